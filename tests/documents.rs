@@ -17,9 +17,9 @@ const FIRST_TABLES: usize = 2;
 const BODIES: &str = "activities/src/destinations/webhook/README.md";
 /// The minimum length of a sentence that stands in one document only.
 const SENTENCE: usize = 40;
-/// Words of talking, which name nothing in a document.
+/// Verbs of talking, which name nothing in a document.
 const VAGUE: &[&str] = &["told", "said", "asked", "heard", "whom", "word", "words"];
-/// Documents of which the words are not checked yet.
+/// Documents whose language is not checked yet.
 const UNCHECKED: &[&str] = &["activities/storage/README.md", "workflows/domain/README.md"];
 
 /// A line of prose without the code that stands in it.
@@ -29,8 +29,8 @@ fn without_code(line: &str) -> String {
 
 /// The anchor that GitHub gives a heading.
 fn anchor(heading: &str) -> String {
-    let kept = heading.trim().chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
-    kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect::<String>().to_lowercase()
+    let letters = heading.trim().chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+    letters.map(|letter| if letter == ' ' { '-' } else { letter }).collect::<String>().to_lowercase()
 }
 
 /// The anchors of all headings.
@@ -173,13 +173,13 @@ fn every_line_for_the_temporal_cli_is_among_the_tested_ones() {
 }
 
 #[test]
-fn documents_name_things_without_words_of_talking() {
+fn documents_name_things_without_verbs_of_talking() {
     let mut places = Vec::new();
     for document in documents::all().iter().filter(|document| !UNCHECKED.contains(&document.path.as_str())) {
         for line in document.prose() {
             let plain = without_code(line).to_lowercase();
-            let mut words = plain.split(|letter: char| !letter.is_alphanumeric());
-            if words.any(|word| VAGUE.contains(&word)) {
+            let mut terms = plain.split(|letter: char| !letter.is_alphanumeric());
+            if terms.any(|term| VAGUE.contains(&term)) {
                 places.push(format!("{}: {line}", document.path));
             }
         }

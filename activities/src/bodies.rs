@@ -1,14 +1,14 @@
-//! Bodies, as storage asks for them in a claim: each kind of destination makes its own, and what that did is counted.
+//! Renders bodies for storage's claims: each kind of destination renders its own, and cuts and refusals are counted.
 //!
-//! Storage may run a claim again before it is committed; then what is counted here is counted again.
+//! Storage may repeat a claim before it is committed; then these counters count twice.
 
-use crate::destinations::{Config, Noted};
+use crate::destinations::{Config, RenderNotes};
 use storage::{Destination, Rendered, Unsent};
 
-/// What an event looks like to a destination, in every attempt.
+/// Renders an event for a destination, for every attempt.
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     let rendered = Config::render(destination, unsent);
-    let Noted { capped, wrong_id } = Config::noted(destination, unsent, &rendered);
+    let RenderNotes { capped, wrong_id } = Config::render_notes(destination, unsent, &rendered);
     let kind = || destination.kind.clone();
     if capped > 0 {
         metrics::counter!("settle_capped_values_total", "kind" => kind()).increment(capped);

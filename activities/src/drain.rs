@@ -1,42 +1,42 @@
-//! Delivers what is owed to one destination: some lanes at a time, a bounded number of them at once.
+//! Delivers the backlog of one destination: a page of lanes at a time, a bounded number of them at once.
 //!
-//! A lane that fails is handed back to its purchase, whose run retries it where people can see that.
+//! A lane that fails is handed back to its purchase, whose run retries it and shows the retries.
 
-use crate::Doing;
-use crate::attempt::{Attempted, LATE_MS, MOST, Made, Turn, attempt};
-use crate::tend::Round;
+use crate::Context;
+use crate::attempt::{AttemptResult, Completed, LATE_MS, LaneAttempt, NO_LIMIT, attempt};
+use crate::supervise::Round;
 use domain::{CollapseKey, DestinationId};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
-use storage::{Error, Finished, Mode, Tending};
+use storage::{DestinationNeed, Error, LaneState, Mode};
 use workflows::signal::Signal;
 
-/// Who has to wait longer for the destination's limits leaves it to the next look what follows.
+/// Maximum wait for the destination's limits in this drain; longer ones are left to the next check.
 const PATIENCE_MS: i64 = 5_000;
-/// So many lanes are in memory at most, waiting and under way.
+/// Maximum number of lanes in memory, waiting and in flight.
 pub const AT_A_TIME: i64 = 200;
 
-/// So long a lane waits, once, for another purchase of its user before it gives its place to the next one: the lanes of
-/// one user are not claimed in vain by the hundred while one request is in flight.
+/// How long a lane waits, once, for another purchase of its user before the next lane takes its place, so that the many
+/// lanes of one user are not claimed in vain while one request is in flight.
 const USER_BUSY: Duration = Duration::from_millis(100);
 
-/// What came of a drain.
+/// The result of a drain.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Drained {
-    /// How many attempts were made.
+pub struct DrainResult {
+    /// Number of finished attempts.
     pub attempts: u64,
-    /// In how many milliseconds a lane can be had that could not be now.
+    /// Milliseconds until a lane that is busy now can be claimed.
     pub busy_ms: Option<i64>,
-    /// In how many milliseconds a lane is due that is no purchase's.
+    /// Milliseconds until a lane is due that belongs to no purchase.
     pub due_ms: Option<i64>,
 }
 
-impl Drained {
-    /// This and what came of another one.
+impl DrainResult {
+    /// Adds the result of another drain.
     #[must_use]
-    pub fn and(self, other: &Self) -> Self {
+    pub fn merge(self, other: &Self) -> Self {
         Self {
             attempts: self.attempts.saturating_add(other.attempts),
             busy_ms: sooner(self.busy_ms, other.busy_ms),
@@ -45,60 +45,60 @@ impl Drained {
     }
 }
 
-/// The sooner of two times, where there is one.
+/// The sooner of two times.
 pub fn sooner(one: Option<i64>, other: Option<i64>) -> Option<i64> {
     one.into_iter().chain(other).min()
 }
 
-/// The lanes that are still to be attempted, and those that are.
+/// The lanes of a drain.
 struct Lanes {
     waiting: VecDeque<CollapseKey>,
-    under_way: BTreeSet<CollapseKey>,
+    in_flight: BTreeSet<CollapseKey>,
 }
 
 impl Lanes {
-    /// The next one, which is under way from now on.
+    /// Takes the next lane, which is in flight from now on.
     fn next(&mut self) -> Option<CollapseKey> {
         let key = self.waiting.pop_front()?;
-        self.under_way.insert(key);
+        self.in_flight.insert(key);
         Some(key)
     }
 
-    /// How many more may be held when one has ended and no other waits.
+    /// Number of lanes to load when none waits.
     fn room(&self) -> Option<i64> {
-        let room = AT_A_TIME.saturating_sub(i64::try_from(self.under_way.len()).unwrap_or(i64::MAX));
+        let room = AT_A_TIME.saturating_sub(i64::try_from(self.in_flight.len()).unwrap_or(i64::MAX));
         (self.waiting.is_empty() && room > 0).then_some(room)
     }
 
     fn refill(&mut self, keys: Vec<CollapseKey>) {
-        self.waiting.extend(keys.into_iter().filter(|key| !self.under_way.contains(key)));
+        self.waiting.extend(keys.into_iter().filter(|key| !self.in_flight.contains(key)));
     }
 }
 
-/// Attempts each lane until it is closed, fails or has to wait, or until the round is over; then what is in flight
-/// ends. A lane that takes long holds up no other: as long as there is progress, more are taken from storage.
+/// Attempts each lane until it is closed, fails or has to wait, or until the round is over; then the requests in flight are
+/// finished. A slow lane delays no other: while there is progress, more lanes are loaded.
 pub async fn drain(
-    doing: &Doing,
+    context: &Context,
     round: &Round,
     destination: DestinationId,
     (keys, concurrency): (Vec<CollapseKey>, i64),
-) -> Result<Drained, Error> {
+) -> Result<DrainResult, Error> {
     let at_once = usize::try_from(concurrency.clamp(1, AT_A_TIME)).unwrap_or(1);
-    let mut lanes = Lanes { waiting: keys.into(), under_way: BTreeSet::new() };
-    let mut in_flight = FuturesUnordered::new();
-    let (mut drained, mut failed) = (Drained::default(), None);
+    let mut lanes = Lanes { waiting: keys.into(), in_flight: BTreeSet::new() };
+    let mut running = FuturesUnordered::new();
+    let (mut result, mut failed) = (DrainResult::default(), None);
     loop {
-        while in_flight.len() < at_once && !round.is_over() {
+        while running.len() < at_once && !round.is_over() {
             let Some(key) = lanes.next() else { break };
-            in_flight.push(lane(doing, round, (key, destination)).map(move |ended| (key, ended)));
+            running.push(drain_lane(context, round, key, destination).map(move |lane_result| (key, lane_result)));
         }
-        let Some((key, ended)) = in_flight.next().await else { break };
-        lanes.under_way.remove(&key);
-        let more = match ended {
-            Ok(ended) => {
-                let has_progress = ended.attempts > 0 && !round.is_over();
-                drained = drained.and(&ended);
-                if has_progress { refill(doing, destination, &mut lanes).await } else { Ok(()) }
+        let Some((key, lane_result)) = running.next().await else { break };
+        lanes.in_flight.remove(&key);
+        let more = match lane_result {
+            Ok(lane_result) => {
+                let has_progress = lane_result.attempts > 0 && !round.is_over();
+                result = result.merge(&lane_result);
+                if has_progress { refill(context, destination, &mut lanes).await } else { Ok(()) }
             }
             Err(error) => Err(error),
         };
@@ -107,86 +107,92 @@ pub async fn drain(
             failed = Some(error);
         }
     }
-    failed.map_or(Ok(drained), Err)
+    failed.map_or(Ok(result), Err)
 }
 
-async fn refill(doing: &Doing, destination: DestinationId, lanes: &mut Lanes) -> Result<(), Error> {
+async fn refill(context: &Context, destination: DestinationId, lanes: &mut Lanes) -> Result<(), Error> {
     let Some(room) = lanes.room() else { return Ok(()) };
-    if let Tending::Drain { keys, .. } = doing.store.tend(destination, room).await? {
+    if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(destination, room).await? {
         lanes.refill(keys);
     }
     Ok(())
 }
 
-async fn lane(
-    doing: &Doing,
+async fn drain_lane(
+    context: &Context,
     round: &Round,
-    (key, destination): (CollapseKey, DestinationId),
-) -> Result<Drained, Error> {
-    let mut drained = Drained::default();
-    let (mut at_most, mut has_waited) = (MOST, false);
+    key: CollapseKey,
+    destination: DestinationId,
+) -> Result<DrainResult, Error> {
+    let mut result = DrainResult::default();
+    let (mut at_most, mut has_waited) = (NO_LIMIT, false);
     while !round.is_over() {
-        let turn = Turn { key, destination, token: round.token(), mode: Mode::Drain, at_most };
-        match attempt(doing, &turn).await? {
-            Attempted::Made(made) => {
-                drained.attempts += 1;
-                at_most = made.at_most.unwrap_or(MOST);
-                if !goes_on(doing, round, key, (&made, &mut drained)).await {
-                    return Ok(drained);
+        let lane_attempt = LaneAttempt { key, destination, token: round.token(), mode: Mode::Drain, at_most };
+        match attempt(context, &lane_attempt).await? {
+            AttemptResult::Completed(completed) => {
+                result.attempts += 1;
+                at_most = completed.at_most.unwrap_or(NO_LIMIT);
+                if !goes_on(context, round, key, (&completed, &mut result)).await {
+                    return Ok(result);
                 }
             }
-            Attempted::Owed { ms, .. } if ms <= PATIENCE_MS => {
+            AttemptResult::Owed { ms, .. } if ms <= PATIENCE_MS => {
                 tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
             }
-            Attempted::Owed { ms, .. } => {
-                // Its breaker opened or it asked for a pause: then that holds for all lanes.
+            AttemptResult::Owed { ms, .. } => {
+                // The breaker opened or the destination is paused, which holds for all its lanes.
                 round.hold_back();
-                drained.busy_ms = Some(ms);
-                return Ok(drained);
+                result.busy_ms = Some(ms);
+                return Ok(result);
             }
-            Attempted::UserBusy { ms, .. } if !has_waited => {
+            AttemptResult::UserBusy { ms, .. } if !has_waited => {
                 has_waited = true;
                 tokio::time::sleep(USER_BUSY.min(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))).await;
             }
-            Attempted::Leased { ms } | Attempted::UserBusy { ms, .. } | Attempted::Wait { ms, .. } => {
-                drained.busy_ms = Some(ms);
-                return Ok(drained);
+            AttemptResult::Leased { ms } | AttemptResult::UserBusy { ms, .. } | AttemptResult::Wait { ms, .. } => {
+                result.busy_ms = Some(ms);
+                return Ok(result);
             }
-            Attempted::Late => {
-                drained.due_ms = Some(LATE_MS);
-                return Ok(drained);
+            AttemptResult::Late => {
+                result.due_ms = Some(LATE_MS);
+                return Ok(result);
             }
-            Attempted::Closed { .. } => return Ok(drained),
+            AttemptResult::Closed { .. } => return Ok(result),
         }
     }
-    Ok(drained)
+    Ok(result)
 }
 
-/// Whether the lane is attempted again at once.
-async fn goes_on(doing: &Doing, round: &Round, key: CollapseKey, (made, drained): (&Made, &mut Drained)) -> bool {
-    match made.finished {
-        Finished::More => made.again.is_none() || made.at_most.is_some(),
-        Finished::Closed { .. } => false,
-        Finished::Owed { .. } => {
+/// Whether the lane's next attempt follows at once.
+async fn goes_on(
+    context: &Context,
+    round: &Round,
+    key: CollapseKey,
+    (completed, result): (&Completed, &mut DrainResult),
+) -> bool {
+    match completed.finished {
+        LaneState::More => completed.retry_reason.is_none() || completed.at_most.is_some(),
+        LaneState::Closed { .. } => false,
+        LaneState::Owed { .. } => {
             round.hold_back();
             false
         }
-        Finished::Wait { ms } if made.is_for_operators => {
-            drained.due_ms = Some(ms);
+        LaneState::Wait { ms } if completed.is_for_operators => {
+            result.due_ms = Some(ms);
             false
         }
-        Finished::Wait { .. } => {
-            hand_back(doing, key).await;
+        LaneState::Wait { .. } => {
+            hand_back(context, key).await;
             false
         }
     }
 }
 
-/// The purchase's run waits for the lane's next attempt. Where it cannot be told, the sweep finds the lane.
-async fn hand_back(doing: &Doing, key: CollapseKey) {
+/// Wakes the purchase's run, which waits for the lane's next attempt. If that fails, the sweep finds the lane.
+async fn hand_back(context: &Context, key: CollapseKey) {
     fail::fail_point!("drain.before_hand_back", |_| std::process::abort());
-    if let Err(error) = doing.engine.signal(key, Signal::Wake).await {
-        tracing::warn!(collapse_key = %key, error = %error, "a lane was not handed back; the sweep comes back to it");
+    if let Err(error) = context.engine.signal(key, Signal::Wake).await {
+        tracing::warn!(collapse_key = %key, error = %error, "a lane was not handed back; the sweep will find it");
     }
 }
 
@@ -195,22 +201,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_lane_is_taken_twice_and_no_more_than_may_be_held() {
+    fn no_lane_is_taken_twice_and_memory_is_bounded() {
         let key = |number: u8| CollapseKey::new(uuid::Uuid::from_bytes([number; 16]));
-        let mut lanes = Lanes { waiting: [key(1), key(2)].into(), under_way: BTreeSet::new() };
+        let mut lanes = Lanes { waiting: [key(1), key(2)].into(), in_flight: BTreeSet::new() };
         assert_eq!((lanes.next(), lanes.room()), (Some(key(1)), None), "one waits");
         assert_eq!((lanes.next(), lanes.room()), (Some(key(2)), Some(AT_A_TIME - 2)));
         lanes.refill(vec![key(2), key(3)]);
         assert_eq!((lanes.next(), lanes.next()), (Some(key(3)), None));
-        lanes.under_way.extend((0..200).map(key));
+        lanes.in_flight.extend((0..200).map(key));
         assert_eq!(lanes.room(), None);
     }
 
     #[test]
-    fn drains_add_up_to_what_is_soonest() {
-        let one = Drained { attempts: 2, busy_ms: Some(5), due_ms: None };
-        let other = Drained { attempts: 1, busy_ms: Some(3), due_ms: Some(9) };
-        assert_eq!(one.and(&other), Drained { attempts: 3, busy_ms: Some(3), due_ms: Some(9) });
+    fn merged_drain_results_keep_the_soonest_time() {
+        let one = DrainResult { attempts: 2, busy_ms: Some(5), due_ms: None };
+        let other = DrainResult { attempts: 1, busy_ms: Some(3), due_ms: Some(9) };
+        assert_eq!(one.merge(&other), DrainResult { attempts: 3, busy_ms: Some(3), due_ms: Some(9) });
         assert_eq!(sooner(None, None), None);
     }
 }

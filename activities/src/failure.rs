@@ -1,4 +1,4 @@
-//! The only place where an activity's failure is made, and where its next attempt gets its time.
+//! The only place that builds an activity's failure and sets the time of its next attempt.
 
 use std::time::Duration;
 use temporalio_common::ActivityError;
@@ -7,7 +7,7 @@ use temporalio_common::error::ApplicationFailure;
 /// Why a run of an activity ended without a result.
 #[derive(Debug)]
 pub enum Failed {
-    /// What was asked for failed or waits; run again in so many milliseconds.
+    /// It failed or has to wait; run again after a time.
     Later {
         /// Milliseconds until the next run.
         ms: i64,
@@ -31,7 +31,7 @@ impl From<storage::Error> for Failed {
     }
 }
 
-/// What Temporal is told.
+/// The failure for Temporal.
 pub fn failure(failed: Failed) -> ActivityError {
     match failed {
         Failed::Later { ms, why } => {
@@ -42,7 +42,7 @@ pub fn failure(failed: Failed) -> ActivityError {
     }
 }
 
-/// What Temporal is told of a failure of storage: everything is tried again but what can never be right.
+/// The failure for Temporal of an error of storage: it is retried unless it can never succeed.
 pub fn storage(error: storage::Error) -> ActivityError {
     let never =
         !matches!(error, storage::Error::Unavailable(_) | storage::Error::Locked(_) | storage::Error::Corrupt { .. });

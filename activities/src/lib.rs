@@ -11,19 +11,19 @@ pub mod engine;
 mod failure;
 pub mod http;
 mod load;
-pub mod outcome;
 mod pace;
 mod record;
+pub mod result;
 mod retention;
 mod share;
 pub mod stores;
+mod supervise;
 mod sweep;
-mod tend;
 mod verify;
 pub mod worker;
 
 pub use share::Shares;
-pub use verify::Asking;
+pub use verify::Verifier;
 
 use domain::{Lane, Timestamp};
 use std::sync::Arc;
@@ -33,98 +33,102 @@ use storage::Store;
 use temporalio_common::ActivityError;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::ActivityContext;
-use workflows::asks::{
-    Deliver, DeliverActivity, Delivered, DiscardActivity, HoldActivity, KeepHold, Load, LoadActivity, Loaded,
-    OwedAgain, Record, RecordActivity, Recorded, RedeliverActivity, RedeliverAll, RedeliverAllActivity, SendAgain,
-    SetEnabled, SetEnabledActivity, SweepActivity, Swept, Tend, TendActivity, Tended, Test, TestActivity, ThrowAway,
-    Unfinished, Verified, Verify, VerifyActivity,
+use workflows::activities::{
+    Deliver, DeliverActivity, Delivered, Discard, DiscardActivity, HoldActivity, Load, LoadActivity, Loaded, Record,
+    RecordActivity, Recorded, Redeliver, RedeliverActivity, RedeliverAll, RedeliverAllActivity, RedeliveryProgress,
+    SetEnabled, SetEnabledActivity, SetHold, Supervise, SuperviseActivity, Supervised, SweepActivity, Swept, Test,
+    TestActivity, Unfinished, Verified, Verify, VerifyActivity,
 };
 
-/// Everything that an activity may use.
+/// What the activities use.
 #[derive(Clone)]
-pub struct Doing {
-    /// What is remembered.
+pub struct Context {
+    /// The database.
     pub store: Store,
-    /// The only way out.
+    /// The only sender of requests to addresses that others chose.
     pub http: http::Http,
-    /// What destinations may be.
+    /// What the operator allows destinations to be.
     pub allowed: destinations::Allowed,
-    /// How stores are asked for the truth.
-    pub asking: Arc<Asking>,
+    /// Verifies purchases with their stores.
+    pub verifier: Arc<Verifier>,
     /// Temporal, to wake purchases and destinations.
     pub engine: engine::Engine,
-    /// The wall clock, for the signature's timestamp alone: what is kept goes by the database's.
+    /// The wall clock, for a signature's timestamp alone: stored times are the database's.
     pub clock: fn() -> Timestamp,
-    /// A random number in 0..1, for the spread of retries.
+    /// A random number in 0..1, for the jitter of retries.
     pub random: fn() -> f64,
-    /// For how long bodies are kept; for ever when absent.
+    /// How long bodies are stored; for ever when absent.
     pub retention: Option<Duration>,
-    /// How many slots each destination holds.
+    /// The worker's slots that each destination takes.
     pub shares: Shares,
-    /// Set when the worker was told to end: then nothing new is begun.
+    /// Set when the worker stops: then nothing new is begun.
     pub stopping: Arc<AtomicBool>,
 }
 
 #[activities]
-impl Doing {
-    /// Reads the purchase, what waits for it and its open lanes.
+impl Context {
+    /// Loads the purchase, its waiting notifications and its open lanes.
     #[activity(definition = LoadActivity)]
     pub async fn load(self: Arc<Self>, _ctx: ActivityContext, input: Load) -> Result<Loaded, ActivityError> {
         load::load(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Asks the store what is true, once.
+    /// Verifies the purchase with its store, once.
     #[activity(definition = VerifyActivity)]
     pub async fn verify(self: Arc<Self>, _ctx: ActivityContext, input: Verify) -> Result<Verified, ActivityError> {
         verify::verify(&self, input.collapse_key).await.map_err(failure::storage)
     }
 
-    /// Keeps a decision.
+    /// Records a decision.
     #[activity(definition = RecordActivity)]
     pub async fn record(self: Arc<Self>, _ctx: ActivityContext, input: Record) -> Result<Recorded, ActivityError> {
         record::record(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Attempts what a lane owes.
+    /// Attempts the deliveries of a lane.
     #[activity(definition = DeliverActivity)]
     pub async fn deliver(self: Arc<Self>, ctx: ActivityContext, input: Deliver) -> Result<Delivered, ActivityError> {
         deliver::deliver(&self, &deliver::token(ctx.info()), &input).await.map_err(failure::failure)
     }
 
-    /// Keeps a hold, or its end.
+    /// Sets or releases a hold.
     #[activity(definition = HoldActivity)]
-    pub async fn hold(self: Arc<Self>, _ctx: ActivityContext, input: KeepHold) -> Result<(), ActivityError> {
+    pub async fn hold(self: Arc<Self>, _ctx: ActivityContext, input: SetHold) -> Result<(), ActivityError> {
         admin::hold(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Throws away what waits.
+    /// Discards the waiting notifications.
     #[activity(definition = DiscardActivity)]
-    pub async fn discard(self: Arc<Self>, _ctx: ActivityContext, input: ThrowAway) -> Result<i64, ActivityError> {
+    pub async fn discard(self: Arc<Self>, _ctx: ActivityContext, input: Discard) -> Result<i64, ActivityError> {
         admin::discard(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Sends the newest state again.
+    /// Redelivers the newest state.
     #[activity(definition = RedeliverActivity)]
     pub async fn redeliver(
         self: Arc<Self>,
         _ctx: ActivityContext,
-        input: SendAgain,
+        input: Redeliver,
     ) -> Result<Vec<Lane>, ActivityError> {
         admin::redeliver(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Looks after a destination as a whole.
-    #[activity(definition = TendActivity)]
-    pub async fn tend(self: Arc<Self>, ctx: ActivityContext, input: Tend) -> Result<Tended, ActivityError> {
+    /// Supervises a destination as a whole.
+    #[activity(definition = SuperviseActivity)]
+    pub async fn supervise(
+        self: Arc<Self>,
+        ctx: ActivityContext,
+        input: Supervise,
+    ) -> Result<Supervised, ActivityError> {
         let info = ctx.info();
-        let round = tend::Round::new((deliver::token(info), info.attempt), self.stopping.clone());
+        let round = supervise::Round::new(deliver::token(info), info.attempt, self.stopping.clone());
         tokio::select! {
-            tended = tend::tend(&self, &round, input) => tended.map_err(failure::storage),
+            supervised = supervise::supervise(&self, &round, input) => supervised.map_err(failure::storage),
             never = round.beat(&ctx) => match never {},
         }
     }
 
-    /// Switches a destination on or off.
+    /// Enables or disables a destination.
     #[activity(definition = SetEnabledActivity)]
     pub async fn set_enabled(
         self: Arc<Self>,
@@ -134,20 +138,20 @@ impl Doing {
         admin::set_enabled(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Tries the connection to a destination.
+    /// Tests the connection to a destination.
     #[activity(definition = TestActivity)]
     pub async fn test(self: Arc<Self>, ctx: ActivityContext, input: Test) -> Result<String, ActivityError> {
         let token = deliver::token(ctx.info());
         admin::test(&self, input.destination_id, &token).await.map_err(failure::storage)
     }
 
-    /// Owes a destination something once more, for a few seconds.
+    /// Redelivers to a destination, page by page for a few seconds.
     #[activity(definition = RedeliverAllActivity)]
     pub async fn redeliver_all(
         self: Arc<Self>,
         ctx: ActivityContext,
         input: RedeliverAll,
-    ) -> Result<OwedAgain, ActivityError> {
+    ) -> Result<RedeliveryProgress, ActivityError> {
         admin::redeliver_all(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
     }
 

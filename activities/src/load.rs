@@ -1,12 +1,12 @@
-//! `load`: what a settling needs to know. Customer identifiers stay behind: histories are read by many.
+//! `load`: loads what a settling needs, without customer identifiers, since many people can read histories.
 
 use std::time::Duration;
 use storage::{Error, Store};
-use workflows::asks::{Load, Loaded, SETTLE_AT_MOST};
+use workflows::activities::{Load, Loaded, MAX_PER_SETTLING};
 
-/// Reads the purchase, what waits for it and its open lanes.
+/// Loads the purchase, its waiting notifications and its open lanes.
 pub async fn load(store: &Store, input: Load) -> Result<Loaded, Error> {
-    let loaded = store.load(input.collapse_key, input.through, SETTLE_AT_MOST).await?;
+    let loaded = store.load(input.collapse_key, input.through, MAX_PER_SETTLING).await?;
     fail::fail_point!("load.after", |_| std::process::abort());
     if let Some(late_ms) = loaded.late_ms.filter(|late_ms| *late_ms >= 0 && loaded.held_ms.is_none()) {
         let late = Duration::from_millis(u64::try_from(late_ms).unwrap_or(0));

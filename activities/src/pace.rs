@@ -1,5 +1,5 @@
-//! How fast a store is asked: a steady pace per platform, a pause where the store asked for one, and a bound on what
-//! is in flight. Of this process only; several workers add up.
+//! The rate of requests to stores: a steady pace per platform, and a pause when the store throttles us. It holds for this
+//! process only; several workers add up.
 
 use domain::PlatformId;
 use std::collections::HashMap;
@@ -7,19 +7,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// For how long a turn is waited for here; whoever would wait longer comes again.
+/// The longest wait for a permit; a query that would wait longer is repeated later.
 const WAIT: Duration = Duration::from_secs(2);
-/// A pause that a store asks for is at least and at most so long.
+/// Bounds of a pause that a store requests.
 const PAUSE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
 
-/// Whether and when a platform's store may be asked.
+/// Whether and when a platform's store may be queried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Permit {
     /// At this moment, which is near.
     At(Instant),
-    /// Not soon: others are before.
+    /// Not soon: other queries come first.
     Later,
-    /// Not before this moment: the store asked us to slow down.
+    /// Not before this moment: the store throttles us.
     Paused(Instant),
 }
 
@@ -32,41 +32,41 @@ pub struct Pace {
 
 #[derive(Debug, Default)]
 struct Platform {
-    /// When the next one may ask.
+    /// When the next query may follow.
     next: Option<Instant>,
     paused_until: Option<Instant>,
-    /// How often in a row the store asked for a pause without saying how long.
-    unsaid: u32,
+    /// Number of consecutive throttles without a `Retry-After`.
+    unspecified: u32,
 }
 
 impl Pace {
-    /// So many a second.
+    /// A pace of this many queries a second.
     pub fn new(per_second: u32) -> Self {
         Self { between: Duration::from_secs(1) / per_second.max(1), platforms: Mutex::default() }
     }
 
-    /// The next turn; whoever is given one is expected to use it.
-    pub fn turn(&self, platform: PlatformId, now: Instant) -> Turn {
+    /// Reserves the next permit, which the caller is expected to use.
+    pub fn reserve(&self, platform: PlatformId, now: Instant) -> Permit {
         let mut platforms = self.platforms();
         let platform = platforms.entry(platform).or_default();
         if let Some(until) = platform.paused_until.filter(|until| *until > now) {
-            return Turn::Paused(until);
+            return Permit::Paused(until);
         }
         let at = platform.next.map_or(now, |next| next.max(now));
         if at.duration_since(now) > WAIT {
-            return Turn::Later;
+            return Permit::Later;
         }
         platform.next = Some(at + self.between);
-        Turn::At(at)
+        Permit::At(at)
     }
 
-    /// Nobody asks for a while: as long as the store said, else longer each time, spread by `jitter` from 0 to 1.
-    pub fn pause(&self, platform: PlatformId, (now, said): (Instant, Option<Duration>), jitter: f64) -> Instant {
+    /// Pauses a platform: for the store's `Retry-After`, else longer each time, spread by `jitter` from 0 to 1.
+    pub fn pause(&self, platform: PlatformId, (now, retry_after): (Instant, Option<Duration>), jitter: f64) -> Instant {
         let mut platforms = self.platforms();
         let platform = platforms.entry(platform).or_default();
-        let pause = said.unwrap_or_else(|| {
-            let doubled = Duration::from_secs(2_u64 << platform.unsaid.min(7));
-            platform.unsaid = platform.unsaid.saturating_add(1);
+        let pause = retry_after.unwrap_or_else(|| {
+            let doubled = Duration::from_secs(2_u64 << platform.unspecified.min(7));
+            platform.unspecified = platform.unspecified.saturating_add(1);
             doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0))
         });
         let until = now + pause.clamp(*PAUSE.start(), *PAUSE.end());
@@ -74,10 +74,10 @@ impl Pace {
         until
     }
 
-    /// The store answered as it should.
+    /// Notes that the store answered as expected.
     pub fn answered(&self, platform: PlatformId) {
         if let Some(platform) = self.platforms().get_mut(&platform) {
-            platform.unsaid = 0;
+            platform.unspecified = 0;
         }
     }
 
@@ -95,32 +95,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn turns_are_spread_evenly_and_nobody_waits_longer_than_two_seconds() {
+    async fn permits_are_spread_evenly_and_wait_two_seconds_at_most() {
         let (pace, now) = (Pace::new(10), Instant::now());
-        for turn in 0..=20 {
-            assert_eq!(pace.turn(platform(1), now), Turn::At(now + Duration::from_millis(100 * turn)));
+        for place in 0..=20 {
+            assert_eq!(pace.reserve(platform(1), now), Permit::At(now + Duration::from_millis(100 * place)));
         }
-        assert_eq!(pace.turn(platform(1), now), Turn::Later);
-        assert_eq!(pace.turn(platform(2), now), Turn::At(now), "another platform has its own pace");
+        assert_eq!(pace.reserve(platform(1), now), Permit::Later);
+        assert_eq!(pace.reserve(platform(2), now), Permit::At(now), "another platform has its own pace");
         let later = now + Duration::from_secs(60);
-        assert_eq!(pace.turn(platform(1), later), Turn::At(later), "turns that nobody took are not saved up");
-        assert_eq!(pace.turn(platform(1), later), Turn::At(later + Duration::from_millis(100)));
+        assert_eq!(pace.reserve(platform(1), later), Permit::At(later), "unused permits are not saved up");
+        assert_eq!(pace.reserve(platform(1), later), Permit::At(later + Duration::from_millis(100)));
     }
 
     #[tokio::test]
-    async fn a_pause_holds_for_all_receipts_of_the_platform_and_for_no_other() {
+    async fn a_pause_holds_for_one_platform_alone() {
         let (pace, now) = (Pace::new(10), Instant::now());
         let until = pace.pause(platform(1), (now, Some(Duration::from_secs(7))), 0.5);
         assert_eq!(until, now + Duration::from_secs(7));
-        assert_eq!(pace.turn(platform(1), now + Duration::from_secs(6)), Turn::Paused(until));
-        assert_eq!(pace.turn(platform(1), until), Turn::At(until));
-        assert_eq!(pace.turn(platform(2), now), Turn::At(now));
+        assert_eq!(pace.reserve(platform(1), now + Duration::from_secs(6)), Permit::Paused(until));
+        assert_eq!(pace.reserve(platform(1), until), Permit::At(until));
+        assert_eq!(pace.reserve(platform(2), now), Permit::At(now));
     }
 
     #[tokio::test]
-    async fn a_pause_is_never_absurd_and_grows_while_the_store_does_not_say_how_long() {
+    async fn a_pause_is_bounded_and_doubles_without_a_retry_after() {
         let (pace, now) = (Pace::new(10), Instant::now());
-        let pause = |said| pace.pause(platform(1), (now, said), 0.5).duration_since(now).as_secs();
+        let pause = |retry_after| pace.pause(platform(1), (now, retry_after), 0.5).duration_since(now).as_secs();
         assert_eq!(pause(Some(Duration::ZERO)), 1);
         assert_eq!(pause(Some(Duration::MAX / 4)), 300);
         assert_eq!([(); 9].map(|()| pause(None)), [2, 4, 8, 16, 32, 64, 128, 256, 256]);

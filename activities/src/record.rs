@@ -1,9 +1,9 @@
-//! `record`: keeps a decision, in one idempotent transaction.
+//! `record`: records a decision, in one idempotent transaction.
 
 use storage::{Error, Store};
-use workflows::asks::{Record, Recorded};
+use workflows::activities::{Record, Recorded};
 
-/// Keeps a decision.
+/// Records a decision.
 pub async fn record(store: &Store, input: Record) -> Result<Recorded, Error> {
     let record = storage::Record {
         collapse_key: input.collapse_key,
@@ -12,7 +12,7 @@ pub async fn record(store: &Store, input: Record) -> Result<Recorded, Error> {
         seqs: input.seqs,
         decision: input.decision,
         is_replaced: input.is_replaced,
-        asked: input.asked,
+        is_queried: input.is_queried,
         is_answer: input.is_answer,
         is_real: input.is_real,
         traceparent: None,

@@ -1,50 +1,50 @@
-//! How many of a worker's slots one destination may hold: a slow one must leave slots to the others. What finds none is
-//! owed, and the destination's own run delivers it, in one slot.
+//! Limits how many of a worker's slots one destination takes, so that a slow one leaves slots to the others. A lane without
+//! a slot is left to the destination's own run, which takes one slot.
 
 use domain::DestinationId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::fault;
 
-/// Of the slots for deliveries, so many may be held by lanes of one destination.
+/// Maximum number of delivery slots that the lanes of one destination take.
 pub const SHARE: usize = 25;
 
-/// What is held of each destination's share.
+/// The number of slots that each destination takes.
 #[derive(Debug, Clone, Default)]
 pub struct Shares(Arc<Mutex<BTreeMap<DestinationId, usize>>>);
 
-/// A slot that is held until this is dropped.
+/// A slot, which is free again when this is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub struct Slot {
     shares: Shares,
     destination: DestinationId,
 }
 
 impl Shares {
-    /// One more slot for a destination; `None` when it holds its share.
-    pub fn take(&self, destination: DestinationId) -> Option<Held> {
-        let mut held = self.held();
-        let of_it = held.entry(destination).or_default();
-        if *of_it >= SHARE || fault::is_planted("share.none") {
+    /// Takes a slot for a destination; `None` when it has its share.
+    pub fn take(&self, destination: DestinationId) -> Option<Slot> {
+        let mut taken = self.taken();
+        let count = taken.entry(destination).or_default();
+        if *count >= SHARE || fault::is_planted("share.none") {
             return None;
         }
-        *of_it += 1;
-        drop(held);
-        Some(Held { shares: self.clone(), destination })
+        *count += 1;
+        drop(taken);
+        Some(Slot { shares: self.clone(), destination })
     }
 
-    fn held(&self) -> MutexGuard<'_, BTreeMap<DestinationId, usize>> {
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<DestinationId, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Held {
+impl Drop for Slot {
     fn drop(&mut self) {
-        let mut held = self.shares.held();
-        if let Some(of_it) = held.get_mut(&self.destination) {
-            *of_it -= 1;
-            if *of_it == 0 {
-                held.remove(&self.destination);
+        let mut taken = self.shares.taken();
+        if let Some(count) = taken.get_mut(&self.destination) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.destination);
             }
         }
     }
@@ -55,15 +55,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_destination_holds_its_share_and_no_more_and_takes_none_of_another_one() {
+    fn a_destination_takes_its_share_and_no_more() {
         let [slow, other] = [1, 2].map(|number| DestinationId::new(uuid::Uuid::from_bytes([number; 16])));
         let shares = Shares::default();
-        let mut held: Vec<Held> = std::iter::from_fn(|| shares.take(slow)).collect();
-        assert_eq!(held.len(), SHARE);
+        let mut taken: Vec<Slot> = std::iter::from_fn(|| shares.take(slow)).collect();
+        assert_eq!(taken.len(), SHARE);
         assert!(shares.take(other).is_some());
-        held.pop();
-        assert!(shares.take(slow).is_some(), "what was given back can be taken");
-        drop(held);
-        assert!(shares.held().is_empty(), "nothing is kept of who holds nothing");
+        taken.pop();
+        assert!(shares.take(slow).is_some(), "a freed slot can be taken");
+        drop(taken);
+        assert!(shares.taken().is_empty(), "no entry remains without slots");
     }
 }

@@ -1,5 +1,5 @@
-//! `sweep`: wakes what is overdue, so that storage alone can rebuild every workflow. Late lanes are their destination's
-//! affair: its run is started.
+//! `sweep`: wakes what is overdue, so that storage alone can rebuild every workflow. For late lanes it starts their
+//! destination's run.
 
 use crate::engine::Engine;
 use crate::retention;
@@ -8,78 +8,78 @@ use futures::StreamExt;
 use std::time::Duration;
 use storage::{Due, Error, Overdue, Store};
 use tokio::time::Instant;
-use workflows::asks::Swept;
+use workflows::activities::Swept;
 use workflows::signal::Signal;
 
-/// How many purchases one sweep wakes at most: this bounds its rate.
+/// Maximum number of purchases that one sweep wakes, which bounds its rate.
 const AT_MOST: i64 = 200;
-/// How many it wakes at once.
+/// Maximum number of concurrent signals.
 const AT_ONCE: usize = 8;
-/// How many deliveries to deleted destinations one sweep ends, about.
-const ENDED_AT_MOST: i64 = 2000;
-/// How many deliveries that wait to destinations that were set anew it looks at again, about.
+/// Approximate number of deliveries to deleted destinations that one sweep closes.
+const CLOSED_AT_MOST: i64 = 2000;
+/// Approximate number of waiting deliveries that one sweep reconsiders after a destination's settings changed.
 const RECONSIDERED_AT_MOST: i64 = 2000;
-/// How many purchases that changes concern it goes through, about.
-const LOOKED_AT_MOST: i64 = 10_000;
-/// For how long it does.
-const LOOKING: Duration = Duration::from_secs(2);
-/// After this long the rest is left to the next sweep, before the activity's time is over.
+/// Approximate number of purchases that one sweep scans after a change of settings.
+const PURCHASES_AT_MOST: i64 = 10_000;
+/// Time limit of that scan.
+const PURCHASES_TIME: Duration = Duration::from_secs(2);
+/// After this time the rest is left to the next sweep, so that the activity does not time out.
 const ENOUGH: Duration = Duration::from_secs(4);
 
-/// Expires what waited too long for approval, has looked at again what changes concern, wakes what is overdue, looks
-/// again at what waits to those who were set anew, ends what the deleted are owed and removes bodies that are too old.
+/// Expires topics that waited too long for approval, schedules rechecks of purchases after a change of settings, wakes what
+/// is overdue, reconsiders waiting deliveries, closes those to deleted destinations, and removes old bodies.
 pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) -> Result<Swept, Error> {
     if let Err(error) = expire(store).await {
         tracing::warn!(error = %error, "topics were not expired; the next sweep tries again");
     }
-    let looks_on = look_on(store).await;
+    let has_more_purchases = reconsider_purchases(store).await;
     let began = Instant::now();
-    let Overdue { found: due, destinations, recalls, more, at } = store.overdue(AT_MOST).await?;
+    let Overdue { found: due, destinations, in_backoff, more, at } = store.overdue(AT_MOST).await?;
     let found = due.len();
-    tend(engine, &destinations, "lane");
-    tend(engine, &recalls, "recall");
-    let tried: Vec<Option<CollapseKey>> = futures::stream::iter(due)
+    start_destinations(engine, &destinations, "lane");
+    start_destinations(engine, &in_backoff, "cancel_backoff");
+    let woken_keys: Vec<Option<CollapseKey>> = futures::stream::iter(due)
         .take_while(|_| std::future::ready(began.elapsed() < ENOUGH))
         .map(|due| wake(engine, due))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
     let is_full = i64::try_from(found).unwrap_or(i64::MAX) >= AT_MOST;
-    let more = more || is_full || tried.len() < found;
-    let keys: Vec<CollapseKey> = tried.into_iter().flatten().collect();
-    let woken = keys.len() + destinations.len() + recalls.len();
+    let more = more || is_full || woken_keys.len() < found;
+    let keys: Vec<CollapseKey> = woken_keys.into_iter().flatten().collect();
+    let woken = keys.len() + destinations.len() + in_backoff.len();
     if let Err(error) = store.wakes_tried(keys, at).await {
-        tracing::warn!(error = %error, "what was woken was not noted; the next sweep wakes it again");
+        tracing::warn!(error = %error, "wakes were not recorded; the next sweep repeats them");
     }
-    reconsider(store).await;
+    reconsider_deliveries(store).await;
     end_deleted(store).await;
     retention::prune(store, retention).await;
-    Ok(Swept { woken, more: looks_on || (more && woken > 0) })
+    Ok(Swept { woken, more: has_more_purchases || (more && woken > 0) })
 }
 
-/// Has looked at again what is left of the purchases that changes concern; whether there may be more. This very sweep
-/// finds the first of them due.
-async fn look_on(store: &Store) -> bool {
-    match tokio::time::timeout(LOOKING, store.look_on(LOOKED_AT_MOST)).await {
+/// Schedules rechecks of the purchases that a change of settings concerns; returns whether there may be more. The same
+/// sweep finds the first of them due.
+async fn reconsider_purchases(store: &Store) -> bool {
+    match tokio::time::timeout(PURCHASES_TIME, store.continue_rechecks(PURCHASES_AT_MOST)).await {
         Ok(Ok(0)) => false,
-        Ok(Ok(gone_through)) => {
-            tracing::info!(gone_through, "went through purchases for those that changes concern");
-            gone_through >= LOOKED_AT_MOST
+        Ok(Ok(scanned)) => {
+            tracing::info!(scanned, "scheduled rechecks of purchases after a change of settings");
+            scanned >= PURCHASES_AT_MOST
         }
         Ok(Err(error)) => {
-            tracing::warn!(error = %error, "what changes concern was not looked at; the next sweep tries again");
+            tracing::warn!(error = %error, "purchases were not scheduled for rechecks; the next sweep tries again");
             false
         }
-        // The batch that is under way is finished all the same.
+        // The current batch is finished anyway.
         Err(_) => true,
     }
 }
 
 /// Starts the runs of destinations.
-fn tend(engine: &Engine, found: &[DestinationId], why: &'static str) {
+fn start_destinations(engine: &Engine, found: &[DestinationId], why: &'static str) {
     for id in found {
         metrics::counter!("settle_sweep_findings_total", "why" => why).increment(1);
-        engine.tend(*id);
+        engine.supervise(*id);
     }
 }
 
@@ -87,36 +87,36 @@ async fn expire(store: &Store) -> Result<(), Error> {
     store.expire_topics(store.now().await?).await.map(drop)
 }
 
-/// Looks again at what is left of what waits to destinations that were set anew. The next sweep finds it late and has it
-/// delivered.
-async fn reconsider(store: &Store) {
+/// Reconsiders waiting deliveries after a change of their destination's settings. The next sweep finds them late and has
+/// them delivered.
+async fn reconsider_deliveries(store: &Store) {
     match store.reconsider_left(RECONSIDERED_AT_MOST).await {
         Ok(0) => {}
-        Ok(looked_at) => tracing::info!(looked_at, "looked again at what waits by settings that were changed"),
+        Ok(reconsidered) => tracing::info!(reconsidered, "reconsidered waiting deliveries after a change of settings"),
         Err(error) => {
-            tracing::warn!(error = %error, "what waits by settings that were changed was not looked at; the next sweep tries again");
+            tracing::warn!(error = %error, "waiting deliveries were not reconsidered; the next sweep tries again");
         }
     }
 }
 
-/// Ends what is still owed to destinations that were deleted.
+/// Closes the deliveries that are owed to deleted destinations.
 async fn end_deleted(store: &Store) {
-    match store.end_deleted_owed(ENDED_AT_MOST).await {
+    match store.end_deleted_owed(CLOSED_AT_MOST).await {
         Ok(0) => {}
-        Ok(ended) => tracing::info!(ended, "ended what deleted destinations were still owed"),
+        Ok(closed) => tracing::info!(closed, "closed deliveries to deleted destinations"),
         Err(error) => {
-            tracing::warn!(error = %error, "what deleted destinations are owed was not ended; the next sweep tries again");
+            tracing::warn!(error = %error, "deliveries to deleted destinations were not closed; the next sweep tries again");
         }
     }
 }
 
-/// The purchase, when it was woken.
+/// Wakes a purchase; returns it on success.
 async fn wake(engine: &Engine, due: Due) -> Option<CollapseKey> {
     metrics::counter!("settle_sweep_findings_total", "why" => due.why).increment(1);
     match engine.signal(due.collapse_key, Signal::Wake).await {
         Ok(()) => Some(due.collapse_key),
         Err(error) => {
-            tracing::warn!(collapse_key = %due.collapse_key, error = %error, "not woken; the next sweep tries again");
+            tracing::warn!(collapse_key = %due.collapse_key, error = %error, "a purchase was not woken; the next sweep tries again");
             None
         }
     }

@@ -1,42 +1,42 @@
-//! `verify`: asks the store once what is true of a purchase.
+//! `verify`: queries the store about a purchase, once.
 //!
-//! It never waits for the store to come back: it says when to ask again, so that the workflow hears signals meanwhile.
-//! What is said of a failure, here and in the Temporal UI, holds no secret, no customer and no URL.
+//! It never waits for the store to recover: it returns the time of the next query, so that the workflow handles signals
+//! meanwhile. The description of a failure, here and in the Temporal UI, holds no secret, no customer and no URL.
 
-use crate::Doing;
+use crate::Context;
 use crate::http::{Http, Rules};
-use crate::pace::{Pace, Turn};
-use crate::stores::{Again, Answer, Receipt, Settings, Store};
-use domain::{CollapseKey, Parked, PlatformId, Reading, Timestamp, UnknownReceipts};
+use crate::pace::{Pace, Permit};
+use crate::stores::{Answer, Receipt, Retry, Settings, Store};
+use domain::{CollapseKey, Parked, PlatformId, Timestamp, UnknownReceipts, Verification};
 use std::time::Duration;
-use storage::{Error, Unanswered, Verification};
+use storage::{Error, StoreQuery, Unanswered};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use workflows::asks::Verified;
+use workflows::activities::Verified;
 
-/// How many requests to stores are in flight at once, so that a store that hangs leaves slots for other activities.
+/// Maximum number of requests to stores in flight, so that a store that hangs leaves slots for other activities.
 const IN_FLIGHT: usize = 20;
-/// For how long one of these is waited for: with the wait for a turn and the request it fits into one run.
+/// How long to wait for one of these: with the wait for a permit and the request it fits into one run.
 const WAIT: Duration = Duration::from_millis(500);
-/// The wait after the first failure; it doubles with each.
+/// The wait after the first failure, in milliseconds; it doubles with each.
 const FIRST_MS: i64 = 2_000;
-/// The longest wait between two attempts.
+/// The longest wait between two queries, in milliseconds.
 const LONGEST_MS: i64 = 60_000;
-/// About when whoever found no turn comes again.
-const TURN_MS: i64 = 4_000;
+/// Mean wait after a query without a permit, in milliseconds.
+const PERMIT_MS: i64 = 4_000;
 
-/// How stores are asked by this process.
+/// Verifies purchases with their stores, for this process.
 #[derive(Debug)]
-pub struct Asking {
+pub struct Verifier {
     settings: Settings,
     pace: Pace,
     in_flight: Semaphore,
-    /// For addresses that the operator chose.
+    /// The sender for addresses that the operator chose.
     open: Option<Http>,
 }
 
-impl Asking {
-    /// Asks under these settings.
+impl Verifier {
+    /// A verifier with these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -48,50 +48,50 @@ impl Asking {
     }
 }
 
-/// Asks once, and says what came of it or when to ask again.
-pub async fn verify(doing: &Doing, key: CollapseKey) -> Result<Verified, Error> {
-    let Some(known) = doing.store.verification(key).await? else { return Ok(read(Reading::Unverifiable)) };
-    let Some(store) = doing.asking.settings.of(&known.store, known.platform_id) else {
-        return Ok(read(Reading::Unverifiable));
+/// Queries the store once; returns the verification, or the time of the next query.
+pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
+    let Some(known) = context.store.store_query(key).await? else { return Ok(verified(Verification::Unverifiable)) };
+    let Some(store) = context.verifier.settings.of(&known.store, known.platform_id) else {
+        return Ok(verified(Verification::Unverifiable));
     };
     let platform = known.platform_id;
-    let answer = match attempt(doing, store, &known).await? {
+    let answer = match attempt(context, store, &known).await? {
         Attempt::Answer(answer) => answer,
-        Attempt::NoTurn => {
+        Attempt::RateLimited => {
             count("no_turn");
-            let again_ms = spread(TURN_MS, (doing.random)());
-            return later(doing, (key, again_ms), "others of this platform are asked about first").await;
+            let again_ms = spread(PERMIT_MS, (context.random)());
+            return query_later(context, key, again_ms, "other purchases of this platform are queried first").await;
         }
     };
-    let word = word(&answer);
-    count(word);
-    tracing::info!(collapse_key = %key, platform.id = %platform, answer = word, "asked the store about a purchase");
+    let label = label(&answer);
+    count(label);
+    tracing::info!(collapse_key = %key, platform.id = %platform, answer = label, "queried the store about a purchase");
     match answer {
-        Answer::Read(reading) => {
-            let reading = match (reading, known.unknown_receipts) {
-                (Reading::Parked(Parked::UnknownReceipt), UnknownReceipts::Believe) => {
-                    Reading::Parked(Parked::Believable)
+        Answer::Verification(verification) => {
+            let verification = match (verification, known.unknown_receipts) {
+                (Verification::Parked(Parked::UnknownReceipt), UnknownReceipts::Believe) => {
+                    Verification::Parked(Parked::Believable)
                 }
-                (reading, _) => reading,
+                (verification, _) => verification,
             };
-            if matches!(reading, Reading::Parked(_)) {
-                doing.store.verify_answered(key).await?;
+            if matches!(verification, Verification::Parked(_)) {
+                context.store.verify_answered(key).await?;
             }
-            Ok(read(reading))
+            Ok(verified(verification))
         }
-        Answer::Refused => refused(doing, (key, &known)).await,
-        Answer::Again(again) => failed(doing, (key, platform, store), &again).await,
+        Answer::Refused => refuse_secret(context, key, &known).await,
+        Answer::Retry(retry) => record_failure(context, (key, platform, store), &retry).await,
     }
 }
 
 enum Attempt {
     Answer(Answer),
-    /// The store was not asked, and that is not its fault.
-    NoTurn,
+    /// No request was sent, for reasons of our own.
+    RateLimited,
 }
 
-async fn attempt(doing: &Doing, store: Store<'_>, known: &Verification) -> Result<Attempt, Error> {
-    let (asking, platform) = (&doing.asking, known.platform_id);
+async fn attempt(context: &Context, store: Store<'_>, known: &StoreQuery) -> Result<Attempt, Error> {
+    let (verifier, platform) = (&context.verifier, known.platform_id);
     let receipt = Receipt {
         environment: known.environment,
         app_user_id: known.app_user_id.clone(),
@@ -102,116 +102,119 @@ async fn attempt(doing: &Doing, store: Store<'_>, known: &Verification) -> Resul
         Ok(request) => request,
         Err(answer) => return Ok(Attempt::Answer(answer)),
     };
-    let Ok(Ok(_slot)) = tokio::time::timeout(WAIT, asking.in_flight.acquire()).await else {
-        return Ok(Attempt::NoTurn);
+    let Ok(Ok(_slot)) = tokio::time::timeout(WAIT, verifier.in_flight.acquire()).await else {
+        return Ok(Attempt::RateLimited);
     };
-    match asking.pace.turn(platform, Instant::now()) {
-        Turn::At(at) => tokio::time::sleep_until(at).await,
-        Turn::Later => return Ok(Attempt::NoTurn),
-        Turn::Paused(until) => return Ok(Attempt::Answer(Answer::Again(paused(until)))),
+    match verifier.pace.reserve(platform, Instant::now()) {
+        Permit::At(at) => tokio::time::sleep_until(at).await,
+        Permit::Later => return Ok(Attempt::RateLimited),
+        Permit::Paused(until) => return Ok(Attempt::Answer(Answer::Retry(paused(until)))),
     }
-    // By the clock that stamps rows: it is compared with nothing else.
-    let at = doing.store.now().await?;
-    let http = asking.open.as_ref().filter(|_| store.is_at_chosen_address()).unwrap_or(&doing.http);
+    // The database's clock, since the time is compared with those of rows.
+    let at = context.store.now().await?;
+    let http = verifier.open.as_ref().filter(|_| store.is_at_chosen_address()).unwrap_or(&context.http);
     let began = Instant::now();
     let reply = http.send(request).await;
     metrics::histogram!("settle_verification_seconds").record(began.elapsed());
     let answer = store.answer(&reply, &receipt, at);
     Ok(Attempt::Answer(match answer {
-        Answer::Again(again) if again.is_throttled => {
-            let until = asking.pace.pause(platform, (Instant::now(), again.retry_after), (doing.random)());
-            Answer::Again(Again { retry_after: Some(until.duration_since(Instant::now())), ..again })
+        Answer::Retry(retry) if retry.is_throttled => {
+            let until = verifier.pace.pause(platform, (Instant::now(), retry.retry_after), (context.random)());
+            Answer::Retry(Retry { retry_after: Some(until.duration_since(Instant::now())), ..retry })
         }
-        Answer::Again(again) => Answer::Again(again),
+        Answer::Retry(retry) => Answer::Retry(retry),
         other => {
-            asking.pace.answered(platform);
+            verifier.pace.answered(platform);
             other
         }
     }))
 }
 
-/// What the others of a platform are told while the store wants to be left alone. It counts as a failure: patience
-/// must end for them too.
-fn paused(until: Instant) -> Again {
+/// The answer for other purchases of a platform that the store throttles. It counts as a failure: patience must end for
+/// them too.
+fn paused(until: Instant) -> Retry {
     let retry_after = Some(until.duration_since(Instant::now()));
-    Again { retry_after, ..Again::new("paused", "the store asked us to slow down a moment ago") }
+    Retry { retry_after, ..Retry::new("paused", "the store throttled our requests a moment ago") }
 }
 
-async fn refused(doing: &Doing, (key, asked): (CollapseKey, &Verification)) -> Result<Verified, Error> {
-    let platform = asked.platform_id;
-    if doing.store.refuse_secret(asked).await? {
+async fn refuse_secret(context: &Context, key: CollapseKey, known: &storage::StoreQuery) -> Result<Verified, Error> {
+    let platform = known.platform_id;
+    if context.store.refuse_secret(known).await? {
         metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
         tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
-    } else if doing.store.verification(key).await?.is_some() {
-        let again_ms = spread(FIRST_MS, (doing.random)());
-        return later(doing, (key, again_ms), "another shared secret was set meanwhile").await;
+    } else if context.store.store_query(key).await?.is_some() {
+        let again_ms = spread(FIRST_MS, (context.random)());
+        return query_later(context, key, again_ms, "another shared secret was set meanwhile").await;
     }
-    Ok(read(Reading::Unverifiable))
+    Ok(verified(Verification::Unverifiable))
 }
 
-/// Counts the failure: while patience lasts it is asked again, then it has to go without the store.
-async fn failed(
-    doing: &Doing,
+/// Counts the failure: another query follows while patience lasts, then the settling goes on without the store.
+async fn record_failure(
+    context: &Context,
     (key, platform, store): (CollapseKey, PlatformId, Store<'_>),
-    again: &Again,
+    retry: &Retry,
 ) -> Result<Verified, Error> {
-    if again.is_strange {
-        alarm(doing, platform, "verification_strange", &again.why).await;
+    if retry.is_strange {
+        raise_alarm(context, platform, "verification_strange", &retry.why).await;
     }
-    let unanswered = doing.store.verify_failed(key).await?;
-    let failures = Failures { unanswered, now: doing.store.now().await? };
-    let Some(again_ms) = again_ms(failures, (store.patience(), again.retry_after), (doing.random)()) else {
-        return Ok(Verified { why: Some(again.why.clone()), ..read(Reading::Unreachable { since: unanswered.since }) });
+    let unanswered = context.store.verify_failed(key).await?;
+    let failures = Failures { unanswered, now: context.store.now().await? };
+    let Some(again_ms) = next_query_ms(failures, store.patience(), retry.retry_after, (context.random)()) else {
+        return Ok(Verified {
+            why: Some(retry.why.clone()),
+            ..verified(Verification::Unreachable { since: unanswered.since })
+        });
     };
-    later(doing, (key, again_ms), &format!("{} (attempt {})", again.why, unanswered.attempts)).await
+    query_later(context, key, again_ms, &format!("{} (attempt {})", retry.why, unanswered.attempts)).await
 }
 
-/// For how long and how often the store did not answer.
+/// How long and how often the store did not answer.
 #[derive(Debug, Clone, Copy)]
 struct Failures {
     unanswered: Unanswered,
     now: Timestamp,
 }
 
-/// When to ask again; `None` when patience is over. The last attempt is made at its end.
-fn again_ms(failures: Failures, (patience, asked_for): (Duration, Option<Duration>), jitter: f64) -> Option<i64> {
+/// Milliseconds to the next query; `None` when patience is over. The last query is at its end.
+fn next_query_ms(failures: Failures, patience: Duration, retry_after: Option<Duration>, jitter: f64) -> Option<i64> {
     let patience_ms = millis(patience);
     let left = patience_ms.saturating_sub(failures.now.millis_since(failures.unanswered.since).max(0));
     let doublings = u32::try_from(failures.unanswered.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
     let wait = spread(FIRST_MS.saturating_mul(1 << doublings).min(LONGEST_MS), jitter);
-    // A little later than asked for, so that not all come at once.
-    let asked_for = asked_for.map_or(0, |asked| millis(asked).saturating_add(wait / 4));
-    (left > 0).then(|| wait.max(asked_for).min(left).max(1))
+    // A little later than the store's time, so that not all queries come at once.
+    let retry_after = retry_after.map_or(0, |retry_after| millis(retry_after).saturating_add(wait / 4));
+    (left > 0).then(|| wait.max(retry_after).min(left).max(1))
 }
 
-/// Keeps an alarm; the asking goes on without it.
-async fn alarm(doing: &Doing, platform: PlatformId, kind: &'static str, detail: &str) {
+/// Raises an alarm; a failure to store it is only logged.
+async fn raise_alarm(context: &Context, platform: PlatformId, kind: &'static str, detail: &str) {
     metrics::counter!("settle_alarms_total", "kind" => kind).increment(1);
     tracing::warn!(platform.id = %platform, kind, "{detail}");
-    if let Err(error) = doing.store.alarm(Some(platform), kind, detail).await {
-        tracing::warn!(platform.id = %platform, kind, %error, "an alarm was not kept");
+    if let Err(error) = context.store.alarm(Some(platform), kind, detail).await {
+        tracing::warn!(platform.id = %platform, kind, %error, "an alarm was not stored");
     }
 }
 
-const fn read(reading: Reading) -> Verified {
-    Verified { reading: Some(reading), again_ms: 0, why: None }
+const fn verified(verification: Verification) -> Verified {
+    Verified { verification: Some(verification), next_query_ms: 0, why: None }
 }
 
-/// It is asked again: by the run that waits for it, or by the sweep should that be lost.
-async fn later(doing: &Doing, (key, again_ms): (CollapseKey, i64), why: &str) -> Result<Verified, Error> {
-    doing.store.ask_again(key, again_ms).await?;
-    Ok(Verified { reading: None, again_ms, why: Some(why.to_owned()) })
+/// Schedules the next query: by the run that waits for it, or by the sweep if that run is lost.
+async fn query_later(context: &Context, key: CollapseKey, again_ms: i64, why: &str) -> Result<Verified, Error> {
+    context.store.schedule_query(key, again_ms).await?;
+    Ok(Verified { verification: None, next_query_ms: again_ms, why: Some(why.to_owned()) })
 }
 
-fn word(answer: &Answer) -> &'static str {
+fn label(answer: &Answer) -> &'static str {
     match answer {
-        Answer::Read(Reading::Verified(_)) => "verified",
-        Answer::Read(Reading::Gone) => "gone",
-        Answer::Read(Reading::Parked(Parked::UnknownReceipt | Parked::Believable)) => "unknown_receipt",
-        Answer::Read(Reading::Parked(Parked::WrongCustomer)) => "wrong_customer",
-        Answer::Read(Reading::Unverifiable | Reading::Unreachable { .. }) => "unverifiable",
+        Answer::Verification(Verification::Verified(_)) => "verified",
+        Answer::Verification(Verification::Gone) => "gone",
+        Answer::Verification(Verification::Parked(Parked::UnknownReceipt | Parked::Believable)) => "unknown_receipt",
+        Answer::Verification(Verification::Parked(Parked::WrongCustomer)) => "wrong_customer",
+        Answer::Verification(Verification::Unverifiable | Verification::Unreachable { .. }) => "unverifiable",
         Answer::Refused => "secret_refused",
-        Answer::Again(again) => again.class,
+        Answer::Retry(retry) => retry.class,
     }
 }
 
@@ -223,7 +226,7 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Half of it to half more, by `jitter` from 0 to 1.
+/// A wait from half of `ms` to half more, by `jitter` from 0 to 1.
 fn spread(ms: i64, jitter: f64) -> i64 {
     #[expect(clippy::cast_possible_truncation, reason = "from 0 to 1000, and a float cast saturates")]
     let thousandths = (jitter.clamp(0.0, 1.0) * 1000.0) as i64;
@@ -242,14 +245,14 @@ mod tests {
 
     #[test]
     fn waits_double_from_two_seconds_to_a_minute() {
-        let wait = |attempts| again_ms(failures(attempts, 0), (PATIENCE, None), 0.5);
+        let wait = |attempts| next_query_ms(failures(attempts, 0), PATIENCE, None, 0.5);
         let expected = [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000].map(Some);
         assert_eq!([1, 2, 3, 4, 5, 6, i64::MAX].map(wait), expected);
     }
 
     #[test]
-    fn the_last_attempt_is_at_the_end_of_patience_and_there_is_none_after_it() {
-        let wait = |elapsed_ms| again_ms(failures(9, elapsed_ms), (PATIENCE, None), 0.5);
+    fn the_last_query_is_at_the_end_of_patience() {
+        let wait = |elapsed_ms| next_query_ms(failures(9, elapsed_ms), PATIENCE, None, 0.5);
         assert_eq!(wait(899_000), Some(1_000));
         assert_eq!(wait(899_999), Some(1));
         assert_eq!(wait(900_000), None);
@@ -258,8 +261,8 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_asks_for_is_waited_for_but_not_beyond_patience() {
-        let wait = |asked| again_ms(failures(1, 0), (PATIENCE, Some(Duration::from_secs(asked))), 0.5);
+    fn retry_after_is_honoured_within_patience() {
+        let wait = |seconds| next_query_ms(failures(1, 0), PATIENCE, Some(Duration::from_secs(seconds)), 0.5);
         assert_eq!(wait(10), Some(10_500));
         assert_eq!(wait(3_600), Some(900_000));
         assert_eq!(wait(0), Some(2_000));

@@ -1,9 +1,9 @@
-//! The worker: polls Temporal for workflow tasks and activities until it is told to stop.
+//! The worker: polls Temporal for workflow tasks and activities until it is stopped.
 //!
-//! `deliver` and `tend` have a worker of their own on their own queue, so that hanging destinations take no slot
+//! `deliver` and `supervise` have a separate worker on a separate queue, so that hanging destinations take no slot
 //! from settling.
 
-use crate::Doing;
+use crate::Context;
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,19 +16,19 @@ use workflows::{Destination, Purchase, Sweep, contract};
 /// Why the worker ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not be made, or Temporal refused it for good. The operator must act.
+    /// It could not be built, or Temporal refused it for good. The operator must act.
     #[error("the worker stopped: {0}")]
     Stopped(String),
 }
 
-/// How many of each thing run at once.
+/// Maximum number of concurrent tasks.
 #[derive(Debug, Clone, Copy)]
 pub struct Slots {
     /// Workflow tasks.
     pub workflow_tasks: usize,
     /// Activities that only touch storage.
     pub activities: usize,
-    /// Lanes and looks after destinations in flight; one destination holds a part of them, see `share`.
+    /// Lanes and supervisions of destinations; one destination takes a part of them, see `share`.
     pub deliveries: usize,
 }
 
@@ -38,7 +38,7 @@ impl Default for Slots {
     }
 }
 
-/// Works until `stop` resolves, then finishes what is in hand.
+/// Runs until `stop` resolves, then finishes its current tasks.
 ///
 /// Blocks its thread: workflows of a worker share one thread, which must not be one of the runtime's.
 ///
@@ -46,43 +46,43 @@ impl Default for Slots {
 /// See [`Error`].
 pub fn run(
     runtime: &tokio::runtime::Handle,
-    doing: Doing,
+    context: Context,
     slots: Slots,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     runtime.block_on(async move {
         let mut stop = std::pin::pin!(stop);
-        let engine = doing.engine.clone();
+        let engine = context.engine.clone();
         let client = tokio::select! {
             client = engine.client() => client,
             () = &mut stop => return Ok(()),
         };
         let Some(client) = client else { return Ok(()) };
         let core = Runtime::from_current_tokio(RuntimeOptions::default()).map_err(|error| stopped(&error))?;
-        let mut settling = settling(&core, client.clone(), &doing, slots)?;
-        let mut delivering = delivering(&core, client, &doing, slots)?;
+        let mut settling = settling(&core, client.clone(), &context, slots)?;
+        let mut delivering = delivering(&core, client, &context, slots)?;
         let (stop_settling, stop_delivering) = (settling.shutdown_handle(), delivering.shutdown_handle());
         let stopping = async move {
             stop.await;
-            // What lasts ends early and goes on elsewhere.
-            doing.stopping.store(true, Ordering::Relaxed);
+            // Long activities end early and go on in another worker.
+            context.stopping.store(true, Ordering::Relaxed);
             stop_settling();
             stop_delivering();
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            // When one half ends for good, so does the other: half a worker would go unnoticed.
-            ended = async { tokio::try_join!(settling.run(), delivering.run()) } => {
-                ended.map(drop).map_err(|error| stopped(&error))
+            // When one worker ends for good, so does the other: half a process would go unnoticed.
+            result = async { tokio::try_join!(settling.run(), delivering.run()) } => {
+                result.map(drop).map_err(|error| stopped(&error))
             }
             () = stopping => Ok(()),
         }
     })
 }
 
-fn settling(core: &Runtime, client: Client, doing: &Doing, slots: Slots) -> Result<Worker, Error> {
+fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> Result<Worker, Error> {
     let options = WorkerOptions::new(contract::TASK_QUEUE)
-        .register_activities(Doing::clone(doing))
+        .register_activities(Context::clone(context))
         .register_workflow::<Purchase>()
         .and_then(|options| options.register_workflow::<Destination>())
         .and_then(|options| options.register_workflow::<Sweep>())
@@ -97,9 +97,9 @@ fn settling(core: &Runtime, client: Client, doing: &Doing, slots: Slots) -> Resu
     Worker::new(core, client, options).map_err(|error| stopped(&error))
 }
 
-fn delivering(core: &Runtime, client: Client, doing: &Doing, slots: Slots) -> Result<Worker, Error> {
+fn delivering(core: &Runtime, client: Client, context: &Context, slots: Slots) -> Result<Worker, Error> {
     let options = WorkerOptions::new(contract::DELIVER_QUEUE)
-        .register_activities(Doing::clone(doing))
+        .register_activities(Context::clone(context))
         .graceful_shutdown_period(Duration::from_secs(20))
         .tuner(tuner(1, slots.deliveries))
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(5))

@@ -11,7 +11,7 @@ use serde_json::json;
 /// 201: a thing that was created.
 pub struct Created<T>(pub T);
 
-/// 202: what is done by a workflow.
+/// 202: a request that a workflow carries out.
 pub struct Accepted<T>(pub T);
 
 /// 204: a thing that was deleted.
@@ -51,19 +51,19 @@ impl IntoResponse for Text {
 
 impl<T: JsonSchema> Output for Json<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.answer(StatusCode::OK, "application/json", &schemas.shown.subschema_for::<T>());
+        operation.answer(StatusCode::OK, "application/json", &schemas.responses.subschema_for::<T>());
     }
 }
 
 impl<T: JsonSchema> Output for Created<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.answer(StatusCode::CREATED, "application/json", &schemas.shown.subschema_for::<T>());
+        operation.answer(StatusCode::CREATED, "application/json", &schemas.responses.subschema_for::<T>());
     }
 }
 
 impl<T: JsonSchema> Output for Accepted<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.answer(StatusCode::ACCEPTED, "application/json", &schemas.shown.subschema_for::<T>());
+        operation.answer(StatusCode::ACCEPTED, "application/json", &schemas.responses.subschema_for::<T>());
     }
 }
 

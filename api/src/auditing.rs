@@ -1,7 +1,7 @@
-//! The audit that nobody has to ask for: some rows a minute, round after round, and a gauge that must read 0.
+//! The audit that runs by itself: some rows a minute, round after round, and a gauge that must read 0.
 //!
-//! A look costs the same however much there is: a bounded number of rows, read beside everything else. A small
-//! installation is looked at as a whole each minute, a large one in as many minutes as it takes.
+//! Each check reads a bounded number of rows, so its cost does not grow with the ledger. A small installation is
+//! audited as a whole each minute, a large one over several minutes.
 
 use crate::metrics::Metrics;
 use metrics::gauge;
@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use storage::{Audited, Error, Page, Store, chain, rules};
 
-/// Between two looks.
+/// Time between two checks.
 const EVERY: Duration = Duration::from_secs(60);
-/// Rows of one question to storage, and questions of one look: 20,000 rows a minute.
+/// Rows of one query, and queries of one check: 20,000 rows a minute.
 const ROWS: i64 = 500;
-const QUESTIONS: u32 = 40;
-/// So many rows that break a rule are named.
+const QUERIES: u32 = 40;
+/// Maximum number of violating rows that are named per rule.
 const EXAMPLES: usize = 5;
 
 /// A rule that must hold between the tables, and how often it is broken.
@@ -24,27 +24,27 @@ const EXAMPLES: usize = 5;
 pub struct RuleFindings {
     /// Its name.
     name: &'static str,
-    /// The table that it is about.
+    /// The table that it checks.
     of: &'static str,
     /// The rule, in a sentence.
-    says: &'static str,
+    description: &'static str,
     /// Number of rows that break it.
     violations: i64,
     /// The first of them.
     examples: Vec<String>,
 }
 
-/// What a look showed so far.
+/// What the audit found so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
-    looked_at: i64,
+    checked: i64,
     broken: BTreeMap<&'static str, (i64, Vec<String>)>,
 }
 
 impl Findings {
-    /// Adds what one page showed.
+    /// Adds the findings of one page.
     pub fn add(&mut self, audited: Audited) {
-        self.looked_at += audited.looked_at;
+        self.checked += audited.checked;
         for one in audited.broken {
             let (violations, examples) = self.broken.entry(one.name).or_default();
             *violations += one.violations;
@@ -53,24 +53,24 @@ impl Findings {
         }
     }
 
-    /// How many rows were looked at.
+    /// Number of rows that were checked.
     #[must_use]
-    pub const fn looked_at(&self) -> i64 {
-        self.looked_at
+    pub const fn checked(&self) -> i64 {
+        self.checked
     }
 
-    /// How often a rule is broken, over all rules.
+    /// Number of violations, over all rules.
     #[must_use]
     pub fn violations(&self) -> i64 {
         self.broken.values().map(|(violations, _)| violations).sum()
     }
 
-    /// Every rule, with how often it is broken and the first examples.
+    /// Every rule, with the number of its violations and the first examples.
     #[must_use]
     pub fn rules(&self) -> Vec<RuleFindings> {
-        let shown = |storage::Rule { name, of, says }| {
+        let shown = |storage::Rule { name, of, description }| {
             let (violations, examples) = self.broken.get(name).cloned().unwrap_or_default();
-            RuleFindings { name, of, says, violations, examples }
+            RuleFindings { name, of, description, violations, examples }
         };
         rules().into_iter().map(shown).collect()
     }
@@ -80,7 +80,7 @@ impl Findings {
     }
 }
 
-/// Where the round is, and what is known of the one before.
+/// The position of the running round, and the result of the one before.
 #[derive(Debug, Default)]
 struct Round {
     cursor: Option<String>,
@@ -89,7 +89,7 @@ struct Round {
 }
 
 impl Round {
-    /// Takes in a page; what the whole round showed, when it was its last.
+    /// Adds a page. Returns the findings of the whole round when this page is its last.
     fn take(&mut self, audited: Audited) -> Option<Findings> {
         self.cursor.clone_from(&audited.next_cursor);
         self.now.add(audited);
@@ -100,7 +100,7 @@ impl Round {
         Some(std::mem::take(&mut self.now))
     }
 
-    /// What the gauge shows: a violation stays until a whole round did not find it.
+    /// The value of the gauge: a violation stays until a whole round does not find it.
     fn violations(&self) -> i64 {
         self.before.max(self.now.violations())
     }
@@ -111,15 +111,18 @@ impl Round {
     }
 }
 
-/// Looks at the tables for as long as the process lives, at once for the first time. The gauge is there when this
-/// returns, since the recorder is: what is shown without one is lost.
+/// Checks the tables until the process ends, for the first time at once. The gauge exists when this returns: it needs
+/// the recorder, without which its value would be lost.
 pub fn watch(store: Store, _recorder: &Metrics) {
     let mut round = Round::default();
     round.show();
     tokio::spawn(async move {
         loop {
-            if let Err(error) = look(&store, &mut round).await {
-                tracing::warn!(error = chain(&error), "the audit could not look; it tries again in a minute");
+            if let Err(error) = check(&store, &mut round).await {
+                tracing::warn!(
+                    error = chain(&error),
+                    "the audit could not read the tables; it tries again in a minute"
+                );
             }
             round.show();
             tokio::time::sleep(EVERY).await;
@@ -127,18 +130,18 @@ pub fn watch(store: Store, _recorder: &Metrics) {
     });
 }
 
-/// One look: it ends with its share of rows, or with the round.
-async fn look(store: &Store, round: &mut Round) -> Result<(), Error> {
-    for _ in 0..QUESTIONS {
+/// One check: it ends after its share of rows, or with the round.
+async fn check(store: &Store, round: &mut Round) -> Result<(), Error> {
+    for _ in 0..QUERIES {
         let audited = store.audit(Page { cursor: round.cursor.clone(), limit: ROWS }).await?;
         if let Some(findings) = round.take(audited) {
-            return tell(store, &findings).await;
+            return report(store, &findings).await;
         }
     }
     Ok(())
 }
 
-async fn tell(store: &Store, findings: &Findings) -> Result<(), Error> {
+async fn report(store: &Store, findings: &Findings) -> Result<(), Error> {
     if findings.violations() == 0 {
         return Ok(());
     }
@@ -159,18 +162,18 @@ mod tests {
     fn page(violations: i64, next: Option<&str>) -> Audited {
         let broken = Broken { name: "a_status_fits", violations, examples: vec!["x".to_owned()] };
         let broken = if violations > 0 { vec![broken] } else { Vec::new() };
-        Audited { looked_at: 10, broken, next_cursor: next.map(str::to_owned) }
+        Audited { checked: 10, broken, next_cursor: next.map(str::to_owned) }
     }
 
     #[test]
-    fn a_violation_is_shown_at_once_and_until_a_whole_round_did_not_find_it() {
+    fn a_violation_is_shown_until_a_whole_round_does_not_find_it() {
         let mut round = Round::default();
         assert_eq!(round.take(page(0, Some("events:"))), None);
         assert_eq!(round.violations(), 0);
         assert_eq!(round.take(page(2, Some("lanes:"))), None);
         assert_eq!(round.violations(), 2);
         let whole = round.take(page(1, None)).expect("the round is over");
-        assert_eq!((whole.violations(), whole.looked_at()), (3, 30));
+        assert_eq!((whole.violations(), whole.checked()), (3, 30));
         assert_eq!(round.take(page(0, Some("events:"))), None);
         assert_eq!(round.violations(), 3);
         assert_eq!(round.take(page(0, None)).map(|whole| whole.violations()), Some(0));

@@ -1,11 +1,10 @@
-//! The only place that reads the clock and makes random values. Everything else is handed both.
+//! The only place that reads the clock and makes random values. Everything else receives both as arguments.
 
 use domain::Timestamp;
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
-/// The present instant by this machine's clock. Tests move it: their program is told a file that holds by how many
-/// milliseconds.
+/// The present instant by this machine's clock. Tests move it by a file that holds the offset in milliseconds.
 #[must_use]
 pub fn now() -> Timestamp {
     fail::fail_point!("clock.moved", |file| {
@@ -21,10 +20,10 @@ fn unmoved() -> Timestamp {
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// So many bytes from the operating system's generator, fit for keys.
+/// `N` bytes from the operating system's generator, suitable for keys.
 ///
 /// # Panics
-/// When the generator gives nothing: going on with guessable keys would be worse.
+/// When the generator fails: continuing with guessable keys would be worse.
 #[must_use]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

@@ -1,10 +1,11 @@
-//! What every request handler is given. Made once by the commands that serve HTTP.
+//! The state of every request handler, created once by the commands that serve HTTP.
 
 use crate::dispatch::Dispatch;
 use crate::error::Field;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon, Answer};
 use domain::Timestamp;
+use domain::destination::KindSchemas;
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -18,63 +19,46 @@ use url::Url;
 /// The stores that a platform can be of, by the name in their URL. Each has its arm in [`Edge::receive`].
 pub const STORES: &[&str] = &[amazon::STORE];
 
-/// A destination as its kind makes or changes it.
+/// A destination as its kind creates or changes it.
 #[derive(Debug, Clone)]
-pub struct Made {
-    /// What is kept and shown.
+pub struct PreparedDestination {
+    /// The settings, which are stored and shown.
     pub settings: Value,
-    /// What is kept sealed.
+    /// The secrets, which are stored encrypted.
     pub secret: SecretString,
-    /// What is shown once, by its name.
+    /// The secrets that are shown once, by name.
     pub shown: Vec<(&'static str, SecretString)>,
-    /// How it is told.
+    /// How events are delivered to it.
     pub traits: Traits,
 }
 
-/// What a request showed that carries no event.
+/// The result of a test request, which carries no event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Tested {
     /// Whether the connection works.
     pub ok: bool,
-    /// What was found, for people.
-    pub says: String,
+    /// What was found, as text for people.
+    pub detail: String,
 }
 
-/// The fields that a kind of destination has beside those of every kind.
+/// The names of the fields that only one kind of destination has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Own {
-    /// What can be given at any time.
-    pub lasting: &'static [&'static str],
-    /// What can be given only when one is made.
-    pub at_making: &'static [&'static str],
+pub struct KindFields {
+    /// Fields that can be set at any time.
+    pub changeable: &'static [&'static str],
+    /// Fields that can be set only on creation.
+    pub on_creation: &'static [&'static str],
 }
 
-/// The fields of a kind of destination as JSON Schemas, beside those of every kind: names with their schemas.
-#[derive(Debug, Clone, PartialEq)]
-pub struct KindSchemas {
-    /// The kind.
-    pub kind: &'static str,
-    /// What can be given when one is created.
-    pub created: Map<String, Value>,
-    /// Which of that is required.
-    pub required: &'static [&'static str],
-    /// What can be given in a change.
-    pub changed: Map<String, Value>,
-    /// What is shown.
-    pub shown: Map<String, Value>,
-    /// A request that creates one.
-    pub example: Value,
-}
-
-/// The kinds of destinations, as those who send to them know them. A wrong field is named as it is in the API.
+/// The kinds of destinations. Errors name a wrong field by its name in the API.
 pub trait Kinds: Send + Sync {
-    /// At most so many requests a second, where the named kind has such a bound.
+    /// Maximum number of requests a second, where the named kind has such a bound.
     fn bound(&self, kind: &str) -> Option<i64>;
 
     /// The fields of the named kind; `None` when there is no such kind.
-    fn own(&self, kind: &str) -> Option<Own>;
+    fn fields(&self, kind: &str) -> Option<KindFields>;
 
-    /// What the fields of each kind are, for who reads about them.
+    /// The schemas of each kind's fields, for the documentation.
     fn schemas(&self) -> Vec<KindSchemas>;
 
     /// Whether these waits between attempts, in seconds, are a schedule.
@@ -83,13 +67,18 @@ pub trait Kinds: Send + Sync {
     /// What was expected instead.
     fn check_schedule(&self, seconds: &[i64]) -> Result<(), Field>;
 
-    /// A new destination of the named kind, made of these fields and random bytes.
+    /// Prepares a new destination of the named kind from these fields and random bytes.
     ///
     /// # Errors
     /// All wrong fields.
-    fn make(&self, kind: &str, fields: &Map<String, Value>, random: [u8; 32]) -> Result<Made, Vec<Field>>;
+    fn make(
+        &self,
+        kind: &str,
+        fields: &Map<String, Value>,
+        random: [u8; 32],
+    ) -> Result<PreparedDestination, Vec<Field>>;
 
-    /// The same after a change of what is given; null removes what may be absent.
+    /// Prepares a change of a destination; null removes an optional field.
     ///
     /// # Errors
     /// All wrong fields.
@@ -98,59 +87,64 @@ pub trait Kinds: Send + Sync {
         destination: &Destination,
         secret: &SecretString,
         fields: &Map<String, Value>,
-    ) -> Result<Made, Vec<Field>>;
+    ) -> Result<PreparedDestination, Vec<Field>>;
 
-    /// Replaces what requests are signed with; the old secret is used too until `until`.
+    /// Replaces the signing secret; the old one signs too until `until`.
     ///
     /// # Errors
     /// What is wrong with the new secret, or that the kind signs nothing.
-    fn rotate(&self, destination: &Destination, secret: &SecretString, rotation: Rotation) -> Result<Made, Vec<Field>>;
+    fn rotate(
+        &self,
+        destination: &Destination,
+        secret: &SecretString,
+        rotation: Rotation,
+    ) -> Result<PreparedDestination, Vec<Field>>;
 
-    /// Sends a request with this id that shows whether the connection works, and tells no event.
+    /// Sends a request with this id that carries no event, to test the connection.
     ///
     /// # Errors
-    /// What is missing for it, or cannot be used; nothing was sent.
+    /// A field that is missing for it or cannot be used; nothing was sent.
     fn test(&self, destination: Destination, secret: SecretString, id: String) -> BoxFuture<'_, Result<Tested, Field>>;
 }
 
-/// What a secret is to be replaced by. Its debug output shows no secret, nor what one is made of.
+/// The replacement of a secret. Its debug output shows neither a secret nor the random bytes.
 #[derive(Clone)]
 pub struct Rotation {
-    /// The new secret; one is made when absent.
-    pub given: Option<SecretString>,
+    /// The new secret; generated when absent.
+    pub new_secret: Option<SecretString>,
     /// Until when requests are signed with the old one too.
     pub until: Timestamp,
     /// Now.
     pub now: Timestamp,
-    /// For a new secret.
+    /// Random bytes for a generated secret.
     pub random: [u8; 32],
 }
 
 impl fmt::Debug for Rotation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { given, until, now, random: _ } = self;
+        let Self { new_secret, until, now, random: _ } = self;
         let mut shown = formatter.debug_struct("Rotation");
-        shown.field("given", given).field("until", until).field("now", now).finish_non_exhaustive()
+        shown.field("new_secret", new_secret).field("until", until).field("now", now).finish_non_exhaustive()
     }
 }
 
 /// The state of the HTTP edge; shared as `Arc<Edge>`.
 pub struct Edge {
-    /// What is remembered.
+    /// The database.
     pub store: Store,
-    /// Who tells the engine.
+    /// The dispatcher, which signals the engine.
     pub dispatch: Dispatch,
-    /// The store that we hear.
+    /// The ingress of the Amazon Appstore.
     pub amazon: Arc<Amazon>,
     /// The kinds of destinations.
     pub kinds: Arc<dyn Kinds>,
     /// The bearer token of the admin part.
     pub admin_token: SecretString,
-    /// What `notification_url` is built from.
+    /// The base of every `notification_url`.
     pub public_url: Url,
-    /// The window of a platform that names none.
+    /// The default window of a platform.
     pub default_window_ms: i64,
-    /// What `/metrics` shows.
+    /// The metrics of this process.
     pub metrics: Metrics,
     /// The clock.
     pub clock: fn() -> Timestamp,
@@ -162,13 +156,13 @@ pub struct Edge {
 pub type Shared = Arc<Edge>;
 
 impl Edge {
-    /// A path of ours as others reach it.
+    /// The public URL of a path.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 
-    /// Gives a message to the store that it is for; `None` when there is no such store.
+    /// Passes a message to its store; `None` when there is no such store.
     pub async fn receive(&self, store: &str, ingress_key: &str, body: &[u8]) -> Option<Answer> {
         match store {
             amazon::STORE => Some(self.amazon.receive(&self.store, &self.dispatch, ingress_key, body).await),
@@ -179,7 +173,7 @@ impl Edge {
     /// Confirms a topic's subscription at the store that it is of.
     ///
     /// # Errors
-    /// What stood against it, without the URL, which is a secret.
+    /// The reason, without the URL, which is a secret.
     pub async fn confirm(&self, store: &str, subscribe_url: &SecretString) -> Result<(), String> {
         match store {
             amazon::STORE => self.amazon.visit(subscribe_url).await.map_err(|error| error.to_string()),
@@ -205,9 +199,9 @@ mod tests {
     use domain::Timestamp;
 
     #[test]
-    fn a_rotation_shows_neither_a_secret_nor_what_one_is_made_of() {
+    fn debug_output_of_a_rotation_hides_secret_and_random_bytes() {
         let now = Timestamp::from_micros(0);
-        let rotation = Rotation { given: Some("whsec_given".into()), until: now, now, random: [171; 32] };
+        let rotation = Rotation { new_secret: Some("whsec_new".into()), until: now, now, random: [171; 32] };
         let shown = format!("{rotation:?} {rotation:#?}");
         for hidden in ["whsec", "random", "171", "0xab"] {
             assert!(!shown.contains(hidden), "{shown}");

@@ -1,4 +1,4 @@
-//! Every way in which a request can fail, and the one table of what is answered (RFC 9457).
+//! The errors of requests, and the one table of their answers (RFC 9457).
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use storage::chain;
 
-/// What is answered instead of what was wanted: problem details (RFC 9457).
+/// The body of every error answer: problem details (RFC 9457).
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Problem {
     /// What kind of problem it is, as a stable URN.
@@ -33,7 +33,7 @@ pub struct Field {
     pub expected: String,
 }
 
-/// Why a request was not done. A variant says who must act.
+/// Why a request failed. A variant is a decision: who must act.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The sender must repair these fields.
@@ -48,16 +48,16 @@ pub enum Error {
     /// The path is right and the method is not.
     #[error("this path does not know this method; the `Allow` header and /openapi.json list what it knows")]
     Method,
-    /// It cannot be done in the present state.
+    /// It is not possible in the present state.
     #[error("{0}")]
     Conflict(String),
-    /// What is asked makes no sense for this thing as it is set.
+    /// The request makes no sense with the settings of the resource.
     #[error("{0}")]
     Unsuitable(String),
     /// The body is too large.
     #[error("the body is larger than 2 MiB")]
     TooLarge,
-    /// A store refused, with a status of that store's folder's choice.
+    /// A store's ingress refused a message, with its own choice of status.
     #[error("{reason}")]
     Store {
         /// The status to answer.
@@ -65,13 +65,13 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// Somebody we had to ask answered wrongly; trying again may help.
+    /// Another service answered wrongly; a later attempt may succeed.
     #[error("{0}")]
     Upstream(String),
-    /// Storage or the engine does not answer: come back.
+    /// Storage or the engine does not answer; the sender is to try again.
     #[error("{0}")]
     Unavailable(String),
-    /// We are wrong.
+    /// A fault of settle.
     #[error("an internal error; the log has the details")]
     Internal,
 }
@@ -172,7 +172,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn what_storage_says_becomes_the_right_status() {
+    fn every_storage_error_has_its_status() {
         let cause = Arc::new(std::io::Error::other("the disk is full at /var/lib/secret"));
         let cases = [
             (storage::Error::Unavailable(cause), 503),

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 /// A store sends again after a few seconds, so readiness must not hang longer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A process that answers.
+/// The process answers.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Live {
     /// Always `ok`.
@@ -20,7 +20,7 @@ pub struct Live {
     status: &'static str,
 }
 
-/// A process that accepts notifications.
+/// The process accepts notifications.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Ready {
     /// Always `ok`.

@@ -1,6 +1,6 @@
 //! The binary `settle`. All of it is in the library.
 
-/// Many small allocations on many threads are what a notification costs; this one is made for that.
+/// A notification costs many small allocations on many threads, which this allocator is fast at.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

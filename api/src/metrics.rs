@@ -3,7 +3,7 @@
 use crate::answer::Text;
 use crate::edge::Shared;
 use axum::extract::State;
-use domain::health::State as Fares;
+use domain::health::State as DestinationState;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::fmt::Write;
@@ -19,13 +19,13 @@ const UPKEEP: Duration = Duration::from_secs(10);
 /// Bounds of the settling lag's buckets, in seconds.
 const LAG_BUCKETS_SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
-/// Bounds of the buckets of what one request takes, in seconds; it is given up after 15.
+/// Bounds of the buckets of a request's duration, in seconds; its time-out is 15.
 const REQUEST_BUCKETS_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0];
 
 /// The format that is rendered.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What renders the metrics of this process.
+/// Renders the metrics of this process.
 #[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
@@ -33,8 +33,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Makes the recorder and installs it for the whole process. Where one is installed already
-    /// (several edges in one test process), this one stays empty but works.
+    /// Creates the recorder and installs it for the whole process. Where one is installed already (several edges in one
+    /// test process), this one stays empty but works.
     #[must_use]
     pub fn install() -> Self {
         let recorder = builder().build_recorder();
@@ -48,7 +48,7 @@ impl Metrics {
         Self { handle, more: None }
     }
 
-    /// The same, followed by text that somebody else renders (for example the Temporal SDK's own).
+    /// Appends text from another source (for example the Temporal SDK's metrics) to the rendered metrics.
     #[must_use]
     pub fn with_more(mut self, more: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.more = Some(Arc::new(more));
@@ -66,7 +66,7 @@ impl Metrics {
     }
 }
 
-/// Moves what histograms gathered into their buckets, so that memory does not grow while nobody scrapes.
+/// Moves the samples of histograms into their buckets, so that memory does not grow without scrapes.
 async fn upkeep(handle: PrometheusHandle) {
     loop {
         sleep(UPKEEP).await;
@@ -83,10 +83,10 @@ fn builder() -> PrometheusBuilder {
 }
 
 fn describe() {
-    describe_counter!("settle_notifications_accepted_total", "Notifications kept in the inbox.");
-    describe_counter!("settle_notifications_duplicate_total", "Notifications that the store had told before.");
+    describe_counter!("settle_notifications_accepted_total", "Notifications stored in the inbox.");
+    describe_counter!("settle_notifications_duplicate_total", "Notifications that the store had sent before.");
     describe_counter!("settle_notifications_refused_total", "Notifications refused, by reason.");
-    describe_counter!("settle_verifications_total", "Attempts to ask a store about a receipt, by answer.");
+    describe_counter!("settle_verifications_total", "Attempts to verify a receipt with a store, by answer.");
     describe_counter!("settle_deliveries_total", "Attempts to deliver, by outcome.");
     describe_counter!(
         "settle_capped_values_total",
@@ -105,21 +105,23 @@ fn describe() {
     describe_counter!("settle_pruned_total", "Rows whose bodies were removed for their age.");
     describe_counter!("settle_alarms_total", "Alarms raised, by kind.");
     describe_counter!("settle_dispatch_signals_total", "Signals sent to the engine, by result.");
-    describe_gauge!("settle_inbox_age_seconds", Unit::Seconds, "Age of the oldest notification that is still open.");
+    describe_gauge!("settle_inbox_age_seconds", Unit::Seconds, "Age of the oldest notification without an outcome.");
     describe_gauge!("settle_audit_violations", "Rows that break a rule of the audit; must read 0.");
     describe_gauge!("settle_dispatch_waiting_keys", "Purchases that wait for their signal in this process.");
     describe_histogram!(
         "settle_settling_lag_seconds",
         Unit::Seconds,
-        "For how long a window had been over when its purchase was loaded for settling."
+        "Time from the end of a window until its purchase was loaded for settling."
     );
-    describe_histogram!("settle_verification_seconds", Unit::Seconds, "For how long a store was waited for.");
+    describe_histogram!("settle_verification_seconds", Unit::Seconds, "Duration of a verification with a store.");
 }
 
-/// The gauges of all destinations. They are written here, because what the recorder holds never vanishes, and
-/// destinations do.
+/// The gauges of all destinations. They are written here, because the recorder never drops a gauge, and
+/// destinations can be deleted.
 fn destinations(all: &[Figures]) -> String {
-    let states = [Fares::Healthy, Fares::Failing, Fares::Open, Fares::Disabled].map(Fares::as_str);
+    let states =
+        [DestinationState::Healthy, DestinationState::Failing, DestinationState::Open, DestinationState::Disabled]
+            .map(DestinationState::as_str);
     let mut text = String::new();
     let mut family = |name: &str, help: &str, samples: Vec<(String, f64)>| {
         // A string takes all that is written.
@@ -140,7 +142,8 @@ fn destinations(all: &[Figures]) -> String {
     text
 }
 
-/// `GET /metrics`. The inbox's age and how destinations stand are read at each scrape; a storage that does not answer
+/// `GET /metrics`. The inbox's age and the state of destinations are read at each scrape; a storage that does not
+/// answer
 /// leaves them out.
 pub async fn show(State(edge): State<Shared>) -> Text {
     let age_ms = edge.store.inbox_age().await.ok().flatten();

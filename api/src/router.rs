@@ -1,4 +1,4 @@
-//! Every route of the service, in one list, and who may use it.
+//! Every route of the service with its access, in one list.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -22,15 +22,15 @@ use std::time::Duration;
 /// The largest body that is read.
 const BODY_LIMIT_BYTES: usize = 2 * 1024 * 1024;
 
-/// How long one request may take in all.
+/// Maximum duration of one request.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Who may use a route.
+/// The access to a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody who can reach it.
+    /// No authentication.
     Open,
-    /// Who shows the admin token.
+    /// The admin token is required.
     Admin,
 }
 
@@ -40,9 +40,9 @@ pub struct Route {
     pub method: &'static str,
     /// Its path, with `{parameters}`.
     pub path: &'static str,
-    /// What it does, in a sentence.
-    pub says: &'static str,
-    /// Who may use it.
+    /// Its effect, in a sentence.
+    pub summary: &'static str,
+    /// Its access.
     pub access: Access,
     /// Describes what it takes and answers.
     pub describe: fn(&mut Operation, &mut Schemas),
@@ -81,31 +81,31 @@ pub fn routes() -> Vec<Route> {
 
 fn service_routes() -> Vec<Route> {
     vec![
-        open("GET", "/livez", health::live).says("Whether the process answers."),
-        open("GET", "/readyz", health::ready).says("200 while the inbox accepts; the engine's state in the body."),
-        open("GET", "/metrics", metrics::show).says("Metrics in the Prometheus text format."),
-        open("GET", "/openapi.json", openapi::show).says("This document."),
-        open("GET", "/api/v1/events/schema/", schema::index).says("The events that are sent, and their schemas."),
-        open("GET", "/api/v1/events/schema/{type}", schema::show).says("The JSON Schema of one event."),
+        open("GET", "/livez", health::live).summary("Whether the process answers."),
+        open("GET", "/readyz", health::ready).summary("200 while the inbox accepts; the engine's state in the body."),
+        open("GET", "/metrics", metrics::show).summary("Metrics in the Prometheus text format."),
+        open("GET", "/openapi.json", openapi::show).summary("This document."),
+        open("GET", "/api/v1/events/schema/", schema::index).summary("The events that are sent, and their schemas."),
+        open("GET", "/api/v1/events/schema/{type}", schema::show).summary("The JSON Schema of one event."),
         open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)
-            .says("A store's message. 200 means that it is stored durably."),
+            .summary("A store's message. 200 means that it is durably stored."),
     ]
 }
 
 fn app_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/apps", apps::list).says("All apps, the oldest first."),
-        admin("POST", "/v1/apps", apps::create).says("Creates an app."),
-        admin("GET", "/v1/apps/{app_id}", apps::show).says("One app."),
-        admin("PATCH", "/v1/apps/{app_id}", apps::update).says("Renames an app."),
-        admin("DELETE", "/v1/apps/{app_id}", apps::delete).says("Deletes an app; the ledger stays."),
-        admin("GET", "/v1/apps/{app_id}/platforms", platforms::list).says("The app's platforms."),
-        admin("POST", "/v1/apps/{app_id}/platforms", platforms::create).says("Connects the app to a store."),
-        admin("GET", "/v1/apps/{app_id}/destinations", destinations::list).says("The app's destinations."),
+        admin("GET", "/v1/apps", apps::list).summary("All apps, the oldest first."),
+        admin("POST", "/v1/apps", apps::create).summary("Creates an app."),
+        admin("GET", "/v1/apps/{app_id}", apps::show).summary("One app."),
+        admin("PATCH", "/v1/apps/{app_id}", apps::update).summary("Renames an app."),
+        admin("DELETE", "/v1/apps/{app_id}", apps::delete).summary("Deletes an app; the ledger stays."),
+        admin("GET", "/v1/apps/{app_id}/platforms", platforms::list).summary("The app's platforms."),
+        admin("POST", "/v1/apps/{app_id}/platforms", platforms::create).summary("Connects the app to a store."),
+        admin("GET", "/v1/apps/{app_id}/destinations", destinations::list).summary("The app's destinations."),
         admin("POST", "/v1/apps/{app_id}/destinations", destinations::create)
-            .says("Creates a destination; the only answer with its secret."),
-        admin("GET", "/v1/apps/{app_id}/feed", feed::list).says(
-            "Each purchase once, in the order of the keys: how far it is, and the digest of its newest \
+            .summary("Creates a destination; the only answer with its secret."),
+        admin("GET", "/v1/apps/{app_id}/feed", feed::list).summary(
+            "Each purchase once, in the order of the keys: its revision, and the digest of its newest \
              state.",
         ),
     ]
@@ -114,36 +114,36 @@ fn app_routes() -> Vec<Route> {
 fn destination_routes() -> Vec<Route> {
     vec![
         admin("GET", "/v1/destinations/{destination_id}", destinations::show)
-            .says("One destination, how its requests end and what is owed to it."),
+            .summary("One destination with its health and what is owed to it."),
         admin("PATCH", "/v1/destinations/{destination_id}", destinations::update)
-            .says("Changes what is given. A secret that this adds is shown only here."),
+            .summary("Changes the given fields. A secret that this adds is shown only here."),
         admin("DELETE", "/v1/destinations/{destination_id}", destinations::delete)
-            .says("Deletes a destination; the ledger stays."),
-        admin("POST", "/v1/destinations/{destination_id}/rotate-secret", destinations::rotate).says(
+            .summary("Deletes a destination; the ledger stays."),
+        admin("POST", "/v1/destinations/{destination_id}/rotate-secret", destinations::rotate).summary(
             "Replaces what requests are signed with; the only answer with the new secret. 422 when its \
              kind signs nothing.",
         ),
-        admin("POST", "/v1/destinations/{destination_id}/test", destinations::test).says(
+        admin("POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
             "Sends one request that carries no event. 200 whether it works or not; 409 when something \
              is missing for it, and nothing is sent.",
         ),
         admin("POST", "/v1/destinations/{destination_id}/enable", destinations::enable)
-            .says("Sends again, by a signal to its workflow. 409 for `newest_only` when it is enabled."),
+            .summary("Sends again, by a signal to its workflow. 409 for `newest_only` when it is enabled."),
         admin("POST", "/v1/destinations/{destination_id}/disable", destinations::disable)
-            .says("Sends nothing any more, by a signal to its workflow; what is owed stays owed."),
+            .summary("Sends nothing any more, by a signal to its workflow; what is owed stays owed."),
         admin("POST", "/v1/destinations/{destination_id}/probe", destinations::probe)
-            .says("Tries now whether it answers again, by a signal to its workflow. 409 when it is disabled."),
-        admin("POST", "/v1/destinations/{destination_id}/retry", destinations::retry).says(
+            .summary("Tests now whether it answers again, by a signal to its workflow. 409 when it is disabled."),
+        admin("POST", "/v1/destinations/{destination_id}/retry", destinations::retry).summary(
             "Sends what is owed now: back-offs and a pause end, and an open breaker is tried. 409 when it is disabled.",
         ),
         admin("POST", "/v1/destinations/{destination_id}/redeliver", destinations::redeliver)
-            .says("Sends again what failed for good, by a signal to its workflow."),
-        admin("POST", "/v1/destinations/{destination_id}/snapshot", destinations::snapshot).says(
+            .summary("Sends again what failed for good, by a signal to its workflow."),
+        admin("POST", "/v1/destinations/{destination_id}/snapshot", destinations::snapshot).summary(
             "Owes the newest state of a page of purchases, each that was never owed, and the profiles \
              of their users that it lacks; 422 when purchase.updated is not chosen and no profiles are \
              kept.",
         ),
-        admin("POST", "/v1/destinations/{destination_id}/replay", destinations::replay).says(
+        admin("POST", "/v1/destinations/{destination_id}/replay", destinations::replay).summary(
             "Owes the newest state of a page of purchases: those that the destination is behind with, \
              all, or those that are named; 422 when purchase.updated is not chosen.",
         ),
@@ -152,34 +152,35 @@ fn destination_routes() -> Vec<Route> {
 
 fn catalogue_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/apps/{app_id}/customers", customers::show).says("One customer, by exactly one of the three."),
-        admin("PUT", "/v1/apps/{app_id}/customers", customers::name).says(
+        admin("GET", "/v1/apps/{app_id}/customers", customers::show)
+            .summary("One customer, by exactly one of the three."),
+        admin("PUT", "/v1/apps/{app_id}/customers", customers::name).summary(
             "Names a customer of the store, or a receipt's owner, by the customer's own id; 409 when \
-             they are called otherwise.",
+             they have another name.",
         ),
         admin("GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
-            .says("The app's entitlements, by reference id."),
-        admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).says("One entitlement."),
+            .summary("The app's entitlements, by reference id."),
+        admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("One entitlement."),
         admin("PUT", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::set_entitlement)
-            .says("Adds an entitlement, or names it anew."),
+            .summary("Adds an entitlement, or renames it."),
         admin("DELETE", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::delete_entitlement)
-            .says("Deletes an entitlement; products list it no more."),
-        admin("GET", "/v1/apps/{app_id}/products", catalogue::products).says("The app's products, by SKU."),
-        admin("GET", "/v1/apps/{app_id}/products/{sku}", catalogue::shown_product).says("One product."),
+            .summary("Deletes an entitlement, and removes it from all products."),
+        admin("GET", "/v1/apps/{app_id}/products", catalogue::products).summary("The app's products, by SKU."),
+        admin("GET", "/v1/apps/{app_id}/products/{sku}", catalogue::shown_product).summary("One product."),
         admin("PUT", "/v1/apps/{app_id}/products/{sku}", catalogue::set_product)
-            .says("Adds a product, or replaces it."),
-        admin("DELETE", "/v1/apps/{app_id}/products/{sku}", catalogue::delete_product).says("Deletes a product."),
+            .summary("Adds a product, or replaces it."),
+        admin("DELETE", "/v1/apps/{app_id}/products/{sku}", catalogue::delete_product).summary("Deletes a product."),
         admin("GET", "/v1/apps/{app_id}/catalogue", catalogue::show)
-            .says("All entitlements and products, as PUT takes them."),
+            .summary("All entitlements and products, as PUT takes them."),
         admin("PUT", "/v1/apps/{app_id}/catalogue", catalogue::replace)
-            .says("Replaces all entitlements and products; ids stay the same for the same reference ids."),
+            .summary("Replaces all entitlements and products; ids stay the same for the same reference ids."),
         admin("GET", "/v1/apps/{app_id}/catalogue/unmapped", catalogue::unmapped)
-            .says("SKUs that were bought and are not in the catalogue, the most bought first."),
-        admin("GET", "/v1/apps/{app_id}/rates", rates::list).says("The rates of a currency, the oldest day first."),
+            .summary("SKUs that were bought and are not in the catalogue, the most bought first."),
+        admin("GET", "/v1/apps/{app_id}/rates", rates::list).summary("The rates of a currency, the oldest day first."),
         admin("PUT", "/v1/apps/{app_id}/rates", rates::put)
-            .says("Adds rates of exchange, in the place of those of the same day and currency."),
-        admin("POST", "/v1/apps/{app_id}/sales", sales::import).says(
-            "Takes in a store's sales report, or a part of it with the line that names the columns: all \
+            .summary("Adds rates of exchange, in the place of those of the same day and currency."),
+        admin("POST", "/v1/apps/{app_id}/sales", sales::import).summary(
+            "Imports a store's sales report, or a part of it with the header line: all \
              or nothing.",
         ),
     ]
@@ -187,80 +188,82 @@ fn catalogue_routes() -> Vec<Route> {
 
 fn platform_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/platforms/{platform_id}", platforms::show).says("One platform."),
-        admin("PATCH", "/v1/platforms/{platform_id}", platforms::update).says("Changes what is given."),
+        admin("GET", "/v1/platforms/{platform_id}", platforms::show).summary("One platform."),
+        admin("PATCH", "/v1/platforms/{platform_id}", platforms::update).summary("Changes the given fields."),
         admin("DELETE", "/v1/platforms/{platform_id}", platforms::delete)
-            .says("Deletes a platform; its notification URL ends within a second, the ledger stays."),
+            .summary("Deletes a platform; its notification URL ends within a second, the ledger stays."),
         admin("POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
-            .says("A new notification URL; the old one ends within a second."),
+            .summary("A new notification URL; the old one ends within a second."),
         admin("POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
-            .says("Looks again at purchases that the store did not know, or of another customer."),
+            .summary("Verifies again the purchases that the store did not know, or that belong to another customer."),
         admin("GET", "/v1/platforms/{platform_id}/import", import::show)
-            .says("How many adopted purchases wait, and how many ended with which outcome."),
+            .summary("The number of adopted purchases that wait, and of the others by outcome."),
         admin("POST", "/v1/platforms/{platform_id}/import", import::start)
-            .says("Adopts purchases from before the platform was connected; those that are known are left alone."),
-        admin("GET", "/v1/platforms/{platform_id}/topics", topics::list).says("The topics that want to send."),
-        admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).says(
+            .summary("Adopts purchases from before the platform was connected; known ones are not changed."),
+        admin("GET", "/v1/platforms/{platform_id}/topics", topics::list)
+            .summary("The topics that may send or wait for approval."),
+        admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
             "Confirms the subscription and releases what waited; 409 when the topic is not pending (any \
              more).",
         ),
         admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/reject", topics::reject)
-            .says("Refuses the topic and what waited; 409 when it is rejected already, or was decided meanwhile."),
+            .summary("Refuses the topic and what waited; 409 when it is rejected already, or was decided meanwhile."),
     ]
 }
 
 fn ledger_routes() -> Vec<Route> {
     vec![
-        admin("GET", "/v1/purchases", purchases::list).says("Purchases, the last settled first."),
-        admin("GET", "/v1/purchases/{collapse_key}", purchases::show).says("One purchase, its lanes and its open run."),
+        admin("GET", "/v1/purchases", purchases::list).summary("Purchases, the last settled first."),
+        admin("GET", "/v1/purchases/{collapse_key}", purchases::show)
+            .summary("One purchase, its lanes and its open run."),
         admin("GET", "/v1/purchases/{collapse_key}/notifications", purchases::notifications)
-            .says("Its notifications, the newest first."),
+            .summary("Its notifications, the newest first."),
         admin("POST", "/v1/purchases/{collapse_key}/flush", purchases::flush)
-            .says("Settles now; never through a hold."),
+            .summary("Settles now; never through a hold."),
         admin("POST", "/v1/purchases/{collapse_key}/hold", purchases::hold)
-            .says("Stops settling for a while; deliveries go on."),
-        admin("POST", "/v1/purchases/{collapse_key}/release", purchases::release).says("Ends a hold."),
+            .summary("Stops settling for a while; deliveries go on."),
+        admin("POST", "/v1/purchases/{collapse_key}/release", purchases::release).summary("Ends a hold."),
         admin("POST", "/v1/purchases/{collapse_key}/discard", purchases::discard)
-            .says("Ends what was accepted until now, unrecorded."),
+            .summary("Ends the notifications accepted until now without recording them."),
         admin("POST", "/v1/purchases/{collapse_key}/redeliver", purchases::redeliver)
-            .says("Sends the newest state again."),
-        admin("GET", "/v1/notifications", notifications::list).says("Notifications, the newest first."),
-        admin("GET", "/v1/notifications/{message_id}", notifications::show).says("What became of a message."),
+            .summary("Sends the newest state again."),
+        admin("GET", "/v1/notifications", notifications::list).summary("Notifications, the newest first."),
+        admin("GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
         admin("GET", "/v1/alarms", alarms::list)
-            .says("What a person should look at, the last raised first; repetitions are counted."),
-        admin("GET", "/v1/events", events::list).says("Events, the newest first."),
-        admin("GET", "/v1/events/{event_id}", events::show).says("One event with its body."),
-        admin("GET", "/v1/deliveries", deliveries::list).says("Deliveries, the newest first."),
-        admin("GET", "/v1/deliveries/{delivery_id}", deliveries::show).says("One delivery."),
+            .summary("Alarms, which need a person's attention, the last raised first; repetitions are counted."),
+        admin("GET", "/v1/events", events::list).summary("Events, the newest first."),
+        admin("GET", "/v1/events/{event_id}", events::show).summary("One event with its body."),
+        admin("GET", "/v1/deliveries", deliveries::list).summary("Deliveries, the newest first."),
+        admin("GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("One delivery."),
         admin("GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
-            .says("Its attempts, the oldest first."),
+            .summary("Its attempts, the oldest first."),
     ]
 }
 
 fn accounting_routes() -> Vec<Route> {
     vec![
         admin("GET", "/v1/explain/notifications/{message_id}", explain::notification)
-            .says("What became of a message, and what came of that, in words and as data."),
+            .summary("The outcome of a message and the events that followed, as sentences and as data."),
         admin("GET", "/v1/explain/purchases/{collapse_key}", explain::purchase)
-            .says("The notifications of a purchase, the events that followed, and what became of each."),
+            .summary("The notifications of a purchase, the events that followed, and their deliveries."),
         admin("GET", "/v1/explain/events/{event_id}", explain::event)
-            .says("What caused an event, to whom it went, to whom not, and why."),
+            .summary("What caused an event, which destinations received it, which did not, and why."),
         admin("GET", "/v1/explain/destinations/{destination_id}", explain::destination)
-            .says("How requests to a destination end, what is owed to it and what is dead."),
+            .summary("The results of requests to a destination, what is owed to it and what is dead."),
         admin("GET", "/v1/audit", audit::show)
-            .says("Whether the tables agree with each other: some seconds of rows, or `limit` rows of one table."),
-        admin("GET", "/v1/audit/revenue", audit::revenue).says(
-            "What was sent of money to each integration that counts, beside the ledger, of the next \
+            .summary("Whether the tables agree with each other: as many rows as some seconds allow, or `limit` rows of one table."),
+        admin("GET", "/v1/audit/revenue", audit::revenue).summary(
+            "The money that was sent to each integration that counts, compared with the ledger, of the next \
              purchases.",
         ),
         admin("POST", "/v1/redeliveries", redeliveries::create)
-            .says("Owes a page of what is named once more; of a purchase always the newest state."),
+            .summary("Owes a page of the selected events again; of a purchase always the newest state."),
     ]
 }
 
 impl Route {
-    fn says(self, says: &'static str) -> Self {
-        Self { says, ..self }
+    fn summary(self, summary: &'static str) -> Self {
+        Self { summary, ..self }
     }
 }
 
@@ -284,10 +287,10 @@ where
         "PUT" => put(handler),
         _ => get(handler),
     };
-    Route { method, path, says: "", access: Access::Admin, describe: H::describe, handler }
+    Route { method, path, summary: "", access: Access::Admin, describe: H::describe, handler }
 }
 
-/// A body that trickles in, or a part of ours that hangs, does not hold a connection for ever.
+/// Bounds the time of a request, so that a slow body or a hanging part does not hold a connection for ever.
 async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
     tokio::time::timeout(PATIENCE, next.run(request)).await.map_err(late)
@@ -298,7 +301,7 @@ async fn authorize(State(edge): State<Shared>, request: Request, next: Next) -> 
     let token = shown.and_then(|text| text.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     let expected = edge.admin_token.expose_secret().as_bytes();
-    // Constant time for equal lengths; the length of the token is no secret. An empty token lets nobody in.
+    // Constant time for equal lengths; the length of the token is no secret. An empty token never matches.
     let same = token.is_some_and(|token| token.len() == expected.len() && memcmp::eq(token.as_bytes(), expected));
     if !same || expected.is_empty() {
         return Err(Error::Unauthorized);

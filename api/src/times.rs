@@ -1,4 +1,4 @@
-//! Durations and instants as people write them.
+//! Durations and instants in readable form.
 
 use domain::Timestamp;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
@@ -37,8 +37,8 @@ pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A duration as people write it: `5s`, `2m`, `1h 30m`.
-pub fn words(duration: Duration) -> String {
+/// A duration in its short form: `5s`, `2m`, `1h 30m`.
+pub fn compact(duration: Duration) -> String {
     let mut rest = duration.as_secs();
     let parts = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")].into_iter().filter_map(|(size, unit)| {
         let count = rest / size;
@@ -49,9 +49,9 @@ pub fn words(duration: Duration) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts }
 }
 
-/// A duration as a clock that counts down shows it: `1:58`, or `1:00:00`.
+/// A duration as a countdown shows it: `1:58`, or `1:00:00`.
 pub fn countdown(duration: Duration) -> String {
-    // A part of a second is still to come.
+    // A started second counts as a whole one.
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
@@ -59,7 +59,7 @@ pub fn countdown(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{countdown, words};
+    use super::{compact, countdown};
     use std::time::Duration;
 
     #[test]
@@ -68,7 +68,7 @@ mod tests {
             [(0, "0s", "0:00"), (118, "1m 58s", "1:58"), (120, "2m", "2:00"), (5400, "1h 30m", "1:30:00")]
         {
             let duration = Duration::from_secs(seconds);
-            assert_eq!((words(duration).as_str(), countdown(duration).as_str()), (text, clock));
+            assert_eq!((compact(duration).as_str(), countdown(duration).as_str()), (text, clock));
         }
         assert_eq!(countdown(Duration::from_millis(4001)), "0:05");
     }

@@ -23,15 +23,15 @@ enum Seen {
 
 /// The order of requests, completed syncs and acknowledgements in a trace.
 fn seen(trace: &str) -> Vec<Seen> {
-    trace.lines().filter_map(word).collect()
+    trace.lines().filter_map(event).collect()
 }
 
-fn word(line: &str) -> Option<Seen> {
+fn event(line: &str) -> Option<Seen> {
     let call = line.split_once(' ')?.1.trim_start();
-    let has_ended =
+    let is_done =
         |name: &str| call.starts_with(&format!("{name}(")) || call.starts_with(&format!("<... {name} resumed>"));
     // A sync counts when it has returned, and only if it went well.
-    if (has_ended("fsync") || has_ended("fdatasync")) && call.ends_with("= 0") {
+    if (is_done("fsync") || is_done("fdatasync")) && call.ends_with("= 0") {
         return Some(Seen::Synced);
     }
     // A read counts when its bytes are there, a write as soon as it begins.
@@ -44,8 +44,8 @@ fn word(line: &str) -> Option<Seen> {
 /// The number of acknowledged requests; fails at one without a sync since the request came.
 fn check(seen: &[Seen]) -> Result<usize, String> {
     let (mut open, mut is_synced, mut acknowledged) = (false, false, 0);
-    for (at, word) in seen.iter().enumerate() {
-        match word {
+    for (at, event) in seen.iter().enumerate() {
+        match event {
             Seen::Request => (open, is_synced) = (true, false),
             Seen::Synced => is_synced = true,
             Seen::Acknowledged if open && !is_synced => {
@@ -77,7 +77,7 @@ fn read(trace: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(trace).unwrap_or_default()).into_owned()
 }
 
-/// Runs settle with these variables, sends notifications, and gives what the trace says of them.
+/// Runs settle with these variables, sends notifications, and returns what the trace shows of them.
 async fn traced(variables: &[Variable<'_>]) -> Result<usize, String> {
     let temporal = Temporal::start(Memory::Volatile).await;
     let sns = Sns::new();
@@ -91,7 +91,7 @@ async fn traced(variables: &[Variable<'_>]) -> Result<usize, String> {
     send(&url, &messages).await;
     wait::until(SOON, "the whole trace", async || {
         let seen = seen(&read(&file));
-        let answered = seen.iter().filter(|word| **word == Seen::Acknowledged).count();
+        let answered = seen.iter().filter(|event| **event == Seen::Acknowledged).count();
         // The answers to readiness and to the API are among them.
         if answered > NOTIFICATIONS { Ok(check(&seen)) } else { Err(format!("{answered} answers")) }
     })
@@ -119,12 +119,12 @@ async fn an_acknowledgement_before_the_commit_is_noticed() {
 fn a_200_without_a_completed_sync_is_noticed() {
     let request = "7 recvfrom(9, \"POST /v1/stores/amazon/k HTTP/1.1\\r\\n\"..., 64, 0, NULL, NULL) = 64";
     let begun = "8 fdatasync(11 <unfinished ...>";
-    let ended = "8 <... fdatasync resumed>)            = 0";
+    let completed = "8 <... fdatasync resumed>)            = 0";
     let failed = "8 fdatasync(11)                       = -1 EIO (Input/output error)";
     let answer = "7 writev(9, [{iov_base=\"HTTP/1.1 200 OK\\r\\n\"..., iov_len=80}], 1) = 80";
     let lines = |lines: &[&str]| check(&seen(&lines.join("\n")));
-    assert_eq!(lines(&[request, begun, ended, answer]), Ok(1));
-    assert!(lines(&[request, begun, answer, ended]).is_err());
+    assert_eq!(lines(&[request, begun, completed, answer]), Ok(1));
+    assert!(lines(&[request, begun, answer, completed]).is_err());
     assert!(lines(&[request, failed, answer]).is_err());
-    assert!(lines(&[request, begun, ended, answer, request, answer]).is_err());
+    assert!(lines(&[request, begun, completed, answer, request, answer]).is_err());
 }

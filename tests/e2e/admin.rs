@@ -1,4 +1,4 @@
-//! What admins ask of a purchase, by the API and by the documented lines, while it is open and while it sleeps.
+//! Admins' actions on a purchase, by the API and by the documented lines, while it is open and while it sleeps.
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -11,20 +11,20 @@ fn quick() -> Setting {
     Setting { window_seconds: 1, ..Setting::default() }
 }
 
-/// How an admin asks.
+/// How an admin acts.
 #[derive(Clone, Copy)]
 enum By {
     Api,
     Script,
 }
 
-/// Asks an action of a receipt's purchase by the API, or by the documented line for it.
-async fn ask(world: &World, by: By, receipt_id: &str, action: &str) {
+/// Requests an action on a receipt's purchase by the API, or by the documented line for it.
+async fn act(world: &World, by: By, receipt_id: &str, action: &str) {
     match by {
         By::Api if action == "hold" => {
-            world.ask(receipt_id, action, &json!({ "reason": "a test", "until": "2030-01-01T00:00:00Z" })).await;
+            world.act(receipt_id, action, &json!({ "reason": "a test", "until": "2030-01-01T00:00:00Z" })).await;
         }
-        By::Api => world.ask(receipt_id, action, &json!({ "reason": "a test" })).await,
+        By::Api => world.act(receipt_id, action, &json!({ "reason": "a test" })).await,
         By::Script => drop(run_documented(world, receipt_id, &format!("--signal-name {action} ")).await),
     }
 }
@@ -73,12 +73,12 @@ async fn put_to_sleep(world: &mut World, receipt_id: &str) {
 async fn an_open_purchase_is_flushed(by: By) {
     let mut world = World::start(Setting::default()).await;
     let message_id = world.send("SUBSCRIPTION_PURCHASED", "flushed").await;
-    world.wait_told("flushed", 1).await;
-    ask(&world, by, "flushed", "flush").await;
+    world.wait_notified("flushed", 1).await;
+    act(&world, by, "flushed", "flush").await;
     world.wait_acked("flushed", 1).await;
     assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
     world.wait_asleep("flushed").await;
-    ask(&world, by, "flushed", "flush").await;
+    act(&world, by, "flushed", "flush").await;
     world.wait_asleep("flushed").await;
     assert_eq!(world.receiver.all().len(), 1, "a flush of a sleeping purchase sends nothing");
     world.finish().await;
@@ -97,16 +97,16 @@ async fn an_open_purchase_is_flushed_by_script() {
 async fn a_sleeping_purchase_is_held_and_released(by: By) {
     let mut world = World::start(quick()).await;
     put_to_sleep(&mut world, "held").await;
-    ask(&world, by, "held", "hold").await;
+    act(&world, by, "held", "hold").await;
     let status = world.wait_status("held", "a hold", |status| status["held_until"].is_string()).await;
     assert!(status["held_until"].as_str().is_some_and(|until| until.starts_with("20")), "{status}");
     wait_held(&world, "held").await;
     let message_id = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "held").await;
-    world.wait_told("held", 1).await;
-    ask(&world, by, "held", "flush").await;
+    world.wait_notified("held", 1).await;
+    act(&world, by, "held", "flush").await;
     world.wait_status("held", "a note on the flush", |status| noted(status).contains("flush")).await;
     check_held(&world, "held", &message_id).await;
-    ask(&world, by, "held", "release").await;
+    act(&world, by, "held", "release").await;
     world.wait_acked("held", 2).await;
     assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
     world.wait_asleep("held").await;
@@ -127,11 +127,11 @@ async fn a_sleeping_purchase_is_held_and_released_by_script() {
 async fn an_open_purchase_is_held_and_keeps_its_window(by: By) {
     let mut world = World::start(Setting::default()).await;
     world.send("SUBSCRIPTION_PURCHASED", "open").await;
-    world.wait_told("open", 1).await;
-    ask(&world, by, "open", "hold").await;
+    world.wait_notified("open", 1).await;
+    act(&world, by, "open", "hold").await;
     wait_held(&world, "open").await;
     world.pass("open", 60).await;
-    ask(&world, by, "open", "release").await;
+    act(&world, by, "open", "release").await;
     world.wait_status("open", "the end of the hold", |status| status["held_until"].is_null()).await;
     world.pass("open", 50).await;
     world.check_waiting("open").await;
@@ -140,12 +140,12 @@ async fn an_open_purchase_is_held_and_keeps_its_window(by: By) {
     world.wait_asleep("open").await;
 
     let message_id = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "open").await;
-    world.wait_told("open", 1).await;
-    ask(&world, by, "open", "hold").await;
+    world.wait_notified("open", 1).await;
+    act(&world, by, "open", "hold").await;
     wait_held(&world, "open").await;
     world.pass("open", 121).await;
     check_held(&world, "open", &message_id).await;
-    ask(&world, by, "open", "release").await;
+    act(&world, by, "open", "release").await;
     world.wait_acked("open", 2).await;
     world.finish().await;
 }
@@ -163,15 +163,15 @@ async fn an_open_purchase_is_held_and_keeps_its_window_by_script() {
 async fn what_waits_is_discarded(by: By) {
     let mut world = World::start(Setting::default()).await;
     let message_id = world.send("SUBSCRIPTION_PURCHASED", "discarded").await;
-    world.wait_told("discarded", 1).await;
-    ask(&world, by, "discarded", "discard").await;
+    world.wait_notified("discarded", 1).await;
+    act(&world, by, "discarded", "discard").await;
     let discarded = world.wait_outcome(&message_id).await;
     assert_eq!(discarded[0]["outcome"], "discarded", "{discarded:?}");
     world.pass("discarded", 121).await;
     world.wait_asleep("discarded").await;
     assert!(world.events("discarded").await.is_empty() && world.receiver.all().is_empty(), "no event");
     // Asleep there is nothing to throw away, and what comes later is not concerned.
-    ask(&world, by, "discarded", "discard").await;
+    act(&world, by, "discarded", "discard").await;
     world.wait_asleep("discarded").await;
     world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "discarded").await;
     world.pass("discarded", 121).await;
@@ -180,19 +180,19 @@ async fn what_waits_is_discarded(by: By) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_is_discarded_by_the_api() {
+async fn waiting_notifications_are_discarded_by_the_api() {
     what_waits_is_discarded(By::Api).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_is_discarded_by_script() {
+async fn waiting_notifications_are_discarded_by_script() {
     what_waits_is_discarded(By::Script).await;
 }
 
 async fn a_sleeping_purchase_is_sent_again(by: By) {
     let mut world = World::start(quick()).await;
     put_to_sleep(&mut world, "again").await;
-    ask(&world, by, "again", "redeliver").await;
+    act(&world, by, "again", "redeliver").await;
     let received = world.wait_received("again", 2).await;
     let [first, second] = received.as_slice() else { panic!("{received:?}") };
     assert_ne!(first.webhook_id, second.webhook_id, "a redelivery is a delivery of its own");
@@ -205,20 +205,20 @@ async fn a_sleeping_purchase_is_sent_again(by: By) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sleeping_purchase_is_sent_again_by_the_api() {
+async fn a_sleeping_purchase_is_redelivered_by_the_api() {
     a_sleeping_purchase_is_sent_again(By::Api).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sleeping_purchase_is_sent_again_by_script() {
+async fn a_sleeping_purchase_is_redelivered_by_script() {
     a_sleeping_purchase_is_sent_again(By::Script).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_status_is_asked_by_script_while_open_and_asleep() {
+async fn the_status_is_queried_by_script_while_open_and_asleep() {
     let mut world = World::start(Setting::default()).await;
     world.send("SUBSCRIPTION_PURCHASED", "asked").await;
-    world.wait_told("asked", 1).await;
+    world.wait_notified("asked", 1).await;
     let open = run_documented(&world, "asked", "workflow query").await;
     for part in ["window_ends_at", &world.key("asked").to_string()] {
         assert!(open.contains(part), "{part} is not in {open}");
@@ -235,20 +235,20 @@ async fn the_status_is_asked_by_script_while_open_and_asleep() {
 async fn a_hold_outlives_its_run() {
     let mut world = World::start(quick()).await;
     put_to_sleep(&mut world, "kept").await;
-    ask(&world, By::Api, "kept", "hold").await;
+    act(&world, By::Api, "kept", "hold").await;
     wait_held(&world, "kept").await;
     world.temporal.terminate(&world.workflow("kept")).await;
     let message_id = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "kept").await;
     world.wait_status("kept", "the hold", |status| status["held_until"].is_string()).await;
     check_held(&world, "kept", &message_id).await;
-    ask(&world, By::Script, "kept", "flush").await;
+    act(&world, By::Script, "kept", "flush").await;
     check_held(&world, "kept", &message_id).await;
     world.temporal.terminate(&world.workflow("kept")).await;
     // A flush that starts the run goes through no hold either.
-    ask(&world, By::Script, "kept", "flush").await;
+    act(&world, By::Script, "kept", "flush").await;
     world.wait_status("kept", "the hold", |status| status["held_until"].is_string()).await;
     check_held(&world, "kept", &message_id).await;
-    ask(&world, By::Api, "kept", "release").await;
+    act(&world, By::Api, "kept", "release").await;
     world.wait_acked("kept", 2).await;
     world.finish().await;
 }
@@ -257,7 +257,7 @@ fn noted(status: &Value) -> &str {
     status["noted"].as_str().unwrap_or_default()
 }
 
-/// Signals that no reader of the documents would send, and what `status` must say of them, if anything.
+/// Signals that no reader of the documents would send, and what `status` must show of them, if anything.
 const GARBAGE: &[(&str, &str)] = &[
     ("--name flush --input 3", "flush: payload not understood"),
     ("--name hold --input '[\"7d\"]'", "hold: payload not understood"),
@@ -280,11 +280,11 @@ const GARBAGE: &[(&str, &str)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_is_noted_and_blocks_nothing() {
+async fn a_malformed_signal_is_noted_and_blocks_nothing() {
     let mut world = World::start(Setting::default()).await;
     let message_id = world.send("SUBSCRIPTION_PURCHASED", "garbage").await;
-    world.wait_told("garbage", 1).await;
-    ask(&world, By::Api, "garbage", "hold").await;
+    world.wait_notified("garbage", 1).await;
+    act(&world, By::Api, "garbage", "hold").await;
     wait_held(&world, "garbage").await;
     let workflow = world.workflow("garbage");
     for (signal, note) in GARBAGE {
@@ -294,12 +294,12 @@ async fn garbage_is_noted_and_blocks_nothing() {
     let history = world.temporal.history(&workflow).await;
     assert_eq!(runs::failures(&history), Vec::<String>::new());
     for action in ["release", "flush"] {
-        ask(&world, By::Script, "garbage", action).await;
+        act(&world, By::Script, "garbage", action).await;
     }
     world.wait_acked("garbage", 1).await;
     assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
     world.wait_asleep("garbage").await;
-    // The same words start a run of a purchase that sleeps.
+    // These payloads also start a run of a purchase that sleeps.
     for (signal, _) in GARBAGE {
         let signal = signal.replace("--name", "--signal-name").replace("--input", "--signal-input");
         let line = format!(
@@ -307,10 +307,10 @@ async fn garbage_is_noted_and_blocks_nothing() {
         );
         world.temporal.run_line(&line).await;
     }
-    let told = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "garbage").await;
+    let message = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "garbage").await;
     for action in ["release", "flush"] {
-        ask(&world, By::Script, "garbage", action).await;
+        act(&world, By::Script, "garbage", action).await;
     }
-    assert_eq!(world.wait_outcome(&told).await[0]["outcome"], "settled");
+    assert_eq!(world.wait_outcome(&message).await[0]["outcome"], "settled");
     world.finish().await;
 }

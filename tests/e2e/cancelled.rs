@@ -30,13 +30,13 @@ async fn a_run_cancelled_in_back_off_ends_and_another_delivers() {
     cancel(&world, "cancelled").await;
     world.wait_asleep("cancelled").await;
     world.receiver.answer(Reply::Status(200));
-    world.ask("cancelled", "redeliver", &json!({ "reason": "the run was cancelled" })).await;
+    world.act("cancelled", "redeliver", &json!({ "reason": "the run was cancelled" })).await;
     world.wait_acked("cancelled", 1).await;
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_cancelled_while_its_attempt_hangs_keeps_nobody_waiting() {
+async fn a_run_cancelled_during_a_hanging_attempt_blocks_nobody() {
     let mut world = World::start(quick()).await;
     world.receiver.answer(Reply::Hang);
     world.send("SUBSCRIPTION_PURCHASED", "hanging").await;
@@ -48,13 +48,13 @@ async fn a_run_cancelled_while_its_attempt_hangs_keeps_nobody_waiting() {
     world.wait_acked("neighbour", 1).await;
     assert!(began.elapsed() < Duration::from_secs(12), "the neighbour waited {:?}", began.elapsed());
     world.wait_asleep("hanging").await;
-    world.ask("hanging", "redeliver", &json!({ "reason": "the run was cancelled" })).await;
+    world.act("hanging", "redeliver", &json!({ "reason": "the run was cancelled" })).await;
     world.wait_acked("hanging", 1).await;
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn news_that_comes_upon_a_failing_attempt_goes_out_when_that_ends() {
+async fn a_new_event_during_a_failing_attempt_is_sent_after_it() {
     let mut world = World::start(quick()).await;
     world.receiver.answer_next(1, &Reply::Status(500));
     world.receiver.answer(Reply::Hang);

@@ -41,7 +41,7 @@ async fn a_burst_costs_the_engine_little_more_than_one_notification() {
             world.send(kind, &receipt_id).await;
         }
         let spread = began.elapsed();
-        world.wait_told(&receipt_id, notifications).await;
+        world.wait_notified(&receipt_id, notifications).await;
         world.pass(&receipt_id, 140).await;
         world.wait_received(&receipt_id, 1).await;
         world.wait_asleep(&receipt_id).await;
@@ -60,7 +60,11 @@ async fn a_burst_costs_the_engine_little_more_than_one_notification() {
         let most = if spread > MOMENT { most + SLEPT_OUT } else { most };
         let cost = cost(&history);
         let limited = notifications <= 100;
-        assert!(!limited || cost <= most, "{notifications}: {cost} events: {:#?}", system_tests::runs::told(&history));
+        assert!(
+            !limited || cost <= most,
+            "{notifications}: {cost} events: {:#?}",
+            system_tests::runs::summary(&history)
+        );
     }
     world.finish().await;
 }

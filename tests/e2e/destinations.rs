@@ -18,7 +18,7 @@ const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
 /// As many purchases as open a breaker, and some more.
 const MANY: usize = 14;
-/// Two tries of a breaker are half a minute apart. What comes sooner was asked for.
+/// Two tries of a breaker are half a minute apart. What comes sooner was requested.
 const BEFORE_THE_NEXT_TRY: Duration = Duration::from_secs(25);
 /// Until a breaker is tried again, and a margin for a busy machine.
 const AFTER_THE_NEXT_TRY: Duration = Duration::from_secs(90);
@@ -60,7 +60,7 @@ async fn wait_none_open(world: &World, workflow_type: &str) {
     .await;
 }
 
-/// So many purchases that the breaker opens, each of them owed.
+/// Makes enough purchases fail that the breaker opens, each of them owed.
 async fn open_breaker(world: &mut World) {
     world.receiver.answer(FAILING);
     for receipt_id in receipts() {
@@ -103,13 +103,13 @@ fn acked(world: &World) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_breaker_that_opens_ends_its_lanes_and_one_good_try_delivers_what_they_owe() {
+async fn an_open_breaker_ends_its_lanes_and_one_probe_delivers_all() {
     let mut world = world(Backend::Sqlite, "").await;
     open_breaker(&mut world).await;
     // Their next attempts would be in an hour.
     wait_none_open(&world, contract::PURCHASE).await;
-    let asked = world.receiver.all().len();
-    assert!(asked <= MANY + 2, "{asked} requests of {MANY} purchases reached a dead endpoint");
+    let requests_before = world.receiver.all().len();
+    assert!(requests_before <= MANY + 2, "{requests_before} requests of {MANY} purchases reached a dead endpoint");
     let status = world.by_script("--type status").await;
     assert!(status.contains("probe") && status.contains("the endpoint answered 500"), "{status}");
 
@@ -125,7 +125,7 @@ async fn a_breaker_that_opens_ends_its_lanes_and_one_good_try_delivers_what_they
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_breaker_is_tried_by_itself_and_by_one_request_at_a_time() {
+async fn an_open_breaker_is_probed_by_one_request_at_a_time() {
     let mut world = world(Backend::Sqlite, "").await;
     open_breaker(&mut world).await;
     let before = world.receiver.all().len();
@@ -149,7 +149,7 @@ async fn an_open_breaker_is_tried_by_itself_and_by_one_request_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_in_a_drain_goes_back_to_its_purchase_where_its_retries_are_seen() {
+async fn a_failure_in_a_drain_returns_to_its_purchases_run() {
     let mut world = world(Backend::Sqlite, "").await;
     change(&world, &json!({ "enabled": false })).await;
     for receipt_id in ["one", "two"] {
@@ -184,7 +184,7 @@ async fn what_fails_in_a_drain_goes_back_to_its_purchase_where_its_retries_are_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pause_that_the_destination_asks_for_holds_for_all_and_only_a_person_ends_it() {
+async fn retry_after_pauses_all_lanes_until_a_person_ends_it() {
     let mut world = world(Backend::Sqlite, "").await;
     world.receiver.answer_next(1, &Reply::RetryAfter(3600));
     world.send(BOUGHT, "asked").await;
@@ -206,7 +206,7 @@ async fn a_pause_that_the_destination_asks_for_holds_for_all_and_only_a_person_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_destination_that_is_switched_off_by_script_is_told_nothing_until_it_is_switched_on() {
+async fn a_destination_disabled_by_script_gets_nothing_until_enabled() {
     let mut world = world(Backend::Sqlite, "").await;
     world.receiver.answer(FAILING);
     world.send(BOUGHT, "tried").await;
@@ -218,7 +218,7 @@ async fn a_destination_that_is_switched_off_by_script_is_told_nothing_until_it_i
     let shown = world.wait_state(&world.destination_id, "disabled").await;
     assert_eq!((&shown["enabled"], &shown["reason"]), (&json!(false), &json!("me: maintenance")), "{shown}");
     world.send(BOUGHT, "off").await;
-    world.wait_told("off", 1).await;
+    world.wait_notified("off", 1).await;
     world.wait_asleep("off").await;
     assert_eq!(acked(&world), 0);
     world.temporal.signal(&workflow(&world), contract::ENABLE, &json!(3)).await.unwrap_or_default();
@@ -229,16 +229,16 @@ async fn a_destination_that_is_switched_off_by_script_is_told_nothing_until_it_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_destination_that_is_switched_on_by_script_with_the_newest_only_is_told_no_old_news() {
-    is_told_no_old_news("").await;
+async fn enabling_by_script_with_newest_only_sends_no_old_events() {
+    check_no_old_events("").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nor_is_it_when_that_is_ended_piece_by_piece() {
-    is_told_no_old_news("enable.one_by_one=return").await;
+async fn enabling_with_newest_only_in_batches_sends_no_old_events() {
+    check_no_old_events("enable.one_by_one=return").await;
 }
 
-async fn is_told_no_old_news(fail_points: &str) {
+async fn check_no_old_events(fail_points: &str) {
     let mut world = world(Backend::Sqlite, fail_points).await;
     change(&world, &json!({ "events": ["*"], "enabled": false })).await;
     world.send(BOUGHT, "off").await;
@@ -256,9 +256,9 @@ async fn is_told_no_old_news(fail_points: &str) {
         assert_eq!(delivery["status"] == "skipped", is_news, "{delivery}");
     }
     assert_eq!(acked(&world), 1, "the newest state");
-    // What is on already cannot be switched on in this way, and says so.
+    // What is on already cannot be switched on in this way, and an error is shown.
     world.by_script("that is old news").await;
-    wait::until(SOON, "what is said of that", async || {
+    wait::until(SOON, "the error about that", async || {
         let status = world.by_script("--type status").await;
         if status.contains("disable it first") { Ok(()) } else { Err(status) }
     })
@@ -276,16 +276,16 @@ async fn killed_at(point: &str, replies: &[Reply]) -> World {
         world.receiver.answer_next(1, reply);
     }
     world.by_script("--signal-name probe ").await;
-    let ended = world.processes()[WORKER].wait_end().await;
-    assert_eq!(ended.signal(), Some(6), "{point}: ended with {ended} and not by aborting itself");
+    let exit = world.processes()[WORKER].wait_end().await;
+    assert_eq!(exit.signal(), Some(6), "{point}: ended with {exit} and not by aborting itself");
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
     check_delivered(&world, REPEATED).await;
     world
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_killed_after_the_good_try_of_a_breaker_loses_nothing_and_sends_nothing_twice() {
-    let world = killed_at("tend.after_probe", &[]).await;
+async fn a_worker_killed_after_a_good_probe_loses_and_repeats_nothing() {
+    let world = killed_at("supervise.after_probe", &[]).await;
     assert_eq!(acked(&world), MANY, "each of them once");
     world.finish().await;
 }
@@ -298,7 +298,7 @@ async fn a_worker_killed_before_it_hands_a_lane_back_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_ends_with_its_worker_and_goes_on_in_another() {
+async fn a_drain_continues_in_another_worker() {
     let mut world = world(Backend::Postgres, "").await;
     open_breaker(&mut world).await;
     change(&world, &json!({ "concurrency": 2 })).await;
@@ -307,7 +307,7 @@ async fn a_drain_ends_with_its_worker_and_goes_on_in_another() {
     world.receiver.answer_next(2, &Reply::Hang);
     world.by_script("--signal-name probe ").await;
     wait::until(SOON, "two requests that hang", async || {
-        let hanging = world.receiver.all().iter().filter(|one| one.ended.is_none()).count();
+        let hanging = world.receiver.all().iter().filter(|one| one.finished_at.is_none()).count();
         if hanging == 2 { Ok(()) } else { Err(format!("{hanging}")) }
     })
     .await;
@@ -316,7 +316,7 @@ async fn a_drain_ends_with_its_worker_and_goes_on_in_another() {
     world.receiver.release();
     world.processes()[WORKER].wait_end().await;
     let begun: Vec<Received> = world.receiver.all().into_iter().skip(before).collect();
-    assert!(begun.len() <= 2, "{} requests were begun by a worker that was told to end", begun.len());
+    assert!(begun.len() <= 2, "{} requests were begun by a worker that was ending", begun.len());
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
     check_delivered(&world, BEFORE_THE_NEXT_TRY).await;
     assert_eq!(acked(&world), MANY, "each of them once");

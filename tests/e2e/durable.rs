@@ -7,16 +7,16 @@ use system_tests::wait;
 use system_tests::world::{Setting, World};
 
 const WINDOW: Duration = Duration::from_secs(120);
-/// The sweep looks every half minute for what is fifteen seconds late.
+/// The sweep searches every half minute for what is fifteen seconds late.
 const SWEPT: Duration = Duration::from_secs(90);
 
-/// Sends so many at once and gives the timers of the run that settles them.
+/// Sends `count` notifications at once and returns the timers of the run that settles them.
 async fn timers(world: &mut World, receipt_id: &str, count: i64) -> Vec<Duration> {
     for number in 0..count {
         let kind = if number % 2 == 0 { "SUBSCRIPTION_AUTO_RENEWAL_OFF" } else { "SUBSCRIPTION_AUTO_RENEWAL_ON" };
         world.send(kind, receipt_id).await;
     }
-    world.wait_told(receipt_id, count).await;
+    world.wait_notified(receipt_id, count).await;
     world.pass(receipt_id, 130).await;
     let received = world.wait_received(receipt_id, 1).await;
     assert_eq!(received.first().map(|one| one.body["attributes"]["coalesced"].as_i64()), Some(Some(count)));

@@ -1,5 +1,5 @@
-//! Each guard is shown to fail: a fault is planted in the real program, and the check that has to notice it does, by the
-//! name of its invariant. Beside it the same scenario passes without the fault.
+//! Each guard is shown to fail: a fault is planted in the real program, and the check that has to notice it does, by
+//! the name of its invariant. Beside it the same scenario passes without the fault.
 
 use std::time::Duration;
 use system_tests::postgres;
@@ -16,7 +16,7 @@ const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
 /// The one purchase.
 const ONE: &str = "one";
 
-/// What is not there after this long will not come: the sweep looks at nothing before it is a quarter of a minute late.
+/// What is not there after this long will not come: the sweep takes nothing before it is a quarter of a minute late.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A second attempt would come at once.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -43,7 +43,7 @@ fn noticed(invariant: &str, without: &Result<(), String>, with: Result<(), Strin
     assert!(reported.starts_with(invariant), "{invariant} is broken, and this was reported: {reported}");
 }
 
-/// A notification comes while the revision before it is on its way. The run was told of it, so it may not end before
+/// A notification comes while the revision before it is on its way. The run was signalled, so it may not end before
 /// its outcome.
 async fn news_during_a_delivery(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
@@ -51,14 +51,14 @@ async fn news_during_a_delivery(faults: &str) -> Result<(), String> {
     let first = world.send(BOUGHT, ONE).await;
     world.wait_received(ONE, 1).await;
     let second = world.send(STOPPED, ONE).await;
-    world.wait_told(ONE, 2).await;
+    world.wait_notified(ONE, 2).await;
     world.receiver.release();
     let found = world.left_behind(ONE, &[first, second]).await;
     end(world, found).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_ends_without_a_last_look_is_noticed() {
+async fn a_run_that_ends_without_a_last_check_is_noticed() {
     let without = news_during_a_delivery("").await;
     let with = news_during_a_delivery("run.skip_drain=return").await;
     noticed("I1", &without, with);
@@ -97,13 +97,13 @@ async fn one_delivery(faults: &str) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_that_a_record_forgets_is_noticed_before_the_sweep_heals_it() {
+async fn a_lane_missing_in_a_record_is_noticed_before_the_sweep() {
     let without = one_delivery("").await;
     let with = one_delivery("record.forget_lane=return").await;
     noticed("I5", &without, with);
 }
 
-/// A lane was forgotten, a minute has passed, and the sweep has looked once more: what it finds is told.
+/// A lane was forgotten, a minute has passed, and the sweep has run once more: what it finds is reported.
 async fn swept(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Postgres, &format!("record.forget_lane=return;{faults}")).await;
     let only = world.send(BOUGHT, ONE).await;
@@ -119,7 +119,7 @@ async fn swept(faults: &str) -> Result<(), String> {
     })
     .await;
     let verdict = world.verdict(PATIENCE).await;
-    // The destination's own run delivers it, so that no run of the purchase says when it is noted.
+    // The destination's own run delivers it, so that no run of the purchase shows when it is noted.
     let noted = wait::within(PATIENCE, "the end of the delivery", async || {
         let deliveries = world.deliveries(ONE).await;
         let owed = deliveries.iter().find(|one| one["status"] == "pending");
@@ -133,7 +133,7 @@ async fn sweeps(world: &World) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sweep_that_does_not_look_at_lanes_is_noticed() {
+async fn a_sweep_that_ignores_lanes_is_noticed() {
     let without = swept("").await;
     let with = swept("sweep.forget_lanes=return").await;
     noticed("I5", &without, with);
@@ -156,16 +156,16 @@ async fn a_webhook_id_that_is_used_for_two_bodies_is_noticed() {
     noticed("I4", &without, with);
 }
 
-/// The same, but the second revision may never come.
+/// Makes two events, of which the second revision may never come.
 async fn two_events(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
     world.send(BOUGHT, ONE).await;
     world.wait_acked(ONE, 1).await;
-    let told = world.events(ONE).await;
+    let recorded = world.events(ONE).await;
     world.send(STOPPED, ONE).await;
     let verdict = world.verdict(PATIENCE).await;
     let after = world.events(ONE).await;
-    assert_eq!(after.last(), told.last(), "an event that was told has changed");
+    assert_eq!(after.last(), recorded.last(), "an announced event has changed");
     match verdict {
         Ok(()) => world.ledger(ONE, 2).await,
         Err(broken) => {
@@ -173,14 +173,14 @@ async fn two_events(faults: &str) -> Result<(), String> {
             let pending = world.temporal.pending_activities(&world.workflow(ONE)).await;
             let refused = pending.iter().filter_map(|one| one.last_failure.as_ref()).map(|why| why.message.as_str());
             let refused: Vec<_> = refused.collect();
-            assert!(refused.iter().any(|why| why.contains("events.id")), "what the ledger said: {refused:?}");
+            assert!(refused.iter().any(|why| why.contains("events.id")), "the error of the ledger: {refused:?}");
             Err(broken)
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_id_that_is_used_twice_is_refused_by_the_ledger_and_noticed() {
+async fn a_reused_event_id_is_refused_by_the_ledger_and_noticed() {
     let without = two_events("").await;
     let with = two_events("record.reuse_event_id=return").await;
     noticed("I1", &without, with);

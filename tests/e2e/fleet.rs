@@ -1,5 +1,6 @@
-//! Two `serve` and two `worker` processes on one PostgreSQL and one Temporal, and nothing of ours that coordinates them:
-//! notifications come in at both doors, and `kill -9` of each process in turn loses nothing and tells nothing twice.
+//! Two `serve` and two `worker` processes on one PostgreSQL and one Temporal, and nothing of ours that coordinates
+//! them: notifications come in at both doors, and `kill -9` of each process in turn loses nothing and announces nothing
+//! twice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,14 +15,14 @@ const SERVE: usize = 0;
 const WORKER: usize = 1;
 const OTHER_SERVE: usize = 2;
 const OTHER_WORKER: usize = 3;
-/// Those that hear.
+/// The `serve` processes.
 const DOORS: [usize; 2] = [SERVE, OTHER_SERVE];
 
 /// An attempt or a workflow task that died with its worker is repeated when its time is up, within half a minute; on a
 /// busy machine the sweep may have to help.
 const REPEATED: Duration = Duration::from_secs(150);
 
-/// What one purchase hears of, in this order.
+/// The notifications of one purchase, in this order.
 const KINDS: [&str; 4] = [
     "SUBSCRIPTION_PURCHASED",
     "SUBSCRIPTION_AUTO_RENEWAL_OFF",
@@ -57,7 +58,7 @@ impl Fleet {
         }
     }
 
-    /// Sends a receipt's next notification to one of the two doors, and the same message to both when it is told so.
+    /// Sends a receipt's next notification to one of the two doors, and the same message to both where `both` is set.
     async fn send(&mut self, receipt_id: &str, doors: &[usize]) {
         let sent = self.sent.entry(receipt_id.to_owned()).or_default();
         let number = i64::try_from(sent.len()).unwrap_or(0);
@@ -86,7 +87,7 @@ impl Fleet {
         .await;
         for (receipt_id, doors) in [(&one, [SERVE, OTHER_SERVE]), (&other, [OTHER_SERVE, SERVE])] {
             self.send(receipt_id, &doors[..1]).await;
-            self.world.wait_told(receipt_id, 1).await;
+            self.world.wait_notified(receipt_id, 1).await;
             self.send(receipt_id, &doors[1..]).await;
         }
         self.send(&fresh, &[SERVE, OTHER_SERVE]).await;
@@ -107,15 +108,15 @@ impl Fleet {
     async fn check(mut self) {
         let verdict = self.world.verdict(REPEATED).await;
         verdict.unwrap_or_else(|broken| panic!("{broken}"));
-        self.world.receiver.told_once().unwrap_or_else(|broken| panic!("{broken}"));
+        self.world.receiver.check_no_duplicates().unwrap_or_else(|broken| panic!("{broken}"));
         for (receipt_id, sent) in &self.sent {
-            let mut told = 0;
+            let mut delivered = 0;
             for message_id in sent {
                 let outcomes = self.world.wait_outcome(message_id).await;
                 assert_eq!(outcomes.len(), 1, "{message_id} of {receipt_id}: {outcomes:?}");
-                told += usize::from(outcomes[0]["outcome"] == "settled");
+                delivered += usize::from(outcomes[0]["outcome"] == "settled");
             }
-            self.world.ledger(receipt_id, told).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+            self.world.ledger(receipt_id, delivered).await.unwrap_or_else(|wrong| panic!("{wrong}"));
             self.check_arrived(receipt_id).await;
         }
     }
@@ -124,8 +125,8 @@ impl Fleet {
     async fn check_arrived(&self, receipt_id: &str) {
         let deliveries = wait::until(REPEATED, &format!("the end of all deliveries of {receipt_id}"), async || {
             let deliveries = self.world.deliveries(receipt_id).await;
-            let has_ended = |one: &serde_json::Value| one["status"] == "delivered" || one["status"] == "superseded";
-            if deliveries.iter().all(has_ended) { Ok(deliveries) } else { Err(format!("{deliveries:?}")) }
+            let is_final = |one: &serde_json::Value| one["status"] == "delivered" || one["status"] == "superseded";
+            if deliveries.iter().all(is_final) { Ok(deliveries) } else { Err(format!("{deliveries:?}")) }
         })
         .await;
         let events = self.world.events(receipt_id).await;
@@ -134,12 +135,12 @@ impl Fleet {
         let last = received.iter().rfind(|request| request.is_acked()).map(|request| request.event_id());
         let newest =
             events.iter().max_by_key(|event| event["revision"].as_i64()).and_then(|event| event["id"].as_str());
-        assert_eq!(last, newest, "what {receipt_id} told last, and its newest event");
+        assert_eq!(last, newest, "the last acknowledged event of {receipt_id}, and its newest one");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killing_each_of_two_serves_and_two_workers_in_turn_loses_nothing() {
+async fn killing_two_serves_and_two_workers_in_turn_loses_nothing() {
     let mut fleet = Fleet::start().await;
     for (round, place) in [("a", SERVE), ("b", WORKER), ("c", OTHER_SERVE), ("d", OTHER_WORKER)] {
         fleet.make_busy(round, place).await;

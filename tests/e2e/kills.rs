@@ -60,7 +60,7 @@ async fn make_busy(world: &mut World) -> Sent {
     })
     .await;
     sent.push(("waiting", world.send(BOUGHT, "waiting").await));
-    world.wait_told("waiting", 1).await;
+    world.wait_notified("waiting", 1).await;
     sent.push(("waiting", world.send(STOPPED, "waiting").await));
     sent.push(("fresh", world.send(BOUGHT, "fresh").await));
     sent
@@ -88,7 +88,7 @@ async fn check(world: World, sent: &Sent) {
     world.finish().await;
 }
 
-/// The revisions have no gap, tell of each notification once, and the newest one arrived.
+/// The revisions have no gap, count each notification once, and the newest one arrived.
 async fn check_purchase(world: &World, receipt_id: &str, count: usize) {
     world.ledger(receipt_id, count).await.unwrap_or_else(|wrong| panic!("{wrong}"));
     let newest = i64::try_from(world.events(receipt_id).await.len()).unwrap_or(i64::MAX);
@@ -96,8 +96,8 @@ async fn check_purchase(world: &World, receipt_id: &str, count: usize) {
     wait::until(REPEATED, &format!("the newest revision of {receipt_id} at the receiver"), async || {
         let acked = world.receiver.revisions(&key);
         let deliveries = world.deliveries(receipt_id).await;
-        let have_ended = deliveries.iter().all(|one| one["status"] == "delivered" || one["status"] == "superseded");
-        let has_arrived = acked.last() == Some(&newest) && have_ended;
+        let are_final = deliveries.iter().all(|one| one["status"] == "delivered" || one["status"] == "superseded");
+        let has_arrived = acked.last() == Some(&newest) && are_final;
         if has_arrived { Ok(()) } else { Err(format!("{acked:?} of {newest}, {deliveries:?}")) }
     })
     .await;
@@ -180,12 +180,12 @@ async fn killed_at(backend: Backend, point: Point) {
     let mut sent = Sent::new();
     if point.name != "dispatch.before_signal" {
         sent.push(("waiting", world.send(BOUGHT, "waiting").await));
-        world.wait_told("waiting", 1).await;
+        world.wait_notified("waiting", 1).await;
     }
     let message = world.sns.notification(&Rtn::new(BOUGHT, "fresh"));
     let answer = world.post(&message).await;
-    let ended = world.processes()[point.place].wait_end().await;
-    assert_eq!(ended.signal(), Some(6), "{}: ended with {ended} and not by aborting itself", point.name);
+    let exit = world.processes()[point.place].wait_end().await;
+    assert_eq!(exit.signal(), Some(6), "{}: ended with {exit} and not by aborting itself", point.name);
     revive(&mut world, point.place).await;
     if point.name == "accept.before_commit" {
         assert!(answer.is_err(), "it was answered before it was kept: {answer:?}");
@@ -205,7 +205,7 @@ async fn killed_at(backend: Backend, point: Point) {
     if point.name == "accept.after_commit" {
         assert!(answer.is_err(), "it was answered by a dead process: {answer:?}");
         world.wait_outcome(&message.id).await;
-        // SNS heard nothing and posts it once more: that is folded.
+        // SNS got no answer and posts it once more: that is folded.
         world.post_until_accepted(&message).await;
     }
     check(world, &sent).await;
@@ -216,17 +216,17 @@ async fn killed_at_each(backend: Backend, names: &[&'static str], place: usize) 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notification_survives_a_kill_at_every_place_before_its_window() {
+async fn a_notification_survives_every_kill_before_its_window() {
     killed_at_each(Backend::Postgres, &ACCEPTING, SERVE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_notification_survives_a_kill_at_every_place_of_its_settling() {
+async fn a_notification_survives_every_kill_in_its_settling() {
     killed_at_each(Backend::Postgres, &SETTLING, WORKER).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_survives_a_kill_at_every_place_of_its_attempt() {
+async fn a_delivery_survives_every_kill_in_its_attempt() {
     killed_at_each(Backend::Postgres, &DELIVERING, WORKER).await;
 }
 

@@ -12,7 +12,7 @@ use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 
 /// The second back-off of a delivery is five minutes, give or take a minute. What comes sooner was woken.
 const WELL_BEFORE: Duration = Duration::from_secs(60);
-/// The sweep looks every half minute for what is three quarters of a minute late.
+/// The sweep searches every half minute for what is three quarters of a minute late.
 const SWEPT: Duration = Duration::from_secs(150);
 const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
@@ -21,7 +21,7 @@ fn quick() -> Setting {
     Setting { window_seconds: 1, ..Setting::default() }
 }
 
-/// Waits until the run's `deliver` activity waits for another attempt after so many, and gives it.
+/// Waits until the run's `deliver` activity waits for another attempt after `attempts` ones, and returns it.
 async fn wait_backing_off(world: &World, receipt_id: &str) -> PendingActivityInfo {
     let workflow = world.workflow(receipt_id);
     wait::until(SOON, "a delivery that backs off", async || {
@@ -73,7 +73,7 @@ async fn enable(world: &World, destination_id: &str, is_enabled: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failing_delivery_is_seen_in_the_engine_with_its_attempts_and_its_last_failure() {
+async fn a_failing_delivery_shows_its_attempts_in_the_engine() {
     let mut world = World::start(quick()).await;
     world.receiver.answer(FAILING);
     world.send("SUBSCRIPTION_PURCHASED", "failing").await;
@@ -86,7 +86,7 @@ async fn a_failing_delivery_is_seen_in_the_engine_with_its_attempts_and_its_last
     let status = world.wait_status("failing", "a failing lane", |status| status["lanes"][0]["failing"] == true).await;
     assert_eq!(status["lanes"][0]["destination_id"], world.destination_id.as_str(), "{status}");
     world.receiver.answer(WELL);
-    world.ask("failing", "redeliver", &json!({ "reason": "they are back" })).await;
+    world.act("failing", "redeliver", &json!({ "reason": "they are back" })).await;
     world.wait_acked("failing", 1).await;
     let received = world.wait_received("failing", 3).await;
     for request in &received {
@@ -97,10 +97,10 @@ async fn a_failing_delivery_is_seen_in_the_engine_with_its_attempts_and_its_last
     world.finish().await;
 }
 
-/// A destination that holds its share of the worker's slots: what is due is delivered by its own run, and what failed waits
-/// for its next attempt in the purchase's run, as ever.
+/// A destination that holds its share of the worker's slots: what is due is delivered by its own run, and what failed
+/// waits for its next attempt in the purchase's run, as ever.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_finds_no_slot_is_delivered_by_the_destinations_own_run() {
+async fn lanes_without_a_slot_are_delivered_by_the_destinations_run() {
     let variables = vec![("FAILPOINTS".to_owned(), "share.none=return".to_owned())];
     let mut world = World::start(Setting { variables, ..quick() }).await;
     world.receiver.answer_next(1, &FAILING);
@@ -134,7 +134,7 @@ async fn a_worker_killed_between_attempts_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newer_revision_supersedes_the_older_one_and_wakes_the_lane_at_once() {
+async fn a_newer_revision_supersedes_the_older_and_wakes_the_lane() {
     let mut world = World::start(quick()).await;
     world.receiver.answer(FAILING);
     world.send("SUBSCRIPTION_PURCHASED", "newer").await;
@@ -175,7 +175,7 @@ async fn a_hanging_destination_delays_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disabled_destination_is_owed_and_gets_the_newest_once_enabled() {
+async fn a_disabled_destination_gets_the_newest_once_enabled() {
     let mut world = World::start(quick()).await;
     let other = Receiver::start().await;
     let other_id = world.add_destination(&other, &["purchase.updated".to_owned()]).await;
@@ -186,7 +186,7 @@ async fn a_disabled_destination_is_owed_and_gets_the_newest_once_enabled() {
         world.wait_asleep("owed").await;
     }
     assert_eq!(statuses(&world, "owed", &other_id).await, [(1, "pending".to_owned()), (2, "pending".to_owned())]);
-    assert!(other.all().is_empty(), "a disabled destination is told nothing");
+    assert!(other.all().is_empty(), "a disabled destination gets nothing");
     enable(&world, &other_id, true).await;
     let key = world.key("owed").to_string();
     let received = other.wait_for(&key, 1, SWEPT).await;
@@ -207,7 +207,7 @@ async fn a_destination_gets_only_what_it_chose() {
     world.wait_acked("chosen", 1).await;
     world.wait_asleep("chosen").await;
     wait_statuses(&world, "chosen", &other_id, &[(1, "delivered")]).await;
-    assert_eq!(other.told("chosen"), ["user.subscription.purchased"]);
+    assert_eq!(other.event_types("chosen"), ["user.subscription.purchased"]);
     assert_eq!(other.all().len(), 1, "and nothing else");
     world.finish().await;
 }
@@ -229,14 +229,14 @@ async fn signal_until_continued(world: &World, receipt_id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_with_a_long_history_goes_on_as_a_new_one_with_its_hold_and_its_lanes() {
+async fn a_long_run_continues_as_new_with_its_hold_and_lanes() {
     let mut world = World::start(quick()).await;
     world.receiver.answer(FAILING);
     world.send("SUBSCRIPTION_PURCHASED", "long").await;
     wait_long_back_off(&world, "long").await;
-    world.ask("long", "hold", &json!({ "reason": "a test" })).await;
+    world.act("long", "hold", &json!({ "reason": "a test" })).await;
     world.wait_status("long", "a hold", |status| status["held_until"].is_string()).await;
-    let told = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "long").await;
+    let message_id = world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "long").await;
     signal_until_continued(&world, "long").await;
 
     let status = world.wait_status("long", "a failing lane", |status| status["lanes"][0]["failing"] == true).await;
@@ -247,16 +247,16 @@ async fn a_run_with_a_long_history_goes_on_as_a_new_one_with_its_hold_and_its_la
     assert!(runs::done(&history, "record").is_empty(), "a flush went through the hold");
     wait::until(SOON, "the continued run in the list", async || {
         let states: Vec<_> = world.temporal.runs(&workflow).await.iter().map(|run| run.status()).collect();
-        let ended = WorkflowExecutionStatus::ContinuedAsNew;
-        if states.contains(&ended) { Ok(()) } else { Err(format!("{states:?}")) }
+        let continued = WorkflowExecutionStatus::ContinuedAsNew;
+        if states.contains(&continued) { Ok(()) } else { Err(format!("{states:?}")) }
     })
     .await;
     assert_eq!(runs::failures(&history), Vec::<String>::new());
     assert_eq!(world.receiver.all().len(), 2, "no attempt was made out of turn");
 
     world.receiver.answer(WELL);
-    world.ask("long", "release", &json!({})).await;
-    world.wait_outcome(&told).await;
+    world.act("long", "release", &json!({})).await;
+    world.wait_outcome(&message_id).await;
     world.wait_acked("long", 2).await;
     wait_statuses(&world, "long", &world.destination_id, &[(1, "superseded"), (2, "delivered")]).await;
     world.finish().await;

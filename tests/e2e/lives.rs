@@ -1,5 +1,5 @@
 //! Fifty random lives of subscriptions on one world: notifications are lost, late, repeated and out of order, and yet
-//! each has one outcome, the receiver ends with the newest revision, and that one says what Amazon shows.
+//! each has one outcome, the receiver ends with the newest revision, and that one agrees with Amazon.
 
 use domain::Timestamp;
 use std::collections::BTreeMap;
@@ -31,21 +31,26 @@ fn end() -> Timestamp {
     day(END).plus_millis(5 * 3_600_000)
 }
 
-/// One life: its steps, its receipts as Amazon shows them in the end, and what each of these has to be told.
+/// One life: its steps, its receipts as Amazon shows them in the end, and the events that each of these has to make.
 #[derive(Default)]
 struct Life {
     steps: Vec<Step>,
     receipts: Vec<Subscription>,
-    told: BTreeMap<String, Vec<&'static str>>,
+    expected: BTreeMap<String, Vec<&'static str>>,
     /// The notifications that arrive.
     sent: Vec<String>,
 }
 
 impl Life {
-    fn happened(&mut self, now: Timestamp, shown: Vec<Subscription>, (told, events): (Vec<Rtn>, &[&'static str])) {
+    fn happened(
+        &mut self,
+        now: Timestamp,
+        shown: Vec<Subscription>,
+        (notifications, events): (Vec<Rtn>, &[&'static str]),
+    ) {
         let about = shown.last().map(|one| one.receipt_id.clone()).unwrap_or_default();
-        self.told.entry(about).or_default().extend(events);
-        self.steps.push(Step { at: now, shown, told });
+        self.expected.entry(about).or_default().extend(events);
+        self.steps.push(Step { at: now, shown, notifications });
     }
 }
 
@@ -60,48 +65,48 @@ const NOT_CONVERTED: [&str; 2] = ["user.journey.trial.did_not_convert", "user.su
 fn live(name: &str, random: &mut Random) -> Life {
     let first_day = STRIDE * i64::try_from(random.below(2)).unwrap_or(0);
     let trial = random.percent(40).then_some(6);
-    let (mut current, told) = Subscription::begin(&format!("{name}-1"), name, day(first_day), trial);
+    let (mut current, notifications) = Subscription::begin(&format!("{name}-1"), name, day(first_day), trial);
     let mut life = Life::default();
     let begun: &[&str] = if trial.is_some() { &TRIED } else { &BOUGHT };
-    life.happened(day(first_day), vec![current.clone()], (told, begun));
+    life.happened(day(first_day), vec![current.clone()], (notifications, begun));
     let mut in_grace = false;
     for number in (1..).map(|turn| first_day + turn * STRIDE).take_while(|number| *number < DAYS) {
         let now = day(number);
         let is_over = now >= current.ends_at();
         if is_over && (!current.renews() || (in_grace && random.percent(30))) {
             let events: &[&str] = if current.is_in_trial() { &NOT_CONVERTED } else { &EXPIRED };
-            let told = current.expire(now);
-            life.happened(now, vec![current.clone()], (told, events));
+            let notifications = current.expire(now);
+            life.happened(now, vec![current.clone()], (notifications, events));
             life.receipts.push(current);
             return life;
         }
         if is_over && !in_grace && !current.is_in_trial() && random.percent(30) {
             in_grace = true;
-            let told = current.fail_payment(now);
-            life.happened(now, vec![current.clone()], (told, &["user.subscription.in_grace_period"]));
+            let notifications = current.fail_payment(now);
+            life.happened(now, vec![current.clone()], (notifications, &["user.subscription.in_grace_period"]));
         } else if is_over {
             renew(&mut life, &mut current, (now, std::mem::take(&mut in_grace)));
         } else if !current.renews() && random.percent(30) {
-            let told = current.switch_on(now);
-            life.happened(now, vec![current.clone()], (told, &["user.subscription.resumed"]));
+            let notifications = current.switch_on(now);
+            life.happened(now, vec![current.clone()], (notifications, &["user.subscription.resumed"]));
         } else if current.renews() && random.percent(12) {
-            let told = current.switch_off(now);
-            life.happened(now, vec![current.clone()], (told, &["user.subscription.cancelled"]));
+            let notifications = current.switch_off(now);
+            life.happened(now, vec![current.clone()], (notifications, &["user.subscription.cancelled"]));
         } else if current.renews() && !current.is_in_trial() && random.percent(6) {
             let number = life.receipts.len() + 2;
-            let (new, told) = current.change(&format!("{name}-{number}"), "platinum.monthly", now);
+            let (new, notifications) = current.change(&format!("{name}-{number}"), "platinum.monthly", now);
             let shown = vec![current.clone(), new.clone()];
-            life.happened(now, shown, (told, &["user.subscription.sku_change"]));
+            life.happened(now, shown, (notifications, &["user.subscription.sku_change"]));
             life.receipts.push(std::mem::replace(&mut current, new));
         }
     }
     if in_grace {
         renew(&mut life, &mut current, (day(DAYS), true));
     }
-    // Its end is on the way, and nobody tells it.
+    // Its end is on the way, and no notification reports it.
     if !current.renews() && current.ends_at() < end() {
         let events: &[&str] = if current.is_in_trial() { &NOT_CONVERTED } else { &EXPIRED };
-        life.told.entry(current.receipt_id.clone()).or_default().extend(events);
+        life.expected.entry(current.receipt_id.clone()).or_default().extend(events);
     }
     life.receipts.push(current);
     life
@@ -113,21 +118,22 @@ fn renew(life: &mut Life, current: &mut Subscription, (now, in_grace): (Timestam
         (false, true) => &RECOVERED,
         (false, false) => &RENEWED,
     };
-    let told = current.renew(now);
-    life.happened(now, vec![current.clone()], (told, events));
+    let notifications = current.renew(now);
+    life.happened(now, vec![current.clone()], (notifications, events));
 }
 
-/// Loses one in ten, delays some by a stride or two and repeats some; the first word of a receipt arrives in time.
+/// Loses one in ten, delays some by a stride or two and repeats some; the first notification of a receipt arrives in
+/// time.
 fn disturb(steps: &mut Vec<Step>, random: &mut Random) {
     let mut begun = Vec::new();
     let mut late = Vec::new();
     for step in steps.iter_mut() {
-        let mut told = Vec::new();
-        for rtn in std::mem::take(&mut step.told) {
+        let mut notifications = Vec::new();
+        for rtn in std::mem::take(&mut step.notifications) {
             let is_first = !begun.contains(&rtn.receipt_id);
             begun.push(rtn.receipt_id.clone());
             if is_first {
-                told.push(rtn);
+                notifications.push(rtn);
                 continue;
             }
             match random.below(100) {
@@ -137,14 +143,14 @@ fn disturb(steps: &mut Vec<Step>, random: &mut Random) {
                     late.push(Step {
                         at: step.at.plus_millis(strides * STRIDE * DAY_MS),
                         shown: Vec::new(),
-                        told: vec![rtn],
+                        notifications: vec![rtn],
                     });
                 }
-                25..45 => told.extend([rtn.clone(), rtn]),
-                _ => told.push(rtn),
+                25..45 => notifications.extend([rtn.clone(), rtn]),
+                _ => notifications.push(rtn),
             }
         }
-        step.told = told;
+        step.notifications = notifications;
     }
     steps.extend(late);
 }
@@ -167,23 +173,23 @@ pub async fn live_all(seed: u64, lives_of_seed: usize, lag: Duration) {
     for number in 0..lives_of_seed {
         let mut life = live(&format!("life-{number}"), &mut random);
         let mut own = std::mem::take(&mut life.steps);
-        let is_heard = number % 2 == 0;
-        if !is_heard {
+        let arrives = number % 2 == 0;
+        if !arrives {
             disturb(&mut own, &mut random);
         }
-        life.sent = own.iter().flat_map(|step| step.told.iter().map(|rtn| sent(rtn, step.at))).collect();
+        life.sent = own.iter().flat_map(|step| step.notifications.iter().map(|rtn| sent(rtn, step.at))).collect();
         steps.extend(own);
-        lives.push((life, is_heard));
+        lives.push((life, arrives));
     }
     calendar.live(steps).await;
     calendar.pass_until(end()).await;
     let world = calendar.world;
     let mut count = 0;
-    for (life, is_heard) in &lives {
+    for (life, arrives) in &lives {
         for receipt in &life.receipts {
-            let expected = life.told.get(&receipt.receipt_id).cloned().unwrap_or_default();
+            let expected = life.expected.get(&receipt.receipt_id).cloned().unwrap_or_default();
             let case = format!("seed {seed}, sent {:#?}", life.sent);
-            count += check(&world, receipt, (&expected, *is_heard), &case).await;
+            count += check(&world, receipt, (&expected, *arrives), &case).await;
         }
     }
     println!("{count} events of {lives_of_seed} lives");
@@ -195,68 +201,68 @@ fn sent(rtn: &Rtn, at: Timestamp) -> String {
     format!("{at}: {} of {}, {}", rtn.kind, rtn.receipt_id, rtn.at)
 }
 
-/// What was told in the end is what Amazon shows; what was told on the way is what happened: all of it where every word
-/// arrived, and nothing else where some were lost. Gives how many events there were.
-async fn check(world: &World, receipt: &Subscription, (expected, is_heard): (&[&str], bool), case: &str) -> usize {
+/// The last announced state is what Amazon shows; the events on the way are what happened: all of it where every
+/// notification arrived, and nothing else where some were lost. Gives how many events there were.
+async fn check(world: &World, receipt: &Subscription, (expected, arrives): (&[&str], bool), case: &str) -> usize {
     let id = &receipt.receipt_id;
     let runs = receipt.shown["cancelDate"].as_i64().is_none_or(|date| date > end().micros() / 1000);
     wait::until(SOON, &format!("{case}: is_active {runs} of {}", receipt.shown), async || {
-        let newest = world.newest_told(id);
+        let newest = world.newest_acked(id);
         if newest["data"]["is_active"] == runs { Ok(()) } else { Err(newest.to_string()) }
     })
     .await;
-    if is_heard {
+    if arrives {
         wait::until(SOON, &format!("{case}: the events {expected:?} of {id}"), async || {
-            let told = world.receiver.told(id);
-            if told == expected { Ok(()) } else { Err(format!("{told:?}")) }
+            let announced = world.receiver.event_types(id);
+            if announced == expected { Ok(()) } else { Err(format!("{announced:?}")) }
         })
         .await;
     }
-    let told = world.receiver.told(id);
-    let told: Vec<&str> = told.iter().map(String::as_str).collect();
-    if let Some(event) = too_often(&told, expected) {
-        panic!("{case}: {id} was told {told:?}, and {expected:?} happened: {event} is too much");
+    let announced = world.receiver.event_types(id);
+    let announced: Vec<&str> = announced.iter().map(String::as_str).collect();
+    if let Some(event) = too_often(&announced, expected) {
+        panic!("{case}: {id} announced {announced:?}, and {expected:?} happened: {event} is too much");
     }
-    told.len()
+    announced.len()
 }
 
-/// What was told more often than it happened. A payment that ended a grace of which nothing was heard or seen is a plain
-/// renewal to whoever hears only `SUBSCRIPTION_RENEWED` of it: Amazon sends that for both.
-fn too_often<'a>(told: &[&'a str], happened: &[&str]) -> Option<&'a str> {
+/// What was announced more often than it happened. A payment that ended a grace that was never reported or shown is a
+/// plain renewal where only `SUBSCRIPTION_RENEWED` reports it: Amazon sends that for both.
+fn too_often<'a>(announced: &[&'a str], happened: &[&str]) -> Option<&'a str> {
     let times = |all: &[&str], of: &[&str]| all.iter().filter(|one| of.contains(one)).count();
     let payments = [RENEWED[0], RECOVERED[0]];
-    told.iter().copied().find(|event| {
+    announced.iter().copied().find(|event| {
         let same = [*event];
         let alike: &[&str] = if *event == RENEWED[0] { &payments } else { &same };
-        times(told, alike) > times(happened, alike)
+        times(announced, alike) > times(happened, alike)
     })
 }
 
 /// IN_GRACE_PERIOD is lost, RENEWED comes in time and OUT_OF_GRACE_PERIOD six days late, as in `life-3-1` of the seed
-/// 1875154959: what was paid is one event, a plain renewal, and the late notification tells nothing new of that term.
+/// 1875154959: what was paid is one event, a plain renewal, and the late notification reports nothing new of that term.
 #[tokio::test]
-async fn a_recovery_whose_grace_nobody_heard_of_is_one_payment() {
+async fn a_recovery_from_an_unreported_grace_is_one_payment() {
     const ID: &str = "late-recovery";
     let time = |text| at(text);
     let mut calendar = Calendar::start(time("2027-03-04T10:00")).await;
-    let (mut shown, told) = Subscription::begin(ID, ID, time("2027-03-04T10:00"), Some(6));
-    let mut steps = vec![Step { at: time("2027-03-04T10:00"), shown: vec![shown.clone()], told }];
-    let told = shown.renew(time("2027-03-10T10:00"));
-    steps.push(Step { at: time("2027-03-10T10:00"), shown: vec![shown.clone()], told });
+    let (mut shown, notifications) = Subscription::begin(ID, ID, time("2027-03-04T10:00"), Some(6));
+    let mut steps = vec![Step { at: time("2027-03-04T10:00"), shown: vec![shown.clone()], notifications }];
+    let notifications = shown.renew(time("2027-03-10T10:00"));
+    steps.push(Step { at: time("2027-03-10T10:00"), shown: vec![shown.clone()], notifications });
     drop(shown.fail_payment(time("2027-04-12T10:00")));
-    steps.push(Step { at: time("2027-04-12T10:00"), shown: vec![shown.clone()], told: Vec::new() });
+    steps.push(Step { at: time("2027-04-12T10:00"), shown: vec![shown.clone()], notifications: Vec::new() });
     let [renewed, recovered] = <[Rtn; 2]>::try_from(shown.renew(time("2027-04-15T10:00"))).expect("two notifications");
-    let told = vec![renewed.clone(), renewed];
-    steps.push(Step { at: time("2027-04-15T10:00"), shown: vec![shown], told });
-    steps.push(Step { at: time("2027-04-21T10:00"), shown: Vec::new(), told: vec![recovered] });
+    let notifications = vec![renewed.clone(), renewed];
+    steps.push(Step { at: time("2027-04-15T10:00"), shown: vec![shown], notifications });
+    steps.push(Step { at: time("2027-04-21T10:00"), shown: Vec::new(), notifications: vec![recovered] });
     calendar.live(steps).await;
     let world = calendar.world;
     let expected = [TRIED.as_slice(), &CONVERTED, &RENEWED].concat();
     wait::until(SOON, "one event of each payment", async || {
-        let told = world.receiver.told(ID);
-        if told == expected { Ok(()) } else { Err(format!("{told:?}")) }
+        let announced = world.receiver.event_types(ID);
+        if announced == expected { Ok(()) } else { Err(format!("{announced:?}")) }
     })
     .await;
-    assert_eq!(world.newest_told(ID)["data"]["billing_cycles"], 2);
+    assert_eq!(world.newest_acked(ID)["data"]["billing_cycles"], 2);
     world.finish().await;
 }

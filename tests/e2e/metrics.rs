@@ -7,7 +7,7 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_count_of_the_road_is_on_the_metrics_page() {
+async fn every_counter_of_the_path_is_on_the_metrics_page() {
     let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
     let message = world.sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", "counted"));
     world.post_until_accepted(&message).await;

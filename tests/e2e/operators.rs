@@ -1,4 +1,4 @@
-//! What operators are told of a destination in trouble: events to another one that chose them, each once, by its own
+//! Operators' events about a destination in trouble: sent to another one that chose them, each once, by its own
 //! run and without the sweep's help, and counts on the metrics page.
 
 use crate::metrics::wait_shown;
@@ -21,17 +21,18 @@ const REFUSED: &str = "refused";
 const REFUSALS: usize = 5;
 /// As many purchases as open a breaker, and some more.
 const MANY: usize = 12;
-/// What nobody was told to deliver is found by the sweep, three quarters of a minute late. What comes sooner was told.
+/// What nobody was signalled to deliver is found by the sweep, three quarters of a minute late. What comes sooner was
+/// signalled.
 const BEFORE_THE_SWEEP: Duration = Duration::from_secs(30);
-/// What is heard in the end: the type, the state and the reason.
-const HEARD: [(&str, &str, Option<&str>); 4] = [
+/// The events in the end: the type, the state and the reason.
+const EVENTS: [(&str, &str, Option<&str>); 4] = [
     ("destination.exhausted", "failing", Some("the endpoint answered 404, and refused it 5 times")),
     ("destination.failing", "open", Some("the endpoint answered 500")),
     ("destination.recovered", "healthy", None),
     ("destination.disabled", "disabled", Some("the endpoint answered 410")),
 ];
 
-/// A destination that fares badly, and one that hears of it. The world's own does well, and chose `*`.
+/// A destination that fails, and one that gets the events about it. The world's own succeeds, and chose `*`.
 struct Pair {
     failing: Receiver,
     failing_id: String,
@@ -48,22 +49,22 @@ impl Pair {
         Self { failing, failing_id, watching }
     }
 
-    /// Waits until the first so many of what is heard in the end were acknowledged.
-    async fn wait_heard(&self, count: usize) {
-        let wanted: Vec<&str> = HEARD.iter().take(count).map(|(event_type, ..)| *event_type).collect();
+    /// Waits until the first `count` of [`EVENTS`] were acknowledged.
+    async fn wait_received(&self, count: usize) {
+        let wanted: Vec<&str> = EVENTS.iter().take(count).map(|(event_type, ..)| *event_type).collect();
         wait::until(BEFORE_THE_SWEEP, &format!("{wanted:?}"), async || {
             let all = self.watching.all();
-            let heard: Vec<&str> = all.iter().filter(|one| one.is_acked()).map(Received::event_type).collect();
-            if heard == wanted { Ok(()) } else { Err(format!("{heard:?}")) }
+            let event_types: Vec<&str> = all.iter().filter(|one| one.is_acked()).map(Received::event_type).collect();
+            if event_types == wanted { Ok(()) } else { Err(format!("{event_types:?}")) }
         })
         .await;
     }
 
     /// Waits until these were acknowledged of a receipt, and nothing else.
-    async fn wait_told(&self, receipt_id: &str, wanted: &[&str]) {
+    async fn wait_events(&self, receipt_id: &str, wanted: &[&str]) {
         wait::until(SOON, &format!("{wanted:?} of {receipt_id}"), async || {
-            let told = self.failing.told(receipt_id);
-            if told == wanted { Ok(()) } else { Err(format!("{told:?}")) }
+            let types = self.failing.event_types(receipt_id);
+            if types == wanted { Ok(()) } else { Err(format!("{types:?}")) }
         })
         .await;
     }
@@ -79,12 +80,12 @@ async fn add(world: &World, receiver: &Receiver, events: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_destination_hears_once_that_one_gave_up_failed_recovered_and_was_disabled() {
+async fn each_health_change_of_a_destination_is_announced_once() {
     let setting = Setting { window_seconds: 1, events: vec!["*".to_owned()], ..Setting::default() };
     let mut world = World::start(setting).await;
     let pair = Pair::join(&world).await;
-    refused_until_it_is_given_up(&mut world, &pair).await;
-    pair.wait_heard(1).await;
+    refuse_until_dead(&mut world, &pair).await;
+    pair.wait_received(1).await;
 
     pair.failing.answer(Reply::Status(500));
     let receipts: Vec<String> = (0..MANY).map(|number| format!("many-{number}")).collect();
@@ -92,27 +93,27 @@ async fn another_destination_hears_once_that_one_gave_up_failed_recovered_and_wa
         world.send(BOUGHT, receipt_id).await;
     }
     world.wait_state(&pair.failing_id, "open").await;
-    pair.wait_heard(2).await;
+    pair.wait_received(2).await;
 
     pair.failing.answer(Reply::Status(200));
     let probe = format!("/v1/destinations/{}/probe", pair.failing_id);
     assert_eq!(world.api.post(&probe, &json!({})).await.status, 202);
-    pair.wait_heard(3).await;
+    pair.wait_received(3).await;
     for receipt_id in &receipts {
-        pair.wait_told(receipt_id, &[PURCHASED]).await;
+        pair.wait_events(receipt_id, &[PURCHASED]).await;
     }
 
     pair.failing.answer(Reply::Status(410));
     world.send(BOUGHT, "gone").await;
     world.wait_state(&pair.failing_id, "disabled").await;
-    pair.wait_heard(4).await;
+    pair.wait_received(4).await;
     check(&world, &pair).await;
     world.finish().await;
 }
 
-/// The endpoint answers 404 to the first event of a purchase, whose schedule is longer: at the fifth time it is given up,
-/// and the next event arrives.
-async fn refused_until_it_is_given_up(world: &mut World, pair: &Pair) {
+/// The endpoint answers 404 to the first event of a purchase, whose schedule is longer: at the fifth time it is given
+/// up, and the next event arrives.
+async fn refuse_until_dead(world: &mut World, pair: &Pair) {
     pair.failing.answer_next(REFUSALS, &Reply::Status(404));
     world.send(BOUGHT, REFUSED).await;
     wait::until(SOON, "the first refusal", async || {
@@ -121,47 +122,51 @@ async fn refused_until_it_is_given_up(world: &mut World, pair: &Pair) {
     })
     .await;
     world.send(STOPPED, REFUSED).await;
-    pair.wait_told(REFUSED, &[CANCELLED]).await;
+    pair.wait_events(REFUSED, &[CANCELLED]).await;
     let all = pair.failing.all();
-    let asked: Vec<_> = all.iter().map(|one| (one.event_type(), one.status)).collect();
+    let attempts: Vec<_> = all.iter().map(|one| (one.event_type(), one.status)).collect();
     let mut expected = vec![(PURCHASED, Some(404)); REFUSALS];
     expected.push((CANCELLED, Some(200)));
-    assert_eq!(asked, expected, "of a purchase in order");
+    assert_eq!(attempts, expected, "of a purchase in order");
     assert!(all[..REFUSALS].iter().all(|one| one.webhook_id == all[0].webhook_id), "{all:?}");
     let deliveries = world.deliveries(REFUSED).await;
-    let given_up: Vec<&Value> = deliveries.iter().filter(|one| one["status"] == "dead").collect();
-    assert_eq!(given_up.len(), 1, "{deliveries:?}");
+    let dead: Vec<&Value> = deliveries.iter().filter(|one| one["status"] == "dead").collect();
+    assert_eq!(dead.len(), 1, "{deliveries:?}");
     assert_eq!(
-        (&given_up[0]["event_type"], &given_up[0]["destination_id"], &given_up[0]["attempts"]),
+        (&dead[0]["event_type"], &dead[0]["destination_id"], &dead[0]["attempts"]),
         (&json!(PURCHASED), &json!(pair.failing_id), &json!(REFUSALS)),
     );
 }
 
-/// What was heard is signed, of its schema and true, came once, and nobody else heard it.
+/// What was received is signed, of its schema and true, came once, and nobody else got it.
 async fn check(world: &World, pair: &Pair) {
     pair.watching.check();
-    pair.watching.told_once().unwrap_or_else(|broken| panic!("{broken}"));
-    let heard = pair.watching.all();
-    let acked: Vec<&Value> = heard.iter().filter(|one| one.is_acked()).map(|one| &one.body).collect();
-    assert_eq!((heard.len(), acked.len()), (HEARD.len() + 1, HEARD.len()), "the first was tried twice: {heard:?}");
-    for (body, (event_type, state, reason)) in acked.into_iter().zip(HEARD) {
+    pair.watching.check_no_duplicates().unwrap_or_else(|broken| panic!("{broken}"));
+    let received = pair.watching.all();
+    let acked: Vec<&Value> = received.iter().filter(|one| one.is_acked()).map(|one| &one.body).collect();
+    assert_eq!(
+        (received.len(), acked.len()),
+        (EVENTS.len() + 1, EVENTS.len()),
+        "the first was tried twice: {received:?}"
+    );
+    for (body, (event_type, state, reason)) in acked.into_iter().zip(EVENTS) {
         assert_eq!((&body["event_type"], &body["state"]), (&json!(event_type), &json!(state)), "{body}");
         assert_eq!(body["destination"]["id"], pair.failing_id.as_str(), "{body}");
-        let is_said = match reason {
-            Some(reason) => body["reason"].as_str().is_some_and(|said| said.contains(reason)),
+        let has_reason = match reason {
+            Some(reason) => body["reason"].as_str().is_some_and(|text| text.contains(reason)),
             None => body["reason"].is_null(),
         };
-        assert!(is_said, "{body}");
+        assert!(has_reason, "{body}");
     }
     for other in [&pair.failing, &world.receiver] {
         other.check();
-        let told = other.all().into_iter().find(|one| one.event_type().starts_with("destination."));
-        assert!(told.is_none(), "{told:?}");
+        let found = other.all().into_iter().find(|one| one.event_type().starts_with("destination."));
+        assert!(found.is_none(), "{found:?}");
     }
     let about: DestinationId = pair.failing_id.parse().expect("a destination id");
     let run = world.temporal.describe(&contract::workflow_id(CollapseKey::new(about.uuid()))).await;
     assert!(run.is_none(), "it is tried again by no purchase's run: {run:?}");
     let of = format!("destination=\"{}\"", pair.failing_id);
-    let counted = HEARD.map(|(event, ..)| format!("settle_destination_events_total{{{of},event=\"{event}\"}} 1"));
+    let counted = EVENTS.map(|(event, ..)| format!("settle_destination_events_total{{{of},event=\"{event}\"}} 1"));
     wait_shown(world, &counted).await;
 }

@@ -1,5 +1,5 @@
 //! What comes after trouble: what failed is sent again by a documented line; a receiver that lost its table; a
-//! destination that came later, or is behind for another reason; and why, in words.
+//! destination that came later, or is behind for another reason; and the explanation why.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ fn quick() -> Setting {
 /// Every sentence of an explanation.
 fn sentences(node: &Value) -> String {
     let then = node["then"].as_array().into_iter().flatten();
-    then.fold(format!("{}\n", node["says"].as_str().unwrap_or_default()), |all, node| all + &sentences(node))
+    then.fold(format!("{}\n", node["summary"].as_str().unwrap_or_default()), |all, node| all + &sentences(node))
 }
 
 async fn explained(world: &World, path: &str) -> String {
@@ -37,7 +37,7 @@ async fn check_audit(world: &World) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_failed_is_sent_again_by_script_and_says_why_it_had() {
+async fn failed_events_are_redelivered_by_script_with_their_errors() {
     let mut world = World::start(quick()).await;
     let path = format!("/v1/destinations/{}", world.destination_id);
     drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [1] })).await.ok());
@@ -48,27 +48,27 @@ async fn what_failed_is_sent_again_by_script_and_says_why_it_had() {
         if deliveries.iter().any(|one| one["status"] == "dead") { Ok(()) } else { Err(format!("{deliveries:?}")) }
     })
     .await;
-    let told = explained(&world, &format!("notifications/{message_id}")).await;
+    let explanation = explained(&world, &format!("notifications/{message_id}")).await;
     for part in ["dead at", "settle redeliver event", "attempt 2 at", "answered 500 after"] {
-        assert!(told.contains(part), "{part} is not in {told}");
+        assert!(explanation.contains(part), "{part} is not in {explanation}");
     }
     world.receiver.answer(Reply::Status(200));
     world.by_script("they lost it").await;
     world.wait_acked("dead", 1).await;
-    wait::until(SOON, "what was said of it", async || {
+    wait::until(SOON, "the explanation", async || {
         let deliveries = world.deliveries("dead").await;
         if deliveries.iter().all(|one| one["status"] != "pending") { Ok(()) } else { Err(format!("{deliveries:?}")) }
     })
     .await;
-    let told = explained(&world, &format!("purchases/{}", world.key("dead"))).await;
-    assert!(told.contains("asked again (the 2nd time): delivered at"), "{told}");
+    let explanation = explained(&world, &format!("purchases/{}", world.key("dead"))).await;
+    assert!(explanation.contains("sent again (the 2nd time): delivered at"), "{explanation}");
     world.wait_asleep("dead").await;
     check_audit(&world).await;
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_time_and_a_table_are_sent_again_by_script_and_the_connection_is_tried() {
+async fn a_time_range_and_a_table_are_redelivered_by_script() {
     let mut world = World::start(quick()).await;
     for receipt in ["one", "two"] {
         world.send("SUBSCRIPTION_PURCHASED", receipt).await;
@@ -83,23 +83,27 @@ async fn a_time_and_a_table_are_sent_again_by_script_and_the_connection_is_tried
         })
         .await;
     };
-    let told = world.receiver.count();
+    let received_before = world.receiver.count();
     world.by_script("a bad deploy").await;
-    count(told + 2, "of each purchase the newest state of that time").await;
+    count(received_before + 2, "of each purchase the newest state of that time").await;
     world.by_script("their table is gone").await;
-    count(told + 4, "of each purchase the newest state").await;
+    count(received_before + 4, "of each purchase the newest state").await;
     let newest = world.events("one").await[0]["id"].as_str().expect("an id").to_owned();
     world.by_script_with("this one alone", ("EVENT_ID", &newest)).await;
-    count(told + 5, "the event").await;
+    count(received_before + 5, "the event").await;
     world.by_script_with("they lack it", ("COLLAPSE_KEY", &world.key("two").to_string())).await;
-    count(told + 6, "the newest state of the purchase that was named").await;
+    count(received_before + 6, "the newest state of the purchase that was named").await;
     world.by_script("it came later").await;
     world.by_script("is it there").await;
-    count(told + 7, "the test, and nothing that it is behind with").await;
+    count(received_before + 7, "the test, and nothing that it is behind with").await;
     let all = world.receiver.all();
-    let named = [&all[told + 4], &all[told + 5]].map(|one| one.collapse_key().to_owned());
+    let named = [&all[received_before + 4], &all[received_before + 5]].map(|one| one.collapse_key().to_owned());
     assert_eq!(named, ["one", "two"].map(|receipt| world.key(receipt).to_string()));
-    assert!(all[told..told + 6].iter().all(|one| one.revision() == 2 && one.is_acked()), "{:?}", &all[told..]);
+    assert!(
+        all[received_before..received_before + 6].iter().all(|one| one.revision() == 2 && one.is_acked()),
+        "{:?}",
+        &all[received_before..]
+    );
     let test = all.last().expect("a request");
     assert_eq!(test.headers.get("webhook-test").map(|value| value.as_bytes()), Some(&b"true"[..]), "{test:?}");
     test.verified.clone().expect("a signed test");
@@ -113,7 +117,7 @@ async fn a_time_and_a_table_are_sent_again_by_script_and_the_connection_is_tried
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_lost_its_table_is_made_whole_in_one_delivery_each() {
+async fn a_lost_table_is_restored_in_one_delivery_each() {
     let mut world = World::start(quick()).await;
     let receipts = ["r1", "r2", "r3", "r4", "r5"];
     for receipt in receipts {
@@ -155,13 +159,13 @@ async fn a_receiver_that_lost_its_table_is_made_whole_in_one_delivery_each() {
     world.finish().await;
 }
 
-/// Waits until the deliveries of a receipt to a destination are so many, all with this status.
-async fn wait_ended(world: &World, (receipt_id, destination_id): (&str, &str), (count, status): (usize, &str)) {
+/// Waits until there are `count` deliveries of a receipt to a destination, all with this status.
+async fn wait_final(world: &World, (receipt_id, destination_id): (&str, &str), (count, status): (usize, &str)) {
     wait::until(SOON, &format!("{receipt_id} to be {status}"), async || {
         let mut deliveries = world.deliveries(receipt_id).await;
         deliveries.retain(|one| one["destination_id"] == destination_id);
-        let is_ended = deliveries.len() == count && deliveries.iter().all(|one| one["status"] == status);
-        if is_ended { Ok(()) } else { Err(format!("{deliveries:?}")) }
+        let is_final = deliveries.len() == count && deliveries.iter().all(|one| one["status"] == status);
+        if is_final { Ok(()) } else { Err(format!("{deliveries:?}")) }
     })
     .await;
 }
@@ -172,7 +176,7 @@ async fn replay_by_script(world: &World, destination_id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_destination_that_came_later_is_explained_and_replayed_by_script() {
+async fn a_later_destination_is_explained_and_replayed_by_script() {
     let mut world = World::start(quick()).await;
     for (revision, kind) in (1..).zip(["SUBSCRIPTION_PURCHASED", "SUBSCRIPTION_AUTO_RENEWAL_OFF"]) {
         world.send(kind, "early").await;
@@ -180,16 +184,16 @@ async fn a_destination_that_came_later_is_explained_and_replayed_by_script() {
     }
     let later = Receiver::start().await;
     let id = world.add_destination(&later, &["*".to_owned()]).await;
-    let told = explained(&world, &format!("purchases/{}", world.key("early"))).await;
-    assert!(told.contains("the destination was made later"), "{told}");
+    let explanation = explained(&world, &format!("purchases/{}", world.key("early"))).await;
+    assert!(explanation.contains("the destination was created later"), "{explanation}");
     let path = format!("/v1/destinations/{id}");
     drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [1] })).await.ok());
     later.answer(Reply::Status(500));
     world.send("SUBSCRIPTION_PURCHASED", "dead").await;
-    wait_ended(&world, ("dead", &id), (2, "dead")).await;
+    wait_final(&world, ("dead", &id), (2, "dead")).await;
     later.answer(Reply::Status(200));
     world.send("SUBSCRIPTION_PURCHASED", "well").await;
-    wait_ended(&world, ("well", &id), (2, "delivered")).await;
+    wait_final(&world, ("well", &id), (2, "delivered")).await;
     let before = later.count();
 
     replay_by_script(&world, &id).await;
@@ -202,7 +206,7 @@ async fn a_destination_that_came_later_is_explained_and_replayed_by_script() {
         .await;
         world.wait_asleep(receipt).await;
     }
-    let mut got: Vec<_> = later.all().split_off(before).iter().map(told_of).collect();
+    let mut got: Vec<_> = later.all().split_off(before).iter().map(revision_of).collect();
     got.sort();
     let mut behind = [("early", 2), ("dead", 1)].map(|(receipt, revision)| (world.key(receipt).to_string(), revision));
     behind.sort();
@@ -212,14 +216,14 @@ async fn a_destination_that_came_later_is_explained_and_replayed_by_script() {
     world.finish().await;
 }
 
-/// The state that a request tells and that was taken.
-fn told_of(request: &Received) -> (String, i64) {
+/// The purchase and the revision of a request.
+fn revision_of(request: &Received) -> (String, i64) {
     assert!(request.is_acked() && request.event_type() == "purchase.updated", "{request:?}");
     (request.collapse_key().to_owned(), request.revision())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_destination_was_not_sent_for_want_of_a_key_is_replayed_by_script() {
+async fn events_unsent_for_want_of_a_key_are_replayed_by_script() {
     let amplitude = Amplitude::start().await;
     amplitude.project(KEY, "the secret key");
     let variables = vec![("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url())];
@@ -228,11 +232,11 @@ async fn what_a_destination_was_not_sent_for_want_of_a_key_is_replayed_by_script
         "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(), "api_key": "a-key-for-money",
         "events": ["purchase.updated"],
     });
-    let made = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &keyless).await.ok();
-    let id = made["id"].as_str().expect("an id").to_owned();
+    let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &keyless).await.ok();
+    let id = created["id"].as_str().expect("an id").to_owned();
     for receipt in ["one", "two"] {
         world.send("SUBSCRIPTION_PURCHASED", receipt).await;
-        wait_ended(&world, (receipt, &id), (1, "skipped")).await;
+        wait_final(&world, (receipt, &id), (1, "skipped")).await;
     }
     let path = format!("/v1/destinations/{id}");
     drop(world.api.call(Method::PATCH, &path, &json!({ "sandbox_api_key": KEY })).await.ok());
@@ -244,10 +248,10 @@ async fn what_a_destination_was_not_sent_for_want_of_a_key_is_replayed_by_script
         world.wait_asleep(receipt).await;
     }
     let events = amplitude.events(KEY);
-    let told: BTreeSet<&str> =
+    let replayed: BTreeSet<&str> =
         events.iter().filter_map(|one| one.event["event_properties"]["collapse_key"].as_str()).collect();
     let keys = ["one", "two"].map(|receipt| world.key(receipt).to_string());
-    assert_eq!(told, keys.iter().map(String::as_str).collect::<BTreeSet<_>>());
+    assert_eq!(replayed, keys.iter().map(String::as_str).collect::<BTreeSet<_>>());
     assert_eq!(events.len(), keys.len(), "each of them once");
     amplitude.check();
     check_audit(&world).await;
@@ -255,7 +259,7 @@ async fn what_a_destination_was_not_sent_for_want_of_a_key_is_replayed_by_script
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_killed_behind_a_page_of_a_replay_sends_each_purchase_once() {
+async fn a_worker_killed_after_a_replay_page_sends_each_once() {
     let variables = vec![("FAILPOINTS".to_owned(), "bulk.after_page=1*return".to_owned())];
     let mut world = World::start(Setting { backend: Backend::Postgres, variables, ..quick() }).await;
     let receipts = ["k1", "k2", "k3"];
@@ -264,14 +268,14 @@ async fn a_worker_that_is_killed_behind_a_page_of_a_replay_sends_each_purchase_o
         world.wait_acked(receipt, 1).await;
         world.wait_asleep(receipt).await;
     }
-    let told = world.receiver.count();
+    let received_before = world.receiver.count();
     world.by_script("their table is gone").await;
-    let ended = world.processes()[WORKER].wait_end().await;
-    assert_eq!(ended.signal(), Some(6), "ended with {ended} and not by aborting itself");
+    let exit = world.processes()[WORKER].wait_end().await;
+    assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
-    // What was owed arrives before the page is asked for again, which takes the engine ten seconds.
+    // What was owed arrives before the page is requested again, which takes the engine ten seconds.
     for receipt in receipts {
-        world.ask(receipt, "flush", &json!({ "reason": "a test" })).await;
+        world.act(receipt, "flush", &json!({ "reason": "a test" })).await;
     }
     for receipt in receipts {
         world.wait_received(receipt, 2).await;
@@ -286,23 +290,23 @@ async fn a_worker_that_is_killed_behind_a_page_of_a_replay_sends_each_purchase_o
         world.wait_asleep(receipt).await;
         assert_eq!(world.wait_received(receipt, 2).await.len(), 2, "once more, and only once: {receipt}");
     }
-    assert_eq!(world.receiver.count(), told + receipts.len());
+    assert_eq!(world.receiver.count(), received_before + receipts.len());
     check_audit(&world).await;
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_is_killed_when_it_owed_a_purchase_again_sends_it_once() {
+async fn a_worker_killed_in_a_redelivery_sends_the_purchase_once() {
     let variables = vec![("FAILPOINTS".to_owned(), "redeliver.after_commit=1*return".to_owned())];
     let mut world = World::start(Setting { backend: Backend::Postgres, variables, ..quick() }).await;
     world.send("SUBSCRIPTION_PURCHASED", "k1").await;
     world.wait_acked("k1", 1).await;
     world.wait_asleep("k1").await;
-    world.ask("k1", "redeliver", &json!({ "reason": "a test" })).await;
-    let ended = world.processes()[WORKER].wait_end().await;
-    assert_eq!(ended.signal(), Some(6), "ended with {ended} and not by aborting itself");
+    world.act("k1", "redeliver", &json!({ "reason": "a test" })).await;
+    let exit = world.processes()[WORKER].wait_end().await;
+    assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
-    // The destination's own run delivers it before the purchase's asks again, which takes the engine ten seconds.
+    // The destination's own run delivers it before the purchase's tries again, which takes the engine ten seconds.
     let probe = format!("/v1/destinations/{}/probe", world.destination_id);
     assert_eq!(world.api.call(Method::POST, &probe, &json!({ "reason": "a test" })).await.status, 202);
     world.wait_received("k1", 2).await;

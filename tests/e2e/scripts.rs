@@ -41,17 +41,17 @@ fn parts(source: &str) -> Vec<Part> {
         let first = calls(source, call).into_iter().filter_map(|texts| texts.into_iter().next());
         parts.extend(first.map(|text| Part { about: "DESTINATION_ID", text }));
     }
-    for call in ["ask(&world, by,", "ask(&world, By::Script,"] {
+    for call in ["act(&world, by,", "act(&world, By::Script,"] {
         let last = calls(source, call).into_iter().filter_map(|mut texts| texts.pop());
         parts.extend(last.map(|action| Part { about: "COLLAPSE_KEY", text: format!("--signal-name {action} ") }));
     }
-    let asked = calls(source, "run_documented(&world,").into_iter().filter_map(|mut texts| texts.pop());
-    parts.extend(asked.map(|text| Part { about: "COLLAPSE_KEY", text }));
+    let run_lines = calls(source, "run_documented(&world,").into_iter().filter_map(|mut texts| texts.pop());
+    parts.extend(run_lines.map(|text| Part { about: "COLLAPSE_KEY", text }));
     parts
 }
 
 #[test]
-fn every_line_that_operators_are_told_to_run_is_run_by_a_test() {
+fn every_documented_operator_line_is_run_by_a_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e");
     let files = std::fs::read_dir(folder).expect("this folder").map(|entry| entry.expect("an entry").path());
     let files = files.filter(|path| path.is_file() && !path.ends_with("scripts.rs"));
@@ -63,8 +63,8 @@ fn every_line_that_operators_are_told_to_run_is_run_by_a_test() {
 }
 
 #[test]
-fn what_a_call_says_is_read_with_its_quotes() {
-    let source = r#"world.by_script("\"reason\":\"done\"").await; ask(&world, by, "held", "hold").await;"#;
+fn quotes_of_a_call_are_parsed() {
+    let source = r#"world.by_script("\"reason\":\"done\"").await; act(&world, by, "held", "hold").await;"#;
     let read: Vec<String> = parts(source).into_iter().map(|part| part.text).collect();
     assert_eq!(read, ["\"reason\":\"done\"", "--signal-name hold "]);
 }

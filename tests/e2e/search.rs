@@ -1,4 +1,4 @@
-//! What the Temporal UI is good for: purchases are found by their search attributes, and say what they wait for.
+//! What the Temporal UI is good for: purchases are found by their search attributes, and show what they wait for.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -30,11 +30,11 @@ async fn details(world: &World, receipt_id: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_purchase_is_found_by_its_key_and_says_when_its_window_ends() {
+async fn an_open_purchase_is_found_by_key_and_shows_its_window_end() {
     let mut world = World::start(Setting::default()).await;
     world.send("SUBSCRIPTION_PURCHASED", "searched").await;
     world.send("SUBSCRIPTION_PURCHASED", "another").await;
-    world.wait_told("searched", 1).await;
+    world.wait_notified("searched", 1).await;
     let query = format!("SettleCollapseKey = '{}'", world.key("searched"));
     wait_found(&world, "searched", &query, WorkflowExecutionStatus::Running).await;
     let status = world.wait_status("searched", "a window", |status| status["window_ends_at"].is_string()).await;
@@ -76,16 +76,16 @@ async fn a_held_purchase_with_a_failing_destination_is_found_as_such() {
     world.send("SUBSCRIPTION_PURCHASED", "sick").await;
     let query = "SettleDestinationsFailing > 0 AND SettleRevision = 1 AND SettleHeld = false";
     wait_found(&world, "sick", query, WorkflowExecutionStatus::Running).await;
-    world.ask("sick", "hold", &serde_json::json!({ "reason": "a test" })).await;
+    world.act("sick", "hold", &serde_json::json!({ "reason": "a test" })).await;
     wait_found(&world, "sick", "SettleHeld = true", WorkflowExecutionStatus::Running).await;
     let shown = details(&world, "sick").await;
-    for word in ["held until", "failing, retried"] {
-        assert!(shown.contains(word), "{word} is not in {shown}");
+    for part in ["held until", "failing, retried"] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
     }
     world.receiver.answer(system_tests::receiver::Reply::Status(200));
-    world.ask("sick", "redeliver", &Value::Object(serde_json::Map::new())).await;
+    world.act("sick", "redeliver", &Value::Object(serde_json::Map::new())).await;
     world.wait_acked("sick", 1).await;
-    world.ask("sick", "release", &Value::Object(serde_json::Map::new())).await;
+    world.act("sick", "release", &Value::Object(serde_json::Map::new())).await;
     wait_found(&world, "sick", "SettleHeld = false", WorkflowExecutionStatus::Completed).await;
     wait_found(&world, "sick", "SettleDestinationsFailing = 0", WorkflowExecutionStatus::Completed).await;
     world.finish().await;

@@ -26,14 +26,14 @@ const TOKEN: &str = "subscribe-token-77b1e0a3c5d2";
 const STRANGER: &str = "arn:aws:sns:us-east-1:999999999999:stranger";
 const RECEIPT: &str = "secrets";
 
-/// A word that must not be found, and whose it is.
+/// A text that must not be found, and whose it is.
 pub type Secret = (&'static str, String);
 
 /// Something that is searched: where it is from, and its bytes.
 pub type Place = (String, Vec<u8>);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_leaves_its_place() {
+async fn no_secret_leaks() {
     let variables = vec![("SETTLE_LOG".to_owned(), "debug".to_owned())];
     let setting = Setting {
         memory: Memory::File,
@@ -52,7 +52,7 @@ async fn no_secret_leaves_its_place() {
     let named = world.api.call(Method::PUT, &format!("/v1/apps/{}/customers", world.app_id), &named).await;
     assert_eq!(named.status, 200, "{}", named.body);
     let mut refusals = go_through_failures(&mut world).await;
-    refusals.extend(ask_wrongly(&world).await);
+    refusals.extend(request_wrongly(&world).await);
     let secrets = secrets(&world);
     let key = world.key(RECEIPT).to_string();
 
@@ -133,7 +133,7 @@ async fn go_through_failures(world: &mut World) -> Vec<Place> {
     })
     .await;
     world.receiver.accept().await;
-    world.ask(RECEIPT, "redeliver", &json!({ "reason": "a test" })).await;
+    world.act(RECEIPT, "redeliver", &json!({ "reason": "a test" })).await;
     world.wait_acked(RECEIPT, 2).await;
     refusals
 }
@@ -171,21 +171,21 @@ async fn answer(what: &str, world: &World, path: &str) -> Place {
 }
 
 /// Admin requests that are refused, with secrets in them.
-async fn ask_wrongly(world: &World) -> Vec<Place> {
+async fn request_wrongly(world: &World) -> Vec<Place> {
     let secret = world.receiver.secret();
     let destinations = format!("/v1/apps/{}/destinations", world.app_id);
     let platforms = format!("/v1/apps/{}/platforms", world.app_id);
-    let asked = [
+    let answers = [
         (destinations.clone(), json!({ "kind": "webhook", "name": "x", "url": "no url", "secret": secret })),
         (destinations, json!({ "kind": secret, "name": "x", "url": "http://127.0.0.1:1/" })),
         (platforms.clone(), json!({ "store": "amazon", "name": "x", "shared_secret": [SHARED_SECRET] })),
         (platforms, json!({ "store": "amazon", "name": "x", "sharedsecret": SHARED_SECRET })),
     ];
     let mut refusals = Vec::new();
-    for (path, body) in asked {
+    for (path, body) in answers {
         let answer = world.api.post(&path, &body).await;
         assert!(answer.status >= 400, "{path} took {body}: {}", answer.status);
-        // The value of `kind` is the asker's own word, which the refusal may say back.
+        // The value of `kind` is the sender's own, which the refusal may repeat.
         if body["kind"] != secret.as_str() {
             refusals.push((format!("the answer {} to {path}", answer.status), answer.body.to_string().into_bytes()));
         }
@@ -236,13 +236,13 @@ pub fn files(folder: &Path, ending: &str) -> Vec<Place> {
     entries.filter_map(read).collect()
 }
 
-fn holds(bytes: &[u8], word: &str) -> bool {
-    bytes.windows(word.len()).any(|part| part == word.as_bytes())
+fn holds(bytes: &[u8], needle: &str) -> bool {
+    bytes.windows(needle.len()).any(|part| part == needle.as_bytes())
 }
 
 /// Shows that the search finds what is there.
-pub fn present(word: &str, places: &[Place]) {
-    assert!(places.iter().any(|(_, bytes)| holds(bytes, word)), "{word} is not found: the search is blind");
+pub fn present(needle: &str, places: &[Place]) {
+    assert!(places.iter().any(|(_, bytes)| holds(bytes, needle)), "{needle} is not found: the search is blind");
 }
 
 pub fn absent(secrets: &[Secret], places: &[Place]) {

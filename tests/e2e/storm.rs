@@ -6,7 +6,7 @@
 //!
 //! A revision that is not delivered yet is lawfully left out when a newer one replaces it. Here none can be: what came
 //! inside has a window of its own, and before that one is over the revision must have arrived, else the test ends
-//! there. Only then is the next settling asked for.
+//! there. Only then is the next settling requested.
 
 use domain::Timestamp;
 use futures::future::join_all;
@@ -26,15 +26,15 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use tokio::time::Instant;
 use workflows::contract;
 
-/// So many purchases at the same time.
+/// Number of purchases at once.
 const PURCHASES: usize = 16;
-/// So many rounds must have had a notification inside a settling.
+/// Minimum number of rounds with a notification inside a settling.
 const HITS: usize = 200;
 /// No new round begins after this.
 const LONGEST: Duration = Duration::from_secs(150);
 /// The window: within it a revision arrives, however busy the machine is.
 const WINDOW: Duration = Duration::from_secs(4);
-/// So long before the end of a window its settling is waited for.
+/// How long before the end of a window the test begins to wait for its settling.
 const BEFORE: Duration = Duration::from_millis(200);
 
 const KINDS: [&str; 2] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"];
@@ -106,8 +106,8 @@ async fn wait_until(time: Instant) {
     wait::until(SOON, "a time", async || if Instant::now() >= time { Ok(()) } else { Err("not yet".to_owned()) }).await;
 }
 
-/// One notification opens a window, another one comes inside its settling, and both are told before the next round.
-/// Says whether it truly came inside. The next round's first one comes while the run closes.
+/// One notification opens a window, another one comes inside its settling, and both are announced before the next
+/// round. Whether it truly came inside. The next round's first one comes while the run closes.
 async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool {
     let first_id = send(world, receipt_id, sent).await;
     let sent_at = Instant::now();
@@ -128,7 +128,7 @@ async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool 
     let second = settled(world, &second_id).await;
     world.wait_acked(receipt_id, second.revision).await;
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
-    let is_inside = settlings(&history).iter().any(|(fired, ended)| (*fired..=*ended).contains(&second.accepted_at));
+    let is_inside = settlings(&history).iter().any(|(fired, closed)| (*fired..=*closed).contains(&second.accepted_at));
     is_inside && first.revision != second.revision
 }
 
@@ -143,13 +143,13 @@ async fn arrived(world: &World, receipt_id: &str, revision: i64, inside_at: Inst
     .await;
 }
 
-/// Asks for the next settling as soon as the run says by itself that it knows of what came inside.
+/// Requests the next settling as soon as the run shows that it knows of what came inside.
 async fn settle_next(world: &World, receipt_id: &str, message_id: &str) {
-    let mut looks = 0_u32;
+    let mut checks = 0_u32;
     let what = format!("the run of {receipt_id} to know of {message_id}");
     let is_known = wait::until(SOON, &what, async || {
-        looks += 1;
-        if looks % 8 != 1 {
+        checks += 1;
+        if checks % 8 != 1 {
             return Err("not asked".to_owned());
         }
         if try_settled(world, message_id).await.is_some() {
@@ -160,7 +160,7 @@ async fn settle_next(world: &World, receipt_id: &str, message_id: &str) {
     })
     .await;
     if is_known {
-        world.ask(receipt_id, contract::FLUSH, &json!({ "reason": "the revision before has arrived" })).await;
+        world.act(receipt_id, contract::FLUSH, &json!({ "reason": "the revision before has arrived" })).await;
     }
 }
 
@@ -188,7 +188,7 @@ fn micros(time: Duration) -> Micros {
 fn settlings(history: &[HistoryEvent]) -> Vec<(Micros, Micros)> {
     let recorded = runs::done(history, "record");
     let fired = runs::times(history, EventType::TimerFired);
-    // What was asked for by hand follows without a timer of its own.
+    // What was requested by hand follows without a timer of its own.
     let first_after = |fired: &Duration| recorded.iter().find(|at| *at >= fired).copied();
     fired.iter().filter_map(|fired| Some((micros(*fired), micros(first_after(fired)?)))).collect()
 }
@@ -199,10 +199,10 @@ struct Settled {
 }
 
 async fn settled(world: &World, message_id: &str) -> Settled {
-    let mut looks = 0_u32;
+    let mut checks = 0_u32;
     wait::until(SOON, &format!("the outcome of {message_id}"), async || {
-        looks += 1;
-        if looks % 8 != 1 {
+        checks += 1;
+        if checks % 8 != 1 {
             return Err("not asked".to_owned());
         }
         try_settled(world, message_id).await.ok_or_else(|| "none".to_owned())

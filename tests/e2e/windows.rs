@@ -7,7 +7,7 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
-/// What Amazon says in turn; each changes what is known.
+/// Types of notifications in turn; each changes what is known.
 const KINDS: [&str; 2] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"];
 const WINDOW: Duration = Duration::from_secs(120);
 /// When the timer must have fired.
@@ -20,28 +20,28 @@ fn kind(number: usize) -> &'static str {
 /// Checks in the history that the last window was quiet for two minutes and that its timer fired at once then.
 async fn check_last_window(world: &World, receipt_id: &str) {
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
-    let (signalled, told) = runs::notified(&history).pop().expect("a signal");
-    // A signal that waited for its turn says how much of the window is left.
-    let waited = WINDOW.saturating_sub(Duration::from_millis(told.quiet_ms.unsigned_abs()));
-    let told = signalled.saturating_sub(waited);
+    let (signalled, notified) = runs::notified(&history).pop().expect("a signal");
+    // A signal that waited for its turn holds how much of the window is left.
+    let waited = WINDOW.saturating_sub(Duration::from_millis(notified.quiet_ms.unsigned_abs()));
+    let notified = signalled.saturating_sub(waited);
     let fired = runs::times(&history, EventType::TimerFired).pop().expect("the end of a window");
     let recorded = runs::done(&history, "record").pop().expect("a settling");
     for (what, time) in [("the timer fired", fired), ("it was settled", recorded)] {
-        let after = time.saturating_sub(told);
+        let after = time.saturating_sub(notified);
         assert!(after >= WINDOW, "{what} {after:?} after the last notification");
     }
-    // A worker that is short of time hears of it later.
+    // A worker that is short of time handles it later.
     let tasks = runs::times(&history, EventType::WorkflowTaskStarted);
-    let heard = tasks.into_iter().find(|began| *began >= signalled).expect("the task of the signal");
-    let after = fired.saturating_sub(heard.saturating_sub(waited));
-    assert!(after < LATEST, "the timer fired {after:?} after the last notification was heard of");
+    let handled = tasks.into_iter().find(|began| *began >= signalled).expect("the task of the signal");
+    let after = fired.saturating_sub(handled.saturating_sub(waited));
+    assert!(after < LATEST, "the timer fired {after:?} after the last notification was handled");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_notification_is_one_event_after_two_minutes() {
     let mut world = World::start(Setting::default()).await;
     let message_id = world.send("SUBSCRIPTION_PURCHASED", "one").await;
-    world.wait_told("one", 1).await;
+    world.wait_notified("one", 1).await;
     world.pass("one", 115).await;
     world.check_waiting("one").await;
     world.pass("one", 6).await;
@@ -56,14 +56,14 @@ async fn one_notification_is_one_event_after_two_minutes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_notifications_over_five_minutes_are_one_event_after_the_last() {
+async fn ten_notifications_in_five_minutes_are_one_event() {
     let mut world = World::start(Setting::default()).await;
     for number in 0..10 {
         world.send(kind(number), "ten").await;
-        // The run is told of the first at once and then every ten seconds of our time. What it was not told of
-        // yet when its timer fires is found in the inbox and gets a window of its own: both ways are taken here.
+        // The run is signalled for the first at once and then every ten seconds of our time. What it was not signalled
+        // for yet when its timer fires is found in the inbox and gets a window of its own: both ways are taken here.
         if number % 3 == 0 {
-            world.wait_told("ten", i64::try_from(number + 1).unwrap_or_default()).await;
+            world.wait_notified("ten", i64::try_from(number + 1).unwrap_or_default()).await;
         }
         if number < 9 {
             world.pass("ten", 30).await;
@@ -83,13 +83,13 @@ async fn ten_notifications_over_five_minutes_are_one_event_after_the_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_run_was_not_told_of_is_found_at_the_end_of_the_window_and_gets_its_own() {
+async fn a_notification_without_a_signal_gets_a_window_of_its_own() {
     let mut world = World::start(Setting::default()).await;
-    world.send("SUBSCRIPTION_PURCHASED", "untold").await;
-    world.wait_told("untold", 1).await;
-    world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "untold").await;
-    world.pass("untold", 121).await;
-    let workflow = world.workflow("untold");
+    world.send("SUBSCRIPTION_PURCHASED", "unsignalled").await;
+    world.wait_notified("unsignalled", 1).await;
+    world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "unsignalled").await;
+    world.pass("unsignalled", 121).await;
+    let workflow = world.workflow("unsignalled");
     wait::until(SOON, "a second timer", async || {
         match world.temporal.count(&workflow, EventType::TimerStarted).await {
             2 => Ok(()),
@@ -97,23 +97,23 @@ async fn what_the_run_was_not_told_of_is_found_at_the_end_of_the_window_and_gets
         }
     })
     .await;
-    world.check_waiting("untold").await;
-    world.pass("untold", 121).await;
-    let received = world.wait_received("untold", 1).await;
+    world.check_waiting("unsignalled").await;
+    world.pass("unsignalled", 121).await;
+    let received = world.wait_received("unsignalled", 1).await;
     assert_eq!(received.first().map(|request| request.body["attributes"]["coalesced"].as_i64()), Some(Some(2)));
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_inside_the_window_does_not_cut_it_short() {
+async fn a_recheck_inside_the_window_does_not_shorten_it() {
     let mut world = World::start(Setting::default()).await;
     world.send("SUBSCRIPTION_PURCHASED", "looked").await;
-    world.wait_told("looked", 1).await;
+    world.wait_notified("looked", 1).await;
     let workflow = world.workflow("looked");
     world.temporal.signal(&workflow, workflows::contract::WAKE, &serde_json::json!({})).await.expect("an open run");
-    wait::until(SOON, "a look", async || {
-        let looks = runs::done(&world.temporal.history(&workflow).await, "load");
-        if looks.is_empty() { Err("none".to_owned()) } else { Ok(()) }
+    wait::until(SOON, "a check", async || {
+        let loads = runs::done(&world.temporal.history(&workflow).await, "load");
+        if loads.is_empty() { Err("none".to_owned()) } else { Ok(()) }
     })
     .await;
     world.pass("looked", 115).await;
@@ -155,16 +155,16 @@ async fn a_later_burst_is_the_next_revision() {
         for kind in burst {
             world.send(kind, "bursts").await;
         }
-        world.wait_told("bursts", i64::try_from(burst.len()).unwrap_or_default()).await;
+        world.wait_notified("bursts", i64::try_from(burst.len()).unwrap_or_default()).await;
         world.pass("bursts", 122).await;
         world.wait_acked("bursts", i64::try_from(revision + 1).unwrap_or_default()).await;
         world.wait_asleep("bursts").await;
     }
     let bodies = world.wait_received("bursts", 2).await;
-    let said: Vec<_> = bodies.iter().map(|one| &one.body["attributes"]).collect();
-    assert_eq!(said.iter().map(|one| one["revision"].as_i64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
-    assert_eq!(said.iter().map(|one| one["coalesced"].as_i64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
-    let previous: Vec<_> = said.iter().map(|one| one["previous_acked_revision"].as_i64()).collect();
+    let attributes: Vec<_> = bodies.iter().map(|one| &one.body["attributes"]).collect();
+    assert_eq!(attributes.iter().map(|one| one["revision"].as_i64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    assert_eq!(attributes.iter().map(|one| one["coalesced"].as_i64()).collect::<Vec<_>>(), [Some(1), Some(2)]);
+    let previous: Vec<_> = attributes.iter().map(|one| one["previous_acked_revision"].as_i64()).collect();
     assert_eq!(previous, [None, Some(1)]);
     assert_eq!(world.temporal.runs(&world.workflow("bursts")).await.len(), 2, "one run per burst");
     world.finish().await;
@@ -178,7 +178,7 @@ async fn duplicates_change_nothing_inside_the_window_or_after_it() {
     for message in [&first, &first, &other] {
         world.post_until_accepted(message).await;
     }
-    world.wait_told("twice", 1).await;
+    world.wait_notified("twice", 1).await;
     world.pass("twice", 121).await;
     let received = world.wait_received("twice", 1).await;
     assert_eq!(received.first().map(|request| request.body["attributes"]["coalesced"].as_i64()), Some(Some(1)));

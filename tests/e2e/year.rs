@@ -10,7 +10,7 @@ use system_tests::subscription::{Subscription, at};
 use system_tests::wait;
 use system_tests::world::{SOON, World};
 
-/// What the world is told, by receipt: the year's first and its second.
+/// The world's events, by receipt: the year's first and its second.
 const FIRST: [&str; 8] = [
     "user.journey.trial.started",
     "user.subscription.purchased",
@@ -37,7 +37,7 @@ const SECOND: [&str; 13] = [
     "user.subscription.expired",
 ];
 
-/// After the last word: an expiry that nobody told is declared two hours late.
+/// After the last notification: an expiry that nobody reported is declared two hours late.
 const END: &str = "2028-01-02T10:00";
 
 /// The seed of `cargo test`.
@@ -46,50 +46,51 @@ const SEED: u64 = 40_702;
 /// The year of one customer.
 fn year(name: &str) -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut step = |time: &str, shown: &[&Subscription], told: Vec<Rtn>| {
-        steps.push(Step { at: at(time), shown: shown.iter().copied().cloned().collect(), told });
+    let mut step = |time: &str, shown: &[&Subscription], notifications: Vec<Rtn>| {
+        steps.push(Step { at: at(time), shown: shown.iter().copied().cloned().collect(), notifications });
     };
     let (one, two) = (format!("{name}-1"), format!("{name}-2"));
-    let (mut old, told) = Subscription::begin(&one, &format!("amzn1.account.{name}"), at("2027-01-31T10:00"), Some(14));
-    step("2027-01-31T10:00", &[&old], told);
+    let (mut old, notifications) =
+        Subscription::begin(&one, &format!("amzn1.account.{name}"), at("2027-01-31T10:00"), Some(14));
+    step("2027-01-31T10:00", &[&old], notifications);
     for time in ["2027-02-14T10:00", "2027-03-14T10:00"] {
-        let told = old.renew(at(time));
-        step(time, &[&old], told);
+        let notifications = old.renew(at(time));
+        step(time, &[&old], notifications);
     }
-    let told = old.fail_payment(at("2027-04-14T10:00"));
-    step("2027-04-14T10:00", &[&old], told);
+    let notifications = old.fail_payment(at("2027-04-14T10:00"));
+    step("2027-04-14T10:00", &[&old], notifications);
     for time in ["2027-04-17T08:00", "2027-05-14T10:00"] {
-        let told = old.renew(at(time));
-        step(time, &[&old], told);
+        let notifications = old.renew(at(time));
+        step(time, &[&old], notifications);
     }
-    let (mut new, told) = old.change(&two, "platinum.monthly", at("2027-05-31T10:00"));
-    step("2027-05-31T10:00", &[&old, &new], told);
-    let told = new.renew(at("2027-06-30T10:00"));
-    step("2027-06-30T10:00", &[&new], told);
-    let told = new.switch_off(at("2027-07-05T09:00"));
-    step("2027-07-05T09:00", &[&new], told);
-    let told = new.switch_on(at("2027-07-08T09:00"));
-    step("2027-07-08T09:00", &[&new], told);
-    let told = new.renew(at("2027-07-31T10:00"));
-    step("2027-07-31T10:00", &[&new], told);
-    let told = new.defer("silver.monthly", at("2027-08-10T12:00"));
-    step("2027-08-10T12:00", &[&new], told);
+    let (mut new, notifications) = old.change(&two, "platinum.monthly", at("2027-05-31T10:00"));
+    step("2027-05-31T10:00", &[&old, &new], notifications);
+    let notifications = new.renew(at("2027-06-30T10:00"));
+    step("2027-06-30T10:00", &[&new], notifications);
+    let notifications = new.switch_off(at("2027-07-05T09:00"));
+    step("2027-07-05T09:00", &[&new], notifications);
+    let notifications = new.switch_on(at("2027-07-08T09:00"));
+    step("2027-07-08T09:00", &[&new], notifications);
+    let notifications = new.renew(at("2027-07-31T10:00"));
+    step("2027-07-31T10:00", &[&new], notifications);
+    let notifications = new.defer("silver.monthly", at("2027-08-10T12:00"));
+    step("2027-08-10T12:00", &[&new], notifications);
     for time in ["2027-08-31T10:00", "2027-09-30T10:00", "2027-10-31T10:00", "2027-11-30T10:00"] {
-        let told = new.renew(at(time));
-        step(time, &[&new], told);
+        let notifications = new.renew(at(time));
+        step(time, &[&new], notifications);
     }
-    let told = new.switch_off(at("2027-12-01T09:00"));
-    step("2027-12-01T09:00", &[&new], told);
+    let notifications = new.switch_off(at("2027-12-01T09:00"));
+    step("2027-12-01T09:00", &[&new], notifications);
     step("2027-12-21T09:00", &[&new], new.remind(at("2027-12-21T09:00")));
-    let told = new.expire(at("2027-12-31T10:00"));
-    step("2027-12-31T10:00", &[&new], told);
+    let notifications = new.expire(at("2027-12-31T10:00"));
+    step("2027-12-31T10:00", &[&new], notifications);
     steps
 }
 
-/// Leaves a third of the notifications unsent: never the first word of a receipt, nor both halves of a pair that ends
+/// Leaves a third of the notifications unsent: never the first one of a receipt, nor both halves of a pair that ends
 /// where it began. Gives the names of the lost ones.
 fn lose(steps: &mut Vec<Step>, seed: u64) -> Vec<String> {
-    let all: usize = steps.iter().map(|step| step.told.len()).sum();
+    let all: usize = steps.iter().map(|step| step.notifications.len()).sum();
     let tries = (0..).map(|number| {
         let mut left = steps.clone();
         let lost = lose_some(&mut left, &mut Random::new(seed.wrapping_add(number)));
@@ -108,7 +109,7 @@ fn lose_some(steps: &mut [Step], random: &mut Random) -> Vec<String> {
     let (mut begun, mut gone, mut lost) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for step in steps {
         let when = step.at;
-        step.told.retain(|rtn| {
+        step.notifications.retain(|rtn| {
             let is_first = begun.insert(rtn.receipt_id.clone());
             let is_second_half = PAIRS.iter().any(|[begin, end]| rtn.kind == *end && gone.contains(begin));
             if is_first || is_second_half || random.below(3) > 0 {
@@ -123,18 +124,18 @@ fn lose_some(steps: &mut [Step], random: &mut Random) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_year_is_told_in_order_whether_a_third_of_the_notifications_is_lost_or_not() {
+async fn a_year_is_announced_in_order_despite_lost_notifications() {
     let seed = Random::seed(SEED);
     let mut calendar = Calendar::start(at("2027-01-31T10:00")).await;
-    let (heard, mut half_heard) = (year("heard"), year("half-heard"));
-    let lost = lose(&mut half_heard, seed);
+    let (complete, mut half_lost) = (year("complete"), year("half-lost"));
+    let lost = lose(&mut half_lost, seed);
     println!("seed {seed}, lost: {}", lost.join(", "));
-    calendar.live(heard.into_iter().chain(half_heard).collect()).await;
+    calendar.live(complete.into_iter().chain(half_lost).collect()).await;
     calendar.pass_until(at(END)).await;
-    for receipt in ["heard-1", "half-heard-1"] {
+    for receipt in ["complete-1", "half-lost-1"] {
         check(&calendar.world, receipt, &FIRST, &format!("seed {seed}, lost: {lost:?}")).await;
     }
-    for receipt in ["heard-2", "half-heard-2"] {
+    for receipt in ["complete-2", "half-lost-2"] {
         check(&calendar.world, receipt, &SECOND, &format!("seed {seed}, lost: {lost:?}")).await;
     }
     calendar.world.finish().await;
@@ -143,10 +144,10 @@ async fn a_year_is_told_in_order_whether_a_third_of_the_notifications_is_lost_or
 /// Waits until the last of the expected events came: then these have come, in this order, and no other.
 async fn check(world: &World, receipt_id: &str, expected: &[&str], of: &str) {
     let what = format!("the {} events of {receipt_id}; {of}", expected.len());
-    let told = wait::until(SOON, &what, async || {
-        let told = world.receiver.told(receipt_id);
-        if told.len() >= expected.len() { Ok(told) } else { Err(format!("{told:?}")) }
+    let types = wait::until(SOON, &what, async || {
+        let types = world.receiver.event_types(receipt_id);
+        if types.len() >= expected.len() { Ok(types) } else { Err(format!("{types:?}")) }
     })
     .await;
-    assert_eq!(told, expected, "{receipt_id}; {of}");
+    assert_eq!(types, expected, "{receipt_id}; {of}");
 }

@@ -1,8 +1,9 @@
-//! Random lives with seeds that no test has: first those of the rules alone, then those of the whole program. `cargo test`
-//! has fixed seeds, so that it never fails by chance; this is for finding what they do not find.
+//! Random lives with seeds that no test has: first those of the rules alone, then those of the whole program. `cargo
+//! test` has fixed seeds, so that it never fails by chance; this is for finding what they do not find.
 //!
-//! `cargo test --workspace --test explore` goes on for `SETTLE_EXPLORE_SECONDS` (180), from `SETTLE_TEST_SEED` or else a seed
-//! made of the commit, so that each commit explores elsewhere and finds the same again. A failure says how to repeat it.
+//! `cargo test --workspace --test explore` goes on for `SETTLE_EXPLORE_SECONDS` (180), from `SETTLE_TEST_SEED` or else
+//! a seed made of the commit, so that each commit explores elsewhere and finds the same again. A failure prints how to
+//! repeat it.
 
 #[path = "../e2e/lives.rs"]
 mod lives;
@@ -19,7 +20,7 @@ const LAG: Duration = Duration::from_secs(3600);
 /// Lives of the rules alone, which take some milliseconds each.
 const LIVES_OF_RULES: u64 = 20_000;
 /// The test that walks lives of the rules whose store lags.
-const RULES: &str = "decide::lives::a_store_that_lags";
+const RULES: &str = "decide::tests::lives::a_store_that_lags";
 
 fn main() -> ExitCode {
     let seconds = number("SETTLE_EXPLORE_SECONDS").unwrap_or(180);

@@ -19,8 +19,8 @@ pub struct Step {
     pub at: Timestamp,
     /// What Amazon shows from now on.
     pub shown: Vec<Subscription>,
-    /// What it says of it, as far as that arrives.
-    pub told: Vec<Rtn>,
+    /// The notifications of it that arrive.
+    pub notifications: Vec<Rtn>,
 }
 
 /// A world whose clock is moved.
@@ -50,7 +50,7 @@ impl Calendar {
         Self::start_with(now, Setting::default()).await
     }
 
-    /// The same with other settings besides.
+    /// Starts with these settings besides.
     pub async fn start_with(now: Timestamp, mut setting: Setting) -> Self {
         let clock = Clock::new(now);
         let own = [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())];
@@ -80,7 +80,7 @@ impl Calendar {
         self.clock.now()
     }
 
-    /// Lets so much time pass at once, as after a back-off: the sweep looks, and the runs of these destinations wake.
+    /// Lets this time pass at once, as after a back-off: the sweep runs, and the runs of these destinations wake.
     pub async fn skip(&mut self, time: Duration, destinations: &[&str]) {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         self.move_to(self.clock.now().plus_millis(millis));
@@ -91,7 +91,7 @@ impl Calendar {
         self.world.temporal.skip_timer(contract::SWEEP, 31).await;
     }
 
-    /// Lets time pass until `steps` have happened, in their order, and everything that was told is settled.
+    /// Lets time pass until `steps` have happened, in their order, and every notification is settled.
     pub async fn live(&mut self, mut steps: Vec<Step>) {
         steps.sort_by_key(|step| step.at);
         let mut steps = steps.into_iter().peekable();
@@ -114,7 +114,7 @@ impl Calendar {
         self.move_to(until);
     }
 
-    /// Moves the clock at once, past whatever was due meanwhile, and looks at each purchase that is due then.
+    /// Moves the clock at once, past whatever was due meanwhile, and wakes each purchase that is due then.
     pub async fn jump(&mut self, to: Timestamp) {
         self.move_to(to);
         self.wake_all().await;
@@ -129,7 +129,7 @@ impl Calendar {
                     None => self.world.show(subscription),
                 }
             }
-            messages.extend(step.told.iter().map(|rtn| self.world.sns.notification(rtn)));
+            messages.extend(step.notifications.iter().map(|rtn| self.world.sns.notification(rtn)));
         }
         for message in &messages {
             self.world.post_until_accepted(message).await;

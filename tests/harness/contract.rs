@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 /// The document, closed: an object has no other fields than those that are documented.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let config = load(&Flags::default(), &BTreeMap::new()).expect("valid settings");
-    let mut document = api::openapi::document(&api::Told::new(&config).schemas());
+    let mut document = api::openapi::document(&api::DestinationKinds::new(&config).schemas());
     close(&mut document);
     document
 });

@@ -1,7 +1,7 @@
-//! Every request that receivers got, kept on disk with what the crates of [`signature`](super::signature) said of it,
-//! so that the libraries of other languages can be asked the same of all of them afterwards.
+//! Every request that receivers got, kept on disk with the results of the crates of [`signature`](super::signature),
+//! so that the libraries of other languages can verify all of them afterwards.
 //!
-//! One file for each receiver, a line of JSON for each request. What the other libraries say is not here: it stands in
+//! One file for each receiver, a line of JSON for each request. The results of the other libraries are not here but in
 //! `tests/verifiers`.
 
 use super::signature::PUBLIC;
@@ -36,16 +36,16 @@ impl Version {
     }
 }
 
-/// What was said with one key.
+/// The result of verifying with one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct KeyResult {
     /// `whsec_…`, or `whpk_…` and the raw 32 bytes of a public key in base64.
     pub key: String,
     /// Why the signature was refused; `None` when it is right.
     pub refusal: Option<String>,
 }
 
-impl Said {
+impl KeyResult {
     /// What the key verifies.
     #[must_use]
     pub fn version(&self) -> Version {
@@ -56,8 +56,8 @@ impl Said {
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// For each key that the receiver was told to trust, the newest first; empty when it was told none.
-    pub said: Vec<Said>,
+    /// For each key that the receiver trusts, the newest first; empty when it trusts none.
+    pub results: Vec<KeyResult>,
     /// Whether the test wants the newest key to be refused.
     pub is_refusal_wanted: bool,
     /// `webhook-id`; empty when it did not come, as the others.
@@ -71,13 +71,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request as it came, and what was said of it.
+    /// A request as it came, with the results of verifying it.
     #[must_use]
-    pub fn new(headers: &HeaderMap, raw: &[u8], said: Vec<Said>) -> Self {
+    pub fn new(headers: &HeaderMap, raw: &[u8], results: Vec<KeyResult>) -> Self {
         let header =
             |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         Self {
-            said,
+            results,
             is_refusal_wanted: false,
             id: header("webhook-id"),
             timestamp: header("webhook-timestamp"),

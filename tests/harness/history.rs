@@ -83,12 +83,12 @@ impl Temporal {
             events.iter().filter(|event| event.event_type() == wanted).count()
         };
         let events = self.history(workflow_id).await;
-        let ended = count(&events, EventType::TimerFired) + count(&events, EventType::TimerCanceled);
+        let closed = count(&events, EventType::TimerFired) + count(&events, EventType::TimerCanceled);
         let is_open = events.last().is_some_and(|event| event.event_type() != EventType::WorkflowExecutionCompleted);
-        is_open && count(&events, EventType::TimerStarted) > ended
+        is_open && count(&events, EventType::TimerStarted) > closed
     }
 
-    /// What the server says of the newest run: status, pending activities, search attributes.
+    /// The server's description of the newest run: status, pending activities, search attributes.
     pub async fn describe(&self, workflow_id: &str) -> Option<DescribeWorkflowExecutionResponse> {
         let request = DescribeWorkflowExecutionRequest {
             namespace: NAMESPACE.to_owned(),
@@ -140,7 +140,7 @@ impl Temporal {
         moved.unwrap_or_else(|why| panic!("{workflow_id} cannot be moved forward: {why}"));
     }
 
-    /// The same if a timer of it is running; it may end by itself meanwhile.
+    /// Moves the time forward if a timer of the run is open; the run may end by itself meanwhile.
     pub async fn skip_timer(&self, workflow_id: &str, seconds: i64) {
         if self.has_timer(workflow_id).await {
             drop(self.try_fast_forward(workflow_id, seconds).await);

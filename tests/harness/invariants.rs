@@ -1,4 +1,4 @@
-//! What must hold in a [`World`], as the public API, the webhook receiver and the Temporal Server tell it.
+//! What must hold in a [`World`], as the public API, the webhook receiver and the Temporal Server show it.
 //!
 //! Each answers with the invariant that is broken, so that a test can plant a fault and see that it is noticed.
 
@@ -21,12 +21,13 @@ impl World {
         }
     }
 
-    /// The same as an answer, for a test that plants a fault: what is not there after `patience` is lost.
+    /// Checks what `finish` checks and returns the result, for a test that plants a fault: what is missing after
+    /// `patience` is lost.
     ///
     /// # Errors
     /// The invariant that does not hold.
     pub async fn verdict(&mut self, patience: Duration) -> Result<(), String> {
-        // Whatever comes out of it, it was looked at.
+        // Whatever the result is, the world was checked.
         self.is_finished = true;
         let mut keys = BTreeSet::new();
         for message_id in &self.accepted {
@@ -61,8 +62,8 @@ impl World {
         deliveries.iter().any(|one| one["status"] == "dead" && one["revision"] == revision)
     }
 
-    /// Waits until no run of a receipt's purchase is open, and says what was left behind then. Nothing may be: what a
-    /// run forgets is found by the sweep later, which would hide that it was forgotten.
+    /// Waits until no run of a receipt's purchase is open, and returns what was left behind then. Nothing may be: what
+    /// a run forgets is found by the sweep later, which would hide that it was forgotten.
     ///
     /// # Errors
     /// I1 for a notification of these messages without outcome, I5 for a delivery that is owed.
@@ -80,8 +81,8 @@ impl World {
         }
     }
 
-    /// The ledger of a receipt's purchase: its revisions have no gap, each told by one event under an id of its own,
-    /// and the events tell of so many notifications, each once.
+    /// The ledger of a receipt's purchase: its revisions have no gap, each with one event under an id of its own,
+    /// and the events count `notifications` notifications, each once.
     ///
     /// # Errors
     /// What does not add up.
@@ -98,12 +99,12 @@ impl World {
             return Err(format!("{} events of {receipt_id} have {} ids", events.len(), ids.len()));
         }
         let coalesced = |event: &Value| event["body"]["attributes"]["coalesced"].as_i64();
-        let told: i64 = events.iter().filter_map(coalesced).sum();
-        if usize::try_from(told) == Ok(notifications) {
+        let announced: i64 = events.iter().filter_map(coalesced).sum();
+        if usize::try_from(announced) == Ok(notifications) {
             Ok(())
         } else {
             Err(format!(
-                "the events of {receipt_id} tell of {told} notifications and not of {notifications}: {events:?}"
+                "the events of {receipt_id} count {announced} notifications and not {notifications}: {events:?}"
             ))
         }
     }

@@ -1,4 +1,4 @@
-//! Free ports for programs that have to be told theirs.
+//! Free ports for programs that take theirs as a setting.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 

@@ -148,7 +148,7 @@ impl Server {
 }
 
 fn server() -> anyhow::Result<Server> {
-    if let Some(url) = given() {
+    if let Some(url) = configured() {
         let mut url = url::Url::parse(&url)
             .context("SETTLE_TEST_POSTGRES: expected a URL postgres://user:password@host:port/postgres")?;
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -160,7 +160,7 @@ fn server() -> anyhow::Result<Server> {
     start(&programs(&home)?)
 }
 
-fn given() -> Option<String> {
+fn configured() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the one variable of the tests")]
     std::env::var("SETTLE_TEST_POSTGRES").ok()
 }
@@ -199,7 +199,7 @@ fn usable(folder: &Path) -> bool {
     })
 }
 
-/// The same programs where `nobody` can reach them: a home folder of root is closed to it.
+/// Copies the programs to where `nobody` can reach them: a home folder of root is closed to it.
 fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
     if usable(folder) {
         return Ok(folder.to_owned());
@@ -236,8 +236,8 @@ fn start(programs: &Path) -> anyhow::Result<Server> {
     let data = folder.join("data");
     let mut init = unprivileged(&programs.join("initdb"));
     init.args(["--auth=trust", "--username=settle", "--encoding=UTF8", "--no-locale", "--pgdata"]).arg(&data);
-    let made = init.output().context("initdb")?;
-    anyhow::ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr).trim());
+    let init_output = init.output().context("initdb")?;
+    anyhow::ensure!(init_output.status.success(), "initdb: {}", String::from_utf8_lossy(&init_output.stderr).trim());
     let port = ports::free();
     let log = folder.join("postgres.log");
     let output = File::create(&log)?;
@@ -248,12 +248,12 @@ fn start(programs: &Path) -> anyhow::Result<Server> {
     let mut process = Watched::spawn(&mut postgres).context("postgres")?;
     let base = format!("postgres://settle@127.0.0.1:{port}");
     wait::until_blocking(READY, "PostgreSQL", || {
-        let ended = process
-            .ended()
+        let exit = process
+            .exit_status()
             .map(|status| format!("it ended with {status}: {}", std::fs::read_to_string(&log).unwrap_or_default()));
         PgConnection::establish(&format!("{base}/postgres"))
             .map(drop)
-            .map_err(|error| ended.unwrap_or_else(|| error.to_string()))
+            .map_err(|error| exit.unwrap_or_else(|| error.to_string()))
     })?;
     Ok(Server { base, query: String::new(), _process: Some(process) })
 }

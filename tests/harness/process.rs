@@ -1,4 +1,4 @@
-//! Running `settle` as its users do: as processes, told by a settings file and variables.
+//! Running `settle` as its users do: as processes, configured by a settings file and variables.
 
 use super::folder::Folder;
 use super::reaper::Watched;
@@ -146,7 +146,7 @@ impl Installation {
         self.start_command(self.command(arguments, variables), arguments)
     }
 
-    /// The same under `strace`.
+    /// Starts the process under `strace`.
     ///
     /// # Panics
     /// When it does not start.
@@ -258,7 +258,7 @@ impl Process {
     async fn wait_health(&mut self, what: &str, enough: impl Fn(u16, &Value) -> bool) {
         let api = http::Api::new(&self.url, "");
         wait::until(READY, &format!("{what} of {}", self.name), async || {
-            if let Some(status) = self.ended() {
+            if let Some(status) = self.exit_status() {
                 panic!("settle {} ended with {status}:\n{}", self.name, self.log());
             }
             let answer = api.try_get("/readyz").await?;
@@ -268,8 +268,8 @@ impl Process {
     }
 
     /// How it ended, when it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.watched.ended()
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.watched.exit_status()
     }
 
     /// Waits until it ends by itself: at a fail point, or after [`Self::terminate`].
@@ -278,7 +278,7 @@ impl Process {
     /// When it does not.
     pub async fn wait_end(&mut self) -> ExitStatus {
         wait::until(READY, &format!("the end of settle {}", self.name), async || {
-            self.ended().ok_or_else(|| format!("it runs:\n{}", self.log()))
+            self.exit_status().ok_or_else(|| format!("it runs:\n{}", self.log()))
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! No process and no folder outlives the test process, not even when it is killed.
 //!
-//! A shell reads our words from a pipe; when the pipe closes, because we ended or were killed, it kills what is still
-//! alive and removes what is still there.
+//! A shell reads our commands from a pipe; when the pipe closes, because we ended or were killed, it kills what is
+//! still alive and removes what is still there.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -11,8 +11,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 const SCRIPT: &str = r#"
 processes=" " folders=""
-while read -r word what; do
-    case "$word" in
+while read -r verb what; do
+    case "$verb" in
         watch) processes="$processes$what " ;;
         forget) processes="${processes%% "$what" *} ${processes#* "$what" }" ;;
         remove) folders="$folders$what
@@ -27,19 +27,19 @@ done
 
 static REAPER: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
 
-fn say(word: &str, what: &str) {
+fn send(verb: &str, what: &str) {
     let pipe = REAPER.get_or_init(|| {
         // A group of its own: Ctrl-C in the terminal must not end it before us.
         let shell = Command::new("sh").args(["-c", SCRIPT]).stdin(Stdio::piped()).process_group(0).spawn();
         Mutex::new(shell.expect("sh starts").stdin.take().expect("its standard input"))
     });
     let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
-    writeln!(pipe, "{word} {what}").expect("the reaper listens");
+    writeln!(pipe, "{verb} {what}").expect("the reaper listens");
 }
 
 /// Removes this folder when the test process ends.
 pub fn remove_at_end(folder: &Path) {
-    say("remove", &folder.display().to_string());
+    send("remove", &folder.display().to_string());
 }
 
 /// A child process that is killed when dropped, and by the reaper when the test process is killed.
@@ -54,7 +54,7 @@ impl Watched {
     /// When it does not start.
     pub fn spawn(command: &mut Command) -> std::io::Result<Self> {
         let child = command.spawn()?;
-        say("watch", &child.id().to_string());
+        send("watch", &child.id().to_string());
         Ok(Self { child })
     }
 
@@ -65,7 +65,7 @@ impl Watched {
     }
 
     /// How it ended, when it has.
-    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+    pub fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().expect("the state of a child process")
     }
 
@@ -88,6 +88,6 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         self.kill();
-        say("forget", &self.child.id().to_string());
+        send("forget", &self.child.id().to_string());
     }
 }

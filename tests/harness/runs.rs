@@ -1,4 +1,5 @@
-//! What the run of a purchase has been told, is waiting for and did when: questions put to [`World`] and [`Temporal`].
+//! Which signals the run of a purchase got, what it waits for and what it did when: queries of [`World`] and
+//! [`Temporal`].
 
 use super::temporal::Temporal;
 use super::wait;
@@ -23,7 +24,7 @@ pub fn time(event: &HistoryEvent) -> Duration {
 
 /// What happened in a run and when, for people.
 #[must_use]
-pub fn told(history: &[HistoryEvent]) -> Vec<String> {
+pub fn summary(history: &[HistoryEvent]) -> Vec<String> {
     let began = history.first().map(time).unwrap_or_default();
     let one = |event: &HistoryEvent| {
         let after = time(event).saturating_sub(began);
@@ -114,7 +115,7 @@ impl Temporal {
 }
 
 impl World {
-    /// What the open run of a receipt's purchase says of itself.
+    /// The `status` of the open run of a receipt's purchase.
     ///
     /// # Errors
     /// When no run is open or it does not answer, with what came instead.
@@ -133,15 +134,18 @@ impl World {
         .await
     }
 
-    /// Waits until a run is open and its signals have told of so many notifications.
-    pub async fn wait_told(&self, receipt_id: &str, count: i64) {
+    /// Waits until a run is open and its signals have announced `count` notifications.
+    pub async fn wait_notified(&self, receipt_id: &str, count: i64) {
         let workflow = self.workflow(receipt_id);
-        wait::until(SOON, &format!("{workflow} to be told of {count}"), async || {
+        wait::until(SOON, &format!("{workflow} to be notified of {count}"), async || {
             if !self.temporal.is_open(&workflow).await {
                 return Err("no open run".to_owned());
             }
-            let told: i64 = notified(&self.temporal.history(&workflow).await).iter().map(|(_, told)| told.count).sum();
-            if told >= count { Ok(()) } else { Err(told.to_string()) }
+            let notified_count: i64 = notified(&self.temporal.history(&workflow).await)
+                .iter()
+                .map(|(_, notified_count)| notified_count.count)
+                .sum();
+            if notified_count >= count { Ok(()) } else { Err(notified_count.to_string()) }
         })
         .await;
     }
@@ -162,7 +166,7 @@ impl World {
         let workflow = self.workflow(receipt_id);
         let received = self.receiver.about(&self.key(receipt_id).to_string()).len();
         let is_open = self.temporal.is_open(&workflow).await;
-        let happened = told(&self.temporal.history(&workflow).await);
+        let happened = summary(&self.temporal.history(&workflow).await);
         assert!(received == 0 && is_open, "{received} requests came, open: {is_open}; the run: {happened:#?}");
     }
 }

@@ -1,5 +1,5 @@
 //! Amazon's receipt verification as our service sees it, over real HTTP: it knows only the receipts that a scenario
-//! created, judges secret, customer and world of every request, keeps what it was asked, and fails as it is told. What
+//! created, judges secret, customer and world of every request, keeps every query, and fails as a test scripts it. What
 //! is true can be shown later ([`Rvs::know_at`]), by the clock that it follows, as Amazon's own service does.
 //!
 //! It is stricter than Amazon's own sandbox, which accepts any secret.
@@ -51,10 +51,10 @@ pub enum Reply {
 
 /// One request, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct Query {
     /// The path, as it was encoded.
     pub path: String,
-    /// Which of the two worlds was asked.
+    /// Which of the two worlds was queried.
     pub environment: Environment,
     /// The secret, decoded.
     pub secret: String,
@@ -119,8 +119,8 @@ struct Seen {
     next: VecDeque<Reply>,
     always: Option<Reply>,
     of_receipt: BTreeMap<String, Reply>,
-    asked: Vec<Asked>,
-    /// Requests that are none of Amazon's: whatever asks so is wrong.
+    queries: Vec<Query>,
+    /// Requests that Amazon's service does not know: whatever sends one is wrong.
     strange: Vec<String>,
 }
 
@@ -136,7 +136,7 @@ pub struct Rvs {
     shared: Shared,
     server: Option<JoinHandle<()>>,
     /// Keeps the port while it is closed, bound and not listened on, so that no outgoing connection is given it.
-    kept: Option<TcpSocket>,
+    reserved: Option<TcpSocket>,
 }
 
 impl Rvs {
@@ -147,7 +147,7 @@ impl Rvs {
     pub async fn start() -> Self {
         let seen = Seen { secret: SECRET.to_owned(), ..Seen::default() };
         let shared = Shared { seen: Arc::new(Mutex::new(seen)), released: watch::Sender::new(0) };
-        let mut rvs = Self { port: ports::free(), shared, server: None, kept: None };
+        let mut rvs = Self { port: ports::free(), shared, server: None, reserved: None };
         rvs.accept().await;
         rvs
     }
@@ -180,8 +180,8 @@ impl Rvs {
         self.seen().clock = Some(Arc::new(clock));
     }
 
-    /// Shows these fields of a receipt from `at` on, and the receipt itself if it is not known then. What is shown never
-    /// goes back: a field that a later call shows earlier stays as that call says.
+    /// Shows these fields of a receipt from `at` on, and the receipt itself if it is not known then. What is shown
+    /// never goes back: a field that a later call shows earlier stays as that call sets it.
     pub fn know_at(&self, receipt_id: &str, receipt: &Receipt, at: Timestamp) {
         let fields = receipt.fields.as_object().cloned().unwrap_or_default();
         let mut seen = self.seen();
@@ -192,7 +192,7 @@ impl Rvs {
         seen.later.push(Later { at, receipt_id, environment: receipt.environment, app_user_id, fields });
     }
 
-    /// Changes fields of a receipt that it knows; null says nothing any more.
+    /// Changes fields of a receipt that it knows; null removes a value.
     ///
     /// # Panics
     /// When it does not know the receipt.
@@ -204,7 +204,7 @@ impl Rvs {
         }
     }
 
-    /// What is answered from now on, after what [`Self::answer_next`] asked for.
+    /// What is answered from now on, after the answers of [`Self::answer_next`].
     pub fn answer(&self, reply: Reply) {
         self.seen().always = Some(reply);
     }
@@ -243,7 +243,7 @@ impl Rvs {
             server.abort();
             // It ends with being cancelled.
             drop(server.await);
-            self.kept = Some(self.bind());
+            self.reserved = Some(self.bind());
         }
     }
 
@@ -259,32 +259,32 @@ impl Rvs {
     /// # Panics
     /// When somebody else took it.
     pub async fn accept(&mut self) {
-        let socket = self.kept.take().unwrap_or_else(|| self.bind());
+        let socket = self.reserved.take().unwrap_or_else(|| self.bind());
         let listener = socket.listen(1024).expect("the fake's port");
         let router = Router::new().fallback(receive).with_state(self.shared.clone());
         self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
     }
 
-    /// Everything that it was asked so far, in order.
+    /// Every query so far, in order.
     #[must_use]
-    pub fn all(&self) -> Vec<Asked> {
-        self.seen().asked.clone()
+    pub fn all(&self) -> Vec<Query> {
+        self.seen().queries.clone()
     }
 
-    /// What it was asked about one receipt.
+    /// The queries about one receipt.
     #[must_use]
-    pub fn about(&self, receipt_id: &str) -> Vec<Asked> {
-        self.all().into_iter().filter(|asked| asked.receipt_id == receipt_id).collect()
+    pub fn about(&self, receipt_id: &str) -> Vec<Query> {
+        self.all().into_iter().filter(|query| query.receipt_id == receipt_id).collect()
     }
 
-    /// Waits until it was asked about a receipt so many times.
+    /// Waits until there were `count` queries about a receipt.
     ///
     /// # Panics
     /// When it is not in time.
-    pub async fn wait_asked(&self, receipt_id: &str, count: usize, deadline: Duration) -> Vec<Asked> {
+    pub async fn wait_queries(&self, receipt_id: &str, count: usize, deadline: Duration) -> Vec<Query> {
         wait::until(deadline, &format!("{count} questions about {receipt_id}"), async || {
-            let asked = self.about(receipt_id);
-            if asked.len() >= count { Ok(asked) } else { Err(format!("{} of them", asked.len())) }
+            let queries = self.about(receipt_id);
+            if queries.len() >= count { Ok(queries) } else { Err(format!("{} of them", queries.len())) }
         })
         .await
     }
@@ -316,11 +316,11 @@ fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 }
 
 async fn receive(State(shared): State<Shared>, method: Method, uri: Uri) -> Response {
-    let Some(asked) = read(uri.path()).filter(|_| method == Method::GET && uri.query().is_none()) else {
+    let Some(query) = read(uri.path()).filter(|_| method == Method::GET && uri.query().is_none()) else {
         locked(&shared.seen).strange.push(format!("{method} {uri}"));
         return answer(404, &json!({ "message": "no such operation", "status": false }).to_string(), None);
     };
-    let (place, reply) = keep(&mut locked(&shared.seen), &asked);
+    let (place, reply) = keep(&mut locked(&shared.seen), &query);
     match &reply {
         Some(Reply::Late(time)) => wait::pass(*time).await,
         Some(Reply::Hang) => {
@@ -334,21 +334,21 @@ async fn receive(State(shared): State<Shared>, method: Method, uri: Uri) -> Resp
         Some(Reply::Status(status)) => (*status, error("scripted")),
         Some(Reply::RetryAfter(_)) => (429, error("throttled")),
         Some(Reply::Body(body)) => (200, body.clone()),
-        Some(Reply::Late(_) | Reply::Hang) | None => seen.judge(&asked),
+        Some(Reply::Late(_) | Reply::Hang) | None => seen.judge(&query),
     };
-    if let Some(kept) = seen.asked.get_mut(place) {
-        kept.status = Some(status);
+    if let Some(recorded) = seen.queries.get_mut(place) {
+        recorded.status = Some(status);
     }
     let retry_after = if let Some(Reply::RetryAfter(seconds)) = reply { Some(seconds) } else { None };
     answer(status, &body, retry_after)
 }
 
-/// Keeps the request and says what to do with it.
-fn keep(seen: &mut Seen, asked: &Asked) -> (usize, Option<Reply>) {
-    let scripted = seen.next.pop_front().or_else(|| seen.of_receipt.get(&asked.receipt_id).cloned());
+/// Keeps the request and returns what to do with it.
+fn keep(seen: &mut Seen, query: &Query) -> (usize, Option<Reply>) {
+    let scripted = seen.next.pop_front().or_else(|| seen.of_receipt.get(&query.receipt_id).cloned());
     let reply = scripted.or_else(|| seen.always.clone());
-    seen.asked.push(asked.clone());
-    (seen.asked.len() - 1, reply)
+    seen.queries.push(query.clone());
+    (seen.queries.len() - 1, reply)
 }
 
 impl Seen {
@@ -368,24 +368,24 @@ impl Seen {
     }
 
     /// The true answer: the secret is judged first, then the receipt in its world, then whose it is.
-    fn judge(&mut self, asked: &Asked) -> (u16, String) {
+    fn judge(&mut self, query: &Query) -> (u16, String) {
         self.catch_up();
-        if asked.secret != self.secret {
+        if query.secret != self.secret {
             return (496, error("Invalid developer secret"));
         }
-        let known = self.receipts.get(&asked.receipt_id).filter(|known| known.environment == asked.environment);
+        let known = self.receipts.get(&query.receipt_id).filter(|known| known.environment == query.environment);
         let Some(receipt) = known else { return (400, error("Failed to parse receipt Id")) };
-        if receipt.app_user_id != asked.app_user_id {
+        if receipt.app_user_id != query.app_user_id {
             return (497, error("Purchase token/app user mismatch"));
         }
         let mut body = receipt.fields.clone();
-        body["receiptId"] = json!(asked.receipt_id);
+        body["receiptId"] = json!(query.receipt_id);
         (200, body.to_string())
     }
 }
 
 /// The parts of `[/sandbox]/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{receipt}`.
-fn read(path: &str) -> Option<Asked> {
+fn read(path: &str) -> Option<Query> {
     let (environment, rest) = match path.strip_prefix("/sandbox/") {
         Some(rest) => (Environment::Sandbox, rest),
         None => (Environment::Production, path.strip_prefix('/')?),
@@ -396,7 +396,7 @@ fn read(path: &str) -> Option<Asked> {
         return None;
     };
     let decoded = |segment: &str| Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned());
-    Some(Asked {
+    Some(Query {
         path: path.to_owned(),
         environment,
         secret: decoded(secret)?,

@@ -19,7 +19,7 @@ impl World {
         self.by_script_with(part, ("", "")).await
     }
 
-    /// The same for a line that names something else too: `value` stands in the place of `name`.
+    /// Runs a line that names something else too: `value` stands in the place of `name`.
     ///
     /// # Panics
     /// As of [`Self::by_script`].

@@ -1,4 +1,4 @@
-//! What somebody else's library says of a signature: `standardwebhooks` of `v1`. It knows no `v1a`: of that says
+//! How somebody else's library verifies a signature: `standardwebhooks` of `v1`. It knows no `v1a`: that verifies
 //! `ring`, since OpenSSL is what signs.
 
 use axum::http::HeaderMap;
@@ -29,7 +29,7 @@ impl Signed<'_> {
         self.verify_with(key, |webhook| webhook.verify(self.raw, self.headers).map_err(|error| error.to_string()))
     }
 
-    /// The same for a program whose clock is moved.
+    /// Verifies a request of a program whose clock is moved.
     ///
     /// # Errors
     /// Why the signature is refused.

@@ -2,7 +2,7 @@
 
 use api::clock;
 use api::stores::amazon::envelope::Version;
-use api::stores::amazon::signer::{Letter, Sample, Signer};
+use api::stores::amazon::signer::{Header, Sample, Signer};
 use domain::Timestamp;
 use std::path::Path;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ pub const PACKAGE: &str = "com.example.settle";
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// A signer with its certificate, which services are told to trust.
+/// A signer with its certificate, which services trust by a setting.
 pub struct Sns {
     signer: Signer,
 }
@@ -55,7 +55,7 @@ impl Rtn {
         }
     }
 
-    /// The same, so many milliseconds later in the store's time.
+    /// This notification, `millis` milliseconds later in the store's time.
     #[must_use]
     pub fn later(mut self, millis: i64) -> Self {
         self.at = Timestamp::from_micros(self.at.micros() + millis * 1000);
@@ -67,7 +67,7 @@ impl Rtn {
     pub fn message(&self) -> String {
         let sample = Sample {
             package_name: &self.package_name,
-            said: &self.kind,
+            store_type: &self.kind,
             app_user_id: &self.app_user_id,
             receipt_id: &self.receipt_id,
             cancelled_receipt_id: self.cancelled_receipt_id.as_deref(),
@@ -147,6 +147,6 @@ impl Default for Sns {
     }
 }
 
-fn letter(message_id: Uuid, topic_arn: &str) -> Letter<'_> {
-    Letter { message_id, topic_arn, at: clock::now(), version: Version::One }
+fn letter(message_id: Uuid, topic_arn: &str) -> Header<'_> {
+    Header { message_id, topic_arn, at: clock::now(), version: Version::One }
 }

@@ -1,7 +1,7 @@
 //! A subscription as Amazon keeps it: each method is something that happens to it, changes what Amazon shows of the
 //! receipt from then on, and gives the notifications that Amazon sends of it.
 //!
-//! Only what the documentation of RTN and RVS says is imitated. Losses, delays and repetitions are the tests'.
+//! Only documented behaviour of RTN and RVS is imitated. Losses, delays and repetitions are the tests'.
 
 use super::sns::Rtn;
 use domain::Timestamp;
@@ -51,7 +51,7 @@ fn millis(time: DateTime) -> Value {
 }
 
 impl Subscription {
-    /// A monthly subscription, bought now, perhaps with a trial of so many days.
+    /// A monthly subscription, bought now, perhaps with a trial of some days.
     #[must_use]
     pub fn begin(receipt_id: &str, app_user_id: &str, now: Timestamp, trial_days: Option<i64>) -> (Self, Vec<Rtn>) {
         let bought = civil(now);
@@ -75,8 +75,8 @@ impl Subscription {
         if trial_days.is_some() {
             new.shown["freeTrialEndDate"] = millis(anchor);
         }
-        let told = vec![new.rtn("SUBSCRIPTION_PURCHASED", now)];
-        (new, told)
+        let notifications = vec![new.rtn("SUBSCRIPTION_PURCHASED", now)];
+        (new, notifications)
     }
 
     /// When the running term ends: in a trial, the trial.
@@ -90,7 +90,7 @@ impl Subscription {
         self.anchor + span
     }
 
-    /// The same subscription with terms of so many weeks, under the name of that term.
+    /// This subscription with terms of `weeks` weeks, under the name of that term.
     ///
     /// # Panics
     /// When something has happened to it already.

@@ -35,7 +35,7 @@ pub struct Temporal {
     client: Client,
 }
 
-/// The Temporal CLI, looked for once in a test process.
+/// The Temporal CLI, searched for once in a test process.
 ///
 /// # Panics
 /// When there is none, with what to do.
@@ -57,7 +57,7 @@ impl Temporal {
         Self::start_with(memory, &[]).await
     }
 
-    /// The same with dynamic settings, such as `limit.historyCount.suggestContinueAsNew=80`.
+    /// Starts with dynamic settings, such as `limit.historyCount.suggestContinueAsNew=80`.
     ///
     /// # Panics
     /// When it does not answer.
@@ -179,13 +179,13 @@ fn spawn(folder: &Path, port: u16, (memory, settings): (Memory, &[String])) -> W
     Watched::spawn(&mut command).expect("the Temporal server starts")
 }
 
-/// Waits until the server answers GetSystemInfo, which is what connecting asks.
+/// Waits until the server answers GetSystemInfo, which connecting calls.
 async fn ready(server: &mut Watched, port: u16, folder: &Path) -> Client {
     let url: temporalio_client::Url = format!("http://127.0.0.1:{port}").parse().expect("a URL");
     wait::until(READY, "the Temporal server", async || {
-        if let Some(status) = server.ended() {
-            let said = std::fs::read_to_string(log(folder)).unwrap_or_default();
-            panic!("the Temporal server ended with {status}: {said}");
+        if let Some(status) = server.exit_status() {
+            let log_text = std::fs::read_to_string(log(folder)).unwrap_or_default();
+            panic!("the Temporal server ended with {status}: {log_text}");
         }
         let options = ConnectionOptions::new(url.clone()).identity("system-tests".to_owned()).build();
         let connected = tokio::time::timeout(Duration::from_secs(5), Connection::connect(options)).await;

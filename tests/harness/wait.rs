@@ -3,36 +3,36 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The shortest and the longest time between two looks at a condition.
+/// The shortest and the longest time between two checks of a condition.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// How long to wait before the next look: a tenth of the time that has passed, so that waiting long costs the machine
+/// How long to wait before the next check: a tenth of the time that has passed, so that waiting long costs the machine
 /// little, and what waits is late by a tenth at most.
 fn pause_after(elapsed: Duration) -> Duration {
     (elapsed / 10).clamp(SHORTEST, LONGEST)
 }
 
-/// Looks until `look` answers `Ok`, and gives that. Its `Err` says what was seen instead.
+/// Checks until `check` returns `Ok`, and returns that. Its `Err` is what was seen instead.
 ///
 /// # Panics
 /// When the deadline passes, with `what` was waited for and what was seen last.
-pub async fn until<T>(deadline: Duration, what: &str, look: impl AsyncFnMut() -> Result<T, String>) -> T {
-    within(deadline, what, look).await.unwrap_or_else(|late| panic!("{late}"))
+pub async fn until<T>(deadline: Duration, what: &str, check: impl AsyncFnMut() -> Result<T, String>) -> T {
+    within(deadline, what, check).await.unwrap_or_else(|late| panic!("{late}"))
 }
 
-/// The same for what a test expects not to come.
+/// Waits for what a test expects not to come.
 ///
 /// # Errors
 /// When the deadline passes, with `what` was waited for and what was seen last.
 pub async fn within<T>(
     deadline: Duration,
     what: &str,
-    mut look: impl AsyncFnMut() -> Result<T, String>,
+    mut check: impl AsyncFnMut() -> Result<T, String>,
 ) -> Result<T, String> {
     let started = Instant::now();
     loop {
-        match look().await {
+        match check().await {
             Ok(value) => return Ok(value),
             Err(seen) if started.elapsed() >= deadline => {
                 return Err(format!("waited {deadline:?} for {what}; last seen: {seen}"));
@@ -42,18 +42,18 @@ pub async fn within<T>(
     }
 }
 
-/// The same outside an async runtime.
+/// Waits outside an async runtime.
 ///
 /// # Errors
 /// When the deadline passes, with `what` was waited for and what was seen last.
 pub fn until_blocking<T>(
     deadline: Duration,
     what: &str,
-    mut look: impl FnMut() -> Result<T, String>,
+    mut check: impl FnMut() -> Result<T, String>,
 ) -> anyhow::Result<T> {
     let started = Instant::now();
     loop {
-        match look() {
+        match check() {
             Ok(value) => return Ok(value),
             Err(seen) if started.elapsed() >= deadline => {
                 anyhow::bail!("waited {deadline:?} for {what}; last seen: {seen}")
@@ -66,11 +66,11 @@ pub fn until_blocking<T>(
 /// Checks that a condition holds the whole time: for what must *not* happen.
 ///
 /// # Panics
-/// When `look` answers `Err`, with what it saw.
-pub async fn throughout(time: Duration, what: &str, mut look: impl AsyncFnMut() -> Result<(), String>) {
+/// When `check` returns `Err`, with what it saw.
+pub async fn throughout(time: Duration, what: &str, mut check: impl AsyncFnMut() -> Result<(), String>) {
     let started = Instant::now();
     while started.elapsed() < time {
-        if let Err(seen) = look().await {
+        if let Err(seen) = check().await {
             panic!("{what} did not hold after {:?}: {seen}", started.elapsed());
         }
         pass(2 * SHORTEST).await;

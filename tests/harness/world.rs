@@ -146,7 +146,7 @@ impl World {
         self.rvs.as_ref().expect("a setting with `rvs`")
     }
 
-    /// The same, to close its port.
+    /// The fake of Amazon's verification, to close its port.
     ///
     /// # Panics
     /// When the setting has none.
@@ -159,7 +159,8 @@ impl World {
         self.rvs().know(&subscription.receipt_id, self.receipt(subscription));
     }
 
-    /// Makes it show that later, each group of fields at the time that `at` gives: all of a new one at the first of them.
+    /// Makes it show that later, each group of fields at the time that `at` gives: all of a new one at the first of
+    /// them.
     pub fn show_late(&self, subscription: &Subscription, mut at: impl FnMut() -> Timestamp) {
         let (rvs, receipt) = (self.rvs(), self.receipt(subscription));
         if !rvs.is_known(&subscription.receipt_id) {
@@ -185,7 +186,7 @@ impl World {
     /// # Panics
     /// When there is none.
     #[must_use]
-    pub fn newest_told(&self, receipt_id: &str) -> Value {
+    pub fn newest_acked(&self, receipt_id: &str) -> Value {
         let received = self.receiver.about(&self.key(receipt_id).to_string());
         let acked = received.into_iter().filter(Received::is_acked).max_by_key(Received::revision);
         acked.unwrap_or_else(|| panic!("nothing was received of {receipt_id}")).body
@@ -223,7 +224,7 @@ impl World {
         self.post_at(&url, message).await
     }
 
-    /// The same at another process's URL.
+    /// Posts a message at another process's URL.
     ///
     /// # Errors
     /// When nothing answers.
@@ -273,7 +274,8 @@ impl World {
     }
 
     /// Skips windows until a message has its outcome, and gives its notifications. One window may not do: the workflow
-    /// is told only of the first of a burst at once, and gives those that it finds at its end a window of their own.
+    /// is signalled at once only for the first of a burst, and gives those that it finds at its end a window of their
+    /// own.
     pub async fn settle(&self, receipt_id: &str, message_id: &str) -> Vec<Value> {
         let workflow = self.workflow(receipt_id);
         let window = i64::try_from(self.setting.window_seconds).unwrap_or(i64::MAX);
@@ -297,11 +299,11 @@ impl World {
     pub(super) async fn outcome(&self, message_id: &str) -> Result<Vec<Value>, String> {
         let answer = self.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
         let all = answer.body["notifications"].as_array().cloned().unwrap_or_default();
-        let has_ended = !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null());
-        if has_ended { Ok(all) } else { Err(format!("{answer:?}")) }
+        let is_final = !all.is_empty() && all.iter().all(|one| !one["outcome"].is_null());
+        if is_final { Ok(all) } else { Err(format!("{answer:?}")) }
     }
 
-    /// Waits until so many requests about a receipt's purchase have come, and gives them.
+    /// Waits until `count` requests about a receipt's purchase have come, and returns them.
     pub async fn wait_received(&self, receipt_id: &str, count: usize) -> Vec<Received> {
         self.receiver.wait_for(&self.key(receipt_id).to_string(), count, SOON).await
     }
@@ -356,11 +358,11 @@ impl World {
         self.api.all(&format!("/v1/events?type=purchase.updated&collapse_key={}", self.key(receipt_id))).await
     }
 
-    /// Asks an action of a purchase: `flush`, `hold`, `release`, `discard`, `redeliver`.
+    /// Requests an action on a purchase: `flush`, `hold`, `release`, `discard`, `redeliver`.
     ///
     /// # Panics
     /// When it is not answered 202.
-    pub async fn ask(&self, receipt_id: &str, action: &str, body: &Value) {
+    pub async fn act(&self, receipt_id: &str, action: &str, body: &Value) {
         let answer = self.api.post(&format!("/v1/purchases/{}/{action}", self.key(receipt_id)), body).await;
         assert_eq!(answer.status, 202, "{action} of {receipt_id}: {}", answer.body);
     }
@@ -376,7 +378,7 @@ impl World {
         &mut self.processes
     }
 
-    /// The process that does what Temporal asks.
+    /// The process that runs Temporal's tasks.
     ///
     /// # Panics
     /// When all were stopped.
@@ -454,9 +456,9 @@ async fn add_destination(api: &Api, app_id: &str, receiver: &Receiver, setting: 
     let Setting { events, signature, .. } = setting;
     let url = receiver.url();
     let body = json!({ "kind": "webhook", "name": url, "url": url, "events": events, "signature": signature });
-    let made = api.post(&format!("/v1/apps/{app_id}/destinations"), &body).await.ok();
-    receiver.trust_shown(&made);
-    text(&made, "id")
+    let created = api.post(&format!("/v1/apps/{app_id}/destinations"), &body).await.ok();
+    receiver.trust_shown(&created);
+    text(&created, "id")
 }
 
 /// Everything that is received is to be of the schema that the service shows for it.

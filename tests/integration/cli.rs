@@ -1,9 +1,9 @@
 //! The command line as a person meets it: help that teaches, stable exit codes, one clear line for each failure.
 //!
-//! Needs neither Temporal nor a network: what is asked here ends before either is reached.
+//! Needs neither Temporal nor a network: these commands end before either is reached.
 
 use api::stores::amazon::envelope::Version;
-use api::stores::amazon::signer::{Letter, Signer};
+use api::stores::amazon::signer::{Header, Signer};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -18,7 +18,7 @@ const TOKEN: &str = "a-token-for-the-tests-of-the-command-line";
 /// A port of 127.0.0.1 on which nobody answers (discard).
 const NOBODY: &str = "http://127.0.0.1:9";
 
-/// What the environment of whoever runs the tests could say to settle.
+/// Variables in the environment of the test run that settle would read.
 const SETTINGS: [&str; 9] = [
     "SETTLE_CONFIG",
     "SETTLE_DATA",
@@ -47,7 +47,7 @@ pub fn ran(folder: &Folder, arguments: &[&str]) -> Output {
     settle(folder, arguments).output().expect("settle starts")
 }
 
-pub fn said(output: &Output) -> String {
+pub fn stdout_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -55,13 +55,13 @@ pub fn complained(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Exit code 1 and one line with these words.
-fn check_failure(output: &Output, words: &[&str]) {
+/// Exit code 1 and one line with these parts.
+fn check_failure(output: &Output, parts: &[&str]) {
     let line = complained(output);
     assert_eq!(output.status.code(), Some(1), "{line}");
     assert_eq!(line.trim_end().lines().count(), 1, "more than one line: {line}");
-    for word in words {
-        assert!(line.contains(word), "`{word}` is missing in: {line}");
+    for part in parts {
+        assert!(line.contains(part), "`{part}` is missing in: {line}");
     }
 }
 
@@ -71,7 +71,7 @@ fn signed(folder: &Folder, version: Version) -> String {
     let signer = Signer::generate(at("2026-01-01T00:00:00Z"), at("2028-01-01T00:00:00Z")).expect("a key");
     std::fs::write(folder.path().join("certificate.pem"), signer.certificate_pem().expect("PEM"))
         .expect("a certificate");
-    let letter = Letter {
+    let letter = Header {
         message_id: "17dea24b-55c2-540b-8362-f916557af765".parse().expect("an id"),
         topic_arn: "arn:aws:sns:us-east-1:033616359524:settle",
         at: at("2026-06-01T12:00:00Z"),
@@ -116,16 +116,20 @@ fn the_help_teaches_each_command() {
         "audit",
     ];
     for command in commands {
-        assert!(said(&whole).contains(&format!("\n  {command} ")), "{command} is not listed:\n{}", said(&whole));
-        let help = said(&ran(&folder, &[command, "--help"]));
+        assert!(
+            stdout_of(&whole).contains(&format!("\n  {command} ")),
+            "{command} is not listed:\n{}",
+            stdout_of(&whole)
+        );
+        let help = stdout_of(&ran(&folder, &[command, "--help"]));
         assert!(help.contains("Example:") && help.contains("Next:"), "{command} teaches nothing:\n{help}");
     }
-    assert!(!said(&whole).contains("history"), "a command for tests is hidden");
+    assert!(!stdout_of(&whole).contains("history"), "a command for tests is hidden");
 }
 
 #[test]
 fn the_help_of_sample_lists_every_type() {
-    let help = said(&ran(&Folder::new("types"), &["sample", "--help"]));
+    let help = stdout_of(&ran(&Folder::new("types"), &["sample", "--help"]));
     for name in ["SUBSCRIPTION_PURCHASED", "SUBSCRIPTION_OUT_OF_GRACE_PERIOD", "ENTITLEMENT_CANCELLED"] {
         assert!(help.contains(name), "{name} is missing");
     }
@@ -152,7 +156,12 @@ fn a_genuine_message_is_valid() {
     for version in [Version::One, Version::Two] {
         let folder = Folder::new("valid");
         let output = verify(&folder, &signed(&folder, version), "2026-06-01T12:00:00Z");
-        assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), "valid\n"), "{}", complained(&output));
+        assert_eq!(
+            (output.status.code(), stdout_of(&output).as_str()),
+            (Some(0), "valid\n"),
+            "{}",
+            complained(&output)
+        );
     }
 }
 
@@ -161,29 +170,29 @@ fn a_changed_message_and_another_time_are_refused_with_a_reason() {
     let folder = Folder::new("refused");
     let genuine = signed(&folder, Version::Two);
     let changed = verify(&folder, &genuine.replace("Hello world", "Hello World"), "2026-06-01T12:00:00Z");
-    assert_eq!((changed.status.code(), said(&changed).as_str()), (Some(1), "refused: signature is wrong\n"));
+    assert_eq!((changed.status.code(), stdout_of(&changed).as_str()), (Some(1), "refused: signature is wrong\n"));
     for (message, at) in
         [(genuine.as_str(), "2029-01-01T00:00:00Z"), (&genuine, "2026-02-01T00:00:00Z"), ("{}", "2026-06-01T12:00:00Z")]
     {
         let output = verify(&folder, message, at);
         assert_eq!(output.status.code(), Some(1), "{at}");
-        assert!(said(&output).starts_with("refused: "), "{at}: {}", said(&output));
+        assert!(stdout_of(&output).starts_with("refused: "), "{at}: {}", stdout_of(&output));
     }
 }
 
 #[test]
-fn an_admin_verb_without_a_service_says_how_to_start_one() {
+fn an_admin_verb_without_a_service_shows_how_to_start_one() {
     let folder = Folder::new("nobody");
     let output = settle(&folder, &["app", "list", "--service", NOBODY])
         .env("SETTLE_ADMIN_TOKEN", TOKEN)
         .output()
         .expect("settle");
-    check_failure(&output, &["nobody answers", "127.0.0.1:9", "SETTLE_URL"]);
+    check_failure(&output, &["no service answers", "127.0.0.1:9", "SETTLE_URL"]);
     check_failure(&ran(&folder, &["app", "list"]), &["no admin token", "SETTLE_ADMIN_TOKEN", "--data"]);
 }
 
 #[test]
-fn a_service_without_its_key_says_which_variable_is_missing() {
+fn a_service_without_its_key_names_the_missing_variable() {
     check_failure(&ran(&Folder::new("no-key"), &["serve"]), &["SETTLE_KEY", "openssl rand"]);
 }
 
@@ -197,9 +206,9 @@ fn a_port_in_use_is_one_line_with_the_next_step() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_one_line_with_the_next_step() {
+fn an_unusable_directory_is_one_line_with_the_next_step() {
     let folder = Folder::new("unwritable");
-    // Below a file there can be no directory, not even for root, whom permissions do not stop.
+    // Below a file there can be no directory, not even for root, which permissions do not stop.
     std::fs::write(folder.path().join("file"), "").expect("a file");
     check_failure(
         &ran(&folder, &["run", "--data", "file/data", "--listen", "127.0.0.1:0"]),
@@ -241,19 +250,19 @@ fn migrate_makes_the_tables_and_ends() {
         .output()
         .expect("settle");
     assert_eq!(output.status.code(), Some(0), "{}", complained(&output));
-    assert!(said(&output).contains("up to date"), "{}", said(&output));
+    assert!(stdout_of(&output).contains("up to date"), "{}", stdout_of(&output));
     assert!(folder.path().join("db/settle.sqlite").is_file());
 }
 
 #[test]
-fn the_inbox_is_open_while_the_temporal_cli_is_looked_for_and_the_end_is_at_once() {
+fn the_inbox_is_open_while_temporal_is_searched_for() {
     let folder = Folder::new("looking");
     // It answers no question for as long as its folder is there.
     let mut running = with_temporal(&folder, "while [ -e \"$0\" ]; do sleep 1; done");
     wait_open(&folder, &mut running);
     running.signal("INT");
-    let ended = || running.ended().ok_or_else(|| "it still runs".to_owned());
-    let status = wait::until_blocking(Duration::from_secs(5), "the end of settle", ended).expect("an end");
+    let exited = || running.exit_status().ok_or_else(|| "it still runs".to_owned());
+    let status = wait::until_blocking(Duration::from_secs(5), "the end of settle", exited).expect("an end");
     assert_eq!(status.code(), Some(0), "{}", log(&folder));
 }
 
@@ -308,8 +317,8 @@ pub fn log(folder: &Folder) -> String {
 
 /// Waits until the address that `settle run` names answers 200, and gives it.
 pub fn wait_open(folder: &Folder, running: &mut Watched) -> String {
-    let look = || {
-        assert!(running.ended().is_none(), "settle ended: {}", log(folder));
+    let check = || {
+        assert!(running.exit_status().is_none(), "settle ended: {}", log(folder));
         let log = log(folder);
         let address = log.split("accepts notifications at http://").nth(1).and_then(|rest| rest.split(';').next());
         let address = address.ok_or("no address yet")?;
@@ -320,7 +329,7 @@ pub fn wait_open(folder: &Folder, running: &mut Watched) -> String {
             .map_err(|error| error.to_string())?;
         if answer.starts_with("HTTP/1.1 200") { Ok(address.to_owned()) } else { Err(answer) }
     };
-    wait::until_blocking(Duration::from_secs(30), "an open inbox", look).expect("an open inbox")
+    wait::until_blocking(Duration::from_secs(30), "an open inbox", check).expect("an open inbox")
 }
 
 /// `settle run` on `data` in this folder, far enough that it holds its database.
@@ -328,7 +337,7 @@ fn running(folder: &Folder) -> Watched {
     let mut command = settle(folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
     let log = std::fs::File::create(folder.path().join("run.log")).expect("a log file");
     let mut running = Watched::spawn(command.stdout(Stdio::null()).stderr(log)).expect("settle starts");
-    let look = || match running.ended() {
+    let check = || match running.exit_status() {
         Some(status) => {
             let log = std::fs::read_to_string(folder.path().join("run.log")).unwrap_or_default();
             panic!("settle ended with {status}: {log}")
@@ -339,7 +348,7 @@ fn running(folder: &Folder) -> Watched {
         }
         None => Err("not open yet".to_owned()),
     };
-    wait::until_blocking(Duration::from_secs(30), "settle to open its data", look).expect("an open database");
+    wait::until_blocking(Duration::from_secs(30), "settle to open its data", check).expect("an open database");
     running
 }
 
@@ -359,12 +368,12 @@ fn a_wrong_address_of_temporal_names_the_variable() {
 }
 
 #[test]
-fn an_address_at_which_no_temporal_answers_is_named_in_words() {
+fn an_address_at_which_no_temporal_answers_is_explained() {
     let folder = Folder::new("no-temporal");
     let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
     let _running = logged(&folder, &mut command);
-    let look = || if log(&folder).contains("TEMPORAL_ADDRESS") { Ok(()) } else { Err(log(&folder)) };
-    wait::until_blocking(Duration::from_secs(60), "a word about Temporal", look).expect("a warning");
+    let check = || if log(&folder).contains("TEMPORAL_ADDRESS") { Ok(()) } else { Err(log(&folder)) };
+    wait::until_blocking(Duration::from_secs(60), "a line about Temporal", check).expect("a warning");
     let log = log(&folder);
     assert!(log.contains("no Temporal server answers at this address") && log.contains("127.0.0.1:9"), "{log}");
     assert!(!log.contains("ConnectError") && !log.contains("transport::Error"), "{log}");
@@ -389,6 +398,6 @@ fn settings_and_data_are_named_before_or_after_the_command() {
     ] {
         let output = ran(&folder, line);
         assert_eq!(output.status.code(), Some(0), "{line:?}: {}", complained(&output));
-        assert!(said(&output).contains("demo"), "{line:?}: {}", said(&output));
+        assert!(stdout_of(&output).contains("demo"), "{line:?}: {}", stdout_of(&output));
     }
 }

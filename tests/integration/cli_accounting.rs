@@ -1,6 +1,6 @@
 //! Why, whether it adds up, and once more: by the command line, of a service that runs; its engine is never reached.
 
-use super::cli::{complained, said, settle};
+use super::cli::{complained, settle, stdout_of};
 use super::cli_settings::Desk;
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
@@ -22,23 +22,23 @@ fn desk(name: &str) -> (Desk, String) {
 }
 
 fn text(desk: &Desk, line: &[&str]) -> String {
-    let output = desk.ask(line);
+    let output = desk.run(line);
     assert_eq!(output.status.code(), Some(0), "{line:?}: {output:?}");
-    said(&output)
+    stdout_of(&output)
 }
 
 #[test]
-fn why_is_printed_as_the_api_says_it() {
+fn the_reason_is_printed_as_the_api_sends_it() {
     let (desk, destination) = desk("cli-explain");
     let story = text(&desk, &["explain", "purchase", "r0"]);
     assert!(story.starts_with(&format!("purchase {FIRST}: state active, revision 1")), "{story}");
     assert!(story.contains("\n    event purchase.updated") && story.contains("\n      not to `late`"), "{story}");
     assert_eq!(text(&desk, &["purchase", "explain", "r0"]), story, "both are the same");
-    assert!(text(&desk, &["explain", "event", FIRST]).contains("the destination was made later"));
+    assert!(text(&desk, &["explain", "event", FIRST]).contains("the destination was created later"));
     assert!(text(&desk, &["explain", "destination", &destination]).contains("nothing is owed to it"));
     let answer = desk.answer(&["explain", "purchase", FIRST]);
     assert_eq!((&answer["what"], &answer["collapse_key"]), (&json!("purchase"), &json!(FIRST)));
-    assert_eq!(desk.ask(&["explain", "notification", "nobody"]).status.code(), Some(1));
+    assert_eq!(desk.run(&["explain", "notification", "nobody"]).status.code(), Some(1));
 }
 
 #[test]
@@ -46,35 +46,41 @@ fn an_audit_exits_with_1_when_a_rule_does_not_hold() {
     let (desk, _) = desk("cli-audit");
     assert!(text(&desk, &["audit"]).contains("rows keep all"));
     let all = text(&desk, &["audit", "--all"]);
-    assert!(all.contains("ok  revisions_were_told (purchases): "), "{all}");
-    assert!(all.contains("ok  accepted_is_kept (acceptances): every notification that was accepted is still"), "{all}");
+    assert!(all.contains("ok  revisions_were_announced (purchases): "), "{all}");
+    assert!(
+        all.contains("ok  accepted_is_stored (acceptances): every notification that was accepted is still"),
+        "{all}"
+    );
     desk.beside().batch_execute(&format!("DELETE FROM events WHERE collapse_key = '{FIRST}'")).expect("a deletion");
-    let broken = desk.ask(&["audit"]);
-    let words = said(&broken);
-    assert_eq!(broken.status.code(), Some(1), "{words}");
-    assert!(words.contains("1 purchases break the rule revisions_were_told") && words.contains(FIRST), "{words}");
-    let json = desk.ask(&["audit", "--json"]);
-    let answer: Value = serde_json::from_str(&said(&json)).expect("JSON");
+    let broken = desk.run(&["audit"]);
+    let printed = stdout_of(&broken);
+    assert_eq!(broken.status.code(), Some(1), "{printed}");
+    assert!(
+        printed.contains("1 purchases break the rule revisions_were_announced") && printed.contains(FIRST),
+        "{printed}"
+    );
+    let json = desk.run(&["audit", "--json"]);
+    let answer: Value = serde_json::from_str(&stdout_of(&json)).expect("JSON");
     assert_eq!((json.status.code(), &answer["violations"]), (Some(1), &json!(1)), "{answer}");
 }
 
 #[test]
-fn the_gauge_of_the_audit_is_there_from_the_start_and_tells_soon_what_is_broken() {
+fn the_audit_gauge_exists_at_once_and_shows_breaches_soon() {
     let (desk, _) = desk("cli-gauge");
     let gauge = |desk: &Desk| desk.metric("settle_audit_violations ");
     assert_eq!(gauge(&desk).as_deref(), Some("settle_audit_violations 0"));
     desk.beside().batch_execute(&format!("DELETE FROM events WHERE collapse_key = '{FIRST}'")).expect("a deletion");
     let desk = desk.again();
-    let look = || match gauge(&desk) {
+    let check = || match gauge(&desk) {
         Some(line) if line == "settle_audit_violations 1" => Ok(()),
         Some(line) if line == "settle_audit_violations 0" => Err(line),
         other => panic!("{other:?}"),
     };
-    wait::until_blocking(Duration::from_secs(10), "what the first look finds", look).expect("a violation");
+    wait::until_blocking(Duration::from_secs(10), "what the first check finds", check).expect("a violation");
 }
 
 #[test]
-fn what_is_sent_again_is_counted_before_and_after() {
+fn redeliveries_are_counted_before_and_after() {
     let (desk, destination) = desk("cli-redeliver");
     let owed = |line: &[&str]| {
         let answer = desk.answer(line);
@@ -93,13 +99,13 @@ fn what_is_sent_again_is_counted_before_and_after() {
     assert_eq!(owed(&["destination", "redeliver", &destination, "--dry-run"]), (json!(3), json!({})));
     assert_eq!(owed(&["destination", "redeliver", &destination]), (json!(3), json!({})));
     assert_eq!(owed(&["destination", "redeliver", &destination]), (json!(0), json!({ "already_owed": 3 })));
-    let words = text(&desk, &["redeliver", "purchase", "r1", "--dry-run"]);
-    assert!(words.contains("0 deliveries would be sent") && words.contains("they are owed already"), "{words}");
-    assert_eq!(desk.ask(&["redeliver", "range"]).status.code(), Some(2), "from when is needed");
+    let printed = text(&desk, &["redeliver", "purchase", "r1", "--dry-run"]);
+    assert!(printed.contains("0 deliveries would be sent") && printed.contains("they are owed already"), "{printed}");
+    assert_eq!(desk.run(&["redeliver", "range"]).status.code(), Some(2), "from when is needed");
 }
 
 #[test]
-fn a_replay_sends_what_a_destination_is_behind_with_and_the_feed_lists_it() {
+fn a_replay_sends_what_a_destination_lacks_and_feeds_list_it() {
     let (desk, destination) = desk("cli-replay");
     let fed = desk.answer(&["feed", "--app", &desk.app, "--destination", &destination, "--limit", "2"]);
     assert_eq!(fed["items"].as_array().map(Vec::len), Some(2), "{fed}");
@@ -118,7 +124,7 @@ fn a_replay_sends_what_a_destination_is_behind_with_and_the_feed_lists_it() {
 }
 
 #[test]
-fn a_run_that_broke_off_is_gone_on_with_and_sends_nothing_twice() {
+fn an_interrupted_run_resumes_and_sends_nothing_twice() {
     let (desk, destination) = desk("cli-run");
     let replay = ["destination", "replay", &destination, "--all", "--run", "mine"];
     assert_eq!(desk.answer(&replay)["owed"], 3);
@@ -129,7 +135,7 @@ fn a_run_that_broke_off_is_gone_on_with_and_sends_nothing_twice() {
     assert_eq!(shown["health"]["owed"], 0, "nothing is owed again");
     assert_eq!(desk.answer(&replay[..4])["owed"], 3, "another run sends all of it");
 
-    // A service that hears what is asked and never answers.
+    // A service that reads requests and never answers.
     let deaf = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", deaf.local_addr().expect("its address"));
     std::thread::spawn(move || {
@@ -143,39 +149,39 @@ fn a_run_that_broke_off_is_gone_on_with_and_sends_nothing_twice() {
         assert_eq!(output.status.code(), Some(1), "{line:?}");
         complained(&output)
     };
-    let words = lost(&["destination", "replay", &destination, "--cursor", FIRST]);
-    assert!(words.contains("go on with --run ") && words.contains(&format!(" --cursor {FIRST}, ")), "{words}");
-    let words = lost(&["redeliver", "range", "--from", "1970-01-01T00:00:00Z"]);
-    assert!(words.contains("go on with --run ") && words.contains(" --until 20"), "{words}");
+    let printed = lost(&["destination", "replay", &destination, "--cursor", FIRST]);
+    assert!(printed.contains("continue with --run ") && printed.contains(&format!(" --cursor {FIRST}, ")), "{printed}");
+    let printed = lost(&["redeliver", "range", "--from", "1970-01-01T00:00:00Z"]);
+    assert!(printed.contains("continue with --run ") && printed.contains(" --until 20"), "{printed}");
     assert!(lost(&["redeliver", "failed", "--dry-run"]).contains("nothing was sent"));
-    let refused = complained(&desk.ask(&["redeliver", "event", "nobody"]));
+    let refused = complained(&desk.run(&["redeliver", "event", "nobody"]));
     assert!(refused.contains("nothing was sent"), "{refused}");
 }
 
 #[test]
-fn a_time_is_a_time_or_how_long_ago_and_an_app_can_be_named() {
+fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
     let (desk, _) = desk("cli-ago");
     let other = desk.id(&["app", "create", "other"]);
-    let looked_at = |more: &[&str]| {
+    let audited = |more: &[&str]| {
         let line: Vec<&str> = ["redeliver", "range", "--dry-run"].into_iter().chain(more.iter().copied()).collect();
-        desk.answer(&line)["looked_at"].clone()
+        desk.answer(&line)["checked"].clone()
     };
     // What was recorded is from 1970.
-    assert_eq!(looked_at(&["--from", "3d"]), 0);
-    assert_eq!(looked_at(&["--from", "36500d", "--until", "2h"]), 3);
-    assert_eq!(looked_at(&["--from", "36500d", "--until", "36000d"]), 0);
-    assert_eq!(looked_at(&["--from", "36500d", "--app", &desk.app]), 3);
-    assert_eq!(looked_at(&["--from", "36500d", "--app", &other]), 0);
-    assert_eq!(desk.answer(&["redeliver", "failed", "--app", &other])["looked_at"], 0);
-    let wrong = desk.ask(&["redeliver", "range", "--from", "yesterday"]);
+    assert_eq!(audited(&["--from", "3d"]), 0);
+    assert_eq!(audited(&["--from", "36500d", "--until", "2h"]), 3);
+    assert_eq!(audited(&["--from", "36500d", "--until", "36000d"]), 0);
+    assert_eq!(audited(&["--from", "36500d", "--app", &desk.app]), 3);
+    assert_eq!(audited(&["--from", "36500d", "--app", &other]), 0);
+    assert_eq!(desk.answer(&["redeliver", "failed", "--app", &other])["checked"], 0);
+    let wrong = desk.run(&["redeliver", "range", "--from", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(complained(&wrong).contains("2h for two hours ago"), "{}", complained(&wrong));
-    let both = desk.ask(&["redeliver", "failed", "--app", &desk.app, "--destination", &other]);
+    let both = desk.run(&["redeliver", "failed", "--app", &desk.app, "--destination", &other]);
     assert!(complained(&both).contains("`app_id`: expected not to be given with"), "{}", complained(&both));
 }
 
 #[test]
-fn alarms_are_listed_for_eyes_and_as_data() {
+fn alarms_are_listed_as_a_table_and_as_data() {
     let (desk, _) = desk("cli-alarm");
     assert_eq!(text(&desk, &["alarm", "list"]), "No alarm was ever raised.\n");
     let raised =
@@ -207,29 +213,26 @@ fn taking() -> String {
 }
 
 #[test]
-fn what_is_asked_of_a_purchase_is_told_in_a_sentence_and_as_data() {
+fn a_purchase_is_explained_as_sentences_and_as_data() {
     let (folder, url) = (Folder::new("cli-asked"), taking());
-    let ask = |verb: &str, more: &[&str]| {
+    let run = |verb: &str, more: &[&str]| {
         let line: Vec<&str> =
             ["purchase", verb, FIRST, "--service", &url].into_iter().chain(more.iter().copied()).collect();
         let output = settle(&folder, &line).env("SETTLE_ADMIN_TOKEN", "a-token").output().expect("settle starts");
         assert_eq!(output.status.code(), Some(0), "{line:?}: {}", complained(&output));
-        said(&output)
+        stdout_of(&output)
     };
-    for (verb, words) in [
+    for (verb, printed) in [
         ("flush", "settled now"),
         ("hold", "for seven days"),
         ("release", "held no longer"),
-        ("discard", "thrown away"),
+        ("discard", "is discarded"),
         ("redeliver", "sent again to every destination"),
     ] {
-        let sentence = ask(verb, &["--reason", "a test"]);
-        assert!(sentence.contains(words), "{sentence}");
-        assert!(
-            sentence.ends_with(&format!("`settle explain purchase {FIRST}` shows what becomes of it.\n")),
-            "{sentence}"
-        );
-        let answer: Value = serde_json::from_str(&ask(verb, &["--json"])).expect("JSON");
+        let sentence = run(verb, &["--reason", "a test"]);
+        assert!(sentence.contains(printed), "{sentence}");
+        assert!(sentence.ends_with(&format!("`settle explain purchase {FIRST}` shows the result.\n")), "{sentence}");
+        let answer: Value = serde_json::from_str(&run(verb, &["--json"])).expect("JSON");
         assert_eq!(answer, json!({ "signal": "taken" }));
     }
 }

@@ -1,6 +1,6 @@
 //! Destinations by the command line, of a service that runs; its engine is never reached.
 
-use super::cli::{complained, said, settle};
+use super::cli::{complained, settle, stdout_of};
 use super::cli_settings::Desk;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -19,7 +19,7 @@ fn fed(desk: &Desk, line: &[&str], input: &str) -> Output {
 }
 
 #[test]
-fn a_webhook_is_made_shown_and_changed_by_its_flags() {
+fn a_webhook_is_created_shown_and_changed_by_flags() {
     let desk = Desk::open("cli-webhook");
     desk.write("token", "Bearer hunter2\n");
     let line = [
@@ -48,7 +48,7 @@ fn a_webhook_is_made_shown_and_changed_by_its_flags() {
         "--signature",
         "v1,v1a",
     ];
-    let made = desk.answer(&line);
+    let created = desk.answer(&line);
     let expected = [
         ("url", json!(URL)),
         ("events", json!(["purchase.updated", "user.*"])),
@@ -60,13 +60,13 @@ fn a_webhook_is_made_shown_and_changed_by_its_flags() {
         ("signature", json!("v1,v1a")),
     ];
     for (field, value) in expected {
-        assert_eq!(made[field], value, "{field}");
+        assert_eq!(created[field], value, "{field}");
     }
-    assert!(made["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")), "shown once");
-    let id = made["id"].as_str().expect("an id");
-    let shown = said(&desk.ask(&["destination", "show", id]));
-    for words in ["healthy since", "at most 20 requests a second", "5s, 5m, 1h 30m", "0 deliveries"] {
-        assert!(shown.contains(words), "`{words}` is missing:\n{shown}");
+    assert!(created["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")), "shown once");
+    let id = created["id"].as_str().expect("an id");
+    let shown = stdout_of(&desk.run(&["destination", "show", id]));
+    for part in ["healthy since", "at most 20 requests a second", "5s, 5m, 1h 30m", "0 deliveries"] {
+        assert!(shown.contains(part), "`{part}` is missing:\n{shown}");
     }
     assert!(!shown.contains("hunter2") && !shown.contains("whsec_"), "{shown}");
     let line = ["destination", "update", id, "--remove-header", "authorization", "--clear", "rate,schedule,filter"];
@@ -77,14 +77,15 @@ fn a_webhook_is_made_shown_and_changed_by_its_flags() {
 }
 
 #[test]
-fn a_secret_is_read_from_a_file_or_from_standard_input_and_never_from_the_command_line() {
+fn a_secret_comes_from_a_file_or_stdin_only() {
     let desk = Desk::open("cli-secret");
     let create = ["destination", "create", "--app", &desk.app, "--name", "backend", "--url", URL];
     let own = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
-    let made = fed(&desk, &[&create[..], &["--secret", "-", "--json"]].concat(), own);
-    let made: Value = serde_json::from_str(&said(&made)).unwrap_or_else(|_| panic!("{}", complained(&made)));
-    assert_eq!(made["secret"], own);
-    let id = made["id"].as_str().expect("an id");
+    let created = fed(&desk, &[&create[..], &["--secret", "-", "--json"]].concat(), own);
+    let created: Value =
+        serde_json::from_str(&stdout_of(&created)).unwrap_or_else(|_| panic!("{}", complained(&created)));
+    assert_eq!(created["secret"], own);
+    let id = created["id"].as_str().expect("an id");
     let header = ["destination", "update", id, "--header", "x-token=-"];
     assert_eq!(fed(&desk, &header, "hunter2").status.code(), Some(0));
     assert_eq!(desk.answer(&["destination", "show", id])["headers"], json!(["x-token"]));
@@ -92,7 +93,7 @@ fn a_secret_is_read_from_a_file_or_from_standard_input_and_never_from_the_comman
     assert_eq!(two.status.code(), Some(1));
     assert!(complained(&two).contains("only one secret"), "{}", complained(&two));
     for wrong in [["--secret", "hunter2"], ["--header", "x-token=hunter2"], ["--api-key", "hunter2"]] {
-        let refused = desk.ask(&[&create[..], &wrong].concat());
+        let refused = desk.run(&[&create[..], &wrong].concat());
         assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
         let line = wrong.join(" ");
         assert!(complained(&refused).contains("@FILE"), "{line}: {}", complained(&refused));
@@ -102,14 +103,15 @@ fn a_secret_is_read_from_a_file_or_from_standard_input_and_never_from_the_comman
 #[test]
 fn a_secret_is_replaced_and_shown_once() {
     let desk = Desk::open("cli-rotate");
-    let made = desk.answer(&["destination", "create", "--app", &desk.app, "--name", "backend", "--url", URL]);
-    let id = made["id"].as_str().expect("an id");
+    let created = desk.answer(&["destination", "create", "--app", &desk.app, "--name", "backend", "--url", URL]);
+    let id = created["id"].as_str().expect("an id");
     let rotated = desk.answer(&["destination", "rotate-secret", id, "--overlap-hours", "48"]);
-    assert!(rotated["secret"].is_string() && rotated["secret"] != made["secret"]);
+    assert!(rotated["secret"].is_string() && rotated["secret"] != created["secret"]);
     desk.write("secret", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n");
-    let shown = said(&desk.ask(&["destination", "rotate-secret", id, "--secret", "@secret", "--overlap-hours", "0"]));
+    let shown =
+        stdout_of(&desk.run(&["destination", "rotate-secret", id, "--secret", "@secret", "--overlap-hours", "0"]));
     assert!(shown.contains("whsec_MDEy"), "{shown}");
-    let long = desk.ask(&["destination", "rotate-secret", id, "--overlap-hours", "169"]);
+    let long = desk.run(&["destination", "rotate-secret", id, "--overlap-hours", "169"]);
     assert_eq!(long.status.code(), Some(1));
     assert!(
         complained(&long).contains("`overlap_hours`: expected a whole number from 0 to 168"),
@@ -119,51 +121,51 @@ fn a_secret_is_replaced_and_shown_once() {
 }
 
 #[test]
-fn a_private_key_of_ones_own_is_read_and_never_shown() {
+fn an_imported_private_key_is_read_and_never_shown() {
     let desk = Desk::open("cli-private-key");
     desk.write("key", "whsk_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n");
     let create = |name: &str, more: &[&str]| {
         let line = ["destination", "create", "--app", &desk.app, "--url", URL, "--signature", "v1a", "--name", name];
         desk.answer(&line.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
     };
-    let (made, same) = (create("one", &["--private-key", "@key"]), create("two", &["--private-key", "@key"]));
-    assert!(made["public_key"].as_str().is_some_and(|key| key.starts_with("whpk_")), "{made}");
-    assert_eq!(made["public_key"], same["public_key"], "of the same private key");
-    assert_ne!(made["public_key"], create("three", &[])["public_key"], "one is made unless said");
-    assert!(!made.to_string().contains("MDEyMzQ1"), "{made}");
+    let (created, same) = (create("one", &["--private-key", "@key"]), create("two", &["--private-key", "@key"]));
+    assert!(created["public_key"].as_str().is_some_and(|key| key.starts_with("whpk_")), "{created}");
+    assert_eq!(created["public_key"], same["public_key"], "of the same private key");
+    assert_ne!(created["public_key"], create("three", &[])["public_key"], "one is made unless one is given");
+    assert!(!created.to_string().contains("MDEyMzQ1"), "{created}");
 }
 
 #[test]
-fn a_test_says_whether_it_works_by_its_exit_code_too() {
+fn a_test_shows_its_result_by_its_exit_code_too() {
     let desk = Desk::open("cli-test");
     let create = ["destination", "create", "--app", &desk.app, "--name", "dead", "--url", "http://127.0.0.1:9/"];
     let dead = desk.id(&create);
-    let output = desk.ask(&["destination", "test", &dead]);
+    let output = desk.run(&["destination", "test", &dead]);
     assert_eq!(output.status.code(), Some(1), "{}", complained(&output));
-    assert!(said(&output).starts_with("It does not work: "), "{}", said(&output));
+    assert!(stdout_of(&output).starts_with("It does not work: "), "{}", stdout_of(&output));
     let apps = desk.answer(&["app", "list"]);
     let demo = apps["items"].as_array().expect("apps").iter().find(|app| app["name"] == "demo").expect("the demo");
     let listed = desk.answer(&["destination", "list", "--app", demo["id"].as_str().expect("an id")]);
     let receiver = listed["items"][0]["id"].as_str().expect("the built-in receiver");
-    let output = desk.ask(&["destination", "test", receiver]);
+    let output = desk.run(&["destination", "test", receiver]);
     assert_eq!(output.status.code(), Some(0), "{}", complained(&output));
-    assert!(said(&output).starts_with("It works: "), "{}", said(&output));
+    assert!(stdout_of(&output).starts_with("It works: "), "{}", stdout_of(&output));
 }
 
 #[test]
-fn an_address_that_can_never_be_delivered_to_is_refused_when_it_is_set() {
+fn an_undeliverable_address_is_refused_when_it_is_set() {
     let desk = Desk::open("cli-address");
-    let create = |url: &str| desk.ask(&["destination", "create", "--app", &desk.app, "--name", "b", "--url", url]);
+    let create = |url: &str| desk.run(&["destination", "create", "--app", &desk.app, "--name", "b", "--url", url]);
     for url in ["https://10.0.0.1/", "https://169.254.169.254/latest", "https://[::1]/", "https://203.0.113.7:9000/"] {
         let refused = complained(&create(url));
         assert!(refused.contains("`url`: expected an address that can be delivered to"), "{url}: {refused}");
     }
     for (name, url) in [("one", URL), ("two", "http://127.0.0.1:9000/"), ("three", "http://localhost:9000/")] {
         let line = ["destination", "create", "--app", &desk.app, "--name", name, "--url", url];
-        assert_eq!(desk.ask(&line).status.code(), Some(0), "{url}: an allowed network, a name that may lead anywhere");
+        assert_eq!(desk.run(&line).status.code(), Some(0), "{url}: an allowed network, a name that may lead anywhere");
     }
     let id = desk.answer(&["destination", "list", "--app", &desk.app])["items"][0]["id"].as_str().map(str::to_owned);
-    let changed = desk.ask(&["destination", "update", &id.expect("an id"), "--url", "https://192.168.1.1/"]);
+    let changed = desk.run(&["destination", "update", &id.expect("an id"), "--url", "https://192.168.1.1/"]);
     assert!(complained(&changed).contains("an address that can be delivered to"), "{}", complained(&changed));
 }
 
@@ -172,20 +174,20 @@ fn a_destination_is_switched_off_and_on_and_deleted() {
     let desk = Desk::open("cli-switch");
     let id = desk.id(&["destination", "create", "--app", &desk.app, "--name", "b", "--url", URL, "--disabled"]);
     assert_eq!(desk.answer(&["destination", "show", &id])["state"], "disabled");
-    let dry = desk.ask(&["destination", "enable", &id, "--newest-only", "--dry-run"]);
-    assert_eq!(said(&dry), "0 deliveries of user.* events would end as skipped.\n", "{}", complained(&dry));
-    assert_eq!(desk.ask(&["destination", "enable", &id, "--dry-run"]).status.code(), Some(2));
+    let dry = desk.run(&["destination", "enable", &id, "--newest-only", "--dry-run"]);
+    assert_eq!(stdout_of(&dry), "0 deliveries of user.* events would end as skipped.\n", "{}", complained(&dry));
+    assert_eq!(desk.run(&["destination", "enable", &id, "--dry-run"]).status.code(), Some(2));
     assert_eq!(desk.answer(&["destination", "show", &id])["state"], "disabled", "it was only counted");
     assert_eq!(desk.answer(&["destination", "enable", &id, "--newest-only"])["state"], "healthy");
-    let again = desk.ask(&["destination", "enable", &id, "--newest-only"]);
+    let again = desk.run(&["destination", "enable", &id, "--newest-only"]);
     assert!(complained(&again).contains("disable it first"), "{}", complained(&again));
-    let off = said(&desk.ask(&["destination", "disable", &id]));
+    let off = stdout_of(&desk.run(&["destination", "disable", &id]));
     assert!(off.contains("disabled since") && off.contains("disabled by an admin"), "{off}");
     for verb in ["probe", "retry"] {
-        let refused = desk.ask(&["destination", verb, &id]);
+        let refused = desk.run(&["destination", verb, &id]);
         assert!(complained(&refused).contains("enable it"), "{}", complained(&refused));
     }
-    assert_eq!(desk.ask(&["destination", "delete", &id]).status.code(), Some(0));
+    assert_eq!(desk.run(&["destination", "delete", &id]).status.code(), Some(0));
     assert_eq!(desk.answer(&["destination", "list", "--app", &desk.app])["items"], json!([]));
 }
 
@@ -195,7 +197,7 @@ fn the_help_of_each_verb_teaches() {
     let help = |verb: &str| {
         let output = settle(&folder, &["destination", verb, "--help"]).output().expect("settle starts");
         assert_eq!(output.status.code(), Some(0), "{verb}");
-        said(&output)
+        stdout_of(&output)
     };
     let verbs = [
         "create",
@@ -219,7 +221,7 @@ fn the_help_of_each_verb_teaches() {
         assert!(help.contains(&example) && help.contains("\nNext: "), "{verb} teaches nothing:\n{help}");
     }
     let create = help("create");
-    for words in [
+    for part in [
         "Webhook:",
         "--header <NAME=@FILE|->",
         "--private-key <@FILE|->",
@@ -227,12 +229,12 @@ fn the_help_of_each_verb_teaches() {
         "--sandbox-api-key <@FILE|->",
         "[possible values: send, wait, skip]",
     ] {
-        assert!(create.contains(words), "`{words}` is missing:\n{create}");
+        assert!(create.contains(part), "`{part}` is missing:\n{create}");
     }
 }
 
 #[test]
-fn an_amplitude_integration_is_made_by_its_flags_and_its_keys_are_never_shown() {
+fn an_integration_is_created_by_flags_and_hides_its_keys() {
     let desk = Desk::open("cli-amplitude");
     desk.write("sandbox", "5a17db0c5a17db0c\n");
     let line = [
@@ -261,31 +263,35 @@ fn an_amplitude_integration_is_made_by_its_flags_and_its_keys_are_never_shown() 
         "--partner-id",
         "shop-partner",
     ];
-    let made = said(&fed(&desk, &line, "c0ffee00c0ffee00\n"));
-    for words in
-        ["kind                 amplitude", "at most 90 requests a second", "kept, not shown", "settle_", "shop-partner"]
-    {
-        assert!(made.contains(words), "`{words}` is missing:\n{made}");
+    let created = stdout_of(&fed(&desk, &line, "c0ffee00c0ffee00\n"));
+    for part in [
+        "kind                 amplitude",
+        "at most 90 requests a second",
+        "stored, not shown",
+        "settle_",
+        "shop-partner",
+    ] {
+        assert!(created.contains(part), "`{part}` is missing:\n{created}");
     }
     let listed = desk.answer(&["destination", "list", "--app", &desk.app]);
     let id = listed["items"][0]["id"].as_str().expect("an id");
     let shown = desk.answer(&["destination", "show", id]);
     let keys = ["has_api_key", "has_secret_key", "has_sandbox_api_key"].map(|name| shown[name].as_bool());
     assert_eq!(keys, [Some(true), Some(false), Some(true)]);
-    assert!(!format!("{made}{listed}{shown}").contains("c0ffee"), "{shown}");
+    assert!(!format!("{created}{listed}{shown}").contains("c0ffee"), "{shown}");
     let cleared = desk.answer(&["destination", "update", id, "--clear", "sandbox_api_key,prefix,partner_id"]);
     assert_eq!((&cleared["has_sandbox_api_key"], &cleared["prefix"]), (&json!(false), &json!("namiml_")));
     assert!(cleared["partner_id"].is_null(), "{cleared}");
-    let test = desk.ask(&["destination", "test", id]);
+    let test = desk.run(&["destination", "test", id]);
     assert_eq!(test.status.code(), Some(1));
     assert!(complained(&test).contains("`secret_key`"), "{}", complained(&test));
-    let hook = desk.ask(&["destination", "update", id, "--url", URL]);
+    let hook = desk.run(&["destination", "update", id, "--url", URL]);
     let complaint = complained(&hook);
     assert!(complaint.contains("`url`: expected no such field"), "{complaint}");
     let line = ["destination", "update", id, "--url", URL, "--signature", "v1"];
-    let complaint = complained(&desk.ask(&line));
+    let complaint = complained(&desk.run(&line));
     for field in ["`url`: expected no such field", "`signature`: expected no such field"] {
         assert_eq!(complaint.matches(field).count(), 1, "{complaint}");
     }
-    assert_eq!(complaint.matches("expected").count(), 2, "each is said once: {complaint}");
+    assert_eq!(complaint.matches("expected").count(), 2, "each is printed once: {complaint}");
 }

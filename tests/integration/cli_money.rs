@@ -1,6 +1,6 @@
 //! Sales reports and the audit of revenue by the command line, of a service that runs; its engine is never reached.
 
-use super::cli::{complained, said};
+use super::cli::{complained, stdout_of};
 use super::cli_settings::Desk;
 use diesel::connection::SimpleConnection;
 use serde_json::json;
@@ -54,48 +54,48 @@ fn a_sales_report_is_taken_in_whole_or_not_at_all() {
     let import = |more: &[&str]| {
         let line: Vec<&str> =
             ["app", "import-sales", "sales.csv", "--app", &desk.app].into_iter().chain(more.iter().copied()).collect();
-        desk.ask(&line)
+        desk.run(&line)
     };
     let wrong = "Amazon.com,T2,sometime,Charge,gold,r0,USD,free";
     desk.write("sales.csv", &report(&[good, wrong]));
     let refused = import(&[]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    let words = complained(&refused);
-    assert!(words.contains("line 3, column `Transaction Time`: expected a time such as"), "{words}");
-    assert!(words.contains("line 3, column `Sales Price`: expected a decimal such as 9.99"), "{words}");
-    assert!(words.contains("2 places are wrong, and nothing of it was imported"), "{words}");
+    let printed = complained(&refused);
+    assert!(printed.contains("line 3, column `Transaction Time`: expected a time such as"), "{printed}");
+    assert!(printed.contains("line 3, column `Sales Price`: expected a decimal such as 9.99"), "{printed}");
+    assert!(printed.contains("2 places are wrong, and nothing of it was imported"), "{printed}");
 
     desk.write("sales.csv", &report(&[good]));
-    let dry = said(&import(&["--dry-run", "--json"]));
+    let dry = stdout_of(&import(&["--dry-run", "--json"]));
     let dry: serde_json::Value = serde_json::from_str(&dry).expect("JSON");
     assert_eq!(
         (&dry["new"], &dry["matched"], &dry["dry_run"]),
         (&json!(1), &json!(1), &json!(true)),
         "nothing was kept"
     );
-    let kept = import(&[]);
-    assert_eq!(kept.status.code(), Some(0), "{kept:?}");
-    let words = said(&kept);
+    let imported = import(&[]);
+    assert_eq!(imported.status.code(), Some(0), "{imported:?}");
+    let printed = stdout_of(&imported);
     assert!(
-        words.contains("correction of purchase") && words.contains("listed 9.99 USD, reported 8.49 USD"),
-        "{words}"
+        printed.contains("correction of purchase") && printed.contains("listed 9.99 USD, reported 8.49 USD"),
+        "{printed}"
     );
-    assert!(words.contains("adjusted by -1.50 USD (transaction T1)"), "{words}");
-    assert!(words.contains("1 new, 0 known and 0 changed transactions, 1 matched"), "{words}");
-    assert!(said(&import(&[])).contains("0 new, 1 known and 0 changed"));
+    assert!(printed.contains("adjusted by -1.50 USD (transaction T1)"), "{printed}");
+    assert!(printed.contains("1 new, 0 known and 0 changed transactions, 1 matched"), "{printed}");
+    assert!(stdout_of(&import(&[])).contains("0 new, 1 known and 0 changed"));
 
     desk.write("sales.csv", &report(&[good, "Amazon.com,T9,2026-11-10,Refund,gold,elsewhere,USD,-1"]));
     let open = import(&[]);
     assert_eq!(open.status.code(), Some(1), "what is not matched is an answer of its own");
-    assert!(said(&open).contains("refund T9 is not matched (purchase_unknown)"), "{}", said(&open));
+    assert!(stdout_of(&open).contains("refund T9 is not matched (purchase_unknown)"), "{}", stdout_of(&open));
 }
 
 #[test]
-fn a_file_that_is_no_report_is_refused_with_what_to_do() {
+fn a_file_that_is_no_report_is_refused_with_the_next_step() {
     let (desk, _) = desk("cli-no-report");
     let refusal = |text: &str| {
         desk.write("sales.csv", text);
-        let output = desk.ask(&["app", "import-sales", "sales.csv", "--app", &desk.app]);
+        let output = desk.run(&["app", "import-sales", "sales.csv", "--app", &desk.app]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         complained(&output)
     };
@@ -104,24 +104,24 @@ fn a_file_that_is_no_report_is_refused_with_what_to_do() {
     assert!(refusal("").contains("the file is empty"));
     let nobody = "6b275a67-0bbb-4f3a-99b9-999999999999";
     desk.write("sales.csv", &report(&["x,T1,2026-11-10,Charge,gold,r0,USD,1"]));
-    let output = desk.ask(&["app", "import-sales", "sales.csv", "--app", nobody]);
+    let output = desk.run(&["app", "import-sales", "sales.csv", "--app", nobody]);
     assert!(complained(&output).contains("Not found"), "{}", complained(&output));
     assert!(
-        complained(&desk.ask(&["app", "import-sales", "no.csv", "--app", &desk.app])).contains("could not be read")
+        complained(&desk.run(&["app", "import-sales", "no.csv", "--app", &desk.app])).contains("could not be read")
     );
 }
 
 #[test]
-fn the_audit_of_revenue_exits_with_1_when_nothing_explains_a_difference() {
+fn the_revenue_audit_exits_with_1_on_unexplained_differences() {
     let (desk, integration) = desk("cli-revenue");
-    let made_later = desk.ask(&["audit", "revenue"]);
-    assert_eq!(made_later.status.code(), Some(0), "{made_later:?}");
-    let words = said(&made_later);
+    let created_later = desk.run(&["audit", "revenue"]);
+    assert_eq!(created_later.status.code(), Some(0), "{created_later:?}");
+    let printed = stdout_of(&created_later);
     assert!(
-        words.contains("made_later: purchase") && words.contains("1 entries differ with a reason, 0 without"),
-        "{words}"
+        printed.contains("made_later: purchase") && printed.contains("1 entries differ with a reason, 0 without"),
+        "{printed}"
     );
-    let told = |revenue: &str| {
+    let events = |revenue: &str| {
         let row = format!(
             "DELETE FROM deliveries;
              INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
@@ -129,25 +129,31 @@ fn the_audit_of_revenue_exits_with_1_when_nothing_explains_a_difference() {
                  'user.subscription.purchased', '{FIRST}', 1, 'delivered', 0, 1, '{revenue}', 1, 1)"
         );
         desk.beside().batch_execute(&row).expect("a delivery");
-        desk.ask(&["audit", "revenue", "--month", "2026-11", "--app", &desk.app])
+        desk.run(&["audit", "revenue", "--month", "2026-11", "--app", &desk.app])
     };
-    let equal = told("9.99");
+    let equal = events("9.99");
     assert_eq!(equal.status.code(), Some(0), "{equal:?}");
-    assert!(said(&equal).contains("growth") && said(&equal).contains("0 entries differ with a reason, 0 without"));
-    let unequal = told("19.98");
+    assert!(
+        stdout_of(&equal).contains("growth") && stdout_of(&equal).contains("0 entries differ with a reason, 0 without")
+    );
+    let unequal = events("19.98");
     assert_eq!(unequal.status.code(), Some(1), "{unequal:?}");
-    assert!(said(&unequal).contains(&format!("unequal: purchase {FIRST}, initial of 9.99 USD")), "{}", said(&unequal));
-    let json = desk.ask(&["audit", "revenue", "--json"]);
-    let answer: serde_json::Value = serde_json::from_str(&said(&json)).expect("JSON");
+    assert!(
+        stdout_of(&unequal).contains(&format!("unequal: purchase {FIRST}, initial of 9.99 USD")),
+        "{}",
+        stdout_of(&unequal)
+    );
+    let json = desk.run(&["audit", "revenue", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&stdout_of(&json)).expect("JSON");
     let sums = &answer["sums"][0];
     assert_eq!(
         (&sums["ledger"], &sums["delivered"], &sums["difference"]),
         (&json!("9.99"), &json!("19.98"), &json!("-9.99"))
     );
-    let other = desk.ask(&["audit", "revenue", "--month", "2026-10"]);
-    assert!(said(&other).contains("Nothing was paid that an integration counts."), "{}", said(&other));
-    let wrong = desk.ask(&["audit", "revenue", "--month", "November"]);
+    let other = desk.run(&["audit", "revenue", "--month", "2026-10"]);
+    assert!(stdout_of(&other).contains("Nothing was paid that an integration counts."), "{}", stdout_of(&other));
+    let wrong = desk.run(&["audit", "revenue", "--month", "November"]);
     assert!(complained(&wrong).contains("a month such as 2026-11"), "{}", complained(&wrong));
-    let story = said(&desk.ask(&["explain", "event", EVENT]));
+    let story = stdout_of(&desk.run(&["explain", "event", EVENT]));
     assert!(story.contains("initial of payment 1: 9.99 USD by the catalogue"), "{story}");
 }

@@ -1,6 +1,6 @@
-//! What people set and ask by the command line, of a service that runs; its engine is never reached.
+//! Settings and questions by the command line, to a service that runs; its engine is never reached.
 
-use super::cli::{complained, logged, said, settle, wait_open};
+use super::cli::{complained, logged, settle, stdout_of, wait_open};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use serde_json::Value;
@@ -29,7 +29,7 @@ impl Desk {
         desk
     }
 
-    /// The same, ended and started again.
+    /// Stops the service and starts it again.
     pub fn again(self) -> Self {
         let Self { folder, app, platform, running, .. } = self;
         drop(running);
@@ -54,7 +54,7 @@ impl Desk {
         page.lines().find(|line| line.starts_with(name)).map(str::to_owned)
     }
 
-    pub fn ask(&self, line: &[&str]) -> Output {
+    pub fn run(&self, line: &[&str]) -> Output {
         self.command(line).output().expect("settle starts")
     }
 
@@ -69,9 +69,10 @@ impl Desk {
     pub fn answer(&self, line: &[&str]) -> Value {
         let mut arguments = line.to_vec();
         arguments.push("--json");
-        let output = self.ask(&arguments);
+        let output = self.run(&arguments);
         assert_eq!(output.status.code(), Some(0), "{line:?}: {}", complained(&output));
-        serde_json::from_str(&said(&output)).unwrap_or_else(|error| panic!("{line:?}: {error}: {}", said(&output)))
+        serde_json::from_str(&stdout_of(&output))
+            .unwrap_or_else(|error| panic!("{line:?}: {error}: {}", stdout_of(&output)))
     }
 
     pub fn id(&self, line: &[&str]) -> String {
@@ -110,11 +111,11 @@ impl Desk {
 }
 
 #[test]
-fn an_import_names_its_bad_lines_and_goes_on_where_it_stopped() {
+fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     let desk = Desk::open("cli-import");
     desk.write("all.csv", "receipt_id,app_user_id,external_id\nr1,u1,anna\nr2,,\n\"r,3\",u1,otto\nr4,u4\n");
     let import = ["app", "import", "all.csv", "--platform", &desk.platform, "--rate", "100"];
-    let first = desk.ask(&import);
+    let first = desk.run(&import);
     assert_eq!(first.status.code(), Some(1), "{}", complained(&first));
     let complaints = complained(&first);
     let (warning, lines) = complaints.split_once('\n').expect("more than one line");
@@ -124,7 +125,7 @@ fn an_import_names_its_bad_lines_and_goes_on_where_it_stopped() {
     assert!(lines[0].starts_with("line 3: app_user_id: expected a text"), "{complaints}");
     assert!(lines[1].starts_with("line 4: external_id: ") && lines[1].contains("`anna`"), "{complaints}");
     let count = |output: &Output, name: &str| {
-        let text = said(output);
+        let text = stdout_of(output);
         let line = text.lines().find(|line| line.starts_with(name)).map(|line| line[name.len()..].trim().to_owned());
         line.unwrap_or_else(|| panic!("no `{name}` in {text}"))
     };
@@ -132,7 +133,7 @@ fn an_import_names_its_bad_lines_and_goes_on_where_it_stopped() {
         (count(&first, "accepted"), count(&first, "known"), count(&first, "wrong")),
         ("3".into(), "0".into(), "2".into())
     );
-    let again = desk.ask(&import);
+    let again = desk.run(&import);
     assert_eq!(
         (count(&again, "accepted"), count(&again, "known")),
         ("0".into(), "3".into()),
@@ -147,7 +148,7 @@ fn an_import_names_its_bad_lines_and_goes_on_where_it_stopped() {
     let state = desk.answer(&["app", "import", "--platform", &desk.platform]);
     assert_eq!((&state["purchases"]["waiting"], &state["purchases"]["settled"]), (&4.into(), &0.into()));
     desk.write("strange.csv", "receipt_id,customer\nr1,u1\n");
-    let strange = desk.ask(&["app", "import", "strange.csv", "--platform", &desk.platform]);
+    let strange = desk.run(&["app", "import", "strange.csv", "--platform", &desk.platform]);
     assert!(
         complained(&strange).contains("`customer`, which is no column: it names columns of receipt_id"),
         "{}",
@@ -156,7 +157,7 @@ fn an_import_names_its_bad_lines_and_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_catalogue_goes_out_and_comes_in_as_one_file() {
+fn a_catalogue_is_exported_and_imported_as_one_file() {
     let desk = Desk::open("cli-catalogue");
     let app = desk.app.as_str();
     desk.answer(&["entitlement", "set", "gold", "--app", app, "--name", "Gold"]);
@@ -177,11 +178,11 @@ fn a_catalogue_goes_out_and_comes_in_as_one_file() {
         "--price",
         "DE:EUR:9.90@2026-03-01T12:00:00+01:00",
     ];
-    let dry = desk.ask(&[&set[..], &["--dry-run"]].concat());
-    assert!(said(&dry).contains("Nothing is changed yet. It would concern 0"), "{}", said(&dry));
+    let dry = desk.run(&[&set[..], &["--dry-run"]].concat());
+    assert!(stdout_of(&dry).contains("Nothing is changed yet. It would concern 0"), "{}", stdout_of(&dry));
     assert_eq!(desk.answer(&["product", "list", "--app", app])["items"], serde_json::json!([]));
     desk.answer(&set);
-    let exported = desk.ask(&["product", "export", "--app", app, "catalogue.json"]);
+    let exported = desk.run(&["product", "export", "--app", app, "catalogue.json"]);
     assert_eq!(exported.status.code(), Some(0), "{}", complained(&exported));
     let document = desk.answer(&["product", "export", "--app", app]);
     let prices = &document["products"][0]["prices"];
@@ -196,17 +197,17 @@ fn a_catalogue_goes_out_and_comes_in_as_one_file() {
     desk.answer(&["product", "import", "catalogue.json", "--app", app]);
     assert_eq!(desk.answer(&["product", "export", "--app", app]), document);
     for wrong in ["USD:9.99@tomorrow", "USD:9.99@", "9.99@2026-03-01", "A:B:C:1"] {
-        let refused = desk.ask(&["product", "set", "month", "--app", app, "--price", wrong]);
+        let refused = desk.run(&["product", "set", "month", "--app", app, "--price", wrong]);
         let complaint = complained(&refused);
         assert_eq!((refused.status.code(), complaint.contains("USD:10.99@2026-03-01")), (Some(2), true), "{complaint}");
     }
     let twice = ["product", "set", "month", "--app", app, "--price", "USD:1@2026-03-01", "--price", "USD:2@2026-03-01"];
-    let complaint = complained(&desk.ask(&twice));
+    let complaint = complained(&desk.run(&twice));
     assert!(complaint.contains("two without a country are since 2026-03-01"), "{complaint}");
     assert_eq!(desk.answer(&["product", "export", "--app", app]), document, "what was refused changed nothing");
-    let unmapped = desk.ask(&["product", "unmapped", "--app", app]);
-    assert!(said(&unmapped).contains("Every SKU that was bought is in the catalogue"), "{}", said(&unmapped));
-    let silver = desk.ask(&["product", "set", "month", "--app", app, "--entitlement", "silver"]);
+    let unmapped = desk.run(&["product", "unmapped", "--app", app]);
+    assert!(stdout_of(&unmapped).contains("Every SKU that was bought is in the catalogue"), "{}", stdout_of(&unmapped));
+    let silver = desk.run(&["product", "set", "month", "--app", app, "--entitlement", "silver"]);
     assert_eq!(silver.status.code(), Some(1));
     assert!(
         complained(&silver).contains("`silver`") && complained(&silver).contains("set it first"),
@@ -234,15 +235,15 @@ fn a_snapshot_sends_each_purchase_once() {
 }
 
 #[test]
-fn customers_rates_and_platform_settings_are_asked_for_in_words() {
+fn customers_rates_and_platform_settings_have_commands() {
     let desk = Desk::open("cli-people");
     let app = desk.app.as_str();
     let named = desk.answer(&["customer", "name", "--app", app, "--external-id", "anna", "--app-user-id", "u/1="]);
     assert_eq!(desk.answer(&["customer", "show", "--app", app, "--external-id", "anna"]), named);
     let both = ["customer", "name", "--app", app, "--external-id", "a", "--app-user-id", "b", "--receipt", "c"];
-    assert_eq!(desk.ask(&both).status.code(), Some(2));
+    assert_eq!(desk.run(&both).status.code(), Some(2));
     desk.write("rates.csv", "day,currency,usd\n2026-01-31,EUR,1.08\n31.1.2026,EUR,1.08\n");
-    let rates = desk.ask(&["app", "rates", "rates.csv", "--app", app]);
+    let rates = desk.run(&["app", "rates", "rates.csv", "--app", app]);
     assert_eq!(rates.status.code(), Some(1));
     assert!(complained(&rates).starts_with("line 3: day: expected a day such as 2026-01-31"), "{}", complained(&rates));
     let flags = ["platform", "update", &desk.platform, "--product-ref", "parent", "--flush-on-revoke"];
@@ -252,6 +253,6 @@ fn customers_rates_and_platform_settings_are_asked_for_in_words() {
     assert_eq!((&off["product_ref"], &off["flush_on_revoke"]), (&"parent".into(), &false.into()));
     let believing = desk.answer(&["platform", "update", &desk.platform, "--unknown-receipts", "believe"]);
     assert_eq!(believing["unknown_receipts"], "believe");
-    assert_eq!(desk.ask(&["platform", "update", &desk.platform, "--unknown-receipts", "trust"]).status.code(), Some(2));
+    assert_eq!(desk.run(&["platform", "update", &desk.platform, "--unknown-receipts", "trust"]).status.code(), Some(2));
     assert_eq!(desk.answer(&["platform", "retry-parked", &desk.platform])["purchases"], 0);
 }

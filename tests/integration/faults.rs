@@ -1,9 +1,9 @@
-//! What comes of endpoints that fail in every way we know: in which words, what follows for the event and for the
+//! Endpoints that fail in every way we know: the recorded error, what follows for the event and for the
 //! endpoint, and how little time and memory is spent. Through the real sender and a webhook's real judgement.
 
 use activities::destinations::{Allowed, Config};
 use activities::http::{Http, Lookup, Parts, Reply, Rules, of_this_machine};
-use activities::outcome::{Fares, Tried, Verdict};
+use activities::result::{EndpointSignal, EventAttempt, Verdict};
 use domain::event::Wildcards;
 use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
 use futures::FutureExt as _;
@@ -35,18 +35,18 @@ const LITTLE_BYTES: usize = 900_000;
 struct Met {
     class: &'static str,
     verdict: Verdict,
-    fares: Fares,
+    endpoint_signal: EndpointSignal,
     counts: bool,
     reply: Reply,
     took: Duration,
 }
 
 impl Met {
-    /// Failed, as one of many, and said nothing of when to come again.
+    /// Failed, as one of many, without a `Retry-After`.
     fn check_failed(&self, class: &str) {
         assert_eq!(self.class, class, "{self:?}");
         assert_eq!(self.verdict, Verdict::Retry { delay_ms: 5_000 });
-        assert_eq!((&self.fares, self.counts), (&Fares::Ill { pause_ms: None }, true));
+        assert_eq!((&self.endpoint_signal, self.counts), (&EndpointSignal::Failure { pause_ms: None }, true));
     }
 
     fn check_took(&self, at_least: Duration, at_most: Duration) {
@@ -82,7 +82,7 @@ fn config(url: &str) -> Config {
     let networks = vec!["127.0.0.0/8".parse().expect("a network")];
     let allowed = Allowed { http: true, networks, ..Allowed::default() };
     let fields = json!({ "url": url }).as_object().cloned().expect("fields");
-    let made = Config::make("webhook", &fields, &allowed, [7; 32]).expect("a webhook");
+    let webhook_config = Config::create("webhook", &fields, &allowed, [7; 32]).expect("a webhook");
     let destination = Destination {
         id: DestinationId::new(Uuid::from_u128(1)),
         app_id: AppId::new(Uuid::nil()),
@@ -91,10 +91,10 @@ fn config(url: &str) -> Config {
         events: vec!["*".to_owned()],
         wildcards: Wildcards::Everything,
         filter: Filter::default(),
-        settings: made.settings,
-        per_user: made.traits.per_user,
-        per_request: made.traits.per_request,
-        profile: made.traits.profile,
+        settings: webhook_config.settings,
+        per_user: webhook_config.traits.per_user,
+        per_request: webhook_config.traits.per_request,
+        profile: webhook_config.traits.profile,
         rate: None,
         concurrency: 32,
         schedule: None,
@@ -104,10 +104,10 @@ fn config(url: &str) -> Config {
         since: Timestamp::default(),
         created_at: Timestamp::default(),
     };
-    Config::ready(&destination, &made.secret, &allowed).expect("a webhook ready to be used")
+    Config::ready(&destination, &webhook_config.secret, &allowed).expect("a webhook ready to be used")
 }
 
-/// A sender that may reach 127.0.0.1, trusts these authorities and looks names up like this.
+/// A sender that may reach 127.0.0.1, trusts these authorities and resolves names like this.
 fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
     // Whoever was first installed the same one.
     drop(rustls::crypto::ring::default_provider().install_default());
@@ -127,11 +127,23 @@ async fn attempted(http: &Http, url: &str) -> Met {
     let began = Instant::now();
     let reply = http.send(request).await;
     let took = began.elapsed();
-    let tried =
-        Tried { event_type: &attempt.event_type, body: &attempt.body, number: 1, refusals: 0, first_tried_at: None };
-    let mut outcome = config.outcome(&reply, &[tried], (0.5, at));
+    let tried = EventAttempt {
+        event_type: &attempt.event_type,
+        body: &attempt.body,
+        number: 1,
+        refusals: 0,
+        first_tried_at: None,
+    };
+    let mut outcome = config.judge(&reply, &[tried], (0.5, at));
     let judged = outcome.events.pop().expect("a judgement");
-    Met { class: judged.class, verdict: judged.verdict, fares: outcome.fares, counts: judged.counts, reply, took }
+    Met {
+        class: judged.class,
+        verdict: judged.verdict,
+        endpoint_signal: outcome.endpoint_signal,
+        counts: judged.counts,
+        reply,
+        took,
+    }
 }
 
 /// One attempt at an endpoint with this fault, and the endpoint.
@@ -142,7 +154,7 @@ async fn met(fault: &Fault, total: Duration) -> (Met, Faulty) {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_never_answers_is_given_up_when_its_time_is_over() {
+async fn an_endpoint_that_never_answers_times_out() {
     let (met, faulty) = met(&Fault::Never, SHORT).await;
     met.check_failed("timeout");
     met.check_took(SHORT, SHORT);
@@ -150,23 +162,26 @@ async fn an_endpoint_that_never_answers_is_given_up_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn an_answer_at_one_byte_per_second_is_given_up_when_its_time_is_over() {
+async fn an_answer_at_one_byte_per_second_times_out() {
     let (met, faulty) = met(&Fault::Drip, SHORT).await;
     met.check_failed("timeout");
     met.check_took(SHORT, SHORT);
-    assert!(faulty.said_bytes() < 20, "{}", faulty.said_bytes());
+    assert!(faulty.sent_bytes() < 20, "{}", faulty.sent_bytes());
 }
 
 #[tokio::test]
 async fn a_2xx_counts_although_its_body_comes_at_one_byte_per_second() {
     let (met, _faulty) = met(&Fault::DripBody, SHORT).await;
-    assert_eq!((met.class, met.verdict, &met.fares), ("success", Verdict::Delivered, &Fares::Well));
+    assert_eq!(
+        (met.class, met.verdict, &met.endpoint_signal),
+        ("success", Verdict::Delivered, &EndpointSignal::Success)
+    );
     met.check_took(SHORT, SHORT);
     assert!(met.body().len() < 20, "{met:?}");
 }
 
 #[tokio::test]
-async fn a_connection_that_is_reset_is_tried_once_and_again_later() {
+async fn a_reset_connection_is_retried_later() {
     let (met, faulty) = met(&Fault::Reset, LONG).await;
     met.check_failed("reset");
     met.check_took(Duration::ZERO, Duration::ZERO);
@@ -174,27 +189,30 @@ async fn a_connection_that_is_reset_is_tried_once_and_again_later() {
 }
 
 #[tokio::test]
-async fn what_was_processed_before_the_connection_was_dropped_comes_again_under_the_same_id() {
+async fn a_retry_after_a_dropped_connection_has_the_same_id() {
     let faulty = Faulty::start();
     faulty.answer_next(1, &Fault::Drop);
     let http = http(LONG, &[], of_this_machine());
     attempted(&http, &faulty.scripted_url()).await.check_failed("reset");
     let again = attempted(&http, &faulty.scripted_url()).await;
     assert_eq!((again.class, again.verdict), ("success", Verdict::Delivered));
-    let heard = faulty.requests();
-    assert_eq!((heard.len(), faulty.connections()), (2, 2));
-    assert_eq!((heard[0].header("webhook-id"), &heard[0].body), (heard[1].header("webhook-id"), &heard[1].body));
+    let received = faulty.requests();
+    assert_eq!((received.len(), faulty.connections()), (2, 2));
+    assert_eq!(
+        (received[0].header("webhook-id"), &received[0].body),
+        (received[1].header("webhook-id"), &received[1].body)
+    );
 }
 
 #[tokio::test]
-async fn a_500_is_tried_again_and_slows_nobody_else() {
+async fn a_500_is_retried_and_slows_nobody_else() {
     let (met, _faulty) = met(&Fault::Status(500), LONG).await;
     met.check_failed("server_error");
     met.check_took(Duration::ZERO, Duration::ZERO);
 }
 
 #[tokio::test]
-async fn a_301_is_a_failure_and_its_target_hears_nothing() {
+async fn a_301_is_a_failure_and_its_target_is_not_called() {
     let elsewhere = Faulty::start();
     let (met, faulty) = met(&Fault::Redirect(301, elsewhere.scripted_url()), LONG).await;
     met.check_failed("redirect");
@@ -202,16 +220,16 @@ async fn a_301_is_a_failure_and_its_target_hears_nothing() {
 }
 
 #[tokio::test]
-async fn a_404_is_tried_again() {
+async fn a_404_is_retried() {
     let (met, _faulty) = met(&Fault::Status(404), LONG).await;
     met.check_failed("client_error");
 }
 
 #[tokio::test]
-async fn a_410_disables_the_destination_and_what_is_owed_stays_owed() {
+async fn a_410_disables_the_destination_and_its_debt_stays() {
     let (met, _faulty) = met(&Fault::Status(410), LONG).await;
     assert_eq!((met.class, met.verdict, met.counts), ("gone", Verdict::Retry { delay_ms: 5_000 }, false));
-    assert!(matches!(met.fares, Fares::Disabled { .. }), "{met:?}");
+    assert!(matches!(met.endpoint_signal, EndpointSignal::Gone { .. }), "{met:?}");
 }
 
 /// The event and the endpoint wait for the same time.
@@ -219,25 +237,25 @@ async fn check_waits(status: u16, retry_after: &str, expected_ms: i64) {
     let (met, _faulty) = met(&Fault::RetryAfter(status, retry_after.to_owned()), LONG).await;
     assert_eq!(met.class, if status == 429 { "client_error" } else { "server_error" });
     assert_eq!(met.verdict, Verdict::Retry { delay_ms: expected_ms }, "{status}: {retry_after}");
-    assert_eq!((met.fares, met.counts), (Fares::Ill { pause_ms: Some(expected_ms) }, true));
+    assert_eq!((met.endpoint_signal, met.counts), (EndpointSignal::Failure { pause_ms: Some(expected_ms) }, true));
     let Reply::Answer { headers, .. } = met.reply else { panic!("no answer") };
     assert!(headers.contains(&("retry-after".to_owned(), retry_after.to_owned())), "{headers:?}");
 }
 
 #[tokio::test]
-async fn retry_after_in_seconds_is_kept() {
+async fn retry_after_in_seconds_is_honoured() {
     check_waits(429, "120", 120_000).await;
     check_waits(503, "120", 120_000).await;
 }
 
 #[tokio::test]
-async fn retry_after_as_a_date_is_kept() {
+async fn retry_after_as_a_date_is_honoured() {
     check_waits(429, "Sun, 06 Nov 1994 08:51:37 GMT", 120_000).await;
     check_waits(503, "Sun, 06 Nov 1994 08:51:37 GMT", 120_000).await;
 }
 
 #[tokio::test]
-async fn retry_after_that_is_garbage_is_not_heard() {
+async fn retry_after_that_is_garbage_is_ignored() {
     for garbage in ["soon", "-5", "1.5", "Sun, 06 Nov 1994"] {
         check_waits(429, garbage, 5_000).await;
         check_waits(503, garbage, 5_000).await;
@@ -258,11 +276,11 @@ fn check_little(met: &Met, faulty: &Faulty) {
     // A letter that was cut is left out.
     assert!((64 * 1024 - 3..=64 * 1024).contains(&met.body().len()), "{}", met.body().len());
     met.check_took(Duration::ZERO, Duration::ZERO);
-    assert!(faulty.said_bytes() < LITTLE_BYTES, "{}", faulty.said_bytes());
+    assert!(faulty.sent_bytes() < LITTLE_BYTES, "{}", faulty.sent_bytes());
 }
 
 #[tokio::test]
-async fn of_a_body_of_ten_megabytes_only_the_beginning_is_read() {
+async fn only_the_start_of_a_ten_megabyte_body_is_read() {
     let (met, faulty) = met(&Fault::Big, LONG).await;
     check_little(&met, &faulty);
 }
@@ -275,21 +293,21 @@ async fn a_gzip_bomb_is_not_unpacked() {
 }
 
 #[tokio::test]
-async fn a_head_without_end_is_given_up() {
+async fn an_endless_head_is_aborted() {
     let (met, faulty) = met(&Fault::EndlessHead, LONG).await;
     met.check_failed("reset");
     met.check_took(Duration::ZERO, Duration::ZERO);
-    assert!(faulty.said_bytes() < LITTLE_BYTES, "{}", faulty.said_bytes());
+    assert!(faulty.sent_bytes() < LITTLE_BYTES, "{}", faulty.sent_bytes());
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_is_refused_and_hears_nothing() {
-    for (name, class, heard) in [("hook.example.com", "success", 1), ("other.example.com", "tls", 0)] {
+async fn a_certificate_for_another_name_receives_no_request() {
+    for (name, class, received) in [("hook.example.com", "success", 1), ("other.example.com", "tls", 0)] {
         let (faulty, authority) = Faulty::with_tls(name);
         let lookup: Lookup = Arc::new(|_| std::future::ready(Ok(vec![Ipv4Addr::LOCALHOST.into()])).boxed());
         let url = format!("https://hook.example.com:{}/hook", faulty.port());
         let met = attempted(&http(LONG, &[authority], lookup), &url).await;
-        assert_eq!((met.class, faulty.requests().len()), (class, heard), "{name}");
+        assert_eq!((met.class, faulty.requests().len()), (class, received), "{name}");
     }
     let (faulty, _authority) = Faulty::with_tls("localhost");
     let url = format!("https://127.0.0.1:{}/hook", faulty.port());
@@ -297,11 +315,11 @@ async fn a_certificate_for_another_name_is_refused_and_hears_nothing() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_elsewhere_at_the_second_look_reaches_nobody_there() {
+async fn a_rebound_name_reaches_nobody_at_its_second_resolution() {
     let allowed = Faulty::start();
     let forbidden = Faulty::at((Ipv4Addr::new(127, 0, 0, 2), allowed.port()).into());
-    let looks = Arc::new(AtomicUsize::new(0));
-    let counted = looks.clone();
+    let resolutions = Arc::new(AtomicUsize::new(0));
+    let counted = resolutions.clone();
     let lookup: Lookup = Arc::new(move |_| {
         let last = if counted.fetch_add(1, Ordering::SeqCst) == 0 { 1 } else { 2 };
         std::future::ready(Ok(vec![IpAddr::from([127, 0, 0, last])])).boxed()
@@ -309,17 +327,17 @@ async fn a_name_that_leads_elsewhere_at_the_second_look_reaches_nobody_there() {
     let http = http(LONG, &[], lookup);
     let url = format!("http://hook.example.com:{}/hook", allowed.port());
     assert_eq!(attempted(&http, &url).await.class, "success");
-    assert_eq!(looks.load(Ordering::SeqCst), 1);
+    assert_eq!(resolutions.load(Ordering::SeqCst), 1);
     attempted(&http, &url).await.check_failed("dns");
     assert_eq!((allowed.requests().len(), forbidden.connections()), (1, 0));
 }
 
 #[tokio::test]
-async fn many_answers_without_end_at_once_take_little_of_each() {
+async fn endless_answers_at_once_are_each_read_a_little() {
     let faulty = Faulty::start();
     let http = http(LONG, &[], of_this_machine());
     let url = faulty.url(&Fault::Big);
     let all = futures::future::join_all((0..32).map(|_| attempted(&http, &url))).await;
     assert!(all.iter().all(|met| met.body().len() == 64 * 1024));
-    assert!(faulty.said_bytes() < 32 * LITTLE_BYTES, "{}", faulty.said_bytes());
+    assert!(faulty.sent_bytes() < 32 * LITTLE_BYTES, "{}", faulty.sent_bytes());
 }

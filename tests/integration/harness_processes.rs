@@ -31,34 +31,34 @@ fn starts_a_child_and_waits() {
         return;
     }
     let mut child = Watched::spawn(Command::new("tail").args(["-f", "/dev/null"])).expect("tail starts");
-    std::fs::write(folder.join("child"), format!("{} ", child.id())).expect("the child's id is told");
-    let ended = wait::until_blocking(Duration::from_secs(60), "being killed", || {
-        child.ended().ok_or_else(|| "alive".to_owned())
+    std::fs::write(folder.join("child"), format!("{} ", child.id())).expect("the child's id is known");
+    let status = wait::until_blocking(Duration::from_secs(60), "being killed", || {
+        child.exit_status().ok_or_else(|| "alive".to_owned())
     });
-    panic!("the child ended by itself, or nobody killed us: {ended:?}");
+    panic!("the child ended by itself, or nobody killed us: {status:?}");
 }
 
 #[test]
-fn a_killed_test_process_takes_its_children_along() {
+fn a_killed_test_process_ends_its_children_too() {
     let folder = std::env::temp_dir().join(format!("settle-victim-of-{}", std::process::id()));
-    std::fs::create_dir(&folder).expect("a folder to tell ids in");
+    std::fs::create_dir(&folder).expect("a folder for ids");
     let mut victim = Command::new(std::env::current_exe().expect("these tests"));
     victim.args(["--exact", VICTIM]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut victim = victim.spawn().expect("these tests once more");
-    let told = wait::until_blocking(Duration::from_secs(30), "the child's id", || {
+    let child_id = wait::until_blocking(Duration::from_secs(30), "the child's id", || {
         let text = std::fs::read_to_string(folder.join("child")).map_err(|error| error.to_string())?;
         text.strip_suffix(' ').map(str::to_owned).ok_or(text)
     });
     victim.kill().expect("killed");
     victim.wait().expect("gone");
     drop(std::fs::remove_dir_all(&folder));
-    let child = told.expect("the child's id");
+    let child = child_id.expect("the child's id");
     let gone = || if alive(&child) { Err("alive".to_owned()) } else { Ok(()) };
     wait::until_blocking(Duration::from_secs(10), "the child's death", gone).expect("no orphan");
 }
 
 #[test]
-fn a_folder_is_gone_after_a_test_that_went_well() {
+fn a_folder_is_deleted_after_a_passed_test() {
     let folder = Folder::new("gone");
     let path = folder.path().to_owned();
     assert!(path.is_dir());

@@ -53,7 +53,7 @@ async fn after(requests: &[(&str, Value)]) -> Receiver {
     receiver
 }
 
-/// What the check says.
+/// The result of the check.
 fn complaint(receiver: &Receiver) -> String {
     let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| receiver.check()));
     let reason = checked.expect_err("the broken rule goes unseen");
@@ -80,9 +80,9 @@ async fn another_body_under_the_same_id_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_under_two_ids_is_noticed() {
     let receiver = after(&[("a", update(1)), ("a", update(1))]).await;
-    assert_eq!(receiver.told_once(), Ok(()));
+    assert_eq!(receiver.check_no_duplicates(), Ok(()));
     send(&receiver, "b", &update(1)).await.expect("sent");
-    assert!(receiver.told_once().is_err_and(|broken| broken.contains("told twice")));
+    assert!(receiver.check_no_duplicates().is_err_and(|broken| broken.contains("announced twice")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,8 +95,8 @@ async fn a_wrong_signature_is_noticed() {
 }
 
 #[test]
-fn a_public_key_verifies_what_its_own_key_signed_and_nothing_else() {
-    let says = |key: &str, time: &str, raw: &[u8]| {
+fn a_public_key_verifies_only_what_its_own_key_signed() {
+    let verified_with = |key: &str, time: &str, raw: &[u8]| {
         let signature = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
         let signatures = format!("v1,AAAA v1a,{} {signature}", STANDARD.encode([7; 64]));
         let headers = [
@@ -111,12 +111,12 @@ fn a_public_key_verifies_what_its_own_key_signed_and_nothing_else() {
         signed.verify(key)
     };
     let (time, raw) = ("1614265330", br#"{"test": 2432232314}"#);
-    assert_eq!(says(PUBLIC, time, raw), Ok(()));
-    assert!(says(PUBLIC, time, br#"{"test": 2432232315}"#).is_err(), "a changed byte");
-    assert!(says(PUBLIC, "1614265331", raw).is_err(), "another time");
-    assert!(says(OTHER_PUBLIC, time, raw).is_err(), "another key");
+    assert_eq!(verified_with(PUBLIC, time, raw), Ok(()));
+    assert!(verified_with(PUBLIC, time, br#"{"test": 2432232315}"#).is_err(), "a changed byte");
+    assert!(verified_with(PUBLIC, "1614265331", raw).is_err(), "another time");
+    assert!(verified_with(OTHER_PUBLIC, time, raw).is_err(), "another key");
     for wrong in ["whpk_", "whpk_AAAA", "whpk_!"] {
-        assert!(says(wrong, time, raw).is_err(), "{wrong}");
+        assert!(verified_with(wrong, time, raw).is_err(), "{wrong}");
     }
 }
 
@@ -128,12 +128,12 @@ async fn a_version_that_is_not_signed_is_noticed() {
     receiver.trust(PUBLIC);
     send(&receiver, "a", &update(1)).await.expect("sent");
     assert!(complaint(&receiver).contains("signature"));
-    let kept = deliveries::read(folder.path());
-    assert_eq!(verdicts(&kept[0][0]), [(PUBLIC, false), (secret().as_str(), true)]);
+    let stored = deliveries::read(folder.path());
+    assert_eq!(verdicts(&stored[0][0]), [(PUBLIC, false), (secret().as_str(), true)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_is_kept_with_what_each_secret_said_of_it() {
+async fn each_request_is_recorded_with_each_secrets_result() {
     let folder = Folder::new("deliveries");
     let receiver = Receiver::start().await;
     receiver.keep_in(folder.path());
@@ -145,9 +145,9 @@ async fn what_came_is_kept_with_what_each_secret_said_of_it() {
     send(&receiver, "c", &update(3)).await.expect("sent");
     receiver.trust(&secret());
     send(&receiver, "d", &update(4)).await.expect("sent");
-    let kept = deliveries::read(folder.path());
-    let [kept] = kept.as_slice() else { panic!("one file of one receiver: {kept:?}") };
-    let told: Vec<_> = kept.iter().map(|one| (one.id.as_str(), one.is_refusal_wanted, verdicts(one))).collect();
+    let stored = deliveries::read(folder.path());
+    let [stored] = stored.as_slice() else { panic!("one file of one receiver: {stored:?}") };
+    let summary: Vec<_> = stored.iter().map(|one| (one.id.as_str(), one.is_refusal_wanted, verdicts(one))).collect();
     let (own, other) = (secret(), other_secret());
     let expected = [
         ("a", false, vec![]),
@@ -155,13 +155,13 @@ async fn what_came_is_kept_with_what_each_secret_said_of_it() {
         ("c", true, vec![(other.as_str(), false), (own.as_str(), true)]),
         ("d", false, vec![(own.as_str(), true), (other.as_str(), false)]),
     ];
-    assert_eq!(told, expected);
-    assert!(kept.iter().zip(receiver.all()).all(|(one, request)| one.raw() == request.raw));
+    assert_eq!(summary, expected);
+    assert!(stored.iter().zip(receiver.all()).all(|(one, request)| one.raw() == request.raw));
 }
 
 /// With which keys the signature was found right.
 fn verdicts(request: &deliveries::Request) -> Vec<(&str, bool)> {
-    request.said.iter().map(|said| (said.key.as_str(), said.refusal.is_none())).collect()
+    request.results.iter().map(|result| (result.key.as_str(), result.refusal.is_none())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

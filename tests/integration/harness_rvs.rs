@@ -1,4 +1,4 @@
-//! The fake of Amazon's verification judges what it is asked, and its check fails when it is asked wrongly.
+//! The fake of Amazon's verification judges its queries, and its check fails on a wrong one.
 
 use api::clock;
 use axum::http::Method;
@@ -13,7 +13,7 @@ use system_tests::wait;
 
 const SECRET: &str = "2%3Arvs%2Fsecret%2Bof%3Dthe%3Atests%21%3D%3D";
 
-async fn ask(rvs: &Rvs, path: &str) -> Answer {
+async fn query(rvs: &Rvs, path: &str) -> Answer {
     send_raw(Method::GET, &format!("{}{path}", rvs.url()), &[], Vec::new()).await.expect("an answer")
 }
 
@@ -39,16 +39,16 @@ async fn it_judges_secret_world_receipt_and_customer_in_this_order() {
         ("/sandbox", (SECRET, "nobody", "a%2Fb"), 497),
     ];
     for (world, parts, status) in cases {
-        assert_eq!(ask(&rvs, &path(world, parts)).await.status, status, "{world} {parts:?}");
+        assert_eq!(query(&rvs, &path(world, parts)).await.status, status, "{world} {parts:?}");
     }
-    let asked = rvs.about("a/b");
-    assert_eq!(asked.iter().map(|asked| asked.status).collect::<Vec<_>>(), [Some(200), Some(400), Some(497)]);
-    assert_eq!(asked.first().map(|asked| asked.environment), Some(Environment::Sandbox));
+    let queries = rvs.about("a/b");
+    assert_eq!(queries.iter().map(|query| query.status).collect::<Vec<_>>(), [Some(200), Some(400), Some(497)]);
+    assert_eq!(queries.first().map(|query| query.environment), Some(Environment::Sandbox));
     rvs.check();
 }
 
 #[tokio::test]
-async fn it_answers_as_it_is_told_and_then_truly_again() {
+async fn scripted_answers_come_first_and_then_true_ones() {
     let rvs = knowing().await;
     let path = path("/sandbox", (SECRET, CUSTOMER, "a%2Fb"));
     rvs.change("a/b", &json!({ "autoRenewing": "false", "cancelDate": null }));
@@ -58,19 +58,19 @@ async fn it_answers_as_it_is_told_and_then_truly_again() {
     rvs.answer_next(1, &Reply::Late(Duration::from_millis(1)));
     let mut statuses = Vec::new();
     for _ in 0..4 {
-        statuses.push(ask(&rvs, &path).await.status);
+        statuses.push(query(&rvs, &path).await.status);
     }
     assert_eq!(statuses, [500, 429, 200, 200]);
-    let body = ask(&rvs, &path).await.body;
+    let body = query(&rvs, &path).await.body;
     assert_eq!((&body["receiptId"], &body["autoRenewing"]), (&json!("a/b"), &json!("false")));
     assert_eq!(body["cancelDate"], Value::Null);
 
     rvs.answer_about("a/b", Reply::Hang);
     let url = format!("{}{path}", rvs.url());
     let hanging = tokio::spawn(async move { send_raw(Method::GET, &url, &[], Vec::new()).await });
-    rvs.wait_asked("a/b", 6, Duration::from_secs(10)).await;
+    rvs.wait_queries("a/b", 6, Duration::from_secs(10)).await;
     wait::throughout(Duration::from_millis(200), "no answer", async || {
-        let status = rvs.about("a/b").last().and_then(|asked| asked.status);
+        let status = rvs.about("a/b").last().and_then(|query| query.status);
         status.map_or(Ok(()), |status| Err(status.to_string()))
     })
     .await;
@@ -79,7 +79,7 @@ async fn it_answers_as_it_is_told_and_then_truly_again() {
 }
 
 #[tokio::test]
-async fn what_is_true_is_shown_when_its_time_comes_and_never_goes_back() {
+async fn a_state_is_shown_when_due_and_never_goes_back() {
     let (start, passed) = (clock::now(), Arc::new(AtomicI64::new(0)));
     let rvs = Rvs::start().await;
     let reader = Arc::clone(&passed);
@@ -91,25 +91,25 @@ async fn what_is_true_is_shown_when_its_time_comes_and_never_goes_back() {
     // Switched on again, which is shown before that it was off.
     rvs.know_at("c", &part(json!({ "autoRenewing": true })), start.plus_millis(4000));
     assert!(rvs.is_known("c") && !rvs.is_known("d"));
-    assert_eq!(ask(&rvs, &path).await.status, 400);
+    assert_eq!(query(&rvs, &path).await.status, 400);
     let mut shown = Vec::new();
     for millis in [1000, 4000, 5000] {
         passed.store(millis, Ordering::Relaxed);
-        let body = ask(&rvs, &path).await.body;
+        let body = query(&rvs, &path).await.body;
         shown.push((body["autoRenewing"].clone(), body["cancelReason"].clone()));
     }
     assert_eq!(shown, [(json!(true), Value::Null), (json!(true), Value::Null), (json!(true), json!(1))]);
     rvs.answer_about("c", Reply::Status(503));
-    assert_eq!(ask(&rvs, &path).await.status, 503);
+    assert_eq!(query(&rvs, &path).await.status, 503);
     rvs.answer_truly_about("c");
-    assert_eq!(ask(&rvs, &path).await.status, 200);
+    assert_eq!(query(&rvs, &path).await.status, 200);
 }
 
 #[tokio::test]
-async fn its_check_fails_when_it_is_asked_wrongly() {
+async fn its_check_fails_on_a_wrong_query() {
     for wrong in ["/", "/sandbox/version/1.0/verifyReceiptId/developer/s/user/a/b/receiptId/c", "/version/2.0/x?y=z"] {
         let rvs = knowing().await;
-        assert_eq!(ask(&rvs, wrong).await.status, 404, "{wrong}");
+        assert_eq!(query(&rvs, wrong).await.status, 404, "{wrong}");
         let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| rvs.check()));
         assert!(checked.is_err(), "{wrong} goes unseen");
     }

@@ -88,7 +88,7 @@ async fn send(work: Arc<Work>) -> (Vec<u64>, Vec<u16>) {
     (latencies, refused)
 }
 
-/// Reads one answer and says its status. Answers are short and have a content-length.
+/// Reads one answer and returns its status. Answers are short and have a content-length.
 async fn status(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
     let mut filled = 0;
     loop {

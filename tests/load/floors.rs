@@ -99,7 +99,7 @@ async fn insert(store: Store, platform: Platform, time: Duration) -> u32 {
             message_id: api::clock::random_uuid().to_string(),
             collapse_key: Some(CollapseKey::of(platform.id, &receipt_id)),
             receipt_id,
-            said: "SUBSCRIPTION_RENEWED".to_owned(),
+            store_type: "SUBSCRIPTION_RENEWED".to_owned(),
             store_time: Some(api::clock::now()),
             app_user_id: Some("floor".to_owned()),
             body: "{}".repeat(200),

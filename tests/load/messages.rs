@@ -18,22 +18,22 @@ pub struct Messages<'a> {
     sns: &'a Sns,
     path: String,
     purchases: usize,
-    made: usize,
+    created: usize,
     began: Timestamp,
 }
 
 impl<'a> Messages<'a> {
-    /// Messages for this endpoint, spread over so many purchases.
+    /// Messages for this endpoint, spread over this many purchases.
     pub fn new(sns: &'a Sns, url: &str, purchases: usize) -> Self {
         let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
-        Self { sns, path, purchases, made: 0, began: api::clock::now() }
+        Self { sns, path, purchases, created: 0, began: api::clock::now() }
     }
 
-    /// Signs so many, on two threads.
+    /// Signs `count` messages, on two threads.
     pub fn sign(&mut self, count: usize) -> Vec<Message> {
         eprintln!("signing {count} messages …");
-        let first = self.made;
-        self.made += count;
+        let first = self.created;
+        self.created += count;
         let half = first + count / 2;
         let this = &*self;
         std::thread::scope(|scope| {
@@ -48,7 +48,7 @@ impl<'a> Messages<'a> {
     fn one(&self, number: usize) -> Message {
         let receipt = format!("load-{:05}", number % self.purchases);
         let mut rtn = Rtn::new("SUBSCRIPTION_RENEWED", &receipt);
-        // The store's time tells notifications of one purchase apart.
+        // Notifications of one purchase differ in the store's time.
         rtn.at = self.began.plus_millis(i64::try_from(number).unwrap_or(i64::MAX));
         let message = self.sns.notification(&rtn);
         let request = format!(

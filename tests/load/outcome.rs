@@ -6,8 +6,8 @@ use system_tests::wait;
 use system_tests::world::World;
 use tokio::time::Instant;
 
-/// Messages looked at one by one.
-const LOOKED_AT: usize = 500;
+/// Number of messages that are checked one by one.
+const PAGE: usize = 500;
 /// How long the engine may take for all purchases, beyond the window: it settles tens a second.
 const DRAIN: Duration = Duration::from_secs(900);
 
@@ -36,7 +36,7 @@ pub async fn check(world: &mut World, sent: &[String], purchases: usize, window:
         if behind == 0 && known.len() == expected { Ok(()) } else { Err(format!("{behind} of {} behind", known.len())) }
     })
     .await;
-    let step = (sent.len() / LOOKED_AT).max(1);
+    let step = (sent.len() / PAGE).max(1);
     for message_id in sent.iter().step_by(step) {
         wait::until(DRAIN, "an outcome", async || {
             let answer = world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;

@@ -27,7 +27,8 @@ pub const SUBSCRIPTION_TYPES: [&str; 12] = [
 pub const ONE_TIME_TYPES: [&str; 4] =
     ["CONSUMABLE_PURCHASED", "CONSUMABLE_CANCELLED", "ENTITLEMENT_PURCHASED", "ENTITLEMENT_CANCELLED"];
 
-/// The states that a purchase can be in when a notification comes; `bought` and `revoked` are those of a one-time product.
+/// The states that a purchase can be in when a notification comes; `bought` and `revoked` are those of a one-time
+/// product.
 const STATES: [&str; 12] = [
     "unknown",
     "trial",
@@ -56,7 +57,7 @@ pub const PRICES: [(&str, &str); 6] = [
 /// How the store answers about the receipts of a cell from the notification on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Store {
-    /// With what the notification says.
+    /// With the notification's type.
     Agrees,
     /// With what was before, for a while.
     Behind,
@@ -102,13 +103,13 @@ pub fn cells() -> Vec<Cell> {
 
 /// What happens in a cell.
 pub struct Story {
-    /// How its state came to be, as the store showed and told it.
+    /// How its state came to be, as the store showed and notified it.
     pub before: Vec<Step>,
     /// What the store showed until now, of which no notification came before.
     pub unseen: Vec<Subscription>,
     /// What it shows as soon as it agrees.
     pub after: Vec<Subscription>,
-    /// What it says of that.
+    /// The notification of that.
     pub rtn: Rtn,
     /// The receipts that this concerns.
     pub receipts: Vec<String>,
@@ -124,7 +125,7 @@ impl Cell {
     pub fn story(&self, now: Timestamp) -> Story {
         let name = self.name();
         let scene = Scene { name: &name, is_due: DUE.contains(&self.kind), is_entitlement: self.is_entitlement(), now };
-        let told = Rtn { app_user_id: name.clone(), at: now, ..Rtn::new(self.kind, &name) };
+        let notifications = Rtn { app_user_id: name.clone(), at: now, ..Rtn::new(self.kind, &name) };
         let (before, known) = match self.state {
             "unknown" => (Vec::new(), None),
             state => scene.reach(state),
@@ -135,7 +136,7 @@ impl Cell {
             unseen: unseen.iter().cloned().collect(),
             after: Vec::new(),
             receipts: vec![name.clone()],
-            rtn: told,
+            rtn: notifications,
         };
         let state = if known.is_some() { self.state } else { self.prior().unwrap_or("unknown") };
         let is_of_product = ONE_TIME.contains(&state) == ONE_TIME_TYPES.contains(&self.kind) || state == "unknown";
@@ -229,7 +230,7 @@ impl Cell {
 /// States of a one-time product.
 const ONE_TIME: [&str; 2] = ["bought", "revoked"];
 
-/// What is said when a term ends.
+/// The notification at the end of a term.
 const DUE: [&str; 5] = [
     "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
     "SUBSCRIPTION_RENEWED",
@@ -289,8 +290,8 @@ impl Scene<'_> {
         Rtn { app_user_id: self.name.to_owned(), at, ..Rtn::new(kind, self.name) }
     }
 
-    /// The way to a state, with the subscription as the store shows it then. No two notifications are a week apart, so that
-    /// no weekly look falls together with one.
+    /// The way to a state, with the subscription as the store shows it then. No two notifications are a week apart, so
+    /// that no weekly recheck falls together with one.
     fn reach(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         match state {
             "bought" | "revoked" => self.reach_one_time(state == "revoked"),
@@ -302,12 +303,12 @@ impl Scene<'_> {
     fn reach_one_time(&self, is_revoked: bool) -> (Vec<Step>, Option<Subscription>) {
         let product = if self.is_entitlement { "ENTITLEMENT" } else { "CONSUMABLE" };
         let mut shown = self.one_time(self.day(-3));
-        let told = vec![self.rtn(&format!("{product}_PURCHASED"), self.day(-3))];
-        let mut steps = vec![Step { at: self.day(-3), shown: vec![shown.clone()], told }];
+        let notifications = vec![self.rtn(&format!("{product}_PURCHASED"), self.day(-3))];
+        let mut steps = vec![Step { at: self.day(-3), shown: vec![shown.clone()], notifications }];
         if is_revoked {
             take_back(&mut shown, self.day(-2));
-            let told = vec![self.rtn(&format!("{product}_CANCELLED"), self.day(-2))];
-            steps.push(Step { at: self.day(-2), shown: vec![shown.clone()], told });
+            let notifications = vec![self.rtn(&format!("{product}_CANCELLED"), self.day(-2))];
+            steps.push(Step { at: self.day(-2), shown: vec![shown.clone()], notifications });
         }
         (steps, Some(shown))
     }
@@ -316,14 +317,14 @@ impl Scene<'_> {
     fn reach_end(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         let trial = (state == "trial_grace").then_some(7);
         let (begun, middle, end) = (self.day(-9), self.day(-5), self.day(-2));
-        let (shown, told) = Subscription::begin(self.name, self.name, begun, trial);
+        let (shown, notifications) = Subscription::begin(self.name, self.name, begun, trial);
         let mut shown = shown.in_weeks(1, "gold.weekly");
-        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], told }];
-        let told = if state == "expired" { shown.switch_off(middle) } else { vec![self.touch(middle)] };
-        steps.push(Step { at: middle, shown: vec![shown.clone()], told });
-        let told = if state == "expired" { shown.expire(end) } else { shown.fail_payment(end) };
+        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], notifications }];
+        let notifications = if state == "expired" { shown.switch_off(middle) } else { vec![self.touch(middle)] };
+        steps.push(Step { at: middle, shown: vec![shown.clone()], notifications });
+        let notifications = if state == "expired" { shown.expire(end) } else { shown.fail_payment(end) };
         shown.shown["freeTrialEndDate"] = Value::Null;
-        steps.push(Step { at: end, shown: vec![shown.clone()], told });
+        steps.push(Step { at: end, shown: vec![shown.clone()], notifications });
         (steps, Some(shown))
     }
 
@@ -332,30 +333,30 @@ impl Scene<'_> {
         let (days, weeks, sku) = if self.is_due { (7, 1, "gold.weekly") } else { (14, 2, "gold.biweekly") };
         let begun = self.day(if self.is_due { -7 } else { -6 });
         let trial = ["trial", "trial_off"].contains(&state).then_some(days);
-        let (shown, told) = Subscription::begin(self.name, self.name, begun, trial);
+        let (shown, notifications) = Subscription::begin(self.name, self.name, begun, trial);
         let mut shown = shown.in_weeks(weeks, sku);
-        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], told }];
+        let mut steps = vec![Step { at: begun, shown: vec![shown.clone()], notifications }];
         let middle = self.day(-3);
         let mut others = Vec::new();
-        let told = match state {
+        let notifications = match state {
             "off" | "trial_off" => shown.switch_off(middle),
             "scheduled" => shown.defer("platinum.biweekly", middle),
             "replaced" => {
-                let (new, told) = shown.change(&format!("{}-then", self.name), "silver.biweekly", middle);
+                let (new, notifications) = shown.change(&format!("{}-then", self.name), "silver.biweekly", middle);
                 others.push(new.in_weeks(2, "silver.biweekly"));
-                told
+                notifications
             }
             _ if self.is_due => vec![self.touch(middle)],
             _ => Vec::new(),
         };
-        if !told.is_empty() {
+        if !notifications.is_empty() {
             others.push(shown.clone());
-            steps.push(Step { at: middle, shown: others, told });
+            steps.push(Step { at: middle, shown: others, notifications });
         }
         (steps, Some(shown))
     }
 
-    /// A type that nobody knows: it changes nothing, and the next weekly look is a week later.
+    /// A type that nobody knows: it changes nothing, and the next weekly recheck is a week later.
     fn touch(&self, at: Timestamp) -> Rtn {
         self.rtn("SUBSCRIPTION_LOOKED_AT", at)
     }

@@ -1,8 +1,8 @@
-//! The matrix: every type of notification that Amazon documents, in every state of a purchase, told by a store that
-//! agrees at once, one that is behind and one that is absent. What is told and earned of each is a line of `cells.txt`,
+//! The matrix: every type of notification that Amazon documents, in every state of a purchase, by a store that agrees
+//! at once, one that is behind and one that is absent. The events and the revenue of each are a line of `cells.txt`,
 //! which people review; `cargo test --release --workspace --test matrix` runs it on the program as it is shipped.
 //!
-//! A run that tells something else writes `cells.txt.new` beside it, with the reasons that the file has.
+//! A run with other results writes `cells.txt.new` beside it, with the reasons that the file has.
 
 mod cells;
 mod run;
@@ -26,7 +26,7 @@ fn lines_of(lived: &BTreeMap<Cell, (Line, Record)>, reviewed: &BTreeMap<[String;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_notification_in_every_state_tells_what_the_file_says_whatever_the_store_shows() {
+async fn every_cell_gives_the_result_of_the_reviewed_file() {
     let lived = run::live(&cells()).await;
     let reviewed = read(FILE);
     let lines = lines_of(&lived, &reviewed);
@@ -34,7 +34,7 @@ async fn every_notification_in_every_state_tells_what_the_file_says_whatever_the
     for line in &lines {
         if reviewed.get(&line.cell) != Some(line) {
             wrong.push(format!(
-                "{} is\n    {line:?}\n  and the file says\n    {:?}",
+                "{} is\n    {line:?}\n  and the file has\n    {:?}",
                 line.cell.join(" "),
                 reviewed.get(&line.cell)
             ));
@@ -52,7 +52,7 @@ async fn every_notification_in_every_state_tells_what_the_file_says_whatever_the
 }
 
 #[test]
-fn the_reviewed_file_has_every_cell_and_breaks_no_law() {
+fn the_reviewed_file_has_every_cell_and_breaks_no_rule() {
     let reviewed = read(FILE);
     let wanted = cells().into_iter().map(|cell| [cell.kind, cell.state, &cell.store.to_string()].map(str::to_owned));
     let missing =

@@ -20,13 +20,13 @@ use tokio::time::Instant;
 const NOW: &str = "2027-03-10T10:00";
 const BEGIN: &str = "2027-03-01T09:00";
 const MINUTE_MS: i64 = 60_000;
-/// A store that is behind shows what happened after so long.
+/// How long a store that is behind takes to show what happened.
 const LAG_MS: i64 = 45 * MINUTE_MS;
-/// A store that is absent answers again after so long.
+/// How long a store that is absent does not answer.
 const ABSENCE_MS: i64 = 26 * 60 * MINUTE_MS;
-/// The looks, in minutes after the notification: those of a store that lags, the end of a day without an answer, the
-/// first look after that, and the end.
-const LOOKS: [i64; 6] = [12, 66, 134, 24 * 60 + 20, 26 * 60 + 40, 55 * 60];
+/// The rechecks, in minutes after the notification: those of a store that lags, the end of a day without an answer, the
+/// first recheck after that, and the end.
+const CHECKS: [i64; 6] = [12, 66, 134, 24 * 60 + 20, 26 * 60 + 40, 55 * 60];
 /// For how long hundreds of purchases may be settled by debug binaries on a busy machine.
 const LONG: Duration = Duration::from_secs(400);
 const KEY: &str = "5a3e07c9b1d84f62production";
@@ -45,7 +45,7 @@ const EVENTS: [&str; 12] = [
     "user.subscription.pending_sku_change",
 ];
 
-/// What came of each cell, and what its receipts say in the end.
+/// The result of each cell, and the final record of its receipts.
 pub async fn live(cells: &[Cell]) -> BTreeMap<Cell, (Line, Record)> {
     let began = Instant::now();
     let mut run = Run::start(cells).await;
@@ -54,19 +54,19 @@ pub async fn live(cells: &[Cell]) -> BTreeMap<Cell, (Line, Record)> {
     let messages = run.happen().await;
     run.settle(&messages).await;
     let first = run.events();
-    for minutes in LOOKS {
-        run.look(minutes, &messages).await;
+    for minutes in CHECKS {
+        run.pass_and_settle(minutes, &messages).await;
         println!("{minutes} minutes after the notifications, {:.0?} after the start", began.elapsed());
     }
     let then = run.events();
     let mut revenue = run.revenue(&then, earlier);
     let mut lines = BTreeMap::new();
     for (cell, story) in &run.stories {
-        let told = |from: &Told, to: &Told| {
-            let all = |told: &Told| told.get(cell).cloned().unwrap_or_default();
+        let between = |from: &Events, to: &Events| {
+            let all = |between: &Events| between.get(cell).cloned().unwrap_or_default();
             all(to).split_off(all(from).len())
         };
-        let (first, then) = (told(&before, &first), told(&first, &then));
+        let (first, then) = (between(&before, &first), between(&first, &then));
         let names = |events: &[(String, String)]| events.iter().map(|(name, _)| short(name)).collect();
         let revenue = revenue.remove(cell).unwrap_or_default();
         let outcome = run.outcome(&messages[cell]).await;
@@ -84,7 +84,7 @@ fn short(event_type: &str) -> String {
 }
 
 /// The events of a cell as the webhook has them, in the order of arrival: type and id.
-type Told = BTreeMap<Cell, Vec<(String, String)>>;
+type Events = BTreeMap<Cell, Vec<(String, String)>>;
 
 struct Run {
     calendar: Calendar,
@@ -124,8 +124,8 @@ impl Run {
             self.jump(together[0].at).await;
             let world = &mut self.calendar.world;
             together.iter().flat_map(|step| &step.shown).for_each(|shown| world.show(shown));
-            let told = together.iter().flat_map(|step| &step.told);
-            let messages: Vec<_> = told.map(|rtn| world.sns.notification(rtn)).collect();
+            let notifications = together.iter().flat_map(|step| &step.notifications);
+            let messages: Vec<_> = notifications.map(|rtn| world.sns.notification(rtn)).collect();
             world.post_all(&messages).await;
             let ids: Vec<_> = messages.into_iter().map(|message| message.id).collect();
             self.quiet(ids.iter()).await;
@@ -155,7 +155,7 @@ impl Run {
         messages.into_iter().map(|(cell, message)| (cell, message.id)).collect()
     }
 
-    async fn look(&mut self, minutes: i64, messages: &BTreeMap<Cell, String>) {
+    async fn pass_and_settle(&mut self, minutes: i64, messages: &BTreeMap<Cell, String>) {
         if minutes * MINUTE_MS > ABSENCE_MS {
             let receipts = self.stories.values().flat_map(|story| &story.receipts);
             receipts.for_each(|receipt| self.calendar.world.rvs().answer_truly_about(receipt));
@@ -168,11 +168,11 @@ impl Run {
         self.quiet(messages.values()).await;
     }
 
-    /// The revenue that Amplitude counted of each cell after its first `earlier` events, in the order of arrival. What no
-    /// event of the webhook names belongs to the cell of the same person.
-    fn revenue(&self, told: &Told, earlier: usize) -> BTreeMap<Cell, Vec<String>> {
+    /// The revenue that Amplitude counted of each cell after its first `earlier` events, in the order of arrival. What
+    /// no event of the webhook names belongs to the cell of the same person.
+    fn revenue(&self, cell_events: &Events, earlier: usize) -> BTreeMap<Cell, Vec<String>> {
         let of_event: BTreeMap<&str, Cell> =
-            told.iter().flat_map(|(cell, events)| events.iter().map(|(_, id)| (id.as_str(), *cell))).collect();
+            cell_events.iter().flat_map(|(cell, events)| events.iter().map(|(_, id)| (id.as_str(), *cell))).collect();
         let counted = self.amplitude.events(KEY);
         let person = |event: &Value| (event["user_id"].to_string(), event["device_id"].to_string());
         let by_event = |event: &Value| of_event.get(event["insert_id"].as_str()?).copied();
@@ -216,21 +216,21 @@ impl Run {
         .await;
     }
 
-    fn events(&self) -> Told {
+    fn events(&self) -> Events {
         let of: BTreeMap<&str, Cell> = self
             .stories
             .iter()
             .flat_map(|(cell, story)| story.receipts.iter().map(|id| (id.as_str(), *cell)))
             .collect();
-        let mut told = Told::new();
+        let mut cell_events = Events::new();
         for one in self.calendar.world.receiver.all() {
             let Some(cell) = of.get(one.receipt_id()).filter(|_| one.is_acked()) else { continue };
             if one.event_type().starts_with("user.") {
                 let event = (one.event_type().to_owned(), one.event_id().to_owned());
-                told.entry(*cell).or_default().push(event);
+                cell_events.entry(*cell).or_default().push(event);
             }
         }
-        told
+        cell_events
     }
 
     async fn outcome(&self, message_id: &str) -> String {
@@ -240,7 +240,7 @@ impl Run {
         all.into_iter().collect::<Vec<_>>().join("+")
     }
 
-    /// What was told last of the cell's receipts, without their names.
+    /// The newest record of the cell's receipts, without their names.
     fn record(&self, story: &Story) -> Record {
         let world = &self.calendar.world;
         let newest = |id: &String| {

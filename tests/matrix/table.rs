@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// What came of a cell.
+/// The result of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Line {
     /// Type, state and store.
@@ -17,29 +17,29 @@ pub struct Line {
     pub then: Vec<String>,
     /// What Amplitude counts of it, in the order of the events.
     pub revenue: Vec<String>,
-    /// What became of the notification in the end.
+    /// The notification's outcome in the end.
     pub outcome: String,
-    /// Why nothing is told, or why a store that is absent ends elsewhere. Written by people.
+    /// Why there is no event, or why a store that is absent ends elsewhere. Written by people.
     pub why: String,
 }
 
 const NOTHING: &str = "-";
 
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace().filter(|word| *word != NOTHING).map(str::to_owned).collect()
+fn parts(text: &str) -> Vec<String> {
+    text.split_whitespace().filter(|part| *part != NOTHING).map(str::to_owned).collect()
 }
 
-fn text(words: &[String]) -> String {
-    if words.is_empty() { NOTHING.to_owned() } else { words.join(" ") }
+fn text(parts: &[String]) -> String {
+    if parts.is_empty() { NOTHING.to_owned() } else { parts.join(" ") }
 }
 
 impl Line {
-    /// What both settlings tell.
+    /// The events of both settlings.
     pub fn events(&self) -> Vec<&str> {
         self.first.iter().chain(&self.then).map(String::as_str).collect()
     }
 
-    /// The same line with this reason.
+    /// This line with a reason.
     pub fn because(&self, why: &str) -> Self {
         Self { why: why.to_owned(), ..self.clone() }
     }
@@ -64,7 +64,7 @@ pub fn read(file: &str) -> BTreeMap<[String; 3], Line> {
         };
         let cell = [kind, state, store].map(str::to_owned);
         let (outcome, why) = (outcome.to_owned(), why.to_owned());
-        let line = Line { cell, first: words(first), then: words(then), revenue: words(revenue), outcome, why };
+        let line = Line { cell, first: parts(first), then: parts(then), revenue: parts(revenue), outcome, why };
         (line.cell.clone(), line)
     };
     file.lines().filter(is_line).map(parse).collect()
@@ -93,15 +93,15 @@ pub fn write(head: &str, lines: &[Line]) -> String {
     file
 }
 
-/// Pairs of which one takes the other back. Together they are a contradiction, unless one settling tells both: then the
-/// notification between them was lost.
+/// Pairs of which one takes the other back. Together they are a contradiction, unless one settling announces both: then
+/// the notification between them was lost.
 const OPPOSITES: [(&str, &str); 4] = [
     ("cancelled", "resumed"),
     ("in_grace_period", "renewal_in_grace_period"),
     ("in_grace_period", "renewed"),
     ("pending_sku_change", "sku_change"),
 ];
-/// Pairs that no notification can tell together.
+/// Pairs that no notification can announce together.
 const NEVER: [(&str, &str); 9] = [
     ("expired", "renewed"),
     ("expired", "renewal_in_grace_period"),
@@ -128,26 +128,26 @@ fn of_line(line: &Line) -> Vec<String> {
     let has = |event: &str| events.contains(&event);
     for (place, event) in events.iter().enumerate() {
         if events[..place].contains(event) {
-            wrong.push(format!("{event} is told twice"));
+            wrong.push(format!("{event} is announced twice"));
         }
     }
     let is_split = |(one, other): &(&str, &str)| {
-        let in_first = |event: &str| line.first.iter().any(|told| told == event);
+        let in_first = |event: &str| line.first.iter().any(|known| known == event);
         has(one) && has(other) && in_first(one) != in_first(other)
     };
     for (one, other) in OPPOSITES.iter().filter(|pair| is_split(pair)) {
-        wrong.push(format!("{one} and {other} are told one after the other"));
+        wrong.push(format!("{one} and {other} are announced one after the other"));
     }
     for (one, other) in NEVER.iter().filter(|(one, other)| has(one) && has(other)) {
         wrong.push(format!("{one} and {other} contradict each other"));
     }
     if events.is_empty() && line.why.is_empty() {
-        wrong.push("nothing is told, and no reason is written for it".to_owned());
+        wrong.push("nothing is announced, and no reason is written for it".to_owned());
     }
     wrong
 }
 
-/// What the receipts of a cell say in the end: `data` of each.
+/// The final records of a cell's receipts: `data` of each.
 pub type Record = Vec<Value>;
 
 /// The fields in which two records differ.
@@ -172,7 +172,8 @@ fn shown(value: &Value) -> Value {
     if time.is_some_and(|time| time.micros() % 1000 != 0) { json!("[first seen]") } else { value.clone() }
 }
 
-/// What a store that is absent and comes back makes is what one makes that agrees at once, or the file says why not.
+/// What a store that is absent and comes back makes is what one makes that agrees at once, or the file has the reason
+/// why not.
 pub fn unexplained(lines: &BTreeMap<[String; 3], Line>) -> Vec<String> {
     let of_absence = lines.values().filter(|line| line.cell[2] == Store::Absent.to_string() && line.why.is_empty());
     let other = |line: &Line| {
@@ -191,7 +192,7 @@ pub fn unlike(lines: &BTreeMap<Cell, (Line, Record)>) -> Vec<String> {
         let (agreed, agreed_record) = &lines[&Cell { store: Store::Agrees, ..*cell }];
         let name = format!("{} {}", cell.kind, cell.state);
         if line.events() != agreed.events() {
-            wrong.push(format!("{name}: behind tells {:?}, agreeing {:?}", line.events(), agreed.events()));
+            wrong.push(format!("{name}: behind announces {:?}, agreeing {:?}", line.events(), agreed.events()));
         }
         if line.revenue != agreed.revenue {
             wrong.push(format!("{name}: behind earns {:?}, agreeing {:?}", line.revenue, agreed.revenue));

@@ -1,12 +1,12 @@
 //! The shortest road of the workflow `purchase`, written once more under its name: as it is, and with one more timer.
 //! Replaying a history with both shows that the replay notices a change.
 
-use domain::{Given, Reading};
+use domain::{SettlingContext, Verification};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
-use workflows::asks::{Asks, Deliver, Load, Loaded, Record, Recorded};
-use workflows::attributes::Shown;
+use workflows::activities::{Activities, Deliver, Load, Loaded, Record, Recorded};
+use workflows::attributes::Values;
 use workflows::purchase::Start;
 use workflows::signal::{Lenient, Notified};
 use workflows::{contract, options};
@@ -17,14 +17,14 @@ macro_rules! imitation {
         /// The workflow `purchase`, for one notification.
         #[workflow]
         pub struct $name {
-            told: Option<Notified>,
+            signal: Option<Notified>,
         }
 
         #[workflow_methods]
         impl $name {
             #[init]
             fn new(_ctx: &WorkflowContextView, _start: Lenient<Start>) -> Self {
-                Self { told: None }
+                Self { signal: None }
             }
 
             /// Window, load, record, deliver.
@@ -32,21 +32,22 @@ macro_rules! imitation {
             pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
                 let ctx: &WorkflowContext<Self> = ctx;
                 let key = contract::collapse_key(ctx.workflow_id()).expect("a purchase's id");
-                let told = ctx.state(|run| run.told.clone()).unwrap_or_default();
-                ctx.timer(Duration::from_millis(told.quiet_ms.unsigned_abs())).await;
-                let load = Load { collapse_key: key, through: told.through };
-                let loaded = ctx.execute_local_activity(Asks::load, load, options::short()).await?;
+                let signal = ctx.state(|run| run.signal.clone()).unwrap_or_default();
+                ctx.timer(Duration::from_millis(signal.quiet_ms.unsigned_abs())).await;
+                let load = Load { collapse_key: key, through: signal.through };
+                let loaded = ctx.execute_local_activity(Activities::load, load, options::short()).await?;
                 if $extra {
                     ctx.timer(Duration::from_secs(1)).await;
                 }
-                let shown = Shown { app_id: loaded.app_id, platform_id: loaded.platform_id, ..Shown::default() };
-                let recorded = ctx.execute_local_activity(Asks::record, record(key, loaded), options::short()).await?;
+                let values = Values { app_id: loaded.app_id, platform_id: loaded.platform_id, ..Values::default() };
+                let recorded =
+                    ctx.execute_local_activity(Activities::record, record(key, loaded), options::short()).await?;
                 let Recorded::Done { lanes, .. } = recorded else { return Ok(()) };
                 for lane in lanes {
                     let deliver = Deliver { collapse_key: key, destination_id: lane.destination_id };
                     let options = options::lane(ctx.cancellation_token().child_token(), false, String::new());
-                    let delivering = ctx.execute_activity(Asks::deliver, deliver, options);
-                    ctx.upsert_search_attributes(shown.upsert(key));
+                    let delivering = ctx.execute_activity(Activities::deliver, deliver, options);
+                    ctx.upsert_search_attributes(values.upsert(key));
                     delivering.await?;
                 }
                 Ok(())
@@ -54,23 +55,24 @@ macro_rules! imitation {
 
             /// There are new rows in the inbox.
             #[signal(name = contract::NOTIFIED)]
-            pub fn notified(&mut self, _ctx: &mut SyncWorkflowContext<Self>, told: Lenient<Notified>) {
-                self.told = told.0.ok();
+            pub fn notified(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Notified>) {
+                self.signal = signal.0.ok();
             }
         }
     };
 }
 
 fn record(collapse_key: domain::CollapseKey, loaded: Loaded) -> Record {
-    let given = Given { reading: &Reading::Unverifiable, is_replaced: loaded.is_replaced, now: loaded.now };
+    let context =
+        SettlingContext { verification: &Verification::Unverifiable, is_replaced: loaded.is_replaced, now: loaded.now };
     Record {
         collapse_key,
         settling: loaded.settling + 1,
         revision: loaded.revision,
         seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
-        decision: domain::decide(&loaded.purchase, &loaded.notifications, given),
+        decision: domain::decide(&loaded.purchase, &loaded.notifications, context),
         is_replaced: loaded.is_replaced,
-        asked: loaded.verify,
+        is_queried: loaded.verify,
         is_answer: false,
         is_real: true,
     }

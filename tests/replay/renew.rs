@@ -21,9 +21,9 @@ use workflows::contract;
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
-/// After so many events the server suggests to continue as new: short enough for a file.
+/// Number of events after which the server suggests to continue as new: short enough for a file.
 const CONTINUE_AFTER: &str = "limit.historyCount.suggestContinueAsNew=80";
-/// What is in a history and says only where it was made.
+/// Fields of a history that only name the machine.
 const LOCAL: [&str; 1] = ["identity"];
 
 #[tokio::main]
@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
     retried_lane(&mut world, &keep).await?;
     continued(&mut world, &keep).await?;
     failed_over_load(&mut world, &keep).await?;
-    asked_twice(&keep).await?;
+    queried_twice(&keep).await?;
     destinations(&keep).await?;
     wait::until(SOON, "a second sweep", async || {
         let sweeps = world.temporal.count("sweep", EventType::TimerFired).await;
@@ -63,7 +63,7 @@ impl Keep {
         self.write(name, &world.temporal.history_json(workflow_id).await)
     }
 
-    /// The same of a purchase, when it sleeps again.
+    /// Stores the history of a purchase, when it sleeps again.
     async fn asleep(&self, world: &World, name: &str) -> anyhow::Result<()> {
         world.wait_asleep(name).await;
         self.newest(world, &world.workflow(name), name).await
@@ -99,9 +99,9 @@ fn blank(json: &mut Value) {
 async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.send(BOUGHT, "one-notification").await;
     world.send(BOUGHT, "rearmed-burst").await;
-    world.wait_told("rearmed-burst", 1).await;
+    world.wait_notified("rearmed-burst", 1).await;
     world.send(STOPPED, "rearmed-burst").await;
-    world.wait_told("rearmed-burst", 2).await;
+    world.wait_notified("rearmed-burst", 2).await;
     world.wait_acked("one-notification", 1).await;
     keep.asleep(world, "one-notification").await?;
     world.wait_acked("rearmed-burst", 1).await;
@@ -112,7 +112,7 @@ async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
 }
 
 /// The store answers at the second time.
-async fn asked_twice(keep: &Keep) -> anyhow::Result<()> {
+async fn queried_twice(keep: &Keep) -> anyhow::Result<()> {
     let mut world = World::start(Setting { window_seconds: 2, rvs: true, ..Setting::default() }).await;
     world.rvs().know("asked-twice", Receipt::subscription(api::clock::now()));
     world.rvs().answer_next(1, &rvs::Reply::Status(500));
@@ -123,7 +123,7 @@ async fn asked_twice(keep: &Keep) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A breaker that opens, is tried and closes; a long pause that a destination asks for, and that it is switched off in
+/// A breaker that opens, is tried and closes; a long `Retry-After` pause, in which the destination is switched off
 /// it; a run that was started by hand and finds nothing to do.
 async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     let temporal = vec![CONTINUE_AFTER.to_owned()];
@@ -156,8 +156,8 @@ async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     let first = first.execution.as_ref().context("a run without an id")?;
     keep.write("destination-continued", &world.temporal.run_history_json(first).await)?;
 
-    let asked = json!({ "by": "me", "reason": "a history" });
-    world.temporal.signal(&workflow, contract::DISABLE, &asked).await.map_err(anyhow::Error::msg)?;
+    let body = json!({ "by": "me", "reason": "a history" });
+    world.temporal.signal(&workflow, contract::DISABLE, &body).await.map_err(anyhow::Error::msg)?;
     wait_closed(&world, &workflow).await;
     keep.newest(&world, &workflow, "destination-switched-off").await?;
 
@@ -189,27 +189,27 @@ async fn wait_for_timer(world: &World, workflow: &str) {
     .await;
 }
 
-/// What admins ask.
+/// Admins' signals.
 async fn admin(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
-    let asked = json!({ "reason": "a history" });
+    let body = json!({ "reason": "a history" });
     let held = world.send(BOUGHT, "hold-and-release").await;
     wait_timer(world, "hold-and-release").await;
-    world.ask("hold-and-release", "hold", &json!({ "reason": "a history", "until": "2030-01-01T00:00:00Z" })).await;
+    world.act("hold-and-release", "hold", &json!({ "reason": "a history", "until": "2030-01-01T00:00:00Z" })).await;
     world.wait_status("hold-and-release", "a hold", |status| status["held_until"].is_string()).await;
     for name in ["flush", "discard"] {
         let message_id = world.send(BOUGHT, name).await;
         wait_timer(world, name).await;
-        world.ask(name, name, &asked).await;
+        world.act(name, name, &body).await;
         world.wait_outcome(&message_id).await;
         keep.asleep(world, name).await?;
     }
     world.send(BOUGHT, "redeliver").await;
     world.wait_acked("redeliver", 1).await;
     world.wait_asleep("redeliver").await;
-    world.ask("redeliver", "redeliver", &asked).await;
+    world.act("redeliver", "redeliver", &body).await;
     world.wait_received("redeliver", 2).await;
     keep.asleep(world, "redeliver").await?;
-    world.ask("hold-and-release", "release", &asked).await;
+    world.act("hold-and-release", "release", &body).await;
     world.wait_outcome(&held).await;
     world.wait_acked("hold-and-release", 1).await;
     keep.asleep(world, "hold-and-release").await

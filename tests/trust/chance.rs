@@ -1,6 +1,6 @@
-//! Random schedules of faults at a receiver, with two workers on PostgreSQL of which one is killed now and then, beside a
-//! destination that must not be reached: I2 to I7 hold, I2 all the while. Each seed is printed; `SETTLE_TEST_SEED` gives it
-//! again.
+//! Random schedules of faults at a receiver, with two workers on PostgreSQL of which one is killed now and then, beside
+//! a destination that must not be reached: I2 to I7 hold, I2 all the while. Each seed is printed; `SETTLE_TEST_SEED`
+//! gives it again.
 
 use super::forbidden::{ALLOWED, Forbidden, attempts, explained};
 use reqwest::Method;
@@ -15,7 +15,7 @@ use system_tests::world::{Setting, World};
 
 /// The seed of `cargo test`.
 const SEED: u64 = 10_429;
-/// So many schedules, one after the other.
+/// Number of schedules, one after the other.
 const SEEDS: u64 = 2;
 const PURCHASES: u64 = 12;
 const NOTIFICATIONS: usize = 60;
@@ -51,15 +51,15 @@ fn reply(random: &mut Random, elsewhere: &str) -> Reply {
 struct Ends(BTreeMap<String, String>);
 
 impl Ends {
-    /// Looks at all deliveries to the world's own destination: what has ended must stay as it ended. Those that are
+    /// Checks all deliveries to the world's own destination: what has ended must stay as it ended. Those that are
     /// pending.
-    async fn look(&mut self, world: &World) -> Vec<Value> {
+    async fn observe(&mut self, world: &World) -> Vec<Value> {
         let path = format!("/v1/deliveries?limit=500&destination_id={}", world.destination_id);
         let mut deliveries = world.api.all(&path).await;
         for delivery in &deliveries {
             let status = delivery["status"].as_str().expect("a status");
             match self.0.get(id(delivery)) {
-                Some(ended) => assert_eq!(status, ended, "I2: a delivery ended twice: {delivery}"),
+                Some(closed) => assert_eq!(status, closed, "I2: a delivery ended twice: {delivery}"),
                 None if status == "pending" => {}
                 None => drop(self.0.insert(id(delivery).to_owned(), status.to_owned())),
             }
@@ -121,20 +121,20 @@ async fn live(seed: u64) {
         if random.percent(10) {
             forbidden.turn(&world, &mut random).await;
         }
-        ends.look(&world).await;
+        ends.observe(&world).await;
         enable(&world).await;
     }
     wait::until(PATIENCE, "the end of all deliveries", async || {
         enable(&world).await;
-        let pending = ends.look(&world).await;
+        let pending = ends.observe(&world).await;
         if pending.is_empty() { Ok(()) } else { Err(format!("{} are pending: {:?}", pending.len(), pending[0])) }
     })
     .await;
     forbidden.unheard();
     let verdict = world.verdict(PATIENCE).await;
     verdict.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
-    world.receiver.told_once().unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
-    ends.look(&world).await;
+    world.receiver.check_no_duplicates().unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
+    ends.observe(&world).await;
     let audit = world.api.get("/v1/audit").await.ok();
     assert_eq!(audit["violations"], 0, "seed {seed}: {audit}");
     let deliveries = check_sets(&world).await;
@@ -163,13 +163,13 @@ async fn check_sets(world: &World) -> usize {
     assert!(received.iter().all(|one| sent.contains(one.webhook_id.as_str())), "what came was sent by the ledger");
     for delivery in &deliveries {
         let is_acked = acked.contains(id(delivery));
-        let word = match delivery["status"].as_str() {
+        let end = match delivery["status"].as_str() {
             Some("delivered") if is_acked => "delivered at",
             Some("superseded") if !is_acked || has_died(world, delivery).await => "superseded",
             _ => panic!("acknowledged: {is_acked}, and by the ledger: {delivery}"),
         };
-        let told = explained(world, delivery).await;
-        assert!(told.contains(word), "{delivery} is explained by {told}");
+        let explanation = explained(world, delivery).await;
+        assert!(explanation.contains(end), "{delivery} is explained by {explanation}");
     }
     deliveries.len()
 }

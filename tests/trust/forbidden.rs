@@ -15,7 +15,7 @@ use system_tests::world::{SOON, World};
 /// What every process of the installation may deliver to: this address alone.
 pub const ALLOWED: Variable<'static> = ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.1/32");
 const ADDRESS: [u8; 4] = [127, 0, 0, 2];
-/// The same as URLs can write it.
+/// The address in the notations that URLs allow.
 const WRITTEN: [&str; 7] =
     ["127.0.0.2", "127.2", "2130706434", "0x7f000002", "0177.0.0.2", "[::ffff:127.0.0.2]", "127.0.0.2."];
 
@@ -26,13 +26,14 @@ pub struct Forbidden {
 }
 
 impl Forbidden {
-    /// One more destination of the app, which chooses the same events. Its address is one that was allowed when it was set.
+    /// One more destination of the app, which chooses the same events. Its address is one that was allowed when it was
+    /// set.
     pub async fn join(world: &World, events: &[&str]) -> Self {
         let listener = Faulty::at((ADDRESS, 0).into());
         let url = format!("http://127.0.0.1:{}/hook", listener.port());
         let body = json!({ "kind": "webhook", "name": "forbidden", "url": url, "events": events, "enabled": false });
-        let made = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
-        let forbidden = Self { listener, destination_id: made["id"].as_str().expect("an id").to_owned() };
+        let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
+        let forbidden = Self { listener, destination_id: created["id"].as_str().expect("an id").to_owned() };
         forbidden.lead_to(world, &forbidden.url());
         let path = format!("/v1/destinations/{}", forbidden.destination_id);
         drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await.ok());
@@ -81,13 +82,13 @@ impl Forbidden {
                 delivery["event_type"] == "purchase.updated" && delivery["revision"].as_i64() < Some(*newest)
             });
             // An older state is superseded when its lane is claimed next.
-            let word = match delivery["status"].as_str() {
+            let end = match delivery["status"].as_str() {
                 Some("pending") => "owed",
                 Some("superseded") if is_old => "superseded",
                 _ => panic!("{delivery} is not owed"),
             };
-            let said = explained(world, delivery).await;
-            assert!(said.contains(word), "{delivery} is explained by {said}");
+            let explanation = explained(world, delivery).await;
+            assert!(explanation.contains(end), "{delivery} is explained by {explanation}");
             attempts += refused(world, delivery).await;
         }
         assert!(attempts >= 10, "only {attempts} attempts were refused");
@@ -115,23 +116,23 @@ pub async fn attempts(world: &World, delivery: &Value) -> Vec<Value> {
     world.api.get(&path).await.ok()["items"].as_array().cloned().unwrap_or_default()
 }
 
-/// What is said of a delivery where its event is explained.
+/// The explanation of a delivery within the one of its event.
 pub async fn explained(world: &World, delivery: &Value) -> String {
     let event_id = delivery["event_id"].as_str().expect("an event");
     let story = world.api.get(&format!("/v1/explain/events/{event_id}")).await.ok();
-    said_of(&story, &delivery["id"]).unwrap_or_else(|| panic!("{delivery} is not in {story}")).to_owned()
+    explanation_of(&story, &delivery["id"]).unwrap_or_else(|| panic!("{delivery} is not in {story}")).to_owned()
 }
 
-fn said_of<'a>(story: &'a Value, delivery_id: &Value) -> Option<&'a str> {
+fn explanation_of<'a>(story: &'a Value, delivery_id: &Value) -> Option<&'a str> {
     if story["id"] == *delivery_id {
-        return story["says"].as_str();
+        return story["summary"].as_str();
     }
     let within: Vec<&Value> = match story {
         Value::Array(items) => items.iter().collect(),
         Value::Object(fields) => fields.values().collect(),
         _ => Vec::new(),
     };
-    within.into_iter().find_map(|part| said_of(part, delivery_id))
+    within.into_iter().find_map(|part| explanation_of(part, delivery_id))
 }
 
 fn events(deliveries: &[Value]) -> BTreeSet<String> {

@@ -1,5 +1,5 @@
-//! A destination that hangs for 15 seconds on every request and owes a thousand lanes: its neighbour's lag stays what it
-//! is without it, and nothing is held per purchase while the breaker is open.
+//! A destination that hangs for 15 seconds on every request and owes a thousand lanes: its neighbour's lag stays what
+//! it is without it, and nothing is held per purchase while the breaker is open.
 
 use super::ledger::Ledger;
 use super::outage::wait_quiet;
@@ -14,13 +14,13 @@ use system_tests::world::{SOON, Setting, World};
 const OWED: usize = 1000;
 const ROUNDS: usize = 3;
 const PER_ROUND: usize = 15;
-/// The neighbour's lag grows so many times at most over all rounds, and in one of them on a busy machine.
+/// Maximum factor by which the neighbour's lag grows over all rounds, and in one of them on a busy machine.
 const MOST: f64 = 2.0;
 const MOST_IN_A_ROUND: f64 = 3.0;
 /// The worker may grow by so much, which is 40 kB for each lane; -1 to 13.2 MiB were seen.
 const MOST_MIB: f64 = 40.0;
-/// A round differs by so much without any reason, and the mean of all rounds: what waits for a slot of a request that hangs
-/// waits for seconds.
+/// A round differs by so much without any reason, and the mean of all rounds: what waits for a slot of a request that
+/// hangs waits for seconds.
 const NOISE_MS: f64 = 400.0;
 const NOISE_OF_ALL_MS: f64 = 100.0;
 
@@ -37,14 +37,14 @@ async fn lag_ms(world: &mut World, round: &str) -> f64 {
     let mut lags = Vec::new();
     for receipt in &receipts {
         world.wait_acked(receipt, 1).await;
-        let made = time(&world.events(receipt).await[0]["created_at"]);
+        let created_at = time(&world.events(receipt).await[0]["created_at"]);
         let deliveries = wait::until(SOON, "a finished delivery", async || {
             let all = world.deliveries(receipt).await;
             let own = all.into_iter().find(|one| one["destination_id"] == world.destination_id.as_str());
             own.filter(|one| one["finished_at"].is_string()).ok_or_else(|| "none".to_owned())
         })
         .await;
-        lags.push(time(&deliveries["finished_at"]) - made);
+        lags.push(time(&deliveries["finished_at"]) - created_at);
     }
     lags.sort_unstable();
     lags[lags.len() / 2] as f64 / 1000.0
@@ -55,11 +55,11 @@ async fn enable(world: &World, destination_id: &str, enabled: bool) {
     drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": enabled })).await.ok());
 }
 
-/// Waits until requests hang that came after so many others: those of rounds before were given up.
+/// Waits until requests hang that came after the first `before`: those of earlier rounds timed out.
 async fn wait_hanging(hanging: &Receiver, known: usize) {
     wait::until(SOON, "new requests that hang", async || {
         let new = hanging.all().split_off(known);
-        if new.iter().any(|one| one.ended.is_none()) { Ok(()) } else { Err(format!("{} new ones", new.len())) }
+        if new.iter().any(|one| one.finished_at.is_none()) { Ok(()) } else { Err(format!("{} new ones", new.len())) }
     })
     .await;
 }
@@ -86,7 +86,7 @@ fn resident_mib(process: u32) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hanging_destination_that_owes_a_thousand_lanes_does_not_slow_its_neighbour() {
+async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
     let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
     let mut world = World::start(setting).await;
     let receipts: Vec<String> = (0..OWED).map(|number| format!("old-{number}")).collect();

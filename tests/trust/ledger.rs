@@ -1,19 +1,20 @@
-//! Revisions by the thousand, written as settling writes them: accepted and recorded by a store of the test's own on the
-//! same PostgreSQL, while the processes under test deliver. Settling them through Temporal's dev server would take an
-//! hour; what is proved here begins after it.
+//! Revisions by the thousand, written as settling writes them: accepted and recorded by a store of the test's own on
+//! the same PostgreSQL, while the processes under test deliver. Settling them through Temporal's dev server would take
+//! an hour; what is proved here begins after it.
 
-use domain::reading::Product;
+use domain::verification::Product;
 use domain::{
-    CollapseKey, Given, Kind, Notification, Outcome, PlatformId, Reading, Snapshot, Timestamp, Transition, What,
+    CollapseKey, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot, Timestamp, Transition,
+    TransitionKind, Verification,
 };
 use futures::{StreamExt, stream};
 use storage::{Config, Database, Fate, Key, Loaded, NewNotification, Record, Recorded, Store};
 use system_tests::world::World;
 
-/// So many purchases are written at once.
+/// Number of purchases that are written at once.
 const AT_ONCE: usize = 64;
 /// What happens in turn, after the purchase.
-const TURNS: [What; 2] = [What::Cancelled, What::Resumed];
+const TURNS: [TransitionKind; 2] = [TransitionKind::Cancelled, TransitionKind::Resumed];
 
 /// The database of a world, written as its processes write it.
 pub struct Ledger {
@@ -44,8 +45,8 @@ impl Ledger {
     async fn revise(&self, receipt: &str) {
         let key = CollapseKey::of(self.platform_id, receipt);
         let number = self.load(key).await.revision;
-        let told = self.told(receipt, number);
-        self.store.accept(vec![told]).await.expect("an accepted notification");
+        let row = self.notification_of(receipt, number);
+        self.store.accept(vec![row]).await.expect("an accepted notification");
         loop {
             let loaded = self.load(key).await;
             if loaded.revision > number {
@@ -62,14 +63,14 @@ impl Ledger {
         self.store.load(key, i64::MAX, 500).await.expect("a loaded purchase")
     }
 
-    fn told(&self, receipt: &str, number: i64) -> NewNotification {
+    fn notification_of(&self, receipt: &str, number: i64) -> NewNotification {
         let store_time = Timestamp::from_micros(1_800_000_000_000_000).plus_millis(number * 1000);
         let notification = Notification {
             message_id: format!("{receipt}-{number}"),
             collapse_key: CollapseKey::of(self.platform_id, receipt),
             receipt_id: receipt.to_owned(),
-            kind: Kind::Renewed,
-            said: "SUBSCRIPTION_RENEWED".to_owned(),
+            kind: NotificationKind::Renewed,
+            store_type: "SUBSCRIPTION_RENEWED".to_owned(),
             store_time,
             app_user_id: Some(format!("customer-of-{receipt}")),
             related_receipt_id: None,
@@ -80,7 +81,7 @@ impl Ledger {
             message_id: notification.message_id.clone(),
             receipt_id: receipt.to_owned(),
             collapse_key: Some(notification.collapse_key),
-            said: notification.said.clone(),
+            store_type: notification.store_type.clone(),
             store_time: Some(store_time),
             app_user_id: notification.app_user_id.clone(),
             body: serde_json::to_string(&notification).expect("JSON"),
@@ -102,13 +103,13 @@ fn record(key: CollapseKey, loaded: &Loaded) -> Record {
         auto_renewing: Some(true),
         ..Snapshot::default()
     };
-    let reading = Reading::Verified(Box::new(snapshot));
-    let given = Given { reading: &reading, is_replaced: false, now: loaded.now };
-    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
+    let verification = Verification::Verified(Box::new(snapshot));
+    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
+    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
     let turn = usize::try_from(loaded.revision).unwrap_or(0);
-    let what = if turn == 0 { What::Purchased } else { TURNS[turn % TURNS.len()] };
+    let what = if turn == 0 { TransitionKind::Purchased } else { TURNS[turn % TURNS.len()] };
     let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
-    decision.transitions = vec![Transition { what, at: Some(loaded.now), cycle: None }];
+    decision.transitions = vec![Transition { kind: what, at: Some(loaded.now), cycle: None }];
     decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
     (decision.waits, decision.wake) = (None, None);
     Record {
@@ -118,7 +119,7 @@ fn record(key: CollapseKey, loaded: &Loaded) -> Record {
         seqs,
         decision,
         is_replaced: loaded.is_replaced,
-        asked: loaded.verify,
+        is_queried: loaded.verify,
         is_answer: true,
         is_real: true,
         traceparent: None,

@@ -17,11 +17,12 @@ const RATE: usize = 20;
 const CONCURRENCY: usize = 4;
 /// By the ledger, sent by the destination's run; and by notifications, sent by the purchases' runs of both workers.
 const OWED: usize = 200;
-const TOLD: usize = 100;
+const EVENTS: usize = 100;
 /// Of the fake Amplitude's one project.
 const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9";
 const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9e";
-/// In every such span the rate holds, within a tenth: a busy machine may send what was to be spread over a second at once.
+/// In every such span the rate holds, within a tenth: a busy machine may send what was to be spread over a second at
+/// once.
 const SPAN: Duration = Duration::from_secs(10);
 const ENOUGH: Duration = Duration::from_secs(90);
 
@@ -46,8 +47,8 @@ async fn flood(world: &mut World, id: &str, limits: &Value) {
     let receipts: Vec<String> = (0..OWED).map(|number| format!("owed-{number}")).collect();
     Ledger::of(world).await.write(&receipts, 1).await;
     change(world, id, &json!({ "enabled": true })).await;
-    for number in 0..TOLD {
-        let receipt = format!("told-{number}");
+    for number in 0..EVENTS {
+        let receipt = format!("limited-{number}");
         let customer = format!("customer-of-{receipt}");
         let message =
             world.sns.notification(&Rtn { app_user_id: customer, ..Rtn::new("SUBSCRIPTION_PURCHASED", &receipt) });
@@ -56,17 +57,17 @@ async fn flood(world: &mut World, id: &str, limits: &Value) {
     }
 }
 
-/// The same of the world's webhook; what arrived, once all of it has.
+/// Floods the world's webhook under these limits; what arrived, once all of it has.
 async fn flooded(world: &mut World, limits: &Value) -> Vec<Received> {
     let id = world.destination_id.clone();
     flood(world, &id, limits).await;
     wait::until(ENOUGH, "everything owed", async || {
         let count = world.receiver.count();
-        if count >= OWED + TOLD { Ok(()) } else { Err(format!("{count} requests")) }
+        if count >= OWED + EVENTS { Ok(()) } else { Err(format!("{count} requests")) }
     })
     .await;
     let received = world.receiver.all();
-    assert_eq!(received.len(), OWED + TOLD, "each once");
+    assert_eq!(received.len(), OWED + EVENTS, "each once");
     received
 }
 
@@ -78,7 +79,7 @@ async fn the_rate_holds_over_two_workers() {
     world.finish().await;
 }
 
-/// What came in this order came at the rate, and used it as long as much was owed: what is told after that comes as fast
+/// What came in this order came at the rate, and used it as long as much was owed: later events come as fast
 /// as purchases settle.
 fn check_rate(times: &[Instant]) {
     let took = times[OWED - 1] - times[0];
@@ -102,12 +103,12 @@ async fn the_rate_holds_for_amplitude_over_two_workers() {
         "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY,
         "events": ["user.*"], "rate": RATE,
     });
-    let made = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
-    assert_eq!(made["rate"], RATE);
-    flood(&mut world, made["id"].as_str().expect("an id"), &json!({})).await;
-    amplitude.wait_counted(KEY, OWED + TOLD, ENOUGH).await;
+    let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
+    assert_eq!(created["rate"], RATE);
+    flood(&mut world, created["id"].as_str().expect("an id"), &json!({})).await;
+    amplitude.wait_counted(KEY, OWED + EVENTS, ENOUGH).await;
     check_rate(&amplitude.requests().iter().map(|request| request.began).collect::<Vec<_>>());
-    assert_eq!((amplitude.events(KEY).len(), amplitude.repeated(KEY)), (OWED + TOLD, 0), "each once");
+    assert_eq!((amplitude.events(KEY).len(), amplitude.repeated(KEY)), (OWED + EVENTS, 0), "each once");
     world.finish().await;
 }
 
@@ -117,7 +118,7 @@ async fn the_concurrency_holds_over_two_workers() {
     world.receiver.answer(Reply::After(Duration::from_millis(200)));
     let received = flooded(&mut world, &json!({ "concurrency": CONCURRENCY })).await;
     let open_at =
-        |time| received.iter().filter(|one| one.began <= time && one.ended.is_some_and(|end| end > time)).count();
+        |time| received.iter().filter(|one| one.began <= time && one.finished_at.is_some_and(|end| end > time)).count();
     let most = received.iter().map(|request| open_at(request.began)).max().unwrap_or(0);
     println!("at most {most} requests at once, {CONCURRENCY} allowed");
     assert_eq!(most, CONCURRENCY, "the concurrency is used and not exceeded");

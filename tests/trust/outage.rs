@@ -27,7 +27,8 @@ const FAILING: usize = 12;
 const EVENTS: [&str; 2] = ["purchase.updated", "user.*"];
 const OUTAGE_MS: i64 = 3_600_000;
 const OUTAGE: Duration = Duration::from_secs(3600);
-/// So many lanes can be tried, one each half minute, until it is seen what is owed: each of two deliveries.
+/// Number of lanes that can be tried, one each half minute, before the owed deliveries are listed: each of two
+/// deliveries.
 const TRIED: usize = 6;
 
 /// A world whose destination is open and whose processes share PostgreSQL, which goes by the clock as they do.
@@ -96,11 +97,11 @@ fn check(received: &[Received]) {
         let revisions: Vec<i64> =
             requests.iter().filter(|one| !one.collapse_key().is_empty()).map(|one| one.revision()).collect();
         assert_eq!(revisions, [if is_first { 1 } else { REVISIONS }], "the newest state of {receipt}, once");
-        let told: Vec<i64> = requests.iter().filter_map(|one| one.body["user_revision"].as_i64()).collect();
+        let user_revisions: Vec<i64> = requests.iter().filter_map(|one| one.body["user_revision"].as_i64()).collect();
         // The first ones are all of one customer.
-        let all = if is_first { told.clone() } else { (1..=REVISIONS).collect() };
-        assert_eq!(told, all, "what happened to {receipt}, each once and in order");
-        assert_eq!(told.len() == 1, is_first, "all that happened to {receipt}");
+        let all = if is_first { user_revisions.clone() } else { (1..=REVISIONS).collect() };
+        assert_eq!(user_revisions, all, "what happened to {receipt}, each once and in order");
+        assert_eq!(user_revisions.len() == 1, is_first, "all that happened to {receipt}");
     }
 }
 
@@ -111,7 +112,7 @@ pub fn busiest(times: &[Instant], span: Duration) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_an_outage_of_an_hour_everything_owed_arrives_once_in_order_at_the_rate_and_in_time() {
+async fn after_an_hour_of_outage_all_owed_arrives_once_in_order() {
     let clock = Clock::new(api::clock::now());
     let mut world = broken(&clock).await;
     wait_quiet(&world).await;

@@ -1,6 +1,6 @@
 //! Our webhooks verify with the libraries that our consumers have: `v1` with `standardwebhooks` of npm and of PyPI;
 //! `v1a`, which these do not know, with node's own `crypto` (OpenSSL, as what signs) and with PyNaCl (libsodium). Each
-//! says the same as the crates `standardwebhooks` and `ring` said in the receiver of every request that is kept in a
+//! agrees with the crates `standardwebhooks` and `ring` in the receiver on every request that is kept in a
 //! folder: the one that `SETTLE_TEST_DELIVERIES` names, where other tests kept what they received, and in any case what
 //! a settle delivers around a rotation.
 //!
@@ -16,7 +16,7 @@ use system_tests::folder::Folder;
 use tally::{Answer, Count, Tally};
 use tokio::sync::OnceCell;
 
-/// What is asked, and how it is got.
+/// A library, and how it is installed.
 struct Library {
     program: &'static str,
     install: &'static [&'static str],
@@ -46,7 +46,7 @@ const PYPI: Library = Library {
 };
 
 /// The folder with all deliveries: those of this process come on top of what other tests kept there.
-async fn kept() -> &'static Path {
+async fn stored_deliveries() -> &'static Path {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
     let lived = async || {
         let folder = deliveries::folder();
@@ -71,15 +71,15 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
     String::from_utf8(done.stdout).expect("text")
 }
 
-/// Asks a library of all deliveries, in one process.
+/// Verifies all deliveries with a library, in one process.
 async fn verify(library: &Library) {
-    let kept = kept().await;
-    let receivers = deliveries::read(kept);
+    let stored_deliveries = stored_deliveries().await;
+    let receivers = deliveries::read(stored_deliveries);
     let folder = Folder::new("verifier");
     let (installer, arguments) = library.install.split_first().expect("an installer");
     run(folder.path(), installer, arguments);
     std::fs::write(folder.path().join("script"), library.script).expect("the script");
-    let printed = run(folder.path(), library.program, &["script", &kept.display().to_string()]);
+    let printed = run(folder.path(), library.program, &["script", &stored_deliveries.display().to_string()]);
     let parsed = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let answers: Vec<Vec<Answer>> = printed.lines().map(parsed).collect();
     let tally = Tally::of(&receivers, &answers).unwrap_or_else(|wrong| panic!("{}: {wrong}", library.program));

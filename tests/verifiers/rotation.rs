@@ -12,11 +12,11 @@ use system_tests::world::{SOON, Setting, World};
 
 const HOUR_MS: i64 = 3_600_000;
 const OVERLAP_HOURS: i64 = 24;
-/// Long enough for all words of a receipt to be told in one.
+/// Long enough for all notifications of a receipt to settle in one.
 const WINDOW_SECONDS: u64 = 3;
 
-/// The life of a receipt; what it tells.
-const WORDS: [&str; 8] = [
+/// The types of notifications in the life of a receipt.
+const TEXTS: [&str; 8] = [
     "SUBSCRIPTION_PURCHASED",
     "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
     "SUBSCRIPTION_MODIFIED_DEFERRED",
@@ -28,7 +28,7 @@ const WORDS: [&str; 8] = [
 ];
 /// What takes the place of another receipt.
 const CHANGED: &str = "SUBSCRIPTION_MODIFIED_IMMEDIATE";
-/// A trial that ends without a payment is told only by a store that is asked.
+/// A trial that ends without a payment is announced only by a store that is queried.
 pub const EVENTS: [&str; 12] = [
     "purchase.updated",
     "user.journey.trial.converted",
@@ -56,15 +56,15 @@ pub async fn live(folder: &Path, signature: &'static str) {
     let mut world = World::start(setting).await;
     world.receiver.keep_in(folder);
     world.receiver.ignore_time();
-    tell_all(&mut world, "é-before", clock.now()).await;
+    send_all(&mut world, "é-before", clock.now()).await;
     let before = world.receiver.count();
     let path = format!("/v1/destinations/{}/rotate-secret", world.destination_id);
     let rotated = world.api.post(&path, &json!({ "overlap_hours": OVERLAP_HOURS })).await.ok();
     world.receiver.trust_shown(&rotated);
-    tell_all(&mut world, "é-overlap", clock.now()).await;
+    send_all(&mut world, "é-overlap", clock.now()).await;
     let overlap = world.receiver.count();
     clock.set(clock.now().plus_millis((OVERLAP_HOURS + 1) * HOUR_MS));
-    tell_all(&mut world, "é-after", clock.now()).await;
+    send_all(&mut world, "é-after", clock.now()).await;
     for (place, request) in world.receiver.all().iter().enumerate() {
         let signed = request.headers["webhook-signature"].to_str().expect("a signature");
         let found: Vec<&str> = signed.split(' ').filter_map(|one| Some(one.split_once(',')?.0)).collect();
@@ -75,27 +75,27 @@ pub async fn live(folder: &Path, signature: &'static str) {
     world.finish().await;
 }
 
-/// Says all words of a receipt and of one that takes its place, and waits until everything that they tell arrived.
-async fn tell_all(world: &mut World, receipt_id: &str, now: Timestamp) {
+/// Sends all notifications of a receipt and of one that replaces it, and waits until all their events arrived.
+async fn send_all(world: &mut World, receipt_id: &str, now: Timestamp) {
     let own = format!("amzn1.account.{receipt_id}");
-    for (kind, hours) in WORDS.into_iter().zip(-10..) {
+    for (kind, hours) in TEXTS.into_iter().zip(-10..) {
         let at = now.plus_millis(hours * HOUR_MS);
-        say(world, &Rtn { at, app_user_id: own.clone(), ..Rtn::new(kind, receipt_id) }).await;
+        send(world, &Rtn { at, app_user_id: own.clone(), ..Rtn::new(kind, receipt_id) }).await;
     }
     let next = format!("{receipt_id}-next");
     let cancelled_receipt_id = Some(format!("{receipt_id}-other"));
-    say(world, &Rtn { cancelled_receipt_id, app_user_id: own, at: now, ..Rtn::new(CHANGED, &next) }).await;
+    send(world, &Rtn { cancelled_receipt_id, app_user_id: own, at: now, ..Rtn::new(CHANGED, &next) }).await;
     wait::until(SOON, &format!("every event about {receipt_id}"), async || {
         let received = world.receiver.all();
         let about = received.iter().filter(|one| one.is_acked() && one.receipt_id().starts_with(receipt_id));
-        let told: BTreeSet<&str> = about.map(|one| one.event_type()).collect();
-        if told == BTreeSet::from(EVENTS) { Ok(()) } else { Err(format!("{told:?}")) }
+        let types: BTreeSet<&str> = about.map(|one| one.event_type()).collect();
+        if types == BTreeSet::from(EVENTS) { Ok(()) } else { Err(format!("{types:?}")) }
     })
     .await;
     wait_quiet(world).await;
 }
 
-async fn say(world: &mut World, rtn: &Rtn) {
+async fn send(world: &mut World, rtn: &Rtn) {
     let message = world.sns.notification(rtn);
     world.post_until_accepted(&message).await;
 }

@@ -1,16 +1,16 @@
-//! Whether other languages' libraries say the same as the crates did, request by request.
+//! Whether other languages' libraries agree with the crates, request by request.
 
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt;
-use system_tests::deliveries::{Request, Said, Version};
+use system_tests::deliveries::{KeyResult, Request, Version};
 
-/// What is said with one key: why a request is refused, where it is.
+/// The result with one key: why a request is refused, where it is.
 #[derive(Debug, Deserialize)]
 pub struct Answer {
     /// The request as it came, at its own time.
     refusal: Option<String>,
-    /// The same with a byte changed.
+    /// With a byte changed.
     changed: Option<String>,
     /// With another time in its header.
     moved: Option<String>,
@@ -52,7 +52,7 @@ pub struct Tally {
     receivers: usize,
     /// Signatures that are refused by the crate and the library alike, as the test wanted.
     refused: usize,
-    /// Requests to receivers that were told no key.
+    /// Requests to receivers that knew no key.
     unknown: usize,
 }
 
@@ -71,11 +71,11 @@ impl Tally {
     /// Counts all requests of all receivers.
     ///
     /// # Errors
-    /// The first request of which the library says something else than the crate, or that nobody could verify.
+    /// The first request on which the library and the crate differ, or that nobody could verify.
     pub fn of(receivers: &[Vec<Request>], answers: &[Vec<Answer>]) -> Result<Self, String> {
         let all: Vec<&Request> = receivers.iter().flatten().collect();
         if all.len() != answers.len() {
-            return Err(format!("{} requests were kept, and {} were looked at", all.len(), answers.len()));
+            return Err(format!("{} requests were kept, and {} were verified", all.len(), answers.len()));
         }
         let mut tally = Self { receivers: receivers.len(), ..Self::default() };
         for (request, answers) in all.into_iter().zip(answers) {
@@ -85,13 +85,13 @@ impl Tally {
     }
 
     fn count(&mut self, request: &Request, answers: &[Answer]) -> Result<(), String> {
-        if request.said.len() != answers.len() {
-            return Err(format!("it was looked at with {} keys", answers.len()));
+        if request.results.len() != answers.len() {
+            return Err(format!("it was verified with {} keys", answers.len()));
         }
-        for (said, answer) in request.said.iter().zip(answers) {
-            agree(said, answer)?;
+        for (result, answer) in request.results.iter().zip(answers) {
+            agree(result, answer)?;
         }
-        if request.said.is_empty() {
+        if request.results.is_empty() {
             self.unknown += 1;
             return Ok(());
         }
@@ -99,16 +99,16 @@ impl Tally {
         self.count_version(request, Version::V1a)
     }
 
-    /// Counts what the keys of one version say of it.
+    /// Counts the results of the keys of one version.
     fn count_version(&mut self, request: &Request, version: Version) -> Result<(), String> {
-        let said: Vec<&Said> = request.said.iter().filter(|said| said.version() == version).collect();
+        let results: Vec<&KeyResult> = request.results.iter().filter(|result| result.version() == version).collect();
         let signatures = request.signatures(version);
-        let right = said.iter().filter(|said| said.refusal.is_none()).count();
+        let right = results.iter().filter(|result| result.refusal.is_none()).count();
         let count = match version {
             Version::V1 => &mut self.v1,
             Version::V1a => &mut self.v1a,
         };
-        match said.first() {
+        match results.first() {
             None if signatures > 0 => return Err(format!("no key is known for its {version:?}")),
             None => return Ok(()),
             Some(newest) if newest.refusal.is_some() != request.is_refusal_wanted => {
@@ -117,7 +117,7 @@ impl Tally {
             Some(_) if request.is_refusal_wanted => self.refused += 1,
             Some(_) if right > signatures => return Err(format!("{right} keys verify its {version:?}")),
             Some(_) => {
-                match (right, said.len()) {
+                match (right, results.len()) {
                     (1, 1) => count.before += 1,
                     (1, _) => count.after += 1,
                     _ => count.overlap += 1,
@@ -130,22 +130,22 @@ impl Tally {
 }
 
 /// Both find the signature right, and the library sees what was changed, who did not sign it, and that it came late; or
-/// both refuse. Of a public key no library says what is late.
-fn agree(said: &Said, answer: &Answer) -> Result<(), String> {
-    let has = |refusal: &Option<String>, word: &str| refusal.as_ref().is_some_and(|why| why.contains(word));
-    let is_past = said.version() == Version::V1a || has(&answer.late, "too old");
+/// both refuse. With a public key no library checks the time.
+fn agree(result: &KeyResult, answer: &Answer) -> Result<(), String> {
+    let has = |refusal: &Option<String>, part: &str| refusal.as_ref().is_some_and(|why| why.contains(part));
+    let is_past = result.version() == Version::V1a || has(&answer.late, "too old");
     let mut wrong = [&answer.changed, &answer.moved, &answer.stranger].into_iter();
-    match (&said.refusal, &answer.refusal) {
+    match (&result.refusal, &answer.refusal) {
         (None, None) if !wrong.all(|refusal| has(refusal, "No matching signature")) => {
             Err(format!("a changed byte, another time or a key that signed nothing: {answer:?}"))
         }
         (None, None) if !is_past => Err(format!("five minutes later: {answer:?}")),
         (None, None) | (Some(_), Some(_)) => Ok(()),
-        (crates, librarys) => Err(format!("the crate said {crates:?} and the library {librarys:?}")),
+        (crates, librarys) => Err(format!("the crate returned {crates:?} and the library {librarys:?}")),
     }
 }
 
-/// As the body tells it.
+/// By the kind of the body.
 fn event_type(request: &Request) -> String {
     let body: serde_json::Value = serde_json::from_slice(&request.raw()).unwrap_or_default();
     let named = [&body["attributes"]["event_type"], &body["event_type"], &body["type"]];

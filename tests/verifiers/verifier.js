@@ -67,6 +67,6 @@ const folder = process.argv[2];
 for (const name of readdirSync(folder).sort()) {
   for (const line of readFileSync(join(folder, name), "utf8").split("\n").filter((text) => text !== "")) {
     const request = JSON.parse(line);
-    console.log(JSON.stringify(request.said.map((said) => answer(request, said.key))));
+    console.log(JSON.stringify(request.results.map((result) => answer(request, result.key))));
   }
 }

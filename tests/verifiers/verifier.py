@@ -85,4 +85,4 @@ def answer(request, key):
 for file in sorted(Path(sys.argv[1]).iterdir(), key=lambda file: file.name):
     for line in file.read_text().splitlines():
         request = json.loads(line)
-        print(json.dumps([answer(request, said["key"]) for said in request["said"]]))
+        print(json.dumps([answer(request, result["key"]) for result in request["results"]]))

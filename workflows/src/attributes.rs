@@ -1,4 +1,4 @@
-//! Search attributes: what a purchase can be found by in the Temporal UI.
+//! Search attributes, by which a purchase is found in the Temporal UI.
 
 use domain::{AppId, CollapseKey, PlatformId, State};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub const STATE: SearchAttributeKey<String> = SearchAttributeKey::keyword("Settl
 pub const REVISION: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleRevision");
 /// Whether it is held.
 pub const HELD: SearchAttributeKey<bool> = SearchAttributeKey::bool("SettleHeld");
-/// How many of its destinations are failing.
+/// Number of its destinations that fail.
 pub const FAILING: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleDestinationsFailing");
 
 /// Name and type of each, for registration.
@@ -34,10 +34,10 @@ pub fn all() -> [(&'static str, IndexedValueType); 7] {
     ]
 }
 
-/// What was last set, so that an upsert, which costs an event, happens only on a change.
+/// The values of all attributes. An upsert costs an event, so the run compares them with the last upserted ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Shown {
+pub struct Values {
     /// See [`APP`].
     pub app_id: Option<AppId>,
     /// See [`PLATFORM`].
@@ -52,10 +52,10 @@ pub struct Shown {
     pub failing: i64,
 }
 
-impl Shown {
-    /// The state's word; `unknown` before anything is known.
+impl Values {
+    /// The state's name; `unknown` before anything is known.
     #[must_use]
-    pub fn state_word(&self) -> &'static str {
+    pub fn state_name(&self) -> &'static str {
         self.state.unwrap_or(State::Unknown).as_str()
     }
 
@@ -64,7 +64,7 @@ impl Shown {
     pub fn upsert(&self, key: CollapseKey) -> Vec<SearchAttributeUpdate> {
         let mut all = vec![
             COLLAPSE_KEY.value_set(key.to_string()),
-            STATE.value_set(self.state_word().to_owned()),
+            STATE.value_set(self.state_name().to_owned()),
             REVISION.value_set(self.revision),
             HELD.value_set(self.held),
             FAILING.value_set(self.failing),

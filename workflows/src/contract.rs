@@ -1,46 +1,47 @@
-//! Every name that the engine knows us by, and what a workflow may ask of the outside world.
+//! The public names of the workflows: types, task queues, signals, queries and workflow ids.
 //!
-//! All of them are public for ever: a renamed activity strands every open run.
+//! They never change once released: a renamed activity strands every open run. Activities are named in
+//! [`crate::activities`].
 
 use domain::{CollapseKey, DestinationId};
 
 /// Task queue of workflows and of the activities that only touch storage.
 pub const TASK_QUEUE: &str = "settle";
-/// Task queue of `deliver` and `tend`: its own slots, so that a hanging destination starves nobody.
+/// Task queue of `deliver`, `supervise` and `test`, with slots of its own: a destination that hangs delays nothing else.
 pub const DELIVER_QUEUE: &str = "settle-deliver";
 /// Workflow type of a purchase.
 pub const PURCHASE: &str = "purchase";
-/// Workflow type of a destination that owes.
+/// Workflow type of a destination with owed deliveries.
 pub const DESTINATION: &str = "destination";
 /// Workflow type, and fixed id, of the sweep.
 pub const SWEEP: &str = "sweep";
 /// Signal: new rows in the inbox.
 pub const NOTIFIED: &str = "notified";
-/// Signal: look at the purchase now.
+/// Signal: load the purchase now, without waiting for a window.
 pub const WAKE: &str = "wake";
-/// Signal: settle now.
+/// Signal: settle now, ignoring the window.
 pub const FLUSH: &str = "flush";
 /// Signal: stop settling.
 pub const HOLD: &str = "hold";
 /// Signal: end a hold.
 pub const RELEASE: &str = "release";
-/// Signal: throw away what waits.
+/// Signal: discard the waiting notifications.
 pub const DISCARD: &str = "discard";
-/// Signal: send again. To a purchase its newest state, to a destination what it did not take.
+/// Signal: send again. To a purchase: its newest state; to a destination: the deliveries that failed.
 pub const REDELIVER: &str = "redeliver";
-/// Signal: the lane of a destination is not to wait for its next attempt.
-pub const RECALL: &str = "recall";
-/// Signal to a destination: something is owed that its lanes do not deliver themselves.
+/// Signal to a purchase: stop waiting for the next attempt of a lane.
+pub const CANCEL_BACKOFF: &str = "cancel_backoff";
+/// Signal to a destination: there are deliveries that no purchase's run attempts.
 pub const OWED: &str = "owed";
-/// Signal to a destination: switch it on.
+/// Signal to a destination: enable it.
 pub const ENABLE: &str = "enable";
-/// Signal to a destination: switch it off.
+/// Signal to a destination: disable it.
 pub const DISABLE: &str = "disable";
 /// Signal to a destination: try an open breaker now.
 pub const PROBE: &str = "probe";
-/// Signal to a destination: owe it the newest states that it lacks.
+/// Signal to a destination: send the newest states that it lacks.
 pub const REPLAY: &str = "replay";
-/// Signal to a destination: try the connection with a request that tells no event.
+/// Signal to a destination: test the connection with a request that carries no event.
 pub const TEST: &str = "test";
 /// Query: what the run is waiting for.
 pub const STATUS: &str = "status";

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-pub mod asks;
+pub mod activities;
 pub mod attributes;
 pub mod contract;
 pub mod destination;

@@ -1,4 +1,4 @@
-//! How patiently a workflow asks.
+//! Timeouts and retries of the activities.
 
 use crate::contract::DELIVER_QUEUE;
 use std::time::Duration;
@@ -7,27 +7,28 @@ use temporalio_workflow::{
     ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, LocalActivityOptions, WorkflowCancellationToken,
 };
 
-/// One attempt of `deliver`: fifteen seconds of HTTP, the successes before it, and a margin.
+/// Timeout of one attempt of `deliver`: fifteen seconds of HTTP, the successes before it, and a margin.
 pub const DELIVER_ATTEMPT: Duration = Duration::from_secs(30);
 
-/// One run of `tend`: it begins nothing new after [`TEND_ENOUGH`], and what is in flight then ends within one attempt.
-pub const TEND_RUN: Duration = Duration::from_secs(60);
-/// For how long a run of `tend` begins new attempts.
-pub const TEND_ENOUGH: Duration = Duration::from_secs(20);
-/// A run of `tend` that was not heard of for so long is given up for lost.
-pub const TEND_SILENCE: Duration = Duration::from_secs(15);
+/// Timeout of one run of `supervise`: it starts nothing after [`SUPERVISE_BUDGET`], and what is in flight then ends
+/// within one attempt.
+pub const SUPERVISE_RUN: Duration = Duration::from_secs(60);
+/// How long a run of `supervise` starts new attempts.
+pub const SUPERVISE_BUDGET: Duration = Duration::from_secs(20);
+/// Heartbeat timeout of `supervise`: without a heartbeat for this long, the engine treats the run as lost.
+pub const SUPERVISE_HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// One run of `test`.
+/// Timeout of one run of `test`.
 pub const TEST_RUN: Duration = Duration::from_secs(20);
-/// The same, with the wait for a slot.
+/// Timeout of `test`, with the wait for a slot.
 pub const TEST_PATIENCE: Duration = Duration::from_secs(25);
-/// For how long a page of what is owed once more is tried.
-pub const AGAIN_PATIENCE: Duration = Duration::from_secs(300);
+/// How long `redeliver_all` is retried.
+pub const REDELIVER_PATIENCE: Duration = Duration::from_secs(300);
 
-/// One attempt of `verify`.
+/// Timeout of one attempt of `verify`.
 pub const VERIFY_ATTEMPT: Duration = Duration::from_secs(20);
 
-/// One short try inside the workflow task. It costs one event instead of six.
+/// A local activity with one short attempt inside the workflow task. It costs one event instead of six.
 pub fn short() -> LocalActivityOptions {
     LocalActivityOptions::builder()
         .start_to_close_timeout(Duration::from_secs(3))
@@ -36,7 +37,7 @@ pub fn short() -> LocalActivityOptions {
         .build()
 }
 
-/// Try until it works, visibly and without blocking the workflow task.
+/// A regular activity that is retried until it succeeds, visibly and without blocking the workflow task.
 pub fn lasting() -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(Duration::from_secs(10))
         .retry_policy(
@@ -48,8 +49,8 @@ pub fn lasting() -> ActivityOptions {
         .build()
 }
 
-/// Asking the store once: a short wait for its turn, fifteen seconds of HTTP and a margin. Only trouble of storage is
-/// retried by the engine; when to ask the store again is for the workflow, which hears signals meanwhile.
+/// `verify`: a short wait for a slot, fifteen seconds of HTTP and a margin. The engine retries storage errors only; the
+/// workflow decides when to query the store again, and receives signals meanwhile.
 pub fn verify() -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(VERIFY_ATTEMPT)
         .retry_policy(
@@ -58,7 +59,7 @@ pub fn verify() -> ActivityOptions {
                 .maximum_interval(Duration::from_secs(20))
                 .build(),
         )
-        .summary("ask the store".to_owned())
+        .summary("query the store".to_owned())
         .build()
 }
 
@@ -66,8 +67,8 @@ const fn within(start_to_close: Duration, schedule_to_close: Duration) -> Activi
     ActivityCloseTimeouts::ScheduleAndStartToClose { schedule_to_close, start_to_close }
 }
 
-/// Trying the connection once: fifteen seconds of HTTP and a margin. The run does nothing else meanwhile, so that it is not
-/// tried again and no slot is waited for for long.
+/// `test`: fifteen seconds of HTTP and a margin. The run does nothing else meanwhile, so there is one attempt and a short
+/// wait for a slot.
 pub fn test() -> ActivityOptions {
     ActivityOptions::with_close_timeouts(within(TEST_RUN, TEST_PATIENCE))
         .retry_policy(RetryPolicy::builder().maximum_attempts(1).build())
@@ -75,10 +76,10 @@ pub fn test() -> ActivityOptions {
         .build()
 }
 
-/// Owing a destination something once more. The run does nothing else meanwhile, so that it is given up after a while and
-/// noted; what was owed until then stays so.
-pub fn again() -> ActivityOptions {
-    ActivityOptions::with_close_timeouts(within(Duration::from_secs(10), AGAIN_PATIENCE))
+/// `redeliver_all`. The run does nothing else meanwhile, so the retries end after a while and the failure is noted;
+/// redeliveries that were created until then stay.
+pub fn redeliver_all() -> ActivityOptions {
+    ActivityOptions::with_close_timeouts(within(Duration::from_secs(10), REDELIVER_PATIENCE))
         .retry_policy(
             RetryPolicy::builder()
                 .initial_interval(Duration::from_secs(1))
@@ -88,8 +89,8 @@ pub fn again() -> ActivityOptions {
         .build()
 }
 
-/// A lane's attempts. A healthy lane's first attempt is alone, so that the workflow hears at once
-/// that the lane turned failing; a failing lane is retried by the engine until it ends.
+/// `deliver`. The first attempt of a healthy lane is not retried, so that the workflow learns at once that the lane
+/// fails; the engine retries a failing lane until it ends.
 pub fn lane(token: WorkflowCancellationToken, failing: bool, summary: String) -> ActivityOptions {
     let attempts = if failing { 0 } else { 1 };
     ActivityOptions::with_start_to_close_timeout(DELIVER_ATTEMPT)
@@ -107,11 +108,10 @@ pub fn lane(token: WorkflowCancellationToken, failing: bool, summary: String) ->
         .build()
 }
 
-/// Looking after a destination. Trouble of storage and a lost worker are retried by the engine; when to look again is
-/// for the workflow.
-pub fn tend(token: WorkflowCancellationToken, summary: String) -> ActivityOptions {
-    ActivityOptions::with_start_to_close_timeout(TEND_RUN)
-        .heartbeat_timeout(TEND_SILENCE)
+/// `supervise`. The engine retries storage errors and lost workers; the workflow decides when to check again.
+pub fn supervise(token: WorkflowCancellationToken, summary: String) -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(SUPERVISE_RUN)
+        .heartbeat_timeout(SUPERVISE_HEARTBEAT)
         .task_queue(DELIVER_QUEUE.to_owned())
         .retry_policy(
             RetryPolicy::builder()

@@ -1,40 +1,40 @@
-//! What the runs of `purchase` and `destination` have in common: the time, one timer, when to go on as a new run, and
-//! how an activity is asked.
+//! What the runs of `purchase` and `destination` share: the time, one timer, when to continue as a new run, and how an
+//! activity is executed.
 
 use crate::options;
+use domain::Timestamp;
 use serde::Serialize;
 use std::pin::Pin;
 use std::task::Context;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use temporalio_common::ActivityDefinition;
 use temporalio_common::data_converters::{TemporalDeserializable, TemporalSerializable};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::{CancellableFuture, TimerOptions, TimerResult, WorkflowContext};
 
-/// A run longer than this is continued as a new one, should the engine not have suggested it before.
+/// Maximum number of events in a history; a longer run continues as a new one, even without the engine's suggestion.
 const LONGEST_HISTORY: u32 = 8_000;
 
 type Timer<'a> = Pin<Box<dyn CancellableFuture<Output = TimerResult> + 'a>>;
 
-/// The one timer of a run, with the microsecond of workflow time at which it fires.
+/// The one timer of a run, with the workflow time at which it fires.
 #[derive(Default)]
-pub struct Alarm<'a>(Option<(i64, Timer<'a>)>);
+pub struct Alarm<'a>(Option<(Timestamp, Timer<'a>)>);
 
 impl<'a> Alarm<'a> {
-    /// A later wake is slept out when it fires; only an earlier one costs a new timer.
-    pub fn set<W>(&mut self, ctx: &'a WorkflowContext<W>, (until, now): (i64, i64), summary: &str) {
+    /// Starts a new timer only if `until` is earlier than the running one; a later time is set again when that fires.
+    pub fn set<W>(&mut self, ctx: &'a WorkflowContext<W>, until: Timestamp, summary: &str) {
         if self.0.as_ref().is_some_and(|(at, _)| *at <= until) {
             return;
         }
         if let Some((_, old)) = self.0.take() {
             old.cancel();
         }
-        let wait = Duration::from_micros(u64::try_from(until.saturating_sub(now)).unwrap_or(0));
-        let options = TimerOptions::builder(wait).summary(summary.to_owned()).build();
+        let options = TimerOptions::builder(until.since(workflow_time(ctx))).summary(summary.to_owned()).build();
         self.0 = Some((until, Box::pin(ctx.timer(options))));
     }
 
-    /// Whether it fired; then it is gone.
+    /// Whether it fired; a timer that fired is removed.
     pub fn poll(&mut self, task: &mut Context<'_>) -> bool {
         let has_fired = self.0.as_mut().is_some_and(|(_, timer)| timer.as_mut().poll(task).is_ready());
         if has_fired {
@@ -44,25 +44,25 @@ impl<'a> Alarm<'a> {
     }
 }
 
-/// Whether the run must end soon: its history grew long, or somebody cancelled it.
+/// Whether the run must end soon: its history is long, or it was cancelled.
 pub fn closing<W>(ctx: &WorkflowContext<W>) -> bool {
     ctx.cancellation_token().is_cancelled() || ctx.continue_as_new_suggested() || ctx.history_length() > LONGEST_HISTORY
 }
 
-/// Workflow time, in microseconds.
-pub fn now_micros<W>(ctx: &WorkflowContext<W>) -> i64 {
-    micros(ctx.workflow_time())
+/// The workflow time.
+pub fn workflow_time<W>(ctx: &WorkflowContext<W>) -> Timestamp {
+    timestamp(ctx.workflow_time())
 }
 
-/// A time in microseconds.
-pub fn micros(time: Option<SystemTime>) -> i64 {
-    time.and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .and_then(|since| i64::try_from(since.as_micros()).ok())
-        .unwrap_or(0)
+/// A system time as a timestamp; 1970 when there is none.
+pub fn timestamp(time: Option<SystemTime>) -> Timestamp {
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    Timestamp::default().plus(since)
 }
 
-/// One short try inside the workflow task; if that fails, the activity of the same name until it works.
-pub async fn ask<W, A>(
+/// Executes an activity: one short attempt inside the workflow task, then, if that failed, the regular activity of the
+/// same name until it succeeds.
+pub async fn execute<W, A>(
     ctx: &WorkflowContext<W>,
     activity: fn() -> A,
     input: A::Input,
@@ -78,7 +78,7 @@ where
     }
 }
 
-/// Why an activity failed, in the words of whoever said it first.
+/// Why an activity failed: the message of the innermost cause.
 pub fn why(error: &ActivityExecutionError) -> String {
     let mut failure = error.failure();
     while let Some(cause) = failure.and_then(|failure| failure.cause.as_deref()) {

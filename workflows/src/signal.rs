@@ -1,6 +1,7 @@
-//! What the workflows `purchase` and `destination` can be told, and how an unreadable word is kept from blocking them.
+//! The signals of the workflows `purchase` and `destination`. An unreadable payload never blocks a workflow: see
+//! [`Lenient`].
 //!
-//! All of it can be sent by hand from the `temporal` CLI, so every field is optional in JSON.
+//! People send signals from the `temporal` CLI, so every field is optional in JSON.
 
 use domain::{CollapseKey, DestinationId, EventId};
 use serde::de::DeserializeOwned;
@@ -10,15 +11,15 @@ use temporalio_common::data_converters::{
 };
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 
-/// Purchases that one `replay` can name: a history holds them all.
-pub const MOST_NAMED: usize = 100;
+/// Maximum number of purchases that one `replay` may name: the history holds them all.
+pub const MAX_NAMED: usize = 100;
 
 /// One signal to a purchase with its payload: what the dispatcher, the API and the sweep send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
     /// There are new rows in the inbox.
     Notified(Notified),
-    /// Look at the purchase now, without a window.
+    /// Load the purchase now, without waiting for a window.
     Wake,
     /// Settle now; never through a hold.
     Flush(Admin),
@@ -26,12 +27,12 @@ pub enum Signal {
     Hold(Hold),
     /// End a hold.
     Release(Admin),
-    /// End what was accepted so far, unrecorded.
+    /// Discard the notifications accepted so far.
     Discard(Discard),
     /// Send the newest state again.
     Redeliver(Redeliver),
-    /// The lane of a destination is not to wait for its next attempt.
-    Recall(Recall),
+    /// Stop waiting for the next attempt of a lane.
+    CancelBackoff(CancelBackoff),
 }
 
 impl Signal {
@@ -46,7 +47,7 @@ impl Signal {
             Self::Release(_) => crate::contract::RELEASE,
             Self::Discard(_) => crate::contract::DISCARD,
             Self::Redeliver(_) => crate::contract::REDELIVER,
-            Self::Recall(_) => crate::contract::RECALL,
+            Self::CancelBackoff(_) => crate::contract::CANCEL_BACKOFF,
         }
     }
 
@@ -60,7 +61,7 @@ impl Signal {
             Self::Hold(body) => serde_json::to_value(body),
             Self::Discard(body) => serde_json::to_value(body),
             Self::Redeliver(body) => serde_json::to_value(body),
-            Self::Recall(body) => serde_json::to_value(body),
+            Self::CancelBackoff(body) => serde_json::to_value(body),
         };
         json.unwrap_or(serde_json::Value::Null)
     }
@@ -69,19 +70,19 @@ impl Signal {
 /// One signal to a destination with its payload: what the lanes, the API and the sweep send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestinationSignal {
-    /// Something is owed to it that no purchase's run delivers.
+    /// There are deliveries that no purchase's run attempts.
     Owed,
-    /// Owe again what it did not take, everything of a time, or one event.
+    /// Send again what failed, all events of a time range, or one event.
     Redeliver(Range),
-    /// Owe it the newest states that it lacks.
+    /// Send the newest states that it lacks.
     Replay(Replay),
-    /// Try the connection with a request that tells no event.
+    /// Test the connection with a request that carries no event.
     Test(Admin),
-    /// Switch it on.
+    /// Enable it.
     Enable(Enable),
-    /// Switch it off; what is owed stays owed.
+    /// Disable it; what is owed stays owed.
     Disable(Admin),
-    /// Try an open breaker now.
+    /// Probe an open breaker now.
     Probe(Admin),
 }
 
@@ -114,26 +115,26 @@ impl DestinationSignal {
     }
 }
 
-/// New rows in the inbox: the newest sequence number, and how long it still has to be quiet.
+/// New rows in the inbox: the newest sequence number, and how long its window still lasts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Notified {
     /// The newest sequence number.
     pub through: i64,
-    /// Milliseconds for which it still has to be quiet, counted from now.
+    /// Milliseconds until its window ends, counted from now.
     pub quiet_ms: i64,
-    /// How many rows are new since the last signal; for people.
+    /// Number of rows since the last signal; for people.
     pub count: i64,
     /// Milliseconds until the max-wait cap of the oldest waiting row, when the platform has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap_ms: Option<i64>,
 }
 
-/// Who asked, and why.
+/// Who requested something, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Admin {
-    /// Who asked.
+    /// Who requested it.
     pub by: Option<String>,
     /// Why.
     pub reason: Option<String>,
@@ -143,7 +144,7 @@ pub struct Admin {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hold {
-    /// Who asked.
+    /// Who requested it.
     pub by: Option<String>,
     /// Why.
     pub reason: Option<String>,
@@ -151,15 +152,15 @@ pub struct Hold {
     pub until: Option<String>,
 }
 
-/// Throw away what was accepted so far.
+/// Discard the notifications accepted so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Discard {
-    /// Who asked.
+    /// Who requested it.
     pub by: Option<String>,
     /// Why.
     pub reason: Option<String>,
-    /// The newest sequence number that the asker saw; all that is open when absent.
+    /// The newest sequence number that the requester saw; absent for all open ones.
     pub through: Option<i64>,
 }
 
@@ -167,37 +168,37 @@ pub struct Discard {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Redeliver {
-    /// Who asked.
+    /// Who requested it.
     pub by: Option<String>,
     /// Why.
     pub reason: Option<String>,
-    /// To whom; to every destination when absent.
+    /// Which destination; absent for all.
     pub destination_id: Option<DestinationId>,
 }
 
-/// The lane of a destination is not to wait for its next attempt: it would be none, or it can be made now.
+/// Stop waiting for the next attempt of a lane: the attempt is not needed any more, or can be made now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Recall {
-    /// Which one; all when absent.
+pub struct CancelBackoff {
+    /// Which destination; absent for all.
     pub destination_id: Option<DestinationId>,
 }
 
-/// Owe a destination again what it did not take, everything of a time, or one event.
+/// Send a destination again what failed, all events of a time range, or one event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Range {
-    /// Who asked.
+    /// Who requested it.
     pub by: Option<String>,
     /// Why.
     pub reason: Option<String>,
-    /// From when on, RFC 3339, together with `until`; what it did not take when both are absent.
+    /// The beginning, RFC 3339, together with `until`; what failed when both are absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Until when, RFC 3339, that time itself excluded.
+    /// The end, RFC 3339, exclusive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// This event alone; of a state the newest.
+    /// This event alone; for a state, the newest one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<EventId>,
 }
@@ -208,15 +209,15 @@ impl From<Admin> for Range {
     }
 }
 
-/// Switch a destination on.
+/// Enable a destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Enable {
-    /// Who asked.
+    /// Who requested it.
     pub by: Option<String>,
     /// Why.
     pub reason: Option<String>,
-    /// Whether the owed `user.*` events end as skipped before, so that only the newest states are sent.
+    /// Whether to skip the owed `user.*` events first, so that only the newest states are sent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub newest_only: bool,
 }
@@ -227,22 +228,22 @@ impl From<Admin> for Enable {
     }
 }
 
-/// Owe a destination the newest states that it lacks.
+/// Send a destination the newest states that it lacks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Replay {
-    /// Who asked.
+    /// Who requested it.
     pub by: Option<String>,
     /// Why.
     pub reason: Option<String>,
-    /// Whether those that it acknowledged are sent too.
+    /// Whether to send also those that it acknowledged.
     pub all: bool,
-    /// These purchases alone, which it says it lacks: at most [`MOST_NAMED`].
+    /// These purchases alone, at most [`MAX_NAMED`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collapse_keys: Option<Vec<CollapseKey>>,
 }
 
-/// A signal's payload that always decodes: what could not be read is an `Err` with the reason.
+/// A signal's payload that always decodes: an unreadable one becomes an `Err` with the reason.
 /// A payload that fails to decode would block the workflow for ever.
 #[derive(Debug, Clone)]
 pub struct Lenient<T>(pub Result<T, String>);
@@ -266,7 +267,7 @@ impl<T: DeserializeOwned + Default + 'static> TemporalDeserializable for Lenient
         if data.is_empty() || data == b"null" {
             return Ok(Self(Ok(T::default())));
         }
-        // A list would be read as the fields in their order.
+        // serde would read a list as the fields in their order.
         if !data.starts_with(b"{") {
             return Ok(Self(Err("expected a JSON object, such as {\"reason\":\"…\"}".to_owned())));
         }

@@ -1,7 +1,7 @@
-//! The workflow `sweep`: every half minute it asks for what is overdue to be woken. Its fixed id
-//! makes the engine guarantee that there is one.
+//! The workflow `sweep`: wakes what is overdue every half minute. By its fixed id the engine guarantees that there is
+//! only one.
 
-use crate::asks::Asks;
+use crate::activities::Activities;
 use crate::contract;
 use crate::options;
 use crate::signal::Lenient;
@@ -10,15 +10,15 @@ use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{ContinueAsNewOptions, WorkflowContext, WorkflowContextView, WorkflowResult};
 
-/// Between two sweeps.
+/// Time between two sweeps.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Between two sweeps while more is due than one may wake: this and the sweep's own limit bound its rate,
-/// so that it cannot drown an engine that is merely late.
+/// Time between two sweeps while more is due than one sweep may wake. This and the sweep's own limit bound its rate, so
+/// that it does not overload an engine that is only late.
 const SHORT_PAUSE: Duration = Duration::from_secs(5);
-/// How many sweeps one run makes before it is continued as a new one.
+/// Number of sweeps in one run before it continues as a new one.
 const SWEEPS_PER_RUN: u32 = 300;
 
-/// The input of a run; nothing is needed.
+/// The input of a run: empty.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Start {}
@@ -42,7 +42,7 @@ impl Sweep {
             if ctx.cancellation_token().is_cancelled() {
                 return Ok(());
             }
-            let swept = ctx.execute_activity(Asks::sweep, round, options::lasting()).await;
+            let swept = ctx.execute_activity(Activities::sweep, round, options::lasting()).await;
             let found = swept.unwrap_or_default();
             ctx.set_current_details(format!("woken in the last sweep: {}", found.woken));
             let pause = if found.more { SHORT_PAUSE } else { PAUSE };

@@ -1,4 +1,4 @@
-//! Which addresses no request may go to unless the operator allowed them. Pure: no resolving here.
+//! The addresses that are forbidden unless the operator allows them. Pure: nothing is resolved here.
 //!
 //! The ranges are IANA's special-purpose registries, read at their widest
 //! (<https://www.iana.org/assignments/iana-ipv4-special-registry>, `…-ipv6-special-registry`).
@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[cfg(test)]
 mod tests;
 
-/// IPv4 networks that are not somebody's public server: address and prefix length.
+/// IPv4 networks without public servers: address and prefix length.
 const FORBIDDEN_V4: [([u8; 4], u32); 15] = [
     ([0, 0, 0, 0], 8),
     ([10, 0, 0, 0], 8),

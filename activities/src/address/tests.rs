@@ -24,7 +24,7 @@ const PUBLIC: &str = "
 ";
 
 #[test]
-fn addresses_that_are_no_public_server_are_forbidden() {
+fn non_public_addresses_are_forbidden() {
     for address in FORBIDDEN.split_whitespace() {
         assert!(forbidden(address.parse().unwrap()), "{address}");
     }

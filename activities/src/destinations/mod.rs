@@ -1,6 +1,6 @@
-//! Whom we tell. One folder per kind, and the list of them in this file.
+//! Destinations of events. One folder per kind, and the list of them in this file.
 //!
-//! All is pure: settings, requests and replies are values. Sending is `crate::http`'s.
+//! All is pure: settings, requests and replies are values. `crate::http` sends.
 
 pub mod amplitude;
 mod redaction;
@@ -12,7 +12,7 @@ pub use schedule::check_schedule;
 pub use schemas::Schemas;
 
 use crate::http::{Reply, Request};
-use crate::outcome::{Outcome, Tried};
+use crate::result::{DeliveryResult, EventAttempt};
 use domain::Timestamp;
 use domain::user::Attributes;
 use ipnet::IpNet;
@@ -28,12 +28,12 @@ use url::Url;
 pub struct Invalid {
     /// The field, as it is named in the API.
     pub field: String,
-    /// What it should have been. Never repeats a secret.
+    /// The expected value. Never repeats a secret.
     pub expected: String,
 }
 
 impl Invalid {
-    /// A field and what it should have been.
+    /// A field and the expected value.
     pub fn new(field: &str, expected: impl Into<String>) -> Self {
         Self { field: field.to_owned(), expected: expected.into() }
     }
@@ -44,79 +44,79 @@ impl Invalid {
 pub struct Allowed {
     /// Whether they may be reached by plain HTTP.
     pub http: bool,
-    /// Networks that may be delivered to although they are not public.
+    /// Networks that are allowed although they are not public.
     pub networks: Vec<IpNet>,
-    /// Origins of the operator's own that stand for a vendor's, whatever their address and scheme.
+    /// Origins of the operator in place of a vendor's, of any address and scheme.
     pub origins: Vec<Url>,
 }
 
-/// The fields that a kind has beside those of every kind.
+/// The fields of a kind beside those of every kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Own {
-    /// What can be given at any time.
-    pub lasting: &'static [&'static str],
-    /// What can be given only when one is made.
-    pub at_making: &'static [&'static str],
+pub struct KindFields {
+    /// Fields that can be set at any time.
+    pub changeable: &'static [&'static str],
+    /// Fields that can be set only on creation.
+    pub on_creation: &'static [&'static str],
 }
 
-/// A destination as its kind made it of the fields of a request.
+/// A new destination, built by its kind from the fields of a request.
 #[derive(Debug, Clone)]
-pub struct Made {
-    /// What is kept and shown.
+pub struct Created {
+    /// The settings, which are stored and shown.
     pub settings: Value,
-    /// What is kept sealed: JSON in a form that is the kind's.
+    /// The secrets, which are stored sealed: JSON in the kind's own form.
     pub secret: SecretString,
-    /// What is shown once, by its name in the API.
+    /// The secrets to show once, by their names in the API.
     pub shown: Vec<(&'static str, SecretString)>,
-    /// How it is told.
+    /// How it takes events.
     pub traits: Traits,
 }
 
-/// A destination as its kind changed it.
+/// A destination, changed by its kind.
 #[derive(Debug, Clone)]
 pub struct Changed {
     /// All settings after the change.
     pub settings: Value,
     /// All secrets after the change.
     pub secret: SecretString,
-    /// What is shown once, by its name in the API.
+    /// The secrets to show once, by their names in the API.
     pub shown: Vec<(&'static str, SecretString)>,
-    /// Which user attributes it keeps profiles of after the change, if it keeps any.
+    /// The user attributes of its profiles after the change, if it has profiles.
     pub profile: Option<Attributes>,
 }
 
-/// What a secret is to be replaced by, and for how long the old one is used too. Its debug output shows no secret, nor
-/// what one is made of.
+/// The replacement of a secret, and the overlap with the old one. Its debug output shows neither a secret nor the
+/// randomness of one.
 #[derive(Clone)]
 pub struct Rotation {
-    /// The new secret; one is made when absent.
-    pub given: Option<SecretString>,
+    /// The new secret; one is generated when absent.
+    pub new_secret: Option<SecretString>,
     /// Until when requests are signed with the old one too.
     pub until: Timestamp,
-    /// Now.
+    /// The time of the rotation.
     pub now: Timestamp,
-    /// For a new secret.
+    /// Randomness for a new secret.
     pub random: [u8; 32],
 }
 
 impl fmt::Debug for Rotation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { given, until, now, random: _ } = self;
+        let Self { new_secret, until, now, random: _ } = self;
         let mut shown = formatter.debug_struct("Rotation");
-        shown.field("given", given).field("until", until).field("now", now).finish_non_exhaustive()
+        shown.field("given", new_secret).field("until", until).field("now", now).finish_non_exhaustive()
     }
 }
 
-/// What making a body did, for those who count it.
+/// What happened when a body was rendered, for counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Noted {
-    /// How many values were cut.
+pub struct RenderNotes {
+    /// Number of values that were cut.
     pub capped: u64,
-    /// Why the customer's id cannot be sent, if that is why nothing is: `forbidden`, `short` or `long`.
+    /// Why the customer's id was refused, if it was: `forbidden`, `short` or `long`.
     pub wrong_id: Option<&'static str>,
 }
 
-/// A destination that is ready to be used.
+/// The configuration of a destination.
 #[derive(Debug, Clone)]
 pub enum Config {
     /// An HTTPS endpoint that receives signed events.
@@ -126,9 +126,9 @@ pub enum Config {
 }
 
 impl Config {
-    /// At most so many requests a second, where the named kind has such a bound.
+    /// The named kind's maximum number of requests a second, if it has one.
     #[must_use]
-    pub fn bound(kind: &str) -> Option<i64> {
+    pub fn max_rate(kind: &str) -> Option<i64> {
         match kind {
             amplitude::KIND => Some(amplitude::config::RATE),
             _ => None,
@@ -137,41 +137,41 @@ impl Config {
 
     /// The fields of the named kind; `None` when there is no such kind.
     #[must_use]
-    pub fn own(kind: &str) -> Option<Own> {
+    pub fn fields(kind: &str) -> Option<KindFields> {
         match kind {
-            webhook::KIND => Some(webhook::config::OWN),
-            amplitude::KIND => Some(amplitude::config::OWN),
+            webhook::KIND => Some(webhook::config::FIELDS),
+            amplitude::KIND => Some(amplitude::config::FIELDS),
             _ => None,
         }
     }
 
-    /// What the fields of each kind are.
+    /// The fields of each kind.
     #[must_use]
     pub fn schemas() -> Vec<Schemas> {
         vec![webhook::schemas::schemas(), amplitude::schemas::schemas()]
     }
 
-    /// Makes the settings and secrets of a new destination of the named kind. What is no field of the kind is refused.
+    /// Builds the settings and secrets of a new destination of the named kind. Unknown fields are refused.
     ///
     /// # Errors
-    /// All fields that are wrong, or the kind itself.
-    pub fn make(
+    /// All invalid fields, or the kind itself.
+    pub fn create(
         kind: &str,
         fields: &Map<String, Value>,
         allowed: &Allowed,
         random: [u8; 32],
-    ) -> Result<Made, Vec<Invalid>> {
+    ) -> Result<Created, Vec<Invalid>> {
         match kind {
-            webhook::KIND => webhook::config::make(fields, allowed, random),
-            amplitude::KIND => amplitude::config::make(fields, allowed),
+            webhook::KIND => webhook::config::create(fields, allowed, random),
+            amplitude::KIND => amplitude::config::create(fields, allowed),
             other => Err(vec![unknown(other)]),
         }
     }
 
-    /// Changes what is given, leaves the rest; null removes what may be absent.
+    /// Changes the present fields and leaves the rest; null removes an optional one.
     ///
     /// # Errors
-    /// All fields that are wrong.
+    /// All invalid fields.
     pub fn change(
         destination: &Destination,
         secret: &SecretString,
@@ -185,10 +185,10 @@ impl Config {
         }
     }
 
-    /// Replaces the secret that requests are signed with; the old one is used too for a while.
+    /// Replaces the secret that signs requests; the old one signs too until the overlap ends.
     ///
     /// # Errors
-    /// What is wrong with the new secret, or that the kind signs nothing.
+    /// The new secret is invalid, or the kind signs nothing.
     pub fn rotate(destination: &Destination, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::rotate(&destination.settings, secret, rotation),
@@ -196,10 +196,10 @@ impl Config {
         }
     }
 
-    /// A destination ready to be used.
+    /// Builds the configuration of a stored destination.
     ///
     /// # Errors
-    /// The first setting or secret that cannot be used.
+    /// The first setting or secret that is unusable.
     pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Self, Invalid> {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::ready(destination, secret, allowed).map(Self::Webhook),
@@ -208,7 +208,7 @@ impl Config {
         }
     }
 
-    /// What an event looks like to a destination, in every attempt.
+    /// Renders an event for a destination, for every attempt.
     #[must_use]
     pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
         match destination.kind.as_str() {
@@ -218,19 +218,19 @@ impl Config {
         }
     }
 
-    /// What [`Self::render`] did when it gave this.
+    /// What happened in the call of [`Self::render`] that returned `rendered`.
     #[must_use]
-    pub fn noted(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> Noted {
+    pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> RenderNotes {
         match destination.kind.as_str() {
-            amplitude::KIND => amplitude::body::noted(destination, unsent, rendered),
-            _ => Noted::default(),
+            amplitude::KIND => amplitude::body::render_notes(destination, unsent, rendered),
+            _ => RenderNotes::default(),
         }
     }
 
-    /// The request that tells it one event, or several where it takes them. `at` is the time of this attempt.
+    /// The request with one event, or several where the kind takes them. `at` is the time of this attempt.
     ///
     /// # Errors
-    /// The secret is not one of this kind.
+    /// The events or the secret are not of this kind.
     pub fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
         match self {
             Self::Webhook(config) => webhook::request::request(config, at, attempts),
@@ -238,7 +238,7 @@ impl Config {
         }
     }
 
-    /// Why no request can ever be made for an event as it is frozen, in words for a person; its class is `no_key`.
+    /// Why a frozen event can never be sent, as a sentence for people; its class is `no_key`.
     #[must_use]
     pub fn lacks_key(&self, attempt: &Attempt) -> Option<String> {
         match self {
@@ -247,16 +247,16 @@ impl Config {
         }
     }
 
-    /// What a reply means for each event and for the destination. `jitter` is a random number from 0 to 1, `at` is now.
+    /// Judges a reply for each event and for the destination. `jitter` is a random number from 0 to 1, `at` is now.
     #[must_use]
-    pub fn outcome(&self, reply: &Reply, tried: &[Tried<'_>], (jitter, at): (f64, Timestamp)) -> Outcome {
+    pub fn judge(&self, reply: &Reply, events: &[EventAttempt<'_>], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
         match self {
-            Self::Webhook(config) => webhook::response::outcome(config, reply, tried, (jitter, at)),
-            Self::Amplitude(config) => amplitude::response::outcome(config, reply, tried, (jitter, at)),
+            Self::Webhook(config) => webhook::response::judge(config, reply, events, (jitter, at)),
+            Self::Amplitude(config) => amplitude::response::judge(config, reply, events, (jitter, at)),
         }
     }
 
-    /// How long after its first attempt an event is not sent any more, in milliseconds.
+    /// How long after its first attempt an event is sent, in milliseconds; `None` for no limit.
     #[must_use]
     pub const fn gives_up_after_ms(&self) -> Option<i64> {
         match self {
@@ -265,7 +265,7 @@ impl Config {
         }
     }
 
-    /// After how long without success it is disabled, in milliseconds.
+    /// How long without success before the destination is disabled, in milliseconds.
     #[must_use]
     pub const fn patience_ms(&self) -> i64 {
         match self {
@@ -274,7 +274,7 @@ impl Config {
         }
     }
 
-    /// A text of the other side without our secrets in it.
+    /// A text of the destination with our secrets redacted.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         match self {
@@ -283,10 +283,10 @@ impl Config {
         }
     }
 
-    /// A request that shows whether the connection works, and tells no event.
+    /// A request that tests the connection and carries no event.
     ///
     /// # Errors
-    /// What is missing for it.
+    /// The setting that is missing for it.
     pub fn test(&self, at: Timestamp, id: &str) -> Result<Request, Invalid> {
         match self {
             Self::Webhook(config) => webhook::request::test(config, at, id),
@@ -297,7 +297,7 @@ impl Config {
     /// What the reply to [`Self::test`] shows.
     ///
     /// # Errors
-    /// What does not work, in words for a person.
+    /// What does not work, as a sentence for people.
     pub fn tested(&self, reply: &Reply) -> Result<String, String> {
         match self {
             Self::Webhook(_) => webhook::response::tested(reply),

@@ -1,24 +1,8 @@
-//! The fields of each kind of destination as JSON Schemas: for who reads about them. What is checked is in the kind's
-//! `config`.
+//! The fields of each kind of destination as JSON Schemas, for documentation. The kind's `config` checks them.
+
+pub use domain::destination::KindSchemas as Schemas;
 
 use serde_json::{Map, Value};
-
-/// The fields of a kind beside those of every kind: names with their schemas.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Schemas {
-    /// The kind.
-    pub kind: &'static str,
-    /// What can be given when one is created.
-    pub created: Map<String, Value>,
-    /// Which of that is required.
-    pub required: &'static [&'static str],
-    /// What can be given in a change.
-    pub changed: Map<String, Value>,
-    /// What is shown.
-    pub shown: Map<String, Value>,
-    /// A request that creates one.
-    pub example: Value,
-}
 
 /// The entries of a JSON object.
 pub(super) fn fields(object: Value) -> Map<String, Value> {
@@ -28,7 +12,7 @@ pub(super) fn fields(object: Value) -> Map<String, Value> {
     }
 }
 
-/// The same fields where null brings back what holds when nobody names them.
+/// The fields with null as a value of the named ones, which restores their defaults.
 pub(super) fn nullable(mut fields: Map<String, Value>, names: &[&str]) -> Map<String, Value> {
     for name in names {
         let Some(schema) = fields.get_mut(*name).and_then(Value::as_object_mut) else { continue };

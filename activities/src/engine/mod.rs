@@ -1,11 +1,12 @@
-//! The connection to Temporal: starts and signals workflows, asks them, and makes sure that what
-//! every run needs (search attributes, the sweep) is there.
+//! The connection to Temporal: starts, signals and queries workflows, and ensures that what every run needs
+//! (search attributes, the sweep) exists.
 //!
-//! Nothing waits for Temporal at start: the inbox accepts without it. When to tell a destination's run that something
-//! is owed is decided in `tending`, which is pure.
+//! Nothing waits for Temporal at start: the inbox accepts without it. When to signal a destination's run is decided in
+//! `destination_signals`.
 
-mod tending;
+mod destination_signals;
 
+use destination_signals::DestinationSignals;
 use domain::{CollapseKey, DestinationId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,21 +30,20 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
     StartWorkflowExecutionRequest,
 };
 use temporalio_common::search_attributes::SearchAttributes;
-use tending::Telling;
 use tokio::sync::watch;
 use workflows::signal::{DestinationSignal, Signal};
 use workflows::{attributes, contract};
 
-/// For how long one call may take.
+/// Time limit of one call.
 const CALL: Duration = Duration::from_secs(5);
-/// Between two attempts to connect, and between two looks at what every run needs.
-const AGAIN: Duration = Duration::from_secs(1);
-/// After so many failed attempts to connect it is worth a word: a server that starts beside us takes a moment.
-const WORTH_A_WORD: u32 = 8;
-/// How often it is made sure that the sweep runs and the search attributes exist.
+/// Time between two attempts to connect.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Number of failed attempts to connect before a warning: a server that starts beside us takes a moment.
+const WARN_AFTER: u32 = 8;
+/// Interval of ensuring that the sweep runs and the search attributes exist.
 const ENSURE: Duration = Duration::from_secs(10);
 
-/// Why Temporal did not do what it was asked.
+/// Why Temporal did not accept a request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be reached, is busy or closing. Try again.
@@ -71,22 +71,22 @@ impl From<Status> for Error {
 pub struct Engine {
     client: watch::Receiver<Option<Client>>,
     answers: Arc<AtomicBool>,
-    telling: Arc<Telling>,
+    signals: Arc<DestinationSignals>,
     identity: String,
     address: Arc<str>,
 }
 
-/// Whose server it is, which decides whether it is worth a word that it does not answer.
+/// Whose server it is, which decides whether to warn when it does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Server {
     /// One that should run already.
-    Given,
-    /// One of our own, which is being fetched or started by whoever connects.
-    Own,
+    External,
+    /// One of our own, which the caller downloads or starts.
+    Embedded,
 }
 
-/// One signal to one workflow, which is started when it sleeps.
-struct Word {
+/// One signal to one workflow, which is started if no run is open.
+struct SignalWithStart {
     workflow_id: String,
     workflow_type: &'static str,
     signal: &'static str,
@@ -96,35 +96,40 @@ struct Word {
 }
 
 impl Engine {
-    /// Reads Temporal's standard environment variables and profile file, and connects in the
-    /// background for as long as it takes. `identity` is what the Temporal UI shows of this process.
+    /// Reads Temporal's standard environment variables and profile file, and connects in the background, retrying
+    /// for ever. The Temporal UI shows `identity` for this process.
     ///
     /// # Errors
     /// When those settings are wrong, with the setting's name.
     pub fn start(identity: &str) -> Result<Self, String> {
         let (connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
             .map_err(|error| format!("Temporal's settings (TEMPORAL_*): {error}"))?;
-        Ok(Self::keep(identity, (connection, options), Server::Given))
+        Ok(Self::connect_in_background(identity, connection, options, Server::External))
     }
 
-    /// Connects to a server of our own in the same way, whatever the environment says.
+    /// Connects to a server of our own in the same way, ignoring the environment.
     ///
     /// # Errors
     /// When `address` is not a URL.
     pub fn start_at(identity: &str, address: &str) -> Result<Self, String> {
         let url: Url = address.parse().map_err(|error| format!("Temporal's address `{address}`: {error}"))?;
         let options = ClientOptions::new("default").build();
-        Ok(Self::keep(identity, (ConnectionOptions::new(url).build(), options), Server::Own))
+        Ok(Self::connect_in_background(identity, ConnectionOptions::new(url).build(), options, Server::Embedded))
     }
 
-    fn keep(identity: &str, (mut connection, options): (ConnectionOptions, ClientOptions), server: Server) -> Self {
+    fn connect_in_background(
+        identity: &str,
+        mut connection: ConnectionOptions,
+        options: ClientOptions,
+        server: Server,
+    ) -> Self {
         identity.clone_into(&mut connection.identity);
         connection.retry_options = RetryOptions::no_retries();
         let (publish, client) = watch::channel(None);
-        let telling = Arc::new(Telling::new());
+        let signals = Arc::new(DestinationSignals::new());
         let address = host_and_port(&connection.target).into();
-        let engine = Self { client, answers: Arc::default(), telling, identity: identity.to_owned(), address };
-        tokio::spawn(tending::run(engine.clone()));
+        let engine = Self { client, answers: Arc::default(), signals, identity: identity.to_owned(), address };
+        tokio::spawn(destination_signals::run(engine.clone()));
         let keeper = engine.clone();
         tokio::spawn(async move {
             let client = connect(connection, options, server).await;
@@ -144,13 +149,13 @@ impl Engine {
         engine
     }
 
-    /// Host and port of the server, as Temporal's own tools take them.
+    /// Host and port of the server, as Temporal's tools take them.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Whether it answered when it was last asked for what every run needs, some seconds ago at most.
+    /// Whether it answered the last periodic call, some seconds ago at most.
     #[must_use]
     pub fn connected(&self) -> bool {
         self.answers.load(Ordering::Relaxed)
@@ -179,7 +184,7 @@ impl Engine {
     /// See [`Error`]; after `Unavailable` it is unknown whether it happened, and harmless to repeat.
     pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), Error> {
         let known = [attributes::COLLAPSE_KEY.value_set(key.to_string())];
-        let word = Word {
+        let message = SignalWithStart {
             workflow_id: contract::workflow_id(key),
             workflow_type: contract::PURCHASE,
             signal: signal.name(),
@@ -187,7 +192,7 @@ impl Engine {
             summary: "one purchase",
             attributes: SearchAttributes::new(known),
         };
-        self.say(word).await
+        self.signal_with_start(message).await
     }
 
     /// Signals the purchase's run if one is open; a purchase that sleeps is left asleep.
@@ -215,7 +220,7 @@ impl Engine {
     /// # Errors
     /// As of [`Self::signal`].
     pub async fn destination(&self, id: DestinationId, signal: DestinationSignal) -> Result<(), Error> {
-        let word = Word {
+        let message = SignalWithStart {
             workflow_id: contract::destination_workflow_id(id),
             workflow_type: contract::DESTINATION,
             signal: signal.name(),
@@ -223,27 +228,27 @@ impl Engine {
             summary: "what one destination is owed",
             attributes: SearchAttributes::default(),
         };
-        self.say(word).await
+        self.signal_with_start(message).await
     }
 
-    /// Something is owed to a destination that no purchase's run delivers. Costs a short lock; its run is told soon,
-    /// at most once a second, and again until Temporal takes it.
-    pub fn tend(&self, id: DestinationId) {
-        self.telling.owed(id);
+    /// Signals the destination's run soon that it is owed something: at most once a second, and repeated until Temporal
+    /// accepts it. Costs a short lock.
+    pub fn supervise(&self, id: DestinationId) {
+        self.signals.owed(id);
     }
 
-    async fn say(&self, word: Word) -> Result<(), Error> {
+    async fn signal_with_start(&self, message: SignalWithStart) -> Result<(), Error> {
         let client = self.now()?;
         let request = SignalWithStartWorkflowExecutionRequest {
             namespace: client.namespace(),
-            workflow_id: word.workflow_id,
-            workflow_type: Some(WorkflowType { name: word.workflow_type.to_owned() }),
+            workflow_id: message.workflow_id,
+            workflow_type: Some(WorkflowType { name: message.workflow_type.to_owned() }),
             task_queue: Some(queue()),
-            signal_name: word.signal.to_owned(),
-            signal_input: Some(Payloads { payloads: vec![json(&word.payload)] }),
+            signal_name: message.signal.to_owned(),
+            signal_input: Some(Payloads { payloads: vec![json(&message.payload)] }),
             identity: self.identity.clone(),
-            user_metadata: Some(summary(word.summary)),
-            search_attributes: Some(word.attributes.to_proto()),
+            user_metadata: Some(summary(message.summary)),
+            search_attributes: Some(message.attributes.to_proto()),
             ..Default::default()
         };
         client.connection().workflow_service().signal_with_start_workflow_execution(timed(request)).await?;
@@ -271,7 +276,7 @@ impl Engine {
         Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
     }
 
-    /// Makes sure that the search attributes are registered and that the sweep runs: both vanish
+    /// Ensures that the search attributes are registered and that the sweep runs: both vanish
     /// with Temporal's file, and an operator can end the sweep by hand.
     async fn ensure(&self) -> Result<(), Error> {
         let client = self.now()?;
@@ -282,7 +287,7 @@ impl Engine {
             workflow_type: Some(WorkflowType { name: contract::SWEEP.to_owned() }),
             task_queue: Some(queue()),
             identity: self.identity.clone(),
-            // No request id: the server would answer a repeated one with the run that it made at first, ended or not.
+            // No request id: the server would answer a repeated one with the run that it started first, closed or not.
             workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting as i32,
             user_metadata: Some(summary("finds what is overdue and wakes it")),
             ..Default::default()
@@ -335,7 +340,7 @@ async fn connect(connection: ConnectionOptions, options: ClientOptions, server: 
             Err(_) => "it accepts connections and does not answer".to_owned(),
         };
         failures = failures.saturating_add(1);
-        if failures == WORTH_A_WORD && server == Server::Given {
+        if failures == WARN_AFTER && server == Server::External {
             tracing::warn!(
                 address = host_and_port(&connection.target),
                 reason = why,
@@ -343,7 +348,7 @@ async fn connect(connection: ConnectionOptions, options: ClientOptions, server: 
                  trying on, and notifications are accepted meanwhile"
             );
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 

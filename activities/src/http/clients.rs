@@ -1,7 +1,7 @@
-//! Clients that can connect to one set of addresses only, whatever name they are asked for.
+//! Clients that can connect to one set of addresses only, whatever the host's name.
 //!
-//! A kept connection is reused only by a request whose name was resolved and judged to the same
-//! addresses again, so that reuse never outlives a verdict.
+//! An idle connection is reused only by a request whose name was resolved to the same addresses and checked
+//! again, so that reuse never outlives a check.
 
 use super::failure::Failure;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -17,32 +17,32 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Shorter than the keep-alive of common servers, so that they rarely close first.
 const IDLE: Duration = Duration::from_secs(4);
 const IDLE_CONNECTIONS: usize = 16;
-/// How many clients are kept.
-const KEPT: usize = 512;
+/// Maximum number of cached clients.
+const MAX_CLIENTS: usize = 512;
 
-/// The kept clients.
+/// The cached clients.
 pub struct Clients {
     tls: ClientConfig,
-    kept: Mutex<HashMap<Vec<SocketAddr>, Client>>,
+    cached: Mutex<HashMap<Vec<SocketAddr>, Client>>,
 }
 
 impl Clients {
     pub fn new(tls: ClientConfig) -> Self {
-        Self { tls, kept: Mutex::default() }
+        Self { tls, cached: Mutex::default() }
     }
 
     /// A client that connects to these addresses and to nothing else.
     pub fn to(&self, mut addresses: Vec<SocketAddr>) -> Result<Client, Failure> {
         addresses.sort_unstable();
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = kept.get(&addresses) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = cached.get(&addresses) {
             return Ok(client.clone());
         }
         let client = self.build(addresses.clone())?;
-        if kept.len() >= KEPT {
-            kept.clear(); // Making one anew is cheap, since the trusted certificates are shared.
+        if cached.len() >= MAX_CLIENTS {
+            cached.clear(); // A new client is cheap, since the trusted certificates are shared.
         }
-        kept.insert(addresses, client.clone());
+        cached.insert(addresses, client.clone());
         Ok(client)
     }
 
@@ -67,7 +67,7 @@ impl Clients {
     }
 }
 
-/// TLS that trusts the certificate authorities of this machine. Without any, every certificate is refused.
+/// TLS with the certificate authorities of this machine. Without any, every certificate is refused.
 pub fn trusting_this_machine() -> ClientConfig {
     ClientConfig::with_platform_verifier().unwrap_or_else(|error| {
         tracing::error!(%error, "no certificate authorities were found: no HTTPS destination can be reached");
@@ -75,7 +75,7 @@ pub fn trusting_this_machine() -> ClientConfig {
     })
 }
 
-/// Answers every name with the same addresses.
+/// Resolves every name to the same addresses.
 struct Pinned(Vec<SocketAddr>);
 
 impl Resolve for Pinned {

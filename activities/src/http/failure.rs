@@ -1,4 +1,4 @@
-//! Why there is no answer: few words, none of which helps to look around in our network.
+//! Why there is no answer, in short messages that reveal nothing about our network.
 
 use std::error::Error;
 use std::io;
@@ -29,7 +29,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The stable word for it.
+    /// Its stable name.
     pub const fn class(self) -> &'static str {
         match self {
             Self::Url | Self::Scheme | Self::Port | Self::Headers => "invalid_url",
@@ -42,7 +42,7 @@ impl Failure {
         }
     }
 
-    /// What a sender's error means.
+    /// The failure behind a sender's error.
     pub fn of(error: &reqwest::Error) -> Self {
         if is_tls(error) {
             Self::Tls

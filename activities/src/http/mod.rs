@@ -1,12 +1,12 @@
-//! The only place that sends a request of ours to an address that somebody else chose.
+//! The only sender of requests to addresses that others chose.
 //!
-//! The name is resolved once, every address is judged, and the connection goes to those addresses and to
-//! no other. What a destination means by its answer is not judged here.
+//! The name is resolved once, every address is checked, and the connection goes to those addresses and to
+//! no other. The meaning of a destination's answer is not decided here.
 
 mod clients;
 mod failure;
-mod heard;
 mod lookup;
+mod response;
 mod target;
 
 #[cfg(test)]
@@ -17,9 +17,9 @@ pub use target::check;
 
 use clients::Clients;
 use failure::Failure;
-use heard::Heard;
 use ipnet::IpNet;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use response::Response;
 use rustls::ClientConfig;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -27,30 +27,30 @@ use std::time::Duration;
 use target::Target;
 use url::Url;
 
-/// From the first look at the name to the last byte of the answer.
+/// Time limit from resolving the name to the last byte of the answer.
 const TOTAL: Duration = Duration::from_secs(15);
 
-/// What is asked of a server.
+/// The method of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// To be told something.
+    /// GET.
     Get,
-    /// To be given something.
+    /// POST.
     Post,
 }
 
 /// One request.
 #[derive(Clone)]
 pub struct Request {
-    /// What is asked.
+    /// The method.
     pub method: Method,
-    /// Where to. Its path can hold a secret.
+    /// The URL. Its path can hold a secret.
     pub url: Url,
     /// Names in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// The bytes, as they were signed; a GET has none.
+    /// The signed bytes; a GET has none.
     pub body: Vec<u8>,
-    /// Whether it goes to an address that the operator chose: then any address and scheme is allowed.
+    /// Whether the operator chose the address: then any address and scheme is allowed.
     pub is_operators: bool,
 }
 
@@ -65,14 +65,14 @@ impl std::fmt::Debug for Request {
 /// What the operator allows beyond public HTTPS servers.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// Networks that may be reached although they are not public, on any port.
+    /// Networks that are allowed although they are not public, on any port.
     pub allowed_networks: Vec<IpNet>,
     /// Whether plain `http` is allowed, and with it port 80 of public servers.
     pub allow_http: bool,
 }
 
 impl Rules {
-    /// For an address that the operator chose: any network, any port, plain `http` too.
+    /// The rules for an address that the operator chose: any network, any port, plain `http` too.
     #[must_use]
     pub fn open() -> Self {
         let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
@@ -81,17 +81,17 @@ impl Rules {
     }
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The other side answered. A body that broke off is given as far as it came.
+    /// The server answered. A body that broke off is included as far as it came.
     Answer {
         /// The status code.
         status: u16,
-        /// The `Retry-After` header, as it was sent.
+        /// The `Retry-After` header, unparsed.
         retry_after: Option<String>,
-        /// `content-type`, `date`, `server`, `retry-after`, `via` and what names the request at the other side, each
-        /// cut at 256 characters; names in lower case.
+        /// `content-type`, `date`, `server`, `retry-after`, `via` and the server's ids of the request, each cut at 256
+        /// characters; names in lower case.
         headers: Vec<(String, String)>,
         /// At most the first 64 KiB of the body.
         body: String,
@@ -101,7 +101,7 @@ pub enum Reply {
         /// `forbidden_address`, `dns`, `connect`, `tls`, `timeout`, `reset` or `invalid_url`. A name that leads to a
         /// forbidden address is `dns`, as one that does not exist: else the names of our network could be guessed.
         class: &'static str,
-        /// A sentence for the owner of the destination. It tells nothing about our network.
+        /// A sentence for the owner of the destination. It reveals nothing about our network.
         message: String,
     },
 }
@@ -112,13 +112,13 @@ impl From<Failure> for Reply {
     }
 }
 
-/// What a sender works with, so that tests can give it others.
+/// The parts of a sender that tests replace.
 pub struct Parts {
-    /// Whom it trusts.
+    /// The certificate authorities that it trusts.
     pub tls: ClientConfig,
-    /// How it looks up names.
+    /// The resolver of names.
     pub lookup: Lookup,
-    /// How long a request may take, from the look at the name to the last byte of the answer.
+    /// Time limit of a request, from resolving the name to the last byte of the answer.
     pub total: Duration,
 }
 
@@ -132,7 +132,7 @@ impl Parts {
     }
 }
 
-/// The sender. A clone shares the rules and the connections, which are kept for a short while.
+/// The sender. A clone shares the rules and the connections, which stay open for a short while.
 #[derive(Clone)]
 pub struct Http {
     rules: Arc<Rules>,
@@ -158,32 +158,32 @@ impl Http {
         Self { rules, operators, clients: Arc::new(Clients::new(tls)), lookup, total }
     }
 
-    /// Sends once: no redirect is followed, nothing is repeated, no proxy is asked.
+    /// Sends once: no redirect is followed, no request is repeated, no proxy is used.
     pub async fn send(&self, request: Request) -> Reply {
-        let mut heard = None;
-        let ended = tokio::time::timeout(self.total, self.exchange(request, &mut heard)).await;
-        match (heard, ended) {
-            (Some(heard), _) => heard.reply(),
+        let mut received = None;
+        let exchanged = tokio::time::timeout(self.total, self.exchange(request, &mut received)).await;
+        match (received, exchanged) {
+            (Some(received), _) => received.reply(),
             (None, Ok(Err(failure))) => failure.into(),
             (None, Ok(Ok(()))) => Failure::Reset.into(),
             (None, Err(_)) => Failure::Timeout.into(),
         }
     }
 
-    async fn exchange(&self, request: Request, heard: &mut Option<Heard>) -> Result<(), Failure> {
+    async fn exchange(&self, request: Request, received: &mut Option<Response>) -> Result<(), Failure> {
         let rules = if request.is_operators { &self.operators } else { &self.rules };
         let target = Target::find(&request.url, rules, &self.lookup).await?;
         let client = self.clients.to(target.addresses)?;
-        let asked = match request.method {
+        let builder = match request.method {
             Method::Get => client.get(request.url),
             Method::Post => client.post(request.url).body(request.body),
         };
-        let asked = asked.headers(headers(&request.headers)?);
-        #[expect(clippy::disallowed_methods, reason = "this is the one place that sends, to addresses judged above")]
-        let mut response = asked.send().await.map_err(|error| Failure::of(&error))?;
-        let heard = heard.insert(Heard::head(&response));
+        let builder = builder.headers(headers(&request.headers)?);
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that sends, to addresses checked above")]
+        let mut response = builder.send().await.map_err(|error| Failure::of(&error))?;
+        let received = received.insert(Response::head(&response));
         while let Ok(Some(chunk)) = response.chunk().await {
-            if !heard.hear(&chunk) {
+            if !received.read(&chunk) {
                 break;
             }
         }

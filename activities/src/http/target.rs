@@ -1,4 +1,4 @@
-//! Where a URL leads: its addresses, resolved once and judged all together.
+//! The addresses of a URL, resolved once and checked all together.
 
 use super::failure::Failure;
 use super::{Lookup, Rules};
@@ -7,11 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use url::{Host, Url};
 
-/// How long a name may take to resolve.
+/// Time limit for resolving a name.
 const DNS: Duration = Duration::from_secs(5);
-/// The ports of public servers; others could make us knock on doors that are not for us.
+/// The allowed ports of public servers; others could reach services that are no endpoints.
 const PORTS: [u16; 2] = [443, 8443];
-/// The one that is added where plain `http` is allowed.
+/// The port that is added where plain `http` is allowed.
 const HTTP_PORT: u16 = 80;
 /// The name that leads to the machine itself everywhere (RFC 6761 6.3), as do all names below it.
 const LOCALHOST: &str = "localhost";
@@ -24,7 +24,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Resolves the URL's host and judges every address: one forbidden address refuses the whole name.
+    /// Resolves the URL's host and checks every address: one forbidden address refuses the whole name.
     pub async fn find(url: &Url, rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
         let (host, port) = parts(url, rules)?;
         let addresses = match host {
@@ -32,12 +32,12 @@ impl Target {
             Host::Ipv6(address) => vec![IpAddr::V6(address)],
             Host::Domain(name) => resolve(name, lookup).await?,
         };
-        judge(&addresses, port, rules).map_err(|failure| told(failure, host))?;
+        judge(&addresses, port, rules).map_err(|failure| public_failure(failure, host))?;
         Ok(Self { addresses: addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect() })
     }
 }
 
-/// Whether no request to this URL can ever leave, whatever its name leads to: by its address, or by its port.
+/// Refuses a URL that no request can ever be sent to, by its address or its port, whatever its name resolves to.
 ///
 /// # Errors
 /// Why not, for people.
@@ -51,7 +51,7 @@ fn judge_unresolved(url: &Url, rules: &Rules) -> Result<(), Failure> {
         Host::Ipv4(address) => judge(&[address.into()], port, rules),
         Host::Ipv6(address) => judge(&[address.into()], port, rules),
         Host::Domain(name) if is_local(name) => judge(&[Ipv4Addr::LOCALHOST.into()], port, rules),
-        // A name may lead into a network that is allowed, where every port is.
+        // A name may resolve into an allowed network, where every port is allowed.
         Host::Domain(_) if !rules.allowed_networks.is_empty() || is_usual(port, rules) => Ok(()),
         Host::Domain(_) => Err(Failure::Port),
     }
@@ -80,7 +80,7 @@ async fn resolve(name: &str, lookup: &Lookup) -> Result<Vec<IpAddr>, Failure> {
     }
 }
 
-/// Judges what a host leads to.
+/// Checks the addresses of a host.
 pub fn judge(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result<(), Failure> {
     if addresses.is_empty() {
         return Err(Failure::Dns);
@@ -92,11 +92,11 @@ pub fn judge(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result<(), Failu
     if is_usual(port, rules) || addresses.iter().all(is_allowed) { Ok(()) } else { Err(Failure::Port) }
 }
 
-/// What is said of it: that a name exists in our network is nobody's business, so it is told as one that does not.
-fn told(failure: Failure, host: Host<&str>) -> Failure {
+/// The failure as it is shown: a name of our network looks like one that does not exist.
+fn public_failure(failure: Failure, host: Host<&str>) -> Failure {
     match (failure, host) {
         (Failure::Forbidden, Host::Domain(name)) if !is_local(name) => {
-            tracing::info!(host = name, "a destination's name leads to an address that is not allowed");
+            tracing::info!(host = name, "a destination's name resolves to an address that is not allowed");
             Failure::Dns
         }
         (failure, _) => failure,

@@ -1,78 +1,78 @@
-//! Whom we ask for the truth. One folder per store, and the list of them in this file.
+//! The stores that verify purchases. One folder per store, and the list of them in this file.
 //!
 //! All is pure: receipts, requests and replies are values. Sending is `crate::http`'s, patience is `crate::verify`'s.
 
 pub mod amazon;
 
 use crate::http::{Reply, Request};
-use domain::{Environment, PlatformId, Reading, Timestamp};
+use domain::{Environment, PlatformId, Timestamp, Verification};
 use secrecy::SecretString;
 use std::time::Duration;
 
-/// How each store is asked.
+/// The settings of each store.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Amazon's receipt verification service.
     pub amazon: amazon::Settings,
-    /// The one platform that is verified with a simulated store, and how that is asked.
+    /// The one platform that is verified with a simulated store.
     pub simulated: Option<Simulated>,
 }
 
-/// A store that stands for Amazon's own, for one platform and no other.
+/// A simulated store in place of Amazon's, for one platform and no other.
 #[derive(Debug, Clone)]
 pub struct Simulated {
-    /// Whose receipts it knows.
+    /// The platform whose receipts it knows.
     pub platform: PlatformId,
-    /// How it is asked.
+    /// Its settings.
     pub amazon: amazon::Settings,
 }
 
-/// What a store is asked about. Never shown: it names a customer and holds a secret.
+/// The receipt that a query is about. Never shown: it names a customer and holds a secret.
 pub struct Receipt {
-    /// Which of the store's two worlds it is from, by the platform's setting and by nothing else.
+    /// The store's environment, by the platform's setting and by nothing else.
     pub environment: Environment,
-    /// The store's name of the customer.
+    /// The store's id of the customer.
     pub app_user_id: String,
-    /// The store's name of the purchase.
+    /// The store's id of the purchase.
     pub receipt_id: String,
     /// The platform's secret.
     pub secret: SecretString,
 }
 
-/// What came of asking once.
+/// The result of one query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The store said it.
-    Read(Reading),
+    /// The store answered.
+    Verification(Verification),
     /// The store does not accept the platform's secret.
     Refused,
-    /// Ask again.
-    Again(Again),
+    /// The query has to be repeated.
+    Retry(Retry),
 }
 
-/// Why there is no answer yet.
+/// Why a query has to be repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Again {
-    /// A stable word for the kind of failure.
+pub struct Retry {
+    /// A stable name of the kind of failure.
     pub class: &'static str,
-    /// A sentence for people. Never of the store's own text, which can hold the URL and so the secret.
+    /// A sentence for people. Never the store's own text, which can hold the URL and so the secret.
     pub why: String,
-    /// Whether the store asked us to slow down, for all receipts of the platform.
+    /// Whether the store throttles all receipts of the platform.
     pub is_throttled: bool,
-    /// For how long, when it said so.
+    /// The store's `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Whether a person should look at it, since asking again may never help.
+    /// Whether a person should check it, since a repetition may never help.
     pub is_strange: bool,
 }
 
-impl Again {
+impl Retry {
     /// A failure that passes by itself.
     pub fn new(class: &'static str, why: impl Into<String>) -> Self {
         Self { class, why: why.into(), is_throttled: false, retry_after: None, is_strange: false }
     }
 }
 
-/// One store and how it is asked.
+/// One store with its settings.
 #[derive(Debug, Clone, Copy)]
 pub enum Store<'a> {
     /// Amazon.
@@ -80,7 +80,7 @@ pub enum Store<'a> {
 }
 
 impl Settings {
-    /// The store of this name as a platform is verified with it, when it can be asked at all.
+    /// The store of this name that verifies a platform; `None` when none can.
     #[must_use]
     pub fn of(&self, store: &str, platform: PlatformId) -> Option<Store<'_>> {
         let simulated = self.simulated.as_ref().filter(|simulated| simulated.platform == platform);
@@ -90,13 +90,13 @@ impl Settings {
         }
     }
 
-    /// Whether any store is asked at an address that the operator chose.
+    /// Whether the operator chose any store's address.
     #[must_use]
     pub const fn has_chosen_address(&self) -> bool {
         self.amazon.base.is_some() || self.simulated.is_some()
     }
 
-    /// How often each platform's store may be asked in a second.
+    /// Maximum number of queries a second per platform.
     #[must_use]
     pub const fn per_second(&self) -> u32 {
         self.amazon.per_second
@@ -104,7 +104,7 @@ impl Settings {
 }
 
 impl Store<'_> {
-    /// Whether it is asked at an address that the operator chose, which may be any.
+    /// Whether the operator chose its address, which may be any.
     #[must_use]
     pub const fn is_at_chosen_address(self) -> bool {
         match self {
@@ -112,7 +112,7 @@ impl Store<'_> {
         }
     }
 
-    /// For how long failures are no reason to go on without it, counted from the first one.
+    /// How long to retry, from the first failure, before settling without the store.
     #[must_use]
     pub const fn patience(self) -> Duration {
         match self {
@@ -120,25 +120,25 @@ impl Store<'_> {
         }
     }
 
-    /// The request that asks about a receipt.
+    /// The request of one query.
     ///
     /// # Errors
-    /// What the answer would be, when the receipt or the secret cannot be asked about.
+    /// The answer that the store would give, when the receipt or the secret cannot be sent.
     pub fn request(self, receipt: &Receipt) -> Result<Request, Answer> {
         match self {
             Self::Amazon(settings) => amazon::request::request(settings, receipt),
         }
     }
 
-    /// What a reply about a receipt means. `at` is when it was asked.
+    /// What a reply about a receipt means. `at` is the time of the query.
     #[must_use]
     pub fn answer(self, reply: &Reply, receipt: &Receipt, at: Timestamp) -> Answer {
         let answer = match self {
             Self::Amazon(_) => amazon::response::answer(reply, &receipt.receipt_id, at),
         };
-        // No answer names its world: which one was asked is known from the request alone.
+        // No answer names its environment: only the request does.
         match answer {
-            Answer::Read(reading) => Answer::Read(reading.of(receipt.environment)),
+            Answer::Verification(verification) => Answer::Verification(verification.of(receipt.environment)),
             other => other,
         }
     }
@@ -150,7 +150,7 @@ mod tests {
     use domain::PlatformId;
 
     #[test]
-    fn a_simulated_store_is_asked_for_its_platform_alone() {
+    fn a_simulated_store_serves_its_platform_alone() {
         let platform = |number: u128| PlatformId::new(uuid::Uuid::from_u128(number));
         let base = "http://127.0.0.1:1/".parse().expect("a URL");
         let amazon = amazon::Settings { base: Some(base), ..amazon::Settings::default() };

@@ -1,4 +1,4 @@
-//! `settle alarm`: what a person should look at.
+//! `settle alarm`: what needs a person's attention.
 
 use super::client::{Page, Remote};
 use super::names;
@@ -15,7 +15,7 @@ const COLUMNS: &[Column] = &[
     ("detail", "detail"),
 ];
 
-/// Alarms: what a person should look at, with how often and when last.
+/// Alarms: what needs a person's attention, with a count and the last time.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -32,11 +32,11 @@ pub struct Options {
 enum Verb {
     /// List the alarms, the last raised first.
     #[command(after_help = "\
-An alarm stays in the list; one that is raised again with the same words is counted, and stands first again.
+An alarm stays in the list; one that is raised again with the same text is counted, and moves to the top.
 
 Example:
   settle alarm list --limit 10
-Next: for a topic that asks to send `settle platform topics ID`, for a destination in trouble
+Next: for a topic that waits for approval `settle platform topics ID`, for a destination in trouble
 `settle explain destination ID`, for tables that disagree `settle audit`.")]
     List {
         #[command(flatten)]

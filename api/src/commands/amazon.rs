@@ -1,4 +1,4 @@
-//! `settle amazon`: what can be asked about this store without a service.
+//! `settle amazon`: checks for this store that need no service.
 
 use super::table;
 use crate::stores::amazon::verify_file;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Example:
   settle amazon verify --message message.json --certificate certificate.pem --at 2022-07-28T21:24:08Z
-Next: `settle help amazon verify` says where the two files come from. An app is connected to the store by
+Next: `settle help amazon verify` explains where the two files come from. An app is connected to the store by
 `settle platform create`.")]
 pub struct Options {
     #[command(subcommand)]
@@ -36,7 +36,7 @@ Next: if it is valid and the service refused it, the topic may be the reason: `s
         /// The signing certificate, PEM.
         #[arg(long, value_name = "FILE")]
         certificate: PathBuf,
-        /// By which time certificate and message are judged, such as 2026-01-31T12:00:00Z.
+        /// The time at which certificate and message are verified, such as 2026-01-31T12:00:00Z.
         #[arg(long, value_name = "RFC3339")]
         at: Timestamp,
     },

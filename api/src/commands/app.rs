@@ -12,15 +12,15 @@ use std::process::ExitCode;
 
 const COLUMNS: &[Column] = &[("id", "id"), ("name", "name"), ("created", "created_at")];
 
-/// Apps: whose purchases are settled.
+/// Apps: the owners of platforms and destinations.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   settle app create \"My game\"
   settle app import purchases.csv --platform ID      purchases that were made before
   settle app rates rates.csv --app ID                rates of exchange, for prices in USD
-  settle app import-sales sales.csv --app ID         what the store's sales report says was paid
-Next: connect its store with `settle platform create --app ID …`, and say whom to tell with
+  settle app import-sales sales.csv --app ID         what was paid, by the store's sales report
+Next: connect its store with `settle platform create --app ID …`, and add a receiver with
 `settle destination create --app ID …`.")]
 pub struct Options {
     #[command(subcommand)]
@@ -31,7 +31,7 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make an app.
+    /// Create an app.
     #[command(after_help = "\
 Example:
   settle app create \"My game\"
@@ -69,23 +69,24 @@ Next: nothing else changes; `settle app list` shows the name.")]
         /// The new name.
         name: String,
     },
-    /// Adopt purchases that were made before settle listened: each is verified, and told once as purchase.updated.
+    /// Adopt purchases from before the platform was connected: each is verified, and announced once as
+    /// purchase.updated.
     ///
-    /// Running it again goes on where it stopped: what is known is skipped. A line that is wrong is named, and the
-    /// others go on; then the exit code is 1.
+    /// Running it again continues where it stopped: known purchases are skipped. A wrong line is reported, the others
+    /// are imported, and the exit code is 1.
     Import(Import),
-    /// Add rates of exchange, from which price_in_usd is computed in what is settled from then on.
+    /// Add rates of exchange, from which price_in_usd of what is settled afterwards is computed.
     Rates(Rates),
-    /// Take in a store's sales report: exact prices and refunds, and what of them was told otherwise.
+    /// Import a store's sales report: exact prices and refunds, and corrections of what was announced.
     ///
     /// A file with a wrong line is refused as a whole, and each wrong line is named with its column. Exits with 1 when
     /// transactions remain whose payment is not known.
     ImportSales(Sales),
-    /// Delete an app. What was accepted and told stays in the ledger.
+    /// Delete an app. Its notifications and events stay in the ledger.
     #[command(after_help = "\
 Example:
   settle app delete ID
-Next: its platforms and destinations are gone with it: stores are answered 404, and nothing more is sent.")]
+Next: its platforms and destinations are deleted too: stores are answered 404, and nothing more is sent.")]
     Delete {
         /// The app's id.
         id: String,
@@ -111,7 +112,7 @@ pub async fn app(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Rates(wanted) => return rates::rates(&client, &options.remote, wanted).await,
         Verb::ImportSales(wanted) => return sales::sales(&client, &options.remote, wanted).await,
         Verb::Delete { id, confirm } => {
-            confirm.ask(&format!("App {id} is deleted, with its platforms and destinations."))?;
+            confirm.prompt(&format!("App {id} is deleted, with its platforms and destinations."))?;
             client.delete(&format!("/v1/apps/{}", segment(id))).await?
         }
     };

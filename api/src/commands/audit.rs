@@ -13,19 +13,19 @@ use std::process::ExitCode;
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-Reads everything, some rows at a time, and changes nothing. Exits with 1 when a rule does not hold.
-`settle serve` does the same by itself, round after round: the metric settle_audit_violations must read 0.
+Reads all tables, some rows at a time, and changes nothing. Exits with 1 when a rule is violated.
+`settle serve` does so by itself, round after round: the metric settle_audit_violations must read 0.
 
 Example:
   settle audit
-  settle audit --all                 (every rule, those that hold too)
+  settle audit --all                 (every rule, also those that hold)
   settle audit revenue --month 2026-11
 Next: `settle explain` with an example that is named."
 )]
 pub struct Options {
     #[command(subcommand)]
-    what: Option<What>,
-    /// List the rules that hold too.
+    part: Option<Part>,
+    /// List also the rules that hold.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -33,27 +33,28 @@ pub struct Options {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
-    /// Money: what each integration that counts was told, by SKU and month, against the ledger of payments. Exits with 1
-    /// when something differs and nothing explains it.
+enum Part {
+    /// Money: what was sent to each integration that counts, by SKU and month, against the ledger of payments. Exits
+    /// with
+    /// 1 when something differs without a reason.
     Revenue(Revenue),
 }
 
-/// Looks at all tables.
+/// Checks all tables.
 pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
-    if let Some(What::Revenue(wanted)) = &options.what {
+    if let Some(Part::Revenue(wanted)) = &options.part {
         return audit_revenue::revenue(&client, &options.remote, wanted).await;
     }
-    let whole = look(&client).await?;
+    let whole = fetch_all(&client).await?;
     let violations = whole["violations"].as_i64().unwrap_or_default();
     if options.remote.json {
         table::json(&whole);
     } else {
         for rule in table::items(&whole["rules"]) {
-            tell(rule, options.all);
+            print_rule(rule, options.all);
         }
-        let rows = table::field(&whole, "looked_at");
+        let rows = table::field(&whole, "checked");
         let rules = table::items(&whole["rules"]).len();
         match violations {
             0 => table::line(&format!("{rows} rows keep all {rules} rules.")),
@@ -63,14 +64,14 @@ pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
     Ok(if violations > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// All answers as one.
-async fn look(client: &Client) -> anyhow::Result<Value> {
-    let bar = bar("rows looked at", None);
-    let (mut looked_at, mut rules, mut cursor) = (0, Vec::<Value>::new(), None);
+/// All pages as one answer.
+async fn fetch_all(client: &Client) -> anyhow::Result<Value> {
+    let bar = bar("rows checked", None);
+    let (mut checked, mut rules, mut cursor) = (0, Vec::<Value>::new(), None);
     loop {
         let answer = client.get("/v1/audit", &[("cursor", cursor)]).await?;
-        let rows = answer["looked_at"].as_i64().unwrap_or_default();
-        looked_at += rows;
+        let rows = answer["checked"].as_i64().unwrap_or_default();
+        checked += rows;
         bar.inc(rows.unsigned_abs());
         add(&mut rules, table::items(&answer["rules"]));
         cursor = answer["next_cursor"].as_str().map(str::to_owned);
@@ -80,7 +81,7 @@ async fn look(client: &Client) -> anyhow::Result<Value> {
     }
     bar.finish_and_clear();
     let violations: i64 = rules.iter().filter_map(|rule| rule["violations"].as_i64()).sum();
-    Ok(json!({ "violations": violations, "looked_at": looked_at, "rules": rules }))
+    Ok(json!({ "violations": violations, "checked": checked, "rules": rules }))
 }
 
 /// Adds the rules of one answer to those of the answers before.
@@ -99,14 +100,15 @@ fn add(rules: &mut Vec<Value>, more: &[Value]) {
     }
 }
 
-fn tell(rule: &Value, all: bool) {
-    let (name, says, of) = (table::field(rule, "name"), table::field(rule, "says"), table::field(rule, "of"));
+fn print_rule(rule: &Value, all: bool) {
+    let (name, description, of) =
+        (table::field(rule, "name"), table::field(rule, "description"), table::field(rule, "of"));
     match rule["violations"].as_i64().unwrap_or_default() {
-        0 if all => table::line(&format!("ok  {name} ({of}): {says}")),
+        0 if all => table::line(&format!("ok  {name} ({of}): {description}")),
         0 => {}
         count => {
             let examples = table::items(&rule["examples"]).iter().map(table::text).collect::<Vec<_>>().join(", ");
-            table::line(&format!("{count} {of} break the rule {name} ({says}): {examples}"));
+            table::line(&format!("{count} {of} break the rule {name} ({description}): {examples}"));
         }
     }
 }
@@ -117,11 +119,11 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_answers_of_several_looks_add_up() {
+    fn the_pages_of_an_audit_add_up() {
         let mut rules = Vec::new();
-        let look = |violations: i64| json!([{"name": "a", "violations": violations, "examples": ["x", "y", "z"]}]);
+        let page = |violations: i64| json!([{"name": "a", "violations": violations, "examples": ["x", "y", "z"]}]);
         for violations in [0, 3, 4] {
-            add(&mut rules, look(violations).as_array().unwrap());
+            add(&mut rules, page(violations).as_array().unwrap());
         }
         assert_eq!(rules, [json!({"name": "a", "violations": 7, "examples": ["x", "y", "z", "x", "y"]})]);
     }

@@ -1,4 +1,4 @@
-//! `settle audit revenue`: whether what each integration was told of money adds up to the ledger.
+//! `settle audit revenue`: whether the money sent to each integration adds up to the ledger.
 
 use super::FAILED;
 use super::client::{Client, Remote};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-/// So many differing entries are listed for eyes.
+/// Maximum number of differing entries that are printed.
 const MOST_LISTED: usize = 100;
 const COLUMNS: &[table::Column] = &[
     ("integration", "integration"),
@@ -29,7 +29,7 @@ const COLUMNS: &[table::Column] = &[
 Example:
   settle audit revenue --month 2026-11
   settle audit revenue --app ID --json
-Next: `settle explain event` with an event that is named; `settle app import-sales` takes in what the store charged.")]
+Next: `settle explain event` with an event that is named; `settle app import-sales` imports what the store charged.")]
 pub struct Revenue {
     /// Of this app only.
     #[arg(long, value_name = "ID")]
@@ -58,7 +58,7 @@ struct Whole {
 
 /// Compares everything, page by page.
 pub async fn revenue(client: &Client, remote: &Remote, options: &Revenue) -> anyhow::Result<ExitCode> {
-    let bar = bar("purchases looked at", None);
+    let bar = bar("purchases checked", None);
     let (mut whole, mut cursor) = (Whole::default(), None);
     loop {
         let query = [("app_id", options.app.clone()), ("month", options.month.clone()), ("cursor", cursor)];

@@ -17,13 +17,13 @@ use url::Url;
 /// Longer than the API ever takes for an answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Address of a service that says nothing else.
+/// Default address of a service.
 const SERVICE: &str = "http://127.0.0.1:8080";
 
-/// Which service, and how to be let in.
+/// Which service, and the token for it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
-    /// Address of the service [default: http://127.0.0.1:8080, or where --config says that it listens]. (A
+    /// Address of the service [default: http://127.0.0.1:8080, or the listen address of --config]. (A
     /// destination's own address is its `--url`.)
     #[arg(
         long,
@@ -48,10 +48,10 @@ pub struct Remote {
 /// Which part of a list.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Page {
-    /// Where to go on: the cursor that the last page named.
+    /// Where to continue: the cursor of the last page.
     #[arg(long)]
     cursor: Option<String>,
-    /// At most so many items.
+    /// Maximum number of items.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: Option<u32>,
 }
@@ -69,12 +69,12 @@ impl Page {
     }
 }
 
-/// One segment of a path, whatever a person typed.
+/// One segment of a path, escaped.
 pub fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string().replace("%2D", "-")
 }
 
-/// A service that answers.
+/// A client of one service.
 pub struct Client {
     http: reqwest::Client,
     url: Url,
@@ -142,12 +142,12 @@ impl Client {
                 url.query_pairs_mut().append_pair(name, value);
             }
         }
-        self.ask(Method::GET, url, None).await
+        self.request(Method::GET, url, None).await
     }
 
-    /// Makes something, or asks for an action.
+    /// Creates something, or requests an action.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.ask(Method::POST, self.at(path)?, Some(body)).await
+        self.request(Method::POST, self.at(path)?, Some(body)).await
     }
 
     /// Sends a file as CSV. The path may have a query.
@@ -158,17 +158,17 @@ impl Client {
 
     /// Sets something as a whole. The path may have a query.
     pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.ask(Method::PUT, self.at(path)?, Some(body)).await
+        self.request(Method::PUT, self.at(path)?, Some(body)).await
     }
 
     /// Changes the given fields.
     pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.ask(Method::PATCH, self.at(path)?, Some(body)).await
+        self.request(Method::PATCH, self.at(path)?, Some(body)).await
     }
 
     /// Deletes.
     pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
-        self.ask(Method::DELETE, self.at(path)?, None).await
+        self.request(Method::DELETE, self.at(path)?, None).await
     }
 
     fn at(&self, path: &str) -> anyhow::Result<Url> {
@@ -176,7 +176,7 @@ impl Client {
         Url::parse(&format!("{base}{path}")).with_context(|| format!("`{base}` is not the address of a service"))
     }
 
-    async fn ask(&self, method: Method, url: Url, body: Option<&Value>) -> anyhow::Result<Value> {
+    async fn request(&self, method: Method, url: Url, body: Option<&Value>) -> anyhow::Result<Value> {
         let mut request = self.http.request(method, url);
         if let Some(body) = body {
             request = request.json(body);
@@ -196,7 +196,7 @@ impl Client {
     }
 }
 
-/// The service understood what was asked, and did nothing of it.
+/// The service refused the request and changed nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(String);
@@ -219,7 +219,7 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) if error.is_connect() => bail!(
-            "nobody answers at {}: start the service with `settle`, or say where it is with --service or SETTLE_URL",
+            "no service answers at {}: start it with `settle`, or give its address with --service or SETTLE_URL",
             service.origin().ascii_serialization()
         ),
         Err(error) => return Err(anyhow::Error::new(error.without_url()).context("the service did not answer")),
@@ -229,19 +229,18 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
     Ok((status, text))
 }
 
-/// One readable line of a problem document (RFC 9457), with the fields that are wrong: each once, be it in the detail or
-/// beside it.
+/// One readable line of a problem document (RFC 9457), with the fields that are wrong, each once.
 fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
-    let word = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
-    let mut line = match (word("title"), word("detail")) {
+    let member = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mut line = match (member("title"), member("detail")) {
         (Some(title), Some(detail)) => format!("{title}: {detail}"),
         (Some(line), None) | (None, Some(line)) => line,
         (None, None) => format!("the service answered {status}"),
     };
     let hints = problem.get("errors").or_else(|| problem.get("fields")).and_then(Value::as_array);
-    let told = plain(&line);
-    for hint in hints.into_iter().flatten().map(hint_of).filter(|hint| !told.contains(&plain(hint))) {
+    let shown = plain(&line);
+    for hint in hints.into_iter().flatten().map(hint_of).filter(|hint| !shown.contains(&plain(hint))) {
         line.push_str(&format!("; {hint}"));
     }
     if status == StatusCode::UNAUTHORIZED {
@@ -253,14 +252,14 @@ fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
 }
 
 fn hint_of(hint: &Value) -> String {
-    let word = |name: &str| hint.get(name).and_then(Value::as_str);
-    match (word("field"), word("expected").or_else(|| word("detail")).or_else(|| word("message"))) {
+    let member = |name: &str| hint.get(name).and_then(Value::as_str);
+    match (member("field"), member("expected").or_else(|| member("detail")).or_else(|| member("message"))) {
         (Some(field), Some(expected)) => format!("`{field}`: expected {expected}"),
         _ => super::table::text(hint),
     }
 }
 
-/// A text without its marks, to see whether one says the other.
+/// A text without its quotes, to find one text in another.
 fn plain(text: &str) -> String {
     text.replace('`', "")
 }

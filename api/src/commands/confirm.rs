@@ -1,4 +1,4 @@
-//! Asks before something is deleted, where a person sits at a terminal. A script is not asked.
+//! Asks for confirmation before something is deleted, on a terminal. A script is not asked.
 
 use anyhow::{Context, bail};
 use std::io::{BufRead, IsTerminal, Write};
@@ -12,21 +12,23 @@ pub struct Confirm {
 }
 
 impl Confirm {
-    /// Asks whether this is meant.
+    /// Asks for confirmation.
     ///
     /// # Errors
     /// When the answer is not yes.
-    pub fn ask(&self, what: &str) -> anyhow::Result<()> {
+    pub fn prompt(&self, what: &str) -> anyhow::Result<()> {
         let (input, mut output) = (std::io::stdin(), std::io::stderr());
         if self.yes || !input.is_terminal() || !output.is_terminal() {
             return Ok(());
         }
-        agreed(&mut input.lock(), &mut output, what)
+        require_yes(&mut input.lock(), &mut output, what)
     }
 }
 
-fn agreed(input: &mut impl BufRead, output: &mut impl Write, what: &str) -> anyhow::Result<()> {
-    write!(output, "{what} Go on? [y/N] ").and_then(|()| output.flush()).context("nobody can be asked: give --yes")?;
+fn require_yes(input: &mut impl BufRead, output: &mut impl Write, what: &str) -> anyhow::Result<()> {
+    write!(output, "{what} Go on? [y/N] ")
+        .and_then(|()| output.flush())
+        .context("the question cannot be shown: give --yes")?;
     let mut answer = String::new();
     input.read_line(&mut answer).context("the answer could not be read: give --yes")?;
     match answer.trim().to_lowercase().as_str() {
@@ -37,7 +39,7 @@ fn agreed(input: &mut impl BufRead, output: &mut impl Write, what: &str) -> anyh
 
 #[cfg(test)]
 mod tests {
-    use super::agreed;
+    use super::require_yes;
 
     #[test]
     fn only_yes_is_yes() {
@@ -50,10 +52,10 @@ mod tests {
             ("", false),
             ("yep\n", false),
         ] {
-            let mut asked = Vec::new();
-            let said = agreed(&mut answer.as_bytes(), &mut asked, "App a is deleted.");
-            assert_eq!(said.is_ok(), goes_on, "{answer:?}");
-            assert_eq!(asked, b"App a is deleted. Go on? [y/N] ");
+            let mut output = Vec::new();
+            let result = require_yes(&mut answer.as_bytes(), &mut output, "App a is deleted.");
+            assert_eq!(result.is_ok(), goes_on, "{answer:?}");
+            assert_eq!(output, b"App a is deleted. Go on? [y/N] ");
         }
     }
 }

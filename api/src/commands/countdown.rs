@@ -7,14 +7,14 @@ use domain::{CollapseKey, Timestamp};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
 
-/// Between two sights of it.
+/// Time between two updates.
 const TICK: Duration = Duration::from_millis(500);
-/// How often it is looked whether the purchase is settled.
-const LOOKS: u32 = 30;
+/// Maximum number of checks whether the purchase is settled.
+const CHECKS: u32 = 30;
 
 /// A clock on the terminal until a purchase is settled. Ctrl-C ends the clock and nothing else.
 pub struct Countdown<'a> {
-    /// Who is asked.
+    /// The client of the service.
     pub client: &'a Client,
     /// The purchase.
     pub key: CollapseKey,
@@ -25,7 +25,7 @@ pub struct Countdown<'a> {
 }
 
 impl Countdown<'_> {
-    /// Shows it until the purchase is settled, or for some seconds more than that should take.
+    /// Shows the clock until the purchase is settled, or until some seconds after it is due.
     pub async fn show(&self) {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{msg}");
@@ -40,12 +40,12 @@ impl Countdown<'_> {
             tokio::time::sleep(TICK.min(left)).await;
         }
         bar.set_message("settling");
-        let mut looks = LOOKS;
+        let mut checks = CHECKS;
         let mut settled = self.revision;
-        while settled == self.revision && looks > 0 {
+        while settled == self.revision && checks > 0 {
             tokio::time::sleep(TICK).await;
             settled = revision(self.client, self.key).await;
-            looks -= 1;
+            checks -= 1;
         }
         bar.finish_and_clear();
         table::line(&if settled > self.revision {
@@ -56,7 +56,7 @@ impl Countdown<'_> {
     }
 }
 
-/// The revision in which a purchase is; 0 when it is not settled yet, or when nobody says.
+/// The revision of a purchase; 0 when it is not settled yet, or when the service does not answer.
 pub async fn revision(client: &Client, key: CollapseKey) -> i64 {
     let purchase = client.get(&format!("/v1/purchases/{key}"), &[]).await.unwrap_or_default();
     purchase["revision"].as_i64().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! `settle customer`: whose purchases they are.
+//! `settle customer`: the owners of purchases.
 
 use super::client::{Remote, segment};
 use super::table;
@@ -11,9 +11,9 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Example:
   settle customer name --app ID --external-id 4711 --app-user-id l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=
-Next: the purchases concerned are settled anew within minutes, and from then on tell the id as last_seen_external_id.
-A customer can be named before anything was bought. An id that names somebody else already joins the two; somebody who
-is called otherwise already stays so.")]
+Next: the purchases concerned are settled anew within minutes, and carry the id as last_seen_external_id from then on.
+A customer can be named before anything was bought. An id that another customer has already joins the two; a customer who
+has another id already keeps it.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,
@@ -27,7 +27,7 @@ enum Verb {
     #[command(after_help = "\
 Example:
   settle customer name --app ID --external-id 4711 --receipt RECEIPT
-Next: `settle purchase list --external-id 4711` shows what is theirs.")]
+Next: `settle purchase list --external-id 4711` shows their purchases.")]
     Name {
         /// The app's id.
         #[arg(long)]
@@ -42,7 +42,7 @@ Next: `settle purchase list --external-id 4711` shows what is theirs.")]
     #[command(after_help = "\
 Example:
   settle customer show --app ID --external-id 4711
-Next: `settle purchase list --external-id 4711` shows what is theirs.")]
+Next: `settle purchase list --external-id 4711` shows their purchases.")]
     Show {
         /// The app's id.
         #[arg(long)]

@@ -33,7 +33,7 @@ const ATTEMPT_COLUMNS: &[Column] = &[
 Example:
   settle delivery list --status dead
   settle delivery attempts DELIVERY_ID
-Next: `settle redeliver failed --dry-run` says what could be sent again; `settle explain event EVENT_ID` why it was not.")]
+Next: `settle redeliver failed --dry-run` counts what could be sent again; `settle explain event EVENT_ID` shows why it failed.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,
@@ -47,7 +47,7 @@ enum Verb {
     #[command(after_help = "\
 Example:
   settle delivery list --status dead --destination ID
-Next: `settle delivery attempts DELIVERY_ID` shows what was answered.")]
+Next: `settle delivery attempts DELIVERY_ID` shows the answers.")]
     List {
         /// Only those of this purchase (its collapse key).
         #[arg(long, value_name = "COLLAPSE_KEY")]
@@ -61,7 +61,7 @@ Next: `settle delivery attempts DELIVERY_ID` shows what was answered.")]
         #[command(flatten)]
         page: Page,
     },
-    /// List the attempts of one delivery: when, how long, what was answered.
+    /// List the attempts of one delivery: when, how long, and the answer.
     #[command(after_help = "\
 Example:
   settle delivery attempts DELIVERY_ID

@@ -1,8 +1,8 @@
-//! `settle entitlement`: what purchases entitle to.
+//! `settle entitlement`: the entitlements of the catalogue.
 
 use super::client::{Page, Remote, segment};
 use super::confirm::Confirm;
-use super::product::{Of, concerned, dry};
+use super::product::{Scope, concerned, dry};
 use super::table::{self, Column};
 use clap::Subcommand;
 use serde_json::json;
@@ -15,7 +15,7 @@ const COLUMNS: &[Column] = &[("ref", "ref"), ("name", "name"), ("description", "
 #[command(after_help = "\
 Example:
   settle entitlement set premium --app ID --name \"Premium\"
-Next: say which products entitle to it with `settle product set SKU --app ID --entitlement premium`.")]
+Next: add it to products with `settle product set SKU --app ID --entitlement premium`.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,
@@ -25,11 +25,11 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Add an entitlement, or name it anew.
+    /// Add an entitlement, or rename it.
     #[command(after_help = "\
 Example:
   settle entitlement set premium --app ID --name \"Premium\"
-Next: say which products entitle to it: `settle product set SKU --app ID --entitlement premium`.")]
+Next: add it to products: `settle product set SKU --app ID --entitlement premium`.")]
     Set {
         /// Its reference id, in your own system.
         reference: String,
@@ -40,7 +40,7 @@ Next: say which products entitle to it: `settle product set SKU --app ID --entit
         #[arg(long)]
         description: Option<String>,
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
     },
     /// List the entitlements of an app.
     #[command(after_help = "\
@@ -54,7 +54,7 @@ Next: `settle product list --app ID` shows which products entitle to them.")]
         #[command(flatten)]
         page: Page,
     },
-    /// Delete an entitlement. Products that list it list it no more.
+    /// Delete an entitlement. It is removed from all products.
     #[command(after_help = "\
 Example:
   settle entitlement delete premium --app ID --dry-run
@@ -63,7 +63,7 @@ Next: without --dry-run the purchases that had it are settled anew, a few at a t
         /// Its reference id.
         reference: String,
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
         #[command(flatten)]
         confirm: Confirm,
     },
@@ -72,25 +72,26 @@ Next: without --dry-run the purchases that had it are settled anew, a few at a t
 /// Does one verb.
 pub async fn entitlement(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
-    let path = |of: &Of, reference: &str| {
-        format!("/v1/apps/{}/entitlements/{}{}", segment(&of.app), segment(reference), dry(of.dry_run))
+    let path = |scope: &Scope, reference: &str| {
+        format!("/v1/apps/{}/entitlements/{}{}", segment(&scope.app), segment(reference), dry(scope.dry_run))
     };
-    let (answer, of) = match &options.verb {
-        Verb::Set { reference, name, description, of } => {
+    let (answer, scope) = match &options.verb {
+        Verb::Set { reference, name, description, scope } => {
             let body = json!({ "name": name, "description": description });
-            (client.put(&path(of, reference), &body).await?, of)
+            (client.put(&path(scope, reference), &body).await?, scope)
         }
         Verb::List { app, page } => {
             let answer = client.get(&format!("/v1/apps/{}/entitlements", segment(app)), &page.query()).await?;
             let nothing = "No entitlements yet: `settle entitlement set --help`.";
             return Ok(table::answer_list(&options.remote, &answer, COLUMNS, nothing));
         }
-        Verb::Delete { reference, of, confirm } => {
-            if !of.dry_run {
-                confirm.ask(&format!("Entitlement {reference} is deleted, and no product entitles to it any more."))?;
+        Verb::Delete { reference, scope, confirm } => {
+            if !scope.dry_run {
+                confirm
+                    .prompt(&format!("Entitlement {reference} is deleted, and no product entitles to it any more."))?;
             }
-            (client.delete(&path(of, reference)).await?, of)
+            (client.delete(&path(scope, reference)).await?, scope)
         }
     };
-    Ok(concerned(&options.remote, &answer, of.dry_run))
+    Ok(concerned(&options.remote, &answer, scope.dry_run))
 }

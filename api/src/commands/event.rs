@@ -1,4 +1,4 @@
-//! `settle event`: what was told to the world.
+//! `settle event`: the events that were recorded.
 
 use super::client::{Page, Remote, segment};
 use super::table::{self, Column};
@@ -14,12 +14,12 @@ pub const COLUMNS: &[Column] = &[
     ("collapse key", "collapse_key"),
 ];
 
-/// Events: what was told to the world, newest first.
+/// Events: what was announced to destinations, newest first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   settle event list --purchase COLLAPSE_KEY
-Next: `settle delivery list --purchase COLLAPSE_KEY` shows to whom they went. With --json the bodies are printed.")]
+Next: `settle delivery list --purchase COLLAPSE_KEY` shows their deliveries. With --json the bodies are printed.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,
@@ -33,16 +33,16 @@ enum Verb {
     #[command(after_help = "\
 Example:
   settle event show EVENT_ID
-Next: `settle explain event EVENT_ID` says to whom it went, to whom not, and why.")]
+Next: `settle explain event EVENT_ID` shows which destinations received it, which did not, and why.")]
     Show {
-        /// The event's id, `event_id` in what a receiver got.
+        /// The event's id, `event_id` in the body that a receiver got.
         id: String,
     },
     /// List events.
     #[command(after_help = "\
 Example:
   settle event list --purchase COLLAPSE_KEY
-Next: `settle explain event EVENT_ID` says to whom one went, to whom not, and why.")]
+Next: `settle explain event EVENT_ID` shows which destinations received one, which did not, and why.")]
     List {
         /// Only those of this purchase (its collapse key).
         #[arg(long, value_name = "COLLAPSE_KEY")]
@@ -64,7 +64,7 @@ pub async fn event(options: Options) -> anyhow::Result<ExitCode> {
     };
     let answer = client.get("/v1/events", &page.query_with(&[("collapse_key", purchase)])).await?;
     let nothing = match purchase {
-        Some(_) => "No event of this purchase: `settle explain purchase RECEIPT` says why.",
+        Some(_) => "No event of this purchase: `settle explain purchase RECEIPT` shows why.",
         None => "No events yet: try `settle sample`.",
     };
     Ok(table::answer_list(&options.remote, &answer, COLUMNS, nothing))

@@ -1,4 +1,4 @@
-//! `settle explain`: why something is as it is. The words are the API's; here they are put under each other.
+//! `settle explain`: why something is as it is. The sentences are the API's; here they are printed as a tree.
 
 use super::client::{Client, Remote, segment};
 use super::{layout, purchase, table};
@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde_json::Value;
 use std::process::ExitCode;
 
-/// Why something is as it is: notification, outcome, revision, events, deliveries, attempts, in words.
+/// Why something is as it is: notification, outcome, revision, events, deliveries, attempts, in sentences.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -14,26 +14,26 @@ Example:
   settle explain notification 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11      (the message id, as the store named it)
   settle explain event EVENT_ID                                        (`event_id` in what a receiver got)
   settle explain destination ID
-Next: `settle redeliver --help` sends again what did not arrive. With --json the same is data, with all that is known.")]
+Next: `settle redeliver --help` sends again what did not arrive. --json prints the same as data.")]
 pub struct Options {
     #[command(subcommand)]
-    what: What,
+    subject: Subject,
     #[command(flatten)]
     remote: Remote,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    /// What became of a message of a store, and what came of that.
+enum Subject {
+    /// The outcome of a store's message, and the events that followed.
     #[command(after_help = "\
 Example:
   settle explain notification 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11
-Next: `settle explain purchase COLLAPSE_KEY` tells the whole story of the purchase that it names.")]
+Next: `settle explain purchase COLLAPSE_KEY` explains the whole purchase that it names.")]
     Notification {
-        /// The message id that the store gave.
+        /// The store's id of the message.
         message_id: String,
     },
-    /// The story of a purchase.
+    /// A purchase with its notifications, events and deliveries.
     #[command(after_help = "\
 Example:
   settle explain purchase RECEIPT
@@ -42,7 +42,7 @@ Next: `settle redeliver purchase RECEIPT` sends again what did not arrive.")]
         /// Its collapse key, or the store's receipt id.
         collapse_key: String,
     },
-    /// What caused an event, to whom it went and to whom not, and why.
+    /// What caused an event, which destinations received it, which did not, and why.
     #[command(after_help = "\
 Example:
   settle explain event EVENT_ID      (the `event_id` in what a receiver got)
@@ -51,7 +51,7 @@ Next: `settle redeliver event EVENT_ID` sends it again.")]
         /// The event's id.
         id: String,
     },
-    /// How a destination fares, what is owed to it and what died on the way.
+    /// The state of a destination, what is owed to it and what is dead.
     #[command(after_help = "\
 Example:
   settle explain destination ID
@@ -65,23 +65,23 @@ Next: `settle destination probe ID` tries at once; `settle redeliver failed --de
 /// Explains one thing.
 pub async fn explain(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
-    let path = match &options.what {
-        What::Notification { message_id } => format!("notifications/{}", segment(message_id)),
-        What::Purchase { collapse_key } => format!("purchases/{}", purchase::key(&client, collapse_key).await?),
-        What::Event { id } => format!("events/{}", segment(id)),
-        What::Destination { id } => format!("destinations/{}", segment(id)),
+    let path = match &options.subject {
+        Subject::Notification { message_id } => format!("notifications/{}", segment(message_id)),
+        Subject::Purchase { collapse_key } => format!("purchases/{}", purchase::key(&client, collapse_key).await?),
+        Subject::Event { id } => format!("events/{}", segment(id)),
+        Subject::Destination { id } => format!("destinations/{}", segment(id)),
     };
     show(&client, &options.remote, &path).await
 }
 
-/// Prints what the API says of one thing.
+/// Prints the API's explanation of one thing.
 pub async fn show(client: &Client, remote: &Remote, path: &str) -> anyhow::Result<ExitCode> {
-    let told = client.get(&format!("/v1/explain/{path}"), &[]).await?;
+    let node = client.get(&format!("/v1/explain/{path}"), &[]).await?;
     if remote.json {
-        table::json(&told);
+        table::json(&node);
     } else {
         let mut lines = Vec::new();
-        indent(&told, 0, &mut lines);
+        indent(&node, 0, &mut lines);
         for line in lines.iter().map(|line| layout::short_times(line)) {
             match layout::width() {
                 Some(width) => {
@@ -95,9 +95,9 @@ pub async fn show(client: &Client, remote: &Remote, path: &str) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// Its sentence, and below it those of what came of it.
+/// The sentence of a node, and below it those of its children.
 fn indent(node: &Value, depth: usize, lines: &mut Vec<String>) {
-    lines.push(format!("{:width$}{}", "", table::field(node, "says"), width = 2 * depth));
+    lines.push(format!("{:width$}{}", "", table::field(node, "summary"), width = 2 * depth));
     for next in node.get("then").and_then(Value::as_array).into_iter().flatten() {
         indent(next, depth + 1, lines);
     }
@@ -110,10 +110,9 @@ mod tests {
 
     #[test]
     fn what_came_of_a_thing_stands_below_it() {
-        let event =
-            json!({"says": "event e", "then": [{"says": "to `hook`: delivered", "then": [{"says": "attempt 1"}]}]});
+        let event = json!({"summary": "event e", "then": [{"summary": "to `hook`: delivered", "then": [{"summary": "attempt 1"}]}]});
         let mut lines = Vec::new();
-        indent(&json!({"says": "purchase k", "then": [{"says": "RENEWED: settled"}, event]}), 0, &mut lines);
+        indent(&json!({"summary": "purchase k", "then": [{"summary": "RENEWED: settled"}, event]}), 0, &mut lines);
         let expected = ["purchase k", "  RENEWED: settled", "  event e", "    to `hook`: delivered", "      attempt 1"];
         assert_eq!(lines, expected);
     }

@@ -1,4 +1,4 @@
-//! `settle feed`: which purchases an app has and how far each is.
+//! `settle feed`: the purchases of an app with the revision of each.
 
 use super::client::{Page, Remote, segment};
 use super::table::{self, Column};
@@ -12,20 +12,20 @@ const COLUMNS: &[Column] = &[
     ("updated", "updated_at"),
 ];
 
-/// Which purchases an app has, how far each is and its digest: for a receiver that lost its table or doubts it.
+/// The purchases of an app with revision and digest, for a receiver that compares its table or lost it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A receiver compares `revision` and `state_digest` with what it has, and asks for what it lacks:
-POST /v1/destinations/ID/replay {\"collapse_keys\": […]}. One delivery comes for each, and no other.
+A receiver compares `revision` and `state_digest` with what it has, and requests what it lacks:
+POST /v1/destinations/ID/replay {\"collapse_keys\": […]}. It gets exactly one delivery for each.
 
 Example:
   settle feed --app ID --destination ID --limit 500 --json
-Next: `settle destination replay ID --all` sends everything, to a receiver that has nothing left.")]
+Next: `settle destination replay ID --all` sends everything to a receiver that lost its table.")]
 pub struct Options {
     /// The app's id.
     #[arg(long, value_name = "ID")]
     app: String,
-    /// Only what this destination wants, with what it acknowledged.
+    /// Only purchases that this destination wants, with the acknowledged revision.
     #[arg(long, value_name = "ID")]
     destination: Option<String>,
     #[command(flatten)]
@@ -38,5 +38,5 @@ pub struct Options {
 pub async fn feed(options: Options) -> anyhow::Result<ExitCode> {
     let query = options.page.query_with(&[("destination_id", &options.destination)]);
     let answer = options.remote.client()?.get(&format!("/v1/apps/{}/feed", segment(&options.app)), &query).await?;
-    Ok(table::answer_list(&options.remote, &answer, COLUMNS, "Nothing was told yet."))
+    Ok(table::answer_list(&options.remote, &answer, COLUMNS, "No purchases yet."))
 }

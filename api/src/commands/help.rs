@@ -1,11 +1,11 @@
-//! The end of each command's help: sentences that were folded in the source become one line, which clap wraps where the
-//! terminal ends, and long commands to copy are folded as a shell reads them.
+//! The end of each command's help: sentences that are folded in the source become one line, which clap wraps, and long
+//! example commands are folded with backslashes.
 
 use clap::Command;
 
 /// Longest line of a command to copy.
 const LONGEST: usize = 80;
-/// What the rest of a folded command is indented by.
+/// Indentation of the rest of a folded command.
 const INDENT: &str = "      ";
 
 /// The command with the ends of all helps below it unfolded.

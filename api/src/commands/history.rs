@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Options {
     /// The workflow's id, such as `purchase/COLLAPSE_KEY`.
     id: String,
-    /// Which run. The newest unless said otherwise.
+    /// Which run [default: the newest].
     #[arg(long)]
     run: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `settle app import`: adopts purchases that were made before we listened, at a bounded rate.
+//! `settle app import`: adopts purchases from before the platform was connected, at a bounded rate.
 
 use super::FAILED;
 use super::client::{Client, Remote, segment};
@@ -9,41 +9,47 @@ use crate::resources::import::{ImportedPurchase, MOST};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 const COLUMNS: &[&str] = &["receipt_id", "app_user_id", "external_id"];
 
-/// What to import, and how fast.
+/// The file to import, and the rate.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   settle app import purchases.csv --platform ID --rate 10 --wait
-  settle app import --platform ID      (how far it is)
+  settle app import --platform ID      (shows the progress)
 Next: `settle purchase list --platform ID` shows them once they are settled.")]
 pub struct Import {
-    /// CSV with the columns receipt_id, app_user_id and maybe external_id, or one JSON object per line. Without it
-    /// only says how far the imports of this platform are.
+    /// CSV with the columns receipt_id, app_user_id and optionally external_id, or one JSON object per line. Without it
+    /// only the progress of this platform's imports is shown.
     file: Option<PathBuf>,
     /// The platform on which they were bought.
     #[arg(long, value_name = "ID")]
     platform: String,
-    /// So many new purchases per second; each is verified with the store.
+    /// Maximum number of new purchases per second; each is verified with the store.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=500))]
     rate: u32,
-    /// Wait until none of them waits any more.
+    /// Wait until all of them are settled.
     #[arg(long)]
     wait: bool,
 }
 
-/// What became of the lines so far.
+/// The results of the lines so far.
 #[derive(Default)]
 struct Tally {
     accepted: u64,
     known: u64,
     waiting: u64,
     wrong: u64,
+}
+
+/// The results so far, and the bar that shows them.
+struct Progress {
+    tally: Tally,
+    bar: ProgressBar,
 }
 
 /// The lines of one request.
@@ -53,7 +59,7 @@ struct Batch {
     purchases: Vec<Map<String, Value>>,
 }
 
-/// Imports, and says how far it is.
+/// Imports, and prints the progress.
 pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyhow::Result<ExitCode> {
     let platform = format!("/v1/platforms/{}", segment(&options.platform));
     let path = format!("{platform}/import");
@@ -61,7 +67,7 @@ pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyho
         warn_unverified(&client.get(&platform, &[]).await?);
     }
     let tally = match &options.file {
-        Some(file) => Some(send_all(client, &path, (file, options.rate)).await?),
+        Some(file) => Some(send_all(client, &path, file, options.rate).await?),
         None => None,
     };
     let mut state = client.get(&path, &[]).await?;
@@ -77,43 +83,43 @@ pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyho
     table::answer(remote, &answer);
     if !remote.json && !options.wait && state["waiting"] != json!(0) {
         table::line(
-            "They are settled after the platform's window; the same command without a file says how far it is.",
+            "They are settled after the platform's window; the same command without a file shows the progress.",
         );
     }
     let has_failed = tally.is_some_and(|tally| tally.wrong > 0);
     Ok(if has_failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// Without the store's word an adopted purchase says next to nothing.
+/// Warns when purchases cannot be verified: next to nothing is known of an unverified adopted purchase.
 fn warn_unverified(platform: &Value) {
     let state = table::field(platform, "verification.state");
     if state != "on" {
         eprintln!(
-            "Verification is {state} on this platform, so the store cannot be asked about these purchases: set the right \
+            "Verification is {state} on this platform, so these purchases cannot be verified with the store: set the right \
              secret with `settle platform update {} --shared-secret @FILE`.",
             table::field(platform, "id")
         );
     }
 }
 
-async fn send_all(client: &Client, path: &str, (file, rate): (&PathBuf, u32)) -> anyhow::Result<Tally> {
+async fn send_all(client: &Client, path: &str, file: &Path, rate: u32) -> anyhow::Result<Tally> {
     let rows = rows::read(file, COLUMNS)?;
-    let bar = bar("importing", Some(rows.count));
+    let mut progress = Progress { tally: Tally::default(), bar: bar("importing", Some(rows.count)) };
     let size = usize::try_from(rate).unwrap_or(MOST).clamp(1, MOST);
-    let (mut tally, mut pace, mut batch) = (Tally::default(), Pace::new(rate), Batch::default());
+    let (mut pace, mut batch) = (Pace::new(rate), Batch::default());
     for row in rows.rows {
-        take(row, &mut batch, (&mut tally, &bar));
+        take(row, &mut batch, &mut progress);
         if batch.lines.len() == size {
-            let accepted = send(client, path, (&mut batch, &mut tally, &bar)).await?;
+            let accepted = send(client, path, &mut batch, &mut progress).await?;
             pace.did(accepted).await;
         }
     }
-    send(client, path, (&mut batch, &mut tally, &bar)).await?;
-    bar.finish_and_clear();
-    Ok(tally)
+    send(client, path, &mut batch, &mut progress).await?;
+    progress.bar.finish_and_clear();
+    Ok(progress.tally)
 }
 
-fn take(row: Row, batch: &mut Batch, (tally, bar): (&mut Tally, &ProgressBar)) {
+fn take(row: Row, batch: &mut Batch, progress: &mut Progress) {
     let checked = row.fields.and_then(|fields| rows::check::<ImportedPurchase>(&fields).map(|_| fields));
     match checked {
         Ok(fields) => {
@@ -121,19 +127,15 @@ fn take(row: Row, batch: &mut Batch, (tally, bar): (&mut Tally, &ProgressBar)) {
             batch.purchases.push(fields);
         }
         Err(why) => {
-            tally.wrong += 1;
-            bar.inc(1);
-            complain(bar, &format!("line {}: {why}", row.line));
+            progress.tally.wrong += 1;
+            progress.bar.inc(1);
+            complain(&progress.bar, &format!("line {}: {why}", row.line));
         }
     }
 }
 
-/// Sends a batch and empties it; answers how many purchases of it were new.
-async fn send(
-    client: &Client,
-    path: &str,
-    (batch, tally, bar): (&mut Batch, &mut Tally, &ProgressBar),
-) -> anyhow::Result<u64> {
+/// Sends a batch and empties it. Returns the number of new purchases.
+async fn send(client: &Client, path: &str, batch: &mut Batch, progress: &mut Progress) -> anyhow::Result<u64> {
     if batch.lines.is_empty() {
         return Ok(0);
     }
@@ -144,6 +146,7 @@ async fn send(
         format!("stopped at line {first}: run the same command again to go on, what is known is skipped")
     })?;
     let count = |name: &str| answer[name].as_u64().unwrap_or_default();
+    let Progress { tally, bar } = progress;
     tally.accepted += count("accepted");
     tally.known += count("known");
     tally.waiting += count("waiting");
@@ -161,7 +164,7 @@ async fn send(
     Ok(count("accepted"))
 }
 
-/// Follows until no imported purchase waits any more.
+/// Waits until no imported purchase is unsettled.
 async fn wait(client: &Client, path: &str) -> anyhow::Result<Value> {
     let mut shown = None;
     loop {

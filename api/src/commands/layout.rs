@@ -1,11 +1,11 @@
-//! Fitting text to a terminal: its width, lines that end between words, times without their fractions of a second.
+//! Fits text to a terminal: its width, line breaks at spaces, times without fractions of a second.
 //!
-//! Nothing is fitted where a program reads along: without a terminal a line stays one line, unless `COLUMNS` is set.
+//! Without a terminal a line stays one line, unless `COLUMNS` is set.
 
 use crate::config;
 use std::io::IsTerminal;
 
-/// Width of a terminal that does not say how wide it is.
+/// Width of a terminal whose width is unknown.
 const USUAL: usize = 80;
 /// Narrowest width that anything is fitted to.
 const NARROWEST: usize = 40;
@@ -24,7 +24,7 @@ pub fn width_of_errors() -> Option<usize> {
     fitted(terminal.map(|size| size.map(|(width, _)| width.0)))
 }
 
-/// The width of a terminal, if there is one and if it is known; else what `COLUMNS` says.
+/// The width of a terminal, if it is known; else the value of `COLUMNS`.
 fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
     let columns = || config::environment().get("COLUMNS").and_then(|columns| columns.parse().ok());
     let width = match terminal {
@@ -34,8 +34,8 @@ fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
     width.map(|width| width.max(NARROWEST))
 }
 
-/// The lines of a text that is at most so wide, ended between words; all but the first are indented by `indent` spaces.
-/// A word that is wider than a line is not cut.
+/// Breaks a text at spaces into lines of at most `width` characters; all but the first are indented by `indent` spaces.
+/// A part without spaces that is wider than a line is not cut.
 pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
     if text.chars().count() <= width {
         return vec![text.to_owned()];
@@ -43,15 +43,15 @@ pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
     let begins = text.len() - text.trim_start_matches(' ').len();
     let mut lines = vec![" ".repeat(begins)];
     let mut is_empty = true;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
+    for part in text.split(' ').filter(|part| !part.is_empty()) {
         let line = lines.last_mut().map_or(0, |line| line.chars().count());
-        if !is_empty && line + 1 + word.chars().count() > width {
+        if !is_empty && line + 1 + part.chars().count() > width {
             lines.push(" ".repeat(indent));
             is_empty = true;
         }
         if let Some(line) = lines.last_mut() {
             line.push_str(if is_empty { "" } else { " " });
-            line.push_str(word);
+            line.push_str(part);
         }
         is_empty = false;
     }
@@ -78,7 +78,7 @@ pub fn short_times(text: &str) -> String {
     short
 }
 
-/// The time that a text begins with, up to its seconds, and what follows it.
+/// The time at the beginning of a text, up to its seconds, and the rest of the text.
 fn time(text: &str) -> Option<(&str, &str)> {
     let (seconds, behind) = text.split_at_checked(SECONDS)?;
     let fits = |(letter, pattern): (u8, u8)| match pattern {
@@ -98,7 +98,7 @@ mod tests {
     use super::{short_times, wrap};
 
     #[test]
-    fn lines_end_between_words_and_a_long_word_is_not_cut() {
+    fn lines_break_at_spaces_and_a_long_id_is_not_cut() {
         assert_eq!(wrap("one two three four", 9, 2), ["one two", "  three", "  four"]);
         assert_eq!(wrap("  deep text that goes on", 12, 4), ["  deep text", "    that", "    goes on"]);
         let id = "6b275a67-0bbb-4f3a-99b9-6600bf711993";

@@ -28,7 +28,7 @@ pub struct Options {
     json: bool,
 }
 
-/// Receives until it is told to stop.
+/// Receives until the process is stopped.
 pub async fn listen(options: Options) -> anyhow::Result<ExitCode> {
     let secret = options.secret.read()?;
     let listener = serve::bind(options.listen).await?;
@@ -36,6 +36,6 @@ pub async fn listen(options: Options) -> anyhow::Result<ExitCode> {
     if style == Style::Line {
         table::line(&format!("Listening on http://{} (Ctrl-C ends)", listener.local_addr()?));
     }
-    receiver::receive(listener, &secret, style, Stop::on_signals()?.asked()).await?;
+    receiver::receive(listener, &secret, style, Stop::on_signals()?.requested()).await?;
     Ok(ExitCode::SUCCESS)
 }

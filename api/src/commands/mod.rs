@@ -1,7 +1,8 @@
-//! The command line: what can be asked of `settle`, and which part answers.
+//! The command line: the tree of commands, and which part runs each.
 //!
-//! Here is the tree and the choice among its branches, and nothing of what they do. This folder is the composition
-//! root: the only place where hearing and doing are wired together.
+//! This file only parses and dispatches. This folder is the composition root: the only place where the HTTP edge and
+//! the
+//! activities are connected.
 
 mod alarm;
 mod amazon;
@@ -47,7 +48,7 @@ mod table;
 mod tests;
 mod worker;
 
-pub use serve::Told;
+pub use serve::DestinationKinds;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -69,7 +70,7 @@ Without a command, settle does `run`: all in one, with a demo app ready to try.
 
   settle --window 5s        start everything (Temporal, SQLite, API, worker)
   settle sample             in another terminal: send it a signed notification
-  settle purchase list      what became of it
+  settle purchase list      what it was settled as
   settle status             whether all is well
 
 Exit codes: 0 ok, 1 a negative answer or a failure, 2 wrong usage.
@@ -126,7 +127,7 @@ impl Cli {
     }
 }
 
-/// Parses the command line, does what it says, and answers with the exit code.
+/// Parses the command line, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
     let _scenario = fail::FailScenario::setup();
     // Only the first call can succeed, and it is this one; a second provider would be the same.
@@ -170,7 +171,7 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Prints the whole chain of an error once, as one line.
+/// Prints an error with all its causes, as one line.
 fn failed(error: &anyhow::Error) -> ExitCode {
     let text = format!("{error:#}");
     let lines: Vec<&str> = text.lines().map(str::trim).collect();

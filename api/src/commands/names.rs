@@ -1,18 +1,18 @@
-//! Names beside ids: what a list calls by an id alone gets the name that people gave it.
+//! Names beside ids: adds the name of a platform or destination to a list that has only its id.
 
 use super::client::{Client, segment};
 use super::table;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What has a name.
+/// A kind of resource that has a name.
 #[derive(Debug, Clone, Copy)]
 pub struct Named {
     /// The field of a list's items that holds the id.
     id: &'static str,
     /// The field that the name is put into.
     name: &'static str,
-    /// Where one is read.
+    /// The path under which one is read.
     path: &'static str,
 }
 
@@ -22,7 +22,7 @@ pub const PLATFORM: Named = Named { id: "platform_id", name: "platform", path: "
 pub const DESTINATION: Named = Named { id: "destination_id", name: "destination", path: "/v1/destinations" };
 
 /// Adds the name and the id to each item of a list. Where a name cannot be read, such as of something that was deleted,
-/// the id stands alone.
+/// the id is shown without one.
 pub async fn add(client: &Client, list: &mut Value, named: Named) {
     let mut names = BTreeMap::new();
     let items = list.get_mut("items").and_then(Value::as_array_mut);

@@ -1,4 +1,4 @@
-//! `settle notification`: the messages of stores, and what became of each.
+//! `settle notification`: the messages of stores, and the outcome of each.
 
 use super::client::{Page, Remote, segment};
 use super::names;
@@ -29,13 +29,13 @@ const LIST_COLUMNS: &[Column] = &[
     ("receipt", "receipt_id"),
 ];
 
-/// Notifications: what a store told us, and what became of it.
+/// Notifications: the messages of stores, and their outcomes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   settle notification list
   settle notification show 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11   (the store's message id)
-Next: `settle explain notification MESSAGE_ID` tells what came of it.")]
+Next: `settle explain notification MESSAGE_ID` shows the events that followed.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,
@@ -49,7 +49,7 @@ enum Verb {
     #[command(after_help = "\
 Example:
   settle notification list --platform ID --limit 20
-Next: `settle explain notification MESSAGE_ID` tells what came of one.")]
+Next: `settle explain notification MESSAGE_ID` shows the events that followed one.")]
     List {
         /// Only those of this platform.
         #[arg(long, value_name = "ID")]
@@ -57,13 +57,13 @@ Next: `settle explain notification MESSAGE_ID` tells what came of one.")]
         #[command(flatten)]
         page: Page,
     },
-    /// Show what became of one message: its outcome, or what it waits for.
+    /// Show the outcome of one message, or what it waits for.
     #[command(after_help = "\
 Example:
   settle notification show 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11
-Next: `settle explain notification MESSAGE_ID` tells what came of it.")]
+Next: `settle explain notification MESSAGE_ID` shows the events that followed.")]
     Show {
-        /// The message id that the store gave.
+        /// The store's id of the message.
         message_id: String,
     },
 }
@@ -90,6 +90,6 @@ pub async fn notification(options: Options) -> anyhow::Result<ExitCode> {
         return Ok(table::answer(&options.remote, &answer));
     }
     table::line(&format!("Message {message_id}, accepted {}", table::field(&answer, "accepted_at")));
-    table::list(answer.get("notifications").unwrap_or(&answer), COLUMNS, "It told nothing about any purchase.");
+    table::list(answer.get("notifications").unwrap_or(&answer), COLUMNS, "It concerns no purchase.");
     Ok(ExitCode::SUCCESS)
 }

@@ -22,7 +22,7 @@ const COLUMNS: &[Column] = &[
     ("notification url", "notification_url"),
 ];
 const TOPIC_COLUMNS: &[Column] =
-    &[("id", "id"), ("state", "state"), ("arn", "arn"), ("asked", "asked_at"), ("decided", "decided_at")];
+    &[("id", "id"), ("state", "state"), ("arn", "arn"), ("requested", "requested_at"), ("decided", "decided_at")];
 
 /// Platforms: an app on one store, and the address to which that store sends its notifications.
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ const TOPIC_COLUMNS: &[Column] =
 Example:
   settle platform create --app ID --name \"Fire TV\" --package-name com.example.game --shared-secret @secret.txt
 Next: copy its notification_url into the store's console. If the store's topic is not known to be the store's own,
-it then waits for your word: `settle platform topics ID`, `settle platform approve ID TOPIC`.")]
+it then waits for your approval: `settle platform topics ID`, `settle platform approve ID TOPIC`.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,
@@ -76,7 +76,7 @@ Next: where `verification` is not `on`, set the secret: `settle platform update 
         /// The platform's id.
         id: String,
     },
-    /// Change what is given, leave the rest.
+    /// Change the given fields, leave the rest.
     #[command(after_help = "\
 Example:
   settle platform update ID --shared-secret @secret.txt
@@ -99,7 +99,7 @@ Next: remove its notification URL from the store's console: it is answered 404 n
         #[command(flatten)]
         confirm: Confirm,
     },
-    /// List the topics that send, or asked to send, to this platform.
+    /// List the topics that send to this platform, or want to.
     #[command(after_help = "\
 Example:
   settle platform topics ID
@@ -130,16 +130,16 @@ Next: what it sent, and sends, is refused; `settle platform topics ID` shows it 
         /// The topic's id.
         topic: String,
     },
-    /// Look again at purchases that the store did not know, or of another customer.
+    /// Verify again purchases that the store did not know, or that belong to another customer.
     #[command(after_help = "\
 Example:
   settle platform retry-parked ID
-Next: they are asked about a few at a time; `settle explain purchase RECEIPT` shows what the store says now.")]
+Next: they are verified a few at a time; `settle explain purchase RECEIPT` shows the store's answer.")]
     RetryParked {
         /// The platform's id.
         id: String,
     },
-    /// Make a new notification URL. The old one stops working within a second.
+    /// Create a new notification URL. The old one stops working within a second.
     #[command(after_help = "\
 Example:
   settle platform rotate-key ID
@@ -157,7 +157,7 @@ enum Environment {
 }
 
 impl Environment {
-    const fn word(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Production => "production",
             Self::Sandbox => "sandbox",
@@ -172,7 +172,7 @@ enum ProductRef {
 }
 
 impl ProductRef {
-    const fn word(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Term => "term",
             Self::Parent => "parent",
@@ -188,7 +188,7 @@ enum UnknownReceipts {
 }
 
 impl UnknownReceipts {
-    const fn word(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::GiveUp => "give_up",
             Self::Believe => "believe",
@@ -207,26 +207,26 @@ struct Fields {
     /// Where the store's shared secret is read: `@FILE`, or `-` for standard input.
     #[arg(long, value_name = "@FILE|-")]
     shared_secret: Option<Source>,
-    /// The topic from which notifications come, when it is known beforehand; it needs no approval then.
+    /// The topic that notifications come from, when it is known beforehand; it then needs no approval.
     #[arg(long)]
     topic_arn: Option<String>,
-    /// Which of the store's environments it is; production unless said otherwise.
+    /// Which of the store's environments it is [default: production].
     #[arg(long)]
     environment: Option<Environment>,
-    /// Which SKU of a subscription names its product: that of the term, or that of the parent. The term's unless said.
+    /// Which SKU of a subscription names its product: that of the term (the default), or that of the parent.
     #[arg(long)]
     product_ref: Option<ProductRef>,
-    /// Settle a revocation at once, without a window; no unless said.
+    /// Settle a revocation at once, without a window [default: false].
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     flush_on_revoke: Option<bool>,
-    /// What becomes of a receipt that the store still does not know after a day: its notifications are given up, or
-    /// believed and told unverified (the Billing Compatibility SDK). Given up unless said.
+    /// What happens to a receipt that the store still does not know after a day: its notifications are given up (the
+    /// default), or believed and announced unverified (the Billing Compatibility SDK).
     #[arg(long)]
     unknown_receipts: Option<UnknownReceipts>,
-    /// How long a purchase must be quiet before it is settled: 1s to 1h, 2m unless said otherwise.
+    /// How long a purchase must be quiet before it is settled: 1s to 1h [default: 2m].
     #[arg(long, value_parser = times::duration)]
     window: Option<Duration>,
-    /// Settle at the latest after so long, however restless the purchase is.
+    /// Maximum time until a purchase is settled, however often its window is restarted.
     #[arg(long, value_parser = times::duration)]
     max_wait: Option<Duration>,
 }
@@ -242,10 +242,10 @@ impl Fields {
         put("name", self.name.clone().map(Value::from));
         put("package_name", self.package_name.clone().map(Value::from));
         put("topic_arn", self.topic_arn.clone().map(Value::from));
-        put("environment", self.environment.map(|environment| environment.word().into()));
-        put("product_ref", self.product_ref.map(|chosen| chosen.word().into()));
+        put("environment", self.environment.map(|environment| environment.as_str().into()));
+        put("product_ref", self.product_ref.map(|chosen| chosen.as_str().into()));
         put("flush_on_revoke", self.flush_on_revoke.map(Value::from));
-        put("unknown_receipts", self.unknown_receipts.map(|chosen| chosen.word().into()));
+        put("unknown_receipts", self.unknown_receipts.map(|chosen| chosen.as_str().into()));
         put("window_seconds", self.window.map(seconds));
         put("max_wait_seconds", self.max_wait.map(seconds));
         if let Some(source) = &self.shared_secret {
@@ -280,13 +280,13 @@ pub async fn platform(options: Options) -> anyhow::Result<ExitCode> {
                 remote,
                 &answer,
                 TOPIC_COLUMNS,
-                "No topic has asked to send to this platform yet.",
+                "No topic has requested to send to this platform yet.",
             ));
         }
         Verb::Show { id } => client.get(&path(id), &[]).await?,
         Verb::Update { id, fields } => client.patch(&path(id), &Value::Object(fields.body()?)).await?,
         Verb::Delete { id, confirm } => {
-            confirm.ask(&format!("Platform {id} is deleted: its notification URL stops working."))?;
+            confirm.prompt(&format!("Platform {id} is deleted: its notification URL stops working."))?;
             client.delete(&path(id)).await?
         }
         Verb::Approve { id, topic } => client.post(&topic_path(id, topic, "approve"), &json!({})).await?,
@@ -305,7 +305,7 @@ fn topic_path(id: &str, topic: &str, verb: &str) -> String {
     format!("{}/topics/{}/{verb}", path(id), segment(topic))
 }
 
-/// Whole seconds as an integer, others as a decimal, so that 1500ms is refused by the API and not rounded here.
+/// Whole seconds as an integer, others as a decimal, so that the API refuses 1500ms.
 fn seconds(duration: Duration) -> Value {
     if duration.subsec_nanos() == 0 { duration.as_secs().into() } else { duration.as_secs_f64().into() }
 }

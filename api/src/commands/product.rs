@@ -1,4 +1,4 @@
-//! `settle product`: what can be bought, what it entitles to and what it costs.
+//! `settle product`: the products of the catalogue with their entitlements and prices.
 
 use super::client::{Client, Page, Remote, segment};
 use super::confirm::Confirm;
@@ -16,7 +16,7 @@ const EXPECTED_PRICE: &str = "expected CURRENCY:PRICE such as USD:9.99, or COUNT
      either with @SINCE such as USD:10.99@2026-03-01";
 const UNMAPPED_COLUMNS: &[Column] = &[("sku", "sku"), ("purchases", "purchases")];
 
-/// Products: what can be bought, what it entitles to and what it costs.
+/// Products: what can be bought, its entitlements and its prices.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -35,11 +35,11 @@ pub struct Options {
 
 /// Which app's catalogue is changed.
 #[derive(Debug, clap::Args)]
-pub struct Of {
+pub struct Scope {
     /// The app's id.
     #[arg(long)]
     pub app: String,
-    /// Change nothing, only say how many known purchases it would concern.
+    /// Change nothing, only count the known purchases that it would concern.
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -51,23 +51,23 @@ enum Verb {
 Example:
   settle product set com.example.monthly --app ID --entitlement premium --price USD:9.99 --dry-run
   settle product set com.example.monthly --app ID --entitlement premium --price USD:9.99 --price USD:10.99@2026-03-01
-Next: without --dry-run the purchases of it are settled anew, a few at a time. A price that is raised is a second one with
-its day: without that it would be the price of all earlier purchases too.")]
+Next: without --dry-run the purchases of it are settled anew, a few at a time. Give a raised price as a second one with
+its day: without a day it would be the price of all earlier purchases too.")]
     Set {
         /// Its SKU at the store.
         sku: String,
         /// Its name, for people.
         #[arg(long)]
         name: Option<String>,
-        /// The reference id of what it entitles to. Can be given more than once.
+        /// The reference id of an entitlement of it. Can be given more than once.
         #[arg(long = "entitlement", value_name = "REF", value_delimiter = ',')]
         entitlements: Vec<String>,
-        /// What one term of it costs: `USD:9.99`, or in one country only `DE:EUR:8.99`. With `@2026-03-01` for plans
+        /// The price of one term: `USD:9.99`, or in one country only `DE:EUR:8.99`. With `@2026-03-01` for plans
         /// that began on that day (UTC) or later: those that run keep their price. Can be given more than once.
         #[arg(long = "price", value_name = "[COUNTRY:]CURRENCY:PRICE[@SINCE]")]
         prices: Vec<PriceTag>,
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
     },
     /// List the products of an app.
     #[command(after_help = "\
@@ -85,12 +85,12 @@ Next: `settle product unmapped --app ID` lists what was bought and is not in it.
     #[command(after_help = "\
 Example:
   settle product delete com.example.monthly --app ID --dry-run
-Next: without --dry-run the purchases of it are settled anew, a few at a time, and told without it.")]
+Next: without --dry-run the purchases of it are settled anew, a few at a time, and announced without it.")]
     Delete {
         /// Its SKU.
         sku: String,
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
         #[command(flatten)]
         confirm: Confirm,
     },
@@ -125,7 +125,7 @@ Next: without --dry-run the purchases that it concerns are settled anew, a few a
         /// A file as `export` writes it.
         file: PathBuf,
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
     },
 }
 
@@ -155,20 +155,21 @@ impl FromStr for PriceTag {
 pub async fn product(options: Options) -> anyhow::Result<ExitCode> {
     let (client, remote) = (options.remote.client()?, &options.remote);
     match &options.verb {
-        Verb::Set { sku, name, entitlements, prices, of } => {
+        Verb::Set { sku, name, entitlements, prices, scope } => {
             let prices: Vec<&Value> = prices.iter().map(|tag| &tag.0).collect();
             let mut body = Map::from_iter([("entitlements".to_owned(), json!(entitlements))]);
             body.insert("prices".to_owned(), json!(prices));
             body.extend(name.as_ref().map(|name| ("name".to_owned(), json!(name))));
-            let answer = client.put(&path(of, sku), &Value::Object(body)).await?;
-            Ok(concerned(remote, &answer, of.dry_run))
+            let answer = client.put(&path(scope, sku), &Value::Object(body)).await?;
+            Ok(concerned(remote, &answer, scope.dry_run))
         }
-        Verb::Delete { sku, of, confirm } => {
-            if !of.dry_run {
-                confirm
-                    .ask(&format!("Product {sku} is deleted: its purchases are settled anew, and told without it."))?;
+        Verb::Delete { sku, scope, confirm } => {
+            if !scope.dry_run {
+                confirm.prompt(&format!(
+                    "Product {sku} is deleted: its purchases are settled anew, and announced without it."
+                ))?;
             }
-            Ok(concerned(remote, &client.delete(&path(of, sku)).await?, of.dry_run))
+            Ok(concerned(remote, &client.delete(&path(scope, sku)).await?, scope.dry_run))
         }
         Verb::List { app, page } => {
             let answer = client.get(&format!("/v1/apps/{}/products", segment(app)), &page.query()).await?;
@@ -180,18 +181,18 @@ pub async fn product(options: Options) -> anyhow::Result<ExitCode> {
             Ok(table::answer_list(remote, &answer, UNMAPPED_COLUMNS, "Every SKU that was bought is in the catalogue."))
         }
         Verb::Export { file, app } => export(&client, app, file.as_deref()).await,
-        Verb::Import { file, of } => {
+        Verb::Import { file, scope } => {
             let text =
                 std::fs::read_to_string(file).with_context(|| format!("{} could not be read", file.display()))?;
             let document: Value = serde_json::from_str(&text)
                 .with_context(|| format!("{} is not JSON as `settle product export` writes it", file.display()))?;
-            let answer = client.put(&format!("{}{}", catalogue(&of.app), dry(of.dry_run)), &document).await?;
-            Ok(concerned(remote, &answer, of.dry_run))
+            let answer = client.put(&format!("{}{}", catalogue(&scope.app), dry(scope.dry_run)), &document).await?;
+            Ok(concerned(remote, &answer, scope.dry_run))
         }
     }
 }
 
-/// Says how many purchases a change concerns.
+/// Prints the number of purchases that a change concerns.
 pub fn concerned(remote: &Remote, answer: &Value, is_dry: bool) -> ExitCode {
     if remote.json {
         return table::answer(remote, answer);
@@ -205,13 +206,13 @@ pub fn concerned(remote: &Remote, answer: &Value, is_dry: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The query of a change that is only counted.
+/// The query of a dry run.
 pub const fn dry(is_dry: bool) -> &'static str {
     if is_dry { "?dry_run=true" } else { "" }
 }
 
-fn path(of: &Of, sku: &str) -> String {
-    format!("/v1/apps/{}/products/{}{}", segment(&of.app), segment(sku), dry(of.dry_run))
+fn path(scope: &Scope, sku: &str) -> String {
+    format!("/v1/apps/{}/products/{}{}", segment(&scope.app), segment(sku), dry(scope.dry_run))
 }
 
 fn catalogue(app: &str) -> String {

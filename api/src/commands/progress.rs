@@ -1,4 +1,4 @@
-//! How far a long command is, on the terminal's error stream; nowhere else, so that output stays clean.
+//! The progress of a long command, on standard error only, so that the output stays clean.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 const BAR: &str = "{msg} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left";
 const COUNT: &str = "{pos} {msg}, {per_sec}";
 
-/// A bar, or a count where nobody knows how many there will be.
+/// A bar, or a counter where the total is unknown.
 pub fn bar(what: &'static str, count: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(count, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template(if count.is_some() { BAR } else { COUNT });
@@ -16,12 +16,12 @@ pub fn bar(what: &'static str, count: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// Writes a line to standard error without tearing the bar.
+/// Writes a line to standard error without breaking the bar.
 pub fn complain(bar: &ProgressBar, line: &str) {
     bar.suspend(|| eprintln!("{line}"));
 }
 
-/// A bounded rate: so many per second, counted from the beginning.
+/// A limit of items per second, counted from the start.
 pub struct Pace {
     began: Instant,
     per_second: u32,
@@ -29,12 +29,12 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Begins now.
+    /// Starts now.
     pub fn new(per_second: u32) -> Self {
         Self { began: Instant::now(), per_second: per_second.max(1), done: 0 }
     }
 
-    /// So many more were done; returns when the next may be.
+    /// Adds `count` items, and waits until the next one may start.
     pub async fn did(&mut self, count: u64) {
         self.done = self.done.saturating_add(count);
         let millis = self.done.saturating_mul(1000) / u64::from(self.per_second);

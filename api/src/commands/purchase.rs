@@ -1,4 +1,4 @@
-//! `settle purchase`: what one collapse key names, and what can be asked of it.
+//! `settle purchase`: purchases, and the actions on one.
 
 use super::client::{Client, Page, Remote, segment};
 use super::explain;
@@ -24,10 +24,10 @@ const COLUMNS: &[Column] = &[
     ("updated", "updated_at"),
 ];
 
-/// Purchases: what we know of each, why, and what was told of it.
+/// Purchases: the state of each, why it is so, and what was announced.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Wherever a COLLAPSE_KEY is asked for, the store's receipt id does as well.
+Wherever a COLLAPSE_KEY is expected, the store's receipt id works as well.
 
 Example:
   settle purchase explain 6b275a67-0bbb-4f3a-99b9-6600bf711993
@@ -47,33 +47,33 @@ enum Verb {
 Example:
   settle purchase list --platform ID --limit 20
   settle purchase list --external-id 4711
-Next: `settle explain purchase RECEIPT` tells the story of one.")]
+Next: `settle explain purchase RECEIPT` explains one.")]
     List {
         /// Only those of this platform.
         #[arg(long, value_name = "ID")]
         platform: Option<String>,
-        /// Only the one that the store names so.
+        /// Only the one with this receipt id.
         #[arg(long, value_name = "ID")]
         receipt: Option<String>,
-        /// Only those of the customer that the store names so.
+        /// Only those of the customer with this id at the store.
         #[arg(long, value_name = "ID")]
         app_user: Option<String>,
-        /// Only those of the customer that you name so.
+        /// Only those of the customer with this id of yours.
         #[arg(long, value_name = "ID")]
         external_id: Option<String>,
         #[command(flatten)]
         page: Page,
     },
-    /// Show one purchase as it stands.
+    /// Show one purchase.
     #[command(after_help = "\
 Example:
   settle purchase show RECEIPT
-Next: `settle explain purchase RECEIPT` says how it came to be so.")]
+Next: `settle explain purchase RECEIPT` shows how it came to this state.")]
     Show {
         /// Which one.
         collapse_key: String,
     },
-    /// Tell its story in words: notifications, outcomes, revisions, events, deliveries, attempts.
+    /// Explain it in sentences: notifications, outcomes, revisions, events, deliveries, attempts.
     #[command(after_help = "\
 Example:
   settle purchase explain RECEIPT
@@ -86,10 +86,10 @@ Next: `settle redeliver purchase RECEIPT` sends again what did not arrive.")]
     #[command(after_help = "\
 Example:
   settle purchase flush RECEIPT --reason \"support case 17\"
-Next: `settle explain purchase RECEIPT` shows the revision and to whom it went.")]
+Next: `settle explain purchase RECEIPT` shows the revision and its deliveries.")]
     Flush {
         #[command(flatten)]
-        asked: Asked,
+        request: Request,
     },
     /// Stop settling for a while. Deliveries go on.
     #[command(after_help = "\
@@ -98,8 +98,8 @@ Example:
 Next: `settle purchase release RECEIPT` ends it; what came meanwhile is settled then.")]
     Hold {
         #[command(flatten)]
-        asked: Asked,
-        /// Until when: a time, or how long from now. Seven days unless said otherwise.
+        request: Request,
+        /// Until when: a time, or how long from now. Seven days by default.
         #[arg(long, value_parser = |text: &str| times::instant(text, clock::now()))]
         until: Option<Timestamp>,
     },
@@ -110,26 +110,26 @@ Example:
 Next: `settle explain purchase RECEIPT` shows what was settled.")]
     Release {
         #[command(flatten)]
-        asked: Asked,
+        request: Request,
     },
-    /// Throw away what was accepted and is not settled yet.
+    /// Discard what was accepted and is not settled yet.
     #[command(after_help = "\
 Example:
   settle purchase discard RECEIPT --reason \"test data\"
-Next: `settle explain purchase RECEIPT` shows what was thrown away. What was settled before stays.")]
+Next: `settle explain purchase RECEIPT` shows what was discarded. What was settled before stays.")]
     Discard {
         #[command(flatten)]
-        asked: Asked,
+        request: Request,
     },
     /// Send the newest state again.
     #[command(after_help = "\
 Example:
-  settle purchase redeliver RECEIPT --destination ID --reason \"they lost it\"
+  settle purchase redeliver RECEIPT --destination ID --reason \"the receiver lost it\"
 Next: `settle explain purchase RECEIPT` shows whether it arrived. `settle redeliver purchase RECEIPT` sends the
 `user.*` events too.")]
     Redeliver {
         #[command(flatten)]
-        asked: Asked,
+        request: Request,
         /// Only to this destination.
         #[arg(long, value_name = "ID")]
         destination: Option<String>,
@@ -137,16 +137,16 @@ Next: `settle explain purchase RECEIPT` shows whether it arrived. `settle redeli
 }
 
 #[derive(Debug, clap::Args)]
-struct Asked {
+struct Request {
     /// Which one.
     collapse_key: String,
-    /// Why; it is kept.
+    /// Why; it is stored.
     #[arg(long)]
     reason: Option<String>,
 }
 
-/// What is asked of a purchase.
-enum Deed<'a> {
+/// An action on a purchase.
+enum Action<'a> {
     Flush,
     Hold(Option<Timestamp>),
     Release,
@@ -157,7 +157,7 @@ enum Deed<'a> {
 /// Does one verb.
 pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
     let (client, remote) = (options.remote.client()?, &options.remote);
-    let (asked, deed) = match &options.verb {
+    let (request, action) = match &options.verb {
         Verb::List { platform, receipt, app_user, external_id, page } => {
             let filter = [
                 ("platform_id", platform),
@@ -169,7 +169,7 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
             if !remote.json {
                 names::add(&client, &mut answer, names::PLATFORM).await;
                 let items = answer.get_mut("items").and_then(Value::as_array_mut);
-                items.into_iter().flatten().for_each(word_state);
+                items.into_iter().flatten().for_each(humanize_state);
             }
             let is_filtered = filter.iter().any(|(_, value)| value.is_some());
             let nothing = if is_filtered { "No purchase matches." } else { "No purchases yet: try `settle sample`." };
@@ -178,7 +178,7 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
         Verb::Show { collapse_key } => {
             let mut shown = client.get(&path(&client, collapse_key).await?, &[]).await?;
             if !remote.json {
-                word_state(&mut shown);
+                humanize_state(&mut shown);
             }
             return Ok(table::answer(remote, &shown));
         }
@@ -186,40 +186,40 @@ pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
             let path = format!("purchases/{}", key(&client, collapse_key).await?);
             return explain::show(&client, remote, &path).await;
         }
-        Verb::Flush { asked } => (asked, Deed::Flush),
-        Verb::Hold { asked, until } => (asked, Deed::Hold(*until)),
-        Verb::Release { asked } => (asked, Deed::Release),
-        Verb::Discard { asked } => (asked, Deed::Discard),
-        Verb::Redeliver { asked, destination } => (asked, Deed::Redeliver(destination.as_deref())),
+        Verb::Flush { request } => (request, Action::Flush),
+        Verb::Hold { request, until } => (request, Action::Hold(*until)),
+        Verb::Release { request } => (request, Action::Release),
+        Verb::Discard { request } => (request, Action::Discard),
+        Verb::Redeliver { request, destination } => (request, Action::Redeliver(destination.as_deref())),
     };
-    let answer = act(&client, asked, &deed).await?;
+    let answer = act(&client, request, &action).await?;
     if remote.json {
         table::json(&answer);
     } else {
-        table::line(&deed.says(&asked.collapse_key));
+        table::line(&action.sentence(&request.collapse_key));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the state of a purchase as people say it.
-fn word_state(purchase: &mut Value) {
+/// Replaces the state of a purchase by its readable form.
+fn humanize_state(purchase: &mut Value) {
     let state = purchase.get("state").and_then(Value::as_str).map(|state| state_for_people(state).to_owned());
     if let Some(state) = state {
         purchase["state"] = state.into();
     }
 }
 
-async fn act(client: &Client, asked: &Asked, deed: &Deed<'_>) -> anyhow::Result<Value> {
+async fn act(client: &Client, request: &Request, action: &Action<'_>) -> anyhow::Result<Value> {
     let mut body = Map::new();
-    if let Some(reason) = &asked.reason {
+    if let Some(reason) = &request.reason {
         body.insert("reason".to_owned(), reason.as_str().into());
     }
-    body.extend(deed.field().map(|(name, value)| (name.to_owned(), value.into())));
-    let path = path(client, &asked.collapse_key).await?;
-    client.post(&format!("{path}/{}", deed.name()), &Value::Object(body)).await
+    body.extend(action.field().map(|(name, value)| (name.to_owned(), value.into())));
+    let path = path(client, &request.collapse_key).await?;
+    client.post(&format!("{path}/{}", action.name()), &Value::Object(body)).await
 }
 
-impl Deed<'_> {
+impl Action<'_> {
     const fn name(&self) -> &'static str {
         match self {
             Self::Flush => "flush",
@@ -230,7 +230,7 @@ impl Deed<'_> {
         }
     }
 
-    /// What is said besides.
+    /// The field of the request that the action adds.
     fn field(&self) -> Option<(&'static str, String)> {
         match self {
             Self::Hold(Some(until)) => Some(("until", until.to_string())),
@@ -239,8 +239,8 @@ impl Deed<'_> {
         }
     }
 
-    /// What happens now to a purchase, as it was named, and how to watch it.
-    fn says(&self, purchase: &str) -> String {
+    /// The effect of the action, and how to watch it. `purchase` is the name that the user typed.
+    fn sentence(&self, purchase: &str) -> String {
         let now = match self {
             Self::Flush => "What waits of it is settled now, unless it is held".to_owned(),
             Self::Hold(until) => {
@@ -248,13 +248,13 @@ impl Deed<'_> {
                 format!("Nothing of it is settled {until} (`settle purchase release {purchase}` ends that)")
             }
             Self::Release => "It is held no longer: what waits of it is settled when its window is over".to_owned(),
-            Self::Discard => "What was accepted of it until now and is not settled is thrown away".to_owned(),
+            Self::Discard => "What was accepted of it until now and is not settled is discarded".to_owned(),
             Self::Redeliver(None) => {
                 "Its newest state, and what died of it, is sent again to every destination".to_owned()
             }
             Self::Redeliver(Some(id)) => format!("Its newest state, and what died of it, is sent again to {id}"),
         };
-        format!("{now}; `settle explain purchase {purchase}` shows what becomes of it.")
+        format!("{now}; `settle explain purchase {purchase}` shows the result.")
     }
 }
 
@@ -262,7 +262,7 @@ async fn path(client: &Client, text: &str) -> anyhow::Result<String> {
     Ok(format!("/v1/purchases/{}", segment(&key(client, text).await?)))
 }
 
-/// The collapse key that is meant: as given, or of the receipt that is so named.
+/// The collapse key for a text that is a collapse key or a receipt id.
 pub async fn key(client: &Client, text: &str) -> anyhow::Result<String> {
     if text.parse::<CollapseKey>().is_ok() {
         return Ok(text.to_owned());
@@ -279,23 +279,23 @@ pub async fn key(client: &Client, text: &str) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Deed;
+    use super::Action;
 
     #[test]
-    fn what_was_asked_is_told_in_one_sentence_with_how_to_watch_it() {
+    fn every_action_prints_its_effect_and_how_to_watch_it() {
         let until = "2026-12-01T00:00:00Z".parse().unwrap();
-        for (deed, words) in [
-            (Deed::Flush, "is settled now, unless it is held"),
-            (Deed::Hold(None), "for seven days"),
-            (Deed::Hold(Some(until)), "until 2026-12-01T00:00:00.000000Z (`settle purchase release r1`"),
-            (Deed::Release, "held no longer"),
-            (Deed::Discard, "thrown away"),
-            (Deed::Redeliver(None), "to every destination"),
-            (Deed::Redeliver(Some("d1")), "to d1;"),
+        for (action, part) in [
+            (Action::Flush, "is settled now, unless it is held"),
+            (Action::Hold(None), "for seven days"),
+            (Action::Hold(Some(until)), "until 2026-12-01T00:00:00.000000Z (`settle purchase release r1`"),
+            (Action::Release, "held no longer"),
+            (Action::Discard, "is discarded"),
+            (Action::Redeliver(None), "to every destination"),
+            (Action::Redeliver(Some("d1")), "to d1;"),
         ] {
-            let said = deed.says("r1");
-            assert!(said.contains(words), "{said}");
-            assert!(said.ends_with("; `settle explain purchase r1` shows what becomes of it."), "{said}");
+            let sentence = action.sentence("r1");
+            assert!(sentence.contains(part), "{sentence}");
+            assert!(sentence.ends_with("; `settle explain purchase r1` shows the result."), "{sentence}");
         }
     }
 }

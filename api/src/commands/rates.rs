@@ -14,12 +14,12 @@ const COLUMNS: &[&str] = &["day", "currency", "usd"];
 /// Rates of one request.
 const BATCH: usize = 1000;
 
-/// Whose rates, and where they are.
+/// The file of the rates, and their app.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   settle app rates rates.csv --app ID
-Next: what is settled from now on tells price_in_usd by them; `settle product set --help` says what a product costs.")]
+Next: price_in_usd of what is settled from now on uses them; `settle product set --help` shows how to price a product.")]
 pub struct Rates {
     /// CSV with the columns day, currency and usd, or one JSON object per line.
     file: PathBuf,
@@ -28,12 +28,12 @@ pub struct Rates {
     app: String,
 }
 
-/// Sends them; a line that is wrong is named and left out.
+/// Sends the rates; a wrong line is reported and left out.
 pub async fn rates(client: &Client, remote: &Remote, options: &Rates) -> anyhow::Result<ExitCode> {
     let path = format!("/v1/apps/{}/rates", segment(&options.app));
     let rows = rows::read(&options.file, COLUMNS)?;
     let bar = bar("rates read", Some(rows.count));
-    let (mut batch, mut kept, mut wrong) = (Vec::new(), 0_usize, 0_u64);
+    let (mut batch, mut stored, mut wrong) = (Vec::new(), 0_usize, 0_u64);
     for row in rows.rows {
         let checked = row.fields.and_then(|fields| rows::check::<NewRate>(&fields).map(|_| fields));
         match checked {
@@ -45,12 +45,12 @@ pub async fn rates(client: &Client, remote: &Remote, options: &Rates) -> anyhow:
         }
         bar.inc(1);
         if batch.len() == BATCH {
-            kept += put(client, &path, &mut batch).await?;
+            stored += put(client, &path, &mut batch).await?;
         }
     }
-    kept += put(client, &path, &mut batch).await?;
+    stored += put(client, &path, &mut batch).await?;
     bar.finish_and_clear();
-    table::answer(remote, &json!({ "rates": kept, "wrong": wrong }));
+    table::answer(remote, &json!({ "rates": stored, "wrong": wrong }));
     Ok(if wrong > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 

@@ -1,6 +1,6 @@
 //! A small webhook receiver: verifies each event by the Standard Webhooks rules and prints it.
 //!
-//! `settle listen` is it, and the demo of `settle run` sends to one.
+//! `settle listen` and the demo of `settle run` use it.
 
 use super::table;
 use anyhow::Context;
@@ -15,13 +15,13 @@ use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// More than any event needs.
+/// Maximum size of a body, more than any event needs.
 const BODY_BYTES: usize = 1024 * 1024;
 
 /// How an event is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// One line for eyes.
+    /// One readable line.
     Line,
     /// One line of JSON.
     Json,
@@ -83,7 +83,7 @@ fn received(style: Style, id: &str, event: &Value) -> String {
     )
 }
 
-/// The few fields of the data that tell most.
+/// The most useful fields of the data.
 fn summary(event: &Value) -> String {
     let data = event.get("data").unwrap_or(event);
     let shown = [
@@ -95,12 +95,12 @@ fn summary(event: &Value) -> String {
         "expires_at",
         "coalesced",
     ];
-    let mut words: Vec<String> = Vec::new();
+    let mut facts: Vec<String> = Vec::new();
     for name in shown {
         let value = data.get(name).or_else(|| event.get("attributes").and_then(|attributes| attributes.get(name)));
         if let Some(value) = value.filter(|value| !value.is_null()) {
-            words.push(format!("{name}={}", table::text(value)));
+            facts.push(format!("{name}={}", table::text(value)));
         }
     }
-    words.join("  ")
+    facts.join("  ")
 }

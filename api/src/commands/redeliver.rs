@@ -1,4 +1,4 @@
-//! `settle redeliver`: what was told is told once more. Also what `settle destination replay` uses of it.
+//! `settle redeliver`: sends events again. `settle destination replay` uses its pages too.
 
 use super::client::{Client, Refused, Remote};
 use super::progress::bar;
@@ -14,15 +14,15 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Of a purchase's states always the newest is sent, once; `user.*` events are sent as they were. Each gets a new
 `webhook-id`. What is still owed is not owed twice, and a destination that counts (Amplitude) is never sent what it has.
-`range` and `failed` mean every app and each of its destinations, unless --app or --destination says which.
+`range` and `failed` cover every app and each of its destinations, unless --app or --destination limits them.
 
 Example:
   settle redeliver failed --destination ID --dry-run
   settle redeliver range --app ID --from 2h
-Next: `settle explain event EVENT_ID` shows what became of it. `settle destination replay ID` sends states only.")]
+Next: `settle explain event EVENT_ID` shows the result. `settle destination replay ID` sends states only.")]
 pub struct Options {
     #[command(subcommand)]
-    what: What,
+    selection: Selection,
     /// Only to this destination.
     #[arg(long, value_name = "ID", global = true)]
     destination: Option<String>,
@@ -33,12 +33,12 @@ pub struct Options {
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Selection {
     /// Send one event again.
     #[command(after_help = "\
 Example:
   settle redeliver event EVENT_ID --destination ID      (the `event_id` in what a receiver got)
-Next: `settle explain event EVENT_ID` shows what became of it.")]
+Next: `settle explain event EVENT_ID` shows the result.")]
     Event {
         /// The event's id: `event_id` in what a receiver got.
         id: String,
@@ -47,76 +47,76 @@ Next: `settle explain event EVENT_ID` shows what became of it.")]
     #[command(after_help = "\
 Example:
   settle redeliver purchase RECEIPT --destination ID
-Next: `settle explain purchase RECEIPT` shows what became of it.")]
+Next: `settle explain purchase RECEIPT` shows the result.")]
     Purchase {
         /// Its collapse key, or the store's receipt id.
         collapse_key: String,
     },
-    /// Send again what was recorded in a time, of every app unless --app or --destination says which.
+    /// Send again what was recorded in a time range, of every app unless --app or --destination limits it.
     #[command(after_help = "\
 Example:
-  settle redeliver range --app ID --from 2h --dry-run      (how much that would be, of the last two hours)
+  settle redeliver range --app ID --from 2h --dry-run      (counts, for the last two hours)
   settle redeliver range --destination ID --from 2026-11-20T00:00:00Z --until 2026-11-21T00:00:00Z
 Next: `settle destination show ID` shows what it is owed.")]
     Range {
         /// From when: a time such as 2026-11-20T00:00:00Z, or how long ago, such as 2h or 3d.
         #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
         from: Timestamp,
-        /// Until before when, in the same way; now unless said.
+        /// Until when, exclusive, in the same form [default: now].
         #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
         until: Option<Timestamp>,
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
     },
-    /// Send again what is dead, unless it arrived since; of every app unless --app or --destination says which.
+    /// Send again what is dead, unless it arrived since; of every app unless --app or --destination limits it.
     #[command(after_help = "\
 Example:
-  settle redeliver failed --app ID --dry-run      (how much that would be)
+  settle redeliver failed --app ID --dry-run      (counts only)
   settle redeliver failed --destination ID
 Next: `settle delivery list --status dead` shows what is still dead.")]
     Failed {
         #[command(flatten)]
-        of: Of,
+        scope: Scope,
     },
 }
 
-/// Of whom.
+/// Which app.
 #[derive(Debug, clap::Args)]
-struct Of {
-    /// Only what is of this app. Without it and --destination: of every app.
+struct Scope {
+    /// Only events of this app. Without it and --destination: of every app.
     #[arg(long, value_name = "ID")]
     app: Option<String>,
 }
 
-/// How to go through the pages. The names are those of the command line.
+/// The flags that control the pages.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Pages {
-    /// Send nothing, only say how much would be sent.
+    /// Send nothing, only count what would be sent.
     #[arg(long, global = true)]
     dry_run: bool,
-    /// Which run to go on with: the name that a broken-off run printed. What it sent is not sent again.
+    /// Which run to continue: the name that an interrupted run printed. What it sent is not sent again.
     #[arg(long, value_name = "NAME", global = true)]
     run: Option<String>,
-    /// Where to go on: the cursor that a broken-off run printed.
+    /// Where to continue: the cursor that an interrupted run printed.
     #[arg(long, global = true)]
     cursor: Option<String>,
 }
 
-/// Sends it, page by page.
+/// Redelivers the selection, page by page.
 pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let mut flags = String::new();
-    let what = match &options.what {
-        What::Event { id } => json!({ "event_id": id }),
-        What::Purchase { collapse_key } => json!({ "collapse_key": purchase::key(&client, collapse_key).await? }),
-        What::Range { from, until, of } => {
+    let selection = match &options.selection {
+        Selection::Event { id } => json!({ "event_id": id }),
+        Selection::Purchase { collapse_key } => json!({ "collapse_key": purchase::key(&client, collapse_key).await? }),
+        Selection::Range { from, until, scope } => {
             let (from, until) = (from.to_string(), until.unwrap_or_else(clock::now).to_string());
             flags = format!(" --from {from} --until {until}");
-            json!({ "from": from, "until": until, "app_id": of.app })
+            json!({ "from": from, "until": until, "app_id": scope.app })
         }
-        What::Failed { of } => json!({ "failed": true, "app_id": of.app }),
+        Selection::Failed { scope } => json!({ "failed": true, "app_id": scope.app }),
     };
-    let mut body = what.as_object().cloned().unwrap_or_default();
+    let mut body = selection.as_object().cloned().unwrap_or_default();
     if let Some(id) = &options.destination {
         body.insert("destination_id".to_owned(), id.as_str().into());
     }
@@ -124,55 +124,50 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
         client: &client,
         path: "/v1/redeliveries".to_owned(),
         body,
-        counted: "looked_at",
-        says: if matches!(options.what, What::Failed { .. }) {
-            "dead deliveries looked at"
+        counted: "checked",
+        unit: if matches!(options.selection, Selection::Failed { .. }) {
+            "dead deliveries checked"
         } else {
-            "events looked at"
+            "events checked"
         },
         pages: &options.pages,
         flags,
     };
-    let (seen, done) = bulk.run().await?;
-    Ok(answer(&options.remote, ("looked_at", seen), &done, options.pages.is_dry()))
+    let done = bulk.run().await?;
+    Ok(answer(&options.remote, "checked", &done, &options.pages))
 }
 
-/// Something that is owed page by page.
+/// A bulk request that the API answers page by page.
 pub struct Bulk<'a> {
-    /// Who is asked.
+    /// The client of the service.
     pub client: &'a Client,
-    /// Where.
+    /// The path of the request.
     pub path: String,
-    /// What is asked, beside the place.
+    /// The body of the request, without the cursor.
     pub body: Map<String, Value>,
-    /// The field that says how many were looked at.
+    /// The field of the answer with the number of checked items.
     pub counted: &'static str,
-    /// What they are, for who waits.
-    pub says: &'static str,
+    /// The unit of that number, for the progress bar.
+    pub unit: &'static str,
     /// How to go through the pages.
     pub pages: &'a Pages,
-    /// What else has to be given to go on, as it is written behind the command; empty or with a space before it.
+    /// Further flags that continuing needs, as typed; empty or with a leading space.
     pub flags: String,
 }
 
-/// What came of it.
+/// The result of all pages so far.
 #[derive(Debug, Default)]
 pub struct Done {
+    /// Number of checked items.
+    seen: u64,
     owed: u64,
     skipped: Map<String, Value>,
 }
 
-impl Pages {
-    /// Whether nothing is to be sent.
-    pub const fn is_dry(&self) -> bool {
-        self.dry_run
-    }
-}
-
 impl Bulk<'_> {
-    /// All pages; how many were looked at, and what came of them.
-    pub async fn run(mut self) -> anyhow::Result<(u64, Done)> {
-        let (bar, mut seen, mut done) = (bar(self.says, None), 0, Done::default());
+    /// Requests all pages. Returns their result.
+    pub async fn run(mut self) -> anyhow::Result<Done> {
+        let (bar, mut done) = (bar(self.unit, None), Done::default());
         self.body.insert("dry_run".to_owned(), self.pages.dry_run.into());
         let run = self.pages.run.clone().unwrap_or_else(|| clock::random_uuid().to_string());
         self.body.insert("run".to_owned(), run.as_str().into());
@@ -186,25 +181,25 @@ impl Bulk<'_> {
                 error.context(hint)
             })?;
             let count = answer[self.counted].as_u64().unwrap_or_default();
-            seen += count;
+            done.seen += count;
             bar.inc(count);
             done.add(&answer);
             cursor = answer["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 bar.finish_and_clear();
-                return Ok((seen, done));
+                return Ok(done);
             }
         }
     }
 
-    /// What to do after an error: what got no answer may be done, and is not done again by the same run.
+    /// What to do after an error: a page without an answer may be done, and the same run does not repeat it.
     fn hint(&self, error: &anyhow::Error, run: &str, cursor: Option<&str>) -> String {
         let is_first = cursor == self.pages.cursor.as_deref();
         if self.pages.dry_run || (is_first && error.is::<Refused>()) {
             return "nothing was sent".to_owned();
         }
         let cursor = cursor.map(|cursor| format!(" --cursor {cursor}")).unwrap_or_default();
-        format!("it broke off: go on with --run {run}{cursor}{}, which sends nothing twice", self.flags)
+        format!("interrupted: continue with --run {run}{cursor}{}, which sends nothing twice", self.flags)
     }
 }
 
@@ -218,22 +213,22 @@ impl Done {
     }
 }
 
-/// Prints what came of it, in words or as data.
-pub fn answer(remote: &Remote, (counted, seen): (&str, u64), done: &Done, dry_run: bool) -> ExitCode {
+/// Prints the result, as sentences or as data.
+pub fn answer(remote: &Remote, counted: &str, done: &Done, pages: &Pages) -> ExitCode {
     if remote.json {
-        return table::answer(remote, &json!({ counted: seen, "owed": done.owed, "skipped": done.skipped }));
+        return table::answer(remote, &json!({ counted: done.seen, "owed": done.owed, "skipped": done.skipped }));
     }
-    let verb = if dry_run { "would be sent" } else { "sent" };
+    let verb = if pages.dry_run { "would be sent" } else { "sent" };
     let noun = if done.owed == 1 { "delivery is" } else { "deliveries are" };
-    let noun = if dry_run { noun.split(' ').next().unwrap_or(noun) } else { noun };
-    table::line(&format!("{} {noun} {verb}; {seen} looked at.", done.owed));
+    let noun = if pages.dry_run { noun.split(' ').next().unwrap_or(noun) } else { noun };
+    table::line(&format!("{} {noun} {verb}; {} checked.", done.owed, done.seen));
     for (why, count) in &done.skipped {
         table::line(&format!("  {count} not: {}", reason(why)));
     }
     ExitCode::SUCCESS
 }
 
-/// The API's word for why something was not sent, in a sentence.
+/// The sentence for the API's code of a reason.
 fn reason(why: &str) -> &str {
     match why {
         "superseded" => "a newer state of the same purchase stands for them",
@@ -243,9 +238,9 @@ fn reason(why: &str) -> &str {
         "counted" => "the destination has them, and would count them twice",
         "may_be_counted" => "the destination may have them, and would not recognize them any more",
         "pruned" => "their bodies were removed, for their age",
-        "operators" => "they were about a destination, which is told once",
+        "operators" => "they are about a destination, and are sent once",
         "deleted" => "the destination was deleted",
-        "unknown" => "nothing was told of such purchases",
+        "unknown" => "no event of such purchases was recorded",
         other => other,
     }
 }
@@ -284,9 +279,9 @@ mod tests {
             Unknown,
         ];
         for one in all {
-            let word = json!(one);
-            let word = word.as_str().unwrap();
-            assert_ne!(reason(word), word);
+            let code = json!(one);
+            let code = code.as_str().unwrap();
+            assert_ne!(reason(code), code);
         }
     }
 }

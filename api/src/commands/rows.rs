@@ -1,4 +1,4 @@
-//! Rows of a file that a person gives: CSV, or one JSON object per line.
+//! Rows of an input file: CSV, or one JSON object per line.
 
 use crate::error::Error;
 use crate::extract::{Fields, checked};
@@ -43,7 +43,7 @@ pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Row
     Ok(Rows { rows: Box::new(rows), count: count.saturating_sub(1) })
 }
 
-/// What a row is by the rules of the API, or each wrong field and what was expected there.
+/// Checks a row by the rules of the API; the error names each wrong field and what was expected there.
 pub fn check<T: Fields>(row: &Map<String, Value>) -> Result<T, String> {
     checked(row.clone()).map_err(|error| match error {
         Error::Invalid(wrong) => {
@@ -67,7 +67,8 @@ fn json_lines(text: &str) -> Vec<Row> {
     lines.map(row).collect()
 }
 
-/// The columns that the first line names. A line of other words is no row: it would be taken for one for ever.
+/// The columns that the first line names. Any other first line is refused, since a row of data there would be taken for
+/// the header.
 fn header(first: Option<Result<csv::StringRecord, csv::Error>>, columns: &[&str]) -> anyhow::Result<Vec<String>> {
     let Some(first) = first else { return Ok(Vec::new()) };
     let first = first.context("the first line is no CSV")?;
@@ -100,8 +101,8 @@ fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String], file: 
         let why = format!("expected at most {} cells ({}), and it has {}", names.len(), names.join(", "), record.len());
         return Row { line, fields: Err(why) };
     }
-    let given = names.iter().zip(record.iter()).filter(|(_, cell)| !cell.is_empty());
-    let fields = given.map(|(name, cell)| (name.clone(), Value::from(cell))).collect();
+    let cells = names.iter().zip(record.iter()).filter(|(_, cell)| !cell.is_empty());
+    let fields = cells.map(|(name, cell)| (name.clone(), Value::from(cell))).collect();
     Row { line, fields: Ok(fields) }
 }
 
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_line_that_names_no_columns_is_refused_and_nothing_is_read() {
+    fn a_file_whose_first_line_names_no_columns_is_refused() {
         for (text, part) in [
             ("2026-01-31,EUR,1.08", "`2026-01-31`, which is no column"),
             ("date,currency,usd\n2026-01-31,EUR,1", "`date`, which is no column"),

@@ -1,4 +1,4 @@
-//! `settle app import-sales`: what a store's sales report says was paid and given back.
+//! `settle app import-sales`: payments and refunds of a store's sales report.
 
 use super::FAILED;
 use super::client::{Client, Remote, segment};
@@ -11,26 +11,26 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// So many wrong places are printed.
+/// Maximum number of wrong places that are printed.
 const MOST_NAMED: usize = 20;
-/// Lines of one request: a quarter of what is taken, since a request is bounded in bytes too.
+/// Lines of one request: a quarter of the maximum, since a request is bounded in bytes too.
 const PART: usize = MOST / 4;
 
-/// Which report, and whose sales.
+/// The report, and its app.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   settle app import-sales sales-2026-11.csv --app ID --dry-run
   settle app import-sales sales-2026-11.csv --app ID
 Next: purchases whose price or refund differs are settled anew, a few at a time; then `settle audit revenue` shows
-that what was told adds up. Running it again does no harm: a transaction that is known changes nothing.")]
+that what was sent adds up. Running it again does no harm: a transaction that is known changes nothing.")]
 pub struct Sales {
     /// The store's transactional sales report: unpacked CSV, with a first line that names the columns.
     file: PathBuf,
     /// The app's id.
     #[arg(long, value_name = "ID")]
     app: String,
-    /// Change nothing, only say what would be matched and corrected.
+    /// Change nothing, only print what would be matched and corrected.
     #[arg(long)]
     dry_run: bool,
 }

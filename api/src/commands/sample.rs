@@ -6,7 +6,7 @@ use super::run::{data, demo};
 use super::table;
 use crate::clock;
 use crate::stores::amazon::envelope::Version;
-use crate::stores::amazon::signer::{Letter, Sample, Signer};
+use crate::stores::amazon::signer::{Header, Sample, Signer};
 use crate::times;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use url::Url;
 
-/// The window of a platform that does not say.
+/// The default window of a platform.
 const WINDOW: Duration = Duration::from_secs(120);
 
 /// Every type that the store can send, with its meaning.
@@ -41,30 +41,31 @@ const TYPES: &[(&str, &str)] = &[
     ("ENTITLEMENT_CANCELLED", "an entitlement was cancelled"),
 ];
 
-/// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to a platform
+/// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to a
+/// platform
 /// of your own.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Options {
-    /// What happened. Several, by comma, are sent one after the other; the last is repeated when --count asks for more.
+    /// What happened. Several, by comma, are sent one after the other; the last is repeated when --count is higher.
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = store_type, default_value = "SUBSCRIPTION_PURCHASED")]
     types: Vec<String>,
-    /// To which platform: one of your own, of the same `settle run`. The demo's unless said otherwise.
+    /// To which platform: one of your own, of the same `settle run` [default: the demo's].
     #[arg(long, value_name = "ID")]
     platform: Option<String>,
-    /// Which purchase it is about. A fresh one unless said otherwise.
+    /// Which purchase it is about [default: a new one].
     #[arg(long, value_name = "ID")]
     receipt: Option<String>,
     /// The other receipt of a plan change.
     #[arg(long, value_name = "ID")]
     related: Option<String>,
-    /// Whose purchase it is.
+    /// The customer of the purchase.
     #[arg(long, value_name = "ID", default_value = "sample-customer")]
     user: String,
-    /// How many notifications, all about the one purchase. As many as there are types unless said otherwise.
+    /// How many notifications, all about the one purchase. As many as there are types by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     count: Option<u32>,
-    /// Spread them evenly over so long, instead of sending them at once.
+    /// Spread them evenly over this time, instead of sending them at once.
     #[arg(long, value_parser = times::duration, default_value = "0s")]
     spread: Duration,
     #[command(flatten)]
@@ -80,16 +81,16 @@ fn help() -> String {
     help.push_str(
         "\nExample:\n  settle sample --type purchased,renewed --count 20 --spread 10s\n  \
          settle sample --platform ID\n\
-         Next: wait for the window's end, then `settle purchase explain RECEIPT` tells what became of them.",
+         Next: wait for the window's end, then `settle purchase explain RECEIPT` shows the result.",
     );
     help
 }
 
 /// The store's name of a type, from any of its short forms.
 fn store_type(text: &str) -> Result<String, String> {
-    let word = text.trim().to_ascii_uppercase().replace('-', "_");
-    let names = [word.clone(), format!("SUBSCRIPTION_{word}")];
-    let found = TYPES.iter().find(|(name, _)| names.iter().any(|word| word == name));
+    let name = text.trim().to_ascii_uppercase().replace('-', "_");
+    let names = [name.clone(), format!("SUBSCRIPTION_{name}")];
+    let found = TYPES.iter().find(|(known, _)| names.iter().any(|name| name == known));
     found
         .map(|(name, _)| (*name).to_owned())
         .ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
@@ -101,7 +102,7 @@ struct Target {
     platform: PlatformId,
     package_name: String,
     topic_arn: String,
-    /// Whether the platform's real store is asked about what is only a sample.
+    /// Whether samples are verified with a real store, which does not know them.
     is_verified_elsewhere: bool,
     url: Url,
     window: Value,
@@ -137,7 +138,7 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says when the purchase is settled; the time, where it can be waited for on a terminal.
+/// Prints when the purchase is settled. Returns that time when a terminal can show a countdown.
 fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Value>) -> Option<Timestamp> {
     let window =
         target.window.as_f64().map_or(WINDOW, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(WINDOW));
@@ -149,7 +150,7 @@ fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Valu
     table::line(&format!("purchase {key}  (receipt {})", target.receipt));
     if target.is_verified_elsewhere {
         table::line(
-            "This platform asks its store about each receipt, and no store knows a sample: it is parked and given up \
+            "This platform verifies each receipt with its store, and no store knows a sample: it is parked and given up \
              after a day, unless the platform has --unknown-receipts believe.",
         );
     }
@@ -165,24 +166,24 @@ fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Valu
 async fn send(target: &Target, options: &Options, store_type: &str, at: Timestamp) -> anyhow::Result<String> {
     let sample = Sample {
         package_name: &target.package_name,
-        said: store_type,
+        store_type,
         app_user_id: &options.user,
         receipt_id: &target.receipt,
         cancelled_receipt_id: options.related.as_deref(),
         at,
         is_test: false,
     };
-    let letter = Letter { message_id: clock::random_uuid(), topic_arn: &target.topic_arn, at, version: Version::One };
+    let header = Header { message_id: clock::random_uuid(), topic_arn: &target.topic_arn, at, version: Version::One };
     let body =
-        target.signer.sign_notification(&letter, None, &sample.message()).context("the sample cannot be signed")?;
+        target.signer.sign_notification(&header, None, &sample.message()).context("the sample cannot be signed")?;
     let (status, answer) = client::post_to(&target.url, body).await?;
     if !(200..300).contains(&status) {
         bail!("the service refused the sample ({status}): {}", answer.trim());
     }
-    Ok(letter.message_id.to_string())
+    Ok(header.message_id.to_string())
 }
 
-/// Where samples go, found through the admin API, and the key that `run` made.
+/// Finds the target through the admin API, and the key that `run` created.
 async fn target(options: &Options) -> anyhow::Result<Target> {
     let remote = &options.remote;
     let (client, data) = (remote.client()?, remote.data()?);

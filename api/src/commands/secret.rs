@@ -1,4 +1,4 @@
-//! Secrets on the command line: only `-` (standard input) or `@file`, so that none is seen in a list of processes.
+//! Secrets on the command line: only `-` (standard input) or `@file`, so that none appears in a list of processes.
 
 use anyhow::{Context, bail};
 use secrecy::SecretString;

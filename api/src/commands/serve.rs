@@ -1,4 +1,4 @@
-//! `settle serve`: the HTTP edge and the dispatcher. Also what `run` uses of them.
+//! `settle serve`: the HTTP edge and the dispatcher, which `run` uses too.
 
 use super::settings;
 use super::stop::Stop;
@@ -6,7 +6,7 @@ use super::table;
 use crate::clock;
 use crate::config::{Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
-use crate::edge::{Edge, KindSchemas, Kinds, Made, Own, Rotation, Tested};
+use crate::edge::{Edge, KindFields, Kinds, PreparedDestination, Rotation, Tested};
 use crate::error::Field;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
@@ -15,6 +15,7 @@ use activities::destinations::{self, Allowed};
 use activities::engine;
 use activities::http::{Http, Rules};
 use anyhow::{Context, bail};
+use domain::destination::KindSchemas;
 use domain::{CollapseKey, DestinationId, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -29,10 +30,10 @@ use storage::{Destination, Store, Traits};
 use tokio::net::TcpListener;
 use workflows::signal::{DestinationSignal, Signal};
 
-/// How long requests in hand may take after we were told to end.
+/// How long running requests may take after a stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serve HTTP (notifications of stores, the admin API) and tell Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
+/// Serve HTTP (notifications of stores, the admin API) and signal Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Temporal's address is taken from its own TEMPORAL_* variables and profile file; settle accepts notifications without it.
@@ -49,7 +50,7 @@ pub struct Options {
     settings: settings::Options,
 }
 
-/// Serves until it is told to stop.
+/// Serves until the process is stopped.
 pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let flags =
         crate::config::Flags { listen: options.listen.map(|listen| listen.to_string()), ..options.settings.flags() };
@@ -67,7 +68,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Listens, or says what stands against it.
+/// Listens; the error names the reason and a remedy.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => {
@@ -81,7 +82,7 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// What Temporal's UI shows of this process.
+/// The identity of this process in Temporal's UI.
 pub fn identity(command: &str) -> String {
     format!("settle {command} {}", std::process::id())
 }
@@ -111,10 +112,10 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
     let metrics = Metrics::install();
     auditing::watch(store.clone(), &metrics);
     Ok(Arc::new(Edge {
-        dispatch: Dispatch::start(Arc::new(Wired(engine)), store.clone()),
+        dispatch: Dispatch::start(Arc::new(TemporalEngine(engine)), store.clone()),
         store,
         amazon: Arc::new(Amazon::new(settings).context("the settings of the store")?),
-        kinds: Arc::new(Told::new(config)),
+        kinds: Arc::new(DestinationKinds::new(config)),
         admin_token,
         public_url: config.http.public_url.clone(),
         default_window_ms: times::millis(config.window),
@@ -124,7 +125,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
     }))
 }
 
-/// What destinations may be.
+/// Which addresses destinations may have.
 pub fn allowed(config: &Config) -> Allowed {
     Allowed {
         http: config.destinations.allow_http,
@@ -138,12 +139,12 @@ pub fn rules(config: &Config) -> Rules {
     Rules { allowed_networks: config.destinations.allowed_networks.clone(), allow_http: config.destinations.allow_http }
 }
 
-/// Answers requests until `stop`, then those in hand.
+/// Answers requests until `stop`, then finishes the running ones.
 pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow::Result<()> {
     let router = router::router(edge);
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().asked());
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().requested());
     let too_long = async {
-        stop.asked().await;
+        stop.requested().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
@@ -156,46 +157,47 @@ pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow:
 }
 
 /// The destinations of `activities`, as the edge wants them.
-pub struct Told {
+pub struct DestinationKinds {
     allowed: Allowed,
     http: Http,
     clock: fn() -> Timestamp,
 }
 
-impl Told {
-    /// As they may be by the settings.
+impl DestinationKinds {
+    /// The kinds with the addresses that the settings allow.
     #[must_use]
     pub fn new(config: &Config) -> Self {
         Self { allowed: allowed(config), http: Http::new(rules(config)), clock: clock::now }
     }
 }
 
-impl Kinds for Told {
+impl Kinds for DestinationKinds {
     fn bound(&self, kind: &str) -> Option<i64> {
-        destinations::Config::bound(kind)
+        destinations::Config::max_rate(kind)
     }
 
-    fn own(&self, kind: &str) -> Option<Own> {
-        let destinations::Own { lasting, at_making } = destinations::Config::own(kind)?;
-        Some(Own { lasting, at_making })
+    fn fields(&self, kind: &str) -> Option<KindFields> {
+        let destinations::KindFields { changeable, on_creation } = destinations::Config::fields(kind)?;
+        Some(KindFields { changeable, on_creation })
     }
 
     fn schemas(&self) -> Vec<KindSchemas> {
-        let of = |schemas: destinations::Schemas| {
-            let destinations::Schemas { kind, created, required, changed, shown, example } = schemas;
-            KindSchemas { kind, created, required, changed, shown, example }
-        };
-        destinations::Config::schemas().into_iter().map(of).collect()
+        destinations::Config::schemas()
     }
 
     fn check_schedule(&self, seconds: &[i64]) -> Result<(), Field> {
         destinations::check_schedule(seconds).map_err(field)
     }
 
-    fn make(&self, kind: &str, fields: &Map<String, Value>, random: [u8; 32]) -> Result<Made, Vec<Field>> {
-        let made = destinations::Config::make(kind, fields, &self.allowed, random).map_err(wrong)?;
-        let destinations::Made { settings, secret, shown, traits, .. } = made;
-        Ok(Made { settings, secret, shown, traits })
+    fn make(
+        &self,
+        kind: &str,
+        fields: &Map<String, Value>,
+        random: [u8; 32],
+    ) -> Result<PreparedDestination, Vec<Field>> {
+        let prepared = destinations::Config::create(kind, fields, &self.allowed, random).map_err(wrong)?;
+        let destinations::Created { settings, secret, shown, traits, .. } = prepared;
+        Ok(PreparedDestination { settings, secret, shown, traits })
     }
 
     fn change(
@@ -203,14 +205,19 @@ impl Kinds for Told {
         destination: &Destination,
         secret: &SecretString,
         fields: &Map<String, Value>,
-    ) -> Result<Made, Vec<Field>> {
+    ) -> Result<PreparedDestination, Vec<Field>> {
         let changed = destinations::Config::change(destination, secret, fields, &self.allowed).map_err(wrong)?;
         Ok(after(destination, changed))
     }
 
-    fn rotate(&self, destination: &Destination, secret: &SecretString, rotation: Rotation) -> Result<Made, Vec<Field>> {
-        let Rotation { given, until, now, random } = rotation;
-        let rotation = destinations::Rotation { given, until, now, random };
+    fn rotate(
+        &self,
+        destination: &Destination,
+        secret: &SecretString,
+        rotation: Rotation,
+    ) -> Result<PreparedDestination, Vec<Field>> {
+        let Rotation { new_secret, until, now, random } = rotation;
+        let rotation = destinations::Rotation { new_secret, until, now, random };
         let changed = destinations::Config::rotate(destination, secret, &rotation);
         Ok(after(destination, changed.map_err(|one| vec![field(one)])?))
     }
@@ -221,16 +228,16 @@ impl Kinds for Told {
             let request = config.test((self.clock)(), &id).map_err(field)?;
             let tested = config.tested(&self.http.send(request).await);
             let ok = tested.is_ok();
-            let says = config.redact(&tested.unwrap_or_else(|why| why));
-            Ok(Tested { ok, says })
+            let detail = config.redact(&tested.unwrap_or_else(|why| why));
+            Ok(Tested { ok, detail })
         }
         .boxed()
     }
 }
 
-fn after(destination: &Destination, changed: destinations::Changed) -> Made {
+fn after(destination: &Destination, changed: destinations::Changed) -> PreparedDestination {
     let traits = Traits { profile: changed.profile, ..destination.traits() };
-    Made { settings: changed.settings, secret: changed.secret, shown: changed.shown, traits }
+    PreparedDestination { settings: changed.settings, secret: changed.secret, shown: changed.shown, traits }
 }
 
 fn wrong(invalid: Vec<destinations::Invalid>) -> Vec<Field> {
@@ -242,9 +249,9 @@ fn field(invalid: destinations::Invalid) -> Field {
 }
 
 /// The engine of `activities`, as the edge wants it.
-struct Wired(engine::Engine);
+struct TemporalEngine(engine::Engine);
 
-impl Engine for Wired {
+impl Engine for TemporalEngine {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
         async move { self.0.signal(key, signal).await.map_err(translated) }.boxed()
     }
@@ -257,9 +264,9 @@ impl Engine for Wired {
         async move { self.0.destination(id, signal).await.map_err(translated) }.boxed()
     }
 
-    fn tend(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
-        // Said again until Temporal takes it.
-        self.0.tend(id);
+    fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
+        // Repeated until Temporal takes it.
+        self.0.supervise(id);
         async { Ok(()) }.boxed()
     }
 

@@ -1,4 +1,4 @@
-//! The settings of the commands that run for long, and what is opened with them.
+//! The settings of the long-running commands, and opening the database with them.
 
 use crate::clock;
 use crate::config::{Config, Database, Flags, Variables, environment, load};
@@ -97,7 +97,7 @@ pub fn is_shared(config: &Config) -> bool {
     matches!(config.database, Database::Postgres(_))
 }
 
-/// Makes the directory in which a SQLite file is to be.
+/// Creates the directory of a SQLite file.
 pub fn make_room(config: &Config) -> anyhow::Result<()> {
     let Database::Sqlite(path) = &config.database else { return Ok(()) };
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };

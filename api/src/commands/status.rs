@@ -1,4 +1,4 @@
-//! `settle status`: whether all is well, in one look: inbox, engine, destinations, recent alarms.
+//! `settle status`: whether all is well: inbox, engine, destinations, recent alarms.
 
 use super::client::{Client, Remote, segment};
 use super::table::{self, field, items};
@@ -8,9 +8,9 @@ use domain::Timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// How long an alarm is recent.
+/// Maximum age of a recent alarm.
 const RECENT_MS: i64 = 24 * 3600 * 1000;
-/// Alarms that are looked at.
+/// Maximum number of alarms that are read.
 const ALARMS: &str = "20";
 /// Width of the names of the parts.
 const NAME: usize = 12;
@@ -22,16 +22,16 @@ Exits with 1 when the inbox does not accept, Temporal does not answer, or the br
 
 Example:
   settle status
-Next: `settle explain destination ID` says why something did not arrive, `settle destination retry ID` sends it now.")]
+Next: `settle explain destination ID` shows why something did not arrive, `settle destination retry ID` sends it now.")]
 pub struct Options {
     #[command(flatten)]
     remote: Remote,
 }
 
-/// Looks at everything once.
+/// Collects and prints the status.
 pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
-    let found = look(&client).await?;
+    let found = collect(&client).await?;
     if options.remote.json {
         table::json(&found);
     } else {
@@ -48,9 +48,9 @@ pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
     Ok(if found["ok"] == true { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// Everything as data.
-async fn look(client: &Client) -> anyhow::Result<Value> {
-    // The first question finds out whether there is a service, and whether it knows the token.
+/// The status as data.
+async fn collect(client: &Client) -> anyhow::Result<Value> {
+    // The first request shows whether there is a service, and whether it accepts the token.
     let destinations = destinations(client).await?;
     let alarms = client.get("/v1/alarms", &[("limit", Some(ALARMS.to_owned()))]).await?;
     let (inbox, temporal) = match client.get("/readyz", &[]).await {
@@ -105,13 +105,13 @@ async fn all(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
     }
 }
 
-/// Whether a destination that should be delivered to is not. One that is disabled is a person's to enable: that it was
-/// disabled by itself is an alarm.
+/// Whether a destination that should be delivered to is not. A disabled one is enabled by a person; when it
+/// was disabled automatically, that is an alarm.
 fn is_in_trouble(destination: &Value) -> bool {
     destination["state"] == "open"
 }
 
-/// The parts in words: each with its name, and what belongs to the one before with none.
+/// The status as lines with the names of the parts; a line without a name belongs to the part before it.
 fn sentences(found: &Value) -> Vec<(&'static str, String)> {
     let inbox = match found["inbox"].as_str() {
         Some("ok") => "accepts notifications".to_owned(),
@@ -182,7 +182,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn all_is_said_in_sentences() {
+    fn every_part_of_the_status_is_a_sentence() {
         let found = json!({
             "inbox": "ok", "temporal": "unreachable",
             "destinations": [

@@ -1,52 +1,52 @@
-//! The wish to end: Ctrl-C or SIGTERM, heard once and told to everything that runs.
+//! The request to stop: Ctrl-C or SIGTERM, received once and passed to everything that runs.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// Exit code of a process that was told twice.
+/// Exit code of a process that got a second signal.
 const AT_ONCE: i32 = 1;
 
-/// Becomes true when we are asked to end. Clones hear the same.
+/// Becomes true when the process is to stop. Clones share the value.
 #[derive(Debug, Clone)]
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// Listens for signals from now on. Whoever asks a second time does not want to wait.
+    /// Listens for signals from now on. A second signal ends the process at once.
     pub fn on_signals() -> anyhow::Result<Self> {
-        let (mut interrupt, mut terminate) = (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?);
-        let (tell, told) = watch::channel(false);
+        let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let (sender, receiver) = watch::channel(false);
         tokio::spawn(async move {
             either(&mut interrupt, &mut terminate).await;
-            // Nobody listens any more: then we are ending already.
-            let _ = tell.send(true);
+            // Without a receiver the process is ending already.
+            let _ = sender.send(true);
             either(&mut interrupt, &mut terminate).await;
-            eprintln!("settle: stopped at once; what was accepted is safe and goes on at the next start");
+            eprintln!("settle: stopped at once; what was accepted is safe and continues at the next start");
             std::process::exit(AT_ONCE);
         });
-        Ok(Self(told))
+        Ok(Self(receiver))
     }
 
-    /// A wish of our own, beside that of the signals: for what must end later than the rest.
+    /// A stop that is sent by hand, for a part that must end later than the rest.
     pub fn by_hand() -> (watch::Sender<bool>, Self) {
-        let (tell, told) = watch::channel(false);
-        (tell, Self(told))
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
     }
 
-    /// Ends when we are asked to.
-    pub async fn asked(mut self) {
-        // The teller is gone: that is an end too.
-        let _ = self.0.wait_for(|asked| *asked).await;
+    /// Completes when a stop is requested.
+    pub async fn requested(mut self) {
+        // Without a sender it is a stop too.
+        let _ = self.0.wait_for(|is_requested| *is_requested).await;
     }
 
-    /// Whether we were asked already.
-    pub fn is_asked(&self) -> bool {
+    /// Whether a stop was requested.
+    pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 }
 
-fn heard(kind: SignalKind) -> anyhow::Result<Signal> {
-    signal(kind).context("signals cannot be heard")
+fn listen(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("signals cannot be received")
 }
 
 async fn either(interrupt: &mut Signal, terminate: &mut Signal) {

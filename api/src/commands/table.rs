@@ -1,4 +1,4 @@
-//! Answers of the HTTP API for eyes: one table per list, one line per field, and `--json` verbatim.
+//! Prints answers of the HTTP API: one table per list, one line per field, and `--json` verbatim.
 
 use super::client::Remote;
 use super::layout::{self, short_times};
@@ -13,12 +13,12 @@ pub type Column = (&'static str, &'static str);
 
 /// Narrowest column whose text is wrapped.
 const NARROWEST: usize = 16;
-/// Width of what stands between two columns.
+/// Width of the gap between two columns.
 const GAP: usize = 2;
-/// What stands between two facts of one record.
+/// Separator between two facts of one record.
 const BETWEEN: &str = " · ";
 
-/// Writes one sentence to standard output, on a terminal wrapped between words. What is indented, such as a command to
+/// Writes one sentence to standard output, on a terminal wrapped at spaces. Indented text, such as a command to
 /// copy, stays on its line.
 pub fn line(text: &str) {
     for text in text.split('\n') {
@@ -34,7 +34,7 @@ pub fn plain(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Prints an answer as it was asked for: verbatim, or one line per field.
+/// Prints an answer: verbatim with `--json`, else one line per field.
 pub fn answer(remote: &Remote, answer: &Value) -> ExitCode {
     match answer {
         answer if remote.json => json(answer),
@@ -44,7 +44,7 @@ pub fn answer(remote: &Remote, answer: &Value) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints a list as it was asked for: verbatim, or as a table.
+/// Prints a list: verbatim with `--json`, else as a table.
 pub fn answer_list(remote: &Remote, answer: &Value, columns: &[Column], nothing: &str) -> ExitCode {
     if remote.json {
         json(answer)
@@ -75,7 +75,7 @@ pub fn list(answer: &Value, columns: &[Column], nothing: &str) {
     }
 }
 
-/// The lines of a table. Where it is too wide, its texts are wrapped between words, columns that hold nothing are left
+/// The lines of a table. Where it is too wide, its texts are wrapped at spaces, empty columns are left
 /// out, and where that is not enough each row becomes a record of several lines.
 fn lay_out(mut headings: Vec<&str>, mut rows: Vec<Vec<String>>, width: Option<usize>) -> Vec<String> {
     let Some(width) = width else { return draw(&headings, &rows, None) };
@@ -163,7 +163,7 @@ pub fn fields(answer: &Value) {
     }
 }
 
-/// Prints a fact behind its name, which is filled up to `width`; what does not fit goes on below it.
+/// Prints a fact behind its name, which is filled up to `width`; longer values continue below it.
 pub fn named(name: &str, width: usize, value: &str) {
     let text = format!("{name:width$}  {value}");
     let Some(screen) = layout::width() else { return plain(&text) };
@@ -183,7 +183,7 @@ pub fn field(item: &Value, path: &str) -> String {
     path.split('.').try_fold(item, |value, name| value.get(name)).map_or_else(String::new, text)
 }
 
-/// A value as a person would write it.
+/// A value as readable text.
 pub fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),

@@ -11,12 +11,12 @@ fn the_tree_of_commands_is_sound() {
     Cli::command().debug_assert();
 }
 
-/// A command with all that are shown below it, each with the words that it is called by.
+/// A command with all visible subcommands, each with its full path.
 fn tree(command: &clap::Command, above: &str) -> Vec<(String, clap::Command)> {
-    let words = format!("{above} {}", command.get_name()).trim_start().to_owned();
+    let path = format!("{above} {}", command.get_name()).trim_start().to_owned();
     let shown = command.get_subcommands().filter(|below| !below.is_hide_set());
-    let below: Vec<_> = shown.flat_map(|below| tree(below, &words)).collect();
-    std::iter::once((words, command.clone())).chain(below).collect()
+    let below: Vec<_> = shown.flat_map(|below| tree(below, &path)).collect();
+    std::iter::once((path, command.clone())).chain(below).collect()
 }
 
 fn all() -> Vec<(String, clap::Command)> {
@@ -26,43 +26,43 @@ fn all() -> Vec<(String, clap::Command)> {
 }
 
 #[test]
-fn every_command_says_what_it_does_gives_an_example_and_what_follows() {
-    for (words, mut command) in all().into_iter().skip(1) {
-        assert!(command.get_about().is_some(), "{words} says nothing of itself");
+fn every_command_has_a_description_an_example_and_a_next_step() {
+    for (path, mut command) in all().into_iter().skip(1) {
+        assert!(command.get_about().is_some(), "{path} has no description");
         let help = command.render_long_help().to_string();
-        assert!(help.contains("Example:") || help.contains("Examples:"), "{words} gives no example:\n{help}");
-        assert!(help.contains("\nNext: "), "{words} says nothing of what follows:\n{help}");
+        assert!(help.contains("Example:") || help.contains("Examples:"), "{path} has no example:\n{help}");
+        assert!(help.contains("\nNext: "), "{path} has no next step:\n{help}");
     }
 }
 
-/// The lines of an example that are commands of ours, without what is said behind them.
+/// The lines of an example that are settle commands, without the remarks behind them.
 fn lines(help: &str) -> Vec<Vec<String>> {
     let help = help.split("\\\n").map(str::trim_start).collect::<String>();
     let ours = help.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| line.starts_with("settle "));
     let plain = |line: &str| line.split("   ").next().and_then(|line| line.split(" > ").next()).map(str::to_owned);
-    ours.filter_map(plain).map(|line| words(&line)).collect()
+    ours.filter_map(plain).map(|line| split(&line)).collect()
 }
 
-/// The words of a line, as a shell splits them.
-fn words(line: &str) -> Vec<String> {
+/// The arguments of a line, as a shell splits them.
+fn split(line: &str) -> Vec<String> {
     let parts = line.split('"').enumerate();
-    let split = |(at, part): (usize, &str)| match at % 2 {
+    let part = |(at, part): (usize, &str)| match at % 2 {
         0 => part.split_whitespace().map(str::to_owned).collect(),
         _ => vec![part.to_owned()],
     };
-    parts.flat_map(split).collect()
+    parts.flat_map(part).collect()
 }
 
 #[test]
-fn every_line_of_an_example_can_be_typed_and_each_verb_shows_itself() {
-    for (words, command) in all() {
+fn every_example_can_be_typed_and_every_verb_is_in_its_own() {
+    for (path, command) in all() {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         for line in lines(&help) {
             let parsed = Cli::read(&line).map(drop).map_err(|error| error.to_string());
-            assert_eq!(parsed, Ok(()), "{words}: {line:?}");
+            assert_eq!(parsed, Ok(()), "{path}: {line:?}");
         }
         let is_leaf = command.get_subcommands().next().is_none();
-        assert!(!is_leaf || help.contains(&words), "the help of `{words}` shows other commands only");
+        assert!(!is_leaf || help.contains(&path), "the help of `{path}` shows other commands only");
     }
 }
 
@@ -88,8 +88,8 @@ fn config_and_data_are_taken_before_and_after_the_command() {
     ] {
         let cli = Cli::read(line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
         let shown = format!("{cli:?}");
-        for given in [r#"data: Some("d")"#, r#"config: Some("c")"#] {
-            assert!(shown.matches(given).count() >= 1, "{line:?}: {given} is missing in {shown}");
+        for setting in [r#"data: Some("d")"#, r#"config: Some("c")"#] {
+            assert!(shown.matches(setting).count() >= 1, "{line:?}: {setting} is missing in {shown}");
         }
         let command = cli.command.map(|command| format!("{command:?}")).unwrap_or(shown);
         assert!(command.contains(r#"data: Some("d")"#) && command.contains(r#"config: Some("c")"#), "{command}");
@@ -97,13 +97,13 @@ fn config_and_data_are_taken_before_and_after_the_command() {
 }
 
 #[test]
-fn help_wraps_between_words_at_80_columns() {
-    for (words, _) in all() {
-        let help = Cli::read(words.split(' ').chain(["--help"])).map(drop).expect_err("help").to_string();
+fn help_wraps_at_spaces_at_80_columns() {
+    for (path, _) in all() {
+        let help = Cli::read(path.split(' ').chain(["--help"])).map(drop).expect_err("help").to_string();
         for line in help.lines().filter(|line| line.chars().count() > 80) {
-            // clap leaves the line of usage whole, as a word that is too long.
+            // clap does not wrap the usage line, nor a part without spaces.
             let is_whole = line.starts_with("Usage: ") || line.trim().split(' ').count() < 3;
-            assert!(is_whole, "{words}: {line:?}");
+            assert!(is_whole, "{path}: {line:?}");
         }
     }
 }
@@ -125,7 +125,7 @@ fn admin_flags_may_stand_behind_the_verb() {
 }
 
 #[test]
-fn a_secret_is_never_taken_from_the_command_line_and_never_repeated() {
+fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
     let line = ["settle", "platform", "update", "id", "--shared-secret", "tops3cret"];
     let error = Cli::read(line).expect_err("a secret on the command line").to_string();
     assert!(error.contains("@FILE"), "{error}");
@@ -165,7 +165,7 @@ fn durations_and_instants_are_read_as_people_write_them() {
     assert_eq!(times::past("2h", now), Ok(Timestamp::from_millis(0)));
     assert_eq!(times::past("1970-01-01T00:00:01Z", now), Ok(Timestamp::from_millis(1000)));
     assert_eq!(times::past("1d", now), Ok(Timestamp::from_millis(7_200_000 - 86_400_000)));
-    assert!(times::past("yesterday", now).is_err_and(|said| said.contains("2h for two hours ago")));
+    assert!(times::past("yesterday", now).is_err_and(|error| error.contains("2h for two hours ago")));
 }
 
 /// Adds the text of each document below a folder.
@@ -181,19 +181,19 @@ fn read_documents(folder: &std::path::Path, found: &mut Vec<String>) {
     }
 }
 
-/// The lines of blocks that are commands of ours, without comments.
+/// The lines of code blocks that are settle commands, without comments.
 fn block_lines(text: &str) -> Vec<Vec<String>> {
     let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
     let plain = blocks.flat_map(str::lines).filter_map(|line| line.split(" #").next()).map(str::trim);
     let ours = plain.map(|line| line.replace("cargo run -- ", "settle ")).filter(|line| line.starts_with("settle "));
-    ours.map(|line| words(&line)).collect()
+    ours.map(|line| split(&line)).collect()
 }
 
-/// The commands of ours that stand in sentences; they may lack arguments.
+/// The settle commands in sentences; they may lack arguments.
 fn inline_lines(text: &str) -> Vec<Vec<String>> {
     let prose: String = text.split("```").step_by(2).collect();
     let spans = prose.split('`').skip(1).step_by(2).filter(|span| span.starts_with("settle "));
-    spans.map(words).collect()
+    spans.map(split).collect()
 }
 
 #[test]

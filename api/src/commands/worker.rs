@@ -1,4 +1,4 @@
-//! `settle worker`: does what Temporal asks. Also what `run` uses of it.
+//! `settle worker`: runs workflows and activities, which `run` uses too.
 
 use super::stop::Stop;
 use super::{serve, settings, table};
@@ -9,7 +9,7 @@ use crate::{health, telemetry};
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
-use activities::{Asking, Doing, Shares, stores};
+use activities::{Shares, Verifier, stores};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -31,14 +31,14 @@ Example:
   SETTLE_KEY=… settle worker --database postgres://settle@db.internal/settle
 Next: the workers are listed in the Temporal UI under the task queues `settle` and `settle-deliver`.")]
 pub struct Options {
-    /// Address on which `/metrics` and `/livez` of this worker are served; on none unless said.
+    /// Address on which `/metrics` and `/livez` of this worker are served [default: none].
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
     #[command(flatten)]
     settings: settings::Options,
 }
 
-/// Works until it is told to stop.
+/// Works until the process is stopped.
 pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
     telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
@@ -58,20 +58,20 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Serves what this process counts until `stop`. A worker that cannot show it works all the same.
+/// Serves the metrics of this process until `stop`. A failure does not stop the worker.
 fn show_metrics(listener: TcpListener, stop: Stop) {
     let metrics = Metrics::install();
     let router = Router::new()
         .route("/livez", get(health::live))
         .route("/metrics", get(async move || ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics.render())));
-    tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.asked()).into_future());
+    tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.requested()).into_future());
 }
 
-/// What a worker works with.
+/// The parts that a worker needs.
 pub struct Parts<'a> {
     /// The settings.
     pub config: &'a Config,
-    /// Where things are remembered.
+    /// The database.
     pub store: Store,
     /// The connection to Temporal.
     pub engine: Engine,
@@ -79,14 +79,14 @@ pub struct Parts<'a> {
     pub simulated: Option<(PlatformId, Url)>,
 }
 
-/// Works until `stop`, then finishes what is in hand.
+/// Works until `stop`, then finishes running tasks.
 pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     let Parts { config, store, engine, simulated } = parts;
-    let doing = Doing {
+    let context = activities::Context {
         store,
         allowed: serve::allowed(config),
         http: Http::new(serve::rules(config)),
-        asking: Arc::new(Asking::new(stores(config, simulated))),
+        verifier: Arc::new(Verifier::new(stores(config, simulated))),
         engine,
         clock: clock::now,
         random: fraction,
@@ -95,19 +95,19 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         stopping: Arc::default(),
     };
     let runtime = tokio::runtime::Handle::current();
-    let (tell, ended) = tokio::sync::oneshot::channel();
-    // A thread of its own: the workflows of a worker share one, which must not be one of the runtime's.
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    // The workflows of a worker share one thread, which must not be one of the runtime's.
     let thread = std::thread::Builder::new().name("settle-worker".to_owned());
     let thread = thread.spawn(move || {
-        let result = worker::run(&runtime, doing, Slots::default(), stop.asked());
-        // Nobody waits any more: then we are ending already.
-        let _ = tell.send(result);
+        let result = worker::run(&runtime, context, Slots::default(), stop.requested());
+        // Without a receiver the process is ending already.
+        let _ = sender.send(result);
     });
     thread.context("no thread for the worker")?;
-    ended.await.context("the worker broke down")?.context("the worker cannot go on")
+    receiver.await.context("the worker broke down")?.context("the worker cannot go on")
 }
 
-/// How each store is asked.
+/// How receipts are verified with each store.
 fn stores(config: &Config, simulated: Option<(PlatformId, Url)>) -> stores::Settings {
     let amazon = stores::amazon::Settings {
         base: config.amazon.rvs_url.clone(),

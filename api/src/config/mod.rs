@@ -1,7 +1,7 @@
-//! What can be configured, read once at start: flags over environment over one TOML file over defaults.
+//! The configuration, read once at the start: flags over environment over one TOML file over defaults.
 //!
 //! The Temporal connection is not here: it has its own standard `TEMPORAL_*` variables and profile file.
-//! Nothing is opened here; whether a database answers is found out by who opens it.
+//! Nothing is opened here.
 
 mod read;
 #[cfg(test)]
@@ -32,15 +32,15 @@ fn from(variable: &Option<&'static str>) -> String {
     variable.map(|name| format!(" ({name})")).unwrap_or_default()
 }
 
-/// Everything.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `data`, `SETTLE_DATA`, `--data`: the folder for what `run` makes; default `settle-data`.
+    /// `data`, `SETTLE_DATA`, `--data`: the folder for the files of `run`; default `settle-data`.
     pub data: PathBuf,
-    /// Where things are remembered.
+    /// The database.
     pub database: Database,
-    /// `key`, `SETTLE_KEY`: 32 bytes in base64 or hex that encrypt secrets at rest; `run` makes one in its
-    /// data folder, everything else needs it.
+    /// `key`, `SETTLE_KEY`: 32 bytes in base64 or hex that encrypt secrets at rest; `run` creates one in its
+    /// data folder, all other commands need it.
     pub key: Option<Key>,
     /// How HTTP is served.
     pub http: Http,
@@ -54,15 +54,16 @@ pub struct Config {
     /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
     /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,
-    /// `retention`, `SETTLE_RETENTION`: for how long bodies are kept, in days, such as `30d`, at least 8 days; `off`
-    /// keeps them for ever. Default 90 days. The ledger's rows are kept in any case.
+    /// `retention`, `SETTLE_RETENTION`: how long bodies are stored, in days, such as `30d`, at least 8 days; `off`
+    /// stores them for ever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,
 }
 
-/// Where things are remembered.
+/// The database.
 #[derive(Clone)]
 pub enum Database {
-    /// `database = "PATH"` or `"sqlite:PATH"`, `SETTLE_DATABASE`, `--database`; default `settle.sqlite` in the data folder.
+    /// `database = "PATH"` or `"sqlite:PATH"`, `SETTLE_DATABASE`, `--database`; default `settle.sqlite` in the data
+    /// folder.
     Sqlite(PathBuf),
     /// `database = "postgres://…"`; the URL can hold a password and is never shown.
     Postgres(SecretString),
@@ -92,29 +93,32 @@ impl std::fmt::Debug for Key {
 pub struct Http {
     /// `listen`, `SETTLE_LISTEN`, `--listen`: address and port; default `127.0.0.1:8080`.
     pub listen: SocketAddr,
-    /// `public_url`, `SETTLE_PUBLIC_URL`: what `notification_url` is built from; default `http://{listen}`.
+    /// `public_url`, `SETTLE_PUBLIC_URL`: the base of `notification_url`; default `http://{listen}`.
     pub public_url: Url,
     /// `admin_token`, `SETTLE_ADMIN_TOKEN`: the bearer token of the admin part, at least 16 characters; `run`
-    /// makes one in its data folder, `serve` needs it.
+    /// creates one in its data folder, `serve` needs it.
     pub admin_token: Option<SecretString>,
 }
 
 /// The store Amazon.
 #[derive(Debug, Clone)]
 pub struct Amazon {
-    /// `[[amazon.certificates]]` with `url` and `file` (file only): signing certificates to load at start; none by default.
+    /// `[[amazon.certificates]]` with `url` and `file` (file only): signing certificates to load at start; none by
+    /// default.
     pub certificates: Vec<Certificate>,
     /// `amazon.auto_confirm_accounts`, `SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS` (by comma): AWS accounts, twelve
     /// digits, whose topics need no approval; none by default.
     pub auto_confirm_accounts: Vec<String>,
-    /// `amazon.rvs_url`, `SETTLE_AMAZON_RVS_URL`: scheme, host and port that stand for `https://appstore-sdk.amazon.com`,
+    /// `amazon.rvs_url`, `SETTLE_AMAZON_RVS_URL`: scheme, host and port that stand for
+    /// `https://appstore-sdk.amazon.com`,
     /// such as a proxy's; any address, also by plain `http`. Amazon's own by default.
     pub rvs_url: Option<Url>,
-    /// `amazon.patience`, `SETTLE_AMAZON_PATIENCE`: for how long a failing RVS is waited for before what needs no
-    /// verification is told without it, from 1 s to 24 h; default 15 minutes.
+    /// `amazon.patience`, `SETTLE_AMAZON_PATIENCE`: how long a failing RVS is waited for before what needs no
+    /// verification is announced without it, from 1 s to 24 h; default 15 minutes.
     pub patience: Duration,
-    /// `amazon.rvs_per_second`, `SETTLE_AMAZON_RVS_PER_SECOND`: how many receipts each process asks about in a second
-    /// per platform, from 1 to 1000; default 10.
+    /// `amazon.rvs_per_second`, `SETTLE_AMAZON_RVS_PER_SECOND`: maximum number of receipts of a platform that each
+    /// process
+    /// verifies in a second, from 1 to 1000; default 10.
     pub rvs_per_second: u32,
 }
 

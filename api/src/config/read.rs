@@ -15,10 +15,10 @@ use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 
-/// The environment, or what a test puts in its place.
+/// The environment, or its replacement in a test.
 pub type Variables = BTreeMap<String, String>;
 
-/// What the command line can say; it wins over everything.
+/// The settings of the command line; they win over all others.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `--config`: the TOML file (also `SETTLE_CONFIG`).
@@ -136,7 +136,7 @@ pub fn load(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
 }
 
 fn gather(flags: &Flags, variables: &Variables) -> Result<Raw, Invalid> {
-    let file = flags.config.clone().or_else(|| given(variables, "SETTLE_CONFIG").map(PathBuf::from));
+    let file = flags.config.clone().or_else(|| non_empty(variables, "SETTLE_CONFIG").map(PathBuf::from));
     layered(file.as_deref(), flags, variables)
         .and_then(config::Config::try_deserialize)
         .map_err(|error| unreadable(file.as_deref(), &error))
@@ -148,7 +148,7 @@ fn layered(file: Option<&Path>, flags: &Flags, variables: &Variables) -> Result<
         builder = builder.add_source(File::from(path).format(FileFormat::Toml));
     }
     for &(field, variable, form) in VARIABLES {
-        let value = given(variables, variable).map(|text| form.value(variable, &text));
+        let value = non_empty(variables, variable).map(|text| form.value(variable, &text));
         builder = builder.set_override_option(field, value)?;
     }
     let data = flags.data.as_ref().map(|path| path.display().to_string());
@@ -174,11 +174,11 @@ impl Form {
 }
 
 /// An empty variable is an absent one.
-fn given(variables: &Variables, name: &str) -> Option<String> {
+fn non_empty(variables: &Variables, name: &str) -> Option<String> {
     variables.get(name).filter(|text| !text.is_empty()).cloned()
 }
 
-/// Names the setting; of what the library says, never the text of a value.
+/// Names the setting, and never shows the text of a value.
 fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
     match error {
         config::ConfigError::Type { key: Some(key), expected, .. } => invalid(key, *expected),
@@ -270,7 +270,7 @@ fn origins(field: &str, texts: &[String]) -> Result<Vec<Url>, Invalid> {
     texts.iter().map(|text| origin(field, text)).collect()
 }
 
-/// Of its text nothing is said back: somebody may have put a secret into it.
+/// The error does not repeat the text: it may contain a secret.
 fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
     let is_origin = |url: &Url| {
         let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
@@ -309,7 +309,7 @@ fn window(text: Option<&str>) -> Result<Duration, Invalid> {
     if allowed.contains(&window) { Ok(window) } else { Err(expected()) }
 }
 
-/// Longer than any delivery is tried.
+/// Longer than any delivery is attempted.
 const SHORTEST_RETENTION_DAYS: u32 = 8;
 
 fn retention(text: Option<&str>) -> Result<Option<Duration>, Invalid> {

@@ -1,7 +1,8 @@
-//! Tells the engine that a purchase has news: conflated per key, bounded in memory, never blocking ingress.
+//! Signals the engine that a purchase has new notifications: conflated per key, bounded in memory, never blocking
+//! ingress.
 //!
-//! The bodies are in the inbox, so nothing is lost when a signal is: what does not fit in memory is read
-//! back from there. *When* to signal is decided in `plan`, which is pure; this file does it.
+//! The bodies are in the inbox, so a lost signal loses nothing: what does not fit in memory is read back from there.
+//! `plan`, which is pure, decides when to signal; `send` does it.
 
 mod plan;
 mod refill;
@@ -19,30 +20,30 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use workflows::signal::{DestinationSignal, Signal};
 
-/// Purchases with news that are held in memory; beyond that the inbox is the queue.
+/// Maximum number of purchases with news in memory; beyond that the inbox is the queue.
 pub const DEFAULT_CAPACITY: usize = 10_000;
 
 /// The engine that runs the workflows, as the edge sees it.
 pub trait Engine: Send + Sync + 'static {
     /// Sends one signal, starting the purchase's workflow when it sleeps.
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>>;
-    /// What the open run says of itself; `None` when no run is open.
+    /// The status of the open run; `None` when no run is open.
     fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>>;
     /// Sends one signal to a destination's workflow, starting it when none is open.
     fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>>;
-    /// Says that a destination is owed something that could be sent.
-    fn tend(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>>;
+    /// Starts or wakes the supervision of a destination that is owed something.
+    fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>>;
     /// Whether the last call reached the engine.
     fn connected(&self) -> bool;
 }
 
-/// Why the engine did not do it.
+/// Why the engine did not take a call.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Try again: it does not answer, or not now.
+    /// The engine does not answer; a later attempt may succeed.
     #[error("the workflow engine does not answer: {0}")]
     Unavailable(String),
-    /// It will never do this.
+    /// The engine rejects the call for good.
     #[error("the workflow engine refuses: {0}")]
     Rejected(String),
 }
@@ -55,13 +56,13 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Starts it, beginning with everything that the inbox holds open.
+    /// Starts it, beginning with all open notifications of the inbox.
     #[must_use]
     pub fn start(engine: Arc<dyn Engine>, store: Store) -> Self {
         Self::with_capacity(engine, store, DEFAULT_CAPACITY)
     }
 
-    /// The same, with another bound on the keys in memory.
+    /// Starts it with another bound on the keys in memory.
     #[must_use]
     pub fn with_capacity(engine: Arc<dyn Engine>, store: Store, capacity: usize) -> Self {
         let shared = Arc::new(Shared {
@@ -75,13 +76,13 @@ impl Dispatch {
         Self { shared, _tasks: Arc::new(tasks) }
     }
 
-    /// There is a new row in the inbox. Costs a short lock and never waits for the engine.
-    #[expect(clippy::too_many_arguments, reason = "one row's four facts, told at one place")]
+    /// Notes a new row of the inbox. Takes a short lock and never waits for the engine.
+    #[expect(clippy::too_many_arguments, reason = "the four facts of one row")]
     pub fn notify(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
         self.shared.notify(News { key, seq, quiet_ms, cap_ms });
     }
 
-    /// There is a new row that is to be settled at once: a flush, which a hold stops.
+    /// Notes a new row that is to be settled at once: a flush, which a hold stops.
     pub fn flush(&self, key: CollapseKey, seq: i64) {
         let now = self.shared.now_ms();
         self.shared.plan().flush(now, News { key, seq, quiet_ms: 0, cap_ms: None });
@@ -89,7 +90,7 @@ impl Dispatch {
         self.shared.room.notify_one();
     }
 
-    /// Rows from this sequence number on were released: they are read from the inbox, with what is left of their windows.
+    /// Reads the released rows from this sequence number on from the inbox, with the rest of their windows.
     pub fn read_again_from(&self, seq: i64) {
         self.shared.plan().missed(seq);
         self.shared.room.notify_one();
@@ -101,14 +102,14 @@ impl Dispatch {
         &*self.shared.engine
     }
 
-    /// How many purchases have news that the engine does not know yet, as far as memory tells.
+    /// Number of purchases in memory with news that the engine does not know yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shared.plan().waiting()
     }
 }
 
-/// What the tasks and the handles share.
+/// The state that tasks and handles share.
 struct Shared {
     plan: Mutex<Plan>,
     news: Notify,

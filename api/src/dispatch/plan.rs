@@ -1,4 +1,4 @@
-//! When to signal what. Pure: time is an argument (milliseconds of any clock that never goes back).
+//! Decides when to send which signal. Pure: time is an argument (milliseconds of any monotonic clock).
 //!
 //! Every step costs O(log n). A key is in exactly one of three places: `due` (it has news), in flight
 //! (a call is running), or `resting` (signalled; remembered only to space the next signal).
@@ -7,15 +7,15 @@ use domain::CollapseKey;
 use std::collections::{BTreeSet, HashMap};
 use workflows::signal::Notified;
 
-/// At most one signal per this fraction of the window.
+/// Maximum number of signals per window.
 const SIGNALS_PER_WINDOW: i64 = 12;
-/// The least and the most time between two signals of one key.
+/// Minimum and maximum time between two signals of one key.
 const SPACING_MS: (i64, i64) = (20, 300_000);
-/// The back-off of a key whose signal failed: doubled each time, up to the second.
+/// First and longest back-off of a key whose signal failed; doubled each time.
 const KEY_BACKOFF_MS: (i64, i64) = (100, 10_000);
-/// The pause of everything while the engine does not answer: doubled each time, up to the second.
+/// First and longest pause of all keys while the engine does not answer; doubled each time.
 const PAUSE_MS: (i64, i64) = (100, 5_000);
-/// So many failures in a row mean that the engine is down, not that one purchase is busy.
+/// Number of failures in a row that mean that the engine is down, and not one purchase busy.
 const FAILURES_BEFORE_PAUSE: u32 = 4;
 
 /// One row of the inbox that the engine may not know yet.
@@ -25,22 +25,22 @@ pub struct News {
     pub key: CollapseKey,
     /// The row's sequence number.
     pub seq: i64,
-    /// For how long it still has to be quiet.
+    /// How long the purchase still has to be quiet.
     pub quiet_ms: i64,
-    /// How long until the max-wait cap, if there is one.
+    /// Time until the max-wait cap, if there is one.
     pub cap_ms: Option<i64>,
 }
 
-/// What to do now.
+/// The next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Send this signal and say how it went.
+    /// Send this signal and report the result.
     Signal(CollapseKey, Notified),
-    /// The same, when a row up to this sequence number is to be settled at once.
+    /// Send a flush: a row up to this sequence number is to be settled at once.
     Flush(CollapseKey, i64),
-    /// Nothing before this time, unless there is news.
+    /// Wait until this time, or for news.
     Sleep(i64),
-    /// Nothing at all, unless there is news.
+    /// Wait for news.
     Idle,
 }
 
@@ -51,9 +51,9 @@ struct Entry {
     cap_until: Option<i64>,
     spacing: i64,
     signalled: i64,
-    /// Rows that no signal has told of, and how many of them the running call tells of.
-    untold: (i64, i64),
-    /// The newest row that is to be settled at once, and the one that the running call tells of.
+    /// Number of rows that no signal covers yet, and how many of them the running call covers.
+    unsignalled: (i64, i64),
+    /// The newest row that is to be settled at once, and the one that the running call covers.
     flush: (Option<i64>, Option<i64>),
     place: Place,
     not_before: i64,
@@ -80,8 +80,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// An empty plan that remembers at most so many keys. It misses everything that the inbox holds
-    /// already, so the first thing to do is a refill.
+    /// An empty plan of at most `capacity` keys. It lacks all open rows of the inbox, so that it starts with a refill.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -95,7 +94,7 @@ impl Plan {
         }
     }
 
-    /// Takes in one row. Without room for its key it is remembered as missed, to be read back from the inbox.
+    /// Adds one row. Without room for its key it is noted as missed, to be read back from the inbox.
     pub fn notify(&mut self, now: i64, news: News) {
         if !self.entries.contains_key(&news.key) && !self.make_room() {
             self.missed(news.seq);
@@ -113,7 +112,7 @@ impl Plan {
         }
     }
 
-    /// Takes in one row that is to be settled at once: it waits for no spacing. Without room it is settled like others.
+    /// Adds one row that is to be settled at once, without spacing. Without room it is settled like others.
     pub fn flush(&mut self, now: i64, news: News) {
         self.notify(now, news);
         let Some(entry) = self.entries.get_mut(&news.key) else { return };
@@ -129,7 +128,8 @@ impl Plan {
         self.queue(news.key, now);
     }
 
-    /// What to do now. A signal handed out is in flight until [`Plan::sent`], [`Plan::failed`] or [`Plan::refused`].
+    /// Returns the next step. A returned signal is in flight until [`Plan::sent`], [`Plan::failed`] or
+    /// [`Plan::refused`].
     pub fn next(&mut self, now: i64) -> Step {
         self.forget_rested(now);
         let Some(&(at, key)) = self.due.first() else {
@@ -142,18 +142,18 @@ impl Plan {
         self.due.pop_first();
         let Some(entry) = self.entries.get_mut(&key) else { return Step::Sleep(now) };
         entry.place = Place::InFlight;
-        entry.untold.1 = entry.untold.0;
+        entry.unsignalled.1 = entry.unsignalled.0;
         entry.flush.1 = entry.flush.0;
         if entry.flush.0.is_some() { Step::Flush(key, entry.newest) } else { Step::Signal(key, entry.signal(now)) }
     }
 
-    /// The signal arrived.
+    /// Notes that a signal was delivered.
     pub fn sent(&mut self, now: i64, key: CollapseKey, through: i64) {
         self.failures = 0;
         self.paused_until = i64::MIN;
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.failures = 0;
-        entry.untold = (entry.untold.0.saturating_sub(entry.untold.1), 0);
+        entry.unsignalled = (entry.unsignalled.0.saturating_sub(entry.unsignalled.1), 0);
         entry.signalled = entry.signalled.max(through);
         entry.not_before = now.saturating_add(entry.spacing);
         if entry.flush.0 == entry.flush.1 {
@@ -170,7 +170,7 @@ impl Plan {
         }
     }
 
-    /// The engine did not answer: the key stays due, later. Says whether everything pauses from now on.
+    /// Notes that the engine did not answer: the key becomes due later. Returns whether all keys pause from now on.
     pub fn failed(&mut self, now: i64, key: CollapseKey) -> bool {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES_BEFORE_PAUSE {
@@ -184,36 +184,36 @@ impl Plan {
         pauses
     }
 
-    /// The engine will never take this signal: the sweep must find the purchase.
+    /// Removes a key whose signal the engine rejects: the sweep finds the purchase.
     pub fn refused(&mut self, key: CollapseKey) {
         self.entries.remove(&key);
     }
 
-    /// From which sequence number on rows were missed.
+    /// The lowest sequence number of missed rows.
     #[must_use]
     pub const fn missed_from(&self) -> Option<i64> {
         self.missed_from
     }
 
-    /// Rows from this sequence number on are not in memory.
+    /// Notes that rows from this sequence number on are not in memory.
     pub fn missed(&mut self, seq: i64) {
         self.missed_from = Some(self.missed_from.map_or(seq, |from| from.min(seq)));
     }
 
-    /// A page above `cursor` is about to be read: it will show what was missed above it until now.
+    /// Notes that a page above `cursor` is about to be read, which covers what was missed above it until now.
     pub fn about_to_read(&mut self, cursor: i64) {
         if self.missed_from.is_some_and(|from| from > cursor) {
             self.missed_from = None;
         }
     }
 
-    /// How many more keys can have news.
+    /// Number of further keys that can have news.
     #[must_use]
     pub fn room(&self) -> usize {
         self.capacity.saturating_sub(self.waiting())
     }
 
-    /// How many keys have news that the engine does not know, those in flight included.
+    /// Number of keys with news that the engine does not know, those in flight included.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.entries.len().saturating_sub(self.resting.len())
@@ -254,7 +254,7 @@ impl Entry {
             cap_until: None,
             spacing: SPACING_MS.0,
             signalled: i64::MIN,
-            untold: (0, 0),
+            unsignalled: (0, 0),
             flush: (None, None),
             place: Place::Resting(now),
             not_before: now,
@@ -262,13 +262,13 @@ impl Entry {
         }
     }
 
-    /// Takes in one row; false when it was known.
+    /// Adds one row; false when it was known.
     fn learn(&mut self, now: i64, news: News) -> bool {
         if news.seq <= self.newest {
             return false;
         }
         self.newest = news.seq;
-        self.untold.0 = self.untold.0.saturating_add(1);
+        self.unsignalled.0 = self.unsignalled.0.saturating_add(1);
         let quiet_ms = news.quiet_ms.max(0);
         self.quiet_until = self.quiet_until.max(now.saturating_add(quiet_ms));
         self.spacing = self.spacing.max(quiet_ms / SIGNALS_PER_WINDOW).min(SPACING_MS.1);
@@ -285,7 +285,7 @@ impl Entry {
         Notified {
             through: self.newest,
             quiet_ms: self.quiet_until.saturating_sub(now).max(0),
-            count: self.untold.0,
+            count: self.unsignalled.0,
             cap_ms: self.cap_until.map(|until| until.saturating_sub(now).max(0)),
         }
     }

@@ -1,4 +1,4 @@
-//! Reads back from the inbox what memory could not hold, and at start whatever it holds open.
+//! Reads back from the inbox what memory could not hold, and at the start all open rows.
 
 use super::Shared;
 use super::plan::News;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use storage::{Store, chain};
 use tokio::time::sleep;
 
-/// Rows read at a time.
+/// Maximum number of rows of one read.
 const PAGE: usize = 500;
 /// The pause after storage did not answer.
 const PAUSE: Duration = Duration::from_secs(1);

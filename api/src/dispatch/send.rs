@@ -1,4 +1,4 @@
-//! Sends what the plan says, a few calls at a time.
+//! Sends the signals of the plan, a few calls at a time.
 
 use super::plan::Step;
 use super::{EngineError, Shared};
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use workflows::signal::{Admin, Signal};
 
-/// Calls to the engine that run at the same time.
+/// Maximum number of concurrent calls to the engine.
 const CONCURRENCY: usize = 4;
 /// How long one call may take before it counts as unanswered.
 const CALL: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Who asks when nobody did: the platform's setting.
+/// The author of a flush that the platform's setting causes.
 fn at_once() -> Admin {
     Admin { by: Some("settle".to_owned()), reason: Some("the platform's flush_on_revoke".to_owned()) }
 }

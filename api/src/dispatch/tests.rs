@@ -1,4 +1,4 @@
-//! The plan alone, on a clock of numbers.
+//! Tests of the plan on a simulated clock.
 
 use super::plan::{News, Plan, Step};
 use domain::CollapseKey;
@@ -24,7 +24,7 @@ fn plan(capacity: usize) -> Plan {
     plan
 }
 
-/// Sends everything that is due now; answers what was sent.
+/// Sends everything that is due now; returns what was sent.
 fn flush(plan: &mut Plan, now: i64) -> Vec<(CollapseKey, Notified)> {
     let mut sent = Vec::new();
     while let Step::Signal(key, notified) = plan.next(now) {
@@ -58,7 +58,7 @@ fn a_burst_is_two_signals_and_the_second_has_the_newest_row() {
 }
 
 #[test]
-fn a_steady_stream_is_signalled_at_most_once_per_twelfth_of_the_window() {
+fn a_steady_stream_is_signalled_once_per_twelfth_of_a_window() {
     let mut plan = plan(10);
     let mut signals = 0;
     for second in 0..600 {
@@ -216,8 +216,8 @@ fn a_refused_key_is_let_go() {
     assert_eq!((plan.waiting(), plan.next(0)), (0, Step::Idle));
 }
 
-/// Whatever the order of notifications, failures and successes: at the end, each key's newest row was signalled,
-/// or it is missed and will be read again.
+/// In any order of notifications, failures and successes, each key's newest row is signalled in the end, or it is noted
+/// as missed and read again.
 #[test]
 fn nothing_is_lost_in_any_order() {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -227,7 +227,7 @@ fn nothing_is_lost_in_any_order() {
     };
     for _ in 0..200 {
         let mut plan = plan(4);
-        let (mut now, mut newest, mut told) = (0_i64, BTreeMap::new(), BTreeMap::new());
+        let (mut now, mut newest, mut signalled) = (0_i64, BTreeMap::new(), BTreeMap::new());
         let mut calls: Vec<(CollapseKey, i64)> = Vec::new();
         for seq in 1..200 {
             now += i64::try_from(dice(5000)).expect("small");
@@ -244,27 +244,27 @@ fn nothing_is_lost_in_any_order() {
                     plan.failed(now, key);
                 } else {
                     plan.sent(now, key, through);
-                    told.insert(key, through.max(told.get(&key).copied().unwrap_or(0)));
+                    signalled.insert(key, through.max(signalled.get(&key).copied().unwrap_or(0)));
                 }
             }
         }
         for (key, through) in calls {
             plan.sent(now, key, through);
-            told.insert(key, through.max(told.get(&key).copied().unwrap_or(0)));
+            signalled.insert(key, through.max(signalled.get(&key).copied().unwrap_or(0)));
         }
         for _ in 0..100 {
-            told.extend(flush(&mut plan, now).into_iter().map(|(key, notified)| (key, notified.through)));
+            signalled.extend(flush(&mut plan, now).into_iter().map(|(key, notified)| (key, notified.through)));
             now += 10_000;
         }
         let missed = plan.missed_from().unwrap_or(i64::MAX);
         for (key, seq) in newest {
-            assert!(told.get(&key) == Some(&seq) || missed <= seq, "{key} at {seq}, missed from {missed}");
+            assert!(signalled.get(&key) == Some(&seq) || missed <= seq, "{key} at {seq}, missed from {missed}");
         }
     }
 }
 
 #[test]
-fn a_row_to_be_settled_at_once_is_a_flush_that_waits_for_no_spacing() {
+fn a_row_to_settle_at_once_is_a_flush_without_spacing() {
     let mut plan = plan(10);
     plan.notify(0, news(1, 1));
     flush(&mut plan, 0);
@@ -273,7 +273,7 @@ fn a_row_to_be_settled_at_once_is_a_flush_that_waits_for_no_spacing() {
     plan.flush(6, News { quiet_ms: 0, ..news(1, 3) });
     assert_eq!(plan.next(6), Step::Flush(key(1), 3));
     plan.sent(7, key(1), 3);
-    assert_eq!(flush(&mut plan, 7 + TWELFTH_MS), [], "it told of the second row too");
+    assert_eq!(flush(&mut plan, 7 + TWELFTH_MS), [], "the flush covers the second row too");
     plan.notify(20_000, news(1, 4));
     assert_eq!(flush(&mut plan, 20_000).len(), 1, "what comes later has its window");
 }

@@ -1,6 +1,6 @@
 //! Checks a value against the schema of a request's type, so that every wrong field is named, all of them at once.
 //!
-//! The schemas are those of `/openapi.json`: what is documented is what is checked.
+//! The schemas are those of `/openapi.json`, so that documentation and checks agree.
 
 use super::formats;
 use super::near::did_you_mean;
@@ -14,17 +14,17 @@ const MAX_BYTES: usize = 2048;
 
 /// The wrong fields of a request.
 #[derive(Debug, Default)]
-pub struct Wrong(Vec<Field>);
+pub struct FieldErrors(Vec<Field>);
 
-impl Wrong {
-    /// Adds a wrong field. What is wrong already is named once.
+impl FieldErrors {
+    /// Adds a wrong field, unless it is listed already.
     pub fn add(&mut self, field: &str, expected: impl Into<String>) {
         if self.0.len() < MAX_WRONG && !self.has(field) {
             self.0.push(Field { field: field.to_owned(), expected: expected.into() });
         }
     }
 
-    /// Adds a field that does not exist, with those that do and the one that may be meant.
+    /// Adds an unknown field, with the known ones and the nearest name.
     pub fn add_unknown(&mut self, field: &str, known: &[&str]) {
         let name = field.rsplit('.').next().unwrap_or(field);
         let meant = did_you_mean(name, known.iter().copied());
@@ -47,13 +47,13 @@ impl Wrong {
     }
 }
 
-/// Checks an object, and replaces what is wrong by something that fits: the rest of the request can then be judged too.
-pub fn object(given: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut Wrong) {
+/// Checks an object, and replaces wrong values by valid ones, so that the rest of the request can be checked too.
+pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) {
     let properties = schema["properties"].as_object();
     let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
     for (name, property) in properties.into_iter().flatten() {
         let place = join(place, name);
-        let fits = match given.get_mut(name) {
+        let fits = match value.get_mut(name) {
             None | Some(Value::Null) if required(name) => {
                 wrong.add(&place, format!("{}; it is required", expected(property)));
                 false
@@ -63,13 +63,13 @@ pub fn object(given: &mut Map<String, Value>, schema: &Value, place: &str, wrong
         };
         match (fits, required(name)) {
             (true, _) => {}
-            (false, true) => drop(given.insert(name.clone(), formats::example(property))),
-            (false, false) => drop(given.remove(name)),
+            (false, true) => drop(value.insert(name.clone(), formats::example(property))),
+            (false, false) => drop(value.remove(name)),
         }
     }
     if schema.get("additionalProperties").is_none_or(|rest| rest == false) {
         let known: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-        given.retain(|name, _| {
+        value.retain(|name, _| {
             let is_known = known.contains(&name.as_str());
             if !is_known {
                 wrong.add_unknown(&join(place, name), &known);
@@ -79,13 +79,13 @@ pub fn object(given: &mut Map<String, Value>, schema: &Value, place: &str, wrong
     }
 }
 
-/// Whether a value fits a schema, apart from what can be left out of it.
-fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut Wrong) -> bool {
+/// Whether a value fits a schema, apart from optional parts that are removed from it.
+fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors) -> bool {
     let schema = present(schema);
     let choices = choices(schema);
     let complaint = match (type_of(schema), &mut *value) {
-        ("object", Value::Object(given)) => {
-            object(given, schema, place, wrong);
+        ("object", Value::Object(value)) => {
+            object(value, schema, place, wrong);
             None
         }
         ("array", Value::Array(items)) => list(items, schema, place, wrong),
@@ -93,15 +93,15 @@ fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut Wrong) -> bo
             (!choices.contains(&text.as_str())).then(|| but_is(schema, &format!("`{}`", shown(text))))
         }
         ("string", Value::String(text)) => wrong_text(text, schema),
-        ("integer", given) => {
+        ("integer", value) => {
             let range = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
             let is_in =
                 |number: i64| range.0.is_none_or(|min| number >= min) && range.1.is_none_or(|max| number <= max);
-            let number = given.as_i64().filter(|number| is_in(*number));
-            number.is_none().then(|| but_is(schema, &shown(&given.to_string())))
+            let number = value.as_i64().filter(|number| is_in(*number));
+            number.is_none().then(|| but_is(schema, &shown(&value.to_string())))
         }
         ("boolean", Value::Bool(_)) | ("", _) => None,
-        (_, given) => Some(but_is(schema, name_of(given))),
+        (_, value) => Some(but_is(schema, name_of(value))),
     };
     let fits = complaint.is_none();
     if let Some(complaint) = complaint {
@@ -125,13 +125,13 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     Some(format!("a text of at most {max_bytes} bytes, and it has {bytes}"))
 }
 
-/// Checks a list, and leaves out the items that are wrong. What is wrong with the list as a whole.
-fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut Wrong) -> Option<String> {
+/// Checks a list, and removes wrong items. Returns what is wrong with the list as a whole.
+fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) -> Option<String> {
     let of = &schema["items"];
     if let Some(max) = schema["maxItems"].as_u64().filter(|max| items.len() as u64 > *max) {
         return Some(format!("at most {max} items, and it has {}", items.len()));
     }
-    // An item without a rule of its own is wrong by its type alone: then the list is named.
+    // An item without further rules can only have a wrong type: then the list is reported.
     let is_plain = of.get("format").is_none() && choices(of).is_empty();
     match type_of(of) {
         "string" if is_plain => return items.iter().any(|item| !item.is_string()).then(|| expected(schema)),
@@ -176,8 +176,8 @@ fn expected(schema: &Value) -> String {
     }
 }
 
-fn but_is(schema: &Value, given: &str) -> String {
-    format!("{}, and it is {given}", expected(schema))
+fn but_is(schema: &Value, value: &str) -> String {
+    format!("{}, and it is {value}", expected(schema))
 }
 
 /// The schema of a value that is not null.
@@ -218,7 +218,7 @@ fn shown(text: &str) -> String {
     text.chars().take(100).filter(|character| !character.is_control()).collect()
 }
 
-/// What kind of JSON value it is.
+/// The name of a value's JSON type.
 pub const fn name_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -230,7 +230,7 @@ pub const fn name_of(value: &Value) -> &'static str {
     }
 }
 
-/// The value that a text of a query stands for, by the schema of its field. What is no such value stays a text.
+/// The value of a text in a query, by the schema of its field; a text of another form stays a text.
 pub fn of_text(schema: &Value, text: String) -> Value {
     let value = match type_of(schema) {
         "integer" => text.parse::<i64>().ok().map(Value::from),

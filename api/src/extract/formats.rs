@@ -1,4 +1,4 @@
-//! The formats of texts that requests carry: what one looks like, and what is expected where a text is none.
+//! The formats of texts that requests carry: an example of each, and the expectation that an error names.
 
 use domain::{CollapseKey, Timestamp};
 use jiff::civil::Date;

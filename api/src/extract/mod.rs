@@ -1,5 +1,5 @@
-//! Reads the parts of a request into their types. A type's schema is what is documented and what is checked: every
-//! wrong field is named, all of them at once.
+//! Reads the parts of a request into their types. A type's schema is documentation and check in one: all wrong
+//! fields are reported at once.
 
 mod check;
 pub mod formats;
@@ -7,7 +7,7 @@ pub mod near;
 #[cfg(test)]
 mod tests;
 
-pub use check::Wrong;
+pub use check::FieldErrors;
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -37,13 +37,13 @@ impl<T: DeserializeOwned + JsonSchema + 'static> Fields for T {}
 /// A JSON body; an empty one is an empty object.
 pub struct Body<T>(pub T);
 
-/// A JSON body that needs to be judged by more than its schema.
+/// A JSON body that needs more checks than its schema.
 #[derive(Debug)]
 pub struct Draft<T> {
-    /// The body. What is wrong in it was replaced by something that fits, so that the rest can be judged.
+    /// The body. Wrong values were replaced by valid ones, so that the rest can be checked.
     pub body: T,
-    /// What is wrong in it.
-    pub wrong: Wrong,
+    /// Its wrong fields.
+    pub wrong: FieldErrors,
 }
 
 impl<T> Draft<T> {
@@ -59,13 +59,13 @@ impl<T> Draft<T> {
 /// The query of a URL.
 pub struct Query<T>(pub T);
 
-/// The one id in the path. A text that is no id names nothing: 404.
+/// The one id in the path. A text that is no id: 404.
 pub struct Id<T>(pub T);
 
 /// The two ids in the path.
 pub struct Ids<A, B>(pub A, pub B);
 
-/// What the one id in the path names. What does not exist: 404.
+/// The resource with the one id in the path; 404 when it does not exist.
 pub struct Stored<T>(pub T);
 
 /// A body of CSV.
@@ -74,7 +74,7 @@ pub struct Csv(pub Bytes);
 /// A store's message as it came in.
 pub struct Message(pub Bytes);
 
-/// What an id in a path can name.
+/// A resource that an id in a path can name.
 pub trait Named: Sized + Send {
     /// Its id.
     type Id: FromStr<Err: Display> + Send + JsonSchema;
@@ -129,18 +129,18 @@ impl PageQuery {
 ///
 /// # Errors
 /// With each wrong field and what was expected there.
-pub fn checked<T: Fields>(given: Map<String, Value>) -> Result<T, Error> {
-    drafted(given)?.finish()
+pub fn checked<T: Fields>(fields: Map<String, Value>) -> Result<T, Error> {
+    drafted(fields)?.finish()
 }
 
-fn drafted<T: Fields>(mut given: Map<String, Value>) -> Result<Draft<T>, Error> {
-    let mut wrong = Wrong::default();
-    check::object(&mut given, schema::<T>(), "", &mut wrong);
-    match serde_json::from_value(Value::Object(given)) {
+fn drafted<T: Fields>(mut fields: Map<String, Value>) -> Result<Draft<T>, Error> {
+    let mut wrong = FieldErrors::default();
+    check::object(&mut fields, schema::<T>(), "", &mut wrong);
+    match serde_json::from_value(Value::Object(fields)) {
         Ok(body) => Ok(Draft { body, wrong }),
         Err(error) => {
             wrong.finish()?;
-            Err(Error::invalid("body", format!("what its fields say together ({error})")))
+            Err(Error::invalid("body", format!("fields that fit together ({error})")))
         }
     }
 }
@@ -192,7 +192,7 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Draft<T> {
         }
         // Nesting is bounded by the parser, at 128 levels.
         match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(given)) => drafted(given),
+            Ok(Value::Object(fields)) => drafted(fields),
             Ok(other) => Err(Error::invalid("body", format!("a JSON object, and it is {}", check::name_of(&other)))),
             Err(error) => Err(Error::invalid("body", format!("a JSON object ({error})"))),
         }
@@ -223,7 +223,7 @@ impl<S: Send + Sync> FromRequest<S> for Message {
 /// The body of a request. Its length is bounded by the router.
 async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-        // The type has no other way to tell the two apart.
+        // The type offers no other way to distinguish the two.
         StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
         _ => Error::invalid("body", "a body that arrives whole"),
     })
@@ -233,14 +233,14 @@ impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let mut given = Map::new();
+        let mut fields = Map::new();
         for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             let value = check::of_text(&schema::<T>()["properties"][&*name], value.into_owned());
-            if given.insert(name.clone().into_owned(), value).is_some() {
+            if fields.insert(name.clone().into_owned(), value).is_some() {
                 return Err(Error::invalid(&name, "to be given once"));
             }
         }
-        checked(given).map(Self)
+        checked(fields).map(Self)
     }
 }
 

@@ -1,16 +1,15 @@
-//! What somebody may have meant who mistyped a name.
+//! Finds the known name that a mistyped name may stand for.
 
-/// The known name that is nearest to a word, if it is near enough to be meant: one slip, and one more for each five
-/// letters.
-pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = 1 + word.chars().count() / 5;
-    let slips = known.into_iter().map(|name| (strsim::damerau_levenshtein(word, name), name));
+/// The known name that is nearest to the typed one, if it is near enough: one edit, and one more for each five letters.
+pub fn near<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = 1 + typed.chars().count() / 5;
+    let slips = known.into_iter().map(|name| (strsim::damerau_levenshtein(typed, name), name));
     slips.filter(|(slips, _)| *slips <= most).min().map(|(_, name)| name)
 }
 
-/// The same, as what is put behind a complaint; empty when nothing is near.
-pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    near(word, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+/// The nearest name as the end of an error message; empty when nothing is near.
+pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    near(typed, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
 #[cfg(test)]
@@ -18,9 +17,9 @@ mod tests {
     use super::{did_you_mean, near};
 
     #[test]
-    fn the_nearest_name_is_meant_and_a_strange_word_means_none() {
+    fn the_nearest_name_is_found_and_a_distant_one_is_not() {
         let known = ["name", "events", "enabled", "rate", "schedule", "concurrency"];
-        for (word, meant) in [
+        for (typed, meant) in [
             ("event", Some("events")),
             ("evnets", Some("events")),
             ("schedul", Some("schedule")),
@@ -31,7 +30,7 @@ mod tests {
             ("surprise", None),
             ("", None),
         ] {
-            assert_eq!(near(word, known), meant, "{word}");
+            assert_eq!(near(typed, known), meant, "{typed}");
         }
         assert_eq!(did_you_mean("event", known), "; did you mean `events`?");
         assert_eq!(did_you_mean("surprise", known), "");

@@ -1,4 +1,4 @@
-//! What is wrong is named with its place, all of it at once, and the rest can be judged.
+//! All wrong fields are named with their places at once, and the rest can be checked.
 
 use super::{Draft, drafted, formats, nullable, schema};
 use crate::error::{Error, Field};
@@ -37,8 +37,8 @@ struct Line {
 }
 
 fn draft(body: Value) -> Draft<Order> {
-    let Value::Object(given) = body else { panic!("an object") };
-    drafted(given).expect("what is wrong is replaced")
+    let Value::Object(fields) = body else { panic!("an object") };
+    drafted(fields).expect("what is wrong is replaced")
 }
 
 fn wrong(body: Value) -> Vec<(String, String)> {

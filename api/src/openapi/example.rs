@@ -1,9 +1,9 @@
-//! Examples of answers: composed of the schemas, so that each fits its own.
+//! Examples of answers, generated from their schemas.
 
 use crate::extract::formats;
 use serde_json::{Map, Value, json};
 
-/// What fields hold that are texts without a format, by their names.
+/// Examples of text fields without a format, by name.
 const TEXTS: [(&str, &str); 19] = [
     ("app_user_id", "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU="),
     ("arn", "arn:aws:sns:us-east-1:123456789012:purchases"),
@@ -29,7 +29,7 @@ const TEXTS: [(&str, &str); 19] = [
 /// Makes examples of schemas that refer to these definitions.
 pub struct Examples<'a> {
     definitions: &'a Map<String, Value>,
-    /// Those that an example is being made of.
+    /// The definitions that are being expanded.
     open: Vec<&'a str>,
 }
 

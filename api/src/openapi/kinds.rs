@@ -1,21 +1,21 @@
-//! The fields that each kind of destination has beside those of every kind, in the schemas of destinations.
+//! Adds the fields of each kind of destination to the schemas of destinations.
 
-use crate::edge::KindSchemas;
+use domain::destination::KindSchemas;
 use serde_json::{Map, Value, json};
 
-/// Adds them to the schemas of requests and of answers.
-pub fn add(kinds: &[KindSchemas], given: &mut Map<String, Value>, shown: &mut Map<String, Value>) {
-    if let Some(common) = given.remove("NewDestination") {
+/// Adds the fields of each kind to the schemas of requests and of answers.
+pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: &mut Map<String, Value>) {
+    if let Some(common) = requests.remove("NewDestination") {
         for kind in kinds {
-            given.insert(name_of(kind), created(common.clone(), kind));
+            requests.insert(name_of(kind), created(common.clone(), kind));
         }
         let all: Vec<Value> = kinds.iter().map(|kind| json!({ "$ref": reference(&name_of(kind)) })).collect();
-        given.insert("NewDestination".to_owned(), json!({ "oneOf": all }));
+        requests.insert("NewDestination".to_owned(), json!({ "oneOf": all }));
     }
     for kind in kinds {
-        extend(given.get_mut("DestinationPatch"), &kind.changed);
+        extend(requests.get_mut("DestinationPatch"), &kind.changed);
         for name in ["Destination", "DestinationDetail", "CreatedDestination"] {
-            extend(shown.get_mut(name), &kind.shown);
+            extend(responses.get_mut(name), &kind.shown);
         }
         let secrets = kind.created.iter().filter(|(name, _)| *name == "secret");
         let mut secrets: Map<String, Value> =
@@ -23,11 +23,11 @@ pub fn add(kinds: &[KindSchemas], given: &mut Map<String, Value>, shown: &mut Ma
         for secret in secrets.values_mut() {
             secret["description"] = json!("Shown only here.");
         }
-        extend(shown.get_mut("CreatedDestination"), &secrets);
+        extend(responses.get_mut("CreatedDestination"), &secrets);
     }
     let kind_names: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
     for name in ["Destination", "DestinationDetail", "CreatedDestination"] {
-        let Some(schema) = shown.get_mut(name) else { continue };
+        let Some(schema) = responses.get_mut(name) else { continue };
         schema["properties"]["kind"]["enum"] = json!(kind_names);
         schema.as_object_mut().and_then(|schema| schema.remove("additionalProperties"));
     }

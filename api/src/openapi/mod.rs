@@ -1,4 +1,4 @@
-//! `/openapi.json`: made of the router's list and of the types of its handlers.
+//! `/openapi.json`: generated from the router's list and the types of its handlers.
 
 mod example;
 mod kinds;
@@ -9,11 +9,12 @@ mod tests;
 use example::Examples;
 pub use operation::{Described, Input, Operation, Output, Schemas};
 
-use crate::edge::{KindSchemas, Shared};
+use crate::edge::Shared;
 use crate::error::Problem;
 use crate::router::{Access, Route, routes};
 use axum::Json;
 use axum::extract::State;
+use domain::destination::KindSchemas;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
@@ -27,7 +28,7 @@ pub async fn show(State(edge): State<Shared>) -> Json<Value> {
 #[must_use]
 pub fn document(kinds: &[KindSchemas]) -> Value {
     let mut schemas = Schemas::default();
-    let problem = schemas.shown.subschema_for::<Problem>();
+    let problem = schemas.responses.subschema_for::<Problem>();
     let mut paths = Map::new();
     let mut described: Vec<(Route, Operation)> = Vec::new();
     for route in routes() {
@@ -35,10 +36,10 @@ pub fn document(kinds: &[KindSchemas]) -> Value {
         (route.describe)(&mut operation, &mut schemas);
         described.push((route, operation));
     }
-    let mut given = schemas.given.take_definitions(true);
-    let mut shown = schemas.shown.take_definitions(true);
-    kinds::add(kinds, &mut given, &mut shown);
-    let definitions: Map<String, Value> = shown.into_iter().chain(given.into_iter().map(closed)).collect();
+    let mut requests = schemas.requests.take_definitions(true);
+    let mut responses = schemas.responses.take_definitions(true);
+    kinds::add(kinds, &mut requests, &mut responses);
+    let definitions: Map<String, Value> = responses.into_iter().chain(requests.into_iter().map(closed)).collect();
     for (route, operation) in described {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = shown_operation(&route, operation, &definitions);
@@ -49,8 +50,8 @@ pub fn document(kinds: &[KindSchemas]) -> Value {
             "title": "settle",
             "version": "1",
             "description": "Turns store notifications into purchase events that can be trusted. Errors are problem \
-                details (RFC 9457); 503 means: come back. Texts in requests have 1 to 2048 bytes and no control characters, \
-                unless a field says otherwise; unknown fields are refused, and null is the same as absent where it means \
+                details (RFC 9457); 503 means: try again. Texts in requests have 1 to 2048 bytes and no control characters, \
+                unless a field has other limits; unknown fields are refused, and null is the same as absent where it means \
                 nothing else.",
         },
         "security": [{ "admin": [] }],
@@ -70,7 +71,7 @@ pub fn document(kinds: &[KindSchemas]) -> Value {
     })
 }
 
-/// A schema of requests: what is no field of it is refused.
+/// Closes a schema of requests: other fields are refused.
 fn closed((name, mut schema): (String, Value)) -> (String, Value) {
     if schema.get("properties").is_some() {
         schema["additionalProperties"] = json!(false);
@@ -79,7 +80,7 @@ fn closed((name, mut schema): (String, Value)) -> (String, Value) {
 }
 
 fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String, Value>) -> Value {
-    let mut shown = json!({ "summary": route.says, "operationId": operation_id(route) });
+    let mut shown = json!({ "summary": route.summary, "operationId": operation_id(route) });
     if route.access == Access::Open {
         shown["security"] = json!([]);
     }
@@ -95,7 +96,7 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
     }
     let mut answers = operation.answers;
     for answer in answers.values_mut() {
-        answer["description"] = json!(route.says);
+        answer["description"] = json!(route.summary);
         if let Some(content) = answer.pointer_mut("/content/application~1json") {
             content["example"] = Examples::new(definitions).of(&content["schema"], "");
         }
@@ -107,6 +108,7 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
 
 /// Such as `getVAppsAppId`.
 fn operation_id(route: &Route) -> String {
-    let words = route.path.split(|character: char| !character.is_ascii_alphabetic()).filter(|word| !word.is_empty());
-    words.fold(route.method.to_lowercase(), |id, word| id + &word[..1].to_uppercase() + &word[1..])
+    let segments =
+        route.path.split(|character: char| !character.is_ascii_alphabetic()).filter(|segment| !segment.is_empty());
+    segments.fold(route.method.to_lowercase(), |id, segment| id + &segment[..1].to_uppercase() + &segment[1..])
 }

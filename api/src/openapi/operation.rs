@@ -1,4 +1,4 @@
-//! What a route takes and answers, read off the types of its handler.
+//! The request and the answers of a route, from the types of its handler.
 
 use crate::error::Error;
 use crate::extract::{Body, Csv, Draft, Fields, Id, Ids, Message, Named, Query, Stored};
@@ -24,18 +24,18 @@ pub struct Operation {
 
 /// The schemas that routes have in common.
 pub struct Schemas {
-    /// Of what requests hold.
-    pub given: SchemaGenerator,
-    /// Of what answers hold.
-    pub shown: SchemaGenerator,
+    /// Schemas of requests.
+    pub requests: SchemaGenerator,
+    /// Schemas of answers.
+    pub responses: SchemaGenerator,
 }
 
 impl Default for Schemas {
     fn default() -> Self {
         let settings = || SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = PATH.into());
         Self {
-            given: settings().for_deserialize().into_generator(),
-            shown: settings().for_serialize().into_generator(),
+            requests: settings().for_deserialize().into_generator(),
+            responses: settings().for_serialize().into_generator(),
         }
     }
 }
@@ -97,7 +97,7 @@ impl<T> Input for State<T> {
 
 impl<T: JsonSchema> Input for Id<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.path.push(json!(schemas.given.subschema_for::<T>()));
+        operation.path.push(json!(schemas.requests.subschema_for::<T>()));
     }
 }
 
@@ -131,7 +131,7 @@ impl<T: Fields> Input for Query<T> {
 impl<T: Fields> Input for Body<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
         let is_required = crate::extract::schema::<T>()["required"].as_array().is_some_and(|all| !all.is_empty());
-        let schema = schemas.given.subschema_for::<T>();
+        let schema = schemas.requests.subschema_for::<T>();
         let content = json!({ "application/json": { "schema": schema } });
         operation.body = Some(json!({ "required": is_required, "content": content }));
     }

@@ -1,4 +1,4 @@
-//! The document is whole, and its examples are what they are examples of.
+//! The document is complete, and its references resolve.
 
 use super::document;
 use crate::config::{Flags, load};
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 fn whole() -> Value {
     let config = load(&Flags::default(), &BTreeMap::new()).expect("valid settings");
-    document(&crate::Told::new(&config).schemas())
+    document(&crate::DestinationKinds::new(&config).schemas())
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn the_document_lists_exactly_the_routes_that_exist() {
 }
 
 #[test]
-fn the_document_says_who_needs_the_token() {
+fn the_document_marks_the_routes_that_need_the_token() {
     let document = whole();
     for route in routes() {
         let operation = &document["paths"][route.path][route.method.to_lowercase()];

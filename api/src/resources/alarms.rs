@@ -1,4 +1,4 @@
-//! `/v1/alarms`: what a person should look at.
+//! `/v1/alarms`: what needs a person's attention.
 
 use crate::edge::Shared;
 use crate::error::Error;

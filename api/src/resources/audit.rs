@@ -1,4 +1,4 @@
-//! `/v1/audit`: whether the tables agree with each other, and what was sent of money with the ledger.
+//! `/v1/audit`: whether the tables agree with each other, and the money that was sent with the ledger.
 
 use crate::auditing::{Findings, RuleFindings};
 use crate::edge::Shared;
@@ -13,31 +13,31 @@ use std::time::Duration;
 use storage::{Integration, Page, RevenueFilter, RevenueLine};
 use tokio::time::Instant;
 
-/// Rows of one look into storage.
+/// Rows of one query.
 const ROWS: i64 = 1000;
-/// How long an audit looks at rows before it answers, with the place to go on from.
+/// Time after which an audit answers with the cursor to continue from.
 const ENOUGH: Duration = Duration::from_secs(5);
 
-/// Where an audit begins, and how far it goes.
+/// Where an audit begins, and how many rows it checks.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct AuditQuery {
     /// `next_cursor` of the answer before.
     cursor: Option<String>,
-    /// Number of rows of one table to look at; some seconds of rows when absent.
+    /// Number of rows of one table to check; as many as some seconds allow when absent.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<i64>,
 }
 
-/// What an audit showed so far.
+/// The findings of a part of an audit.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Audit {
-    /// How often a rule is broken, over all rules.
+    /// Number of violations, over all rules.
     violations: i64,
-    /// Number of rows that were looked at.
-    looked_at: i64,
-    /// Every rule, whether it is broken or not.
+    /// Number of rows that were checked.
+    checked: i64,
+    /// Every rule, violated or not.
     rules: Vec<RuleFindings>,
-    /// What to ask for next; null at the end.
+    /// The cursor of the next page; null at the end.
     next_cursor: Option<String>,
 }
 
@@ -54,23 +54,23 @@ pub struct RevenueQuery {
     page: PageQuery,
 }
 
-/// What was sent of money to the integrations that count, beside the ledger.
+/// The money that was sent to the integrations that count, compared with the ledger.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RevenueAudit {
-    /// Number of purchases that were looked at.
+    /// Number of purchases that were checked.
     purchases: i64,
-    /// The integrations of the apps that were looked at.
+    /// The integrations of their apps.
     integrations: Vec<Integration>,
     /// Every entry of the ledger at every integration.
     lines: Vec<RevenueLine>,
     /// Number of lines that differ without a reason.
     unexplained: usize,
-    /// What to ask for next; null at the end.
+    /// The cursor of the next page; null at the end.
     next_cursor: Option<String>,
 }
 
-/// `GET /v1/audit`: looks at rows for some seconds, or at `limit` rows of one table, and names every rule with how many
-/// of them break it. `next_cursor` leads on until everything was looked at.
+/// `GET /v1/audit`: checks rows for some seconds, or `limit` rows of one table, and lists every rule with the number of
+/// violations. `next_cursor` continues until everything was checked.
 pub async fn show(State(edge): State<Shared>, Query(query): Query<AuditQuery>) -> Result<Json<Audit>, Error> {
     let AuditQuery { mut cursor, limit } = query;
     let began = Instant::now();
@@ -84,12 +84,12 @@ pub async fn show(State(edge): State<Shared>, Query(query): Query<AuditQuery>) -
             break;
         }
     }
-    let (violations, looked_at) = (findings.violations(), findings.looked_at());
-    Ok(Json(Audit { violations, looked_at, rules: findings.rules(), next_cursor: cursor }))
+    let (violations, checked) = (findings.violations(), findings.checked());
+    Ok(Json(Audit { violations, checked, rules: findings.rules(), next_cursor: cursor }))
 }
 
 /// `GET /v1/audit/revenue`: every payment and change of one at every integration that counts, of the next purchases:
-/// what the ledger has, what was sent of it, and why that is not the same. `next_cursor` leads on.
+/// what the ledger has, what was sent of it, and why they differ. `next_cursor` continues.
 pub async fn revenue(
     State(edge): State<Shared>,
     Query(query): Query<RevenueQuery>,

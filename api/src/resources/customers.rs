@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/customers`: whose purchases they are, by the customer's own id.
+//! `/v1/apps/{app_id}/customers`: the owners of purchases, by the customer's own id.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -6,7 +6,7 @@ use crate::extract::{Draft, Query, Stored};
 use axum::Json;
 use axum::extract::State;
 use domain::UserId;
-use domain::user::written_as;
+use domain::user::id_format;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{App, CustomerKey, Owner};
@@ -45,7 +45,7 @@ pub struct CustomerQuery {
 pub struct Customer {
     /// The id of settle, which never changes.
     user_id: UserId,
-    /// The customer's own id, when somebody named it.
+    /// The customer's own id, if one was set.
     external_id: Option<String>,
     /// How the customer's own id is written.
     #[serde(rename = "type")]
@@ -59,14 +59,15 @@ impl From<storage::Customer> for Customer {
     fn from(customer: storage::Customer) -> Self {
         Self {
             user_id: customer.user_id,
-            id_type: customer.external_id.as_deref().map(written_as),
+            id_type: customer.external_id.as_deref().map(id_format),
             external_id: customer.external_id,
             app_user_ids: customer.app_user_ids,
         }
     }
 }
 
-/// `PUT /v1/apps/{app_id}/customers`: names a customer of the store, or the owner of a receipt. Repeated, it answers the
+/// `PUT /v1/apps/{app_id}/customers`: names a customer of the store, or the owner of a receipt. Repeated, it answers
+/// the
 /// same.
 pub async fn name(
     State(edge): State<Shared>,
@@ -107,8 +108,7 @@ pub async fn show(
 fn unknown_customer(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { .. } => Error::Missing(
-            "there is no such customer: no notification names them yet, and nobody named them; PUT names them"
-                .to_owned(),
+            "there is no such customer: no notification and no request has named them yet; PUT names them".to_owned(),
         ),
         other => other.into(),
     }

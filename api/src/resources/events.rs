@@ -1,4 +1,4 @@
-//! `/v1/events`: what was published.
+//! `/v1/events`: the recorded events.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -38,7 +38,7 @@ pub struct Event {
     revision: i64,
     /// When it was recorded.
     created_at: Timestamp,
-    /// Its body, without what is particular to a destination; null when it was pruned.
+    /// Its body, without the fields that depend on a destination; null when it was pruned.
     body: Value,
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/feed`: which purchases there are and how far each is, for a receiver that lost its table.
+//! `/v1/apps/{app_id}/feed`: the purchases of an app with the revision of each, for a receiver that lost its table.
 
 use super::redeliveries::check_cursor;
 use crate::edge::Shared;
@@ -14,14 +14,14 @@ use storage::{App, Fed, Paged};
 /// Which purchases.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct FeedQuery {
-    /// Leaves out what this destination does not want, and adds what it acknowledged.
+    /// Only purchases that this destination wants, with the acknowledged revision.
     destination_id: Option<DestinationId>,
     /// The page.
     #[serde(flatten)]
     page: PageQuery,
 }
 
-/// `GET /v1/apps/{app_id}/feed`: each purchase once, in the order of the keys, so that what changes meanwhile moves
+/// `GET /v1/apps/{app_id}/feed`: each purchase once, in the order of the keys, so that changes meanwhile move
 /// nothing.
 pub async fn list(
     State(edge): State<Shared>,

@@ -23,8 +23,8 @@ pub struct Import {
     purchases: Vec<ImportedPurchase>,
 }
 
-/// A purchase to adopt. With `import/` before it a receipt is a message id of at most 1,000 bytes; both texts are looked
-/// up by indexes, whose entries are bounded.
+/// A purchase to adopt. With `import/` before it a receipt is a message id of at most 1,000 bytes; both texts are in
+/// indexes, whose entries are bounded.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct ImportedPurchase {
     /// The store's name of the purchase.
@@ -38,7 +38,7 @@ pub struct ImportedPurchase {
     external_id: Option<String>,
 }
 
-/// What came of an import.
+/// The result of an import.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Imported {
     /// Number of new purchases: each is settled after its window.
@@ -60,7 +60,7 @@ pub struct Unnamed {
     detail: String,
 }
 
-/// Number of adopted purchases that wait, and of those that ended, by their outcome.
+/// Number of adopted purchases that wait, and of the others by their outcome.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct ImportState {
     /// Waiting for their window or their store.
@@ -70,7 +70,8 @@ pub struct ImportState {
     /// Settled without a change.
     no_change: i64,
     /// Given up, since they could not be verified.
-    given_up: i64,
+    #[serde(rename = "given_up")]
+    abandoned: i64,
     /// Discarded by an admin.
     #[serde(skip_serializing_if = "Option::is_none")]
     discarded: Option<i64>,
@@ -91,7 +92,7 @@ impl From<ImportedPurchase> for Adoption {
     }
 }
 
-/// `POST /v1/platforms/{platform_id}/import`: adopts purchases. What is known already is counted and left alone.
+/// `POST /v1/platforms/{platform_id}/import`: adopts purchases. Known purchases are counted and not changed.
 pub async fn start(
     State(edge): State<Shared>,
     Stored(platform): Stored<Platform>,
@@ -111,7 +112,7 @@ pub async fn start(
     Ok(Accepted(Imported { accepted: adopted.accepted.len(), known, waiting, unnamed }))
 }
 
-/// `GET /v1/platforms/{platform_id}/import`: how many adopted purchases wait, and how many ended with which outcome.
+/// `GET /v1/platforms/{platform_id}/import`: the number of adopted purchases that wait, and of the others by outcome.
 pub async fn show(State(edge): State<Shared>, Stored(platform): Stored<Platform>) -> Result<Json<ImportState>, Error> {
     let mut state = ImportState::default();
     for (outcome, count) in edge.store.adopted(platform.id).await? {
@@ -119,7 +120,7 @@ pub async fn show(State(edge): State<Shared>, Stored(platform): Stored<Platform>
             None => state.waiting = count,
             Some(Outcome::Settled) => state.settled = count,
             Some(Outcome::NoChange) => state.no_change = count,
-            Some(Outcome::GivenUp) => state.given_up = count,
+            Some(Outcome::Abandoned) => state.abandoned = count,
             Some(Outcome::Discarded) => state.discarded = Some(count),
             Some(Outcome::Duplicate) => state.duplicate = Some(count),
             Some(Outcome::Refused) => state.refused = Some(count),

@@ -1,4 +1,4 @@
-//! What an admin reads and changes by HTTP: one file per resource, with the types of its requests and answers.
+//! The resources of the admin API: one file per resource, with the types of its requests and answers.
 
 pub mod alarms;
 pub mod apps;

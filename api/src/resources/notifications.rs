@@ -1,4 +1,4 @@
-//! `/v1/notifications`: what became of a store's messages.
+//! `/v1/notifications`: the messages of stores and their outcomes.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -37,7 +37,7 @@ pub struct Notification {
     /// The revision that it was settled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
-    /// Why it ended so.
+    /// The reason of its outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -46,7 +46,7 @@ impl From<NotificationView> for Notification {
     fn from(found: NotificationView) -> Self {
         Self {
             collapse_key: found.collapse_key,
-            store_type: found.said,
+            store_type: found.store_type,
             waiting_for: found.waiting_for.filter(|_| found.outcome.is_none()),
             outcome: found.outcome,
             revision: found.revision,
@@ -65,17 +65,13 @@ pub struct NotificationQuery {
     page: PageQuery,
 }
 
-/// A notification, and where it came from.
+/// A notification of a purchase.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct ListedNotification {
+pub struct PurchaseNotification {
     /// Its sequence number.
     seq: i64,
     /// The store's id of the message.
     message_id: String,
-    /// Its platform.
-    platform_id: PlatformId,
-    /// The store's name of the purchase; empty when it could not be read.
-    receipt_id: String,
     /// When it was accepted.
     accepted_at: Timestamp,
     /// Its outcome, or what it waits for.
@@ -83,16 +79,32 @@ pub struct ListedNotification {
     notification: Notification,
 }
 
-impl From<NotificationView> for ListedNotification {
+impl From<NotificationView> for PurchaseNotification {
     fn from(found: NotificationView) -> Self {
         Self {
             seq: found.seq,
             message_id: found.message_id.clone(),
-            platform_id: found.platform_id,
-            receipt_id: found.receipt_id.clone(),
             accepted_at: found.accepted_at,
             notification: found.into(),
         }
+    }
+}
+
+/// A notification with its platform and receipt.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ListedNotification {
+    /// Its platform.
+    platform_id: PlatformId,
+    /// The store's name of the purchase; empty when it could not be read.
+    receipt_id: String,
+    /// The notification.
+    #[serde(flatten)]
+    notification: PurchaseNotification,
+}
+
+impl From<NotificationView> for ListedNotification {
+    fn from(found: NotificationView) -> Self {
+        Self { platform_id: found.platform_id, receipt_id: found.receipt_id.clone(), notification: found.into() }
     }
 }
 

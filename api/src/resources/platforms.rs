@@ -6,7 +6,7 @@ use super::topics::{self, TopicSummary};
 use crate::answer::{Accepted, Created, NoContent};
 use crate::edge::{Edge, STORES, Shared};
 use crate::error::Error;
-use crate::extract::{Body, Draft, Id, PageQuery, Query, Stored, Wrong, nullable, secret};
+use crate::extract::{Body, Draft, FieldErrors, Id, PageQuery, Query, Stored, nullable, secret};
 use axum::Json;
 use axum::extract::State;
 use domain::catalogue::ProductRef;
@@ -39,7 +39,7 @@ pub struct NewPlatform {
     product_ref: Option<ProductRef>,
     /// Whether a revocation is settled at once, without a window.
     flush_on_revoke: Option<bool>,
-    /// What becomes of receipts that the store still does not know after a day; `give_up` when absent.
+    /// What happens to receipts that the store still does not know after a day; `give_up` when absent.
     unknown_receipts: Option<UnknownReceipts>,
     /// The window; that of the installation when absent.
     #[schemars(range(min = 1, max = 3600))]
@@ -69,7 +69,7 @@ pub struct PlatformPatch {
     product_ref: Option<ProductRef>,
     /// Whether a revocation is settled at once, without a window.
     flush_on_revoke: Option<bool>,
-    /// What becomes of receipts that the store still does not know after a day.
+    /// What happens to receipts that the store still does not know after a day.
     unknown_receipts: Option<UnknownReceipts>,
     /// The window.
     #[schemars(range(min = 1, max = 3600))]
@@ -104,7 +104,7 @@ pub struct Platform {
     product_ref: ProductRef,
     /// Whether a revocation is settled at once, without a window.
     flush_on_revoke: bool,
-    /// What becomes of receipts that the store still does not know after a day.
+    /// What happens to receipts that the store still does not know after a day.
     unknown_receipts: UnknownReceipts,
     /// The window.
     window_seconds: i64,
@@ -113,7 +113,7 @@ pub struct Platform {
     /// The URL that the store sends to.
     #[schemars(extend("format" = "uri"))]
     notification_url: String,
-    /// The topic that may send, or wants to.
+    /// The topic that may send, or waits for approval.
     topic: TopicSummary,
     /// When it was created.
     created_at: Timestamp,
@@ -144,7 +144,7 @@ pub async fn create(
     let window_ms = new.window_seconds.map_or(edge.default_window_ms, |seconds| seconds * 1000);
     let max_wait_ms = new.max_wait_seconds.map(|seconds| seconds * 1000);
     check_wait(wrong, window_ms, max_wait_ms);
-    check_topic(&edge, wrong, (&new.store, new.topic_arn.as_deref()));
+    check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
     let new = draft.finish()?;
     let new = storage::NewPlatform {
         app_id: app.id,
@@ -187,7 +187,8 @@ pub async fn show(
     Ok(Json(view(&edge, platform).await?))
 }
 
-/// `PATCH /v1/platforms/{platform_id}`. A topic that is named is confirmed when it asks; one that asked before
+/// `PATCH /v1/platforms/{platform_id}`. A topic that is named is confirmed when it requests to send; one that did so
+/// before
 /// is approved instead, since its subscription has to be confirmed at the store.
 pub async fn update(
     State(edge): State<Shared>,
@@ -198,7 +199,7 @@ pub async fn update(
     let window_ms = patch.window_seconds.map(|seconds| seconds * 1000);
     let max_wait_ms = patch.max_wait_seconds.map(|seconds| seconds.map(|seconds| seconds * 1000));
     check_wait(wrong, window_ms.unwrap_or(before.window_ms), max_wait_ms.unwrap_or(before.max_wait_ms));
-    check_topic(&edge, wrong, (&before.store, patch.topic_arn.as_deref()));
+    check_topic(&edge, wrong, &before.store, patch.topic_arn.as_deref());
     let patch = draft.finish()?;
     let patch = storage::PlatformPatch {
         name: patch.name,
@@ -237,7 +238,7 @@ pub async fn rotate(
 }
 
 /// `POST /v1/platforms/{platform_id}/retry-parked`: purchases that the store did not know, or of another customer, are
-/// looked at again.
+/// verified again.
 pub async fn retry_parked(
     State(edge): State<Shared>,
     Stored(platform): Stored<storage::Platform>,
@@ -276,14 +277,14 @@ const fn verification(platform: &storage::Platform) -> Verification {
     }
 }
 
-fn check_wait(wrong: &mut Wrong, window_ms: i64, max_wait_ms: Option<i64>) {
+fn check_wait(wrong: &mut FieldErrors, window_ms: i64, max_wait_ms: Option<i64>) {
     if max_wait_ms.is_some_and(|ms| ms < window_ms) {
         wrong.add("max_wait_seconds", format!("at least the window, {} s", window_ms / 1000));
     }
 }
 
-/// Checks the name of a topic by the rule of the store. That a store is unknown is named elsewhere.
-fn check_topic(edge: &Edge, wrong: &mut Wrong, (store, arn): (&str, Option<&str>)) {
+/// Checks the name of a topic by the rule of the store. An unknown store is reported elsewhere.
+fn check_topic(edge: &Edge, wrong: &mut FieldErrors, store: &str, arn: Option<&str>) {
     if let Some(arn) = arn
         && !wrong.has("store")
         && let Err(expected) = edge.check_topic(store, arn)

@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/rates`: what one unit of a currency was worth in USD on a day.
+//! `/v1/apps/{app_id}/rates`: the worth of a currency in USD per day.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -22,7 +22,7 @@ pub struct Rates {
     rates: Vec<NewRate>,
 }
 
-/// What one unit of a currency was worth on a day.
+/// The worth of one unit of a currency on a day.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct NewRate {
     /// The day.
@@ -47,7 +47,7 @@ pub struct RateQuery {
     page: PageQuery,
 }
 
-/// How many rates were stored.
+/// The number of stored rates.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StoredRates {
     /// Their number.
@@ -60,15 +60,15 @@ impl From<NewRate> for Rate {
     }
 }
 
-/// `PUT /v1/apps/{app_id}/rates`: adds rates, in the place of those of the same day and currency. They hold for what
+/// `PUT /v1/apps/{app_id}/rates`: adds rates, in the place of those of the same day and currency. They apply to what
 /// is settled from then on.
 pub async fn put(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
-    Body(given): Body<Rates>,
+    Body(body): Body<Rates>,
 ) -> Result<Json<StoredRates>, Error> {
-    let rates = given.rates.len();
-    edge.store.put_rates(app.id, given.rates.into_iter().map(Rate::from).collect()).await?;
+    let rates = body.rates.len();
+    edge.store.put_rates(app.id, body.rates.into_iter().map(Rate::from).collect()).await?;
     Ok(Json(StoredRates { rates }))
 }
 

@@ -1,8 +1,8 @@
-//! `/v1/redeliveries`: one event, a purchase, all of a time or everything that failed, once more.
+//! `/v1/redeliveries`: sends again one event, a purchase, a time range or everything that failed.
 
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::{Draft, Wrong};
+use crate::extract::{Draft, FieldErrors};
 use axum::Json;
 use axum::extract::State;
 use domain::{AppId, CollapseKey, DestinationId, EventId, Timestamp};
@@ -10,18 +10,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use storage::{Again, How, Owing, Page, Run, Skipped, To, chain};
+use storage::{Again, Owing, Page, Run, RunMode, Skipped, To, chain};
 use tokio::time::timeout;
 
 /// Number of items of a page when the request names no limit, and at most.
 const LIMIT: i64 = 200;
-/// How long the engine may take to hear whose lanes to look at. What it does not hear the sweep finds.
+/// Maximum time for the signals to the engine. The sweep finds what it did not take by then.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What selects the events.
+/// The expectation about the selection.
 const ONE_OF: &str = "exactly one of `event_id`, `collapse_key`, `from` with `until`, and `failed` (true)";
 
-/// What is to be sent again: exactly one of `event_id`, `collapse_key`, `from` with `until`, and `failed`. The last two
-/// mean every app, unless `app_id` or `destination_id` is given.
+/// The selection to send again: exactly one of `event_id`, `collapse_key`, `from` with `until`, and `failed`. The last
+/// two
+/// cover every app, unless `app_id` or `destination_id` is given.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [
     { "from": "2026-01-30T12:00:00Z", "until": "2026-01-31T12:00:00Z", "dry_run": true },
@@ -32,15 +33,15 @@ pub struct Redelivery {
     event_id: Option<EventId>,
     /// The newest state of this purchase, and all its `user.*` events.
     collapse_key: Option<CollapseKey>,
-    /// What was recorded from this time on.
+    /// Events recorded from this time on.
     from: Option<Timestamp>,
-    /// What was recorded before this time.
+    /// Events recorded before this time.
     until: Option<Timestamp>,
-    /// What is dead.
+    /// Dead deliveries.
     failed: Option<bool>,
     /// Only to this destination.
     destination_id: Option<DestinationId>,
-    /// Only what is of this app; with `from` and `until`, or `failed`, and without `destination_id`.
+    /// Only events of this app; with `from` and `until`, or `failed`, and without `destination_id`.
     app_id: Option<AppId>,
     /// The page.
     #[serde(flatten)]
@@ -53,10 +54,10 @@ pub struct Redelivery {
 pub struct OwedPage {
     /// `next_cursor` of the page before.
     cursor: Option<String>,
-    /// Maximum number that is looked at; 200 when absent.
+    /// Maximum number of checked items; 200 when absent.
     #[schemars(range(min = 1, max = 200))]
     limit: Option<i64>,
-    /// Changes nothing, and answers what would be owed.
+    /// Changes nothing, and counts what would be owed.
     dry_run: Option<bool>,
 }
 
@@ -66,30 +67,30 @@ pub struct RunPage {
     /// The page.
     #[serde(flatten)]
     pub page: OwedPage,
-    /// A name for all pages of one run. A page that is asked for again in the same run, within a week, is answered the
-    /// same and owes nothing.
+    /// A name for all pages of one run. A page that is requested again in the same run, within a week, gets the same
+    /// answer and owes nothing.
     #[schemars(length(min = 1, max = 100))]
     run: Option<String>,
 }
 
-/// What came of a page.
+/// The result of a page.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Redelivered {
-    /// Number of events, or dead deliveries, that were looked at.
-    looked_at: i64,
-    /// What is owed.
+    /// Number of checked events or dead deliveries.
+    checked: i64,
+    /// The new deliveries.
     #[serde(flatten)]
     owed: Owed,
-    /// What to ask for next; null at the end.
+    /// The cursor of the next page; null at the end.
     next_cursor: Option<String>,
 }
 
-/// What is owed now, and was not before.
+/// The deliveries that a page owes.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Owed {
     /// Number of deliveries.
     owed: i64,
-    /// Number of those that were not owed, by the reason.
+    /// Number of skipped ones, by reason.
     skipped: BTreeMap<Skipped, i64>,
 }
 
@@ -100,7 +101,7 @@ impl From<Owing> for Owed {
 }
 
 impl OwedPage {
-    /// The page, and whether it is only counted.
+    /// The page, and whether it is a dry run.
     #[must_use]
     pub fn page(self) -> (Page, Run) {
         let run = if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real };
@@ -109,12 +110,12 @@ impl OwedPage {
 }
 
 impl RunPage {
-    /// The page, and how it is owed: a page of a run that has a name is owed once, however often it is asked for.
+    /// The page, and how it is owed: a page of a named run is owed once, however often it is requested.
     #[must_use]
-    pub fn page(self) -> (Page, How) {
+    pub fn page(self) -> (Page, RunMode) {
         let (page, run) = self.page.page();
         match (run, self.run) {
-            (Run::Real, Some(name)) => (page, How::Once(name)),
+            (Run::Real, Some(name)) => (page, RunMode::Once(name)),
             (run, _) => (page, run.into()),
         }
     }
@@ -128,7 +129,7 @@ pub fn check_cursor(cursor: Option<&str>) -> Result<(), Error> {
     }
 }
 
-/// `POST /v1/redeliveries`: owes a page of what is selected once more. Of a purchase's states always the newest is sent.
+/// `POST /v1/redeliveries`: owes a page of the selection again. Of a purchase's states always the newest is sent.
 pub async fn create(State(edge): State<Shared>, mut draft: Draft<Redelivery>) -> Result<Json<Redelivered>, Error> {
     let Draft { body, wrong } = &mut draft;
     let what = selected(body, wrong);
@@ -140,10 +141,10 @@ pub async fn create(State(edge): State<Shared>, mut draft: Draft<Redelivery>) ->
     }
     let done = edge.store.redeliver_all(what, to, (page, how.clone())).await?;
     wake(&edge, &how, &done.owing).await;
-    Ok(Json(Redelivered { looked_at: done.looked_at, owed: done.owing.into(), next_cursor: done.next_cursor }))
+    Ok(Json(Redelivered { checked: done.checked, owed: done.owing.into(), next_cursor: done.next_cursor }))
 }
 
-fn selected(body: &Redelivery, wrong: &mut Wrong) -> Option<Again> {
+fn selected(body: &Redelivery, wrong: &mut FieldErrors) -> Option<Again> {
     let range = match (body.from, body.until) {
         (Some(from), Some(until)) if from < until => Some(Again::Range { from, until }),
         (Some(_), Some(_)) => {
@@ -167,7 +168,7 @@ fn selected(body: &Redelivery, wrong: &mut Wrong) -> Option<Again> {
     first
 }
 
-fn receivers(body: &Redelivery, wrong: &mut Wrong) -> To {
+fn receivers(body: &Redelivery, wrong: &mut FieldErrors) -> To {
     match (body.app_id, body.destination_id) {
         (Some(_), Some(_)) => wrong.add("app_id", "not to be given with `destination_id`, which is of one app"),
         (Some(_), None) if body.event_id.is_some() || body.collapse_key.is_some() => {
@@ -178,13 +179,13 @@ fn receivers(body: &Redelivery, wrong: &mut Wrong) -> To {
     body.app_id.map_or(body.destination_id.into(), To::App)
 }
 
-/// Lets the engine look at the lanes: one signal for each destination, however much is owed.
-pub async fn wake(edge: &Edge, how: &How, owing: &Owing) {
-    if *how == How::Dry {
+/// Wakes the supervision of the destinations: one signal each, however much is owed.
+pub async fn wake(edge: &Edge, how: &RunMode, owing: &Owing) {
+    if *how == RunMode::Dry {
         return;
     }
     for id in &owing.destinations {
-        match timeout(PATIENCE, edge.dispatch.engine().tend(*id)).await {
+        match timeout(PATIENCE, edge.dispatch.engine().supervise(*id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::debug!(destination.id = %id, error = chain(&error), "not taken; the sweep finds the lanes");

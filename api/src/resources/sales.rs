@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/sales`: what a store's sales report says was paid and given back.
+//! `/v1/apps/{app_id}/sales`: payments and refunds of a store's sales report.
 
 use crate::edge::Shared;
 use crate::error::{Error, Field};
@@ -15,10 +15,10 @@ pub const MOST: usize = 2_000;
 /// Maximum number of wrong places that are named.
 const MOST_NAMED: usize = 100;
 
-/// Whether a change is made.
+/// Whether it is a dry run.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct RunQuery {
-    /// Changes nothing, and answers what a change would concern.
+    /// Changes nothing, and counts what a change would concern.
     dry_run: Option<bool>,
 }
 
@@ -30,10 +30,10 @@ impl RunQuery {
     }
 }
 
-/// What came of a sales report.
+/// The result of a sales import.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SalesImport {
-    /// What came of its payments and refunds.
+    /// The result for its payments and refunds.
     #[serde(flatten)]
     imported: ImportedSales,
     /// Number of lines that are trials.

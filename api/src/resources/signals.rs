@@ -1,4 +1,4 @@
-//! Signals of an admin to a workflow: who sends one and why, and what is answered when the engine does not take it.
+//! Signals of an admin to a workflow: author, reason, and the error when the engine does not take one.
 
 use crate::dispatch::EngineError;
 use crate::error::Error;
@@ -9,16 +9,16 @@ use std::time::Duration;
 use tokio::time::timeout;
 use workflows::signal::Admin;
 
-/// How long an admin waits for the engine.
+/// Maximum time to wait for the engine.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Who acts, and why.
+/// The author and the reason.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "by": "anna", "reason": "ticket 4711" }]))]
 pub struct Action {
-    /// Who acts; `api` when absent.
+    /// The author; `api` when absent.
     by: Option<String>,
-    /// Why.
+    /// The reason.
     reason: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl From<Action> for Admin {
 #[schemars(extend("properties" = {}, "examples" = [{}]))]
 pub struct Nothing {}
 
-/// Waits until the engine took it, not for what comes of it.
+/// Waits until the engine takes a signal, not for its result.
 ///
 /// # Errors
 /// 503 when it does not answer, 502 when it refuses.

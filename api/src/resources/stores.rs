@@ -1,4 +1,4 @@
-//! `/v1/stores`: where a store's messages come in. What they mean is in that store's folder.
+//! `/v1/stores`: the ingress of stores' messages. Each store's folder interprets them.
 
 use crate::answer::Text;
 use crate::edge::Shared;

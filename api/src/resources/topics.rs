@@ -1,4 +1,4 @@
-//! `/v1/platforms/{platform_id}/topics`: which topics want to send, and the admin's decision on each.
+//! `/v1/platforms/{platform_id}/topics`: the topics that request to send, and the admin's decision on each.
 
 use super::signals::Nothing;
 use crate::edge::{Edge, Shared};
@@ -11,10 +11,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use storage::{Paged, Platform, Topic, TopicState};
 
-/// How a platform's topics stand; the most trusted one counts.
+/// The state of a platform's topics; the most trusted one counts.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct TopicSummary {
-    /// Whether one may send, or wants to.
+    /// Whether one may send, or waits for approval.
     state: Trust,
     /// Its name at the store.
     arn: Option<String>,
@@ -26,7 +26,7 @@ pub struct TopicSummary {
 pub enum Trust {
     /// There is none.
     None,
-    /// It wants to send.
+    /// It waits for approval.
     Pending,
     /// It may send.
     Confirmed,
@@ -38,7 +38,7 @@ pub async fn list(State(edge): State<Shared>, Stored(platform): Stored<Platform>
 }
 
 /// `POST /v1/platforms/{platform_id}/topics/{topic_id}/approve`: confirms the subscription at the store, then
-/// releases what waited. An approval that another decision came before is answered with what the topic is now.
+/// releases what waited. An approval after another decision is answered with the present state of the topic.
 pub async fn approve(
     State(edge): State<Shared>,
     Ids(platform, id): Ids<PlatformId, TopicId>,
@@ -102,14 +102,14 @@ fn not_pending(state: TopicState) -> Error {
     let why = match state {
         TopicState::Configured => "the platform names it itself, so it needs no approval",
         TopicState::Pending | TopicState::Confirmed => "it needs no approval",
-        TopicState::Expired => "nobody decided in time; ask the store to send its confirmation again",
+        TopicState::Expired => "it was not decided about in time; ask the store to send its confirmation again",
         TopicState::Rejected => "name it as the platform's `topic_arn` to trust it after all",
         TopicState::Unsubscribed => "ask the store to send its confirmation again",
     };
     Error::Conflict(format!("the topic is {} now: {why}", state.as_str()))
 }
 
-/// The topic was decided about since it was looked at.
+/// The error when the topic was decided about meanwhile.
 fn overtaken(error: storage::Error) -> Error {
     match error {
         storage::Error::Conflict { detail, .. } => Error::Conflict(format!("the topic was decided already: {detail}")),

@@ -1,4 +1,4 @@
-//! The stores that we hear. A store is a folder of one name here and a line in this list.
+//! The ingress of each store. A store is a folder here and a line in this list.
 
 pub mod amazon;
 

@@ -1,4 +1,4 @@
-//! A full disk is one line a minute, whatever could not be written meanwhile.
+//! Logs a full disk at most once a minute.
 
 use std::fmt::{Debug, Write};
 use std::sync::{Mutex, PoisonError};
@@ -9,19 +9,19 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// Shortest time between two such lines.
+/// Minimum time between two lines about a full disk.
 const EVERY: Duration = Duration::from_secs(60);
-/// Parts of what SQLite, PostgreSQL, the system and we ourselves write of a disk that is full.
+/// Parts of the messages of SQLite, PostgreSQL, the system and settle about a full disk.
 const SIGNS: [&str; 4] = ["disk is full", "is the disk full", "No space left on device", "could not extend file"];
 
-/// Lets a warning or error that says that the disk is full through once a minute, and every other line always.
+/// Passes a warning or error about a full disk once a minute, and every other line always.
 #[derive(Default)]
 pub struct FullDisk {
     passed_at: Mutex<Option<Instant>>,
 }
 
 impl FullDisk {
-    /// Whether such a line may pass now, which is noted then.
+    /// Whether such a line may pass now; notes that it did.
     fn is_due(&self, now: Instant) -> bool {
         let mut passed_at = self.passed_at.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = passed_at.is_none_or(|passed_at| now.duration_since(passed_at) >= EVERY);

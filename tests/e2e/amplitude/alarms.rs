@@ -1,4 +1,4 @@
-//! Answers that cost a try and that people hear of: what is told comes again, and is counted once.
+//! Answers that cost a try and raise an alarm: the event is sent again, and is counted once.
 
 use super::chaos::classes;
 use super::{Analysts, HOUR, KEY, text};
@@ -15,7 +15,7 @@ pub async fn alarms(own: &Analysts) -> Vec<String> {
 }
 
 /// Each of these answers is met by one try of one event.
-pub async fn what_costs_a_try_comes_again_and_people_hear_of_it(own: &mut Analysts) {
+pub async fn a_costly_failure_is_retried_and_raises_an_alarm(own: &mut Analysts) {
     let few = "Amplitude counted fewer events than a request held: they are sent again";
     for (name, fault, class, alarm) in [
         ("fewer", Fault::Fewer(1), "too_few", Some(few)),
@@ -34,7 +34,10 @@ pub async fn what_costs_a_try_comes_again_and_people_hear_of_it(own: &mut Analys
         let events = own.amplitude.profile(KEY, &external_id).expect("counted in the end").events;
         assert_eq!(events.len(), 1, "{name}: {events:?}");
         let after = alarms(own).await;
-        assert!(alarm.is_none_or(|words| after.iter().any(|detail| detail.contains(words))), "{name}: {after:?}");
+        assert!(
+            alarm.is_none_or(|expected_text| after.iter().any(|detail| detail.contains(expected_text))),
+            "{name}: {after:?}"
+        );
         assert_eq!(raised(own).await - before, i64::from(alarm.is_some()), "{name}: {after:?}");
     }
 }
@@ -62,7 +65,7 @@ pub async fn a_throttled_project_is_left_alone(own: &mut Analysts) {
     assert!(time(&attempts[0]["started_at"]) >= until, "before {until}: {attempts:?}");
 }
 
-/// The attempts to tell the integration of a receipt's purchase.
+/// The attempts to send a receipt's purchase to the integration.
 async fn attempts(own: &Analysts, receipt_id: &str) -> Vec<Value> {
     let all = own.world().deliveries(receipt_id).await;
     let Some(delivery) = all.iter().find(|one| one["destination_id"] == *own.id) else { return Vec::new() };

@@ -27,13 +27,13 @@ const PERCENT: u64 = 60;
 /// Faults that one event meets at most.
 const MOST: usize = 3;
 
-/// The same event of the same customer, in every run of a seed.
+/// A name of an event that is the same in every run of a seed: its customer and its content.
 fn name(event: &Value) -> String {
     format!("{} {} {}", event["user_id"], event["event_type"], event["time"])
 }
 
-/// Some customers live for some days, beneath faults that follow from a seed, and are named between the days; at the end
-/// of each day everything owed has arrived, or is dead because Amplitude named it.
+/// Some customers live for some days, beneath faults that follow from a seed, and are named between the days; at the
+/// end of each day everything owed has arrived, or is dead because Amplitude named it.
 pub async fn faults_by_chance_cost_nothing(own: &mut Analysts) {
     let first = Random::seed(SEED);
     println!("seeds {first} and on; SETTLE_TEST_SEED={first} gives them again");
@@ -82,8 +82,8 @@ fn external_id(seed: u64, number: usize) -> String {
     format!("seed{seed}-customer{number}")
 }
 
-/// Amplitude takes an event and answers nothing: settle gives the request up after its fifteen seconds and sends the event
-/// again, and both count as one.
+/// Amplitude takes an event and answers nothing: settle gives the request up after its fifteen seconds and sends the
+/// event again, and both count as one.
 pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut Analysts) {
     let (repeated, dead) = (own.amplitude.repeated(KEY), dead_events(own.world(), &own.id).await);
     own.name("amzn1.account.MUTE", "mute@shop").await;
@@ -125,11 +125,12 @@ async fn begin(own: &mut Analysts, seed: u64, random: &mut Random) -> Vec<Vec<Su
         let mut receipts = Vec::new();
         for place in 0..=random.below(2) {
             let trial = random.percent(50).then_some(1);
-            let (mut new, told) = Subscription::begin(&format!("{seed}-{number}-{place}"), &customer, now, trial);
+            let (mut new, notifications) =
+                Subscription::begin(&format!("{seed}-{number}-{place}"), &customer, now, trial);
             if place > 0 {
                 new.shown["termSku"] = "platinum.monthly".into();
             }
-            steps.push(Step { at: now, shown: vec![new.clone()], told });
+            steps.push(Step { at: now, shown: vec![new.clone()], notifications });
             receipts.push(new);
         }
         customers.push(receipts);
@@ -142,23 +143,23 @@ async fn begin(own: &mut Analysts, seed: u64, random: &mut Random) -> Vec<Vec<Su
 fn go_on(receipts: &mut [Subscription], at: Timestamp, random: &mut Random) -> Vec<Step> {
     let mut steps = Vec::new();
     for one in receipts.iter_mut().filter(|one| one.shown["cancelReason"] != 4) {
-        let told: Vec<Rtn> = match random.below(4) {
+        let notifications: Vec<Rtn> = match random.below(4) {
             _ if one.is_in_trial() && one.ends_at() <= at => one.renew(at),
             0 if one.renews() => one.switch_off(at),
             1 if !one.renews() && one.ends_at() > at => one.switch_on(at),
             2 if one.renews() && !one.is_in_trial() => one.renew(at),
             _ => continue,
         };
-        steps.push(Step { at, shown: vec![one.clone()], told });
+        steps.push(Step { at, shown: vec![one.clone()], notifications });
     }
     steps
 }
 
 /// How many requests were answered with each status; 0 is a connection that was dropped.
-fn answers(requests: &[system_tests::amplitude::Asked]) -> BTreeMap<u16, usize> {
+fn answers(requests: &[system_tests::amplitude::Exchange]) -> BTreeMap<u16, usize> {
     let mut answers = BTreeMap::new();
-    for asked in requests {
-        *answers.entry(asked.status.unwrap_or(0)).or_default() += 1;
+    for exchange in requests {
+        *answers.entry(exchange.status.unwrap_or(0)).or_default() += 1;
     }
     answers
 }

@@ -1,6 +1,6 @@
 //! A year of money: what Amplitude adds up is what the customer was charged, to the cent.
 //!
-//! The refund of the rest of a plan that was changed at once is not in it: Amazon tells of it in its sales report alone.
+//! The refund of the rest of a plan that was changed at once is not in it: Amazon shows it in its sales report alone.
 
 use super::{Analysts, KEY, MINUTE, text};
 use std::collections::BTreeMap;
@@ -22,17 +22,17 @@ struct Year {
 }
 
 impl Year {
-    fn step(&mut self, (time, cents): (&'static str, i64), shown: &[&Subscription], told: Vec<Rtn>) {
+    fn step(&mut self, (time, cents): (&'static str, i64), shown: &[&Subscription], notifications: Vec<Rtn>) {
         let shown = shown.iter().copied().cloned().collect();
-        self.steps.push(Step { at: at(time), shown, told });
+        self.steps.push(Step { at: at(time), shown, notifications });
         if cents != 0 {
             self.charges.push((time, cents));
         }
     }
 
     fn renew(&mut self, subscription: &mut Subscription, paid: (&'static str, i64)) {
-        let told = subscription.renew(at(paid.0));
-        self.step(paid, &[subscription], told);
+        let notifications = subscription.renew(at(paid.0));
+        self.step(paid, &[subscription], notifications);
     }
 
     fn total(&self) -> i64 {
@@ -44,40 +44,40 @@ impl Year {
 /// that is changed at the next renewal, a refund, and another subscription of the same customer.
 fn year() -> Year {
     let mut year = Year::default();
-    let (mut first, told) = Subscription::begin("money-1", CUSTOMER, at("2027-02-01T10:00"), Some(14));
-    year.step(("2027-02-01T10:00", 0), &[&first], told);
+    let (mut first, notifications) = Subscription::begin("money-1", CUSTOMER, at("2027-02-01T10:00"), Some(14));
+    year.step(("2027-02-01T10:00", 0), &[&first], notifications);
     for time in ["2027-02-15T10:00", "2027-03-15T10:00"] {
         year.renew(&mut first, (time, GOLD));
     }
-    let told = first.fail_payment(at("2027-04-15T10:00"));
-    year.step(("2027-04-15T10:00", 0), &[&first], told);
+    let notifications = first.fail_payment(at("2027-04-15T10:00"));
+    year.step(("2027-04-15T10:00", 0), &[&first], notifications);
     for time in ["2027-04-18T08:00", "2027-05-15T10:00"] {
         year.renew(&mut first, (time, GOLD));
     }
-    let (mut second, told) = first.change("money-2", "platinum.monthly", at("2027-05-31T10:00"));
-    year.step(("2027-05-31T10:00", PLATINUM), &[&first, &second], told);
+    let (mut second, notifications) = first.change("money-2", "platinum.monthly", at("2027-05-31T10:00"));
+    year.step(("2027-05-31T10:00", PLATINUM), &[&first, &second], notifications);
     year.renew(&mut second, ("2027-06-30T10:00", PLATINUM));
-    let told = second.defer("gold.monthly", at("2027-07-10T12:00"));
-    year.step(("2027-07-10T12:00", 0), &[&second], told);
+    let notifications = second.defer("gold.monthly", at("2027-07-10T12:00"));
+    year.step(("2027-07-10T12:00", 0), &[&second], notifications);
     for time in ["2027-07-31T10:00", "2027-08-31T10:00"] {
         year.renew(&mut second, (time, GOLD));
     }
-    let told = second.revoke(at("2027-09-05T15:00"));
-    year.step(("2027-09-05T15:00", -GOLD), &[&second], told);
-    let (mut third, told) = Subscription::begin("money-3", CUSTOMER, at("2027-10-02T10:00"), None);
-    year.step(("2027-10-02T10:00", GOLD), &[&third], told);
+    let notifications = second.revoke(at("2027-09-05T15:00"));
+    year.step(("2027-09-05T15:00", -GOLD), &[&second], notifications);
+    let (mut third, notifications) = Subscription::begin("money-3", CUSTOMER, at("2027-10-02T10:00"), None);
+    year.step(("2027-10-02T10:00", GOLD), &[&third], notifications);
     for time in ["2027-11-02T10:00", "2027-12-02T10:00"] {
         year.renew(&mut third, (time, GOLD));
     }
-    let told = third.switch_off(at("2027-12-20T09:00"));
-    year.step(("2027-12-20T09:00", 0), &[&third], told);
-    let told = third.expire(at("2028-01-02T10:00"));
-    year.step(("2028-01-02T10:00", 0), &[&third], told);
+    let notifications = third.switch_off(at("2027-12-20T09:00"));
+    year.step(("2027-12-20T09:00", 0), &[&third], notifications);
+    let notifications = third.expire(at("2028-01-02T10:00"));
+    year.step(("2028-01-02T10:00", 0), &[&third], notifications);
     year
 }
 
 /// The events of the year by receipt, as the webhook gets them.
-const TOLD: [(&str, &[&str]); 3] = [
+const ANNOUNCED: [(&str, &[&str]); 3] = [
     (
         "money-1",
         &[
@@ -124,8 +124,8 @@ async fn a_year_of_money_is_in_amplitude_to_the_cent() {
         // Nothing is under way when time passes: a month is longer than an event may be tried.
         own.drain(MINUTE).await;
     }
-    for (receipt, events) in TOLD {
-        assert_eq!(own.world().receiver.told(receipt), events, "{receipt}");
+    for (receipt, events) in ANNOUNCED {
+        assert_eq!(own.world().receiver.event_types(receipt), events, "{receipt}");
     }
     wait::until(SOON, "the charges of the year in Amplitude", async || {
         let counted = counted(&own);

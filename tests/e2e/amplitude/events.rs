@@ -30,7 +30,7 @@ const TYPES: [&str; 14] = [
     "user.subscription.sku_change",
 ];
 
-/// What is paid of it, by whom everything happens to: the end of the trial, the end of grace, the plan that is changed at
+/// The payments of one customer's life: the end of the trial, the end of grace, the plan that is changed at
 /// once, and the renewal into the plan that was chosen before, which is given back when it ends within its term.
 const PAID: [(&str, f64); 5] = [
     ("user.journey.trial.converted", 9.99),
@@ -46,37 +46,37 @@ const BERT: &str = "amzn1.account.BERT";
 /// A life in which everything happens, and one that does not get beyond its trial.
 fn lives() -> Vec<Step> {
     let mut steps = Vec::new();
-    let mut step = |time: &str, shown: &[&Subscription], told: Vec<Rtn>| {
-        steps.push(Step { at: at(time), shown: shown.iter().copied().cloned().collect(), told });
+    let mut step = |time: &str, shown: &[&Subscription], notifications: Vec<Rtn>| {
+        steps.push(Step { at: at(time), shown: shown.iter().copied().cloned().collect(), notifications });
     };
-    let (mut old, told) = Subscription::begin("anna-1", ANNA, at("2027-02-01T10:00"), Some(2));
-    step("2027-02-01T10:00", &[&old], told);
-    let (mut bert, told) = Subscription::begin("bert-1", BERT, at("2027-02-01T10:00"), Some(2));
-    step("2027-02-01T10:00", &[&bert], told);
-    let told = bert.switch_off(at("2027-02-02T10:00"));
-    step("2027-02-02T10:00", &[&bert], told);
-    let told = old.renew(at("2027-02-03T10:00"));
-    step("2027-02-03T10:00", &[&old], told);
-    let told = bert.expire(at("2027-02-03T10:00"));
-    step("2027-02-03T10:00", &[&bert], told);
-    let told = old.switch_off(at("2027-02-04T10:00"));
-    step("2027-02-04T10:00", &[&old], told);
-    let told = old.switch_on(at("2027-02-05T10:00"));
-    step("2027-02-05T10:00", &[&old], told);
-    let told = old.fail_payment(at("2027-02-06T10:00"));
-    step("2027-02-06T10:00", &[&old], told);
-    let told = old.renew(at("2027-02-07T10:00"));
-    step("2027-02-07T10:00", &[&old], told);
-    let (mut new, told) = old.change("anna-2", "platinum.monthly", at("2027-02-08T10:00"));
-    step("2027-02-08T10:00", &[&old, &new], told);
-    let told = new.defer("gold.monthly", at("2027-02-09T10:00"));
-    step("2027-02-09T10:00", &[&new], told);
-    let told = new.renew(at("2027-02-10T10:00"));
-    step("2027-02-10T10:00", &[&new], told);
-    let told = new.switch_off(at("2027-02-11T10:00"));
-    step("2027-02-11T10:00", &[&new], told);
-    let told = new.expire(at("2027-02-12T10:00"));
-    step("2027-02-12T10:00", &[&new], told);
+    let (mut old, notifications) = Subscription::begin("anna-1", ANNA, at("2027-02-01T10:00"), Some(2));
+    step("2027-02-01T10:00", &[&old], notifications);
+    let (mut bert, notifications) = Subscription::begin("bert-1", BERT, at("2027-02-01T10:00"), Some(2));
+    step("2027-02-01T10:00", &[&bert], notifications);
+    let notifications = bert.switch_off(at("2027-02-02T10:00"));
+    step("2027-02-02T10:00", &[&bert], notifications);
+    let notifications = old.renew(at("2027-02-03T10:00"));
+    step("2027-02-03T10:00", &[&old], notifications);
+    let notifications = bert.expire(at("2027-02-03T10:00"));
+    step("2027-02-03T10:00", &[&bert], notifications);
+    let notifications = old.switch_off(at("2027-02-04T10:00"));
+    step("2027-02-04T10:00", &[&old], notifications);
+    let notifications = old.switch_on(at("2027-02-05T10:00"));
+    step("2027-02-05T10:00", &[&old], notifications);
+    let notifications = old.fail_payment(at("2027-02-06T10:00"));
+    step("2027-02-06T10:00", &[&old], notifications);
+    let notifications = old.renew(at("2027-02-07T10:00"));
+    step("2027-02-07T10:00", &[&old], notifications);
+    let (mut new, notifications) = old.change("anna-2", "platinum.monthly", at("2027-02-08T10:00"));
+    step("2027-02-08T10:00", &[&old, &new], notifications);
+    let notifications = new.defer("gold.monthly", at("2027-02-09T10:00"));
+    step("2027-02-09T10:00", &[&new], notifications);
+    let notifications = new.renew(at("2027-02-10T10:00"));
+    step("2027-02-10T10:00", &[&new], notifications);
+    let notifications = new.switch_off(at("2027-02-11T10:00"));
+    step("2027-02-11T10:00", &[&new], notifications);
+    let notifications = new.expire(at("2027-02-12T10:00"));
+    step("2027-02-12T10:00", &[&new], notifications);
     steps
 }
 
@@ -108,14 +108,17 @@ pub async fn every_event_has_its_form(own: &mut Analysts) {
 fn exchange(own: &Analysts, event_type: &str) -> Value {
     let mut found: Vec<_> = requests_with(&own.amplitude, event_type)
         .into_iter()
-        .filter_map(|asked| {
-            Some((asked.events().iter().find(|event| event["event_type"] == event_type)?.clone(), asked))
+        .filter_map(|sent_exchange| {
+            Some((
+                sent_exchange.events().iter().find(|event| event["event_type"] == event_type)?.clone(),
+                sent_exchange,
+            ))
         })
         .collect();
     found.sort_by_key(|(event, _)| (event["user_id"].is_null(), event["time"].as_i64()));
     let of_anna = found.iter().rfind(|(event, _)| event_type == PURCHASE_UPDATED && event["user_id"] == "anna@shop");
     let first = of_anna.or(found.first()).cloned();
-    let (mut event, asked) = first.unwrap_or_else(|| panic!("no {event_type}"));
+    let (mut event, sent_exchange) = first.unwrap_or_else(|| panic!("no {event_type}"));
     if event_type == PURCHASE_UPDATED {
         // When it was recorded.
         event["time"] = json!("[time]");
@@ -124,11 +127,11 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
         // Of a change of plan over two receipts either is settled first: between the two, a profile may show neither.
         *revision = json!("[user_revision]");
     }
-    let mut body = asked.body.clone();
+    let mut body = sent_exchange.body.clone();
     body["events"] = json!([event]);
-    let mut answer = asked.answer.clone();
+    let mut answer = sent_exchange.answer.clone();
     for (field, sent) in
-        [("events_ingested", asked.events().len()), ("payload_size_bytes", 0), ("server_upload_time", 0)]
+        [("events_ingested", sent_exchange.events().len()), ("payload_size_bytes", 0), ("server_upload_time", 0)]
     {
         if field == "events_ingested" {
             assert_eq!(answer[field], json!(sent));
@@ -136,11 +139,11 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
         answer[field] = json!(format!("[{field}]"));
     }
     let mut names = BTreeMap::new();
-    let all = json!({ "request": { "target": asked.target, "body": body }, "status": asked.status, "answer": answer });
+    let all = json!({ "request": { "target": sent_exchange.target, "body": body }, "status": sent_exchange.status, "answer": answer });
     stable(&all, &mut names)
 }
 
-/// The same without what is another in each run: ids get names in the order in which they come, the version goes.
+/// The value without what differs in each run: ids get names in the order in which they come, the version goes.
 fn stable(value: &Value, names: &mut BTreeMap<String, String>) -> Value {
     match value {
         Value::String(text) if uuid::Uuid::try_parse(text).is_ok() => {

@@ -1,4 +1,4 @@
-//! `kill -9` of the worker while it tells Amplitude: what was sent and not noted is sent again and counted once, and
+//! `kill -9` of the worker while it sends to Amplitude: what was sent and not noted is sent again and counted once, and
 //! what was noted is not sent again.
 
 use super::settings::patch;
@@ -7,13 +7,13 @@ use serde_json::json;
 use std::os::unix::process::ExitStatusExt;
 use system_tests::subscription::Subscription;
 
-/// Where the worker kills itself, and whether Amplitude hears the same events again.
+/// Where the worker kills itself, and whether Amplitude gets the same events again.
 const POINTS: [(&str, bool); 2] = [("deliver.after_send", true), ("deliver.after_finish", false)];
-/// A trial that begins is so many events.
+/// Number of events of a trial that begins.
 const EVENTS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_dies_while_it_tells_amplitude_counts_nothing_twice() {
+async fn a_worker_killed_while_sending_to_amplitude_counts_once() {
     let mut own = Analysts::start("info", &["*"]).await;
     for (number, (point, is_repeated)) in POINTS.into_iter().enumerate() {
         let customer = format!("amzn1.account.KILLED{number}");
@@ -22,35 +22,35 @@ async fn a_worker_that_dies_while_it_tells_amplitude_counts_nothing_twice() {
         let mut bought = bought_and_killed(&mut own, (point, &format!("killed-{number}")), &customer).await;
         let repeated = own.amplitude.repeated(KEY);
         assert_eq!(repeated - before, if is_repeated { EVENTS } else { 0 }, "after {point}");
-        told_once(&own, point).await;
+        check_counted_once(&own, point).await;
 
         // The worker lives, and goes on where it was.
-        let told = bought.switch_off(own.now());
-        own.happen(vec![(bought, told)]).await;
+        let notifications = bought.switch_off(own.now());
+        own.happen(vec![(bought, notifications)]).await;
         own.drain(MINUTE).await;
-        told_once(&own, point).await;
+        check_counted_once(&own, point).await;
         assert_eq!(own.amplitude.repeated(KEY), repeated, "nothing more comes twice after {point}");
     }
     own.finish().await;
 }
 
-/// A trial that begins, which is told in one request, and the end of the worker that sends them. Nobody else is
-/// told meanwhile, so that it is this request after which it dies.
+/// A trial that begins, which is sent in one request, and the end of the worker that sends it. Nothing else is
+/// sent meanwhile, so that it is this request after which it dies.
 async fn bought_and_killed(own: &mut Analysts, (point, receipt_id): (&str, &str), customer: &str) -> Subscription {
     let webhook = own.world().destination_id.clone();
     patch(own, &webhook, &json!({ "enabled": false })).await;
     own.calendar.restart_with(&format!("{point}=1*return")).await;
     let before = own.amplitude.requests().len();
-    let (bought, told) = Subscription::begin(receipt_id, customer, own.now(), Some(3));
+    let (bought, notifications) = Subscription::begin(receipt_id, customer, own.now(), Some(3));
     own.world().show(&bought);
-    let messages: Vec<_> = told.iter().map(|rtn| own.world().sns.notification(rtn)).collect();
+    let messages: Vec<_> = notifications.iter().map(|rtn| own.world().sns.notification(rtn)).collect();
     for message in &messages {
         own.calendar.world.post_until_accepted(message).await;
     }
-    let ended = own.calendar.world.worker().wait_end().await;
-    assert_eq!(ended.signal(), Some(6), "{point}: ended with {ended} and not by aborting itself");
+    let exit = own.calendar.world.worker().wait_end().await;
+    assert_eq!(exit.signal(), Some(6), "{point}: ended with {exit} and not by aborting itself");
     let sent = own.amplitude.requests().split_off(before);
-    let counts: Vec<_> = sent.iter().map(|asked| asked.events().len()).collect();
+    let counts: Vec<_> = sent.iter().map(|exchange| exchange.events().len()).collect();
     assert_eq!(counts, [EVENTS], "{point}: one request: {sent:?}");
 
     own.calendar.world.restart().await;
@@ -63,7 +63,7 @@ async fn bought_and_killed(own: &mut Analysts, (point, receipt_id): (&str, &str)
 }
 
 /// Each event is counted once, and each profile is the newest.
-async fn told_once(own: &Analysts, point: &str) {
+async fn check_counted_once(own: &Analysts, point: &str) {
     let count = own.same_events(KEY).await;
     let users = own.newest_profiles(KEY);
     println!("{point}: {count} events of {users} users");

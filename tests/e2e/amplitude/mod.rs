@@ -22,7 +22,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use system_tests::amplitude::{Amplitude, Asked, Counted};
+use system_tests::amplitude::{Amplitude, Counted, Exchange};
 use system_tests::calendar::{Calendar, Step};
 use system_tests::receiver::Received;
 use system_tests::sns::Rtn;
@@ -42,11 +42,11 @@ pub const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9esecret";
 const START: &str = "2027-01-31T10:00";
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// So long after the last request nothing else comes before time passes.
+/// How long after the last request nothing else comes before time passes.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// So long after time was let pass, what became due is sent.
-const LOOK: Duration = Duration::from_secs(2);
+/// How long after time was let pass until what became due is sent.
+const CHECK: Duration = Duration::from_secs(2);
 
 /// A world whose clock is moved, with an Amplitude and an integration.
 pub struct Analysts {
@@ -96,10 +96,10 @@ impl Analysts {
         put(self.world(), "customers", &body).await;
     }
 
-    /// Something happens now to these subscriptions, as Amazon shows and tells it, and is settled.
+    /// Something happens now to these subscriptions, as Amazon shows and notifies it, and is settled.
     async fn happen(&mut self, happened: Vec<(Subscription, Vec<Rtn>)>) {
         let at = self.now();
-        let steps = happened.into_iter().map(|(shown, told)| Step { at, shown: vec![shown], told });
+        let steps = happened.into_iter().map(|(shown, notifications)| Step { at, shown: vec![shown], notifications });
         self.live(steps.collect()).await;
     }
 
@@ -111,8 +111,8 @@ impl Analysts {
 
     /// A new subscription of a customer, bought now; how it goes on is the test's.
     async fn buy(&mut self, receipt_id: &str, app_user_id: &str) -> Subscription {
-        let (new, told) = Subscription::begin(receipt_id, app_user_id, self.now(), None);
-        self.happen(vec![(new.clone(), told)]).await;
+        let (new, notifications) = Subscription::begin(receipt_id, app_user_id, self.now(), None);
+        self.happen(vec![(new.clone(), notifications)]).await;
         new
     }
 
@@ -129,7 +129,7 @@ impl Analysts {
         self.drain_of(&id, step).await;
     }
 
-    /// The same of another one.
+    /// Waits until another integration is owed nothing.
     async fn drain_of(&mut self, id: &str, step: Duration) {
         let started = Instant::now();
         loop {
@@ -140,25 +140,25 @@ impl Analysts {
             }
             assert!(started.elapsed() < SOON, "still owed: {owed:#?}");
             self.skip(step).await;
-            let looked = wait::within(LOOK, "another request", async || {
+            let checked = wait::within(CHECK, "another request", async || {
                 let count = self.amplitude.requests().len();
                 if count > before { Ok(()) } else { Err(count.to_string()) }
             });
             // Without one nothing was due yet.
-            drop(looked.await);
+            drop(checked.await);
         }
     }
 
-    /// Lets so much time pass, and then some until something is asked: what is under way meanwhile may not be due.
+    /// Lets this time pass, and then some until a request comes: what is under way meanwhile may not be due.
     async fn skip_to_a_request(&mut self, time: Duration) {
         let (started, before) = (Instant::now(), self.quiet().await);
         self.skip(time).await;
         loop {
-            let looked = wait::within(LOOK, "another request", async || {
+            let checked = wait::within(CHECK, "another request", async || {
                 let count = self.amplitude.requests().len();
                 if count > before { Ok(()) } else { Err(count.to_string()) }
             });
-            match looked.await {
+            match checked.await {
                 Ok(()) => break,
                 Err(late) => assert!(started.elapsed() < SOON, "{late}"),
             }
@@ -172,7 +172,7 @@ impl Analysts {
         let mut last = (0, Instant::now());
         wait::until(SOON, "no request for a while", async || {
             let requests = self.amplitude.requests();
-            let is_busy = requests.iter().any(|asked| asked.ended.is_none());
+            let is_busy = requests.iter().any(|exchange| exchange.closed_at.is_none());
             if is_busy || requests.len() != last.0 {
                 last = (requests.len(), Instant::now());
             }
@@ -182,8 +182,8 @@ impl Analysts {
     }
 
     /// The events of users that were acknowledged by the webhook, which chose all: an independent witness of what
-    /// Amplitude must have been told.
-    fn told(&self) -> Vec<Received> {
+    /// Amplitude must have got.
+    fn events_sent(&self) -> Vec<Received> {
         let is_wanted = |one: &Received| one.is_acked() && one.event_type().starts_with("user.");
         self.world().receiver.all().into_iter().filter(is_wanted).collect()
     }
@@ -194,57 +194,57 @@ impl Analysts {
         self.same_events_but(key, &BTreeSet::new()).await
     }
 
-    /// The same where these events are dead: each of them was counted once or not at all.
+    /// Compares where these events are dead: each of them was counted once or not at all.
     async fn same_events_but(&self, key: &str, dead: &BTreeSet<String>) -> usize {
         wait::until(SOON, "the same events in the webhook and in Amplitude", async || {
-            let told: BTreeSet<String> = self.told().iter().map(|one| one.event_id().to_owned()).collect();
+            let sent_ids: BTreeSet<String> = self.events_sent().iter().map(|one| one.event_id().to_owned()).collect();
             let events = self.amplitude.events(key);
             let (mut all, mut of_users) = (BTreeSet::new(), BTreeSet::new());
             for Counted { event, .. } in events {
                 let id = text(&event["insert_id"]);
-                // What changes a payment is told to integrations alone.
+                // What changes a payment is sent to integrations alone.
                 if event["event_type"] != PURCHASE_UPDATED && event["event_type"] != REVENUE_ADJUSTED {
                     of_users.insert(id.clone());
                 }
                 assert!(all.insert(id), "counted twice: {event}");
             }
-            let is_odd = |id: &&String| !of_users.contains(*id) && !dead.contains(*id) || !told.contains(*id);
-            let odd: Vec<_> = told.union(&of_users).filter(is_odd).collect();
+            let is_odd = |id: &&String| !of_users.contains(*id) && !dead.contains(*id) || !sent_ids.contains(*id);
+            let odd: Vec<_> = sent_ids.union(&of_users).filter(is_odd).collect();
             if odd.is_empty() { Ok(of_users.len()) } else { Err(format!("not in both: {odd:?}")) }
         })
         .await
     }
 
-    /// Whether each user's profile shows what the webhook was told last of them. How many users.
+    /// Checks that each user's profile shows what the webhook got last of them. How many users.
     fn newest_profiles(&self, key: &str) -> usize {
         self.newest_profiles_but(key, &BTreeSet::new())
     }
 
-    /// The same of the users whose last event is not one of these, which are dead.
+    /// Checks the users whose last event is not one of these, which are dead.
     fn newest_profiles_but(&self, key: &str, dead: &BTreeSet<String>) -> usize {
         let mut newest = BTreeMap::<String, Received>::new();
-        for one in self.told() {
+        for one in self.events_sent() {
             let (user, revision) = (text(&one.body["user_id"]), one.body["user_revision"].as_i64());
             let known = newest.entry(user).or_insert_with(|| one.clone());
             if known.body["user_revision"].as_i64() < revision {
                 *known = one;
             }
         }
-        // Users who turned out to be one have one profile, which shows what was told last of the one that is left.
+        // Users who turned out to be one have one profile, which shows the last state of the one that is left.
         let mut profiles = BTreeMap::new();
-        for (user, told) in newest {
+        for (user, state) in newest {
             let Some(profile) = self.amplitude.profile(key, &user) else {
-                assert!(dead.contains(told.event_id()), "{user} is not known");
+                assert!(dead.contains(state.event_id()), "{user} is not known");
                 continue;
             };
-            let (_, last) = profiles.entry(profile.device_ids.clone()).or_insert_with(|| (profile, told.clone()));
-            if last.began < told.began {
-                *last = told;
+            let (_, last) = profiles.entry(profile.device_ids.clone()).or_insert_with(|| (profile, state.clone()));
+            if last.began < state.began {
+                *last = state;
             }
         }
-        profiles.retain(|_, (_, told)| !dead.contains(told.event_id()));
-        for (profile, told) in profiles.values() {
-            assert_eq!(profile.properties, attributes(&told.body), "the newest state, told by {told:?}");
+        profiles.retain(|_, (_, state)| !dead.contains(state.event_id()));
+        for (profile, state) in profiles.values() {
+            assert_eq!(profile.properties, attributes(&state.body), "the newest state, sent by {state:?}");
         }
         profiles.len()
     }
@@ -269,11 +269,11 @@ async fn integrate(world: &World, amplitude: &Amplitude, more: &Value) -> String
     if let Some(fields) = body.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
     }
-    let made = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
+    let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
     for key in [KEY, SANDBOX_KEY, SECRET_KEY] {
-        assert!(!made.to_string().contains(key), "a key of others is not said back: {made}");
+        assert!(!created.to_string().contains(key), "a key of others is not echoed: {created}");
     }
-    text(&made["id"])
+    text(&created["id"])
 }
 
 /// The user attributes that the documented integration promises, from the body of a `user.*` event.
@@ -326,8 +326,8 @@ async fn dead_events(world: &World, destination_id: &str) -> BTreeSet<String> {
 }
 
 /// The requests with an event of this type.
-fn requests_with(amplitude: &Amplitude, event_type: &str) -> Vec<Asked> {
-    let is_wanted = |asked: &Asked| asked.events().iter().any(|event| event["event_type"] == event_type);
+fn requests_with(amplitude: &Amplitude, event_type: &str) -> Vec<Exchange> {
+    let is_wanted = |exchange: &Exchange| exchange.events().iter().any(|event| event["event_type"] == event_type);
     amplitude.requests().into_iter().filter(is_wanted).collect()
 }
 
@@ -354,7 +354,7 @@ async fn secrets_stay(own: &Analysts) {
     secrets::absent(&keys, &answers(world).await);
 }
 
-/// Everything that the API says of the app's destinations and what was sent to them.
+/// Everything that the API shows of the app's destinations and what was sent to them.
 async fn answers(world: &World) -> Vec<secrets::Place> {
     let mut found = Vec::new();
     let mut keep = |path: String, answer: &Value| found.push((path, answer.to_string().into_bytes()));

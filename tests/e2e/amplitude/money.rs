@@ -1,5 +1,5 @@
-//! Money adds up: what Amplitude sums is what was paid less what was given back, whatever is corrected later and whoever
-//! dies meanwhile; and the audit of revenue says the same.
+//! Money adds up: what Amplitude sums is what was paid less what was given back, whatever is corrected later and
+//! whoever dies meanwhile; and the audit of revenue agrees.
 
 use super::{Analysts, KEY, MINUTE};
 use serde_json::{Value, json};
@@ -34,22 +34,22 @@ fn coins(receipt_id: &str, own: &Analysts) -> (Subscription, Vec<Rtn>) {
     for field in ["termSku", "term", "renewalDate"] {
         bought.shown[field] = Value::Null;
     }
-    let told = vec![rtn("CONSUMABLE_PURCHASED", receipt_id, own)];
-    (bought, told)
+    let notifications = vec![rtn("CONSUMABLE_PURCHASED", receipt_id, own)];
+    (bought, notifications)
 }
 
 fn rtn(kind: &str, receipt_id: &str, own: &Analysts) -> Rtn {
     Rtn { app_user_id: CUSTOMER.to_owned(), at: own.now(), ..Rtn::new(kind, receipt_id) }
 }
 
-/// Something happens to one receipt, and everything that follows is told.
-async fn happen(own: &mut Analysts, shown: &Subscription, told: Vec<Rtn>) {
-    own.happen(vec![(shown.clone(), told)]).await;
+/// Something happens to one receipt, and everything that follows is sent.
+async fn happen(own: &mut Analysts, shown: &Subscription, notifications: Vec<Rtn>) {
+    own.happen(vec![(shown.clone(), notifications)]).await;
     own.drain(MINUTE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_amplitude_sums_is_what_was_paid_less_what_was_given_back() {
+async fn amplitudes_sum_is_payments_less_refunds() {
     let mut own = Analysts::start("info", &["*", "user.subscription.sku_change"]).await;
     own.sell("coins", "coins", "1.99").await;
     own.name(CUSTOMER, "money@shop").await;
@@ -66,10 +66,10 @@ async fn what_amplitude_sums_is_what_was_paid_less_what_was_given_back() {
     assert!(lines.iter().all(|line| line["differs"].is_null()), "{audit}");
     let ledger: i64 = lines.iter().map(|line| cents(&line["ledger"])).sum();
     let events = own.amplitude.events(KEY);
-    let told: i64 = events.iter().filter_map(|one| one.event.get("revenue")).map(cents).sum();
-    assert_eq!(told, ledger, "to the cent");
+    let announced: i64 = events.iter().filter_map(|one| one.event.get("revenue")).map(cents).sum();
+    assert_eq!(announced, ledger, "to the cent");
     let kinds = own.world().receiver.all().into_iter().filter(|one| one.event_type().starts_with("revenue")).count();
-    assert_eq!(kinds, 0, "no webhook is told");
+    assert_eq!(kinds, 0, "no webhook gets it");
     own.finish().await;
 }
 
@@ -78,8 +78,8 @@ async fn refunded_at_once(own: &mut Analysts) {
     own.drain(MINUTE).await;
     assert_eq!(earned(own, "money-1"), (999, 1));
     own.skip(30 * MINUTE).await;
-    let told = bought.revoke(own.now());
-    happen(own, &bought, told).await;
+    let notifications = bought.revoke(own.now());
+    happen(own, &bought, notifications).await;
     assert_eq!(earned(own, "money-1"), (0, 2), "paid and given back on the same day");
 }
 
@@ -88,31 +88,31 @@ async fn refunded_after_a_renewal(own: &mut Analysts) {
     own.drain(MINUTE).await;
     own.calendar.pass_until(bought.ends_at()).await;
     own.amplitude.set(own.now());
-    let told = bought.renew(own.now());
-    happen(own, &bought, told).await;
+    let notifications = bought.renew(own.now());
+    happen(own, &bought, notifications).await;
     assert_eq!(earned(own, "money-2"), (1998, 2));
     let later = own.now().plus_millis(3 * 86_400_000);
     own.calendar.pass_until(later).await;
     own.amplitude.set(own.now());
-    let told = bought.revoke(own.now());
-    happen(own, &bought, told).await;
+    let notifications = bought.revoke(own.now());
+    happen(own, &bought, notifications).await;
     assert_eq!(earned(own, "money-2"), (999, 3), "the present term alone is given back");
 }
 
 async fn taken_back_and_changed(own: &mut Analysts) {
-    let (mut bought, told) = coins("money-3", own);
-    happen(own, &bought, told).await;
+    let (mut bought, notifications) = coins("money-3", own);
+    happen(own, &bought, notifications).await;
     assert_eq!(earned(own, "money-3"), (199, 1));
     bought.shown["cancelDate"] = json!(own.now().micros() / 1000);
     bought.shown["cancelReason"] = json!(1);
-    let told = vec![rtn("CONSUMABLE_CANCELLED", "money-3", own)];
-    happen(own, &bought, told).await;
+    let notifications = vec![rtn("CONSUMABLE_CANCELLED", "money-3", own)];
+    happen(own, &bought, notifications).await;
     assert_eq!(earned(own, "money-3"), (0, 2), "it has no event of its own that it was taken back");
 
     let mut old = own.buy("money-4", CUSTOMER).await;
     own.drain(MINUTE).await;
-    let (new, told) = old.change("money-5", "platinum.monthly", own.now());
-    own.happen(vec![(old.clone(), Vec::new()), (new, told)]).await;
+    let (new, notifications) = old.change("money-5", "platinum.monthly", own.now());
+    own.happen(vec![(old.clone(), Vec::new()), (new, notifications)]).await;
     own.drain(MINUTE).await;
     assert_eq!((earned(own, "money-4"), earned(own, "money-5")), ((999, 1), (1999, 1)));
 }
@@ -149,19 +149,19 @@ async fn killed_while_a_refund_is_recorded(own: &mut Analysts) {
     own.drain(MINUTE).await;
     own.skip(30 * MINUTE).await;
     own.calendar.restart_with("record.after_commit=1*return").await;
-    let told = bought.revoke(own.now());
+    let notifications = bought.revoke(own.now());
     own.world().show(&bought);
-    let messages: Vec<_> = told.iter().map(|rtn| own.world().sns.notification(rtn)).collect();
+    let messages: Vec<_> = notifications.iter().map(|rtn| own.world().sns.notification(rtn)).collect();
     for message in &messages {
         own.calendar.world.post_until_accepted(message).await;
     }
-    let ended = own.calendar.world.worker().wait_end().await;
-    assert_eq!(ended.signal(), Some(6), "ended with {ended} and not by aborting itself");
+    let exit = own.calendar.world.worker().wait_end().await;
+    assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
     own.calendar.world.restart().await;
     for message in &messages {
         own.world().wait_outcome(&message.id).await;
     }
     own.drain(MINUTE).await;
-    assert_eq!(earned(own, "money-7"), (0, 2), "told once");
+    assert_eq!(earned(own, "money-7"), (0, 2), "sent once");
     assert!(own.now() > at("2027-01-31T10:00"));
 }

@@ -20,32 +20,32 @@ pub async fn an_older_event_leaves_the_profile_alone(own: &mut Analysts) {
     const RENEWED: &str = "user.subscription.renewed";
     own.name("amzn1.account.CARL", "carl@shop").await;
     let now = own.now();
-    let (mut first, mut told) = Subscription::begin("carl-1", "amzn1.account.CARL", now, None);
+    let (mut first, mut notifications) = Subscription::begin("carl-1", "amzn1.account.CARL", now, None);
     let (mut second, more) = Subscription::begin("carl-2", "amzn1.account.CARL", now, None);
     second.shown["termSku"] = json!("platinum.monthly");
-    told.extend(more);
-    own.live(vec![Step { at: now, shown: vec![first.clone(), second.clone()], told }]).await;
+    notifications.extend(more);
+    own.live(vec![Step { at: now, shown: vec![first.clone(), second.clone()], notifications }]).await;
     own.drain(MINUTE).await;
     assert_eq!(skus(own), json!(["gold.monthly", "platinum.monthly"]));
 
     own.amplitude.answer_to(RENEWED, Fault::Status(500));
     let before = requests_with(&own.amplitude, RENEWED).len();
-    let told = first.renew(own.now());
-    own.happen(vec![(first, told)]).await;
+    let notifications = first.renew(own.now());
+    own.happen(vec![(first, notifications)]).await;
     wait::until(SOON, "a renewal that is stuck", async || {
         let tries = requests_with(&own.amplitude, RENEWED).len();
         if tries > before { Ok(()) } else { Err(tries.to_string()) }
     })
     .await;
-    let told = second.expire(own.now());
-    own.happen(vec![(second, told)]).await;
+    let notifications = second.expire(own.now());
+    own.happen(vec![(second, notifications)]).await;
     wait::until(SOON, "the newer state on the profile", async || {
         let seen = skus(own);
         if seen == json!(["gold.monthly"]) { Ok(()) } else { Err(seen.to_string()) }
     })
     .await;
     let stuck = requests_with(&own.amplitude, RENEWED);
-    assert!(stuck.iter().skip(before).all(|asked| asked.status == Some(500)), "it is stuck all the while");
+    assert!(stuck.iter().skip(before).all(|exchange| exchange.status == Some(500)), "it is stuck all the while");
 
     own.amplitude.answer_truly();
     own.drain(HOUR).await;
@@ -62,14 +62,14 @@ fn skus(own: &Analysts) -> Value {
     profile.map(|profile| profile.properties["namiml_active_skus"].clone()).unwrap_or_default()
 }
 
-/// One user may be told nothing for ten minutes: the others are told as fast as ever.
+/// One user gets nothing for ten minutes: the events of others are sent as fast as ever.
 pub async fn one_throttled_user_delays_nobody_else(own: &mut Analysts) {
     let before = lags(own, "free").await;
     own.name("amzn1.account.BUSY", "busy@shop").await;
     own.amplitude.throttle(KEY, "busy@shop", THROTTLED);
     own.buy("busy-1", "amzn1.account.BUSY").await;
     wait::until(SOON, "a refusal for the throttled user", async || {
-        let refused = own.amplitude.requests().iter().filter(|asked| asked.status == Some(429)).count();
+        let refused = own.amplitude.requests().iter().filter(|exchange| exchange.status == Some(429)).count();
         if refused > 0 { Ok(()) } else { Err("none".to_owned()) }
     })
     .await;

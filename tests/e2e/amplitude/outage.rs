@@ -1,8 +1,8 @@
 //! Amplitude fails for days: up to the end of the seven days in which it knows an event again, everything is counted
-//! once; what is older then is given up, and says so.
+//! once; what is older then is abandoned, and the reason is shown.
 
 use super::settings::{patch, show};
-use super::{Analysts, HOUR, KEY, LOOK, MINUTE, dead_events, deliveries, text, wait_delivery};
+use super::{Analysts, CHECK, HOUR, KEY, MINUTE, dead_events, deliveries, text, wait_delivery};
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ async fn an_outage_of_nearly_seven_days_costs_nothing() {
     pass_days(&mut own, began, 6).await;
     skip_to(&mut own, began, 6 * DAY + 22 * HOUR).await;
     let tries = own.amplitude.requests();
-    assert!(tries.iter().all(|asked| asked.status == Some(500)), "it fails all the while: {tries:?}");
+    assert!(tries.iter().all(|exchange| exchange.status == Some(500)), "it fails all the while: {tries:?}");
     assert_eq!(own.amplitude.events(KEY).len(), 1, "what was kept before the first 500");
     assert_eq!(deliveries(own.world(), &own.id, "pending").await.len(), 2);
 
@@ -42,7 +42,7 @@ async fn an_outage_of_nearly_seven_days_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_outage_of_more_than_seven_days_outlives_is_dead_and_says_why() {
+async fn events_older_than_seven_days_die_with_a_reason() {
     let mut own = Analysts::start("info", &["*"]).await;
     let began = own.now();
     let mut lost = begin_outage(&mut own).await;
@@ -63,28 +63,28 @@ async fn what_an_outage_of_more_than_seven_days_outlives_is_dead_and_says_why() 
     own.amplitude.answer_truly();
     patch(&own, &own.id, &json!({ "enabled": true })).await;
     let again = json!({ "reason": "Amplitude is back" });
-    let asked = own.world().api.post(&format!("/v1/destinations/{}/redeliver", own.id), &again).await;
-    assert_eq!(asked.status, 202, "{}", asked.body);
+    let answer = own.world().api.post(&format!("/v1/destinations/{}/redeliver", own.id), &again).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
     own.drain(MINUTE).await;
     let dead = dead_events(own.world(), &own.id).await;
     assert_eq!(own.same_events_but(KEY, &dead).await, 2, "what was kept, and what came later");
     assert_eq!(own.newest_profiles_but(KEY, &dead), 1);
 
-    // The next event of whom Amplitude never heard brings the profile up to date.
-    let told = lost.switch_off(own.now());
-    own.happen(vec![(lost, told)]).await;
+    // The next event of a user unknown to Amplitude brings the profile up to date.
+    let notifications = lost.switch_off(own.now());
+    own.happen(vec![(lost, notifications)]).await;
     own.drain(MINUTE).await;
     assert_eq!(dead_events(own.world(), &own.id).await, dead, "nothing else died, and what did stays so");
     assert_eq!(own.same_events_but(KEY, &dead).await, 3);
     assert_eq!(own.newest_profiles_but(KEY, &dead), 2);
-    assert_eq!(own.amplitude.repeated(KEY), 0, "what was kept was never told again");
+    assert_eq!(own.amplitude.repeated(KEY), 0, "what was accepted was never sent again");
     own.finish().await;
 }
 
 /// Two customers buy. Amplitude keeps the one's event, and answers 500 to both, and to everything after. The other one,
-/// of whom it heard nothing.
+/// that it does not know.
 async fn begin_outage(own: &mut Analysts) -> Subscription {
-    own.amplitude.script([Fault::Kept(500)]);
+    own.amplitude.script([Fault::AnsweredWith(500)]);
     own.amplitude.answer(Fault::Status(500));
     own.name("amzn1.account.KEPT", "kept@shop").await;
     own.name("amzn1.account.LOST", "lost@shop").await;
@@ -92,15 +92,19 @@ async fn begin_outage(own: &mut Analysts) -> Subscription {
     own.amplitude.wait_counted(KEY, 1, SOON).await;
     let lost = own.buy("lost", "amzn1.account.LOST").await;
     wait::until(SOON, "a refusal of the other one", async || {
-        let asked = own.amplitude.requests();
+        let exchanges = own.amplitude.requests();
         let is_other = |event: &Value| event["user_id"] == "lost@shop";
-        if asked.iter().any(|one| one.events().iter().any(is_other)) { Ok(()) } else { Err(format!("{asked:?}")) }
+        if exchanges.iter().any(|one| one.events().iter().any(is_other)) {
+            Ok(())
+        } else {
+            Err(format!("{exchanges:?}"))
+        }
     })
     .await;
     lost
 }
 
-/// Lets days pass up to so many since the beginning; something is tried on each.
+/// Lets days pass up to `days` since the beginning; something is tried on each.
 async fn pass_days(own: &mut Analysts, began: Timestamp, days: u32) {
     let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
     let passed = u32::try_from(own.now().millis_since(began).div_euclid(day_ms)).unwrap_or(0);
@@ -109,16 +113,16 @@ async fn pass_days(own: &mut Analysts, began: Timestamp, days: u32) {
     }
 }
 
-/// Lets time pass until so long after the beginning, and something is tried.
+/// Lets time pass until `after` the beginning, and something is tried.
 async fn skip_to(own: &mut Analysts, began: Timestamp, time: Duration) {
     let passed = Duration::from_millis(own.now().millis_since(began).unsigned_abs());
     own.skip_to_a_request(time.saturating_sub(passed)).await;
 }
 
-/// Waits until so many deliveries are dead, for which no request is made; an open breaker looks at one in half a minute.
+/// Waits until `count` deliveries are dead, for which no request is made; an open breaker tries one in half a minute.
 async fn wait_dead(own: &mut Analysts, count: usize) {
     wait::until(SOON, "what is too late to be dead", async || {
-        let dead = wait::within(LOOK, "more dead ones", async || {
+        let dead = wait::within(CHECK, "more dead ones", async || {
             let dead = deliveries(own.world(), &own.id, "dead").await.len();
             if dead >= count { Ok(()) } else { Err(format!("{dead} are dead")) }
         });
@@ -131,7 +135,8 @@ async fn wait_dead(own: &mut Analysts, count: usize) {
     .await;
 }
 
-/// The delivery of a purchase's event is among the dead ones, its last attempt made no request, and who asks is told why.
+/// The delivery of a purchase's event is among the dead ones, its last attempt made no request, and its explanation has
+/// the reason.
 async fn check_dead(own: &Analysts, receipt_id: &str) {
     let delivery = wait_delivery(own.world(), (&own.id, receipt_id), (PURCHASED, "dead")).await;
     let listed: BTreeSet<_> =
@@ -141,15 +146,18 @@ async fn check_dead(own: &Analysts, receipt_id: &str) {
     let attempts = own.world().api.all(&format!("/v1/deliveries/{}/attempts", text(&delivery["id"]))).await;
     let last = attempts.iter().max_by_key(|one| one["number"].as_i64()).cloned().unwrap_or_default();
     assert_eq!((&last["class"], &last["status"]), (&json!("too_late"), &Value::Null), "{attempts:#?}");
-    let told =
+    let explanation =
         own.world().api.get(&format!("/v1/explain/purchases/{}", own.world().key(receipt_id))).await.ok().to_string();
-    let words = "nor when asked to: the destination may have it and would not recognize it any more, so it might be \
+    let reason = "nor when asked to: the destination may have it and would not recognize it any more, so it might be \
                  counted twice";
-    for part in ["dead at", words] {
-        assert!(told.contains(part), "{part} is not in {told}");
+    for part in ["dead at", reason] {
+        assert!(explanation.contains(part), "{part} is not in {explanation}");
     }
-    assert!(!told.contains("settle redeliver"), "what is refused is not advised: {told}");
+    assert!(!explanation.contains("settle redeliver"), "what is refused is not advised: {explanation}");
     let path = format!("/v1/explain/destinations/{}", own.id);
-    let told = own.world().api.get(&path).await.ok().to_string();
-    assert!(told.contains("none of it would be sent again") && !told.contains("settle redeliver"), "{told}");
+    let explanation = own.world().api.get(&path).await.ok().to_string();
+    assert!(
+        explanation.contains("none of it would be sent again") && !explanation.contains("settle redeliver"),
+        "{explanation}"
+    );
 }

@@ -4,7 +4,7 @@ use super::{Analysts, KEY, MINUTE, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// A guest whom nobody named buys, and is then named as a customer who is known already: with the next event of that
+/// A guest without a name buys, and is then named as a customer who is known already: with the next event of that
 /// purchase the guest and the customer are one profile.
 pub async fn who_turns_out_to_be_known_has_one_profile(own: &mut Analysts) {
     own.name("amzn1.account.DORA", "dora@shop").await;
@@ -17,8 +17,8 @@ pub async fn who_turns_out_to_be_known_has_one_profile(own: &mut Analysts) {
     assert_eq!((before.user_id, before.events.len()), (None, 1));
 
     own.name("amzn1.account.GUEST", "dora@shop").await;
-    let told = guest.switch_off(own.now());
-    own.happen(vec![(guest, told)]).await;
+    let notifications = guest.switch_off(own.now());
+    own.happen(vec![(guest, notifications)]).await;
     own.drain(MINUTE).await;
     assert_eq!(devices(own, "guest-1"), nameless, "the device stays the purchase's");
     let dora = own.amplitude.profile(KEY, "dora@shop").expect("a profile of the customer");

@@ -1,4 +1,4 @@
-//! Profiles that are right although no chosen event tells of a change: imports, names, joins, changes of plan and of the
+//! Profiles that are right although no chosen event carries a change: imports, names, joins, changes of plan and of the
 //! catalogue, refunds, snapshots.
 
 use super::settings::MONEY_KEY;
@@ -30,9 +30,9 @@ async fn a_profile_is_right_whatever_changed_it() {
     own.finish().await;
 }
 
-/// The changes of profiles that a project took, each of another content than the one before of the same user. A state that
-/// came and went before it was sent is superseded, and the one before it is then sent again: of the two receipts of a
-/// change of plan either can settle first, so that this may happen once.
+/// The changes of profiles that a project took, each of another content than the one before of the same user. A state
+/// that came and went before it was sent is superseded, and the one before it is then sent again: of the two receipts
+/// of a change of plan either can settle first, so that this may happen once.
 fn identified(own: &Analysts, key: &str) -> Vec<Counted> {
     let all = own.amplitude.identified(key);
     let content = |one: &Counted| json!([one.event["user_id"], one.event["user_properties"]]);
@@ -45,7 +45,7 @@ fn identified(own: &Analysts, key: &str) -> Vec<Counted> {
     all
 }
 
-/// The newest state of a user that settle shows, in the words of Amplitude.
+/// The newest state of a user that settle shows, in Amplitude's terms.
 async fn shown(own: &Analysts, device: &str) -> Value {
     let events = own.world().api.all("/v1/events").await;
     let of_user = events.iter().map(|event| &event["body"]).filter(|body| body["user_id"] == device);
@@ -53,8 +53,8 @@ async fn shown(own: &Analysts, device: &str) -> Value {
     attributes(newest)
 }
 
-/// Waits, with time passing for what sleeps, until a profile shows these SKUs, and compares it with what settle shows. How
-/// many changes of profiles were sent in all.
+/// Waits, with time passing for what sleeps, until a profile shows these SKUs, and compares it with what settle shows.
+/// How many changes of profiles were sent in all.
 async fn wait_shown(own: &mut Analysts, (id, skus): (&str, Value)) -> usize {
     for _ in 0..20 {
         own.drain(MINUTE).await;
@@ -70,16 +70,16 @@ async fn wait_shown(own: &mut Analysts, (id, skus): (&str, Value)) -> usize {
             return identified(own, KEY).len();
         }
         own.skip(MINUTE).await;
-        let looked = wait::within(super::LOOK, "the profile", async || {
+        let checked = wait::within(super::CHECK, "the profile", async || {
             let found = own.amplitude.profile(KEY, id).map(|profile| profile.properties["namiml_active_skus"].clone());
             if found.as_ref() == Some(&skus) { Ok(()) } else { Err(format!("{found:?}")) }
         });
-        drop(looked.await);
+        drop(checked.await);
     }
     panic!("{id} never shows {skus}: {:?}, {:#?}", own.amplitude.profile(KEY, id), identified(own, KEY));
 }
 
-/// Nobody told of it: it is no event.
+/// Nothing announced it: it is no event.
 async fn what_is_imported_is_shown(own: &mut Analysts) {
     let (before, _) = Subscription::begin("eva-1", EVA, own.now(), None);
     own.world().show(&before);
@@ -101,9 +101,9 @@ async fn what_is_imported_is_shown(own: &mut Analysts) {
 async fn a_name_and_a_join_are_shown(own: &mut Analysts) {
     own.name(EVA, EVAS).await;
     assert_eq!(wait_shown(own, (EVAS, json!(["gold.monthly"]))).await, 2);
-    let (mut guest, told) = Subscription::begin("guest-of-eva", GUEST, own.now(), None);
+    let (mut guest, notifications) = Subscription::begin("guest-of-eva", GUEST, own.now(), None);
     guest.shown["termSku"] = json!("platinum.monthly");
-    own.happen(vec![(guest, told)]).await;
+    own.happen(vec![(guest, notifications)]).await;
     own.drain(MINUTE).await;
     assert_eq!(identified(own, KEY).len(), 2, "the purchase is a chosen event");
     own.name(GUEST, EVAS).await;
@@ -114,9 +114,9 @@ async fn a_name_and_a_join_are_shown(own: &mut Analysts) {
 async fn a_change_of_plan_is_shown(own: &mut Analysts) {
     own.sell("silver.monthly", "silver", "4.99").await;
     let (mut old, _) = Subscription::begin("eva-1", EVA, own.now(), None);
-    let (new, told) = old.change("eva-2", "silver.monthly", own.now());
+    let (new, notifications) = old.change("eva-2", "silver.monthly", own.now());
     own.world().show(&old);
-    own.happen(vec![(new, told)]).await;
+    own.happen(vec![(new, notifications)]).await;
     let count = wait_shown(own, (EVAS, json!(["platinum.monthly", "silver.monthly"]))).await;
     assert!((4..=5).contains(&count), "each change of the state once: {count}");
 }
@@ -136,16 +136,16 @@ async fn wait_entitlements(own: &mut Analysts, entitlements: Value) {
             return;
         }
         own.skip(MINUTE).await;
-        let looked = wait::within(super::LOOK, "the profile", async || {
+        let checked = wait::within(super::CHECK, "the profile", async || {
             let found = own.amplitude.profile(KEY, EVAS).expect("a profile").properties;
             if found["namiml_active_entitlements"] == entitlements { Ok(()) } else { Err(found.to_string()) }
         });
-        drop(looked.await);
+        drop(checked.await);
     }
     panic!("{entitlements} is never shown: {:?}", own.amplitude.profile(KEY, EVAS));
 }
 
-/// The purchase is a chosen event, and nothing is told of its end.
+/// The purchase is a chosen event, and its end is none.
 async fn a_refund_of_what_was_bought_once_is_shown(own: &mut Analysts) {
     own.sell("archive", "archive", "2.99").await;
     let fields = json!({
@@ -154,16 +154,16 @@ async fn a_refund_of_what_was_bought_once_is_shown(own: &mut Analysts) {
     });
     let receipt = Receipt { environment: Environment::Production, app_user_id: EVA.to_owned(), fields };
     own.world().rvs().know("archive-1", receipt);
-    tell(own, "ENTITLEMENT_PURCHASED").await;
+    notify(own, "ENTITLEMENT_PURCHASED").await;
     wait_entitlements(own, json!(["archive", "silver"])).await;
     let before = identified(own, KEY).len();
     own.world().rvs().change("archive-1", &json!({ "cancelDate": millis(own.now()) }));
-    tell(own, "ENTITLEMENT_CANCELLED").await;
+    notify(own, "ENTITLEMENT_CANCELLED").await;
     wait_entitlements(own, json!(["silver"])).await;
     assert_eq!(identified(own, KEY).len(), before + 1);
 }
 
-async fn tell(own: &mut Analysts, kind: &str) {
+async fn notify(own: &mut Analysts, kind: &str) {
     let rtn = Rtn { at: own.now(), app_user_id: EVA.to_owned(), ..Rtn::new(kind, "archive-1") };
     let message = own.world().sns.notification(&rtn);
     own.calendar.world.post_until_accepted(&message).await;
@@ -216,8 +216,8 @@ async fn a_worker_that_dies_with_a_profile_leaves_it_to_the_next(own: &mut Analy
     own.name(customer, "luca@shop").await;
     let id = own.id.clone();
     own.calendar.skip(MINUTE, &[&id]).await;
-    let ended = own.calendar.world.worker().wait_end().await;
-    assert_eq!(ended.signal(), Some(6), "ended with {ended} and not by aborting itself");
+    let exit = own.calendar.world.worker().wait_end().await;
+    assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
     own.calendar.world.restart().await;
     for id in [webhook, later] {
         super::settings::patch(own, &id, &json!({ "enabled": true })).await;

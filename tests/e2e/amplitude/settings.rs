@@ -15,7 +15,7 @@ use system_tests::subscription::Subscription;
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// A project that takes nothing from tests. One of its own: no two integrations may tell one project the same.
+/// A project that takes nothing from tests. One of its own: no two integrations may send one project the same events.
 pub const MONEY_KEY: &str = "91aa3c5be0d84f27b6c2e51fmoneyonly";
 /// A key that no project has.
 pub const WRONG_KEY: &str = "e4d909c290d0fb1ca068ffadwrong";
@@ -25,7 +25,7 @@ const STARTED: &str = "user.journey.trial.started";
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_people_set_of_an_integration_is_kept() {
+async fn settings_of_an_integration_are_honoured() {
     let mut own = Analysts::start("debug", &["*"]).await;
     the_connection_is_tested_without_an_event(&own).await;
     what_is_bought_in_a_test_has_a_project_of_its_own(&mut own).await;
@@ -34,7 +34,7 @@ async fn what_people_set_of_an_integration_is_kept() {
     an_id_that_amplitude_refuses_is_the_customers_data_problem(&mut own).await;
     what_is_refused_goes_alone(&mut own).await;
     a_daily_quota_is_waited_out(&mut own).await;
-    alarms::what_costs_a_try_comes_again_and_people_hear_of_it(&mut own).await;
+    alarms::a_costly_failure_is_retried_and_raises_an_alarm(&mut own).await;
     alarms::a_throttled_project_is_left_alone(&mut own).await;
     a_wrong_key_disables_and_the_right_one_sends_what_is_owed(&mut own).await;
     own.finish().await;
@@ -68,7 +68,7 @@ fn counted(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Vec<String> 
     own.map(|one| text(&one.event["event_type"])).collect()
 }
 
-/// With the secret key Amplitude is asked something that is no event.
+/// With the secret key Amplitude is queried, which is no event.
 async fn the_connection_is_tested_without_an_event(own: &Analysts) {
     let path = format!("/v1/destinations/{}/test", own.id);
     let tested = own.world().api.post(&path, &json!({})).await.ok();
@@ -79,10 +79,10 @@ async fn the_connection_is_tested_without_an_event(own: &Analysts) {
     assert!(!tested.to_string().contains(WRONG_KEY) && !tested.to_string().contains(KEY), "{tested}");
     patch(own, &own.id, &json!({ "secret_key": null })).await;
     let refused = own.world().api.post(&path, &json!({})).await;
-    assert_eq!(refused.status, 409, "nothing can be asked without it: {}", refused.body);
+    assert_eq!(refused.status, 409, "nothing can be queried without it: {}", refused.body);
     patch(own, &own.id, &json!({ "secret_key": SECRET_KEY })).await;
-    assert!(own.amplitude.events(KEY).is_empty(), "no event is told for it");
-    assert!(own.amplitude.requests().iter().all(|asked| asked.target.starts_with("GET /api/2/usersearch")));
+    assert!(own.amplitude.events(KEY).is_empty(), "no event is sent for it");
+    assert!(own.amplitude.requests().iter().all(|exchange| exchange.target.starts_with("GET /api/2/usersearch")));
 }
 
 /// Test purchases go with the sandbox's key only, and those for money never do.
@@ -101,7 +101,7 @@ async fn what_is_bought_in_a_test_has_a_project_of_its_own(own: &mut Analysts) {
     world.rvs().know("tested", Receipt { environment: Environment::Sandbox, ..Receipt::subscription(own.now()) });
     world.rvs().change("tested", &json!({ "termSku": "platinum.monthly" }));
     let url = text(&platform["notification_url"]);
-    tell_tested(own, &url, "SUBSCRIPTION_PURCHASED").await;
+    notify_tested(own, &url, "SUBSCRIPTION_PURCHASED").await;
     own.buy("paid", CUSTOMER).await;
     let (tested, paid) = (CollapseKey::of(platform_id, "tested"), own.world().key("paid"));
     own.amplitude.wait_counted(SANDBOX_KEY, 1, SOON).await;
@@ -122,15 +122,15 @@ async fn what_is_bought_in_a_test_has_a_project_of_its_own(own: &mut Analysts) {
 
     // The customer has both by now: each profile shows what was bought in its own world.
     own.world().rvs().change("tested", &json!({ "autoRenewing": false, "cancelReason": 1 }));
-    tell_tested(own, &url, "SUBSCRIPTION_AUTO_RENEWAL_OFF").await;
+    notify_tested(own, &url, "SUBSCRIPTION_AUTO_RENEWAL_OFF").await;
     own.amplitude.wait_counted(SANDBOX_KEY, 2, SOON).await;
     for (key, about, sku) in [(KEY, paid, "gold.monthly"), (SANDBOX_KEY, tested, "platinum.monthly")] {
         assert_eq!(profile_of(own, key, about).properties["namiml_active_skus"], json!([sku]));
     }
 }
 
-/// Amazon tells something of the receipt that was bought in a test.
-async fn tell_tested(own: &mut Analysts, url: &str, kind: &str) {
+/// Amazon notifies of the receipt that was bought in a test.
+async fn notify_tested(own: &mut Analysts, url: &str, kind: &str) {
     let package_name = "com.example.sandbox".to_owned();
     let message = own.world().sns.notification(&Rtn { package_name, at: own.now(), ..Rtn::new(kind, "tested") });
     let answer = own.calendar.world.post_at(url, &message).await.expect("an answer");
@@ -138,7 +138,7 @@ async fn tell_tested(own: &mut Analysts, url: &str, kind: &str) {
     own.world().wait_outcome(&message.id).await;
 }
 
-/// By setting, what is told of a customer without a name goes out, waits for the name, or is left out.
+/// By setting, an event of a customer without a name is sent, waits for the name, or is left out.
 async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
     let nameless = "amzn1.account.NAMELESS";
     let wait =
@@ -167,8 +167,8 @@ async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
     wait_delivery(own.world(), (&waiting, "nameless-1"), (PURCHASED, "delivered")).await;
     let named = own.amplitude.profile(SANDBOX_KEY, "known@shop").expect("the customer's own id");
     assert_eq!(named.events.len(), 1, "it waited for the name: {named:?}");
-    let told = bought.switch_off(own.now());
-    own.happen(vec![(bought, told)]).await;
+    let notifications = bought.switch_off(own.now());
+    own.happen(vec![(bought, notifications)]).await;
     wait::until(SOON, "both events on one profile", async || {
         let profile = own.amplitude.profile(KEY, "known@shop").ok_or("no profile")?;
         if profile.events.len() == 2 { Ok(()) } else { Err(format!("{profile:?}")) }
@@ -189,18 +189,21 @@ async fn an_id_that_amplitude_refuses_is_the_customers_data_problem(own: &mut An
         let dead = wait_delivery(own.world(), (&own.id, &receipt), (PURCHASED, "dead")).await;
         let why = text(&dead["last_error"]);
         assert!(why.contains("external id") && why.contains("--user-id user_id") && !why.contains(id), "{why}");
-        let sent =
-            own.amplitude.requests().iter().any(|asked| asked.events().iter().any(|event| event["user_id"] == id));
+        let sent = own
+            .amplitude
+            .requests()
+            .iter()
+            .any(|exchange| exchange.events().iter().any(|event| event["user_id"] == id));
         assert!(!sent, "nothing is sent of {id}");
     }
     assert_eq!(show(own, &own.id).await["state"], "healthy", "it is no fault of the integration");
     let alarms = alarms::alarms(own).await;
-    let told = "a delivery cannot be sent: the customer's external id is shorter";
-    assert!(alarms.iter().any(|detail| detail.contains(told)), "{alarms:?}");
+    let detail_part = "a delivery cannot be sent: the customer's external id is shorter";
+    assert!(alarms.iter().any(|detail| detail.contains(detail_part)), "{alarms:?}");
     patch(own, &own.id, &json!({ "min_id_length": 1 })).await;
     let again = json!({ "reason": "the project takes short ids" });
-    let asked = own.world().api.post(&format!("/v1/destinations/{}/redeliver", own.id), &again).await;
-    assert_eq!(asked.status, 202, "{}", asked.body);
+    let answer = own.world().api.post(&format!("/v1/destinations/{}/redeliver", own.id), &again).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
     wait_delivery(own.world(), (&own.id, "refused-0"), (PURCHASED, "delivered")).await;
     let profile = own.amplitude.profile(KEY, "4711").expect("the short id");
     assert_eq!(profile.user_id.as_deref(), Some("4711"));
@@ -210,8 +213,8 @@ async fn an_id_that_amplitude_refuses_is_the_customers_data_problem(own: &mut An
 /// Of several events in a request, the one that is refused is given up, and so is a silenced device's; the rest arrive.
 async fn what_is_refused_goes_alone(own: &mut Analysts) {
     own.amplitude.refuse_type(KEY, STARTED);
-    let (tried, told) = Subscription::begin("tried", "amzn1.account.TRIED", own.now(), Some(3));
-    own.happen(vec![(tried, told)]).await;
+    let (tried, notifications) = Subscription::begin("tried", "amzn1.account.TRIED", own.now(), Some(3));
+    own.happen(vec![(tried, notifications)]).await;
     own.drain(MINUTE).await;
     let dead = wait_delivery(own.world(), (&own.id, "tried"), (STARTED, "dead")).await;
     wait_delivery(own.world(), (&own.id, "tried"), (PURCHASED, "delivered")).await;
@@ -225,22 +228,22 @@ async fn what_is_refused_goes_alone(own: &mut Analysts) {
     wait_delivery(own.world(), (&own.id, "silent"), (PURCHASED, "delivered")).await;
     let profile = own.amplitude.profile(KEY, "silent@shop").expect("a profile");
     own.amplitude.silence(KEY, profile.device_ids.first().expect("a device"));
-    let told = silent.switch_off(own.now());
-    own.happen(vec![(silent, told)]).await;
+    let notifications = silent.switch_off(own.now());
+    own.happen(vec![(silent, notifications)]).await;
     wait_delivery(own.world(), (&own.id, "silent"), ("user.subscription.cancelled", "dead")).await;
     let alarms = alarms::alarms(own).await;
     assert!(alarms.iter().any(|detail| detail.contains("Amplitude has silenced a customer")), "{alarms:?}");
     assert_eq!(show(own, &own.id).await["enabled"], true);
 }
 
-/// A user over the daily quota is told later, not never.
+/// Events of a user over the daily quota are sent later, not never.
 async fn a_daily_quota_is_waited_out(own: &mut Analysts) {
     own.name("amzn1.account.QUOTA", "quota@shop").await;
     own.amplitude.exceed_quota(KEY, "quota@shop");
     own.buy("quota", "amzn1.account.QUOTA").await;
     wait::until(SOON, "a refusal", async || {
         let refused =
-            own.amplitude.requests().iter().any(|asked| asked.answer["exceeded_daily_quota_users"].is_object());
+            own.amplitude.requests().iter().any(|exchange| exchange.answer["exceeded_daily_quota_users"].is_object());
         if refused { Ok(()) } else { Err("none".to_owned()) }
     })
     .await;
@@ -249,7 +252,7 @@ async fn a_daily_quota_is_waited_out(own: &mut Analysts) {
     assert_eq!(profile.events.len(), 1);
 }
 
-/// Amplitude says a wrong key back in clear: it is shown nowhere, the integration is disabled where people see it, and
+/// Amplitude echoes a wrong key in clear: it is shown nowhere, the integration is disabled where people see it, and
 /// what is owed arrives when the right key is set.
 async fn a_wrong_key_disables_and_the_right_one_sends_what_is_owed(own: &mut Analysts) {
     patch(own, &own.id, &json!({ "api_key": WRONG_KEY })).await;
@@ -263,13 +266,13 @@ async fn a_wrong_key_disables_and_the_right_one_sends_what_is_owed(own: &mut Ana
     let reason = text(&disabled["reason"]);
     println!("disabled: {reason}");
     assert!(reason.to_lowercase().contains("key") && !reason.contains(WRONG_KEY), "{reason}");
-    let told = bought.switch_off(own.now());
-    own.happen(vec![(bought, told)]).await;
+    let notifications = bought.switch_off(own.now());
+    own.happen(vec![(bought, notifications)]).await;
     let owed = deliveries(own.world(), &own.id, "pending").await;
     assert_eq!(owed.len(), 2, "purchases settle on, and are owed: {owed:?}");
     let answers = own.amplitude.requests();
-    let echoed = answers.iter().filter(|asked| asked.answer.to_string().contains(WRONG_KEY)).count();
-    assert_eq!(echoed, 1, "the fake said the key back, once");
+    let echoed = answers.iter().filter(|exchange| exchange.answer.to_string().contains(WRONG_KEY)).count();
+    assert_eq!(echoed, 1, "the fake echoed the key, once");
 
     patch(own, &own.id, &json!({ "api_key": KEY, "enabled": true })).await;
     own.drain(HOUR).await;

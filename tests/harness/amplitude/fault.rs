@@ -11,7 +11,7 @@ pub enum Fault {
     /// It is answered with this status, and nothing is kept.
     Status(u16),
     /// It is judged, and if it is accepted, it is answered with this status all the same.
-    Kept(u16),
+    AnsweredWith(u16),
     /// It is judged, and the connection is dropped.
     Lost,
     /// The connection is dropped at once.
@@ -28,9 +28,10 @@ pub enum Fault {
     Refused(usize),
     /// The device of its first event is silenced: 400.
     Silenced,
-    /// It is judged, and if it is accepted, so many events at its end are left out, and the answer counts them out.
+    /// It is judged, and if it is accepted, this many events at its end are left out, and the answer does not count
+    /// them.
     Fewer(usize),
-    /// It is judged, and if it is accepted, the answer counts so many events less than were taken.
+    /// It is judged, and if it is accepted, the answer counts this many events less than were taken.
     Miscounted(usize),
     /// The project as a whole is throttled: 429, which names nobody.
     ProjectThrottled,
@@ -58,8 +59,8 @@ impl Chaos {
         Self { seed, percent, most, name, tries: BTreeMap::new(), is_mute: false }
     }
 
-    /// The same, but the first request that draws it is never answered. It is one at most, for it takes a sender long to
-    /// give up; what draws it later is answered late.
+    /// These faults, but the first request that draws `Late` is never answered. It is one at most, for it takes a
+    /// sender long to give up; what draws it later is answered late.
     #[must_use]
     pub const fn with_one_mute(mut self) -> Self {
         self.is_mute = true;
@@ -93,8 +94,8 @@ fn fault(random: &mut Random, events: usize) -> Fault {
         2 => Fault::Status(502),
         3 => Fault::Status(503),
         4 => Fault::Status(504),
-        5 => Fault::Kept(500),
-        6 => Fault::Kept(504),
+        5 => Fault::AnsweredWith(500),
+        6 => Fault::AnsweredWith(504),
         7 => Fault::Lost,
         8 => Fault::Dropped,
         9 => Fault::Throttled(place(random, events)),
@@ -111,7 +112,7 @@ fn fault(random: &mut Random, events: usize) -> Fault {
     }
 }
 
-/// One of so many events.
+/// The index of one of `count` events.
 fn place(random: &mut Random, events: usize) -> usize {
     let place = random.below(u64::try_from(events).unwrap_or(1));
     usize::try_from(place).unwrap_or(0)

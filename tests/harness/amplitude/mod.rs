@@ -30,7 +30,7 @@ const DAY_MS: i64 = 86_400_000;
 
 /// One request, as it came.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct Exchange {
     /// The method and the path with its query.
     pub target: String,
     /// The body as JSON; null when it is none.
@@ -38,14 +38,14 @@ pub struct Asked {
     /// When it came.
     pub began: Instant,
     /// When it was answered or its connection was closed, by whichever side; `None` while it is open.
-    pub ended: Option<Instant>,
+    pub closed_at: Option<Instant>,
     /// The status that it was answered with; `None` also when the connection was dropped.
     pub status: Option<u16>,
     /// What it was answered.
     pub answer: Value,
 }
 
-impl Asked {
+impl Exchange {
     /// Its events.
     #[must_use]
     pub fn events(&self) -> &[Value] {
@@ -56,7 +56,7 @@ impl Asked {
 #[derive(Default)]
 struct Seen {
     projects: BTreeMap<String, Project>,
-    requests: Vec<Asked>,
+    requests: Vec<Exchange>,
     next: VecDeque<Fault>,
     always: Option<Fault>,
     of_type: BTreeMap<String, Fault>,
@@ -127,7 +127,7 @@ impl Amplitude {
         seen.ahead_ms = seen.ahead_ms.max(now.millis_since(api::clock::now()));
     }
 
-    /// What the next requests meet, one each, before anything else that was asked for.
+    /// What the next requests meet, one each, before anything else that was scripted.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         self.seen().next.extend(faults);
     }
@@ -171,7 +171,7 @@ impl Amplitude {
         self.change(api_key, |project, _| project.silence(device_id));
     }
 
-    /// A user or device is too busy for so long.
+    /// A user or device is too busy for this time.
     pub fn throttle(&self, api_key: &str, id: &str, time: Duration) {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         self.change(api_key, |project, now| project.limit(id, Limit::Rate, now.plus_millis(millis)));
@@ -184,7 +184,7 @@ impl Amplitude {
 
     /// Everything received so far, in the order of arrival.
     #[must_use]
-    pub fn requests(&self) -> Vec<Asked> {
+    pub fn requests(&self) -> Vec<Exchange> {
         self.seen().requests.clone()
     }
 
@@ -206,7 +206,7 @@ impl Amplitude {
         self.of(api_key, |project| project.identified().to_vec())
     }
 
-    /// The events that a [`Fault::Refused`] or [`Fault::Silenced`] named, by insert id: who is told so gives them up.
+    /// The events that a [`Fault::Refused`] or [`Fault::Silenced`] named, by insert id: their sender abandons them.
     #[must_use]
     pub fn blamed(&self) -> BTreeSet<String> {
         self.seen().blamed.clone()
@@ -234,8 +234,8 @@ impl Amplitude {
     pub async fn wait_counted(&self, api_key: &str, count: usize, deadline: Duration) -> Vec<Counted> {
         wait::until(deadline, &format!("{count} events in {api_key}"), async || {
             let events = self.events(api_key);
-            let told = || events.iter().map(|one| one.event["event_type"].to_string()).collect::<Vec<_>>();
-            if events.len() >= count { Ok(events) } else { Err(format!("{}: {:?}", events.len(), told())) }
+            let types = || events.iter().map(|one| one.event["event_type"].to_string()).collect::<Vec<_>>();
+            if events.len() >= count { Ok(events) } else { Err(format!("{}: {:?}", events.len(), types())) }
         })
         .await
     }
@@ -249,7 +249,7 @@ impl Amplitude {
         assert!(wrong.is_empty(), "what no sender should do: {wrong:#?}");
     }
 
-    /// The same as a list.
+    /// What [`Self::check`] fails on, as a list.
     #[must_use]
     pub fn verdict(&self) -> Vec<String> {
         let seen = self.seen();
@@ -269,8 +269,8 @@ impl Amplitude {
         wrong
     }
 
-    fn of<T>(&self, api_key: &str, look: impl FnOnce(&Project) -> T) -> T {
-        look(self.seen().projects.get(api_key).unwrap_or_else(|| panic!("no project {api_key}")))
+    fn of<T>(&self, api_key: &str, view: impl FnOnce(&Project) -> T) -> T {
+        view(self.seen().projects.get(api_key).unwrap_or_else(|| panic!("no project {api_key}")))
     }
 
     fn change(&self, api_key: &str, change: impl FnOnce(&mut Project, Timestamp)) {

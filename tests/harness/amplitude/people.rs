@@ -4,7 +4,7 @@ use domain::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// So many updates of user properties an hour are kept per user.
+/// Maximum number of updates of user properties per user and hour; others are dropped.
 const UPDATES: usize = 1800;
 const HOUR_MS: i64 = 3_600_000;
 
@@ -30,7 +30,7 @@ struct Person {
 }
 
 impl Person {
-    /// Sets plain values, or does what operations say.
+    /// Sets plain values, or applies operations.
     fn change(&mut self, properties: &Map<String, Value>) {
         for (name, value) in properties {
             match (name.as_str(), value.as_object()) {
@@ -48,7 +48,7 @@ pub struct People {
     all: Vec<Person>,
     by_user: BTreeMap<String, usize>,
     by_device: BTreeMap<String, usize>,
-    /// Who became whom.
+    /// From a person to the one that they became.
     joined: BTreeMap<usize, usize>,
 }
 
@@ -67,7 +67,7 @@ impl People {
         person
     }
 
-    /// The person with this user id, whom the nameless one of the device becomes.
+    /// The person with this user id; the nameless one of the device becomes them.
     fn named(&mut self, user: &str, of_device: Option<usize>) -> usize {
         let nameless = of_device.filter(|person| self.all[*person].user_id.is_none());
         let known = self.by_user.get(user).copied();
@@ -98,18 +98,18 @@ impl People {
         self.all.len() - 1
     }
 
-    /// Sets properties of a person; whether it did, since more than so many an hour are dropped.
+    /// Sets properties of a person; whether it did, since updates above the limit are dropped.
     pub fn update(&mut self, person: usize, properties: &Map<String, Value>, now: Timestamp) -> bool {
         let person = &mut self.all[person];
         while person.updates.front().is_some_and(|first| now.millis_since(*first) >= HOUR_MS) {
             person.updates.pop_front();
         }
-        let is_kept = person.updates.len() < UPDATES;
-        if is_kept {
+        let is_allowed = person.updates.len() < UPDATES;
+        if is_allowed {
             person.updates.push_back(now);
             person.change(properties);
         }
-        is_kept
+        is_allowed
     }
 
     /// The person with this user id, or else device id.

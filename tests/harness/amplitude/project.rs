@@ -7,15 +7,15 @@ use domain::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Within so long a repeated event is ignored.
+/// How long a repeated event is ignored.
 const WINDOW_MS: i64 = 7 * 86_400_000;
 /// The time over which events per second are a mean.
 const SPAN_MS: i64 = 30_000;
-/// So many events within it are allowed of one id: 30 a second.
+/// Maximum number of events of one id within it: 30 a second.
 const IN_SPAN: usize = 900;
 /// The longest text, and the longest array as JSON.
 const LONGEST: usize = 1024;
-/// What a day allows, as it is told.
+/// The daily quota that an answer names.
 const DAILY: usize = 500_000;
 
 /// An event that was counted.
@@ -190,7 +190,7 @@ fn busy(events: &[Event], eps: impl Fn(&str) -> Option<usize>) -> Option<Busy> {
     found
 }
 
-/// Cuts what is too long, and says how many values it were.
+/// Cuts what is too long; the number of values cut.
 fn cut(value: &mut Value) -> usize {
     match value {
         Value::String(text) => {

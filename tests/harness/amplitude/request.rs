@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 const BYTES: usize = 1_000_000;
 /// A request must have fewer events.
 const EVENTS: usize = 2000;
-/// The shortest id, unless the request says otherwise.
+/// The shortest id, unless the request sets another.
 const MIN_ID_LENGTH: u64 = 5;
 
 /// Ids that are nobody's, in lower case.

@@ -67,7 +67,7 @@ impl Refusal {
         Self { status: 429, body }
     }
 
-    /// What an error of a server in between looks like, and a refusal for a reason that no table lists.
+    /// The body of an error of a server in between, and of a refusal for a reason that no table lists.
     pub fn status(status: u16) -> Self {
         match status {
             400 => Self { status, body: json!({ "code": 400, "error": "Bad request" }) },
@@ -115,7 +115,7 @@ pub fn accepted(events: usize, bytes: usize, at_ms: i64) -> Value {
     json!({ "code": 200, "events_ingested": events, "payload_size_bytes": bytes, "server_upload_time": at_ms })
 }
 
-/// The same with so many events less.
+/// This answer with `missing` events less.
 pub fn miscounted(mut body: Value, missing: usize) -> Value {
     let taken = body["events_ingested"].as_u64().unwrap_or_default();
     body["events_ingested"] = json!(taken.saturating_sub(u64::try_from(missing).unwrap_or(u64::MAX)));

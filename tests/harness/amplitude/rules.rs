@@ -1,6 +1,6 @@
 //! What no sender should do, seen from its requests.
 
-use super::Asked;
+use super::Exchange;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const REQUESTS: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Every rule that was broken, with what broke it.
-pub fn broken(requests: &[Asked]) -> Vec<String> {
+pub fn broken(requests: &[Exchange]) -> Vec<String> {
     let mut wrong: Vec<String> = requests.iter().filter_map(malformed).collect();
     wrong.extend(two_contents(requests));
     wrong.extend(at_once(requests));
@@ -23,32 +23,32 @@ pub fn broken(requests: &[Asked]) -> Vec<String> {
     wrong
 }
 
-fn within_a_second(some: &[Asked]) -> bool {
+fn within_a_second(some: &[Exchange]) -> bool {
     some.first().zip(some.last()).is_some_and(|(first, last)| last.began - first.began < SECOND)
 }
 
-fn malformed(asked: &Asked) -> Option<String> {
-    let error = asked.answer["error"].as_str().unwrap_or_default();
+fn malformed(exchange: &Exchange) -> Option<String> {
+    let error = exchange.answer["error"].as_str().unwrap_or_default();
     let is_whole = ["Invalid request path", "Missing request body", "Invalid JSON request body"].contains(&error);
-    let lacks = asked.answer["missing_field"].is_string();
+    let lacks = exchange.answer["missing_field"].is_string();
     if is_whole || lacks {
-        return Some(format!("{} was answered {}", asked.target, asked.answer));
+        return Some(format!("{} was answered {}", exchange.target, exchange.answer));
     }
-    if asked.events().len() > EVENTS {
-        return Some(format!("{} events in one request", asked.events().len()));
+    if exchange.events().len() > EVENTS {
+        return Some(format!("{} events in one request", exchange.events().len()));
     }
     let is_odd = |event: &&Value| {
         let has = |field: &str| !event[field].is_null();
         !has("insert_id") || has("ip") || (has("revenue") && has("price"))
     };
-    asked.events().iter().find(is_odd).map(|event| format!("no insert_id, an ip, or revenue beside price: {event}"))
+    exchange.events().iter().find(is_odd).map(|event| format!("no insert_id, an ip, or revenue beside price: {event}"))
 }
 
 /// Events whose content is another one in another attempt. Each project has events of its own.
-fn two_contents(requests: &[Asked]) -> Vec<String> {
+fn two_contents(requests: &[Exchange]) -> Vec<String> {
     let (mut first, mut wrong) = (BTreeMap::<String, Value>::new(), Vec::new());
     for (key, event) in
-        requests.iter().flat_map(|asked| asked.events().iter().map(|event| (&asked.body["api_key"], event)))
+        requests.iter().flat_map(|exchange| exchange.events().iter().map(|event| (&exchange.body["api_key"], event)))
     {
         let mut content = event.clone();
         if let Some(fields) = content.as_object_mut() {
@@ -64,19 +64,19 @@ fn two_contents(requests: &[Asked]) -> Vec<String> {
 }
 
 /// Requests about one device of which the second came while the first was open: neither answered nor given up.
-fn at_once(requests: &[Asked]) -> Vec<String> {
-    let (mut last, mut wrong) = (BTreeMap::<String, &Asked>::new(), Vec::new());
-    for asked in requests {
-        let Some(event) = asked.events().first() else { continue };
-        let device = format!("{} in {}", event["device_id"], asked.body["api_key"]);
+fn at_once(requests: &[Exchange]) -> Vec<String> {
+    let (mut last, mut wrong) = (BTreeMap::<String, &Exchange>::new(), Vec::new());
+    for exchange in requests {
+        let Some(event) = exchange.events().first() else { continue };
+        let device = format!("{} in {}", event["device_id"], exchange.body["api_key"]);
         let before = last.get(&device).copied();
-        if let Some(before) = before.filter(|before| before.ended.is_none_or(|ended| ended > asked.began)) {
-            wrong.push(format!("two requests about {device} in flight at once:\n{before:?}\n{asked:?}"));
+        if let Some(before) = before.filter(|before| before.closed_at.is_none_or(|closed| closed > exchange.began)) {
+            wrong.push(format!("two requests about {device} in flight at once:\n{before:?}\n{exchange:?}"));
         }
         // Of several the one that is open longest.
-        let is_last = |ended: Instant| asked.ended.is_none_or(|own| own >= ended);
-        if before.is_none_or(|before| before.ended.is_some_and(is_last)) {
-            last.insert(device, asked);
+        let is_last = |closed: Instant| exchange.closed_at.is_none_or(|own| own >= closed);
+        if before.is_none_or(|before| before.closed_at.is_some_and(is_last)) {
+            last.insert(device, exchange);
         }
     }
     wrong

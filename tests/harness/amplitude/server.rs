@@ -4,7 +4,7 @@ use super::fault::Fault;
 use super::request::{self, Event};
 use super::response::{self, Busy, Refusal};
 use super::wire::{Cutter, Wires};
-use super::{Asked, Seen, locked};
+use super::{Exchange, Seen, locked};
 use crate::wait;
 use axum::Router;
 use axum::body::Bytes;
@@ -56,7 +56,7 @@ async fn receive(
     let (place, fault) = locked(&shared.seen).keep(&request);
     let _open = Open { shared: shared.clone(), place };
     let cut = || {
-        locked(&shared.seen).ended(place, None);
+        locked(&shared.seen).close(place, None);
         cutter.cut();
         StatusCode::default().into_response()
     };
@@ -75,7 +75,7 @@ async fn receive(
         Some(Fault::Mute) => std::future::pending().await,
         _ => {}
     }
-    locked(&shared.seen).ended(place, Some((status, &body)));
+    locked(&shared.seen).close(place, Some((status, &body)));
     let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
     let headers = [("connection", "close"), ("content-type", "application/json")];
     (StatusCode::from_u16(status).unwrap_or_default(), headers, text).into_response()
@@ -90,34 +90,34 @@ struct Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let mut seen = locked(&self.shared.seen);
-        if seen.requests.get(self.place).is_some_and(|asked| asked.ended.is_none()) {
-            seen.ended(self.place, None);
+        if seen.requests.get(self.place).is_some_and(|exchange| exchange.closed_at.is_none()) {
+            seen.close(self.place, None);
         }
     }
 }
 
 impl Seen {
-    /// Keeps the request and says what it meets.
+    /// Keeps the request and returns the fault that it meets.
     fn keep(&mut self, request: &Request) -> (usize, Option<Fault>) {
-        let asked = Asked {
+        let exchange = Exchange {
             target: format!("{} {}", request.method, request.uri),
             body: serde_json::from_slice(&request.body).unwrap_or_default(),
             began: Instant::now(),
-            ended: None,
+            closed_at: None,
             status: None,
             answer: Value::Null,
         };
-        let fault = if request.uri.path() == UPLOAD { self.fault(asked.events()) } else { None };
-        self.requests.push(asked);
+        let fault = if request.uri.path() == UPLOAD { self.fault(exchange.events()) } else { None };
+        self.requests.push(exchange);
         (self.requests.len() - 1, fault)
     }
 
     /// A request was answered, or its connection closed.
-    fn ended(&mut self, place: usize, answer: Option<(u16, &Value)>) {
-        if let Some(asked) = self.requests.get_mut(place) {
-            asked.ended = Some(Instant::now());
-            asked.status = answer.map(|(status, _)| status);
-            asked.answer = answer.map(|(_, body)| body.clone()).unwrap_or_default();
+    fn close(&mut self, place: usize, answer: Option<(u16, &Value)>) {
+        if let Some(exchange) = self.requests.get_mut(place) {
+            exchange.closed_at = Some(Instant::now());
+            exchange.status = answer.map(|(status, _)| status);
+            exchange.answer = answer.map(|(_, body)| body.clone()).unwrap_or_default();
         }
     }
 
@@ -142,7 +142,7 @@ impl Seen {
             _ => Err(Refusal::whole("Invalid request path")),
         };
         match (judged, fault) {
-            (Ok(_), Some(Fault::Kept(status))) => (*status, Refusal::status(*status).body),
+            (Ok(_), Some(Fault::AnsweredWith(status))) => (*status, Refusal::status(*status).body),
             (Ok(body), Some(Fault::Miscounted(missing))) => (200, response::miscounted(body, *missing)),
             (Ok(body), _) => (200, body),
             (Err(refusal), _) => (refusal.status, refusal.body),
@@ -163,7 +163,7 @@ impl Seen {
         Refusal::silenced(device, 0)
     }
 
-    /// Takes the events of a request, but for so many at its end.
+    /// Takes the events of a request, but for `fewer` at its end.
     fn upload(&mut self, body: &[u8], missing: usize) -> Result<Value, Refusal> {
         let upload = request::read(body)?;
         let (now, key) = (self.now(), upload.api_key.clone());
@@ -191,8 +191,8 @@ impl Seen {
     }
 
     fn search(&self, headers: &HeaderMap) -> Result<Value, Refusal> {
-        let given = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
-        let pair = given.and_then(|given| String::from_utf8(STANDARD.decode(given).ok()?).ok());
+        let credentials = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+        let pair = credentials.and_then(|credentials| String::from_utf8(STANDARD.decode(credentials).ok()?).ok());
         let is_known = pair
             .as_deref()
             .and_then(|pair| pair.split_once(':'))

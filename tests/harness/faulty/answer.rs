@@ -1,6 +1,6 @@
-//! What is heard and said on one connection. Waiting is a read with a time limit, so that it ends with the other side.
+//! Reading and writing on one connection. Waiting is a read with a time limit, so that it ends with the other side.
 
-use super::{Fault, Heard, Shared};
+use super::{Fault, Received, Shared};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Between two bytes of what drips.
 const SECOND: Duration = Duration::from_secs(1);
-/// What is said at once. The buffer that the system keeps for it is as large, so that what was said was nearly heard.
+/// Number of bytes written at once. The system's send buffer is as large, so that what was written was nearly received.
 const PIECE_BYTES: usize = 16 * 1024;
 const BIG_BYTES: usize = 10_000_000;
 const BOMB_BYTES: usize = 1_000_000;
@@ -17,20 +17,20 @@ const GZIP: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 
 /// Where a conversation takes place.
 pub struct Talk<'a> {
-    /// The connection, whatever is spoken on it.
+    /// The connection, with or without TLS.
     pub socket: &'a TcpStream,
     /// Where it is kept.
     pub shared: &'a Shared,
 }
 
-/// Hears requests and answers them until the connection ends.
+/// Reads requests and answers them until the connection ends.
 pub fn talk(mut stream: impl Read + Write, talk: &Talk<'_>) {
-    while let Some(heard) = hear(&mut stream) {
+    while let Some(received) = read_request(&mut stream) {
         let fault = {
             let mut seen = talk.shared.seen();
             let scripted = || seen.next.pop_front().or_else(|| seen.always.clone()).unwrap_or(Fault::Status(200));
-            let fault = Fault::at(&heard.path).unwrap_or_else(scripted);
-            seen.requests.push(heard);
+            let fault = Fault::at(&received.path).unwrap_or_else(scripted);
+            seen.requests.push(received);
             fault
         };
         if answer(&mut stream, talk, &fault).is_none() {
@@ -41,12 +41,12 @@ pub fn talk(mut stream: impl Read + Write, talk: &Talk<'_>) {
 
 /// `None` when the connection is over.
 fn answer(stream: &mut (impl Read + Write), talk: &Talk<'_>, fault: &Fault) -> Option<()> {
-    let say = |stream: &mut _, text: String| said(stream, talk, text.as_bytes());
+    let send_text = |stream: &mut _, text: String| send(stream, talk, text.as_bytes());
     match fault {
         Fault::Never => stays(stream, talk, None),
         Fault::Drip => drip(stream, talk, &head(200, "content-length: 0\r\n")),
         Fault::DripBody => {
-            say(stream, head(200, "content-length: 1000\r\n"))?;
+            send_text(stream, head(200, "content-length: 1000\r\n"))?;
             drip(stream, talk, &"x".repeat(1000))
         }
         Fault::Reset => {
@@ -54,24 +54,24 @@ fn answer(stream: &mut (impl Read + Write), talk: &Talk<'_>, fault: &Fault) -> O
             None
         }
         Fault::Drop => None,
-        Fault::Status(status) => say(stream, head(*status, "content-length: 0\r\n")),
+        Fault::Status(status) => send_text(stream, head(*status, "content-length: 0\r\n")),
         Fault::RetryAfter(status, value) => {
-            say(stream, head(*status, &format!("retry-after: {value}\r\ncontent-length: 0\r\n")))
+            send_text(stream, head(*status, &format!("retry-after: {value}\r\ncontent-length: 0\r\n")))
         }
         Fault::Redirect(status, place) => {
-            say(stream, head(*status, &format!("location: {place}\r\ncontent-length: 0\r\n")))
+            send_text(stream, head(*status, &format!("location: {place}\r\ncontent-length: 0\r\n")))
         }
         Fault::Big => {
-            say(stream, head(200, &format!("content-length: {BIG_BYTES}\r\n")))?;
-            (0..BIG_BYTES / PIECE_BYTES + 1).try_for_each(|_| said(stream, talk, &[b'x'; PIECE_BYTES]))
+            send_text(stream, head(200, &format!("content-length: {BIG_BYTES}\r\n")))?;
+            (0..BIG_BYTES / PIECE_BYTES + 1).try_for_each(|_| send(stream, talk, &[b'x'; PIECE_BYTES]))
         }
         Fault::Bomb => {
-            say(stream, head(200, &format!("content-encoding: gzip\r\ncontent-length: {BOMB_BYTES}\r\n")))?;
-            bomb().chunks(PIECE_BYTES).try_for_each(|piece| said(stream, talk, piece))
+            send_text(stream, head(200, &format!("content-encoding: gzip\r\ncontent-length: {BOMB_BYTES}\r\n")))?;
+            bomb().chunks(PIECE_BYTES).try_for_each(|piece| send(stream, talk, piece))
         }
         Fault::EndlessHead => {
-            say(stream, "HTTP/1.1 200 OK\r\n".to_owned())?;
-            (0..).try_for_each(|place| say(stream, format!("x-{place}: {}\r\n", "v".repeat(1000))))
+            send_text(stream, "HTTP/1.1 200 OK\r\n".to_owned())?;
+            (0..).try_for_each(|place| send_text(stream, format!("x-{place}: {}\r\n", "v".repeat(1000))))
         }
     }
 }
@@ -80,22 +80,22 @@ fn head(status: u16, headers: &str) -> String {
     format!("HTTP/1.1 {status} Scripted\r\ncontent-type: text/plain\r\n{headers}\r\n")
 }
 
-fn said(stream: &mut impl Write, talk: &Talk<'_>, bytes: &[u8]) -> Option<()> {
+fn send(stream: &mut impl Write, talk: &Talk<'_>, bytes: &[u8]) -> Option<()> {
     // What the system refuses to shrink stays as it is.
     let _ = SockRef::from(talk.socket).set_send_buffer_size(PIECE_BYTES);
     stream.write_all(bytes).and_then(|()| stream.flush()).ok()?;
-    talk.shared.seen().said_bytes += bytes.len();
+    talk.shared.seen().sent_bytes += bytes.len();
     Some(())
 }
 
 fn drip(stream: &mut (impl Read + Write), talk: &Talk<'_>, text: &str) -> Option<()> {
     text.bytes().try_for_each(|byte| {
-        said(stream, talk, &[byte])?;
+        send(stream, talk, &[byte])?;
         stays(stream, talk, Some(SECOND))
     })
 }
 
-/// Waits until the other side goes, or for so long that it has not gone.
+/// Waits until the other side goes, or for `time`; `Some` if it has not gone.
 fn stays(stream: &mut impl Read, talk: &Talk<'_>, time: Option<Duration>) -> Option<()> {
     talk.socket.set_read_timeout(time).expect("a time limit");
     let read = stream.read(&mut [0]);
@@ -105,7 +105,7 @@ fn stays(stream: &mut impl Read, talk: &Talk<'_>, time: Option<Duration>) -> Opt
 }
 
 /// One request with its body, or nothing when the other side is gone.
-fn hear(stream: &mut impl Read) -> Option<Heard> {
+fn read_request(stream: &mut impl Read) -> Option<Received> {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(b"\r\n\r\n") {
@@ -123,7 +123,7 @@ fn hear(stream: &mut impl Read) -> Option<Heard> {
     let length = headers.iter().find(|(name, _)| name == "content-length").map_or("0", |(_, value)| value);
     let mut body = vec![0; length.parse().ok()?];
     stream.read_exact(&mut body).ok()?;
-    Some(Heard { path, headers, body })
+    Some(Received { path, headers, body })
 }
 
 /// Zeros by RFC 1951 3.2.6: a literal, then ever again "258 times what stands one before", 13 bits each.

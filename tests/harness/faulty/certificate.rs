@@ -1,4 +1,4 @@
-//! A certificate for a name, by an authority that nobody trusts unless told.
+//! A certificate for a name, by an authority that is trusted only by a setting.
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;

@@ -11,9 +11,9 @@ pub enum Fault {
     Drip,
     /// The answer is 200, and its body comes at one byte per second.
     DripBody,
-    /// The request is heard, then the connection is reset.
+    /// The request is read, then the connection is reset.
     Reset,
-    /// The request is heard and would be processed, then the connection is closed without an answer.
+    /// The request is read and would be processed, then the connection is closed without an answer.
     Drop,
     /// This status.
     Status(u16),

@@ -1,6 +1,6 @@
-//! A webhook endpoint where everything goes wrong that can: by the path of its URL, or as a test tells it.
+//! A webhook endpoint where everything goes wrong that can: by the path of its URL, or as a test scripts it.
 //!
-//! It keeps what it heard and counts what it could say, so that a test sees from outside how little was taken of it.
+//! It keeps what it received and counts what it could send, so that a test sees from outside how little was read of it.
 
 mod answer;
 mod certificate;
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One request, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heard {
+pub struct Received {
     /// Path and query.
     pub path: String,
     /// Names in lower case, and values.
@@ -26,7 +26,7 @@ pub struct Heard {
     pub body: Vec<u8>,
 }
 
-impl Heard {
+impl Received {
     /// The first header of this name; empty when there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
@@ -38,9 +38,9 @@ impl Heard {
 struct Seen {
     next: VecDeque<Fault>,
     always: Option<Fault>,
-    requests: Vec<Heard>,
+    requests: Vec<Received>,
     connections: usize,
-    said_bytes: usize,
+    sent_bytes: usize,
     is_over: bool,
 }
 
@@ -116,7 +116,7 @@ impl Faulty {
         self.url_of(&fault.path())
     }
 
-    /// The URL at which happens what [`Self::answer`] says.
+    /// The URL at which the fault of [`Self::answer`] happens.
     #[must_use]
     pub fn scripted_url(&self) -> String {
         self.url_of("/hook")
@@ -132,7 +132,7 @@ impl Faulty {
         self.address.port()
     }
 
-    /// What happens at [`Self::scripted_url`] from now on, after what [`Self::answer_next`] asked for. At first 200.
+    /// What happens at [`Self::scripted_url`] from now on, after the faults of [`Self::answer_next`]. At first 200.
     pub fn answer(&self, fault: Fault) {
         self.shared.seen().always = Some(fault);
     }
@@ -142,9 +142,9 @@ impl Faulty {
         self.shared.seen().next.extend(std::iter::repeat_n(fault.clone(), times));
     }
 
-    /// Everything heard so far, whatever became of it, in the order of arrival.
+    /// Every request so far, in the order of arrival.
     #[must_use]
-    pub fn requests(&self) -> Vec<Heard> {
+    pub fn requests(&self) -> Vec<Received> {
         self.shared.seen().requests.clone()
     }
 
@@ -154,10 +154,10 @@ impl Faulty {
         self.shared.seen().connections
     }
 
-    /// How many bytes the other side, or the buffers on the way, took of what was said.
+    /// How many bytes the other side, or the buffers on the way, took of what was sent.
     #[must_use]
-    pub fn said_bytes(&self) -> usize {
-        self.shared.seen().said_bytes
+    pub fn sent_bytes(&self) -> usize {
+        self.shared.seen().sent_bytes
     }
 }
 

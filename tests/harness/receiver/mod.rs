@@ -1,10 +1,10 @@
-//! A webhook endpoint that keeps every request, verifies it as a stranger would, and answers as it is told.
+//! A webhook endpoint that keeps every request, verifies it as a stranger would, and answers as a test scripts it.
 
 mod reply;
 
 pub use reply::Reply;
 
-use super::deliveries::{self, Journal, Request, Said, Version};
+use super::deliveries::{self, Journal, KeyResult, Request, Version};
 use super::signature::Signed;
 use super::{ports, wait};
 use axum::Router;
@@ -35,13 +35,13 @@ pub struct Received {
     pub raw: Vec<u8>,
     /// The body as JSON; null when it is none.
     pub body: Value,
-    /// What [`Signed::verify`] says with the newest secret and with the newest public key, as far as they are known;
-    /// `Err` too while neither is.
+    /// The result of [`Signed::verify`] with the newest secret and with the newest public key, as far as they are
+    /// known; `Err` too while neither is.
     pub verified: Result<(), String>,
     /// When it came.
     pub began: Instant,
     /// When it was answered; `None` while it hangs or when the sender gave up.
-    pub ended: Option<Instant>,
+    pub finished_at: Option<Instant>,
     /// The status that it was answered with.
     pub status: Option<u16>,
 }
@@ -68,7 +68,7 @@ impl Received {
         named.or_else(|| self.body["data"]["purchase_guid"].as_str()).unwrap_or_default()
     }
 
-    /// The event that it tells.
+    /// The id of its event.
     #[must_use]
     pub fn event_id(&self) -> &str {
         let of_purchase = self.body["attributes"]["event_id"].as_str();
@@ -151,7 +151,7 @@ impl Receiver {
         seen.is_refusal_wanted = false;
     }
 
-    /// The same of all that the API showed of a destination.
+    /// Trusts the keys in what the API showed of a destination.
     ///
     /// # Panics
     /// When it showed neither a secret nor a public key.
@@ -171,7 +171,7 @@ impl Receiver {
         self.seen().is_time_ignored = true;
     }
 
-    /// What every event of this type must look like.
+    /// The schema of every event of this type.
     ///
     /// # Panics
     /// When it is not a JSON Schema.
@@ -183,7 +183,7 @@ impl Receiver {
 
     /// The types of the acknowledged events about a receipt but for `purchase.updated`, in the order of arrival.
     #[must_use]
-    pub fn told(&self, receipt_id: &str) -> Vec<String> {
+    pub fn event_types(&self, receipt_id: &str) -> Vec<String> {
         let seen = self.seen();
         let is_wanted =
             |one: &&Received| one.is_acked() && one.collapse_key().is_empty() && one.receipt_id() == receipt_id;
@@ -199,7 +199,7 @@ impl Receiver {
         self.seen().keys.last().cloned().expect("a secret: add the destination first")
     }
 
-    /// What is answered from now on, after what [`Self::answer_next`] asked for. At first 200.
+    /// What is answered from now on, after the answers of [`Self::answer_next`]. At first 200.
     pub fn answer(&self, reply: Reply) {
         self.seen().always = Some(reply);
     }
@@ -210,7 +210,7 @@ impl Receiver {
     }
 
     /// What the first request of each `webhook-id` about receipts whose names begin so is answered with from now on,
-    /// whatever else was asked for.
+    /// whatever else was scripted.
     pub fn answer_first(&self, receipts: &str, reply: Reply) {
         self.seen().first = Some((receipts.to_owned(), reply));
     }
@@ -296,7 +296,7 @@ impl Receiver {
         self.verdict().unwrap_or_else(|broken| panic!("{broken}"));
     }
 
-    /// The same as an answer, for a test that plants a fault.
+    /// Checks what [`Self::check`] checks and returns the result, for a test that plants a fault.
     ///
     /// # Errors
     /// The invariant that was broken, and by what.
@@ -326,11 +326,11 @@ impl Receiver {
         }
     }
 
-    /// Whether each event came under one `webhook-id` only, as it must where nobody asked for it again.
+    /// Whether each event came under one `webhook-id` only, as it must where nobody redelivered it.
     ///
     /// # Errors
     /// The event that came under several.
-    pub fn told_once(&self) -> Result<(), String> {
+    pub fn check_no_duplicates(&self) -> Result<(), String> {
         let requests = self.all();
         let mut ids = BTreeMap::<&str, &str>::new();
         for request in &requests {
@@ -338,13 +338,13 @@ impl Receiver {
             let first = *ids.entry(event_id).or_insert(&request.webhook_id);
             if event_id.is_empty() || first != request.webhook_id {
                 let other = &request.webhook_id;
-                return Err(format!("told twice: the event {event_id:?} came as {first} and as {other}"));
+                return Err(format!("announced twice: the event {event_id:?} came as {first} and as {other}"));
             }
         }
         Ok(())
     }
 
-    /// Whether the user's state in each event is the one after what it tells.
+    /// Whether the user's state in each event is the one after its transition.
     ///
     /// # Errors
     /// The event whose state is from before.
@@ -378,9 +378,9 @@ impl Drop for Receiver {
 /// send always has it.
 const ADDED: [&str; 6] =
     ["coalesced", "occurred_at", "previous_acked_revision", "revision", "state_digest", "verified"];
-/// The same of `user.*`.
+/// Fields that we add to `user.*`.
 const ADDED_FOR_USERS: [&str; 3] = ["active_skus", "occurred_at", "user_revision"];
-/// The same of a purchase: in `data`, and in `user.*`.
+/// Fields of a purchase that we add to `data` and to `user.*`.
 const ADDED_OF_PURCHASE: [&str; 8] = [
     "environment",
     "expiration_reason",
@@ -392,7 +392,7 @@ const ADDED_OF_PURCHASE: [&str; 8] = [
     "product_type",
 ];
 
-/// Whether an event is of the shape of its schema, and has what we add to it. A test of the connection tells none.
+/// Whether an event is of the shape of its schema, and has what we add to it. A test of the connection has no event.
 fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) -> Result<(), String> {
     if request.headers.contains_key("webhook-test") {
         return Ok(());
@@ -418,7 +418,7 @@ fn overlaps(requests: &[Received]) -> Vec<(&Received, &Received)> {
     let mut found = Vec::new();
     for request in requests {
         if let Some(before) = last.insert(request.receipt_id(), request)
-            && before.ended.is_some_and(|ended| ended > request.began)
+            && before.finished_at.is_some_and(|finished_at| finished_at > request.began)
         {
             found.push((before, request));
         }
@@ -434,42 +434,42 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -
     let (place, reply) = keep(&mut locked(&shared.seen), headers, &raw);
     let response = reply.answer(&shared.released).await;
     if let Some(request) = locked(&shared.seen).requests.get_mut(place) {
-        request.ended = Some(Instant::now());
+        request.finished_at = Some(Instant::now());
         request.status = response.as_ref().map(|response| response.status().as_u16());
     }
-    // Ends the connection's task without a word, which no response could do.
+    // Ends the connection's task without a byte, which no response could do.
     response.unwrap_or_else(|| std::panic::resume_unwind(Box::new("the connection is dropped")))
 }
 
-/// What is said with each key, the newest first.
-fn said(seen: &Seen, signed: Signed<'_>) -> Vec<Said> {
+/// The result with each key, the newest first.
+fn results(seen: &Seen, signed: Signed<'_>) -> Vec<KeyResult> {
     let verify = if seen.is_time_ignored { Signed::verify_at_any_time } else { Signed::verify };
-    let says = |key: &String| Said { key: key.clone(), refusal: verify(&signed, key).err() };
-    seen.keys.iter().rev().map(says).collect()
+    let result = |key: &String| KeyResult { key: key.clone(), refusal: verify(&signed, key).err() };
+    seen.keys.iter().rev().map(result).collect()
 }
 
 /// Whether the newest key of each version is content.
-fn verified(said: &[Said]) -> Result<(), String> {
-    let mut newest = Version::ALL.iter().filter_map(|version| said.iter().find(|one| one.version() == *version));
+fn verified(results: &[KeyResult]) -> Result<(), String> {
+    let mut newest = Version::ALL.iter().filter_map(|version| results.iter().find(|one| one.version() == *version));
     match newest.find_map(|one| one.refusal.clone()) {
         Some(refusal) => Err(refusal),
-        None if said.is_empty() => Err("no key is known".to_owned()),
+        None if results.is_empty() => Err("no key is known".to_owned()),
         None => Ok(()),
     }
 }
 
-/// Keeps the request and says what to do with it.
+/// Keeps the request and returns what to do with it.
 fn keep(seen: &mut Seen, headers: HeaderMap, raw: &Bytes) -> (usize, Reply) {
     let webhook_id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let said = said(seen, Signed { headers: &headers, raw });
-    let verified = verified(&said);
+    let results = results(seen, Signed { headers: &headers, raw });
+    let verified = verified(&results);
     if let Some(journal) = &seen.journal {
         let is_refusal_wanted = seen.is_refusal_wanted;
-        journal.keep(&Request { is_refusal_wanted, ..Request::new(&headers, raw, said) });
+        journal.keep(&Request { is_refusal_wanted, ..Request::new(&headers, raw, results) });
     }
     let body = serde_json::from_slice(raw).unwrap_or(Value::Null);
-    let (began, ended, status) = (Instant::now(), None, None);
-    let request = Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, ended, status };
+    let (began, finished_at, status) = (Instant::now(), None, None);
+    let request = Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, finished_at, status };
     let is_first = seen.requests.iter().all(|before| before.webhook_id != request.webhook_id);
     let first = seen.first.clone().filter(|(receipts, _)| is_first && request.receipt_id().starts_with(receipts));
     let first = first.map(|(_, reply)| reply);

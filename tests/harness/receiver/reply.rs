@@ -17,13 +17,13 @@ pub enum Reply {
     Status(u16),
     /// Answers 503 with `Retry-After` in seconds.
     RetryAfter(u64),
-    /// Answers 503 with the date that is so many seconds ahead as `Retry-After`.
+    /// Answers 503 with the date that is this many seconds ahead as `Retry-After`.
     RetryAfterDate(i64),
-    /// Answers 503 with these words as `Retry-After`.
+    /// Answers 503 with this text as `Retry-After`.
     RetryAfterText(&'static str),
     /// Answers nothing until [`Receiver::release`](super::Receiver::release) or until the sender goes away, then 200.
     Hang,
-    /// Answers 200 after so long.
+    /// Answers 200 after this time.
     After(Duration),
     /// Answers 200 with a body that comes at one byte per second and never ends.
     Drip,
@@ -63,17 +63,17 @@ impl Reply {
 }
 
 /// Without keep-alive, so that a closed port is closed for everybody at once.
-fn response(status: u16, said: Option<(HeaderName, String)>, body: Body) -> Response {
+fn response(status: u16, header_line: Option<(HeaderName, String)>, body: Body) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or_default();
     let mut response = (status, [(CONNECTION, "close")], body).into_response();
-    if let Some((name, value)) = said {
+    if let Some((name, value)) = header_line {
         response.headers_mut().insert(name, value.parse().expect("a header's value"));
     }
     response
 }
 
-fn retry_after(said: String) -> Response {
-    response(503, Some((RETRY_AFTER, said)), Body::empty())
+fn retry_after(header_line: String) -> Response {
+    response(503, Some((RETRY_AFTER, header_line)), Body::empty())
 }
 
 /// As RFC 9110 5.6.7 prefers it.

@@ -1,12 +1,12 @@
 //! The Amazon ingress with a real storage behind it, a scripted SNS, and an engine that records.
 
-mod keeping;
+mod notifications;
 mod refusals;
 mod subscriptions;
 
 use api::dispatch::{Dispatch, Engine, EngineError};
 use api::stores::amazon::envelope::Version;
-use api::stores::amazon::signer::{Letter, Sample, Signer};
+use api::stores::amazon::signer::{Header, Sample, Signer};
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
 use domain::{CollapseKey, DestinationId, Environment, Timestamp};
 use futures::FutureExt;
@@ -39,18 +39,18 @@ fn now() -> Timestamp {
     at("2026-06-01T12:00:00Z")
 }
 
-/// SNS as it answers GET: certificates and confirmations, each with its own trouble; all that was asked is kept.
+/// SNS as it answers GET: certificates and confirmations, each with its own trouble; every request is recorded.
 #[derive(Default)]
 struct Sns {
-    asked: Mutex<Vec<String>>,
+    requests: Mutex<Vec<String>>,
     trouble: Mutex<Option<FetchError>>,
     /// What happens while a subscription is being confirmed.
     meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
 impl Sns {
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().expect("no panic").clone()
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().expect("no panic").clone()
     }
 
     fn meanwhile(&self, happens: impl Future<Output = ()> + Send + 'static) {
@@ -64,7 +64,7 @@ impl Sns {
 
 impl Fetch for Sns {
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>> {
-        self.asked.lock().expect("no panic").push(url.to_owned());
+        self.requests.lock().expect("no panic").push(url.to_owned());
         let answer = match self.trouble.lock().expect("no panic").clone() {
             Some(trouble) => Err(trouble),
             None if url.ends_with(".pem") => Ok(SIGNER.certificate_pem().expect("a certificate")),
@@ -84,7 +84,7 @@ impl Fetch for Sns {
     }
 }
 
-/// An engine that keeps what it is told.
+/// An engine that records its signals.
 #[derive(Default)]
 struct Recording(Mutex<Vec<(CollapseKey, &'static str)>>);
 
@@ -102,7 +102,7 @@ impl Engine for Recording {
         async { Ok(()) }.boxed()
     }
 
-    fn tend(&self, _: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn supervise(&self, _: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
         async { Ok(()) }.boxed()
     }
 
@@ -157,13 +157,13 @@ impl World {
         Self { amazon, store, dispatch, engine, sns, platform, _folder: folder }
     }
 
-    /// What SNS is told: status and reason.
+    /// The answer to SNS: status and reason.
     async fn post(&self, body: &str) -> (u16, &'static str) {
         let answer = self.amazon.receive(&self.store, &self.dispatch, INGRESS_KEY, body.as_bytes()).await;
         (answer.status, answer.reason)
     }
 
-    async fn kept(&self, body: &str) -> Vec<NotificationView> {
+    async fn stored(&self, body: &str) -> Vec<NotificationView> {
         self.store.notifications_of(&message_id(body)).await.expect("storage answers")
     }
 
@@ -183,13 +183,13 @@ impl World {
         alarms.items.iter().map(|alarm| alarm.count).sum()
     }
 
-    /// Waits until the engine heard of a purchase, and gives the first signal.
-    async fn heard(&self, receipt_id: &str) -> &'static str {
+    /// Waits until the engine was signalled for a purchase, and returns the first signal.
+    async fn wait_signal(&self, receipt_id: &str) -> &'static str {
         let key = CollapseKey::of(self.platform.id, receipt_id);
         wait::until(SOON, "a signal", async || {
-            let told = self.engine.0.lock().expect("no panic").clone();
-            let heard = told.iter().find(|(heard, _)| *heard == key);
-            heard.map(|(_, signal)| *signal).ok_or_else(|| format!("{told:?}"))
+            let signals = self.engine.0.lock().expect("no panic").clone();
+            let found = signals.iter().find(|(found, _)| *found == key);
+            found.map(|(_, signal)| *signal).ok_or_else(|| format!("{signals:?}"))
         })
         .await
     }
@@ -213,15 +213,15 @@ fn new_platform(app_id: domain::AppId, topic: Option<&str>) -> NewPlatform {
     }
 }
 
-fn letter(number: u128, topic_arn: &str) -> Letter<'_> {
+fn letter(number: u128, topic_arn: &str) -> Header<'_> {
     let version = if number.is_multiple_of(2) { Version::One } else { Version::Two };
-    Letter { message_id: Uuid::from_u128(0x6b27_5a67_0bbb_4f3a_99b9 << 48 | number), topic_arn, at: now(), version }
+    Header { message_id: Uuid::from_u128(0x6b27_5a67_0bbb_4f3a_99b9 << 48 | number), topic_arn, at: now(), version }
 }
 
-fn sample<'a>(said: &'a str, receipt_id: &'a str) -> Sample<'a> {
+fn sample<'a>(type_name: &'a str, receipt_id: &'a str) -> Sample<'a> {
     Sample {
         package_name: PACKAGE,
-        said,
+        store_type: type_name,
         app_user_id: "user",
         receipt_id,
         cancelled_receipt_id: None,

@@ -1,4 +1,4 @@
-//! What is refused: each with its own words, before anything leaves and without a trace in the inbox.
+//! What is refused: each with its own reason, before any request leaves and without a row in the inbox.
 
 use super::{Beginning, SIGNER, STRANGER, TOKEN, TOPIC, World, letter, notification, renewal, subscription};
 
@@ -9,12 +9,12 @@ fn with(from: &str, to: &str) -> String {
     document.replacen(from, to, 1)
 }
 
-/// The same with another certificate URL.
+/// A notification with another certificate URL.
 fn by(url: &str) -> String {
     with(&SIGNER.certificate_url("us-east-1"), url)
 }
 
-/// The same from another topic.
+/// A notification from another topic.
 fn of(topic: &str) -> String {
     with(TOPIC, topic)
 }
@@ -115,7 +115,7 @@ fn wrong_documents() -> Vec<(String, u16, &'static str)> {
 }
 
 #[tokio::test]
-async fn no_request_leaves_for_what_is_refused_and_nothing_of_it_is_kept() {
+async fn a_refused_message_causes_no_request_and_no_row() {
     let beginning = Beginning { topic: Some(TOPIC), has_certificate: true, ..Beginning::default() };
     let world = World::begin(beginning).await;
     let cases = [wrong_certificates(), wrong_topics(), wrong_documents()].concat();
@@ -123,15 +123,15 @@ async fn no_request_leaves_for_what_is_refused_and_nothing_of_it_is_kept() {
     for (body, status, reason) in cases {
         assert_eq!(world.post(&body).await, (status, reason), "{}", body.chars().take(2000).collect::<String>());
     }
-    assert_eq!(world.sns.asked(), [""; 0]);
+    assert_eq!(world.sns.requests(), [""; 0]);
     assert!(world.store.open_after(0, 10).await.expect("storage answers").is_empty());
     assert_eq!((world.alarms().await.len(), world.topics().await.len()), (0, 1));
-    // The same world accepts what is right: it was not the world that refused.
+    // This world accepts what is right: it was not the world that refused.
     assert_eq!(world.post(&renewal(1)).await, (200, "accepted"));
 }
 
 #[tokio::test]
-async fn a_rejected_topic_is_refused_whatever_it_says() {
+async fn a_rejected_topic_is_refused_whatever_it_sends() {
     let world = World::begin(Beginning { has_certificate: true, ..Beginning::default() }).await;
     assert_eq!(world.post(&subscription(1, TOPIC)).await, (200, "topic waits for approval"));
     let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
@@ -139,5 +139,5 @@ async fn a_rejected_topic_is_refused_whatever_it_says() {
     for body in [renewal(2), subscription(3, TOPIC)] {
         assert_eq!(world.post(&body).await, (403, "topic was rejected"));
     }
-    assert!(world.sns.asked().is_empty());
+    assert!(world.sns.requests().is_empty());
 }

@@ -9,10 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 use storage::{Fate, NewNotification, TopicState};
 
 const CONFIRMED: (u16, &str) = (200, "subscription confirmed");
-const ASKED: (u16, &str) = (200, "topic waits for approval");
+const NEEDS_APPROVAL: (u16, &str) = (200, "topic waits for approval");
 
 fn confirmations(world: &World) -> Vec<String> {
-    world.sns.asked().into_iter().filter(|url| !url.ends_with(".pem")).collect()
+    world.sns.requests().into_iter().filter(|url| !url.ends_with(".pem")).collect()
 }
 
 fn subscribe_url(topic: &str) -> String {
@@ -34,7 +34,7 @@ async fn the_configured_topic_is_confirmed_by_one_visit() {
 }
 
 #[tokio::test]
-async fn a_visit_that_failed_is_asked_for_again() {
+async fn a_failed_visit_is_requested_again() {
     let world = World::begin(Beginning { has_certificate: true, ..foreseeing() }).await;
     world.sns.breaks(Some(FetchError::Unavailable("status 500".to_owned())));
     assert_eq!(world.post(&subscription(1, TOPIC)).await, (503, "subscription could not be confirmed"));
@@ -46,55 +46,55 @@ async fn a_visit_that_failed_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn a_second_topic_of_a_foreseen_account_must_ask() {
+async fn a_second_topic_of_an_expected_account_needs_approval() {
     let world = World::begin(foreseeing()).await;
     assert_eq!(world.post(&subscription(1, TOPIC)).await, CONFIRMED);
     let second = TOPIC.replace("LT0XA", "second");
-    assert_eq!(world.post(&subscription(2, &second)).await, ASKED);
+    assert_eq!(world.post(&subscription(2, &second)).await, NEEDS_APPROVAL);
     assert_eq!(confirmations(&world), [subscribe_url(TOPIC)]);
 }
 
 #[tokio::test]
 async fn a_strangers_topic_waits_for_approval_unvisited() {
     let world = World::begin(foreseeing()).await;
-    assert_eq!(world.post(&subscription(1, STRANGER)).await, ASKED);
-    assert_eq!(world.post(&subscription(1, STRANGER)).await, ASKED);
+    assert_eq!(world.post(&subscription(1, STRANGER)).await, NEEDS_APPROVAL);
+    assert_eq!(world.post(&subscription(1, STRANGER)).await, NEEDS_APPROVAL);
     assert!(confirmations(&world).is_empty());
     let topics = world.store.topics(world.platform.id).await.expect("storage answers");
     assert_eq!((topics.len(), topics[0].state), (1, TopicState::Pending));
     assert_eq!(world.alarms().await, ["topic_pending"]);
     let url = world.store.subscribe_url(topics[0].id).await.expect("storage answers").expect("kept");
     assert_eq!(url.expose_secret(), subscribe_url(STRANGER));
-    // The foreseen topic is not kept out by a stranger who asked first.
+    // The expected topic is not kept out by a stranger who came first.
     assert_eq!(world.post(&subscription(2, TOPIC)).await, CONFIRMED);
 }
 
 #[tokio::test]
 async fn notifications_of_a_pending_topic_wait_for_its_approval() {
     let world = World::begin(Beginning::default()).await;
-    assert_eq!(world.post(&subscription(1, TOPIC)).await, ASKED);
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, NEEDS_APPROVAL);
     let body = renewal(2);
     assert_eq!(world.post(&body).await, (200, "accepted"));
-    assert_eq!(world.kept(&body).await[0].waiting_for.as_deref(), Some("topic approval"));
+    assert_eq!(world.stored(&body).await[0].waiting_for.as_deref(), Some("topic approval"));
     let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
     world.store.approve_topic(topic).await.expect("approved");
     // An approval counts at once, for what waited and for what comes.
-    assert_eq!(world.kept(&body).await[0].waiting_for.as_deref(), Some("window"));
+    assert_eq!(world.stored(&body).await[0].waiting_for.as_deref(), Some("window"));
     let next = renewal(3);
     assert_eq!(world.post(&next).await, (200, "accepted"));
-    assert_eq!(world.kept(&next).await[0].waiting_for.as_deref(), Some("window"));
-    world.heard("receipt-3").await;
+    assert_eq!(world.stored(&next).await[0].waiting_for.as_deref(), Some("window"));
+    world.wait_signal("receipt-3").await;
 }
 
 #[tokio::test]
 async fn notifications_of_a_rejected_topic_end_as_refused() {
     let world = World::begin(Beginning::default()).await;
-    assert_eq!(world.post(&subscription(1, TOPIC)).await, ASKED);
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, NEEDS_APPROVAL);
     let body = renewal(2);
     assert_eq!(world.post(&body).await, (200, "accepted"));
     let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
     world.store.reject_topic(topic, TopicState::Pending).await.expect("rejected");
-    assert_eq!(world.kept(&body).await[0].outcome, Some(Outcome::Refused));
+    assert_eq!(world.stored(&body).await[0].outcome, Some(Outcome::Refused));
     assert_eq!(world.post(&renewal(3)).await, (403, "topic was rejected"));
 }
 
@@ -103,7 +103,7 @@ async fn a_sixth_pending_topic_is_refused_with_an_alarm() {
     let world = World::begin(Beginning::default()).await;
     for number in 0..5 {
         let topic = format!("arn:aws:sns:us-east-1:123456789012:t{number}");
-        assert_eq!(world.post(&subscription(number, &topic)).await, ASKED);
+        assert_eq!(world.post(&subscription(number, &topic)).await, NEEDS_APPROVAL);
     }
     assert_eq!(world.post(&subscription(6, STRANGER)).await, (403, "too many pending topics"));
     assert_eq!(world.topics().await.len(), 5);
@@ -111,14 +111,14 @@ async fn a_sixth_pending_topic_is_refused_with_an_alarm() {
 }
 
 #[tokio::test]
-async fn an_expired_topic_may_ask_anew() {
+async fn an_expired_topic_may_request_approval_again() {
     let world = World::begin(Beginning::default()).await;
-    assert_eq!(world.post(&subscription(1, TOPIC)).await, ASKED);
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, NEEDS_APPROVAL);
     let in_two_days = super::now().plus_millis(2 * 24 * 3_600_000);
     world.store.expire_topics(in_two_days).await.expect("expired");
     assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Expired)]);
     assert_eq!(world.post(&renewal(2)).await, (403, "topic is not known to this platform"));
-    assert_eq!(world.post(&subscription(3, TOPIC)).await, ASKED);
+    assert_eq!(world.post(&subscription(3, TOPIC)).await, NEEDS_APPROVAL);
     assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Pending)]);
 }
 
@@ -137,12 +137,12 @@ async fn the_end_of_a_subscription_is_noted_and_never_undone() {
 }
 
 #[tokio::test]
-async fn the_urls_of_a_message_are_neither_visited_nor_kept() {
+async fn the_urls_of_a_message_are_neither_visited_nor_stored() {
     let world = World::following().await;
     let body = notification(1, TOPIC, &sample("SUBSCRIPTION_RENEWED", "receipt").message());
     assert!(body.contains("Action=Unsubscribe"));
     assert_eq!(world.post(&body).await, (200, "accepted"));
-    assert_eq!(world.sns.asked(), [SIGNER.certificate_url("us-east-1")]);
+    assert_eq!(world.sns.requests(), [SIGNER.certificate_url("us-east-1")]);
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn a_rejection_during_the_visit_stands() {
 }
 
 #[tokio::test]
-async fn a_rejected_topics_subscription_is_not_visited_however_fresh_the_memory_of_it() {
+async fn a_rejected_topic_is_not_visited_by_a_stale_cache() {
     let world = World::following().await;
     assert_eq!(world.post(&renewal(1)).await, (200, "accepted"));
     let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
@@ -184,16 +184,16 @@ async fn a_rejected_topics_subscription_is_not_visited_however_fresh_the_memory_
 }
 
 #[tokio::test]
-async fn so_many_wait_for_a_topic_that_the_next_one_shall_come_again() {
+async fn a_full_queue_of_a_topic_makes_sns_retry() {
     let world = World::begin(Beginning::default()).await;
-    assert_eq!(world.post(&subscription(1, TOPIC)).await, ASKED);
+    assert_eq!(world.post(&subscription(1, TOPIC)).await, NEEDS_APPROVAL);
     let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
     let waiting = |number: i64| NewNotification {
         platform_id: world.platform.id,
         message_id: format!("many-{number}"),
         receipt_id: "receipt".to_owned(),
         collapse_key: Some(CollapseKey::of(world.platform.id, "receipt")),
-        said: "SUBSCRIPTION_RENEWED".to_owned(),
+        store_type: "SUBSCRIPTION_RENEWED".to_owned(),
         store_time: None,
         app_user_id: None,
         body: "{}".to_owned(),

@@ -18,65 +18,68 @@ async fn with_purchases(name: &str, receipts: &[&str]) -> (Service, String, Dest
         "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
              SELECT collapse_key, collapse_key, 'purchase.updated', 1, 'production',
              '{\"attributes\":{\"coalesced\":1,\"state_digest\":\"ab\"},\"data\":{}}', 1 FROM purchases;
-         UPDATE notifications SET outcome = 'settled', revision = 1, ended_at = accepted_at;
+         UPDATE notifications SET outcome = 'settled', revision = 1, finished_at = accepted_at;
          UPDATE purchases SET digest = 'ab'",
     );
     let body = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" });
-    let made = service.ask("POST", &format!("/v1/apps/{app}/destinations"), &body).await;
-    let destination = made.body["id"].as_str().and_then(|id| id.parse().ok());
-    (service, app, destination.unwrap_or_else(|| panic!("{}", made.body)), keys)
+    let created = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &body).await;
+    let destination = created.body["id"].as_str().and_then(|id| id.parse().ok());
+    (service, app, destination.unwrap_or_else(|| panic!("{}", created.body)), keys)
 }
 
 /// Every sentence of an explanation, the upper ones first.
 fn sentences(node: &Value) -> Vec<String> {
-    let own = node["says"].as_str().unwrap_or_default().to_owned();
+    let own = node["summary"].as_str().unwrap_or_default().to_owned();
     let then = node["then"].as_array().into_iter().flatten();
     std::iter::once(own).chain(then.flat_map(sentences)).collect()
 }
 
-fn says(node: &Value, part: &str) -> bool {
-    sentences(node).iter().any(|says| says.contains(part))
+fn has_sentence(node: &Value, part: &str) -> bool {
+    sentences(node).iter().any(|sentence| sentence.contains(part))
 }
 
 #[tokio::test]
-async fn a_purchase_an_event_and_a_message_are_explained_in_words_and_as_data() {
+async fn explanations_are_sentences_and_data() {
     let (service, _, hook, keys) = with_purchases("explain", &["r1"]).await;
     let purchase = service.get(&format!("/v1/explain/purchases/{}", keys[0])).await;
     assert_eq!((purchase.status, purchase.body["what"].as_str()), (200, Some("purchase")), "{}", purchase.body);
     assert!(
-        says(&purchase.body, "settled in revision 1") && says(&purchase.body, "was made later"),
+        has_sentence(&purchase.body, "settled in revision 1") && has_sentence(&purchase.body, "was created later"),
         "{}",
         purchase.body
     );
     assert!(!purchase.body.to_string().contains("\"data\":{"), "no body is in an explanation");
     let event = service.get(&format!("/v1/explain/events/{}", keys[0])).await.body;
     assert_eq!((&event["what"], &event["id"]), (&json!("event"), &json!(keys[0])));
-    let not_told = event["then"].as_array().and_then(|then| then.iter().find(|node| node["what"] == "not_told"));
+    let not_announced = event["then"].as_array().and_then(|then| then.iter().find(|node| node["what"] == "not_sent"));
     assert_eq!(
-        not_told.map(|node| (&node["why"], &node["destination_id"])),
-        Some((&json!("made_later"), &json!(hook)))
+        not_announced.map(|node| (&node["why"], &node["destination_id"])),
+        Some((&json!("created_later"), &json!(hook)))
     );
-    let told = service.get(&format!("/v1/purchases/{}/notifications", keys[0])).await.body;
-    let message = told["items"][0]["message_id"].as_str().expect("a message").to_owned();
+    let before = service.get(&format!("/v1/purchases/{}/notifications", keys[0])).await.body;
+    let message = before["items"][0]["message_id"].as_str().expect("a message").to_owned();
     let message = service.get(&format!("/v1/explain/notifications/{message}")).await.body;
-    assert!(says(&message, "SUBSCRIPTION_RENEWED: settled in revision 1"), "{message}");
+    assert!(has_sentence(&message, "SUBSCRIPTION_RENEWED: settled in revision 1"), "{message}");
     let destination = service.get(&format!("/v1/explain/destinations/{hook}")).await.body;
-    assert!(says(&destination, "healthy") && says(&destination, "nothing is owed to it"), "{destination}");
+    assert!(
+        has_sentence(&destination, "healthy") && has_sentence(&destination, "nothing is owed to it"),
+        "{destination}"
+    );
     for nobody in ["notifications/nobody", "purchases/6b275a67-0bbb-4f3a-99b9-6600bf711993", "events/x"] {
         assert_eq!(service.get(&format!("/v1/explain/{nobody}")).await.status, 404, "{nobody}");
     }
 }
 
 #[tokio::test]
-async fn an_audit_is_read_at_once_or_page_by_page_and_names_what_is_broken() {
+async fn an_audit_names_breaches_at_once_or_page_by_page() {
     let (service, _, _, keys) = with_purchases("audit", &["r1", "r2"]).await;
     let whole = service.get("/v1/audit").await.body;
     assert_eq!((&whole["violations"], &whole["next_cursor"]), (&json!(0), &Value::Null), "{whole}");
     service.raw("DELETE FROM notifications WHERE receipt_id = 'r1'");
-    let (mut query, mut looked_at, mut broken) = ("?limit=1".to_owned(), 0, Vec::new());
+    let (mut query, mut checked, mut broken) = ("?limit=1".to_owned(), 0, Vec::new());
     loop {
         let page = service.get(&format!("/v1/audit{query}")).await.body;
-        looked_at += page["looked_at"].as_i64().expect("a number");
+        checked += page["checked"].as_i64().expect("a number");
         let rules = page["rules"].as_array().expect("rules").clone();
         assert_eq!(rules.len(), storage::rules().len());
         broken.extend(rules.into_iter().filter(|rule| rule["violations"] != 0));
@@ -84,7 +87,7 @@ async fn an_audit_is_read_at_once_or_page_by_page_and_names_what_is_broken() {
         query = format!("?limit=1&cursor={cursor}");
     }
     let names: Vec<_> = broken.iter().filter_map(|rule| rule["name"].as_str()).collect();
-    assert_eq!((looked_at, names), (7, vec!["accepted_is_kept", "coalesced_adds_up"]), "{broken:?}");
+    assert_eq!((checked, names), (7, vec!["accepted_is_stored", "coalesced_adds_up"]), "{broken:?}");
     assert_eq!(broken[0]["examples"], json!([format!("notification 1 of purchase {}", keys[0])]));
     assert_eq!(broken[1]["examples"], json!([keys[0]]));
     for query in ["?cursor=x", "?limit=0", "?limit=x"] {
@@ -93,9 +96,9 @@ async fn an_audit_is_read_at_once_or_page_by_page_and_names_what_is_broken() {
 }
 
 #[tokio::test]
-async fn what_is_sent_again_is_named_in_exactly_one_way() {
+async fn a_redelivery_has_exactly_one_selector() {
     let (service, _, hook, keys) = with_purchases("again", &["r1", "r2"]).await;
-    let ask = async |body: Value| service.ask("POST", "/v1/redeliveries", &body).await;
+    let redeliver = async |body: Value| service.send_json("POST", "/v1/redeliveries", &body).await;
     let key = keys[0];
     for wrong in [
         json!({}),
@@ -106,101 +109,101 @@ async fn what_is_sent_again_is_named_in_exactly_one_way() {
         json!({ "failed": true, "limit": 0 }),
         json!({ "everything": true }),
     ] {
-        assert_eq!(ask(wrong.clone()).await.status, 400, "{wrong}");
+        assert_eq!(redeliver(wrong.clone()).await.status, 400, "{wrong}");
     }
-    assert_eq!(ask(json!({ "collapse_key": hook })).await.status, 404);
-    let dry = ask(json!({ "collapse_key": key, "dry_run": true })).await.body;
-    assert_eq!((&dry["owed"], &dry["looked_at"]), (&json!(1), &json!(1)), "{dry}");
-    assert_eq!(service.engine.tended(), []);
-    let done = ask(json!({ "collapse_key": key, "destination_id": hook })).await.body;
-    assert_eq!((&done["owed"], service.engine.tended()), (&json!(1), vec![hook]), "{done}");
-    let again = ask(json!({ "collapse_key": key })).await.body;
+    assert_eq!(redeliver(json!({ "collapse_key": hook })).await.status, 404);
+    let dry = redeliver(json!({ "collapse_key": key, "dry_run": true })).await.body;
+    assert_eq!((&dry["owed"], &dry["checked"]), (&json!(1), &json!(1)), "{dry}");
+    assert_eq!(service.engine.supervised(), []);
+    let done = redeliver(json!({ "collapse_key": key, "destination_id": hook })).await.body;
+    assert_eq!((&done["owed"], service.engine.supervised()), (&json!(1), vec![hook]), "{done}");
+    let again = redeliver(json!({ "collapse_key": key })).await.body;
     assert_eq!(again["skipped"], json!({ "already_owed": 1 }), "{again}");
-    assert_eq!(service.engine.tended(), [hook, hook], "what is owed already is hastened");
+    assert_eq!(service.engine.supervised(), [hook, hook], "what is owed already is retried now");
     service.raw("UPDATE deliveries SET status = 'dead', last_error = 'x', finished_at = created_at");
-    let failed = ask(json!({ "failed": true })).await.body;
+    let failed = redeliver(json!({ "failed": true })).await.body;
     assert_eq!((&failed["owed"], &failed["next_cursor"]), (&json!(1), &Value::Null), "{failed}");
     let range = json!({ "from": "1970-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z", "limit": 1 });
-    let first = ask(range.clone()).await.body;
+    let first = redeliver(range.clone()).await.body;
     let mut second = range;
     second["cursor"] = first["next_cursor"].clone();
-    let second = ask(second).await.body;
+    let second = redeliver(second).await.body;
     let owed = first["owed"].as_i64().zip(second["owed"].as_i64()).map(|(one, two)| one + two);
     assert_eq!((owed, &second["next_cursor"]), (Some(1), &Value::Null), "the other was owed: {first} {second}");
 }
 
 #[tokio::test]
-async fn what_is_sent_again_is_of_every_app_unless_one_is_named() {
+async fn a_redelivery_covers_every_app_unless_one_is_named() {
     let (service, app, hook, keys) = with_purchases("again-app", &["r1", "r2"]).await;
-    let other = service.ask("POST", "/v1/apps", &json!({ "name": "other" })).await.body["id"].clone();
-    let ask = async |mut body: Value, app: &Value| {
+    let other = service.send_json("POST", "/v1/apps", &json!({ "name": "other" })).await.body["id"].clone();
+    let redeliver = async |mut body: Value, app: &Value| {
         body["app_id"] = app.clone();
-        service.ask("POST", "/v1/redeliveries", &body).await
+        service.send_json("POST", "/v1/redeliveries", &body).await
     };
     let range = json!({ "from": "1970-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z" });
     for (app, owed) in [(&other, 0), (&json!(app), 2), (&Value::Null, 0)] {
-        let answer = ask(range.clone(), app).await;
+        let answer = redeliver(range.clone(), app).await;
         assert_eq!((answer.status, &answer.body["owed"]), (200, &json!(owed)), "{app}: {}", answer.body);
     }
     service.raw("UPDATE deliveries SET status = 'dead', last_error = 'x', finished_at = created_at");
-    for (app, looked_at) in [(&other, 0), (&json!(app), 2), (&Value::Null, 2)] {
-        let answer = ask(json!({ "failed": true, "dry_run": true }), app).await;
-        assert_eq!((answer.status, &answer.body["looked_at"]), (200, &json!(looked_at)), "{app}: {}", answer.body);
+    for (app, checked) in [(&other, 0), (&json!(app), 2), (&Value::Null, 2)] {
+        let answer = redeliver(json!({ "failed": true, "dry_run": true }), app).await;
+        assert_eq!((answer.status, &answer.body["checked"]), (200, &json!(checked)), "{app}: {}", answer.body);
     }
     for wrong in [
         json!({ "failed": true, "destination_id": hook }),
         json!({ "event_id": keys[0] }),
         json!({ "collapse_key": keys[0] }),
     ] {
-        let answer = ask(wrong.clone(), &json!(app)).await;
+        let answer = redeliver(wrong.clone(), &json!(app)).await;
         assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["app_id"]), "{wrong}: {}", answer.body);
     }
-    assert_eq!(ask(json!({ "failed": true }), &json!("mine")).await.status, 400);
-    assert_eq!(ask(json!({ "failed": true }), &json!(hook)).await.status, 404);
+    assert_eq!(redeliver(json!({ "failed": true }), &json!("mine")).await.status, 400);
+    assert_eq!(redeliver(json!({ "failed": true }), &json!(hook)).await.status, 404);
 }
 
 #[tokio::test]
-async fn a_page_whose_answer_was_lost_is_asked_for_again_and_owes_nothing() {
+async fn repeating_a_page_after_a_lost_answer_owes_nothing() {
     let (service, _, hook, _) = with_purchases("lost", &["r1", "r2"]).await;
     let range = json!({ "from": "1970-01-01T00:00:00Z", "until": "2100-01-01T00:00:00Z" });
     let replay = format!("/v1/destinations/{hook}/replay");
     for (path, body) in [("/v1/redeliveries", range), (replay.as_str(), json!({ "all": true }))] {
-        let ask = async |run: &str, limit: i64| {
+        let redeliver = async |run: &str, limit: i64| {
             let mut body = body.clone();
             (body["run"], body["limit"]) = (json!(run), json!(limit));
-            service.ask("POST", path, &body).await
+            service.send_json("POST", path, &body).await
         };
-        let first = ask(path, 1).await.body;
+        let first = redeliver(path, 1).await.body;
         assert_eq!((&first["owed"], first["next_cursor"].is_string()), (&json!(1), true), "{first}");
         service.raw("UPDATE deliveries SET status = 'delivered', finished_at = created_at");
-        let told = service.engine.tended().len();
-        assert_eq!(ask(path, 1).await.body, first, "it was delivered meanwhile");
-        assert_eq!(service.engine.tended().len(), told + 1, "who answered nothing may have told nobody");
+        let before = service.engine.supervised().len();
+        assert_eq!(redeliver(path, 1).await.body, first, "it was delivered meanwhile");
+        assert_eq!(service.engine.supervised().len(), before + 1, "an unanswered page may have signalled nobody");
         let pending = service.get("/v1/deliveries?status=pending").await.body;
         assert_eq!(pending["items"], json!([]), "nothing is owed");
         for wrong in ["", &"x".repeat(101)] {
-            assert_eq!(ask(wrong, 1).await.status, 400, "{wrong}");
+            assert_eq!(redeliver(wrong, 1).await.status, 400, "{wrong}");
         }
         let other = format!("{}{}", "ä".repeat(99), path.len() % 10);
-        assert_eq!(ask(&other, 1).await.body["owed"], 1, "another run owes anew");
+        assert_eq!(redeliver(&other, 1).await.body["owed"], 1, "another run owes anew");
         service.raw("UPDATE deliveries SET status = 'delivered', finished_at = created_at");
     }
-    let other = service.ask("POST", &replay, &json!({ "run": "/v1/redeliveries" })).await;
-    assert_eq!(other.status, 409, "that run asked for something else: {}", other.body);
+    let other = service.send_json("POST", &replay, &json!({ "run": "/v1/redeliveries" })).await;
+    assert_eq!(other.status, 409, "that run has another selector: {}", other.body);
 }
 
 #[tokio::test]
-async fn what_the_engine_does_not_hear_is_owed_all_the_same() {
+async fn a_lost_signal_to_the_engine_leaves_the_debt() {
     let (service, _, hook, keys) = with_purchases("deaf", &["r1"]).await;
     service.engine.set_down(true);
-    let done = service.ask("POST", "/v1/redeliveries", &json!({ "collapse_key": keys[0] })).await;
+    let done = service.send_json("POST", "/v1/redeliveries", &json!({ "collapse_key": keys[0] })).await;
     assert_eq!((done.status, &done.body["owed"]), (200, &json!(1)));
     let deliveries = service.get(&format!("/v1/deliveries?destination_id={hook}&status=pending")).await.body;
     assert_eq!(deliveries["items"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]
-async fn a_receiver_that_lost_its_table_reads_the_feed_and_asks_for_what_it_lacks() {
+async fn a_receiver_without_its_table_requests_what_the_feed_lists() {
     let (service, app, hook, keys) = with_purchases("feed", &["r1", "r2", "r3"]).await;
     let (mut fed, mut query) = (Vec::new(), String::new());
     loop {
@@ -217,12 +220,12 @@ async fn a_receiver_that_lost_its_table_reads_the_feed_and_asks_for_what_it_lack
     assert_eq!(fed[0]["acknowledged_revision"], Value::Null);
     let path = format!("/v1/destinations/{hook}/replay");
     let lacks = json!({ "collapse_keys": [listed[0], listed[2]] });
-    let done = service.ask("POST", &path, &lacks).await.body;
+    let done = service.send_json("POST", &path, &lacks).await.body;
     assert_eq!((&done["purchases"], &done["owed"]), (&json!(2), &json!(2)), "{done}");
-    assert_eq!(service.engine.tended(), [hook]);
-    let behind = service.ask("POST", &path, &Value::Null).await.body;
+    assert_eq!(service.engine.supervised(), [hook]);
+    let behind = service.send_json("POST", &path, &Value::Null).await.body;
     assert_eq!((&behind["owed"], &behind["skipped"]), (&json!(1), &json!({ "already_owed": 2 })), "{behind}");
-    let all = service.ask("POST", &path, &json!({ "all": true, "dry_run": true, "limit": 1 })).await.body;
+    let all = service.send_json("POST", &path, &json!({ "all": true, "dry_run": true, "limit": 1 })).await.body;
     assert_eq!((&all["purchases"], &all["owed"]), (&json!(1), &json!(0)), "{all}");
     assert!(all["next_cursor"].is_string());
     for wrong in [
@@ -231,10 +234,10 @@ async fn a_receiver_that_lost_its_table_reads_the_feed_and_asks_for_what_it_lack
         json!({ "cursor": "x" }),
         json!({ "behind": true }),
     ] {
-        assert_eq!(service.ask("POST", &path, &wrong).await.status, 400, "{wrong}");
+        assert_eq!(service.send_json("POST", &path, &wrong).await.status, 400, "{wrong}");
     }
     assert_eq!(service.get(&format!("/v1/apps/{hook}/feed")).await.status, 404);
     let users = json!({ "events": ["user.*"] });
-    service.ask("PATCH", &format!("/v1/destinations/{hook}"), &users).await;
-    assert_eq!(service.ask("POST", &path, &Value::Null).await.status, 422);
+    service.send_json("PATCH", &format!("/v1/destinations/{hook}"), &users).await;
+    assert_eq!(service.send_json("POST", &path, &Value::Null).await.status, 422);
 }

@@ -1,4 +1,4 @@
-//! What an admin asks of a purchase reaches the engine as a signal.
+//! An admin's action on a purchase reaches the engine as a signal.
 
 use super::edge::{Service, accept};
 use domain::CollapseKey;
@@ -12,9 +12,9 @@ async fn purchase(service: &Service) -> (CollapseKey, i64) {
 }
 
 /// The signals that are not the dispatcher's.
-fn asked(service: &Service) -> Vec<Signal> {
-    let told = service.engine.told().into_iter().map(|(_, signal)| signal);
-    told.filter(|signal| !matches!(signal, Signal::Notified(_))).collect()
+fn signals(service: &Service) -> Vec<Signal> {
+    let all = service.engine.signals().into_iter().map(|(_, signal)| signal);
+    all.filter(|signal| !matches!(signal, Signal::Notified(_))).collect()
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn each_action_is_its_signal_with_who_and_why() {
         ("redeliver", json!({ "by": "ann", "reason": "ticket" })),
     ];
     for (action, body) in bodies {
-        let answer = service.ask("POST", &format!("/v1/purchases/{key}/{action}"), &body).await;
+        let answer = service.send_json("POST", &format!("/v1/purchases/{key}/{action}"), &body).await;
         assert_eq!(answer.status, 202, "{action}: {}", answer.body);
         assert_eq!(answer.body, json!({ "collapse_key": key, "signal": action }));
     }
@@ -38,7 +38,7 @@ async fn each_action_is_its_signal_with_who_and_why() {
     let admin = Admin { by: by.clone(), reason: reason.clone() };
     let until = Some("2098-12-31T23:00:00.000000Z".to_owned());
     assert_eq!(
-        asked(&service),
+        signals(&service),
         [
             Signal::Flush(admin.clone()),
             Signal::Hold(Hold { by: by.clone(), reason: reason.clone(), until }),
@@ -55,12 +55,12 @@ async fn an_action_needs_no_body() {
     let (key, _) = purchase(&service).await;
     for action in ["flush", "hold", "release", "discard", "redeliver"] {
         assert_eq!(
-            service.ask("POST", &format!("/v1/purchases/{key}/{action}"), &Value::Null).await.status,
+            service.send_json("POST", &format!("/v1/purchases/{key}/{action}"), &Value::Null).await.status,
             202,
             "{action}"
         );
     }
-    assert_eq!(asked(&service).len(), 5);
+    assert_eq!(signals(&service).len(), 5);
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn actions_answer_503_while_the_engine_is_away() {
     service.engine.set_down(true);
     for action in ["flush", "hold", "release", "discard", "redeliver"] {
         assert_eq!(
-            service.ask("POST", &format!("/v1/purchases/{key}/{action}"), &Value::Null).await.status,
+            service.send_json("POST", &format!("/v1/purchases/{key}/{action}"), &Value::Null).await.status,
             503,
             "{action}"
         );

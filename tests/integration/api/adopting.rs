@@ -1,4 +1,4 @@
-//! Purchases that were there before us, destinations that come later, and what a platform can be told.
+//! Purchases that were there before us, destinations that come later, and the settings of a platform.
 
 use super::edge::Service;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ async fn an_import_is_accepted_once_signalled_and_counted() {
         { "receipt_id": "r1", "app_user_id": "u1", "external_id": "anna" },
         { "receipt_id": "known", "app_user_id": "u1", "external_id": "otto" },
     ] });
-    let first = service.ask("POST", &path, &body).await;
+    let first = service.send_json("POST", &path, &body).await;
     assert_eq!(first.status, 202, "{}", first.body);
     assert_eq!(
         (&first.body["accepted"], &first.body["known"], &first.body["waiting"]),
@@ -25,12 +25,12 @@ async fn an_import_is_accepted_once_signalled_and_counted() {
     assert_eq!(first.body["unnamed"][0]["field"], "purchases[1].external_id");
     assert!(first.body["unnamed"][0]["detail"].to_string().contains("`anna`"), "{}", first.body);
     let key = domain::CollapseKey::of(platform, "r1");
-    wait::until(Duration::from_secs(10), "the import's signal", async || match &service.engine.told()[..] {
-        [(told, Signal::Notified(notified))] if *told == key && notified.quiet_ms > 0 => Ok(()),
+    wait::until(Duration::from_secs(10), "the import's signal", async || match &service.engine.signals()[..] {
+        [(listed, Signal::Notified(notified))] if *listed == key && notified.quiet_ms > 0 => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
-    let again = service.ask("POST", &path, &body).await;
+    let again = service.send_json("POST", &path, &body).await;
     assert_eq!(
         (&again.body["accepted"], &again.body["known"], &again.body["waiting"]),
         (&json!(0), &json!(1), &json!(1))
@@ -39,9 +39,9 @@ async fn an_import_is_accepted_once_signalled_and_counted() {
     assert_eq!(state, json!({ "waiting": 1, "settled": 0, "no_change": 0, "given_up": 0 }));
     let anna = service.get(&format!("/v1/apps/{app}/customers?app_user_id=u1")).await.body;
     assert_eq!(anna["external_id"], "anna");
-    let told = service.get("/v1/notifications/import%2Fr1").await.body;
+    let listed = service.get("/v1/notifications/import%2Fr1").await.body;
     assert_eq!(
-        (&told["notifications"][0]["type"], &told["notifications"][0]["waiting_for"]),
+        (&listed["notifications"][0]["type"], &listed["notifications"][0]["waiting_for"]),
         (&json!("IMPORTED"), &json!("window"))
     );
 }
@@ -62,12 +62,12 @@ async fn each_wrong_field_of_an_import_is_named_with_its_place() {
         (json!({ "receipt_id": "r", "app_user_id": "u", "user": "" }), "purchases[1].user"),
         (json!("r"), "purchases[1]"),
     ] {
-        let answer = service.ask("POST", &path, &json!({ "purchases": [right, wrong] })).await;
+        let answer = service.send_json("POST", &path, &json!({ "purchases": [right, wrong] })).await;
         assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{}", answer.body);
     }
     let many: Vec<Value> = (0..501).map(|_| right.clone()).collect();
     for body in [json!({}), json!({ "purchases": {} }), json!({ "purchases": many })] {
-        let answer = service.ask("POST", &path, &body).await;
+        let answer = service.send_json("POST", &path, &body).await;
         assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["purchases"]), "{}", answer.body);
     }
     assert_eq!(service.get(&path).await.body["waiting"], 0, "what was refused is not half accepted");
@@ -75,8 +75,8 @@ async fn each_wrong_field_of_an_import_is_named_with_its_place() {
 
 async fn destination(service: &Service, app: &str, events: &[&str]) -> String {
     let body = json!({ "kind": "webhook", "name": events[0], "url": "https://example.com/hooks", "events": events });
-    let made = service.ask("POST", &format!("/v1/apps/{app}/destinations"), &body).await;
-    format!("/v1/destinations/{}", made.body["id"].as_str().expect("an id"))
+    let created = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &body).await;
+    format!("/v1/destinations/{}", created.body["id"].as_str().expect("an id"))
 }
 
 #[tokio::test]
@@ -86,54 +86,54 @@ async fn a_snapshot_owes_page_by_page_and_wakes_what_it_owes() {
     let mut keys = service.seed(&["r1", "r2", "r3"]).await;
     service.seed_events();
     let path = format!("{}/snapshot", destination(&service, &app, &["purchase.updated"]).await);
-    let dry = service.ask("POST", &path, &json!({ "dry_run": true })).await;
+    let dry = service.send_json("POST", &path, &json!({ "dry_run": true })).await;
     assert_eq!((dry.status, &dry.body), (200, &json!({ "purchases": 3, "owed": 3, "next_cursor": null })));
-    assert_eq!(service.engine.told(), []);
-    let first = service.ask("POST", &path, &json!({ "limit": 2 })).await.body;
+    assert_eq!(service.engine.signals(), []);
+    let first = service.send_json("POST", &path, &json!({ "limit": 2 })).await.body;
     assert_eq!((&first["purchases"], &first["owed"]), (&json!(2), &json!(2)));
-    let rest = service.ask("POST", &path, &json!({ "limit": 2, "cursor": first["next_cursor"] })).await.body;
+    let rest = service.send_json("POST", &path, &json!({ "limit": 2, "cursor": first["next_cursor"] })).await.body;
     assert_eq!(rest, json!({ "purchases": 1, "owed": 1, "next_cursor": null }));
     let mut woken: Vec<_> =
-        service.engine.told().into_iter().map(|(key, signal)| (key, signal == Signal::Wake)).collect();
+        service.engine.signals().into_iter().map(|(key, signal)| (key, signal == Signal::Wake)).collect();
     woken.sort_unstable();
     keys.sort_unstable();
     assert_eq!(woken, keys.into_iter().map(|key| (key, true)).collect::<Vec<_>>());
-    let again = service.ask("POST", &path, &Value::Null).await.body;
+    let again = service.send_json("POST", &path, &Value::Null).await.body;
     assert_eq!((&again["purchases"], &again["owed"]), (&json!(3), &json!(0)));
-    assert_eq!(service.engine.told().len(), 3);
+    assert_eq!(service.engine.signals().len(), 3);
 }
 
 #[tokio::test]
-async fn a_snapshot_while_the_engine_is_down_is_owed_all_the_same() {
+async fn a_snapshot_while_the_engine_is_down_is_still_owed() {
     let service = Service::start("snapshot-down").await;
     let (app, _) = service.platform().await;
     service.seed(&["r1"]).await;
     service.seed_events();
     let path = format!("{}/snapshot", destination(&service, &app, &["*"]).await);
     service.engine.set_down(true);
-    assert_eq!(service.ask("POST", &path, &Value::Null).await.body["owed"], 1);
+    assert_eq!(service.send_json("POST", &path, &Value::Null).await.body["owed"], 1);
     let deliveries = service.get("/v1/deliveries?status=pending").await.body;
     assert_eq!(deliveries["items"].as_array().map(Vec::len), Some(1), "{deliveries}");
 }
 
 #[tokio::test]
-async fn a_snapshot_for_whom_did_not_choose_it_is_refused_with_the_next_step() {
+async fn a_snapshot_needs_a_destination_that_chose_its_type() {
     let service = Service::start("snapshot-refused").await;
     let (app, _) = service.platform().await;
     let path = format!("{}/snapshot", destination(&service, &app, &["user.*"]).await);
-    let refused = service.ask("POST", &path, &Value::Null).await;
+    let refused = service.send_json("POST", &path, &Value::Null).await;
     assert_eq!((refused.status, refused.media.as_str()), (422, "application/problem+json"), "{}", refused.body);
     assert!(refused.body["detail"].to_string().contains("choose it first"), "{}", refused.body);
     for (field, value) in
         [("limit", json!(0)), ("limit", json!(201)), ("cursor", json!("x")), ("dry_run", json!("yes"))]
     {
-        let answer = service.ask("POST", &path, &json!({ field: value })).await;
+        let answer = service.send_json("POST", &path, &json!({ field: value })).await;
         assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{}", answer.body);
     }
 }
 
 #[tokio::test]
-async fn a_platform_says_how_it_verifies_and_takes_its_new_settings() {
+async fn a_platform_shows_how_it_verifies_and_takes_settings() {
     let service = Service::start("verification").await;
     let (_, platform) = service.platform().await;
     let path = format!("/v1/platforms/{platform}");
@@ -141,19 +141,22 @@ async fn a_platform_says_how_it_verifies_and_takes_its_new_settings() {
     assert_eq!((&shown["product_ref"], &shown["flush_on_revoke"]), (&json!("term"), &json!(false)));
     assert_eq!(shown["verification"], json!({ "state": "off" }));
     let patch = json!({ "shared_secret": "2:sesame", "product_ref": "parent", "flush_on_revoke": true });
-    let changed = service.ask("PATCH", &path, &patch).await.body;
+    let changed = service.send_json("PATCH", &path, &patch).await.body;
     assert_eq!((&changed["product_ref"], &changed["flush_on_revoke"]), (&json!("parent"), &json!(true)));
     assert_eq!(changed["verification"], json!({ "state": "on" }));
     service.raw("UPDATE platforms SET secret_refused_at = 1000000");
     let refused = service.get(&path).await.body["verification"].clone();
     assert_eq!(refused, json!({ "state": "refused", "since": "1970-01-01T00:00:01.000000Z" }));
     service.seed(&["r1"]).await;
-    let mended = service.ask("PATCH", &path, &json!({ "shared_secret": "2:open" })).await.body;
+    let mended = service.send_json("PATCH", &path, &json!({ "shared_secret": "2:open" })).await.body;
     assert_eq!((&mended["verification"], service.woken()), (&json!({ "state": "on" }), 1));
     assert_eq!(shown["unknown_receipts"], "give_up");
-    let believing = service.ask("PATCH", &path, &json!({ "unknown_receipts": "believe" })).await.body;
+    let believing = service.send_json("PATCH", &path, &json!({ "unknown_receipts": "believe" })).await.body;
     assert_eq!(believing["unknown_receipts"], "believe");
-    assert_eq!(service.ask("PATCH", &path, &json!({ "name": "other" })).await.body["unknown_receipts"], "believe");
+    assert_eq!(
+        service.send_json("PATCH", &path, &json!({ "name": "other" })).await.body["unknown_receipts"],
+        "believe"
+    );
     for (field, value) in [
         ("product_ref", json!("sku")),
         ("product_ref", json!(1)),
@@ -161,17 +164,17 @@ async fn a_platform_says_how_it_verifies_and_takes_its_new_settings() {
         ("unknown_receipts", json!("trust")),
         ("unknown_receipts", json!(true)),
     ] {
-        let answer = service.ask("PATCH", &path, &json!({ field: value })).await;
+        let answer = service.send_json("PATCH", &path, &json!({ field: value })).await;
         assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{}", answer.body);
     }
 }
 
 #[tokio::test]
-async fn parked_purchases_are_retried_when_asked() {
+async fn parked_purchases_are_retried_on_request() {
     let service = Service::start("parked").await;
     let (_, platform) = service.platform().await;
     service.seed(&["r1", "r2"]).await;
     service.raw("UPDATE purchases SET waits_for = 'parked' WHERE receipt_id = 'r1'");
-    let answer = service.ask("POST", &format!("/v1/platforms/{platform}/retry-parked"), &Value::Null).await;
+    let answer = service.send_json("POST", &format!("/v1/platforms/{platform}/retry-parked"), &Value::Null).await;
     assert_eq!((answer.status, &answer.body, service.woken()), (202, &json!({ "purchases": 1 }), 1));
 }

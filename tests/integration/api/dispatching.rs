@@ -33,10 +33,10 @@ async fn platform(store: &Store) -> PlatformId {
     store.new_platform(new).await.expect("a platform").id
 }
 
-/// The newest row that the engine was told of each purchase.
+/// The newest row of each purchase that the engine was signalled.
 fn newest(engine: &Recording) -> BTreeMap<CollapseKey, i64> {
     let mut newest = BTreeMap::new();
-    for (key, signal) in engine.told() {
+    for (key, signal) in engine.signals() {
         if let Signal::Notified(notified) = signal {
             let seen = newest.entry(key).or_insert(0);
             *seen = notified.through.max(*seen);
@@ -45,15 +45,19 @@ fn newest(engine: &Recording) -> BTreeMap<CollapseKey, i64> {
     newest
 }
 
-async fn until_told(engine: &Recording, expected: &BTreeMap<CollapseKey, i64>) {
+async fn wait_signalled(engine: &Recording, expected: &BTreeMap<CollapseKey, i64>) {
     wait::until(PATIENCE, "every purchase's newest row to be signalled", async || {
-        let told = newest(engine);
-        if told == *expected { Ok(()) } else { Err(format!("{} of {} purchases", told.len(), expected.len())) }
+        let signalled = newest(engine);
+        if signalled == *expected {
+            Ok(())
+        } else {
+            Err(format!("{} of {} purchases", signalled.len(), expected.len()))
+        }
     })
     .await;
 }
 
-/// So many purchases, each with one open row.
+/// Stores `count` purchases, each with one open row.
 async fn fill(store: &Store, platform: PlatformId, count: usize) -> BTreeMap<CollapseKey, i64> {
     let mut rows = BTreeMap::new();
     for number in 0..count {
@@ -74,13 +78,11 @@ async fn a_burst_of_one_purchase_is_one_signal_at_first() {
         dispatch.notify(key, seq, 120_000, None);
         tokio::task::yield_now().await;
     }
-    wait::until(
-        PATIENCE,
-        "the first signal",
-        async || if engine.told().is_empty() { Err("none".to_owned()) } else { Ok(()) },
-    )
+    wait::until(PATIENCE, "the first signal", async || {
+        if engine.signals().is_empty() { Err("none".to_owned()) } else { Ok(()) }
+    })
     .await;
-    wait::throughout(Duration::from_millis(300), "one signal", async || match engine.told().len() {
+    wait::throughout(Duration::from_millis(300), "one signal", async || match engine.signals().len() {
         1 => Ok(()),
         count => Err(format!("{count} signals")),
     })
@@ -96,11 +98,11 @@ async fn a_start_signals_everything_that_is_open() {
     let rows = fill(&store, platform, 25).await;
     let engine = Arc::new(Recording::default());
     let _dispatch = Dispatch::start(engine.clone(), store.clone());
-    until_told(&engine, &rows).await;
+    wait_signalled(&engine, &rows).await;
 }
 
 #[tokio::test]
-async fn an_engine_that_was_away_is_told_of_everything() {
+async fn an_engine_that_was_away_gets_every_signal() {
     let folder = Folder::new("away");
     let store = open(&folder).await;
     let platform = platform(&store).await;
@@ -111,17 +113,17 @@ async fn an_engine_that_was_away_is_told_of_everything() {
     for (key, seq) in &rows {
         dispatch.notify(*key, *seq, 120_000, None);
     }
-    wait::throughout(Duration::from_millis(500), "silence", async || match engine.told().len() {
+    wait::throughout(Duration::from_millis(500), "silence", async || match engine.signals().len() {
         0 => Ok(()),
         count => Err(format!("{count} signals")),
     })
     .await;
     engine.set_down(false);
-    until_told(&engine, &rows).await;
+    wait_signalled(&engine, &rows).await;
 }
 
 #[tokio::test]
-async fn what_memory_cannot_hold_is_read_back_from_the_inbox() {
+async fn keys_beyond_memory_are_read_back_from_the_inbox() {
     let folder = Folder::new("overflow");
     let store = open(&folder).await;
     let platform = platform(&store).await;
@@ -134,12 +136,12 @@ async fn what_memory_cannot_hold_is_read_back_from_the_inbox() {
     }
     assert!(dispatch.waiting() <= 4, "{} keys in memory", dispatch.waiting());
     engine.set_down(false);
-    until_told(&engine, &rows).await;
+    wait_signalled(&engine, &rows).await;
     assert!(dispatch.waiting() <= 4);
 }
 
 #[tokio::test]
-async fn ten_thousand_keys_are_taken_in_without_waiting_for_the_engine() {
+async fn ten_thousand_keys_are_accepted_without_the_engine() {
     let folder = Folder::new("many");
     let store = open(&folder).await;
     let engine = Arc::new(Recording::default());

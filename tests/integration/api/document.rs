@@ -69,11 +69,11 @@ async fn every_answer_has_an_example_and_it_is_valid() {
 }
 
 #[tokio::test]
-async fn every_answer_of_a_route_says_what_it_is() {
+async fn every_answer_of_a_route_has_its_content_type() {
     let service = Service::start("says").await;
     let document = service.get("/openapi.json").await.body;
     for (name, operation) in operations(&document) {
-        assert!(operation["summary"].as_str().is_some_and(|says| says.ends_with('.')), "{name}");
+        assert!(operation["summary"].as_str().is_some_and(|text| text.ends_with('.')), "{name}");
         assert!(operation["responses"].as_object().is_some_and(|answers| answers.len() > 1), "{name}: {operation}");
     }
 }

@@ -11,7 +11,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
-use domain::{CollapseKey, DestinationId, Kind, Notification, PlatformId};
+use domain::{CollapseKey, DestinationId, Notification, NotificationKind, PlatformId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use secrecy::SecretString;
@@ -27,12 +27,12 @@ use workflows::signal::{DestinationSignal, Signal};
 /// The admin token of every service under test.
 pub const TOKEN: &str = "the-admin-token-of-the-tests";
 
-/// An engine that keeps what it is told, and can be down.
+/// An engine that records its signals, and can be down.
 #[derive(Default)]
 pub struct Recording {
-    told: Mutex<Vec<(CollapseKey, Signal)>>,
-    asked: Mutex<Vec<(DestinationId, DestinationSignal)>>,
-    tended: Mutex<Vec<DestinationId>>,
+    signals: Mutex<Vec<(CollapseKey, Signal)>>,
+    destination_signals: Mutex<Vec<(DestinationId, DestinationSignal)>>,
+    supervised: Mutex<Vec<DestinationId>>,
     down: AtomicBool,
     /// What a query of a run answers; null stands for no open run.
     pub status: Mutex<Value>,
@@ -44,19 +44,19 @@ impl Recording {
         self.down.store(down, Ordering::SeqCst);
     }
 
-    /// What it was told, in order.
-    pub fn told(&self) -> Vec<(CollapseKey, Signal)> {
-        self.told.lock().expect("no test panicked").clone()
+    /// The signals to purchases, in order.
+    pub fn signals(&self) -> Vec<(CollapseKey, Signal)> {
+        self.signals.lock().expect("no test panicked").clone()
     }
 
-    /// What destinations were told, in order.
-    pub fn asked(&self) -> Vec<(DestinationId, DestinationSignal)> {
-        self.asked.lock().expect("no test panicked").clone()
+    /// The signals to destinations, in order.
+    pub fn destination_signals(&self) -> Vec<(DestinationId, DestinationSignal)> {
+        self.destination_signals.lock().expect("no test panicked").clone()
     }
 
     /// The destinations that could be sent something, in order.
-    pub fn tended(&self) -> Vec<DestinationId> {
-        self.tended.lock().expect("no test panicked").clone()
+    pub fn supervised(&self) -> Vec<DestinationId> {
+        self.supervised.lock().expect("no test panicked").clone()
     }
 
     fn answer<T>(&self, value: T) -> Result<T, EngineError> {
@@ -68,7 +68,7 @@ impl Engine for Recording {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
         let answer = self.answer(());
         if answer.is_ok() {
-            self.told.lock().expect("no test panicked").push((key, signal));
+            self.signals.lock().expect("no test panicked").push((key, signal));
         }
         async { answer }.boxed()
     }
@@ -82,15 +82,15 @@ impl Engine for Recording {
     fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
         let answer = self.answer(());
         if answer.is_ok() {
-            self.asked.lock().expect("no test panicked").push((id, signal));
+            self.destination_signals.lock().expect("no test panicked").push((id, signal));
         }
         async { answer }.boxed()
     }
 
-    fn tend(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
         let answer = self.answer(());
         if answer.is_ok() {
-            self.tended.lock().expect("no test panicked").push(id);
+            self.supervised.lock().expect("no test panicked").push(id);
         }
         async { answer }.boxed()
     }
@@ -155,7 +155,7 @@ impl Service {
         Self::with(name, &[]).await
     }
 
-    /// A fresh one with these variables, which say what destinations may be.
+    /// A fresh one with these variables, which restrict what destinations may be.
     pub async fn with(name: &str, variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = load(&Flags::default(), &variables).expect("valid settings");
@@ -173,7 +173,7 @@ impl Service {
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
             amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),
-            kinds: Arc::new(api::Told::new(&config)),
+            kinds: Arc::new(api::DestinationKinds::new(&config)),
             admin_token: SecretString::from(TOKEN),
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),
             default_window_ms: 120_000,
@@ -185,14 +185,14 @@ impl Service {
     }
 
     /// One request, with the admin token.
-    pub async fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+    pub async fn send_json(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         self.send(method, path, Some(&format!("Bearer {TOKEN}")), body).await
     }
 
     /// Reads a path.
     pub async fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, &Value::Null).await
+        self.send_json("GET", path, &Value::Null).await
     }
 
     /// One request as it is.
@@ -216,10 +216,10 @@ impl Service {
 
     /// An app and a platform of it.
     pub async fn platform(&self) -> (String, PlatformId) {
-        let app = self.ask("POST", "/v1/apps", &json!({ "name": "reader" })).await;
+        let app = self.send_json("POST", "/v1/apps", &json!({ "name": "reader" })).await;
         let app = app.body["id"].as_str().expect("an id").to_owned();
         let body = json!({ "store": "amazon", "name": "fire", "package_name": "com.example.settle" });
-        let platform = self.ask("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
+        let platform = self.send_json("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
         assert_eq!(platform.status, 201, "{}", platform.body);
         let platform = platform.body["id"].as_str().expect("an id").parse().expect("a platform id");
         (app, platform)
@@ -245,7 +245,7 @@ impl Service {
         self.connection().batch_execute(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
 
-    /// How many purchases are to be looked at.
+    /// How many purchases have a next wake.
     pub fn woken(&self) -> i64 {
         self.raw_number("SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL")
     }
@@ -297,32 +297,32 @@ pub async fn open(folder: &Folder) -> Store {
 
 /// Keeps one notification of a receipt; its purchase and its row.
 pub async fn accept(store: &Store, platform: PlatformId, receipt: &str, fate: Fate) -> (CollapseKey, i64) {
-    let told = told(platform, receipt);
+    let notification = notification(platform, receipt);
     let row = NewNotification {
         platform_id: platform,
-        message_id: told.message_id.clone(),
+        message_id: notification.message_id.clone(),
         receipt_id: receipt.to_owned(),
-        collapse_key: Some(told.collapse_key),
-        said: told.said.clone(),
-        store_time: Some(told.store_time),
-        app_user_id: told.app_user_id.clone(),
-        body: serde_json::to_string(&told).expect("JSON"),
+        collapse_key: Some(notification.collapse_key),
+        store_type: notification.store_type.clone(),
+        store_time: Some(notification.store_time),
+        app_user_id: notification.app_user_id.clone(),
+        body: serde_json::to_string(&notification).expect("JSON"),
         fate,
         traceparent: None,
     };
     match store.accept(vec![row]).await.expect("the inbox accepts").as_slice() {
-        [Accepted::New { seq }] => (told.collapse_key, *seq),
+        [Accepted::New { seq }] => (notification.collapse_key, *seq),
         other => panic!("expected a new row, and it is {other:?}"),
     }
 }
 
-fn told(platform: PlatformId, receipt: &str) -> Notification {
+fn notification(platform: PlatformId, receipt: &str) -> Notification {
     Notification {
         message_id: clock::random_uuid().to_string(),
         collapse_key: CollapseKey::of(platform, receipt),
         receipt_id: receipt.to_owned(),
-        kind: Kind::Renewed,
-        said: "SUBSCRIPTION_RENEWED".to_owned(),
+        kind: NotificationKind::Renewed,
+        store_type: "SUBSCRIPTION_RENEWED".to_owned(),
         store_time: clock::now(),
         app_user_id: Some("user".to_owned()),
         related_receipt_id: None,

@@ -1,4 +1,4 @@
-//! The HTTP edge with a real storage behind it and an engine that records what it is told.
+//! The HTTP edge with a real storage behind it and an engine that records its signals.
 
 mod accounting;
 mod actions;

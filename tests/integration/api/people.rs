@@ -15,17 +15,17 @@ impl Shop {
         Self { service, app: format!("/v1/apps/{app}") }
     }
 
-    async fn ask(&self, method: &str, path: &str, body: Value) -> Answer {
-        self.service.ask(method, &format!("{}{path}", self.app), &body).await
+    async fn send_json(&self, method: &str, path: &str, body: Value) -> Answer {
+        self.service.send_json(method, &format!("{}{path}", self.app), &body).await
     }
 
     async fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, Value::Null).await
+        self.send_json("GET", path, Value::Null).await
     }
 
     /// Wants 400, complaining of these fields.
     async fn refuses(&self, (method, path): (&str, &str), body: Value, fields: &[&str]) {
-        let answer = self.ask(method, path, body.clone()).await;
+        let answer = self.send_json(method, path, body.clone()).await;
         assert_eq!(
             (answer.status, &answer.wrong_fields()[..]),
             (400, fields),
@@ -39,20 +39,20 @@ impl Shop {
 async fn a_customer_is_named_found_and_not_renamed() {
     let shop = Shop::open("customers").await;
     let name = json!({ "external_id": "6b275a67-0bbb-4f3a-99b9-6600bf711993", "app_user_id": "u/1+=" });
-    let named = shop.ask("PUT", "/customers", name.clone()).await;
+    let named = shop.send_json("PUT", "/customers", name.clone()).await;
     assert_eq!(named.status, 200, "{}", named.body);
     assert_eq!((&named.body["type"], &named.body["app_user_ids"]), (&json!("uuid"), &json!(["u/1+="])));
-    assert_eq!(shop.ask("PUT", "/customers", name).await.body, named.body, "the same again is the same answer");
+    assert_eq!(shop.send_json("PUT", "/customers", name).await.body, named.body, "the same again is the same answer");
     for query in ["external_id=6b275a67-0bbb-4f3a-99b9-6600bf711993", "app_user_id=u%2F1%2B%3D"] {
         assert_eq!(shop.get(&format!("/customers?{query}")).await.body, named.body, "{query}");
     }
-    let other = shop.ask("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u/1+=" })).await;
+    let other = shop.send_json("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u/1+=" })).await;
     assert_eq!(other.status, 409, "{}", other.body);
     let why = other.body["detail"].as_str().expect("a sentence");
     assert!(why.contains("6b275a67") && why.contains("does not move purchases"), "{why}");
-    let second = shop.ask("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u2" })).await;
+    let second = shop.send_json("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u2" })).await;
     assert_eq!(second.body["type"], "custom");
-    let joined = shop.ask("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u3" })).await;
+    let joined = shop.send_json("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u3" })).await;
     assert_eq!(
         (&joined.body["user_id"], &joined.body["app_user_ids"]),
         (&second.body["user_id"], &json!(["u2", "u3"]))
@@ -70,12 +70,12 @@ async fn each_wrong_field_of_a_customer_is_named() {
         shop.refuses(put, json!({ "external_id": bad, "app_user_id": "u" }), &["external_id"]).await;
     }
     let longest = json!({ "external_id": "\u{fc}".repeat(512), "app_user_id": "u" });
-    assert_eq!(shop.ask("PUT", "/customers", longest).await.status, 200);
+    assert_eq!(shop.send_json("PUT", "/customers", longest).await.status, 200);
     for query in ["", "?external_id=a&app_user_id=b"] {
         shop.refuses(("GET", &format!("/customers{query}")), Value::Null, &["external_id"]).await;
     }
     assert_eq!(shop.get("/customers?external_id=nobody").await.status, 404);
-    let unknown = shop.ask("PUT", "/customers", json!({ "external_id": "anna", "receipt_id": "r" })).await;
+    let unknown = shop.send_json("PUT", "/customers", json!({ "external_id": "anna", "receipt_id": "r" })).await;
     assert_eq!(unknown.status, 404);
     assert!(unknown.body["detail"].to_string().contains("import the purchase first"), "{}", unknown.body);
 }
@@ -83,7 +83,7 @@ async fn each_wrong_field_of_a_customer_is_named() {
 #[tokio::test]
 async fn purchases_are_found_by_the_customers_own_id() {
     let shop = Shop::open("external").await;
-    let user = shop.ask("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "user" })).await.body;
+    let user = shop.send_json("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "user" })).await.body;
     let keys = shop.service.seed(&["r1", "r2"]).await;
     let user = user["user_id"].as_str().expect("a user id");
     shop.service.raw(&format!("UPDATE purchases SET user_id = '{user}' WHERE receipt_id = 'r1'"));
@@ -98,17 +98,17 @@ async fn purchases_are_found_by_the_customers_own_id() {
 async fn a_catalogue_is_built_piece_by_piece_and_read_as_one_document() {
     let shop = Shop::open("catalogue").await;
     assert_eq!(shop.get("/catalogue").await.body, json!({ "entitlements": [], "products": [] }));
-    let tv = shop.ask("PUT", "/entitlements/tv", json!({ "name": "TV", "description": "all of it" })).await;
+    let tv = shop.send_json("PUT", "/entitlements/tv", json!({ "name": "TV", "description": "all of it" })).await;
     assert_eq!((tv.status, &tv.body), (200, &json!({ "purchases": 0 })));
-    shop.ask("PUT", "/entitlements/gold", json!({ "name": "Gold" })).await;
+    shop.send_json("PUT", "/entitlements/gold", json!({ "name": "Gold" })).await;
     let price = json!({ "country": "DE", "currency": "EUR", "price": "8.90" });
     let raised = json!({ "country": "DE", "currency": "EUR", "price": "9.90", "since": "2026-03-01" });
     let again = json!({ "country": "DE", "currency": "EUR", "price": "10.90", "since": "2026-06-01T12:00:00.000000Z" });
     let prices = json!([price, raised, again]);
     let product = json!({ "name": "Monthly", "entitlements": ["tv", "gold"], "prices": prices });
-    let made = shop.ask("PUT", "/products/com.example%2Fmonth", product).await;
-    assert_eq!(made.status, 200, "{}", made.body);
-    shop.ask("PUT", "/products/year", json!({ "entitlements": [] })).await;
+    let created = shop.send_json("PUT", "/products/com.example%2Fmonth", product).await;
+    assert_eq!(created.status, 200, "{}", created.body);
+    shop.send_json("PUT", "/products/year", json!({ "entitlements": [] })).await;
     let document = shop.get("/catalogue").await.body;
     let month =
         json!({ "sku": "com.example/month", "name": "Monthly", "entitlements": ["tv", "gold"], "prices": prices });
@@ -123,17 +123,17 @@ async fn a_catalogue_is_built_piece_by_piece_and_read_as_one_document() {
     assert_eq!(rest, json!({ "items": [year], "next_cursor": null }));
     let before = shop.get("/entitlements/tv").await.body;
     assert_eq!(shop.get("/entitlements").await.body["items"][1], before);
-    assert_eq!(shop.ask("PUT", "/catalogue", json!({ "entitlements": [], "products": [] })).await.status, 200);
+    assert_eq!(shop.send_json("PUT", "/catalogue", json!({ "entitlements": [], "products": [] })).await.status, 200);
     assert_eq!(shop.get("/entitlements/tv").await.status, 404);
-    assert_eq!(shop.ask("PUT", "/catalogue", document.clone()).await.status, 200, "what was read is taken back");
+    assert_eq!(shop.send_json("PUT", "/catalogue", document.clone()).await.status, 200, "what was read is taken back");
     assert_eq!(shop.get("/catalogue").await.body, document);
     assert_eq!(shop.get("/entitlements/tv").await.body, before, "with the same id");
-    assert_eq!(shop.ask("DELETE", "/entitlements/tv", Value::Null).await.status, 200);
+    assert_eq!(shop.send_json("DELETE", "/entitlements/tv", Value::Null).await.status, 200);
     assert_eq!(shop.get("/products/com.example%2Fmonth").await.body["entitlements"], json!(["gold"]));
-    assert_eq!(shop.ask("DELETE", "/products/year", Value::Null).await.status, 200);
+    assert_eq!(shop.send_json("DELETE", "/products/year", Value::Null).await.status, 200);
     for gone in ["/products/year", "/entitlements/tv"] {
         assert_eq!(shop.get(gone).await.status, 404);
-        assert_eq!(shop.ask("DELETE", gone, Value::Null).await.status, 404);
+        assert_eq!(shop.send_json("DELETE", gone, Value::Null).await.status, 404);
     }
 }
 
@@ -156,10 +156,10 @@ async fn a_dry_run_counts_and_changes_nothing() {
     for (method, path, body, purchases) in changes {
         shop.service.raw("UPDATE purchases SET next_wake_at = NULL");
         let before = shop.get("/catalogue").await.body;
-        let dry = shop.ask(method, &format!("{path}?dry_run=true"), body.clone()).await;
+        let dry = shop.send_json(method, &format!("{path}?dry_run=true"), body.clone()).await;
         assert_eq!((dry.status, &dry.body), (200, &json!({ "purchases": purchases })), "{method} {path}");
         assert_eq!((shop.get("/catalogue").await.body, shop.service.woken()), (before.clone(), 0), "{method} {path}");
-        let real = shop.ask(method, path, body).await;
+        let real = shop.send_json(method, path, body).await;
         assert_eq!(
             (&real.body, shop.service.woken()),
             (&json!({ "purchases": purchases }), purchases),
@@ -172,7 +172,7 @@ async fn a_dry_run_counts_and_changes_nothing() {
 #[tokio::test]
 async fn each_wrong_field_of_the_catalogue_is_named_with_its_place() {
     let shop = Shop::open("catalogue-fields").await;
-    shop.ask("PUT", "/entitlements/tv", json!({ "name": "TV" })).await;
+    shop.send_json("PUT", "/entitlements/tv", json!({ "name": "TV" })).await;
     let entitlement = ("PUT", "/entitlements/gold");
     for (body, field) in [
         (json!({}), "name"),
@@ -225,14 +225,14 @@ async fn each_wrong_field_of_the_catalogue_is_named_with_its_place() {
 }
 
 #[tokio::test]
-async fn rates_are_kept_and_each_wrong_one_is_named() {
+async fn rates_are_stored_and_each_wrong_one_is_named() {
     let shop = Shop::open("rates").await;
     let rate = |day: &str, currency: &str, usd: Value| json!({ "day": day, "currency": currency, "usd": usd });
     let rates =
         json!({ "rates": [rate("2026-01-31", "EUR", json!("1.0800")), rate("2026-02-01", "EUR", json!("1.1"))] });
     for _ in 0..2 {
-        let kept = shop.ask("PUT", "/rates", rates.clone()).await;
-        assert_eq!((kept.status, &kept.body), (200, &json!({ "rates": 2 })));
+        let stored = shop.send_json("PUT", "/rates", rates.clone()).await;
+        assert_eq!((stored.status, &stored.body), (200, &json!({ "rates": 2 })));
     }
     let listed = shop.get("/rates?currency=EUR").await.body;
     assert_eq!(

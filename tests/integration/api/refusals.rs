@@ -66,7 +66,7 @@ async fn an_unknown_id_is_not_found_on_every_route() {
         for id in [UNKNOWN, "no-id", "%ff", "%00"] {
             let path = filled(route.path, id);
             let body = sample_body(route.path);
-            let answer = service.ask(route.method, &path, &body).await;
+            let answer = service.send_json(route.method, &path, &body).await;
             assert_eq!(answer.status, 404, "{} {path}: {}", route.method, answer.body);
             is_problem(&answer, &path);
         }
@@ -99,7 +99,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
     for (method, path, status) in
         [("GET", "/", 404), ("GET", "/v1/nothing", 404), ("PUT", "/v1/apps", 405), ("DELETE", "/livez", 405)]
     {
-        let answer = service.ask(method, path, &Value::Null).await;
+        let answer = service.send_json(method, path, &Value::Null).await;
         assert_eq!(answer.status, status, "{method} {path}");
         is_problem(&answer, path);
     }
@@ -109,8 +109,8 @@ async fn unknown_paths_and_methods_are_problems_too() {
 async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
     let (app, platform) = service.platform().await;
     let webhook = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" });
-    let made = service.ask("POST", &format!("/v1/apps/{app}/destinations"), &webhook).await;
-    let destination = made.body["id"].as_str().expect("an id").to_owned();
+    let created = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &webhook).await;
+    let destination = created.body["id"].as_str().expect("an id").to_owned();
     let (key, _) = super::edge::accept(&service.store, platform, "receipt", storage::Fate::Open).await;
     let mut bodies = vec![
         ("POST", "/v1/apps".to_owned(), json!({ "name": "another" })),
@@ -157,7 +157,7 @@ async fn an_unknown_field_is_refused_by_its_name() {
     let service = Service::start("fields").await;
     for (method, path, mut body) in with_bodies(&service).await {
         body["surprise"] = json!(1);
-        let answer = service.ask(method, &path, &body).await;
+        let answer = service.send_json(method, &path, &body).await;
         assert_eq!(answer.status, 400, "{method} {path}");
         assert_eq!(answer.wrong_fields(), ["surprise"], "{method} {path}");
     }
@@ -217,7 +217,7 @@ async fn a_wrong_type_is_refused_by_the_fields_name() {
         let found = bodies.iter().find(|(method, path, _)| *method == "POST" && path.ends_with(end));
         let (method, path, mut body) = found.cloned().expect("a route");
         body[field] = value.clone();
-        let answer = service.ask(method, &path, &body).await;
+        let answer = service.send_json(method, &path, &body).await;
         assert_eq!(answer.status, 400, "{path} {field}={value}: {}", answer.body);
         assert_eq!(answer.wrong_fields(), [field], "{path} {field}={value}");
     }
@@ -228,7 +228,7 @@ async fn all_wrong_fields_are_named_at_once() {
     let service = Service::start("all").await;
     let (app, _) = service.platform().await;
     let body = json!({ "store": "amazon", "window_seconds": 0, "more": true });
-    let answer = service.ask("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
+    let answer = service.send_json("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
     let mut wrong = answer.wrong_fields();
     wrong.sort_unstable();
     assert_eq!(wrong, ["more", "name", "package_name", "window_seconds"]);
@@ -316,12 +316,12 @@ async fn a_name_that_is_taken_is_a_conflict() {
     let service = Service::start("taken").await;
     let (app, _) = service.platform().await;
     let body = json!({ "store": "amazon", "name": "fire", "package_name": "com.example.other" });
-    assert_eq!(service.ask("POST", "/v1/apps", &json!({ "name": "reader" })).await.status, 409);
-    assert_eq!(service.ask("POST", &format!("/v1/apps/{app}/platforms"), &body).await.status, 409);
+    assert_eq!(service.send_json("POST", "/v1/apps", &json!({ "name": "reader" })).await.status, 409);
+    assert_eq!(service.send_json("POST", &format!("/v1/apps/{app}/platforms"), &body).await.status, 409);
 }
 
 #[tokio::test]
-async fn a_message_that_no_store_sent_is_refused_with_a_reason() {
+async fn a_message_of_no_store_is_refused_with_a_reason() {
     let service = Service::start("message").await;
     let (_, platform) = service.platform().await;
     let shown = service.get(&format!("/v1/platforms/{platform}")).await;

@@ -14,15 +14,15 @@ const SUBSCRIBE: &str = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubs
     &TopicArn=arn:aws:sns:us-east-1:123456789012:reader&Token=2336412f37fb687f5d51e6e241d09c805a5a57b30d712f794cc5f6a988666d92768dd60a747ba6f3beb71854e285d6ad02428b09ceece29417f1f02d609c582afbacc99c583a916b9981dd2728f4ae6fdb82efd087cc3b7849e05798d2d2785c03b0879594eeac82c01f235d0e717736";
 
 #[tokio::test]
-async fn an_app_is_made_read_renamed_and_deleted() {
+async fn an_app_is_created_read_renamed_and_deleted() {
     let service = Service::start("app").await;
-    let made = service.ask("POST", "/v1/apps", &json!({ "name": "reader" })).await;
-    assert_eq!(made.status, 201);
-    let path = format!("/v1/apps/{}", made.body["id"].as_str().expect("an id"));
+    let created = service.send_json("POST", "/v1/apps", &json!({ "name": "reader" })).await;
+    assert_eq!(created.status, 201);
+    let path = format!("/v1/apps/{}", created.body["id"].as_str().expect("an id"));
     assert_eq!(service.get(&path).await.body["name"], "reader");
-    assert_eq!(service.ask("PATCH", &path, &json!({ "name": "writer" })).await.body["name"], "writer");
-    assert_eq!(service.ask("PATCH", &path, &json!({})).await.body["name"], "writer");
-    assert_eq!(service.ask("DELETE", &path, &Value::Null).await.status, 204);
+    assert_eq!(service.send_json("PATCH", &path, &json!({ "name": "writer" })).await.body["name"], "writer");
+    assert_eq!(service.send_json("PATCH", &path, &json!({})).await.body["name"], "writer");
+    assert_eq!(service.send_json("DELETE", &path, &Value::Null).await.status, 204);
     assert_eq!(service.get(&path).await.status, 404);
 }
 
@@ -30,7 +30,10 @@ async fn an_app_is_made_read_renamed_and_deleted() {
 async fn a_list_is_read_page_by_page_without_gap_or_repetition() {
     let service = Service::start("list").await;
     for number in 0..7 {
-        assert_eq!(service.ask("POST", "/v1/apps", &json!({ "name": format!("app {number}") })).await.status, 201);
+        assert_eq!(
+            service.send_json("POST", "/v1/apps", &json!({ "name": format!("app {number}") })).await.status,
+            201
+        );
     }
     let (mut names, mut query) = (Vec::new(), "?limit=3".to_owned());
     loop {
@@ -60,7 +63,7 @@ async fn a_platform_has_defaults_and_shows_no_secret() {
     assert!(key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
     let change =
         json!({ "shared_secret": "2:open-sesame", "window_seconds": 5, "max_wait_seconds": 60, "topic_arn": ARN });
-    let changed = service.ask("PATCH", &path, &change).await;
+    let changed = service.send_json("PATCH", &path, &change).await;
     assert_eq!((&changed.body["window_seconds"], &changed.body["max_wait_seconds"]), (&json!(5), &json!(60)));
     assert_eq!(changed.body["has_shared_secret"], true);
     assert_eq!(changed.body["topic"], json!({ "state": "confirmed", "arn": ARN }));
@@ -68,17 +71,17 @@ async fn a_platform_has_defaults_and_shows_no_secret() {
         assert!(!read.body.to_string().contains("sesame"), "{}", read.body);
     }
     let removed = json!({ "shared_secret": null, "max_wait_seconds": null });
-    let removed = service.ask("PATCH", &path, &removed).await.body;
+    let removed = service.send_json("PATCH", &path, &removed).await.body;
     assert_eq!((&removed["has_shared_secret"], &removed["max_wait_seconds"]), (&json!(false), &Value::Null));
 }
 
 #[tokio::test]
-async fn a_window_above_the_longest_wait_is_refused_on_change_too() {
+async fn a_window_above_the_max_wait_is_refused_on_change_too() {
     let service = Service::start("wait").await;
     let (_, platform) = service.platform().await;
     let path = format!("/v1/platforms/{platform}");
-    assert_eq!(service.ask("PATCH", &path, &json!({ "max_wait_seconds": 200 })).await.status, 200);
-    let answer = service.ask("PATCH", &path, &json!({ "window_seconds": 300 })).await;
+    assert_eq!(service.send_json("PATCH", &path, &json!({ "max_wait_seconds": 200 })).await.status, 200);
+    let answer = service.send_json("PATCH", &path, &json!({ "window_seconds": 300 })).await;
     assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["max_wait_seconds"]));
 }
 
@@ -89,7 +92,8 @@ async fn a_rotated_ingress_key_ends_the_old_url() {
     let path = format!("/v1/platforms/{platform}");
     let old = service.get(&path).await.body["notification_url"].clone();
     let new =
-        service.ask("POST", &format!("{path}/rotate-ingress-key"), &Value::Null).await.body["notification_url"].clone();
+        service.send_json("POST", &format!("{path}/rotate-ingress-key"), &Value::Null).await.body["notification_url"]
+            .clone();
     assert_ne!(old, new);
     let old = old.as_str().and_then(|url| url.strip_prefix("https://settle.example.com/base")).expect("our public URL");
     assert_eq!(service.send("POST", old, None, b"{}".to_vec()).await.status, 404);
@@ -98,7 +102,7 @@ async fn a_rotated_ingress_key_ends_the_old_url() {
 async fn pending(service: &Service) -> (domain::PlatformId, TopicId, String) {
     let (_, platform) = service.platform().await;
     let expires = api::clock::now().plus_millis(60_000);
-    service.store.keep_pending(platform, ARN, SecretString::from(SUBSCRIBE), expires).await.expect("kept");
+    service.store.add_pending_topic(platform, ARN, SecretString::from(SUBSCRIBE), expires).await.expect("kept");
     let topic = service.store.topics(platform).await.expect("topics")[0].id;
     (platform, topic, format!("/v1/platforms/{platform}/topics"))
 }
@@ -111,15 +115,15 @@ async fn an_approved_topic_is_confirmed_and_what_waited_is_signalled() {
     let listed = service.get(&topics).await.body;
     assert_eq!((&listed["items"][0]["state"], &listed["items"][0]["arn"]), (&json!("pending"), &json!(ARN)));
     assert!(!listed.to_string().contains("Token"));
-    assert_eq!(service.engine.told(), []);
-    let approved = service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
+    assert_eq!(service.engine.signals(), []);
+    let approved = service.send_json("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
     assert_eq!((approved.status, &approved.body["state"]), (200, &json!("confirmed")), "{}", approved.body);
-    let again = service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
+    let again = service.send_json("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
     assert_eq!(again.status, 409);
     assert!(again.body["detail"].to_string().contains("the topic is confirmed now"), "{}", again.body);
     assert_eq!(*service.sns.visits.lock().expect("visits"), [SUBSCRIBE]);
-    wait::until(Duration::from_secs(10), "the released row's signal", async || match &service.engine.told()[..] {
-        [(told, workflows::signal::Signal::Notified(notified))] if *told == key && notified.through == seq => Ok(()),
+    wait::until(Duration::from_secs(10), "the released row's signal", async || match &service.engine.signals()[..] {
+        [(rows, workflows::signal::Signal::Notified(notified))] if *rows == key && notified.through == seq => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
@@ -130,7 +134,7 @@ async fn a_confirmation_that_fails_leaves_the_topic_pending() {
     let service = Service::start("visit").await;
     let (platform, topic, topics) = pending(&service).await;
     service.sns.down.store(true, Ordering::SeqCst);
-    let answer = service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
+    let answer = service.send_json("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
     assert_eq!(answer.status, 502, "{}", answer.body);
     assert!(!answer.body.to_string().contains("Token") && answer.body["detail"].to_string().contains("approve again"));
     assert_eq!(service.store.topic(topic).await.expect("the topic").state, TopicState::Pending);
@@ -138,19 +142,19 @@ async fn a_confirmation_that_fails_leaves_the_topic_pending() {
 }
 
 #[tokio::test]
-async fn a_rejected_topic_is_not_approved_later_and_its_rows_are_refused() {
+async fn a_rejected_topic_stays_rejected_and_its_rows_are_refused() {
     let service = Service::start("reject").await;
     let (platform, topic, topics) = pending(&service).await;
     let (key, _) = accept(&service.store, platform, "receipt", Fate::WaitTopic(topic)).await;
-    let rejected = service.ask("POST", &format!("{topics}/{topic}/reject"), &Value::Null).await;
+    let rejected = service.send_json("POST", &format!("{topics}/{topic}/reject"), &Value::Null).await;
     assert_eq!((rejected.status, &rejected.body["state"]), (200, &json!("rejected")), "{}", rejected.body);
     for verb in ["approve", "reject"] {
-        let again = service.ask("POST", &format!("{topics}/{topic}/{verb}"), &Value::Null).await;
+        let again = service.send_json("POST", &format!("{topics}/{topic}/{verb}"), &Value::Null).await;
         assert_eq!(again.status, 409);
         assert!(again.body["detail"].to_string().contains("is rejected now"), "{}", again.body);
     }
-    let told = service.get(&format!("/v1/purchases/{key}/notifications")).await.body;
-    assert_eq!(told["items"][0]["outcome"], "refused", "{told}");
+    let rows = service.get(&format!("/v1/purchases/{key}/notifications")).await.body;
+    assert_eq!(rows["items"][0]["outcome"], "refused", "{rows}");
 }
 
 #[tokio::test]
@@ -162,7 +166,7 @@ async fn a_rejection_while_the_approval_visits_stands() {
     *service.sns.meanwhile.lock().expect("no test panicked") = Some(Box::pin(async move {
         store.reject_topic(topic, TopicState::Pending).await.expect("rejected");
     }));
-    let answer = service.ask("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
+    let answer = service.send_json("POST", &format!("{topics}/{topic}/approve"), &Value::Null).await;
     assert_eq!(answer.status, 409, "{}", answer.body);
     assert!(answer.body["detail"].to_string().contains("is rejected now"), "{}", answer.body);
     assert_eq!(service.store.topic(topic).await.expect("the topic").state, TopicState::Rejected);
@@ -174,12 +178,12 @@ async fn a_pending_topic_is_not_pinned_by_naming_it() {
     let service = Service::start("named").await;
     let (platform, topic, _) = pending(&service).await;
     let path = format!("/v1/platforms/{platform}");
-    let refused = service.ask("PATCH", &path, &json!({ "topic_arn": ARN })).await;
+    let refused = service.send_json("PATCH", &path, &json!({ "topic_arn": ARN })).await;
     assert_eq!(refused.status, 409, "{}", refused.body);
     assert!(refused.body["detail"].to_string().contains("approve"), "{}", refused.body);
     assert_eq!(service.store.topic(topic).await.expect("the topic").state, TopicState::Pending);
     for wrong in ["arn:aws:sqs:us-east-1:123456789012:reader", "arn:aws-cn:sns:cn-north-1:123456789012:reader"] {
-        let answer = service.ask("PATCH", &path, &json!({ "topic_arn": wrong })).await;
+        let answer = service.send_json("PATCH", &path, &json!({ "topic_arn": wrong })).await;
         assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["topic_arn"]), "{}", answer.body);
     }
 }
@@ -188,34 +192,34 @@ async fn a_pending_topic_is_not_pinned_by_naming_it() {
 async fn a_topic_of_another_platform_is_not_found() {
     let service = Service::start("other").await;
     let (_, topic, _) = pending(&service).await;
-    let app = service.ask("POST", "/v1/apps", &json!({ "name": "another" })).await.body["id"]
+    let app = service.send_json("POST", "/v1/apps", &json!({ "name": "another" })).await.body["id"]
         .as_str()
         .expect("an id")
         .to_owned();
     let body = json!({ "store": "amazon", "name": "fire", "package_name": "com.example.other" });
-    let other = service.ask("POST", &format!("/v1/apps/{app}/platforms"), &body).await.body["id"].clone();
+    let other = service.send_json("POST", &format!("/v1/apps/{app}/platforms"), &body).await.body["id"].clone();
     let path = format!("/v1/platforms/{}/topics/{topic}/approve", other.as_str().expect("an id"));
-    assert_eq!(service.ask("POST", &path, &Value::Null).await.status, 404);
+    assert_eq!(service.send_json("POST", &path, &Value::Null).await.status, 404);
 }
 
 #[tokio::test]
-async fn a_message_is_shown_with_what_became_of_it() {
+async fn a_message_is_shown_with_its_outcome() {
     let service = Service::start("message-view").await;
     let (_, platform) = service.platform().await;
     let (key, _) = accept(&service.store, platform, "receipt", Fate::Open).await;
-    let told = service.get(&format!("/v1/purchases/{key}/notifications")).await.body;
-    let id = told["items"][0]["message_id"].as_str().expect("a message id").to_owned();
+    let rows = service.get(&format!("/v1/purchases/{key}/notifications")).await.body;
+    let id = rows["items"][0]["message_id"].as_str().expect("a message id").to_owned();
     let message = service.get(&format!("/v1/notifications/{id}")).await.body;
     let notification =
         json!({ "collapse_key": key, "type": "SUBSCRIPTION_RENEWED", "outcome": null, "waiting_for": "window" });
     assert_eq!(message["message_id"], json!(id));
     assert_eq!(message["notifications"], json!([notification]), "{message}");
-    assert_eq!(message["accepted_at"], told["items"][0]["accepted_at"]);
+    assert_eq!(message["accepted_at"], rows["items"][0]["accepted_at"]);
     assert_eq!(message.as_object().map(|fields| fields.len()), Some(3));
 }
 
 #[tokio::test]
-async fn readiness_depends_on_the_inbox_and_tells_of_the_engine() {
+async fn readiness_depends_on_the_inbox_and_shows_the_engine() {
     let service = Service::start("ready").await;
     assert_eq!(service.get("/readyz").await.body["temporal"], "connected");
     service.engine.set_down(true);
@@ -224,7 +228,7 @@ async fn readiness_depends_on_the_inbox_and_tells_of_the_engine() {
 }
 
 #[tokio::test]
-async fn metrics_tell_the_inbox_age_and_the_schemas_are_listed() {
+async fn metrics_show_the_inbox_age_and_the_schemas_are_listed() {
     let service = Service::start("metrics").await;
     let metrics = service.send("GET", "/metrics", None, Vec::new()).await;
     assert!(metrics.media.starts_with("text/plain"), "{}", metrics.media);

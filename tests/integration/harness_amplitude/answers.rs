@@ -1,11 +1,11 @@
 //! What a request is answered.
 
-use super::{DAY, KEY, OTHER, ask, error, event, fake, plain, post, profile, send};
+use super::{DAY, KEY, OTHER, error, event, fake, plain, post, profile, send, upload};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]
-async fn a_request_that_is_none_is_refused_as_a_whole() {
+async fn a_malformed_request_is_refused_as_a_whole() {
     let fake = fake().await;
     let good = json!({ "api_key": KEY, "events": [plain("a", "device-1")] });
     let cases = [
@@ -20,7 +20,7 @@ async fn a_request_that_is_none_is_refused_as_a_whole() {
         let answer = post(&fake, path, &body).await.expect("an answer");
         assert_eq!(error(&answer), (400, expected), "{path} {body}");
     }
-    let missing: Vec<_> = fake.requests().iter().map(|asked| asked.answer["missing_field"].clone()).collect();
+    let missing: Vec<_> = fake.requests().iter().map(|exchange| exchange.answer["missing_field"].clone()).collect();
     assert_eq!(missing[4..], [json!("api_key"), json!("events")]);
     assert!(fake.events(KEY).is_empty());
     assert_eq!(fake.verdict().len(), 6, "each of them is a defect of the sender");
@@ -39,18 +39,18 @@ async fn too_much_at_once_is_refused_with_413() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_said_back_in_clear() {
+async fn an_unknown_key_is_echoed_in_clear() {
     let fake = fake().await;
-    let asked = json!({ "api_key": "wrong-key", "events": [plain("a", "device-1")] });
-    let answer = ask(&fake, &asked).await;
+    let body = json!({ "api_key": "wrong-key", "events": [plain("a", "device-1")] });
+    let answer = upload(&fake, &body).await;
     assert_eq!(error(&answer), (400, "Invalid API key: wrong-key"));
     fake.rekey(KEY, "wrong-key");
-    assert_eq!(ask(&fake, &asked).await.status, 200);
+    assert_eq!(upload(&fake, &body).await.status, 200);
     assert_eq!(error(&send(&fake, json!([plain("b", "device-1")])).await), (400, "Invalid API key: key-of-one"));
 }
 
 #[tokio::test]
-async fn several_projects_count_for_themselves() {
+async fn several_projects_count_separately() {
     let fake = fake().await;
     let answer = send(&fake, json!([plain("a", "device-1"), plain("b", "device-1")])).await;
     assert_eq!((answer.status, &answer.body["code"], &answer.body["events_ingested"]), (200, &json!(200), &json!(2)));
@@ -59,7 +59,7 @@ async fn several_projects_count_for_themselves() {
         sizes.0.is_some_and(|bytes| bytes > 100) && sizes.1.is_some_and(|time| time > 1_700_000_000_000),
         "{answer:?}"
     );
-    let other = ask(&fake, &json!({ "api_key": OTHER, "events": [plain("a", "device-1")] })).await;
+    let other = upload(&fake, &json!({ "api_key": OTHER, "events": [plain("a", "device-1")] })).await;
     assert_eq!(other.body["events_ingested"], 1);
     assert_eq!((fake.events(KEY).len(), fake.events(OTHER).len()), (2, 1));
     assert_eq!(fake.requests().len(), 2);
@@ -129,10 +129,10 @@ async fn a_short_id_is_removed_and_refused_when_none_is_left() {
     assert_eq!((answer.status, &answer.body["events_with_invalid_id_lengths"]), (400, &json!({ "device_id": [1] })));
     let short = json!([event("a", "device-1", &json!({ "user_id": "4711" }))]);
     assert_eq!(send(&fake, short.clone()).await.status, 200);
-    assert_eq!(profile(&fake, "device-1").user_id, None, "the user is lost, and only the check tells");
+    assert_eq!(profile(&fake, "device-1").user_id, None, "the user is lost, and only the check shows it");
     assert!(fake.verdict().iter().any(|wrong| wrong.contains("1 ids were too short")), "{:?}", fake.verdict());
     let lower = json!({ "api_key": OTHER, "events": short, "options": { "min_id_length": 1 } });
-    assert_eq!(ask(&fake, &lower).await.status, 200);
+    assert_eq!(upload(&fake, &lower).await.status, 200);
     assert_eq!(fake.profile(OTHER, "4711").and_then(|profile| profile.user_id), Some("4711".to_owned()));
 }
 
@@ -177,7 +177,7 @@ async fn reserved_types_and_operators_are_refused() {
 }
 
 #[tokio::test]
-async fn an_unwelcome_type_is_refused_beside_others_by_the_first_index() {
+async fn a_refused_type_is_named_by_the_first_offending_index() {
     let fake = fake().await;
     fake.refuse_type(KEY, "tried");
     let tried = |insert_id: &str| event(insert_id, "device-1", &json!({ "event_type": "tried" }));
@@ -186,7 +186,7 @@ async fn an_unwelcome_type_is_refused_beside_others_by_the_first_index() {
     let answer = send(&fake, json!([plain("a", "device-1"), plain("c", "device-1"), tried("d")])).await;
     assert_eq!(answer.body["events_with_invalid_fields"], json!({ "event_properties": [2] }));
     assert_eq!(send(&fake, json!([plain("a", "device-1"), plain("c", "device-1")])).await.status, 200);
-    assert_eq!(ask(&fake, &json!({ "api_key": OTHER, "events": [tried("b")] })).await.status, 200, "only there");
+    assert_eq!(upload(&fake, &json!({ "api_key": OTHER, "events": [tried("b")] })).await.status, 200, "only there");
 }
 
 #[tokio::test]
@@ -238,13 +238,13 @@ async fn thirty_events_a_second_of_one_device_are_the_limit() {
 async fn a_daily_quota_lasts_a_day() {
     let fake = fake().await;
     fake.exceed_quota(KEY, "device-1");
-    let asked = json!([plain("a", "device-1")]);
-    let answer = send(&fake, asked.clone()).await;
+    let body = json!([plain("a", "device-1")]);
+    let answer = send(&fake, body.clone()).await;
     assert_eq!((answer.status, &answer.body["throttled_events"]), (429, &json!([0])));
     assert_eq!(answer.body["exceeded_daily_quota_devices"], json!({ "device-1": 500_001 }));
     assert_eq!(answer.body["exceeded_daily_quota_users"], json!({}));
     fake.pass(DAY - Duration::from_secs(60));
-    assert_eq!(send(&fake, asked.clone()).await.status, 429);
+    assert_eq!(send(&fake, body.clone()).await.status, 429);
     fake.pass(Duration::from_secs(61));
-    assert_eq!(send(&fake, asked).await.status, 200);
+    assert_eq!(send(&fake, body).await.status, 200);
 }

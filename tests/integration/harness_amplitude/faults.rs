@@ -1,4 +1,4 @@
-//! What a test can make it do, and what it tells of its sender.
+//! What a test can make it do, and what its check reports of its sender.
 
 use super::{KEY, OTHER, SECRET, error, event, fake, plain, post, send};
 use axum::http::Method;
@@ -6,14 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::time::Duration;
-use system_tests::amplitude::{Amplitude, Asked, Chaos, Fault};
+use system_tests::amplitude::{Amplitude, Chaos, Exchange, Fault};
 use system_tests::http::send_raw;
 use system_tests::wait;
 
 const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn scripted_statuses_keep_nothing() {
+async fn scripted_statuses_store_nothing() {
     let fake = fake().await;
     let statuses = [400, 403, 500, 502, 503, 504];
     fake.script(statuses.map(Fault::Status));
@@ -34,9 +34,9 @@ async fn scripted_statuses_keep_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_kept_may_be_answered_by_an_error() {
+async fn an_accepted_request_may_be_answered_with_an_error() {
     let fake = fake().await;
-    fake.script([Fault::Kept(500), Fault::Kept(504)]);
+    fake.script([Fault::AnsweredWith(500), Fault::AnsweredWith(504)]);
     assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, 500);
     assert_eq!(fake.events(KEY).len(), 1);
     assert_eq!(send(&fake, json!([plain("a", "four")])).await.status, 400, "a refusal stays one");
@@ -54,7 +54,7 @@ async fn a_lost_reply_leaves_what_was_accepted() {
     assert_eq!(fake.events(KEY).len(), 1);
     assert_eq!(post(&fake, "/2/httpapi", &body).await.map(|answer| answer.status), Ok(200));
     assert_eq!((fake.events(KEY).len(), fake.repeated(KEY)), (1, 1));
-    assert_eq!(fake.requests().iter().map(|asked| asked.status).collect::<Vec<_>>(), [None, Some(200)]);
+    assert_eq!(fake.requests().iter().map(|exchange| exchange.status).collect::<Vec<_>>(), [None, Some(200)]);
 }
 
 #[tokio::test]
@@ -62,54 +62,54 @@ async fn a_mute_request_leaves_what_was_accepted() {
     let fake = fake().await;
     fake.script([Fault::Mute]);
     let body = json!({ "api_key": KEY, "events": [plain("a", "device-1")] }).to_string();
-    let mut asked = Box::pin(post(&fake, "/2/httpapi", &body));
+    let mut pending = Box::pin(post(&fake, "/2/httpapi", &body));
     wait::until(SOON, "an event that is counted", async || {
-        let is_answered = futures::poll!(&mut asked).is_ready();
+        let is_answered = futures::poll!(&mut pending).is_ready();
         assert!(!is_answered, "nothing is answered");
         if fake.events(KEY).len() == 1 { Ok(()) } else { Err("none".to_owned()) }
     })
     .await;
-    drop(asked);
+    drop(pending);
     assert_eq!(post(&fake, "/2/httpapi", &body).await.map(|answer| answer.status), Ok(200));
     assert_eq!((fake.events(KEY).len(), fake.repeated(KEY)), (1, 1));
-    assert_eq!(fake.requests().iter().map(|asked| asked.status).collect::<Vec<_>>(), [None, Some(200)]);
+    assert_eq!(fake.requests().iter().map(|pending| pending.status).collect::<Vec<_>>(), [None, Some(200)]);
 }
 
 /// Waits until the first request is in flight no more.
-async fn wait_ended(fake: &Amplitude) {
+async fn wait_closed(fake: &Amplitude) {
     wait::until(SOON, "the end of the first request", async || {
         let first = fake.requests().swap_remove(0);
-        first.ended.map(drop).ok_or_else(|| format!("{first:?}"))
+        first.closed_at.map(drop).ok_or_else(|| format!("{first:?}"))
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_is_never_answered_is_in_flight_until_its_sender_goes_away() {
+async fn an_unanswered_request_is_in_flight_until_its_sender_leaves() {
     for fault in [Fault::Mute, Fault::Hang] {
         for waits in [true, false] {
             let fake = fake().await;
             fake.script([fault.clone()]);
             let body = json!({ "api_key": KEY, "events": [plain("a", "device-1")] }).to_string();
-            let mut asked = Box::pin(post(&fake, "/2/httpapi", &body));
+            let mut pending = Box::pin(post(&fake, "/2/httpapi", &body));
             wait::until(SOON, "a request", async || {
-                assert!(!futures::poll!(&mut asked).is_ready(), "nothing is answered");
+                assert!(!futures::poll!(&mut pending).is_ready(), "nothing is answered");
                 if fake.requests().len() == 1 { Ok(()) } else { Err("none".to_owned()) }
             })
             .await;
-            assert!(fake.requests().iter().all(|asked| asked.ended.is_none()), "it is open");
+            assert!(fake.requests().iter().all(|pending| pending.closed_at.is_none()), "it is open");
             if waits {
-                drop(asked);
-                wait_ended(&fake).await;
+                drop(pending);
+                wait_closed(&fake).await;
                 send(&fake, json!([plain("b", "device-1")])).await;
                 fake.check();
             } else {
                 send(&fake, json!([plain("b", "device-1")])).await;
                 // Not only of the last one before.
                 send(&fake, json!([plain("c", "device-1")])).await;
-                drop(asked);
+                drop(pending);
                 assert_eq!(fake.verdict().len(), 2, "{fault:?}: {:?}", fake.verdict());
-                wait_ended(&fake).await;
+                wait_closed(&fake).await;
                 assert_eq!(fake.verdict().len(), 2, "{fault:?}: {:?}", fake.verdict());
             }
         }
@@ -152,13 +152,13 @@ async fn a_throttled_project_takes_nothing_and_names_nobody() {
 #[tokio::test]
 async fn fewer_events_may_be_counted_than_were_sent() {
     let events = json!([plain("a", "device-1"), plain("b", "device-2"), plain("c", "device-1")]);
-    for (fault, said, taken) in [(Fault::Fewer(1), 2, 2), (Fault::Fewer(9), 0, 0), (Fault::Miscounted(1), 2, 3)] {
+    for (fault, shown, taken) in [(Fault::Fewer(1), 2, 2), (Fault::Fewer(9), 0, 0), (Fault::Miscounted(1), 2, 3)] {
         let fake = fake().await;
         fake.script([fault.clone(), fault.clone()]);
         let answer = send(&fake, events.clone()).await;
-        assert_eq!((answer.status, &answer.body["events_ingested"]), (200, &json!(said)), "{fault:?}");
-        let kept: Vec<_> = fake.events(KEY).iter().map(|one| one.event["insert_id"].clone()).collect();
-        assert_eq!(kept, ["a", "b", "c"][..taken], "{fault:?}");
+        assert_eq!((answer.status, &answer.body["events_ingested"]), (200, &json!(shown)), "{fault:?}");
+        let stored: Vec<_> = fake.events(KEY).iter().map(|one| one.event["insert_id"].clone()).collect();
+        assert_eq!(stored, ["a", "b", "c"][..taken], "{fault:?}");
         assert_eq!(send(&fake, json!([plain("d", "four")])).await.status, 400, "a refusal stays one");
         assert_eq!(send(&fake, events.clone()).await.body["events_ingested"], 3);
         assert_eq!((fake.events(KEY).len(), fake.repeated(KEY)), (3, taken), "{fault:?}");
@@ -176,7 +176,7 @@ async fn a_dropped_request_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn late_and_hanging_requests_are_judged_truly() {
+async fn late_and_hanging_requests_are_classified_correctly() {
     let fake = fake().await;
     fake.script([Fault::Late(Duration::from_millis(50)), Fault::Hang]);
     assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, 200);
@@ -189,7 +189,7 @@ async fn late_and_hanging_requests_are_judged_truly() {
     })
     .await;
     wait::throughout(Duration::from_millis(200), "no answer", async || {
-        let status = fake.requests().last().and_then(|asked| asked.status);
+        let status = fake.requests().last().and_then(|exchange| exchange.status);
         status.map_or(Ok(()), |status| Err(status.to_string()))
     })
     .await;
@@ -210,12 +210,12 @@ async fn random_faults_follow_from_their_seed_and_end() {
             for _ in 0..5 {
                 seen.push(post(&fake, "/2/httpapi", &body).await.map(|answer| answer.status).ok());
             }
-            assert_eq!(seen.last(), Some(&Some(200)), "after so many tries no fault is met");
+            assert_eq!(seen.last(), Some(&Some(200)), "after the last fault none is met");
         }
         assert_eq!(fake.events(KEY).len(), 8);
-        let names = |asked: &Asked| asked.answer["throttled_events"] != json!([]);
-        let throttled = fake.requests().into_iter().filter(|asked| asked.status == Some(429) && names(asked));
-        assert!(throttled.clone().all(|asked| asked.answer["throttled_devices"] == json!({ "device-1": 31 })));
+        let names = |exchange: &Exchange| exchange.answer["throttled_events"] != json!([]);
+        let throttled = fake.requests().into_iter().filter(|exchange| exchange.status == Some(429) && names(exchange));
+        assert!(throttled.clone().all(|exchange| exchange.answer["throttled_devices"] == json!({ "device-1": 31 })));
         statuses.push(seen);
     }
     assert_eq!(statuses[0], statuses[1]);
@@ -224,7 +224,7 @@ async fn random_faults_follow_from_their_seed_and_end() {
 }
 
 #[tokio::test]
-async fn the_user_search_wants_key_and_secret() {
+async fn the_user_search_requires_key_and_secret() {
     let fake = fake().await;
     let search = async |pair: &str| {
         let headers = [("authorization", format!("Basic {}", STANDARD.encode(pair)))];
@@ -242,7 +242,7 @@ async fn the_user_search_wants_key_and_secret() {
 }
 
 #[tokio::test]
-async fn the_check_tells_what_no_sender_should_do() {
+async fn the_check_reports_what_no_sender_should_do() {
     let odd = [
         ("an ip", json!([event("a", "device-1", &json!({ "ip": "192.0.2.1" }))])),
         ("revenue beside price", json!([event("a", "device-1", &json!({ "revenue": 1.5, "price": 1.5 }))])),
@@ -274,11 +274,11 @@ async fn send_at_once(fake: &Amplitude, requests: usize) {
 }
 
 #[tokio::test]
-async fn more_than_a_hundred_requests_a_second_are_told() {
+async fn more_than_a_hundred_requests_a_second_are_reported() {
     let fake = fake().await;
     send_at_once(&fake, 100).await;
     fake.check();
-    // A busy machine may need more than a second for so many.
+    // A busy machine may need more than a second for all of them.
     wait::until(SOON, "101 requests within a second", async || {
         send_at_once(&fake, 101).await;
         let wrong = fake.verdict();

@@ -30,13 +30,13 @@ async fn post(fake: &Amplitude, path: &str, body: &str) -> Result<Answer, String
     send_raw(Method::POST, &format!("{}{path}", fake.url()), &headers, body.as_bytes().to_vec()).await
 }
 
-async fn ask(fake: &Amplitude, body: &Value) -> Answer {
+async fn upload(fake: &Amplitude, body: &Value) -> Answer {
     post(fake, "/2/httpapi", &body.to_string()).await.expect("an answer")
 }
 
 /// Events of the first project.
 async fn send(fake: &Amplitude, events: Value) -> Answer {
-    ask(fake, &json!({ "api_key": KEY, "events": events })).await
+    upload(fake, &json!({ "api_key": KEY, "events": events })).await
 }
 
 /// An event of a device, and maybe a user, by its insert id, with these fields besides.

@@ -1,12 +1,12 @@
-//! The inbox folds what was told before, whoever tells it and however often.
+//! The inbox folds repeated facts, by any sender and however often.
 
-use super::world::{WINDOW_MS, World, is_missing, story, told};
+use super::world::{WINDOW_MS, World, is_missing, renewal, story};
 use domain::{Outcome, PlatformId};
 use storage::{Accepted, Error, Fate, NewNotification, Page};
 
 story! {
     async fn the_same_message_again_writes_nothing(world: World) {
-        let first = told(world.platform.id, "m1", "r1", 1);
+        let first = renewal(world.platform.id, "m1", "r1", 1);
         assert!(matches!(world.accept(first.clone()).await, Accepted::New { .. }));
         assert_eq!(world.accept(first).await, Accepted::Repeated);
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM notifications"), 1);
@@ -14,9 +14,9 @@ story! {
 }
 
 story! {
-    async fn another_message_that_tells_the_same_is_a_duplicate(world: World) {
-        world.tell("m1", "r1", 1).await;
-        let again = told(world.platform.id, "m2", "r1", 1);
+    async fn another_message_with_the_same_fact_is_a_duplicate(world: World) {
+        world.notify("m1", "r1", 1).await;
+        let again = renewal(world.platform.id, "m2", "r1", 1);
         let Accepted::Duplicate { .. } = world.accept(again.clone()).await else { panic!("not a duplicate") };
         assert_eq!(world.accept(again).await, Accepted::Repeated);
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
@@ -30,21 +30,21 @@ story! {
     async fn duplicates_within_one_call_are_folded(world: World) {
         let platform = world.platform.id;
         let all = vec![
-            told(platform, "m1", "r1", 1),
-            told(platform, "m1", "r1", 1),
-            told(platform, "m2", "r1", 1),
-            told(platform, "m1", "r2", 1),
-            told(platform, "m3", "r1", 2),
+            renewal(platform, "m1", "r1", 1),
+            renewal(platform, "m1", "r1", 1),
+            renewal(platform, "m2", "r1", 1),
+            renewal(platform, "m1", "r2", 1),
+            renewal(platform, "m3", "r1", 2),
         ];
         let accepted = world.store.accept(all).await.unwrap();
-        let words: Vec<_> = accepted.iter().map(word).collect();
-        assert_eq!(words, ["new", "repeated", "duplicate", "new", "new"]);
+        let names: Vec<_> = accepted.iter().map(name).collect();
+        assert_eq!(names, ["new", "repeated", "duplicate", "new", "new"]);
     }
 }
 
 story! {
-    async fn more_than_one_statement_holds_are_accepted_in_one_call(world: World) {
-        let all: Vec<_> = (0..1300).map(|number| told(world.platform.id, &format!("m{number}"), "r1", number)).collect();
+    async fn more_rows_than_one_statement_holds_are_accepted_at_once(world: World) {
+        let all: Vec<_> = (0..1300).map(|number| renewal(world.platform.id, &format!("m{number}"), "r1", number)).collect();
         let accepted = world.store.accept(all).await.unwrap();
         let seqs: Vec<_> = accepted.iter().map(|one| match one { Accepted::New { seq } => *seq, other => panic!("{other:?}") }).collect();
         let distinct: std::collections::BTreeSet<_> = seqs.iter().collect();
@@ -74,7 +74,7 @@ story! {
         for task in tasks {
             all.extend(task.await.unwrap());
         }
-        let count = |wanted: &str| all.iter().filter(|one| word(one) == wanted).count();
+        let count = |wanted: &str| all.iter().filter(|one| name(one) == wanted).count();
         assert_eq!((count("new"), count("duplicate"), count("repeated")), (20 + 20, 20 * 15, 20 * 15));
         let mut raw = world.raw();
         assert_eq!(raw.number("SELECT COUNT(*) AS value FROM notifications WHERE outcome IS NULL"), 40);
@@ -83,32 +83,32 @@ story! {
 }
 
 story! {
-    async fn opposite_orders_at_the_same_time_hurt_nobody(world: World) {
+    async fn concurrent_calls_in_opposite_order_do_not_deadlock(world: World) {
         let second = world.second_process().await;
         for round in 0..5 {
-            let row = |number| told(world.platform.id, &format!("m{round}-{number}"), &format!("r{number}"), round);
+            let row = |number| renewal(world.platform.id, &format!("m{round}-{number}"), &format!("r{number}"), round);
             let upwards: Vec<_> = (0..300).map(row).collect();
             let downwards: Vec<_> = upwards.iter().rev().cloned().collect();
             let (up, down) = tokio::join!(world.store.accept(upwards), second.accept(downwards));
             let all: Vec<_> = up.unwrap().into_iter().chain(down.unwrap()).collect();
-            assert_eq!(all.iter().filter(|one| word(one) == "new").count(), 300);
-            assert_eq!(all.iter().filter(|one| word(one) == "repeated").count(), 300);
+            assert_eq!(all.iter().filter(|one| name(one) == "new").count(), 300);
+            assert_eq!(all.iter().filter(|one| name(one) == "repeated").count(), 300);
         }
     }
 }
 
 story! {
-    async fn what_no_index_can_hold_is_refused_with_the_fields_name(world: World) {
-        let endless = told(world.platform.id, "m1", &"r".repeat(1001), 1);
+    async fn a_value_too_long_for_an_index_is_refused_by_its_field(world: World) {
+        let endless = renewal(world.platform.id, "m1", &"r".repeat(1001), 1);
         let error = world.store.accept(vec![endless]).await.unwrap_err();
         assert!(matches!(error, Error::Conflict { .. }) && error.to_string().contains("receipt_id"), "{error}");
     }
 }
 
 story! {
-    async fn one_that_cannot_be_stored_harms_nobody_else(world: World) {
-        let good: Vec<_> = (0..20).map(|number| told(world.platform.id, &format!("g{number}"), "r1", number)).collect();
-        let bad = told(PlatformId::new(world.app.id.uuid()), "bad", "r9", 1);
+    async fn an_unstorable_notification_harms_no_other(world: World) {
+        let good: Vec<_> = (0..20).map(|number| renewal(world.platform.id, &format!("g{number}"), "r1", number)).collect();
+        let bad = renewal(PlatformId::new(world.app.id.uuid()), "bad", "r9", 1);
         let bad = tokio::spawn({ let store = world.store.clone(); async move { store.accept(vec![bad]).await } });
         let mut tasks = Vec::new();
         for one in good {
@@ -124,10 +124,10 @@ story! {
 }
 
 story! {
-    async fn what_has_its_final_word_already_is_never_open(world: World) {
-        let mut refused = told(world.platform.id, "m1", "r1", 1);
-        refused.fate = Fate::Ended(Outcome::Refused, "another app's".to_owned());
-        let mut unreadable = told(world.platform.id, "m2", "", 1);
+    async fn a_notification_with_an_outcome_is_never_open(world: World) {
+        let mut refused = renewal(world.platform.id, "m1", "r1", 1);
+        refused.fate = Fate::Final(Outcome::Refused, "another app's".to_owned());
+        let mut unreadable = renewal(world.platform.id, "m2", "", 1);
         (unreadable.collapse_key, unreadable.store_time) = (None, None);
         unreadable.body = "not \0 JSON".to_owned();
         world.store.accept(vec![refused, unreadable]).await.unwrap();
@@ -137,14 +137,14 @@ story! {
         assert_eq!((view.outcome, view.reason.as_deref()), (Some(Outcome::Refused), Some("another app's")));
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.collapse_key), (Some(Outcome::Unknown), None));
-        let genuine = told(world.platform.id, "m3", "r1", 1);
+        let genuine = renewal(world.platform.id, "m3", "r1", 1);
         assert!(matches!(world.accept(genuine).await, Accepted::New { .. }), "a refused row folds nothing away");
     }
 }
 
 story! {
-    async fn an_open_row_says_how_long_it_must_be_quiet(world: World) {
-        let seq = world.tell("m1", "r1", 1).await;
+    async fn an_open_row_holds_its_remaining_quiet_time(world: World) {
+        let seq = world.notify("m1", "r1", 1).await;
         world.pass(20_000);
         let open = world.store.open_after(0, 10).await.unwrap();
         assert_eq!((open.len(), open[0].seq, open[0].collapse_key), (1, seq, world.key("r1")));
@@ -159,7 +159,7 @@ story! {
 story! {
     async fn the_notifications_of_a_purchase_are_listed_newest_first(world: World) {
         for number in 0..5 {
-            world.tell(&format!("m{number}"), "r1", number).await;
+            world.notify(&format!("m{number}"), "r1", number).await;
         }
         let key = world.key("r1");
         let first = world.store.notifications_of_purchase(key, Page { cursor: None, limit: 3 }).await.unwrap();
@@ -170,7 +170,7 @@ story! {
 }
 
 story! {
-    async fn alarms_are_kept(world: World) {
+    async fn alarms_are_stored(world: World) {
         world.store.alarm(Some(world.platform.id), "wrong_topic", "a topic that nobody knows").await.unwrap();
         world.store.alarm(None, "other", "x").await.unwrap();
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
@@ -205,23 +205,23 @@ story! {
 
 story! {
     async fn a_receipts_purchases_are_found_before_they_are_settled(world: World) {
-        world.tell("m1", "r1", 1).await;
-        world.tell("m2", "r1", 2).await;
+        world.notify("m1", "r1", 1).await;
+        world.notify("m2", "r1", 2).await;
         assert_eq!(world.store.open_of_receipt("r1").await.unwrap(), [world.key("r1")]);
         world.settle(world.key("r1")).await;
         assert_eq!(world.store.open_of_receipt("r1").await.unwrap(), []);
     }
 }
 
-/// The same message for one receipt from everybody, and one fact in messages of everybody's own.
+/// One message for one receipt from every caller, and one fact in messages of every caller's own.
 fn crowd(platform: PlatformId, caller: i64, number: i64) -> Vec<NewNotification> {
     vec![
-        told(platform, &format!("shared-{number}"), &format!("shared-{number}"), number),
-        told(platform, &format!("own-{caller}-{number}"), &format!("own-{number}"), number),
+        renewal(platform, &format!("shared-{number}"), &format!("shared-{number}"), number),
+        renewal(platform, &format!("own-{caller}-{number}"), &format!("own-{number}"), number),
     ]
 }
 
-fn word(accepted: &Accepted) -> &'static str {
+fn name(accepted: &Accepted) -> &'static str {
     match accepted {
         Accepted::New { .. } => "new",
         Accepted::Repeated => "repeated",
@@ -230,15 +230,15 @@ fn word(accepted: &Accepted) -> &'static str {
 }
 
 story! {
-    async fn what_is_settled_at_once_needs_no_quiet_even_when_it_is_loaded_anew(world: World) {
+    async fn an_immediate_notification_needs_no_quiet_on_reload(world: World) {
         let key = world.key("r1");
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         assert!(world.store.load(key, 0, 500).await.unwrap().quiet_ms > 0);
-        let mut row = told(world.platform.id, "m2", "r1", 2);
+        let mut row = renewal(world.platform.id, "m2", "r1", 2);
         row.fate = Fate::AtOnce;
         world.accept(row).await;
         assert_eq!(world.store.load(key, 0, 500).await.unwrap().quiet_ms, 0);
-        world.tell("m3", "r1", 3).await;
+        world.notify("m3", "r1", 3).await;
         assert_eq!(world.store.load(key, 0, 500).await.unwrap().quiet_ms, 0, "and takes the others with it");
     }
 }

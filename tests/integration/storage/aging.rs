@@ -1,4 +1,4 @@
-//! Time that passes for the whole ledger, and what is asked of it then.
+//! Time that passes for the whole ledger, and queries of it then.
 
 use super::world::World;
 use storage::{Audited, Broken, Page};
@@ -8,7 +8,7 @@ pub const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 
 /// What [`World::pass`] does not make older on PostgreSQL, since nothing else depends on it.
 const ALSO: [(&str, &str); 12] = [
-    ("notifications", "ended_at"),
+    ("notifications", "finished_at"),
     ("purchases", "created_at"),
     ("purchases", "updated_at"),
     ("deliveries", "created_at"),
@@ -34,7 +34,7 @@ impl World {
         }
     }
 
-    /// All rules that are broken, after looking at everything page by page: with the examples of all pages.
+    /// All rules that are broken, after an audit page by page: with the examples of all pages.
     pub async fn audit(&self, limit: i64) -> Vec<Broken> {
         let (mut cursor, mut all) = (None, Vec::<Broken>::new());
         loop {
@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    /// The same, each with how often.
+    /// All rules that are broken, each with its count.
     pub async fn broken(&self, limit: i64) -> Vec<(&'static str, i64)> {
         self.audit(limit).await.into_iter().map(|one| (one.name, one.violations)).collect()
     }

@@ -1,12 +1,12 @@
 //! Profiles that do not arrive: what is skipped, refused or dead is not held by the integration, and what it is owed
 //! instead comes to an end.
 
-use super::paying::monthly;
+use super::payments::monthly;
 use super::profiling::PURCHASED;
 use super::sending::{HOUR_MS, Sent, claim, rendering};
-use super::world::{Said, World, said_so, story};
+use super::world::{Report, World, reported, story};
 use domain::user::{Attributes, PROFILE_UPDATED};
-use domain::{CollapseKey, DestinationId, Kind, Snapshot, Timestamp, What};
+use domain::{CollapseKey, DestinationId, NotificationKind, Snapshot, Timestamp, TransitionKind};
 use storage::{Claim, Claimed, DestinationPatch, Page, Rendered, Run, Verdict};
 
 /// A day and an hour more.
@@ -20,7 +20,7 @@ impl World {
         assert!(!matches!(claimed, Claimed::Send(_)), "{claimed:?}");
     }
 
-    /// How many purchases are to be looked at now.
+    /// How many purchases are due now.
     async fn due(&self) -> usize {
         self.store.due(100).await.unwrap().len()
     }
@@ -44,19 +44,19 @@ fn skip() -> Rendered {
 }
 
 story! {
-    async fn what_was_skipped_is_owed_by_a_snapshot_and_by_no_settling(world: World) {
+    async fn skipped_events_are_owed_by_a_snapshot_and_no_settling(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.put_aside((world.key("r1"), to), skip()).await;
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 0, "a settling without news owes nothing that would be skipped again");
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1), "a key was set: it was never sent");
         world.put_aside((world.key("r1"), to), skip()).await;
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1);
         world.entitle("silver").await;
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 2, "a change is owed");
         world.drain((world.key("r1"), to)).await;
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (0, 2), "it has it");
@@ -68,7 +68,7 @@ story! {
     async fn what_was_refused_before_it_was_sent_is_not_held(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.put_aside((world.key("r1"), to), Rendered::Refuse { why: "the customer's id is wrong".to_owned() }).await;
         assert_eq!(world.woken(), 0, "it would be refused again");
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1));
@@ -76,63 +76,63 @@ story! {
 }
 
 story! {
-    async fn what_died_is_looked_at_again_and_not_for_ever(world: World) {
+    async fn a_dead_delivery_is_rechecked_a_bounded_number_of_times(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         let key = world.key("r1");
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.sleep();
         assert_eq!(world.kill((key, to)).await, [PURCHASED]);
-        assert_eq!(world.due().await, 1, "nothing else would look at it");
+        assert_eq!(world.due().await, 1, "nothing else would recheck it");
         let mut dead = 0;
         for wait in [0, HOUR_MS + 1, DAY_MS] {
-            assert_eq!(world.due().await, usize::from(wait == 0), "the next look waits");
+            assert_eq!(world.due().await, usize::from(wait == 0), "the next recheck waits");
             world.pass(wait);
             assert_eq!(world.due().await, 1);
-            world.look(key).await;
+            world.resettle(key).await;
             assert_eq!(world.kill((key, to)).await, [PROFILE_UPDATED]);
             dead += 1;
         }
         assert_eq!((world.woken(), world.profiles(to)), (0, dead), "it ends");
-        world.look(key).await;
+        world.resettle(key).await;
         assert_eq!(world.profiles(to), dead, "what is always refused is not owed anew by each settling");
         world.entitle("silver").await;
         world.sleep();
-        world.look(key).await;
+        world.resettle(key).await;
         assert_eq!(world.profiles(to), dead + 1);
         assert_eq!(world.kill((key, to)).await, [PROFILE_UPDATED]);
         assert_eq!(world.due().await, 1, "another state begins anew");
-        world.look(key).await;
+        world.resettle(key).await;
         assert_eq!(world.drain((key, to)).await.len(), 1);
-        world.look(key).await;
+        world.resettle(key).await;
         assert_eq!(world.profiles(to), dead + 2);
         assert_eq!(world.broken(1000).await, []);
     }
 }
 
 story! {
-    async fn what_an_admin_forgot_is_looked_at_again(world: World) {
+    async fn a_debt_that_an_admin_cleared_is_rechecked(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         for receipt in ["r1", "r2"] {
-            world.happen(receipt, 1, &[What::Purchased]).await;
+            world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
         }
-        world.happen_to("other", "r3", &[What::Purchased]).await;
+        world.happen_to("other", "r3", &[TransitionKind::Purchased]).await;
         world.sleep();
         let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
         world.store.update_destination(to, disabled).await.unwrap();
-        assert_eq!(world.store.forget_user_events(to, i64::MAX).await.unwrap().ended, 3);
+        assert_eq!(world.store.forget_user_events(to, i64::MAX).await.unwrap().skipped, 3);
         assert_eq!(world.due().await, 2, "a purchase of each user");
         for receipt in ["r1", "r2", "r3"] {
-            world.look(world.key(receipt)).await;
+            world.resettle(world.key(receipt)).await;
         }
         assert_eq!(world.profiles(to), 2);
         let hook = world.destination("hook").await.id;
-        world.happen("r4", 1, &[What::Purchased]).await;
+        world.happen("r4", 1, &[TransitionKind::Purchased]).await;
         world.sleep();
         let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
         world.store.update_destination(hook, disabled).await.unwrap();
-        assert!(world.store.forget_user_events(hook, i64::MAX).await.unwrap().ended > 0);
+        assert!(world.store.forget_user_events(hook, i64::MAX).await.unwrap().skipped > 0);
         assert_eq!(world.due().await, 0, "a webhook keeps no profiles");
     }
 }
@@ -140,9 +140,15 @@ story! {
 impl World {
     /// A trial begins.
     async fn begin_trial(&self, receipt: &str) {
-        let said = Said { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
-        self.accept(said_so(self.platform.id, ("begins", receipt), 500, said)).await;
-        self.settle_shown(self.key(receipt), trial(), &[(What::TrialStarted, 1), (What::Purchased, 1)]).await;
+        let report =
+            Report { kind: NotificationKind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
+        self.accept(reported(self.platform.id, ("begins", receipt), 500, report)).await;
+        self.settle_shown(
+            self.key(receipt),
+            trial(),
+            &[(TransitionKind::TrialStarted, 1), (TransitionKind::Purchased, 1)],
+        )
+        .await;
     }
 }
 
@@ -153,7 +159,7 @@ fn trial() -> Snapshot {
 }
 
 story! {
-    async fn a_value_that_is_not_known_any_more_is_owed_beside_the_event_that_carries_the_rest(world: World) {
+    async fn an_uncertain_value_is_owed_beside_the_event(world: World) {
         let plain = world.keeping("plain", Attributes::Documented).await;
         let more = world.keeping("more", Attributes::Extended).await;
         let key = world.key("r1");
@@ -161,28 +167,28 @@ story! {
         let sent = world.drain((key, more)).await;
         assert_eq!((sent.len(), world.profiles(more)), (1, 0), "nothing was known before");
         let converted = Snapshot { trial_ends_at: None, ..monthly() };
-        world.show("r1", converted, &[(What::TrialConverted, 1), (What::Purchased, 1)]).await;
+        world.show("r1", converted, &[(TransitionKind::TrialConverted, 1), (TransitionKind::Purchased, 1)]).await;
         let known = world.raw().texts("SELECT profile AS value FROM events WHERE profile IS NOT NULL ORDER BY seq");
         assert!(known[0].contains("\"ltv_usd\":\"0\"") && known.last().unwrap().contains("\"ltv_usd\":null"), "{known:?}");
         assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "the event cannot take a value away");
         let sent = world.drain((key, more)).await;
         let types: Vec<_> = sent.iter().map(|(event_type, _)| event_type.as_str()).collect();
         assert_eq!(types, [PURCHASED, PROFILE_UPDATED]);
-        world.show("r1", monthly(), &[(What::Purchased, 2)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 2)]).await;
         assert_eq!(world.profiles(more), 1, "it is gone already");
         assert_eq!(world.broken(1000).await, []);
     }
 }
 
 story! {
-    async fn what_did_not_arrive_may_have_left_a_value_that_is_not_known_any_more(world: World) {
+    async fn an_undelivered_profile_may_leave_an_uncertain_value(world: World) {
         let more = world.keeping("more", Attributes::Extended).await;
         let key = world.key("r1");
         world.begin_trial("r1").await;
         world.drain((key, more)).await;
-        world.show("r1", monthly(), &[(What::TrialConverted, 1)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::TrialConverted, 1)]).await;
         assert_eq!((world.kill((key, more)).await, world.profiles(more)), (vec![PROFILE_UPDATED.to_owned()], 1));
-        world.show("r1", monthly(), &[(What::Purchased, 2)]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 2)]).await;
         assert_eq!(world.profiles(more), 2, "the event alone would leave it");
     }
 }

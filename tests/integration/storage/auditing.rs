@@ -2,10 +2,10 @@
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, Sent, finish};
-use super::world::{LEASE_MS, World, new_destination, new_platform, record, story, told};
-use domain::{Decision, Outcome, What};
+use super::world::{LEASE_MS, World, new_destination, new_platform, record, renewal, story};
+use domain::{Decision, Outcome, TransitionKind};
 use storage::{
-    Accepted, Again, Claimed, DestinationPatch, Fares, Fate, Filter, Mode, NewNotification, Owner, Page, Run,
+    Accepted, Again, Claimed, DestinationPatch, EndpointSignal, Fate, Filter, Mode, NewNotification, Owner, Page, Run,
     SecretString, Verdict,
 };
 
@@ -14,8 +14,8 @@ async fn live(world: &World) {
     let hook = world.destination("hook").await;
     let analytics = world.analytics("analytics").await;
     world.age(2 * MINUTE_MS);
-    world.happen("r1", 1, &[What::Purchased]).await;
-    world.happen("r1", 2, &[What::Cancelled, What::Resumed]).await;
+    world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+    world.happen("r1", 2, &[TransitionKind::Cancelled, TransitionKind::Resumed]).await;
     world.revise("r2", 1).await;
     for _ in 0..4 {
         world.send("r1", hook.id, Verdict::Delivered).await;
@@ -36,32 +36,32 @@ async fn live(world: &World) {
 async fn otherwise(world: &World) {
     let (platform, key) = (world.platform.id, world.key("r3"));
     let mut outcomes = Vec::new();
-    for (number, outcome) in [(1, Outcome::Settled), (2, Outcome::Unknown), (3, Outcome::GivenUp)] {
-        outcomes.push((world.tell(&format!("ended-{number}"), "r3", number).await, outcome));
+    for (number, outcome) in [(1, Outcome::Settled), (2, Outcome::Unknown), (3, Outcome::Abandoned)] {
+        outcomes.push((world.notify(&format!("ended-{number}"), "r3", number).await, outcome));
     }
     let loaded = world.load(key).await;
     let mut nothing = record(key, &loaded);
     let purchase = loaded.purchase;
     nothing.decision = Decision { purchase, transitions: Vec::new(), outcomes, waits: None, wake: None, lag: None };
     assert_eq!(world.done(nothing).await, 0, "nothing changed");
-    world.tell("discarded", "r3", 4).await;
+    world.notify("discarded", "r3", 4).await;
     world.store.discard(key, None, "ann", "a test").await.unwrap();
-    world.tell("open", "r3", 5).await;
-    let duplicate = world.accept(told(platform, "duplicate", "r3", 5)).await;
+    world.notify("open", "r3", 5).await;
+    let duplicate = world.accept(renewal(platform, "duplicate", "r3", 5)).await;
     assert!(matches!(duplicate, Accepted::Duplicate { .. }));
-    world.tell("successor", "r3", 6).await;
-    let fate = Fate::Ended(Outcome::Refused, "another app's".to_owned());
-    world.accept(NewNotification { fate, ..told(platform, "refused", "r3", 7) }).await;
-    let unreadable = NewNotification { collapse_key: None, store_time: None, ..told(platform, "unreadable", "", 8) };
+    world.notify("successor", "r3", 6).await;
+    let fate = Fate::Final(Outcome::Refused, "another app's".to_owned());
+    world.accept(NewNotification { fate, ..renewal(platform, "refused", "r3", 7) }).await;
+    let unreadable = NewNotification { collapse_key: None, store_time: None, ..renewal(platform, "unreadable", "", 8) };
     world.accept(unreadable).await;
     let (link, later) = (SecretString::from("https://arn:1"), world.store.now().await.unwrap().plus_millis(60_000));
-    world.store.keep_pending(platform, "arn:1", link, later).await.unwrap();
+    world.store.add_pending_topic(platform, "arn:1", link, later).await.unwrap();
     let fate = Fate::WaitTopic(world.store.topics(platform).await.unwrap()[0].id);
-    world.accept(NewNotification { fate, ..told(platform, "waiting", "r4", 9) }).await;
+    world.accept(NewNotification { fate, ..renewal(platform, "waiting", "r4", 9) }).await;
 }
 
 story! {
-    async fn what_the_store_wrote_breaks_no_rule(world: World) {
+    async fn rows_of_the_store_break_no_rule(world: World) {
         assert_eq!(world.broken(1000).await, []);
         live(&world).await;
         otherwise(&world).await;
@@ -72,35 +72,35 @@ story! {
 }
 
 /// What notices that a notification is gone.
-const KEPT: &[&str] = &["accepted_is_kept"];
+const ACCEPTED: &[&str] = &["accepted_is_stored"];
 
 /// Which rows, of which table, and what notices that they are gone.
 const DELETIONS: &[(&str, &str, &[&str])] = &[
-    ("notifications", "message_id = 'r1-2'", &["coalesced_adds_up", "accepted_is_kept"]),
-    ("notifications", "outcome = 'settled'", KEPT),
-    ("notifications", "outcome = 'no_change'", KEPT),
-    ("notifications", "outcome = 'duplicate'", KEPT),
-    ("notifications", "outcome = 'refused'", KEPT),
-    ("notifications", "outcome = 'discarded'", KEPT),
-    ("notifications", "outcome = 'unknown' AND collapse_key IS NOT NULL", KEPT),
-    ("notifications", "outcome = 'unknown' AND collapse_key IS NULL", KEPT),
-    ("notifications", "outcome = 'given_up'", KEPT),
-    ("notifications", "outcome IS NULL AND message_id = 'open'", KEPT),
-    ("notifications", "outcome IS NULL AND message_id = 'successor'", KEPT),
-    ("notifications", "outcome IS NULL AND waiting_topic_id IS NOT NULL", KEPT),
-    ("notifications", "receipt_id = 'r3'", KEPT),
-    ("acceptances", "seq = (SELECT MAX(seq) FROM acceptances)", &["kept_was_accepted"]),
-    ("acceptances", "seq > 0", &["kept_was_accepted"]),
+    ("notifications", "message_id = 'r1-2'", &["coalesced_adds_up", "accepted_is_stored"]),
+    ("notifications", "outcome = 'settled'", ACCEPTED),
+    ("notifications", "outcome = 'no_change'", ACCEPTED),
+    ("notifications", "outcome = 'duplicate'", ACCEPTED),
+    ("notifications", "outcome = 'refused'", ACCEPTED),
+    ("notifications", "outcome = 'discarded'", ACCEPTED),
+    ("notifications", "outcome = 'unknown' AND collapse_key IS NOT NULL", ACCEPTED),
+    ("notifications", "outcome = 'unknown' AND collapse_key IS NULL", ACCEPTED),
+    ("notifications", "outcome = 'given_up'", ACCEPTED),
+    ("notifications", "outcome IS NULL AND message_id = 'open'", ACCEPTED),
+    ("notifications", "outcome IS NULL AND message_id = 'successor'", ACCEPTED),
+    ("notifications", "outcome IS NULL AND waiting_topic_id IS NOT NULL", ACCEPTED),
+    ("notifications", "receipt_id = 'r3'", ACCEPTED),
+    ("acceptances", "seq = (SELECT MAX(seq) FROM acceptances)", &["stored_was_accepted"]),
+    ("acceptances", "seq > 0", &["stored_was_accepted"]),
     ("purchases", "receipt_id = 'r2'", &["an_outcome_names_a_revision", "an_event_is_of_something"]),
     (
         "events",
         "event_type = 'purchase.updated' AND revision = 2",
-        &["settled_was_told", "revisions_were_told", "a_delivery_tells_an_event"],
+        &["settled_was_announced", "revisions_were_announced", "a_delivery_has_its_event"],
     ),
     (
         "events",
         "event_type = 'user.subscription.purchased'",
-        &["user_revisions_were_told", "a_delivery_tells_an_event"],
+        &["user_revisions_were_announced", "a_delivery_has_its_event"],
     ),
     ("payments", "entry = 0", &["the_ledger_is_whole"]),
     ("users", "revision > 0", &["an_owner_exists", "a_user_event_names_its_user"]),
@@ -110,9 +110,9 @@ const DELETIONS: &[(&str, &str, &[&str])] = &[
         &["an_event_was_owed", "superseded_by_a_newer", "acknowledged_was_delivered"],
     ),
     ("deliveries", "status = 'dead'", &["redeliveries_are_numbered"]),
-    ("attempts", "class = 'delivered'", &["delivered_was_answered", "attempts_are_kept"]),
-    ("lanes", "acked_revision IS NOT NULL", &["acknowledged_is_kept"]),
-    ("user_lanes", "acked_revision IS NOT NULL", &["a_users_state_is_kept"]),
+    ("attempts", "class = 'delivered'", &["delivered_was_answered", "attempts_are_recorded"]),
+    ("lanes", "acked_revision IS NOT NULL", &["acknowledged_is_recorded"]),
+    ("user_lanes", "acked_revision IS NOT NULL", &["a_users_state_is_recorded"]),
 ];
 
 /// How those that are gone are named.
@@ -123,7 +123,7 @@ story! {
     async fn a_row_deleted_by_hand_is_noticed(world: World) {
         live(&world).await;
         otherwise(&world).await;
-        // Somebody who deletes rows by hand does not ask whether others point to them.
+        // Somebody who deletes rows by hand does not check whether others point to them.
         let unchecked = if world.is_postgres() { "SET session_replication_role = replica" } else { "PRAGMA foreign_keys = OFF" };
         let back = if world.is_postgres() { "OVERRIDING SYSTEM VALUE " } else { "" };
         for (table, which, expected) in DELETIONS {
@@ -138,10 +138,10 @@ story! {
                 assert!(speaks, "{table} {which}: {rule} is silent, and these are not: {broken:?}");
             }
             if *table == "notifications" {
-                let kept = broken.iter().find(|one| one.name == KEPT[0]).unwrap();
-                assert_eq!(kept.violations, raw.number("SELECT COUNT(*) AS value FROM gone"), "{which}: {kept:?}");
-                for words in raw.texts(GONE) {
-                    assert!(kept.examples.contains(&words), "{which}: {words}: {kept:?}");
+                let accepted_rule = broken.iter().find(|one| one.name == ACCEPTED[0]).unwrap();
+                assert_eq!(accepted_rule.violations, raw.number("SELECT COUNT(*) AS value FROM gone"), "{which}: {accepted_rule:?}");
+                for text in raw.texts(GONE) {
+                    assert!(accepted_rule.examples.contains(&text), "{which}: {text}: {accepted_rule:?}");
                 }
             }
             raw.run(&format!("INSERT INTO {table} {back}SELECT * FROM gone; DROP TABLE gone"));
@@ -151,14 +151,14 @@ story! {
 }
 
 story! {
-    async fn all_that_two_processes_accepted_at_once_is_missed_when_it_is_gone(world: World) {
+    async fn rows_of_concurrent_processes_are_missed_when_deleted(world: World) {
         let (platform, second) = (world.platform.id, world.second_process().await);
         let crowd = |whose: &str, beside: i64| {
             let whose = whose.to_owned();
-            // The second row of each tells what the other process tells too.
+            // The second row of each holds a fact that the other process accepts too.
             (0..700).flat_map(move |number| {
-                let own = told(platform, &format!("{whose}-{number}"), &format!("{whose}-{}", number % 9), number);
-                [own, told(platform, &format!("{whose}-same-{number}"), &format!("r{}", number % 3), number + beside)]
+                let own = renewal(platform, &format!("{whose}-{number}"), &format!("{whose}-{}", number % 9), number);
+                [own, renewal(platform, &format!("{whose}-same-{number}"), &format!("r{}", number % 3), number + beside)]
             }).collect::<Vec<_>>()
         };
         let (first, others) = tokio::join!(world.store.accept(crowd("a", 0)), second.accept(crowd("b", 300)));
@@ -171,7 +171,7 @@ story! {
         assert_eq!(raw.number("SELECT COUNT(*) AS value FROM notifications"), i64::try_from(rows).unwrap());
         assert!(raw.number("SELECT COUNT(*) AS value FROM acceptances") < 400, "few rows for many notifications");
         raw.run("DELETE FROM notifications");
-        assert_eq!(world.broken(70).await, [("accepted_is_kept", i64::try_from(rows).unwrap())]);
+        assert_eq!(world.broken(70).await, [("accepted_is_stored", i64::try_from(rows).unwrap())]);
         raw.run("UPDATE acceptances SET notifications = 'x' WHERE seq = (SELECT MIN(seq) FROM acceptances)");
         let broken = world.audit(1000).await;
         assert!(broken[0].examples[0].contains("cannot be read"), "{broken:?}");
@@ -181,19 +181,19 @@ story! {
 /// What is changed by hand, how it is undone, and what notices it.
 const CHANGES: &[(&str, &str, &str)] = &[
     (
-        "UPDATE notifications SET ended_at = NULL WHERE message_id = 'r1-1'",
-        "UPDATE notifications SET ended_at = accepted_at WHERE message_id = 'r1-1'",
+        "UPDATE notifications SET finished_at = NULL WHERE message_id = 'r1-1'",
+        "UPDATE notifications SET finished_at = accepted_at WHERE message_id = 'r1-1'",
         "an_outcome_has_a_time",
     ),
     (
-        "UPDATE notifications SET waiting_topic_id = 'nobody', outcome = NULL, ended_at = NULL WHERE message_id = 'r2-1'",
-        "UPDATE notifications SET waiting_topic_id = NULL, outcome = 'settled', ended_at = 1 WHERE message_id = 'r2-1'",
+        "UPDATE notifications SET waiting_topic_id = 'nobody', outcome = NULL, finished_at = NULL WHERE message_id = 'r2-1'",
+        "UPDATE notifications SET waiting_topic_id = NULL, outcome = 'settled', finished_at = 1 WHERE message_id = 'r2-1'",
         "a_topic_can_be_approved",
     ),
     (
         "UPDATE lanes SET acked_revision = 1 WHERE acked_revision = 2",
         "UPDATE lanes SET acked_revision = 2 WHERE acked_revision = 1",
-        "acknowledged_is_kept",
+        "acknowledged_is_recorded",
     ),
     (
         "UPDATE lanes SET acked_revision = 7 WHERE acked_revision = 2",
@@ -213,17 +213,17 @@ const CHANGES: &[(&str, &str, &str)] = &[
     (
         "UPDATE deliveries SET last_error = NULL WHERE status = 'dead'",
         "UPDATE deliveries SET last_error = 'x' WHERE status = 'dead'",
-        "an_end_says_why",
+        "an_end_has_a_reason",
     ),
     (
         "UPDATE purchases SET revision = revision + 1",
         "UPDATE purchases SET revision = revision - 1",
-        "revisions_were_told",
+        "revisions_were_announced",
     ),
     (
         "UPDATE users SET revision = revision + 1",
         "UPDATE users SET revision = revision - 1",
-        "user_revisions_were_told",
+        "user_revisions_were_announced",
     ),
 ];
 
@@ -241,19 +241,19 @@ story! {
 }
 
 story! {
-    async fn what_a_destination_chose_otherwise_is_not_missed(world: World) {
+    async fn types_that_a_destination_did_not_choose_are_not_missed(world: World) {
         let mut new = new_destination(&world.app, "states");
         new.events = vec!["purchase.updated".to_owned()];
         let states = world.store.new_destination(new).await.unwrap();
         let other = world.store.new_platform(new_platform(&world.app, "ingress-2")).await.unwrap();
         world.age(2 * MINUTE_MS);
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.age(2 * MINUTE_MS);
         let all = DestinationPatch { events: Some(vec!["*".to_owned()]), ..Default::default() };
         world.store.update_destination(states.id, all).await.unwrap();
         assert_eq!(world.broken(1000).await, [], "it did not choose user.* then");
         world.age(2 * MINUTE_MS);
-        world.happen("r1", 2, &[What::Renewed]).await;
+        world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         let elsewhere = Filter { platforms: vec![other.id], environments: Vec::new() };
         let filter = DestinationPatch { filter: Some(elsewhere.into()), ..Default::default() };
         world.age(2 * MINUTE_MS);
@@ -262,7 +262,7 @@ story! {
         assert_eq!(world.broken(1000).await, [("an_event_was_owed", 1)]);
         world.store.update_destination(states.id, filter).await.unwrap();
         world.age(2 * MINUTE_MS);
-        world.happen("r1", 3, &[What::Renewed]).await;
+        world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         world.age(2 * MINUTE_MS);
         assert_eq!(world.broken(1000).await, [], "it wants nothing of this platform, and what was is not known any more");
     }
@@ -278,7 +278,7 @@ story! {
         world.revise("r1", 2).await;
         let newer = world.attempt(key, hook.id, "b").await;
         let mut success = finish(&late, Verdict::Delivered);
-        success.judged[0].class = "success".to_owned();
+        success.results[0].class = "success".to_owned();
         world.end(success).await;
         assert_eq!(world.store.delivery(late.delivery_id).await.unwrap().status, "superseded");
         assert_eq!(world.broken(1000).await, []);
@@ -307,7 +307,7 @@ story! {
                 batch: sent, key, to: hook.id, token: "a".to_owned(), mode: Mode::Lane,
             };
             let mut failed = finish(&sent, Verdict::Dead);
-            failed.fares = Fares::Ill { pause_ms: None };
+            failed.endpoint_signal = EndpointSignal::Failure { pause_ms: None };
             world.end(failed).await;
         }
         world.age(2 * MINUTE_MS);

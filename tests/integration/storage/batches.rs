@@ -32,7 +32,7 @@ fn count(world: &World, to: DestinationId, status: &str) -> i64 {
     ))
 }
 
-/// The notes of what is still to be looked at again.
+/// The notes of what is still to be reconsidered.
 fn noted(world: &World) -> Vec<String> {
     world.raw().texts("SELECT id AS value FROM destinations WHERE reconsider_after IS NOT NULL")
 }
@@ -65,7 +65,7 @@ pub fn fail_no_more(world: &World, table: &str) {
 }
 
 story! {
-    async fn a_change_is_not_kept_without_a_note_of_what_it_leaves_to_do(world: World) {
+    async fn a_change_is_stored_with_its_remaining_work(world: World) {
         let hook = world.destination("hook").await;
         fail_where(&world, "destinations", "NEW.reconsider_after IS NOT NULL");
         world.store.update_destination(hook.id, set_anew(&hook, "https://example.com/other")).await.unwrap_err();
@@ -74,7 +74,7 @@ story! {
 }
 
 story! {
-    async fn a_change_that_is_cut_off_is_gone_on_with_by_whoever_comes_next(world: World) {
+    async fn an_interrupted_change_is_resumed_by_the_next_caller(world: World) {
         let hook = owes(&world, "hook", "waiting").await;
         fail_where(&world, "deliveries", &format!("NEW.status = 'pending' AND NEW.n >= {BATCH}"));
         let url = "https://example.com/other";
@@ -86,7 +86,7 @@ story! {
         second.reconsider_left(100).await.unwrap_err();
         assert_eq!(count(&world, hook.id, "waiting"), MANY - BATCH, "what fails again is left again");
         fail_no_more(&world, "deliveries");
-        // What was looked at waits anew, by the new settings.
+        // What was reconsidered waits anew, by the new settings.
         world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE n < 3");
         assert_eq!(second.reconsider_left(100).await.unwrap(), MANY - BATCH, "a batch is not cut");
         assert_eq!(second.reconsider_left(100).await.unwrap(), 0);
@@ -95,7 +95,7 @@ story! {
 }
 
 story! {
-    async fn other_settings_have_thousands_looked_at_again_that_wait(world: World) {
+    async fn changed_settings_recheck_thousands_that_wait(world: World) {
         let (hook, other) = (owes(&world, "hook", "waiting").await, owes(&world, "other", "waiting").await);
         world.store.update_destination(hook.id, set_anew(&hook, "https://example.com/other")).await.unwrap();
         assert_eq!((count(&world, hook.id, "waiting"), noted(&world).len()), (0, 0));
@@ -107,7 +107,7 @@ story! {
 }
 
 story! {
-    async fn a_deletion_ends_thousands_that_were_owed(world: World) {
+    async fn a_deletion_closes_thousands_of_owed_deliveries(world: World) {
         let hook = owes(&world, "hook", "pending").await;
         let other = world.destination("other").await;
         world.revise("r1", 1).await;
@@ -115,6 +115,6 @@ story! {
         assert_eq!((count(&world, hook.id, "pending"), count(&world, hook.id, "dead")), (0, MANY + 1));
         assert_eq!(count(&world, other.id, "pending"), 1);
         world.raw().run("UPDATE destinations SET reconsider_after = 0; UPDATE deliveries SET status = 'waiting'");
-        assert_eq!(world.store.reconsider_left(10_000).await.unwrap(), 1, "nothing of the deleted is looked at again");
+        assert_eq!(world.store.reconsider_left(10_000).await.unwrap(), 1, "nothing of the deleted is rechecked");
     }
 }

@@ -63,15 +63,15 @@ story! {
 }
 
 story! {
-    async fn a_destination_that_is_switched_off_says_so(world: World) {
-        let made = world.store.new_destination(new_destination(&world.app, "hook")).await.unwrap();
-        assert_eq!((made.enabled, made.state.as_str()), (true, "healthy"));
+    async fn a_disabled_destination_is_shown_as_such(world: World) {
+        let created = world.store.new_destination(new_destination(&world.app, "hook")).await.unwrap();
+        assert_eq!((created.enabled, created.state.as_str()), (true, "healthy"));
         let patch = DestinationPatch { enabled: Some(false), events: Some(vec!["user.*".to_owned()]), ..Default::default() };
-        let off = world.store.update_destination(made.id, patch).await.unwrap();
+        let off = world.store.update_destination(created.id, patch).await.unwrap();
         assert_eq!((off.enabled, off.state.as_str(), off.events), (false, "disabled", vec!["user.*".to_owned()]));
         let listed = world.store.destinations(world.app.id, Page::default()).await.unwrap();
         assert_eq!(listed.items.len(), 1);
-        world.store.delete_destination(made.id).await.unwrap();
-        assert!(is_missing(&world.store.destination(made.id).await.unwrap_err()));
+        world.store.delete_destination(created.id).await.unwrap();
+        assert!(is_missing(&world.store.destination(created.id).await.unwrap_err()));
     }
 }

@@ -9,12 +9,12 @@ fn app_user(name: &str) -> Owner {
     Owner::AppUser(name.to_owned())
 }
 
-fn is_conflict(error: &Error, words: &str) -> bool {
-    matches!(error, Error::Conflict { detail, .. } if detail.contains(words))
+fn is_conflict(error: &Error, text: &str) -> bool {
+    matches!(error, Error::Conflict { detail, .. } if detail.contains(text))
 }
 
 story! {
-    async fn a_first_id_names_the_anonymous_user_and_wakes_what_they_bought(world: World) {
+    async fn a_first_id_names_an_anonymous_user_and_wakes_purchases(world: World) {
         let anonymous = UserId::anonymous(world.app.id, "amazon", "u1");
         let named = world.store.name_customer(world.app.id, app_user("u1"), "anna").await.unwrap();
         assert_eq!((named.user_id, named.external_id.as_deref()), (anonymous, Some("anna")));
@@ -52,7 +52,7 @@ story! {
 }
 
 story! {
-    async fn another_id_for_a_named_user_is_refused_and_says_what_they_are_called(world: World) {
+    async fn another_id_for_a_named_user_is_refused_with_the_first(world: World) {
         world.store.name_customer(world.app.id, app_user("u1"), "anna").await.unwrap();
         world.store.name_customer(world.app.id, app_user("u2"), "otto").await.unwrap();
         for wanted in ["bert", "otto"] {
@@ -65,7 +65,7 @@ story! {
 }
 
 story! {
-    async fn an_id_that_names_somebody_already_joins_the_two(world: World) {
+    async fn an_id_of_another_user_joins_the_two(world: World) {
         let anna = world.store.name_customer(world.app.id, app_user("u1"), "anna").await.unwrap();
         let user = UserId::anonymous(world.app.id, "amazon", "u2").to_string();
         world.raw().run(&format!(
@@ -78,7 +78,7 @@ story! {
         let joined = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "anna").await.unwrap();
         assert_eq!((joined.user_id, &joined.app_user_ids[..]), (anna.user_id, &["u1".to_owned(), "u2".to_owned()][..]));
         let of_anna = format!("SELECT COUNT(*) AS value FROM purchases WHERE user_id = '{}'", anna.user_id);
-        assert_eq!((world.raw().number(&of_anna), world.woken()), (2, 1), "what joins is told of, what was there is not");
+        assert_eq!((world.raw().number(&of_anna), world.woken()), (2, 1), "what joins is announced, what was there is not");
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 0);
     }
 }
@@ -107,21 +107,21 @@ story! {
 }
 
 story! {
-    async fn a_receipt_without_a_customer_is_somebody_too(world: World) {
+    async fn a_receipt_without_a_customer_has_a_user_too(world: World) {
         world.seed(&Seed { receipt: "r1", ..Seed::default() });
         let named = world.store.name_customer(world.app.id, Owner::Receipt("r1".to_owned()), "anna").await.unwrap();
         assert_eq!(named.user_id, UserId::anonymous(world.app.id, "amazon", "receipt/r1"));
         assert_eq!(named.app_user_ids, [""; 0], "it is no name of the store's");
-        world.tell("m1", "r2", 1000).await;
-        let told = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "otto").await.unwrap();
-        assert_eq!(told.app_user_ids, ["customer-1"], "by what was told and is still open");
+        world.notify("m1", "r2", 1000).await;
+        let otto = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "otto").await.unwrap();
+        assert_eq!(otto.app_user_ids, ["customer-1"], "by notifications that are still open");
         let unknown = Owner::Receipt("r3".to_owned());
         assert!(is_missing(&world.store.name_customer(world.app.id, unknown, "bert").await.unwrap_err()));
     }
 }
 
 story! {
-    async fn the_same_id_may_name_somebody_in_another_app(world: World) {
+    async fn one_id_may_name_users_of_two_apps(world: World) {
         let other = world.store.new_app("Other").await.unwrap();
         let named = world.store.name_customer(world.app.id, app_user("u1"), "anna").await.unwrap();
         let error = world.store.name_customer(other.id, app_user("u1"), "anna").await.unwrap_err();
@@ -137,7 +137,7 @@ fn adoption(receipt: &str, user: &str, external: Option<&str>) -> Adoption {
 }
 
 story! {
-    async fn what_is_adopted_is_told_once_and_counted(world: World) {
+    async fn an_adopted_purchase_is_announced_once_and_counted(world: World) {
         world.seed(&Seed { receipt: "known", ..Seed::default() });
         world.store.name_customer(world.app.id, app_user("u2"), "otto").await.unwrap();
         let all = vec![adoption("known", "u1", None), adoption("r1", "u1", Some("anna")), adoption("r2", "u2", Some("bert"))];
@@ -149,7 +149,7 @@ story! {
         let anna = world.store.customer(world.app.id, CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
         assert_eq!(anna.app_user_ids, ["u1"]);
         let loaded = world.store.load(world.key("r1"), 0, 500).await.unwrap();
-        assert_eq!(loaded.notifications[0].1.kind, domain::Kind::Adopted);
+        assert_eq!(loaded.notifications[0].1.kind, domain::NotificationKind::Adopted);
         assert!(loaded.quiet_ms > 0, "it has its window");
         let later = at.plus_millis(60_000);
         let again = world.store.adopt(&world.platform, all.clone(), later).await.unwrap();
@@ -164,7 +164,7 @@ story! {
 }
 
 story! {
-    async fn what_was_given_up_is_adopted_again(world: World) {
+    async fn an_abandoned_import_is_adopted_again(world: World) {
         let (key, all) = (world.key("r1"), vec![adoption("r1", "u1", None)]);
         let at = domain::Timestamp::from_millis(1);
         for times in 1..=3 {
@@ -175,9 +175,9 @@ story! {
             let mut lost = record(key, &world.load(key).await);
             (lost.is_answer, lost.is_real) = (false, false);
             lost.decision.purchase = domain::Purchase::default();
-            lost.decision.outcomes = lost.seqs.iter().map(|seq| (*seq, Outcome::GivenUp)).collect();
+            lost.decision.outcomes = lost.seqs.iter().map(|seq| (*seq, Outcome::Abandoned)).collect();
             assert_eq!(world.done(lost).await, 0);
-            assert_eq!(world.store.adopted(world.platform.id).await.unwrap(), [(Some(Outcome::GivenUp), times)]);
+            assert_eq!(world.store.adopted(world.platform.id).await.unwrap(), [(Some(Outcome::Abandoned), times)]);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, is_missing, story};
 use domain::DeliveryId;
-use storage::{Claimed, DeliveryFilter, DestinationPatch, Fares, Finish, Finished, Mode, Page, Verdict};
+use storage::{Claimed, DeliveryFilter, DestinationPatch, EndpointSignal, Finish, LaneState, Mode, Page, Verdict};
 
 story! {
     async fn a_delivered_event_closes_its_lane(world: World) {
@@ -16,7 +16,7 @@ story! {
         assert!(world.store.holds_lease(attempt.key, attempt.to, "a").await.unwrap());
         let done = world.finish(&attempt, Verdict::Delivered).await;
         let last_seq = world.raw().number("SELECT MAX(seq) AS value FROM deliveries");
-        assert_eq!(done, Finished::Closed { last_seq });
+        assert_eq!(done, LaneState::Closed { last_seq });
         assert!(!world.store.holds_lease(attempt.key, attempt.to, "a").await.unwrap());
         assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Closed { last_seq: seen } if seen == last_seq));
         assert_eq!(world.store.lanes(key).await.unwrap(), []);
@@ -45,7 +45,7 @@ story! {
 }
 
 story! {
-    async fn who_lost_the_lease_steals_nothing_and_his_success_counts_once(world: World) {
+    async fn a_success_without_the_lease_counts_once(world: World) {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         let key = world.key("r1");
@@ -53,7 +53,7 @@ story! {
         world.pass(LEASE_MS + 1);
         let second = world.attempt(key, hook.id, "b").await;
         let late = world.finish(&first, Verdict::Retry { delay_ms: 500_000 }).await;
-        assert!(matches!(late, Finished::Wait { .. }), "{late:?}");
+        assert!(matches!(late, LaneState::Wait { .. }), "{late:?}");
         assert!(world.store.holds_lease(second.key, second.to, "b").await.unwrap());
         assert_eq!(world.store.attempts(first.delivery_id).await.unwrap()[0].class, "server_error");
 
@@ -75,7 +75,7 @@ story! {
         let key = world.key("r1");
         let attempt = world.attempt(key, hook.id, "a").await;
         let left = world.finish(&attempt, Verdict::Retry { delay_ms: 5_000 }).await;
-        assert!(matches!(left, Finished::Wait { ms } if (4_000..=5_000).contains(&ms)), "{left:?}");
+        assert!(matches!(left, LaneState::Wait { ms } if (4_000..=5_000).contains(&ms)), "{left:?}");
         assert!(world.store.lanes(key).await.unwrap()[0].failing);
         let Claimed::Wait { ms, last_error } = world.claim(key, hook.id, "b").await else { panic!("not waiting") };
         assert!((1..=5_000).contains(&ms));
@@ -95,11 +95,11 @@ story! {
             let token = format!("unsent-{round}");
             let attempt = world.attempt(key, hook.id, &token).await;
             assert_eq!(attempt.number, 1);
-            let mut told = finish(&attempt, Verdict::Retry { delay_ms: 1_000 });
-            (told.status, told.fares) = (None, Fares::Unsaid);
-            (told.judged[0].class, told.judged[0].counts) = (class.to_owned(), false);
-            let id = told.judged[0].delivery_id;
-            world.end(told).await;
+            let mut end = finish(&attempt, Verdict::Retry { delay_ms: 1_000 });
+            (end.status, end.endpoint_signal) = (None, EndpointSignal::Neutral);
+            (end.results[0].class, end.results[0].counts) = (class.to_owned(), false);
+            let id = end.results[0].delivery_id;
+            world.end(end).await;
             assert_eq!(world.store.delivery(id).await.unwrap().first_tried_at, None, "{class}: nothing was tried");
             world.pass(1_001);
         }
@@ -119,7 +119,7 @@ story! {
 }
 
 story! {
-    async fn what_a_deleted_destination_was_owed_is_dead(world: World) {
+    async fn deliveries_owed_to_a_deleted_destination_are_dead(world: World) {
         let hook = world.destination("hook").await;
         let other = world.destination("other").await;
         world.revise("r1", 1).await;
@@ -128,8 +128,8 @@ story! {
         let dead = world.store.deliveries(of(hook.id), Page::default()).await.unwrap().items.remove(0);
         assert_eq!((dead.status.as_str(), dead.last_error.as_deref()), ("dead", Some("the destination was deleted")));
         assert!(dead.finished_at.is_some());
-        let kept = world.store.deliveries(of(other.id), Page::default()).await.unwrap().items.remove(0);
-        assert_eq!(kept.status, "pending");
+        let stored = world.store.deliveries(of(other.id), Page::default()).await.unwrap().items.remove(0);
+        assert_eq!(stored.status, "pending");
         // One that was recorded at that moment ends when its lane is claimed.
         world.raw().run("UPDATE deliveries SET status = 'pending'");
         assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Closed { .. }));
@@ -140,19 +140,19 @@ story! {
 }
 
 story! {
-    async fn the_same_finish_again_changes_nothing(world: World) {
+    async fn repeating_a_finish_changes_nothing(world: World) {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let attempt = world.attempt(key, hook.id, "a").await;
-        let told = finish(&attempt, Verdict::Retry { delay_ms: 5_000 });
-        world.end(told.clone()).await;
+        let end = finish(&attempt, Verdict::Retry { delay_ms: 5_000 });
+        world.end(end.clone()).await;
         world.pass(3_000);
-        let again = world.end(told.clone()).await.finished;
-        assert!(matches!(again, Finished::Wait { ms } if ms <= 2_000), "{again:?}");
+        let again = world.end(end.clone()).await.lane;
+        assert!(matches!(again, LaneState::Wait { ms } if ms <= 2_000), "{again:?}");
         assert_eq!(world.store.attempts(attempt.delivery_id).await.unwrap().len(), 1);
         assert_eq!(world.store.health(hook.id).await.unwrap().failures, 1);
-        let unknown = Finish { token: "never claimed".to_owned(), ..told };
+        let unknown = Finish { token: "never claimed".to_owned(), ..end };
         assert!(is_missing(&world.store.finish(unknown).await.unwrap_err()));
     }
 }
@@ -173,7 +173,7 @@ story! {
 }
 
 story! {
-    async fn the_acknowledged_revision_never_falls_and_is_told_next_time(world: World) {
+    async fn the_acked_revision_never_falls_and_is_sent_next_time(world: World) {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         let key = world.key("r1");
@@ -208,7 +208,7 @@ story! {
             let verdict = if is_state { Verdict::Retry { delay_ms: 60_000 } } else { Verdict::Delivered };
             let left = world.finish(&attempt, verdict).await;
             if sent.len() == 3 {
-                assert!(matches!(left, Finished::Wait { .. }), "{left:?}");
+                assert!(matches!(left, LaneState::Wait { .. }), "{left:?}");
                 world.pass(60_001);
             }
         }
@@ -233,13 +233,13 @@ story! {
         world.pass(9_001);
         let again = world.attempt(key, hook.id, "c").await;
         assert_eq!(again.delivery_id, first.delivery_id);
-        assert_eq!(world.finish(&again, Verdict::Dead).await, Finished::More);
+        assert_eq!(world.finish(&again, Verdict::Dead).await, LaneState::More);
         assert_eq!(world.attempt(key, hook.id, "d").await.event_type, "user.subscription.cancelled");
     }
 }
 
 story! {
-    async fn a_disabled_destination_is_owed_and_not_told(world: World) {
+    async fn a_disabled_destination_is_owed_and_gets_nothing(world: World) {
         let hook = world.destination("hook").await;
         let off = DestinationPatch { enabled: Some(false), ..Default::default() };
         world.store.update_destination(hook.id, off).await.unwrap();

@@ -2,9 +2,9 @@
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, finish};
-use super::world::{World, is_missing, new_destination, story, told};
-use domain::{EventId, Outcome, What};
-use storage::{Fares, Fate, Verdict};
+use super::world::{World, is_missing, new_destination, renewal, story};
+use domain::{EventId, Outcome, TransitionKind};
+use storage::{EndpointSignal, Fate, Verdict};
 
 story! {
     async fn a_purchase_is_explained_from_the_notification_to_the_attempt(world: World) {
@@ -12,20 +12,20 @@ story! {
         let mut new = new_destination(&world.app, "users");
         new.events = vec!["user.*".to_owned()];
         world.store.new_destination(new).await.unwrap();
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.send("r1", hook.id, RETRY).await;
         world.send("r1", hook.id, Verdict::Delivered).await;
         world.pass(5_001);
         world.send("r1", hook.id, Verdict::Delivered).await;
         let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
         assert_eq!(of.purchase.map(|purchase| purchase.revision), Some(1));
-        let [heard] = of.heard.as_slice() else { panic!("{:?}", of.heard) };
-        assert_eq!((heard.view.outcome, heard.view.revision), (Some(Outcome::Settled), Some(1)));
+        let [notification] = of.notifications.as_slice() else { panic!("{:?}", of.notifications) };
+        assert_eq!((notification.view.outcome, notification.view.revision), (Some(Outcome::Settled), Some(1)));
         assert_eq!(of.addressees.len(), 2);
-        let told: Vec<_> = of.told.iter().map(|one| (one.event.event_type.as_str(), one.sendings.len())).collect();
-        assert_eq!(told, [("user.subscription.purchased", 2), ("purchase.updated", 1)]);
+        let announced: Vec<_> = of.events.iter().map(|one| (one.event.event_type.as_str(), one.sendings.len())).collect();
+        assert_eq!(announced, [("user.subscription.purchased", 2), ("purchase.updated", 1)]);
         let mine = |sending: &&storage::Sending| sending.delivery.destination_id == hook.id;
-        let sent = of.told[0].sendings.iter().find(mine).unwrap();
+        let sent = of.events[0].sendings.iter().find(mine).unwrap();
         let [failed, arrived] = sent.attempts.as_slice() else { panic!("{:?}", sent.attempts) };
         assert_eq!((failed.number, failed.status, failed.counts, failed.mode.as_str()), (1, Some(500), true, "lane"));
         assert_eq!(failed.headers, [("retry-after".to_owned(), "7".to_owned())]);
@@ -43,24 +43,24 @@ story! {
             world.revise("r1", number).await;
         }
         world.send("r1", hook.id, Verdict::Delivered).await;
-        let told = world.store.explain_purchase(world.key("r1")).await.unwrap().told;
-        let fields = |told: &storage::Told| -> Option<Vec<String>> {
-            Some(told.changes.as_ref()?.iter().map(|change| change.field.clone()).collect())
+        let announced = world.store.explain_purchase(world.key("r1")).await.unwrap().events;
+        let fields = |announced: &storage::AnnouncedEvent| -> Option<Vec<String>> {
+            Some(announced.changes.as_ref()?.iter().map(|change| change.field.clone()).collect())
         };
-        let changed: Vec<_> = told.iter().map(fields).collect();
+        let changed: Vec<_> = announced.iter().map(fields).collect();
         let moved = Some(vec!["expires_at".to_owned()]);
         assert_eq!(changed, [None, moved.clone(), moved]);
         let of = world.store.explain_message("r1-1").await.unwrap();
-        let [(heard, told)] = of.heard.as_slice() else { panic!("{:?}", of.heard) };
-        assert_eq!(heard.view.revision, Some(1));
-        let sending = &told[0].sendings[0];
+        let [(notification, announced)] = of.notifications.as_slice() else { panic!("{:?}", of.notifications) };
+        assert_eq!(notification.view.revision, Some(1));
+        let sending = &announced[0].sendings[0];
         assert_eq!(sending.delivery.status, "superseded");
         let successor = sending.successor.as_ref().unwrap();
         assert_eq!((successor.revision, successor.status.as_str()), (3, "delivered"));
         assert!(successor.finished_at.is_some());
-        let event = world.store.explain_event(told[0].event.id).await.unwrap();
-        assert_eq!(event.heard.len(), 1);
-        assert_eq!(event.told, told[0]);
+        let event = world.store.explain_event(announced[0].event.id).await.unwrap();
+        assert_eq!(event.notifications.len(), 1);
+        assert_eq!(event.event, announced[0]);
         let nobody = world.store.explain_event(EventId::new(hook.id.uuid())).await;
         assert!(nobody.is_err_and(|error| is_missing(&error)));
         assert!(world.store.explain_message("nobody").await.is_err_and(|error| is_missing(&error)));
@@ -68,31 +68,31 @@ story! {
 }
 
 story! {
-    async fn what_waits_says_for_what_and_until_when(world: World) {
-        world.tell("m1", "r1", 1).await;
+    async fn a_waiting_notification_shows_its_reason_and_time(world: World) {
+        world.notify("m1", "r1", 1).await;
         world.revise("held", 1).await;
         let until = world.store.now().await.unwrap().plus_millis(MINUTE_MS);
         world.store.hold(world.key("held"), until, "ann", "looking").await.unwrap();
-        world.tell("m2", "held", 5).await;
+        world.notify("m2", "held", 5).await;
         let expires = world.store.now().await.unwrap().plus_millis(MINUTE_MS);
         let url = storage::SecretString::from("https://sns.example.com/confirm");
-        world.store.keep_pending(world.platform.id, "arn:aws:sns:topic", url, expires).await.unwrap();
+        world.store.add_pending_topic(world.platform.id, "arn:aws:sns:topic", url, expires).await.unwrap();
         let topic = world.store.topics(world.platform.id).await.unwrap()[0].id;
-        let mut waiting = told(world.platform.id, "m3", "r3", 1);
+        let mut waiting = renewal(world.platform.id, "m3", "r3", 1);
         waiting.fate = Fate::WaitTopic(topic);
         world.accept(waiting).await;
-        let heard = async |message: &str| world.store.explain_message(message).await.unwrap().heard.remove(0).0;
-        let window = heard("m1").await;
+        let notification = async |message: &str| world.store.explain_message(message).await.unwrap().notifications.remove(0).0;
+        let window = notification("m1").await;
         assert_eq!(window.view.waiting_for.as_deref(), Some("window"));
         assert!(window.window_ends_at.is_some() && window.held.is_none());
-        let hold = heard("m2").await;
+        let hold = notification("m2").await;
         assert_eq!(hold.view.waiting_for.as_deref(), Some("hold"));
         assert_eq!(hold.held, Some((until, Some("ann".to_owned()), Some("looking".to_owned()))));
-        let topic = heard("m3").await;
+        let topic = notification("m3").await;
         assert_eq!(topic.view.waiting_for.as_deref(), Some("topic approval"));
         assert_eq!(topic.topic_arn.as_deref(), Some("arn:aws:sns:topic"));
         let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
-        assert_eq!((of.purchase, of.heard.len(), of.told.len()), (None, 1, 0));
+        assert_eq!((of.purchase, of.notifications.len(), of.events.len()), (None, 1, 0));
     }
 }
 
@@ -105,7 +105,7 @@ story! {
         world.send("r1", hook.id, Verdict::Dead).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
         let mut paused = finish(&sent, RETRY);
-        paused.fares = Fares::Ill { pause_ms: Some(MINUTE_MS) };
+        paused.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(MINUTE_MS) };
         world.end(paused).await;
         let of = world.store.explain_destination(hook.id).await.unwrap();
         let portrait = of.portrait;
@@ -116,24 +116,24 @@ story! {
         world.store.delete_destination(hook.id).await.unwrap();
         let gone = world.store.explain_destination(hook.id).await.unwrap();
         assert!(gone.portrait.addressee.deleted_at.is_some(), "the ledger knows it still");
-        let told = world.store.explain_purchase(world.key("r1")).await.unwrap();
-        assert_eq!(told.addressees.len(), 1);
+        let announced = world.store.explain_purchase(world.key("r1")).await.unwrap();
+        assert_eq!(announced.addressees.len(), 1);
     }
 }
 
 story! {
-    async fn of_many_attempts_the_newest_are_shown(world: World) {
+    async fn only_the_newest_of_many_attempts_are_shown(world: World) {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         for number in 0..25 {
             let sent = world.attempt(world.key("r1"), hook.id, &format!("a{number}")).await;
             let mut failed = finish(&sent, RETRY);
-            failed.fares = Fares::Unsaid;
+            failed.endpoint_signal = EndpointSignal::Neutral;
             world.end(failed).await;
             world.pass(5_001);
         }
         let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
-        let sending = &of.told[0].sendings[0];
+        let sending = &of.events[0].sendings[0];
         let numbers: Vec<_> = sending.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!((numbers, sending.delivery.attempts), ((6..=25).collect(), 25));
     }

@@ -2,9 +2,9 @@
 
 use super::profiling::{PURCHASED, entitlements};
 use super::sending::{Sent, claim, must_send, rendering};
-use super::world::{World, happened, new_destination, new_platform, record, story, told};
+use super::world::{World, happened, new_destination, new_platform, record, renewal, story};
 use domain::user::{Attributes, PROFILE_UPDATED};
-use domain::{CollapseKey, DestinationId, PlatformId, What};
+use domain::{CollapseKey, DestinationId, PlatformId, TransitionKind};
 use serde_json::Value;
 use storage::{Change, Claim, Claimed, DestinationPatch, Filter, FilterPatch, Named, Product, Rendered, Run, Verdict};
 
@@ -28,15 +28,20 @@ impl World {
     }
 
     /// What the same customer does with a receipt of a platform, whose product is this one.
-    async fn happens_on(&self, platform: PlatformId, (receipt, sku): (&str, &str), whats: &[What]) -> CollapseKey {
+    async fn happens_on(
+        &self,
+        platform: PlatformId,
+        (receipt, sku): (&str, &str),
+        whats: &[TransitionKind],
+    ) -> CollapseKey {
         let key = CollapseKey::of(platform, receipt);
         let number = self.load(key).await.revision + 1;
-        self.accept(told(platform, &format!("{receipt}-{number}"), receipt, number * 1000)).await;
+        self.accept(renewal(platform, &format!("{receipt}-{number}"), receipt, number * 1000)).await;
         self.settle_as(key, (sku, whats)).await;
         key
     }
 
-    async fn settle_as(&self, key: CollapseKey, (sku, whats): (&str, &[What])) {
+    async fn settle_as(&self, key: CollapseKey, (sku, whats): (&str, &[TransitionKind])) {
         let mut record = happened(record(key, &self.load(key).await), whats);
         let mut purchase: Value = serde_json::to_value(&record.decision.purchase).unwrap();
         rename(&mut purchase, sku);
@@ -79,37 +84,37 @@ fn rename(value: &mut Value, sku: &str) {
 }
 
 story! {
-    async fn a_filtered_destination_is_shown_the_state_of_its_platforms_alone(world: World) {
+    async fn a_filtered_destination_gets_states_of_its_platforms_only(world: World) {
         let (x, y) = (world.platform.id, world.other().await);
         for sku in ["on-x", "on-y"] {
             world.list(sku).await;
         }
-        let kept = world.of_platforms("kept", (&[y], Some(Attributes::Extended))).await;
+        let stored = world.of_platforms("kept", (&[y], Some(Attributes::Extended))).await;
         let hook = world.of_platforms("hook", (&[y], None)).await;
         let both = world.of_platforms("both", (&[y, x], Some(Attributes::Documented))).await;
         let all = world.of_platforms("all", (&[], Some(Attributes::Documented))).await;
-        let a = world.happens_on(x, ("a", "on-x"), &[What::Purchased]).await;
-        let b = world.happens_on(y, ("b", "on-y"), &[What::Purchased]).await;
-        for (to, shown) in [(kept, vec!["on-y"]), (hook, vec!["on-y"]), (both, vec!["on-x", "on-y"]), (all, vec!["on-x", "on-y"])] {
+        let a = world.happens_on(x, ("a", "on-x"), &[TransitionKind::Purchased]).await;
+        let b = world.happens_on(y, ("b", "on-y"), &[TransitionKind::Purchased]).await;
+        for (to, shown) in [(stored, vec!["on-y"]), (hook, vec!["on-y"]), (both, vec!["on-x", "on-y"]), (all, vec!["on-x", "on-y"])] {
             assert_eq!(world.shown(b, to).await, [shown]);
         }
-        world.happens_on(x, ("a", "on-x"), &[What::Renewed]).await;
+        world.happens_on(x, ("a", "on-x"), &[TransitionKind::Renewed]).await;
         world.list("gold").await;
         let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
         world.store.change_catalogue(world.app.id, Change::SetProduct("on-x".to_owned(), listed), Run::Real).await.unwrap();
         world.settle_as(a, ("on-x", &[])).await;
-        assert_eq!((world.profiles(kept), world.profiles(all)), (0, 1), "nothing of it is on its platforms");
+        assert_eq!((world.profiles(stored), world.profiles(all)), (0, 1), "nothing of it is on its platforms");
         assert_eq!(world.profiles(both), 1);
         let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
         world.store.change_catalogue(world.app.id, Change::SetProduct("on-y".to_owned(), listed), Run::Real).await.unwrap();
         world.settle_as(b, ("on-y", &[])).await;
-        assert_eq!((world.profiles(kept), world.profiles(hook)), (1, 0));
-        assert_eq!(world.shown(b, kept).await, [["gold"]]);
+        assert_eq!((world.profiles(stored), world.profiles(hook)), (1, 0));
+        assert_eq!(world.shown(b, stored).await, [["gold"]]);
         assert_eq!(world.raw().number(&format!(
-            "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{kept}' AND collapse_key = '{a}'"
+            "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{stored}' AND collapse_key = '{a}'"
         )), 0, "nothing goes in the lane of a purchase that it does not want");
         let bodies = world.raw().texts(&format!(
-            "SELECT body AS value FROM deliveries WHERE destination_id = '{kept}' AND event_type = '{PROFILE_UPDATED}'"
+            "SELECT body AS value FROM deliveries WHERE destination_id = '{stored}' AND event_type = '{PROFILE_UPDATED}'"
         ));
         assert!(bodies.iter().all(|body| !body.contains("on-x")), "{bodies:?}");
         assert_eq!(world.broken(1000).await, []);
@@ -117,14 +122,14 @@ story! {
 }
 
 story! {
-    async fn a_state_that_was_not_kept_for_a_filter_is_not_shown_by_profiles(world: World) {
+    async fn a_state_missing_for_a_filter_is_not_in_profiles(world: World) {
         let (x, y) = (world.platform.id, world.other().await);
         for sku in ["on-x", "on-y"] {
             world.list(sku).await;
         }
         let to = world.of_platforms("late", (&[], Some(Attributes::Documented))).await;
-        world.happens_on(x, ("a", "on-x"), &[What::Purchased]).await;
-        let b = world.happens_on(y, ("b", "on-y"), &[What::Purchased]).await;
+        world.happens_on(x, ("a", "on-x"), &[TransitionKind::Purchased]).await;
+        let b = world.happens_on(y, ("b", "on-y"), &[TransitionKind::Purchased]).await;
         let filter = Some(FilterPatch { platforms: Some(vec![y]), environments: None });
         let patch = DestinationPatch { filter, ..DestinationPatch::default() };
         world.store.update_destination(to, patch).await.unwrap();

@@ -1,13 +1,13 @@
 //! Two workers, one lane, any order of steps, in any mode: the invariants hold at every step.
 //!
 //! I2: one terminal state per delivery. I3: the acknowledged revision never falls. I4: the same
-//! webhook-id has the same bytes. I7: at most one live lease. And what happened is told in order, all of it.
+//! webhook-id has the same bytes. I7: at most one live lease. And events are sent in order, all of them.
 
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, story};
-use domain::{CollapseKey, DeliveryId, DestinationId, What};
+use domain::{CollapseKey, DeliveryId, DestinationId, TransitionKind};
 use std::collections::HashMap;
-use storage::{Claim, Claimed, DeliveryFilter, Fares, Mode, Page, Store, Verdict};
+use storage::{Claim, Claimed, DeliveryFilter, EndpointSignal, Mode, Page, Store, Verdict};
 
 const SEEDS: u64 = 6;
 const STEPS: usize = 60;
@@ -18,10 +18,10 @@ struct Dice(u64);
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (word ^ (word >> 31)) % sides
+        let mut state = self.0;
+        state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (state ^ (state >> 31)) % sides
     }
 }
 
@@ -33,11 +33,11 @@ struct Lane {
     /// Claimed and not finished.
     held: Vec<Sent>,
     bodies: HashMap<DeliveryId, String>,
-    ended: HashMap<DeliveryId, String>,
+    closed: HashMap<DeliveryId, String>,
     acked: i64,
     revision: i64,
     /// How many events of what happened were recorded.
-    told: usize,
+    reported: usize,
 }
 
 story! {
@@ -69,10 +69,10 @@ impl Lane {
             workers,
             held: Vec::new(),
             bodies: HashMap::new(),
-            ended: HashMap::new(),
+            closed: HashMap::new(),
             acked: 0,
             revision: 0,
-            told: 0,
+            reported: 0,
         }
     }
 
@@ -84,8 +84,8 @@ impl Lane {
             }
             1 => {
                 self.revision += 1;
-                self.told += 2;
-                world.happen(receipt, self.revision, &[What::Cancelled, What::Resumed]).await;
+                self.reported += 2;
+                world.happen(receipt, self.revision, &[TransitionKind::Cancelled, TransitionKind::Resumed]).await;
             }
             2..=4 => {
                 let mode = [Mode::Lane, Mode::Drain, Mode::Probe][usize::try_from(dice.roll(3)).unwrap()];
@@ -95,12 +95,13 @@ impl Lane {
                 let index = usize::try_from(dice.roll(self.held.len() as u64)).unwrap();
                 let sent = self.held.swap_remove(index);
                 let verdict = if dice.roll(2) == 0 { Verdict::Delivered } else { Verdict::Retry { delay_ms: 1_000 } };
-                let mut told = finish(&sent, verdict);
-                if told.fares != Fares::Well && dice.roll(2) == 0 {
-                    told.fares = Fares::Ill { pause_ms: Some(700) };
+                let mut end = finish(&sent, verdict);
+                if end.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0 {
+                    end.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(700) };
                 }
-                told.lane_pause_ms = (told.fares != Fares::Well && dice.roll(2) == 0).then_some(900);
-                self.workers[index % 2].finish(told).await.unwrap();
+                end.lane_pause_ms =
+                    (end.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0).then_some(900);
+                self.workers[index % 2].finish(end).await.unwrap();
             }
             _ => world.pass(i64::try_from(dice.roll(2)).unwrap() * (LEASE_MS + 1) + 1_001),
         }
@@ -122,7 +123,7 @@ impl Lane {
             return;
         }
         world.pass(LEASE_MS * 2);
-        for round in 0..self.told + 3 {
+        for round in 0..self.reported + 3 {
             self.claim(round % 2, format!("drain-{round}"), Mode::Lane).await;
             for sent in std::mem::take(&mut self.held) {
                 world.finish(&sent, Verdict::Delivered).await;
@@ -149,8 +150,8 @@ impl Lane {
                 is_owed |= delivery.status == "pending";
             }
             if delivery.status != "pending" {
-                let ended = self.ended.entry(delivery.id).or_insert_with(|| delivery.status.clone());
-                assert_eq!(*ended, delivery.status, "seed {seed}: a delivery ended twice");
+                let closed = self.closed.entry(delivery.id).or_insert_with(|| delivery.status.clone());
+                assert_eq!(*closed, delivery.status, "seed {seed}: a delivery ended twice");
             }
         }
         let acked = "SELECT COALESCE(MAX(acked_revision), 0) AS value FROM lanes WHERE collapse_key =";

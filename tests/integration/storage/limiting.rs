@@ -1,13 +1,13 @@
-//! How fast a destination is told, over all processes: its rate, how many requests at once, one user at a time.
+//! How fast a destination is sent to, over all processes: its rate, requests at once, one user at a time.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send};
 use super::world::{LEASE_MS, World, new_destination, story};
-use domain::{DestinationId, What};
+use domain::{DestinationId, TransitionKind};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Claim, Claimed, DeliveryFilter, Destination, Fares, Finished, Limits, Mode, NewDestination, Page, Rendered, Store,
-    Tending, Unsent, Verdict,
+    Claim, Claimed, DeliveryFilter, Destination, DestinationNeed, EndpointSignal, LaneState, Limits, Mode,
+    NewDestination, Page, Rendered, Store, Unsent, Verdict,
 };
 use system_tests::wait;
 
@@ -57,7 +57,7 @@ async fn claim_during(world: &World, to: DestinationId, change: &str) -> Claimed
 }
 
 story! {
-    async fn what_another_process_changed_holds_for_a_claim_that_had_begun(world: World) {
+    async fn a_change_by_another_process_applies_to_a_begun_claim(world: World) {
         let hook = limited(&world, Limits::default()).await;
         world.revise("r1", 1).await;
         if world.is_postgres() {
@@ -71,11 +71,11 @@ story! {
 }
 
 story! {
-    async fn who_claims_does_not_wait_for_a_lane_or_a_user_that_another_process_has(world: World) {
+    async fn a_claim_skips_lanes_and_users_locked_elsewhere(world: World) {
         let mut new = new_destination(&world.app, "per user");
         new.traits.per_user = true;
         let hook = world.store.new_destination(new).await.unwrap().id;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let again = || async { world.store.claim(claim(world.key("r1"), hook, "a")).await.unwrap() };
         let Claimed::Send(_) = again().await else { panic!("not sent") };
         world.pass(LEASE_MS + 1);
@@ -93,9 +93,9 @@ story! {
 }
 
 story! {
-    async fn how_long_a_lane_rests_is_known_without_a_claim(world: World) {
+    async fn the_wait_of_a_lane_is_known_without_a_claim(world: World) {
         let hook = limited(&world, Limits::default()).await;
-        let rests = || async { world.store.rests(world.key("r1"), hook).await.unwrap() };
+        let rests = || async { world.store.lane_wait(world.key("r1"), hook).await.unwrap() };
         assert_eq!(rests().await, None, "nothing is owed");
         world.revise("r1", 1).await;
         assert_eq!(rests().await, None, "it is due");
@@ -135,7 +135,7 @@ story! {
         world.pass(2_000);
         let claimed = claim_all(&stores, &world, &receipts[64..], hook).await;
         assert!(claimed.iter().all(|claimed| matches!(claimed, Claimed::Send(_) | Claimed::Leased { .. })), "{claimed:?}");
-        let Tending::Drain { keys, .. } = world.store.tend(hook, 5).await.unwrap() else { panic!("nothing is owed") };
+        let DestinationNeed::Drain { keys, .. } = world.store.destination_need(hook, 5).await.unwrap() else { panic!("nothing is owed") };
         let late = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
         let left = usize::try_from(owed).unwrap() - late;
         assert_eq!(keys.len(), left.min(5), "what was sent away is owed");
@@ -143,7 +143,7 @@ story! {
 }
 
 story! {
-    async fn no_more_requests_than_allowed_are_in_flight_over_two_processes(world: World) {
+    async fn two_processes_share_the_limit_of_requests_in_flight(world: World) {
         let hook = limited(&world, Limits { concurrency: 5, ..Limits::default() }).await;
         let receipts = purchases(&world, 20).await;
         let stores = [world.store.clone(), world.second_process().await];
@@ -179,10 +179,10 @@ fn other<'a>(world: &World, receipts: &'a [String], sent: &[Sent], free: &str) -
 }
 
 story! {
-    async fn events_of_a_user_go_together_in_order_and_the_state_goes_alone(world: World) {
+    async fn a_batch_holds_events_of_a_user_in_order_and_no_state(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.happen("r1", 1, &[What::TrialStarted, What::Purchased]).await;
-        world.happen("r1", 2, &[What::TrialConverted, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::TrialStarted, TransitionKind::Purchased]).await;
+        world.happen("r1", 2, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
         let key = world.key("r1");
         let few = Claim { at_most: 3, ..claim(key, to, "a") };
         let sent = must_send(&world.store, few).await;
@@ -190,7 +190,7 @@ story! {
             "user.subscription.renewed"];
         assert_eq!(sent.types(), all[..3]);
         assert!(sent.batch.attempts.iter().all(|attempt| attempt.number == 1));
-        assert_eq!(world.finish(&sent, RETRY).await, Finished::More, "the state is due");
+        assert_eq!(world.finish(&sent, RETRY).await, LaneState::More, "the state is due");
         let state = world.attempt(key, to, "b").await;
         assert_eq!((state.types(), state.revision), (vec!["purchase.updated"], 2));
         world.finish(&state, Verdict::Delivered).await;
@@ -200,11 +200,11 @@ story! {
         assert_eq!(sent.types(), all, "what was never tried follows");
         let numbers: Vec<_> = sent.batch.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, [2, 2, 2, 1]);
-        let mut told = finish(&sent, Verdict::Delivered);
-        told.judged[1].verdict = Verdict::Dead;
-        told.judged[2].verdict = Verdict::Retry { delay_ms: 60_000 };
-        told.judged[3].verdict = Verdict::Retry { delay_ms: 0 };
-        assert!(matches!(world.end(told).await.finished, Finished::Wait { .. }));
+        let mut end = finish(&sent, Verdict::Delivered);
+        end.results[1].verdict = Verdict::Dead;
+        end.results[2].verdict = Verdict::Retry { delay_ms: 60_000 };
+        end.results[3].verdict = Verdict::Retry { delay_ms: 0 };
+        assert!(matches!(world.end(end).await.lane, LaneState::Wait { .. }));
         let filter = DeliveryFilter { collapse_key: Some(key), ..Default::default() };
         let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
         let statuses: Vec<_> = deliveries.map(|one| one.status).filter(|status| status != "superseded").collect();
@@ -215,13 +215,13 @@ story! {
 story! {
     async fn a_later_event_that_waits_ends_the_batch(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed, TransitionKind::Renewed]).await;
         let key = world.key("r1");
         world.pass(1);
         let first = world.attempt(key, to, "a").await;
-        let mut told = finish(&first, Verdict::Retry { delay_ms: 0 });
-        told.judged[1].verdict = Verdict::Retry { delay_ms: 60_000 };
-        world.end(told).await;
+        let mut end = finish(&first, Verdict::Retry { delay_ms: 0 });
+        end.results[1].verdict = Verdict::Retry { delay_ms: 60_000 };
+        world.end(end).await;
         let next = world.attempt(key, to, "b").await;
         assert_eq!(next.types(), ["purchase.updated"], "it was never tried and is due longest");
         world.finish(&next, Verdict::Delivered).await;
@@ -233,7 +233,7 @@ story! {
     async fn two_purchases_of_a_user_are_never_in_flight_together(world: World) {
         let (to, hook) = (world.analytics("analytics").await.id, world.destination("hook").await.id);
         let receipts = purchases(&world, 8).await;
-        world.happen_to("customer-2", "other", &[What::Purchased]).await;
+        world.happen_to("customer-2", "other", &[TransitionKind::Purchased]).await;
         let stores = [world.store.clone(), world.second_process().await];
         let claimed = claim_all(&stores, &world, &receipts, to).await;
         let mut sent = Vec::new();
@@ -252,7 +252,7 @@ story! {
         for receipt in &receipts {
             world.attempt(world.key(receipt), hook, "h").await;
         }
-        let Tending::Pause { .. } = world.store.tend(to, 9).await.unwrap() else { panic!("nobody can be told now") };
+        let DestinationNeed::Pause { .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing can be sent now") };
         let waits = receipts.iter().find(|receipt| world.key(receipt) != sent[0].key).unwrap();
         world.finish(&sent[0], Verdict::Delivered).await;
         let next = world.attempt(world.key(waits), to, "c").await;
@@ -271,27 +271,27 @@ story! {
 }
 
 story! {
-    async fn a_user_who_is_throttled_keeps_nobody_else_waiting(world: World) {
+    async fn a_throttled_user_delays_no_other(world: World) {
         let to = world.analytics("analytics").await.id;
         for receipt in ["r1", "r2"] {
             world.revise(receipt, 1).await;
         }
-        world.happen_to("customer-2", "other", &[What::Purchased]).await;
+        world.happen_to("customer-2", "other", &[TransitionKind::Purchased]).await;
         let sent = world.attempt(world.key("r1"), to, "a").await;
-        let mut told = finish(&sent, RETRY);
-        (told.fares, told.user_pause_ms) = (Fares::Well, Some(TEN_MINUTES_MS));
-        world.end(told).await;
+        let mut end = finish(&sent, RETRY);
+        (end.endpoint_signal, end.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
+        world.end(end).await;
         world.pass(6_000);
         for receipt in ["r1", "r2"] {
             let claimed = world.claim(world.key(receipt), to, "b").await;
             assert!(matches!(claimed, Claimed::Wait { ms, .. } if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
         }
-        let Tending::Drain { keys, .. } = world.store.tend(to, 9).await.unwrap() else { panic!("nothing to drain") };
+        let DestinationNeed::Drain { keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         assert_eq!(keys, [world.key("other")]);
         let other = world.attempt(world.key("other"), to, "c").await;
         world.finish(&other, Verdict::Delivered).await;
         world.drain((world.key("other"), to)).await;
-        assert_eq!(world.store.tend(to, 9).await.unwrap(), Tending::Pause { ms: 30_000 }, "it is looked at again");
+        assert_eq!(world.store.destination_need(to, 9).await.unwrap(), DestinationNeed::Pause { ms: 30_000 }, "it is rechecked");
         world.pass(TEN_MINUTES_MS);
         world.attempt(world.key("r2"), to, "d").await;
     }

@@ -1,47 +1,47 @@
-//! The storage story: one story, told to SQLite and to PostgreSQL.
+//! The storage story: one story, run on SQLite and on PostgreSQL.
 //!
 //! It goes through the public functions of `storage`. Raw SQL is used where the story needs a row that is hard to
-//! bring about, a later hour on PostgreSQL, or a look at a plan.
+//! bring about, a later hour on PostgreSQL, or a query's plan.
 
 mod accepting;
 mod aging;
 mod arriving;
 mod auditing;
 mod batches;
-mod breaking;
-mod bulk;
+mod breaker;
 mod catalogue;
 mod customers;
 mod delivering;
+mod environments;
 mod explaining;
+mod figures;
 mod filtering;
 mod interleaving;
-mod leaving;
 mod limiting;
-mod looking;
+mod lost_plan_changes;
 mod measuring;
-mod opening;
-mod paying;
+mod operator_events;
+mod payments;
+mod plan_changes;
 mod plans;
 mod profiling;
-mod recovering;
+mod purchase_body;
+mod reconsider;
+mod redelivery;
+mod redelivery_pages;
 mod rendering;
-mod replacing;
 mod retaining;
-mod saying;
+mod retry_after;
 mod seeded;
 mod sending;
 mod settings;
 mod settling;
-mod standing;
+mod startup;
 mod states;
-mod succeeding;
 mod sweeping;
-mod telling;
 mod topics;
 mod tracks;
 mod users;
 mod verifying;
 mod waiting;
 mod world;
-mod worlds;

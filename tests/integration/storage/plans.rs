@@ -28,8 +28,8 @@ fn delivery_list(status: &str) -> String {
     )
 }
 
-/// The same for what people ask.
-fn asked_by_people() -> Vec<(String, &'static str)> {
+/// The statements behind people's queries.
+fn questions_of_people() -> Vec<(String, &'static str)> {
     vec![
         (
             "SELECT DISTINCT collapse_key FROM notifications WHERE receipt_id = 'r' AND outcome IS NULL
@@ -38,7 +38,7 @@ fn asked_by_people() -> Vec<(String, &'static str)> {
             "notifications_receipt",
         ),
         (
-            "SELECT outcome, COUNT(*) FROM notifications WHERE said = 'IMPORTED' AND platform_id = 'p'
+            "SELECT outcome, COUNT(*) FROM notifications WHERE store_type = 'IMPORTED' AND platform_id = 'p'
              GROUP BY outcome ORDER BY outcome"
                 .to_owned(),
             "notifications_imported",
@@ -70,9 +70,9 @@ fn asked_by_people() -> Vec<(String, &'static str)> {
     ]
 }
 
-/// What the audit asks of each row, and how what is to be sent again is found.
-fn asked_by_accounting() -> Vec<(String, &'static str)> {
-    let asked = [
+/// The statements of the audit for each row, and of redeliveries.
+fn questions_of_accounting() -> Vec<(String, &'static str)> {
+    let statements = [
         (
             "SELECT COUNT(DISTINCT e.user_revision), MAX(e.user_revision) FROM events e WHERE e.user_id = 'u'",
             "events_of_user",
@@ -124,12 +124,12 @@ fn asked_by_accounting() -> Vec<(String, &'static str)> {
         ("SELECT kind, usd FROM payments p WHERE p.event_id = 'e' OR p.other_event_id = 'e'", "payments_event"),
         ("SELECT kind, usd FROM payments p WHERE p.event_id = 'e' OR p.other_event_id = 'e'", "payments_other_event"),
     ];
-    asked.into_iter().map(|(text, index)| (text.to_owned(), index)).collect()
+    statements.into_iter().map(|(text, index)| (text.to_owned(), index)).collect()
 }
 
-/// The same about lines of sales reports.
-fn asked_about_sales() -> Vec<(String, &'static str)> {
-    let asked = [
+/// The statements about lines of sales reports.
+fn questions_of_sales() -> Vec<(String, &'static str)> {
+    let statements = [
         (
             "SELECT s.transaction_id, r.usd FROM sales s LEFT JOIN rates r ON r.app_id = s.app_id
              AND r.currency = s.currency AND r.day = s.day WHERE s.app_id = 'a' AND s.receipt_id = 'r'
@@ -142,7 +142,7 @@ fn asked_about_sales() -> Vec<(String, &'static str)> {
             "sales_day",
         ),
     ];
-    asked.into_iter().map(|(text, index)| (text.to_owned(), index)).collect()
+    statements.into_iter().map(|(text, index)| (text.to_owned(), index)).collect()
 }
 
 const NOT_LEASED: &str = "NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = d.destination_id
@@ -155,8 +155,8 @@ const USER_IS_FREE: &str = "NOT EXISTS (SELECT 1 FROM purchases p JOIN platforms
 const NEWS: &str = "SELECT seq FROM deliveries WHERE destination_id = 'd' AND status IN ('pending', 'waiting')
      AND event_type <> 'purchase.updated' AND event_type LIKE 'user.%' AND seq > 7 ORDER BY seq LIMIT 9";
 
-/// What a destination's own run asks.
-fn asked_by_destinations() -> Vec<(String, &'static str)> {
+/// The statements of a destination's own run.
+fn questions_of_destinations() -> Vec<(String, &'static str)> {
     let lanes = |condition: &str, order: &str| {
         format!(
             "SELECT d.collapse_key FROM deliveries d WHERE d.destination_id = 'd' AND d.status = 'pending'
@@ -201,14 +201,14 @@ fn asked_by_destinations() -> Vec<(String, &'static str)> {
 }
 
 /// The newest state that a destination may have of a user.
-const TOLD: &str = "SELECT e.user_revision FROM events e WHERE e.user_id = 'u' AND e.user_revision <= 7
+const SENT: &str = "SELECT e.user_revision FROM events e WHERE e.user_id = 'u' AND e.user_revision <= 7
      AND e.user_revision > 3 AND EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.destination_id = 'd'
      AND d.environment = 'production' AND (d.status = 'delivered' OR EXISTS (SELECT 1 FROM attempts a
      WHERE a.delivery_id = d.id AND a.status IS NULL))) ORDER BY e.user_revision DESC LIMIT 1";
 
-/// What a claim asks, and what is told of a destination.
-fn asked_by_claims() -> Vec<(String, &'static str)> {
-    let asked = [
+/// The statements of a claim, and of operators' events.
+fn questions_of_claims() -> Vec<(String, &'static str)> {
+    let statements = [
         (
             "SELECT id FROM deliveries WHERE collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'
              AND event_type <> 'purchase.updated' AND seq + 0 > 7 ORDER BY seq LIMIT 9",
@@ -256,19 +256,19 @@ fn asked_by_claims() -> Vec<(String, &'static str)> {
             "events_id",
         ),
         (
-            "SELECT e.user_revision, t.told_revision FROM events e LEFT JOIN user_lanes t ON t.destination_id = 'd'
+            "SELECT e.user_revision, t.sent_revision FROM events e LEFT JOIN user_lanes t ON t.destination_id = 'd'
              AND t.user_id = e.user_id AND t.environment = 'production' LEFT JOIN user_lanes o
              ON o.destination_id = 'd' AND o.user_id = 'u' AND o.environment = 'production' WHERE e.id = 'e'",
             "events_id",
         ),
-        (TOLD, "events_of_user"),
-        (TOLD, "deliveries_event"),
+        (SENT, "events_of_user"),
+        (SENT, "deliveries_event"),
     ];
-    asked.into_iter().map(|(question, index)| (question.to_owned(), index)).collect()
+    statements.into_iter().map(|(question, index)| (question.to_owned(), index)).collect()
 }
 
-/// What the sweep asks.
-fn asked_by_sweeps() -> Vec<(String, &'static str)> {
+/// The statements of the sweep.
+fn questions_of_sweeps() -> Vec<(String, &'static str)> {
     vec![
         (
             "SELECT n.collapse_key FROM notifications n WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL
@@ -319,10 +319,12 @@ fn asked_by_sweeps() -> Vec<(String, &'static str)> {
     ]
 }
 
-/// What a batch of a look at many purchases asks.
-fn asked_by_looks() -> Vec<(String, &'static str)> {
+/// The statements of a batch of rechecks.
+fn questions_of_rechecks() -> Vec<(String, &'static str)> {
     let listed = |column: &str| {
-        format!("EXISTS (SELECT 1 FROM look_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.{column})")
+        format!(
+            "EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.{column})"
+        )
     };
     let which = [
         "platform_id = 'p' AND waits_for = 'parked'".to_owned(),
@@ -337,18 +339,18 @@ fn asked_by_looks() -> Vec<(String, &'static str)> {
     let range = "app_id = 'a' AND collapse_key > 'k' AND collapse_key <= 'l'";
     let batches = which.map(|which| format!("UPDATE purchases SET next_wake_at = 7 WHERE {range} AND {which}"));
     let few = |which: &str| format!("SELECT 1 FROM purchases WHERE {which} LIMIT 9");
-    let mut asked: Vec<_> = batches.into_iter().map(|question| (question, "purchases_app")).collect();
-    asked.extend([
+    let mut statements: Vec<_> = batches.into_iter().map(|question| (question, "purchases_app")).collect();
+    statements.extend([
         (few("app_id = 'a' AND term_sku = 's'"), "purchases_term_sku"),
         (few("app_id = 'a' AND product_id = 's'"), "purchases_product"),
         (few("platform_id = 'p' AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)"), "purchases_waiting"),
     ]);
-    asked
+    statements
 }
 
-/// What a settling asks beside: owners, links and the catalogue.
-fn asked_by_settlings() -> Vec<(String, &'static str)> {
-    let asked = [
+/// The other statements of a settling: owners, links and the catalogue.
+fn questions_of_settlings() -> Vec<(String, &'static str)> {
+    let statements = [
         (
             "SELECT app_user_id FROM notifications WHERE collapse_key = 'k' AND outcome IS NULL
              AND waiting_topic_id IS NULL AND app_user_id IS NOT NULL ORDER BY seq + 0 DESC LIMIT 1",
@@ -372,18 +374,21 @@ fn asked_by_settlings() -> Vec<(String, &'static str)> {
             "users_external",
         ),
     ];
-    asked.into_iter().map(|(question, index)| (question.to_owned(), index)).collect()
+    statements.into_iter().map(|(question, index)| (question.to_owned(), index)).collect()
 }
 
 /// All of them.
 fn all() -> impl Iterator<Item = (String, &'static str)> {
-    let others =
-        asked_by_people().into_iter().chain(asked_by_sweeps()).chain(asked_by_settlings()).chain(asked_by_looks());
-    let lanes = asked_by_destinations().into_iter().chain(asked_by_claims());
-    questions().into_iter().chain(others).chain(lanes).chain(asked_by_accounting()).chain(asked_about_sales())
+    let others = questions_of_people()
+        .into_iter()
+        .chain(questions_of_sweeps())
+        .chain(questions_of_settlings())
+        .chain(questions_of_rechecks());
+    let lanes = questions_of_destinations().into_iter().chain(questions_of_claims());
+    questions().into_iter().chain(others).chain(lanes).chain(questions_of_accounting()).chain(questions_of_sales())
 }
 
-/// Each question as `storage` asks it, and the index that must answer it.
+/// Each statement as `storage` runs it, and the index that must serve it.
 fn questions() -> Vec<(String, &'static str)> {
     vec![
         (
@@ -407,7 +412,7 @@ fn questions() -> Vec<(String, &'static str)> {
             "deliveries_pending",
         ),
         (
-            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND said = 's' AND platform_id = 'p'"
+            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND store_type = 's' AND platform_id = 'p'"
                 .to_owned(),
             "notifications_identity",
         ),

@@ -1,10 +1,12 @@
-//! Profiles: each change of a user's state reaches each integration that keeps profiles once, by an event that carries it
-//! or by a `profile.updated`.
+//! Profiles: each change of a user's state reaches each integration that keeps profiles once, by an event that carries
+//! it or by a `profile.updated`.
 
 use super::sending::{RETRY, Sent, claim, must_send};
-use super::world::{LEASE_MS, Said, World, happened, new_destination, new_platform, record, said_so, story, told};
+use super::world::{
+    LEASE_MS, Report, World, happened, new_destination, new_platform, record, renewal, reported, story,
+};
 use domain::user::{Attributes, PROFILE_UPDATED};
-use domain::{CollapseKey, DestinationId, Environment, Kind, What};
+use domain::{CollapseKey, DestinationId, Environment, NotificationKind, TransitionKind};
 use serde_json::Value;
 use storage::{Change, Claimed, Filter, Named, Owner, Page, PlatformPatch, Product, Recorded, Run, Verdict};
 
@@ -28,8 +30,8 @@ impl World {
         ))
     }
 
-    /// Settles a purchase again although nobody told anything of it, as after a change around it.
-    pub async fn look(&self, key: CollapseKey) {
+    /// Settles a purchase again without a notification, as after a change around it.
+    pub async fn resettle(&self, key: CollapseKey) {
         let again = record(key, &self.load(key).await);
         match self.store.record(again).await.unwrap() {
             Recorded::Done { .. } => {}
@@ -68,18 +70,18 @@ pub fn entitlements(body: &Value) -> Vec<&str> {
 }
 
 story! {
-    async fn what_a_chosen_event_carries_needs_no_profile_and_anything_else_is_owed_one(world: World) {
+    async fn only_values_that_no_chosen_event_carries_owe_a_profile(world: World) {
         let (plain, more) =
             (world.keeping("plain", Attributes::Documented).await, world.keeping("more", Attributes::Extended).await);
         let hook = world.destination("hook").await.id;
         world.entitle("gold").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         assert_eq!((world.profiles(plain), world.profiles(more)), (0, 0), "the event that was chosen carries it");
         world.revise("r1", 2).await;
         assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "a new end is part of the one alone");
-        world.happen("r1", 3, &[What::Renewed]).await;
+        world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2), "an event that nobody chose carries nothing");
-        world.happen("r2", 1, &[What::Renewed]).await;
+        world.happen("r2", 1, &[TransitionKind::Renewed]).await;
         assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2), "another purchase of the same is no news");
         assert_eq!(world.profiles(hook), 0, "a webhook keeps no profiles, whatever it chooses");
         assert_eq!(world.broken(1000).await, []);
@@ -87,15 +89,15 @@ story! {
 }
 
 story! {
-    async fn a_change_of_the_catalogue_is_owed_once_however_many_purchases_it_concerns(world: World) {
+    async fn a_catalogue_change_owes_one_profile_per_user(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         for receipt in ["r1", "r2"] {
-            world.happen(receipt, 1, &[What::Purchased]).await;
+            world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
         }
         world.entitle("gold").await;
-        assert_eq!((world.woken(), world.profiles(to)), (2, 0), "it is noticed by the looks that it causes");
+        assert_eq!((world.woken(), world.profiles(to)), (2, 0), "it is noticed by the rechecks that it causes");
         for receipt in ["r1", "r2", "r1"] {
-            world.look(world.key(receipt)).await;
+            world.resettle(world.key(receipt)).await;
         }
         assert_eq!(world.profiles(to), 1);
         let sent = [world.drain((world.key("r1"), to)).await, world.drain((world.key("r2"), to)).await].concat();
@@ -106,27 +108,27 @@ story! {
 }
 
 story! {
-    async fn a_name_and_a_join_are_owed_once_and_show_all_that_is_theirs(world: World) {
+    async fn a_name_and_a_join_owe_one_profile_with_everything(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         let named = |customer: &str| Owner::AppUser(customer.to_owned());
         world.store.name_customer(world.app.id, named("first"), "anna").await.unwrap();
-        world.happen_to("first", "r1", &[What::Purchased]).await;
+        world.happen_to("first", "r1", &[TransitionKind::Purchased]).await;
         for receipt in ["r2", "r3"] {
-            world.happen_to("second", receipt, &[What::Purchased]).await;
+            world.happen_to("second", receipt, &[TransitionKind::Purchased]).await;
         }
         assert_eq!(world.profiles(to), 0);
         world.store.name_customer(world.app.id, named("second"), "otto").await.unwrap();
         for receipt in ["r2", "r3"] {
-            world.look(world.key(receipt)).await;
+            world.resettle(world.key(receipt)).await;
         }
         assert_eq!(world.profiles(to), 1, "a name is one change");
-        world.happen_to("third", "r4", &[What::Purchased]).await;
+        world.happen_to("third", "r4", &[TransitionKind::Purchased]).await;
         world.entitle("silver").await;
         world.store.name_customer(world.app.id, named("third"), "anna").await.unwrap();
-        world.look(world.key("r4")).await;
+        world.resettle(world.key("r4")).await;
         assert_eq!(world.profiles(to), 2);
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 2, "who was joined has it already");
         let sent = world.drain((world.key("r4"), to)).await;
         let anna = world.store.customer(world.app.id, storage::CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
@@ -142,8 +144,8 @@ story! {
         world.revise("unlisted", 1).await;
         assert_eq!(world.profiles(to), 0, "who has nothing to show is no news");
         world.entitle("gold").await;
-        let said = Said { kind: Kind::Adopted, customer: Some("somebody"), related: None };
-        world.accept(said_so(world.platform.id, ("imported", "r1"), 1_000, said)).await;
+        let report = Report { kind: NotificationKind::Adopted, customer: Some("somebody"), related: None };
+        world.accept(reported(world.platform.id, ("imported", "r1"), 1_000, report)).await;
         world.settle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1);
         let sent = must_send(&world.store, claim(world.key("r1"), to, "a")).await;
@@ -155,13 +157,13 @@ story! {
 }
 
 story! {
-    async fn a_newer_profile_stands_for_an_older_one_of_its_lane(world: World) {
+    async fn a_newer_profile_supersedes_an_older_one_of_its_lane(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.drain((world.key("r1"), to)).await;
         for entitlement in ["bronze", "silver", "gold"] {
             world.entitle(entitlement).await;
-            world.look(world.key("r1")).await;
+            world.resettle(world.key("r1")).await;
         }
         assert_eq!(world.profiles(to), 3);
         let sent = world.drain((world.key("r1"), to)).await;
@@ -176,29 +178,29 @@ story! {
     async fn a_profile_that_is_late_never_overwrites_a_newer_state(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         for receipt in ["r1", "r2"] {
-            world.happen(receipt, 1, &[What::Purchased]).await;
+            world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
             world.drain((world.key(receipt), to)).await;
         }
         world.entitle("gold").await;
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         let stuck = world.attempt(world.key("r1"), to, "a").await;
         assert_eq!(stuck.types(), [PROFILE_UPDATED]);
         world.finish(&stuck, RETRY).await;
-        world.happen("r2", 2, &[What::Purchased]).await;
+        world.happen("r2", 2, &[TransitionKind::Purchased]).await;
         let newer = world.attempt(world.key("r2"), to, "b").await;
         assert_eq!(newer.types(), [PURCHASED]);
         world.finish(&newer, Verdict::Delivered).await;
         world.pass(5_001);
         assert_eq!(world.drain((world.key("r1"), to)).await, [], "it is never sent again");
-        let ended = world.raw().texts("SELECT status || ': ' || last_error AS value FROM deliveries WHERE attempts > 1 \
+        let closed = world.raw().texts("SELECT status || ': ' || last_error AS value FROM deliveries WHERE attempts > 1 \
              OR status = 'superseded'");
-        assert_eq!(ended, ["superseded: a newer state of the user stands for it"]);
+        assert_eq!(closed, ["superseded: a newer state of the user stands for it"]);
         assert_eq!(world.broken(1000).await, []);
     }
 }
 
 story! {
-    async fn who_dies_with_a_profile_leaves_it_to_the_next_under_the_same_id_and_body(world: World) {
+    async fn a_profile_after_a_crash_has_the_same_id_and_body(world: World) {
         let to = world.keeping("analytics", Attributes::Extended).await;
         world.revise("r1", 1).await;
         let first = world.attempt(world.key("r1"), to, "a").await;
@@ -212,37 +214,37 @@ story! {
 }
 
 story! {
-    async fn what_never_arrived_is_owed_again_with_the_next_settling(world: World) {
+    async fn an_undelivered_profile_is_owed_with_the_next_settling(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
-        world.look(world.key("r1")).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 0);
         let refused = world.attempt(world.key("r1"), to, "a").await;
         world.finish(&refused, Verdict::Dead).await;
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1, "the event that carried it is dead");
         let refused = world.attempt(world.key("r1"), to, "b").await;
         assert_eq!(refused.types(), [PROFILE_UPDATED]);
         world.finish(&refused, Verdict::Delivered).await;
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 1);
     }
 }
 
 story! {
-    async fn a_snapshot_owes_each_user_the_profile_that_an_integration_lacks(world: World) {
+    async fn a_snapshot_owes_each_user_the_missing_profile(world: World) {
         world.entitle("gold").await;
         for receipt in ["r1", "r2"] {
-            world.happen(receipt, 1, &[What::Purchased]).await;
+            world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
         }
-        world.happen_to("other", "r3", &[What::Purchased]).await;
+        world.happen_to("other", "r3", &[TransitionKind::Purchased]).await;
         let to = world.keeping("late", Attributes::Documented).await;
         let snapshot = async |run| world.store.snapshot(to, Page::default(), run).await.unwrap();
         assert_eq!((snapshot(Run::Dry).await.owed.len(), world.profiles(to)), (2, 0), "two users");
         assert_eq!((snapshot(Run::Real).await.owed.len(), world.profiles(to)), (2, 2));
         assert_eq!((snapshot(Run::Real).await.owed.len(), world.profiles(to)), (0, 2));
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 2);
         assert_eq!(world.broken(1000).await, []);
     }
@@ -257,23 +259,23 @@ story! {
         new.filter = Filter { platforms: Vec::new(), environments: vec![Environment::Production] };
         let filtered = world.store.new_destination(new).await.unwrap().id;
         world.entitle("gold").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let mut there = new_platform(&world.app, "sandbox");
         there.environment = Environment::Sandbox;
         let there = world.store.new_platform(there).await.unwrap().id;
-        world.accept(told(there, "t1", "tested", 1_000)).await;
+        world.accept(renewal(there, "t1", "tested", 1_000)).await;
         let tested = CollapseKey::of(there, "tested");
         world.settle(tested).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "of the other world only");
         let sent = world.drain((tested, to)).await;
         assert_eq!((&sent[0].1["environment"], entitlements(&sent[0].1)), (&"sandbox".into(), vec!["gold"]));
-        world.done(happened(record(tested, &world.load(tested).await), &[What::Expired])).await;
+        world.done(happened(record(tested, &world.load(tested).await), &[TransitionKind::Expired])).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "its state is the same");
 
         // A platform that is moved to the sandbox takes its purchases there: each world is owed what changed in it.
         let sandboxed = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, sandboxed).await.unwrap();
-        world.look(world.key("r1")).await;
+        world.resettle(world.key("r1")).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (2, 1), "nothing is left for money");
         let sent = world.drain((world.key("r1"), to)).await;
         let profile = sent.iter().find(|(event_type, _)| event_type == PROFILE_UPDATED).unwrap();

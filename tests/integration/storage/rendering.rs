@@ -1,8 +1,8 @@
 //! Bodies: made when an event is sent for the first time, of all that is known then, and frozen. Some are not sent.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
-use super::world::{LEASE_MS, World, new_platform, story, told};
-use domain::{CollapseKey, DestinationId, Environment, UserId, What};
+use super::world::{LEASE_MS, World, new_platform, renewal, story};
+use domain::{CollapseKey, DestinationId, Environment, TransitionKind, UserId};
 use std::sync::{Arc, Mutex};
 use storage::{
     Claim, Claimed, DeliveryFilter, DestinationPatch, Filter, Finish, Mode, Owner, Page, Render, Rendered, Unsent,
@@ -33,9 +33,9 @@ async fn claim_by(world: &World, render: Render, (key, to): (CollapseKey, Destin
 }
 
 story! {
-    async fn what_waits_for_a_name_is_nobodys_business_until_the_customer_is_named(world: World) {
+    async fn a_delivery_that_waits_for_a_name_is_not_claimed(world: World) {
         let hook = world.destination("hook").await;
-        world.happen_to("anna's", "r1", &[What::Purchased]).await;
+        world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         let lane = (world.key("r1"), hook.id);
         assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Closed { last_seq: 2 }));
         let waiting = |kind: &str| (kind.to_owned(), "waiting".to_owned());
@@ -45,7 +45,7 @@ story! {
         world.pass(100_000);
         assert_eq!(world.store.lanes(lane.0).await.unwrap(), []);
         assert_eq!(world.store.overdue(9).await.unwrap().destinations, []);
-        assert_eq!(world.store.tend(hook.id, 9).await.unwrap(), storage::Tending::Rest);
+        assert_eq!(world.store.destination_need(hook.id, 9).await.unwrap(), storage::DestinationNeed::Rest);
         let listed = DeliveryFilter { status: Some("waiting".to_owned()), ..Default::default() };
         let listed = world.store.deliveries(listed, Page::default()).await.unwrap().items;
         assert_eq!(listed[0].last_error.as_deref(), Some("the customer has no id yet"));
@@ -64,10 +64,10 @@ story! {
 }
 
 story! {
-    async fn who_joins_a_named_customer_is_told_by_that_name(world: World) {
+    async fn a_user_who_joins_a_named_customer_is_sent_by_that_name(world: World) {
         let to = world.analytics("analytics").await.id;
         world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
-        world.happen_to("second", "r2", &[What::Purchased]).await;
+        world.happen_to("second", "r2", &[TransitionKind::Purchased]).await;
         let lane = (world.key("r2"), to);
         assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Closed { .. }));
         world.store.name_customer(world.app.id, app_user("second"), "anna").await.unwrap();
@@ -77,12 +77,12 @@ story! {
 }
 
 story! {
-    async fn a_name_that_is_given_at_the_same_moment_is_never_missed(world: World) {
+    async fn a_name_set_concurrently_is_never_missed(world: World) {
         let hook = world.destination("hook").await;
         let second = world.second_process().await;
         for number in 0..20 {
             let (customer, receipt) = (format!("customer {number}"), format!("r{number}"));
-            world.happen_to(&customer, &receipt, &[What::Purchased]).await;
+            world.happen_to(&customer, &receipt, &[TransitionKind::Purchased]).await;
             let waits = Claim { render: waits_for_a_name(), ..claim(world.key(&receipt), hook.id, "a") };
             let named = format!("named {number}");
             let (claimed, named) = tokio::join!(
@@ -96,9 +96,9 @@ story! {
 }
 
 story! {
-    async fn other_settings_have_everything_looked_at_again_that_waits(world: World) {
+    async fn changed_settings_recheck_everything_that_waits(world: World) {
         let (hook, other) = (world.destination("hook").await, world.destination("other").await);
-        world.happen_to("anna's", "r1", &[What::Purchased]).await;
+        world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         for to in [hook.id, other.id] {
             claim_by(&world, waits_for_a_name(), (world.key("r1"), to)).await;
         }
@@ -111,26 +111,26 @@ story! {
 }
 
 story! {
-    async fn what_is_skipped_or_refused_lets_the_next_pass(world: World) {
+    async fn a_skipped_or_refused_event_lets_the_next_pass(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed, TransitionKind::Renewed]).await;
         let lane = (world.key("r1"), hook.id);
         let render = rendering(|unsent| match unsent.event_type.as_str() {
             "user.subscription.cancelled" => Rendered::Skip { why: "the wrong environment".to_owned() },
             "user.subscription.resumed" => Rendered::Refuse { why: "the id is too short".to_owned() },
             other => Rendered::Body(other.to_owned()),
         });
-        let told = claim_by(&world, render.clone(), lane).await;
-        assert!(matches!(told, Claimed::Told { .. }), "who looks after it is told: {told:?}");
+        let claimed = claim_by(&world, render.clone(), lane).await;
+        assert!(matches!(claimed, Claimed::Undeliverable { .. }), "operators get an event: {claimed:?}");
         let Claimed::Send(batch) = claim_by(&world, render, lane).await else { panic!("nothing to send") };
         assert_eq!(batch.attempts[0].body, "user.subscription.renewed");
         let filter = DeliveryFilter { destination_id: Some(hook.id), ..Default::default() };
-        let mut ended = world.store.deliveries(filter, Page::default()).await.unwrap().items;
-        ended.retain(|delivery| delivery.status != "pending");
-        let words: Vec<_> =
-            ended.iter().map(|one| (one.status.as_str(), one.last_error.as_deref().unwrap(), one.attempts)).collect();
-        assert_eq!(words, [("dead", "the id is too short", 0), ("skipped", "the wrong environment", 0)]);
-        assert!(ended.iter().all(|delivery| delivery.finished_at.is_some()));
+        let mut closed = world.store.deliveries(filter, Page::default()).await.unwrap().items;
+        closed.retain(|delivery| delivery.status != "pending");
+        let bodies: Vec<_> =
+            closed.iter().map(|one| (one.status.as_str(), one.last_error.as_deref().unwrap(), one.attempts)).collect();
+        assert_eq!(bodies, [("dead", "the id is too short", 0), ("skipped", "the wrong environment", 0)]);
+        assert!(closed.iter().all(|delivery| delivery.finished_at.is_some()));
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 1);
         let skipped = DeliveryFilter { status: Some("skipped".to_owned()), ..Default::default() };
         assert_eq!(world.store.deliveries(skipped, Page::default()).await.unwrap().items.len(), 1);
@@ -139,9 +139,9 @@ story! {
 }
 
 story! {
-    async fn what_is_put_aside_at_the_head_of_a_batch_is_not_part_of_it(world: World) {
+    async fn events_skipped_at_the_head_are_not_in_the_batch(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed, TransitionKind::Renewed]).await;
         let render = rendering(|unsent| match unsent.event_type.as_str() {
             "user.subscription.resumed" => Rendered::Body("body".to_owned()),
             _ => Rendered::Skip { why: "not wanted".to_owned() },
@@ -152,15 +152,15 @@ story! {
 }
 
 story! {
-    async fn a_body_is_frozen_for_each_destination_by_itself(world: World) {
+    async fn a_body_is_frozen_per_destination(world: World) {
         let (one, two) = (world.destination("one").await, world.destination("two").await);
         world.revise("r1", 1).await;
         let key = world.key("r1");
-        let said = |word: &'static str| Arc::new(move |to: &storage::Destination, _: &Unsent| {
-            Rendered::Body(format!("{word} for {}", to.name))
+        let body_of = |text: &'static str| Arc::new(move |to: &storage::Destination, _: &Unsent| {
+            Rendered::Body(format!("{text} for {}", to.name))
         });
-        let send = async |to: &storage::Destination, word| {
-            must_send(&world.store, Claim { render: said(word), ..claim(key, to.id, "a") }).await
+        let send = async |to: &storage::Destination, text| {
+            must_send(&world.store, Claim { render: body_of(text), ..claim(key, to.id, "a") }).await
         };
         let mut first = send(&one, "first").await;
         assert_eq!(first.body, "first for one");
@@ -176,11 +176,11 @@ story! {
 }
 
 story! {
-    async fn a_body_may_be_made_of_everything_that_is_known(world: World) {
+    async fn a_body_may_use_everything_that_is_known(world: World) {
         let to = world.analytics("analytics").await.id;
         let named = world.store.name_customer(world.app.id, app_user("customer-1"), "anna").await.unwrap();
-        world.happen("r1", 1, &[What::TrialConverted, What::Renewed]).await;
-        world.happen("r1", 2, &[What::Cancelled]).await;
+        world.happen("r1", 1, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
+        world.happen("r1", 2, &[TransitionKind::Cancelled]).await;
         let seen: Arc<Mutex<Vec<Unsent>>> = Arc::default();
         let render = {
             let seen = seen.clone();
@@ -217,10 +217,10 @@ story! {
 }
 
 story! {
-    async fn a_state_is_told_of_whom_it_was_recorded_for_whoever_owns_the_purchase_later(world: World) {
+    async fn a_state_is_sent_for_the_owner_at_its_recording(world: World) {
         let to = world.analytics("analytics").await.id;
         world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
-        world.happen_to("second", "p1", &[What::Renewed]).await;
+        world.happen_to("second", "p1", &[TransitionKind::Renewed]).await;
         world.store.name_customer(world.app.id, app_user("second"), "anna").await.unwrap();
         let users = rendering(|unsent| Rendered::Body(format!("{:?} {:?}", unsent.user_id, unsent.external_id)));
         let nameless = UserId::anonymous(world.app.id, "amazon", "second");
@@ -234,12 +234,12 @@ story! {
 }
 
 story! {
-    async fn what_happened_together_says_what_was_owed_first(world: World) {
+    async fn concurrent_events_name_the_one_owed_first(world: World) {
         let to = world.analytics("analytics").await.id;
         let patch = DestinationPatch { events: Some(vec!["user.subscription.*".to_owned()]), ..Default::default() };
         world.store.update_destination(to, patch).await.unwrap();
         let hook = world.destination("hook").await.id;
-        world.happen("r1", 1, &[What::TrialConverted, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
         let owed = || rendering(|unsent| {
             Rendered::Body(format!("{:?}", unsent.siblings.iter().map(|one| one.owed_seq.is_some()).collect::<Vec<_>>()))
         });
@@ -251,20 +251,20 @@ story! {
 }
 
 story! {
-    async fn an_older_state_of_a_user_is_stale_once_a_newer_one_was_acknowledged(world: World) {
+    async fn an_older_user_state_is_stale_after_a_newer_ack(world: World) {
         let (to, hook) = (world.analytics("analytics").await.id, world.destination("hook").await.id);
         // P1's `renewed` is stuck, P2's `expired` is delivered, then comes P1's again.
-        world.happen("p1", 1, &[What::Renewed]).await;
+        world.happen("p1", 1, &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         assert!(!stuck.is_stale);
         world.finish(&stuck, RETRY).await;
-        world.happen("p2", 1, &[What::Expired]).await;
+        world.happen("p2", 1, &[TransitionKind::Expired]).await;
         let newer = world.attempt(world.key("p2"), to, "b").await;
         assert!(!newer.is_stale);
         world.finish(&newer, Verdict::Delivered).await;
         world.pass(5_001);
         let state = world.attempt(world.key("p1"), to, "c").await;
-        assert!(state.event_type == "purchase.updated" && !state.is_stale, "it tells no state of the user");
+        assert!(state.event_type == "purchase.updated" && !state.is_stale, "it holds no state of the user");
         world.finish(&state, Verdict::Delivered).await;
         let again = world.attempt(world.key("p1"), to, "d").await;
         assert!(again.event_type == "user.subscription.renewed" && again.is_stale);
@@ -272,19 +272,19 @@ story! {
         world.finish(&again, Verdict::Delivered).await;
         let acked = "SELECT MAX(acked_revision) AS value FROM user_lanes";
         assert_eq!(world.raw().number(acked), 2, "it never falls");
-        world.happen("p1", 2, &[What::Cancelled]).await;
+        world.happen("p1", 2, &[TransitionKind::Cancelled]).await;
         assert!(!world.attempt(world.key("p1"), to, "e").await.is_stale);
         assert!(!world.attempt(world.key("p1"), hook, "f").await.is_stale);
     }
 }
 
 story! {
-    async fn an_older_state_of_a_user_is_stale_once_a_newer_one_was_told_whatever_was_answered(world: World) {
+    async fn an_older_user_state_is_stale_after_a_newer_was_sent(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.happen("p1", 1, &[What::Renewed]).await;
+        world.happen("p1", 1, &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&stuck, RETRY).await;
-        world.happen("p2", 1, &[What::Expired]).await;
+        world.happen("p2", 1, &[TransitionKind::Expired]).await;
         // It is taken, but its answer is lost, and it would not be taken a second time.
         let newer = world.attempt(world.key("p2"), to, "b").await;
         world.finish(&newer, RETRY).await;
@@ -296,8 +296,8 @@ story! {
         world.send("p2", to, Verdict::Delivered).await;
         let newest = world.attempt(world.key("p2"), to, "d").await;
         assert!(newest.event_type == "user.subscription.expired" && !newest.is_stale, "it is the newest that there is");
-        let told = "SELECT MAX(told_revision) AS value FROM user_lanes";
-        assert_eq!(world.raw().number(told), 2, "what was told as old is not told");
+        let statement = "SELECT MAX(sent_revision) AS value FROM user_lanes";
+        assert_eq!(world.raw().number(statement), 2, "a stale state does not count as sent");
     }
 }
 
@@ -306,25 +306,25 @@ fn refused(sent: &Sent, verdict: Verdict) -> Finish {
     Finish { status: Some(400), ..finish(sent, verdict) }
 }
 
-fn newest_told(world: &World) -> i64 {
-    world.raw().number("SELECT COALESCE(MAX(told_revision), 0) AS value FROM user_lanes")
+fn newest_sent(world: &World) -> i64 {
+    world.raw().number("SELECT COALESCE(MAX(sent_revision), 0) AS value FROM user_lanes")
 }
 
 story! {
-    async fn a_state_that_surely_did_not_arrive_makes_no_older_one_stale(world: World) {
+    async fn an_undelivered_state_makes_no_older_one_stale(world: World) {
         let to = world.analytics("analytics").await.id;
-        for (receipt, what) in [("p1", What::Renewed), ("p2", What::Cancelled)] {
+        for (receipt, what) in [("p1", TransitionKind::Renewed), ("p2", TransitionKind::Cancelled)] {
             world.happen(receipt, 1, &[what]).await;
         }
         let open = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&open, RETRY).await;
         let second = world.attempt(world.key("p2"), to, "b").await;
         world.end(refused(&second, RETRY)).await;
-        world.happen("p3", 1, &[What::Expired, What::Purchased]).await;
+        world.happen("p3", 1, &[TransitionKind::Expired, TransitionKind::Purchased]).await;
         let newest = world.attempt(world.key("p3"), to, "c").await;
-        assert_eq!((newest.types().len(), newest_told(&world)), (2, 3));
+        assert_eq!((newest.types().len(), newest_sent(&world)), (2, 3));
         world.end(refused(&newest, Verdict::Dead)).await;
-        assert_eq!(newest_told(&world), 1, "the second was refused too, and the first may have arrived");
+        assert_eq!(newest_sent(&world), 1, "the second was refused too, and the first may have arrived");
         world.pass(5_001);
         for receipt in ["p1", "p2"] {
             world.send(receipt, to, Verdict::Delivered).await;
@@ -333,19 +333,19 @@ story! {
         assert!(second.event_type == "user.subscription.cancelled" && !second.is_stale);
         world.finish(&second, Verdict::Delivered).await;
         world.send("p3", to, Verdict::Delivered).await;
-        world.happen("p3", 2, &[What::Renewed]).await;
+        world.happen("p3", 2, &[TransitionKind::Renewed]).await;
         let newest = world.attempt(world.key("p3"), to, "e").await;
         world.end(refused(&newest, Verdict::Dead)).await;
-        assert_eq!(newest_told(&world), 2, "what is acknowledged is never forgotten");
+        assert_eq!(newest_sent(&world), 2, "what is acknowledged is never forgotten");
         assert!(world.attempt(world.key("p1"), to, "f").await.is_stale);
     }
 }
 
 story! {
-    async fn a_state_that_may_have_arrived_stays_told_however_its_delivery_ends(world: World) {
+    async fn a_state_that_may_have_arrived_counts_as_sent(world: World) {
         let to = world.analytics("analytics").await.id;
         for receipt in ["p1", "p2"] {
-            world.happen(receipt, 1, &[What::Renewed]).await;
+            world.happen(receipt, 1, &[TransitionKind::Renewed]).await;
         }
         let older = world.attempt(world.key("p1"), to, "a").await;
         world.end(refused(&older, RETRY)).await;
@@ -355,17 +355,17 @@ story! {
         let again = world.attempt(world.key("p2"), to, "c").await;
         assert_eq!(again.delivery_id, lost.delivery_id);
         world.end(refused(&again, Verdict::Dead)).await;
-        assert_eq!((newest_told(&world), statuses(&world, to).await[2].1.as_str()), (2, "dead"));
+        assert_eq!((newest_sent(&world), statuses(&world, to).await[2].1.as_str()), (2, "dead"));
         world.send("p1", to, Verdict::Delivered).await;
         assert!(world.attempt(world.key("p1"), to, "d").await.is_stale);
     }
 }
 
 story! {
-    async fn what_was_told_of_an_anonymous_user_is_stale_to_whom_they_joined(world: World) {
+    async fn states_of_an_anonymous_user_are_stale_after_the_join(world: World) {
         let to = world.analytics("analytics").await.id;
         world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
-        world.happen_to("second", "p1", &[What::Renewed]).await;
+        world.happen_to("second", "p1", &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&stuck, RETRY).await;
         let anna = world.store.name_customer(world.app.id, app_user("second"), "anna").await.unwrap();
@@ -376,7 +376,7 @@ story! {
         let again = world.attempt(world.key("p1"), to, "b").await;
         assert!(!again.is_stale, "nothing is known of her there yet");
         world.finish(&again, RETRY).await;
-        world.happen_to("first", "p2", &[What::Purchased]).await;
+        world.happen_to("first", "p2", &[TransitionKind::Purchased]).await;
         let newer = world.attempt(world.key("p2"), to, "c").await;
         world.finish(&newer, Verdict::Delivered).await;
         world.pass(5_001);
@@ -391,9 +391,9 @@ story! {
         let key = world.key("r1");
         for token in ["a", "b"] {
             let sent = world.attempt(key, hook.id, token).await;
-            let mut told = finish(&sent, RETRY);
-            (told.judged[0].class, told.judged[0].counts) = ("invalid_settings".to_owned(), false);
-            world.end(told).await;
+            let mut end = finish(&sent, RETRY);
+            (end.results[0].class, end.results[0].counts) = ("invalid_settings".to_owned(), false);
+            world.end(end).await;
             assert_eq!(world.raw().number("SELECT COUNT(first_tried_at) AS value FROM deliveries"), 0);
             world.pass(5_001);
         }
@@ -411,7 +411,7 @@ story! {
 story! {
     async fn a_deleted_destination_is_owed_nothing_that_waited(world: World) {
         let hook = world.destination("hook").await;
-        world.happen_to("anna's", "r1", &[What::Purchased]).await;
+        world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         claim_by(&world, waits_for_a_name(), (world.key("r1"), hook.id)).await;
         world.store.delete_destination(hook.id).await.unwrap();
         world.store.name_customer(world.app.id, app_user("anna's"), "anna").await.unwrap();
@@ -422,7 +422,7 @@ story! {
 }
 
 story! {
-    async fn a_destination_is_told_of_the_platforms_and_environments_that_it_wants(world: World) {
+    async fn a_destination_gets_its_chosen_platforms_and_environments(world: World) {
         let mut sandbox = new_platform(&world.app, "sandbox");
         sandbox.environment = Environment::Sandbox;
         let sandbox = world.store.new_platform(sandbox).await.unwrap();
@@ -449,7 +449,7 @@ story! {
             hooks.push((hook.id, receipts));
         }
         world.revise("r1", 1).await;
-        world.accept(told(there, "m1", "r2", 1)).await;
+        world.accept(renewal(there, "m1", "r2", 1)).await;
         let other = CollapseKey::of(there, "r2");
         world.settle(other).await;
         for (number, (hook, receipts)) in hooks.into_iter().enumerate() {

@@ -3,7 +3,7 @@
 use super::aging::{DAY_MS, MINUTE_MS};
 use super::sending::{claim, must_send, rendering};
 use super::world::{World, story};
-use domain::What;
+use domain::TransitionKind;
 use storage::{Again, Claim, Page, Rendered, Run, Skipped, Verdict};
 
 const NINETY_DAYS_MS: i64 = 90 * DAY_MS;
@@ -28,7 +28,7 @@ story! {
     async fn old_bodies_go_and_the_ledger_stays(world: World) {
         let hook = world.destination("hook").await;
         world.age(2 * MINUTE_MS);
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.revise("r1", 2).await;
         for _ in 0..2 {
             world.send("r1", hook.id, Verdict::Delivered).await;
@@ -51,13 +51,13 @@ story! {
         assert_eq!(number(&world, "attempts WHERE response IS NOT NULL OR headers IS NOT NULL"), 0);
         assert_eq!(number(&world, "deliveries WHERE body IS NOT NULL"), 0);
         assert_eq!(number(&world, "events WHERE state_apart IS NOT NULL"), 1, "what stands beside a body goes with it");
-        let told = world.store.explain_purchase(world.key("r1")).await.unwrap().told;
-        let pruned: Vec<bool> = told.iter().map(|one| one.event.pruned_at.is_some()).collect();
+        let announced = world.store.explain_purchase(world.key("r1")).await.unwrap().events;
+        let pruned: Vec<bool> = announced.iter().map(|one| one.event.pruned_at.is_some()).collect();
         assert_eq!(pruned, [true, true, false]);
-        assert!(told.iter().all(|one| one.changes.is_none()), "what is left has nothing to be compared with: {told:?}");
+        assert!(announced.iter().all(|one| one.changes.is_none()), "what is left has nothing to be compared with: {announced:?}");
         let again = world.store.redeliver_all(Again::Event(user.id), None, (Page::default(), Run::Real)).await.unwrap();
         assert_eq!((again.owing.owed, again.owing.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
-        // The newest state is sent again whenever somebody asks, and is old once a newer one is.
+        // The newest state can be redelivered any time, and is stale once a newer one is recorded.
         let purchase = Again::Purchase(world.key("r1"));
         let again = world.store.redeliver_all(purchase, None, (Page::default(), Run::Real)).await.unwrap();
         assert_eq!(again.owing.owed, 1);
@@ -72,13 +72,13 @@ story! {
 story! {
     async fn what_waits_or_is_owed_keeps_its_body(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
-        world.happen("r1", 2, &[What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+        world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         let user_event = world.attempt(world.key("r1"), hook.id, "a").await;
         world.finish(&user_event, Verdict::Delivered).await;
         world.raw().run("UPDATE deliveries SET status = 'waiting', last_error = 'no name' \
                          WHERE event_type = 'user.subscription.renewed'");
-        world.tell("open", "r2", 1).await;
+        world.notify("open", "r2", 1).await;
         world.age(2 * NINETY_DAYS_MS);
         // Two notifications, the event that was delivered, the state that was superseded, and their deliveries.
         assert_eq!(prune(&world, 1000).await, 2 + 2 + 2);
@@ -97,10 +97,10 @@ story! {
 }
 
 story! {
-    async fn a_state_keeps_its_body_while_what_was_told_with_it_is_owed(world: World) {
+    async fn a_state_keeps_its_body_while_its_events_are_owed(world: World) {
         let hook = world.destination("hook").await;
         let key = world.key("r1");
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.raw().run("UPDATE deliveries SET status = 'waiting', last_error = 'no name' \
                          WHERE event_type = 'user.subscription.purchased'");
         world.send("r1", hook.id, Verdict::Delivered).await;
@@ -110,8 +110,8 @@ story! {
         prune(&world, 1000).await;
         assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 0);
         world.raw().run("UPDATE deliveries SET status = 'pending', last_error = NULL WHERE status = 'waiting'");
-        let told = rendering(|unsent| Rendered::Body(unsent.data["purchase_guid"].to_string()));
-        let sent = must_send(&world.store, Claim { render: told, ..claim(key, hook.id, "late") }).await;
+        let render_guid = rendering(|unsent| Rendered::Body(unsent.data["purchase_guid"].to_string()));
+        let sent = must_send(&world.store, Claim { render: render_guid, ..claim(key, hook.id, "late") }).await;
         assert_eq!((sent.revision, sent.body.as_str()), (1, "\"r1\""));
         world.finish(&sent, Verdict::Delivered).await;
         prune(&world, 1000).await;
@@ -120,7 +120,7 @@ story! {
 }
 
 story! {
-    async fn a_large_ledger_is_looked_through_bit_by_bit_and_again(world: World) {
+    async fn a_large_ledger_is_scanned_in_parts_and_repeatedly(world: World) {
         let hook = world.destination("hook").await;
         for number in 0..4 {
             world.revise("r1", number).await;
@@ -134,7 +134,7 @@ story! {
         }
         assert_eq!(pruned.iter().sum::<usize>(), 4 + 3 + 4, "four notifications, three states, four deliveries: {pruned:?}");
         assert!(pruned.iter().all(|count| *count <= 3), "one row of each table at a time: {pruned:?}");
-        // The fourth state was passed while it was the newest; the look begins anew and finds it.
+        // The fourth state was passed while it was the newest; the next scan begins anew and finds it.
         world.revise("r1", 4).await;
         let mut later = 0;
         for _ in 0..12 {

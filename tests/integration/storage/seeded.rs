@@ -1,4 +1,4 @@
-//! Purchases that are there without having been settled, for what only looks at them.
+//! Purchases that are there without having been settled, for what only reads them.
 
 use super::world::World;
 use domain::CollapseKey;
@@ -44,7 +44,7 @@ impl World {
         ));
     }
 
-    /// How many purchases of these are to be looked at now.
+    /// How many of these purchases are due now.
     pub fn woken(&self) -> i64 {
         self.raw().number("SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL")
     }

@@ -1,14 +1,14 @@
 //! Claims and what comes of them, in the world of a story.
 
-use super::world::{LEASE_MS, Said, World, happened, record, said_so};
+use super::world::{LEASE_MS, Report, World, happened, record, reported};
 use domain::event::{PURCHASE_UPDATED, for_destination};
-use domain::{CollapseKey, DestinationId, Kind, What};
+use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use storage::{
-    Attempt, Batch, Claim, Claimed, Destination, Ended, Fares, Finish, Finished, Judged, Mode, Render, Rendered, Store,
-    Unsent, Verdict,
+    Attempt, Batch, Claim, Claimed, Destination, EndpointSignal, EventResult, Finish, FinishResult, LaneState, Mode,
+    Render, Rendered, Store, Unsent, Verdict,
 };
 
 pub const HOUR_MS: i64 = 3_600_000;
@@ -45,8 +45,8 @@ pub fn render() -> Render {
     Arc::new(|destination: &Destination, unsent: &Unsent| {
         let body = unsent.body.clone();
         let is_state = unsent.event_type == PURCHASE_UPDATED;
-        let told = if is_state { for_destination(body, destination.id, unsent.acked_revision) } else { body };
-        let body = told.to_string();
+        let body_sent = if is_state { for_destination(body, destination.id, unsent.acked_revision) } else { body };
+        let body = body_sent.to_string();
         match unsent.earned.as_ref().and_then(storage::Earned::revenue) {
             Some(usd) => Rendered::Revenue { body, usd: usd.to_owned() },
             None => Rendered::Body(body),
@@ -84,7 +84,7 @@ pub async fn must_send(store: &Store, claim: Claim) -> Sent {
 /// What becomes of all events of a request: an answer 200, or 500.
 pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
     let failed = !matches!(verdict, Verdict::Delivered);
-    let judged = |attempt: &Attempt| Judged {
+    let judged = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
         class: if failed { "server_error" } else { "delivered" }.to_owned(),
         error: failed.then(|| "the endpoint answered 500".to_owned()),
@@ -101,8 +101,8 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
         status: Some(if failed { 500 } else { 200 }),
         headers: vec![("retry-after".to_owned(), "7".to_owned())],
         response: Some("body".to_owned()),
-        judged: sent.batch.attempts.iter().map(judged).collect(),
-        fares: if failed { Fares::Ill { pause_ms: None } } else { Fares::Well },
+        results: sent.batch.attempts.iter().map(judged).collect(),
+        endpoint_signal: if failed { EndpointSignal::Failure { pause_ms: None } } else { EndpointSignal::Success },
         lane_pause_ms: None,
         user_pause_ms: None,
         patience_ms: PATIENCE_MS,
@@ -122,22 +122,22 @@ impl World {
         must_send(&self.store, claim(key, to, token)).await
     }
 
-    /// The same in another mode.
+    /// Claims in another mode.
     pub async fn attempt_as(&self, mode: Mode, (key, to): (CollapseKey, DestinationId), token: &str) -> Sent {
         must_send(&self.store, Claim { mode, ..claim(key, to, token) }).await
     }
 
     /// What is left in the lane after a request.
-    pub async fn finish(&self, sent: &Sent, verdict: Verdict) -> Finished {
-        self.end(finish(sent, verdict)).await.finished
+    pub async fn finish(&self, sent: &Sent, verdict: Verdict) -> LaneState {
+        self.end(finish(sent, verdict)).await.lane
     }
 
-    pub async fn end(&self, finish: Finish) -> Ended {
+    pub async fn end(&self, finish: Finish) -> FinishResult {
         self.store.finish(finish).await.unwrap()
     }
 
     /// Sends what must be due, with this answer.
-    pub async fn send(&self, receipt: &str, to: DestinationId, verdict: Verdict) -> Ended {
+    pub async fn send(&self, receipt: &str, to: DestinationId, verdict: Verdict) -> FinishResult {
         let sent = self.attempt(self.key(receipt), to, &format!("send-{receipt}")).await;
         self.end(finish(&sent, verdict)).await
     }
@@ -151,11 +151,11 @@ impl World {
     }
 
     /// Something happens to what a customer bought.
-    pub async fn happen_to(&self, customer: &str, receipt: &str, whats: &[What]) -> i64 {
-        let said = Said { kind: Kind::Renewed, customer: Some(customer), related: None };
+    pub async fn happen_to(&self, customer: &str, receipt: &str, whats: &[TransitionKind]) -> i64 {
+        let report = Report { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
         let number = self.load(self.key(receipt)).await.revision + 1;
-        let told = said_so(self.platform.id, (&format!("{receipt}-{number}"), receipt), number * 1000, said);
-        self.accept(told).await;
+        let notification = reported(self.platform.id, (&format!("{receipt}-{number}"), receipt), number * 1000, report);
+        self.accept(notification).await;
         let key = self.key(receipt);
         self.done(happened(record(key, &self.load(key).await), whats)).await
     }

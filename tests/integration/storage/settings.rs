@@ -66,7 +66,7 @@ story! {
 }
 
 story! {
-    async fn a_change_wakes_exactly_what_it_says_it_concerns(world: World) {
+    async fn a_change_wakes_exactly_what_it_concerns(world: World) {
         let app = world.app.id;
         seed(&world);
         let change = async |change: Change| {
@@ -97,7 +97,7 @@ story! {
 }
 
 story! {
-    async fn what_was_bought_and_is_not_listed_is_shown(world: World) {
+    async fn unlisted_skus_of_purchases_are_shown(world: World) {
         seed(&world);
         let unmapped = async || {
             let found = world.store.unmapped(world.app.id).await.unwrap();
@@ -136,7 +136,7 @@ story! {
 }
 
 story! {
-    async fn a_new_secret_is_tried_on_what_the_store_never_answered_about(world: World) {
+    async fn a_new_secret_is_tried_on_unanswered_purchases(world: World) {
         world.seed(&Seed { receipt: "r1", product: Some("p"), ..Seed::default() });
         world.seed(&Seed { receipt: "r2", ..Seed::default() });
         world.seed(&Seed { receipt: "r3", product: Some("p"), waits_for: Some("verification"), ..Seed::default() });
@@ -164,7 +164,7 @@ story! {
 }
 
 story! {
-    async fn another_name_of_products_wakes_what_it_renames(world: World) {
+    async fn renaming_products_wakes_their_purchases(world: World) {
         seed(&world);
         let patch = |product_ref| PlatformPatch { product_ref: Some(product_ref), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, patch(ProductRef::Term)).await.unwrap();
@@ -175,7 +175,7 @@ story! {
 }
 
 story! {
-    async fn parked_purchases_are_looked_at_again_when_asked(world: World) {
+    async fn parked_purchases_are_rechecked_on_request(world: World) {
         world.seed(&Seed { receipt: "r1", waits_for: Some("parked"), ..Seed::default() });
         world.seed(&Seed { receipt: "r2", waits_for: Some("verification"), ..Seed::default() });
         assert_eq!((world.store.retry_parked(world.platform.id).await.unwrap(), world.woken()), (1, 1));
@@ -185,7 +185,7 @@ story! {
 }
 
 story! {
-    async fn a_secret_that_comes_after_none_is_tried_on_all_that_runs(world: World) {
+    async fn a_first_secret_is_tried_on_all_open_purchases(world: World) {
         let key = world.seed(&Seed { receipt: "r1", product: Some("p"), ..Seed::default() });
         let patch = |secret: Option<&str>| PlatformPatch {
             shared_secret: Some(secret.map(SecretString::from)),
@@ -203,7 +203,7 @@ story! {
 }
 
 story! {
-    async fn another_environment_is_tried_on_what_was_never_accepted(world: World) {
+    async fn a_new_environment_is_tried_on_unaccepted_purchases(world: World) {
         world.seed(&Seed { receipt: "r1", product: Some("p"), ..Seed::default() });
         world.seed(&Seed { receipt: "r2", ..Seed::default() });
         world.seed(&Seed { receipt: "r3", product: Some("p"), waits_for: Some("parked"), ..Seed::default() });

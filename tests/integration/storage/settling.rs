@@ -5,7 +5,7 @@ use domain::{Decision, EventId, Outcome};
 use storage::{EventFilter, Page, PurchaseFilter, Recorded};
 
 story! {
-    async fn a_purchase_that_nobody_told_of_is_not_known(world: World) {
+    async fn a_purchase_without_notifications_is_unknown(world: World) {
         let loaded = world.load(world.key("r1")).await;
         assert!(!loaded.known && loaded.notifications.is_empty() && loaded.lanes.is_empty());
         assert_eq!((loaded.revision, loaded.settling, loaded.newest_seq), (0, 0, 0));
@@ -14,10 +14,10 @@ story! {
 }
 
 story! {
-    async fn only_a_row_above_through_is_waited_for(world: World) {
-        let first = world.tell("m1", "r1", 1).await;
+    async fn only_rows_above_through_extend_the_wait(world: World) {
+        let first = world.notify("m1", "r1", 1).await;
         world.pass(WINDOW_MS - 10_000);
-        let second = world.tell("m2", "r1", 2).await;
+        let second = world.notify("m2", "r1", 2).await;
         let key = world.key("r1");
         let loaded = world.store.load(key, first, 500).await.unwrap();
         assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&loaded.quiet_ms), "{}", loaded.quiet_ms);
@@ -32,9 +32,9 @@ story! {
     async fn the_longest_wait_counts_from_the_oldest_row(world: World) {
         let patch = storage::PlatformPatch { max_wait_ms: Some(Some(300_000)), ..Default::default() };
         world.store.update_platform(world.platform.id, patch).await.unwrap();
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         world.pass(100_000);
-        world.tell("m2", "r1", 2).await;
+        world.notify("m2", "r1", 2).await;
         let cap_ms = world.load(world.key("r1")).await.cap_ms.unwrap();
         assert!((190_000..=200_000).contains(&cap_ms), "{cap_ms}");
     }
@@ -43,8 +43,8 @@ story! {
 story! {
     async fn a_settled_notification_names_its_revision(world: World) {
         world.destination("hook").await;
-        world.tell("m1", "r1", 1).await;
-        world.tell("m2", "r1", 2).await;
+        world.notify("m1", "r1", 1).await;
+        world.notify("m2", "r1", 2).await;
         let key = world.key("r1");
         let (revision, lanes) = world.settle(key).await;
         assert_eq!((revision, lanes.len(), lanes[0].failing), (1, 1, false));
@@ -66,9 +66,9 @@ story! {
 }
 
 story! {
-    async fn the_same_record_again_gives_the_same_answer(world: World) {
+    async fn repeating_a_record_gives_the_same_answer(world: World) {
         world.destination("hook").await;
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         let first = record(key, &world.load(key).await);
         let answer = world.store.record(first.clone()).await.unwrap();
@@ -78,11 +78,11 @@ story! {
 }
 
 story! {
-    async fn a_record_of_what_others_settled_has_moved(world: World) {
-        world.tell("m1", "r1", 1).await;
+    async fn a_record_of_already_settled_notifications_has_moved(world: World) {
+        world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         let stale = record(key, &world.load(key).await);
-        world.tell("m2", "r1", 2).await;
+        world.notify("m2", "r1", 2).await;
         world.settle(key).await;
         assert_eq!(world.store.record(stale).await.unwrap(), Recorded::Moved);
         let mut skipping = record(key, &world.load(key).await);
@@ -97,7 +97,7 @@ story! {
 
 story! {
     async fn a_notification_that_was_discarded_meanwhile_is_not_settled(world: World) {
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         let stale = record(key, &world.load(key).await);
         assert_eq!(world.store.discard(key, None, "ann", "a test").await.unwrap(), 1);
@@ -108,9 +108,9 @@ story! {
 }
 
 story! {
-    async fn discarding_spares_what_the_asker_did_not_see(world: World) {
-        let seen = world.tell("m1", "r1", 1).await;
-        world.tell("m2", "r1", 2).await;
+    async fn discarding_spares_later_notifications(world: World) {
+        let seen = world.notify("m1", "r1", 1).await;
+        world.notify("m2", "r1", 2).await;
         let key = world.key("r1");
         assert_eq!(world.store.discard(key, Some(seen), "ann", "a test").await.unwrap(), 1);
         assert_eq!(world.load(key).await.notifications.len(), 1);
@@ -118,9 +118,9 @@ story! {
 }
 
 story! {
-    async fn a_decision_that_changes_nothing_tells_nobody(world: World) {
+    async fn a_decision_that_changes_nothing_makes_no_event(world: World) {
         world.destination("hook").await;
-        let (known, unknown) = (world.tell("m1", "r1", 1).await, world.tell("m2", "r1", 2).await);
+        let (known, unknown) = (world.notify("m1", "r1", 1).await, world.notify("m2", "r1", 2).await);
         let key = world.key("r1");
         let loaded = world.load(key).await;
         let mut nothing = record(key, &loaded);
@@ -148,7 +148,7 @@ story! {
         let key = world.key("r1");
         let second = world.second_process().await;
         for number in 1..=10 {
-            world.tell(&format!("m{number}"), "r1", number).await;
+            world.notify(&format!("m{number}"), "r1", number).await;
             let once = record(key, &world.load(key).await);
             let both = tokio::join!(world.store.record(once.clone()), second.record(once));
             assert_eq!(both.0.unwrap(), both.1.unwrap());
@@ -159,11 +159,11 @@ story! {
 }
 
 story! {
-    async fn a_discard_and_a_record_at_the_same_time_end_each_notification_once(world: World) {
+    async fn a_concurrent_discard_and_record_give_one_outcome_each(world: World) {
         let key = world.key("r1");
         let second = world.second_process().await;
         for number in 1..=20 {
-            world.tell(&format!("m{number}"), "r1", number).await;
+            world.notify(&format!("m{number}"), "r1", number).await;
             let once = record(key, &world.load(key).await);
             let (recorded, discarded) = tokio::join!(second.record(once), world.store.discard(key, None, "ann", "a race"));
             let settled = matches!(recorded.unwrap(), Recorded::Done { .. });
@@ -173,8 +173,8 @@ story! {
 }
 
 story! {
-    async fn a_hold_is_told_until_it_ends_or_is_released(world: World) {
-        world.tell("m1", "r1", 1).await;
+    async fn a_hold_is_shown_until_it_expires_or_is_released(world: World) {
+        world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         let until = world.store.now().await.unwrap().plus_millis(60_000);
         world.store.hold(key, until, "ann", "looking").await.unwrap();
@@ -193,7 +193,7 @@ story! {
 
 story! {
     async fn a_purchase_keeps_its_customer_and_is_found_by_him(world: World) {
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         world.settle(key).await;
         let filter = PurchaseFilter { app_user_id: Some("customer-1".to_owned()), ..Default::default() };

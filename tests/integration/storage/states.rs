@@ -1,7 +1,7 @@
-//! The state of a user in an event: all their purchases as they were in the transaction that told it.
+//! The state of a user in an event: all their purchases as they were in the transaction that recorded it.
 
-use super::world::{BEGINNING, Said, World, happened, record, said_so, story};
-use domain::{Kind, Timestamp, What};
+use super::world::{BEGINNING, Report, World, happened, record, reported, story};
+use domain::{NotificationKind, Timestamp, TransitionKind};
 use storage::{EventFilter, EventView, Page, Recorded, Store};
 
 /// Has the catalogue list the product of all purchases.
@@ -15,7 +15,7 @@ fn list(world: &World) {
     ));
 }
 
-/// When the user loses the entitlement, as an event tells it.
+/// When the user loses the entitlement, as an event shows it.
 fn until(event: &EventView) -> String {
     event.body["active_entitlements"][0]["expiration"].as_str().unwrap_or("never had").to_owned()
 }
@@ -25,8 +25,8 @@ fn renewal(revision: i64) -> String {
     Timestamp::from_micros(BEGINNING).plus_millis(revision * 30 * 24 * 3_600_000).to_string()
 }
 
-/// What was told of users, by their revisions.
-async fn told(world: &World) -> Vec<EventView> {
+/// The events of users, by their revisions.
+async fn all_events(world: &World) -> Vec<EventView> {
     let page = Page { cursor: None, limit: 1000 };
     let mut events = world.store.events(EventFilter::default(), page).await.unwrap().items;
     events.retain(|event| event.event_type.starts_with("user."));
@@ -37,20 +37,20 @@ async fn told(world: &World) -> Vec<EventView> {
 async fn settle(store: Store, key: domain::CollapseKey) {
     loop {
         let loaded = store.load(key, i64::MAX, 500).await.unwrap();
-        let told = store.record(happened(record(key, &loaded), &[What::Renewed])).await.unwrap();
-        if told != Recorded::Moved {
+        let recorded = store.record(happened(record(key, &loaded), &[TransitionKind::Renewed])).await.unwrap();
+        if recorded != Recorded::Moved {
             return;
         }
     }
 }
 
 story! {
-    async fn no_event_tells_a_state_that_was_over_when_it_was_told(world: World) {
+    async fn no_event_shows_a_state_that_is_already_over(world: World) {
         list(&world);
         let second = world.second_process().await;
         for round in 1..=8 {
             for receipt in ["r1", "r2"] {
-                world.tell(&format!("{receipt}-{round}"), receipt, round).await;
+                world.notify(&format!("{receipt}-{round}"), receipt, round).await;
             }
             let one = tokio::spawn(settle(world.store.clone(), world.key("r1")));
             let two = tokio::spawn(settle(second.clone(), world.key("r2")));
@@ -58,7 +58,7 @@ story! {
             two.await.unwrap();
         }
         let mut newest = 0;
-        for event in told(&world).await {
+        for event in all_events(&world).await {
             newest = newest.max(event.revision);
             assert_eq!(until(&event), renewal(newest), "{}", event.body);
         }
@@ -67,16 +67,16 @@ story! {
 }
 
 story! {
-    async fn a_replaced_purchase_does_not_count_though_it_is_not_settled_yet(world: World) {
+    async fn a_replaced_purchase_does_not_count_before_it_settles(world: World) {
         list(&world);
         for number in 1..=3 {
-            world.happen("old", number, &[What::Renewed]).await;
+            world.happen("old", number, &[TransitionKind::Renewed]).await;
         }
-        let said = Said { kind: Kind::PlanChanged, customer: Some("customer-1"), related: Some("old") };
-        world.accept(said_so(world.platform.id, ("m1", "new"), 50_000, said)).await;
+        let report = Report { kind: NotificationKind::PlanChanged, customer: Some("customer-1"), related: Some("old") };
+        world.accept(reported(world.platform.id, ("m1", "new"), 50_000, report)).await;
         let new = world.key("new");
-        world.done(happened(record(new, &world.load(new).await), &[What::PlanChanged])).await;
-        let events = told(&world).await;
+        world.done(happened(record(new, &world.load(new).await), &[TransitionKind::PlanChanged])).await;
+        let events = all_events(&world).await;
         assert_eq!(until(&events[2]), renewal(3));
         assert_eq!(until(&events[3]), renewal(1), "the old one gave it for longer, and is over");
     }
@@ -86,8 +86,8 @@ story! {
     async fn the_price_in_dollars_is_by_the_rate_of_the_purchases_day(world: World) {
         list(&world);
         let (key, app) = (world.key("r1"), world.app.id);
-        let began = Said { kind: Kind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
-        world.accept(said_so(world.platform.id, ("m1", "r1"), BEGINNING / 1000, began)).await;
+        let began = Report { kind: NotificationKind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
+        world.accept(reported(world.platform.id, ("m1", "r1"), BEGINNING / 1000, began)).await;
         let nothing = serde_json::Value::Null;
         for (day, expected) in [("2026-12-31", nothing.clone()), ("2027-01-16", nothing), ("2027-01-15", "5.49".into())] {
             let rate = format!("VALUES ('{app}', 'EUR', '{day}', '1.10')");

@@ -1,8 +1,8 @@
 //! What the sweep finds: exactly what is overdue.
 
 use super::aging::MINUTE_MS;
-use super::world::{LEASE_MS, WINDOW_MS, World, new_platform, story, told};
-use domain::{DestinationId, What};
+use super::world::{LEASE_MS, WINDOW_MS, World, new_platform, renewal, story};
+use domain::{DestinationId, TransitionKind};
 use storage::{DestinationPatch, Due, Verdict};
 
 async fn due(world: &World) -> Vec<Due> {
@@ -16,7 +16,7 @@ async fn late(world: &World) -> Vec<DestinationId> {
 
 story! {
     async fn an_open_row_is_overdue_a_while_after_its_window(world: World) {
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         world.pass(WINDOW_MS + 10_000);
         assert_eq!(due(&world).await, []);
         world.pass(6_000);
@@ -28,9 +28,9 @@ story! {
 
 story! {
     async fn a_window_that_was_restarted_is_not_overdue(world: World) {
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         world.pass(WINDOW_MS + 10_000);
-        world.tell("m2", "r1", 2).await;
+        world.notify("m2", "r1", 2).await;
         world.pass(60_000);
         assert_eq!(due(&world).await, []);
         world.pass(WINDOW_MS);
@@ -39,12 +39,12 @@ story! {
 }
 
 story! {
-    async fn a_window_that_is_restarted_for_ever_is_overdue_at_its_cap(world: World) {
+    async fn a_window_restarted_for_ever_is_overdue_at_its_cap(world: World) {
         let patch = storage::PlatformPatch { max_wait_ms: Some(Some(150_000)), ..Default::default() };
         world.store.update_platform(world.platform.id, patch).await.unwrap();
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         world.pass(100_000);
-        world.tell("m2", "r1", 2).await;
+        world.notify("m2", "r1", 2).await;
         assert_eq!(due(&world).await, []);
         world.pass(66_000);
         assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: "unsettled" }]);
@@ -53,7 +53,7 @@ story! {
 
 story! {
     async fn a_held_purchase_is_not_overdue(world: World) {
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         let until = world.store.now().await.unwrap().plus_millis(WINDOW_MS * 3);
         world.store.hold(world.key("r1"), until, "ann", "looking").await.unwrap();
         world.pass(WINDOW_MS * 2);
@@ -64,7 +64,7 @@ story! {
 }
 
 story! {
-    async fn a_destination_is_owed_something_late_when_nobody_has_the_lane(world: World) {
+    async fn a_lane_without_a_holder_makes_its_destination_late(world: World) {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         let key = world.key("r1");
@@ -82,19 +82,19 @@ story! {
         assert_eq!(late(&world).await, [hook.id]);
         let off = DestinationPatch { enabled: Some(false), ..Default::default() };
         world.store.update_destination(hook.id, off).await.unwrap();
-        let recalls = async || world.store.overdue(100).await.unwrap().recalls;
+        let recalls = async || world.store.overdue(100).await.unwrap().in_backoff;
         assert_eq!(late(&world).await, []);
         assert_eq!(recalls().await, [hook.id], "its lane may wait in a run, and is to be called back");
         let now = world.store.now().await.unwrap();
-        world.store.recalled(hook.id, now).await.unwrap();
+        world.store.backoff_cancelled(hook.id, now).await.unwrap();
         assert_eq!(recalls().await, []);
     }
 }
 
 story! {
-    async fn what_the_deleted_are_owed_nevertheless_is_noticed_and_ends(world: World) {
+    async fn debts_of_deleted_destinations_are_found_and_closed(world: World) {
         let (hook, other) = (world.destination("hook").await, world.destination("other").await);
-        world.happen("r1", 1, &[What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "nobody was deleted");
         world.store.delete_destination(hook.id).await.unwrap();
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "the deletion ended all of it");
@@ -113,7 +113,7 @@ story! {
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 1);
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0);
         assert_eq!(world.broken(1000).await, []);
-        assert_eq!(world.store.destination_health(other.id).await.unwrap().fares.owed, 2, "nobody else's end");
+        assert_eq!(world.store.destination_health(other.id).await.unwrap().health.owed, 2, "nobody else's end");
     }
 }
 
@@ -136,7 +136,7 @@ story! {
         for number in 0..25 {
             world.revise(&format!("r{number}"), 1).await;
         }
-        world.accept(told(other.id, "m1", "r1", 1)).await;
+        world.accept(renewal(other.id, "m1", "r1", 1)).await;
         let key = domain::CollapseKey::of(other.id, "r1");
         world.settle(key).await;
         world.raw().run("UPDATE purchases SET next_wake_at = 5");
@@ -152,11 +152,11 @@ story! {
 }
 
 story! {
-    async fn no_kind_of_overdue_starves_another(world: World) {
+    async fn no_overdue_category_starves_another(world: World) {
         let hook = world.destination("hook").await;
         world.revise("owed", 1).await;
         for number in 0..10 {
-            world.tell(&format!("m{number}"), &format!("r{number}"), 1).await;
+            world.notify(&format!("m{number}"), &format!("r{number}"), 1).await;
         }
         world.raw().run("UPDATE purchases SET next_wake_at = 5");
         world.pass(WINDOW_MS * 2);

@@ -1,21 +1,21 @@
 //! Topics: who may send, and what waits until that is decided.
 
-use super::world::{World, is_missing, new_platform, story, told};
+use super::world::{World, is_missing, new_platform, renewal, story};
 use domain::{Outcome, PlatformId, Timestamp, TopicId};
-use storage::{Accepted, Error, Fate, Kept, PlatformPatch, SecretString, Store, TopicState};
+use storage::{Accepted, Error, Fate, PendingTopic, PlatformPatch, SecretString, Store, TopicState};
 
-async fn keep(store: &Store, platform: PlatformId, arn: &str, expires_at: Timestamp) -> Kept {
-    store.keep_pending(platform, arn, SecretString::from(format!("https://{arn}")), expires_at).await.unwrap()
+async fn keep(store: &Store, platform: PlatformId, arn: &str, expires_at: Timestamp) -> PendingTopic {
+    store.add_pending_topic(platform, arn, SecretString::from(format!("https://{arn}")), expires_at).await.unwrap()
 }
 
 /// A pending topic with one waiting notification for each receipt.
 async fn pending(world: &World, receipts: &[&str]) -> TopicId {
     let expires_at = world.store.now().await.unwrap().plus_millis(60_000);
-    assert_eq!(keep(&world.store, world.platform.id, "arn:1", expires_at).await, Kept::New);
+    assert_eq!(keep(&world.store, world.platform.id, "arn:1", expires_at).await, PendingTopic::New);
     let topic = world.store.topics(world.platform.id).await.unwrap().remove(0);
     assert_eq!(topic.state, TopicState::Pending);
     for (number, receipt) in receipts.iter().enumerate() {
-        let mut waiting = told(world.platform.id, &format!("waiting-{number}"), receipt, number.try_into().unwrap());
+        let mut waiting = renewal(world.platform.id, &format!("waiting-{number}"), receipt, number.try_into().unwrap());
         waiting.fate = Fate::WaitTopic(topic.id);
         assert!(matches!(world.accept(waiting).await, Accepted::New { .. }));
     }
@@ -26,19 +26,19 @@ story! {
     async fn at_most_five_topics_wait_for_a_decision(world: World) {
         let later = world.store.now().await.unwrap().plus_millis(60_000);
         for number in 0..5 {
-            assert_eq!(keep(&world.store, world.platform.id, &format!("arn:{number}"), later).await, Kept::New);
+            assert_eq!(keep(&world.store, world.platform.id, &format!("arn:{number}"), later).await, PendingTopic::New);
         }
-        assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, Kept::Full);
-        assert_eq!(keep(&world.store, world.platform.id, "arn:4", later).await, Kept::Renewed);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, PendingTopic::Full);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:4", later).await, PendingTopic::Renewed);
         let topics = world.store.topics(world.platform.id).await.unwrap();
         assert_eq!(topics.len(), 5);
         world.store.reject_topic(topics[0].id, TopicState::Pending).await.unwrap();
-        assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, Kept::New);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:5", later).await, PendingTopic::New);
     }
 }
 
 story! {
-    async fn approval_releases_what_waited(world: World) {
+    async fn approval_releases_waiting_notifications(world: World) {
         let topic = pending(&world, &["r1", "r2", "r1"]).await;
         assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
         let view = world.store.notifications_of("waiting-0").await.unwrap().remove(0);
@@ -60,9 +60,9 @@ story! {
 }
 
 story! {
-    async fn what_a_trusted_topic_told_meanwhile_is_not_told_twice(world: World) {
+    async fn a_fact_of_a_trusted_topic_is_not_announced_twice(world: World) {
         let topic = pending(&world, &["r1"]).await;
-        world.tell("genuine", "r1", 0).await;
+        world.notify("genuine", "r1", 0).await;
         assert_eq!(world.store.approve_topic(topic).await.unwrap(), []);
         let view = world.store.notifications_of("waiting-0").await.unwrap().remove(0);
         assert_eq!(view.outcome, Some(Outcome::Duplicate));
@@ -71,16 +71,16 @@ story! {
 }
 
 story! {
-    async fn rejection_refuses_what_waited(world: World) {
+    async fn rejection_refuses_waiting_notifications(world: World) {
         let topic = pending(&world, &["r1", "r2"]).await;
         assert_eq!(world.store.reject_topic(topic, TopicState::Pending).await.unwrap(), 2);
         let view = world.store.notifications_of("waiting-1").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.waiting_for), (Some(Outcome::Refused), None));
         assert!(world.store.subscribe_url(topic).await.unwrap().is_none());
         let later = world.store.now().await.unwrap().plus_millis(60_000);
-        assert_eq!(keep(&world.store, world.platform.id, "arn:1", later).await, Kept::Renewed);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:1", later).await, PendingTopic::Renewed);
         assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Rejected, "it was decided");
-        assert!(matches!(world.accept(told(world.platform.id, "genuine", "r1", 0)).await, Accepted::New { .. }));
+        assert!(matches!(world.accept(renewal(world.platform.id, "genuine", "r1", 0)).await, Accepted::New { .. }));
     }
 }
 
@@ -91,15 +91,15 @@ story! {
         assert_eq!(world.store.expire_topics(now).await.unwrap(), 0);
         assert_eq!(world.store.expire_topics(now.plus_millis(120_000)).await.unwrap(), 1);
         assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Expired);
-        assert_eq!(keep(&world.store, world.platform.id, "arn:1", now.plus_millis(1)).await, Kept::New);
+        assert_eq!(keep(&world.store, world.platform.id, "arn:1", now.plus_millis(1)).await, PendingTopic::New);
     }
 }
 
 story! {
-    async fn who_came_just_after_the_decision_does_not_wait_for_ever(world: World) {
+    async fn an_arrival_just_after_the_decision_does_not_wait_for_ever(world: World) {
         let topic = pending(&world, &[]).await;
         world.store.reject_topic(topic, TopicState::Pending).await.unwrap();
-        let mut late = told(world.platform.id, "late", "r1", 1);
+        let mut late = renewal(world.platform.id, "late", "r1", 1);
         late.fate = Fate::WaitTopic(topic);
         world.accept(late).await;
         let now = world.store.now().await.unwrap();
@@ -124,7 +124,7 @@ story! {
 }
 
 story! {
-    async fn pinning_a_topic_releases_what_waited_for_it(world: World) {
+    async fn pinning_a_topic_releases_its_waiting_notifications(world: World) {
         pending(&world, &["r1"]).await;
         let (_, released) = world.store.pin_topic(world.platform.id, "arn:1").await.unwrap();
         assert_eq!(released.len(), 1);
@@ -156,7 +156,7 @@ story! {
 }
 
 story! {
-    async fn of_an_approval_and_a_rejection_at_the_same_time_one_wins(world: World) {
+    async fn one_of_concurrent_approval_and_rejection_wins(world: World) {
         let second = world.second_process().await;
         for number in 0..10 {
             let arn = format!("arn:race-{number}");
@@ -176,10 +176,10 @@ story! {
 }
 
 story! {
-    async fn what_waited_is_released_once_by_however_many(world: World) {
+    async fn concurrent_approvals_release_what_waited_once(world: World) {
         let topic = pending(&world, &[]).await;
         let waiting = |number: i64| {
-            let mut row = told(world.platform.id, &format!("many-{number}"), &format!("r{number}"), number);
+            let mut row = renewal(world.platform.id, &format!("many-{number}"), &format!("r{number}"), number);
             row.fate = Fate::WaitTopic(topic);
             row
         };
@@ -189,8 +189,8 @@ story! {
         let ending = [world.store.clone(), second.clone(), world.store.clone(), second]
             .map(|store| tokio::spawn(async move { store.end_waiting(topic).await.unwrap().released.len() }));
         let mut released = 0;
-        for ended in ending {
-            released += ended.await.unwrap();
+        for finished in ending {
+            released += finished.await.unwrap();
         }
         assert_eq!(released, 2_000);
         assert_eq!(world.store.open_after(0, 5_000).await.unwrap().len(), 2_000, "none is its own duplicate");
@@ -220,10 +220,10 @@ story! {
 }
 
 story! {
-    async fn ten_thousand_may_wait_for_a_topic_and_all_of_them_are_ended(world: World) {
+    async fn ten_thousand_may_wait_for_a_topic_and_all_get_an_outcome(world: World) {
         let topic = pending(&world, &[]).await;
         let waiting = |number: i64| {
-            let mut row = told(world.platform.id, &format!("many-{number}"), &format!("r{}", number % 7), number);
+            let mut row = renewal(world.platform.id, &format!("many-{number}"), &format!("r{}", number % 7), number);
             row.fate = Fate::WaitTopic(topic);
             row
         };

@@ -1,9 +1,9 @@
-//! The two tracks of a lane: the newest state supersedes older ones, and what happened is told in order, all of it.
+//! The two tracks of a lane: the newest state supersedes older ones, and events are sent in order, all of them.
 
 use super::sending::Sent;
 use super::world::{LEASE_MS, World, story};
-use domain::What;
-use storage::{Claimed, DeliveryFilter, DestinationPatch, Finished, Mode, Page, Verdict};
+use domain::TransitionKind;
+use storage::{Claimed, DeliveryFilter, DestinationPatch, LaneState, Mode, Page, Verdict};
 
 /// Delivers until nothing is owed; what was sent, with its revision.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
@@ -22,10 +22,10 @@ fn names(sent: &[(String, i64)]) -> Vec<(&str, i64)> {
 }
 
 story! {
-    async fn events_of_two_revisions_arrive_in_order_and_only_the_newest_state(world: World) {
+    async fn events_of_two_revisions_are_ordered_with_one_newest_state(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::TrialStarted, What::Purchased]).await;
-        world.happen("r1", 2, &[What::TrialConverted, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::TrialStarted, TransitionKind::Purchased]).await;
+        world.happen("r1", 2, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
         let sent = drain(&world, "r1", hook.id).await;
         assert_eq!(
             names(&sent),
@@ -46,12 +46,12 @@ story! {
 story! {
     async fn an_event_that_fails_holds_back_later_ones_and_not_the_state(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Cancelled, What::Resumed]).await;
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed]).await;
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
         assert_eq!(first.event_type, "user.subscription.cancelled");
-        assert_eq!(world.finish(&first, Verdict::Retry { delay_ms: 60_000 }).await, Finished::More);
-        world.happen("r1", 2, &[What::Renewed]).await;
+        assert_eq!(world.finish(&first, Verdict::Retry { delay_ms: 60_000 }).await, LaneState::More);
+        world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         assert_eq!(names(&drain(&world, "r1", hook.id).await), [("purchase.updated", 2)]);
         assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
         world.pass(60_001);
@@ -64,9 +64,9 @@ story! {
 }
 
 story! {
-    async fn an_acknowledged_event_says_nothing_of_the_state(world: World) {
+    async fn an_acknowledged_event_does_not_acknowledge_the_state(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
         let event = world.attempt(key, hook.id, "a").await;
         world.finish(&event, Verdict::Delivered).await;
@@ -74,7 +74,7 @@ story! {
         let state = world.attempt(key, hook.id, "b").await;
         assert!(state.body.contains("\"previous_acked_revision\":null"), "{}", state.body);
         world.finish(&state, Verdict::Delivered).await;
-        world.happen("r1", 2, &[What::Renewed]).await;
+        world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         let event = world.attempt(key, hook.id, "c").await;
         assert!(!event.body.contains("previous_acked_revision"), "{}", event.body);
         world.finish(&event, Verdict::Delivered).await;
@@ -84,9 +84,9 @@ story! {
 }
 
 story! {
-    async fn a_newer_state_never_ends_what_happened(world: World) {
+    async fn a_newer_state_never_supersedes_events(world: World) {
         let hook = world.destination("hook").await;
-        world.happen("r1", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
         // It is in flight, and its worker dies.
         world.attempt(key, hook.id, "a").await;
@@ -99,7 +99,7 @@ story! {
 }
 
 story! {
-    async fn each_destination_is_owed_what_it_chose(world: World) {
+    async fn each_destination_is_owed_its_chosen_types(world: World) {
         let chose = |events: &[&str]| DestinationPatch {
             events: Some(events.iter().map(|&name| name.to_owned()).collect()),
             ..Default::default()
@@ -110,7 +110,7 @@ story! {
             world.store.update_destination(hook.id, chose(events)).await.unwrap();
             hooks.push(hook.id);
         }
-        world.happen("r1", 1, &[What::TrialConverted, What::Renewed]).await;
+        world.happen("r1", 1, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
         let (state, users, one) = ((STATE, 1), (CONVERTED, 1), (RENEWED, 1));
         for (hook, expected) in hooks.into_iter().zip([vec![state], vec![users, one], vec![one]]) {
             assert_eq!(names(&drain(&world, "r1", hook).await), expected);

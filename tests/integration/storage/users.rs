@@ -1,14 +1,14 @@
-//! Users: who owns a purchase, and how their state is told.
+//! Users: who owns a purchase, and how their state is announced.
 
 use super::sending::{claim, must_send, rendering};
-use super::world::{Said, World, happened, record, said_so, story, told};
-use domain::{CollapseKey, EventId, Kind, UserId, What};
+use super::world::{Report, World, happened, record, renewal, reported, story};
+use domain::{CollapseKey, EventId, NotificationKind, TransitionKind, UserId};
 use storage::{Claim, Error, EventFilter, Owner, Page, PurchaseFilter, Recorded, Rendered, Store, Verdict};
 
-/// A world's words about one receipt, by a customer of the store.
-async fn say(world: &World, receipt: &str, (customer, at_ms): (Option<&str>, i64)) -> CollapseKey {
-    let said = Said { kind: Kind::Renewed, customer, related: None };
-    world.accept(said_so(world.platform.id, (&format!("{receipt}-{at_ms}"), receipt), at_ms, said)).await;
+/// Accepts and settles a notification of one receipt, by a customer of the store.
+async fn settle_report(world: &World, receipt: &str, (customer, at_ms): (Option<&str>, i64)) -> CollapseKey {
+    let report = Report { kind: NotificationKind::Renewed, customer, related: None };
+    world.accept(reported(world.platform.id, (&format!("{receipt}-{at_ms}"), receipt), at_ms, report)).await;
     world.key(receipt)
 }
 
@@ -21,9 +21,9 @@ async fn owner(world: &World, key: CollapseKey) -> Option<UserId> {
 }
 
 story! {
-    async fn a_settling_tells_one_revision_of_its_user_in_order(world: World) {
+    async fn a_settling_makes_one_ordered_revision_of_its_user(world: World) {
         let key = world.key("r1");
-        assert_eq!(world.happen("r1", 1, &[What::TrialStarted, What::Purchased]).await, 1);
+        assert_eq!(world.happen("r1", 1, &[TransitionKind::TrialStarted, TransitionKind::Purchased]).await, 1);
         let filter = EventFilter { collapse_key: Some(key), ..Default::default() };
         let mut events = world.store.events(filter, Page::default()).await.unwrap().items;
         events.reverse();
@@ -40,14 +40,14 @@ story! {
 
         world.revise("r1", 2).await;
         assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 1, "nothing that has a name happened");
-        world.happen("r1", 3, &[What::Renewed]).await;
+        world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 2);
     }
 }
 
 story! {
-    async fn the_same_type_twice_in_one_revision_has_two_ids(world: World) {
-        world.happen("r1", 1, &[What::Cancelled, What::Resumed, What::Cancelled]).await;
+    async fn one_type_twice_in_one_revision_has_two_ids(world: World) {
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed, TransitionKind::Cancelled]).await;
         let key = world.key("r1");
         let filter = EventFilter { event_type: Some("user.subscription.cancelled".to_owned()), ..Default::default() };
         let cancelled = world.store.events(filter, Page::default()).await.unwrap().items;
@@ -58,13 +58,13 @@ story! {
 
 story! {
     async fn purchases_of_one_customer_have_one_owner(world: World) {
-        world.happen("r1", 1, &[What::Purchased]).await;
-        world.happen("r2", 1, &[What::Purchased]).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+        world.happen("r2", 1, &[TransitionKind::Purchased]).await;
         let user = of_customer(&world, "customer-1");
         assert_eq!(owner(&world, world.key("r1")).await, Some(user));
         assert_eq!(owner(&world, world.key("r2")).await, Some(user));
         assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 2);
-        let other = say(&world, "r3", (Some("customer-2"), 1)).await;
+        let other = settle_report(&world, "r3", (Some("customer-2"), 1)).await;
         world.settle(other).await;
         world.destination("hook").await;
         assert_eq!(owner(&world, other).await, Some(of_customer(&world, "customer-2")));
@@ -72,14 +72,14 @@ story! {
 }
 
 story! {
-    async fn a_receipt_without_a_customer_has_an_owner_of_its_own_until_one_is_named(world: World) {
-        let key = say(&world, "r1", (None, 1)).await;
+    async fn a_receipt_without_a_customer_owns_itself_until_named(world: World) {
+        let key = settle_report(&world, "r1", (None, 1)).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(of_customer(&world, "receipt/r1")));
-        say(&world, "r1", (Some("customer-1"), 2)).await;
+        settle_report(&world, "r1", (Some("customer-1"), 2)).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")));
-        say(&world, "r1", (None, 3)).await;
+        settle_report(&world, "r1", (None, 3)).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")), "known once, known for ever");
         let first = world.raw().texts("SELECT first_user_id AS value FROM purchases");
@@ -88,17 +88,17 @@ story! {
 }
 
 story! {
-    async fn who_was_named_by_a_receipt_stays_the_same_user(world: World) {
-        let key = say(&world, "r1", (None, 1)).await;
+    async fn a_user_named_by_a_receipt_stays_the_same_user(world: World) {
+        let key = settle_report(&world, "r1", (None, 1)).await;
         world.settle(key).await;
         let user = of_customer(&world, "receipt/r1");
         world.raw().run("UPDATE users SET external_id = 'ext-1'");
-        say(&world, "r1", (Some("customer-1"), 2)).await;
+        settle_report(&world, "r1", (Some("customer-1"), 2)).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(user));
         let view = world.store.purchase(key).await.unwrap();
         assert_eq!(view.data["data"]["last_seen_external_id"], "ext-1");
-        let second = say(&world, "r2", (Some("customer-1"), 1)).await;
+        let second = settle_report(&world, "r2", (Some("customer-1"), 1)).await;
         world.settle(second).await;
         assert_eq!(owner(&world, second).await, Some(user), "the store's customer is that user from now on");
         let named = PurchaseFilter { external_id: Some("ext-1".to_owned()), ..Default::default() };
@@ -109,14 +109,14 @@ story! {
 }
 
 story! {
-    async fn a_purchase_keeps_whose_it_was_first_whomever_that_one_joins(world: World) {
+    async fn a_purchase_keeps_its_first_owner_after_a_join(world: World) {
         let to = world.analytics("analytics").await.id;
         let named = |customer: &str| Owner::AppUser(customer.to_owned());
         world.store.name_customer(world.app.id, named("anna's"), "anna").await.unwrap();
-        world.happen_to("guest", "r1", &[What::Purchased]).await;
+        world.happen_to("guest", "r1", &[TransitionKind::Purchased]).await;
         world.store.name_customer(world.app.id, named("guest"), "anna").await.unwrap();
-        world.happen_to("guest", "r1", &[What::Renewed]).await;
-        world.happen_to("guest", "r2", &[What::Purchased]).await;
+        world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
+        world.happen_to("guest", "r2", &[TransitionKind::Purchased]).await;
         let (anna, guest) = (of_customer(&world, "anna's"), of_customer(&world, "guest"));
         let (purchased, renewed) = ("user.subscription.purchased", "user.subscription.renewed");
         for (receipt, expected) in [
@@ -130,22 +130,22 @@ story! {
                 Rendered::Body(whose.join(" "))
             });
             let sent = must_send(&world.store, Claim { render, ..claim(world.key(receipt), to, "a") }).await;
-            let told: Vec<_> = sent.batch.attempts.iter().map(|one| (one.event_type.as_str(), one.body.clone())).collect();
+            let sent_bodies: Vec<_> = sent.batch.attempts.iter().map(|one| (one.event_type.as_str(), one.body.clone())).collect();
             let expected: Vec<_> =
                 expected.into_iter().map(|(kind, user, first)| (kind, format!("{user} {first} anna"))).collect();
-            assert_eq!(told, expected);
+            assert_eq!(sent_bodies, expected);
             world.finish(&sent, Verdict::Delivered).await;
         }
     }
 }
 
 story! {
-    async fn what_the_store_does_not_accept_names_nobody(world: World) {
+    async fn an_unaccepted_receipt_names_no_user(world: World) {
         let key = world.key("r1");
-        let seq = world.tell("m1", "r1", 1).await;
+        let seq = world.notify("m1", "r1", 1).await;
         let mut refused = record(key, &world.load(key).await);
         refused.decision.purchase = domain::Purchase::default();
-        refused.decision.outcomes = vec![(seq, domain::Outcome::GivenUp)];
+        refused.decision.outcomes = vec![(seq, domain::Outcome::Abandoned)];
         (refused.is_answer, refused.is_real) = (false, false);
         assert_eq!(world.done(refused).await, 0);
         let view = world.store.purchase(key).await.unwrap();
@@ -158,7 +158,7 @@ story! {
 async fn settle(store: Store, key: CollapseKey) -> i64 {
     loop {
         let loaded = store.load(key, i64::MAX, 500).await.unwrap();
-        match store.record(happened(record(key, &loaded), &[What::Renewed])).await.unwrap() {
+        match store.record(happened(record(key, &loaded), &[TransitionKind::Renewed])).await.unwrap() {
             Recorded::Done { revision, .. } => return revision,
             Recorded::Moved => {}
         }
@@ -166,13 +166,13 @@ async fn settle(store: Store, key: CollapseKey) -> i64 {
 }
 
 story! {
-    async fn purchases_of_one_user_settle_at_the_same_time_in_two_processes(world: World) {
+    async fn purchases_of_one_user_settle_concurrently(world: World) {
         const ROUNDS: i64 = 12;
         let second = world.second_process().await;
         let (one, two) = (world.key("r1"), world.key("r2"));
         for round in 1..=ROUNDS {
             for receipt in ["r1", "r2"] {
-                world.tell(&format!("{receipt}-{round}"), receipt, round).await;
+                world.notify(&format!("{receipt}-{round}"), receipt, round).await;
             }
             let both = tokio::join!(
                 tokio::spawn(settle(world.store.clone(), one)),
@@ -181,8 +181,8 @@ story! {
             assert_eq!((both.0.unwrap(), both.1.unwrap()), (round, round));
         }
         assert_eq!(world.raw().number("SELECT revision AS value FROM users"), ROUNDS * 2);
-        let told = "SELECT COUNT(DISTINCT user_revision) AS value FROM events WHERE event_type <> 'purchase.updated'";
-        assert_eq!(world.raw().number(told), ROUNDS * 2, "each revision of the user is told once");
+        let statement = "SELECT COUNT(DISTINCT user_revision) AS value FROM events WHERE event_type <> 'purchase.updated'";
+        assert_eq!(world.raw().number(statement), ROUNDS * 2, "each revision of the user is announced once");
     }
 }
 
@@ -191,7 +191,7 @@ story! {
         let second = world.second_process().await;
         let receipts: Vec<String> = (0..16).map(|number| format!("r{number}")).collect();
         for (number, receipt) in receipts.iter().enumerate() {
-            say(&world, receipt, (Some(["customer-1", "customer-2"][number % 2]), 1)).await;
+            settle_report(&world, receipt, (Some(["customer-1", "customer-2"][number % 2]), 1)).await;
         }
         let mut settlings = Vec::new();
         for (number, receipt) in receipts.iter().enumerate() {
@@ -208,11 +208,11 @@ story! {
 }
 
 story! {
-    async fn the_same_record_with_events_again_gives_the_same_answer(world: World) {
+    async fn repeating_a_record_with_events_gives_the_same_answer(world: World) {
         world.destination("hook").await;
-        world.accept(told(world.platform.id, "m1", "r1", 1)).await;
+        world.accept(renewal(world.platform.id, "m1", "r1", 1)).await;
         let key = world.key("r1");
-        let first = happened(record(key, &world.load(key).await), &[What::TrialStarted, What::Purchased]);
+        let first = happened(record(key, &world.load(key).await), &[TransitionKind::TrialStarted, TransitionKind::Purchased]);
         let answer = world.store.record(first.clone()).await.unwrap();
         assert_eq!(world.second_process().await.record(first.clone()).await.unwrap(), answer);
         // The answer was lost with the process.
@@ -224,7 +224,7 @@ story! {
         assert_eq!(events.len(), 3);
         assert_eq!(store.deliveries(storage::DeliveryFilter::default(), Page::default()).await.unwrap().items.len(), 3);
         assert!(events.iter().all(|event| event.body["user_revision"].as_i64().unwrap_or(1) == 1));
-        let third = happened(record(key, &store.load(key, i64::MAX, 500).await.unwrap()), &[What::Renewed]);
+        let third = happened(record(key, &store.load(key, i64::MAX, 500).await.unwrap()), &[TransitionKind::Renewed]);
         store.record(third).await.unwrap();
         let newest = store.events(EventFilter::default(), Page::default()).await.unwrap().items;
         assert_eq!(newest[1].body["user_revision"], 2, "the user's revision was raised once before");
@@ -232,7 +232,7 @@ story! {
 }
 
 story! {
-    async fn what_waits_for_a_name_goes_out_when_another_customer_owns_the_purchase(world: World) {
+    async fn deliveries_that_wait_for_a_name_are_sent_after_a_new_owner(world: World) {
         let hook = world.destination("hook").await.id;
         let render = || rendering(|unsent| match &unsent.external_id {
             Some(id) => Rendered::Body(format!("{id} {}", unsent.revision)),
@@ -240,12 +240,12 @@ story! {
         });
         let waiting = "SELECT COUNT(*) AS value FROM deliveries WHERE status = 'waiting'";
         world.store.name_customer(world.app.id, Owner::AppUser("anna's".to_owned()), "anna").await.unwrap();
-        let key = say(&world, "r1", (None, 1_000)).await;
+        let key = settle_report(&world, "r1", (None, 1_000)).await;
         world.settle(key).await;
         let claimed = world.store.claim(Claim { render: render(), ..claim(key, hook, "a") }).await.unwrap();
         assert!(matches!(claimed, storage::Claimed::Closed { .. }), "{claimed:?}");
         assert_eq!(world.raw().number(waiting), 1, "the owner is the receipt's own");
-        say(&world, "r1", (Some("anna's"), 2_000)).await;
+        settle_report(&world, "r1", (Some("anna's"), 2_000)).await;
         world.settle(key).await;
         assert_eq!(world.raw().number(waiting), 0);
         let sent = must_send(&world.store, Claim { render: render(), ..claim(key, hook, "b") }).await;
@@ -256,12 +256,12 @@ story! {
 story! {
     async fn a_record_that_fails_leaves_nothing_behind(world: World) {
         let key = world.key("r1");
-        world.tell("m1", "r1", 1).await;
-        let whole = happened(record(key, &world.load(key).await), &[What::Purchased]);
+        world.notify("m1", "r1", 1).await;
+        let whole = happened(record(key, &world.load(key).await), &[TransitionKind::Purchased]);
         // The last of its events cannot be written.
         let taken = EventId::of(key, 1, 1, "purchase.updated", 0);
         let other = world.key("r2");
-        world.tell("m2", "r2", 1).await;
+        world.notify("m2", "r2", 1).await;
         world.settle(other).await;
         world.raw().run(&format!("UPDATE events SET id = '{taken}'"));
         assert!(matches!(world.store.record(whole.clone()).await.unwrap_err(), Error::Unavailable(_)));

@@ -1,55 +1,55 @@
-//! Asking the store: who can be, with what, and what is remembered of failures.
+//! Querying the store: which stores can be queried, with what, and how failures are counted.
 
-use super::world::{Said, World, is_missing, new_platform, record, said_so, story, told};
-use domain::{Kind, Reading};
+use super::world::{Report, World, is_missing, new_platform, record, renewal, reported, story};
+use domain::{NotificationKind, Verification};
 use storage::{ExposeSecret, Page, PlatformPatch, SecretString};
 
 story! {
-    async fn a_store_is_asked_with_what_is_known_of_the_purchase(world: World) {
+    async fn a_query_to_the_store_holds_what_is_known_of_the_purchase(world: World) {
         let key = world.key("r1");
-        assert!(world.store.verification(key).await.unwrap().is_none(), "nothing is known of it");
-        world.tell("m1", "r1", 1).await;
-        let asked = world.store.verification(key).await.unwrap().unwrap();
-        assert_eq!((asked.platform_id, asked.store.as_str()), (world.platform.id, "amazon"));
-        assert_eq!((asked.app_user_id.as_str(), asked.receipt_id.as_str()), ("customer-1", "r1"));
-        assert_eq!(asked.environment, domain::Environment::Production);
-        assert_eq!(asked.secret.expose_secret(), "shared-secret-of-the-platform");
-        let shown = format!("{asked:?}");
+        assert!(world.store.store_query(key).await.unwrap().is_none(), "nothing is known of it");
+        world.notify("m1", "r1", 1).await;
+        let query = world.store.store_query(key).await.unwrap().unwrap();
+        assert_eq!((query.platform_id, query.store.as_str()), (world.platform.id, "amazon"));
+        assert_eq!((query.app_user_id.as_str(), query.receipt_id.as_str()), ("customer-1", "r1"));
+        assert_eq!(query.environment, domain::Environment::Production);
+        assert_eq!(query.secret.expose_secret(), "shared-secret-of-the-platform");
+        let shown = format!("{query:?}");
         assert!(!["secret-of", "customer-1", "r1"].iter().any(|secret| shown.contains(secret)), "{shown}");
         assert!(world.load(key).await.verify);
         world.settle(key).await;
         assert!(world.load(key).await.verify, "the customer is kept with the purchase");
-        let said = Said { kind: Kind::Renewed, customer: Some("customer-2"), related: None };
-        world.accept(said_so(world.platform.id, ("m2", "r1"), 2, said)).await;
-        let asked = world.store.verification(key).await.unwrap().unwrap();
-        assert_eq!(asked.app_user_id, "customer-2", "the newest word knows it best");
+        let report = Report { kind: NotificationKind::Renewed, customer: Some("customer-2"), related: None };
+        world.accept(reported(world.platform.id, ("m2", "r1"), 2, report)).await;
+        let query = world.store.store_query(key).await.unwrap().unwrap();
+        assert_eq!(query.app_user_id, "customer-2", "the newest notification knows it best");
     }
 }
 
 story! {
-    async fn without_a_customer_or_a_secret_nobody_is_asked(world: World) {
-        let said = Said { kind: Kind::Renewed, customer: None, related: None };
-        world.accept(said_so(world.platform.id, ("m1", "r1"), 1, said)).await;
+    async fn without_a_customer_or_a_secret_no_store_is_queried(world: World) {
+        let report = Report { kind: NotificationKind::Renewed, customer: None, related: None };
+        world.accept(reported(world.platform.id, ("m1", "r1"), 1, report)).await;
         let mut bare = new_platform(&world.app, "bare");
         bare.shared_secret = None;
         let bare = world.store.new_platform(bare).await.unwrap();
-        world.accept(told(bare.id, "m2", "r2", 1)).await;
+        world.accept(renewal(bare.id, "m2", "r2", 1)).await;
         for key in [world.key("r1"), domain::CollapseKey::of(bare.id, "r2")] {
             assert!(!world.load(key).await.verify);
-            assert!(world.store.verification(key).await.unwrap().is_none());
+            assert!(world.store.store_query(key).await.unwrap().is_none());
         }
     }
 }
 
 story! {
-    async fn a_refused_secret_is_told_once_and_not_used_again(world: World) {
+    async fn a_refused_secret_is_reported_once_and_not_used_again(world: World) {
         let key = world.key("r1");
-        world.tell("m1", "r1", 1).await;
-        let asked = world.store.verification(key).await.unwrap().unwrap();
-        assert!(world.store.refuse_secret(&asked).await.unwrap());
-        assert!(!world.store.refuse_secret(&asked).await.unwrap());
+        world.notify("m1", "r1", 1).await;
+        let query = world.store.store_query(key).await.unwrap().unwrap();
+        assert!(world.store.refuse_secret(&query).await.unwrap());
+        assert!(!world.store.refuse_secret(&query).await.unwrap());
         assert!(!world.load(key).await.verify);
-        assert!(world.store.verification(key).await.unwrap().is_none());
+        assert!(world.store.store_query(key).await.unwrap().is_none());
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
         assert_eq!((alarms.len(), alarms[0].kind.as_str(), alarms[0].count), (1, "secret_refused", 1));
         assert_eq!(alarms[0].platform_id, Some(world.platform.id));
@@ -59,15 +59,15 @@ story! {
 
 story! {
     async fn a_secret_that_is_gone_is_not_refused(world: World) {
-        world.tell("m1", "r1", 1).await;
-        let asked = world.store.verification(world.key("r1")).await.unwrap().unwrap();
+        world.notify("m1", "r1", 1).await;
+        let query = world.store.store_query(world.key("r1")).await.unwrap().unwrap();
         let removed = PlatformPatch { shared_secret: Some(None), ..Default::default() };
         world.store.update_platform(world.platform.id, removed).await.unwrap();
-        assert!(!world.store.refuse_secret(&asked).await.unwrap());
+        assert!(!world.store.refuse_secret(&query).await.unwrap());
         let set = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..Default::default() };
         world.store.update_platform(world.platform.id, set).await.unwrap();
         assert!(world.load(world.key("r1")).await.verify);
-        assert!(!world.store.refuse_secret(&asked).await.unwrap(), "it is not the one that the store was asked with");
+        assert!(!world.store.refuse_secret(&query).await.unwrap(), "it is not the one that the store was queried with");
         assert!(world.load(world.key("r1")).await.verify);
     }
 }
@@ -76,7 +76,7 @@ story! {
     async fn failures_are_counted_from_the_first_until_the_store_answers(world: World) {
         let key = world.key("r1");
         assert!(is_missing(&world.store.verify_failed(key).await.unwrap_err()));
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         let first = world.store.verify_failed(key).await.unwrap();
         assert_eq!(first.attempts, 1);
         let seq = world.load(key).await.notifications[0].0;
@@ -87,8 +87,8 @@ story! {
         assert!((10_000..15_000).contains(&now.millis_since(second.since)), "{second:?} at {now}");
 
         let mut unreachable = record(key, &world.load(key).await);
-        let reading = Reading::Unreachable { since: second.since };
-        (unreachable.is_answer, unreachable.is_real) = (reading.is_answer(), reading.is_real());
+        let unreached = Verification::Unreachable { since: second.since };
+        (unreachable.is_answer, unreachable.is_real) = (unreached.is_answer(), unreached.is_real());
         world.done(unreachable).await;
         let standing = world.store.purchase(key).await.unwrap().standing;
         assert_eq!(standing.unverified_since, Some(second.since), "it did not answer");
@@ -106,7 +106,7 @@ story! {
 story! {
     async fn a_failure_does_not_make_a_settling_move(world: World) {
         let key = world.key("r1");
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         let loaded = world.load(key).await;
         world.store.verify_failed(key).await.unwrap();
         assert_eq!(world.done(record(key, &loaded)).await, 1);
@@ -114,17 +114,17 @@ story! {
 }
 
 story! {
-    async fn what_is_asked_again_is_the_sweeps_only_when_it_is_late(world: World) {
+    async fn a_recheck_is_for_the_sweep_only_when_it_is_late(world: World) {
         let key = world.key("r1");
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         world.pass(200_000);
         assert_eq!(world.store.due(10).await.unwrap().len(), 1);
-        world.store.ask_again(key, 60_000).await.unwrap();
+        world.store.schedule_query(key, 60_000).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), []);
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
         assert_eq!(view.waiting_for.as_deref(), Some("verification"));
         assert!(!world.load(key).await.due);
-        world.tell("m2", "r1", 2).await;
+        world.notify("m2", "r1", 2).await;
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
         assert_eq!(view.waiting_for.as_deref(), Some("window"));
         world.pass(60_000);
@@ -137,10 +137,10 @@ story! {
 }
 
 story! {
-    async fn an_answer_that_it_is_not_real_ends_the_count_of_failures(world: World) {
+    async fn an_answer_of_not_real_resets_the_failures(world: World) {
         let key = world.key("r1");
         world.store.verify_answered(key).await.unwrap();
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         world.store.verify_failed(key).await.unwrap();
         world.store.verify_answered(key).await.unwrap();
         assert_eq!(world.store.purchase(key).await.unwrap().standing.unverified_since, None);
@@ -149,15 +149,15 @@ story! {
 }
 
 story! {
-    async fn what_was_decided_unasked_moves_once_somebody_can_be_asked(world: World) {
+    async fn an_unverified_decision_moves_once_a_store_can_be_queried(world: World) {
         let patch = |secret: Option<&str>| PlatformPatch {
             shared_secret: Some(secret.map(SecretString::from)),
             ..PlatformPatch::default()
         };
         world.store.update_platform(world.platform.id, patch(None)).await.unwrap();
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         let unasked = record(world.key("r1"), &world.load(world.key("r1")).await);
-        assert!(!unasked.asked);
+        assert!(!unasked.is_queried);
         world.store.update_platform(world.platform.id, patch(Some("new"))).await.unwrap();
         assert_eq!(world.store.record(unasked).await.unwrap(), storage::Recorded::Moved);
         world.settle(world.key("r1")).await;
@@ -165,9 +165,9 @@ story! {
 }
 
 story! {
-    async fn failures_count_anew_when_nobody_can_be_asked_and_after_a_hold(world: World) {
+    async fn failures_restart_without_a_secret_and_after_a_hold(world: World) {
         let key = world.key("r1");
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         let until = world.store.now().await.unwrap().plus_millis(1_000_000);
         world.store.verify_failed(key).await.unwrap();
         world.store.hold(key, until, "ann", "looking").await.unwrap();
@@ -175,11 +175,11 @@ story! {
         world.store.release(key).await.unwrap();
         assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
         let mut unverifiable = record(key, &world.load(key).await);
-        (unverifiable.is_answer, unverifiable.is_real) = (Reading::Unverifiable.is_answer(), Reading::Unverifiable.is_real());
+        (unverifiable.is_answer, unverifiable.is_real) = (Verification::Unverifiable.is_answer(), Verification::Unverifiable.is_real());
         world.done(unverifiable).await;
         assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
-        let asked = world.store.verification(key).await.unwrap().unwrap();
-        assert!(world.store.refuse_secret(&asked).await.unwrap());
+        let query = world.store.store_query(key).await.unwrap().unwrap();
+        assert!(world.store.refuse_secret(&query).await.unwrap());
         assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
         let set = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..Default::default() };
         world.store.update_platform(world.platform.id, set).await.unwrap();

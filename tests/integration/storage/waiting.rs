@@ -1,4 +1,5 @@
-//! Words that wait for their store after their window: seen by people, left alone by the dispatcher and the sweep.
+//! Notifications that wait for their store after their window: shown to people, left alone by the dispatcher and the
+//! sweep.
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
 use domain::{CollapseKey, Outcome, Parked, Timestamp, Waits};
@@ -28,16 +29,16 @@ async fn alarms(world: &World) -> Vec<(String, i64)> {
 }
 
 story! {
-    async fn only_what_was_decided_ends(world: World) {
-        let said = world.tell("said", "r1", 1).await;
-        let kept = world.tell("kept", "r1", 2).await;
+    async fn only_decided_notifications_get_an_outcome(world: World) {
+        let with_outcome = world.notify("said", "r1", 1).await;
+        let undecided = world.notify("kept", "r1", 2).await;
         let key = world.key("r1");
-        world.done(partly(&world, key, &[(said, Outcome::Settled)], Waits::Verification).await).await;
+        world.done(partly(&world, key, &[(with_outcome, Outcome::Settled)], Waits::Verification).await).await;
         let view = world.store.notifications_of("said").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.waiting_for), (Some(Outcome::Settled), None));
         assert_eq!(waiting_for(&world, "kept").await.as_deref(), Some("verification"));
         let loaded = world.load(key).await;
-        assert_eq!(loaded.notifications.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [kept]);
+        assert_eq!(loaded.notifications.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [undecided]);
         let standing = world.store.purchase(key).await.unwrap().standing;
         assert_eq!(standing.waiting_for.as_deref(), Some("verification"));
         assert!(standing.next_wake_at.is_some());
@@ -50,8 +51,8 @@ story! {
 }
 
 story! {
-    async fn what_waits_is_neither_signalled_nor_swept_until_its_wake(world: World) {
-        let first = world.tell("m1", "r1", 1).await;
+    async fn a_waiting_purchase_is_not_signalled_or_swept_before_its_wake(world: World) {
+        let first = world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         world.done(partly(&world, key, &[], Waits::Parked(Parked::UnknownReceipt)).await).await;
         assert_eq!(waiting_for(&world, "m1").await.as_deref(), Some("parked"));
@@ -71,15 +72,15 @@ story! {
 }
 
 story! {
-    async fn a_new_word_has_its_window_whatever_else_waits(world: World) {
+    async fn a_new_notification_has_its_window_whatever_else_waits(world: World) {
         let patch = storage::PlatformPatch { max_wait_ms: Some(Some(150_000)), ..Default::default() };
         world.store.update_platform(world.platform.id, patch).await.unwrap();
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         world.done(partly(&world, key, &[], Waits::Verification).await).await;
         world.pass(WINDOW_MS * 2);
         assert_eq!(world.store.due(10).await.unwrap(), [], "its longest wait is not the platform's");
-        let second = world.tell("m2", "r1", 2).await;
+        let second = world.notify("m2", "r1", 2).await;
         let loaded = world.store.load(key, 0, 500).await.unwrap();
         assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&loaded.quiet_ms), "{}", loaded.quiet_ms);
         assert!(loaded.cap_ms.is_some_and(|cap_ms| cap_ms > 140_000), "{:?}", loaded.cap_ms);
@@ -94,8 +95,8 @@ story! {
 }
 
 story! {
-    async fn what_would_wait_without_a_wake_is_still_found(world: World) {
-        world.tell("m1", "r1", 1).await;
+    async fn a_waiting_purchase_without_a_wake_is_still_found(world: World) {
+        world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         let mut forgotten = partly(&world, key, &[], Waits::Verification).await;
         forgotten.decision.wake = None;
@@ -106,33 +107,33 @@ story! {
 }
 
 story! {
-    async fn people_are_told_when_words_begin_to_wait_and_when_they_are_lost(world: World) {
+    async fn an_alarm_is_raised_when_notifications_wait_and_are_lost(world: World) {
         let key = world.key("r1");
-        let first = world.tell("m1", "r1", 1).await;
+        let first = world.notify("m1", "r1", 1).await;
         world.done(partly(&world, key, &[(first, Outcome::Settled)], Waits::Verification).await).await;
-        assert_eq!(alarms(&world).await, [], "no word waits");
-        let second = world.tell("m2", "r1", 2).await;
+        assert_eq!(alarms(&world).await, [], "no notification waits");
+        let second = world.notify("m2", "r1", 2).await;
         world.raw().run("UPDATE purchases SET waits_for = NULL");
         world.done(partly(&world, key, &[], Waits::Verification).await).await;
         world.done(partly(&world, key, &[], Waits::Verification).await).await;
         assert_eq!(alarms(&world).await, [("verification_waits".to_owned(), 1)], "once, not at every try");
         world.pass(1_000);
-        world.done(partly(&world, key, &[(second, Outcome::GivenUp)], Waits::Parked(Parked::WrongCustomer)).await).await;
+        world.done(partly(&world, key, &[(second, Outcome::Abandoned)], Waits::Parked(Parked::WrongCustomer)).await).await;
         assert_eq!(alarms(&world).await[0], ("given_up".to_owned(), 1));
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
-        assert_eq!((view.outcome, view.revision), (Some(Outcome::GivenUp), None));
+        assert_eq!((view.outcome, view.revision), (Some(Outcome::Abandoned), None));
         assert!(view.reason.is_some_and(|reason| reason.contains("did not accept")));
     }
 }
 
 story! {
-    async fn an_outcome_of_what_the_decision_did_not_see_is_not_written(world: World) {
+    async fn notifications_after_the_load_get_no_outcome(world: World) {
         let key = world.key("r1");
-        world.tell("m1", "r1", 1).await;
+        world.notify("m1", "r1", 1).await;
         let mut record = record(key, &world.load(key).await);
-        let unseen = world.tell("m2", "r1", 2).await;
-        let elsewhere = world.tell("m3", "r2", 3).await;
-        record.decision.outcomes.extend([(unseen, Outcome::Settled), (elsewhere, Outcome::GivenUp)]);
+        let unseen = world.notify("m2", "r1", 2).await;
+        let elsewhere = world.notify("m3", "r2", 3).await;
+        record.decision.outcomes.extend([(unseen, Outcome::Settled), (elsewhere, Outcome::Abandoned)]);
         world.done(record).await;
         for message in ["m2", "m3"] {
             assert_eq!(world.store.notifications_of(message).await.unwrap()[0].outcome, None);
@@ -141,9 +142,9 @@ story! {
 }
 
 story! {
-    async fn retrying_wakes_what_is_parked_and_nothing_else(world: World) {
+    async fn retrying_wakes_only_parked_purchases(world: World) {
         for (receipt, waits) in [("r1", Waits::Parked(Parked::UnknownReceipt)), ("r2", Waits::Verification)] {
-            world.tell(&format!("m-{receipt}"), receipt, 1).await;
+            world.notify(&format!("m-{receipt}"), receipt, 1).await;
             let record = partly(&world, world.key(receipt), &[], waits).await;
             world.done(record).await;
         }
@@ -159,22 +160,22 @@ story! {
 }
 
 story! {
-    async fn a_deleted_platform_wakes_nothing_but_what_still_waits(world: World) {
+    async fn a_deleted_platform_wakes_only_waiting_purchases(world: World) {
         world.revise("sleeps", 1).await;
-        world.tell("m1", "waits", 1).await;
+        world.notify("m1", "waits", 1).await;
         let key = world.key("waits");
         world.done(partly(&world, key, &[], Waits::Verification).await).await;
         world.raw().run(&format!("UPDATE purchases SET next_wake_at = {}", Timestamp::from_millis(1).micros()));
         assert_eq!(world.store.due(10).await.unwrap().len(), 2);
         world.store.delete_platform(world.platform.id).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
-        assert!(!world.load(key).await.verify, "its store is not asked any more, so that the wait ends");
-        let asked = world.key("asked");
-        world.tell("m2", "asked", 1).await;
+        assert!(!world.load(key).await.verify, "its store is not queried any more, so that the wait ends");
+        let queried = world.key("asked");
+        world.notify("m2", "asked", 1).await;
         world.pass(200_000);
-        world.store.ask_again(asked, 1_000).await.unwrap();
+        world.store.schedule_query(queried, 1_000).await.unwrap();
         world.pass(2_000);
         let found = world.store.due(10).await.unwrap();
-        assert!(found.contains(&Due { collapse_key: asked, why: "wake" }), "{found:?}");
+        assert!(found.contains(&Due { collapse_key: queried, why: "wake" }), "{found:?}");
     }
 }

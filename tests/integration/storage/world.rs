@@ -2,10 +2,10 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
-use domain::reading::Product;
+use domain::verification::Product;
 use domain::{
-    CollapseKey, Environment, Given, Kind, Lane, Notification, Outcome, PlatformId, Reading, Snapshot, Timestamp,
-    Transition, What,
+    CollapseKey, Environment, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
+    Timestamp, Transition, TransitionKind, Verification,
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,7 +20,7 @@ pub const BEGINNING: i64 = 1_800_000_000_000_000;
 pub const WINDOW_MS: i64 = 120_000;
 pub const LEASE_MS: i64 = 30_000;
 
-/// Tells one story to both databases. Its world has a clock of its own.
+/// Runs one story on both databases. Its world has a clock of its own.
 macro_rules! story {
     ($(#[$meta:meta])* async fn $name:ident($world:ident: $type:ty) $body:block) => {
         $(#[$meta])*
@@ -54,7 +54,7 @@ pub struct World {
     pub app: App,
     pub platform: Platform,
     pub now: &'static AtomicI64,
-    /// Its files, as long as the story is told.
+    /// Its files, as long as the story runs.
     pub folder: Folder,
 }
 
@@ -65,7 +65,7 @@ pub struct Number {
 }
 
 #[derive(QueryableByName)]
-struct Words {
+struct TextRow {
     #[diesel(sql_type = diesel::sql_types::Text)]
     value: String,
 }
@@ -97,7 +97,7 @@ impl Raw {
 
     pub fn texts(&mut self, text: &str) -> Vec<String> {
         let query = diesel::sql_query(text);
-        let rows: Vec<Words> = match self {
+        let rows: Vec<TextRow> = match self {
             Self::Sqlite(connection) => query.load(connection),
             Self::Postgres(connection) => query.load(connection),
         }
@@ -176,8 +176,8 @@ impl World {
             ("deliveries", "first_tried_at"),
             ("deliveries", "tried_at"),
             ("lanes", "lease_until"),
-            ("lanes", "asked_at"),
-            ("lanes", "asked_until"),
+            ("lanes", "retry_after_received_at"),
+            ("lanes", "retry_after_until"),
             ("user_lanes", "lease_until"),
             ("user_lanes", "paused_until"),
             ("health", "first_failure_at"),
@@ -189,7 +189,7 @@ impl World {
             ("health", "paused_until"),
             ("health", "next_slot_at"),
             ("events", "created_at"),
-            ("looks", "asked_at"),
+            ("rechecks", "requested_at"),
             ("topics", "expires_at"),
         ];
         let mut raw = self.raw();
@@ -202,13 +202,13 @@ impl World {
         CollapseKey::of(self.platform.id, receipt_id)
     }
 
-    pub async fn accept(&self, told: NewNotification) -> Accepted {
-        self.store.accept(vec![told]).await.unwrap()[0]
+    pub async fn accept(&self, notification: NewNotification) -> Accepted {
+        self.store.accept(vec![notification]).await.unwrap()[0]
     }
 
-    /// Accepts what `told` and answers its sequence number.
-    pub async fn tell(&self, message_id: &str, receipt_id: &str, at_ms: i64) -> i64 {
-        match self.accept(told(self.platform.id, message_id, receipt_id, at_ms)).await {
+    /// Accepts a [`renewal`] and returns its sequence number.
+    pub async fn notify(&self, message_id: &str, receipt_id: &str, at_ms: i64) -> i64 {
+        match self.accept(renewal(self.platform.id, message_id, receipt_id, at_ms)).await {
             Accepted::New { seq } => seq,
             other => panic!("{message_id} was not new: {other:?}"),
         }
@@ -227,15 +227,15 @@ impl World {
         }
     }
 
-    /// Tells something new about a purchase and settles it.
+    /// Accepts a notification of a purchase and settles it.
     pub async fn revise(&self, receipt_id: &str, number: i64) -> i64 {
-        self.tell(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
+        self.notify(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
         self.settle(self.key(receipt_id)).await.0
     }
 
-    /// Tells something new about a purchase and settles it as something that happened.
-    pub async fn happen(&self, receipt_id: &str, number: i64, whats: &[What]) -> i64 {
-        self.tell(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
+    /// Accepts a notification of a purchase and settles it with these transitions.
+    pub async fn happen(&self, receipt_id: &str, number: i64, whats: &[TransitionKind]) -> i64 {
+        self.notify(&format!("{receipt_id}-{number}"), receipt_id, number * 1000).await;
         let key = self.key(receipt_id);
         let record = happened(record(key, &self.load(key).await), whats);
         self.done(record).await
@@ -287,38 +287,38 @@ pub fn new_destination(app: &App, name: &str) -> NewDestination {
     }
 }
 
-/// A notification that says RENEWED at `at_ms`.
-pub fn told(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: i64) -> NewNotification {
-    let said = Said { kind: Kind::Renewed, customer: Some("customer-1"), related: None };
-    said_so(platform_id, (message_id, receipt_id), at_ms, said)
+/// A notification of the type RENEWED at `at_ms`.
+pub fn renewal(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_ms: i64) -> NewNotification {
+    let report = Report { kind: NotificationKind::Renewed, customer: Some("customer-1"), related: None };
+    reported(platform_id, (message_id, receipt_id), at_ms, report)
 }
 
-/// What a notification says beside its purchase and its time.
-pub struct Said<'a> {
-    pub kind: Kind,
+/// What a notification reports beside its purchase and its time.
+pub struct Report<'a> {
+    pub kind: NotificationKind,
     pub customer: Option<&'a str>,
     pub related: Option<&'a str>,
 }
 
-/// A notification that says something else.
-pub fn said_so(
+/// A notification with this report.
+pub fn reported(
     platform_id: PlatformId,
     (message_id, receipt_id): (&str, &str),
     at_ms: i64,
-    said: Said<'_>,
+    report: Report<'_>,
 ) -> NewNotification {
     let collapse_key = CollapseKey::of(platform_id, receipt_id);
     let store_time = Timestamp::from_millis(at_ms);
-    let word = format!("{:?}", said.kind).to_uppercase();
+    let type_name = format!("{:?}", report.kind).to_uppercase();
     let notification = Notification {
         message_id: message_id.to_owned(),
         collapse_key,
         receipt_id: receipt_id.to_owned(),
-        kind: said.kind,
-        said: word.clone(),
+        kind: report.kind,
+        store_type: type_name.clone(),
         store_time,
-        app_user_id: said.customer.map(str::to_owned),
-        related_receipt_id: said.related.map(str::to_owned),
+        app_user_id: report.customer.map(str::to_owned),
+        related_receipt_id: report.related.map(str::to_owned),
         is_test: false,
     };
     NewNotification {
@@ -326,7 +326,7 @@ pub fn said_so(
         message_id: message_id.to_owned(),
         receipt_id: receipt_id.to_owned(),
         collapse_key: Some(collapse_key),
-        said: word,
+        store_type: type_name,
         store_time: Some(store_time),
         app_user_id: notification.app_user_id.clone(),
         body: serde_json::to_string(&notification).unwrap(),
@@ -336,7 +336,7 @@ pub fn said_so(
 }
 
 /// A record of what was loaded, in which all of it is settled: the store shows a subscription that renews a month
-/// later with every revision, so that there is always something new to say, and nothing happened that has a name.
+/// later with every revision, so that there is always a change, and no transition happens.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
     let month_ms = 30 * 24 * 3600 * 1000;
@@ -349,9 +349,9 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
         auto_renewing: Some(true),
         ..Snapshot::default()
     };
-    let reading = Reading::Verified(Box::new(snapshot));
-    let given = Given { reading: &reading, is_replaced: false, now: loaded.now };
-    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
+    let verification = Verification::Verified(Box::new(snapshot));
+    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
+    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
     decision.transitions = Vec::new();
     decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
     (decision.waits, decision.wake) = (None, None);
@@ -362,16 +362,17 @@ pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
         seqs,
         decision,
         is_replaced: loaded.is_replaced,
-        asked: loaded.verify,
+        is_queried: loaded.verify,
         is_answer: true,
         is_real: true,
         traceparent: loaded.traceparent.clone(),
     }
 }
 
-/// The same, as something that happened.
-pub fn happened(mut record: Record, whats: &[What]) -> Record {
-    let transition = |what: &What| Transition { what: *what, at: Some(Timestamp::from_millis(5)), cycle: None };
+/// This record with transitions of these kinds.
+pub fn happened(mut record: Record, whats: &[TransitionKind]) -> Record {
+    let transition =
+        |what: &TransitionKind| Transition { kind: *what, at: Some(Timestamp::from_millis(5)), cycle: None };
     record.decision.transitions = whats.iter().map(transition).collect();
     record
 }

@@ -1,4 +1,4 @@
-//! What the installation's owner says about products: entitlements, prices, and rates of exchange.
+//! What the installation's owner defines about products: entitlements and prices.
 
 use crate::time::Timestamp;
 use rust_decimal::Decimal;
@@ -36,23 +36,23 @@ pub enum Auth {
 /// What a product costs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Price {
-    /// Where, two letters; everywhere that no other price names when absent.
+    /// The country, two letters; absent for all countries without a price of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "country"))]
     pub country: Option<String>,
     /// ISO 4217, three letters.
     #[schemars(extend("format" = "currency"))]
     pub currency: String,
-    /// One term of it. A decimal, written as text.
+    /// The price of one term. A decimal, written as text.
     #[schemars(with = "String", extend("format" = "decimal"))]
     pub price: Decimal,
-    /// For plans that began then or later, until the next price of the same country; always when absent.
+    /// The price applies to plans that began then or later, until the next price of the same country; absent for always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "since"))]
     pub since: Option<Since>,
 }
 
-/// From when a price holds: an instant. Midnight UTC is written as a day.
+/// The instant from which a price applies. Midnight UTC is written as a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Since(Timestamp);
 
@@ -110,12 +110,12 @@ impl<'de> Deserialize<'de> for Since {
     }
 }
 
-/// What the catalogue says about the product of one purchase. The default is a product that it does not list.
+/// The catalogue's entry for the product of one purchase. The default is a product that it does not list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
     /// What it entitles to, in the order of the catalogue.
     pub entitlements: Vec<Entitlement>,
-    /// What it costs where.
+    /// Its prices, by country and date.
     pub prices: Vec<Price>,
 }
 

@@ -4,19 +4,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
-/// Which of a store's two worlds a platform belongs to.
+/// Which of a store's two environments a platform belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Environment {
     /// Purchases for money.
     #[default]
     Production,
-    /// Purchases of the store's test world.
+    /// Purchases in the store's test environment.
     Sandbox,
 }
 
 impl Environment {
-    /// The word used in storage and the API.
+    /// The name in storage and the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -25,7 +25,8 @@ impl Environment {
         }
     }
 
-    /// The environment of a purchase on a platform of this one: what is not for money is of the sandbox everywhere.
+    /// The environment of a purchase on a platform of this environment: a purchase that is not for money belongs to the
+    /// sandbox everywhere.
     #[must_use]
     pub const fn of_purchase(self, is_for_money: bool) -> Self {
         if is_for_money { self } else { Self::Sandbox }
@@ -40,8 +41,8 @@ pub struct InvalidEnvironment(String);
 impl FromStr for Environment {
     type Err = InvalidEnvironment;
 
-    fn from_str(word: &str) -> Result<Self, InvalidEnvironment> {
-        match word {
+    fn from_str(text: &str) -> Result<Self, InvalidEnvironment> {
+        match text {
             "production" => Ok(Self::Production),
             "sandbox" => Ok(Self::Sandbox),
             other => Err(InvalidEnvironment(other.to_owned())),

@@ -1,6 +1,6 @@
-//! Names of things. An identifier is a type of its own and cannot be built invalid.
+//! Identifiers. Each is a type of its own and cannot be built invalid.
 //!
-//! Random ids are not made here: who needs one is handed it.
+//! Random ids are not made here: the caller supplies them.
 
 use crate::environment::Environment;
 use schemars::JsonSchema;
@@ -54,13 +54,13 @@ uuid_ids! {
     AppId = "app id";
     /// An app on one store.
     PlatformId = "platform id";
-    /// A topic that asked to send to a platform.
+    /// A topic that requested to send to a platform.
     TopicId = "topic id";
-    /// Whom we tell.
+    /// A receiver of events: a webhook or an analytics integration.
     DestinationId = "destination id";
-    /// What names one purchase: UUIDv5 of platform and receipt.
+    /// One purchase: UUIDv5 of platform and receipt.
     CollapseKey = "collapse key";
-    /// One fact told to the world, the same to every destination.
+    /// One event, the same for every destination.
     EventId = "event id";
     /// One event to one destination.
     DeliveryId = "delivery id";
@@ -106,7 +106,7 @@ impl EventId {
 }
 
 impl DeliveryId {
-    /// The delivery of an event to a destination; `n` grows by one with each asked redelivery.
+    /// The delivery of an event to a destination; `n` grows by one with each requested redelivery.
     /// It is also the `webhook-id` header, stable over retries.
     #[must_use]
     pub fn of(destination: DestinationId, event: EventId, n: u32) -> Self {

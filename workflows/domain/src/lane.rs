@@ -1,4 +1,4 @@
-//! What a lane looks like to the workflow: enough to start, wake and show it, and nothing of its bodies.
+//! A lane as the workflow knows it: enough to start, wake and show it, without bodies.
 
 use crate::ids::DestinationId;
 use schemars::JsonSchema;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The pending deliveries of one purchase to one destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lane {
-    /// Whom we tell.
+    /// The destination.
     pub destination_id: DestinationId,
     /// The sequence number of the newest delivery recorded in it.
     pub last_seq: i64,

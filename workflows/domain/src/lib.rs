@@ -3,6 +3,7 @@
 
 pub mod catalogue;
 pub mod decide;
+pub mod destination;
 pub mod environment;
 pub mod event;
 pub mod health;
@@ -11,17 +12,17 @@ pub mod lane;
 pub mod notification;
 pub mod payment;
 pub mod purchase;
-pub mod reading;
 pub mod time;
 pub mod transition;
 pub mod user;
+pub mod verification;
 
-pub use decide::{Decision, Given, Lag, Waits, decide};
+pub use decide::{Decision, Lag, SettlingContext, Waits, decide};
 pub use environment::Environment;
 pub use ids::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId};
 pub use lane::Lane;
-pub use notification::{Kind, Notification, Outcome};
+pub use notification::{Notification, NotificationKind, Outcome};
 pub use purchase::{Purchase, State};
-pub use reading::{Parked, Reading, Snapshot, UnknownReceipts};
 pub use time::Timestamp;
-pub use transition::{Transition, What};
+pub use transition::{Transition, TransitionKind};
+pub use verification::{Parked, Snapshot, UnknownReceipts, Verification};

@@ -1,11 +1,11 @@
-//! What we are told, in our own words. A store's spelling stays in that store's folder.
+//! Notifications in settle's own terms. A store's spelling stays in that store's folder.
 
 use crate::ids::CollapseKey;
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One fact about one purchase, told by a store.
+/// One fact about one purchase, reported by a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
     /// The id that the store gave to the message; several notifications can come from one message.
@@ -14,25 +14,25 @@ pub struct Notification {
     pub collapse_key: CollapseKey,
     /// The store's name of that purchase.
     pub receipt_id: String,
-    /// What happened, in our words.
-    pub kind: Kind,
-    /// What happened, in the store's own word; for people, and to fold a repeated message.
-    pub said: String,
+    /// What happened.
+    pub kind: NotificationKind,
+    /// The store's own name of the type; for people, and to fold a repeated message.
+    pub store_type: String,
     /// When it happened, by the store's clock.
     pub store_time: Timestamp,
     /// The store's name of the customer.
     pub app_user_id: Option<String>,
     /// The other receipt of a plan change: the old one on `PlanChanged`, the new one on `Replaced`.
     pub related_receipt_id: Option<String>,
-    /// A purchase made in the store's live test programme, not for money.
+    /// Whether the purchase was made in the store's live test programme, not for money.
     pub is_test: bool,
 }
 
 /// What happened. The order of the variants is the order in which equal store times are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// An admin told us of a purchase that was made before we listened.
+pub enum NotificationKind {
+    /// An admin imported a purchase that was made before notifications were received.
     Adopted,
     /// A subscription began, paid or in a trial.
     SubscriptionPurchased,
@@ -56,8 +56,9 @@ pub enum Kind {
     ScheduledToEnd,
     /// A payment failed and the store grants grace.
     GraceBegan,
-    /// The payment was repaired within grace.
-    GraceEnded,
+    /// The grace is over: the payment was repaired, or the subscription ended with it.
+    #[serde(rename = "grace_ended")]
+    GraceExpired,
     /// A subscription was cancelled, voluntarily or not.
     SubscriptionCancelled,
     /// A consumable was cancelled.
@@ -68,52 +69,53 @@ pub enum Kind {
     Replaced,
     /// A subscription ended.
     Expired,
-    /// A word that we do not know.
+    /// A type that is not known.
     Unknown,
 }
 
-/// The one final word on a notification.
+/// The final result of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was settled in a revision.
     Settled,
-    /// It was settled and changed nothing that we say.
+    /// It was settled and changed nothing in the record.
     NoChange,
-    /// The store had told it before.
+    /// It repeats an earlier notification.
     Duplicate,
     /// It will never be used: it is another app's, or its topic was rejected.
     Refused,
-    /// An admin threw it away.
+    /// An admin discarded it.
     Discarded,
-    /// Its word or its shape is not known to us.
+    /// Its type or its shape is not known.
     Unknown,
     /// It could not be verified in the time allowed.
-    GivenUp,
+    #[serde(rename = "given_up")]
+    Abandoned,
 }
 
-macro_rules! outcome_words {
-    ($($variant:ident = $word:literal),*) => {
+macro_rules! outcome_names {
+    ($($variant:ident = $name:literal),*) => {
         impl Outcome {
-            /// The word used in storage, metrics and the API.
+            /// The name used in storage, metrics and the API.
             #[must_use]
-            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $word),* } }
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $name),* } }
         }
         impl std::str::FromStr for Outcome {
             type Err = String;
-            fn from_str(word: &str) -> Result<Self, String> {
-                match word { $($word => Ok(Self::$variant),)* other => Err(format!("`{other}` is not an outcome")) }
+            fn from_str(name: &str) -> Result<Self, String> {
+                match name { $($name => Ok(Self::$variant),)* other => Err(format!("`{other}` is not an outcome")) }
             }
         }
     };
 }
 
-outcome_words!(
+outcome_names!(
     Settled = "settled",
     NoChange = "no_change",
     Duplicate = "duplicate",
     Refused = "refused",
     Discarded = "discarded",
     Unknown = "unknown",
-    GivenUp = "given_up"
+    Abandoned = "given_up"
 );

@@ -1,8 +1,16 @@
-//! Instants in UTC with microseconds. Nothing here reads a clock.
+//! Instants in UTC with microseconds, and units of duration. Nothing here reads a clock.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
+
+/// One minute.
+pub const MINUTE: Duration = Duration::from_secs(60);
+/// One hour.
+pub const HOUR: Duration = Duration::from_secs(3_600);
+/// One day.
+pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// An instant: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -43,10 +51,22 @@ impl Timestamp {
         self.0
     }
 
-    /// This instant moved by so many milliseconds, clamped.
+    /// This instant plus `millis` milliseconds, clamped.
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
         Self::from_micros(self.0.saturating_add(millis.saturating_mul(1000)))
+    }
+
+    /// This instant plus a duration, clamped.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self::from_micros(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// The duration from `earlier` to this instant; zero when `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
     /// Milliseconds from `earlier` to this instant, rounded towards zero; negative when it is later.
@@ -91,4 +111,10 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
+}
+
+/// Milliseconds of a duration, clamped.
+#[must_use]
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! A change of a purchase's state that has a name, and the event that tells it.
+//! Named changes of a purchase's state, and the type of the event that announces each.
 
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,34 +6,34 @@ use serde::{Deserialize, Serialize};
 /// Something that happened to a purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
-    /// What happened.
-    pub what: What,
-    /// When, by the store: the time of the notification that told it, or the store's date that caused it.
+    /// Its kind.
+    pub kind: TransitionKind,
+    /// When it happened, by the store: the time of the notification that reported it, or the store's date that caused it.
     /// `None` when neither is known: then it is the time of `record`.
     pub at: Option<Timestamp>,
     /// In which term of the subscription, from 1, as far as terms can be counted.
     pub cycle: Option<u64>,
 }
 
-macro_rules! whats {
-    ($($(#[$doc:meta])* $name:ident = $word:literal;)*) => {
+macro_rules! transition_kinds {
+    ($($(#[$doc:meta])* $name:ident = $event_type:literal;)*) => {
         /// What can happen to a purchase. The order of the variants is the order of events of one transition.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
-        pub enum What { $($(#[$doc])* $name,)* }
+        pub enum TransitionKind { $($(#[$doc])* $name,)* }
 
-        impl What {
+        impl TransitionKind {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// The type of the event that tells it.
+            /// The type of the event that announces it.
             #[must_use]
-            pub const fn event_type(self) -> &'static str { match self { $(Self::$name => $word),* } }
+            pub const fn event_type(self) -> &'static str { match self { $(Self::$name => $event_type),* } }
         }
     };
 }
 
-whats! {
+transition_kinds! {
     /// A trial began.
     TrialStarted = "user.journey.trial.started";
     /// A trial became paid.

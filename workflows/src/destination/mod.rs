@@ -1,22 +1,22 @@
-//! The workflow `destination`: one run lives while something is owed to a destination that its lanes do not deliver
-//! themselves: its breaker is open, it asked for a pause, or its limits are used up.
+//! The workflow `destination`: a run lives while a destination is owed deliveries that purchases' runs do not attempt: its
+//! breaker is open, it requested a pause, or its limits are used up.
 //!
-//! Handlers only fold into [`state::State`]; `run` does what the state wants next. There is one timer and one activity,
-//! `tend`. Whose lanes are owed is in storage: nothing here grows with purchases.
+//! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one timer
+//! and one activity, `supervise`. The owed lanes are in storage: nothing here grows with the number of purchases.
 
 pub mod state;
 pub mod status;
 #[cfg(test)]
 mod tests;
 
-use crate::asks::{Asks, OwedAgain, RedeliverAll, SetEnabled, Tend, Tended, Test};
+use crate::activities::{Activities, RedeliverAll, RedeliveryProgress, SetEnabled, Supervise, Supervised, Test};
 use crate::contract;
 use crate::options;
-use crate::run::{Alarm, ask, closing, now_micros, why};
+use crate::run::{Alarm, closing, execute, why, workflow_time};
 use crate::signal::{Admin, Enable, Lenient, Range, Replay};
 use domain::DestinationId;
 use serde::{Deserialize, Serialize};
-use state::{AdminAsk, Next, Redelivering, State};
+use state::{AdminRequest, Next, Redelivery, State};
 use status::Status;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -28,12 +28,12 @@ use temporalio_workflow::{
     WorkflowContextView, WorkflowResult, WorkflowTermination,
 };
 
-/// The input of a run: nothing is needed, since the workflow id names the destination.
-/// A continued run is handed what the last one knew.
+/// The input of a run: empty, since the workflow id names the destination. A continued run gets the state of the last
+/// one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Start {
-    /// What the last run knew.
+    /// The state of the last run.
     pub carried: Option<State>,
 }
 
@@ -52,110 +52,110 @@ impl Destination {
         Self { id: contract::destination_id(ctx.workflow_id()), state }
     }
 
-    /// Lives until nothing is owed that could be sent, and nothing is asked.
+    /// Runs until nothing that could be sent is owed, and no request is open.
     #[run(name = contract::DESTINATION)]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Status> {
         let ctx: &WorkflowContext<Self> = ctx;
         let Some(id) = ctx.state(|destination| destination.id) else {
-            return Ok(ctx.state(Destination::seen));
+            return Ok(ctx.state(Destination::current_status));
         };
         ctx.state_mut(|destination| destination.begin_run());
-        let mut look: Option<Look<'_>> = None;
+        let mut supervision: Option<RunningSupervision<'_>> = None;
         let mut alarm = Alarm::default();
         loop {
             let seen = ctx.state(|destination| destination.state.changes);
             let closing = closing(ctx);
-            let now = now_micros(ctx);
+            let now = workflow_time(ctx);
             let next = if closing { Next::Wait } else { ctx.state(|destination| destination.state.next(now)) };
             match &next {
-                Next::Admin(asked) => {
-                    carry_out(ctx, id, asked).await;
+                Next::Admin(request) => {
+                    execute_request(ctx, id, request).await;
                     continue;
                 }
-                Next::Redeliver(going_on) => {
-                    redeliver(ctx, id, going_on).await;
+                Next::Redeliver(redelivery) => {
+                    redeliver(ctx, id, redelivery).await;
                     continue;
                 }
-                Next::Tend { is_probe } => look = Some(Look::begin(ctx, id, *is_probe)),
-                Next::Sleep(until) => alarm.set(ctx, (*until, now), "until it is looked at again"),
+                Next::Supervise { is_probe } => supervision = Some(RunningSupervision::begin(ctx, id, *is_probe)),
+                Next::Sleep(until) => alarm.set(ctx, *until, "until the next check"),
                 Next::Close => {
                     show(ctx);
-                    return Ok(ctx.state(Destination::seen));
+                    return Ok(ctx.state(Destination::current_status));
                 }
                 Next::Wait => {}
             }
             if closing {
-                let Some(look) = &look else {
+                let Some(running) = &supervision else {
                     end_run(ctx)?;
-                    return Ok(ctx.state(Destination::seen));
+                    return Ok(ctx.state(Destination::current_status));
                 };
-                look.token.cancel_with_reason("the run is closing");
+                running.token.cancel_with_reason("the run is closing");
             }
             show(ctx);
-            wait(ctx, &mut look, &mut alarm, seen).await;
+            wait(ctx, &mut supervision, &mut alarm, seen).await;
         }
     }
 
-    /// Something is owed that no purchase's run delivers.
+    /// There are deliveries that no purchase's run attempts.
     #[signal(name = contract::OWED)]
     pub fn owed(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
         self.state.owed();
     }
 
-    /// Owe again what it did not take, everything of a time, or one event.
+    /// Send again what failed, all events of a time range, or one event.
     #[signal(name = contract::REDELIVER)]
-    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Range>) {
-        self.asked(contract::REDELIVER, asked, State::redeliver);
+    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Range>) {
+        self.fold(contract::REDELIVER, signal, State::redeliver);
     }
 
-    /// Owe it the newest states that it lacks.
+    /// Send the newest states that it lacks.
     #[signal(name = contract::REPLAY)]
-    pub fn replay(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Replay>) {
-        self.asked(contract::REPLAY, asked, State::replay);
+    pub fn replay(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Replay>) {
+        self.fold(contract::REPLAY, signal, State::replay);
     }
 
-    /// Try the connection; what that shows is in `status`.
+    /// Test the connection; the result is in `status`.
     #[signal(name = contract::TEST)]
-    pub fn test(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
-        self.asked(contract::TEST, asked, |state, asked| state.ask(AdminAsk::Test(asked)));
+    pub fn test(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
+        self.fold(contract::TEST, signal, |state, signal| state.enqueue(AdminRequest::Test(signal)));
     }
 
-    /// Switch it on.
+    /// Enable it.
     #[signal(name = contract::ENABLE)]
-    pub fn enable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Enable>) {
-        self.asked(contract::ENABLE, asked, |state, asked| state.ask(AdminAsk::Enable(asked)));
+    pub fn enable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Enable>) {
+        self.fold(contract::ENABLE, signal, |state, signal| state.enqueue(AdminRequest::Enable(signal)));
     }
 
-    /// Switch it off.
+    /// Disable it.
     #[signal(name = contract::DISABLE)]
-    pub fn disable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
-        self.asked(contract::DISABLE, asked, |state, asked| state.ask(AdminAsk::Disable(asked)));
+    pub fn disable(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
+        self.fold(contract::DISABLE, signal, |state, signal| state.enqueue(AdminRequest::Disable(signal)));
     }
 
-    /// Try an open breaker now.
+    /// Probe an open breaker now.
     #[signal(name = contract::PROBE)]
-    pub fn probe(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
-        self.asked(contract::PROBE, asked, |state, _| state.probe());
+    pub fn probe(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
+        self.fold(contract::PROBE, signal, |state, _| state.probe());
     }
 
     /// What the destination's run is waiting for.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
-        self.seen()
+        self.current_status()
     }
 
-    fn asked<T>(&mut self, signal: &str, asked: Lenient<T>, fold: fn(&mut State, T)) {
-        match asked.0 {
-            Ok(asked) => fold(&mut self.state, asked),
-            Err(why) => self.state.unreadable(signal, &why),
+    fn fold<T>(&mut self, name: &str, signal: Lenient<T>, fold: fn(&mut State, T)) {
+        match signal.0 {
+            Ok(signal) => fold(&mut self.state, signal),
+            Err(why) => self.state.unreadable(name, &why),
         }
     }
 
-    fn seen(&self) -> Status {
+    fn current_status(&self) -> Status {
         Status::of(self.id, &self.state)
     }
 
-    /// A run that was started without a word looks at its destination.
+    /// A run that was started without a signal supervises its destination once.
     fn begin_run(&mut self) {
         if self.state.changes == 0 && self.state.continued == 0 {
             self.state.news = true;
@@ -163,40 +163,41 @@ impl Destination {
     }
 }
 
-type Tending<'a> = Pin<Box<dyn Future<Output = Result<Tended, ActivityExecutionError>> + 'a>>;
+type SupervisionFuture<'a> = Pin<Box<dyn Future<Output = Result<Supervised, ActivityExecutionError>> + 'a>>;
 
-/// A look that is under way.
-struct Look<'a> {
+/// The activity `supervise` in flight.
+struct RunningSupervision<'a> {
     token: WorkflowCancellationToken,
-    tending: Tending<'a>,
+    future: SupervisionFuture<'a>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> RunningSupervision<'a> {
     fn begin(ctx: &'a WorkflowContext<Destination>, destination_id: DestinationId, is_probe: bool) -> Self {
         ctx.state_mut(|destination| destination.state.begin());
         let token = ctx.cancellation_token().child_token();
-        let summary = if is_probe { "try it now" } else { "deliver what is owed" };
-        let options = options::tend(token.clone(), summary.to_owned());
-        let tending = Box::pin(ctx.execute_activity(Asks::tend, Tend { destination_id, is_probe }, options));
-        Self { token, tending }
+        let summary = if is_probe { "probe it now" } else { "deliver what is owed" };
+        let options = options::supervise(token.clone(), summary.to_owned());
+        let future =
+            Box::pin(ctx.execute_activity(Activities::supervise, Supervise { destination_id, is_probe }, options));
+        Self { token, future }
     }
 
-    /// Folds its end; whether there was one.
+    /// Folds its end; returns whether there was one.
     fn poll(&mut self, ctx: &WorkflowContext<Destination>, task: &mut Context<'_>) -> bool {
-        let Poll::Ready(result) = self.tending.as_mut().poll(task) else { return false };
-        let now = now_micros(ctx);
+        let Poll::Ready(result) = self.future.as_mut().poll(task) else { return false };
+        let now = workflow_time(ctx);
         ctx.state_mut(|destination| match result {
-            Ok(tended) => destination.state.tended(tended, now),
+            Ok(supervised) => destination.state.supervised(supervised, now),
             Err(ActivityExecutionError::Cancelled(_)) => destination.state.interrupted(),
             Err(_) if self.token.is_cancelled() => destination.state.interrupted(),
-            Err(error) => destination.state.lost(format!("looking after it: {}", why(&error))),
+            Err(error) => destination.state.lost(format!("supervise: {}", why(&error))),
         });
         true
     }
 }
 
-/// Hands what is known to the next run. After a cancellation there is none: the sweep starts
-/// another when something is owed.
+/// Continues as a new run with the same state. After a cancellation there is no next run: the sweep starts one when
+/// something is owed.
 fn end_run(ctx: &WorkflowContext<Destination>) -> Result<(), WorkflowTermination> {
     if ctx.cancellation_token().is_cancelled() {
         return Ok(());
@@ -208,72 +209,72 @@ fn end_run(ctx: &WorkflowContext<Destination>) -> Result<(), WorkflowTermination
     Ok(())
 }
 
-async fn carry_out(ctx: &WorkflowContext<Destination>, destination_id: DestinationId, asked: &AdminAsk) {
-    let failed = match asked.clone() {
-        AdminAsk::Redeliver(again) => {
-            redeliver(ctx, destination_id, &again).await;
+async fn execute_request(ctx: &WorkflowContext<Destination>, destination_id: DestinationId, request: &AdminRequest) {
+    let failed = match request.clone() {
+        AdminRequest::Redeliver(redelivery) => {
+            redeliver(ctx, destination_id, &redelivery).await;
             None
         }
-        AdminAsk::Test(asked) => {
-            match ctx.execute_activity(Asks::test, Test { destination_id, asked }, options::test()).await {
-                Ok(says) => {
-                    ctx.state_mut(|destination| destination.state.tested(&says));
+        AdminRequest::Test(admin) => {
+            match ctx.execute_activity(Activities::test, Test { destination_id, admin }, options::test()).await {
+                Ok(result) => {
+                    ctx.state_mut(|destination| destination.state.tested(&result));
                     None
                 }
                 Err(error) => Some(error),
             }
         }
-        AdminAsk::Enable(Enable { by, reason, newest_only }) => {
-            let asked = Admin { by, reason };
-            let on = SetEnabled { destination_id, is_enabled: true, newest_only, asked };
+        AdminRequest::Enable(Enable { by, reason, newest_only }) => {
+            let admin = Admin { by, reason };
+            let on = SetEnabled { destination_id, is_enabled: true, newest_only, admin };
             switch(ctx, on).await.err()
         }
-        AdminAsk::Disable(asked) => {
-            let off = SetEnabled { destination_id, is_enabled: false, newest_only: false, asked };
+        AdminRequest::Disable(admin) => {
+            let off = SetEnabled { destination_id, is_enabled: false, newest_only: false, admin };
             switch(ctx, off).await.err()
         }
     };
-    ctx.state_mut(|destination| destination.state.carried_out(failed.as_ref().map(why)));
+    ctx.state_mut(|destination| destination.state.executed(failed.as_ref().map(why)));
 }
 
-/// Switches it on or off. What must end before it is on may be very much: each run of the activity ends some of it.
+/// Enables or disables the destination. Skipping its owed deliveries may take several runs of the activity.
 async fn switch(ctx: &WorkflowContext<Destination>, set: SetEnabled) -> Result<(), ActivityExecutionError> {
-    let mut unfinished = ask(ctx, || Asks::set_enabled, set.clone()).await?;
+    let mut unfinished = execute(ctx, || Activities::set_enabled, set.clone()).await?;
     while unfinished.is_some() {
-        unfinished = ctx.execute_activity(Asks::set_enabled, set.clone(), options::lasting()).await?;
+        unfinished = ctx.execute_activity(Activities::set_enabled, set.clone(), options::lasting()).await?;
     }
     Ok(())
 }
 
-/// Owes something once more from a place on, as far as one run of the activity comes.
-async fn redeliver(ctx: &WorkflowContext<Destination>, destination_id: DestinationId, again: &Redelivering) {
-    let Redelivering { what, asked, cursor } = again.clone();
-    let input = RedeliverAll { destination_id, what, asked, cursor };
-    let came = match ctx.execute_activity(Asks::redeliver_all, input, options::again()).await {
-        Ok(OwedAgain { next_cursor, .. }) => Ok(next_cursor),
+/// Continues a redelivery for one run of the activity.
+async fn redeliver(ctx: &WorkflowContext<Destination>, destination_id: DestinationId, redelivery: &Redelivery) {
+    let Redelivery { selector, admin, cursor } = redelivery.clone();
+    let input = RedeliverAll { destination_id, selector, admin, cursor };
+    let result = match ctx.execute_activity(Activities::redeliver_all, input, options::redeliver_all()).await {
+        Ok(RedeliveryProgress { next_cursor, .. }) => Ok(next_cursor),
         Err(error) => Err(why(&error)),
     };
-    ctx.state_mut(|destination| destination.state.redelivered(again, came));
+    ctx.state_mut(|destination| destination.state.redelivered(redelivery, result));
 }
 
 fn show(ctx: &WorkflowContext<Destination>) {
-    ctx.set_current_details(ctx.state(|destination| destination.seen().details()));
+    ctx.set_current_details(ctx.state(|destination| destination.current_status().details()));
 }
 
-/// Waits for the first of: the look's end, the timer, a signal, a cancellation.
+/// Waits for the first of: the end of `supervise`, the timer, a signal, a cancellation.
 async fn wait<'a>(
     ctx: &'a WorkflowContext<Destination>,
-    look: &mut Option<Look<'a>>,
+    supervision: &mut Option<RunningSupervision<'a>>,
     alarm: &mut Alarm<'a>,
     seen: u64,
 ) {
-    // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would
-    // spin on the one thread of all workflows. The timer and the look end by that token.
+    // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would spin on
+    // the one thread of all workflows. The timer and the activity end by that token.
     let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
     let mut changed = pin!(ctx.wait_condition_with_options(move |destination| destination.state.changes != seen, own));
     std::future::poll_fn(|task| {
-        if look.as_mut().is_some_and(|look| look.poll(ctx, task)) {
-            *look = None;
+        if supervision.as_mut().is_some_and(|running| running.poll(ctx, task)) {
+            *supervision = None;
             return Poll::Ready(());
         }
         if alarm.poll(task) {

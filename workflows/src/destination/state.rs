@@ -1,89 +1,89 @@
-//! What a destination's run knows, and what it wants next. Pure: signals and answers are folded in,
-//! [`State::next`] says what to do. All times are microseconds of workflow time.
+//! The state of a destination's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
+//! to do. All times are workflow time.
 
-use crate::asks::{Again, Tended, Tending};
+use crate::activities::{RedeliverySelector, Supervised, Supervision};
 use crate::contract;
-use crate::signal::{Admin, Enable, MOST_NAMED, Range, Replay};
+use crate::signal::{Admin, Enable, MAX_NAMED, Range, Replay};
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Everything that a run carries over to the next one.
+/// The state that a run carries over to the next one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Whether something is owed that no look has seen yet.
+    /// Whether something is owed since the last start of `supervise`.
     pub news: bool,
-    /// Whether a person changed something, so that it is looked at whatever is waited for.
+    /// Whether `supervise` must run now, whatever the run waits for: a request was executed.
     pub urgent: bool,
-    /// Whether an open breaker is to be tried although it is not time.
+    /// Whether to probe an open breaker before its time.
     pub probe: bool,
-    /// What admins asked for and was not carried out yet.
-    pub admin: VecDeque<AdminAsk>,
-    /// What is being owed once more and is not at its end, and how far it has come.
-    pub redelivering: VecDeque<Redelivering>,
-    /// When it is looked at again.
-    pub until: Option<i64>,
-    /// What the last look came to.
-    pub last: Tended,
-    /// The last thing that could not be read or done, for people.
+    /// Requests of admins that are not executed yet.
+    pub admin: VecDeque<AdminRequest>,
+    /// Redeliveries that are not complete, each with its position.
+    pub redeliveries: VecDeque<Redelivery>,
+    /// When `supervise` runs next.
+    pub until: Option<Timestamp>,
+    /// The last output of `supervise`.
+    pub last: Supervised,
+    /// The last signal that could not be read, request that failed, or result of a test, for people.
     pub noted: Option<String>,
-    /// How many runs this one has been continued through.
+    /// Number of runs before this one that it continues.
     pub continued: u32,
-    /// Whether a look is under way.
+    /// Whether `supervise` is running.
     #[serde(skip)]
-    pub looking: bool,
-    /// Counts what was folded, so that `run` knows that something happened.
+    pub is_supervising: bool,
+    /// Number of folded signals, by which `run` notices a change.
     #[serde(skip)]
     pub changes: u64,
 }
 
-/// What an admin asked for.
+/// A request of an admin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AdminAsk {
-    /// Owe it something once more.
-    Redeliver(Redelivering),
-    /// Try the connection.
+pub enum AdminRequest {
+    /// Send it events again.
+    Redeliver(Redelivery),
+    /// Test the connection.
     Test(Admin),
-    /// Switch it on.
+    /// Enable it.
     Enable(Enable),
-    /// Switch it off.
+    /// Disable it.
     Disable(Admin),
 }
 
-/// Owing something once more, which goes on between looks.
+/// A redelivery, which takes turns with `supervise`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Redelivering {
-    /// What is owed.
-    pub what: Again,
-    /// Who asked for it, and why.
-    pub asked: Admin,
-    /// Where it goes on; see [`crate::asks::OwedAgain`]. Absent at the beginning.
+pub struct Redelivery {
+    /// Which events to send again.
+    pub selector: RedeliverySelector,
+    /// Who requested it, and why.
+    pub admin: Admin,
+    /// Where it continues; see [`crate::activities::RedeliveryProgress`]. Absent at the beginning.
     #[serde(default)]
     pub cursor: Option<String>,
 }
 
-impl Redelivering {
+impl Redelivery {
     /// From the beginning.
     #[must_use]
-    pub const fn new(what: Again, asked: Admin) -> Self {
-        Self { what, asked, cursor: None }
+    pub const fn new(selector: RedeliverySelector, admin: Admin) -> Self {
+        Self { selector, admin, cursor: None }
     }
 }
 
-impl AdminAsk {
-    /// What is owed once more, if that was asked for.
+impl AdminRequest {
+    /// The requested redelivery, if it is one.
     #[must_use]
-    pub const fn again(&self) -> Option<&Redelivering> {
-        if let Self::Redeliver(again) = self { Some(again) } else { None }
+    pub const fn redelivery(&self) -> Option<&Redelivery> {
+        if let Self::Redeliver(redelivery) = self { Some(redelivery) } else { None }
     }
 
-    /// The signal that asked.
+    /// The signal that requested it.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Redeliver(again) => again.what.signal(),
+            Self::Redeliver(redelivery) => redelivery.selector.signal(),
             Self::Test(_) => contract::TEST,
             Self::Enable(_) => contract::ENABLE,
             Self::Disable(_) => contract::DISABLE,
@@ -94,50 +94,50 @@ impl AdminAsk {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Carry out what an admin asked.
-    Admin(AdminAsk),
-    /// Go on with a redelivery.
-    Redeliver(Redelivering),
-    /// Look after it.
-    Tend {
-        /// Whether an open breaker is tried although it is not time.
+    /// Execute a request of an admin.
+    Admin(AdminRequest),
+    /// Continue a redelivery.
+    Redeliver(Redelivery),
+    /// Execute `supervise`.
+    Supervise {
+        /// Whether to probe an open breaker before its time.
         is_probe: bool,
     },
-    /// Nothing before this time.
-    Sleep(i64),
-    /// Nothing but the look that is under way.
+    /// Sleep until this time.
+    Sleep(Timestamp),
+    /// Wait for the running `supervise`.
     Wait,
-    /// Nothing at all.
+    /// Complete the run.
     Close,
 }
 
 impl State {
     /// The next thing to do at `now`.
     #[must_use]
-    pub fn next(&self, now: i64) -> Next {
-        if let Some(ask) = self.admin.front() {
-            return Next::Admin(ask.clone());
+    pub fn next(&self, now: Timestamp) -> Next {
+        if let Some(request) = self.admin.front() {
+            return Next::Admin(request.clone());
         }
-        if self.looking {
+        if self.is_supervising {
             return Next::Wait;
         }
         if self.probe || self.urgent {
-            return Next::Tend { is_probe: self.probe };
+            return Next::Supervise { is_probe: self.probe };
         }
-        // In turn with looks, so that neither a long drain nor a long redelivery keeps the other from its end.
-        if let Some(redelivering) = self.redelivering.front() {
-            return Next::Redeliver(redelivering.clone());
+        // Takes turns with `supervise`, so that neither a long drain nor a long redelivery delays the other.
+        if let Some(redelivery) = self.redeliveries.front() {
+            return Next::Redeliver(redelivery.clone());
         }
-        if self.until.is_some_and(|until| until <= now) || (self.news && !self.is_left_alone()) {
-            return Next::Tend { is_probe: false };
+        if self.until.is_some_and(|until| until <= now) || (self.news && !self.must_wait()) {
+            return Next::Supervise { is_probe: false };
         }
         self.until.map_or(Next::Close, Next::Sleep)
     }
 
-    /// Whether what is owed has to wait: a pause that it asked for, or the time between two tries of its breaker.
+    /// Whether deliveries must wait: for the end of a pause that the destination requested, or for the next probe.
     #[must_use]
-    pub fn is_left_alone(&self) -> bool {
-        self.until.is_some() && matches!(self.last.state, Tending::Pause | Tending::Probe)
+    pub fn must_wait(&self) -> bool {
+        self.until.is_some() && matches!(self.last.state, Supervision::Pause | Supervision::Probe)
     }
 
     /// Folds an `owed` signal.
@@ -152,28 +152,33 @@ impl State {
         self.probe = true;
     }
 
-    /// Folds what an admin asks; it is carried out in turn.
-    pub fn ask(&mut self, ask: AdminAsk) {
+    /// Folds a request of an admin; requests are executed in order.
+    pub fn enqueue(&mut self, request: AdminRequest) {
         self.changes += 1;
-        self.admin.push_back(ask);
+        self.admin.push_back(request);
     }
 
     /// Folds a `redeliver` signal.
     pub fn redeliver(&mut self, range: Range) {
         let Range { by, reason, from, until, event_id } = range;
-        let asked = Admin { by, reason };
+        let admin = Admin { by, reason };
         let time = |text: &Option<String>| text.as_deref().map(str::parse::<Timestamp>).transpose();
         if let Some(event) = event_id {
             if from.is_some() || until.is_some() {
                 return self
                     .unreadable(contract::REDELIVER, "expected `event_id`, or `from` with `until`, and not both");
             }
-            return self.ask(AdminAsk::Redeliver(Redelivering::new(Again::Event(event), asked)));
+            return self.enqueue(AdminRequest::Redeliver(Redelivery::new(RedeliverySelector::Event(event), admin)));
         }
         match (time(&from), time(&until)) {
-            (Ok(None), Ok(None)) => self.ask(AdminAsk::Redeliver(Redelivering::new(Again::Failed, asked))),
+            (Ok(None), Ok(None)) => {
+                self.enqueue(AdminRequest::Redeliver(Redelivery::new(RedeliverySelector::Failed, admin)))
+            }
             (Ok(Some(from)), Ok(Some(until))) if from < until => {
-                self.ask(AdminAsk::Redeliver(Redelivering::new(Again::Range { from, until }, asked)));
+                self.enqueue(AdminRequest::Redeliver(Redelivery::new(
+                    RedeliverySelector::Range { from, until },
+                    admin,
+                )));
             }
             (Err(why), _) => self.unreadable(contract::REDELIVER, &format!("from: {why}")),
             (_, Err(why)) => self.unreadable(contract::REDELIVER, &format!("until: {why}")),
@@ -184,24 +189,24 @@ impl State {
     /// Folds a `replay` signal.
     pub fn replay(&mut self, replay: Replay) {
         let Replay { by, reason, all, collapse_keys } = replay;
-        let what = match collapse_keys {
-            None if all => Again::All,
-            None => Again::Behind,
+        let selector = match collapse_keys {
+            None if all => RedeliverySelector::All,
+            None => RedeliverySelector::Behind,
             Some(_) if all => {
                 return self.unreadable(contract::REPLAY, "expected `all` or `collapse_keys`, and not both");
             }
-            Some(keys) if keys.is_empty() || keys.len() > MOST_NAMED => {
-                let wrong = format!("expected 1 to {MOST_NAMED} collapse keys, and there are {}", keys.len());
+            Some(keys) if keys.is_empty() || keys.len() > MAX_NAMED => {
+                let wrong = format!("expected 1 to {MAX_NAMED} collapse keys, and there are {}", keys.len());
                 return self.unreadable(contract::REPLAY, &wrong);
             }
-            Some(keys) => Again::These(keys),
+            Some(keys) => RedeliverySelector::Purchases(keys),
         };
-        self.ask(AdminAsk::Redeliver(Redelivering::new(what, Admin { by, reason })));
+        self.enqueue(AdminRequest::Redeliver(Redelivery::new(selector, Admin { by, reason })));
     }
 
-    /// Folds what a test of the connection showed.
-    pub fn tested(&mut self, says: &str) {
-        self.noted = Some(format!("{}: {says}", contract::TEST));
+    /// Folds the result of a test of the connection.
+    pub fn tested(&mut self, result: &str) {
+        self.noted = Some(format!("{}: {result}", contract::TEST));
     }
 
     /// Folds a payload that could not be read.
@@ -210,52 +215,51 @@ impl State {
         self.noted = Some(format!("{signal}: payload not understood: {why}"));
     }
 
-    /// Folds the end of what an admin asked: a look follows, since storage may say something else now.
-    pub fn carried_out(&mut self, failed: Option<String>) {
+    /// Folds the end of an admin's request. `supervise` follows, since storage may have changed.
+    pub fn executed(&mut self, failed: Option<String>) {
         self.urgent = true;
-        if let Some(ask) = self.admin.pop_front() {
-            self.noted = failed.map(|why| format!("{}: {why}", ask.name())).or(self.noted.take());
+        if let Some(request) = self.admin.pop_front() {
+            self.noted = failed.map(|why| format!("{}: {why}", request.name())).or(self.noted.take());
         }
     }
 
-    /// Folds how far the owing of something has come, with where it goes on, nowhere at its end, or why it cannot be
-    /// had: a look follows. Each has its turn. One that was asked for again began at the beginning, so that it stands
-    /// for the one before it.
-    pub fn redelivered(&mut self, again: &Redelivering, came: Result<Option<String>, String>) {
+    /// Folds a step of a redelivery: where it continues, `None` at its end, or why it failed. `supervise` follows.
+    /// Redeliveries take turns. An equal one that was requested again starts at the beginning and replaces the first.
+    pub fn redelivered(&mut self, redelivery: &Redelivery, result: Result<Option<String>, String>) {
         self.urgent = true;
-        self.redelivering.retain(|other| other.what != again.what);
-        match came {
+        self.redeliveries.retain(|other| other.selector != redelivery.selector);
+        match result {
             Ok(None) => {}
-            Ok(cursor) => self.redelivering.push_back(Redelivering { cursor, ..again.clone() }),
-            Err(why) => self.noted = Some(format!("{}: {why}", again.what.signal())),
+            Ok(cursor) => self.redeliveries.push_back(Redelivery { cursor, ..redelivery.clone() }),
+            Err(why) => self.noted = Some(format!("{}: {why}", redelivery.selector.signal())),
         }
     }
 
-    /// Begins a look: it sees everything that was told before.
+    /// Begins `supervise`, which sees everything that was signalled before.
     pub fn begin(&mut self) {
-        self.looking = true;
+        self.is_supervising = true;
         self.news = false;
         self.urgent = false;
         self.probe = false;
     }
 
-    /// Folds what a look came to. One that finds nothing does not forget what an earlier one is waiting for.
-    pub fn tended(&mut self, tended: Tended, now: i64) {
-        self.looking = false;
-        let still = if self.is_left_alone() { None } else { self.until.filter(|until| *until > now) };
-        self.until = tended.again_ms.map(|ms| now.saturating_add(ms.max(0).saturating_mul(1000))).or(still);
-        self.last = tended;
+    /// Folds the output of `supervise`. One that finds nothing keeps the time for which an earlier one waits.
+    pub fn supervised(&mut self, supervised: Supervised, now: Timestamp) {
+        self.is_supervising = false;
+        let still = if self.must_wait() { None } else { self.until.filter(|until| *until > now) };
+        self.until = supervised.next_check_ms.map(|ms| now.plus_millis(ms.max(0))).or(still);
+        self.last = supervised;
     }
 
-    /// Folds a look that was cancelled to make room: another one follows.
+    /// Folds a cancelled `supervise`: another one follows.
     pub fn interrupted(&mut self) {
-        self.looking = false;
+        self.is_supervising = false;
         self.news = true;
     }
 
-    /// Folds a look that cannot be had; the sweep comes back when something is owed.
+    /// Folds a `supervise` that failed for good; the sweep signals again when something is owed.
     pub fn lost(&mut self, why: String) {
-        self.looking = false;
+        self.is_supervising = false;
         self.until = None;
         self.noted = Some(why);
     }

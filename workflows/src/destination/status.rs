@@ -1,7 +1,7 @@
 //! What people see of a destination's run: the query `status` and the current details.
 
 use super::state::State;
-use crate::asks::Tending;
+use crate::activities::Supervision;
 use domain::{DestinationId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -10,34 +10,34 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// Which destination.
     pub destination_id: Option<DestinationId>,
-    /// What the run has to do with it.
-    pub state: Tending,
-    /// Whether it is being done at the moment.
+    /// What the run does next.
+    pub state: Supervision,
+    /// Whether `supervise` is running.
     pub is_busy: bool,
-    /// When it is looked at again; absent when that is not known yet, or not needed.
-    pub again_at: Option<Timestamp>,
-    /// How many deliveries were owed at the last look, as far as they were counted.
+    /// When the next check is; absent when that is not known yet, or not needed.
+    pub next_check_at: Option<Timestamp>,
+    /// How many deliveries were owed at the last check, up to the limit of counting.
     pub owed: i64,
-    /// What the last look said.
-    pub said: Option<String>,
-    /// The last thing that could not be read or done.
+    /// The last error of the destination.
+    pub message: Option<String>,
+    /// The last signal that could not be read, request that failed, or result of a test.
     pub noted: Option<String>,
-    /// How many runs this one was continued through.
+    /// Number of runs before this one that it continues.
     pub continued: u32,
 }
 
 impl Status {
-    /// What `state` amounts to.
+    /// The status of a state.
     #[must_use]
     pub fn of(destination_id: Option<DestinationId>, state: &State) -> Self {
-        let again_at = if state.looking { None } else { state.until.map(Timestamp::from_micros) };
+        let next_check_at = if state.is_supervising { None } else { state.until };
         Self {
             destination_id,
             state: state.last.state,
-            is_busy: state.looking,
-            again_at,
+            is_busy: state.is_supervising,
+            next_check_at,
             owed: state.last.owed,
-            said: state.last.said.clone(),
+            message: state.last.message.clone(),
             noted: state.noted.clone(),
             continued: state.continued,
         }
@@ -47,20 +47,20 @@ impl Status {
     #[must_use]
     pub fn details(&self) -> String {
         let what = match self.state {
-            Tending::Rest => "nothing is owed that could be sent",
-            Tending::Drain => "delivering what is owed",
-            Tending::Pause => "left alone, as it asked",
-            Tending::Probe => "its breaker is open: one delivery is tried, all others wait",
+            Supervision::Rest => "nothing that could be sent is owed",
+            Supervision::Drain => "delivering what is owed",
+            Supervision::Pause => "paused at its own request",
+            Supervision::Probe => "its breaker is open: one delivery is probed, all others wait",
         };
         let mut lines = vec![what.to_owned()];
         if self.is_busy {
-            lines.push("at work".to_owned());
+            lines.push("running now".to_owned());
         }
-        lines.extend(self.again_at.map(|at| format!("looked at again at {at}")));
+        lines.extend(self.next_check_at.map(|at| format!("next check at {at}")));
         if self.owed > 0 {
-            lines.push(format!("owed at the last look: {}", self.owed));
+            lines.push(format!("owed at the last check: {}", self.owed));
         }
-        lines.extend(self.said.clone());
+        lines.extend(self.message.clone());
         lines.extend(self.noted.iter().map(|noted| format!("noted: {noted}")));
         lines.join("\n")
     }

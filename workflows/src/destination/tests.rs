@@ -1,134 +1,139 @@
-//! The pure half of the workflow: what a state wants next.
+//! The state of a destination's run: what it does next.
 
-use super::state::{AdminAsk, Next, Redelivering, State};
+use super::state::{AdminRequest, Next, Redelivery, State};
 use super::status::Status;
-use crate::asks::{Again, Tended, Tending};
+use crate::activities::{RedeliverySelector, Supervised, Supervision};
 use crate::contract;
-use crate::signal::{Admin, DestinationSignal, Enable, MOST_NAMED, Range, Replay};
+use crate::signal::{Admin, DestinationSignal, Enable, MAX_NAMED, Range, Replay};
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
+/// Microseconds.
 const SECOND: i64 = 1_000_000;
-const LOOK: Next = Next::Tend { is_probe: false };
+const SUPERVISE: Next = Next::Supervise { is_probe: false };
+
+fn at(micros: i64) -> Timestamp {
+    Timestamp::from_micros(micros)
+}
 
 fn id() -> DestinationId {
     DestinationId::new(uuid::Uuid::nil())
 }
 
-fn found(state: Tending, again_ms: Option<i64>) -> Tended {
-    Tended { again_ms, state, owed: 7, said: Some("the endpoint answered 503".to_owned()) }
+fn found(state: Supervision, next_check_ms: Option<i64>) -> Supervised {
+    Supervised { next_check_ms, state, owed: 7, message: Some("the endpoint answered 503".to_owned()) }
 }
 
-/// A run that looked at 0 and was told this.
-fn after(tended: Tended) -> State {
+/// A run whose `supervise` at time 0 returned this.
+fn after(supervised: Supervised) -> State {
     let mut state = State::default();
     state.owed();
     state.begin();
-    state.tended(tended, 0);
+    state.supervised(supervised, at(0));
     state
 }
 
 #[test]
-fn what_is_owed_is_looked_at_and_nothing_is_begun_meanwhile() {
+fn what_is_owed_starts_one_supervision_at_a_time() {
     let mut state = State::default();
     state.owed();
-    assert_eq!(state.next(0), LOOK);
+    assert_eq!(state.next(at(0)), SUPERVISE);
     state.begin();
     state.owed();
-    assert_eq!(state.next(0), Next::Wait);
+    assert_eq!(state.next(at(0)), Next::Wait);
 }
 
 #[test]
-fn a_look_that_finds_nothing_ends_the_run() {
-    let state = after(found(Tending::Rest, None));
-    assert_eq!(state.next(0), Next::Close);
+fn a_supervision_that_finds_nothing_completes_the_run() {
+    let state = after(found(Supervision::Rest, None));
+    assert_eq!(state.next(at(0)), Next::Close);
 }
 
 #[test]
-fn what_was_told_during_a_look_is_looked_at_before_the_run_ends() {
+fn news_during_a_supervision_causes_another_one() {
     let mut state = State::default();
     state.owed();
     state.begin();
     state.owed();
-    state.tended(found(Tending::Rest, None), 0);
-    assert_eq!(state.next(0), LOOK);
+    state.supervised(found(Supervision::Rest, None), at(0));
+    assert_eq!(state.next(at(0)), SUPERVISE);
 }
 
 #[test]
 fn a_drain_goes_on_at_once() {
-    let state = after(found(Tending::Drain, Some(0)));
-    assert_eq!(state.next(0), LOOK);
+    let state = after(found(Supervision::Drain, Some(0)));
+    assert_eq!(state.next(at(0)), SUPERVISE);
 }
 
 #[test]
-fn news_cut_a_wait_for_lanes_short() {
-    let mut state = after(found(Tending::Drain, Some(60_000)));
-    assert_eq!(state.next(SECOND), Next::Sleep(60 * SECOND));
+fn news_shorten_the_wait_for_lanes() {
+    let mut state = after(found(Supervision::Drain, Some(60_000)));
+    assert_eq!(state.next(at(SECOND)), Next::Sleep(at(60 * SECOND)));
     state.owed();
-    assert_eq!(state.next(SECOND), LOOK);
+    assert_eq!(state.next(at(SECOND)), SUPERVISE);
 }
 
 #[test]
-fn news_shorten_neither_a_pause_nor_the_time_between_two_tries_of_a_breaker() {
-    for what in [Tending::Pause, Tending::Probe] {
+fn news_shorten_neither_a_pause_nor_the_wait_for_a_probe() {
+    for what in [Supervision::Pause, Supervision::Probe] {
         let mut state = after(found(what, Some(30_000)));
         state.owed();
-        assert_eq!(state.next(SECOND), Next::Sleep(30 * SECOND), "{what:?}");
-        assert_eq!(state.next(30 * SECOND), LOOK, "{what:?}");
+        assert_eq!(state.next(at(SECOND)), Next::Sleep(at(30 * SECOND)), "{what:?}");
+        assert_eq!(state.next(at(30 * SECOND)), SUPERVISE, "{what:?}");
     }
 }
 
 #[test]
 fn a_person_may_try_an_open_breaker_at_any_time() {
-    let mut state = after(found(Tending::Probe, Some(30_000)));
+    let mut state = after(found(Supervision::Probe, Some(30_000)));
     state.probe();
-    assert_eq!(state.next(SECOND), Next::Tend { is_probe: true });
+    assert_eq!(state.next(at(SECOND)), Next::Supervise { is_probe: true });
     state.begin();
-    state.tended(found(Tending::Probe, Some(30_000)), SECOND);
-    assert_eq!(state.next(SECOND), Next::Sleep(31 * SECOND));
+    state.supervised(found(Supervision::Probe, Some(30_000)), at(SECOND));
+    assert_eq!(state.next(at(SECOND)), Next::Sleep(at(31 * SECOND)));
 }
 
 #[test]
-fn what_a_person_asks_is_carried_out_during_a_look_and_looked_at_after_it() {
-    for ask in [AdminAsk::Test, |admin| AdminAsk::Enable(Enable::from(admin)), AdminAsk::Disable] {
-        let mut state = after(found(Tending::Probe, Some(30_000)));
+fn a_request_is_executed_during_a_supervision_and_causes_one() {
+    for request in [AdminRequest::Test, |admin| AdminRequest::Enable(Enable::from(admin)), AdminRequest::Disable] {
+        let mut state = after(found(Supervision::Probe, Some(30_000)));
         state.probe();
         state.begin();
-        state.ask(ask(Admin::default()));
-        assert_eq!(state.next(SECOND), Next::Admin(ask(Admin::default())));
-        state.carried_out(None);
-        assert_eq!(state.next(SECOND), Next::Wait);
-        state.tended(found(Tending::Probe, Some(30_000)), SECOND);
-        assert_eq!(state.next(SECOND), LOOK, "storage says something else now");
+        state.enqueue(request(Admin::default()));
+        assert_eq!(state.next(at(SECOND)), Next::Admin(request(Admin::default())));
+        state.executed(None);
+        assert_eq!(state.next(at(SECOND)), Next::Wait);
+        state.supervised(found(Supervision::Probe, Some(30_000)), at(SECOND));
+        assert_eq!(state.next(at(SECOND)), SUPERVISE, "storage may have changed");
     }
 }
 
 #[test]
-fn a_long_redelivery_goes_on_between_looks_and_holds_up_no_other_ask() {
-    let begun = Redelivering::new(Again::Failed, Admin::default());
-    let going_on = Redelivering { cursor: Some("500".to_owned()), ..begun.clone() };
+fn a_long_redelivery_alternates_with_supervision() {
+    let begun = Redelivery::new(RedeliverySelector::Failed, Admin::default());
+    let going_on = Redelivery { cursor: Some("500".to_owned()), ..begun.clone() };
     let mut state = State::default();
     state.redeliver(Range::default());
-    assert_eq!(state.next(0), Next::Admin(AdminAsk::Redeliver(begun.clone())));
+    assert_eq!(state.next(at(0)), Next::Admin(AdminRequest::Redeliver(begun.clone())));
     state.redelivered(&begun, Ok(Some("500".to_owned())));
-    state.carried_out(None);
-    assert_eq!(state.next(0), LOOK);
+    state.executed(None);
+    assert_eq!(state.next(at(0)), SUPERVISE);
     state.begin();
-    assert_eq!(state.next(0), Next::Wait);
-    state.ask(AdminAsk::Disable(Admin::default()));
-    assert_eq!(state.next(0), Next::Admin(AdminAsk::Disable(Admin::default())));
-    state.carried_out(None);
-    state.tended(found(Tending::Drain, Some(60_000)), 0);
-    assert_eq!(state.next(0), LOOK);
+    assert_eq!(state.next(at(0)), Next::Wait);
+    state.enqueue(AdminRequest::Disable(Admin::default()));
+    assert_eq!(state.next(at(0)), Next::Admin(AdminRequest::Disable(Admin::default())));
+    state.executed(None);
+    state.supervised(found(Supervision::Drain, Some(60_000)), at(0));
+    assert_eq!(state.next(at(0)), SUPERVISE);
     state.begin();
-    state.tended(found(Tending::Drain, Some(0)), 0);
-    assert_eq!(state.next(0), Next::Redeliver(going_on.clone()), "a drain that goes on lets it have its turn");
+    state.supervised(found(Supervision::Drain, Some(0)), at(0));
+    assert_eq!(state.next(at(0)), Next::Redeliver(going_on.clone()), "a drain that continues takes turns with it");
     let carried = serde_json::to_string(&state).unwrap_or_default();
-    let back = serde_json::from_str::<State>(&carried).map(|back| back.redelivering).unwrap_or_default();
+    let back = serde_json::from_str::<State>(&carried).map(|back| back.redeliveries).unwrap_or_default();
     assert_eq!(back.front(), Some(&going_on));
     state.redelivered(&going_on, Ok(None));
     state.begin();
-    state.tended(found(Tending::Rest, None), 0);
-    assert_eq!(state.next(0), Next::Close);
+    state.supervised(found(Supervision::Rest, None), at(0));
+    assert_eq!(state.next(at(0)), Next::Close);
     state.redelivered(&going_on, Err("no such destination".to_owned()));
     assert_eq!(state.noted.as_deref(), Some("redeliver: no such destination"));
 }
@@ -138,41 +143,45 @@ fn range(from: &str, until: &str) -> Range {
 }
 
 #[test]
-fn what_is_owed_once_more_has_its_turns_and_the_same_asked_again_begins_anew() {
+fn redeliveries_take_turns_and_an_equal_one_starts_anew() {
     let mut state = State::default();
     state.redeliver(range("1970-01-01T00:00:00Z", "1970-01-01T00:00:09Z"));
     state.replay(Replay::default());
     state.replay(Replay { all: true, ..Replay::default() });
-    let asked: Vec<Redelivering> = state.admin.iter().filter_map(AdminAsk::again).cloned().collect();
-    let of_a_time = Again::Range { from: Timestamp::from_micros(0), until: Timestamp::from_micros(9 * SECOND) };
-    let wanted: Vec<Again> = asked.iter().map(|one| one.what.clone()).collect();
-    assert_eq!(wanted, [of_a_time.clone(), Again::Behind, Again::All]);
-    for again in &asked {
-        state.redelivered(again, Ok(Some("k".to_owned())));
-        state.carried_out(None);
+    let redeliveries: Vec<Redelivery> = state.admin.iter().filter_map(AdminRequest::redelivery).cloned().collect();
+    let of_a_time =
+        RedeliverySelector::Range { from: Timestamp::from_micros(0), until: Timestamp::from_micros(9 * SECOND) };
+    let wanted: Vec<RedeliverySelector> = redeliveries.iter().map(|one| one.selector.clone()).collect();
+    assert_eq!(wanted, [of_a_time.clone(), RedeliverySelector::Behind, RedeliverySelector::All]);
+    for redelivery in &redeliveries {
+        state.redelivered(redelivery, Ok(Some("k".to_owned())));
+        state.executed(None);
     }
     let turn = |state: &mut State| {
         state.begin();
-        state.tended(found(Tending::Drain, Some(0)), 0);
-        state.redelivering.front().cloned().filter(|front| state.next(0) == Next::Redeliver(front.clone()))
+        state.supervised(found(Supervision::Drain, Some(0)), at(0));
+        state.redeliveries.front().cloned().filter(|front| state.next(at(0)) == Next::Redeliver(front.clone()))
     };
-    let first = turn(&mut state).unwrap_or_else(|| Redelivering::new(Again::Failed, Admin::default()));
-    assert_eq!(first.what, of_a_time);
+    let first = turn(&mut state).unwrap_or_else(|| Redelivery::new(RedeliverySelector::Failed, Admin::default()));
+    assert_eq!(first.selector, of_a_time);
     state.redelivered(&first, Ok(Some("l".to_owned())));
-    let second = turn(&mut state).map(|again| (again.what, again.cursor));
-    assert_eq!(second, Some((Again::Behind, Some("k".to_owned()))), "each has its turn");
-    let behind = Redelivering::new(Again::Behind, Admin::default());
+    let second = turn(&mut state).map(|again| (again.selector, again.cursor));
+    assert_eq!(second, Some((RedeliverySelector::Behind, Some("k".to_owned()))), "each has its turn");
+    let behind = Redelivery::new(RedeliverySelector::Behind, Admin::default());
     state.redelivered(&behind, Ok(Some("a".to_owned())));
-    let cursors: Vec<_> = state.redelivering.iter().map(|one| (one.what.clone(), one.cursor.as_deref())).collect();
-    assert_eq!(cursors, [(Again::All, Some("k")), (of_a_time, Some("l")), (Again::Behind, Some("a"))]);
+    let cursors: Vec<_> = state.redeliveries.iter().map(|one| (one.selector.clone(), one.cursor.as_deref())).collect();
+    assert_eq!(
+        cursors,
+        [(RedeliverySelector::All, Some("k")), (of_a_time, Some("l")), (RedeliverySelector::Behind, Some("a"))]
+    );
 }
 
 #[test]
-fn a_time_that_is_none_is_noted_and_asks_for_nothing() {
+fn an_invalid_range_is_noted_and_requests_nothing() {
     let half = Range { until: None, ..range("2026-11-20T00:00:00Z", "") };
     let backwards = range("2026-11-21T00:00:00Z", "2026-11-20T00:00:00Z");
-    let words = range("yesterday", "2026-11-21T00:00:00Z");
-    for (wrong, why) in [(words, "from"), (backwards, "later `until`"), (half, "later `until`")] {
+    let garbage = range("yesterday", "2026-11-21T00:00:00Z");
+    for (wrong, why) in [(garbage, "from"), (backwards, "later `until`"), (half, "later `until`")] {
         let mut state = State::default();
         state.redeliver(wrong);
         let noted = state.noted.clone().unwrap_or_default();
@@ -182,17 +191,21 @@ fn a_time_that_is_none_is_noted_and_asks_for_nothing() {
 }
 
 #[test]
-fn one_event_and_named_purchases_are_owed_and_what_is_asked_twofold_is_noted() {
+fn one_selector_is_redelivered_and_two_at_once_are_noted() {
     let (event, key) = (EventId::new(uuid::Uuid::nil()), CollapseKey::new(uuid::Uuid::nil()));
     let named = |count| Replay { collapse_keys: Some(vec![key; count]), ..Replay::default() };
     let mut state = State::default();
     state.redeliver(Range { event_id: Some(event), ..Range::default() });
-    state.replay(named(MOST_NAMED));
-    let asked: Vec<Again> = state.admin.iter().filter_map(AdminAsk::again).map(|one| one.what.clone()).collect();
-    assert_eq!(asked, [Again::Event(event), Again::These(vec![key; MOST_NAMED])]);
-    assert_eq!(asked.iter().map(Again::signal).collect::<Vec<_>>(), [contract::REDELIVER, contract::REPLAY]);
+    state.replay(named(MAX_NAMED));
+    let redeliveries: Vec<RedeliverySelector> =
+        state.admin.iter().filter_map(AdminRequest::redelivery).map(|one| one.selector.clone()).collect();
+    assert_eq!(redeliveries, [RedeliverySelector::Event(event), RedeliverySelector::Purchases(vec![key; MAX_NAMED])]);
+    assert_eq!(
+        redeliveries.iter().map(RedeliverySelector::signal).collect::<Vec<_>>(),
+        [contract::REDELIVER, contract::REPLAY]
+    );
     let both = range("2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z");
-    for wrong in [named(0), named(MOST_NAMED + 1), Replay { all: true, ..named(1) }] {
+    for wrong in [named(0), named(MAX_NAMED + 1), Replay { all: true, ..named(1) }] {
         state.replay(wrong);
         let noted = state.noted.take().unwrap_or_default();
         assert!(noted.starts_with("replay: payload not understood: expected"), "{noted}");
@@ -200,77 +213,77 @@ fn one_event_and_named_purchases_are_owed_and_what_is_asked_twofold_is_noted() {
     state.redeliver(Range { event_id: Some(event), ..both });
     let noted = state.noted.take().unwrap_or_default();
     assert!(noted.starts_with("redeliver: payload not understood: expected"), "{noted}");
-    assert_eq!(state.admin.len(), 2, "nothing of it is done");
+    assert_eq!(state.admin.len(), 2, "neither is requested");
 }
 
 #[test]
 fn what_a_test_showed_is_noted() {
     let mut state = State::default();
-    state.ask(AdminAsk::Test(Admin::default()));
+    state.enqueue(AdminRequest::Test(Admin::default()));
     state.tested("the endpoint answered 204");
-    state.carried_out(None);
+    state.executed(None);
     assert_eq!(state.noted.as_deref(), Some("test: the endpoint answered 204"));
-    assert_eq!(state.next(0), LOOK);
+    assert_eq!(state.next(at(0)), SUPERVISE);
 }
 
 #[test]
-fn what_could_not_be_carried_out_is_noted_and_blocks_nothing() {
+fn a_request_that_fails_is_noted_and_blocks_nothing() {
     let mut state = State::default();
-    state.ask(AdminAsk::Enable(Enable::default()));
-    state.ask(AdminAsk::Disable(Admin::default()));
-    state.carried_out(Some("no such destination".to_owned()));
+    state.enqueue(AdminRequest::Enable(Enable::default()));
+    state.enqueue(AdminRequest::Disable(Admin::default()));
+    state.executed(Some("no such destination".to_owned()));
     assert_eq!(state.noted.as_deref(), Some("enable: no such destination"));
-    assert_eq!(state.next(0), Next::Admin(AdminAsk::Disable(Admin::default())));
-    state.carried_out(None);
+    assert_eq!(state.next(at(0)), Next::Admin(AdminRequest::Disable(Admin::default())));
+    state.executed(None);
     assert!(state.noted.is_some(), "a success does not hide it");
 }
 
 #[test]
-fn a_look_that_finds_nothing_does_not_forget_a_lane_that_waits() {
-    let mut state = after(found(Tending::Drain, Some(300_000)));
+fn a_supervision_that_finds_nothing_keeps_a_waiting_lane() {
+    let mut state = after(found(Supervision::Drain, Some(300_000)));
     state.owed();
     state.begin();
-    state.tended(found(Tending::Rest, None), 10 * SECOND);
-    assert_eq!(state.next(10 * SECOND), Next::Sleep(300 * SECOND));
+    state.supervised(found(Supervision::Rest, None), at(10 * SECOND));
+    assert_eq!(state.next(at(10 * SECOND)), Next::Sleep(at(300 * SECOND)));
     state.begin();
-    state.tended(found(Tending::Rest, None), 300 * SECOND);
-    assert_eq!(state.next(300 * SECOND), Next::Close);
+    state.supervised(found(Supervision::Rest, None), at(300 * SECOND));
+    assert_eq!(state.next(at(300 * SECOND)), Next::Close);
 }
 
 #[test]
 fn a_pause_that_is_over_is_forgotten() {
-    let mut state = after(found(Tending::Pause, Some(300_000)));
+    let mut state = after(found(Supervision::Pause, Some(300_000)));
     state.redeliver(Range::default());
-    state.carried_out(None);
+    state.executed(None);
     state.begin();
-    state.tended(found(Tending::Rest, None), SECOND);
-    assert_eq!(state.next(SECOND), Next::Close);
+    state.supervised(found(Supervision::Rest, None), at(SECOND));
+    assert_eq!(state.next(at(SECOND)), Next::Close);
 }
 
 #[test]
-fn a_look_that_was_cut_off_is_made_again_and_one_that_is_impossible_is_not() {
-    let mut state = after(found(Tending::Drain, Some(0)));
+fn an_interrupted_supervision_is_repeated_a_lost_one_is_not() {
+    let mut state = after(found(Supervision::Drain, Some(0)));
     state.begin();
     state.interrupted();
-    assert_eq!(state.next(0), LOOK);
+    assert_eq!(state.next(at(0)), SUPERVISE);
     state.begin();
     state.lost("no such destination".to_owned());
-    assert_eq!(state.next(0), Next::Close);
+    assert_eq!(state.next(at(0)), Next::Close);
 }
 
 #[test]
-fn what_is_carried_over_reads_back_and_old_carries_too() {
-    let mut state = after(found(Tending::Probe, Some(30_000)));
+fn a_carried_state_can_be_read_and_so_can_an_old_one() {
+    let mut state = after(found(Supervision::Probe, Some(30_000)));
     state.probe();
-    state.ask(AdminAsk::Enable(Enable { by: Some("me".to_owned()), newest_only: true, ..Enable::default() }));
+    state.enqueue(AdminRequest::Enable(Enable { by: Some("me".to_owned()), newest_only: true, ..Enable::default() }));
     let json = serde_json::to_string(&state).unwrap_or_default();
     let back: State = serde_json::from_str(&json).unwrap_or_default();
     assert_eq!((back.admin, back.until, back.last), (state.admin, state.until, state.last));
     assert!(back.probe);
     assert!(serde_json::from_str::<State>("{}").is_ok());
-    let old = serde_json::from_str::<AdminAsk>(r#"{"enable":{"by":"me","reason":null}}"#).ok();
-    assert_eq!(old, Some(AdminAsk::Enable(Enable { by: Some("me".to_owned()), ..Enable::default() })));
-    assert_eq!(serde_json::from_str::<Tended>("{}").ok(), Some(Tended::default()));
+    let old = serde_json::from_str::<AdminRequest>(r#"{"enable":{"by":"me","reason":null}}"#).ok();
+    assert_eq!(old, Some(AdminRequest::Enable(Enable { by: Some("me".to_owned()), ..Enable::default() })));
+    assert_eq!(serde_json::from_str::<Supervised>("{}").ok(), Some(Supervised::default()));
 }
 
 #[test]
@@ -287,7 +300,7 @@ fn every_signal_is_an_object_that_a_run_reads() {
     let admin = Admin { by: Some("me".to_owned()), reason: Some("a test".to_owned()) };
     let (redeliver, replay) = (Range::from(admin.clone()), Replay { by: admin.by.clone(), ..Replay::default() });
     let replay = DestinationSignal::Replay(Replay { reason: admin.reason.clone(), ..replay });
-    let asked = [
+    let signals = [
         DestinationSignal::Redeliver(redeliver),
         replay,
         DestinationSignal::Test(admin.clone()),
@@ -295,20 +308,20 @@ fn every_signal_is_an_object_that_a_run_reads() {
         DestinationSignal::Disable(admin.clone()),
         DestinationSignal::Probe(admin.clone()),
     ];
-    for signal in asked {
+    for signal in signals {
         assert_eq!(serde_json::from_value(signal.payload()).ok(), Some(admin.clone()), "{}", signal.name());
     }
     assert_eq!(DestinationSignal::Owed.payload(), serde_json::json!({}));
 }
 
 #[test]
-fn details_tell_a_person_what_is_waited_for() {
-    let mut state = after(found(Tending::Probe, Some(30_000)));
+fn details_show_what_the_run_waits_for() {
+    let mut state = after(found(Supervision::Probe, Some(30_000)));
     let details = Status::of(Some(id()), &state).details();
     assert!(details.contains("its breaker is open"), "{details}");
-    assert!(details.contains("looked at again at 1970-01-01T00:00:30.000000Z"), "{details}");
-    assert!(details.contains("owed at the last look: 7\nthe endpoint answered 503"), "{details}");
+    assert!(details.contains("next check at 1970-01-01T00:00:30.000000Z"), "{details}");
+    assert!(details.contains("owed at the last check: 7\nthe endpoint answered 503"), "{details}");
     state.begin();
     let status = Status::of(Some(id()), &state);
-    assert!(status.again_at.is_none() && status.is_busy);
+    assert!(status.next_check_at.is_none() && status.is_busy);
 }

@@ -1,7 +1,7 @@
-//! The lanes in flight: per destination one `deliver` activity at most.
+//! The lanes in flight: at most one `deliver` activity per destination.
 
 use super::Purchase;
-use crate::asks::{Asks, Deliver, Delivered};
+use crate::activities::{Activities, Deliver, Delivered};
 use crate::options;
 use crate::run::why;
 use domain::{CollapseKey, DestinationId};
@@ -17,9 +17,9 @@ type Delivering<'a> = Pin<Box<dyn Future<Output = Result<Delivered, ActivityExec
 struct InFlight<'a> {
     token: WorkflowCancellationToken,
     delivering: Delivering<'a>,
-    /// The newest delivery that was known when it was started.
+    /// Sequence number of the newest delivery when it was started.
     started_for: i64,
-    /// Whether it was started for a lane known to be failing.
+    /// Whether it was started for a failing lane, so that the engine retries it.
     retried: bool,
 }
 
@@ -33,10 +33,10 @@ impl<'a> Lanes<'a> {
         self.0.is_empty()
     }
 
-    /// Starts what is owed and not in flight; wakes what is in flight and has news.
+    /// Starts the lanes that are not in flight, and wakes those in flight that have newer deliveries.
     ///
-    /// Waking cancels the back-off; the lane is started anew when the engine says that it ended, so
-    /// there are never two attempts.
+    /// Waking cancels the back-off; the lane is started again when the engine reports its end, so there are never two
+    /// attempts.
     pub fn start_and_wake(&mut self, ctx: &'a WorkflowContext<Purchase>, key: CollapseKey) {
         let owed = ctx.state(|purchase| purchase.state.lanes.clone());
         for (destination_id, lane) in owed {
@@ -49,7 +49,7 @@ impl<'a> Lanes<'a> {
             let token = ctx.cancellation_token().child_token();
             let options = options::lane(token.clone(), lane.failing, format!("destination {destination_id}"));
             let deliver = Deliver { collapse_key: key, destination_id };
-            let delivering = Box::pin(ctx.execute_activity(Asks::deliver, deliver, options));
+            let delivering = Box::pin(ctx.execute_activity(Activities::deliver, deliver, options));
             let started_for = lane.last_seq;
             self.0.insert(destination_id, InFlight { token, delivering, started_for, retried: lane.failing });
             ctx.state_mut(|purchase| {
@@ -67,19 +67,19 @@ impl<'a> Lanes<'a> {
         }
     }
 
-    /// Polls in a fixed order; folds the first end that it finds and says whether there was one.
+    /// Polls in a fixed order and folds the first lane that ended; returns whether there was one.
     pub fn poll(&mut self, ctx: &WorkflowContext<Purchase>, task: &mut Context<'_>) -> bool {
-        let ended = self.0.iter_mut().find_map(|(id, running)| match running.delivering.as_mut().poll(task) {
+        let finished = self.0.iter_mut().find_map(|(id, running)| match running.delivering.as_mut().poll(task) {
             Poll::Ready(result) => Some((*id, running.retried && !running.token.is_cancelled(), result)),
             Poll::Pending => None,
         });
-        let Some((destination_id, was_last, result)) = ended else { return false };
+        let Some((destination_id, was_last, result)) = finished else { return false };
         self.0.remove(&destination_id);
         ctx.state_mut(|purchase| match result {
             Ok(delivered) => purchase.state.delivered(destination_id, &delivered),
             Err(ActivityExecutionError::Cancelled(_)) => {}
-            // The first attempt of a healthy lane, or one that failed after it was asked to make room for news:
-            // the engine does not retry what it was told to cancel, so the lane is started anew.
+            // The first attempt of a healthy lane, or one that failed after its cancellation: the engine does not
+            // retry a cancelled activity, so the lane is started again.
             Err(_) if !was_last => purchase.state.failed(destination_id),
             Err(error) => purchase.state.lost(destination_id, format!("destination {destination_id}: {}", why(&error))),
         });

@@ -1,6 +1,6 @@
-//! The workflow `purchase`: one run lives while something is happening to one purchase.
+//! The workflow `purchase`: a run lives while there is a window, a hold, a query, a request or a lane.
 //!
-//! Handlers only fold into [`state::State`]; `run` does what the state wants next. There is one
+//! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one
 //! timer and one activity per lane. Nothing here does I/O, reads a clock or draws a random number.
 
 mod lanes;
@@ -10,15 +10,15 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-use crate::asks::{Asks, KeepHold, SendAgain, ThrowAway};
+use crate::activities::{self, Activities, SetHold};
 use crate::contract;
-use crate::run::{Alarm, ask, closing, micros, now_micros, why};
-use crate::signal::{Admin, Discard, Hold, Lenient, Notified, Recall, Redeliver};
-use domain::CollapseKey;
+use crate::run::{Alarm, closing, execute, timestamp, why, workflow_time};
+use crate::signal::{Admin, CancelBackoff, Discard, Hold, Lenient, Notified, Redeliver};
+use domain::{CollapseKey, Timestamp};
 use lanes::Lanes;
 use serde::{Deserialize, Serialize};
 use settling::settle;
-use state::{AdminAsk, Next, State};
+use state::{AdminRequest, Next, State};
 use status::Status;
 use std::future::Future;
 use std::pin::pin;
@@ -29,12 +29,11 @@ use temporalio_workflow::{
     WorkflowContextView, WorkflowResult, WorkflowTermination,
 };
 
-/// The input of a run: nothing is needed, since the workflow id names the purchase.
-/// A continued run is handed what the last one knew.
+/// The input of a run: empty, since the workflow id names the purchase. A continued run gets the state of the last one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Start {
-    /// What the last run knew.
+    /// The state of the last run.
     pub carried: Option<State>,
 }
 
@@ -53,12 +52,12 @@ impl Purchase {
         Self { key: contract::collapse_key(ctx.workflow_id()), state }
     }
 
-    /// Lives until there is no window, no hold, no ask and no lane.
+    /// Runs until there is no window, no hold, no query, no request and no lane.
     #[run(name = contract::PURCHASE)]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<Status> {
         let ctx: &WorkflowContext<Self> = ctx;
         let Some(key) = ctx.state(|purchase| purchase.key) else {
-            return Ok(ctx.state(Purchase::seen));
+            return Ok(ctx.state(Purchase::current_status));
         };
         ctx.state_mut(|purchase| purchase.begin_run());
         let mut lanes = Lanes::default();
@@ -66,11 +65,11 @@ impl Purchase {
         loop {
             let seen = ctx.state(|purchase| purchase.state.changes);
             let closing = closing(ctx);
-            let now = now_micros(ctx);
+            let now = workflow_time(ctx);
             let next = if closing { Next::Lanes } else { next(ctx, now) };
             match &next {
-                Next::Admin(asked) => {
-                    carry_out(ctx, key, asked).await;
+                Next::Admin(request) => {
+                    execute_request(ctx, key, request).await;
                     continue;
                 }
                 Next::Settle { flush } => {
@@ -79,15 +78,15 @@ impl Purchase {
                 }
                 Next::Close if lanes.is_empty() => {
                     settling::show(ctx, key);
-                    return Ok(ctx.state(Purchase::seen));
+                    return Ok(ctx.state(Purchase::current_status));
                 }
-                Next::Sleep(until) => alarm.set(ctx, (*until, now), "quiet window, hold or verification"),
+                Next::Sleep(until) => alarm.set(ctx, *until, "quiet window, hold or verification"),
                 Next::Lanes | Next::Close => {}
             }
             if closing {
                 if lanes.is_empty() {
                     end_run(ctx)?;
-                    return Ok(ctx.state(Purchase::seen));
+                    return Ok(ctx.state(Purchase::current_status));
                 }
                 lanes.cancel_all();
             } else {
@@ -100,9 +99,9 @@ impl Purchase {
 
     /// There are new rows in the inbox.
     #[signal(name = contract::NOTIFIED)]
-    pub fn notified(&mut self, ctx: &mut SyncWorkflowContext<Self>, told: Lenient<Notified>) {
-        match told.0 {
-            Ok(told) => self.state.notified(&told, micros(ctx.workflow_time())),
+    pub fn notified(&mut self, ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Notified>) {
+        match signal.0 {
+            Ok(notified) => self.state.notified(&notified, timestamp(ctx.workflow_time())),
             Err(why) => {
                 self.state.unreadable(contract::NOTIFIED, &why);
                 self.state.wake();
@@ -110,16 +109,16 @@ impl Purchase {
         }
     }
 
-    /// Look at the purchase now.
+    /// Load the purchase now, without waiting for a window.
     #[signal(name = contract::WAKE)]
     pub fn wake(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
         self.state.wake();
     }
 
-    /// Settle now.
+    /// Settle now, ignoring the window.
     #[signal(name = contract::FLUSH)]
-    pub fn flush(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
-        if let Err(why) = asked.0 {
+    pub fn flush(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
+        if let Err(why) = signal.0 {
             self.state.unreadable(contract::FLUSH, &why);
             return;
         }
@@ -128,81 +127,82 @@ impl Purchase {
 
     /// Stop settling.
     #[signal(name = contract::HOLD)]
-    pub fn hold(&mut self, ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Hold>) {
-        match asked.0 {
-            Ok(hold) => self.state.hold(hold, micros(ctx.workflow_time())),
+    pub fn hold(&mut self, ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Hold>) {
+        match signal.0 {
+            Ok(hold) => self.state.hold(hold, timestamp(ctx.workflow_time())),
             Err(why) => self.state.unreadable(contract::HOLD, &why),
         }
     }
 
     /// End a hold.
     #[signal(name = contract::RELEASE)]
-    pub fn release(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Admin>) {
-        match asked.0 {
-            Ok(asked) => self.state.ask(AdminAsk::Release(asked)),
+    pub fn release(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
+        match signal.0 {
+            Ok(signal) => self.state.enqueue(AdminRequest::Release(signal)),
             Err(why) => self.state.unreadable(contract::RELEASE, &why),
         }
     }
 
-    /// Throw away what waits.
+    /// Discard the waiting notifications.
     #[signal(name = contract::DISCARD)]
-    pub fn discard(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Discard>) {
-        match asked.0 {
-            Ok(asked) => self.state.ask(AdminAsk::Discard(asked)),
+    pub fn discard(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Discard>) {
+        match signal.0 {
+            Ok(signal) => self.state.enqueue(AdminRequest::Discard(signal)),
             Err(why) => self.state.unreadable(contract::DISCARD, &why),
         }
     }
 
     /// Send the newest state again.
     #[signal(name = contract::REDELIVER)]
-    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, asked: Lenient<Redeliver>) {
-        match asked.0 {
-            Ok(asked) => self.state.ask(AdminAsk::Redeliver(asked)),
+    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Redeliver>) {
+        match signal.0 {
+            Ok(signal) => self.state.enqueue(AdminRequest::Redeliver(signal)),
             Err(why) => self.state.unreadable(contract::REDELIVER, &why),
         }
     }
 
-    /// The lane of a destination is not to wait.
-    #[signal(name = contract::RECALL)]
-    pub fn recall(&mut self, _ctx: &mut SyncWorkflowContext<Self>, told: Lenient<Recall>) {
-        match told.0 {
-            Ok(Recall { destination_id }) => self.state.recall(destination_id),
-            Err(why) => self.state.unreadable(contract::RECALL, &why),
+    /// Stop waiting for the next attempt of a lane.
+    #[signal(name = contract::CANCEL_BACKOFF)]
+    pub fn cancel_backoff(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<CancelBackoff>) {
+        match signal.0 {
+            Ok(CancelBackoff { destination_id }) => self.state.cancel_backoff(destination_id),
+            Err(why) => self.state.unreadable(contract::CANCEL_BACKOFF, &why),
         }
     }
 
     /// What the purchase is waiting for.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
-        self.seen()
+        self.current_status()
     }
 
-    fn seen(&self) -> Status {
+    fn current_status(&self) -> Status {
         Status::of(self.key, &self.state)
     }
 
-    /// A run that was started without a word looks at its purchase.
+    /// A run that was started without a signal loads its purchase.
     fn begin_run(&mut self) {
-        let told = self.state.changes > 0 || self.state.continued > 0;
-        if !told {
-            self.state.look = true;
+        let is_signalled = self.state.changes > 0 || self.state.continued > 0;
+        if !is_signalled {
+            self.state.check_now = true;
         }
     }
 }
 
-/// What the state wants next. This is also the last look at it before a run completes.
-fn next(ctx: &WorkflowContext<Purchase>, now: i64) -> Next {
+/// What to do next. This is also the last check of the state before a run completes.
+fn next(ctx: &WorkflowContext<Purchase>, now: Timestamp) -> Next {
     let next = ctx.state_mut(|purchase| purchase.state.next(now));
     fail::fail_point!("run.skip_drain", |_| {
-        // As if nobody looked at what was folded since the last settling.
-        let has_told = ctx.state(|purchase| purchase.state.now_is.revision > 0 && purchase.state.lanes.is_empty());
-        if has_told { Next::Close } else { next.clone() }
+        // Ignores what was folded since the last settling.
+        let has_announced =
+            ctx.state(|purchase| purchase.state.current.revision > 0 && purchase.state.lanes.is_empty());
+        if has_announced { Next::Close } else { next.clone() }
     });
     next
 }
 
-/// Hands what is known to the next run. After a cancellation there is none: the sweep starts
-/// another when something is owed.
+/// Continues as a new run with the same state. After a cancellation there is no next run: the sweep starts one when
+/// something is owed.
 fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     if ctx.cancellation_token().is_cancelled() {
         return Ok(());
@@ -214,28 +214,34 @@ fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     Ok(())
 }
 
-async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, asked: &AdminAsk) {
-    let failed = match asked.clone() {
-        AdminAsk::Hold { for_ms, asked } => {
-            let hold = KeepHold { collapse_key: key, for_ms: Some(for_ms), asked };
-            ask(ctx, || Asks::hold, hold).await.err()
+async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, request: &AdminRequest) {
+    let failed = match request.clone() {
+        AdminRequest::Hold { for_ms, admin } => {
+            let hold = SetHold { collapse_key: key, for_ms: Some(for_ms), admin };
+            execute(ctx, || Activities::hold, hold).await.err()
         }
-        AdminAsk::Release(asked) => {
-            let release = KeepHold { collapse_key: key, for_ms: None, asked };
-            let answer = ask(ctx, || Asks::hold, release).await;
+        AdminRequest::Release(admin) => {
+            let release = SetHold { collapse_key: key, for_ms: None, admin };
+            let answer = execute(ctx, || Activities::hold, release).await;
             ctx.state_mut(|purchase| {
                 purchase.state.hold = None;
-                purchase.state.look = true;
+                purchase.state.check_now = true;
             });
             answer.err()
         }
-        AdminAsk::Discard(Discard { by, reason, through }) => {
-            let asked = Admin { by, reason };
-            ask(ctx, || Asks::discard, ThrowAway { collapse_key: key, through, asked }).await.err()
+        AdminRequest::Discard(Discard { by, reason, through }) => {
+            let admin = Admin { by, reason };
+            execute(ctx, || Activities::discard, activities::Discard { collapse_key: key, through, admin }).await.err()
         }
-        AdminAsk::Redeliver(Redeliver { destination_id, .. }) => {
+        AdminRequest::Redeliver(Redeliver { destination_id, .. }) => {
             let once = Some(ctx.state_mut(|purchase| purchase.state.name_redelivery(ctx.run_id())));
-            match ask(ctx, || Asks::redeliver, SendAgain { collapse_key: key, destination_id, once }).await {
+            match execute(
+                ctx,
+                || Activities::redeliver,
+                activities::Redeliver { collapse_key: key, destination_id, once },
+            )
+            .await
+            {
                 Ok(lanes) => {
                     ctx.state_mut(|purchase| purchase.state.woken(&lanes));
                     None
@@ -247,15 +253,15 @@ async fn carry_out(ctx: &WorkflowContext<Purchase>, key: CollapseKey, asked: &Ad
     ctx.state_mut(|purchase| {
         purchase.state.admin.pop_front();
         if let Some(error) = failed {
-            purchase.state.noted = Some(format!("{}: {}", asked.name(), why(&error)));
+            purchase.state.noted = Some(format!("{}: {}", request.name(), why(&error)));
         }
     });
 }
 
 /// Waits for the first of: a lane's end, the timer, a signal, a cancellation.
 async fn wait<'a>(ctx: &'a WorkflowContext<Purchase>, lanes: &mut Lanes<'a>, alarm: &mut Alarm<'a>, seen: u64) {
-    // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would
-    // spin on the one thread of all workflows. The timer and the lanes end by that token.
+    // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would spin on
+    // the one thread of all workflows. The timer and the lanes end by that token.
     let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
     let mut changed = pin!(ctx.wait_condition_with_options(move |purchase| purchase.state.changes != seen, own));
     std::future::poll_fn(|task| {

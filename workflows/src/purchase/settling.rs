@@ -1,50 +1,51 @@
-//! Settling: load, verify if `load` said so, decide, record. Commands after `load` and `verify` depend
-//! on their answers, commands after `record` on its answer, never on what was decided in between, so that
-//! rules can change while runs are open.
+//! Settling: load, verify if `load` requires it, decide, record. Commands after `load` and `verify` depend on their
+//! outputs, commands after `record` on its output, never on what was decided in between, so that rules can change while
+//! runs are open.
 
 use super::Purchase;
-use super::state::Begun;
-use crate::asks::{Asks, Load, Loaded, Record, Recorded, Verify};
+use super::state::SettlingStart;
+use crate::activities::{Activities, Load, Loaded, Record, Recorded, Verify};
 use crate::options;
-use crate::run::{ask, now_micros, why};
-use domain::{CollapseKey, Given, Parked, Reading};
+use crate::run::{execute, why, workflow_time};
+use domain::{CollapseKey, Parked, SettlingContext, Verification};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
 
-/// Settles what has been quiet, in rounds; everything when `flush`.
+/// Settles the notifications whose window is over, in rounds; all of them when `flush`.
 pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bool) {
     let mut ignore_windows = flush;
     let mut last_round = Vec::new();
     loop {
-        let now = now_micros(ctx);
-        let begun = ctx.state_mut(|purchase| purchase.state.begin(ignore_windows, now));
-        let loaded = match ask(ctx, || Asks::load, Load { collapse_key: key, through: begun.through }).await {
+        let now = workflow_time(ctx);
+        let start = ctx.state_mut(|purchase| purchase.state.begin(ignore_windows, now));
+        let loaded = match execute(ctx, || Activities::load, Load { collapse_key: key, through: start.through }).await {
             Ok(loaded) => loaded,
             Err(error) => return note(ctx, &error),
         };
-        let now = now_micros(ctx);
-        if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, begun, now)) {
+        let now = workflow_time(ctx);
+        if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, start, now)) {
             return;
         }
-        // What the last round left open waits for something; more of it will not help.
+        // The last round left the same notifications open: they wait for something, and another round changes nothing.
         let round: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
         if !round.is_empty() && round == last_round {
             return;
         }
-        let Some(reading) = verify(ctx, key, (loaded.verify, begun)).await else { return };
+        let verification = if loaded.verify { verify(ctx, key, start).await } else { Some(Verification::Unverifiable) };
+        let Some(verification) = verification else { return };
         let more = loaded.more;
-        match ask(ctx, || Asks::record, decide(key, loaded, &reading)).await {
+        match execute(ctx, || Activities::record, decide(key, loaded, &verification)).await {
             Ok(Recorded::Moved) => {}
             Ok(Recorded::Done { revision, state, lanes }) => {
                 ctx.state_mut(|purchase| {
-                    purchase.state.now_is.revision = revision;
-                    purchase.state.now_is.state = Some(state);
+                    purchase.state.current.revision = revision;
+                    purchase.state.current.state = Some(state);
                     purchase.state.opened(&lanes);
                 });
                 if !more {
                     return;
                 }
-                // What did not fit into one settling has had its window.
+                // The window of the notifications that did not fit into one settling is over too.
                 ignore_windows = true;
                 last_round = round;
             }
@@ -53,28 +54,25 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
     }
 }
 
-/// What the store says, when it is to be asked; `None` when nothing may be decided now: it is asked again later, or
+/// Queries the store; `None` when nothing may be decided now: the store is queried again later, or
 /// a hold came meanwhile.
-async fn verify(ctx: &WorkflowContext<Purchase>, key: CollapseKey, (ask, begun): (bool, Begun)) -> Option<Reading> {
-    if !ask {
-        return Some(Reading::Unverifiable);
-    }
+async fn verify(ctx: &WorkflowContext<Purchase>, key: CollapseKey, start: SettlingStart) -> Option<Verification> {
     let input = Verify { collapse_key: key };
-    let verified = match ctx.execute_activity(Asks::verify, input, options::verify()).await {
+    let verified = match ctx.execute_activity(Activities::verify, input, options::verify()).await {
         Ok(verified) => verified,
         Err(error) => {
             note(ctx, &error);
             return None;
         }
     };
-    let now = now_micros(ctx);
-    ctx.state_mut(|purchase| purchase.state.verified(verified, begun, now))
+    let now = workflow_time(ctx);
+    ctx.state_mut(|purchase| purchase.state.verified(verified, start, now))
 }
 
-fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
-    let given = Given { reading, is_replaced: loaded.is_replaced, now: loaded.now };
-    let decision = domain::decide(&loaded.purchase, &loaded.notifications, given);
-    let is_believed = *reading == Reading::Parked(Parked::Believable) && decision.purchase.is_believed();
+fn decide(key: CollapseKey, loaded: Loaded, verification: &Verification) -> Record {
+    let context = SettlingContext { verification, is_replaced: loaded.is_replaced, now: loaded.now };
+    let decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
+    let is_believed = *verification == Verification::Parked(Parked::Believable) && decision.purchase.is_believed();
     Record {
         collapse_key: key,
         settling: loaded.settling.saturating_add(1),
@@ -82,9 +80,9 @@ fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
         seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
         decision,
         is_replaced: loaded.is_replaced,
-        asked: loaded.verify,
-        is_answer: reading.is_answer(),
-        is_real: reading.is_real() || is_believed,
+        is_queried: loaded.verify,
+        is_answer: verification.is_answer(),
+        is_real: verification.is_real() || is_believed,
     }
 }
 
@@ -92,17 +90,17 @@ fn decide(key: CollapseKey, loaded: Loaded, reading: &Reading) -> Record {
 pub fn show(ctx: &WorkflowContext<Purchase>, key: CollapseKey) {
     let upsert = ctx.state_mut(|purchase| {
         let state = &mut purchase.state;
-        state.now_is.held = state.hold.is_some();
-        let worth_an_event = state.now_is != state.shown && state.now_is.app_id.is_some();
+        state.current.held = state.hold.is_some();
+        let worth_an_event = state.current != state.upserted && state.current.app_id.is_some();
         worth_an_event.then(|| {
-            state.shown = state.now_is.clone();
-            state.shown.upsert(key)
+            state.upserted = state.current.clone();
+            state.upserted.upsert(key)
         })
     });
     if let Some(attributes) = upsert {
         ctx.upsert_search_attributes(attributes);
     }
-    ctx.set_current_details(ctx.state(|purchase| purchase.seen().details()));
+    ctx.set_current_details(ctx.state(|purchase| purchase.current_status().details()));
 }
 
 fn note(ctx: &WorkflowContext<Purchase>, error: &ActivityExecutionError) {

@@ -1,92 +1,94 @@
-//! What a purchase's run knows, and what it wants next. Pure: signals and answers are folded in,
-//! [`State::next`] says what to do. All times are microseconds of workflow time.
+//! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what to
+//! do. All times are workflow time.
 
-use crate::asks::{Delivered, Loaded, Verified};
-use crate::attributes::Shown;
+use crate::activities::{Delivered, Loaded, Verified};
+use crate::attributes::Values;
 use crate::contract;
 use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
-use domain::{DestinationId, Lane, Reading, Timestamp};
+use domain::time::{DAY, HOUR, millis};
+use domain::{DestinationId, Lane, Timestamp, Verification};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-/// How long a hold lasts when nobody says.
-const HOLD_MS: i64 = 7 * 24 * 3600 * 1000;
-/// A signal opens no longer window than a platform can have: one sent by hand must not stop a purchase for ever.
-const LONGEST_WINDOW_MS: i64 = 3600 * 1000;
+/// How long a hold without an end lasts.
+const HOLD: Duration = DAY.saturating_mul(7);
+/// Maximum window that a signal opens, as for platforms: a signal sent by hand must not stop a purchase for ever.
+const MAX_WINDOW: Duration = HOUR;
 
-/// Everything that a run carries over to the next one.
+/// The state that a run carries over to the next one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// The newest sequence number that has, or has had, its window.
+    /// The newest sequence number that has had a window, or has one now.
     pub through: i64,
     /// When the window ends.
-    pub window: Option<i64>,
-    /// When the max-wait cap ends it at the latest.
-    pub cap: Option<i64>,
-    /// How many notifications we were told of since the last settling.
+    pub window: Option<Timestamp>,
+    /// When the max-wait cap ends the window.
+    pub cap: Option<Timestamp>,
+    /// Number of notifications signalled since the last settling.
     pub pending: i64,
-    /// Load now, and settle what is not inside a window.
-    pub look: bool,
-    /// Settle now, window or not.
+    /// Whether to load now, and settle what is not inside a window.
+    pub check_now: bool,
+    /// Whether to settle now, ignoring the window.
     pub flush: bool,
     /// When the hold ends.
-    pub hold: Option<i64>,
-    /// That the store could not be asked, and when it is asked again.
-    pub asking: Option<Asking>,
-    /// What admins asked for and was not carried out yet.
-    pub admin: VecDeque<AdminAsk>,
+    pub hold: Option<Timestamp>,
+    /// The next query of the store, when the last one failed.
+    pub pending_query: Option<PendingQuery>,
+    /// Requests of admins that are not executed yet.
+    pub admin: VecDeque<AdminRequest>,
     /// Open lanes.
-    pub lanes: BTreeMap<DestinationId, LaneState>,
-    /// What the search attributes say.
-    pub shown: Shown,
-    /// The newest state and revision.
-    pub now_is: Shown,
-    /// The last thing that could not be read or done, for people.
+    pub lanes: BTreeMap<DestinationId, OpenLane>,
+    /// The last upserted search attributes.
+    pub upserted: Values,
+    /// The current values of the search attributes.
+    pub current: Values,
+    /// The last signal that could not be read, or request that failed, for people.
     pub noted: Option<String>,
-    /// How many runs this one has been continued through.
+    /// Number of runs before this one that it continues.
     pub continued: u32,
-    /// Counts the redeliveries of this run, so that each has a name.
+    /// Number of redeliveries of this run, from which each gets its name.
     #[serde(skip)]
     pub redeliveries: u64,
-    /// Counts what was folded, so that `run` knows that something happened.
+    /// Number of folded signals, by which `run` notices a change.
     #[serde(skip)]
     pub changes: u64,
 }
 
-/// The store could not be asked yet.
+/// The next query of the store, after one that failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Asking {
-    /// When it is asked again.
-    pub until: i64,
-    /// Why it could not be, for people.
+pub struct PendingQuery {
+    /// When the store is queried again.
+    pub until: Timestamp,
+    /// Why the last query failed, for people.
     pub why: String,
-    /// Whether windows were ignored, and are again when it answers.
+    /// Whether the settling ignores windows.
     pub is_flush: bool,
 }
 
-/// What an admin asked for.
+/// A request of an admin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AdminAsk {
-    /// Stop settling for so long.
+pub enum AdminRequest {
+    /// Stop settling for a while.
     Hold {
-        /// Milliseconds from now.
+        /// Duration in milliseconds, from now.
         for_ms: i64,
         /// Who and why.
-        asked: Admin,
+        admin: Admin,
     },
     /// End a hold.
     Release(Admin),
-    /// Throw away what waits.
+    /// Discard the waiting notifications.
     Discard(Discard),
     /// Send the newest state again.
     Redeliver(Redeliver),
 }
 
-impl AdminAsk {
-    /// The signal that asked.
+impl AdminRequest {
+    /// The signal that requested it.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -98,42 +100,42 @@ impl AdminAsk {
     }
 }
 
-/// An open lane as the run sees it.
+/// An open lane, as the run knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct LaneState {
-    /// The newest delivery known to be in it.
+pub struct OpenLane {
+    /// Sequence number of the newest delivery in it.
     pub last_seq: i64,
     /// Whether its last attempt failed.
     pub failing: bool,
-    /// Whether it must be started anew although nothing newer is in it.
+    /// Whether it must be started again without a newer delivery.
     pub wake: bool,
 }
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Carry out what an admin asked.
-    Admin(AdminAsk),
-    /// Load, and settle what is due; everything when `flush`.
+    /// Execute a request of an admin.
+    Admin(AdminRequest),
+    /// Load, and settle what is due.
     Settle {
         /// Whether windows are ignored.
         flush: bool,
     },
-    /// Nothing before this time.
-    Sleep(i64),
-    /// Nothing but lanes.
+    /// Sleep until this time.
+    Sleep(Timestamp),
+    /// Wait for lanes.
     Lanes,
-    /// Nothing at all.
+    /// Complete the run.
     Close,
 }
 
-/// A settling that began.
+/// The start of a settling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begun {
+pub struct SettlingStart {
     /// The newest sequence number that has had its window.
     pub through: i64,
-    /// Whether the window is still open, so that nothing may be settled unless the cap is over.
+    /// Whether the window is open, so that nothing may be settled unless the cap is over.
     pub is_early: bool,
     /// Whether windows are ignored.
     pub is_flush: bool,
@@ -141,23 +143,23 @@ pub struct Begun {
 
 impl State {
     /// The next thing to do at `now`.
-    pub fn next(&mut self, now: i64) -> Next {
-        if let Some(ask) = self.admin.front() {
-            return Next::Admin(ask.clone());
+    pub fn next(&mut self, now: Timestamp) -> Next {
+        if let Some(request) = self.admin.front() {
+            return Next::Admin(request.clone());
         }
         if self.hold.is_some_and(|until| until <= now) {
             self.hold = None;
-            self.look = true;
+            self.check_now = true;
         }
         if let Some(until) = self.hold {
-            return if self.look { Next::Settle { flush: false } } else { Next::Sleep(until) };
+            return if self.check_now { Next::Settle { flush: false } } else { Next::Sleep(until) };
         }
-        if self.flush || self.look {
+        if self.flush || self.check_now {
             return Next::Settle { flush: self.flush };
         }
         match self.due() {
             Some(due) if due <= now => {
-                Next::Settle { flush: self.asking.as_ref().is_some_and(|asking| asking.is_flush) }
+                Next::Settle { flush: self.pending_query.as_ref().is_some_and(|query| query.is_flush) }
             }
             Some(due) => Next::Sleep(due),
             None if self.lanes.is_empty() => Next::Close,
@@ -165,27 +167,29 @@ impl State {
         }
     }
 
-    /// When the window ends, the cap considered.
+    /// When the window ends: at the cap, if that is earlier.
     #[must_use]
-    pub fn window_ends(&self) -> Option<i64> {
+    pub fn window_ends(&self) -> Option<Timestamp> {
         self.window.map(|window| self.cap.map_or(window, |cap| cap.min(window)))
     }
 
-    /// When to settle next: a window's end is of no use before the store can be asked, and a new notification's
-    /// window is waited for although the store could be.
-    fn due(&self) -> Option<i64> {
-        self.window_ends().max(self.asking.as_ref().map(|asking| asking.until))
+    /// When to settle next: the later of the window's end and the next query of the store.
+    fn due(&self) -> Option<Timestamp> {
+        self.window_ends().max(self.pending_query.as_ref().map(|query| query.until))
     }
 
     /// Folds a `notified` signal.
-    pub fn notified(&mut self, told: &Notified, now: i64) {
+    pub fn notified(&mut self, notified: &Notified, now: Timestamp) {
         self.changes += 1;
-        self.through = self.through.max(told.through);
-        self.pending = self.pending.saturating_add(told.count.max(0));
-        self.quiet_until(later(now, told.quiet_ms.min(LONGEST_WINDOW_MS)), told.cap_ms.map(|cap| later(now, cap)));
+        self.through = self.through.max(notified.through);
+        self.pending = self.pending.saturating_add(notified.count.max(0));
+        self.quiet_until(
+            later(now, notified.quiet_ms.min(millis(MAX_WINDOW))),
+            notified.cap_ms.map(|cap| later(now, cap)),
+        );
     }
 
-    fn quiet_until(&mut self, end: i64, cap: Option<i64>) {
+    fn quiet_until(&mut self, end: Timestamp, cap: Option<Timestamp>) {
         self.window = Some(self.window.map_or(end, |window| window.max(end)));
         self.cap = match (self.cap, cap) {
             (Some(known), Some(new)) => Some(known.min(new)),
@@ -196,7 +200,7 @@ impl State {
     /// Folds a `wake` signal.
     pub fn wake(&mut self) {
         self.changes += 1;
-        self.look = true;
+        self.check_now = true;
     }
 
     /// Folds a `flush` signal; a hold is stronger.
@@ -210,30 +214,30 @@ impl State {
     }
 
     /// Folds a `hold` signal.
-    pub fn hold(&mut self, hold: Hold, now: i64) {
+    pub fn hold(&mut self, hold: Hold, now: Timestamp) {
         self.changes += 1;
         let until = hold.until.as_deref().map(str::parse::<Timestamp>);
         let for_ms = match until {
-            Some(Ok(until)) => until.millis_since(Timestamp::from_micros(now)).max(0),
+            Some(Ok(until)) => until.millis_since(now).max(0),
             Some(Err(error)) => {
                 self.noted = Some(format!("hold: until {error}; held for seven days"));
-                HOLD_MS
+                millis(HOLD)
             }
-            None => HOLD_MS,
+            None => millis(HOLD),
         };
         self.hold = Some(later(now, for_ms));
-        self.asking = None;
-        self.admin.push_back(AdminAsk::Hold { for_ms, asked: hold.into() });
+        self.pending_query = None;
+        self.admin.push_back(AdminRequest::Hold { for_ms, admin: hold.into() });
     }
 
-    /// Folds what an admin asks; it is carried out in turn.
-    pub fn ask(&mut self, ask: AdminAsk) {
+    /// Folds a request of an admin; requests are executed in order.
+    pub fn enqueue(&mut self, request: AdminRequest) {
         self.changes += 1;
-        self.admin.push_back(ask);
+        self.admin.push_back(request);
     }
 
-    /// A name for the next redelivery of the run: the same one when the run is replayed, since what was asked for has an
-    /// order, and no other run's.
+    /// A name for the next redelivery of the run, which no other run uses. A replay gives the same names, since requests
+    /// have an order.
     pub fn name_redelivery(&mut self, run: &str) -> String {
         self.redeliveries += 1;
         format!("{run}/redeliver/{}", self.redeliveries)
@@ -245,83 +249,84 @@ impl State {
         self.noted = Some(format!("{signal}: payload not understood: {why}"));
     }
 
-    /// Begins a settling: the window is used up; a signal that comes from now on opens another. A window that
-    /// is still open stays open, unless it is flushed: a look must not cut it short. When the max-wait cap ends
-    /// is for `load` to say, which knows the oldest row that is still open.
-    pub fn begin(&mut self, flush: bool, now: i64) -> Begun {
+    /// Begins a settling and closes the window; a later signal opens another one. A window that is not over stays open
+    /// unless it is flushed: a wake must not shorten it. `load` returns when the max-wait cap ends, since it knows the
+    /// oldest open row.
+    pub fn begin(&mut self, flush: bool, now: Timestamp) -> SettlingStart {
         let is_early = !flush && self.window.is_some_and(|window| window > now);
-        self.look = false;
+        self.check_now = false;
         self.flush = false;
         self.cap = None;
         if !is_early {
             self.window = None;
             self.pending = 0;
         }
-        Begun { through: self.through, is_early, is_flush: flush }
+        SettlingStart { through: self.through, is_early, is_flush: flush }
     }
 
-    /// Folds what `load` answered. Says whether to go on to `decide`.
-    pub fn loaded(&mut self, loaded: &Loaded, begun: Begun, now: i64) -> bool {
-        self.now_is.app_id = loaded.app_id.or(self.now_is.app_id);
-        self.now_is.platform_id = loaded.platform_id.or(self.now_is.platform_id);
-        self.now_is.state = Some(loaded.purchase.state());
-        self.now_is.revision = loaded.revision;
+    /// Folds the output of `load`. Returns whether to continue with `decide`.
+    pub fn loaded(&mut self, loaded: &Loaded, start: SettlingStart, now: Timestamp) -> bool {
+        self.current.app_id = loaded.app_id.or(self.current.app_id);
+        self.current.platform_id = loaded.platform_id.or(self.current.platform_id);
+        self.current.state = Some(loaded.purchase.state());
+        self.current.revision = loaded.revision;
         self.opened(&loaded.lanes);
-        // A hold that came while `load` was asked is not in its answer yet.
-        if !self.admin.iter().any(|ask| matches!(ask, AdminAsk::Hold { .. })) {
+        // A hold that came while `load` ran is not in its output yet.
+        if !self.admin.iter().any(|request| matches!(request, AdminRequest::Hold { .. })) {
             self.hold = loaded.held_ms.map(|left| later(now, left));
         }
         if self.hold.is_some() {
-            self.asking = None;
+            self.pending_query = None;
             return false;
         }
         let is_capped = loaded.cap_ms == Some(0);
-        if !begun.is_flush && !is_capped {
+        if !start.is_flush && !is_capped {
             let cap = loaded.cap_ms.map(|cap| later(now, cap));
             if loaded.quiet_ms > 0 {
                 self.through = self.through.max(loaded.newest_seq);
                 self.quiet_until(later(now, loaded.quiet_ms), cap);
                 return false;
             }
-            if begun.is_early {
+            if start.is_early {
                 self.cap = cap;
                 return false;
             }
         }
         let is_wanted = loaded.due || !loaded.notifications.is_empty();
-        // A look does not ask a store before its time; a flush does.
-        let is_too_early = self.asking.as_ref().is_some_and(|asking| asking.until > now) && !begun.is_flush;
+        // A wake does not query the store before its time; a flush does.
+        let is_too_early = self.pending_query.as_ref().is_some_and(|query| query.until > now) && !start.is_flush;
         if is_wanted && loaded.verify && is_too_early {
             return false;
         }
-        self.asking = None;
+        self.pending_query = None;
         is_wanted
     }
 
-    /// Folds what came of asking the store. Says what it read, unless nothing may be decided now.
-    pub fn verified(&mut self, verified: Verified, begun: Begun, now: i64) -> Option<Reading> {
-        // A hold that came meanwhile stops it; the look at its end asks anew.
+    /// Folds the output of `verify`. Returns the result, unless nothing may be decided now.
+    pub fn verified(&mut self, verified: Verified, start: SettlingStart, now: Timestamp) -> Option<Verification> {
+        // A hold that came meanwhile stops it; the load at its end queries again.
         if self.hold.is_some() {
             return None;
         }
-        if verified.reading.is_none() {
-            let why = verified.why.unwrap_or_else(|| "the store could not be asked".to_owned());
-            self.asking = Some(Asking { until: later(now, verified.again_ms), why, is_flush: begun.is_flush });
+        if verified.verification.is_none() {
+            let why = verified.why.unwrap_or_else(|| "the store could not be queried".to_owned());
+            self.pending_query =
+                Some(PendingQuery { until: later(now, verified.next_query_ms), why, is_flush: start.is_flush });
         }
-        verified.reading
+        verified.verification
     }
 
-    /// Folds lanes that storage says are open.
+    /// Folds open lanes, as storage returned them.
     pub fn opened(&mut self, lanes: &[Lane]) {
         for lane in lanes {
             let known = self.lanes.entry(lane.destination_id).or_default();
             known.last_seq = known.last_seq.max(lane.last_seq);
             known.failing |= lane.failing;
         }
-        self.now_is.failing = self.failing();
+        self.current.failing = self.failing();
     }
 
-    /// Folds lanes that must be tried at once, whatever they wait for.
+    /// Folds lanes that must be attempted at once, whatever they wait for.
     pub fn woken(&mut self, lanes: &[Lane]) {
         self.opened(lanes);
         for lane in lanes {
@@ -331,16 +336,16 @@ impl State {
         }
     }
 
-    /// Folds a `recall` signal: a lane that waits for its next attempt asks now, and hears that it is owed or makes it. A
-    /// first attempt that is under way hears it by itself.
-    pub fn recall(&mut self, destination: Option<DestinationId>) {
+    /// Folds a `cancel_backoff` signal: a lane that waits for its next attempt is started again, and makes it or ends as
+    /// owed. A first attempt that is in flight needs no signal.
+    pub fn cancel_backoff(&mut self, destination: Option<DestinationId>) {
         self.changes += 1;
         for (id, lane) in &mut self.lanes {
-            lane.wake |= lane.failing && destination.is_none_or(|told| told == *id);
+            lane.wake |= lane.failing && destination.is_none_or(|wanted| wanted == *id);
         }
     }
 
-    /// Folds the end of a lane that had been started up to `delivered.last_seq`.
+    /// Folds the end of a lane that saw deliveries up to `delivered.last_seq`.
     pub fn delivered(&mut self, destination: DestinationId, delivered: &Delivered) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = false;
@@ -348,7 +353,7 @@ impl State {
                 self.lanes.remove(&destination);
             }
         }
-        self.now_is.failing = self.failing();
+        self.current.failing = self.failing();
     }
 
     /// Folds the failure of a healthy lane's first attempt: the engine retries it from now on.
@@ -356,14 +361,14 @@ impl State {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = true;
         }
-        self.now_is.failing = self.failing();
+        self.current.failing = self.failing();
     }
 
-    /// Folds the end of a lane that cannot go on; the sweep finds it again if it still owes.
+    /// Folds the end of a lane that cannot continue; the sweep finds it if deliveries are still owed.
     pub fn lost(&mut self, destination: DestinationId, why: String) {
         self.lanes.remove(&destination);
         self.noted = Some(why);
-        self.now_is.failing = self.failing();
+        self.current.failing = self.failing();
     }
 
     fn failing(&self) -> i64 {
@@ -371,6 +376,6 @@ impl State {
     }
 }
 
-fn later(now: i64, millis: i64) -> i64 {
-    now.saturating_add(millis.max(0).saturating_mul(1000))
+fn later(now: Timestamp, millis: i64) -> Timestamp {
+    now.plus_millis(millis.max(0))
 }

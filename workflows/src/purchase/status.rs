@@ -11,58 +11,58 @@ pub struct Status {
     pub collapse_key: Option<CollapseKey>,
     /// When the window ends; absent when none is open.
     pub window_ends_at: Option<Timestamp>,
-    /// How many notifications this run was told of since the last settling.
+    /// Number of notifications signalled since the last settling.
     pub pending: i64,
     /// When the hold ends; absent when it is not held.
     pub held_until: Option<Timestamp>,
-    /// That the store could not be asked yet; absent when nothing waits for it.
+    /// The next query of the store; absent when nothing waits for it.
     #[serde(default)]
-    pub verification: Option<Verification>,
+    pub verification: Option<PendingVerification>,
     /// The purchase's state.
     pub state: String,
     /// The purchase's revision.
     pub revision: i64,
     /// Lanes that have something pending.
     pub lanes: Vec<Lane>,
-    /// The last thing that could not be read or done.
+    /// The last signal that could not be read, or request that failed.
     pub noted: Option<String>,
-    /// How many runs this one was continued through.
+    /// Number of runs before this one that it continues.
     pub continued: u32,
 }
 
-/// That the store could not be asked yet.
+/// The next query of the store, after one that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verification {
-    /// Why.
+pub struct PendingVerification {
+    /// Why the last query failed.
     pub why: String,
-    /// When it is asked again.
-    pub asked_again_at: Timestamp,
+    /// When the store is queried again.
+    pub next_query_at: Timestamp,
 }
 
 /// A lane that has something pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lane {
-    /// To whom.
+    /// Which destination.
     pub destination_id: DestinationId,
     /// Whether its last attempt failed.
     pub failing: bool,
 }
 
 impl Status {
-    /// What `state` amounts to.
+    /// The status of a state.
     #[must_use]
     pub fn of(collapse_key: Option<CollapseKey>, state: &State) -> Self {
         Self {
             collapse_key,
-            window_ends_at: state.window_ends().map(Timestamp::from_micros),
+            window_ends_at: state.window_ends(),
             pending: state.pending,
-            held_until: state.hold.map(Timestamp::from_micros),
-            verification: state.asking.as_ref().map(|asking| Verification {
-                why: asking.why.clone(),
-                asked_again_at: Timestamp::from_micros(asking.until),
-            }),
-            state: state.now_is.state_word().to_owned(),
-            revision: state.now_is.revision,
+            held_until: state.hold,
+            verification: state
+                .pending_query
+                .as_ref()
+                .map(|query| PendingVerification { why: query.why.clone(), next_query_at: query.until }),
+            state: state.current.state_name().to_owned(),
+            revision: state.current.revision,
             lanes: state.lanes.iter().map(|(id, lane)| Lane { destination_id: *id, failing: lane.failing }).collect(),
             noted: state.noted.clone(),
             continued: state.continued,
@@ -78,8 +78,8 @@ impl Status {
         } else if let Some(end) = self.window_ends_at {
             lines.push(format!("{} waiting; quiet window ends {end}", self.pending));
         }
-        if let Some(waits) = &self.verification {
-            lines.push(format!("verification: {}; asked again at {}", waits.why, waits.asked_again_at));
+        if let Some(pending) = &self.verification {
+            lines.push(format!("verification: {}; queried again at {}", pending.why, pending.next_query_at));
         }
         for lane in &self.lanes {
             let how = if lane.failing { "failing, retried" } else { "delivering" };

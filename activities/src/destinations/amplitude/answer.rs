@@ -1,10 +1,10 @@
-//! What Amplitude says in the body of an answer. Nothing in it can make this fail: each field is read on its own, and
-//! what cannot be read counts as not said.
+//! The body of Amplitude's answer. Nothing in it can make this fail: each field is parsed on its own, and one that cannot be
+//! parsed counts as absent.
 
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// The fields of a request that we name to people. Any other could hold somebody's data.
+/// The fields of a request that may be shown by name. Any other could hold personal data.
 const FIELDS: [&str; 25] = [
     "api_key",
     "country",
@@ -33,60 +33,60 @@ const FIELDS: [&str; 25] = [
     "$skip_user_properties_sync",
 ];
 
-/// What one answer says.
+/// One parsed answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The status, as the body repeats it.
     pub code: Option<i64>,
-    /// The error in Amplitude's words, in lower case. It can hold the key.
+    /// Amplitude's error text, in lower case. It can hold the key.
     pub error: String,
-    /// How many events were taken.
+    /// Number of ingested events.
     pub ingested: Option<i64>,
     /// Whether the request as a whole lacks a field.
     pub lacks_field: bool,
-    /// Which events are wrong, by their place in the request, and in which field where we know it. At least one of them: the lists name
-    /// only the first wrong event.
+    /// Events with an invalid field, by their place in the request, and the field where it may be shown. The lists name only the
+    /// first such event.
     pub wrong: Vec<(usize, Option<&'static str>)>,
-    /// Which events are not wanted any more.
+    /// Events of silenced devices, by their place.
     pub silenced: BTreeSet<usize>,
-    /// Which devices' events are not wanted any more.
+    /// Silenced devices, whose events Amplitude drops.
     pub silenced_devices: BTreeSet<String>,
-    /// Whether the user of the request's events sends too many of them just now.
+    /// Whether Amplitude throttles the user of the request's events.
     pub is_throttled: bool,
-    /// Whether the user has used up a day's events.
+    /// Whether the user has used up the daily quota.
     pub is_over_quota: bool,
 }
 
 impl Answer {
-    /// Reads a body; `None` when it is not Amplitude that speaks: not an object, or one with neither code nor error.
+    /// Parses a body; `None` when it is not Amplitude's: not an object, or one with neither code nor error.
     pub fn read(body: &str) -> Option<Self> {
         let Ok(Value::Object(fields)) = serde_json::from_str(body) else { return None };
-        let says = |names: &[&str]| names.iter().any(|name| fields.get(*name).is_some_and(says_something));
+        let has = |names: &[&str]| names.iter().any(|name| fields.get(*name).is_some_and(has_content));
         let answer = Self {
             code: fields.get("code").and_then(Value::as_i64),
             error: fields.get("error").and_then(Value::as_str).unwrap_or_default().to_lowercase(),
             ingested: fields.get("events_ingested").and_then(Value::as_i64),
-            lacks_field: says(&["missing_field"]),
+            lacks_field: has(&["missing_field"]),
             wrong: wrong(&fields),
             silenced: places(fields.get("silenced_events")).collect(),
             silenced_devices: names(fields.get("silenced_devices")),
-            is_throttled: says(&["throttled_devices", "throttled_users", "throttled_events"]),
-            is_over_quota: says(&["exceeded_daily_quota_devices", "exceeded_daily_quota_users"]),
+            is_throttled: has(&["throttled_devices", "throttled_users", "throttled_events"]),
+            is_over_quota: has(&["exceeded_daily_quota_devices", "exceeded_daily_quota_users"]),
         };
         (answer.code.is_some() || answer.ingested.is_some() || !answer.error.is_empty()).then_some(answer)
     }
 
-    /// Whether it says that the API key is wrong. It repeats the key in clear.
+    /// Whether the API key is invalid. The answer repeats the key in clear.
     pub fn refuses_key(&self) -> bool {
         self.error.contains("invalid api key") || self.error.contains("invalid api_key")
     }
 
-    /// Whether it says that no request of ours reached it: it came to another path, or without its body.
+    /// Whether the request was misdirected: it arrived at another path, or without its body.
     pub fn finds_no_request(&self) -> bool {
         ["missing request body", "invalid request path"].iter().any(|found| self.error.contains(found))
     }
 
-    /// Whether it says that the request as a whole is wrong, which only we can mend.
+    /// Whether the request as a whole is malformed, which only a new version of settle can fix.
     pub fn finds_defect(&self) -> bool {
         self.error.contains("invalid json request body") || (self.lacks_field && self.wrong.is_empty())
     }
@@ -98,7 +98,7 @@ pub fn is_search(body: &str) -> bool {
     fields.get("matches").is_some_and(Value::is_array)
 }
 
-/// `{field: [place]}`, of three kinds; the last stands in no documentation, but the vendor's own programs read it.
+/// `{field: [place]}`, of three kinds; the last is undocumented, but the vendor's own SDKs parse it.
 fn wrong(fields: &Map<String, Value>) -> Vec<(usize, Option<&'static str>)> {
     let kinds = ["events_with_invalid_fields", "events_with_missing_fields", "events_with_invalid_id_lengths"];
     let named = kinds.into_iter().filter_map(|kind| fields.get(kind)?.as_object()).flatten();
@@ -114,7 +114,7 @@ fn places(list: Option<&Value>) -> impl Iterator<Item = usize> + '_ {
     list.iter().filter_map(Value::as_u64).filter_map(|place| usize::try_from(place).ok())
 }
 
-/// The names in a list, or those that an object counts something for.
+/// The members of a list, or the keys of an object of counts.
 fn names(value: Option<&Value>) -> BTreeSet<String> {
     match value {
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
@@ -123,7 +123,7 @@ fn names(value: Option<&Value>) -> BTreeSet<String> {
     }
 }
 
-fn says_something(value: &Value) -> bool {
+fn has_content(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
         Value::String(text) => !text.is_empty(),

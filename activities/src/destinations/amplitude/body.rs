@@ -1,13 +1,13 @@
-//! What an event looks like, in every attempt: it is frozen with the world that it belongs to, and holds no key.
+//! The body of an event, frozen for every attempt with its environment; it holds no key.
 //!
-//! The key, and whether user properties are left alone, are added to each request.
+//! The key, and whether user properties are left unchanged, are added to each request.
 
 use super::caps::Caps;
 use super::keys::Key;
 use super::properties::{self, CAPPED};
 use super::settings::Settings;
 use super::{config, identity, revenue};
-use crate::destinations::Noted;
+use crate::destinations::RenderNotes;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::user::PROFILE_UPDATED;
 use domain::{Environment, Timestamp};
@@ -15,40 +15,40 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use storage::{Destination, Rendered, Unsent};
 
-/// Ten of these are less than the 1 MB that Amplitude takes in one request.
+/// Maximum size of a body. Ten of these are less than the 1 MB that Amplitude takes in one request.
 const MOST_BYTES: usize = 90_000;
-/// Milliseconds since 1970 that have the 13 digits which Amplitude asks for: from 2001 to 2286.
+/// Milliseconds since 1970 with the 13 digits that Amplitude requires: from 2001 to 2286.
 const TIMES: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=9_999_999_999_999;
-/// The place of `purchase.updated`, behind all that happened in its revision.
+/// The place of `purchase.updated`, after all other events of its revision.
 const LAST_PLACE: usize = 99;
-/// The type of an event that changes properties of its user and is counted as none
+/// The type of an event that changes its user's properties and is not counted
 /// (<https://amplitude.com/docs/apis/analytics/http-v2>).
 const IDENTIFY: &str = "$identify";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// An event as it is frozen.
+/// A frozen event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Frozen {
-    /// Whether it is about a purchase of the store's test world.
+    /// Whether it is about a sandbox purchase.
     pub sandbox: bool,
-    /// The event, in Amplitude's terms.
+    /// The event, in Amplitude's form.
     pub event: Map<String, Value>,
 }
 
 impl Frozen {
-    /// What was frozen; `None` when it was not frozen here.
+    /// Parses a frozen body; `None` when it is of another kind.
     pub fn read(body: &str) -> Option<Self> {
         serde_json::from_str(body).ok()
     }
 }
 
-/// How many of these bodies, from the first, may go in one request: those of one world.
+/// Number of bodies, from the first, that may go in one request: those of one environment.
 pub fn together<'a>(bodies: impl IntoIterator<Item = &'a str>) -> usize {
     let mut worlds = bodies.into_iter().map(|body| Frozen::read(body).is_some_and(|frozen| frozen.sandbox));
     worlds.next().map_or(0, |first| 1 + worlds.take_while(|world| *world == first).count())
 }
 
-/// What an event looks like, or why it is not sent, or not yet. No reason holds a key or an id.
+/// Renders an event, or returns why it is not sent, or not yet. No reason holds a key or an id.
 #[must_use]
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     match frozen(destination, unsent) {
@@ -61,22 +61,22 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     }
 }
 
-/// What making a body did, for those who count it.
+/// What happened when a body was rendered, for counters.
 #[must_use]
-pub fn noted(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> Noted {
+pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> RenderNotes {
     match rendered {
         Rendered::Body(body) | Rendered::Revenue { body, .. } => {
-            Noted { capped: capped(body).unwrap_or_default(), wrong_id: None }
+            RenderNotes { capped: capped(body).unwrap_or_default(), wrong_id: None }
         }
         Rendered::Refuse { .. } => {
             let settings = config::read(&destination.settings).ok();
-            Noted { capped: 0, wrong_id: settings.and_then(|settings| identity::wrong(&settings, unsent)) }
+            RenderNotes { capped: 0, wrong_id: settings.and_then(|settings| identity::wrong(&settings, unsent)) }
         }
-        Rendered::Wait { .. } | Rendered::Skip { .. } => Noted::default(),
+        Rendered::Wait { .. } | Rendered::Skip { .. } => RenderNotes::default(),
     }
 }
 
-/// The amount that a body says, as the ledger writes it where that is the same.
+/// The amount in a body, in the ledger's spelling where the values are equal.
 fn amount(unsent: &Unsent, body: &str) -> Option<String> {
     let amount = Frozen::read(body)?.event.get("revenue")?.as_f64()?;
     let entered = unsent.earned.as_ref().and_then(storage::Earned::revenue);
@@ -90,9 +90,9 @@ fn capped(body: &str) -> Option<u64> {
 
 fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered> {
     let settings = config::read(&destination.settings).map_err(|wrong| Rendered::Refuse { why: wrong.to_string() })?;
-    let tells_user = unsent.event_type.starts_with("user.") || unsent.event_type == REVENUE_ADJUSTED;
-    if tells_user && !unsent.data.is_object() {
-        return Err(Rendered::Refuse { why: "what is known of the purchase was not kept".into() });
+    let needs_data = unsent.event_type.starts_with("user.") || unsent.event_type == REVENUE_ADJUSTED;
+    if needs_data && !unsent.data.is_object() {
+        return Err(Rendered::Refuse { why: "the data of the purchase was not stored".into() });
     }
     let sandbox = unsent.environment == Environment::Sandbox;
     let key = Key::of_world(sandbox);
@@ -113,7 +113,7 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     event.extend(settings.partner_id.as_ref().map(|id| ("partner_id".to_owned(), json!(id))));
     event.insert("device_id".to_owned(), json!(identity.device_id));
     event.extend(identity.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
-    earned(unsent, (&mut event, &mut caps));
+    add_revenue(unsent, &mut event, &mut caps);
     if unsent.user_state.is_object() {
         event.insert("user_properties".to_owned(), json!(properties::of_user(&settings, unsent, &mut caps)));
     }
@@ -125,7 +125,7 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     Ok(json!({ "sandbox": sandbox, "event": event }).to_string())
 }
 
-/// A profile. It is sent where its user is known to the integration: one who has no name yet gets a profile with the name.
+/// Renders a profile. It is skipped for a user without an external id, who gets a profile together with the id.
 fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
     if !unsent.user_state.is_object() {
         return Err(Rendered::Skip { why: "its platform is in another environment by now".into() });
@@ -149,7 +149,7 @@ fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
     Ok(json!({ "sandbox": sandbox, "event": event }).to_string())
 }
 
-/// What every event has.
+/// The fields of every event.
 fn base(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     let mut event = Map::new();
     event.insert("event_type".to_owned(), json!(unsent.event_type));
@@ -167,7 +167,7 @@ fn base(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     event
 }
 
-fn earned(unsent: &Unsent, (event, caps): (&mut Map<String, Value>, &mut Caps)) {
+fn add_revenue(unsent: &Unsent, event: &mut Map<String, Value>, caps: &mut Caps) {
     let Some(revenue) = revenue::of(unsent) else { return };
     // Never `price` and `quantity` too: their product would win over the revenue.
     event.insert("revenue".to_owned(), json!(revenue.amount));
@@ -178,13 +178,13 @@ fn earned(unsent: &Unsent, (event, caps): (&mut Map<String, Value>, &mut Caps)) 
     }
 }
 
-/// When it happened by the store, else when it was recorded; never when it is delivered.
+/// The store's time of the event, else the time of its recording; never that of its delivery.
 fn time(unsent: &Unsent) -> i64 {
     let millis = |time: Timestamp| time.micros().div_euclid(1000);
     unsent.occurred_at.map(millis).filter(|time| TIMES.contains(time)).unwrap_or_else(|| millis(unsent.created_at))
 }
 
-/// Puts events of one user and time in order: the purchase's revision, then the place in it.
+/// Orders events of one user and time: by the purchase's revision, then by the place in it.
 fn event_id(unsent: &Unsent) -> i64 {
     let place = unsent.siblings.iter().position(|one| one.event_id == unsent.event_id).map_or(0, |place| place + 1);
     let place = if unsent.event_type == PURCHASE_UPDATED { LAST_PLACE } else { place.min(LAST_PLACE - 1) };

@@ -1,10 +1,10 @@
-//! An integration as it is made, changed and used.
+//! Creates, changes and reads the settings of an integration.
 
 use super::KIND;
 use super::keys::{Key, Keys};
 use super::settings::{Endpoint, Settings};
 use crate::destinations::schedule::{Schedule, Step, USUAL_SECONDS};
-use crate::destinations::{Allowed, Changed, Invalid, Made, Own};
+use crate::destinations::{Allowed, Changed, Created, Invalid, KindFields};
 use domain::event::Wildcards;
 use domain::user::Attributes;
 use secrecy::SecretString;
@@ -12,16 +12,16 @@ use serde_json::{Map, Value};
 use storage::{Destination, Traits};
 use url::Url;
 
-/// Requests a second, at most and unless said: a tenth below Amplitude's 100, since requests may arrive closer together
+/// Maximum and default number of requests a second: a tenth below Amplitude's 100, since requests may arrive closer together
 /// than they were sent.
 pub const RATE: i64 = 90;
-/// How many events it recommends for one request.
+/// Amplitude's recommended number of events in one request.
 const PER_REQUEST: i64 = 10;
-/// What a field that does not exist is answered. Which there are beside its own is for who read the others to say.
+/// The error of an unknown field. The caller knows those of every kind.
 const NO_FIELD: &str = "no such field";
 /// Its fields.
-pub const OWN: Own = Own {
-    lasting: &[
+pub const FIELDS: KindFields = KindFields {
+    changeable: &[
         "endpoint",
         "api_key",
         "secret_key",
@@ -33,54 +33,54 @@ pub const OWN: Own = Own {
         "user_properties",
         "partner_id",
     ],
-    at_making: &[],
+    on_creation: &[],
 };
 
-/// An integration that is ready to be used. Its debug output hides the keys.
+/// The configuration of an integration. Its debug output hides the keys.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where events go.
     pub(super) events: Url,
     /// Where users are searched.
     pub(super) search: Url,
-    /// Whether these are the operator's own.
+    /// Whether the operator chose these URLs.
     pub(super) is_operators: bool,
-    /// How many characters the project asks of an id.
+    /// The project's minimum length of an id.
     pub(super) min_id_length: u64,
     pub(super) keys: Keys,
     /// The waits between attempts.
     pub(super) schedule: Schedule,
-    /// Whether these are the usual ones, whose last, a day, is repeated for as long as there is time.
+    /// Whether these are the default ones, whose last, a day, repeats for as long as there is time.
     is_usual: bool,
 }
 
 impl Config {
     /// How long to wait after a failed attempt, in milliseconds; `None` when it was the last one.
     ///
-    /// An integration without a schedule of its own has no last one: recoveries bring attempts forward, so that their
-    /// number says nothing of the time that has passed.
-    pub(super) fn wait_ms(&self, step: Step, asked_ms: Option<i64>, jitter: f64) -> Option<i64> {
+    /// With the default schedule there is no last one: recoveries bring attempts forward, so that their number does not
+    /// show how much time has passed.
+    pub(super) fn wait_ms(&self, step: Step, retry_after_ms: Option<i64>, jitter: f64) -> Option<i64> {
         let last = i64::try_from(USUAL_SECONDS.len()).unwrap_or(i64::MAX);
         let number = if self.is_usual { step.number.min(last) } else { step.number };
-        self.schedule.wait_ms(Step { number, ..step }, asked_ms, jitter)
+        self.schedule.wait_ms(Step { number, ..step }, retry_after_ms, jitter)
     }
 }
 
-/// Makes a new integration of the fields of a request.
+/// Builds a new integration from the fields of a request.
 ///
 /// # Errors
-/// All fields that are wrong. No key is repeated.
-pub fn make(fields: &Map<String, Value>, allowed: &Allowed) -> Result<Made, Vec<Invalid>> {
-    let (settings, secret) = apply((Settings::default(), Keys::default()), fields, allowed)?;
+/// All invalid fields. No key is repeated.
+pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<Created, Vec<Invalid>> {
+    let (settings, secret) = apply(Settings::default(), Keys::default(), fields, allowed)?;
     let profile = profile(&settings);
     let traits = Traits { wildcards: Wildcards::Listed, per_user: true, per_request: PER_REQUEST, profile };
-    Ok(Made { settings, secret, shown: Vec::new(), traits })
+    Ok(Created { settings, secret, shown: Vec::new(), traits })
 }
 
-/// Changes what is given and leaves the rest; null removes a key and puts a setting back to its usual value.
+/// Changes the present fields and leaves the rest; null removes a key and restores a setting's default.
 ///
 /// # Errors
-/// All fields that are wrong. No key is repeated.
+/// All invalid fields. No key is repeated.
 pub fn change(
     settings: &Value,
     secret: &SecretString,
@@ -88,15 +88,15 @@ pub fn change(
     allowed: &Allowed,
 ) -> Result<Changed, Vec<Invalid>> {
     let settings = read(settings).map_err(|wrong| vec![wrong])?;
-    let (settings, secret) = apply((settings, Keys::open(secret)), fields, allowed)?;
+    let (settings, secret) = apply(settings, Keys::open(secret), fields, allowed)?;
     let profile = profile(&settings);
     Ok(Changed { settings, secret, shown: Vec::new(), profile })
 }
 
-/// An integration ready to be used.
+/// Builds the configuration of a stored integration.
 ///
 /// # Errors
-/// The first setting or key that cannot be used.
+/// The first setting or key that is unusable.
 pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
     let settings = read(&destination.settings)?;
     let keys = Keys::open(secret);
@@ -105,36 +105,37 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     let urls = endpoint.urls(allowed);
     let expected = "a URL whose origin the setting `amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS) names";
     let (events, search) = urls.ok_or_else(|| Invalid::new("endpoint", expected))?;
-    let own = destination.schedule.as_deref().filter(|waits| !waits.is_empty());
+    let own_schedule = destination.schedule.as_deref().filter(|waits| !waits.is_empty());
     Ok(Config {
         events,
         search,
         is_operators: matches!(endpoint, Endpoint::Other(_)),
         min_id_length: settings.min_id_length,
         keys,
-        schedule: Schedule::new(own),
-        is_usual: own.is_none(),
+        schedule: Schedule::new(own_schedule),
+        is_usual: own_schedule.is_none(),
     })
 }
 
-/// A text of the other side without our keys in it.
+/// A text of Amplitude with our keys redacted.
 #[must_use]
 pub fn redact(config: &Config, text: &str) -> String {
     config.keys.redact(text)
 }
 
-/// Settings as they are kept.
+/// Parses stored settings.
 pub(super) fn read(settings: &Value) -> Result<Settings, Invalid> {
     serde_json::from_value(settings.clone()).map_err(|_| Invalid::new("settings", format!("those of kind `{KIND}`")))
 }
 
-/// Which user attributes are kept by these settings.
+/// The user attributes that these settings send.
 fn profile(settings: &Value) -> Option<Attributes> {
     read(settings).ok().map(|settings| settings.user_properties)
 }
 
 fn apply(
-    (mut settings, mut keys): (Settings, Keys),
+    mut settings: Settings,
+    mut keys: Keys,
     fields: &Map<String, Value>,
     allowed: &Allowed,
 ) -> Result<(Value, SecretString), Vec<Invalid>> {
@@ -150,7 +151,7 @@ fn apply(
     if !is_wrong(&wrong, Key::Production.name()) && !is_wrong(&wrong, Key::Sandbox.name()) {
         wrong.extend(check_keys(&keys).err());
     }
-    settings.keys = keys.held();
+    settings.keys = keys.stored();
     match serde_json::to_value(settings) {
         Ok(settings) if wrong.is_empty() => Ok((settings, keys.seal())),
         // Settings are texts, numbers and a list: they can be written.
@@ -162,7 +163,7 @@ fn no_endpoint() -> Invalid {
     Invalid::new("endpoint", "`standard` or `eu`, the region of the project: it is never guessed")
 }
 
-/// There is a project to tell, and what was bought in a test never goes where the rest goes.
+/// Checks that there is a project, and that sandbox events never go to the production one.
 fn check_keys(keys: &Keys) -> Result<(), Invalid> {
     match (keys.get(Key::Production), keys.get(Key::Sandbox)) {
         (None, None) => Err(Invalid::new("api_key", "the API key of the project, or a `sandbox_api_key`")),

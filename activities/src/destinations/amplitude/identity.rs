@@ -1,10 +1,10 @@
-//! Whose profile an event belongs to.
+//! The user and the device that an event belongs to.
 
 use super::settings::{Settings, Unnamed, UserIdIs};
 use storage::{Rendered, Unsent};
 
-/// Ids that Amplitude refuses, in lower case and without spaces around them: those that broken programs send for
-/// nobody (<https://amplitude.com/docs/apis/analytics/http-v2>).
+/// Ids that Amplitude refuses, in lower case and trimmed: the placeholders that faulty programs send
+/// (<https://amplitude.com/docs/apis/analytics/http-v2>).
 const FORBIDDEN: [&str; 14] = [
     "",
     "-1",
@@ -21,24 +21,24 @@ const FORBIDDEN: [&str; 14] = [
     "unknown",
     "{}",
 ];
-/// More characters would be cut, and then name somebody else.
+/// Maximum length of an id. A longer one would be cut, and then identify somebody else.
 const MOST: usize = 1024;
-/// What helps whatever is wrong with an id.
+/// The remedy for any refused id.
 const OTHER_ID: &str = "set the integration to name customers by settle's own id (`--user-id user_id`), and redeliver";
-/// What helps against a short one.
+/// The remedy for a short one.
 const LOWER: &str = "lower it (`--min-id-length`) if the project takes such ids";
 
-/// Whose profile an event belongs to.
+/// The user and the device that an event belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The user's name in Amplitude; absent while nobody named the customer.
+    /// The user's id in Amplitude; absent while the customer has no external id.
     pub user_id: Option<String>,
-    /// Our id of the user whose the purchase was first, always: with another device id a repetition would count as another
-    /// event. Where that user joined another, it is what tells Amplitude so.
+    /// Our id of the purchase's first user, always: with another device id a repetition would count as another event. Where
+    /// that user was merged into another, it links the two in Amplitude.
     pub device_id: String,
 }
 
-/// Whose profile it belongs to, or why it cannot be sent, or not yet. No reason repeats an id.
+/// The identity of an event, or why it cannot be sent, or not yet. No reason repeats an id.
 pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
     let (Some(user), Some(first)) = (unsent.user_id, unsent.first_user_id) else {
         return Err(Rendered::Skip {
@@ -59,17 +59,17 @@ pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
     Ok(Identity { user_id, device_id: first.to_string() })
 }
 
-/// What is wrong with the customer's own id, in one word; `None` when it can be sent, and when it would not be.
+/// The stable reason why the customer's external id is refused; `None` when it is valid or not sent.
 pub fn wrong(settings: &Settings, unsent: &Unsent) -> Option<&'static str> {
     let id = unsent.external_id.as_deref().filter(|_| settings.user_id == UserIdIs::ExternalId)?;
-    refused(id, settings.min_id_length).map(|(word, _)| word)
+    refused(id, settings.min_id_length).map(|(reason, _)| reason)
 }
 
 fn usable(id: &str, min_id_length: u64) -> Result<&str, Rendered> {
     refused(id, min_id_length).map_or(Ok(id), |(_, why)| Err(Rendered::Refuse { why }))
 }
 
-/// Why an id is refused, in one word and in a sentence that says what helps: a name once given stays.
+/// Why an id is refused: a stable reason, and a sentence with the remedy, since an external id never changes.
 fn refused(id: &str, min_id_length: u64) -> Option<(&'static str, String)> {
     if FORBIDDEN.contains(&id.trim().to_lowercase().as_str()) {
         let why = "is one that Amplitude refuses, because it stands for nobody";

@@ -1,4 +1,4 @@
-//! The keys of an integration: how they are given and kept, and how a text is rid of them.
+//! The keys of an integration: setting, storing and redacting them.
 
 use crate::destinations::redaction::without_beginning;
 use base64::Engine as _;
@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// What stands in place of a key.
+/// The replacement of a key in a text.
 const REDACTED: &str = "[REDACTED]";
-/// How long a key may be.
+/// Maximum length of a key.
 const LONGEST: usize = 128;
-/// What a key should have been.
+/// The expected form of a key.
 const EXPECTED: &str = "a key as Amplitude shows it: 1 to 128 ASCII letters, digits, `-`, `_` and `.`";
 
 /// Which key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
-    /// Of the project that is told what was bought for money.
+    /// The API key of the project for production events.
     Production,
-    /// Of the same project, for testing the connection.
+    /// The secret key of the same project, for connection tests.
     Secret,
-    /// Of the project that is told what was bought in a test.
+    /// The API key of the project for sandbox events.
     Sandbox,
 }
 
-/// Which keys are set, for whoever may not see them.
+/// Which keys are set, as it is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Held {
+pub struct StoredKeys {
     has_api_key: bool,
     has_secret_key: bool,
     has_sandbox_api_key: bool,
@@ -52,14 +52,14 @@ impl Key {
         }
     }
 
-    /// The key for events from the store's test world, or for all others.
+    /// The API key for sandbox or for production events.
     pub const fn of_world(is_sandbox: bool) -> Self {
         if is_sandbox { Self::Sandbox } else { Self::Production }
     }
 }
 
-impl Held {
-    /// Whether this one is set.
+impl StoredKeys {
+    /// Whether this key is set.
     pub const fn has(self, key: Key) -> bool {
         match key {
             Key::Production => self.has_api_key,
@@ -70,22 +70,22 @@ impl Held {
 }
 
 impl Keys {
-    /// As they are kept sealed. What cannot be read is not set.
+    /// Parses the sealed JSON. A key that cannot be parsed counts as not set.
     pub fn open(secret: &SecretString) -> Self {
-        let kept: Map<String, Value> = serde_json::from_str(secret.expose_secret()).unwrap_or_default();
-        let key = |key: Key| kept.get(key.name()).and_then(Value::as_str).map(|text| (key, SecretString::from(text)));
+        let sealed: Map<String, Value> = serde_json::from_str(secret.expose_secret()).unwrap_or_default();
+        let key = |key: Key| sealed.get(key.name()).and_then(Value::as_str).map(|text| (key, SecretString::from(text)));
         Self(Key::ALL.into_iter().filter_map(key).collect())
     }
 
-    /// The form in which they are kept sealed.
+    /// The JSON to seal.
     pub fn seal(&self) -> SecretString {
-        let kept: Map<String, Value> =
+        let sealed: Map<String, Value> =
             self.0.iter().map(|(key, text)| (key.name().to_owned(), text.expose_secret().into())).collect();
-        SecretString::from(Value::Object(kept).to_string())
+        SecretString::from(Value::Object(sealed).to_string())
     }
 
-    /// Sets what a field of a request says; null removes. `None` when the field is no key, and otherwise what was
-    /// expected, where it is something else.
+    /// Sets a key from a field of a request; null removes it. `None` when the field is no key; the error is the expected
+    /// form.
     pub fn set(&mut self, name: &str, value: &Value) -> Option<Result<(), &'static str>> {
         let key = Key::ALL.into_iter().find(|key| key.name() == name)?;
         if value.is_null() {
@@ -106,35 +106,34 @@ impl Keys {
     }
 
     /// Which ones are set.
-    pub fn held(&self) -> Held {
+    pub fn stored(&self) -> StoredKeys {
         let has = |key: Key| self.0.contains_key(&key);
-        Held {
+        StoredKeys {
             has_api_key: has(Key::Production),
             has_secret_key: has(Key::Secret),
             has_sandbox_api_key: has(Key::Sandbox),
         }
     }
 
-    /// A key, as it is.
+    /// A key in clear.
     pub fn get(&self, key: Key) -> Option<&str> {
         self.0.get(&key).map(|text| text.expose_secret())
     }
 
-    /// Which key a test of the connection tries: that of the secret key's project, which is the production one where
-    /// that is set.
+    /// The key that a connection test uses: that of the secret key's project, which is the production one if it is set.
     pub fn tested(&self) -> Key {
         Key::of_world(!self.0.contains_key(&Key::Production))
     }
 
-    /// What HTTP's Basic authentication makes of a project's keys.
+    /// The credentials of a project for HTTP's Basic authentication.
     pub fn basic(&self) -> Option<String> {
         let api_key = self.get(self.tested())?;
         let secret_key = self.get(Key::Secret)?;
         Some(format!("{api_key}:{secret_key}"))
     }
 
-    /// A text without any of them, in capitals or not, plain or as Basic authentication writes them. No character of a
-    /// key is written otherwise in a URL or in JSON.
+    /// Redacts all keys in a text, in any case of letters, plain or encoded for Basic authentication. No character of a key
+    /// is escaped in a URL or in JSON.
     pub fn redact(&self, text: &str) -> String {
         let mut hidden: Vec<String> = self.0.values().map(|key| key.expose_secret().to_owned()).collect();
         for pair in self.pairs() {
@@ -157,13 +156,13 @@ impl Keys {
 
 fn without(text: &str, pattern: &str) -> String {
     let (plain, pattern) = (text.to_ascii_lowercase(), pattern.to_ascii_lowercase());
-    let mut kept = String::with_capacity(text.len());
+    let mut redacted = String::with_capacity(text.len());
     let mut from = 0;
     for (at, found) in plain.match_indices(&pattern) {
-        kept.push_str(text.get(from..at).unwrap_or_default());
-        kept.push_str(REDACTED);
+        redacted.push_str(text.get(from..at).unwrap_or_default());
+        redacted.push_str(REDACTED);
         from = at + found.len();
     }
-    kept.push_str(text.get(from..).unwrap_or_default());
-    kept
+    redacted.push_str(text.get(from..).unwrap_or_default());
+    redacted
 }

@@ -1,7 +1,7 @@
 //! Amplitude: the events of a customer's project, for analysts.
 //!
-//! Requests follow Amplitude's HTTP V2 API (<https://amplitude.com/docs/apis/analytics/http-v2>). What is sent, to whom,
-//! and what each answer means is in the README of this folder. Batch upload, the Identify API and deletion are not used.
+//! Requests follow Amplitude's HTTP V2 API (<https://amplitude.com/docs/apis/analytics/http-v2>). The README of this folder
+//! lists what is sent and what each answer means. Batch upload, the Identify API and deletion are not used.
 
 mod answer;
 pub mod body;
@@ -23,7 +23,7 @@ pub use config::Config;
 
 /// The name of this kind.
 pub const KIND: &str = "amplitude";
-/// Seven days, after which the vendor would count a repetition twice, and a margin.
+/// How long after its first attempt an event is sent: seven days, after which Amplitude would count it twice, less a margin.
 pub const GIVES_UP_AFTER_MS: i64 = (7 * 24 - 1) * 3600 * 1000;
-/// As long as its events can be repeated.
+/// How long without success before it is disabled: as long as its events can be repeated.
 pub const PATIENCE_MS: i64 = 7 * 24 * 3600 * 1000;

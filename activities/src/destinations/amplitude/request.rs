@@ -1,4 +1,4 @@
-//! The request of one attempt: frozen events, the key of their world, and what is decided anew each time.
+//! The request of one attempt: frozen events, the key of their environment, and what is decided at each attempt.
 
 use super::Config;
 use super::body::{Frozen, together};
@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use storage::Attempt;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
-/// Whom a test of the connection looks for: nobody.
+/// The user that a connection test searches for, who does not exist.
 const NOBODY: &str = "settle-connection-test";
 
-/// The request that tells these events in their order, or as many of them from the first as are of one world: the
-/// others come again at once (see [`super::response::outcome`]). Equal attempts give equal bytes.
+/// The request with these events in their order, or with as many from the first as are of one environment: the others are
+/// retried at once (see [`super::response::judge`]). Equal attempts give equal bytes.
 ///
 /// # Errors
-/// The key of their world is not set any more, or what was frozen is not of this kind.
+/// The key of their environment is no longer set, or a body is not of this kind.
 pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid> {
     let count = together(attempts.iter().map(|attempt| attempt.body.as_str()));
     let mut sandbox = false;
@@ -50,14 +50,14 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
     })
 }
 
-/// Why an event can never be sent: the key of its world was removed after it was frozen.
+/// Why an event can never be sent: the key of its environment was removed after it was frozen.
 pub fn lacks_key(config: &Config, attempt: &Attempt) -> Option<String> {
     let key = Key::of_world(Frozen::read(&attempt.body)?.sandbox);
     let is_lacking = config.keys.get(key).is_none();
     is_lacking.then(|| format!("the `{}` was removed, and no other project is to know of it", key.name()))
 }
 
-/// An event that says nothing new of its user leaves the profile alone; that is decided at each attempt.
+/// An event without news about its user leaves the profile unchanged; that is decided at each attempt.
 fn event(attempt: &Attempt, frozen: Frozen) -> Value {
     let mut event = frozen.event;
     if attempt.is_stale || attempt.event_type == PURCHASE_UPDATED {
@@ -66,10 +66,10 @@ fn event(attempt: &Attempt, frozen: Frozen) -> Value {
     Value::Object(event)
 }
 
-/// A search for a user who does not exist, which shows whether the keys are right and tells no event.
+/// A search for a user who does not exist, which shows whether the keys are valid and carries no event.
 ///
 /// # Errors
-/// The secret key is not set: without it nothing but an event could be sent.
+/// The secret key is not set: without it only events can be sent.
 pub fn test(config: &Config) -> Result<Request, Invalid> {
     let expected = || Invalid::new("secret_key", "a secret key: only with it can the connection be tested");
     let basic = config.keys.basic().ok_or_else(expected)?;

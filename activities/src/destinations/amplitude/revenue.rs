@@ -1,31 +1,31 @@
-//! What an event earned, in Amplitude's terms. Which event carries which amount is the ledger's.
+//! The revenue of an event, in Amplitude's form. The ledger decides which event carries which amount.
 
 use domain::payment::EntryKind;
 use storage::{Earned, Unsent};
 
-/// What an event earned.
+/// The revenue of an event.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Revenue {
-    /// In USD; below 0 for what was given back.
+    /// In USD; negative for a refund.
     pub amount: f64,
     /// Amplitude's `revenueType`.
     pub kind: &'static str,
 }
 
-/// What this event earned, if it tells a payment whose price is known, or a change of one.
+/// The revenue of this event, if it carries a payment whose price is known, or an adjustment of one.
 pub fn of(unsent: &Unsent) -> Option<Revenue> {
     let earned = unsent.earned.as_ref()?;
     let amount: f64 = earned.revenue()?.parse().ok()?;
     amount.is_finite().then_some(Revenue { amount, kind: kind(earned.kind) })
 }
 
-/// Why this event tells a payment, and not what it earned.
+/// Why this event carries a payment without its amount.
 pub fn unknown_because(unsent: &Unsent) -> Option<&str> {
     let earned = unsent.earned.as_ref().filter(|earned| !earned.is_elsewhere && earned.usd.is_none());
     earned.and_then(|earned| earned.unknown_because.as_deref())
 }
 
-/// Why a change of a payment is not sent.
+/// Why an adjustment of a payment is not sent.
 pub fn not_counted_because(unsent: &Unsent) -> Option<&'static str> {
     unsent.earned.as_ref()?.not_counted_because
 }
@@ -36,7 +36,7 @@ pub fn sku(unsent: &Unsent) -> Option<&str> {
     unsent.earned.as_ref().and_then(|Earned { sku, .. }| sku.as_deref()).or_else(listed)
 }
 
-/// An amount of money: exact as a text, as `data` has it.
+/// An amount of money from a text, as in `data`, or a number.
 pub fn money(value: &serde_json::Value) -> Option<f64> {
     let amount = value.as_str().and_then(|text| text.parse().ok()).or_else(|| value.as_f64());
     amount.filter(|amount: &f64| amount.is_finite())

@@ -3,7 +3,7 @@
 use crate::destinations::schemas::{Schemas, fields, nullable};
 use serde_json::json;
 
-/// What an integration takes and shows.
+/// The fields that an integration takes and shows.
 pub fn schemas() -> Schemas {
     let settings = fields(json!({
         "endpoint": {
@@ -13,27 +13,27 @@ pub fn schemas() -> Schemas {
         },
         "user_id": {
             "type": "string", "enum": ["external_id", "user_id"], "default": "external_id",
-            "description": "What names a customer.",
+            "description": "Which id identifies a customer.",
         },
         "without_external_id": {
             "type": "string", "enum": ["send", "wait", "skip"], "default": "send",
-            "description": "What becomes of events of customers whom nobody named.",
+            "description": "What happens to events of customers without an external id.",
         },
         "min_id_length": {
             "type": "integer", "minimum": 1, "maximum": 36, "default": 5,
-            "description": "The number of characters that the project asks of an id.",
+            "description": "The project's minimum length of an id.",
         },
         "prefix": {
             "type": "string", "minLength": 1, "maxLength": 32, "pattern": "^[A-Za-z0-9_]+$", "default": "namiml_",
-            "description": "What the names of user properties begin with.",
+            "description": "The prefix of the names of user properties.",
         },
         "user_properties": {
             "type": "string", "enum": ["documented", "extended"], "default": "documented",
-            "description": "Which user properties are kept up to date: the documented eight, or six more beside them.",
+            "description": "Which user properties are kept up to date: the documented eight, or six more.",
         },
         "partner_id": {
             "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9._-]+$", "examples": ["settle"],
-            "description": "Who sends the events, as Amplitude names its partners; goes out with each of them.",
+            "description": "The Amplitude partner that sends the events; part of each of them.",
         },
     }));
     let mut created = settings.clone();

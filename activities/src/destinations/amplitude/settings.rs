@@ -1,6 +1,6 @@
-//! What an integration is set to, without its keys: given by a request, kept as JSON, read again for each event.
+//! The settings of an integration without its keys: set by a request, stored as JSON, parsed again for each event.
 
-use super::keys::Held;
+use super::keys::StoredKeys;
 use crate::destinations::Allowed;
 use domain::user::Attributes;
 use serde::de::DeserializeOwned;
@@ -8,69 +8,69 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-/// Where Amplitude takes events of projects whose data may be anywhere.
+/// Amplitude's standard region.
 const STANDARD: &str = "https://api2.amplitude.com/2/httpapi";
-/// Where it takes events of projects whose data stay in the European Union.
+/// Amplitude's region in the European Union.
 const EU: &str = "https://api.eu.amplitude.com/2/httpapi";
-/// Where users are searched, of projects of either kind.
+/// The search for users, in either region.
 const STANDARD_SEARCH: &str = "https://amplitude.com/api/2/usersearch";
 const EU_SEARCH: &str = "https://analytics.eu.amplitude.com/api/2/usersearch";
 /// The path of events, where a URL names none.
 const PATH: &str = "/2/httpapi";
 const SEARCH_PATH: &str = "/api/2/usersearch";
 
-/// How many characters an id has at least, unless a project was changed.
+/// Amplitude's default minimum length of an id.
 pub const USUAL_MIN_ID_LENGTH: u64 = 5;
 /// Our own ids, which are sent as device ids, have 36 characters; a longer minimum would refuse all of them.
 const LONGEST_MIN_ID_LENGTH: u64 = 36;
-/// How long a prefix may be.
+/// Maximum length of a prefix.
 const LONGEST_PREFIX: usize = 32;
-/// How long a partner's id may be.
+/// Maximum length of a partner's id.
 const LONGEST_PARTNER_ID: usize = 64;
 
-/// What an integration is set to.
+/// The settings of an integration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Where events go; never guessed, since it is a region.
+    /// Where events go; it has no default, since it is a region.
     pub endpoint: Option<Endpoint>,
     /// What names a customer.
     pub user_id: UserIdIs,
-    /// What becomes of events of customers whom nobody named.
+    /// What happens to events of customers without an external id.
     pub without_external_id: Unnamed,
-    /// How many characters the project asks of an id.
+    /// The project's minimum length of an id.
     pub min_id_length: u64,
-    /// What the names of user properties begin with.
+    /// The prefix of the names of user properties.
     pub prefix: String,
-    /// Which user properties are kept.
+    /// Which user properties are sent.
     pub user_properties: Attributes,
-    /// Who sends the events, as Amplitude knows its partners.
+    /// The sender of the events, as an Amplitude partner.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partner_id: Option<String>,
-    /// Which keys are set, for whoever may not see the keys.
+    /// Which keys are set.
     #[serde(flatten)]
-    pub keys: Held,
+    pub keys: StoredKeys,
 }
 
-/// What names a customer in Amplitude.
+/// Which id identifies a customer in Amplitude.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserIdIs {
-    /// The customer's own id.
+    /// The customer's external id.
     #[default]
     ExternalId,
     /// Our id.
     UserId,
 }
 
-/// What becomes of events of customers whom nobody named.
+/// What happens to events of customers without an external id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unnamed {
-    /// They go out with the device id alone; Amplitude joins them to the user after the first event with both.
+    /// They are sent with the device id alone; Amplitude merges them into the user after the first event with both ids.
     #[default]
     Send,
-    /// They wait for the name.
+    /// They wait for the external id.
     Wait,
     /// They are not sent.
     Skip,
@@ -84,7 +84,7 @@ pub enum Endpoint {
     Standard,
     /// Amplitude in the European Union.
     Eu,
-    /// What the operator lets stand for it.
+    /// A URL that the operator allows in its place.
     #[serde(untagged)]
     Other(Url),
 }
@@ -99,17 +99,17 @@ impl Default for Settings {
             prefix: "namiml_".to_owned(),
             user_properties: Attributes::default(),
             partner_id: None,
-            keys: Held::default(),
+            keys: StoredKeys::default(),
         }
     }
 }
 
 impl Settings {
-    /// Sets what a field of a request says; null means the usual value. `None` when there is no such field, and
-    /// otherwise what was expected, where it is something else.
+    /// Sets a field from a request; null restores the default. `None` when there is no such field; the error is the
+    /// expected form.
     pub fn set(&mut self, name: &str, value: &Value, allowed: &Allowed) -> Option<Result<(), &'static str>> {
         Some(match name {
-            "endpoint" => Endpoint::given(value, allowed).map(|endpoint| self.endpoint = Some(endpoint)),
+            "endpoint" => Endpoint::parse(value, allowed).map(|endpoint| self.endpoint = Some(endpoint)),
             "user_id" => {
                 choice(value).map(|choice| self.user_id = choice).ok_or("`external_id` (the default) or `user_id`")
             }
@@ -132,8 +132,8 @@ impl Settings {
 }
 
 impl Endpoint {
-    /// What a request says: a name, Amplitude's own URL, or one whose origin the operator allows.
-    fn given(value: &Value, allowed: &Allowed) -> Result<Self, &'static str> {
+    /// Parses a region's name, Amplitude's own URL, or a URL whose origin the operator allows.
+    fn parse(value: &Value, allowed: &Allowed) -> Result<Self, &'static str> {
         const EXPECTED: &str = "`standard`, `eu`, or an http(s) URL without user name, query and fragment whose origin \
                                 the setting `amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS) names";
         match value.as_str() {
@@ -152,7 +152,7 @@ impl Endpoint {
         Ok(Self::Other(url))
     }
 
-    /// Where events go, and where users are searched. `None` when the operator allows it no more.
+    /// The URLs of events and of the search for users. `None` when the operator no longer allows it.
     pub fn urls(&self, allowed: &Allowed) -> Option<(Url, Url)> {
         let (events, search) = match self {
             Self::Standard => (STANDARD.parse(), STANDARD_SEARCH.parse()),

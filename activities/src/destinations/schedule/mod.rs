@@ -1,6 +1,6 @@
-//! When an attempt follows a failed one: the waits of a destination, and what it asks for by `Retry-After`.
+//! When an attempt follows a failed one: the schedule of a destination, and its `Retry-After`.
 //!
-//! Pure; random numbers and the time are arguments. What a status means is each kind's own matter.
+//! Pure; random numbers and the time are arguments. The meaning of a status is decided by each kind.
 
 use super::Invalid;
 use domain::Timestamp;
@@ -11,22 +11,21 @@ mod tests;
 
 const SECOND_MS: i64 = 1000;
 const HOUR_MS: i64 = 3600 * SECOND_MS;
-/// For how long a destination is left alone that asked for it and did not say how long, at most.
+/// Maximum pause of a destination without a `Retry-After`.
 const PAUSE_MS: i64 = 30 * SECOND_MS;
-/// How long a schedule may last.
+/// Maximum length of a schedule.
 const LONGEST_SECONDS: i64 = 8 * 24 * 3600;
-/// How many waits it may have.
+/// Maximum number of its waits.
 const STEPS: usize = 100;
 const EXPECTED: &str = "1 to 100 waits of whole seconds, each at least 1, together at most 691200 (8 days)";
 
-/// The waits unless a destination has its own, the example of Standard Webhooks: the tenth and last attempt is
-/// 75 h 35 min 5 s after the first.
+/// The default waits, the example of Standard Webhooks: the tenth and last attempt is 75 h 35 min 5 s after the first.
 pub const USUAL_SECONDS: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// Whether these seconds are a schedule: the waits after the first, the second… attempt.
+/// Checks a schedule: the waits in seconds after the first, the second… attempt.
 ///
 /// # Errors
-/// What a schedule should have been.
+/// The expected form of a schedule.
 pub fn check_schedule(seconds: &[i64]) -> Result<(), Invalid> {
     let total = seconds.iter().try_fold(0_i64, |sum, wait| sum.checked_add(*wait));
     let is_short = total.is_some_and(|total| total <= LONGEST_SECONDS);
@@ -44,16 +43,16 @@ pub struct Schedule {
 /// Which attempt failed, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Its number among those that counted, from 1.
+    /// Its number among the attempts that count, from 1.
     pub number: i64,
-    /// When the first one was made; `None` when it is this one.
+    /// The time of the first attempt; `None` when this is the first.
     pub first_tried_at: Option<Timestamp>,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
 }
 
 impl Schedule {
-    /// The waits in seconds, or the usual ones.
+    /// A schedule of these waits in seconds, or the default one.
     #[must_use]
     pub fn new(seconds: Option<&[i64]>) -> Self {
         let seconds = seconds.filter(|seconds| !seconds.is_empty()).unwrap_or(&USUAL_SECONDS);
@@ -61,7 +60,7 @@ impl Schedule {
         Self { first_ms: waits_ms.first().copied().unwrap_or(SECOND_MS), waits_ms }
     }
 
-    /// The first wait, which is also the shortest time for which a destination is left alone, in milliseconds.
+    /// The first wait, which is also the shortest pause of a destination, in milliseconds.
     #[must_use]
     pub const fn first_ms(&self) -> i64 {
         self.first_ms
@@ -69,42 +68,42 @@ impl Schedule {
 
     /// How long to wait after a failed attempt, in milliseconds; `None` when it was the last one.
     ///
-    /// Without `asked_ms` it is the step's wait, moved by up to a fifth either way by `jitter` from 0 to 1. What was
-    /// asked for is kept from the step's wait to twice of it, or an hour if that is longer. Past the schedule's end, by the
-    /// time since the first attempt, nothing is added to the step's wait.
+    /// Without `retry_after_ms` it is the step's wait, moved by up to a fifth either way by `jitter` from 0 to 1.
+    /// `retry_after_ms` is bounded by the step's wait and twice that, or an hour if that is longer. Past the schedule's end,
+    /// by the time since the first attempt, it adds nothing to the step's wait.
     #[must_use]
-    pub fn wait_ms(&self, step: Step, asked_ms: Option<i64>, jitter: f64) -> Option<i64> {
+    pub fn wait_ms(&self, step: Step, retry_after_ms: Option<i64>, jitter: f64) -> Option<i64> {
         let place = usize::try_from(step.number.saturating_sub(1)).unwrap_or(0);
         let base_ms = *self.waits_ms.get(place)?;
-        Some(match asked_ms {
-            Some(asked_ms) => self.kept_ms(step, asked_ms, base_ms),
+        Some(match retry_after_ms {
+            Some(retry_after_ms) => self.bounded_ms(step, retry_after_ms, base_ms),
             None => spread(base_ms, jitter),
         })
     }
 
-    /// For how long the whole destination is left alone, in milliseconds: as asked, but from the first wait to an hour,
-    /// and for the first wait where nothing was asked. For this the first wait counts as half a minute at most.
+    /// How long the whole destination pauses, in milliseconds: `retry_after_ms` between the first wait and an hour, or the
+    /// first wait without it. The first wait counts as at most half a minute here.
     #[must_use]
-    pub fn pause_ms(&self, asked_ms: Option<i64>) -> i64 {
+    pub fn pause_ms(&self, retry_after_ms: Option<i64>) -> i64 {
         let base_ms = self.first_ms.min(PAUSE_MS);
-        asked_ms.map_or(base_ms, |asked_ms| asked_ms.clamp(base_ms, HOUR_MS))
+        retry_after_ms.map_or(base_ms, |retry_after_ms| retry_after_ms.clamp(base_ms, HOUR_MS))
     }
 
-    fn kept_ms(&self, step: Step, asked_ms: i64, base_ms: i64) -> i64 {
+    fn bounded_ms(&self, step: Step, retry_after_ms: i64, base_ms: i64) -> i64 {
         let total_ms = self.waits_ms.iter().fold(0_i64, |sum, wait| sum.saturating_add(*wait));
         let passed_ms = step.first_tried_at.map_or(0, |first| step.at.millis_since(first).max(0));
         let longest_ms = base_ms.saturating_mul(2).max(HOUR_MS);
-        asked_ms.min(longest_ms).min(total_ms.saturating_sub(passed_ms)).max(base_ms)
+        retry_after_ms.min(longest_ms).min(total_ms.saturating_sub(passed_ms)).max(base_ms)
     }
 }
 
-/// Milliseconds from `at` that a `Retry-After` header asks for (RFC 9110 10.2.3): seconds, or a date in any of the three
-/// forms of HTTP. A date that has passed is 0; anything else asks for nothing.
+/// The wait from `at` in a `Retry-After` header (RFC 9110 10.2.3), in milliseconds: seconds, or a date in any of the three
+/// forms of HTTP. A date in the past is 0; anything else is `None`.
 #[must_use]
 pub fn retry_after_ms(text: &str, at: Timestamp) -> Option<i64> {
     let text = text.trim_matches([' ', '\t']);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit ask for very long.
+        // More digits than fit are a very long wait.
         return Some(text.parse::<i64>().map_or(i64::MAX, |seconds| seconds.saturating_mul(SECOND_MS)));
     }
     let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;

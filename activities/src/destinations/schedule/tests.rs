@@ -26,7 +26,7 @@ fn retry_after() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn the_usual_ten_attempts_span_75_hours_35_minutes_and_5_seconds() {
+fn the_default_ten_attempts_span_75_hours_35_minutes_5_seconds() {
     let waits: Vec<i64> = (1..).map_while(|number| Schedule::new(None).wait_ms(nth(number), None, 0.5)).collect();
     assert_eq!(waits.len(), 9);
     assert_eq!(waits.iter().sum::<i64>(), ((75 * 60 + 35) * 60 + 5) * 1000);
@@ -75,20 +75,20 @@ fn retry_after_is_seconds_or_a_date_in_the_three_forms_of_http() {
 }
 
 #[test]
-fn what_is_asked_is_kept_from_the_wait_to_twice_of_it_or_an_hour() {
-    let wait = |number, asked_ms| Schedule::new(None).wait_ms(nth(number), Some(asked_ms), 0.0);
+fn retry_after_is_bounded_by_twice_the_wait_or_an_hour() {
+    let wait = |number, retry_after_ms| Schedule::new(None).wait_ms(nth(number), Some(retry_after_ms), 0.0);
     assert_eq!(wait(1, 0), Some(5_000));
     assert_eq!(wait(1, 60_000), Some(60_000));
     assert_eq!(wait(1, i64::MAX), Some(HOUR_MS));
     assert_eq!(wait(4, 0), Some(2 * HOUR_MS));
     assert_eq!(wait(4, i64::MAX), Some(4 * HOUR_MS));
     assert_eq!(wait(10, 0), None);
-    let pause = |asked_ms| Schedule::new(None).pause_ms(asked_ms);
+    let pause = |retry_after_ms| Schedule::new(None).pause_ms(retry_after_ms);
     assert_eq!([None, Some(0), Some(90_000), Some(i64::MAX)].map(pause), [5_000, 5_000, 90_000, HOUR_MS]);
 }
 
 #[test]
-fn what_is_asked_adds_nothing_past_the_end_of_the_schedule() {
+fn retry_after_adds_nothing_past_the_schedules_end() {
     let schedule = Schedule::new(Some(&[10, 20, 30]));
     let wait = |number, passed_ms| {
         let (first_tried_at, at) = (Some(Timestamp::default()), Timestamp::from_millis(passed_ms));
@@ -103,7 +103,7 @@ fn what_is_asked_adds_nothing_past_the_end_of_the_schedule() {
 
 proptest! {
     #[test]
-    fn whatever_is_asked_the_wait_stays_within_its_bounds(
+    fn any_retry_after_leaves_the_wait_within_its_bounds(
         seconds in prop::collection::vec(1_i64..90_000, 1..12),
         number in 1_i64..14,
         text in retry_after(),
@@ -112,25 +112,25 @@ proptest! {
     ) {
         let (schedule, at) = (Schedule::new(Some(&seconds)), Timestamp::from_millis(at_ms));
         let step = Step { number, first_tried_at: Some(at.plus_millis(-passed_ms)), at };
-        let asked_ms = retry_after_ms(&text, at);
-        let Some(wait_ms) = schedule.wait_ms(step, asked_ms, jitter) else {
+        let retry_after_ms = retry_after_ms(&text, at);
+        let Some(wait_ms) = schedule.wait_ms(step, retry_after_ms, jitter) else {
             prop_assert!(usize::try_from(number).unwrap() > seconds.len());
             return Ok(());
         };
         let base_ms = seconds[usize::try_from(number).unwrap() - 1] * 1000;
-        match asked_ms {
+        match retry_after_ms {
             None => prop_assert!((base_ms * 8 / 10..=base_ms * 12 / 10).contains(&wait_ms)),
-            Some(asked_ms) => {
-                prop_assert!(asked_ms >= 0);
+            Some(retry_after_ms) => {
+                prop_assert!(retry_after_ms >= 0);
                 prop_assert!((base_ms..=HOUR_MS.max(2 * base_ms)).contains(&wait_ms));
                 let total_ms = seconds.iter().sum::<i64>() * 1000;
                 prop_assert!(wait_ms == base_ms || passed_ms.max(0) + wait_ms <= total_ms);
-                prop_assert!(wait_ms == base_ms || wait_ms <= asked_ms);
+                prop_assert!(wait_ms == base_ms || wait_ms <= retry_after_ms);
             }
         }
-        let pause_ms = schedule.pause_ms(asked_ms);
+        let pause_ms = schedule.pause_ms(retry_after_ms);
         let least_ms = schedule.first_ms().min(30_000);
         prop_assert!((least_ms..=HOUR_MS).contains(&pause_ms));
-        prop_assert!(asked_ms.is_some() || pause_ms == least_ms);
+        prop_assert!(retry_after_ms.is_some() || pause_ms == least_ms);
     }
 }

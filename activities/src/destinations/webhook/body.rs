@@ -1,9 +1,9 @@
-//! The body of an event: what is kept of it, with what differs per destination.
+//! The body of an event: the stored one, with the fields that differ per destination.
 
 use domain::event::{PURCHASE_UPDATED, for_destination};
 use storage::{Destination, Rendered, Unsent};
 
-/// The body in every attempt.
+/// Renders the body for every attempt.
 #[must_use]
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     if unsent.event_type != PURCHASE_UPDATED {

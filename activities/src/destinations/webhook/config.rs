@@ -1,13 +1,13 @@
 //! The settings of a webhook: `{"url", "headers": [names], "signature", "public_key"?}`.
 //!
-//! All that is secret of it is sealed, and not here.
+//! Its secrets are sealed separately.
 
 use super::headers;
 use super::secrets::Secrets;
 use super::signature::{Key, Version};
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
-use crate::destinations::{Allowed, Changed, Invalid, Made, Own, Rotation};
+use crate::destinations::{Allowed, Changed, Created, Invalid, KindFields, Rotation};
 use crate::http::{self, Rules};
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -15,28 +15,29 @@ use serde_json::{Map, Value, json};
 use storage::{Destination, Traits};
 use url::Url;
 
-/// Its fields. Keys are given once: a rotation replaces them.
-pub const OWN: Own = Own { lasting: &["url", "headers", "signature"], at_making: &["secret", "private_key"] };
-/// What a URL should have been, when it is none.
+/// Its fields. Keys are set on creation: a rotation replaces them.
+pub const FIELDS: KindFields =
+    KindFields { changeable: &["url", "headers", "signature"], on_creation: &["secret", "private_key"] };
+/// The expected form of a URL.
 const EXPECTED: &str = "a URL such as https://example.com/hook";
-/// The versions of signatures that can be chosen. The first is the default.
+/// The choices of signatures. The first is the default.
 const SIGNATURES: [(&str, &[Version]); 3] =
     [("v1", &[Version::V1]), ("v1a", &[Version::V1a]), ("v1,v1a", &[Version::V1, Version::V1a])];
-/// The setting that says until when replaced secrets sign too.
+/// The setting that holds until when replaced secrets sign too.
 const OLD_SECRETS: &str = "old_secret_signs_until";
-/// How long a replaced key may go on signing, in milliseconds.
+/// Maximum time for which a replaced key goes on signing, in milliseconds.
 const LONGEST_OVERLAP_MS: i64 = 7 * 24 * 3600 * 1000;
-/// What stands in the place of a secret.
+/// The replacement of a secret in a text.
 const REDACTED: &str = "[redacted]";
 
-/// A webhook that is ready to be used. Its debug output shows no secret.
+/// The configuration of a webhook. Its debug output shows no secret.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The endpoint.
     pub url: Url,
     /// The waits between attempts.
     pub schedule: Schedule,
-    /// Keys of the chosen versions, in the order of their signatures, and until when each is used.
+    /// Keys of the chosen versions, in the order of their signatures, and until when each signs.
     pub(super) keys: Vec<(Key, Option<Timestamp>)>,
     /// Names in lower case, and values.
     pub(super) headers: Vec<(String, SecretString)>,
@@ -44,16 +45,16 @@ pub struct Config {
     hidden: Vec<SecretString>,
 }
 
-/// Makes a webhook of `url`, `headers`, `signature`, and maybe `secret` or `private_key`. An address or a port
-/// that can never be delivered to is refused; where a name leads is judged when a request is sent.
+/// Builds a webhook from `url`, `headers`, `signature`, and maybe `secret` or `private_key`. An address or a port
+/// that can never be delivered to is refused; the addresses of a name are checked when a request is sent.
 ///
 /// # Errors
-/// All fields that are wrong.
-pub fn make(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<Made, Vec<Invalid>> {
+/// All invalid fields.
+pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<Created, Vec<Invalid>> {
     let mut wrong = unknown(fields);
     let mut key = |version: Version, name: &str| {
-        let made = given_key(fields, version, name).unwrap_or_else(|| version.new_key(random));
-        made.map_err(|invalid| wrong.push(invalid)).ok()
+        let created = provided_key(fields, version, name).unwrap_or_else(|| version.new_key(random));
+        created.map_err(|invalid| wrong.push(invalid)).ok()
     };
     let keys = [key(Version::V1, "secret"), key(Version::V1a, "private_key")];
     let mut secrets = Secrets::new(keys.into_iter().flatten());
@@ -70,13 +71,13 @@ pub fn make(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) ->
     }
     let shown = shown(&settings, &secrets, |_| true);
     let (settings, secret) = (Value::Object(settings), secrets.seal());
-    Ok(Made { settings, secret, shown, traits: Traits::default() })
+    Ok(Created { settings, secret, shown, traits: Traits::default() })
 }
 
 /// Changes `url`, `signature` (null for the default) and `headers` (each by its name; null removes one, or all).
 ///
 /// # Errors
-/// All fields that are wrong.
+/// All invalid fields.
 pub fn change(
     settings: &Value,
     secret: &SecretString,
@@ -86,7 +87,7 @@ pub fn change(
     let mut secrets = Secrets::open(secret).map_err(|invalid| vec![invalid])?;
     let before = settings.as_object().cloned().unwrap_or_default();
     let mut wrong = unknown(fields);
-    for name in OWN.at_making.iter().filter(|name| fields.contains_key(**name)) {
+    for name in FIELDS.on_creation.iter().filter(|name| fields.contains_key(**name)) {
         wrong.push(Invalid::new(name, "no change here: it is replaced by a rotation"));
     }
     match apply(&before, &mut secrets, fields, allowed) {
@@ -100,19 +101,19 @@ pub fn change(
     }
 }
 
-/// Replaces the key that is given, by its prefix, or else those of all chosen versions. The old ones go on signing until
-/// the time of the rotation, beside the new ones.
+/// Replaces the key of the new secret's version, or else those of all chosen versions. The old ones go on signing beside
+/// the new ones until the rotation's time.
 ///
 /// # Errors
-/// What is wrong with the new key, or that too many old ones are still used.
+/// The new key is invalid, or too many old ones still sign.
 pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
     let mut secrets = Secrets::open(secret)?;
     let mut settings = settings.as_object().cloned().unwrap_or_default();
     if rotation.until > rotation.now.plus_millis(LONGEST_OVERLAP_MS) {
         return Err(Invalid::new("until", "at most seven days from now"));
     }
-    let new = match &rotation.given {
-        Some(given) => vec![(Key::parse(given.expose_secret())?.version, given.expose_secret().to_owned())],
+    let new = match &rotation.new_secret {
+        Some(value) => vec![(Key::parse(value.expose_secret())?.version, value.expose_secret().to_owned())],
         None => {
             let versions = chosen(&settings)?.iter();
             versions.map(|version| Ok((*version, version.new_key(rotation.random)?))).collect::<Result<_, Invalid>>()?
@@ -131,10 +132,10 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
     Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
 }
 
-/// A webhook ready to be used.
+/// Builds the configuration of a stored webhook.
 ///
 /// # Errors
-/// The first setting or secret that cannot be used.
+/// The first setting or secret that is unusable.
 pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
     let settings = destination.settings.as_object().ok_or_else(|| Invalid::new("settings", "an object"))?;
     let url = url(settings.get("url").unwrap_or(&Value::Null), allowed)?;
@@ -156,8 +157,8 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     Ok(Config { url, schedule, keys, headers, hidden })
 }
 
-/// A text of the endpoint without our secrets and the values of the owner's headers, also where it was cut off in the
-/// middle of one. Values shorter than four characters stay, since they are found everywhere.
+/// Redacts our secrets and the values of the owner's headers in a text of the endpoint, also one that is cut off at the
+/// end. Values shorter than four characters stay, since they occur everywhere.
 #[must_use]
 pub fn redact(config: &Config, text: &str) -> String {
     let hide = |text: String, secret: &SecretString| text.replace(secret.expose_secret(), REDACTED);
@@ -165,13 +166,13 @@ pub fn redact(config: &Config, text: &str) -> String {
     without_beginning(whole, config.hidden.iter().map(|secret| secret.expose_secret()), REDACTED)
 }
 
-/// The shared secret that requests are signed with, the newest one.
+/// The newest shared secret.
 #[must_use]
 pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
     Secrets::open(secret).ok()?.newest(Version::V1).map(|(_, text)| SecretString::from(text))
 }
 
-/// The settings after a change, and the headers' values in `secrets`.
+/// Returns the settings after a change, and changes the headers' values in `secrets`.
 fn apply(
     before: &Map<String, Value>,
     secrets: &mut Secrets,
@@ -179,23 +180,23 @@ fn apply(
     allowed: &Allowed,
 ) -> Result<Map<String, Value>, Vec<Invalid>> {
     let (mut settings, mut wrong) = (before.clone(), Vec::new());
-    if let Some(given) = fields.get("url") {
-        match url(given, allowed).and_then(|url| reachable(url, allowed)) {
+    if let Some(value) = fields.get("url") {
+        match url(value, allowed).and_then(|url| reachable(url, allowed)) {
             Ok(url) => drop(settings.insert("url".to_owned(), json!(url))),
             Err(invalid) => wrong.push(invalid),
         }
     }
-    if let Some(given) = fields.get("headers") {
-        wrong.extend(headers::change(&mut secrets.headers, given).err().into_iter().flatten());
+    if let Some(value) = fields.get("headers") {
+        wrong.extend(headers::change(&mut secrets.headers, value).err().into_iter().flatten());
     }
     settings.insert("headers".to_owned(), json!(secrets.headers.keys().collect::<Vec<_>>()));
     match fields.get("signature") {
         Some(Value::Null) => drop(settings.remove("signature")),
-        Some(given) => drop(settings.insert("signature".to_owned(), given.clone())),
+        Some(value) => drop(settings.insert("signature".to_owned(), value.clone())),
         None => {}
     }
-    let word = settings.get("signature").cloned().unwrap_or_else(|| json!(SIGNATURES[0].0));
-    settings.insert("signature".to_owned(), word);
+    let signature = settings.get("signature").cloned().unwrap_or_else(|| json!(SIGNATURES[0].0));
+    settings.insert("signature".to_owned(), signature);
     wrong.extend(note_public_key(&mut settings, secrets).err());
     if wrong.is_empty() { Ok(settings) } else { Err(wrong) }
 }
@@ -211,19 +212,19 @@ fn note_public_key(settings: &mut Map<String, Value>, secrets: &Secrets) -> Resu
 }
 
 fn chosen(settings: &Map<String, Value>) -> Result<&'static [Version], Invalid> {
-    let word = settings.get("signature").map_or(Some(SIGNATURES[0].0), Value::as_str);
-    let found = SIGNATURES.iter().find(|(known, _)| Some(*known) == word);
+    let signature = settings.get("signature").map_or(Some(SIGNATURES[0].0), Value::as_str);
+    let found = SIGNATURES.iter().find(|(known, _)| Some(*known) == signature);
     found.map(|(_, versions)| *versions).ok_or_else(|| Invalid::new("signature", "`v1`, `v1a` or `v1,v1a`"))
 }
 
-fn url(given: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
-    let text = given.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
+fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
+    let text = value.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
     let url: Url = text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))?;
     check(&url, allowed.http).map_err(|expected| Invalid::new("url", expected))?;
     Ok(url)
 }
 
-/// A URL that something can be sent to. Only asked when it is set: what the operator allows may change later.
+/// Checks that a request can be sent to a URL. Done only when it is set: what the operator allows may change later.
 fn reachable(url: Url, allowed: &Allowed) -> Result<Url, Invalid> {
     let rules = Rules { allowed_networks: allowed.networks.clone(), allow_http: allowed.http };
     match http::check(&url, &rules) {
@@ -251,34 +252,34 @@ fn check(url: &Url, allow_http: bool) -> Result<(), String> {
     if url.has_host() { Ok(()) } else { Err(EXPECTED.to_owned()) }
 }
 
-/// What is no field of a webhook. Which there are beside its own is for who read the others to say.
+/// The unknown fields. The caller knows those of every kind.
 fn unknown(fields: &Map<String, Value>) -> Vec<Invalid> {
-    let is_own = |name: &str| OWN.lasting.iter().chain(OWN.at_making).any(|own| *own == name);
-    let surplus = fields.keys().filter(|name| !is_own(name));
+    let is_known = |name: &str| FIELDS.changeable.iter().chain(FIELDS.on_creation).any(|own| *own == name);
+    let surplus = fields.keys().filter(|name| !is_known(name));
     surplus.map(|name| Invalid::new(name, "no such field")).collect()
 }
 
-/// The key of this version that a request brings, if it brings one.
-fn given_key(fields: &Map<String, Value>, version: Version, name: &str) -> Option<Result<String, Invalid>> {
-    let given = fields.get(name).filter(|given| !given.is_null())?;
-    let text = given.as_str().unwrap_or_default();
+/// The key of this version in a request, if there is one.
+fn provided_key(fields: &Map<String, Value>, version: Version, name: &str) -> Option<Result<String, Invalid>> {
+    let value = fields.get(name).filter(|value| !value.is_null())?;
+    let text = value.as_str().unwrap_or_default();
     let is_right = Key::parse(text).is_ok_and(|key| key.version == version);
     Some(if is_right { Ok(text.to_owned()) } else { Err(version.invalid()) })
 }
 
-/// What the owner is told once: what verifies the chosen versions that are `wanted`.
+/// The secrets to show once: those that verify the chosen versions that are `wanted`.
 fn shown(
     settings: &Map<String, Value>,
     secrets: &Secrets,
     wanted: impl Fn(Version) -> bool,
 ) -> Vec<(&'static str, SecretString)> {
-    let told = chosen(settings).unwrap_or_default().iter().filter(|version| wanted(**version));
-    let told = told.filter_map(|version| {
+    let versions = chosen(settings).unwrap_or_default().iter().filter(|version| wanted(**version));
+    let versions = versions.filter_map(|version| {
         let (key, text) = secrets.newest(*version)?;
         Some(match version {
             Version::V1 => ("secret", SecretString::from(text)),
             Version::V1a => ("public_key", SecretString::from(key.public()?)),
         })
     });
-    told.collect()
+    versions.collect()
 }

@@ -1,17 +1,17 @@
-//! Headers that the owner of an endpoint wants to be sent: their names are shown, their values are secrets.
+//! Extra headers of an endpoint's owner: their names are shown, their values are secrets.
 
 use crate::destinations::Invalid;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// How many there may be.
+/// Maximum number of headers.
 const MOST: usize = 20;
-/// How long a name may be.
+/// Maximum length of a name.
 const NAME_BYTES: usize = 100;
-/// How long a value may be: longer than usual tokens, and shorter than what common servers take.
+/// Maximum length of a value: longer than usual tokens, and shorter than the limits of common servers.
 const VALUE_BYTES: usize = 2048;
 
-/// What is ours to say, and what speaks of the connection instead of the request (RFC 9110 7.6.1).
+/// Headers that we set, and those of the connection instead of the request (RFC 9110 7.6.1).
 const OURS: [&str; 17] = [
     "accept-encoding",
     "connection",
@@ -31,15 +31,15 @@ const OURS: [&str; 17] = [
     "user-agent",
     "via",
 ];
-/// What all headers of Standard Webhooks begin with.
+/// The prefix of the headers of Standard Webhooks.
 const STANDARD: &str = "webhook-";
 
 /// Values by name.
 pub type Headers = BTreeMap<String, String>;
 
-/// Changes headers by what is given: a text sets one, null removes it; null for all removes all.
-pub fn change(headers: &mut Headers, given: &Value) -> Result<(), Vec<Invalid>> {
-    let fields = match given {
+/// Changes headers by the fields of a request: a text sets one, null removes it; null for all removes all.
+pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> {
+    let fields = match value {
         Value::Null => {
             headers.clear();
             return Ok(());
@@ -65,7 +65,7 @@ pub fn change(headers: &mut Headers, given: &Value) -> Result<(), Vec<Invalid>> 
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-/// What is wrong with a header whose name is in lower case, by what it should have been. Never repeats the value.
+/// Checks a header whose name is in lower case. The error is the expected form, and never repeats the value.
 pub fn check(name: &str, value: &str) -> Result<(), String> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || name.len() > NAME_BYTES || !name.bytes().all(is_letter) {
@@ -82,7 +82,7 @@ pub fn check(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Names that differ in their case only.
+/// The names that differ only in their case.
 fn twice(fields: &Map<String, Value>) -> Vec<Invalid> {
     let mut seen = BTreeMap::<String, usize>::new();
     for name in fields.keys() {
@@ -93,6 +93,6 @@ fn twice(fields: &Map<String, Value>) -> Vec<Invalid> {
 }
 
 fn field(name: &str) -> String {
-    // A name is cut so that no refusal becomes longer than what it refuses.
+    // A name is cut so that no error becomes longer than the name that it refuses.
     format!("headers.{}", name.chars().take(NAME_BYTES).collect::<String>())
 }

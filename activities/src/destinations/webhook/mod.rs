@@ -18,5 +18,5 @@ pub use config::Config;
 
 /// The name of this kind.
 pub const KIND: &str = "webhook";
-/// Five days.
+/// How long without success before it is disabled: five days.
 pub const PATIENCE_MS: i64 = 5 * 24 * 3600 * 1000;

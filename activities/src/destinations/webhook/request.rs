@@ -1,4 +1,4 @@
-//! The request of one attempt: the body as it is kept, and the headers that prove who sent it.
+//! The request of one attempt: the stored body, and the signed headers.
 
 use super::config::Config;
 use crate::destinations::Invalid;
@@ -9,7 +9,7 @@ use serde_json::json;
 use storage::Attempt;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
-/// What the `webhook-id` of a test begins with; no id of an event does.
+/// The prefix of a test's `webhook-id`; no id of an event has it.
 const TEST: &str = "test_";
 
 /// The signed request of one event. `at` is the time of this attempt; `webhook-id` is the same in all of them.
@@ -20,24 +20,24 @@ pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<R
     let [attempt] = attempts else {
         return Err(Invalid::new("attempts", "one event: a webhook takes them one by one"));
     };
-    signed(config, at, (&attempt.delivery_id.to_string(), &attempt.body))
+    sign(config, at, &attempt.delivery_id.to_string(), &attempt.body)
 }
 
-/// A signed request that tells no event: its body is of the type `test`, its `webhook-id` begins with `test_`, and its
+/// A signed request that carries no event: its body is of the type `test`, its `webhook-id` begins with `test_`, and its
 /// header `webhook-test` is `true`.
 ///
 /// # Errors
 /// The id has a dot, or a key signs nothing.
 pub fn test(config: &Config, at: Timestamp, id: &str) -> Result<Request, Invalid> {
     let id = format!("{TEST}{}", id.strip_prefix(TEST).unwrap_or(id));
-    let data = json!({"message": "A test of this endpoint. It tells no event."});
+    let data = json!({"message": "A test of this endpoint. It carries no event."});
     let body = json!({"type": "test", "id": id, "timestamp": at, "data": data});
-    let mut request = signed(config, at, (&id, &body.to_string()))?;
+    let mut request = sign(config, at, &id, &body.to_string())?;
     request.headers.push(("webhook-test".to_owned(), "true".to_owned()));
     Ok(request)
 }
 
-fn signed(config: &Config, at: Timestamp, (id, body): (&str, &str)) -> Result<Request, Invalid> {
+fn sign(config: &Config, at: Timestamp, id: &str, body: &str) -> Result<Request, Invalid> {
     let is_visible = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_visible || id.contains('.') {
         return Err(Invalid::new("webhook-id", "an id of visible characters without a dot"));

@@ -3,9 +3,9 @@
 use crate::destinations::schemas::{Schemas, fields, nullable};
 use serde_json::json;
 
-/// What a webhook takes and shows.
+/// The fields that a webhook takes and shows.
 pub fn schemas() -> Schemas {
-    let lasting = fields(json!({
+    let changeable = fields(json!({
         "url": { "type": "string", "format": "uri", "description": "The endpoint.", "examples": ["https://example.com/hook"] },
         "headers": {
             "type": "object", "additionalProperties": { "type": ["string", "null"] }, "maxProperties": 20,
@@ -17,7 +17,7 @@ pub fn schemas() -> Schemas {
             "description": "Standard Webhooks: `v1` by the shared secret, `v1a` by a key whose public half the receiver has.",
         },
     }));
-    let mut created = lasting.clone();
+    let mut created = changeable.clone();
     created.extend(fields(json!({
         "secret": {
             "type": "string", "writeOnly": true, "description": "`whsec_…`; a new one when absent.",
@@ -35,7 +35,7 @@ pub fn schemas() -> Schemas {
             "type": "string", "format": "date-time", "description": "Until when replaced secrets sign too.",
         },
     }));
-    let changed = nullable(lasting, &["headers", "signature"]);
+    let changed = nullable(changeable, &["headers", "signature"]);
     let example = json!({ "kind": super::KIND, "name": "hook", "url": "https://example.com/hook" });
     Schemas { kind: super::KIND, created, required: &["url"], changed, shown, example }
 }

@@ -1,7 +1,7 @@
-//! What is secret of a webhook, as one sealed JSON: `{"keys": [{"secret", "until"?}], "headers": {name: value}}`.
+//! The secrets of a webhook, as one sealed JSON: `{"keys": [{"secret", "until"?}], "headers": {name: value}}`.
 //!
-//! Keys come with the newest first; one without `until` is in use until it is replaced. There is always such a key of
-//! each version, so that the choice of signatures can be changed at any time.
+//! The newest key comes first; one without `until` is in use until it is replaced. There is always such a key of
+//! each version, so that the choice of signatures can change at any time.
 
 use super::headers::Headers;
 use super::signature::{Key, Version};
@@ -11,9 +11,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// How many replaced keys are kept at most, over both versions.
+/// Maximum number of replaced keys, over both versions.
 const OLD_KEYS: usize = 10;
-/// Shorter texts are no secrets, and are found everywhere.
+/// Shorter texts are no secrets, and occur everywhere.
 const SECRET_BYTES: usize = 4;
 
 /// The secrets, opened. Never shown: there is no debug output of them.
@@ -32,39 +32,39 @@ struct Sealed {
 }
 
 impl Secrets {
-    /// With these keys in use, and no headers.
+    /// These keys in use, and no headers.
     pub fn new(keys: impl IntoIterator<Item = String>) -> Self {
         let keys = keys.into_iter().map(|secret| Sealed { secret, until: None }).collect();
         Self { keys, headers: Headers::new() }
     }
 
-    /// Reads what was sealed.
+    /// Parses the sealed JSON.
     pub fn open(secret: &SecretString) -> Result<Self, Invalid> {
-        let wrong = |_| Invalid::new("secret", "the secrets of a webhook, as they were sealed");
+        let wrong = |_| Invalid::new("secret", "the sealed secrets of a webhook");
         serde_json::from_str(secret.expose_secret()).map_err(wrong)
     }
 
-    /// What is to be sealed.
+    /// The JSON to seal.
     pub fn seal(&self) -> SecretString {
         SecretString::from(json!(self).to_string())
     }
 
-    /// All keys of a version, the newest first, and until when each is used.
+    /// All keys of a version, the newest first, and until when each signs.
     pub fn keys(&self, version: Version) -> Result<Vec<(Key, Option<Timestamp>)>, Invalid> {
         let parsed = self.keys.iter().map(|sealed| Ok((Key::parse(&sealed.secret)?, sealed.until)));
         let wanted = |one: &Result<(Key, _), Invalid>| one.as_ref().map_or(true, |(key, _)| key.version == version);
         parsed.filter(wanted).collect()
     }
 
-    /// The key of a version that is in use, and how it is written.
+    /// The key of a version that is in use, and its text.
     pub fn newest(&self, version: Version) -> Option<(Key, String)> {
         let current = self.keys.iter().filter(|sealed| sealed.until.is_none());
         let mut parsed = current.filter_map(|sealed| Some((Key::parse(&sealed.secret).ok()?, sealed.secret.clone())));
         parsed.find(|(key, _)| key.version == version)
     }
 
-    /// Puts a new key before the others. The one that it replaces is used until the rotation's time, and those that are
-    /// used no more are forgotten.
+    /// Puts a new key before the others. The one that it replaces signs until the rotation's time, and expired ones are
+    /// removed.
     pub fn replace(&mut self, version: Version, text: String, rotation: &Rotation) -> Result<(), Invalid> {
         if self.newest(version).is_some_and(|(_, current)| current == text) {
             return Err(Invalid::new("secret", "another one than the one in use"));
@@ -83,8 +83,8 @@ impl Secrets {
         Err(Invalid::new("secret", expected))
     }
 
-    /// Every text that must not be shown, the longest first: keys as they are written and without their prefix, headers'
-    /// values whole and without their scheme (`Bearer`), and all of these as they stand within a JSON text.
+    /// Every text to redact, the longest first: keys with and without their prefix, headers' values with and without their
+    /// scheme (`Bearer`), and all of these as they are escaped in JSON.
     pub fn hidden(&self) -> Vec<SecretString> {
         let keys = self.keys.iter().map(|key| key.secret.as_str());
         let keys = keys.flat_map(|key| [key, key.split_once('_').map_or(key, |(_, bytes)| bytes)]);

@@ -1,7 +1,7 @@
-//! Keys and signatures of Standard Webhooks 1.0.0: `v1` is HMAC-SHA256 with a secret that both sides know, `v1a` is
-//! ed25519 with a private key that stays here.
+//! Keys and signatures of Standard Webhooks 1.0.0: `v1` is HMAC-SHA256 with a shared secret, `v1a` is ed25519 with a
+//! private key that stays here.
 //!
-//! What is written is the narrowest form that all known verifiers read: one comma within a signature, one space
+//! Signatures have the narrowest form that all known verifiers parse: one comma within a signature, one space
 //! between two, standard base64 with padding.
 
 use crate::destinations::Invalid;
@@ -13,15 +13,15 @@ use openssl::pkey::{Id, PKey, Private};
 use openssl::sign::Signer;
 use std::ops::RangeInclusive;
 
-/// What a shared secret begins with.
+/// The prefix of a shared secret.
 const SHARED: &str = "whsec_";
-/// What a private key begins with.
+/// The prefix of a private key.
 const PRIVATE: &str = "whsk_";
-/// What a public key begins with.
+/// The prefix of a public key.
 const PUBLIC: &str = "whpk_";
-/// How many bytes a shared secret may have.
+/// The length of a shared secret in bytes.
 const BYTES: RangeInclusive<usize> = 24..=64;
-/// How many bytes an ed25519 private key has; some write the public key behind it.
+/// The length of an ed25519 private key in bytes; some tools append the public key.
 const SEED_BYTES: usize = 32;
 
 /// A version of signatures.
@@ -34,17 +34,17 @@ pub enum Version {
 }
 
 impl Version {
-    /// The word before the comma.
-    pub const fn word(self) -> &'static str {
+    /// Its name before the comma of a signature.
+    pub const fn label(self) -> &'static str {
         match self {
             Self::V1 => "v1",
             Self::V1a => "v1a",
         }
     }
 
-    /// A new key as text, made of random bytes. From neither version's key can the other's be told.
+    /// A new key as text, derived from random bytes. Neither version's key reveals the other's.
     pub fn new_key(self, random: [u8; 32]) -> Result<String, Invalid> {
-        let bytes = hmac(&random, self.word()).map_err(|_| self.invalid())?;
+        let bytes = hmac(&random, self.label()).map_err(|_| self.invalid())?;
         let prefix = match self {
             Self::V1 => SHARED,
             Self::V1a => PRIVATE,
@@ -52,7 +52,7 @@ impl Version {
         Ok(format!("{prefix}{}", STANDARD.encode(bytes)))
     }
 
-    /// What a key of this version should have been. Names no part of the one that was given.
+    /// The expected form of a key of this version. Repeats no part of the refused one.
     pub fn invalid(self) -> Invalid {
         match self {
             Self::V1 => Invalid::new("secret", "`whsec_` and 24 to 64 bytes in standard base64"),
@@ -61,16 +61,16 @@ impl Version {
     }
 }
 
-/// A key that requests are signed with. Its debug output shows no secret.
+/// A key that signs requests. Its debug output shows no secret.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// What it signs.
+    /// The version of its signatures.
     pub version: Version,
     key: PKey<Private>,
 }
 
 impl Key {
-    /// The key written as `whsec_…` or `whsk_…`.
+    /// Parses `whsec_…` or `whsk_…`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let (version, encoded) = match (text.strip_prefix(SHARED), text.strip_prefix(PRIVATE)) {
             (_, Some(encoded)) => (Version::V1a, encoded),
@@ -98,15 +98,15 @@ impl Key {
             _ => Signer::new(MessageDigest::sha256(), &self.key)?,
         };
         let bytes = signer.sign_oneshot_to_vec(text.as_bytes())?;
-        Ok(format!("{},{}", self.version.word(), STANDARD.encode(bytes)))
+        Ok(format!("{},{}", self.version.label(), STANDARD.encode(bytes)))
     }
 }
 
-/// The ed25519 key of its 32 bytes, or of these and the public key's behind them.
+/// The ed25519 key of its 32 bytes, or of these with the public key's appended.
 fn private(bytes: &[u8]) -> Option<PKey<Private>> {
     let (seed, public) = bytes.split_at_checked(SEED_BYTES)?;
     let key = PKey::private_key_from_raw_bytes(seed, Id::ED25519).ok()?;
-    let is_whole = public.is_empty() || key.raw_public_key().is_ok_and(|own| own == public);
+    let is_whole = public.is_empty() || key.raw_public_key().is_ok_and(|derived| derived == public);
     is_whole.then_some(key)
 }
 

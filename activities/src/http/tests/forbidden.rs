@@ -1,5 +1,5 @@
-//! I6: no request leaves to a forbidden address, however it is written, named, redirected to or remembered, and nothing
-//! that is said of it tells about our network. One listener stands for what must not be reached.
+//! I6: no request leaves to a forbidden address, however it is spelled, named, redirected to or cached, and no failure
+//! reveals anything about our network. A listener stands for the forbidden server.
 
 use super::{Http, Server, answered, certificate, class, get, http, judge, permissive, post};
 use crate::http::failure::Failure;
@@ -14,7 +14,7 @@ use url::Url;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
-/// Hosts that are one of our own addresses, as a URL can write them.
+/// Internal addresses, in all spellings of a URL.
 const WRITTEN: &str = "
 127.0.0.1 127.0.0.1. 127.1 127.0.1 2130706433 0x7f000001 0x7F.0x0.0x0.0x1 0x7f.1 0177.0.0.1 017700000001 0177.1
 127%2e0%2e0%2e1 %31%32%37.0.0.1 127。0。0。1 １２７.0.0.1 ①②⑦.⓪.⓪.① 0 0.0.0.0 0x0 00000000000
@@ -28,7 +28,7 @@ const WRITTEN: &str = "
 [100::1] [3fff::1] [5f00::1] [fc00::1] [fd00:ec2::254] [fe80::1] [fec0::1] [ff02::1] [ff0e::1]
 ";
 
-/// What is no URL at all, so that it can never be asked for.
+/// Texts that no URL parser accepts.
 const UNREADABLE: [&str; 7] = [
     "https://[fe80::1%25eth0]/",
     "https://[fe80::1%eth0]/",
@@ -39,7 +39,7 @@ const UNREADABLE: [&str; 7] = [
     "https://[::1/",
 ];
 
-/// Schemes, users and passwords that are refused before a name is looked up.
+/// Schemes, users and passwords that are refused before a name is resolved.
 const MISLEADING: [&str; 9] = [
     "http://example.com/",
     "ftp://example.com/",
@@ -52,7 +52,7 @@ const MISLEADING: [&str; 9] = [
     "https://127.0.0.1:443@example.com/",
 ];
 
-/// What names lead to, in one answer of the resolver. None of it may be asked, though 127.0.0.1 alone might.
+/// Answers of a resolver. None of them may be connected to, though 127.0.0.1 alone may.
 const ANSWERS: [&[&str]; 11] = [
     &["127.0.0.2"],
     &["127.0.0.1", "127.0.0.2"],
@@ -75,16 +75,16 @@ fn allowing(networks: &[&str], allow_http: bool) -> Rules {
     Rules { allowed_networks: networks.iter().map(|network| network.parse().unwrap()).collect(), allow_http }
 }
 
-/// Answers each look-up with the next of these, the last one for ever, and counts.
+/// Answers each lookup with the next of these, the last one for ever, and counts the lookups.
 fn answering(answers: &[&[&str]]) -> (Lookup, Arc<AtomicUsize>) {
     let answers: Vec<Vec<IpAddr>> = answers.iter().map(|answer| ips(answer)).collect();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = asked.clone();
+    let lookups = Arc::new(AtomicUsize::new(0));
+    let counted = lookups.clone();
     let lookup: Lookup = Arc::new(move |_| {
         let place = counted.fetch_add(1, Ordering::SeqCst).min(answers.len() - 1);
         std::future::ready(Ok(answers[place].clone())).boxed()
     });
-    (lookup, asked)
+    (lookup, lookups)
 }
 
 fn refused(reply: &Reply) -> (&str, &str) {
@@ -95,7 +95,7 @@ fn refused(reply: &Reply) -> (&str, &str) {
 }
 
 #[tokio::test]
-async fn our_own_addresses_are_refused_however_they_are_written() {
+async fn internal_addresses_are_refused_in_every_spelling() {
     let server = Server::answering(OK);
     let http = http(allowing(&[], true), &[]);
     for host in WRITTEN.split_whitespace() {
@@ -107,8 +107,8 @@ async fn our_own_addresses_are_refused_however_they_are_written() {
 }
 
 #[tokio::test]
-async fn what_could_mislead_is_refused_before_a_name_is_looked_up() {
-    let (lookup, asked) = answering(&[&["127.0.0.1"]]);
+async fn misleading_urls_are_refused_before_any_lookup() {
+    let (lookup, lookups) = answering(&[&["127.0.0.1"]]);
     let strict = Http { lookup, ..http(allowing(&["127.0.0.0/8"], false), &[]) };
     for url in UNREADABLE {
         assert!(url.parse::<Url>().is_err(), "{url}");
@@ -116,7 +116,7 @@ async fn what_could_mislead_is_refused_before_a_name_is_looked_up() {
     for url in MISLEADING {
         assert_eq!(class(&strict.send(post(url)).await), "invalid_url", "{url}");
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert_eq!(lookups.load(Ordering::SeqCst), 0);
     let backslash: Url = r"https://example.com\@127.0.0.1/".parse().unwrap();
     assert_eq!(backslash.host_str(), Some("example.com"));
 }
@@ -125,25 +125,25 @@ async fn what_could_mislead_is_refused_before_a_name_is_looked_up() {
 async fn one_forbidden_address_refuses_the_whole_name() {
     let server = Server::answering(OK);
     for answer in ANSWERS {
-        let (lookup, asked) = answering(&[answer]);
+        let (lookup, lookups) = answering(&[answer]);
         let http = Http { lookup, ..http(allowing(&["127.0.0.1/32"], true), &[]) };
         let reply = http.send(post(&format!("http://hook.example.com:{}/", server.port()))).await;
         assert_eq!(class(&reply), "dns", "{answer:?}");
-        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert_eq!(lookups.load(Ordering::SeqCst), 1);
     }
     assert_eq!(server.connections(), 0);
 }
 
 #[tokio::test]
-async fn a_name_is_resolved_once_and_a_second_answer_reaches_nobody() {
+async fn a_name_is_resolved_once_and_rebinding_reaches_nobody() {
     let allowed = Server::answering(OK);
     let forbidden = Server::at(([127, 0, 0, 2], allowed.port()).into());
-    let (lookup, asked) = answering(&[&["127.0.0.1"], &["127.0.0.2"], &["127.0.0.1", "127.0.0.2"], &["127.0.0.1"]]);
+    let (lookup, lookups) = answering(&[&["127.0.0.1"], &["127.0.0.2"], &["127.0.0.1", "127.0.0.2"], &["127.0.0.1"]]);
     let http = Http { lookup, ..http(allowing(&["127.0.0.1/32"], true), &[]) };
     let url = format!("http://hook.example.com:{}/", allowed.port());
     assert_eq!(http.send(post(&url)).await, answered(200, ""));
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
-    // The connection that was just made is kept. It is not used by a request whose name leads elsewhere now.
+    assert_eq!(lookups.load(Ordering::SeqCst), 1);
+    // The open connection is not reused by a request whose name resolves to other addresses now.
     for _ in 0..2 {
         assert_eq!(class(&http.send(post(&url)).await), "dns");
     }
@@ -153,7 +153,7 @@ async fn a_name_is_resolved_once_and_a_second_answer_reaches_nobody() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_is_not_used_once_its_address_is_forbidden() {
+async fn an_idle_connection_to_a_forbidden_address_is_not_reused() {
     let server = Server::answering(OK);
     let http = permissive();
     assert_eq!(class(&http.send(post(&server.url("/"))).await), "answer");
@@ -177,12 +177,12 @@ async fn a_redirect_to_a_forbidden_address_is_not_followed() {
 }
 
 #[test]
-fn networks_are_allowed_by_cidr_and_other_ports_only_there() {
-    let judged = |list: &[&str], port: u16, allowed: &[&str]| judge(&ips(list), port, &allowing(allowed, false));
-    assert_eq!(judged(&["1.1.1.1", "2606:4700::1111"], 443, &[]), Ok(()));
-    assert_eq!(judged(&["1.1.1.1"], 8443, &[]), Ok(()));
+fn networks_are_allowed_by_cidr_and_bring_other_ports() {
+    let verdict = |list: &[&str], port: u16, allowed: &[&str]| judge(&ips(list), port, &allowing(allowed, false));
+    assert_eq!(verdict(&["1.1.1.1", "2606:4700::1111"], 443, &[]), Ok(()));
+    assert_eq!(verdict(&["1.1.1.1"], 8443, &[]), Ok(()));
     for port in [0, 22, 25, 80, 3306, 6379, 8080, 9200, 65535] {
-        assert_eq!(judged(&["1.1.1.1"], port, &[]), Err(Failure::Port), "{port}");
+        assert_eq!(verdict(&["1.1.1.1"], port, &[]), Err(Failure::Port), "{port}");
     }
     // Plain `http` brings its own port and no other, to public addresses.
     for (port, expected) in
@@ -192,31 +192,31 @@ fn networks_are_allowed_by_cidr_and_other_ports_only_there() {
         assert_eq!(judge(&ips(&["1.1.1.1", "127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)), expected, "{port}");
         assert_eq!(judge(&ips(&["127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)), Ok(()), "{port}");
     }
-    assert_eq!(judged(&["10.0.0.1"], 22, &["10.0.0.0/24"]), Ok(()));
-    assert_eq!(judged(&["1.1.1.1", "10.0.0.1"], 443, &["10.0.0.0/24"]), Ok(()));
-    assert_eq!(judged(&["1.1.1.1", "10.0.0.1"], 22, &["10.0.0.0/24"]), Err(Failure::Port));
-    assert_eq!(judged(&["10.0.1.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
-    assert_eq!(judged(&["fd00::1"], 443, &["fd00::/8"]), Ok(()));
+    assert_eq!(verdict(&["10.0.0.1"], 22, &["10.0.0.0/24"]), Ok(()));
+    assert_eq!(verdict(&["1.1.1.1", "10.0.0.1"], 443, &["10.0.0.0/24"]), Ok(()));
+    assert_eq!(verdict(&["1.1.1.1", "10.0.0.1"], 22, &["10.0.0.0/24"]), Err(Failure::Port));
+    assert_eq!(verdict(&["10.0.1.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
+    assert_eq!(verdict(&["fd00::1"], 443, &["fd00::/8"]), Ok(()));
     // An address within another one has to be allowed as such.
-    assert_eq!(judged(&["::ffff:10.0.0.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
-    assert_eq!(judged(&["64:ff9b::10.0.0.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
-    assert_eq!(judged(&[], 443, &["0.0.0.0/0"]), Err(Failure::Dns));
+    assert_eq!(verdict(&["::ffff:10.0.0.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
+    assert_eq!(verdict(&["64:ff9b::10.0.0.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
+    assert_eq!(verdict(&[], 443, &["0.0.0.0/0"]), Err(Failure::Dns));
 }
 
 #[tokio::test]
-async fn an_address_that_the_operator_chose_may_be_any() {
+async fn an_operators_address_may_be_any() {
     let server = Server::answering(OK);
     let strict = http(Rules::default(), &[]);
-    let asked = |is_operators| crate::http::Request { is_operators, ..get(&server.url("/")) };
-    assert_eq!(class(&strict.send(asked(true)).await), "answer");
-    assert_eq!(class(&strict.send(asked(false)).await), "invalid_url");
+    let request = |is_operators| crate::http::Request { is_operators, ..get(&server.url("/")) };
+    assert_eq!(class(&strict.send(request(true)).await), "answer");
+    assert_eq!(class(&strict.send(request(false)).await), "invalid_url");
     for ip in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fe80::1"] {
         assert_eq!(judge(&ips(&[ip]), 1, &Rules::open()), Ok(()), "{ip}");
     }
 }
 
 #[tokio::test]
-async fn a_certificate_is_judged_by_the_name_and_not_by_the_address() {
+async fn a_certificate_is_checked_against_the_name() {
     let (lookup, _) = answering(&[&["127.0.0.1"]]);
     for (name, expected) in [("hook.example.com", "answer"), ("other.example.com", "tls")] {
         let (certificate, key) = certificate(name);
@@ -228,20 +228,20 @@ async fn a_certificate_is_judged_by_the_name_and_not_by_the_address() {
 }
 
 #[tokio::test]
-async fn a_name_of_our_network_is_told_as_one_that_does_not_exist() {
+async fn an_internal_name_fails_like_one_that_does_not_exist() {
     let missing: Lookup = Arc::new(|_| std::future::ready(Err(io::Error::other("no such host on 10.0.0.53"))).boxed());
     let lookups = [missing, answering(&[&["10.1.2.3"]]).0, answering(&[&[]]).0, answering(&[&["1.1.1.1", "::1"]]).0];
-    let mut told = Vec::new();
+    let mut replies = Vec::new();
     for lookup in lookups {
         let http = Http { lookup, ..http(Rules::default(), &[]) };
-        // Neither by its port.
+        // Nor does its port reveal it.
         for url in ["https://db.internal/", "https://db.internal:5432/"] {
-            told.push(http.send(post(url)).await);
+            replies.push(http.send(post(url)).await);
         }
     }
     let message = "the host's name does not lead to public addresses".to_owned();
-    assert_eq!(told, vec![Reply::Failure { class: "dns", message }; 8]);
-    // What leads to the machine itself everywhere tells nothing about ours.
+    assert_eq!(replies, vec![Reply::Failure { class: "dns", message }; 8]);
+    // Names that are the machine itself everywhere reveal nothing about ours.
     for name in ["localhost.", "hooks.localhost", "Hooks.LocalHost."] {
         let http = Http { lookup: answering(&[&["127.0.0.1"]]).0, ..http(Rules::default(), &[]) };
         assert_eq!(class(&http.send(post(&format!("https://{name}/"))).await), "forbidden_address", "{name}");
@@ -249,7 +249,7 @@ async fn a_name_of_our_network_is_told_as_one_that_does_not_exist() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_a_failure_names_no_address_port_or_cause() {
+async fn a_failure_message_names_no_address_port_or_cause() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = closed.local_addr().unwrap().port();
     drop(closed);
@@ -267,12 +267,12 @@ async fn what_is_said_of_a_failure_names_no_address_port_or_cause() {
         let reply = http.send(post(&url)).await;
         let (_, message) = refused(&reply);
         let is_number = message.split(|letter: char| !letter.is_ascii_digit()).any(|part| part == port.to_string());
-        let words = ["127.", "10.", "os error", "refused", "ESMTP"];
-        assert!(!is_number && words.iter().all(|word| !message.contains(word)), "{message}");
+        let leaks = ["127.", "10.", "os error", "refused", "ESMTP"];
+        assert!(!is_number && leaks.iter().all(|leak| !message.contains(leak)), "{message}");
     }
 }
 
-/// What the test below runs in a process whose environment names proxies.
+/// The test below runs this one in a process whose environment names proxies.
 #[tokio::test]
 async fn a_request_goes_straight_to_its_server() {
     let server = Server::answering(OK);
@@ -285,7 +285,7 @@ async fn a_request_goes_straight_to_its_server() {
 }
 
 #[test]
-fn proxies_of_the_environment_are_not_asked() {
+fn proxies_of_the_environment_are_not_used() {
     let proxy = Server::answering(OK);
     let mut again = Command::new(std::env::current_exe().unwrap());
     again.args(["--exact", "http::tests::forbidden::a_request_goes_straight_to_its_server"]);
@@ -293,7 +293,7 @@ fn proxies_of_the_environment_are_not_asked() {
         again.env(name, proxy.url(""));
     }
     let output = again.env_remove("NO_PROXY").env_remove("no_proxy").output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let output_text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && output_text.contains("1 passed"), "{output_text}");
     assert_eq!(proxy.connections(), 0);
 }

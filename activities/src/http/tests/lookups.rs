@@ -1,4 +1,4 @@
-//! Names whose servers never answer: what they hold is bounded, and what waits for a place ends in time.
+//! Names whose servers never answer: the places that they take are bounded, and waiting for a place ends in time.
 
 use super::{Http, answered, class, permissive, post};
 use crate::http::Lookup;
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 const SOON: Duration = Duration::from_secs(60);
 const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-/// A resolver that returns when it is told to, and what tells it; it says when it begins.
+/// A resolver that reports each call and returns when the test lets it.
 fn hanging(places: &Arc<Semaphore>) -> (Lookup, Receiver<String>, Sender<()>) {
     let (begins, began) = channel();
     let (go_on, goes_on) = channel();
@@ -28,24 +28,24 @@ fn hanging(places: &Arc<Semaphore>) -> (Lookup, Receiver<String>, Sender<()>) {
 }
 
 #[tokio::test]
-async fn a_place_is_held_until_the_resolver_returns_however_soon_its_waiter_goes() {
+async fn a_place_is_taken_until_the_resolver_returns() {
     let places = Arc::new(Semaphore::new(1));
     let (lookup, began, go_on) = hanging(&places);
     assert!(lookup("gone.example".to_owned()).now_or_never().is_none(), "it waits, and goes");
     assert_eq!(began.recv_timeout(SOON).unwrap(), "gone.example");
     assert_eq!(places.available_permits(), 0);
     assert!(lookup("late.example".to_owned()).now_or_never().is_none());
-    assert!(began.try_recv().is_err(), "no place, no look-up");
+    assert!(began.try_recv().is_err(), "no place, no lookup");
     go_on.send(()).unwrap();
     drop(timeout(SOON, places.acquire()).await.expect("the place is free").unwrap());
     let next = lookup("next.example".to_owned());
     go_on.send(()).unwrap();
     assert_eq!(timeout(SOON, next).await.unwrap().unwrap(), [LOCAL]);
-    assert_eq!(began.recv_timeout(SOON).unwrap(), "next.example", "who went before his turn is not looked up");
+    assert_eq!(began.recv_timeout(SOON).unwrap(), "next.example", "an abandoned lookup does not begin");
 }
 
 #[tokio::test]
-async fn who_finds_no_place_in_time_fails_as_a_name_that_cannot_be_looked_up() {
+async fn a_lookup_without_a_place_in_time_is_a_dns_failure() {
     let server = super::Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let url = format!("http://hook.example.com:{}/", server.port());
     let places = Arc::new(Semaphore::new(0));

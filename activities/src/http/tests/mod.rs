@@ -1,11 +1,11 @@
-//! Sending to servers of this machine that answer what they are told to.
+//! Sending to local servers with prepared answers.
 
 mod forbidden;
 mod lookups;
 mod server;
 
 use super::clients::Clients;
-use super::heard::BODY_CAP;
+use super::response::BODY_CAP;
 use super::target::judge;
 use super::{Http, Method, Parts, Reply, Request, Rules, of_this_machine};
 use openssl::x509::X509;
@@ -54,16 +54,16 @@ fn class(reply: &Reply) -> &str {
 }
 
 #[tokio::test]
-async fn a_request_arrives_as_it_was_made_and_its_answer_comes_back() {
+async fn a_request_arrives_unchanged_and_its_answer_comes_back() {
     let server = Server::answering("HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nno");
     let reply = permissive().send(post(&server.url("/hook?x=1"))).await;
     let (retry_after, body) = (Some("7".to_owned()), "no".to_owned());
     let headers = vec![("retry-after".to_owned(), "7".to_owned())];
     assert_eq!(reply, Reply::Answer { status: 429, retry_after, headers, body });
-    let heard = server.requests().concat();
-    assert!(heard.starts_with("POST /hook?x=1 HTTP/1.1\r\nwebhook-id: some-id\r\n"), "{heard}");
-    assert!(heard.ends_with("\r\n\r\n{\"a\":1}"), "{heard}");
-    assert!(!heard.contains("accept-encoding"), "{heard}");
+    let request_text = server.requests().concat();
+    assert!(request_text.starts_with("POST /hook?x=1 HTTP/1.1\r\nwebhook-id: some-id\r\n"), "{request_text}");
+    assert!(request_text.ends_with("\r\n\r\n{\"a\":1}"), "{request_text}");
+    assert!(!request_text.contains("accept-encoding"), "{request_text}");
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 }
 
 #[tokio::test]
-async fn connections_are_kept_between_sends_to_the_same_addresses() {
+async fn connections_are_reused_for_the_same_addresses() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let http = permissive();
     for _ in 0..10 {
@@ -87,7 +87,7 @@ async fn connections_are_kept_between_sends_to_the_same_addresses() {
 }
 
 #[tokio::test]
-async fn no_more_than_the_cap_of_a_body_is_read() {
+async fn a_response_body_is_read_up_to_the_cap() {
     let long = "x".repeat(1024 * 1024);
     let server = Server::answering(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{long}", long.len()));
     match permissive().send(post(&server.url("/"))).await {
@@ -105,7 +105,7 @@ async fn a_body_that_is_no_text_stays_within_the_cap() {
 }
 
 #[tokio::test]
-async fn of_the_headers_of_an_answer_a_useful_few_are_kept_and_cut() {
+async fn a_few_response_headers_are_recorded_and_truncated() {
     let long = "x".repeat(1000);
     let server = Server::answering(&format!(
         "HTTP/1.1 200 OK\r\nServer: {long}\r\nX-Request-Id: r-1\r\nVia: 1.1 a\r\nVia: 1.1 b\r\nCF-Ray: c-1\r\n\
@@ -141,21 +141,21 @@ async fn a_status_counts_although_its_body_never_ends() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_given_up() {
+async fn a_silent_server_times_out() {
     let server = Server::answering("");
     let http = Http { total: Duration::from_secs(2), ..permissive() };
     assert_eq!(class(&http.send(post(&server.url("/"))).await), "timeout");
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_without_an_answer_is_a_reset_and_is_tried_once() {
+async fn a_connection_closed_early_is_a_reset_and_not_retried() {
     let server = Server::closing();
     assert_eq!(class(&permissive().send(post(&server.url("/"))).await), "reset");
     assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]
-async fn nobody_listening_is_a_failed_connection() {
+async fn a_closed_port_is_a_connect_failure() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
@@ -177,7 +177,7 @@ async fn a_header_that_would_split_the_request_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_client_connects_to_its_addresses_whatever_name_it_is_asked_for() {
+async fn a_client_connects_to_its_addresses_for_any_name() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
@@ -189,7 +189,7 @@ async fn a_client_connects_to_its_addresses_whatever_name_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_certificate_has_to_be_trusted_and_to_carry_the_name() {
+async fn a_certificate_must_be_trusted_and_carry_the_name() {
     let (mine, key) = certificate("localhost");
     let server = Server::with_tls(&mine, &key);
     let rules = || Rules {
@@ -204,23 +204,23 @@ async fn a_certificate_has_to_be_trusted_and_to_carry_the_name() {
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_no_tls_is_a_tls_failure() {
+async fn a_server_without_tls_is_a_tls_failure() {
     let server = Server::speaking_first("220 mail.example.com ESMTP\r\n");
     let url = server.url("/").replace("http:", "https:");
     assert_eq!(class(&permissive().send(post(&url)).await), "tls");
 }
 
 #[tokio::test]
-async fn a_get_has_no_body_and_keeps_its_path_as_it_was_encoded() {
+async fn a_get_has_no_body_and_its_path_encoding_is_preserved() {
     let server = Server::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
     let reply = permissive().send(get(&server.url("/a/b%2Fc%2B%3D/d"))).await;
     assert_eq!(reply, answered(200, "{}"));
-    let heard = server.requests().concat();
-    assert!(heard.starts_with("GET /a/b%2Fc%2B%3D/d HTTP/1.1\r\n"), "{heard}");
-    assert!(!heard.contains("content-length"), "{heard}");
+    let request_text = server.requests().concat();
+    assert!(request_text.starts_with("GET /a/b%2Fc%2B%3D/d HTTP/1.1\r\n"), "{request_text}");
+    assert!(!request_text.contains("content-length"), "{request_text}");
 }
 
-/// Everything that is traced on this thread.
+/// The log of this thread.
 #[derive(Clone, Default)]
 struct Traced(Arc<Mutex<Vec<u8>>>);
 
@@ -236,7 +236,7 @@ impl std::io::Write for Traced {
 }
 
 #[tokio::test]
-async fn nothing_that_is_traced_or_answered_shows_the_path_of_a_url() {
+async fn no_log_line_or_failure_shows_a_urls_path() {
     let traced = Traced::default();
     let writer = traced.clone();
     let subscriber =

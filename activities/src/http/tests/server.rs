@@ -1,4 +1,4 @@
-//! A server in threads of its own, which records what it hears and answers every request the same.
+//! A server in separate threads, which records its requests and answers all of them the same.
 
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
@@ -13,30 +13,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
-struct Heard {
+struct Log {
     connections: AtomicUsize,
     requests: Mutex<Vec<String>>,
 }
 
-/// It listens until the test ends.
+/// A server that listens until the test ends.
 pub struct Server {
     address: SocketAddr,
-    heard: Arc<Heard>,
+    log: Arc<Log>,
 }
 
 impl Server {
     /// Answers each request with these bytes; no bytes keep the other side waiting.
     pub fn answering(answer: &str) -> Self {
         let answer = answer.to_owned();
-        Self::start(move |stream, heard| talk(stream, &answer, heard))
+        Self::start(move |stream, log| talk(stream, &answer, log))
     }
 
-    /// Hears a request and hangs up.
+    /// Reads a request and closes the connection.
     pub fn closing() -> Self {
-        Self::start(|mut stream, _| drop(hear(&mut stream)))
+        Self::start(|mut stream, _| drop(read_request(&mut stream)))
     }
 
-    /// Greets before it hears anything, as no HTTP server does.
+    /// Sends a greeting before it reads anything, as no HTTP server does.
     pub fn speaking_first(greeting: &str) -> Self {
         let greeting = greeting.to_owned();
         Self::start(move |mut stream, _| {
@@ -45,33 +45,33 @@ impl Server {
         })
     }
 
-    /// Answers 200 to who accepts this certificate.
+    /// Answers 200 over TLS with this certificate.
     pub fn with_tls(certificate: &X509, key: &PKey<Private>) -> Self {
         let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
         acceptor.set_certificate(certificate).unwrap();
         acceptor.set_private_key(key).unwrap();
         let acceptor = acceptor.build();
-        Self::start(move |stream, heard| {
+        Self::start(move |stream, log| {
             if let Ok(stream) = acceptor.accept(stream) {
-                talk(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", heard);
+                talk(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", log);
             }
         })
     }
 
     /// Answers 200 at this address.
     pub fn at(address: SocketAddr) -> Self {
-        let serve = |stream, heard: &Heard| talk(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", heard);
+        let serve = |stream, log: &Log| talk(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", log);
         Self::listening(TcpListener::bind(address).unwrap(), serve)
     }
 
-    fn start(serve: impl Fn(TcpStream, &Heard) + Send + Sync + 'static) -> Self {
+    fn start(serve: impl Fn(TcpStream, &Log) + Send + Sync + 'static) -> Self {
         Self::listening(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
     }
 
-    fn listening(listener: TcpListener, serve: impl Fn(TcpStream, &Heard) + Send + Sync + 'static) -> Self {
+    fn listening(listener: TcpListener, serve: impl Fn(TcpStream, &Log) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
-        let heard = Arc::new(Heard::default());
-        let (recorded, serve) = (heard.clone(), Arc::new(serve));
+        let log = Arc::new(Log::default());
+        let (recorded, serve) = (log.clone(), Arc::new(serve));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 recorded.connections.fetch_add(1, Ordering::SeqCst);
@@ -79,7 +79,7 @@ impl Server {
                 std::thread::spawn(move || serve(stream, &recorded));
             }
         });
-        Self { address, heard }
+        Self { address, log }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -91,25 +91,25 @@ impl Server {
     }
 
     pub fn connections(&self) -> usize {
-        self.heard.connections.load(Ordering::SeqCst)
+        self.log.connections.load(Ordering::SeqCst)
     }
 
     pub fn requests(&self) -> Vec<String> {
-        self.heard.requests.lock().unwrap().clone()
+        self.log.requests.lock().unwrap().clone()
     }
 }
 
-fn talk(mut stream: impl Read + Write, answer: &str, heard: &Heard) {
-    while let Some(request) = hear(&mut stream) {
-        heard.requests.lock().unwrap().push(request);
+fn talk(mut stream: impl Read + Write, answer: &str, log: &Log) {
+    while let Some(request) = read_request(&mut stream) {
+        log.requests.lock().unwrap().push(request);
         if stream.write_all(answer.as_bytes()).and_then(|()| stream.flush()).is_err() {
             return;
         }
     }
 }
 
-/// One request with its body, or nothing when the other side is gone.
-fn hear(stream: &mut impl Read) -> Option<String> {
+/// Reads one request with its body; `None` when the client is gone.
+fn read_request(stream: &mut impl Read) -> Option<String> {
     let mut bytes = Vec::new();
     let mut byte = [0];
     loop {
@@ -126,7 +126,7 @@ fn hear(stream: &mut impl Read) -> Option<String> {
     Some(head + &String::from_utf8(body).ok()?)
 }
 
-/// A certificate for one name that signs itself.
+/// A self-signed certificate for one name.
 pub fn certificate(name: &str) -> (X509, PKey<Private>) {
     let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     let mut subject = X509NameBuilder::new().unwrap();

@@ -12,19 +12,19 @@ mod tests;
 use std::time::Duration;
 use url::Url;
 
-/// For how long failures are no reason to go on without it, unless the operator says otherwise.
+/// The default of [`Settings::patience`].
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
-/// How often it is asked in a second per platform, unless the operator says otherwise. Amazon publishes no rate.
+/// The default of [`Settings::per_second`]. Amazon publishes no rate.
 const PER_SECOND: u32 = 10;
 
-/// How it is asked.
+/// How to reach RVS.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Scheme, host and port that stand for Amazon's own; Amazon's own when absent.
+    /// Scheme, host and port in place of Amazon's; Amazon's when absent.
     pub base: Option<Url>,
-    /// For how long failures are no reason to go on without it, counted from the first one.
+    /// How long to retry, from the first failure, before settling without the store.
     pub patience: Duration,
-    /// How many receipts are asked about in a second per platform.
+    /// Maximum number of queries a second per platform.
     pub per_second: u32,
 }
 

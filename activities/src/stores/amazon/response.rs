@@ -1,58 +1,58 @@
-//! What Amazon's answer means. Nothing in a body can make this fail: each field is read on its own, and what cannot
-//! be read counts as not said.
+//! What Amazon's answer means. Nothing in a body can make this fail: each field is parsed on its own, and one that cannot
+//! be parsed counts as absent.
 
 use super::term::term;
 use crate::http::Reply;
-use crate::stores::{Again, Answer};
-use domain::reading::{EndReason, Offer, Product};
-use domain::{Parked, Reading, Snapshot, Timestamp};
+use crate::stores::{Answer, Retry};
+use domain::verification::{EndReason, Offer, Product};
+use domain::{Parked, Snapshot, Timestamp, Verification};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// What a reply about `receipt_id` means. `at` is when it was asked.
+/// What a reply about `receipt_id` means. `at` is the time of the query.
 #[must_use]
 pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
     let (status, retry_after, body) = match reply {
         Reply::Answer { status, retry_after, body, .. } => (*status, retry_after.as_deref(), body),
-        Reply::Failure { class, message } => return Answer::Again(Again::new(class, message.clone())),
+        Reply::Failure { class, message } => return Answer::Retry(Retry::new(class, message.clone())),
     };
     match status {
         200 => valid(body, receipt_id, at),
-        400 => Answer::Read(Reading::Parked(Parked::UnknownReceipt)),
-        410 => Answer::Read(Reading::Gone),
+        400 => Answer::Verification(Verification::Parked(Parked::UnknownReceipt)),
+        410 => Answer::Verification(Verification::Gone),
         496 => Answer::Refused,
-        497 => Answer::Read(Reading::Parked(Parked::WrongCustomer)),
-        429 => Answer::Again(Again {
+        497 => Answer::Verification(Verification::Parked(Parked::WrongCustomer)),
+        429 => Answer::Retry(Retry {
             is_throttled: true,
             retry_after: retry_after.and_then(seconds),
-            ..Again::new("throttled", "the store asked us to slow down (429)")
+            ..Retry::new("throttled", "the store throttles our requests (429)")
         }),
-        500..=599 => Answer::Again(Again::new("server_error", format!("the store answered {status}"))),
+        500..=599 => Answer::Retry(Retry::new("server_error", format!("the store answered {status}"))),
         // 404, 498 and 499 stand in old tables only; no other status is documented at all.
-        _ => Answer::Again(Again {
+        _ => Answer::Retry(Retry {
             is_strange: true,
-            ..Again::new("unexpected_status", format!("the store answered {status}, which is not documented"))
+            ..Retry::new("unexpected_status", format!("the store answered {status}, which is not documented"))
         }),
     }
 }
 
-/// `Retry-After` in seconds; a date is not read, and then we choose.
+/// `Retry-After` in seconds; a date is not parsed.
 fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn valid(body: &str, receipt_id: &str, at: Timestamp) -> Answer {
-    let unreadable = |why: &str| Answer::Again(Again::new("unreadable", format!("the store answered 200, but {why}")));
+    let unreadable = |why: &str| Answer::Retry(Retry::new("unreadable", format!("the store answered 200, but {why}")));
     let Ok(Value::Object(fields)) = serde_json::from_str(body) else {
         return unreadable("its answer is not a JSON object");
     };
     let fields = Fields(&fields);
     match fields.text("receiptId") {
         Some(other) if other != receipt_id.trim() => return unreadable("of another receipt"),
-        None if !fields.says_something() => return unreadable("nothing about a receipt"),
+        None if !fields.is_about_a_receipt() => return unreadable("nothing about a receipt"),
         _ => {}
     }
-    Answer::Read(Reading::Verified(Box::new(snapshot(&fields, at))))
+    Answer::Verification(Verification::Verified(Box::new(snapshot(&fields, at))))
 }
 
 fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
@@ -84,8 +84,8 @@ fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
     }
 }
 
-fn product(word: Option<&str>) -> Product {
-    match word.map(plain).as_deref() {
+fn product(text: Option<&str>) -> Product {
+    match text.map(plain).as_deref() {
         Some("subscription") => Product::Subscription,
         Some("consumable") => Product::Consumable,
         Some("entitled" | "entitlement") => Product::Entitlement,
@@ -112,8 +112,8 @@ fn country(text: &str) -> Option<String> {
 /// The promotions with this status, `inprogress` or `queued`. Amazon's page and an implementation differ in capitals.
 fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
     let running = |promotion: &Value| {
-        let word = |name: &str| promotion.get(name).and_then(Value::as_str).map(plain).unwrap_or_default();
-        (word("promotionStatus") == status).then(|| offer(&word("promotionType")))
+        let text = |name: &str| promotion.get(name).and_then(Value::as_str).map(plain).unwrap_or_default();
+        (text("promotionStatus") == status).then(|| offer(&text("promotionType")))
     };
     match promotions {
         Value::Array(list) => list.iter().filter_map(running).collect(),
@@ -122,13 +122,13 @@ fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
 }
 
 /// `Introductory Price - All Customers`, `Promotional Price - Lapsed Customers` or `Retention Offer`, written plainly.
-fn offer(word: &str) -> Offer {
+fn offer(text: &str) -> Offer {
     let kinds =
         [("introductory", Offer::Introductory), ("lapsed", Offer::LapsedCustomer), ("retention", Offer::Retention)];
-    kinds.into_iter().find(|(part, _)| word.contains(part)).map_or(Offer::Other, |(_, offer)| offer)
+    kinds.into_iter().find(|(part, _)| text.contains(part)).map_or(Offer::Other, |(_, offer)| offer)
 }
 
-/// Letters and digits in lower case: `In Progress` and `InProgress` are one word.
+/// Letters and digits in lower case: `In Progress` and `InProgress` are equal.
 fn plain(text: &str) -> String {
     text.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
@@ -137,8 +137,8 @@ fn plain(text: &str) -> String {
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
-    /// Whether it is about a receipt at all: a proxy's own words are not.
-    fn says_something(&self) -> bool {
+    /// Whether it is about a receipt at all: a proxy's own page is not.
+    fn is_about_a_receipt(&self) -> bool {
         ["productId", "productType", "purchaseDate"].iter().any(|name| self.text(name).is_some())
     }
 
@@ -149,8 +149,8 @@ impl Fields<'_> {
             Value::Number(number) => number.to_string(),
             _ => return None,
         };
-        let is_said = !text.is_empty() && !text.eq_ignore_ascii_case("null");
-        is_said.then_some(text)
+        let is_present = !text.is_empty() && !text.eq_ignore_ascii_case("null");
+        is_present.then_some(text)
     }
 
     /// A whole number, also in quotes or with a fraction.
@@ -164,7 +164,7 @@ impl Fields<'_> {
         text.parse().ok().or_else(rounded)
     }
 
-    /// A date in milliseconds. None of Amazon's lies before 1970, so 0 and less say nothing.
+    /// A date in milliseconds. None of Amazon's lies before 1970, so 0 and less count as absent.
     fn date(&self, name: &str) -> Option<Timestamp> {
         self.number(name).filter(|millis| *millis > 0).map(Timestamp::from_millis)
     }

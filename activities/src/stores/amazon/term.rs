@@ -1,8 +1,8 @@
-//! How long a term lasts, in any of the ways in which Amazon has written it.
+//! The length of a term, in any of Amazon's spellings.
 
-use domain::reading::{Term, Unit};
+use domain::verification::{Term, Unit};
 
-/// The names under which terms are sold, and what they last.
+/// The names of terms, and their lengths.
 const NAMES: [(&str, u16, Unit); 11] = [
     ("daily", 1, Unit::Day),
     ("weekly", 1, Unit::Week),
@@ -18,19 +18,19 @@ const NAMES: [(&str, u16, Unit); 11] = [
 ];
 
 /// `1 Month`, `7 Days`, `SemiAnnually`, `P3M`; `None` for everything else.
-pub fn term(text: &str) -> Option<Term> {
+pub fn term(name: &str) -> Option<Term> {
     // `Bi-Weekly` is a name; `-1 Week` is not a week.
-    let is_name = text.trim_start().starts_with(|letter: char| letter.is_ascii_alphabetic());
-    let is_kept = |letter: &char| !(letter.is_whitespace() || is_name && matches!(letter, '-' | '_'));
-    let word: String = text.chars().filter(is_kept).map(|letter| letter.to_ascii_lowercase()).collect();
+    let is_name = name.trim_start().starts_with(|letter: char| letter.is_ascii_alphabetic());
+    let is_significant = |letter: &char| !(letter.is_whitespace() || is_name && matches!(letter, '-' | '_'));
+    let text: String = name.chars().filter(is_significant).map(|letter| letter.to_ascii_lowercase()).collect();
     let named =
-        NAMES.iter().find(|(name, ..)| *name == word).map(|(_, count, unit)| Term { count: *count, unit: *unit });
-    named.or_else(|| iso(&word)).or_else(|| counted(&word))
+        NAMES.iter().find(|(known, ..)| *known == text).map(|(_, count, unit)| Term { count: *count, unit: *unit });
+    named.or_else(|| iso(&text)).or_else(|| counted(&text))
 }
 
 /// `p1w`, `p12m`.
-fn iso(word: &str) -> Option<Term> {
-    let (count, letter) = split(word.strip_prefix('p')?)?;
+fn iso(text: &str) -> Option<Term> {
+    let (count, letter) = split(text.strip_prefix('p')?)?;
     let unit = match letter {
         "d" => Unit::Day,
         "w" => Unit::Week,
@@ -42,8 +42,8 @@ fn iso(word: &str) -> Option<Term> {
 }
 
 /// `2months`.
-fn counted(word: &str) -> Option<Term> {
-    let (count, name) = split(word)?;
+fn counted(text: &str) -> Option<Term> {
+    let (count, name) = split(text)?;
     let unit = match name.strip_suffix('s').unwrap_or(name) {
         "day" => Unit::Day,
         "week" => Unit::Week,
@@ -55,9 +55,9 @@ fn counted(word: &str) -> Option<Term> {
 }
 
 /// A number of at least 1, and what follows it.
-fn split(word: &str) -> Option<(u16, &str)> {
-    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
-    let (count, rest) = word.split_at_checked(digits)?;
+fn split(text: &str) -> Option<(u16, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (count, rest) = text.split_at_checked(digits)?;
     let count = count.parse().ok().filter(|count| *count > 0)?;
     Some((count, rest))
 }

@@ -1,13 +1,13 @@
-//! The request, every status, and bodies as they come: as documented, strange and broken.
+//! The request, every status, and bodies: documented, strange and broken.
 
 use super::Settings;
 use super::request::request;
 use super::response::answer;
 use super::term::term;
 use crate::http::{Method, Reply};
-use crate::stores::{self, Again, Answer, Receipt};
-use domain::reading::{EndReason, Offer, Product, Term};
-use domain::{Environment, Parked, Reading, Snapshot, Timestamp};
+use crate::stores::{self, Answer, Receipt, Retry};
+use domain::verification::{EndReason, Offer, Product, Term};
+use domain::{Environment, Parked, Snapshot, Timestamp, Verification};
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
 use secrecy::SecretString;
@@ -31,14 +31,14 @@ fn replied(status: u16, body: &str) -> Answer {
     answer(&Reply::Answer { status, retry_after: None, headers: Vec::new(), body: body.to_owned() }, RECEIPT, at())
 }
 
-/// What is read of a body that is about the receipt.
+/// The snapshot of a body about the receipt.
 fn read(fields: Value) -> Snapshot {
     let mut body = json!({ "receiptId": RECEIPT });
     if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
         body.extend(fields);
     }
     match replied(200, &body.to_string()) {
-        Answer::Read(Reading::Verified(snapshot)) => *snapshot,
+        Answer::Verification(Verification::Verified(snapshot)) => *snapshot,
         other => panic!("{other:?}"),
     }
 }
@@ -55,14 +55,14 @@ fn the_environment_is_the_platforms_and_ids_are_segments() {
 }
 
 #[test]
-fn what_no_path_can_hold_is_not_sent() {
+fn ids_that_no_path_can_hold_are_not_sent() {
     let change = |change: fn(&mut Receipt)| {
         let mut receipt = receipt(Environment::Production);
         change(&mut receipt);
         request(&Settings::default(), &receipt).err()
     };
-    let wrong_customer = Some(Answer::Read(Reading::Parked(Parked::WrongCustomer)));
-    let unknown = Some(Answer::Read(Reading::Parked(Parked::UnknownReceipt)));
+    let wrong_customer = Some(Answer::Verification(Verification::Parked(Parked::WrongCustomer)));
+    let unknown = Some(Answer::Verification(Verification::Parked(Parked::UnknownReceipt)));
     assert_eq!(change(|receipt| receipt.app_user_id = "..".to_owned()), wrong_customer);
     assert_eq!(change(|receipt| receipt.app_user_id = String::new()), wrong_customer);
     assert_eq!(change(|receipt| receipt.receipt_id = ".".to_owned()), unknown);
@@ -78,61 +78,61 @@ fn a_request_shows_no_path() {
 #[test]
 fn every_status_has_its_meaning() {
     let body = json!({ "receiptId": RECEIPT, "message": SECRET }).to_string();
-    let parked = |parked| Answer::Read(Reading::Parked(parked));
-    assert!(matches!(replied(200, &body), Answer::Read(Reading::Verified(_))));
+    let parked = |parked| Answer::Verification(Verification::Parked(parked));
+    assert!(matches!(replied(200, &body), Answer::Verification(Verification::Verified(_))));
     assert_eq!(replied(400, ""), parked(Parked::UnknownReceipt));
-    assert_eq!(replied(410, "<html>"), Answer::Read(Reading::Gone));
+    assert_eq!(replied(410, "<html>"), Answer::Verification(Verification::Gone));
     assert_eq!(replied(496, &body), Answer::Refused);
     assert_eq!(replied(497, &body), parked(Parked::WrongCustomer));
     for status in [500, 502, 503, 599] {
         assert_eq!(
             replied(status, &body),
-            Answer::Again(Again::new("server_error", format!("the store answered {status}")))
+            Answer::Retry(Retry::new("server_error", format!("the store answered {status}")))
         );
     }
     for status in [100, 201, 204, 301, 401, 403, 404, 408, 498, 499, 600, 999] {
-        let Answer::Again(again) = replied(status, &body) else { panic!("{status}") };
-        assert_eq!((again.class, again.is_strange, again.is_throttled), ("unexpected_status", true, false));
-        assert!(again.why.contains(&status.to_string()) && !again.why.contains(SECRET), "{}", again.why);
+        let Answer::Retry(retry) = replied(status, &body) else { panic!("{status}") };
+        assert_eq!((retry.class, retry.is_strange, retry.is_throttled), ("unexpected_status", true, false));
+        assert!(retry.why.contains(&status.to_string()) && !retry.why.contains(SECRET), "{}", retry.why);
     }
     let failure = Reply::Failure { class: "timeout", message: "no answer came in time".to_owned() };
-    let expected = Answer::Again(Again::new("timeout", "no answer came in time"));
+    let expected = Answer::Retry(Retry::new("timeout", "no answer came in time"));
     assert_eq!(answer(&failure, RECEIPT, at()), expected);
 }
 
 #[test]
-fn a_throttle_says_for_how_long_if_the_store_did() {
-    let asked = |retry_after: Option<&str>| {
+fn a_throttle_carries_the_stores_retry_after() {
+    let throttle = |retry_after: Option<&str>| {
         let retry_after = retry_after.map(str::to_owned);
         match answer(
             &Reply::Answer { status: 429, retry_after, headers: Vec::new(), body: String::new() },
             RECEIPT,
             at(),
         ) {
-            Answer::Again(again) if again.is_throttled && !again.is_strange => again.retry_after,
+            Answer::Retry(retry) if retry.is_throttled && !retry.is_strange => retry.retry_after,
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(asked(Some(" 7 ")), Some(Duration::from_secs(7)));
-    assert_eq!(asked(None), None);
+    assert_eq!(throttle(Some(" 7 ")), Some(Duration::from_secs(7)));
+    assert_eq!(throttle(None), None);
     for odd in ["", "-1", "soon", "Fri, 20 Nov 2026 12:00:00 GMT", "99999999999999999999999"] {
-        assert_eq!(asked(Some(odd)), None, "{odd}");
+        assert_eq!(throttle(Some(odd)), None, "{odd}");
     }
 }
 
 #[test]
-fn a_body_that_is_no_answer_about_the_receipt_is_asked_for_again() {
+fn a_body_about_no_receipt_is_retried() {
     let other = json!({ "receiptId": "id-of-another", "productId": "a" }).to_string();
     let error = json!({ "message": SECRET, "status": false }).to_string();
     let cut = json!({ "receiptId": RECEIPT, "productId": "a" }).to_string();
     let bodies = ["", "null", "[]", "\"ok\"", "200", "<html></html>", "{}", &other, &error, &cut[..cut.len() - 1]];
     for body in bodies {
-        let Answer::Again(again) = replied(200, body) else { panic!("{body}") };
-        assert_eq!((again.class, again.is_strange), ("unreadable", false), "{body}");
-        assert!(!again.why.contains(SECRET) && !again.why.contains("id-of-another"), "{}", again.why);
+        let Answer::Retry(retry) = replied(200, body) else { panic!("{body}") };
+        assert_eq!((retry.class, retry.is_strange), ("unreadable", false), "{body}");
+        assert!(!retry.why.contains(SECRET) && !retry.why.contains("id-of-another"), "{}", retry.why);
     }
     let unnamed = json!({ "productId": "a" }).to_string();
-    assert!(matches!(replied(200, &unnamed), Answer::Read(Reading::Verified(_))));
+    assert!(matches!(replied(200, &unnamed), Answer::Verification(Verification::Verified(_))));
 }
 
 /// The shapes of Amazon's documented answers, with values of ours.
@@ -225,13 +225,13 @@ fn a_field_that_cannot_be_read_takes_no_other_with_it() {
 }
 
 #[test]
-fn reasons_and_products_that_are_new_are_kept_as_unknown() {
+fn new_reasons_and_products_become_unknown() {
     let reason = |number: i64| read(json!({ "cancelReason": number })).end_reason;
     let expected =
         [EndReason::Pending, EndReason::Customer, EndReason::Store, EndReason::Internal, EndReason::Replaced];
     assert_eq!([0, 1, 2, 3, 4].map(reason), expected.map(Some));
     assert_eq!(reason(9), Some(EndReason::Other(9)));
-    let product = |word: &str| read(json!({ "productType": word })).product;
+    let product = |text: &str| read(json!({ "productType": text })).product;
     assert_eq!(product("subscription"), Product::Subscription);
     assert_eq!(product("RENTAL"), Product::Unknown);
 }
@@ -278,7 +278,7 @@ fn every_promotion_in_progress_is_an_offer() {
 }
 
 #[test]
-fn terms_are_read_in_every_way_in_which_they_are_written() {
+fn terms_are_parsed_in_every_spelling() {
     let iso = |text: &str| term(text).map(Term::iso);
     let cases = [
         ("1 Week", "P1W"),
@@ -307,7 +307,7 @@ fn terms_are_read_in_every_way_in_which_they_are_written() {
 }
 
 #[test]
-fn the_list_of_stores_knows_this_one_and_asks_no_other() {
+fn an_unknown_store_is_not_queried() {
     let settings = stores::Settings::default();
     let platform = domain::PlatformId::new(uuid::Uuid::nil());
     assert!(settings.of("amazon", platform).is_some_and(|store| !store.is_at_chosen_address()));
@@ -354,10 +354,10 @@ proptest! {
     #[test]
     fn any_json_is_an_answer_and_never_a_panic(body in any_json(), status in 100_u16..1000) {
         let answered = replied(status, &body.to_string());
-        let is_read = matches!(answered, Answer::Read(Reading::Verified(_)));
+        let is_read = matches!(answered, Answer::Verification(Verification::Verified(_)));
         prop_assert!(!is_read || status == 200 && body.is_object());
         if status == 200 {
-            prop_assert!(matches!(answered, Answer::Read(Reading::Verified(_)) | Answer::Again(_)));
+            prop_assert!(matches!(answered, Answer::Verification(Verification::Verified(_)) | Answer::Retry(_)));
         }
     }
 
@@ -391,14 +391,14 @@ proptest! {
 }
 
 #[test]
-fn a_receipt_is_of_the_world_that_was_asked() {
+fn a_snapshot_has_the_environment_that_was_queried() {
     let settings = stores::Settings::default();
     let store = settings.of("amazon", domain::PlatformId::new(uuid::Uuid::nil())).unwrap();
     let body = json!({ "receiptId": RECEIPT, "productId": "gold" }).to_string();
     let reply = Reply::Answer { status: 200, retry_after: None, headers: Vec::new(), body };
     for environment in [Environment::Production, Environment::Sandbox] {
         match store.answer(&reply, &receipt(environment), at()) {
-            Answer::Read(Reading::Verified(snapshot)) => assert_eq!(snapshot.environment, environment),
+            Answer::Verification(Verification::Verified(snapshot)) => assert_eq!(snapshot.environment, environment),
             other => panic!("{other:?}"),
         }
     }

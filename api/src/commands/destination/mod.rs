@@ -1,4 +1,4 @@
-//! `settle destination`: whom we tell.
+//! `settle destination`: the receivers of events.
 
 mod flags;
 mod redeliver;
@@ -33,7 +33,7 @@ const COLUMNS: &[Column] = &[
     ("endpoint", "endpoint"),
 ];
 
-/// Destinations: whom an app's events are told.
+/// Destinations: the receivers of an app's events.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -42,7 +42,7 @@ Example:
   settle destination update ID --rate 20 --schedule 5s,5m,1h --environment production
 Next: keep what is shown only once (the webhook's secret: the receiver verifies with it), then
 `settle destination test ID`. `settle listen --secret @FILE` is a receiver to try with.
-`settle destination snapshot ID` sends it what is known already.")]
+`settle destination snapshot ID` sends it the known purchases.")]
 pub struct Options {
     #[command(subcommand)]
     verb: Verb,
@@ -59,7 +59,7 @@ Examples:
   settle destination create --app ID --name backend --url https://example.com/hooks --header Authorization=@token.txt
   settle destination create --app ID --name analytics --kind amplitude --endpoint standard --api-key @key.txt
   printf %s \"$KEY\" | settle destination create --app ID --name analytics --kind amplitude --endpoint eu --api-key -
-Next: `settle destination test ID`; `settle destination snapshot ID` sends it what is known already.")]
+Next: `settle destination test ID`; `settle destination snapshot ID` sends it the known purchases.")]
     Create {
         /// The app's id.
         #[arg(long)]
@@ -67,7 +67,7 @@ Next: `settle destination test ID`; `settle destination snapshot ID` sends it wh
         /// What kind of destination it is: `webhook` or `amplitude`.
         #[arg(long, default_value = "webhook")]
         kind: String,
-        /// Make it disabled: events are kept for it until it is enabled.
+        /// Create it disabled: events are stored for it until it is enabled.
         #[arg(long)]
         disabled: bool,
         #[command(flatten)]
@@ -85,16 +85,16 @@ Next: `settle destination show ID` shows one with its health.")]
         #[command(flatten)]
         page: Page,
     },
-    /// Show one destination, and how it fares.
+    /// Show one destination with its health.
     #[command(after_help = "\
 Example:
   settle destination show ID
-Next: `settle explain destination ID` says why something did not arrive.")]
+Next: `settle explain destination ID` shows why something did not arrive.")]
     Show {
         /// The destination's id.
         id: String,
     },
-    /// Change what is given, leave the rest.
+    /// Change the given fields, leave the rest.
     #[command(after_help = "\
 Examples:
   settle destination update ID --event purchase.updated,user.subscription.* --platform PLATFORM_ID
@@ -104,7 +104,7 @@ Next: events that are recorded from now on follow it; `settle destination test I
     Update {
         /// The destination's id.
         id: String,
-        /// Bring a field back to what holds when nobody names it: `rate`, `concurrency`, `schedule`, `filter`,
+        /// Reset a field to its default: `rate`, `concurrency`, `schedule`, `filter`,
         /// `headers`, `secret_key`, `sandbox_api_key`, …
         #[arg(long, value_name = "FIELD", value_delimiter = ',')]
         clear: Vec<String>,
@@ -115,23 +115,23 @@ Next: events that are recorded from now on follow it; `settle destination test I
     #[command(after_help = "\
 Example:
   settle destination enable ID
-  settle destination enable ID --newest-only --dry-run      (how many `user.*` events that would end)
-Next: `settle destination show ID` shows how what is owed becomes less.")]
+  settle destination enable ID --newest-only --dry-run      (counts the `user.*` events that would be skipped)
+Next: `settle destination show ID` shows what is still owed.")]
     Enable {
         /// The destination's id.
         id: String,
         /// Send the newest state of each purchase and none of the `user.*` events that are owed: they end as skipped.
         #[arg(long)]
         newest_only: bool,
-        /// Enable nothing, only say how many events that would end.
+        /// Enable nothing, only count the events that would be skipped.
         #[arg(long, requires = "newest_only")]
         dry_run: bool,
     },
-    /// Disable a destination: events are kept for it.
+    /// Disable a destination: events are stored for it.
     #[command(after_help = "\
 Example:
   settle destination disable ID
-Next: purchases settle on, and what it would have been told stays owed until `settle destination enable ID`.")]
+Next: purchases settle on, and events for it stay owed until `settle destination enable ID`.")]
     Disable {
         /// The destination's id.
         id: String,
@@ -146,30 +146,30 @@ Next: give the receiver the new secret before the overlap is over.")]
     RotateSecret {
         /// The destination's id.
         id: String,
-        /// Where the new secret is read: `@FILE`, or `-` for standard input. One is made unless said.
+        /// Where the new secret is read: `@FILE`, or `-` for standard input. Generated by default.
         #[arg(long, value_name = "@FILE|-")]
         secret: Option<Source>,
-        /// For how many hours the old one signs too, 0 to 168; 24 unless said.
+        /// How many hours the old one signs too, 0 to 168 [default: 24].
         #[arg(long, value_name = "N")]
         overlap_hours: Option<i64>,
     },
-    /// Try the connection with one request that tells no event. Exits with 1 when it does not work.
+    /// Try the connection with one request that carries no event. Exits with 1 when it does not work.
     #[command(after_help = "\
 Example:
   settle destination test ID
-Next: when it works, `settle destination snapshot ID` sends what is known already.")]
+Next: when it works, `settle destination snapshot ID` sends the known purchases.")]
     Test {
         /// The destination's id.
         id: String,
     },
-    /// Send what is owed now, whatever it waits for, and say what came of it. Exits with 1 when it fails again.
+    /// Send what is owed now, whatever it waits for, and print the result. Exits with 1 when it fails again.
     ///
-    /// Back-offs and a pause end, and an open breaker is tried. Nothing that arrived or died is sent again: that is what
+    /// Back-offs and a pause end, and an open breaker is tried. What arrived or died is not sent again: that is what
     /// `settle redeliver` does.
     #[command(after_help = "\
 Example:
-  settle destination retry ID --reason \"they are back\"
-Next: `settle explain destination ID` says what is still owed, and why.")]
+  settle destination retry ID --reason \"the receiver is back\"
+Next: `settle explain destination ID` shows what is still owed, and why.")]
     Retry {
         /// The destination's id.
         id: String,
@@ -177,10 +177,10 @@ Next: `settle explain destination ID` says what is still owed, and why.")]
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Try now whether a destination in trouble answers again, without waiting for the next turn.
+    /// Try now whether a destination in trouble answers again, without waiting for the next probe.
     #[command(after_help = "\
 Example:
-  settle destination probe ID --reason \"they say that they are back\"
+  settle destination probe ID --reason \"the receiver is back\"
 Next: when it answers, all that is owed is sent; `settle destination retry ID` also ends back-offs and a pause.")]
     Probe {
         /// The destination's id.
@@ -189,7 +189,7 @@ Next: when it answers, all that is owed is sent; `settle destination retry ID` a
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Send again what is dead, unless it arrived since: what `settle redeliver failed --destination ID` does.
+    /// Send again what is dead, unless it arrived since; the same as `settle redeliver failed --destination ID`.
     Redeliver(Redeliver),
     /// Send it the newest state of every purchase that was never sent to it, for a destination that came later.
     ///
@@ -217,17 +217,17 @@ pub async fn destination(options: Options) -> anyhow::Result<ExitCode> {
     let one = match options.verb {
         Verb::List { app, page } => {
             let answer = client.get(&format!("/v1/apps/{}/destinations", segment(&app)), &page.query()).await?;
-            let nothing = "Nobody is told yet: `settle destination create --help`.";
+            let nothing = "No destinations yet: `settle destination create --help`.";
             return Ok(table::answer_list(remote, &answer, COLUMNS, nothing));
         }
         Verb::Test { id } => return test(&client, remote, &id).await,
         Verb::Snapshot(wanted) => return snapshot::snapshot(&client, remote, &wanted).await,
         Verb::Replay(wanted) => return replay::replay(&client, remote, &wanted).await,
-        Verb::Retry { id, reason } => return retry::retry(&client, remote, (&id, reason)).await,
-        Verb::Probe { id, reason } => return probe(&client, remote, (&id, reason)).await,
+        Verb::Retry { id, reason } => return retry::retry(&client, remote, &id, reason).await,
+        Verb::Probe { id, reason } => return probe(&client, remote, &id, reason).await,
         Verb::Redeliver(wanted) => return redeliver::redeliver(&client, remote, &wanted).await,
         Verb::Delete { id, confirm } => {
-            confirm.ask(&format!("Destination {id} is deleted: what it is owed is never sent."))?;
+            confirm.prompt(&format!("Destination {id} is deleted: what it is owed is never sent."))?;
             return Ok(table::answer(remote, &client.delete(&path(&id)).await?));
         }
         Verb::Create { app, kind, disabled, fields } => {
@@ -271,7 +271,7 @@ fn path(id: &str) -> String {
     format!("/v1/destinations/{}", segment(id))
 }
 
-async fn probe(client: &Client, remote: &Remote, (id, reason): (&str, Option<String>)) -> anyhow::Result<ExitCode> {
+async fn probe(client: &Client, remote: &Remote, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let mut body = Map::new();
     if let Some(reason) = reason {
         body.insert("reason".to_owned(), reason.into());
@@ -281,7 +281,7 @@ async fn probe(client: &Client, remote: &Remote, (id, reason): (&str, Option<Str
         return Ok(table::answer(remote, &answer));
     }
     table::line(&format!(
-        "If its breaker is open, it is tried now with one delivery; `settle destination show {id}` shows what came of it, \
+        "If its breaker is open, it is tried now with one delivery; `settle destination show {id}` shows the result, \
          `settle destination retry {id}` sends all that is owed."
     ));
     Ok(ExitCode::SUCCESS)
@@ -305,7 +305,7 @@ async fn test(client: &Client, remote: &Remote, id: &str) -> anyhow::Result<Exit
         table::json(&answer);
     } else {
         let verdict = if works { "It works" } else { "It does not work" };
-        table::line(&format!("{verdict}: {}", table::field(&answer, "says")));
+        table::line(&format!("{verdict}: {}", table::field(&answer, "detail")));
     }
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

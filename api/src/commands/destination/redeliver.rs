@@ -5,7 +5,7 @@ use crate::commands::redeliver::{Bulk, Pages, answer};
 use serde_json::{Map, Value};
 use std::process::ExitCode;
 
-/// Whom to tell.
+/// Which destination.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -18,7 +18,7 @@ pub struct Redeliver {
     pages: Pages,
 }
 
-/// Goes through all that is dead.
+/// Redelivers everything that is dead, page by page.
 pub async fn redeliver(client: &Client, remote: &Remote, options: &Redeliver) -> anyhow::Result<ExitCode> {
     let mut body = Map::new();
     body.insert("failed".to_owned(), Value::Bool(true));
@@ -27,11 +27,11 @@ pub async fn redeliver(client: &Client, remote: &Remote, options: &Redeliver) ->
         client,
         path: "/v1/redeliveries".to_owned(),
         body,
-        counted: "looked_at",
-        says: "dead deliveries looked at",
+        counted: "checked",
+        unit: "dead deliveries checked",
         pages: &options.pages,
         flags: String::new(),
     };
-    let (seen, done) = bulk.run().await?;
-    Ok(answer(remote, ("looked_at", seen), &done, options.pages.is_dry()))
+    let done = bulk.run().await?;
+    Ok(answer(remote, "checked", &done, &options.pages))
 }

@@ -5,11 +5,11 @@ use crate::commands::redeliver::{Bulk, Pages, answer};
 use serde_json::Map;
 use std::process::ExitCode;
 
-/// Whom to tell, and how much.
+/// Which destination, and which purchases.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  settle destination replay ID --dry-run      (how many purchases that would be)
+  settle destination replay ID --dry-run      (counts the purchases)
   settle destination replay ID --all          (for a receiver that lost its table)
 Next: `settle destination show ID` shows what is still owed.")]
 pub struct Replay {
@@ -22,7 +22,7 @@ pub struct Replay {
     pages: Pages,
 }
 
-/// Goes through all purchases, page by page.
+/// Replays the purchases, page by page.
 pub async fn replay(client: &Client, remote: &Remote, options: &Replay) -> anyhow::Result<ExitCode> {
     let mut body = Map::new();
     body.insert("all".to_owned(), options.all.into());
@@ -31,10 +31,10 @@ pub async fn replay(client: &Client, remote: &Remote, options: &Replay) -> anyho
         path: format!("/v1/destinations/{}/replay", segment(&options.id)),
         body,
         counted: "purchases",
-        says: "purchases looked at",
+        unit: "purchases checked",
         pages: &options.pages,
         flags: String::new(),
     };
-    let (seen, done) = bulk.run().await?;
-    Ok(answer(remote, ("purchases", seen), &done, options.pages.is_dry()))
+    let done = bulk.run().await?;
+    Ok(answer(remote, "purchases", &done, &options.pages))
 }

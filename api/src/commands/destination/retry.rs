@@ -1,4 +1,4 @@
-//! `settle destination retry`: what is owed is sent now, and what came of it is said.
+//! `settle destination retry`: sends what is owed now, and prints the result.
 
 use super::path;
 use crate::commands::FAILED;
@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long what comes of it is waited for.
+/// How long the result is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(250);
+/// Time between two checks.
+const POLL: Duration = Duration::from_millis(250);
 
-/// What came of it.
+/// The result of a retry.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// All of it arrived.
@@ -25,8 +25,8 @@ enum Verdict {
     Underway,
 }
 
-/// Sends what is owed and waits until all of it arrived, something failed or patience is over.
-pub async fn retry(client: &Client, remote: &Remote, (id, reason): (&str, Option<String>)) -> anyhow::Result<ExitCode> {
+/// Sends what is owed and waits until all of it arrived, something failed or the time is up.
+pub async fn retry(client: &Client, remote: &Remote, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let before = client.get(&path(id), &[]).await?;
     let body: Map<String, Value> = reason.into_iter().map(|reason| ("reason".to_owned(), reason.into())).collect();
     let answer = client.post(&format!("{}/retry", path(id)), &body.into()).await?;
@@ -50,11 +50,11 @@ pub async fn retry(client: &Client, remote: &Remote, (id, reason): (&str, Option
                 return Ok(ExitCode::from(FAILED));
             }
             Verdict::Underway if began.elapsed() < PATIENCE => {
-                sleep(LOOK).await;
+                sleep(POLL).await;
                 continue;
             }
             Verdict::Underway => table::line(&format!(
-                "{} still owed, nothing failed so far: `settle destination show {id}` shows how it becomes less.",
+                "{} still owed, nothing failed so far: `settle destination show {id}` shows the progress.",
                 deliveries(left)
             )),
         }
@@ -66,7 +66,7 @@ fn deliveries(count: i64) -> String {
     if count == 1 { "1 delivery is".to_owned() } else { format!("{count} deliveries are") }
 }
 
-/// What came of it so far, by the destination before and now.
+/// The result so far, from the destination's health before and now.
 fn verdict(before: &Value, now: &Value) -> Verdict {
     let failed_at = |destination: &Value| field(destination, "health.last_failure_at");
     let is_newer = now["health"]["last_failure_at"] != before["health"]["last_failure_at"];

@@ -1,4 +1,4 @@
-//! One destination for eyes: whom we tell, how, and how it fares.
+//! One destination as it is printed: its settings and its health.
 
 use crate::commands::layout::short_times;
 use crate::commands::table::{self, field, text};
@@ -6,7 +6,7 @@ use crate::times;
 use serde_json::Value;
 use std::time::Duration;
 
-/// What has a line of its own place, or is said in another's.
+/// Fields that are printed in a fixed place, or as part of another line.
 const PLACED: [&str; 13] = [
     "id",
     "app_id",
@@ -22,11 +22,11 @@ const PLACED: [&str; 13] = [
     "concurrency",
     "schedule",
 ];
-/// In the answer to the request that made it, and nowhere else.
+/// Fields that only the answer to the creating request has.
 const SHOWN_ONCE: [&str; 2] = ["secret", "private_key"];
 const LAST: [&str; 2] = ["health", "created_at"];
 
-/// Prints it, one line per fact.
+/// Prints a destination, one line per fact.
 pub fn show(destination: &Value) {
     let lines = lines(destination);
     let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -48,12 +48,12 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
     put("rate", rate(&destination["rate"]));
     put("concurrency", format!("at most {} requests at once", field(destination, "concurrency")));
     put("schedule", schedule(destination));
-    // A secret that is shown this once needs no word that it is there.
+    // Where the secret itself is shown, its `has_` field is left out.
     let is_shown = |name: &str| name.strip_prefix("has_").is_some_and(|name| destination.get(name).is_some());
     let is_own = |name: &str| !PLACED.contains(&name) && !LAST.contains(&name) && !is_shown(name);
     for (name, value) in destination.as_object().into_iter().flatten().filter(|(name, _)| is_own(name)) {
         match name.strip_prefix("has_") {
-            Some(name) => put(name, if value == true { "kept, not shown" } else { "none" }.to_owned()),
+            Some(name) => put(name, if value == true { "stored, not shown" } else { "none" }.to_owned()),
             None if SHOWN_ONCE.contains(&name.as_str()) => put(name, format!("{}  (shown only here)", text(value))),
             None => put(name, text(value)),
         }
@@ -62,21 +62,21 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
     put("owed", owed(health));
     put("last success", at_or_never(health, "last_success_at"));
     put("last failure", failure(health));
-    put("made", field(destination, "created_at"));
+    put("created", field(destination, "created_at"));
     lines
 }
 
 fn state(destination: &Value) -> String {
-    let mut said = format!("{} since {}", field(destination, "state"), field(destination, "since"));
+    let mut text = format!("{} since {}", field(destination, "state"), field(destination, "since"));
     if let Some(reason) = destination["reason"].as_str() {
-        said.push_str(&format!(": {reason}"));
+        text.push_str(&format!(": {reason}"));
     }
-    for (name, words) in [("opened_at", "only probes since"), ("paused_until", "left alone until")] {
+    for (name, phrase) in [("opened_at", "only probes since"), ("paused_until", "paused until")] {
         if let Some(at) = destination["health"][name].as_str() {
-            said.push_str(&format!("; {words} {}", short_times(at)));
+            text.push_str(&format!("; {phrase} {}", short_times(at)));
         }
     }
-    said
+    text
 }
 
 fn all_or(list: &Value) -> String {
@@ -98,23 +98,23 @@ fn schedule(destination: &Value) -> String {
         return usual.to_owned();
     };
     let waits: Vec<String> =
-        waits.iter().filter_map(Value::as_u64).map(|seconds| times::words(Duration::from_secs(seconds))).collect();
+        waits.iter().filter_map(Value::as_u64).map(|seconds| times::compact(Duration::from_secs(seconds))).collect();
     let until = if is_counting { "; never later than 6d 23h after the first attempt" } else { "" };
     format!("{}{until}", waits.join(", "))
 }
 
 fn owed(health: &Value) -> String {
     let count = |name: &str| health[name].as_i64().unwrap_or_default();
-    let mut said = match count("owed") {
+    let mut text = match count("owed") {
         1 => "1 delivery".to_owned(),
         owed => format!("{owed} deliveries"),
     };
-    for (name, words) in [("waiting", "wait for the customer to be named"), ("dead", "failed for good")] {
+    for (name, phrase) in [("waiting", "wait for the customer to be named"), ("dead", "failed for good")] {
         if count(name) > 0 {
-            said.push_str(&format!("; {} {words}", count(name)));
+            text.push_str(&format!("; {} {phrase}", count(name)));
         }
     }
-    said
+    text
 }
 
 fn at_or_never(health: &Value, name: &str) -> String {
@@ -124,14 +124,14 @@ fn at_or_never(health: &Value, name: &str) -> String {
 fn failure(health: &Value) -> String {
     let at = at_or_never(health, "last_failure_at");
     let failures = health["failures"].as_i64().unwrap_or_default();
-    let mut said = at;
+    let mut text = at;
     if failures > 0 {
-        said.push_str(&format!(", {failures} in a row"));
+        text.push_str(&format!(", {failures} in a row"));
     }
     if let Some(why) = health["last_error"].as_str() {
-        said.push_str(&format!(": {why}"));
+        text.push_str(&format!(": {why}"));
     }
-    said
+    text
 }
 
 #[cfg(test)]
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_is_told_in_words() {
+    fn a_destination_is_shown_with_its_limits_and_health() {
         let destination = json!({
             "id": "d", "name": "hook", "kind": "k", "state": "open", "since": "noon", "reason": "503", "enabled": true,
             "events": ["*"], "filter": {"platforms": [], "environments": ["sandbox"]}, "rate": 5, "concurrency": 32,
@@ -155,27 +155,27 @@ mod tests {
                 "last_success_at": null, "opened_at": "noon", "paused_until": null,
             },
         });
-        for (name, said) in [
+        for (name, text) in [
             ("state", "open since noon: 503; only probes since noon"),
             ("platforms", "all"),
             ("environments", "sandbox"),
             ("rate", "at most 5 requests a second"),
             ("schedule", "5s, 1h 30m, 1d 1h 1m 1s"),
             ("url", "https://example.com/"),
-            ("secret", "kept, not shown"),
+            ("secret", "stored, not shown"),
             ("other", "none"),
             ("owed", "3 deliveries; 1 wait for the customer to be named"),
             ("last success", "never"),
             ("last failure", "noon, 11 in a row: 503"),
         ] {
-            assert_eq!(line(&destination, name), said, "{name}");
+            assert_eq!(line(&destination, name), text, "{name}");
         }
     }
 
     #[test]
-    fn a_schedule_is_told_as_it_is_kept() {
+    fn a_schedule_is_shown_as_durations_or_as_the_default() {
         let own = json!([5, 5400]);
-        for (kind, waits, said) in [
+        for (kind, waits, text) in [
             ("webhook", json!(null), "10 attempts over 75 h 35 m"),
             ("webhook", own.clone(), "5s, 1h 30m"),
             (
@@ -185,7 +185,7 @@ mod tests {
             ),
             ("amplitude", own, "5s, 1h 30m; never later than 6d 23h after the first attempt"),
         ] {
-            assert_eq!(line(&json!({ "kind": kind, "schedule": waits }), "schedule"), said, "{kind}");
+            assert_eq!(line(&json!({ "kind": kind, "schedule": waits }), "schedule"), text, "{kind}");
         }
     }
 }

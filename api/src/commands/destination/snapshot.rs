@@ -1,5 +1,5 @@
 //! `settle destination snapshot`: the newest state of every purchase, and of every user where profiles are kept, for a
-//! destination that came later.
+//! destination that was created later.
 
 use crate::commands::client::{Client, Remote, segment};
 use crate::commands::progress::{Pace, bar};
@@ -8,33 +8,33 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Purchases that are looked at in one request, at most.
+/// Maximum number of purchases that one request checks.
 const PAGE: u32 = 200;
 
-/// Whom to tell, and how fast.
+/// Which destination, and at which rate.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  settle destination snapshot ID --dry-run      (how many purchases that would be)
+  settle destination snapshot ID --dry-run      (counts the purchases)
   settle destination snapshot ID --rate 50
 Next: `settle destination show ID` shows what is still owed. What it is behind with is sent by
 `settle destination replay ID`.")]
 pub struct Snapshot {
     /// The destination's id.
     id: String,
-    /// Send nothing, only say how many purchases would be sent.
+    /// Send nothing, only count the purchases.
     #[arg(long)]
     dry_run: bool,
-    /// So many purchases per second.
+    /// Maximum number of purchases per second.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
 }
 
-/// Goes through all purchases, page by page.
+/// Sends a snapshot, page by page.
 pub async fn snapshot(client: &Client, remote: &Remote, options: &Snapshot) -> anyhow::Result<ExitCode> {
     let path = format!("/v1/destinations/{}/snapshot", segment(&options.id));
     let limit = if options.dry_run { PAGE } else { options.rate.min(PAGE) };
-    let (bar, mut pace) = (bar("purchases looked at", None), Pace::new(options.rate));
+    let (bar, mut pace) = (bar("purchases checked", None), Pace::new(options.rate));
     let (mut purchases, mut owed, mut cursor) = (0, 0, Value::Null);
     loop {
         let body = json!({ "limit": limit, "cursor": cursor, "dry_run": options.dry_run });

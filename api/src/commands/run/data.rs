@@ -1,4 +1,4 @@
-//! The data directory of `settle run`: what lies in it, and that only its owner can read it.
+//! The data directory of `settle run` and its files, readable by their owner only.
 
 use crate::clock;
 use anyhow::{Context, bail};
@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Where it is unless said otherwise.
+/// The default directory.
 pub const DEFAULT: &str = "settle-data";
 
 /// The file with the admin token.
@@ -26,22 +26,22 @@ pub fn sample_certificate_file(data: &Path) -> PathBuf {
     data.join("sample-certificate.pem")
 }
 
-/// Makes the directory, readable by nobody else, and answers with its full path.
+/// Creates the directory, readable by its owner only, and returns its full path.
 pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
     let next_step =
         || format!("the data directory {} cannot be used: name another one with --data DIR", data.display());
     DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(next_step)?;
     let data = data.canonicalize().with_context(next_step)?;
     let probe = data.join(".writable");
-    let made = OpenOptions::new().write(true).create(true).truncate(true).open(&probe);
-    made.and_then(|_| std::fs::remove_file(&probe)).with_context(next_step)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&probe);
+    file.and_then(|_| std::fs::remove_file(&probe)).with_context(next_step)?;
     Ok(data)
 }
 
-/// The text of a file that is made with `text` at the first run and kept from then on.
-pub fn kept(path: &Path, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
+/// Reads a file; the first run creates it with `text`.
+pub fn load_or_create(path: &Path, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
     match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => bail!("{} is empty: delete it, and it is made anew", path.display()),
+        Ok(text) if text.trim().is_empty() => bail!("{} is empty: delete it, and it is created anew", path.display()),
         Ok(text) => Ok(text.trim_end().to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let text = text()?;
@@ -54,21 +54,23 @@ pub fn kept(path: &Path, text: impl FnOnce() -> anyhow::Result<String>) -> anyho
 
 /// The admin token of this directory.
 pub fn admin_token(data: &Path) -> anyhow::Result<SecretString> {
-    kept(&token_file(data), || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<24>())))).map(SecretString::from)
+    load_or_create(&token_file(data), || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<24>()))))
+        .map(SecretString::from)
 }
 
 /// The key that encrypts secrets at rest, as `SETTLE_KEY` writes it.
 pub fn key(data: &Path) -> anyhow::Result<SecretString> {
-    kept(&data.join("key"), || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<32>())))).map(SecretString::from)
+    load_or_create(&data.join("key"), || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<32>()))))
+        .map(SecretString::from)
 }
 
 /// The secret of the demo's simulated store.
 pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
     let random = || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<24>())));
-    kept(&data.join("simulated-store-secret"), random).map(SecretString::from)
+    load_or_create(&data.join("simulated-store-secret"), random).map(SecretString::from)
 }
 
-/// Written whole or not at all, and durable: a key that is lost later cannot be made again.
+/// Writes a file atomically and durably: a key that is lost cannot be recovered.
 pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("{} cannot be written", path.display());
     let partial = path.with_extension("partial");

@@ -1,6 +1,6 @@
-//! The demo of `settle run`: an app that is ready to try, with samples that it trusts and a receiver that it tells.
+//! The demo of `settle run`: an app that is ready to try, with trusted samples and a receiver of its events.
 //!
-//! Made at the first run and found again at every later one.
+//! Created by the first run and reused by every later one.
 
 use super::{data, simulated};
 use crate::clock;
@@ -31,36 +31,36 @@ pub const PACKAGE_NAME: &str = "com.example.demo";
 pub const ACCOUNT: &str = "033616359524";
 /// The topic that samples come from.
 pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
-/// Where the topic lives, which is where samples say that their certificate is. Nothing is there: it is loaded from
-/// the data directory.
+/// The region of the topic, and of the certificate URL of samples. The certificate is loaded from the data directory,
+/// never fetched.
 pub const REGION: &str = "us-east-1";
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// Twenty years: a demo's data directory is not looked after.
+/// Twenty years: nobody renews the certificate of a demo.
 const VALID_MS: i64 = 20 * 365 * DAY_MS;
 const NAME: &str = "demo";
 const RECEIVER: &str = "built-in receiver";
 
-/// What the demo consists of.
+/// The parts of the demo.
 pub struct Demo {
     /// The platform to which samples are sent.
     pub platform: Platform,
     /// The platform's secret at the simulated store.
     pub shared_secret: SecretString,
-    /// Who receives its events.
+    /// The listener of the receiver.
     pub receiver: TcpListener,
     /// The receiver's secret.
     pub secret: SecretString,
 }
 
-/// The signer of samples, from what `run` keeps in its data directory.
+/// The signer of samples, from the data directory of `run`.
 pub fn signer(data: &Path) -> anyhow::Result<Signer> {
     let read = |path: PathBuf| std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()));
     let (key, certificate) = (read(data::sample_key_file(data))?, read(data::sample_certificate_file(data))?);
     Ok(Signer::load(&key, &certificate)?)
 }
 
-/// The signer of samples; its key and certificate are made when they are not there.
-pub fn kept_signer(data: &Path) -> anyhow::Result<Signer> {
+/// The signer of samples; its key and certificate are created when they are missing.
+pub fn load_or_create_signer(data: &Path) -> anyhow::Result<Signer> {
     if !(data::sample_key_file(data).exists() && data::sample_certificate_file(data).exists()) {
         let now = clock::now();
         let signer = Signer::generate(now.plus_millis(-DAY_MS), now.plus_millis(VALID_MS))?;
@@ -70,21 +70,21 @@ pub fn kept_signer(data: &Path) -> anyhow::Result<Signer> {
     signer(data)
 }
 
-/// How the demo is to be.
+/// The settings of the demo.
 pub struct Wanted<'a> {
-    /// Where its secrets are kept.
+    /// The directory of its secrets.
     pub data: &'a Path,
     /// The window of its platform.
     pub window_ms: i64,
-    /// Whether that wins over the window of an earlier run.
-    pub is_window_given: bool,
+    /// Whether the window was set by a flag, and so replaces that of an earlier run.
+    pub is_window_set: bool,
 }
 
-/// Finds the demo, or makes it.
+/// Finds the demo, or creates it.
 pub async fn set_up(store: &Store, wanted: &Wanted<'_>) -> anyhow::Result<Demo> {
     let app = app(store).await.context("the demo app")?;
     let shared_secret = data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
-    let platform = platform(store, app.id, (wanted, &shared_secret)).await.context("the demo platform")?;
+    let platform = platform(store, app.id, wanted, &shared_secret).await.context("the demo platform")?;
     fill_catalogue(store, app.id).await.context("the demo catalogue")?;
     let (destination, receiver) = destination(store, app.id).await?;
     let sealed = store.destination_secret(destination.id).await.context("the demo destination's secret")?;
@@ -109,18 +109,19 @@ async fn app(store: &Store) -> Result<App, storage::Error> {
 async fn platform(
     store: &Store,
     app: AppId,
-    (wanted, shared_secret): (&Wanted<'_>, &SecretString),
+    wanted: &Wanted<'_>,
+    shared_secret: &SecretString,
 ) -> Result<Platform, storage::Error> {
     let platforms = store.platforms(app, Page::default()).await?;
     if let Some(platform) = platforms.items.into_iter().find(|platform| platform.package_name == PACKAGE_NAME) {
-        return brought_up_to_date(store, platform, (wanted, shared_secret)).await;
+        return bring_up_to_date(store, platform, wanted, shared_secret).await;
     }
     let new = NewPlatform {
         app_id: app,
         store: "amazon".to_owned(),
         name: NAME.to_owned(),
         package_name: PACKAGE_NAME.to_owned(),
-        // What is simulated is a test everywhere.
+        // Simulated purchases count as tests.
         environment: Environment::Sandbox,
         shared_secret: Some(shared_secret.clone()),
         topic_arn: Some(TOPIC_ARN.to_owned()),
@@ -134,13 +135,14 @@ async fn platform(
     store.new_platform(new).await
 }
 
-/// The platform of an earlier run, with the window that is given now and verified with the simulated store.
-async fn brought_up_to_date(
+/// Updates the platform of an earlier run to the present window and the simulated store.
+async fn bring_up_to_date(
     store: &Store,
     platform: Platform,
-    (wanted, shared_secret): (&Wanted<'_>, &SecretString),
+    wanted: &Wanted<'_>,
+    shared_secret: &SecretString,
 ) -> Result<Platform, storage::Error> {
-    let window_ms = (wanted.is_window_given && platform.window_ms != wanted.window_ms).then_some(wanted.window_ms);
+    let window_ms = (wanted.is_window_set && platform.window_ms != wanted.window_ms).then_some(wanted.window_ms);
     let is_verified = platform.has_shared_secret && platform.secret_refused_at.is_none();
     let is_sandbox = platform.environment == Environment::Sandbox;
     if window_ms.is_none() && is_verified && is_sandbox {
@@ -155,7 +157,7 @@ async fn brought_up_to_date(
     store.update_platform(platform.id, patch).await
 }
 
-/// Lists what the simulated store sells, unless the demo has a catalogue.
+/// Fills the catalogue with the products of the simulated store, unless it has entries.
 async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
     if store.catalogue(app).await? != Catalogue::default() {
         return Ok(());
@@ -176,7 +178,7 @@ async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The destination and the address that it points to, which stays the same as long as nobody else takes it.
+/// The destination and the listener at its address, which stays the same while its port is free.
 async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, TcpListener)> {
     let known = store.destinations(app, Page::default()).await.context("the demo destination")?;
     let known = known.items.into_iter().find(|destination| destination.name == RECEIVER);
@@ -199,17 +201,17 @@ async fn moved(store: &Store, known: &Destination, fields: &Map<String, Value>) 
 }
 
 fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result<NewDestination> {
-    let made = Config::make(webhook::KIND, fields, &allowed(), clock::random_bytes());
-    let made = made.map_err(|wrong| refused(&wrong))?;
+    let prepared = Config::create(webhook::KIND, fields, &allowed(), clock::random_bytes());
+    let prepared = prepared.map_err(|wrong| refused(&wrong))?;
     Ok(NewDestination {
         app_id,
         kind: webhook::KIND.to_owned(),
         name: RECEIVER.to_owned(),
         events: vec!["*".to_owned()],
         filter: Filter::default(),
-        settings: made.settings,
-        secret: made.secret,
-        traits: made.traits,
+        settings: prepared.settings,
+        secret: prepared.secret,
+        traits: prepared.traits,
         limits: Limits::default(),
         enabled: true,
     })

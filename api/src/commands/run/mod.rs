@@ -1,11 +1,12 @@
-//! `settle run`: all in one. Temporal's dev server as a child, SQLite, the API, the worker, a demo that is ready to try.
+//! `settle run`: all in one. Temporal's dev server as a child, SQLite, the API, the worker, a demo that is ready to
+//! try.
 //!
-//! What is asked of a fresh machine ends here: every failure is one line with the next step. The inbox opens first and
-//! waits for nothing else: while Temporal is fetched, starts or is broken, notifications are accepted.
+//! Every failure on a fresh machine is one line with the next step. The inbox opens first and waits for nothing else:
+//! while Temporal is fetched, starts or is broken, notifications are accepted.
 
 pub mod data;
 pub mod demo;
-mod own;
+mod dev_server;
 pub mod simulated;
 mod temporal;
 
@@ -18,7 +19,7 @@ use crate::{config, telemetry, times};
 use activities::engine::Engine;
 use anyhow::Context;
 use demo::Demo;
-use own::Own;
+use dev_server::DevServer;
 use secrecy::ExposeSecret;
 use simulated::Simulated;
 use std::path::{Path, PathBuf};
@@ -29,13 +30,13 @@ use temporal::Temporal;
 use tokio::net::TcpListener;
 use worker::Parts;
 
-/// After so long without Temporal it is said; notifications are accepted without it.
+/// How long Temporal may be unreachable before a warning; notifications are accepted without it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All in one: Temporal's dev server, a SQLite database, the API and the worker, with a demo app ready to try.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Everything is kept in the data directory; starting again goes on where it ended. Temporal's dev server is found or
+Everything is stored in the data directory; starting again continues where it ended. Temporal's dev server is found or
 fetched by itself; with TEMPORAL_ADDRESS set, that server is used instead.
 
 Example:
@@ -61,44 +62,41 @@ impl Options {
         }
     }
 
-    /// The first flag that was given and is of `run` alone.
+    /// The first given flag that only `run` takes.
     pub fn own_flag(&self) -> Option<&'static str> {
-        let given = [("--listen", self.listen.is_some()), ("--window", self.window.is_some())];
-        given.into_iter().find_map(|(name, is_given)| is_given.then_some(name))
+        let flags = [("--listen", self.listen.is_some()), ("--window", self.window.is_some())];
+        flags.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }
 }
 
-/// Runs until it is told to stop.
+/// Runs until the process is stopped.
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
-    let own = own::addresses(&variables)?;
+    let dev_server = dev_server::addresses(&variables)?;
     telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
     let (config, data) = prepare(&options.flags(), variables)?;
     let store = settings::open(&config).await?;
     let listener = serve::bind(config.http.listen).await?;
     let stop = Stop::on_signals()?;
-    let wanted = demo::Wanted {
-        data: &data,
-        window_ms: times::millis(config.window),
-        is_window_given: options.window.is_some(),
-    };
+    let wanted =
+        demo::Wanted { data: &data, window_ms: times::millis(config.window), is_window_set: options.window.is_some() };
     let demo = demo::set_up(&store, &wanted).await?;
-    let all = All { config, store, listener, demo, data, own };
-    if let Some(server) = all.run(stop).await? {
+    let runner = Runner { config, store, listener, demo, data, dev_server };
+    if let Some(server) = runner.run(stop).await? {
         tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
     }
-    table::line("settle stopped; starting it again goes on where it ended.");
+    table::line("settle stopped; starting it again continues where it ended.");
     Ok(ExitCode::SUCCESS)
 }
 
-/// The settings, completed by what lies in the data directory.
+/// The settings, completed from the data directory.
 fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, PathBuf)> {
-    let given = settings::load_with(flags, &variables)?;
-    let data = data::directory(&given.data)?;
-    if given.key.is_none() {
+    let loaded = settings::load_with(flags, &variables)?;
+    let data = data::directory(&loaded.data)?;
+    if loaded.key.is_none() {
         variables.insert("SETTLE_KEY".to_owned(), data::key(&data)?.expose_secret().to_owned());
     }
-    let token = match &given.http.admin_token {
+    let token = match &loaded.http.admin_token {
         Some(token) => token.clone(),
         None => data::admin_token(&data)?,
     };
@@ -109,9 +107,9 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
     Ok((config, data))
 }
 
-/// What the demo needs beside the settings: its samples are trusted, and its receiver is on this machine.
+/// Allows the demo: trusts its samples, and permits a receiver on this machine.
 fn allow_demo(config: &mut Config, data: &Path) -> anyhow::Result<()> {
-    let signer = demo::kept_signer(data).context("the key that samples are signed with")?;
+    let signer = demo::load_or_create_signer(data).context("the key that samples are signed with")?;
     let url = signer.certificate_url(demo::REGION).parse().context("the samples' certificate")?;
     config.amazon.certificates.push(Certificate { url, file: data::sample_certificate_file(data) });
     config.amazon.auto_confirm_accounts.push(demo::ACCOUNT.to_owned());
@@ -120,44 +118,44 @@ fn allow_demo(config: &mut Config, data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Our own server, if we have one: found or fetched, and started. `None` as well when we are asked to end before.
-async fn start_temporal(data: PathBuf, own: Option<Own>, stop: Stop) -> anyhow::Result<Option<Temporal>> {
-    let Some(own) = own else { return Ok(None) };
+/// Finds or fetches the dev server, if one is needed, and starts it. `None` also when `stop` comes first.
+async fn start_temporal(data: PathBuf, dev_server: Option<DevServer>, stop: Stop) -> anyhow::Result<Option<Temporal>> {
+    let Some(dev_server) = dev_server else { return Ok(None) };
     tokio::select! {
-        cli = temporal::find(data.clone()) => Ok(Some(temporal::start(cli?, data, own)?)),
-        () = stop.asked() => Ok(None),
+        cli = temporal::find(data.clone()) => Ok(Some(temporal::start(cli?, data, dev_server)?)),
+        () = stop.requested() => Ok(None),
     }
 }
 
-/// Everything that was opened.
-struct All {
+/// Everything that `run` opened.
+struct Runner {
     config: Config,
     store: Store,
     listener: TcpListener,
     demo: Demo,
     data: PathBuf,
-    own: Option<Own>,
+    dev_server: Option<DevServer>,
 }
 
-impl All {
-    /// Runs until `stop`; the server that still runs then.
+impl Runner {
+    /// Runs until `stop`. Returns the dev server, which still runs.
     async fn run(self, stop: Stop) -> anyhow::Result<Option<Temporal>> {
         table::line(&format!(
             "settle accepts notifications at http://{}; Temporal is next.",
             self.listener.local_addr()?
         ));
         let identity = serve::identity("run");
-        let engine = match &self.own {
-            Some(own) => Engine::start_at(&identity, &own.url()).map_err(anyhow::Error::msg)?,
+        let engine = match &self.dev_server {
+            Some(dev_server) => Engine::start_at(&identity, &dev_server.url()).map_err(anyhow::Error::msg)?,
             None => serve::connect(&identity)?,
         };
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone())?;
         let welcome = self.welcome(engine.address())?;
-        // The receiver ends last, so that what the worker still delivers arrives.
+        // The receiver ends last, so that the worker's last deliveries arrive.
         let (end_receiver, receiver_stop) = Stop::by_hand();
         let secret = self.demo.secret.clone();
         let receiving = tokio::spawn(async move {
-            receiver::receive(self.demo.receiver, &secret, Style::Line, receiver_stop.asked()).await
+            receiver::receive(self.demo.receiver, &secret, Style::Line, receiver_stop.requested()).await
         });
         let (simulated, simulated_url) = simulated::bind().await?;
         let known = Simulated {
@@ -175,9 +173,9 @@ impl All {
         };
         let working = worker::work(parts, stop.clone());
         let greeting = greet(&engine, stop.clone(), welcome);
-        let starting = start_temporal(self.data, self.own, stop);
+        let starting = start_temporal(self.data, self.dev_server, stop);
         let result = tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
-        // Only the worker asks it, and that has ended.
+        // Only the worker uses it, and that has ended.
         simulating.abort();
         drop(end_receiver);
         let received = receiving.await.context("the demo's receiver")?;
@@ -186,7 +184,9 @@ impl All {
 
     fn welcome(&self, temporal: &str) -> anyhow::Result<String> {
         let api = self.listener.local_addr().context("the API's address")?;
-        let ui = self.own.map_or_else(|| "that of this server".to_owned(), |own| format!("http://{}", own.ui));
+        let ui = self
+            .dev_server
+            .map_or_else(|| "that of this server".to_owned(), |dev_server| format!("http://{}", dev_server.ui));
         let window = Duration::from_millis(self.demo.platform.window_ms.unsigned_abs());
         Ok(format!(
             "\n  settle runs.\n\n  \
@@ -199,16 +199,16 @@ impl All {
              Next, in another terminal:\n\n  {}\n",
             self.data.display(),
             self.token_place(),
-            times::words(window),
+            times::compact(window),
             self.next_command(api)
         ))
     }
 
     fn token_place(&self) -> String {
         let file = data::token_file(&self.data);
-        let given = self.config.http.admin_token.as_ref().map(ExposeSecret::expose_secret);
+        let used = self.config.http.admin_token.as_ref().map(ExposeSecret::expose_secret);
         match std::fs::read_to_string(&file) {
-            Ok(kept) if Some(kept.trim()) == given => file.display().to_string(),
+            Ok(token) if Some(token.trim()) == used => file.display().to_string(),
             _ => "the one in the settings (SETTLE_ADMIN_TOKEN)".to_owned(),
         }
     }
@@ -231,21 +231,21 @@ fn started_by_cargo() -> bool {
     config::environment().contains_key("CARGO")
 }
 
-/// Says where everything is, once everything is there.
+/// Prints the addresses once everything runs.
 async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<()> {
     let began = clock::now();
-    let mut told = false;
-    while !engine.connected() && !stop.is_asked() {
-        if !told && clock::now().millis_since(began) > times::millis(PATIENCE) {
+    let mut has_warned = false;
+    while !engine.connected() && !stop.is_requested() {
+        if !has_warned && clock::now().millis_since(began) > times::millis(PATIENCE) {
             tracing::warn!(
                 address = engine.address(),
                 "Temporal does not answer yet; notifications are accepted, and settled once it does"
             );
-            told = true;
+            has_warned = true;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    if !stop.is_asked() {
+    if !stop.is_requested() {
         table::line(&welcome);
     }
     Ok(())

@@ -1,12 +1,16 @@
-//! The Temporal dev server as a child: started, watched, started again when it dies, and gone when we are gone.
+//! The Temporal dev server as a child process: started, watched, restarted when it dies, and ended with this process.
 //!
-//! A shell stands between us and it and reads our pipe. When we end, however we end, the pipe closes and the shell
-//! kills the server; the word `stop` asks the server to end by itself first. Both are in a process group of their own,
-//! so that Ctrl-C reaches us and not them. The server lets others go first: a store waits for an answer and gives up,
-//! while a window can be settled a little later. For the same reason nobody waits here for the server to come up, and
-//! one that does not stay up keeps nothing else down.
+//! A shell between this process and the server reads a pipe. When this process ends, in whatever way, the pipe closes
+//! and
+//! the shell kills the server; the line `stop` lets the server end by itself first. Both are in a process group of
+//! their
+//! own, so that Ctrl-C reaches only this process. The server runs with a lower priority: a store waits for an answer
+//! and
+//! gives up, while a window can be settled a little later. Nothing waits for the server to start, and a server that
+//! fails
+//! stops nothing else.
 
-use super::own::Own;
+use super::dev_server::DevServer;
 use crate::tools;
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
@@ -25,8 +29,8 @@ const KEEPER: &str = r#"
 exec 3<&0
 nice -n 10 "$@" 3<&- </dev/null &
 server=$!
-( read -r word <&3
-  if [ "$word" = stop ]; then kill "$server" 2>/dev/null; read -r word <&3; fi
+( read -r line <&3
+  if [ "$line" = stop ]; then kill "$server" 2>/dev/null; read -r line <&3; fi
   kill -9 "$server" 2>/dev/null ) &
 keeper=$!
 wait "$server"
@@ -35,14 +39,14 @@ kill "$keeper" 2>/dev/null
 exit "$code"
 "#;
 
-/// How long the server may take to end by itself.
+/// How long the server may take to end after `stop`.
 const GRACE: Duration = Duration::from_secs(10);
-/// Between a death and the next start; doubled up to the longest as long as it dies early.
+/// Time between a death and the next start; doubled up to the longest while the server dies early.
 const REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
-/// Who lives so long did not die early.
+/// A server that dies before this time died early.
 const EARLY: Duration = Duration::from_secs(60);
-const LOOK: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(50);
 
 /// A dev server that is kept running.
 pub struct Temporal {
@@ -53,23 +57,23 @@ pub struct Temporal {
 struct Server {
     cli: PathBuf,
     data: PathBuf,
-    own: Own,
+    addresses: DevServer,
 }
 
-/// Finds the program, or fetches it, on a thread that nobody has to wait for: that can take minutes, and who wants to
-/// end meanwhile ends.
+/// Finds the program, or fetches it, on a thread of its own: that can take minutes, and the process may end
+/// meanwhile.
 pub async fn find(data: PathBuf) -> anyhow::Result<PathBuf> {
-    let (tell, found) = oneshot::channel();
+    let (sender, found) = oneshot::channel();
     let thread = std::thread::Builder::new().name("settle-tools".to_owned());
-    // Nobody waits any more: then we are ending already.
-    let search = move || drop(tell.send(tools::temporal::find(&tools::home(&data))));
+    // Without a receiver the process is ending already.
+    let search = move || drop(sender.send(tools::temporal::find(&tools::home(&data))));
     thread.spawn(search).context("no thread to find the Temporal CLI")?;
     Ok(found.await.context("the search for the Temporal CLI broke down")??)
 }
 
 /// Starts the server, and again whenever it ends.
-pub fn start(cli: PathBuf, data: PathBuf, own: Own) -> anyhow::Result<Temporal> {
-    let server = Server { cli, data, own };
+pub fn start(cli: PathBuf, data: PathBuf, addresses: DevServer) -> anyhow::Result<Temporal> {
+    let server = Server { cli, data, addresses };
     let (stop, stopped) = channel();
     let thread = std::thread::Builder::new().name("settle-temporal".to_owned());
     let keeper = thread.spawn(move || server.keep(&stopped)).context("no thread for the Temporal dev server")?;
@@ -117,7 +121,12 @@ impl Server {
             "--ip",
             "127.0.0.1",
         ]);
-        command.args(["--port", &self.own.address.port().to_string(), "--ui-port", &self.own.ui.port().to_string()]);
+        command.args([
+            "--port",
+            &self.addresses.address.port().to_string(),
+            "--ui-port",
+            &self.addresses.ui.port().to_string(),
+        ]);
         command.arg("--db-filename").arg(self.data.join("temporal.db"));
         command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
         command.args(["--log-level", "warn"]);
@@ -125,7 +134,7 @@ impl Server {
         command.spawn().context("the Temporal dev server cannot be started (`sh` is needed)")
     }
 
-    /// Starts it again whenever it dies, until we are told to stop.
+    /// Restarts the server whenever it dies, until it is stopped.
     fn keep(&self, stopped: &Receiver<()>) {
         let mut rest = REST;
         loop {
@@ -133,7 +142,7 @@ impl Server {
             match self.spawn() {
                 Ok(child) => match watch(child, stopped) {
                     Watched::Stopped => return,
-                    Watched::Died => self.tell_of_death(rest),
+                    Watched::Died => self.log_death(rest),
                 },
                 Err(error) => tracing::error!(error = format!("{error:#}"), "no Temporal dev server"),
             }
@@ -144,31 +153,31 @@ impl Server {
         }
     }
 
-    fn tell_of_death(&self, rest: Duration) {
+    fn log_death(&self, rest: Duration) {
         tracing::warn!(
-            last_words = self.last_words(),
+            last_line = self.last_line(),
             seconds = rest.as_secs(),
             "the Temporal dev server died and is started again after these seconds; notifications are accepted meanwhile"
         );
     }
 
-    fn last_words(&self) -> String {
+    fn last_line(&self) -> String {
         let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
-        let said = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it said nothing");
-        format!("{said} (more in {})", self.log_file().display())
+        let line = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("its log is empty");
+        format!("{line} (more in {})", self.log_file().display())
     }
 }
 
-/// Why a server is watched no more.
+/// Why watching a server ended.
 enum Watched {
     Stopped,
     Died,
 }
 
-/// Watches it until it dies or we are told to stop, and then ends it.
+/// Watches the server until it dies, or until it is stopped, and then ends it.
 fn watch(mut child: Child, stopped: &Receiver<()>) -> Watched {
     while matches!(child.try_wait(), Ok(None)) {
-        if stopped.recv_timeout(LOOK * 4) != Err(RecvTimeoutError::Timeout) {
+        if stopped.recv_timeout(POLL * 4) != Err(RecvTimeoutError::Timeout) {
             end(child);
             return Watched::Stopped;
         }
@@ -176,16 +185,16 @@ fn watch(mut child: Child, stopped: &Receiver<()>) -> Watched {
     Watched::Died
 }
 
-/// Asks the server to end, and kills it when it does not.
+/// Ends the server, and kills it when it does not end in time.
 fn end(mut child: Child) {
     let mut pipe = child.stdin.take();
     if let Some(pipe) = &mut pipe {
         // It may be gone already; then the wait below ends at once.
         let _ = pipe.write_all(b"stop\n");
     }
-    let asked = Instant::now();
-    while asked.elapsed() < GRACE && matches!(child.try_wait(), Ok(None)) {
-        std::thread::sleep(LOOK);
+    let stopped_at = Instant::now();
+    while stopped_at.elapsed() < GRACE && matches!(child.try_wait(), Ok(None)) {
+        std::thread::sleep(POLL);
     }
     drop(pipe);
     let _ = child.wait();

@@ -1,6 +1,6 @@
 //! Entitlements, products and prices as requests give them.
 
-use crate::extract::Wrong;
+use crate::extract::FieldErrors;
 use domain::catalogue::Price;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,12 +45,12 @@ pub struct ListedEntitlement {
     #[schemars(length(min = 1, max = 200))]
     #[serde(rename = "ref")]
     reference: String,
-    /// What it is called.
+    /// Its name and description.
     #[serde(flatten)]
     named: NewEntitlement,
 }
 
-/// What a product entitles to, and what it costs.
+/// A product's entitlements and prices.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [
     { "name": "Monthly", "entitlements": ["gold"], "prices": [{ "country": "DE", "currency": "EUR", "price": "9.99" }] },
@@ -75,7 +75,7 @@ pub struct Product {
     /// Its SKU.
     #[schemars(length(min = 1, max = 200))]
     sku: String,
-    /// What it entitles to, and what it costs.
+    /// Its entitlements and prices.
     #[serde(flatten)]
     product: NewProduct,
 }
@@ -87,10 +87,10 @@ pub struct Product {
     "products": [{ "sku": "com.example.reader.month", "entitlements": ["gold"] }],
 }]))]
 pub struct Catalogue {
-    /// What purchases can entitle to.
+    /// The entitlements.
     #[schemars(extend("maxItems" = storage::MOST_LISTED))]
     entitlements: Vec<ListedEntitlement>,
-    /// What can be bought.
+    /// The products.
     #[schemars(extend("maxItems" = storage::MOST_LISTED))]
     products: Vec<Product>,
 }
@@ -101,8 +101,8 @@ fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Price>,
 }
 
 impl NewProduct {
-    /// Adds what is wrong beside the types of its fields. `place` is before the names of fields.
-    pub fn check(&self, place: &str, wrong: &mut Wrong) {
+    /// Checks more than the types of its fields. `place` is the prefix of the names of fields.
+    pub fn check(&self, place: &str, wrong: &mut FieldErrors) {
         let mut sorted = self.entitlements.clone();
         sorted.sort_unstable();
         sorted.dedup();
@@ -125,8 +125,8 @@ impl Product {
 }
 
 impl Catalogue {
-    /// Adds what is wrong beside the types of its fields.
-    pub fn check(&self, wrong: &mut Wrong) {
+    /// Checks more than the types of its fields.
+    pub fn check(&self, wrong: &mut FieldErrors) {
         let ids: Vec<&String> = self.entitlements.iter().map(|one| &one.reference).collect();
         for (at, id) in repeated(&ids) {
             wrong.add(&format!("entitlements[{at}].ref"), format!("each entitlement once, and `{id}` comes twice"));
@@ -175,14 +175,14 @@ impl From<storage::Catalogue> for Catalogue {
     }
 }
 
-/// The names that came before, with their places.
+/// The repeated names, with their places.
 fn repeated<'a>(names: &[&'a String]) -> Vec<(usize, &'a String)> {
     let mut first = BTreeMap::new();
     let all = names.iter().enumerate();
     all.filter(|(at, name)| *first.entry(**name).or_insert(*at) != *at).map(|(at, name)| (at, *name)).collect()
 }
 
-/// What is wrong with a list that has two prices of one country from the same time on.
+/// The complaint about a list with two prices of one country from the same time on.
 fn twice(prices: &[Price]) -> Option<String> {
     let mut held: Vec<_> = prices.iter().map(|price| (&price.country, price.since)).collect();
     held.sort_unstable();

@@ -1,6 +1,6 @@
-//! `/v1/apps/{app_id}/catalogue` and its parts: which product entitles to what, and what it costs.
+//! `/v1/apps/{app_id}/catalogue` and its parts: entitlements, and products with their prices.
 //!
-//! Every change can be sent with `?dry_run=true`: it then only answers how many purchases it would concern.
+//! Every change can be sent with `?dry_run=true`: it then only counts the purchases that it would concern.
 
 mod fields;
 
@@ -19,7 +19,7 @@ use serde::Serialize;
 use storage::{App, Change, Page, Paged};
 use uuid::Uuid;
 
-/// How many known purchases a change concerns.
+/// The number of known purchases that a change concerns.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Concerned {
     /// Their number; they are settled anew, a few at a time.
@@ -59,7 +59,7 @@ pub async fn set_entitlement(
     change(&edge, app, &query, Change::SetEntitlement(id, new.into())).await
 }
 
-/// `DELETE /v1/apps/{app_id}/entitlements/{ref}`: products that list it list it no more.
+/// `DELETE /v1/apps/{app_id}/entitlements/{ref}`: removes it from all products.
 pub async fn delete_entitlement(
     State(edge): State<Shared>,
     Ids(app, Sku(id)): Ids<AppId, Sku>,
@@ -165,7 +165,8 @@ async fn change(edge: &Edge, app: AppId, query: &RunQuery, change: Change) -> Re
     Ok(Json(Concerned { purchases }))
 }
 
-/// A page of a list that is in memory as a whole, by the ids of its items. The cursor is the last id of the page before.
+/// A page of a list that is in memory as a whole, by the ids of its items. The cursor is the last id of the page
+/// before.
 fn paged<'a, T>(page: Page, all: impl Iterator<Item = (&'a String, T)>) -> Paged<T> {
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let mut rest = all.skip_while(|(id, _)| page.cursor.as_ref().is_some_and(|after| *id <= after)).peekable();

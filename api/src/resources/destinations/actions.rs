@@ -1,4 +1,4 @@
-//! What an admin can do with one destination. Each is a signal to its workflow, which starts when none is open; 202.
+//! The actions of an admin on one destination. Each is a signal to its workflow, which starts when none is open; 202.
 
 use super::FORGOTTEN_AT_ONCE;
 use crate::answer::Accepted;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use storage::Destination;
 use workflows::signal::{Admin, DestinationSignal};
 
-/// A signal to a destination's workflow that the engine took. What comes of it is seen later.
+/// A signal to a destination's workflow that the engine took. The result is seen later.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SignaledDestination {
     /// The destination.
@@ -25,7 +25,7 @@ pub struct SignaledDestination {
     signal: &'static str,
 }
 
-/// What is sent now.
+/// The answer to a retry.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Retrying {
     /// The destination.
@@ -34,7 +34,7 @@ pub struct Retrying {
     owed: i64,
 }
 
-/// What `newest_only` would end as skipped.
+/// The number of deliveries that `newest_only` would skip.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Skipping {
     /// The destination.
@@ -43,22 +43,22 @@ pub struct Skipping {
     skipped: i64,
 }
 
-/// How a destination is switched on.
+/// How a destination is enabled.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "newest_only": true, "reason": "the receiver was rebuilt" }]))]
 pub struct Enable {
-    /// What is owed of `user.*` ends as skipped.
+    /// Skips the owed `user.*` events.
     newest_only: Option<bool>,
-    /// With `newest_only`: true. Only counts what would end as skipped.
+    /// With `newest_only`: true. Only counts the events that would be skipped.
     dry_run: Option<bool>,
-    /// Who acts, and why.
+    /// The author and the reason.
     #[serde(flatten)]
     action: Action,
 }
 
-/// What came of switching on: a dry run is answered with 200.
+/// The result of enabling; that of a dry run is answered with 200.
 pub enum Enabled {
-    /// What it would end as skipped.
+    /// The deliveries that it would skip.
     Dry(Skipping),
     /// The signal.
     Signaled(SignaledDestination),
@@ -83,7 +83,7 @@ impl Output for Enabled {
 type Answer = Result<Accepted<SignaledDestination>, Error>;
 
 /// `POST …/enable`: send what is owed again; with `newest_only` the newest state of each purchase alone. With `dry_run`
-/// it only answers what that would end unsent; 200.
+/// it only counts the events that would be skipped; 200.
 pub async fn enable(
     State(edge): State<Shared>,
     Stored(Destination { id, .. }): Stored<Destination>,
@@ -91,14 +91,14 @@ pub async fn enable(
 ) -> Result<Enabled, Error> {
     let (newest_only, dry_run) = (draft.body.newest_only.unwrap_or(false), draft.body.dry_run.unwrap_or(false));
     if dry_run && !newest_only {
-        draft.wrong.add("dry_run", "`newest_only`: true beside it, since only that ends anything");
+        draft.wrong.add("dry_run", "`newest_only`: true beside it, since only that skips anything");
     }
     let admin: Admin = draft.finish()?.action.into();
     if dry_run {
         let skipped = edge.store.count_user_events(id).await?;
         return Ok(Enabled::Dry(Skipping { destination_id: id, skipped }));
     }
-    // Here, so that it is refused here; what is left, its workflow ends.
+    // The first part here, so that an error is answered; the workflow skips the rest.
     let is_left = newest_only && edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?.more;
     let enable = workflows::signal::Enable { newest_only: is_left, ..admin.into() };
     send(&edge, id, DestinationSignal::Enable(enable)).await.map(Enabled::Signaled)
@@ -113,7 +113,7 @@ pub async fn disable(
     send(&edge, destination.id, DestinationSignal::Disable(action.into())).await.map(Accepted)
 }
 
-/// `POST …/probe`: try now whether it answers again, without waiting for the next turn. A disabled destination is not
+/// `POST …/probe`: try now whether it answers again, without waiting for the next probe. A disabled destination is not
 /// probed: enabling it tries it.
 pub async fn probe(
     State(edge): State<Shared>,
@@ -126,8 +126,9 @@ pub async fn probe(
     send(&edge, destination.id, DestinationSignal::Probe(action.into())).await.map(Accepted)
 }
 
-/// `POST …/retry`: send what is owed now, whatever it waits for: back-offs and a pause end, and an open breaker is tried.
-/// Nothing is owed anew; `owed` is what there is to send.
+/// `POST …/retry`: send what is owed now, whatever it waits for: back-offs and a pause end, and an open breaker is
+/// tried.
+/// Nothing new is owed; `owed` is the number of deliveries to send.
 pub async fn retry(
     State(edge): State<Shared>,
     Stored(destination): Stored<Destination>,
@@ -138,7 +139,7 @@ pub async fn retry(
     }
     let id = destination.id;
     let owed = edge.store.health(id).await?.owed;
-    edge.store.hasten(id).await?;
+    edge.store.retry_now(id).await?;
     taken(edge.dispatch.engine().destination(id, DestinationSignal::Probe(action.into()))).await?;
     Ok(Accepted(Retrying { destination_id: id, owed }))
 }

@@ -1,10 +1,9 @@
-//! The fields that destinations of every kind have. What a kind needs besides is its own rule, see
-//! [`crate::edge::Kinds`].
+//! The fields that destinations of every kind have. Further fields belong to their kind, see [`crate::edge::Kinds`].
 
 use crate::edge::{Edge, Kinds};
 use crate::error::Error;
 use crate::extract::near::near;
-use crate::extract::{Wrong, nullable};
+use crate::extract::{FieldErrors, nullable};
 use domain::{AppId, Environment, PlatformId};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -21,32 +20,31 @@ pub struct NewDestination {
     pub kind: String,
     /// A name for people.
     pub name: String,
-    /// What destinations of every kind have.
+    /// The fields of every kind.
     #[serde(flatten)]
     pub common: Common,
-    /// What those of its kind have.
+    /// The fields of its kind.
     #[serde(flatten)]
     pub own: Map<String, Value>,
 }
 
-/// A change of a destination. Each kind takes its own fields and no other's. Null brings back what holds when nobody
-/// names the field.
+/// A change of a destination. Each kind takes its own fields and no other's. Null resets a field to its default.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "events": ["purchase.updated"], "rate": 20, "schedule": null }]))]
 pub struct DestinationPatch {
     /// A name for people.
     pub name: Option<String>,
-    /// With `enabled`: true. What is owed of `user.*` ends as skipped.
+    /// With `enabled`: true. Skips the owed `user.*` events.
     pub newest_only: Option<bool>,
-    /// What destinations of every kind have.
+    /// The fields of every kind.
     #[serde(flatten)]
     pub common: Common,
-    /// What those of its kind have.
+    /// The fields of its kind.
     #[serde(flatten)]
     pub own: Map<String, Value>,
 }
 
-/// What destinations of every kind have. Each field is absent, null where that means something, or a value.
+/// The fields of every kind. Each is absent, null where that has a meaning, or a value.
 #[derive(Deserialize, JsonSchema)]
 pub struct Common {
     /// The events to send, by type or with a wildcard; all when absent.
@@ -72,7 +70,7 @@ pub struct Common {
     schedule: Option<Option<Vec<i64>>>,
 }
 
-/// Which events, by platform and environment. Empty lists, and null, want all.
+/// Which events, by platform and environment. Empty lists and null select all.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[schemars(rename = "FilterPatch")]
 struct FilterFields {
@@ -87,8 +85,8 @@ struct FilterFields {
 }
 
 impl Common {
-    /// Adds what is wrong beside the types of its fields; `bound` is the kind's maximum of requests a second.
-    pub fn check(&self, kinds: &dyn Kinds, bound: Option<i64>, wrong: &mut Wrong) {
+    /// Checks more than the types of its fields; `bound` is the kind's maximum of requests a second.
+    pub fn check(&self, kinds: &dyn Kinds, bound: Option<i64>, wrong: &mut FieldErrors) {
         if let Some(expected) = self.events.as_ref().and_then(|events| wrong_choice(events)) {
             wrong.add("events", expected);
         }
@@ -102,8 +100,8 @@ impl Common {
         }
     }
 
-    /// Adds each platform in the filter that is none of the app's.
-    pub async fn check_platforms(&self, edge: &Edge, app: AppId, wrong: &mut Wrong) -> Result<(), Error> {
+    /// Adds an error for each platform in the filter that is not one of the app's.
+    pub async fn check_platforms(&self, edge: &Edge, app: AppId, wrong: &mut FieldErrors) -> Result<(), Error> {
         let Some(Some(FilterFields { platforms: Some(Some(platforms)), .. })) = &self.filter else { return Ok(()) };
         for (at, id) in platforms.iter().enumerate() {
             match edge.store.platform(*id).await {
@@ -118,18 +116,18 @@ impl Common {
         Ok(())
     }
 
-    /// What is to change in the limits. Null brings back what holds when nobody names the field.
+    /// The change of the limits. Null resets a field to its default.
     pub fn limits(&self, bound: Option<i64>) -> LimitsPatch {
         LimitsPatch {
             rate: self.rate.map(|rate| rate.or(bound)),
-            concurrency: self.concurrency.map(|given| given.unwrap_or(Limits::default().concurrency)),
+            concurrency: self.concurrency.map(|limit| limit.unwrap_or(Limits::default().concurrency)),
             schedule: self.schedule.clone(),
         }
     }
 
-    /// What is to change in the filter; `None` when nothing is. Null wants all.
+    /// The change of the filter, if there is one. Null removes the filter.
     pub fn filter(&self) -> Option<FilterPatch> {
-        self.filter.clone().map(|given| match given {
+        self.filter.clone().map(|filter| match filter {
             Some(FilterFields { platforms, environments }) => FilterPatch {
                 platforms: platforms.map(Option::unwrap_or_default),
                 environments: environments.map(Option::unwrap_or_default),
@@ -146,7 +144,7 @@ fn wrong_choice(events: &[String]) -> Option<String> {
     Some(strange.map_or(expected, |name| instead_of(name, &choices)))
 }
 
-/// What is expected instead of a strange name: the nearest one first, then those that are sent.
+/// The expectation for an unknown name: the nearest name first, then all that are sent.
 fn instead_of(strange: &str, choices: &[&str]) -> String {
     let is_sent = |name: &&str| domain::event::unsent_choices(&[(*name).to_owned()]).is_empty();
     let sent: Vec<&str> = choices.iter().copied().filter(is_sent).collect();
@@ -161,7 +159,7 @@ mod tests {
     use super::instead_of;
 
     #[test]
-    fn the_nearest_event_comes_first_and_none_that_is_never_sent_is_offered() {
+    fn the_nearest_event_comes_first_and_unsent_types_are_left_out() {
         let choices = domain::event::choices();
         let typo = instead_of("user.subscription.expire", &choices);
         assert!(

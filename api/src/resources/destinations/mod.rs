@@ -1,5 +1,4 @@
-//! `/v1/destinations`: where an app's events are sent. What a kind needs to know is that kind's own rule, see
-//! [`crate::edge::Kinds`].
+//! `/v1/destinations`: where an app's events are sent. The rules of each kind are behind [`crate::edge::Kinds`].
 
 mod actions;
 mod fields;
@@ -14,9 +13,9 @@ pub use secrets::{rotate, test};
 pub use snapshot::snapshot;
 
 use crate::answer::{Created, NoContent};
-use crate::edge::{Edge, Made, Shared};
+use crate::edge::{Edge, PreparedDestination, Shared};
 use crate::error::{Error, Field};
-use crate::extract::{Draft, Id, PageQuery, Query, Stored, Wrong};
+use crate::extract::{Draft, FieldErrors, Id, PageQuery, Query, Stored};
 use axum::Json;
 use axum::extract::State;
 use domain::DestinationId;
@@ -26,13 +25,13 @@ use serde_json::{Map, Value};
 use shown::{CreatedDestination, DestinationDetail};
 use storage::{App, Destination, DestinationPatch, Filter, Forgotten, Limits, Paged};
 
-/// Maximum number of `user.*` events that one request ends as skipped, well within its time.
+/// Maximum number of `user.*` events that one request skips, within its time.
 const FORGOTTEN_AT_ONCE: i64 = 50_000;
 
-/// What is shown once, by its name.
+/// Secrets that are shown once, by name.
 type Shown = Vec<(&'static str, SecretString)>;
 
-/// `POST /v1/apps/{app_id}/destinations`. What its kind shows once, such as a secret, is in this answer only.
+/// `POST /v1/apps/{app_id}/destinations`. Secrets are in this answer only.
 pub async fn create(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
@@ -42,15 +41,15 @@ pub async fn create(
     let bound = edge.kinds.bound(&body.kind);
     body.common.check(&*edge.kinds, bound, wrong);
     body.common.check_platforms(&edge, app.id, wrong).await?;
-    let mut made = None;
+    let mut prepared = None;
     if !wrong.has("kind") {
-        let own = edge.kinds.own(&body.kind);
-        let names = own.map(|own| [own.lasting, own.at_making].concat());
-        let given = own_fields(&mut body.own, names.as_deref(), ("kind", &mut *wrong));
-        made = made_of(edge.kinds.make(&body.kind, &given, (edge.random)()), wrong);
+        let own = edge.kinds.fields(&body.kind);
+        let names = own.map(|own| [own.changeable, own.on_creation].concat());
+        let fields = own_fields(&mut body.own, names.as_deref(), "kind", wrong);
+        prepared = collect_errors(edge.kinds.make(&body.kind, &fields, (edge.random)()), wrong);
     }
     let NewDestination { kind, name, common, .. } = draft.finish()?;
-    let Some(Made { settings, secret, shown, traits }) = made else {
+    let Some(PreparedDestination { settings, secret, shown, traits }) = prepared else {
         return Err(Error::invalid("kind", "a kind of destination"));
     };
     let limits = common.limits(bound).of(Limits { rate: bound, ..Limits::default() });
@@ -95,13 +94,13 @@ pub async fn update(
     body.common.check(&*edge.kinds, bound, wrong);
     body.common.check_platforms(&edge, before.app_id, wrong).await?;
     let wanted = Switch::read(body, &before, wrong);
-    let own = edge.kinds.own(&before.kind);
-    let refused = take(&mut body.own, own.map(|own| own.at_making).unwrap_or_default());
-    let mut given = own_fields(&mut body.own, own.map(|own| own.lasting), ("newest_only", &mut *wrong));
-    given.extend(refused);
+    let own = edge.kinds.fields(&before.kind);
+    let refused = take(&mut body.own, own.map(|own| own.on_creation).unwrap_or_default());
+    let mut fields = own_fields(&mut body.own, own.map(|own| own.changeable), "newest_only", wrong);
+    fields.extend(refused);
     let secret = edge.store.destination_secret(before.id).await?;
-    let changed = if given.is_empty() { None } else { Some(edge.kinds.change(&before, &secret, &given)) };
-    let changed = changed.and_then(|changed| made_of(changed, wrong));
+    let changed = if fields.is_empty() { None } else { Some(edge.kinds.change(&before, &secret, &fields)) };
+    let changed = changed.and_then(|changed| collect_errors(changed, wrong));
     let fields::DestinationPatch { name, common, .. } = draft.finish()?;
     let wanted = wanted?;
     let chosen = common.events.clone().unwrap_or_default();
@@ -112,19 +111,24 @@ pub async fn update(
         events: common.events,
         ..DestinationPatch::default()
     };
-    let shown = changed.map(|made| remade(&mut patch, &before, (secret, made)));
+    let shown = changed.map(|prepared| update_patch(&mut patch, &before, secret, prepared));
     let after = wanted.apply(&edge, before.id, patch).await?;
     let detail = DestinationDetail::read(&edge, after).await?;
     Ok(Json(CreatedDestination::new(detail, shown.unwrap_or_default(), &chosen)))
 }
 
-/// Takes over what its kind made of it; what of that is shown once.
-fn remade(patch: &mut DestinationPatch, before: &Destination, (secret, made): (SecretString, Made)) -> Shown {
-    patch.profile = made.traits.profile;
-    patch.settings = Some(made.settings).filter(|settings| *settings != before.settings);
-    patch.secret = Some(made.secret).filter(|made| made.expose_secret() != secret.expose_secret());
-    patch.made_of = Some((before.settings.clone(), secret));
-    made.shown
+/// Adds the change of its kind to the patch. Returns the secrets that are shown once.
+fn update_patch(
+    patch: &mut DestinationPatch,
+    before: &Destination,
+    secret: SecretString,
+    prepared: PreparedDestination,
+) -> Shown {
+    patch.profile = prepared.traits.profile;
+    patch.settings = Some(prepared.settings).filter(|settings| *settings != before.settings);
+    patch.secret = Some(prepared.secret).filter(|new| new.expose_secret() != secret.expose_secret());
+    patch.based_on = Some((before.settings.clone(), secret));
+    prepared.shown
 }
 
 /// `DELETE /v1/destinations/{destination_id}`
@@ -133,18 +137,18 @@ pub async fn delete(State(edge): State<Shared>, Id(id): Id<DestinationId>) -> Re
     Ok(NoContent)
 }
 
-/// Whether it is to be switched on or off.
+/// Whether to enable or disable the destination.
 struct Switch {
     on: Option<bool>,
     newest_only: bool,
 }
 
 impl Switch {
-    /// The change of a destination that is as it is `before`. What is on already cannot be enabled in a certain way.
-    fn read(patch: &fields::DestinationPatch, before: &Destination, wrong: &mut Wrong) -> Result<Self, Error> {
+    /// Reads the switch from a patch. A destination that is enabled already cannot be enabled with `newest_only`.
+    fn read(patch: &fields::DestinationPatch, before: &Destination, wrong: &mut FieldErrors) -> Result<Self, Error> {
         let (enabled, newest_only) = (patch.common.enabled, patch.newest_only.unwrap_or(false));
         if newest_only && enabled != Some(true) {
-            wrong.add("newest_only", "`enabled`: true beside it, since it says what is sent then");
+            wrong.add("newest_only", "`enabled`: true beside it, since it selects what is sent then");
         }
         if newest_only && before.enabled {
             let detail = "the destination is enabled, so its events are on their way: disable it first";
@@ -153,16 +157,16 @@ impl Switch {
         Ok(Self { on: enabled.filter(|enabled| *enabled != before.enabled), newest_only })
     }
 
-    /// Changes the destination, and switches it.
+    /// Changes the destination, and enables or disables it.
     async fn apply(self, edge: &Edge, id: DestinationId, mut patch: DestinationPatch) -> Result<Destination, Error> {
         if self.newest_only {
-            // First what can be refused, so that a refusal forgets nothing.
+            // First what can be refused, so that a refusal skips nothing.
             edge.store.update_destination(id, std::mem::take(&mut patch)).await?;
-            let Forgotten { ended, more } = edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?;
+            let Forgotten { skipped, more } = edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?;
             if more {
                 let detail = format!(
-                    "{ended} `user.*` events ended as skipped and there may be more, so it is still disabled: \
-                     send this again, or POST /v1/destinations/{id}/enable, which goes on by itself"
+                    "{skipped} `user.*` events ended as skipped and there may be more, so it is still disabled: \
+                     send this again, or POST /v1/destinations/{id}/enable, which continues by itself"
                 );
                 return Err(Error::Unavailable(detail));
             }
@@ -171,38 +175,44 @@ impl Switch {
         patch.reason = self.on.map(|on| (!on).then(|| "disabled by an admin".to_owned()));
         let after = edge.store.update_destination(id, patch).await?;
         if self.on.is_some() {
-            tend(edge, id).await;
+            supervise(edge, id).await;
         }
         Ok(after)
     }
 }
 
-/// Tells the engine that what is owed can be sent, or need not be waited for. Where it does not hear it, the sweep does.
-async fn tend(edge: &Edge, id: DestinationId) {
-    if let Err(error) = super::signals::taken(edge.dispatch.engine().tend(id)).await {
-        tracing::warn!(destination.id = %id, reason = %error, "the engine did not take it; the sweep finds what is owed");
+/// Wakes the destination's run after a change. When the engine does not take it, the sweep does so later.
+async fn supervise(edge: &Edge, id: DestinationId) {
+    if let Err(error) = super::signals::taken(edge.dispatch.engine().supervise(id)).await {
+        tracing::warn!(destination.id = %id, reason = %error, "the engine did not take a signal; the sweep finds what is owed");
     }
 }
 
 /// Takes the fields of these names.
-fn take(given: &mut Map<String, Value>, names: &[&str]) -> Map<String, Value> {
-    names.iter().filter_map(|name| given.remove_entry(*name)).collect()
+fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Map<String, Value> {
+    names.iter().filter_map(|name| fields.remove_entry(*name)).collect()
 }
 
-/// The fields of the kind alone. Of a known kind all others are unknown; `once` is the common field of this request alone.
+/// Takes the fields of the kind, and refuses all others when the kind is known; `once` is the common field that only
+/// this
+/// request has.
 fn own_fields(
-    given: &mut Map<String, Value>,
+    fields: &mut Map<String, Value>,
     names: Option<&[&'static str]>,
-    (once, wrong): (&'static str, &mut Wrong),
+    once: &'static str,
+    wrong: &mut FieldErrors,
 ) -> Map<String, Value> {
-    let Some(names) = names else { return std::mem::take(given) };
-    let own = take(given, names);
+    let Some(names) = names else { return std::mem::take(fields) };
+    let own = take(fields, names);
     let common = [once, "name", "events", "filter", "enabled", "rate", "concurrency", "schedule"];
     let known = [&common[..], names].concat();
-    given.keys().for_each(|name| wrong.add_unknown(name, &known));
+    fields.keys().for_each(|name| wrong.add_unknown(name, &known));
     own
 }
 
-fn made_of(made: Result<Made, Vec<Field>>, wrong: &mut Wrong) -> Option<Made> {
-    made.map_err(|all| all.into_iter().for_each(|one| wrong.add(&one.field, one.expected))).ok()
+fn collect_errors(
+    prepared: Result<PreparedDestination, Vec<Field>>,
+    wrong: &mut FieldErrors,
+) -> Option<PreparedDestination> {
+    prepared.map_err(|all| all.into_iter().for_each(|one| wrong.add(&one.field, one.expected))).ok()
 }

@@ -14,7 +14,7 @@ use storage::{Destination, Replay};
 /// Maximum number of purchases that can be named in one request.
 const MOST_NAMED: usize = 500;
 
-/// Which purchases to send: those that the destination is behind with, unless a field says otherwise.
+/// Which purchases to send: those that the destination is behind with, by default.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(rename = "Replay", extend("examples" = [{ "all": true, "run": "new table" }]))]
 pub struct ReplayPage {
@@ -28,16 +28,16 @@ pub struct ReplayPage {
     page: RunPage,
 }
 
-/// What came of a page.
+/// The result of a page.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ReplayPage")]
 pub struct Replayed {
-    /// Number of purchases that were looked at.
+    /// Number of purchases that were checked.
     purchases: i64,
-    /// What is owed.
+    /// The new deliveries.
     #[serde(flatten)]
     owed: Owed,
-    /// What to ask for next; null at the end.
+    /// The cursor of the next page; null at the end.
     next_cursor: Option<String>,
 }
 

@@ -1,7 +1,7 @@
-//! A destination's secrets: replacing what requests are signed with, and trying whether the connection works.
+//! Replaces a destination's signing secret, and tests the connection.
 
 use super::shown::{CreatedDestination, DestinationDetail};
-use super::{made_of, remade};
+use super::{collect_errors, update_patch};
 use crate::clock;
 use crate::edge::{Rotation, Shared, Tested};
 use crate::error::{Error, Field};
@@ -14,11 +14,11 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use storage::{Destination, DestinationPatch};
 
-/// For how many hours the old secret is used too, when the request does not say.
+/// Default number of hours for which the old secret signs too.
 const HOURS: i64 = 24;
 const HOUR_MS: i64 = 3600 * 1000;
 
-/// What a signing secret is replaced by.
+/// A new signing secret.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "overlap_hours": 48 }]))]
 pub struct RotateSecret {
@@ -26,7 +26,7 @@ pub struct RotateSecret {
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     secret: Option<SecretString>,
-    /// For how many hours the old one signs too; 24 when absent.
+    /// Number of hours for which the old one signs too; 24 when absent.
     #[schemars(range(min = 0, max = 168))]
     overlap_hours: Option<i64>,
 }
@@ -38,17 +38,17 @@ pub async fn rotate(
     mut draft: Draft<RotateSecret>,
 ) -> Result<Json<CreatedDestination>, Error> {
     let hours = draft.body.overlap_hours.unwrap_or(HOURS);
-    let (given, now) = (draft.body.secret.take(), (edge.clock)());
-    let rotation = Rotation { given, until: now.plus_millis(hours * HOUR_MS), now, random: (edge.random)() };
+    let (new_secret, now) = (draft.body.secret.take(), (edge.clock)());
+    let rotation = Rotation { new_secret, until: now.plus_millis(hours * HOUR_MS), now, random: (edge.random)() };
     let secret = edge.store.destination_secret(destination.id).await?;
     let rotated = edge.kinds.rotate(&destination, &secret, rotation);
     if let Some(wrong) = rotated.as_ref().err().and_then(|wrong| wrong.iter().find(|wrong| wrong.field == "kind")) {
         return Err(Error::Unsuitable(format!("expected a destination of kind {}", wrong.expected)));
     }
-    let rotated = made_of(rotated, &mut draft.wrong);
+    let rotated = collect_errors(rotated, &mut draft.wrong);
     draft.finish()?;
     let mut patch = DestinationPatch::default();
-    let shown = rotated.map(|made| remade(&mut patch, &destination, (secret, made))).unwrap_or_default();
+    let shown = rotated.map(|prepared| update_patch(&mut patch, &destination, secret, prepared)).unwrap_or_default();
     let after = edge.store.update_destination(destination.id, patch).await?;
     let detail = DestinationDetail::read(&edge, after).await?;
     Ok(Json(CreatedDestination::new(detail, shown, &[])))

@@ -23,7 +23,7 @@ pub struct Destination {
     name: String,
     /// The events that are sent, by type or with a wildcard.
     events: Vec<String>,
-    /// Which of them, by platform and environment. An empty list wants all.
+    /// Which of them, by platform and environment. An empty list selects all.
     filter: Filter,
     /// Maximum number of requests a second over all processes; null without a limit.
     rate: Option<i64>,
@@ -48,13 +48,13 @@ pub struct Destination {
     settings: Map<String, Value>,
 }
 
-/// A destination, with what was sent to it and what is owed.
+/// A destination with its health.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DestinationDetail {
     /// The destination.
     #[serde(flatten)]
     destination: Destination,
-    /// How its requests end, and what is owed.
+    /// Its health, and what is owed.
     health: DestinationHealth,
 }
 
@@ -64,7 +64,7 @@ pub struct CreatedDestination {
     /// The destination.
     #[serde(flatten)]
     detail: DestinationDetail,
-    /// The events of this choice that nothing causes as yet.
+    /// Warnings about chosen events that are not sent yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -96,7 +96,7 @@ impl From<storage::Destination> for Destination {
 }
 
 impl DestinationDetail {
-    /// Reads what is owed to a destination.
+    /// Adds the health of a destination.
     pub async fn read(edge: &Edge, destination: storage::Destination) -> Result<Self, Error> {
         let health = edge.store.destination_health(destination.id).await?;
         Ok(Self { destination: destination.into(), health })
@@ -104,7 +104,7 @@ impl DestinationDetail {
 }
 
 impl CreatedDestination {
-    /// A destination with what is shown once, and warnings about the events that were chosen in this request.
+    /// A destination with its new secrets, and warnings about the events that this request chose.
     pub fn new(mut detail: DestinationDetail, shown: Shown, chosen: &[String]) -> Self {
         let secrets = shown.iter().map(|(name, secret)| ((*name).to_owned(), Value::from(secret.expose_secret())));
         detail.destination.settings.extend(secrets);

@@ -15,19 +15,19 @@ use storage::{Destination, Run, chain};
 use tokio::time::timeout;
 use workflows::signal::Signal;
 
-/// Number of signals that are under way at the same time.
+/// Maximum number of concurrent signals.
 const SIGNALS: usize = 8;
-/// How long all signals of a page may take. What the engine does not take by then the sweep finds.
+/// Maximum time for all signals of a page. The sweep finds what the engine did not take by then.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What came of a page of a snapshot.
+/// The result of a page of a snapshot.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SnapshotPage {
-    /// Number of purchases that were looked at.
+    /// Number of purchases that were checked.
     purchases: i64,
-    /// Number of those that are owed now, and were not before.
+    /// Number of those that are newly owed.
     owed: usize,
-    /// What to ask for next; null at the end.
+    /// The cursor of the next page; null at the end.
     next_cursor: Option<String>,
 }
 

@@ -1,55 +1,57 @@
-//! One under the other: notification, outcome, revision, events, deliveries, attempts.
+//! Builds the tree: notification, outcome, revision, events, deliveries, attempts.
 
 use super::node::Node;
-use super::words::{self, NotTold};
+use super::sentences::{self, Unsent};
 use domain::{CollapseKey, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, Destination, Heard, OfDestination, OfEvent, OfMessage, OfPurchase, PurchaseView, Sending, Told,
+    Addressee, AnnouncedEvent, Destination, OfDestination, OfEvent, OfMessage, OfPurchase, PurchaseView,
+    ReceivedNotification, Sending,
 };
 
 /// A message of a store.
 pub fn message(message_id: &str, of: &OfMessage) -> Node {
-    let notifications = of.heard.iter().map(|(one, told)| {
-        let whom = (of.addressees.as_slice(), of.now);
-        heard(one).then(told.iter().map(|event| told_on(event, whom)))
+    let notifications = of.notifications.iter().map(|(one, events)| {
+        notification(one).then(events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now)))
     });
-    Node::new("message", words::message(message_id, of)).fact("message_id", message_id).then(notifications)
+    Node::new("message", sentences::message(message_id, of)).fact("message_id", message_id).then(notifications)
 }
 
 /// A purchase.
 pub fn purchase(key: CollapseKey, of: &OfPurchase) -> Node {
-    let node = Node::new("purchase", words::purchase(key, of)).fact("collapse_key", key);
+    let node = Node::new("purchase", sentences::purchase(key, of)).fact("collapse_key", key);
     let node = match &of.purchase {
         Some(view) => node.of(&PurchaseView { data: Value::Null, ..view.clone() }),
         None => node,
     };
-    let told_to_us = Node::new("notifications", words::told_to_us(&of.heard, of.has_older));
-    let revisions = of.told.chunk_by(|a, b| a.event.revision == b.event.revision).filter_map(|told| {
-        let revision = told.first()?.event.revision;
-        let settled = of.heard.iter().filter(|one| words::is_settled_in(one, revision)).count();
-        let says = words::revision(revision, settled);
-        let events = told.iter().map(|event| told_on(event, (of.addressees.as_slice(), of.now)));
-        Some(Node::new("revision", says).fact("revision", revision).then(events))
+    let notifications = Node::new("notifications", sentences::notifications(&of.notifications, of.has_older));
+    let revisions = of.events.chunk_by(|a, b| a.event.revision == b.event.revision).filter_map(|events| {
+        let revision = events.first()?.event.revision;
+        let settled = of.notifications.iter().filter(|one| sentences::is_settled_in(one, revision)).count();
+        let sentence = sentences::revision(revision, settled);
+        let events = events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now));
+        Some(Node::new("revision", sentence).fact("revision", revision).then(events))
     });
-    let node = node.then([told_to_us.then(of.heard.iter().map(heard))]).then(revisions);
-    if of.told.is_empty() { node.then([Node::new("nothing", words::nothing_told())]) } else { node }
+    let node = node.then([notifications.then(of.notifications.iter().map(notification))]).then(revisions);
+    if of.events.is_empty() { node.then([Node::new("nothing", sentences::no_events())]) } else { node }
 }
 
 /// An event.
 pub fn event(of: &OfEvent) -> Node {
-    let node = told_on(&of.told, (of.addressees.as_slice(), of.now));
-    let causes = Node::new("notifications", words::caused_by(&of.heard)).then(of.heard.iter().map(heard));
+    let node = event_with_deliveries(&of.event, &of.addressees, of.now);
+    let causes = Node::new("notifications", sentences::caused_by(&of.notifications))
+        .then(of.notifications.iter().map(notification));
     Node { then: std::iter::once(causes).chain(node.then).collect(), ..node }
 }
 
 /// A destination.
 pub fn destination(of: &OfDestination) -> Node {
-    let whom = &of.portrait.addressee;
-    let all = |sendings: &[Sending]| -> Vec<Node> { sendings.iter().map(|one| delivery(one, whom, of.now)).collect() };
-    let Destination { id, app_id, kind, name, state, enabled, since, .. } = &whom.destination;
+    let addressee = &of.portrait.addressee;
+    let all =
+        |sendings: &[Sending]| -> Vec<Node> { sendings.iter().map(|one| delivery(one, addressee, of.now)).collect() };
+    let Destination { id, app_id, kind, name, state, enabled, since, .. } = &addressee.destination;
     let owes = &of.portrait.owes;
-    Node::new("destination", words::destination(&of.portrait, of.now))
+    Node::new("destination", sentences::destination(&of.portrait, of.now))
         .fact("destination_id", id)
         .fact("app_id", app_id)
         .fact("kind", kind)
@@ -57,56 +59,57 @@ pub fn destination(of: &OfDestination) -> Node {
         .fact("state", state)
         .fact("enabled", enabled)
         .fact("since", since)
-        .fact("health", &whom.health)
-        .fact("deleted_at", whom.deleted_at)
-        .fact("chosen_at", whom.chosen_at)
-        .then([Node::new("choice", words::choice(&whom.destination))])
-        .then(words::fares(&whom.health).map(|says| Node::new("health", says)))
+        .fact("health", &addressee.health)
+        .fact("deleted_at", addressee.deleted_at)
+        .fact("chosen_at", addressee.chosen_at)
+        .then([Node::new("choice", sentences::choice(&addressee.destination))])
+        .then(sentences::health(&addressee.health).map(|sentence| Node::new("health", sentence)))
         .then([
-            Node::new("owed", words::owed(&of.portrait))
-                .fact("pending", whom.health.owed)
+            Node::new("owed", sentences::owed(&of.portrait))
+                .fact("pending", addressee.health.owed)
                 .fact("waiting", owes.waiting)
                 .then(all(&of.portrait.owed)),
-            Node::new("dead", words::dead(&of.portrait)).fact("dead", owes.dead).then(all(&of.portrait.dead)),
+            Node::new("dead", sentences::dead(&of.portrait)).fact("dead", owes.dead).then(all(&of.portrait.dead)),
         ])
 }
 
-fn heard(one: &Heard) -> Node {
-    Node::new("notification", words::heard(one)).of(one)
+fn notification(one: &ReceivedNotification) -> Node {
+    Node::new("notification", sentences::notification(one)).of(one)
 }
 
-/// An event with whom it was told and whom not.
-fn told_on(told: &Told, (addressees, now): (&[Addressee], Timestamp)) -> Node {
-    let changes = told.changes.as_ref().map(|all| Node::new("changes", words::changes(all)).fact("changes", all));
-    let mut node = Node::new("event", words::event(&told.event)).of(&told.event).then(changes);
-    let before_whom = node.then.len();
-    for whom in addressees {
-        let mine = |sending: &&Sending| sending.delivery.destination_id == whom.destination.id;
-        let sent: Vec<Node> = told.sendings.iter().filter(mine).map(|one| delivery(one, whom, now)).collect();
+/// An event with its deliveries, and with the destinations that did not receive it.
+fn event_with_deliveries(announced: &AnnouncedEvent, addressees: &[Addressee], now: Timestamp) -> Node {
+    let changes =
+        announced.changes.as_ref().map(|all| Node::new("changes", sentences::changes(all)).fact("changes", all));
+    let mut node = Node::new("event", sentences::event(&announced.event)).of(&announced.event).then(changes);
+    let without_deliveries = node.then.len();
+    for addressee in addressees {
+        let mine = |sending: &&Sending| sending.delivery.destination_id == addressee.destination.id;
+        let sent: Vec<Node> = announced.sendings.iter().filter(mine).map(|one| delivery(one, addressee, now)).collect();
         if sent.is_empty() {
-            node.then.extend(NotTold::of(&told.event, whom).map(|why| not_told(why, whom)));
+            node.then.extend(Unsent::of(&announced.event, addressee).map(|why| unsent(why, addressee)));
         }
         node.then.extend(sent);
     }
-    if node.then.len() == before_whom { node.then([Node::new("nobody", words::nobody())]) } else { node }
+    if node.then.len() == without_deliveries { node.then([Node::new("nobody", sentences::nobody())]) } else { node }
 }
 
-fn not_told(why: NotTold, whom: &Addressee) -> Node {
-    Node::new("not_told", why.says(whom)).fact("why", why.word()).to(&whom.destination)
+fn unsent(why: Unsent, addressee: &Addressee) -> Node {
+    Node::new("not_sent", why.sentence(addressee)).fact("why", why.code()).to(&addressee.destination)
 }
 
-fn delivery(one: &Sending, whom: &Addressee, now: Timestamp) -> Node {
-    let earlier = words::earlier_attempts(one).map(|says| Node::new("attempts", says));
-    Node::new("delivery", words::delivery(one, whom, now))
+fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> Node {
+    let earlier = sentences::earlier_attempts(one).map(|sentence| Node::new("attempts", sentence));
+    Node::new("delivery", sentences::delivery(one, addressee, now))
         .of(&one.delivery)
-        .to(&whom.destination)
+        .to(&addressee.destination)
         .fact("superseded_by", &one.successor)
         .then(earlier)
-        .then(one.attempts.iter().map(|attempt| Node::new("attempt", words::attempt(attempt)).of(attempt)))
+        .then(one.attempts.iter().map(|attempt| Node::new("attempt", sentences::attempt(attempt)).of(attempt)))
 }
 
 impl Node {
-    /// The same with the name of the destination that it is about.
+    /// Adds the destination that the node is about.
     fn to(self, Destination { id, name, kind, .. }: &Destination) -> Self {
         self.fact("destination_id", id).fact("destination", name).fact("kind", kind)
     }

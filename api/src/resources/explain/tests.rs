@@ -1,16 +1,16 @@
-//! The sentences, one for each way in which things can stand.
+//! The sentences, one for each state.
 
-use super::words::{self, NotTold};
+use super::sentences::{self, Unsent};
 use domain::event::{Change, Wildcards};
 use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, DeliveryView, Destination, EventFacts, Filter, HealthView, Heard, NotificationView, Owes,
-    Portrait, Sending, Skipped, Successor,
+    Addressee, AttemptView, DeliveryView, Destination, EventFacts, Filter, HealthView, NotificationView, Owes,
+    Portrait, ReceivedNotification, Sending, Skipped, Successor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
-/// How the destination of these tests is called.
+/// The label of the destination of these tests.
 const HOOK: &str = "`hook` (webhook 6b275a67-0bbb-4f3a-99b9-6600bf711993)";
 
 fn id<T: std::str::FromStr>() -> T {
@@ -95,15 +95,15 @@ fn sending(status: &str) -> Sending {
     Sending { delivery, attempts: Vec::new(), successor: None, not_again: None }
 }
 
-fn heard(outcome: Option<Outcome>, waiting_for: Option<&str>) -> Heard {
-    Heard {
+fn notification(outcome: Option<Outcome>, waiting_for: Option<&str>) -> ReceivedNotification {
+    ReceivedNotification {
         view: NotificationView {
             seq: 1,
             message_id: "m".to_owned(),
             platform_id: id::<PlatformId>(),
             collapse_key: Some(id::<CollapseKey>()),
             receipt_id: "r".to_owned(),
-            said: "RENEWED".to_owned(),
+            store_type: "RENEWED".to_owned(),
             accepted_at: at(0),
             outcome,
             waiting_for: waiting_for.map(str::to_owned),
@@ -111,7 +111,7 @@ fn heard(outcome: Option<Outcome>, waiting_for: Option<&str>) -> Heard {
             reason: None,
         },
         store_time: None,
-        ended_at: None,
+        finished_at: None,
         pruned_at: None,
         window_ends_at: None,
         held: None,
@@ -121,14 +121,14 @@ fn heard(outcome: Option<Outcome>, waiting_for: Option<&str>) -> Heard {
     }
 }
 
-/// What a delivery says after `to HOOK`.
-fn says(one: &Sending, whom: &Addressee) -> String {
-    let says = words::delivery(one, whom, at(30));
-    says.strip_prefix(&format!("to {HOOK}")).unwrap_or_else(|| panic!("{says}")).to_owned()
+/// The sentence of a delivery behind `to HOOK`.
+fn sentence(one: &Sending, addressee: &Addressee) -> String {
+    let text = sentences::delivery(one, addressee, at(30));
+    text.strip_prefix(&format!("to {HOOK}")).unwrap_or_else(|| panic!("{text}")).to_owned()
 }
 
 #[test]
-fn what_changed_is_said_as_it_was_and_as_it_is() {
+fn a_change_shows_the_value_before_and_after() {
     let change = |field: &str, before, after| Change { field: field.to_owned(), before, after };
     let long = "a".repeat(100);
     let all = [
@@ -137,114 +137,117 @@ fn what_changed_is_said_as_it_was_and_as_it_is() {
         change("entitlements", Value::Array(Vec::new()), Value::from(vec![long.clone()])),
     ];
     assert_eq!(
-        words::changes(&all),
+        sentences::changes(&all),
         format!(
             "changed: is_active true → false; product_ref_id null → gold; entitlements [] → [\"{}…",
             "a".repeat(78)
         )
     );
-    assert_eq!(words::changes(&[]), "the record says the same as before");
+    assert_eq!(sentences::changes(&[]), "the record is the same as before");
 }
 
 #[test]
-fn who_was_not_told_hears_why() {
-    let told = |whom: &Addressee| NotTold::of(&event(), whom).map(NotTold::word);
-    assert_eq!(told(&hook()), Some("unexplained"));
-    let made_later = Addressee { destination: Destination { created_at: at(11), ..hook().destination }, ..hook() };
-    assert_eq!(told(&made_later), Some("made_later"));
+fn a_missing_delivery_has_a_reason() {
+    let reason = |addressee: &Addressee| Unsent::of(&event(), addressee).map(Unsent::code);
+    assert_eq!(reason(&hook()), Some("unexplained"));
+    let created_later = Addressee { destination: Destination { created_at: at(11), ..hook().destination }, ..hook() };
+    assert_eq!(reason(&created_later), Some("created_later"));
     let mut other = hook();
     other.destination.events = vec!["purchase.updated".to_owned()];
-    assert_eq!(told(&other), Some("type_not_chosen"));
+    assert_eq!(reason(&other), Some("type_not_chosen"));
     let mut other = hook();
     other.destination.filter.platforms = vec!["00000000-0000-4000-8000-000000000002".parse().unwrap()];
-    assert_eq!(told(&other), Some("filtered_by_platform"));
+    assert_eq!(reason(&other), Some("filtered_by_platform"));
     let mut other = hook();
     other.destination.filter.environments = vec![Environment::Sandbox];
-    assert_eq!(told(&other), Some("filtered_by_environment"));
-    assert_eq!(told(&Addressee { chosen_at: Some(at(11)), ..hook() }), Some("chosen_later"));
-    assert_eq!(told(&Addressee { deleted_at: Some(at(9)), ..hook() }), None, "it is nobody to ask");
-    assert_eq!(told(&Addressee { deleted_at: Some(at(11)), ..hook() }), Some("deleted"));
+    assert_eq!(reason(&other), Some("filtered_by_environment"));
+    assert_eq!(reason(&Addressee { chosen_at: Some(at(11)), ..hook() }), Some("chosen_later"));
+    assert_eq!(reason(&Addressee { deleted_at: Some(at(9)), ..hook() }), None, "it was deleted before");
+    assert_eq!(reason(&Addressee { deleted_at: Some(at(11)), ..hook() }), Some("deleted"));
     let about = EventFacts { origin: None, collapse_key: id(), ..event() };
-    assert_eq!(NotTold::of(&about, &hook()), Some(NotTold::Itself));
+    assert_eq!(Unsent::of(&about, &hook()), Some(Unsent::Itself));
 }
 
 #[test]
 fn why_not_is_a_sentence() {
-    let mut whom = hook();
-    whom.destination.events = vec!["purchase.updated".to_owned(), "device.*".to_owned()];
+    let mut addressee = hook();
+    addressee.destination.events = vec!["purchase.updated".to_owned(), "device.*".to_owned()];
     assert_eq!(
-        NotTold::Type.says(&whom),
+        Unsent::Type.sentence(&addressee),
         format!("not to {HOOK}: the destination does not choose this type (it chooses purchase.updated, device.*)")
     );
-    let says = NotTold::MadeLater(at(11)).says(&whom);
-    assert!(says.contains("made later, at 2027-01-15T08:00:11.000000Z") && says.contains("snapshot"), "{says}");
-    assert!(NotTold::Unexplained.says(&whom).contains("settle audit"));
+    let text = Unsent::CreatedLater(at(11)).sentence(&addressee);
+    assert!(text.contains("created later, at 2027-01-15T08:00:11.000000Z") && text.contains("snapshot"), "{text}");
+    assert!(Unsent::Unexplained.sentence(&addressee).contains("settle audit"));
 }
 
 #[test]
-fn a_delivery_says_how_it_ended() {
-    assert_eq!(says(&sending("delivered"), &hook()), ": delivered at 2027-01-15T08:00:20.000000Z, with attempt 2");
-    assert_eq!(says(&sending("skipped"), &hook()), ": not sent: the endpoint answered 500");
-    let dead = says(&sending("dead"), &hook());
+fn a_delivery_shows_its_final_status() {
+    assert_eq!(sentence(&sending("delivered"), &hook()), ": delivered at 2027-01-15T08:00:20.000000Z, with attempt 2");
+    assert_eq!(sentence(&sending("skipped"), &hook()), ": not sent: the endpoint answered 500");
+    let dead = sentence(&sending("dead"), &hook());
     assert!(dead.starts_with(": dead at 2027-01-15T08:00:20.000000Z: the endpoint answered 500;"), "{dead}");
     assert!(dead.contains(&format!("settle redeliver event {ID}")), "{dead}");
-    for (why, words) in [
-        (Skipped::MayBeCounted, "nor when asked to: the destination may have it and would not recognize it any more"),
-        (Skipped::Pruned, "nor when asked to: its body was removed"),
+    for (why, text) in [
+        (Skipped::MayBeCounted, "nor by a redelivery: the destination may have it and would not recognize it any more"),
+        (Skipped::Pruned, "nor by a redelivery: its body was removed"),
         (Skipped::AlreadyOwed, "but it is owed again by now"),
     ] {
-        let lost = says(&Sending { not_again: Some(why), ..sending("dead") }, &hook());
-        assert!(lost.contains(words) && !lost.contains("settle redeliver"), "{lost}");
+        let lost = sentence(&Sending { not_again: Some(why), ..sending("dead") }, &hook());
+        assert!(lost.contains(text) && !lost.contains("settle redeliver"), "{lost}");
     }
-    assert!(says(&sending("waiting"), &hook()).contains("as soon as the customer is named"));
+    assert!(sentence(&sending("waiting"), &hook()).contains("as soon as the customer is named"));
     let mut again = sending("delivered");
     (again.delivery.n, again.delivery.pruned_at) = (1, Some(at(99)));
-    let says = says(&again, &hook());
-    assert!(says.starts_with(", asked again (the 2nd time): delivered") && says.contains("pruned at"), "{says}");
+    let text = sentence(&again, &hook());
+    assert!(text.starts_with(", sent again (the 2nd time): delivered") && text.contains("pruned at"), "{text}");
 }
 
 #[test]
-fn what_was_superseded_says_by_what_and_what_became_of_that() {
+fn a_superseded_delivery_shows_its_successor_and_its_status() {
     let mut one = sending("superseded");
-    assert_eq!(says(&one, &hook()), ": superseded by a newer revision");
+    assert_eq!(sentence(&one, &hook()), ": superseded by a newer revision");
     for (status, became) in [
         ("delivered", "which was delivered at 2027-01-15T08:00:40.000000Z"),
         ("dead", "which died at 2027-01-15T08:00:40.000000Z"),
         ("pending", "which is owed"),
     ] {
         one.successor = Some(Successor { revision: 7, status: status.to_owned(), finished_at: Some(at(40)) });
-        assert_eq!(says(&one, &hook()), format!(": superseded by revision 7, {became}"));
+        assert_eq!(sentence(&one, &hook()), format!(": superseded by revision 7, {became}"));
     }
 }
 
 #[test]
-fn what_is_owed_says_what_it_waits_for() {
+fn an_owed_delivery_shows_the_reason_for_its_delay() {
     let one = sending("pending");
-    let owed = says(&one, &hook());
+    let owed = sentence(&one, &hook());
     assert_eq!(
         owed,
         ": owed, tried 2 times, tried again at 2027-01-15T08:01:00.000000Z; the last time: the endpoint answered 500"
     );
     let mut late = sending("pending");
     late.delivery.next_due_at = Some(at(29));
-    assert!(says(&late, &hook()).starts_with(": owed, tried 2 times, and tried again as soon as its lane is free"));
+    assert!(sentence(&late, &hook()).starts_with(": owed, tried 2 times, and tried again as soon as its lane is free"));
     late.attempts = vec![attempt()];
     late.attempts[0].finished_at = None;
-    assert_eq!(says(&late, &hook()), ": owed, and being sent at this moment unless its worker died");
+    assert_eq!(sentence(&late, &hook()), ": owed, and being sent at this moment unless its worker died");
     let mut new = sending("pending");
     (new.delivery.attempts, new.delivery.last_error) = (0, None);
-    assert_eq!(says(&new, &hook()), ": owed, due at 2027-01-15T08:01:00.000000Z");
+    assert_eq!(sentence(&new, &hook()), ": owed, due at 2027-01-15T08:01:00.000000Z");
     new.delivery.next_due_at = Some(at(29));
-    assert!(says(&new, &hook()).contains("as soon as its lane is free"));
+    assert!(sentence(&new, &hook()).contains("as soon as its lane is free"));
 
-    let mut whom = hook();
-    whom.health.paused_until = Some(at(31));
-    assert_eq!(says(&one, &whom), ": owed: the destination asked to be left alone until 2027-01-15T08:00:31.000000Z");
-    whom.health.opened_at = Some(at(5));
-    assert!(says(&one, &whom).contains("does not answer since 2027-01-15T08:00:05.000000Z"));
-    (whom.destination.enabled, whom.destination.reason) = (false, Some("it answered 410".to_owned()));
+    let mut addressee = hook();
+    addressee.health.paused_until = Some(at(31));
     assert_eq!(
-        says(&one, &whom),
+        sentence(&one, &addressee),
+        ": owed: the destination requested a pause until 2027-01-15T08:00:31.000000Z"
+    );
+    addressee.health.opened_at = Some(at(5));
+    assert!(sentence(&one, &addressee).contains("does not answer since 2027-01-15T08:00:05.000000Z"));
+    (addressee.destination.enabled, addressee.destination.reason) = (false, Some("it answered 410".to_owned()));
+    assert_eq!(
+        sentence(&one, &addressee),
         ": owed: the destination is disabled since 2027-01-15T08:00:00.000000Z (it answered 410)"
     );
 }
@@ -267,50 +270,58 @@ fn attempt() -> AttemptView {
 }
 
 #[test]
-fn an_attempt_says_what_was_answered_and_what_followed() {
+fn an_attempt_shows_the_answer_and_the_next_due_time() {
     let attempt = attempt();
     assert_eq!(
-        words::attempt(&attempt),
+        sentences::attempt(&attempt),
         "attempt 2 at 2027-01-15T08:00:01.000000Z, to see whether it answers again: answered 503 after 12 ms \
-         (server_error): the endpoint answered 503; retry-after: 120; it said: busy now; the next was due at \
+         (server_error): the endpoint answered 503; retry-after: 120; its answer: busy now; the next was due at \
          2027-01-15T08:01:00.000000Z"
     );
     let lost = AttemptView { finished_at: None, response: None, next_due_at: None, headers: Vec::new(), ..attempt };
-    assert!(words::attempt(&lost).ends_with("in flight, or its worker died before it could say how it went"));
+    assert!(sentences::attempt(&lost).ends_with("in flight, or its worker died before it recorded the result"));
     let long = AttemptView { finished_at: Some(at(2)), response: Some("x".repeat(900)), ..lost };
-    assert!(words::attempt(&long).ends_with('…') && words::attempt(&long).len() < 400);
+    assert!(sentences::attempt(&long).ends_with('…') && sentences::attempt(&long).len() < 400);
 }
 
 #[test]
-fn a_notification_says_its_outcome_or_what_it_waits_for() {
-    let says = |one: &Heard| words::heard(one).split_once("RENEWED: ").map(|(_, says)| says.to_owned()).unwrap();
-    assert_eq!(says(&heard(Some(Outcome::Settled), None)), "settled in revision 3");
-    assert_eq!(says(&heard(Some(Outcome::NoChange), None)), "settled, and nothing changed (revision 3)");
-    let mut window = heard(None, Some("window"));
+fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
+    let sentence = |one: &ReceivedNotification| {
+        sentences::notification(one).split_once("RENEWED: ").map(|(_, text)| text.to_owned()).unwrap()
+    };
+    assert_eq!(sentence(&notification(Some(Outcome::Settled), None)), "settled in revision 3");
+    assert_eq!(sentence(&notification(Some(Outcome::NoChange), None)), "settled, and nothing changed (revision 3)");
+    let mut window = notification(None, Some("window"));
     window.window_ends_at = Some(at(120));
-    assert!(says(&window).contains("ends at 2027-01-15T08:02:00.000000Z unless something new is told"));
-    let mut hold = heard(None, Some("hold"));
-    hold.held = Some((at(60), Some("ann".to_owned()), Some("looking".to_owned())));
-    assert_eq!(says(&hold), "waits for the end of a hold by ann until 2027-01-15T08:01:00.000000Z, who says: looking");
-    let mut verification = heard(None, Some("verification"));
+    assert!(sentence(&window).contains("ends at 2027-01-15T08:02:00.000000Z unless another notification arrives"));
+    let mut hold = notification(None, Some("hold"));
+    hold.held = Some((at(60), Some("ann".to_owned()), Some("checking".to_owned())));
+    assert_eq!(
+        sentence(&hold),
+        "waits for the end of a hold by ann until 2027-01-15T08:01:00.000000Z, with the reason: checking"
+    );
+    let mut verification = notification(None, Some("verification"));
     (verification.unverified_since, verification.next_wake_at) = (Some(at(1)), Some(at(60)));
-    assert!(says(&verification).contains("which does not answer since") && says(&verification).contains("asked again"));
-    for outcome in [Outcome::Duplicate, Outcome::Refused, Outcome::Discarded, Outcome::Unknown, Outcome::GivenUp] {
-        assert_ne!(says(&heard(Some(outcome), None)), "");
+    assert!(
+        sentence(&verification).contains("which does not answer since")
+            && sentence(&verification).contains("checked again")
+    );
+    for outcome in [Outcome::Duplicate, Outcome::Refused, Outcome::Discarded, Outcome::Unknown, Outcome::Abandoned] {
+        assert_ne!(sentence(&notification(Some(outcome), None)), "");
     }
-    let pruned = Heard { pruned_at: Some(at(9)), ..heard(Some(Outcome::Settled), None) };
-    assert!(says(&pruned).ends_with("its body was pruned at 2027-01-15T08:00:09.000000Z"));
+    let pruned = ReceivedNotification { pruned_at: Some(at(9)), ..notification(Some(Outcome::Settled), None) };
+    assert!(sentence(&pruned).ends_with("its body was pruned at 2027-01-15T08:00:09.000000Z"));
 }
 
 #[test]
-fn a_destination_says_how_it_stands() {
+fn a_destination_shows_its_state_and_its_debts() {
     let portrait = |addressee: Addressee, dead| Portrait {
         addressee,
         owes: Owes { waiting: 0, dead },
         owed: Vec::new(),
         dead: Vec::new(),
     };
-    let stands = |whom: Addressee| words::destination(&portrait(whom, 0), at(30));
+    let stands = |addressee: Addressee| sentences::destination(&portrait(addressee, 0), at(30));
     assert_eq!(stands(hook()), format!("destination {HOOK}: healthy since 2027-01-15T08:00:00.000000Z"));
     let mut open = hook();
     (open.health.opened_at, open.health.probed_at) = (Some(at(5)), Some(at(25)));
@@ -319,13 +330,13 @@ fn a_destination_says_how_it_stands() {
     off.destination.enabled = false;
     assert!(stands(off).contains("settle destination enable"));
     assert!(stands(Addressee { deleted_at: Some(at(7)), ..hook() }).contains("deleted at"));
-    assert_eq!(words::owed(&portrait(hook(), 0)), "nothing is owed to it");
-    assert_eq!(words::dead(&portrait(hook(), 0)), "nothing is dead");
-    assert!(words::dead(&portrait(hook(), 1)).starts_with("1 delivery is dead (`settle redeliver failed"));
+    assert_eq!(sentences::owed(&portrait(hook(), 0)), "nothing is owed to it");
+    assert_eq!(sentences::dead(&portrait(hook(), 0)), "nothing is dead");
+    assert!(sentences::dead(&portrait(hook(), 1)).starts_with("1 delivery is dead (`settle redeliver failed"));
     let many = portrait(hook(), Portrait::MOST_COUNTED);
-    assert!(words::dead(&many).starts_with("10000 or more deliveries are dead"));
+    assert!(sentences::dead(&many).starts_with("10000 or more deliveries are dead"));
     let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending("dead") };
-    let of = |count, dead| words::dead(&Portrait { dead, ..portrait(hook(), count) });
+    let of = |count, dead| sentences::dead(&Portrait { dead, ..portrait(hook(), count) });
     assert_eq!(of(1, vec![lost()]), "1 delivery is dead, and none of it would be sent again; the newest:");
     for (count, dead) in [(2, vec![lost()]), (2, vec![lost(), sending("dead")])] {
         assert!(of(count, dead).contains("`settle redeliver failed"), "not all is lost");

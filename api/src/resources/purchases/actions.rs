@@ -1,4 +1,4 @@
-//! What an admin can do with one purchase. Each is a signal to its workflow, which starts when it sleeps; 202.
+//! The actions of an admin on one purchase. Each is a signal to its workflow, which starts when it sleeps; 202.
 
 use super::newest;
 use crate::answer::Accepted;
@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use workflows::signal::{Admin, Discard, Redeliver, Signal};
 
-/// A signal to a purchase's workflow that the engine took. What comes of it is seen later.
+/// A signal to a purchase's workflow that the engine took. The result is seen later.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SignaledPurchase {
     /// The purchase.
@@ -27,7 +27,7 @@ pub struct SignaledPurchase {
 pub struct Hold {
     /// Until when; seven days from now when absent.
     until: Option<Timestamp>,
-    /// Who acts, and why.
+    /// The author and the reason.
     #[serde(flatten)]
     action: Action,
 }
@@ -38,7 +38,7 @@ pub struct Hold {
 pub struct PurchaseRedelivery {
     /// Only to this destination; to all when absent.
     destination_id: Option<DestinationId>,
-    /// Who acts, and why.
+    /// The author and the reason.
     #[serde(flatten)]
     action: Action,
 }
@@ -69,7 +69,7 @@ pub async fn release(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(
     send(&edge, key, Signal::Release(action.into())).await
 }
 
-/// `POST …/discard`: end what was accepted until now, unrecorded.
+/// `POST …/discard`: end the notifications accepted until now without recording them.
 pub async fn discard(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
     let Admin { by, reason } = action.into();
     let through = Some(newest(&edge, key).await?);

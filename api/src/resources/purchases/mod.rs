@@ -1,10 +1,10 @@
-//! `/v1/purchases`: what we know of each, and what waits.
+//! `/v1/purchases`: the state of each, and what waits.
 
 mod actions;
 
 pub use actions::{discard, flush, hold, redeliver, release};
 
-use super::notifications::Notification;
+use super::notifications::PurchaseNotification;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Id, PageQuery, Query};
@@ -15,9 +15,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
-use storage::{NotificationView, Page, Paged, PurchaseFilter, PurchaseView};
+use storage::{Page, Paged, PurchaseFilter, PurchaseView};
 
-/// How long a reader waits for the engine's part of the answer.
+/// Maximum time to wait for the engine's part of the answer.
 const STATUS_WAIT: Duration = Duration::from_secs(2);
 
 /// Which purchases.
@@ -55,42 +55,17 @@ pub struct PurchaseDetail {
     revision: i64,
     /// Until when it is held.
     held_until: Option<Timestamp>,
-    /// When it was settled last.
+    /// When it was last settled.
     updated_at: Timestamp,
     /// The body of its newest `purchase.updated`; null before the first.
     data: Value,
-    /// What is owed of it, by destination.
+    /// Its lanes, by destination.
     lanes: Vec<Lane>,
-    /// What the open run answers of itself; null when the purchase sleeps.
+    /// The status of the open run; null when no run is open.
     status: Option<Value>,
     /// Why the open run did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     status_error: Option<String>,
-}
-
-/// A notification of a purchase.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct PurchaseNotification {
-    /// Its sequence number.
-    seq: i64,
-    /// The store's id of the message.
-    message_id: String,
-    /// When it was accepted.
-    accepted_at: Timestamp,
-    /// What became of it.
-    #[serde(flatten)]
-    notification: Notification,
-}
-
-impl From<NotificationView> for PurchaseNotification {
-    fn from(found: NotificationView) -> Self {
-        Self {
-            seq: found.seq,
-            message_id: found.message_id.clone(),
-            accepted_at: found.accepted_at,
-            notification: found.into(),
-        }
-    }
 }
 
 /// `GET /v1/purchases`, the last settled first.
@@ -113,8 +88,8 @@ pub async fn list(
     Ok(Json(found))
 }
 
-/// `GET /v1/purchases/{collapse_key}`: what is stored, and what the open run answers of itself (`status`, null when
-/// the purchase sleeps; `status_error` when the engine did not answer).
+/// `GET /v1/purchases/{collapse_key}`: what is stored, and the status of the open run (`status`, null when none
+/// is open; `status_error` when the engine did not answer).
 pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Result<Json<PurchaseDetail>, Error> {
     let purchase = find(&edge, key).await?;
     let lanes = edge.store.lanes(key).await?;
@@ -170,7 +145,7 @@ async fn open_of_receipt(edge: &Edge, platform: Option<PlatformId>, receipt: &st
     }
 }
 
-/// A purchase that has notifications and is not settled yet: nothing is known but its name.
+/// A purchase that has notifications and is not settled yet.
 async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>, Error> {
     let found = edge.store.notifications_of_purchase(key, Page { cursor: None, limit: 1 }).await?;
     let Some(newest) = found.items.into_iter().next() else { return Ok(None) };
@@ -200,7 +175,7 @@ async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     }
 }
 
-/// The state of a purchase for people: one that runs on without renewal says both.
+/// The state of a purchase in readable form; a running one without renewal names both.
 #[must_use]
 pub fn state_for_people(state: &str) -> &str {
     match state {

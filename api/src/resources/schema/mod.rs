@@ -1,4 +1,4 @@
-//! `/api/v1/events/schema/`: what every event looks like, as JSON Schema.
+//! `/api/v1/events/schema/`: the JSON Schema of every event.
 
 use crate::edge::Shared;
 use crate::error::Error;

@@ -1,5 +1,4 @@
-//! Which certificate may sign for a topic, and the public key in it. The keys that are kept, and how
-//! they are fetched, are in `keyring`.
+//! Which certificate may sign for a topic, and its public key. Fetching and caching are in `keyring`.
 //!
 //! There is no chain to check: SNS publishes the leaf alone. TLS to the pinned host is the root of
 //! trust, as in AWS's own libraries.
@@ -17,11 +16,11 @@ use openssl::x509::X509;
 /// The largest certificate that is read.
 pub const MAX_CERTIFICATE_BYTES: usize = 64 * 1024;
 const KEY_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
-/// The URL is right, so this is what the host answers in some trouble of its own.
+/// Temporary: the URL is right, so the host has a problem of its own.
 const NOT_A_CERTIFICATE: Refusal = Refusal::Unavailable("certificate is not exactly one PEM block");
 
 /// Refuses a certificate URL unless it is `https://{host of the topic}/SimpleNotificationService-{32
-/// hex}.pem`, letter for letter. The text is compared, not parsed, so that no parser can be led astray.
+/// hex}.pem`, letter for letter. The text is compared, not parsed, so that no parser can be misled.
 ///
 /// # Errors
 /// Any other URL.
@@ -45,7 +44,7 @@ pub(super) fn region_of(url: &str) -> Option<&str> {
     url.strip_prefix("https://sns.")?.split_once('.').map(|(region, _)| region)
 }
 
-/// A public key of SNS and the time for which it is one.
+/// A public key of SNS with the validity of its certificate.
 #[derive(Debug)]
 pub struct SigningKey {
     /// The key, parsed once.
@@ -55,7 +54,7 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a certificate that is said to sign for a region.
+    /// Reads a certificate that claims to sign for a region.
     ///
     /// # Errors
     /// More or less than one PEM block, a name that does not sign for the region, or a weak key.
@@ -74,11 +73,12 @@ impl SigningKey {
         Ok(Self { key, not_before, not_after })
     }
 
-    /// Refuses a key outside the life of its certificate, for now: SNS signs with none that has ended, so it is our
-    /// clock that is more likely to be wrong.
+    /// Refuses a key outside the validity of its certificate, for now: SNS does not sign with expired ones, so the
+    /// clock of
+    /// this machine is more likely to be wrong.
     ///
     /// # Errors
-    /// `now` is before the first or after the last instant of it.
+    /// `now` is before the first or after the last instant of the validity.
     pub fn check_dates(&self, now: Timestamp) -> Result<(), Refusal> {
         if now < self.not_before {
             return Err(Refusal::Unavailable("certificate is not valid yet"));
@@ -89,21 +89,21 @@ impl SigningKey {
         Ok(())
     }
 
-    /// Whether its life is over.
+    /// Whether it has expired.
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
         now > self.not_after
     }
 
-    /// The end of its life.
+    /// The end of its validity.
     #[must_use]
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
     }
 }
 
-/// The certificate, when the body is one PEM block and nothing else: an answer of the SNS API with a
-/// PEM inside was once enough (the 2022 attack on the official libraries).
+/// The certificate, when the body is one PEM block and nothing else: an answer of the SNS API that
+/// contains a PEM was accepted once (the 2022 attack on the official libraries).
 fn only_block(pem: &[u8]) -> Option<X509> {
     let text = std::str::from_utf8(pem).ok()?.trim_end_matches(['\r', '\n']);
     let inner = text.strip_prefix("-----BEGIN CERTIFICATE-----")?.strip_suffix("-----END CERTIFICATE-----")?;

@@ -13,31 +13,31 @@ use uuid::Uuid;
 
 /// The largest body: a message of 1 MiB whose every other character is escaped still fits.
 pub const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
-/// How far ahead of our clock a message may be.
+/// How far ahead of the clock a message may be.
 const MAX_AHEAD_MS: i64 = 15 * 60 * 1000;
 /// Keys of a document; real ones have ten or eleven.
 const MAX_KEYS: usize = 64;
 
-/// An SNS document whose fields have the right shape. Nothing says yet who wrote it.
+/// An SNS document whose fields have the right shape. Its author is not verified yet.
 #[derive(Debug)]
 pub struct Envelope<'a> {
-    /// What it is, with the fields that only this type has.
+    /// Its type, with the fields that only this type has.
     pub kind: Kind<'a>,
     /// The id of the message, the same on every retry.
     pub message_id: Cow<'a, str>,
     /// Which topic sent it.
     pub topic_arn: Cow<'a, str>,
-    /// What was published.
+    /// The published message.
     pub message: Cow<'a, str>,
     /// When it was published, as written, since that is what is signed.
     pub timestamp: Cow<'a, str>,
-    /// The same as an instant.
+    /// The time of publishing as an instant.
     pub at: Timestamp,
     /// How it is signed.
     pub version: Version,
     /// The signature, base64.
     pub signature: Cow<'a, str>,
-    /// Where the certificate is said to be. Unsigned.
+    /// The claimed URL of the certificate. Unsigned.
     pub certificate_url: Cow<'a, str>,
 }
 
@@ -49,13 +49,13 @@ pub enum Kind<'a> {
         /// Signed when it is present.
         subject: Option<Cow<'a, str>>,
     },
-    /// The topic asks whether it may send here.
+    /// The topic requests to send here.
     SubscriptionConfirmation(Link<'a>),
-    /// The subscription was ended by somebody.
+    /// The subscription was ended.
     UnsubscribeConfirmation(Link<'a>),
 }
 
-/// What confirms a subscription. Whoever has it can act, so it is never logged.
+/// The confirmation link of a subscription. It works for everybody, so it is never logged.
 pub struct Link<'a> {
     /// The URL to visit.
     pub subscribe_url: Cow<'a, str>,
@@ -74,14 +74,14 @@ impl fmt::Debug for Link<'_> {
 pub enum Version {
     /// RSA PKCS#1 v1.5 with SHA-1, the default.
     One,
-    /// The same with SHA-256.
+    /// RSA PKCS#1 v1.5 with SHA-256.
     Two,
 }
 
 /// Reads a body.
 ///
 /// # Errors
-/// Whatever is not a document of SNS in every field.
+/// A body that is not a valid document of SNS.
 pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
     if body.len() > MAX_BODY_BYTES {
         return Err(Refusal::TooLarge);
@@ -92,8 +92,9 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
 }
 
 impl Envelope<'_> {
-    /// Refuses what claims to come from the future, for now: our clock may be slow. What is old is accepted: SNS
-    /// repeats for an hour, and a repetition changes nothing.
+    /// Refuses a time in the future, for now: the clock of this machine may be slow. Old messages are accepted: SNS
+    /// repeats
+    /// for an hour, and a repetition changes nothing.
     ///
     /// # Errors
     /// More than fifteen minutes ahead of `now`.
@@ -135,7 +136,7 @@ const NAMES: [&str; 11] = [
     "Token",
 ];
 
-/// One field: its place, and the words for its absence and for a wrong type.
+/// One field: its place, and the reasons for its absence and for a wrong type.
 struct Name(usize, &'static str, &'static str);
 
 macro_rules! names {
@@ -204,7 +205,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The same, where absent and null are the same.
+    /// An optional text: absent and null are equal.
     fn optional(&mut self, name: &Name) -> Result<Option<Cow<'a, str>>, Refusal> {
         match self.slots.get_mut(name.0).and_then(Option::take) {
             Some(Found::Text(text)) => Ok(Some(text)),

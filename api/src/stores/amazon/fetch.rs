@@ -1,5 +1,5 @@
-//! What leaves: the GET of a signing certificate and the GET that confirms a subscription. Which URLs
-//! may be asked for is decided before, in `certificate` and `topic`.
+//! The outgoing requests: the GET of a signing certificate and the GET that confirms a subscription. `certificate` and
+//! `topic` check the URLs before.
 
 use futures::future::BoxFuture;
 use std::time::Duration;
@@ -9,13 +9,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = super::certificate::MAX_CERTIFICATE_BYTES;
 
-/// Why a GET gave nothing. Messages hold no URL: that of a subscription is a secret.
+/// Why a GET failed. Messages hold no URL: that of a subscription is a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
-    /// Not now; worth another try.
+    /// Temporary: a later attempt may succeed.
     #[error("SNS did not answer as it should: {0}")]
     Unavailable(String),
-    /// It answered more than is read.
+    /// The answer is longer than the limit.
     #[error("SNS answered more than {MAX_ANSWER_BYTES} bytes")]
     TooLong,
     /// A URL that is never visited.
@@ -23,7 +23,7 @@ pub enum FetchError {
     Forbidden,
 }
 
-/// Whoever gets a page of SNS: the network, or a test that counts.
+/// Fetches a page of SNS: the network, or a test double.
 pub trait Fetch: Send + Sync + 'static {
     /// The body of a 200 answer.
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>>;
@@ -55,7 +55,7 @@ impl Https {
     }
 
     #[expect(clippy::disallowed_methods, reason = "one of the two places that send")]
-    async fn ask(&self, url: &str) -> Result<Vec<u8>, FetchError> {
+    async fn request(&self, url: &str) -> Result<Vec<u8>, FetchError> {
         let url = Url::parse(url).map_err(|_| FetchError::Forbidden)?;
         let mut answer = self.client.get(url).send().await.map_err(unavailable)?;
         if answer.status() != reqwest::StatusCode::OK {
@@ -74,7 +74,7 @@ impl Https {
 
 impl Fetch for Https {
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>> {
-        Box::pin(self.ask(url))
+        Box::pin(self.request(url))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The signing keys at hand: those named by the settings, and those fetched, each fetched once however
-//! many messages wait for it. Failures are never kept.
+//! The signing keys: those of the settings, and fetched ones, each fetched once however many messages
+//! wait for it. Failures are never cached.
 
 use super::certificate::SigningKey;
 use super::fetch::{Fetch, FetchError};
@@ -10,9 +10,9 @@ use futures::future::{BoxFuture, Shared};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// Keys that are kept. AWS rotates about once a year per region.
+/// Maximum number of cached keys. AWS rotates about once a year per region.
 const MAX_KEYS: usize = 64;
-/// Certificates that are fetched at once.
+/// Maximum number of concurrent fetches.
 const MAX_FLIGHTS: usize = 16;
 const BUSY: Refusal = Refusal::Unavailable("too many certificates are being fetched");
 const UNREACHABLE: Refusal = Refusal::Unavailable("certificate could not be fetched");
@@ -28,7 +28,7 @@ pub struct Keyring {
 
 struct Inner {
     preloaded: HashMap<String, Arc<SigningKey>>,
-    kept: RwLock<HashMap<String, Arc<SigningKey>>>,
+    cached: RwLock<HashMap<String, Arc<SigningKey>>>,
     flights: Mutex<HashMap<String, Flight>>,
     fetch: Arc<dyn Fetch>,
 }
@@ -37,15 +37,15 @@ impl Keyring {
     /// A keyring that holds `preloaded` for ever and fetches the rest.
     #[must_use]
     pub fn new(preloaded: HashMap<String, Arc<SigningKey>>, fetch: Arc<dyn Fetch>) -> Self {
-        let inner = Inner { preloaded, kept: RwLock::default(), flights: Mutex::default(), fetch };
+        let inner = Inner { preloaded, cached: RwLock::default(), flights: Mutex::default(), fetch };
         Self { inner: Arc::new(inner) }
     }
 
     /// The key behind a URL that `certificate::check_url` has passed.
     ///
     /// # Errors
-    /// 503 while the host does not answer, or answers no certificate, or one whose life our clock is outside of;
-    /// otherwise why the certificate never signs for the region.
+    /// 503 while the host does not answer, or with no certificate, or with one that is not valid at `now`; otherwise
+    /// why the certificate never signs for the region.
     pub async fn key(&self, url: &str, region: &str, now: Timestamp) -> Fetched {
         let key = match self.at_hand(url, now) {
             Some(key) => key,
@@ -59,8 +59,8 @@ impl Keyring {
         if let Some(key) = self.inner.preloaded.get(url) {
             return Some(key.clone());
         }
-        let kept = self.inner.kept.read().unwrap_or_else(PoisonError::into_inner);
-        kept.get(url).filter(|key| !key.is_over(now)).cloned()
+        let cached = self.inner.cached.read().unwrap_or_else(PoisonError::into_inner);
+        cached.get(url).filter(|key| !key.is_over(now)).cloned()
     }
 
     /// Joins the fetch of this URL, or starts it as a task of its own, so that a sender that hangs up
@@ -70,7 +70,7 @@ impl Keyring {
         if let Some(flight) = flights.get(url) {
             return Ok(flight.clone());
         }
-        // It may have landed between the look at the keys and the lock.
+        // It may have landed between the check of the keys and the lock.
         if let Some(key) = self.at_hand(url, now) {
             return Ok(futures::future::ready(Ok(key)).boxed().shared());
         }
@@ -93,7 +93,7 @@ impl Inner {
         let landing = Landing { inner: &self, url: &url };
         let fetched = match self.fetch.get(&url).await {
             Ok(pem) => SigningKey::read(&pem, &region).map(Arc::new).inspect_err(|refusal| {
-                tracing::warn!(reason = refusal.reason(), url, "what was fetched is no signing certificate");
+                tracing::warn!(reason = refusal.reason(), url, "the fetched file is not a signing certificate");
             }),
             Err(FetchError::TooLong) => Err(Refusal::Unavailable("certificate is longer than 64 KiB")),
             Err(error) => {
@@ -102,19 +102,19 @@ impl Inner {
             }
         };
         if let Ok(key) = &fetched {
-            self.keep(&url, key.clone());
+            self.cache(&url, key.clone());
         }
         drop(landing);
         fetched
     }
 
-    fn keep(&self, url: &str, key: Arc<SigningKey>) {
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= MAX_KEYS {
-            let first_to_end = kept.iter().min_by_key(|(_, key)| key.not_after()).map(|(url, _)| url.clone());
-            first_to_end.and_then(|url| kept.remove(&url));
+    fn cache(&self, url: &str, key: Arc<SigningKey>) {
+        let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
+        if cached.len() >= MAX_KEYS {
+            let first_to_end = cached.iter().min_by_key(|(_, key)| key.not_after()).map(|(url, _)| url.clone());
+            first_to_end.and_then(|url| cached.remove(&url));
         }
-        kept.insert(url.to_owned(), key);
+        cached.insert(url.to_owned(), key);
     }
 }
 

@@ -1,32 +1,32 @@
-//! Amazon's words in ours: one notification per receipt that a message concerns.
+//! Maps a message of Amazon to notifications: one per receipt that it concerns.
 
 use super::envelope::Envelope;
 use super::notification::{Rtn, Unreadable};
-use domain::{CollapseKey, Kind, Notification, Outcome};
+use domain::{CollapseKey, Notification, NotificationKind, Outcome};
 use storage::{Fate, NewNotification, Platform};
 use uuid::Uuid;
 
-/// What Amazon's type means. "Out of grace" is a recovery: the customer fixed the payment.
+/// The kind of Amazon's type. "Out of grace" is a recovery: the customer fixed the payment.
 #[must_use]
-pub fn kind(said: &str) -> Kind {
-    match said {
-        "SUBSCRIPTION_PURCHASED" => Kind::SubscriptionPurchased,
-        "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID" => Kind::TrialConverted,
-        "SUBSCRIPTION_RENEWED" => Kind::Renewed,
-        "SUBSCRIPTION_AUTO_RENEWAL_OFF" => Kind::AutoRenewalOff,
-        "SUBSCRIPTION_AUTO_RENEWAL_ON" => Kind::AutoRenewalOn,
-        "SUBSCRIPTION_SCHEDULED_TO_END" => Kind::ScheduledToEnd,
-        "SUBSCRIPTION_IN_GRACE_PERIOD" => Kind::GraceBegan,
-        "SUBSCRIPTION_OUT_OF_GRACE_PERIOD" => Kind::GraceEnded,
-        "SUBSCRIPTION_MODIFIED_IMMEDIATE" => Kind::PlanChanged,
-        "SUBSCRIPTION_MODIFIED_DEFERRED" => Kind::PlanChangeScheduled,
-        "SUBSCRIPTION_CANCELLED" => Kind::SubscriptionCancelled,
-        "SUBSCRIPTION_EXPIRED" => Kind::Expired,
-        "CONSUMABLE_PURCHASED" => Kind::ConsumablePurchased,
-        "CONSUMABLE_CANCELLED" => Kind::ConsumableCancelled,
-        "ENTITLEMENT_PURCHASED" => Kind::EntitlementPurchased,
-        "ENTITLEMENT_CANCELLED" => Kind::EntitlementCancelled,
-        _ => Kind::Unknown,
+pub fn kind(store_type: &str) -> NotificationKind {
+    match store_type {
+        "SUBSCRIPTION_PURCHASED" => NotificationKind::SubscriptionPurchased,
+        "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID" => NotificationKind::TrialConverted,
+        "SUBSCRIPTION_RENEWED" => NotificationKind::Renewed,
+        "SUBSCRIPTION_AUTO_RENEWAL_OFF" => NotificationKind::AutoRenewalOff,
+        "SUBSCRIPTION_AUTO_RENEWAL_ON" => NotificationKind::AutoRenewalOn,
+        "SUBSCRIPTION_SCHEDULED_TO_END" => NotificationKind::ScheduledToEnd,
+        "SUBSCRIPTION_IN_GRACE_PERIOD" => NotificationKind::GraceBegan,
+        "SUBSCRIPTION_OUT_OF_GRACE_PERIOD" => NotificationKind::GraceExpired,
+        "SUBSCRIPTION_MODIFIED_IMMEDIATE" => NotificationKind::PlanChanged,
+        "SUBSCRIPTION_MODIFIED_DEFERRED" => NotificationKind::PlanChangeScheduled,
+        "SUBSCRIPTION_CANCELLED" => NotificationKind::SubscriptionCancelled,
+        "SUBSCRIPTION_EXPIRED" => NotificationKind::Expired,
+        "CONSUMABLE_PURCHASED" => NotificationKind::ConsumablePurchased,
+        "CONSUMABLE_CANCELLED" => NotificationKind::ConsumableCancelled,
+        "ENTITLEMENT_PURCHASED" => NotificationKind::EntitlementPurchased,
+        "ENTITLEMENT_CANCELLED" => NotificationKind::EntitlementCancelled,
+        _ => NotificationKind::Unknown,
     }
 }
 
@@ -37,35 +37,43 @@ pub fn rows(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn, fate: &Fate
     if rtn.package_name != platform.package_name {
         return vec![foreign(platform, envelope, rtn)];
     }
-    let kind = kind(&rtn.said);
+    let kind = kind(&rtn.store_type);
     let at_once = platform.flush_on_revoke && *fate == Fate::Open && is_revocation(kind);
-    let told = Told { platform, envelope, rtn, fate: if at_once { &Fate::AtOnce } else { fate } };
-    let old = rtn.cancelled_receipt_id.as_deref().filter(|old| kind == Kind::PlanChanged && *old != rtn.receipt_id);
-    let mut rows = vec![told.row(kind, &rtn.receipt_id, old)];
-    rows.extend(old.map(|old| told.row(Kind::Replaced, old, Some(&rtn.receipt_id))));
+    let builder = RowBuilder { platform, envelope, rtn, fate: if at_once { &Fate::AtOnce } else { fate } };
+    let old = rtn
+        .cancelled_receipt_id
+        .as_deref()
+        .filter(|old| kind == NotificationKind::PlanChanged && *old != rtn.receipt_id);
+    let mut rows = vec![builder.row(kind, &rtn.receipt_id, old)];
+    rows.extend(old.map(|old| builder.row(NotificationKind::Replaced, old, Some(&rtn.receipt_id))));
     rows
 }
 
-/// What ends access, so that a platform may want it told without a window.
-const fn is_revocation(kind: Kind) -> bool {
-    matches!(kind, Kind::SubscriptionCancelled | Kind::ConsumableCancelled | Kind::EntitlementCancelled)
+/// Whether a notification ends access, so that a platform may want it settled without a window.
+const fn is_revocation(kind: NotificationKind) -> bool {
+    matches!(
+        kind,
+        NotificationKind::SubscriptionCancelled
+            | NotificationKind::ConsumableCancelled
+            | NotificationKind::EntitlementCancelled
+    )
 }
 
-struct Told<'a> {
+struct RowBuilder<'a> {
     platform: &'a Platform,
     envelope: &'a Envelope<'a>,
     rtn: &'a Rtn,
     fate: &'a Fate,
 }
 
-impl Told<'_> {
-    fn row(&self, kind: Kind, receipt_id: &str, related: Option<&str>) -> NewNotification {
+impl RowBuilder<'_> {
+    fn row(&self, kind: NotificationKind, receipt_id: &str, related: Option<&str>) -> NewNotification {
         let notification = Notification {
             message_id: self.envelope.message_id.to_string(),
             collapse_key: CollapseKey::of(self.platform.id, receipt_id),
             receipt_id: receipt_id.to_owned(),
             kind,
-            said: self.rtn.said.clone(),
+            store_type: self.rtn.store_type.clone(),
             // Absent, the time of publishing, which was 6 s later in Amazon's own sample.
             store_time: self.rtn.at.unwrap_or(self.envelope.at),
             app_user_id: self.rtn.app_user_id.clone(),
@@ -78,7 +86,7 @@ impl Told<'_> {
             message_id: notification.message_id,
             receipt_id: notification.receipt_id,
             collapse_key: Some(notification.collapse_key),
-            said: notification.said,
+            store_type: notification.store_type,
             store_time: Some(notification.store_time),
             app_user_id: notification.app_user_id,
             fate: self.fate.clone(),
@@ -89,27 +97,27 @@ impl Told<'_> {
 
 fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotification {
     let reason = format!("appPackageName is `{}`, expected `{}`", rtn.package_name, platform.package_name);
-    // Without a store time, so that it never makes a later and rightful one look like a duplicate.
+    // Without a store time, so that a later and rightful one is not taken for a duplicate.
     NewNotification {
         receipt_id: rtn.receipt_id.clone(),
         app_user_id: rtn.app_user_id.clone(),
-        ..ended(platform, envelope, rtn.said.clone(), Fate::Ended(Outcome::Refused, reason))
+        ..closed_row(platform, envelope, rtn.store_type.clone(), Fate::Final(Outcome::Refused, reason))
     }
 }
 
-/// The row of a message that could not be read: it keeps the raw words, for people.
+/// The row of a message that could not be read: it stores the raw message, for people.
 #[must_use]
 pub fn unreadable(platform: &Platform, envelope: &Envelope<'_>, why: Unreadable) -> NewNotification {
-    ended(platform, envelope, why.said, Fate::Ended(Outcome::Unknown, why.reason.to_owned()))
+    closed_row(platform, envelope, why.store_type, Fate::Final(Outcome::Unknown, why.reason.to_owned()))
 }
 
-fn ended(platform: &Platform, envelope: &Envelope<'_>, said: String, fate: Fate) -> NewNotification {
+fn closed_row(platform: &Platform, envelope: &Envelope<'_>, store_type: String, fate: Fate) -> NewNotification {
     NewNotification {
         platform_id: platform.id,
         message_id: envelope.message_id.to_string(),
         receipt_id: String::new(),
         collapse_key: None,
-        said,
+        store_type,
         store_time: None,
         app_user_id: None,
         // PostgreSQL keeps no NUL in a text.

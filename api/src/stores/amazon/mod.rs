@@ -1,9 +1,9 @@
-//! Hearing Amazon: Real-Time Notifications, which come through SNS over HTTPS.
+//! The ingress of the Amazon Appstore: Real-Time Notifications, which come through SNS over HTTPS.
 //!
-//! envelope → topic → certificate → signature → notification → mapping → inbox. Everything is pure
-//! but this file, `subscription`, `recipient` and `keyring`, which wait, and `fetch`, which sends.
-//! Nothing is kept before the signature is verified, and nothing is fetched for a topic that has no
-//! business here.
+//! envelope → topic → certificate → signature → notification → mapping → inbox. All files are pure
+//! but this one, `subscription`, `recipient` and `keyring`, which wait, and `fetch`, which sends.
+//! Nothing is stored before the signature is verified, and nothing is fetched for a topic that may not
+//! send here.
 
 pub mod certificate;
 pub mod envelope;
@@ -44,7 +44,7 @@ pub const STORE: &str = "amazon";
 /// How old a message may be before the log mentions it: SNS repeats for an hour at most.
 const OLD_MS: i64 = 3_600_000;
 
-/// Everything that is needed to hear Amazon. Shared by all requests.
+/// The state of the ingress. Shared by all requests.
 pub struct Amazon {
     settings: Settings,
     keyring: Keyring,
@@ -52,7 +52,7 @@ pub struct Amazon {
     fetch: Arc<dyn Fetch>,
 }
 
-/// What SNS is told.
+/// The answer to SNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
@@ -61,9 +61,9 @@ pub struct Answer {
     pub reason: &'static str,
 }
 
-/// Where messages are put, and who is told.
+/// Where notifications are stored and signalled.
 #[derive(Clone, Copy)]
-struct Desk<'a> {
+struct Intake<'a> {
     store: &'a Store,
     dispatch: &'a Dispatch,
 }
@@ -71,7 +71,7 @@ struct Desk<'a> {
 /// One message whose signature is right.
 #[derive(Clone, Copy)]
 struct Received<'a> {
-    desk: Desk<'a>,
+    intake: Intake<'a>,
     recipient: &'a Recipient,
     envelope: &'a Envelope<'a>,
     arn: Arn<'a>,
@@ -79,10 +79,10 @@ struct Received<'a> {
 }
 
 impl Amazon {
-    /// With the network as it is. The process must have installed its TLS provider before.
+    /// An ingress on the real network. The process must have installed its TLS provider before.
     ///
     /// # Errors
-    /// A setting is not as it must be.
+    /// A setting is invalid.
     pub fn new(settings: Settings) -> Result<Self, Invalid> {
         let https = fetch::Https::new().map_err(|error| Invalid {
             field: "https".to_owned(),
@@ -91,19 +91,19 @@ impl Amazon {
         Self::with_fetch(settings, Arc::new(https))
     }
 
-    /// With another way to get pages of SNS: tests count and script them.
+    /// An ingress with another `Fetch`: tests count and script its answers.
     ///
     /// # Errors
-    /// A setting is not as it must be.
+    /// A setting is invalid.
     pub fn with_fetch(settings: Settings, fetch: Arc<dyn Fetch>) -> Result<Self, Invalid> {
         let keyring = Keyring::new(settings.keys()?, fetch.clone());
         Ok(Self { settings, keyring, recipients: Recipients::default(), fetch })
     }
 
-    /// Takes one request of SNS. The answer 200 means that all of it is durable.
+    /// Receives one request of SNS. The answer 200 means that all of it is durable.
     #[expect(clippy::too_many_arguments, reason = "what a request consists of, and where it goes")]
     pub async fn receive(&self, store: &Store, dispatch: &Dispatch, ingress_key: &str, body: &[u8]) -> Answer {
-        match self.take(Desk { store, dispatch }, ingress_key, body).await {
+        match self.take(Intake { store, dispatch }, ingress_key, body).await {
             Ok(reason) => Answer { status: 200, reason },
             Err(refusal) => {
                 let reason = refusal.reason();
@@ -114,7 +114,7 @@ impl Amazon {
         }
     }
 
-    /// Confirms a subscription, as an admin's approval asks.
+    /// Confirms a subscription after an admin's approval.
     ///
     /// # Errors
     /// `Forbidden` for a URL that confirms nothing; otherwise SNS did not do it, and may later.
@@ -135,25 +135,25 @@ impl Amazon {
         arn.map(drop).map_err(|refusal| format!("an ARN such as arn:aws:sns:us-east-1:123456789012:name ({refusal})"))
     }
 
-    async fn take(&self, desk: Desk<'_>, ingress_key: &str, body: &[u8]) -> Result<&'static str, Refusal> {
+    async fn take(&self, intake: Intake<'_>, ingress_key: &str, body: &[u8]) -> Result<&'static str, Refusal> {
         let now = (self.settings.clock)();
-        let mut recipient = self.recipients.find(desk.store, ingress_key, now).await?;
+        let mut recipient = self.recipients.find(intake.store, ingress_key, now).await?;
         let envelope = envelope::parse(body)?;
         let arn = Arn::parse(&envelope.topic_arn, self.settings.allow_china)?;
         envelope.check_time(now)?;
         certificate::check_url(&envelope.certificate_url, &arn)?;
         topic::check_link(&envelope, &arn)?;
         let mut standing = topic::standing(&recipient.topics, arn.text);
-        // Only a trusted topic's notifications may be judged by what is remembered: a subscription is visited.
+        // The cache serves notifications of trusted topics only: anything else needs the present state.
         if standing != Standing::Pinned || matches!(envelope.kind, Kind::SubscriptionConfirmation(_)) {
-            recipient = self.recipients.read(desk.store, ingress_key, now).await?;
+            recipient = self.recipients.read(intake.store, ingress_key, now).await?;
             standing = topic::standing(&recipient.topics, arn.text);
         }
         let foreseen = topic::is_foreseen(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
         let course = topic::course(&envelope, standing, foreseen)?;
         let signer = self.keyring.key(&envelope.certificate_url, arn.region, now).await?;
         signature::verify(&envelope, &signer.key)?;
-        let received = Received { desk, recipient: &recipient, envelope: &envelope, arn, standing };
+        let received = Received { intake, recipient: &recipient, envelope: &envelope, arn, standing };
         match course {
             Course::Accept => {
                 mention_age(&recipient.platform, &envelope, now);
@@ -161,17 +161,17 @@ impl Amazon {
             }
             Course::AcceptWaiting(topic) => accept_waiting(received, topic).await,
             Course::Confirm => self.confirm(received).await,
-            Course::Ask => subscription::ask(received, now).await,
+            Course::RequestApproval => subscription::request_approval(received, now).await,
             Course::Unsubscribe => subscription::end(received).await,
         }
     }
 }
 
-/// Verifies a stored message by a certificate at hand, as `settle amazon verify` does: everything that
-/// is asked of a message from SNS, but for its topic.
+/// Verifies a stored message by a certificate at hand, as `settle amazon verify` does: all checks of a
+/// message from SNS, but for its topic.
 ///
 /// # Errors
-/// Why it is refused; its words are the stable reason.
+/// The refusal with its stable reason.
 pub fn verify_file(message: &[u8], certificate_pem: &[u8], at: Timestamp) -> Result<(), Refusal> {
     let envelope = envelope::parse(message)?;
     let arn = Arn::parse(&envelope.topic_arn, false)?;
@@ -190,10 +190,10 @@ fn mention_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
     }
 }
 
-/// Keeps what a message says, then tells the dispatcher. What is signed is kept and answered 200,
-/// whatever it says.
+/// Stores the notifications of a message, then signals the dispatcher. Every signed message is stored and answered 200,
+/// whatever its content.
 async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
-    let Received { desk: Desk { store, dispatch }, recipient, envelope, .. } = received;
+    let Received { intake: Intake { store, dispatch }, recipient, envelope, .. } = received;
     let platform = &recipient.platform;
     let (rows, alarm) = match notification::read(&envelope.message) {
         Ok(rtn) => {
@@ -203,20 +203,20 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         Err(why) => (vec![mapping::unreadable(platform, envelope, why)], Some("unreadable_notification")),
     };
     let detail = alarm.map(|_| alarm_detail(&rows));
-    let opened: Vec<_> = rows.iter().map(|row| (row.collapse_key, row.fate.clone())).collect();
+    let fates: Vec<_> = rows.iter().map(|row| (row.collapse_key, row.fate.clone())).collect();
     fail::fail_point!("accept.acknowledge_early", |_| {
         let (store, rows) = (store.clone(), rows.clone());
         tokio::spawn(async move { store.accept(rows).await });
         Ok("accepted")
     });
-    let kept = store.accept(rows).await.map_err(|error| storage_failed(&error))?;
+    let accepted_rows = store.accept(rows).await.map_err(|error| storage_failed(&error))?;
     let mut is_news = false;
-    for (accepted, opened) in kept.into_iter().zip(opened) {
+    for (accepted, row) in accepted_rows.into_iter().zip(fates) {
         match accepted {
             Accepted::New { seq } => {
                 is_news = true;
                 counter!("settle_notifications_accepted_total").increment(1);
-                match opened {
+                match row {
                     (Some(key), Fate::Open) => dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms),
                     (Some(key), Fate::AtOnce) => dispatch.flush(key, seq),
                     _ => {}
@@ -234,10 +234,11 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
     Ok(if is_news { "accepted" } else { "accepted before" })
 }
 
-/// The same for a topic that nobody has decided about. The decision may fall between the look at the
-/// topic and the insert, and would then miss these rows: so it is looked at once more.
+/// Stores the notifications of a topic that waits for approval. The decision may fall between the check of the topic
+/// and
+/// the insert, and would then miss these rows: so the topic is checked once more.
 async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'static str, Refusal> {
-    if received.desk.store.is_full(topic).await.map_err(|error| storage_failed(&error))? {
+    if received.intake.store.is_full(topic).await.map_err(|error| storage_failed(&error))? {
         return Err(Refusal::Unavailable("too many notifications wait for the topic's approval"));
     }
     let reason = accept(received, Fate::WaitTopic(topic)).await?;
@@ -245,10 +246,10 @@ async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'stat
     Ok(reason)
 }
 
-/// Why, in words that are the same for every such message, so that alarms are counted and do not pile up.
+/// The detail of an alarm, equal for all messages of one cause, so that alarms are counted and do not pile up.
 fn alarm_detail(rows: &[NewNotification]) -> String {
     let of = |row: &NewNotification| match &row.fate {
-        Fate::Ended(_, reason) => reason.clone(),
+        Fate::Final(_, reason) => reason.clone(),
         Fate::Open | Fate::AtOnce | Fate::WaitTopic(_) => {
             "a notification is of another app than the platform's".to_owned()
         }
@@ -256,16 +257,16 @@ fn alarm_detail(rows: &[NewNotification]) -> String {
     rows.first().map(of).unwrap_or_default()
 }
 
-/// Raises an alarm about something that is done already; that it could not be kept is only logged.
+/// Raises an alarm about something that is done already; a failure to store it is only logged.
 async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: &str) {
     counter!("settle_alarms_total", "kind" => kind).increment(1);
     tracing::warn!(alarm.kind = kind, platform.id = %platform, detail, "an alarm was raised");
     if let Err(error) = store.alarm(Some(platform), kind, detail).await {
-        tracing::error!(error = chain(&error), alarm.kind = kind, platform.id = %platform, "an alarm could not be kept");
+        tracing::error!(error = chain(&error), alarm.kind = kind, platform.id = %platform, "an alarm could not be stored");
     }
 }
 
-/// Whatever storage's trouble is, it is ours: SNS shall come again.
+/// Every storage error is temporary for SNS, which repeats the message.
 fn storage_failed(error: &storage::Error) -> Refusal {
     tracing::error!(error = chain(error), "storage failed at the Amazon ingress");
     Refusal::Unavailable("storage is not available")

@@ -1,5 +1,5 @@
-//! Amazon's Real-Time Notification inside a message, read leniently: it is signed, so it is Amazon's
-//! word, and its pages show several shapes that are not JSON or not as described.
+//! Amazon's Real-Time Notification inside a message, read leniently: it is signed, so it is
+//! Amazon's, and its pages show several shapes that are not JSON or not as described.
 //! <https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>
 
 use domain::Timestamp;
@@ -11,32 +11,32 @@ const MAX_USER_CHARS: usize = 128;
 const MAX_TYPE_CHARS: usize = 128;
 const MAX_PACKAGE_CHARS: usize = 255;
 
-/// What Amazon says.
+/// A Real-Time Notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rtn {
     /// `appPackageName`
     pub package_name: String,
     /// `notificationType`
-    pub said: String,
+    pub store_type: String,
     /// `receiptId`
     pub receipt_id: String,
     /// `appUserId`
     pub app_user_id: Option<String>,
     /// `relatedReceipts.cancelledReceiptId`
     pub cancelled_receipt_id: Option<String>,
-    /// `timestamp`; absent, the envelope's time stands for it.
+    /// `timestamp`; when absent, the envelope's time is used.
     pub at: Option<Timestamp>,
     /// `betaProductTransaction`, and its older name `betaProduct`
     pub is_test: bool,
 }
 
-/// A message that is signed and says nothing that we can read.
+/// A signed message that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// Which field is wrong, and how.
     pub reason: &'static str,
     /// Its type, when that much could be read; empty otherwise.
-    pub said: String,
+    pub store_type: String,
 }
 
 /// Reads a message.
@@ -44,9 +44,10 @@ pub struct Unreadable {
 /// # Errors
 /// No receipt, type or package name can be found in it, or one that no database should index.
 pub fn read(message: &str) -> Result<Rtn, Unreadable> {
-    let fields = object(message).ok_or(Unreadable { reason: "message is not a JSON object", said: String::new() })?;
-    let said = text(&fields, "notificationType", MAX_TYPE_CHARS);
-    let unreadable = |reason| Unreadable { reason, said: said.clone().unwrap_or_default() };
+    let fields =
+        object(message).ok_or(Unreadable { reason: "message is not a JSON object", store_type: String::new() })?;
+    let store_type = text(&fields, "notificationType", MAX_TYPE_CHARS);
+    let unreadable = |reason| Unreadable { reason, store_type: store_type.clone().unwrap_or_default() };
     let app_user_id = match fields.get("appUserId") {
         None | Some(Value::Null) => None,
         Some(_) => Some(
@@ -66,11 +67,13 @@ pub fn read(message: &str) -> Result<Rtn, Unreadable> {
         at: fields.get("timestamp").and_then(integer).map(Timestamp::from_millis),
         is_test: is_true(&fields, "betaProductTransaction") || is_true(&fields, "betaProduct"),
         app_user_id,
-        said: said.clone().ok_or_else(|| unreadable("notificationType is not a string of 1 to 128 characters"))?,
+        store_type: store_type
+            .clone()
+            .ok_or_else(|| unreadable("notificationType is not a string of 1 to 128 characters"))?,
     })
 }
 
-/// A second try without trailing commas, which Amazon's own samples have.
+/// Parses again without trailing commas, which Amazon's own samples have.
 fn object(message: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(message).or_else(|_| serde_json::from_str(&without_trailing_commas(message))).ok()
 }
@@ -97,14 +100,14 @@ fn closes_next(rest: &str) -> bool {
     rest.trim_start_matches([' ', '\t', '\r', '\n']).starts_with(['}', ']'])
 }
 
-/// A string with a bound and without control characters, which no id has and PostgreSQL cannot keep.
+/// A string with a bound and without control characters, which no id has and PostgreSQL cannot store.
 fn text(fields: &Map<String, Value>, name: &str, max_chars: usize) -> Option<String> {
     let text = fields.get(name)?.as_str()?;
     let fits = !text.is_empty() && text.chars().count() <= max_chars && !text.contains(char::is_control);
     fits.then(|| text.to_owned())
 }
 
-/// An integer of 64 bits, also as a string or with a fraction of nothing.
+/// An integer of 64 bits, also as a string or with a fraction of zero.
 fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),

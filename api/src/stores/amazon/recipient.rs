@@ -1,5 +1,5 @@
-//! Whom an ingress key belongs to, and the topics that may send to it: read from storage and
-//! remembered for a second.
+//! The platform of an ingress key, and the topics that may send to it: read from storage and
+//! cached for a second.
 
 use super::refusal::Refusal;
 use domain::Timestamp;
@@ -9,7 +9,7 @@ use storage::{Platform, Store, Topic};
 
 const REMEMBERED_MS: i64 = 1000;
 const MAX_REMEMBERED: usize = 1024;
-/// Ours have 22 to 32 characters; what is longer is not worth a query.
+/// Real keys have 22 to 32 characters; longer texts are not worth a query.
 const MAX_INGRESS_KEY_BYTES: usize = 128;
 
 /// A platform with its topics, as of a moment ago.
@@ -22,7 +22,7 @@ pub struct Recipient {
     read_at: Timestamp,
 }
 
-/// The recipients heard of within the last second, by ingress key.
+/// The recipients of the last second, by ingress key.
 #[derive(Default)]
 pub struct Recipients {
     remembered: RwLock<HashMap<String, Arc<Recipient>>>,
@@ -32,7 +32,7 @@ impl Recipients {
     /// The platform behind an ingress key, at most a second old.
     ///
     /// # Errors
-    /// Nobody has the key, or storage does not answer.
+    /// The key is unknown, or storage does not answer.
     pub async fn find(&self, store: &Store, ingress_key: &str, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
         match self.remembered(ingress_key, now) {
             Some(recipient) => Ok(recipient),
@@ -46,10 +46,10 @@ impl Recipients {
         remembered.get(ingress_key).filter(|recipient| is_fresh(recipient.read_at)).cloned()
     }
 
-    /// The same, as of now. For a topic that is not trusted yet: an approval counts at once.
+    /// Reads the platform from storage. For a topic that is not trusted yet: an approval counts at once.
     ///
     /// # Errors
-    /// Nobody has the key, or storage does not answer.
+    /// The key is unknown, or storage does not answer.
     pub async fn read(&self, store: &Store, ingress_key: &str, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
         if ingress_key.len() > MAX_INGRESS_KEY_BYTES || ingress_key.contains('\0') {
             return Err(Refusal::UnknownIngress);

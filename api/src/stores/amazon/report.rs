@@ -53,7 +53,7 @@ const ZONES: [(&str, i32); 22] = [
     ("PDT", -420),
 ];
 
-/// What a report holds.
+/// The contents of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Its transactions, each with its line.

@@ -1,4 +1,4 @@
-//! What the operator says about Amazon, checked before anything is opened.
+//! The operator's settings of Amazon, checked before anything is opened.
 
 use super::certificate::{self, SigningKey};
 use super::topic::{self, Arn};
@@ -8,20 +8,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use url::Url;
 
-/// What the operator says about Amazon.
+/// The operator's settings of Amazon.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Signing certificates that are not fetched, by their URL. They obey the same rules as fetched ones.
+    /// Signing certificates that are not fetched, by their URL. They follow the same rules as fetched ones.
     pub certificates: Vec<(Url, PathBuf)>,
-    /// AWS accounts whose first topic is followed without being asked about.
+    /// AWS accounts whose first topic is followed without approval.
     pub auto_confirm_accounts: Vec<String>,
     /// Whether topics of AWS in China may send.
     pub allow_china: bool,
-    /// The clock by which certificates and messages are judged.
+    /// The clock for certificates and messages.
     pub clock: fn() -> Timestamp,
 }
 
-/// A setting that is not as it must be.
+/// An invalid setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("[amazon] {field}: {expected}")]
 pub struct Invalid {

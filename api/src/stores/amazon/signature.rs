@@ -1,4 +1,4 @@
-//! The signature: what is signed, and whether it was.
+//! Verifies the signature of a document.
 
 use super::envelope::{Envelope, Kind, Link, Version};
 use super::refusal::Refusal;
@@ -9,11 +9,11 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Public};
 use openssl::sign::Verifier;
 
-/// The longest signature that is looked at: that of a key of 8192 bits.
+/// The longest signature that is verified: that of a key of 8192 bits.
 const MAX_SIGNATURE_BYTES: usize = 1024;
 const WRONG: Refusal = Refusal::Malformed("signature is wrong");
 
-/// Verifies a document. The verdict is never kept: every message is verified.
+/// Verifies a document. The result is never cached: every message is verified.
 ///
 /// # Errors
 /// The signature is not one of this key over exactly these fields.
@@ -23,7 +23,7 @@ pub fn verify(envelope: &Envelope<'_>, key: &PKey<Public>) -> Result<(), Refusal
         .decode_slice(envelope.signature.as_bytes(), &mut space)
         .map_err(|_| Refusal::Malformed("Signature is not base64"))?;
     let signature = space.get(..length).ok_or(WRONG)?;
-    // An error of the library is a refusal like any other: only a plain yes is a yes.
+    // An error of the library is a refusal too.
     if is_signed(envelope, signature, key).unwrap_or(false) { Ok(()) } else { Err(WRONG) }
 }
 

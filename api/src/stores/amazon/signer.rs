@@ -1,7 +1,7 @@
-//! Signs messages as SNS does, for `settle sample` and for tests. The certificate is our own, so what
-//! it signs is believed only where the settings name it.
+//! Signs messages as SNS does, for `settle sample` and for tests. The certificate is self-made, so
+//! what it signs is trusted only where the settings name it.
 //!
-//! The layout and the order of what is signed are written down here a second time on purpose: a
+//! The layout and the order of what is signed are written here a second time on purpose: a
 //! mistake in `signature` shows as messages that do not verify.
 
 use super::envelope::Version;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 /// The name in every certificate of a classic region.
 const NAME: &str = "sns.amazonaws.com";
 
-/// Something that cannot be signed with, or not be made.
+/// A key or certificate that cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 #[error("no key and certificate to sign with (expected an RSA private key and its certificate, both PEM)")]
 pub struct Unusable(#[from] ErrorStack);
@@ -36,14 +36,14 @@ pub struct Signer {
     file_name: String,
 }
 
-/// What all three types of document have.
+/// The fields that all three types of document have.
 #[derive(Debug, Clone, Copy)]
-pub struct Letter<'a> {
+pub struct Header<'a> {
     /// The id of the message.
     pub message_id: Uuid,
     /// The topic that sends it.
     pub topic_arn: &'a str,
-    /// When it is published; milliseconds are kept.
+    /// When it is published; in milliseconds.
     pub at: Timestamp,
     /// How it is signed.
     pub version: Version,
@@ -55,14 +55,14 @@ pub struct Sample<'a> {
     /// `appPackageName`
     pub package_name: &'a str,
     /// `notificationType`
-    pub said: &'a str,
+    pub store_type: &'a str,
     /// `appUserId`
     pub app_user_id: &'a str,
     /// `receiptId`
     pub receipt_id: &'a str,
     /// `relatedReceipts.cancelledReceiptId`
     pub cancelled_receipt_id: Option<&'a str>,
-    /// `timestamp`; milliseconds are kept.
+    /// `timestamp`; in milliseconds.
     pub at: Timestamp,
     /// `betaProductTransaction`
     pub is_test: bool,
@@ -75,7 +75,7 @@ impl Sample<'_> {
         let related = self.cancelled_receipt_id.map_or_else(|| json!({}), |old| json!({ "cancelledReceiptId": old }));
         let fields = [
             ("appPackageName", json!(self.package_name)),
-            ("notificationType", json!(self.said)),
+            ("notificationType", json!(self.store_type)),
             ("appUserId", json!(self.app_user_id)),
             ("receiptId", json!(self.receipt_id)),
             ("relatedReceipts", related),
@@ -91,12 +91,12 @@ impl Signer {
     /// A new key of 2048 bits and a certificate that is valid between two instants.
     ///
     /// # Errors
-    /// OpenSSL does not make one.
+    /// OpenSSL cannot create one.
     pub fn generate(not_before: Timestamp, not_after: Timestamp) -> Result<Self, Unusable> {
         Self::with_names(2048, &[NAME], not_before, not_after)
     }
 
-    /// The same with another length of the key and other names, the first of which is the common name.
+    /// A key of another length and a certificate of other names, the first of which is the common name.
     pub(super) fn with_names(bits: u32, names: &[&str], from: Timestamp, until: Timestamp) -> Result<Self, Unusable> {
         let key = PKey::from_rsa(Rsa::generate(bits)?)?;
         let certificate = certificate(&key, names, from, until)?;
@@ -122,7 +122,7 @@ impl Signer {
         Ok(Self { key, certificate, file_name: format!("SimpleNotificationService-{hex}.pem") })
     }
 
-    /// The private key, PEM: to be kept between runs.
+    /// The private key, PEM: to be stored between runs.
     ///
     /// # Errors
     /// OpenSSL does not write it.
@@ -130,7 +130,7 @@ impl Signer {
         Ok(self.key.private_key_to_pem_pkcs8()?)
     }
 
-    /// The certificate, PEM: what the settings name.
+    /// The certificate, PEM, for the settings.
     ///
     /// # Errors
     /// OpenSSL does not write it.
@@ -138,7 +138,7 @@ impl Signer {
         Ok(self.certificate.to_pem()?)
     }
 
-    /// The certificate's URL in a region; its name is made of the certificate's digest.
+    /// The certificate's URL in a region; its name contains the certificate's digest.
     #[must_use]
     pub fn certificate_url(&self, region: &str) -> String {
         format!("https://sns.{region}.amazonaws.com/{}", self.file_name)
@@ -150,53 +150,53 @@ impl Signer {
     /// OpenSSL does not sign.
     pub fn sign_notification(
         &self,
-        letter: &Letter<'_>,
+        header: &Header<'_>,
         subject: Option<&str>,
         message: &str,
     ) -> Result<String, Unusable> {
-        let base = Base::of(letter);
+        let base = Base::of(header);
         let mut signed = vec![("Message", message), ("MessageId", &base.message_id)];
         signed.extend(subject.map(|subject| ("Subject", subject)));
-        signed.extend([("Timestamp", &*base.timestamp), ("TopicArn", letter.topic_arn), ("Type", "Notification")]);
-        let mut shown = vec![("Type", "Notification"), ("MessageId", &base.message_id), ("TopicArn", letter.topic_arn)];
+        signed.extend([("Timestamp", &*base.timestamp), ("TopicArn", header.topic_arn), ("Type", "Notification")]);
+        let mut shown = vec![("Type", "Notification"), ("MessageId", &base.message_id), ("TopicArn", header.topic_arn)];
         shown.extend(subject.map(|subject| ("Subject", subject)));
         shown.extend([("Message", message), ("Timestamp", &base.timestamp)]);
         let unsubscribe = format!(
             "https://sns.{}.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={}:{}",
-            base.region, letter.topic_arn, base.message_id
+            base.region, header.topic_arn, base.message_id
         );
         self.document(&base, &Layout { signed: &signed, shown: &shown, last: Some(("UnsubscribeURL", &unsubscribe)) })
     }
 
-    /// A signed question of a topic whether it may send.
+    /// A signed SubscriptionConfirmation.
     ///
     /// # Errors
     /// OpenSSL does not sign.
-    pub fn sign_subscription(&self, letter: &Letter<'_>, token: &str) -> Result<String, Unusable> {
-        let arn = letter.topic_arn;
+    pub fn sign_subscription(&self, header: &Header<'_>, token: &str) -> Result<String, Unusable> {
+        let arn = header.topic_arn;
         let message = format!(
             "You have chosen to subscribe to the topic {arn}.\nTo confirm the subscription, visit the SubscribeURL included in this message."
         );
-        self.sign_link(letter, &Asking { kind: "SubscriptionConfirmation", token, message: &message })
+        self.sign_link(header, &LinkDocument { kind: "SubscriptionConfirmation", token, message: &message })
     }
 
-    /// A signed word that a subscription was ended.
+    /// A signed UnsubscribeConfirmation.
     ///
     /// # Errors
     /// OpenSSL does not sign.
-    pub fn sign_unsubscription(&self, letter: &Letter<'_>, token: &str) -> Result<String, Unusable> {
-        let arn = letter.topic_arn;
+    pub fn sign_unsubscription(&self, header: &Header<'_>, token: &str) -> Result<String, Unusable> {
+        let arn = header.topic_arn;
         let message = format!(
             "You have chosen to deactivate subscription {arn}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
-            letter.message_id
+            header.message_id
         );
-        self.sign_link(letter, &Asking { kind: "UnsubscribeConfirmation", token, message: &message })
+        self.sign_link(header, &LinkDocument { kind: "UnsubscribeConfirmation", token, message: &message })
     }
 
-    fn sign_link(&self, letter: &Letter<'_>, asking: &Asking<'_>) -> Result<String, Unusable> {
-        let Asking { kind, token, message } = *asking;
-        let base = Base::of(letter);
-        let arn = letter.topic_arn;
+    fn sign_link(&self, header: &Header<'_>, document: &LinkDocument<'_>) -> Result<String, Unusable> {
+        let LinkDocument { kind, token, message } = *document;
+        let base = Base::of(header);
+        let arn = header.topic_arn;
         let url = format!(
             "https://sns.{}.amazonaws.com/?Action=ConfirmSubscription&TopicArn={arn}&Token={token}",
             base.region
@@ -250,8 +250,8 @@ impl Signer {
     }
 }
 
-/// What the two documents with a subscribe URL have of their own.
-struct Asking<'a> {
+/// The fields of a document with a subscribe URL.
+struct LinkDocument<'a> {
     kind: &'a str,
     token: &'a str,
     message: &'a str,
@@ -264,7 +264,7 @@ struct Layout<'a> {
     last: Option<(&'a str, &'a str)>,
 }
 
-/// What is written several times in one document.
+/// The values that a document repeats.
 struct Base {
     version: Version,
     message_id: String,
@@ -273,14 +273,14 @@ struct Base {
 }
 
 impl Base {
-    fn of(letter: &Letter<'_>) -> Self {
-        let region = Arn::parse(letter.topic_arn, true).map_or("us-east-1", |arn| arn.region);
-        let mut timestamp = letter.at.to_string();
+    fn of(header: &Header<'_>) -> Self {
+        let region = Arn::parse(header.topic_arn, true).map_or("us-east-1", |arn| arn.region);
+        let mut timestamp = header.at.to_string();
         timestamp.truncate("2026-01-31T12:00:00.000".len());
         timestamp.push('Z');
         Self {
-            version: letter.version,
-            message_id: letter.message_id.to_string(),
+            version: header.version,
+            message_id: header.message_id.to_string(),
             timestamp,
             region: region.to_owned(),
         }

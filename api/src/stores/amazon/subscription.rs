@@ -1,6 +1,6 @@
-//! The beginning and the end of a topic's subscription: who is followed, who is asked about, and what
-//! happens when somebody ends it. A URL to unsubscribe is never visited, and neither is the one in an
-//! UnsubscribeConfirmation: it would subscribe anew.
+//! The start and the end of a topic's subscription: which topics are confirmed, which wait for approval,
+//! and what happens when a subscription ends. A URL to unsubscribe is never visited, and neither is the
+//! one in an UnsubscribeConfirmation: it would subscribe anew.
 
 use super::envelope::Kind;
 use super::refusal::Refusal;
@@ -8,13 +8,13 @@ use super::topic::Standing;
 use super::{Amazon, Received, raise, storage_failed};
 use domain::{Timestamp, TopicId};
 use secrecy::SecretString;
-use storage::{Kept, Released};
+use storage::{PendingTopic, Released};
 
 /// The life of a confirmation token, by the API reference of SNS.
 const TOKEN_LIFE_MS: i64 = 2 * 24 * 3_600_000;
 
 impl Amazon {
-    /// Visits the subscribe URL and pins the topic. The order makes a crash harmless: SNS comes again.
+    /// Visits the subscribe URL and pins the topic. The order makes a crash harmless: SNS repeats the message.
     pub(super) async fn confirm(&self, received: Received<'_>) -> Result<&'static str, Refusal> {
         let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else { return Ok("ignored") };
         let platform = received.recipient.platform.id;
@@ -22,7 +22,7 @@ impl Amazon {
             tracing::warn!(%error, platform.id = %platform, "a subscription could not be confirmed");
             return Err(Refusal::Unavailable("subscription could not be confirmed"));
         }
-        let pinned = received.desk.store.pin_topic(platform, received.arn.text).await;
+        let pinned = received.intake.store.pin_topic(platform, received.arn.text).await;
         let (_, released) = pinned.map_err(|error| match error {
             // An admin rejected it while its URL was visited.
             storage::Error::Conflict { .. } => Refusal::Topic("topic was rejected"),
@@ -34,18 +34,18 @@ impl Amazon {
     }
 }
 
-/// Keeps the question for an admin.
-pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'static str, Refusal> {
+/// Stores the topic as pending, for an admin to approve.
+pub(super) async fn request_approval(received: Received<'_>, now: Timestamp) -> Result<&'static str, Refusal> {
     let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else { return Ok("ignored") };
     let platform = received.recipient.platform.id;
     let url = SecretString::from(link.subscribe_url.as_ref());
     let until = now.plus_millis(TOKEN_LIFE_MS);
-    let kept = received.desk.store.keep_pending(platform, received.arn.text, url, until).await;
-    let kept = kept.map_err(|error| storage_failed(&error))?;
-    match kept {
-        Kept::New => {
+    let pending = received.intake.store.add_pending_topic(platform, received.arn.text, url, until).await;
+    let pending = pending.map_err(|error| storage_failed(&error))?;
+    match pending {
+        PendingTopic::New => {
             raise(
-                received.desk.store,
+                received.intake.store,
                 platform,
                 "topic_pending",
                 &format!("topic {} waits for approval", received.arn.text),
@@ -53,12 +53,12 @@ pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'stat
             .await;
             Ok("topic waits for approval")
         }
-        Kept::Renewed => Ok("topic waits for approval"),
-        Kept::Full => {
-            // Anybody can ask under ever new names, so the alarm does not tell the name.
-            tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a sixth topic asked");
-            let detail = "another topic asked while five wait for approval";
-            raise(received.desk.store, platform, "too_many_pending_topics", detail).await;
+        PendingTopic::Renewed => Ok("topic waits for approval"),
+        PendingTopic::Full => {
+            // Anybody can send requests under ever new names, so the alarm does not name the topic.
+            tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a sixth topic requests to send");
+            let detail = "another topic requests to send while five wait for approval";
+            raise(received.intake.store, platform, "too_many_pending_topics", detail).await;
             Err(Refusal::Topic("too many pending topics"))
         }
     }
@@ -68,27 +68,27 @@ pub(super) async fn ask(received: Received<'_>, now: Timestamp) -> Result<&'stat
 pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal> {
     let platform = received.recipient.platform.id;
     if received.standing == Standing::Pinned {
-        let marked = received.desk.store.mark_unsubscribed(platform, received.arn.text).await;
+        let marked = received.intake.store.mark_unsubscribed(platform, received.arn.text).await;
         marked.map_err(|error| storage_failed(&error))?;
     }
     let detail = format!(
         "the subscription of topic {} was ended; have it confirmed anew in Amazon's console",
         received.arn.text
     );
-    raise(received.desk.store, platform, "topic_unsubscribed", &detail).await;
+    raise(received.intake.store, platform, "topic_unsubscribed", &detail).await;
     Ok("unsubscription noted")
 }
 
-/// Repeats a decision about the topic that may have missed rows inserted meanwhile.
+/// Applies a decision about the topic to rows that were inserted meanwhile.
 pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(), Refusal> {
-    let ended = received.desk.store.end_waiting(topic).await.map_err(|error| storage_failed(&error))?;
-    notify(received, ended.released);
+    let decided = received.intake.store.end_waiting(topic).await.map_err(|error| storage_failed(&error))?;
+    notify(received, decided.released);
     Ok(())
 }
 
 fn notify(received: Received<'_>, released: Released) {
     let platform = &received.recipient.platform;
     for (key, seq) in released {
-        received.desk.dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms);
+        received.intake.dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms);
     }
 }

@@ -1,5 +1,5 @@
-//! Who may send. Any customer of AWS can point a topic at us and have it signed: the topic is the
-//! only authority, so it is decided before anything is fetched.
+//! Which topics may send. Any customer of AWS can subscribe this service to a signed topic: the topic is
+//! the only authority, so it is checked before anything is fetched.
 
 use super::envelope::{Envelope, Kind};
 use super::refusal::Refusal;
@@ -10,11 +10,11 @@ use url::Url;
 /// A topic's name, taken apart: `arn:{partition}:sns:{region}:{account}:{name}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arn<'a> {
-    /// All of it.
+    /// The whole name.
     pub text: &'a str,
-    /// Where it lives, such as `us-east-1`.
+    /// Its region, such as `us-east-1`.
     pub region: &'a str,
-    /// Whose it is: twelve digits.
+    /// The account of its owner: twelve digits.
     pub account: &'a str,
     in_china: bool,
 }
@@ -43,7 +43,7 @@ impl<'a> Arn<'a> {
         (right && named).then_some(Self { text, region, account, in_china: partition == "aws-cn" })
     }
 
-    /// The one host that speaks for this topic.
+    /// The one host of this topic.
     #[must_use]
     pub fn host(&self) -> String {
         format!("sns.{}.amazonaws.com{}", self.region, if self.in_china { ".cn" } else { "" })
@@ -56,17 +56,17 @@ impl<'a> Arn<'a> {
     }
 }
 
-/// `us-east-1`, `us-gov-west-1`, `ap-southeast-10`: two letters, words, a number. `s3-us-west-2` is
-/// none, which matters because the host of a bucket named `sns` would be made of it.
+/// `us-east-1`, `us-gov-west-1`, `ap-southeast-10`: two letters, labels, a number. `s3-us-west-2` is
+/// none, which matters since it would make the host of a bucket named `sns`.
 fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    let [first, words @ .., last] = parts.as_slice() else { return false };
-    let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let [first, labels @ .., last] = parts.as_slice() else { return false };
+    let is_label = |label: &&str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_lowercase());
     text.len() <= 32
         && first.len() == 2
-        && is_word(first)
-        && !words.is_empty()
-        && words.iter().all(is_word)
+        && is_label(first)
+        && !labels.is_empty()
+        && labels.iter().all(is_label)
         && (1..=2).contains(&last.len())
         && last.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -86,20 +86,20 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// What a platform thinks of a topic.
+/// The standing of a topic with a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It may send. One that was unsubscribed is still the operator's choice.
     Pinned,
-    /// Nobody has decided yet.
+    /// It waits for approval.
     Pending(TopicId),
-    /// An admin said no.
+    /// An admin rejected it.
     Rejected,
-    /// Never heard of, or so long undecided that it may ask anew.
+    /// New, or undecided for so long that its request expired.
     Unknown,
 }
 
-/// What this platform thinks of the topic.
+/// The standing of a topic with a platform.
 #[must_use]
 pub fn standing(topics: &[Topic], arn: &str) -> Standing {
     let Some(topic) = topics.iter().find(|topic| topic.arn == arn) else { return Standing::Unknown };
@@ -111,30 +111,30 @@ pub fn standing(topics: &[Topic], arn: &str) -> Standing {
     }
 }
 
-/// Whether the topic may be believed without being asked about: the platform follows none yet, and
-/// the settings name its account.
+/// Whether the topic is trusted without approval: the platform follows none yet, and the settings name its
+/// account.
 #[must_use]
 pub fn is_foreseen(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> bool {
     let follows_one = topics.iter().any(|topic| standing(std::slice::from_ref(topic), &topic.arn) == Standing::Pinned);
     !follows_one && accounts.iter().any(|account| account == arn.account)
 }
 
-/// What is done with a message once its signature is right.
+/// The treatment of a message after its signature is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
-    /// Keep it.
+    /// Store it.
     Accept,
-    /// Keep it until somebody decides about the topic.
+    /// Store it until the topic is approved or rejected.
     AcceptWaiting(TopicId),
     /// Visit the subscribe URL and pin the topic.
     Confirm,
-    /// Keep the question for an admin.
-    Ask,
-    /// Note that the subscription was ended.
+    /// Store the topic as pending, for an admin to approve.
+    RequestApproval,
+    /// Note that the subscription ended.
     Unsubscribe,
 }
 
-/// The table of what is done, before anything is fetched.
+/// Decides what is done with a message, before anything is fetched.
 ///
 /// # Errors
 /// The topic may not send this here.
@@ -145,7 +145,7 @@ pub fn course(envelope: &Envelope<'_>, standing: Standing, foreseen: bool) -> Re
         (Kind::Notification { .. }, Standing::Pending(topic)) => Ok(Course::AcceptWaiting(topic)),
         (Kind::SubscriptionConfirmation(_), Standing::Pinned) => Ok(Course::Confirm),
         (Kind::SubscriptionConfirmation(_), _) if foreseen => Ok(Course::Confirm),
-        (Kind::SubscriptionConfirmation(_), _) => Ok(Course::Ask),
+        (Kind::SubscriptionConfirmation(_), _) => Ok(Course::RequestApproval),
         (Kind::UnsubscribeConfirmation(_), Standing::Pinned | Standing::Pending(_)) => Ok(Course::Unsubscribe),
         (_, Standing::Unknown) => Err(Refusal::Topic("topic is not known to this platform")),
     }
@@ -154,26 +154,26 @@ pub fn course(envelope: &Envelope<'_>, standing: Standing, foreseen: bool) -> Re
 /// Refuses a subscription whose link does not confirm exactly this topic at its own host.
 ///
 /// # Errors
-/// Any other URL. It is signed, but by whom the topic belongs to.
+/// Any other URL. It is signed, but only by the owner of the topic.
 pub fn check_link(envelope: &Envelope<'_>, arn: &Arn<'_>) -> Result<(), Refusal> {
     let Kind::SubscriptionConfirmation(link) = &envelope.kind else { return Ok(()) };
     let wrong = Refusal::Malformed("SubscribeURL does not confirm this topic");
-    let asked = Asked::parse(&link.subscribe_url).ok_or(wrong)?;
-    if asked.host == arn.host() && asked.topic_arn == arn.text && asked.token == link.token {
+    let parsed = SubscribeUrl::parse(&link.subscribe_url).ok_or(wrong)?;
+    if parsed.host == arn.host() && parsed.topic_arn == arn.text && parsed.token == link.token {
         Ok(())
     } else {
         Err(wrong)
     }
 }
 
-/// What a subscribe URL says.
-struct Asked {
+/// The parts of a subscribe URL.
+struct SubscribeUrl {
     host: String,
     topic_arn: String,
     token: String,
 }
 
-impl Asked {
+impl SubscribeUrl {
     /// `https://{host}/?Action=ConfirmSubscription&TopicArn=…&Token=…`, each once, nothing hidden
     /// before or behind it.
     fn parse(text: &str) -> Option<Self> {
@@ -188,14 +188,14 @@ impl Asked {
             let mut values = url.query_pairs().filter(|(key, _)| key == name).map(|(_, value)| value.into_owned());
             values.next().filter(|_| values.next().is_none())
         };
-        let asked = Self { host: host.to_owned(), topic_arn: only("TopicArn")?, token: only("Token")? };
-        (only("Action")? == "ConfirmSubscription").then_some(asked)
+        let parsed = Self { host: host.to_owned(), topic_arn: only("TopicArn")?, token: only("Token")? };
+        (only("Action")? == "ConfirmSubscription").then_some(parsed)
     }
 }
 
 /// Whether a URL is one that confirms a subscription at the host of the topic it names.
 #[must_use]
 pub fn is_subscribe_url(text: &str, allow_china: bool) -> bool {
-    let Some(asked) = Asked::parse(text) else { return false };
-    Arn::parse(&asked.topic_arn, allow_china).is_ok_and(|arn| arn.host() == asked.host)
+    let Some(parsed) = SubscribeUrl::parse(text) else { return false };
+    Arn::parse(&parsed.topic_arn, allow_china).is_ok_and(|arn| arn.host() == parsed.host)
 }

@@ -1,7 +1,7 @@
-//! Switching on and off, and what is asked of a destination's workflow.
+//! Switching on and off, and signals to a destination's workflow.
 
 use super::super::edge::Service;
-use super::{check_wrong, desk, made, webhook};
+use super::{check_wrong, create, desk, webhook};
 use domain::DestinationId;
 use serde_json::{Value, json};
 use workflows::signal::{Admin, DestinationSignal, Enable};
@@ -15,10 +15,10 @@ async fn owing(name: &str) -> (Service, String) {
     let (service, list) = desk(name).await;
     let mut body = webhook();
     body["enabled"] = json!(false);
-    let (path, _) = made(&service, &list, &body).await;
+    let (path, _) = create(&service, &list, &body).await;
     service.seed(&["r1", "r2"]).await;
     service.seed_events();
-    service.ask("POST", &format!("{path}/snapshot"), &Value::Null).await;
+    service.send_json("POST", &format!("{path}/snapshot"), &Value::Null).await;
     service.raw(&format!(
         "INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
              next_due_at, created_at)
@@ -35,7 +35,7 @@ async fn figures(service: &Service, path: &str) -> (Value, Value) {
 }
 
 #[tokio::test]
-async fn the_metrics_page_shows_how_each_destination_stands_until_it_is_deleted() {
+async fn metrics_show_each_destination_until_it_is_deleted() {
     let (service, path) = owing("measured").await;
     let id = id_of(&path);
     let (owed, _) = figures(&service, &path).await;
@@ -50,7 +50,7 @@ async fn the_metrics_page_shows_how_each_destination_stands_until_it_is_deleted(
     ] {
         assert!(text.contains(&line), "`{line}` is missing in\n{text}");
     }
-    assert_eq!(service.ask("DELETE", &path, &Value::Null).await.status, 204);
+    assert_eq!(service.send_json("DELETE", &path, &Value::Null).await.status, 204);
     let text = page().await;
     assert!(!text.contains(&id.to_string()), "{text}");
 }
@@ -58,77 +58,77 @@ async fn the_metrics_page_shows_how_each_destination_stands_until_it_is_deleted(
 #[tokio::test]
 async fn each_action_is_its_signal_with_who_and_why() {
     let (service, list) = desk("asked").await;
-    let (path, _) = made(&service, &list, &webhook()).await;
+    let (path, _) = create(&service, &list, &webhook()).await;
     let id = id_of(&path);
     let body = json!({ "by": "ann", "reason": "ticket" });
     for action in ["disable", "enable", "probe", "redeliver"] {
-        let answer = service.ask("POST", &format!("{path}/{action}"), &body).await;
+        let answer = service.send_json("POST", &format!("{path}/{action}"), &body).await;
         assert_eq!((answer.status, &answer.body), (202, &json!({ "destination_id": id, "signal": action })));
     }
     let admin = || Admin { by: Some("ann".to_owned()), reason: Some("ticket".to_owned()) };
-    let asked = [
+    let expected_signals = [
         (id, DestinationSignal::Disable(admin())),
         (id, DestinationSignal::Enable(admin().into())),
         (id, DestinationSignal::Probe(admin())),
         (id, DestinationSignal::Redeliver(admin().into())),
     ];
-    assert_eq!(service.engine.asked(), asked);
+    assert_eq!(service.engine.destination_signals(), expected_signals);
 }
 
 #[tokio::test]
 async fn actions_answer_503_while_the_engine_is_away() {
     let (service, list) = desk("away").await;
-    let (path, _) = made(&service, &list, &webhook()).await;
+    let (path, _) = create(&service, &list, &webhook()).await;
     service.engine.set_down(true);
     for action in ["disable", "enable", "probe", "redeliver"] {
-        assert_eq!(service.ask("POST", &format!("{path}/{action}"), &Value::Null).await.status, 503, "{action}");
+        assert_eq!(service.send_json("POST", &format!("{path}/{action}"), &Value::Null).await.status, 503, "{action}");
     }
 }
 
 #[tokio::test]
-async fn a_destination_is_switched_while_the_engine_is_away_and_the_engine_told_when_it_is_not() {
+async fn switching_works_without_the_engine_and_signals_it_when_back() {
     let (service, list) = desk("switch").await;
-    let (path, _) = made(&service, &list, &webhook()).await;
-    let off = service.ask("PATCH", &path, &json!({ "enabled": false })).await.body;
+    let (path, _) = create(&service, &list, &webhook()).await;
+    let off = service.send_json("PATCH", &path, &json!({ "enabled": false })).await.body;
     assert_eq!((&off["enabled"], &off["state"]), (&json!(false), &json!("disabled")));
     assert_eq!(off["reason"], "disabled by an admin");
-    assert_eq!(service.engine.tended(), [id_of(&path)], "what waits in runs is called back");
+    assert_eq!(service.engine.supervised(), [id_of(&path)], "what waits in runs is called back");
     service.engine.set_down(true);
-    let on = service.ask("PATCH", &path, &json!({ "enabled": true })).await;
+    let on = service.send_json("PATCH", &path, &json!({ "enabled": true })).await;
     assert_eq!((on.status, &on.body["state"]), (200, &json!("healthy")), "{}", on.body);
     assert!(on.body.get("reason").is_none(), "{}", on.body);
     service.engine.set_down(false);
-    service.ask("PATCH", &path, &json!({ "enabled": true })).await;
-    assert_eq!(service.engine.tended().len(), 1, "it was on already");
-    service.ask("PATCH", &path, &json!({ "enabled": false })).await;
-    service.ask("PATCH", &path, &json!({ "enabled": true })).await;
-    assert_eq!(service.engine.tended(), [id_of(&path); 3]);
+    service.send_json("PATCH", &path, &json!({ "enabled": true })).await;
+    assert_eq!(service.engine.supervised().len(), 1, "it was on already");
+    service.send_json("PATCH", &path, &json!({ "enabled": false })).await;
+    service.send_json("PATCH", &path, &json!({ "enabled": true })).await;
+    assert_eq!(service.engine.supervised(), [id_of(&path); 3]);
 }
 
 #[tokio::test]
 async fn a_disabled_destination_is_not_probed() {
     let (service, path) = owing("probe").await;
-    let answer = service.ask("POST", &format!("{path}/probe"), &Value::Null).await;
+    let answer = service.send_json("POST", &format!("{path}/probe"), &Value::Null).await;
     assert_eq!(answer.status, 409, "{}", answer.body);
     assert!(answer.body["detail"].to_string().contains("enable it"), "{}", answer.body);
-    assert_eq!(service.engine.asked(), []);
+    assert_eq!(service.engine.destination_signals(), []);
 }
 
 #[tokio::test]
-async fn enabling_keeps_all_that_is_owed() {
+async fn enabling_keeps_everything_owed() {
     let (service, path) = owing("all").await;
     assert_eq!(figures(&service, &path).await, (json!(3), json!(1)));
-    service.ask("PATCH", &path, &json!({ "enabled": true })).await;
+    service.send_json("PATCH", &path, &json!({ "enabled": true })).await;
     assert_eq!(figures(&service, &path).await, (json!(3), json!(1)));
 }
 
 #[tokio::test]
-async fn enabling_with_the_newest_only_ends_the_owed_user_events_as_skipped() {
+async fn enabling_with_newest_only_skips_the_owed_user_events() {
     for verb in ["PATCH", "POST"] {
         let (service, path) = owing(&format!("newest-{verb}")).await;
         let answer = match verb {
-            "PATCH" => service.ask("PATCH", &path, &json!({ "enabled": true, "newest_only": true })).await,
-            _ => service.ask("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await,
+            "PATCH" => service.send_json("PATCH", &path, &json!({ "enabled": true, "newest_only": true })).await,
+            _ => service.send_json("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await,
         };
         assert!((200..300).contains(&answer.status), "{}", answer.body);
         assert_eq!(figures(&service, &path).await, (json!(2), json!(0)), "one `purchase.updated` per purchase is left");
@@ -146,7 +146,7 @@ async fn enabling_with_the_newest_only_ends_the_owed_user_events_as_skipped() {
 const VERY_MANY: i64 = 50_001;
 
 #[tokio::test]
-async fn very_many_are_ended_by_its_workflow_or_by_the_next_request() {
+async fn very_many_are_skipped_by_its_workflow_or_the_next_request() {
     let (service, path) = owing("many").await;
     service.raw(&format!(
         "WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n < {VERY_MANY} - 1)
@@ -156,70 +156,73 @@ async fn very_many_are_ended_by_its_workflow_or_by_the_next_request() {
              0, 1, 1 FROM deliveries d JOIN numbers WHERE d.event_type LIKE 'user.%' AND d.status = 'pending'"
     ));
     let enable = json!({ "enabled": true, "newest_only": true });
-    let first = service.ask("PATCH", &path, &enable).await;
+    let first = service.send_json("PATCH", &path, &enable).await;
     assert_eq!(first.status, 503, "{}", first.body);
     assert!(first.body["detail"].to_string().contains("send this again"), "{}", first.body);
-    assert_eq!(service.get(&path).await.body["enabled"], false, "it would be told old news");
+    assert_eq!(service.get(&path).await.body["enabled"], false, "it would get old events");
     let count = || service.raw_number("SELECT COUNT(*) AS value FROM deliveries WHERE status = 'skipped'");
     assert_eq!(count(), VERY_MANY - 1);
     service.raw("UPDATE deliveries SET status = 'pending' WHERE status = 'skipped'");
-    let asked = service.ask("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await;
-    assert_eq!(asked.status, 202, "{}", asked.body);
+    let expected_signals = service.send_json("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await;
+    assert_eq!(expected_signals.status, 202, "{}", expected_signals.body);
     let enable_the_rest = Enable { by: Some("api".to_owned()), newest_only: true, ..Enable::default() };
-    assert_eq!(service.engine.asked(), [(id_of(&path), DestinationSignal::Enable(enable_the_rest))]);
-    let second = service.ask("PATCH", &path, &enable).await;
+    assert_eq!(service.engine.destination_signals(), [(id_of(&path), DestinationSignal::Enable(enable_the_rest))]);
+    let second = service.send_json("PATCH", &path, &enable).await;
     assert_eq!((second.status, &second.body["enabled"]), (200, &json!(true)), "{}", second.body);
     assert_eq!(count(), VERY_MANY);
 }
 
 #[tokio::test]
-async fn what_the_newest_only_would_end_is_counted_and_nothing_changed() {
+async fn a_dry_run_of_newest_only_counts_and_changes_nothing() {
     let (service, path) = owing("dry").await;
-    let ask = async |body: Value| service.ask("POST", &format!("{path}/enable"), &body).await;
-    let dry = ask(json!({ "newest_only": true, "dry_run": true })).await;
+    let request_enable = async |body: Value| service.send_json("POST", &format!("{path}/enable"), &body).await;
+    let dry = request_enable(json!({ "newest_only": true, "dry_run": true })).await;
     assert_eq!((dry.status, &dry.body), (200, &json!({ "destination_id": id_of(&path), "skipped": 2 })));
     assert_eq!(figures(&service, &path).await, (json!(3), json!(1)));
-    assert_eq!((service.engine.asked(), service.get(&path).await.body["enabled"].clone()), (Vec::new(), json!(false)));
-    check_wrong(&ask(json!({ "dry_run": true })).await, &["dry_run"]);
-    service.ask("PATCH", &path, &json!({ "enabled": true })).await;
-    assert_eq!(ask(json!({ "newest_only": true, "dry_run": true })).await.status, 409);
+    assert_eq!(
+        (service.engine.destination_signals(), service.get(&path).await.body["enabled"].clone()),
+        (Vec::new(), json!(false))
+    );
+    check_wrong(&request_enable(json!({ "dry_run": true })).await, &["dry_run"]);
+    service.send_json("PATCH", &path, &json!({ "enabled": true })).await;
+    assert_eq!(request_enable(json!({ "newest_only": true, "dry_run": true })).await.status, 409);
 }
 
 #[tokio::test]
-async fn what_is_on_its_way_is_not_forgotten() {
+async fn an_event_in_flight_is_not_skipped() {
     let (service, path) = owing("leased").await;
     service.raw(&format!(
         "INSERT INTO lanes (destination_id, collapse_key, lease_token, lease_until)
              SELECT '{}', collapse_key, 't', 9223372036854775807 FROM purchases",
         id_of(&path)
     ));
-    service.ask("PATCH", &path, &json!({ "enabled": true, "newest_only": true })).await;
+    service.send_json("PATCH", &path, &json!({ "enabled": true, "newest_only": true })).await;
     assert_eq!(figures(&service, &path).await, (json!(3), json!(1)), "its own attempt ends it");
 }
 
 #[tokio::test]
 async fn newest_only_belongs_to_enabling() {
     let (service, list) = desk("belongs").await;
-    let (path, _) = made(&service, &list, &webhook()).await;
+    let (path, _) = create(&service, &list, &webhook()).await;
     for body in [json!({ "newest_only": true }), json!({ "newest_only": true, "enabled": false })] {
-        check_wrong(&service.ask("PATCH", &path, &body).await, &["newest_only"]);
+        check_wrong(&service.send_json("PATCH", &path, &body).await, &["newest_only"]);
     }
     let body = json!({ "newest_only": true, "enabled": true, "name": "other" });
-    let enabled = service.ask("PATCH", &path, &body).await;
+    let enabled = service.send_json("PATCH", &path, &body).await;
     assert_eq!(enabled.status, 409, "its events are on their way: {}", enabled.body);
     assert_eq!(service.get(&path).await.body["name"], "hook", "nothing is half done");
-    let enabled = service.ask("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await;
+    let enabled = service.send_json("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await;
     assert_eq!(enabled.status, 409, "{}", enabled.body);
 }
 
 #[tokio::test]
-async fn a_refused_change_forgets_nothing() {
+async fn a_refused_change_skips_nothing() {
     let (service, path) = owing("refused").await;
     let app = service.get(&path).await.body["app_id"].as_str().expect("an id").to_owned();
     let mut other = webhook();
     other["name"] = json!("taken");
-    made(&service, &format!("/v1/apps/{app}/destinations"), &other).await;
+    create(&service, &format!("/v1/apps/{app}/destinations"), &other).await;
     let body = json!({ "enabled": true, "newest_only": true, "name": "taken" });
-    assert_eq!(service.ask("PATCH", &path, &body).await.status, 409);
+    assert_eq!(service.send_json("PATCH", &path, &body).await.status, 409);
     assert_eq!(figures(&service, &path).await, (json!(3), json!(1)));
 }

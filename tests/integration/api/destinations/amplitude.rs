@@ -1,7 +1,7 @@
-//! What an Amplitude integration has: a region, keys that are never shown, whom its events are about.
+//! What an Amplitude integration has: a region, keys that are never shown, users of its events.
 
 use super::super::edge::Service;
-use super::{check_wrong, desk, made};
+use super::{check_wrong, create, desk};
 use serde_json::{Value, json};
 use system_tests::amplitude::Amplitude;
 
@@ -19,9 +19,9 @@ fn integration(more: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_nobody_said_has_its_default() {
+async fn absent_fields_have_their_defaults() {
     let (service, list) = desk("amplitude-defaults").await;
-    let (path, made) = made(&service, &list, &integration(&json!({}))).await;
+    let (path, created) = create(&service, &list, &integration(&json!({}))).await;
     let shown = service.get(&path).await.body;
     let expected = [
         ("kind", json!("amplitude")),
@@ -40,7 +40,7 @@ async fn what_nobody_said_has_its_default() {
         ("state", json!("healthy")),
     ];
     for (field, value) in expected {
-        assert_eq!((&made[field], &shown[field]), (&value, &value), "{field}");
+        assert_eq!((&created[field], &shown[field]), (&value, &value), "{field}");
     }
 }
 
@@ -48,13 +48,13 @@ async fn what_nobody_said_has_its_default() {
 async fn no_key_is_ever_shown() {
     let (service, list) = desk("amplitude-keys").await;
     let keys = json!({ "secret_key": SECRET, "sandbox_api_key": SANDBOX });
-    let (path, made) = made(&service, &list, &integration(&keys)).await;
-    let changed = service.ask("PATCH", &path, &json!({ "api_key": "f00d0000f00d0000f00d0000f00d0000" })).await;
+    let (path, created) = create(&service, &list, &integration(&keys)).await;
+    let changed = service.send_json("PATCH", &path, &json!({ "api_key": "f00d0000f00d0000f00d0000f00d0000" })).await;
     assert_eq!(changed.status, 200, "{}", changed.body);
-    let refused = service.ask("PATCH", &path, &json!({ "sandbox_api_key": "f00d 0000" })).await;
+    let refused = service.send_json("PATCH", &path, &json!({ "sandbox_api_key": "f00d 0000" })).await;
     check_wrong(&refused, &["sandbox_api_key"]);
     let (shown, listed) = (service.get(&path).await.body, service.get(&list).await.body);
-    for read in [made, changed.body, refused.body, shown.clone(), listed] {
+    for read in [created, changed.body, refused.body, shown.clone(), listed] {
         for secret in [KEY, SECRET, SANDBOX, "f00d"] {
             assert!(!read.to_string().contains(secret), "{read}");
         }
@@ -62,16 +62,16 @@ async fn no_key_is_ever_shown() {
     for field in ["has_api_key", "has_secret_key", "has_sandbox_api_key"] {
         assert_eq!(shown[field], true, "{field}");
     }
-    let removed = service.ask("PATCH", &path, &json!({ "secret_key": null })).await.body;
+    let removed = service.send_json("PATCH", &path, &json!({ "secret_key": null })).await.body;
     assert_eq!((&removed["has_secret_key"], &removed["has_sandbox_api_key"]), (&json!(false), &json!(true)));
-    let last = service.ask("PATCH", &path, &json!({ "api_key": null, "sandbox_api_key": null })).await;
+    let last = service.send_json("PATCH", &path, &json!({ "api_key": null, "sandbox_api_key": null })).await;
     check_wrong(&last, &["api_key"]);
 }
 
 #[tokio::test]
-async fn each_field_is_changed_alone_and_brought_back() {
+async fn each_field_is_changed_alone_and_reset() {
     let (service, list) = desk("amplitude-fields").await;
-    let (path, _) = made(&service, &list, &integration(&json!({}))).await;
+    let (path, _) = create(&service, &list, &integration(&json!({}))).await;
     let cases = [
         ("endpoint", json!("standard"), None),
         ("user_id", json!("user_id"), Some(json!("external_id"))),
@@ -85,10 +85,10 @@ async fn each_field_is_changed_alone_and_brought_back() {
         ("schedule", json!([5, 60]), Some(Value::Null)),
     ];
     for (field, value, without) in cases {
-        let changed = service.ask("PATCH", &path, &json!({ field: value })).await;
+        let changed = service.send_json("PATCH", &path, &json!({ field: value })).await;
         assert_eq!((changed.status, &changed.body[field]), (200, &value), "{}", changed.body);
         if let Some(without) = without {
-            let cleared = service.ask("PATCH", &path, &json!({ field: null })).await;
+            let cleared = service.send_json("PATCH", &path, &json!({ field: null })).await;
             assert_eq!((cleared.status, &cleared.body[field]), (200, &without), "{}", cleared.body);
         }
     }
@@ -97,7 +97,7 @@ async fn each_field_is_changed_alone_and_brought_back() {
 }
 
 #[tokio::test]
-async fn all_wrong_fields_are_named_at_once_whoever_judges_them() {
+async fn all_wrong_fields_are_named_at_once_across_layers() {
     let (service, list) = desk("amplitude-wrong").await;
     let wrong = integration(&json!({
         "endpoint": "https://example.com", "api_key": "two words", "user_id": "email", "without_external_id": "drop",
@@ -117,60 +117,63 @@ async fn all_wrong_fields_are_named_at_once_whoever_judges_them() {
         "user_id",
         "without_external_id",
     ];
-    let answer = service.ask("POST", &list, &wrong).await;
+    let answer = service.send_json("POST", &list, &wrong).await;
     check_wrong(&answer, &fields);
     assert!(answer.body["detail"].to_string().contains("from 1 to 90"), "its own bound: {}", answer.body);
-    let nothing = service.ask("POST", &list, &json!({ "kind": "amplitude", "name": "analytics" })).await;
+    let nothing = service.send_json("POST", &list, &json!({ "kind": "amplitude", "name": "analytics" })).await;
     check_wrong(&nothing, &["api_key", "endpoint"]);
-    let (path, _) = made(&service, &list, &integration(&json!({}))).await;
-    check_wrong(&service.ask("PATCH", &path, &json!({ "rate": 91, "signature": "v1" })).await, &["rate", "signature"]);
+    let (path, _) = create(&service, &list, &integration(&json!({}))).await;
+    check_wrong(
+        &service.send_json("PATCH", &path, &json!({ "rate": 91, "signature": "v1" })).await,
+        &["rate", "signature"],
+    );
 }
 
 #[tokio::test]
-async fn it_signs_nothing_so_nothing_is_rotated() {
+async fn an_integration_signs_nothing_so_rotation_is_refused() {
     let (service, list) = desk("amplitude-rotate").await;
-    let (path, _) = made(&service, &list, &integration(&json!({}))).await;
-    let answer = service.ask("POST", &format!("{path}/rotate-secret"), &Value::Null).await;
+    let (path, _) = create(&service, &list, &integration(&json!({}))).await;
+    let answer = service.send_json("POST", &format!("{path}/rotate-secret"), &Value::Null).await;
     assert_eq!(answer.status, 422, "{}", answer.body);
     assert!(answer.body["detail"].to_string().contains("`webhook`"), "{}", answer.body);
 }
 
 #[tokio::test]
-async fn a_test_asks_for_the_secret_key_and_says_whether_the_keys_are_known() {
+async fn a_test_needs_the_secret_key_and_shows_whether_keys_are_known() {
     let fake = Amplitude::start().await;
     fake.project(KEY, SECRET);
     let service = Service::with("amplitude-test", &[("SETTLE_AMPLITUDE_ALLOWED_URLS", &fake.url())]).await;
     let (app, _) = service.platform().await;
     let list = format!("/v1/apps/{app}/destinations");
-    let (path, _) = made(&service, &list, &integration(&json!({ "endpoint": fake.url() }))).await;
+    let (path, _) = create(&service, &list, &integration(&json!({ "endpoint": fake.url() }))).await;
     let test = format!("{path}/test");
-    let missing = service.ask("POST", &test, &Value::Null).await;
+    let missing = service.send_json("POST", &test, &Value::Null).await;
     assert_eq!(missing.status, 409, "{}", missing.body);
     assert!(missing.body["detail"].to_string().contains("`secret_key`"), "{}", missing.body);
-    service.ask("PATCH", &path, &json!({ "secret_key": SECRET })).await;
-    let well = service.ask("POST", &test, &Value::Null).await;
+    service.send_json("PATCH", &path, &json!({ "secret_key": SECRET })).await;
+    let well = service.send_json("POST", &test, &Value::Null).await;
     assert_eq!((well.status, &well.body["ok"]), (200, &json!(true)), "{}", well.body);
-    assert_eq!(well.body["says"], "Amplitude knows the `api_key` and the `secret_key`");
-    service.ask("PATCH", &path, &json!({ "secret_key": "0000000000000000" })).await;
-    let ill = service.ask("POST", &test, &Value::Null).await;
+    assert_eq!(well.body["detail"], "Amplitude knows the `api_key` and the `secret_key`");
+    service.send_json("PATCH", &path, &json!({ "secret_key": "0000000000000000" })).await;
+    let ill = service.send_json("POST", &test, &Value::Null).await;
     assert_eq!((ill.status, &ill.body["ok"]), (200, &json!(false)), "{}", ill.body);
-    assert!(ill.body["says"].to_string().contains("does not know"), "{}", ill.body);
-    assert_eq!(fake.events(KEY).len(), 0, "a test tells nothing");
+    assert!(ill.body["detail"].to_string().contains("does not know"), "{}", ill.body);
+    assert_eq!(fake.events(KEY).len(), 0, "a test sends no event");
 }
 
 #[tokio::test]
-async fn an_endpoint_of_the_operators_own_is_taken_with_its_path() {
+async fn a_custom_endpoint_is_accepted_with_its_path() {
     let allowed = [("SETTLE_AMPLITUDE_ALLOWED_URLS", "http://proxy.internal:8443")];
     let service = Service::with("amplitude-proxy", &allowed).await;
     let (app, _) = service.platform().await;
     let list = format!("/v1/apps/{app}/destinations");
     let own = json!({ "endpoint": "http://proxy.internal:8443/analytics" });
-    let (_, made) = made(&service, &list, &integration(&own)).await;
-    assert_eq!(made["endpoint"], "http://proxy.internal:8443/analytics");
+    let (_, created) = create(&service, &list, &integration(&own)).await;
+    assert_eq!(created["endpoint"], "http://proxy.internal:8443/analytics");
     for foreign in ["http://proxy.internal", "https://proxy.internal:8443", "https://example.com/2/httpapi"] {
-        let refused = service.ask("POST", &list, &integration(&json!({ "endpoint": foreign }))).await;
+        let refused = service.send_json("POST", &list, &integration(&json!({ "endpoint": foreign }))).await;
         check_wrong(&refused, &["endpoint"]);
         let detail = refused.body["detail"].to_string();
-        assert!(detail.contains("SETTLE_AMPLITUDE_ALLOWED_URLS"), "it says what to set: {detail}");
+        assert!(detail.contains("SETTLE_AMPLITUDE_ALLOWED_URLS"), "it names what to set: {detail}");
     }
 }

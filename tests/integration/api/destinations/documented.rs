@@ -1,6 +1,6 @@
 //! `/openapi.json` names every field of a destination, and no other.
 
-use super::{desk, made, webhook};
+use super::{create, desk, webhook};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ fn properties(document: &Value, schema: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn what_is_shown_of_each_kind_is_documented_and_all_of_that_is_shown() {
+async fn shown_and_documented_fields_of_each_kind_agree() {
     let (service, list) = desk("documented").await;
     let mut hook = webhook();
     hook["signature"] = json!("v1,v1a");
@@ -25,13 +25,13 @@ async fn what_is_shown_of_each_kind_is_documented_and_all_of_that_is_shown() {
     let (mut created, mut shown, mut listed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for body in [hook, analytics] {
         let body_kind = body["kind"].clone();
-        let (path, made) = made(&service, &list, &body).await;
-        service.ask("PATCH", &path, &json!({ "enabled": false })).await;
-        service.ask("PATCH", &path, &json!({ "enabled": true })).await;
-        service.ask("PATCH", &path, &json!({ "enabled": false })).await;
-        created.extend(names(&made));
+        let (path, destination) = create(&service, &list, &body).await;
+        service.send_json("PATCH", &path, &json!({ "enabled": false })).await;
+        service.send_json("PATCH", &path, &json!({ "enabled": true })).await;
+        service.send_json("PATCH", &path, &json!({ "enabled": false })).await;
+        created.extend(names(&destination));
         if body_kind == "webhook" {
-            service.ask("POST", &format!("{path}/rotate-secret"), &Value::Null).await;
+            service.send_json("POST", &format!("{path}/rotate-secret"), &Value::Null).await;
         }
         shown.extend(names(&service.get(&path).await.body));
     }
@@ -55,9 +55,9 @@ async fn each_documented_field_of_a_change_is_known_to_one_kind() {
     let documented = properties(&document, "DestinationPatch");
     let mut known = BTreeSet::new();
     for body in [webhook(), analytics] {
-        let (path, _) = made(&service, &list, &body).await;
+        let (path, _) = create(&service, &list, &body).await;
         for field in &documented {
-            let answer = service.ask("PATCH", &path, &json!({ field: {} })).await;
+            let answer = service.send_json("PATCH", &path, &json!({ field: {} })).await;
             let complaint = answer.body["detail"].to_string();
             if !complaint.contains("no such field") {
                 known.insert(field.clone());
@@ -79,7 +79,7 @@ fn admits_null(document: &Value, schema: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn null_is_documented_where_it_brings_a_field_back() {
+async fn null_is_documented_where_it_resets_a_field() {
     let (service, list) = desk("documented-null").await;
     let keys = json!({ "api_key": "c0ffee", "secret_key": "c0ffee", "sandbox_api_key": "5a17" });
     let mut analytics = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu" });
@@ -92,8 +92,8 @@ async fn null_is_documented_where_it_brings_a_field_back() {
         let mut is_taken = false;
         for mut body in [webhook(), analytics.clone()] {
             body["name"] = json!(format!("{} {field}", body["kind"]));
-            let (path, _) = made(&service, &list, &body).await;
-            is_taken |= service.ask("PATCH", &path, &json!({ &field: null })).await.status == 200;
+            let (path, _) = create(&service, &list, &body).await;
+            is_taken |= service.send_json("PATCH", &path, &json!({ &field: null })).await.status == 200;
         }
         assert_eq!(admits_null(&document, &schemas[&field]), is_taken, "{field}");
         let choices = &schemas[&field]["enum"];
@@ -122,7 +122,7 @@ async fn the_documented_bounds_of_an_integration_are_the_real_ones() {
         for (value, status) in [(least, 201), (most, 201), (under, 400), (over, 400)] {
             let mut body = json!({ "kind": "amplitude", "name": format!("{field} {value}"), "endpoint": "eu", "api_key": "c0ffee" });
             body[field] = value.clone();
-            assert_eq!(service.ask("POST", &list, &body).await.status, status, "{field} {value}");
+            assert_eq!(service.send_json("POST", &list, &body).await.status, status, "{field} {value}");
         }
     }
 }

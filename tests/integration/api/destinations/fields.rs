@@ -1,12 +1,12 @@
 //! Names, events, filters, limits: the same for every kind.
 
-use super::{Answer, check_wrong, desk, made, webhook, webhook_with};
+use super::{Answer, check_wrong, create, desk, webhook, webhook_with};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn what_nobody_said_has_its_default() {
+async fn absent_fields_have_their_defaults() {
     let (service, list) = desk("defaults").await;
-    let (path, made) = made(&service, &list, &webhook()).await;
+    let (path, created) = create(&service, &list, &webhook()).await;
     let shown = service.get(&path).await.body;
     let expected = [
         ("name", json!("hook")),
@@ -20,7 +20,7 @@ async fn what_nobody_said_has_its_default() {
         ("state", json!("healthy")),
     ];
     for (field, value) in expected {
-        assert_eq!((&made[field], &shown[field]), (&value, &value), "{field}");
+        assert_eq!((&created[field], &shown[field]), (&value, &value), "{field}");
     }
     let health = json!({
         "failures": 0, "last_error": null, "first_failure_at": null, "last_failure_at": null, "last_success_at": null,
@@ -35,9 +35,9 @@ async fn what_nobody_said_has_its_default() {
 }
 
 #[tokio::test]
-async fn every_common_field_is_kept_changed_and_brought_back() {
+async fn every_common_field_is_stored_changed_and_reset() {
     let (service, list) = desk("fields").await;
-    let (path, _) = made(&service, &list, &webhook()).await;
+    let (path, _) = create(&service, &list, &webhook()).await;
     let platform = service.get(&list.replace("destinations", "platforms")).await.body["items"][0]["id"].clone();
     let cases = [
         ("name", json!("other"), None),
@@ -50,11 +50,11 @@ async fn every_common_field_is_kept_changed_and_brought_back() {
         ("schedule", json!([691_200]), Some(Value::Null)),
     ];
     for (field, value, without) in cases {
-        let changed = service.ask("PATCH", &path, &json!({ field: value })).await;
+        let changed = service.send_json("PATCH", &path, &json!({ field: value })).await;
         assert_eq!((changed.status, &changed.body[field]), (200, &value), "{}", changed.body);
         assert_eq!(service.get(&path).await.body[field], value);
         if let Some(without) = without {
-            let cleared = service.ask("PATCH", &path, &json!({ field: null })).await;
+            let cleared = service.send_json("PATCH", &path, &json!({ field: null })).await;
             assert_eq!((cleared.status, &cleared.body[field]), (200, &without), "{}", cleared.body);
         }
     }
@@ -67,36 +67,36 @@ async fn every_common_field_is_kept_changed_and_brought_back() {
         (json!({}), filter(json!([]), json!(["sandbox"]))),
         (Value::Null, filter(json!([]), json!([]))),
     ];
-    for (given, expected) in steps {
-        let changed = service.ask("PATCH", &path, &json!({ "filter": given })).await;
-        assert_eq!((changed.status, &changed.body["filter"]), (200, &expected), "{given}: {}", changed.body);
+    for (sent_fields, expected) in steps {
+        let changed = service.send_json("PATCH", &path, &json!({ "filter": sent_fields })).await;
+        assert_eq!((changed.status, &changed.body["filter"]), (200, &expected), "{sent_fields}: {}", changed.body);
     }
-    let untouched = service.ask("PATCH", &path, &json!({})).await.body;
+    let untouched = service.send_json("PATCH", &path, &json!({})).await.body;
     assert_eq!((&untouched["name"], &untouched["url"]), (&json!("other"), &json!("https://example.com/hooks")));
 }
 
 #[tokio::test]
-async fn all_common_fields_can_be_given_at_the_making() {
+async fn all_common_fields_can_be_set_at_creation() {
     let (service, list) = desk("whole").await;
     let platform = service.get(&list.replace("destinations", "platforms")).await.body["items"][0]["id"].clone();
     let mut body = webhook();
-    let given = json!({
+    let sent_fields = json!({
         "events": ["user.*"], "filter": { "platforms": [platform], "environments": ["production"] }, "rate": 20,
         "concurrency": 4, "schedule": [5, 60], "enabled": false,
     });
-    for (field, value) in given.as_object().expect("fields") {
+    for (field, value) in sent_fields.as_object().expect("fields") {
         body[field] = value.clone();
     }
-    let (path, _) = made(&service, &list, &body).await;
+    let (path, _) = create(&service, &list, &body).await;
     let shown = service.get(&path).await.body;
-    for (field, value) in given.as_object().expect("fields") {
+    for (field, value) in sent_fields.as_object().expect("fields") {
         assert_eq!(shown[field], *value, "{field}");
     }
     assert_eq!(shown["state"], "disabled");
 }
 
 #[tokio::test]
-async fn all_wrong_fields_are_named_at_once_whoever_judges_them() {
+async fn all_wrong_fields_are_named_at_once_across_layers() {
     let (service, list) = desk("wrong").await;
     let wrong = json!({
         "kind": "webhook", "name": 1, "url": "ftp://example.com", "events": ["purchase.eaten"], "rate": 0,
@@ -116,11 +116,11 @@ async fn all_wrong_fields_are_named_at_once_whoever_judges_them() {
         "surprise",
         "url",
     ];
-    check_wrong(&service.ask("POST", &list, &wrong).await, &fields);
-    let (path, before) = made(&service, &list, &webhook()).await;
+    check_wrong(&service.send_json("POST", &list, &wrong).await, &fields);
+    let (path, before) = create(&service, &list, &webhook()).await;
     let mut change = wrong.clone();
     change.as_object_mut().expect("fields").remove("kind");
-    check_wrong(&service.ask("PATCH", &path, &change).await, &fields);
+    check_wrong(&service.send_json("PATCH", &path, &change).await, &fields);
     let after = service.get(&path).await.body;
     assert_eq!((&after["name"], &after["url"]), (&before["name"], &before["url"]), "nothing is half done");
 }
@@ -129,11 +129,11 @@ async fn all_wrong_fields_are_named_at_once_whoever_judges_them() {
 fn expected(answer: &Answer, field: &str) -> String {
     let errors = answer.body["errors"].as_array().expect("errors");
     let found = errors.iter().find(|error| error["field"] == field).and_then(|error| error["expected"].as_str());
-    found.unwrap_or_else(|| panic!("nothing is said of {field}: {}", answer.body)).to_owned()
+    found.unwrap_or_else(|| panic!("{field} is not named: {}", answer.body)).to_owned()
 }
 
 #[tokio::test]
-async fn a_mistyped_field_is_answered_with_all_that_there_are_and_the_one_that_is_meant() {
+async fn a_mistyped_field_gets_a_list_and_the_nearest_name() {
     let (service, list) = desk("mistyped").await;
     let common = ["name", "events", "filter", "enabled", "rate", "concurrency", "schedule"];
     let hook = ["url", "headers", "signature"];
@@ -141,7 +141,7 @@ async fn a_mistyped_field_is_answered_with_all_that_there_are_and_the_one_that_i
     let analytics = ["endpoint", "api_key", "secret_key", "sandbox_api_key", "user_id", "min_id_length", "prefix"];
     let integration = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu", "api_key": "c0ffee" });
     for (whole, own, at_making) in [(webhook(), &hook[..], &keys[..]), (integration, &analytics[..], &[][..])] {
-        let (path, _) = made(&service, &list, &whole).await;
+        let (path, _) = create(&service, &list, &whole).await;
         let mut mistyped = whole.clone();
         (mistyped["event"], mistyped["surprise"]) = (json!(["*"]), json!(1));
         for (verb, path, once) in
@@ -150,24 +150,24 @@ async fn a_mistyped_field_is_answered_with_all_that_there_are_and_the_one_that_i
             if verb == "PATCH" {
                 mistyped.as_object_mut().expect("fields").remove("kind");
             }
-            let answer = service.ask(verb, path, &mistyped).await;
+            let answer = service.send_json(verb, path, &mistyped).await;
             check_wrong(&answer, &["event", "surprise"]);
-            let said = expected(&answer, "event");
-            assert!(said.ends_with("; did you mean `events`?"), "{said}");
-            let (_, names) = said.split_once("(the fields are: ").expect("the fields");
+            let message = expected(&answer, "event");
+            assert!(message.ends_with("; did you mean `events`?"), "{message}");
+            let (_, names) = message.split_once("(the fields are: ").expect("the fields");
             let (names, _) = names.split_once(')').expect("their end");
             let names: Vec<&str> = names.split(", ").collect();
             for name in common.iter().chain(own).chain(&once) {
-                assert!(names.contains(name), "{verb}: `{name}` is missing in {said}");
+                assert!(names.contains(name), "{verb}: `{name}` is missing in {message}");
             }
-            assert!(verb == "POST" || !names.contains(&"secret"), "only a rotation changes it: {said}");
+            assert!(verb == "POST" || !names.contains(&"secret"), "only a rotation changes it: {message}");
             assert!(!expected(&answer, "surprise").contains("did you mean"));
         }
     }
 }
 
 #[tokio::test]
-async fn a_mistyped_event_is_answered_with_the_one_that_is_meant() {
+async fn a_mistyped_event_gets_the_nearest_name() {
     let (service, list) = desk("mistyped-event").await;
     for (event, meant) in [
         ("user.subscripton.renewed", Some("user.subscription.renewed")),
@@ -175,56 +175,56 @@ async fn a_mistyped_event_is_answered_with_the_one_that_is_meant() {
         ("users.*", Some("user.*")),
         ("everything", None),
     ] {
-        let answer = service.ask("POST", &list, &webhook_with("events", &json!(["user.*", event]))).await;
+        let answer = service.send_json("POST", &list, &webhook_with("events", &json!(["user.*", event]))).await;
         check_wrong(&answer, &["events"]);
-        let said = expected(&answer, "events");
+        let message = expected(&answer, "events");
         match meant {
             Some(meant) => {
                 let first = format!("`{meant}` (did you mean that by `{event}`?), or a type of event: ");
-                assert!(said.starts_with(&first), "{said}");
+                assert!(message.starts_with(&first), "{message}");
             }
-            None => assert!(!said.contains("did you mean"), "{said}"),
+            None => assert!(!message.contains("did you mean"), "{message}"),
         }
-        assert!(said.contains("user.subscription.renewed") && !said.contains("device."), "{said}");
+        assert!(message.contains("user.subscription.renewed") && !message.contains("device."), "{message}");
     }
 }
 
 #[tokio::test]
 async fn the_kind_is_named_and_never_changed() {
     let (service, list) = desk("kind").await;
-    let nameless = service.ask("POST", &list, &json!({ "name": "hook", "url": "https://example.com" })).await;
+    let nameless = service.send_json("POST", &list, &json!({ "name": "hook", "url": "https://example.com" })).await;
     check_wrong(&nameless, &["kind"]);
-    let strange = service.ask("POST", &list, &webhook_with("kind", &json!("pigeon"))).await;
+    let strange = service.send_json("POST", &list, &webhook_with("kind", &json!("pigeon"))).await;
     check_wrong(&strange, &["kind"]);
     assert!(strange.body["detail"].to_string().contains("`webhook` or `amplitude`"), "{}", strange.body);
-    let (path, _) = made(&service, &list, &webhook()).await;
-    check_wrong(&service.ask("PATCH", &path, &json!({ "kind": "amplitude" })).await, &["kind"]);
+    let (path, _) = create(&service, &list, &webhook()).await;
+    check_wrong(&service.send_json("PATCH", &path, &json!({ "kind": "amplitude" })).await, &["kind"]);
 }
 
 #[tokio::test]
 async fn a_filter_takes_only_platforms_of_the_app() {
     let (service, list) = desk("foreign").await;
-    let app = service.ask("POST", "/v1/apps", &json!({ "name": "another" })).await.body["id"].clone();
+    let app = service.send_json("POST", "/v1/apps", &json!({ "name": "another" })).await.body["id"].clone();
     let path = format!("/v1/apps/{}/platforms", app.as_str().expect("an id"));
     let body = json!({ "store": "amazon", "name": "fire", "package_name": "com.example.other" });
-    let foreign = service.ask("POST", &path, &body).await.body["id"].clone();
+    let foreign = service.send_json("POST", &path, &body).await.body["id"].clone();
     let unknown = json!("6b275a67-0bbb-4f3a-99b9-6600bf711993");
     let filter = json!({ "platforms": [foreign, unknown] });
-    let answer = service.ask("POST", &list, &webhook_with("filter", &filter)).await;
+    let answer = service.send_json("POST", &list, &webhook_with("filter", &filter)).await;
     check_wrong(&answer, &["filter.platforms[0]", "filter.platforms[1]"]);
     assert!(answer.body["detail"].to_string().contains("of a platform of this app"), "{}", answer.body);
-    let (destination, _) = made(&service, &list, &webhook()).await;
-    let answer = service.ask("PATCH", &destination, &json!({ "filter": filter })).await;
+    let (destination, _) = create(&service, &list, &webhook()).await;
+    let answer = service.send_json("PATCH", &destination, &json!({ "filter": filter })).await;
     check_wrong(&answer, &["filter.platforms[0]", "filter.platforms[1]"]);
 }
 
 #[tokio::test]
-async fn what_it_is_owed_is_counted_where_it_is_shown() {
+async fn a_shown_destination_includes_its_owed_count() {
     let (service, list) = desk("owed").await;
-    let (path, _) = made(&service, &list, &webhook()).await;
+    let (path, _) = create(&service, &list, &webhook()).await;
     service.seed(&["r1", "r2"]).await;
     service.seed_events();
-    service.ask("POST", &format!("{path}/snapshot"), &Value::Null).await;
+    service.send_json("POST", &format!("{path}/snapshot"), &Value::Null).await;
     assert_eq!(service.get(&path).await.body["health"]["owed"], 2);
     service
         .raw("UPDATE deliveries SET status = 'dead' WHERE collapse_key = (SELECT MAX(collapse_key) FROM deliveries)");
@@ -236,16 +236,17 @@ async fn what_it_is_owed_is_counted_where_it_is_shown() {
 }
 
 #[tokio::test]
-async fn of_changes_at_once_none_undoes_another() {
+async fn concurrent_changes_do_not_undo_each_other() {
     let (service, list) = desk("at-once").await;
-    let (path, _) = made(&service, &list, &webhook()).await;
+    let (path, _) = create(&service, &list, &webhook()).await;
     let fields = [("rate", json!(10)), ("concurrency", json!(4)), ("schedule", json!([5])), ("name", json!("other"))];
     for round in 0..10 {
         let reset = json!({ "rate": null, "concurrency": null, "schedule": null, "name": "hook", "filter": null });
-        assert_eq!(service.ask("PATCH", &path, &reset).await.status, 200);
+        assert_eq!(service.send_json("PATCH", &path, &reset).await.status, 200);
         let mut bodies: Vec<Value> = fields.iter().map(|(field, value)| json!({ *field: value })).collect();
         bodies.push(json!({ "filter": { "environments": ["sandbox"] } }));
-        let answers = futures::future::join_all(bodies.iter().map(|body| service.ask("PATCH", &path, body))).await;
+        let answers =
+            futures::future::join_all(bodies.iter().map(|body| service.send_json("PATCH", &path, body))).await;
         assert!(answers.iter().all(|answer| answer.status == 200));
         let shown = service.get(&path).await.body;
         for (field, value) in &fields {
@@ -256,18 +257,18 @@ async fn of_changes_at_once_none_undoes_another() {
 }
 
 #[tokio::test]
-async fn a_choice_that_nothing_causes_as_yet_is_answered_with_a_warning() {
+async fn choosing_a_type_that_is_never_sent_gets_a_warning() {
     let (service, list) = desk("warnings").await;
     let chosen = json!(["purchase.updated", "device.*", "device.impression"]);
-    let (path, answer) = made(&service, &list, &webhook_with("events", &chosen)).await;
+    let (path, answer) = create(&service, &list, &webhook_with("events", &chosen)).await;
     let warnings = answer["warnings"].as_array().unwrap_or_else(|| panic!("{answer}"));
-    let about = |warning: &serde_json::Value| warning.as_str().is_some_and(|says| says.contains("is not sent yet"));
+    let about = |warning: &serde_json::Value| warning.as_str().is_some_and(|text| text.contains("is not sent yet"));
     assert!(warnings.len() == 2 && warnings.iter().all(about), "{warnings:?}");
-    assert_eq!(service.get(&path).await.body["warnings"], json!(null), "it is said once");
-    let renamed = service.ask("PATCH", &path, &json!({ "name": "other" })).await.body;
+    assert_eq!(service.get(&path).await.body["warnings"], json!(null), "it is warned once");
+    let renamed = service.send_json("PATCH", &path, &json!({ "name": "other" })).await.body;
     assert_eq!(renamed["warnings"], json!(null), "nothing was chosen");
-    let all = service.ask("PATCH", &path, &json!({ "events": ["*", "user.subscription.renewed"] })).await.body;
+    let all = service.send_json("PATCH", &path, &json!({ "events": ["*", "user.subscription.renewed"] })).await.body;
     assert_eq!(all["warnings"], json!(null));
-    let paused = service.ask("PATCH", &path, &json!({ "events": ["user.subscription.paused"] })).await.body;
+    let paused = service.send_json("PATCH", &path, &json!({ "events": ["user.subscription.paused"] })).await.body;
     assert_eq!(paused["warnings"].as_array().map(Vec::len), Some(1), "{paused}");
 }

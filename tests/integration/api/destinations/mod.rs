@@ -1,4 +1,4 @@
-//! Destinations: what every kind has, what each kind has besides, and what can be asked of one.
+//! Destinations: what every kind has, what each kind has besides, and actions on one.
 
 mod actions;
 mod amplitude;
@@ -21,7 +21,7 @@ fn webhook() -> Value {
     json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" })
 }
 
-/// The same with another field.
+/// A webhook with another value of this field.
 fn webhook_with(field: &str, value: &Value) -> Value {
     let mut body = webhook();
     body[field] = value.clone();
@@ -29,10 +29,10 @@ fn webhook_with(field: &str, value: &Value) -> Value {
 }
 
 /// Makes one that must be right; its path, and what was answered.
-async fn made(service: &Service, list: &str, body: &Value) -> (String, Value) {
-    let made = service.ask("POST", list, body).await;
-    assert_eq!(made.status, 201, "{body}: {}", made.body);
-    (format!("/v1/destinations/{}", made.body["id"].as_str().expect("an id")), made.body)
+async fn create(service: &Service, list: &str, body: &Value) -> (String, Value) {
+    let created = service.send_json("POST", list, body).await;
+    assert_eq!(created.status, 201, "{body}: {}", created.body);
+    (format!("/v1/destinations/{}", created.body["id"].as_str().expect("an id")), created.body)
 }
 
 /// A 400 that names exactly these fields.

@@ -1,23 +1,23 @@
 //! What a webhook has: a URL, headers, signatures, a secret that is shown once and replaced.
 
 use super::super::edge::Service;
-use super::{check_wrong, desk, made, webhook, webhook_with};
+use super::{check_wrong, create, desk, webhook, webhook_with};
 use serde_json::{Value, json};
 use system_tests::receiver::{Receiver, Reply};
 
 #[tokio::test]
 async fn a_secret_is_shown_once() {
     let (service, list) = desk("secret").await;
-    let (path, made) = made(&service, &list, &webhook()).await;
-    let secret = made["secret"].as_str().expect("a secret").to_owned();
+    let (path, created) = create(&service, &list, &webhook()).await;
+    let secret = created["secret"].as_str().expect("a secret").to_owned();
     assert!(secret.starts_with("whsec_") && secret.len() == 50, "{} characters", secret.len());
     let change = json!({ "url": "https://example.com/other" });
-    let changed = service.ask("PATCH", &path, &change).await;
+    let changed = service.send_json("PATCH", &path, &change).await;
     assert_eq!(changed.body["url"], "https://example.com/other");
     for read in [changed, service.get(&path).await, service.get(&list).await] {
         assert!(!read.body.to_string().contains("whsec_"), "{}", read.body);
     }
-    assert_eq!(service.ask("DELETE", &path, &Value::Null).await.status, 204);
+    assert_eq!(service.send_json("DELETE", &path, &Value::Null).await.status, 204);
     assert_eq!(service.get(&path).await.status, 404);
 }
 
@@ -25,71 +25,73 @@ async fn a_secret_is_shown_once() {
 async fn headers_are_shown_by_their_names_alone() {
     let (service, list) = desk("headers").await;
     let headers = json!({ "Authorization": "Bearer hunter2", "X-Tenant": "hunter2-too" });
-    let (path, shown) = made(&service, &list, &webhook_with("headers", &headers)).await;
+    let (path, shown) = create(&service, &list, &webhook_with("headers", &headers)).await;
     assert_eq!(shown["headers"], json!(["authorization", "x-tenant"]));
-    let changed = service.ask("PATCH", &path, &json!({ "headers": { "x-tenant": null, "x-new": "hunter2" } })).await;
+    let changed =
+        service.send_json("PATCH", &path, &json!({ "headers": { "x-tenant": null, "x-new": "hunter2" } })).await;
     assert_eq!(changed.body["headers"], json!(["authorization", "x-new"]), "{}", changed.body);
     for read in [shown, changed.body, service.get(&path).await.body, service.get(&list).await.body] {
         assert!(!read.to_string().contains("hunter2"), "{read}");
     }
-    let wrong =
-        service.ask("PATCH", &path, &json!({ "headers": { "webhook-id": "x", "host": "hunter2", "a": 1 } })).await;
+    let wrong = service
+        .send_json("PATCH", &path, &json!({ "headers": { "webhook-id": "x", "host": "hunter2", "a": 1 } }))
+        .await;
     check_wrong(&wrong, &["headers.a", "headers.host", "headers.webhook-id"]);
     assert!(!wrong.body.to_string().contains("hunter2"), "{}", wrong.body);
-    let none = service.ask("PATCH", &path, &json!({ "headers": null })).await;
+    let none = service.send_json("PATCH", &path, &json!({ "headers": null })).await;
     assert_eq!(none.body["headers"], json!([]));
 }
 
 #[tokio::test]
 async fn a_signature_of_another_kind_shows_what_verifies_it() {
     let (service, list) = desk("signature").await;
-    let (path, shown) = made(&service, &list, &webhook_with("signature", &json!("v1a"))).await;
+    let (path, shown) = create(&service, &list, &webhook_with("signature", &json!("v1a"))).await;
     let public = shown["public_key"].as_str().expect("a public key").to_owned();
     assert!(public.starts_with("whpk_") && shown.get("secret").is_none(), "{shown}");
     assert_eq!(service.get(&path).await.body["public_key"], json!(public), "it is no secret");
-    let both = service.ask("PATCH", &path, &json!({ "signature": "v1,v1a" })).await.body;
+    let both = service.send_json("PATCH", &path, &json!({ "signature": "v1,v1a" })).await.body;
     assert!(both["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")), "it was never shown: {both}");
     assert_eq!(both["public_key"], json!(public));
     assert!(!service.get(&path).await.body.to_string().contains("whsk_"));
-    check_wrong(&service.ask("PATCH", &path, &json!({ "signature": "v2" })).await, &["signature"]);
+    check_wrong(&service.send_json("PATCH", &path, &json!({ "signature": "v2" })).await, &["signature"]);
 }
 
 #[tokio::test]
-async fn a_rotation_shows_the_new_secret_once_and_both_sign_for_a_while() {
+async fn a_rotated_secret_is_shown_once_and_both_sign_for_a_while() {
     let (service, receiver, list) = with_receiver("rotate").await;
-    let (path, first) = made(&service, &list, &webhook_with("url", &json!(receiver.url()))).await;
-    let rotated = service.ask("POST", &format!("{path}/rotate-secret"), &Value::Null).await;
+    let (path, first) = create(&service, &list, &webhook_with("url", &json!(receiver.url()))).await;
+    let rotated = service.send_json("POST", &format!("{path}/rotate-secret"), &Value::Null).await;
     assert_eq!(rotated.status, 200, "{}", rotated.body);
     assert!(rotated.body["secret"].is_string() && rotated.body["secret"] != first["secret"], "{}", rotated.body);
     assert!(!service.get(&path).await.body.to_string().contains("whsec_"));
     for secret in [&first["secret"], &rotated.body["secret"]] {
         receiver.trust(secret.as_str().expect("a secret"));
-        assert_eq!(service.ask("POST", &format!("{path}/test"), &Value::Null).await.body["ok"], true);
+        assert_eq!(service.send_json("POST", &format!("{path}/test"), &Value::Null).await.body["ok"], true);
     }
     let own = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
-    let given = json!({ "secret": own, "overlap_hours": 0 });
-    let given = service.ask("POST", &format!("{path}/rotate-secret"), &given).await;
-    assert_eq!((given.status, &given.body["secret"]), (200, &json!(own)), "{}", given.body);
+    let rotation = json!({ "secret": own, "overlap_hours": 0 });
+    let rotation = service.send_json("POST", &format!("{path}/rotate-secret"), &rotation).await;
+    assert_eq!((rotation.status, &rotation.body["secret"]), (200, &json!(own)), "{}", rotation.body);
     receiver.want_refusals();
-    service.ask("POST", &format!("{path}/test"), &Value::Null).await;
+    service.send_json("POST", &format!("{path}/test"), &Value::Null).await;
     receiver.trust(own);
-    service.ask("POST", &format!("{path}/test"), &Value::Null).await;
+    service.send_json("POST", &format!("{path}/test"), &Value::Null).await;
     let verified: Vec<bool> = receiver.all().iter().map(|one| one.verified.is_ok()).collect();
     assert_eq!(verified, [true, true, false, true], "without overlap the one before signs no more");
 }
 
 #[tokio::test]
-async fn a_test_is_signed_and_marked_and_says_what_was_answered() {
+async fn a_test_is_signed_and_marked_and_shows_the_answer() {
     let (service, receiver, list) = with_receiver("test").await;
-    let (path, shown) = made(&service, &list, &webhook_with("url", &json!(receiver.url()))).await;
+    let (path, shown) = create(&service, &list, &webhook_with("url", &json!(receiver.url()))).await;
     receiver.trust(shown["secret"].as_str().expect("a secret"));
     let test = format!("{path}/test");
-    let well = service.ask("POST", &test, &Value::Null).await;
+    let well = service.send_json("POST", &test, &Value::Null).await;
     assert_eq!((well.status, &well.body["ok"]), (200, &json!(true)), "{}", well.body);
     receiver.answer_next(1, &Reply::Status(418));
-    let ill = service.ask("POST", &test, &Value::Null).await;
+    let ill = service.send_json("POST", &test, &Value::Null).await;
     assert_eq!((ill.status, &ill.body["ok"]), (200, &json!(false)), "{}", ill.body);
-    assert!(ill.body["says"].to_string().contains("418"), "{}", ill.body);
+    assert!(ill.body["detail"].to_string().contains("418"), "{}", ill.body);
     let requests = receiver.all();
     assert_eq!(requests.len(), 2);
     for request in &requests {
@@ -106,29 +108,29 @@ async fn a_test_is_signed_and_marked_and_says_what_was_answered() {
 }
 
 #[tokio::test]
-async fn a_test_of_a_forbidden_address_sends_nothing_and_says_little() {
+async fn a_test_of_a_forbidden_address_sends_and_reveals_nothing() {
     let (service, list) = desk("forbidden").await;
     let forbidden = webhook_with("url", &json!("https://169.254.169.254/"));
-    check_wrong(&service.ask("POST", &list, &forbidden).await, &["url"]);
+    check_wrong(&service.send_json("POST", &list, &forbidden).await, &["url"]);
     // What was allowed when it was set.
-    let (path, _) = made(&service, &list, &webhook()).await;
+    let (path, _) = create(&service, &list, &webhook()).await;
     service.raw("UPDATE destinations SET settings = '{\"url\":\"https://169.254.169.254/\",\"headers\":[]}'");
-    let answer = service.ask("POST", &format!("{path}/test"), &Value::Null).await;
+    let answer = service.send_json("POST", &format!("{path}/test"), &Value::Null).await;
     assert_eq!((answer.status, &answer.body["ok"]), (200, &json!(false)), "{}", answer.body);
-    assert!(answer.body["says"].as_str().is_some_and(|says| !says.is_empty()), "{}", answer.body);
+    assert!(answer.body["detail"].as_str().is_some_and(|text| !text.is_empty()), "{}", answer.body);
 }
 
 #[tokio::test]
-async fn a_webhook_whose_url_is_allowed_no_more_is_not_tried() {
+async fn a_webhook_whose_url_became_forbidden_is_not_tried() {
     let (service, list) = desk("no-more").await;
-    let (path, _) = made(&service, &list, &webhook()).await;
+    let (path, _) = create(&service, &list, &webhook()).await;
     service.raw("UPDATE destinations SET settings = '{\"url\":\"http://example.com/\",\"headers\":[]}'");
-    let answer = service.ask("POST", &format!("{path}/test"), &Value::Null).await;
+    let answer = service.send_json("POST", &format!("{path}/test"), &Value::Null).await;
     assert_eq!(answer.status, 409, "{}", answer.body);
     assert!(answer.body["detail"].to_string().contains("`url`"), "{}", answer.body);
 }
 
-/// A service that may tell a receiver on this machine.
+/// A service that may send to a receiver on this machine.
 async fn with_receiver(name: &str) -> (Service, Receiver, String) {
     let here = [("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.0/8"), ("SETTLE_DESTINATIONS_ALLOW_HTTP", "true")];
     let service = Service::with(name, &here).await;

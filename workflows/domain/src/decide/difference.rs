@@ -1,38 +1,38 @@
-//! What the difference between two stages tells, when no word did.
+//! Transitions that follow from the difference of two stages, where no report named them.
 
 use super::walk::Walk;
-use crate::notification::Kind;
+use crate::notification::NotificationKind;
 use crate::purchase::{Life, Stage};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
 
-/// So many renewals are told at most in one settling, the newest ones.
+/// Maximum number of renewals announced in one settling, the newest ones.
 const RENEWALS_AT_MOST: u64 = 36;
 
 impl Walk<'_> {
-    /// Goes from where the words led to where it stands, and tells what lies between.
+    /// Goes from where the reports led to where the purchase stands, and announces what lies between.
     pub fn reach(&mut self, goal: &Stage) {
         let mut goal = goal.clone();
         if self.has_paid() && goal.in_trial && !self.stage.in_trial {
             goal.in_trial = false;
         }
         match (self.stage.life, goal.life) {
-            (Life::Unknown, _) => self.sight(&goal),
-            (Life::Running, Life::Running) => self.run(&goal),
-            (Life::Running, Life::Cut | Life::Ended) => self.expire(&goal, None),
-            (Life::Ended, Life::Running) if goal.terms > self.stage.terms && self.stage.terms.is_some() => {
-                self.said.has_ended = false;
+            (Life::Unknown, _) => self.see_first(&goal),
+            (Life::Running, Life::Running) => self.continue_to(&goal),
+            (Life::Running, Life::Cut | Life::Expired) => self.expire(&goal, None),
+            (Life::Expired, Life::Running) if goal.terms > self.stage.terms && self.stage.terms.is_some() => {
+                self.announced.is_expired = false;
                 self.stage = Stage { life: Life::Running, in_grace: false, is_off: goal.is_off, ..self.stage.clone() };
-                self.run(&goal);
+                self.continue_to(&goal);
             }
-            // What was taken back or replaced is told by nothing else, and what came back unpaid is only shown.
+            // Nothing announces a revocation or a replacement, nor what came back unpaid.
             _ => {}
         }
         if self.stage.life == Life::Replaced {
             goal.life = Life::Replaced;
         }
         if self.stage.is_over() && goal.runs() {
-            self.said.untold.clear();
+            self.announced.unannounced.clear();
         }
         if !goal.in_trial {
             goal.terms = goal.terms.max(self.stage.terms);
@@ -41,99 +41,113 @@ impl Walk<'_> {
         self.stage = goal;
     }
 
-    /// The first sight of a purchase, without a word that names anything: nothing is told.
-    fn sight(&mut self, goal: &Stage) {
-        let untold = [
-            (goal.runs() && goal.is_off, What::Cancelled),
-            (goal.in_grace, What::GraceBegan),
-            (goal.life == Life::Ended, What::Expired),
+    /// Takes over the first sight of a purchase, without a report that names anything: nothing is announced.
+    fn see_first(&mut self, goal: &Stage) {
+        let unannounced = [
+            (goal.runs() && goal.is_off, TransitionKind::Cancelled),
+            (goal.in_grace, TransitionKind::GraceBegan),
+            (goal.life == Life::Expired, TransitionKind::Expired),
         ];
-        self.said.untold = untold.into_iter().filter(|(holds, _)| *holds).map(|(_, what)| what).collect();
+        self.announced.unannounced =
+            unannounced.into_iter().filter(|(holds, _)| *holds).map(|(_, transition)| transition).collect();
         self.stage = goal.clone();
     }
 
-    fn run(&mut self, goal: &Stage) {
+    fn continue_to(&mut self, goal: &Stage) {
         if self.stage.is_off && !goal.is_off {
-            let is_untold = self.said.untold.remove(&What::Cancelled);
+            let is_unannounced = self.announced.unannounced.remove(&TransitionKind::Cancelled);
             self.stage.is_off = false;
-            if !is_untold {
-                self.infer(What::Resumed, self.told_late(&[Kind::AutoRenewalOn]));
+            if !is_unannounced {
+                self.infer(TransitionKind::Resumed, self.late_report_at(&[NotificationKind::AutoRenewalOn]));
             }
         }
         self.catch_up(goal);
         if !self.stage.in_grace && goal.in_grace {
-            self.infer(What::GraceBegan, self.told_late(&[Kind::GraceBegan]));
+            self.infer(TransitionKind::GraceBegan, self.late_report_at(&[NotificationKind::GraceBegan]));
         } else if !goal.in_grace {
-            self.said.untold.remove(&What::GraceBegan);
+            self.announced.unannounced.remove(&TransitionKind::GraceBegan);
         }
         if !self.stage.is_off && goal.is_off {
-            self.infer(What::Cancelled, self.told_late(&[Kind::AutoRenewalOff, Kind::ScheduledToEnd]));
+            self.infer(
+                TransitionKind::Cancelled,
+                self.late_report_at(&[NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd]),
+            );
         }
         let is_scheduled = goal.pending.is_some() && goal.pending != self.stage.pending;
         if is_scheduled && self.stage.pending.as_deref() != Some("") {
-            self.infer(What::PlanChangeScheduled, self.told_late(&[Kind::PlanChangeScheduled]));
+            self.infer(
+                TransitionKind::PlanChangeScheduled,
+                self.late_report_at(&[NotificationKind::PlanChangeScheduled]),
+            );
         }
     }
 
-    /// The payments that lie between, and the plan that changed with them.
+    /// Announces the payments that lie between, and the plan that changed with them.
     fn catch_up(&mut self, goal: &Stage) {
         if goal.in_trial {
-            let has_begun = [What::Purchased, What::PlanChanged].iter().any(|what| self.said.covered(*what).is_some());
+            let has_begun = [TransitionKind::Purchased, TransitionKind::PlanChanged]
+                .iter()
+                .any(|transition| self.announced.covered(*transition).is_some());
             if !self.stage.in_trial && has_begun {
                 self.stage.in_trial = true;
                 self.stage.terms = goal.terms;
-                self.infer(What::TrialStarted, None);
+                self.infer(TransitionKind::TrialStarted, None);
             }
             return;
         }
         let is_due = match (self.stage.terms, goal.terms) {
-            (Some(told), Some(shown)) => shown > told,
+            (Some(announced), Some(shown)) => shown > announced,
             _ => self.stage.in_trial,
         };
         if is_due {
             let number = goal.terms.or(Some(1));
             self.pay(number, None);
         } else if self.stage.in_grace && !goal.in_grace && goal.runs() && goal.terms.is_none() {
-            let is_untold = self.said.untold.remove(&What::GraceBegan);
+            let is_unannounced = self.announced.unannounced.remove(&TransitionKind::GraceBegan);
             let next = self.stage.terms.map(|terms| terms.saturating_add(1));
-            if !is_untold {
+            if !is_unannounced {
                 self.pay(next, None);
             }
         }
         self.change_plan(goal.sku.as_deref());
     }
 
-    /// The plan changed, if the store shows another one than was told.
+    /// Announces a change of plan, if the store shows another one than was announced.
     pub fn change_plan(&mut self, shown: Option<&str>) {
-        let (Some(told), Some(shown)) = (self.stage.sku.as_deref(), shown) else { return };
-        if told != shown {
+        let (Some(announced), Some(shown)) = (self.stage.sku.as_deref(), shown) else { return };
+        if announced != shown {
             self.stage.sku = Some(shown.to_owned());
             self.stage.pending = None;
             let at = self.term_began();
-            self.infer(What::PlanChanged, at);
+            self.infer(TransitionKind::PlanChanged, at);
         }
     }
 
-    /// It ended.
-    pub fn expire(&mut self, goal: &Stage, told: Option<Timestamp>) {
-        let told = told.or_else(|| self.told_late(&[Kind::Expired, Kind::SubscriptionCancelled]));
-        let at = told.or_else(|| self.known.expires_at().filter(|_| self.truth.is_some()));
+    /// Announces the end.
+    pub fn expire(&mut self, goal: &Stage, reported_at: Option<Timestamp>) {
+        let reported_at = reported_at
+            .or_else(|| self.late_report_at(&[NotificationKind::Expired, NotificationKind::SubscriptionCancelled]));
+        let at = reported_at.or_else(|| self.known.expires_at().filter(|_| self.truth.is_some()));
         if self.stage.runs() && !self.stage.in_grace {
             self.catch_up(goal);
         }
         if self.stage.in_trial {
-            self.infer(What::TrialDidNotConvert, at);
+            self.infer(TransitionKind::TrialDidNotConvert, at);
         }
-        self.infer(What::Expired, at);
-        self.said.untold.clear();
+        self.infer(TransitionKind::Expired, at);
+        self.announced.unannounced.clear();
         let terms = self.stage.terms;
         self.stage = Stage { terms: terms.max(goal.terms), ..goal.clone() };
     }
 
-    /// Payments up to this term, the last of them told by a word if there was one.
-    pub fn pay(&mut self, number: Option<u64>, told: Option<Timestamp>) {
+    /// Announces the payments up to this term, the last of them at the time of its report if there was one.
+    pub fn pay(&mut self, number: Option<u64>, reported_at: Option<Timestamp>) {
         let (Some(from), Some(to)) = (self.stage.terms, number) else {
-            return self.renew(told.or_else(|| self.told_late(&[Kind::Renewed, Kind::GraceEnded])), told.is_some());
+            return self.renew(
+                reported_at
+                    .or_else(|| self.late_report_at(&[NotificationKind::Renewed, NotificationKind::GraceExpired])),
+                reported_at.is_some(),
+            );
         };
         let left = RENEWALS_AT_MOST.saturating_sub(self.renewals);
         let first = from.max(to.saturating_sub(left)).saturating_add(1);
@@ -141,40 +155,40 @@ impl Walk<'_> {
         for term in first..=to {
             self.stage.terms = Some(term);
             self.renewals = self.renewals.saturating_add(1);
-            match told.filter(|_| term == to) {
+            match reported_at.filter(|_| term == to) {
                 Some(time) => self.renew(Some(time), true),
                 None => self.renew(self.term_began(), false),
             }
         }
     }
 
-    /// One payment.
-    pub fn renew(&mut self, at: Option<Timestamp>, is_told: bool) {
-        let what = if self.stage.in_grace { What::Recovered } else { What::Renewed };
-        let conversion = self.stage.in_trial.then_some(What::TrialConverted);
+    /// Announces one payment.
+    pub fn renew(&mut self, at: Option<Timestamp>, is_reported: bool) {
+        let transition = if self.stage.in_grace { TransitionKind::Recovered } else { TransitionKind::Renewed };
+        let conversion = self.stage.in_trial.then_some(TransitionKind::TrialConverted);
         self.stage.in_trial = false;
         self.stage.in_grace = false;
-        for what in conversion.into_iter().chain([what]) {
-            match at.filter(|_| is_told) {
-                Some(time) => self.say(what, time),
-                None => self.infer(what, at),
+        for transition in conversion.into_iter().chain([transition]) {
+            match at.filter(|_| is_reported) {
+                Some(time) => self.announce(transition, time),
+                None => self.infer(transition, at),
             }
         }
     }
 
-    /// When the present term began, by the calendar. A recovery came later, nobody knows when.
+    /// When the present term began, by the calendar. A recovery came later, at an unknown time.
     fn term_began(&self) -> Option<Timestamp> {
         let number = self.stage.terms?.checked_sub(1)?;
         self.calendar?.end(number).filter(|_| !self.stage.in_grace)
     }
 
-    /// When one of these words was told that came too late to be walked.
-    fn told_late(&self, kinds: &[Kind]) -> Option<Timestamp> {
-        let words = self.late.iter().rev();
-        words.filter(|(_, kind)| kinds.contains(kind)).map(|(time, _)| *time).next()
+    /// The time of the newest report of these kinds that came too late to be walked.
+    fn late_report_at(&self, kinds: &[NotificationKind]) -> Option<Timestamp> {
+        let reports = self.late.iter().rev();
+        reports.filter(|(_, kind)| kinds.contains(kind)).map(|(time, _)| *time).next()
     }
 
     fn has_paid(&self) -> bool {
-        super::truth::PAYMENTS.iter().any(|what| self.said.covered(*what).is_some())
+        super::truth::PAYMENTS.iter().any(|transition| self.announced.covered(*transition).is_some())
     }
 }

@@ -2,43 +2,44 @@
 
 use super::truth::{ECHO_MS, PAYMENTS};
 use super::walk::Walk;
-use crate::notification::Kind;
+use crate::notification::NotificationKind;
 use crate::purchase::{Life, Moment};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
 
-/// The words of one recovery are not further apart.
+/// Maximum distance of two reports of one recovery.
 const ONE_RECOVERY_MS: i64 = 86_400_000;
-/// Words of different types that are not further apart speak of one payment. The shortest term that is sold is a week,
+/// Maximum distance of two reports of different kinds about one payment. The shortest term that is sold is a week,
 /// of which a grace can take six days; in the store's test world terms last minutes.
 const ONE_PAYMENT_MS: i64 = 43_200_000;
 
 impl Walk<'_> {
-    /// Something was paid, whatever the store still shows of a trial.
+    /// Ends the trial by a payment, whatever the store still shows.
     pub fn past_trial(&mut self) {
         if std::mem::take(&mut self.stage.in_trial) {
             self.stage.terms = Some(1);
         }
     }
 
-    /// A term was paid: one that began newly, or after its payment had failed.
-    pub fn paid(&mut self, time: Timestamp, kind: Kind, ahead: &[Moment]) {
+    /// Announces the payment of a term: one that began newly, or after its payment had failed.
+    pub fn apply_payment(&mut self, time: Timestamp, kind: NotificationKind, ahead: &[Moment]) {
         let is_over = self.stage.is_over();
-        let is_end = self.is_over_in_truth() && (is_over || kind == Kind::GraceEnded);
+        let is_end = self.is_over_in_truth() && (is_over || kind == NotificationKind::GraceExpired);
         if matches!(self.stage.life, Life::Replaced | Life::Revoked) || is_end {
             return;
         }
-        if kind == Kind::TrialConverted && !self.stage.in_trial {
-            return self.converted(time, ahead);
+        if kind == NotificationKind::TrialConverted && !self.stage.in_trial {
+            return self.convert(time, ahead);
         }
         if self.is_paid(time, kind) {
             return;
         }
         self.revive(is_over);
         self.resume_in_time(ahead);
-        let is_repair = kind == Kind::GraceEnded || (kind == Kind::Renewed && is_repaired(time, ahead));
+        let is_repair =
+            kind == NotificationKind::GraceExpired || (kind == NotificationKind::Renewed && is_repaired(time, ahead));
         if is_repair && !self.stage.in_grace && !is_over {
-            self.infer(What::GraceBegan, None);
+            self.infer(TransitionKind::GraceBegan, None);
             self.stage.in_grace = true;
         }
         let next = self.stage.terms.map(|terms| terms.saturating_add(1));
@@ -48,21 +49,21 @@ impl Walk<'_> {
         let number = next.map(|next| dated.unwrap_or(next).clamp(next, shown.unwrap_or(next).max(next)));
         self.pay(number, Some(time));
         self.change_plan_in_time();
-        if kind != Kind::GraceEnded && self.truth.is_none() {
+        if kind != NotificationKind::GraceExpired && self.truth.is_none() {
             self.stage.is_off = false;
-            self.said.untold.remove(&What::Cancelled);
+            self.announced.unannounced.remove(&TransitionKind::Cancelled);
         }
     }
 
-    /// A conversion of a trial that nobody saw. Its payment can have been told as a renewal, or counted already.
-    pub fn converted(&mut self, time: Timestamp, ahead: &[Moment]) {
-        if self.said.covered(What::TrialConverted).is_some() {
+    /// Announces the conversion of an unseen trial. Its payment can have been announced as a renewal, or counted already.
+    pub fn convert(&mut self, time: Timestamp, ahead: &[Moment]) {
+        if self.announced.covered(TransitionKind::TrialConverted).is_some() {
             return;
         }
         self.revive(self.stage.is_over());
         self.resume_in_time(ahead);
-        if self.is_payment_told(time) {
-            self.say(What::TrialConverted, time);
+        if self.is_payment_announced(time) {
+            self.announce(TransitionKind::TrialConverted, time);
         } else if let Some(number) = self.uncounted(time) {
             self.stage.terms = number.checked_sub(1);
             self.stage.in_trial = true;
@@ -87,42 +88,55 @@ impl Walk<'_> {
         (!is_counted).then(|| dated.clamp(next, shown.unwrap_or(next).max(next)))
     }
 
-    /// Whether the payment of this time was told as a renewal or a recovery: two of them are a term apart.
-    fn is_payment_told(&self, time: Timestamp) -> bool {
+    /// Whether the payment of this time was announced as a renewal or a recovery: two of them are a term apart.
+    fn is_payment_announced(&self, time: Timestamp) -> bool {
         let term = |time| self.calendar.map(|calendar| calendar.containing(time));
-        let is_same = |told: Timestamp| {
-            let apart = time.millis_since(told).abs();
-            apart <= ONE_PAYMENT_MS || (term(told).is_some() && term(told) == term(time))
+        let is_same = |announced: Timestamp| {
+            let apart = time.millis_since(announced).abs();
+            apart <= ONE_PAYMENT_MS || (term(announced).is_some() && term(announced) == term(time))
         };
-        let told = [What::Renewed, What::Recovered].iter().filter_map(|what| self.said.covered(*what)).max();
-        !self.stage.in_grace && told.is_some_and(is_same)
+        let announced = [TransitionKind::Renewed, TransitionKind::Recovered]
+            .iter()
+            .filter_map(|transition| self.announced.covered(*transition))
+            .max();
+        !self.stage.in_grace && announced.is_some_and(is_same)
     }
 
-    /// Whether what this word tells was told: by a reading, for its term, or by another word of the same act.
-    fn is_paid(&self, time: Timestamp, kind: Kind) -> bool {
-        if PAYMENTS.iter().any(|what| self.is_covered(*what, time)) {
+    /// Whether the payment of this report was announced: by a snapshot, for its term, or by another report of the same act.
+    fn is_paid(&self, time: Timestamp, kind: NotificationKind) -> bool {
+        if PAYMENTS.iter().any(|transition| self.is_covered(*transition, time)) {
             return true;
         }
-        if self.stage.in_grace || self.stage.is_over() || kind == Kind::TrialConverted {
+        if self.stage.in_grace || self.stage.is_over() || kind == NotificationKind::TrialConverted {
             return false;
         }
         if let (Some(calendar), Some(terms)) = (self.calendar, self.stage.terms) {
             return calendar.containing(time) <= terms;
         }
         let others = match kind {
-            Kind::Renewed => [What::TrialConverted, What::Recovered],
-            _ => [What::Renewed, What::Recovered],
+            NotificationKind::Renewed => [TransitionKind::TrialConverted, TransitionKind::Recovered],
+            _ => [TransitionKind::Renewed, TransitionKind::Recovered],
         };
         let apart = if self.known.is_of_test_world() { ECHO_MS } else { ONE_PAYMENT_MS };
-        let is_echo = |what: &What| self.said.covered(*what).is_some_and(|told| time.millis_since(told) <= apart);
+        let is_echo = |transition: &TransitionKind| {
+            self.announced.covered(*transition).is_some_and(|announced| time.millis_since(announced) <= apart)
+        };
         others.iter().any(is_echo)
     }
 }
 
-/// Whether the next word of a payment says that it had failed.
+/// Whether the next report about a payment shows that it had failed.
 fn is_repaired(time: Timestamp, ahead: &[Moment]) -> bool {
-    let next = ahead
-        .iter()
-        .find(|(_, kind)| matches!(kind, Kind::GraceEnded | Kind::GraceBegan | Kind::Renewed | Kind::TrialConverted));
-    next.is_some_and(|(later, kind)| *kind == Kind::GraceEnded && later.millis_since(time) <= ONE_RECOVERY_MS)
+    let next = ahead.iter().find(|(_, kind)| {
+        matches!(
+            kind,
+            NotificationKind::GraceExpired
+                | NotificationKind::GraceBegan
+                | NotificationKind::Renewed
+                | NotificationKind::TrialConverted
+        )
+    });
+    next.is_some_and(|(later, kind)| {
+        *kind == NotificationKind::GraceExpired && later.millis_since(time) <= ONE_RECOVERY_MS
+    })
 }

@@ -1,35 +1,38 @@
-//! A subscription that another receipt replaced of which nobody knows: when it is looked at, and what is announced where
-//! that receipt stays unknown.
+//! A subscription whose successor is unknown: when it is checked, and what is announced where the successor stays unknown.
 
 use super::walk::Walk;
 use crate::purchase::{Life, Purchase};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
 
 const DAY_MS: i64 = 86_400_000;
-/// How long the other receipt may stay unknown.
+/// How long the successor may stay unknown.
 const PATIENCE_MS: i64 = 7 * DAY_MS;
 
-/// The next look at such a purchase: daily, and at the end of the week.
-pub(super) fn next_look(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+/// The next check of such a purchase: daily, and at the end of the week.
+pub(super) fn next_check(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let until = purchase.successor_missing_since()?.plus_millis(PATIENCE_MS);
     (now < until).then(|| now.plus_millis(DAY_MS).min(until))
 }
 
 impl Walk<'_> {
-    /// Announces the end of what was replaced a week ago by a receipt that is still unknown: as far as anybody knows the
-    /// customer has no access. It stays replaced.
+    /// Announces the end of what was replaced a week ago by a receipt that is still unknown: the customer has no known
+    /// access. It stays replaced.
     pub fn end_without_successor(&mut self, now: Timestamp) {
         let since = self.known.successor_missing_since();
         let is_overdue = since.is_some_and(|since| now.millis_since(since) >= PATIENCE_MS);
         let is_named = self.known.is_replaced() || self.stage.life != Life::Replaced;
-        if !is_overdue || is_named || self.said.has_ended || self.said.untold.contains(&What::Expired) {
+        if !is_overdue
+            || is_named
+            || self.announced.is_expired
+            || self.announced.unannounced.contains(&TransitionKind::Expired)
+        {
             return;
         }
         let at = self.known.expires_at();
         if self.stage.in_trial {
-            self.infer(What::TrialDidNotConvert, at);
+            self.infer(TransitionKind::TrialDidNotConvert, at);
         }
-        self.infer(What::Expired, at);
+        self.infer(TransitionKind::Expired, at);
     }
 }

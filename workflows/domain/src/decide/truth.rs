@@ -1,26 +1,27 @@
-//! Where a purchase stands: by what the store showed, or by the words since it answered last.
+//! Where a purchase stands: by the snapshot, or by the reports since the store answered last.
 
 use super::walk::Walk;
-use crate::notification::Kind;
+use crate::notification::NotificationKind;
 use crate::purchase::{Life, Purchase, Stage};
-use crate::reading::{EndReason, Snapshot};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::{EndReason, Snapshot};
 
-/// The store's own data may be so late: an end that it does not confirm is believed after that.
+/// Maximum lag of the store's own data: an end that it does not confirm is believed after that.
 const LAG_MS: i64 = 2 * 3_600_000;
 /// Dates closer than this are one date.
 const SAME_MS: i64 = 60_000;
-/// Words closer than this can speak of one act.
+/// Maximum distance of two reports that can be of one act.
 pub(super) const ECHO_MS: i64 = 120_000;
-/// What tells that something was paid after a trial or after the first term.
-pub(super) const PAYMENTS: [What; 3] = [What::Renewed, What::Recovered, What::TrialConverted];
+/// Transitions that show a payment after a trial or after the first term.
+pub(super) const PAYMENTS: [TransitionKind; 3] =
+    [TransitionKind::Renewed, TransitionKind::Recovered, TransitionKind::TrialConverted];
 
-/// By what the store showed. `after` knows the words of this settling and this snapshot.
+/// The stage by a snapshot. `after` has the reports of this settling and this snapshot.
 pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
     let sku = snapshot.term_sku.clone().or_else(|| before.stage.sku.clone());
     let is_replaced = after.is_replaced() || snapshot.end_reason == Some(EndReason::Replaced);
-    let looked = Looked { before, after, snapshot };
+    let observation = Observation { before, after, snapshot };
     if after.is_one_time() {
         let is_over = snapshot.ends_at.is_some() || after.is_taken_back();
         let life = match (is_replaced, is_over) {
@@ -30,11 +31,11 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
         };
         return Stage { life, sku, ..Stage::default() };
     }
-    let in_trial = looked.in_trial();
-    let is_over = looked.is_over(in_trial);
-    let life = match (is_over, is_replaced || (is_over && after.was_told(Kind::Replaced))) {
+    let in_trial = observation.in_trial();
+    let is_over = observation.is_over(in_trial);
+    let life = match (is_over, is_replaced || (is_over && after.was_reported(NotificationKind::Replaced))) {
         (_, true) => Life::Replaced,
-        (true, false) => Life::Ended,
+        (true, false) => Life::Expired,
         (false, false) => Life::Running,
     };
     let runs = life == Life::Running;
@@ -42,51 +43,53 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
         life,
         in_trial,
         in_grace: runs && after.grace_end().is_some(),
-        is_off: !runs || looked.is_off(),
-        terms: if in_trial { Some(0) } else { looked.terms(is_over) },
+        is_off: !runs || observation.is_off(),
+        terms: if in_trial { Some(0) } else { observation.terms(is_over) },
         pending: snapshot.deferred_sku.clone().filter(|pending| runs && Some(pending) != sku.as_ref()),
         sku,
     }
 }
 
-/// The store says that the receipt is no longer valid.
+/// The stage when the receipt is no longer valid.
 pub(super) fn gone(after: &Purchase) -> Stage {
-    let life = if after.is_replaced() || after.was_told(Kind::Replaced) || after.stage.life == Life::Replaced {
+    let life = if after.is_replaced()
+        || after.was_reported(NotificationKind::Replaced)
+        || after.stage.life == Life::Replaced
+    {
         Life::Replaced
     } else if after.is_one_time() {
         Life::Revoked
     } else {
-        Life::Ended
+        Life::Expired
     };
     Stage { life, in_grace: false, is_off: !after.is_one_time(), pending: None, ..after.stage.clone() }
 }
 
-/// By the words since the store answered last, or by all of them.
-pub(super) fn told(after: &Purchase) -> Stage {
+/// The stage by the reports since the store answered last, or by all of them.
+pub(super) fn reported(after: &Purchase) -> Stage {
     let mut walk = Walk::again(after);
     walk.follow();
     if after.is_replaced() { Stage { life: Life::Replaced, ..walk.stage } } else { walk.stage }
 }
 
-struct Looked<'a> {
+struct Observation<'a> {
     before: &'a Purchase,
     after: &'a Purchase,
     snapshot: &'a Snapshot,
 }
 
-impl Looked<'_> {
-    /// Whether an end date is set, or it says that it will not renew. A receipt that says nothing of both
-    /// changes nothing.
+impl Observation<'_> {
+    /// Whether the receipt has an end date, or shows that it will not renew. One that shows neither changes nothing.
     fn is_off(&self) -> bool {
-        let says = self.snapshot.auto_renewing.map(|renews| !renews);
+        let flag = self.snapshot.auto_renewing.map(|renews| !renews);
         let shows = || if self.snapshot.renews_at.is_some() { Some(false) } else { None };
-        self.snapshot.ends_at.is_some() || says.or_else(shows).unwrap_or(self.before.stage.is_off)
+        self.snapshot.ends_at.is_some() || flag.or_else(shows).unwrap_or(self.before.stage.is_off)
     }
 
-    /// Whether a trial is all it had: none of its dates lies beyond the trial, and no word says that it was paid.
+    /// Whether a trial is all it had: none of its dates lies beyond the trial, and no payment was reported.
     fn in_trial(&self) -> bool {
         let Some(trial_end) = self.after.trial_end() else { return false };
-        if self.after.was_told(Kind::TrialConverted) || self.was_paid() {
+        if self.after.was_reported(NotificationKind::TrialConverted) || self.was_paid() {
             return false;
         }
         if self.snapshot.trial_ends_at.is_some_and(|end| end > self.snapshot.at) {
@@ -105,13 +108,14 @@ impl Looked<'_> {
         }
     }
 
-    /// Whether something was paid before this reading, as far as that was seen.
+    /// Whether something was paid before this snapshot, as far as that was seen.
     fn was_paid(&self) -> bool {
         let stood = self.before.verified.as_ref().map(|verified| &verified.stage).filter(|stage| !stage.in_trial);
         let is_past = |stage: &Stage| {
             !stage.is_unknown() && (self.before.has_shown_trial() || stage.terms.is_some_and(|terms| terms > 1))
         };
-        PAYMENTS.iter().any(|what| self.before.said.covered(*what).is_some()) || stood.is_some_and(is_past)
+        PAYMENTS.iter().any(|transition| self.before.announced.covered(*transition).is_some())
+            || stood.is_some_and(is_past)
     }
 
     fn is_over(&self, in_trial: bool) -> bool {
@@ -142,15 +146,16 @@ impl Looked<'_> {
         has_failed && is_end_of_grace && !self.is_repaired_before(end)
     }
 
-    /// Whether a notification says that what failed was paid, some time before this end.
+    /// Whether a notification reported that the failed payment was made, some time before this end.
     fn is_repaired_before(&self, end: Timestamp) -> bool {
-        let failed = self.before.said.covered(What::GraceBegan).or_else(|| self.before.answered_at());
-        let paid = self.after.newest(&[Kind::TrialConverted, Kind::Renewed]).map(|(time, _)| time);
-        let repaired = self.after.newest(&[Kind::GraceEnded]).map(|(time, _)| time);
+        let failed = self.before.announced.covered(TransitionKind::GraceBegan).or_else(|| self.before.answered_at());
+        let paid =
+            self.after.newest(&[NotificationKind::TrialConverted, NotificationKind::Renewed]).map(|(time, _)| time);
+        let repaired = self.after.newest(&[NotificationKind::GraceExpired]).map(|(time, _)| time);
         paid.max(repaired.filter(|time| end.millis_since(*time) > LAG_MS)) > failed
     }
 
-    /// Whether this date of a grace is only that of the payment that failed. It says nothing of the grace's end.
+    /// Whether this date of a grace is only that of the payment that failed, and not the end of the grace.
     fn is_date_of_failure(&self, grace: Timestamp) -> bool {
         let calendar = self.after.calendar();
         let known = self.before.stage.terms.filter(|_| !self.before.stage.is_unknown());
@@ -161,7 +166,7 @@ impl Looked<'_> {
         self.after.has_dateless_grace() && is_failure
     }
 
-    /// How many paid terms began.
+    /// The number of paid terms that began.
     fn terms(&self, is_over: bool) -> Option<u64> {
         let known = self.before.stage.terms;
         let Some(end) = self.after.period_end() else { return known };
@@ -170,8 +175,8 @@ impl Looked<'_> {
         }
         let Some(calendar) = self.after.calendar() else {
             // What was first seen after its end had at least the term in which it ended.
-            let ended = || self.after.terms().map(|terms| terms.containing(end).max(1)).filter(|_| is_over);
-            return self.counted(end).or_else(ended);
+            let last_term = || self.after.terms().map(|terms| terms.containing(end).max(1)).filter(|_| is_over);
+            return self.counted(end).or_else(last_term);
         };
         if self.after.has_dateless_grace() {
             let begun = || calendar.begun(self.snapshot.at).saturating_sub(1).max(1);
@@ -188,7 +193,7 @@ impl Looked<'_> {
         calendar.ending(end).or(known)
     }
 
-    /// Without a calendar, a term more when the date moved on and no word told of that renewal.
+    /// The number of terms without a calendar: one more when the date moved on and that renewal was not announced.
     fn counted(&self, end: Timestamp) -> Option<u64> {
         let known = self.before.stage.terms?;
         let last = self.before.period_end().filter(|_| self.after.grace_end().is_none());
@@ -196,8 +201,8 @@ impl Looked<'_> {
         else {
             return Some(known);
         };
-        let told = PAYMENTS.iter().filter_map(|what| self.before.said.covered(*what)).max();
-        let is_told = told.is_some_and(|told| last.millis_since(told) <= ECHO_MS);
-        Some(if is_told { known } else { known.saturating_add(1) })
+        let announced = PAYMENTS.iter().filter_map(|transition| self.before.announced.covered(*transition)).max();
+        let is_announced = announced.is_some_and(|announced| last.millis_since(announced) <= ECHO_MS);
+        Some(if is_announced { known } else { known.saturating_add(1) })
     }
 }

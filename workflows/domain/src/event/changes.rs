@@ -1,33 +1,33 @@
-//! What differs between the bodies of two revisions of one purchase.
+//! The differences between the bodies of two revisions of one purchase.
 
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// A field that is not what it was.
+/// A field whose value changed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
-    /// Its name in `data`, or `verified`, which the attributes tell.
+    /// Its name in `data`, or `verified` of the attributes.
     pub field: String,
-    /// What it was; null also when it was not there.
+    /// The value before; null also when the field was missing.
     pub before: Value,
-    /// What it is.
+    /// The value after.
     pub after: Value,
 }
 
-/// The fields of `data` that differ between two bodies of `purchase.updated`, in the order of their names, and whether
-/// the store confirms it.
+/// The fields of `data` that differ between two bodies of `purchase.updated`, in the order of their names, and
+/// `verified`.
 #[must_use]
 pub fn changes(before: &Value, after: &Value) -> Vec<Change> {
     let [of_before, of_after] = [before, after].map(|body| body.get("data"));
     let fields = [of_before, of_after].into_iter().flatten().filter_map(Value::as_object).flat_map(|data| data.keys());
     let fields: BTreeSet<&String> = fields.collect();
-    let of_data = fields.into_iter().map(|field| change(field, (of_before, of_after)));
+    let of_data = fields.into_iter().map(|field| change(field, of_before, of_after));
     let [before, after] = [before, after].map(|body| body.get("attributes"));
-    of_data.chain([change("verified", (before, after))]).flatten().collect()
+    of_data.chain([change("verified", before, after)]).flatten().collect()
 }
 
-fn change(field: &str, (before, after): (Option<&Value>, Option<&Value>)) -> Option<Change> {
+fn change(field: &str, before: Option<&Value>, after: Option<&Value>) -> Option<Change> {
     let value = |of: Option<&Value>| of.and_then(|of| of.get(field)).cloned().unwrap_or_default();
     let (before, after) = (value(before), value(after));
     (before != after).then(|| Change { field: field.to_owned(), before, after })

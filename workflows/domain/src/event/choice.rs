@@ -1,11 +1,11 @@
 //! Which events a destination chose: names, and wildcards that include types added later.
 
 use super::PURCHASE_UPDATED;
-use crate::transition::What;
+use crate::transition::TransitionKind;
 use crate::user::PROFILE_UPDATED;
 use serde::{Deserialize, Serialize};
 
-/// Documented types that nothing connected today can cause. What we can send is named where it is made.
+/// Documented types that no connected store causes today. The types that we send are named where they are built.
 const NOT_YET: [&str; 7] = [
     "device.impression",
     "device.session.end",
@@ -20,28 +20,28 @@ const NOT_YET: [&str; 7] = [
 pub const DESTINATION_FAILING: &str = "destination.failing";
 /// A delivery to a destination failed for the last time.
 pub const DESTINATION_EXHAUSTED: &str = "destination.exhausted";
-/// A destination answers again.
+/// A destination recovered.
 pub const DESTINATION_RECOVERED: &str = "destination.recovered";
-/// A destination was disabled by us.
+/// A destination was disabled automatically.
 pub const DESTINATION_DISABLED: &str = "destination.disabled";
 
-/// What operators may want to know of another destination.
+/// Events for operators, about another destination.
 pub(super) const OPERATORS: [&str; 4] =
     [DESTINATION_FAILING, DESTINATION_EXHAUSTED, DESTINATION_RECOVERED, DESTINATION_DISABLED];
 
-/// What a payment earned changed since: a refund, a corrected price, or money that came back.
+/// The revenue of a payment changed: a refund, a corrected price, or a restored payment.
 pub const REVENUE_ADJUSTED: &str = "revenue.adjusted";
 
-/// What nobody chooses: it follows from what an analytics integration was owed before, and no webhook gets it.
+/// Types that cannot be chosen: they follow from earlier events to an analytics integration, and no webhook gets them.
 const IMPLIED: [&str; 2] = [PROFILE_UPDATED, REVENUE_ADJUSTED];
 
-/// Whether events of this type are owed because of others, and cannot be chosen.
+/// Whether events of this type follow from others and cannot be chosen.
 #[must_use]
 pub fn is_implied(event_type: &str) -> bool {
     IMPLIED.contains(&event_type)
 }
 
-/// Whether events of this type tell operators of another destination, and not of a purchase.
+/// Whether events of this type are about another destination, for operators, and not about a purchase.
 #[must_use]
 pub fn is_for_operators(event_type: &str) -> bool {
     OPERATORS.contains(&event_type)
@@ -49,7 +49,7 @@ pub fn is_for_operators(event_type: &str) -> bool {
 
 const WILDCARDS: [&str; 6] = ["*", "destination.*", "device.*", "user.*", "user.journey.*", "user.subscription.*"];
 
-/// The events that the documented form of an analytics integration offers: what its wildcards stand for.
+/// The events that the documented form of an analytics integration offers: its wildcards stand for these.
 const LISTED: [&str; 13] = [
     "device.impression",
     "device.transaction",
@@ -66,18 +66,18 @@ const LISTED: [&str; 13] = [
     "user.subscription.resumed",
 ];
 
-/// What the wildcards of a destination stand for.
+/// Which types the wildcards of a destination stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wildcards {
-    /// Every type that begins so, those added later too.
+    /// Every type with the prefix, including those added later.
     Everything,
-    /// The types that the documented form lists; anything else only by its name.
+    /// The types that the documented form lists; all others are chosen by name.
     Listed,
 }
 
-/// Whether a destination that chose `chosen` is told events of this type. What is for operators has a wildcard of its
-/// own: `*` does not stand for it.
+/// Whether a destination that chose `chosen` receives events of this type. Events for operators have a wildcard of their
+/// own: `*` does not include them.
 #[must_use]
 pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> bool {
     if is_implied(event_type) {
@@ -91,10 +91,10 @@ pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> boo
     })
 }
 
-/// Whether every name in a choice is one that exists.
+/// Checks that every name in a choice exists.
 ///
 /// # Errors
-/// A sentence that names the first wrong one and lists what may be chosen.
+/// A sentence with the first unknown name and the list of valid ones.
 pub fn check_choice(chosen: &[String]) -> Result<(), String> {
     let names = choices();
     let list = || format!("choose from {}", names.join(", "));
@@ -107,8 +107,8 @@ pub fn check_choice(chosen: &[String]) -> Result<(), String> {
     }
 }
 
-/// What of a choice will cause no event as yet: documented types that nothing connected today causes, chosen by their
-/// names, and wildcards that stand for such types alone. A sentence for each.
+/// Warnings about choices that cause no event today: documented types that no connected store causes, and wildcards that
+/// stand for such types alone. One sentence for each.
 #[must_use]
 pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
     let all = choices();
@@ -123,10 +123,10 @@ pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// What can be chosen: the wildcards, then every documented type, whether or not we can send it.
+/// All valid choices: the wildcards, then every documented type, whether or not we send it.
 #[must_use]
 pub fn choices() -> Vec<&'static str> {
-    let sent = What::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED]).chain(OPERATORS);
+    let sent = TransitionKind::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED]).chain(OPERATORS);
     let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).collect();
     types.sort_unstable();
     WILDCARDS.into_iter().chain(types).collect()

@@ -1,4 +1,4 @@
-//! The record of a purchase as we tell it: the 26 fields of the documented `data` and our own, all of them, always.
+//! The record of a purchase: the 26 fields of the documented `data` and our own. Every field is always present.
 
 use super::details::Details;
 use super::price::{in_usd, letters, price};
@@ -14,30 +14,30 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Everything that the record of a purchase is made of.
+/// Everything that goes into the record of a purchase.
 #[derive(Debug, Clone, Copy)]
-pub struct Described<'a> {
-    /// What is known.
+pub struct RecordSource<'a> {
+    /// The purchase.
     pub purchase: &'a Purchase,
     /// The name of the store, such as in `platforms.store`.
     pub platform_type: &'a str,
     /// The store's name of the purchase.
     pub receipt_id: &'a str,
-    /// Which of the store's worlds the platform belongs to.
+    /// The environment of the platform.
     pub environment: Environment,
-    /// The customer's own id of its owner, when somebody named it.
+    /// The customer's own id of its owner, when it is known.
     pub external_id: Option<&'a str>,
     /// Which SKU is the `product_ref_id`.
     pub product_ref: ProductRef,
-    /// What the catalogue says of its product.
+    /// The catalogue's entry for its product.
     pub listing: &'a Listing,
-    /// How many USD one unit of the price's currency was worth on the day of the purchase.
+    /// The rate of exchange to USD of the price's currency on the day of the purchase.
     pub usd_rate: Option<Decimal>,
-    /// The SKU of the purchase that it took the place of in a change of plan, by `product_ref`.
+    /// The SKU of the purchase that it replaced in a change of plan, by `product_ref`.
     pub replaced_sku: Option<&'a str>,
 }
 
-/// Everything known about the purchase. What nobody told is null.
+/// Everything known about the purchase. Unknown fields are null.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(transform = additions_are_optional)]
 pub(super) struct Data<'a> {
@@ -51,7 +51,7 @@ pub(super) struct Data<'a> {
     current_term_length: Option<String>,
     /// The devices that have access, those that claimed it first in front.
     devices_with_access: Vec<DeviceWithAccess>,
-    /// What it entitles to.
+    /// Its entitlements.
     entitlements: &'a [Entitlement],
     /// When it ends or renews.
     expires_at: Option<Timestamp>,
@@ -73,7 +73,7 @@ pub(super) struct Data<'a> {
     last_seen_external_id: Option<&'a str>,
     /// When it began.
     not_before: Option<Timestamp>,
-    /// The purchase that it took the place of in a change of plan.
+    /// The purchase that it replaced in a change of plan.
     original_purchase_guid: Option<&'a str>,
     /// When the payment failed that was not repaired since.
     payment_issues_began_at: Option<Timestamp>,
@@ -81,7 +81,7 @@ pub(super) struct Data<'a> {
     platform_type: &'a str,
     /// The price in USD, by the rate of the purchase's day.
     price_in_usd: Option<Decimal>,
-    /// The SKU; null until the store told the product.
+    /// The SKU; null until the store showed the product.
     product_ref_id: Option<&'a str>,
     /// The customer's country.
     #[schemars(regex(pattern = r"^[A-Z]{2}$"))]
@@ -93,11 +93,11 @@ pub(super) struct Data<'a> {
     purchase_guid: &'a str,
     /// The price of one term, in the currency of the purchase.
     purchase_price: Option<Decimal>,
-    /// When it was taken back.
+    /// When it was revoked.
     revoked_at: Option<Timestamp>,
     /// The store's name of the newest payment.
     transaction_id: String,
-    /// What we add.
+    /// Our additions.
     #[serde(flatten)]
     details: Details,
 }
@@ -105,7 +105,7 @@ pub(super) struct Data<'a> {
 /// A device that has access to a purchase.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 struct DeviceWithAccess {
-    /// How it came to have access.
+    /// How it got access.
     claim_type: String,
     /// When it was seen first.
     first_launch: Timestamp,
@@ -117,16 +117,16 @@ struct DeviceWithAccess {
     platform_type: String,
 }
 
-/// What we say of a purchase. A field of which nobody told us anything is null.
+/// The record of a purchase. Unknown fields are null.
 #[must_use]
-pub fn data(described: Described<'_>) -> Value {
-    // Only a map with other keys than texts could fail here, and there is none.
+pub fn data(described: RecordSource<'_>) -> Value {
+    // Serialization fails only for maps with keys that are no strings, and there is none.
     serde_json::to_value(Data::of(described)).unwrap_or_default()
 }
 
 impl<'a> Data<'a> {
-    fn of(described: Described<'a>) -> Self {
-        let Described { purchase, platform_type, receipt_id, environment, external_id, .. } = described;
+    fn of(described: RecordSource<'a>) -> Self {
+        let RecordSource { purchase, platform_type, receipt_id, environment, external_id, .. } = described;
         let price: Option<&Price> = price(described);
         Self {
             billing_cycles: purchase.billing_cycles(),
@@ -172,7 +172,7 @@ fn transaction_id(purchase: &Purchase, receipt_id: &str) -> String {
 /// Lower-case hex SHA-256 of the RFC 8785 form of `data`: equal digests, equal records.
 #[must_use]
 pub fn state_digest(data: &Value) -> String {
-    // Only a value that is not JSON could fail here, and a `Value` always is.
+    // Canonicalization fails only for values that are not JSON.
     let canonical = serde_json_canonicalizer::to_vec(data).unwrap_or_default();
     Sha256::digest(canonical).iter().fold(String::with_capacity(64), |mut hex, byte| {
         hex.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));

@@ -1,22 +1,22 @@
-//! What we add to the documented fields about a purchase: the same in `data` and in the body of each `user.*`.
+//! Our additions to the documented fields of a purchase, equal in `data` and in the body of each `user.*`.
 
-use super::Described;
+use super::RecordSource;
 use super::price::price;
 use crate::catalogue::PriceSource;
 use crate::environment::Environment;
-use crate::reading::{EndReason, Offer, Product};
 use crate::time::Timestamp;
+use crate::verification::{EndReason, Offer, Product};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// More about the purchase. What nobody told is null.
+/// More about the purchase. Unknown fields are null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Details {
-    /// Whether it was made for money or in the store's test world.
+    /// Whether it was made for money or in the store's test environment.
     environment: Environment,
-    /// Why it ended or will end; null while it goes on, and when the store gives no reason.
+    /// Why it ended or will end; null while it continues, and when the store gives no reason.
     expiration_reason: Option<ExpirationReason>,
-    /// The promotion whose price holds now; null without one.
+    /// The promotion whose price applies now; null without one.
     offer_type: Option<Offer>,
     /// When a scheduled change of plan takes effect.
     pending_at: Option<Timestamp>,
@@ -40,7 +40,7 @@ enum ExpirationReason {
     Store,
     /// The store ended it, for a reason of its own.
     Internal,
-    /// A change of plan put another purchase in its place.
+    /// A change of plan replaced it by another purchase.
     Replaced,
     /// The store does not know it yet.
     Pending,
@@ -61,10 +61,9 @@ enum ProductType {
 }
 
 impl Details {
-    /// Of this purchase. A change of plan over two receipts is newest at the beginning of the second: its own changes
-    /// come later.
+    /// The details of a purchase. The SKU of a replaced purchase counts only before any change of plan of its own.
     #[must_use]
-    pub fn of(described: Described<'_>) -> Self {
+    pub fn of(described: RecordSource<'_>) -> Self {
         let purchase = described.purchase;
         let sku = purchase.sku(described.product_ref);
         let replaced = || described.replaced_sku.filter(|replaced| Some(*replaced) != sku);

@@ -1,7 +1,6 @@
-//! What we tell the world: the bodies of events, their schemas, and which of them a destination chose.
+//! The bodies of events, their schemas, and which events a destination chose.
 //!
-//! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add to
-//! its attributes. The bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations'
+//! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add fields to it. The bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations'
 //! shapes are not here.
 
 mod changes;
@@ -20,7 +19,7 @@ pub use choice::{
     DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, REVENUE_ADJUSTED,
     Wildcards, check_choice, choices, chooses, is_for_operators, is_implied, unsent_choices,
 };
-pub use data::{Described, data, state_digest};
+pub use data::{RecordSource, data, state_digest};
 pub use details::Details;
 pub use operators::DestinationEvent;
 pub use price::listed_price;
@@ -59,15 +58,15 @@ pub struct PurchaseUpdated<'a> {
     pub event_id: EventId,
     /// When it was recorded.
     pub event_time: Timestamp,
-    /// The revision that it tells.
+    /// The revision that it announces.
     pub revision: i64,
-    /// How many notifications were settled in it.
+    /// Number of notifications settled in it.
     pub coalesced: i64,
-    /// Whether the last answer of the store is in it: the opposite of `Purchase::is_unverified`.
+    /// Whether it includes the store's last answer: the opposite of `Purchase::is_unverified`.
     pub is_verified: bool,
     /// When the newest transition of the revision happened, by the store.
     pub occurred_at: Option<Timestamp>,
-    /// The record, by [`data`].
+    /// The record, from the function `data`.
     pub data: &'a Value,
 }
 
@@ -81,7 +80,7 @@ pub(crate) struct PurchaseBody<'a> {
     data: &'a Value,
 }
 
-/// What is useful to handle the event.
+/// The metadata of the event.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(transform = additions_are_optional)]
 struct Attributes {
@@ -99,8 +98,8 @@ struct Attributes {
     /// The type of the event.
     #[schemars(extend("const" = PURCHASE_UPDATED))]
     event_type: &'static str,
-    /// When the newest thing that this revision tells happened, by the store; null when nothing happened that has a
-    /// name, or nobody said when.
+    /// When the newest transition of this revision happened, by the store; null without a transition, or when its time is
+    /// not known.
     occurred_at: Option<Timestamp>,
     /// The installation's customer.
     org_id: Option<Uuid>,
@@ -125,7 +124,7 @@ struct Attributes {
 }
 
 impl PurchaseUpdated<'_> {
-    /// The body as it is kept: what differs per destination is null.
+    /// The body as it is stored: fields that differ per destination are null.
     #[must_use]
     pub fn body(&self) -> Value {
         let attributes = Attributes {

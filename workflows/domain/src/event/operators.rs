@@ -1,4 +1,4 @@
-//! What operators are told of a destination: the body of the `destination.*` events.
+//! The bodies of the `destination.*` events, which inform operators about a destination.
 
 use crate::health::State;
 use crate::ids::{AppId, DestinationId, EventId};
@@ -18,13 +18,13 @@ pub struct DestinationEvent<'a> {
     pub event_type: &'a str,
     /// When it was recorded.
     pub created_at: Timestamp,
-    /// The destination that it is about, and the app whose events that one receives.
+    /// The affected destination, and the app whose events it receives.
     pub destination: (DestinationId, AppId),
     /// That destination's name for people.
     pub name: &'a str,
     /// That destination's kind.
     pub kind: &'a str,
-    /// What people see of it.
+    /// Its state.
     pub state: State,
     /// Why, for people.
     pub reason: Option<&'a str>,
@@ -36,10 +36,10 @@ pub struct DestinationEvent<'a> {
     pub owed: i64,
 }
 
-/// Something that operators should know of a destination.
+/// A change that operators should know about.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct DestinationBody {
-    /// Names the event, the same for every destination that is told it.
+    /// Names the event, the same for every destination that receives it.
     id: Uuid,
     /// The type of the event.
     event_type: String,
@@ -48,7 +48,7 @@ pub(crate) struct DestinationBody {
     created_date: String,
     /// The destination that it is about.
     destination: Concerned,
-    /// What the destination does: `healthy`, `failing`, `open` while only probes are sent, or `disabled`.
+    /// The destination's state: `healthy`, `failing`, `open` while only probes are sent, or `disabled`.
     #[schemars(extend("enum" = ["healthy", "failing", "open", "disabled"]))]
     state: &'static str,
     /// Why, for people.
@@ -97,7 +97,7 @@ impl DestinationEvent<'_> {
             failures: self.failures,
             owed: self.owed,
         };
-        // Only a map with other keys than texts could fail here, and there is none.
+        // Serialization fails only for maps with keys that are no strings, and there is none.
         serde_json::to_value(body).unwrap_or_default()
     }
 }

@@ -1,13 +1,13 @@
-//! JSON Schemas (draft 2020-12) of all events that we send, made from the types that write them.
+//! JSON Schemas (draft 2020-12) of all events that we send, generated from the types of the bodies.
 //!
-//! Every documented field is required, our additions are described and optional, and fields that are not
-//! named here are allowed: a receiver that checks strictly keeps working when we add one.
+//! Every documented field is required, our additions are optional, and unknown fields are allowed: a receiver that
+//! validates keeps working when we add one.
 
 use super::choice::OPERATORS;
 use super::operators::DestinationBody;
 use super::{PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
 use crate::user::UserBody;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -20,7 +20,7 @@ pub const USER_VERSION: &str = "1.0";
 /// The version of the flat shape of `destination.*`.
 pub const DESTINATION_VERSION: &str = "1.0";
 
-/// What we add to the documented shapes.
+/// Our additions to the documented shapes.
 pub(crate) const ADDITIONS: [&str; 16] = [
     "active_skus",
     "coalesced",
@@ -44,12 +44,13 @@ pub(crate) const ADDITIONS: [&str; 16] = [
 #[must_use]
 pub fn schemas() -> Vec<(&'static str, &'static str, Value)> {
     let purchase = (PURCHASE_UPDATED, PURCHASE_VERSION, named::<PurchaseBody<'_>>(PURCHASE_UPDATED));
-    let users = What::ALL.iter().map(|what| (what.event_type(), USER_VERSION, typed::<UserBody>(what.event_type())));
+    let users =
+        TransitionKind::ALL.iter().map(|what| (what.event_type(), USER_VERSION, typed::<UserBody>(what.event_type())));
     let operators = OPERATORS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
     std::iter::once(purchase).chain(users).chain(operators).collect()
 }
 
-/// The schema of a flat body, which is of this type alone.
+/// The schema of a flat body, for one event type.
 fn typed<Body: JsonSchema>(event_type: &str) -> Value {
     let mut schema = named::<Body>(event_type);
     if let Some(Value::Object(field)) = schema.pointer_mut("/properties/event_type") {
@@ -58,7 +59,7 @@ fn typed<Body: JsonSchema>(event_type: &str) -> Value {
     schema
 }
 
-/// The schema of a body, under the name of its event's type.
+/// The schema of a body, titled by its event type.
 fn named<Body: JsonSchema>(event_type: &str) -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let widths = RecursiveTransform(drop_width as fn(&mut Schema));
@@ -67,14 +68,14 @@ fn named<Body: JsonSchema>(event_type: &str) -> Value {
     schema.to_value()
 }
 
-/// How wide our own numbers are is nobody's business: only formats that draft 2020-12 defines are left.
+/// Removes the width of integers: only formats that draft 2020-12 defines stay.
 fn drop_width(schema: &mut Schema) {
     if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.contains("int")) {
         schema.remove("format");
     }
 }
 
-/// Takes our additions out of the required fields of an object.
+/// Removes our additions from the required fields of an object.
 pub(crate) fn additions_are_optional(schema: &mut Schema) {
     if let Some(Value::Array(required)) = schema.get_mut("required") {
         required.retain(|field| field.as_str().is_none_or(|field| !ADDITIONS.contains(&field)));

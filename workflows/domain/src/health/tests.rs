@@ -1,8 +1,8 @@
-//! Each rule as a table of requests and what follows.
+//! The rules of health, as tables of requests and results.
 
 use super::{
-    APART_MS, BREAKER_FAILURES, Failure, Health, Judged, LATEST_START_MS, LONGEST_PAUSE_MS, PROBE_EVERY_MS,
-    SUCCESS_NOTED_EVERY_MS, Said, Slot, State, slot,
+    APART_MS, Assessment, BREAKER_FAILURES, Failure, Health, LATEST_START_MS, LONGEST_PAUSE_MS, Notice, PROBE_EVERY_MS,
+    SUCCESS_NOTED_EVERY_MS, Slot, State, slot,
 };
 use crate::time::Timestamp;
 
@@ -18,39 +18,42 @@ fn failure() -> Failure {
     Failure { is_another: true, pause_ms: None, patience_ms: PATIENCE_MS }
 }
 
-/// After so many failures, one each second from the first one on.
-fn failed(times: i64) -> Judged {
+/// After `times` failures, one each second.
+fn failed(times: i64) -> Assessment {
     let first = Health::default().failed(failure(), at(0));
-    (1..times).fold(first, |judged, n| judged.health.failed(failure(), at(n * 1000)))
+    (1..times).fold(first, |assessment, n| assessment.health.failed(failure(), at(n * 1000)))
 }
 
 #[test]
 fn the_breaker_opens_at_the_tenth_failure_in_a_row_and_once() {
     for times in 1..BREAKER_FAILURES {
-        let judged = failed(times);
-        assert_eq!((judged.state, judged.health.failures, &judged.said[..]), (State::Failing, times, &[][..]));
-        assert_eq!(judged.health.closed_ms(at(times * 1000)), None);
+        let assessment = failed(times);
+        assert_eq!(
+            (assessment.state, assessment.health.failures, &assessment.notices[..]),
+            (State::Failing, times, &[][..])
+        );
+        assert_eq!(assessment.health.closed_ms(at(times * 1000)), None);
     }
     let opened = failed(BREAKER_FAILURES);
     let opened_at = at((BREAKER_FAILURES - 1) * 1000);
-    assert_eq!((opened.state, &opened.said[..]), (State::Open, &[Said::Opened][..]));
+    assert_eq!((opened.state, &opened.notices[..]), (State::Open, &[Notice::Opened][..]));
     assert_eq!(opened.health.opened_at, Some(opened_at));
     let again = opened.health.failed(failure(), at(60_000));
-    assert_eq!((again.state, &again.said[..], again.health.opened_at), (State::Open, &[][..], Some(opened_at)));
+    assert_eq!((again.state, &again.notices[..], again.health.opened_at), (State::Open, &[][..], Some(opened_at)));
 }
 
 #[test]
 fn one_purchase_alone_never_opens_the_breaker() {
     let same = Failure { is_another: false, ..failure() };
-    let judged = (1..100).fold(failed(1), |judged, n| judged.health.failed(same, at(n * 1000)));
-    assert_eq!((judged.state, judged.health.failures), (State::Failing, 1));
-    assert_eq!(judged.health.last_failure_at, Some(at(99_000)));
+    let assessment = (1..100).fold(failed(1), |assessment, n| assessment.health.failed(same, at(n * 1000)));
+    assert_eq!((assessment.state, assessment.health.failures), (State::Failing, 1));
+    assert_eq!(assessment.health.last_failure_at, Some(at(99_000)));
 }
 
 #[test]
 fn a_success_forgets_what_failed() {
     let well = failed(BREAKER_FAILURES - 1).health.succeeded(at(19_000), at(20_000)).unwrap();
-    assert_eq!((well.state, &well.said[..]), (State::Healthy, &[][..]));
+    assert_eq!((well.state, &well.notices[..]), (State::Healthy, &[][..]));
     let Health { failures, first_failure_at, recovered_at, last_success_at, .. } = well.health;
     assert_eq!((failures, first_failure_at, recovered_at), (0, None, None), "it was not out of reach");
     assert_eq!(last_success_at, Some(at(20_000)));
@@ -58,10 +61,10 @@ fn a_success_forgets_what_failed() {
 }
 
 #[test]
-fn success_closes_the_breaker_and_makes_due_what_was_tried_before() {
+fn success_closes_the_breaker_and_makes_earlier_attempts_due() {
     let open = failed(BREAKER_FAILURES).health;
     let well = open.succeeded(at(59_000), at(60_000)).unwrap();
-    assert_eq!((well.state, &well.said[..]), (State::Healthy, &[Said::Recovered][..]));
+    assert_eq!((well.state, &well.notices[..]), (State::Healthy, &[Notice::Recovered][..]));
     let health = well.health;
     assert_eq!((health.closed_ms(at(60_000)), health.recovered_at), (None, Some(at(60_000))));
     let due = |next, tried| health.due_at(at(next), tried);
@@ -73,29 +76,29 @@ fn success_closes_the_breaker_and_makes_due_what_was_tried_before() {
 }
 
 #[test]
-fn operators_who_were_told_of_trouble_are_told_that_it_is_over_and_nobody_else() {
+fn a_recovery_is_announced_only_after_announced_trouble() {
     let quiet = failed(3).health.succeeded(at(9_000), at(10_000)).unwrap();
-    assert_eq!(quiet.said, []);
-    let warned = Health { warned: 1, is_told: true, ..failed(3).health };
+    assert_eq!(quiet.notices, []);
+    let warned = Health { warned: 1, is_announced: true, ..failed(3).health };
     let well = warned.succeeded(at(9_000), at(10_000)).unwrap();
-    assert_eq!((well.said, well.health.is_told), (vec![Said::Recovered], false));
-    let switched_on = Health { is_told: true, ..failed(3).health }.enabled(at(5_000));
+    assert_eq!((well.notices, well.health.is_announced), (vec![Notice::Recovered], false));
+    let switched_on = Health { is_announced: true, ..failed(3).health }.enabled(at(5_000));
     let well = switched_on.succeeded(at(9_000), at(10_000)).unwrap();
-    assert_eq!((well.said, well.health.recovered_at), (vec![Said::Recovered], Some(at(5_000))));
+    assert_eq!((well.notices, well.health.recovered_at), (vec![Notice::Recovered], Some(at(5_000))));
 }
 
 #[test]
-fn what_was_claimed_before_it_recovered_or_changed_is_of_before() {
+fn a_claim_before_a_recovery_or_a_change_is_stale() {
     let health = Health { recovered_at: Some(at(10)), changed_at: Some(at(20)), ..Health::default() };
-    assert_eq!([5, 15, 20].map(|ms| health.is_of_before(at(ms))), [true, true, false]);
-    assert!(!Health::default().is_of_before(at(0)));
-    let hastened = Health { hastened_at: Some(at(30)), ..health };
-    assert!(!hastened.is_of_before(at(25)), "a person's wish says nothing of the destination");
-    assert_eq!((hastened.due_since(), hastened.well_at()), (Some(at(30)), Some(at(10))));
+    assert_eq!([5, 15, 20].map(|ms| health.is_stale_request(at(ms))), [true, true, false]);
+    assert!(!Health::default().is_stale_request(at(0)));
+    let retried = Health { retry_requested_at: Some(at(30)), ..health };
+    assert!(!retried.is_stale_request(at(25)), "a requested retry proves nothing about the destination");
+    assert_eq!((retried.due_since(), retried.well_at()), (Some(at(30)), Some(at(10))));
 }
 
 #[test]
-fn a_clock_that_is_set_back_silences_nobody() {
+fn a_clock_that_is_set_back_stops_no_destination() {
     let hour_ms = 3_600_000;
     assert_eq!(slot(at(hour_ms), 10, at(0)), Slot::Later { ms: 100 });
     assert_eq!(slot(at(100), 10, at(0)), Slot::Free { in_ms: 100, next_at: at(200) });
@@ -104,27 +107,27 @@ fn a_clock_that_is_set_back_silences_nobody() {
 }
 
 #[test]
-fn what_was_asked_holds_until_its_time_or_until_the_destination_recovers() {
-    let asked = |health: Health, now| health.asked_until((at(1_000), at(9_000)), at(now));
+fn a_retry_after_holds_until_its_time_or_a_recovery() {
+    let until = |health: Health, now| health.retry_after_until((at(1_000), at(9_000)), at(now));
     let recovered = |millis| Health { recovered_at: Some(at(millis)), ..Health::default() };
-    assert_eq!(asked(Health::default(), 8_999), Some(at(9_000)));
-    assert_eq!(asked(Health::default(), 9_000), None);
-    assert_eq!(asked(recovered(1_000), 5_000), Some(at(9_000)), "it was asked since");
-    assert_eq!(asked(recovered(1_001), 5_000), None);
+    assert_eq!(until(Health::default(), 8_999), Some(at(9_000)));
+    assert_eq!(until(Health::default(), 9_000), None);
+    assert_eq!(until(recovered(1_000), 5_000), Some(at(9_000)), "it was received since");
+    assert_eq!(until(recovered(1_001), 5_000), None);
 }
 
 #[test]
-fn a_success_of_a_destination_that_is_well_is_noted_once_a_minute() {
+fn a_healthy_destinations_success_is_noted_once_a_minute() {
     let first = Health::default().succeeded(at(0), at(0)).unwrap().health;
     assert_eq!(first.succeeded(at(1), at(SUCCESS_NOTED_EVERY_MS - 1)), None);
     let later = first.succeeded(at(1), at(SUCCESS_NOTED_EVERY_MS)).unwrap();
-    assert_eq!((later.health.last_success_at, &later.said[..]), (Some(at(SUCCESS_NOTED_EVERY_MS)), &[][..]));
+    assert_eq!((later.health.last_success_at, &later.notices[..]), (Some(at(SUCCESS_NOTED_EVERY_MS)), &[][..]));
     let failed = first.failed(failure(), at(1)).health;
     assert!(failed.succeeded(at(0), at(2)).is_some(), "after a failure at once");
 }
 
 #[test]
-fn a_pause_holds_for_the_whole_destination_is_never_cut_short_and_ends_with_a_success() {
+fn a_pause_is_never_shortened_and_ends_with_a_success() {
     let pause = |ms| Failure { pause_ms: Some(ms), ..failure() };
     let paused = Health::default().failed(pause(60_000), at(0));
     assert_eq!(paused.state, State::Failing);
@@ -133,11 +136,11 @@ fn a_pause_holds_for_the_whole_destination_is_never_cut_short_and_ends_with_a_su
     assert_eq!(paused.health.closed_ms(at(60_000)), None);
     let shorter = paused.health.failed(pause(1_000), at(10_000)).health;
     assert_eq!(shorter.closed_ms(at(10_000)), Some(50_000));
-    assert_eq!(shorter.succeeded(at(9_000), at(11_000)), None, "what was asked before the pause does not end it");
+    assert_eq!(shorter.succeeded(at(9_000), at(11_000)), None, "a request from before the pause does not end it");
     let well = shorter.succeeded(at(60_500), at(61_000)).unwrap();
     assert_eq!(well.health.paused_until, None);
     assert_eq!(well.health.recovered_at, None, "what failed by itself keeps its own wait");
-    assert_eq!(well.said, [], "nobody was told that it was paused");
+    assert_eq!(well.notices, [], "the pause was not announced");
 }
 
 #[test]
@@ -151,7 +154,7 @@ fn no_pause_outlasts_the_longest_whoever_set_the_clock_back() {
 }
 
 #[test]
-fn during_a_pause_a_destination_owes_what_is_due_at_its_end_and_during_an_outage_everything() {
+fn a_pause_owes_what_is_due_by_its_end_and_an_outage_everything() {
     let paused = Health::default().failed(Failure { pause_ms: Some(60_000), ..failure() }, at(0)).health;
     for (due_ms, owed_ms) in [(-5, Some(60_000)), (60_000, Some(60_000)), (60_001, None), (HOUR_MS, None)] {
         assert_eq!(paused.owes_ms(at(due_ms), at(0)), owed_ms, "{due_ms}");
@@ -177,61 +180,61 @@ fn an_open_breaker_is_probed_every_half_minute() {
     assert_eq!(failed(1).health.probe_in_ms(at(0)), None);
 }
 
-/// A destination that went well at 0 and fails every hour from then on: when it is warned about and disabled.
-fn hourly(first_hour: i64, well: bool) -> Vec<(i64, Said)> {
+/// The notices of a destination that succeeded at 0 and fails every hour from then on, with their hours.
+fn hourly(first_hour: i64, well: bool) -> Vec<(i64, Notice)> {
     let mut health = Health { last_success_at: well.then(|| at(0)), ..Health::default() };
-    let mut told = Vec::new();
+    let mut notices = Vec::new();
     for hour in first_hour..first_hour + 200 {
-        let judged = health.failed(Failure { is_another: false, ..failure() }, at(hour * HOUR_MS));
-        told.extend(judged.said.iter().map(|said| (hour, *said)));
-        if judged.state == State::Disabled {
-            return told;
+        let assessment = health.failed(Failure { is_another: false, ..failure() }, at(hour * HOUR_MS));
+        notices.extend(assessment.notices.iter().map(|notice| (hour, *notice)));
+        if assessment.state == State::Disabled {
+            return notices;
         }
-        health = judged.health;
+        health = assessment.health;
     }
-    told
+    notices
 }
 
 #[test]
-fn warnings_come_at_half_seven_and_nine_tenths_of_the_patience_and_the_end_at_its_end() {
-    let warned = |hour, percent| (hour, Said::Warned { percent });
-    let expected = [warned(60, 50), warned(84, 70), warned(108, 90), (120, Said::Disabled)];
+fn warnings_come_at_50_70_and_90_percent_of_the_patience() {
+    let warned = |hour, percent| (hour, Notice::Warned { percent });
+    let expected = [warned(60, 50), warned(84, 70), warned(108, 90), (120, Notice::Disabled)];
     assert_eq!(hourly(1, true), expected);
-    let later = [warned(61, 50), warned(85, 70), warned(109, 90), (121, Said::Disabled)];
-    assert_eq!(hourly(1, false), later, "what never went well counts from its first failure");
+    let later = [warned(61, 50), warned(85, 70), warned(109, 90), (121, Notice::Disabled)];
+    assert_eq!(hourly(1, false), later, "without a success the first failure counts");
 }
 
 #[test]
-fn after_a_long_silence_failures_must_still_lie_half_a_day_apart() {
-    let warned = |hour: i64, percent| (1000 + hour, Said::Warned { percent });
-    let expected = [warned(6, 50), warned(9, 70), warned(11, 90), (1012, Said::Disabled)];
+fn after_a_silence_failures_must_lie_half_a_day_apart() {
+    let warned = |hour: i64, percent| (1000 + hour, Notice::Warned { percent });
+    let expected = [warned(6, 50), warned(9, 70), warned(11, 90), (1012, Notice::Disabled)];
     assert_eq!(hourly(1000, true), expected);
     assert_eq!(APART_MS, 12 * HOUR_MS);
 }
 
 #[test]
-fn warnings_that_were_missed_are_given_as_one() {
+fn missed_warnings_are_sent_as_one() {
     let first = Health::default().failed(failure(), at(0)).health;
     let late = first.failed(failure(), at(4 * DAY_MS));
-    assert_eq!((&late.said[..], late.health.warned), (&[Said::Warned { percent: 70 }][..], 2));
+    assert_eq!((&late.notices[..], late.health.warned), (&[Notice::Warned { percent: 70 }][..], 2));
     let next = late.health.failed(failure(), at(4 * DAY_MS + 13 * HOUR_MS));
-    assert_eq!(next.said, [Said::Warned { percent: 90 }]);
+    assert_eq!(next.notices, [Notice::Warned { percent: 90 }]);
 }
 
 #[test]
-fn who_enables_a_destination_gives_it_all_of_the_patience_again() {
+fn an_enabled_destination_has_its_whole_patience_again() {
     let open = failed(BREAKER_FAILURES).health;
     let enabled = open.enabled(at(9 * DAY_MS));
     assert_eq!((enabled.failures, enabled.opened_at, enabled.warned), (0, None, 0));
     assert_eq!(enabled.due_at(at(99 * DAY_MS), Some(at(1))), at(9 * DAY_MS));
     let first = enabled.failed(failure(), at(9 * DAY_MS + HOUR_MS)).health;
     let day_later = first.failed(failure(), at(10 * DAY_MS + HOUR_MS));
-    assert_eq!((day_later.state, &day_later.said[..]), (State::Failing, &[][..]));
+    assert_eq!((day_later.state, &day_later.notices[..]), (State::Failing, &[][..]));
     assert_eq!(first.failed(failure(), at(14 * DAY_MS)).state, State::Disabled);
 }
 
 #[test]
-fn requests_are_spread_evenly_and_one_beyond_two_seconds_is_sent_away() {
+fn requests_are_spread_evenly_over_two_seconds_at_most() {
     let (mut next, mut starts) = (at(-5_000), Vec::new());
     let sent_away = loop {
         match slot(next, 4, at(0)) {
@@ -243,7 +246,7 @@ fn requests_are_spread_evenly_and_one_beyond_two_seconds_is_sent_away() {
         }
     };
     assert_eq!(starts, [0, 250, 500, 750, 1_000, 1_250, 1_500, 1_750, LATEST_START_MS]);
-    assert_eq!(sent_away, 250, "then its turn is two seconds away");
+    assert_eq!(sent_away, 250, "then its slot is two seconds away");
     for wrong in [0, -7] {
         assert_eq!(slot(at(0), wrong, at(0)), Slot::Free { in_ms: 0, next_at: at(1_000) }, "one a second at least");
     }

@@ -1,8 +1,8 @@
-//! Money: which transitions are payments, what is known of the price of each, and what changed it since.
+//! Payments: which transitions are payments, the price of each, and its later adjustments.
 //!
-//! Each term of a purchase is paid once, by its number, however many notifications tell it. A payment keeps the price
-//! that was known at its first record; a refund, a corrected price and money that comes back are entries of their own
-//! behind it, so that what destinations were sent adds up at any time. Sums of prices are the store's; sending is not
+//! Each term of a purchase is paid once, by its number, however many notifications report it. A payment keeps the price
+//! that was known when it was recorded; a refund, a corrected price and a restored payment are entries of their own after
+//! it, so that the amounts sent to destinations add up at any time. Sums of prices are the store's; sending is not
 //! here.
 
 mod adjust;
@@ -10,14 +10,14 @@ mod adjust;
 #[cfg(test)]
 mod tests;
 
-pub use adjust::{Adjustment, Booked, RefundStatus, Sale, SaleKind, adjustments, charges, matches, newest};
+pub use adjust::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, charges, matches, newest};
 
 use crate::catalogue::PriceSource;
 use crate::purchase::{Purchase, State};
-use crate::reading::Unit;
-use crate::time::Timestamp;
-use crate::transition::{Transition, What};
-use crate::{Kind, event};
+use crate::time::{DAY, Timestamp, millis};
+use crate::transition::{Transition, TransitionKind};
+use crate::verification::Unit;
+use crate::{NotificationKind, event};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -36,11 +36,11 @@ pub enum EntryKind {
     Recovery,
     /// The first term of a receipt that an immediate change of plan made.
     PlanChange,
-    /// What was paid is given back, all of it or a part.
+    /// All or a part of a payment is refunded.
     Refund,
-    /// What was given back is valid again.
+    /// A refunded payment is valid again.
     Restored,
-    /// The price was another one than was known before.
+    /// The price of a payment is corrected.
     Correction,
 }
 
@@ -57,7 +57,7 @@ impl EntryKind {
         Self::Correction,
     ];
 
-    /// The word used in storage and the API.
+    /// The name in storage and the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -82,35 +82,35 @@ impl EntryKind {
 impl std::str::FromStr for EntryKind {
     type Err = String;
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == word);
-        found.ok_or_else(|| format!("`{word}` is not a kind of ledger entry"))
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| format!("`{text}` is not a kind of ledger entry"))
     }
 }
 
 /// A payment that the ledger does not have yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Payment {
-    /// Which one.
+    /// Its kind.
     pub kind: EntryKind,
-    /// The number of the term that was paid, from 1; below 0 where terms cannot be counted.
+    /// The number of the paid term, from 1; negative when terms cannot be counted.
     pub number: i64,
-    /// The place of the transition that tells it.
+    /// The index of the transition that announces it.
     pub place: usize,
-    /// The place of the other transition that tells the same payment: a conversion is also told as a renewal.
+    /// The index of another transition that announces the same payment: a conversion is announced as a renewal too.
     pub other_place: Option<usize>,
     /// When it was paid, by the store.
     pub at: Option<Timestamp>,
-    /// Whether the price of the record is its price.
+    /// Whether its price is that of the record.
     pub is_priced: bool,
 }
 
-/// What the entries of a purchase add up to in USD, as far as amounts are known.
+/// The sum of a purchase's entries in USD, over the known amounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Total(Option<rust_decimal::Decimal>);
 
 impl Total {
-    /// Adds an entry; `None` where its amount is not known.
+    /// Adds an entry; `None` when its amount is not known.
     pub fn add(&mut self, usd: Option<rust_decimal::Decimal>) {
         self.0 = match (self.0, usd) {
             (Some(sum), Some(usd)) => Some(sum.saturating_add(usd)),
@@ -118,14 +118,14 @@ impl Total {
         };
     }
 
-    /// The sum; `None` where no amount is known.
+    /// The sum; `None` when no amount is known.
     #[must_use]
     pub const fn usd(self) -> Option<rust_decimal::Decimal> {
         self.0
     }
 }
 
-/// Why what a payment earned is not known.
+/// Why the revenue of a payment is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownPrice {
@@ -135,16 +135,16 @@ pub enum UnknownPrice {
     Promotion,
     /// The catalogue has no price of the product in that country.
     NotListed,
-    /// There is no rate of exchange of that day.
+    /// There is no rate of exchange for that day.
     NoRate,
-    /// The plan changed since in the same settling, and the catalogue tells the new plan's price.
+    /// The plan changed later in the same settling, and the record has the new plan's price.
     PlanChanged,
-    /// The store may not show yet which promotion it was paid in: a correction tells the price when it does.
+    /// The store may not show the promotion of the payment yet: a correction sets the price when it does.
     Unconfirmed,
 }
 
 impl UnknownPrice {
-    /// The word used in storage, events and the API.
+    /// The name in storage, events and the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -157,7 +157,7 @@ impl UnknownPrice {
         }
     }
 
-    /// Why the record of a purchase has no price in USD; `None` where it has one.
+    /// Why the record of a purchase has no price in USD; `None` when it has one.
     #[must_use]
     pub fn of(data: &Value) -> Option<Self> {
         let is_null = |field: &str| data.get(field).is_none_or(Value::is_null);
@@ -174,14 +174,13 @@ impl UnknownPrice {
     }
 }
 
-/// The payments among what happened in one settling, in their order, without those of terms that are paid already.
-/// `purchase` is the purchase after the settling, `paid` holds the numbers that the ledger has.
+/// The payments among the transitions of one settling, in order, without those of terms that are paid already.
+/// `purchase` is the purchase after the settling, `paid` holds the numbers in the ledger.
 #[must_use]
 pub fn payments(transitions: &[Transition], purchase: &Purchase, paid: &BTreeSet<i64>) -> Vec<Payment> {
     let mut found = candidates(transitions, purchase);
-    // The record has the price of the plan after the last change, which the payments before the one of that change did not
-    // have.
-    let change = transitions.iter().rposition(|one| one.what == What::PlanChanged);
+    // The record has the price of the plan after the last change; payments before that change had another price.
+    let change = transitions.iter().rposition(|one| one.kind == TransitionKind::PlanChanged);
     let of_change = found.iter().rposition(|payment| change.is_some_and(|change| payment.place <= change));
     found.iter_mut().take(of_change.unwrap_or(0)).for_each(|payment| payment.is_priced = false);
     let mut taken = paid.clone();
@@ -194,10 +193,10 @@ pub fn payments(transitions: &[Transition], purchase: &Purchase, paid: &BTreeSet
     found
 }
 
-/// What may be a payment; 0 is the number of those that cannot be counted.
+/// The transitions that may be payments; those that cannot be counted have the number 0.
 fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
-    let happened = |what: What| transitions.iter().any(|one| one.what == what);
-    let starts_trial = happened(What::TrialStarted);
+    let happened = |what: TransitionKind| transitions.iter().any(|one| one.kind == what);
+    let starts_trial = happened(TransitionKind::TrialStarted);
     let number = |one: &Transition| {
         let counted = one.cycle.and_then(|cycle| i64::try_from(cycle).ok());
         counted.unwrap_or_else(|| i64::from(purchase.is_one_time_purchase()))
@@ -213,21 +212,21 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
     let mut found: Vec<Payment> = Vec::new();
     let mut conversion: Option<usize> = None;
     for (place, one) in transitions.iter().enumerate() {
-        let kind = match one.what {
-            What::TrialConverted => {
+        let kind = match one.kind {
+            TransitionKind::TrialConverted => {
                 conversion = Some(found.len());
                 EntryKind::TrialConversion
             }
-            What::Renewed | What::Recovered => {
+            TransitionKind::Renewed | TransitionKind::Recovered => {
                 let converted = conversion.take().and_then(|at| found.get_mut(at));
                 if let Some(converted) = converted {
                     converted.other_place = Some(place);
                     continue;
                 }
-                if one.what == What::Renewed { EntryKind::Renewal } else { EntryKind::Recovery }
+                if one.kind == TransitionKind::Renewed { EntryKind::Renewal } else { EntryKind::Recovery }
             }
-            What::Purchased if !starts_trial => EntryKind::Initial,
-            What::PlanChanged if !starts_trial && is_first_of_new_plan((one, transitions), purchase) => {
+            TransitionKind::Purchased if !starts_trial => EntryKind::Initial,
+            TransitionKind::PlanChanged if !starts_trial && is_first_of_new_plan(one, transitions, purchase) => {
                 EntryKind::PlanChange
             }
             _ => continue,
@@ -238,24 +237,26 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
 }
 
 /// An immediate change of plan begins a receipt of its own, whose first term is paid with it unless it is a trial. A
-/// scheduled change is told with the renewal that it comes with.
-fn is_first_of_new_plan((change, transitions): (&Transition, &[Transition]), purchase: &Purchase) -> bool {
-    let is_of_new_receipt = purchase.was_told(Kind::PlanChanged) || purchase.original_receipt_id().is_some();
-    // A purchase beside another one that it takes up is announced as a change without the store's notification of one.
-    let is_paid = |one: &Transition| PAYING.contains(&one.what) && one.cycle == change.cycle;
+/// scheduled change happens with a renewal, which is the payment.
+fn is_first_of_new_plan(change: &Transition, transitions: &[Transition], purchase: &Purchase) -> bool {
+    let is_of_new_receipt =
+        purchase.was_reported(NotificationKind::PlanChanged) || purchase.original_receipt_id().is_some();
+    // A purchase that continues another one is announced as a change without a notification of one.
+    let is_paid = |one: &Transition| PAYING.contains(&one.kind) && one.cycle == change.cycle;
     let takes_up = || change.cycle == Some(1) && !transitions.iter().any(is_paid);
     let is_first = change.cycle.is_none_or(|cycle| cycle <= 1);
     is_first && (is_of_new_receipt || takes_up()) && purchase.is_in_trial_period() != Some(true)
 }
 
-/// What pays a term whether or not the plan changes.
-const PAYING: [What; 4] = [What::Purchased, What::Renewed, What::Recovered, What::TrialConverted];
+/// The transitions that pay a term whether or not the plan changes.
+const PAYING: [TransitionKind; 4] =
+    [TransitionKind::Purchased, TransitionKind::Renewed, TransitionKind::Recovered, TransitionKind::TrialConverted];
 
-/// What the store says of the present payment of a purchase.
+/// The refund status of the newest payment of a purchase, as the store shows it.
 #[must_use]
 pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     let state = purchase.state();
-    // A change of plan gives a part back, which only the sales report names; what is unpaid is not given back.
+    // A change of plan refunds a part, which only the sales report shows; an unpaid term is not refunded.
     if state == State::Replaced || purchase.payment_issues_began_at().is_some() {
         return RefundStatus::Unknown;
     }
@@ -266,11 +267,10 @@ pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     }
 }
 
-/// How far the time of a charge in a sales report may be from the payment that it belongs to, in milliseconds: half a
-/// term, from one day to half a month. A one-time purchase has one payment, whenever it was charged.
+/// Maximum distance between a charge in a sales report and its payment, in milliseconds: half a term, from one day to half
+/// a month. A one-time purchase has one payment, whenever it was charged.
 #[must_use]
 pub fn reach_ms(purchase: &Purchase) -> i64 {
-    const DAY_MS: i64 = 86_400_000;
     if purchase.is_one_time_purchase() {
         return i64::MAX;
     }
@@ -284,11 +284,11 @@ pub fn reach_ms(purchase: &Purchase) -> i64 {
         };
         i64::from(term.count).saturating_mul(unit)
     });
-    (days.saturating_mul(DAY_MS) / 2).clamp(DAY_MS, 15 * DAY_MS)
+    let day_ms = millis(DAY);
+    (days.saturating_mul(day_ms) / 2).clamp(day_ms, day_ms.saturating_mul(15))
 }
 
-/// Puts the price that the store's sales report has for the newest payment into the record: it holds before the
-/// catalogue's, and its transaction id before the one that is made up.
+/// Replaces the price and the transaction id of the record by those of the store's sales report for the newest payment.
 pub fn report_price(data: &mut Value, sale: &Sale) {
     let Some(fields) = data.as_object_mut() else { return };
     let decimal = |value: rust_decimal::Decimal| serde_json::to_value(value).unwrap_or_default();
@@ -299,7 +299,7 @@ pub fn report_price(data: &mut Value, sale: &Sale) {
     fields.insert("price_source".to_owned(), serde_json::to_value(PriceSource::Report).unwrap_or_default());
 }
 
-/// An amount in USD, in cents: as it is, or by a rate. `None` without a rate.
+/// An amount in USD, in cents: unchanged, or converted by a rate. `None` without a rate.
 #[must_use]
 pub fn usd(
     amount: rust_decimal::Decimal,

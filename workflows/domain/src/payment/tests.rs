@@ -1,49 +1,50 @@
-//! What is a payment, and what the entries of a ledger add up to.
+//! Which transitions are payments, and the sums of the ledger.
 
 use super::{
-    Adjustment, Booked, EntryKind, Payment, RefundStatus, Sale, SaleKind, UnknownPrice, adjustments, charges, matches,
-    payments, reach_ms, refund_status, report_price,
+    Adjustment, EntryKind, LedgerEntry, Payment, RefundStatus, Sale, SaleKind, UnknownPrice, adjustments, charges,
+    matches, payments, reach_ms, refund_status, report_price,
 };
 use crate::event::tests::{day, known, monthly};
-use crate::notification::Kind;
+use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
-use crate::reading::{EndReason, Product, Reading, Snapshot};
-use crate::transition::{Transition, What};
+use crate::time::{DAY, millis};
+use crate::transition::{Transition, TransitionKind};
+use crate::verification::{EndReason, Product, Snapshot, Verification};
 use rust_decimal::Decimal;
 use serde_json::json;
 use std::collections::BTreeSet;
 
-const DAY_MS: i64 = 86_400_000;
-
-fn shown(words: &[Kind], snapshot: Snapshot) -> Purchase {
-    known(words, &Reading::Verified(Box::new(snapshot)))
+fn shown(kinds: &[NotificationKind], snapshot: Snapshot) -> Purchase {
+    known(kinds, &Verification::Verified(Box::new(snapshot)))
 }
 
 fn bought() -> Purchase {
-    shown(&[Kind::SubscriptionPurchased], monthly())
+    shown(&[NotificationKind::SubscriptionPurchased], monthly())
 }
 
 /// Transitions in terms: one that pays a term after another begins the next.
-fn happened(whats: &[(What, u64)]) -> Vec<Transition> {
-    whats.iter().map(|(what, cycle)| Transition { what: *what, at: Some(day(1)), cycle: Some(*cycle) }).collect()
+fn happened(kinds: &[(TransitionKind, u64)]) -> Vec<Transition> {
+    kinds.iter().map(|(what, cycle)| Transition { kind: *what, at: Some(day(1)), cycle: Some(*cycle) }).collect()
 }
 
-/// Kind, number, the places of the transitions that tell it, and whether the record's price is its price.
+/// Kind, number, the indices of the transitions that announce it, and whether its price is that of the record.
 type Found = (EntryKind, i64, usize, Option<usize>, bool);
-/// What happened, and the payments among it.
-type Case<'a> = (&'a [(What, u64)], &'a [Found]);
+/// Transitions, and the payments among them.
+type Case<'a> = (&'a [(TransitionKind, u64)], &'a [Found]);
 
-fn found(whats: &[(What, u64)], purchase: &Purchase, paid: &[i64]) -> Vec<Found> {
+fn found(kinds: &[(TransitionKind, u64)], purchase: &Purchase, paid: &[i64]) -> Vec<Found> {
     let paid: BTreeSet<i64> = paid.iter().copied().collect();
     let shown = |one: Payment| (one.kind, one.number, one.place, one.other_place, one.is_priced);
-    payments(&happened(whats), purchase, &paid).into_iter().map(shown).collect()
+    payments(&happened(kinds), purchase, &paid).into_iter().map(shown).collect()
 }
 
 #[test]
-fn each_term_is_paid_once_by_the_event_that_tells_it() {
+fn each_term_is_paid_once_by_the_event_that_announces_it() {
     use EntryKind::{Initial, Recovery, Renewal, TrialConversion};
-    use What::{Cancelled, Expired, GraceBegan, PlanChangeScheduled, PlanChanged, Purchased, Recovered, Renewed};
-    use What::{TrialConverted, TrialDidNotConvert, TrialStarted};
+    use TransitionKind::{
+        Cancelled, Expired, GraceBegan, PlanChangeScheduled, PlanChanged, Purchased, Recovered, Renewed,
+    };
+    use TransitionKind::{TrialConverted, TrialDidNotConvert, TrialStarted};
     let purchase = bought();
     let rows: &[Case<'_>] = &[
         (&[(Purchased, 1)], &[(Initial, 1, 0, None, true)]),
@@ -69,15 +70,17 @@ fn each_term_is_paid_once_by_the_event_that_tells_it() {
         (&[(PlanChangeScheduled, 2)], &[]),
         (&[(Cancelled, 2), (TrialDidNotConvert, 2), (Expired, 2)], &[]),
     ];
-    for (whats, expected) in rows {
-        assert_eq!(found(whats, &purchase, &[]), *expected, "{whats:?}");
+    for (kinds, expected) in rows {
+        assert_eq!(found(kinds, &purchase, &[]), *expected, "{kinds:?}");
     }
 }
 
 #[test]
-fn a_term_that_is_paid_is_not_paid_again_whatever_tells_it() {
+fn a_term_that_is_paid_is_not_paid_again_by_any_event() {
     let purchase = bought();
-    for what in [What::Renewed, What::Recovered, What::TrialConverted, What::Purchased] {
+    for what in
+        [TransitionKind::Renewed, TransitionKind::Recovered, TransitionKind::TrialConverted, TransitionKind::Purchased]
+    {
         assert_eq!(found(&[(what, 2)], &purchase, &[1, 2]), [], "{what:?}");
         assert_eq!(found(&[(what, 3)], &purchase, &[1, 2]).len(), 1, "{what:?}");
     }
@@ -85,11 +88,11 @@ fn a_term_that_is_paid_is_not_paid_again_whatever_tells_it() {
 
 #[test]
 fn terms_that_cannot_be_counted_are_numbered_below_0() {
-    let unknown = |what| Transition { what, at: None, cycle: None };
-    let told = [unknown(What::Renewed), unknown(What::Renewed)];
+    let unknown = |what| Transition { kind: what, at: None, cycle: None };
+    let reported = [unknown(TransitionKind::Renewed), unknown(TransitionKind::Renewed)];
     let numbers = |paid: &[i64]| {
         let paid: BTreeSet<i64> = paid.iter().copied().collect();
-        payments(&told, &bought(), &paid).iter().map(|one| one.number).collect::<Vec<_>>()
+        payments(&reported, &bought(), &paid).iter().map(|one| one.number).collect::<Vec<_>>()
     };
     assert_eq!(numbers(&[]), [-1, -2]);
     assert_eq!(numbers(&[-2, -1, 1, 2]), [-3, -4]);
@@ -97,33 +100,41 @@ fn terms_that_cannot_be_counted_are_numbered_below_0() {
 }
 
 #[test]
-fn a_one_time_purchase_is_paid_once_however_often_it_is_told() {
+fn a_one_time_purchase_is_paid_once_however_often_reported() {
     let consumable = Snapshot { product: Product::Consumable, term: None, renews_at: None, ..monthly() };
-    let purchase = shown(&[Kind::ConsumablePurchased], consumable);
-    let told = [Transition { what: What::Purchased, at: None, cycle: None }];
-    let numbers = |paid: &[i64]| payments(&told, &purchase, &paid.iter().copied().collect()).len();
+    let purchase = shown(&[NotificationKind::ConsumablePurchased], consumable);
+    let reported = [Transition { kind: TransitionKind::Purchased, at: None, cycle: None }];
+    let numbers = |paid: &[i64]| payments(&reported, &purchase, &paid.iter().copied().collect()).len();
     assert_eq!((numbers(&[]), numbers(&[1])), (1, 0));
     assert_eq!(reach_ms(&purchase), i64::MAX);
 }
 
 #[test]
-fn the_first_term_of_an_immediate_plan_change_is_a_payment_unless_it_is_a_trial() {
-    let change = [(What::PlanChanged, 1)];
-    let changed = shown(&[Kind::PlanChanged], monthly());
+fn an_immediate_plan_change_is_a_payment_unless_it_is_a_trial() {
+    let change = [(TransitionKind::PlanChanged, 1)];
+    let changed = shown(&[NotificationKind::PlanChanged], monthly());
     assert_eq!(found(&change, &changed, &[]), [(EntryKind::PlanChange, 1, 0, None, true)]);
     assert_eq!(found(&change, &changed, &[1]), [], "it was paid already");
     let beside = found(&change, &bought(), &[]);
-    assert_eq!(beside, [(EntryKind::PlanChange, 1, 0, None, true)], "bought beside the one that it takes up");
+    assert_eq!(beside, [(EntryKind::PlanChange, 1, 0, None, true)], "bought beside the one that it continues");
     let both = [(EntryKind::PlanChange, 1, 0, None, true), (EntryKind::Renewal, 2, 1, None, true)];
     for purchase in [&bought(), &changed] {
-        assert_eq!(found(&[(What::PlanChanged, 1), (What::Renewed, 2)], purchase, &[]), both, "each term is paid");
+        assert_eq!(
+            found(&[(TransitionKind::PlanChanged, 1), (TransitionKind::Renewed, 2)], purchase, &[]),
+            both,
+            "each term is paid"
+        );
     }
-    let same = found(&[(What::Renewed, 1), (What::PlanChanged, 1)], &bought(), &[]);
+    let same = found(&[(TransitionKind::Renewed, 1), (TransitionKind::PlanChanged, 1)], &bought(), &[]);
     assert_eq!(same, [(EntryKind::Renewal, 1, 0, None, true)], "the first term is paid once");
-    assert_eq!(found(&[(What::PlanChanged, 2)], &bought(), &[1]), [], "a scheduled change is paid with its renewal");
+    assert_eq!(
+        found(&[(TransitionKind::PlanChanged, 2)], &bought(), &[1]),
+        [],
+        "a scheduled change is paid with its renewal"
+    );
     let trial = Snapshot { trial_ends_at: Some(day(40)), renews_at: Some(day(40)), ..monthly() };
-    assert_eq!(found(&change, &shown(&[Kind::PlanChanged], trial), &[]), []);
-    assert_eq!(found(&[(What::TrialStarted, 1), (What::PlanChanged, 1)], &changed, &[]), []);
+    assert_eq!(found(&change, &shown(&[NotificationKind::PlanChanged], trial), &[]), []);
+    assert_eq!(found(&[(TransitionKind::TrialStarted, 1), (TransitionKind::PlanChanged, 1)], &changed, &[]), []);
 }
 
 #[test]
@@ -139,9 +150,9 @@ fn a_price_that_is_not_known_has_its_reason() {
 }
 
 #[test]
-fn what_the_store_says_of_the_present_payment() {
+fn the_refund_status_follows_what_the_store_shows() {
     assert_eq!(refund_status(&bought()), RefundStatus::Valid);
-    let ended = |reason| Snapshot {
+    let expired = |reason| Snapshot {
         at: day(16),
         ends_at: Some(day(15)),
         end_reason: Some(reason),
@@ -149,11 +160,11 @@ fn what_the_store_says_of_the_present_payment() {
         auto_renewing: Some(false),
         ..monthly()
     };
-    let told = [Kind::SubscriptionPurchased, Kind::SubscriptionCancelled];
-    assert_eq!(refund_status(&shown(&told, ended(EndReason::Customer))), RefundStatus::Refunded(day(15)));
-    // A change of plan gives a part back, and nobody but the sales report knows which.
-    assert_eq!(refund_status(&shown(&told, ended(EndReason::Replaced))), RefundStatus::Unknown);
-    assert_eq!(refund_status(&shown(&told, ended(EndReason::Pending))), RefundStatus::Unknown);
+    let reported = [NotificationKind::SubscriptionPurchased, NotificationKind::SubscriptionCancelled];
+    assert_eq!(refund_status(&shown(&reported, expired(EndReason::Customer))), RefundStatus::Refunded(day(15)));
+    // A change of plan refunds a part, which only the sales report shows.
+    assert_eq!(refund_status(&shown(&reported, expired(EndReason::Replaced))), RefundStatus::Unknown);
+    assert_eq!(refund_status(&shown(&reported, expired(EndReason::Pending))), RefundStatus::Unknown);
     assert_eq!(refund_status(&Purchase::default()), RefundStatus::Unknown);
 }
 
@@ -161,8 +172,8 @@ fn usd(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-fn entry(number: i64, kind: EntryKind, amount: Option<&str>) -> Booked {
-    Booked { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None }
+fn entry(number: i64, kind: EntryKind, amount: Option<&str>) -> LedgerEntry {
+    LedgerEntry { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None }
 }
 
 fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
@@ -176,13 +187,13 @@ fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
     }
 }
 
-fn adjusted(booked: &[Booked], sales: &[Sale], refund_status: RefundStatus) -> Vec<(i64, EntryKind, String)> {
+fn adjusted(booked: &[LedgerEntry], sales: &[Sale], refund_status: RefundStatus) -> Vec<(i64, EntryKind, String)> {
     let shown = |one: Adjustment| (one.number, one.kind, one.usd.to_string());
-    adjustments(booked, sales, (refund_status, 15 * DAY_MS)).into_iter().map(shown).collect()
+    adjustments(booked, sales, refund_status, 15 * millis(DAY)).into_iter().map(shown).collect()
 }
 
 #[test]
-fn a_refund_takes_back_the_present_payment_once_and_it_can_come_back_once() {
+fn a_refund_reverts_the_newest_payment_once_and_can_be_undone() {
     use EntryKind::{Initial, Refund, Renewal, Restored};
     let paid = [entry(1, Initial, Some("9.99")), entry(2, Renewal, Some("9.99"))];
     let back = RefundStatus::Refunded(day(62));
@@ -198,13 +209,13 @@ fn a_refund_takes_back_the_present_payment_once_and_it_can_come_back_once() {
     valid.push(entry(2, Restored, Some("9.99")));
     assert_eq!(adjusted(&valid, &[], RefundStatus::Valid), []);
     assert_eq!(adjusted(&valid, &[], back), [(2, Refund, "-9.99".to_owned())]);
-    // A later payment does not bring back what was given back before it.
+    // A later payment does not restore an earlier refunded one.
     refunded.push(entry(3, Renewal, Some("9.99")));
     assert_eq!(adjusted(&refunded, &[], RefundStatus::Valid), []);
 }
 
 #[test]
-fn what_was_never_earned_is_not_given_back() {
+fn what_was_never_earned_is_not_refunded() {
     let unknown = [entry(1, EntryKind::Initial, None)];
     assert_eq!(adjusted(&unknown, &[], RefundStatus::Refunded(day(31))), []);
     assert_eq!(adjusted(&[], &[], RefundStatus::Refunded(day(31))), []);
@@ -220,7 +231,7 @@ fn a_report_corrects_a_price_once_before_and_after_a_refund() {
     assert_eq!(adjusted(&booked, &charge, RefundStatus::Valid), []);
     let back = RefundStatus::Refunded(day(40));
     assert_eq!(adjusted(&booked, &charge, back), [(1, Refund, "-8.49".to_owned())]);
-    // The refund came first: what was given back is all there was, whatever the price.
+    // The refund came first: it reverted the whole payment, whatever the price.
     let refunded = [entry(1, Initial, Some("9.99")), entry(1, Refund, Some("-9.99"))];
     assert_eq!(adjusted(&refunded, &charge, back), []);
     assert_eq!(
@@ -230,7 +241,7 @@ fn a_report_corrects_a_price_once_before_and_after_a_refund() {
 }
 
 #[test]
-fn a_refund_of_the_report_is_exact_and_holds_before_the_stores_word() {
+fn a_refund_of_the_report_is_exact_and_wins_over_the_store() {
     use EntryKind::{Correction, Initial, Refund};
     let sales = [sale("t1", SaleKind::Charge, 30, "9.99"), sale("t2", SaleKind::Refund, 45, "4.00")];
     let mut booked = vec![entry(1, Initial, Some("9.99"))];
@@ -260,7 +271,7 @@ fn a_charge_belongs_to_the_nearest_payment_and_each_has_one() {
         sale("e", SaleKind::Refund, 91, "4"),
         sale("f", SaleKind::Refund, 3, "4"),
     ];
-    let reach = 15 * DAY_MS;
+    let reach = 15 * millis(DAY);
     assert_eq!(matches(&booked, &sales, reach), [None, Some(1), None, Some(3), Some(3), None]);
     let ids: Vec<_> =
         charges(&booked, &sales, reach).into_iter().map(|(number, sale)| (number, sale.transaction_id)).collect();

@@ -1,23 +1,24 @@
 //! From which date the terms of a purchase are counted.
 //!
-//! The end of the trial, else the purchase; but a trial that nobody saw lies between the purchase and the first term,
+//! The end of the trial, else the purchase; but an unseen trial lies between the purchase and the first term,
 //! so that every date of renewal that the store shows is compared with the row and corrects it. The number of a term
-//! that was told never falls.
+//! that was announced never falls.
 
 use super::{BEGAN, Origin, Purchase, Terms};
-use crate::notification::Kind;
-use crate::reading::Snapshot;
+use crate::notification::NotificationKind;
 use crate::time::Timestamp;
+use crate::verification::Snapshot;
 
 const HOUR_MS: i64 = 3_600_000;
-/// Dates of the store that are not further apart are one.
+/// Maximum distance between two dates of the store that are one.
 const SAME_DATE_MS: i64 = 2 * HOUR_MS;
 /// A term of a test can be as short as some minutes; nothing that is sold is shorter than this.
 const SHORTENED_MS: i64 = 12 * HOUR_MS;
-/// How much earlier than its date nothing was ever paid.
+/// How long before its date a term is never paid.
 const UNPAID_MS: i64 = 84 * HOUR_MS;
-/// The words of a payment.
-const PAYMENTS: [Kind; 3] = [Kind::TrialConverted, Kind::Renewed, Kind::GraceEnded];
+/// Kinds that report a payment.
+const PAYMENTS: [NotificationKind; 3] =
+    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::GraceExpired];
 
 impl Purchase {
     /// Its terms, as the calendar counts them.
@@ -33,7 +34,7 @@ impl Purchase {
         let term = snapshot.term.filter(|term| term.count > 0)?;
         let trial_end = self.trial_end();
         let anchor = trial_end.or(snapshot.purchased_at).or_else(|| self.began_at())?;
-        let is_seen = trial_end.is_some() || BEGAN.iter().any(|kind| self.was_told(*kind));
+        let is_seen = trial_end.is_some() || BEGAN.iter().any(|kind| self.was_reported(*kind));
         let origin = if is_seen { Origin::Seen } else { Origin::Purchase };
         Some(Terms { anchor, term, before: 0, origin })
     }
@@ -42,7 +43,7 @@ impl Purchase {
     pub(super) fn changed_terms(&self, snapshot: &Snapshot) -> Option<Terms> {
         let old = self.terms().filter(|_| self.stage.runs())?;
         let term = snapshot.term.filter(|term| term.count > 0 && *term != old.term)?;
-        // Counted when that date was shown: a notification that no reading confirmed can have begun the new row.
+        // Counted when that date was shown: an unconfirmed notification can have begun the new row.
         let stood = self.verified.as_ref().map_or(self.stage.terms, |verified| verified.shown_terms);
         let is_open = |date: &Timestamp| *date <= snapshot.at && old.is_open(*date) && old.is_end(*date);
         let scheduled = self.seen.change_at.filter(is_open);
@@ -68,15 +69,15 @@ impl Purchase {
         });
     }
 
-    /// Raises the number of the running term to that of the terms that are told, when all of them must have begun
-    /// before the date of renewal that is shown.
-    pub(super) fn count_told(&mut self, at: Timestamp) {
+    /// Raises the number of the running term to that of the announced terms, when all of them must have begun before
+    /// the date of renewal that is shown.
+    pub(super) fn count_announced(&mut self, at: Timestamp) {
         let row = self.calendar().filter(|_| self.stage.runs() && !self.stage.in_trial);
         let Some(row) = row else { return };
         let Some(end) = self.shown_end(row, false).filter(|_| !self.is_changing()) else { return };
-        let told = self.told_before(end, at);
-        if row.ending(end).is_some_and(|number| number < told) {
-            self.seen.terms = Some(Terms { anchor: end, before: told, origin: Origin::Renewal, ..row });
+        let announced = self.announced_before(end, at);
+        if row.ending(end).is_some_and(|number| number < announced) {
+            self.seen.terms = Some(Terms { anchor: end, before: announced, origin: Origin::Renewal, ..row });
         }
     }
 
@@ -91,20 +92,22 @@ impl Purchase {
         })
     }
 
-    /// Whether the payment of that date failed and was repaired so late that only the receipt, or a notification of a short
-    /// while ago, still tells of the change.
+    /// Whether the payment of that date failed and was repaired so late that only the receipt, or a recent notification,
+    /// still shows the change.
     fn is_repaired_late(&self, date: Timestamp, at: Timestamp) -> bool {
         let is_scheduled = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.deferred_at.is_some());
         let paid = self.newest(&PAYMENTS).map(|(time, _)| time).filter(|time| *time > date);
         is_scheduled || paid.is_some_and(|paid| at.millis_since(paid) <= SAME_DATE_MS)
     }
 
-    /// Whether a conversion is the first payment of what began with a trial that no reading showed: the terms are
-    /// counted from there. Where more was told, the conversion is one of the terms that were counted.
+    /// Whether a conversion is the first payment of what began with a trial that no snapshot showed: the terms are
+    /// counted from there. Where more was announced, the conversion is one of the terms that were counted.
     fn is_converted_first(&self) -> bool {
         let stood = self.verified.as_ref().map(|verified| &verified.stage);
         let is_first = stood.is_none_or(|stage| !stage.in_grace && stage.terms.is_none_or(|terms| terms <= 1));
-        let is_fresh = || self.words_after(self.said.newest).iter().any(|(_, kind)| *kind == Kind::TrialConverted);
+        let is_fresh = || {
+            self.reports_after(self.announced.newest).iter().any(|(_, kind)| *kind == NotificationKind::TrialConverted)
+        };
         !self.has_shown_trial() && !self.stage.is_over() && is_first && is_fresh()
     }
 
@@ -141,22 +144,23 @@ impl Purchase {
         if is_first && !row.is_end(end) {
             // What is left over after whole terms is the trial.
             let whole = row.begun(end).saturating_sub(1).max(1);
-            return Some(whole.min(row.containing(at).max(1)).max(self.told_before(end, at)));
+            return Some(whole.min(row.containing(at).max(1)).max(self.announced_before(end, at)));
         }
         let last = self.seen.period_ends_at.filter(|_| !is_first).and_then(|last| Some((last, row.ending(last)?)));
         let (has_moved, known) = match last {
             Some((last, number)) => (end.millis_since(last) > SAME_DATE_MS, number),
             None => (false, 0),
         };
-        let is_paid = has_moved && self.words_after(self.said.newest).iter().any(|(_, kind)| PAYMENTS.contains(kind));
+        let is_paid =
+            has_moved && self.reports_after(self.announced.newest).iter().any(|(_, kind)| PAYMENTS.contains(kind));
         let at_least = if is_paid { known.saturating_add(1) } else { 0 };
         // A date beyond the running term is more than one term away from the last one only if those began.
         let at_most = row.containing(at).max(known.saturating_add(1));
-        Some(nearest.min(at_most).max(at_least).max(self.told_before(end, at)))
+        Some(nearest.min(at_most).max(at_least).max(self.announced_before(end, at)))
     }
 
-    /// How many terms were told, if all of them must have begun before this date of renewal.
-    fn told_before(&self, end: Timestamp, at: Timestamp) -> u64 {
+    /// The number of announced terms, if all of them must have begun before this date of renewal.
+    fn announced_before(&self, end: Timestamp, at: Timestamp) -> u64 {
         self.stage.terms.filter(|_| self.stage.runs() && end.millis_since(at) > UNPAID_MS).unwrap_or(0)
     }
 }

@@ -1,31 +1,33 @@
-//! What we add to the documented fields of the record, read from what is known.
+//! The fields of the record beside the documented ones, from what is known.
 
 use super::{Life, Purchase};
-use crate::notification::Kind;
-use crate::reading::{EndReason, Offer, Product};
+use crate::notification::NotificationKind;
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::{EndReason, Offer, Product};
 
-/// How long a reading may lag.
+/// How long a snapshot may lag.
 const LAG_MS: i64 = 2 * 3_600_000;
 /// Notifications about consumables alone.
-const CONSUMABLE: [Kind; 2] = [Kind::ConsumablePurchased, Kind::ConsumableCancelled];
+const CONSUMABLE: [NotificationKind; 2] =
+    [NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled];
 /// Notifications about entitlements alone.
-const ENTITLEMENT: [Kind; 2] = [Kind::EntitlementPurchased, Kind::EntitlementCancelled];
+const ENTITLEMENT: [NotificationKind; 2] =
+    [NotificationKind::EntitlementPurchased, NotificationKind::EntitlementCancelled];
 
 impl Purchase {
     /// What kind of thing was bought: by the store, else by the notifications, each of which names one.
     #[must_use]
     pub fn product(&self) -> Product {
         let shown = self.snapshot.as_ref().map_or(Product::Unknown, |snapshot| snapshot.product);
-        let told = |kinds: &[Kind]| kinds.iter().any(|kind| self.was_told(*kind));
+        let reported = |kinds: &[NotificationKind]| kinds.iter().any(|kind| self.was_reported(*kind));
         if shown != Product::Unknown {
             shown
-        } else if told(&CONSUMABLE) {
+        } else if reported(&CONSUMABLE) {
             Product::Consumable
-        } else if told(&ENTITLEMENT) {
+        } else if reported(&ENTITLEMENT) {
             Product::Entitlement
-        } else if self.told.keys().any(|kind| *kind != Kind::Adopted) {
+        } else if self.reports.keys().any(|kind| *kind != NotificationKind::Adopted) {
             Product::Subscription
         } else {
             Product::Unknown
@@ -42,14 +44,14 @@ impl Purchase {
         self.snapshot.as_ref()?.end_reason.filter(|_| ends)
     }
 
-    /// The promotion whose price holds. Readings of earlier versions knew introductory ones only.
+    /// The promotion whose price holds. Snapshots of earlier versions know introductory ones only.
     #[must_use]
     pub fn offer(&self) -> Option<Offer> {
         let snapshot = self.snapshot.as_ref()?;
         snapshot.offer.or(snapshot.in_intro_offer.then_some(Offer::Introductory))
     }
 
-    /// Whether the last reading may not show yet which promotion held for what was paid at this time: one is queued or in
+    /// Whether the last snapshot may not show yet which promotion held for the payment of this time: one is queued or in
     /// progress, and the store may lag. That it did neither begin nor end with the payment shows only later.
     #[must_use]
     pub fn is_offer_unconfirmed(&self, paid_at: Timestamp) -> bool {
@@ -57,10 +59,16 @@ impl Purchase {
         shown.at.millis_since(paid_at) < LAG_MS && (shown.has_queued_offer || self.offer().is_some())
     }
 
-    /// When the last payment was made whose promotion the last reading may not show yet.
+    /// When the last payment was made, if the last snapshot may not show its promotion yet.
     pub(crate) fn unconfirmed_offer_at(&self) -> Option<Timestamp> {
-        let paid = [What::Purchased, What::PlanChanged, What::TrialConverted, What::Renewed, What::Recovered];
-        let last = paid.iter().filter_map(|what| self.said.covered(*what)).max()?;
+        let paid = [
+            TransitionKind::Purchased,
+            TransitionKind::PlanChanged,
+            TransitionKind::TrialConverted,
+            TransitionKind::Renewed,
+            TransitionKind::Recovered,
+        ];
+        let last = paid.iter().filter_map(|transition| self.announced.covered(*transition)).max()?;
         (!self.stage.in_trial && self.is_offer_unconfirmed(last)).then_some(last)
     }
 }

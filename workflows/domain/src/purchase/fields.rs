@@ -1,37 +1,48 @@
 //! The fields of the record, read from what is known.
 
-use super::{BEGAN, Life, Purchase, Register, State, Told};
+use super::{BEGAN, Life, Purchase, Register, ReportTimes, State};
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
-use crate::notification::Kind;
-use crate::reading::{EndReason, Term};
+use crate::notification::NotificationKind;
 use crate::time::Timestamp;
+use crate::verification::{EndReason, Term};
 
-/// A subscription runs and its payment is in order.
-const PAID: [Kind; 5] =
-    [Kind::SubscriptionPurchased, Kind::TrialConverted, Kind::Renewed, Kind::PlanChanged, Kind::GraceEnded];
-/// What went before about auto-renewal no longer holds, as long as the store does not say otherwise.
-const RENEWS: [Kind; 5] =
-    [Kind::SubscriptionPurchased, Kind::TrialConverted, Kind::Renewed, Kind::PlanChanged, Kind::AutoRenewalOn];
-/// The same, when the store was asked: a term that was paid does not say that the next one will be.
-const SWITCHED_ON: [Kind; 3] = [Kind::SubscriptionPurchased, Kind::PlanChanged, Kind::AutoRenewalOn];
-/// Auto-renewal is off. `SCHEDULED_TO_END` without an OFF before it means that the OFF was lost.
-const SWITCHED_OFF: [Kind; 2] = [Kind::AutoRenewalOff, Kind::ScheduledToEnd];
-/// A cancellation, as the customer or the store says it.
-const CANCELLED: [Kind; 2] = [Kind::AutoRenewalOff, Kind::SubscriptionCancelled];
-/// An end.
-const ENDED: [Kind; 2] = [Kind::SubscriptionCancelled, Kind::Expired];
-/// An end that is so much later than the recovery belongs to another failed payment.
+/// Kinds by which a subscription runs and its payment is in order.
+const PAID: [NotificationKind; 5] = [
+    NotificationKind::SubscriptionPurchased,
+    NotificationKind::TrialConverted,
+    NotificationKind::Renewed,
+    NotificationKind::PlanChanged,
+    NotificationKind::GraceExpired,
+];
+/// Kinds after which earlier reports about auto-renewal no longer hold, unless the store shows otherwise.
+const RENEWS: [NotificationKind; 5] = [
+    NotificationKind::SubscriptionPurchased,
+    NotificationKind::TrialConverted,
+    NotificationKind::Renewed,
+    NotificationKind::PlanChanged,
+    NotificationKind::AutoRenewalOn,
+];
+/// Kinds by which auto-renewal is on, when the store was queried: a paid term does not show that the next one will be.
+const SWITCHED_ON: [NotificationKind; 3] =
+    [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged, NotificationKind::AutoRenewalOn];
+/// Kinds by which auto-renewal is off. `SCHEDULED_TO_END` without an OFF before it means that the OFF was lost.
+const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
+/// Kinds of a cancellation, by the customer or the store.
+const CANCELLED: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled];
+/// Kinds of an end.
+const ENDS: [NotificationKind; 2] = [NotificationKind::SubscriptionCancelled, NotificationKind::Expired];
+/// An end that is later than the recovery by more than this belongs to another failed payment.
 const AT_THE_END_MS: i64 = 2 * 3_600_000;
 
 impl Purchase {
-    /// The state: what the store showed last, and the words since then that nobody could verify.
+    /// The state: what the store showed last, and the unverified reports since then.
     #[must_use]
     pub const fn state(&self) -> State {
         self.stage.state()
     }
 
-    /// When the store last showed this receipt, or said that it is no longer valid.
+    /// When the store last showed this receipt, or answered that it is no longer valid.
     #[must_use]
     pub fn last_verified(&self) -> Option<Timestamp> {
         self.answered_at()
@@ -41,7 +52,7 @@ impl Purchase {
     #[must_use]
     pub fn is_unverified(&self) -> bool {
         let is_behind = self.behind.is_some_and(|behind| !behind.is_decided);
-        self.said.is_unverified || is_behind || self.answered_at().is_none()
+        self.announced.is_unverified || is_behind || self.answered_at().is_none()
     }
 
     /// The SKU that names the product; `None` while it was never verified. One-time purchases have one SKU.
@@ -87,7 +98,7 @@ impl Purchase {
         let will_end = self.is_auto_renewable() == Some(false) || (self.stage.in_grace && !self.has_dateless_grace());
         // The store showed it running last: then the notification dates the end.
         let is_unread = is_over && self.verified.as_ref().is_none_or(|verified| !verified.stage.is_over());
-        let reported = self.newest(&ENDED).filter(|_| is_unread).map(|(time, _)| time);
+        let reported = self.newest(&ENDS).filter(|_| is_unread).map(|(time, _)| time);
         let ends = [self.expires_at().filter(|_| is_over || will_end), reported, self.reported_end_at];
         let end = ends.into_iter().flatten().min();
         has_begun && end.map_or(!is_over, |end| end > at)
@@ -106,7 +117,7 @@ impl Purchase {
         Some(self.snapshot.as_ref()?.in_intro_offer)
     }
 
-    /// Whether it is told although the store never knew its receipt.
+    /// Whether it is announced although the store never knew its receipt.
     #[must_use]
     pub const fn is_believed(&self) -> bool {
         self.is_believed
@@ -136,7 +147,7 @@ impl Purchase {
         self.original_receipt_id.as_ref().map(Register::value)
     }
 
-    /// Whether a notification or the store said that it was bought in the store's test programme.
+    /// Whether a notification or the store shows that it was bought in the store's test programme.
     #[must_use]
     pub fn is_test(&self) -> bool {
         self.is_test || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_test)
@@ -148,15 +159,15 @@ impl Purchase {
         platform.of_purchase(!self.is_test())
     }
 
-    /// When it began; `None` when nobody said that.
+    /// When it began; `None` when that is not known.
     #[must_use]
     pub fn not_before(&self) -> Option<Timestamp> {
         let shown = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at);
         shown.or_else(|| self.began_at())
     }
 
-    /// How many terms were paid or given, the first one included; a trial is part of the first. `None` for a
-    /// one-time purchase, when the length of a term is not known, and by words alone without the beginning.
+    /// The number of terms that were paid or granted, the first one included; a trial is part of the first. `None` for a
+    /// one-time purchase, when the length of a term is not known, and by reports alone without the beginning.
     #[must_use]
     pub fn billing_cycles(&self) -> Option<u64> {
         if self.is_one_time() {
@@ -167,10 +178,10 @@ impl Purchase {
             return Some(self.stage.terms?.max(1));
         }
         self.began_at()?;
-        Some(self.told.get(&Kind::Renewed).map_or(0, Told::count).saturating_add(1))
+        Some(self.reports.get(&NotificationKind::Renewed).map_or(0, ReportTimes::count).saturating_add(1))
     }
 
-    /// Whether it will renew, as far as anybody said so.
+    /// Whether it will renew, as far as that is known.
     #[must_use]
     pub fn is_auto_renewable(&self) -> Option<bool> {
         if self.is_one_time() || self.stage.is_over() {
@@ -187,7 +198,7 @@ impl Purchase {
     pub fn is_free_trial_conversion(&self) -> Option<bool> {
         if self.is_one_time() {
             Some(false)
-        } else if self.was_told(Kind::TrialConverted) {
+        } else if self.was_reported(NotificationKind::TrialConverted) {
             Some(true)
         } else if self.has_shown_trial() {
             Some(!self.stage.in_trial)
@@ -199,7 +210,8 @@ impl Purchase {
     /// Whether it is in a trial; `None` when it shows none and the beginning was not seen.
     #[must_use]
     pub fn is_in_trial_period(&self) -> Option<bool> {
-        let is_past = [Kind::TrialConverted, Kind::Renewed].iter().any(|kind| self.was_told(*kind));
+        let is_past =
+            [NotificationKind::TrialConverted, NotificationKind::Renewed].iter().any(|kind| self.was_reported(*kind));
         if self.is_one_time() {
             Some(false)
         } else if self.stage.in_trial {
@@ -217,57 +229,61 @@ impl Purchase {
         }
         if self.answered_at().is_none() {
             let since = self.newest(&RENEWS);
-            return self.first_after(since, &CANCELLED).or_else(|| self.first_after(since, &[Kind::ScheduledToEnd]));
+            return self
+                .first_after(since, &CANCELLED)
+                .or_else(|| self.first_after(since, &[NotificationKind::ScheduledToEnd]));
         }
         if self.stage.runs() && !self.stage.is_off {
             return None;
         }
-        let since = self.newest(&SWITCHED_ON).max(self.seen.renewing_at.map(|at| (at, Kind::Unknown)));
-        let reminded = self.first_after(since, &[Kind::ScheduledToEnd]);
-        let ended =
-            self.newest(&[Kind::Expired, Kind::GraceEnded]).filter(|end| self.stage.is_over() && Some(*end) > since);
-        let seen = [reminded, ended.map(|(time, _)| time), self.seen.off_at];
+        let since = self.newest(&SWITCHED_ON).max(self.seen.renewing_at.map(|at| (at, NotificationKind::Unknown)));
+        let reminded = self.first_after(since, &[NotificationKind::ScheduledToEnd]);
+        let expired = self
+            .newest(&[NotificationKind::Expired, NotificationKind::GraceExpired])
+            .filter(|end| self.stage.is_over() && Some(*end) > since);
+        let seen = [reminded, expired.map(|(time, _)| time), self.seen.off_at];
         self.first_after(since, &CANCELLED).or_else(|| seen.into_iter().flatten().min())
     }
 
-    /// When the payment failed that was not repaired since. Kept when the grace ended in expiry.
+    /// When the payment failed that was not repaired since. It outlives a grace that ends in expiry.
     #[must_use]
     pub fn payment_issues_began_at(&self) -> Option<Timestamp> {
         if self.answered_at().is_none() {
-            return self.first_after(self.newest(&PAID), &[Kind::GraceBegan]);
+            return self.first_after(self.newest(&PAID), &[NotificationKind::GraceBegan]);
         }
         if self.stage.runs() && !self.stage.in_grace {
             return None;
         }
         let end = self.period_end().filter(|_| self.stage.is_over());
-        let is_recovery = |(time, kind): &(Timestamp, Kind)| {
-            *kind != Kind::GraceEnded || end.is_none_or(|end| end.millis_since(*time) > AT_THE_END_MS)
+        let is_recovery = |(time, kind): &(Timestamp, NotificationKind)| {
+            *kind != NotificationKind::GraceExpired || end.is_none_or(|end| end.millis_since(*time) > AT_THE_END_MS)
         };
-        let told = PAID.iter().filter_map(|kind| Some((*kind, self.told.get(kind)?)));
-        let paid = told.flat_map(|(kind, told)| told.times().map(move |time| (time, kind))).filter(is_recovery).max();
-        let since = paid.max(self.seen.paid_at.map(|at| (at, Kind::Unknown)));
-        let seen = self.seen.grace_at.filter(|at| Some((*at, Kind::Unknown)) > since);
-        self.first_after(since, &[Kind::GraceBegan]).or(seen)
+        let reports = PAID.iter().filter_map(|kind| Some((*kind, self.reports.get(kind)?)));
+        let paid =
+            reports.flat_map(|(kind, reports)| reports.times().map(move |time| (time, kind))).filter(is_recovery).max();
+        let since = paid.max(self.seen.paid_at.map(|at| (at, NotificationKind::Unknown)));
+        let seen = self.seen.grace_at.filter(|at| Some((*at, NotificationKind::Unknown)) > since);
+        self.first_after(since, &[NotificationKind::GraceBegan]).or(seen)
     }
 
-    /// When it ended, while the store does not say why and can still be asked for that.
+    /// When it ended, while the store does not show why and can still be queried for that.
     pub(crate) fn awaits_reason(&self) -> Option<Timestamp> {
         let is_known = self.gone_at.or(self.gone_again_at).is_some();
         let snapshot = self.snapshot.as_ref().filter(|_| !is_known)?;
         snapshot.ends_at.filter(|_| snapshot.end_reason == Some(EndReason::Pending))
     }
 
-    /// Whether we saw how it began, and the store showed it since.
+    /// Whether its beginning was reported, and the store showed it since.
     pub(super) fn is_beginning_known(&self) -> bool {
-        self.snapshot.is_some() && BEGAN.iter().any(|kind| self.was_told(*kind))
+        self.snapshot.is_some() && BEGAN.iter().any(|kind| self.was_reported(*kind))
     }
 
-    /// Words since the last reading say that the payment was repaired.
+    /// Whether reports since the last snapshot show that the payment was repaired.
     fn is_paid_since(&self) -> bool {
         self.stage.runs() && !self.stage.in_grace
     }
 
-    /// The end of the term that words since the last reading began.
+    /// The end of the term that reports since the last snapshot began.
     fn unverified_end(&self) -> Option<Timestamp> {
         let number = self.stage.terms.filter(|_| self.stage.runs() && !self.stage.in_grace)?;
         let shown = self.verified.as_ref()?.shown_terms?;
@@ -279,6 +295,10 @@ impl Purchase {
         if self.newest(&SWITCHED_OFF) > on {
             return Some(false);
         }
-        matches!(on, Some((_, Kind::AutoRenewalOn | Kind::Renewed | Kind::TrialConverted))).then_some(true)
+        matches!(
+            on,
+            Some((_, NotificationKind::AutoRenewalOn | NotificationKind::Renewed | NotificationKind::TrialConverted))
+        )
+        .then_some(true)
     }
 }

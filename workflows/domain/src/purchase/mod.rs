@@ -1,98 +1,88 @@
-//! What we know of one purchase: the words that were told, what the store showed last, and what of it was
-//! told to the world.
+//! What is known of one purchase: the reports of its notifications, the last snapshot of the store, and what was
+//! announced of both.
 //!
-//! How these three are brought together is `decide`'s. Nothing is guessed: what nobody told is `None`.
+//! How these three are brought together is in `decide`. Nothing is guessed: what is not known is `None`.
 
 mod anchor;
+mod announced;
 mod details;
 mod fields;
 mod plan;
+mod reports;
 mod revocation;
-mod said;
 mod state;
 mod successor;
 mod terms;
-mod told;
 
-#[cfg(test)]
-mod anchors;
-#[cfg(test)]
-mod calendar;
-#[cfg(test)]
-mod grace;
-#[cfg(test)]
-mod refunds;
-#[cfg(test)]
-mod shown;
 #[cfg(test)]
 mod tests;
 
 pub use state::State;
 
-pub(crate) use said::Said;
+pub(crate) use announced::Announced;
+pub(crate) use reports::Moment;
 pub(crate) use state::{Life, Stage};
 pub(crate) use terms::{Origin, Terms};
-pub(crate) use told::Moment;
 
-use crate::notification::{Kind, Notification};
-use crate::reading::{Product, Snapshot};
+use crate::notification::{Notification, NotificationKind};
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::{Product, Snapshot};
 use plan::LeftPlan;
+use reports::{Register, ReportTimes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use terms::TRIALS;
-use told::{Register, Told};
 
-/// What we know of one purchase. The default value knows nothing.
+/// What is known of one purchase. The default value knows nothing.
 ///
-/// The words are a record that grows by joining: the same set gives the same record in any order and over any
+/// The reports are a record that grows by joining: the same set gives the same record in any order and over any
 /// number of settlings. Its size is bounded, and it knows nothing of customers: it is written into histories.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Purchase {
-    told: BTreeMap<Kind, Told>,
+    reports: BTreeMap<NotificationKind, ReportTimes>,
     original_receipt_id: Option<Register>,
     is_test: bool,
-    /// Another receipt took its place. Never taken back.
+    /// Whether another receipt took its place. Never undone.
     is_replaced: bool,
-    /// The last receipt that the store showed.
+    /// The last snapshot of the store.
     pub(crate) snapshot: Option<Snapshot>,
-    /// When the store first said that the receipt is no longer valid, unless it was over before.
+    /// When the store first answered that the receipt is no longer valid, unless it was over before.
     gone_at: Option<Timestamp>,
-    /// When it said so last.
+    /// When the store last answered so.
     gone_again_at: Option<Timestamp>,
     seen: Seen,
-    /// The plan before the last change that the readings of this receipt showed.
+    /// The plan before the last change that snapshots of this receipt showed.
     left_plan: Option<LeftPlan>,
     /// Where it stands.
     pub(crate) stage: Stage,
-    /// Where it stood, and what was told, when the store answered last; later words go on from there.
+    /// Where it stood, and what was announced, when the store answered last; later reports go on from there.
     pub(crate) verified: Option<Verified>,
-    /// What the world was told.
-    pub(crate) said: Said,
-    /// The first of the readings in a row in which the store did not accept the receipt.
+    /// What was announced.
+    pub(crate) announced: Announced,
+    /// The first of the consecutive queries in which the store did not accept the receipt.
     pub(crate) parked_since: Option<Timestamp>,
-    /// The store never knew the receipt, and its platform has such ones believed.
+    /// Whether the store never knew the receipt, and its platform believes such receipts.
     pub(crate) is_believed: bool,
-    /// The newest notification that the last reading contradicts.
+    /// The newest notification that the last answer contradicts.
     pub(crate) behind: Option<Behind>,
-    /// When it ended by a notification that waits for the store.
+    /// When it ended, by a notification that waits for the store.
     reported_end_at: Option<Timestamp>,
-    /// Since when the store says that another receipt took its place, while nothing is known of that one.
+    /// Since when the store shows that another receipt took its place, while nothing is known of that one.
     successor_missing_since: Option<Timestamp>,
 }
 
-/// A notification that the store's reading contradicts, so that the purchase is read again soon.
+/// A notification that the store's answer contradicts, so that the purchase is checked again soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Behind {
-    /// When it happened by the store, or when a change that is shown by half was first seen.
+    /// When it happened by the store, or when an incomplete change was first seen.
     pub since: Timestamp,
-    /// Whether a reading two hours later contradicted it still: then that one counts.
+    /// Whether an answer two hours later still contradicted it: then the answer counts.
     pub is_decided: bool,
 }
 
-/// Which parts of a stage rest on notifications that the reading does not show yet.
+/// Which parts of a stage rest on notifications that the answer does not show yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Unconfirmed {
     /// Whether it will renew.
@@ -107,13 +97,13 @@ pub(crate) struct Unconfirmed {
 pub(crate) struct Verified {
     /// Where it stood.
     pub stage: Stage,
-    /// What was told.
-    pub said: Said,
-    /// How many paid terms the reading itself showed.
+    /// What was announced.
+    pub announced: Announced,
+    /// The number of paid terms that the snapshot itself showed.
     pub shown_terms: Option<u64>,
 }
 
-/// What readings showed that the last one does not show any more.
+/// What earlier snapshots showed that the last one does not show any more.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Seen {
@@ -124,55 +114,56 @@ struct Seen {
     terms: Option<Terms>,
     /// The end of the period that was shown last while it ran.
     period_ends_at: Option<Timestamp>,
-    /// The last reading in which it was going to renew.
+    /// The last snapshot in which it was going to renew.
     renewing_at: Option<Timestamp>,
-    /// The first reading since then in which it was not.
+    /// The first snapshot since then in which it was not.
     off_at: Option<Timestamp>,
-    /// The last reading in which its payment was in order.
+    /// The last snapshot in which its payment was in order.
     paid_at: Option<Timestamp>,
-    /// The first reading since then in which it was in grace.
+    /// The first snapshot since then in which it was in grace.
     grace_at: Option<Timestamp>,
     /// The end of the grace that was last shown, until something is paid.
     grace_ends_at: Option<Timestamp>,
-    /// When the change of plan takes effect that was last seen to be scheduled.
+    /// When the change of plan takes effect that was last shown as scheduled.
     change_at: Option<Timestamp>,
-    /// The first of the readings in a row that show a change by half.
-    half_made_at: Option<Timestamp>,
+    /// The first of the consecutive snapshots that show an incomplete change.
+    incomplete_since: Option<Timestamp>,
 }
 
 /// A one-time purchase was made.
-const BOUGHT: [Kind; 2] = [Kind::ConsumablePurchased, Kind::EntitlementPurchased];
+const BOUGHT: [NotificationKind; 2] = [NotificationKind::ConsumablePurchased, NotificationKind::EntitlementPurchased];
 /// A one-time purchase was taken back.
-const TAKEN_BACK: [Kind; 2] = [Kind::ConsumableCancelled, Kind::EntitlementCancelled];
+const TAKEN_BACK: [NotificationKind; 2] =
+    [NotificationKind::ConsumableCancelled, NotificationKind::EntitlementCancelled];
 /// This receipt began.
-const BEGAN: [Kind; 2] = [Kind::SubscriptionPurchased, Kind::PlanChanged];
+const BEGAN: [NotificationKind; 2] = [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged];
 /// A recovery is not reported so close to the end of the grace, or later: that is its end.
 const AT_THE_END_MS: i64 = 600_000;
-/// How long a change of plan is remembered that the store no longer shows as scheduled.
+/// How long a change of plan is remembered after the store stopped showing it as scheduled.
 const CHANGING_MS: i64 = 7 * 86_400_000;
 /// Auto-renewal was switched off.
-const SWITCHED_OFF: [Kind; 2] = [Kind::AutoRenewalOff, Kind::SubscriptionCancelled];
-/// How long a reading may show what was true before a notification.
+const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled];
+/// How long a snapshot may show what was true before a notification.
 const STALE_MS: i64 = 2 * 3_600_000;
 /// A conversion or a beginning that is not exactly at the end of the trial still belongs to it.
 const SAME_MOMENT_MS: i64 = 60_000;
 
 impl Purchase {
-    /// Takes in what one notification says. A word that we do not know says nothing.
-    pub(crate) fn learn(&mut self, notification: &Notification) {
-        if notification.kind == Kind::Unknown {
+    /// Adds the report of one notification. One of an unknown kind adds nothing.
+    pub(crate) fn add_report(&mut self, notification: &Notification) {
+        if notification.kind == NotificationKind::Unknown {
             return;
         }
-        self.told.entry(notification.kind).or_default().at(notification.store_time);
+        self.reports.entry(notification.kind).or_default().at(notification.store_time);
         self.is_test |= notification.is_test;
-        if notification.kind == Kind::PlanChanged {
+        if notification.kind == NotificationKind::PlanChanged {
             let old = notification.related_receipt_id.as_ref();
             Register::join(&mut self.original_receipt_id, notification, old);
         }
     }
 
-    /// Takes in what the store showed.
-    pub(crate) fn read(&mut self, snapshot: &Snapshot) {
+    /// Takes over a snapshot of the store.
+    pub(crate) fn apply_snapshot(&mut self, snapshot: &Snapshot) {
         let changed = self.changed_terms(snapshot);
         let is_new_trial = snapshot.trial_ends_at.is_some_and(|end| self.seen.trial_ends_at != Some(end));
         if changed.is_some() || is_new_trial {
@@ -193,19 +184,19 @@ impl Purchase {
         self.gone_again_at = None;
     }
 
-    /// Takes in that the store says that the receipt is no longer valid. What was over stays over since then.
-    pub(crate) fn vanish(&mut self, now: Timestamp) {
-        let was_over = matches!(self.stage.life, Life::Ended | Life::Replaced);
+    /// Notes the answer that the receipt is no longer valid. What was over before keeps its end.
+    pub(crate) fn invalidate(&mut self, now: Timestamp) {
+        let was_over = matches!(self.stage.life, Life::Expired | Life::Replaced);
         self.gone_at = self.gone_at.or(Some(now).filter(|_| !was_over));
         self.gone_again_at = Some(now);
     }
 
-    /// Takes in such an answer while a newer notification says that it runs.
-    pub(crate) const fn vanish_unconfirmed(&mut self, now: Timestamp) {
+    /// Notes such an answer while a newer notification reports that it runs.
+    pub(crate) const fn invalidate_unconfirmed(&mut self, now: Timestamp) {
         self.gone_again_at = Some(now);
     }
 
-    /// Takes in that it is paid again after its end: its terms are counted from then on.
+    /// Begins a new row of terms with a payment after the end.
     pub(crate) fn begin_again(&mut self, time: Timestamp, snapshot: &Snapshot) {
         if let Some(term) = snapshot.term.filter(|term| term.count > 0) {
             self.seen.terms =
@@ -213,27 +204,27 @@ impl Purchase {
         }
     }
 
-    /// Takes in when it ended by a notification that waits for the store, if one does.
-    pub(crate) const fn expect_end(&mut self, at: Option<Timestamp>) {
+    /// Notes when it ended by a notification that waits for the store, if one does.
+    pub(crate) const fn set_reported_end(&mut self, at: Option<Timestamp>) {
         self.reported_end_at = at;
     }
 
-    /// Takes in whether the last reading showed a change by half, and since when that is so.
-    pub(crate) fn doubt(&mut self, at: Option<Timestamp>) {
-        self.seen.half_made_at = at;
+    /// Notes since when snapshots show an incomplete change, if the last one does.
+    pub(crate) fn set_incomplete_since(&mut self, at: Option<Timestamp>) {
+        self.seen.incomplete_since = at;
     }
 
-    /// The first of the readings in a row that show a change by half.
-    pub(crate) const fn half_made_at(&self) -> Option<Timestamp> {
-        self.seen.half_made_at
+    /// The first of the consecutive snapshots that show an incomplete change.
+    pub(crate) const fn incomplete_since(&self) -> Option<Timestamp> {
+        self.seen.incomplete_since
     }
 
-    /// Whether this time lies at the end of its grace, or later: a recovery of then is the end.
+    /// Whether this time lies at the end of its grace, or later: a recovery reported for then is the end.
     pub(crate) fn is_end_of_grace(&self, time: Timestamp) -> bool {
         self.seen.grace_ends_at.is_some_and(|end| end.millis_since(time) <= AT_THE_END_MS)
     }
 
-    /// The end of the grace that it is or ended in, as it was last shown.
+    /// The end of its last grace, as it was last shown.
     pub(crate) const fn last_grace_end(&self) -> Option<Timestamp> {
         self.seen.grace_ends_at
     }
@@ -243,32 +234,32 @@ impl Purchase {
         self.seen.change_at
     }
 
-    /// Takes in that another receipt took its place.
+    /// Notes that another receipt took its place.
     pub(crate) const fn replace(&mut self) {
         self.is_replaced = true;
     }
 
-    /// Takes in that its beginning was announced as a change of plan: a notification of the same change is no news.
+    /// Notes that its beginning was announced as a change of plan: a notification of that change is no news.
     pub(crate) fn cover_change(&mut self, at: Timestamp) {
-        self.cover_beginning(What::PlanChanged, at);
+        self.cover_beginning(TransitionKind::PlanChanged, at);
     }
 
-    /// Takes in that a part of its beginning was announced.
-    pub(crate) fn cover_beginning(&mut self, what: What, at: Timestamp) {
-        self.said.cover(what, at);
+    /// Notes that a part of its beginning was announced.
+    pub(crate) fn cover_beginning(&mut self, transition: TransitionKind, at: Timestamp) {
+        self.announced.cover(transition, at);
         if let Some(verified) = &mut self.verified {
-            verified.said.cover(what, at);
+            verified.announced.cover(transition, at);
         }
     }
 
-    /// Another receipt took its place, whatever the store still says of this one.
+    /// Whether another receipt took its place, whatever the store still shows of this one.
     pub(crate) const fn is_replaced(&self) -> bool {
         self.is_replaced
     }
 
-    /// Takes in where it stands by an answer of the store, and how many paid terms that one shows. What rests on
-    /// notifications that the answer does not show was not seen in it.
-    pub(crate) fn stand(
+    /// Sets the stage by an answer of the store, and the number of paid terms that the answer shows. What rests on
+    /// notifications alone was not seen in the answer.
+    pub(crate) fn set_stage(
         &mut self,
         stage: Stage,
         shown_terms: Option<u64>,
@@ -290,25 +281,25 @@ impl Purchase {
         if stage.runs() && !stage.in_grace {
             self.seen.grace_ends_at = None;
         }
-        self.verified = Some(Verified { stage: stage.clone(), said: self.said.clone(), shown_terms });
+        self.verified = Some(Verified { stage: stage.clone(), announced: self.announced.clone(), shown_terms });
         self.stage = stage;
-        self.count_told(at);
+        self.count_announced(at);
     }
 
-    /// A reading can be taken after a switch or a failed payment, before their notification came, and not show them yet: it
-    /// was then no later sight of what went before.
+    /// Moves sights before a switch or a failed payment that the snapshot of then did not show yet, since its
+    /// notification came later.
     fn forget_stale(&mut self, stage: &Stage) {
         let was_renewing = self.stage.runs() && !self.stage.is_off;
         if was_renewing && (stage.is_off || !stage.runs()) {
             self.seen.renewing_at = self.before_newest(self.seen.renewing_at, &SWITCHED_OFF);
         }
         if self.stage.runs() && !self.stage.in_grace && stage.in_grace {
-            self.seen.paid_at = self.before_newest(self.seen.paid_at, &[Kind::GraceBegan]);
+            self.seen.paid_at = self.before_newest(self.seen.paid_at, &[NotificationKind::GraceBegan]);
         }
     }
 
-    /// A sight, moved before the newest of these notifications if that was a short while earlier.
-    fn before_newest(&self, seen_at: Option<Timestamp>, kinds: &[Kind]) -> Option<Timestamp> {
+    /// A sight, moved before the newest report of these kinds if that was a short while earlier.
+    fn before_newest(&self, seen_at: Option<Timestamp>, kinds: &[NotificationKind]) -> Option<Timestamp> {
         let newest = self.newest(kinds).map(|(time, _)| time);
         seen_at.map(|at| match newest {
             Some(time) if (0..STALE_MS).contains(&at.millis_since(time)) => time.plus_millis(-1),
@@ -322,33 +313,34 @@ impl Purchase {
         self.gone_at.max(self.gone_again_at).max(shown_at)
     }
 
-    /// Whether this word was ever told.
-    pub(crate) fn was_told(&self, kind: Kind) -> bool {
-        self.told.contains_key(&kind)
+    /// Whether any notification of this kind was reported.
+    pub(crate) fn was_reported(&self, kind: NotificationKind) -> bool {
+        self.reports.contains_key(&kind)
     }
 
-    /// Whether this word of this time is remembered.
-    pub(crate) fn remembers(&self, (time, kind): Moment) -> bool {
-        self.told.get(&kind).is_some_and(|told| told.times().any(|known| known == time))
+    /// Whether this report is stored.
+    pub(crate) fn has_report(&self, (time, kind): Moment) -> bool {
+        self.reports.get(&kind).is_some_and(|reports| reports.times().any(|known| known == time))
     }
 
-    /// All remembered words later than `since`, in the order of the store's clock.
-    pub(crate) fn words_after(&self, since: Option<Moment>) -> Vec<Moment> {
-        let told = self.told.iter();
-        let all = told.flat_map(|(kind, told)| told.first().into_iter().chain(told.times()).map(|time| (time, *kind)));
-        let mut words: Vec<_> = all.filter(|word| Some(*word) > since).collect();
-        words.sort_unstable();
-        words.dedup();
-        words
+    /// All stored reports later than `since`, in the order of the store's clock.
+    pub(crate) fn reports_after(&self, since: Option<Moment>) -> Vec<Moment> {
+        let reports = self.reports.iter();
+        let all = reports
+            .flat_map(|(kind, reports)| reports.first().into_iter().chain(reports.times()).map(|time| (time, *kind)));
+        let mut reports: Vec<_> = all.filter(|report| Some(*report) > since).collect();
+        reports.sort_unstable();
+        reports.dedup();
+        reports
     }
 
     /// The end of its trial, as far as a trial was seen.
     pub(crate) fn trial_end(&self) -> Option<Timestamp> {
-        let converted = || self.told.get(&Kind::TrialConverted)?.first();
+        let converted = || self.reports.get(&NotificationKind::TrialConverted)?.first();
         self.seen.trial_ends_at.or_else(converted)
     }
 
-    /// Whether a reading ever showed a trial.
+    /// Whether a snapshot ever showed a trial.
     pub(crate) const fn has_shown_trial(&self) -> bool {
         self.seen.trial_ends_at.is_some()
     }
@@ -403,30 +395,30 @@ impl Purchase {
         match self.snapshot.as_ref().map(|snapshot| snapshot.product) {
             Some(Product::Subscription) => false,
             Some(Product::Consumable | Product::Entitlement) => true,
-            Some(Product::Unknown) | None => BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.was_told(*kind)),
+            Some(Product::Unknown) | None => BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.was_reported(*kind)),
         }
     }
 
-    /// Whether the words say that a one-time purchase was taken back.
+    /// Whether a one-time purchase was cancelled, by the reports.
     pub(crate) fn is_taken_back(&self) -> bool {
         self.newest(&TAKEN_BACK) > self.newest(&BOUGHT)
     }
 
-    /// When the words say that it began.
+    /// When it began, by the reports.
     fn began_at(&self) -> Option<Timestamp> {
-        let beginning: &[Kind] = if self.is_one_time() { &BOUGHT } else { &BEGAN };
-        beginning.iter().filter_map(|kind| self.told.get(kind)?.first()).min()
+        let beginning: &[NotificationKind] = if self.is_one_time() { &BOUGHT } else { &BEGAN };
+        beginning.iter().filter_map(|kind| self.reports.get(kind)?.first()).min()
     }
 
-    /// The newest moment at which one of these words was told.
-    pub(crate) fn newest(&self, kinds: &[Kind]) -> Option<Moment> {
-        kinds.iter().filter_map(|kind| Some((self.told.get(kind)?.last()?, *kind))).max()
+    /// The newest report of these kinds.
+    pub(crate) fn newest(&self, kinds: &[NotificationKind]) -> Option<Moment> {
+        kinds.iter().filter_map(|kind| Some((self.reports.get(kind)?.last()?, *kind))).max()
     }
 
-    /// The earliest time after `since` at which one of these words was told.
-    fn first_after(&self, since: Option<Moment>, kinds: &[Kind]) -> Option<Timestamp> {
-        let told = kinds.iter().filter_map(|kind| Some((*kind, self.told.get(kind)?)));
-        let moments = told.flat_map(|(kind, told)| told.times().map(move |time| (time, kind)));
+    /// The earliest time of a report of these kinds after `since`.
+    fn first_after(&self, since: Option<Moment>, kinds: &[NotificationKind]) -> Option<Timestamp> {
+        let reports = kinds.iter().filter_map(|kind| Some((*kind, self.reports.get(kind)?)));
+        let moments = reports.flat_map(|(kind, reports)| reports.times().map(move |time| (time, kind)));
         moments.filter(|moment| Some(*moment) > since).min().map(|(time, _)| time)
     }
 }

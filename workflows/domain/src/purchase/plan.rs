@@ -27,9 +27,9 @@ impl LeftPlan {
 }
 
 impl Purchase {
-    /// Takes in which plan it leaves, if `stage` has another SKU than was known `before`. It was left at the date that
+    /// Notes the plan that it leaves, if `stage` has another SKU than was known `before`. It was left at the date that
     /// was scheduled for that, or else at the renewal, as far as that date is past.
-    pub(crate) fn leave(&mut self, before: &Self, stage: &Stage, at: Timestamp) {
+    pub(crate) fn leave_plan(&mut self, before: &Self, stage: &Stage, at: Timestamp) {
         let Some((left, next)) = before.stage.sku.as_ref().zip(stage.sku.as_ref()) else { return };
         if left == next {
             return;
@@ -63,7 +63,7 @@ impl Purchase {
         self.left_plan.as_ref().map(|left| left.left_at).or_else(|| self.not_before())
     }
 
-    /// The SKU that a scheduled change of plan leads to; `None` also while only a notification told of the change.
+    /// The SKU that a scheduled change of plan leads to; `None` also while only a notification reported the change.
     #[must_use]
     pub fn pending_sku(&self) -> Option<&str> {
         self.stage.pending.as_deref().filter(|sku| !sku.is_empty())

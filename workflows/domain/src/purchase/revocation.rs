@@ -5,11 +5,11 @@
 
 use super::{BOUGHT, Purchase, SAME_MOMENT_MS, TAKEN_BACK, TRIALS, Terms};
 use crate::environment::Environment;
-use crate::reading::EndReason;
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::EndReason;
 
-/// An end so near to the end of what was paid is that end.
+/// Maximum distance of an end from the end of what was paid at which both are one.
 const NEAR_MS: i64 = 2 * 3_600_000;
 /// The shortest term and the shortest trial that the store sells.
 const SHORTEST_MS: i64 = 7 * 86_400_000;
@@ -26,8 +26,8 @@ impl Purchase {
             if self.awaits_reason().is_some() {
                 return None;
             }
-            let told = || self.first_after(self.newest(&BOUGHT), &TAKEN_BACK);
-            return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(told).or(self.gone_at);
+            let reported = || self.first_after(self.newest(&BOUGHT), &TAKEN_BACK);
+            return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(reported).or(self.gone_at);
         }
         // A payment or a switch that the store does not show yet keeps running what it still shows as ended.
         if self.stage.runs() {
@@ -42,8 +42,8 @@ impl Purchase {
         (!is_unpaid && self.is_before_paid_end(end)).then_some(end)
     }
 
-    /// Whether the store did not know the receipt any more before the end of what was paid. Later it can have ended since,
-    /// of which nothing was read.
+    /// Whether the receipt was no longer valid before the end of what was paid. Later it can have ended in between,
+    /// unseen.
     fn is_gone_before_paid_end(&self, gone_at: Timestamp) -> bool {
         let counted = || self.terms().filter(|_| !self.is_accelerated())?.end(self.stage.terms?);
         let shown = || self.seen.period_ends_at.or_else(|| self.period_end());
@@ -73,7 +73,10 @@ impl Purchase {
     /// anything that is sold is known to have been taken back.
     fn is_before_shown_end(&self, end: Timestamp) -> bool {
         let shown = self.seen.period_ends_at.or_else(|| self.trial_end().filter(|_| self.stage.in_trial));
-        let paid = [What::Renewed, What::Recovered].iter().filter_map(|what| self.said.covered(*what)).max();
+        let paid = [TransitionKind::Renewed, TransitionKind::Recovered]
+            .iter()
+            .filter_map(|transition| self.announced.covered(*transition))
+            .max();
         let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.millis_since(*paid) <= EARLY_MS));
         match (shown, paid_since) {
             (Some(shown), None) => end < shown && (self.is_of_test_world() || !is_near(end, shown)),

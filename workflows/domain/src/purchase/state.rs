@@ -1,4 +1,4 @@
-//! The states of a purchase, and what of them is kept: a stage.
+//! The states of a purchase, and the stage that is stored of it.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Nothing known was told yet.
+    /// Nothing is known yet.
     Unknown,
     /// It runs in a trial and will be charged after it.
     Trial,
@@ -40,7 +40,7 @@ impl State {
         Self::Replaced,
     ];
 
-    /// The word used in storage, the API and search attributes.
+    /// The name used in storage, the API and search attributes.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl State {
         }
     }
 
-    /// Whether the customer has access: by state, never by the clock. `None` while nothing is known.
+    /// Whether the customer has access: by the state, never by the clock. `None` while nothing is known.
     #[must_use]
     pub const fn is_active(self) -> Option<bool> {
         match self {
@@ -70,13 +70,13 @@ impl State {
 impl std::str::FromStr for State {
     type Err = String;
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|state| state.as_str() == word);
-        found.ok_or_else(|| format!("`{word}` is not a state of a purchase"))
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
+        found.ok_or_else(|| format!("`{text}` is not a state of a purchase"))
     }
 }
 
-/// Whether it runs.
+/// Whether a purchase runs, and how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Life {
@@ -85,10 +85,10 @@ pub enum Life {
     Unknown,
     /// It runs.
     Running,
-    /// A cancellation that nobody could verify ended it; auto-renewal switched on shows that it runs after all.
+    /// An unverified cancellation ended it; auto-renewal switched on shows that it runs after all.
     Cut,
     /// It ended.
-    Ended,
+    Expired,
     /// It was taken back.
     Revoked,
     /// Another receipt took its place.
@@ -101,17 +101,17 @@ pub enum Life {
 pub struct Stage {
     /// Whether it runs.
     pub life: Life,
-    /// A trial is all that it ever had: nothing was paid.
+    /// Whether a trial is all that it had so far: nothing was paid.
     pub in_trial: bool,
-    /// A payment failed and the store grants grace.
+    /// Whether a payment failed and the store grants grace.
     pub in_grace: bool,
-    /// Auto-renewal is off.
+    /// Whether auto-renewal is off.
     pub is_off: bool,
-    /// How many paid terms began, 0 in a trial; `None` when that cannot be counted.
+    /// The number of paid terms that began, 0 in a trial; `None` when that cannot be counted.
     pub terms: Option<u64>,
     /// The SKU of the term.
     pub sku: Option<String>,
-    /// The SKU that a scheduled change leads to; empty when only a word told of the change.
+    /// The SKU that a scheduled change leads to; empty when only a notification reported the change.
     pub pending: Option<String>,
 }
 
@@ -120,7 +120,7 @@ impl Stage {
     pub const fn state(&self) -> State {
         match self.life {
             Life::Unknown => State::Unknown,
-            Life::Cut | Life::Ended => State::Expired,
+            Life::Cut | Life::Expired => State::Expired,
             Life::Revoked => State::Revoked,
             Life::Replaced => State::Replaced,
             Life::Running if self.in_grace => State::Grace,

@@ -6,33 +6,33 @@
 
 use super::{Life, Purchase};
 use crate::catalogue::ProductRef;
-use crate::notification::Kind;
-use crate::reading::EndReason;
+use crate::notification::NotificationKind;
 use crate::time::Timestamp;
-use crate::transition::What;
+use crate::transition::TransitionKind;
+use crate::verification::EndReason;
 
 /// Maximum distance between the end of a receipt and the beginning of the one in its place.
 const ONE_CHANGE_MS: i64 = 600_000;
 
 impl Purchase {
-    /// Since when the store says that another receipt took its place, while nothing is known of that one.
+    /// Since when the store shows that another receipt took its place, while nothing is known of that one.
     #[must_use]
     pub const fn successor_missing_since(&self) -> Option<Timestamp> {
         self.successor_missing_since
     }
 
-    /// Takes in whether its successor is missing after a settling. A receipt that an import adopted as replaced is no
+    /// Notes whether its successor is missing after a settling. A receipt that an import adopted as replaced is no
     /// news.
-    pub(crate) fn miss_successor(&mut self, before: &Self, now: Timestamp) {
+    pub(crate) fn note_missing_successor(&mut self, before: &Self, now: Timestamp) {
         let reason = self.snapshot.as_ref().and_then(|snapshot| snapshot.end_reason);
-        let is_named = self.is_replaced || self.was_told(Kind::Replaced);
+        let is_named = self.is_replaced || self.was_reported(NotificationKind::Replaced);
         let is_missing = self.stage.life == Life::Replaced
             && reason == Some(EndReason::Replaced)
             && !is_named
             && !self.is_one_time();
         let is_news = match before.stage.life {
-            Life::Unknown => !self.was_told(Kind::Adopted),
-            Life::Running | Life::Cut | Life::Ended => true,
+            Life::Unknown => !self.was_reported(NotificationKind::Adopted),
+            Life::Running | Life::Cut | Life::Expired => true,
             Life::Revoked | Life::Replaced => false,
         };
         self.successor_missing_since =
@@ -43,19 +43,21 @@ impl Purchase {
     /// this one's end, with another SKU.
     #[must_use]
     pub fn is_succeeded_by(&self, new: &Self) -> bool {
-        let Some((ended, began)) = self.expires_at().zip(new.not_before()) else { return false };
+        let Some((end, beginning)) = self.expires_at().zip(new.not_before()) else { return false };
         let (old_sku, new_sku) = (self.sku(ProductRef::Term), new.sku(ProductRef::Term));
         self.successor_missing_since.is_some()
             && !new.is_one_time()
             && self.is_test() == new.is_test()
             && new_sku.is_some_and(|sku| old_sku.is_some_and(|old| old != sku))
-            && began.millis_since(ended).abs() <= ONE_CHANGE_MS
+            && beginning.millis_since(end).abs() <= ONE_CHANGE_MS
     }
 
     /// Whether it runs, and neither its purchase nor the change of plan that led to it was announced.
     #[must_use]
     pub fn is_beginning_unannounced(&self) -> bool {
-        let is_announced = |what| self.said.covered(what).is_some();
-        self.stage.runs() && !self.is_one_time() && ![What::Purchased, What::PlanChanged].into_iter().any(is_announced)
+        let is_announced = |transition| self.announced.covered(transition).is_some();
+        self.stage.runs()
+            && !self.is_one_time()
+            && ![TransitionKind::Purchased, TransitionKind::PlanChanged].into_iter().any(is_announced)
     }
 }

@@ -1,8 +1,8 @@
 //! Terms by the calendar: the n-th term ends n terms after the anchor. It is never added to the end of the
 //! term before it, since a month that is too short for the day must not move all later ones.
 
-use crate::reading::{Term, Unit};
 use crate::time::Timestamp;
+use crate::verification::{Term, Unit};
 use serde::{Deserialize, Serialize};
 
 /// One unbroken row of equal terms.
@@ -12,7 +12,7 @@ pub struct Terms {
     pub anchor: Timestamp,
     /// How long each lasts.
     pub term: Term,
-    /// How many terms there were before the anchor.
+    /// The number of terms before the anchor.
     pub before: u64,
     /// How the anchor is known.
     #[serde(default)]
@@ -26,7 +26,7 @@ pub enum Origin {
     /// The beginning, the end of the trial or a change of the length was seen.
     #[default]
     Seen,
-    /// The purchase, though a trial that nobody saw may have been between: the day of the month can be another one.
+    /// The purchase; an unseen trial may have followed it, so that the day of the month can be another one.
     Purchase,
     /// A renewal that the store showed. Terms are counted from it both ways.
     Renewal,
@@ -66,7 +66,7 @@ impl Terms {
         (is_end && number > 0).then_some(number)
     }
 
-    /// How many terms ended at the boundary nearest to `date`; none of this row at its anchor.
+    /// The number of terms that ended at the boundary nearest to `date`; none of this row at its anchor.
     pub fn elapsed(&self, date: Timestamp) -> u64 {
         self.number(self.nearest(date))
     }
@@ -83,7 +83,7 @@ impl Terms {
         self.number(nearest).saturating_add(u64::from(has_begun))
     }
 
-    /// The same, for a word that tells the beginning of a term and may be a little early.
+    /// The number of the term in which `time` lies, for a report of its beginning, which may be a little early.
     pub fn containing(&self, time: Timestamp) -> u64 {
         let early = match (self.origin, self.term.unit) {
             (Origin::Purchase | Origin::Renewal, Unit::Month | Unit::Year) => CLAMPED_MICROS,
@@ -104,7 +104,7 @@ impl Terms {
         self.boundary(self.nearest(date)).is_some_and(near)
     }
 
-    /// How many whole terms from the anchor the boundary lies that is nearest to `date`.
+    /// The distance of the boundary nearest to `date` from the anchor, in terms.
     fn nearest(&self, date: Timestamp) -> i64 {
         let passed = date.micros().saturating_sub(self.anchor.micros());
         let about = passed.div_euclid(self.micros().max(1));
@@ -113,7 +113,7 @@ impl Terms {
         around.filter(|n| *n >= self.first()).min_by_key(distance).unwrap_or_else(|| self.first())
     }
 
-    /// The number of the term that ends so many terms from the anchor.
+    /// The number of the term that ends `places` terms from the anchor.
     fn number(&self, places: i64) -> u64 {
         self.before.saturating_add_signed(places)
     }
@@ -126,12 +126,12 @@ impl Terms {
         }
     }
 
-    /// So many terms from the anchor.
+    /// The boundary `places` terms from the anchor.
     fn boundary(&self, places: i64) -> Option<Timestamp> {
         self.term.after(self.anchor, places)
     }
 
-    /// About how long one term lasts.
+    /// The approximate length of one term.
     fn micros(&self) -> i64 {
         let unit = match self.term.unit {
             Unit::Day => DAY_MICROS,
@@ -144,7 +144,7 @@ impl Terms {
 }
 
 impl Term {
-    /// So many terms after `begin`. A day that the month does not have becomes its last.
+    /// The date `times` terms after `begin`. A day that the month does not have becomes its last.
     pub(crate) fn after(self, begin: Timestamp, times: i64) -> Option<Timestamp> {
         let count = times.checked_mul(i64::from(self.count))?;
         let span = match self.unit {

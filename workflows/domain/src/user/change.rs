@@ -1,29 +1,29 @@
-//! A purchase of another SKU that grants what a running one grants: a change of plan over two receipts that no
-//! notification links. The vendor's words: "User has purchased a different SKU that grants the same entitlement."
+//! A purchase of another SKU with an entitlement of a running purchase: a change of plan over two receipts that no
+//! notification links. The vendor's documentation: "User has purchased a different SKU that grants the same entitlement."
 
-use super::Owned;
+use super::OwnedPurchase;
 use crate::catalogue::ProductRef;
 use crate::decide::Decision;
-use crate::transition::What;
+use crate::transition::TransitionKind;
 
 /// Announces the beginning of `bought` as a change where one of the `others` of the same user ran before it in the same
 /// environment, by another SKU, and grants one of its entitlements. A trial and the count of terms stay as decided; the
 /// notification that may link the two later announces nothing more.
 #[must_use]
-pub fn announce_change(mut decision: Decision, bought: &Owned, others: &[Owned]) -> Decision {
-    let began = decision.transitions.iter_mut().find(|transition| transition.what == What::Purchased);
+pub fn announce_change(mut decision: Decision, bought: &OwnedPurchase, others: &[OwnedPurchase]) -> Decision {
+    let began = decision.transitions.iter_mut().find(|transition| transition.kind == TransitionKind::Purchased);
     let (Some(began), Some(since)) = (began, bought.purchase.not_before()) else { return decision };
     if bought.purchase.is_one_time_purchase() || !others.iter().any(|other| bought.continues(other)) {
         return decision;
     }
-    began.what = What::PlanChanged;
+    began.kind = TransitionKind::PlanChanged;
     let at = began.at.map_or(since, |at| at.max(since));
     decision.purchase.cover_change(at);
     decision
 }
 
-impl Owned {
-    /// Whether it takes up what another one grants, which ran when it began.
+impl OwnedPurchase {
+    /// Whether it grants an entitlement of another purchase that ran when it began.
     fn continues(&self, other: &Self) -> bool {
         let entitles = |purchase: &Self, name: &str| {
             purchase.listing.entitlements.iter().any(|entitlement| entitlement.entitlement_ref_id == name)

@@ -1,11 +1,11 @@
-//! Where a user stands, from all their purchases that count. One-time purchases are no journey.
+//! The state of a user's subscriptions. One-time purchases are not part of it.
 
-use super::Owned;
+use super::OwnedPurchase;
 use crate::purchase::{Purchase, State};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Where the user stands with their subscriptions.
+/// The state of the user's subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub struct Journey {
     /// Paid for a subscription before, and has none now.
@@ -24,25 +24,25 @@ pub struct Journey {
     pub is_cancelled: bool,
 }
 
-/// What a journey needs to know of one subscription.
+/// The input of a journey: one subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Subscription {
     pub state: State,
     pub was_paid: bool,
     pub is_in_trial: bool,
     pub is_in_intro_offer: bool,
-    /// `None` while nobody said it.
+    /// `None` while that is not known.
     pub renews: Option<bool>,
 }
 
 impl Journey {
-    /// Where the owner of these purchases stands.
-    pub fn of(owned: &[Owned]) -> Self {
+    /// The journey of the owner of these purchases.
+    pub fn of(owned: &[OwnedPurchase]) -> Self {
         let subscriptions = || owned.iter().filter(|owned| !owned.purchase.is_one_time_purchase());
         let counted = subscriptions().filter(|owned| owned.counts());
         let counted: Vec<_> = counted.map(|owned| Subscription::of(&owned.purchase)).collect();
         let journey = Self::with(&counted);
-        // What was paid for a plan that another took the place of was paid all the same.
+        // A plan that was paid and then replaced counts as paid.
         let was_paid = || subscriptions().any(|owned| owned.purchase.was_paid());
         let runs = counted.iter().any(|one| one.state.is_active() == Some(true));
         Self { former_subscriber: !runs && (journey.former_subscriber || was_paid()), ..journey }

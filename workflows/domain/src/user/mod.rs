@@ -1,6 +1,6 @@
-//! The owner of purchases: the state across all of them, and the body of a `user.*` event.
+//! The owner of purchases: the state over all of them, and the body of a `user.*` event.
 //!
-//! Which purchases somebody owns is found by the transaction that records; everything here is handed to it.
+//! The transaction that records finds a user's purchases; everything here gets them as arguments.
 //! The shape is the vendor documentation's example of user events; we only add to it.
 
 mod change;
@@ -8,10 +8,6 @@ mod journey;
 mod profile;
 mod succession;
 
-#[cfg(test)]
-mod changes;
-#[cfg(test)]
-mod profiles;
 #[cfg(test)]
 mod tests;
 
@@ -32,9 +28,9 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// One purchase of a user, with what is said of its product.
+/// One purchase of a user, with the catalogue's entry for its product.
 #[derive(Debug, Clone)]
-pub struct Owned {
+pub struct OwnedPurchase {
     /// Which one.
     pub collapse_key: CollapseKey,
     /// The platform it was made on.
@@ -43,22 +39,22 @@ pub struct Owned {
     pub platform_type: String,
     /// The environment it was made in.
     pub environment: Environment,
-    /// What is known of it.
+    /// The purchase itself.
     pub purchase: Purchase,
-    /// Whether another receipt took its place: then it never counts.
+    /// Whether another receipt replaced it: then it never counts.
     pub is_replaced: bool,
     /// Which SKU names its product.
     pub product_ref: ProductRef,
-    /// What the catalogue says of its product.
+    /// The catalogue's entry for its product.
     pub listing: Listing,
 }
 
-/// Who owns them.
+/// The owner of purchases.
 #[derive(Debug, Clone)]
 pub struct Customer {
     /// Our own id, the same for ever.
     pub user_id: UserId,
-    /// The customer's own id, when somebody named it.
+    /// The customer's own id, when it is known.
     pub external_id: Option<String>,
     /// The store's name of the customer, for the purchase that an event is about.
     pub app_user_id: Option<String>,
@@ -81,19 +77,19 @@ pub struct UserEvent<'a> {
     pub occurred_at: Option<Timestamp>,
     /// When it was recorded.
     pub created_at: Timestamp,
-    /// Who.
+    /// The owner.
     pub customer: &'a Customer,
-    /// Counts, per user, how often their state was told.
+    /// Number of announcements of the user's state so far, with this one.
     pub user_revision: i64,
     /// All purchases of the user, after this settling, in the order of their keys.
-    pub owned: &'a [Owned],
+    pub owned: &'a [OwnedPurchase],
 }
 
 /// Something that happened to a user, and the user's state after it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(transform = additions_are_optional)]
 pub(crate) struct UserBody {
-    /// What the user has access to, each once.
+    /// The user's active entitlements, each once.
     active_entitlements: Vec<ActiveEntitlement>,
     /// The SKU of every purchase that gives an active entitlement, each once.
     active_skus: Vec<String>,
@@ -114,17 +110,17 @@ pub(crate) struct UserBody {
     /// When it was recorded.
     #[schemars(extend("format" = "date-time"))]
     created_date: String,
-    /// Grows each time that the user's state is told.
+    /// Grows each time that the user's state is announced.
     #[schemars(range(min = 1))]
     user_revision: i64,
-    /// When it happened, by the store; null when nobody said that.
+    /// When it happened, by the store; null when that is not known.
     occurred_at: Option<Timestamp>,
     /// About the purchase that the event is about.
     #[serde(flatten)]
     details: Details,
 }
 
-/// The part of a body that is made of the user's purchases.
+/// The part of a body that depends on the user's purchases.
 #[derive(Debug, Serialize)]
 struct UserState {
     active_entitlements: Vec<ActiveEntitlement>,
@@ -133,14 +129,14 @@ struct UserState {
     devices: Vec<Device>,
 }
 
-/// Something that a user has access to, by the purchase that gives it longest.
+/// An active entitlement, by the purchase that gives it longest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 struct ActiveEntitlement {
     /// More about it, for people.
     description: Option<String>,
     /// Its name in the owner's own system.
     entitlement_ref_id: String,
-    /// When the purchase ends or renews; null when it does neither, and before the store told it.
+    /// When the purchase ends or renews; null when it does neither, and before the store showed it.
     expiration: Option<Timestamp>,
     /// When the store last confirmed the purchase; null when it never did.
     last_verified: Option<Timestamp>,
@@ -179,7 +175,7 @@ struct DevicePlatform {
 struct ExternalId {
     /// Which name it is.
     key: String,
-    /// How it is written.
+    /// The format of the name.
     #[serde(rename = "type")]
     kind: String,
     /// The name.
@@ -205,16 +201,16 @@ impl UserEvent<'_> {
             occurred_at: self.occurred_at,
             details: self.details.clone(),
         };
-        // Only a map with other keys than texts could fail here, and there is none.
+        // Serialization fails only for maps with keys that are no strings, and there is none.
         serde_json::to_value(body).unwrap_or_default()
     }
 }
 
-/// The user's state over their purchases in one environment alone, in the words of the body; `None` where it is the
-/// same as over all of them.
+/// The user's state over the purchases of one environment, as in the body; `None` when it equals the state over all
+/// purchases.
 #[must_use]
-pub fn state_apart(owned: &[Owned], environment: Environment) -> Option<Value> {
-    let apart: Vec<Owned> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
+pub fn state_apart(owned: &[OwnedPurchase], environment: Environment) -> Option<Value> {
+    let apart: Vec<OwnedPurchase> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
     if apart.len() == owned.len() {
         return None;
     }
@@ -224,26 +220,26 @@ pub fn state_apart(owned: &[Owned], environment: Environment) -> Option<Value> {
 
 /// The purchases of a user on these platforms; all of them without one.
 #[must_use]
-pub fn on_platforms(owned: &[Owned], platforms: &[PlatformId]) -> Vec<Owned> {
-    let is_wanted = |one: &&Owned| platforms.is_empty() || platforms.contains(&one.platform_id);
+pub fn on_platforms(owned: &[OwnedPurchase], platforms: &[PlatformId]) -> Vec<OwnedPurchase> {
+    let is_wanted = |one: &&OwnedPurchase| platforms.is_empty() || platforms.contains(&one.platform_id);
     owned.iter().filter(is_wanted).cloned().collect()
 }
 
-/// The user's state over these purchases, in the words of the body.
+/// The user's state over these purchases, as in the body.
 #[must_use]
-pub fn state(owned: &[Owned]) -> Value {
+pub fn state(owned: &[OwnedPurchase]) -> Value {
     let state = UserState {
         active_entitlements: active_entitlements(owned),
         active_skus: active_skus(owned),
         customer_journey_state: Journey::of(owned),
         devices: Vec::new(),
     };
-    // Only a map with other keys than texts could fail here, and there is none.
+    // Serialization fails only for maps with keys that are no strings, and there is none.
     serde_json::to_value(state).unwrap_or_default()
 }
 
-impl Owned {
-    /// Whether it is part of its owner's state: another receipt speaks for one that was replaced.
+impl OwnedPurchase {
+    /// Whether it is part of its owner's state: a replaced purchase is not.
     fn counts(&self) -> bool {
         !self.is_replaced && self.purchase.state() != State::Replaced
     }
@@ -253,13 +249,13 @@ impl Owned {
         self.counts() && self.purchase.state().is_active() == Some(true)
     }
 
-    /// When access by it ends or renews. What was bought once has no end, whatever a store may show.
+    /// When its access ends or renews. A one-time purchase has no end, whatever a store shows.
     fn expiration(&self) -> Option<Timestamp> {
         if self.purchase.is_one_time_purchase() { None } else { self.purchase.expires_at() }
     }
 
-    /// The greater, the longer it gives access. An end that is not known counts as the nearest one. The rest
-    /// only makes the choice between equal ends the same every time.
+    /// The greater, the longer it gives access. An unknown end counts as the nearest one. The rest only makes the choice
+    /// between equal ends deterministic.
     fn endurance(&self) -> (bool, Option<Timestamp>, Option<Timestamp>, CollapseKey) {
         let purchase = &self.purchase;
         (purchase.is_one_time_purchase(), self.expiration(), purchase.last_verified(), self.collapse_key)
@@ -267,8 +263,8 @@ impl Owned {
 }
 
 /// Each entitlement once, in the order of their names in the owner's system.
-fn active_entitlements(owned: &[Owned]) -> Vec<ActiveEntitlement> {
-    let mut longest: BTreeMap<&str, (&Owned, &Entitlement)> = BTreeMap::new();
+fn active_entitlements(owned: &[OwnedPurchase]) -> Vec<ActiveEntitlement> {
+    let mut longest: BTreeMap<&str, (&OwnedPurchase, &Entitlement)> = BTreeMap::new();
     for purchase in owned.iter().filter(|owned| owned.is_active()) {
         for entitlement in &purchase.listing.entitlements {
             let known = longest.entry(&entitlement.entitlement_ref_id).or_insert((purchase, entitlement));
@@ -289,8 +285,8 @@ fn active_entitlements(owned: &[Owned]) -> Vec<ActiveEntitlement> {
     described.collect()
 }
 
-/// The SKU of every purchase that gives an active entitlement, each once, in the order of their letters.
-fn active_skus(owned: &[Owned]) -> Vec<String> {
+/// The SKU of every purchase that gives an active entitlement, each once, in alphabetical order.
+fn active_skus(owned: &[OwnedPurchase]) -> Vec<String> {
     let giving = owned.iter().filter(|owned| owned.is_active() && !owned.listing.entitlements.is_empty());
     let skus: BTreeSet<&str> = giving.filter_map(|owned| owned.purchase.sku(owned.product_ref)).collect();
     skus.into_iter().map(str::to_owned).collect()
@@ -303,15 +299,15 @@ fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
         kind: kind.to_owned(),
         value: value.to_owned(),
     };
-    let named = customer.external_id.as_deref().map(|value| id("external_id", written_as(value), value));
+    let named = customer.external_id.as_deref().map(|value| id("external_id", id_format(value), value));
     let store = customer.app_user_id.as_deref().map(|value| id("app_user_id", "app_user_id", value));
     let receipt = id("receipt_id", "receipt_id", receipt_id);
     named.into_iter().chain(store).chain([receipt]).collect()
 }
 
-/// How an id of the customer's own is written, judged by nothing but its letters.
+/// The format of a customer's own id, by its characters alone.
 #[must_use]
-pub fn written_as(external_id: &str) -> &'static str {
+pub fn id_format(external_id: &str) -> &'static str {
     let is_hex = || external_id.bytes().all(|byte| byte.is_ascii_hexdigit());
     match external_id.len() {
         36 if Uuid::try_parse(external_id).is_ok() => "uuid",
@@ -320,7 +316,7 @@ pub fn written_as(external_id: &str) -> &'static str {
     }
 }
 
-/// The documented form of this one field: the offset in digits.
+/// A time in the documented form of this field, with the offset in digits.
 pub(crate) fn created_date(time: Timestamp) -> String {
     format!("{}+00:00", time.to_string().trim_end_matches('Z'))
 }

@@ -1,9 +1,9 @@
-//! What an analytics profile shows of a user: the documented attributes, and on request six more.
+//! The profile of a user in an analytics integration: the documented attributes, and optionally six more.
 //!
-//! A profile covers one environment. The documented attributes are the state that `user.*` events carry; which names
-//! they get in a vendor's system is not here.
+//! A profile covers one environment. The documented attributes are the state in `user.*` events; their names in a
+//! vendor's system are not here.
 
-use super::{Owned, created_date, state};
+use super::{OwnedPurchase, created_date, state};
 use crate::environment::Environment;
 use crate::event::state_digest;
 use crate::ids::{EventId, UserId};
@@ -20,9 +20,9 @@ use std::collections::BTreeSet;
 pub const PROFILE_UPDATED: &str = "profile.updated";
 /// The state of a subscription that does not exist.
 const NO_SUBSCRIPTION: &str = "none";
-/// What of an active entitlement is not part of a profile, and would only repeat equal ones.
+/// The fields of an active entitlement that are not part of a profile.
 const NOT_SHOWN: [&str; 6] = ["description", "expiration", "last_verified", "name", "purchase_platform", "sku_ref_id"];
-/// The same of the customer's journey.
+/// The fields of the customer's journey that are not part of a profile.
 const NOT_SHOWN_OF_JOURNEY: [&str; 3] = ["in_account_hold", "in_pause", "is_cancelled"];
 
 /// Which user attributes an integration keeps.
@@ -37,7 +37,7 @@ pub enum Attributes {
 }
 
 impl Attributes {
-    /// The word used in storage and the API.
+    /// The name in storage and the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Attributes {
     }
 }
 
-/// The attributes beside the documented ones. `None` is what nobody knows.
+/// The attributes beside the documented ones. `None` when they are not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Extended {
     /// Whether the subscription that gives access longest will renew; false when there is none.
@@ -56,18 +56,18 @@ pub(super) struct Extended {
     pub expires_at: Option<Timestamp>,
     /// Its state; `none` when there is none.
     pub subscription_state: &'static str,
-    /// How many payments followed the first one, over all subscriptions.
+    /// Number of payments after the first one, over all subscriptions.
     pub renewals: Option<u64>,
     /// When the first purchase began that was paid.
     pub first_purchase_at: Option<Timestamp>,
-    /// What the user paid, in USD, as a decimal.
+    /// The sum of the user's payments in USD, as a decimal.
     pub ltv_usd: Option<String>,
 }
 
-/// What a profile shows of a user in one environment.
+/// The profile of a user in one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// In the words of the body of a `user.*` event.
+    /// The state, as in the body of a `user.*` event.
     state: Value,
     /// The attributes beside the documented ones.
     extended: Extended,
@@ -88,25 +88,25 @@ pub struct ProfileUpdated<'a> {
     pub environment: Environment,
     /// The environment of the platform whose purchase caused it.
     pub platform_environment: Environment,
-    /// What it shows.
+    /// The profile.
     pub profile: &'a Profile,
 }
 
 impl Profile {
-    /// Of the user of these purchases, all of one environment. `ltv_usd` is what they paid, where that is known.
+    /// The profile of the owner of these purchases, all of one environment. `ltv_usd` is the sum of the payments, if known.
     #[must_use]
-    pub fn of(owned: &[Owned], ltv_usd: Option<String>) -> Self {
+    pub fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         Self { state: state(owned), extended: Extended::of(owned, ltv_usd) }
     }
 
     /// The attributes beside the documented ones, as JSON with null for what is not known.
     #[must_use]
     pub fn extended(&self) -> Value {
-        // Only a map with other keys than texts could fail here, and there is none.
+        // Serialization fails only for maps with keys that are no strings, and there is none.
         serde_json::to_value(&self.extended).unwrap_or_default()
     }
 
-    /// The names of those attributes that are known, of the ones that can become unknown.
+    /// The names of the known attributes, among those that can be unknown.
     #[must_use]
     pub fn known(&self, attributes: Attributes) -> BTreeSet<String> {
         let extended = if attributes == Attributes::Extended { self.extended() } else { Value::Null };
@@ -122,14 +122,14 @@ impl Profile {
         attributes == Attributes::Extended && all.any(|(_, value)| value.is_null())
     }
 
-    /// Equal for equal profiles of one user: of these attributes, under the customer's own id.
+    /// A digest of these attributes and the customer's own id, equal for equal profiles.
     #[must_use]
     pub fn digest(&self, attributes: Attributes, external_id: Option<&str>) -> String {
         let extended = if attributes == Attributes::Extended { self.extended() } else { Value::Null };
         state_digest(&json!({ "state": self.shown(), "extended": extended, "external_id": external_id }))
     }
 
-    /// The state without what no profile shows, so that a new date of verification alone is no change.
+    /// The state without the fields that no profile has, so that a new date of verification alone is no change.
     fn shown(&self) -> Value {
         let mut shown = self.state.clone();
         let entitlements = shown.get_mut("active_entitlements").and_then(Value::as_array_mut);
@@ -148,17 +148,17 @@ fn remove(fields: Option<&mut Map<String, Value>>, names: &[&str]) {
 }
 
 impl Extended {
-    fn of(owned: &[Owned], ltv_usd: Option<String>) -> Self {
+    fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         let is_subscription =
-            |one: &&Owned| !one.purchase.is_one_time_purchase() && one.purchase.state() != State::Unknown;
+            |one: &&OwnedPurchase| !one.purchase.is_one_time_purchase() && one.purchase.state() != State::Unknown;
         let counted = owned.iter().filter(is_subscription).filter(|one| one.counts());
         let longest = counted.max_by_key(|one| (one.is_active(), one.endurance()));
         let paid = owned.iter().filter(is_subscription).filter(|one| one.purchase.was_paid());
         Self {
             will_renew: longest.map_or(Some(false), |one| one.purchase.is_auto_renewable()),
-            expires_at: longest.and_then(Owned::expiration),
+            expires_at: longest.and_then(OwnedPurchase::expiration),
             subscription_state: longest.map_or(NO_SUBSCRIPTION, |one| one.purchase.state().as_str()),
-            renewals: paid.map(Owned::renewals).sum(),
+            renewals: paid.map(OwnedPurchase::renewals).sum(),
             first_purchase_at: owned
                 .iter()
                 .filter(|one| one.was_bought())
@@ -169,8 +169,8 @@ impl Extended {
     }
 }
 
-impl Owned {
-    /// How many payments are known to have been made for it; `None` when that is not known.
+impl OwnedPurchase {
+    /// Number of its payments; `None` when that is not known.
     #[must_use]
     pub fn payments(&self) -> Option<u64> {
         if self.purchase.is_one_time_purchase() {
@@ -179,24 +179,23 @@ impl Owned {
         if self.purchase.was_paid() { self.purchase.billing_cycles() } else { Some(0) }
     }
 
-    /// How many payments followed its first one.
+    /// Number of payments after the first one.
     fn renewals(&self) -> Option<u64> {
         Some(self.payments()?.saturating_sub(1))
     }
 
-    /// Whether it was paid, also if that was taken back since.
+    /// Whether it was paid, even if it was revoked since.
     fn was_bought(&self) -> bool {
         let is_known = self.purchase.state() != State::Unknown;
         self.purchase.was_paid() || (self.purchase.is_one_time_purchase() && is_known)
     }
 }
 
-/// What these purchases are known to have earned in USD, each with the total of its entries in the ledger, `None`
-/// without an entry. A payment that the ledger does not have, of what was imported, is not known. `None` when something
-/// was paid and nothing of it is known.
+/// The known revenue of these purchases in USD. Each comes with the total of its ledger entries, `None` without an entry,
+/// since the payments of an imported purchase are not known. `None` when there were payments and no amount is known.
 #[must_use]
-pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a Owned, Option<Total>)>) -> Option<String> {
-    let nothing = |one: &Owned| (one.payments() == Some(0)).then_some(Decimal::ZERO);
+pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a OwnedPurchase, Option<Total>)>) -> Option<String> {
+    let nothing = |one: &OwnedPurchase| (one.payments() == Some(0)).then_some(Decimal::ZERO);
     let paid: Vec<Option<Decimal>> =
         purchases.into_iter().map(|(one, total)| total.map_or_else(|| nothing(one), Total::usd)).collect();
     if !paid.is_empty() && paid.iter().all(Option::is_none) {
@@ -207,7 +206,7 @@ pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a Owned, Option<To
 }
 
 impl ProfileUpdated<'_> {
-    /// The body as it is kept.
+    /// The body as it is stored.
     #[must_use]
     pub fn body(&self) -> Value {
         let mut body = self.profile.state.clone();

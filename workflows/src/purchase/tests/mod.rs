@@ -1,18 +1,25 @@
-//! The pure half of the workflow: what a state wants next.
+//! The state of a purchase's run: what it does next.
 
-mod asking;
+mod verification;
 
-use super::state::{AdminAsk, Begun, Next, State};
+use super::state::{AdminRequest, Next, SettlingStart, State};
 use super::status::Status;
-use crate::asks::{Delivered, Loaded, Verified};
+use crate::activities::{Delivered, Loaded, Verified};
 use crate::contract;
 use crate::signal::{Admin, Hold, Lenient, Notified};
-use domain::{CollapseKey, DestinationId, Kind, Lane, Notification, PlatformId, Purchase, Reading, Timestamp};
+use domain::{
+    CollapseKey, DestinationId, Lane, Notification, NotificationKind, PlatformId, Purchase, Timestamp, Verification,
+};
 
+/// Microseconds.
 const SECOND: i64 = 1_000_000;
 const WINDOW: i64 = 120 * SECOND;
 
-fn told(through: i64) -> Notified {
+fn at(micros: i64) -> Timestamp {
+    Timestamp::from_micros(micros)
+}
+
+fn notified(through: i64) -> Notified {
     Notified { through, quiet_ms: 120_000, count: 1, cap_ms: None }
 }
 
@@ -54,8 +61,8 @@ fn one_waits(seq: i64) -> Loaded {
         message_id: "m".to_owned(),
         collapse_key: key(),
         receipt_id: "receipt".to_owned(),
-        kind: Kind::SubscriptionPurchased,
-        said: "PURCHASED".to_owned(),
+        kind: NotificationKind::SubscriptionPurchased,
+        store_type: "PURCHASED".to_owned(),
         store_time: Timestamp::default(),
         app_user_id: None,
         related_receipt_id: None,
@@ -64,16 +71,16 @@ fn one_waits(seq: i64) -> Loaded {
     Loaded { notifications: vec![(seq, notification)], newest_seq: seq, ..nothing_waits() }
 }
 
-const fn quiet(through: i64) -> Begun {
-    Begun { through, is_early: false, is_flush: false }
+const fn quiet(through: i64) -> SettlingStart {
+    SettlingStart { through, is_early: false, is_flush: false }
 }
 
-const fn early(through: i64) -> Begun {
-    Begun { through, is_early: true, is_flush: false }
+const fn early(through: i64) -> SettlingStart {
+    SettlingStart { through, is_early: true, is_flush: false }
 }
 
 #[test]
-fn each_redelivery_of_a_run_has_a_name_of_its_own_and_the_same_one_in_a_replay() {
+fn each_redelivery_of_a_run_has_its_own_replayable_name() {
     let names = |run: &str| {
         let mut state = State::default();
         [state.name_redelivery(run), state.name_redelivery(run)]
@@ -84,52 +91,52 @@ fn each_redelivery_of_a_run_has_a_name_of_its_own_and_the_same_one_in_a_replay()
 }
 
 #[test]
-fn a_cap_that_load_says_is_over_settles_inside_an_open_window() {
+fn a_cap_that_load_reports_as_over_settles_in_an_open_window() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
+    state.notified(&notified(1), at(0));
     state.wake();
-    let begun = state.begin(false, SECOND);
-    assert!(begun.is_early);
-    assert!(state.loaded(&Loaded { cap_ms: Some(0), quiet_ms: 60_000, ..one_waits(1) }, begun, SECOND));
+    let start = state.begin(false, at(SECOND));
+    assert!(start.is_early);
+    assert!(state.loaded(&Loaded { cap_ms: Some(0), quiet_ms: 60_000, ..one_waits(1) }, start, at(SECOND)));
 }
 
 #[test]
 fn a_cap_of_rows_that_are_settled_already_cuts_no_later_window() {
     let mut state = State::default();
-    state.notified(&Notified { cap_ms: Some(10_000), ..told(2) }, 0);
-    assert_eq!(state.next(10 * SECOND), Next::Settle { flush: false });
-    let begun = state.begin(false, 10 * SECOND);
-    assert!(!state.loaded(&Loaded { cap_ms: Some(115_000), ..one_waits(2) }, begun, 10 * SECOND));
-    assert_eq!(state.next(10 * SECOND), Next::Sleep(WINDOW));
+    state.notified(&Notified { cap_ms: Some(10_000), ..notified(2) }, at(0));
+    assert_eq!(state.next(at(10 * SECOND)), Next::Settle { flush: false });
+    let start = state.begin(false, at(10 * SECOND));
+    assert!(!state.loaded(&Loaded { cap_ms: Some(115_000), ..one_waits(2) }, start, at(10 * SECOND)));
+    assert_eq!(state.next(at(10 * SECOND)), Next::Sleep(at(WINDOW)));
 }
 
 #[test]
-fn a_hold_that_comes_while_load_is_asked_is_not_overridden_by_its_answer() {
+fn a_hold_during_a_load_is_not_overridden_by_its_answer() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    let begun = state.begin(false, WINDOW);
-    state.hold(Hold::default(), WINDOW);
-    assert!(!state.loaded(&one_waits(1), begun, WINDOW));
+    state.notified(&notified(1), at(0));
+    let start = state.begin(false, at(WINDOW));
+    state.hold(Hold::default(), at(WINDOW));
+    assert!(!state.loaded(&one_waits(1), start, at(WINDOW)));
     assert!(state.hold.is_some());
 }
 
 #[test]
 fn a_notification_opens_a_window_and_the_end_of_it_settles() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    assert_eq!(state.next(0), Next::Sleep(WINDOW));
-    assert_eq!(state.next(WINDOW - 1), Next::Sleep(WINDOW));
-    assert_eq!(state.next(WINDOW), Next::Settle { flush: false });
+    state.notified(&notified(1), at(0));
+    assert_eq!(state.next(at(0)), Next::Sleep(at(WINDOW)));
+    assert_eq!(state.next(at(WINDOW - 1)), Next::Sleep(at(WINDOW)));
+    assert_eq!(state.next(at(WINDOW)), Next::Settle { flush: false });
 }
 
 #[test]
 fn a_second_notification_moves_the_window_and_never_back() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    state.notified(&told(2), 30 * SECOND);
-    assert_eq!(state.next(30 * SECOND), Next::Sleep(150 * SECOND));
-    state.notified(&Notified { through: 1, quiet_ms: 10, count: 1, cap_ms: None }, 40 * SECOND);
-    assert_eq!(state.next(40 * SECOND), Next::Sleep(150 * SECOND));
+    state.notified(&notified(1), at(0));
+    state.notified(&notified(2), at(30 * SECOND));
+    assert_eq!(state.next(at(30 * SECOND)), Next::Sleep(at(150 * SECOND)));
+    state.notified(&Notified { through: 1, quiet_ms: 10, count: 1, cap_ms: None }, at(40 * SECOND));
+    assert_eq!(state.next(at(40 * SECOND)), Next::Sleep(at(150 * SECOND)));
 }
 
 #[test]
@@ -137,86 +144,90 @@ fn the_cap_ends_a_window_that_is_never_quiet() {
     let mut state = State::default();
     for second in 0..10 {
         let cap_ms = Some(300_000 - second * 60_000);
-        state.notified(&Notified { cap_ms, ..told(second) }, second * 60 * SECOND);
+        state.notified(&Notified { cap_ms, ..notified(second) }, at(second * 60 * SECOND));
     }
-    assert_eq!(state.next(299 * SECOND), Next::Sleep(300 * SECOND));
-    assert_eq!(state.next(300 * SECOND), Next::Settle { flush: false });
+    assert_eq!(state.next(at(299 * SECOND)), Next::Sleep(at(300 * SECOND)));
+    assert_eq!(state.next(at(300 * SECOND)), Next::Settle { flush: false });
 }
 
 #[test]
 fn a_signal_during_settling_opens_the_next_window() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    assert_eq!(state.begin(false, WINDOW), Begun { through: 1, is_early: false, is_flush: false });
-    state.notified(&told(2), WINDOW);
-    assert!(state.loaded(&one_waits(1), quiet(1), WINDOW));
-    assert_eq!(state.next(WINDOW), Next::Sleep(2 * WINDOW));
+    state.notified(&notified(1), at(0));
+    assert_eq!(state.begin(false, at(WINDOW)), SettlingStart { through: 1, is_early: false, is_flush: false });
+    state.notified(&notified(2), at(WINDOW));
+    assert!(state.loaded(&one_waits(1), quiet(1), at(WINDOW)));
+    assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(2 * WINDOW)));
 }
 
 #[test]
-fn a_look_inside_a_window_does_not_cut_it_short() {
+fn a_wake_inside_a_window_does_not_shorten_it() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
+    state.notified(&notified(1), at(0));
     state.wake();
-    assert_eq!(state.next(SECOND), Next::Settle { flush: false });
-    assert!(state.begin(false, SECOND).is_early);
-    state.loaded(&one_waits(1), early(1), SECOND);
-    assert_eq!(state.next(SECOND), Next::Sleep(WINDOW));
-    assert_eq!(state.next(WINDOW), Next::Settle { flush: false });
-    assert!(!state.begin(false, WINDOW).is_early);
+    assert_eq!(state.next(at(SECOND)), Next::Settle { flush: false });
+    assert!(state.begin(false, at(SECOND)).is_early);
+    state.loaded(&one_waits(1), early(1), at(SECOND));
+    assert_eq!(state.next(at(SECOND)), Next::Sleep(at(WINDOW)));
+    assert_eq!(state.next(at(WINDOW)), Next::Settle { flush: false });
+    assert!(!state.begin(false, at(WINDOW)).is_early);
 }
 
 #[test]
 fn a_signal_by_hand_opens_no_endless_window() {
     let mut state = State::default();
-    state.notified(&Notified { through: 1, quiet_ms: i64::MAX, count: i64::MAX, cap_ms: Some(i64::MAX) }, 0);
-    assert_eq!(state.next(0), Next::Sleep(3600 * SECOND));
+    state.notified(&Notified { through: 1, quiet_ms: i64::MAX, count: i64::MAX, cap_ms: Some(i64::MAX) }, at(0));
+    assert_eq!(state.next(at(0)), Next::Sleep(at(3600 * SECOND)));
 }
 
 #[test]
-fn rows_that_no_signal_told_of_rearm_the_window_once() {
+fn rows_without_a_signal_rearm_the_window_once() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    state.begin(false, WINDOW);
+    state.notified(&notified(1), at(0));
+    state.begin(false, at(WINDOW));
     let younger = Loaded { quiet_ms: 5_000, ..one_waits(2) };
-    assert!(!state.loaded(&younger, quiet(1), WINDOW));
+    assert!(!state.loaded(&younger, quiet(1), at(WINDOW)));
     assert_eq!(state.through, 2);
-    assert_eq!(state.next(WINDOW), Next::Sleep(WINDOW + 5 * SECOND));
+    assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(WINDOW + 5 * SECOND)));
 }
 
 #[test]
 fn a_flush_ignores_the_window_but_never_a_hold() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
+    state.notified(&notified(1), at(0));
     state.flush();
-    assert_eq!(state.next(0), Next::Settle { flush: true });
-    assert!(!state.begin(true, 0).is_early);
-    assert!(state.loaded(&Loaded { quiet_ms: 5_000, ..one_waits(2) }, Begun { is_flush: true, ..quiet(1) }, 0));
+    assert_eq!(state.next(at(0)), Next::Settle { flush: true });
+    assert!(!state.begin(true, at(0)).is_early);
+    assert!(state.loaded(
+        &Loaded { quiet_ms: 5_000, ..one_waits(2) },
+        SettlingStart { is_flush: true, ..quiet(1) },
+        at(0)
+    ));
 
     let mut held = State::default();
-    held.hold(Hold::default(), 0);
+    held.hold(Hold::default(), at(0));
     held.flush();
     held.admin.clear();
-    assert!(matches!(held.next(0), Next::Sleep(_)));
+    assert!(matches!(held.next(at(0)), Next::Sleep(_)));
     assert!(held.noted.is_some());
 }
 
 #[test]
-fn a_hold_sleeps_to_its_end_and_then_looks() {
+fn a_hold_sleeps_to_its_end_and_then_settles() {
     let mut state = State::default();
     let until = Timestamp::from_micros(10 * SECOND).to_string();
-    state.hold(Hold { until: Some(until), ..Hold::default() }, 0);
-    assert!(matches!(state.next(0), Next::Admin(AdminAsk::Hold { for_ms: 10_000, .. })));
+    state.hold(Hold { until: Some(until), ..Hold::default() }, at(0));
+    assert!(matches!(state.next(at(0)), Next::Admin(AdminRequest::Hold { for_ms: 10_000, .. })));
     state.admin.pop_front();
-    assert_eq!(state.next(0), Next::Sleep(10 * SECOND));
-    assert_eq!(state.next(10 * SECOND), Next::Settle { flush: false });
+    assert_eq!(state.next(at(0)), Next::Sleep(at(10 * SECOND)));
+    assert_eq!(state.next(at(10 * SECOND)), Next::Settle { flush: false });
 }
 
 #[test]
 fn an_unreadable_hold_lasts_seven_days_and_is_noted() {
     let mut state = State::default();
-    state.hold(Hold { until: Some("tomorrow".to_owned()), ..Hold::default() }, 0);
-    assert_eq!(state.hold, Some(7 * 86_400 * SECOND));
+    state.hold(Hold { until: Some("tomorrow".to_owned()), ..Hold::default() }, at(0));
+    assert_eq!(state.hold, Some(at(7 * 86_400 * SECOND)));
     assert!(state.noted.is_some_and(|noted| noted.contains("tomorrow")));
 }
 
@@ -224,13 +235,13 @@ fn an_unreadable_hold_lasts_seven_days_and_is_noted() {
 fn a_hold_in_storage_stops_settling_and_keeps_the_rows() {
     let mut state = State::default();
     state.wake();
-    state.begin(false, 0);
-    assert!(!state.loaded(&Loaded { held_ms: Some(1000), ..one_waits(1) }, quiet(0), 0));
-    assert_eq!(state.next(0), Next::Sleep(SECOND));
+    state.begin(false, at(0));
+    assert!(!state.loaded(&Loaded { held_ms: Some(1000), ..one_waits(1) }, quiet(0), at(0)));
+    assert_eq!(state.next(at(0)), Next::Sleep(at(SECOND)));
 }
 
 #[test]
-fn a_destination_that_takes_nothing_calls_its_failing_lane_back_and_no_other() {
+fn cancel_backoff_wakes_the_failing_lane_of_one_destination() {
     let [one, other, fresh] = [1, 2, 3].map(|number| DestinationId::new(uuid::Uuid::from_bytes([number; 16])));
     let lane = |destination_id, failing| Lane { destination_id, last_seq: 5, failing };
     let mut state = State::default();
@@ -239,11 +250,11 @@ fn a_destination_that_takes_nothing_calls_its_failing_lane_back_and_no_other() {
         state.lanes.iter().filter(|(_, lane)| lane.wake).map(|(id, _)| *id).collect()
     };
     let changes = state.changes;
-    state.recall(Some(fresh));
-    assert_eq!(called(&state), [], "its first attempt is under way, and hears it by itself");
-    state.recall(Some(one));
+    state.cancel_backoff(Some(fresh));
+    assert_eq!(called(&state), [], "its first attempt is in flight");
+    state.cancel_backoff(Some(one));
     assert_eq!(called(&state), [one]);
-    state.recall(None);
+    state.cancel_backoff(None);
     assert_eq!(called(&state), [one, other]);
     assert_eq!(state.changes, changes + 3);
 }
@@ -252,12 +263,12 @@ fn a_destination_that_takes_nothing_calls_its_failing_lane_back_and_no_other() {
 fn a_lane_ends_only_when_its_end_has_seen_the_newest_delivery() {
     let mut state = State::default();
     state.opened(&[lane(7)]);
-    assert_eq!(state.next(0), Next::Lanes);
+    assert_eq!(state.next(at(0)), Next::Lanes);
     state.opened(&[lane(9)]);
     state.delivered(destination(), &Delivered { last_seq: 7, more: false });
-    assert_eq!(state.next(0), Next::Lanes);
+    assert_eq!(state.next(at(0)), Next::Lanes);
     state.delivered(destination(), &Delivered { last_seq: 9, more: false });
-    assert_eq!(state.next(0), Next::Close);
+    assert_eq!(state.next(at(0)), Next::Close);
 }
 
 #[test]
@@ -265,33 +276,33 @@ fn a_redelivery_is_not_lost_to_a_lane_that_is_just_ending() {
     let mut state = State::default();
     state.woken(&[lane(7)]);
     state.delivered(destination(), &Delivered { last_seq: 7, more: false });
-    assert_eq!(state.next(0), Next::Lanes);
+    assert_eq!(state.next(at(0)), Next::Lanes);
 }
 
 #[test]
-fn failing_lanes_are_counted_and_well_again_after_a_success() {
+fn failing_lanes_are_counted_until_they_succeed() {
     let mut state = State::default();
     state.opened(&[lane(1)]);
     state.failed(destination());
-    assert_eq!(state.now_is.failing, 1);
+    assert_eq!(state.current.failing, 1);
     state.delivered(destination(), &Delivered { last_seq: 1, more: false });
-    assert_eq!(state.now_is.failing, 0);
+    assert_eq!(state.current.failing, 0);
 }
 
 #[test]
-fn asks_of_admins_come_first_and_in_order() {
+fn requests_of_admins_come_first_and_in_order() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
-    state.ask(AdminAsk::Release(Admin::default()));
-    assert_eq!(state.next(WINDOW), Next::Admin(AdminAsk::Release(Admin::default())));
+    state.notified(&notified(1), at(0));
+    state.enqueue(AdminRequest::Release(Admin::default()));
+    assert_eq!(state.next(at(WINDOW)), Next::Admin(AdminRequest::Release(Admin::default())));
 }
 
 #[test]
-fn what_is_carried_over_reads_back_and_old_carries_too() {
+fn a_carried_state_can_be_read_and_so_can_an_old_one() {
     let mut state = State::default();
-    state.notified(&told(3), 0);
+    state.notified(&notified(3), at(0));
     state.opened(&[lane(4)]);
-    state.hold(Hold::default(), 0);
+    state.hold(Hold::default(), at(0));
     let json = serde_json::to_string(&state).unwrap_or_default();
     let back: State = serde_json::from_str(&json).unwrap_or_default();
     assert_eq!((back.through, back.window, back.lanes, back.hold), (3, state.window, state.lanes, state.hold));
@@ -307,9 +318,9 @@ fn a_workflow_id_and_its_inverse_agree() {
 }
 
 #[test]
-fn details_tell_a_person_what_is_waited_for() {
+fn details_show_what_the_run_waits_for() {
     let mut state = State::default();
-    state.notified(&told(1), 0);
+    state.notified(&notified(1), at(0));
     state.opened(&[lane(1)]);
     let details = Status::of(Some(key()), &state).details();
     assert!(details.contains("1 waiting; quiet window ends 1970-01-01T00:02:00.000000Z"), "{details}");

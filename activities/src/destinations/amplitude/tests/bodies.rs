@@ -1,4 +1,4 @@
-//! What an event looks like, and when it is not sent.
+//! The body of an event, and when it is not sent.
 
 use super::*;
 use crate::destinations::amplitude::properties::CAPPED;
@@ -13,7 +13,7 @@ fn why(rendered: &Rendered) -> (&'static str, &str) {
 }
 
 /// The event with siblings and this `data`.
-fn among(event_type: &str, whats: &[What], change: impl FnOnce(&mut Value)) -> Unsent {
+fn among(event_type: &str, whats: &[TransitionKind], change: impl FnOnce(&mut Value)) -> Unsent {
     let mut unsent = Unsent { siblings: siblings(whats), ..unsent(event_type) };
     unsent.event_id = unsent.siblings.iter().find(|other| other.event_type == event_type).unwrap().event_id;
     change(&mut unsent.data);
@@ -21,8 +21,8 @@ fn among(event_type: &str, whats: &[What], change: impl FnOnce(&mut Value)) -> U
 }
 
 #[test]
-fn each_type_of_event_has_its_place_in_analysis() {
-    let (destination, _) = made(json!({}));
+fn every_event_type_has_its_identity_and_time() {
+    let (destination, _) = integration(json!({}));
     for event_type in types() {
         let event = event(&destination, &unsent(event_type));
         assert_eq!(event["event_type"], json!(event_type));
@@ -37,9 +37,9 @@ fn each_type_of_event_has_its_place_in_analysis() {
 
 #[test]
 fn a_user_is_named_as_the_integration_is_set() {
-    let unnamed = Unsent { external_id: None, ..unsent(What::Renewed.event_type()) };
-    let named = unsent(What::Renewed.event_type());
-    let id = |more: Value, unsent: &Unsent| event(&made(more).0, unsent).get("user_id").cloned();
+    let unnamed = Unsent { external_id: None, ..unsent(TransitionKind::Renewed.event_type()) };
+    let named = unsent(TransitionKind::Renewed.event_type());
+    let id = |more: Value, unsent: &Unsent| event(&integration(more).0, unsent).get("user_id").cloned();
     assert_eq!(id(json!({}), &named), Some(json!("anna@shop")));
     assert_eq!(id(json!({}), &unnamed), None);
     for choice in ["send", "wait", "skip"] {
@@ -48,15 +48,15 @@ fn a_user_is_named_as_the_integration_is_set() {
         assert_eq!(id(ours, &unnamed), Some(json!(USER)));
         assert_eq!(id(json!({"without_external_id": choice}), &named), Some(json!("anna@shop")));
     }
-    let waits = render(&made(json!({"without_external_id": "wait"})).0, &unnamed);
+    let waits = render(&integration(json!({"without_external_id": "wait"})).0, &unnamed);
     assert_eq!(why(&waits), ("wait", "the customer has no external id yet"));
-    let skips = render(&made(json!({"without_external_id": "skip"})).0, &unnamed);
+    let skips = render(&integration(json!({"without_external_id": "skip"})).0, &unnamed);
     assert_eq!(why(&skips), ("skip", "the customer has no external id"));
 }
 
 #[test]
-fn what_is_about_no_customer_is_not_for_analysts() {
-    let (destination, _) = made(json!({"user_id": "user_id"}));
+fn events_without_a_customer_are_skipped() {
+    let (destination, _) = integration(json!({"user_id": "user_id"}));
     for event_type in [domain::event::DESTINATION_FAILING, PURCHASE_UPDATED] {
         let nobodys =
             Unsent { user_id: None, first_user_id: None, external_id: None, data: Value::Null, ..unsent(event_type) };
@@ -65,7 +65,7 @@ fn what_is_about_no_customer_is_not_for_analysts() {
 }
 
 #[test]
-fn ids_that_amplitude_refuses_are_refused_before_and_not_repeated() {
+fn ids_that_amplitude_refuses_are_refused_and_not_repeated() {
     let forbidden = [
         "anonymous",
         "nil",
@@ -86,8 +86,8 @@ fn ids_that_amplitude_refuses_are_refused_before_and_not_repeated() {
         "N/A",
     ];
     let render = |more: Value, id: &str| {
-        let unsent = Unsent { external_id: Some(id.to_owned()), ..unsent(What::Expired.event_type()) };
-        render(&made(more).0, &unsent)
+        let unsent = Unsent { external_id: Some(id.to_owned()), ..unsent(TransitionKind::Expired.event_type()) };
+        render(&integration(more).0, &unsent)
     };
     let nobody = "the customer's external id is one that Amplitude refuses, because it stands for nobody: set the \
                   integration to name customers by settle's own id (`--user-id user_id`), and redeliver";
@@ -107,37 +107,40 @@ fn ids_that_amplitude_refuses_are_refused_before_and_not_repeated() {
 }
 
 #[test]
-fn a_test_purchase_goes_to_the_sandbox_project_alone_and_the_reverse() {
-    let production = unsent(What::Renewed.event_type());
+fn sandbox_and_production_go_to_separate_projects() {
+    let production = unsent(TransitionKind::Renewed.event_type());
     let sandbox = Unsent { environment: Environment::Sandbox, ..production.clone() };
-    let both = made(json!({})).0;
+    let both = integration(json!({})).0;
     let frozen = |unsent: &Unsent| serde_json::from_str::<Value>(&body(&both, unsent)).unwrap();
     for (unsent, is_sandbox, environment) in [(&production, false, "production"), (&sandbox, true, "sandbox")] {
         assert_eq!(frozen(unsent)["sandbox"], json!(is_sandbox));
         assert_eq!(frozen(unsent)["event"]["event_properties"]["environment"], json!(environment));
     }
-    let no_sandbox = made(json!({"sandbox_api_key": null})).0;
+    let no_sandbox = integration(json!({"sandbox_api_key": null})).0;
     assert_eq!(why(&render(&no_sandbox, &production)).0, "body");
     let expected = "it is about a purchase of the store's test world, and the integration has no `sandbox_api_key`";
     assert_eq!(why(&render(&no_sandbox, &sandbox)), ("skip", expected));
-    let only_sandbox = made(json!({"api_key": null})).0;
+    let only_sandbox = integration(json!({"api_key": null})).0;
     let expected = "it is about a purchase for money, and the integration has no `api_key`";
     assert_eq!(why(&render(&only_sandbox, &production)), ("skip", expected));
     assert_eq!(why(&render(&only_sandbox, &sandbox)).0, "body");
 }
 
 #[test]
-fn a_profile_is_told_the_state_of_its_own_world_or_none() {
-    let (destination, _) = made(json!({}));
-    let mut unsent = unsent(What::Renewed.event_type());
+fn user_properties_are_of_the_same_environment() {
+    let (destination, _) = integration(json!({}));
+    let mut unsent = unsent(TransitionKind::Renewed.event_type());
     unsent.user_state = json!({
         "active_entitlements": [{"entitlement_ref_id": "trial", "sku_ref_id": "tested"}],
         "customer_journey_state": {"in_trial_period": true}, "devices": [],
     });
-    let told = event(&destination, &unsent)["user_properties"].clone();
-    assert_eq!(told["namiml_active_skus"], json!(["tested"]));
-    assert_eq!(told["namiml_active_entitlements"], json!(["trial"]));
-    assert_eq!((&told["namiml_in_trial_period"], &told["namiml_in_grace_period"]), (&json!(true), &json!(false)));
+    let sent_event = event(&destination, &unsent)["user_properties"].clone();
+    assert_eq!(sent_event["namiml_active_skus"], json!(["tested"]));
+    assert_eq!(sent_event["namiml_active_entitlements"], json!(["trial"]));
+    assert_eq!(
+        (&sent_event["namiml_in_trial_period"], &sent_event["namiml_in_grace_period"]),
+        (&json!(true), &json!(false))
+    );
     unsent.user_state["active_skus"] = json!(["other", "tested"]);
     let skus = event(&destination, &unsent)["user_properties"]["namiml_active_skus"].clone();
     assert_eq!(skus, json!(["other", "tested"]), "every SKU behind an entitlement, and not one of each");
@@ -146,20 +149,20 @@ fn a_profile_is_told_the_state_of_its_own_world_or_none() {
 }
 
 #[test]
-fn the_device_is_whose_the_purchase_was_first() {
+fn the_device_id_is_the_purchases_first_user() {
     let guest = UserId::new(uuid!("0c8f6a4e-52b4-4c4c-9d1c-1b2f3a4d5e6f"));
-    let joined = Unsent { first_user_id: Some(guest), ..unsent(What::Renewed.event_type()) };
+    let joined = Unsent { first_user_id: Some(guest), ..unsent(TransitionKind::Renewed.event_type()) };
     for (more, user) in [(json!({}), json!("anna@shop")), (json!({"user_id": "user_id"}), json!(USER))] {
-        let event = event(&made(more).0, &joined);
+        let event = event(&integration(more).0, &joined);
         assert_eq!((&event["device_id"], &event["user_id"]), (&json!(guest), &user));
     }
 }
 
 #[test]
-fn the_time_is_the_stores_and_else_when_it_was_recorded() {
-    let (destination, _) = made(json!({}));
+fn the_time_is_the_stores_or_the_recording_time() {
+    let (destination, _) = integration(json!({}));
     let time_of = |occurred_at| {
-        event(&destination, &Unsent { occurred_at, ..unsent(What::Expired.event_type()) })["time"].clone()
+        event(&destination, &Unsent { occurred_at, ..unsent(TransitionKind::Expired.event_type()) })["time"].clone()
     };
     let recorded = json!(1_772_539_200_000_i64);
     assert_eq!(time_of(Some(HAPPENED.plus_millis(7))), json!(1_772_366_400_007_i64));
@@ -169,9 +172,9 @@ fn the_time_is_the_stores_and_else_when_it_was_recorded() {
 }
 
 #[test]
-fn the_number_of_an_event_puts_those_of_one_time_in_order() {
-    let (destination, _) = made(json!({}));
-    let whats = [What::TrialConverted, What::Renewed, What::PlanChanged];
+fn event_ids_order_events_of_the_same_time() {
+    let (destination, _) = integration(json!({}));
+    let whats = [TransitionKind::TrialConverted, TransitionKind::Renewed, TransitionKind::PlanChanged];
     let number = |event_type: &str| event(&destination, &among(event_type, &whats, |_| ()))["event_id"].clone();
     assert_eq!(whats.map(|what| number(what.event_type())), [json!(201), json!(202), json!(203)]);
     assert_eq!(event(&destination, &unsent(PURCHASE_UPDATED))["event_id"], json!(299));
@@ -181,16 +184,16 @@ fn the_number_of_an_event_puts_those_of_one_time_in_order() {
 
 #[test]
 fn a_partner_is_named_in_each_event_where_one_is_set() {
-    for event_type in [What::Renewed.event_type(), PURCHASE_UPDATED] {
-        let partner = |more: Value| event(&made(more).0, &unsent(event_type)).get("partner_id").cloned();
+    for event_type in [TransitionKind::Renewed.event_type(), PURCHASE_UPDATED] {
+        let partner = |more: Value| event(&integration(more).0, &unsent(event_type)).get("partner_id").cloned();
         assert_eq!((partner(json!({})), partner(json!({"partner_id": "shop"}))), (None, Some(json!("shop"))));
     }
 }
 
 #[test]
 fn the_prefix_of_user_properties_is_a_setting() {
-    let (destination, _) = made(json!({"prefix": "shop_"}));
-    let event = event(&destination, &unsent(What::GraceBegan.event_type()));
+    let (destination, _) = integration(json!({"prefix": "shop_"}));
+    let event = event(&destination, &unsent(TransitionKind::GraceBegan.event_type()));
     let names: Vec<_> = event["user_properties"].as_object().unwrap().keys().cloned().collect();
     let attributes = [
         "active_entitlements",
@@ -208,8 +211,8 @@ fn the_prefix_of_user_properties_is_a_setting() {
 
 #[test]
 fn an_unknown_country_is_not_guessed() {
-    let (destination, _) = made(json!({}));
-    let mut unsent = unsent(What::Renewed.event_type());
+    let (destination, _) = integration(json!({}));
+    let mut unsent = unsent(TransitionKind::Renewed.event_type());
     assert_eq!(event(&destination, &unsent)["country"], json!("DE"));
     unsent.data["purchase_country"] = Value::Null;
     let event = event(&destination, &unsent);
@@ -217,8 +220,8 @@ fn an_unknown_country_is_not_guessed() {
 }
 
 #[test]
-fn what_is_added_to_a_webhook_is_a_property_too_and_left_out_where_it_is_null() {
-    let (destination, _) = made(json!({}));
+fn added_webhook_fields_are_properties_unless_null() {
+    let (destination, _) = integration(json!({}));
     let added = [
         "expiration_reason",
         "offer_type",
@@ -228,7 +231,7 @@ fn what_is_added_to_a_webhook_is_a_property_too_and_left_out_where_it_is_null() 
         "price_source",
         "product_type",
     ];
-    for event_type in [PURCHASE_UPDATED, What::Renewed.event_type()] {
+    for event_type in [PURCHASE_UPDATED, TransitionKind::Renewed.event_type()] {
         let mut unsent = unsent(event_type);
         let about = event(&destination, &unsent)["event_properties"].clone();
         assert_eq!(about["occurred_at"], json!(HAPPENED), "{event_type}");
@@ -248,8 +251,8 @@ fn what_is_added_to_a_webhook_is_a_property_too_and_left_out_where_it_is_null() 
 }
 
 #[test]
-fn an_event_earns_what_the_ledger_has_for_it() {
-    let (destination, _) = made(json!({}));
+fn an_events_revenue_is_its_ledger_entry() {
+    let (destination, _) = integration(json!({}));
     for (kind, usd, revenue_type) in [
         (EntryKind::Initial, "5.43", "initial"),
         (EntryKind::Renewal, "5.43", "renewal"),
@@ -260,34 +263,35 @@ fn an_event_earns_what_the_ledger_has_for_it() {
         (EntryKind::Restored, "5.43", "correction"),
         (EntryKind::Correction, "-0.50", "correction"),
     ] {
-        let unsent = Unsent { earned: Some(earned(kind, Some(usd))), ..unsent(What::Renewed.event_type()) };
+        let unsent = Unsent { earned: Some(earned(kind, Some(usd))), ..unsent(TransitionKind::Renewed.event_type()) };
         let event = event(&destination, &unsent);
         let amount: f64 = usd.parse().unwrap();
         assert_eq!((&event["revenue"], &event["revenueType"]), (&json!(amount), &json!(revenue_type)), "{kind:?}");
         assert_eq!((&event["currency"], &event["productId"]), (&json!("USD"), &json!("gold_monthly")));
         assert!(event["event_properties"].get("revenue_unknown_because").is_none());
         let rendered = render(&destination, &unsent);
-        assert!(matches!(&rendered, Rendered::Revenue { usd: said, .. } if said == usd), "{rendered:?}");
+        assert!(matches!(&rendered, Rendered::Revenue { usd: amount, .. } if amount == usd), "{rendered:?}");
     }
 }
 
 #[test]
-fn a_price_that_is_not_known_says_why() {
-    let (destination, _) = made(json!({}));
+fn an_unknown_price_carries_its_reason() {
+    let (destination, _) = integration(json!({}));
     let because = |earned: Earned| {
-        let event = event(&destination, &Unsent { earned: Some(earned), ..unsent(What::Renewed.event_type()) });
+        let event =
+            event(&destination, &Unsent { earned: Some(earned), ..unsent(TransitionKind::Renewed.event_type()) });
         assert!(event.get("revenue").is_none());
         event["event_properties"].get("revenue_unknown_because").cloned()
     };
     assert_eq!(because(earned(EntryKind::Renewal, None)), Some(json!("not_listed")));
     let elsewhere = Earned { is_elsewhere: true, ..earned(EntryKind::Renewal, None) };
-    assert_eq!(because(elsewhere), None, "the event that carries the payment says it");
+    assert_eq!(because(elsewhere), None, "the event that carries the payment has the reason");
     assert_eq!(because(Earned { is_elsewhere: true, ..earned(EntryKind::Renewal, Some("5.43")) }), None);
 }
 
 #[test]
-fn a_refund_is_an_event_of_its_own_about_the_payment() {
-    let (destination, _) = made(json!({}));
+fn a_refund_is_a_separate_event_about_the_payment() {
+    let (destination, _) = integration(json!({}));
     let body =
         json!({ "kind": "refund", "usd": "-5.43", "payment_event_id": event_id("user.subscription.renewed", 0) });
     let refund = Unsent {
@@ -297,13 +301,13 @@ fn a_refund_is_an_event_of_its_own_about_the_payment() {
         earned: Some(earned(EntryKind::Refund, Some("-5.43"))),
         ..unsent(REVENUE_ADJUSTED)
     };
-    let told = event(&destination, &refund);
-    assert_eq!((&told["event_type"], &told["revenue"]), (&json!("revenue.adjusted"), &json!(-5.43)));
-    let about = &told["event_properties"];
+    let sent_event = event(&destination, &refund);
+    assert_eq!((&sent_event["event_type"], &sent_event["revenue"]), (&json!("revenue.adjusted"), &json!(-5.43)));
+    let about = &sent_event["event_properties"];
     assert_eq!(about["adjustment"], json!("refund"));
     assert_eq!(about["payment_insert_id"], json!(event_id("user.subscription.renewed", 0)));
-    assert_eq!((&told["user_id"], &told["device_id"]), (&json!("anna@shop"), &json!(USER)));
-    assert!(told.get("user_properties").is_none(), "it tells no state of the user");
+    assert_eq!((&sent_event["user_id"], &sent_event["device_id"]), (&json!("anna@shop"), &json!(USER)));
+    assert!(sent_event.get("user_properties").is_none(), "it carries no state of the user");
     let not_counted_because =
         Earned { not_counted_because: Some("the payment is dead here"), ..earned(EntryKind::Refund, Some("-5.43")) };
     let not_counted_because = Unsent { earned: Some(not_counted_because), ..refund };
@@ -311,21 +315,21 @@ fn a_refund_is_an_event_of_its_own_about_the_payment() {
 }
 
 #[test]
-fn of_what_is_not_known_any_more_nothing_is_guessed() {
-    let (destination, _) = made(json!({}));
+fn pruned_data_is_not_guessed() {
+    let (destination, _) = integration(json!({}));
     for data in [Value::Null, json!("gone")] {
-        let unsent = Unsent { data, ..unsent(What::Renewed.event_type()) };
-        assert_eq!(why(&render(&destination, &unsent)), ("refuse", "what is known of the purchase was not kept"));
+        let unsent = Unsent { data, ..unsent(TransitionKind::Renewed.event_type()) };
+        assert_eq!(why(&render(&destination, &unsent)), ("refuse", "the data of the purchase was not stored"));
     }
 }
 
 #[test]
-fn what_has_no_price_earns_nothing() {
-    let (destination, _) = made(json!({}));
+fn an_event_without_a_price_has_no_revenue() {
+    let (destination, _) = integration(json!({}));
     let amounts = [None, Some("0"), Some("0.00"), Some("free"), Some("inf"), Some("NaN")];
     let free = amounts.map(|usd| Some(earned(EntryKind::Renewal, usd)));
     for earned in free.into_iter().chain([None]) {
-        let unsent = Unsent { earned: earned.clone(), ..unsent(What::Renewed.event_type()) };
+        let unsent = Unsent { earned: earned.clone(), ..unsent(TransitionKind::Renewed.event_type()) };
         let event = event(&destination, &unsent);
         for name in ["revenue", "revenueType", "productId", "currency"] {
             assert!(event.get(name).is_none(), "{earned:?}: {name}");
@@ -335,32 +339,32 @@ fn what_has_no_price_earns_nothing() {
 
 #[test]
 fn local_prices_are_numbers_beside_their_currency() {
-    let (destination, _) = made(json!({}));
-    let event = event(&destination, &unsent(What::Expired.event_type()));
+    let (destination, _) = integration(json!({}));
+    let event = event(&destination, &unsent(TransitionKind::Expired.event_type()));
     let about = &event["event_properties"];
     assert_eq!((&about["purchase_price"], &about["purchase_currency"]), (&json!(4.99), &json!("EUR")));
     assert_eq!(about["price_in_usd"], json!(5.43));
 }
 
 #[test]
-fn what_amplitude_would_cut_is_cut_and_counted() {
-    let (destination, _) = made(json!({}));
-    let mut unsent = unsent(What::Expired.event_type());
+fn values_too_long_for_amplitude_are_cut_and_counted() {
+    let (destination, _) = integration(json!({}));
+    let mut unsent = unsent(TransitionKind::Expired.event_type());
     assert!(event(&destination, &unsent)["event_properties"].get(CAPPED).is_none());
     unsent.data["product_ref_id"] = json!("é".repeat(1025));
     let devices: Vec<_> = (0..100).map(|n| json!({"id": format!("{n:036}"), "platform": {"id": "p"}})).collect();
     unsent.user_state["devices"] = json!(devices);
     let event = event(&destination, &unsent);
     assert_eq!(event["event_properties"]["sku"], json!("é".repeat(1024)));
-    let kept = event["user_properties"]["namiml_device_ids"].as_array().unwrap();
+    let devices = event["user_properties"]["namiml_device_ids"].as_array().unwrap();
     // Each takes 36 characters, two quotes and a comma.
-    assert_eq!((kept.len(), &kept[25]), (26, &json!(format!("{:036}", 25))));
+    assert_eq!((devices.len(), &devices[25]), (26, &json!(format!("{:036}", 25))));
     assert_eq!(event["event_properties"][CAPPED], json!(1 + 74));
 }
 
 #[test]
 fn settings_that_cannot_be_read_send_nothing() {
-    let (mut destination, _) = made(json!({}));
+    let (mut destination, _) = integration(json!({}));
     destination.settings = json!({"min_id_length": "many"});
     assert_eq!(why(&render(&destination, &unsent(PURCHASE_UPDATED))).0, "refuse");
 }
@@ -384,10 +388,10 @@ proptest! {
     #[test]
     fn caps_hold_for_any_input_and_ten_events_fit_into_a_request(
         sku in "\\PC{0,40}|[\\x00-\\x20]{20,40}", times in 1_usize..60, refs in proptest::collection::vec("\\PC{0,120}", 0..20),
-        id in proptest::option::of("\\PC{0,40}"), what in 0..What::ALL.len(),
+        id in proptest::option::of("\\PC{0,40}"), what in 0..TransitionKind::ALL.len(),
     ) {
-        let (destination, secret) = made(json!({"min_id_length": 1}));
-        let mut unsent = unsent(What::ALL[what].event_type());
+        let (destination, secret) = integration(json!({"min_id_length": 1}));
+        let mut unsent = unsent(TransitionKind::ALL[what].event_type());
         unsent.external_id = id;
         for field in ["product_ref_id", "expires_at", "purchase_country", "revoked_at", "purchase_currency"] {
             unsent.data[field] = json!(sku.repeat(times));

@@ -1,4 +1,4 @@
-//! What is counted when bodies are made.
+//! Counters of rendered bodies.
 
 use super::*;
 use crate::bodies;
@@ -33,9 +33,9 @@ impl Recorder for Counters {
     }
 }
 
-/// What is counted when the bodies of these are made for an integration with these fields.
+/// The counters after rendering these events for an integration with these fields.
 fn counted(more: Value, unsent: &[Unsent]) -> BTreeMap<String, u64> {
-    let (counters, destination) = (Counters::default(), made(more).0);
+    let (counters, destination) = (Counters::default(), integration(more).0);
     metrics::with_local_recorder(&counters, || {
         for one in unsent {
             let rendered = bodies::render(&destination, one);
@@ -47,28 +47,28 @@ fn counted(more: Value, unsent: &[Unsent]) -> BTreeMap<String, u64> {
 }
 
 fn of(external_id: &str) -> Unsent {
-    Unsent { external_id: Some(external_id.to_owned()), ..unsent(What::Renewed.event_type()) }
+    Unsent { external_id: Some(external_id.to_owned()), ..unsent(TransitionKind::Renewed.event_type()) }
 }
 
 #[test]
 fn each_value_that_was_cut_is_counted() {
-    let mut long = unsent(What::Renewed.event_type());
+    let mut long = unsent(TransitionKind::Renewed.event_type());
     long.data["product_ref_id"] = json!("x".repeat(1025));
     long.data["purchase_country"] = json!("x".repeat(1025));
-    let cut = event(&made(json!({})).0, &long)["event_properties"]["settle_capped"].as_u64().unwrap();
+    let cut = event(&integration(json!({})).0, &long)["event_properties"]["settle_capped"].as_u64().unwrap();
     assert!(cut >= 2, "{cut}");
     let counted = counted(json!({}), &[long.clone(), long, of("anna@shop")]);
     assert_eq!(counted, BTreeMap::from([("settle_capped_values_total{kind=amplitude}".to_owned(), 2 * cut)]));
 }
 
 #[test]
-fn each_event_that_dies_for_its_customers_id_is_counted_by_the_reason() {
+fn events_refused_for_their_customer_id_are_counted_by_reason() {
     let ids = [of("null"), of(" Anonymous"), of("ab"), of(&"x".repeat(1025)), of("anna@shop")];
     let name = |reason: &str| format!("settle_refused_ids_total{{kind=amplitude,reason={reason}}}");
     let expected = BTreeMap::from([(name("forbidden"), 2), (name("short"), 1), (name("long"), 1)]);
     assert_eq!(counted(json!({}), &ids), expected);
     assert_eq!(counted(json!({"user_id": "user_id"}), &ids), BTreeMap::new(), "that id is not sent");
     let broken = Unsent { data: Value::Null, ..of("anna@shop") };
-    assert!(matches!(render(&made(json!({})).0, &broken), Rendered::Refuse { .. }));
+    assert!(matches!(render(&integration(json!({})).0, &broken), Rendered::Refuse { .. }));
     assert_eq!(counted(json!({}), &[broken]), BTreeMap::new(), "its id is well");
 }

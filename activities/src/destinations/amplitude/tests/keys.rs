@@ -1,4 +1,4 @@
-//! No key in anything that is shown, kept in the clear or logged.
+//! No key is shown, stored in clear or logged.
 
 use super::*;
 use base64::Engine as _;
@@ -11,7 +11,7 @@ fn holds_a_key(text: &str) -> bool {
 
 #[test]
 fn debug_output_and_settings_hold_no_key() {
-    let (destination, secret) = made(json!({}));
+    let (destination, secret) = integration(json!({}));
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
     for shown in [format!("{config:?} {config:#?}"), destination.settings.to_string(), format!("{secret:?}")] {
         assert!(!holds_a_key(&shown), "{shown}");
@@ -19,21 +19,21 @@ fn debug_output_and_settings_hold_no_key() {
 }
 
 #[test]
-fn a_key_in_a_text_of_the_other_side_is_hidden_however_it_is_written() {
+fn a_key_in_a_reply_is_redacted_in_every_encoding() {
     let config = ready(json!({}));
     let basic = format!("{API_KEY}:{SECRET_KEY}");
     let (standard, url) = (STANDARD.encode(&basic), URL_SAFE.encode(&basic));
     let encoded = standard.replace('+', "%2B").replace('/', "%2f").replace('=', "%3D");
     for written in [API_KEY, SECRET_KEY, SANDBOX_KEY, &API_KEY.to_uppercase(), &standard, &url, &encoded] {
-        let said = format!(r#"{{"code":400,"error":"Invalid API key: {written}"}}"#);
-        let shown = config::redact(&config, &said);
+        let text = format!(r#"{{"code":400,"error":"Invalid API key: {written}"}}"#);
+        let shown = config::redact(&config, &text);
         assert!(shown.starts_with(r#"{"code":400,"error":"Invalid API key: [REDACTED]"#), "{shown}");
         assert!(!shown.contains(written.trim_end_matches('=')), "{shown}");
     }
 }
 
 #[test]
-fn the_beginning_of_a_key_at_the_end_of_a_text_that_was_cut_off_is_hidden() {
+fn a_key_cut_off_at_the_end_of_a_reply_is_redacted() {
     let config = ready(json!({}));
     for length in 6..API_KEY.len() {
         let shown = config::redact(&config, &format!("Invalid API key: {}", &API_KEY[..length]));
@@ -45,7 +45,7 @@ fn the_beginning_of_a_key_at_the_end_of_a_text_that_was_cut_off_is_hidden() {
 
 proptest! {
     #[test]
-    fn no_text_keeps_a_key(
+    fn no_redacted_text_holds_a_key(
         api_key in "[a-zA-Z0-9._-]{1,40}",
         parts in proptest::collection::vec(prop_oneof![Just(None), "\\PC{0,12}".prop_map(Some)], 0..6),
     ) {

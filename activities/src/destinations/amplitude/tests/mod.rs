@@ -3,16 +3,17 @@
 mod bodies;
 mod counts;
 mod keys;
-mod outcomes;
 mod profiles;
+mod properties;
 mod requests;
+mod response;
 mod settings;
 
 use super::{Config, config};
 use crate::destinations::Allowed;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards};
 use domain::payment::EntryKind;
-use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId, What};
+use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, TransitionKind, UserId};
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -23,7 +24,7 @@ const API_KEY: &str = "0123456789abcdef0123456789abcdef";
 const SECRET_KEY: &str = "fedcba9876543210fedcba9876543210";
 const SANDBOX_KEY: &str = "00112233445566778899aabbccddeeff";
 const USER: UserId = UserId::new(uuid!("b50cf1e1-1b7c-4b0e-9f1a-2c9c8a1d7e11"));
-/// 2026-03-01T12:00:00Z, when it happened by the store.
+/// 2026-03-01T12:00:00Z, the store's time of the events.
 const HAPPENED: Timestamp = Timestamp::from_micros(1_772_366_400_000_000);
 
 fn time(text: &str) -> Timestamp {
@@ -39,7 +40,7 @@ fn allowed() -> Allowed {
     Allowed { origins, ..Allowed::default() }
 }
 
-/// The fields of an integration with all keys, and these others.
+/// The fields of an integration with all keys and `more`.
 fn fields(more: Value) -> Map<String, Value> {
     let mut fields = object(json!({
         "endpoint": "standard", "api_key": API_KEY, "secret_key": SECRET_KEY, "sandbox_api_key": SANDBOX_KEY,
@@ -48,9 +49,9 @@ fn fields(more: Value) -> Map<String, Value> {
     fields
 }
 
-/// A destination with these fields, and its keys.
-fn made(more: Value) -> (Destination, SecretString) {
-    let made = config::make(&fields(more), &allowed()).unwrap();
+/// A destination with all keys and `more`, and its sealed keys.
+fn integration(more: Value) -> (Destination, SecretString) {
+    let integration = config::create(&fields(more), &allowed()).unwrap();
     let destination = Destination {
         id: DestinationId::new(uuid!("7e0977f8-27c9-49c5-8356-e82cbf34b161")),
         app_id: domain::AppId::new(uuid!("486c1c9f-37b1-4873-9ff6-e78e563d184a")),
@@ -59,10 +60,10 @@ fn made(more: Value) -> (Destination, SecretString) {
         events: vec!["*".to_owned()],
         wildcards: Wildcards::Listed,
         filter: Filter::default(),
-        settings: made.settings,
-        per_user: made.traits.per_user,
-        per_request: made.traits.per_request,
-        profile: made.traits.profile,
+        settings: integration.settings,
+        per_user: integration.traits.per_user,
+        per_request: integration.traits.per_request,
+        profile: integration.traits.profile,
         rate: Some(config::RATE),
         concurrency: 32,
         schedule: None,
@@ -72,11 +73,11 @@ fn made(more: Value) -> (Destination, SecretString) {
         since: Timestamp::default(),
         created_at: Timestamp::default(),
     };
-    (destination, made.secret)
+    (destination, integration.secret)
 }
 
 fn ready(more: Value) -> Config {
-    let (destination, secret) = made(more);
+    let (destination, secret) = integration(more);
     config::ready(&destination, &secret, &allowed()).unwrap()
 }
 
@@ -93,7 +94,7 @@ fn sibling(event_type: &str, n: u32) -> Sibling {
 }
 
 /// Events of one revision, all of which are owed.
-fn siblings(whats: &[What]) -> Vec<Sibling> {
+fn siblings(whats: &[TransitionKind]) -> Vec<Sibling> {
     (0..).zip(whats).map(|(n, what)| sibling(what.event_type(), n)).collect()
 }
 
@@ -177,7 +178,7 @@ fn unsent(event_type: &str) -> Unsent {
     }
 }
 
-/// An entry of the ledger; without an amount its price is not listed.
+/// An entry of the ledger; without an amount the price is not listed.
 fn earned(kind: EntryKind, usd: Option<&str>) -> Earned {
     Earned {
         kind,
@@ -222,9 +223,9 @@ fn attempt(unsent: &Unsent, body: String) -> Attempt {
     }
 }
 
-/// Every type of event that a customer's analysts can be told today.
+/// Every type of event of a customer.
 fn types() -> impl Iterator<Item = &'static str> {
-    What::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED])
+    TransitionKind::ALL.iter().map(|what| what.event_type()).chain([PURCHASE_UPDATED])
 }
 
 fn without_version(text: &str) -> String {

@@ -1,9 +1,9 @@
-//! Profiles: what is sent where no event carries a changed state, and the attributes beside the documented ones.
+//! Profiles, which carry a changed state without an event, and the attributes beside the documented ones.
 
 use super::*;
 use domain::user::{Attributes, PROFILE_UPDATED};
 
-/// What is known of the user beside the documented attributes.
+/// The user's attributes beside the documented ones.
 fn known() -> Value {
     json!({
         "will_renew": true, "expires_at": "2026-04-01T12:00:00.000000Z", "subscription_state": "active", "renewals": 1,
@@ -30,17 +30,17 @@ fn shown(destination: &Destination) -> String {
 }
 
 #[test]
-fn a_changed_profile_is_an_identification_with_the_keys_of_its_world() {
-    let (destination, _) = made(json!({}));
+fn a_changed_profile_is_an_identify_event() {
+    let (destination, _) = integration(json!({}));
     insta::assert_snapshot!("identify_documented", shown(&destination));
-    let (extended, _) = made(json!({ "user_properties": "extended" }));
+    let (extended, _) = integration(json!({ "user_properties": "extended" }));
     insta::assert_snapshot!("identify_extended", shown(&extended));
     assert_eq!((destination.profile, extended.profile), (Some(Attributes::Documented), Some(Attributes::Extended)));
 }
 
 #[test]
-fn what_is_not_known_any_more_is_removed_from_a_profile() {
-    let (extended, _) = made(json!({ "user_properties": "extended", "prefix": "shop_" }));
+fn an_attribute_that_became_unknown_is_unset() {
+    let (extended, _) = integration(json!({ "user_properties": "extended", "prefix": "shop_" }));
     let unknown = json!({ "will_renew": null, "renewals": 0, "ltv_usd": null, "subscription_state": "none" });
     let properties = event(&extended, &profile(unknown))["user_properties"].clone();
     assert_eq!(properties["$unset"], json!({ "shop_will_renew": "-", "shop_ltv_usd": "-" }));
@@ -50,10 +50,10 @@ fn what_is_not_known_any_more_is_removed_from_a_profile() {
 }
 
 #[test]
-fn an_event_carries_the_attributes_that_its_integration_keeps() {
-    let renewed = Unsent { user_profile: known(), ..unsent(What::Renewed.event_type()) };
-    let (documented, _) = made(json!({}));
-    let (extended, _) = made(json!({ "user_properties": "extended" }));
+fn an_event_carries_the_integrations_attributes() {
+    let renewed = Unsent { user_profile: known(), ..unsent(TransitionKind::Renewed.event_type()) };
+    let (documented, _) = integration(json!({}));
+    let (extended, _) = integration(json!({ "user_properties": "extended" }));
     let properties = |destination: &Destination| event(destination, &renewed)["user_properties"].clone();
     let (eight, fourteen) = (properties(&documented), properties(&extended));
     assert_eq!((eight.as_object().unwrap().len(), fourteen.as_object().unwrap().len()), (8, 14));
@@ -63,14 +63,14 @@ fn an_event_carries_the_attributes_that_its_integration_keeps() {
 }
 
 #[test]
-fn a_profile_waits_for_no_name_since_the_name_brings_one() {
+fn a_profile_without_an_external_id_does_not_wait() {
     let nobody = Unsent { external_id: None, ..profile(known()) };
-    let rendered = |setting: &str| render(&made(json!({ "without_external_id": setting })).0, &nobody);
+    let rendered = |setting: &str| render(&integration(json!({ "without_external_id": setting })).0, &nobody);
     assert!(matches!(rendered("send"), Rendered::Body(_)));
     for setting in ["wait", "skip"] {
         assert!(matches!(rendered(setting), Rendered::Skip { .. }), "{setting}");
     }
     let moved = Unsent { user_state: Value::Null, ..profile(Value::Null) };
-    let rendered = render(&made(json!({})).0, &moved);
+    let rendered = render(&integration(json!({})).0, &moved);
     assert!(matches!(&rendered, Rendered::Skip { why } if why.contains("another environment")), "{rendered:?}");
 }

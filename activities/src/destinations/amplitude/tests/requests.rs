@@ -18,13 +18,13 @@ fn attempts(destination: &Destination, unsent: &[Unsent]) -> Vec<Attempt> {
     unsent.iter().map(|unsent| attempt(unsent, body(destination, unsent))).collect()
 }
 
-/// What the ledger has for an event of this type that comes alone.
+/// The ledger's entry for an event of this type alone.
 fn payment(event_type: &str) -> Option<Earned> {
     let kinds = [
-        (What::Purchased, EntryKind::Initial),
-        (What::TrialConverted, EntryKind::TrialConversion),
-        (What::Renewed, EntryKind::Renewal),
-        (What::Recovered, EntryKind::Recovery),
+        (TransitionKind::Purchased, EntryKind::Initial),
+        (TransitionKind::TrialConverted, EntryKind::TrialConversion),
+        (TransitionKind::Renewed, EntryKind::Renewal),
+        (TransitionKind::Recovered, EntryKind::Recovery),
     ];
     let (_, kind) = kinds.into_iter().find(|(what, _)| what.event_type() == event_type)?;
     Some(earned(kind, Some("5.43")))
@@ -32,7 +32,7 @@ fn payment(event_type: &str) -> Option<Earned> {
 
 #[test]
 fn the_request_of_each_type_of_event() {
-    let (destination, secret) = made(json!({}));
+    let (destination, secret) = integration(json!({}));
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
     for event_type in types() {
         let paid = Unsent { earned: payment(event_type), ..unsent(event_type) };
@@ -42,8 +42,8 @@ fn the_request_of_each_type_of_event() {
 }
 
 #[test]
-fn events_go_out_in_their_order_and_equal_attempts_give_equal_bytes() {
-    let (destination, secret) = made(json!({}));
+fn events_are_sent_in_order_and_repeat_byte_for_byte() {
+    let (destination, secret) = integration(json!({}));
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
     let all: Vec<_> = types().map(unsent).collect();
     let attempts = attempts(&destination, &all);
@@ -57,9 +57,10 @@ fn events_go_out_in_their_order_and_equal_attempts_give_equal_bytes() {
 
 #[test]
 fn a_stale_event_and_a_purchase_leave_the_profile_alone() {
-    let (destination, secret) = made(json!({}));
+    let (destination, secret) = integration(json!({}));
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
-    let all = [What::Renewed.event_type(), What::Expired.event_type(), PURCHASE_UPDATED].map(unsent);
+    let all =
+        [TransitionKind::Renewed.event_type(), TransitionKind::Expired.event_type(), PURCHASE_UPDATED].map(unsent);
     let mut attempts = attempts(&destination, &all);
     attempts[0].is_stale = true;
     let sent = sent(&request(&config, &attempts).unwrap());
@@ -68,16 +69,19 @@ fn a_stale_event_and_a_purchase_leave_the_profile_alone() {
 }
 
 #[test]
-fn the_region_or_the_operator_says_where_a_request_goes() {
+fn a_requests_url_is_the_regions_or_the_operators() {
     for (endpoint, events, search, is_operators) in [
         ("standard", "https://api2.amplitude.com/2/httpapi", "https://amplitude.com/api/2/usersearch", false),
         ("eu", "https://api.eu.amplitude.com/2/httpapi", "https://analytics.eu.amplitude.com/api/2/usersearch", false),
         ("http://127.0.0.1:9000/a/b", "http://127.0.0.1:9000/a/b", "http://127.0.0.1:9000/api/2/usersearch", true),
     ] {
-        let (destination, secret) = made(json!({ "endpoint": endpoint }));
+        let (destination, secret) = integration(json!({ "endpoint": endpoint }));
         let config = config::ready(&destination, &secret, &allowed()).unwrap();
-        let told = request(&config, &attempts(&destination, &[unsent(PURCHASE_UPDATED)])).unwrap();
-        assert_eq!((told.method, told.url.as_str(), told.is_operators), (Method::Post, events, is_operators));
+        let sent_request = request(&config, &attempts(&destination, &[unsent(PURCHASE_UPDATED)])).unwrap();
+        assert_eq!(
+            (sent_request.method, sent_request.url.as_str(), sent_request.is_operators),
+            (Method::Post, events, is_operators)
+        );
         let tested = test(&config).unwrap();
         assert_eq!((tested.method, tested.is_operators, tested.body.len()), (Method::Get, is_operators, 0));
         assert_eq!(tested.url.as_str(), format!("{search}?user=settle-connection-test"));
@@ -85,19 +89,19 @@ fn the_region_or_the_operator_says_where_a_request_goes() {
 }
 
 #[test]
-fn a_lower_minimum_for_ids_is_told() {
-    let (destination, secret) = made(json!({"min_id_length": 1}));
+fn a_lower_minimum_id_length_is_sent() {
+    let (destination, secret) = integration(json!({"min_id_length": 1}));
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
-    let told = request(&config, &attempts(&destination, &[unsent(PURCHASE_UPDATED)])).unwrap();
-    assert_eq!(sent(&told)["options"], json!({"min_id_length": 1}));
+    let sent_request = request(&config, &attempts(&destination, &[unsent(PURCHASE_UPDATED)])).unwrap();
+    assert_eq!(sent(&sent_request)["options"], json!({"min_id_length": 1}));
 }
 
 #[test]
-fn the_two_worlds_go_out_apart_each_with_its_key() {
-    let (destination, secret) = made(json!({}));
+fn environments_are_sent_apart_each_with_its_key() {
+    let (destination, secret) = integration(json!({}));
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
-    let production = unsent(What::Renewed.event_type());
-    let sandbox = Unsent { environment: Environment::Sandbox, ..unsent(What::Expired.event_type()) };
+    let production = unsent(TransitionKind::Renewed.event_type());
+    let sandbox = Unsent { environment: Environment::Sandbox, ..unsent(TransitionKind::Expired.event_type()) };
     let keys = |all: &[&Unsent]| {
         let all: Vec<_> = all.iter().map(|unsent| (*unsent).clone()).collect();
         let sent = sent(&request(&config, &attempts(&destination, &all)).unwrap());
@@ -109,8 +113,8 @@ fn the_two_worlds_go_out_apart_each_with_its_key() {
 }
 
 #[test]
-fn without_the_key_of_its_world_or_with_a_foreign_body_nothing_is_sent() {
-    let (destination, secret) = made(json!({}));
+fn without_a_key_or_with_a_foreign_body_nothing_is_sent() {
+    let (destination, secret) = integration(json!({}));
     let sandbox = Unsent { environment: Environment::Sandbox, ..unsent(PURCHASE_UPDATED) };
     let frozen = attempts(&destination, &[sandbox]);
     let fields = object(json!({"sandbox_api_key": null}));
@@ -126,7 +130,7 @@ fn without_the_key_of_its_world_or_with_a_foreign_body_nothing_is_sent() {
 }
 
 #[test]
-fn a_test_of_the_connection_asks_for_a_user_and_needs_the_secret_key() {
+fn a_connection_test_searches_a_user_with_the_secret_key() {
     let config = ready(json!({}));
     let tested = test(&config).unwrap();
     insta::assert_snapshot!(shown(&tested), @r"
@@ -144,20 +148,20 @@ fn a_test_of_the_connection_asks_for_a_user_and_needs_the_secret_key() {
 
 proptest! {
     #[test]
-    fn no_key_is_frozen_and_no_secret_key_is_told(what in 0..What::ALL.len(), is_sandbox in any::<bool>()) {
-        let (destination, secret) = made(json!({}));
+    fn no_key_is_frozen_and_no_secret_key_is_sent(what in 0..TransitionKind::ALL.len(), is_sandbox in any::<bool>()) {
+        let (destination, secret) = integration(json!({}));
         let environment = if is_sandbox { Environment::Sandbox } else { Environment::Production };
-        let unsent = Unsent { environment, ..unsent(What::ALL[what].event_type()) };
+        let unsent = Unsent { environment, ..unsent(TransitionKind::ALL[what].event_type()) };
         let frozen = body(&destination, &unsent);
         for key in [API_KEY, SECRET_KEY, SANDBOX_KEY] {
             prop_assert!(!frozen.contains(key));
         }
         let config = config::ready(&destination, &secret, &allowed()).unwrap();
-        let told = request(&config, &[attempt(&unsent, frozen)]).unwrap();
+        let sent_request = request(&config, &[attempt(&unsent, frozen)]).unwrap();
         let (right, wrong) = if is_sandbox { (SANDBOX_KEY, API_KEY) } else { (API_KEY, SANDBOX_KEY) };
-        let text = String::from_utf8(told.body.clone()).unwrap();
+        let text = String::from_utf8(sent_request.body.clone()).unwrap();
         prop_assert!(text.contains(right) && !text.contains(wrong) && !text.contains(SECRET_KEY));
-        let shown = format!("{told:?}");
+        let shown = format!("{sent_request:?}");
         prop_assert!(!shown.contains(right));
     }
 }

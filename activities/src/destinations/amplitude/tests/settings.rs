@@ -1,46 +1,46 @@
-//! What an integration can be set to.
+//! The settings of an integration.
 
 use super::*;
 use crate::destinations::{self, Invalid};
 use domain::user::Attributes;
 use secrecy::ExposeSecret as _;
 
-fn wrong(result: Result<destinations::Made, Vec<Invalid>>) -> Vec<String> {
+fn wrong(result: Result<destinations::Created, Vec<Invalid>>) -> Vec<String> {
     let mut fields: Vec<_> = result.err().unwrap().into_iter().map(|wrong| wrong.field).collect();
     fields.sort();
     fields
 }
 
 #[test]
-fn without_a_success_it_is_disabled_after_seven_days() {
+fn amplitude_without_success_is_disabled_after_seven_days() {
     let config = destinations::Config::Amplitude(ready(json!({})));
     assert_eq!(config.patience_ms(), 7 * 24 * 3_600_000);
 }
 
 #[test]
-fn what_is_not_said_has_its_usual_value() {
+fn absent_fields_have_their_defaults() {
     let fields = object(json!({"endpoint": "eu", "api_key": API_KEY}));
-    let made = destinations::Config::make("amplitude", &fields, &allowed(), [0; 32]).unwrap();
+    let integration = destinations::Config::create("amplitude", &fields, &allowed(), [0; 32]).unwrap();
     let expected = json!({
         "endpoint": "eu", "user_id": "external_id", "without_external_id": "send", "min_id_length": 5,
         "prefix": "namiml_", "user_properties": "documented", "has_api_key": true, "has_secret_key": false,
         "has_sandbox_api_key": false,
     });
-    assert_eq!(made.settings, expected);
-    assert_eq!((made.traits.per_request, made.traits.per_user), (10, true));
-    assert_eq!(destinations::Config::bound("amplitude"), Some(90));
-    assert_eq!(made.traits.wildcards, Wildcards::Listed);
-    assert!(made.shown.is_empty());
+    assert_eq!(integration.settings, expected);
+    assert_eq!((integration.traits.per_request, integration.traits.per_user), (10, true));
+    assert_eq!(destinations::Config::max_rate("amplitude"), Some(90));
+    assert_eq!(integration.traits.wildcards, Wildcards::Listed);
+    assert!(integration.shown.is_empty());
 }
 
 #[test]
-fn all_wrong_fields_are_named_at_once_and_no_key_is_repeated() {
+fn all_wrong_fields_are_named_at_once_without_keys() {
     let fields = object(json!({
         "endpoint": "us", "api_key": "a key with spaces", "secret_key": 7, "user_id": "email",
         "without_external_id": "drop", "min_id_length": 0, "prefix": "no spaces", "region": "eu", "has_api_key": true,
         "partner_id": "no spaces",
     }));
-    let refused = config::make(&fields, &allowed()).err().unwrap();
+    let refused = config::create(&fields, &allowed()).err().unwrap();
     assert!(!refused.iter().any(|wrong| wrong.to_string().contains("a key with spaces")), "{refused:?}");
     let named: Vec<_> = refused.iter().map(|wrong| wrong.field.as_str()).collect();
     let expected = [
@@ -59,21 +59,21 @@ fn all_wrong_fields_are_named_at_once_and_no_key_is_repeated() {
 }
 
 #[test]
-fn a_region_and_the_key_of_a_project_are_asked_for() {
-    assert_eq!(wrong(config::make(&Map::new(), &allowed())), ["api_key", "endpoint"]);
+fn an_endpoint_and_a_key_are_required() {
+    assert_eq!(wrong(config::create(&Map::new(), &allowed())), ["api_key", "endpoint"]);
     let sandbox_alone = object(json!({"endpoint": "standard", "sandbox_api_key": SANDBOX_KEY}));
-    assert_eq!(config::make(&sandbox_alone, &allowed()).unwrap().settings["has_sandbox_api_key"], json!(true));
-    assert_eq!(wrong(config::make(&fields(json!({"endpoint": null})), &allowed())), ["endpoint"]);
-    assert_eq!(wrong(config::make(&fields(json!({"sandbox_api_key": API_KEY})), &allowed())), ["sandbox_api_key"]);
+    assert_eq!(config::create(&sandbox_alone, &allowed()).unwrap().settings["has_sandbox_api_key"], json!(true));
+    assert_eq!(wrong(config::create(&fields(json!({"endpoint": null})), &allowed())), ["endpoint"]);
+    assert_eq!(wrong(config::create(&fields(json!({"sandbox_api_key": API_KEY})), &allowed())), ["sandbox_api_key"]);
 }
 
 #[test]
-fn an_endpoint_is_a_region_or_a_url_whose_origin_the_operator_allows() {
+fn an_endpoint_is_a_region_or_an_allowed_origin() {
     let settle = |endpoint: &str| {
-        let made = config::make(&fields(json!({ "endpoint": endpoint })), &allowed());
-        made.map(|made| made.settings["endpoint"].as_str().unwrap().to_owned()).ok()
+        let integration = config::create(&fields(json!({ "endpoint": endpoint })), &allowed());
+        integration.map(|integration| integration.settings["endpoint"].as_str().unwrap().to_owned()).ok()
     };
-    for (given, kept) in [
+    for (endpoint, stored) in [
         ("standard", "standard"),
         ("eu", "eu"),
         ("https://api2.amplitude.com/2/httpapi", "standard"),
@@ -81,7 +81,7 @@ fn an_endpoint_is_a_region_or_a_url_whose_origin_the_operator_allows() {
         ("http://127.0.0.1:9000", "http://127.0.0.1:9000/2/httpapi"),
         ("https://proxy.example.com:443/amplitude", "https://proxy.example.com/amplitude"),
     ] {
-        assert_eq!(settle(given).as_deref(), Some(kept), "{given}");
+        assert_eq!(settle(endpoint).as_deref(), Some(stored), "{endpoint}");
     }
     for refused in [
         "",
@@ -99,13 +99,13 @@ fn an_endpoint_is_a_region_or_a_url_whose_origin_the_operator_allows() {
     ] {
         assert_eq!(settle(refused), None, "{refused}");
     }
-    let refused = config::make(&fields(json!({ "endpoint": "http://127.0.0.1:9001/" })), &allowed()).err().unwrap();
+    let refused = config::create(&fields(json!({ "endpoint": "http://127.0.0.1:9001/" })), &allowed()).err().unwrap();
     assert!(refused[0].expected.contains("SETTLE_AMPLITUDE_ALLOWED_URLS"), "what to do: {refused:?}");
 }
 
 #[test]
-fn an_endpoint_that_the_operator_allows_no_more_is_not_used() {
-    let (destination, secret) = made(json!({"endpoint": "http://127.0.0.1:9000"}));
+fn an_endpoint_no_longer_allowed_is_not_used() {
+    let (destination, secret) = integration(json!({"endpoint": "http://127.0.0.1:9000"}));
     let refused = config::ready(&destination, &secret, &Allowed::default()).err().unwrap();
     assert_eq!(refused.field, "endpoint");
     assert!(refused.expected.contains("`amplitude.allowed_urls` (SETTLE_AMPLITUDE_ALLOWED_URLS)"), "{refused}");
@@ -131,10 +131,10 @@ fn bounds_of_numbers_and_names_hold() {
         ("user_properties", vec![json!("documented"), json!("extended"), json!(null)], vec![json!("all"), json!(true)]),
     ] {
         for value in right {
-            assert!(config::make(&fields(json!({ field: value.clone() })), &allowed()).is_ok(), "{field}: {value}");
+            assert!(config::create(&fields(json!({ field: value.clone() })), &allowed()).is_ok(), "{field}: {value}");
         }
         for value in off {
-            let refused = config::make(&fields(json!({ field: value.clone() })), &allowed());
+            let refused = config::create(&fields(json!({ field: value.clone() })), &allowed());
             assert_eq!(wrong(refused), [field], "{value}");
         }
     }
@@ -142,7 +142,7 @@ fn bounds_of_numbers_and_names_hold() {
 
 #[test]
 fn a_change_leaves_the_rest_and_null_removes() {
-    let (destination, secret) = made(json!({"prefix": "shop_", "user_id": "user_id", "partner_id": "shop"}));
+    let (destination, secret) = integration(json!({"prefix": "shop_", "user_id": "user_id", "partner_id": "shop"}));
     let change = |fields: Value| config::change(&destination.settings, &secret, &object(fields), &allowed());
     let extended = change(json!({"user_properties": "extended"})).unwrap();
     assert_eq!(
@@ -157,8 +157,8 @@ fn a_change_leaves_the_rest_and_null_removes() {
         "has_sandbox_api_key": true,
     });
     assert_eq!(changed.settings, expected);
-    let kept: Value = serde_json::from_str(changed.secret.expose_secret()).unwrap();
-    assert_eq!(kept, json!({"api_key": API_KEY, "sandbox_api_key": SANDBOX_KEY}));
+    let stored: Value = serde_json::from_str(changed.secret.expose_secret()).unwrap();
+    assert_eq!(stored, json!({"api_key": API_KEY, "sandbox_api_key": SANDBOX_KEY}));
     let unchanged = change(json!({})).unwrap();
     assert_eq!(unchanged.settings, destination.settings);
     assert_eq!(unchanged.secret.expose_secret(), secret.expose_secret());
@@ -169,9 +169,9 @@ fn a_change_leaves_the_rest_and_null_removes() {
 
 #[test]
 fn an_integration_without_a_key_is_not_used() {
-    let (destination, _) = made(json!({}));
-    for kept in ["{}", "", "[]", "null", r#"{"secret_key":"abc"}"#] {
-        let refused = config::ready(&destination, &SecretString::from(kept), &allowed()).err().unwrap();
-        assert_eq!(refused.field, "api_key", "{kept}");
+    let (destination, _) = integration(json!({}));
+    for stored in ["{}", "", "[]", "null", r#"{"secret_key":"abc"}"#] {
+        let refused = config::ready(&destination, &SecretString::from(stored), &allowed()).err().unwrap();
+        assert_eq!(refused.field, "api_key", "{stored}");
     }
 }

@@ -1,12 +1,12 @@
-//! The settings, the bytes on the wire judged by somebody else's verifier, and what replies mean.
+//! The settings, the bytes on the wire checked by a reference verifier, and the verdicts on replies.
 
-mod replies;
+mod response;
 mod settings;
 mod signatures;
 
-use super::config::{Config, make, ready};
+use super::config::{Config, create, ready};
 use super::request::request;
-use crate::destinations::{Allowed, Changed, Made};
+use crate::destinations::{Allowed, Changed, Created};
 use crate::http::Request;
 use domain::event::Wildcards;
 use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
@@ -30,8 +30,8 @@ fn fields(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
-fn made(given: &Value) -> Made {
-    make(&fields(given), &Allowed::default(), [7; 32]).unwrap()
+fn created(input: &Value) -> Created {
+    create(&fields(input), &Allowed::default(), [7; 32]).unwrap()
 }
 
 fn destination(settings: Value, schedule: Option<Vec<i64>>) -> Destination {
@@ -66,12 +66,12 @@ fn after(changed: &Changed) -> Config {
     config_of(&changed.settings, &changed.secret)
 }
 
-/// A webhook made of a URL and these fields.
+/// A webhook with a URL and these fields.
 fn config(more: &Value) -> Config {
-    let mut given = json!({ "url": URL });
-    given.as_object_mut().unwrap().extend(fields(more));
-    let made = made(&given);
-    config_of(&made.settings, &made.secret)
+    let mut input = json!({ "url": URL });
+    input.as_object_mut().unwrap().extend(fields(more));
+    let created = created(&input);
+    config_of(&created.settings, &created.secret)
 }
 
 fn attempt(body: &str) -> Attempt {

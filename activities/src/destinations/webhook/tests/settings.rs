@@ -1,58 +1,58 @@
-//! What an owner may say of an endpoint, and what is shown of it.
+//! The settings of a webhook, and what is shown of them.
 
-use super::{URL, config, destination, fields, made, shown};
-use crate::destinations::webhook::config::{change, make, newest_secret, ready, redact};
-use crate::destinations::{self, Allowed, Changed, Invalid, Made};
+use super::{URL, config, created, destination, fields, shown};
+use crate::destinations::webhook::config::{change, create, newest_secret, ready, redact};
+use crate::destinations::{self, Allowed, Changed, Created, Invalid};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
-fn wrong(given: &Value) -> Vec<String> {
-    let made = make(&fields(given), &Allowed::default(), [7; 32]);
-    made.err().unwrap_or_default().into_iter().map(|invalid| invalid.field).collect()
+fn wrong(input: &Value) -> Vec<String> {
+    let created = create(&fields(input), &Allowed::default(), [7; 32]);
+    created.err().unwrap_or_default().into_iter().map(|invalid| invalid.field).collect()
 }
 
-fn changed(made: &Made, given: &Value) -> Result<Changed, Vec<Invalid>> {
-    change(&made.settings, &made.secret, &fields(given), &Allowed::default())
+fn changed(created: &Created, input: &Value) -> Result<Changed, Vec<Invalid>> {
+    change(&created.settings, &created.secret, &fields(input), &Allowed::default())
 }
 
 #[test]
-fn without_a_success_it_is_disabled_after_five_days() {
+fn a_webhook_without_success_is_disabled_after_five_days() {
     let config = destinations::Config::Webhook(config(&json!({})));
     assert_eq!(config.patience_ms(), 5 * 24 * 3_600_000);
 }
 
 #[test]
 fn a_url_is_enough_and_its_secret_is_shown_once() {
-    let made = made(&json!({ "url": URL }));
-    assert_eq!(made.settings, json!({"url": URL, "headers": [], "signature": "v1"}));
-    let shown = shown(&made.shown);
+    let created = created(&json!({ "url": URL }));
+    assert_eq!(created.settings, json!({"url": URL, "headers": [], "signature": "v1"}));
+    let shown = shown(&created.shown);
     assert_eq!(shown.len(), 1);
     assert_eq!(shown[0].0, "secret");
     assert!(shown[0].1.starts_with("whsec_"), "{shown:?}");
-    assert_eq!(newest_secret(&made.secret).unwrap().expose_secret(), &shown[0].1);
-    assert_eq!(made.traits, storage::Traits::default());
+    assert_eq!(newest_secret(&created.secret).unwrap().expose_secret(), &shown[0].1);
+    assert_eq!(created.traits, storage::Traits::default());
 }
 
 #[test]
 fn a_public_key_is_shown_and_its_private_key_is_not() {
     for (signature, expected) in [("v1a", vec!["public_key"]), ("v1,v1a", vec!["secret", "public_key"])] {
-        let made = made(&json!({"url": URL, "signature": signature}));
-        let names: Vec<_> = shown(&made.shown).into_iter().map(|(name, _)| name).collect();
+        let created = created(&json!({"url": URL, "signature": signature}));
+        let names: Vec<_> = shown(&created.shown).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, expected);
-        assert!(made.settings["public_key"].as_str().unwrap().starts_with("whpk_"), "{}", made.settings);
-        assert!(!format!("{}{:?}", made.settings, shown(&made.shown)).contains("whsk_"));
-        assert!(made.secret.expose_secret().contains("whsk_"));
+        assert!(created.settings["public_key"].as_str().unwrap().starts_with("whpk_"), "{}", created.settings);
+        assert!(!format!("{}{:?}", created.settings, shown(&created.shown)).contains("whsk_"));
+        assert!(created.secret.expose_secret().contains("whsk_"));
     }
 }
 
 #[test]
-fn keys_may_be_brought() {
+fn a_request_may_provide_the_keys() {
     let mine = json!({"url": URL, "secret": super::SECRET});
-    assert_eq!(shown(&made(&mine).shown), [("secret", super::SECRET.to_owned())]);
+    assert_eq!(shown(&created(&mine).shown), [("secret", super::SECRET.to_owned())]);
     let private = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
-    let made = made(&json!({"url": URL, "private_key": private, "signature": "v1a"}));
+    let created = created(&json!({"url": URL, "private_key": private, "signature": "v1a"}));
     // RFC 8032 7.1, test 1.
-    assert_eq!(made.settings["public_key"], "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=");
+    assert_eq!(created.settings["public_key"], "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=");
     assert_eq!(wrong(&json!({"url": URL, "secret": private})), ["secret"]);
     assert_eq!(wrong(&json!({"url": URL, "private_key": super::SECRET})), ["private_key"]);
     assert_eq!(wrong(&json!({"url": URL, "secret": "whsec_c2hvcnQ="})), ["secret"]);
@@ -60,9 +60,9 @@ fn keys_may_be_brought() {
 }
 
 #[test]
-fn all_wrong_fields_are_named_at_once_and_no_value_is_repeated() {
-    let given = json!({"headers": {"host": "secret-1"}, "signature": "v2", "urls": [], "secret": "secret-2"});
-    let refused = make(&fields(&given), &Allowed::default(), [7; 32]).unwrap_err();
+fn all_wrong_fields_are_named_at_once_without_their_values() {
+    let input = json!({"headers": {"host": "secret-1"}, "signature": "v2", "urls": [], "secret": "secret-2"});
+    let refused = create(&fields(&input), &Allowed::default(), [7; 32]).unwrap_err();
     let named: Vec<&str> = refused.iter().map(|invalid| invalid.field.as_str()).collect();
     assert_eq!(named, ["urls", "secret", "url", "headers.host", "signature"]);
     assert!(!format!("{refused:?}").contains("secret-"), "{refused:?}");
@@ -83,7 +83,7 @@ fn a_url_is_https_and_carries_no_user() {
     assert_eq!(wrong(&json!({"url": null})), ["url"]);
     let plain = fields(&json!({"url": "http://127.0.0.1:9000/"}));
     let networks = vec!["127.0.0.0/8".parse().unwrap()];
-    assert!(make(&plain, &Allowed { http: true, networks, ..Allowed::default() }, [7; 32]).is_ok());
+    assert!(create(&plain, &Allowed { http: true, networks, ..Allowed::default() }, [7; 32]).is_ok());
 }
 
 #[test]
@@ -97,26 +97,26 @@ fn an_address_or_port_that_can_never_be_reached_is_refused() {
     for (url, is_right) in
         [("https://10.1.2.3:9000/", true), ("https://example.com:9000/", true), ("https://192.168.1.1/", false)]
     {
-        assert_eq!(make(&fields(&json!({ "url": url })), &allowed, [7; 32]).is_ok(), is_right, "{url}");
+        assert_eq!(create(&fields(&json!({ "url": url })), &allowed, [7; 32]).is_ok(), is_right, "{url}");
     }
 }
 
 #[test]
 fn headers_are_shown_by_name_and_changed_one_by_one() {
-    let made = made(&json!({"url": URL, "headers": {"X-Tenant": "t-1", "authorization": "Bearer abc"}}));
-    assert_eq!(made.settings["headers"], json!(["authorization", "x-tenant"]));
-    assert!(!made.settings.to_string().contains("abc"));
-    let next = changed(&made, &json!({"headers": {"x-tenant": null, "X-Other": "o"}})).unwrap();
+    let created = created(&json!({"url": URL, "headers": {"X-Tenant": "t-1", "authorization": "Bearer abc"}}));
+    assert_eq!(created.settings["headers"], json!(["authorization", "x-tenant"]));
+    assert!(!created.settings.to_string().contains("abc"));
+    let next = changed(&created, &json!({"headers": {"x-tenant": null, "X-Other": "o"}})).unwrap();
     assert_eq!(next.settings["headers"], json!(["authorization", "x-other"]));
     assert!(next.secret.expose_secret().contains("Bearer abc"));
     assert!(next.shown.is_empty());
-    let none = changed(&made, &json!({"headers": null})).unwrap();
+    let none = changed(&created, &json!({"headers": null})).unwrap();
     assert_eq!(none.settings["headers"], json!([]));
     assert!(!none.secret.expose_secret().contains("Bearer"));
 }
 
 #[test]
-fn headers_that_are_ours_or_that_a_connection_needs_are_refused() {
+fn reserved_and_connection_headers_are_refused() {
     let names = [
         "webhook-id",
         "Webhook-Signature",
@@ -158,8 +158,8 @@ fn headers_that_are_ours_or_that_a_connection_needs_are_refused() {
 }
 
 #[test]
-fn the_signature_may_change_at_any_time_and_shows_what_verifies_it() {
-    let first = made(&json!({ "url": URL }));
+fn a_changed_signature_shows_its_verification_key() {
+    let first = created(&json!({ "url": URL }));
     let both = changed(&first, &json!({"signature": "v1,v1a"})).unwrap();
     let names: Vec<_> = shown(&both.shown).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["public_key"]);
@@ -172,28 +172,28 @@ fn the_signature_may_change_at_any_time_and_shows_what_verifies_it() {
 }
 
 #[test]
-fn what_was_stored_and_cannot_be_used_is_named() {
-    let made = made(&json!({ "url": URL }));
+fn an_unusable_stored_setting_is_named() {
+    let created = created(&json!({ "url": URL }));
     let unusable = |settings: Value, secret: &SecretString| {
         ready(&destination(settings, None), secret, &Allowed::default()).map(drop).map_err(|invalid| invalid.field)
     };
-    assert_eq!(unusable(made.settings.clone(), &made.secret), Ok(()));
-    assert_eq!(unusable(json!({}), &made.secret), Err("url".to_owned()));
-    assert_eq!(unusable(json!([]), &made.secret), Err("settings".to_owned()));
-    assert_eq!(unusable(json!({"url": "http://example.com/"}), &made.secret), Err("url".to_owned()));
-    assert_eq!(unusable(json!({"url": URL, "signature": "v9"}), &made.secret), Err("signature".to_owned()));
+    assert_eq!(unusable(created.settings.clone(), &created.secret), Ok(()));
+    assert_eq!(unusable(json!({}), &created.secret), Err("url".to_owned()));
+    assert_eq!(unusable(json!([]), &created.secret), Err("settings".to_owned()));
+    assert_eq!(unusable(json!({"url": "http://example.com/"}), &created.secret), Err("url".to_owned()));
+    assert_eq!(unusable(json!({"url": URL, "signature": "v9"}), &created.secret), Err("signature".to_owned()));
     for secret in ["", "whsec_x", "{}", r#"{"keys":[],"headers":{}}"#, r#"{"keys":[{"secret":"x"}],"headers":{}}"#] {
         assert_eq!(unusable(json!({ "url": URL }), &SecretString::from(secret)), Err("secret".to_owned()), "{secret}");
     }
 }
 
 #[test]
-fn neither_keys_nor_headers_are_in_debug_output_or_in_what_an_endpoint_says_back() {
+fn debug_output_and_replies_show_neither_keys_nor_headers() {
     let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
     let config = config(&json!({"secret": secret, "headers": {"authorization": "Bearer to\"ken-1", "x-n": "42"}}));
     let debug = format!("{config:?}");
-    let said = format!("{secret} {} Bearer to\"ken-1 to\"ken-1 {} 42", &secret[6..], r#"{"was":"Bearer to\"ken-1"}"#);
-    let shown = redact(&config, &said);
+    let text = format!("{secret} {} Bearer to\"ken-1 to\"ken-1 {} 42", &secret[6..], r#"{"was":"Bearer to\"ken-1"}"#);
+    let shown = redact(&config, &text);
     for hidden in ["C2FVsBQ", "ken-1"] {
         assert!(!debug.contains(hidden), "{debug}");
         assert!(!shown.contains(hidden), "{shown}");
@@ -202,11 +202,11 @@ fn neither_keys_nor_headers_are_in_debug_output_or_in_what_an_endpoint_says_back
 }
 
 #[test]
-fn the_beginning_of_a_long_token_at_the_end_of_an_answer_that_was_cut_off_is_hidden() {
+fn a_token_cut_off_at_the_end_of_a_reply_is_redacted() {
     let token: String = (0..250).map(|number| format!("{number:08x}")).collect();
     let config = config(&json!({"headers": {"authorization": format!("Bearer {token}")}}));
     // A header's value is read up to 256 characters: all of it is the token's beginning.
-    for (said, shown) in [
+    for (text, shown) in [
         (token[..256].to_owned(), "[redacted]"),
         (format!("Bearer {token}")[..256].to_owned(), "[redacted]"),
         (format!("got {}", &token[..6]), "got [redacted]"),
@@ -215,14 +215,15 @@ fn the_beginning_of_a_long_token_at_the_end_of_an_answer_that_was_cut_off_is_hid
         (format!("got {} and more", &token[..5]), "got 00000 and more"),
         ("nothing to hide: \u{e9}".to_owned(), "nothing to hide: \u{e9}"),
     ] {
-        assert_eq!(redact(&config, &said), shown);
+        assert_eq!(redact(&config, &text), shown);
     }
 }
 
 #[test]
-fn a_rotation_shows_neither_a_secret_nor_what_one_is_made_of() {
+fn a_rotations_debug_output_shows_no_secret_or_randomness() {
     let now = domain::Timestamp::from_micros(0);
-    let rotation = destinations::Rotation { given: Some("whsec_given".into()), until: now, now, random: [171; 32] };
+    let rotation =
+        destinations::Rotation { new_secret: Some("whsec_given".into()), until: now, now, random: [171; 32] };
     let shown = format!("{rotation:?} {rotation:#?}");
     for hidden in ["whsec", "random", "171", "0xab"] {
         assert!(!shown.contains(hidden), "{shown}");
@@ -230,8 +231,9 @@ fn a_rotation_shows_neither_a_secret_nor_what_one_is_made_of() {
 }
 
 #[test]
-fn the_list_of_kinds_names_what_it_does_not_know() {
-    let unknown = destinations::Config::make("pigeon", &fields(&json!({})), &Allowed::default(), [0; 32]).unwrap_err();
-    let said: Vec<String> = unknown.iter().map(ToString::to_string).collect();
-    assert_eq!(said, ["`kind`: expected `webhook` or `amplitude`, and not `pigeon`"]);
+fn an_unknown_kind_is_named() {
+    let unknown =
+        destinations::Config::create("pigeon", &fields(&json!({})), &Allowed::default(), [0; 32]).unwrap_err();
+    let text: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    assert_eq!(text, ["`kind`: expected `webhook` or `amplitude`, and not `pigeon`"]);
 }

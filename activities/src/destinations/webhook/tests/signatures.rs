@@ -1,6 +1,6 @@
-//! The bytes on the wire: verified by somebody else, and in the narrowest form that every verifier reads.
+//! The bytes on the wire: checked by a reference verifier, and in the narrowest form that every verifier parses.
 
-use super::{AT_SECONDS, BODY, ID, SECRET, URL, after, at, attempt, config, config_of, header, made, sent, shown};
+use super::{AT_SECONDS, BODY, ID, SECRET, URL, after, at, attempt, config, config_of, created, header, sent, shown};
 use crate::destinations::webhook::config::{Config, rotate};
 use crate::destinations::webhook::request::{request, test};
 use crate::destinations::webhook::signature::Key;
@@ -31,7 +31,7 @@ fn signatures(config: &Config, at: Timestamp) -> Vec<String> {
     header(&sent(config, at, BODY), "webhook-signature").split(' ').map(str::to_owned).collect()
 }
 
-/// What was signed, by its headers.
+/// The signed text, rebuilt from the headers.
 fn signed_text(request: &Request) -> String {
     let body = std::str::from_utf8(&request.body).unwrap();
     format!("{}.{}.{body}", header(request, "webhook-id"), header(request, "webhook-timestamp"))
@@ -44,18 +44,18 @@ fn is_signed_by(public_key: &str, text: &str, signature: &str) -> bool {
     Verifier::new_without_digest(&key).unwrap().verify_oneshot(&signature, text.as_bytes()).unwrap()
 }
 
-fn rotation(given: Option<&str>, overlap_ms: i64, now: Timestamp) -> Rotation {
+fn rotation(new_secret: Option<&str>, overlap_ms: i64, now: Timestamp) -> Rotation {
     let random = [u8::try_from(now.micros() % 251).unwrap(); 32];
-    Rotation { given: given.map(SecretString::from), until: now.plus_millis(overlap_ms), now, random }
+    Rotation { new_secret: new_secret.map(SecretString::from), until: now.plus_millis(overlap_ms), now, random }
 }
 
 fn rotated(from: &Changed, rotation: &Rotation) -> Changed {
     rotate(&from.settings, &from.secret, rotation).unwrap()
 }
 
-fn new(given: &Value) -> Changed {
-    let made = made(given);
-    Changed { settings: made.settings, secret: made.secret, shown: made.shown, profile: None }
+fn new(new_secret: &Value) -> Changed {
+    let created = created(new_secret);
+    Changed { settings: created.settings, secret: created.secret, shown: created.shown, profile: None }
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn the_signature_of_the_specifications_example() {
 }
 
 #[test]
-fn the_asymmetric_signature_of_svix_own_test() {
+fn the_asymmetric_signature_of_svixs_test() {
     let private = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
     let key = Key::parse(private).unwrap();
     assert_eq!(key.public().unwrap(), "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=");
@@ -78,7 +78,7 @@ fn the_asymmetric_signature_of_svix_own_test() {
 }
 
 #[test]
-fn a_request_is_the_kept_body_and_the_headers_that_prove_it() {
+fn a_request_is_the_stored_body_and_signed_headers() {
     let config = config(&json!({"secret": SECRET, "headers": {"X-Tenant": "t-1"}}));
     let request = sent(&config, at(), BODY);
     let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -98,7 +98,7 @@ fn a_request_is_the_kept_body_and_the_headers_that_prove_it() {
 }
 
 #[test]
-fn a_test_is_signed_and_marked_and_cannot_be_taken_for_an_event() {
+fn a_test_request_is_signed_and_marked_as_a_test() {
     let config = config(&json!({"secret": SECRET}));
     let request = test(&config, at(), "0192").unwrap();
     assert_eq!(header(&request, "webhook-id"), "test_0192");
@@ -124,12 +124,12 @@ fn one_event_is_one_request() {
 }
 
 #[test]
-fn somebody_elses_verifier_accepts_what_is_sent_now_and_nothing_else() {
+fn a_reference_verifier_accepts_current_requests_only() {
     #[expect(clippy::disallowed_methods, reason = "the verifier compares with the real clock")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let now = Timestamp::from_micros(i64::try_from(now.as_micros()).unwrap());
-    let made = new(&json!({ "url": URL }));
-    let (old, config) = (shown(&made.shown)[0].1.clone(), after(&made));
+    let created = new(&json!({ "url": URL }));
+    let (old, config) = (shown(&created.shown)[0].1.clone(), after(&created));
     let verifier = Webhook::new(&old).unwrap();
     let request = sent(&config, now, BODY);
     assert!(verifier.verify(&request.body, &headers(&request)).is_ok());
@@ -137,8 +137,8 @@ fn somebody_elses_verifier_accepts_what_is_sent_now_and_nothing_else() {
     let earlier = sent(&config, now.plus_millis(-400_000), BODY);
     assert!(verifier.verify(&earlier.body, &headers(&earlier)).is_err());
     assert!(Webhook::new(SECRET).unwrap().verify(&request.body, &headers(&request)).is_err());
-    // While two secrets overlap, who knows either of them is content.
-    let next = rotated(&made, &rotation(Some(SECRET), DAY_MS, now));
+    // While two secrets overlap, a receiver may verify with either.
+    let next = rotated(&created, &rotation(Some(SECRET), DAY_MS, now));
     let request = sent(&after(&next), now, BODY);
     for secret in [&old, SECRET] {
         assert!(Webhook::new(secret).unwrap().verify(&request.body, &headers(&request)).is_ok());
@@ -146,7 +146,7 @@ fn somebody_elses_verifier_accepts_what_is_sent_now_and_nothing_else() {
 }
 
 #[test]
-fn a_replaced_secret_signs_until_its_overlap_ends_and_not_a_moment_longer() {
+fn a_replaced_secret_signs_until_its_overlap_ends() {
     let first = new(&json!({"url": URL, "secret": SECRET}));
     let second = rotated(&first, &rotation(None, 2 * HOUR_MS, at()));
     let (config, until) = (after(&second), at().plus_millis(2 * HOUR_MS));
@@ -158,13 +158,13 @@ fn a_replaced_secret_signs_until_its_overlap_ends_and_not_a_moment_longer() {
     assert_ne!(signatures(&config, until), signatures(&after(&first), until));
     assert_eq!(shown(&second.shown).len(), 1);
     assert_ne!(shown(&second.shown), shown(&first.shown));
-    // Without overlap the old one is forgotten at once.
+    // Without overlap the old one is removed at once.
     let third = rotated(&first, &rotation(None, 0, at()));
     assert_eq!(signatures(&after(&third), at().plus_millis(-HOUR_MS)).len(), 1);
 }
 
 #[test]
-fn ten_replaced_secrets_are_kept_at_most_and_those_that_ended_are_dropped() {
+fn at_most_ten_replaced_secrets_sign_and_expired_ones_go() {
     let mut now = at();
     let mut destination = new(&json!({"url": URL, "secret": SECRET}));
     for round in 1..=10 {
@@ -181,13 +181,13 @@ fn ten_replaced_secrets_are_kept_at_most_and_those_that_ended_are_dropped() {
 }
 
 #[test]
-fn a_rotation_brings_another_key_and_overlaps_for_seven_days_at_most() {
+fn a_rotation_needs_a_new_key_and_overlaps_seven_days_at_most() {
     let first = new(&json!({"url": URL, "secret": SECRET}));
     let refused = |rotation: &Rotation| rotate(&first.settings, &first.secret, rotation).err().unwrap().field;
     assert_eq!(refused(&rotation(Some(SECRET), 0, at())), "secret");
     assert_eq!(refused(&rotation(Some("whsec_c2hvcnQ="), 0, at())), "secret");
     assert_eq!(refused(&rotation(None, 7 * DAY_MS + 1, at())), "until");
-    // Going back to a secret that overlaps still makes it the newest, once.
+    // Rotating back to a secret that still overlaps makes it the newest, once.
     let second = rotated(&first, &rotation(None, DAY_MS, at()));
     let third = rotated(&second, &rotation(Some(SECRET), DAY_MS, at()));
     let back = signatures(&after(&third), at());
@@ -216,9 +216,9 @@ fn both_versions_are_signed_and_replaced_together_or_one_by_one() {
 }
 
 #[test]
-fn neither_key_that_was_made_tells_the_other() {
-    let made = new(&json!({"url": URL, "signature": "v1,v1a"}));
-    let sealed: Value = serde_json::from_str(secrecy::ExposeSecret::expose_secret(&made.secret)).unwrap();
+fn neither_generated_key_reveals_the_other() {
+    let created = new(&json!({"url": URL, "signature": "v1,v1a"}));
+    let sealed: Value = serde_json::from_str(secrecy::ExposeSecret::expose_secret(&created.secret)).unwrap();
     let bytes = |place: usize| {
         let text = sealed["keys"][place]["secret"].as_str().unwrap();
         STANDARD.decode(text.split_once('_').unwrap().1).unwrap()
@@ -230,7 +230,7 @@ fn neither_key_that_was_made_tells_the_other() {
 
 proptest! {
     #[test]
-    fn any_body_and_any_secret_are_signed_as_somebody_else_signs_them(
+    fn any_body_and_secret_are_signed_like_the_reference_signer(
         random in any::<[u8; 32]>(), seconds in 0_i64..4_000_000_000, body in ".*",
     ) {
         let secret = format!("whsec_{}", STANDARD.encode(random));
@@ -244,7 +244,7 @@ proptest! {
 
     /// One space, one comma, padded standard base64, a plain integer, lower case, and no dot in the id.
     #[test]
-    fn what_is_written_is_what_the_strictest_verifier_reads(
+    fn signed_headers_have_the_strictest_verifiers_form(
         random in any::<[u8; 32]>(), rounds in 0_usize..4, micros in 0_i64..4_000_000_000_000_000,
         signature in prop::sample::select(vec!["v1", "v1a", "v1,v1a"]),
     ) {

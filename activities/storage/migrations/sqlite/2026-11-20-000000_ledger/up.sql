@@ -30,7 +30,7 @@ CREATE TABLE platforms (
     product_ref TEXT NOT NULL,
     -- Whether a revocation is settled at once, without a window.
     flush_on_revoke BOOLEAN NOT NULL,
-    -- What becomes of receipts that the store never knows: `give_up` or `believe`.
+    -- How receipts are treated that the store never knows: `give_up` or `believe`.
     unknown_receipts TEXT NOT NULL,
     -- Since when the store refuses the shared secret; NULL while it does not.
     secret_refused_at BIGINT,
@@ -47,7 +47,7 @@ CREATE TABLE topics (
     arn TEXT NOT NULL,
     state TEXT NOT NULL,
     subscribe_url TEXT,
-    asked_at BIGINT NOT NULL,
+    requested_at BIGINT NOT NULL,
     expires_at BIGINT,
     decided_at BIGINT
 );
@@ -60,7 +60,7 @@ CREATE TABLE destinations (
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
     events TEXT NOT NULL,
-    -- What wildcards in `events` stand for: `everything` or `listed`.
+    -- The meaning of wildcards in `events`: `everything` or `listed`.
     wildcards TEXT NOT NULL,
     -- JSON: platforms and environments whose events are wanted; empty lists want all.
     filter TEXT NOT NULL,
@@ -71,7 +71,7 @@ CREATE TABLE destinations (
     per_request BIGINT NOT NULL,
     -- Which user attributes it keeps profiles of: `documented` or `extended`; NULL where it keeps none.
     profile TEXT,
-    -- At most so many requests a second, and so many at once, over all processes.
+    -- Maximum number of requests a second, and of concurrent ones, over all processes.
     rate BIGINT,
     concurrency BIGINT NOT NULL,
     -- JSON: the waits between attempts in seconds; NULL for those of its kind.
@@ -80,17 +80,18 @@ CREATE TABLE destinations (
     state TEXT NOT NULL,
     reason TEXT,
     since BIGINT NOT NULL,
-    -- Since when it chooses what it chooses now; NULL since it was made.
+    -- Since when it has its present choice; NULL since it was created.
     chosen_at BIGINT,
-    -- Behind which delivery those that wait are to be looked at again, since it is set anew; NULL when all were.
+    -- After which delivery the waiting ones are still to be reconsidered, since its settings changed; NULL when all
+    -- were.
     reconsider_after BIGINT,
     created_at BIGINT NOT NULL,
     deleted_at BIGINT
 );
 CREATE UNIQUE INDEX destinations_name ON destinations (app_id, name) WHERE deleted_at IS NULL;
 
--- How a destination fares. Written by what fails and by the first success after it; by every claim only where a rate
--- or the concurrency is counted.
+-- The health of a destination. Written by failures and by the first success after them; by every claim only where a
+-- rate or the concurrency is counted.
 CREATE TABLE health (
     destination_id TEXT NOT NULL PRIMARY KEY REFERENCES destinations (id),
     -- Failures in a row, each of another purchase than the one before.
@@ -104,19 +105,19 @@ CREATE TABLE health (
     opened_at BIGINT,
     probed_at BIGINT,
     recovered_at BIGINT,
-    -- When a person made everything due that had been tried, and when its settings or secrets were changed.
-    hastened_at BIGINT,
+    -- When a person requested a retry of everything that had been tried, and when its settings or secrets were changed.
+    retry_requested_at BIGINT,
     changed_at BIGINT,
-    -- Until when it is left alone because it asked for it.
+    -- Until when its `Retry-After` pauses it.
     paused_until BIGINT,
     -- When the next request may be made under its rate.
     next_slot_at BIGINT NOT NULL,
-    -- How many warnings were given before it is disabled.
+    -- How many warnings were sent before it is disabled.
     warned BIGINT NOT NULL,
-    -- Whether operators were told of its trouble, and not yet that it is over.
-    is_told BOOLEAN NOT NULL,
-    -- The runs of what was tried until then were told not to wait for another attempt.
-    recalled_through BIGINT
+    -- Whether its trouble was announced to operators, and its end was not yet.
+    is_announced BOOLEAN NOT NULL,
+    -- Until when tried deliveries had the back-off of their purchases' runs cancelled.
+    backoff_cancelled_through BIGINT
 );
 
 CREATE TABLE notifications (
@@ -125,7 +126,7 @@ CREATE TABLE notifications (
     message_id TEXT NOT NULL,
     receipt_id TEXT NOT NULL,
     collapse_key TEXT,
-    said TEXT NOT NULL,
+    store_type TEXT NOT NULL,
     store_time BIGINT,
     app_user_id TEXT,
     body TEXT NOT NULL,
@@ -134,32 +135,33 @@ CREATE TABLE notifications (
     -- The end of its window and of its longest wait, as the platform's settings were then.
     due_at BIGINT NOT NULL,
     cap_at BIGINT,
-    -- What a repeated message has in common with it, besides the purchase. NULL unless it is the first that told.
+    -- The key that a repeated message shares with the first of its purchase. NULL unless it is the first report.
     fold_key TEXT,
     waiting_topic_id TEXT,
     outcome TEXT,
     revision BIGINT,
     reason TEXT,
-    ended_at BIGINT,
+    finished_at BIGINT,
     -- When its body was removed, for its age.
     pruned_at BIGINT
 );
 -- One message can name one receipt with two types: the type belongs to the identity.
-CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, said, platform_id);
--- Folds, and finds the rows of a purchase. One index for both: each more with keys in no order costs a page per row.
+CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, store_type, platform_id);
+-- Folds, and finds the rows of a purchase. One index for both: each further one with unordered keys costs a page per
+-- row.
 CREATE UNIQUE INDEX notifications_of_key ON notifications (collapse_key, fold_key);
 CREATE INDEX notifications_open ON notifications (seq) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
 CREATE INDEX notifications_due ON notifications (due_at) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
 CREATE INDEX notifications_cap ON notifications (cap_at)
     WHERE outcome IS NULL AND waiting_topic_id IS NULL AND cap_at IS NOT NULL;
 CREATE INDEX notifications_receipt ON notifications (receipt_id) WHERE outcome IS NULL;
--- What became of purchases that were adopted.
-CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHERE said = 'IMPORTED';
+-- The outcomes of adopted purchases.
+CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHERE store_type = 'IMPORTED';
 CREATE INDEX notifications_waiting ON notifications (waiting_topic_id, seq)
     WHERE outcome IS NULL AND waiting_topic_id IS NOT NULL;
 
--- What was accepted: by it the audit finds a notification that is gone, whatever had become of it. Written in the
--- transaction of the notifications, one row for up to sixteen of them, and never changed.
+-- A record of what was accepted: by it the audit finds a notification that is gone. Written in the transaction of the
+-- notifications, one row for up to sixteen of them, and never changed.
 CREATE TABLE acceptances (
     -- The lowest sequence number in it; the others are at most 255 above.
     seq INTEGER NOT NULL PRIMARY KEY,
@@ -175,7 +177,7 @@ CREATE TABLE users (
     revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL
 );
--- By the id first: people ask for it without naming the app.
+-- By the id first: people search for it without naming the app.
 CREATE UNIQUE INDEX users_external ON users (external_id, app_id) WHERE external_id IS NOT NULL;
 
 -- Which user a store's own customer is.
@@ -201,7 +203,7 @@ CREATE TABLE products (
     app_id TEXT NOT NULL REFERENCES apps (id),
     sku TEXT NOT NULL,
     name TEXT,
-    -- JSON: a list of prices, each maybe with the time since when it holds.
+    -- JSON: a list of prices, each with an optional time since when it holds.
     prices TEXT NOT NULL,
     PRIMARY KEY (app_id, sku)
 );
@@ -216,7 +218,7 @@ CREATE TABLE product_entitlements (
     FOREIGN KEY (app_id, ref_id) REFERENCES entitlements (app_id, ref_id)
 );
 
--- What one unit of a currency was worth in USD on a day (`2026-01-31`).
+-- The value of one unit of a currency was worth in USD on a day (`2026-01-31`).
 CREATE TABLE rates (
     app_id TEXT NOT NULL REFERENCES apps (id),
     currency TEXT NOT NULL,
@@ -232,10 +234,10 @@ CREATE TABLE purchases (
     receipt_id TEXT NOT NULL,
     app_user_id TEXT,
     user_id TEXT REFERENCES users (id),
-    -- The user whose it was first: the same for ever, whomever that one joins.
+    -- The first owner: the same for ever, whichever user that one joins.
     first_user_id TEXT REFERENCES users (id),
     revision BIGINT NOT NULL,
-    -- Of `data` as it was told last; empty before.
+    -- Of `data` as it was announced last; empty before.
     digest TEXT NOT NULL,
     state TEXT NOT NULL,
     -- The environment in which it counts, as it was recorded last: a test purchase is of the sandbox on every platform.
@@ -251,8 +253,8 @@ CREATE TABLE purchases (
     -- The first failed attempt since the store last answered, and how many there were.
     unverified_since BIGINT,
     verify_attempts BIGINT NOT NULL,
-    -- The last settling: its number, what it settled and whether it raised the revision. Who asks for another look
-    -- raises the number too, so that a settling that began before is not recorded.
+    -- The last settling: its number, what it settled and whether it raised the revision. A recheck raises the number
+    -- too, so that a settling that began before is not recorded.
     settling BIGINT NOT NULL,
     fingerprint TEXT NOT NULL,
     changed BOOLEAN NOT NULL,
@@ -281,35 +283,36 @@ CREATE INDEX purchases_wake ON purchases (platform_id, next_wake_at) WHERE next_
 CREATE INDEX purchases_waiting ON purchases (platform_id, next_wake_at)
     WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL);
 
--- Why many purchases are still to be looked at again, batch by batch: `secret`, `failures`, `environment`, `product_ref`
--- or `parked` of a platform, `catalogue` of an app. The row goes with its last batch.
-CREATE TABLE looks (
+-- Rechecks of many purchases that are not done, batch by batch: `secret`, `failures`, `environment`, `product_ref` or
+-- `parked` of a platform, `catalogue` of an app. The row goes with its last batch.
+CREATE TABLE rechecks (
     why TEXT NOT NULL,
     -- The platform or the app.
-    about TEXT NOT NULL,
+    subject_id TEXT NOT NULL,
     app_id TEXT NOT NULL REFERENCES apps (id),
-    asked_at BIGINT NOT NULL,
+    requested_at BIGINT NOT NULL,
     -- Of a secret: since when the store refused the one before it.
     refused_at BIGINT,
-    -- Behind which of the app's purchases, in the order of their keys, nothing was looked at yet.
-    behind TEXT NOT NULL,
-    PRIMARY KEY (why, about)
+    -- After which of the app's purchases, in the order of their keys, none was rechecked yet.
+    after_key TEXT NOT NULL,
+    PRIMARY KEY (why, subject_id)
 );
 
--- The SKUs that the look for the catalogue of an app is about.
-CREATE TABLE look_skus (
+-- The SKUs that the recheck for the catalogue of an app is about.
+CREATE TABLE recheck_skus (
     app_id TEXT NOT NULL REFERENCES apps (id),
     sku TEXT NOT NULL,
     PRIMARY KEY (app_id, sku)
 );
 
--- A change of plan over two receipts, known as soon as it was told. `real_at`: since when the new one is known to be real.
+-- A change of plan over two receipts, known as soon as it was reported. `real_at`: since when the new one is known to
+-- be real.
 CREATE TABLE replacements (
     old_key TEXT NOT NULL PRIMARY KEY,
     new_key TEXT NOT NULL,
     real_at BIGINT,
     created_at BIGINT NOT NULL,
-    -- Whether no notification says it: the store's reason and the dates of both receipts do.
+    -- Whether no notification reports it: it follows from the store's reason and the dates of both receipts.
     is_inferred BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE INDEX replacements_new ON replacements (new_key);
@@ -321,16 +324,16 @@ CREATE TABLE events (
     collapse_key TEXT NOT NULL,
     event_type TEXT NOT NULL,
     revision BIGINT NOT NULL,
-    -- Whose event it is, and which of the user's revisions it tells; `purchase.updated` tells none.
+    -- The user, and which of their revisions it carries; none of `purchase.updated`.
     user_id TEXT,
     user_revision BIGINT,
     -- When it happened by the store, where that is known.
     occurred_at BIGINT,
-    -- The environment of its purchase when it was recorded: whom it is owed to is decided by it, once. NULL of events
-    -- about a destination.
+    -- The environment of its purchase when it was recorded: it decides, once, the destinations that are owed the event.
+    -- NULL of events about a destination.
     environment TEXT,
     body TEXT NOT NULL,
-    -- JSON: the user's state over their purchases in the environment of this one; NULL where `body` tells the same.
+    -- JSON: the user's state over their purchases in the environment of this one; NULL where `body` has the same.
     state_apart TEXT,
     -- JSON: more attributes of the user in that environment; NULL where no integration keeps them.
     profile TEXT,
@@ -338,7 +341,7 @@ CREATE TABLE events (
     views TEXT,
     traceparent TEXT,
     created_at BIGINT NOT NULL,
-    -- When its body was reduced to what counts and proves, for its age.
+    -- When its body was reduced to what the audit and receivers need, for its age.
     pruned_at BIGINT
 );
 CREATE UNIQUE INDEX events_id ON events (id);
@@ -359,20 +362,20 @@ CREATE TABLE deliveries (
     status TEXT NOT NULL,
     attempts BIGINT NOT NULL,
     next_due_at BIGINT NOT NULL,
-    -- When it was first and last attempted; what a running `Retry-After` holds back counts as attempted when that was
-    -- asked.
+    -- When it was first and last attempted; a delivery that a running `Retry-After` holds back counts as attempted when
+    -- that was received.
     first_tried_at BIGINT,
     tried_at BIGINT,
-    -- Frozen at the first claim; NULL before. So is the environment of the purchase that it tells of.
+    -- Frozen at the first claim; NULL before. So is the environment in which it is sent.
     body TEXT,
     environment TEXT,
-    -- What the body says that was earned, in USD; below 0 for what was given back. NULL for nothing, and before.
+    -- The revenue in the body, in USD; below 0 for what was given back. NULL for nothing, and before.
     revenue TEXT,
     last_error TEXT,
     traceparent TEXT,
     created_at BIGINT NOT NULL,
     finished_at BIGINT,
-    -- When its body and what its attempts heard were removed, for their age.
+    -- When its body and the responses to its attempts were removed, for their age.
     pruned_at BIGINT
 );
 CREATE UNIQUE INDEX deliveries_id ON deliveries (id);
@@ -383,13 +386,13 @@ CREATE INDEX deliveries_pending ON deliveries (collapse_key, destination_id, seq
 CREATE INDEX deliveries_owed ON deliveries (status, seq) WHERE status = 'pending';
 CREATE INDEX deliveries_dead ON deliveries (status, seq) WHERE status = 'dead';
 CREATE INDEX deliveries_due ON deliveries (destination_id, next_due_at) WHERE status = 'pending';
--- What was tried before a destination recovered is due since then.
+-- Deliveries that were tried before a destination recovered are due since then.
 CREATE INDEX deliveries_tried ON deliveries (destination_id, tried_at) WHERE status = 'pending';
 CREATE INDEX deliveries_waiting ON deliveries (collapse_key) WHERE status = 'waiting';
--- For those who list them.
+-- For lists.
 CREATE INDEX deliveries_unnamed ON deliveries (seq) WHERE status = 'waiting';
 CREATE INDEX deliveries_skipped ON deliveries (seq) WHERE status = 'skipped';
--- What is owed that no newer state stands for.
+-- Owed deliveries that no newer state stands for.
 CREATE INDEX deliveries_news ON deliveries (destination_id, seq)
     WHERE status IN ('pending', 'waiting') AND event_type <> 'purchase.updated';
 
@@ -397,7 +400,7 @@ CREATE TABLE attempts (
     delivery_id TEXT NOT NULL REFERENCES deliveries (id),
     number BIGINT NOT NULL,
     token TEXT NOT NULL,
-    -- Who made it: `lane`, `drain` or `probe`; and whether it used up a step of the schedule.
+    -- The run that made it: `lane`, `drain` or `probe`; and whether it used up a step of the schedule.
     mode TEXT NOT NULL,
     counts BOOLEAN NOT NULL,
     -- NULL until the attempt is finished, and for ever when its worker died.
@@ -423,24 +426,24 @@ CREATE TABLE lanes (
     lease_until BIGINT,
     -- The user that is leased with it, where requests about one user are made one after the other.
     lease_user_id TEXT,
-    -- When the destination asked to be left alone with this purchase, and until when.
-    asked_at BIGINT,
-    asked_until BIGINT,
+    -- When the destination's `Retry-After` for this purchase was received, and until when it holds.
+    retry_after_received_at BIGINT,
+    retry_after_until BIGINT,
     PRIMARY KEY (destination_id, collapse_key)
 );
 CREATE INDEX lanes_leased ON lanes (destination_id, lease_until) WHERE lease_token IS NOT NULL;
 
--- What a destination with requests in order of the user knows of one in an environment: the newest state of theirs that
--- it acknowledged, and the newest that it was told, or was about to be, and that it may have.
+-- The states of a user in an environment at a destination with requests in the order of its user: the newest that it
+-- acknowledged, and the newest that was sent, or was about to be, and that it may have.
 CREATE TABLE user_lanes (
     destination_id TEXT NOT NULL REFERENCES destinations (id),
     user_id TEXT NOT NULL,
     environment TEXT NOT NULL,
     acked_revision BIGINT,
-    told_revision BIGINT,
+    sent_revision BIGINT,
     lease_token TEXT,
     lease_until BIGINT,
-    -- Until when the destination wants to hear nothing of this user.
+    -- Until when the destination pauses this user.
     paused_until BIGINT,
     PRIMARY KEY (destination_id, user_id, environment)
 );
@@ -455,7 +458,7 @@ CREATE TABLE profiles (
     -- `owed`, `lost` when it did not arrive and is owed again, `left` when it did not and only another state, or a snapshot,
     -- is worth another try.
     arrival TEXT NOT NULL,
-    -- How often in a row what carried this state died.
+    -- How often in a row a delivery with this state died.
     deaths BIGINT NOT NULL,
     -- The attributes in it that are known and may become unknown, with commas between them.
     shown TEXT NOT NULL,
@@ -464,7 +467,7 @@ CREATE TABLE profiles (
 
 CREATE TABLE alarms (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    -- First and last time; so often.
+    -- First and last time, and how often.
     at BIGINT NOT NULL,
     last_at BIGINT NOT NULL,
     times BIGINT NOT NULL,
@@ -475,25 +478,25 @@ CREATE TABLE alarms (
 CREATE UNIQUE INDEX alarms_same ON alarms (kind, detail, COALESCE(platform_id, ''));
 CREATE INDEX alarms_order ON alarms (last_at, seq);
 
--- How far each table was looked through for bodies that are too old; it begins anew at the end.
+-- How far each table was walked for bodies that are too old; it begins anew at the end.
 CREATE TABLE retention (
-    what TEXT NOT NULL PRIMARY KEY,
+    table_name TEXT NOT NULL PRIMARY KEY,
     through BIGINT NOT NULL
 );
 
--- What the pages of bulk runs were answered: asked again, a page gives the same and owes nothing. The first page's cursor
--- is empty; `asked` tells what the run asks for from everything else.
+-- The answers of pages of bulk runs: requested again, a page gives the same answer and owes nothing. The first page's
+-- cursor is empty; `request_digest` distinguishes the run's content from others.
 CREATE TABLE pages (
     run TEXT NOT NULL,
     cursor TEXT NOT NULL,
-    asked TEXT NOT NULL,
+    request_digest TEXT NOT NULL,
     answer TEXT NOT NULL,
     at BIGINT NOT NULL,
     PRIMARY KEY (run, cursor)
 );
 CREATE INDEX pages_at ON pages (at);
 
--- Money: what each payment of a purchase earned, and what changed that since. Rows are only added.
+-- Money: the revenue of each payment of a purchase, and what changed it since. Rows are only added.
 CREATE TABLE payments (
     collapse_key TEXT NOT NULL,
     -- The number of the term that was paid, from 1; below 0 where terms cannot be counted.
@@ -501,11 +504,11 @@ CREATE TABLE payments (
     -- 0 is the payment, the others change it, in their order.
     entry BIGINT NOT NULL,
     app_id TEXT NOT NULL REFERENCES apps (id),
-    -- Whether it is for money or of the store's test world: `production` or `sandbox`.
+    -- Whether it is for money or in the store's test environment: `production` or `sandbox`.
     environment TEXT NOT NULL,
     -- `initial`, `renewal`, `trial_conversion`, `recovery`, `plan_change`; `refund`, `restored`, `correction`.
     kind TEXT NOT NULL,
-    -- The event that tells it, and the other one that tells the same: a conversion is also a renewal.
+    -- The event that announces it, and the other one that announces the same: a conversion is also a renewal.
     event_id TEXT NOT NULL,
     other_event_id TEXT,
     occurred_at BIGINT NOT NULL,
@@ -515,9 +518,9 @@ CREATE TABLE payments (
     -- What it adds, in USD, and why that is not known.
     usd TEXT,
     unknown_because TEXT,
-    -- What says so: `catalogue`, `store` or `report`.
+    -- The source of the amount: `catalogue`, `store` or `report`.
     source TEXT NOT NULL,
-    -- The store's name of the transaction, where a sales report told it.
+    -- The store's name of the transaction, where it comes from a sales report.
     transaction_id TEXT,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (collapse_key, number, entry)

@@ -1,8 +1,8 @@
-//! The simulated store of the demo: it answers about receipts as Amazon's Receipt Verification does, by nothing but the
+//! The simulated store of the demo: it answers about receipts as Amazon's Receipt Verification does, from the
 //! notifications that `settle sample` sent.
 //!
 //! It listens on this machine only, and only the demo's platform is verified with it: it knows the receipts of that
-//! platform alone, by a secret of its own, and what it shows is marked as a test.
+//! platform alone, by a secret of its own, and its receipts are marked as tests.
 
 mod receipt;
 
@@ -24,15 +24,14 @@ use storage::{Page, Store};
 use tokio::net::TcpListener;
 use url::Url;
 
-/// Path of a question in the store's sandbox, which is the world of the demo.
-const QUESTION: &str =
-    "/sandbox/version/1.0/verifyReceiptId/developer/{secret}/user/{app_user_id}/receiptId/{receipt_id}";
-/// Notifications of one receipt that are read, the newest ones.
+/// Path of a verification in the store's sandbox.
+const ROUTE: &str = "/sandbox/version/1.0/verifyReceiptId/developer/{secret}/user/{app_user_id}/receiptId/{receipt_id}";
+/// Maximum number of notifications of one receipt that are read, the newest first.
 const MOST: i64 = 1000;
 /// The store's status for a secret that is not the developer's.
 const WRONG_SECRET: u16 = 496;
 
-/// What it knows.
+/// The state of the simulated store.
 pub struct Simulated {
     /// The demo's notifications.
     pub store: Store,
@@ -51,12 +50,12 @@ pub async fn bind() -> anyhow::Result<(TcpListener, Url)> {
     Ok((listener, url))
 }
 
-/// Answers for as long as it is waited for.
+/// Serves until the future is dropped.
 pub async fn answer(simulated: Simulated, listener: TcpListener) -> std::io::Result<()> {
-    axum::serve(listener, Router::new().route(QUESTION, get(ask)).with_state(Arc::new(simulated))).await
+    axum::serve(listener, Router::new().route(ROUTE, get(verify)).with_state(Arc::new(simulated))).await
 }
 
-async fn ask(
+async fn verify(
     State(simulated): State<Arc<Simulated>>,
     Path((secret, _, receipt_id)): Path<(String, String, String)>,
 ) -> Response {
@@ -67,7 +66,7 @@ async fn ask(
     let Ok(found) = simulated.store.notifications_of_purchase(key, Page { cursor: None, limit: MOST }).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let sent = found.items.into_iter().rev().map(|one| Sent { store_type: one.said, at: one.accepted_at });
+    let sent = found.items.into_iter().rev().map(|one| Sent { store_type: one.store_type, at: one.accepted_at });
     match receipt(&receipt_id, &sent.collect::<Vec<_>>(), clock::now()) {
         Some(receipt) => axum::Json(receipt).into_response(),
         None => StatusCode::BAD_REQUEST.into_response(),

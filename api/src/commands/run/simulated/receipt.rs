@@ -1,4 +1,4 @@
-//! The receipt that the simulated store shows: what its own notifications say, put together. Pure.
+//! The receipt that the simulated store shows, built from its own notifications. Pure.
 //!
 //! It follows what Amazon documents of its receipts, as far as a demo needs it: terms of thirty days that renew by
 //! themselves while renewal is on.
@@ -14,14 +14,14 @@ pub struct Sent {
     pub at: Timestamp,
 }
 
-/// What is sold: the SKU of the product, its name, what it costs in US dollars, and whether it gives the entitlement.
+/// The products: SKU, name, price in US dollars, and whether it gives the entitlement.
 pub const PRODUCTS: [(&str, &str, &str, bool); 4] = [
     (MONTHLY, "Demo Gold, monthly (simulated)", "9.99", true),
     (YEARLY, "Demo Gold, yearly (simulated)", "99.99", true),
     (COINS, "Demo Coins (simulated)", "1.99", false),
     (LIFETIME, "Demo Gold, for ever (simulated)", "149.99", true),
 ];
-/// What the products entitle to.
+/// The entitlement of the products.
 pub const ENTITLEMENT: &str = "gold";
 
 const PARENT: &str = "demo.gold";
@@ -30,7 +30,7 @@ const YEARLY: &str = "demo.gold.yearly";
 const COINS: &str = "demo.coins";
 const LIFETIME: &str = "demo.gold.forever";
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// Length of a term, which is called a month.
+/// Length of a term, called a month.
 const TERM_MS: i64 = 30 * DAY_MS;
 const GRACE_MS: i64 = 6 * DAY_MS;
 
@@ -42,20 +42,20 @@ enum Reason {
     Replaced = 4,
 }
 
-/// A receipt while its notifications are put together.
+/// A receipt while its notifications are applied.
 struct Receipt {
     kind: &'static str,
     sku: &'static str,
     bought_at: Timestamp,
     term_ends_at: Timestamp,
     renews: bool,
-    ended: Option<(Timestamp, Reason)>,
+    end: Option<(Timestamp, Reason)>,
     grace_ends_at: Option<Timestamp>,
     deferred_sku: Option<&'static str>,
 }
 
-/// What the store answers about a receipt at `now`; `None` when it never heard of it. The notifications are in the order
-/// in which they were accepted.
+/// The store's answer about a receipt at `now`; `None` when it is unknown. The notifications are in the order in which
+/// they were accepted.
 pub fn receipt(receipt_id: &str, sent: &[Sent], now: Timestamp) -> Option<Value> {
     let mut receipt = Receipt::begin(sent.first()?);
     for (number, one) in sent.iter().enumerate() {
@@ -80,7 +80,7 @@ impl Receipt {
             bought_at: first.at,
             term_ends_at: first.at.plus_millis(TERM_MS),
             renews: true,
-            ended: None,
+            end: None,
             grace_ends_at: None,
             deferred_sku: None,
         }
@@ -88,12 +88,12 @@ impl Receipt {
 
     /// Lets time pass: terms that are over renew, or end the subscription.
     fn pass(&mut self, now: Timestamp) {
-        while self.kind == "SUBSCRIPTION" && self.ended.is_none() && self.term_ends_at <= now {
+        while self.kind == "SUBSCRIPTION" && self.end.is_none() && self.term_ends_at <= now {
             match self.grace_ends_at {
                 Some(until) if until > now => return,
-                Some(until) => self.ended = Some((until, Reason::Store)),
+                Some(until) => self.end = Some((until, Reason::Store)),
                 None if self.renews => self.renew(),
-                None => self.ended = Some((self.term_ends_at, Reason::Customer)),
+                None => self.end = Some((self.term_ends_at, Reason::Customer)),
             }
         }
     }
@@ -105,8 +105,8 @@ impl Receipt {
 
     fn apply(&mut self, one: &Sent, is_first: bool) {
         match one.store_type.as_str() {
-            "SUBSCRIPTION_PURCHASED" if self.ended.is_some() => {
-                self.ended = None;
+            "SUBSCRIPTION_PURCHASED" if self.end.is_some() => {
+                self.end = None;
                 self.renews = true;
                 self.term_ends_at = one.at.plus_millis(TERM_MS);
             }
@@ -122,13 +122,13 @@ impl Receipt {
             "SUBSCRIPTION_AUTO_RENEWAL_OFF" => self.renews = false,
             "SUBSCRIPTION_AUTO_RENEWAL_ON" => self.renews = true,
             "SUBSCRIPTION_MODIFIED_DEFERRED" => self.deferred_sku = Some(YEARLY),
-            "SUBSCRIPTION_MODIFIED_IMMEDIATE" if !is_first => self.ended = Some((one.at, Reason::Replaced)),
+            "SUBSCRIPTION_MODIFIED_IMMEDIATE" if !is_first => self.end = Some((one.at, Reason::Replaced)),
             "SUBSCRIPTION_EXPIRED" => {
                 let reason = if self.renews { Reason::Store } else { Reason::Customer };
-                self.ended = Some((one.at, reason));
+                self.end = Some((one.at, reason));
             }
-            "SUBSCRIPTION_CANCELLED" | "CONSUMABLE_CANCELLED" | "ENTITLEMENT_CANCELLED" if self.ended.is_none() => {
-                self.ended = Some((one.at, Reason::Store));
+            "SUBSCRIPTION_CANCELLED" | "CONSUMABLE_CANCELLED" | "ENTITLEMENT_CANCELLED" if self.end.is_none() => {
+                self.end = Some((one.at, Reason::Store));
             }
             _ => {}
         }
@@ -138,9 +138,9 @@ impl Receipt {
     fn shown(&self, receipt_id: &str) -> Value {
         let is_subscription = self.kind == "SUBSCRIPTION";
         let millis = |at: Timestamp| at.micros().div_euclid(1000);
-        let end = match self.ended {
+        let end = match self.end {
             None if is_subscription && !self.renews => Some((self.term_ends_at, Reason::Customer)),
-            ended => ended,
+            end => end,
         };
         let runs_on = is_subscription && end.is_none();
         let deferred = self.deferred_sku.filter(|_| runs_on);

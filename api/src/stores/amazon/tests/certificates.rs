@@ -1,4 +1,4 @@
-//! Which URLs and certificates are believed, and that each is fetched once.
+//! Which URLs and certificates are trusted, and that each is fetched once.
 
 use super::super::certificate::{SigningKey, check_url};
 use super::super::fetch::FetchError;
@@ -111,7 +111,7 @@ fn an_answer_is_one_pem_block_and_nothing_else() {
 }
 
 #[test]
-fn a_certificate_must_be_named_as_a_signer_of_the_region_and_be_strong() {
+fn a_certificate_needs_the_name_of_the_region_and_a_strong_key() {
     let named = |bits, names: &[&str]| {
         let signer = Signer::with_names(bits, names, at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
         signer.and_then(|signer| signer.certificate_pem()).expect("a certificate")
@@ -152,7 +152,7 @@ async fn fifty_first_messages_fetch_a_certificate_once() {
             tokio::spawn(async move { landed(&keyring, DURING).await })
         })
         .collect();
-    while pages.asked() == 0 {
+    while pages.requests() == 0 {
         tokio::task::yield_now().await;
     }
     // The first sender hangs up: the others still get the key.
@@ -163,11 +163,11 @@ async fn fifty_first_messages_fetch_a_certificate_once() {
         assert!(number == 0 || landed.expect("not ended") == Ok(()));
     }
     assert_eq!(landed(&keyring, DURING).await, Ok(()));
-    assert_eq!(pages.asked(), 1);
+    assert_eq!(pages.requests(), 1);
 }
 
 #[tokio::test]
-async fn a_failure_is_never_kept() {
+async fn a_failed_fetch_is_never_cached() {
     let pages = Arc::new(Pages::new(Err(FetchError::Unavailable("status 500".to_owned()))));
     let keyring = keyring(&pages);
     let unreachable = Err((503, "certificate could not be fetched"));
@@ -179,11 +179,11 @@ async fn a_failure_is_never_kept() {
     assert_eq!(landed(&keyring, DURING).await, Err((503, "certificate is longer than 64 KiB")));
     *pages.answer.lock().expect("no panic") = Ok(certificate());
     assert_eq!(landed(&keyring, DURING).await, Ok(()));
-    assert_eq!(pages.asked(), 5);
+    assert_eq!(pages.requests(), 5);
 }
 
 #[tokio::test]
-async fn what_the_pinned_host_may_mend_is_asked_again_and_a_certificate_of_another_is_refused_for_ever() {
+async fn a_broken_answer_is_temporary_and_a_foreign_name_is_permanent() {
     let of = |bits, name: &str| {
         let signer = Signer::with_names(bits, &[name], at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
         signer.and_then(|signer| signer.certificate_pem()).expect("a certificate")
@@ -212,37 +212,37 @@ async fn a_clock_that_is_wrong_for_a_while_costs_no_message() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_kept_until_its_life_is_over() {
+async fn a_certificate_is_cached_until_it_expires() {
     let pages = Arc::new(Pages::new(Ok(certificate())));
     let keyring = keyring(&pages);
     assert_eq!(landed(&keyring, "2025-12-31T23:59:59Z").await, Err((503, "certificate is not valid yet")));
     assert_eq!(landed(&keyring, "2026-01-01T00:00:00Z").await, Ok(()));
     assert_eq!(landed(&keyring, "2027-01-01T00:00:00Z").await, Ok(()));
-    assert_eq!(pages.asked(), 1);
+    assert_eq!(pages.requests(), 1);
     assert_eq!(landed(&keyring, "2027-01-01T00:00:01Z").await, Err((503, "certificate has expired")));
-    assert_eq!(pages.asked(), 2);
+    assert_eq!(pages.requests(), 2);
 }
 
 #[tokio::test]
 async fn only_so_many_certificates_are_fetched_at_once() {
     let pages = Arc::new(Pages::new(Ok(certificate())).closed());
     let keyring = keyring(&pages);
-    let ask = |number: u128| {
+    let request = |number: u128| {
         let keyring = keyring.clone();
         let url = URL.replace("a86cb10b4e1f29c941702d737128f7b6", &format!("{number:032x}"));
         tokio::spawn(async move { keyring.key(&url, "us-east-1", now()).await.map(|_| ()).map_err(|why| why.reason()) })
     };
-    let waiting: Vec<_> = (0..16).map(ask).collect();
-    while pages.asked() < 16 {
+    let waiting: Vec<_> = (0..16).map(request).collect();
+    while pages.requests() < 16 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(ask(16).await.expect("not ended"), Err("too many certificates are being fetched"));
+    assert_eq!(request(16).await.expect("not ended"), Err("too many certificates are being fetched"));
     pages.gate.add_permits(100);
     for task in waiting {
         assert_eq!(task.await.expect("not ended"), Ok(()));
     }
     for number in 17..150 {
-        assert_eq!(ask(number).await.expect("not ended"), Ok(()));
+        assert_eq!(request(number).await.expect("not ended"), Ok(()));
         pages.gate.add_permits(1);
     }
 }
@@ -269,7 +269,7 @@ async fn a_certificate_named_by_the_settings_is_never_fetched() {
     let keyring = Keyring::new(settings.keys().expect("keys"), pages.clone());
     assert_eq!(landed(&keyring, DURING).await, Ok(()));
     assert_eq!(landed(&keyring, "2030-01-01T00:00:00Z").await, Err((503, "certificate has expired")));
-    assert_eq!(pages.asked(), 0);
+    assert_eq!(pages.requests(), 0);
     std::fs::remove_file(&settings.certificates[0].1).expect("removed");
 }
 

@@ -1,12 +1,12 @@
-//! Shapes of the document: what is refused, with its stable words, and that nothing panics.
+//! Shapes of the document: what is refused, with its stable reason, and that nothing panics.
 
 use super::super::envelope::{MAX_BODY_BYTES, Version, parse};
 use super::super::notification;
-use super::{SIGNER, TOKEN, letter, now, verdict};
+use super::{SIGNER, TOKEN, header, now, verdict};
 use proptest::prelude::*;
 
 fn signed() -> String {
-    SIGNER.sign_notification(&letter(Version::One), Some("Hello"), "Hello world").expect("signed")
+    SIGNER.sign_notification(&header(Version::One), Some("Hello"), "Hello world").expect("signed")
 }
 
 /// The document with one piece of it written otherwise.
@@ -19,12 +19,12 @@ fn with(from: &str, to: &str) -> String {
 #[test]
 fn a_signed_document_of_each_type_and_version_is_valid() {
     for version in [Version::One, Version::Two] {
-        let letter = letter(version);
+        let header = header(version);
         for document in [
-            SIGNER.sign_notification(&letter, None, "Hello"),
-            SIGNER.sign_notification(&letter, Some("A subject"), "Gr\u{fc}\u{df}e \u{1f600}\n\t\"\\"),
-            SIGNER.sign_subscription(&letter, TOKEN),
-            SIGNER.sign_unsubscription(&letter, TOKEN),
+            SIGNER.sign_notification(&header, None, "Hello"),
+            SIGNER.sign_notification(&header, Some("A subject"), "Gr\u{fc}\u{df}e \u{1f600}\n\t\"\\"),
+            SIGNER.sign_subscription(&header, TOKEN),
+            SIGNER.sign_unsubscription(&header, TOKEN),
         ] {
             assert_eq!(verdict(&document.expect("signed")), "valid");
         }
@@ -53,7 +53,7 @@ fn unsigned_fields_are_never_read() {
 }
 
 #[test]
-fn each_wrong_shape_has_its_own_words() {
+fn each_wrong_shape_has_its_own_reason() {
     let cases = [
         (String::new(), "body is not a JSON object"),
         ("[]".to_owned(), "body is not a JSON object"),
@@ -116,7 +116,7 @@ fn a_body_larger_than_any_message_is_refused_unread() {
 #[test]
 fn only_the_future_is_too_far_away() {
     let at_distance = |minutes: i64| {
-        let moved = super::Letter { at: now().plus_millis(minutes * 60_000), ..letter(Version::Two) };
+        let moved = super::Header { at: now().plus_millis(minutes * 60_000), ..header(Version::Two) };
         verdict(&SIGNER.sign_notification(&moved, None, "Hello").expect("signed"))
     };
     assert_eq!(at_distance(15), "valid");

@@ -1,16 +1,16 @@
-//! What is pure at the Amazon ingress, and its keyring. What needs storage is in `tests/integration/amazon.rs`.
+//! Tests of the pure parts of the Amazon ingress and of its keyring; `tests/integration/amazon` tests the rest.
 
+mod aws_messages;
 mod certificates;
 mod envelopes;
-mod lenient;
-mod real;
+mod mapping;
 mod reports;
 mod topics;
 mod vectors;
 
 use super::envelope::Version;
 use super::fetch::{Fetch, FetchError};
-use super::signer::{Letter, Signer};
+use super::signer::{Header, Signer};
 use domain::Timestamp;
 use futures::future::BoxFuture;
 use std::path::PathBuf;
@@ -33,8 +33,8 @@ fn now() -> Timestamp {
     at("2026-06-01T12:00:00Z")
 }
 
-fn letter(version: Version) -> Letter<'static> {
-    Letter {
+fn header(version: Version) -> Header<'static> {
+    Header {
         message_id: Uuid::from_u128(0xb1c4_d9bb_0fd9_54b2_8f74_8e59_c91e_396a),
         topic_arn: ARN,
         at: now(),
@@ -50,7 +50,7 @@ fn workspace() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// What `verify_file` says of a document, by the common key and at the common time.
+/// The result of `verify_file` for a document, with the common key and time.
 fn verdict(document: &str) -> String {
     match super::verify_file(document.as_bytes(), &certificate(), now()) {
         Ok(()) => "valid".to_owned(),
@@ -58,31 +58,31 @@ fn verdict(document: &str) -> String {
     }
 }
 
-/// SNS as a test wants it: one answer for all, given when it is let through, and a list of what was asked.
+/// A fake of SNS: one answer for all requests, behind a gate, and a list of the requested URLs.
 struct Pages {
     answer: Mutex<Result<Vec<u8>, FetchError>>,
-    asked: Mutex<Vec<String>>,
+    requests: Mutex<Vec<String>>,
     gate: Semaphore,
 }
 
 impl Pages {
     fn new(answer: Result<Vec<u8>, FetchError>) -> Self {
-        Self { answer: Mutex::new(answer), asked: Mutex::default(), gate: Semaphore::new(Semaphore::MAX_PERMITS) }
+        Self { answer: Mutex::new(answer), requests: Mutex::default(), gate: Semaphore::new(Semaphore::MAX_PERMITS) }
     }
 
     fn closed(self) -> Self {
         Self { gate: Semaphore::new(0), ..self }
     }
 
-    fn asked(&self) -> usize {
-        self.asked.lock().expect("no panic").len()
+    fn requests(&self) -> usize {
+        self.requests.lock().expect("no panic").len()
     }
 }
 
 impl Fetch for Pages {
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>> {
         Box::pin(async move {
-            self.asked.lock().expect("no panic").push(url.to_owned());
+            self.requests.lock().expect("no panic").push(url.to_owned());
             self.gate.acquire().await.expect("open").forget();
             self.answer.lock().expect("no panic").clone()
         })

@@ -95,12 +95,12 @@ fn what_was_not_paid_or_has_no_receipt_is_counted_and_left_out() {
 
 #[test]
 fn what_is_no_report_is_refused_with_what_to_do() {
-    let said = |bytes: &[u8]| read(bytes).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    assert!(said(b"PK\x03\x04rest").contains("compressed: unpack it first"));
-    assert!(said(&[0x1f, 0x8b, 8]).contains("compressed"));
-    assert!(said(b"").contains("the file is empty"));
-    assert!(said(&[0xff, 0xfe, 0x41]).contains("UTF-8"));
-    let summary = said(b"Marketplace,ASIN,Units,Sales Price,Marketplace Currency\nx,y,1,2,EUR\n");
+    let errors = |bytes: &[u8]| read(bytes).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(errors(b"PK\x03\x04rest").contains("compressed: unpack it first"));
+    assert!(errors(&[0x1f, 0x8b, 8]).contains("compressed"));
+    assert!(errors(b"").contains("the file is empty"));
+    assert!(errors(&[0xff, 0xfe, 0x41]).contains("UTF-8"));
+    let summary = errors(b"Marketplace,ASIN,Units,Sales Price,Marketplace Currency\nx,y,1,2,EUR\n");
     for column in ["Transaction Id", "Transaction Time", "Transaction Type", "Vendor SKU", "Receipt ID"] {
         assert!(summary.contains(&format!("line 1, column `{column}`")), "{summary}");
     }

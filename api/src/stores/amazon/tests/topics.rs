@@ -1,8 +1,8 @@
-//! Names of topics, links of subscriptions, and the table of what is done.
+//! Names of topics, links of subscriptions, and the table of courses.
 
 use super::super::envelope::{Version, parse};
 use super::super::topic::{self, Arn, Course, Standing, check_link, course, is_foreseen, is_subscribe_url, standing};
-use super::{ARN, SIGNER, TOKEN, letter, now};
+use super::{ARN, SIGNER, TOKEN, header, now};
 use domain::{PlatformId, TopicId};
 use storage::{Topic, TopicState};
 use uuid::Uuid;
@@ -69,7 +69,7 @@ fn a_topic_speaks_through_one_host() {
 }
 
 fn link(url: &str, token: &str) -> String {
-    let document = SIGNER.sign_subscription(&letter(Version::One), token).expect("signed");
+    let document = SIGNER.sign_subscription(&header(Version::One), token).expect("signed");
     let mut document: serde_json::Value = serde_json::from_str(&document).expect("JSON");
     document["SubscribeURL"] = url.into();
     document.to_string()
@@ -125,18 +125,18 @@ fn known(state: TopicState) -> Topic {
         platform_id: PlatformId::new(Uuid::from_u128(8)),
         arn: ARN.to_owned(),
         state,
-        asked_at: now(),
+        requested_at: now(),
         decided_at: None,
     }
 }
 
 #[test]
 fn what_is_done_is_one_table() {
-    let letter = letter(Version::Two);
+    let header = header(Version::Two);
     let documents = [
-        SIGNER.sign_notification(&letter, None, "Hello").expect("signed"),
-        SIGNER.sign_subscription(&letter, TOKEN).expect("signed"),
-        SIGNER.sign_unsubscription(&letter, TOKEN).expect("signed"),
+        SIGNER.sign_notification(&header, None, "Hello").expect("signed"),
+        SIGNER.sign_subscription(&header, TOKEN).expect("signed"),
+        SIGNER.sign_unsubscription(&header, TOKEN).expect("signed"),
     ];
     let id = TopicId::new(Uuid::from_u128(7));
     let (unknown, rejected) = ("topic is not known to this platform", "topic was rejected");
@@ -144,10 +144,13 @@ fn what_is_done_is_one_table() {
         (Some(TopicState::Configured), [Ok(Course::Accept), Ok(Course::Confirm), Ok(Course::Unsubscribe)]),
         (Some(TopicState::Confirmed), [Ok(Course::Accept), Ok(Course::Confirm), Ok(Course::Unsubscribe)]),
         (Some(TopicState::Unsubscribed), [Ok(Course::Accept), Ok(Course::Confirm), Ok(Course::Unsubscribe)]),
-        (Some(TopicState::Pending), [Ok(Course::AcceptWaiting(id)), Ok(Course::Ask), Ok(Course::Unsubscribe)]),
-        (Some(TopicState::Expired), [Err(unknown), Ok(Course::Ask), Err(unknown)]),
+        (
+            Some(TopicState::Pending),
+            [Ok(Course::AcceptWaiting(id)), Ok(Course::RequestApproval), Ok(Course::Unsubscribe)],
+        ),
+        (Some(TopicState::Expired), [Err(unknown), Ok(Course::RequestApproval), Err(unknown)]),
         (Some(TopicState::Rejected), [Err(rejected), Err(rejected), Err(rejected)]),
-        (None, [Err(unknown), Ok(Course::Ask), Err(unknown)]),
+        (None, [Err(unknown), Ok(Course::RequestApproval), Err(unknown)]),
     ];
     for (state, courses) in expected {
         let topics: Vec<Topic> = state.map(known).into_iter().collect();
@@ -160,7 +163,7 @@ fn what_is_done_is_one_table() {
 }
 
 #[test]
-fn a_foreseen_account_is_followed_only_while_the_platform_follows_nobody() {
+fn a_configured_account_is_followed_only_as_the_first_topic() {
     let arn = Arn::parse(ARN, false).expect("a topic");
     let accounts = ["033616359524".to_owned()];
     let another = Topic { arn: ARN.replace("LT0XA", "other"), ..known(TopicState::Confirmed) };
@@ -168,9 +171,9 @@ fn a_foreseen_account_is_followed_only_while_the_platform_follows_nobody() {
     assert!(!is_foreseen(&[], &arn, &[]));
     assert!(!is_foreseen(&[], &arn, &["123456789012".to_owned()]));
     assert!(!is_foreseen(std::slice::from_ref(&another), &arn, &accounts));
-    // A stranger who asked first does not keep the foreseen one away.
+    // A pending topic of a stranger does not keep the configured one away.
     assert!(is_foreseen(&[Topic { state: TopicState::Pending, ..another }], &arn, &accounts));
-    let document = SIGNER.sign_subscription(&letter(Version::One), TOKEN).expect("signed");
+    let document = SIGNER.sign_subscription(&header(Version::One), TOKEN).expect("signed");
     let envelope = parse(document.as_bytes()).expect("a document");
     assert_eq!(course(&envelope, Standing::Unknown, true), Ok(Course::Confirm));
     assert_eq!(

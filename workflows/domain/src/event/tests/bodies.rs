@@ -1,13 +1,13 @@
-//! What is in the bodies, and what never changes about them.
+//! The bodies of `purchase.updated`.
 
-use super::{body, bought, day, described, destination, entitlement, known, monthly, price, sent, told};
+use super::{body, bought, day, described, destination, entitlement, known, monthly, notification, price, sent};
 use crate::catalogue::{Listing, ProductRef};
 use crate::event::schema::ADDITIONS;
-use crate::event::{Described, PURCHASE_UPDATED, data, for_destination, state_digest};
-use crate::notification::{Kind, Notification};
+use crate::event::{PURCHASE_UPDATED, RecordSource, data, for_destination, state_digest};
+use crate::notification::{Notification, NotificationKind};
 use crate::purchase::Purchase;
-use crate::reading::{Reading, Snapshot};
-use crate::{CollapseKey, Environment, EventId, Given, decide};
+use crate::verification::{Snapshot, Verification};
+use crate::{CollapseKey, Environment, EventId, SettlingContext, decide};
 use serde_json::{Value, json};
 
 /// The 26 fields of `data` in the vendor's documentation of `purchase.updated` 2.0, and the eight that we add.
@@ -55,14 +55,19 @@ fn the_body_of_a_verified_subscription() {
         prices: vec![price(Some("US"), "USD", "4.99")],
     };
     let purchase = bought(monthly());
-    let named = Described { listing: &listing, external_id: Some("anna@shop"), ..described(&purchase) };
+    let named = RecordSource { listing: &listing, external_id: Some("anna@shop"), ..described(&purchase) };
     insta::assert_json_snapshot!(sent(named));
 }
 
 #[test]
 fn the_body_of_a_purchase_that_nobody_could_verify() {
-    let words = [Kind::SubscriptionPurchased, Kind::TrialConverted, Kind::Renewed, Kind::AutoRenewalOff];
-    insta::assert_json_snapshot!(sent(described(&known(&words, &Reading::Unverifiable))));
+    let kinds = [
+        NotificationKind::SubscriptionPurchased,
+        NotificationKind::TrialConverted,
+        NotificationKind::Renewed,
+        NotificationKind::AutoRenewalOff,
+    ];
+    insta::assert_json_snapshot!(sent(described(&known(&kinds, &Verification::Unverifiable))));
 }
 
 #[test]
@@ -73,13 +78,13 @@ fn a_body_is_written_the_same_every_time() {
 
 #[test]
 fn what_differs_per_destination_is_null_until_it_is_sent() {
-    let kept = body(described(&Purchase::default()));
-    assert_eq!(kept["attributes"]["subscription_id"], Value::Null);
-    assert_eq!(kept["attributes"]["previous_acked_revision"], Value::Null);
-    let sent = for_destination(kept.clone(), destination(), None);
+    let stored = body(described(&Purchase::default()));
+    assert_eq!(stored["attributes"]["subscription_id"], Value::Null);
+    assert_eq!(stored["attributes"]["previous_acked_revision"], Value::Null);
+    let sent = for_destination(stored.clone(), destination(), None);
     assert_eq!(sent["attributes"]["subscription_id"], json!(destination()));
     assert_eq!(sent["attributes"]["previous_acked_revision"], Value::Null);
-    assert_eq!(sent["data"], kept["data"]);
+    assert_eq!(sent["data"], stored["data"]);
     assert_eq!(for_destination(json!("no body"), destination(), None), json!("no body"));
 }
 
@@ -93,28 +98,35 @@ fn what_we_add_is_always_there() {
 }
 
 #[test]
-fn the_body_says_whether_the_store_confirmed_it() {
+fn a_body_shows_whether_the_store_confirmed_it() {
     let verified = |purchase: &Purchase| body(described(purchase))["attributes"]["verified"].clone();
     assert_eq!(verified(&bought(monthly())), json!(true));
-    assert_eq!(verified(&known(&[Kind::Renewed], &Reading::Unreachable { since: day(0) })), json!(false));
+    assert_eq!(
+        verified(&known(&[NotificationKind::Renewed], &Verification::Unreachable { since: day(0) })),
+        json!(false)
+    );
 }
 
 #[test]
 fn all_fields_are_there_whatever_is_known() {
-    let histories: [&[Kind]; 4] =
-        [&[], &[Kind::SubscriptionPurchased, Kind::Expired], &[Kind::Replaced], &[Kind::ConsumableCancelled]];
+    let histories: [&[NotificationKind]; 4] = [
+        &[],
+        &[NotificationKind::SubscriptionPurchased, NotificationKind::Expired],
+        &[NotificationKind::Replaced],
+        &[NotificationKind::ConsumableCancelled],
+    ];
     for history in histories {
-        let data = data(described(&known(history, &Reading::Unverifiable)));
+        let data = data(described(&known(history, &Verification::Unverifiable)));
         let fields: Vec<_> = data.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(fields, FIELDS);
     }
 }
 
 #[test]
-fn the_customers_own_id_and_the_entitlements_are_passed_on_in_their_order() {
+fn external_id_and_entitlements_keep_their_order() {
     let listing = Listing { entitlements: vec![entitlement("zoo"), entitlement("arena")], prices: Vec::new() };
     let purchase = bought(monthly());
-    let data = data(Described { listing: &listing, external_id: Some("anna@shop"), ..described(&purchase) });
+    let data = data(RecordSource { listing: &listing, external_id: Some("anna@shop"), ..described(&purchase) });
     assert_eq!(data["last_seen_external_id"], json!("anna@shop"));
     assert_eq!(data["entitlements"], json!([entitlement("zoo"), entitlement("arena")]));
 }
@@ -122,7 +134,7 @@ fn the_customers_own_id_and_the_entitlements_are_passed_on_in_their_order() {
 #[test]
 fn the_setting_chooses_between_the_terms_and_the_parents_sku() {
     let purchase = bought(monthly());
-    let sku = |product_ref| data(Described { product_ref, ..described(&purchase) })["product_ref_id"].clone();
+    let sku = |product_ref| data(RecordSource { product_ref, ..described(&purchase) })["product_ref_id"].clone();
     assert_eq!(sku(ProductRef::Term), json!("gold_monthly"));
     assert_eq!(sku(ProductRef::Parent), json!("gold"));
     assert_eq!(data(described(&Purchase::default()))["product_ref_id"], Value::Null);
@@ -142,23 +154,28 @@ fn a_country_is_sent_in_two_capitals_or_not_at_all() {
 }
 
 #[test]
-fn renewals_are_numbered_in_the_transaction_id_once_they_can_be_counted() {
-    let id = |words: &[Kind]| data(described(&known(words, &Reading::Unverifiable)))["transaction_id"].clone();
-    assert_eq!(id(&[Kind::SubscriptionPurchased]), json!("receipt"));
-    assert_eq!(id(&[Kind::SubscriptionPurchased, Kind::Renewed, Kind::Renewed]), json!("receipt..2"));
-    assert_eq!(id(&[Kind::Renewed, Kind::Renewed]), json!("receipt"));
+fn the_transaction_id_numbers_renewals_that_can_be_counted() {
+    let id = |kinds: &[NotificationKind]| {
+        data(described(&known(kinds, &Verification::Unverifiable)))["transaction_id"].clone()
+    };
+    assert_eq!(id(&[NotificationKind::SubscriptionPurchased]), json!("receipt"));
+    assert_eq!(
+        id(&[NotificationKind::SubscriptionPurchased, NotificationKind::Renewed, NotificationKind::Renewed]),
+        json!("receipt..2")
+    );
+    assert_eq!(id(&[NotificationKind::Renewed, NotificationKind::Renewed]), json!("receipt"));
 }
 
 #[test]
 fn only_money_in_the_production_environment_is_production() {
     let active = bought(monthly());
     let is_production =
-        |purchase, environment| data(Described { environment, ..described(purchase) })["is_production"].clone();
+        |purchase, environment| data(RecordSource { environment, ..described(purchase) })["is_production"].clone();
     assert_eq!(is_production(&active, Environment::Production), json!(true));
     assert_eq!(is_production(&active, Environment::Sandbox), json!(false));
-    let test = Notification { is_test: true, ..told(Kind::Renewed, day(1)) };
-    let given = Given { reading: &Reading::Unverifiable, is_replaced: false, now: day(1) };
-    let tested = decide(&active, &[(9, test)], given).purchase;
+    let test = Notification { is_test: true, ..notification(NotificationKind::Renewed, day(1)) };
+    let context = SettlingContext { verification: &Verification::Unverifiable, is_replaced: false, now: day(1) };
+    let tested = decide(&active, &[(9, test)], context).purchase;
     assert_eq!(is_production(&tested, Environment::Production), json!(false));
 }
 

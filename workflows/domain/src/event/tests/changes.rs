@@ -1,4 +1,4 @@
-//! What people are told of a revision: that which is not what it was.
+//! The differences between two revisions.
 
 use crate::event::{Change, changes};
 use serde_json::{Value, json};

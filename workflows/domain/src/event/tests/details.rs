@@ -1,12 +1,12 @@
-//! What we add to `data` and to `user.*`, beside the documented fields.
+//! Our additions to `data` and `user.*`.
 
 use super::{bought, data, day, described, known, monthly, price, price_since};
 use crate::catalogue::{Listing, ProductRef};
-use crate::event::{Described, Details};
-use crate::notification::Kind;
+use crate::event::{Details, RecordSource};
+use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
-use crate::reading::{EndReason, Offer, Product, Reading, Snapshot};
-use crate::{Environment, Given, decide};
+use crate::verification::{EndReason, Offer, Product, Snapshot, Verification};
+use crate::{Environment, SettlingContext, decide};
 use serde_json::{Value, json};
 
 const DETAILS: [&str; 8] = [
@@ -24,10 +24,11 @@ fn detail(purchase: &Purchase, name: &str) -> Value {
     data(described(purchase))[name].clone()
 }
 
-/// What is known after one more reading.
+/// The purchase after one more verification.
 fn read(purchase: &Purchase, snapshot: &Snapshot) -> Purchase {
-    let reading = Reading::Verified(Box::new(snapshot.clone()));
-    decide(purchase, &[], Given { reading: &reading, is_replaced: false, now: snapshot.at }).purchase
+    let verification = Verification::Verified(Box::new(snapshot.clone()));
+    decide(purchase, &[], SettlingContext { verification: &verification, is_replaced: false, now: snapshot.at })
+        .purchase
 }
 
 /// A subscription that changes from `gold_monthly` to `gold_yearly` at its renewal on day 31, as it is scheduled.
@@ -35,9 +36,9 @@ fn scheduled() -> Snapshot {
     Snapshot { at: day(2), deferred_at: Some(day(31)), deferred_sku: Some("gold_yearly".to_owned()), ..monthly() }
 }
 
-/// The same, changed.
+/// The scheduled change, as it happened.
 fn changed() -> Snapshot {
-    let yearly = crate::reading::Term { count: 1, unit: crate::reading::Unit::Year };
+    let yearly = crate::verification::Term { count: 1, unit: crate::verification::Unit::Year };
     let term_sku = Some("gold_yearly".to_owned());
     Snapshot { at: day(40), term_sku, term: Some(yearly), renews_at: Some(day(396)), ..monthly() }
 }
@@ -55,7 +56,7 @@ fn the_record_and_the_event_of_a_user_have_the_same_details() {
 }
 
 #[test]
-fn of_what_nobody_told_every_detail_but_the_environment_is_null() {
+fn every_unknown_detail_but_the_environment_is_null() {
     let nothing = Purchase::default();
     for name in DETAILS.into_iter().filter(|name| *name != "environment") {
         assert_eq!(detail(&nothing, name), Value::Null, "{name}");
@@ -69,12 +70,12 @@ fn the_environment_is_the_purchases_own() {
     assert_eq!(detail(&tested, "environment"), json!("sandbox"));
     assert_eq!(detail(&bought(monthly()), "environment"), json!("production"));
     let bought = bought(monthly());
-    let on_sandbox = Described { environment: Environment::Sandbox, ..described(&bought) };
+    let on_sandbox = RecordSource { environment: Environment::Sandbox, ..described(&bought) };
     assert_eq!(data(on_sandbox)["environment"], json!("sandbox"));
 }
 
 #[test]
-fn the_kind_of_product_is_the_stores_and_else_that_of_the_notifications() {
+fn the_product_type_is_the_stores_else_the_notifications() {
     for (product, expected) in [
         (Product::Subscription, "subscription"),
         (Product::Consumable, "consumable"),
@@ -83,17 +84,17 @@ fn the_kind_of_product_is_the_stores_and_else_that_of_the_notifications() {
         assert_eq!(detail(&bought(Snapshot { product, ..monthly() }), "product_type"), json!(expected));
     }
     for (kind, expected) in [
-        (Kind::Renewed, json!("subscription")),
-        (Kind::ConsumableCancelled, json!("consumable")),
-        (Kind::EntitlementPurchased, json!("entitlement")),
-        (Kind::Adopted, Value::Null),
+        (NotificationKind::Renewed, json!("subscription")),
+        (NotificationKind::ConsumableCancelled, json!("consumable")),
+        (NotificationKind::EntitlementPurchased, json!("entitlement")),
+        (NotificationKind::Adopted, Value::Null),
     ] {
-        assert_eq!(detail(&known(&[kind], &Reading::Unverifiable), "product_type"), expected, "{kind:?}");
+        assert_eq!(detail(&known(&[kind], &Verification::Unverifiable), "product_type"), expected, "{kind:?}");
     }
 }
 
 #[test]
-fn the_reason_is_told_once_it_ended_or_will_end() {
+fn the_expiration_reason_is_set_once_it_expired_or_will() {
     let ending = Snapshot {
         ends_at: Some(day(31)),
         renews_at: None,
@@ -102,8 +103,8 @@ fn the_reason_is_told_once_it_ended_or_will_end() {
         ..monthly()
     };
     let reason = |end_reason, at| {
-        let ended = Snapshot { at, end_reason, ..ending.clone() };
-        detail(&read(&bought(monthly()), &ended), "expiration_reason")
+        let expired = Snapshot { at, end_reason, ..ending.clone() };
+        detail(&read(&bought(monthly()), &expired), "expiration_reason")
     };
     assert_eq!(reason(Some(EndReason::Customer), day(3)), json!("customer"));
     for (end_reason, expected) in [
@@ -119,7 +120,7 @@ fn the_reason_is_told_once_it_ended_or_will_end() {
     }
     let running = Snapshot { end_reason: Some(EndReason::Customer), ..monthly() };
     assert_eq!(detail(&bought(running), "expiration_reason"), Value::Null);
-    let replaced = Given { reading: &Reading::Unverifiable, is_replaced: true, now: day(3) };
+    let replaced = SettlingContext { verification: &Verification::Unverifiable, is_replaced: true, now: day(3) };
     let replaced = decide(&bought(monthly()), &[], replaced).purchase;
     assert_eq!(detail(&replaced, "expiration_reason"), json!("replaced"));
 }
@@ -139,7 +140,7 @@ fn every_promotion_is_named() {
 }
 
 #[test]
-fn a_scheduled_change_is_told_with_its_date_until_it_happens() {
+fn a_scheduled_change_is_shown_with_its_date_until_it_happens() {
     let at = |purchase: &Purchase| (detail(purchase, "pending_sku_ref_id"), detail(purchase, "pending_at"));
     let waiting = read(&bought(monthly()), &scheduled());
     assert_eq!(at(&waiting), (json!("gold_yearly"), json!(day(31))));
@@ -147,31 +148,31 @@ fn a_scheduled_change_is_told_with_its_date_until_it_happens() {
     let changed = read(&waiting, &changed());
     assert_eq!(at(&changed), (Value::Null, Value::Null));
     assert_eq!(detail(&changed, "previous_sku_ref_id"), json!("gold_monthly"));
-    let given_up = read(&waiting, &Snapshot { at: day(3), ..monthly() });
-    assert_eq!(at(&given_up), (Value::Null, Value::Null));
+    let abandoned = read(&waiting, &Snapshot { at: day(3), ..monthly() });
+    assert_eq!(at(&abandoned), (Value::Null, Value::Null));
 }
 
 #[test]
-fn the_sku_before_is_that_of_this_receipt_or_of_the_one_that_it_replaced() {
+fn the_previous_sku_is_of_this_receipt_or_the_replaced_one() {
     let changed = read(&read(&bought(monthly()), &scheduled()), &changed());
     let previous = |purchase: &Purchase, product_ref, replaced_sku| {
-        data(Described { product_ref, replaced_sku, ..described(purchase) })["previous_sku_ref_id"].clone()
+        data(RecordSource { product_ref, replaced_sku, ..described(purchase) })["previous_sku_ref_id"].clone()
     };
     assert_eq!(previous(&changed, ProductRef::Term, Some("silver")), json!("gold_monthly"), "the newest change");
     assert_eq!(previous(&changed, ProductRef::Parent, None), Value::Null, "the product did not change");
     let new = bought(monthly());
     assert_eq!(previous(&new, ProductRef::Term, Some("silver")), json!("silver"));
     assert_eq!(previous(&new, ProductRef::Parent, Some("gold")), Value::Null);
-    let kept: Purchase = serde_json::from_str(&serde_json::to_string(&changed).unwrap()).unwrap();
-    assert_eq!(previous(&kept, ProductRef::Term, None), json!("gold_monthly"));
+    let stored: Purchase = serde_json::from_str(&serde_json::to_string(&changed).unwrap()).unwrap();
+    assert_eq!(previous(&stored, ProductRef::Term, None), json!("gold_monthly"));
 }
 
 #[test]
-fn the_source_of_the_price_is_told_with_a_price_alone() {
+fn the_price_source_is_set_only_with_a_price() {
     let source = |snapshot| {
         let listing = Listing { entitlements: Vec::new(), prices: vec![price(None, "USD", "4.99")] };
         let purchase = bought(snapshot);
-        data(Described { listing: &listing, ..described(&purchase) })["price_source"].clone()
+        data(RecordSource { listing: &listing, ..described(&purchase) })["price_source"].clone()
     };
     assert_eq!(source(monthly()), json!("catalogue"));
     assert_eq!(source(Snapshot { trial_ends_at: Some(day(31)), ..monthly() }), Value::Null);
@@ -182,7 +183,7 @@ fn a_plan_keeps_the_price_that_held_when_it_began() {
     let prices = vec![price(None, "USD", "4.99"), price_since(None, "5.99", "2026-03-20")];
     let listing = Listing { entitlements: Vec::new(), prices };
     let price =
-        |purchase: &Purchase| data(Described { listing: &listing, ..described(purchase) })["purchase_price"].clone();
+        |purchase: &Purchase| data(RecordSource { listing: &listing, ..described(purchase) })["purchase_price"].clone();
     let waiting = read(&bought(monthly()), &scheduled());
     assert_eq!(price(&waiting), json!("4.99"), "bought on 2026-03-01");
     let renewed = Snapshot { at: day(40), renews_at: Some(day(61)), ..monthly() };

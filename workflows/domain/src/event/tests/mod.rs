@@ -1,41 +1,41 @@
-//! The bytes that receivers see.
+//! The bodies of events, and what tests of them share.
 
 mod bodies;
 mod changes;
-mod choices;
+mod choice;
 mod details;
 mod operators;
-mod prices;
-pub mod schemas;
+mod price;
+pub mod schema;
 
-use super::{Described, PURCHASE_UPDATED, PurchaseUpdated, data, for_destination};
+use super::{PURCHASE_UPDATED, PurchaseUpdated, RecordSource, data, for_destination};
 use crate::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
-use crate::notification::{Kind, Notification};
+use crate::notification::{Notification, NotificationKind};
 use crate::purchase::Purchase;
-use crate::reading::{Product, Reading, Snapshot, Term, Unit};
-use crate::time::Timestamp;
-use crate::{AppId, CollapseKey, DestinationId, Environment, EventId, Given, OrgId, PlatformId, decide};
+use crate::time::{DAY, Timestamp, millis};
+use crate::verification::{Product, Snapshot, Term, Unit, Verification};
+use crate::{AppId, CollapseKey, DestinationId, Environment, EventId, OrgId, PlatformId, SettlingContext, decide};
 use serde_json::Value;
 
 pub const NOTHING_LISTED: &Listing = &Listing { entitlements: Vec::new(), prices: Vec::new() };
 
-/// So many days after the day on which everything here begins.
+/// `days` days after the first day of all tests.
 pub fn day(days: i64) -> Timestamp {
     let first: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-    first.plus_millis(days * 86_400_000)
+    first.plus_millis(days * millis(DAY))
 }
 
 pub fn key(receipt_id: &str) -> CollapseKey {
     CollapseKey::of(PlatformId::new(uuid::uuid!("aaf69dba-ef67-40f5-82ec-c7623a2848a6")), receipt_id)
 }
 
-pub fn told(kind: Kind, time: Timestamp) -> Notification {
+pub fn notification(kind: NotificationKind, time: Timestamp) -> Notification {
     Notification {
         message_id: format!("{kind:?}"),
         collapse_key: key("receipt"),
         receipt_id: "receipt".to_owned(),
         kind,
-        said: format!("{kind:?}"),
+        store_type: format!("{kind:?}"),
         store_time: time,
         app_user_id: Some("customer".to_owned()),
         related_receipt_id: None,
@@ -43,7 +43,7 @@ pub fn told(kind: Kind, time: Timestamp) -> Notification {
     }
 }
 
-/// What the store shows of a monthly subscription that began on day 0 and renews on day 31.
+/// The snapshot of a monthly subscription that began on day 0 and renews on day 31.
 pub fn monthly() -> Snapshot {
     Snapshot {
         at: day(1),
@@ -59,15 +59,15 @@ pub fn monthly() -> Snapshot {
     }
 }
 
-/// What is known after these words of day 0, 1, 2 … and this reading.
-pub fn known(words: &[Kind], reading: &Reading) -> Purchase {
-    let told = (1_i64..).zip(words).map(|(n, word)| (n, told(*word, day(n - 1))));
-    let given = Given { reading, is_replaced: false, now: day(1) };
-    decide(&Purchase::default(), &told.collect::<Vec<_>>(), given).purchase
+/// The purchase after notifications of these kinds, on day 0, 1, 2 …, and this verification.
+pub fn known(kinds: &[NotificationKind], verification: &Verification) -> Purchase {
+    let notifications = (1_i64..).zip(kinds).map(|(n, kind)| (n, notification(*kind, day(n - 1))));
+    let context = SettlingContext { verification, is_replaced: false, now: day(1) };
+    decide(&Purchase::default(), &notifications.collect::<Vec<_>>(), context).purchase
 }
 
 pub fn bought(snapshot: Snapshot) -> Purchase {
-    known(&[Kind::SubscriptionPurchased], &Reading::Verified(Box::new(snapshot)))
+    known(&[NotificationKind::SubscriptionPurchased], &Verification::Verified(Box::new(snapshot)))
 }
 
 pub fn price(country: Option<&str>, currency: &str, price: &str) -> Price {
@@ -75,7 +75,7 @@ pub fn price(country: Option<&str>, currency: &str, price: &str) -> Price {
     Price { country, currency: currency.to_owned(), price: price.parse().unwrap(), since: None }
 }
 
-/// The same, from this day on.
+/// A general price in USD from this day on.
 pub fn price_since(country: Option<&str>, dollars: &str, since: &str) -> Price {
     Price { since: Some(since.parse().unwrap()), ..price(country, "USD", dollars) }
 }
@@ -90,9 +90,9 @@ pub fn entitlement(entitlement_ref_id: &str) -> Entitlement {
     }
 }
 
-/// A purchase in production, of which nothing is listed.
-pub fn described(purchase: &Purchase) -> Described<'_> {
-    Described {
+/// The source of the record of a purchase in production that is not in the catalogue.
+pub fn described(purchase: &Purchase) -> RecordSource<'_> {
+    RecordSource {
         purchase,
         platform_type: "store",
         receipt_id: "receipt",
@@ -105,8 +105,8 @@ pub fn described(purchase: &Purchase) -> Described<'_> {
     }
 }
 
-/// The body of revision 2, as it is kept.
-pub fn body(described: Described<'_>) -> Value {
+/// The body of revision 2, as it is stored.
+pub fn body(described: RecordSource<'_>) -> Value {
     let collapse_key = key("receipt");
     let event = PurchaseUpdated {
         org_id: OrgId::new(uuid::uuid!("a8d39aa3-e393-46ee-8cb4-e8b8c0bd50e7")),
@@ -129,6 +129,6 @@ pub fn destination() -> DestinationId {
 }
 
 /// The body of revision 2, as a destination is sent it.
-pub fn sent(described: Described<'_>) -> Value {
+pub fn sent(described: RecordSource<'_>) -> Value {
     for_destination(body(described), destination(), Some(1))
 }

@@ -1,6 +1,6 @@
-//! What operators are told of a destination.
+//! The bodies of `destination.*`.
 
-use super::schemas::{check_places, complaints, schema};
+use super::schema::{check_places, complaints, schema};
 use super::{day, destination, key};
 use crate::event::DestinationEvent;
 use crate::event::choice::OPERATORS;
@@ -9,7 +9,7 @@ use crate::{AppId, EventId};
 use serde_json::{Value, json};
 
 fn body(event_type: &str, state: State) -> Value {
-    let told = DestinationEvent {
+    let event = DestinationEvent {
         id: EventId::of(key("receipt"), 1, 1, event_type, 0),
         event_type,
         created_at: day(3),
@@ -22,7 +22,7 @@ fn body(event_type: &str, state: State) -> Value {
         failures: 10,
         owed: 30,
     };
-    told.body()
+    event.body()
 }
 
 #[test]
@@ -33,19 +33,19 @@ fn the_body_of_a_destination_that_fails() {
 #[test]
 fn each_is_valid_for_its_own_type_only_and_needs_all_fields() {
     for event_type in OPERATORS {
-        let told = body(event_type, State::Failing);
-        assert_eq!(check_places(event_type, &told), (13, 70), "{event_type}");
+        let body = body(event_type, State::Failing);
+        assert_eq!(check_places(event_type, &body), (13, 70), "{event_type}");
         for other in OPERATORS.into_iter().filter(|other| *other != event_type) {
-            assert!(!schema(other).is_valid(&told), "{event_type} for {other}");
+            assert!(!schema(other).is_valid(&body), "{event_type} for {other}");
         }
-        let mut silent = told;
+        let mut silent = body;
         silent["reason"] = Value::Null;
         assert_eq!(complaints(&schema(event_type), &silent), [""; 0]);
     }
 }
 
 #[test]
-fn every_state_is_allowed_and_no_other_word() {
+fn the_schema_allows_every_state_and_nothing_else() {
     let schema = schema("destination.failing");
     for state in [State::Healthy, State::Failing, State::Open, State::Disabled] {
         assert_eq!(complaints(&schema, &body("destination.failing", state)), [""; 0]);

@@ -1,16 +1,17 @@
-//! Which payment each line of a sales report belongs to.
+//! The payment of each line of a sales report.
 //!
-//! A transaction id says it where the report has the charge; else the times do. What is about a payment that the ledger
-//! does not have belongs to none.
+//! It is found by the transaction id when the report has the charge, else by time. A line about a payment that is not in
+//! the ledger belongs to none.
 
 use super::{Known, Sale, SaleKind};
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp, millis};
 use rust_decimal::Decimal;
+use std::time::Duration;
 
-/// How much earlier a report may have a return than the ledger has its payment, in milliseconds.
-const ECHO_MS: i64 = 86_400_000;
+/// Maximum time by which a refund in a report may precede its payment in the ledger.
+const MAX_EARLY: Duration = DAY;
 
-/// Each payment has one charge: of all pairs within reach the nearest first.
+/// Assigns one charge to each payment: of all pairs within reach, the nearest first.
 pub fn assign_charges<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: i64) {
     let charges = || sales.iter().filter(|sale| is_payment(sale));
     let pair = |(place, one): (usize, &Known<'_>), sale: &'a Sale| (distance_ms(sale.at, one.at), place, sale);
@@ -27,15 +28,15 @@ pub fn assign_charges<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: 
     }
 }
 
-/// What was given back belongs to the payment of the same transaction, else to the one that it was booked for, else to
-/// the last one before it of which that much is left.
+/// Assigns each refund to the payment of the same transaction, else to the one for which it is booked, else to the last one
+/// before it of which that much is left.
 pub fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: i64) {
     let is_absent = |sale: &&Sale| known.iter().all(|one| distance_ms(sale.at, one.at) > reach_ms);
     let absent: Vec<Timestamp> =
         sales.iter().filter(|sale| is_payment(sale)).filter(is_absent).map(|sale| sale.at).collect();
     let mut returns: Vec<&Sale> = sales.iter().filter(|sale| sale.kind != SaleKind::Charge).collect();
     returns.sort_by(|a, b| (a.at, &a.transaction_id, a.kind).cmp(&(b.at, &b.transaction_id, b.kind)));
-    // What is named or booked takes its place before what is matched by time.
+    // Refunds with a transaction or an entry are assigned before those that are matched by time.
     let (mut sure, mut by_time) = (Vec::new(), Vec::new());
     for sale in returns {
         let is_named = |other: &Sale| other.kind == SaleKind::Charge && other.transaction_id == sale.transaction_id;
@@ -43,7 +44,7 @@ pub fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: 
         let booked = |one: &Known<'_>| one.refund_ids.contains(sale.transaction_id.as_str());
         match known.iter().position(charged) {
             Some(place) => sure.push((place, sale)),
-            // Its charge is of no payment that the ledger has.
+            // Its charge belongs to no payment in the ledger.
             None if sales.iter().any(is_named) => {}
             None => match known.iter().position(booked) {
                 Some(place) => sure.push((place, sale)),
@@ -56,7 +57,7 @@ pub fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: 
     }
     for sale in by_time {
         let after = absent.iter().copied().filter(|at| *at <= sale.at).max();
-        let place = shown_by_store(known, sale).or_else(|| last_with_room(known, (sale, after)));
+        let place = shown_by_store(known, sale).or_else(|| last_with_room(known, sale, after));
         place.and_then(|place| known.get_mut(place)).into_iter().for_each(|one| one.returns.push(sale));
     }
     known.iter_mut().for_each(|one| one.returns.sort_by_key(|sale| sale.at));
@@ -71,18 +72,18 @@ const fn distance_ms(a: Timestamp, b: Timestamp) -> i64 {
     a.millis_since(b).saturating_abs()
 }
 
-/// The payment of which the store showed at that time that it was given back.
+/// The payment whose refund the store showed at that time.
 fn shown_by_store(known: &[Known<'_>], sale: &Sale) -> Option<usize> {
-    let is_near = |at: Timestamp| distance_ms(at, sale.at) <= ECHO_MS;
+    let is_near = |at: Timestamp| distance_ms(at, sale.at) <= millis(MAX_EARLY);
     known.iter().rposition(|one| one.returns.is_empty() && one.store_refund.is_some_and(is_near))
 }
 
-/// The last payment before a return of which so much is left, else of which anything is. `after` is the last charge of a
-/// payment that the ledger does not have: what follows it is not taken from a payment before it.
-fn last_with_room(known: &[Known<'_>], (sale, after): (&Sale, Option<Timestamp>)) -> Option<usize> {
+/// The last payment before a refund of which that much is left, else of which anything is. `after` is the last charge of a
+/// payment that is not in the ledger: a refund after it is not taken from a payment before it.
+fn last_with_room(known: &[Known<'_>], sale: &Sale, after: Option<Timestamp>) -> Option<usize> {
     let is_before = |one: &Known<'_>| match one.charge {
         Some(charge) => charge.at <= sale.at,
-        None => one.at <= sale.at.plus_millis(ECHO_MS),
+        None => one.at <= sale.at.plus(MAX_EARLY),
     };
     let mut places: Vec<(Timestamp, usize)> = known
         .iter()
@@ -99,18 +100,18 @@ fn last_with_room(known: &[Known<'_>], (sale, after): (&Sale, Option<Timestamp>)
 }
 
 impl Known<'_> {
-    /// When it was charged: the report's own time is compared with the report's.
+    /// When it was charged: by the report if it has the charge, since a refund has the report's time too.
     fn began_at(&self) -> Timestamp {
         self.charge.map_or(self.at, |charge| charge.at)
     }
 
-    /// What was not given back yet, in USD; `None` where the price is not known.
+    /// The part that is not refunded yet, in USD; `None` when the price is not known.
     fn room(&self) -> Option<Decimal> {
         let price = self.price()?;
         Some(price.saturating_sub(self.returned(price).unwrap_or_default()))
     }
 
-    /// Whether as much is left as this gives back. Of a price that is not known one return is taken to be all of it.
+    /// Whether enough is left for this refund. Without a price, one refund counts as the whole payment.
     fn has_room_for(&self, sale: &Sale) -> bool {
         let Some((price, room)) = self.price().zip(self.room()) else { return self.returns.is_empty() };
         let is_same = self.charge.filter(|charge| charge.currency == sale.currency);

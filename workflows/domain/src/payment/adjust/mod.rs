@@ -1,8 +1,8 @@
-//! What the entries of a ledger must add up to, and what is missing for that.
+//! The adjustments of payments: the entries that the ledger lacks.
 //!
-//! The wanted sum of a payment follows from what is known now: its price (the report's, else the one that was known at
-//! its record), less what was given back. An adjustment is the difference to the sum that is booked, so that the same
-//! facts again adjust nothing. Which payment a line of a report belongs to is `matching`'s.
+//! The expected sum of a payment follows from what is known now: its price (the report's, else the recorded one), minus
+//! refunds. An adjustment is the difference to the booked sum, so that the same facts again adjust nothing. `matching`
+//! finds the payment of each line of a report.
 
 mod matching;
 
@@ -16,30 +16,30 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An entry that the ledger has. Those of one payment follow each other in their order.
+/// An entry in the ledger. The entries of one payment follow each other in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Booked {
+pub struct LedgerEntry {
     /// The number of the payment.
     pub number: i64,
-    /// What it is.
+    /// Its kind.
     pub kind: EntryKind,
     /// When it happened.
     pub at: Timestamp,
-    /// What it earned, in USD; below 0 for what was given back, `None` where that is not known.
+    /// Its revenue in USD; negative for refunds, `None` when it is not known.
     pub usd: Option<Decimal>,
-    /// The transaction of a sales report that says so.
+    /// The transaction of the sales report that caused it.
     pub transaction_id: Option<String>,
 }
 
-/// What a line of a sales report is.
+/// The kind of a line of a sales report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SaleKind {
     /// The customer paid.
     Charge,
-    /// The store gave money back.
+    /// The store refunded.
     Refund,
-    /// The customer's bank took money back.
+    /// The customer's bank reverted the charge.
     Chargeback,
 }
 
@@ -47,7 +47,7 @@ impl SaleKind {
     /// All kinds.
     pub const ALL: [Self; 3] = [Self::Charge, Self::Refund, Self::Chargeback];
 
-    /// The word used in storage and the API.
+    /// The name in storage and the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,8 +61,8 @@ impl SaleKind {
 impl std::str::FromStr for SaleKind {
     type Err = String;
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(word));
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
         found.ok_or_else(|| "`charge`, `refund` or `chargeback`".to_owned())
     }
 }
@@ -72,65 +72,66 @@ impl std::str::FromStr for SaleKind {
 pub struct Sale {
     /// The store's name of the transaction.
     pub transaction_id: String,
-    /// What it is.
+    /// Its kind.
     pub kind: SaleKind,
     /// When it was made.
     pub at: Timestamp,
-    /// The amount, never below 0.
+    /// The amount, never negative.
     pub price: Decimal,
     /// Its currency.
     pub currency: String,
-    /// The amount in USD; `None` without a rate of that day.
+    /// The amount in USD; `None` without a rate for that day.
     pub usd: Option<Decimal>,
 }
 
-/// What the store says of the present payment of a purchase.
+/// The refund status of the newest payment of a purchase, as the store shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefundStatus {
-    /// It was given back at this time.
+    /// It was refunded at this time.
     Refunded(Timestamp),
     /// It is valid.
     Valid,
-    /// Nothing, or nothing that can be told in money.
+    /// Not known, or not known as an amount.
     Unknown,
 }
 
-/// An entry that is missing.
+/// An entry that the ledger lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adjustment {
-    /// The number of the payment that it changes.
+    /// The number of the payment that it adjusts.
     pub number: i64,
-    /// What it is.
+    /// Its kind.
     pub kind: EntryKind,
     /// When it happened; `None` for the time of its record.
     pub at: Option<Timestamp>,
-    /// What it adds, in USD.
+    /// Its amount in USD.
     pub usd: Decimal,
-    /// The transaction of the sales report that says so.
+    /// The transaction of the sales report that caused it.
     pub transaction_id: Option<String>,
 }
 
-/// What is known of one payment.
+/// One payment, with its entries and its lines of the report.
 struct Known<'a> {
     number: i64,
     at: Timestamp,
     earned: Option<Decimal>,
     sum: Decimal,
     is_refunded: bool,
-    /// When the store showed that it was given back.
+    /// When the store showed its refund.
     store_refund: Option<Timestamp>,
-    /// The transactions of the refunds that its entries name.
+    /// The transactions of its booked refunds.
     refund_ids: BTreeSet<&'a str>,
     charge: Option<&'a Sale>,
     returns: Vec<&'a Sale>,
 }
 
-/// The entries that are missing for the sums to be right, at most one for each payment.
+/// The entries that the ledger lacks, at most one for each payment.
 #[must_use]
 pub fn adjustments(
-    booked: &[Booked],
+    booked: &[LedgerEntry],
     sales: &[Sale],
-    (refund_status, reach_ms): (RefundStatus, i64),
+    refund_status: RefundStatus,
+    reach_ms: i64,
 ) -> Vec<Adjustment> {
     let known = known(booked, sales, reach_ms);
     let present = newest(booked);
@@ -139,9 +140,9 @@ pub fn adjustments(
     known.iter().filter_map(adjust).collect()
 }
 
-/// The number of the payment that each line belongs to; `None` while there is none.
+/// The number of the payment of each line; `None` when there is none.
 #[must_use]
-pub fn matches(booked: &[Booked], sales: &[Sale], reach_ms: i64) -> Vec<Option<i64>> {
+pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach_ms: i64) -> Vec<Option<i64>> {
     let known = known(booked, sales, reach_ms);
     let of = |sale: &Sale| {
         let same = |other: &Sale| std::ptr::eq(other, sale);
@@ -152,16 +153,16 @@ pub fn matches(booked: &[Booked], sales: &[Sale], reach_ms: i64) -> Vec<Option<i
     sales.iter().map(of).collect()
 }
 
-/// The charge of each payment that a sales report has, by the number of the payment.
+/// The charges of a sales report, by the number of their payment.
 #[must_use]
-pub fn charges(booked: &[Booked], sales: &[Sale], reach_ms: i64) -> BTreeMap<i64, Sale> {
+pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach_ms: i64) -> BTreeMap<i64, Sale> {
     let known = known(booked, sales, reach_ms);
     known.iter().filter_map(|one| Some((one.number, one.charge?.clone()))).collect()
 }
 
 /// The number of the newest payment.
 #[must_use]
-pub fn newest(booked: &[Booked]) -> Option<i64> {
+pub fn newest(booked: &[LedgerEntry]) -> Option<i64> {
     let payments = booked.iter().filter(|entry| entry.kind.is_payment());
     payments.max_by_key(|entry| (entry.at, entry.number)).map(|entry| entry.number)
 }
@@ -175,7 +176,7 @@ impl Sale {
 }
 
 impl<'a> Known<'a> {
-    fn of(first: &Booked) -> Self {
+    fn of(first: &LedgerEntry) -> Self {
         Self {
             number: first.number,
             at: first.at,
@@ -189,7 +190,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    fn add(&mut self, entry: &'a Booked) {
+    fn add(&mut self, entry: &'a LedgerEntry) {
         self.sum = self.sum.saturating_add(entry.usd.unwrap_or_default());
         match entry.kind {
             EntryKind::Refund => {
@@ -200,24 +201,24 @@ impl<'a> Known<'a> {
                 self.refund_ids.extend(entry.transaction_id.as_deref());
             }
             EntryKind::Restored => (self.is_refunded, self.store_refund) = (false, None),
-            // What a payment without a price earned, as its record has it since.
+            // The revenue of a payment without a price, as it was corrected later.
             EntryKind::Correction if entry.transaction_id.is_none() => self.earned = self.earned.or(entry.usd),
             EntryKind::Correction => {}
             _ => (self.at, self.earned) = (entry.at, entry.usd),
         }
     }
 
-    /// What was paid, in USD. A charge without a rate says nothing in USD: what was known before stays.
+    /// The price in USD. A charge without a rate has no price in USD: the earlier price stays.
     fn price(&self) -> Option<Decimal> {
         self.charge.and_then(|charge| charge.usd).or(self.earned)
     }
 
-    /// What the report says was given back, in USD and never more than the price; `None` where it says nothing in USD.
+    /// The sum of the report's refunds in USD, never more than the price; `None` when the report has none in USD.
     fn returned(&self, price: Decimal) -> Option<Decimal> {
         let is_same = |sale: &Sale| self.charge.is_some_and(|charge| charge.currency == sale.currency);
         let mut values: Vec<Decimal> =
             self.returns.iter().filter(|sale| !is_same(sale)).filter_map(|sale| sale.usd).collect();
-        // In the currency of the charge it is a part of that, whatever the rate of the day on which it went back.
+        // A refund in the currency of the charge is a part of it, whatever the rate on the day of the refund.
         if let Some(charge) = self.charge.filter(|_| self.returns.iter().any(|sale| is_same(sale))) {
             let same = self.returns.iter().filter(|sale| is_same(sale)).map(|sale| sale.price);
             values.push(part(price, same.fold(Decimal::ZERO, Decimal::saturating_add), charge.price));
@@ -229,7 +230,7 @@ impl<'a> Known<'a> {
     }
 
     fn adjust(&self, refund_status: RefundStatus) -> Option<Adjustment> {
-        // What was never counted is not given back.
+        // A payment without a price is not refunded.
         let price = self.price()?;
         let is_refunded = match refund_status {
             RefundStatus::Refunded(_) => true,
@@ -253,7 +254,7 @@ impl<'a> Known<'a> {
         Some(Adjustment { number: self.number, kind, at, usd, transaction_id })
     }
 
-    /// The last return that no entry names, else the last one.
+    /// The last refund that is not booked, else the last one.
     fn new_return(&self) -> Option<&'a Sale> {
         let is_new = |sale: &&&Sale| !self.refund_ids.contains(sale.transaction_id.as_str());
         self.returns.iter().rev().find(is_new).or_else(|| self.returns.last()).copied()
@@ -269,7 +270,8 @@ impl RefundStatus {
     }
 }
 
-/// What a part of a charge is of the price in USD, in cents; all of it where nothing of the charge is left.
+/// The part of the price in USD that corresponds to a part of the charge, in cents; the whole price when nothing of the
+/// charge is left.
 fn part(price: Decimal, part: Decimal, charge: Decimal) -> Decimal {
     if part >= charge || charge.is_zero() {
         return price;
@@ -283,7 +285,7 @@ fn part(price: Decimal, part: Decimal, charge: Decimal) -> Decimal {
     cents
 }
 
-fn known<'a>(booked: &'a [Booked], sales: &'a [Sale], reach_ms: i64) -> Vec<Known<'a>> {
+fn known<'a>(booked: &'a [LedgerEntry], sales: &'a [Sale], reach_ms: i64) -> Vec<Known<'a>> {
     let mut known: BTreeMap<i64, Known<'a>> = BTreeMap::new();
     for entry in booked {
         known.entry(entry.number).or_insert_with(|| Known::of(entry)).add(entry);

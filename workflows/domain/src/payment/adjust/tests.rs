@@ -1,6 +1,6 @@
 //! Which payment a line of a report changes, and by how much.
 
-use super::{Adjustment, Booked, RefundStatus, Sale, SaleKind, adjustments, matches};
+use super::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, matches};
 use crate::event::tests::day;
 use crate::payment::EntryKind;
 use crate::payment::EntryKind::{Initial, Refund, Renewal};
@@ -15,16 +15,16 @@ fn usd(text: &str) -> Decimal {
 }
 
 /// A payment at every thirtieth day: #1 at 30, #2 at 60.
-fn paid(number: i64, amount: Option<&str>) -> Booked {
+fn paid(number: i64, amount: Option<&str>) -> LedgerEntry {
     let kind = if number == 1 { Initial } else { Renewal };
-    Booked { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None }
+    LedgerEntry { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None }
 }
 
 fn charge_and(number: i64, kind: SaleKind, days: i64) -> Sale {
-    sale(&format!("t{number}"), kind, (days, "9.99"))
+    sale(&format!("t{number}"), kind, days, "9.99")
 }
 
-fn sale(id: &str, kind: SaleKind, (days, amount): (i64, &str)) -> Sale {
+fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
     Sale {
         transaction_id: id.to_owned(),
         kind,
@@ -39,19 +39,23 @@ fn in_currency(sale: Sale, currency: &str, amount: Option<&str>) -> Sale {
     Sale { currency: currency.to_owned(), usd: amount.map(usd), ..sale }
 }
 
-/// Adjusts until nothing is missing any more; what was added, by number, and every entry that there is then.
-fn settled(booked: &[Booked], sales: &[Sale], refund_status: RefundStatus) -> (Vec<(i64, String)>, Vec<Booked>) {
+/// Adjusts until no entry is missing; returns the added amounts by number, and all entries.
+fn settled(
+    booked: &[LedgerEntry],
+    sales: &[Sale],
+    refund_status: RefundStatus,
+) -> (Vec<(i64, String)>, Vec<LedgerEntry>) {
     let mut entries = booked.to_vec();
-    let added = adjustments(&entries, sales, (refund_status, REACH_MS));
+    let added = adjustments(&entries, sales, refund_status, REACH_MS);
     for Adjustment { number, kind, at, usd, transaction_id } in added.clone() {
-        entries.push(Booked { number, kind, at: at.unwrap_or_else(|| day(0)), usd: Some(usd), transaction_id });
+        entries.push(LedgerEntry { number, kind, at: at.unwrap_or_else(|| day(0)), usd: Some(usd), transaction_id });
     }
     entries.sort_by_key(|entry| entry.number);
-    assert_eq!(adjustments(&entries, sales, (refund_status, REACH_MS)), [], "the same facts again");
+    assert_eq!(adjustments(&entries, sales, refund_status, REACH_MS), [], "the same facts again");
     (added.into_iter().map(|one| (one.number, one.usd.to_string())).collect(), entries)
 }
 
-fn added(booked: &[Booked], sales: &[Sale]) -> Vec<(i64, String)> {
+fn added(booked: &[LedgerEntry], sales: &[Sale]) -> Vec<(i64, String)> {
     settled(booked, sales, VALID).0
 }
 
@@ -60,24 +64,24 @@ fn one(number: i64, amount: &str) -> Vec<(i64, String)> {
 }
 
 #[test]
-fn a_refund_without_a_rate_gives_no_other_refund_back() {
+fn a_refund_without_a_rate_reverts_no_other_refund() {
     let euros = |sale: Sale, amount| in_currency(sale, "EUR", amount);
     let pounds = |sale: Sale| in_currency(sale, "GBP", None);
-    let mut sales = vec![euros(sale("t1", Charge, (30, "9.99")), Some("10.99"))];
-    sales.push(euros(sale("r1", Return, (35, "3.00")), Some("3.35")));
+    let mut sales = vec![euros(sale("t1", Charge, 30, "9.99"), Some("10.99"))];
+    sales.push(euros(sale("r1", Return, 35, "3.00"), Some("3.35")));
     let (taken, booked) = settled(&[paid(1, Some("10.99"))], &sales, VALID);
     assert_eq!(taken, one(1, "-3.30"));
-    sales.push(pounds(sale("r2", Return, (36, "2.00"))));
+    sales.push(pounds(sale("r2", Return, 36, "2.00")));
     assert_eq!(added(&booked, &sales), []);
     // In the currency of the charge no rate is needed.
-    sales.push(euros(sale("r3", Return, (37, "2.00")), None));
+    sales.push(euros(sale("r3", Return, 37, "2.00"), None));
     assert_eq!(added(&booked, &sales), one(1, "-2.20"));
 }
 
 #[test]
 fn a_refund_stays_with_the_payment_for_which_it_was_booked() {
     // A renewal on the day after the refund, about which the report has nothing.
-    let refund = sale("own", Return, (59, "9.99"));
+    let refund = sale("own", Return, 59, "9.99");
     let (taken, mut booked) = settled(&[paid(1, Some("9.99"))], std::slice::from_ref(&refund), VALID);
     assert_eq!(taken, one(1, "-9.99"));
     booked.push(paid(2, Some("9.99")));
@@ -87,12 +91,12 @@ fn a_refund_stays_with_the_payment_for_which_it_was_booked() {
     let (taken, mut booked) = settled(&[paid(1, Some("9.99"))], &[], shown);
     assert_eq!(taken, one(1, "-9.99"));
     booked.push(paid(2, Some("9.99")));
-    assert_eq!(added(&booked, &[sale("own", Return, (59, "9.99"))]), []);
+    assert_eq!(added(&booked, &[sale("own", Return, 59, "9.99")]), []);
 }
 
 #[test]
-fn a_refund_behind_a_charge_that_no_payment_has_waits_for_its_payment() {
-    let sales = [charge_and(1, Charge, 30), charge_and(2, Charge, 60), sale("own", Return, (62, "9.99"))];
+fn a_refund_of_an_unmatched_charge_waits_for_its_payment() {
+    let sales = [charge_and(1, Charge, 30), charge_and(2, Charge, 60), sale("own", Return, 62, "9.99")];
     let (taken, mut booked) = settled(&[paid(1, Some("9.99"))], &sales, VALID);
     assert_eq!(taken, []);
     booked.push(paid(2, Some("9.99")));
@@ -100,8 +104,8 @@ fn a_refund_behind_a_charge_that_no_payment_has_waits_for_its_payment() {
 }
 
 #[test]
-fn what_was_booked_for_one_payment_and_is_another_s_is_moved_and_taken_once() {
-    let refund = sale("t2", Return, (62, "9.99"));
+fn a_refund_booked_for_another_payment_is_moved_once() {
+    let refund = sale("t2", Return, 62, "9.99");
     let (taken, mut booked) = settled(&[paid(1, Some("9.99"))], std::slice::from_ref(&refund), VALID);
     assert_eq!(taken, one(1, "-9.99"));
     booked.push(paid(2, Some("9.99")));
@@ -110,7 +114,7 @@ fn what_was_booked_for_one_payment_and_is_another_s_is_moved_and_taken_once() {
 }
 
 #[test]
-fn a_refund_of_a_charge_before_the_ledger_is_taken_from_no_payment() {
+fn a_refund_of_an_unknown_charge_is_taken_from_no_payment() {
     let sales = [charge_and(3, Charge, 69), charge_and(3, Return, 121)];
     let booked = [paid(4, Some("9.99"))];
     assert_eq!(matches(&booked, &sales, REACH_MS), [None, None]);
@@ -122,23 +126,23 @@ fn a_refund_of_a_charge_before_the_ledger_is_taken_from_no_payment() {
 }
 
 #[test]
-fn no_more_is_given_back_than_was_earned() {
+fn no_more_is_refunded_than_was_earned() {
     assert_eq!(added(&[paid(1, None)], &[charge_and(1, Return, 32)]), [], "it was never counted");
     let twice = [charge_and(1, Charge, 30), charge_and(1, Return, 32), charge_and(1, Chargeback, 40)];
     assert_eq!(added(&[paid(1, Some("9.99"))], &twice), one(1, "-9.99"));
-    let own = [sale("a", Return, (62, "9.99")), sale("b", Return, (62, "9.99")), sale("c", Return, (63, "9.99"))];
+    let own = [sale("a", Return, 62, "9.99"), sale("b", Return, 62, "9.99"), sale("c", Return, 63, "9.99")];
     let booked = [paid(1, Some("9.99")), paid(2, Some("9.99"))];
     assert_eq!(added(&booked, &own), [(1, "-9.99".to_owned()), (2, "-9.99".to_owned())]);
     assert_eq!(matches(&booked, &own, REACH_MS), [Some(2), Some(1), None], "nothing is left for the third");
-    let parts = [sale("a", Return, (62, "4.00")), sale("b", Return, (62, "4.00")), sale("c", Return, (63, "9.99"))];
+    let parts = [sale("a", Return, 62, "4.00"), sale("b", Return, 62, "4.00"), sale("c", Return, 63, "9.99")];
     assert_eq!(added(&booked, &parts), [(1, "-9.99".to_owned()), (2, "-8.00".to_owned())]);
 }
 
 #[test]
-fn a_refund_in_the_currency_of_its_charge_leaves_nothing_by_the_rate_of_its_day() {
+fn a_refund_in_its_charges_currency_needs_no_rate() {
     let euros = |sale: Sale, amount| in_currency(sale, "EUR", amount);
     let charge = euros(charge_and(1, Charge, 30), Some("10.99"));
-    let refund = |amount: &str, usd| euros(sale("t1", Return, (40, amount)), usd);
+    let refund = |amount: &str, usd| euros(sale("t1", Return, 40, amount), usd);
     let booked = [paid(1, Some("10.99"))];
     for rate in [Some("10.49"), Some("11.50"), None] {
         assert_eq!(added(&booked, &[charge.clone(), refund("9.99", rate)]), one(1, "-10.99"), "{rate:?}");
@@ -155,20 +159,20 @@ fn a_refund_in_the_currency_of_its_charge_leaves_nothing_by_the_rate_of_its_day(
 
 #[test]
 fn a_charge_of_nothing_is_no_payment() {
-    let trial = sale("t0", Charge, (25, "0.00"));
+    let trial = sale("t0", Charge, 25, "0.00");
     assert!(trial.is_of_trial());
     let booked = [paid(1, Some("9.99"))];
     assert_eq!(matches(&booked, std::slice::from_ref(&trial), REACH_MS), [None]);
-    assert_eq!(added(&booked, &[trial, sale("own", Return, (32, "9.99"))]), one(1, "-9.99"));
+    assert_eq!(added(&booked, &[trial, sale("own", Return, 32, "9.99")]), one(1, "-9.99"));
 }
 
 #[test]
-fn a_price_that_was_found_later_is_given_back_as_one_that_was_known() {
-    let found = Booked { kind: EntryKind::Correction, usd: Some(usd("9.99")), ..paid(1, None) };
+fn a_price_that_was_found_later_is_refunded_like_a_known_one() {
+    let found = LedgerEntry { kind: EntryKind::Correction, usd: Some(usd("9.99")), ..paid(1, None) };
     let booked = [paid(1, None), found];
     assert_eq!(settled(&booked, &[], RefundStatus::Refunded(day(32))).0, one(1, "-9.99"));
-    assert_eq!(added(&booked, &[sale("own", Return, (32, "4.00"))]), one(1, "-4.00"));
+    assert_eq!(added(&booked, &[sale("own", Return, 32, "4.00")]), one(1, "-4.00"));
     assert_eq!(added(&booked, &[]), []);
-    let entries = settled(&booked, &[sale("t1", Charge, (30, "8.49"))], VALID).1;
+    let entries = settled(&booked, &[sale("t1", Charge, 30, "8.49")], VALID).1;
     assert_eq!(entries.iter().filter(|entry| entry.kind == Refund).count(), 0);
 }

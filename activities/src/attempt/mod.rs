@@ -1,0 +1,388 @@
+//! One request of a lane: claim, send, finish. The caller decides what follows: a purchase's run in `deliver`, a
+//! destination's in `supervise`.
+
+use crate::destinations::{Config, Invalid};
+use crate::http::{Reply, Request};
+use crate::result::{DeliveryResult, EventAttempt};
+use crate::{Context, bodies};
+use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{
+    Attempt, Batch, Claim, Claimed, EndpointSignal, Error, EventResult, Finish, FinishResult, LaneState, Mode, Verdict,
+    fault,
+};
+use tokio::time::Instant;
+
+/// How long an attempt leases its lane: the wait for the rate limit, the HTTP time-out and a margin.
+pub const LEASE_MS: i64 = 20_000;
+/// How long after the claim the request may start, so that it ends within the lease.
+const LATEST_START: Duration = Duration::from_secs(4);
+/// How long to wait before an attempt that was too late is repeated.
+pub const LATE_MS: i64 = 1_000;
+/// How long to wait before settings that give no request are used again.
+const UNUSABLE_MS: i64 = 600_000;
+/// No limit on the events of a request but the destination's.
+pub const NO_LIMIT: i64 = i64::MAX;
+
+/// Which lane is attempted, and how.
+#[derive(Debug, Clone)]
+pub struct LaneAttempt {
+    /// The purchase.
+    pub key: CollapseKey,
+    /// The destination.
+    pub destination: DestinationId,
+    /// Identifies this attempt as the holder of the lease.
+    pub token: String,
+    /// Which run makes the attempt.
+    pub mode: Mode,
+    /// Maximum number of events in the request.
+    pub at_most: i64,
+}
+
+/// The result of an attempt.
+#[derive(Debug)]
+pub enum AttemptResult {
+    /// The request was finished.
+    Completed(Completed),
+    /// No delivery is due yet.
+    Wait {
+        /// Milliseconds until one is.
+        ms: i64,
+        /// Why the last attempt of the waiting delivery failed.
+        last_error: Option<String>,
+    },
+    /// Another attempt holds the lane's lease.
+    Leased {
+        /// Milliseconds until the lease ends.
+        ms: i64,
+    },
+    /// A request about the lane's user is in flight for another purchase.
+    UserBusy {
+        /// The newest sequence number recorded in the lane.
+        last_seq: i64,
+        /// Milliseconds until the next attempt makes sense.
+        ms: i64,
+    },
+    /// The destination cannot take a request now.
+    Owed {
+        /// The newest sequence number recorded in the lane.
+        last_seq: i64,
+        /// Milliseconds until the next attempt makes sense.
+        ms: i64,
+    },
+    /// No delivery is pending, or none may be sent.
+    Closed {
+        /// The newest sequence number recorded in the lane.
+        last_seq: i64,
+    },
+    /// The lease was lost, or too old to cover the request: nothing was sent, and the lease is released.
+    Late,
+}
+
+/// An attempt whose request was finished.
+#[derive(Debug)]
+pub struct Completed {
+    /// The lane's state after it.
+    pub finished: LaneState,
+    /// Why the first of its events that is retried has to be.
+    pub retry_reason: Option<String>,
+    /// Maximum number of events in the lane's next request.
+    pub at_most: Option<i64>,
+    /// Whether its events are about another destination: no purchase's run attempts such a lane.
+    pub is_for_operators: bool,
+}
+
+/// The database's clock, which stamps rows: its time at the claim, and the time that has passed since. The worker's clock
+/// may differ.
+#[derive(Clone, Copy)]
+struct Clock {
+    at: Timestamp,
+    claimed_at: Instant,
+}
+
+impl Clock {
+    fn now(self) -> Timestamp {
+        self.at.plus_millis(i64::try_from(self.claimed_at.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The result of a request, before it is recorded.
+struct Sent {
+    results: Vec<EventResult>,
+    reply: Option<Reply>,
+    endpoint_signal: EndpointSignal,
+    lane_pause_ms: Option<i64>,
+    user_pause_ms: Option<i64>,
+    at_most: Option<i64>,
+    alarm: Option<String>,
+    patience_ms: i64,
+}
+
+/// Claims the lane, sends its due events and records the result.
+pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<AttemptResult, Error> {
+    let batch = loop {
+        match context.store.claim(claim(lane_attempt)).await? {
+            Claimed::Send(batch) => break *batch,
+            Claimed::Wait { ms, last_error } => return Ok(AttemptResult::Wait { ms, last_error }),
+            Claimed::Leased { ms } => return Ok(AttemptResult::Leased { ms }),
+            Claimed::UserBusy { last_seq, ms } => return Ok(AttemptResult::UserBusy { last_seq, ms }),
+            Claimed::Owed { last_seq, ms } => return Ok(AttemptResult::Owed { last_seq, ms }),
+            Claimed::Closed { last_seq } => return Ok(AttemptResult::Closed { last_seq }),
+            Claimed::Undeliverable { events, owing } => publish_operator_events(context, lane_attempt, events, owing),
+        }
+    };
+    let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
+    let began = Instant::now();
+    let claimed_at = batch.claimed_at;
+    let clock = Clock { at: batch.lease_until.plus_millis(-LEASE_MS), claimed_at };
+    let started_at = clock.now();
+    let Some(sent) = send(context, lane_attempt, &batch, clock).await? else {
+        let late = batch.attempts.iter().map(late).collect();
+        context.store.finish(finish(lane_attempt, unsent(late), started_at, 0)).await?;
+        return Ok(AttemptResult::Late);
+    };
+    fail::fail_point!("deliver.after_send", |_| std::process::abort());
+    let latency_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let (retry_reason, at_most) = (retry_reason(&sent.results), sent.at_most);
+    let finish = finish(lane_attempt, sent, started_at, latency_ms);
+    log_results(&finish, &batch);
+    let FinishResult { lane: finished, owing, operator_events } = context.store.finish(finish).await?;
+    fail::fail_point!("deliver.after_finish", |_| std::process::abort());
+    publish_operator_events(context, lane_attempt, operator_events, owing);
+    Ok(AttemptResult::Completed(Completed { finished, retry_reason, at_most, is_for_operators }))
+}
+
+/// Counts and logs the events about the destination, and has them delivered to the destinations that they are owed to.
+fn publish_operator_events(
+    context: &Context,
+    lane_attempt: &LaneAttempt,
+    events: Vec<&'static str>,
+    owing: Vec<DestinationId>,
+) {
+    for event in events {
+        tracing::warn!(destination.id = %lane_attempt.destination, event, "recorded an event about a destination");
+        let destination = lane_attempt.destination.to_string();
+        metrics::counter!("settle_destination_events_total", "destination" => destination, "event" => event)
+            .increment(1);
+    }
+    for other in owing {
+        context.engine.supervise(other);
+    }
+}
+
+fn claim(lane_attempt: &LaneAttempt) -> Claim {
+    Claim {
+        key: lane_attempt.key,
+        destination: lane_attempt.destination,
+        token: lane_attempt.token.clone(),
+        lease_ms: LEASE_MS,
+        mode: lane_attempt.mode,
+        at_most: lane_attempt.at_most,
+        render: Arc::new(bodies::render),
+    }
+}
+
+/// Sends, unless the lease was lost or is too old to cover the request. Unusable settings are a failure like any other:
+/// they can be corrected while the delivery waits. Events that can never be sent are dead.
+async fn send(
+    context: &Context,
+    lane_attempt: &LaneAttempt,
+    batch: &Batch,
+    clock: Clock,
+) -> Result<Option<Sent>, Error> {
+    let ready = Config::ready(&batch.destination, &batch.secret, &context.allowed);
+    let config = match ready {
+        Ok(config) => config,
+        Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
+    };
+    let (lost, fresh) = partition(&config, &batch.attempts, clock.at);
+    if fresh.is_empty() {
+        return Ok(Some(unsent(lost)));
+    }
+    let request = match request(context, &config, batch, &fresh) {
+        Ok(request) => request,
+        Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
+    };
+    tokio::time::sleep(Duration::from_millis(u64::try_from(batch.start_in_ms).unwrap_or(0))).await;
+    fail::fail_point!("deliver.before_send", |_| std::process::abort());
+    let is_holder = context.store.holds_lease(lane_attempt.key, lane_attempt.destination, &lane_attempt.token).await?;
+    if !is_holder || clock.claimed_at.elapsed() > LATEST_START {
+        return Ok(None);
+    }
+    let reply = context.http.send(request).await;
+    let mut sent = judge_reply(&config, (&fresh, &reply), ((context.random)(), clock));
+    sent.results.extend(lost);
+    sent.reply = Some(redact(&config, reply));
+    Ok(Some(sent))
+}
+
+/// Judges a reply for each of these events.
+fn judge_reply(config: &Config, (fresh, reply): (&[Attempt], &Reply), (jitter, clock): (f64, Clock)) -> Sent {
+    let events: Vec<EventAttempt<'_>> = fresh.iter().map(event_attempt).collect();
+    let result = config.judge(reply, &events, (jitter, clock.now()));
+    to_sent(fresh, result, config.patience_ms())
+}
+
+fn request(context: &Context, config: &Config, batch: &Batch, fresh: &[Attempt]) -> Result<Request, Invalid> {
+    let at = (context.clock)();
+    if fault::is_planted("deliver.reuse_webhook_id") {
+        let delivery_id = DeliveryId::new(batch.destination.id.uuid());
+        let reused: Vec<_> = fresh.iter().map(|attempt| Attempt { delivery_id, ..attempt.clone() }).collect();
+        return config.request(at, &reused);
+    }
+    config.request(at, fresh)
+}
+
+const fn event_attempt(attempt: &Attempt) -> EventAttempt<'_> {
+    EventAttempt {
+        event_type: attempt.event_type.as_str(),
+        body: attempt.body.as_str(),
+        number: attempt.number,
+        refusals: attempt.refusals,
+        first_tried_at: attempt.first_tried_at,
+    }
+}
+
+fn is_too_late(first: Option<Timestamp>, gives_up_after_ms: Option<i64>, now: Timestamp) -> bool {
+    first.zip(gives_up_after_ms).is_some_and(|(first, after_ms)| now.millis_since(first) >= after_ms)
+}
+
+/// Separates the events that can never be sent, or not any more, from those to send.
+fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<EventResult>, Vec<Attempt>) {
+    let (mut lost, mut fresh) = (Vec::new(), Vec::new());
+    for attempt in attempts {
+        if let Some(why) = config.lacks_key(attempt) {
+            lost.push(dead(attempt, "no_key", why));
+        } else if is_too_late(attempt.first_tried_at, config.gives_up_after_ms(), now) {
+            let why = "so long after its first attempt a repetition could be counted twice";
+            lost.push(dead(attempt, "too_late", why.to_owned()));
+        } else {
+            fresh.push(attempt.clone());
+        }
+    }
+    (lost, fresh)
+}
+
+fn dead(attempt: &Attempt, class: &str, why: String) -> EventResult {
+    let (class, error) = (class.to_owned(), Some(why));
+    EventResult { delivery_id: attempt.delivery_id, class, error, counts: false, verdict: Verdict::Dead }
+}
+
+/// It is attempted again soon, by the next run that claims it.
+fn late(attempt: &Attempt) -> EventResult {
+    EventResult {
+        delivery_id: attempt.delivery_id,
+        class: "late".to_owned(),
+        error: Some("the lease was over or too old to cover the request".to_owned()),
+        counts: false,
+        verdict: Verdict::Retry { delay_ms: LATE_MS },
+    }
+}
+
+fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
+    let judge = |attempt: &Attempt| EventResult {
+        delivery_id: attempt.delivery_id,
+        class: "invalid_settings".to_owned(),
+        error: Some(invalid.to_string()),
+        counts: false,
+        verdict: Verdict::Retry { delay_ms: UNUSABLE_MS },
+    };
+    unsent(attempts.iter().map(judge).collect())
+}
+
+/// Nothing was sent, so nothing is known about the destination.
+fn unsent(results: Vec<EventResult>) -> Sent {
+    let (lane_pause_ms, user_pause_ms, at_most, alarm) = (None, None, None, None);
+    let (endpoint_signal, patience_ms) = (EndpointSignal::Neutral, i64::MAX);
+    Sent { results, reply: None, endpoint_signal, lane_pause_ms, user_pause_ms, at_most, alarm, patience_ms }
+}
+
+fn to_sent(attempts: &[Attempt], result: DeliveryResult, patience_ms: i64) -> Sent {
+    let judge = |(attempt, event): (&Attempt, crate::result::EventVerdict)| EventResult {
+        delivery_id: attempt.delivery_id,
+        class: event.class.to_owned(),
+        error: event.message,
+        counts: event.counts,
+        verdict: event.verdict,
+    };
+    Sent {
+        results: attempts.iter().zip(result.events).map(judge).collect(),
+        reply: None,
+        endpoint_signal: result.endpoint_signal,
+        lane_pause_ms: result.lane_pause_ms,
+        user_pause_ms: result.user_pause_ms,
+        at_most: result.at_most,
+        alarm: result.alarm,
+        patience_ms,
+    }
+}
+
+/// The reply with our secrets redacted.
+fn redact(config: &Config, reply: Reply) -> Reply {
+    match reply {
+        Reply::Answer { status, retry_after, headers, body } => Reply::Answer {
+            status,
+            retry_after,
+            headers: headers.into_iter().map(|(name, value)| (name, config.redact(&value))).collect(),
+            body: config.redact(&body),
+        },
+        failure @ Reply::Failure { .. } => failure,
+    }
+}
+
+/// Why the first event that is retried has to be.
+fn retry_reason(results: &[EventResult]) -> Option<String> {
+    let retried = results.iter().find(|one| matches!(one.verdict, Verdict::Retry { .. }))?;
+    Some(retried.error.clone().unwrap_or_else(|| retried.class.clone()))
+}
+
+fn finish(lane_attempt: &LaneAttempt, sent: Sent, started_at: Timestamp, latency_ms: i64) -> Finish {
+    let (status, headers, response) = match sent.reply {
+        Some(Reply::Answer { status, headers, body, .. }) => (Some(i32::from(status)), headers, Some(body)),
+        _ => (None, Vec::new(), None),
+    };
+    Finish {
+        key: lane_attempt.key,
+        destination: lane_attempt.destination,
+        token: lane_attempt.token.clone(),
+        mode: lane_attempt.mode,
+        started_at,
+        latency_ms,
+        status,
+        headers,
+        response,
+        results: sent.results,
+        endpoint_signal: sent.endpoint_signal,
+        lane_pause_ms: sent.lane_pause_ms,
+        user_pause_ms: sent.user_pause_ms,
+        patience_ms: sent.patience_ms,
+        alarm: sent.alarm,
+    }
+}
+
+/// Counts and logs the result of each event.
+fn log_results(finish: &Finish, batch: &Batch) {
+    for result in &finish.results {
+        let outcome = match result.verdict {
+            Verdict::Delivered => "delivered",
+            Verdict::Retry { .. } => "retry",
+            Verdict::Dead => "dead",
+        };
+        metrics::counter!("settle_deliveries_total", "outcome" => outcome).increment(1);
+        let Some(attempt) = batch.attempts.iter().find(|one| one.delivery_id == result.delivery_id) else { continue };
+        tracing::info!(
+            event.id = %attempt.event_id,
+            destination.id = %finish.destination,
+            attempt = attempt.number,
+            latency_ms = finish.latency_ms,
+            class = result.class,
+            mode = finish.mode.as_str(),
+            outcome,
+            "attempted a delivery"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

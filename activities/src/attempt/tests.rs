@@ -1,0 +1,113 @@
+use super::*;
+use crate::destinations::{Allowed, webhook};
+use domain::AppId;
+use domain::event::Wildcards;
+use serde_json::json;
+use storage::{Destination, Filter};
+use uuid::Uuid;
+
+fn config() -> Config {
+    let fields = json!({ "url": "https://example.com/hook" });
+    let completed = Config::create(webhook::KIND, fields.as_object().unwrap(), &Allowed::default(), [7; 32]).unwrap();
+    let destination = Destination {
+        id: DestinationId::new(Uuid::nil()),
+        app_id: AppId::new(Uuid::nil()),
+        kind: webhook::KIND.to_owned(),
+        name: String::new(),
+        events: vec!["*".to_owned()],
+        wildcards: Wildcards::Everything,
+        filter: Filter::default(),
+        settings: completed.settings,
+        per_user: false,
+        per_request: 1,
+        profile: None,
+        rate: None,
+        concurrency: 32,
+        schedule: None,
+        enabled: true,
+        state: "healthy".to_owned(),
+        reason: None,
+        since: Timestamp::default(),
+        created_at: Timestamp::default(),
+    };
+    Config::ready(&destination, &completed.secret, &Allowed::default()).unwrap()
+}
+
+fn attempt(number: u8) -> Attempt {
+    Attempt {
+        delivery_id: DeliveryId::new(Uuid::from_bytes([number; 16])),
+        event_id: domain::EventId::new(Uuid::nil()),
+        event_type: "user.subscription.renewed".to_owned(),
+        revision: 1,
+        number: 1,
+        refusals: 0,
+        first_tried_at: None,
+        is_stale: false,
+        body: String::new(),
+        traceparent: None,
+    }
+}
+
+#[test]
+fn the_time_limit_counts_from_the_first_attempt() {
+    let at = |ms| Timestamp::default().plus_millis(ms);
+    assert!(!is_too_late(None, Some(1000), at(5000)), "never attempted");
+    assert!(!is_too_late(Some(at(0)), None, at(i64::MAX / 2000)), "never given up");
+    assert!(!is_too_late(Some(at(0)), Some(1000), at(999)));
+    assert!(is_too_late(Some(at(0)), Some(1000), at(1000)));
+}
+
+#[test]
+fn an_attempts_clock_continues_from_the_claims_database_time() {
+    let claimed_at = Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
+    let passed_ms = Clock { at: Timestamp::default(), claimed_at }.now().millis_since(Timestamp::default());
+    assert!((3_000..63_000).contains(&passed_ms), "{passed_ms}");
+}
+
+#[test]
+fn a_result_carries_the_patience_of_the_destinations_kind() {
+    let clock = Clock { at: Timestamp::default(), claimed_at: Instant::now() };
+    let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
+    let sent = judge_reply(&config(), (&[attempt(1)], &reply), (0.5, clock));
+    assert_eq!(
+        (sent.endpoint_signal, sent.patience_ms),
+        (EndpointSignal::Failure { pause_ms: None }, 5 * 24 * 3_600_000)
+    );
+}
+
+#[test]
+fn unusable_settings_count_no_attempt_and_signal_nothing() {
+    let sent = unusable(&[attempt(1), attempt(2)], &Invalid::new("secret", "one that signs"));
+    assert_eq!(sent.endpoint_signal, EndpointSignal::Neutral);
+    assert!(sent.results.iter().all(|one| one.class == "invalid_settings" && !one.counts));
+    assert_eq!(retry_reason(&sent.results).as_deref(), Some("`secret`: expected one that signs"));
+}
+
+#[test]
+fn a_late_attempt_counts_nothing_and_is_retried_soon() {
+    let sent = unsent(vec![late(&attempt(1))]);
+    assert_eq!((sent.endpoint_signal, sent.patience_ms), (EndpointSignal::Neutral, i64::MAX));
+    let summary: Vec<_> = sent.results.iter().map(|one| (one.class.as_str(), one.counts, one.verdict)).collect();
+    assert_eq!(summary, [("late", false, Verdict::Retry { delay_ms: 1_000 })]);
+}
+
+#[test]
+fn each_event_of_a_request_has_its_own_verdict() {
+    let judge = |class, verdict| crate::result::EventVerdict { verdict, class, message: None, counts: true };
+    let retry = Verdict::Retry { delay_ms: 7 };
+    let events = vec![judge("success", Verdict::Delivered), judge("throttled", retry)];
+    let (lane_pause_ms, user_pause_ms, at_most, alarm) = (Some(7), Some(30_000), Some(1), None);
+    let result = DeliveryResult {
+        events,
+        endpoint_signal: EndpointSignal::Success,
+        lane_pause_ms,
+        user_pause_ms,
+        at_most,
+        alarm,
+    };
+    let sent = to_sent(&[attempt(1), attempt(2)], result, 9);
+    let verdicts: Vec<_> = sent.results.iter().map(|one| (one.delivery_id, one.verdict)).collect();
+    assert_eq!(verdicts, [(attempt(1).delivery_id, Verdict::Delivered), (attempt(2).delivery_id, retry)]);
+    assert_eq!(retry_reason(&sent.results).as_deref(), Some("throttled"));
+    assert_eq!((sent.user_pause_ms, sent.at_most, sent.patience_ms), (Some(30_000), Some(1), 9));
+}

@@ -1,0 +1,173 @@
+//! Signals destinations' runs that something is owed: at once, then at most once a second however many lanes there are,
+//! with a last signal after the last lane. Nothing is lost when this process dies: the sweep finds late lanes.
+
+use super::{Engine, Error};
+use domain::DestinationId;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use workflows::signal::DestinationSignal;
+
+/// Time between two signals to the same destination.
+const PAUSE_MS: i64 = 1000;
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Signal this destination.
+    Signal(DestinationId),
+    /// Nothing before this millisecond.
+    Sleep(i64),
+    /// Nothing.
+    Idle,
+}
+
+/// The destinations that something is owed to, and when each may be signalled. Pure: the time is an argument.
+#[derive(Debug, Default)]
+struct Plan(BTreeMap<DestinationId, Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    is_owed: bool,
+    not_before: i64,
+}
+
+impl Plan {
+    fn owed(&mut self, id: DestinationId, now: i64) {
+        self.0.entry(id).or_insert(Entry { is_owed: true, not_before: now }).is_owed = true;
+    }
+
+    /// Takes the next step; the caller is expected to signal the destination that it names.
+    fn next(&mut self, now: i64) -> Step {
+        self.0.retain(|_, entry| entry.is_owed || entry.not_before > now);
+        let owed = self.0.iter_mut().filter(|(_, entry)| entry.is_owed);
+        match owed.min_by_key(|(_, entry)| entry.not_before) {
+            Some((id, entry)) if entry.not_before <= now => {
+                *entry = Entry { is_owed: false, not_before: now + PAUSE_MS };
+                Step::Signal(*id)
+            }
+            Some((_, entry)) => Step::Sleep(entry.not_before),
+            None => Step::Idle,
+        }
+    }
+
+    /// Notes that a signal was not accepted.
+    fn failed(&mut self, id: DestinationId, now: i64) {
+        self.0.insert(id, Entry { is_owed: true, not_before: now + PAUSE_MS });
+    }
+}
+
+/// The state that the lanes and the signalling task share.
+pub struct DestinationSignals {
+    plan: Mutex<Plan>,
+    changed: Notify,
+    began: Instant,
+}
+
+impl DestinationSignals {
+    pub fn new() -> Self {
+        Self { plan: Mutex::default(), changed: Notify::new(), began: Instant::now() }
+    }
+
+    /// Notes that something is owed to this destination.
+    pub fn owed(&self, id: DestinationId) {
+        self.plan().owed(id, self.now_ms());
+        self.changed.notify_one();
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Signals for as long as the process lives.
+pub async fn run(engine: Engine) {
+    let signals = engine.signals.clone();
+    loop {
+        let step = signals.plan().next(signals.now_ms());
+        match step {
+            Step::Signal(id) => match engine.destination(id, DestinationSignal::Owed).await {
+                Ok(()) => {}
+                Err(Error::Unavailable(reason)) => {
+                    tracing::debug!(destination.id = %id, reason, "a destination was not signalled; tried again soon");
+                    signals.plan().failed(id, signals.now_ms());
+                }
+                Err(Error::Rejected(reason)) => {
+                    tracing::error!(destination.id = %id, reason, "Temporal refuses a signal; the sweep will repeat it");
+                }
+            },
+            Step::Sleep(until) => {
+                let until = signals.began + Duration::from_millis(until.unsigned_abs());
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = signals.changed.notified() => {}
+                }
+            }
+            Step::Idle => signals.changed.notified().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u8) -> DestinationId {
+        DestinationId::new(uuid::Uuid::from_bytes([number; 16]))
+    }
+
+    #[test]
+    fn the_first_signal_is_immediate_and_later_ones_once_a_second() {
+        let mut plan = Plan::default();
+        plan.owed(id(1), 0);
+        assert_eq!(plan.next(0), Step::Signal(id(1)));
+        assert_eq!(plan.next(0), Step::Idle);
+        for now in 1..1000 {
+            plan.owed(id(1), now);
+            assert_eq!(plan.next(now), Step::Sleep(1000));
+        }
+        assert_eq!(plan.next(1000), Step::Signal(id(1)), "a last signal follows the last lane");
+        assert_eq!(plan.next(5000), Step::Idle);
+    }
+
+    #[test]
+    fn destinations_do_not_wait_for_each_other() {
+        let mut plan = Plan::default();
+        for now in [0, 500] {
+            plan.owed(id(1), now);
+            plan.owed(id(2), now);
+        }
+        assert_eq!(plan.next(500), Step::Signal(id(1)));
+        assert_eq!(plan.next(500), Step::Signal(id(2)));
+        assert_eq!(plan.next(500), Step::Idle);
+    }
+
+    #[test]
+    fn a_failed_signal_is_repeated_and_delays_no_other() {
+        let mut plan = Plan::default();
+        plan.owed(id(1), 0);
+        assert_eq!(plan.next(0), Step::Signal(id(1)));
+        plan.failed(id(1), 10);
+        plan.owed(id(2), 20);
+        assert_eq!(plan.next(20), Step::Signal(id(2)));
+        assert_eq!(plan.next(20), Step::Sleep(1010));
+        assert_eq!(plan.next(1010), Step::Signal(id(1)));
+    }
+
+    #[test]
+    fn destinations_that_are_owed_nothing_are_forgotten() {
+        let mut plan = Plan::default();
+        for number in 0..100 {
+            plan.owed(id(number), 0);
+            assert!(matches!(plan.next(0), Step::Signal(_)));
+        }
+        assert_eq!(plan.next(1000), Step::Idle);
+        assert!(plan.0.is_empty());
+    }
+}

@@ -1,0 +1,53 @@
+//! The part of a response that is read: bounded, and not decompressed.
+
+use super::Reply;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+/// Maximum size of a body that is read; the rest is dropped.
+pub const BODY_CAP: usize = 64 * 1024;
+/// Maximum length of a header's value; the rest is dropped.
+const VALUE_CAP: usize = 256;
+/// Headers that help the owner of an endpoint to find the request in his logs.
+const RECORDED: [&str; 7] = ["cf-ray", "content-type", "date", "retry-after", "server", "via", "x-request-id"];
+
+/// The part of a response that has arrived.
+pub struct Response {
+    status: u16,
+    retry_after: Option<String>,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Response {
+    /// Its status and headers.
+    pub fn head(response: &reqwest::Response) -> Self {
+        let all = response.headers();
+        let headers = RECORDED.iter().filter_map(|name| Some(((*name).to_owned(), value(all, name)?)));
+        Self {
+            status: response.status().as_u16(),
+            retry_after: value(all, RETRY_AFTER.as_str()),
+            headers: headers.collect(),
+            body: Vec::new(),
+        }
+    }
+
+    /// Appends what there is room for; returns whether there is room for more.
+    pub fn read(&mut self, chunk: &[u8]) -> bool {
+        let room = BODY_CAP.saturating_sub(self.body.len());
+        self.body.extend(chunk.iter().take(room));
+        self.body.len() < BODY_CAP
+    }
+
+    pub fn reply(self) -> Reply {
+        let mut body = String::from_utf8_lossy(&self.body).into_owned();
+        // Each byte that is no text becomes three.
+        body.truncate(body.floor_char_boundary(BODY_CAP));
+        Reply::Answer { status: self.status, retry_after: self.retry_after, headers: self.headers, body }
+    }
+}
+
+/// A header's first value, if it is text.
+fn value(headers: &HeaderMap, name: &str) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?;
+    Some(text.chars().take(VALUE_CAP).collect())
+}

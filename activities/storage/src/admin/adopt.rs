@@ -1,0 +1,209 @@
+//! Adopting: purchases from before the platform was connected. Each becomes a notification, so that it is verified and
+//! settled like any other; this module knows only what is known of it already and its result.
+
+use crate::admin::customers::{self, Owner};
+use crate::admin::platforms::Platform;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{Number, row, sql};
+use crate::db::store::Store;
+use crate::inbox::notifications::{Accepted, Fate, NewNotification};
+use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
+use std::collections::{HashMap, HashSet};
+
+/// The store type of an adopted purchase in the inbox. The index of migration `ledger` names it too.
+const STORE_TYPE: &str = "IMPORTED";
+
+/// A purchase that is to be adopted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adoption {
+    /// The store's name of the purchase.
+    pub receipt_id: String,
+    /// The store's name of the customer.
+    pub app_user_id: String,
+    /// The customer's own id, when it is known.
+    pub external_id: Option<String>,
+}
+
+/// The result of adopting purchases.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// The new ones, with the sequence numbers of their notifications.
+    pub accepted: Vec<(CollapseKey, i64)>,
+    /// How many were known before.
+    pub known: i64,
+    /// How many were adopted before and are not settled yet.
+    pub waiting: i64,
+    /// The purchases whose customer could not be named, by their place in the list, and why. They are adopted all the
+    /// same.
+    pub unnamed: Vec<(usize, String)>,
+}
+
+row! {
+    struct Key {
+        collapse_key: CollapseKey,
+    }
+}
+
+row! {
+    struct Counted {
+        outcome: Option<Outcome>,
+        value: i64,
+    }
+}
+
+impl Store {
+    /// Adopts purchases of a platform that are not known yet, and names their customers.
+    pub async fn adopt(&self, platform: &Platform, purchases: Vec<Adoption>, at: Timestamp) -> Result<Adopted, Error> {
+        let mut adopted = Adopted { unnamed: self.name_all(platform, purchases.clone()).await?, ..Adopted::default() };
+        let known = self.known_of(platform.id, &purchases).await?;
+        let mut rows: Vec<(CollapseKey, &Adoption)> = Vec::with_capacity(purchases.len());
+        for purchase in &purchases {
+            let key = CollapseKey::of(platform.id, &purchase.receipt_id);
+            if known.contains(&key) {
+                adopted.known += 1;
+            } else {
+                rows.push((key, purchase));
+            }
+        }
+        let keys: Vec<CollapseKey> = rows.iter().map(|(key, _)| *key).collect();
+        let abandoned = self.count_abandoned(keys.clone()).await?;
+        let rows = rows
+            .into_iter()
+            .map(|(key, purchase)| row((platform.id, key), purchase, at, abandoned.get(&key).copied().unwrap_or(0)));
+        let rows = rows.collect();
+        let mut before = Vec::new();
+        for (key, accepted) in keys.into_iter().zip(self.accept(rows).await?) {
+            match accepted {
+                Accepted::New { seq } => adopted.accepted.push((key, seq)),
+                Accepted::Repeated | Accepted::Duplicate { .. } => before.push(key),
+            }
+        }
+        adopted.waiting = self.still_open(before.clone()).await?;
+        adopted.known += i64::try_from(before.len()).unwrap_or(i64::MAX) - adopted.waiting;
+        Ok(adopted)
+    }
+
+    /// How many adopted purchases have ended with each outcome; `None` counts those that wait.
+    pub async fn adopted(&self, platform: PlatformId) -> Result<Vec<(Option<Outcome>, i64)>, Error> {
+        self.read(move |connection| {
+            let rows: Vec<Counted> = sql(format!(
+                "SELECT outcome, COUNT(*) AS value FROM notifications WHERE store_type = '{STORE_TYPE}' AND platform_id = ? \
+                 GROUP BY outcome ORDER BY outcome"
+            ))
+            .bind(platform)
+            .all(connection)?;
+            Ok(rows.into_iter().map(|row| (row.outcome, row.value)).collect())
+        })
+        .await
+    }
+
+    /// Names the customers of purchases with an external id, in one transaction; returns those that could not be named.
+    async fn name_all(&self, platform: &Platform, purchases: Vec<Adoption>) -> Result<Vec<(usize, String)>, Error> {
+        if purchases.iter().all(|purchase| purchase.external_id.is_none()) {
+            return Ok(Vec::new());
+        }
+        let app = platform.app_id;
+        self.write(move |write| {
+            let mut unnamed = Vec::new();
+            for (at, purchase) in purchases.iter().enumerate() {
+                let Some(external_id) = &purchase.external_id else { continue };
+                match customers::name(write, app, &Owner::AppUser(purchase.app_user_id.clone()), external_id) {
+                    Ok(_) => {}
+                    Err(Error::Conflict { detail, .. }) => unnamed.push((at, detail)),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(unnamed)
+        })
+        .await
+    }
+
+    async fn known_of(&self, platform: PlatformId, purchases: &[Adoption]) -> Result<HashSet<CollapseKey>, Error> {
+        let keys: Vec<CollapseKey> =
+            purchases.iter().map(|purchase| CollapseKey::of(platform, &purchase.receipt_id)).collect();
+        self.read(move |connection| {
+            let text = "SELECT collapse_key FROM purchases WHERE revision > 0 AND collapse_key IN";
+            let rows: Vec<Key> = within(text, &keys, connection)?;
+            Ok(rows.into_iter().map(|row| row.collapse_key).collect())
+        })
+        .await
+    }
+
+    /// How often each was adopted and given up. An adoption that was given up may be repeated, as a notification of its
+    /// own.
+    async fn count_abandoned(&self, keys: Vec<CollapseKey>) -> Result<HashMap<CollapseKey, i64>, Error> {
+        self.read(move |connection| {
+            let text = format!(
+                "SELECT collapse_key FROM notifications WHERE store_type = '{STORE_TYPE}' AND outcome = 'given_up' \
+                 AND collapse_key IN"
+            );
+            let rows: Vec<Key> = within(&text, &keys, connection)?;
+            let mut times = HashMap::new();
+            for row in rows {
+                *times.entry(row.collapse_key).or_insert(0) += 1;
+            }
+            Ok(times)
+        })
+        .await
+    }
+
+    async fn still_open(&self, keys: Vec<CollapseKey>) -> Result<i64, Error> {
+        self.read(move |connection| {
+            let text = format!(
+                "SELECT COUNT(DISTINCT collapse_key) AS value FROM notifications WHERE store_type = '{STORE_TYPE}' \
+                 AND outcome IS NULL AND collapse_key IN"
+            );
+            let counts: Vec<Number> = within(&text, &keys, connection)?;
+            Ok(counts.first().map_or(0, |count| count.value))
+        })
+        .await
+    }
+}
+
+fn within<T>(text: &str, keys: &[CollapseKey], connection: &mut AnyConnection) -> Result<Vec<T>, Error>
+where
+    T: diesel::deserialize::QueryableByName<crate::db::connection::MultiBackend> + 'static,
+{
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places = vec!["?"; keys.len()].join(", ");
+    sql(format!("{text} ({places})")).once().bind_all(keys.iter().copied()).all(connection)
+}
+
+/// The notification of an adoption that was given up this number of times before.
+fn row(
+    (platform_id, key): (PlatformId, CollapseKey),
+    purchase: &Adoption,
+    at: Timestamp,
+    abandoned: i64,
+) -> NewNotification {
+    let message_id = match abandoned {
+        0 => format!("import/{}", purchase.receipt_id),
+        times => format!("import/{}/{}", purchase.receipt_id, times + 1),
+    };
+    let notification = Notification {
+        message_id,
+        collapse_key: key,
+        receipt_id: purchase.receipt_id.clone(),
+        kind: NotificationKind::Adopted,
+        store_type: STORE_TYPE.to_owned(),
+        store_time: at,
+        app_user_id: Some(purchase.app_user_id.clone()),
+        related_receipt_id: None,
+        is_test: false,
+    };
+    NewNotification {
+        platform_id,
+        body: serde_json::to_string(&notification).unwrap_or_default(),
+        message_id: notification.message_id,
+        receipt_id: notification.receipt_id,
+        collapse_key: Some(key),
+        store_type: notification.store_type,
+        store_time: Some(at),
+        app_user_id: notification.app_user_id,
+        fate: Fate::Open,
+        traceparent: None,
+    }
+}

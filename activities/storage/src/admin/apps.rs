@@ -1,0 +1,113 @@
+//! Apps of the org. Deleting one hides it; the ledger keeps what it did.
+
+use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
+use crate::db::secrets::random_uuid;
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use domain::{AppId, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An app of the org.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct App {
+    /// Its id.
+    pub id: AppId,
+    /// Its name, unique among the apps that were not deleted.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+row! {
+    struct AppRow {
+        id: AppId,
+        name: String,
+        created_at: Timestamp,
+    }
+}
+
+impl From<AppRow> for App {
+    fn from(row: AppRow) -> Self {
+        Self { id: row.id, name: row.name, created_at: row.created_at }
+    }
+}
+
+impl Store {
+    /// Makes an app.
+    pub async fn new_app(&self, name: &str) -> Result<App, Error> {
+        let (id, name) = (AppId::new(random_uuid()?), name.to_owned());
+        self.write(move |write| {
+            sql("INSERT INTO apps (id, name, created_at) VALUES (?, ?, ?)")
+                .bind(id)
+                .bind(name.as_str())
+                .bind(write.now)
+                .run(write.connection)
+                .map_err(|error| error.or_taken("app", &name))?;
+            Ok(App { id, name: name.clone(), created_at: write.now })
+        })
+        .await
+    }
+
+    /// One app.
+    pub async fn app(&self, id: AppId) -> Result<App, Error> {
+        self.read(move |connection| {
+            let row = sql("SELECT id, name, created_at FROM apps WHERE id = ? AND deleted_at IS NULL");
+            let row: Option<AppRow> = row.bind(id).first(connection)?;
+            row.map(App::from).ok_or(Error::Missing { what: "app" })
+        })
+        .await
+    }
+
+    /// All apps, the oldest first.
+    pub async fn apps(&self, page: Page) -> Result<Paged<App>, Error> {
+        let (after, id) = page.pair_or(i64::MIN)?;
+        self.read(move |connection| {
+            let rows: Vec<AppRow> = sql("SELECT id, name, created_at FROM apps \
+                 WHERE deleted_at IS NULL AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?")
+            .bind(after)
+            .bind(id)
+            .bind(page.size() + 1)
+            .all(connection)?;
+            Paged::cut(rows, page.size(), |row| format!("{}_{}", row.created_at.micros(), row.id), |row| Ok(row.into()))
+        })
+        .await
+    }
+
+    /// Renames an app.
+    pub async fn rename_app(&self, id: AppId, name: &str) -> Result<App, Error> {
+        let name = name.to_owned();
+        self.write(move |write| {
+            let renamed: Option<AppRow> =
+                sql("UPDATE apps SET name = ? WHERE id = ? AND deleted_at IS NULL RETURNING id, name, created_at")
+                    .bind(name.as_str())
+                    .bind(id)
+                    .first(write.connection)
+                    .map_err(|error| error.or_taken("app", &name))?;
+            renamed.map(App::from).ok_or(Error::Missing { what: "app" })
+        })
+        .await
+    }
+
+    /// Hides an app, its platforms and its destinations.
+    pub async fn delete_app(&self, id: AppId) -> Result<(), Error> {
+        self.write(move |write| {
+            let deleted = sql("UPDATE apps SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
+                .bind(write.now)
+                .bind(id)
+                .run(write.connection)?;
+            if deleted == 0 {
+                return Err(Error::Missing { what: "app" });
+            }
+            for text in [
+                "UPDATE platforms SET deleted_at = ? WHERE app_id = ? AND deleted_at IS NULL",
+                "UPDATE destinations SET deleted_at = ? WHERE app_id = ? AND deleted_at IS NULL",
+            ] {
+                sql(text).bind(write.now).bind(id).run(write.connection)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,177 @@
+//! The catalogue of an app: which product entitles to what, and what it costs.
+//!
+//! A catalogue is small and read as a whole. A change is computed on it, so that what it concerns is known before
+//! anything is written; the purchases concerned are woken, and the sweep settles them at its own pace.
+
+mod changes;
+mod concern;
+mod tables;
+
+use crate::db::error::Error;
+use domain::AppId;
+use domain::catalogue::{Auth, Entitlement, Price};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Maximum number of products and of entitlements of an app.
+pub const MOST_LISTED: usize = 5_000;
+
+/// A product of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Product {
+    /// A name for people.
+    pub name: Option<String>,
+    /// The reference ids of its entitlements, in this order.
+    pub entitlements: Vec<String>,
+    /// Its prices.
+    pub prices: Vec<Price>,
+}
+
+/// The name of an entitlement.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Named {
+    /// A name for people.
+    pub name: String,
+    /// More about it, for people.
+    pub description: Option<String>,
+}
+
+/// All of it: entitlements by reference id, products by SKU.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Catalogue {
+    /// The entitlements.
+    pub entitlements: BTreeMap<String, Named>,
+    /// The products.
+    pub products: BTreeMap<String, Product>,
+}
+
+/// A SKU that was bought and is not in the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmapped {
+    /// The SKU, the term's where there is one.
+    pub sku: String,
+    /// How many purchases have it.
+    pub purchases: i64,
+}
+
+/// One change of a catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// An entitlement is added or named anew.
+    SetEntitlement(String, Named),
+    /// An entitlement is removed, from the products that list it too.
+    DeleteEntitlement(String),
+    /// A product is added or replaced.
+    SetProduct(String, Product),
+    /// A product is removed.
+    DeleteProduct(String),
+    /// All of it is replaced.
+    Replace(Catalogue),
+}
+
+/// The id of an entitlement: the same whenever an entitlement of this reference id is made in the app.
+#[must_use]
+pub fn entitlement_id(app: AppId, ref_id: &str) -> Uuid {
+    Uuid::new_v5(&app.uuid(), format!("entitlement/{ref_id}").as_bytes())
+}
+
+impl Catalogue {
+    /// An entitlement of it as events show it.
+    #[must_use]
+    pub fn entitlement(&self, app: AppId, ref_id: &str) -> Option<Entitlement> {
+        let named = self.entitlements.get(ref_id)?;
+        Some(Entitlement {
+            description: named.description.clone(),
+            entitlement_ref_id: ref_id.to_owned(),
+            id: entitlement_id(app, ref_id),
+            name: named.name.clone(),
+            kind: Auth::BinaryAuth,
+        })
+    }
+
+    fn change(&mut self, change: Change) -> Result<(), Error> {
+        match change {
+            Change::SetEntitlement(ref_id, named) => drop(self.entitlements.insert(ref_id, named)),
+            Change::DeleteEntitlement(ref_id) => {
+                self.entitlements.remove(&ref_id).ok_or(Error::Missing { what: "entitlement in the catalogue" })?;
+                for product in self.products.values_mut() {
+                    product.entitlements.retain(|listed| *listed != ref_id);
+                }
+            }
+            Change::SetProduct(sku, product) => drop(self.products.insert(sku, product)),
+            Change::DeleteProduct(sku) => {
+                self.products.remove(&sku).ok_or(Error::Missing { what: "product in the catalogue" })?;
+            }
+            Change::Replace(catalogue) => *self = catalogue,
+        }
+        self.check()
+    }
+
+    /// Checks that entitlements of products exist, and that there are not too many of either.
+    fn check(&self) -> Result<(), Error> {
+        let refused = |field, detail| Err(Error::Invalid { field, detail });
+        for (sku, product) in &self.products {
+            if let Some(wrong) = product.entitlements.iter().find(|ref_id| !self.entitlements.contains_key(*ref_id)) {
+                let detail =
+                    format!("product `{sku}` lists `{wrong}`, which is no entitlement of the app; set it first");
+                return refused("entitlements", detail);
+            }
+        }
+        for (what, count) in [("entitlements", self.entitlements.len()), ("products", self.products.len())] {
+            if count > MOST_LISTED {
+                return refused(what, format!("there would be {count}, and an app has at most {MOST_LISTED}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Catalogue, Change, Named, Product, concern};
+    use std::collections::BTreeSet;
+
+    fn catalogue() -> Catalogue {
+        let named = |name: &str| Named { name: name.to_owned(), description: None };
+        let lists = |refs: &[&str]| Product {
+            entitlements: refs.iter().map(|text| (*text).to_owned()).collect(),
+            ..Product::default()
+        };
+        Catalogue {
+            entitlements: [("gold", "Gold"), ("tv", "TV")].map(|(id, name)| (id.to_owned(), named(name))).into(),
+            products: [("month", lists(&["gold", "tv"])), ("year", lists(&["gold"])), ("tip", lists(&[]))]
+                .map(|(sku, product)| (sku.to_owned(), product))
+                .into(),
+        }
+    }
+
+    fn concerns(change: Change) -> BTreeSet<String> {
+        let before = catalogue();
+        let mut after = before.clone();
+        after.change(change).unwrap();
+        concern::skus(&before, &after)
+    }
+
+    #[test]
+    fn a_change_concerns_the_products_whose_listing_it_changes() {
+        let named = |name: &str| Named { name: name.to_owned(), description: None };
+        let all = |skus: &[&str]| skus.iter().map(|sku| (*sku).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(concerns(Change::SetEntitlement("tv".to_owned(), named("Television"))), all(&["month"]));
+        assert_eq!(concerns(Change::SetEntitlement("tv".to_owned(), named("TV"))), all(&[]));
+        assert_eq!(concerns(Change::SetEntitlement("new".to_owned(), named("New"))), all(&[]));
+        assert_eq!(concerns(Change::DeleteEntitlement("gold".to_owned())), all(&["month", "year"]));
+        assert_eq!(concerns(Change::DeleteProduct("tip".to_owned())), all(&["tip"]));
+        assert_eq!(concerns(Change::SetProduct("week".to_owned(), Product::default())), all(&["week"]));
+        assert_eq!(concerns(Change::Replace(catalogue())), all(&[]));
+        assert_eq!(concerns(Change::Replace(Catalogue::default())), all(&["month", "tip", "year"]));
+        let renamed = Product { name: Some("A tip".to_owned()), ..Product::default() };
+        assert_eq!(concerns(Change::SetProduct("tip".to_owned(), renamed)), all(&[]), "no event has a product's name");
+    }
+
+    #[test]
+    fn a_product_lists_only_what_exists() {
+        let product = Product { entitlements: vec!["silver".to_owned()], ..Product::default() };
+        let error = catalogue().change(Change::SetProduct("month".to_owned(), product)).unwrap_err().to_string();
+        assert!(error.contains("`month`") && error.contains("`silver`"), "{error}");
+    }
+}

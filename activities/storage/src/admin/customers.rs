@@ -1,0 +1,248 @@
+//! Customers: the owners of purchases, by the customer's own id. Naming one announces nothing by itself: it wakes the
+//! purchases concerned, whose next settling does.
+
+use crate::admin::platforms::require_app;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{SingleText, clean, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::events::deliveries;
+use crate::purchases::purchase;
+use crate::purchases::users::{self, RECEIPT, Raced};
+use domain::{AppId, UserId};
+
+/// How a purchase's owner is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// By the store's name of the customer.
+    AppUser(String),
+    /// As the owner of this receipt.
+    Receipt(String),
+}
+
+/// How a customer is looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomerKey {
+    /// By the customer's own id.
+    ExternalId(String),
+    /// By the store's names.
+    Owner(Owner),
+}
+
+/// A user of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Customer {
+    /// Our own id, the same for ever.
+    pub user_id: UserId,
+    /// The customer's own id, when somebody named it.
+    pub external_id: Option<String>,
+    /// The store's names of the customer.
+    pub app_user_ids: Vec<String>,
+}
+
+row! {
+    struct Id {
+        id: UserId,
+    }
+}
+
+row! {
+    struct StoreUser {
+        store: String,
+        app_user_id: Option<String>,
+    }
+}
+
+row! {
+    struct StoreName {
+        store: String,
+    }
+}
+
+/// A customer by the store's name: the key of `store_users`.
+struct Filed {
+    store: String,
+    name: String,
+}
+
+impl Store {
+    /// Names a purchase's owner by the customer's own id. The first id only names the user; where the id names
+    /// another user of the app already, the owner joins that one. A user who is called something else stays so:
+    /// [`Error::Conflict`].
+    pub async fn name_customer(&self, app: AppId, owner: Owner, external_id: &str) -> Result<Customer, Error> {
+        let external_id = external_id.to_owned();
+        self.write(move |write| {
+            require_app(write, app)?;
+            let user = name(write, app, &owner, &external_id)?;
+            view(write.connection, user)
+        })
+        .await
+    }
+
+    /// A customer of an app.
+    pub async fn customer(&self, app: AppId, by: CustomerKey) -> Result<Customer, Error> {
+        self.read(move |connection| {
+            let user = match &by {
+                CustomerKey::ExternalId(id) => named(connection, app, id)?,
+                CustomerKey::Owner(owner) => {
+                    filed(connection, app, owner)?.map(|filed| known(connection, app, &filed)).transpose()?.flatten()
+                }
+            };
+            view(connection, user.ok_or(Error::Missing { what: "customer" })?)
+        })
+        .await
+    }
+}
+
+/// Names an owner, and answers the user that the owner is from now on.
+pub fn name(write: &mut Write<'_>, app: AppId, owner: &Owner, external_id: &str) -> Result<UserId, Error> {
+    let filed = filed(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
+    let user = known_or_new(write, app, &filed)?;
+    let other = named(write.connection, app, external_id)?.filter(|other| *other != user);
+    let called = lock_both(write, user, other)?;
+    // A transaction that moved the owner or took the id meanwhile had these locks, and is done.
+    let taken = named(write.connection, app, external_id)?.filter(|taken| *taken != user);
+    if known(write.connection, app, &filed)? != Some(user) || taken != other {
+        return Err(Error::unavailable(Raced));
+    }
+    match (called, other) {
+        (Some(called), _) if called == external_id => Ok(user),
+        (Some(called), _) => Err(called_otherwise(&called, external_id)),
+        (None, None) => first_name(write, user, external_id).map(|()| user),
+        (None, Some(other)) => join(write, user, other).map(|()| other),
+    }
+}
+
+/// Locks both users in the order of their ids; returns the user's external id.
+fn lock_both(write: &mut Write<'_>, user: UserId, other: Option<UserId>) -> Result<Option<String>, Error> {
+    let before = other.filter(|other| *other < user);
+    let after = other.filter(|other| *other > user);
+    if let Some(other) = before {
+        users::lock(write, other)?;
+    }
+    let called = users::lock(write, user)?.external_id;
+    if let Some(other) = after {
+        users::lock(write, other)?;
+    }
+    Ok(called)
+}
+
+fn called_otherwise(called: &str, wanted: &str) -> Error {
+    let detail = format!(
+        "it is called `{called}` already, and `{wanted}` would be another customer; this call does not move purchases \
+         between customers"
+    );
+    Error::Conflict { what: "external_id", detail }
+}
+
+fn nobody(owner: &Owner) -> Error {
+    match owner {
+        Owner::AppUser(_) => {
+            let detail = "the app has no platform yet, so no store could know this customer: make the platform first";
+            Error::Conflict { what: "app_user_id", detail: detail.to_owned() }
+        }
+        Owner::Receipt(_) => Error::Missing { what: "purchase with this `receipt_id` in the app" },
+    }
+}
+
+/// Where the owner is filed; `None` when nothing is known of it.
+fn filed(connection: &mut AnyConnection, app: AppId, owner: &Owner) -> Result<Option<Filed>, Error> {
+    match owner {
+        Owner::AppUser(name) => {
+            let store: Option<StoreName> =
+                sql("SELECT store FROM platforms WHERE app_id = ? ORDER BY deleted_at IS NOT NULL, created_at LIMIT 1")
+                    .bind(app)
+                    .first(connection)?;
+            Ok(store.map(|row| Filed { store: row.store, name: clean(name).into_owned() }))
+        }
+        Owner::Receipt(receipt) => {
+            let receipt = clean(receipt);
+            let found = of_receipt(connection, app, &receipt)?;
+            Ok(found.map(|found| Filed {
+                store: found.store,
+                name: found.app_user_id.unwrap_or_else(|| format!("{RECEIPT}{receipt}")),
+            }))
+        }
+    }
+}
+
+/// The owner of a receipt by its purchase, else by an open notification.
+fn of_receipt(connection: &mut AnyConnection, app: AppId, receipt: &str) -> Result<Option<StoreUser>, Error> {
+    let mut found: Option<StoreUser> = None;
+    for text in [
+        "SELECT f.store, p.app_user_id FROM purchases p JOIN platforms f ON f.id = p.platform_id \
+         WHERE p.receipt_id = ? AND p.app_id = ? ORDER BY p.app_user_id IS NULL, p.created_at LIMIT 1",
+        "SELECT f.store, n.app_user_id FROM notifications n JOIN platforms f ON f.id = n.platform_id \
+         WHERE n.receipt_id = ? AND f.app_id = ? AND n.outcome IS NULL AND n.waiting_topic_id IS NULL \
+         ORDER BY n.app_user_id IS NULL, n.seq LIMIT 1",
+    ] {
+        let row: Option<StoreUser> = sql(text).bind(receipt).bind(app).first(connection)?;
+        match row {
+            Some(row) if row.app_user_id.is_some() => return Ok(Some(row)),
+            row => found = found.or(row),
+        }
+    }
+    Ok(found)
+}
+
+fn known(connection: &mut AnyConnection, app: AppId, filed: &Filed) -> Result<Option<UserId>, Error> {
+    users::find(connection, (app, &filed.store), &filed.name)
+}
+
+/// The owner's user, created when the owner was not known before.
+fn known_or_new(write: &mut Write<'_>, app: AppId, filed: &Filed) -> Result<UserId, Error> {
+    if let Some(user) = known(write.connection, app, filed)? {
+        return Ok(user);
+    }
+    let anonymous = UserId::anonymous(app, &filed.store, &filed.name);
+    users::make(write, app, anonymous)?;
+    users::bind(write, (app, &filed.store, &filed.name), anonymous)?;
+    known(write.connection, app, filed)?.ok_or_else(|| Error::unavailable(Raced))
+}
+
+fn named(connection: &mut AnyConnection, app: AppId, external_id: &str) -> Result<Option<UserId>, Error> {
+    let row: Option<Id> = sql("SELECT id FROM users WHERE external_id = ? AND app_id = ?")
+        .bind(external_id)
+        .bind(app)
+        .first(connection)?;
+    Ok(row.map(|row| row.id))
+}
+
+fn first_name(write: &mut Write<'_>, user: UserId, external_id: &str) -> Result<(), Error> {
+    sql("UPDATE users SET external_id = ? WHERE id = ?").bind(external_id).bind(user).run(write.connection)?;
+    wake(write, user)
+}
+
+/// Moves everything of the anonymous user to the other. An anonymous user owns what one customer of the store bought.
+fn join(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error> {
+    wake(write, user)?;
+    for text in
+        ["UPDATE store_users SET user_id = ? WHERE user_id = ?", "UPDATE purchases SET user_id = ? WHERE user_id = ?"]
+    {
+        sql(text).bind(other).bind(user).run(write.connection)?;
+    }
+    Ok(())
+}
+
+/// Wakes the user's purchases, so that the name is announced, and releases the deliveries that waited for it.
+fn wake(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
+    deliveries::release(write, user)?;
+    purchase::recheck(write, "user_id = ?", [user.into()]).map(drop)
+}
+
+fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
+    let external_id = sql("SELECT COALESCE(external_id, '') AS value FROM users WHERE id = ?").bind(user);
+    let external_id: Option<SingleText> = external_id.first(connection)?;
+    let external_id = external_id.ok_or(Error::Missing { what: "customer" })?.value;
+    let names: Vec<SingleText> =
+        sql("SELECT app_user_id AS value FROM store_users WHERE user_id = ? ORDER BY app_user_id")
+            .bind(user)
+            .all(connection)?;
+    let names = names.into_iter().map(|row| row.value).filter(|name| !name.starts_with(RECEIPT));
+    Ok(Customer {
+        user_id: user,
+        external_id: Some(external_id).filter(|id| !id.is_empty()),
+        app_user_ids: names.collect(),
+    })
+}

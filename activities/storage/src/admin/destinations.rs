@@ -1,0 +1,248 @@
+//! Destinations, created, changed and deleted. Deleting one hides it; the ledger keeps its deliveries.
+
+use crate::admin::platforms::require_app;
+use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
+use crate::db::secrets::{Secrets, random_uuid};
+use crate::db::statement::sql;
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::delivery::health;
+use crate::events::deliveries;
+use crate::reports::audit;
+use crate::settings::destinations::rows::{DestinationRow, EVERYTHING, LISTED, SELECT, require};
+use crate::settings::destinations::{Destination, DestinationPatch, NewDestination};
+use domain::event::Wildcards;
+use domain::health::State;
+use domain::user::Attributes;
+use domain::{AppId, DestinationId};
+use secrecy::SecretString;
+use serde::Serialize;
+
+impl Store {
+    /// Creates a destination.
+    pub async fn new_destination(&self, new: NewDestination) -> Result<Destination, Error> {
+        let id = DestinationId::new(random_uuid()?);
+        let secrets = self.secrets.clone();
+        self.write(move |write| {
+            require_app(write, new.app_id)?;
+            insert(write, &secrets, id, &new)?;
+            require(write.connection, id)?.destination()
+        })
+        .await
+    }
+
+    /// One destination.
+    pub async fn destination(&self, id: DestinationId) -> Result<Destination, Error> {
+        self.read(move |connection| require(connection, id)?.destination()).await
+    }
+
+    /// The destinations of an app, the oldest first.
+    pub async fn destinations(&self, app: AppId, page: Page) -> Result<Paged<Destination>, Error> {
+        let (after, id) = page.pair_or(i64::MIN)?;
+        self.read(move |connection| {
+            let text = format!("{SELECT} AND app_id = ? AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?");
+            let rows: Vec<DestinationRow> =
+                sql(text).bind(app).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
+            let cursor = |row: &DestinationRow| format!("{}_{}", row.created_at.micros(), row.id);
+            Paged::cut(rows, page.size(), cursor, DestinationRow::destination)
+        })
+        .await
+    }
+
+    /// Changes a destination. What is owed to it stays owed; when it is enabled, all of that is due at once, and
+    /// failures count anew. With other settings all waiting deliveries are reconsidered, batch by batch;
+    /// [`Store::reconsider_left`] continues after an error.
+    pub async fn update_destination(&self, id: DestinationId, patch: DestinationPatch) -> Result<Destination, Error> {
+        let secrets = self.secrets.clone();
+        let has_settings = patch.settings.is_some();
+        let changed = self
+            .write(move |write| {
+                let row = locked(write, id)?;
+                if let Some((settings, secret)) = &patch.based_on {
+                    row.check_unchanged(&secrets, settings, secret)?;
+                }
+                update(write, &secrets, row, &patch)?;
+                if patch.settings.is_some() {
+                    deliveries::request_reconsideration(write, id)?;
+                }
+                if patch.events.is_some() || patch.filter.is_some() {
+                    audit::reset_choice(write, id)?;
+                }
+                require(write.connection, id)?.destination()
+            })
+            .await?;
+        if has_settings {
+            self.reconsider(id, i64::MAX).await?;
+        }
+        Ok(changed)
+    }
+
+    /// Reconsiders the waiting deliveries of destinations with changed settings, at most about `limit`; returns how
+    /// many. There are some only after a change that was interrupted, or while one is being made.
+    pub async fn reconsider_left(&self, limit: i64) -> Result<i64, Error> {
+        let mut reconsidered = 0;
+        for id in self.read(move |connection| deliveries::unreconsidered(connection, limit)).await? {
+            if reconsidered >= limit {
+                break;
+            }
+            reconsidered += self.reconsider(id, limit - reconsidered).await?;
+        }
+        Ok(reconsidered)
+    }
+
+    /// Reconsiders about `limit` waiting deliveries of a destination. A delivery that begins to wait meanwhile does so
+    /// by the stored settings.
+    async fn reconsider(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
+        let mut reconsidered = 0;
+        while reconsidered < limit {
+            let Some(count) = self.write(move |write| deliveries::reconsider(write, id)).await? else { break };
+            reconsidered += count;
+        }
+        Ok(reconsidered)
+    }
+
+    /// Hides a destination: nothing is sent to it any more, and what it was owed ends as `dead`, batch by batch.
+    /// [`Store::end_deleted_owed`] continues after an error.
+    pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
+        self.write(move |write| {
+            let deleted = sql("UPDATE destinations SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
+                .bind(write.now)
+                .bind(id)
+                .run(write.connection)?;
+            if deleted == 0 { Err(Error::Missing { what: "destination" }) } else { Ok(()) }
+        })
+        .await?;
+        self.end_deleted(id, i64::MAX).await.map(drop)
+    }
+
+    /// Ends what deleted destinations are owed, at most about `limit` deliveries; returns how many. There are some only
+    /// after a deletion that was interrupted, or one that happened while an event was recorded.
+    pub async fn end_deleted_owed(&self, limit: i64) -> Result<i64, Error> {
+        let mut finished = 0;
+        for id in self.read(move |connection| deliveries::deleted_owed(connection, limit)).await? {
+            if finished >= limit {
+                break;
+            }
+            finished += self.end_deleted(id, limit - finished).await?;
+        }
+        Ok(finished)
+    }
+
+    /// Ends about `limit` deliveries that a deleted destination is owed.
+    async fn end_deleted(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
+        let mut finished = 0;
+        for status in deliveries::OPEN {
+            let mut after = 0;
+            while finished < limit {
+                let batch = self.write(move |write| deliveries::end_deleted(write, id, (status, after))).await?;
+                let Some((last, count)) = batch else { break };
+                after = last;
+                finished += count;
+            }
+        }
+        Ok(finished)
+    }
+
+    /// The secret of a destination.
+    pub async fn destination_secret(&self, id: DestinationId) -> Result<SecretString, Error> {
+        let secrets = self.secrets.clone();
+        self.read(move |connection| require(connection, id)?.open_secret(&secrets)).await
+    }
+}
+
+/// Locks a destination until the end of the transaction, after its health; the result of a request locks them in this
+/// order too. Events that are recorded meanwhile are still owed to it without waiting.
+fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow, Error> {
+    health::lock(write, id)?;
+    let lock = write.connection.for_no_key_update();
+    let row = sql(format!("{SELECT} AND id = ?{lock}")).bind(id).first(write.connection)?;
+    row.ok_or(Error::Missing { what: "destination" })
+}
+
+/// Inserts a destination, with its health.
+fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &NewDestination) -> Result<(), Error> {
+    let wildcards = if new.traits.wildcards == Wildcards::Listed { LISTED } else { EVERYTHING };
+    sql("INSERT INTO destinations (id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, \
+         per_request, profile, rate, concurrency, schedule, enabled, state, since, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    .bind(id)
+    .bind(new.app_id)
+    .bind(new.kind.as_str())
+    .bind(new.name.as_str())
+    .bind(json(&new.events)?)
+    .bind(wildcards)
+    .bind(json(&new.filter)?)
+    .bind(json(&new.settings)?)
+    .bind(secrets.seal("destinations", &id.to_string(), &new.secret)?)
+    .bind(new.traits.per_user)
+    .bind(new.traits.per_request)
+    .bind(new.traits.profile.map(Attributes::as_str))
+    .bind(new.limits.rate)
+    .bind(new.limits.concurrency)
+    .bind(new.limits.schedule.as_ref().map(json).transpose()?)
+    .bind(new.enabled)
+    .bind(if new.enabled { State::Healthy.as_str() } else { State::Disabled.as_str() })
+    .bind(write.now)
+    .bind(write.now)
+    .run(write.connection)
+    .map_err(|error| error.or_taken("destination", &new.name))?;
+    health::insert(write, id)
+}
+
+/// Changes a destination whose row is locked: fields that are not named keep what others changed meanwhile.
+fn update(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    row: DestinationRow,
+    patch: &DestinationPatch,
+) -> Result<(), Error> {
+    let limits = patch.limits.of(row.limits()?);
+    let filter = patch.filter.clone().unwrap_or_default().of(row.filter()?);
+    let secret = match &patch.secret {
+        Some(secret) => secrets.seal("destinations", &row.id.to_string(), secret)?,
+        None => row.secret,
+    };
+    let enabled = patch.enabled.unwrap_or(row.enabled);
+    let state = match (&patch.state, enabled == row.enabled) {
+        (Some(state), _) => state.clone(),
+        (None, true) => row.state.clone(),
+        (None, false) => if enabled { State::Healthy } else { State::Disabled }.as_str().to_owned(),
+    };
+    let is_enabled_again = enabled && !row.enabled;
+    if is_enabled_again {
+        health::reset(write, row.id)?;
+    }
+    if patch.settings.is_some() || patch.secret.is_some() {
+        health::changed(write, row.id)?;
+    }
+    let reason = match &patch.reason {
+        Some(reason) => reason.clone(),
+        None => row.reason.filter(|_| !is_enabled_again),
+    };
+    let since = if state == row.state { row.since } else { write.now };
+    let name = patch.name.clone().unwrap_or(row.name);
+    sql("UPDATE destinations SET name = ?, events = ?, filter = ?, rate = ?, concurrency = ?, schedule = ?, \
+         settings = ?, profile = ?, secret = ?, enabled = ?, state = ?, reason = ?, since = ? WHERE id = ?")
+    .bind(name.as_str())
+    .bind(patch.events.as_ref().map(json).transpose()?.unwrap_or(row.events))
+    .bind(json(&filter)?)
+    .bind(limits.rate)
+    .bind(limits.concurrency)
+    .bind(limits.schedule.as_ref().map(json).transpose()?)
+    .bind(patch.settings.as_ref().map(json).transpose()?.unwrap_or(row.settings))
+    .bind(patch.profile.map(Attributes::as_str).or(row.profile.as_deref()))
+    .bind(secret)
+    .bind(enabled)
+    .bind(state)
+    .bind(reason)
+    .bind(since)
+    .bind(row.id)
+    .run(write.connection)
+    .map(drop)
+    .map_err(|error| error.or_taken("destination", &name))
+}
+
+fn json(value: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|cause| Error::corrupt_by("a setting cannot be written as JSON", cause))
+}

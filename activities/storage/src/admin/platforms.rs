@@ -1,0 +1,336 @@
+//! Platforms: an app on one store. Deleting one hides it; the ledger keeps what it did.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
+use crate::db::secrets::{Secrets, random_uuid};
+use crate::db::statement::{Number, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::inbox::topics;
+use crate::reports::audit;
+use crate::settling::reconsider::{self, RecheckReason};
+use domain::catalogue::ProductRef;
+use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// A platform that is to be created.
+#[derive(Debug, Clone)]
+pub struct NewPlatform {
+    /// The app it belongs to.
+    pub app_id: AppId,
+    /// The store's name, such as `amazon`.
+    pub store: String,
+    /// A name for people, unique in the app.
+    pub name: String,
+    /// The app's package name in the store.
+    pub package_name: String,
+    /// Whether purchases of it are real.
+    pub environment: Environment,
+    /// The store's shared secret, for verification.
+    pub shared_secret: Option<SecretString>,
+    /// The topic that alone may send to it, when it is known beforehand.
+    pub topic_arn: Option<String>,
+    /// The quiet period in milliseconds.
+    pub window_ms: i64,
+    /// The longest wait in milliseconds, however often the window is restarted.
+    pub max_wait_ms: Option<i64>,
+    /// Which SKU of a subscription names its product.
+    pub product_ref: ProductRef,
+    /// Whether a revocation is settled at once, without a window.
+    pub flush_on_revoke: bool,
+    /// How receipts are treated that the store never knows.
+    pub unknown_receipts: UnknownReceipts,
+    /// The unguessable part of the notification URL.
+    pub ingress_key: String,
+}
+
+/// An app on one store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Platform {
+    /// Its id.
+    pub id: PlatformId,
+    /// The app it belongs to.
+    pub app_id: AppId,
+    /// The store's name.
+    pub store: String,
+    /// A name for people.
+    pub name: String,
+    /// The app's package name in the store.
+    pub package_name: String,
+    /// Whether purchases of it are real.
+    pub environment: Environment,
+    /// Whether a shared secret is stored.
+    pub has_shared_secret: bool,
+    /// The quiet period in milliseconds.
+    pub window_ms: i64,
+    /// The longest wait in milliseconds.
+    pub max_wait_ms: Option<i64>,
+    /// Which SKU of a subscription names its product.
+    pub product_ref: ProductRef,
+    /// Whether a revocation is settled at once, without a window.
+    pub flush_on_revoke: bool,
+    /// How receipts are treated that the store never knows.
+    pub unknown_receipts: UnknownReceipts,
+    /// Since when the store refuses the shared secret.
+    pub secret_refused_at: Option<Timestamp>,
+    /// The unguessable part of the notification URL.
+    pub ingress_key: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// Changes of a platform; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct PlatformPatch {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new package name.
+    pub package_name: Option<String>,
+    /// Another environment.
+    pub environment: Option<Environment>,
+    /// A new shared secret; `Some(None)` removes it.
+    pub shared_secret: Option<Option<SecretString>>,
+    /// Another window, in milliseconds.
+    pub window_ms: Option<i64>,
+    /// Another longest wait, in milliseconds; `Some(None)` removes it.
+    pub max_wait_ms: Option<Option<i64>>,
+    /// Another SKU that names products; subscriptions whose name that changes are woken.
+    pub product_ref: Option<ProductRef>,
+    /// Settle revocations at once, or not.
+    pub flush_on_revoke: Option<bool>,
+    /// Something else to become of receipts that the store never knows.
+    pub unknown_receipts: Option<UnknownReceipts>,
+    /// A new ingress key.
+    pub ingress_key: Option<String>,
+    /// A topic that may send as well, and is confirmed when it requests that.
+    pub topic_arn: Option<String>,
+}
+
+row! {
+    struct PlatformRow {
+        id: PlatformId,
+        app_id: AppId,
+        store: String,
+        name: String,
+        package_name: String,
+        environment: Environment,
+        shared_secret: Option<String>,
+        window_ms: i64,
+        max_wait_ms: Option<i64>,
+        product_ref: String,
+        flush_on_revoke: bool,
+        unknown_receipts: UnknownReceipts,
+        secret_refused_at: Option<Timestamp>,
+        ingress_key: String,
+        created_at: Timestamp,
+    }
+}
+
+const SELECT: &str = "SELECT id, app_id, store, name, package_name, environment, shared_secret, window_ms, \
+     max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, ingress_key, created_at \
+     FROM platforms WHERE deleted_at IS NULL";
+
+impl From<PlatformRow> for Platform {
+    fn from(row: PlatformRow) -> Self {
+        Self {
+            id: row.id,
+            app_id: row.app_id,
+            store: row.store,
+            name: row.name,
+            package_name: row.package_name,
+            environment: row.environment,
+            has_shared_secret: row.shared_secret.is_some(),
+            window_ms: row.window_ms,
+            max_wait_ms: row.max_wait_ms,
+            product_ref: product_ref(&row.product_ref),
+            flush_on_revoke: row.flush_on_revoke,
+            unknown_receipts: row.unknown_receipts,
+            secret_refused_at: row.secret_refused_at,
+            ingress_key: row.ingress_key,
+            created_at: row.created_at,
+        }
+    }
+}
+
+impl Store {
+    /// Creates a platform, and its topic when one is named.
+    pub async fn new_platform(&self, new: NewPlatform) -> Result<Platform, Error> {
+        let id = PlatformId::new(random_uuid()?);
+        let secrets = self.secrets.clone();
+        self.write(move |write| {
+            require_app(write, new.app_id)?;
+            insert(write, &secrets, id, &new)?;
+            if let Some(arn) = &new.topic_arn {
+                topics::configure(write, id, arn)?;
+            }
+            read(write.connection, id).map(Platform::from)
+        })
+        .await
+    }
+
+    /// One platform.
+    pub async fn platform(&self, id: PlatformId) -> Result<Platform, Error> {
+        self.read(move |connection| read(connection, id).map(Platform::from)).await
+    }
+
+    /// The platforms of an app, the oldest first.
+    pub async fn platforms(&self, app: AppId, page: Page) -> Result<Paged<Platform>, Error> {
+        let (after, id) = page.pair_or(i64::MIN)?;
+        self.read(move |connection| {
+            let text = format!("{SELECT} AND app_id = ? AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?");
+            let rows: Vec<PlatformRow> =
+                sql(text).bind(app).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
+            Paged::cut(rows, page.size(), |row| format!("{}_{}", row.created_at.micros(), row.id), |row| Ok(row.into()))
+        })
+        .await
+    }
+
+    /// Changes a platform. A pending topic cannot be named: [`Error::Conflict`], and nothing is changed.
+    pub async fn update_platform(&self, id: PlatformId, patch: PlatformPatch) -> Result<Platform, Error> {
+        let secrets = self.secrets.clone();
+        self.write(move |write| {
+            let row = read(write.connection, id)?;
+            update(write, &secrets, row, &patch)?;
+            if let Some(arn) = &patch.topic_arn {
+                topics::configure(write, id, arn)?;
+            }
+            read(write.connection, id).map(Platform::from)
+        })
+        .await
+    }
+
+    /// Hides a platform: its ingress key answers nobody any more.
+    pub async fn delete_platform(&self, id: PlatformId) -> Result<(), Error> {
+        self.write(move |write| {
+            let deleted = sql("UPDATE platforms SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
+                .bind(write.now)
+                .bind(id)
+                .run(write.connection)?;
+            if deleted == 0 { Err(Error::Missing { what: "platform" }) } else { Ok(()) }
+        })
+        .await
+    }
+
+    /// The platform that an ingress key belongs to.
+    pub async fn platform_by_ingress_key(&self, key: &str) -> Result<Option<Platform>, Error> {
+        let key = key.replace('\0', "");
+        self.read(move |connection| {
+            let row: Option<PlatformRow> = sql(format!("{SELECT} AND ingress_key = ?")).bind(key).first(connection)?;
+            Ok(row.map(Platform::from))
+        })
+        .await
+    }
+
+    /// The store's shared secret of a platform, for verification.
+    pub async fn platform_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
+        let secrets = self.secrets.clone();
+        self.read(move |connection| {
+            let sealed = read(connection, id)?.shared_secret;
+            sealed.map(|sealed| secrets.open("platforms", &id.to_string(), &sealed)).transpose()
+        })
+        .await
+    }
+}
+
+fn read(connection: &mut AnyConnection, id: PlatformId) -> Result<PlatformRow, Error> {
+    let row = sql(format!("{SELECT} AND id = ?")).bind(id).first(connection)?;
+    row.ok_or(Error::Missing { what: "platform" })
+}
+
+/// An app that was not deleted.
+pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
+    let app: Option<Number> = sql("SELECT created_at AS value FROM apps WHERE id = ? AND deleted_at IS NULL")
+        .bind(id)
+        .first(write.connection)?;
+    app.map(drop).ok_or(Error::Missing { what: "app" })
+}
+
+fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPlatform) -> Result<(), Error> {
+    let sealed = seal(secrets, id, new.shared_secret.as_ref())?;
+    sql("INSERT INTO platforms (id, app_id, store, name, package_name, environment, shared_secret, window_ms, \
+         max_wait_ms, ingress_key, created_at, product_ref, flush_on_revoke, unknown_receipts) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    .bind(id)
+    .bind(new.app_id)
+    .bind(new.store.as_str())
+    .bind(new.name.as_str())
+    .bind(new.package_name.as_str())
+    .bind(new.environment)
+    .bind(sealed)
+    .bind(new.window_ms)
+    .bind(new.max_wait_ms)
+    .bind(new.ingress_key.as_str())
+    .bind(write.now)
+    .bind(product_ref_text(new.product_ref))
+    .bind(new.flush_on_revoke)
+    .bind(new.unknown_receipts)
+    .run(write.connection)
+    .map(drop)
+    .map_err(|error| error.or_taken("platform", &new.name))
+}
+
+fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &PlatformPatch) -> Result<(), Error> {
+    let sealed = match &patch.shared_secret {
+        Some(secret) => seal(secrets, row.id, secret.as_ref())?,
+        None => row.shared_secret.clone(),
+    };
+    let before = (row.id, row.secret_refused_at, row.environment, product_ref(&row.product_ref));
+    let name = patch.name.clone().unwrap_or(row.name);
+    let refused_at = if patch.shared_secret.is_some() { None } else { row.secret_refused_at };
+    sql("UPDATE platforms SET name = ?, package_name = ?, environment = ?, shared_secret = ?, window_ms = ?, \
+         max_wait_ms = ?, ingress_key = ?, product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?, \
+         secret_refused_at = ? WHERE id = ?")
+    .bind(name.as_str())
+    .bind(patch.package_name.clone().unwrap_or(row.package_name))
+    .bind(patch.environment.unwrap_or(row.environment))
+    .bind(sealed)
+    .bind(patch.window_ms.unwrap_or(row.window_ms))
+    .bind(patch.max_wait_ms.unwrap_or(row.max_wait_ms))
+    .bind(patch.ingress_key.clone().unwrap_or(row.ingress_key))
+    .bind(patch.product_ref.map_or(row.product_ref, |chosen| product_ref_text(chosen).to_owned()))
+    .bind(patch.flush_on_revoke.unwrap_or(row.flush_on_revoke))
+    .bind(patch.unknown_receipts.unwrap_or(row.unknown_receipts))
+    .bind(refused_at)
+    .bind(row.id)
+    .run(write.connection)
+    .map_err(|error| error.or_taken("platform", &name))?;
+    wake_by(write, before, patch)
+}
+
+/// Wakes the purchases that the change concerns, for the sweep to settle at its own pace. The platform is changed
+/// first: a first record that did not see the change is waited for, and found.
+fn wake_by(
+    write: &mut Write<'_>,
+    (id, refused_at, environment, named_by): (PlatformId, Option<Timestamp>, Environment, ProductRef),
+    patch: &PlatformPatch,
+) -> Result<(), Error> {
+    if let Some(secret) = &patch.shared_secret {
+        let why = if secret.is_some() { RecheckReason::Secret(refused_at) } else { RecheckReason::Failures };
+        reconsider::recheck_platform(write, id, why)?;
+    }
+    if patch.environment.is_some_and(|chosen| chosen != environment) {
+        audit::reset_choices_of_platform(write, id)?;
+        reconsider::recheck_platform(write, id, RecheckReason::Environment)?;
+    }
+    if patch.product_ref.is_some_and(|chosen| chosen != named_by) {
+        reconsider::recheck_platform(write, id, RecheckReason::ProductRef)?;
+    }
+    Ok(())
+}
+
+const fn product_ref_text(chosen: ProductRef) -> &'static str {
+    match chosen {
+        ProductRef::Term => "term",
+        ProductRef::Parent => "parent",
+    }
+}
+
+fn product_ref(text: &str) -> ProductRef {
+    if text == "parent" { ProductRef::Parent } else { ProductRef::Term }
+}
+
+fn seal(secrets: &Secrets, id: PlatformId, secret: Option<&SecretString>) -> Result<Option<String>, Error> {
+    secret.map(|secret| secrets.seal("platforms", &id.to_string(), secret)).transpose()
+}

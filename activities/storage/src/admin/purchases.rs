@@ -1,0 +1,59 @@
+//! What an admin may do to one purchase: hold, release, discard.
+
+use crate::db::error::Error;
+use crate::db::statement::sql;
+use crate::db::store::Store;
+use crate::purchases::purchase;
+use domain::{CollapseKey, Outcome, Timestamp};
+
+impl Store {
+    /// Stops settling of a purchase until a time.
+    #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
+    pub async fn hold(&self, key: CollapseKey, until: Timestamp, by: &str, reason: &str) -> Result<(), Error> {
+        let (by, reason) = (by.to_owned(), reason.to_owned());
+        self.write(move |write| {
+            purchase::lock(write, key)?;
+            purchase::forget_failures(write, "collapse_key = ?", [key.into()])?;
+            sql("UPDATE purchases SET held_until = ?, held_by = ?, held_reason = ? WHERE collapse_key = ?")
+                .bind(until)
+                .bind(by.as_str())
+                .bind(reason.as_str())
+                .bind(key)
+                .run(write.connection)
+                .map(drop)
+        })
+        .await
+    }
+
+    /// Ends a hold. Where there is none, nothing happens.
+    pub async fn release(&self, key: CollapseKey) -> Result<(), Error> {
+        self.write(move |write| {
+            purchase::forget_failures(write, "collapse_key = ?", [key.into()])?;
+            sql("UPDATE purchases SET held_until = NULL, held_by = NULL, held_reason = NULL WHERE collapse_key = ?")
+                .bind(key)
+                .run(write.connection)
+                .map(drop)
+        })
+        .await
+    }
+
+    /// Ends the open notifications up to a sequence number, or all of them; returns how many rows that ended.
+    #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
+    pub async fn discard(&self, key: CollapseKey, through: Option<i64>, by: &str, reason: &str) -> Result<i64, Error> {
+        let why = format!("{by}: {reason}");
+        self.write(move |write| {
+            purchase::lock(write, key)?;
+            let discarded =
+                sql("UPDATE notifications SET outcome = ?, reason = ?, finished_at = ? WHERE collapse_key = ? \
+                 AND seq <= ? AND outcome IS NULL AND waiting_topic_id IS NULL")
+                .bind(Outcome::Discarded)
+                .bind(why.as_str())
+                .bind(write.now)
+                .bind(key)
+                .bind(through.unwrap_or(i64::MAX))
+                .run(write.connection)?;
+            Ok(i64::try_from(discarded).unwrap_or(i64::MAX))
+        })
+        .await
+    }
+}

@@ -1,0 +1,196 @@
+//! Retention: bodies that are older than the operator wants to keep them. The ledger's rows stay for ever.
+//!
+//! Each table is walked in the order of its rows, some with each call, and from the beginning again at the end: what
+//! was still needed when it was passed goes the next time.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{Number, Value, places, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use domain::Timestamp;
+use serde_json::json;
+
+/// Number of bodies that are removed in one transaction.
+const BATCH: usize = 200;
+
+/// The condition that nothing is owed for which the event `e` is needed: itself, and of a state all that was announced
+/// with it.
+const UNNEEDED: &str = "NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id \
+     AND d.status IN ('pending', 'waiting')) AND (e.event_type <> 'purchase.updated' OR NOT EXISTS (SELECT 1 \
+     FROM deliveries d WHERE d.collapse_key = e.collapse_key AND d.revision = e.revision \
+     AND d.status IN ('pending', 'waiting')))";
+
+row! {
+    struct Candidate {
+        seq: i64,
+        at: Timestamp,
+        is_spent: bool,
+    }
+}
+
+row! {
+    struct EventBody {
+        seq: i64,
+        body: String,
+    }
+}
+
+/// A table with bodies.
+#[derive(Clone, Copy)]
+struct Table {
+    name: &'static str,
+    /// Its next rows, the oldest first, and whether the body of each is old and needed by nobody.
+    candidates: &'static str,
+    /// Removes the bodies of these rows; checks again what may have changed since they were selected.
+    remove: fn(&mut Write<'_>, &[i64]) -> Result<usize, Error>,
+}
+
+/// An open notification is needed to settle it.
+const NOTIFICATIONS: Table = Table {
+    name: "notifications",
+    candidates: "SELECT seq, accepted_at AS at, (pruned_at IS NULL AND outcome IS NOT NULL \
+           AND COALESCE(finished_at, accepted_at) < ?) AS is_spent FROM notifications WHERE seq > ? ORDER BY seq LIMIT ?",
+    remove: remove_notifications,
+};
+
+/// Deliveries are rendered from the event and from the state that was announced with it, and the newest state of a
+/// purchase is shown on request.
+const EVENTS: Table = Table {
+    name: "events",
+    candidates: "SELECT e.seq, e.created_at AS at, (e.pruned_at IS NULL AND e.created_at < ? AND {unneeded} \
+           AND (e.event_type <> 'purchase.updated' OR EXISTS (SELECT 1 FROM events m \
+           WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq))) \
+           AS is_spent FROM events e WHERE e.seq > ? ORDER BY e.seq LIMIT ?",
+    remove: remove_events,
+};
+
+/// A delivery that has ended is never sent again: a redelivery is a delivery of its own.
+const DELIVERIES: Table = Table {
+    name: "deliveries",
+    candidates: "SELECT seq, created_at AS at, (pruned_at IS NULL AND finished_at IS NOT NULL \
+           AND COALESCE(finished_at, created_at) < ?) AS is_spent FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?",
+    remove: remove_deliveries,
+};
+
+impl Store {
+    /// Checks the next rows, at most `limit` of each table, and removes the bodies of those that ended before a time:
+    /// of notifications, of events, of deliveries, and the responses to their attempts. What waits, what is owed and
+    /// the newest state of a purchase keep theirs. Returns how many rows lost one.
+    pub async fn prune(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
+        let mut pruned = 0;
+        for table in [NOTIFICATIONS, EVENTS, DELIVERIES] {
+            pruned += self.prune_table(table, before, limit).await?;
+        }
+        Ok(pruned)
+    }
+
+    async fn prune_table(&self, table: Table, before: Timestamp, limit: i64) -> Result<usize, Error> {
+        let (from, rows) = self.read(move |connection| candidates(connection, table, (before, limit))).await?;
+        let spent: Vec<i64> = rows.iter().filter(|row| row.is_spent).map(|row| row.seq).collect();
+        let mut pruned = 0;
+        for batch in spent.chunks(BATCH) {
+            let batch = batch.to_vec();
+            pruned += self.write(move |write| (table.remove)(write, &batch)).await?;
+        }
+        let is_end = i64::try_from(rows.len()).is_ok_and(|count| count < limit);
+        let is_young = rows.last().is_some_and(|last| last.at >= before);
+        let through = if is_end || is_young { 0 } else { rows.last().map_or(0, |last| last.seq) };
+        if through != from {
+            self.write(move |write| note(write, table, through)).await?;
+        }
+        Ok(pruned)
+    }
+}
+
+/// Where the last call ended, and the rows behind it.
+fn candidates(
+    connection: &mut AnyConnection,
+    table: Table,
+    (before, limit): (Timestamp, i64),
+) -> Result<(i64, Vec<Candidate>), Error> {
+    let from: Option<Number> =
+        sql("SELECT through AS value FROM retention WHERE table_name = ?").bind(table.name).first(connection)?;
+    let from = from.map_or(0, |from| from.value);
+    Ok((
+        from,
+        sql(table.candidates.replace("{unneeded}", UNNEEDED)).bind(before).bind(from).bind(limit).all(connection)?,
+    ))
+}
+
+fn note(write: &mut Write<'_>, table: Table, through: i64) -> Result<(), Error> {
+    sql("INSERT INTO retention (table_name, through) VALUES (?, ?) \
+         ON CONFLICT (table_name) DO UPDATE SET through = excluded.through")
+    .bind(table.name)
+    .bind(through)
+    .run(write.connection)
+    .map(drop)
+}
+
+fn remove_notifications(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
+    let text = format!(
+        "UPDATE notifications SET body = '{{}}', pruned_at = ? WHERE seq IN ({}) AND outcome IS NOT NULL",
+        places(seqs.len())
+    );
+    sql(text).once().bind(write.now).bind_all(seqs.iter().copied()).run(write.connection)
+}
+
+/// A redelivery locks the event's row too, and checks then whether it is still whole: so nothing is owed of an event
+/// while its body is removed.
+fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
+    let lock = write.connection.for_update();
+    let text = format!("SELECT seq, body FROM events WHERE seq IN ({}) ORDER BY seq{lock}", places(seqs.len()));
+    let events: Vec<EventBody> = sql(text).once().bind_all(seqs.iter().copied()).all(write.connection)?;
+    let mut removed = 0;
+    for event in events {
+        removed += sql(format!(
+            "UPDATE events AS e SET body = ?, state_apart = NULL, profile = NULL, views = NULL, pruned_at = ? WHERE e.seq = ? AND {UNNEEDED}"
+        ))
+        .bind(reduced(&event.body))
+        .bind(write.now)
+        .bind(event.seq)
+        .run(write.connection)?;
+    }
+    Ok(removed)
+}
+
+/// Reduces an event's body to what the audit and receivers need: what it counts, and its digest.
+fn reduced(body: &str) -> String {
+    let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    match body.get("attributes") {
+        Some(attributes) => json!({ "attributes": {
+            "coalesced": attributes["coalesced"], "state_digest": attributes["state_digest"],
+        }}),
+        None => json!({}),
+    }
+    .to_string()
+}
+
+fn remove_deliveries(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
+    let these = || seqs.iter().map(|seq| Value::from(*seq));
+    let finished = format!("seq IN ({}) AND finished_at IS NOT NULL", places(seqs.len()));
+    sql(format!(
+        "UPDATE attempts SET headers = NULL, response = NULL \
+         WHERE delivery_id IN (SELECT id FROM deliveries WHERE {finished})"
+    ))
+    .once()
+    .bind_all(these())
+    .run(write.connection)?;
+    sql(format!("UPDATE deliveries SET body = NULL, pruned_at = ? WHERE {finished}"))
+        .once()
+        .bind(write.now)
+        .bind_all(these())
+        .run(write.connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reduced;
+
+    #[test]
+    fn of_a_body_stays_what_it_counts_and_what_proves_it() {
+        let body = r#"{"attributes":{"coalesced":3,"state_digest":"ab","app_id":"x"},"data":{"a":1}}"#;
+        assert_eq!(reduced(body), r#"{"attributes":{"coalesced":3,"state_digest":"ab"}}"#);
+        assert_eq!(reduced(r#"{"event":"user.subscription.renewed","user":"x"}"#), "{}");
+    }
+}

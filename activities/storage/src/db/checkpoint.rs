@@ -1,0 +1,81 @@
+//! Checkpoints of SQLite's log, beside the writer instead of inside its commits.
+//!
+//! A checkpoint copies the log's pages into the database and syncs both; whoever commits meanwhile would wait for all
+//! of it. So a thread copies the pages often, while they are few, in the mode that takes no lock of the writer's
+//! (PASSIVE, <https://sqlite.org/c3ref/wal_checkpoint_v2.html>). While there is always something new it never reaches
+//! the log's end, and only there the log starts over. So the writer finishes a long log between two groups, when hardly
+//! anything is left to copy.
+
+use crate::db::config::Database;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{row, sql};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+/// How often the log is copied.
+const EVERY: Duration = Duration::from_millis(250);
+/// A long log: 64 MiB of 4 KiB pages.
+const LONG_PAGES: i64 = 16 * 1024;
+
+row! {
+    struct Progress {
+        log: i64,
+    }
+}
+
+/// The thread that copies. It ends when this is dropped.
+pub struct Checkpoints {
+    is_long: Arc<AtomicBool>,
+    _end: Sender<Infallible>,
+}
+
+impl Checkpoints {
+    /// Starts the thread; none where the server looks after its log itself.
+    pub fn start(database: &Database) -> Result<Option<Self>, Error> {
+        if matches!(database, Database::Postgres(_)) {
+            return Ok(None);
+        }
+        let connection = AnyConnection::to(database).map_err(Error::unavailable)?;
+        let (end, stopped) = channel();
+        let is_long = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&is_long);
+        thread::Builder::new()
+            .name("storage-checkpoint".to_owned())
+            .spawn(move || repeat(connection, &flag, &stopped))
+            .map_err(Error::unavailable)?;
+        Ok(Some(Self { is_long, _end: end }))
+    }
+
+    /// Copies the rest of a long log on the writer's connection, which then starts it over.
+    pub fn finish(&self, writer: &mut AnyConnection) {
+        if self.is_long.swap(false, Ordering::Relaxed) {
+            log_failure(copy(writer));
+        }
+    }
+}
+
+fn repeat(mut connection: AnyConnection, is_long: &AtomicBool, stopped: &Receiver<Infallible>) {
+    while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+        let pages = log_failure(copy(&mut connection));
+        is_long.store(pages >= LONG_PAGES, Ordering::Relaxed);
+    }
+}
+
+/// Copies what no reader needs any more from the log; the pages in it. Waits for nobody.
+fn copy(connection: &mut AnyConnection) -> Result<i64, Error> {
+    let progress: Option<Progress> = sql("PRAGMA wal_checkpoint(PASSIVE)").first(connection)?;
+    Ok(progress.map_or(0, |progress| progress.log))
+}
+
+/// Logs a failed copy. What is not copied now stays in the log and is copied later; only the log grows.
+fn log_failure(copied: Result<i64, Error>) -> i64 {
+    copied.unwrap_or_else(|error| {
+        tracing::warn!(error = %error, "the log of the database cannot be copied into it; is the disk full?");
+        0
+    })
+}

@@ -1,0 +1,66 @@
+//! The configuration of storage.
+
+use domain::{OrgId, Timestamp};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where the data is.
+#[derive(Clone)]
+pub enum Database {
+    /// One file, used by one process.
+    Sqlite(PathBuf),
+    /// A connection URL or key-value string, for any number of processes.
+    Postgres(String),
+}
+
+impl fmt::Debug for Database {
+    /// Without the connection string, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            Self::Postgres(_) => f.write_str("Postgres([REDACTED])"),
+        }
+    }
+}
+
+/// The key under which secrets are encrypted at rest.
+#[derive(Clone)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// From 32 bytes of randomness.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key([REDACTED])")
+    }
+}
+
+/// The configuration of storage.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the data is.
+    pub database: Database,
+    /// The key of its secrets.
+    pub key: Key,
+    /// The clock that stamps rows on SQLite; PostgreSQL uses its own.
+    pub clock: fn() -> Timestamp,
+}
+
+/// What was created when the database was opened for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Installation {
+    /// The installation's customer.
+    pub org_id: OrgId,
+    /// Raised by an operator after a restore, so that ids of a lost future are never used again.
+    pub epoch: i64,
+}

@@ -1,0 +1,228 @@
+//! Connections to either database, and how each is set up.
+
+use crate::db::config::Database;
+use crate::db::error::Error;
+use crate::db::statement::{Number, sql};
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::r2d2::R2D2Connection;
+use diesel::{Connection, ConnectionError, ConnectionResult, PgConnection, QueryResult, SqliteConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use domain::Timestamp;
+
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// One advisory lock for everything that happens once per database. The number is arbitrary.
+const ADVISORY_LOCK: i64 = 0x5E77_1E00;
+
+const READER_CACHE_KIB: u32 = 8 * 1024;
+const WRITER_CACHE_KIB: u32 = 128 * 1024;
+/// 512 MiB of 4 KiB pages: a log of this size is copied in a commit after all.
+const CHECKPOINT_PAGES: u32 = 128 * 1024;
+/// The size that the log's file keeps when it starts over: writing over it syncs faster than making it longer.
+const WAL_BYTES: u32 = 128 * 1024 * 1024;
+
+/// A connection to either database.
+#[derive(diesel::MultiConnection)]
+pub enum AnyConnection {
+    /// To PostgreSQL.
+    Postgres(PgConnection),
+    /// To SQLite.
+    Sqlite(SqliteConnection),
+}
+
+impl AnyConnection {
+    /// Connects, within about three seconds.
+    pub fn to(database: &Database) -> ConnectionResult<Self> {
+        match database {
+            Database::Sqlite(path) => {
+                let mut connection = SqliteConnection::establish(&path.to_string_lossy())?;
+                connection.batch_execute(&sqlite_settings()).map_err(ConnectionError::CouldntSetupConfiguration)?;
+                Ok(Self::Sqlite(connection))
+            }
+            Database::Postgres(url) => {
+                let mut connection = PgConnection::establish(&with_connect_timeout(url))?;
+                connection.batch_execute(&postgres_settings()).map_err(ConnectionError::CouldntSetupConfiguration)?;
+                Ok(Self::Postgres(connection))
+            }
+        }
+    }
+
+    /// Sets up the writing connection: room for the pages of a big group, and commits that leave the checkpoints to
+    /// `checkpoint.rs`.
+    pub fn prepare_to_write(&mut self) -> QueryResult<()> {
+        if self.is_shared() {
+            return Ok(());
+        }
+        self.batch_execute(&format!(
+            "PRAGMA cache_size = -{WRITER_CACHE_KIB}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}; \
+             PRAGMA journal_size_limit = {WAL_BYTES}"
+        ))
+    }
+
+    /// Whether several processes may write at the same time.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// The suffix of a SELECT that locks its rows until the end of the transaction. SQLite needs none: its writing
+    /// transactions exclude each other from their beginning.
+    pub const fn for_update(&self) -> &'static str {
+        if self.is_shared() { " FOR UPDATE" } else { "" }
+    }
+
+    /// Like [`Self::for_update`], but skips the rows that somebody else has locked instead of waiting.
+    pub const fn for_update_of_free(&self) -> &'static str {
+        if self.is_shared() { " FOR UPDATE SKIP LOCKED" } else { "" }
+    }
+
+    /// Like [`Self::for_update`], for rows that others may go on pointing to: a foreign key's check does not wait for
+    /// it.
+    pub const fn for_no_key_update(&self) -> &'static str {
+        if self.is_shared() { " FOR NO KEY UPDATE" } else { "" }
+    }
+
+    /// The suffix of a SELECT whose rows nobody may change until the end of the transaction.
+    pub const fn for_share(&self) -> &'static str {
+        if self.is_shared() { " FOR SHARE" } else { "" }
+    }
+
+    /// Now, by the clock that stamps rows: the database's own where several processes share it.
+    pub fn now(&mut self, clock: fn() -> Timestamp) -> Result<Timestamp, Error> {
+        if !self.is_shared() {
+            return Ok(clock());
+        }
+        let now = sql("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS value");
+        let now: Option<Number> = now.first(self)?;
+        Ok(Timestamp::from_micros(now.map_or(0, |now| now.value)))
+    }
+
+    /// Begins a transaction that writes, or a savepoint in one.
+    pub fn begin(&mut self) -> QueryResult<()> {
+        if self.depth() > 0 {
+            return <Self as Connection>::TransactionManager::begin_transaction(self);
+        }
+        match self {
+            Self::Sqlite(connection) => AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE"),
+            Self::Postgres(connection) => AnsiTransactionManager::begin_transaction(connection),
+        }
+    }
+
+    /// Commits the innermost transaction or savepoint.
+    pub fn commit(&mut self) -> QueryResult<()> {
+        <Self as Connection>::TransactionManager::commit_transaction(self)
+    }
+
+    /// Undoes the innermost transaction or savepoint.
+    pub fn roll_back(&mut self) -> QueryResult<()> {
+        <Self as Connection>::TransactionManager::rollback_transaction(self)
+    }
+
+    /// Undoes the transaction with all its savepoints. A connection where that fails is of no more use.
+    pub fn abandon(&mut self) -> QueryResult<()> {
+        while self.depth() > 0 {
+            self.roll_back()?;
+        }
+        Ok(())
+    }
+
+    /// How many transactions and savepoints are open.
+    fn depth(&mut self) -> u32 {
+        let status = <Self as Connection>::TransactionManager::transaction_manager_status_mut(self);
+        status.transaction_depth().ok().flatten().map_or(0, std::num::NonZeroU32::get)
+    }
+
+    /// Runs `read` so that all it reads is of one moment.
+    pub fn at_one_moment<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        <Self as Connection>::TransactionManager::begin_transaction(self).map_err(Error::of_query)?;
+        if self.is_shared() {
+            let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+            self.batch_execute(isolation).map_err(Error::of_query)?;
+        }
+        let result = read(self);
+        // Nothing was written; what failed to end is seen and closed by the pool.
+        let rolled_back = self.roll_back().map_err(Error::of_query);
+        result.and_then(|value| rolled_back.map(|()| value))
+    }
+
+    /// Whether the connection is of no more use.
+    pub fn is_lost(&mut self) -> bool {
+        self.is_broken()
+    }
+
+    /// Brings the tables up to date and runs `first`, while no other process does either.
+    pub fn prepare<T>(&mut self, first: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        if self.is_shared() {
+            // A second opener waits here for the first one's migrations, however long they take.
+            self.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").map_err(Error::of_query)?;
+            self.batch_execute(&format!("SELECT pg_advisory_lock({ADVISORY_LOCK})")).map_err(Error::of_query)?;
+        }
+        let result = self.migrate().and_then(|()| first(self));
+        if self.is_shared() {
+            self.batch_execute(&format!("SELECT pg_advisory_unlock({ADVISORY_LOCK})")).map_err(Error::of_query)?;
+            self.batch_execute(&postgres_settings()).map_err(Error::of_query)?;
+        }
+        result
+    }
+
+    fn migrate(&mut self) -> Result<(), Error> {
+        let migrated = match self {
+            Self::Sqlite(connection) => connection.run_pending_migrations(SQLITE).map(drop),
+            Self::Postgres(connection) => connection.run_pending_migrations(POSTGRES).map(drop),
+        };
+        migrated.map_err(|cause| Error::Corrupt {
+            what: "its tables cannot be brought up to date".to_owned(),
+            source: Some(cause.into()),
+        })
+    }
+}
+
+/// WAL with FULL: a commit is on the disk when it returns (<https://sqlite.org/pragma.html#pragma_synchronous>).
+fn sqlite_settings() -> String {
+    let synchronous = if crate::db::fault::is_planted("storage.durability_off") { "OFF" } else { "FULL" };
+    format!(
+        "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
+         PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{READER_CACHE_KIB};"
+    )
+}
+
+/// `on` also where the server's own default is weaker: 200 means durable.
+fn postgres_settings() -> String {
+    let commit = if crate::db::fault::is_planted("storage.durability_off") { "off" } else { "on" };
+    format!(
+        "SET synchronous_commit = {commit}; SET statement_timeout = '15s'; SET lock_timeout = '5s'; \
+         SET idle_in_transaction_session_timeout = '30s'; SET default_transaction_isolation = 'read committed'"
+    )
+}
+
+/// Sets a short timeout for a server that does not answer, unless the operator set one.
+fn with_connect_timeout(url: &str) -> String {
+    let settings =
+        "connect_timeout=3 keepalives_idle=10 keepalives_interval=5 keepalives_count=2 tcp_user_timeout=15000";
+    if url.contains("connect_timeout") {
+        return url.to_owned();
+    }
+    if !url.contains("://") {
+        return format!("{settings} {url}");
+    }
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}{}", settings.replace(' ', "&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_connect_timeout;
+
+    #[test]
+    fn a_silent_server_gets_three_seconds() {
+        assert!(with_connect_timeout("postgres://h/db").starts_with("postgres://h/db?connect_timeout=3&"));
+        assert!(with_connect_timeout("postgres://h/db?sslmode=require").contains("sslmode=require&connect_timeout=3&"));
+        assert!(with_connect_timeout("host=h dbname=db").ends_with(" host=h dbname=db"));
+    }
+
+    #[test]
+    fn an_operators_connect_timeout_stays() {
+        let url = "postgres://h/db?connect_timeout=9";
+        assert_eq!(with_connect_timeout(url), url);
+    }
+}

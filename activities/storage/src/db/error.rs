@@ -1,0 +1,116 @@
+//! Errors, as decisions: who must act, and whether trying again can help.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The technical cause behind an [`Error`].
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// Why storage did not carry out a call. Nothing was written, except with [`Error::Unavailable`], after which it is
+/// unknown: every call may be repeated.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The database cannot be reached or is overloaded. Try again; nobody else needs to act.
+    #[error("the database is not available at the moment, try again")]
+    Unavailable(#[source] Cause),
+    /// Another process works on this SQLite file. The operator must stop it, or use PostgreSQL.
+    #[error("{0} is in use by another process: stop it, or use PostgreSQL to run more than one")]
+    Locked(PathBuf),
+    /// The named thing does not exist. The caller must name another.
+    #[error("there is no such {what}")]
+    Missing {
+        /// The kind of thing that was named.
+        what: &'static str,
+    },
+    /// The request conflicts with what is stored. The caller must change it.
+    #[error("the {what} cannot be stored: {detail}")]
+    Conflict {
+        /// The kind of thing that was to be stored.
+        what: &'static str,
+        /// The conflict.
+        detail: String,
+    },
+    /// The cursor is none of this list. The caller must begin at its first page.
+    #[error("`cursor` must be the `next_cursor` of the page before")]
+    Cursor,
+    /// The call does not fit the settings of what it names. The caller must change the setting first.
+    #[error("{0}")]
+    Unsuitable(String),
+    /// A value cannot be stored. The caller must repair it.
+    #[error("`{field}` cannot be stored: {detail}")]
+    Invalid {
+        /// The field, as the API names it.
+        field: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The database or its key is not what we expect. The operator must act; trying again is no use.
+    #[error("the database cannot be used: {what}")]
+    Corrupt {
+        /// What was found, and what was expected.
+        what: String,
+        /// The cause, when there is one beyond `what`.
+        #[source]
+        source: Option<Cause>,
+    },
+}
+
+/// An error with all its causes, on one line, for the place where it is logged or shown.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl Error {
+    pub(crate) fn unavailable(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable(Arc::new(cause))
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into(), source: None }
+    }
+
+    pub(crate) fn corrupt_by(what: impl Into<String>, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Corrupt { what: what.into(), source: Some(Arc::new(cause)) }
+    }
+}
+
+impl Error {
+    /// The error of a failed statement. A conflict that a caller expects is recognized before, with
+    /// [`Error::is_taken`]; one that remains comes from a race and goes away when tried again.
+    pub(crate) fn of_query(cause: diesel::result::Error) -> Self {
+        use diesel::result::DatabaseErrorKind::{CheckViolation, ForeignKeyViolation, NotNullViolation};
+        match cause {
+            diesel::result::Error::DatabaseError(ForeignKeyViolation, _) => Self::Missing { what: "parent" },
+            diesel::result::Error::DatabaseError(CheckViolation | NotNullViolation, _)
+            | diesel::result::Error::DeserializationError(_)
+            | diesel::result::Error::SerializationError(_)
+            | diesel::result::Error::InvalidCString(_) => {
+                Self::corrupt_by("a row is not as this version expects it", cause)
+            }
+            _ => Self::unavailable(cause),
+        }
+    }
+
+    /// This error, or that the name is taken when it means that.
+    pub(crate) fn or_taken(self, what: &'static str, name: &str) -> Self {
+        if self.is_taken() {
+            return Self::Conflict { what, detail: format!("the name `{name}` is taken, choose another") };
+        }
+        self
+    }
+
+    /// Whether a statement failed because what it wanted to write exists already.
+    pub(crate) fn is_taken(&self) -> bool {
+        use diesel::result::{DatabaseErrorKind::UniqueViolation, Error::DatabaseError};
+        let Self::Unavailable(cause) = self else { return false };
+        matches!(cause.downcast_ref::<diesel::result::Error>(), Some(DatabaseError(UniqueViolation, _)))
+    }
+}

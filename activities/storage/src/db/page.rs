@@ -1,0 +1,93 @@
+//! Pages of a list. A cursor is opaque to callers: it names the last row of the page before.
+
+use crate::db::error::Error;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Which part of a list is returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// `next_cursor` of the page before; `None` for the first page.
+    pub cursor: Option<String>,
+    /// Maximum number of items, 1 to 1000; clamped.
+    pub limit: i64,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { cursor: None, limit: 100 }
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Paged<T> {
+    /// The items, in the list's order.
+    pub items: Vec<T>,
+    /// The cursor of the next page; `None` at the end of the list.
+    pub next_cursor: Option<String>,
+}
+
+impl Page {
+    /// How many items the page has at most.
+    pub(crate) fn size(&self) -> i64 {
+        self.limit.clamp(1, 1000)
+    }
+
+    /// The cursor of a list that is ordered by a number, or `first`.
+    pub(crate) fn number_or(&self, first: i64) -> Result<i64, Error> {
+        self.cursor.as_deref().map_or(Ok(first), |cursor| cursor.parse().map_err(|_| Error::Cursor))
+    }
+
+    /// The cursor of a list that is ordered by a number and an id, or `first`.
+    pub(crate) fn pair_or(&self, first: i64) -> Result<(i64, String), Error> {
+        let Some(cursor) = &self.cursor else { return Ok((first, String::new())) };
+        let (number, id) = cursor.split_once('_').ok_or(Error::Cursor)?;
+        Ok((number.parse().map_err(|_| Error::Cursor)?, id.to_owned()))
+    }
+
+    /// The cursor of a list that is ordered by two numbers, or `first` of both.
+    pub(crate) fn numbers_or(&self, first: i64) -> Result<(i64, i64), Error> {
+        let (number, second) = self.pair_or(first)?;
+        if second.is_empty() {
+            return Ok((number, first));
+        }
+        Ok((number, second.parse().map_err(|_| Error::Cursor)?))
+    }
+}
+
+impl<T> Paged<T> {
+    /// A page of `size` from up to one row more than that; `cursor` names a row.
+    pub(crate) fn cut<R>(
+        mut rows: Vec<R>,
+        size: i64,
+        cursor: impl Fn(&R) -> String,
+        item: impl FnMut(R) -> Result<T, Error>,
+    ) -> Result<Self, Error> {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let has_more = rows.len() > size;
+        rows.truncate(size);
+        let next_cursor = if has_more { rows.last().map(cursor) } else { None };
+        Ok(Self { items: rows.into_iter().map(item).collect::<Result<_, _>>()?, next_cursor })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Page, Paged};
+
+    #[test]
+    fn a_page_names_the_next_one_only_when_there_is_more() {
+        let cut = |rows: Vec<i64>| Paged::cut(rows, 2, i64::to_string, Ok).unwrap();
+        assert_eq!(cut(vec![1, 2, 3]), Paged { items: vec![1, 2], next_cursor: Some("2".to_owned()) });
+        assert_eq!(cut(vec![1, 2]), Paged { items: vec![1, 2], next_cursor: None });
+    }
+
+    #[test]
+    fn a_strange_cursor_is_refused() {
+        let page = Page { cursor: Some("x".to_owned()), limit: 1 };
+        assert!(page.number_or(0).is_err());
+        assert!(page.pair_or(0).is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! Readers: connections of their own, used on threads where blocking is allowed.
+
+use crate::db::config::Database;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use diesel::r2d2::{ManageConnection, NopErrorHandler, Pool, R2D2Connection};
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+const CONNECTIONS: u32 = 6;
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A bounded number of reading connections.
+#[derive(Clone)]
+pub struct Readers {
+    pool: Pool<Connections>,
+    /// Keeps waiting readers out of the runtime's threads.
+    permits: Arc<Semaphore>,
+    /// The lock on an SQLite file; held while anybody may read or write.
+    _lock: Option<Arc<File>>,
+}
+
+/// Makes the pool's connections.
+#[derive(Debug)]
+pub struct Connections(Database);
+
+impl ManageConnection for Connections {
+    type Connection = AnyConnection;
+    type Error = diesel::r2d2::Error;
+
+    fn connect(&self) -> Result<AnyConnection, Self::Error> {
+        AnyConnection::to(&self.0).map_err(diesel::r2d2::Error::ConnectionError)
+    }
+
+    fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), Self::Error> {
+        connection.ping().map_err(diesel::r2d2::Error::QueryError)
+    }
+
+    fn has_broken(&self, connection: &mut AnyConnection) -> bool {
+        connection.is_lost()
+    }
+}
+
+impl Readers {
+    /// Connections are opened when they are needed.
+    pub fn new(database: Database, lock: Option<Arc<File>>) -> Self {
+        // A file does not go away; asking a server costs a round trip and saves an error after a restart.
+        let is_remote = matches!(database, Database::Postgres(_));
+        let pool = Pool::builder()
+            .max_size(CONNECTIONS)
+            .min_idle(Some(0))
+            .connection_timeout(PATIENCE)
+            .test_on_check_out(is_remote)
+            .error_handler(Box::new(NopErrorHandler))
+            .build_unchecked(Connections(database));
+        Self { pool, permits: Arc::new(Semaphore::new(CONNECTIONS as usize)), _lock: lock }
+    }
+
+    /// Runs `read` on a reading connection.
+    pub async fn read<T, F>(&self, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
+    {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(Error::unavailable)?;
+        let pool = self.pool.clone();
+        let work = move || {
+            let _permit = permit;
+            let mut connection = pool.get().map_err(Error::unavailable)?;
+            read(&mut connection)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(Error::unavailable)?
+    }
+}

@@ -1,0 +1,102 @@
+//! Opening a database: lock, tables, installation, writer and readers.
+
+use crate::db::config::{Config, Database, Installation};
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::reader::Readers;
+use crate::db::secrets::{Secrets, random_uuid};
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Writer;
+use domain::{OrgId, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The text that is encrypted to recognize the key.
+const KEY_CHECK: &str = "settle";
+
+row! {
+    struct InstallationRow {
+        org_id: OrgId,
+        epoch: i64,
+        key_check: String,
+    }
+}
+
+impl Store {
+    /// Opens the database, brings its tables up to date and starts the writer.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables
+    /// or the key do not fit.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        tokio::task::spawn_blocking(move || open(config)).await.map_err(Error::unavailable)?
+    }
+}
+
+/// Opens the database of `config`; blocking.
+fn open(config: Config) -> Result<Store, Error> {
+    let lock = match &config.database {
+        Database::Sqlite(path) => Some(lock(path)?),
+        Database::Postgres(_) => None,
+    };
+    let secrets = Secrets::new(config.key);
+    let mut connection = connect(&config.database)?;
+    let clock = config.clock;
+    let installation = connection.prepare(|connection| installation(connection, &secrets, clock))?;
+    connection.prepare_to_write().map_err(Error::of_query)?;
+    let readers = Readers::new(config.database.clone(), lock.map(Arc::new));
+    let writer = Writer::start(config.database, connection, clock)?;
+    Ok(Store { writer, readers, secrets, installation, clock })
+}
+
+/// A path that cannot be opened is the operator's to mend; a server that does not answer comes back.
+fn connect(database: &Database) -> Result<AnyConnection, Error> {
+    AnyConnection::to(database).map_err(|cause| match database {
+        Database::Sqlite(path) => Error::corrupt_by(format!("{} cannot be opened", path.display()), cause),
+        Database::Postgres(_) => Error::unavailable(cause),
+    })
+}
+
+/// Holds a lock file beside the database as long as the file is open.
+fn lock(database: &Path) -> Result<File, Error> {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let cannot = |cause| Error::corrupt_by(format!("its lock {} cannot be taken", path.display()), cause);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(database.to_owned())),
+        Err(TryLockError::Error(cause)) => Err(cannot(cause)),
+    }
+}
+
+fn installation(
+    connection: &mut AnyConnection,
+    secrets: &Secrets,
+    clock: fn() -> Timestamp,
+) -> Result<Installation, Error> {
+    let read = || sql("SELECT org_id, epoch, key_check FROM installation WHERE id = 1");
+    let row: InstallationRow = match read().first(connection)? {
+        Some(row) => row,
+        None => {
+            let now = connection.now(clock)?;
+            sql("INSERT INTO installation (id, org_id, epoch, key_check, created_at) VALUES (1, ?, 1, ?, ?)")
+                .bind(OrgId::new(random_uuid()?))
+                .bind(secrets.seal("installation", "1", &SecretString::from(KEY_CHECK))?)
+                .bind(now)
+                .run(connection)?;
+            read().first(connection)?.ok_or_else(|| Error::corrupt("its installation cannot be read back"))?
+        }
+    };
+    let check = secrets.open("installation", "1", &row.key_check);
+    if !check.is_ok_and(|check| check.expose_secret() == KEY_CHECK) {
+        return Err(Error::corrupt(
+            "its secrets were encrypted with another key: give the key that it was first opened with (SETTLE_KEY)",
+        ));
+    }
+    Ok(Installation { org_id: row.org_id, epoch: row.epoch })
+}

@@ -1,0 +1,302 @@
+//! Statements: one SQL text for both databases, with `?` where a value goes.
+//!
+//! The typed query builder refuses what we live on for a connection of either kind (`ON CONFLICT`,
+//! `RETURNING`, multi-row inserts), so statements are texts here, and the storage story runs each of
+//! them on both databases. A statement is prepared once per connection and kept.
+
+use crate::db::connection::{AnyConnection, MultiBackend};
+use crate::db::error::Error;
+use diesel::deserialize::{self, FromSql, QueryableByName};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Untyped};
+use diesel::{QueryResult, RunQueryDsl};
+use domain::{
+    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, Timestamp,
+    TopicId, UnknownReceipts, UserId,
+};
+use std::borrow::Cow;
+
+/// A value in the place of a `?`.
+#[derive(Debug, Clone)]
+pub enum Value<'a> {
+    /// A number or a time.
+    Int(Option<i64>),
+    /// A text or an id.
+    Text(Option<Cow<'a, str>>),
+    /// Yes or no.
+    Bool(bool),
+}
+
+/// A statement with its values.
+#[derive(Debug, Clone)]
+pub struct Statement<'a> {
+    text: Cow<'a, str>,
+    values: Vec<Value<'a>>,
+    is_cached: bool,
+}
+
+/// A statement whose text is always the same, or one of few: it is prepared once and kept.
+pub fn sql<'a>(text: impl Into<Cow<'a, str>>) -> Statement<'a> {
+    Statement { text: text.into(), values: Vec::new(), is_cached: true }
+}
+
+impl<'a> Statement<'a> {
+    /// Puts a value in the place of the next `?`.
+    #[must_use]
+    pub fn bind(mut self, value: impl Into<Value<'a>>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// Puts values in the places of the next `?`s.
+    #[must_use]
+    pub fn bind_all<V: Into<Value<'a>>>(mut self, values: impl IntoIterator<Item = V>) -> Self {
+        self.values.extend(values.into_iter().map(Into::into));
+        self
+    }
+
+    /// For a text that is hardly repeated: it is not cached.
+    #[must_use]
+    pub const fn once(mut self) -> Self {
+        self.is_cached = false;
+        self
+    }
+
+    /// Runs it; the number of rows it changed.
+    pub fn run(self, connection: &mut AnyConnection) -> Result<usize, Error> {
+        self.execute(connection).map_err(Error::of_query)
+    }
+
+    /// All rows that it answers.
+    pub fn all<T: QueryableByName<MultiBackend> + 'static>(
+        self,
+        connection: &mut AnyConnection,
+    ) -> Result<Vec<T>, Error> {
+        self.load::<T>(connection).map_err(Error::of_query)
+    }
+
+    /// The first row that it answers.
+    pub fn first<T: QueryableByName<MultiBackend> + 'static>(
+        self,
+        connection: &mut AnyConnection,
+    ) -> Result<Option<T>, Error> {
+        Ok(self.all(connection)?.into_iter().next())
+    }
+}
+
+impl QueryId for Statement<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Statement<'_> {
+    type SqlType = Untyped;
+}
+
+impl RunQueryDsl<AnyConnection> for Statement<'_> {}
+
+impl QueryFragment<MultiBackend> for Statement<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
+        if !self.is_cached {
+            out.unsafe_to_cache_prepared();
+        }
+        let mut values = self.values.iter();
+        for (index, part) in self.text.split('?').enumerate() {
+            if index > 0 {
+                match values.next() {
+                    Some(Value::Int(value)) => out.push_bind_param::<Nullable<BigInt>, _>(value)?,
+                    Some(Value::Text(value)) => out.push_bind_param::<Nullable<Text>, _>(value)?,
+                    Some(Value::Bool(value)) => out.push_bind_param::<Bool, _>(value)?,
+                    None => out.push_sql("?"),
+                }
+            }
+            out.push_sql(part);
+        }
+        Ok(())
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Text(Some(Cow::Borrowed(value)))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(value: String) -> Self {
+        Self::Text(Some(Cow::Owned(value)))
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Value<'a> {
+    fn from(value: Option<&'a str>) -> Self {
+        Self::Text(value.map(Cow::Borrowed))
+    }
+}
+
+impl From<Option<String>> for Value<'_> {
+    fn from(value: Option<String>) -> Self {
+        Self::Text(value.map(Cow::Owned))
+    }
+}
+
+impl From<Timestamp> for Value<'_> {
+    fn from(value: Timestamp) -> Self {
+        Self::Int(Some(value.micros()))
+    }
+}
+
+impl From<Option<Timestamp>> for Value<'_> {
+    fn from(value: Option<Timestamp>) -> Self {
+        Self::Int(value.map(Timestamp::micros))
+    }
+}
+
+/// The SQL type in which a column of this Rust type is read.
+pub trait Column {
+    /// That SQL type.
+    type Sql;
+}
+
+impl<T: Column<Sql: diesel::sql_types::SqlType>> Column for Option<T> {
+    type Sql = Nullable<T::Sql>;
+}
+
+impl Column for i64 {
+    type Sql = BigInt;
+}
+
+impl Column for bool {
+    type Sql = Bool;
+}
+
+impl Column for String {
+    type Sql = Text;
+}
+
+impl Column for Timestamp {
+    type Sql = BigInt;
+}
+
+macro_rules! text_columns {
+    ($($name:ident),*) => {$(
+        impl Column for $name {
+            type Sql = Text;
+        }
+
+        impl FromSql<Text, MultiBackend> for $name {
+            fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
+                Ok(<String as FromSql<Text, MultiBackend>>::from_sql(value)?.parse()?)
+            }
+        }
+
+        impl From<$name> for Value<'_> {
+            fn from(value: $name) -> Self {
+                Self::Text(Some(Cow::Owned(value.to_string())))
+            }
+        }
+
+        impl From<Option<$name>> for Value<'_> {
+            fn from(value: Option<$name>) -> Self {
+                Self::Text(value.map(|value| Cow::Owned(value.to_string())))
+            }
+        }
+    )*};
+}
+
+text_columns!(AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId);
+
+macro_rules! enum_columns {
+    ($($name:ident),*) => {$(
+        impl Column for $name {
+            type Sql = Text;
+        }
+
+        impl FromSql<Text, MultiBackend> for $name {
+            fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
+                Ok(<String as FromSql<Text, MultiBackend>>::from_sql(value)?.parse()?)
+            }
+        }
+
+        impl From<$name> for Value<'_> {
+            fn from(value: $name) -> Self {
+                Self::from(value.as_str())
+            }
+        }
+    )*};
+}
+
+enum_columns!(Environment, Outcome, UnknownReceipts);
+
+impl FromSql<BigInt, MultiBackend> for Timestamp {
+    fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self::from_micros(<i64 as FromSql<BigInt, MultiBackend>>::from_sql(value)?))
+    }
+}
+
+/// A struct that is read from the columns of the same names.
+macro_rules! row {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        $vis struct $name { $($(#[$doc])* $fvis $field: $type,)* }
+
+        impl diesel::deserialize::QueryableByName<$crate::db::connection::MultiBackend> for $name {
+            fn build<'a>(
+                row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
+            ) -> diesel::deserialize::Result<Self> {
+                Ok(Self {
+                    $($field: diesel::row::NamedRow::get::<<$type as $crate::db::statement::Column>::Sql, $type>(
+                        row,
+                        stringify!($field),
+                    )?,)*
+                })
+            }
+        }
+    };
+}
+
+pub(crate) use row;
+
+row! {
+    /// A single number.
+    pub struct Number {
+        /// The number.
+        pub value: i64,
+    }
+}
+
+row! {
+    /// A single text.
+    pub struct SingleText {
+        /// The text.
+        pub value: String,
+    }
+}
+
+/// `?, ?, …`
+pub fn places(count: usize) -> String {
+    vec!["?"; count].join(", ")
+}
+
+/// A text without the NUL that PostgreSQL cannot store.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+}

@@ -1,0 +1,66 @@
+//! The handle to a database. Each room adds its part of [`Store`].
+
+use crate::db::config::Installation;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::reader::Readers;
+use crate::db::secrets::Secrets;
+use crate::db::statement::sql;
+use crate::db::writer::{Place, Write, Writer};
+use domain::Timestamp;
+
+/// The database of one installation. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) writer: Writer,
+    pub(crate) readers: Readers,
+    pub(crate) secrets: Secrets,
+    pub(crate) installation: Installation,
+    pub(crate) clock: fn() -> Timestamp,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("installation", &self.installation).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// What was created when the database was opened for the first time.
+    #[must_use]
+    pub const fn installation(&self) -> Installation {
+        self.installation
+    }
+
+    /// Now, by the clock that stamps rows.
+    pub async fn now(&self) -> Result<Timestamp, Error> {
+        let clock = self.clock;
+        self.readers.read(move |connection| connection.now(clock)).await
+    }
+
+    /// Whether a write would succeed now.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.write(|write| {
+            // Where processes share the row, none of them may hold up the others with it.
+            let id = i64::from(!write.connection.is_shared());
+            sql("UPDATE installation SET epoch = epoch WHERE id = ?").bind(id).run(write.connection).map(drop)
+        })
+        .await
+    }
+
+    pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        self.writer.write(Place::Elsewhere, work).await
+    }
+
+    pub(crate) async fn read<T, F>(&self, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
+    {
+        self.readers.read(read).await
+    }
+}

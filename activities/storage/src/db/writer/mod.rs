@@ -1,0 +1,435 @@
+//! The grouping writer: the one thread of a process that writes.
+//!
+//! It takes everything that waits, runs it in one transaction and answers after the commit, so that
+//! one fsync serves many. Each job has a savepoint of its own: what fails undoes itself alone. A
+//! group that meets trouble which may pass (a deadlock, a lost connection) is undone and its jobs are
+//! run one by one. What a job does is not here.
+
+use crate::db::checkpoint::Checkpoints;
+use crate::db::config::Database;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::fault;
+use domain::{DestinationId, Timestamp};
+use std::any::{Any, TypeId};
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+#[cfg(test)]
+mod tests;
+
+/// Maximum number of waiting jobs; a caller beyond that waits with its job in hand.
+const QUEUE_JOBS: usize = 4096;
+/// Maximum number of jobs in a group, and of items that are written together.
+const GROUP_JOBS: usize = 1024;
+const GROUP_ITEMS: usize = 4096;
+/// How long a transaction takes more jobs: it ends with the job at work, and the rest of its group has the next one.
+const TRANSACTION: Duration = Duration::from_millis(250);
+/// How often a job that is run alone is tried.
+const TRIES: usize = 4;
+
+/// The context of a job: the transaction's connection, and the time of its group.
+pub struct Write<'c> {
+    /// The connection, in a transaction.
+    pub connection: &'c mut AnyConnection,
+    /// Now, by the clock that stamps rows.
+    pub now: Timestamp,
+    /// The beginning of the transaction by the clock of this process, or a little earlier.
+    pub began: Instant,
+}
+
+/// A handle to the writer. The thread ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Box<dyn Job>>,
+}
+
+/// Where a fault may be planted around a commit, and what a job works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// At the points of these names.
+    Named(Faults),
+    /// Nowhere. It works on lanes of this destination.
+    Lanes(DestinationId),
+    /// Nowhere.
+    Elsewhere,
+}
+
+impl Place {
+    const fn faults(self) -> Option<Faults> {
+        match self {
+            Self::Named(faults) => Some(faults),
+            Self::Lanes(_) | Self::Elsewhere => None,
+        }
+    }
+}
+
+/// The points around a commit where a fault may be planted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Faults {
+    /// The process is killed before it.
+    pub before_commit: &'static str,
+    /// The process is killed after it.
+    pub after_commit: &'static str,
+    /// The job is answered before it.
+    pub early_answer: Option<&'static str>,
+}
+
+/// One unit of writing. It can be run again until it was committed.
+trait Job: Any + Send {
+    fn place(&self) -> Place;
+    /// How many items it has that are written together with those of all jobs of its type; none, when it is run by itself.
+    fn items(&self) -> usize;
+    /// Runs it, and with it the items of `others`, which are of its type.
+    fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error>;
+    /// Answers with what `run` gave, or with `error`.
+    fn answer(&mut self, error: Option<Error>);
+}
+
+impl Writer {
+    /// Starts the thread, on a connection that is set up already.
+    pub fn start(database: Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
+        let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
+        let checkpoints = Checkpoints::start(&database)?;
+        let state = Thread { database, connection: Some(connection), clock, checkpoints, transaction: TRANSACTION };
+        thread::Builder::new()
+            .name("storage-writer".to_owned())
+            .spawn(move || state.work(jobs))
+            .map_err(Error::unavailable)?;
+        Ok(Self { queue })
+    }
+
+    /// Runs `work` in the next group. It may run more than once before it is committed.
+    pub async fn write<T, F>(&self, place: Place, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.put(Box::new(Work { place, work, result: None, reply: Some(reply) })).await?;
+        answer.await.map_err(Error::unavailable)?
+    }
+
+    /// Writes items together with those of all who wait and write with the same function, which answers each in order. It
+    /// may run more than once before it is committed.
+    pub async fn write_items<I, O, F>(&self, place: Place, items: Vec<I>, work: F) -> Result<Vec<O>, Error>
+    where
+        I: Send + 'static,
+        O: Send + 'static,
+        F: Fn(&mut Write<'_>, &[&I]) -> Result<Vec<O>, Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.put(Box::new(Batch { place, items, work, result: None, reply: Some(reply) })).await?;
+        answer.await.map_err(Error::unavailable)?
+    }
+
+    async fn put(&self, job: Box<dyn Job>) -> Result<(), Error> {
+        self.queue.send(job).await.map_err(|_| Error::unavailable(Stopped))
+    }
+}
+
+/// The writer's thread ended, which only a bug can cause.
+#[derive(Debug, thiserror::Error)]
+#[error("the writer has stopped")]
+struct Stopped;
+
+struct Work<T, F> {
+    place: Place,
+    work: F,
+    result: Option<Result<T, Error>>,
+    reply: Option<oneshot::Sender<Result<T, Error>>>,
+}
+
+impl<T, F> Job for Work<T, F>
+where
+    T: Send + 'static,
+    F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+{
+    fn place(&self) -> Place {
+        self.place
+    }
+
+    fn items(&self) -> usize {
+        0
+    }
+
+    fn run(&mut self, write: &mut Write<'_>, _: &mut [&mut dyn Job]) -> Result<(), Error> {
+        self.result = None;
+        let value = (self.work)(write)?;
+        self.result = Some(Ok(value));
+        Ok(())
+    }
+
+    fn answer(&mut self, error: Option<Error>) {
+        reply(&mut self.reply, &mut self.result, error);
+    }
+}
+
+struct Batch<I, O, F> {
+    place: Place,
+    items: Vec<I>,
+    work: F,
+    result: Option<Result<Vec<O>, Error>>,
+    reply: Option<Reply<Vec<O>>>,
+}
+
+impl<I, O, F> Job for Batch<I, O, F>
+where
+    I: Send + 'static,
+    O: Send + 'static,
+    F: Fn(&mut Write<'_>, &[&I]) -> Result<Vec<O>, Error> + Send + 'static,
+{
+    fn place(&self) -> Place {
+        self.place
+    }
+
+    fn items(&self) -> usize {
+        self.items.len()
+    }
+
+    fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error> {
+        self.result = None;
+        let others = others.iter_mut().filter_map(|other| (&mut **other as &mut dyn Any).downcast_mut::<Self>());
+        let others: Vec<&mut Self> = others.collect();
+        let items: Vec<&I> = self.items.iter().chain(others.iter().flat_map(|other| &other.items)).collect();
+        let mut answers = (self.work)(write, &items)?.into_iter();
+        self.result = Some(Ok(answers.by_ref().take(self.items.len()).collect()));
+        for other in others {
+            other.result = Some(Ok(answers.by_ref().take(other.items.len()).collect()));
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, error: Option<Error>) {
+        reply(&mut self.reply, &mut self.result, error);
+    }
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// Answers once; the caller may have gone, which does not matter here.
+fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<Result<T, Error>>, error: Option<Error>) {
+    let Some(to) = to.take() else { return };
+    let result = match error {
+        Some(error) => Err(error),
+        None => result.take().unwrap_or_else(|| Err(Error::unavailable(Stopped))),
+    };
+    drop(to.send(result));
+}
+
+struct Thread {
+    database: Database,
+    connection: Option<AnyConnection>,
+    clock: fn() -> Timestamp,
+    checkpoints: Option<Checkpoints>,
+    /// How long a transaction takes more jobs.
+    transaction: Duration,
+}
+
+/// How a transaction ended, for all the jobs in it.
+enum TransactionResult {
+    /// Committed, the first jobs, at least one; each one's own error is beside it.
+    Committed(Vec<Option<Error>>),
+    /// Undone by trouble that may pass.
+    Undone(Error),
+    /// The commit itself failed: its result is unknown, so nothing is run again.
+    Unknown(Error),
+}
+
+impl Thread {
+    fn work(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let mut group = vec![first];
+            let mut items = group[0].items();
+            while group.len() < GROUP_JOBS && items < GROUP_ITEMS {
+                let Ok(job) = jobs.try_recv() else { break };
+                items += job.items();
+                group.push(job);
+            }
+            // Processes take turns at a destination: all take destinations in one order, so that none waits in a circle.
+            group.sort_by_key(|job| job.place());
+            self.settle(&mut group);
+            if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
+                checkpoints.finish(connection);
+            }
+        }
+    }
+
+    /// Runs a group to its end and answers all of it.
+    fn settle(&mut self, mut group: &mut [Box<dyn Job>]) {
+        while !group.is_empty() {
+            match self.transact(group) {
+                TransactionResult::Committed(errors) => {
+                    let (done, rest) = group.split_at_mut(errors.len());
+                    answer(done, errors);
+                    group = rest;
+                }
+                TransactionResult::Unknown(error) => return answer_all(group, &error),
+                TransactionResult::Undone(_) => return self.settle_each(group),
+            }
+        }
+    }
+
+    fn settle_each(&mut self, group: &mut [Box<dyn Job>]) {
+        for index in 0..group.len() {
+            // Without a server none of those who wait needs to wait longer.
+            if let Err(error) = self.connect() {
+                return answer_all(&mut group[index..], &error);
+            }
+            self.settle_alone(&mut group[index]);
+        }
+    }
+
+    fn settle_alone(&mut self, job: &mut Box<dyn Job>) {
+        let alone = std::slice::from_mut(job);
+        let mut last = Error::unavailable(Stopped);
+        for _ in 0..TRIES {
+            match self.transact(alone) {
+                TransactionResult::Committed(errors) => return answer(alone, errors),
+                TransactionResult::Unknown(error) => return answer_all(alone, &error),
+                TransactionResult::Undone(error) => last = error,
+            }
+        }
+        answer_all(alone, &last);
+    }
+
+    /// A connection, the one there is or a new one.
+    fn connect(&mut self) -> Result<&mut AnyConnection, Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let mut connection = AnyConnection::to(&self.database).map_err(Error::unavailable)?;
+                connection.prepare_to_write().map_err(Error::unavailable)?;
+                connection
+            }
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// One transaction for these jobs.
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> TransactionResult {
+        let (clock, transaction) = (self.clock, self.transaction);
+        let connection = match self.connect() {
+            Ok(connection) => connection,
+            Err(error) => return TransactionResult::Undone(error),
+        };
+        let errors = match run(connection, jobs, (clock, transaction)) {
+            Ok(errors) => errors,
+            Err(error) => {
+                if connection.abandon().is_err() || connection.is_lost() {
+                    self.connection = None;
+                }
+                return TransactionResult::Undone(error);
+            }
+        };
+        let jobs = &mut jobs[..errors.len()];
+        let is_early = |job: &&mut Box<dyn Job>| {
+            job.place().faults().and_then(|faults| faults.early_answer).is_some_and(fault::is_planted)
+        };
+        jobs.iter_mut().filter(is_early).for_each(|job| job.answer(None));
+        kill_at(jobs, |faults| faults.before_commit);
+        let committed = connection.commit();
+        kill_at(jobs, |faults| faults.after_commit);
+        match committed {
+            Ok(()) => TransactionResult::Committed(errors),
+            Err(cause) => {
+                // The connection is not used again: nobody knows what state it is in.
+                self.connection = None;
+                TransactionResult::Unknown(Error::unavailable(cause))
+            }
+        }
+    }
+}
+
+/// Begins a transaction and runs the jobs in it, those with items at once, and the others as far as there is time: the errors are those of the jobs that were run.
+fn run(
+    connection: &mut AnyConnection,
+    jobs: &mut [Box<dyn Job>],
+    (clock, transaction): (fn() -> Timestamp, Duration),
+) -> Result<Vec<Option<Error>>, Error> {
+    connection.begin().map_err(Error::of_query)?;
+    let began = Instant::now();
+    let now = connection.now(clock)?;
+    let mut write = Write { connection, now, began };
+    let batch = jobs.iter().find_map(|job| batch(job.as_ref()));
+    let is_in_batch = |job: &dyn Job| batch.is_some() && self::batch(job) == batch;
+    let is_together = write_together(&mut write, jobs, is_in_batch)?;
+    let mut errors = Vec::with_capacity(jobs.len());
+    let alone = jobs.len() == 1;
+    for job in jobs {
+        if is_together && is_in_batch(job.as_ref()) {
+            errors.push(None);
+            continue;
+        }
+        if !errors.is_empty() && began.elapsed() > transaction {
+            break;
+        }
+        errors.push(run_one(&mut write, job.as_mut(), alone)?);
+    }
+    Ok(errors)
+}
+
+/// The type of a job that has items.
+fn batch(job: &dyn Job) -> Option<TypeId> {
+    (job.items() > 0).then(|| (job as &dyn Any).type_id())
+}
+
+/// Writes the items of all these jobs in one go. No, when one of them holds what cannot be stored, or is alone.
+fn write_together(
+    write: &mut Write<'_>,
+    jobs: &mut [Box<dyn Job>],
+    is_in_batch: impl Fn(&dyn Job) -> bool,
+) -> Result<bool, Error> {
+    let mut jobs: Vec<&mut dyn Job> = jobs.iter_mut().map(AsMut::as_mut).filter(|job| is_in_batch(&**job)).collect();
+    let Some((first, others)) = jobs.split_first_mut().filter(|(_, others)| !others.is_empty()) else {
+        return Ok(false);
+    };
+    write.connection.begin().map_err(Error::of_query)?;
+    match first.run(write, others) {
+        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| true),
+        Err(error @ Error::Unavailable(_)) => Err(error),
+        Err(_) => write.connection.roll_back().map_err(Error::of_query).map(|()| false),
+    }
+}
+
+/// Runs one job in a savepoint, or in the transaction itself when it is alone there.
+/// The outer error undoes the whole transaction.
+fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Option<Error>, Error> {
+    if alone {
+        return match job.run(write, &mut []) {
+            Ok(()) => Ok(None),
+            Err(error @ Error::Unavailable(_)) => Err(error),
+            Err(error) => {
+                write.connection.roll_back().map_err(Error::of_query)?;
+                write.connection.begin().map_err(Error::of_query)?;
+                Ok(Some(error))
+            }
+        };
+    }
+    write.connection.begin().map_err(Error::of_query)?;
+    match job.run(write, &mut []) {
+        Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| None),
+        Err(error @ Error::Unavailable(_)) => Err(error),
+        Err(error) => write.connection.roll_back().map_err(Error::of_query).map(|()| Some(error)),
+    }
+}
+
+fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {
+    for (job, error) in jobs.iter_mut().zip(errors) {
+        job.answer(error);
+    }
+}
+
+fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
+    for job in jobs {
+        job.answer(Some(error.clone()));
+    }
+}
+
+fn kill_at(jobs: &[Box<dyn Job>], point: impl Fn(Faults) -> &'static str) {
+    let points: BTreeSet<&str> = jobs.iter().filter_map(|job| job.place().faults()).map(point).collect();
+    points.into_iter().for_each(fault::kill_at);
+}

@@ -1,0 +1,164 @@
+//! The grouping writer, job by job.
+
+use super::{Batch, Job, Place, TRANSACTION, Thread, Work, Write};
+use crate::db::config::Database;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{Number, sql};
+use domain::Timestamp;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A thread's state over a file with a table `t`, and the file.
+fn thread(name: &str) -> (Thread, PathBuf) {
+    let path = std::env::temp_dir().join(format!("settle-writer-{}-{name}.db", std::process::id()));
+    drop(std::fs::remove_file(&path));
+    let database = Database::Sqlite(path.clone());
+    let mut connection = AnyConnection::to(&database).unwrap();
+    sql("CREATE TABLE t (v BIGINT NOT NULL)").run(&mut connection).unwrap();
+    (
+        Thread {
+            database,
+            connection: Some(connection),
+            clock: Timestamp::default,
+            checkpoints: None,
+            transaction: TRANSACTION,
+        },
+        path,
+    )
+}
+
+/// A job that inserts `value` after this number of failures.
+fn job(value: i64, mut failures: u32, error: Error) -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
+    let (reply, answer) = oneshot::channel();
+    let work = move |write: &mut Write<'_>| {
+        sql("INSERT INTO t (v) VALUES (?)").bind(value).run(write.connection)?;
+        if failures > 0 {
+            failures -= 1;
+            return Err(error.clone());
+        }
+        Ok(value)
+    };
+    (Box::new(Work { place: Place::Elsewhere, work, result: None, reply: Some(reply) }), answer)
+}
+
+/// A job that answers the time of its transaction.
+fn stamping() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
+    let (reply, answer) = oneshot::channel();
+    let work = |write: &mut Write<'_>| Ok(write.now.millis_since(Timestamp::default()));
+    (Box::new(Work { place: Place::Elsewhere, work, result: None, reply: Some(reply) }), answer)
+}
+
+fn stored(path: &PathBuf) -> Vec<i64> {
+    let mut connection = AnyConnection::to(&Database::Sqlite(path.clone())).unwrap();
+    let rows: Vec<Number> = sql("SELECT v AS value FROM t ORDER BY v").all(&mut connection).unwrap();
+    drop(std::fs::remove_file(path));
+    rows.into_iter().map(|row| row.value).collect()
+}
+
+fn passing() -> Error {
+    Error::unavailable(std::io::Error::other("a deadlock"))
+}
+
+#[test]
+fn trouble_that_passes_costs_nobody_his_write() {
+    let (mut thread, path) = thread("passing");
+    let (mut group, mut answers): (Vec<_>, Vec<_>) =
+        [job(1, 0, passing()), job(2, 2, passing()), job(3, 0, passing())].into_iter().unzip();
+    thread.settle(&mut group);
+    let (after, answer) = job(4, 0, passing());
+    answers.push(answer);
+    thread.settle(&mut [after]);
+    for (answer, expected) in answers.iter_mut().zip(1..) {
+        assert_eq!(answer.try_recv().unwrap().unwrap(), expected);
+    }
+    assert_eq!(stored(&path), [1, 2, 3, 4], "each once, and all committed");
+}
+
+#[test]
+fn a_job_past_the_time_limit_gets_the_next_transaction() {
+    static TICKS: AtomicI64 = AtomicI64::new(0);
+    let (mut thread, path) = thread("time");
+    thread.clock = || Timestamp::from_millis(TICKS.fetch_add(1, Ordering::Relaxed));
+    for (transaction, expected) in [(Duration::from_secs(3600), [0, 0, 0]), (Duration::ZERO, [1, 2, 3])] {
+        thread.transaction = transaction;
+        let (mut group, mut answers): (Vec<_>, Vec<_>) = (0..3).map(|_| stamping()).unzip();
+        thread.settle(&mut group);
+        assert_eq!(answers.iter_mut().map(|answer| answer.try_recv().unwrap().unwrap()).collect::<Vec<_>>(), expected);
+    }
+    drop(std::fs::remove_file(path));
+}
+
+#[test]
+fn what_fails_for_good_undoes_itself_alone() {
+    let (mut thread, path) = thread("alone");
+    let missing = Error::Missing { what: "thing" };
+    let (mut group, mut answers): (Vec<_>, Vec<_>) =
+        [job(1, 0, passing()), job(2, 9, missing.clone()), job(3, 0, passing())].into_iter().unzip();
+    thread.settle(&mut group);
+    let (single, answer) = job(4, 9, missing);
+    answers.push(answer);
+    thread.settle(&mut [single]);
+    let succeeded: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
+    assert_eq!(succeeded, [true, false, true, false]);
+    assert_eq!(stored(&path), [1, 3]);
+}
+
+#[test]
+fn trouble_that_stays_is_reported_after_a_few_tries() {
+    let (mut thread, path) = thread("stays");
+    let (mut group, mut answers): (Vec<_>, Vec<_>) = [job(1, 0, passing()), job(2, 99, passing())].into_iter().unzip();
+    thread.settle(&mut group);
+    assert!(answers[0].try_recv().unwrap().is_ok());
+    assert!(matches!(answers[1].try_recv().unwrap(), Err(Error::Unavailable(_))));
+    assert_eq!(stored(&path), [1]);
+}
+
+#[test]
+fn without_a_server_nobody_waits_for_the_others_turns() {
+    let database = Database::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned());
+    let mut thread =
+        Thread { database, connection: None, clock: Timestamp::default, checkpoints: None, transaction: TRANSACTION };
+    let (job, mut answer) = job(1, 0, passing());
+    thread.settle(&mut [job]);
+    assert!(matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_))));
+}
+
+/// The answer of a batch.
+type Counts = Result<Vec<usize>, Error>;
+
+/// Inserts values in one go, no negative one, and answers each with how many there were.
+fn insert(write: &mut Write<'_>, values: &[&i64]) -> Counts {
+    for value in values {
+        sql("INSERT INTO t (v) VALUES (?)").bind(**value).run(write.connection)?;
+    }
+    if values.iter().any(|value| **value < 0) {
+        Err(Error::Missing { what: "value" })
+    } else {
+        Ok(vec![values.len(); values.len()])
+    }
+}
+
+/// A job with these items.
+fn batch(items: &[i64]) -> (Box<dyn Job>, oneshot::Receiver<Counts>) {
+    let (reply, answer) = oneshot::channel();
+    let items = items.to_vec();
+    (Box::new(Batch { place: Place::Elsewhere, items, work: insert, result: None, reply: Some(reply) }), answer)
+}
+
+#[test]
+fn items_are_written_in_one_go_unless_one_cannot_be_stored() {
+    for (last, expected, left) in
+        [(4, [Some(vec![4; 2]), Some(vec![4; 2])], vec![1, 2, 3, 4, 9]), (-4, [Some(vec![2; 2]), None], vec![1, 2, 9])]
+    {
+        let (mut thread, path) = thread("batch");
+        let ((first, mut a), (other, mut b), (second, mut c)) =
+            (batch(&[1, 2]), job(9, 0, passing()), batch(&[3, last]));
+        thread.settle(&mut [first, other, second]);
+        assert_eq!([a.try_recv().unwrap().ok(), c.try_recv().unwrap().ok()], expected);
+        assert_eq!(b.try_recv().unwrap().unwrap(), 9);
+        assert_eq!(stored(&path), left);
+    }
+}

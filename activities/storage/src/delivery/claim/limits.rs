@@ -1,0 +1,111 @@
+//! The limits on claiming a lane: another claimer, its user, the destination's breaker, rate and concurrency.
+
+use super::lane::{BUSY_MS, Lane, closed};
+use crate::db::error::Error;
+use crate::db::fault;
+use crate::db::statement::{Number, row, sql};
+use crate::db::writer::Write;
+use crate::delivery::health;
+use crate::delivery::lanes::{Claim, Claimed, Mode};
+use crate::delivery::user_lanes::{self, UserLane};
+use crate::events::deliveries;
+use crate::settings::destinations;
+use domain::health::{Slot, millis_until, slot};
+use domain::{Environment, Timestamp, UserId};
+
+/// How soon a lane is claimed again while another purchase's request of its user is in flight, at most, in
+/// milliseconds: most requests end long before their lease.
+const USER_BUSY_MS: i64 = 500;
+
+row! {
+    struct Owner {
+        user_id: Option<UserId>,
+        environment: Environment,
+    }
+}
+
+/// When a request may start.
+#[derive(Clone, Copy)]
+pub struct Start {
+    /// In milliseconds from now.
+    pub in_ms: i64,
+    /// When the next one may, where the destination has a rate.
+    pub next_slot_at: Option<Timestamp>,
+}
+
+/// The environment in which events of a purchase `p` on a platform `f` are sent now: like a body, in the sandbox as
+/// soon as either is of it.
+pub const SENT_ENVIRONMENT: &str =
+    "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
+
+/// When a request for this lane may start, or else why it may not. Locks its user, then the destination's health. A
+/// probe is held back by its user alone. What another process changed in the destination until then holds: a change
+/// locks its health too.
+pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Result<Start, Claimed>, Error> {
+    if let Some(claimed) = user(write, lane)? {
+        return Ok(Err(claimed));
+    }
+    if write.connection.is_shared() {
+        lane.health = health::lock(write, lane.claim.destination)?;
+        let found = destinations::find(write.connection, lane.claim.destination)?.filter(|found| found.enabled);
+        let Some(found) = found else { return closed(write, lane.claim).map(Err) };
+        lane.destination = found.clone().destination()?;
+        lane.found = found;
+    }
+    let is_probe = lane.claim.mode == Mode::Probe;
+    let closed_ms = lane.health.health().closed_ms(write.now);
+    let busy_ms = if is_full(write, lane)? { Some(BUSY_MS) } else { None };
+    if let (false, Some(ms)) = (is_probe, closed_ms.or(busy_ms)) {
+        return lane.owed(write, ms).map(Err);
+    }
+    let Some(rate) = lane.destination.rate else { return Ok(Ok(Start { in_ms: 0, next_slot_at: None })) };
+    match slot(lane.health.next_slot_at(), rate, write.now) {
+        Slot::Free { in_ms, next_at } => Ok(Ok(Start { in_ms, next_slot_at: Some(next_at) })),
+        Slot::Later { .. } if is_probe => Ok(Ok(Start { in_ms: 0, next_slot_at: None })),
+        Slot::Later { ms } => lane.owed(write, ms).map(Err),
+    }
+}
+
+/// Locks the user of the lane, where requests are made user by user; returns why nothing may be sent about them now.
+fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
+    if !lane.destination.per_user {
+        return Ok(None);
+    }
+    let owner = sql(format!(
+        "SELECT p.user_id, {SENT_ENVIRONMENT} AS environment FROM purchases p JOIN platforms f \
+         ON f.id = p.platform_id WHERE p.collapse_key = ?"
+    ));
+    let owner: Option<Owner> = owner.bind(lane.claim.key).first(write.connection)?;
+    let Some(Owner { user_id: Some(user), environment }) = owner else { return Ok(None) };
+    let destination = lane.claim.destination;
+    let Some(rows) = user_lanes::lock_free(write, (destination, user))? else {
+        return user_busy(write, lane.claim, BUSY_MS).map(Some);
+    };
+    lane.user = Some(UserLane { destination, user, environment });
+    let is_ignored = fault::is_planted("lease.ignored");
+    let leased = rows.iter().filter_map(|(_, row)| row.lease_token.as_ref().and(row.lease_until)).max();
+    if let Some(until) = leased.filter(|until| *until > write.now && !is_ignored) {
+        return user_busy(write, lane.claim, millis_until(until, write.now).min(USER_BUSY_MS)).map(Some);
+    }
+    let paused = rows.iter().filter(|(of, _)| *of == environment).find_map(|(_, row)| row.paused_until);
+    let paused = paused.filter(|until| *until > write.now);
+    Ok(paused.map(|until| Claimed::Wait {
+        ms: millis_until(until, write.now),
+        last_error: Some("the destination paused requests about this user".to_owned()),
+    }))
+}
+
+fn user_busy(write: &mut Write<'_>, claim: &Claim, ms: i64) -> Result<Claimed, Error> {
+    let last_seq = deliveries::last_seq(write.connection, claim.key, claim.destination)?;
+    Ok(Claimed::UserBusy { last_seq, ms })
+}
+
+/// Whether as many requests are in flight as the destination takes.
+fn is_full(write: &mut Write<'_>, lane: &Lane<'_>) -> Result<bool, Error> {
+    let live: Option<Number> = sql("SELECT COUNT(*) AS value FROM lanes WHERE destination_id = ? \
+         AND lease_token IS NOT NULL AND lease_until > ?")
+    .bind(lane.claim.destination)
+    .bind(write.now)
+    .first(write.connection)?;
+    Ok(live.is_some_and(|live| live.value >= lane.destination.concurrency))
+}

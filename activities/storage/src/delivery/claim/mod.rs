@@ -1,0 +1,210 @@
+//! Claiming a lane: pick what is due, see whether the destination takes it, freeze the bodies, lease it.
+//!
+//! Locks the lane, then its user, then the destination's health. A lane or a user that is locked by another process is
+//! not waited for: that process is working on it.
+
+pub mod lane;
+pub mod limits;
+pub mod pick;
+mod render;
+
+use crate::db::error::Error;
+use crate::db::secrets::Secrets;
+use crate::db::statement::{row, sql};
+use crate::db::writer::Write;
+use crate::delivery::lanes::{Attempt, Batch, Claim, Claimed, Mode};
+use crate::delivery::operators::OperatorEvents;
+use crate::delivery::{health, retry_after, user_lanes};
+use crate::events::deliveries::{self, DeliveryRow};
+use crate::settings::destinations;
+use domain::health::millis_until;
+use lane::{Lane, closed, live_lease};
+use limits::Start;
+use pick::{due_at, next};
+use render::{Frozen, State};
+
+row! {
+    /// A delivery's attempts: how many were finished and counted, how many of these the destination refused for good,
+    /// and whether the last one's row may be used again.
+    struct Tries {
+        counted: i64,
+        refused: i64,
+        reusable: i64,
+    }
+}
+
+/// The class of an attempt that ended before a request was made, for want of usable settings.
+pub const INVALID_SETTINGS: &str = "invalid_settings";
+/// The class of an attempt that ended before a request was made, because its turn came too late in its lease.
+pub const LATE: &str = "late";
+
+/// Leases a lane for one request.
+pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<Claimed, Error> {
+    let found = destinations::find(write.connection, claim.destination)?;
+    if found.is_none() {
+        // Deliveries that were recorded at the moment when the destination was deleted.
+        deliveries::end_deleted_lane(write, (claim.key, claim.destination))?;
+    }
+    let Some(found) = found.filter(|found| found.enabled) else { return closed(write, claim) };
+    let row = match lane::lock_free_lane(write, claim.key, claim.destination)? {
+        Ok(row) => row,
+        Err(claimed) => return Ok(claimed),
+    };
+    if let Some(until) = live_lease(&row, write.now) {
+        return Ok(Claimed::Leased { ms: millis_until(until, write.now) });
+    }
+    let health = health::find(write.connection, claim.destination)?;
+    if claim.mode != Mode::Probe {
+        retry_after::apply(write, (claim.key, claim.destination), (&row, &health.health()))?;
+    }
+    let mut lane = Lane { claim, destination: found.clone().destination()?, found, row, health, user: None };
+    if lane.found.per_user {
+        pick::supersede_profiles(write, claim)?;
+    }
+    let mut head = match lane.head(write)? {
+        Ok(head) => head,
+        Err(claimed) => return Ok(claimed),
+    };
+    let start = match limits::start(write, &mut lane)? {
+        Ok(start) => start,
+        Err(claimed) => return Ok(claimed),
+    };
+    pick::supersede(write, claim)?;
+    loop {
+        let frozen = match render::batch(write, &lane, head)? {
+            Ok(frozen) => frozen,
+            Err(OperatorEvents { events, owing }) => return Ok(Claimed::Undeliverable { events, owing }),
+        };
+        if !frozen.is_empty() {
+            return lane.lease(write, (frozen, start), secrets);
+        }
+        head = match lane.head(write)? {
+            Ok(head) => head,
+            Err(claimed) => return Ok(claimed),
+        };
+    }
+}
+
+impl Lane<'_> {
+    /// The delivery that comes next and may be sent now, or else why none is.
+    fn head(&self, write: &mut Write<'_>) -> Result<Result<DeliveryRow, Claimed>, Error> {
+        let (claim, health) = (self.claim, self.health.health());
+        if claim.mode == Mode::Probe {
+            let newest = pick::newest(write.connection, claim)?;
+            return newest.map_or_else(|| closed(write, claim).map(Err), |head| Ok(Ok(head)));
+        }
+        let Some(head) = next(write.connection, (claim.key, claim.destination), &health)? else {
+            return closed(write, claim).map(Err);
+        };
+        let due_at = due_at(&head, &health);
+        if let Some(ms) = health.owes_ms(due_at, write.now) {
+            return self.owed(write, ms).map(Err);
+        }
+        if due_at > write.now {
+            return Ok(Err(Claimed::Wait { ms: millis_until(due_at, write.now), last_error: head.last_error }));
+        }
+        Ok(Ok(head))
+    }
+
+    fn lease(
+        &self,
+        write: &mut Write<'_>,
+        (frozen, start): (Vec<Frozen>, Start),
+        secrets: &Secrets,
+    ) -> Result<Claimed, Error> {
+        let claim = self.claim;
+        let lease_until = write.now.plus_millis(claim.lease_ms);
+        let mut attempts = Vec::with_capacity(frozen.len());
+        for one in frozen {
+            if let State::New(user, revision) = one.state {
+                user_lanes::note_sent(write, user, revision)?;
+            }
+            attempts.push(begin(write, claim, one)?);
+        }
+        sql("UPDATE lanes SET lease_token = ?, lease_until = ?, lease_user_id = ? \
+             WHERE destination_id = ? AND collapse_key = ?")
+        .bind(claim.token.as_str())
+        .bind(lease_until)
+        .bind(self.user.map(|lane| lane.user))
+        .bind(claim.destination)
+        .bind(claim.key)
+        .run(write.connection)?;
+        if let Some(user) = self.user {
+            user_lanes::lease(write, (user.destination, user.user), (&claim.token, lease_until))?;
+        }
+        let is_probe = claim.mode == Mode::Probe;
+        health::note_request(write, claim.destination, (is_probe, start.next_slot_at))?;
+        Ok(Claimed::Send(Box::new(Batch {
+            claimed_at: write.began,
+            destination: self.destination.clone(),
+            secret: self.found.open_secret(secrets)?,
+            attempts,
+            start_in_ms: start.in_ms,
+            lease_until,
+        })))
+    }
+}
+
+/// Begins an attempt. The row of one that ended before a request was made is used again.
+fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt, Error> {
+    let Frozen { row, body, environment, revenue, state } = frozen;
+    let tries = tries(write, &row)?;
+    let begun = if tries.reusable > 0 { row.attempts } else { row.attempts + 1 };
+    sql("INSERT INTO attempts (delivery_id, number, token, mode, counts, started_at) VALUES (?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (delivery_id, number) DO UPDATE SET token = excluded.token, mode = excluded.mode, \
+         counts = excluded.counts, started_at = excluded.started_at, finished_at = NULL, latency_ms = NULL, \
+         status = NULL, class = NULL, error = NULL, headers = NULL, response = NULL, next_due_at = NULL")
+    .bind(row.id)
+    .bind(begun)
+    .bind(claim.token.as_str())
+    .bind(claim.mode.as_str())
+    .bind(false)
+    .bind(write.now)
+    .run(write.connection)?;
+    let first_tried_at = row.first_tried_at.unwrap_or(write.now);
+    let changed = sql("UPDATE deliveries SET attempts = ?, body = ?, environment = ?, \
+         revenue = COALESCE(revenue, ?), first_tried_at = ?, tried_at = ? WHERE id = ? AND status = 'pending'")
+    .bind(begun)
+    .bind(body.as_str())
+    .bind(environment)
+    .bind(revenue)
+    .bind(first_tried_at)
+    .bind(write.now)
+    .bind(row.id)
+    .run(write.connection)?;
+    if changed == 0 {
+        // Its destination was deleted since it was picked: another claim finds that.
+        return Err(Error::unavailable(AlreadyFinished));
+    }
+    Ok(Attempt {
+        delivery_id: row.id,
+        event_id: row.event_id,
+        event_type: row.event_type,
+        revision: row.revision,
+        number: tries.counted + 1,
+        refusals: tries.refused,
+        first_tried_at: Some(first_tried_at),
+        is_stale: matches!(state, State::Stale),
+        body,
+        traceparent: row.traceparent,
+    })
+}
+
+/// 408, 410, 425 and 429 are no refusal of the event.
+fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Tries, Error> {
+    let tries: Option<Tries> = sql("SELECT COUNT(CASE WHEN counts THEN 1 END) AS counted, \
+         COUNT(CASE WHEN counts AND status BETWEEN 400 AND 499 AND status NOT IN (408, 410, 425, 429) THEN 1 END) \
+         AS refused, COUNT(CASE WHEN number = ? AND class IN (?, ?) THEN 1 END) AS reusable \
+         FROM attempts WHERE delivery_id = ?")
+    .bind(row.attempts)
+    .bind(INVALID_SETTINGS)
+    .bind(LATE)
+    .bind(row.id)
+    .first(write.connection)?;
+    Ok(tries.unwrap_or(Tries { counted: 0, refused: 0, reusable: 0 }))
+}
+
+/// The picked delivery has ended meanwhile.
+#[derive(Debug, thiserror::Error)]
+#[error("the delivery ended while it was claimed")]
+struct AlreadyFinished;

@@ -1,0 +1,12 @@
+//! Delivery: lanes are claimed, requests finished, and the health of destinations updated.
+
+pub mod claim;
+pub mod destination_need;
+pub mod finish;
+pub mod health;
+pub mod lanes;
+pub mod leases;
+pub mod operators;
+pub mod retry_after;
+pub mod sweep;
+pub mod user_lanes;

@@ -1,0 +1,125 @@
+//! Notices to operators about a destination: events of their own, owed to the other destinations of its app that chose
+//! them, never to itself.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{Number, row, sql};
+use crate::db::writer::Write;
+use crate::delivery::health;
+use crate::events::deliveries::{self, Event};
+use crate::events::event::{StoredEvent, insert};
+use crate::settings::destinations::{self, Destination};
+use domain::event::DestinationEvent;
+use domain::health::State;
+use domain::{CollapseKey, DestinationId, EventId, Timestamp};
+
+/// A notice to operators.
+pub struct OperatorNotice {
+    /// The type of the event.
+    pub event_type: &'static str,
+    /// Why, for people.
+    pub reason: Option<String>,
+}
+
+/// The events that were recorded, and the destinations that are owed them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OperatorEvents {
+    /// The types of the events, in their order.
+    pub events: Vec<&'static str>,
+    /// The destinations that are owed them, each once.
+    pub owing: Vec<DestinationId>,
+}
+
+row! {
+    /// The last event of one type about a destination.
+    pub struct Last {
+        pub revision: i64,
+        pub created_at: Timestamp,
+    }
+}
+
+impl OperatorEvents {
+    /// Appends other events.
+    pub fn add(&mut self, other: Self) {
+        self.events.extend(other.events);
+        for id in other.owing {
+            if !self.owing.contains(&id) {
+                self.owing.push(id);
+            }
+        }
+    }
+}
+
+/// The id of a destination in the place of a purchase's key.
+pub const fn lane_of(id: DestinationId) -> CollapseKey {
+    CollapseKey::new(id.uuid())
+}
+
+/// The last event of a type about a destination.
+pub fn last(connection: &mut AnyConnection, id: DestinationId, event_type: &str) -> Result<Option<Last>, Error> {
+    sql("SELECT revision, created_at FROM events WHERE collapse_key = ? AND event_type = ? ORDER BY seq DESC LIMIT 1")
+        .bind(lane_of(id))
+        .bind(event_type)
+        .first(connection)
+}
+
+/// Records an event about a destination, whose health is locked. Its revision counts the events of one type.
+pub fn announce(
+    write: &mut Write<'_>,
+    concerned: &Destination,
+    notice: &OperatorNotice,
+) -> Result<OperatorEvents, Error> {
+    let revision = last(write.connection, concerned.id, notice.event_type)?.map_or(1, |last| last.revision + 1);
+    let epoch: Option<Number> = sql("SELECT epoch AS value FROM installation WHERE id = 1").first(write.connection)?;
+    let key = lane_of(concerned.id);
+    let event = Event {
+        id: EventId::of(key, epoch.map_or(0, |epoch| epoch.value), revision, notice.event_type, 0),
+        event_type: notice.event_type.to_owned(),
+        collapse_key: key,
+        revision,
+        traceparent: None,
+    };
+    let body = body(write, concerned, (&event, notice))?;
+    let stored = StoredEvent {
+        user: None,
+        occurred_at: None,
+        environment: None,
+        body,
+        state_apart: None,
+        profile: None,
+        views: None,
+    };
+    insert(write, &event, stored)?;
+    let mut events = OperatorEvents { events: vec![notice.event_type], owing: Vec::new() };
+    for other in destinations::of_app(write.connection, concerned.app_id)? {
+        if other.id != concerned.id && other.chose(notice.event_type) {
+            deliveries::owe(write, &event, other.id, 0)?;
+            events.owing.push(other.id);
+        }
+    }
+    Ok(events)
+}
+
+fn body(
+    write: &mut Write<'_>,
+    concerned: &Destination,
+    (event, notice): (&Event, &OperatorNotice),
+) -> Result<String, Error> {
+    let health = health::find(write.connection, concerned.id)?.health();
+    let state: State =
+        concerned.state.parse().map_err(|cause| Error::corrupt_by("the state of a destination is none", cause))?;
+    let event = DestinationEvent {
+        id: event.id,
+        event_type: notice.event_type,
+        created_at: write.now,
+        destination: (concerned.id, concerned.app_id),
+        name: &concerned.name,
+        kind: &concerned.kind,
+        state,
+        reason: notice.reason.as_deref(),
+        since: concerned.since,
+        failures: health.failures,
+        owed: deliveries::owed(write.connection, concerned.id)?,
+    };
+    Ok(event.body().to_string())
+}

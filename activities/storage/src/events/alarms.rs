@@ -1,0 +1,94 @@
+//! Alarms: conditions that need a person. A repeated alarm is counted, so that they stay few.
+
+use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
+use crate::db::statement::{clean, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use domain::{PlatformId, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A condition that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Alarm {
+    /// When it was raised first.
+    pub at: Timestamp,
+    /// When it was raised last.
+    pub last_at: Timestamp,
+    /// How often it was raised.
+    pub count: i64,
+    /// Which platform it is about.
+    pub platform_id: Option<PlatformId>,
+    /// A stable name.
+    pub kind: String,
+    /// A sentence for people, without secrets.
+    pub detail: String,
+}
+
+/// Indexed values must fit into a page of an index.
+const MAX_DETAIL_CHARS: usize = 500;
+
+row! {
+    struct AlarmRow {
+        seq: i64,
+        at: Timestamp,
+        last_at: Timestamp,
+        times: i64,
+        platform_id: Option<PlatformId>,
+        kind: String,
+        detail: String,
+    }
+}
+
+impl Store {
+    /// Raises an alarm. One that is raised again with the same detail is counted.
+    pub async fn alarm(&self, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
+        let (kind, detail) = (kind.to_owned(), detail.to_owned());
+        self.write(move |write| raise(write, platform, &kind, &detail)).await
+    }
+
+    /// The alarms, the last raised first.
+    pub async fn alarms(&self, page: Page) -> Result<Paged<Alarm>, Error> {
+        let (before, below) = page.numbers_or(i64::MAX)?;
+        self.read(move |connection| {
+            let rows: Vec<AlarmRow> = sql("SELECT seq, at, last_at, times, platform_id, kind, detail FROM alarms \
+                 WHERE (last_at, seq) < (?, ?) ORDER BY last_at DESC, seq DESC LIMIT ?")
+            .bind(before)
+            .bind(below)
+            .bind(page.size() + 1)
+            .all(connection)?;
+            let cursor = |row: &AlarmRow| format!("{}_{}", row.last_at.micros(), row.seq);
+            Paged::cut(rows, page.size(), cursor, |row| Ok(row.alarm()))
+        })
+        .await
+    }
+}
+
+/// Raises an alarm within a transaction that does more.
+pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
+    let detail: String = clean(detail).chars().take(MAX_DETAIL_CHARS).collect();
+    sql("INSERT INTO alarms (at, last_at, times, platform_id, kind, detail) VALUES (?, ?, 1, ?, ?, ?) \
+         ON CONFLICT (kind, detail, COALESCE(platform_id, '')) \
+         DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1")
+    .bind(write.now)
+    .bind(write.now)
+    .bind(platform)
+    .bind(kind)
+    .bind(detail)
+    .run(write.connection)
+    .map(drop)
+}
+
+impl AlarmRow {
+    fn alarm(self) -> Alarm {
+        Alarm {
+            at: self.at,
+            last_at: self.last_at,
+            count: self.times,
+            platform_id: self.platform_id,
+            kind: self.kind,
+            detail: self.detail,
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The hot path of the inbox: many notifications in few statements.
+//!
+//! Rows go in with `ON CONFLICT DO NOTHING`. Only rows that conflicted are checked one by one: a repeated message is
+//! `Repeated`, another message that reports the same is stored as a duplicate.
+
+use crate::db::error::Error;
+use crate::db::statement::{Number, Statement, Value, clean, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::{Faults, Place, Write};
+use crate::inbox::acceptances;
+use crate::inbox::notifications::{Accepted, Fate, NewNotification};
+use crate::purchases::replacements;
+use domain::{Outcome, PlatformId, Timestamp};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// Maximum number of rows per statement: few sizes, so that each is prepared once. 17 values per row stay below the
+/// 32,766 of SQLite and the 65,535 of PostgreSQL.
+const SIZES: [usize; 4] = [512, 64, 8, 1];
+
+/// Where a fault may be planted around the commit of notifications.
+const ACCEPT: Faults = Faults {
+    before_commit: "accept.before_commit",
+    after_commit: "accept.after_commit",
+    early_answer: Some("accept.acknowledge_early"),
+};
+
+/// The longest id or store type that is stored.
+const MAX_INDEXED_BYTES: usize = 1000;
+
+const INSERT: &str = "INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, store_time, \
+     app_user_id, body, traceparent, accepted_at, due_at, cap_at, fold_key, waiting_topic_id, outcome, reason, \
+     finished_at) VALUES ";
+const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+row! {
+    struct Window {
+        window_ms: i64,
+        max_wait_ms: Option<i64>,
+    }
+}
+
+row! {
+    struct Inserted {
+        seq: i64,
+        message_id: String,
+        receipt_id: String,
+        store_type: String,
+        platform_id: PlatformId,
+    }
+}
+
+row! {
+    struct First {
+        message_id: String,
+    }
+}
+
+/// The identity of a notification: message, receipt, store type, platform. The type belongs to it: Amazon's own samples
+/// have one message id and one receipt with two types
+/// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>).
+type Identity = (String, String, String, PlatformId);
+
+/// One row on its way in.
+struct Incoming<'n> {
+    notification: &'n NewNotification,
+    identity: Identity,
+    due_at: Timestamp,
+    cap_at: Option<Timestamp>,
+    fold_key: Option<String>,
+    outcome: Option<(Outcome, Cow<'n, str>)>,
+}
+
+impl Store {
+    /// Accepts notifications, in order; they survive a power cut when this returns.
+    pub async fn accept(&self, notifications: Vec<NewNotification>) -> Result<Vec<Accepted>, Error> {
+        if notifications.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer.write_items(Place::Named(ACCEPT), notifications, insert).await
+    }
+}
+
+/// The key that a repeated notification shares with the first of its purchase: store time and store type.
+pub fn fold_key(store_type: &str, store_time: Option<Timestamp>) -> Option<String> {
+    Some(format!("{}/{}", store_time?.micros(), clean(store_type)))
+}
+
+/// Inserts notifications and returns the result of each, in order.
+pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Result<Vec<Accepted>, Error> {
+    let incoming = prepare(write, notifications)?;
+    let mut firsts = HashMap::with_capacity(incoming.len());
+    for (index, row) in incoming.iter().enumerate() {
+        firsts.entry(&row.identity).or_insert(index);
+    }
+    let mut in_order: Vec<&Incoming<'_>> = incoming.iter().collect();
+    if write.connection.is_shared() {
+        // Two processes that insert the same rows in one order wait for each other, and never in a circle.
+        in_order.sort_by_key(|row| (row.notification.collapse_key, &row.fold_key, &row.identity));
+    }
+    let inserted = insert_all(write, &in_order)?;
+    let mut accepted = Vec::with_capacity(incoming.len());
+    for (index, row) in incoming.iter().enumerate() {
+        accepted.push(match inserted.get(&row.identity) {
+            _ if firsts.get(&row.identity) != Some(&index) => Accepted::Repeated,
+            Some(&seq) => Accepted::New { seq },
+            None => fold(write, row)?,
+        });
+    }
+    let entries =
+        notifications.iter().zip(&accepted).filter_map(|(notification, accepted)| entry(notification, *accepted));
+    acceptances::note(write, entries.collect())?;
+    let is_open = |notification: &NewNotification| {
+        notification.collapse_key.is_some() && !matches!(notification.fate, Fate::WaitTopic(_) | Fate::Final(..))
+    };
+    let news = notifications.iter().zip(&accepted).filter(|(_, accepted)| matches!(accepted, Accepted::New { .. }));
+    let links = news.filter(|(notification, _)| is_open(notification));
+    replacements::insert(
+        write,
+        links
+            .filter_map(|(notification, _)| replacements::link_in(notification.platform_id, &notification.body))
+            .collect(),
+    )?;
+    Ok(accepted)
+}
+
+/// The acceptance entry of a notification that has a row now.
+const fn entry(notification: &NewNotification, accepted: Accepted) -> Option<acceptances::Entry> {
+    match accepted {
+        Accepted::New { seq } | Accepted::Duplicate { seq } => Some((seq, notification.collapse_key)),
+        Accepted::Repeated => None,
+    }
+}
+
+fn prepare<'n>(write: &mut Write<'_>, notifications: &[&'n NewNotification]) -> Result<Vec<Incoming<'n>>, Error> {
+    let mut windows: HashMap<PlatformId, Window> = HashMap::new();
+    let mut incoming = Vec::with_capacity(notifications.len());
+    for &notification in notifications {
+        check_lengths(notification)?;
+        let window = match windows.entry(notification.platform_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(window(write, notification.platform_id)?),
+        };
+        incoming.push(Incoming::of(notification, window, write.now));
+    }
+    Ok(incoming)
+}
+
+/// Indexed values must fit into a page of an index (<https://www.postgresql.org/docs/current/btree.html>).
+fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
+    let customer = notification.app_user_id.as_deref().unwrap_or_default();
+    let texts = [
+        ("message_id", notification.message_id.as_str()),
+        ("receipt_id", &notification.receipt_id),
+        ("store_type", &notification.store_type),
+    ];
+    for (name, text) in texts.into_iter().chain([("app_user_id", customer)]) {
+        if text.len() > MAX_INDEXED_BYTES {
+            let detail = format!("`{name}` has {} bytes, at most {MAX_INDEXED_BYTES} are expected", text.len());
+            return Err(Error::Conflict { what: "notification", detail });
+        }
+    }
+    Ok(())
+}
+
+fn window(write: &mut Write<'_>, platform: PlatformId) -> Result<Window, Error> {
+    let window = sql("SELECT window_ms, max_wait_ms FROM platforms WHERE id = ?").bind(platform);
+    window.first(write.connection)?.ok_or(Error::Missing { what: "platform" })
+}
+
+impl<'n> Incoming<'n> {
+    fn of(notification: &'n NewNotification, window: &Window, now: Timestamp) -> Self {
+        let outcome = match &notification.fate {
+            Fate::Final(outcome, reason) => Some((*outcome, clean(reason))),
+            Fate::Open | Fate::AtOnce if notification.collapse_key.is_none() => {
+                Some((Outcome::Unknown, Cow::Borrowed("it names no purchase")))
+            }
+            Fate::Open | Fate::AtOnce | Fate::WaitTopic(_) => None,
+        };
+        // A notification that is refused or not yet trusted must never fold the genuine one away.
+        let may_fold = matches!(notification.fate, Fate::Open | Fate::AtOnce) && outcome.is_none();
+        let fold_key = if may_fold { fold_key(&notification.store_type, notification.store_time) } else { None };
+        Self {
+            notification,
+            identity: (
+                clean(&notification.message_id).into_owned(),
+                clean(&notification.receipt_id).into_owned(),
+                clean(&notification.store_type).into_owned(),
+                notification.platform_id,
+            ),
+            due_at: if matches!(notification.fate, Fate::AtOnce) { now } else { now.plus_millis(window.window_ms) },
+            cap_at: window.max_wait_ms.map(|max_wait_ms| now.plus_millis(max_wait_ms)),
+            fold_key,
+            outcome,
+        }
+    }
+
+    fn values(&self, now: Timestamp) -> [Value<'_>; 17] {
+        let topic = match &self.notification.fate {
+            Fate::WaitTopic(topic) => Some(*topic),
+            Fate::Open | Fate::AtOnce | Fate::Final(..) => None,
+        };
+        [
+            self.notification.platform_id.into(),
+            Value::from(self.identity.0.as_str()),
+            Value::from(self.identity.1.as_str()),
+            self.notification.collapse_key.into(),
+            Value::from(self.identity.2.as_str()),
+            self.notification.store_time.into(),
+            Value::Text(self.notification.app_user_id.as_deref().map(clean)),
+            Value::Text(Some(clean(&self.notification.body))),
+            Value::Text(self.notification.traceparent.as_deref().map(clean)),
+            now.into(),
+            self.due_at.into(),
+            self.cap_at.into(),
+            Value::from(self.fold_key.as_deref()),
+            topic.into(),
+            Value::from(self.outcome.as_ref().map(|(outcome, _)| outcome.as_str())),
+            Value::from(self.outcome.as_ref().map(|(_, reason)| reason.as_ref())),
+            Value::from(self.outcome.as_ref().map(|_| now.micros())),
+        ]
+    }
+}
+
+fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashMap<Identity, i64>, Error> {
+    let mut seqs = HashMap::with_capacity(incoming.len());
+    let mut rest = incoming;
+    for size in SIZES {
+        while rest.len() >= size {
+            let (rows, others) = rest.split_at(size);
+            rest = others;
+            let inserted: Vec<Inserted> = statement(rows, write.now).all(write.connection)?;
+            let named = |row: Inserted| ((row.message_id, row.receipt_id, row.store_type, row.platform_id), row.seq);
+            seqs.extend(inserted.into_iter().map(named));
+        }
+    }
+    Ok(seqs)
+}
+
+fn statement<'r>(rows: &'r [&'r Incoming<'_>], now: Timestamp) -> Statement<'r> {
+    let places = vec![ROW; rows.len()].join(", ");
+    sql(format!(
+        "{INSERT}{places} ON CONFLICT DO NOTHING RETURNING seq, message_id, receipt_id, store_type, platform_id"
+    ))
+    .bind_all(rows.iter().flat_map(|row| row.values(now)))
+}
+
+/// Resolves a row that conflicted: repeated, or a duplicate of another message.
+fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
+    if is_stored(write, row)? {
+        return Ok(Accepted::Repeated);
+    }
+    let first: Option<First> = sql("SELECT message_id FROM notifications WHERE collapse_key = ? AND fold_key = ?")
+        .bind(row.notification.collapse_key)
+        .bind(row.fold_key.as_deref())
+        .first(write.connection)?;
+    let reason = match first {
+        Some(first) => format!("message {} reported it first", first.message_id),
+        None => return Err(Error::unavailable(Raced)),
+    };
+    let duplicate = Incoming {
+        notification: row.notification,
+        identity: row.identity.clone(),
+        due_at: row.due_at,
+        cap_at: row.cap_at,
+        fold_key: None,
+        outcome: Some((Outcome::Duplicate, Cow::Owned(reason))),
+    };
+    let inserted: Option<Number> = sql(format!("{INSERT}{ROW} ON CONFLICT DO NOTHING RETURNING seq AS value"))
+        .bind_all(duplicate.values(write.now))
+        .first(write.connection)?;
+    Ok(inserted.map_or(Accepted::Repeated, |row| Accepted::Duplicate { seq: row.value }))
+}
+
+fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
+    let (message_id, receipt_id, store_type, platform_id) = &row.identity;
+    let stored: Option<Number> = sql("SELECT seq AS value FROM notifications WHERE message_id = ? AND receipt_id = ? \
+         AND store_type = ? AND platform_id = ?")
+    .bind(message_id.as_str())
+    .bind(receipt_id.as_str())
+    .bind(store_type.as_str())
+    .bind(*platform_id)
+    .first(write.connection)?;
+    Ok(stored.is_some())
+}
+
+/// The conflicting row is gone: another process was writing it.
+#[derive(Debug, thiserror::Error)]
+#[error("another process wrote the same notification at the same time")]
+struct Raced;

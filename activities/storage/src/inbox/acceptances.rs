@@ -1,0 +1,84 @@
+//! A record of what was accepted, apart from the notifications: by it the audit finds a notification that is gone.
+//!
+//! Accepting costs one more row for up to sixteen notifications, at the end of a table without further indexes. Only
+//! the audit reads it.
+
+use crate::db::error::Error;
+use crate::db::statement::{Value, sql};
+use crate::db::writer::Write;
+use domain::CollapseKey;
+
+/// Maximum number of notifications in one row.
+const PER_ROW: usize = 16;
+/// The sequence numbers in one row differ by less than this, which bounds the search for one.
+pub const SPAN: i64 = 256;
+/// Maximum number of rows per statement: few sizes, so that each is prepared once.
+const SIZES: [usize; 3] = [16, 4, 1];
+
+/// A notification: its sequence number, and its purchase unless it names none.
+pub type Entry = (i64, Option<CollapseKey>);
+
+/// Records what is accepted in this transaction. A conflict refuses no notification: it shows in the audit.
+pub fn note(write: &mut Write<'_>, mut entries: Vec<Entry>) -> Result<(), Error> {
+    entries.sort_unstable();
+    let rows: Vec<(i64, String)> = rows(&entries).map(json).collect::<Result<_, _>>()?;
+    let mut rest = rows.as_slice();
+    for size in SIZES {
+        while rest.len() >= size {
+            let (rows, others) = rest.split_at(size);
+            rest = others;
+            let places = vec!["(?, ?)"; size].join(", ");
+            sql(format!("INSERT INTO acceptances (seq, notifications) VALUES {places} ON CONFLICT DO NOTHING"))
+                .bind_all(rows.iter().flat_map(|(seq, json)| [Value::from(*seq), Value::from(json.as_str())]))
+                .run(write.connection)?;
+        }
+    }
+    Ok(())
+}
+
+/// Splits entries, ordered by their sequence numbers, into rows.
+fn rows(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
+    let mut rest = entries;
+    std::iter::from_fn(move || {
+        let (first, _) = rest.first()?;
+        let near = rest.partition_point(|(seq, _)| seq - first < SPAN);
+        let (row, others) = rest.split_at(near.min(PER_ROW));
+        rest = others;
+        Some(row)
+    })
+}
+
+fn json(row: &[Entry]) -> Result<(i64, String), Error> {
+    let json = serde_json::to_string(row);
+    let json = json.map_err(|cause| Error::corrupt_by("an acceptance cannot be written as JSON", cause))?;
+    Ok((row.first().map_or(0, |(seq, _)| *seq), json))
+}
+
+/// Parses a stored row; `None` when it is not readable.
+pub fn read(stored: &str) -> Option<Vec<Entry>> {
+    serde_json::from_str(stored).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, json, read, rows};
+    use domain::CollapseKey;
+
+    #[test]
+    fn a_row_holds_few_numbers_that_are_near_each_other() {
+        let seqs = (1..=20).chain([272, 273, 274, 1000]);
+        let entries: Vec<Entry> = seqs.map(|seq| (seq, None)).collect();
+        let ends = |row: &[Entry]| (row[0].0, row[row.len() - 1].0);
+        let all: Vec<_> = rows(&entries).map(ends).collect();
+        assert_eq!(all, [(1, 16), (17, 272), (273, 274), (1000, 1000)]);
+        assert_eq!(rows(&[]).count(), 0);
+    }
+
+    #[test]
+    fn what_was_noted_is_read() {
+        let key: CollapseKey = "6b275a67-0bbb-4f3a-99b9-6600bf711993".parse().unwrap();
+        let (seq, stored) = json(&[(7, Some(key)), (9, None)]).unwrap();
+        assert_eq!((seq, read(&stored)), (7, Some(vec![(7, Some(key)), (9, None)])));
+        assert_eq!(read("{}"), None);
+    }
+}

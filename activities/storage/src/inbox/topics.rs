@@ -1,0 +1,337 @@
+//! Topics that requested to send to a platform, and who decided about them.
+//!
+//! Every decision names the state it was taken in and changes nothing when that is over: of two concurrent decisions
+//! one fails with the present state. Notifications that waited for it are ended or released afterwards, by `waiting`.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::secrets::random_uuid;
+use crate::db::statement::{Number, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use domain::{CollapseKey, PlatformId, Timestamp, TopicId};
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// How far a topic is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TopicState {
+    /// Named in the platform's settings: its subscription may be confirmed at once.
+    Configured,
+    /// It requested to send, and nobody has decided yet.
+    Pending,
+    /// It may send.
+    Confirmed,
+    /// An admin refused it.
+    Rejected,
+    /// Nobody decided in time.
+    Expired,
+    /// Its owner ended the subscription.
+    Unsubscribed,
+}
+
+/// A topic of a platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Topic {
+    /// Its id.
+    pub id: TopicId,
+    /// The platform that it wants to send to.
+    pub platform_id: PlatformId,
+    /// Its name at the store.
+    pub arn: String,
+    /// How far it is trusted.
+    pub state: TopicState,
+    /// When it first requested to send.
+    pub requested_at: Timestamp,
+    /// When its present state was decided.
+    pub decided_at: Option<Timestamp>,
+}
+
+/// The result of a topic's request to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PendingTopic {
+    /// It is pending now.
+    New,
+    /// It was pending already, or is decided; a pending one has the newer URL now.
+    Renewed,
+    /// Too many are pending on this platform; it was not stored.
+    Full,
+}
+
+/// The newest row of each purchase that was released.
+pub type Released = Vec<(CollapseKey, i64)>;
+
+/// Maximum number of pending topics of one platform.
+const PENDING_PER_PLATFORM: i64 = 5;
+
+impl TopicState {
+    const ALL: [Self; 6] =
+        [Self::Configured, Self::Pending, Self::Confirmed, Self::Rejected, Self::Expired, Self::Unsubscribed];
+
+    /// The name used in storage and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Pending => "pending",
+            Self::Confirmed => "confirmed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Unsubscribed => "unsubscribed",
+        }
+    }
+}
+
+row! {
+    /// A topic as it is stored.
+    pub struct TopicRow {
+        pub id: TopicId,
+        platform_id: PlatformId,
+        arn: String,
+        state: String,
+        subscribe_url: Option<String>,
+        requested_at: Timestamp,
+        decided_at: Option<Timestamp>,
+    }
+}
+
+/// The columns of a [`TopicRow`].
+pub const SELECT: &str = "SELECT id, platform_id, arn, state, subscribe_url, requested_at, decided_at FROM topics";
+
+impl TopicRow {
+    /// The topic, without the secret of its URL.
+    pub fn topic(self) -> Result<Topic, Error> {
+        let state = TopicState::ALL.into_iter().find(|state| state.as_str() == self.state);
+        Ok(Topic {
+            state: state.ok_or_else(|| Error::corrupt(format!("topic {} has the state `{}`", self.id, self.state)))?,
+            id: self.id,
+            platform_id: self.platform_id,
+            arn: self.arn,
+            requested_at: self.requested_at,
+            decided_at: self.decided_at,
+        })
+    }
+}
+
+impl Store {
+    /// The topics of a platform, the oldest first.
+    pub async fn topics(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
+        self.read(move |connection| {
+            let rows: Vec<TopicRow> = sql(format!("{SELECT} WHERE platform_id = ? ORDER BY requested_at, id"))
+                .bind(platform)
+                .all(connection)?;
+            rows.into_iter().map(TopicRow::topic).collect()
+        })
+        .await
+    }
+
+    /// One topic.
+    pub async fn topic(&self, id: TopicId) -> Result<Topic, Error> {
+        self.read(move |connection| by_id(connection, id)?.topic()).await
+    }
+
+    /// Stores a topic's request to send, until an admin decides or `expires_at`. At most five per platform are pending.
+    /// A topic that was decided stays as it is, unless it had expired or its owner had left.
+    #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
+    pub async fn add_pending_topic(
+        &self,
+        platform: PlatformId,
+        arn: &str,
+        subscribe_url: SecretString,
+        expires_at: Timestamp,
+    ) -> Result<PendingTopic, Error> {
+        let (new_id, arn, secrets) = (TopicId::new(random_uuid()?), arn.to_owned(), self.secrets.clone());
+        self.write(move |write| {
+            lock_platform(write, platform)?;
+            let known = by_arn(write.connection, platform, &arn)?.map(TopicRow::topic).transpose()?;
+            let id = known.as_ref().map_or(new_id, |topic| topic.id);
+            let state = known.map(|topic| topic.state);
+            match state {
+                Some(TopicState::Configured | TopicState::Confirmed | TopicState::Rejected) => {
+                    return Ok(PendingTopic::Renewed);
+                }
+                Some(TopicState::Pending) => {}
+                _ if pending(write, platform)? >= PENDING_PER_PLATFORM => return Ok(PendingTopic::Full),
+                Some(TopicState::Expired | TopicState::Unsubscribed) | None => {}
+            }
+            let sealed = secrets.seal("topics", &id.to_string(), &subscribe_url)?;
+            sql("INSERT INTO topics (id, platform_id, arn, state, subscribe_url, requested_at, expires_at) \
+                 VALUES (?, ?, ?, 'pending', ?, ?, ?) ON CONFLICT (platform_id, arn) DO UPDATE SET \
+                 state = 'pending', subscribe_url = excluded.subscribe_url, expires_at = excluded.expires_at, \
+                 decided_at = NULL WHERE topics.state IN ('pending', 'expired', 'unsubscribed')")
+            .bind(id)
+            .bind(platform)
+            .bind(arn.as_str())
+            .bind(sealed)
+            .bind(write.now)
+            .bind(expires_at)
+            .run(write.connection)?;
+            Ok(if state == Some(TopicState::Pending) { PendingTopic::Renewed } else { PendingTopic::New })
+        })
+        .await
+    }
+
+    /// Makes a topic one that may send, forgets its subscribe URL and releases what waited for it.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when an admin rejected it: nobody but an admin takes that back.
+    pub async fn pin_topic(&self, platform: PlatformId, arn: &str) -> Result<(Topic, Released), Error> {
+        let arn = arn.to_owned();
+        let topic = self.write(move |write| pin(write, platform, &arn)).await?;
+        let released = self.end_waiting(topic.id).await?.released;
+        Ok((topic, released))
+    }
+
+    /// Where a pending topic's subscription is confirmed.
+    pub async fn subscribe_url(&self, id: TopicId) -> Result<Option<SecretString>, Error> {
+        let secrets = self.secrets.clone();
+        self.read(move |connection| {
+            let sealed = by_id(connection, id)?.subscribe_url;
+            sealed.map(|sealed| secrets.open("topics", &id.to_string(), &sealed)).transpose()
+        })
+        .await
+    }
+
+    /// Lets a pending topic send and releases what waited for it: the newest row of each purchase.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is not pending, or not any more.
+    pub async fn approve_topic(&self, id: TopicId) -> Result<Released, Error> {
+        self.write(move |write| decide(write, id, (TopicState::Pending, TopicState::Confirmed))).await?;
+        Ok(self.end_waiting(id).await?.released)
+    }
+
+    /// Refuses a topic that was `seen` in a state, and what waited for it; answers how many rows that ended.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is in another state by now, or rejected already.
+    pub async fn reject_topic(&self, id: TopicId, seen: TopicState) -> Result<i64, Error> {
+        self.write(move |write| decide(write, id, (seen, TopicState::Rejected))).await?;
+        Ok(self.end_waiting(id).await?.refused)
+    }
+
+    /// Ends the pending topics whose time is over, and what still waits for a decided one; returns how many rows that
+    /// refused.
+    pub async fn expire_topics(&self, now: Timestamp) -> Result<i64, Error> {
+        self.write(move |write| {
+            sql("UPDATE topics SET state = 'expired', decided_at = ?, subscribe_url = NULL, expires_at = NULL \
+                 WHERE state = 'pending' AND expires_at <= ?")
+            .bind(write.now)
+            .bind(now)
+            .run(write.connection)
+        })
+        .await?;
+        self.end_all_waiting().await
+    }
+
+    /// Notes that the owner of a topic that may send ended its subscription. Another one stays as it is.
+    pub async fn mark_unsubscribed(&self, platform: PlatformId, arn: &str) -> Result<(), Error> {
+        let arn = arn.to_owned();
+        self.write(move |write| {
+            sql("UPDATE topics SET state = 'unsubscribed', decided_at = ?, subscribe_url = NULL, expires_at = NULL \
+                 WHERE platform_id = ? AND arn = ? AND state IN ('configured', 'confirmed')")
+            .bind(write.now)
+            .bind(platform)
+            .bind(arn.as_str())
+            .run(write.connection)
+            .map(drop)
+        })
+        .await
+    }
+}
+
+/// Names a topic in the platform's settings: its subscription is confirmed at its request. One that may send already
+/// stays as it is.
+///
+/// # Errors
+/// [`Error::Conflict`] when it is pending: its subscription is confirmed by an approval, which visits its URL.
+pub fn configure(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Result<(), Error> {
+    let topic = put(write, platform, arn, (TopicState::Configured, "NOT IN ('pending', 'confirmed')"))?;
+    match topic.state {
+        TopicState::Pending => Err(Error::Conflict {
+            what: "topic",
+            detail: format!("{arn} is pending: approve topic {} instead, which confirms its subscription", topic.id),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn pin(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Result<Topic, Error> {
+    let topic = put(write, platform, arn, (TopicState::Confirmed, "<> 'rejected'"))?;
+    if topic.state == TopicState::Confirmed { Ok(topic) } else { Err(decided_otherwise(topic.state)) }
+}
+
+/// Makes a topic, or changes the state of the one there is when its state `may` be changed; what it is now.
+fn put(
+    write: &mut Write<'_>,
+    platform: PlatformId,
+    arn: &str,
+    (state, may): (TopicState, &str),
+) -> Result<Topic, Error> {
+    sql(format!(
+        "INSERT INTO topics (id, platform_id, arn, state, requested_at, decided_at) VALUES (?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (platform_id, arn) DO UPDATE SET state = excluded.state, decided_at = excluded.decided_at, \
+         subscribe_url = NULL, expires_at = NULL WHERE topics.state {may}"
+    ))
+    .bind(TopicId::new(random_uuid()?))
+    .bind(platform)
+    .bind(arn)
+    .bind(state.as_str())
+    .bind(write.now)
+    .bind(write.now)
+    .run(write.connection)?;
+    by_arn(write.connection, platform, arn)?.ok_or(Error::Missing { what: "topic" })?.topic()
+}
+
+/// One topic.
+fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<TopicRow, Error> {
+    sql(format!("{SELECT} WHERE id = ?")).bind(id).first(connection)?.ok_or(Error::Missing { what: "topic" })
+}
+
+/// Locks a topic: nobody else decides about it or ends what waits for it until the end of the transaction.
+pub fn locked(write: &mut Write<'_>, id: TopicId) -> Result<TopicRow, Error> {
+    let lock = write.connection.for_update();
+    let found = sql(format!("{SELECT} WHERE id = ?{lock}")).bind(id).first(write.connection)?;
+    found.ok_or(Error::Missing { what: "topic" })
+}
+
+fn by_arn(connection: &mut AnyConnection, platform: PlatformId, arn: &str) -> Result<Option<TopicRow>, Error> {
+    sql(format!("{SELECT} WHERE platform_id = ? AND arn = ?")).bind(platform).bind(arn).first(connection)
+}
+
+/// Locks the platform, so that two processes do not both store the fifth topic.
+fn lock_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
+    let lock = write.connection.for_update();
+    let text = format!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL{lock}");
+    let found: Option<Number> = sql(text).bind(platform).first(write.connection)?;
+    found.map(drop).ok_or(Error::Missing { what: "platform" })
+}
+
+fn pending(write: &mut Write<'_>, platform: PlatformId) -> Result<i64, Error> {
+    let count: Option<Number> = sql("SELECT COUNT(*) AS value FROM topics WHERE platform_id = ? AND state = 'pending'")
+        .bind(platform)
+        .first(write.connection)?;
+    Ok(count.map_or(0, |count| count.value))
+}
+
+/// Takes a decision in the state it was meant for.
+fn decide(write: &mut Write<'_>, id: TopicId, (from, to): (TopicState, TopicState)) -> Result<(), Error> {
+    let now = by_id(write.connection, id)?.topic()?.state;
+    if from == to {
+        return Err(decided_otherwise(now));
+    }
+    let decided = sql("UPDATE topics SET state = ?, decided_at = ?, subscribe_url = NULL, expires_at = NULL \
+         WHERE id = ? AND state = ?")
+    .bind(to.as_str())
+    .bind(write.now)
+    .bind(id)
+    .bind(from.as_str())
+    .run(write.connection)?;
+    if decided == 0 { Err(decided_otherwise(by_id(write.connection, id)?.topic()?.state)) } else { Ok(()) }
+}
+
+fn decided_otherwise(now: TopicState) -> Error {
+    Error::Conflict { what: "topic", detail: format!("it is {} now", now.as_str()) }
+}

@@ -1,0 +1,164 @@
+//! The notifications that wait for a topic's approval, and what a decision does to them.
+//!
+//! They are ended in pages, so that accepting never waits behind a giant transaction. A process that dies between two
+//! pages leaves the rest to the sweep.
+
+use crate::db::error::Error;
+use crate::db::statement::{Number, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::inbox::accept::fold_key;
+use crate::inbox::topics::{self, Released, TopicRow, TopicState};
+use crate::purchases::replacements;
+use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
+use std::collections::BTreeMap;
+
+/// The result of ending the rows that waited for a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WaitingResult {
+    /// The purchases that may be settled now.
+    pub released: Released,
+    /// How many rows were refused.
+    pub refused: i64,
+}
+
+/// Maximum number of rows that are ended in one transaction.
+const PAGE: usize = 500;
+/// Maximum number of rows that wait for one topic.
+const MAX_WAITING: i64 = 10_000;
+
+row! {
+    struct WaitingRow {
+        seq: i64,
+        collapse_key: Option<CollapseKey>,
+        store_type: String,
+        store_time: Option<Timestamp>,
+        platform_id: PlatformId,
+        body: String,
+    }
+}
+
+/// The rows that one transaction ended.
+struct PageResult {
+    rows: usize,
+    released: BTreeMap<CollapseKey, i64>,
+    refused: usize,
+}
+
+impl Store {
+    /// Applies the decision about a topic to the rows that wait for it; nothing while it is pending.
+    pub async fn end_waiting(&self, id: TopicId) -> Result<WaitingResult, Error> {
+        let (mut released, mut refused) = (BTreeMap::new(), 0_i64);
+        loop {
+            let page = self.write(move |write| end_page(write, id)).await?;
+            released.extend(page.released);
+            refused = refused.saturating_add(i64::try_from(page.refused).unwrap_or(i64::MAX));
+            if page.rows < PAGE {
+                return Ok(WaitingResult { released: released.into_iter().collect(), refused });
+            }
+        }
+    }
+
+    /// Whether the maximum number of rows waits for a topic.
+    pub async fn is_full(&self, id: TopicId) -> Result<bool, Error> {
+        self.read(move |connection| {
+            let last: Option<Number> = sql("SELECT seq AS value FROM notifications WHERE waiting_topic_id = ? \
+                 AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT 1 OFFSET ?")
+            .bind(id)
+            .bind(MAX_WAITING - 1)
+            .first(connection)?;
+            Ok(last.is_some())
+        })
+        .await
+    }
+
+    /// Ends what waits for every decided topic: rows that were accepted at the moment of a decision, and those that a
+    /// process that died left. Returns how many were refused.
+    pub(crate) async fn end_all_waiting(&self) -> Result<i64, Error> {
+        let decided: Vec<TopicRow> = self
+            .read(|connection| {
+                sql(format!(
+                    "{} WHERE state <> 'pending' AND EXISTS (SELECT 1 FROM notifications n \
+                     WHERE n.waiting_topic_id = topics.id AND n.waiting_topic_id IS NOT NULL AND n.outcome IS NULL)",
+                    topics::SELECT
+                ))
+                .all(connection)
+            })
+            .await?;
+        let mut refused = 0_i64;
+        for topic in decided {
+            refused = refused.saturating_add(self.end_waiting(topic.id).await?.refused);
+        }
+        Ok(refused)
+    }
+}
+
+/// Two processes never end the same rows: the second would take the first's released row for an earlier report. So the
+/// topic is locked before its rows are read.
+fn end_page(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
+    match topics::locked(write, id)?.topic()?.state {
+        TopicState::Pending => Ok(PageResult { rows: 0, released: BTreeMap::new(), refused: 0 }),
+        TopicState::Rejected => refuse(write, id, "its topic was rejected"),
+        TopicState::Expired => refuse(write, id, "nobody approved its topic in time"),
+        // A topic whose owner left had been trusted, and its notifications still count.
+        TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => release(write, id),
+    }
+}
+
+fn refuse(write: &mut Write<'_>, id: TopicId, reason: &str) -> Result<PageResult, Error> {
+    let refused = sql(format!(
+        "UPDATE notifications SET outcome = ?, reason = ?, finished_at = ? WHERE seq IN (SELECT seq FROM notifications \
+         WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT {PAGE})"
+    ))
+    .bind(Outcome::Refused)
+    .bind(reason)
+    .bind(write.now)
+    .bind(id)
+    .run(write.connection)?;
+    Ok(PageResult { rows: refused, released: BTreeMap::new(), refused })
+}
+
+/// Opens the rows that waited for a topic, unless another message reported the same in the meantime.
+fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
+    let waiting: Vec<WaitingRow> = sql(format!(
+        "SELECT seq, collapse_key, store_type, store_time, platform_id, body FROM notifications \
+         WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT {PAGE}"
+    ))
+    .bind(id)
+    .all(write.connection)?;
+    let (rows, mut released, mut links) = (waiting.len(), BTreeMap::new(), Vec::new());
+    for row in waiting {
+        let Some(key) = row.collapse_key else {
+            end(write, row.seq, (Outcome::Unknown, "it names no purchase"))?;
+            continue;
+        };
+        let fold_key = fold_key(&row.store_type, row.store_time);
+        let first: Option<Number> =
+            sql("SELECT seq AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?")
+                .bind(key)
+                .bind(fold_key.as_deref())
+                .first(write.connection)?;
+        if first.is_some() {
+            end(write, row.seq, (Outcome::Duplicate, "another message reported it first"))?;
+            continue;
+        }
+        sql("UPDATE notifications SET waiting_topic_id = NULL, fold_key = ? WHERE seq = ?")
+            .bind(fold_key)
+            .bind(row.seq)
+            .run(write.connection)?;
+        released.insert(key, row.seq);
+        links.extend(replacements::link_in(row.platform_id, &row.body));
+    }
+    replacements::insert(write, links)?;
+    Ok(PageResult { rows, released, refused: 0 })
+}
+
+fn end(write: &mut Write<'_>, seq: i64, (outcome, reason): (Outcome, &str)) -> Result<(), Error> {
+    sql("UPDATE notifications SET outcome = ?, reason = ?, finished_at = ? WHERE seq = ? AND outcome IS NULL")
+        .bind(outcome)
+        .bind(reason)
+        .bind(write.now)
+        .bind(seq)
+        .run(write.connection)
+        .map(drop)
+}

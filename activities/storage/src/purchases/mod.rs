@@ -1,0 +1,6 @@
+//! The rows of purchases and users, their locks, and which purchase replaced which.
+
+pub mod owned;
+pub mod purchase;
+pub mod replacements;
+pub mod users;

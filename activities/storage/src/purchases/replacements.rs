@@ -1,0 +1,134 @@
+//! Changes of plan over two receipts: which purchase took the place of which.
+//!
+//! The link is stored with the notification that reports it, before either purchase settles. It counts from the moment
+//! when the new purchase is known to be real. What a replaced purchase is, is not decided here.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{Number, SingleText, row, sql};
+use crate::db::writer::Write;
+use crate::purchases::purchase;
+use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Purchase, Timestamp};
+
+/// The purchase that was replaced, and the one in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    old: CollapseKey,
+    new: CollapseKey,
+}
+
+row! {
+    struct Old {
+        old_key: CollapseKey,
+    }
+}
+
+row! {
+    struct Real {
+        real_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    struct Inferred {
+        is_inferred: bool,
+    }
+}
+
+/// How a plan change stands in the body of a notification: few have it, so few are parsed.
+const MARK: &str = "\"plan_changed\"";
+
+/// The link that a notification reports, if it reports one.
+pub fn link_in(platform: PlatformId, body: &str) -> Option<Link> {
+    let notification: Notification = body.contains(MARK).then(|| serde_json::from_str(body).ok()).flatten()?;
+    let old = CollapseKey::of(platform, notification.related_receipt_id.as_deref()?);
+    let new = notification.collapse_key;
+    (notification.kind == NotificationKind::PlanChanged && old != new).then_some(Link { old, new })
+}
+
+/// Inserts links. The first one of a purchase stands, and two purchases never replace each other.
+pub fn insert(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> {
+    // In one order, so that two processes never wait for each other in a circle.
+    links.sort_unstable();
+    for link in links {
+        sql("INSERT INTO replacements (old_key, new_key, created_at) SELECT ?, ?, ? WHERE NOT EXISTS \
+             (SELECT 1 FROM replacements WHERE old_key = ? AND new_key = ?) ON CONFLICT DO NOTHING")
+        .bind(link.old)
+        .bind(link.new)
+        .bind(write.now)
+        .bind(link.new)
+        .bind(link.old)
+        .run(write.connection)?;
+    }
+    Ok(())
+}
+
+/// Links two purchases that no notification links, with the new one known to be real; returns whether it did: the first
+/// link of a purchase stands.
+pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Result<bool, Error> {
+    let linked =
+        sql("INSERT INTO replacements (old_key, new_key, real_at, created_at, is_inferred) SELECT ?, ?, ?, ?, TRUE \
+         WHERE NOT EXISTS (SELECT 1 FROM replacements WHERE old_key = ? AND new_key = ?) ON CONFLICT DO NOTHING")
+        .bind(old)
+        .bind(new)
+        .bind(write.now)
+        .bind(write.now)
+        .bind(new)
+        .bind(old)
+        .run(write.connection)?;
+    Ok(linked > 0)
+}
+
+/// Whether the link to what a purchase replaced was inferred; `None` when there is no link.
+pub fn is_inferred(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<bool>, Error> {
+    let links: Vec<Inferred> =
+        sql("SELECT is_inferred FROM replacements WHERE new_key = ?").bind(new).all(connection)?;
+    Ok((!links.is_empty()).then(|| links.iter().all(|link| link.is_inferred)))
+}
+
+/// Whether a link names what replaced a purchase, real or not.
+pub fn is_linked(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
+    let link: Option<Real> = sql("SELECT real_at FROM replacements WHERE old_key = ?").bind(old).first(connection)?;
+    Ok(link.is_some())
+}
+
+/// Notes that a purchase is known to be real: what it replaced is replaced from now on, and rechecked.
+pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
+    let mut replaced: Vec<Old> = sql("UPDATE replacements SET real_at = ? WHERE new_key = ? AND real_at IS NULL \
+         RETURNING old_key")
+    .bind(write.now)
+    .bind(new)
+    .all(write.connection)?;
+    replaced.sort_unstable_by_key(|row| row.old_key);
+    for row in replaced {
+        purchase::recheck(write, "collapse_key = ?", [row.old_key.into()])?;
+    }
+    Ok(())
+}
+
+/// Like [`is_replaced`], for a record, before or after which the other becomes real: after it, `realize` finds its row.
+/// Called with the owner locked and before the purchase is, which is the order of `realize`.
+pub fn is_replaced_now(write: &mut Write<'_>, old: CollapseKey) -> Result<bool, Error> {
+    let lock = write.connection.for_share();
+    let link: Option<Real> =
+        sql(format!("SELECT real_at FROM replacements WHERE old_key = ?{lock}")).bind(old).first(write.connection)?;
+    Ok(link.is_some_and(|link| link.real_at.is_some()))
+}
+
+/// Whether another purchase that is known to be real took its place.
+pub fn is_replaced(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
+    let real: Option<Number> =
+        sql("SELECT real_at AS value FROM replacements WHERE old_key = ? AND real_at IS NOT NULL")
+            .bind(old)
+            .first(connection)?;
+    Ok(real.is_some())
+}
+
+/// The purchase whose place this one took; of several, the one that was linked last.
+pub fn replaced(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<Purchase>, Error> {
+    let old: Option<SingleText> = sql("SELECT p.purchase AS value FROM replacements r \
+         JOIN purchases p ON p.collapse_key = r.old_key WHERE r.new_key = ? ORDER BY r.created_at DESC, r.old_key LIMIT 1")
+    .bind(new)
+    .first(connection)?;
+    old.map(|old| purchase::read(&old.value)).transpose()
+}

@@ -1,0 +1,132 @@
+//! Pages of runs that owe in bulk: each is carried out once, however often it is requested. An answer can be lost, and
+//! its deliveries arrive meanwhile: owed again, they would be sent twice.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::page::Page;
+use crate::db::run::Run;
+use crate::db::secrets::hex;
+use crate::db::statement::{Number, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// How long a page's answer is stored, in milliseconds.
+const RETENTION_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// How a page is carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunMode {
+    /// It is only counted.
+    Dry,
+    /// It is owed at each request.
+    Anew,
+    /// It is owed once in the run of this name: requested again within a week, it returns the same answer.
+    Once(String),
+}
+
+/// A page's place in its run.
+#[derive(Debug, Clone)]
+pub struct PageOfRun {
+    run: String,
+    cursor: String,
+    request_digest: String,
+}
+
+row! {
+    struct Answered {
+        request_digest: String,
+        answer: String,
+    }
+}
+
+impl From<Run> for RunMode {
+    fn from(run: Run) -> Self {
+        if run == Run::Dry { Self::Dry } else { Self::Anew }
+    }
+}
+
+impl RunMode {
+    /// The place of a page in its run, if it is of one. `request` is what distinguishes the run's content.
+    pub(crate) fn place(&self, page: &Page, request: &serde_json::Value) -> Option<PageOfRun> {
+        let Self::Once(run) = self else { return None };
+        let request_digest = hex(&openssl::sha::sha256(request.to_string().as_bytes()));
+        Some(PageOfRun { run: run.clone(), cursor: page.cursor.clone().unwrap_or_default(), request_digest })
+    }
+}
+
+impl Store {
+    /// The answer of a page that was carried out. [`Error::Conflict`] when its run was requested with another content.
+    pub(crate) async fn answered<T>(&self, place: Option<PageOfRun>) -> Result<Option<T>, Error>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let Some(place) = place else { return Ok(None) };
+        self.read(move |connection| answered(connection, &place)).await
+    }
+
+    /// Deletes the answers of more than a week ago, the oldest first; returns how many, at most `limit`.
+    pub async fn forget_pages(&self, limit: i64) -> Result<usize, Error> {
+        let before = self.now().await?.plus_millis(-RETENTION_MS);
+        let oldest: Option<Number> = self
+            .read(move |connection| {
+                sql("SELECT at AS value FROM pages WHERE at < ? ORDER BY at LIMIT 1").bind(before).first(connection)
+            })
+            .await?;
+        if oldest.is_none() {
+            return Ok(0);
+        }
+        self.write(move |write| {
+            sql("DELETE FROM pages WHERE (run, cursor) IN \
+                 (SELECT run, cursor FROM pages WHERE at < ? ORDER BY at LIMIT ?)")
+            .bind(before)
+            .bind(limit)
+            .run(write.connection)
+        })
+        .await
+    }
+}
+
+/// Carries a page out and stores its answer, unless that was done before: then returns that answer.
+pub fn once<T: Serialize + DeserializeOwned>(
+    write: &mut Write<'_>,
+    place: Option<&PageOfRun>,
+    work: impl FnOnce(&mut Write<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let Some(place) = place else { return work(write) };
+    // A request for the same page at the same time waits here until the first one has its answer.
+    let is_first = sql("INSERT INTO pages (run, cursor, request_digest, answer, at) VALUES (?, ?, ?, '', ?) \
+         ON CONFLICT DO NOTHING")
+    .bind(place.run.as_str())
+    .bind(place.cursor.as_str())
+    .bind(place.request_digest.as_str())
+    .bind(write.now)
+    .run(write.connection)?
+        > 0;
+    if !is_first {
+        return answered(write.connection, place)?.ok_or(Error::Missing { what: "page of that run" });
+    }
+    let done = work(write)?;
+    let answer = serde_json::to_string(&done).map_err(|error| Error::corrupt_by("an answer is not JSON", error))?;
+    sql("UPDATE pages SET answer = ? WHERE run = ? AND cursor = ?")
+        .bind(answer)
+        .bind(place.run.as_str())
+        .bind(place.cursor.as_str())
+        .run(write.connection)?;
+    Ok(done)
+}
+
+fn answered<T: DeserializeOwned>(connection: &mut AnyConnection, place: &PageOfRun) -> Result<Option<T>, Error> {
+    let row: Option<Answered> = sql("SELECT request_digest, answer FROM pages WHERE run = ? AND cursor = ?")
+        .bind(place.run.as_str())
+        .bind(place.cursor.as_str())
+        .first(connection)?;
+    let Some(row) = row else { return Ok(None) };
+    if row.request_digest != place.request_digest {
+        let detail = "a run of this name requested something else: name it otherwise".to_owned();
+        return Err(Error::Conflict { what: "run", detail });
+    }
+    let answer = serde_json::from_str(&row.answer);
+    answer.map(Some).map_err(|error| Error::corrupt_by("the answer of a page cannot be read", error))
+}

@@ -1,0 +1,73 @@
+//! Whether every accepted notification is still stored, and every stored one was accepted.
+//!
+//! An acceptance is committed together with its notifications, and both stay for ever. So the counterpart of a row that
+//! was read must exist.
+
+use super::walk::Range;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{Number, SingleText, places, row, sql};
+use crate::inbox::acceptances::{self, Entry, SPAN};
+use std::collections::HashSet;
+
+/// Maximum number of notifications that one statement looks up.
+const AT_ONCE: usize = 512;
+
+row! {
+    struct Acceptance {
+        seq: i64,
+        notifications: String,
+    }
+}
+
+row! {
+    struct StoredNotification {
+        seq: i64,
+        message_id: String,
+    }
+}
+
+/// `accepted_is_stored`.
+pub fn accepted_are_stored(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
+    let text = format!("SELECT a.seq, a.notifications FROM acceptances a WHERE {} ORDER BY a.seq", range.walk.range);
+    let acceptances: Vec<Acceptance> = sql(text).bind_all(range.values()).all(connection)?;
+    let (mut entries, mut broken) = (Vec::new(), Vec::new());
+    for acceptance in acceptances {
+        match acceptances::read(&acceptance.notifications) {
+            Some(more) => entries.extend(more),
+            None => broken.push(format!("acceptance {}, which cannot be read", acceptance.seq)),
+        }
+    }
+    for entries in entries.chunks(AT_ONCE) {
+        let there = there(connection, entries)?;
+        broken.extend(entries.iter().filter(|(seq, _)| !there.contains(seq)).map(describe));
+    }
+    Ok(broken)
+}
+
+fn there(connection: &mut AnyConnection, entries: &[Entry]) -> Result<HashSet<i64>, Error> {
+    let text = format!("SELECT seq AS value FROM notifications WHERE seq IN ({})", places(entries.len()));
+    let rows: Vec<Number> = sql(text).once().bind_all(entries.iter().map(|(seq, _)| *seq)).all(connection)?;
+    Ok(rows.into_iter().map(|row| row.value).collect())
+}
+
+fn describe((seq, key): &Entry) -> String {
+    match key {
+        Some(key) => format!("notification {seq} of purchase {key}"),
+        None => format!("notification {seq} of no purchase"),
+    }
+}
+
+/// `stored_was_accepted`.
+pub fn stored_were_accepted(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
+    let text = format!("SELECT n.seq, n.message_id FROM notifications n WHERE {} ORDER BY n.seq", range.walk.range);
+    let stored: Vec<StoredNotification> = sql(text).bind_all(range.values()).all(connection)?;
+    let (Some(first), Some(last)) = (stored.first(), stored.last()) else { return Ok(Vec::new()) };
+    let near: Vec<SingleText> = sql("SELECT notifications AS value FROM acceptances WHERE seq > ? AND seq <= ?")
+        .bind(first.seq - SPAN)
+        .bind(last.seq)
+        .all(connection)?;
+    let accepted: HashSet<i64> =
+        near.iter().filter_map(|row| acceptances::read(&row.value)).flatten().map(|(seq, _)| seq).collect();
+    Ok(stored.into_iter().filter(|row| !accepted.contains(&row.seq)).map(|row| row.message_id).collect())
+}

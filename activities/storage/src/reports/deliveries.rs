@@ -1,0 +1,262 @@
+//! Deliveries and their attempts, as the API shows them.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
+use crate::db::statement::{Value, places, row, sql};
+use crate::db::store::Store;
+use crate::reports::listing::{Filtered, storable};
+use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// Which deliveries are listed; all that are set must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeliveryFilter {
+    /// Of this purchase.
+    pub collapse_key: Option<CollapseKey>,
+    /// To this destination.
+    pub destination_id: Option<DestinationId>,
+    /// In this status.
+    pub status: Option<String>,
+}
+
+/// A delivery as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Delivery")]
+pub struct DeliveryView {
+    /// Its id, and the `webhook-id`.
+    pub id: DeliveryId,
+    /// The event.
+    pub event_id: EventId,
+    /// The event's type.
+    pub event_type: String,
+    /// The purchase.
+    pub collapse_key: CollapseKey,
+    /// The destination.
+    pub destination_id: DestinationId,
+    /// The purchase's revision that the event announces.
+    pub revision: i64,
+    /// How often the event was owed to that destination before: 0 for the first time.
+    pub n: i64,
+    /// `pending`, `waiting`, `delivered`, `superseded`, `skipped` or `dead`.
+    #[schemars(extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead"]))]
+    pub status: String,
+    /// How many attempts were begun; those whose settings made no request count as one until the next.
+    pub attempts: i64,
+    /// When the next attempt is due, while pending.
+    pub next_due_at: Option<Timestamp>,
+    /// Why the last attempt failed, or why it was not attempted.
+    pub last_error: Option<String>,
+    /// When it was attempted first.
+    pub first_tried_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// When its body and the responses to its attempts were removed, for their age.
+    pub pruned_at: Option<Timestamp>,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+}
+
+/// An attempt as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Attempt")]
+pub struct AttemptView {
+    /// Which attempt of its delivery, from 1.
+    pub number: i64,
+    /// Who made it: the purchase's run (`lane`), or the destination's, to deliver what is owed (`drain`) or to see
+    /// whether it answers again (`probe`).
+    pub mode: String,
+    /// Whether it used up a step of the schedule.
+    pub counts: bool,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it was finished; never, when its worker died.
+    pub finished_at: Option<Timestamp>,
+    /// How long it took, in milliseconds.
+    pub latency_ms: i64,
+    /// The status of the answer, when there was one.
+    pub status: Option<i32>,
+    /// A stable name for how it went.
+    pub class: String,
+    /// What went wrong, for people.
+    pub error: Option<String>,
+    /// Some headers of the answer.
+    pub headers: Vec<(String, String)>,
+    /// The beginning of the answer.
+    pub response: Option<String>,
+    /// When the next attempt was due then.
+    pub next_due_at: Option<Timestamp>,
+}
+
+row! {
+    struct DeliveryRow {
+        seq: i64,
+        id: DeliveryId,
+        event_id: EventId,
+        event_type: String,
+        collapse_key: CollapseKey,
+        destination_id: DestinationId,
+        revision: i64,
+        n: i64,
+        status: String,
+        attempts: i64,
+        next_due_at: Timestamp,
+        last_error: Option<String>,
+        first_tried_at: Option<Timestamp>,
+        finished_at: Option<Timestamp>,
+        pruned_at: Option<Timestamp>,
+        created_at: Timestamp,
+    }
+}
+
+row! {
+    struct AttemptRow {
+        delivery_id: DeliveryId,
+        number: i64,
+        mode: String,
+        counts: bool,
+        started_at: Timestamp,
+        finished_at: Option<Timestamp>,
+        latency_ms: Option<i64>,
+        status: Option<i64>,
+        class: Option<String>,
+        error: Option<String>,
+        headers: Option<String>,
+        response: Option<String>,
+        next_due_at: Option<Timestamp>,
+    }
+}
+
+const DELIVERY: &str = "SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, n, \
+     status, attempts, next_due_at, last_error, first_tried_at, finished_at, pruned_at, created_at FROM deliveries";
+const ATTEMPT: &str = "SELECT a.delivery_id, a.number, a.mode, a.counts, a.started_at, a.finished_at, a.latency_ms, \
+     a.status, a.class, a.error, a.headers, a.response, a.next_due_at FROM attempts a";
+
+impl Store {
+    /// Deliveries, the newest first.
+    pub async fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Result<Paged<DeliveryView>, Error> {
+        let below = page.number_or(i64::MAX)?;
+        self.read(move |connection| {
+            // An index of one status answers only where the statement itself names it.
+            let (named, other) = match filter.status.as_deref() {
+                Some("dead") => (" AND status = 'dead'", None),
+                Some("pending") => (" AND status = 'pending'", None),
+                Some("waiting") => (" AND status = 'waiting'", None),
+                Some("skipped") => (" AND status = 'skipped'", None),
+                _ => ("", filter.status.map(storable)),
+            };
+            let rows: Vec<DeliveryRow> = Filtered::new(format!("{DELIVERY} WHERE seq < ?{named}"))
+                .value(below)
+                .and("collapse_key = ?", filter.collapse_key)
+                .and("destination_id = ?", filter.destination_id)
+                .and("status = ?", other)
+                .order(" ORDER BY seq DESC LIMIT ?", &page)
+                .all(connection)?;
+            Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view()))
+        })
+        .await
+    }
+
+    /// One delivery.
+    pub async fn delivery(&self, id: DeliveryId) -> Result<DeliveryView, Error> {
+        self.read(move |connection| {
+            let row: Option<DeliveryRow> = sql(format!("{DELIVERY} WHERE id = ?")).bind(id).first(connection)?;
+            row.map(DeliveryRow::view).ok_or(Error::Missing { what: "delivery" })
+        })
+        .await
+    }
+
+    /// The attempts of a delivery, the oldest first. One that is in flight, or whose worker died, has
+    /// the class `unfinished`.
+    pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, Error> {
+        self.read(move |connection| {
+            let rows: Vec<AttemptRow> =
+                sql(format!("{ATTEMPT} WHERE a.delivery_id = ? ORDER BY a.number")).bind(id).all(connection)?;
+            Ok(rows.into_iter().map(AttemptRow::view).collect())
+        })
+        .await
+    }
+}
+
+/// Deliveries by a condition and an order.
+pub fn deliveries_where(
+    connection: &mut AnyConnection,
+    (which, values): (&str, Vec<Value<'_>>),
+) -> Result<Vec<DeliveryView>, Error> {
+    let rows: Vec<DeliveryRow> = sql(format!("{DELIVERY} WHERE {which}")).once().bind_all(values).all(connection)?;
+    Ok(rows.into_iter().map(DeliveryRow::view).collect())
+}
+
+/// The newest attempts of each of these deliveries, at most `most`, the oldest of them first.
+pub fn newest_attempts(
+    connection: &mut AnyConnection,
+    deliveries: &[DeliveryId],
+    most: i64,
+) -> Result<HashMap<DeliveryId, Vec<AttemptView>>, Error> {
+    let mut all: HashMap<DeliveryId, Vec<AttemptView>> = HashMap::new();
+    if deliveries.is_empty() {
+        return Ok(all);
+    }
+    let rows: Vec<AttemptRow> = sql(format!(
+        "{ATTEMPT} JOIN deliveries d ON d.id = a.delivery_id WHERE d.id IN ({}) AND a.number > d.attempts - ? \
+         ORDER BY a.delivery_id, a.number",
+        places(deliveries.len())
+    ))
+    .once()
+    .bind_all(deliveries.iter().copied())
+    .bind(most)
+    .all(connection)?;
+    for row in rows {
+        all.entry(row.delivery_id).or_default().push(row.view());
+    }
+    Ok(all)
+}
+
+/// Headers that cannot be read are not shown.
+fn headers(stored: &str) -> Vec<(String, String)> {
+    serde_json::from_str(stored).unwrap_or_default()
+}
+
+impl DeliveryRow {
+    fn view(self) -> DeliveryView {
+        let is_pending = self.status == "pending";
+        DeliveryView {
+            id: self.id,
+            event_id: self.event_id,
+            event_type: self.event_type,
+            collapse_key: self.collapse_key,
+            destination_id: self.destination_id,
+            revision: self.revision,
+            n: self.n,
+            status: self.status,
+            attempts: self.attempts,
+            next_due_at: is_pending.then_some(self.next_due_at),
+            last_error: self.last_error,
+            first_tried_at: self.first_tried_at,
+            finished_at: self.finished_at,
+            pruned_at: self.pruned_at,
+            created_at: self.created_at,
+        }
+    }
+}
+
+impl AttemptRow {
+    fn view(self) -> AttemptView {
+        AttemptView {
+            number: self.number,
+            mode: self.mode,
+            counts: self.counts,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            latency_ms: self.latency_ms.unwrap_or(0),
+            status: self.status.and_then(|status| i32::try_from(status).ok()),
+            class: self.class.unwrap_or_else(|| "unfinished".to_owned()),
+            error: self.error,
+            headers: self.headers.as_deref().map(headers).unwrap_or_default(),
+            response: self.response,
+            next_due_at: self.next_due_at,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A destination: its health, what is owed to it and which deliveries died.
+
+use super::events::{self, AnnouncedEvent, Sending};
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{Number, row, sql};
+use crate::delivery::health::{self, HealthView};
+use crate::events::deliveries;
+use crate::settings::destinations::{self, Destination};
+use domain::{AppId, DestinationId, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Maximum number of owed and of dead deliveries that are shown.
+const MOST_SHOWN: i64 = 5;
+/// Maximum number of deliveries that are counted.
+const MOST_COUNTED: i64 = 10_000;
+
+/// A destination as an event sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Addressee {
+    /// The destination, perhaps a deleted one.
+    pub destination: Destination,
+    /// Since when it has its present choice; `None` since it was created.
+    pub chosen_at: Option<Timestamp>,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
+    /// Its health.
+    pub health: HealthView,
+}
+
+/// How many deliveries are in a status, up to a bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Owes {
+    /// Owed as soon as their customers are named.
+    pub waiting: i64,
+    /// Dead.
+    pub dead: i64,
+}
+
+/// A destination with what is owed to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Portrait {
+    /// The destination.
+    pub addressee: Addressee,
+    /// How many deliveries wait for a name or died; at most [`Portrait::MOST_COUNTED`] of each are counted.
+    pub owes: Owes,
+    /// The oldest that are owed.
+    pub owed: Vec<Sending>,
+    /// The newest that are dead.
+    pub dead: Vec<Sending>,
+}
+
+impl Portrait {
+    /// Maximum number of deliveries that are counted.
+    pub const MOST_COUNTED: i64 = MOST_COUNTED;
+}
+
+row! {
+    struct Since {
+        chosen_at: Option<Timestamp>,
+        deleted_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    struct App {
+        app_id: AppId,
+    }
+}
+
+/// Adds the destinations, deleted ones too, of the apps that these events belong to, unless they are there.
+pub fn add_addressees(
+    connection: &mut AnyConnection,
+    events: &[AnnouncedEvent],
+    addressees: &mut Vec<Addressee>,
+) -> Result<(), Error> {
+    for one in events {
+        let app = match one.event.origin {
+            Some((app, ..)) => Some(app),
+            // An event about a destination: its key is that destination's id.
+            None => app_of(connection, DestinationId::new(one.event.collapse_key.uuid()))?,
+        };
+        let Some(app) = app else { continue };
+        if !addressees.iter().any(|known| known.destination.app_id == app) {
+            addressees.extend(of_app(connection, app)?);
+        }
+    }
+    Ok(())
+}
+
+/// A destination with what is owed to it, if there ever was one.
+pub fn portrait(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) -> Result<Option<Portrait>, Error> {
+    let Some(app) = app_of(connection, id)? else { return Ok(None) };
+    let addressee = of_app(connection, app)?.into_iter().find(|one| one.destination.id == id);
+    let Some(addressee) = addressee else { return Ok(None) };
+    let owes = owes(connection, id)?;
+    let of = |status: &str, order: &str| {
+        format!("destination_id = ? AND status = '{status}' ORDER BY seq {order} LIMIT {MOST_SHOWN}")
+    };
+    let owed = events::sendings(connection, (&of("pending", "ASC"), vec![id.into()]), now)?;
+    let dead = events::sendings(connection, (&of("dead", "DESC"), vec![id.into()]), now)?;
+    Ok(Some(Portrait { addressee, owes, owed, dead }))
+}
+
+fn app_of(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<AppId>, Error> {
+    let app: Option<App> = sql("SELECT app_id FROM destinations WHERE id = ?").bind(id).first(connection)?;
+    Ok(app.map(|app| app.app_id))
+}
+
+fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, Error> {
+    let mut all = Vec::new();
+    for destination in destinations::ever_of_app(connection, app)? {
+        let since: Option<Since> = sql("SELECT chosen_at, deleted_at FROM destinations WHERE id = ?")
+            .bind(destination.id)
+            .first(connection)?;
+        let owed = deliveries::owed(connection, destination.id)?;
+        let health = health::find(connection, destination.id)?.view(owed);
+        let (chosen_at, deleted_at) = since.map_or((None, None), |since| (since.chosen_at, since.deleted_at));
+        all.push(Addressee { destination, chosen_at, deleted_at, health });
+    }
+    Ok(all)
+}
+
+/// The waiting and dead deliveries of a destination.
+pub fn owes(connection: &mut AnyConnection, id: DestinationId) -> Result<Owes, Error> {
+    Ok(Owes { waiting: count(connection, id, "waiting")?, dead: count(connection, id, "dead")? })
+}
+
+fn count(connection: &mut AnyConnection, id: DestinationId, status: &str) -> Result<i64, Error> {
+    let counted: Option<Number> = sql("SELECT COUNT(*) AS value FROM (SELECT 1 FROM deliveries \
+         WHERE destination_id = ? AND status = ? LIMIT ?) x")
+    .bind(id)
+    .bind(status)
+    .bind(MOST_COUNTED)
+    .first(connection)?;
+    Ok(counted.map_or(0, |counted| counted.value))
+}

@@ -1,0 +1,294 @@
+//! Announced events: the destinations that were owed each, and every attempt.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{Value, places, row, sql};
+use crate::redelivery::again::Skipped;
+use crate::redelivery::redeliver;
+use crate::reports::deliveries::{self, AttemptView, DeliveryView};
+use domain::event::{Change, PURCHASE_UPDATED, changes};
+use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, Timestamp, UserId};
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// Maximum number of attempts of a delivery that are shown, the newest.
+const MOST_ATTEMPTS: i64 = 20;
+
+/// An event and its deliveries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnnouncedEvent {
+    /// The event.
+    pub event: EventFacts,
+    /// How a `purchase.updated` differs from the one before it; `None` where there is none before, where the body of
+    /// either was removed, and of all other events.
+    pub changes: Option<Vec<Change>>,
+    /// Its deliveries, in the order in which they were owed.
+    pub sendings: Vec<Sending>,
+}
+
+/// An event without its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventFacts {
+    /// Its id.
+    pub id: EventId,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Its purchase; of an event about a destination, that destination's id.
+    pub collapse_key: CollapseKey,
+    /// The purchase's revision that it announces.
+    pub revision: i64,
+    /// The user; none when it is about a destination.
+    pub user_id: Option<UserId>,
+    /// Which of the user's revisions it carries; none of `purchase.updated`.
+    pub user_revision: Option<i64>,
+    /// When it happened by the store, where that is known.
+    pub occurred_at: Option<Timestamp>,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// When its body was removed, for its age.
+    pub pruned_at: Option<Timestamp>,
+    /// Of a purchase: its app and platform, and its environment when this was recorded.
+    pub origin: Option<(AppId, PlatformId, Environment)>,
+    /// The entry of the ledger that it announces.
+    pub payment: Option<PaymentFacts>,
+}
+
+/// An entry of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PaymentFacts {
+    /// What it is.
+    pub kind: String,
+    /// The number of the term that was paid.
+    pub number: i64,
+    /// What it adds, in USD; null where that is not known.
+    pub usd: Option<String>,
+    /// Why it is not known.
+    pub unknown_because: Option<String>,
+    /// The source of the amount: `catalogue`, `store` or `report`.
+    pub source: String,
+    /// The store's name of the transaction, where it comes from a sales report.
+    pub transaction_id: Option<String>,
+}
+
+/// A delivery with its attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sending {
+    /// The delivery.
+    pub delivery: DeliveryView,
+    /// Its newest attempts, the oldest of them first.
+    pub attempts: Vec<AttemptView>,
+    /// The delivery that took its place, if it was superseded.
+    pub successor: Option<Successor>,
+    /// If it is dead: why its event would not be sent again on request; `None` where it would.
+    pub not_again: Option<Skipped>,
+}
+
+/// The delivery that took the place of a superseded delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Successor {
+    /// Its revision.
+    pub revision: i64,
+    /// Its status.
+    pub status: String,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+row! {
+    struct EventRow {
+        seq: i64,
+        id: EventId,
+        event_type: String,
+        collapse_key: CollapseKey,
+        revision: i64,
+        user_id: Option<UserId>,
+        user_revision: Option<i64>,
+        occurred_at: Option<Timestamp>,
+        created_at: Timestamp,
+        pruned_at: Option<Timestamp>,
+        app_id: Option<AppId>,
+        platform_id: Option<PlatformId>,
+        environment: Option<Environment>,
+        kind: Option<String>,
+        number: Option<i64>,
+        usd: Option<String>,
+        unknown_because: Option<String>,
+        source: Option<String>,
+        transaction_id: Option<String>,
+    }
+}
+
+row! {
+    struct StateRow {
+        id: EventId,
+        body: String,
+        is_pruned: bool,
+    }
+}
+
+row! {
+    struct SuccessorRow {
+        revision: i64,
+        status: String,
+        finished_at: Option<Timestamp>,
+    }
+}
+
+const SELECT: &str = "SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, \
+     e.occurred_at, e.created_at, e.pruned_at, p.app_id, p.platform_id, e.environment, m.kind, m.number, m.usd, \
+     m.unknown_because, m.source, m.transaction_id FROM events e LEFT JOIN purchases p ON p.collapse_key = e.collapse_key \
+     LEFT JOIN payments m ON (m.event_id = e.id OR m.other_event_id = e.id) WHERE";
+
+/// The events of a revision, in their order.
+pub fn of_revision(
+    connection: &mut AnyConnection,
+    (key, revision): (CollapseKey, i64),
+    now: Timestamp,
+) -> Result<Vec<AnnouncedEvent>, Error> {
+    let rows: Vec<EventRow> = sql(format!("{SELECT} e.collapse_key = ? AND e.revision = ? ORDER BY e.seq"))
+        .bind(key)
+        .bind(revision)
+        .all(connection)?;
+    with_deliveries(connection, rows, now)
+}
+
+/// The newest events of a purchase, the oldest of them first, and whether there are more.
+pub fn of_purchase(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    (most, now): (i64, Timestamp),
+) -> Result<(Vec<AnnouncedEvent>, bool), Error> {
+    let mut rows: Vec<EventRow> = sql(format!("{SELECT} e.collapse_key = ? ORDER BY e.seq DESC LIMIT ?"))
+        .bind(key)
+        .bind(most + 1)
+        .all(connection)?;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let has_older = rows.len() > most;
+    rows.truncate(most);
+    rows.reverse();
+    Ok((with_deliveries(connection, rows, now)?, has_older))
+}
+
+/// One event.
+pub fn of_id(connection: &mut AnyConnection, id: EventId, now: Timestamp) -> Result<Option<AnnouncedEvent>, Error> {
+    let rows: Vec<EventRow> = sql(format!("{SELECT} e.id = ?")).bind(id).all(connection)?;
+    Ok(with_deliveries(connection, rows, now)?.into_iter().next())
+}
+
+/// Events of one purchase, in their order, with their deliveries.
+fn with_deliveries(
+    connection: &mut AnyConnection,
+    rows: Vec<EventRow>,
+    now: Timestamp,
+) -> Result<Vec<AnnouncedEvent>, Error> {
+    let mut changes = changed(connection, &rows)?;
+    let events: Vec<EventFacts> = rows.into_iter().map(EventRow::facts).collect();
+    let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+    let mut of_event: HashMap<EventId, Vec<Sending>> = HashMap::new();
+    if !ids.is_empty() {
+        let which = format!("event_id IN ({}) ORDER BY seq", places(ids.len()));
+        for sending in sendings(connection, (&which, ids.into_iter().map(Value::from).collect()), now)? {
+            of_event.entry(sending.delivery.event_id).or_default().push(sending);
+        }
+    }
+    let with = |event: EventFacts| AnnouncedEvent {
+        changes: changes.remove(&event.id),
+        sendings: of_event.remove(&event.id).unwrap_or_default(),
+        event,
+    };
+    Ok(events.into_iter().map(with).collect())
+}
+
+/// How each of these states differs from the one before it, as far as both bodies are stored.
+fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<EventId, Vec<Change>>, Error> {
+    let mut states = rows.iter().filter(|row| row.event_type == PURCHASE_UPDATED).rev().peekable();
+    let Some(newest) = states.peek().copied() else { return Ok(HashMap::new()) };
+    let with_one_before = i64::try_from(states.count() + 1).unwrap_or(i64::MAX);
+    let newest_first: Vec<StateRow> = sql("SELECT id, body, (pruned_at IS NOT NULL) AS is_pruned FROM events \
+         WHERE collapse_key = ? AND event_type = ? AND seq <= ? ORDER BY seq DESC LIMIT ?")
+    .bind(newest.collapse_key)
+    .bind(PURCHASE_UPDATED)
+    .bind(newest.seq)
+    .bind(with_one_before)
+    .all(connection)?;
+    let mut changed = HashMap::new();
+    for pair in newest_first.windows(2) {
+        let [after, before] = pair else { continue };
+        if !after.is_pruned && !before.is_pruned {
+            changed.insert(after.id, changes(&before.parsed(), &after.parsed()));
+        }
+    }
+    Ok(changed)
+}
+
+/// Deliveries, with their attempts.
+pub fn sendings(
+    connection: &mut AnyConnection,
+    (which, values): (&str, Vec<Value<'_>>),
+    now: Timestamp,
+) -> Result<Vec<Sending>, Error> {
+    let deliveries = deliveries::deliveries_where(connection, (which, values))?;
+    let ids: Vec<DeliveryId> = deliveries.iter().map(|delivery| delivery.id).collect();
+    let mut attempts = deliveries::newest_attempts(connection, &ids, MOST_ATTEMPTS)?;
+    let mut sendings = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        let is_replaced = delivery.status == "superseded" && delivery.event_type == PURCHASE_UPDATED;
+        let successor = if is_replaced { successor(connection, &delivery)? } else { None };
+        let pair = (delivery.event_id, delivery.destination_id);
+        let not_again = if delivery.status == "dead" { redeliver::refused(connection, pair, now)? } else { None };
+        let attempts = attempts.remove(&delivery.id).unwrap_or_default();
+        sendings.push(Sending { delivery, attempts, successor, not_again });
+    }
+    Ok(sendings)
+}
+
+/// The next state in the lane that was not superseded itself.
+fn successor(connection: &mut AnyConnection, delivery: &DeliveryView) -> Result<Option<Successor>, Error> {
+    let row: Option<SuccessorRow> = sql("SELECT m.revision, m.status, m.finished_at FROM deliveries m \
+         WHERE m.collapse_key = ? AND m.destination_id = ? AND m.event_type = ? AND m.status <> 'superseded' \
+         AND m.seq > (SELECT d.seq FROM deliveries d WHERE d.id = ?) ORDER BY m.seq LIMIT 1")
+    .bind(delivery.collapse_key)
+    .bind(delivery.destination_id)
+    .bind(PURCHASE_UPDATED)
+    .bind(delivery.id)
+    .first(connection)?;
+    Ok(row.map(|row| Successor { revision: row.revision, status: row.status, finished_at: row.finished_at }))
+}
+
+impl StateRow {
+    fn parsed(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+}
+
+impl EventRow {
+    fn facts(self) -> EventFacts {
+        EventFacts {
+            id: self.id,
+            event_type: self.event_type,
+            collapse_key: self.collapse_key,
+            revision: self.revision,
+            user_id: self.user_id,
+            user_revision: self.user_revision,
+            occurred_at: self.occurred_at,
+            created_at: self.created_at,
+            pruned_at: self.pruned_at,
+            origin: match (self.app_id, self.platform_id, self.environment) {
+                (Some(app), Some(platform), Some(environment)) => Some((app, platform, environment)),
+                _ => None,
+            },
+            payment: match (self.kind, self.number, self.source) {
+                (Some(kind), Some(number), Some(source)) => Some(PaymentFacts {
+                    kind,
+                    number,
+                    usd: self.usd,
+                    unknown_because: self.unknown_because,
+                    source,
+                    transaction_id: self.transaction_id,
+                }),
+                _ => None,
+            },
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The figures of a destination: its failures and successes, and what it is owed. Also what an admin skips before it is
+//! enabled again.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{Number, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::delivery::health::{self, HealthView};
+use crate::events::deliveries;
+use crate::reports::explain::{self, Owes};
+use crate::settings::destinations::{self, Destination};
+use crate::settling::profiles;
+use domain::{DestinationId, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The next `user.*` deliveries behind a sequence number that a destination is owed. Written as their index is, so that
+/// the states that are owed beside them are not gone through.
+const NEXT: &str = "SELECT seq FROM deliveries WHERE destination_id = ? AND status IN ('pending', 'waiting') \
+     AND event_type <> 'purchase.updated' AND event_type LIKE 'user.%' AND seq > ? ORDER BY seq LIMIT ?";
+
+/// Which of them are forgotten: those that are not being sent at this moment, and did not end meanwhile.
+const FORGETTABLE: &str = "status IN ('pending', 'waiting') AND NOT EXISTS (SELECT 1 FROM lanes l \
+     WHERE l.destination_id = deliveries.destination_id AND l.collapse_key = deliveries.collapse_key \
+     AND l.lease_token IS NOT NULL AND l.lease_until > ?)";
+
+/// The error of a delivery that was skipped so.
+const FORGOTTEN: &str = "an admin enabled the destination with the newest states only";
+
+/// The health of a destination, and what is owed to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DestinationHealth {
+    /// Its health, and what is to be sent.
+    #[serde(flatten)]
+    pub health: HealthView,
+    /// Deliveries that wait for the customer to be named, or failed for good.
+    #[serde(flatten)]
+    pub owes: Owes,
+}
+
+/// The figures of a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// The destination.
+    pub id: DestinationId,
+    /// `healthy`, `failing`, `open` or `disabled`.
+    pub state: String,
+    /// How many deliveries it is owed, counted up to a bound.
+    pub owed: i64,
+    /// How long it has been owed the oldest of them, in milliseconds; 0 when there is none.
+    pub oldest_owed_ms: i64,
+}
+
+/// The result of skipping the `user.*` events that a destination is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten {
+    /// How many ended.
+    pub skipped: i64,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+row! {
+    struct Standing {
+        id: DestinationId,
+        state: String,
+    }
+}
+
+impl Store {
+    /// The figures of all destinations that were not deleted.
+    pub async fn figures(&self) -> Result<Vec<Figures>, Error> {
+        let clock = self.clock;
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let all: Vec<Standing> =
+                sql("SELECT id, state FROM destinations WHERE deleted_at IS NULL ORDER BY id").all(connection)?;
+            let figures = |Standing { id, state }| {
+                let oldest = deliveries::oldest_owed(connection, id)?;
+                let oldest_owed_ms = oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
+                Ok(Figures { id, state, owed: deliveries::owed(connection, id)?, oldest_owed_ms })
+            };
+            all.into_iter().map(figures).collect()
+        })
+        .await
+    }
+
+    /// The health of a destination. Deliveries are counted up to a bound.
+    pub async fn destination_health(&self, id: DestinationId) -> Result<DestinationHealth, Error> {
+        self.read(move |connection| {
+            let owed = deliveries::owed(connection, id)?;
+            let health = health::find(connection, id)?.view(owed);
+            Ok(DestinationHealth { health, owes: explain::owes(connection, id)? })
+        })
+        .await
+    }
+
+    /// Ends the `user.*` deliveries that a disabled destination is owed as `skipped`, batch by batch and at most
+    /// `limit`: called again it goes on with what is left. One that is being sent at this moment ends by its own
+    /// attempt. An enabled destination: [`Error::Conflict`].
+    pub async fn forget_user_events(&self, id: DestinationId, limit: i64) -> Result<Forgotten, Error> {
+        let (mut after, mut skipped) = (0, 0);
+        while skipped < limit {
+            let at_most = deliveries::BATCH.min(limit - skipped);
+            let Some(batch) = self.write(move |write| forget(write, id, (after, at_most))).await? else {
+                return Ok(Forgotten { skipped, more: false });
+            };
+            after = batch.last;
+            skipped += batch.count;
+        }
+        Ok(Forgotten { skipped, more: true })
+    }
+
+    /// How many [`Store::forget_user_events`] would end now, and what it would refuse.
+    pub async fn count_user_events(&self, id: DestinationId) -> Result<i64, Error> {
+        let (clock, mut after, mut counted) = (self.clock, 0, 0);
+        let count = |after| {
+            self.read(move |connection| {
+                let now = connection.now(clock)?;
+                count(connection, id, (after, now))
+            })
+        };
+        while let Some(batch) = count(after).await? {
+            after = batch.last;
+            counted += batch.count;
+        }
+        Ok(counted)
+    }
+}
+
+/// A batch of deliveries that was gone through.
+struct Batch {
+    /// The last sequence number in it.
+    last: i64,
+    /// How many of them are, or would be, forgotten.
+    count: i64,
+}
+
+/// Forgets one batch behind a sequence number; `None` when there is none.
+fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)) -> Result<Option<Batch>, Error> {
+    let destination = check_disabled(write.connection, id)?;
+    let Some(last) = end_of_batch(write.connection, id, (after, at_most))? else { return Ok(None) };
+    profiles::forget_all(write, &destination, (NEXT, (after, at_most)))?;
+    let text = format!(
+        "UPDATE deliveries SET status = 'skipped', last_error = ?, finished_at = ? \
+         WHERE seq IN ({NEXT}) AND {FORGETTABLE}"
+    );
+    let skipped = sql(text)
+        .bind(FORGOTTEN)
+        .bind(write.now)
+        .bind(id)
+        .bind(after)
+        .bind(at_most)
+        .bind(write.now)
+        .run(write.connection)?;
+    Ok(Some(Batch { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
+}
+
+/// Counts one batch.
+fn count(
+    connection: &mut AnyConnection,
+    id: DestinationId,
+    (after, now): (i64, Timestamp),
+) -> Result<Option<Batch>, Error> {
+    check_disabled(connection, id)?;
+    let Some(last) = end_of_batch(connection, id, (after, deliveries::BATCH))? else { return Ok(None) };
+    let found: Option<Number> =
+        sql(format!("SELECT COUNT(*) AS value FROM deliveries WHERE seq IN ({NEXT}) AND {FORGETTABLE}"))
+            .bind(id)
+            .bind(after)
+            .bind(deliveries::BATCH)
+            .bind(now)
+            .first(connection)?;
+    Ok(Some(Batch { last, count: found.map_or(0, |found| found.value) }))
+}
+
+fn end_of_batch(
+    connection: &mut AnyConnection,
+    id: DestinationId,
+    (after, at_most): (i64, i64),
+) -> Result<Option<i64>, Error> {
+    let last: Option<Number> = sql(format!("SELECT MAX(seq) AS value FROM ({NEXT}) batch HAVING MAX(seq) IS NOT NULL"))
+        .bind(id)
+        .bind(after)
+        .bind(at_most)
+        .first(connection)?;
+    Ok(last.map(|last| last.value))
+}
+
+fn check_disabled(connection: &mut AnyConnection, id: DestinationId) -> Result<Destination, Error> {
+    let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
+    if destination.enabled {
+        let detail = "it is enabled, so its events are on their way: disable it first".to_owned();
+        return Err(Error::Conflict { what: "destination", detail });
+    }
+    destination.destination()
+}

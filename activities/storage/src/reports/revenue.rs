@@ -1,0 +1,402 @@
+//! Whether the revenue sent to each integration adds up to the ledger, page by page of purchases.
+//!
+//! One statement has the entries of a page with their deliveries, so that it sees one moment. Another one has the
+//! revenue that was sent without an entry.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::page::Page;
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::settings::destinations::{self, Destination};
+use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
+
+/// Which part of the ledger is compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RevenueFilter {
+    /// Of this app; of all without one.
+    pub app_id: Option<AppId>,
+    /// Of this month in UTC, such as `2026-11`; of all without one.
+    pub month: Option<String>,
+}
+
+/// An integration that counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Integration {
+    /// Its id.
+    pub id: DestinationId,
+    /// Its app.
+    pub app_id: AppId,
+    /// Its name for people.
+    pub name: String,
+}
+
+/// One entry of the ledger at one integration, or revenue that was sent without an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RevenueLine {
+    /// The integration.
+    pub destination_id: DestinationId,
+    /// The month in UTC in which it happened.
+    pub month: String,
+    /// Whether it is for money or of the store's test world.
+    pub environment: Environment,
+    /// The SKU that was paid.
+    pub sku: Option<String>,
+    /// The purchase.
+    pub collapse_key: CollapseKey,
+    /// Its event.
+    pub event_id: EventId,
+    /// What it is; null for what is in no ledger.
+    pub kind: Option<String>,
+    /// By the ledger, in USD; null where that is not known.
+    pub ledger: Option<String>,
+    /// The revenue in frozen bodies, in USD, by the status of their delivery: `delivered`, `owed` or `dead`.
+    pub sent: BTreeMap<&'static str, String>,
+    /// Why the integration did not get what the ledger has; null where it did.
+    pub differs: Option<Differs>,
+}
+
+/// Why an integration did not get what the ledger has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Differs {
+    /// The price is not known, so that nothing is sent.
+    PriceUnknown,
+    /// It does not choose the event, or not of this platform or environment.
+    NotChosen,
+    /// It was created after the event, or had another choice then.
+    #[serde(rename = "made_later")]
+    CreatedLater,
+    /// It is owed, and on its way.
+    Owed,
+    /// It waits until the customer is named.
+    WaitingForName,
+    /// The delivery is dead.
+    Dead,
+    /// The integration does not want it, such as for the lack of a key.
+    Skipped,
+    /// It changes a payment that the integration was never owed.
+    PaymentNotOwed,
+    /// The revenue that was sent is not the ledger's. Nothing explains it.
+    Unequal,
+    /// There is no delivery. Nothing explains it.
+    Missing,
+    /// It was sent, and is in no ledger. Nothing explains it.
+    NotInLedger,
+}
+
+impl Differs {
+    /// Whether it is no error: it follows from the destination's choice and the status of deliveries.
+    #[must_use]
+    pub const fn is_explained(self) -> bool {
+        !matches!(self, Self::Unequal | Self::Missing | Self::NotInLedger)
+    }
+}
+
+impl RevenueLine {
+    /// Whether it differs, and nothing explains it.
+    #[must_use]
+    pub fn is_unexplained(&self) -> bool {
+        self.differs.is_some_and(|differs| !differs.is_explained())
+    }
+}
+
+/// The result of comparing one page of purchases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevenuePage {
+    /// How many purchases were compared.
+    pub purchases: i64,
+    /// The integrations of their apps.
+    pub integrations: Vec<Integration>,
+    /// Every entry at every integration.
+    pub lines: Vec<RevenueLine>,
+    /// The cursor of the next page; `None` at the end.
+    pub next_cursor: Option<String>,
+}
+
+row! {
+    struct Key {
+        collapse_key: CollapseKey,
+        app_id: AppId,
+    }
+}
+
+row! {
+    /// An entry, and one of its deliveries.
+    struct EntryRow {
+        collapse_key: CollapseKey,
+        number: i64,
+        entry: i64,
+        app_id: AppId,
+        kind: String,
+        event_id: EventId,
+        event_type: String,
+        other_event_type: Option<String>,
+        occurred_at: Timestamp,
+        created_at: Timestamp,
+        sku: Option<String>,
+        usd: Option<String>,
+        platform_id: PlatformId,
+        environment: Environment,
+        destination_id: Option<DestinationId>,
+        status: Option<String>,
+        revenue: Option<String>,
+    }
+}
+
+row! {
+    struct Stray {
+        collapse_key: CollapseKey,
+        event_id: EventId,
+        destination_id: DestinationId,
+        status: String,
+        environment: Option<Environment>,
+        revenue: String,
+        at: Timestamp,
+        sku: Option<String>,
+    }
+}
+
+row! {
+    struct Choice {
+        id: DestinationId,
+        chosen_at: Option<Timestamp>,
+    }
+}
+
+/// An integration, and since when it chooses what it chooses.
+struct Chooser {
+    destination: Destination,
+    since: Timestamp,
+}
+
+/// Which integrations were owed a payment, and to which it was delivered.
+#[derive(Default)]
+struct Paid {
+    owed: HashSet<DestinationId>,
+    delivered: HashSet<DestinationId>,
+}
+
+/// Rows that were written at the same moment as a choice may not have seen it.
+const MARGIN_MS: i64 = 60_000;
+
+const ENTRIES: &str = "SELECT p.collapse_key, p.number, p.entry, p.app_id, p.kind, p.event_id, e.event_type, \
+     o.event_type AS other_event_type, p.occurred_at, p.created_at, p.sku, p.usd, c.platform_id, p.environment, \
+     d.destination_id, d.status, d.revenue FROM payments p JOIN purchases c ON c.collapse_key = p.collapse_key \
+     JOIN events e ON e.id = p.event_id LEFT JOIN events o ON o.id = p.other_event_id \
+     LEFT JOIN deliveries d ON (d.event_id = p.event_id OR d.event_id = p.other_event_id) \
+     WHERE p.collapse_key > ? AND p.collapse_key <= ? ORDER BY p.collapse_key, p.number, p.entry, d.seq";
+
+const STRAYS: &str = "SELECT d.collapse_key, d.event_id, d.destination_id, d.status, d.environment, d.revenue, \
+     COALESCE(e.occurred_at, e.created_at) AS at, c.term_sku AS sku FROM deliveries d JOIN events e ON e.id = d.event_id \
+     LEFT JOIN purchases c ON c.collapse_key = d.collapse_key WHERE d.collapse_key > ? AND d.collapse_key <= ? \
+     AND d.revenue IS NOT NULL AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.event_id = d.event_id) \
+     AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.other_event_id = d.event_id) ORDER BY d.seq";
+
+impl Store {
+    /// Compares the ledger with the revenue sent to each integration, for the next purchases.
+    pub async fn audit_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenuePage, Error> {
+        self.read(move |connection| {
+            let after = page.cursor.clone().unwrap_or_default();
+            let mut keys = keys(connection, &filter, (&after, page.size() + 1))?;
+            let size = usize::try_from(page.size()).unwrap_or(usize::MAX);
+            let has_more = keys.len() > size;
+            keys.truncate(size);
+            let purchases = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+            let Some(last) = keys.last().map(|row| row.collapse_key) else {
+                return Ok(RevenuePage { purchases, integrations: Vec::new(), lines: Vec::new(), next_cursor: None });
+            };
+            let (lines, integrations) = compare(connection, &filter, (&keys, (&after, last)))?;
+            Ok(RevenuePage { purchases, integrations, lines, next_cursor: has_more.then(|| last.to_string()) })
+        })
+        .await
+    }
+}
+
+fn keys(
+    connection: &mut AnyConnection,
+    filter: &RevenueFilter,
+    (after, limit): (&str, i64),
+) -> Result<Vec<Key>, Error> {
+    match filter.app_id {
+        Some(app) => sql("SELECT collapse_key, app_id FROM purchases WHERE app_id = ? AND collapse_key > ? \
+             ORDER BY collapse_key LIMIT ?")
+        .bind(app)
+        .bind(after)
+        .bind(limit)
+        .all(connection),
+        None => sql("SELECT collapse_key, app_id FROM purchases WHERE collapse_key > ? ORDER BY collapse_key LIMIT ?")
+            .bind(after)
+            .bind(limit)
+            .all(connection),
+    }
+}
+
+fn compare(
+    connection: &mut AnyConnection,
+    filter: &RevenueFilter,
+    (keys, (after, last)): (&[Key], (&str, CollapseKey)),
+) -> Result<(Vec<RevenueLine>, Vec<Integration>), Error> {
+    let mut choosers: BTreeMap<AppId, Vec<Chooser>> = BTreeMap::new();
+    for row in keys {
+        if let Entry::Vacant(place) = choosers.entry(row.app_id) {
+            place.insert(of_app(connection, row.app_id)?);
+        }
+    }
+    let wants = |app: Option<AppId>, month: &str| {
+        (filter.app_id.is_none() || app.is_none() || app == filter.app_id)
+            && filter.month.as_deref().is_none_or(|wanted| wanted == month)
+    };
+    let (mut lines, mut paid) = (Vec::new(), Paid::default());
+    let rows: Vec<EntryRow> = sql(ENTRIES).bind(after).bind(last).all(connection)?;
+    for entry in rows.chunk_by(|a, b| (a.collapse_key, a.number, a.entry) == (b.collapse_key, b.number, b.entry)) {
+        let Some(first) = entry.first() else { continue };
+        if first.entry == 0 {
+            let by = |row: &EntryRow| row.destination_id;
+            paid = Paid {
+                owed: entry.iter().filter_map(by).collect(),
+                delivered: entry.iter().filter(|row| row.is("delivered")).filter_map(by).collect(),
+            };
+        }
+        if wants(Some(first.app_id), &month(first.occurred_at)) {
+            let of_app = choosers.get(&first.app_id).map(Vec::as_slice).unwrap_or_default();
+            lines.extend(of_app.iter().filter_map(|chooser| line(chooser, entry, &paid)));
+        }
+    }
+    let strays: Vec<Stray> = sql(STRAYS).bind(after).bind(last).all(connection)?;
+    let is_known = |id: DestinationId| choosers.values().flatten().any(|one| one.destination.id == id);
+    let strays = strays.into_iter().filter(|stray| is_known(stray.destination_id) && wants(None, &month(stray.at)));
+    lines.extend(strays.map(Stray::line));
+    let integration = |one: &Chooser| Integration {
+        id: one.destination.id,
+        app_id: one.destination.app_id,
+        name: one.destination.name.clone(),
+    };
+    Ok((lines, choosers.values().flatten().map(integration).collect()))
+}
+
+/// The integrations of an app that count.
+fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
+    let destinations = destinations::of_app(connection, app)?;
+    let choices: Vec<Choice> =
+        sql("SELECT id, chosen_at FROM destinations WHERE app_id = ?").bind(app).all(connection)?;
+    let chooser = |destination: Destination| {
+        let chosen_at = choices.iter().find(|choice| choice.id == destination.id).and_then(|choice| choice.chosen_at);
+        let since = chosen_at.map_or(destination.created_at, |at| at.max(destination.created_at));
+        Chooser { destination, since }
+    };
+    Ok(destinations.into_iter().filter(|one| one.per_user).map(chooser).collect())
+}
+
+/// Compares an entry with an integration. `paid` has the deliveries of the payment that it is, or changes.
+fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLine> {
+    let first = entry.first()?;
+    let id = chooser.destination.id;
+    let own: Vec<&EntryRow> = entry.iter().filter(|row| row.destination_id == Some(id)).collect();
+    let mut sent: BTreeMap<&'static str, String> = BTreeMap::new();
+    // Of several deliveries of one event at most one was taken: the one that was delivered, else the last.
+    let bearing = || own.iter().filter(|row| row.revenue.is_some());
+    let bearer = bearing().find(|row| row.is("delivered")).or_else(|| bearing().next_back());
+    if let Some((row, revenue)) = bearer.and_then(|row| Some((row, row.revenue.clone()?))) {
+        sent.insert(row.fate(), revenue);
+    }
+    let ledger = first.usd.clone();
+    let is_nothing = ledger.as_deref().is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')));
+    let differs = match bearer {
+        Some(row) if row.revenue != ledger => Some(Differs::Unequal),
+        Some(row) if row.is("delivered") => None,
+        Some(row) => Some(row.unfinished()),
+        None if own.is_empty() => chooser.silent(first, (is_nothing, paid)),
+        None if ledger.is_none() => Some(Differs::PriceUnknown),
+        None if is_nothing => None,
+        None => Some(own.last().map_or(Differs::Missing, |row| row.unfinished())),
+    };
+    // Skipped because the payment was not counted, and it is now.
+    let is_counted = first.entry > 0 && paid.delivered.contains(&id);
+    let differs = differs.map(|why| if why == Differs::Skipped && is_counted { Differs::Unequal } else { why });
+    Some(RevenueLine {
+        destination_id: id,
+        month: month(first.occurred_at),
+        environment: first.environment,
+        sku: first.sku.clone(),
+        collapse_key: first.collapse_key,
+        event_id: first.event_id,
+        kind: Some(first.kind.clone()),
+        ledger,
+        sent,
+        differs,
+    })
+}
+
+impl Chooser {
+    /// Why there is no delivery of an entry; `None` where none is missing.
+    fn silent(&self, entry: &EntryRow, (is_nothing, paid): (bool, &Paid)) -> Option<Differs> {
+        let types = std::iter::once(&entry.event_type).chain(&entry.other_event_type);
+        let chooses = types.into_iter().any(|event_type| self.destination.chose(event_type));
+        let is_wanted = chooses && self.destination.filter.wants(entry.platform_id, entry.environment);
+        match () {
+            () if is_nothing => entry.usd.is_none().then_some(Differs::PriceUnknown),
+            () if entry.entry > 0 && paid.owed.contains(&self.destination.id) => Some(Differs::Missing),
+            () if entry.entry > 0 => Some(Differs::PaymentNotOwed),
+            () if entry.created_at < self.since.plus_millis(MARGIN_MS) => Some(Differs::CreatedLater),
+            () if !is_wanted => Some(Differs::NotChosen),
+            () => Some(Differs::Missing),
+        }
+    }
+}
+
+impl EntryRow {
+    fn is(&self, status: &str) -> bool {
+        self.status.as_deref() == Some(status)
+    }
+
+    fn fate(&self) -> &'static str {
+        match self.status.as_deref() {
+            Some("delivered") => "delivered",
+            Some("dead") => "dead",
+            _ => "owed",
+        }
+    }
+
+    /// Why it did not arrive, by the status of its delivery.
+    fn unfinished(&self) -> Differs {
+        match self.status.as_deref() {
+            Some("pending") => Differs::Owed,
+            Some("waiting") => Differs::WaitingForName,
+            Some("dead") => Differs::Dead,
+            Some("skipped") => Differs::Skipped,
+            // Delivered without an amount, which the ledger has.
+            _ => Differs::Unequal,
+        }
+    }
+}
+
+impl Stray {
+    fn line(self) -> RevenueLine {
+        let fate = match self.status.as_str() {
+            "delivered" => "delivered",
+            "dead" => "dead",
+            _ => "owed",
+        };
+        RevenueLine {
+            destination_id: self.destination_id,
+            month: month(self.at),
+            environment: self.environment.unwrap_or(Environment::Production),
+            sku: self.sku,
+            collapse_key: self.collapse_key,
+            event_id: self.event_id,
+            kind: None,
+            ledger: None,
+            sent: BTreeMap::from([(fate, self.revenue)]),
+            differs: Some(Differs::NotInLedger),
+        }
+    }
+}
+
+fn month(at: Timestamp) -> String {
+    at.to_string().chars().take("2026-01".len()).collect()
+}

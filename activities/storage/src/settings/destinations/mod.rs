@@ -1,0 +1,246 @@
+//! Destinations: the endpoints that events are delivered to. Deleting one hides it; the ledger keeps its deliveries.
+
+pub mod rows;
+
+pub use rows::{DestinationRow, ever_of_app, find, of_app, set_state};
+
+use domain::event::{Wildcards, chooses};
+use domain::user::Attributes;
+use domain::{AppId, DestinationId, Environment, PlatformId, Timestamp};
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// A destination that is to be created.
+#[derive(Debug, Clone)]
+pub struct NewDestination {
+    /// The app whose events it receives.
+    pub app_id: AppId,
+    /// Its kind, such as `webhook`.
+    pub kind: String,
+    /// A name for people, unique in the app.
+    pub name: String,
+    /// The event types it chose.
+    pub events: Vec<String>,
+    /// Which platforms' and environments' events it wants.
+    pub filter: Filter,
+    /// The settings of its kind, without secrets.
+    pub settings: serde_json::Value,
+    /// Its secrets, in a form that is its kind's.
+    pub secret: SecretString,
+    /// What its kind determines.
+    pub traits: Traits,
+    /// How fast it takes requests.
+    pub limits: Limits,
+    /// Whether deliveries are attempted.
+    pub enabled: bool,
+}
+
+/// Which events a destination wants, beside their types. An empty list wants all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Filter {
+    /// Only of these platforms.
+    pub platforms: Vec<PlatformId>,
+    /// Only of these environments.
+    pub environments: Vec<Environment>,
+}
+
+impl Filter {
+    /// Whether events of purchases on this platform that count in this environment are wanted.
+    #[must_use]
+    pub fn wants(&self, platform: PlatformId, environment: Environment) -> bool {
+        (self.platforms.is_empty() || self.platforms.contains(&platform))
+            && (self.environments.is_empty() || self.environments.contains(&environment))
+    }
+
+    /// The platforms that it wants, each once and in order; empty for all.
+    #[must_use]
+    pub fn sorted_platforms(&self) -> Vec<PlatformId> {
+        let platforms: BTreeSet<PlatformId> = self.platforms.iter().copied().collect();
+        platforms.into_iter().collect()
+    }
+
+    /// Whether it wants events of one environment and not of the other.
+    #[must_use]
+    pub fn is_one_environment(&self) -> bool {
+        self.environments.first().is_some_and(|first| self.environments.iter().all(|other| other == first))
+    }
+}
+
+/// Changes of a filter; `None` leaves a list as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilterPatch {
+    /// Other platforms; an empty list wants all.
+    pub platforms: Option<Vec<PlatformId>>,
+    /// Other environments; an empty list wants all.
+    pub environments: Option<Vec<Environment>>,
+}
+
+impl FilterPatch {
+    /// The filter after the change.
+    #[must_use]
+    pub fn of(&self, before: Filter) -> Filter {
+        Filter {
+            platforms: self.platforms.clone().unwrap_or(before.platforms),
+            environments: self.environments.clone().unwrap_or(before.environments),
+        }
+    }
+}
+
+impl From<Filter> for FilterPatch {
+    fn from(Filter { platforms, environments }: Filter) -> Self {
+        Self { platforms: Some(platforms), environments: Some(environments) }
+    }
+}
+
+/// What a destination's kind determines about its deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// The meaning of the wildcards in its choice.
+    pub wildcards: Wildcards,
+    /// Whether requests about one user are made one after the other, over all their purchases.
+    pub per_user: bool,
+    /// Maximum number of events in one request.
+    pub per_request: i64,
+    /// Which user attributes it keeps profiles of; `None` where it keeps none.
+    pub profile: Option<Attributes>,
+}
+
+impl Default for Traits {
+    fn default() -> Self {
+        Self { wildcards: Wildcards::Everything, per_user: false, per_request: 1, profile: None }
+    }
+}
+
+/// How fast a destination takes requests, over all processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Maximum number of requests a second; `None` for no limit.
+    pub rate: Option<i64>,
+    /// Maximum number of concurrent requests.
+    pub concurrency: i64,
+    /// The waits between attempts, in seconds; `None` for those of its kind.
+    pub schedule: Option<Vec<i64>>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { rate: None, concurrency: 32, schedule: None }
+    }
+}
+
+/// Changes of the limits; `None` leaves a limit as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LimitsPatch {
+    /// Requests a second; `Some(None)` for no limit.
+    pub rate: Option<Option<i64>>,
+    /// Concurrent requests.
+    pub concurrency: Option<i64>,
+    /// Other waits; `Some(None)` for those of its kind.
+    pub schedule: Option<Option<Vec<i64>>>,
+}
+
+impl LimitsPatch {
+    /// The limits after the change.
+    #[must_use]
+    pub fn of(&self, before: Limits) -> Limits {
+        Limits {
+            rate: self.rate.unwrap_or(before.rate),
+            concurrency: self.concurrency.unwrap_or(before.concurrency),
+            schedule: self.schedule.clone().unwrap_or(before.schedule),
+        }
+    }
+}
+
+/// An endpoint that events are delivered to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// Its id.
+    pub id: DestinationId,
+    /// The app whose events it receives.
+    pub app_id: AppId,
+    /// Its kind.
+    pub kind: String,
+    /// A name for people.
+    pub name: String,
+    /// The event types it chose.
+    pub events: Vec<String>,
+    /// The meaning of the wildcards in its choice.
+    pub wildcards: Wildcards,
+    /// Which platforms' and environments' events it wants.
+    pub filter: Filter,
+    /// The settings of its kind, without secrets.
+    pub settings: serde_json::Value,
+    /// Whether requests about one user are made one after the other.
+    pub per_user: bool,
+    /// Maximum number of events in one request.
+    pub per_request: i64,
+    /// Which user attributes it keeps profiles of; `None` where it keeps none.
+    #[serde(skip)]
+    pub profile: Option<Attributes>,
+    /// Maximum number of requests a second over all processes; `None` for no limit.
+    pub rate: Option<i64>,
+    /// Maximum number of concurrent requests over all processes.
+    pub concurrency: i64,
+    /// The waits between attempts, in seconds; `None` for those of its kind.
+    pub schedule: Option<Vec<i64>>,
+    /// Whether deliveries are attempted.
+    pub enabled: bool,
+    /// `healthy`, `failing`, `open` or `disabled`.
+    pub state: String,
+    /// Why it is in that state.
+    pub reason: Option<String>,
+    /// Since when it is in that state.
+    pub since: Timestamp,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// Changes of a destination; `None` leaves a field as it is.
+#[derive(Debug, Clone, Default)]
+pub struct DestinationPatch {
+    /// A new name.
+    pub name: Option<String>,
+    /// Another choice of event types.
+    pub events: Option<Vec<String>>,
+    /// Other platforms and environments.
+    pub filter: Option<FilterPatch>,
+    /// Another pace.
+    pub limits: LimitsPatch,
+    /// Other settings, as a whole. Deliveries that wait for a customer's id are reconsidered.
+    pub settings: Option<serde_json::Value>,
+    /// Other user attributes, where it keeps profiles.
+    pub profile: Option<Attributes>,
+    /// A new secret.
+    pub secret: Option<SecretString>,
+    /// The settings and the secret that the new ones are based on. When others are stored by now, nothing changes:
+    /// [`crate::Error::Conflict`].
+    pub based_on: Option<(serde_json::Value, SecretString)>,
+    /// Switch it on or off. What is owed stays owed; switched on, it begins anew as `healthy`.
+    pub enabled: Option<bool>,
+    /// Another state; `since` becomes now when it differs.
+    pub state: Option<String>,
+    /// Why; `Some(None)` removes it.
+    pub reason: Option<Option<String>>,
+}
+
+impl Destination {
+    /// What its kind determines.
+    #[must_use]
+    pub const fn traits(&self) -> Traits {
+        Traits {
+            wildcards: self.wildcards,
+            per_user: self.per_user,
+            per_request: self.per_request,
+            profile: self.profile,
+        }
+    }
+
+    /// Whether it chose events of this type.
+    #[must_use]
+    pub fn chose(&self, event_type: &str) -> bool {
+        chooses(&self.events, self.wildcards, event_type)
+    }
+}

@@ -1,0 +1,100 @@
+//! The catalogue's listing of a purchase's product, as a settling needs it. How it is stored is not here.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{SingleText, clean, row, sql};
+use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
+use domain::event::listed_price;
+use domain::{AppId, Purchase};
+use std::collections::HashMap;
+
+row! {
+    struct EntitlementRow {
+        description: Option<String>,
+        ref_id: String,
+        id: String,
+        name: String,
+    }
+}
+
+/// The listings of one app that were read in one transaction, each once.
+pub struct Listings {
+    app: AppId,
+    read: HashMap<String, Option<Listing>>,
+}
+
+impl Listings {
+    /// Of this app.
+    pub fn of(app: AppId) -> Self {
+        Self { app, read: HashMap::new() }
+    }
+
+    /// The listing of a purchase's product: by the SKU of its term, else by its parent's. A product that is not listed
+    /// has no entitlements.
+    pub fn find(&mut self, connection: &mut AnyConnection, purchase: &Purchase) -> Result<Listing, Error> {
+        for by in [ProductRef::Term, ProductRef::Parent] {
+            let Some(sku) = purchase.sku(by) else { continue };
+            if !self.read.contains_key(sku) {
+                let listing = of_sku(connection, self.app, sku)?;
+                self.read.insert(sku.to_owned(), listing);
+            }
+            if let Some(Some(listing)) = self.read.get(sku) {
+                return Ok(listing.clone());
+            }
+        }
+        Ok(Listing::default())
+    }
+}
+
+/// The listing of a SKU; `None` when the catalogue has none.
+pub fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<Option<Listing>, Error> {
+    let sku = &clean(sku);
+    let product: Option<SingleText> = sql("SELECT prices AS value FROM products WHERE app_id = ? AND sku = ?")
+        .bind(app)
+        .bind(sku.as_ref())
+        .first(connection)?;
+    let Some(prices) = product else { return Ok(None) };
+    let prices: Vec<Price> = serde_json::from_str(&prices.value)
+        .map_err(|cause| Error::corrupt_by(format!("the prices of product `{sku}` are not readable"), cause))?;
+    let rows: Vec<EntitlementRow> = sql("SELECT e.description, e.ref_id, e.id, e.name FROM product_entitlements l \
+         JOIN entitlements e ON e.app_id = l.app_id AND e.ref_id = l.ref_id WHERE l.app_id = ? AND l.sku = ? \
+         ORDER BY l.position")
+    .bind(app)
+    .bind(sku.as_ref())
+    .all(connection)?;
+    let entitlements = rows.into_iter().map(EntitlementRow::entitlement).collect::<Result<_, _>>()?;
+    Ok(Some(Listing { entitlements, prices }))
+}
+
+impl EntitlementRow {
+    fn entitlement(self) -> Result<Entitlement, Error> {
+        let id = self.id.parse();
+        Ok(Entitlement {
+            id: id.map_err(|cause| {
+                Error::corrupt_by(format!("the id of entitlement `{}` is not a UUID", self.ref_id), cause)
+            })?,
+            description: self.description,
+            entitlement_ref_id: self.ref_id,
+            name: self.name,
+            kind: Auth::BinaryAuth,
+        })
+    }
+}
+
+/// What one unit of the price's currency was worth in USD on the day of the purchase: a decimal. `None` when there is
+/// no price, when that day's rate was not imported, or when the beginning is unknown: it is never guessed.
+pub fn usd_rate(
+    connection: &mut AnyConnection,
+    app: AppId,
+    (purchase, listing): (&Purchase, &Listing),
+) -> Result<Option<String>, Error> {
+    let Some(price) = listed_price(&listing.prices, purchase) else { return Ok(None) };
+    let Some(began) = purchase.not_before() else { return Ok(None) };
+    let day: String = began.to_string().chars().take("2026-01-31".len()).collect();
+    let rate: Option<SingleText> = sql("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?")
+        .bind(app)
+        .bind(price.currency.to_ascii_uppercase())
+        .bind(day)
+        .first(connection)?;
+    Ok(rate.map(|rate| rate.value))
+}

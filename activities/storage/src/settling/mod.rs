@@ -1,0 +1,13 @@
+//! Settling a purchase: what a decision needs to know, and its record in one transaction.
+
+pub mod events;
+pub mod load;
+pub mod payments;
+pub mod profiles;
+pub mod reconsider;
+pub mod record;
+pub mod revision;
+pub mod settled;
+pub mod succession;
+pub mod verification;
+pub mod views;

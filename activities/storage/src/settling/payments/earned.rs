@@ -1,0 +1,129 @@
+//! The revenue of an event, as a destination that counts receives it.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{places, row, sql};
+use crate::events::deliveries::{DeliveryRow, Event};
+use crate::settings::destinations::Destination;
+use domain::payment::EntryKind;
+use domain::{DestinationId, EventId};
+
+/// The entry of the ledger that an event announces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Earned {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its amount in USD; `None` where that is not known.
+    pub usd: Option<String>,
+    /// Why it is not known.
+    pub unknown_because: Option<String>,
+    /// The SKU that was paid.
+    pub sku: Option<String>,
+    /// Whether another event announces the same payment to the destination, and carries the amount.
+    pub is_elsewhere: bool,
+    /// Of a change of a payment: why the destination has nothing that could change.
+    pub not_counted_because: Option<&'static str>,
+}
+
+row! {
+    struct EntryRow {
+        kind: String,
+        entry: i64,
+        usd: Option<String>,
+        unknown_because: Option<String>,
+        sku: Option<String>,
+        event_id: EventId,
+        other_event_id: Option<EventId>,
+        payment_event_id: EventId,
+        payment_other_event_id: Option<EventId>,
+    }
+}
+
+row! {
+    struct Owed {
+        event_id: EventId,
+        status: String,
+    }
+}
+
+impl Earned {
+    /// The amount that the event carries, if it carries one.
+    #[must_use]
+    pub fn revenue(&self) -> Option<&str> {
+        let usd = self.usd.as_deref().filter(|_| !self.is_elsewhere && self.not_counted_because.is_none());
+        usd.filter(|usd| usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')))
+    }
+}
+
+/// The entry that a delivery announces to a destination that counts.
+pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Option<Earned>, Error> {
+    let Some(entry) = entry(connection, row.event_id)? else { return Ok(None) };
+    let payment: Vec<EventId> = std::iter::once(entry.payment_event_id).chain(entry.payment_other_event_id).collect();
+    let owed = owed(connection, &payment, row.destination_id)?;
+    let is_payment = entry.entry == 0;
+    // Which of the two was owed first never changes, whatever the destination chooses later.
+    let first = owed.first().map_or(entry.event_id, |first| first.event_id);
+    let kind: EntryKind = entry.kind.parse().map_err(|what: String| Error::corrupt(what))?;
+    let is_other = is_payment && entry.other_event_id == Some(row.event_id);
+    Ok(Some(Earned {
+        kind: if is_other { EntryKind::Renewal } else { kind },
+        usd: entry.usd,
+        unknown_because: entry.unknown_because,
+        sku: entry.sku,
+        is_elsewhere: is_payment && first != row.event_id,
+        not_counted_because: if is_payment { None } else { not_counted_because(&owed) },
+    }))
+}
+
+/// Whether an event that nobody chooses is owed to a destination nevertheless.
+pub fn is_implied(connection: &mut AnyConnection, event: EventId, destination: &Destination) -> Result<bool, Error> {
+    let Some(entry) = entry(connection, event)?.filter(|entry| entry.entry > 0 && destination.per_user) else {
+        return Ok(false);
+    };
+    let payment: Vec<EventId> = std::iter::once(entry.payment_event_id).chain(entry.payment_other_event_id).collect();
+    was_owed(connection, &payment, destination.id)
+}
+
+/// Whether a destination was ever owed one of these events.
+pub fn was_owed(connection: &mut AnyConnection, events: &[EventId], destination: DestinationId) -> Result<bool, Error> {
+    Ok(!owed(connection, events, destination)?.is_empty())
+}
+
+/// The events that change the payment of an event, in their order.
+pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<Event>, Error> {
+    sql("SELECT e.id, e.event_type, e.collapse_key, e.revision, e.traceparent FROM payments m \
+         JOIN payments p ON p.collapse_key = m.collapse_key AND p.number = m.number AND p.entry > 0 \
+         JOIN events e ON e.id = p.event_id WHERE m.entry = 0 AND (m.event_id = ? OR m.other_event_id = ?) \
+         ORDER BY p.entry")
+    .bind(payment)
+    .bind(payment)
+    .all(connection)
+}
+
+/// Nothing is taken back where it was never counted.
+fn not_counted_because(owed: &[Owed]) -> Option<&'static str> {
+    let is = |status: &str| owed.iter().any(|one| one.status == status);
+    match () {
+        () if is("delivered") || is("pending") || is("waiting") => None,
+        () if is("dead") => Some("the payment is dead here, so that nothing was earned that could change"),
+        () => Some("the payment was not sent here, so that nothing was earned that could change"),
+    }
+}
+
+fn owed(connection: &mut AnyConnection, events: &[EventId], destination: DestinationId) -> Result<Vec<Owed>, Error> {
+    let text = format!(
+        "SELECT event_id, status FROM deliveries WHERE event_id IN ({}) AND destination_id = ? ORDER BY seq",
+        places(events.len())
+    );
+    sql(text).bind_all(events.iter().copied()).bind(destination).all(connection)
+}
+
+fn entry(connection: &mut AnyConnection, event: EventId) -> Result<Option<EntryRow>, Error> {
+    sql("SELECT p.kind, p.entry, p.usd, p.unknown_because, p.sku, p.event_id, p.other_event_id, \
+         m.event_id AS payment_event_id, m.other_event_id AS payment_other_event_id FROM payments p \
+         JOIN payments m ON m.collapse_key = p.collapse_key AND m.number = p.number AND m.entry = 0 \
+         WHERE p.event_id = ? OR p.other_event_id = ?")
+    .bind(event)
+    .bind(event)
+    .first(connection)
+}

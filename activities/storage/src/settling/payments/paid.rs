@@ -1,0 +1,35 @@
+//! The payments of a user, by the ledger.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::statement::{row, sql};
+use domain::payment::Total;
+use domain::{CollapseKey, Environment, UserId};
+use std::collections::HashMap;
+
+row! {
+    struct UsdRow {
+        collapse_key: CollapseKey,
+        usd: Option<String>,
+    }
+}
+
+/// The total of the ledger for each purchase of a user in an environment: its payments, less what was given back.
+pub fn paid_by(
+    connection: &mut AnyConnection,
+    (user, environment): (UserId, Environment),
+) -> Result<HashMap<CollapseKey, Total>, Error> {
+    let rows: Vec<UsdRow> = sql("SELECT m.collapse_key, m.usd FROM purchases p \
+         JOIN payments m ON m.collapse_key = p.collapse_key WHERE p.user_id = ? AND m.environment = ? \
+         ORDER BY m.collapse_key, m.number, m.entry")
+    .bind(user)
+    .bind(environment)
+    .all(connection)?;
+    let mut sums: HashMap<CollapseKey, Total> = HashMap::new();
+    for UsdRow { collapse_key, usd } in rows {
+        let usd = usd.as_deref().map(str::parse).transpose();
+        let usd = usd.map_err(|cause| Error::corrupt_by("an amount of the ledger is not a decimal", cause))?;
+        sums.entry(collapse_key).or_default().add(usd);
+    }
+    Ok(sums)
+}

@@ -1,0 +1,429 @@
+//! Recording a decision: one transaction, once.
+//!
+//! The purchase's row carries the number of its last settling and a fingerprint of what it settled: a repeated record
+//! is answered again, anything else has moved. The owner is locked first, then the purchase.
+
+use crate::db::config::Installation;
+use crate::db::error::Error;
+use crate::db::fault;
+use crate::db::secrets::hex;
+use crate::db::statement::{Number, SingleText, clean, places, sql};
+use crate::db::store::Store;
+use crate::db::writer::{Faults, Place, Write};
+use crate::events::{alarms, deliveries, lanes};
+use crate::purchases::owned::owned;
+use crate::purchases::purchase::{self, Origin, PurchaseRow, VERIFICATION};
+use crate::purchases::replacements;
+use crate::purchases::users::{Customer, Raced, UserRow};
+use crate::settings::destinations::{self, Destination};
+use crate::settings::listing::{Listings, usd_rate};
+use crate::settling::payments::Booking;
+use crate::settling::profiles::{self, Subject, Trigger};
+use crate::settling::revision::{Announcement, Carried};
+use crate::settling::settled::{Record, Recorded};
+use crate::settling::{events, succession};
+use domain::catalogue::{Listing, ProductRef};
+use domain::event::{self, Details, RecordSource};
+use domain::user::{self, OwnedPurchase};
+use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, TransitionKind, Waits};
+use serde_json::Value;
+use std::collections::HashSet;
+
+/// Where a fault may be planted around the commit of a record.
+const RECORD: Faults =
+    Faults { before_commit: "record.before_commit", after_commit: "record.after_commit", early_answer: None };
+
+const PARKED: &str = "parked";
+const CONFIRMATION: &str = "confirmation";
+
+/// The longest SKU that is indexed.
+const MAX_INDEXED_BYTES: usize = 1000;
+
+impl Store {
+    /// Records a decision in one transaction, idempotent by settling number and notifications.
+    pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
+        let installation = self.installation;
+        self.writer.write(Place::Named(RECORD), move |write| record_once(write, &record, installation)).await
+    }
+}
+
+fn record_once(write: &mut Write<'_>, record: &Record, installation: Installation) -> Result<Recorded, Error> {
+    let key = record.collapse_key;
+    let seen = purchase::find(write.connection, key)?;
+    let origin = purchase::settled_origin(write, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let app_user_id = app_user_id(write, record, seen.as_ref())?;
+    let customer = Customer { origin: &origin, row: seen.as_ref(), app_user_id: app_user_id.as_deref() };
+    let is_owned = record.settles() || seen.as_ref().is_some_and(|row| row.user_id.is_some());
+    let owner = if is_owned { Some(customer.lock(write)?) } else { None };
+    let is_replaced = replacements::is_replaced_now(write, key)?;
+    let row = purchase::lock(write, key)?;
+    if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
+        return Ok(Recorded::Done {
+            revision: row.revision,
+            state: row.state()?,
+            lanes: open_lanes(write, key)?,
+            changed: row.changed,
+        });
+    }
+    let is_next = row.settling + 1 == record.settling && row.revision == record.revision;
+    if !is_next || is_replaced != record.is_replaced || !are_open(write, record)? {
+        return Ok(Recorded::Moved);
+    }
+    if seen.is_some_and(|seen| (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())) {
+        return Err(Error::unavailable(Raced));
+    }
+    // The store could not be queried when it was decided, and now it can.
+    if !record.is_queried && origin.has_secret && purchase::customer(write.connection, key, Some(&row))?.is_some() {
+        return Ok(Recorded::Moved);
+    }
+    if succession::find_successor(write, record, (&origin, owner.as_ref()))? {
+        return Ok(Recorded::Moved);
+    }
+    let changed = as_change(write, record, (&origin, owner.as_ref()))?;
+    let record = changed.as_ref().unwrap_or(record);
+    let succeeding = succession::succeed(write, record, (&origin, owner.as_ref()))?;
+    let record = succeeding.as_ref().unwrap_or(record);
+    let settling = Settling { record, origin: &origin, owner: owner.as_ref(), app_user_id: app_user_id.as_deref() };
+    settling.write(write, &row, installation)
+}
+
+/// The record with a beginning that is a change of plan over two receipts; `None` where nothing begins. The owner is
+/// locked, so that their other purchases stay as they are.
+fn as_change(
+    write: &mut Write<'_>,
+    record: &Record,
+    (origin, owner): (&Origin, Option<&UserRow>),
+) -> Result<Option<Record>, Error> {
+    let begins = record.decision.transitions.iter().any(|transition| transition.kind == TransitionKind::Purchased);
+    let Some(owner) = owner.filter(|_| begins && !record.decision.purchase.is_one_time_purchase()) else {
+        return Ok(None);
+    };
+    let others = owned(write.connection, origin.app_id, owner.id)?;
+    let purchase = record.decision.purchase.clone();
+    let bought = OwnedPurchase {
+        collapse_key: record.collapse_key,
+        platform_id: origin.platform_id,
+        platform_type: origin.store.clone(),
+        environment: purchase.environment(origin.environment),
+        is_replaced: record.is_replaced,
+        product_ref: origin.product_ref(),
+        listing: Listings::of(origin.app_id).find(write.connection, &purchase)?,
+        purchase,
+    };
+    let decision = user::announce_change(record.decision.clone(), &bought, &others);
+    Ok(Some(Record { decision, ..record.clone() }))
+}
+
+impl Record {
+    /// Whether anything is decided about the purchase, so that it has an owner.
+    fn settles(&self) -> bool {
+        let Decision { transitions, outcomes, .. } = &self.decision;
+        self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::Abandoned)
+    }
+
+    /// Whether failures of the store count anew: it answered, or it cannot be queried. So `is_real` means here that the
+    /// store was not merely out of reach.
+    const fn ends_failures(&self) -> bool {
+        self.is_answer || self.is_real
+    }
+
+    /// The newest notification that is left open.
+    fn newest_waiting(&self) -> Option<i64> {
+        let decided: HashSet<i64> = self.decision.outcomes.iter().map(|(seq, _)| *seq).collect();
+        self.seqs.iter().copied().filter(|seq| !decided.contains(seq)).max()
+    }
+}
+
+/// A settling that is recorded, with its locks held.
+struct Settling<'a> {
+    record: &'a Record,
+    origin: &'a Origin,
+    owner: Option<&'a UserRow>,
+    app_user_id: Option<&'a str>,
+}
+
+/// The comparison with what was announced before.
+struct Found<'a> {
+    row: &'a PurchaseRow,
+    data: Value,
+    details: Details,
+    digest: String,
+    changed: bool,
+    revision: i64,
+    booking: Booking,
+}
+
+impl Settling<'_> {
+    fn write(&self, write: &mut Write<'_>, row: &PurchaseRow, installation: Installation) -> Result<Recorded, Error> {
+        let record = self.record;
+        if record.is_real {
+            replacements::realize(write, record.collapse_key)?;
+        }
+        let found = self.compare(write, row)?;
+        self.update(write, &found)?;
+        for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::Abandoned] {
+            end(write, record, (outcome, found.changed), found.revision)?;
+        }
+        note_lag(write, record)?;
+        self.alarm(write, row)?;
+        let destinations = destinations::of_app(write.connection, self.origin.app_id)?;
+        let mut carried = None;
+        if found.changed {
+            let announcement = Announcement {
+                record,
+                origin: self.origin,
+                owner: self.owner.map(|owner| (owner, self.app_user_id)),
+                installation,
+                revision: found.revision,
+                coalesced: i64::try_from(seqs_with(record, (Outcome::Settled, true)).len()).unwrap_or(i64::MAX),
+                data: &found.data,
+                details: &found.details,
+            };
+            carried = events::announce(write, (&announcement, &found.booking), &destinations)?;
+        }
+        self.owe_profile(write, (found.revision, installation), (&destinations, carried.as_ref()))?;
+        Ok(Recorded::Done {
+            revision: found.revision,
+            state: record.decision.purchase.state(),
+            lanes: open_lanes(write, record.collapse_key)?,
+            changed: found.changed,
+        })
+    }
+
+    /// Owes the owner's profile where it changed and no event of this record carries it. A purchase without a revision
+    /// has none.
+    fn owe_profile(
+        &self,
+        write: &mut Write<'_>,
+        (revision, installation): (i64, Installation),
+        to: (&[Destination], Option<&Carried>),
+    ) -> Result<(), Error> {
+        let Some(owner) = self.owner.filter(|_| revision > 0) else { return Ok(()) };
+        let subject = Subject {
+            collapse_key: self.record.collapse_key,
+            revision,
+            environment: self.record.decision.purchase.environment(self.origin.environment),
+            origin: self.origin,
+            owner,
+            installation,
+            trigger: Trigger::Settling,
+            traceparent: self.record.traceparent.as_deref(),
+        };
+        profiles::owe(write, &subject, to).map(drop)
+    }
+
+    /// Whether there is something new to announce. Before the first announcement, an unknown purchase is not new.
+    fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Found<'r>, Error> {
+        let after = &self.record.decision.purchase;
+        let listing = Listings::of(self.origin.app_id).find(write.connection, after)?;
+        let rate = usd_rate(write.connection, self.origin.app_id, (after, &listing))?;
+        let usd_rate = rate.as_deref().map(str::parse).transpose();
+        let replaced = replacements::replaced(write.connection, self.record.collapse_key)?;
+        let described = RecordSource {
+            replaced_sku: replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref())),
+            usd_rate: usd_rate.map_err(|cause| Error::corrupt_by("a rate is not a decimal", cause))?,
+            ..self.described(after, &listing)
+        };
+        let (mut data, mut details) = (event::data(described), Details::of(described));
+        let booking = Booking::of(write, (self.record, self.origin), (&mut data, &mut details))?;
+        let digest = event::state_digest(&data);
+        let is_new = if row.digest.is_empty() {
+            let (nothing, unlisted) = (Purchase::default(), Listing::default());
+            digest != event::state_digest(&event::data(self.described(&nothing, &unlisted)))
+        } else {
+            digest != row.digest
+        };
+        let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
+        let changed = is_new || row.state()? != after.state() || has_happened;
+        let digest = if changed { digest } else { row.digest.clone() };
+        Ok(Found { row, data, details, digest, changed, revision: row.revision + i64::from(changed), booking })
+    }
+
+    /// The description of a purchase, without rates and without what it replaced.
+    fn described<'p>(&'p self, purchase: &'p Purchase, listing: &'p Listing) -> RecordSource<'p> {
+        RecordSource {
+            purchase,
+            platform_type: &self.origin.store,
+            receipt_id: &self.origin.receipt_id,
+            environment: self.origin.environment,
+            external_id: self.owner.and_then(|owner| owner.external_id.as_deref()),
+            product_ref: self.origin.product_ref(),
+            listing,
+            usd_rate: None,
+            replaced_sku: None,
+        }
+    }
+
+    /// A past wake has been followed by this settling. The customer comes from the inbox: decisions know nothing of
+    /// customers. Deliveries that waited for the name of another owner are reconsidered. Notifications wait unseen by
+    /// the sweep only if a wake will settle them.
+    fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
+        let (record, decision) = (self.record, &self.record.decision);
+        let waits_for = decision.waits.map(waits_text);
+        let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
+        let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
+        let owner = self.owner.map(|owner| owner.id).or(found.row.user_id);
+        if found.row.user_id.is_some() && found.row.user_id != owner {
+            deliveries::release_purchase(write, record.collapse_key)?;
+        }
+        sql("UPDATE purchases SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
+             settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?, \
+             first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?, unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END, \
+             verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ? \
+             WHERE collapse_key = ?")
+        .bind(found.revision)
+        .bind(decision.purchase.state().as_str())
+        .bind(decision.purchase.environment(self.origin.environment))
+        .bind(purchase::json(&decision.purchase)?)
+        .bind(found.digest.as_str())
+        .bind(sku(ProductRef::Term).as_deref())
+        .bind(sku(ProductRef::Parent).as_deref())
+        .bind(record.settling)
+        .bind(fingerprint(&record.seqs))
+        .bind(found.changed)
+        .bind(self.app_user_id)
+        .bind(owner)
+        .bind(owner)
+        .bind(waits_for)
+        .bind(waits_through)
+        .bind(record.ends_failures())
+        .bind(record.ends_failures())
+        .bind(decision.wake)
+        .bind(write.now)
+        .bind(record.collapse_key)
+        .run(write.connection)
+        .map(drop)
+    }
+
+    /// Raises an alarm when notifications begin to wait for a store that does not answer, and when they are given up.
+    fn alarm(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
+        let decision = &self.record.decision;
+        let begins = decision.waits == Some(Waits::Verification)
+            && before.waits_for.as_deref() != Some(VERIFICATION)
+            && self.record.newest_waiting().is_some();
+        let platform = Some(self.origin.platform_id);
+        if begins {
+            let detail = "the store cannot be reached: notifications wait until it answers, at most a day";
+            alarms::raise(write, platform, "verification_waits", detail)?;
+        }
+        if decision.outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Abandoned) {
+            let detail = format!("notifications were given up: {ABANDONED}");
+            alarms::raise(write, platform, "given_up", &detail)?;
+        }
+        succession::alarm(write, (self.record, before), self.origin)
+    }
+}
+
+/// Why a notification is given up.
+const ABANDONED: &str = "the store did not accept their receipts in the time allowed";
+
+/// The stored name of what is waited for.
+const fn waits_text(waits: Waits) -> &'static str {
+    match waits {
+        Waits::Verification => VERIFICATION,
+        Waits::Confirmation => CONFIRMATION,
+        Waits::Parked(_) => PARKED,
+    }
+}
+
+/// The store's name of the customer: of what is settled the newest that has one, or what was known before.
+/// Notifications that the store does not accept are not believed.
+fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow>) -> Result<Option<String>, Error> {
+    let known = seen.and_then(|row| row.app_user_id.clone());
+    let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::Abandoned;
+    let settled = record.decision.outcomes.iter().filter(|(_, outcome)| is_believed(outcome));
+    let seqs: Vec<i64> = settled.map(|(seq, _)| *seq).collect();
+    if seqs.is_empty() {
+        return Ok(known);
+    }
+    let text = format!(
+        "SELECT app_user_id AS value FROM notifications WHERE seq IN ({}) AND collapse_key = ? \
+         AND app_user_id IS NOT NULL ORDER BY seq DESC LIMIT 1",
+        places(seqs.len())
+    );
+    let named: Option<SingleText> =
+        sql(text).once().bind_all(seqs).bind(record.collapse_key).first(write.connection)?;
+    Ok(named.map(|named| named.value).or(known))
+}
+
+fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Error> {
+    if fault::is_planted("record.forget_lane") {
+        return Ok(Vec::new());
+    }
+    lanes::open(write.connection, key)
+}
+
+/// The notifications that were settled, in 64 letters.
+fn fingerprint(seqs: &[i64]) -> String {
+    let mut seqs = seqs.to_vec();
+    seqs.sort_unstable();
+    let text: Vec<String> = seqs.iter().map(i64::to_string).collect();
+    hex(&openssl::sha::sha256(text.join(",").as_bytes()))
+}
+
+/// Whether every notification that the decision saw is still open: an admin may have discarded some.
+fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
+    if record.seqs.is_empty() {
+        return Ok(true);
+    }
+    let text = format!(
+        "SELECT COUNT(*) AS value FROM notifications WHERE seq IN ({}) AND collapse_key = ? AND outcome IS NULL \
+         AND waiting_topic_id IS NULL",
+        places(record.seqs.len())
+    );
+    let open: Option<Number> =
+        sql(text).once().bind_all(record.seqs.iter().copied()).bind(record.collapse_key).first(write.connection)?;
+    Ok(open.is_some_and(|open| usize::try_from(open.value) == Ok(record.seqs.len())))
+}
+
+/// The notifications that get this outcome, of those that the decision saw. One without a decision stays open.
+fn seqs_with(record: &Record, (outcome, changed): (Outcome, bool)) -> Vec<i64> {
+    let actual = |outcome| if outcome == Outcome::Settled && !changed { Outcome::NoChange } else { outcome };
+    let all = record.decision.outcomes.iter();
+    all.filter(|(seq, decided)| actual(*decided) == outcome && record.seqs.contains(seq)).map(|(seq, _)| *seq).collect()
+}
+
+/// Stores with a notification how the store's answer related to it, for the explanation.
+fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
+    let Some((since, lag)) = record.decision.lag else { return Ok(()) };
+    let reason = match lag {
+        Lag::Behind => "the store did not show it yet; the store's answer two hours after it decides".to_owned(),
+        Lag::CaughtUp => format!("the store showed it at {}", write.now),
+        Lag::Overruled => {
+            format!("the store showed otherwise two hours after it, and its answer of {} counts", write.now)
+        }
+    };
+    sql("UPDATE notifications SET reason = ? WHERE collapse_key = ? AND store_time = ? \
+         AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))")
+    .bind(reason)
+    .bind(record.collapse_key)
+    .bind(since)
+    .run(write.connection)
+    .map(drop)
+}
+
+fn end(
+    write: &mut Write<'_>,
+    record: &Record,
+    (outcome, changed): (Outcome, bool),
+    revision: i64,
+) -> Result<(), Error> {
+    let seqs = seqs_with(record, (outcome, changed));
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
+    let text = format!(
+        "UPDATE notifications SET outcome = ?, revision = ?, reason = ?, finished_at = ? WHERE seq IN ({})",
+        places(seqs.len())
+    );
+    sql(text)
+        .once()
+        .bind(outcome)
+        .bind(is_settled.then_some(revision))
+        .bind((outcome == Outcome::Abandoned).then_some(ABANDONED))
+        .bind(write.now)
+        .bind_all(seqs)
+        .run(write.connection)
+        .map(drop)
+}

@@ -1,0 +1,172 @@
+//! Queries of a store: their parameters, failed attempts, and platforms whose secret is refused.
+//!
+//! The one place where a shared secret is decrypted for a request. Nothing is sent here.
+
+use crate::db::error::Error;
+use crate::db::secrets::Secrets;
+use crate::db::statement::{Number, row, sql};
+use crate::db::store::Store;
+use crate::events::alarms;
+use crate::purchases::purchase;
+use crate::settling::reconsider::{self, RecheckReason};
+use domain::{CollapseKey, Environment, PlatformId, Timestamp, UnknownReceipts};
+use secrecy::SecretString;
+use std::fmt;
+
+/// The parameters of a query of a store.
+pub struct StoreQuery {
+    /// The platform, for its budget of requests.
+    pub platform_id: PlatformId,
+    /// The store's name, such as `amazon`.
+    pub store: String,
+    /// Which of the store's environments is queried.
+    pub environment: Environment,
+    /// The store's name of the customer.
+    pub app_user_id: String,
+    /// The store's name of the purchase.
+    pub receipt_id: String,
+    /// What happens if the store never knows the receipt.
+    pub unknown_receipts: UnknownReceipts,
+    /// The platform's shared secret.
+    pub secret: SecretString,
+    /// The secret as it is stored, to detect whether it still is the platform's.
+    sealed: String,
+}
+
+impl fmt::Debug for StoreQuery {
+    /// Without the secret, the customer and the receipt.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreQuery")
+            .field("platform_id", &self.platform_id)
+            .field("store", &self.store)
+            .field("environment", &self.environment)
+            .finish_non_exhaustive()
+    }
+}
+
+row! {
+    /// How long a store has not answered about a purchase.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Unanswered {
+        /// The first failed attempt since its last answer.
+        pub since: Timestamp,
+        /// How many attempts failed since then.
+        pub attempts: i64,
+    }
+}
+
+row! {
+    struct Sealed {
+        shared_secret: Option<String>,
+    }
+}
+
+impl Store {
+    /// The parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no usable
+    /// secret, or the customer is unknown.
+    pub async fn store_query(&self, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
+        let secrets = self.secrets.clone();
+        self.read(move |connection| {
+            let Some(origin) = purchase::origin(connection, key)?.filter(|origin| origin.has_secret) else {
+                return Ok(None);
+            };
+            let row = purchase::find(connection, key)?;
+            let Some(app_user_id) = purchase::customer(connection, key, row.as_ref())? else { return Ok(None) };
+            let sealed: Option<Sealed> =
+                sql("SELECT shared_secret FROM platforms WHERE id = ?").bind(origin.platform_id).first(connection)?;
+            let Some(sealed) = sealed.and_then(|row| row.shared_secret) else { return Ok(None) };
+            Ok(Some(StoreQuery {
+                secret: open(&secrets, origin.platform_id, &sealed)?,
+                sealed,
+                platform_id: origin.platform_id,
+                store: origin.store,
+                environment: origin.environment,
+                unknown_receipts: origin.unknown_receipts,
+                app_user_id,
+                receipt_id: origin.receipt_id,
+            }))
+        })
+        .await
+    }
+
+    /// Notes that the store did not answer about a purchase; returns since when it does not, and how often.
+    pub async fn verify_failed(&self, key: CollapseKey) -> Result<Unanswered, Error> {
+        self.write(move |write| {
+            purchase::lock(write, key)?;
+            reconsider::forget_noted(write, key)?;
+            let unanswered = sql("UPDATE purchases SET unverified_since = COALESCE(unverified_since, ?), \
+                 verify_attempts = verify_attempts + 1 WHERE collapse_key = ? \
+                 RETURNING unverified_since AS since, verify_attempts AS attempts")
+            .bind(write.now)
+            .bind(key)
+            .first(write.connection)?;
+            unanswered.ok_or(Error::Missing { what: "purchase" })
+        })
+        .await
+    }
+
+    /// Notes that the store is queried again about a purchase in `delay_ms`: until then the sweep leaves it alone, and
+    /// from then on it finds it, should the run that waits be lost.
+    pub async fn schedule_query(&self, key: CollapseKey, delay_ms: i64) -> Result<(), Error> {
+        self.write(move |write| {
+            purchase::lock(write, key)?;
+            sql("UPDATE purchases SET next_wake_at = ?, waits_through = COALESCE((SELECT MAX(n.seq) \
+                 FROM notifications n WHERE n.collapse_key = purchases.collapse_key AND n.outcome IS NULL \
+                 AND n.waiting_topic_id IS NULL AND n.due_at <= ?), waits_through) WHERE collapse_key = ?")
+            .bind(write.now.plus_millis(delay_ms))
+            .bind(write.now)
+            .bind(key)
+            .run(write.connection)
+            .map(drop)
+        })
+        .await
+    }
+
+    /// Notes that the store answered about a purchase, although not that it is real: failures from now on count anew.
+    /// `record` does the same for an answer that it records.
+    pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
+        self.write(move |write| purchase::forget_failures(write, "collapse_key = ?", [key.into()])).await
+    }
+
+    /// Notes that the store refuses the secret of a query, so that it is not used again; returns whether that was news.
+    /// A secret that was set meanwhile is not refused.
+    pub async fn refuse_secret(&self, query: &StoreQuery) -> Result<bool, Error> {
+        let (platform, sealed) = (query.platform_id, query.sealed.clone());
+        self.write(move |write| {
+            let refused = sql("UPDATE platforms SET secret_refused_at = ? WHERE id = ? AND secret_refused_at IS NULL \
+                 AND shared_secret = ?")
+            .bind(write.now)
+            .bind(platform)
+            .bind(sealed.as_str())
+            .run(write.connection)?;
+            if refused == 0 {
+                return Ok(false);
+            }
+            reconsider::recheck_platform(write, platform, RecheckReason::Failures)?;
+            let detail = "the store refuses the shared secret: set the right one on the platform; until then \
+                          its purchases are announced unverified";
+            alarms::raise(write, Some(platform), "secret_refused", detail).map(|()| true)
+        })
+        .await
+    }
+
+    /// Wakes the purchases of a platform whose receipts the store did not accept; returns how many they are, counted up
+    /// to a bound.
+    pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
+        let parked = self.read(move |connection| reconsider::parked(connection, platform)).await?;
+        self.write(move |write| {
+            let known: Option<Number> =
+                sql("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL")
+                    .bind(platform)
+                    .first(write.connection)?;
+            known.ok_or(Error::Missing { what: "platform" })?;
+            reconsider::recheck_platform(write, platform, RecheckReason::Parked)
+        })
+        .await?;
+        Ok(parked)
+    }
+}
+
+fn open(secrets: &Secrets, platform: PlatformId, sealed: &str) -> Result<SecretString, Error> {
+    secrets.open("platforms", &platform.to_string(), sealed)
+}

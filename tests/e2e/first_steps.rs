@@ -1,0 +1,183 @@
+//! The first ten minutes of somebody who just met settle: the demo, its simulated store and catalogue, a sample to a
+//! platform of one's own, what is owed sent at once, and a status of everything.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::process::Output;
+use system_tests::process::{Backend, Installation, Process};
+use system_tests::receiver::Reply;
+use system_tests::sns::Sns;
+use system_tests::temporal::{Memory, Temporal};
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+/// `settle run` with its demo, and what it needs.
+struct Demo {
+    // Dropped first.
+    process: Process,
+    temporal: Temporal,
+    installation: Installation,
+}
+
+impl Demo {
+    async fn start() -> Self {
+        let temporal = Temporal::start(Memory::Volatile).await;
+        let installation = Installation::new(Backend::Sqlite, &temporal.address(), &Sns::new());
+        let mut process = installation.start(&["run", "--window", "1s"], &[]);
+        process.wait_connected().await;
+        Self { process, temporal, installation }
+    }
+
+    fn call(&self, line: &[&str]) -> Output {
+        self.installation.call(line)
+    }
+
+    fn answer(&self, line: &[&str]) -> Value {
+        let output = self.call(&[line, &["--json"]].concat());
+        let printed = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{line:?}: {error}: {output:?}"))
+    }
+
+    /// Sends samples and waits until their purchase is in this revision; the purchase.
+    async fn settled(&self, line: &[&str], revision: i64) -> Value {
+        let sent = self.answer(&[&["sample"], line].concat());
+        let key = sent["collapse_key"].as_str().expect("a collapse key").to_owned();
+        wait::until(SOON, &format!("{line:?} settled"), async || {
+            let answer = self.installation.api().try_get(&format!("/v1/purchases/{key}")).await?;
+            if answer.body["revision"] == revision { Ok(answer.body) } else { Err(format!("{answer:?}")) }
+        })
+        .await
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_sample_is_verified_and_complete() {
+    let demo = Demo::start().await;
+    let bought = demo.settled(&["--receipt", "r1"], 1).await;
+    let data = &bought["data"]["data"];
+    assert_eq!(data["product_ref_id"], "demo.gold.monthly", "{bought}");
+    for field in ["purchase_price", "expires_at", "environment"] {
+        assert!(!data[field].is_null(), "`{field}` is null: {bought}");
+    }
+    assert_eq!(data["environment"], "sandbox", "what is simulated is a test: {bought}");
+    assert_eq!((&data["is_active"], &data["is_auto_renewable"]), (&json!(true), &json!(true)), "{bought}");
+    assert_eq!(data["entitlements"][0]["entitlement_ref_id"], "gold", "{bought}");
+    assert_eq!(bought["data"]["attributes"]["verified"], true, "{bought}");
+    let off = demo.settled(&["--receipt", "r1", "--type", "auto-renewal-off"], 2).await;
+    assert_eq!((&off["state"], &off["data"]["data"]["is_auto_renewable"]), (&json!("off"), &json!(false)), "{off}");
+    let events = demo.answer(&["event", "list", "--limit", "1"]);
+    let event = demo.answer(&["event", "show", events["items"][0]["id"].as_str().expect("an id")]);
+    assert_eq!(event, events["items"][0], "one event with its body");
+    let listed = text(&demo.call(&["purchase", "list", "--receipt", "r1"]));
+    assert!(listed.contains("active, renewal off"), "{listed}");
+    let none = text(&demo.call(&["purchase", "list", "--receipt", "nobodys"]));
+    assert_eq!(none, "No purchase matches.\n");
+    let log = demo.process.log();
+    let address = demo.temporal.address();
+    assert!(log.contains(&format!("Temporal     {address}  (`temporal --address {address} workflow list`)")), "{log}");
+    assert!(log.contains("its store is simulated"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_goes_to_a_platform_without_a_simulated_store() {
+    let demo = Demo::start().await;
+    let app = demo.answer(&["app", "create", "mine"])["id"].as_str().expect("an id").to_owned();
+    let create = ["platform", "create", "--app", &app, "--name", "fire", "--package-name", "com.example.mine"];
+    let platform = demo.answer(&create)["id"].as_str().expect("an id").to_owned();
+    let refused = text(&demo.call(&["sample", "--platform", &platform]));
+    assert!(refused.contains("follows no topic yet"), "{refused}");
+    let (_, follow) = refused.split_once('`').expect("a command");
+    let (follow, _) = follow.split_once('`').expect("its end");
+    let follow: Vec<&str> = follow.split(' ').skip(1).collect();
+    assert!(demo.call(&follow).status.success(), "{follow:?}");
+    let update = ["platform", "update", &platform, "--window", "1s"];
+    assert!(demo.call(&update).status.success(), "{}", text(&demo.call(&update)));
+    let bought = demo.settled(&["--platform", &platform], 1).await;
+    assert_eq!((&bought["platform_id"], &bought["state"]), (&json!(platform), &json!("active")), "{bought}");
+    let data = &bought["data"]["data"];
+    assert!(data["product_ref_id"].is_null() && data["expires_at"].is_null(), "{bought}");
+    assert_eq!(bought["data"]["attributes"]["verified"], false, "{bought}");
+    let listed = demo.answer(&["notification", "list", "--platform", &platform]);
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
+    let line = text(&demo.call(&["notification", "list"]));
+    assert!(line.contains(&format!("fire {platform}")), "the name stands beside the id: {line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_sends_exactly_what_is_owed_at_once() {
+    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    let path = format!("/v1/destinations/{}", world.destination_id);
+    drop(world.api.call(Method::PATCH, &path, &json!({ "schedule": [3600, 3600] })).await.ok());
+    world.send("SUBSCRIPTION_PURCHASED", "arrived").await;
+    world.wait_acked("arrived", 1).await;
+    world.receiver.answer(Reply::Status(500));
+    world.send("SUBSCRIPTION_PURCHASED", "late").await;
+    world.wait_received("late", 1).await;
+    wait::until(SOON, "a failed attempt", async || {
+        let late = world.deliveries("late").await;
+        if late.iter().any(|one| one["attempts"] == 1 && one["status"] == "pending") {
+            Ok(())
+        } else {
+            Err(format!("{late:?}"))
+        }
+    })
+    .await;
+    let id = world.destination_id.clone();
+    let again = world.installation.call(&["destination", "retry", &id]);
+    assert_eq!(again.status.code(), Some(1), "it fails again: {}", text(&again));
+    assert!(text(&again).contains("1 delivery is owed; sending now.\nIt failed again: "), "{}", text(&again));
+    world.receiver.answer(Reply::Status(200));
+    let sent = world.installation.call(&["destination", "retry", &id, "--reason", "they are back"]);
+    assert_eq!(text(&sent), "1 delivery is owed; sending now.\nAll of it arrived.\n");
+    world.wait_acked("late", 1).await;
+    assert_eq!(world.receiver.about(&world.key("late").to_string()).len(), 3, "each attempt once");
+    assert_eq!(world.receiver.about(&world.key("arrived").to_string()).len(), 1, "what arrived is not sent again");
+    let nothing = world.installation.call(&["destination", "retry", &id]);
+    assert_eq!(text(&nothing), "Nothing is owed to it.\n");
+    for receipt in ["arrived", "late"] {
+        world.wait_asleep(receipt).await;
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_breaker_is_an_alarm_and_in_the_status() {
+    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    let status = world.installation.call(&["status"]);
+    let printed = text(&status);
+    assert_eq!(status.status.code(), Some(0), "{printed}");
+    for part in ["accepts notifications", "Temporal      connected", "healthy", "nothing owed", "none in the last"] {
+        assert!(printed.contains(part), "`{part}` is missing: {printed}");
+    }
+    world.receiver.answer(Reply::Status(503));
+    for number in 0..12 {
+        world.send("SUBSCRIPTION_PURCHASED", &format!("r{number}")).await;
+    }
+    let id = world.destination_id.clone();
+    world.wait_state(&id, "open").await;
+    let status = world.installation.call(&["status"]);
+    let printed = text(&status);
+    assert_eq!(status.status.code(), Some(1), "{printed}");
+    for part in ["1 open", "its breaker is open", &format!("`settle destination retry {id}`"), "Alarms        1 in"] {
+        assert!(printed.contains(part), "`{part}` is missing: {printed}");
+    }
+    let json = world.installation.call(&["status", "--json"]);
+    let data: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    let all = data["destinations"].as_array().expect("destinations");
+    let state = all.iter().find(|one| one["id"] == id.as_str()).map(|one| &one["state"]);
+    assert_eq!((&data["ok"], state), (&json!(false), Some(&json!("open"))), "{data}");
+    world.receiver.answer(Reply::Status(200));
+    let sent = world.installation.call(&["destination", "retry", &id]);
+    assert!(text(&sent).contains("owed; sending now."), "{}", text(&sent));
+    world.wait_state(&id, "healthy").await;
+    for number in 0..12 {
+        world.wait_acked(&format!("r{number}"), 1).await;
+        world.wait_asleep(&format!("r{number}")).await;
+    }
+    assert_eq!(world.installation.call(&["status"]).status.code(), Some(0));
+    world.finish().await;
+}

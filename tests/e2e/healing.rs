@@ -1,0 +1,175 @@
+//! Storage alone rebuilds every workflow: runs that somebody terminated and a Temporal that forgot everything heal by
+//! themselves within two minutes, without a notification and without a person.
+
+use domain::Timestamp;
+use serde_json::json;
+use std::time::Duration;
+use system_tests::postgres;
+use system_tests::process::Backend;
+use system_tests::receiver::Reply;
+use system_tests::temporal::Memory;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use tokio::time::Instant;
+
+/// How long healing may take.
+const HEALED: Duration = Duration::from_secs(120);
+/// For how long the purchase `paused` is held: past the breakage, and well before the end of healing.
+const PAUSE_MS: i64 = 25_000;
+
+const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
+
+/// Messages that must have their outcome after healing, with their receipts, and the one that must not.
+struct Scene {
+    healing: Vec<(&'static str, String)>,
+    held: String,
+}
+
+/// An open window, a lane in back-off, a hold that ends soon and one that does not.
+async fn scene(world: &mut World) -> Scene {
+    world.receiver.answer_next(1, &Reply::Status(500));
+    let owed = world.send(BOUGHT, "owed").await;
+    wait::until(SOON, "a lane in back-off", async || {
+        let deliveries = world.deliveries("owed").await;
+        let is_waiting = deliveries.iter().any(|one| one["status"] == "pending" && one["last_error"].is_string());
+        if is_waiting { Ok(()) } else { Err(format!("{deliveries:?}")) }
+    })
+    .await;
+    let held = hold(world, "held", "2030-01-01T00:00:00Z").await;
+    let until = Timestamp::from_micros(api::clock::now().micros() + PAUSE_MS * 1000);
+    let paused = hold(world, "paused", &until.to_string()).await;
+    let waiting = world.send(BOUGHT, "waiting").await;
+    world.wait_notified("waiting", 1).await;
+    Scene { healing: vec![("owed", owed), ("paused", paused), ("waiting", waiting)], held }
+}
+
+/// Sends a notification and holds its purchase at once.
+async fn hold(world: &mut World, receipt_id: &str, until: &str) -> String {
+    let message_id = world.send(BOUGHT, receipt_id).await;
+    world.act(receipt_id, "hold", &json!({ "reason": "a test", "until": until })).await;
+    wait::until(SOON, &format!("the hold of {receipt_id}"), async || {
+        let purchase = world.api.try_get(&format!("/v1/purchases/{}", world.key(receipt_id))).await?;
+        if purchase.body["held_until"].is_string() { Ok(()) } else { Err(format!("{purchase:?}")) }
+    })
+    .await;
+    message_id
+}
+
+/// Waits until everything is healed, within two minutes of `broken`; then releases what is held.
+async fn check(world: World, scene: Scene, broken: Instant) {
+    for (receipt_id, message_id) in &scene.healing {
+        let left = HEALED.saturating_sub(broken.elapsed());
+        wait::until(left, &format!("{receipt_id} to heal"), async || {
+            let answer = world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
+            let is_settled = answer.body["notifications"][0]["outcome"] == "settled";
+            let revisions = world.receiver.revisions(&world.key(receipt_id).to_string());
+            if is_settled && revisions.contains(&1) { Ok(()) } else { Err(format!("{answer:?}, {revisions:?}")) }
+        })
+        .await;
+        eprintln!("{receipt_id} had healed {:?} after the breakage", broken.elapsed());
+    }
+    assert!(world.receiver.about(&world.key("held").to_string()).is_empty(), "a hold was healed away");
+    world.act("held", "release", &json!({ "reason": "a test" })).await;
+    world.wait_outcome(&scene.held).await;
+    world.finish().await;
+}
+
+async fn terminated_runs_heal(backend: Backend) {
+    let mut world = World::start(Setting { backend, window_seconds: 3, ..Setting::default() }).await;
+    let scene = scene(&mut world).await;
+    world.temporal.terminate_all().await;
+    check(world, scene, Instant::now()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terminated_runs_heal_on_sqlite() {
+    terminated_runs_heal(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terminated_runs_heal_on_postgres() {
+    terminated_runs_heal(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_temporal_heals() {
+    let setting = Setting { backend: Backend::Postgres, memory: Memory::File, window_seconds: 3, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let scene = scene(&mut world).await;
+    world.temporal.kill9();
+    world.temporal.delete_file();
+    world.temporal.restart().await;
+    let broken = Instant::now();
+    let registered = "temporal operator search-attribute list --output json";
+    wait::until(HEALED, "the search attributes", async || {
+        let listed = String::from_utf8_lossy(&world.temporal.run_line(registered).await.stdout).into_owned();
+        let is_missing = |(name, _): &(&'static str, _)| !listed.contains(*name);
+        let missing: Vec<_> = workflows::attributes::all().into_iter().filter(is_missing).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("missing: {missing:?}")) }
+    })
+    .await;
+    check(world, scene, broken).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_change_of_settings_is_resumed() {
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    world.receiver.answer(Reply::Status(500));
+    world.send(BOUGHT, "owed").await;
+    let statuses = async |world: &World| {
+        let deliveries = world.deliveries("owed").await;
+        deliveries.iter().map(|one| one["status"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    wait::until(SOON, "a delivery that failed", async || {
+        if world.receiver.all().is_empty() { Err("no request".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    // As if they waited for a name, and a change were stored by a process that died before it reconsidered them.
+    let left = ["UPDATE deliveries SET status = 'waiting'", "UPDATE destinations SET reconsider_after = 0"];
+    for statement in left {
+        postgres::execute(world.installation.database(), statement).expect("the change is left");
+    }
+    world.receiver.answer(Reply::Status(200));
+    for (what, is_so) in [
+        ("the sweep to reconsider them", (|status| status != "waiting") as fn(&str) -> bool),
+        ("their delivery", |status| status == "delivered"),
+    ] {
+        wait::until(HEALED, what, async || {
+            let found = statuses(&world).await;
+            if found.iter().all(|status| is_so(status)) { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_change_of_many_purchases_is_resumed() {
+    let environment = "production";
+    let setting = Setting { backend: Backend::Postgres, environment, window_seconds: 1, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    world.send(BOUGHT, "known").await;
+    let is_production = async |world: &World, wanted: bool| {
+        wait::until(HEALED, "the announced environment", async || {
+            if world.receiver.revisions(&world.key("known").to_string()).is_empty() {
+                return Err("nothing was announced".to_owned());
+            }
+            let newest = world.newest_acked("known");
+            if newest["data"]["is_production"] == json!(wanted) { Ok(()) } else { Err(newest.to_string()) }
+        })
+        .await;
+    };
+    is_production(&world, true).await;
+    // As if the process that made the change had died before the batch of this purchase.
+    let left = [
+        "UPDATE platforms SET environment = 'sandbox'",
+        "INSERT INTO rechecks (why, subject_id, app_id, requested_at, after_key)
+             SELECT 'environment', id, app_id, 1, '' FROM platforms",
+    ];
+    for statement in left {
+        postgres::execute(world.installation.database(), statement).expect("the change is left");
+    }
+    is_production(&world, false).await;
+    world.finish().await;
+}

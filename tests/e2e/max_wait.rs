@@ -1,0 +1,28 @@
+//! A purchase that is never quiet, against a platform's max wait.
+
+use std::time::Duration;
+use system_tests::wait;
+use system_tests::world::{Setting, World};
+use tokio::time::Instant;
+
+const PACE: Duration = Duration::from_secs(1);
+const CAP: Duration = Duration::from_secs(8);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_that_is_never_quiet_settles_at_its_max_wait() {
+    let setting = Setting { window_seconds: 5, max_wait_seconds: Some(CAP.as_secs()), ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let began = Instant::now();
+    let received = loop {
+        let kind = if began.elapsed() < PACE { "SUBSCRIPTION_PURCHASED" } else { "SUBSCRIPTION_RENEWED" };
+        world.send(kind, "restless").await;
+        let pass = async || Ok(());
+        wait::throughout(PACE, "the pace of the notifications", pass).await;
+        if !world.receiver.about(&world.key("restless").to_string()).is_empty() {
+            break began.elapsed();
+        }
+        assert!(began.elapsed() < CAP * 4, "nothing was announced while notifications went on");
+    };
+    assert!(received >= CAP, "announced after {received:?}");
+    world.finish().await;
+}

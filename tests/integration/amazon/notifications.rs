@@ -1,0 +1,200 @@
+//! What is signed is stored, once, and the engine is signalled for what is open.
+
+use super::{
+    FetchError, INGRESS_KEY, PACKAGE, SIGNER, TOPIC, World, letter, message_id, notification, renewal, sample,
+};
+use domain::{CollapseKey, Outcome};
+use std::sync::Arc;
+use storage::PlatformPatch;
+
+#[tokio::test]
+async fn a_signed_notification_is_stored_and_signalled() {
+    let world = World::following().await;
+    let body = renewal(1);
+    assert_eq!(world.post(&body).await, (200, "accepted"));
+    let rows = world.stored(&body).await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].store_type.as_str(), rows[0].receipt_id.as_str()), ("SUBSCRIPTION_RENEWED", "receipt-1"));
+    assert_eq!(rows[0].collapse_key, Some(CollapseKey::of(world.platform.id, "receipt-1")));
+    assert_eq!((rows[0].outcome, rows[0].waiting_for.as_deref()), (None, Some("window")));
+    world.wait_signal("receipt-1").await;
+    assert_eq!(world.sns.requests(), [SIGNER.certificate_url("us-east-1")]);
+}
+
+#[tokio::test]
+async fn a_repeated_message_is_stored_once() {
+    let world = Arc::new(World::following().await);
+    let body = renewal(1);
+    let posts: Vec<_> = (0..50)
+        .map(|_| {
+            let (world, body) = (world.clone(), body.clone());
+            tokio::spawn(async move { world.post(&body).await })
+        })
+        .collect();
+    let mut news = 0;
+    for post in posts {
+        let (status, reason) = post.await.expect("not ended");
+        assert_eq!(status, 200);
+        news += u32::from(reason == "accepted");
+    }
+    assert_eq!((news, world.stored(&body).await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn one_fact_in_two_messages_is_a_duplicate() {
+    let world = World::following().await;
+    let message = sample("SUBSCRIPTION_EXPIRED", "receipt").message();
+    let (first, second) = (notification(1, TOPIC, &message), notification(2, TOPIC, &message));
+    assert_eq!(world.post(&first).await, (200, "accepted"));
+    assert_eq!(world.post(&second).await, (200, "accepted before"));
+    let rows = world.stored(&second).await;
+    assert_eq!(rows[0].outcome, Some(Outcome::Duplicate));
+    assert!(rows[0].reason.as_deref().is_some_and(|reason| reason.contains(&message_id(&first))));
+}
+
+#[tokio::test]
+async fn fifty_first_messages_fetch_the_certificate_once() {
+    let world = Arc::new(World::following().await);
+    let posts: Vec<_> = (0..50)
+        .map(|number| {
+            let world = world.clone();
+            tokio::spawn(async move { world.post(&renewal(number)).await })
+        })
+        .collect();
+    for post in posts {
+        assert_eq!(post.await.expect("not ended"), (200, "accepted"));
+    }
+    assert_eq!(world.sns.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn sns_must_retry_while_the_certificate_is_unavailable() {
+    let world = World::following().await;
+    let body = renewal(1);
+    world.sns.breaks(Some(FetchError::Unavailable("status 500".to_owned())));
+    assert_eq!(world.post(&body).await, (503, "certificate could not be fetched"));
+    assert_eq!(world.post(&body).await, (503, "certificate could not be fetched"));
+    assert!(world.stored(&body).await.is_empty());
+    world.sns.breaks(None);
+    assert_eq!(world.post(&body).await, (200, "accepted"));
+    assert_eq!(world.sns.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_plan_change_is_stored_for_both_purchases() {
+    let world = World::following().await;
+    let mut change = sample("SUBSCRIPTION_MODIFIED_IMMEDIATE", "new");
+    change.cancelled_receipt_id = Some("old");
+    let body = notification(1, TOPIC, &change.message());
+    assert_eq!(world.post(&body).await, (200, "accepted"));
+    let mut receipts: Vec<_> = world.stored(&body).await.into_iter().map(|row| row.receipt_id).collect();
+    receipts.sort();
+    assert_eq!(receipts, ["new", "old"]);
+    world.wait_signal("new").await;
+    world.wait_signal("old").await;
+    assert_eq!(world.post(&body).await, (200, "accepted before"));
+}
+
+#[tokio::test]
+async fn signed_unreadable_or_foreign_messages_raise_an_alarm() {
+    let world = World::following().await;
+    let mut foreign = sample("SUBSCRIPTION_RENEWED", "receipt");
+    foreign.package_name = "com.example.other";
+    for (body, outcome, kind) in [
+        (notification(1, TOPIC, "Hello world"), Outcome::Unknown, "unreadable_notification"),
+        (notification(2, TOPIC, "{\"nul\":\"\u{0}\"}"), Outcome::Unknown, "unreadable_notification"),
+        (notification(3, TOPIC, &foreign.message()), Outcome::Refused, "foreign_package"),
+    ] {
+        let before = world.raised().await;
+        assert_eq!(world.post(&body).await, (200, "accepted"));
+        let rows = world.stored(&body).await;
+        assert_eq!((rows.len(), rows[0].outcome, rows[0].collapse_key), (1, Some(outcome), None));
+        assert!(rows[0].reason.is_some());
+        let alarms = world.alarms().await;
+        assert!(alarms.iter().any(|alarm| alarm == kind), "{alarms:?}");
+        let raised = world.raised().await;
+        assert!(raised > before);
+        assert_eq!(world.post(&body).await, (200, "accepted before"));
+        assert_eq!(world.raised().await, raised, "a repetition is no news");
+    }
+    // The refused one does not stand in the way of the rightful one.
+    foreign.package_name = PACKAGE;
+    assert_eq!(world.post(&notification(4, TOPIC, &foreign.message())).await, (200, "accepted"));
+}
+
+#[tokio::test]
+async fn an_unknown_type_is_stored_open() {
+    let world = World::following().await;
+    let body = notification(1, TOPIC, &sample("SUBSCRIPTION_PAUSED", "receipt").message());
+    assert_eq!(world.post(&body).await, (200, "accepted"));
+    assert_eq!(world.stored(&body).await[0].outcome, None);
+    world.wait_signal("receipt").await;
+}
+
+#[tokio::test]
+async fn an_old_message_is_stored_and_one_from_the_future_is_not() {
+    let world = World::following().await;
+    let dated = |number, at| {
+        let letter = super::Header { at, ..letter(number, TOPIC) };
+        let message = sample("SUBSCRIPTION_RENEWED", "receipt").message();
+        SIGNER.sign_notification(&letter, None, &message).expect("signed")
+    };
+    assert_eq!(world.post(&dated(1, super::at("2012-05-02T00:54:06.655Z"))).await, (200, "accepted"));
+    let future = super::now().plus_millis(15 * 60_000 + 1000);
+    assert_eq!(world.post(&dated(2, future)).await, (503, "Timestamp is in the future"));
+}
+
+#[tokio::test]
+async fn an_unknown_key_is_not_found() {
+    let world = World::following().await;
+    let body = renewal(1);
+    let long = "x".repeat(10_000);
+    for key in ["", "other", "8F3C0F6A1E", "8f3c0f6a1e\0", &long] {
+        let answer = world.amazon.receive(&world.store, &world.dispatch, key, body.as_bytes()).await;
+        assert_eq!((answer.status, answer.reason), (404, "unknown ingress key"), "{key}");
+    }
+    world.store.delete_platform(world.platform.id).await.expect("deleted");
+    let answer = world.amazon.receive(&world.store, &world.dispatch, INGRESS_KEY, body.as_bytes()).await;
+    assert_eq!(answer.status, 404);
+    assert!(world.sns.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_revocation_is_flushed_where_the_platform_is_set_so() {
+    let world = World::following().await;
+    let patch = PlatformPatch { flush_on_revoke: Some(true), ..PlatformPatch::default() };
+    world.store.update_platform(world.platform.id, patch).await.expect("changed");
+    let signal = async |number, type_name: &str, receipt: &str| {
+        let body = notification(number, TOPIC, &sample(type_name, receipt).message());
+        assert_eq!(world.post(&body).await, (200, "accepted"));
+        world.wait_signal(receipt).await
+    };
+    assert_eq!(signal(1, "SUBSCRIPTION_CANCELLED", "receipt-1").await, "flush");
+    assert_eq!(signal(2, "SUBSCRIPTION_EXPIRED", "receipt-2").await, "notified");
+    let open = world.store.open_after(0, 10).await.expect("storage answers");
+    assert_eq!(open.iter().map(|row| row.quiet_ms).collect::<Vec<_>>(), [0, 120_000]);
+}
+
+/// Samples 2 and 3 of Amazon's page (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>): one
+/// message id, one receipt, two types, and a trailing comma.
+#[tokio::test]
+async fn both_types_of_amazons_own_samples_are_stored() {
+    let world = World::following().await;
+    let receipt = "bsw3Wi6w17Ngdabggckh61kmmFhfwlfT9nPZeLfh83k=:1:11+Sheet2!A1+";
+    let message = |type_name: &str| {
+        format!(
+            r#"{{"receiptId":"{receipt}","relatedReceipts": {{}},"appUserId":"kyplB1fdRX1m6/GNAVW0l6jv9Nl1V/GemSopKBHM84w=","notificationType":"{type_name}","appPackageName":"{PACKAGE}","timestamp":1588086967189, "betaProductTransaction":false,}}"#
+        )
+    };
+    let consumable = notification(1, TOPIC, &message("CONSUMABLE_PURCHASED"));
+    let entitlement = notification(1, TOPIC, &message("ENTITLEMENT_PURCHASED"));
+    assert_eq!(message_id(&consumable), message_id(&entitlement));
+    for body in [&consumable, &entitlement] {
+        assert_eq!(world.post(body).await, (200, "accepted"));
+        assert_eq!(world.post(body).await, (200, "accepted before"), "SNS repeats itself");
+    }
+    let rows = world.stored(&consumable).await;
+    let types: Vec<_> = rows.iter().map(|one| (one.store_type.as_str(), one.outcome, one.collapse_key)).collect();
+    let key = Some(CollapseKey::of(world.platform.id, receipt));
+    assert_eq!(types, [("CONSUMABLE_PURCHASED", None, key), ("ENTITLEMENT_PURCHASED", None, key)]);
+}

@@ -1,0 +1,433 @@
+//! A destination in trouble: its breaker, the probe, pauses, and being disabled. What it is owed is never lost.
+
+use super::sending::{HOUR_MS, RETRY, claim, finish};
+use super::world::{World, story};
+use domain::{CollapseKey, DestinationId};
+use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, LaneState, Mode, Page, Verdict};
+
+const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
+
+/// Purchases `r0`, `r1`, … in revision 1, and one failed request for each of them but the last.
+async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
+    for number in 0..purchases {
+        world.revise(&format!("r{number}"), 1).await;
+    }
+    for number in 0..purchases - 1 {
+        world.send(&format!("r{number}"), to, LONG).await;
+    }
+}
+
+async fn state(world: &World, id: DestinationId) -> String {
+    world.store.destination(id).await.unwrap().state
+}
+
+async fn destination_need(world: &World, id: DestinationId) -> DestinationNeed {
+    world.store.destination_need(id, 100).await.unwrap()
+}
+
+/// The purchases whose runs wait for an attempt, page by page until there is none.
+async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<Vec<CollapseKey>> {
+    let mut pages = Vec::new();
+    while let Some(page) = world.store.lanes_in_backoff(id, limit).await.unwrap() {
+        let again = world.store.lanes_in_backoff(id, limit).await.unwrap();
+        assert_eq!(again.as_ref(), Some(&page), "what was not noted is returned again");
+        world.store.backoff_cancelled(id, page.through).await.unwrap();
+        let mut keys = page.keys;
+        keys.sort_unstable();
+        pages.push(keys);
+    }
+    pages
+}
+
+/// The lanes that are to be drained.
+async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
+    match destination_need(world, id).await {
+        DestinationNeed::Drain { mut keys, .. } => {
+            keys.sort_unstable();
+            keys
+        }
+        other => panic!("nothing to drain: {other:?}"),
+    }
+}
+
+fn sorted(world: &World, receipts: &[&str]) -> Vec<CollapseKey> {
+    let mut keys: Vec<_> = receipts.iter().map(|receipt| world.key(receipt)).collect();
+    keys.sort_unstable();
+    keys
+}
+
+story! {
+    async fn ten_failures_of_different_purchases_open_the_breaker(world: World) {
+        let hook = world.destination("hook").await;
+        all_fail(&world, hook.id, 10).await;
+        assert_eq!(state(&world, hook.id).await, "failing");
+        world.revise("r10", 1).await;
+        let tenth = world.send("r9", hook.id, LONG).await;
+        assert!(matches!(tenth.lane, LaneState::Owed { last_seq } if last_seq > 0), "{tenth:?}");
+        let shown = world.store.destination(hook.id).await.unwrap();
+        assert_eq!((shown.state.as_str(), shown.reason.as_deref()), ("open", Some("the endpoint answered 500")));
+        for (mode, receipt) in [(Mode::Lane, "r10"), (Mode::Drain, "r10"), (Mode::Lane, "r3")] {
+            let claimed = world.store.claim(Claim { mode, ..claim(world.key(receipt), hook.id, "c") }).await.unwrap();
+            assert!(matches!(claimed, Claimed::Owed { ms: 1..=30_000, last_seq: 1.. }), "{claimed:?}");
+        }
+        let nothing = world.claim(world.key("unheard"), hook.id, "n").await;
+        assert!(matches!(nothing, Claimed::Closed { last_seq: 0 }), "{nothing:?}");
+        assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "it is owed, not forgotten");
+        let health = world.store.health(hook.id).await.unwrap();
+        assert_eq!((health.failures, health.owed), (10, 11));
+        assert_eq!(health.last_error.as_deref(), Some("the endpoint answered 500"));
+        let alarms = world.store.alarms(Page::default()).await.unwrap().items;
+        assert_eq!((alarms.len(), alarms[0].kind.as_str()), (1, "destination"), "{alarms:?}");
+        assert!(alarms[0].detail.contains("its breaker is open") && alarms[0].detail.contains("hook"), "{alarms:?}");
+    }
+}
+
+story! {
+    async fn one_purchase_alone_never_opens_the_breaker(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        for _ in 0..25 {
+            let left = world.send("r1", hook.id, RETRY).await.lane;
+            assert!(matches!(left, LaneState::Wait { .. }), "{left:?}");
+            world.pass(5_001);
+        }
+        assert_eq!(state(&world, hook.id).await, "failing");
+        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 1);
+    }
+}
+
+story! {
+    async fn a_failed_probe_of_the_newest_state_uses_no_step(world: World) {
+        let hook = world.destination("hook").await;
+        all_fail(&world, hook.id, 11).await;
+        world.revise("r4", 2).await;
+        let DestinationNeed::Probe { key, in_ms } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
+        assert_eq!(key, world.key("r4"));
+        assert!((29_000..=30_000).contains(&in_ms), "{in_ms}");
+        world.pass(30_000);
+        assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Probe { key, in_ms: 0 });
+        let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p1").await;
+        assert_eq!((probe.revision, probe.number), (2, 1));
+        // As if it had been the last step of the schedule.
+        let left = world.finish(&probe, Verdict::Dead).await;
+        assert!(matches!(left, LaneState::Owed { .. }), "{left:?}");
+        let stored = world.store.delivery(probe.delivery_id).await.unwrap();
+        assert_eq!((stored.status.as_str(), stored.attempts), ("pending", 1));
+        let DestinationNeed::Probe { key: other, in_ms } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
+        assert_ne!(other, key, "what fails by itself does not keep the breaker open");
+        assert!((29_000..=30_000).contains(&in_ms), "{in_ms}");
+        let again = world.attempt_as(Mode::Probe, (key, hook.id), "p2").await;
+        assert_eq!(again.number, 1, "a probe is none of the schedule's attempts");
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts WHERE mode = 'probe' AND counts"), 0);
+    }
+}
+
+story! {
+    async fn a_probe_without_a_state_takes_what_happened_first(world: World) {
+        let hook = world.destination("hook").await;
+        let users = DestinationPatch { events: Some(vec!["user.*".to_owned()]), ..Default::default() };
+        world.store.update_destination(hook.id, users).await.unwrap();
+        world.happen("r1", 1, &[domain::TransitionKind::Cancelled, domain::TransitionKind::Resumed]).await;
+        let key = world.key("r1");
+        let first = world.attempt(key, hook.id, "a").await;
+        world.finish(&first, LONG).await;
+        world.raw().run("UPDATE health SET opened_at = 5");
+        let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
+        assert_eq!((probe.delivery_id, probe.types()), (first.delivery_id, vec!["user.subscription.cancelled"]));
+    }
+}
+
+story! {
+    async fn an_open_breaker_cancels_back_offs_once_per_probe(world: World) {
+        let hook = world.destination("hook").await;
+        for number in 0..10 {
+            world.revise(&format!("r{number}"), 1).await;
+        }
+        for number in 0..9 {
+            // Two at each moment; that of `r3` is soon over by itself.
+            world.pass(number % 2);
+            let wait = if number == 3 { RETRY } else { LONG };
+            world.send(&format!("r{number}"), hook.id, wait).await;
+        }
+        assert_eq!(world.store.lanes_in_backoff(hook.id, 3).await.unwrap(), None, "it may be tried");
+        world.send("r9", hook.id, LONG).await;
+        let pages = lanes_in_backoff(&world, hook.id, 3).await;
+        assert!(pages.len() > 1 && pages.iter().all(|page| page.len() <= 4), "{pages:?}");
+        let mut all: Vec<CollapseKey> = pages.concat();
+        all.sort_unstable();
+        assert_eq!(all, sorted(&world, &["r0", "r1", "r2", "r4", "r5", "r6", "r7", "r8", "r9"]));
+        world.pass(30_000);
+        let DestinationNeed::Probe { key, in_ms: 0 } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
+        let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
+        world.finish(&probe, LONG).await;
+        assert_eq!(lanes_in_backoff(&world, hook.id, 3).await, [vec![key]], "only what was tried since");
+    }
+}
+
+story! {
+    async fn making_everything_due_cancels_back_offs(world: World) {
+        let hook = world.destination("hook").await;
+        all_fail(&world, hook.id, 3).await;
+        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(), "they wait for their time");
+        world.pass(5);
+        world.store.retry_now(hook.id).await.unwrap();
+        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, [sorted(&world, &["r0", "r1"])]);
+        assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r0", "r1", "r2"]));
+        world.pass(5);
+        world.send("r0", hook.id, LONG).await;
+        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(), "it failed since");
+    }
+}
+
+story! {
+    async fn the_sweep_cancels_back_offs_of_a_disabled_destination(world: World) {
+        let hook = world.destination("hook").await;
+        all_fail(&world, hook.id, 3).await;
+        let late = async || world.store.overdue(9).await.unwrap().in_backoff;
+        assert_eq!(late().await, []);
+        let off = DestinationPatch { enabled: Some(false), ..Default::default() };
+        world.store.update_destination(hook.id, off).await.unwrap();
+        assert_eq!(late().await, [hook.id]);
+        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, [sorted(&world, &["r0", "r1"])]);
+        assert_eq!(world.store.destination_need(hook.id, 9).await.unwrap(), DestinationNeed::Rest);
+        assert_eq!(late().await, []);
+    }
+}
+
+story! {
+    async fn a_success_closes_the_breaker_and_makes_all_owed_due(world: World) {
+        let hook = world.destination("hook").await;
+        all_fail(&world, hook.id, 11).await;
+        world.revise("r10", 2).await;
+        world.pass(30_000);
+        let probe = world.attempt_as(Mode::Probe, (world.key("r10"), hook.id), "p").await;
+        world.pass(5);
+        assert!(matches!(world.finish(&probe, Verdict::Delivered).await, LaneState::Closed { .. }));
+        let shown = world.store.destination(hook.id).await.unwrap();
+        assert_eq!((shown.state.as_str(), shown.reason), ("healthy", None));
+        let owed = sorted(&world, &["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"]);
+        assert_eq!(drained(&world, hook.id).await, owed);
+        let drain = world.attempt_as(Mode::Drain, (owed[0], hook.id), "d").await;
+        assert_eq!(drained(&world, hook.id).await.len(), 9, "nobody else is sent to a lane that somebody has");
+        assert!(matches!(world.finish(&drain, LONG).await, LaneState::Wait { .. }));
+        assert_eq!(drained(&world, hook.id).await.len(), 9, "what was tried since keeps its back-off");
+        let mine = world.attempt(owed[1], hook.id, "l").await;
+        assert_eq!(mine.number, 2, "the purchase's own run finds it due too");
+        for key in &owed[2..] {
+            let drain = world.attempt_as(Mode::Drain, (*key, hook.id), "d").await;
+            world.finish(&drain, Verdict::Delivered).await;
+        }
+        assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Rest);
+    }
+}
+
+story! {
+    async fn a_pause_applies_to_the_whole_destination(world: World) {
+        let hook = world.destination("hook").await;
+        for receipt in ["r1", "r2", "r3"] {
+            world.revise(receipt, 1).await;
+        }
+        let fail = async |receipt: &str, delay_ms| {
+            let sent = world.attempt(world.key(receipt), hook.id, "a").await;
+            let mut end = finish(&sent, Verdict::Retry { delay_ms });
+            (end.status, end.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause_ms: Some(60_000) });
+            world.end(end).await.lane
+        };
+        assert!(matches!(fail("r1", 50_000).await, LaneState::Owed { .. }), "it is due when the pause ends");
+        let claimed = world.claim(world.key("r2"), hook.id, "b").await;
+        assert!(matches!(claimed, Claimed::Owed { ms: 58_000..=60_000, .. }), "{claimed:?}");
+        assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000..=60_000 }));
+        assert_eq!(state(&world, hook.id).await, "failing");
+        world.pass(60_001);
+        assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r1", "r2", "r3"]));
+        assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { ms } if ms > 60_000), "it has a wait of its own");
+        assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Wait { .. }));
+        assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Owed { .. }));
+        world.pass(60_001);
+        world.send("r1", hook.id, Verdict::Delivered).await;
+        assert_eq!(drained(&world, hook.id).await, [world.key("r3")], "what failed by itself keeps its wait");
+        assert_eq!(state(&world, hook.id).await, "healthy");
+    }
+}
+
+story! {
+    async fn retry_now_makes_everything_due_whatever_it_waits_for(world: World) {
+        let (hook, other) = (world.destination("hook").await.id, world.destination("other").await.id);
+        for receipt in ["r1", "r2", "r3"] {
+            world.revise(receipt, 1).await;
+        }
+        for (receipt, to) in [("r1", hook), ("r2", hook), ("r1", other)] {
+            let sent = world.attempt(world.key(receipt), to, receipt).await;
+            world.finish(&sent, LONG).await;
+        }
+        world.raw().run("UPDATE deliveries SET next_due_at = next_due_at + 3600000000 WHERE tried_at IS NULL");
+        let paused = world.store.now().await.unwrap().plus_millis(60_000).micros();
+        world.raw().run(&format!("UPDATE health SET paused_until = {paused}"));
+        assert!(matches!(destination_need(&world, hook).await, DestinationNeed::Pause { .. }));
+        world.pass(5);
+        world.store.retry_now(hook).await.unwrap();
+        assert_eq!(drained(&world, hook).await, sorted(&world, &["r1", "r2"]), "what was never tried keeps its time");
+        assert!(matches!(destination_need(&world, other).await, DestinationNeed::Pause { .. }), "nobody else is retried now");
+        world.pass(5);
+        let again = world.attempt(world.key("r1"), hook, "again").await;
+        assert_eq!(again.number, 2);
+        assert!(matches!(world.finish(&again, LONG).await, LaneState::Wait { .. }));
+        assert_eq!(drained(&world, hook).await, [world.key("r2")], "what was tried since has a wait of its own");
+        world.raw().run("UPDATE health SET opened_at = 5");
+        world.store.retry_now(hook).await.unwrap();
+        assert!(matches!(destination_need(&world, hook).await, DestinationNeed::Probe { .. }), "an open breaker stays open");
+    }
+}
+
+story! {
+    async fn a_shorter_pause_does_not_end_a_longer_one(world: World) {
+        let hook = world.destination("hook").await;
+        let mut held = Vec::new();
+        for receipt in ["r1", "r2"] {
+            world.revise(receipt, 1).await;
+            held.push(world.attempt(world.key(receipt), hook.id, receipt).await);
+        }
+        for (sent, pause_ms) in held.iter().zip([60_000, 1_000]) {
+            let mut end = finish(sent, LONG);
+            end.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(pause_ms) };
+            world.end(end).await;
+        }
+        assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000.. }));
+    }
+}
+
+story! {
+    async fn a_gone_destination_is_owed_all_until_a_person_enables_it(world: World) {
+        let hook = world.destination("hook").await;
+        all_fail(&world, hook.id, 3).await;
+        let sent = world.attempt(world.key("r2"), hook.id, "a").await;
+        let mut end = finish(&sent, LONG);
+        (end.status, end.endpoint_signal) = (Some(410), EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() });
+        assert!(matches!(world.end(end).await.lane, LaneState::Closed { .. }));
+        let shown = world.store.destination(hook.id).await.unwrap();
+        assert_eq!((shown.enabled, shown.state.as_str()), (false, "disabled"));
+        assert_eq!(shown.reason.as_deref(), Some("the endpoint is gone"));
+        world.revise("r0", 2).await;
+        for receipt in ["r0", "r1", "r2"] {
+            assert!(matches!(world.claim(world.key(receipt), hook.id, "b").await, Claimed::Closed { last_seq: 1.. }));
+        }
+        assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Rest);
+        assert_eq!(world.store.health(hook.id).await.unwrap().owed, 4);
+
+        world.pass(1_000);
+        let on = DestinationPatch { enabled: Some(true), ..Default::default() };
+        let shown = world.store.update_destination(hook.id, on).await.unwrap();
+        assert_eq!((shown.enabled, shown.state.as_str(), shown.reason), (true, "healthy", None));
+        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 0);
+        assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r0", "r1", "r2"]), "it is due, back-off or not");
+        assert_eq!(world.attempt(world.key("r0"), hook.id, "c").await.revision, 2, "the newest state");
+        assert_eq!(world.attempt(world.key("r1"), hook.id, "d").await.number, 2);
+    }
+}
+
+story! {
+    async fn the_sweep_restarts_the_lost_run_of_a_destination(world: World) {
+        let hook = world.destination("hook").await;
+        all_fail(&world, hook.id, 11).await;
+        world.pass(46_000);
+        let probe = world.attempt_as(Mode::Probe, (world.key("r10"), hook.id), "p").await;
+        let late = async || world.store.overdue(9).await.unwrap().destinations;
+        assert_eq!(late().await, [hook.id], "although nothing is due for hours, it is to be probed");
+        world.pass(5);
+        world.finish(&probe, Verdict::Delivered).await;
+        assert_eq!(late().await, [], "it has time to deliver what it owes");
+        world.pass(46_000);
+        assert_eq!(late().await, [hook.id], "what was tried before it recovered is late");
+        for number in 0..10 {
+            world.send(&format!("r{number}"), hook.id, LONG).await;
+        }
+        world.raw().run("UPDATE health SET opened_at = NULL");
+        world.pass(46_000);
+        assert_eq!(late().await, []);
+    }
+}
+
+story! {
+    async fn a_stale_claim_does_not_affect_the_health_of_a_destination(world: World) {
+        let hook = world.destination("hook").await;
+        for receipt in ["r1", "r2", "r3", "r4"] {
+            world.revise(receipt, 1).await;
+        }
+        let ends = async |receipt: &str, endpoint_signal: EndpointSignal| {
+            let sent = world.attempt(world.key(receipt), hook.id, receipt).await;
+            world.pass(5);
+            (finish(&sent, LONG), endpoint_signal)
+        };
+        let gone = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
+        let late = [ends("r1", gone.clone()).await, ends("r2", EndpointSignal::Failure { pause_ms: Some(60_000) }).await];
+        let moved = DestinationPatch { settings: Some(serde_json::json!({ "url": "https://b.example" })), ..Default::default() };
+        world.store.update_destination(hook.id, moved).await.unwrap();
+        for (mut end, endpoint_signal) in late {
+            end.endpoint_signal = endpoint_signal;
+            world.end(end).await;
+        }
+        let health = world.store.health(hook.id).await.unwrap();
+        assert_eq!((state(&world, hook.id).await.as_str(), health.failures, health.paused_until), ("healthy", 0, None));
+        let (mut late, _) = ends("r3", gone.clone()).await;
+        for enabled in [false, true] {
+            let switch = DestinationPatch { enabled: Some(enabled), ..Default::default() };
+            world.store.update_destination(hook.id, switch).await.unwrap();
+        }
+        late.endpoint_signal = gone.clone();
+        world.end(late).await;
+        assert_eq!(state(&world, hook.id).await, "healthy", "it was enabled since");
+        let (mut fresh, _) = ends("r4", gone.clone()).await;
+        fresh.endpoint_signal = gone;
+        world.end(fresh).await;
+        assert_eq!(state(&world, hook.id).await, "disabled");
+    }
+}
+
+story! {
+    async fn retry_now_is_no_sign_of_health(world: World) {
+        let hook = world.destination("hook").await;
+        all_fail(&world, hook.id, 3).await;
+        world.store.retry_now(hook.id).await.unwrap();
+        assert_eq!(world.store.health(hook.id).await.unwrap().recovered_at, None);
+        let day_ms = 24 * HOUR_MS;
+        for _ in 0..6 {
+            world.pass(day_ms);
+            world.store.retry_now(hook.id).await.unwrap();
+            world.pass(1);
+            let sent = world.attempt(world.key("r0"), hook.id, "a").await;
+            let mut end = finish(&sent, LONG);
+            end.patience_ms = 5 * day_ms;
+            world.end(end).await;
+            if state(&world, hook.id).await == "disabled" {
+                return;
+            }
+        }
+        panic!("it is never disabled while somebody retries it");
+    }
+}
+
+story! {
+    async fn what_is_refused_for_good_is_counted_and_nothing_else(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        let key = world.key("r1");
+        let answers =
+            [(404, true), (500, true), (408, true), (410, true), (425, true), (429, true), (400, false), (499, true)];
+        for (status, counts) in answers {
+            let sent = world.attempt(key, hook.id, "a").await;
+            let mut end = finish(&sent, RETRY);
+            (end.status, end.results[0].counts) = (Some(status), counts);
+            world.end(end).await;
+            world.pass(5_001);
+        }
+        let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
+        let mut end = finish(&probe, RETRY);
+        end.status = Some(404);
+        world.end(end).await;
+        world.pass(5_001);
+        let next = world.attempt(key, hook.id, "b").await;
+        assert_eq!((next.refusals, next.number), (2, 8));
+        let attempts = world.store.attempts(next.delivery_id).await.unwrap();
+        assert_eq!(attempts.len(), 10);
+    }
+}

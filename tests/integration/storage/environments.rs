@@ -1,0 +1,302 @@
+//! One user in two environments: events to a destination in one do not affect the other.
+
+use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
+use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, renewal, story};
+use domain::{CollapseKey, DestinationId, Environment, PlatformId, Timestamp, TransitionKind};
+use serde_json::{Value, json};
+use storage::{
+    Claim, Claimed, DestinationNeed, EndpointSignal, Filter, Page, PlatformPatch, Rendered, Replay, Run, Verdict,
+};
+
+const TEN_MINUTES_MS: i64 = 600_000;
+
+/// A platform of the sandbox, beside the world's own.
+async fn sandbox(world: &World) -> PlatformId {
+    let mut new = new_platform(&world.app, "sandbox");
+    new.environment = Environment::Sandbox;
+    world.store.new_platform(new).await.unwrap().id
+}
+
+/// Something happens to what the same customer bought on another platform.
+async fn happen_on(world: &World, platform: PlatformId, (receipt, what): (&str, TransitionKind)) -> CollapseKey {
+    world.accept(renewal(platform, &format!("{receipt}-there"), receipt, 1_000)).await;
+    let key = CollapseKey::of(platform, receipt);
+    world.done(happened(record(key, &world.load(key).await), &[what])).await;
+    key
+}
+
+/// The acknowledged state of the only user in an environment.
+fn acknowledged(world: &World, environment: &str) -> i64 {
+    world.raw().number(&format!(
+        "SELECT COALESCE(MAX(acked_revision), 0) AS value FROM user_lanes WHERE environment = '{environment}'"
+    ))
+}
+
+story! {
+    async fn a_state_is_stale_by_its_own_environment_only(world: World) {
+        let to = world.analytics("analytics").await.id;
+        let there = sandbox(&world).await;
+        let tested = happen_on(&world, there, ("t1", TransitionKind::Renewed)).await;
+        let stuck = world.attempt(tested, to, "a").await;
+        assert!(!stuck.is_stale);
+        world.finish(&stuck, RETRY).await;
+        world.happen("p1", 1, &[TransitionKind::Expired]).await;
+        let newer = world.attempt(world.key("p1"), to, "b").await;
+        assert!(!newer.is_stale);
+        world.finish(&newer, Verdict::Delivered).await;
+        assert_eq!((acknowledged(&world, "production"), acknowledged(&world, "sandbox")), (2, 0));
+        world.pass(5_001);
+        let state = world.attempt(tested, to, "c").await;
+        world.finish(&state, Verdict::Delivered).await;
+        let again = world.attempt(tested, to, "d").await;
+        assert!(again.event_type == "user.subscription.renewed" && !again.is_stale, "the sandbox has nothing newer");
+        world.finish(&again, RETRY).await;
+        let newest = happen_on(&world, there, ("t2", TransitionKind::Purchased)).await;
+        let newest = world.attempt(newest, to, "e").await;
+        world.finish(&newest, Verdict::Delivered).await;
+        world.pass(5_001);
+        let again = world.attempt(tested, to, "f").await;
+        assert!(again.is_stale, "now it has");
+        world.finish(&again, Verdict::Delivered).await;
+        assert_eq!((acknowledged(&world, "production"), acknowledged(&world, "sandbox")), (2, 3));
+        assert_eq!(world.broken(1000).await, []);
+        world.raw().run("UPDATE user_lanes SET acked_revision = NULL WHERE environment = 'sandbox'");
+        assert_eq!(world.broken(1000).await, [("a_users_state_is_recorded", 2)], "the other environment does not stand for it");
+    }
+}
+
+story! {
+    async fn a_user_lease_spans_environments_and_a_pause_does_not(world: World) {
+        let to = world.analytics("analytics").await.id;
+        let there = sandbox(&world).await;
+        let tested = happen_on(&world, there, ("t1", TransitionKind::Renewed)).await;
+        for receipt in ["p1", "p2"] {
+            world.happen(receipt, 1, &[TransitionKind::Renewed]).await;
+        }
+        let here = world.attempt(world.key("p1"), to, "a").await;
+        for key in [world.key("p2"), tested] {
+            let second = world.claim(key, to, "b").await;
+            assert!(matches!(second, Claimed::UserBusy { .. }), "a notification of a platform may be of either: {second:?}");
+        }
+        assert!(matches!(world.store.destination_need(to, 9).await.unwrap(), DestinationNeed::Pause { .. }), "nothing can be sent now");
+        world.finish(&here, RETRY).await;
+        let other = world.attempt(tested, to, "c").await;
+        let second = world.claim(world.key("p2"), to, "d").await;
+        assert!(matches!(second, Claimed::UserBusy { .. }), "{second:?}");
+        let mut throttled = finish(&other, RETRY);
+        (throttled.endpoint_signal, throttled.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
+        world.end(throttled).await;
+        world.pass(6_000);
+        let claimed = world.claim(tested, to, "e").await;
+        assert!(matches!(claimed, Claimed::Wait { ms, .. } if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
+        let DestinationNeed::Drain { mut keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
+        keys.sort_unstable();
+        let mut owed = [world.key("p1"), world.key("p2")];
+        owed.sort_unstable();
+        assert_eq!(keys, owed);
+        let second = world.attempt(world.key("p2"), to, "f").await;
+        world.finish(&second, Verdict::Delivered).await;
+        world.pass(TEN_MINUTES_MS);
+        world.attempt(tested, to, "g").await;
+    }
+}
+
+story! {
+    async fn a_purchase_stays_in_its_first_announced_environment(world: World) {
+        let to = world.analytics("analytics").await.id;
+        world.happen("p1", 1, &[TransitionKind::Renewed]).await;
+        let stuck = world.attempt(world.key("p1"), to, "a").await;
+        world.finish(&stuck, RETRY).await;
+        let patch = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
+        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.pass(5_001);
+        for token in ["b", "c"] {
+            let sent = world.attempt(world.key("p1"), to, token).await;
+            world.finish(&sent, Verdict::Delivered).await;
+        }
+        assert_eq!((acknowledged(&world, "production"), acknowledged(&world, "sandbox")), (1, 0));
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn a_test_purchase_of_a_production_platform_is_sandbox(world: World) {
+        let to = world.analytics("analytics").await.id;
+        world.happen("t1", 1, &[TransitionKind::Renewed]).await;
+        world.raw().run(
+            "UPDATE events SET body = REPLACE(body, '\"is_production\":true', '\"is_production\":false')
+                 WHERE event_type = 'purchase.updated'",
+        );
+        world.happen("p1", 1, &[TransitionKind::Renewed]).await;
+        for (receipt, environments) in [("t1", (0, 1)), ("p1", (2, 1))] {
+            let sent = world.attempt(world.key(receipt), to, receipt).await;
+            assert_eq!(sent.types(), ["user.subscription.renewed"]);
+            world.finish(&sent, Verdict::Delivered).await;
+            let found = (acknowledged(&world, "production"), acknowledged(&world, "sandbox"));
+            assert_eq!(found, environments, "{receipt}");
+        }
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+/// Lists the product that everything here is bought of.
+fn list(world: &World) {
+    let app = world.app.id;
+    world.raw().run(&format!(
+        "INSERT INTO entitlements (app_id, ref_id, id, name)
+             VALUES ('{app}', 'premium', '6f9619ff-8b86-4011-b42d-00c04fc964ff', 'Premium');
+         INSERT INTO products (app_id, sku, prices) VALUES ('{app}', 'term', '[]');
+         INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'term', 0, 'premium')"
+    ));
+}
+
+/// One customer buys for `months` months, perhaps in a test.
+async fn buy(world: &World, platform: PlatformId, (receipt, months, is_test): (&str, i64, bool)) -> CollapseKey {
+    let key = CollapseKey::of(platform, receipt);
+    for month in 1..=months {
+        let mut new = renewal(platform, &format!("{receipt}-{month}"), receipt, month * 1000);
+        if is_test {
+            new.body = new.body.replace("\"is_test\":false", "\"is_test\":true");
+        }
+        world.accept(new).await;
+        let settled = record(key, &world.load(key).await);
+        let whats: &[TransitionKind] = if month == months { &[TransitionKind::Purchased] } else { &[] };
+        world.done(happened(settled, whats)).await;
+    }
+    key
+}
+
+/// Sends what happened to a purchase. Its body is the end of the user's access in its environment, and over all.
+async fn send_ends(world: &World, lane: (CollapseKey, DestinationId)) -> Sent {
+    let render = rendering(|unsent| {
+        let end = |state: &Value| state["active_entitlements"][0]["expiration"].clone();
+        Rendered::Body(json!([unsent.environment.as_str(), end(&unsent.user_state), end(&unsent.body)]).to_string())
+    });
+    let sent = must_send(&world.store, Claim { render, ..claim(lane.0, lane.1, "ends") }).await;
+    world.finish(&sent, Verdict::Delivered).await;
+    sent
+}
+
+fn after(months: i64) -> Value {
+    json!(Timestamp::from_micros(BEGINNING).plus_millis(months * 30 * 24 * 3600 * 1000))
+}
+
+story! {
+    async fn each_environment_gets_its_own_purchases(world: World) {
+        let to = world.analytics("analytics").await.id;
+        list(&world);
+        let (here, there) = (world.platform.id, sandbox(&world).await);
+        for (number, (platform, months, is_test, environment, ends)) in [
+            (there, 2, false, "sandbox", (2, 2)),
+            (here, 1, false, "production", (1, 2)),
+            (here, 4, true, "sandbox", (4, 4)),
+            (here, 3, false, "production", (3, 4)),
+            (here, 5, false, "production", (5, 5)),
+            (there, 1, false, "sandbox", (4, 5)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let key = buy(&world, platform, (&format!("r{number}"), months, is_test)).await;
+            let sent = send_ends(&world, (key, to)).await;
+            assert_eq!(sent.types(), ["user.subscription.purchased"]);
+            let received: Value = serde_json::from_str(&sent.body).unwrap();
+            assert_eq!(received, json!([environment, after(ends.0), after(ends.1)]), "r{number}");
+        }
+        let apart = "SELECT COUNT(state_apart) AS value FROM events";
+        assert_eq!(world.raw().number(apart), 3, "only where it is another state");
+    }
+}
+
+story! {
+    async fn a_state_of_another_environment_is_never_sent(world: World) {
+        let to = world.analytics("analytics").await.id;
+        list(&world);
+        let key = buy(&world, world.platform.id, ("r1", 1, false)).await;
+        let patch = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
+        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        let sent = send_ends(&world, (key, to)).await;
+        assert_eq!(sent.types(), ["user.subscription.purchased"]);
+        let received: Value = serde_json::from_str(&sent.body).unwrap();
+        assert_eq!(received, json!(["sandbox", null, after(1)]));
+    }
+}
+
+/// A webhook that wants these environments.
+async fn wanting(world: &World, name: &str, environments: &[Environment]) -> DestinationId {
+    let mut new = new_destination(&world.app, name);
+    new.filter = Filter { platforms: Vec::new(), environments: environments.to_vec() };
+    world.store.new_destination(new).await.unwrap().id
+}
+
+/// Of which purchases a destination was owed anything, and the end of access by each `user.*` event that it gets.
+async fn received_by(world: &World, to: DestinationId, keys: &[CollapseKey]) -> Vec<(usize, Value)> {
+    let mut found = Vec::new();
+    for (number, key) in keys.iter().enumerate() {
+        while let Claimed::Send(batch) = world.claim(*key, to, "all").await {
+            let sent = Sent { batch, key: *key, to, token: "all".to_owned(), mode: storage::Mode::Lane };
+            let body: Value = serde_json::from_str(&sent.body).unwrap();
+            if sent.types() != ["purchase.updated"] {
+                found.push((number, body["active_entitlements"][0]["expiration"].clone()));
+            }
+            world.finish(&sent, Verdict::Delivered).await;
+        }
+    }
+    found
+}
+
+story! {
+    async fn a_production_destination_gets_no_test_purchase(world: World) {
+        list(&world);
+        let [money, test] = [Environment::Production, Environment::Sandbox];
+        let production = wanting(&world, "production", &[money]).await;
+        let sandbox = wanting(&world, "sandbox", &[test]).await;
+        let all = wanting(&world, "all", &[]).await;
+        let both = wanting(&world, "both", &[money, test]).await;
+        world.pass(120_000);
+        let here = world.platform.id;
+        let keys = [buy(&world, here, ("money", 2, false)).await, buy(&world, here, ("test", 4, true)).await,
+            buy(&world, here, ("more", 3, false)).await];
+        let of = |received: &[(usize, i64)]| received.iter().map(|(key, ends)| (*key, after(*ends))).collect::<Vec<_>>();
+        assert_eq!(received_by(&world, production, &keys).await, of(&[(0, 2), (2, 3)]), "its own world's state");
+        assert_eq!(received_by(&world, sandbox, &keys).await, of(&[(1, 4)]));
+        assert_eq!(received_by(&world, all, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
+        assert_eq!(received_by(&world, both, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
+        world.pass(120_000);
+        assert_eq!(world.broken(1000).await, []);
+        for (to, wanted) in [(production, [true, false, true]), (sandbox, [false, true, false]), (all, [true; 3])] {
+            let mut expected: Vec<_> = keys.into_iter().zip(wanted).filter(|(_, wants)| *wants).map(|(key, _)| key).collect();
+            expected.sort_unstable();
+            let fed = world.store.feed(world.app.id, Some(to), Page::default()).await.unwrap().items;
+            assert_eq!(fed.iter().map(|one| one.collapse_key).collect::<Vec<_>>(), expected);
+            let replayed = world.store.replay(to, Replay::All, (Page::default(), Run::Dry)).await.unwrap();
+            assert_eq!(replayed.owing.owed, i64::try_from(expected.len()).unwrap());
+            world.raw().run(&format!("DELETE FROM attempts; DELETE FROM deliveries WHERE destination_id = '{to}'"));
+            let mut snapshot = world.store.snapshot(to, Page::default(), Run::Dry).await.unwrap().owed;
+            snapshot.sort_unstable();
+            assert_eq!(snapshot, expected);
+        }
+        let broken = world.broken(1000).await;
+        let (on_sqlite, missing) = (!world.is_postgres(), broken.iter().any(|(rule, _)| *rule == "an_event_was_owed"));
+        assert_eq!(missing, on_sqlite, "the audit misses what was owed: {broken:?}");
+    }
+}
+
+story! {
+    async fn an_event_is_explained_by_its_recorded_environment(world: World) {
+        let key = buy(&world, world.platform.id, ("test", 1, true)).await;
+        let patch = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
+        let other = buy(&world, world.platform.id, ("money", 1, false)).await;
+        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        for (key, environment) in [(key, Environment::Sandbox), (other, Environment::Production)] {
+            let received = world.store.explain_purchase(key).await.unwrap().events;
+            assert!(!received.is_empty());
+            for one in received {
+                assert_eq!(one.event.origin.map(|(.., recorded_in)| recorded_in), Some(environment));
+            }
+        }
+        let production = wanting(&world, "production", &[Environment::Production]).await;
+        let replayed = world.store.replay(production, Replay::All, (Page::default(), Run::Dry)).await.unwrap();
+        assert_eq!(replayed.owing.owed, 1, "what was owed to it once may be owed again");
+    }
+}

@@ -1,0 +1,156 @@
+//! How a destination stands, and what is forgotten before it is enabled again.
+
+use super::world::{World, story};
+use domain::event::PURCHASE_UPDATED;
+use domain::{Environment, TransitionKind};
+use storage::{DeliveryFilter, DestinationPatch, Error, FilterPatch, Forgotten, LimitsPatch, Page, Verdict};
+
+/// More than any of these stories has.
+const ALL: i64 = 100;
+
+/// The event types of what is in a status to a destination, in the order of their making.
+async fn in_status(world: &World, to: domain::DestinationId, status: &str) -> Vec<String> {
+    let filter = DeliveryFilter { destination_id: Some(to), status: Some(status.to_owned()), ..Default::default() };
+    let found = world.store.deliveries(filter, Page { cursor: None, limit: 1000 }).await.unwrap();
+    found.items.into_iter().rev().map(|delivery| delivery.event_type).collect()
+}
+
+async fn switch(world: &World, to: domain::DestinationId, enabled: bool) {
+    let patch = DestinationPatch { enabled: Some(enabled), ..Default::default() };
+    world.store.update_destination(to, patch).await.unwrap();
+}
+
+story! {
+    async fn owed_waiting_and_dead_deliveries_are_counted(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
+        let health = world.store.destination_health(hook.id).await.unwrap();
+        assert_eq!((health.health.owed, health.owes.waiting, health.owes.dead), (2, 0, 0));
+        world.send("r1", hook.id, Verdict::Dead).await;
+        world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE status = 'pending'");
+        let health = world.store.destination_health(hook.id).await.unwrap();
+        assert_eq!((health.health.owed, health.owes.waiting, health.owes.dead), (0, 1, 1));
+        assert_eq!(health.health.last_error.as_deref(), Some("the endpoint answered 500"));
+    }
+}
+
+story! {
+    async fn clearing_a_disabled_destination_skips_events_not_states(world: World) {
+        let hook = world.destination("hook").await;
+        let other = world.destination("other").await;
+        switch(&world, hook.id, false).await;
+        for number in 1..=3 {
+            world.happen(&format!("r{number}"), number, &[TransitionKind::Renewed]).await;
+        }
+        world.raw().run(&format!(
+            "UPDATE deliveries SET status = 'waiting' WHERE seq =
+                 (SELECT MIN(seq) FROM deliveries WHERE event_type LIKE 'user.%' AND destination_id = '{}')",
+            hook.id
+        ));
+        assert_eq!(world.store.count_user_events(hook.id).await.unwrap(), 3);
+        assert_eq!(in_status(&world, hook.id, "skipped").await.len(), 0, "they are only counted");
+        let forgotten = world.store.forget_user_events(hook.id, ALL).await.unwrap();
+        assert_eq!(forgotten, Forgotten { skipped: 3, more: false });
+        assert_eq!(in_status(&world, hook.id, "pending").await, [PURCHASE_UPDATED; 3]);
+        assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 3]);
+        assert_eq!(in_status(&world, other.id, "pending").await.len(), 6, "nobody else's are forgotten");
+        let again = world.store.forget_user_events(hook.id, ALL).await.unwrap();
+        assert_eq!(again, Forgotten { skipped: 0, more: false }, "repeated it skips nothing new");
+        switch(&world, hook.id, true).await;
+        let sent = world.attempt(world.key("r1"), hook.id, "a").await;
+        assert_eq!(sent.types(), [PURCHASE_UPDATED]);
+    }
+}
+
+story! {
+    async fn very_many_events_are_skipped_in_batches(world: World) {
+        let hook = world.destination("hook").await;
+        switch(&world, hook.id, false).await;
+        for number in 1..=5 {
+            world.happen(&format!("r{number}"), number, &[TransitionKind::Renewed]).await;
+        }
+        // One of those that came first is being sent, and stands in nobody's way.
+        world.raw().run(&format!(
+            "INSERT INTO lanes (destination_id, collapse_key, lease_token, lease_until)
+                 VALUES ('{}', '{}', 't', 9223372036854775807)",
+            hook.id,
+            world.key("r1")
+        ));
+        for (closed, more) in [(2, true), (2, true), (0, false)] {
+            let forgotten = world.store.forget_user_events(hook.id, 2).await.unwrap();
+            assert_eq!(forgotten, Forgotten { skipped: closed, more });
+        }
+        assert_eq!(in_status(&world, hook.id, "pending").await.len(), 6);
+        assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 4]);
+    }
+}
+
+story! {
+    async fn no_event_of_an_enabled_destination_is_skipped(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
+        let refused = world.store.forget_user_events(hook.id, ALL).await;
+        assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+        let refused = world.store.count_user_events(hook.id).await;
+        assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+        assert_eq!(in_status(&world, hook.id, "pending").await.len(), 2);
+    }
+}
+
+story! {
+    async fn an_attempt_in_flight_at_disabling_closes_its_delivery(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
+        let sent = world.attempt(world.key("r1"), hook.id, "a").await;
+        switch(&world, hook.id, false).await;
+        assert_eq!(world.store.count_user_events(hook.id).await.unwrap(), 0);
+        assert_eq!(world.store.forget_user_events(hook.id, ALL).await.unwrap().skipped, 0);
+        world.finish(&sent, Verdict::Delivered).await;
+        assert_eq!(in_status(&world, hook.id, "skipped").await, Vec::<String>::new());
+        assert_eq!(in_status(&world, hook.id, "delivered").await, sent.types());
+    }
+}
+
+story! {
+    async fn an_overtaken_change_changes_nothing(world: World) {
+        let hook = world.destination("hook").await;
+        let before = (hook.settings.clone(), world.store.destination_secret(hook.id).await.unwrap());
+        let patch = |secret: &str| DestinationPatch {
+            name: Some(format!("with {secret}")),
+            secret: Some(secret.into()),
+            based_on: Some(before.clone()),
+            ..Default::default()
+        };
+        world.store.update_destination(hook.id, patch("first")).await.unwrap();
+        let second = world.store.update_destination(hook.id, patch("second")).await;
+        assert!(matches!(second, Err(Error::Conflict { .. })), "{second:?}");
+        assert_eq!(world.store.destination(hook.id).await.unwrap().name, "with first");
+    }
+}
+
+story! {
+    async fn concurrent_changes_keep_each_others_fields(world: World) {
+        let hook = world.destination("hook").await;
+        let limits = |limits| DestinationPatch { limits, ..Default::default() };
+        let filter = |filter| DestinationPatch { filter: Some(filter), ..Default::default() };
+        let platforms = Some(vec![world.platform.id]);
+        let environments = Some(vec![Environment::Sandbox]);
+        // Nobody who made them saw another one.
+        let patches = [
+            limits(LimitsPatch { rate: Some(Some(10)), ..Default::default() }),
+            limits(LimitsPatch { concurrency: Some(4), ..Default::default() }),
+            limits(LimitsPatch { schedule: Some(Some(vec![1, 2])), ..Default::default() }),
+            filter(FilterPatch { platforms: platforms.clone(), ..Default::default() }),
+            filter(FilterPatch { environments: environments.clone(), ..Default::default() }),
+        ];
+        let changed = patches.map(|patch| world.store.update_destination(hook.id, patch));
+        futures::future::try_join_all(changed).await.unwrap();
+        let after = world.store.destination(hook.id).await.unwrap();
+        assert_eq!((after.rate, after.concurrency, after.schedule), (Some(10), 4, Some(vec![1, 2])));
+        assert_eq!((Some(after.filter.platforms), Some(after.filter.environments)), (platforms, environments));
+        // What is named as nothing becomes nothing, and alone.
+        let patch = LimitsPatch { rate: Some(None), schedule: Some(None), ..Default::default() };
+        let after = world.store.update_destination(hook.id, limits(patch)).await.unwrap();
+        assert_eq!((after.rate, after.concurrency, after.schedule), (None, 4, None));
+    }
+}

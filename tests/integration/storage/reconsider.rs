@@ -1,0 +1,189 @@
+//! What concerns more purchases than one transaction should touch: the first are woken with the change, the others
+//! batch by batch, by whoever sweeps.
+
+use super::batches::{fail_no_more, fail_where};
+use super::seeded::Seed;
+use super::world::{World, record, story};
+use domain::{CollapseKey, Environment};
+use storage::{Change, PlatformPatch, Product, Recorded, Run, SecretString};
+
+/// More than two batches.
+const MANY: i64 = 2_500;
+/// How many one batch is.
+const BATCH: i64 = 1_000;
+/// More than all.
+const ALL: i64 = 10_000;
+
+/// Many purchases of the platform, before every other in the order of their keys: half of `month`, half of `year`.
+fn crowd(world: &World) {
+    world.raw().run(&format!(
+        "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
+             verify_attempts, settling, fingerprint, changed, created_at, updated_at, term_sku, product_id,
+             unverified_since)
+             WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {MANY})
+             SELECT '00000000-0000-5000-8000-' || (100000000000 + n), '{}', '{}', 'c' || n, 1, '', 'active', '{{}}',
+             3, 1, '', FALSE, 1, 1, CASE WHEN n % 2 = 0 THEN 'month' ELSE 'year' END, 'plan', 1 FROM counted",
+        world.platform.id, world.app.id
+    ));
+}
+
+/// A crowd, and one purchase that was settled, behind them all.
+async fn crowd_and_one(world: &World) -> CollapseKey {
+    crowd(world);
+    world.revise("r1", 1).await;
+    world.key("r1")
+}
+
+fn secret(text: &str) -> PlatformPatch {
+    PlatformPatch { shared_secret: Some(Some(SecretString::from(text))), ..PlatformPatch::default() }
+}
+
+async fn set(world: &World, patch: PlatformPatch) {
+    world.store.update_platform(world.platform.id, patch).await.unwrap();
+}
+
+/// Why something is still to be reconsidered.
+fn noted(world: &World) -> Vec<String> {
+    world.raw().texts("SELECT why AS value FROM rechecks ORDER BY why")
+}
+
+fn count(world: &World, which: &str) -> i64 {
+    world.raw().number(&format!("SELECT COUNT(*) AS value FROM purchases WHERE {which}"))
+}
+
+story! {
+    async fn a_change_wakes_the_first_at_once_and_the_rest_in_batches(world: World) {
+        let key = crowd_and_one(&world).await;
+        let before = world.load(key).await;
+        set(&world, secret("another")).await;
+        assert_eq!((world.woken(), noted(&world)), (BATCH, vec!["secret".to_owned()]));
+        assert_eq!(world.store.continue_rechecks(1).await.unwrap(), BATCH, "a batch is not cut");
+        assert_eq!(world.woken(), BATCH * 2);
+        assert_eq!(world.store.continue_rechecks(ALL).await.unwrap(), MANY + 1 - BATCH * 2);
+        assert_eq!((world.woken(), noted(&world).len()), (MANY + 1, 0));
+        assert_eq!(count(&world, "settling = 2"), MANY + 1, "each once");
+        let began_before = world.store.record(record(key, &before)).await.unwrap();
+        assert_eq!(began_before, Recorded::Moved, "it was decided by what is no more");
+        assert_eq!(world.store.continue_rechecks(ALL).await.unwrap(), 0);
+        world.settle(key).await;
+        assert_eq!(world.woken(), MANY);
+    }
+}
+
+story! {
+    async fn a_purchase_recorded_before_its_batch_is_rechecked(world: World) {
+        let key = crowd_and_one(&world).await;
+        let before = world.load(key).await;
+        set(&world, PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() }).await;
+        assert_eq!((world.woken(), noted(&world)), (0, vec!["environment".to_owned()]), "all of these were accepted");
+        let mut parked = record(key, &before);
+        parked.decision.waits = Some(domain::Waits::Parked(domain::Parked::UnknownReceipt));
+        world.done(parked).await;
+        assert_eq!(count(&world, "waits_for = 'parked'"), 1);
+        world.store.continue_rechecks(ALL).await.unwrap();
+        assert_eq!((world.woken(), count(&world, "waits_for = 'parked' AND settling = 3")), (1, 1));
+    }
+}
+
+story! {
+    async fn a_sweep_that_dies_between_batches_is_resumed(world: World) {
+        crowd_and_one(&world).await;
+        fail_where(&world, "purchases", "NEW.next_wake_at IS NOT NULL AND NEW.receipt_id = 'c2100'");
+        set(&world, secret("another")).await;
+        world.store.continue_rechecks(ALL).await.unwrap_err();
+        assert_eq!((world.woken(), noted(&world).len()), (BATCH * 2, 1));
+        let second = world.second_process().await;
+        second.continue_rechecks(ALL).await.unwrap_err();
+        assert_eq!(world.woken(), BATCH * 2, "what fails again is left again");
+        fail_no_more(&world, "purchases");
+        assert_eq!(second.continue_rechecks(ALL).await.unwrap(), MANY + 1 - BATCH * 2, "it goes on from where it was");
+        assert_eq!((count(&world, "settling = 2"), noted(&world).len()), (MANY + 1, 0));
+    }
+}
+
+story! {
+    async fn a_change_whose_first_batch_fails_is_rolled_back(world: World) {
+        crowd(&world);
+        fail_where(&world, "purchases", "NEW.next_wake_at IS NOT NULL AND NEW.receipt_id = 'c7'");
+        let patch = PlatformPatch { name: Some("renamed".to_owned()), ..secret("another") };
+        world.store.update_platform(world.platform.id, patch).await.unwrap_err();
+        assert_eq!((world.woken(), noted(&world).len()), (0, 0));
+        assert_eq!(world.store.platform(world.platform.id).await.unwrap().name, world.platform.name);
+    }
+}
+
+story! {
+    async fn a_second_change_restarts_and_loses_nothing_of_the_first(world: World) {
+        crowd(&world);
+        let change = async |sku: &str| {
+            let product = Change::SetProduct(sku.to_owned(), Product::default());
+            world.store.change_catalogue(world.app.id, product, Run::Real).await.unwrap()
+        };
+        assert_eq!(change("month").await, MANY / 2);
+        assert_eq!((world.woken(), noted(&world)), (BATCH / 2, vec!["catalogue".to_owned()]));
+        world.store.continue_rechecks(1).await.unwrap();
+        assert_eq!((world.woken(), count(&world, "next_wake_at IS NOT NULL AND term_sku = 'year'")), (BATCH, 0));
+        assert_eq!(change("year").await, MANY / 2);
+        assert_eq!(world.woken(), BATCH + BATCH / 2, "from the first on");
+        world.store.continue_rechecks(ALL).await.unwrap();
+        assert_eq!((world.woken(), noted(&world).len()), (MANY, 0));
+        assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM recheck_skus"), 0);
+        world.sleep();
+        world.seed(&Seed { receipt: "r1", term_sku: Some("rare"), product: Some("dear"), ..Seed::default() });
+        for sku in ["rare", "dear"] {
+            assert_eq!((change(sku).await, world.woken(), noted(&world).len()), (1, 1, 0), "few are woken at once");
+            world.sleep();
+        }
+        assert_eq!(change("plan").await, MANY);
+        world.store.continue_rechecks(ALL).await.unwrap();
+        assert_eq!(world.woken(), MANY, "by the SKU of the product too, and no other");
+    }
+}
+
+story! {
+    async fn purchases_closed_since_the_first_refusal_are_retried(world: World) {
+        crowd(&world);
+        world.raw().run("UPDATE purchases SET state = 'expired', updated_at = 5");
+        world.raw().run("UPDATE platforms SET secret_refused_at = 5");
+        set(&world, secret("one")).await;
+        set(&world, secret("two")).await;
+        world.store.continue_rechecks(ALL).await.unwrap();
+        assert_eq!((world.woken(), noted(&world).len()), (MANY, 0));
+    }
+}
+
+story! {
+    async fn failures_restart_with_the_change_not_its_batch(world: World) {
+        let key = crowd_and_one(&world).await;
+        let fail = async || world.store.verify_failed(key).await.unwrap().attempts;
+        assert_eq!((fail().await, fail().await), (1, 2));
+        world.pass(1_000);
+        set(&world, secret("another")).await;
+        assert_eq!(count(&world, "unverified_since IS NOT NULL"), MANY + 1 - BATCH);
+        world.pass(1_000);
+        assert_eq!((fail().await, fail().await), (1, 2));
+        world.store.continue_rechecks(ALL).await.unwrap();
+        assert_eq!((count(&world, "unverified_since IS NOT NULL"), fail().await), (1, 3), "what failed since counts");
+        world.sleep();
+        world.raw().run("UPDATE purchases SET unverified_since = 1");
+        let query = world.store.store_query(key).await.unwrap().unwrap();
+        assert!(world.store.refuse_secret(&query).await.unwrap());
+        assert_eq!((fail().await, noted(&world)), (1, vec!["failures".to_owned()]));
+        world.store.continue_rechecks(ALL).await.unwrap();
+        assert_eq!((count(&world, "unverified_since = 1"), world.woken(), noted(&world).len()), (0, 0, 0));
+    }
+}
+
+story! {
+    async fn parked_purchases_are_woken_at_once_when_few_wait(world: World) {
+        let key = crowd_and_one(&world).await;
+        let retry = async || world.store.retry_parked(world.platform.id).await.unwrap();
+        world.raw().run(&format!("UPDATE purchases SET waits_for = 'parked' WHERE collapse_key = '{key}'"));
+        assert_eq!((retry().await, world.woken(), noted(&world).len()), (1, 1, 0));
+        world.sleep();
+        world.raw().run("UPDATE purchases SET waits_for = 'parked'");
+        assert_eq!((retry().await, world.woken(), noted(&world)), (MANY + 1, BATCH, vec!["parked".to_owned()]));
+        world.store.continue_rechecks(ALL).await.unwrap();
+        assert_eq!((world.woken(), noted(&world).len()), (MANY + 1, 0));
+    }
+}

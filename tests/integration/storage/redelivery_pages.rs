@@ -1,0 +1,188 @@
+//! Bulk runs: a page is owed once in its run, whether its answer arrived or not.
+
+use super::aging::DAY_MS;
+use super::redelivery::drain;
+use super::world::{World, new_platform, story};
+use domain::DestinationId;
+use storage::{Again, Destination, Error, Page, Replay, Replayed, Run, RunMode, To};
+use system_tests::folder::Folder;
+
+fn page(cursor: Option<&str>) -> Page {
+    Page { cursor: cursor.map(str::to_owned), limit: 2 }
+}
+
+fn once(run: &str) -> RunMode {
+    RunMode::Once(run.to_owned())
+}
+
+async fn replay(world: &World, to: DestinationId, (cursor, run): (Option<&str>, &str)) -> Result<Replayed, Error> {
+    world.store.replay(to, Replay::All, (page(cursor), once(run))).await
+}
+
+/// Three purchases whose newest state was delivered, and where to.
+async fn delivered(world: &World) -> Destination {
+    let hook = world.destination("hook").await;
+    for receipt in RECEIPTS {
+        world.revise(receipt, 1).await;
+    }
+    arrive(world, hook.id).await;
+    hook
+}
+
+const RECEIPTS: [&str; 3] = ["r1", "r2", "r3"];
+
+/// Delivers all that is owed.
+async fn arrive(world: &World, to: DestinationId) {
+    for receipt in RECEIPTS {
+        drain(world, world.key(receipt), to).await;
+    }
+}
+
+fn count(world: &World, table: &str) -> i64 {
+    world.raw().number(&format!("SELECT COUNT(*) AS value FROM {table}"))
+}
+
+story! {
+    async fn repeating_a_page_of_a_run_answers_the_same_and_owes_nothing(world: World) {
+        let hook = delivered(&world).await;
+        let first = replay(&world, hook.id, (None, "run")).await.unwrap();
+        assert_eq!((first.purchases, first.owing.owed, count(&world, "deliveries")), (2, 2, 5));
+        arrive(&world, hook.id).await;
+        assert_eq!(replay(&world, hook.id, (None, "run")).await.unwrap(), first, "its answer was lost");
+        let cursor = first.next_cursor.as_deref();
+        let second = replay(&world, hook.id, (cursor, "run")).await.unwrap();
+        assert_eq!((second.owing.owed, second.next_cursor.as_deref(), count(&world, "deliveries")), (1, None, 6));
+        arrive(&world, hook.id).await;
+        assert_eq!(replay(&world, hook.id, (cursor, "run")).await.unwrap(), second);
+        assert_eq!(count(&world, "deliveries"), 6);
+        assert_eq!(replay(&world, hook.id, (None, "another")).await.unwrap().owing.owed, 2);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn repeating_a_page_of_a_time_range_owes_nothing(world: World) {
+        let hook = delivered(&world).await;
+        let now = world.store.now().await.unwrap();
+        let what = Again::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
+        let request = async |run: RunMode| world.store.redeliver_all(what, Some(hook.id), (page(None), run)).await.unwrap();
+        let first = request(once("run")).await;
+        assert_eq!((first.checked, first.owing.owed), (2, 2));
+        arrive(&world, hook.id).await;
+        assert_eq!(request(once("run")).await, first);
+        assert_eq!(count(&world, "deliveries"), 5);
+        assert_eq!(request(RunMode::Anew).await.owing.owed, 2, "without a name it is owed each time");
+    }
+}
+
+story! {
+    async fn concurrent_requests_for_one_page_get_one_answer(world: World) {
+        let hook = delivered(&world).await;
+        let other = if world.is_postgres() { world.second_process().await } else { world.store.clone() };
+        let request = |store: storage::Store| async move {
+            store.replay(hook.id, Replay::All, (page(None), once("run"))).await.unwrap()
+        };
+        let (one, two) = tokio::join!(request(world.store.clone()), request(other));
+        assert_eq!((&one, one.owing.owed, count(&world, "deliveries")), (&two, 2, 5));
+    }
+}
+
+story! {
+    async fn a_run_has_one_selector_and_a_dry_run_stores_nothing(world: World) {
+        let hook = delivered(&world).await;
+        world.store.replay(hook.id, Replay::All, (page(None), Run::Dry)).await.unwrap();
+        assert_eq!(count(&world, "pages"), 0);
+        replay(&world, hook.id, (None, "run")).await.unwrap();
+        let refused = world.store.replay(hook.id, Replay::Behind, (page(None), once("run"))).await;
+        assert!(matches!(refused, Err(Error::Conflict { what: "run", .. })), "{refused:?}");
+        let failed = world.store.redeliver_all(Again::Failed, None, (page(None), once("run"))).await;
+        assert!(matches!(failed, Err(Error::Conflict { what: "run", .. })), "{failed:?}");
+        let missing = world.store.replay(hook.id, Replay::These(Vec::new()), (page(None), once("none"))).await;
+        assert_eq!(missing.unwrap().owing.owed, 0);
+    }
+}
+
+story! {
+    async fn repeating_the_redelivery_of_a_purchase_owes_nothing(world: World) {
+        let hook = delivered(&world).await;
+        let request = async |to, run: &str| world.store.redeliver(world.key("r1"), to, Some(run.to_owned())).await;
+        assert_eq!(request(None, "run/1").await.unwrap().len(), 1);
+        assert_eq!(request(None, "run/1").await.unwrap().len(), 1, "its lane is open still");
+        assert_eq!(count(&world, "deliveries"), 4);
+        arrive(&world, hook.id).await;
+        assert_eq!(request(None, "run/1").await.unwrap(), [], "its answer was lost, and what it owed arrived");
+        assert_eq!(count(&world, "deliveries"), 4);
+        assert_eq!(request(None, "run/2").await.unwrap().len(), 1);
+        assert_eq!(count(&world, "deliveries"), 5);
+        let other = request(Some(hook.id), "run/2").await;
+        assert!(matches!(other, Err(Error::Conflict { what: "run", .. })), "{other:?}");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn pages_are_deleted_after_a_week_in_batches(world: World) {
+        let hook = delivered(&world).await;
+        for run in ["a", "b", "c"] {
+            replay(&world, hook.id, (None, run)).await.unwrap();
+        }
+        world.age(6 * DAY_MS);
+        replay(&world, hook.id, (None, "young")).await.unwrap();
+        assert_eq!(world.store.forget_pages(2).await.unwrap(), 0);
+        world.age(2 * DAY_MS);
+        assert_eq!(world.store.forget_pages(2).await.unwrap(), 2);
+        assert_eq!(world.store.forget_pages(2).await.unwrap(), 1);
+        assert_eq!(world.store.forget_pages(2).await.unwrap(), 0);
+        assert_eq!(world.raw().texts("SELECT run AS value FROM pages"), ["young"]);
+    }
+}
+
+/// Another app in the same database, with purchases of its own.
+async fn beside(world: &World) -> World {
+    let app = world.store.new_app("Beside").await.unwrap();
+    let platform = world.store.new_platform(new_platform(&app, "ingress-beside")).await.unwrap();
+    let (store, config) = (world.store.clone(), world.config.clone());
+    World { store, config, app, platform, now: world.now, folder: Folder::new("storage") }
+}
+
+story! {
+    async fn time_range_and_failed_cover_every_app_unless_one_is_named(world: World) {
+        let other = beside(&world).await;
+        let (ours, theirs) = (delivered(&world).await.id, delivered(&other).await.id);
+        let now = world.store.now().await.unwrap();
+        let range = Again::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
+        let request = async |what: Again, to: To, run: Run| {
+            let done = world.store.redeliver_all(what, to, (Page::default(), run)).await.unwrap();
+            let mut owed_to = done.owing.destinations;
+            owed_to.sort();
+            (done.checked, owed_to)
+        };
+        let mut both = vec![ours, theirs];
+        both.sort();
+        let cases = [
+            (To::All, both),
+            (To::App(world.app.id), vec![ours]),
+            (To::App(other.app.id), vec![theirs]),
+            (To::One(theirs), vec![theirs]),
+        ];
+        for (to, owed_to) in &cases {
+            let expected = if *to == To::All { 6 } else { 3 };
+            assert_eq!(request(range, *to, Run::Dry).await, (expected, owed_to.clone()), "{to:?}");
+        }
+        assert_eq!(request(range, To::App(other.app.id), Run::Real).await, (3, vec![theirs]));
+        assert_eq!(drain(&world, world.key("r1"), ours).await, []);
+        assert_eq!(drain(&other, other.key("r1"), theirs).await, [("purchase.updated".to_owned(), 1)]);
+
+        world.raw().run("UPDATE deliveries SET status = 'dead' WHERE n = 0");
+        world.raw().run("UPDATE lanes SET acked_revision = 0");
+        for (to, owed_to) in &cases {
+            let (expected, failed) = request(Again::Failed, *to, Run::Dry).await;
+            assert_eq!(expected, if *to == To::All { 6 } else { 3 }, "{to:?}");
+            assert!(failed.iter().all(|id| owed_to.contains(id)), "{to:?}: {failed:?}");
+        }
+        let named = |to: To| world.store.redeliver_all(Again::Failed, to, (page(None), once("run")));
+        named(To::App(other.app.id)).await.unwrap();
+        let refused = named(To::All).await;
+        assert!(matches!(refused, Err(Error::Conflict { what: "run", .. })), "{refused:?}");
+    }
+}

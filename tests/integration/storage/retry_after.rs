@@ -1,0 +1,262 @@
+//! `Retry-After` of a destination for one purchase: how long its lane waits, and what ends that.
+
+use super::sending::{HOUR_MS, RETRY, claim, finish};
+use super::world::{LEASE_MS, World, story};
+use domain::{CollapseKey, DestinationId, TransitionKind};
+use storage::{Again, Claim, Claimed, DestinationNeed, DestinationPatch, LaneState, Mode, Page, Run, Verdict};
+
+const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
+
+/// Sends what must be due: it fails with a `Retry-After` of an hour.
+async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> LaneState {
+    fail_for(world, (receipt, to), (HOUR_MS, HOUR_MS)).await
+}
+
+/// Sends what must be due: it fails with these waits of the event and of the lane.
+async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> LaneState {
+    let sent = world.attempt(world.key(receipt), to, "asks").await;
+    let mut end = finish(&sent, Verdict::Retry { delay_ms });
+    end.lane_pause_ms = Some(pause_ms);
+    world.end(end).await.lane
+}
+
+/// Checks that nobody may send in the lane for at most this time, and that nobody is started to.
+async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), at_most_ms: i64) {
+    let key = world.key(receipt);
+    for mode in [Mode::Lane, Mode::Drain] {
+        let claimed = world.store.claim(Claim { mode, ..claim(key, to, "left") }).await.unwrap();
+        let is_right = matches!(claimed, Claimed::Wait { ms, .. } if (at_most_ms - 30_000..=at_most_ms).contains(&ms));
+        assert!(is_right, "{receipt}: {claimed:?}");
+    }
+    assert_eq!(destination_need(world, to).await, DestinationNeed::Rest, "{receipt} cannot be claimed");
+    world.pass(50_000);
+    assert_eq!(world.store.overdue(9).await.unwrap().destinations, [], "nothing of {receipt} is late");
+}
+
+/// A new revision must be sent now, and the destination takes it.
+async fn check_sent(world: &World, (receipt, to): (&str, DestinationId), revision: i64) {
+    let sent = world.attempt(world.key(receipt), to, "sent").await;
+    assert_eq!(sent.revision, revision, "{receipt}");
+    world.finish(&sent, Verdict::Delivered).await;
+}
+
+async fn destination_need(world: &World, id: DestinationId) -> DestinationNeed {
+    world.store.destination_need(id, 100).await.unwrap()
+}
+
+async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
+    match destination_need(world, id).await {
+        DestinationNeed::Drain { keys, .. } => keys,
+        other => panic!("nothing to drain: {other:?}"),
+    }
+}
+
+story! {
+    async fn a_new_event_does_not_end_retry_after(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        assert!(matches!(fail_for_an_hour(&world, "r1", hook).await, LaneState::Wait { .. }));
+        world.revise("r1", 2).await;
+        assert_eq!(drained(&world, hook).await, [world.key("r1")], "somebody has to check it, once");
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        world.revise("r1", 3).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS - 50_000).await;
+        world.revise("r2", 1).await;
+        check_sent(&world, ("r2", hook), 1).await;
+        world.pass(HOUR_MS - 100_000);
+        assert_eq!(drained(&world, hook).await, [world.key("r1")]);
+        check_sent(&world, ("r1", hook), 3).await;
+        assert_eq!(destination_need(&world, hook).await, DestinationNeed::Rest);
+        world.revise("r1", 4).await;
+        check_sent(&world, ("r1", hook), 4).await;
+    }
+}
+
+story! {
+    async fn a_new_event_in_flight_does_not_end_retry_after(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        let sent = world.attempt(world.key("r1"), hook, "a").await;
+        world.revise("r1", 2).await;
+        let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
+        end.lane_pause_ms = Some(HOUR_MS);
+        assert!(matches!(world.end(end).await.lane, LaneState::Wait { ms } if ms > HOUR_MS / 2), "not at once");
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        world.pass(HOUR_MS);
+        check_sent(&world, ("r1", hook), 2).await;
+    }
+}
+
+story! {
+    async fn retry_after_applies_to_both_tracks(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
+        let event = world.attempt(world.key("r1"), hook, "a").await;
+        assert_eq!(world.finish(&event, RETRY).await, LaneState::More);
+        let left = fail_for_an_hour(&world, "r1", hook).await;
+        assert!(matches!(left, LaneState::Wait { ms: ..=5_000 }), "the event has a wait of its own: {left:?}");
+        world.pass(5_001);
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        world.pass(HOUR_MS);
+        world.send("r1", hook, Verdict::Delivered).await;
+        world.send("r1", hook, Verdict::Delivered).await;
+        assert_eq!(destination_need(&world, hook).await, DestinationNeed::Rest);
+    }
+}
+
+story! {
+    async fn retry_after_postpones_what_a_recovery_scheduled(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
+        world.send("r1", hook, LONG).await;
+        world.pass(5);
+        world.store.retry_now(hook).await.unwrap();
+        world.pass(5);
+        let sent = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
+        let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
+        end.lane_pause_ms = Some(HOUR_MS);
+        world.end(end).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+    }
+}
+
+story! {
+    async fn a_lane_waits_no_longer_than_its_retry_after(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        fail_for(&world, ("r1", hook), (10 * HOUR_MS, 60_000)).await;
+        world.revise("r1", 2).await;
+        check_left_alone(&world, ("r1", hook), 60_000).await;
+        world.pass(10_001);
+        check_sent(&world, ("r1", hook), 2).await;
+    }
+}
+
+story! {
+    async fn only_a_redelivery_by_name_ends_retry_after(world: World) {
+        let hook = world.destination("hook").await.id;
+        for (receipt, way) in [("r1", 0), ("r2", 1), ("r3", 2)] {
+            world.revise(receipt, 1).await;
+            let event = world.store.events(Default::default(), Page::default()).await.unwrap().items[0].id;
+            fail_for_an_hour(&world, receipt, hook).await;
+            world.revise(receipt, 2).await;
+            let again = async |what| world.store.redeliver_all(what, None, (Page::default(), Run::Real)).await.unwrap();
+            again(Again::Failed).await;
+            check_left_alone(&world, (receipt, hook), HOUR_MS).await;
+            let key = world.key(receipt);
+            match way {
+                0 => drop(world.store.redeliver(key, Some(hook), None).await.unwrap()),
+                1 => drop(again(Again::Purchase(key)).await),
+                _ => drop(again(Again::Event(event)).await),
+            }
+            check_sent(&world, (receipt, hook), 2).await;
+            world.revise(receipt, 3).await;
+            check_sent(&world, (receipt, hook), 3).await;
+        }
+    }
+}
+
+story! {
+    async fn redelivering_a_delivered_event_ends_retry_after_too(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.happen("r1", 1, &[TransitionKind::Renewed]).await;
+        let event = world.attempt(world.key("r1"), hook, "a").await;
+        world.finish(&event, Verdict::Delivered).await;
+        fail_for_an_hour(&world, "r1", hook).await;
+        let what = Again::Event(event.event_id);
+        let again = world.store.redeliver_all(what, None, (Page::default(), Run::Real)).await.unwrap();
+        assert_eq!((again.owing.owed, &again.owing.destinations[..]), (1, &[hook][..]));
+        for _ in 0..2 {
+            world.send("r1", hook, Verdict::Delivered).await;
+        }
+        assert_eq!(destination_need(&world, hook).await, DestinationNeed::Rest, "it and the state were sent");
+    }
+}
+
+story! {
+    async fn redelivering_the_destination_ends_retry_after(world: World) {
+        let hook = world.destination("hook").await.id;
+        for receipt in ["r1", "r2"] {
+            world.revise(receipt, 1).await;
+            fail_for_an_hour(&world, receipt, hook).await;
+        }
+        world.revise("r1", 2).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        world.store.retry_now(hook).await.unwrap();
+        world.pass(5);
+        assert_eq!(drained(&world, hook).await.len(), 2, "what was held back is due as what was tried");
+        check_sent(&world, ("r1", hook), 2).await;
+        world.revise("r2", 2).await;
+        world.send("r2", hook, RETRY).await;
+        world.pass(5_001);
+        assert_eq!(world.attempt(world.key("r2"), hook, "again").await.number, 2, "the first one came in its time");
+    }
+}
+
+story! {
+    async fn a_recovery_of_the_destination_ends_retry_after(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        fail_for_an_hour(&world, "r1", hook).await;
+        world.revise("r1", 2).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        world.revise("r2", 1).await;
+        world.raw().run("UPDATE health SET opened_at = 5");
+        assert!(matches!(world.claim(world.key("r1"), hook, "o").await, Claimed::Owed { .. }));
+        let probe = world.attempt_as(Mode::Probe, (world.key("r2"), hook), "p").await;
+        world.finish(&probe, Verdict::Delivered).await;
+        world.pass(5);
+        assert_eq!(drained(&world, hook).await, [world.key("r1")], "it is owed now");
+        check_sent(&world, ("r1", hook), 2).await;
+    }
+}
+
+story! {
+    async fn enabling_the_destination_ends_retry_after(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        fail_for_an_hour(&world, "r1", hook).await;
+        world.revise("r1", 2).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        for enabled in [false, true] {
+            let switched = DestinationPatch { enabled: Some(enabled), ..Default::default() };
+            world.store.update_destination(hook, switched).await.unwrap();
+        }
+        world.pass(5);
+        assert_eq!(drained(&world, hook).await, [world.key("r1")]);
+        check_sent(&world, ("r1", hook), 2).await;
+    }
+}
+
+story! {
+    async fn a_success_in_the_lane_ends_retry_after(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed]).await;
+        fail_for_an_hour(&world, "r1", hook).await;
+        check_left_alone(&world, ("r1", hook), HOUR_MS).await;
+        let state = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
+        assert_eq!(state.event_type, "purchase.updated");
+        assert_eq!(world.finish(&state, Verdict::Delivered).await, LaneState::More);
+        for expected in ["user.subscription.cancelled", "user.subscription.resumed"] {
+            let event = world.attempt(world.key("r1"), hook, "e").await;
+            assert_eq!(event.event_type, expected);
+            world.finish(&event, Verdict::Delivered).await;
+        }
+    }
+}
+
+story! {
+    async fn an_attempt_without_the_lease_sets_no_retry_after(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        let lost = world.attempt(world.key("r1"), hook, "a").await;
+        world.pass(LEASE_MS + 1);
+        let mine = world.attempt(world.key("r1"), hook, "b").await;
+        let mut end = finish(&lost, Verdict::Retry { delay_ms: HOUR_MS });
+        end.lane_pause_ms = Some(HOUR_MS);
+        world.finish(&mine, Verdict::Delivered).await;
+        world.end(end).await;
+        world.revise("r1", 2).await;
+        check_sent(&world, ("r1", hook), 2).await;
+    }
+}

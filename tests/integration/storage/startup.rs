@@ -1,0 +1,115 @@
+//! Opening a database: who may, with which key, and how often.
+
+use super::world::{World, key_of_all_ones, new_destination, renewal, story};
+use domain::Timestamp;
+use storage::{Config, Database, Error, ExposeSecret, Key, SecretString, Store};
+use system_tests::folder::Folder;
+
+story! {
+    async fn stored_rows_survive_reopening(world: World) {
+        let World { store, config, platform, folder: _folder, .. } = world;
+        let before = store.installation();
+        store.accept(vec![renewal(platform.id, "m1", "r1", 1)]).await.unwrap();
+        drop(store);
+        let store = Store::open(config).await.unwrap();
+        assert_eq!(store.installation(), before);
+        assert_eq!(store.notifications_of("m1").await.unwrap().len(), 1);
+    }
+}
+
+story! {
+    async fn another_key_is_refused_at_once(world: World) {
+        let World { store, mut config, folder: _folder, .. } = world;
+        drop(store);
+        config.key = Key::new([2; 32]);
+        let error = Store::open(config).await.unwrap_err();
+        assert!(matches!(&error, Error::Corrupt { .. }), "{error:?}");
+        assert!(error.to_string().contains("another key"), "{error}");
+    }
+}
+
+story! {
+    async fn a_store_that_works_is_ready(world: World) {
+        world.store.ping().await.unwrap();
+        world.store.now().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_second_opener_of_one_file_is_refused() {
+    let folder = Folder::new("storage");
+    let path = folder.path().join("settle.db");
+    let config = Config { database: Database::Sqlite(path.clone()), key: key_of_all_ones(), clock: Timestamp::default };
+    let first = Store::open(config.clone()).await.unwrap();
+    let error = Store::open(config.clone()).await.unwrap_err();
+    assert!(matches!(&error, Error::Locked(locked) if *locked == path), "{error:?}");
+    drop(first);
+    Store::open(config).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_openers_create_the_tables_once() {
+    let url = tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap();
+    let config = Config { database: Database::Postgres(url), key: key_of_all_ones(), clock: Timestamp::default };
+    let openers: Vec<_> = (0..6).map(|_| tokio::spawn(Store::open(config.clone()))).collect();
+    let mut installations = Vec::new();
+    for opener in openers {
+        installations.push(opener.await.unwrap().unwrap().installation());
+    }
+    assert!(installations.windows(2).all(|two| two[0] == two[1]), "{installations:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_unavailable_and_not_corrupt() {
+    let database = Database::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned());
+    let config = Config { database, key: key_of_all_ones(), clock: Timestamp::default };
+    let error = Store::open(config).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+}
+
+story! {
+    async fn cut_connections_are_reestablished(world: World) {
+        if !world.is_postgres() {
+            return;
+        }
+        for message in ["m1", "m2", "m3"] {
+            world.raw().run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            );
+            world.notify(message, message, 1).await;
+            assert_eq!(world.store.notifications_of(message).await.unwrap().len(), 1);
+        }
+    }
+}
+
+story! {
+    async fn no_secret_is_readable_in_the_database(world: World) {
+        let secrets = ["shared-secret-of-the-platform", "whsec_of-the-destination", "SubscribeURL-token"];
+        let destination = world.store.new_destination(new_destination(&world.app, "hook")).await.unwrap();
+        let url = SecretString::from("https://sns.example/?SubscribeURL-token");
+        world.store.add_pending_topic(world.platform.id, "arn:1", url, Timestamp::from_micros(i64::MAX)).await.unwrap();
+        let topic = world.store.topics(world.platform.id).await.unwrap().remove(0);
+
+        let read = world.store.destination_secret(destination.id).await.unwrap();
+        assert_eq!(read.expose_secret(), secrets[1]);
+        let read = world.store.platform_secret(world.platform.id).await.unwrap().unwrap();
+        assert_eq!(read.expose_secret(), secrets[0]);
+        let read = world.store.subscribe_url(topic.id).await.unwrap().unwrap();
+        assert!(read.expose_secret().ends_with(secrets[2]));
+
+        let mut raw = world.raw();
+        let stored = "SELECT COUNT(*) AS value FROM platforms p, destinations d, topics t
+            WHERE p.shared_secret LIKE 'v1:%' AND d.secret LIKE 'v1:%' AND t.subscribe_url LIKE 'v1:%'";
+        assert_eq!(raw.number(stored), 1);
+        let Some(file) = world.file() else { return };
+        for end in ["", "-wal"] {
+            let mut name = file.clone().into_os_string();
+            name.push(end);
+            let bytes = std::fs::read(name).unwrap();
+            for secret in secrets {
+                assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret} in {end}");
+            }
+        }
+    }
+}

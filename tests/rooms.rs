@@ -1,0 +1,184 @@
+//! The rooms of storage: their imports run in one direction, and no more than two files import each other in a circle.
+//!
+//! Arrows are read from the sources: `use` lines, paths that begin with `crate`, `super` or `self`, and the children that
+//! a file declares and calls. What is for its own tests only is left out.
+
+use super::{none, sources};
+use std::collections::{BTreeMap, BTreeSet};
+
+const STORAGE: &str = "activities/storage/src/";
+/// The rooms, bottom-up: each imports only from those before it.
+const ROOMS: [&str; 10] =
+    ["db", "settings", "events", "purchases", "inbox", "settling", "delivery", "redelivery", "reports", "admin"];
+/// The maximum number of files that import each other in a circle.
+const CIRCLE: usize = 2;
+
+/// A module as the path from the root of the crate.
+type Module = Vec<String>;
+type Arrows = BTreeMap<Module, BTreeSet<Module>>;
+
+/// The code of each module, without comments and its own tests.
+fn modules() -> BTreeMap<Module, String> {
+    let sources = sources().into_iter().filter(|source| !source.path.ends_with("tests.rs"));
+    let module = |source: super::Source| {
+        let path = source.path.strip_prefix(STORAGE)?.strip_suffix(".rs")?.to_owned();
+        let path = if path == "lib" { String::new() } else { path.trim_end_matches("/mod").to_owned() };
+        let code: Vec<&str> = source.code().map(|(_, line)| line).collect();
+        let code = code.join("\n");
+        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+        Some((path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(), code))
+    };
+    sources.filter_map(module).collect()
+}
+
+/// The paths that the tree of one `use` names.
+fn expand(tree: &str) -> Vec<String> {
+    let tree = tree.trim();
+    let Some((parent, rest)) = tree.split_once('{') else {
+        return vec![tree.split(" as ").next().unwrap_or_default().trim().to_owned()];
+    };
+    let inner = rest.trim_end().strip_suffix('}').expect("a closed tree");
+    let (mut parts, mut depth) = (vec![String::new()], 0_usize);
+    for letter in inner.chars() {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if letter == ',' && depth == 0 {
+            parts.push(String::new());
+        } else {
+            parts.last_mut().expect("a part").push(letter);
+        }
+    }
+    let named = parts.iter().filter(|part| !part.trim().is_empty());
+    named.flat_map(|part| expand(part)).map(|part| format!("{parent}{part}")).collect()
+}
+
+/// The paths of all `use` lines, and the rest of the code.
+fn uses(code: &str) -> (Vec<String>, String) {
+    let (mut paths, mut rest) = (Vec::new(), String::new());
+    for statement in code.split_inclusive(';') {
+        let at = statement.find("use ").filter(|at| {
+            let before = statement[..*at].rsplit('\n').next().unwrap_or_default().trim();
+            before.is_empty() || before.starts_with("pub")
+        });
+        match at {
+            Some(at) => {
+                paths.extend(expand(statement[at + 4..].trim_end_matches(';')));
+                rest.push_str(&statement[..at]);
+            }
+            None => rest.push_str(statement),
+        }
+    }
+    (paths, rest)
+}
+
+/// The paths in code that begin with `first` and more.
+fn paths<'c>(code: &'c str, first: &'c str) -> impl Iterator<Item = String> + 'c {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let begins = code.match_indices(first).filter(move |(at, _)| {
+        let before = &code[..*at];
+        !before.ends_with(is_part) && !before.ends_with(':') && code[at + first.len()..].starts_with("::")
+    });
+    begins.map(move |(at, _)| {
+        let path = &code[at..];
+        let end = path.find(|letter| !is_part(letter) && letter != ':').unwrap_or(path.len());
+        path[..end].trim_end_matches(':').to_owned()
+    })
+}
+
+/// The module that a path leads to, as seen in `from`.
+fn target(modules: &BTreeMap<Module, String>, from: &Module, path: &str) -> Option<Module> {
+    let mut parts: Vec<&str> = path.split("::").collect();
+    let mut found = match *parts.first()? {
+        "crate" => Vec::new(),
+        "self" => from.clone(),
+        "super" => from[..from.len().checked_sub(1)?].to_vec(),
+        child => {
+            let child = from.iter().cloned().chain([child.to_owned()]).collect();
+            return modules.contains_key(&child).then(|| descend(modules, child, &parts[1..]));
+        }
+    };
+    parts.remove(0);
+    while parts.first() == Some(&"super") {
+        parts.remove(0);
+        found.pop()?;
+    }
+    Some(descend(modules, found, &parts))
+}
+
+fn descend(modules: &BTreeMap<Module, String>, mut found: Module, parts: &[&str]) -> Module {
+    for part in parts {
+        found.push((*part).to_owned());
+        if !modules.contains_key(&found) {
+            found.pop();
+            break;
+        }
+    }
+    found
+}
+
+/// Which modules each one imports.
+fn arrows(modules: &BTreeMap<Module, String>) -> Arrows {
+    let imported = |from: &Module, code: &str| {
+        let (mut named, rest) = uses(code);
+        let children = modules.keys().filter(|other| other.len() == from.len() + 1 && other.starts_with(from));
+        let children: Vec<&str> = children.filter_map(|child| child.last()).map(String::as_str).collect();
+        for first in ["crate", "super", "self"].into_iter().chain(children) {
+            named.extend(paths(&rest, first));
+        }
+        named.iter().filter_map(|path| target(modules, from, path)).filter(|to| to != from).collect()
+    };
+    modules.iter().map(|(from, code)| (from.clone(), imported(from, code))).collect()
+}
+
+/// Every module that can be reached from one.
+fn reached(arrows: &Arrows, from: &Module) -> BTreeSet<Module> {
+    let (mut found, mut left) = (BTreeSet::new(), vec![from]);
+    while let Some(next) = left.pop() {
+        left.extend(arrows[next].iter().filter(|to| found.insert((*to).clone())));
+    }
+    found
+}
+
+fn name(module: &Module) -> String {
+    if module.is_empty() { "the root of the crate".to_owned() } else { module.join("::") }
+}
+
+#[test]
+fn imports_between_rooms_run_in_one_direction() {
+    let floor = |module: &Module| ROOMS.iter().position(|room| module.first().is_some_and(|first| first == room));
+    let modules = modules();
+    let homeless = modules.keys().filter(|module| !module.is_empty() && floor(module).is_none());
+    none("these are in no room", homeless.map(name));
+    let mut upwards = Vec::new();
+    for (from, to) in arrows(&modules) {
+        let above = to.iter().filter(|to| !from.is_empty() && (floor(to).is_none() || floor(to) > floor(&from)));
+        upwards.extend(above.map(|to| format!("{} imports {}", name(&from), name(to))));
+    }
+    none("a room imports only from the rooms below it", upwards);
+}
+
+#[test]
+fn every_room_has_a_purpose_in_its_header() {
+    let sources = sources();
+    let silent = ROOMS.iter().filter(|room| {
+        let path = format!("{STORAGE}{room}/mod.rs");
+        !sources.iter().any(|source| source.path == path && source.text.starts_with("//! "))
+    });
+    none("no purpose stands in the mod.rs of these rooms", silent.map(ToString::to_string));
+}
+
+#[test]
+fn no_more_than_two_files_of_storage_import_each_other() {
+    let arrows = arrows(&modules());
+    let reached: BTreeMap<&Module, BTreeSet<Module>> =
+        arrows.keys().map(|module| (module, self::reached(&arrows, module))).collect();
+    let circle = |module: &Module| -> Vec<String> {
+        let others = reached[module].iter().filter(|other| reached[other].contains(module));
+        others.map(name).collect()
+    };
+    let circles: BTreeSet<Vec<String>> = arrows.keys().map(circle).filter(|circle| circle.len() > CIRCLE).collect();
+    none("these import each other in a circle", circles.into_iter().map(|circle| circle.join(", ")));
+}

@@ -1,0 +1,75 @@
+//! Which events destinations can choose, and what a choice includes.
+
+use crate::event::choice::OPERATORS;
+use crate::event::{
+    DESTINATION_FAILING, PURCHASE_UPDATED, Wildcards, check_choice, chooses, is_for_operators, unsent_choices,
+};
+use crate::transition::TransitionKind;
+
+#[test]
+fn wildcards_choose_by_prefix_and_names_choose_themselves() {
+    let chosen = |choice: &str, event_type| chooses(&[choice.to_owned()], Wildcards::Everything, event_type);
+    assert!(chosen("*", PURCHASE_UPDATED));
+    assert!(chosen("user.*", "user.subscription.renewed"));
+    assert!(chosen("user.subscription.*", "user.subscription.transferred.to"));
+    assert!(chosen(PURCHASE_UPDATED, PURCHASE_UPDATED));
+    assert!(!chosen("user.*", PURCHASE_UPDATED));
+    assert!(!chosen("user.subscription.*", "user.journey.trial.started"));
+    assert!(!chosen("user.subscription.renewed", "user.subscription.renewed.again"));
+    assert!(!chooses(&[], Wildcards::Everything, PURCHASE_UPDATED));
+    assert!(!chosen("*", DESTINATION_FAILING), "what is for operators is chosen by its own wildcard");
+    assert!(chosen("destination.*", DESTINATION_FAILING));
+}
+
+#[test]
+fn only_events_about_destinations_are_for_operators() {
+    assert!(is_for_operators(DESTINATION_FAILING));
+    assert!(!is_for_operators(PURCHASE_UPDATED));
+    assert!(TransitionKind::ALL.iter().all(|what| !is_for_operators(what.event_type())));
+}
+
+#[test]
+fn listed_wildcards_stand_for_what_the_documented_form_lists() {
+    let chosen = |choice: &str, event_type| chooses(&[choice.to_owned()], Wildcards::Listed, event_type);
+    assert!(chosen("user.*", "user.subscription.renewed"));
+    assert!(chosen("*", "device.transaction"));
+    assert!(!chosen("user.*", "user.subscription.sku_change"));
+    assert!(!chosen("*", PURCHASE_UPDATED));
+    assert!(chosen("user.subscription.sku_change", "user.subscription.sku_change"));
+    assert!(chosen(PURCHASE_UPDATED, PURCHASE_UPDATED));
+    let of_users = TransitionKind::ALL.iter().filter(|what| chosen("user.*", what.event_type())).count();
+    assert_eq!(of_users, 10, "eleven with `paused`, which nothing connected today can cause");
+}
+
+#[test]
+fn an_unknown_event_name_is_answered_with_the_list() {
+    let check = |names: &[&str]| check_choice(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    assert_eq!(check(&["*"]), Ok(()));
+    assert_eq!(check(&["purchase.updated", "user.*", "device.session.start", "user.journey.trial.started"]), Ok(()));
+    for wrong in ["purchase.update", "User.*", "user.subscription", "**", "", "user.pause.*"] {
+        let refused = check(&["*", wrong]).unwrap_err();
+        assert!(refused.starts_with(&format!("`{wrong}` is not an event type; choose from *, ")), "{refused}");
+        assert!(refused.contains("user.subscription.transferred.to"), "{refused}");
+    }
+    assert!(check(&[]).unwrap_err().starts_with("no event is chosen"));
+}
+
+#[test]
+fn everything_that_we_can_send_can_be_chosen_by_its_name() {
+    for event_type in TransitionKind::ALL.iter().map(|what| what.event_type()).chain(OPERATORS) {
+        assert_eq!(check_choice(&[event_type.to_owned()]), Ok(()));
+    }
+    let listed = check_choice(&[]).unwrap_err();
+    assert_eq!(listed.split(", ").count(), 6 + 24, "{listed}");
+}
+
+#[test]
+fn a_choice_that_causes_no_event_is_warned_about() {
+    let warned =
+        |names: &[&str]| unsent_choices(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).len();
+    assert_eq!(warned(&["*", "user.*", "user.journey.*", "user.subscription.*", "destination.*", PURCHASE_UPDATED]), 0);
+    assert_eq!(warned(&["device.*", "device.impression", "user.subscription.paused", "purchase.updated"]), 3);
+    assert!(TransitionKind::ALL.iter().all(|what| warned(&[what.event_type()]) == 0));
+    let one = unsent_choices(&["device.impression".to_owned()]);
+    assert!(one[0].starts_with("`device.impression` is not sent yet"), "{one:?}");
+}

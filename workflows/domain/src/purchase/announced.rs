@@ -1,0 +1,37 @@
+//! What was already announced by events, so that nothing is announced twice.
+
+use super::reports::Moment;
+use crate::time::Timestamp;
+use crate::transition::TransitionKind;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was announced by events.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Announced {
+    /// The time up to which each transition is covered: that of the report that announced it, or of the snapshot that
+    /// showed it. A report of that time or before is about what was announced already.
+    pub through: BTreeMap<TransitionKind, Timestamp>,
+    /// The newest report that was settled. Older ones are late: only the difference of stages announces what they report.
+    pub newest: Option<Moment>,
+    /// What holds since the first sight and was not announced; the report that names it announces it.
+    pub unannounced: BTreeSet<TransitionKind>,
+    /// Whether the end was announced, and no payment since.
+    pub is_expired: bool,
+    /// Whether the last settling had no answer of the store.
+    pub is_unverified: bool,
+}
+
+impl Announced {
+    /// The time up to which `transition` is covered.
+    pub fn covered(&self, transition: TransitionKind) -> Option<Timestamp> {
+        self.through.get(&transition).copied()
+    }
+
+    /// Covers `transition` up to `time`.
+    pub fn cover(&mut self, transition: TransitionKind, time: Timestamp) {
+        let through = self.through.entry(transition).or_insert(time);
+        *through = (*through).max(time);
+    }
+}

@@ -1,0 +1,481 @@
+//! The user's state, rule by rule, and the bodies with it.
+
+mod change;
+mod profile;
+
+use super::journey::{Journey, Subscription};
+use super::{
+    Customer, OwnedPurchase, UserEvent, active_entitlements, active_skus, created_date, external_ids, id_format,
+    state_apart,
+};
+use crate::catalogue::{Listing, ProductRef};
+use crate::environment::Environment;
+use crate::event::tests::schema::{complaints, schema};
+use crate::event::tests::{bought, day, described, entitlement, key, known, monthly};
+use crate::event::{ADDITIONS, Details};
+use crate::ids::{EventId, PlatformId, UserId};
+use crate::notification::NotificationKind;
+use crate::purchase::{Purchase, State};
+use crate::time::Timestamp;
+use crate::transition::TransitionKind;
+use crate::verification::{EndReason, Product, Snapshot, Verification};
+use crate::{SettlingContext, decide};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// A paid subscription that renews, in no offer.
+const RUNNING: Subscription = Subscription {
+    state: State::Active,
+    was_paid: true,
+    is_in_trial: false,
+    is_in_intro_offer: false,
+    renews: Some(true),
+};
+const OFF: Subscription = Subscription { state: State::Off, renews: Some(false), ..RUNNING };
+const EXPIRED: Subscription = Subscription { state: State::Expired, renews: Some(false), ..RUNNING };
+const TRIAL: Subscription = Subscription { state: State::Trial, was_paid: false, is_in_trial: true, ..RUNNING };
+const TRIAL_OFF: Subscription = Subscription { state: State::TrialOff, renews: Some(false), ..TRIAL };
+const TRIAL_EXPIRED: Subscription = Subscription { was_paid: false, ..EXPIRED };
+const GRACE: Subscription = Subscription { state: State::Grace, ..RUNNING };
+const OFFER: Subscription = Subscription { is_in_intro_offer: true, ..RUNNING };
+
+/// A purchase of "premium" until day 31, in the store "store".
+fn owned(receipt_id: &str, purchase: Purchase) -> OwnedPurchase {
+    OwnedPurchase {
+        collapse_key: key(receipt_id),
+        platform_id: PlatformId::new(uuid::uuid!("7c9e6679-7425-40de-944b-e07fc1f90ae7")),
+        platform_type: "store".to_owned(),
+        environment: Environment::Production,
+        purchase,
+        is_replaced: false,
+        product_ref: ProductRef::Term,
+        listing: Listing { entitlements: vec![entitlement("premium")], prices: Vec::new() },
+    }
+}
+
+fn until(end: Timestamp) -> Purchase {
+    bought(Snapshot { renews_at: Some(end), ..monthly() })
+}
+
+/// A purchase that was reported and never verified.
+fn unverified(kinds: &[NotificationKind]) -> Purchase {
+    known(kinds, &Verification::Unverifiable)
+}
+
+fn customer() -> Customer {
+    Customer {
+        user_id: UserId::new(uuid::uuid!("b50cf1e1-1b7c-4b0e-9f1a-2c9c8a1d7e11")),
+        external_id: Some("anna@shop".to_owned()),
+        app_user_id: Some("customer".to_owned()),
+    }
+}
+
+fn body(what: TransitionKind, owned: &[OwnedPurchase]) -> Value {
+    let event = UserEvent {
+        details: &Details::of(described(&bought(monthly()))),
+        occurred_at: Some(day(1)),
+        id: EventId::of(key("receipt"), 1, 2, what.event_type(), 0),
+        event_type: what.event_type(),
+        event_platform: "store",
+        receipt_id: "receipt",
+        created_at: day(2),
+        customer: &customer(),
+        user_revision: 4,
+        owned,
+    };
+    event.body()
+}
+
+#[test]
+fn each_event_has_the_documented_shape() {
+    let renewing = owned("receipt", bought(monthly()));
+    let forever = OwnedPurchase {
+        listing: Listing { entitlements: vec![entitlement("archive")], prices: Vec::new() },
+        ..owned("another", unverified(&[NotificationKind::EntitlementPurchased]))
+    };
+    for what in TransitionKind::ALL {
+        let body = body(*what, &[renewing.clone(), forever.clone()]);
+        assert_eq!(complaints(&schema(what.event_type()), &body), [""; 0], "{what:?}");
+        insta::assert_json_snapshot!(what.event_type(), body);
+    }
+}
+
+#[test]
+fn a_user_who_owns_nothing_has_a_state_too() {
+    let body = body(TransitionKind::Expired, &[]);
+    assert_eq!(complaints(&schema(TransitionKind::Expired.event_type()), &body), [""; 0]);
+    assert_eq!((&body["active_entitlements"], &body["devices"]), (&json!([]), &json!([])));
+    assert_eq!(body["user_revision"], json!(4));
+    assert_eq!(Journey::of(&[]), Journey::default());
+}
+
+#[test]
+fn each_flag_of_the_journey_is_set_by_its_own_cause_only() {
+    let flags = |subscriptions: &[Subscription]| {
+        let value = serde_json::to_value(Journey::with(subscriptions)).unwrap();
+        let set = value.as_object().unwrap().iter().filter(|(_, flag)| **flag == json!(true));
+        set.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let unknown = Subscription { state: State::Unknown, renews: None, ..RUNNING };
+    let renewal_unknown = Subscription { renews: None, ..RUNNING };
+    let off_by_state = Subscription { renews: None, ..OFF };
+    let grace_off = Subscription { renews: Some(false), ..GRACE };
+    let expired_in_offer = Subscription { state: State::Expired, ..OFFER };
+    let expired_in_trial = Subscription { state: State::Expired, ..TRIAL };
+    let rows: &[(&[Subscription], &str)] = &[
+        (&[], ""),
+        (&[RUNNING], ""),
+        (&[OFF], "is_cancelled"),
+        (&[off_by_state], "is_cancelled"),
+        (&[OFF, OFF], "is_cancelled"),
+        (&[OFF, RUNNING], ""),
+        (&[OFF, renewal_unknown], ""),
+        (&[OFF, EXPIRED], "is_cancelled"),
+        (&[RUNNING, EXPIRED], ""),
+        (&[EXPIRED], "former_subscriber"),
+        (&[EXPIRED, TRIAL_EXPIRED], "former_subscriber"),
+        (&[TRIAL_EXPIRED], ""),
+        (&[TRIAL_EXPIRED, RUNNING], ""),
+        (&[EXPIRED, TRIAL], "in_trial_period"),
+        (&[TRIAL], "in_trial_period"),
+        (&[TRIAL_OFF], "in_trial_period is_cancelled"),
+        (&[TRIAL_OFF, RUNNING], "in_trial_period"),
+        (&[GRACE], "in_grace_period"),
+        (&[GRACE, OFF], "in_grace_period"),
+        (&[grace_off], "in_grace_period is_cancelled"),
+        (&[OFFER], "in_intro_offer_period"),
+        (&[OFFER, OFF], "in_intro_offer_period"),
+        (&[expired_in_offer], "former_subscriber"),
+        (&[expired_in_trial], ""),
+        (&[unknown], "former_subscriber"),
+    ];
+    for (subscriptions, expected) in rows {
+        assert_eq!(flags(subscriptions), *expected, "{subscriptions:?}");
+    }
+}
+
+#[test]
+fn the_journey_is_read_from_purchases() {
+    let of = |purchases: &[Purchase]| {
+        let owned: Vec<_> = purchases.iter().map(|purchase| owned("receipt", purchase.clone())).collect();
+        Journey::of(&owned)
+    };
+    let off = unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::AutoRenewalOff]);
+    let expired = unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::Expired]);
+    let grace = unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::GraceBegan]);
+    let offer = bought(Snapshot { in_intro_offer: true, ..monthly() });
+    assert_eq!(of(std::slice::from_ref(&off)), Journey { is_cancelled: true, ..Journey::default() });
+    assert_eq!(of(&[off, bought(monthly())]), Journey::default());
+    assert_eq!(of(&[expired]), Journey { former_subscriber: true, ..Journey::default() });
+    assert_eq!(of(&[grace]), Journey { in_grace_period: true, ..Journey::default() });
+    assert_eq!(of(&[offer]), Journey { in_intro_offer_period: true, ..Journey::default() });
+}
+
+#[test]
+fn a_trial_makes_no_former_subscriber() {
+    let trial = Snapshot { trial_ends_at: Some(day(31)), ..monthly() };
+    let off = Snapshot { renews_at: None, ends_at: Some(day(31)), auto_renewing: Some(false), ..trial.clone() };
+    let expired = Snapshot {
+        at: day(32),
+        renews_at: None,
+        ends_at: Some(day(31)),
+        end_reason: Some(EndReason::Customer),
+        auto_renewing: Some(false),
+        ..monthly()
+    };
+    let read = |known: &Purchase, snapshot: Snapshot| {
+        let now = snapshot.at;
+        let verification = Verification::Verified(Box::new(snapshot));
+        decide(known, &[], SettlingContext { verification: &verification, is_replaced: false, now }).purchase
+    };
+    let running = bought(trial);
+    let (cancelled, over) = (read(&running, off), read(&running, expired));
+    let of = |purchase: &Purchase| Journey::of(&[owned("receipt", purchase.clone())]);
+    assert_eq!(of(&running), Journey { in_trial_period: true, ..Journey::default() });
+    assert_eq!(of(&cancelled), Journey { in_trial_period: true, is_cancelled: true, ..Journey::default() });
+    assert_eq!((over.state(), of(&over)), (State::Expired, Journey::default()));
+}
+
+#[test]
+fn one_time_purchases_are_no_part_of_the_journey() {
+    let consumable = owned("once", unverified(&[NotificationKind::ConsumablePurchased]));
+    let revoked =
+        owned("twice", unverified(&[NotificationKind::EntitlementPurchased, NotificationKind::EntitlementCancelled]));
+    let expired = owned("receipt", unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::Expired]));
+    assert_eq!(Journey::of(&[consumable.clone(), revoked]), Journey::default());
+    let former = Journey { former_subscriber: true, ..Journey::default() };
+    assert_eq!(Journey::of(&[consumable, expired]), former);
+}
+
+#[test]
+fn a_plan_change_into_a_trial_keeps_a_former_subscriber() {
+    let paid = OwnedPurchase {
+        is_replaced: true,
+        ..owned("old", unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::Renewed]))
+    };
+    let read = |known: &Purchase, snapshot: Snapshot| {
+        let verification = Verification::Verified(Box::new(snapshot.clone()));
+        decide(known, &[], SettlingContext { verification: &verification, is_replaced: false, now: snapshot.at })
+            .purchase
+    };
+    let running = bought(Snapshot { trial_ends_at: Some(day(31)), ..monthly() });
+    let expired = Snapshot {
+        at: day(32),
+        renews_at: None,
+        ends_at: Some(day(31)),
+        end_reason: Some(EndReason::Customer),
+        auto_renewing: Some(false),
+        ..monthly()
+    };
+    let over = read(&running, expired);
+    let of = |new: Purchase| Journey::of(&[paid.clone(), owned("new", new)]);
+    assert_eq!(of(running), Journey { in_trial_period: true, ..Journey::default() });
+    assert_eq!(of(over), Journey { former_subscriber: true, ..Journey::default() }, "the old plan was paid");
+}
+
+#[test]
+fn a_replaced_purchase_counts_in_nothing_but_that_it_was_paid() {
+    let linked = OwnedPurchase { is_replaced: true, ..owned("old", until(day(400))) };
+    let replaced = owned("older", unverified(&[NotificationKind::SubscriptionPurchased, NotificationKind::Replaced]));
+    let paid_and_linked = OwnedPurchase {
+        is_replaced: true,
+        ..owned("oldest", unverified(&[NotificationKind::Renewed, NotificationKind::Expired]))
+    };
+    let gone = [linked.clone(), replaced.clone(), paid_and_linked];
+    assert_eq!(active_entitlements(&gone), []);
+    assert_eq!(Journey::of(&gone), Journey { former_subscriber: true, ..Journey::default() });
+    let running = [linked.clone(), owned("receipt", until(day(31)))];
+    assert_eq!(Journey::of(&running), Journey::default());
+    let new = owned("receipt", until(day(31)));
+    let listed = active_entitlements(&[linked, new, replaced]);
+    assert_eq!(listed.iter().map(|one| one.expiration).collect::<Vec<_>>(), [Some(day(31))]);
+}
+
+#[test]
+fn each_entitlement_is_listed_once_by_its_longest_purchase() {
+    let short = owned("short", until(day(31)));
+    let long = OwnedPurchase { platform_type: "another".to_owned(), ..owned("long", until(day(90))) };
+    let listed = active_entitlements(&[short.clone(), long.clone()]);
+    assert_eq!(listed.len(), 1);
+    assert_eq!((listed[0].expiration, listed[0].purchase_platform.as_str()), (Some(day(90)), "another"));
+    assert_eq!((listed[0].last_verified, listed[0].sku_ref_id.as_deref()), (Some(day(1)), Some("gold_monthly")));
+
+    let never_verified = owned("unverified", unverified(&[NotificationKind::SubscriptionPurchased]));
+    let listed = active_entitlements(&[never_verified.clone(), short.clone()]);
+    assert_eq!(listed[0].expiration, Some(day(31)), "an unknown end counts as the nearest");
+    let listed = active_entitlements(&[never_verified]);
+    assert_eq!((listed[0].expiration, listed[0].last_verified, &listed[0].sku_ref_id), (None, None, &None));
+
+    let once = OwnedPurchase {
+        platform_type: "shop".to_owned(),
+        ..owned("once", unverified(&[NotificationKind::EntitlementPurchased]))
+    };
+    let listed = active_entitlements(&[long, once, short]);
+    assert_eq!((listed[0].expiration, listed[0].purchase_platform.as_str()), (None, "shop"), "for ever lasts longest");
+}
+
+#[test]
+fn the_state_apart_is_set_only_where_it_differs() {
+    let paid = owned("paid", until(day(31)));
+    let tested = OwnedPurchase { environment: Environment::Sandbox, ..owned("tested", until(day(60))) };
+    let both = [paid.clone(), tested];
+    let apart = |environment| state_apart(&both, environment);
+    let alone = body(TransitionKind::Renewed, std::slice::from_ref(&paid));
+    let state = apart(Environment::Production).unwrap();
+    for part in ["active_entitlements", "active_skus", "customer_journey_state", "devices"] {
+        assert_eq!(state[part], alone[part], "{part}");
+    }
+    assert_eq!(state.as_object().map(serde_json::Map::len), Some(4));
+    assert_eq!(apart(Environment::Sandbox), None, "what lasts longer was bought there");
+    assert_eq!(state_apart(&[paid], Environment::Production), None);
+}
+
+#[test]
+fn between_equal_ends_the_newest_proof_is_listed() {
+    let verified = |at| bought(Snapshot { at, ..monthly() });
+    for (old, new) in [("a", "b"), ("b", "a")] {
+        let both = [owned(old, verified(day(1))), owned(new, verified(day(3)))];
+        assert_eq!(active_entitlements(&both)[0].last_verified, Some(day(3)));
+    }
+}
+
+#[test]
+fn entitlements_are_listed_in_the_order_of_their_references() {
+    let listing = |names: &[&str]| Listing {
+        entitlements: names.iter().map(|name| entitlement(name)).collect(),
+        prices: Vec::new(),
+    };
+    let one = OwnedPurchase { listing: listing(&["zoo", "arena"]), ..owned("one", until(day(31))) };
+    let two = OwnedPurchase { listing: listing(&["museum", "zoo"]), ..owned("two", until(day(60))) };
+    let listed = active_entitlements(&[one, two]);
+    let names: Vec<_> = listed.iter().map(|one| (one.entitlement_ref_id.as_str(), one.expiration)).collect();
+    assert_eq!(names, [("arena", Some(day(31))), ("museum", Some(day(60))), ("zoo", Some(day(60)))]);
+    assert_eq!((listed[0].name.as_str(), listed[0].description.as_deref()), ("ARENA", Some("All of arena")));
+}
+
+#[test]
+fn what_is_bought_once_has_no_end_whatever_a_store_shows() {
+    let snapshot = Snapshot { product: Product::Entitlement, ..monthly() };
+    let once = known(&[NotificationKind::EntitlementPurchased], &Verification::Verified(Box::new(snapshot)));
+    let listed = active_entitlements(&[owned("once", once)]);
+    assert_eq!((listed[0].expiration, listed[0].last_verified), (None, Some(day(1))));
+}
+
+#[test]
+fn what_gives_no_access_entitles_to_nothing() {
+    for kinds in [
+        &[][..],
+        &[NotificationKind::SubscriptionPurchased, NotificationKind::Expired],
+        &[NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled],
+    ] {
+        assert_eq!(active_entitlements(&[owned("receipt", unverified(kinds))]), [], "{kinds:?}");
+    }
+    let unlisted = OwnedPurchase { listing: Listing::default(), ..owned("receipt", bought(monthly())) };
+    assert_eq!(active_entitlements(&[unlisted]), []);
+}
+
+#[test]
+fn the_setting_chooses_the_sku_of_an_entitlement_too() {
+    let parent = OwnedPurchase { product_ref: ProductRef::Parent, ..owned("receipt", bought(monthly())) };
+    assert_eq!(active_entitlements(&[parent])[0].sku_ref_id.as_deref(), Some("gold"));
+}
+
+#[test]
+fn every_sku_behind_an_active_entitlement_is_listed_once() {
+    let with = |receipt: &str, sku: &str, end| {
+        owned(receipt, bought(Snapshot { term_sku: Some(sku.to_owned()), renews_at: Some(end), ..monthly() }))
+    };
+    let unlisted = OwnedPurchase { listing: Listing::default(), ..with("c", "nothing", day(31)) };
+    let replaced = OwnedPurchase { is_replaced: true, ..with("d", "old", day(31)) };
+    let all =
+        [with("a", "silver", day(60)), with("b", "gold", day(31)), with("e", "silver", day(90)), unlisted, replaced];
+    assert_eq!(active_entitlements(&all).len(), 1, "one entitlement, given by three");
+    assert_eq!(active_skus(&all), ["gold", "silver"]);
+    assert_eq!(active_skus(&[owned("unverified", unverified(&[NotificationKind::SubscriptionPurchased]))]), [""; 0]);
+    let parent = OwnedPurchase { product_ref: ProductRef::Parent, ..with("a", "silver", day(60)) };
+    assert_eq!(active_skus(&[parent]), ["gold"]);
+    let body = body(TransitionKind::Renewed, &all);
+    assert_eq!(body["active_skus"], json!(["gold", "silver"]));
+}
+
+#[test]
+fn what_we_add_to_an_event_is_always_there() {
+    let body = body(TransitionKind::Expired, &[]);
+    let of_purchases = ["coalesced", "previous_acked_revision", "revision", "state_digest", "verified"];
+    for ours in ADDITIONS.iter().filter(|ours| !of_purchases.contains(*ours)) {
+        assert!(body.get(ours).is_some(), "{ours}");
+    }
+    assert_eq!(body["occurred_at"], json!(day(1)));
+}
+
+#[test]
+fn names_in_other_systems_are_those_that_are_known() {
+    let shown = |customer: &Customer| serde_json::to_value(external_ids(customer, "receipt")).unwrap();
+    let named = json!({ "key": "external_id", "type": "custom", "value": "anna@shop" });
+    let store = json!({ "key": "app_user_id", "type": "app_user_id", "value": "customer" });
+    let receipt = json!({ "key": "receipt_id", "type": "receipt_id", "value": "receipt" });
+    assert_eq!(shown(&customer()), json!([named, store, receipt]));
+    assert_eq!(shown(&Customer { external_id: None, ..customer() }), json!([store, receipt]));
+    assert_eq!(shown(&Customer { external_id: None, app_user_id: None, ..customer() }), json!([receipt]));
+}
+
+#[test]
+fn an_external_ids_type_is_read_from_its_letters() {
+    let rows = [
+        ("b50cf1e1-1b7c-4b0e-9f1a-2c9c8a1d7e11", "uuid"),
+        ("B50CF1E1-1B7C-4B0E-9F1A-2C9C8A1D7E11", "uuid"),
+        ("00000000-0000-0000-0000-000000000000", "uuid"),
+        ("b50cf1e11b7c4b0e9f1a2c9c8a1d7e11", "custom"),
+        ("{b50cf1e1-1b7c-4b0e-9f1a-2c9c8a1d7e11}", "custom"),
+        ("b50cf1e1-1b7c-4b0e-9f1a-2c9c8a1d7e1g", "custom"),
+        ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "sha256"),
+        ("9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08", "sha256"),
+        ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a0", "custom"),
+        ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a0x", "custom"),
+        ("anna@shop", "custom"),
+        ("", "custom"),
+        ("ääääääääääääääääää", "custom"),
+    ];
+    for (id, expected) in rows {
+        assert_eq!(id_format(id), expected, "{id}");
+    }
+}
+
+#[test]
+fn the_created_date_has_six_decimals_and_its_offset_in_digits() {
+    assert_eq!(created_date(day(0)), "2026-03-01T12:00:00.000000+00:00");
+    assert_eq!(created_date(Timestamp::from_micros(1)), "1970-01-01T00:00:00.000001+00:00");
+}
+
+prop_compose! {
+    /// Few ends, proofs and stores, so that equal ones meet often.
+    fn any_owned()(
+        kinds in proptest::collection::vec(proptest::sample::select(vec![
+            NotificationKind::SubscriptionPurchased, NotificationKind::Renewed, NotificationKind::AutoRenewalOff, NotificationKind::GraceBegan, NotificationKind::Expired,
+            NotificationKind::Replaced, NotificationKind::EntitlementPurchased, NotificationKind::ConsumableCancelled,
+        ]), 0..4),
+        verified in proptest::option::of((0_i64..3, 0_i64..3, any::<bool>())),
+        is_replaced in proptest::bool::weighted(0.1),
+        platform in 0_u8..3,
+        entitlements in proptest::sample::subsequence(vec!["arena", "museum", "zoo"], 0..=3),
+    ) -> (Purchase, Vec<String>, bool, String) {
+        let snapshot = verified.map(|(at, end, in_intro_offer)| Snapshot {
+            at: day(at),
+            renews_at: Some(day(30 + end)),
+            in_intro_offer,
+            ..monthly()
+        });
+        let verification = snapshot.map_or(Verification::Unverifiable, |snapshot| Verification::Verified(Box::new(snapshot)));
+        let entitlements = entitlements.into_iter().map(str::to_owned).collect();
+        (known(&kinds, &verification), entitlements, is_replaced, platform.to_string())
+    }
+}
+
+/// The purchases of one user in two orders.
+fn orders() -> impl Strategy<Value = (Vec<OwnedPurchase>, Vec<OwnedPurchase>)> {
+    proptest::collection::vec(any_owned(), 0..8).prop_flat_map(|purchases| {
+        let numbered = (0_usize..).zip(purchases);
+        let purchases: Vec<_> = numbered
+            .map(|(n, (purchase, entitlements, is_replaced, platform_type))| OwnedPurchase {
+                is_replaced,
+                platform_type,
+                listing: Listing {
+                    entitlements: entitlements.iter().map(|name| entitlement(name)).collect(),
+                    prices: Vec::new(),
+                },
+                ..owned(&n.to_string(), purchase)
+            })
+            .collect();
+        (Just(purchases.clone()), Just(purchases).prop_shuffle())
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_state_does_not_depend_on_the_order_of_the_purchases((purchases, shuffled) in orders()) {
+        let whole = body(TransitionKind::Renewed, &purchases);
+        prop_assert_eq!(&whole, &body(TransitionKind::Renewed, &shuffled));
+        prop_assert_eq!(complaints(&schema(TransitionKind::Renewed.event_type()), &whole), [""; 0]);
+    }
+
+    #[test]
+    fn a_replaced_purchase_changes_only_the_former_subscriber_flag((purchases, _) in orders()) {
+        let counting = purchases.iter().filter(|owned| owned.counts()).cloned().collect::<Vec<_>>();
+        let runs = counting.iter().any(|one| !one.purchase.is_one_time_purchase() && one.is_active());
+        let was_paid = purchases.iter().any(|one| one.purchase.was_paid());
+        let mut alone = body(TransitionKind::Renewed, &counting);
+        alone["customer_journey_state"]["former_subscriber"] = json!(!runs && was_paid);
+        prop_assert_eq!(body(TransitionKind::Renewed, &purchases), alone);
+    }
+
+    #[test]
+    fn what_was_bought_elsewhere_never_changes_the_state_apart((purchases, _) in orders(), (others, _) in orders()) {
+        let sandbox = others.into_iter().map(|owned| OwnedPurchase { environment: Environment::Sandbox, ..owned });
+        let all: Vec<_> = purchases.iter().cloned().chain(sandbox).collect();
+        let whole = body(TransitionKind::Renewed, &all);
+        let (state, alone) = (state_apart(&all, Environment::Production), body(TransitionKind::Renewed, &purchases));
+        for part in ["active_entitlements", "active_skus", "customer_journey_state", "devices"] {
+            prop_assert_eq!(&state.as_ref().unwrap_or(&whole)[part], &alone[part]);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What querying the store showed of a receipt, in settle's own terms.
+//!
+//! A store's spelling stays in that store's folder; what an answer means for a purchase is decided in `decide`.
+
+use crate::environment::Environment;
+use crate::time::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What querying the store showed of a receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verification {
+    /// The store knows the receipt and shows this.
+    Verified(Box<Snapshot>),
+    /// The store answers that the receipt is no longer valid.
+    Gone,
+    /// The store does not accept the receipt: it is queried again later, a bounded number of times.
+    Parked(Parked),
+    /// The store cannot be queried: the platform has no secret, or the store refused the one it has.
+    Unverifiable,
+    /// The store could not be reached for longer than a settling waits.
+    Unreachable {
+        /// The first failed attempt.
+        since: Timestamp,
+    },
+}
+
+impl Verification {
+    /// This answer, marked as one of this environment of the store.
+    #[must_use]
+    pub fn of(mut self, environment: Environment) -> Self {
+        if let Self::Verified(snapshot) = &mut self {
+            snapshot.environment = environment;
+        }
+        self
+    }
+
+    /// Whether the store answered about this receipt.
+    #[must_use]
+    pub const fn is_answer(&self) -> bool {
+        matches!(self, Self::Verified(_) | Self::Gone)
+    }
+
+    /// Whether the purchase may be taken for real: the store knows it, or cannot be queried.
+    #[must_use]
+    pub const fn is_real(&self) -> bool {
+        matches!(self, Self::Verified(_) | Self::Unverifiable)
+    }
+}
+
+/// Why the store does not accept a receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Parked {
+    /// It does not know the receipt, or not yet.
+    UnknownReceipt,
+    /// It does not know the receipt, on a platform that believes such receipts: [`UnknownReceipts::Believe`].
+    Believable,
+    /// The receipt is another customer's.
+    WrongCustomer,
+}
+
+/// What happens to notifications whose receipt the store still does not know after the last scheduled check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownReceipts {
+    /// They are given up.
+    #[default]
+    GiveUp,
+    /// They are settled as if the store could not be queried, and marked unverified: purchases by Amazon's Billing
+    /// Compatibility SDK are verified at another address, so that this one never knows them.
+    Believe,
+}
+
+impl UnknownReceipts {
+    /// The name used in storage and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GiveUp => "give_up",
+            Self::Believe => "believe",
+        }
+    }
+}
+
+impl std::str::FromStr for UnknownReceipts {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "give_up" => Ok(Self::GiveUp),
+            "believe" => Ok(Self::Believe),
+            other => Err(format!("`give_up` or `believe`, and it is `{other}`")),
+        }
+    }
+}
+
+/// A receipt as the store showed it at one moment. What it did not show is `None`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// When the store was queried, by our clock.
+    pub at: Timestamp,
+    /// What kind of thing was bought.
+    pub product: Product,
+    /// The SKU; for subscriptions the parent's.
+    pub product_id: Option<String>,
+    /// The SKU of the term that was bought.
+    pub term_sku: Option<String>,
+    /// How long one term lasts.
+    pub term: Option<Term>,
+    /// The first purchase; renewals do not move it.
+    pub purchased_at: Option<Timestamp>,
+    /// When it renews next.
+    pub renews_at: Option<Timestamp>,
+    /// When it ended or will end.
+    pub ends_at: Option<Timestamp>,
+    /// Why it ends.
+    pub end_reason: Option<EndReason>,
+    /// Whether it will renew.
+    pub auto_renewing: Option<bool>,
+    /// The end of the trial, only while it runs.
+    pub trial_ends_at: Option<Timestamp>,
+    /// The end of the grace that the store grants, only while it runs.
+    pub grace_ends_at: Option<Timestamp>,
+    /// When a scheduled change of plan takes effect.
+    pub deferred_at: Option<Timestamp>,
+    /// The SKU that it changes to.
+    pub deferred_sku: Option<String>,
+    /// Whether an introductory price holds now.
+    pub in_intro_offer: bool,
+    /// The promotion whose price holds now.
+    pub offer: Option<Offer>,
+    /// Whether there is a promotion whose price will hold from a later payment on.
+    pub has_queued_offer: bool,
+    /// The customer's country, two letters.
+    pub country: Option<String>,
+    /// Whether it was bought in a test programme of the store.
+    pub is_test: bool,
+    /// Which environment of the store was queried, by the platform's setting. Records without it count as production:
+    /// there a failed payment is never taken for one that succeeded.
+    pub environment: Environment,
+}
+
+/// A promotion with a price of its own. Of several in progress the first variant counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Offer {
+    /// For new customers.
+    Introductory,
+    /// For customers whose subscription lapsed.
+    LapsedCustomer,
+    /// For customers who were about to leave.
+    Retention,
+    /// Of a type that we do not know.
+    Other,
+}
+
+/// What kind of thing a receipt is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Product {
+    /// Not shown by the store, or of a type that is not known.
+    #[default]
+    Unknown,
+    /// It renews.
+    Subscription,
+    /// It is used up.
+    Consumable,
+    /// It is owned for ever.
+    Entitlement,
+}
+
+/// Why a purchase ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// Not known yet; it comes later.
+    Pending,
+    /// The customer cancelled the order.
+    Customer,
+    /// The store ended it: unpaid after grace, or customer service.
+    Store,
+    /// The store ended it for an internal reason.
+    Internal,
+    /// A change of plan put another receipt in its place.
+    Replaced,
+    /// A reason that is not known, by the store's number.
+    Other(i64),
+}
+
+/// How long one term lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Term {
+    /// The number of units, at least 1.
+    pub count: u16,
+    /// The unit.
+    pub unit: Unit,
+}
+
+/// The unit of a term.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Days.
+    Day,
+    /// Weeks.
+    Week,
+    /// Calendar months.
+    Month,
+    /// Calendar years.
+    Year,
+}
+
+impl Term {
+    /// ISO 8601, such as `P1M`.
+    #[must_use]
+    pub fn iso(self) -> String {
+        let letter = match self.unit {
+            Unit::Day => 'D',
+            Unit::Week => 'W',
+            Unit::Month => 'M',
+            Unit::Year => 'Y',
+        };
+        format!("P{}{letter}", self.count)
+    }
+}

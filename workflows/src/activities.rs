@@ -1,0 +1,398 @@
+//! The contract of the activities: names, inputs and outputs. They are implemented in the package `activities`.
+//!
+//! No input or output holds a customer identifier or a body: many people can read histories.
+
+use crate::contract;
+use crate::signal::{Admin, Hold};
+use domain::{
+    AppId, CollapseKey, Decision, DestinationId, EventId, Lane, Notification, PlatformId, Purchase, State, Timestamp,
+    Verification,
+};
+use serde::{Deserialize, Serialize};
+use temporalio_common::ActivityError;
+use temporalio_macros::activity_definitions;
+
+/// Maximum number of notifications in one settling.
+pub const MAX_PER_SETTLING: i64 = 500;
+
+/// Input of `load`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Load {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// The newest sequence number that has had its window.
+    pub through: i64,
+}
+
+/// Output of `load`: the purchase, its waiting notifications and all its open lanes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Its app; absent when the purchase is not known.
+    pub app_id: Option<AppId>,
+    /// Its platform; absent when the purchase is not known.
+    pub platform_id: Option<PlatformId>,
+    /// What is known about it.
+    pub purchase: Purchase,
+    /// Its revision; 0 before the first.
+    pub revision: i64,
+    /// The number of its last settling.
+    pub settling: i64,
+    /// The waiting notifications, at most [`MAX_PER_SETTLING`], without customer identifiers.
+    pub notifications: Vec<(i64, Notification)>,
+    /// Whether more are waiting than were loaded.
+    pub more: bool,
+    /// The newest waiting sequence number; 0 when nothing waits.
+    pub newest_seq: i64,
+    /// Milliseconds until the window of the rows above `through` ends; 0 without such rows.
+    pub quiet_ms: i64,
+    /// Milliseconds until the max-wait cap of the oldest of them.
+    pub cap_ms: Option<i64>,
+    /// Milliseconds until its hold ends; absent when it is not held.
+    pub held_ms: Option<i64>,
+    /// Whether it must be settled without new notifications, because its wake is due.
+    #[serde(default)]
+    pub due: bool,
+    /// Whether the store must be queried before deciding.
+    #[serde(default)]
+    pub verify: bool,
+    /// Whether another receipt that is known to be real replaced it.
+    #[serde(default)]
+    pub is_replaced: bool,
+    /// Its open lanes.
+    pub lanes: Vec<Lane>,
+    /// The time of the load.
+    pub now: Timestamp,
+}
+
+/// Input of `verify`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Verify {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+}
+
+/// Output of `verify`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Verified {
+    /// The result; absent when the store must be queried again.
+    #[serde(default)]
+    pub verification: Option<Verification>,
+    /// Milliseconds until the next query; 0 when there is a result.
+    #[serde(default)]
+    pub next_query_ms: i64,
+    /// The reason, for people; without secrets and customer identifiers.
+    #[serde(default)]
+    pub why: Option<String>,
+}
+
+/// Input of `record`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// The number of this settling.
+    pub settling: i64,
+    /// The revision that `load` saw.
+    pub revision: i64,
+    /// The notifications that were loaded.
+    pub seqs: Vec<i64>,
+    /// What was decided.
+    pub decision: Decision,
+    /// See [`Loaded::is_replaced`].
+    #[serde(default)]
+    pub is_replaced: bool,
+    /// Whether the store was queried before deciding: [`Loaded::verify`].
+    #[serde(default)]
+    pub is_queried: bool,
+    /// See [`Verification::is_answer`].
+    pub is_answer: bool,
+    /// See [`Verification::is_real`]; also true when its platform accepts it unverified.
+    pub is_real: bool,
+}
+
+/// Output of `record`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recorded {
+    /// The decision is recorded.
+    Done {
+        /// The revision that the purchase now has.
+        revision: i64,
+        /// Its state.
+        state: State,
+        /// Its open lanes.
+        lanes: Vec<Lane>,
+    },
+    /// The purchase changed since `load`; nothing is recorded.
+    Moved,
+}
+
+/// Input of `deliver`: makes one attempt of a lane, and the next ones while they succeed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Deliver {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// Which destination.
+    pub destination_id: DestinationId,
+}
+
+/// Output of `deliver`: the lane is empty, or must be started again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Delivered {
+    /// Sequence number of the newest delivery that was seen when the lane ended.
+    pub last_seq: i64,
+    /// Whether deliveries are pending, so that the lane must be started again.
+    pub more: bool,
+}
+
+/// Input of `hold`: sets or ends a hold.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SetHold {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// Duration in milliseconds, from now; absent to end the hold.
+    pub for_ms: Option<i64>,
+    /// Who requested it, and why.
+    pub admin: Admin,
+}
+
+/// Input of `discard`: ends the waiting notifications without settling them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Discard {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// The newest sequence number to discard; absent for all.
+    pub through: Option<i64>,
+    /// Who requested it, and why.
+    pub admin: Admin,
+}
+
+/// Input of `redeliver`: sends the newest state again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Redeliver {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// Which destination; absent for all.
+    pub destination_id: Option<DestinationId>,
+    /// Idempotency key: the same key redelivers once, however often the activity runs; absent for each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<String>,
+}
+
+/// Input of `supervise`: probes a destination's open breaker and delivers what it is owed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Supervise {
+    /// Which destination.
+    pub destination_id: DestinationId,
+    /// Whether to probe an open breaker before its time.
+    #[serde(default)]
+    pub is_probe: bool,
+}
+
+/// Output of `supervise`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Supervised {
+    /// Milliseconds until the next check; absent when nothing that could be sent is owed.
+    pub next_check_ms: Option<i64>,
+    /// Why another check is needed.
+    pub state: Supervision,
+    /// How many deliveries it is owed, up to the limit of counting.
+    pub owed: i64,
+    /// The last error, for people; without secrets.
+    pub message: Option<String>,
+}
+
+/// What a destination's run does next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Supervision {
+    /// Nothing.
+    #[default]
+    Rest,
+    /// Deliver what is owed.
+    Drain,
+    /// Send nothing until the pause that it requested is over.
+    Pause,
+    /// Wait until its open breaker may be probed.
+    Probe,
+}
+
+/// Input of `set_enabled`: enables or disables a destination.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SetEnabled {
+    /// Which destination.
+    pub destination_id: DestinationId,
+    /// Whether it receives events.
+    pub is_enabled: bool,
+    /// Whether an enabled destination receives only the newest states: owed `user.*` deliveries end as skipped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub newest_only: bool,
+    /// Who requested it, and why.
+    pub admin: Admin,
+}
+
+/// Output of `set_enabled`: the destination is not enabled yet, since one run cannot skip all owed deliveries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// How many deliveries this run skipped.
+    pub skipped: i64,
+}
+
+/// Input of `test`: tests the connection to a destination.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Test {
+    /// Which destination.
+    pub destination_id: DestinationId,
+    /// Who requested it, and why.
+    pub admin: Admin,
+}
+
+/// Which events to send to a destination again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RedeliverySelector {
+    /// All events whose delivery failed.
+    #[default]
+    Failed,
+    /// All events of a time range.
+    Range {
+        /// The beginning, inclusive.
+        from: Timestamp,
+        /// The end, exclusive.
+        until: Timestamp,
+    },
+    /// The newest state of each purchase of which it did not acknowledge the newest one.
+    Behind,
+    /// The newest state of every purchase.
+    All,
+    /// The newest state of these purchases.
+    Purchases(Vec<CollapseKey>),
+    /// One event.
+    Event(EventId),
+}
+
+impl RedeliverySelector {
+    /// The signal that requests it.
+    #[must_use]
+    pub const fn signal(&self) -> &'static str {
+        match self {
+            Self::Failed | Self::Range { .. } | Self::Event(_) => contract::REDELIVER,
+            Self::Behind | Self::All | Self::Purchases(_) => contract::REPLAY,
+        }
+    }
+}
+
+/// Input of `redeliver_all`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RedeliverAll {
+    /// Which destination.
+    pub destination_id: DestinationId,
+    /// Which events.
+    #[serde(default)]
+    pub selector: RedeliverySelector,
+    /// Who requested it, and why.
+    pub admin: Admin,
+    /// Where the last run stopped: [`RedeliveryProgress::next_cursor`].
+    #[serde(default)]
+    pub cursor: Option<String>,
+}
+
+/// Output of `redeliver_all`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RedeliveryProgress {
+    /// How many deliveries were created.
+    pub owed: i64,
+    /// Where to continue; absent at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// Output of `sweep`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Swept {
+    /// How many purchases and destinations it woke.
+    pub woken: usize,
+    /// Whether more are due.
+    pub more: bool,
+}
+
+impl From<Hold> for Admin {
+    fn from(hold: Hold) -> Self {
+        Self { by: hold.by, reason: hold.reason }
+    }
+}
+
+/// The activities, by name.
+pub struct Activities;
+
+#[activity_definitions]
+impl Activities {
+    /// Reads the purchase, its waiting notifications and its open lanes.
+    #[activity(name = "load")]
+    pub fn load(input: Load) -> Result<Loaded, ActivityError> {
+        unimplemented!()
+    }
+    /// Queries the store once.
+    #[activity(name = "verify")]
+    pub fn verify(input: Verify) -> Result<Verified, ActivityError> {
+        unimplemented!()
+    }
+    /// Records a decision in one idempotent transaction.
+    #[activity(name = "record")]
+    pub fn record(input: Record) -> Result<Recorded, ActivityError> {
+        unimplemented!()
+    }
+    /// Attempts the deliveries of a lane.
+    #[activity(name = "deliver")]
+    pub fn deliver(input: Deliver) -> Result<Delivered, ActivityError> {
+        unimplemented!()
+    }
+    /// Sets or ends a hold.
+    #[activity(name = "hold")]
+    pub fn hold(input: SetHold) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+    /// Discards the waiting notifications; returns how many.
+    #[activity(name = "discard")]
+    pub fn discard(input: Discard) -> Result<i64, ActivityError> {
+        unimplemented!()
+    }
+    /// Sends the newest state again; returns the opened lanes.
+    #[activity(name = "redeliver")]
+    pub fn redeliver(input: Redeliver) -> Result<Vec<Lane>, ActivityError> {
+        unimplemented!()
+    }
+    /// Probes a destination's breaker and delivers what it is owed.
+    #[activity(name = "supervise")]
+    pub fn supervise(input: Supervise) -> Result<Supervised, ActivityError> {
+        unimplemented!()
+    }
+    /// Enables or disables a destination; `None` when that is done.
+    #[activity(name = "set_enabled")]
+    pub fn set_enabled(input: SetEnabled) -> Result<Option<Unfinished>, ActivityError> {
+        unimplemented!()
+    }
+    /// Tests the connection to a destination; returns the result for people.
+    #[activity(name = "test")]
+    pub fn test(input: Test) -> Result<String, ActivityError> {
+        unimplemented!()
+    }
+    /// Creates redeliveries for a few seconds; returns how many, and where to continue.
+    #[activity(name = "redeliver_all")]
+    pub fn redeliver_all(input: RedeliverAll) -> Result<RedeliveryProgress, ActivityError> {
+        unimplemented!()
+    }
+    /// Wakes overdue purchases and destinations.
+    #[activity(name = "sweep")]
+    pub fn sweep(input: u32) -> Result<Swept, ActivityError> {
+        unimplemented!()
+    }
+}
+
+pub use activities::{
+    Deliver as DeliverActivity, Discard as DiscardActivity, Hold as HoldActivity, Load as LoadActivity,
+    Record as RecordActivity, Redeliver as RedeliverActivity, RedeliverAll as RedeliverAllActivity,
+    SetEnabled as SetEnabledActivity, Supervise as SuperviseActivity, Sweep as SweepActivity, Test as TestActivity,
+    Verify as VerifyActivity,
+};
