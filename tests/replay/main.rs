@@ -27,7 +27,7 @@ const SHOWN: &[(&str, &[EventType])] = &[
     ("continued-first", &[EventType::ActivityTaskCanceled, EventType::WorkflowExecutionContinuedAsNew]),
     ("continued-second", &[EventType::WorkflowExecutionStarted, EventType::ActivityTaskCompleted]),
     ("failed-over-load", &[EventType::MarkerRecorded, EventType::ActivityTaskCompleted]),
-    ("asked-twice", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
+    ("queried-twice", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
     ("destination-recovered", &[EventType::TimerFired, EventType::WorkflowExecutionCompleted]),
     ("destination-continued", &[EventType::TimerStarted, EventType::WorkflowExecutionContinuedAsNew]),
     ("destination-switched-off", &[EventType::MarkerRecorded, EventType::WorkflowExecutionCompleted]),

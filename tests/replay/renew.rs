@@ -114,11 +114,11 @@ async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
 /// The store answers at the second time.
 async fn queried_twice(keep: &Keep) -> anyhow::Result<()> {
     let mut world = World::start(Setting { window_seconds: 2, rvs: true, ..Setting::default() }).await;
-    world.rvs().know("asked-twice", Receipt::subscription(api::clock::now()));
+    world.rvs().know("queried-twice", Receipt::subscription(api::clock::now()));
     world.rvs().answer_next(1, &rvs::Reply::Status(500));
-    world.send(BOUGHT, "asked-twice").await;
-    world.wait_acked("asked-twice", 1).await;
-    keep.asleep(&world, "asked-twice").await?;
+    world.send(BOUGHT, "queried-twice").await;
+    world.wait_acked("queried-twice", 1).await;
+    keep.asleep(&world, "queried-twice").await?;
     world.finish().await;
     Ok(())
 }
