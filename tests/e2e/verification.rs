@@ -380,7 +380,7 @@ async fn no_secret_or_customer_is_in_the_log_or_a_history() {
     wait_update(&world, "hidden", "an update", is_verified).await;
     let alarm = wait_alarm(&world, "verification_strange").await.to_string();
     let log = world.worker().log();
-    assert!(log.contains("asked the store about a purchase"), "the log is not what it should be");
+    assert!(log.contains("queried the store about a purchase"), "the log is not what it should be");
     let histories = super::secrets::histories(&world).await;
     let history: String = histories.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
     assert!(history.contains("com.example.gold.month"), "the history is not what it should be");

@@ -148,7 +148,7 @@ async fn check_dead(own: &Analysts, receipt_id: &str) {
     assert_eq!((&last["class"], &last["status"]), (&json!("too_late"), &Value::Null), "{attempts:#?}");
     let explanation =
         own.world().api.get(&format!("/v1/explain/purchases/{}", own.world().key(receipt_id))).await.ok().to_string();
-    let reason = "nor when asked to: the destination may have it and would not recognize it any more, so it might be \
+    let reason = "nor by a redelivery: the destination may have it and would not recognize it any more, so it might be \
                  counted twice";
     for part in ["dead at", reason] {
         assert!(explanation.contains(part), "{part} is not in {explanation}");
