@@ -1,19 +1,22 @@
 //! Several purchases of one user, and several users: neither waits for the other.
 
-use super::{Analysts, HOUR, KEY, MINUTE, requests_with};
+use super::{Analysts, HOUR, KEY, MINUTE, SECRET_KEY, requests_with};
 use serde_json::{Value, json};
 use std::time::Duration;
-use system_tests::amplitude::Fault;
+use system_tests::amplitude::{Amplitude, Fault};
 use system_tests::calendar::Step;
 use system_tests::subscription::Subscription;
 use system_tests::wait;
-use system_tests::world::SOON;
+use system_tests::world::{SOON, Setting, World};
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use tokio::time::Instant;
 
 /// For how long one user is throttled.
 const THROTTLED: Duration = Duration::from_secs(600);
 /// Users whose lag is measured.
 const USERS: usize = 4;
+/// Purchases of one user that are settled at once.
+const PURCHASES: usize = 20;
 
 /// P1's `renewed` is stuck, P2's `expired` is delivered, then P1's: the profile keeps P2 expired.
 pub async fn an_older_event_leaves_the_profile_alone(own: &mut Analysts) {
@@ -105,4 +108,40 @@ fn median(lags: &[Duration]) -> Duration {
     let mut sorted = lags.to_vec();
     sorted.sort_unstable();
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+/// A lane whose user is busy waits once, then the destination's run delivers it: the engine retries hardly anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn purchases_of_one_user_do_not_retry_through_the_engine() {
+    let amplitude = Amplitude::start().await;
+    amplitude.project(KEY, SECRET_KEY);
+    let variables = vec![("SETTLE_AMPLITUDE_ALLOWED_URLS".to_owned(), amplitude.url())];
+    let mut world = World::start(Setting { window_seconds: 1, variables, ..Setting::default() }).await;
+    let body = json!({
+        "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY, "events": ["user.*"],
+    });
+    let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
+    assert_eq!(created["kind"], "amplitude");
+    amplitude.answer(Fault::Late(Duration::from_millis(200)));
+    let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("same-{number}")).collect();
+    for receipt in &receipts {
+        world.send("SUBSCRIPTION_PURCHASED", receipt).await;
+    }
+    amplitude.wait_counted(KEY, PURCHASES, SOON).await;
+    let mut retries = 0;
+    for receipt in &receipts {
+        world.wait_asleep(receipt).await;
+        let history = world.temporal.history(&world.workflow(receipt)).await;
+        retries += history.iter().filter_map(|event| event.attributes.as_ref()).map(retried).sum::<i32>();
+    }
+    println!("{retries} retries of {PURCHASES} purchases of one user");
+    assert!(retries <= 5, "{retries} retries");
+    assert_eq!((amplitude.events(KEY).len(), amplitude.repeated(KEY)), (PURCHASES, 0), "each once");
+    world.finish().await;
+}
+
+/// How often an activity was retried before it ended.
+fn retried(attributes: &Attributes) -> i32 {
+    let Attributes::ActivityTaskStartedEventAttributes(started) = attributes else { return 0 };
+    started.attempt - 1
 }

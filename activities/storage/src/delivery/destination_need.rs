@@ -198,6 +198,9 @@ fn need(
         let ms = if destination.per_user { USER_TAKEN_MS } else { TAKEN_MS };
         return Ok(DestinationNeed::Pause { ms });
     }
+    if !destination.per_user {
+        return Ok(DestinationNeed::Rest);
+    }
     let due = sql(due_lane()).bind(destination.id).bind(now).bind_all(head(&health, now));
     let due: Option<Key> = due.first(connection)?;
     Ok(if due.is_some() { DestinationNeed::Pause { ms: USER_PAUSED_MS } } else { DestinationNeed::Rest })
