@@ -2,10 +2,10 @@
 
 use super::state::{AdminRequest, Next, Redelivery, State};
 use super::status::Status;
-use crate::activities::{RedeliverySelector, Supervised, Supervision};
+use crate::activities::{Supervised, Supervision};
 use crate::contract;
 use crate::signal::{Admin, DestinationSignal, Enable, MAX_NAMED, Range, Replay};
-use domain::{CollapseKey, DestinationId, EventId, Timestamp};
+use domain::{CollapseKey, DestinationId, EventId, RedeliverySelector, Timestamp};
 
 /// Microseconds.
 const SECOND: i64 = 1_000_000;
@@ -200,10 +200,7 @@ fn one_selector_is_redelivered_and_two_at_once_are_noted() {
     let redeliveries: Vec<RedeliverySelector> =
         state.admin.iter().filter_map(AdminRequest::redelivery).map(|one| one.selector.clone()).collect();
     assert_eq!(redeliveries, [RedeliverySelector::Event(event), RedeliverySelector::Purchases(vec![key; MAX_NAMED])]);
-    assert_eq!(
-        redeliveries.iter().map(RedeliverySelector::signal).collect::<Vec<_>>(),
-        [contract::REDELIVER, contract::REPLAY]
-    );
+    assert_eq!(state.admin.iter().map(AdminRequest::name).collect::<Vec<_>>(), [contract::REDELIVER, contract::REPLAY]);
     let both = range("2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z");
     for wrong in [named(0), named(MAX_NAMED + 1), Replay { all: true, ..named(1) }] {
         state.replay(wrong);
