@@ -37,8 +37,8 @@ pub use inbox::notifications::{Accepted, Fate, NewNotification, NotificationView
 pub use inbox::topics::{PendingTopic, Released, Topic, TopicState};
 pub use inbox::waiting::WaitingResult;
 pub use redelivery::page::{Owing, Redelivered};
-pub use redelivery::profiles::SnapshotPage;
 pub use redelivery::runs::RunMode;
+pub use redelivery::snapshot::SnapshotPage;
 pub use redelivery::verdict::Skipped;
 pub use reports::audit::{Audited, Broken, Rule, rules};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};

@@ -6,6 +6,7 @@ use crate::activities::{Supervised, Supervision};
 use crate::contract;
 use crate::signal::{Admin, DestinationSignal, Enable, MAX_NAMED, Range, Replay};
 use domain::{CollapseKey, DestinationId, EventId, RedeliverySelector, Timestamp};
+use serde_json::json;
 
 /// Microseconds.
 const SECOND: i64 = 1_000_000;
@@ -187,6 +188,24 @@ fn an_invalid_range_is_noted_and_requests_nothing() {
         let noted = state.noted.clone().unwrap_or_default();
         assert!(noted.starts_with("redeliver: payload not understood") && noted.contains(why), "{noted}");
         assert!(state.admin.is_empty());
+    }
+}
+
+#[test]
+fn a_selector_reads_as_in_stored_histories() {
+    let (event, key) = (EventId::new(uuid::Uuid::nil()), CollapseKey::new(uuid::Uuid::nil()));
+    let (from, until) = (Timestamp::from_micros(0), Timestamp::from_micros(SECOND));
+    let stored = [
+        (RedeliverySelector::Failed, json!("failed")),
+        (RedeliverySelector::Range { from, until }, json!({ "range": { "from": from, "until": until } })),
+        (RedeliverySelector::Behind, json!("behind")),
+        (RedeliverySelector::All, json!("all")),
+        (RedeliverySelector::Purchases(vec![key]), json!({ "purchases": [key] })),
+        (RedeliverySelector::Event(event), json!({ "event": event })),
+    ];
+    for (selector, stored) in stored {
+        assert_eq!(json!(selector), stored);
+        assert_eq!(serde_json::from_value::<RedeliverySelector>(stored).ok(), Some(selector));
     }
 }
 

@@ -177,20 +177,12 @@ fn of_purchase(connection: &mut AnyConnection, key: CollapseKey, page: &Page) ->
     cut(rows, page, |row| row.seq.to_string())
 }
 
+/// Written so that no index of the app's purchases seems better than the one of times.
 const IN_RANGE: &str = events!(
     " AND m.created_at < ?",
     "
     JOIN purchases p ON p.collapse_key = e.collapse_key
-    WHERE (e.created_at, e.seq) > (?, ?) AND e.created_at < ?
-    ORDER BY e.created_at, e.seq LIMIT ?"
-);
-
-/// Written so that no index of the app's purchases seems better than the one of times.
-const IN_RANGE_OF_APP: &str = events!(
-    " AND m.created_at < ?",
-    "
-    JOIN purchases p ON p.collapse_key = e.collapse_key
-    WHERE (e.created_at, e.seq) > (?, ?) AND e.created_at < ? AND p.app_id || '' = ?
+    WHERE (e.created_at, e.seq) > (?, ?) AND e.created_at < ? AND (? IS NULL OR p.app_id || '' = ?)
     ORDER BY e.created_at, e.seq LIMIT ?"
 );
 
@@ -205,8 +197,7 @@ fn in_range(
         Some(_) => page.numbers_or(0)?,
         None => (range.start.micros().saturating_sub(1), i64::MAX),
     };
-    let statement = sql(if app.is_some() { IN_RANGE_OF_APP } else { IN_RANGE });
-    let statement = statement.bind(range.end).bind(at).bind(seq).bind(range.end).bind_all(app);
+    let statement = sql(IN_RANGE).bind(range.end).bind(at).bind(seq).bind(range.end).bind(app).bind(app);
     let rows: Vec<Row> = statement.bind(page.size() + 1).all(connection)?;
     cut(rows, page, |row| format!("{}_{}", row.at.micros(), row.seq))
 }

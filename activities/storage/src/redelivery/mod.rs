@@ -2,6 +2,7 @@
 
 pub mod candidates;
 pub mod page;
-pub mod profiles;
+pub mod policy;
 pub mod runs;
+pub mod snapshot;
 pub mod verdict;

@@ -11,8 +11,9 @@ use crate::events::deliveries::Event;
 use crate::events::lanes;
 use crate::purchases::purchase::{self, Origin};
 use crate::redelivery::candidates::{Candidate, candidates};
+use crate::redelivery::policy::{DueNow, Policy};
 use crate::redelivery::runs::{self, PageOfRun, RunMode};
-use crate::redelivery::verdict::{self, Condition, Resend, Skipped, Verdict};
+use crate::redelivery::verdict::{self, Condition, DeliveryNumber, Resend, Skipped};
 use crate::settings::destinations::{self, Destination};
 use domain::event::PURCHASE_UPDATED;
 use domain::{AppId, CollapseKey, DestinationId, EventId, Lane, Receivers, RedeliverySelector, Selection, Timestamp};
@@ -43,50 +44,6 @@ pub struct Owing {
     /// The purchases of which something is owed: of [`RedeliverySelector::NeverOwed`] alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub purchases: Vec<CollapseKey>,
-}
-
-/// How the candidates of a selector are owed.
-struct Rules {
-    /// When an event is owed. A dead delivery must not be acknowledged in any case.
-    condition: Condition,
-    /// What the destination's waiting deliveries do.
-    due: DueNow,
-    /// The reason where there is no such purchase.
-    absent: Skipped,
-    /// The reason where the destination is not of the purchase's app.
-    elsewhere: Skipped,
-}
-
-/// Which deliveries are due at once, whatever they wait for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum DueNow {
-    /// None.
-    Nothing,
-    /// Those of the selected event, because a person selected it.
-    Event,
-    /// All of the lane.
-    Lane,
-}
-
-impl Rules {
-    const fn of(selector: &RedeliverySelector) -> Self {
-        use RedeliverySelector::{All, Behind, Event, Failed, Lanes, NeverOwed, Purchase, Purchases, Range};
-        let condition = match selector {
-            Failed | Behind => Condition::Unacknowledged,
-            NeverOwed => Condition::NeverOwed,
-            Range { .. } | All | Purchases(_) | Purchase(_) | Lanes(_) | Event(_) => Condition::Always,
-        };
-        let due = match selector {
-            Event(_) | Purchase(_) => DueNow::Event,
-            Lanes(_) => DueNow::Lane,
-            Failed | Range { .. } | Behind | All | NeverOwed | Purchases(_) => DueNow::Nothing,
-        };
-        let (absent, elsewhere) = match selector {
-            Behind | All | NeverOwed | Purchases(_) => (Skipped::Unknown, Skipped::Unknown),
-            Failed | Range { .. } | Purchase(_) | Lanes(_) | Event(_) => (Skipped::Operators, Skipped::Deleted),
-        };
-        Self { condition, due, absent, elsewhere }
-    }
 }
 
 /// A page that was selected and not yet carried out.
@@ -202,10 +159,10 @@ impl Step<'_, '_> {
     }
 
     fn purchase(&mut self, of_purchase: &[Candidate], selection: &Selection, owing: &mut Owing) -> Result<(), Error> {
-        let rules = Rules::of(&selection.selector);
+        let policy = Policy::of(&selection.selector);
         let Some(first) = of_purchase.first() else { return Ok(()) };
         let Some(origin) = self.origin(first.collapse_key)? else {
-            of_purchase.iter().for_each(|_| owing.skip(rules.absent));
+            of_purchase.iter().for_each(|_| owing.skip(policy.absent));
             return Ok(());
         };
         let of_app = destinations::of_app(self.connection(), origin.app_id)?;
@@ -218,19 +175,19 @@ impl Step<'_, '_> {
                 continue;
             }
             if receivers.is_empty() && only_to.is_some() {
-                owing.skip(rules.elsewhere);
+                owing.skip(policy.elsewhere);
                 continue;
             }
             let newest = if one.event.is_none() { newest_event(self.connection(), one.collapse_key)? } else { None };
             let Some(event) = one.event.as_ref().or(newest.as_ref()) else {
-                owing.skip(rules.absent);
+                owing.skip(policy.absent);
                 continue;
             };
-            let condition = if one.only_to.is_some() { Condition::Unacknowledged } else { rules.condition };
+            let condition = if one.only_to.is_some() { Condition::Unacknowledged } else { policy.condition };
             for destination in receivers {
                 let resend = Resend { event, origin: &origin, destination, condition };
-                let verdict = self.verdict(resend, rules.due)?;
-                owing.count(resend, &rules, verdict);
+                let verdict = self.verdict(resend, policy.due)?;
+                owing.count(resend, &policy, verdict);
             }
         }
         Ok(())
@@ -254,7 +211,7 @@ impl Step<'_, '_> {
         Ok(origin)
     }
 
-    fn verdict(&mut self, resend: Resend<'_>, due: DueNow) -> Result<Verdict, Error> {
+    fn verdict(&mut self, resend: Resend<'_>, due: DueNow) -> Result<DeliveryNumber, Error> {
         let write = match self {
             Self::Dry(connection, now) => return verdict::verdict(connection, resend, *now),
             Self::Owe(write) => write,
@@ -269,7 +226,7 @@ impl Step<'_, '_> {
     }
 }
 
-const fn is_owed(verdict: Verdict) -> bool {
+const fn is_owed(verdict: DeliveryNumber) -> bool {
     matches!(verdict, Ok(_) | Err(Skipped::AlreadyOwed))
 }
 
@@ -278,9 +235,9 @@ impl Owing {
         *self.skipped.entry(why).or_default() += 1;
     }
 
-    fn count(&mut self, resend: Resend<'_>, rules: &Rules, verdict: Verdict) {
+    fn count(&mut self, resend: Resend<'_>, policy: &Policy, verdict: DeliveryNumber) {
         let id = resend.destination.id;
-        let has_work = verdict.is_ok() || (rules.due == DueNow::Event && is_owed(verdict));
+        let has_work = verdict.is_ok() || (policy.due == DueNow::Event && is_owed(verdict));
         if has_work && !self.destinations.contains(&id) {
             self.destinations.push(id);
         }
@@ -288,7 +245,7 @@ impl Owing {
             Ok(_) => self.owed += 1,
             Err(why) => self.skip(why),
         }
-        if verdict.is_ok() && rules.condition == Condition::NeverOwed {
+        if verdict.is_ok() && policy.condition == Condition::NeverOwed {
             self.purchases.push(resend.event.collapse_key);
         }
     }

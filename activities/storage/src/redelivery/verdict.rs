@@ -70,7 +70,7 @@ pub struct Resend<'a> {
 }
 
 /// The number of the delivery that would be owed, or why none.
-pub type Verdict = Result<u32, Skipped>;
+pub type DeliveryNumber = Result<u32, Skipped>;
 
 row! {
     /// The deliveries of an event to a destination.
@@ -94,7 +94,7 @@ row! {
 }
 
 /// Whether an event of a purchase may be owed to a destination again.
-pub fn verdict(connection: &mut AnyConnection, resend: Resend<'_>, now: Timestamp) -> Result<Verdict, Error> {
+pub fn verdict(connection: &mut AnyConnection, resend: Resend<'_>, now: Timestamp) -> Result<DeliveryNumber, Error> {
     let Resend { event, destination, condition, .. } = resend;
     if !is_for(connection, resend)? {
         return Ok(Err(Skipped::NotChosen));
@@ -135,17 +135,17 @@ fn is_for(connection: &mut AnyConnection, resend: Resend<'_>) -> Result<bool, Er
 
 /// Carries out the verdict. The purchase is locked. Changes of a payment go where the payment goes again: they were not
 /// sent there while the payment was not.
-pub fn owe(write: &mut Write<'_>, resend: Resend<'_>) -> Result<Verdict, Error> {
+pub fn owe(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
     let verdict = owe_one(write, resend)?;
     if verdict.is_ok() && resend.destination.per_user {
         for change in payments::changes(write.connection, resend.event.id)? {
-            let _: Verdict = owe_one(write, Resend { event: &change, ..resend })?;
+            let _: DeliveryNumber = owe_one(write, Resend { event: &change, ..resend })?;
         }
     }
     Ok(verdict)
 }
 
-fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<Verdict, Error> {
+fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
     // Retention locks the rows that it prunes: either it sees what is owed here, or this sees that it pruned.
     let lock = write.connection.for_update();
     let _: Vec<Pruned> = sources(resend.event, lock).all(write.connection)?;
