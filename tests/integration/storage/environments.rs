@@ -267,7 +267,8 @@ story! {
             expected.sort_unstable();
             let fed = world.store.feed(world.app.id, Some(to), Page::default()).await.unwrap().items;
             assert_eq!(fed.iter().map(|one| one.collapse_key).collect::<Vec<_>>(), expected);
-            let replayed = world.store.redeliver_all(RedeliverySelector::All.to(to), Page::default(), Run::Dry).await.unwrap();
+            let all = RedeliverySelector::All.to(to);
+            let replayed = world.store.redeliver_all(all, Page::default(), Run::Dry).await.unwrap();
             assert_eq!(replayed.owing.owed, i64::try_from(expected.len()).unwrap());
             world.raw().run(&format!("DELETE FROM attempts; DELETE FROM deliveries WHERE destination_id = '{to}'"));
             let mut snapshot = world.store.snapshot(to, Page::default(), Run::Dry).await.unwrap().owed;
@@ -294,7 +295,8 @@ story! {
             }
         }
         let production = wanting(&world, "production", &[Environment::Production]).await;
-        let replayed = world.store.redeliver_all(RedeliverySelector::All.to(production), Page::default(), Run::Dry).await.unwrap();
+        let all = RedeliverySelector::All.to(production);
+        let replayed = world.store.redeliver_all(all, Page::default(), Run::Dry).await.unwrap();
         assert_eq!(replayed.owing.owed, 1, "what was owed to it once may be owed again");
     }
 }

@@ -414,7 +414,8 @@ story! {
         let differing = world.differing().await;
         assert!(differing.contains(&(Some("refund".to_owned()), Differs::Unequal)), "{differing:?}");
         world.raw().run("UPDATE deliveries SET status = 'dead' WHERE event_type = 'user.subscription.purchased'");
-        let again = world.store.redeliver_all(RedeliverySelector::Failed.to(None), Page::default(), Run::Real).await.unwrap();
+        let failed = RedeliverySelector::Failed.to(None);
+        let again = world.store.redeliver_all(failed, Page::default(), Run::Real).await.unwrap();
         assert_eq!((again.checked, again.owing.owed), (1, 1));
         let earned = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, earned);

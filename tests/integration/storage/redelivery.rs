@@ -53,7 +53,8 @@ story! {
         let owing = again(&world, RedeliverySelector::Event(event)).await;
         assert_eq!((owing.owed, owing.destinations.as_slice()), (0, [hook.id].as_slice()));
         assert_eq!(world.attempt(key, hook.id, "c").await.event_id, event);
-        let nobody = world.store.redeliver_all(RedeliverySelector::Event(domain::EventId::new(key.uuid())).to(None), Page::default(), Run::Real).await;
+        let nobody = RedeliverySelector::Event(domain::EventId::new(key.uuid())).to(None);
+        let nobody = world.store.redeliver_all(nobody, Page::default(), Run::Real).await;
         assert!(nobody.is_err_and(|error| is_missing(&error)));
     }
 }
@@ -66,7 +67,8 @@ story! {
         let key = world.key("r1");
         drain(&world, key, hook.id).await;
         drain(&world, key, other.id).await;
-        let done = world.store.redeliver_all(RedeliverySelector::Purchase(key).to(hook.id), Page::default(), Run::Real).await.unwrap();
+        let selection = RedeliverySelector::Purchase(key).to(hook.id);
+        let done = world.store.redeliver_all(selection, Page::default(), Run::Real).await.unwrap();
         assert_eq!((done.checked, done.owing.owed, done.owing.destinations.as_slice()), (4, 3, [hook.id].as_slice()));
         assert_eq!(done.owing.skipped, skipped([(Skipped::Superseded, 1)]));
         let mut sent = drain(&world, key, hook.id).await;
@@ -132,17 +134,15 @@ story! {
         drain(&world, world.key("r2"), hook.id).await;
         world.revise("r3", 2).await;
         world.send("r3", hook.id, Verdict::Dead).await;
-        let dry = world.store.redeliver_all(RedeliverySelector::Failed.to(hook.id), Page::default(), Run::Dry).await.unwrap();
+        let failed = RedeliverySelector::Failed.to(hook.id);
+        let dry = world.store.redeliver_all(failed.clone(), Page::default(), Run::Dry).await.unwrap();
         let before = deliveries(&world).await;
-        let failed = |cursor| {
-            let page = Page { cursor, limit: 2 };
-            world.store.redeliver_all(RedeliverySelector::Failed.to(hook.id), page, Run::Real)
-        };
-        let one = failed(None).await.unwrap();
+        let request = |cursor| world.store.redeliver_all(failed.clone(), Page { cursor, limit: 2 }, Run::Real);
+        let one = request(None).await.unwrap();
         assert_eq!((one.checked, one.owing.owed), (2, 1));
         // It dies again: that is a later failure, outside this range.
         world.send("r1", hook.id, Verdict::Dead).await;
-        let two = failed(one.next_cursor).await.unwrap();
+        let two = request(one.next_cursor).await.unwrap();
         assert_eq!((two.checked, two.owing.owed, two.next_cursor), (2, 1, None));
         assert_eq!(dry.owing.owed, 2);
         assert_eq!(dry.owing.skipped, skipped([(Skipped::Superseded, 1), (Skipped::Acknowledged, 1)]));
@@ -332,7 +332,8 @@ story! {
         }
         // It has none of them, and requests them.
         let lacks: Vec<CollapseKey> = fed.iter().map(|one| one.collapse_key).collect();
-        let (purchases, owed, _) = replay(&world, hook.id, RedeliverySelector::Purchases(lacks.clone()), Run::Real).await;
+        let named = RedeliverySelector::Purchases(lacks.clone());
+        let (purchases, owed, _) = replay(&world, hook.id, named, Run::Real).await;
         assert_eq!((purchases, owed, deliveries(&world).await), (5, 5, before + 5));
         for key in &lacks {
             assert_eq!(drain(&world, *key, hook.id).await, [("purchase.updated".to_owned(), 2)]);
@@ -370,7 +371,8 @@ story! {
         let now = world.store.now().await.unwrap();
         let range = RedeliverySelector::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
         for what in [range, RedeliverySelector::Purchase(world.key("r1")), RedeliverySelector::Failed] {
-            let done: Redelivered = world.store.redeliver_all(what.clone().to(None), Page::default(), Run::Dry).await.unwrap();
+            let selection = what.clone().to(None);
+            let done: Redelivered = world.store.redeliver_all(selection, Page::default(), Run::Dry).await.unwrap();
             assert_eq!(done.owing.owed, if what == RedeliverySelector::Failed { 0 } else { 2 });
         }
         assert_eq!(deliveries(&world).await, before);

@@ -182,7 +182,8 @@ story! {
             assert_eq!(expected, if *to == Receivers::All { 6 } else { 3 }, "{to:?}");
             assert!(failed.iter().all(|id| owed_to.contains(id)), "{to:?}: {failed:?}");
         }
-        let named = |to: Receivers| world.store.redeliver_all(RedeliverySelector::Failed.to(to), page(None), once("run"));
+        let failed = |to: Receivers| RedeliverySelector::Failed.to(to);
+        let named = |to: Receivers| world.store.redeliver_all(failed(to), page(None), once("run"));
         named(Receivers::App(other.app.id)).await.unwrap();
         let refused = named(Receivers::All).await;
         assert!(matches!(refused, Err(Error::Conflict { what: "run", .. })), "{refused:?}");

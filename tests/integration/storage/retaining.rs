@@ -55,7 +55,8 @@ story! {
         let pruned: Vec<bool> = announced.iter().map(|one| one.event.pruned_at.is_some()).collect();
         assert_eq!(pruned, [true, true, false]);
         assert!(announced.iter().all(|one| one.changes.is_none()), "what is left has nothing to be compared with: {announced:?}");
-        let again = world.store.redeliver_all(RedeliverySelector::Event(user.id).to(None), Page::default(), Run::Real).await.unwrap();
+        let event = RedeliverySelector::Event(user.id).to(None);
+        let again = world.store.redeliver_all(event, Page::default(), Run::Real).await.unwrap();
         assert_eq!((again.owing.owed, again.owing.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
         // The newest state can be redelivered any time, and is stale once a newer one is recorded.
         let purchase = RedeliverySelector::Purchase(world.key("r1"));

@@ -140,7 +140,9 @@ story! {
             let event = world.store.events(Default::default(), Page::default()).await.unwrap().items[0].id;
             fail_for_an_hour(&world, receipt, hook).await;
             world.revise(receipt, 2).await;
-            let again = async |what: RedeliverySelector| world.store.redeliver_all(what.to(None), Page::default(), Run::Real).await.unwrap();
+            let again = async |what: RedeliverySelector| {
+                world.store.redeliver_all(what.to(None), Page::default(), Run::Real).await.unwrap()
+            };
             again(RedeliverySelector::Failed).await;
             check_left_alone(&world, (receipt, hook), HOUR_MS).await;
             let key = world.key(receipt);

@@ -152,13 +152,14 @@ impl Step<'_, '_> {
         let found = &selected.candidates.items;
         let mut owing = Owing::default();
         for of_purchase in found.chunk_by(|one, next| one.collapse_key == next.collapse_key) {
-            self.purchase(of_purchase, &selected.selection, &mut owing)?;
+            self.resend(of_purchase, &selected.selection, &mut owing)?;
         }
         let checked = i64::try_from(found.len()).unwrap_or(i64::MAX);
         Ok(Redelivered { checked, owing, next_cursor: selected.candidates.next_cursor.clone() })
     }
 
-    fn purchase(&mut self, of_purchase: &[Candidate], selection: &Selection, owing: &mut Owing) -> Result<(), Error> {
+    /// Gives the candidates of one purchase their verdicts.
+    fn resend(&mut self, of_purchase: &[Candidate], selection: &Selection, owing: &mut Owing) -> Result<(), Error> {
         let policy = Policy::of(&selection.selector);
         let Some(first) = of_purchase.first() else { return Ok(()) };
         let Some(origin) = self.origin(first.collapse_key)? else {
@@ -167,13 +168,13 @@ impl Step<'_, '_> {
         };
         let of_app = destinations::of_app(self.connection(), origin.app_id)?;
         for one in of_purchase {
-            let only_to = one.only_to.or(selection.receivers.destination());
-            let is_receiver = |destination: &&Destination| only_to.is_none_or(|only| only == destination.id);
-            let receivers: Vec<&Destination> = of_app.iter().filter(is_receiver).collect();
             if !one.is_last {
                 owing.skip(Skipped::Superseded);
                 continue;
             }
+            let only_to = one.only_to.or(selection.receivers.destination());
+            let is_receiver = |destination: &&Destination| only_to.is_none_or(|only| only == destination.id);
+            let receivers: Vec<&Destination> = of_app.iter().filter(is_receiver).collect();
             if receivers.is_empty() && only_to.is_some() {
                 owing.skip(policy.elsewhere);
                 continue;
