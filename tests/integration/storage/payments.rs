@@ -8,8 +8,7 @@ use domain::event::REVENUE_ADJUSTED;
 use domain::payment::{EntryKind, SaleKind};
 use domain::verification::{EndReason, Offer, Term, Unit};
 use domain::{
-    CollapseKey, DestinationId, RedeliverySelector, SettlingContext, Snapshot, Timestamp, Transition, TransitionKind,
-    Verification,
+    CollapseKey, DestinationId, SettlingContext, Snapshot, Timestamp, Transition, TransitionKind, Verification,
 };
 use std::collections::BTreeMap;
 use storage::{Change, Differs, NewSale, Page, Product, RevenueFilter, RevenueLine, Run, Verdict};
@@ -414,8 +413,8 @@ story! {
         let differing = world.differing().await;
         assert!(differing.contains(&(Some("refund".to_owned()), Differs::Unequal)), "{differing:?}");
         world.raw().run("UPDATE deliveries SET status = 'dead' WHERE event_type = 'user.subscription.purchased'");
-        let failed = RedeliverySelector::Failed.to(None);
-        let again = world.store.redeliver_all(failed, Page::default(), Run::Real).await.unwrap();
+        let (failed, all) = (domain::RedeliverySelector::Failed.to(None), Page::default());
+        let again = world.store.redeliver_all(failed, all, Run::Real).await.unwrap();
         assert_eq!((again.checked, again.owing.owed), (1, 1));
         let earned = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, earned);
