@@ -2,13 +2,11 @@
 
 use crate::Context;
 use crate::destinations::Config;
-use domain::{DestinationId, Lane};
+use domain::{DestinationId, Lane, RedeliverySelector};
 use std::time::Duration;
-use storage::{DestinationPatch, Error, Page, Replay, RunMode, Store, fault};
+use storage::{DestinationPatch, Error, Page, RunMode, Store, fault};
 use tokio::time::Instant;
-use workflows::activities::{
-    Discard, Redeliver, RedeliverAll, RedeliveryProgress, RedeliverySelector, SetEnabled, SetHold, Unfinished,
-};
+use workflows::activities::{Discard, Redeliver, RedeliverAll, RedeliveryProgress, SetEnabled, SetHold, Unfinished};
 
 /// After this time the rest is left to the next run, so that the activity does not time out.
 const ENOUGH: Duration = Duration::from_secs(5);
@@ -59,53 +57,22 @@ pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfi
 /// pause and all back-offs end too. Repeated after a failure, it goes through the same pages: what is owed by the `bulk` of
 /// the same name is not owed twice, whether it was delivered meanwhile or not.
 pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Result<RedeliveryProgress, Error> {
-    let (id, mut owed, mut cursor) = (input.destination_id, 0, input.cursor);
+    let selection = input.selector.to(input.destination_id);
+    let mut progress = RedeliveryProgress { owed: 0, next_cursor: input.cursor };
     let began = Instant::now();
     loop {
-        let page = Page { cursor, ..Page::default() };
-        let page_owed;
-        (page_owed, cursor) = owe(store, id, (&input.selector, page, RunMode::Once(bulk.to_owned()))).await?;
+        let page = Page { cursor: progress.next_cursor, ..Page::default() };
+        let done = store.redeliver_all(selection.clone(), page, RunMode::Once(bulk.to_owned())).await?;
         fail::fail_point!("bulk.after_page", |_| std::process::abort());
-        owed += page_owed;
-        if cursor.is_none() && input.selector == RedeliverySelector::Failed {
-            store.retry_now(id).await?;
+        progress = RedeliveryProgress { owed: progress.owed + done.owing.owed, next_cursor: done.next_cursor };
+        let is_last = progress.next_cursor.is_none();
+        if is_last && selection.selector == RedeliverySelector::Failed {
+            store.retry_now(input.destination_id).await?;
         }
-        if cursor.is_none() || began.elapsed() >= ENOUGH {
-            return Ok(RedeliveryProgress { owed, next_cursor: cursor });
+        if is_last || began.elapsed() >= ENOUGH {
+            return Ok(progress);
         }
     }
-}
-
-/// Redelivers one page; returns the number of deliveries and the cursor of the next page.
-async fn owe(
-    store: &Store,
-    id: DestinationId,
-    (what, page, how): (&RedeliverySelector, Page, RunMode),
-) -> Result<(i64, Option<String>), Error> {
-    let states = match what {
-        RedeliverySelector::Failed => return send_again(store, id, (storage::Again::Failed, page, how)).await,
-        RedeliverySelector::Event(event) => {
-            return send_again(store, id, (storage::Again::Event(*event), page, how)).await;
-        }
-        RedeliverySelector::Range { from, until } => {
-            let range = storage::Again::Range { from: *from, until: *until };
-            return send_again(store, id, (range, page, how)).await;
-        }
-        RedeliverySelector::Behind => Replay::Behind,
-        RedeliverySelector::All => Replay::All,
-        RedeliverySelector::Purchases(keys) => Replay::These(keys.clone()),
-    };
-    let replayed = store.replay(id, states, (page, how)).await?;
-    Ok((replayed.owing.owed, replayed.next_cursor))
-}
-
-async fn send_again(
-    store: &Store,
-    id: DestinationId,
-    (what, page, how): (storage::Again, Page, RunMode),
-) -> Result<(i64, Option<String>), Error> {
-    let redelivered = store.redeliver_all(what, Some(id), (page, how)).await?;
-    Ok((redelivered.owing.owed, redelivered.next_cursor))
 }
 
 /// Tests the connection to a destination with one request that carries no event; returns the result for people. `token`

@@ -2,11 +2,10 @@
 //!
 //! No input or output holds a customer identifier or a body: many people can read histories.
 
-use crate::contract;
 use crate::signal::{Admin, Hold};
 use domain::{
-    AppId, CollapseKey, Decision, DestinationId, EventId, Lane, Notification, PlatformId, Purchase, State, Timestamp,
-    Verification,
+    AppId, CollapseKey, Decision, DestinationId, Lane, Notification, PlatformId, Purchase, RedeliverySelector, State,
+    Timestamp, Verification,
 };
 use serde::{Deserialize, Serialize};
 use temporalio_common::ActivityError;
@@ -246,41 +245,6 @@ pub struct Test {
     pub destination_id: DestinationId,
     /// Who requested it, and why.
     pub admin: Admin,
-}
-
-/// Which events to send to a destination again.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RedeliverySelector {
-    /// All events whose delivery failed.
-    #[default]
-    Failed,
-    /// All events of a time range.
-    Range {
-        /// The beginning, inclusive.
-        from: Timestamp,
-        /// The end, exclusive.
-        until: Timestamp,
-    },
-    /// The newest state of each purchase of which it did not acknowledge the newest one.
-    Behind,
-    /// The newest state of every purchase.
-    All,
-    /// The newest state of these purchases.
-    Purchases(Vec<CollapseKey>),
-    /// One event.
-    Event(EventId),
-}
-
-impl RedeliverySelector {
-    /// The signal that requests it.
-    #[must_use]
-    pub const fn signal(&self) -> &'static str {
-        match self {
-            Self::Failed | Self::Range { .. } | Self::Event(_) => contract::REDELIVER,
-            Self::Behind | Self::All | Self::Purchases(_) => contract::REPLAY,
-        }
-    }
 }
 
 /// Input of `redeliver_all`.

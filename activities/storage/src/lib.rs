@@ -36,11 +36,10 @@ pub use events::alarms::Alarm;
 pub use inbox::notifications::{Accepted, Fate, NewNotification, NotificationView, Open};
 pub use inbox::topics::{PendingTopic, Released, Topic, TopicState};
 pub use inbox::waiting::WaitingResult;
-pub use redelivery::again::{Owing, Skipped};
-pub use redelivery::pages::RunMode;
-pub use redelivery::redeliver::{Again, Redelivered, To};
-pub use redelivery::replay::{Replay, Replayed};
+pub use redelivery::page::{Owing, Redelivered};
+pub use redelivery::runs::RunMode;
 pub use redelivery::snapshot::SnapshotPage;
+pub use redelivery::verdict::Skipped;
 pub use reports::audit::{Audited, Broken, Rule, rules};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
 pub use reports::explain::{

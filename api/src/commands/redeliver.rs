@@ -106,7 +106,7 @@ pub struct Pages {
 pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let mut flags = String::new();
-    let selection = match &options.selection {
+    let mut body = match &options.selection {
         Selection::Event { id } => json!({ "event_id": id }),
         Selection::Purchase { collapse_key } => json!({ "collapse_key": purchase::key(&client, collapse_key).await? }),
         Selection::Range { from, until, scope } => {
@@ -116,25 +116,20 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
         }
         Selection::Failed { scope } => json!({ "failed": true, "app_id": scope.app }),
     };
-    let mut body = selection.as_object().cloned().unwrap_or_default();
     if let Some(id) = &options.destination {
-        body.insert("destination_id".to_owned(), id.as_str().into());
+        body["destination_id"] = id.as_str().into();
     }
+    let is_failed = matches!(options.selection, Selection::Failed { .. });
     let bulk = Bulk {
         client: &client,
         path: "/v1/redeliveries".to_owned(),
         body,
         counted: "checked",
-        unit: if matches!(options.selection, Selection::Failed { .. }) {
-            "dead deliveries checked"
-        } else {
-            "events checked"
-        },
+        unit: if is_failed { "dead deliveries checked" } else { "events checked" },
         pages: &options.pages,
         flags,
     };
-    let done = bulk.run().await?;
-    Ok(answer(&options.remote, "checked", &done, &options.pages))
+    bulk.run(&options.remote).await
 }
 
 /// A bulk request that the API answers page by page.
@@ -144,7 +139,7 @@ pub struct Bulk<'a> {
     /// The path of the request.
     pub path: String,
     /// The body of the request, without the cursor.
-    pub body: Map<String, Value>,
+    pub body: Value,
     /// The field of the answer with the number of checked items.
     pub counted: &'static str,
     /// The unit of that number, for the progress bar.
@@ -157,7 +152,7 @@ pub struct Bulk<'a> {
 
 /// The result of all pages so far.
 #[derive(Debug, Default)]
-pub struct Done {
+struct Done {
     /// Number of checked items.
     seen: u64,
     owed: u64,
@@ -165,17 +160,16 @@ pub struct Done {
 }
 
 impl Bulk<'_> {
-    /// Requests all pages. Returns their result.
-    pub async fn run(mut self) -> anyhow::Result<Done> {
+    /// Requests all pages and prints their result.
+    pub async fn run(mut self, remote: &Remote) -> anyhow::Result<ExitCode> {
         let (bar, mut done) = (bar(self.unit, None), Done::default());
-        self.body.insert("dry_run".to_owned(), self.pages.dry_run.into());
         let run = self.pages.run.clone().unwrap_or_else(|| clock::random_uuid().to_string());
-        self.body.insert("run".to_owned(), run.as_str().into());
+        self.body["dry_run"] = self.pages.dry_run.into();
+        self.body["run"] = run.as_str().into();
         let mut cursor = self.pages.cursor.clone();
         loop {
-            self.body.insert("cursor".to_owned(), json!(cursor));
-            let body = Value::Object(self.body.clone());
-            let answer = self.client.post(&self.path, &body).await;
+            self.body["cursor"] = json!(cursor);
+            let answer = self.client.post(&self.path, &self.body).await;
             let answer = answer.map_err(|error| {
                 let hint = self.hint(&error, &run, cursor.as_deref());
                 error.context(hint)
@@ -187,7 +181,7 @@ impl Bulk<'_> {
             cursor = answer["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 bar.finish_and_clear();
-                return Ok(done);
+                return Ok(self.answer(remote, &done));
             }
         }
     }
@@ -201,6 +195,25 @@ impl Bulk<'_> {
         let cursor = cursor.map(|cursor| format!(" --cursor {cursor}")).unwrap_or_default();
         format!("interrupted: continue with --run {run}{cursor}{}, which sends nothing twice", self.flags)
     }
+
+    /// Prints the result, as sentences or as data.
+    fn answer(&self, remote: &Remote, done: &Done) -> ExitCode {
+        if remote.json {
+            let answer = json!({ self.counted: done.seen, "owed": done.owed, "skipped": done.skipped });
+            return table::answer(remote, &answer);
+        }
+        let sent = match (done.owed == 1, self.pages.dry_run) {
+            (true, false) => "delivery is sent",
+            (false, false) => "deliveries are sent",
+            (true, true) => "delivery would be sent",
+            (false, true) => "deliveries would be sent",
+        };
+        table::line(&format!("{} {sent}; {} checked.", done.owed, done.seen));
+        for (why, count) in &done.skipped {
+            table::line(&format!("  {count} not: {}", reason(why)));
+        }
+        ExitCode::SUCCESS
+    }
 }
 
 impl Done {
@@ -211,21 +224,6 @@ impl Done {
             self.skipped.insert(why.clone(), json!(before + count.as_u64().unwrap_or_default()));
         }
     }
-}
-
-/// Prints the result, as sentences or as data.
-pub fn answer(remote: &Remote, counted: &str, done: &Done, pages: &Pages) -> ExitCode {
-    if remote.json {
-        return table::answer(remote, &json!({ counted: done.seen, "owed": done.owed, "skipped": done.skipped }));
-    }
-    let verb = if pages.dry_run { "would be sent" } else { "sent" };
-    let noun = if done.owed == 1 { "delivery is" } else { "deliveries are" };
-    let noun = if pages.dry_run { noun.split(' ').next().unwrap_or(noun) } else { noun };
-    table::line(&format!("{} {noun} {verb}; {} checked.", done.owed, done.seen));
-    for (why, count) in &done.skipped {
-        table::line(&format!("  {count} not: {}", reason(why)));
-    }
-    ExitCode::SUCCESS
 }
 
 /// The sentence for the API's code of a reason.

@@ -5,12 +5,12 @@ use crate::error::Error;
 use crate::extract::{Draft, FieldErrors};
 use axum::Json;
 use axum::extract::State;
-use domain::{AppId, CollapseKey, DestinationId, EventId, Timestamp};
+use domain::{AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use storage::{Again, Owing, Page, Run, RunMode, Skipped, To, chain};
+use storage::{Owing, Page, Run, RunMode, Skipped, chain};
 use tokio::time::timeout;
 
 /// Number of items of a page when the request names no limit, and at most.
@@ -53,7 +53,7 @@ pub struct Redelivery {
 #[schemars(extend("examples" = [{ "limit": 100 }]))]
 pub struct OwedPage {
     /// `next_cursor` of the page before.
-    cursor: Option<String>,
+    pub cursor: Option<String>,
     /// Maximum number of checked items; 200 when absent.
     #[schemars(range(min = 1, max = 200))]
     limit: Option<i64>,
@@ -111,8 +111,7 @@ impl OwedPage {
 
 impl RunPage {
     /// The page, and how it is owed: a page of a named run is owed once, however often it is requested.
-    #[must_use]
-    pub fn page(self) -> (Page, RunMode) {
+    fn page(self) -> (Page, RunMode) {
         let (page, run) = self.page.page();
         match (run, self.run) {
             (Run::Real, Some(name)) => (page, RunMode::Once(name)),
@@ -132,21 +131,20 @@ pub fn check_cursor(cursor: Option<&str>) -> Result<(), Error> {
 /// `POST /v1/redeliveries`: owes a page of the selection again. Of a purchase's states always the newest is sent.
 pub async fn create(State(edge): State<Shared>, mut draft: Draft<Redelivery>) -> Result<Json<Redelivered>, Error> {
     let Draft { body, wrong } = &mut draft;
-    let what = selected(body, wrong);
-    let to = receivers(body, wrong);
-    let (page, how) = draft.finish()?.page.page();
-    let Some(what) = what else { return Err(Error::invalid("body", ONE_OF)) };
-    if let To::App(id) = to {
+    let selector = selected(body, wrong);
+    let receivers = receivers(body, wrong);
+    let page = draft.finish()?.page;
+    let Some(selector) = selector else { return Err(Error::invalid("body", ONE_OF)) };
+    if let Receivers::App(id) = receivers {
         edge.store.app(id).await?;
     }
-    let done = edge.store.redeliver_all(what, to, (page, how.clone())).await?;
-    wake(&edge, &how, &done.owing).await;
+    let done = carry_out(&edge, selector.to(receivers), page).await?;
     Ok(Json(Redelivered { checked: done.checked, owed: done.owing.into(), next_cursor: done.next_cursor }))
 }
 
-fn selected(body: &Redelivery, wrong: &mut FieldErrors) -> Option<Again> {
+fn selected(body: &Redelivery, wrong: &mut FieldErrors) -> Option<RedeliverySelector> {
     let range = match (body.from, body.until) {
-        (Some(from), Some(until)) if from < until => Some(Again::Range { from, until }),
+        (Some(from), Some(until)) if from < until => Some(RedeliverySelector::Range { from, until }),
         (Some(_), Some(_)) => {
             wrong.add("until", "a time after `from`");
             None
@@ -158,8 +156,8 @@ fn selected(body: &Redelivery, wrong: &mut FieldErrors) -> Option<Again> {
             None
         }
     };
-    let failed = body.failed.filter(|failed| *failed).map(|_| Again::Failed);
-    let ids = [body.event_id.map(Again::Event), body.collapse_key.map(Again::Purchase)];
+    let failed = body.failed.filter(|failed| *failed).map(|_| RedeliverySelector::Failed);
+    let ids = [body.event_id.map(RedeliverySelector::Event), body.collapse_key.map(RedeliverySelector::Purchase)];
     let mut selected = ids.into_iter().chain([range, failed]).flatten();
     let first = selected.next();
     if selected.next().is_some() {
@@ -168,7 +166,7 @@ fn selected(body: &Redelivery, wrong: &mut FieldErrors) -> Option<Again> {
     first
 }
 
-fn receivers(body: &Redelivery, wrong: &mut FieldErrors) -> To {
+fn receivers(body: &Redelivery, wrong: &mut FieldErrors) -> Receivers {
     match (body.app_id, body.destination_id) {
         (Some(_), Some(_)) => wrong.add("app_id", "not to be given with `destination_id`, which is of one app"),
         (Some(_), None) if body.event_id.is_some() || body.collapse_key.is_some() => {
@@ -176,15 +174,15 @@ fn receivers(body: &Redelivery, wrong: &mut FieldErrors) -> To {
         }
         _ => {}
     }
-    body.app_id.map_or(body.destination_id.into(), To::App)
+    body.app_id.map_or(body.destination_id.into(), Receivers::App)
 }
 
-/// Wakes the supervision of the destinations: one signal each, however much is owed.
-pub async fn wake(edge: &Edge, how: &RunMode, owing: &Owing) {
-    if *how == RunMode::Dry {
-        return;
-    }
-    for id in &owing.destinations {
+/// Owes a page of the selection, and wakes the supervision of the destinations: one signal each, however much is owed.
+pub async fn carry_out(edge: &Edge, selection: Selection, page: RunPage) -> Result<storage::Redelivered, Error> {
+    let (page, mode) = page.page();
+    let is_dry = mode == RunMode::Dry;
+    let done = edge.store.redeliver_all(selection, page, mode).await?;
+    for id in done.owing.destinations.iter().filter(|_| !is_dry) {
         match timeout(PATIENCE, edge.dispatch.engine().supervise(*id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -193,4 +191,5 @@ pub async fn wake(edge: &Edge, how: &RunMode, owing: &Owing) {
             Err(_) => tracing::debug!(destination.id = %id, "not taken in time; the sweep finds the lanes"),
         }
     }
+    Ok(done)
 }

@@ -3,9 +3,9 @@
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, Sent, finish};
 use super::world::{LEASE_MS, World, new_destination, new_platform, record, renewal, story};
-use domain::{Decision, Outcome, TransitionKind};
+use domain::{Decision, Outcome, RedeliverySelector, TransitionKind};
 use storage::{
-    Accepted, Again, Claimed, DestinationPatch, EndpointSignal, Fate, Filter, Mode, NewNotification, Owner, Page, Run,
+    Accepted, Claimed, DestinationPatch, EndpointSignal, Fate, Filter, Mode, NewNotification, Owner, Page, Run,
     SecretString, Verdict,
 };
 
@@ -26,8 +26,8 @@ async fn live(world: &World) {
     world.send("r2", hook.id, RETRY).await;
     world.pass(5_001);
     world.send("r2", hook.id, Verdict::Dead).await;
-    let failed = (Page::default(), Run::Real);
-    world.store.redeliver_all(Again::Failed, None, failed).await.unwrap();
+    let failed = RedeliverySelector::Failed.to(None);
+    world.store.redeliver_all(failed, Page::default(), Run::Real).await.unwrap();
     world.store.name_customer(world.app.id, Owner::AppUser("customer-1".to_owned()), "anna").await.unwrap();
     world.age(2 * MINUTE_MS);
 }

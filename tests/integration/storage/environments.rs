@@ -2,11 +2,9 @@
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, renewal, story};
-use domain::{CollapseKey, DestinationId, Environment, PlatformId, Timestamp, TransitionKind};
+use domain::{CollapseKey, DestinationId, Environment, PlatformId, RedeliverySelector, Timestamp, TransitionKind};
 use serde_json::{Value, json};
-use storage::{
-    Claim, Claimed, DestinationNeed, EndpointSignal, Filter, Page, PlatformPatch, Rendered, Replay, Run, Verdict,
-};
+use storage::{Claim, Claimed, DestinationNeed, EndpointSignal, Filter, Page, PlatformPatch, Rendered, Run, Verdict};
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
@@ -269,7 +267,8 @@ story! {
             expected.sort_unstable();
             let fed = world.store.feed(world.app.id, Some(to), Page::default()).await.unwrap().items;
             assert_eq!(fed.iter().map(|one| one.collapse_key).collect::<Vec<_>>(), expected);
-            let replayed = world.store.replay(to, Replay::All, (Page::default(), Run::Dry)).await.unwrap();
+            let all = RedeliverySelector::All.to(to);
+            let replayed = world.store.redeliver_all(all, Page::default(), Run::Dry).await.unwrap();
             assert_eq!(replayed.owing.owed, i64::try_from(expected.len()).unwrap());
             world.raw().run(&format!("DELETE FROM attempts; DELETE FROM deliveries WHERE destination_id = '{to}'"));
             let mut snapshot = world.store.snapshot(to, Page::default(), Run::Dry).await.unwrap().owed;
@@ -296,7 +295,8 @@ story! {
             }
         }
         let production = wanting(&world, "production", &[Environment::Production]).await;
-        let replayed = world.store.replay(production, Replay::All, (Page::default(), Run::Dry)).await.unwrap();
+        let all = RedeliverySelector::All.to(production);
+        let replayed = world.store.redeliver_all(all, Page::default(), Run::Dry).await.unwrap();
         assert_eq!(replayed.owing.owed, 1, "what was owed to it once may be owed again");
     }
 }

@@ -11,7 +11,7 @@ use domain::{
     CollapseKey, DestinationId, SettlingContext, Snapshot, Timestamp, Transition, TransitionKind, Verification,
 };
 use std::collections::BTreeMap;
-use storage::{Again, Change, Differs, NewSale, Page, Product, RevenueFilter, RevenueLine, Run, Verdict};
+use storage::{Change, Differs, NewSale, Page, Product, RevenueFilter, RevenueLine, Run, Verdict};
 
 /// The purchase began at this time of the store.
 const BOUGHT: &str = "2027-01-10T12:00:00Z";
@@ -413,7 +413,8 @@ story! {
         let differing = world.differing().await;
         assert!(differing.contains(&(Some("refund".to_owned()), Differs::Unequal)), "{differing:?}");
         world.raw().run("UPDATE deliveries SET status = 'dead' WHERE event_type = 'user.subscription.purchased'");
-        let again = world.store.redeliver_all(Again::Failed, None, (Page::default(), Run::Real)).await.unwrap();
+        let (failed, all) = (domain::RedeliverySelector::Failed.to(None), Page::default());
+        let again = world.store.redeliver_all(failed, all, Run::Real).await.unwrap();
         assert_eq!((again.checked, again.owing.owed), (1, 1));
         let earned = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, earned);

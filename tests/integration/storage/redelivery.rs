@@ -3,19 +3,14 @@
 use super::aging::{DAY_MS, MINUTE_MS};
 use super::sending::{RETRY, Sent, finish};
 use super::world::{World, is_missing, new_destination, new_platform, story};
-use domain::{CollapseKey, DestinationId, TransitionKind};
+use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use std::collections::BTreeMap;
 use storage::{
-    Again, Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Mode, Owing, Page, Redelivered, Replay, Replayed,
-    Run, Skipped, Verdict,
+    Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Mode, Owing, Page, Redelivered, Run, Skipped, Verdict,
 };
 
-fn all() -> (Page, Run) {
-    (Page::default(), Run::Real)
-}
-
-async fn again(world: &World, what: Again) -> Owing {
-    let done = world.store.redeliver_all(what, None, all()).await.unwrap();
+async fn again(world: &World, what: RedeliverySelector) -> Owing {
+    let done = world.store.redeliver_all(what.to(None), Page::default(), Run::Real).await.unwrap();
     assert_eq!(done.next_cursor, None);
     done.owing
 }
@@ -45,20 +40,21 @@ story! {
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let (key, event) = (world.key("r1"), world.store.events(Default::default(), Page::default()).await.unwrap());
         let event = event.items.iter().find(|one| one.event_type.starts_with("user.")).unwrap().id;
-        assert_eq!(again(&world, Again::Event(event)).await.skipped, skipped([(Skipped::AlreadyOwed, 1)]));
+        assert_eq!(again(&world, RedeliverySelector::Event(event)).await.skipped, skipped([(Skipped::AlreadyOwed, 1)]));
         drain(&world, key, hook.id).await;
-        let owing = again(&world, Again::Event(event)).await;
+        let owing = again(&world, RedeliverySelector::Event(event)).await;
         assert_eq!((owing.owed, owing.destinations.as_slice()), (1, [hook.id].as_slice()));
-        assert_eq!(again(&world, Again::Event(event)).await.skipped, skipped([(Skipped::AlreadyOwed, 1)]));
+        assert_eq!(again(&world, RedeliverySelector::Event(event)).await.skipped, skipped([(Skipped::AlreadyOwed, 1)]));
         let sent = world.attempt(key, hook.id, "a").await;
         assert_eq!((sent.event_id, sent.delivery_id), (event, domain::DeliveryId::of(hook.id, event, 1)));
         // A person who redelivers does not wait for its back-off.
         world.finish(&sent, RETRY).await;
         assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Wait { .. }));
-        let owing = again(&world, Again::Event(event)).await;
+        let owing = again(&world, RedeliverySelector::Event(event)).await;
         assert_eq!((owing.owed, owing.destinations.as_slice()), (0, [hook.id].as_slice()));
         assert_eq!(world.attempt(key, hook.id, "c").await.event_id, event);
-        let nobody = world.store.redeliver_all(Again::Event(domain::EventId::new(key.uuid())), None, all()).await;
+        let nobody = RedeliverySelector::Event(domain::EventId::new(key.uuid())).to(None);
+        let nobody = world.store.redeliver_all(nobody, Page::default(), Run::Real).await;
         assert!(nobody.is_err_and(|error| is_missing(&error)));
     }
 }
@@ -71,7 +67,8 @@ story! {
         let key = world.key("r1");
         drain(&world, key, hook.id).await;
         drain(&world, key, other.id).await;
-        let done = world.store.redeliver_all(Again::Purchase(key), Some(hook.id), all()).await.unwrap();
+        let selection = RedeliverySelector::Purchase(key).to(hook.id);
+        let done = world.store.redeliver_all(selection, Page::default(), Run::Real).await.unwrap();
         assert_eq!((done.checked, done.owing.owed, done.owing.destinations.as_slice()), (4, 3, [hook.id].as_slice()));
         assert_eq!(done.owing.skipped, skipped([(Skipped::Superseded, 1)]));
         let mut sent = drain(&world, key, hook.id).await;
@@ -103,9 +100,10 @@ story! {
         let (mut cursor, mut seen, mut owed) = (None, 0, 0);
         loop {
             let page = Page { cursor, limit: 1 };
-            let what = Again::Range { from, until };
-            let dry = world.store.redeliver_all(what, None, (page.clone(), Run::Dry)).await.unwrap();
-            let done = world.store.redeliver_all(what, None, (page, Run::Real)).await.unwrap();
+            let what = RedeliverySelector::Range { from, until };
+            let selection = what.to(None);
+            let dry = world.store.redeliver_all(selection.clone(), page.clone(), Run::Dry).await.unwrap();
+            let done = world.store.redeliver_all(selection, page, Run::Real).await.unwrap();
             assert_eq!((dry.checked, dry.owing.owed), (done.checked, done.owing.owed), "a dry run foretells");
             (seen, owed, cursor) = (seen + done.checked, owed + done.owing.owed, done.next_cursor);
             // What was sent again is delivered meanwhile, and not sent twice for that.
@@ -136,15 +134,15 @@ story! {
         drain(&world, world.key("r2"), hook.id).await;
         world.revise("r3", 2).await;
         world.send("r3", hook.id, Verdict::Dead).await;
-        let dry = world.store.redeliver_all(Again::Failed, Some(hook.id), (Page::default(), Run::Dry)).await.unwrap();
+        let failed = RedeliverySelector::Failed.to(hook.id);
+        let dry = world.store.redeliver_all(failed.clone(), Page::default(), Run::Dry).await.unwrap();
         let before = deliveries(&world).await;
-        let first = (Page { cursor: None, limit: 2 }, Run::Real);
-        let one = world.store.redeliver_all(Again::Failed, Some(hook.id), first).await.unwrap();
+        let request = |cursor| world.store.redeliver_all(failed.clone(), Page { cursor, limit: 2 }, Run::Real);
+        let one = request(None).await.unwrap();
         assert_eq!((one.checked, one.owing.owed), (2, 1));
         // It dies again: that is a later failure, outside this range.
         world.send("r1", hook.id, Verdict::Dead).await;
-        let second = (Page { cursor: one.next_cursor, limit: 2 }, Run::Real);
-        let two = world.store.redeliver_all(Again::Failed, Some(hook.id), second).await.unwrap();
+        let two = request(one.next_cursor).await.unwrap();
         assert_eq!((two.checked, two.owing.owed, two.next_cursor), (2, 1, None));
         assert_eq!(dry.owing.owed, 2);
         assert_eq!(dry.owing.skipped, skipped([(Skipped::Superseded, 1), (Skipped::Acknowledged, 1)]));
@@ -152,7 +150,7 @@ story! {
         assert_eq!(drain(&world, world.key("r3"), hook.id).await, [("purchase.updated".to_owned(), 2)]);
         assert_eq!(world.broken(1000).await, []);
         world.store.delete_destination(hook.id).await.unwrap();
-        let gone = again(&world, Again::Failed).await;
+        let gone = again(&world, RedeliverySelector::Failed).await;
         assert_eq!((gone.owed, gone.skipped.get(&Skipped::Deleted)), (0, Some(&3)));
     }
 }
@@ -167,9 +165,10 @@ story! {
         new.filter = Filter { platforms: vec![other.id], environments: Vec::new() };
         world.store.new_destination(new).await.unwrap();
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
-        let owing = again(&world, Again::Purchase(world.key("r1"))).await;
+        let owing = again(&world, RedeliverySelector::Purchase(world.key("r1"))).await;
         assert_eq!(owing.skipped, skipped([(Skipped::NotChosen, 3), (Skipped::AlreadyOwed, 1)]));
-        let refused = world.store.replay(users.id, Replay::Behind, all()).await;
+        let behind = RedeliverySelector::Behind.to(users.id);
+        let refused = world.store.redeliver_all(behind, Page::default(), Run::Real).await;
         assert!(matches!(refused, Err(Error::Unsuitable(_))), "{refused:?}");
     }
 }
@@ -217,7 +216,7 @@ story! {
         let key = world.key("r1");
         let sent = world.attempt(key, analytics.id, "a").await;
         world.finish(&sent, Verdict::Delivered).await;
-        let owing = again(&world, Again::Event(sent.event_id)).await;
+        let owing = again(&world, RedeliverySelector::Event(sent.event_id)).await;
         assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::Counted, 1)])));
 
         // After an answer 500 it may have been counted; within seven days it would be recognized.
@@ -226,14 +225,14 @@ story! {
         let first_tried_at = world.store.delivery(unclear.delivery_id).await.unwrap().first_tried_at;
         world.finish(&unclear, Verdict::Dead).await;
         world.age(3 * DAY_MS);
-        assert_eq!(again(&world, Again::Event(unclear.event_id)).await.owed, 1);
+        assert_eq!(again(&world, RedeliverySelector::Event(unclear.event_id)).await.owed, 1);
         let next = world.attempt(world.key("r2"), analytics.id, "c").await;
         let moved = if world.is_postgres() { 3 * DAY_MS } else { 0 };
         let first = first_tried_at.map(|at| at.plus_millis(-moved).millis_since(next.first_tried_at.unwrap()).abs());
         assert!(first.is_some_and(|ms| ms < MINUTE_MS), "its time runs from the first try of all: {first:?}");
         world.finish(&next, Verdict::Dead).await;
         world.age(5 * DAY_MS);
-        let owing = again(&world, Again::Event(unclear.event_id)).await;
+        let owing = again(&world, RedeliverySelector::Event(unclear.event_id)).await;
         assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::MayBeCounted, 1)])));
         let explained = world.store.explain_event(unclear.event_id).await.unwrap().event.sendings;
         assert!(explained.iter().all(|one| one.not_again == Some(Skipped::MayBeCounted)), "{explained:?}");
@@ -248,7 +247,7 @@ story! {
             judged.endpoint_signal = EndpointSignal::Neutral;
             world.end(judged).await;
             world.age(8 * DAY_MS);
-            let owing = again(&world, Again::Event(unread.event_id)).await;
+            let owing = again(&world, RedeliverySelector::Event(unread.event_id)).await;
             assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::MayBeCounted, 1)])));
         }
 
@@ -259,17 +258,22 @@ story! {
         judged.status = Some(400);
         world.end(judged).await;
         world.age(30 * DAY_MS);
-        assert_eq!(again(&world, Again::Event(refused.event_id)).await.owed, 1);
+        assert_eq!(again(&world, RedeliverySelector::Event(refused.event_id)).await.owed, 1);
     }
 }
 
 /// Replays page by page; the result.
-async fn replay(world: &World, to: DestinationId, what: Replay, run: Run) -> (i64, i64, BTreeMap<Skipped, i64>) {
+async fn replay(
+    world: &World,
+    to: DestinationId,
+    what: RedeliverySelector,
+    run: Run,
+) -> (i64, i64, BTreeMap<Skipped, i64>) {
     let (mut cursor, mut purchases, mut owed, mut skipped) = (None, 0, 0, BTreeMap::new());
     loop {
         let page = Page { cursor, limit: 2 };
-        let done: Replayed = world.store.replay(to, what.clone(), (page, run)).await.unwrap();
-        (purchases, owed, cursor) = (purchases + done.purchases, owed + done.owing.owed, done.next_cursor);
+        let done = world.store.redeliver_all(what.clone().to(to), page, run).await.unwrap();
+        (purchases, owed, cursor) = (purchases + done.checked, owed + done.owing.owed, done.next_cursor);
         for (why, count) in done.owing.skipped {
             *skipped.entry(why).or_default() += count;
         }
@@ -293,9 +297,9 @@ story! {
         world.send("dead", hook.id, Verdict::Dead).await;
         world.notify("unsettled", "unsettled", 1).await;
         let expected = skipped([(Skipped::AlreadyOwed, 1), (Skipped::Acknowledged, 1)]);
-        assert_eq!(replay(&world, hook.id, Replay::Behind, Run::Dry).await, (4, 2, expected.clone()));
-        assert_eq!(replay(&world, hook.id, Replay::Behind, Run::Real).await, (4, 2, expected));
-        let (_, owed, _) = replay(&world, hook.id, Replay::Behind, Run::Real).await;
+        assert_eq!(replay(&world, hook.id, RedeliverySelector::Behind, Run::Dry).await, (4, 2, expected.clone()));
+        assert_eq!(replay(&world, hook.id, RedeliverySelector::Behind, Run::Real).await, (4, 2, expected));
+        let (_, owed, _) = replay(&world, hook.id, RedeliverySelector::Behind, Run::Real).await;
         assert_eq!(owed, 0, "repeated it owes nothing twice");
         assert_eq!(drain(&world, world.key("behind"), hook.id).await, [("purchase.updated".to_owned(), 2)]);
         assert_eq!(world.broken(1000).await, []);
@@ -328,15 +332,16 @@ story! {
         }
         // It has none of them, and requests them.
         let lacks: Vec<CollapseKey> = fed.iter().map(|one| one.collapse_key).collect();
-        let (purchases, owed, _) = replay(&world, hook.id, Replay::These(lacks.clone()), Run::Real).await;
+        let named = RedeliverySelector::Purchases(lacks.clone());
+        let (purchases, owed, _) = replay(&world, hook.id, named, Run::Real).await;
         assert_eq!((purchases, owed, deliveries(&world).await), (5, 5, before + 5));
         for key in &lacks {
             assert_eq!(drain(&world, *key, hook.id).await, [("purchase.updated".to_owned(), 2)]);
         }
         assert_eq!(world.raw().number("SELECT MIN(acked_revision) AS value FROM lanes"), 2, "nothing was forgotten");
-        let (purchases, owed, _) = replay(&world, hook.id, Replay::All, Run::Real).await;
+        let (purchases, owed, _) = replay(&world, hook.id, RedeliverySelector::All, Run::Real).await;
         assert_eq!((purchases, owed, deliveries(&world).await), (5, 5, before + 10), "an admin sends it all");
-        let strange = Replay::These(vec![CollapseKey::new(hook.id.uuid())]);
+        let strange = RedeliverySelector::Purchases(vec![CollapseKey::new(hook.id.uuid())]);
         assert_eq!(replay(&world, hook.id, strange, Run::Real).await, (1, 0, skipped([(Skipped::Unknown, 1)])));
     }
 }
@@ -364,10 +369,11 @@ story! {
         drain(&world, world.key("r1"), hook.id).await;
         let before = deliveries(&world).await;
         let now = world.store.now().await.unwrap();
-        let range = Again::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
-        for what in [range, Again::Purchase(world.key("r1")), Again::Failed] {
-            let done: Redelivered = world.store.redeliver_all(what, None, (Page::default(), Run::Dry)).await.unwrap();
-            assert_eq!(done.owing.owed, if what == Again::Failed { 0 } else { 2 });
+        let range = RedeliverySelector::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
+        for what in [range, RedeliverySelector::Purchase(world.key("r1")), RedeliverySelector::Failed] {
+            let selection = what.clone().to(None);
+            let done: Redelivered = world.store.redeliver_all(selection, Page::default(), Run::Dry).await.unwrap();
+            assert_eq!(done.owing.owed, if what == RedeliverySelector::Failed { 0 } else { 2 });
         }
         assert_eq!(deliveries(&world).await, before);
     }

@@ -3,8 +3,8 @@
 use super::aging::DAY_MS;
 use super::redelivery::drain;
 use super::world::{World, new_platform, story};
-use domain::DestinationId;
-use storage::{Again, Destination, Error, Page, Replay, Replayed, Run, RunMode, To};
+use domain::{DestinationId, Receivers, RedeliverySelector};
+use storage::{Destination, Error, Page, Redelivered, Run, RunMode};
 use system_tests::folder::Folder;
 
 fn page(cursor: Option<&str>) -> Page {
@@ -15,8 +15,8 @@ fn once(run: &str) -> RunMode {
     RunMode::Once(run.to_owned())
 }
 
-async fn replay(world: &World, to: DestinationId, (cursor, run): (Option<&str>, &str)) -> Result<Replayed, Error> {
-    world.store.replay(to, Replay::All, (page(cursor), once(run))).await
+async fn replay(world: &World, to: DestinationId, (cursor, run): (Option<&str>, &str)) -> Result<Redelivered, Error> {
+    world.store.redeliver_all(RedeliverySelector::All.to(to), page(cursor), once(run)).await
 }
 
 /// Three purchases whose newest state was delivered, and where to.
@@ -46,7 +46,7 @@ story! {
     async fn repeating_a_page_of_a_run_answers_the_same_and_owes_nothing(world: World) {
         let hook = delivered(&world).await;
         let first = replay(&world, hook.id, (None, "run")).await.unwrap();
-        assert_eq!((first.purchases, first.owing.owed, count(&world, "deliveries")), (2, 2, 5));
+        assert_eq!((first.checked, first.owing.owed, count(&world, "deliveries")), (2, 2, 5));
         arrive(&world, hook.id).await;
         assert_eq!(replay(&world, hook.id, (None, "run")).await.unwrap(), first, "its answer was lost");
         let cursor = first.next_cursor.as_deref();
@@ -64,8 +64,9 @@ story! {
     async fn repeating_a_page_of_a_time_range_owes_nothing(world: World) {
         let hook = delivered(&world).await;
         let now = world.store.now().await.unwrap();
-        let what = Again::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
-        let request = async |run: RunMode| world.store.redeliver_all(what, Some(hook.id), (page(None), run)).await.unwrap();
+        let what = RedeliverySelector::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
+        let what = what.to(hook.id);
+        let request = async |run: RunMode| world.store.redeliver_all(what.clone(), page(None), run).await.unwrap();
         let first = request(once("run")).await;
         assert_eq!((first.checked, first.owing.owed), (2, 2));
         arrive(&world, hook.id).await;
@@ -80,7 +81,7 @@ story! {
         let hook = delivered(&world).await;
         let other = if world.is_postgres() { world.second_process().await } else { world.store.clone() };
         let request = |store: storage::Store| async move {
-            store.replay(hook.id, Replay::All, (page(None), once("run"))).await.unwrap()
+            store.redeliver_all(RedeliverySelector::All.to(hook.id), page(None), once("run")).await.unwrap()
         };
         let (one, two) = tokio::join!(request(world.store.clone()), request(other));
         assert_eq!((&one, one.owing.owed, count(&world, "deliveries")), (&two, 2, 5));
@@ -90,14 +91,15 @@ story! {
 story! {
     async fn a_run_has_one_selector_and_a_dry_run_stores_nothing(world: World) {
         let hook = delivered(&world).await;
-        world.store.replay(hook.id, Replay::All, (page(None), Run::Dry)).await.unwrap();
+        world.store.redeliver_all(RedeliverySelector::All.to(hook.id), page(None), Run::Dry).await.unwrap();
         assert_eq!(count(&world, "pages"), 0);
         replay(&world, hook.id, (None, "run")).await.unwrap();
-        let refused = world.store.replay(hook.id, Replay::Behind, (page(None), once("run"))).await;
+        let named = |selection, run| world.store.redeliver_all(selection, page(None), once(run));
+        let refused = named(RedeliverySelector::Behind.to(hook.id), "run").await;
         assert!(matches!(refused, Err(Error::Conflict { what: "run", .. })), "{refused:?}");
-        let failed = world.store.redeliver_all(Again::Failed, None, (page(None), once("run"))).await;
+        let failed = named(RedeliverySelector::Failed.to(None), "run").await;
         assert!(matches!(failed, Err(Error::Conflict { what: "run", .. })), "{failed:?}");
-        let missing = world.store.replay(hook.id, Replay::These(Vec::new()), (page(None), once("none"))).await;
+        let missing = named(RedeliverySelector::Purchases(Vec::new()).to(hook.id), "none").await;
         assert_eq!(missing.unwrap().owing.owed, 0);
     }
 }
@@ -150,9 +152,9 @@ story! {
         let other = beside(&world).await;
         let (ours, theirs) = (delivered(&world).await.id, delivered(&other).await.id);
         let now = world.store.now().await.unwrap();
-        let range = Again::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
-        let request = async |what: Again, to: To, run: Run| {
-            let done = world.store.redeliver_all(what, to, (Page::default(), run)).await.unwrap();
+        let range = RedeliverySelector::Range { from: now.plus_millis(-DAY_MS), until: now.plus_millis(DAY_MS) };
+        let request = async |what: &RedeliverySelector, to: Receivers, run: Run| {
+            let done = world.store.redeliver_all(what.clone().to(to), Page::default(), run).await.unwrap();
             let mut owed_to = done.owing.destinations;
             owed_to.sort();
             (done.checked, owed_to)
@@ -160,29 +162,30 @@ story! {
         let mut both = vec![ours, theirs];
         both.sort();
         let cases = [
-            (To::All, both),
-            (To::App(world.app.id), vec![ours]),
-            (To::App(other.app.id), vec![theirs]),
-            (To::One(theirs), vec![theirs]),
+            (Receivers::All, both),
+            (Receivers::App(world.app.id), vec![ours]),
+            (Receivers::App(other.app.id), vec![theirs]),
+            (Receivers::One(theirs), vec![theirs]),
         ];
         for (to, owed_to) in &cases {
-            let expected = if *to == To::All { 6 } else { 3 };
-            assert_eq!(request(range, *to, Run::Dry).await, (expected, owed_to.clone()), "{to:?}");
+            let expected = if *to == Receivers::All { 6 } else { 3 };
+            assert_eq!(request(&range, *to, Run::Dry).await, (expected, owed_to.clone()), "{to:?}");
         }
-        assert_eq!(request(range, To::App(other.app.id), Run::Real).await, (3, vec![theirs]));
+        assert_eq!(request(&range, Receivers::App(other.app.id), Run::Real).await, (3, vec![theirs]));
         assert_eq!(drain(&world, world.key("r1"), ours).await, []);
         assert_eq!(drain(&other, other.key("r1"), theirs).await, [("purchase.updated".to_owned(), 1)]);
 
         world.raw().run("UPDATE deliveries SET status = 'dead' WHERE n = 0");
         world.raw().run("UPDATE lanes SET acked_revision = 0");
         for (to, owed_to) in &cases {
-            let (expected, failed) = request(Again::Failed, *to, Run::Dry).await;
-            assert_eq!(expected, if *to == To::All { 6 } else { 3 }, "{to:?}");
+            let (expected, failed) = request(&RedeliverySelector::Failed, *to, Run::Dry).await;
+            assert_eq!(expected, if *to == Receivers::All { 6 } else { 3 }, "{to:?}");
             assert!(failed.iter().all(|id| owed_to.contains(id)), "{to:?}: {failed:?}");
         }
-        let named = |to: To| world.store.redeliver_all(Again::Failed, to, (page(None), once("run")));
-        named(To::App(other.app.id)).await.unwrap();
-        let refused = named(To::All).await;
+        let failed = |to: Receivers| RedeliverySelector::Failed.to(to);
+        let named = |to: Receivers| world.store.redeliver_all(failed(to), page(None), once("run"));
+        named(Receivers::App(other.app.id)).await.unwrap();
+        let refused = named(Receivers::All).await;
         assert!(matches!(refused, Err(Error::Conflict { what: "run", .. })), "{refused:?}");
     }
 }

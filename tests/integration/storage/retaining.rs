@@ -3,8 +3,8 @@
 use super::aging::{DAY_MS, MINUTE_MS};
 use super::sending::{claim, must_send, rendering};
 use super::world::{World, story};
-use domain::TransitionKind;
-use storage::{Again, Claim, Page, Rendered, Run, Skipped, Verdict};
+use domain::{RedeliverySelector, TransitionKind};
+use storage::{Claim, Page, Rendered, Run, Skipped, Verdict};
 
 const NINETY_DAYS_MS: i64 = 90 * DAY_MS;
 
@@ -55,11 +55,12 @@ story! {
         let pruned: Vec<bool> = announced.iter().map(|one| one.event.pruned_at.is_some()).collect();
         assert_eq!(pruned, [true, true, false]);
         assert!(announced.iter().all(|one| one.changes.is_none()), "what is left has nothing to be compared with: {announced:?}");
-        let again = world.store.redeliver_all(Again::Event(user.id), None, (Page::default(), Run::Real)).await.unwrap();
+        let event = RedeliverySelector::Event(user.id).to(None);
+        let again = world.store.redeliver_all(event, Page::default(), Run::Real).await.unwrap();
         assert_eq!((again.owing.owed, again.owing.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
         // The newest state can be redelivered any time, and is stale once a newer one is recorded.
-        let purchase = Again::Purchase(world.key("r1"));
-        let again = world.store.redeliver_all(purchase, None, (Page::default(), Run::Real)).await.unwrap();
+        let purchase = RedeliverySelector::Purchase(world.key("r1"));
+        let again = world.store.redeliver_all(purchase.to(None), Page::default(), Run::Real).await.unwrap();
         assert_eq!(again.owing.owed, 1);
         let sent = world.attempt(world.key("r1"), hook.id, "again").await;
         assert!(sent.body.contains("\"data\""), "{}", sent.body);

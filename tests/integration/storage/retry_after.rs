@@ -2,8 +2,8 @@
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{LEASE_MS, World, story};
-use domain::{CollapseKey, DestinationId, TransitionKind};
-use storage::{Again, Claim, Claimed, DestinationNeed, DestinationPatch, LaneState, Mode, Page, Run, Verdict};
+use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
+use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, LaneState, Mode, Page, Run, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
@@ -140,14 +140,16 @@ story! {
             let event = world.store.events(Default::default(), Page::default()).await.unwrap().items[0].id;
             fail_for_an_hour(&world, receipt, hook).await;
             world.revise(receipt, 2).await;
-            let again = async |what| world.store.redeliver_all(what, None, (Page::default(), Run::Real)).await.unwrap();
-            again(Again::Failed).await;
+            let again = async |what: RedeliverySelector| {
+                world.store.redeliver_all(what.to(None), Page::default(), Run::Real).await.unwrap()
+            };
+            again(RedeliverySelector::Failed).await;
             check_left_alone(&world, (receipt, hook), HOUR_MS).await;
             let key = world.key(receipt);
             match way {
                 0 => drop(world.store.redeliver(key, Some(hook), None).await.unwrap()),
-                1 => drop(again(Again::Purchase(key)).await),
-                _ => drop(again(Again::Event(event)).await),
+                1 => drop(again(RedeliverySelector::Purchase(key)).await),
+                _ => drop(again(RedeliverySelector::Event(event)).await),
             }
             check_sent(&world, (receipt, hook), 2).await;
             world.revise(receipt, 3).await;
@@ -163,8 +165,8 @@ story! {
         let event = world.attempt(world.key("r1"), hook, "a").await;
         world.finish(&event, Verdict::Delivered).await;
         fail_for_an_hour(&world, "r1", hook).await;
-        let what = Again::Event(event.event_id);
-        let again = world.store.redeliver_all(what, None, (Page::default(), Run::Real)).await.unwrap();
+        let what = RedeliverySelector::Event(event.event_id);
+        let again = world.store.redeliver_all(what.to(None), Page::default(), Run::Real).await.unwrap();
         assert_eq!((again.owing.owed, &again.owing.destinations[..]), (1, &[hook][..]));
         for _ in 0..2 {
             world.send("r1", hook, Verdict::Delivered).await;

@@ -12,6 +12,7 @@ pub mod lane;
 pub mod notification;
 pub mod payment;
 pub mod purchase;
+pub mod redelivery;
 pub mod time;
 pub mod transition;
 pub mod user;
@@ -23,6 +24,7 @@ pub use ids::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, Pla
 pub use lane::Lane;
 pub use notification::{Notification, NotificationKind, Outcome};
 pub use purchase::{Purchase, State};
+pub use redelivery::{Receivers, RedeliverySelector, Selection};
 pub use time::Timestamp;
 pub use transition::{Transition, TransitionKind};
 pub use verification::{Parked, Snapshot, UnknownReceipts, Verification};

@@ -1,10 +1,10 @@
 //! The state of a destination's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
 //! to do. All times are workflow time.
 
-use crate::activities::{RedeliverySelector, Supervised, Supervision};
+use crate::activities::{Supervised, Supervision};
 use crate::contract;
 use crate::signal::{Admin, Enable, MAX_NAMED, Range, Replay};
-use domain::Timestamp;
+use domain::{RedeliverySelector, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -70,6 +70,22 @@ impl Redelivery {
     pub const fn new(selector: RedeliverySelector, admin: Admin) -> Self {
         Self { selector, admin, cursor: None }
     }
+
+    /// The signal that requested it.
+    #[must_use]
+    pub const fn signal(&self) -> &'static str {
+        match self.selector {
+            RedeliverySelector::Behind
+            | RedeliverySelector::All
+            | RedeliverySelector::NeverOwed
+            | RedeliverySelector::Purchases(_) => contract::REPLAY,
+            RedeliverySelector::Failed
+            | RedeliverySelector::Range { .. }
+            | RedeliverySelector::Event(_)
+            | RedeliverySelector::Purchase(_)
+            | RedeliverySelector::Lanes(_) => contract::REDELIVER,
+        }
+    }
 }
 
 impl AdminRequest {
@@ -83,7 +99,7 @@ impl AdminRequest {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Redeliver(redelivery) => redelivery.selector.signal(),
+            Self::Redeliver(redelivery) => redelivery.signal(),
             Self::Test(_) => contract::TEST,
             Self::Enable(_) => contract::ENABLE,
             Self::Disable(_) => contract::DISABLE,
@@ -168,17 +184,12 @@ impl State {
                 return self
                     .unreadable(contract::REDELIVER, "expected `event_id`, or `from` with `until`, and not both");
             }
-            return self.enqueue(AdminRequest::Redeliver(Redelivery::new(RedeliverySelector::Event(event), admin)));
+            return self.enqueue_redelivery(RedeliverySelector::Event(event), admin);
         }
         match (time(&from), time(&until)) {
-            (Ok(None), Ok(None)) => {
-                self.enqueue(AdminRequest::Redeliver(Redelivery::new(RedeliverySelector::Failed, admin)))
-            }
+            (Ok(None), Ok(None)) => self.enqueue_redelivery(RedeliverySelector::Failed, admin),
             (Ok(Some(from)), Ok(Some(until))) if from < until => {
-                self.enqueue(AdminRequest::Redeliver(Redelivery::new(
-                    RedeliverySelector::Range { from, until },
-                    admin,
-                )));
+                self.enqueue_redelivery(RedeliverySelector::Range { from, until }, admin);
             }
             (Err(why), _) => self.unreadable(contract::REDELIVER, &format!("from: {why}")),
             (_, Err(why)) => self.unreadable(contract::REDELIVER, &format!("until: {why}")),
@@ -201,7 +212,11 @@ impl State {
             }
             Some(keys) => RedeliverySelector::Purchases(keys),
         };
-        self.enqueue(AdminRequest::Redeliver(Redelivery::new(selector, Admin { by, reason })));
+        self.enqueue_redelivery(selector, Admin { by, reason });
+    }
+
+    fn enqueue_redelivery(&mut self, selector: RedeliverySelector, admin: Admin) {
+        self.enqueue(AdminRequest::Redeliver(Redelivery::new(selector, admin)));
     }
 
     /// Folds the result of a test of the connection.
@@ -231,7 +246,7 @@ impl State {
         match result {
             Ok(None) => {}
             Ok(cursor) => self.redeliveries.push_back(Redelivery { cursor, ..redelivery.clone() }),
-            Err(why) => self.noted = Some(format!("{}: {why}", redelivery.selector.signal())),
+            Err(why) => self.noted = Some(format!("{}: {why}", redelivery.signal())),
         }
     }
 

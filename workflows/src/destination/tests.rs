@@ -2,10 +2,11 @@
 
 use super::state::{AdminRequest, Next, Redelivery, State};
 use super::status::Status;
-use crate::activities::{RedeliverySelector, Supervised, Supervision};
+use crate::activities::{Supervised, Supervision};
 use crate::contract;
 use crate::signal::{Admin, DestinationSignal, Enable, MAX_NAMED, Range, Replay};
-use domain::{CollapseKey, DestinationId, EventId, Timestamp};
+use domain::{CollapseKey, DestinationId, EventId, RedeliverySelector, Timestamp};
+use serde_json::json;
 
 /// Microseconds.
 const SECOND: i64 = 1_000_000;
@@ -191,6 +192,24 @@ fn an_invalid_range_is_noted_and_requests_nothing() {
 }
 
 #[test]
+fn a_selector_reads_as_in_stored_histories() {
+    let (event, key) = (EventId::new(uuid::Uuid::nil()), CollapseKey::new(uuid::Uuid::nil()));
+    let (from, until) = (Timestamp::from_micros(0), Timestamp::from_micros(SECOND));
+    let stored = [
+        (RedeliverySelector::Failed, json!("failed")),
+        (RedeliverySelector::Range { from, until }, json!({ "range": { "from": from, "until": until } })),
+        (RedeliverySelector::Behind, json!("behind")),
+        (RedeliverySelector::All, json!("all")),
+        (RedeliverySelector::Purchases(vec![key]), json!({ "purchases": [key] })),
+        (RedeliverySelector::Event(event), json!({ "event": event })),
+    ];
+    for (selector, stored) in stored {
+        assert_eq!(json!(selector), stored);
+        assert_eq!(serde_json::from_value::<RedeliverySelector>(stored).ok(), Some(selector));
+    }
+}
+
+#[test]
 fn one_selector_is_redelivered_and_two_at_once_are_noted() {
     let (event, key) = (EventId::new(uuid::Uuid::nil()), CollapseKey::new(uuid::Uuid::nil()));
     let named = |count| Replay { collapse_keys: Some(vec![key; count]), ..Replay::default() };
@@ -200,10 +219,7 @@ fn one_selector_is_redelivered_and_two_at_once_are_noted() {
     let redeliveries: Vec<RedeliverySelector> =
         state.admin.iter().filter_map(AdminRequest::redelivery).map(|one| one.selector.clone()).collect();
     assert_eq!(redeliveries, [RedeliverySelector::Event(event), RedeliverySelector::Purchases(vec![key; MAX_NAMED])]);
-    assert_eq!(
-        redeliveries.iter().map(RedeliverySelector::signal).collect::<Vec<_>>(),
-        [contract::REDELIVER, contract::REPLAY]
-    );
+    assert_eq!(state.admin.iter().map(AdminRequest::name).collect::<Vec<_>>(), [contract::REDELIVER, contract::REPLAY]);
     let both = range("2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z");
     for wrong in [named(0), named(MAX_NAMED + 1), Replay { all: true, ..named(1) }] {
         state.replay(wrong);

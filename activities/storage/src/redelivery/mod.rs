@@ -1,8 +1,8 @@
-//! Redelivery: owes events again, for one purchase, a range, a replay, a snapshot.
+//! Redelivery: owes again what a selector covers, page by page: candidates, a verdict for each destination, a delivery.
 
-pub mod again;
-pub mod pages;
-pub mod purchase;
-pub mod redeliver;
-pub mod replay;
+pub mod candidates;
+pub mod page;
+pub mod policy;
+pub mod runs;
 pub mod snapshot;
+pub mod verdict;

@@ -1,8 +1,8 @@
 //! `settle destination redeliver`: what is dead is owed again, page by page.
 
 use crate::commands::client::{Client, Remote};
-use crate::commands::redeliver::{Bulk, Pages, answer};
-use serde_json::{Map, Value};
+use crate::commands::redeliver::{Bulk, Pages};
+use serde_json::json;
 use std::process::ExitCode;
 
 /// Which destination.
@@ -20,18 +20,14 @@ pub struct Redeliver {
 
 /// Redelivers everything that is dead, page by page.
 pub async fn redeliver(client: &Client, remote: &Remote, options: &Redeliver) -> anyhow::Result<ExitCode> {
-    let mut body = Map::new();
-    body.insert("failed".to_owned(), Value::Bool(true));
-    body.insert("destination_id".to_owned(), options.id.as_str().into());
     let bulk = Bulk {
         client,
         path: "/v1/redeliveries".to_owned(),
-        body,
+        body: json!({ "failed": true, "destination_id": options.id }),
         counted: "checked",
         unit: "dead deliveries checked",
         pages: &options.pages,
         flags: String::new(),
     };
-    let done = bulk.run().await?;
-    Ok(answer(remote, "checked", &done, &options.pages))
+    bulk.run(remote).await
 }

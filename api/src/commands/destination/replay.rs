@@ -1,8 +1,8 @@
 //! `settle destination replay`: the newest state of each purchase, one delivery for each.
 
 use crate::commands::client::{Client, Remote, segment};
-use crate::commands::redeliver::{Bulk, Pages, answer};
-use serde_json::Map;
+use crate::commands::redeliver::{Bulk, Pages};
+use serde_json::json;
 use std::process::ExitCode;
 
 /// Which destination, and which purchases.
@@ -24,17 +24,14 @@ pub struct Replay {
 
 /// Replays the purchases, page by page.
 pub async fn replay(client: &Client, remote: &Remote, options: &Replay) -> anyhow::Result<ExitCode> {
-    let mut body = Map::new();
-    body.insert("all".to_owned(), options.all.into());
     let bulk = Bulk {
         client,
         path: format!("/v1/destinations/{}/replay", segment(&options.id)),
-        body,
+        body: json!({ "all": options.all }),
         counted: "purchases",
         unit: "purchases checked",
         pages: &options.pages,
         flags: String::new(),
     };
-    let done = bulk.run().await?;
-    Ok(answer(remote, "purchases", &done, &options.pages))
+    bulk.run(remote).await
 }

@@ -3,13 +3,13 @@
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Draft, Stored};
-use crate::resources::redeliveries::{Owed, RunPage, check_cursor, wake};
+use crate::resources::redeliveries::{Owed, RunPage, carry_out, check_cursor};
 use axum::Json;
 use axum::extract::State;
-use domain::CollapseKey;
+use domain::{CollapseKey, RedeliverySelector};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::{Destination, Replay};
+use storage::Destination;
 
 /// Maximum number of purchases that can be named in one request.
 const MOST_NAMED: usize = 500;
@@ -49,19 +49,18 @@ pub async fn replay(
     mut draft: Draft<ReplayPage>,
 ) -> Result<Json<Replayed>, Error> {
     let all = draft.body.all.unwrap_or(false);
-    let what = match draft.body.collapse_keys.take() {
+    let selector = match draft.body.collapse_keys.take() {
         Some(keys) => {
             if all {
                 draft.wrong.add("all", "not to be given with `collapse_keys`");
             }
-            Replay::These(keys)
+            RedeliverySelector::Purchases(keys)
         }
-        None if all => Replay::All,
-        None => Replay::Behind,
+        None if all => RedeliverySelector::All,
+        None => RedeliverySelector::Behind,
     };
-    let (page, how) = draft.finish()?.page.page();
-    check_cursor(page.cursor.as_deref())?;
-    let done = edge.store.replay(destination.id, what, (page, how.clone())).await?;
-    wake(&edge, &how, &done.owing).await;
-    Ok(Json(Replayed { purchases: done.purchases, owed: done.owing.into(), next_cursor: done.next_cursor }))
+    let page = draft.finish()?.page;
+    check_cursor(page.page.cursor.as_deref())?;
+    let done = carry_out(&edge, selector.to(destination.id), page).await?;
+    Ok(Json(Replayed { purchases: done.checked, owed: done.owing.into(), next_cursor: done.next_cursor }))
 }

@@ -3,8 +3,8 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::statement::{Value, places, row, sql};
-use crate::redelivery::again::Skipped;
-use crate::redelivery::redeliver;
+use crate::redelivery::page;
+use crate::redelivery::verdict::Skipped;
 use crate::reports::deliveries::{self, AttemptView, DeliveryView};
 use domain::event::{Change, PURCHASE_UPDATED, changes};
 use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, Timestamp, UserId};
@@ -235,8 +235,10 @@ pub fn sendings(
     for delivery in deliveries {
         let is_replaced = delivery.status == "superseded" && delivery.event_type == PURCHASE_UPDATED;
         let successor = if is_replaced { successor(connection, &delivery)? } else { None };
-        let pair = (delivery.event_id, delivery.destination_id);
-        let not_again = if delivery.status == "dead" { redeliver::refused(connection, pair, now)? } else { None };
+        let not_again = match delivery.status.as_str() {
+            "dead" => page::refused(connection, delivery.event_id, delivery.destination_id, now)?,
+            _ => None,
+        };
         let attempts = attempts.remove(&delivery.id).unwrap_or_default();
         sendings.push(Sending { delivery, attempts, successor, not_again });
     }

@@ -69,24 +69,24 @@ impl Store {
     /// Deletes the answers of more than a week ago, the oldest first; returns how many, at most `limit`.
     pub async fn forget_pages(&self, limit: i64) -> Result<usize, Error> {
         let before = self.now().await?.plus_millis(-RETENTION_MS);
-        let oldest: Option<Number> = self
-            .read(move |connection| {
-                sql("SELECT at AS value FROM pages WHERE at < ? ORDER BY at LIMIT 1").bind(before).first(connection)
-            })
-            .await?;
+        let oldest: Option<Number> = self.read(move |connection| sql(OLDEST).bind(before).first(connection)).await?;
         if oldest.is_none() {
             return Ok(0);
         }
-        self.write(move |write| {
-            sql("DELETE FROM pages WHERE (run, cursor) IN \
-                 (SELECT run, cursor FROM pages WHERE at < ? ORDER BY at LIMIT ?)")
-            .bind(before)
-            .bind(limit)
-            .run(write.connection)
-        })
-        .await
+        self.write(move |write| sql(FORGET).bind(before).bind(limit).run(write.connection)).await
     }
 }
+
+const OLDEST: &str = "SELECT at AS value FROM pages WHERE at < ? ORDER BY at LIMIT 1";
+const FORGET: &str = "
+    DELETE FROM pages
+    WHERE (run, cursor) IN (SELECT run, cursor FROM pages WHERE at < ? ORDER BY at LIMIT ?)";
+
+const BEGIN: &str = "
+    INSERT INTO pages (run, cursor, request_digest, answer, at) VALUES (?, ?, ?, '', ?)
+    ON CONFLICT DO NOTHING";
+const FINISH: &str = "UPDATE pages SET answer = ? WHERE run = ? AND cursor = ?";
+const ANSWER: &str = "SELECT request_digest, answer FROM pages WHERE run = ? AND cursor = ?";
 
 /// Carries a page out and stores its answer, unless that was done before: then returns that answer.
 pub fn once<T: Serialize + DeserializeOwned>(
@@ -96,32 +96,19 @@ pub fn once<T: Serialize + DeserializeOwned>(
 ) -> Result<T, Error> {
     let Some(place) = place else { return work(write) };
     // A request for the same page at the same time waits here until the first one has its answer.
-    let is_first = sql("INSERT INTO pages (run, cursor, request_digest, answer, at) VALUES (?, ?, ?, '', ?) \
-         ON CONFLICT DO NOTHING")
-    .bind(place.run.as_str())
-    .bind(place.cursor.as_str())
-    .bind(place.request_digest.as_str())
-    .bind(write.now)
-    .run(write.connection)?
-        > 0;
-    if !is_first {
+    let (run, cursor) = (place.run.as_str(), place.cursor.as_str());
+    let statement = sql(BEGIN).bind(run).bind(cursor).bind(place.request_digest.as_str()).bind(write.now);
+    if statement.run(write.connection)? == 0 {
         return answered(write.connection, place)?.ok_or(Error::Missing { what: "page of that run" });
     }
     let done = work(write)?;
     let answer = serde_json::to_string(&done).map_err(|error| Error::corrupt_by("an answer is not JSON", error))?;
-    sql("UPDATE pages SET answer = ? WHERE run = ? AND cursor = ?")
-        .bind(answer)
-        .bind(place.run.as_str())
-        .bind(place.cursor.as_str())
-        .run(write.connection)?;
+    sql(FINISH).bind(answer).bind(run).bind(cursor).run(write.connection)?;
     Ok(done)
 }
 
 fn answered<T: DeserializeOwned>(connection: &mut AnyConnection, place: &PageOfRun) -> Result<Option<T>, Error> {
-    let row: Option<Answered> = sql("SELECT request_digest, answer FROM pages WHERE run = ? AND cursor = ?")
-        .bind(place.run.as_str())
-        .bind(place.cursor.as_str())
-        .first(connection)?;
+    let row: Option<Answered> = sql(ANSWER).bind(place.run.as_str()).bind(place.cursor.as_str()).first(connection)?;
     let Some(row) = row else { return Ok(None) };
     if row.request_digest != place.request_digest {
         let detail = "a run of this name requested something else: name it otherwise".to_owned();

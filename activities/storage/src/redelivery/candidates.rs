@@ -1,0 +1,269 @@
+//! The candidates of a page: what a selector covers, in the order of its cursor.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
+use crate::db::statement::{Number, row, sql};
+use crate::events::deliveries::Event;
+use crate::purchases::purchase;
+use crate::settings::destinations::{self, Destination};
+use domain::event::PURCHASE_UPDATED;
+use domain::{AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp};
+use std::ops::Range;
+
+/// An event, or the newest state of a purchase.
+pub struct Candidate {
+    pub collapse_key: CollapseKey,
+    /// The event; `None` for the newest state.
+    pub event: Option<Event>,
+    /// Of a dead delivery: its destination.
+    pub only_to: Option<DestinationId>,
+    /// Whether no later state of the selection stands for it.
+    pub is_last: bool,
+    /// Its place among those of its purchase.
+    seq: i64,
+}
+
+row! {
+    struct Row {
+        seq: i64,
+        at: Timestamp,
+        id: EventId,
+        event_type: String,
+        collapse_key: CollapseKey,
+        revision: i64,
+        traceparent: Option<String>,
+        only_to: Option<DestinationId>,
+        is_last: bool,
+    }
+}
+
+row! {
+    struct Key {
+        collapse_key: CollapseKey,
+    }
+}
+
+impl From<Row> for Candidate {
+    fn from(row: Row) -> Self {
+        let Row { seq, id, event_type, collapse_key, revision, traceparent, only_to, is_last, .. } = row;
+        let is_state = event_type == PURCHASE_UPDATED;
+        let event = (!is_state).then_some(Event { id, event_type, collapse_key, revision, traceparent });
+        Self { collapse_key, event, only_to, is_last, seq }
+    }
+}
+
+impl From<CollapseKey> for Candidate {
+    fn from(collapse_key: CollapseKey) -> Self {
+        Self { collapse_key, event: None, only_to: None, is_last: true, seq: i64::MAX }
+    }
+}
+
+/// A page of candidates: by purchase, so that all who lock purchases do it in one order; of each purchase in the order of
+/// what happened. `app` limits a time range.
+pub fn candidates(
+    connection: &mut AnyConnection,
+    selection: &Selection,
+    app: Option<AppId>,
+    page: &Page,
+) -> Result<Paged<Candidate>, Error> {
+    let mut found = match &selection.selector {
+        RedeliverySelector::Event(id) => event(connection, *id)?,
+        RedeliverySelector::Purchase(key) => of_purchase(connection, *key, page)?,
+        RedeliverySelector::Lanes(key) => of_lanes(connection, *key, selection.receivers)?,
+        RedeliverySelector::Range { from, until } => in_range(connection, *from..*until, app, page)?,
+        RedeliverySelector::Failed => dead(connection, selection.receivers, page)?,
+        RedeliverySelector::Purchases(keys) => {
+            suitable(connection, selection)?;
+            let mut keys = keys.clone();
+            keys.sort_unstable();
+            keys.dedup();
+            whole(keys)
+        }
+        RedeliverySelector::Behind | RedeliverySelector::All | RedeliverySelector::NeverOwed => {
+            let app = suitable(connection, selection)?.app_id;
+            of_app(connection, app, page)?
+        }
+    };
+    found.items.sort_by_key(|one| (one.collapse_key, one.seq));
+    Ok(found)
+}
+
+fn whole<R: Into<Candidate>>(rows: Vec<R>) -> Paged<Candidate> {
+    Paged { items: rows.into_iter().map(Into::into).collect(), next_cursor: None }
+}
+
+fn cut<R: Into<Candidate>>(
+    rows: Vec<R>,
+    page: &Page,
+    cursor: impl Fn(&R) -> String,
+) -> Result<Paged<Candidate>, Error> {
+    Paged::cut(rows, page.size(), cursor, |row| Ok(row.into()))
+}
+
+/// The destination of a selector of states, which must receive them.
+pub fn suitable(connection: &mut AnyConnection, selection: &Selection) -> Result<Destination, Error> {
+    let Some(id) = selection.receivers.destination() else {
+        return Err(Error::Unsuitable("states are sent to one destination: name it".to_owned()));
+    };
+    let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
+    let destination = destination.destination()?;
+    let is_snapshot = selection.selector == RedeliverySelector::NeverOwed;
+    if destination.chose(PURCHASE_UPDATED) || (is_snapshot && destination.profile.is_some()) {
+        return Ok(destination);
+    }
+    let detail = format!(
+        "the destination chose {} and not {PURCHASE_UPDATED}, of which a {} consists: choose it first",
+        destination.events.join(", "),
+        if is_snapshot { "snapshot" } else { "replay" }
+    );
+    Err(Error::Unsuitable(detail))
+}
+
+const PURCHASES_OF_APP: &str = "
+    SELECT collapse_key FROM purchases
+    WHERE app_id = ? AND collapse_key > ?
+    ORDER BY collapse_key LIMIT ?";
+
+fn of_app(connection: &mut AnyConnection, app: AppId, page: &Page) -> Result<Paged<Candidate>, Error> {
+    let statement = sql(PURCHASES_OF_APP).bind(app).bind(page.cursor.clone().unwrap_or_default());
+    let rows: Vec<Key> = statement.bind(page.size() + 1).all(connection)?;
+    let keys = rows.into_iter().map(|row| row.collapse_key).collect();
+    cut(keys, page, ToString::to_string)
+}
+
+/// Events `e`. Of a purchase's states in the selection only the last is sent: it stands for the others, which are the
+/// states `m` of `$later`.
+macro_rules! events {
+    ($later:literal, $from:literal) => {
+        concat!(
+            "
+    SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent,
+        CAST(NULL AS TEXT) AS only_to,
+        (e.event_type <> 'purchase.updated' OR NOT EXISTS (
+            SELECT 1 FROM events m
+            WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq",
+            $later,
+            "
+        )) AS is_last
+    FROM events e",
+            $from
+        )
+    };
+}
+
+const EVENT: &str = "
+    SELECT seq, created_at AS at, id, event_type, collapse_key, revision, traceparent,
+        CAST(NULL AS TEXT) AS only_to, TRUE AS is_last
+    FROM events
+    WHERE id = ?";
+
+fn event(connection: &mut AnyConnection, id: EventId) -> Result<Paged<Candidate>, Error> {
+    let found: Option<Row> = sql(EVENT).bind(id).first(connection)?;
+    Ok(whole(vec![found.ok_or(Error::Missing { what: "event" })?]))
+}
+
+const OF_PURCHASE: &str = events!(
+    "",
+    "
+    WHERE e.collapse_key = ? AND e.seq > ?
+    ORDER BY e.seq LIMIT ?"
+);
+
+fn of_purchase(connection: &mut AnyConnection, key: CollapseKey, page: &Page) -> Result<Paged<Candidate>, Error> {
+    purchase::find(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let statement = sql(OF_PURCHASE).bind(key).bind(page.number_or(0)?).bind(page.size() + 1);
+    let rows: Vec<Row> = statement.all(connection)?;
+    cut(rows, page, |row| row.seq.to_string())
+}
+
+/// Written so that no index of the app's purchases seems better than the one of times.
+const IN_RANGE: &str = events!(
+    " AND m.created_at < ?",
+    "
+    JOIN purchases p ON p.collapse_key = e.collapse_key
+    WHERE (e.created_at, e.seq) > (?, ?) AND e.created_at < ? AND (? IS NULL OR p.app_id || '' = ?)
+    ORDER BY e.created_at, e.seq LIMIT ?"
+);
+
+fn in_range(
+    connection: &mut AnyConnection,
+    range: Range<Timestamp>,
+    app: Option<AppId>,
+    page: &Page,
+) -> Result<Paged<Candidate>, Error> {
+    // Behind the last row of the page before; at first, behind all that is older than the range.
+    let (at, seq) = match page.cursor {
+        Some(_) => page.numbers_or(0)?,
+        None => (range.start.micros().saturating_sub(1), i64::MAX),
+    };
+    let statement = sql(IN_RANGE).bind(range.end).bind(at).bind(seq).bind(range.end).bind(app).bind(app);
+    let rows: Vec<Row> = statement.bind(page.size() + 1).all(connection)?;
+    cut(rows, page, |row| format!("{}_{}", row.at.micros(), row.seq))
+}
+
+/// Dead deliveries `d` up to the newest that there was at the first page.
+macro_rules! dead {
+    ($to:literal) => {
+        concat!(
+            "
+    SELECT d.seq, d.created_at AS at, d.event_id AS id, d.event_type, d.collapse_key, d.revision, d.traceparent,
+        d.destination_id AS only_to,
+        (d.event_type <> 'purchase.updated' OR NOT EXISTS (
+            SELECT 1 FROM deliveries m
+            WHERE m.collapse_key = d.collapse_key AND m.destination_id = d.destination_id AND m.status = 'dead'
+                AND m.event_type = 'purchase.updated' AND m.seq > d.seq AND m.seq <= ?
+        )) AS is_last
+    FROM deliveries d
+    WHERE d.status = 'dead' AND d.seq > ? AND d.seq <= ?",
+            $to,
+            "
+    ORDER BY d.seq LIMIT ?"
+        )
+    };
+}
+
+const DEAD: &str = dead!("");
+const DEAD_OF_APP: &str = dead!(" AND d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)");
+const DEAD_OF_DESTINATION: &str = dead!(" AND d.destination_id = ?");
+const NEWEST_DEAD: &str = "SELECT seq AS value FROM deliveries WHERE status = 'dead' ORDER BY seq DESC LIMIT 1";
+
+/// What dies anew meanwhile is left out.
+fn dead(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> Result<Paged<Candidate>, Error> {
+    let (seq, through) = match page.cursor {
+        Some(_) => page.numbers_or(0)?,
+        None => (0, sql(NEWEST_DEAD).first::<Number>(connection)?.map_or(0, |newest| newest.value)),
+    };
+    let (text, id) = match receivers {
+        Receivers::All => (DEAD, None),
+        Receivers::App(id) => (DEAD_OF_APP, Some(id.to_string())),
+        Receivers::One(id) => (DEAD_OF_DESTINATION, Some(id.to_string())),
+    };
+    let statement = sql(text).bind(through).bind(seq).bind(through).bind_all(id);
+    let rows: Vec<Row> = statement.bind(page.size() + 1).all(connection)?;
+    cut(rows, page, |row| format!("{}_{through}", row.seq))
+}
+
+/// Written so that no index of the destination's dead deliveries seems better than the one of the lane.
+const DEAD_IN_LANE: &str = "
+    SELECT seq, created_at AS at, event_id AS id, event_type, collapse_key, revision, traceparent,
+        destination_id AS only_to, TRUE AS is_last
+    FROM deliveries
+    WHERE collapse_key = ? AND destination_id = ? AND status || '' = 'dead' AND event_type <> ?
+    ORDER BY seq";
+
+/// The `user.*` events of a purchase that died, one that died twice twice, and then its newest state.
+fn of_lanes(connection: &mut AnyConnection, key: CollapseKey, receivers: Receivers) -> Result<Paged<Candidate>, Error> {
+    let origin = purchase::origin(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let mut lanes = destinations::of_app(connection, origin.app_id)?;
+    if let Some(named) = receivers.destination() {
+        lanes.retain(|lane| lane.id == named);
+        lanes.first().ok_or(Error::Missing { what: "destination" })?;
+    }
+    let mut found = whole(vec![key]);
+    for lane in lanes {
+        let statement = sql(DEAD_IN_LANE).bind(key).bind(lane.id).bind(PURCHASE_UPDATED);
+        found.items.extend(statement.all::<Row>(connection)?.into_iter().map(Candidate::from));
+    }
+    Ok(found)
+}

@@ -1,0 +1,83 @@
+//! What an admin's redelivery covers. How each selector is carried out is in `storage`.
+
+use crate::{AppId, CollapseKey, DestinationId, EventId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Which events are sent again. Of a purchase's states the newest is sent, once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RedeliverySelector {
+    /// All events whose delivery is dead and that did not arrive since.
+    #[default]
+    Failed,
+    /// All events of a time range.
+    Range {
+        /// The beginning, inclusive.
+        from: Timestamp,
+        /// The end, exclusive.
+        until: Timestamp,
+    },
+    /// The newest state of each purchase of which the destination did not acknowledge the newest one.
+    Behind,
+    /// The newest state of every purchase.
+    All,
+    /// The newest state of each purchase of which the destination was never owed the newest one.
+    NeverOwed,
+    /// The newest state of these purchases.
+    Purchases(Vec<CollapseKey>),
+    /// The newest state of a purchase, and all its `user.*` events.
+    Purchase(CollapseKey),
+    /// The newest state of a purchase, and its `user.*` events whose delivery is dead.
+    Lanes(CollapseKey),
+    /// One event.
+    Event(EventId),
+}
+
+/// The destinations to which it is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub enum Receivers {
+    /// Every destination that chooses it.
+    #[default]
+    All,
+    /// The destinations of this app. Changes nothing for one event or purchase, which has an app already.
+    App(AppId),
+    /// This destination.
+    One(DestinationId),
+}
+
+/// Which events are sent again, and to which destinations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Selection {
+    /// Which events.
+    pub selector: RedeliverySelector,
+    /// Which destinations.
+    pub receivers: Receivers,
+}
+
+impl RedeliverySelector {
+    /// Sends them to these destinations.
+    #[must_use]
+    pub fn to(self, receivers: impl Into<Receivers>) -> Selection {
+        Selection { selector: self, receivers: receivers.into() }
+    }
+}
+
+impl Receivers {
+    /// The destination, if it is one.
+    #[must_use]
+    pub const fn destination(self) -> Option<DestinationId> {
+        if let Self::One(id) = self { Some(id) } else { None }
+    }
+}
+
+impl From<DestinationId> for Receivers {
+    fn from(destination: DestinationId) -> Self {
+        Self::One(destination)
+    }
+}
+
+impl From<Option<DestinationId>> for Receivers {
+    fn from(destination: Option<DestinationId>) -> Self {
+        destination.map_or(Self::All, Self::One)
+    }
+}
