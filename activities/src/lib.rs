@@ -1,11 +1,9 @@
 #![doc = include_str!("../README.md")]
 
-mod address;
 mod admin;
 mod attempt;
 mod bodies;
 mod deliver;
-pub mod destinations;
 mod drain;
 pub mod engine;
 mod failure;
@@ -13,10 +11,8 @@ pub mod http;
 mod load;
 mod pace;
 mod record;
-pub mod result;
 mod retention;
 mod share;
-pub mod stores;
 mod supervise;
 mod sweep;
 mod verify;
@@ -26,6 +22,7 @@ pub use share::Shares;
 pub use verify::Verifier;
 
 use domain::{Lane, Timestamp};
+use protocols::destinations::Allowed;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -48,7 +45,7 @@ pub struct Context {
     /// The only sender of requests to addresses that others chose.
     pub http: http::Http,
     /// What the operator allows destinations to be.
-    pub allowed: destinations::Allowed,
+    pub allowed: Allowed,
     /// Verifies purchases with their stores.
     pub verifier: Arc<Verifier>,
     /// Temporal, to wake purchases and destinations.

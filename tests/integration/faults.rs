@@ -1,12 +1,13 @@
 //! Endpoints that fail in every way we know: the recorded error, what follows for the event and for the
 //! endpoint, and how little time and memory is spent. Through the real sender and a webhook's real judgement.
 
-use activities::destinations::{Allowed, Config};
-use activities::http::{Http, Lookup, Parts, Reply, Rules, of_this_machine};
-use activities::result::{EndpointSignal, EventAttempt, Verdict};
+use activities::http::{Http, Lookup, Parts, of_this_machine};
 use domain::event::Wildcards;
 use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
 use futures::FutureExt as _;
+use protocols::destinations::{Allowed, Config};
+use protocols::http::{Reply, Rules};
+use protocols::result::{EndpointSignal, EventAttempt, Verdict};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;

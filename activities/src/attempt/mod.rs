@@ -1,11 +1,11 @@
 //! One request of a lane: claim, send, finish. The caller decides what follows: a purchase's run in `deliver`, a
 //! destination's in `supervise`.
 
-use crate::destinations::{Config, Invalid};
-use crate::http::{Reply, Request};
-use crate::result::{DeliveryResult, EventAttempt};
 use crate::{Context, bodies};
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
+use protocols::destinations::{Config, Invalid};
+use protocols::http::{Reply, Request};
+use protocols::result::{DeliveryResult, EventAttempt, EventVerdict};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
@@ -299,7 +299,7 @@ fn unsent(results: Vec<EventResult>) -> Sent {
 }
 
 fn to_sent(attempts: &[Attempt], result: DeliveryResult, patience_ms: i64) -> Sent {
-    let judge = |(attempt, event): (&Attempt, crate::result::EventVerdict)| EventResult {
+    let judge = |(attempt, event): (&Attempt, EventVerdict)| EventResult {
         delivery_id: attempt.delivery_id,
         class: event.class.to_owned(),
         error: event.message,

@@ -1,7 +1,7 @@
 use super::*;
-use crate::destinations::{Allowed, webhook};
 use domain::AppId;
 use domain::event::Wildcards;
+use protocols::destinations::{Allowed, webhook};
 use serde_json::json;
 use storage::{Destination, Filter};
 use uuid::Uuid;
@@ -93,7 +93,7 @@ fn a_late_attempt_counts_nothing_and_is_retried_soon() {
 
 #[test]
 fn each_event_of_a_request_has_its_own_verdict() {
-    let judge = |class, verdict| crate::result::EventVerdict { verdict, class, message: None, counts: true };
+    let judge = |class, verdict| protocols::result::EventVerdict { verdict, class, message: None, counts: true };
     let retry = Verdict::Retry { delay_ms: 7 };
     let events = vec![judge("success", Verdict::Delivered), judge("throttled", retry)];
     let (lane_pause_ms, user_pause_ms, at_most, alarm) = (Some(7), Some(30_000), Some(1), None);

@@ -13,7 +13,7 @@ use storage::{
 
 pub const HOUR_MS: i64 = 3_600_000;
 /// A webhook's.
-pub const PATIENCE_MS: i64 = activities::destinations::webhook::PATIENCE_MS;
+pub const PATIENCE_MS: i64 = protocols::destinations::webhook::PATIENCE_MS;
 
 /// A request that was claimed. It reads as its first attempt.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 
 pub mod catalogue;
 pub mod decide;
-pub mod destination;
 pub mod environment;
 pub mod event;
 pub mod health;

@@ -1,10 +1,12 @@
-//! The fields that destinations of every kind have. Further fields belong to their kind, see [`crate::edge::Kinds`].
+//! The fields that destinations of every kind have. Further fields belong to their kind, see
+//! [`protocols::destinations`].
 
-use crate::edge::{Edge, Kinds};
+use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::near::near;
 use crate::extract::{FieldErrors, nullable};
 use domain::{AppId, Environment, PlatformId};
+use protocols::destinations::check_schedule;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -86,7 +88,7 @@ struct FilterFields {
 
 impl Common {
     /// Checks more than the types of its fields; `bound` is the kind's maximum of requests a second.
-    pub fn check(&self, kinds: &dyn Kinds, bound: Option<i64>, wrong: &mut FieldErrors) {
+    pub fn check(&self, bound: Option<i64>, wrong: &mut FieldErrors) {
         if let Some(expected) = self.events.as_ref().and_then(|events| wrong_choice(events)) {
             wrong.add("events", expected);
         }
@@ -95,7 +97,7 @@ impl Common {
         {
             wrong.add("rate", format!("a whole number from 1 to {bound}, and it is {rate}"));
         }
-        if let Some(Err(expected)) = self.schedule.iter().flatten().map(|waits| kinds.check_schedule(waits)).next() {
+        if let Some(Err(expected)) = self.schedule.iter().flatten().map(|waits| check_schedule(waits)).next() {
             wrong.add("schedule", expected.expected);
         }
     }

@@ -1,0 +1,7 @@
+#![doc = include_str!("../README.md")]
+
+pub mod address;
+pub mod destinations;
+pub mod http;
+pub mod result;
+pub mod stores;
