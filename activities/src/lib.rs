@@ -10,7 +10,6 @@ mod failure;
 pub mod http;
 mod load;
 mod pace;
-mod record;
 mod retention;
 mod share;
 mod supervise;
@@ -79,7 +78,7 @@ impl Context {
     /// Records a decision.
     #[activity(definition = RecordActivity)]
     pub async fn record(self: Arc<Self>, _ctx: ActivityContext, input: Record) -> Result<Recorded, ActivityError> {
-        record::record(&self.store, input).await.map_err(failure::storage)
+        self.store.record(input).await.map_err(failure::storage)
     }
 
     /// Attempts the deliveries of a lane.

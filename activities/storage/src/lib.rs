@@ -54,9 +54,8 @@ pub use reports::revenue::{Differs, Integration, RevenueFilter, RevenueLine, Rev
 pub use settings::destinations::{
     Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
 };
-pub use settling::load::Loaded;
 pub use settling::payments::Earned;
-pub use settling::settled::{Record, Recorded};
 pub use settling::verification::{StoreQuery, Unanswered};
 
+pub use domain::settling::{Loaded, Record, Recorded};
 pub use secrecy::{ExposeSecret, SecretString};

@@ -11,6 +11,7 @@ pub mod lane;
 pub mod notification;
 pub mod payment;
 pub mod purchase;
+pub mod settling;
 pub mod time;
 pub mod transition;
 pub mod user;
