@@ -7,7 +7,7 @@ use crate::Context;
 use crate::attempt::{AttemptResult, Completed, LATE_MS, LaneAttempt, NO_LIMIT, attempt};
 use crate::failure::Failed;
 use std::time::Duration;
-use storage::{LaneState, Mode, fault};
+use storage::{Idle, LaneState, Mode, fault};
 use temporalio_sdk::activities::ActivityInfo;
 use tokio::time::Instant;
 use workflows::activities::{Deliver, Delivered};
@@ -54,15 +54,15 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
                 }
                 lane_attempt.at_most = completed.at_most.unwrap_or(NO_LIMIT);
             }
-            AttemptResult::Closed { last_seq } => return Ok(Delivered { last_seq, more: false }),
-            AttemptResult::UserBusy { ms, .. } if began.elapsed() < USER_PATIENCE => wait(ms).await,
-            AttemptResult::Owed { last_seq, .. } | AttemptResult::UserBusy { last_seq, .. } => {
+            AttemptResult::Idle(Idle::Closed { last_seq }) => return Ok(Delivered { last_seq, more: false }),
+            AttemptResult::Idle(Idle::UserBusy { ms, .. }) if began.elapsed() < USER_PATIENCE => wait(ms).await,
+            AttemptResult::Idle(Idle::Owed { last_seq, .. } | Idle::UserBusy { last_seq, .. }) => {
                 return Ok(leave_to_destination(context, &lane_attempt, last_seq));
             }
-            AttemptResult::Leased { ms } => {
+            AttemptResult::Idle(Idle::Leased { ms }) => {
                 return Err(Failed::wait(ms, "another attempt is still in flight".to_owned()));
             }
-            AttemptResult::Wait { ms, last_error } => {
+            AttemptResult::Idle(Idle::Wait { ms, last_error }) => {
                 return Err(not_due(ms, last_error));
             }
             AttemptResult::Late => {

@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use storage::{DestinationNeed as Needs, Error, LanesInBackoff, Mode};
+use storage::{DestinationNeed as Needs, Error, Idle, LanesInBackoff, Mode};
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
 use workflows::activities::{Supervise, Supervised, Supervision};
@@ -245,11 +245,10 @@ async fn probe(
     fail::fail_point!("supervise.after_probe", |_| std::process::abort());
     Ok(match result {
         AttemptResult::Completed(_) => None,
-        AttemptResult::Leased { ms }
-        | AttemptResult::UserBusy { ms, .. }
-        | AttemptResult::Wait { ms, .. }
-        | AttemptResult::Owed { ms, .. } => Some(clamp_busy(ms)),
-        AttemptResult::Closed { .. } | AttemptResult::Late => Some(*BUSY_MS.start()),
+        AttemptResult::Idle(
+            Idle::Leased { ms } | Idle::UserBusy { ms, .. } | Idle::Wait { ms, .. } | Idle::Owed { ms, .. },
+        ) => Some(clamp_busy(ms)),
+        AttemptResult::Idle(Idle::Closed { .. }) | AttemptResult::Late => Some(*BUSY_MS.start()),
     })
 }
 

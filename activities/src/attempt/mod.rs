@@ -9,8 +9,8 @@ use protocols::result::{DeliveryResult, EventAttempt, EventVerdict};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, Batch, Claim, Claimed, EndpointSignal, Error, EventResult, Finish, FinishResult, LaneState, Mode, Verdict,
-    fault,
+    Attempt, Batch, Claim, Claimed, EndpointSignal, Error, EventResult, Finish, FinishResult, Idle, LaneState, Mode,
+    Verdict, fault,
 };
 use tokio::time::Instant;
 
@@ -45,37 +45,8 @@ pub struct LaneAttempt {
 pub enum AttemptResult {
     /// The request was finished.
     Completed(Completed),
-    /// No delivery is due yet.
-    Wait {
-        /// Milliseconds until one is.
-        ms: i64,
-        /// Why the last attempt of the waiting delivery failed.
-        last_error: Option<String>,
-    },
-    /// Another attempt holds the lane's lease.
-    Leased {
-        /// Milliseconds until the lease ends.
-        ms: i64,
-    },
-    /// A request about the lane's user is in flight for another purchase.
-    UserBusy {
-        /// The newest sequence number recorded in the lane.
-        last_seq: i64,
-        /// Milliseconds until the next attempt makes sense.
-        ms: i64,
-    },
-    /// The destination cannot take a request now.
-    Owed {
-        /// The newest sequence number recorded in the lane.
-        last_seq: i64,
-        /// Milliseconds until the next attempt makes sense.
-        ms: i64,
-    },
-    /// No delivery is pending, or none may be sent.
-    Closed {
-        /// The newest sequence number recorded in the lane.
-        last_seq: i64,
-    },
+    /// Nothing was claimed.
+    Idle(Idle),
     /// The lease was lost, or too old to cover the request: nothing was sent, and the lease is released.
     Late,
 }
@@ -124,11 +95,7 @@ pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<At
     let batch = loop {
         match context.store.claim(claim(lane_attempt)).await? {
             Claimed::Send(batch) => break *batch,
-            Claimed::Wait { ms, last_error } => return Ok(AttemptResult::Wait { ms, last_error }),
-            Claimed::Leased { ms } => return Ok(AttemptResult::Leased { ms }),
-            Claimed::UserBusy { last_seq, ms } => return Ok(AttemptResult::UserBusy { last_seq, ms }),
-            Claimed::Owed { last_seq, ms } => return Ok(AttemptResult::Owed { last_seq, ms }),
-            Claimed::Closed { last_seq } => return Ok(AttemptResult::Closed { last_seq }),
+            Claimed::Idle(idle) => return Ok(AttemptResult::Idle(idle)),
             Claimed::Undeliverable { events, owing } => publish_operator_events(context, lane_attempt, events, owing),
         }
     };

@@ -28,7 +28,7 @@ pub use db::store::Store;
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
 pub use delivery::health::HealthView;
 pub use delivery::lanes::{
-    Attempt, Batch, Claim, Claimed, EndpointSignal, EventResult, Finish, FinishResult, LaneState, Mode, Render,
+    Attempt, Batch, Claim, Claimed, EndpointSignal, EventResult, Finish, FinishResult, Idle, LaneState, Mode, Render,
     Rendered, Sibling, Unsent, Verdict,
 };
 pub use delivery::sweep::{Due, Overdue};

@@ -3,7 +3,9 @@
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{World, story};
 use domain::{CollapseKey, DestinationId};
-use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, LaneState, Mode, Page, Verdict};
+use storage::{
+    Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, Idle, LaneState, Mode, Page, Verdict,
+};
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
@@ -68,10 +70,10 @@ story! {
         assert_eq!((shown.state.as_str(), shown.reason.as_deref()), ("open", Some("the endpoint answered 500")));
         for (mode, receipt) in [(Mode::Lane, "r10"), (Mode::Drain, "r10"), (Mode::Lane, "r3")] {
             let claimed = world.store.claim(Claim { mode, ..claim(world.key(receipt), hook.id, "c") }).await.unwrap();
-            assert!(matches!(claimed, Claimed::Owed { ms: 1..=30_000, last_seq: 1.. }), "{claimed:?}");
+            assert!(matches!(claimed, Claimed::Idle(Idle::Owed { ms: 1..=30_000, last_seq: 1.. })), "{claimed:?}");
         }
         let nothing = world.claim(world.key("unheard"), hook.id, "n").await;
-        assert!(matches!(nothing, Claimed::Closed { last_seq: 0 }), "{nothing:?}");
+        assert!(matches!(nothing, Claimed::Idle(Idle::Closed { last_seq: 0 })), "{nothing:?}");
         assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "it is owed, not forgotten");
         let health = world.store.health(hook.id).await.unwrap();
         assert_eq!((health.failures, health.owed), (10, 11));
@@ -235,14 +237,14 @@ story! {
         };
         assert!(matches!(fail("r1", 50_000).await, LaneState::Owed { .. }), "it is due when the pause ends");
         let claimed = world.claim(world.key("r2"), hook.id, "b").await;
-        assert!(matches!(claimed, Claimed::Owed { ms: 58_000..=60_000, .. }), "{claimed:?}");
+        assert!(matches!(claimed, Claimed::Idle(Idle::Owed { ms: 58_000..=60_000, .. })), "{claimed:?}");
         assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000..=60_000 }));
         assert_eq!(state(&world, hook.id).await, "failing");
         world.pass(60_001);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r1", "r2", "r3"]));
         assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { ms } if ms > 60_000), "it has a wait of its own");
-        assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Wait { .. }));
-        assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Owed { .. }));
+        assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Idle(Idle::Wait { .. })));
+        assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Idle(Idle::Owed { .. })));
         world.pass(60_001);
         world.send("r1", hook.id, Verdict::Delivered).await;
         assert_eq!(drained(&world, hook.id).await, [world.key("r3")], "what failed by itself keeps its wait");
@@ -309,7 +311,7 @@ story! {
         assert_eq!(shown.reason.as_deref(), Some("the endpoint is gone"));
         world.revise("r0", 2).await;
         for receipt in ["r0", "r1", "r2"] {
-            assert!(matches!(world.claim(world.key(receipt), hook.id, "b").await, Claimed::Closed { last_seq: 1.. }));
+            assert!(matches!(world.claim(world.key(receipt), hook.id, "b").await, Claimed::Idle(Idle::Closed { last_seq: 1.. })));
         }
         assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Rest);
         assert_eq!(world.store.health(hook.id).await.unwrap().owed, 4);

@@ -6,7 +6,7 @@ use domain::event::schemas;
 use domain::{CollapseKey, DestinationId};
 use serde_json::Value;
 use storage::{
-    Claim, Claimed, DeliveryFilter, DestinationNeed, DestinationPatch, EndpointSignal, EventFilter, FinishResult,
+    Claim, Claimed, DeliveryFilter, DestinationNeed, DestinationPatch, EndpointSignal, EventFilter, FinishResult, Idle,
     LaneState, Mode, Page, Rendered, Verdict,
 };
 
@@ -153,9 +153,9 @@ story! {
             match claimed {
                 Claimed::Undeliverable { events, owing } if is_sent => {
                     assert_eq!((events, owing), (vec!["destination.exhausted"], vec![watcher]));
-                    assert!(matches!(world.store.claim(claim).await.unwrap(), Claimed::Closed { .. }));
+                    assert!(matches!(world.store.claim(claim).await.unwrap(), Claimed::Idle(Idle::Closed { .. })));
                 }
-                Claimed::Closed { .. } if !is_sent => {}
+                Claimed::Idle(Idle::Closed { .. }) if !is_sent => {}
                 other => panic!("{number}: {other:?}"),
             }
             world.pass(301_000);

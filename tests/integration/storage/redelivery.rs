@@ -6,8 +6,8 @@ use super::world::{World, is_missing, new_destination, new_platform, story};
 use domain::{CollapseKey, DestinationId, TransitionKind};
 use std::collections::BTreeMap;
 use storage::{
-    Again, Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Mode, Owing, Page, Redelivered, Replay, Replayed,
-    Run, Skipped, Verdict,
+    Again, Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Idle, Mode, Owing, Page, Redelivered, Replay,
+    Replayed, Run, Skipped, Verdict,
 };
 
 fn all() -> (Page, Run) {
@@ -54,7 +54,7 @@ story! {
         assert_eq!((sent.event_id, sent.delivery_id), (event, domain::DeliveryId::of(hook.id, event, 1)));
         // A person who redelivers does not wait for its back-off.
         world.finish(&sent, RETRY).await;
-        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Wait { .. }));
+        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Idle(Idle::Wait { .. })));
         let owing = again(&world, Again::Event(event)).await;
         assert_eq!((owing.owed, owing.destinations.as_slice()), (0, [hook.id].as_slice()));
         assert_eq!(world.attempt(key, hook.id, "c").await.event_id, event);

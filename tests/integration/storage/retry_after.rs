@@ -3,7 +3,7 @@
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{LEASE_MS, World, story};
 use domain::{CollapseKey, DestinationId, TransitionKind};
-use storage::{Again, Claim, Claimed, DestinationNeed, DestinationPatch, LaneState, Mode, Page, Run, Verdict};
+use storage::{Again, Claim, Claimed, DestinationNeed, DestinationPatch, Idle, LaneState, Mode, Page, Run, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
@@ -25,7 +25,8 @@ async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), a
     let key = world.key(receipt);
     for mode in [Mode::Lane, Mode::Drain] {
         let claimed = world.store.claim(Claim { mode, ..claim(key, to, "left") }).await.unwrap();
-        let is_right = matches!(claimed, Claimed::Wait { ms, .. } if (at_most_ms - 30_000..=at_most_ms).contains(&ms));
+        let is_right =
+            matches!(claimed, Claimed::Idle(Idle::Wait { ms, .. }) if (at_most_ms - 30_000..=at_most_ms).contains(&ms));
         assert!(is_right, "{receipt}: {claimed:?}");
     }
     assert_eq!(destination_need(world, to).await, DestinationNeed::Rest, "{receipt} cannot be claimed");
@@ -202,7 +203,7 @@ story! {
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.revise("r2", 1).await;
         world.raw().run("UPDATE health SET opened_at = 5");
-        assert!(matches!(world.claim(world.key("r1"), hook, "o").await, Claimed::Owed { .. }));
+        assert!(matches!(world.claim(world.key("r1"), hook, "o").await, Claimed::Idle(Idle::Owed { .. })));
         let probe = world.attempt_as(Mode::Probe, (world.key("r2"), hook), "p").await;
         world.finish(&probe, Verdict::Delivered).await;
         world.pass(5);

@@ -143,6 +143,21 @@ pub enum Rendered {
 pub enum Claimed {
     /// Send this; the lane is leased to the claimer.
     Send(Box<Batch>),
+    /// Nothing can be sent now.
+    Idle(Idle),
+    /// A delivery ended as dead because it cannot be sent, and operators are notified of it: this claim goes no
+    /// further, and the next one continues.
+    Undeliverable {
+        /// The types of the events about the destination that were recorded, whichever destinations are owed them.
+        events: Vec<&'static str>,
+        /// Other destinations that are owed these events,, each once.
+        owing: Vec<DestinationId>,
+    },
+}
+
+/// Why nothing of a lane can be sent now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Idle {
     /// Nothing is due yet.
     Wait {
         /// Milliseconds until something is.
@@ -174,14 +189,6 @@ pub enum Claimed {
     Closed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-    },
-    /// A delivery ended as dead because it cannot be sent, and operators are notified of it: this claim goes no
-    /// further, and the next one continues.
-    Undeliverable {
-        /// The types of the events about the destination that were recorded, whichever destinations are owed them.
-        events: Vec<&'static str>,
-        /// Other destinations that are owed these events,, each once.
-        owing: Vec<DestinationId>,
     },
 }
 

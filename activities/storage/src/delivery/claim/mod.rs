@@ -12,7 +12,7 @@ use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::lanes::{Attempt, Batch, Claim, Claimed, Mode};
+use crate::delivery::lanes::{Attempt, Batch, Claim, Claimed, Idle, Mode};
 use crate::delivery::operators::OperatorEvents;
 use crate::delivery::{health, retry_after, user_lanes};
 use crate::events::deliveries::{self, DeliveryRow};
@@ -51,7 +51,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         Err(claimed) => return Ok(claimed),
     };
     if let Some(until) = live_lease(&row, write.now) {
-        return Ok(Claimed::Leased { ms: millis_until(until, write.now) });
+        return Ok(Claimed::Idle(Idle::Leased { ms: millis_until(until, write.now) }));
     }
     let health = health::find(write.connection, claim.destination)?;
     if claim.mode != Mode::Probe {
@@ -101,7 +101,10 @@ impl Lane<'_> {
             return self.owed(write, ms).map(Err);
         }
         if due_at > write.now {
-            return Ok(Err(Claimed::Wait { ms: millis_until(due_at, write.now), last_error: head.last_error }));
+            return Ok(Err(Claimed::Idle(Idle::Wait {
+                ms: millis_until(due_at, write.now),
+                last_error: head.last_error,
+            })));
         }
         Ok(Ok(head))
     }
