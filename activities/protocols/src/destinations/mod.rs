@@ -8,7 +8,7 @@ pub mod schedule;
 mod schemas;
 pub mod webhook;
 
-pub use schedule::check_schedule;
+pub use schedule::{ScheduleText, check_schedule};
 pub use schemas::KindSchemas;
 
 use crate::http::{Reply, Request};
@@ -143,6 +143,12 @@ impl Config {
             amplitude::KIND => Some(amplitude::config::FIELDS),
             _ => None,
         }
+    }
+
+    /// The schedule of the named kind, for people.
+    #[must_use]
+    pub fn schedule_text(kind: &str) -> ScheduleText {
+        if kind == amplitude::KIND { amplitude::SCHEDULE } else { webhook::SCHEDULE }
     }
 
     /// The fields of each kind.

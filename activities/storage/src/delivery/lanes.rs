@@ -224,7 +224,7 @@ pub struct Attempt {
     /// counted are probes, unusable settings, a lease that was lost before the request, and a worker that died, even
     /// if it died after its request: the schedule rather grants an attempt too many than loses one.
     pub number: i64,
-    /// How often the destination refused it for good: 4xx but 408, 410, 425 and 429.
+    /// How often the destination refused it: [`domain::attempt::is_refusal`].
     pub refusals: i64,
     /// When it was attempted first.
     pub first_tried_at: Option<Timestamp>,

@@ -7,6 +7,7 @@ use crate::extract::near::near;
 use crate::extract::{FieldErrors, nullable};
 use domain::{AppId, Environment, PlatformId};
 use protocols::destinations::check_schedule;
+use protocols::destinations::schedule::LONGEST;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -66,9 +67,8 @@ pub struct Common {
     #[serde(default, deserialize_with = "nullable")]
     #[schemars(with = "Option<i64>", range(min = 1, max = 200))]
     concurrency: Option<Option<i64>>,
-    /// The waits between attempts in seconds, together at most 691200 (8 days); null for those of the kind.
     #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<Vec<i64>>")]
+    #[schemars(with = "Option<Vec<i64>>", extend("description" = schedule_description()))]
     schedule: Option<Option<Vec<i64>>>,
 }
 
@@ -84,6 +84,10 @@ struct FilterFields {
     #[serde(default, deserialize_with = "nullable")]
     #[schemars(with = "Option<Vec<Environment>>", extend("maxItems" = 2))]
     environments: Option<Option<Vec<Environment>>>,
+}
+
+fn schedule_description() -> String {
+    format!("The waits between attempts in seconds, {LONGEST}; null for those of the kind.")
 }
 
 impl Common {

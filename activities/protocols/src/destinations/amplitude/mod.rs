@@ -21,9 +21,17 @@ mod tests;
 
 pub use config::Config;
 
+use super::schedule::ScheduleText;
+use domain::attempt::{RECOGNIZED_MS, REPEATED_MS};
+
+/// Its schedule for people.
+pub const SCHEDULE: ScheduleText = ScheduleText {
+    usual: "5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h, then daily, until 6d 23h after the first attempt",
+    end: "; never later than 6d 23h after the first attempt",
+};
 /// The name of this kind.
 pub const KIND: &str = "amplitude";
-/// How long after its first attempt an event is sent: seven days, after which Amplitude would count it twice, less a margin.
-pub const GIVES_UP_AFTER_MS: i64 = (7 * 24 - 1) * 3600 * 1000;
+/// How long after its first attempt an event is sent.
+pub const GIVES_UP_AFTER_MS: i64 = REPEATED_MS;
 /// How long without success before it is disabled: as long as its events can be repeated.
-pub const PATIENCE_MS: i64 = 7 * 24 * 3600 * 1000;
+pub const PATIENCE_MS: i64 = RECOGNIZED_MS;

@@ -13,11 +13,13 @@ const SECOND_MS: i64 = 1000;
 const HOUR_MS: i64 = 3600 * SECOND_MS;
 /// Maximum pause of a destination without a `Retry-After`.
 const PAUSE_MS: i64 = 30 * SECOND_MS;
-/// Maximum length of a schedule.
-const LONGEST_SECONDS: i64 = 8 * 24 * 3600;
+/// Maximum length of a schedule, in days.
+pub const LONGEST_DAYS: u32 = 8;
+const LONGEST_SECONDS: i64 = LONGEST_DAYS as i64 * 24 * 3600;
 /// Maximum number of its waits.
 const STEPS: usize = 100;
-const EXPECTED: &str = "1 to 100 waits of whole seconds, each at least 1, together at most 691200 (8 days)";
+/// [`LONGEST_DAYS`] for people.
+pub const LONGEST: &str = "together at most 691200 (8 days)";
 
 /// The default waits, the example of Standard Webhooks: the tenth and last attempt is 75 h 35 min 5 s after the first.
 pub const USUAL_SECONDS: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
@@ -30,7 +32,11 @@ pub fn check_schedule(seconds: &[i64]) -> Result<(), Invalid> {
     let total = seconds.iter().try_fold(0_i64, |sum, wait| sum.checked_add(*wait));
     let is_short = total.is_some_and(|total| total <= LONGEST_SECONDS);
     let is_counted = (1..=STEPS).contains(&seconds.len()) && seconds.iter().all(|wait| *wait >= 1);
-    if is_short && is_counted { Ok(()) } else { Err(Invalid::new("schedule", EXPECTED)) }
+    if is_short && is_counted {
+        Ok(())
+    } else {
+        Err(Invalid::new("schedule", format!("1 to 100 waits of whole seconds, each at least 1, {LONGEST}")))
+    }
 }
 
 /// The waits between the attempts of one delivery.
@@ -38,6 +44,15 @@ pub fn check_schedule(seconds: &[i64]) -> Result<(), Invalid> {
 pub struct Schedule {
     first_ms: i64,
     waits_ms: Vec<i64>,
+}
+
+/// The schedule of a kind, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScheduleText {
+    /// The default schedule.
+    pub usual: &'static str,
+    /// The end that is added to a schedule of a destination's own.
+    pub end: &'static str,
 }
 
 /// Which attempt failed, and when.

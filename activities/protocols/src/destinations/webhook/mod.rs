@@ -16,6 +16,10 @@ mod tests;
 
 pub use config::Config;
 
+use super::schedule::ScheduleText;
+
+/// Its schedule for people.
+pub const SCHEDULE: ScheduleText = ScheduleText { usual: "10 attempts over 75 h 35 m", end: "" };
 /// The name of this kind.
 pub const KIND: &str = "webhook";
 /// How long without success before it is disabled: five days.

@@ -8,6 +8,7 @@ use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
 use crate::result::{DeliveryResult, EndpointSignal, EventAttempt, EventVerdict, Verdict};
 use domain::Timestamp;
+use domain::attempt::is_refusal;
 use domain::event::PURCHASE_UPDATED;
 
 const GONE: u16 = 410;
@@ -76,11 +77,6 @@ fn event_verdict(reply: &Reply, event: &EventAttempt<'_>, wait_ms: Option<i64>) 
         None => (Verdict::Dead, message),
     };
     EventVerdict { verdict, class, message: Some(message), counts: !is_gone(reply) }
-}
-
-/// Whether the endpoint refused the event itself: 408, 425 and 429 are about the time, 410 is about all events.
-const fn is_refusal(status: u16) -> bool {
-    matches!(status, 400..=499) && !matches!(status, 408 | GONE | 425 | 429)
 }
 
 const fn is_gone(reply: &Reply) -> bool {

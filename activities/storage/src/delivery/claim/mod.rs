@@ -17,6 +17,7 @@ use crate::delivery::operators::OperatorEvents;
 use crate::delivery::{health, retry_after, user_lanes};
 use crate::events::deliveries::{self, DeliveryRow};
 use crate::settings::destinations;
+use domain::attempt::NO_REFUSALS;
 use domain::health::millis_until;
 use lane::{Lane, closed, live_lease};
 use limits::Start;
@@ -193,12 +194,12 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
     })
 }
 
-/// 408, 410, 425 and 429 are no refusal of the event.
 fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Tries, Error> {
     let tries: Option<Tries> = sql("SELECT COUNT(CASE WHEN counts THEN 1 END) AS counted, \
-         COUNT(CASE WHEN counts AND status BETWEEN 400 AND 499 AND status NOT IN (408, 410, 425, 429) THEN 1 END) \
+         COUNT(CASE WHEN counts AND status BETWEEN 400 AND 499 AND status NOT IN (?, ?, ?, ?) THEN 1 END) \
          AS refused, COUNT(CASE WHEN number = ? AND class IN (?, ?) THEN 1 END) AS reusable \
          FROM attempts WHERE delivery_id = ?")
+    .bind_all(NO_REFUSALS.map(i64::from))
     .bind(row.attempts)
     .bind(INVALID_SETTINGS)
     .bind(LATE)
