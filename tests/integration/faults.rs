@@ -7,7 +7,6 @@ use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
 use futures::FutureExt as _;
 use protocols::destinations::{Allowed, Config};
 use protocols::http::{Reply, Rules};
-use protocols::result::{EndpointSignal, EventAttempt, Verdict};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
@@ -15,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use storage::{Attempt, Destination, Filter};
+use storage::{Attempt, Destination, EndpointSignal, Filter, Verdict};
 use system_tests::faulty::{Fault, Faulty};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -128,14 +127,7 @@ async fn attempted(http: &Http, url: &str) -> Met {
     let began = Instant::now();
     let reply = http.send(request).await;
     let took = began.elapsed();
-    let tried = EventAttempt {
-        event_type: &attempt.event_type,
-        body: &attempt.body,
-        number: 1,
-        refusals: 0,
-        first_tried_at: None,
-    };
-    let mut outcome = config.judge(&reply, &[tried], (0.5, at));
+    let mut outcome = config.judge(&reply, &[attempt], (0.5, at));
     let judged = outcome.events.pop().expect("a judgement");
     Met {
         class: judged.class,

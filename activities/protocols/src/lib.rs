@@ -3,5 +3,4 @@
 pub mod address;
 pub mod destinations;
 pub mod http;
-pub mod result;
 pub mod stores;

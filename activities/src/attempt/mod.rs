@@ -5,12 +5,11 @@ use crate::{Context, bodies};
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
 use protocols::destinations::{Config, Invalid};
 use protocols::http::{Reply, Request};
-use protocols::result::{DeliveryResult, EventAttempt, EventVerdict};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, Batch, Claim, Claimed, EndpointSignal, Error, EventResult, Finish, FinishResult, Idle, LaneState, Mode,
-    Verdict, fault,
+    Attempt, Batch, Claim, Claimed, DeliveryResult, EndpointSignal, Error, EventResult, Finish, FinishResult, Idle,
+    LaneState, Mode, Verdict, fault,
 };
 use tokio::time::Instant;
 
@@ -80,13 +79,8 @@ impl Clock {
 
 /// The result of a request, before it is recorded.
 struct Sent {
-    results: Vec<EventResult>,
+    result: DeliveryResult,
     reply: Option<Reply>,
-    endpoint_signal: EndpointSignal,
-    lane_pause_ms: Option<i64>,
-    user_pause_ms: Option<i64>,
-    at_most: Option<i64>,
-    alarm: Option<String>,
     patience_ms: i64,
 }
 
@@ -111,7 +105,7 @@ pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<At
     };
     fail::fail_point!("deliver.after_send", |_| std::process::abort());
     let latency_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let (retry_reason, at_most) = (retry_reason(&sent.results), sent.at_most);
+    let (retry_reason, at_most) = (retry_reason(&sent.result.events), sent.result.at_most);
     let finish = finish(lane_attempt, sent, started_at, latency_ms);
     log_results(&finish, &batch);
     let FinishResult { lane: finished, owing, operator_events } = context.store.finish(finish).await?;
@@ -179,16 +173,15 @@ async fn send(
     }
     let reply = context.http.send(request).await;
     let mut sent = judge_reply(&config, (&fresh, &reply), ((context.random)(), clock));
-    sent.results.extend(lost);
+    sent.result.events.extend(lost);
     sent.reply = Some(redact(&config, reply));
     Ok(Some(sent))
 }
 
 /// Judges a reply for each of these events.
 fn judge_reply(config: &Config, (fresh, reply): (&[Attempt], &Reply), (jitter, clock): (f64, Clock)) -> Sent {
-    let events: Vec<EventAttempt<'_>> = fresh.iter().map(event_attempt).collect();
-    let result = config.judge(reply, &events, (jitter, clock.now()));
-    to_sent(fresh, result, config.patience_ms())
+    let result = config.judge(reply, fresh, (jitter, clock.now()));
+    Sent { result, reply: None, patience_ms: config.patience_ms() }
 }
 
 fn request(context: &Context, config: &Config, batch: &Batch, fresh: &[Attempt]) -> Result<Request, Invalid> {
@@ -199,16 +192,6 @@ fn request(context: &Context, config: &Config, batch: &Batch, fresh: &[Attempt])
         return config.request(at, &reused);
     }
     config.request(at, fresh)
-}
-
-const fn event_attempt(attempt: &Attempt) -> EventAttempt<'_> {
-    EventAttempt {
-        event_type: attempt.event_type.as_str(),
-        body: attempt.body.as_str(),
-        number: attempt.number,
-        refusals: attempt.refusals,
-        first_tried_at: attempt.first_tried_at,
-    }
 }
 
 fn is_too_late(first: Option<Timestamp>, gives_up_after_ms: Option<i64>, now: Timestamp) -> bool {
@@ -231,16 +214,15 @@ fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Even
     (lost, fresh)
 }
 
-fn dead(attempt: &Attempt, class: &str, why: String) -> EventResult {
-    let (class, error) = (class.to_owned(), Some(why));
-    EventResult { delivery_id: attempt.delivery_id, class, error, counts: false, verdict: Verdict::Dead }
+fn dead(attempt: &Attempt, class: &'static str, why: String) -> EventResult {
+    EventResult { delivery_id: attempt.delivery_id, class, error: Some(why), counts: false, verdict: Verdict::Dead }
 }
 
 /// It is attempted again soon, by the next run that claims it.
 fn late(attempt: &Attempt) -> EventResult {
     EventResult {
         delivery_id: attempt.delivery_id,
-        class: "late".to_owned(),
+        class: "late",
         error: Some("the lease was over or too old to cover the request".to_owned()),
         counts: false,
         verdict: Verdict::Retry { delay_ms: LATE_MS },
@@ -250,7 +232,7 @@ fn late(attempt: &Attempt) -> EventResult {
 fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
     let judge = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
-        class: "invalid_settings".to_owned(),
+        class: "invalid_settings",
         error: Some(invalid.to_string()),
         counts: false,
         verdict: Verdict::Retry { delay_ms: UNUSABLE_MS },
@@ -259,30 +241,11 @@ fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
 }
 
 /// Nothing was sent, so nothing is known about the destination.
-fn unsent(results: Vec<EventResult>) -> Sent {
+fn unsent(events: Vec<EventResult>) -> Sent {
     let (lane_pause_ms, user_pause_ms, at_most, alarm) = (None, None, None, None);
-    let (endpoint_signal, patience_ms) = (EndpointSignal::Neutral, i64::MAX);
-    Sent { results, reply: None, endpoint_signal, lane_pause_ms, user_pause_ms, at_most, alarm, patience_ms }
-}
-
-fn to_sent(attempts: &[Attempt], result: DeliveryResult, patience_ms: i64) -> Sent {
-    let judge = |(attempt, event): (&Attempt, EventVerdict)| EventResult {
-        delivery_id: attempt.delivery_id,
-        class: event.class.to_owned(),
-        error: event.message,
-        counts: event.counts,
-        verdict: event.verdict,
-    };
-    Sent {
-        results: attempts.iter().zip(result.events).map(judge).collect(),
-        reply: None,
-        endpoint_signal: result.endpoint_signal,
-        lane_pause_ms: result.lane_pause_ms,
-        user_pause_ms: result.user_pause_ms,
-        at_most: result.at_most,
-        alarm: result.alarm,
-        patience_ms,
-    }
+    let endpoint_signal = EndpointSignal::Neutral;
+    let result = DeliveryResult { events, endpoint_signal, lane_pause_ms, user_pause_ms, at_most, alarm };
+    Sent { result, reply: None, patience_ms: i64::MAX }
 }
 
 /// The reply with our secrets redacted.
@@ -301,7 +264,7 @@ fn redact(config: &Config, reply: Reply) -> Reply {
 /// Why the first event that is retried has to be.
 fn retry_reason(results: &[EventResult]) -> Option<String> {
     let retried = results.iter().find(|one| matches!(one.verdict, Verdict::Retry { .. }))?;
-    Some(retried.error.clone().unwrap_or_else(|| retried.class.clone()))
+    Some(retried.error.clone().unwrap_or_else(|| retried.class.to_owned()))
 }
 
 fn finish(lane_attempt: &LaneAttempt, sent: Sent, started_at: Timestamp, latency_ms: i64) -> Finish {
@@ -319,18 +282,14 @@ fn finish(lane_attempt: &LaneAttempt, sent: Sent, started_at: Timestamp, latency
         status,
         headers,
         response,
-        results: sent.results,
-        endpoint_signal: sent.endpoint_signal,
-        lane_pause_ms: sent.lane_pause_ms,
-        user_pause_ms: sent.user_pause_ms,
+        result: sent.result,
         patience_ms: sent.patience_ms,
-        alarm: sent.alarm,
     }
 }
 
 /// Counts and logs the result of each event.
 fn log_results(finish: &Finish, batch: &Batch) {
-    for result in &finish.results {
+    for result in &finish.result.events {
         let outcome = match result.verdict {
             Verdict::Delivered => "delivered",
             Verdict::Retry { .. } => "retry",

@@ -28,8 +28,8 @@ pub use db::store::Store;
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
 pub use delivery::health::HealthView;
 pub use delivery::lanes::{
-    Attempt, Batch, Claim, Claimed, EndpointSignal, EventResult, Finish, FinishResult, Idle, LaneState, Mode, Render,
-    Rendered, Sibling, Unsent, Verdict,
+    Attempt, Batch, Claim, Claimed, DeliveryResult, EndpointSignal, EventResult, Finish, FinishResult, Idle, LaneState,
+    Mode, Render, Rendered, Sibling, Unsent, Verdict,
 };
 pub use delivery::sweep::{Due, Overdue};
 pub use events::alarms::Alarm;

@@ -232,7 +232,7 @@ story! {
         let fail = async |receipt: &str, delay_ms| {
             let sent = world.attempt(world.key(receipt), hook.id, "a").await;
             let mut end = finish(&sent, Verdict::Retry { delay_ms });
-            (end.status, end.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause_ms: Some(60_000) });
+            (end.status, end.result.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause_ms: Some(60_000) });
             world.end(end).await.lane
         };
         assert!(matches!(fail("r1", 50_000).await, LaneState::Owed { .. }), "it is due when the pause ends");
@@ -291,7 +291,7 @@ story! {
         }
         for (sent, pause_ms) in held.iter().zip([60_000, 1_000]) {
             let mut end = finish(sent, LONG);
-            end.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(pause_ms) };
+            end.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(pause_ms) };
             world.end(end).await;
         }
         assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000.. }));
@@ -304,7 +304,7 @@ story! {
         all_fail(&world, hook.id, 3).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
         let mut end = finish(&sent, LONG);
-        (end.status, end.endpoint_signal) = (Some(410), EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() });
+        (end.status, end.result.endpoint_signal) = (Some(410), EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() });
         assert!(matches!(world.end(end).await.lane, LaneState::Closed { .. }));
         let shown = world.store.destination(hook.id).await.unwrap();
         assert_eq!((shown.enabled, shown.state.as_str()), (false, "disabled"));
@@ -365,7 +365,7 @@ story! {
         let moved = DestinationPatch { settings: Some(serde_json::json!({ "url": "https://b.example" })), ..Default::default() };
         world.store.update_destination(hook.id, moved).await.unwrap();
         for (mut end, endpoint_signal) in late {
-            end.endpoint_signal = endpoint_signal;
+            end.result.endpoint_signal = endpoint_signal;
             world.end(end).await;
         }
         let health = world.store.health(hook.id).await.unwrap();
@@ -375,11 +375,11 @@ story! {
             let switch = DestinationPatch { enabled: Some(enabled), ..Default::default() };
             world.store.update_destination(hook.id, switch).await.unwrap();
         }
-        late.endpoint_signal = gone.clone();
+        late.result.endpoint_signal = gone.clone();
         world.end(late).await;
         assert_eq!(state(&world, hook.id).await, "healthy", "it was enabled since");
         let (mut fresh, _) = ends("r4", gone.clone()).await;
-        fresh.endpoint_signal = gone;
+        fresh.result.endpoint_signal = gone;
         world.end(fresh).await;
         assert_eq!(state(&world, hook.id).await, "disabled");
     }
@@ -418,7 +418,7 @@ story! {
         for (status, counts) in answers {
             let sent = world.attempt(key, hook.id, "a").await;
             let mut end = finish(&sent, RETRY);
-            (end.status, end.results[0].counts) = (Some(status), counts);
+            (end.status, end.result.events[0].counts) = (Some(status), counts);
             world.end(end).await;
             world.pass(5_001);
         }

@@ -98,9 +98,9 @@ story! {
             let attempt = world.attempt(key, hook.id, &token).await;
             assert_eq!(attempt.number, 1);
             let mut end = finish(&attempt, Verdict::Retry { delay_ms: 1_000 });
-            (end.status, end.endpoint_signal) = (None, EndpointSignal::Neutral);
-            (end.results[0].class, end.results[0].counts) = (class.to_owned(), false);
-            let id = end.results[0].delivery_id;
+            (end.status, end.result.endpoint_signal) = (None, EndpointSignal::Neutral);
+            (end.result.events[0].class, end.result.events[0].counts) = (class, false);
+            let id = end.result.events[0].delivery_id;
             world.end(end).await;
             assert_eq!(world.store.delivery(id).await.unwrap().first_tried_at, None, "{class}: nothing was tried");
             world.pass(1_001);

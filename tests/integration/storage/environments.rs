@@ -84,7 +84,7 @@ story! {
         let second = world.claim(world.key("p2"), to, "d").await;
         assert!(matches!(second, Claimed::Idle(Idle::UserBusy { .. })), "{second:?}");
         let mut throttled = finish(&other, RETRY);
-        (throttled.endpoint_signal, throttled.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
+        (throttled.result.endpoint_signal, throttled.result.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
         world.end(throttled).await;
         world.pass(6_000);
         let claimed = world.claim(tested, to, "e").await;

@@ -201,9 +201,9 @@ story! {
         let numbers: Vec<_> = sent.batch.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, [2, 2, 2, 1]);
         let mut end = finish(&sent, Verdict::Delivered);
-        end.results[1].verdict = Verdict::Dead;
-        end.results[2].verdict = Verdict::Retry { delay_ms: 60_000 };
-        end.results[3].verdict = Verdict::Retry { delay_ms: 0 };
+        end.result.events[1].verdict = Verdict::Dead;
+        end.result.events[2].verdict = Verdict::Retry { delay_ms: 60_000 };
+        end.result.events[3].verdict = Verdict::Retry { delay_ms: 0 };
         assert!(matches!(world.end(end).await.lane, LaneState::Wait { .. }));
         let filter = DeliveryFilter { collapse_key: Some(key), ..Default::default() };
         let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
@@ -220,7 +220,7 @@ story! {
         world.pass(1);
         let first = world.attempt(key, to, "a").await;
         let mut end = finish(&first, Verdict::Retry { delay_ms: 0 });
-        end.results[1].verdict = Verdict::Retry { delay_ms: 60_000 };
+        end.result.events[1].verdict = Verdict::Retry { delay_ms: 60_000 };
         world.end(end).await;
         let next = world.attempt(key, to, "b").await;
         assert_eq!(next.types(), ["purchase.updated"], "it was never tried and is due longest");
@@ -279,7 +279,7 @@ story! {
         world.happen_to("customer-2", "other", &[TransitionKind::Purchased]).await;
         let sent = world.attempt(world.key("r1"), to, "a").await;
         let mut end = finish(&sent, RETRY);
-        (end.endpoint_signal, end.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
+        (end.result.endpoint_signal, end.result.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
         world.end(end).await;
         world.pass(6_000);
         for receipt in ["r1", "r2"] {

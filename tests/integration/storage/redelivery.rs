@@ -243,9 +243,9 @@ story! {
             world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
             let unread = world.attempt(world.key(receipt), analytics.id, class).await;
             let mut judged = finish(&unread, Verdict::Dead);
-            (judged.status, judged.results[0].class) = (Some(200), class.to_owned());
+            (judged.status, judged.result.events[0].class) = (Some(200), class);
             // After this many days of failures it would be disabled.
-            judged.endpoint_signal = EndpointSignal::Neutral;
+            judged.result.endpoint_signal = EndpointSignal::Neutral;
             world.end(judged).await;
             world.age(8 * DAY_MS);
             let owing = again(&world, Again::Event(unread.event_id)).await;

@@ -392,7 +392,7 @@ story! {
         for token in ["a", "b"] {
             let sent = world.attempt(key, hook.id, token).await;
             let mut end = finish(&sent, RETRY);
-            (end.results[0].class, end.results[0].counts) = ("invalid_settings".to_owned(), false);
+            (end.result.events[0].class, end.result.events[0].counts) = ("invalid_settings", false);
             world.end(end).await;
             assert_eq!(world.raw().number("SELECT COUNT(first_tried_at) AS value FROM deliveries"), 0);
             world.pass(5_001);

@@ -16,7 +16,7 @@ async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> La
 async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> LaneState {
     let sent = world.attempt(world.key(receipt), to, "asks").await;
     let mut end = finish(&sent, Verdict::Retry { delay_ms });
-    end.lane_pause_ms = Some(pause_ms);
+    end.result.lane_pause_ms = Some(pause_ms);
     world.end(end).await.lane
 }
 
@@ -80,7 +80,7 @@ story! {
         let sent = world.attempt(world.key("r1"), hook, "a").await;
         world.revise("r1", 2).await;
         let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
-        end.lane_pause_ms = Some(HOUR_MS);
+        end.result.lane_pause_ms = Some(HOUR_MS);
         assert!(matches!(world.end(end).await.lane, LaneState::Wait { ms } if ms > HOUR_MS / 2), "not at once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
@@ -115,7 +115,7 @@ story! {
         world.pass(5);
         let sent = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
         let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
-        end.lane_pause_ms = Some(HOUR_MS);
+        end.result.lane_pause_ms = Some(HOUR_MS);
         world.end(end).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
     }
@@ -254,7 +254,7 @@ story! {
         world.pass(LEASE_MS + 1);
         let mine = world.attempt(world.key("r1"), hook, "b").await;
         let mut end = finish(&lost, Verdict::Retry { delay_ms: HOUR_MS });
-        end.lane_pause_ms = Some(HOUR_MS);
+        end.result.lane_pause_ms = Some(HOUR_MS);
         world.finish(&mine, Verdict::Delivered).await;
         world.end(end).await;
         world.revise("r1", 2).await;

@@ -12,14 +12,13 @@ pub use schedule::{ScheduleText, check_schedule};
 pub use schemas::KindSchemas;
 
 use crate::http::{Reply, Request};
-use crate::result::{DeliveryResult, EventAttempt};
 use domain::Timestamp;
 use domain::user::Attributes;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fmt;
-use storage::{Attempt, Destination, Rendered, Traits, Unsent};
+use storage::{Attempt, DeliveryResult, Destination, Rendered, Traits, Unsent};
 use url::Url;
 
 /// A value that a kind of destination cannot work with.
@@ -255,7 +254,7 @@ impl Config {
 
     /// Judges a reply for each event and for the destination. `jitter` is a random number from 0 to 1, `at` is now.
     #[must_use]
-    pub fn judge(&self, reply: &Reply, events: &[EventAttempt<'_>], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
+    pub fn judge(&self, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
         match self {
             Self::Webhook(config) => webhook::response::judge(config, reply, events, (jitter, at)),
             Self::Amplitude(config) => amplitude::response::judge(config, reply, events, (jitter, at)),

@@ -10,9 +10,9 @@ use super::keys::Key;
 use super::{Config, GIVES_UP_AFTER_MS};
 use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
-use crate::result::{DeliveryResult, EndpointSignal, EventAttempt, EventVerdict, Verdict};
 use domain::Timestamp;
 use std::cmp::Ordering;
+use storage::{Attempt, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
 const MINUTE_MS: i64 = 60 * 1000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -31,13 +31,9 @@ const COUNTS: i64 = 3;
 /// Judges a reply for each event and for the project. `jitter` is a random number from 0 to 1, `at` is now. No text of
 /// Amplitude is repeated.
 #[must_use]
-pub fn judge(
-    config: &Config,
-    reply: &Reply,
-    events: &[EventAttempt<'_>],
-    (jitter, at): (f64, Timestamp),
-) -> DeliveryResult {
-    let (sent, left) = events.split_at_checked(together(events.iter().map(|one| one.body))).unwrap_or((events, &[]));
+pub fn judge(config: &Config, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
+    let (sent, left) =
+        events.split_at_checked(together(events.iter().map(|one| one.body.as_str()))).unwrap_or((events, &[]));
     let retry_after = match reply {
         Reply::Answer { retry_after, .. } => retry_after.as_deref().and_then(|text| retry_after_ms(text, at)),
         Reply::Failure { .. } => None,
@@ -50,7 +46,7 @@ pub fn judge(
     .with_retry_after(retry_after);
     result
         .events
-        .extend(left.iter().map(|_| at_once("postponed", "its project is another one: it is sent separately")));
+        .extend(left.iter().map(|one| at_once(one, "postponed", "its project is another one: it is sent separately")));
     result
 }
 
@@ -84,7 +80,7 @@ pub fn tested(config: &Config, reply: &Reply) -> Result<String, String> {
 struct Case<'a> {
     config: &'a Config,
     /// The events that the request held, in its order.
-    sent: &'a [EventAttempt<'a>],
+    sent: &'a [Attempt],
     jitter: f64,
     at: Timestamp,
     retry_after: Option<i64>,
@@ -115,7 +111,13 @@ impl Case<'_> {
         let ingested = answer.ingested.unwrap_or(sent);
         let result = self.all(EndpointSignal::Success, |one| match (ingested < sent, one.number < COUNTS) {
             (true, true) => self.by_schedule(one, "too_few", "Amplitude counted fewer events than the request held"),
-            _ => EventVerdict { verdict: Verdict::Delivered, class: "success", message: None, counts: true },
+            _ => EventResult {
+                delivery_id: one.delivery_id,
+                verdict: Verdict::Delivered,
+                class: "success",
+                error: None,
+                counts: true,
+            },
         });
         let comes_again = result.events.iter().any(|one| one.class == "too_few");
         let alarm = match ingested.cmp(&sent) {
@@ -130,7 +132,7 @@ impl Case<'_> {
     /// An unknown key of the only project, or of production, disables the integration, so that nothing is sent in vain; events
     /// of an unknown sandbox key beside another one only wait.
     fn key_refused(&self) -> DeliveryResult {
-        let sandbox = self.sent.first().and_then(|one| Frozen::read(one.body)).is_some_and(|frozen| frozen.sandbox);
+        let sandbox = self.sent.first().and_then(|one| Frozen::read(&one.body)).is_some_and(|frozen| frozen.sandbox);
         let why = format!("Amplitude does not know the key `{}`", Key::of_world(sandbox).name());
         let goes_on = sandbox && self.config.keys.get(Key::Production).is_some();
         let (endpoint_signal, alarm) = if goes_on {
@@ -152,7 +154,7 @@ impl Case<'_> {
     /// Only a new version of settle can correct it.
     fn defect(&self) -> DeliveryResult {
         let why = "Amplitude cannot read our request";
-        let result = self.all(EndpointSignal::Failure { pause_ms: None }, |_| dead("defect", why));
+        let result = self.all(EndpointSignal::Failure { pause_ms: None }, |one| dead(one, "defect", why));
         DeliveryResult { alarm: Some(format!("{why}: this is a defect of settle")), ..result }
     }
 
@@ -164,16 +166,17 @@ impl Case<'_> {
 
     /// The verdict on an event that the answer names. The lists name only the first invalid event: the others are retried at
     /// once, and each round removes at least one.
-    fn verdict(&self, answer: &Answer, place: usize) -> Option<EventVerdict> {
+    fn verdict(&self, answer: &Answer, place: usize) -> Option<EventResult> {
+        let one = self.sent.get(place)?;
         if let Some((_, field)) = answer.wrong.iter().find(|(wrong, _)| *wrong == place) {
             let field = field.map_or("one of its fields".to_owned(), |field| format!("its `{field}`"));
-            return Some(dead("refused", &format!("Amplitude refused the event for {field}")));
+            return Some(dead(one, "refused", &format!("Amplitude refused the event for {field}")));
         }
-        let device = || Frozen::read(self.sent.get(place)?.body)?.event.get("device_id")?.as_str().map(str::to_owned);
+        let device = || Frozen::read(&one.body)?.event.get("device_id")?.as_str().map(str::to_owned);
         let is_silenced = answer.silenced.contains(&place)
             || (!answer.silenced_devices.is_empty()
                 && device().is_some_and(|device| answer.silenced_devices.contains(&device)));
-        is_silenced.then(|| dead("silenced", "Amplitude has silenced the customer: it takes none of their events"))
+        is_silenced.then(|| dead(one, "silenced", "Amplitude has silenced the customer: it takes none of their events"))
     }
 
     fn sort(&self, status: u16, answer: &Answer) -> DeliveryResult {
@@ -182,12 +185,11 @@ impl Case<'_> {
             (false, true) => ("throttled", "the customer has too many events at Amplitude just now", Some(THROTTLE_MS)),
             (false, false) => ("not_taken", "another event of the same request was refused", None),
         };
-        let others = |one: &EventAttempt<'_>| match pause_ms {
+        let others = |one: &Attempt| match pause_ms {
             Some(pause_ms) => self.later(one, pause_ms, (class, why, false)),
-            None => at_once(class, why),
+            None => at_once(one, class, why),
         };
-        let verdict_of =
-            |(place, one): (usize, &EventAttempt<'_>)| self.verdict(answer, place).unwrap_or_else(|| others(one));
+        let verdict_of = |(place, one): (usize, &Attempt)| self.verdict(answer, place).unwrap_or_else(|| others(one));
         let events: Vec<_> = self.sent.iter().enumerate().map(verdict_of).collect();
         let is_silenced = events.iter().any(|one| one.class == "silenced");
         // The project works; but a throttled user shows nothing about the project.
@@ -203,18 +205,21 @@ impl Case<'_> {
         if let [one] = self.sent {
             // Alone, for the fifth time: refusals of a larger request are not its own, nor are attempts that were not refused.
             let is_last = one.refusals.min(one.number.saturating_sub(1)).saturating_add(1) >= REFUSALS;
-            let verdict = if is_last { dead("refused", why) } else { self.by_schedule(one, "refused", why) };
+            let verdict = if is_last { dead(one, "refused", why) } else { self.by_schedule(one, "refused", why) };
             return self.all(EndpointSignal::Failure { pause_ms: None }, |_| verdict.clone());
         }
-        DeliveryResult { at_most: Some(self.half()), ..self.all(EndpointSignal::Neutral, |_| at_once("refused", why)) }
+        DeliveryResult {
+            at_most: Some(self.half()),
+            ..self.all(EndpointSignal::Neutral, |one| at_once(one, "refused", why))
+        }
     }
 
     /// The firewall refuses us, or the region is not served.
     fn forbidden(&self) -> DeliveryResult {
         let why = "Amplitude's firewall refuses us, or it does not serve the region (403)";
-        let slow = |one: &EventAttempt<'_>| match self.wait_ms(one) {
+        let slow = |one: &Attempt| match self.wait_ms(one) {
             Some(wait_ms) => self.later(one, wait_ms.max(REFUSED_MS), ("forbidden", why, true)),
-            None => dead("forbidden", why),
+            None => dead(one, "forbidden", why),
         };
         DeliveryResult { alarm: Some(why.to_owned()), ..self.all(EndpointSignal::Failure { pause_ms: None }, slow) }
     }
@@ -224,11 +229,14 @@ impl Case<'_> {
             let why = "the request was too large, and is sent in halves";
             return DeliveryResult {
                 at_most: Some(self.half()),
-                ..self.all(EndpointSignal::Neutral, |_| at_once("too_large", why))
+                ..self.all(EndpointSignal::Neutral, |one| at_once(one, "too_large", why))
             };
         }
         let why = "Amplitude finds a single event too large";
-        DeliveryResult { alarm: Some(why.to_owned()), ..self.all(EndpointSignal::Neutral, |_| dead("too_large", why)) }
+        DeliveryResult {
+            alarm: Some(why.to_owned()),
+            ..self.all(EndpointSignal::Neutral, |one| dead(one, "too_large", why))
+        }
     }
 
     /// No user is named: the project as a whole sends too much. The attempt does not count as a step of the schedule, since
@@ -246,39 +254,29 @@ impl Case<'_> {
         self.all(EndpointSignal::Failure { pause_ms }, |one| self.by_schedule(one, class, why))
     }
 
-    fn all(
-        &self,
-        endpoint_signal: EndpointSignal,
-        judge: impl Fn(&EventAttempt<'_>) -> EventVerdict,
-    ) -> DeliveryResult {
+    fn all(&self, endpoint_signal: EndpointSignal, judge: impl Fn(&Attempt) -> EventResult) -> DeliveryResult {
         let events = self.sent.iter().map(judge).collect();
         DeliveryResult { events, endpoint_signal, lane_pause_ms: None, user_pause_ms: None, at_most: None, alarm: None }
     }
 
-    fn by_schedule(&self, one: &EventAttempt<'_>, class: &'static str, why: &str) -> EventVerdict {
+    fn by_schedule(&self, one: &Attempt, class: &'static str, why: &str) -> EventResult {
         match self.wait_ms(one) {
             Some(wait_ms) => self.later(one, wait_ms, (class, why, true)),
-            None => dead(class, why),
+            None => dead(one, class, why),
         }
     }
 
     /// A retry after a wait, the last one shortly before the seven days are over.
-    fn later(
-        &self,
-        one: &EventAttempt<'_>,
-        wait_ms: i64,
-        (class, why, counts): (&'static str, &str, bool),
-    ) -> EventVerdict {
+    fn later(&self, one: &Attempt, wait_ms: i64, (class, why, counts): (&'static str, &str, bool)) -> EventResult {
         let passed_ms = one.first_tried_at.map_or(0, |first| self.at.millis_since(first).max(0));
         let left_ms = GIVES_UP_AFTER_MS.saturating_sub(MARGIN_MS).saturating_sub(passed_ms);
         if left_ms <= 0 {
-            return dead(class, &format!("{why}; and after seven days Amplitude would count it twice"));
+            return dead(one, class, &format!("{why}; and after seven days Amplitude would count it twice"));
         }
-        let verdict = Verdict::Retry { delay_ms: wait_ms.min(left_ms) };
-        EventVerdict { verdict, class, message: Some(why.to_owned()), counts }
+        retry(one, wait_ms.min(left_ms), (class, why, counts))
     }
 
-    fn wait_ms(&self, one: &EventAttempt<'_>) -> Option<i64> {
+    fn wait_ms(&self, one: &Attempt) -> Option<i64> {
         self.config.wait_ms(self.step(one), self.retry_after, self.jitter)
     }
 
@@ -286,7 +284,7 @@ impl Case<'_> {
         self.config.schedule.pause_ms(self.retry_after)
     }
 
-    const fn step(&self, one: &EventAttempt<'_>) -> Step {
+    const fn step(&self, one: &Attempt) -> Step {
         Step { number: one.number, first_tried_at: one.first_tried_at, at: self.at }
     }
 
@@ -296,13 +294,17 @@ impl Case<'_> {
 }
 
 /// A retry without a wait: the failure is not this event's.
-fn at_once(class: &'static str, why: &str) -> EventVerdict {
-    let verdict = Verdict::Retry { delay_ms: 0 };
-    EventVerdict { verdict, class, message: Some(why.to_owned()), counts: false }
+fn at_once(one: &Attempt, class: &'static str, why: &str) -> EventResult {
+    retry(one, 0, (class, why, false))
 }
 
-fn dead(class: &'static str, why: &str) -> EventVerdict {
-    EventVerdict { verdict: Verdict::Dead, class, message: Some(why.to_owned()), counts: true }
+fn retry(one: &Attempt, delay_ms: i64, (class, why, counts): (&'static str, &str, bool)) -> EventResult {
+    let verdict = Verdict::Retry { delay_ms };
+    EventResult { delivery_id: one.delivery_id, verdict, class, error: Some(why.to_owned()), counts }
+}
+
+fn dead(one: &Attempt, class: &'static str, why: &str) -> EventResult {
+    EventResult { verdict: Verdict::Dead, ..retry(one, 0, (class, why, true)) }
 }
 
 fn describe(status: u16) -> String {

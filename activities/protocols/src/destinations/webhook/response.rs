@@ -6,10 +6,10 @@
 use super::Config;
 use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
-use crate::result::{DeliveryResult, EndpointSignal, EventAttempt, EventVerdict, Verdict};
 use domain::Timestamp;
 use domain::attempt::is_refusal;
 use domain::event::PURCHASE_UPDATED;
+use storage::{Attempt, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
 const GONE: u16 = 410;
 /// The number of the refusal at which an event dies.
@@ -17,17 +17,12 @@ const REFUSALS: i64 = 5;
 
 /// Judges a reply for each event and for the endpoint. `jitter` from 0 to 1 moves a wait by up to a fifth either way.
 #[must_use]
-pub fn judge(
-    config: &Config,
-    reply: &Reply,
-    events: &[EventAttempt<'_>],
-    (jitter, at): (f64, Timestamp),
-) -> DeliveryResult {
+pub fn judge(config: &Config, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
     let retry_after_ms = match reply {
         Reply::Answer { retry_after: Some(text), .. } => retry_after_ms(text, at),
         _ => None,
     };
-    let judge = |one: &EventAttempt<'_>| {
+    let judge = |one: &Attempt| {
         let wait_ms = config.schedule.wait_ms(step(one, at), retry_after_ms, jitter);
         event_verdict(reply, one, wait_ms.or_else(|| is_gone(reply).then(|| config.schedule.first_ms())))
     };
@@ -56,15 +51,21 @@ pub fn tested(reply: &Reply) -> Result<String, String> {
     }
 }
 
-const fn step(event: &EventAttempt<'_>, at: Timestamp) -> Step {
+const fn step(event: &Attempt, at: Timestamp) -> Step {
     Step { number: event.number, first_tried_at: event.first_tried_at, at }
 }
 
 /// The verdict on one event. `wait_ms` is `None` after its last attempt.
-fn event_verdict(reply: &Reply, event: &EventAttempt<'_>, wait_ms: Option<i64>) -> EventVerdict {
+fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventResult {
     let (class, message) = match reply {
         Reply::Answer { status: 200..=299, .. } => {
-            return EventVerdict { verdict: Verdict::Delivered, class: "success", message: None, counts: true };
+            return EventResult {
+                delivery_id: event.delivery_id,
+                verdict: Verdict::Delivered,
+                class: "success",
+                error: None,
+                counts: true,
+            };
         }
         Reply::Answer { status, .. } => (class(*status), describe(*status)),
         Reply::Failure { class, message } => (*class, message.clone()),
@@ -76,7 +77,7 @@ fn event_verdict(reply: &Reply, event: &EventAttempt<'_>, wait_ms: Option<i64>) 
         Some(delay_ms) => (Verdict::Retry { delay_ms }, message),
         None => (Verdict::Dead, message),
     };
-    EventVerdict { verdict, class, message: Some(message), counts: !is_gone(reply) }
+    EventResult { delivery_id: event.delivery_id, verdict, class, error: Some(message), counts: !is_gone(reply) }
 }
 
 const fn is_gone(reply: &Reply) -> bool {

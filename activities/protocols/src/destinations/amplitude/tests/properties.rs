@@ -5,7 +5,7 @@ use super::*;
 use crate::destinations::amplitude::GIVES_UP_AFTER_MS;
 use crate::destinations::amplitude::response::judge;
 use crate::http::Reply;
-use crate::result::{EndpointSignal as Signal, EventAttempt, Verdict};
+use storage::{EndpointSignal as Signal, Verdict};
 
 /// Bodies like Amplitude's, with anything in their fields.
 fn bodies() -> impl Strategy<Value = String> {
@@ -58,8 +58,8 @@ proptest! {
         jitter in any::<f64>(),
     ) {
         let first_tried_at = passed_ms.map(|passed| now().plus_millis(-passed));
-        let mut events = vec![EventAttempt { number, refusals, first_tried_at, ..events(1)[0].clone() }; count];
-        events.iter_mut().skip(sandbox_from).for_each(|one| one.body = &BODIES[1]);
+        let mut events = vec![Attempt { number, refusals, first_tried_at, ..events(1)[0].clone() }; count];
+        events.iter_mut().skip(sandbox_from).for_each(|one| one.body = BODIES[1].clone());
         let reply = Reply::Answer { status, retry_after, headers: Vec::new(), body };
         let result = judge(&ready(json!({})), &reply, &events, (jitter, now()));
         prop_assert_eq!(result.events.len(), count);

@@ -4,8 +4,8 @@ use super::*;
 use crate::destinations::amplitude::response::{judge, tested};
 use crate::destinations::amplitude::{GIVES_UP_AFTER_MS, KIND};
 use crate::http::Reply;
-use crate::result::{DeliveryResult, EndpointSignal as Signal, EventAttempt, Verdict};
 use std::sync::LazyLock;
+use storage::{DeliveryResult, EndpointSignal as Signal, Verdict};
 
 const SECOND_MS: i64 = 1000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
@@ -24,22 +24,15 @@ pub(super) fn now() -> Timestamp {
     time("2026-03-10T00:00:00Z")
 }
 
-pub(super) fn events(count: usize) -> Vec<EventAttempt<'static>> {
-    let one = EventAttempt {
-        event_type: TransitionKind::Renewed.event_type(),
-        number: 1,
-        refusals: 0,
-        first_tried_at: None,
-        body: &BODIES[0],
-    };
-    vec![one; count]
+pub(super) fn events(count: usize) -> Vec<Attempt> {
+    vec![attempt(&unsent(TransitionKind::Renewed.event_type()), BODIES[0].clone()); count]
 }
 
 fn answer(status: u16, body: &str) -> Reply {
     Reply::Answer { status, retry_after: None, headers: Vec::new(), body: body.to_owned() }
 }
 
-fn judge_reply(reply: &Reply, events: &[EventAttempt<'_>]) -> DeliveryResult {
+fn judge_reply(reply: &Reply, events: &[Attempt]) -> DeliveryResult {
     judge(&ready(json!({})), reply, events, (0.5, now()))
 }
 
@@ -86,7 +79,7 @@ fn counting_too_few_events_retries_twice_and_raises_an_alarm() {
     for ingested in [-1, 0, 1] {
         let taken = json!({"code": 200, "events_ingested": ingested}).to_string();
         let at = |number| {
-            let mut events = vec![EventAttempt { number, ..events(1)[0].clone() }; 2];
+            let mut events = vec![Attempt { number, ..events(1)[0].clone() }; 2];
             events[1].number = 1;
             let result = judge_reply(&answer(200, &taken), &events);
             assert_eq!((&result.endpoint_signal, result.alarm.is_some()), (&Signal::Success, true), "{ingested}");
@@ -96,8 +89,7 @@ fn counting_too_few_events_retries_twice_and_raises_an_alarm() {
         assert_eq!(at(2), rows(&[("too_few", "300000", true), ("too_few", "5000", true)]));
         assert_eq!(at(3), rows(&[("success", "delivered", true), ("too_few", "5000", true)]), "each by itself");
     }
-    let last =
-        judge_reply(&answer(200, r#"{"events_ingested":0}"#), &[EventAttempt { number: 3, ..events(1)[0].clone() }]);
+    let last = judge_reply(&answer(200, r#"{"events_ingested":0}"#), &[Attempt { number: 3, ..events(1)[0].clone() }]);
     let alarm = "Amplitude counted fewer events than a request held, and they are taken as delivered";
     assert_eq!((summary(&last), last.alarm.as_deref()), (rows(&[("success", "delivered", true)]), Some(alarm)));
 }
@@ -135,7 +127,7 @@ fn a_misdirected_request_is_retried_with_an_alarm() {
     for error in ["Missing request body", "Invalid request path"] {
         let body = json!({"code": 400, "error": error}).to_string();
         for (number, wait) in [(1, "5000"), (9, "86400000"), (100, "86400000")] {
-            let one = EventAttempt { number, refusals: number - 1, ..events(1)[0].clone() };
+            let one = Attempt { number, refusals: number - 1, ..events(1)[0].clone() };
             let result = judge_reply(&answer(400, &body), &[one.clone(), one]);
             assert_eq!(summary(&result), rows(&[("misdirected", wait, true); 2]), "{error}");
             assert_eq!((result.endpoint_signal, result.alarm.is_some()), (FAILURE, true));
@@ -156,7 +148,7 @@ fn an_unknown_api_key_disables_and_loses_nothing() {
 #[test]
 fn an_unknown_sandbox_key_is_retried_hourly_with_an_alarm() {
     let body = json!({"code": 400, "error": format!("Invalid API key: {SANDBOX_KEY}")}).to_string();
-    let result = judge_reply(&answer(400, &body), &[EventAttempt { body: &BODIES[1], ..events(1)[0].clone() }]);
+    let result = judge_reply(&answer(400, &body), &[Attempt { body: BODIES[1].clone(), ..events(1)[0].clone() }]);
     assert_eq!(summary(&result), rows(&[("invalid_api_key", "3600000", false)]));
     let alarm = Some("Amplitude does not know the key `sandbox_api_key`".to_owned());
     assert_eq!((result.endpoint_signal, result.alarm), (Signal::Neutral, alarm));
@@ -166,7 +158,7 @@ fn an_unknown_sandbox_key_is_retried_hourly_with_an_alarm() {
 fn an_unknown_only_sandbox_key_disables_the_integration() {
     let body = json!({"code": 400, "error": format!("Invalid API key: {SANDBOX_KEY}")}).to_string();
     let alone = ready(json!({"api_key": null, "secret_key": null}));
-    let events = [EventAttempt { body: &BODIES[1], ..events(1)[0].clone() }];
+    let events = [Attempt { body: BODIES[1].clone(), ..events(1)[0].clone() }];
     let result = judge(&alone, &answer(400, &body), &events, (0.5, now()));
     assert_eq!(summary(&result), rows(&[("invalid_api_key", "3600000", false)]));
     let reason = "Amplitude does not know the key `sandbox_api_key`".to_owned();
@@ -186,7 +178,7 @@ fn named_events_die_and_the_others_are_retried_at_once() {
             ("not_taken", "0", false),
         ];
         assert_eq!((summary(&result), &result.endpoint_signal), (rows(&expected), &Signal::Success), "{kind}");
-        let message = |place: usize| result.events[place].message.as_deref().unwrap();
+        let message = |place: usize| result.events[place].error.as_deref().unwrap();
         assert_eq!(message(1), "Amplitude refused the event for its `time`");
         assert_eq!(message(2), "Amplitude refused the event for one of its fields");
     }
@@ -284,7 +276,7 @@ fn a_request_too_large_is_halved_and_a_single_event_dies() {
 #[test]
 fn a_firewall_refusal_is_retried_rarely() {
     for (number, wait) in [(1, "900000"), (2, "900000"), (4, "7200000")] {
-        let result = judge_reply(&answer(403, "Forbidden"), &[EventAttempt { number, ..events(1)[0].clone() }]);
+        let result = judge_reply(&answer(403, "Forbidden"), &[Attempt { number, ..events(1)[0].clone() }]);
         assert_eq!(summary(&result), rows(&[("forbidden", wait, true)]));
         assert_eq!((result.endpoint_signal, result.alarm.is_some()), (FAILURE, true));
     }
@@ -297,7 +289,7 @@ fn an_unlisted_refusal_is_bisected_and_dies_at_the_fifth() {
     assert_eq!((result.at_most, &result.endpoint_signal), (Some(5), &Signal::Neutral));
     assert_eq!(summary(&result), vec![("refused", "0".to_owned(), false); 10]);
     let alone = |number, refusals| {
-        let one = EventAttempt { number, refusals, ..events(1)[0].clone() };
+        let one = Attempt { number, refusals, ..events(1)[0].clone() };
         let result = judge_reply(&answer(400, &body.to_string()), &[one]);
         assert_eq!(result.endpoint_signal, FAILURE);
         summary(&result)
@@ -331,13 +323,12 @@ fn server_failures_are_retried_by_schedule() {
         }
     }
     // A 400 of a proxy is not Amplitude's answer: it costs nothing but time.
-    let result =
-        judge_reply(&answer(400, "<html>"), &[EventAttempt { number: 6, refusals: 5, ..events(1)[0].clone() }]);
+    let result = judge_reply(&answer(400, "<html>"), &[Attempt { number: 6, refusals: 5, ..events(1)[0].clone() }]);
     assert_eq!(summary(&result), rows(&[("client_error", "36000000", true)]));
     let failure = Reply::Failure { class: "timeout", message: "no answer came in time".to_owned() };
     let result = judge_reply(&failure, &events(2));
     assert_eq!((summary(&result), result.endpoint_signal), (rows(&[("timeout", "5000", true); 2]), FAILURE));
-    assert_eq!(result.events[0].message.as_deref(), Some("no answer came in time"));
+    assert_eq!(result.events[0].error.as_deref(), Some("no answer came in time"));
 }
 
 #[test]
@@ -359,7 +350,7 @@ fn the_last_attempt_is_shortly_before_the_seven_days_are_over() {
         let (mut at, mut attempts) = (first, 0);
         let last = loop {
             attempts += 1;
-            let one = EventAttempt { number: attempts, first_tried_at: Some(first), ..events(1)[0].clone() };
+            let one = Attempt { number: attempts, first_tried_at: Some(first), ..events(1)[0].clone() };
             let result = judge(&config, &answer(500, ""), &[one], (jitter, at));
             match result.events[0].verdict {
                 Verdict::Retry { delay_ms } => at = at.plus_millis(delay_ms),
@@ -375,7 +366,7 @@ fn the_last_attempt_is_shortly_before_the_seven_days_are_over() {
 #[test]
 fn early_attempts_do_not_shorten_the_seven_days() {
     for number in [13, 100, i64::MAX] {
-        let one = EventAttempt { number, first_tried_at: Some(now().plus_millis(-HOUR_MS)), ..events(1)[0].clone() };
+        let one = Attempt { number, first_tried_at: Some(now().plus_millis(-HOUR_MS)), ..events(1)[0].clone() };
         assert_eq!(summary(&judge_reply(&answer(503, ""), &[one])), rows(&[("server_error", "86400000", true)]));
     }
 }
@@ -387,7 +378,7 @@ fn a_custom_schedule_is_used_and_cut_at_seven_days() {
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
     let first = now().plus_millis(-MINUTE_MS);
     let at = |number| {
-        let one = EventAttempt { number, first_tried_at: Some(first), ..events(1)[0].clone() };
+        let one = Attempt { number, first_tried_at: Some(first), ..events(1)[0].clone() };
         summary(&judge(&config, &answer(500, ""), &[one], (0.5, now())))
     };
     assert_eq!(at(1), rows(&[("server_error", "60000", true)]));
@@ -399,7 +390,7 @@ fn a_custom_schedule_is_used_and_cut_at_seven_days() {
 #[test]
 fn events_of_the_other_environment_are_postponed() {
     let mut events = events(3);
-    events[1].body = &BODIES[1];
+    events[1].body = BODIES[1].clone();
     let taken = json!({"code": 200, "events_ingested": 1}).to_string();
     let result = judge_reply(&answer(200, &taken), &events);
     let expected = [("success", "delivered", true), ("postponed", "0", false), ("postponed", "0", false)];

@@ -1,14 +1,14 @@
 //! Verdicts on replies, for the event and for the endpoint as a whole.
 
-use super::{URL, config, created, destination};
+use super::{URL, attempt, config, created, destination};
 use crate::destinations::Allowed;
 use crate::destinations::webhook::config::{Config, ready};
 use crate::destinations::webhook::response::{judge, tested};
 use crate::http::Reply;
-use crate::result::{DeliveryResult, EndpointSignal, EventAttempt, EventVerdict, Verdict};
 use domain::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
+use storage::{Attempt, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
 const HOUR_MS: i64 = 3_600_000;
 const UPDATED: &str = "purchase.updated";
@@ -19,18 +19,23 @@ fn answer(status: u16, retry_after: Option<&str>) -> Reply {
     Reply::Answer { status, retry_after, headers: Vec::new(), body: String::new() }
 }
 
-fn event(event_type: &str, number: i64, refusals: i64) -> EventAttempt<'_> {
-    EventAttempt { event_type, number, refusals, first_tried_at: None, body: "" }
+fn event(event_type: &str, number: i64, refusals: i64) -> Attempt {
+    Attempt { event_type: event_type.to_owned(), number, refusals, ..attempt("") }
 }
 
-fn judge_one_with(config: &Config, reply: &Reply, event: EventAttempt<'_>) -> (EventVerdict, EndpointSignal) {
+/// The result of a failed attempt that counts.
+fn failed(verdict: Verdict, class: &'static str, error: String) -> EventResult {
+    EventResult { delivery_id: attempt("").delivery_id, verdict, class, error: Some(error), counts: true }
+}
+
+fn judge_one_with(config: &Config, reply: &Reply, event: Attempt) -> (EventResult, EndpointSignal) {
     let DeliveryResult { mut events, endpoint_signal, user_pause_ms, at_most, alarm, .. } =
         judge(config, reply, &[event], (0.5, Timestamp::default()));
     assert_eq!((events.len(), user_pause_ms, at_most, alarm), (1, None, None, None));
     (events.remove(0), endpoint_signal)
 }
 
-fn judge_one(reply: &Reply, event: EventAttempt<'_>) -> (EventVerdict, EndpointSignal) {
+fn judge_one(reply: &Reply, event: Attempt) -> (EventResult, EndpointSignal) {
     judge_one_with(&config(&json!({})), reply, event)
 }
 
@@ -42,7 +47,7 @@ fn with_schedule(seconds: &[i64]) -> Config {
 #[test]
 fn only_2xx_is_success() {
     for status in [200, 201, 204, 299] {
-        let delivered = EventVerdict { verdict: Verdict::Delivered, class: "success", message: None, counts: true };
+        let delivered = EventResult { error: None, ..failed(Verdict::Delivered, "success", String::new()) };
         assert_eq!(judge_one(&answer(status, None), event(UPDATED, 10, 9)), (delivered, EndpointSignal::Success));
     }
     for (status, class, more) in [
@@ -57,9 +62,9 @@ fn only_2xx_is_success() {
         (600, "unexpected_status", ""),
     ] {
         let (judge_one, endpoint_signal) = judge_one(&answer(status, None), event(UPDATED, 1, 0));
-        let message = Some(format!("the endpoint answered {status}{more}"));
+        let message = format!("the endpoint answered {status}{more}");
         let verdict = Verdict::Retry { delay_ms: 5_000 };
-        assert_eq!(judge_one, EventVerdict { verdict, class, message, counts: true });
+        assert_eq!(judge_one, failed(verdict, class, message));
         let pause_ms = [429, 502, 503, 504].contains(&status).then_some(5_000);
         assert_eq!(endpoint_signal, EndpointSignal::Failure { pause_ms });
     }
@@ -69,7 +74,7 @@ fn only_2xx_is_success() {
 fn a_failed_request_is_retried_until_the_schedule_ends() {
     let failure = Reply::Failure { class: "tls", message: "no TLS".to_owned() };
     for (number, verdict) in [(2, Verdict::Retry { delay_ms: 300_000 }), (10, Verdict::Dead)] {
-        let expected = EventVerdict { verdict, class: "tls", message: Some("no TLS".to_owned()), counts: true };
+        let expected = failed(verdict, "tls", "no TLS".to_owned());
         let result = judge_one(&failure, event(RENEWED, number, 0));
         assert_eq!(result, (expected, EndpointSignal::Failure { pause_ms: None }));
     }
@@ -104,7 +109,7 @@ fn a_user_event_dies_at_its_fifth_refusal_a_state_does_not() {
         let dead = verdict(status, RENEWED, 4);
         assert_eq!((dead.verdict, dead.class), (Verdict::Dead, "client_error"));
         let message = format!("the endpoint answered {status}, and refused it 5 times");
-        assert_eq!(dead.message.as_deref(), Some(message.as_str()));
+        assert_eq!(dead.error.as_deref(), Some(message.as_str()));
         assert!(matches!(verdict(status, RENEWED, 3).verdict, Verdict::Retry { .. }));
         assert!(matches!(verdict(status, UPDATED, 40).verdict, Verdict::Retry { .. }));
         // Operator events and others share the track of `user.*`, and may not block it either.
@@ -175,12 +180,12 @@ proptest! {
         first in prop::option::of(any::<i64>()),
     ) {
         let event_type = if is_update { UPDATED } else { RENEWED };
-        let one = EventAttempt { event_type, number, refusals, first_tried_at: first.map(Timestamp::from_micros), body: "" };
+        let one = Attempt { first_tried_at: first.map(Timestamp::from_micros), ..event(event_type, number, refusals) };
         let reply = answer(status, retry_after.as_deref());
         let result = judge(&config(&json!({})), &reply, &[one], (jitter, Timestamp::from_micros(micros)));
         let judge_one = &result.events[0];
         prop_assert_eq!(judge_one.verdict == Verdict::Delivered, (200..300).contains(&status));
-        prop_assert_eq!(judge_one.message.is_none(), judge_one.verdict == Verdict::Delivered);
+        prop_assert_eq!(judge_one.error.is_none(), judge_one.verdict == Verdict::Delivered);
         prop_assert_eq!(matches!(result.endpoint_signal, EndpointSignal::Gone { .. }), status == 410);
         if let Verdict::Retry { delay_ms } = judge_one.verdict {
             prop_assert!((4_000..=48 * HOUR_MS).contains(&delay_ms));
