@@ -79,8 +79,8 @@ fn attempt() -> Attempt {
 
 fn config(url: &str) -> Config {
     // What leaves is judged by the rules of each test; this only lets it be made.
-    let networks = vec!["127.0.0.0/8".parse().expect("a network")];
-    let allowed = Allowed { http: true, networks, ..Allowed::default() };
+    let rules = Rules { allowed_networks: vec!["127.0.0.0/8".parse().expect("a network")], allow_http: true };
+    let allowed = Allowed { rules, ..Allowed::default() };
     let fields = json!({ "url": url }).as_object().cloned().expect("fields");
     let webhook_config = Config::create("webhook", &fields, &allowed, [7; 32]).expect("a webhook");
     let destination = Destination {

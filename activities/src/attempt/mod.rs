@@ -24,21 +24,6 @@ const UNUSABLE_MS: i64 = 600_000;
 /// No limit on the events of a request but the destination's.
 pub const NO_LIMIT: i64 = i64::MAX;
 
-/// Which lane is attempted, and how.
-#[derive(Debug, Clone)]
-pub struct LaneAttempt {
-    /// The purchase.
-    pub key: CollapseKey,
-    /// The destination.
-    pub destination: DestinationId,
-    /// Identifies this attempt as the holder of the lease.
-    pub token: String,
-    /// Which run makes the attempt.
-    pub mode: Mode,
-    /// Maximum number of events in the request.
-    pub at_most: i64,
-}
-
 /// The result of an attempt.
 #[derive(Debug)]
 pub enum AttemptResult {
@@ -84,13 +69,19 @@ struct Sent {
     patience_ms: i64,
 }
 
+/// The claim of an attempt, with as many events as the destination takes. `token` identifies the holder of the lease.
+pub fn claim(key: CollapseKey, destination: DestinationId, token: String, mode: Mode) -> Claim {
+    let render = Arc::new(bodies::render);
+    Claim { key, destination, token, lease_ms: LEASE_MS, mode, at_most: NO_LIMIT, render }
+}
+
 /// Claims the lane, sends its due events and records the result.
-pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<AttemptResult, Error> {
+pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, Error> {
     let batch = loop {
-        match context.store.claim(claim(lane_attempt)).await? {
+        match context.store.claim(claim.clone()).await? {
             Claimed::Send(batch) => break *batch,
             Claimed::Idle(idle) => return Ok(AttemptResult::Idle(idle)),
-            Claimed::Undeliverable { events, owing } => publish_operator_events(context, lane_attempt, events, owing),
+            Claimed::Undeliverable { events, owing } => publish_operator_events(context, claim, events, owing),
         }
     };
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
@@ -98,32 +89,27 @@ pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<At
     let claimed_at = batch.claimed_at;
     let clock = Clock { at: batch.lease_until.plus_millis(-LEASE_MS), claimed_at };
     let started_at = clock.now();
-    let Some(sent) = send(context, lane_attempt, &batch, clock).await? else {
+    let Some(sent) = send(context, claim, &batch, clock).await? else {
         let late = batch.attempts.iter().map(late).collect();
-        context.store.finish(finish(lane_attempt, unsent(late), started_at, 0)).await?;
+        context.store.finish(finish(claim, unsent(late), started_at, 0)).await?;
         return Ok(AttemptResult::Late);
     };
     fail::fail_point!("deliver.after_send", |_| std::process::abort());
     let latency_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
     let (retry_reason, at_most) = (retry_reason(&sent.result.events), sent.result.at_most);
-    let finish = finish(lane_attempt, sent, started_at, latency_ms);
+    let finish = finish(claim, sent, started_at, latency_ms);
     log_results(&finish, &batch);
     let FinishResult { lane: finished, owing, operator_events } = context.store.finish(finish).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
-    publish_operator_events(context, lane_attempt, operator_events, owing);
+    publish_operator_events(context, claim, operator_events, owing);
     Ok(AttemptResult::Completed(Completed { finished, retry_reason, at_most, is_for_operators }))
 }
 
 /// Counts and logs the events about the destination, and has them delivered to the destinations that they are owed to.
-fn publish_operator_events(
-    context: &Context,
-    lane_attempt: &LaneAttempt,
-    events: Vec<&'static str>,
-    owing: Vec<DestinationId>,
-) {
+fn publish_operator_events(context: &Context, claim: &Claim, events: Vec<&'static str>, owing: Vec<DestinationId>) {
     for event in events {
-        tracing::warn!(destination.id = %lane_attempt.destination, event, "recorded an event about a destination");
-        let destination = lane_attempt.destination.to_string();
+        tracing::warn!(destination.id = %claim.destination, event, "recorded an event about a destination");
+        let destination = claim.destination.to_string();
         metrics::counter!("settle_destination_events_total", "destination" => destination, "event" => event)
             .increment(1);
     }
@@ -132,26 +118,9 @@ fn publish_operator_events(
     }
 }
 
-fn claim(lane_attempt: &LaneAttempt) -> Claim {
-    Claim {
-        key: lane_attempt.key,
-        destination: lane_attempt.destination,
-        token: lane_attempt.token.clone(),
-        lease_ms: LEASE_MS,
-        mode: lane_attempt.mode,
-        at_most: lane_attempt.at_most,
-        render: Arc::new(bodies::render),
-    }
-}
-
 /// Sends, unless the lease was lost or is too old to cover the request. Unusable settings are a failure like any other:
 /// they can be corrected while the delivery waits. Events that can never be sent are dead.
-async fn send(
-    context: &Context,
-    lane_attempt: &LaneAttempt,
-    batch: &Batch,
-    clock: Clock,
-) -> Result<Option<Sent>, Error> {
+async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> Result<Option<Sent>, Error> {
     let ready = Config::ready(&batch.destination, &batch.secret, &context.allowed);
     let config = match ready {
         Ok(config) => config,
@@ -167,7 +136,7 @@ async fn send(
     };
     tokio::time::sleep(Duration::from_millis(u64::try_from(batch.start_in_ms).unwrap_or(0))).await;
     fail::fail_point!("deliver.before_send", |_| std::process::abort());
-    let is_holder = context.store.holds_lease(lane_attempt.key, lane_attempt.destination, &lane_attempt.token).await?;
+    let is_holder = context.store.holds_lease(claim.key, claim.destination, &claim.token).await?;
     if !is_holder || clock.claimed_at.elapsed() > LATEST_START {
         return Ok(None);
     }
@@ -267,16 +236,16 @@ fn retry_reason(results: &[EventResult]) -> Option<String> {
     Some(retried.error.clone().unwrap_or_else(|| retried.class.to_owned()))
 }
 
-fn finish(lane_attempt: &LaneAttempt, sent: Sent, started_at: Timestamp, latency_ms: i64) -> Finish {
+fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency_ms: i64) -> Finish {
     let (status, headers, response) = match sent.reply {
         Some(Reply::Answer { status, headers, body, .. }) => (Some(i32::from(status)), headers, Some(body)),
         _ => (None, Vec::new(), None),
     };
     Finish {
-        key: lane_attempt.key,
-        destination: lane_attempt.destination,
-        token: lane_attempt.token.clone(),
-        mode: lane_attempt.mode,
+        key: claim.key,
+        destination: claim.destination,
+        token: claim.token.clone(),
+        mode: claim.mode,
         started_at,
         latency_ms,
         status,

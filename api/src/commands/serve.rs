@@ -126,20 +126,17 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
 /// Which addresses destinations may have.
 pub fn allowed(config: &Config) -> Allowed {
     Allowed {
-        http: config.destinations.allow_http,
-        networks: config.destinations.allowed_networks.clone(),
+        rules: Rules {
+            allowed_networks: config.destinations.allowed_networks.clone(),
+            allow_http: config.destinations.allow_http,
+        },
         origins: config.amplitude_urls.clone(),
     }
 }
 
-/// Where requests may go.
-pub fn rules(config: &Config) -> Rules {
-    Rules { allowed_networks: config.destinations.allowed_networks.clone(), allow_http: config.destinations.allow_http }
-}
-
 /// Sends requests to destinations, under these rules.
 pub fn sender(config: &Config) -> Sender {
-    let http = Http::new(rules(config));
+    let http = Http::new(allowed(config).rules);
     Arc::new(move |request| {
         let http = http.clone();
         async move { http.send(request).await }.boxed()

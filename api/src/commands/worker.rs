@@ -83,10 +83,11 @@ pub struct Parts<'a> {
 /// Works until `stop`, then finishes running tasks.
 pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     let Parts { config, store, engine, simulated } = parts;
+    let allowed = serve::allowed(config);
     let context = activities::Context {
         store,
-        allowed: serve::allowed(config),
-        http: Http::new(serve::rules(config)),
+        http: Http::new(allowed.rules.clone()),
+        allowed,
         verifier: Arc::new(Verifier::new(stores(config, simulated))),
         engine,
         clock: clock::now,

@@ -11,10 +11,9 @@ pub mod webhook;
 pub use schedule::{ScheduleText, check_schedule};
 pub use schemas::KindSchemas;
 
-use crate::http::{Reply, Request};
+use crate::http::{Reply, Request, Rules};
 use domain::Timestamp;
 use domain::user::Attributes;
-use ipnet::IpNet;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -41,10 +40,8 @@ impl Invalid {
 /// What the operator allows destinations to be.
 #[derive(Debug, Clone, Default)]
 pub struct Allowed {
-    /// Whether they may be reached by plain HTTP.
-    pub http: bool,
-    /// Networks that are allowed although they are not public.
-    pub networks: Vec<IpNet>,
+    /// Where requests may go.
+    pub rules: Rules,
     /// Origins of the operator in place of a vendor's, of any address and scheme.
     pub origins: Vec<Url>,
 }

@@ -8,7 +8,7 @@ use super::signature::{Key, Version};
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
 use crate::destinations::{Allowed, Changed, Created, Invalid, KindFields, Rotation};
-use crate::http::{self, Rules};
+use crate::http;
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
@@ -220,14 +220,13 @@ fn chosen(settings: &Map<String, Value>) -> Result<&'static [Version], Invalid> 
 fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
     let text = value.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
     let url: Url = text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))?;
-    check(&url, allowed.http).map_err(|expected| Invalid::new("url", expected))?;
+    check(&url, allowed.rules.allow_http).map_err(|expected| Invalid::new("url", expected))?;
     Ok(url)
 }
 
 /// Checks that a request can be sent to a URL. Done only when it is set: what the operator allows may change later.
 fn reachable(url: Url, allowed: &Allowed) -> Result<Url, Invalid> {
-    let rules = Rules { allowed_networks: allowed.networks.clone(), allow_http: allowed.http };
-    match http::check(&url, &rules) {
+    match http::check(&url, &allowed.rules) {
         Ok(()) => Ok(url),
         Err(why) => Err(Invalid::new(
             "url",

@@ -3,6 +3,7 @@
 use super::{URL, config, created, destination, fields, shown};
 use crate::destinations::webhook::config::{change, create, newest_secret, ready, redact};
 use crate::destinations::{self, Allowed, Changed, Created, Invalid};
+use crate::http::Rules;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
@@ -82,8 +83,8 @@ fn a_url_is_https_and_carries_no_user() {
     assert_eq!(wrong(&json!({"url": 7})), ["url"]);
     assert_eq!(wrong(&json!({"url": null})), ["url"]);
     let plain = fields(&json!({"url": "http://127.0.0.1:9000/"}));
-    let networks = vec!["127.0.0.0/8".parse().unwrap()];
-    assert!(create(&plain, &Allowed { http: true, networks, ..Allowed::default() }, [7; 32]).is_ok());
+    let rules = Rules { allowed_networks: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true };
+    assert!(create(&plain, &Allowed { rules, ..Allowed::default() }, [7; 32]).is_ok());
 }
 
 #[test]
@@ -92,8 +93,8 @@ fn an_address_or_port_that_can_never_be_reached_is_refused() {
         assert_eq!(wrong(&json!({ "url": never })), ["url"], "{never}");
     }
     assert_eq!(wrong(&json!({"url": "https://example.com:9000/"})), ["url"], "no network is allowed all ports");
-    let networks = vec!["10.0.0.0/8".parse().unwrap()];
-    let allowed = Allowed { networks, ..Allowed::default() };
+    let rules = Rules { allowed_networks: vec!["10.0.0.0/8".parse().unwrap()], ..Rules::default() };
+    let allowed = Allowed { rules, ..Allowed::default() };
     for (url, is_right) in
         [("https://10.1.2.3:9000/", true), ("https://example.com:9000/", true), ("https://192.168.1.1/", false)]
     {
