@@ -33,6 +33,22 @@ const WORKFLOWS: &[&str] = &[
     "temporalio-workflow",
 ];
 
+/// Direct dependencies that `protocols` may have: values, and how they are written, signed and stored.
+const PROTOCOLS: &[&str] = &[
+    "base64",
+    "domain",
+    "httpdate",
+    "ipnet",
+    "openssl",
+    "percent-encoding",
+    "secrecy",
+    "serde",
+    "serde_json",
+    "storage",
+    "thiserror",
+    "url",
+];
+
 /// The longest file.
 const LINES: usize = 500;
 
@@ -145,6 +161,11 @@ fn workflows_depend_on_nothing_that_can_do_io() {
 }
 
 #[test]
+fn protocols_depend_on_nothing_that_sends() {
+    check_dependencies("protocols", PROTOCOLS);
+}
+
+#[test]
 fn fail_points_are_compiled_into_tests_only() {
     let names = |features: &serde_json::Value| features.to_string().contains("fail");
     for package in packages() {
@@ -176,7 +197,8 @@ fn only_the_commands_know_the_activities() {
 
 #[test]
 fn a_store_is_named_in_its_own_folders_only() {
-    let lists = ["api/src/stores/mod.rs", "api/src/edge.rs", "api/src/router.rs", "activities/src/stores/mod.rs"];
+    let lists =
+        ["api/src/stores/mod.rs", "api/src/edge.rs", "api/src/router.rs", "activities/protocols/src/stores/mod.rs"];
     let allowed = |source: &Source| {
         let path = source.path.as_str();
         source.is_test()
@@ -193,7 +215,7 @@ fn a_destination_is_named_in_its_own_folder_only() {
     let allowed = |source: &Source| {
         let path = source.path.as_str();
         source.is_test()
-            || path.starts_with("activities/src/destinations/")
+            || path.starts_with("activities/protocols/src/destinations/")
             || path.starts_with("api/src/config/")
             || path.starts_with("api/src/commands/")
     };
@@ -290,7 +312,8 @@ fn code_that_decides_may_not_panic() {
 
 #[test]
 fn every_package_shows_its_readme_as_its_documentation() {
-    for package in ["activities", "activities/storage", "api", "workflows", "workflows/domain"] {
+    for package in ["activities", "activities/protocols", "activities/storage", "api", "workflows", "workflows/domain"]
+    {
         let text = std::fs::read_to_string(root().join(package).join("src/lib.rs")).expect(package);
         assert!(text.contains("include_str!(\"../README.md\")"), "{package} does not include its README");
     }

@@ -14,7 +14,7 @@ const FIRST_LINES: usize = 150;
 /// Its maximum number of tables.
 const FIRST_TABLES: usize = 2;
 /// The page with a body of each kind of event.
-const BODIES: &str = "activities/src/destinations/webhook/README.md";
+const BODIES: &str = "activities/protocols/src/destinations/webhook/README.md";
 /// The minimum length of a sentence that stands in one document only.
 const SENTENCE: usize = 40;
 /// Verbs of talking, which name nothing in a document.

@@ -31,7 +31,8 @@ const BEGINNINGS: &[&str] = &["So many", "So long", "The same", "What became of"
 const NAME: usize = 60;
 
 /// The folders of the summary, the inner ones first.
-const FOLDERS: &[&str] = &["activities/storage", "activities", "api", "workflows/domain", "workflows", "tests"];
+const FOLDERS: &[&str] =
+    &["activities/protocols", "activities/storage", "activities", "api", "workflows/domain", "workflows", "tests"];
 
 struct Allowed {
     name: &'static str,

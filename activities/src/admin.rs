@@ -1,8 +1,8 @@
 //! The actions of admins on one purchase, and on one destination.
 
 use crate::Context;
-use crate::destinations::Config;
 use domain::{DestinationId, Lane, RedeliverySelector};
+use protocols::destinations::Config;
 use std::time::Duration;
 use storage::{DestinationPatch, Error, Page, RunMode, Store, fault};
 use tokio::time::Instant;

@@ -4,10 +4,10 @@
 //! A lane that the destination cannot take now ends here: the destination's own run delivers what it owes.
 
 use crate::Context;
-use crate::attempt::{AttemptResult, Completed, LATE_MS, LaneAttempt, NO_LIMIT, attempt};
+use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
 use crate::failure::Failed;
 use std::time::Duration;
-use storage::{LaneState, Mode, fault};
+use storage::{Claim, Idle, LaneState, Mode, fault};
 use temporalio_sdk::activities::ActivityInfo;
 use tokio::time::Instant;
 use workflows::activities::{Deliver, Delivered};
@@ -44,25 +44,24 @@ pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<D
 async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
     let began = Instant::now();
     let (key, destination) = (lane.collapse_key, lane.destination_id);
-    let mut lane_attempt =
-        LaneAttempt { key, destination, token: token.to_owned(), mode: Mode::Lane, at_most: NO_LIMIT };
+    let mut claim = claim(key, destination, token.to_owned(), Mode::Lane);
     loop {
-        match attempt(context, &lane_attempt).await? {
+        match attempt(context, &claim).await? {
             AttemptResult::Completed(completed) => {
-                if let Some(delivered) = finish_run(context, &lane_attempt, &completed, began.elapsed())? {
+                if let Some(delivered) = finish_run(context, &claim, &completed, began.elapsed())? {
                     return Ok(delivered);
                 }
-                lane_attempt.at_most = completed.at_most.unwrap_or(NO_LIMIT);
+                claim.at_most = completed.at_most.unwrap_or(NO_LIMIT);
             }
-            AttemptResult::Closed { last_seq } => return Ok(Delivered { last_seq, more: false }),
-            AttemptResult::UserBusy { ms, .. } if began.elapsed() < USER_PATIENCE => wait(ms).await,
-            AttemptResult::Owed { last_seq, .. } | AttemptResult::UserBusy { last_seq, .. } => {
-                return Ok(leave_to_destination(context, &lane_attempt, last_seq));
+            AttemptResult::Idle(Idle::Closed { last_seq }) => return Ok(Delivered { last_seq, more: false }),
+            AttemptResult::Idle(Idle::UserBusy { ms, .. }) if began.elapsed() < USER_PATIENCE => wait(ms).await,
+            AttemptResult::Idle(Idle::Owed { last_seq, .. } | Idle::UserBusy { last_seq, .. }) => {
+                return Ok(leave_to_destination(context, &claim, last_seq));
             }
-            AttemptResult::Leased { ms } => {
+            AttemptResult::Idle(Idle::Leased { ms }) => {
                 return Err(Failed::wait(ms, "another attempt is still in flight".to_owned()));
             }
-            AttemptResult::Wait { ms, last_error } => {
+            AttemptResult::Idle(Idle::Wait { ms, last_error }) => {
                 return Err(not_due(ms, last_error));
             }
             AttemptResult::Late => {
@@ -84,13 +83,13 @@ fn not_due(ms: i64, last_error: Option<String>) -> Failed {
 /// The result of the run after an attempt; `None` when it goes on.
 fn finish_run(
     context: &Context,
-    lane_attempt: &LaneAttempt,
+    claim: &Claim,
     completed: &Completed,
     elapsed: Duration,
 ) -> Result<Option<Delivered>, Failed> {
     match (completed.finished, &completed.retry_reason) {
         (LaneState::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
-        (LaneState::Owed { last_seq }, _) => Ok(Some(leave_to_destination(context, lane_attempt, last_seq))),
+        (LaneState::Owed { last_seq }, _) => Ok(Some(leave_to_destination(context, claim, last_seq))),
         (LaneState::Wait { ms }, Some(why)) => Err(Failed::wait(ms, why.clone())),
         (LaneState::Wait { ms }, None) => {
             Err(Failed::wait(ms, "the lane's other track waits for its next attempt".to_owned()))
@@ -114,7 +113,7 @@ async fn defer(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
 }
 
 /// Leaves the lane to the destination's own run.
-fn leave_to_destination(context: &Context, lane_attempt: &LaneAttempt, last_seq: i64) -> Delivered {
-    context.engine.supervise(lane_attempt.destination);
+fn leave_to_destination(context: &Context, claim: &Claim, last_seq: i64) -> Delivered {
+    context.engine.supervise(claim.destination);
     Delivered { last_seq, more: false }
 }

@@ -3,14 +3,14 @@
 //! A lane that fails is handed back to its purchase, whose run retries it and shows the retries.
 
 use crate::Context;
-use crate::attempt::{AttemptResult, Completed, LATE_MS, LaneAttempt, NO_LIMIT, attempt};
+use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
 use crate::supervise::Round;
 use domain::{CollapseKey, DestinationId};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
-use storage::{DestinationNeed, Error, LaneState, Mode};
+use storage::{Claim, DestinationNeed, Error, Idle, LaneState, Mode};
 use workflows::signal::Signal;
 
 /// Maximum wait for the destination's limits in this drain; longer ones are left to the next check.
@@ -127,8 +127,8 @@ async fn drain_lane(
     let mut result = DrainResult::default();
     let (mut at_most, mut has_waited) = (NO_LIMIT, false);
     while !round.is_over() {
-        let lane_attempt = LaneAttempt { key, destination, token: round.token(), mode: Mode::Drain, at_most };
-        match attempt(context, &lane_attempt).await? {
+        let claim = Claim { at_most, ..claim(key, destination, round.token(), Mode::Drain) };
+        match attempt(context, &claim).await? {
             AttemptResult::Completed(completed) => {
                 result.attempts += 1;
                 at_most = completed.at_most.unwrap_or(NO_LIMIT);
@@ -136,20 +136,20 @@ async fn drain_lane(
                     return Ok(result);
                 }
             }
-            AttemptResult::Owed { ms, .. } if ms <= PATIENCE_MS => {
+            AttemptResult::Idle(Idle::Owed { ms, .. }) if ms <= PATIENCE_MS => {
                 tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
             }
-            AttemptResult::Owed { ms, .. } => {
+            AttemptResult::Idle(Idle::Owed { ms, .. }) => {
                 // The breaker opened or the destination is paused, which holds for all its lanes.
                 round.hold_back();
                 result.busy_ms = Some(ms);
                 return Ok(result);
             }
-            AttemptResult::UserBusy { ms, .. } if !has_waited => {
+            AttemptResult::Idle(Idle::UserBusy { ms, .. }) if !has_waited => {
                 has_waited = true;
                 tokio::time::sleep(USER_BUSY.min(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))).await;
             }
-            AttemptResult::Leased { ms } | AttemptResult::UserBusy { ms, .. } | AttemptResult::Wait { ms, .. } => {
+            AttemptResult::Idle(Idle::Leased { ms } | Idle::UserBusy { ms, .. } | Idle::Wait { ms, .. }) => {
                 result.busy_ms = Some(ms);
                 return Ok(result);
             }
@@ -157,7 +157,7 @@ async fn drain_lane(
                 result.due_ms = Some(LATE_MS);
                 return Ok(result);
             }
-            AttemptResult::Closed { .. } => return Ok(result),
+            AttemptResult::Idle(Idle::Closed { .. }) => return Ok(result),
         }
     }
     Ok(result)

@@ -1,22 +1,17 @@
 #![doc = include_str!("../README.md")]
 
-mod address;
 mod admin;
 mod attempt;
 mod bodies;
 mod deliver;
-pub mod destinations;
 mod drain;
 pub mod engine;
 mod failure;
 pub mod http;
 mod load;
 mod pace;
-mod record;
-pub mod result;
 mod retention;
 mod share;
-pub mod stores;
 mod supervise;
 mod sweep;
 mod verify;
@@ -26,6 +21,7 @@ pub use share::Shares;
 pub use verify::Verifier;
 
 use domain::{Lane, Timestamp};
+use protocols::destinations::Allowed;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -48,7 +44,7 @@ pub struct Context {
     /// The only sender of requests to addresses that others chose.
     pub http: http::Http,
     /// What the operator allows destinations to be.
-    pub allowed: destinations::Allowed,
+    pub allowed: Allowed,
     /// Verifies purchases with their stores.
     pub verifier: Arc<Verifier>,
     /// Temporal, to wake purchases and destinations.
@@ -82,7 +78,7 @@ impl Context {
     /// Records a decision.
     #[activity(definition = RecordActivity)]
     pub async fn record(self: Arc<Self>, _ctx: ActivityContext, input: Record) -> Result<Recorded, ActivityError> {
-        record::record(&self.store, input).await.map_err(failure::storage)
+        self.store.record(input).await.map_err(failure::storage)
     }
 
     /// Attempts the deliveries of a lane.

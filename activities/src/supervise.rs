@@ -4,7 +4,7 @@
 //! Never more than [`AT_A_TIME`] lanes are in memory, and none while a breaker is open.
 
 use crate::Context;
-use crate::attempt::{AttemptResult, LEASE_MS, LaneAttempt, NO_LIMIT, attempt};
+use crate::attempt::{AttemptResult, LEASE_MS, attempt, claim};
 use crate::drain::{AT_A_TIME, DrainResult, drain, sooner};
 use crate::engine;
 use domain::{CollapseKey, DestinationId};
@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use storage::{DestinationNeed as Needs, Error, LanesInBackoff, Mode};
+use storage::{DestinationNeed as Needs, Error, Idle, LanesInBackoff, Mode};
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
 use workflows::activities::{Supervise, Supervised, Supervision};
@@ -240,16 +240,15 @@ async fn probe(
     key: CollapseKey,
     destination: DestinationId,
 ) -> Result<Option<i64>, Error> {
-    let lane_attempt = LaneAttempt { key, destination, token: round.token(), mode: Mode::Probe, at_most: NO_LIMIT };
-    let result = attempt(context, &lane_attempt).await?;
+    let claim = claim(key, destination, round.token(), Mode::Probe);
+    let result = attempt(context, &claim).await?;
     fail::fail_point!("supervise.after_probe", |_| std::process::abort());
     Ok(match result {
         AttemptResult::Completed(_) => None,
-        AttemptResult::Leased { ms }
-        | AttemptResult::UserBusy { ms, .. }
-        | AttemptResult::Wait { ms, .. }
-        | AttemptResult::Owed { ms, .. } => Some(clamp_busy(ms)),
-        AttemptResult::Closed { .. } | AttemptResult::Late => Some(*BUSY_MS.start()),
+        AttemptResult::Idle(
+            Idle::Leased { ms } | Idle::UserBusy { ms, .. } | Idle::Wait { ms, .. } | Idle::Owed { ms, .. },
+        ) => Some(clamp_busy(ms)),
+        AttemptResult::Idle(Idle::Closed { .. }) | AttemptResult::Late => Some(*BUSY_MS.start()),
     })
 }
 

@@ -4,10 +4,11 @@
 //! meanwhile. The description of a failure, here and in the Temporal UI, holds no secret, no customer and no URL.
 
 use crate::Context;
-use crate::http::{Http, Rules};
+use crate::http::Http;
 use crate::pace::{Pace, Permit};
-use crate::stores::{Answer, Receipt, Retry, Settings, Store};
 use domain::{CollapseKey, Parked, PlatformId, Timestamp, UnknownReceipts, Verification};
+use protocols::http::Rules;
+use protocols::stores::{Answer, Receipt, Retry, Settings, Store};
 use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
 use tokio::sync::Semaphore;

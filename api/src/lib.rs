@@ -19,4 +19,4 @@ pub mod telemetry;
 pub mod times;
 pub mod tools;
 
-pub use commands::{DestinationKinds, main};
+pub use commands::{allowed, main, sender};

@@ -1,12 +1,12 @@
 //! Endpoints that fail in every way we know: the recorded error, what follows for the event and for the
 //! endpoint, and how little time and memory is spent. Through the real sender and a webhook's real judgement.
 
-use activities::destinations::{Allowed, Config};
-use activities::http::{Http, Lookup, Parts, Reply, Rules, of_this_machine};
-use activities::result::{EndpointSignal, EventAttempt, Verdict};
+use activities::http::{Http, Lookup, Parts, of_this_machine};
 use domain::event::Wildcards;
 use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
 use futures::FutureExt as _;
+use protocols::destinations::{Allowed, Config};
+use protocols::http::{Reply, Rules};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use storage::{Attempt, Destination, Filter};
+use storage::{Attempt, Destination, EndpointSignal, Filter, Verdict};
 use system_tests::faulty::{Fault, Faulty};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -79,8 +79,8 @@ fn attempt() -> Attempt {
 
 fn config(url: &str) -> Config {
     // What leaves is judged by the rules of each test; this only lets it be made.
-    let networks = vec!["127.0.0.0/8".parse().expect("a network")];
-    let allowed = Allowed { http: true, networks, ..Allowed::default() };
+    let rules = Rules { allowed_networks: vec!["127.0.0.0/8".parse().expect("a network")], allow_http: true };
+    let allowed = Allowed { rules, ..Allowed::default() };
     let fields = json!({ "url": url }).as_object().cloned().expect("fields");
     let webhook_config = Config::create("webhook", &fields, &allowed, [7; 32]).expect("a webhook");
     let destination = Destination {
@@ -127,14 +127,7 @@ async fn attempted(http: &Http, url: &str) -> Met {
     let began = Instant::now();
     let reply = http.send(request).await;
     let took = began.elapsed();
-    let tried = EventAttempt {
-        event_type: &attempt.event_type,
-        body: &attempt.body,
-        number: 1,
-        refusals: 0,
-        first_tried_at: None,
-    };
-    let mut outcome = config.judge(&reply, &[tried], (0.5, at));
+    let mut outcome = config.judge(&reply, &[attempt], (0.5, at));
     let judged = outcome.events.pop().expect("a judgement");
     Met {
         class: judged.class,

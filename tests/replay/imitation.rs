@@ -75,6 +75,7 @@ fn record(collapse_key: domain::CollapseKey, loaded: Loaded) -> Record {
         is_queried: loaded.verify,
         is_answer: false,
         is_real: true,
+        traceparent: None,
     }
 }
 

@@ -3,16 +3,11 @@
 //! No input or output holds a customer identifier or a body: many people can read histories.
 
 use crate::signal::{Admin, Hold};
-use domain::{
-    AppId, CollapseKey, Decision, DestinationId, Lane, Notification, PlatformId, Purchase, RedeliverySelector, State,
-    Timestamp, Verification,
-};
+pub use domain::settling::{Loaded, MAX_PER_SETTLING, Record, Recorded};
+use domain::{CollapseKey, DestinationId, Lane, RedeliverySelector, Timestamp, Verification};
 use serde::{Deserialize, Serialize};
 use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
-
-/// Maximum number of notifications in one settling.
-pub const MAX_PER_SETTLING: i64 = 500;
 
 /// Input of `load`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,46 +16,6 @@ pub struct Load {
     pub collapse_key: CollapseKey,
     /// The newest sequence number that has had its window.
     pub through: i64,
-}
-
-/// Output of `load`: the purchase, its waiting notifications and all its open lanes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Loaded {
-    /// Its app; absent when the purchase is not known.
-    pub app_id: Option<AppId>,
-    /// Its platform; absent when the purchase is not known.
-    pub platform_id: Option<PlatformId>,
-    /// What is known about it.
-    pub purchase: Purchase,
-    /// Its revision; 0 before the first.
-    pub revision: i64,
-    /// The number of its last settling.
-    pub settling: i64,
-    /// The waiting notifications, at most [`MAX_PER_SETTLING`], without customer identifiers.
-    pub notifications: Vec<(i64, Notification)>,
-    /// Whether more are waiting than were loaded.
-    pub more: bool,
-    /// The newest waiting sequence number; 0 when nothing waits.
-    pub newest_seq: i64,
-    /// Milliseconds until the window of the rows above `through` ends; 0 without such rows.
-    pub quiet_ms: i64,
-    /// Milliseconds until the max-wait cap of the oldest of them.
-    pub cap_ms: Option<i64>,
-    /// Milliseconds until its hold ends; absent when it is not held.
-    pub held_ms: Option<i64>,
-    /// Whether it must be settled without new notifications, because its wake is due.
-    #[serde(default)]
-    pub due: bool,
-    /// Whether the store must be queried before deciding.
-    #[serde(default)]
-    pub verify: bool,
-    /// Whether another receipt that is known to be real replaced it.
-    #[serde(default)]
-    pub is_replaced: bool,
-    /// Its open lanes.
-    pub lanes: Vec<Lane>,
-    /// The time of the load.
-    pub now: Timestamp,
 }
 
 /// Input of `verify`.
@@ -82,48 +37,6 @@ pub struct Verified {
     /// The reason, for people; without secrets and customer identifiers.
     #[serde(default)]
     pub why: Option<String>,
-}
-
-/// Input of `record`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Record {
-    /// Which purchase.
-    pub collapse_key: CollapseKey,
-    /// The number of this settling.
-    pub settling: i64,
-    /// The revision that `load` saw.
-    pub revision: i64,
-    /// The notifications that were loaded.
-    pub seqs: Vec<i64>,
-    /// What was decided.
-    pub decision: Decision,
-    /// See [`Loaded::is_replaced`].
-    #[serde(default)]
-    pub is_replaced: bool,
-    /// Whether the store was queried before deciding: [`Loaded::verify`].
-    #[serde(default)]
-    pub is_queried: bool,
-    /// See [`Verification::is_answer`].
-    pub is_answer: bool,
-    /// See [`Verification::is_real`]; also true when its platform accepts it unverified.
-    pub is_real: bool,
-}
-
-/// Output of `record`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Recorded {
-    /// The decision is recorded.
-    Done {
-        /// The revision that the purchase now has.
-        revision: i64,
-        /// Its state.
-        state: State,
-        /// Its open lanes.
-        lanes: Vec<Lane>,
-    },
-    /// The purchase changed since `load`; nothing is recorded.
-    Moved,
 }
 
 /// Input of `deliver`: makes one attempt of a lane, and the next ones while they succeed.

@@ -1,16 +1,15 @@
 //! One request of a lane: claim, send, finish. The caller decides what follows: a purchase's run in `deliver`, a
 //! destination's in `supervise`.
 
-use crate::destinations::{Config, Invalid};
-use crate::http::{Reply, Request};
-use crate::result::{DeliveryResult, EventAttempt};
 use crate::{Context, bodies};
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
+use protocols::destinations::{Config, Invalid};
+use protocols::http::{Reply, Request};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, Batch, Claim, Claimed, EndpointSignal, Error, EventResult, Finish, FinishResult, LaneState, Mode, Verdict,
-    fault,
+    Attempt, Batch, Claim, Claimed, DeliveryResult, EndpointSignal, Error, EventResult, Finish, FinishResult, Idle,
+    LaneState, Mode, Verdict, fault,
 };
 use tokio::time::Instant;
 
@@ -25,57 +24,13 @@ const UNUSABLE_MS: i64 = 600_000;
 /// No limit on the events of a request but the destination's.
 pub const NO_LIMIT: i64 = i64::MAX;
 
-/// Which lane is attempted, and how.
-#[derive(Debug, Clone)]
-pub struct LaneAttempt {
-    /// The purchase.
-    pub key: CollapseKey,
-    /// The destination.
-    pub destination: DestinationId,
-    /// Identifies this attempt as the holder of the lease.
-    pub token: String,
-    /// Which run makes the attempt.
-    pub mode: Mode,
-    /// Maximum number of events in the request.
-    pub at_most: i64,
-}
-
 /// The result of an attempt.
 #[derive(Debug)]
 pub enum AttemptResult {
     /// The request was finished.
     Completed(Completed),
-    /// No delivery is due yet.
-    Wait {
-        /// Milliseconds until one is.
-        ms: i64,
-        /// Why the last attempt of the waiting delivery failed.
-        last_error: Option<String>,
-    },
-    /// Another attempt holds the lane's lease.
-    Leased {
-        /// Milliseconds until the lease ends.
-        ms: i64,
-    },
-    /// A request about the lane's user is in flight for another purchase.
-    UserBusy {
-        /// The newest sequence number recorded in the lane.
-        last_seq: i64,
-        /// Milliseconds until the next attempt makes sense.
-        ms: i64,
-    },
-    /// The destination cannot take a request now.
-    Owed {
-        /// The newest sequence number recorded in the lane.
-        last_seq: i64,
-        /// Milliseconds until the next attempt makes sense.
-        ms: i64,
-    },
-    /// No delivery is pending, or none may be sent.
-    Closed {
-        /// The newest sequence number recorded in the lane.
-        last_seq: i64,
-    },
+    /// Nothing was claimed.
+    Idle(Idle),
     /// The lease was lost, or too old to cover the request: nothing was sent, and the lease is released.
     Late,
 }
@@ -109,27 +64,24 @@ impl Clock {
 
 /// The result of a request, before it is recorded.
 struct Sent {
-    results: Vec<EventResult>,
+    result: DeliveryResult,
     reply: Option<Reply>,
-    endpoint_signal: EndpointSignal,
-    lane_pause_ms: Option<i64>,
-    user_pause_ms: Option<i64>,
-    at_most: Option<i64>,
-    alarm: Option<String>,
     patience_ms: i64,
 }
 
+/// The claim of an attempt, with as many events as the destination takes. `token` identifies the holder of the lease.
+pub fn claim(key: CollapseKey, destination: DestinationId, token: String, mode: Mode) -> Claim {
+    let render = Arc::new(bodies::render);
+    Claim { key, destination, token, lease_ms: LEASE_MS, mode, at_most: NO_LIMIT, render }
+}
+
 /// Claims the lane, sends its due events and records the result.
-pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<AttemptResult, Error> {
+pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, Error> {
     let batch = loop {
-        match context.store.claim(claim(lane_attempt)).await? {
+        match context.store.claim(claim.clone()).await? {
             Claimed::Send(batch) => break *batch,
-            Claimed::Wait { ms, last_error } => return Ok(AttemptResult::Wait { ms, last_error }),
-            Claimed::Leased { ms } => return Ok(AttemptResult::Leased { ms }),
-            Claimed::UserBusy { last_seq, ms } => return Ok(AttemptResult::UserBusy { last_seq, ms }),
-            Claimed::Owed { last_seq, ms } => return Ok(AttemptResult::Owed { last_seq, ms }),
-            Claimed::Closed { last_seq } => return Ok(AttemptResult::Closed { last_seq }),
-            Claimed::Undeliverable { events, owing } => publish_operator_events(context, lane_attempt, events, owing),
+            Claimed::Idle(idle) => return Ok(AttemptResult::Idle(idle)),
+            Claimed::Undeliverable { events, owing } => publish_operator_events(context, claim, events, owing),
         }
     };
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
@@ -137,32 +89,27 @@ pub async fn attempt(context: &Context, lane_attempt: &LaneAttempt) -> Result<At
     let claimed_at = batch.claimed_at;
     let clock = Clock { at: batch.lease_until.plus_millis(-LEASE_MS), claimed_at };
     let started_at = clock.now();
-    let Some(sent) = send(context, lane_attempt, &batch, clock).await? else {
+    let Some(sent) = send(context, claim, &batch, clock).await? else {
         let late = batch.attempts.iter().map(late).collect();
-        context.store.finish(finish(lane_attempt, unsent(late), started_at, 0)).await?;
+        context.store.finish(finish(claim, unsent(late), started_at, 0)).await?;
         return Ok(AttemptResult::Late);
     };
     fail::fail_point!("deliver.after_send", |_| std::process::abort());
     let latency_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let (retry_reason, at_most) = (retry_reason(&sent.results), sent.at_most);
-    let finish = finish(lane_attempt, sent, started_at, latency_ms);
+    let (retry_reason, at_most) = (retry_reason(&sent.result.events), sent.result.at_most);
+    let finish = finish(claim, sent, started_at, latency_ms);
     log_results(&finish, &batch);
     let FinishResult { lane: finished, owing, operator_events } = context.store.finish(finish).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
-    publish_operator_events(context, lane_attempt, operator_events, owing);
+    publish_operator_events(context, claim, operator_events, owing);
     Ok(AttemptResult::Completed(Completed { finished, retry_reason, at_most, is_for_operators }))
 }
 
 /// Counts and logs the events about the destination, and has them delivered to the destinations that they are owed to.
-fn publish_operator_events(
-    context: &Context,
-    lane_attempt: &LaneAttempt,
-    events: Vec<&'static str>,
-    owing: Vec<DestinationId>,
-) {
+fn publish_operator_events(context: &Context, claim: &Claim, events: Vec<&'static str>, owing: Vec<DestinationId>) {
     for event in events {
-        tracing::warn!(destination.id = %lane_attempt.destination, event, "recorded an event about a destination");
-        let destination = lane_attempt.destination.to_string();
+        tracing::warn!(destination.id = %claim.destination, event, "recorded an event about a destination");
+        let destination = claim.destination.to_string();
         metrics::counter!("settle_destination_events_total", "destination" => destination, "event" => event)
             .increment(1);
     }
@@ -171,26 +118,9 @@ fn publish_operator_events(
     }
 }
 
-fn claim(lane_attempt: &LaneAttempt) -> Claim {
-    Claim {
-        key: lane_attempt.key,
-        destination: lane_attempt.destination,
-        token: lane_attempt.token.clone(),
-        lease_ms: LEASE_MS,
-        mode: lane_attempt.mode,
-        at_most: lane_attempt.at_most,
-        render: Arc::new(bodies::render),
-    }
-}
-
 /// Sends, unless the lease was lost or is too old to cover the request. Unusable settings are a failure like any other:
 /// they can be corrected while the delivery waits. Events that can never be sent are dead.
-async fn send(
-    context: &Context,
-    lane_attempt: &LaneAttempt,
-    batch: &Batch,
-    clock: Clock,
-) -> Result<Option<Sent>, Error> {
+async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> Result<Option<Sent>, Error> {
     let ready = Config::ready(&batch.destination, &batch.secret, &context.allowed);
     let config = match ready {
         Ok(config) => config,
@@ -206,22 +136,21 @@ async fn send(
     };
     tokio::time::sleep(Duration::from_millis(u64::try_from(batch.start_in_ms).unwrap_or(0))).await;
     fail::fail_point!("deliver.before_send", |_| std::process::abort());
-    let is_holder = context.store.holds_lease(lane_attempt.key, lane_attempt.destination, &lane_attempt.token).await?;
+    let is_holder = context.store.holds_lease(claim.key, claim.destination, &claim.token).await?;
     if !is_holder || clock.claimed_at.elapsed() > LATEST_START {
         return Ok(None);
     }
     let reply = context.http.send(request).await;
     let mut sent = judge_reply(&config, (&fresh, &reply), ((context.random)(), clock));
-    sent.results.extend(lost);
+    sent.result.events.extend(lost);
     sent.reply = Some(redact(&config, reply));
     Ok(Some(sent))
 }
 
 /// Judges a reply for each of these events.
 fn judge_reply(config: &Config, (fresh, reply): (&[Attempt], &Reply), (jitter, clock): (f64, Clock)) -> Sent {
-    let events: Vec<EventAttempt<'_>> = fresh.iter().map(event_attempt).collect();
-    let result = config.judge(reply, &events, (jitter, clock.now()));
-    to_sent(fresh, result, config.patience_ms())
+    let result = config.judge(reply, fresh, (jitter, clock.now()));
+    Sent { result, reply: None, patience_ms: config.patience_ms() }
 }
 
 fn request(context: &Context, config: &Config, batch: &Batch, fresh: &[Attempt]) -> Result<Request, Invalid> {
@@ -232,16 +161,6 @@ fn request(context: &Context, config: &Config, batch: &Batch, fresh: &[Attempt])
         return config.request(at, &reused);
     }
     config.request(at, fresh)
-}
-
-const fn event_attempt(attempt: &Attempt) -> EventAttempt<'_> {
-    EventAttempt {
-        event_type: attempt.event_type.as_str(),
-        body: attempt.body.as_str(),
-        number: attempt.number,
-        refusals: attempt.refusals,
-        first_tried_at: attempt.first_tried_at,
-    }
 }
 
 fn is_too_late(first: Option<Timestamp>, gives_up_after_ms: Option<i64>, now: Timestamp) -> bool {
@@ -264,16 +183,15 @@ fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Even
     (lost, fresh)
 }
 
-fn dead(attempt: &Attempt, class: &str, why: String) -> EventResult {
-    let (class, error) = (class.to_owned(), Some(why));
-    EventResult { delivery_id: attempt.delivery_id, class, error, counts: false, verdict: Verdict::Dead }
+fn dead(attempt: &Attempt, class: &'static str, why: String) -> EventResult {
+    EventResult { delivery_id: attempt.delivery_id, class, error: Some(why), counts: false, verdict: Verdict::Dead }
 }
 
 /// It is attempted again soon, by the next run that claims it.
 fn late(attempt: &Attempt) -> EventResult {
     EventResult {
         delivery_id: attempt.delivery_id,
-        class: "late".to_owned(),
+        class: "late",
         error: Some("the lease was over or too old to cover the request".to_owned()),
         counts: false,
         verdict: Verdict::Retry { delay_ms: LATE_MS },
@@ -283,7 +201,7 @@ fn late(attempt: &Attempt) -> EventResult {
 fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
     let judge = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
-        class: "invalid_settings".to_owned(),
+        class: "invalid_settings",
         error: Some(invalid.to_string()),
         counts: false,
         verdict: Verdict::Retry { delay_ms: UNUSABLE_MS },
@@ -292,30 +210,11 @@ fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
 }
 
 /// Nothing was sent, so nothing is known about the destination.
-fn unsent(results: Vec<EventResult>) -> Sent {
+fn unsent(events: Vec<EventResult>) -> Sent {
     let (lane_pause_ms, user_pause_ms, at_most, alarm) = (None, None, None, None);
-    let (endpoint_signal, patience_ms) = (EndpointSignal::Neutral, i64::MAX);
-    Sent { results, reply: None, endpoint_signal, lane_pause_ms, user_pause_ms, at_most, alarm, patience_ms }
-}
-
-fn to_sent(attempts: &[Attempt], result: DeliveryResult, patience_ms: i64) -> Sent {
-    let judge = |(attempt, event): (&Attempt, crate::result::EventVerdict)| EventResult {
-        delivery_id: attempt.delivery_id,
-        class: event.class.to_owned(),
-        error: event.message,
-        counts: event.counts,
-        verdict: event.verdict,
-    };
-    Sent {
-        results: attempts.iter().zip(result.events).map(judge).collect(),
-        reply: None,
-        endpoint_signal: result.endpoint_signal,
-        lane_pause_ms: result.lane_pause_ms,
-        user_pause_ms: result.user_pause_ms,
-        at_most: result.at_most,
-        alarm: result.alarm,
-        patience_ms,
-    }
+    let endpoint_signal = EndpointSignal::Neutral;
+    let result = DeliveryResult { events, endpoint_signal, lane_pause_ms, user_pause_ms, at_most, alarm };
+    Sent { result, reply: None, patience_ms: i64::MAX }
 }
 
 /// The reply with our secrets redacted.
@@ -334,36 +233,32 @@ fn redact(config: &Config, reply: Reply) -> Reply {
 /// Why the first event that is retried has to be.
 fn retry_reason(results: &[EventResult]) -> Option<String> {
     let retried = results.iter().find(|one| matches!(one.verdict, Verdict::Retry { .. }))?;
-    Some(retried.error.clone().unwrap_or_else(|| retried.class.clone()))
+    Some(retried.error.clone().unwrap_or_else(|| retried.class.to_owned()))
 }
 
-fn finish(lane_attempt: &LaneAttempt, sent: Sent, started_at: Timestamp, latency_ms: i64) -> Finish {
+fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency_ms: i64) -> Finish {
     let (status, headers, response) = match sent.reply {
         Some(Reply::Answer { status, headers, body, .. }) => (Some(i32::from(status)), headers, Some(body)),
         _ => (None, Vec::new(), None),
     };
     Finish {
-        key: lane_attempt.key,
-        destination: lane_attempt.destination,
-        token: lane_attempt.token.clone(),
-        mode: lane_attempt.mode,
+        key: claim.key,
+        destination: claim.destination,
+        token: claim.token.clone(),
+        mode: claim.mode,
         started_at,
         latency_ms,
         status,
         headers,
         response,
-        results: sent.results,
-        endpoint_signal: sent.endpoint_signal,
-        lane_pause_ms: sent.lane_pause_ms,
-        user_pause_ms: sent.user_pause_ms,
+        result: sent.result,
         patience_ms: sent.patience_ms,
-        alarm: sent.alarm,
     }
 }
 
 /// Counts and logs the result of each event.
 fn log_results(finish: &Finish, batch: &Batch) {
-    for result in &finish.results {
+    for result in &finish.result.events {
         let outcome = match result.verdict {
             Verdict::Delivered => "delivered",
             Verdict::Retry { .. } => "retry",

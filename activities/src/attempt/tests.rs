@@ -1,7 +1,7 @@
 use super::*;
-use crate::destinations::{Allowed, webhook};
 use domain::AppId;
 use domain::event::Wildcards;
+use protocols::destinations::{Allowed, webhook};
 use serde_json::json;
 use storage::{Destination, Filter};
 use uuid::Uuid;
@@ -70,7 +70,7 @@ fn a_result_carries_the_patience_of_the_destinations_kind() {
     let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
     let sent = judge_reply(&config(), (&[attempt(1)], &reply), (0.5, clock));
     assert_eq!(
-        (sent.endpoint_signal, sent.patience_ms),
+        (sent.result.endpoint_signal, sent.patience_ms),
         (EndpointSignal::Failure { pause_ms: None }, 5 * 24 * 3_600_000)
     );
 }
@@ -78,36 +78,27 @@ fn a_result_carries_the_patience_of_the_destinations_kind() {
 #[test]
 fn unusable_settings_count_no_attempt_and_signal_nothing() {
     let sent = unusable(&[attempt(1), attempt(2)], &Invalid::new("secret", "one that signs"));
-    assert_eq!(sent.endpoint_signal, EndpointSignal::Neutral);
-    assert!(sent.results.iter().all(|one| one.class == "invalid_settings" && !one.counts));
-    assert_eq!(retry_reason(&sent.results).as_deref(), Some("`secret`: expected one that signs"));
+    assert_eq!(sent.result.endpoint_signal, EndpointSignal::Neutral);
+    assert!(sent.result.events.iter().all(|one| one.class == "invalid_settings" && !one.counts));
+    assert_eq!(retry_reason(&sent.result.events).as_deref(), Some("`secret`: expected one that signs"));
 }
 
 #[test]
 fn a_late_attempt_counts_nothing_and_is_retried_soon() {
     let sent = unsent(vec![late(&attempt(1))]);
-    assert_eq!((sent.endpoint_signal, sent.patience_ms), (EndpointSignal::Neutral, i64::MAX));
-    let summary: Vec<_> = sent.results.iter().map(|one| (one.class.as_str(), one.counts, one.verdict)).collect();
+    assert_eq!((sent.result.endpoint_signal, sent.patience_ms), (EndpointSignal::Neutral, i64::MAX));
+    let summary: Vec<_> = sent.result.events.iter().map(|one| (one.class, one.counts, one.verdict)).collect();
     assert_eq!(summary, [("late", false, Verdict::Retry { delay_ms: 1_000 })]);
 }
 
 #[test]
 fn each_event_of_a_request_has_its_own_verdict() {
-    let judge = |class, verdict| crate::result::EventVerdict { verdict, class, message: None, counts: true };
-    let retry = Verdict::Retry { delay_ms: 7 };
-    let events = vec![judge("success", Verdict::Delivered), judge("throttled", retry)];
-    let (lane_pause_ms, user_pause_ms, at_most, alarm) = (Some(7), Some(30_000), Some(1), None);
-    let result = DeliveryResult {
-        events,
-        endpoint_signal: EndpointSignal::Success,
-        lane_pause_ms,
-        user_pause_ms,
-        at_most,
-        alarm,
-    };
-    let sent = to_sent(&[attempt(1), attempt(2)], result, 9);
-    let verdicts: Vec<_> = sent.results.iter().map(|one| (one.delivery_id, one.verdict)).collect();
-    assert_eq!(verdicts, [(attempt(1).delivery_id, Verdict::Delivered), (attempt(2).delivery_id, retry)]);
-    assert_eq!(retry_reason(&sent.results).as_deref(), Some("throttled"));
-    assert_eq!((sent.user_pause_ms, sent.at_most, sent.patience_ms), (Some(30_000), Some(1), 9));
+    let clock = Clock { at: Timestamp::default(), claimed_at: Instant::now() };
+    let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
+    let last = Attempt { number: 10, ..attempt(2) };
+    let events = judge_reply(&config(), (&[attempt(1), last], &reply), (0.5, clock)).result.events;
+    let verdicts: Vec<_> = events.iter().map(|one| (one.delivery_id, one.verdict)).collect();
+    let retry = Verdict::Retry { delay_ms: 5_000 };
+    assert_eq!(verdicts, [(attempt(1).delivery_id, retry), (attempt(2).delivery_id, Verdict::Dead)]);
+    assert_eq!(retry_reason(&events).as_deref(), Some("the endpoint answered 500"));
 }

@@ -3,7 +3,7 @@
 //! An idle connection is reused only by a request whose name was resolved to the same addresses and checked
 //! again, so that reuse never outlives a check.
 
-use super::failure::Failure;
+use protocols::http::Failure;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, redirect, retry};
 use rustls::{ClientConfig, RootCertStore};

@@ -1,6 +1,6 @@
 //! The part of a response that is read: bounded, and not decompressed.
 
-use super::Reply;
+use protocols::http::Reply;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 /// Maximum size of a body that is read; the rest is dropped.

@@ -28,8 +28,8 @@ pub use db::store::Store;
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
 pub use delivery::health::HealthView;
 pub use delivery::lanes::{
-    Attempt, Batch, Claim, Claimed, EndpointSignal, EventResult, Finish, FinishResult, LaneState, Mode, Render,
-    Rendered, Sibling, Unsent, Verdict,
+    Attempt, Batch, Claim, Claimed, DeliveryResult, EndpointSignal, EventResult, Finish, FinishResult, Idle, LaneState,
+    Mode, Render, Rendered, Sibling, Unsent, Verdict,
 };
 pub use delivery::sweep::{Due, Overdue};
 pub use events::alarms::Alarm;
@@ -53,9 +53,8 @@ pub use reports::revenue::{Differs, Integration, RevenueFilter, RevenueLine, Rev
 pub use settings::destinations::{
     Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
 };
-pub use settling::load::Loaded;
 pub use settling::payments::Earned;
-pub use settling::settled::{Record, Recorded};
 pub use settling::verification::{StoreQuery, Unanswered};
 
+pub use domain::settling::{Loaded, Record, Recorded};
 pub use secrecy::{ExposeSecret, SecretString};

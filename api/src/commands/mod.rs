@@ -48,7 +48,7 @@ mod table;
 mod tests;
 mod worker;
 
-pub use serve::DestinationKinds;
+pub use serve::{allowed, sender};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};

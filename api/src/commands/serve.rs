@@ -6,27 +6,24 @@ use super::table;
 use crate::clock;
 use crate::config::{Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
-use crate::edge::{Edge, KindFields, Kinds, PreparedDestination, Rotation, Tested};
-use crate::error::Field;
+use crate::edge::{Edge, Sender};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
 use crate::{auditing, router, telemetry, times};
-use activities::destinations::{self, Allowed};
 use activities::engine;
-use activities::http::{Http, Rules};
+use activities::http::Http;
 use anyhow::{Context, bail};
-use domain::destination::KindSchemas;
-use domain::{CollapseKey, DestinationId, Timestamp};
+use domain::{CollapseKey, DestinationId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use secrecy::SecretString;
-use serde_json::{Map, Value};
+use protocols::destinations::Allowed;
+use protocols::http::Rules;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Destination, Store, Traits};
+use storage::Store;
 use tokio::net::TcpListener;
 use workflows::signal::{DestinationSignal, Signal};
 
@@ -115,7 +112,8 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         dispatch: Dispatch::start(Arc::new(TemporalEngine(engine)), store.clone()),
         store,
         amazon: Arc::new(Amazon::new(settings).context("the settings of the store")?),
-        kinds: Arc::new(DestinationKinds::new(config)),
+        allowed: allowed(config),
+        send: sender(config),
         admin_token,
         public_url: config.http.public_url.clone(),
         default_window_ms: times::millis(config.window),
@@ -128,15 +126,21 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
 /// Which addresses destinations may have.
 pub fn allowed(config: &Config) -> Allowed {
     Allowed {
-        http: config.destinations.allow_http,
-        networks: config.destinations.allowed_networks.clone(),
+        rules: Rules {
+            allowed_networks: config.destinations.allowed_networks.clone(),
+            allow_http: config.destinations.allow_http,
+        },
         origins: config.amplitude_urls.clone(),
     }
 }
 
-/// Where requests may go.
-pub fn rules(config: &Config) -> Rules {
-    Rules { allowed_networks: config.destinations.allowed_networks.clone(), allow_http: config.destinations.allow_http }
+/// Sends requests to destinations, under these rules.
+pub fn sender(config: &Config) -> Sender {
+    let http = Http::new(allowed(config).rules);
+    Arc::new(move |request| {
+        let http = http.clone();
+        async move { http.send(request).await }.boxed()
+    })
 }
 
 /// Answers requests until `stop`, then finishes the running ones.
@@ -154,98 +158,6 @@ pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow:
             Ok(())
         }
     }
-}
-
-/// The destinations of `activities`, as the edge wants them.
-pub struct DestinationKinds {
-    allowed: Allowed,
-    http: Http,
-    clock: fn() -> Timestamp,
-}
-
-impl DestinationKinds {
-    /// The kinds with the addresses that the settings allow.
-    #[must_use]
-    pub fn new(config: &Config) -> Self {
-        Self { allowed: allowed(config), http: Http::new(rules(config)), clock: clock::now }
-    }
-}
-
-impl Kinds for DestinationKinds {
-    fn bound(&self, kind: &str) -> Option<i64> {
-        destinations::Config::max_rate(kind)
-    }
-
-    fn fields(&self, kind: &str) -> Option<KindFields> {
-        let destinations::KindFields { changeable, on_creation } = destinations::Config::fields(kind)?;
-        Some(KindFields { changeable, on_creation })
-    }
-
-    fn schemas(&self) -> Vec<KindSchemas> {
-        destinations::Config::schemas()
-    }
-
-    fn check_schedule(&self, seconds: &[i64]) -> Result<(), Field> {
-        destinations::check_schedule(seconds).map_err(field)
-    }
-
-    fn make(
-        &self,
-        kind: &str,
-        fields: &Map<String, Value>,
-        random: [u8; 32],
-    ) -> Result<PreparedDestination, Vec<Field>> {
-        let prepared = destinations::Config::create(kind, fields, &self.allowed, random).map_err(wrong)?;
-        let destinations::Created { settings, secret, shown, traits, .. } = prepared;
-        Ok(PreparedDestination { settings, secret, shown, traits })
-    }
-
-    fn change(
-        &self,
-        destination: &Destination,
-        secret: &SecretString,
-        fields: &Map<String, Value>,
-    ) -> Result<PreparedDestination, Vec<Field>> {
-        let changed = destinations::Config::change(destination, secret, fields, &self.allowed).map_err(wrong)?;
-        Ok(after(destination, changed))
-    }
-
-    fn rotate(
-        &self,
-        destination: &Destination,
-        secret: &SecretString,
-        rotation: Rotation,
-    ) -> Result<PreparedDestination, Vec<Field>> {
-        let Rotation { new_secret, until, now, random } = rotation;
-        let rotation = destinations::Rotation { new_secret, until, now, random };
-        let changed = destinations::Config::rotate(destination, secret, &rotation);
-        Ok(after(destination, changed.map_err(|one| vec![field(one)])?))
-    }
-
-    fn test(&self, destination: Destination, secret: SecretString, id: String) -> BoxFuture<'_, Result<Tested, Field>> {
-        async move {
-            let config = destinations::Config::ready(&destination, &secret, &self.allowed).map_err(field)?;
-            let request = config.test((self.clock)(), &id).map_err(field)?;
-            let tested = config.tested(&self.http.send(request).await);
-            let ok = tested.is_ok();
-            let detail = config.redact(&tested.unwrap_or_else(|why| why));
-            Ok(Tested { ok, detail })
-        }
-        .boxed()
-    }
-}
-
-fn after(destination: &Destination, changed: destinations::Changed) -> PreparedDestination {
-    let traits = Traits { profile: changed.profile, ..destination.traits() };
-    PreparedDestination { settings: changed.settings, secret: changed.secret, shown: changed.shown, traits }
-}
-
-fn wrong(invalid: Vec<destinations::Invalid>) -> Vec<Field> {
-    invalid.into_iter().map(field).collect()
-}
-
-fn field(invalid: destinations::Invalid) -> Field {
-    Field { field: invalid.field, expected: invalid.expected }
 }
 
 /// The engine of `activities`, as the edge wants it.

@@ -9,12 +9,13 @@ use crate::{health, telemetry};
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
-use activities::{Shares, Verifier, stores};
+use activities::{Shares, Verifier};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use domain::PlatformId;
+use protocols::stores;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -82,10 +83,11 @@ pub struct Parts<'a> {
 /// Works until `stop`, then finishes running tasks.
 pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     let Parts { config, store, engine, simulated } = parts;
+    let allowed = serve::allowed(config);
     let context = activities::Context {
         store,
-        allowed: serve::allowed(config),
-        http: Http::new(serve::rules(config)),
+        http: Http::new(allowed.rules.clone()),
+        allowed,
         verifier: Arc::new(Verifier::new(stores(config, simulated))),
         engine,
         clock: clock::now,

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use config::{File, FileFormat, Value};
 use ipnet::IpNet;
+use protocols::destinations::schedule::LONGEST_DAYS;
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -310,7 +311,7 @@ fn window(text: Option<&str>) -> Result<Duration, Invalid> {
 }
 
 /// Longer than any delivery is attempted.
-const SHORTEST_RETENTION_DAYS: u32 = 8;
+const SHORTEST_RETENTION_DAYS: u32 = LONGEST_DAYS;
 
 fn retention(text: Option<&str>) -> Result<Option<Duration>, Invalid> {
     let text = text.map_or("90d", str::trim);

@@ -1,6 +1,6 @@
 //! Adds the fields of each kind of destination to the schemas of destinations.
 
-use domain::destination::KindSchemas;
+use protocols::destinations::KindSchemas;
 use serde_json::{Map, Value, json};
 
 /// Adds the fields of each kind to the schemas of requests and of answers.

@@ -9,24 +9,22 @@ mod tests;
 use example::Examples;
 pub use operation::{Described, Input, Operation, Output, Schemas};
 
-use crate::edge::Shared;
 use crate::error::Problem;
 use crate::router::{Access, Route, routes};
 use axum::Json;
-use axum::extract::State;
-use domain::destination::KindSchemas;
+use protocols::destinations::Config;
 use serde_json::{Map, Value, json};
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 /// `GET /openapi.json`
-pub async fn show(State(edge): State<Shared>) -> Json<Value> {
-    static DOCUMENT: OnceLock<Value> = OnceLock::new();
-    Json(DOCUMENT.get_or_init(|| document(&edge.kinds.schemas())).clone())
+pub async fn show() -> Json<Value> {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+    Json(DOCUMENT.clone())
 }
 
-/// The document, for these kinds of destinations.
+/// The document.
 #[must_use]
-pub fn document(kinds: &[KindSchemas]) -> Value {
+pub fn document() -> Value {
     let mut schemas = Schemas::default();
     let problem = schemas.responses.subschema_for::<Problem>();
     let mut paths = Map::new();
@@ -38,7 +36,7 @@ pub fn document(kinds: &[KindSchemas]) -> Value {
     }
     let mut requests = schemas.requests.take_definitions(true);
     let mut responses = schemas.responses.take_definitions(true);
-    kinds::add(kinds, &mut requests, &mut responses);
+    kinds::add(&Config::schemas(), &mut requests, &mut responses);
     let definitions: Map<String, Value> = responses.into_iter().chain(requests.into_iter().map(closed)).collect();
     for (route, operation) in described {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));

@@ -1,15 +1,12 @@
 //! The document is complete, and its references resolve.
 
 use super::document;
-use crate::config::{Flags, load};
-use crate::edge::Kinds;
 use crate::router::{Access, routes};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 fn whole() -> Value {
-    let config = load(&Flags::default(), &BTreeMap::new()).expect("valid settings");
-    document(&crate::DestinationKinds::new(&config).schemas())
+    document()
 }
 
 #[test]

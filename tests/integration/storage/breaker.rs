@@ -3,7 +3,9 @@
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{World, story};
 use domain::{CollapseKey, DestinationId};
-use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, LaneState, Mode, Page, Verdict};
+use storage::{
+    Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, Idle, LaneState, Mode, Page, Verdict,
+};
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
@@ -68,10 +70,10 @@ story! {
         assert_eq!((shown.state.as_str(), shown.reason.as_deref()), ("open", Some("the endpoint answered 500")));
         for (mode, receipt) in [(Mode::Lane, "r10"), (Mode::Drain, "r10"), (Mode::Lane, "r3")] {
             let claimed = world.store.claim(Claim { mode, ..claim(world.key(receipt), hook.id, "c") }).await.unwrap();
-            assert!(matches!(claimed, Claimed::Owed { ms: 1..=30_000, last_seq: 1.. }), "{claimed:?}");
+            assert!(matches!(claimed, Claimed::Idle(Idle::Owed { ms: 1..=30_000, last_seq: 1.. })), "{claimed:?}");
         }
         let nothing = world.claim(world.key("unheard"), hook.id, "n").await;
-        assert!(matches!(nothing, Claimed::Closed { last_seq: 0 }), "{nothing:?}");
+        assert!(matches!(nothing, Claimed::Idle(Idle::Closed { last_seq: 0 })), "{nothing:?}");
         assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "it is owed, not forgotten");
         let health = world.store.health(hook.id).await.unwrap();
         assert_eq!((health.failures, health.owed), (10, 11));
@@ -230,19 +232,19 @@ story! {
         let fail = async |receipt: &str, delay_ms| {
             let sent = world.attempt(world.key(receipt), hook.id, "a").await;
             let mut end = finish(&sent, Verdict::Retry { delay_ms });
-            (end.status, end.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause_ms: Some(60_000) });
+            (end.status, end.result.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause_ms: Some(60_000) });
             world.end(end).await.lane
         };
         assert!(matches!(fail("r1", 50_000).await, LaneState::Owed { .. }), "it is due when the pause ends");
         let claimed = world.claim(world.key("r2"), hook.id, "b").await;
-        assert!(matches!(claimed, Claimed::Owed { ms: 58_000..=60_000, .. }), "{claimed:?}");
+        assert!(matches!(claimed, Claimed::Idle(Idle::Owed { ms: 58_000..=60_000, .. })), "{claimed:?}");
         assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000..=60_000 }));
         assert_eq!(state(&world, hook.id).await, "failing");
         world.pass(60_001);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r1", "r2", "r3"]));
         assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { ms } if ms > 60_000), "it has a wait of its own");
-        assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Wait { .. }));
-        assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Owed { .. }));
+        assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Idle(Idle::Wait { .. })));
+        assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Idle(Idle::Owed { .. })));
         world.pass(60_001);
         world.send("r1", hook.id, Verdict::Delivered).await;
         assert_eq!(drained(&world, hook.id).await, [world.key("r3")], "what failed by itself keeps its wait");
@@ -289,7 +291,7 @@ story! {
         }
         for (sent, pause_ms) in held.iter().zip([60_000, 1_000]) {
             let mut end = finish(sent, LONG);
-            end.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(pause_ms) };
+            end.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(pause_ms) };
             world.end(end).await;
         }
         assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000.. }));
@@ -302,14 +304,14 @@ story! {
         all_fail(&world, hook.id, 3).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
         let mut end = finish(&sent, LONG);
-        (end.status, end.endpoint_signal) = (Some(410), EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() });
+        (end.status, end.result.endpoint_signal) = (Some(410), EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() });
         assert!(matches!(world.end(end).await.lane, LaneState::Closed { .. }));
         let shown = world.store.destination(hook.id).await.unwrap();
         assert_eq!((shown.enabled, shown.state.as_str()), (false, "disabled"));
         assert_eq!(shown.reason.as_deref(), Some("the endpoint is gone"));
         world.revise("r0", 2).await;
         for receipt in ["r0", "r1", "r2"] {
-            assert!(matches!(world.claim(world.key(receipt), hook.id, "b").await, Claimed::Closed { last_seq: 1.. }));
+            assert!(matches!(world.claim(world.key(receipt), hook.id, "b").await, Claimed::Idle(Idle::Closed { last_seq: 1.. })));
         }
         assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Rest);
         assert_eq!(world.store.health(hook.id).await.unwrap().owed, 4);
@@ -363,7 +365,7 @@ story! {
         let moved = DestinationPatch { settings: Some(serde_json::json!({ "url": "https://b.example" })), ..Default::default() };
         world.store.update_destination(hook.id, moved).await.unwrap();
         for (mut end, endpoint_signal) in late {
-            end.endpoint_signal = endpoint_signal;
+            end.result.endpoint_signal = endpoint_signal;
             world.end(end).await;
         }
         let health = world.store.health(hook.id).await.unwrap();
@@ -373,11 +375,11 @@ story! {
             let switch = DestinationPatch { enabled: Some(enabled), ..Default::default() };
             world.store.update_destination(hook.id, switch).await.unwrap();
         }
-        late.endpoint_signal = gone.clone();
+        late.result.endpoint_signal = gone.clone();
         world.end(late).await;
         assert_eq!(state(&world, hook.id).await, "healthy", "it was enabled since");
         let (mut fresh, _) = ends("r4", gone.clone()).await;
-        fresh.endpoint_signal = gone;
+        fresh.result.endpoint_signal = gone;
         world.end(fresh).await;
         assert_eq!(state(&world, hook.id).await, "disabled");
     }
@@ -416,7 +418,7 @@ story! {
         for (status, counts) in answers {
             let sent = world.attempt(key, hook.id, "a").await;
             let mut end = finish(&sent, RETRY);
-            (end.status, end.results[0].counts) = (Some(status), counts);
+            (end.status, end.result.events[0].counts) = (Some(status), counts);
             world.end(end).await;
             world.pass(5_001);
         }

@@ -3,7 +3,9 @@
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, is_missing, story};
 use domain::DeliveryId;
-use storage::{Claimed, DeliveryFilter, DestinationPatch, EndpointSignal, Finish, LaneState, Mode, Page, Verdict};
+use storage::{
+    Claimed, DeliveryFilter, DestinationPatch, EndpointSignal, Finish, Idle, LaneState, Mode, Page, Verdict,
+};
 
 story! {
     async fn a_delivered_event_closes_its_lane(world: World) {
@@ -18,7 +20,7 @@ story! {
         let last_seq = world.raw().number("SELECT MAX(seq) AS value FROM deliveries");
         assert_eq!(done, LaneState::Closed { last_seq });
         assert!(!world.store.holds_lease(attempt.key, attempt.to, "a").await.unwrap());
-        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Closed { last_seq: seen } if seen == last_seq));
+        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Idle(Idle::Closed { last_seq: seen }) if seen == last_seq));
         assert_eq!(world.store.lanes(key).await.unwrap(), []);
         let view = world.store.delivery(attempt.delivery_id).await.unwrap();
         assert_eq!((view.status.as_str(), view.attempts, view.next_due_at), ("delivered", 1, None));
@@ -33,7 +35,7 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
-        let Claimed::Leased { ms } = world.claim(key, hook.id, "b").await else { panic!("two have the lane") };
+        let Claimed::Idle(Idle::Leased { ms }) = world.claim(key, hook.id, "b").await else { panic!("two have the lane") };
         assert!((1..=LEASE_MS).contains(&ms));
         world.pass(LEASE_MS + 1);
         assert!(!world.store.holds_lease(first.key, first.to, "a").await.unwrap());
@@ -77,7 +79,7 @@ story! {
         let left = world.finish(&attempt, Verdict::Retry { delay_ms: 5_000 }).await;
         assert!(matches!(left, LaneState::Wait { ms } if (4_000..=5_000).contains(&ms)), "{left:?}");
         assert!(world.store.lanes(key).await.unwrap()[0].failing);
-        let Claimed::Wait { ms, last_error } = world.claim(key, hook.id, "b").await else { panic!("not waiting") };
+        let Claimed::Idle(Idle::Wait { ms, last_error }) = world.claim(key, hook.id, "b").await else { panic!("not waiting") };
         assert!((1..=5_000).contains(&ms));
         assert_eq!(last_error.as_deref(), Some("the endpoint answered 500"));
         world.pass(5_001);
@@ -96,9 +98,9 @@ story! {
             let attempt = world.attempt(key, hook.id, &token).await;
             assert_eq!(attempt.number, 1);
             let mut end = finish(&attempt, Verdict::Retry { delay_ms: 1_000 });
-            (end.status, end.endpoint_signal) = (None, EndpointSignal::Neutral);
-            (end.results[0].class, end.results[0].counts) = (class.to_owned(), false);
-            let id = end.results[0].delivery_id;
+            (end.status, end.result.endpoint_signal) = (None, EndpointSignal::Neutral);
+            (end.result.events[0].class, end.result.events[0].counts) = (class, false);
+            let id = end.result.events[0].delivery_id;
             world.end(end).await;
             assert_eq!(world.store.delivery(id).await.unwrap().first_tried_at, None, "{class}: nothing was tried");
             world.pass(1_001);
@@ -132,7 +134,7 @@ story! {
         assert_eq!(stored.status, "pending");
         // One that was recorded at that moment ends when its lane is claimed.
         world.raw().run("UPDATE deliveries SET status = 'pending'");
-        assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Closed { .. }));
+        assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Idle(Idle::Closed { .. })));
         let listed = DeliveryFilter { status: Some("dead".to_owned()), ..Default::default() };
         let dead = world.store.deliveries(listed, Page::default()).await.unwrap().items;
         assert_eq!((dead.len(), dead[0].destination_id), (1, hook.id));
@@ -229,7 +231,7 @@ story! {
         world.owe_user_event(key, hook.id, ("user.subscription.cancelled", 2));
         let first = world.attempt(key, hook.id, "a").await;
         world.finish(&first, Verdict::Retry { delay_ms: 9_000 }).await;
-        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Wait { .. }));
+        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Idle(Idle::Wait { .. })));
         world.pass(9_001);
         let again = world.attempt(key, hook.id, "c").await;
         assert_eq!(again.delivery_id, first.delivery_id);
@@ -246,7 +248,7 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         assert_eq!(world.store.lanes(key).await.unwrap(), []);
-        assert!(matches!(world.claim(key, hook.id, "a").await, Claimed::Closed { last_seq } if last_seq > 0));
+        assert!(matches!(world.claim(key, hook.id, "a").await, Claimed::Idle(Idle::Closed { last_seq }) if last_seq > 0));
         let on = DestinationPatch { enabled: Some(true), ..Default::default() };
         world.store.update_destination(hook.id, on).await.unwrap();
         assert_eq!(world.store.lanes(key).await.unwrap().len(), 1);
@@ -263,7 +265,7 @@ story! {
         world.store.delete_destination(deleted.id).await.unwrap();
         world.revise("r1", 1).await;
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM deliveries"), 0);
-        assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Closed { last_seq: 0 }));
+        assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Idle(Idle::Closed { last_seq: 0 })));
     }
 }
 

@@ -4,7 +4,9 @@ use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, renewal, story};
 use domain::{CollapseKey, DestinationId, Environment, PlatformId, RedeliverySelector, Timestamp, TransitionKind};
 use serde_json::{Value, json};
-use storage::{Claim, Claimed, DestinationNeed, EndpointSignal, Filter, Page, PlatformPatch, Rendered, Run, Verdict};
+use storage::{
+    Claim, Claimed, DestinationNeed, EndpointSignal, Filter, Idle, Page, PlatformPatch, Rendered, Run, Verdict,
+};
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
@@ -74,19 +76,19 @@ story! {
         let here = world.attempt(world.key("p1"), to, "a").await;
         for key in [world.key("p2"), tested] {
             let second = world.claim(key, to, "b").await;
-            assert!(matches!(second, Claimed::UserBusy { .. }), "a notification of a platform may be of either: {second:?}");
+            assert!(matches!(second, Claimed::Idle(Idle::UserBusy { .. })), "a notification of a platform may be of either: {second:?}");
         }
         assert!(matches!(world.store.destination_need(to, 9).await.unwrap(), DestinationNeed::Pause { .. }), "nothing can be sent now");
         world.finish(&here, RETRY).await;
         let other = world.attempt(tested, to, "c").await;
         let second = world.claim(world.key("p2"), to, "d").await;
-        assert!(matches!(second, Claimed::UserBusy { .. }), "{second:?}");
+        assert!(matches!(second, Claimed::Idle(Idle::UserBusy { .. })), "{second:?}");
         let mut throttled = finish(&other, RETRY);
-        (throttled.endpoint_signal, throttled.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
+        (throttled.result.endpoint_signal, throttled.result.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
         world.end(throttled).await;
         world.pass(6_000);
         let claimed = world.claim(tested, to, "e").await;
-        assert!(matches!(claimed, Claimed::Wait { ms, .. } if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
+        assert!(matches!(claimed, Claimed::Idle(Idle::Wait { ms, .. }) if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
         let DestinationNeed::Drain { mut keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         keys.sort_unstable();
         let mut owed = [world.key("p1"), world.key("p2")];

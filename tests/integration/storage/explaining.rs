@@ -105,7 +105,7 @@ story! {
         world.send("r1", hook.id, Verdict::Dead).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
         let mut paused = finish(&sent, RETRY);
-        paused.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(MINUTE_MS) };
+        paused.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(MINUTE_MS) };
         world.end(paused).await;
         let of = world.store.explain_destination(hook.id).await.unwrap();
         let portrait = of.portrait;
@@ -128,7 +128,7 @@ story! {
         for number in 0..25 {
             let sent = world.attempt(world.key("r1"), hook.id, &format!("a{number}")).await;
             let mut failed = finish(&sent, RETRY);
-            failed.endpoint_signal = EndpointSignal::Neutral;
+            failed.result.endpoint_signal = EndpointSignal::Neutral;
             world.end(failed).await;
             world.pass(5_001);
         }

@@ -96,11 +96,11 @@ impl Lane {
                 let sent = self.held.swap_remove(index);
                 let verdict = if dice.roll(2) == 0 { Verdict::Delivered } else { Verdict::Retry { delay_ms: 1_000 } };
                 let mut end = finish(&sent, verdict);
-                if end.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0 {
-                    end.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(700) };
+                if end.result.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0 {
+                    end.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(700) };
                 }
-                end.lane_pause_ms =
-                    (end.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0).then_some(900);
+                end.result.lane_pause_ms =
+                    (end.result.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0).then_some(900);
                 self.workers[index % 2].finish(end).await.unwrap();
             }
             _ => world.pass(i64::try_from(dice.roll(2)).unwrap() * (LEASE_MS + 1) + 1_001),

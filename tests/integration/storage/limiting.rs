@@ -6,7 +6,7 @@ use domain::{DestinationId, TransitionKind};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Claim, Claimed, DeliveryFilter, Destination, DestinationNeed, EndpointSignal, LaneState, Limits, Mode,
+    Claim, Claimed, DeliveryFilter, Destination, DestinationNeed, EndpointSignal, Idle, LaneState, Limits, Mode,
     NewDestination, Page, Rendered, Store, Unsent, Verdict,
 };
 use system_tests::wait;
@@ -65,7 +65,7 @@ story! {
             assert_eq!((batch.destination.name.as_str(), batch.attempts[0].body.as_str()), ("another", "another"));
             world.pass(LEASE_MS + 1);
             let closed = claim_during(&world, hook, "enabled = FALSE").await;
-            assert!(matches!(closed, Claimed::Closed { .. }), "{closed:?}");
+            assert!(matches!(closed, Claimed::Idle(Idle::Closed { .. })), "{closed:?}");
         }
     }
 }
@@ -84,7 +84,7 @@ story! {
                 let mut other = world.raw();
                 other.run(&format!("BEGIN; SELECT 1 FROM {table} FOR UPDATE"));
                 let claimed = again().await;
-                assert!(matches!(claimed, Claimed::Leased { .. } | Claimed::UserBusy { .. }), "{table}: {claimed:?}");
+                assert!(matches!(claimed, Claimed::Idle(Idle::Leased { .. }) | Claimed::Idle(Idle::UserBusy { .. })), "{table}: {claimed:?}");
                 other.run("COMMIT");
             }
         }
@@ -122,7 +122,7 @@ story! {
                     assert!((0..=2_000).contains(&batch.start_in_ms));
                     sent += 1;
                 }
-                Claimed::Owed { ms, .. } => {
+                Claimed::Idle(Idle::Owed { ms, .. }) => {
                     assert!((1..=2_000).contains(&ms), "{ms}");
                     owed += 1;
                 }
@@ -134,7 +134,7 @@ story! {
         assert!(owed > 0 && sent <= expected + 1 && sent * 10 >= 11 * 9, "{sent} of {expected} in {took_ms} ms");
         world.pass(2_000);
         let claimed = claim_all(&stores, &world, &receipts[64..], hook).await;
-        assert!(claimed.iter().all(|claimed| matches!(claimed, Claimed::Send(_) | Claimed::Leased { .. })), "{claimed:?}");
+        assert!(claimed.iter().all(|claimed| matches!(claimed, Claimed::Send(_) | Claimed::Idle(Idle::Leased { .. }))), "{claimed:?}");
         let DestinationNeed::Drain { keys, .. } = world.store.destination_need(hook, 5).await.unwrap() else { panic!("nothing is owed") };
         let late = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
         let left = usize::try_from(owed).unwrap() - late;
@@ -154,14 +154,14 @@ story! {
                     let (key, token) = (world.key(receipt), "a".to_owned());
                     sent.push(Sent { batch, key, to: hook, token, mode: Mode::Lane });
                 }
-                Claimed::Owed { ms, .. } => assert!((1..=1_000).contains(&ms)),
+                Claimed::Idle(Idle::Owed { ms, .. }) => assert!((1..=1_000).contains(&ms)),
                 other => panic!("{other:?}"),
             }
         }
         assert_eq!(sent.len(), 5);
         let free = receipts.iter().find(|receipt| sent.iter().all(|sent| sent.key != world.key(receipt))).unwrap();
         let drain = Claim { mode: Mode::Drain, ..claim(world.key(free), hook, "b") };
-        assert!(matches!(world.store.claim(drain.clone()).await.unwrap(), Claimed::Owed { .. }));
+        assert!(matches!(world.store.claim(drain.clone()).await.unwrap(), Claimed::Idle(Idle::Owed { .. })));
         world.finish(&sent[0], Verdict::Delivered).await;
         assert!(matches!(world.store.claim(drain).await.unwrap(), Claimed::Send(_)));
         let probe = world.attempt_as(Mode::Probe, (world.key(other(&world, &receipts, &sent, free)), hook), "p").await;
@@ -194,16 +194,16 @@ story! {
         let state = world.attempt(key, to, "b").await;
         assert_eq!((state.types(), state.revision), (vec!["purchase.updated"], 2));
         world.finish(&state, Verdict::Delivered).await;
-        assert!(matches!(world.claim(key, to, "c").await, Claimed::Wait { .. }), "the first holds back the others");
+        assert!(matches!(world.claim(key, to, "c").await, Claimed::Idle(Idle::Wait { .. })), "the first holds back the others");
         world.pass(5_001);
         let sent = world.attempt(key, to, "d").await;
         assert_eq!(sent.types(), all, "what was never tried follows");
         let numbers: Vec<_> = sent.batch.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, [2, 2, 2, 1]);
         let mut end = finish(&sent, Verdict::Delivered);
-        end.results[1].verdict = Verdict::Dead;
-        end.results[2].verdict = Verdict::Retry { delay_ms: 60_000 };
-        end.results[3].verdict = Verdict::Retry { delay_ms: 0 };
+        end.result.events[1].verdict = Verdict::Dead;
+        end.result.events[2].verdict = Verdict::Retry { delay_ms: 60_000 };
+        end.result.events[3].verdict = Verdict::Retry { delay_ms: 0 };
         assert!(matches!(world.end(end).await.lane, LaneState::Wait { .. }));
         let filter = DeliveryFilter { collapse_key: Some(key), ..Default::default() };
         let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
@@ -220,7 +220,7 @@ story! {
         world.pass(1);
         let first = world.attempt(key, to, "a").await;
         let mut end = finish(&first, Verdict::Retry { delay_ms: 0 });
-        end.results[1].verdict = Verdict::Retry { delay_ms: 60_000 };
+        end.result.events[1].verdict = Verdict::Retry { delay_ms: 60_000 };
         world.end(end).await;
         let next = world.attempt(key, to, "b").await;
         assert_eq!(next.types(), ["purchase.updated"], "it was never tried and is due longest");
@@ -243,7 +243,7 @@ story! {
                     let (key, token) = (world.key(receipt), "a".to_owned());
                     sent.push(Sent { batch, key, to, token, mode: Mode::Lane });
                 }
-                Claimed::UserBusy { ms, last_seq } => assert!((1..=500).contains(&ms) && last_seq > 0, "{ms}"),
+                Claimed::Idle(Idle::UserBusy { ms, last_seq }) => assert!((1..=500).contains(&ms) && last_seq > 0, "{ms}"),
                 other => panic!("{other:?}"),
             }
         }
@@ -261,10 +261,10 @@ story! {
         let third = world.attempt(world.key(third), to, "d").await;
         world.finish(&next, Verdict::Delivered).await;
         let leased = world.claim(world.key(waits), to, "e").await;
-        assert!(matches!(leased, Claimed::Closed { .. }), "{leased:?}");
+        assert!(matches!(leased, Claimed::Idle(Idle::Closed { .. })), "{leased:?}");
         world.revise(waits, 2).await;
         let leased = world.claim(world.key(waits), to, "f").await;
-        assert!(matches!(leased, Claimed::UserBusy { .. }), "who lost the lease does not end the user's: {leased:?}");
+        assert!(matches!(leased, Claimed::Idle(Idle::UserBusy { .. })), "who lost the lease does not end the user's: {leased:?}");
         world.finish(&third, Verdict::Delivered).await;
         world.attempt(world.key(waits), to, "g").await;
     }
@@ -279,12 +279,12 @@ story! {
         world.happen_to("customer-2", "other", &[TransitionKind::Purchased]).await;
         let sent = world.attempt(world.key("r1"), to, "a").await;
         let mut end = finish(&sent, RETRY);
-        (end.endpoint_signal, end.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
+        (end.result.endpoint_signal, end.result.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
         world.end(end).await;
         world.pass(6_000);
         for receipt in ["r1", "r2"] {
             let claimed = world.claim(world.key(receipt), to, "b").await;
-            assert!(matches!(claimed, Claimed::Wait { ms, .. } if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
+            assert!(matches!(claimed, Claimed::Idle(Idle::Wait { ms, .. }) if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
         }
         let DestinationNeed::Drain { keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         assert_eq!(keys, [world.key("other")]);

@@ -6,7 +6,7 @@ use domain::event::schemas;
 use domain::{CollapseKey, DestinationId};
 use serde_json::Value;
 use storage::{
-    Claim, Claimed, DeliveryFilter, DestinationNeed, DestinationPatch, EndpointSignal, EventFilter, FinishResult,
+    Claim, Claimed, DeliveryFilter, DestinationNeed, DestinationPatch, EndpointSignal, EventFilter, FinishResult, Idle,
     LaneState, Mode, Page, Rendered, Verdict,
 };
 
@@ -98,7 +98,7 @@ story! {
         world.revise("r1", 1).await;
         let sent = world.attempt(world.key("r1"), hook, "a").await;
         let mut gone = finish(&sent, LONG);
-        gone.endpoint_signal = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
+        gone.result.endpoint_signal = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
         let first = world.end(gone.clone()).await;
         assert_eq!((first.owing.len(), &first.operator_events[..]), (1, &["destination.disabled"][..]));
         let again = world.end(gone).await;
@@ -113,8 +113,8 @@ story! {
         world.revise("r1", 1).await;
         let sent = world.attempt(world.key("r1"), hook, "a").await;
         let mut gone = finish(&sent, LONG);
-        gone.endpoint_signal = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
-        gone.alarm = Some("ask the customer".to_owned());
+        gone.result.endpoint_signal = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
+        gone.result.alarm = Some("ask the customer".to_owned());
         assert!(matches!(world.end(gone).await.lane, LaneState::Closed { .. }));
         let bodies = operator_events(&world, hook, watcher).await;
         assert_eq!((&bodies[0]["reason"], &bodies[0]["state"]), (&"the endpoint is gone".into(), &"disabled".into()));
@@ -153,9 +153,9 @@ story! {
             match claimed {
                 Claimed::Undeliverable { events, owing } if is_sent => {
                     assert_eq!((events, owing), (vec!["destination.exhausted"], vec![watcher]));
-                    assert!(matches!(world.store.claim(claim).await.unwrap(), Claimed::Closed { .. }));
+                    assert!(matches!(world.store.claim(claim).await.unwrap(), Claimed::Idle(Idle::Closed { .. })));
                 }
-                Claimed::Closed { .. } if !is_sent => {}
+                Claimed::Idle(Idle::Closed { .. }) if !is_sent => {}
                 other => panic!("{number}: {other:?}"),
             }
             world.pass(301_000);

@@ -234,7 +234,7 @@ story! {
         let sent = must_send(&world.store, lane("c")).await;
         world.end(finish(&sent, Verdict::Dead)).await;
         let left = world.store.claim(lane("d")).await.unwrap();
-        assert!(matches!(left, storage::Claimed::Closed { .. }), "the refund is not sent: {left:?}");
+        assert!(matches!(left, storage::Claimed::Idle(storage::Idle::Closed { .. })), "the refund is not sent: {left:?}");
         let why = world.raw().texts("SELECT last_error AS value FROM deliveries WHERE event_type = 'revenue.adjusted'");
         assert_eq!(why, ["the payment is dead here, so that nothing was earned that could change"]);
         let differing = world.differing().await;

@@ -6,7 +6,8 @@ use super::world::{World, is_missing, new_destination, new_platform, story};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use std::collections::BTreeMap;
 use storage::{
-    Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Mode, Owing, Page, Redelivered, Run, Skipped, Verdict,
+    Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Idle, Mode, Owing, Page, Redelivered, Run, Skipped,
+    Verdict,
 };
 
 async fn again(world: &World, what: RedeliverySelector) -> Owing {
@@ -49,7 +50,7 @@ story! {
         assert_eq!((sent.event_id, sent.delivery_id), (event, domain::DeliveryId::of(hook.id, event, 1)));
         // A person who redelivers does not wait for its back-off.
         world.finish(&sent, RETRY).await;
-        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Wait { .. }));
+        assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Idle(Idle::Wait { .. })));
         let owing = again(&world, RedeliverySelector::Event(event)).await;
         assert_eq!((owing.owed, owing.destinations.as_slice()), (0, [hook.id].as_slice()));
         assert_eq!(world.attempt(key, hook.id, "c").await.event_id, event);
@@ -242,9 +243,9 @@ story! {
             world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
             let unread = world.attempt(world.key(receipt), analytics.id, class).await;
             let mut judged = finish(&unread, Verdict::Dead);
-            (judged.status, judged.results[0].class) = (Some(200), class.to_owned());
+            (judged.status, judged.result.events[0].class) = (Some(200), class);
             // After this many days of failures it would be disabled.
-            judged.endpoint_signal = EndpointSignal::Neutral;
+            judged.result.endpoint_signal = EndpointSignal::Neutral;
             world.end(judged).await;
             world.age(8 * DAY_MS);
             let owing = again(&world, RedeliverySelector::Event(unread.event_id)).await;

@@ -5,8 +5,8 @@ use super::world::{LEASE_MS, World, new_platform, renewal, story};
 use domain::{CollapseKey, DestinationId, Environment, TransitionKind, UserId};
 use std::sync::{Arc, Mutex};
 use storage::{
-    Claim, Claimed, DeliveryFilter, DestinationPatch, Filter, Finish, Mode, Owner, Page, Render, Rendered, Unsent,
-    Verdict,
+    Claim, Claimed, DeliveryFilter, DestinationPatch, Filter, Finish, Idle, Mode, Owner, Page, Render, Rendered,
+    Unsent, Verdict,
 };
 
 fn app_user(name: &str) -> Owner {
@@ -37,7 +37,7 @@ story! {
         let hook = world.destination("hook").await;
         world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         let lane = (world.key("r1"), hook.id);
-        assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Closed { last_seq: 2 }));
+        assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Idle(Idle::Closed { last_seq: 2 })));
         let waiting = |kind: &str| (kind.to_owned(), "waiting".to_owned());
         let both = [waiting("user.subscription.purchased"), waiting("purchase.updated")];
         assert_eq!(statuses(&world, hook.id).await, both);
@@ -52,7 +52,7 @@ story! {
         assert_eq!((listed[0].attempts, listed[0].next_due_at, listed[0].finished_at), (0, None, None));
 
         world.store.name_customer(world.app.id, app_user("somebody else"), "otto").await.unwrap();
-        assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Closed { .. }));
+        assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Idle(Idle::Closed { .. })));
         world.store.name_customer(world.app.id, app_user("anna's"), "anna").await.unwrap();
         assert!(!world.store.lanes(lane.0).await.unwrap()[0].failing);
         for expected in ["anna user.subscription.purchased", "anna purchase.updated"] {
@@ -69,7 +69,7 @@ story! {
         world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
         world.happen_to("second", "r2", &[TransitionKind::Purchased]).await;
         let lane = (world.key("r2"), to);
-        assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Closed { .. }));
+        assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Idle(Idle::Closed { .. })));
         world.store.name_customer(world.app.id, app_user("second"), "anna").await.unwrap();
         let sent = must_send(&world.store, Claim { render: waits_for_a_name(), ..claim(lane.0, lane.1, "b") }).await;
         assert_eq!(sent.body, "anna user.subscription.purchased");
@@ -392,7 +392,7 @@ story! {
         for token in ["a", "b"] {
             let sent = world.attempt(key, hook.id, token).await;
             let mut end = finish(&sent, RETRY);
-            (end.results[0].class, end.results[0].counts) = ("invalid_settings".to_owned(), false);
+            (end.result.events[0].class, end.result.events[0].counts) = ("invalid_settings", false);
             world.end(end).await;
             assert_eq!(world.raw().number("SELECT COUNT(first_tried_at) AS value FROM deliveries"), 0);
             world.pass(5_001);

@@ -3,7 +3,7 @@
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{LEASE_MS, World, story};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
-use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, LaneState, Mode, Page, Run, Verdict};
+use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, Idle, LaneState, Mode, Page, Run, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
@@ -16,7 +16,7 @@ async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> La
 async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> LaneState {
     let sent = world.attempt(world.key(receipt), to, "asks").await;
     let mut end = finish(&sent, Verdict::Retry { delay_ms });
-    end.lane_pause_ms = Some(pause_ms);
+    end.result.lane_pause_ms = Some(pause_ms);
     world.end(end).await.lane
 }
 
@@ -25,7 +25,8 @@ async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), a
     let key = world.key(receipt);
     for mode in [Mode::Lane, Mode::Drain] {
         let claimed = world.store.claim(Claim { mode, ..claim(key, to, "left") }).await.unwrap();
-        let is_right = matches!(claimed, Claimed::Wait { ms, .. } if (at_most_ms - 30_000..=at_most_ms).contains(&ms));
+        let is_right =
+            matches!(claimed, Claimed::Idle(Idle::Wait { ms, .. }) if (at_most_ms - 30_000..=at_most_ms).contains(&ms));
         assert!(is_right, "{receipt}: {claimed:?}");
     }
     assert_eq!(destination_need(world, to).await, DestinationNeed::Rest, "{receipt} cannot be claimed");
@@ -79,7 +80,7 @@ story! {
         let sent = world.attempt(world.key("r1"), hook, "a").await;
         world.revise("r1", 2).await;
         let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
-        end.lane_pause_ms = Some(HOUR_MS);
+        end.result.lane_pause_ms = Some(HOUR_MS);
         assert!(matches!(world.end(end).await.lane, LaneState::Wait { ms } if ms > HOUR_MS / 2), "not at once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
@@ -114,7 +115,7 @@ story! {
         world.pass(5);
         let sent = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
         let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
-        end.lane_pause_ms = Some(HOUR_MS);
+        end.result.lane_pause_ms = Some(HOUR_MS);
         world.end(end).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
     }
@@ -204,7 +205,7 @@ story! {
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.revise("r2", 1).await;
         world.raw().run("UPDATE health SET opened_at = 5");
-        assert!(matches!(world.claim(world.key("r1"), hook, "o").await, Claimed::Owed { .. }));
+        assert!(matches!(world.claim(world.key("r1"), hook, "o").await, Claimed::Idle(Idle::Owed { .. })));
         let probe = world.attempt_as(Mode::Probe, (world.key("r2"), hook), "p").await;
         world.finish(&probe, Verdict::Delivered).await;
         world.pass(5);
@@ -255,7 +256,7 @@ story! {
         world.pass(LEASE_MS + 1);
         let mine = world.attempt(world.key("r1"), hook, "b").await;
         let mut end = finish(&lost, Verdict::Retry { delay_ms: HOUR_MS });
-        end.lane_pause_ms = Some(HOUR_MS);
+        end.result.lane_pause_ms = Some(HOUR_MS);
         world.finish(&mine, Verdict::Delivered).await;
         world.end(end).await;
         world.revise("r1", 2).await;

@@ -7,13 +7,13 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use storage::{
-    Attempt, Batch, Claim, Claimed, Destination, EndpointSignal, EventResult, Finish, FinishResult, LaneState, Mode,
-    Render, Rendered, Store, Unsent, Verdict,
+    Attempt, Batch, Claim, Claimed, DeliveryResult, Destination, EndpointSignal, EventResult, Finish, FinishResult,
+    LaneState, Mode, Render, Rendered, Store, Unsent, Verdict,
 };
 
 pub const HOUR_MS: i64 = 3_600_000;
 /// A webhook's.
-pub const PATIENCE_MS: i64 = activities::destinations::webhook::PATIENCE_MS;
+pub const PATIENCE_MS: i64 = protocols::destinations::webhook::PATIENCE_MS;
 
 /// A request that was claimed. It reads as its first attempt.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
     let failed = !matches!(verdict, Verdict::Delivered);
     let judged = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
-        class: if failed { "server_error" } else { "delivered" }.to_owned(),
+        class: if failed { "server_error" } else { "delivered" },
         error: failed.then(|| "the endpoint answered 500".to_owned()),
         counts: true,
         verdict,
@@ -101,12 +101,15 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
         status: Some(if failed { 500 } else { 200 }),
         headers: vec![("retry-after".to_owned(), "7".to_owned())],
         response: Some("body".to_owned()),
-        results: sent.batch.attempts.iter().map(judged).collect(),
-        endpoint_signal: if failed { EndpointSignal::Failure { pause_ms: None } } else { EndpointSignal::Success },
-        lane_pause_ms: None,
-        user_pause_ms: None,
+        result: DeliveryResult {
+            events: sent.batch.attempts.iter().map(judged).collect(),
+            endpoint_signal: if failed { EndpointSignal::Failure { pause_ms: None } } else { EndpointSignal::Success },
+            lane_pause_ms: None,
+            user_pause_ms: None,
+            at_most: None,
+            alarm: None,
+        },
         patience_ms: PATIENCE_MS,
-        alarm: None,
     }
 }
 

@@ -243,7 +243,7 @@ story! {
         let key = settle_report(&world, "r1", (None, 1_000)).await;
         world.settle(key).await;
         let claimed = world.store.claim(Claim { render: render(), ..claim(key, hook, "a") }).await.unwrap();
-        assert!(matches!(claimed, storage::Claimed::Closed { .. }), "{claimed:?}");
+        assert!(matches!(claimed, storage::Claimed::Idle(storage::Idle::Closed { .. })), "{claimed:?}");
         assert_eq!(world.raw().number(waiting), 1, "the owner is the receipt's own");
         settle_report(&world, "r1", (Some("anna's"), 2_000)).await;
         world.settle(key).await;

@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod attempt;
 pub mod catalogue;
 pub mod decide;
-pub mod destination;
 pub mod environment;
 pub mod event;
 pub mod health;
@@ -13,6 +13,7 @@ pub mod notification;
 pub mod payment;
 pub mod purchase;
 pub mod redelivery;
+pub mod settling;
 pub mod time;
 pub mod transition;
 pub mod user;

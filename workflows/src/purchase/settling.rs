@@ -83,6 +83,7 @@ fn decide(key: CollapseKey, loaded: Loaded, verification: &Verification) -> Reco
         is_queried: loaded.verify,
         is_answer: verification.is_answer(),
         is_real: verification.is_real() || is_believed,
+        traceparent: None,
     }
 }
 

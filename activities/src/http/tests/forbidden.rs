@@ -2,9 +2,9 @@
 //! reveals anything about our network. A listener stands for the forbidden server.
 
 use super::{Http, Server, answered, certificate, class, get, http, judge, permissive, post};
-use crate::http::failure::Failure;
-use crate::http::{Lookup, Reply, Rules};
+use crate::http::Lookup;
 use futures::FutureExt as _;
+use protocols::http::{Failure, Reply, Rules};
 use std::io;
 use std::net::IpAddr;
 use std::process::Command;
@@ -207,7 +207,7 @@ fn networks_are_allowed_by_cidr_and_bring_other_ports() {
 async fn an_operators_address_may_be_any() {
     let server = Server::answering(OK);
     let strict = http(Rules::default(), &[]);
-    let request = |is_operators| crate::http::Request { is_operators, ..get(&server.url("/")) };
+    let request = |is_operators| protocols::http::Request { is_operators, ..get(&server.url("/")) };
     assert_eq!(class(&strict.send(request(true)).await), "answer");
     assert_eq!(class(&strict.send(request(false)).await), "invalid_url");
     for ip in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fe80::1"] {

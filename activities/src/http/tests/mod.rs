@@ -6,9 +6,9 @@ mod server;
 
 use super::clients::Clients;
 use super::response::BODY_CAP;
-use super::target::judge;
-use super::{Http, Method, Parts, Reply, Request, Rules, of_this_machine};
+use super::{Http, Parts, of_this_machine};
 use openssl::x509::X509;
+use protocols::http::{Method, Reply, Request, Rules, judge};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use server::{Server, certificate};

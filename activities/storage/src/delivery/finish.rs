@@ -35,13 +35,13 @@ const SILENCED: &str = "silenced";
 /// Records how a request went and reads the lane again.
 pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Error> {
     // A delivery that dies may cause a recheck of its purchase, which is locked before a lane.
-    if finish.results.iter().any(|result| result.verdict == Verdict::Dead) {
+    if finish.result.events.iter().any(|result| result.verdict == Verdict::Dead) {
         purchase::lock_existing(write, finish.key)?;
     }
     let lane = lock_lane(write, finish.key, finish.destination)?;
     let holds = lane.lease_token.as_ref() == Some(&finish.token);
     let (mut began, mut died, mut environment) = (None, None, None);
-    for result in &finish.results {
+    for result in &finish.result.events {
         let attempt = attempt(write, finish, result)?;
         // A repeated result, because the answer to the first was lost: only the lane is read.
         if attempt.finished_at.is_none() {
@@ -112,7 +112,7 @@ fn note(
     .bind(finish.started_at)
     .bind(finish.latency_ms)
     .bind(finish.status.map(i64::from))
-    .bind(result.class.as_str())
+    .bind(result.class)
     .bind(storable(&result.error))
     .bind(storable(&headers))
     .bind(storable(&finish.response))
@@ -126,7 +126,7 @@ fn note(
 
 /// What went wrong, for people.
 fn error(result: &EventResult) -> String {
-    clean(result.error.as_deref().unwrap_or(&result.class)).into_owned()
+    clean(result.error.as_deref().unwrap_or(result.class)).into_owned()
 }
 
 fn apply(
@@ -213,7 +213,7 @@ fn end_lease(
     .bind(finish.key)
     .run(write.connection)?;
     let Some(user) = user else { return Ok(()) };
-    let until = finish.user_pause_ms.map(|ms| write.now.plus_millis(ms.max(0)));
+    let until = finish.result.user_pause_ms.map(|ms| write.now.plus_millis(ms.max(0)));
     user_lanes::end_lease(write, (finish.destination, user), (&finish.token, environment.zip(until)))
 }
 
@@ -223,7 +223,7 @@ fn update_health(
     request: (Timestamp, Option<&str>),
 ) -> Result<OperatorEvents, Error> {
     let operator_events = health::update(write, finish, request)?;
-    if let Some(alarm) = &finish.alarm
+    if let Some(alarm) = &finish.result.alarm
         && let Some(found) = destinations::find(write.connection, finish.destination)?
     {
         let Destination { id, name, .. } = found.destination()?;

@@ -194,7 +194,7 @@ pub fn update(
     (began, died): (Timestamp, Option<&str>),
 ) -> Result<OperatorEvents, Error> {
     let id = finish.destination;
-    let mut events = match &finish.endpoint_signal {
+    let mut events = match &finish.result.endpoint_signal {
         EndpointSignal::Neutral => OperatorEvents::default(),
         EndpointSignal::Success => succeeded(write, id, if finish.mode == Mode::Probe { write.now } else { began })?,
         // A failure from before it recovered, or with other settings, is reported late and concerns the destination as
@@ -280,8 +280,8 @@ fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<Option<(HealthRow,
 
 /// What was wrong with a request, for people.
 fn error(finish: &Finish) -> String {
-    let failed = finish.results.iter().find(|result| result.error.is_some()).or(finish.results.first());
-    let error = failed.map(|result| result.error.clone().unwrap_or_else(|| result.class.clone()));
+    let failed = finish.result.events.iter().find(|result| result.error.is_some()).or(finish.result.events.first());
+    let error = failed.map(|result| result.error.clone().unwrap_or_else(|| result.class.to_owned()));
     crate::db::statement::clean(&error.unwrap_or_else(|| "the request failed".to_owned())).into_owned()
 }
 

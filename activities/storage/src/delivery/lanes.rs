@@ -143,6 +143,21 @@ pub enum Rendered {
 pub enum Claimed {
     /// Send this; the lane is leased to the claimer.
     Send(Box<Batch>),
+    /// Nothing can be sent now.
+    Idle(Idle),
+    /// A delivery ended as dead because it cannot be sent, and operators are notified of it: this claim goes no
+    /// further, and the next one continues.
+    Undeliverable {
+        /// The types of the events about the destination that were recorded, whichever destinations are owed them.
+        events: Vec<&'static str>,
+        /// Other destinations that are owed these events,, each once.
+        owing: Vec<DestinationId>,
+    },
+}
+
+/// Why nothing of a lane can be sent now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Idle {
     /// Nothing is due yet.
     Wait {
         /// Milliseconds until something is.
@@ -174,14 +189,6 @@ pub enum Claimed {
     Closed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-    },
-    /// A delivery ended as dead because it cannot be sent, and operators are notified of it: this claim goes no
-    /// further, and the next one continues.
-    Undeliverable {
-        /// The types of the events about the destination that were recorded, whichever destinations are owed them.
-        events: Vec<&'static str>,
-        /// Other destinations that are owed these events,, each once.
-        owing: Vec<DestinationId>,
     },
 }
 
@@ -217,7 +224,7 @@ pub struct Attempt {
     /// counted are probes, unusable settings, a lease that was lost before the request, and a worker that died, even
     /// if it died after its request: the schedule rather grants an attempt too many than loses one.
     pub number: i64,
-    /// How often the destination refused it for good: 4xx but 408, 410, 425 and 429.
+    /// How often the destination refused it: [`domain::attempt::is_refusal`].
     pub refusals: i64,
     /// When it was attempted first.
     pub first_tried_at: Option<Timestamp>,
@@ -250,18 +257,42 @@ pub struct Finish {
     pub headers: Vec<(String, String)>,
     /// The beginning of the answer.
     pub response: Option<String>,
-    /// The result for each of its events.
-    pub results: Vec<EventResult>,
-    /// What it shows about the endpoint.
-    pub endpoint_signal: EndpointSignal,
-    /// How long the destination pauses this purchase, in milliseconds.
-    pub lane_pause_ms: Option<i64>,
-    /// How long the destination pauses this user, in milliseconds.
-    pub user_pause_ms: Option<i64>,
+    /// What it came to.
+    pub result: DeliveryResult,
     /// After how long without a success it is disabled, in milliseconds.
     pub patience_ms: i64,
-    /// An alarm for people.
+}
+
+/// The result of a request, independent of the destination's kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryResult {
+    /// One for each event of the request, in its order.
+    pub events: Vec<EventResult>,
+    /// What it shows of the destination as a whole.
+    pub endpoint_signal: EndpointSignal,
+    /// How long the destination wants no request for this purchase, in milliseconds.
+    pub lane_pause_ms: Option<i64>,
+    /// How long the destination wants no request for this user, in milliseconds.
+    pub user_pause_ms: Option<i64>,
+    /// Maximum number of events in the next request of this lane.
+    pub at_most: Option<i64>,
+    /// An alarm for operators, without secrets.
     pub alarm: Option<String>,
+}
+
+impl DeliveryResult {
+    /// This result with the destination's `Retry-After`: the lane pauses for that time, but no longer than until the first
+    /// retry of an event.
+    #[must_use]
+    pub fn with_retry_after(self, retry_after_ms: Option<i64>) -> Self {
+        let wait_ms = |one: &EventResult| match one.verdict {
+            Verdict::Retry { delay_ms } => Some(delay_ms),
+            Verdict::Delivered | Verdict::Dead => None,
+        };
+        let soonest_ms = self.events.iter().filter_map(wait_ms).min();
+        let lane_pause_ms = soonest_ms.zip(retry_after_ms).map(|(wait_ms, retry_after_ms)| wait_ms.min(retry_after_ms));
+        Self { lane_pause_ms: lane_pause_ms.filter(|ms| *ms > 0), ..self }
+    }
 }
 
 /// The result of a request for one of its events.
@@ -269,14 +300,14 @@ pub struct Finish {
 pub struct EventResult {
     /// The delivery.
     pub delivery_id: DeliveryId,
-    /// A stable name for how it went.
-    pub class: String,
-    /// What went wrong, for people.
-    pub error: Option<String>,
-    /// Whether it used up a step of the schedule.
-    pub counts: bool,
-    /// What follows for the delivery.
+    /// What follows for it.
     pub verdict: Verdict,
+    /// A stable name of the result; `success` when it was delivered.
+    pub class: &'static str,
+    /// A sentence for people when it failed, without secrets.
+    pub error: Option<String>,
+    /// Whether the attempt counts as a step of the schedule.
+    pub counts: bool,
 }
 
 /// What follows for a delivery after an attempt.

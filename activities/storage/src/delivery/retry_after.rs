@@ -25,8 +25,8 @@ const PAUSED: &str = "the destination sent Retry-After for this purchase: nothin
 /// Applies the result of a request: a success or a new `Retry-After` ends the one before. The lane is locked.
 pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Result<(), Error> {
     let lane = (finish.key, finish.destination);
-    let pause_ms = finish.lane_pause_ms.filter(|ms| *ms > 0);
-    let is_success = finish.results.iter().any(|result| result.verdict == Verdict::Delivered);
+    let pause_ms = finish.result.lane_pause_ms.filter(|ms| *ms > 0);
+    let is_success = finish.result.events.iter().any(|result| result.verdict == Verdict::Delivered);
     if row.retry_after_until.is_some() && (is_success || pause_ms.is_some()) {
         end(write, lane)?;
     }

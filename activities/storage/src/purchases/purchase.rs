@@ -20,7 +20,6 @@ row! {
         pub waits_through: Option<i64>,
         pub settling: i64,
         pub fingerprint: String,
-        pub changed: bool,
         pub held_until: Option<Timestamp>,
         pub next_wake_at: Option<Timestamp>,
     }
@@ -34,7 +33,6 @@ row! {
         pub store: String,
         pub environment: Environment,
         product_ref: String,
-        pub window_ms: i64,
         pub max_wait_ms: Option<i64>,
         /// What happens if the store never knows its receipt.
         pub unknown_receipts: UnknownReceipts,

@@ -12,15 +12,12 @@ use crate::events::deliveries::{self, Event, UNCLEAR};
 use crate::purchases::purchase::Origin;
 use crate::settings::destinations::Destination;
 use crate::settling::payments;
+use domain::attempt::REPEATED_MS;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::user::PROFILE_UPDATED;
 use domain::{DestinationId, Environment, EventId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-/// How long a destination that counts recognizes an event, less the last hour: no attempt is made in that hour, so a
-/// delivery that is owed then would only die again.
-const RECOGNIZED_MS: i64 = (7 * 24 - 1) * 3600 * 1000;
 
 /// Why an event was not owed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -110,7 +107,7 @@ pub fn verdict(connection: &mut AnyConnection, resend: Resend<'_>, now: Timestam
         return Ok(Err(Skipped::Counted));
     }
     let unclear = if destination.per_user { unclear_since(connection, event.id, destination.id)? } else { None };
-    if unclear.is_some_and(|since| since.plus_millis(RECOGNIZED_MS) <= now) {
+    if unclear.is_some_and(|since| since.plus_millis(REPEATED_MS) <= now) {
         return Ok(Err(Skipped::MayBeCounted));
     }
     let rows: Vec<Pruned> = sources(event, "").all(connection)?;

@@ -7,64 +7,13 @@ use crate::db::store::Store;
 use crate::events::lanes;
 use crate::purchases::purchase::{self, Origin, PurchaseRow};
 use crate::purchases::replacements;
-use domain::{AppId, CollapseKey, Lane, Notification, PlatformId, Purchase, Timestamp};
-
-/// The window of an unknown purchase.
-const DEFAULT_WINDOW_MS: i64 = 120_000;
-
-/// Everything that a settling needs to know of a purchase.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// Whether anything is known of it: a purchase row, or a notification.
-    pub known: bool,
-    /// Its platform, when it is known.
-    pub platform_id: Option<PlatformId>,
-    /// Its app, when it is known.
-    pub app_id: Option<AppId>,
-    /// The store's name of it, when it is known.
-    pub receipt_id: Option<String>,
-    /// The stored purchase.
-    pub purchase: Purchase,
-    /// Its revision; 0 before the first.
-    pub revision: i64,
-    /// The number of its last settling; 0 before the first.
-    pub settling: i64,
-    /// Open notifications, by sequence number, at most `limit`.
-    pub notifications: Vec<(i64, Notification)>,
-    /// Whether there are more of them.
-    pub more: bool,
-    /// The newest open sequence number, or 0.
-    pub newest_seq: i64,
-    /// Milliseconds for which the youngest row above `through` still has to be quiet, or 0.
-    pub quiet_ms: i64,
-    /// Milliseconds until the longest wait of the oldest open row is over, when the platform has one.
-    pub cap_ms: Option<i64>,
-    /// How long the window of the youngest row that waits for nothing else has been over, in milliseconds; negative
-    /// when it is not.
-    pub late_ms: Option<i64>,
-    /// The platform's window in milliseconds.
-    pub window_ms: i64,
-    /// Milliseconds for which a hold still lasts.
-    pub held_ms: Option<i64>,
-    /// Whether it must be checked without a new notification: its wake is due.
-    pub due: bool,
-    /// Whether its store can be queried about it: with a secret that was not refused, and a known customer.
-    pub verify: bool,
-    /// Whether another purchase that is known to be real took its place.
-    pub is_replaced: bool,
-    /// The lanes that are open.
-    pub lanes: Vec<Lane>,
-    /// The trace of the oldest open notification.
-    pub traceparent: Option<String>,
-    /// Now, by the clock that stamps rows.
-    pub now: Timestamp,
-}
+use domain::settling::Loaded;
+use domain::{CollapseKey, Notification, Purchase, Timestamp};
 
 row! {
     struct OpenRow {
         seq: i64,
         body: String,
-        traceparent: Option<String>,
     }
 }
 
@@ -105,27 +54,22 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Res
     let waits_through = row.as_ref().and_then(|row| row.waits_through).unwrap_or(0);
     let extent = extent(connection, key, (wanted.through, waits_through))?;
     let limit = usize::try_from(wanted.limit).unwrap_or(0);
-    let window_ms = origin.as_ref().map_or(DEFAULT_WINDOW_MS, |origin| origin.window_ms);
     let max_wait_ms = origin.as_ref().and_then(|origin| origin.max_wait_ms);
     let left = |since: Timestamp, ms: i64| since.plus_millis(ms).millis_since(now).max(0);
     let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
     Ok(Loaded {
-        known: origin.is_some(),
         platform_id: origin.as_ref().map(|origin| origin.platform_id),
         app_id: origin.as_ref().map(|origin| origin.app_id),
         verify: verify(connection, key, (origin.as_ref(), row.as_ref()))?,
-        receipt_id: origin.map(|origin| origin.receipt_id),
         purchase: row.as_ref().map_or_else(|| Ok(Purchase::default()), PurchaseRow::known)?,
         revision: row.as_ref().map_or(0, |row| row.revision),
         settling: row.as_ref().map_or(0, |row| row.settling),
         more: open.len() > limit,
-        traceparent: open.first().and_then(|row| row.traceparent.clone()),
         notifications: open.into_iter().take(limit).map(OpenRow::read).collect::<Result<_, _>>()?,
         newest_seq: extent.newest_seq.unwrap_or(0),
         quiet_ms: extent.quiet_at.map_or(0, |at| left(at, 0)),
         cap_ms: max_wait_ms.and_then(|ms| Some(left(extent.oldest_at?, ms))),
         late_ms: extent.due_at.map(|due| now.millis_since(due)),
-        window_ms,
         held_ms: held_until.map(|until| until.millis_since(now).max(1)),
         due: row.and_then(|row| row.next_wake_at).is_some_and(|at| at <= now),
         is_replaced: replacements::is_replaced(connection, key)?,
@@ -144,7 +88,7 @@ fn verify(
 
 /// `seq + 0` so that no planner walks all open rows in order instead of those of the purchase.
 fn open_rows(connection: &mut AnyConnection, key: CollapseKey, limit: i64) -> Result<Vec<OpenRow>, Error> {
-    sql("SELECT seq, body, traceparent FROM notifications \
+    sql("SELECT seq, body FROM notifications \
          WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL ORDER BY seq + 0 LIMIT ?")
     .bind(key)
     .bind(limit)

@@ -7,7 +7,6 @@ pub mod profiles;
 pub mod reconsider;
 pub mod record;
 pub mod revision;
-pub mod settled;
 pub mod succession;
 pub mod verification;
 pub mod views;

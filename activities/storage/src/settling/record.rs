@@ -20,14 +20,13 @@ use crate::settings::listing::{Listings, usd_rate};
 use crate::settling::payments::Booking;
 use crate::settling::profiles::{self, Subject, Trigger};
 use crate::settling::revision::{Announcement, Carried};
-use crate::settling::settled::{Record, Recorded};
 use crate::settling::{events, succession};
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Details, RecordSource};
+use domain::settling::{Record, Recorded};
 use domain::user::{self, OwnedPurchase};
-use domain::{CollapseKey, Decision, Lag, Lane, Outcome, Purchase, TransitionKind, Waits};
+use domain::{CollapseKey, Lag, Lane, Outcome, Purchase, TransitionKind, Waits};
 use serde_json::Value;
-use std::collections::HashSet;
 
 /// Where a fault may be planted around the commit of a record.
 const RECORD: Faults =
@@ -58,12 +57,7 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     let is_replaced = replacements::is_replaced_now(write, key)?;
     let row = purchase::lock(write, key)?;
     if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
-        return Ok(Recorded::Done {
-            revision: row.revision,
-            state: row.state()?,
-            lanes: open_lanes(write, key)?,
-            changed: row.changed,
-        });
+        return Ok(Recorded::Done { revision: row.revision, state: row.state()?, lanes: open_lanes(write, key)? });
     }
     let is_next = row.settling + 1 == record.settling && row.revision == record.revision;
     if !is_next || is_replaced != record.is_replaced || !are_open(write, record)? {
@@ -112,26 +106,6 @@ fn as_change(
     };
     let decision = user::announce_change(record.decision.clone(), &bought, &others);
     Ok(Some(Record { decision, ..record.clone() }))
-}
-
-impl Record {
-    /// Whether anything is decided about the purchase, so that it has an owner.
-    fn settles(&self) -> bool {
-        let Decision { transitions, outcomes, .. } = &self.decision;
-        self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::Abandoned)
-    }
-
-    /// Whether failures of the store count anew: it answered, or it cannot be queried. So `is_real` means here that the
-    /// store was not merely out of reach.
-    const fn ends_failures(&self) -> bool {
-        self.is_answer || self.is_real
-    }
-
-    /// The newest notification that is left open.
-    fn newest_waiting(&self) -> Option<i64> {
-        let decided: HashSet<i64> = self.decision.outcomes.iter().map(|(seq, _)| *seq).collect();
-        self.seqs.iter().copied().filter(|seq| !decided.contains(seq)).max()
-    }
 }
 
 /// A settling that is recorded, with its locks held.
@@ -186,7 +160,6 @@ impl Settling<'_> {
             revision: found.revision,
             state: record.decision.purchase.state(),
             lanes: open_lanes(write, record.collapse_key)?,
-            changed: found.changed,
         })
     }
 

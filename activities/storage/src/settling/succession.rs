@@ -11,7 +11,7 @@ use crate::events::alarms;
 use crate::purchases::purchase::{self, Origin, PurchaseRow};
 use crate::purchases::replacements;
 use crate::purchases::users::UserRow;
-use crate::settling::settled::Record;
+use domain::settling::Record;
 use domain::{CollapseKey, Purchase, Timestamp, TransitionKind, user};
 
 row! {

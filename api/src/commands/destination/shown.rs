@@ -3,6 +3,7 @@
 use crate::commands::layout::short_times;
 use crate::commands::table::{self, field, text};
 use crate::times;
+use protocols::destinations::Config;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -88,19 +89,11 @@ fn rate(rate: &Value) -> String {
 }
 
 fn schedule(destination: &Value) -> String {
-    let is_counting = destination["kind"] == "amplitude";
-    let Some(waits) = destination["schedule"].as_array() else {
-        let usual = if is_counting {
-            "5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h, then daily, until 6d 23h after the first attempt"
-        } else {
-            "10 attempts over 75 h 35 m"
-        };
-        return usual.to_owned();
-    };
+    let text = Config::schedule_text(destination["kind"].as_str().unwrap_or_default());
+    let Some(waits) = destination["schedule"].as_array() else { return text.usual.to_owned() };
     let waits: Vec<String> =
         waits.iter().filter_map(Value::as_u64).map(|seconds| times::compact(Duration::from_secs(seconds))).collect();
-    let until = if is_counting { "; never later than 6d 23h after the first attempt" } else { "" };
-    format!("{}{until}", waits.join(", "))
+    format!("{}{}", waits.join(", "), text.end)
 }
 
 fn owed(health: &Value) -> String {

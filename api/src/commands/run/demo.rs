@@ -6,11 +6,12 @@ use super::{data, simulated};
 use crate::clock;
 use crate::commands::serve;
 use crate::stores::amazon::signer::Signer;
-use activities::destinations::{Allowed, Config, Invalid, webhook};
 use anyhow::Context;
 use domain::catalogue::Price;
 use domain::{AppId, Environment};
 use ipnet::{IpNet, Ipv4Net};
+use protocols::destinations::{Allowed, Config, Invalid, webhook};
+use protocols::http::Rules;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -219,7 +220,8 @@ fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result
 
 /// The receiver is on this machine.
 fn allowed() -> Allowed {
-    Allowed { http: true, networks: vec![IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))], ..Allowed::default() }
+    let allowed_networks = vec![IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))];
+    Allowed { rules: Rules { allowed_networks, allow_http: true }, ..Allowed::default() }
 }
 
 fn refused(wrong: &[Invalid]) -> anyhow::Error {

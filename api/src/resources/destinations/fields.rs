@@ -1,10 +1,13 @@
-//! The fields that destinations of every kind have. Further fields belong to their kind, see [`crate::edge::Kinds`].
+//! The fields that destinations of every kind have. Further fields belong to their kind, see
+//! [`protocols::destinations`].
 
-use crate::edge::{Edge, Kinds};
+use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::near::near;
 use crate::extract::{FieldErrors, nullable};
 use domain::{AppId, Environment, PlatformId};
+use protocols::destinations::check_schedule;
+use protocols::destinations::schedule::LONGEST;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -64,9 +67,8 @@ pub struct Common {
     #[serde(default, deserialize_with = "nullable")]
     #[schemars(with = "Option<i64>", range(min = 1, max = 200))]
     concurrency: Option<Option<i64>>,
-    /// The waits between attempts in seconds, together at most 691200 (8 days); null for those of the kind.
     #[serde(default, deserialize_with = "nullable")]
-    #[schemars(with = "Option<Vec<i64>>")]
+    #[schemars(with = "Option<Vec<i64>>", extend("description" = schedule_description()))]
     schedule: Option<Option<Vec<i64>>>,
 }
 
@@ -84,9 +86,13 @@ struct FilterFields {
     environments: Option<Option<Vec<Environment>>>,
 }
 
+fn schedule_description() -> String {
+    format!("The waits between attempts in seconds, {LONGEST}; null for those of the kind.")
+}
+
 impl Common {
     /// Checks more than the types of its fields; `bound` is the kind's maximum of requests a second.
-    pub fn check(&self, kinds: &dyn Kinds, bound: Option<i64>, wrong: &mut FieldErrors) {
+    pub fn check(&self, bound: Option<i64>, wrong: &mut FieldErrors) {
         if let Some(expected) = self.events.as_ref().and_then(|events| wrong_choice(events)) {
             wrong.add("events", expected);
         }
@@ -95,7 +101,7 @@ impl Common {
         {
             wrong.add("rate", format!("a whole number from 1 to {bound}, and it is {rate}"));
         }
-        if let Some(Err(expected)) = self.schedule.iter().flatten().map(|waits| kinds.check_schedule(waits)).next() {
+        if let Some(Err(expected)) = self.schedule.iter().flatten().map(|waits| check_schedule(waits)).next() {
             wrong.add("schedule", expected.expected);
         }
     }

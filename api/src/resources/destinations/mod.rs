@@ -1,4 +1,5 @@
-//! `/v1/destinations`: where an app's events are sent. The rules of each kind are behind [`crate::edge::Kinds`].
+//! `/v1/destinations`: where an app's events are sent. The rules of each kind are those of
+//! [`protocols::destinations`].
 
 mod actions;
 mod fields;
@@ -13,13 +14,14 @@ pub use secrets::{rotate, test};
 pub use snapshot::snapshot;
 
 use crate::answer::{Created, NoContent};
-use crate::edge::{Edge, PreparedDestination, Shared};
-use crate::error::{Error, Field};
+use crate::edge::{Edge, Shared};
+use crate::error::Error;
 use crate::extract::{Draft, FieldErrors, Id, PageQuery, Query, Stored};
 use axum::Json;
 use axum::extract::State;
 use domain::DestinationId;
 use fields::NewDestination;
+use protocols::destinations::{self, Changed, Config, Invalid};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use shown::{CreatedDestination, DestinationDetail};
@@ -38,18 +40,18 @@ pub async fn create(
     mut draft: Draft<NewDestination>,
 ) -> Result<Created<CreatedDestination>, Error> {
     let Draft { body, wrong } = &mut draft;
-    let bound = edge.kinds.bound(&body.kind);
-    body.common.check(&*edge.kinds, bound, wrong);
+    let bound = Config::max_rate(&body.kind);
+    body.common.check(bound, wrong);
     body.common.check_platforms(&edge, app.id, wrong).await?;
     let mut prepared = None;
     if !wrong.has("kind") {
-        let own = edge.kinds.fields(&body.kind);
+        let own = Config::fields(&body.kind);
         let names = own.map(|own| [own.changeable, own.on_creation].concat());
         let fields = own_fields(&mut body.own, names.as_deref(), "kind", wrong);
-        prepared = collect_errors(edge.kinds.make(&body.kind, &fields, (edge.random)()), wrong);
+        prepared = collect_errors(Config::create(&body.kind, &fields, &edge.allowed, (edge.random)()), wrong);
     }
     let NewDestination { kind, name, common, .. } = draft.finish()?;
-    let Some(PreparedDestination { settings, secret, shown, traits }) = prepared else {
+    let Some(destinations::Created { settings, secret, shown, traits }) = prepared else {
         return Err(Error::invalid("kind", "a kind of destination"));
     };
     let limits = common.limits(bound).of(Limits { rate: bound, ..Limits::default() });
@@ -90,16 +92,16 @@ pub async fn update(
     mut draft: Draft<fields::DestinationPatch>,
 ) -> Result<Json<CreatedDestination>, Error> {
     let Draft { body, wrong } = &mut draft;
-    let bound = edge.kinds.bound(&before.kind);
-    body.common.check(&*edge.kinds, bound, wrong);
+    let bound = Config::max_rate(&before.kind);
+    body.common.check(bound, wrong);
     body.common.check_platforms(&edge, before.app_id, wrong).await?;
     let wanted = Switch::read(body, &before, wrong);
-    let own = edge.kinds.fields(&before.kind);
+    let own = Config::fields(&before.kind);
     let refused = take(&mut body.own, own.map(|own| own.on_creation).unwrap_or_default());
     let mut fields = own_fields(&mut body.own, own.map(|own| own.changeable), "newest_only", wrong);
     fields.extend(refused);
     let secret = edge.store.destination_secret(before.id).await?;
-    let changed = if fields.is_empty() { None } else { Some(edge.kinds.change(&before, &secret, &fields)) };
+    let changed = if fields.is_empty() { None } else { Some(Config::change(&before, &secret, &fields, &edge.allowed)) };
     let changed = changed.and_then(|changed| collect_errors(changed, wrong));
     let fields::DestinationPatch { name, common, .. } = draft.finish()?;
     let wanted = wanted?;
@@ -111,24 +113,19 @@ pub async fn update(
         events: common.events,
         ..DestinationPatch::default()
     };
-    let shown = changed.map(|prepared| update_patch(&mut patch, &before, secret, prepared));
+    let shown = changed.map(|changed| update_patch(&mut patch, &before, secret, changed));
     let after = wanted.apply(&edge, before.id, patch).await?;
     let detail = DestinationDetail::read(&edge, after).await?;
     Ok(Json(CreatedDestination::new(detail, shown.unwrap_or_default(), &chosen)))
 }
 
 /// Adds the change of its kind to the patch. Returns the secrets that are shown once.
-fn update_patch(
-    patch: &mut DestinationPatch,
-    before: &Destination,
-    secret: SecretString,
-    prepared: PreparedDestination,
-) -> Shown {
-    patch.profile = prepared.traits.profile;
-    patch.settings = Some(prepared.settings).filter(|settings| *settings != before.settings);
-    patch.secret = Some(prepared.secret).filter(|new| new.expose_secret() != secret.expose_secret());
+fn update_patch(patch: &mut DestinationPatch, before: &Destination, secret: SecretString, changed: Changed) -> Shown {
+    patch.profile = changed.profile;
+    patch.settings = Some(changed.settings).filter(|settings| *settings != before.settings);
+    patch.secret = Some(changed.secret).filter(|new| new.expose_secret() != secret.expose_secret());
     patch.based_on = Some((before.settings.clone(), secret));
-    prepared.shown
+    changed.shown
 }
 
 /// `DELETE /v1/destinations/{destination_id}`
@@ -210,9 +207,6 @@ fn own_fields(
     own
 }
 
-fn collect_errors(
-    prepared: Result<PreparedDestination, Vec<Field>>,
-    wrong: &mut FieldErrors,
-) -> Option<PreparedDestination> {
-    prepared.map_err(|all| all.into_iter().for_each(|one| wrong.add(&one.field, one.expected))).ok()
+fn collect_errors<T>(result: Result<T, Vec<Invalid>>, wrong: &mut FieldErrors) -> Option<T> {
+    result.map_err(|all| all.into_iter().for_each(|one| wrong.add(&one.field, one.expected))).ok()
 }

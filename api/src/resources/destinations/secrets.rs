@@ -3,15 +3,16 @@
 use super::shown::{CreatedDestination, DestinationDetail};
 use super::{collect_errors, update_patch};
 use crate::clock;
-use crate::edge::{Rotation, Shared, Tested};
-use crate::error::{Error, Field};
+use crate::edge::Shared;
+use crate::error::Error;
 use crate::extract::{Body, Draft, Stored, secret};
 use crate::resources::signals::Nothing;
 use axum::Json;
 use axum::extract::State;
+use protocols::destinations::{Config, Invalid, Rotation};
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use storage::{Destination, DestinationPatch};
 
 /// Default number of hours for which the old secret signs too.
@@ -31,6 +32,15 @@ pub struct RotateSecret {
     overlap_hours: Option<i64>,
 }
 
+/// The result of a test request, which carries no event.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Tested {
+    /// Whether the connection works.
+    ok: bool,
+    /// What was found, as text for people.
+    detail: String,
+}
+
 /// `POST …/rotate-secret`: another signing secret, shown in this answer only. The old one signs beside it for a while.
 pub async fn rotate(
     State(edge): State<Shared>,
@@ -41,14 +51,14 @@ pub async fn rotate(
     let (new_secret, now) = (draft.body.secret.take(), (edge.clock)());
     let rotation = Rotation { new_secret, until: now.plus_millis(hours * HOUR_MS), now, random: (edge.random)() };
     let secret = edge.store.destination_secret(destination.id).await?;
-    let rotated = edge.kinds.rotate(&destination, &secret, rotation);
-    if let Some(wrong) = rotated.as_ref().err().and_then(|wrong| wrong.iter().find(|wrong| wrong.field == "kind")) {
+    let rotated = Config::rotate(&destination, &secret, &rotation);
+    if let Some(wrong) = rotated.as_ref().err().filter(|wrong| wrong.field == "kind") {
         return Err(Error::Unsuitable(format!("expected a destination of kind {}", wrong.expected)));
     }
-    let rotated = collect_errors(rotated, &mut draft.wrong);
+    let rotated = collect_errors(rotated.map_err(|wrong| vec![wrong]), &mut draft.wrong);
     draft.finish()?;
     let mut patch = DestinationPatch::default();
-    let shown = rotated.map(|prepared| update_patch(&mut patch, &destination, secret, prepared)).unwrap_or_default();
+    let shown = rotated.map(|changed| update_patch(&mut patch, &destination, secret, changed)).unwrap_or_default();
     let after = edge.store.update_destination(destination.id, patch).await?;
     let detail = DestinationDetail::read(&edge, after).await?;
     Ok(Json(CreatedDestination::new(detail, shown, &[])))
@@ -62,8 +72,10 @@ pub async fn test(
     _: Body<Nothing>,
 ) -> Result<Json<Tested>, Error> {
     let secret = edge.store.destination_secret(destination.id).await?;
-    let tested = edge.kinds.test(destination, secret, clock::random_uuid().to_string()).await;
-    let missing =
-        |field: Field| Error::Conflict(format!("nothing was sent; `{}`: expected {}", field.field, field.expected));
-    tested.map(Json).map_err(missing)
+    let refused = |invalid: Invalid| Error::Conflict(format!("nothing was sent; {invalid}"));
+    let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
+    let request = config.test((edge.clock)(), &clock::random_uuid().to_string()).map_err(refused)?;
+    let tested = config.tested(&(edge.send)(request).await);
+    let ok = tested.is_ok();
+    Ok(Json(Tested { ok, detail: config.redact(&tested.unwrap_or_else(|why| why)) }))
 }

@@ -52,6 +52,7 @@ fn nothing_waits() -> Loaded {
         verify: false,
         is_replaced: false,
         lanes: Vec::new(),
+        late_ms: None,
         now: Timestamp::default(),
     }
 }

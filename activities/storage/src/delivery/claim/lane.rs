@@ -5,7 +5,7 @@ use crate::db::fault;
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health::HealthRow;
-use crate::delivery::lanes::{Claim, Claimed};
+use crate::delivery::lanes::{Claim, Claimed, Idle};
 use crate::delivery::user_lanes::UserLane;
 use crate::events::deliveries;
 use crate::settings::destinations::{Destination, DestinationRow};
@@ -42,12 +42,12 @@ row! {
 impl Lane<'_> {
     pub fn owed(&self, write: &mut Write<'_>, ms: i64) -> Result<Claimed, Error> {
         let last_seq = deliveries::last_seq(write.connection, self.claim.key, self.claim.destination)?;
-        Ok(Claimed::Owed { last_seq, ms })
+        Ok(Claimed::Idle(Idle::Owed { last_seq, ms }))
     }
 }
 
 pub fn closed(write: &mut Write<'_>, claim: &Claim) -> Result<Claimed, Error> {
-    Ok(Claimed::Closed { last_seq: deliveries::last_seq(write.connection, claim.key, claim.destination)? })
+    Ok(Claimed::Idle(Idle::Closed { last_seq: deliveries::last_seq(write.connection, claim.key, claim.destination)? }))
 }
 
 /// Locks a lane until the end of the transaction, and makes its row first.
@@ -65,7 +65,7 @@ pub fn lock_free_lane(
 ) -> Result<Result<LaneRow, Claimed>, Error> {
     let lock = write.connection.for_update_of_free();
     let lane = find_or_make(write, (key, destination), lock)?;
-    Ok(lane.ok_or(Claimed::Leased { ms: BUSY_MS }))
+    Ok(lane.ok_or(Claimed::Idle(Idle::Leased { ms: BUSY_MS })))
 }
 
 fn find_or_make(

@@ -6,7 +6,7 @@ use crate::db::fault;
 use crate::db::statement::{Number, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
-use crate::delivery::lanes::{Claim, Claimed, Mode};
+use crate::delivery::lanes::{Claim, Claimed, Idle, Mode};
 use crate::delivery::user_lanes::{self, UserLane};
 use crate::events::deliveries;
 use crate::settings::destinations;
@@ -89,15 +89,17 @@ fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, E
     }
     let paused = rows.iter().filter(|(of, _)| *of == environment).find_map(|(_, row)| row.paused_until);
     let paused = paused.filter(|until| *until > write.now);
-    Ok(paused.map(|until| Claimed::Wait {
-        ms: millis_until(until, write.now),
-        last_error: Some("the destination paused requests about this user".to_owned()),
+    Ok(paused.map(|until| {
+        Claimed::Idle(Idle::Wait {
+            ms: millis_until(until, write.now),
+            last_error: Some("the destination paused requests about this user".to_owned()),
+        })
     }))
 }
 
 fn user_busy(write: &mut Write<'_>, claim: &Claim, ms: i64) -> Result<Claimed, Error> {
     let last_seq = deliveries::last_seq(write.connection, claim.key, claim.destination)?;
-    Ok(Claimed::UserBusy { last_seq, ms })
+    Ok(Claimed::Idle(Idle::UserBusy { last_seq, ms }))
 }
 
 /// Whether as many requests are in flight as the destination takes.

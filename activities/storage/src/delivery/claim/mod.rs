@@ -12,11 +12,12 @@ use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::lanes::{Attempt, Batch, Claim, Claimed, Mode};
+use crate::delivery::lanes::{Attempt, Batch, Claim, Claimed, Idle, Mode};
 use crate::delivery::operators::OperatorEvents;
 use crate::delivery::{health, retry_after, user_lanes};
 use crate::events::deliveries::{self, DeliveryRow};
 use crate::settings::destinations;
+use domain::attempt::NO_REFUSALS;
 use domain::health::millis_until;
 use lane::{Lane, closed, live_lease};
 use limits::Start;
@@ -51,7 +52,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         Err(claimed) => return Ok(claimed),
     };
     if let Some(until) = live_lease(&row, write.now) {
-        return Ok(Claimed::Leased { ms: millis_until(until, write.now) });
+        return Ok(Claimed::Idle(Idle::Leased { ms: millis_until(until, write.now) }));
     }
     let health = health::find(write.connection, claim.destination)?;
     if claim.mode != Mode::Probe {
@@ -101,7 +102,10 @@ impl Lane<'_> {
             return self.owed(write, ms).map(Err);
         }
         if due_at > write.now {
-            return Ok(Err(Claimed::Wait { ms: millis_until(due_at, write.now), last_error: head.last_error }));
+            return Ok(Err(Claimed::Idle(Idle::Wait {
+                ms: millis_until(due_at, write.now),
+                last_error: head.last_error,
+            })));
         }
         Ok(Ok(head))
     }
@@ -190,12 +194,12 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
     })
 }
 
-/// 408, 410, 425 and 429 are no refusal of the event.
 fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Tries, Error> {
     let tries: Option<Tries> = sql("SELECT COUNT(CASE WHEN counts THEN 1 END) AS counted, \
-         COUNT(CASE WHEN counts AND status BETWEEN 400 AND 499 AND status NOT IN (408, 410, 425, 429) THEN 1 END) \
+         COUNT(CASE WHEN counts AND status BETWEEN 400 AND 499 AND status NOT IN (?, ?, ?, ?) THEN 1 END) \
          AS refused, COUNT(CASE WHEN number = ? AND class IN (?, ?) THEN 1 END) AS reusable \
          FROM attempts WHERE delivery_id = ?")
+    .bind_all(NO_REFUSALS.map(i64::from))
     .bind(row.attempts)
     .bind(INVALID_SETTINGS)
     .bind(LATE)

@@ -1,0 +1,329 @@
+//! Destinations of events. One folder per kind, and the list of them in this file.
+//!
+//! All is pure: settings, requests and replies are values. `activities::http` sends.
+
+pub mod amplitude;
+mod redaction;
+pub mod schedule;
+mod schemas;
+pub mod webhook;
+
+pub use schedule::{ScheduleText, check_schedule};
+pub use schemas::KindSchemas;
+
+use crate::http::{Reply, Request, Rules};
+use domain::Timestamp;
+use domain::user::Attributes;
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use std::fmt;
+use storage::{Attempt, DeliveryResult, Destination, Rendered, Traits, Unsent};
+use url::Url;
+
+/// A value that a kind of destination cannot work with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}`: expected {expected}")]
+pub struct Invalid {
+    /// The field, as it is named in the API.
+    pub field: String,
+    /// The expected value. Never repeats a secret.
+    pub expected: String,
+}
+
+impl Invalid {
+    /// A field and the expected value.
+    pub fn new(field: &str, expected: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), expected: expected.into() }
+    }
+}
+
+/// What the operator allows destinations to be.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    /// Where requests may go.
+    pub rules: Rules,
+    /// Origins of the operator in place of a vendor's, of any address and scheme.
+    pub origins: Vec<Url>,
+}
+
+/// The fields of a kind beside those of every kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KindFields {
+    /// Fields that can be set at any time.
+    pub changeable: &'static [&'static str],
+    /// Fields that can be set only on creation.
+    pub on_creation: &'static [&'static str],
+}
+
+/// A new destination, built by its kind from the fields of a request.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// The settings, which are stored and shown.
+    pub settings: Value,
+    /// The secrets, which are stored sealed: JSON in the kind's own form.
+    pub secret: SecretString,
+    /// The secrets to show once, by their names in the API.
+    pub shown: Vec<(&'static str, SecretString)>,
+    /// How it takes events.
+    pub traits: Traits,
+}
+
+/// A destination, changed by its kind.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// All settings after the change.
+    pub settings: Value,
+    /// All secrets after the change.
+    pub secret: SecretString,
+    /// The secrets to show once, by their names in the API.
+    pub shown: Vec<(&'static str, SecretString)>,
+    /// The user attributes of its profiles after the change, if it has profiles.
+    pub profile: Option<Attributes>,
+}
+
+/// The replacement of a secret, and the overlap with the old one. Its debug output shows neither a secret nor the
+/// randomness of one.
+#[derive(Clone)]
+pub struct Rotation {
+    /// The new secret; one is generated when absent.
+    pub new_secret: Option<SecretString>,
+    /// Until when requests are signed with the old one too.
+    pub until: Timestamp,
+    /// The time of the rotation.
+    pub now: Timestamp,
+    /// Randomness for a new secret.
+    pub random: [u8; 32],
+}
+
+impl fmt::Debug for Rotation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { new_secret, until, now, random: _ } = self;
+        let mut shown = formatter.debug_struct("Rotation");
+        shown.field("new_secret", new_secret).field("until", until).field("now", now).finish_non_exhaustive()
+    }
+}
+
+/// What happened when a body was rendered, for counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RenderNotes {
+    /// Number of values that were cut.
+    pub capped: u64,
+    /// Why the customer's id was refused, if it was: `forbidden`, `short` or `long`.
+    pub wrong_id: Option<&'static str>,
+}
+
+/// The configuration of a destination.
+#[derive(Debug, Clone)]
+pub enum Config {
+    /// An HTTPS endpoint that receives signed events.
+    Webhook(webhook::Config),
+    /// A project of the analytics vendor.
+    Amplitude(amplitude::Config),
+}
+
+impl Config {
+    /// The named kind's maximum number of requests a second, if it has one.
+    #[must_use]
+    pub fn max_rate(kind: &str) -> Option<i64> {
+        match kind {
+            amplitude::KIND => Some(amplitude::config::RATE),
+            _ => None,
+        }
+    }
+
+    /// The fields of the named kind; `None` when there is no such kind.
+    #[must_use]
+    pub fn fields(kind: &str) -> Option<KindFields> {
+        match kind {
+            webhook::KIND => Some(webhook::config::FIELDS),
+            amplitude::KIND => Some(amplitude::config::FIELDS),
+            _ => None,
+        }
+    }
+
+    /// The schedule of the named kind, for people.
+    #[must_use]
+    pub fn schedule_text(kind: &str) -> ScheduleText {
+        if kind == amplitude::KIND { amplitude::SCHEDULE } else { webhook::SCHEDULE }
+    }
+
+    /// The fields of each kind.
+    #[must_use]
+    pub fn schemas() -> Vec<KindSchemas> {
+        vec![webhook::schemas::schemas(), amplitude::schemas::schemas()]
+    }
+
+    /// Builds the settings and secrets of a new destination of the named kind. Unknown fields are refused.
+    ///
+    /// # Errors
+    /// All invalid fields, or the kind itself.
+    pub fn create(
+        kind: &str,
+        fields: &Map<String, Value>,
+        allowed: &Allowed,
+        random: [u8; 32],
+    ) -> Result<Created, Vec<Invalid>> {
+        match kind {
+            webhook::KIND => webhook::config::create(fields, allowed, random),
+            amplitude::KIND => amplitude::config::create(fields, allowed),
+            other => Err(vec![unknown(other)]),
+        }
+    }
+
+    /// Changes the present fields and leaves the rest; null removes an optional one.
+    ///
+    /// # Errors
+    /// All invalid fields.
+    pub fn change(
+        destination: &Destination,
+        secret: &SecretString,
+        fields: &Map<String, Value>,
+        allowed: &Allowed,
+    ) -> Result<Changed, Vec<Invalid>> {
+        match destination.kind.as_str() {
+            webhook::KIND => webhook::config::change(&destination.settings, secret, fields, allowed),
+            amplitude::KIND => amplitude::config::change(&destination.settings, secret, fields, allowed),
+            other => Err(vec![unknown(other)]),
+        }
+    }
+
+    /// Replaces the secret that signs requests; the old one signs too until the overlap ends.
+    ///
+    /// # Errors
+    /// The new secret is invalid, or the kind signs nothing.
+    pub fn rotate(destination: &Destination, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
+        match destination.kind.as_str() {
+            webhook::KIND => webhook::config::rotate(&destination.settings, secret, rotation),
+            other => Err(Invalid::new("kind", format!("`{}`: nothing is signed for `{other}`", webhook::KIND))),
+        }
+    }
+
+    /// Builds the configuration of a stored destination.
+    ///
+    /// # Errors
+    /// The first setting or secret that is unusable.
+    pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Self, Invalid> {
+        match destination.kind.as_str() {
+            webhook::KIND => webhook::config::ready(destination, secret, allowed).map(Self::Webhook),
+            amplitude::KIND => amplitude::config::ready(destination, secret, allowed).map(Self::Amplitude),
+            other => Err(unknown(other)),
+        }
+    }
+
+    /// Renders an event for a destination, for every attempt.
+    #[must_use]
+    pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
+        match destination.kind.as_str() {
+            webhook::KIND => webhook::body::render(destination, unsent),
+            amplitude::KIND => amplitude::body::render(destination, unsent),
+            other => Rendered::Refuse { why: unknown(other).to_string() },
+        }
+    }
+
+    /// What happened in the call of [`Self::render`] that returned `rendered`.
+    #[must_use]
+    pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> RenderNotes {
+        match destination.kind.as_str() {
+            amplitude::KIND => amplitude::body::render_notes(destination, unsent, rendered),
+            _ => RenderNotes::default(),
+        }
+    }
+
+    /// The request with one event, or several where the kind takes them. `at` is the time of this attempt.
+    ///
+    /// # Errors
+    /// The events or the secret are not of this kind.
+    pub fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
+        match self {
+            Self::Webhook(config) => webhook::request::request(config, at, attempts),
+            Self::Amplitude(config) => amplitude::request::request(config, attempts),
+        }
+    }
+
+    /// Why a frozen event can never be sent, as a sentence for people; its class is `no_key`.
+    #[must_use]
+    pub fn lacks_key(&self, attempt: &Attempt) -> Option<String> {
+        match self {
+            Self::Webhook(_) => None,
+            Self::Amplitude(config) => amplitude::request::lacks_key(config, attempt),
+        }
+    }
+
+    /// Judges a reply for each event and for the destination. `jitter` is a random number from 0 to 1, `at` is now.
+    #[must_use]
+    pub fn judge(&self, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
+        match self {
+            Self::Webhook(config) => webhook::response::judge(config, reply, events, (jitter, at)),
+            Self::Amplitude(config) => amplitude::response::judge(config, reply, events, (jitter, at)),
+        }
+    }
+
+    /// How long after its first attempt an event is sent, in milliseconds; `None` for no limit.
+    #[must_use]
+    pub const fn gives_up_after_ms(&self) -> Option<i64> {
+        match self {
+            Self::Webhook(_) => None,
+            Self::Amplitude(_) => Some(amplitude::GIVES_UP_AFTER_MS),
+        }
+    }
+
+    /// How long without success before the destination is disabled, in milliseconds.
+    #[must_use]
+    pub const fn patience_ms(&self) -> i64 {
+        match self {
+            Self::Webhook(_) => webhook::PATIENCE_MS,
+            Self::Amplitude(_) => amplitude::PATIENCE_MS,
+        }
+    }
+
+    /// A text of the destination with our secrets redacted.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        match self {
+            Self::Webhook(config) => webhook::config::redact(config, text),
+            Self::Amplitude(config) => amplitude::config::redact(config, text),
+        }
+    }
+
+    /// A request that tests the connection and carries no event.
+    ///
+    /// # Errors
+    /// The setting that is missing for it.
+    pub fn test(&self, at: Timestamp, id: &str) -> Result<Request, Invalid> {
+        match self {
+            Self::Webhook(config) => webhook::request::test(config, at, id),
+            Self::Amplitude(config) => amplitude::request::test(config),
+        }
+    }
+
+    /// What the reply to [`Self::test`] shows.
+    ///
+    /// # Errors
+    /// What does not work, as a sentence for people.
+    pub fn tested(&self, reply: &Reply) -> Result<String, String> {
+        match self {
+            Self::Webhook(_) => webhook::response::tested(reply),
+            Self::Amplitude(config) => amplitude::response::tested(config, reply),
+        }
+    }
+}
+
+fn unknown(kind: &str) -> Invalid {
+    Invalid::new("kind", format!("`{}` or `{}`, and not `{kind}`", webhook::KIND, amplitude::KIND))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rotation;
+    use domain::Timestamp;
+
+    #[test]
+    fn debug_output_of_a_rotation_hides_secret_and_random_bytes() {
+        let now = Timestamp::from_micros(0);
+        let rotation = Rotation { new_secret: Some("whsec_new".into()), until: now, now, random: [171; 32] };
+        let shown = format!("{rotation:?} {rotation:#?}");
+        for hidden in ["whsec", "random", "171", "0xab"] {
+            assert!(!shown.contains(hidden), "{shown}");
+        }
+    }
+}

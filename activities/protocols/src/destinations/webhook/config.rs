@@ -1,0 +1,284 @@
+//! The settings of a webhook: `{"url", "headers": [names], "signature", "public_key"?}`.
+//!
+//! Its secrets are sealed separately.
+
+use super::headers;
+use super::secrets::Secrets;
+use super::signature::{Key, Version};
+use crate::destinations::redaction::without_beginning;
+use crate::destinations::schedule::Schedule;
+use crate::destinations::{Allowed, Changed, Created, Invalid, KindFields, Rotation};
+use crate::http;
+use domain::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value, json};
+use storage::{Destination, Traits};
+use url::Url;
+
+/// Its fields. Keys are set on creation: a rotation replaces them.
+pub const FIELDS: KindFields =
+    KindFields { changeable: &["url", "headers", "signature"], on_creation: &["secret", "private_key"] };
+/// The expected form of a URL.
+const EXPECTED: &str = "a URL such as https://example.com/hook";
+/// The choices of signatures. The first is the default.
+const SIGNATURES: [(&str, &[Version]); 3] =
+    [("v1", &[Version::V1]), ("v1a", &[Version::V1a]), ("v1,v1a", &[Version::V1, Version::V1a])];
+/// The setting that holds until when replaced secrets sign too.
+const OLD_SECRETS: &str = "old_secret_signs_until";
+/// Maximum time for which a replaced key goes on signing, in milliseconds.
+const LONGEST_OVERLAP_MS: i64 = 7 * 24 * 3600 * 1000;
+/// The replacement of a secret in a text.
+const REDACTED: &str = "[redacted]";
+
+/// The configuration of a webhook. Its debug output shows no secret.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The endpoint.
+    pub url: Url,
+    /// The waits between attempts.
+    pub schedule: Schedule,
+    /// Keys of the chosen versions, in the order of their signatures, and until when each signs.
+    pub(super) keys: Vec<(Key, Option<Timestamp>)>,
+    /// Names in lower case, and values.
+    pub(super) headers: Vec<(String, SecretString)>,
+    /// Every text that must not be shown, the longest first.
+    hidden: Vec<SecretString>,
+}
+
+/// Builds a webhook from `url`, `headers`, `signature`, and maybe `secret` or `private_key`. An address or a port
+/// that can never be delivered to is refused; the addresses of a name are checked when a request is sent.
+///
+/// # Errors
+/// All invalid fields.
+pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<Created, Vec<Invalid>> {
+    let mut wrong = unknown(fields);
+    let mut key = |version: Version, name: &str| {
+        let created = provided_key(fields, version, name).unwrap_or_else(|| version.new_key(random));
+        created.map_err(|invalid| wrong.push(invalid)).ok()
+    };
+    let keys = [key(Version::V1, "secret"), key(Version::V1a, "private_key")];
+    let mut secrets = Secrets::new(keys.into_iter().flatten());
+    if !fields.contains_key("url") {
+        wrong.push(Invalid::new("url", EXPECTED));
+    }
+    let changed = apply(&Map::new(), &mut secrets, fields, allowed);
+    let settings = changed.unwrap_or_else(|more| {
+        wrong.extend(more);
+        Map::new()
+    });
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    let shown = shown(&settings, &secrets, |_| true);
+    let (settings, secret) = (Value::Object(settings), secrets.seal());
+    Ok(Created { settings, secret, shown, traits: Traits::default() })
+}
+
+/// Changes `url`, `signature` (null for the default) and `headers` (each by its name; null removes one, or all).
+///
+/// # Errors
+/// All invalid fields.
+pub fn change(
+    settings: &Value,
+    secret: &SecretString,
+    fields: &Map<String, Value>,
+    allowed: &Allowed,
+) -> Result<Changed, Vec<Invalid>> {
+    let mut secrets = Secrets::open(secret).map_err(|invalid| vec![invalid])?;
+    let before = settings.as_object().cloned().unwrap_or_default();
+    let mut wrong = unknown(fields);
+    for name in FIELDS.on_creation.iter().filter(|name| fields.contains_key(**name)) {
+        wrong.push(Invalid::new(name, "no change here: it is replaced by a rotation"));
+    }
+    match apply(&before, &mut secrets, fields, allowed) {
+        Ok(settings) if wrong.is_empty() => {
+            let old = chosen(&before).unwrap_or_default();
+            let shown = shown(&settings, &secrets, |version| !old.contains(&version));
+            Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
+        }
+        Ok(_) => Err(wrong),
+        Err(more) => Err(wrong.into_iter().chain(more).collect()),
+    }
+}
+
+/// Replaces the key of the new secret's version, or else those of all chosen versions. The old ones go on signing beside
+/// the new ones until the rotation's time.
+///
+/// # Errors
+/// The new key is invalid, or too many old ones still sign.
+pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
+    let mut secrets = Secrets::open(secret)?;
+    let mut settings = settings.as_object().cloned().unwrap_or_default();
+    if rotation.until > rotation.now.plus_millis(LONGEST_OVERLAP_MS) {
+        return Err(Invalid::new("until", "at most seven days from now"));
+    }
+    let new = match &rotation.new_secret {
+        Some(value) => vec![(Key::parse(value.expose_secret())?.version, value.expose_secret().to_owned())],
+        None => {
+            let versions = chosen(&settings)?.iter();
+            versions.map(|version| Ok((*version, version.new_key(rotation.random)?))).collect::<Result<_, Invalid>>()?
+        }
+    };
+    let replaced: Vec<Version> = new.iter().map(|(version, _)| *version).collect();
+    for (version, text) in new {
+        secrets.replace(version, text, rotation)?;
+    }
+    note_public_key(&mut settings, &secrets)?;
+    settings.remove(OLD_SECRETS);
+    if rotation.until > rotation.now {
+        settings.insert(OLD_SECRETS.to_owned(), json!(rotation.until));
+    }
+    let shown = shown(&settings, &secrets, |version| replaced.contains(&version));
+    Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
+}
+
+/// Builds the configuration of a stored webhook.
+///
+/// # Errors
+/// The first setting or secret that is unusable.
+pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
+    let settings = destination.settings.as_object().ok_or_else(|| Invalid::new("settings", "an object"))?;
+    let url = url(settings.get("url").unwrap_or(&Value::Null), allowed)?;
+    let secrets = Secrets::open(secret)?;
+    let mut keys = Vec::new();
+    for version in chosen(settings)? {
+        let of_version = secrets.keys(*version)?;
+        if of_version.is_empty() {
+            return Err(version.invalid());
+        }
+        keys.extend(of_version);
+    }
+    for (name, value) in &secrets.headers {
+        headers::check(name, value).map_err(|expected| Invalid::new(&format!("headers.{name}"), expected))?;
+    }
+    let hidden = secrets.hidden();
+    let headers = secrets.headers.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
+    let schedule = Schedule::new(destination.schedule.as_deref());
+    Ok(Config { url, schedule, keys, headers, hidden })
+}
+
+/// Redacts our secrets and the values of the owner's headers in a text of the endpoint, also one that is cut off at the
+/// end. Values shorter than four characters stay, since they occur everywhere.
+#[must_use]
+pub fn redact(config: &Config, text: &str) -> String {
+    let hide = |text: String, secret: &SecretString| text.replace(secret.expose_secret(), REDACTED);
+    let whole = config.hidden.iter().fold(text.to_owned(), hide);
+    without_beginning(whole, config.hidden.iter().map(|secret| secret.expose_secret()), REDACTED)
+}
+
+/// The newest shared secret.
+#[must_use]
+pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
+    Secrets::open(secret).ok()?.newest(Version::V1).map(|(_, text)| SecretString::from(text))
+}
+
+/// Returns the settings after a change, and changes the headers' values in `secrets`.
+fn apply(
+    before: &Map<String, Value>,
+    secrets: &mut Secrets,
+    fields: &Map<String, Value>,
+    allowed: &Allowed,
+) -> Result<Map<String, Value>, Vec<Invalid>> {
+    let (mut settings, mut wrong) = (before.clone(), Vec::new());
+    if let Some(value) = fields.get("url") {
+        match url(value, allowed).and_then(|url| reachable(url, allowed)) {
+            Ok(url) => drop(settings.insert("url".to_owned(), json!(url))),
+            Err(invalid) => wrong.push(invalid),
+        }
+    }
+    if let Some(value) = fields.get("headers") {
+        wrong.extend(headers::change(&mut secrets.headers, value).err().into_iter().flatten());
+    }
+    settings.insert("headers".to_owned(), json!(secrets.headers.keys().collect::<Vec<_>>()));
+    match fields.get("signature") {
+        Some(Value::Null) => drop(settings.remove("signature")),
+        Some(value) => drop(settings.insert("signature".to_owned(), value.clone())),
+        None => {}
+    }
+    let signature = settings.get("signature").cloned().unwrap_or_else(|| json!(SIGNATURES[0].0));
+    settings.insert("signature".to_owned(), signature);
+    wrong.extend(note_public_key(&mut settings, secrets).err());
+    if wrong.is_empty() { Ok(settings) } else { Err(wrong) }
+}
+
+/// Shows the public key where signatures need one.
+fn note_public_key(settings: &mut Map<String, Value>, secrets: &Secrets) -> Result<(), Invalid> {
+    settings.remove("public_key");
+    if chosen(settings)?.contains(&Version::V1a) {
+        let public = secrets.newest(Version::V1a).and_then(|(key, _)| key.public());
+        settings.insert("public_key".to_owned(), json!(public));
+    }
+    Ok(())
+}
+
+fn chosen(settings: &Map<String, Value>) -> Result<&'static [Version], Invalid> {
+    let signature = settings.get("signature").map_or(Some(SIGNATURES[0].0), Value::as_str);
+    let found = SIGNATURES.iter().find(|(known, _)| Some(*known) == signature);
+    found.map(|(_, versions)| *versions).ok_or_else(|| Invalid::new("signature", "`v1`, `v1a` or `v1,v1a`"))
+}
+
+fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
+    let text = value.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
+    let url: Url = text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))?;
+    check(&url, allowed.rules.allow_http).map_err(|expected| Invalid::new("url", expected))?;
+    Ok(url)
+}
+
+/// Checks that a request can be sent to a URL. Done only when it is set: what the operator allows may change later.
+fn reachable(url: Url, allowed: &Allowed) -> Result<Url, Invalid> {
+    match http::check(&url, &allowed.rules) {
+        Ok(()) => Ok(url),
+        Err(why) => Err(Invalid::new(
+            "url",
+            format!("an address that can be delivered to: {why} (`destinations.allowed_networks` names exceptions)"),
+        )),
+    }
+}
+
+fn check(url: &Url, allow_http: bool) -> Result<(), String> {
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_http => {}
+        "http" => return Err("an https:// URL (http:// needs `destinations.allow_http`, for development)".to_owned()),
+        other => return Err(format!("an https:// URL, and it is {other}://")),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a URL without user name and password: requests are signed instead".to_owned());
+    }
+    if url.fragment().is_some() {
+        return Err("a URL without fragment".to_owned());
+    }
+    if url.has_host() { Ok(()) } else { Err(EXPECTED.to_owned()) }
+}
+
+/// The unknown fields. The caller knows those of every kind.
+fn unknown(fields: &Map<String, Value>) -> Vec<Invalid> {
+    let is_known = |name: &str| FIELDS.changeable.iter().chain(FIELDS.on_creation).any(|own| *own == name);
+    let surplus = fields.keys().filter(|name| !is_known(name));
+    surplus.map(|name| Invalid::new(name, "no such field")).collect()
+}
+
+/// The key of this version in a request, if there is one.
+fn provided_key(fields: &Map<String, Value>, version: Version, name: &str) -> Option<Result<String, Invalid>> {
+    let value = fields.get(name).filter(|value| !value.is_null())?;
+    let text = value.as_str().unwrap_or_default();
+    let is_right = Key::parse(text).is_ok_and(|key| key.version == version);
+    Some(if is_right { Ok(text.to_owned()) } else { Err(version.invalid()) })
+}
+
+/// The secrets to show once: those that verify the chosen versions that are `wanted`.
+fn shown(
+    settings: &Map<String, Value>,
+    secrets: &Secrets,
+    wanted: impl Fn(Version) -> bool,
+) -> Vec<(&'static str, SecretString)> {
+    let versions = chosen(settings).unwrap_or_default().iter().filter(|version| wanted(**version));
+    let versions = versions.filter_map(|version| {
+        let (key, text) = secrets.newest(*version)?;
+        Some(match version {
+            Version::V1 => ("secret", SecretString::from(text)),
+            Version::V1a => ("public_key", SecretString::from(key.public()?)),
+        })
+    });
+    versions.collect()
+}

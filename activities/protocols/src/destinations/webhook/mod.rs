@@ -1,0 +1,26 @@
+//! A webhook: an HTTPS endpoint that receives signed events.
+//!
+//! Requests follow Standard Webhooks 1.0.0 (<https://www.standardwebhooks.com>).
+
+pub mod body;
+pub mod config;
+mod headers;
+pub mod request;
+pub mod response;
+pub mod schemas;
+mod secrets;
+mod signature;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+
+use super::schedule::ScheduleText;
+
+/// Its schedule for people.
+pub const SCHEDULE: ScheduleText = ScheduleText { usual: "10 attempts over 75 h 35 m", end: "" };
+/// The name of this kind.
+pub const KIND: &str = "webhook";
+/// How long without success before it is disabled: five days.
+pub const PATIENCE_MS: i64 = 5 * 24 * 3600 * 1000;

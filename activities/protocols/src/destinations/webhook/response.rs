@@ -1,0 +1,104 @@
+//! Judges a reply of a webhook: 2xx is success, everything else is retried until the schedule ends.
+//!
+//! 410 disables the endpoint. 429, 502, 503 and 504 pause the whole destination. An event that the endpoint refuses again
+//! and again dies, so that the next follows; the newest state of a purchase does not.
+
+use super::Config;
+use crate::destinations::schedule::{Step, retry_after_ms};
+use crate::http::Reply;
+use domain::Timestamp;
+use domain::attempt::is_refusal;
+use domain::event::PURCHASE_UPDATED;
+use storage::{Attempt, DeliveryResult, EndpointSignal, EventResult, Verdict};
+
+const GONE: u16 = 410;
+/// The number of the refusal at which an event dies.
+const REFUSALS: i64 = 5;
+
+/// Judges a reply for each event and for the endpoint. `jitter` from 0 to 1 moves a wait by up to a fifth either way.
+#[must_use]
+pub fn judge(config: &Config, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
+    let retry_after_ms = match reply {
+        Reply::Answer { retry_after: Some(text), .. } => retry_after_ms(text, at),
+        _ => None,
+    };
+    let judge = |one: &Attempt| {
+        let wait_ms = config.schedule.wait_ms(step(one, at), retry_after_ms, jitter);
+        event_verdict(reply, one, wait_ms.or_else(|| is_gone(reply).then(|| config.schedule.first_ms())))
+    };
+    let events = events.iter().map(judge).collect();
+    let endpoint_signal = match reply {
+        Reply::Answer { status: 200..=299, .. } => EndpointSignal::Success,
+        Reply::Answer { status: GONE, .. } => EndpointSignal::Gone { reason: describe(GONE) },
+        Reply::Answer { status: 429 | 502..=504, .. } => {
+            EndpointSignal::Failure { pause_ms: Some(config.schedule.pause_ms(retry_after_ms)) }
+        }
+        Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause_ms: None },
+    };
+    DeliveryResult { events, endpoint_signal, lane_pause_ms: None, user_pause_ms: None, at_most: None, alarm: None }
+        .with_retry_after(retry_after_ms)
+}
+
+/// Describes the reply to a test.
+///
+/// # Errors
+/// Why an event would not have been delivered.
+pub fn tested(reply: &Reply) -> Result<String, String> {
+    match reply {
+        Reply::Answer { status: status @ 200..=299, .. } => Ok(describe(*status)),
+        Reply::Answer { status, .. } => Err(describe(*status)),
+        Reply::Failure { message, .. } => Err(message.clone()),
+    }
+}
+
+const fn step(event: &Attempt, at: Timestamp) -> Step {
+    Step { number: event.number, first_tried_at: event.first_tried_at, at }
+}
+
+/// The verdict on one event. `wait_ms` is `None` after its last attempt.
+fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventResult {
+    let (class, message) = match reply {
+        Reply::Answer { status: 200..=299, .. } => {
+            return EventResult {
+                delivery_id: event.delivery_id,
+                verdict: Verdict::Delivered,
+                class: "success",
+                error: None,
+                counts: true,
+            };
+        }
+        Reply::Answer { status, .. } => (class(*status), describe(*status)),
+        Reply::Failure { class, message } => (*class, message.clone()),
+    };
+    let is_refused = matches!(reply, Reply::Answer { status, .. } if is_refusal(*status));
+    let is_last = event.refusals.saturating_add(1) >= REFUSALS && event.event_type != PURCHASE_UPDATED;
+    let (verdict, message) = match wait_ms {
+        _ if is_refused && is_last => (Verdict::Dead, format!("{message}, and refused it {REFUSALS} times")),
+        Some(delay_ms) => (Verdict::Retry { delay_ms }, message),
+        None => (Verdict::Dead, message),
+    };
+    EventResult { delivery_id: event.delivery_id, verdict, class, error: Some(message), counts: !is_gone(reply) }
+}
+
+const fn is_gone(reply: &Reply) -> bool {
+    matches!(reply, Reply::Answer { status: GONE, .. })
+}
+
+fn describe(status: u16) -> String {
+    let more = match status {
+        300..=399 => ": redirects are not followed",
+        GONE => ": it wants no events any more",
+        _ => "",
+    };
+    format!("the endpoint answered {status}{more}")
+}
+
+const fn class(status: u16) -> &'static str {
+    match status {
+        300..=399 => "redirect",
+        GONE => "gone",
+        400..=499 => "client_error",
+        500..=599 => "server_error",
+        _ => "unexpected_status",
+    }
+}

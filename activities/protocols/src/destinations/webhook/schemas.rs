@@ -1,0 +1,41 @@
+//! The fields of a webhook, as they are documented.
+
+use crate::destinations::schemas::{KindSchemas, fields, nullable};
+use serde_json::json;
+
+/// The fields that a webhook takes and shows.
+pub fn schemas() -> KindSchemas {
+    let changeable = fields(json!({
+        "url": { "type": "string", "format": "uri", "description": "The endpoint.", "examples": ["https://example.com/hook"] },
+        "headers": {
+            "type": "object", "additionalProperties": { "type": ["string", "null"] }, "maxProperties": 20,
+            "description": "Headers of every request: values are stored as secrets, names are shown. In a change null \
+                removes one, or all.",
+        },
+        "signature": {
+            "type": "string", "enum": ["v1", "v1a", "v1,v1a"], "default": "v1",
+            "description": "Standard Webhooks: `v1` by the shared secret, `v1a` by a key whose public half the receiver has.",
+        },
+    }));
+    let mut created = changeable.clone();
+    created.extend(fields(json!({
+        "secret": {
+            "type": "string", "writeOnly": true, "description": "`whsec_…`; a new one when absent.",
+        },
+        "private_key": {
+            "type": "string", "writeOnly": true, "description": "`whsk_…`; a new one when absent.",
+        },
+    })));
+    let shown = fields(json!({
+        "url": { "type": "string", "format": "uri", "description": "The endpoint.", "examples": ["https://example.com/hook"] },
+        "headers": { "type": "array", "items": { "type": "string" }, "description": "The names of its headers." },
+        "signature": { "type": "string", "enum": ["v1", "v1a", "v1,v1a"], "description": "The versions of its signatures." },
+        "public_key": { "type": "string", "description": "`whpk_…`, where signatures need one." },
+        "old_secret_signs_until": {
+            "type": "string", "format": "date-time", "description": "Until when replaced secrets sign too.",
+        },
+    }));
+    let changed = nullable(changeable, &["headers", "signature"]);
+    let example = json!({ "kind": super::KIND, "name": "hook", "url": "https://example.com/hook" });
+    KindSchemas { kind: super::KIND, created, required: &["url"], changed, shown, example }
+}

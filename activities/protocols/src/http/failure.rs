@@ -1,0 +1,52 @@
+//! Why there is no answer, in short messages that reveal nothing about our network.
+
+/// Why a request got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The URL has no host, or carries a user name or password.
+    #[error("the URL has no host, or carries a user name or password, which is not allowed")]
+    Url,
+    /// The scheme is not allowed.
+    #[error("the URL's scheme is not allowed: use https")]
+    Scheme,
+    /// The port is not allowed.
+    #[error("the URL's port is not allowed: use 443 or 8443 (80 where plain http is allowed)")]
+    Port,
+    /// A header cannot be sent.
+    #[error("a header of the request cannot be sent")]
+    Headers,
+    /// The host is a forbidden address.
+    #[error("the host is not a public address, which is not allowed")]
+    Forbidden,
+    /// The name does not lead to public addresses.
+    #[error("the host's name does not lead to public addresses")]
+    Dns,
+    /// No connection could be made.
+    #[error("no connection could be made")]
+    Connect,
+    /// No TLS connection could be made.
+    #[error("no TLS connection could be made: check the certificate, its chain and its name")]
+    Tls,
+    /// No answer came in time.
+    #[error("no answer came in time")]
+    Timeout,
+    /// The connection ended before an answer came.
+    #[error("the connection ended before an answer came")]
+    Reset,
+}
+
+impl Failure {
+    /// Its stable name.
+    #[must_use]
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::Url | Self::Scheme | Self::Port | Self::Headers => "invalid_url",
+            Self::Forbidden => "forbidden_address",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+        }
+    }
+}

@@ -1,0 +1,6 @@
+#![doc = include_str!("../README.md")]
+
+pub mod address;
+pub mod destinations;
+pub mod http;
+pub mod stores;

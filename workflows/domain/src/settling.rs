@@ -1,0 +1,121 @@
+//! What a settling loads and records. Workflows, activities and storage pass these types on as they are; their JSON is in
+//! histories, so a field is only ever added, with a default.
+
+use crate::{AppId, CollapseKey, Decision, Lane, Notification, Outcome, PlatformId, Purchase, State, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// Maximum number of notifications in one settling.
+pub const MAX_PER_SETTLING: i64 = 500;
+
+/// A purchase, its waiting notifications and all its open lanes, as of one moment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Its app; absent when the purchase is not known.
+    pub app_id: Option<AppId>,
+    /// Its platform; absent when the purchase is not known.
+    pub platform_id: Option<PlatformId>,
+    /// What is known about it.
+    pub purchase: Purchase,
+    /// Its revision; 0 before the first.
+    pub revision: i64,
+    /// The number of its last settling.
+    pub settling: i64,
+    /// The waiting notifications, at most [`MAX_PER_SETTLING`], without customer identifiers.
+    pub notifications: Vec<(i64, Notification)>,
+    /// Whether more are waiting than were loaded.
+    pub more: bool,
+    /// The newest waiting sequence number; 0 when nothing waits.
+    pub newest_seq: i64,
+    /// Milliseconds until the window of the rows above `through` ends; 0 without such rows.
+    pub quiet_ms: i64,
+    /// Milliseconds until the max-wait cap of the oldest of them.
+    pub cap_ms: Option<i64>,
+    /// Milliseconds until its hold ends; absent when it is not held.
+    pub held_ms: Option<i64>,
+    /// Whether it must be settled without new notifications, because its wake is due.
+    #[serde(default)]
+    pub due: bool,
+    /// Whether the store must be queried before deciding.
+    #[serde(default)]
+    pub verify: bool,
+    /// Whether another receipt that is known to be real replaced it.
+    #[serde(default)]
+    pub is_replaced: bool,
+    /// Its open lanes.
+    pub lanes: Vec<Lane>,
+    /// How long the window of the youngest row that waits for nothing else has been over, in milliseconds; negative when it
+    /// is not. Measured where it is loaded, and in no history.
+    #[serde(skip)]
+    pub late_ms: Option<i64>,
+    /// The time of the load.
+    pub now: Timestamp,
+}
+
+/// A decision that is to be recorded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Which purchase.
+    pub collapse_key: CollapseKey,
+    /// The number of this settling: [`Loaded::settling`] + 1.
+    pub settling: i64,
+    /// The revision that the decision saw.
+    pub revision: i64,
+    /// The notifications that were loaded.
+    pub seqs: Vec<i64>,
+    /// What was decided.
+    pub decision: Decision,
+    /// See [`Loaded::is_replaced`].
+    #[serde(default)]
+    pub is_replaced: bool,
+    /// Whether the store was queried before deciding: [`Loaded::verify`].
+    #[serde(default)]
+    pub is_queried: bool,
+    /// See [`crate::Verification::is_answer`].
+    pub is_answer: bool,
+    /// See [`crate::Verification::is_real`]; also true when its platform accepts it unverified.
+    pub is_real: bool,
+    /// The trace that its events belong to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+impl Record {
+    /// Whether anything is decided about the purchase, so that it has an owner.
+    #[must_use]
+    pub fn settles(&self) -> bool {
+        let Decision { transitions, outcomes, .. } = &self.decision;
+        self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::Abandoned)
+    }
+
+    /// Whether failures of the store count anew: it answered, or it cannot be queried. So `is_real` means here that the
+    /// store was not merely out of reach.
+    #[must_use]
+    pub const fn ends_failures(&self) -> bool {
+        self.is_answer || self.is_real
+    }
+
+    /// The newest notification that is left open.
+    #[must_use]
+    pub fn newest_waiting(&self) -> Option<i64> {
+        let decided: HashSet<i64> = self.decision.outcomes.iter().map(|(seq, _)| *seq).collect();
+        self.seqs.iter().copied().filter(|seq| !decided.contains(seq)).max()
+    }
+}
+
+/// The result of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recorded {
+    /// The decision is recorded.
+    Done {
+        /// The revision that the purchase now has.
+        revision: i64,
+        /// Its state.
+        state: State,
+        /// Its open lanes.
+        lanes: Vec<Lane>,
+    },
+    /// The purchase changed since `load`; nothing is recorded.
+    Moved,
+}
