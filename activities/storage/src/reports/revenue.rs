@@ -6,6 +6,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::settings::destinations::{self, Destination};
@@ -184,18 +185,30 @@ struct Paid {
 /// Rows that were written at the same moment as a choice may not have seen it.
 const MARGIN_MS: i64 = 60_000;
 
-const ENTRIES: &str = "SELECT p.collapse_key, p.number, p.entry, p.app_id, p.kind, p.event_id, e.event_type, \
-     o.event_type AS other_event_type, p.occurred_at, p.created_at, p.sku, p.usd, c.platform_id, p.environment, \
-     d.destination_id, d.status, d.revenue FROM payments p JOIN purchases c ON c.collapse_key = p.collapse_key \
-     JOIN events e ON e.id = p.event_id LEFT JOIN events o ON o.id = p.other_event_id \
-     LEFT JOIN deliveries d ON (d.event_id = p.event_id OR d.event_id = p.other_event_id) \
-     WHERE p.collapse_key > ? AND p.collapse_key <= ? ORDER BY p.collapse_key, p.number, p.entry, d.seq";
+const ENTRIES: Sql = statement! {"
+    SELECT p.collapse_key, p.number, p.entry, p.app_id, p.kind, p.event_id, e.event_type,
+        o.event_type AS other_event_type, p.occurred_at, p.created_at, p.sku, p.usd, c.platform_id,
+        p.environment, d.destination_id, d.status, d.revenue
+    FROM payments p
+    JOIN purchases c ON c.collapse_key = p.collapse_key
+    JOIN events e ON e.id = p.event_id
+    LEFT JOIN events o ON o.id = p.other_event_id
+    LEFT JOIN deliveries d ON (d.event_id = p.event_id OR d.event_id = p.other_event_id)
+    WHERE p.collapse_key > ? AND p.collapse_key <= ?
+    ORDER BY p.collapse_key, p.number, p.entry, d.seq
+"};
 
-const STRAYS: &str = "SELECT d.collapse_key, d.event_id, d.destination_id, d.status, d.environment, d.revenue, \
-     COALESCE(e.occurred_at, e.created_at) AS at, c.term_sku AS sku FROM deliveries d JOIN events e ON e.id = d.event_id \
-     LEFT JOIN purchases c ON c.collapse_key = d.collapse_key WHERE d.collapse_key > ? AND d.collapse_key <= ? \
-     AND d.revenue IS NOT NULL AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.event_id = d.event_id) \
-     AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.other_event_id = d.event_id) ORDER BY d.seq";
+const STRAYS: Sql = statement! {"
+    SELECT d.collapse_key, d.event_id, d.destination_id, d.status, d.environment, d.revenue,
+        COALESCE(e.occurred_at, e.created_at) AS at, c.term_sku AS sku
+    FROM deliveries d
+    JOIN events e ON e.id = d.event_id
+    LEFT JOIN purchases c ON c.collapse_key = d.collapse_key
+    WHERE d.collapse_key > ? AND d.collapse_key <= ? AND d.revenue IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.event_id = d.event_id)
+        AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.other_event_id = d.event_id)
+    ORDER BY d.seq
+"};
 
 impl Store {
     /// Compares the ledger with the revenue sent to each integration, for the next purchases.
@@ -217,22 +230,30 @@ impl Store {
     }
 }
 
+const KEYS_OF_APP: Sql = statement! {hot "purchases_app", "
+    SELECT collapse_key, app_id
+    FROM purchases
+    WHERE app_id = ? AND collapse_key > ?
+    ORDER BY collapse_key
+    LIMIT ?
+"};
+
+const KEYS: Sql = statement! {"
+    SELECT collapse_key, app_id
+    FROM purchases
+    WHERE collapse_key > ?
+    ORDER BY collapse_key
+    LIMIT ?
+"};
+
 fn keys(
     connection: &mut AnyConnection,
     filter: &RevenueFilter,
     (after, limit): (&str, i64),
 ) -> Result<Vec<Key>, Error> {
     match filter.app_id {
-        Some(app) => sql("SELECT collapse_key, app_id FROM purchases WHERE app_id = ? AND collapse_key > ? \
-             ORDER BY collapse_key LIMIT ?")
-        .bind(app)
-        .bind(after)
-        .bind(limit)
-        .all(connection),
-        None => sql("SELECT collapse_key, app_id FROM purchases WHERE collapse_key > ? ORDER BY collapse_key LIMIT ?")
-            .bind(after)
-            .bind(limit)
-            .all(connection),
+        Some(app) => sql(KEYS_OF_APP).bind(app).bind(after).bind(limit).all(connection),
+        None => sql(KEYS).bind(after).bind(limit).all(connection),
     }
 }
 
@@ -279,11 +300,12 @@ fn compare(
     Ok((lines, choosers.values().flatten().map(integration).collect()))
 }
 
+const DESTINATIONS_OF_APP: Sql = statement!("SELECT id, chosen_at FROM destinations WHERE app_id = ?");
+
 /// The integrations of an app that count.
 fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
     let destinations = destinations::of_app(connection, app)?;
-    let choices: Vec<Choice> =
-        sql("SELECT id, chosen_at FROM destinations WHERE app_id = ?").bind(app).all(connection)?;
+    let choices: Vec<Choice> = sql(DESTINATIONS_OF_APP).bind(app).all(connection)?;
     let chooser = |destination: Destination| {
         let chosen_at = choices.iter().find(|choice| choice.id == destination.id).and_then(|choice| choice.chosen_at);
         let since = chosen_at.map_or(destination.created_at, |at| at.max(destination.created_at));

@@ -7,7 +7,8 @@ use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::secrets::hex;
-use crate::db::statement::{Number, SingleText, clean, places, sql};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Number, SingleText, clean, sql};
 use crate::db::store::Store;
 use crate::db::writer::{Faults, Place, Write};
 use crate::events::{alarms, deliveries, lanes};
@@ -153,6 +154,16 @@ struct Found<'a> {
     booking: Booking,
 }
 
+const UPDATE: Sql = statement! {"
+    UPDATE purchases
+    SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?,
+        settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?,
+        first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?,
+        unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END,
+        verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ?
+    WHERE collapse_key = ?
+"};
+
 impl Settling<'_> {
     fn write(&self, write: &mut Write<'_>, row: &PurchaseRow, installation: Installation) -> Result<Recorded, Error> {
         let record = self.record;
@@ -266,33 +277,29 @@ impl Settling<'_> {
         if found.row.user_id.is_some() && found.row.user_id != owner {
             deliveries::release_purchase(write, record.collapse_key)?;
         }
-        sql("UPDATE purchases SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
-             settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?, \
-             first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?, unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END, \
-             verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ? \
-             WHERE collapse_key = ?")
-        .bind(found.revision)
-        .bind(decision.purchase.state().as_str())
-        .bind(decision.purchase.environment(self.origin.environment))
-        .bind(purchase::json(&decision.purchase)?)
-        .bind(found.digest.as_str())
-        .bind(sku(ProductRef::Term).as_deref())
-        .bind(sku(ProductRef::Parent).as_deref())
-        .bind(record.settling)
-        .bind(fingerprint(&record.seqs))
-        .bind(found.changed)
-        .bind(self.app_user_id)
-        .bind(owner)
-        .bind(owner)
-        .bind(waits_for)
-        .bind(waits_through)
-        .bind(record.ends_failures())
-        .bind(record.ends_failures())
-        .bind(decision.wake)
-        .bind(write.now)
-        .bind(record.collapse_key)
-        .run(write.connection)
-        .map(drop)
+        sql(UPDATE)
+            .bind(found.revision)
+            .bind(decision.purchase.state().as_str())
+            .bind(decision.purchase.environment(self.origin.environment))
+            .bind(purchase::json(&decision.purchase)?)
+            .bind(found.digest.as_str())
+            .bind(sku(ProductRef::Term).as_deref())
+            .bind(sku(ProductRef::Parent).as_deref())
+            .bind(record.settling)
+            .bind(fingerprint(&record.seqs))
+            .bind(found.changed)
+            .bind(self.app_user_id)
+            .bind(owner)
+            .bind(owner)
+            .bind(waits_for)
+            .bind(waits_through)
+            .bind(record.ends_failures())
+            .bind(record.ends_failures())
+            .bind(decision.wake)
+            .bind(write.now)
+            .bind(record.collapse_key)
+            .run(write.connection)
+            .map(drop)
     }
 
     /// Raises an alarm when notifications begin to wait for a store that does not answer, and when they are given up.
@@ -326,6 +333,14 @@ const fn waits_text(waits: Waits) -> &'static str {
     }
 }
 
+const NEWEST_CUSTOMER: Sql = statement! {"
+    SELECT app_user_id AS value
+    FROM notifications
+    WHERE seq IN (?*) AND collapse_key = ? AND app_user_id IS NOT NULL
+    ORDER BY seq DESC
+    LIMIT 1
+"};
+
 /// The store's name of the customer: of what is settled the newest that has one, or what was known before.
 /// Notifications that the store does not accept are not believed.
 fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow>) -> Result<Option<String>, Error> {
@@ -336,13 +351,8 @@ fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow
     if seqs.is_empty() {
         return Ok(known);
     }
-    let text = format!(
-        "SELECT app_user_id AS value FROM notifications WHERE seq IN ({}) AND collapse_key = ? \
-         AND app_user_id IS NOT NULL ORDER BY seq DESC LIMIT 1",
-        places(seqs.len())
-    );
     let named: Option<SingleText> =
-        sql(text).once().bind_all(seqs).bind(record.collapse_key).first(write.connection)?;
+        sql(NEWEST_CUSTOMER).once().bind_list(seqs).bind(record.collapse_key).first(write.connection)?;
     Ok(named.map(|named| named.value).or(known))
 }
 
@@ -361,18 +371,22 @@ fn fingerprint(seqs: &[i64]) -> String {
     hex(&openssl::sha::sha256(text.join(",").as_bytes()))
 }
 
+const COUNT_OPEN: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM notifications
+    WHERE seq IN (?*) AND collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
+"};
+
 /// Whether every notification that the decision saw is still open: an admin may have discarded some.
 fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
     if record.seqs.is_empty() {
         return Ok(true);
     }
-    let text = format!(
-        "SELECT COUNT(*) AS value FROM notifications WHERE seq IN ({}) AND collapse_key = ? AND outcome IS NULL \
-         AND waiting_topic_id IS NULL",
-        places(record.seqs.len())
-    );
-    let open: Option<Number> =
-        sql(text).once().bind_all(record.seqs.iter().copied()).bind(record.collapse_key).first(write.connection)?;
+    let open: Option<Number> = sql(COUNT_OPEN)
+        .once()
+        .bind_list(record.seqs.iter().copied())
+        .bind(record.collapse_key)
+        .first(write.connection)?;
     Ok(open.is_some_and(|open| usize::try_from(open.value) == Ok(record.seqs.len())))
 }
 
@@ -382,6 +396,13 @@ fn seqs_with(record: &Record, (outcome, changed): (Outcome, bool)) -> Vec<i64> {
     let all = record.decision.outcomes.iter();
     all.filter(|(seq, decided)| actual(*decided) == outcome && record.seqs.contains(seq)).map(|(seq, _)| *seq).collect()
 }
+
+const NOTE_LAG: Sql = statement! {"
+    UPDATE notifications
+    SET reason = ?
+    WHERE collapse_key = ? AND store_time = ?
+        AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))
+"};
 
 /// Stores with a notification how the store's answer related to it, for the explanation.
 fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
@@ -393,14 +414,14 @@ fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
             format!("the store showed otherwise two hours after it, and its answer of {} counts", write.now)
         }
     };
-    sql("UPDATE notifications SET reason = ? WHERE collapse_key = ? AND store_time = ? \
-         AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))")
-    .bind(reason)
-    .bind(record.collapse_key)
-    .bind(since)
-    .run(write.connection)
-    .map(drop)
+    sql(NOTE_LAG).bind(reason).bind(record.collapse_key).bind(since).run(write.connection).map(drop)
 }
+
+const END: Sql = statement! {"
+    UPDATE notifications
+    SET outcome = ?, revision = ?, reason = ?, finished_at = ?
+    WHERE seq IN (?*)
+"};
 
 fn end(
     write: &mut Write<'_>,
@@ -413,17 +434,13 @@ fn end(
         return Ok(());
     }
     let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
-    let text = format!(
-        "UPDATE notifications SET outcome = ?, revision = ?, reason = ?, finished_at = ? WHERE seq IN ({})",
-        places(seqs.len())
-    );
-    sql(text)
+    sql(END)
         .once()
         .bind(outcome)
         .bind(is_settled.then_some(revision))
         .bind((outcome == Outcome::Abandoned).then_some(ABANDONED))
         .bind(write.now)
-        .bind_all(seqs)
+        .bind_list(seqs)
         .run(write.connection)
         .map(drop)
 }

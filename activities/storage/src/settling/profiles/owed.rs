@@ -2,11 +2,13 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::writer::Write;
-use crate::events::deliveries::DeliveryRow;
+use crate::events::deliveries::{DeliveryRow, NEXT_OF_USERS};
 use crate::purchases::purchase;
 use crate::settings::destinations::Destination;
+use const_format::formatcp;
 use domain::user::{Attributes, Profile};
 use domain::{DestinationId, Environment, UserId};
 use std::collections::BTreeSet;
@@ -83,37 +85,47 @@ impl OwedProfile {
     }
 }
 
+const FIND: Sql = statement! {"
+    SELECT digest, arrival, shown
+    FROM profiles
+    WHERE destination_id = ? AND user_id = ? AND environment = ?
+"};
+
 pub fn find(connection: &mut AnyConnection, place: Place) -> Result<Option<OwedProfile>, Error> {
-    sql("SELECT digest, arrival, shown FROM profiles WHERE destination_id = ? AND user_id = ? AND environment = ?")
-        .bind(place.destination)
-        .bind(place.user)
-        .bind(place.environment)
-        .first(connection)
+    sql(FIND).bind(place.destination).bind(place.user).bind(place.environment).first(connection)
 }
+
+const UPSERT: Sql = statement! {"
+    INSERT INTO profiles (destination_id, user_id, environment, digest, arrival, deaths, shown)
+    VALUES (?, ?, ?, ?, ?, 0, ?)
+    ON CONFLICT (destination_id, user_id, environment)
+    DO UPDATE SET deaths = CASE WHEN profiles.digest = excluded.digest THEN profiles.deaths ELSE 0 END,
+        digest = excluded.digest, arrival = excluded.arrival, shown = excluded.shown
+"};
 
 /// Notes that a profile with this digest and these known attributes is owed.
 pub fn note(write: &mut Write<'_>, place: Place, (digest, known): (&str, &BTreeSet<String>)) -> Result<(), Error> {
     let shown: Vec<&str> = known.iter().map(String::as_str).collect();
-    sql("INSERT INTO profiles (destination_id, user_id, environment, digest, arrival, deaths, shown) \
-         VALUES (?, ?, ?, ?, ?, 0, ?) ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET \
-         deaths = CASE WHEN profiles.digest = excluded.digest THEN profiles.deaths ELSE 0 END, \
-         digest = excluded.digest, arrival = excluded.arrival, shown = excluded.shown")
-    .bind(place.destination)
-    .bind(place.user)
-    .bind(place.environment)
-    .bind(digest)
-    .bind(OWED)
-    .bind(shown.join(","))
-    .run(write.connection)
-    .map(drop)
+    sql(UPSERT)
+        .bind(place.destination)
+        .bind(place.user)
+        .bind(place.environment)
+        .bind(digest)
+        .bind(OWED)
+        .bind(shown.join(","))
+        .run(write.connection)
+        .map(drop)
 }
+
+const FIND_CARRIER: Sql = statement! {"
+    SELECT user_id, environment, profile
+    FROM events
+    WHERE id = ? AND user_revision IS NOT NULL
+"};
 
 /// Notes that the delivery that carried the profile of a user did not arrive and never will.
 pub fn forget(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -> Result<(), Error> {
-    let carrier: Option<Carrier> =
-        sql("SELECT user_id, environment, profile FROM events WHERE id = ? AND user_revision IS NOT NULL")
-            .bind(delivery.event_id)
-            .first(write.connection)?;
+    let carrier: Option<Carrier> = sql(FIND_CARRIER).bind(delivery.event_id).first(write.connection)?;
     let Some(Carrier { user_id: Some(user), environment: Some(environment), profile }) = carrier else { return Ok(()) };
     let place = Place { destination: delivery.destination_id, user, environment };
     match failure {
@@ -124,17 +136,20 @@ pub fn forget(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -
     }
 }
 
+const COUNT_DEATH: Sql = statement! {"
+    UPDATE profiles
+    SET deaths = deaths + 1
+    WHERE destination_id = ? AND user_id = ? AND environment = ?
+    RETURNING deaths AS value
+"};
+
 /// Rechecks the purchase, unless too many deliveries died that carried this state.
 fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> Result<(), Error> {
     if !set_arrival(write, place, LOST)? {
         return Ok(());
     }
-    let deaths: Option<Number> = sql("UPDATE profiles SET deaths = deaths + 1 \
-         WHERE destination_id = ? AND user_id = ? AND environment = ? RETURNING deaths AS value")
-    .bind(place.destination)
-    .bind(place.user)
-    .bind(place.environment)
-    .first(write.connection)?;
+    let deaths: Option<Number> =
+        sql(COUNT_DEATH).bind(place.destination).bind(place.user).bind(place.environment).first(write.connection)?;
     let before = deaths.and_then(|deaths| usize::try_from(deaths.value - 1).ok()).unwrap_or_default();
     match RECHECK_AFTER_MS.get(before) {
         Some(after_ms) => {
@@ -145,41 +160,44 @@ fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> 
     }
 }
 
+const SET_ARRIVAL: Sql = statement! {"
+    UPDATE profiles
+    SET arrival = ?
+    WHERE destination_id = ? AND user_id = ? AND environment = ? AND arrival <> ?
+"};
+
 /// Notes the arrival of the owed profile; returns whether that was new.
 fn set_arrival(write: &mut Write<'_>, place: Place, arrival: &str) -> Result<bool, Error> {
-    let changed = sql("UPDATE profiles SET arrival = ? \
-         WHERE destination_id = ? AND user_id = ? AND environment = ? AND arrival <> ?")
-    .bind(arrival)
-    .bind(place.destination)
-    .bind(place.user)
-    .bind(place.environment)
-    .bind(arrival)
-    .run(write.connection)?;
+    let changed = sql(SET_ARRIVAL)
+        .bind(arrival)
+        .bind(place.destination)
+        .bind(place.user)
+        .bind(place.environment)
+        .bind(arrival)
+        .run(write.connection)?;
     Ok(changed > 0)
 }
 
-/// Forgets the profiles that these deliveries of a destination carry, and rechecks a purchase of each of their users.
-/// `which` is a statement that selects their sequence numbers, for these values.
-pub fn forget_all(
-    write: &mut Write<'_>,
-    destination: &Destination,
-    (which, (after, at_most)): (&str, (i64, i64)),
-) -> Result<(), Error> {
+const CARRIED: &str = formatcp! {"
+    FROM deliveries d
+    JOIN events e ON e.id = d.event_id
+    WHERE e.user_revision IS NOT NULL AND d.seq IN ({NEXT_OF_USERS})
+"};
+const CARRIERS: Clause = clause! {&purchase::RECHECKS, "
+    collapse_key IN (SELECT MAX(d.collapse_key) {CARRIED} GROUP BY e.user_id)
+"};
+const LOSE_ALL: Sql = statement! {"
+    UPDATE profiles
+    SET arrival = ?
+    WHERE destination_id = ? AND user_id IN (SELECT e.user_id {CARRIED})
+"};
+
+/// Forgets the profiles that the next deliveries of a destination carry, see [`NEXT_OF_USERS`], and rechecks a purchase of each of their users.
+pub fn forget_all(write: &mut Write<'_>, destination: &Destination, (after, at_most): (i64, i64)) -> Result<(), Error> {
     if destination.profile.is_none() {
         return Ok(());
     }
     let id = destination.id;
-    let carried = format!(
-        "FROM deliveries d JOIN events e ON e.id = d.event_id WHERE e.user_revision IS NOT NULL AND d.seq IN ({which})"
-    );
-    let which_purchases = format!("collapse_key IN (SELECT MAX(d.collapse_key) {carried} GROUP BY e.user_id)");
-    purchase::recheck(write, &which_purchases, [id.into(), after.into(), at_most.into()])?;
-    sql(format!("UPDATE profiles SET arrival = ? WHERE destination_id = ? AND user_id IN (SELECT e.user_id {carried})"))
-        .bind(LOST)
-        .bind(id)
-        .bind(id)
-        .bind(after)
-        .bind(at_most)
-        .run(write.connection)
-        .map(drop)
+    purchase::recheck(write, CARRIERS, [id.into(), after.into(), at_most.into()])?;
+    sql(LOSE_ALL).bind(LOST).bind(id).bind(id).bind(after).bind(at_most).run(write.connection).map(drop)
 }
