@@ -282,17 +282,23 @@ text_columns!(AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, Pla
 
 macro_rules! enum_columns {
     ($($name:ident),*) => {$(
-        impl Column for $name {
-            type Sql = Text;
+        impl $crate::db::statement::Column for $name {
+            type Sql = diesel::sql_types::Text;
         }
 
-        impl FromSql<Text, MultiBackend> for $name {
-            fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
-                Ok(<String as FromSql<Text, MultiBackend>>::from_sql(value)?.parse()?)
+        impl diesel::deserialize::FromSql<diesel::sql_types::Text, $crate::db::connection::MultiBackend> for $name {
+            fn from_sql(
+                value: $crate::db::connection::MultiRawValue<'_>,
+            ) -> diesel::deserialize::Result<Self> {
+                let text = <String as diesel::deserialize::FromSql<
+                    diesel::sql_types::Text,
+                    $crate::db::connection::MultiBackend,
+                >>::from_sql(value)?;
+                Ok(text.parse()?)
             }
         }
 
-        impl From<$name> for Value<'_> {
+        impl From<$name> for $crate::db::statement::Value<'_> {
             fn from(value: $name) -> Self {
                 Self::from(value.as_str())
             }
@@ -306,6 +312,35 @@ impl FromSql<BigInt, MultiBackend> for Timestamp {
     fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
         Ok(Self::from_micros(<i64 as FromSql<BigInt, MultiBackend>>::from_sql(value)?))
     }
+}
+
+/// An enum of the texts that a column has.
+macro_rules! stored {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// As it is stored and shown.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err(format!("`{text}` is not stored here")),
+                }
+            }
+        }
+
+        $crate::db::statement::enum_columns!($name);
+    };
 }
 
 /// A struct that is read from the columns of the same names.
@@ -329,7 +364,7 @@ macro_rules! row {
     };
 }
 
-pub(crate) use row;
+pub(crate) use {enum_columns, row, stored};
 
 row! {
     /// A single number.

@@ -5,6 +5,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::writer::Write;
+use crate::events::status::DeliveryStatus;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
 
 row! {
@@ -65,7 +66,7 @@ pub const NEXT_OF_USERS: &str = "
 /// Number of deliveries per transaction, so that nothing else waits long for it.
 pub const BATCH: i64 = 2000;
 /// The statuses of deliveries that have not ended: tried, or waiting for a customer's id.
-pub const OPEN: [&str; 2] = ["pending", "waiting"];
+pub const OPEN: [DeliveryStatus; 2] = [DeliveryStatus::Pending, DeliveryStatus::Waiting];
 /// The error of a delivery to a deleted destination.
 const DELETED: &str = "the destination was deleted";
 
@@ -153,7 +154,7 @@ const END_OF_BATCH: Sql = statement! {hot "deliveries_of_destination", "
 pub fn batch(
     connection: &mut AnyConnection,
     destination: DestinationId,
-    (status, after): (&str, i64),
+    (status, after): (DeliveryStatus, i64),
 ) -> Result<Option<i64>, Error> {
     let last: Option<Number> =
         sql(END_OF_BATCH).bind(destination).bind(status).bind(after).bind(BATCH).first(connection)?;
@@ -187,7 +188,7 @@ const NOTE_RECONSIDERED: Sql = statement!("UPDATE destinations SET reconsider_af
 pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<Option<i64>, Error> {
     let noted: Option<Number> = sql(LOCK_RECONSIDERATION).bind(destination).first(write.connection)?;
     let Some(Number { value: after }) = noted else { return Ok(None) };
-    let last = batch(write.connection, destination, ("waiting", after))?;
+    let last = batch(write.connection, destination, (DeliveryStatus::Waiting, after))?;
     let reconsidered = sql(RECONSIDER_BATCH)
         .bind(write.now)
         .bind(destination)
@@ -278,7 +279,7 @@ const END_BATCH: Sql = statement! {"
 pub fn end_deleted(
     write: &mut Write<'_>,
     destination: DestinationId,
-    (status, after): (&str, i64),
+    (status, after): (DeliveryStatus, i64),
 ) -> Result<Option<(i64, i64)>, Error> {
     let Some(last) = batch(write.connection, destination, (status, after))? else { return Ok(None) };
     let finished = sql(END_BATCH)

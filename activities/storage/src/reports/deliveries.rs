@@ -6,6 +6,7 @@ use crate::db::page::{Page, Paged};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, row, sql};
 use crate::db::store::Store;
+use crate::events::status::DeliveryStatus;
 use crate::reports::listing::{Filtered, storable};
 use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
 use schemars::JsonSchema;
@@ -101,7 +102,7 @@ row! {
         destination_id: DestinationId,
         revision: i64,
         n: i64,
-        status: String,
+        status: DeliveryStatus,
         attempts: i64,
         next_due_at: Timestamp,
         last_error: Option<String>,
@@ -158,12 +159,14 @@ impl Store {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
             // An index of one status answers only where the statement itself names it.
-            let (named, other) = match filter.status.as_deref() {
-                Some("dead") => (Some(DEAD), None),
-                Some("pending") => (Some(PENDING), None),
-                Some("waiting") => (Some(WAITING), None),
-                Some("skipped") => (Some(SKIPPED), None),
-                _ => (None, filter.status.map(storable)),
+            let (named, other) = match filter.status.as_deref().map(str::parse) {
+                Some(Ok(DeliveryStatus::Dead)) => (Some(DEAD), None),
+                Some(Ok(DeliveryStatus::Pending)) => (Some(PENDING), None),
+                Some(Ok(DeliveryStatus::Waiting)) => (Some(WAITING), None),
+                Some(Ok(DeliveryStatus::Skipped)) => (Some(SKIPPED), None),
+                Some(Ok(DeliveryStatus::Delivered | DeliveryStatus::Superseded) | Err(_)) | None => {
+                    (None, filter.status.map(storable))
+                }
             };
             let rows: Vec<DeliveryRow> = Filtered::new(LIST, [below.into()])
                 .when(named)
@@ -241,7 +244,7 @@ fn headers(stored: &str) -> Vec<(String, String)> {
 
 impl DeliveryRow {
     fn view(self) -> DeliveryView {
-        let is_pending = self.status == "pending";
+        let is_pending = self.status == DeliveryStatus::Pending;
         DeliveryView {
             id: self.id,
             event_id: self.event_id,
@@ -250,7 +253,7 @@ impl DeliveryRow {
             destination_id: self.destination_id,
             revision: self.revision,
             n: self.n,
-            status: self.status,
+            status: self.status.as_str().to_owned(),
             attempts: self.attempts,
             next_due_at: is_pending.then_some(self.next_due_at),
             last_error: self.last_error,

@@ -9,6 +9,7 @@ use crate::db::page::Page;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
+use crate::events::status::DeliveryStatus;
 use crate::settings::destinations::{self, Destination};
 use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp};
 use schemars::JsonSchema;
@@ -144,7 +145,7 @@ row! {
         platform_id: PlatformId,
         environment: Environment,
         destination_id: Option<DestinationId>,
-        status: Option<String>,
+        status: Option<DeliveryStatus>,
         revenue: Option<String>,
     }
 }
@@ -154,7 +155,7 @@ row! {
         collapse_key: CollapseKey,
         event_id: EventId,
         destination_id: DestinationId,
-        status: String,
+        status: DeliveryStatus,
         environment: Option<Environment>,
         revenue: String,
         at: Timestamp,
@@ -280,7 +281,7 @@ fn compare(
             let by = |row: &EntryRow| row.destination_id;
             paid = Paid {
                 owed: entry.iter().filter_map(by).collect(),
-                delivered: entry.iter().filter(|row| row.is("delivered")).filter_map(by).collect(),
+                delivered: entry.iter().filter(|row| row.is(DeliveryStatus::Delivered)).filter_map(by).collect(),
             };
         }
         if wants(Some(first.app_id), &month(first.occurred_at)) {
@@ -322,15 +323,15 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLin
     let mut sent: BTreeMap<&'static str, String> = BTreeMap::new();
     // Of several deliveries of one event at most one was taken: the one that was delivered, else the last.
     let bearing = || own.iter().filter(|row| row.revenue.is_some());
-    let bearer = bearing().find(|row| row.is("delivered")).or_else(|| bearing().next_back());
+    let bearer = bearing().find(|row| row.is(DeliveryStatus::Delivered)).or_else(|| bearing().next_back());
     if let Some((row, revenue)) = bearer.and_then(|row| Some((row, row.revenue.clone()?))) {
-        sent.insert(row.fate(), revenue);
+        sent.insert(fate(row.status), revenue);
     }
     let ledger = first.usd.clone();
     let is_nothing = ledger.as_deref().is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')));
     let differs = match bearer {
         Some(row) if row.revenue != ledger => Some(Differs::Unequal),
-        Some(row) if row.is("delivered") => None,
+        Some(row) if row.is(DeliveryStatus::Delivered) => None,
         Some(row) => Some(row.unfinished()),
         None if own.is_empty() => chooser.silent(first, (is_nothing, paid)),
         None if ledger.is_none() => Some(Differs::PriceUnknown),
@@ -372,25 +373,17 @@ impl Chooser {
 }
 
 impl EntryRow {
-    fn is(&self, status: &str) -> bool {
-        self.status.as_deref() == Some(status)
-    }
-
-    fn fate(&self) -> &'static str {
-        match self.status.as_deref() {
-            Some("delivered") => "delivered",
-            Some("dead") => "dead",
-            _ => "owed",
-        }
+    fn is(&self, status: DeliveryStatus) -> bool {
+        self.status == Some(status)
     }
 
     /// Why it did not arrive, by the status of its delivery.
     fn unfinished(&self) -> Differs {
-        match self.status.as_deref() {
-            Some("pending") => Differs::Owed,
-            Some("waiting") => Differs::WaitingForName,
-            Some("dead") => Differs::Dead,
-            Some("skipped") => Differs::Skipped,
+        match self.status {
+            Some(DeliveryStatus::Pending) => Differs::Owed,
+            Some(DeliveryStatus::Waiting) => Differs::WaitingForName,
+            Some(DeliveryStatus::Dead) => Differs::Dead,
+            Some(DeliveryStatus::Skipped) => Differs::Skipped,
             // Delivered without an amount, which the ledger has.
             _ => Differs::Unequal,
         }
@@ -399,11 +392,6 @@ impl EntryRow {
 
 impl Stray {
     fn line(self) -> RevenueLine {
-        let fate = match self.status.as_str() {
-            "delivered" => "delivered",
-            "dead" => "dead",
-            _ => "owed",
-        };
         RevenueLine {
             destination_id: self.destination_id,
             month: month(self.at),
@@ -413,9 +401,18 @@ impl Stray {
             event_id: self.event_id,
             kind: None,
             ledger: None,
-            sent: BTreeMap::from([(fate, self.revenue)]),
+            sent: BTreeMap::from([(fate(Some(self.status)), self.revenue)]),
             differs: Some(Differs::NotInLedger),
         }
+    }
+}
+
+/// What an amount is shown under, by the status of the delivery that carries it.
+const fn fate(status: Option<DeliveryStatus>) -> &'static str {
+    match status {
+        Some(DeliveryStatus::Delivered) => "delivered",
+        Some(DeliveryStatus::Dead) => "dead",
+        _ => "owed",
     }
 }
 

@@ -7,6 +7,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::delivery::health::{self, HealthView};
 use crate::events::deliveries;
+use crate::events::status::DeliveryStatus;
 use crate::reports::deliveries::DELIVERIES_WHERE;
 use crate::settings::destinations::{self, Destination};
 use domain::{AppId, DestinationId, Timestamp};
@@ -136,7 +137,10 @@ fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, 
 
 /// The waiting and dead deliveries of a destination.
 pub fn owes(connection: &mut AnyConnection, id: DestinationId) -> Result<Owes, Error> {
-    Ok(Owes { waiting: count(connection, id, "waiting")?, dead: count(connection, id, "dead")? })
+    Ok(Owes {
+        waiting: count(connection, id, DeliveryStatus::Waiting)?,
+        dead: count(connection, id, DeliveryStatus::Dead)?,
+    })
 }
 
 const COUNT_IN_STATUS: Sql = statement! {"
@@ -144,7 +148,7 @@ const COUNT_IN_STATUS: Sql = statement! {"
     FROM (SELECT 1 FROM deliveries WHERE destination_id = ? AND status = ? LIMIT ?) x
 "};
 
-fn count(connection: &mut AnyConnection, id: DestinationId, status: &str) -> Result<i64, Error> {
+fn count(connection: &mut AnyConnection, id: DestinationId, status: DeliveryStatus) -> Result<i64, Error> {
     let counted: Option<Number> = sql(COUNT_IN_STATUS).bind(id).bind(status).bind(MOST_COUNTED).first(connection)?;
     Ok(counted.map_or(0, |counted| counted.value))
 }

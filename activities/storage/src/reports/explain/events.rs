@@ -4,6 +4,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, row, sql};
+use crate::events::status::DeliveryStatus;
 use crate::redelivery::again::Skipped;
 use crate::redelivery::redeliver;
 use crate::reports::deliveries::{self, AttemptView, DELIVERIES_WHERE, DeliveryView};
@@ -253,10 +254,15 @@ pub fn sendings(
     let mut attempts = deliveries::newest_attempts(connection, &ids, MOST_ATTEMPTS)?;
     let mut sendings = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
-        let is_replaced = delivery.status == "superseded" && delivery.event_type == PURCHASE_UPDATED;
+        let is_replaced =
+            delivery.status == DeliveryStatus::Superseded.as_str() && delivery.event_type == PURCHASE_UPDATED;
         let successor = if is_replaced { successor(connection, &delivery)? } else { None };
         let pair = (delivery.event_id, delivery.destination_id);
-        let not_again = if delivery.status == "dead" { redeliver::refused(connection, pair, now)? } else { None };
+        let not_again = if delivery.status == DeliveryStatus::Dead.as_str() {
+            redeliver::refused(connection, pair, now)?
+        } else {
+            None
+        };
         let attempts = attempts.remove(&delivery.id).unwrap_or_default();
         sendings.push(Sending { delivery, attempts, successor, not_again });
     }

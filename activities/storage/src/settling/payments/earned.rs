@@ -5,6 +5,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::events::deliveries::{DeliveryRow, Event};
+use crate::events::status::DeliveryStatus;
 use crate::settings::destinations::Destination;
 use domain::payment::EntryKind;
 use domain::{DestinationId, EventId};
@@ -43,7 +44,7 @@ row! {
 row! {
     struct Owed {
         event_id: EventId,
-        status: String,
+        status: DeliveryStatus,
     }
 }
 
@@ -106,10 +107,12 @@ pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<E
 
 /// Nothing is taken back where it was never counted.
 fn not_counted_because(owed: &[Owed]) -> Option<&'static str> {
-    let is = |status: &str| owed.iter().any(|one| one.status == status);
+    let is = |status: DeliveryStatus| owed.iter().any(|one| one.status == status);
     match () {
-        () if is("delivered") || is("pending") || is("waiting") => None,
-        () if is("dead") => Some("the payment is dead here, so that nothing was earned that could change"),
+        () if is(DeliveryStatus::Delivered) || is(DeliveryStatus::Pending) || is(DeliveryStatus::Waiting) => None,
+        () if is(DeliveryStatus::Dead) => {
+            Some("the payment is dead here, so that nothing was earned that could change")
+        }
         () => Some("the payment was not sent here, so that nothing was earned that could change"),
     }
 }

@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{Number, row, sql, stored};
 use crate::db::writer::Write;
 use crate::events::deliveries::{DeliveryRow, NEXT_OF_USERS};
 use crate::purchases::purchase;
@@ -25,7 +25,7 @@ row! {
     /// The profile that was owed last.
     pub struct OwedProfile {
         digest: String,
-        arrival: String,
+        arrival: Arrival,
         shown: String,
     }
 }
@@ -38,12 +38,17 @@ row! {
     }
 }
 
-/// It is on its way, or arrived.
-const OWED: &str = "owed";
-/// It did not arrive, and the next settling of the user owes it again.
-const LOST: &str = "lost";
-/// It is not accepted at present: another state is owed, or a snapshot owes it again.
-const LEFT: &str = "left";
+stored! {
+    /// Whether the profile that was owed last arrived.
+    enum Arrival {
+        /// It is on its way, or arrived.
+        Owed = "owed",
+        /// It did not arrive, and the next settling of the user owes it again.
+        Lost = "lost",
+        /// It is not accepted at present: another state is owed, or a snapshot owes it again.
+        Left = "left",
+    }
+}
 
 /// How soon the purchase of a delivery that died is rechecked, in milliseconds: by how many died in a row that carried
 /// the same state. One more death leaves the profile, so that a profile that is always refused comes to an end.
@@ -72,12 +77,14 @@ pub enum Failure {
 impl OwedProfile {
     /// Whether the integration may have another profile than one with this digest. A snapshot owes again what is left.
     pub fn lacks(&self, digest: &str, trigger: Trigger) -> bool {
-        self.digest != digest || self.arrival == LOST || (trigger == Trigger::Snapshot && self.arrival == LEFT)
+        self.digest != digest
+            || self.arrival == Arrival::Lost
+            || (trigger == Trigger::Snapshot && self.arrival == Arrival::Left)
     }
 
     /// Whether the integration may have an attribute that this profile does not know any more.
     pub fn outlives(&self, profile: &Profile, attributes: Attributes) -> bool {
-        if self.arrival != OWED {
+        if self.arrival != Arrival::Owed {
             return profile.lacks_any(attributes);
         }
         let known = profile.known(attributes);
@@ -111,7 +118,7 @@ pub fn note(write: &mut Write<'_>, place: Place, (digest, known): (&str, &BTreeS
         .bind(place.user)
         .bind(place.environment)
         .bind(digest)
-        .bind(OWED)
+        .bind(Arrival::Owed)
         .bind(shown.join(","))
         .run(write.connection)
         .map(drop)
@@ -129,9 +136,9 @@ pub fn forget(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -
     let Some(Carrier { user_id: Some(user), environment: Some(environment), profile }) = carrier else { return Ok(()) };
     let place = Place { destination: delivery.destination_id, user, environment };
     match failure {
-        Failure::Unwanted => set_arrival(write, place, LEFT).map(drop),
+        Failure::Unwanted => set_arrival(write, place, Arrival::Left).map(drop),
         Failure::Overtaken if !profile.is_some_and(|profile| profile.contains(":null")) => Ok(()),
-        Failure::Overtaken => set_arrival(write, place, LOST).map(drop),
+        Failure::Overtaken => set_arrival(write, place, Arrival::Lost).map(drop),
         Failure::Died => record_death(write, delivery, place),
     }
 }
@@ -145,7 +152,7 @@ const COUNT_DEATH: Sql = statement! {"
 
 /// Rechecks the purchase, unless too many deliveries died that carried this state.
 fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> Result<(), Error> {
-    if !set_arrival(write, place, LOST)? {
+    if !set_arrival(write, place, Arrival::Lost)? {
         return Ok(());
     }
     let deaths: Option<Number> =
@@ -156,7 +163,7 @@ fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> 
             let at = write.now.plus_millis(*after_ms);
             purchase::recheck_by(write, delivery.collapse_key, at)
         }
-        None => set_arrival(write, place, LEFT).map(drop),
+        None => set_arrival(write, place, Arrival::Left).map(drop),
     }
 }
 
@@ -167,7 +174,7 @@ const SET_ARRIVAL: Sql = statement! {"
 "};
 
 /// Notes the arrival of the owed profile; returns whether that was new.
-fn set_arrival(write: &mut Write<'_>, place: Place, arrival: &str) -> Result<bool, Error> {
+fn set_arrival(write: &mut Write<'_>, place: Place, arrival: Arrival) -> Result<bool, Error> {
     let changed = sql(SET_ARRIVAL)
         .bind(arrival)
         .bind(place.destination)
@@ -199,5 +206,5 @@ pub fn forget_all(write: &mut Write<'_>, destination: &Destination, (after, at_m
     }
     let id = destination.id;
     purchase::recheck(write, CARRIERS, [id.into(), after.into(), at_most.into()])?;
-    sql(LOSE_ALL).bind(LOST).bind(id).bind(id).bind(after).bind(at_most).run(write.connection).map(drop)
+    sql(LOSE_ALL).bind(Arrival::Lost).bind(id).bind(id).bind(after).bind(at_most).run(write.connection).map(drop)
 }
