@@ -9,7 +9,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Untyped};
 use diesel::{QueryResult, RunQueryDsl};
 use domain::{
-    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, Timestamp,
+    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, State, Timestamp,
     TopicId, UnknownReceipts, UserId,
 };
 use std::borrow::Cow;
@@ -306,7 +306,7 @@ macro_rules! enum_columns {
     )*};
 }
 
-enum_columns!(Environment, Outcome, UnknownReceipts);
+enum_columns!(Environment, Outcome, State, UnknownReceipts);
 
 impl FromSql<BigInt, MultiBackend> for Timestamp {
     fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {

@@ -5,7 +5,7 @@ use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, clean, row, sql};
 use crate::db::store::Store;
-use crate::purchases::purchase::VERIFICATION;
+use crate::purchases::purchase::WaitsFor;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use serde::Serialize;
 
@@ -127,7 +127,7 @@ row! {
         revision: Option<i64>,
         reason: Option<String>,
         held_until: Option<Timestamp>,
-        waits_for: Option<String>,
+        waits_for: Option<WaitsFor>,
         waits_through: Option<i64>,
     }
 }
@@ -285,7 +285,7 @@ impl ViewRow {
             Some(_) => None,
             None if self.waiting_topic_id.is_some() => Some("topic approval".to_owned()),
             None if self.held_until.is_some_and(|until| until > now) => Some("hold".to_owned()),
-            None if had_its_window => Some(self.waits_for.unwrap_or_else(|| VERIFICATION.to_owned())),
+            None if had_its_window => Some(self.waits_for.unwrap_or(WaitsFor::Verification).as_str().to_owned()),
             None => Some("window".to_owned()),
         };
         NotificationView {

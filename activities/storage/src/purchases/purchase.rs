@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Number, SingleText, Value, row, sql};
+use crate::db::statement::{Number, SingleText, Value, row, sql, stored};
 use crate::db::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
@@ -16,9 +16,9 @@ row! {
         pub user_id: Option<UserId>,
         pub revision: i64,
         pub digest: String,
-        pub state: String,
+        pub state: State,
         pub purchase: String,
-        pub waits_for: Option<String>,
+        pub waits_for: Option<WaitsFor>,
         pub waits_through: Option<i64>,
         pub settling: i64,
         pub fingerprint: String,
@@ -62,11 +62,6 @@ impl PurchaseRow {
     /// The stored purchase.
     pub fn known(&self) -> Result<Purchase, Error> {
         read(&self.purchase)
-    }
-
-    /// Its state, as it was announced last.
-    pub fn state(&self) -> Result<State, Error> {
-        self.state.parse().map_err(|what: String| Error::corrupt(what))
     }
 }
 
@@ -256,7 +251,7 @@ fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<()
         .bind(origin.platform_id)
         .bind(origin.app_id)
         .bind(origin.receipt_id.as_str())
-        .bind(nothing.state().as_str())
+        .bind(nothing.state())
         .bind(json(&nothing)?)
         .bind(false)
         .bind(write.now)
@@ -275,5 +270,14 @@ pub fn read(stored: &str) -> Result<Purchase, Error> {
     serde_json::from_str(stored).map_err(|cause| Error::corrupt_by("a purchase is not readable", cause))
 }
 
-/// What the notifications wait for that a decision leaves open, as it is stored and shown.
-pub const VERIFICATION: &str = "verification";
+stored! {
+    /// What the notifications wait for that a decision leaves open.
+    pub enum WaitsFor {
+        /// An answer of the store.
+        Verification = "verification",
+        /// Another answer, which confirms the last one.
+        Confirmation = "confirmation",
+        /// A person, or the end of the time allowed: the store does not accept them.
+        Parked = "parked",
+    }
+}

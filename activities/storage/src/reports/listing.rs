@@ -5,7 +5,7 @@ use crate::db::page::{Page, Paged};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Statement, Value, row, sql};
 use crate::db::store::Store;
-use crate::purchases::purchase;
+use crate::purchases::purchase::{self, WaitsFor};
 use domain::{AppId, CollapseKey, EventId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -107,7 +107,7 @@ row! {
         user_id: Option<UserId>,
         purchase: String,
         unverified_since: Option<Timestamp>,
-        waits_for: Option<String>,
+        waits_for: Option<WaitsFor>,
         next_wake_at: Option<Timestamp>,
         body: Option<String>,
     }
@@ -263,7 +263,7 @@ impl PurchaseRow {
                 user_id: self.user_id,
                 verified_at: purchase::read(&self.purchase)?.last_verified(),
                 unverified_since: self.unverified_since,
-                waiting_for: self.waits_for,
+                waiting_for: self.waits_for.map(|what| what.as_str().to_owned()),
                 next_wake_at: self.next_wake_at,
             },
             data: self.body.as_deref().map_or(Ok(serde_json::Value::Null), json)?,

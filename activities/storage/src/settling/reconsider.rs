@@ -7,7 +7,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Number, SingleText, Value, row, sql};
+use crate::db::statement::{Number, SingleText, Value, row, sql, stored};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::purchase::{self, FORGETS, RECHECKS};
@@ -36,11 +36,29 @@ pub enum RecheckReason {
     Parked,
 }
 
+stored! {
+    /// Why a note was made: a [`RecheckReason`], or a change of the catalogue.
+    enum Why {
+        /// Another secret.
+        Secret = "secret",
+        /// Forgotten failures.
+        Failures = "failures",
+        /// Another environment.
+        Environment = "environment",
+        /// Another name of the product.
+        ProductRef = "product_ref",
+        /// A request for another query.
+        Parked = "parked",
+        /// Other products.
+        Catalogue = "catalogue",
+    }
+}
+
 row! {
     /// A note that purchases are to be rechecked.
     #[derive(Clone)]
     struct Note {
-        why: String,
+        why: Why,
         subject_id: String,
     }
 }
@@ -61,7 +79,6 @@ row! {
     }
 }
 
-const CATALOGUE: &str = "catalogue";
 /// The purchases of a batch.
 const BATCHED: &str = "app_id = ? AND collapse_key > ? AND collapse_key <= ?";
 
@@ -140,14 +157,14 @@ impl Store {
     }
 }
 
-impl RecheckReason {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Secret(_) => "secret",
-            Self::Failures => "failures",
-            Self::Environment => "environment",
-            Self::ProductRef => "product_ref",
-            Self::Parked => "parked",
+impl From<RecheckReason> for Why {
+    fn from(reason: RecheckReason) -> Self {
+        match reason {
+            RecheckReason::Secret(_) => Self::Secret,
+            RecheckReason::Failures => Self::Failures,
+            RecheckReason::Environment => Self::Environment,
+            RecheckReason::ProductRef => Self::ProductRef,
+            RecheckReason::Parked => Self::Parked,
         }
     }
 }
@@ -164,7 +181,7 @@ pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: Rechec
     let app: Option<SingleText> = sql(APP_OF_PLATFORM).bind(platform).first(write.connection)?;
     let app = app.ok_or(Error::Missing { what: "platform" })?.value;
     let refused_at = if let RecheckReason::Secret(refused_at) = why { refused_at } else { None };
-    let note = Note { why: why.as_str().to_owned(), subject_id: platform.to_string() };
+    let note = Note { why: why.into(), subject_id: platform.to_string() };
     insert_note(write, &note, (app, refused_at))?;
     batch(write, &note).map(drop)
 }
@@ -191,7 +208,7 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
         return Ok(());
     }
     // The note first: its lock keeps the last batch of one before from removing the SKUs.
-    let note = Note { why: CATALOGUE.to_owned(), subject_id: app.to_string() };
+    let note = Note { why: Why::Catalogue, subject_id: app.to_string() };
     insert_note(write, &note, (app.to_string(), None))?;
     for sku in many {
         sql(INSERT_SKU).bind(app).bind(sku.as_str()).run(write.connection)?;
@@ -256,7 +273,7 @@ fn insert_note(
     (app, refused_at): (String, Option<Timestamp>),
 ) -> Result<(), Error> {
     sql(UPSERT_NOTE)
-        .bind(note.why.as_str())
+        .bind(note.why)
         .bind(note.subject_id.as_str())
         .bind(app)
         .bind(write.now)
@@ -284,7 +301,7 @@ const CONTINUE_NOTE: Sql = statement!("UPDATE rechecks SET after_key = ? WHERE w
 /// note. It is locked meanwhile, so that a new one is not lost.
 fn batch(write: &mut Write<'_>, note: &Note) -> Result<Option<i64>, Error> {
     let found: Option<Recheck> =
-        sql(LOCK_NOTE).bind(note.why.as_str()).bind(note.subject_id.as_str()).first(write.connection)?;
+        sql(LOCK_NOTE).bind(note.why).bind(note.subject_id.as_str()).first(write.connection)?;
     let Some(recheck) = found else { return Ok(None) };
     let range: Option<Range> =
         sql(END_OF_BATCH).bind(recheck.app_id).bind(recheck.after_key.as_str()).bind(BATCH).first(write.connection)?;
@@ -295,7 +312,7 @@ fn batch(write: &mut Write<'_>, note: &Note) -> Result<Option<i64>, Error> {
     match last.filter(|_| purchases >= BATCH) {
         Some(last) => sql(CONTINUE_NOTE)
             .bind(last)
-            .bind(note.why.as_str())
+            .bind(note.why)
             .bind(note.subject_id.as_str())
             .run(write.connection)
             .map(drop)?,
@@ -312,17 +329,17 @@ impl Recheck {
     /// Rechecks the purchases up to this one.
     fn run(&self, write: &mut Write<'_>, note: &Note, last: CollapseKey) -> Result<(), Error> {
         let subject = || Value::from(note.subject_id.as_str());
-        if matches!(note.why.as_str(), "secret" | "failures") {
+        if matches!(note.why, Why::Secret | Why::Failures) {
             let values = self.values(last, vec![subject(), self.requested_at.into()]);
             purchase::forget_failures(write, BATCHED_FAILED, values)?;
         }
-        let (which, more) = match note.why.as_str() {
-            "secret" => (BATCHED_UNVERIFIED, vec![subject(), self.refused_at.into()]),
-            "environment" => (BATCHED_NEVER_ACCEPTED, vec![subject()]),
-            "product_ref" => (BATCHED_NAMED_TWICE, vec![subject()]),
-            "parked" => (BATCHED_PARKED, vec![subject()]),
-            CATALOGUE => (BATCHED_LISTED, Vec::new()),
-            _ => return Ok(()),
+        let (which, more) = match note.why {
+            Why::Secret => (BATCHED_UNVERIFIED, vec![subject(), self.refused_at.into()]),
+            Why::Environment => (BATCHED_NEVER_ACCEPTED, vec![subject()]),
+            Why::ProductRef => (BATCHED_NAMED_TWICE, vec![subject()]),
+            Why::Parked => (BATCHED_PARKED, vec![subject()]),
+            Why::Catalogue => (BATCHED_LISTED, Vec::new()),
+            Why::Failures => return Ok(()),
         };
         purchase::recheck(write, which, self.values(last, more)).map(drop)
     }
@@ -333,10 +350,10 @@ impl Recheck {
 
     /// Removes the note: all were rechecked.
     fn finish(&self, write: &mut Write<'_>, note: &Note) -> Result<(), Error> {
-        if note.why == CATALOGUE {
+        if note.why == Why::Catalogue {
             sql(DELETE_SKUS).bind(self.app_id).run(write.connection)?;
         }
-        sql(DELETE_NOTE).bind(note.why.as_str()).bind(note.subject_id.as_str()).run(write.connection).map(drop)
+        sql(DELETE_NOTE).bind(note.why).bind(note.subject_id.as_str()).run(write.connection).map(drop)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::db::store::Store;
 use crate::db::writer::{Faults, Place, Write};
 use crate::events::{alarms, deliveries, lanes};
 use crate::purchases::owned::owned;
-use crate::purchases::purchase::{self, Origin, PurchaseRow, VERIFICATION};
+use crate::purchases::purchase::{self, Origin, PurchaseRow, WaitsFor};
 use crate::purchases::replacements;
 use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::settings::destinations::{self, Destination};
@@ -33,9 +33,6 @@ use std::collections::HashSet;
 /// Where a fault may be planted around the commit of a record.
 const RECORD: Faults =
     Faults { before_commit: "record.before_commit", after_commit: "record.after_commit", early_answer: None };
-
-const PARKED: &str = "parked";
-const CONFIRMATION: &str = "confirmation";
 
 /// The longest SKU that is indexed.
 const MAX_INDEXED_BYTES: usize = 1000;
@@ -61,7 +58,7 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
         return Ok(Recorded::Done {
             revision: row.revision,
-            state: row.state()?,
+            state: row.state,
             lanes: open_lanes(write, key)?,
             changed: row.changed,
         });
@@ -245,7 +242,7 @@ impl Settling<'_> {
             digest != row.digest
         };
         let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
-        let changed = is_new || row.state()? != after.state() || has_happened;
+        let changed = is_new || row.state != after.state() || has_happened;
         let digest = if changed { digest } else { row.digest.clone() };
         Ok(Found { row, data, details, digest, changed, revision: row.revision + i64::from(changed), booking })
     }
@@ -270,7 +267,7 @@ impl Settling<'_> {
     /// the sweep only if a wake will settle them.
     fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
         let (record, decision) = (self.record, &self.record.decision);
-        let waits_for = decision.waits.map(waits_text);
+        let waits_for = decision.waits.map(waits_for);
         let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
         let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
         let owner = self.owner.map(|owner| owner.id).or(found.row.user_id);
@@ -279,7 +276,7 @@ impl Settling<'_> {
         }
         sql(UPDATE)
             .bind(found.revision)
-            .bind(decision.purchase.state().as_str())
+            .bind(decision.purchase.state())
             .bind(decision.purchase.environment(self.origin.environment))
             .bind(purchase::json(&decision.purchase)?)
             .bind(found.digest.as_str())
@@ -291,7 +288,7 @@ impl Settling<'_> {
             .bind(self.app_user_id)
             .bind(owner)
             .bind(owner)
-            .bind(waits_for)
+            .bind(waits_for.map(WaitsFor::as_str))
             .bind(waits_through)
             .bind(record.ends_failures())
             .bind(record.ends_failures())
@@ -306,7 +303,7 @@ impl Settling<'_> {
     fn alarm(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
         let decision = &self.record.decision;
         let begins = decision.waits == Some(Waits::Verification)
-            && before.waits_for.as_deref() != Some(VERIFICATION)
+            && before.waits_for != Some(WaitsFor::Verification)
             && self.record.newest_waiting().is_some();
         let platform = Some(self.origin.platform_id);
         if begins {
@@ -324,12 +321,12 @@ impl Settling<'_> {
 /// Why a notification is given up.
 const ABANDONED: &str = "the store did not accept their receipts in the time allowed";
 
-/// The stored name of what is waited for.
-const fn waits_text(waits: Waits) -> &'static str {
+/// What is waited for, as it is stored.
+const fn waits_for(waits: Waits) -> WaitsFor {
     match waits {
-        Waits::Verification => VERIFICATION,
-        Waits::Confirmation => CONFIRMATION,
-        Waits::Parked(_) => PARKED,
+        Waits::Verification => WaitsFor::Verification,
+        Waits::Confirmation => WaitsFor::Confirmation,
+        Waits::Parked(_) => WaitsFor::Parked,
     }
 }
 

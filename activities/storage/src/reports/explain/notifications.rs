@@ -5,6 +5,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, row, sql};
 use crate::inbox::notifications::NotificationView;
+use crate::purchases::purchase::WaitsFor;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp};
 use serde::Serialize;
 
@@ -54,7 +55,7 @@ row! {
         held_until: Option<Timestamp>,
         held_by: Option<String>,
         held_reason: Option<String>,
-        waits_for: Option<String>,
+        waits_for: Option<WaitsFor>,
         waits_through: Option<i64>,
         unverified_since: Option<Timestamp>,
         next_wake_at: Option<Timestamp>,
@@ -126,13 +127,11 @@ impl ReceivedRow {
             Some(_) => None,
             None if self.waits_for_topic => Some("topic approval".to_owned()),
             None if held_until.is_some() => Some("hold".to_owned()),
-            None if had_its_window => {
-                Some(self.waits_for.unwrap_or_else(|| crate::purchases::purchase::VERIFICATION.to_owned()))
-            }
+            None if had_its_window => Some(self.waits_for.unwrap_or(WaitsFor::Verification).as_str().to_owned()),
             None => Some("window".to_owned()),
         };
         let is = |what: &str| waiting_for.as_deref() == Some(what);
-        let waits_for_store = is("verification") || is("parked") || is("confirmation");
+        let waits_for_store = waiting_for.as_deref().is_some_and(|what| what.parse::<WaitsFor>().is_ok());
         ReceivedNotification {
             store_time: self.store_time,
             finished_at: self.finished_at,
