@@ -33,13 +33,25 @@ pub fn fill(raw: &mut Raw, world: &World) {
             TRUE, 'healthy', 1, 1)"
         ));
     }
-    let app = format!("CASE WHEN i % 10 = 0 THEN '{app}' ELSE '{other_app}' END");
     let destination = format!("CASE WHEN i % 1000 < 500 THEN '{destination}' ELSE '{other_destination}' END");
+    let app = format!("CASE WHEN i % 100 = 0 THEN '{app}' ELSE '{other_app}' END");
+    let platform = platform.to_string();
+    for (table, columns, values) in purchases(&app, &platform).into_iter().chain(deliveries(&app, &destination)) {
+        raw.run(&format!(
+            "INSERT INTO {table} ({columns}) WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1
+             FROM numbers WHERE i < {ROWS}) SELECT {values} FROM numbers"
+        ));
+    }
+    raw.run("ANALYZE");
+}
+
+/// A table, its columns, and their values for the number `i`.
+type Rows = (&'static str, &'static str, String);
+
+/// What a purchase is made of.
+fn purchases(app: &str, platform: &str) -> Vec<Rows> {
     let outcome = "CASE WHEN i % 100 = 0 THEN NULL ELSE 'settled' END";
-    let status = "CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' WHEN 2 THEN 'dead' WHEN 3 THEN 'skipped'
-        ELSE 'delivered' END";
-    let event_type = "CASE WHEN i % 3 = 0 THEN 'user.subscription.renewed' ELSE 'purchase.updated' END";
-    for (table, columns, values) in [
+    vec![
         (
             "platforms",
             "id, app_id, store, name, package_name, environment, window_ms, product_ref, flush_on_revoke,
@@ -65,6 +77,15 @@ pub fn fill(raw: &mut Raw, world: &World) {
                 outcome, revision, finished_at",
             format!("'{platform}', 'm' || i, 'r' || i, 'k' || i, 'T', '{{}}', i, i, 'f' || i, {outcome}, 1, i"),
         ),
+    ]
+}
+
+/// What is announced of it, and its money.
+fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
+    let status = "CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' WHEN 2 THEN 'dead' WHEN 3 THEN 'skipped'
+        ELSE 'delivered' END";
+    let event_type = "CASE WHEN i % 3 = 0 THEN 'user.subscription.renewed' ELSE 'purchase.updated' END";
+    vec![
         (
             "events",
             "id, collapse_key, event_type, revision, user_id, user_revision, environment, body, created_at",
@@ -89,13 +110,7 @@ pub fn fill(raw: &mut Raw, world: &World) {
             "app_id, transaction_id, kind, returned_at, receipt_id, sku, price, currency, sold_at, day, created_at",
             format!("{app}, 't' || i, 'charge', 0, 'r' || i, 's', '1', 'EUR', i, 'day' || (i % 1000), i"),
         ),
-    ] {
-        raw.run(&format!(
-            "INSERT INTO {table} ({columns}) WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1
-             FROM numbers WHERE i < {ROWS}) SELECT {values} FROM numbers"
-        ));
-    }
-    raw.run("ANALYZE");
+    ]
 }
 
 fn destination(world: &World) -> String {

@@ -20,6 +20,11 @@ struct Line {
 fn questions_of_accounting() -> Vec<(String, &'static str)> {
     let statements = [
         (
+            "SELECT id FROM deliveries WHERE collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'
+             AND event_type = 'purchase.updated' ORDER BY seq DESC LIMIT 1",
+            "deliveries_pending",
+        ),
+        (
             "SELECT MAX(d.revision) FROM deliveries d WHERE d.collapse_key = 'k' AND d.destination_id = 'd'
              AND d.event_type = 'purchase.updated' AND (d.status = 'delivered' OR EXISTS (SELECT 1 FROM attempts a
              WHERE a.delivery_id = d.id AND a.class = 'success'))",
@@ -102,11 +107,6 @@ fn questions_of_claims() -> Vec<(String, &'static str)> {
     let statements = [
         (
             "SELECT id FROM deliveries WHERE collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'
-             AND event_type = 'purchase.updated' ORDER BY seq DESC LIMIT 1",
-            "deliveries_pending",
-        ),
-        (
-            "SELECT id FROM deliveries WHERE collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'
              AND event_type <> 'purchase.updated' AND seq + 0 > 7 ORDER BY seq LIMIT 9",
             "deliveries_pending",
         ),
@@ -177,11 +177,10 @@ fn questions_of_sweeps() -> Vec<(String, &'static str)> {
             "notifications_due",
         ),
         (
-            format!(
-                "SELECT DISTINCT n.collapse_key FROM notifications n WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.cap_at IS NOT NULL
+            "SELECT DISTINCT n.collapse_key FROM notifications n WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.cap_at IS NOT NULL
                  AND n.cap_at < 7 AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key
                  AND (p.held_until > 7 OR p.waits_through >= n.seq)) LIMIT 9"
-            ),
+                .to_owned(),
             "notifications_cap",
         ),
         (

@@ -145,3 +145,24 @@ pub fn all() -> Vec<Complete> {
     });
     whole.chain(completed).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Clause, Sql, without_lock};
+
+    const LIST: Sql = Sql { place: "", text: "SELECT 1 WHERE {which} LIMIT ?", index: None };
+    const OF_KEY: Clause = Clause { place: "", text: "key = ?", index: None, completes: &[LIST] };
+
+    #[test]
+    fn a_lock_is_left_out_only_at_the_end() {
+        assert_eq!(without_lock("SELECT 1\n    FOR UPDATE SKIP LOCKED\n").trim_end(), "SELECT 1");
+        assert_eq!(without_lock("SELECT 1 FOR UPDATE LIMIT 1"), "SELECT 1 FOR UPDATE LIMIT 1");
+    }
+
+    #[test]
+    fn conditions_stand_in_their_place() {
+        assert_eq!(LIST.of(OF_KEY), "SELECT 1 WHERE key = ? LIMIT ?");
+        assert_eq!(LIST.with(&[]), "SELECT 1 WHERE TRUE LIMIT ?");
+        assert_eq!(LIST.with(&["a = ?", "b = ?"]), "SELECT 1 WHERE a = ? AND b = ? LIMIT ?");
+    }
+}
