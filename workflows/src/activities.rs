@@ -4,7 +4,7 @@
 
 use crate::signal::{Admin, Hold};
 pub use domain::settling::{Loaded, MAX_PER_SETTLING, Record, Recorded};
-use domain::{CollapseKey, DestinationId, Lane, RedeliverySelector, Timestamp, Verification};
+use domain::{CollapseKey, DestinationId, Lane, RedeliverySelector, Verification};
 use serde::{Deserialize, Serialize};
 use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;

@@ -24,6 +24,8 @@ pub use db::fault;
 pub use db::page::{Page, Paged};
 pub use db::run::Run;
 pub use db::secrets::hex;
+#[cfg(feature = "fail-points")]
+pub use db::sql::{Complete, all as statements, without_lock};
 pub use db::store::Store;
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
 pub use delivery::health::HealthView;

@@ -1,4 +1,5 @@
-//! No question of the hot path or the sweep reads a whole table.
+//! No question of a lane, of the sweep or of a redelivery reads a whole table. These are copies of statements that are not
+//! constants yet; the others are explained in `statements.rs`.
 
 use super::world::{Raw, World, story};
 use diesel::{QueryableByName, RunQueryDsl};
@@ -15,76 +16,13 @@ struct Line {
     text: String,
 }
 
-const OPEN: &str = "outcome IS NULL AND waiting_topic_id IS NULL";
-const WAITS: &str = "NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key
-     AND p.waits_through >= n.seq)";
-
-/// The ledger's list of deliveries in one status.
-fn delivery_list(status: &str) -> String {
-    format!(
-        "SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, status, attempts, next_due_at,
-         last_error, finished_at, created_at FROM deliveries WHERE seq < 7 AND status = '{status}'
-         ORDER BY seq DESC LIMIT 9"
-    )
-}
-
-/// The statements behind people's queries.
-fn questions_of_people() -> Vec<(String, &'static str)> {
-    vec![
-        (
-            "SELECT DISTINCT collapse_key FROM notifications WHERE receipt_id = 'r' AND outcome IS NULL
-             AND collapse_key IS NOT NULL ORDER BY collapse_key LIMIT 9"
-                .to_owned(),
-            "notifications_receipt",
-        ),
-        (
-            "SELECT outcome, COUNT(*) FROM notifications WHERE store_type = 'IMPORTED' AND platform_id = 'p'
-             GROUP BY outcome ORDER BY outcome"
-                .to_owned(),
-            "notifications_imported",
-        ),
-        (
-            "SELECT collapse_key FROM purchases WHERE app_id = 'a' AND collapse_key > 'k' ORDER BY collapse_key LIMIT 9"
-                .to_owned(),
-            "purchases_app",
-        ),
-        (
-            "SELECT term_sku FROM purchases WHERE app_id = 'a' AND product_id = 's' LIMIT 9".to_owned(),
-            "purchases_product",
-        ),
-        ("UPDATE purchases SET next_wake_at = 1 WHERE user_id = 'u'".to_owned(), "purchases_user"),
-        (delivery_list("dead"), "deliveries_dead"),
-        (delivery_list("pending"), "deliveries_owed"),
-        (delivery_list("waiting"), "deliveries_unnamed"),
-        (delivery_list("skipped"), "deliveries_skipped"),
-        (
-            "UPDATE deliveries SET status = 'pending' WHERE status = 'waiting'
-             AND collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = 'u')"
-                .to_owned(),
-            "deliveries_waiting",
-        ),
-        (
-            "UPDATE deliveries SET status = 'pending' WHERE destination_id = 'd' AND status = 'waiting'".to_owned(),
-            "deliveries_of_destination",
-        ),
-    ]
-}
-
 /// The statements of the audit for each row, and of redeliveries.
 fn questions_of_accounting() -> Vec<(String, &'static str)> {
     let statements = [
         (
-            "SELECT COUNT(DISTINCT e.user_revision), MAX(e.user_revision) FROM events e WHERE e.user_id = 'u'",
-            "events_of_user",
-        ),
-        (
-            "SELECT COUNT(*) FROM events e WHERE e.collapse_key = 'k' AND e.event_type = 'purchase.updated'",
-            "events_of_key",
-        ),
-        (
-            "SELECT COUNT(*) FROM notifications n WHERE n.collapse_key = 'k' AND n.outcome = 'settled'
-             AND n.revision = 7",
-            "notifications_of_key",
+            "SELECT id FROM deliveries WHERE collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'
+             AND event_type = 'purchase.updated' ORDER BY seq DESC LIMIT 1",
+            "deliveries_pending",
         ),
         (
             "SELECT MAX(d.revision) FROM deliveries d WHERE d.collapse_key = 'k' AND d.destination_id = 'd'
@@ -121,26 +59,6 @@ fn questions_of_accounting() -> Vec<(String, &'static str)> {
             "DELETE FROM pages WHERE (run, cursor) IN (SELECT run, cursor FROM pages WHERE at < 7 ORDER BY at LIMIT 9)",
             "pages_at",
         ),
-        ("SELECT kind, usd FROM payments p WHERE p.event_id = 'e' OR p.other_event_id = 'e'", "payments_event"),
-        ("SELECT kind, usd FROM payments p WHERE p.event_id = 'e' OR p.other_event_id = 'e'", "payments_other_event"),
-    ];
-    statements.into_iter().map(|(text, index)| (text.to_owned(), index)).collect()
-}
-
-/// The statements about lines of sales reports.
-fn questions_of_sales() -> Vec<(String, &'static str)> {
-    let statements = [
-        (
-            "SELECT s.transaction_id, r.usd FROM sales s LEFT JOIN rates r ON r.app_id = s.app_id
-             AND r.currency = s.currency AND r.day = s.day WHERE s.app_id = 'a' AND s.receipt_id = 'r'
-             ORDER BY s.sold_at, s.transaction_id, s.kind",
-            "sales_receipt",
-        ),
-        (
-            "SELECT DISTINCT p.collapse_key FROM sales s JOIN purchases p ON p.receipt_id = s.receipt_id
-             AND p.app_id = s.app_id WHERE s.app_id = 'a' AND s.currency = 'EUR' AND s.day = '2027-01-10'",
-            "sales_day",
-        ),
     ];
     statements.into_iter().map(|(text, index)| (text.to_owned(), index)).collect()
 }
@@ -150,10 +68,6 @@ const NOT_LEASED: &str = "NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_
 const USER_IS_FREE: &str = "NOT EXISTS (SELECT 1 FROM purchases p JOIN platforms f ON f.id = p.platform_id
      JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id AND u.environment = CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END
      WHERE p.collapse_key = d.collapse_key AND (u.lease_until > 7 OR u.paused_until > 7))";
-
-/// What a destination is owed that no newer state stands for.
-const NEWS: &str = "SELECT seq FROM deliveries WHERE destination_id = 'd' AND status IN ('pending', 'waiting')
-     AND event_type <> 'purchase.updated' AND event_type LIKE 'user.%' AND seq > 7 ORDER BY seq LIMIT 9";
 
 /// The statements of a destination's own run.
 fn questions_of_destinations() -> Vec<(String, &'static str)> {
@@ -179,24 +93,6 @@ fn questions_of_destinations() -> Vec<(String, &'static str)> {
             "deliveries_tried",
         ),
         (lanes("d.collapse_key <> 'k'", "d.seq DESC"), "deliveries_of_destination"),
-        (
-            "SELECT seq FROM deliveries WHERE destination_id = 'd' AND status = 'pending' LIMIT 9".to_owned(),
-            "deliveries_of_destination",
-        ),
-        (NEWS.to_owned(), "deliveries_news"),
-        (
-            format!(
-                "UPDATE deliveries SET status = 'skipped' WHERE seq IN ({NEWS}) AND status IN ('pending', 'waiting')
-                 AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = deliveries.destination_id
-                 AND l.collapse_key = deliveries.collapse_key AND l.lease_token IS NOT NULL AND l.lease_until > 7)"
-            ),
-            "deliveries_news",
-        ),
-        (
-            "SELECT created_at FROM deliveries WHERE destination_id = 'd' AND status = 'pending' ORDER BY seq LIMIT 1"
-                .to_owned(),
-            "deliveries_of_destination",
-        ),
     ]
 }
 
@@ -281,11 +177,10 @@ fn questions_of_sweeps() -> Vec<(String, &'static str)> {
             "notifications_due",
         ),
         (
-            format!(
-                "SELECT DISTINCT n.collapse_key FROM notifications n WHERE {OPEN} AND n.cap_at IS NOT NULL
+            "SELECT DISTINCT n.collapse_key FROM notifications n WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.cap_at IS NOT NULL
                  AND n.cap_at < 7 AND NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key
                  AND (p.held_until > 7 OR p.waits_through >= n.seq)) LIMIT 9"
-            ),
+                .to_owned(),
             "notifications_cap",
         ),
         (
@@ -319,109 +214,10 @@ fn questions_of_sweeps() -> Vec<(String, &'static str)> {
     ]
 }
 
-/// The statements of a batch of rechecks.
-fn questions_of_rechecks() -> Vec<(String, &'static str)> {
-    let listed = |column: &str| {
-        format!(
-            "EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.{column})"
-        )
-    };
-    let which = [
-        "platform_id = 'p' AND waits_for = 'parked'".to_owned(),
-        "platform_id = 'p' AND (product_id IS NULL OR waits_for = 'parked')".to_owned(),
-        "platform_id = 'p' AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id".to_owned(),
-        "platform_id = 'p' AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace') OR product_id IS NULL
-             OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= 7)"
-            .to_owned(),
-        "platform_id = 'p' AND unverified_since <= 7".to_owned(),
-        format!("({} OR {})", listed("term_sku"), listed("product_id")),
-    ];
-    let range = "app_id = 'a' AND collapse_key > 'k' AND collapse_key <= 'l'";
-    let batches = which.map(|which| format!("UPDATE purchases SET next_wake_at = 7 WHERE {range} AND {which}"));
-    let few = |which: &str| format!("SELECT 1 FROM purchases WHERE {which} LIMIT 9");
-    let mut statements: Vec<_> = batches.into_iter().map(|question| (question, "purchases_app")).collect();
-    statements.extend([
-        (few("app_id = 'a' AND term_sku = 's'"), "purchases_term_sku"),
-        (few("app_id = 'a' AND product_id = 's'"), "purchases_product"),
-        (few("platform_id = 'p' AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)"), "purchases_waiting"),
-    ]);
-    statements
-}
-
-/// The other statements of a settling: owners, links and the catalogue.
-fn questions_of_settlings() -> Vec<(String, &'static str)> {
-    let statements = [
-        (
-            "SELECT app_user_id FROM notifications WHERE collapse_key = 'k' AND outcome IS NULL
-             AND waiting_topic_id IS NULL AND app_user_id IS NOT NULL ORDER BY seq + 0 DESC LIMIT 1",
-            "notifications_of_key",
-        ),
-        (
-            "SELECT p.purchase FROM purchases p JOIN platforms f ON f.id = p.platform_id
-             LEFT JOIN replacements r ON r.old_key = p.collapse_key WHERE p.user_id = 'u' ORDER BY p.collapse_key",
-            "purchases_user",
-        ),
-        (
-            "SELECT p.purchase FROM replacements r JOIN purchases p ON p.collapse_key = r.old_key WHERE r.new_key = 'k'
-             ORDER BY r.created_at DESC, r.old_key LIMIT 1",
-            "replacements_new",
-        ),
-        ("UPDATE replacements SET real_at = 7 WHERE new_key = 'k' AND real_at IS NULL", "replacements_new"),
-        ("UPDATE purchases SET next_wake_at = 7 WHERE platform_id = 'p' AND waits_for = 'parked'", "purchases_waiting"),
-        (
-            "SELECT p.collapse_key FROM purchases p WHERE p.user_id IN
-             (SELECT u.id FROM users u WHERE u.external_id = 'e')",
-            "users_external",
-        ),
-    ];
-    statements.into_iter().map(|(question, index)| (question.to_owned(), index)).collect()
-}
-
 /// All of them.
 fn all() -> impl Iterator<Item = (String, &'static str)> {
-    let others = questions_of_people()
-        .into_iter()
-        .chain(questions_of_sweeps())
-        .chain(questions_of_settlings())
-        .chain(questions_of_rechecks());
     let lanes = questions_of_destinations().into_iter().chain(questions_of_claims());
-    questions().into_iter().chain(others).chain(lanes).chain(questions_of_accounting()).chain(questions_of_sales())
-}
-
-/// Each statement as `storage` runs it, and the index that must serve it.
-fn questions() -> Vec<(String, &'static str)> {
-    vec![
-        (
-            format!(
-                "SELECT seq, body FROM notifications WHERE collapse_key = 'k' AND {OPEN} ORDER BY seq + 0 LIMIT 500"
-            ),
-            "notifications_of_key",
-        ),
-        (
-            format!("SELECT n.seq FROM notifications n WHERE {OPEN} AND n.seq > 7 AND {WAITS} ORDER BY n.seq LIMIT 9"),
-            "notifications_open",
-        ),
-        (
-            format!("SELECT n.accepted_at FROM notifications n WHERE {OPEN} AND {WAITS} ORDER BY n.seq LIMIT 1"),
-            "notifications_open",
-        ),
-        (
-            "SELECT id FROM deliveries WHERE collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'
-             AND event_type = 'purchase.updated' ORDER BY seq DESC LIMIT 1"
-                .to_owned(),
-            "deliveries_pending",
-        ),
-        (
-            "SELECT seq FROM notifications WHERE message_id = 'm' AND receipt_id = 'r' AND store_type = 's' AND platform_id = 'p'"
-                .to_owned(),
-            "notifications_identity",
-        ),
-        (
-            "SELECT message_id FROM notifications WHERE collapse_key = 'k' AND fold_key = 'f'".to_owned(),
-            "notifications_of_key",
-        ),
-        ("SELECT id FROM platforms WHERE deleted_at IS NULL AND ingress_key = 'i'".to_owned(), "platforms_ingress_key"),
-    ]
+    questions_of_sweeps().into_iter().chain(lanes).chain(questions_of_accounting())
 }
 
 story! {

@@ -6,8 +6,7 @@ use super::world::{World, is_missing, new_destination, new_platform, story};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use std::collections::BTreeMap;
 use storage::{
-    Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Idle, Mode, Owing, Page, Redelivered, Run, Skipped,
-    Verdict,
+    Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Idle, Mode, Owing, Page, Redelivered, Run, Skipped, Verdict,
 };
 
 async fn again(world: &World, what: RedeliverySelector) -> Owing {

@@ -5,6 +5,7 @@ use crate::admin::customers::{self, Owner};
 use crate::admin::platforms::Platform;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification};
@@ -52,6 +53,28 @@ row! {
     }
 }
 
+const KNOWN: Sql = statement!("SELECT collapse_key FROM purchases WHERE revision > 0 AND collapse_key IN (?*)");
+
+const ABANDONED: Sql = statement! {"
+    SELECT collapse_key
+    FROM notifications
+    WHERE store_type = '{STORE_TYPE}' AND outcome = 'given_up' AND collapse_key IN (?*)
+"};
+
+const COUNT_OPEN: Sql = statement! {"
+    SELECT COUNT(DISTINCT collapse_key) AS value
+    FROM notifications
+    WHERE store_type = '{STORE_TYPE}' AND outcome IS NULL AND collapse_key IN (?*)
+"};
+
+const COUNT_IMPORTED: Sql = statement! {hot "notifications_imported", "
+    SELECT outcome, COUNT(*) AS value
+    FROM notifications
+    WHERE store_type = '{STORE_TYPE}' AND platform_id = ?
+    GROUP BY outcome
+    ORDER BY outcome
+"};
+
 impl Store {
     /// Adopts purchases of a platform that are not known yet, and names their customers.
     pub async fn adopt(&self, platform: &Platform, purchases: Vec<Adoption>, at: Timestamp) -> Result<Adopted, Error> {
@@ -87,12 +110,7 @@ impl Store {
     /// How many adopted purchases have ended with each outcome; `None` counts those that wait.
     pub async fn adopted(&self, platform: PlatformId) -> Result<Vec<(Option<Outcome>, i64)>, Error> {
         self.read(move |connection| {
-            let rows: Vec<Counted> = sql(format!(
-                "SELECT outcome, COUNT(*) AS value FROM notifications WHERE store_type = '{STORE_TYPE}' AND platform_id = ? \
-                 GROUP BY outcome ORDER BY outcome"
-            ))
-            .bind(platform)
-            .all(connection)?;
+            let rows: Vec<Counted> = sql(COUNT_IMPORTED).bind(platform).all(connection)?;
             Ok(rows.into_iter().map(|row| (row.outcome, row.value)).collect())
         })
         .await
@@ -123,8 +141,7 @@ impl Store {
         let keys: Vec<CollapseKey> =
             purchases.iter().map(|purchase| CollapseKey::of(platform, &purchase.receipt_id)).collect();
         self.read(move |connection| {
-            let text = "SELECT collapse_key FROM purchases WHERE revision > 0 AND collapse_key IN";
-            let rows: Vec<Key> = within(text, &keys, connection)?;
+            let rows: Vec<Key> = within(connection, KNOWN, &keys)?;
             Ok(rows.into_iter().map(|row| row.collapse_key).collect())
         })
         .await
@@ -134,11 +151,7 @@ impl Store {
     /// own.
     async fn count_abandoned(&self, keys: Vec<CollapseKey>) -> Result<HashMap<CollapseKey, i64>, Error> {
         self.read(move |connection| {
-            let text = format!(
-                "SELECT collapse_key FROM notifications WHERE store_type = '{STORE_TYPE}' AND outcome = 'given_up' \
-                 AND collapse_key IN"
-            );
-            let rows: Vec<Key> = within(&text, &keys, connection)?;
+            let rows: Vec<Key> = within(connection, ABANDONED, &keys)?;
             let mut times = HashMap::new();
             for row in rows {
                 *times.entry(row.collapse_key).or_insert(0) += 1;
@@ -150,26 +163,21 @@ impl Store {
 
     async fn still_open(&self, keys: Vec<CollapseKey>) -> Result<i64, Error> {
         self.read(move |connection| {
-            let text = format!(
-                "SELECT COUNT(DISTINCT collapse_key) AS value FROM notifications WHERE store_type = '{STORE_TYPE}' \
-                 AND outcome IS NULL AND collapse_key IN"
-            );
-            let counts: Vec<Number> = within(&text, &keys, connection)?;
+            let counts: Vec<Number> = within(connection, COUNT_OPEN, &keys)?;
             Ok(counts.first().map_or(0, |count| count.value))
         })
         .await
     }
 }
 
-fn within<T>(text: &str, keys: &[CollapseKey], connection: &mut AnyConnection) -> Result<Vec<T>, Error>
+fn within<T>(connection: &mut AnyConnection, which: Sql, keys: &[CollapseKey]) -> Result<Vec<T>, Error>
 where
     T: diesel::deserialize::QueryableByName<crate::db::connection::MultiBackend> + 'static,
 {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let places = vec!["?"; keys.len()].join(", ");
-    sql(format!("{text} ({places})")).once().bind_all(keys.iter().copied()).all(connection)
+    sql(which).once().bind_list(keys.iter().copied()).all(connection)
 }
 
 /// The notification of an adoption that was given up this number of times before.

@@ -3,6 +3,7 @@
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::secrets::random_uuid;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use domain::{AppId, Timestamp};
@@ -34,12 +35,38 @@ impl From<AppRow> for App {
     }
 }
 
+const INSERT: Sql = statement!("INSERT INTO apps (id, name, created_at) VALUES (?, ?, ?)");
+
+const FIND: Sql = statement!("SELECT id, name, created_at FROM apps WHERE id = ? AND deleted_at IS NULL");
+
+const LIST: Sql = statement! {"
+    SELECT id, name, created_at
+    FROM apps
+    WHERE deleted_at IS NULL AND (created_at, id) > (?, ?)
+    ORDER BY created_at, id
+    LIMIT ?
+"};
+
+const RENAME: Sql = statement! {"
+    UPDATE apps
+    SET name = ?
+    WHERE id = ? AND deleted_at IS NULL
+    RETURNING id, name, created_at
+"};
+
+const DELETE: Sql = statement!("UPDATE apps SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
+
+const DELETE_PLATFORMS: Sql = statement!("UPDATE platforms SET deleted_at = ? WHERE app_id = ? AND deleted_at IS NULL");
+
+const DELETE_DESTINATIONS: Sql =
+    statement!("UPDATE destinations SET deleted_at = ? WHERE app_id = ? AND deleted_at IS NULL");
+
 impl Store {
     /// Makes an app.
     pub async fn new_app(&self, name: &str) -> Result<App, Error> {
         let (id, name) = (AppId::new(random_uuid()?), name.to_owned());
         self.write(move |write| {
-            sql("INSERT INTO apps (id, name, created_at) VALUES (?, ?, ?)")
+            sql(INSERT)
                 .bind(id)
                 .bind(name.as_str())
                 .bind(write.now)
@@ -53,7 +80,7 @@ impl Store {
     /// One app.
     pub async fn app(&self, id: AppId) -> Result<App, Error> {
         self.read(move |connection| {
-            let row = sql("SELECT id, name, created_at FROM apps WHERE id = ? AND deleted_at IS NULL");
+            let row = sql(FIND);
             let row: Option<AppRow> = row.bind(id).first(connection)?;
             row.map(App::from).ok_or(Error::Missing { what: "app" })
         })
@@ -64,12 +91,7 @@ impl Store {
     pub async fn apps(&self, page: Page) -> Result<Paged<App>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {
-            let rows: Vec<AppRow> = sql("SELECT id, name, created_at FROM apps \
-                 WHERE deleted_at IS NULL AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?")
-            .bind(after)
-            .bind(id)
-            .bind(page.size() + 1)
-            .all(connection)?;
+            let rows: Vec<AppRow> = sql(LIST).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
             Paged::cut(rows, page.size(), |row| format!("{}_{}", row.created_at.micros(), row.id), |row| Ok(row.into()))
         })
         .await
@@ -79,12 +101,11 @@ impl Store {
     pub async fn rename_app(&self, id: AppId, name: &str) -> Result<App, Error> {
         let name = name.to_owned();
         self.write(move |write| {
-            let renamed: Option<AppRow> =
-                sql("UPDATE apps SET name = ? WHERE id = ? AND deleted_at IS NULL RETURNING id, name, created_at")
-                    .bind(name.as_str())
-                    .bind(id)
-                    .first(write.connection)
-                    .map_err(|error| error.or_taken("app", &name))?;
+            let renamed: Option<AppRow> = sql(RENAME)
+                .bind(name.as_str())
+                .bind(id)
+                .first(write.connection)
+                .map_err(|error| error.or_taken("app", &name))?;
             renamed.map(App::from).ok_or(Error::Missing { what: "app" })
         })
         .await
@@ -93,20 +114,12 @@ impl Store {
     /// Hides an app, its platforms and its destinations.
     pub async fn delete_app(&self, id: AppId) -> Result<(), Error> {
         self.write(move |write| {
-            let deleted = sql("UPDATE apps SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
-                .bind(write.now)
-                .bind(id)
-                .run(write.connection)?;
+            let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
             if deleted == 0 {
                 return Err(Error::Missing { what: "app" });
             }
-            for text in [
-                "UPDATE platforms SET deleted_at = ? WHERE app_id = ? AND deleted_at IS NULL",
-                "UPDATE destinations SET deleted_at = ? WHERE app_id = ? AND deleted_at IS NULL",
-            ] {
-                sql(text).bind(write.now).bind(id).run(write.connection)?;
-            }
-            Ok(())
+            sql(DELETE_PLATFORMS).bind(write.now).bind(id).run(write.connection)?;
+            sql(DELETE_DESTINATIONS).bind(write.now).bind(id).run(write.connection).map(drop)
         })
         .await
     }

@@ -4,6 +4,7 @@
 use crate::admin::platforms::require_app;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{SingleText, clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -146,14 +147,19 @@ fn nobody(owner: &Owner) -> Error {
     }
 }
 
+const STORE_OF_APP: Sql = statement! {"
+    SELECT store
+    FROM platforms
+    WHERE app_id = ?
+    ORDER BY deleted_at IS NOT NULL, created_at
+    LIMIT 1
+"};
+
 /// Where the owner is filed; `None` when nothing is known of it.
 fn filed(connection: &mut AnyConnection, app: AppId, owner: &Owner) -> Result<Option<Filed>, Error> {
     match owner {
         Owner::AppUser(name) => {
-            let store: Option<StoreName> =
-                sql("SELECT store FROM platforms WHERE app_id = ? ORDER BY deleted_at IS NOT NULL, created_at LIMIT 1")
-                    .bind(app)
-                    .first(connection)?;
+            let store: Option<StoreName> = sql(STORE_OF_APP).bind(app).first(connection)?;
             Ok(store.map(|row| Filed { store: row.store, name: clean(name).into_owned() }))
         }
         Owner::Receipt(receipt) => {
@@ -167,17 +173,28 @@ fn filed(connection: &mut AnyConnection, app: AppId, owner: &Owner) -> Result<Op
     }
 }
 
+const OWNER_BY_PURCHASE: Sql = statement! {"
+    SELECT f.store, p.app_user_id
+    FROM purchases p
+    JOIN platforms f ON f.id = p.platform_id
+    WHERE p.receipt_id = ? AND p.app_id = ?
+    ORDER BY p.app_user_id IS NULL, p.created_at
+    LIMIT 1
+"};
+const OWNER_BY_NOTIFICATION: Sql = statement! {"
+    SELECT f.store, n.app_user_id
+    FROM notifications n
+    JOIN platforms f ON f.id = n.platform_id
+    WHERE n.receipt_id = ? AND f.app_id = ? AND n.outcome IS NULL AND n.waiting_topic_id IS NULL
+    ORDER BY n.app_user_id IS NULL, n.seq
+    LIMIT 1
+"};
+
 /// The owner of a receipt by its purchase, else by an open notification.
 fn of_receipt(connection: &mut AnyConnection, app: AppId, receipt: &str) -> Result<Option<StoreUser>, Error> {
     let mut found: Option<StoreUser> = None;
-    for text in [
-        "SELECT f.store, p.app_user_id FROM purchases p JOIN platforms f ON f.id = p.platform_id \
-         WHERE p.receipt_id = ? AND p.app_id = ? ORDER BY p.app_user_id IS NULL, p.created_at LIMIT 1",
-        "SELECT f.store, n.app_user_id FROM notifications n JOIN platforms f ON f.id = n.platform_id \
-         WHERE n.receipt_id = ? AND f.app_id = ? AND n.outcome IS NULL AND n.waiting_topic_id IS NULL \
-         ORDER BY n.app_user_id IS NULL, n.seq LIMIT 1",
-    ] {
-        let row: Option<StoreUser> = sql(text).bind(receipt).bind(app).first(connection)?;
+    for owner in [OWNER_BY_PURCHASE, OWNER_BY_NOTIFICATION] {
+        let row: Option<StoreUser> = sql(owner).bind(receipt).bind(app).first(connection)?;
         match row {
             Some(row) if row.app_user_id.is_some() => return Ok(Some(row)),
             row => found = found.or(row),
@@ -201,44 +218,54 @@ fn known_or_new(write: &mut Write<'_>, app: AppId, filed: &Filed) -> Result<User
     known(write.connection, app, filed)?.ok_or_else(|| Error::unavailable(Raced))
 }
 
+const FIND_NAMED: Sql = statement!("SELECT id FROM users WHERE external_id = ? AND app_id = ?");
+
 fn named(connection: &mut AnyConnection, app: AppId, external_id: &str) -> Result<Option<UserId>, Error> {
-    let row: Option<Id> = sql("SELECT id FROM users WHERE external_id = ? AND app_id = ?")
-        .bind(external_id)
-        .bind(app)
-        .first(connection)?;
+    let row: Option<Id> = sql(FIND_NAMED).bind(external_id).bind(app).first(connection)?;
     Ok(row.map(|row| row.id))
 }
 
+const SET_NAME: Sql = statement!("UPDATE users SET external_id = ? WHERE id = ?");
+
 fn first_name(write: &mut Write<'_>, user: UserId, external_id: &str) -> Result<(), Error> {
-    sql("UPDATE users SET external_id = ? WHERE id = ?").bind(external_id).bind(user).run(write.connection)?;
+    sql(SET_NAME).bind(external_id).bind(user).run(write.connection)?;
     wake(write, user)
 }
+
+const MOVE_NAMES: Sql = statement!("UPDATE store_users SET user_id = ? WHERE user_id = ?");
+const MOVE_PURCHASES: Sql = statement!("UPDATE purchases SET user_id = ? WHERE user_id = ?");
 
 /// Moves everything of the anonymous user to the other. An anonymous user owns what one customer of the store bought.
 fn join(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error> {
     wake(write, user)?;
-    for text in
-        ["UPDATE store_users SET user_id = ? WHERE user_id = ?", "UPDATE purchases SET user_id = ? WHERE user_id = ?"]
-    {
-        sql(text).bind(other).bind(user).run(write.connection)?;
-    }
-    Ok(())
+    sql(MOVE_NAMES).bind(other).bind(user).run(write.connection)?;
+    sql(MOVE_PURCHASES).bind(other).bind(user).run(write.connection).map(drop)
 }
+
+const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
+    user_id = ?
+"};
 
 /// Wakes the user's purchases, so that the name is announced, and releases the deliveries that waited for it.
 fn wake(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     deliveries::release(write, user)?;
-    purchase::recheck(write, "user_id = ?", [user.into()]).map(drop)
+    purchase::recheck(write, OF_USER, [user.into()]).map(drop)
 }
 
+const NAME_OF_USER: Sql = statement!("SELECT COALESCE(external_id, '') AS value FROM users WHERE id = ?");
+
+const STORE_NAMES_OF_USER: Sql = statement! {"
+    SELECT app_user_id AS value
+    FROM store_users
+    WHERE user_id = ?
+    ORDER BY app_user_id
+"};
+
 fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
-    let external_id = sql("SELECT COALESCE(external_id, '') AS value FROM users WHERE id = ?").bind(user);
+    let external_id = sql(NAME_OF_USER).bind(user);
     let external_id: Option<SingleText> = external_id.first(connection)?;
     let external_id = external_id.ok_or(Error::Missing { what: "customer" })?.value;
-    let names: Vec<SingleText> =
-        sql("SELECT app_user_id AS value FROM store_users WHERE user_id = ? ORDER BY app_user_id")
-            .bind(user)
-            .all(connection)?;
+    let names: Vec<SingleText> = sql(STORE_NAMES_OF_USER).bind(user).all(connection)?;
     let names = names.into_iter().map(|row| row.value).filter(|name| !name.starts_with(RECEIPT));
     Ok(Customer {
         user_id: user,

@@ -4,6 +4,7 @@ use crate::admin::platforms::require_app;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::secrets::{Secrets, random_uuid};
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -18,6 +19,14 @@ use domain::user::Attributes;
 use domain::{AppId, DestinationId};
 use secrecy::SecretString;
 use serde::Serialize;
+
+const DELETE: Sql = statement!("UPDATE destinations SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
+
+const LIST: Sql = statement! {"
+    {SELECT} AND app_id = ? AND (created_at, id) > (?, ?)
+    ORDER BY created_at, id
+    LIMIT ?
+"};
 
 impl Store {
     /// Creates a destination.
@@ -41,9 +50,8 @@ impl Store {
     pub async fn destinations(&self, app: AppId, page: Page) -> Result<Paged<Destination>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {
-            let text = format!("{SELECT} AND app_id = ? AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?");
             let rows: Vec<DestinationRow> =
-                sql(text).bind(app).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
+                sql(LIST).bind(app).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
             let cursor = |row: &DestinationRow| format!("{}_{}", row.created_at.micros(), row.id);
             Paged::cut(rows, page.size(), cursor, DestinationRow::destination)
         })
@@ -106,10 +114,7 @@ impl Store {
     /// [`Store::end_deleted_owed`] continues after an error.
     pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
         self.write(move |write| {
-            let deleted = sql("UPDATE destinations SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
-                .bind(write.now)
-                .bind(id)
-                .run(write.connection)?;
+            let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
             if deleted == 0 { Err(Error::Missing { what: "destination" }) } else { Ok(()) }
         })
         .await?;
@@ -151,44 +156,56 @@ impl Store {
     }
 }
 
+const LOCK: Sql = statement!("{SELECT} AND id = ? FOR NO KEY UPDATE");
+
 /// Locks a destination until the end of the transaction, after its health; the result of a request locks them in this
 /// order too. Events that are recorded meanwhile are still owed to it without waiting.
 fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow, Error> {
     health::lock(write, id)?;
-    let lock = write.connection.for_no_key_update();
-    let row = sql(format!("{SELECT} AND id = ?{lock}")).bind(id).first(write.connection)?;
+    let row = sql(LOCK).bind(id).first(write.connection)?;
     row.ok_or(Error::Missing { what: "destination" })
 }
+
+const INSERT: Sql = statement! {"
+    INSERT INTO destinations (id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user,
+        per_request, profile, rate, concurrency, schedule, enabled, state, since, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"};
 
 /// Inserts a destination, with its health.
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &NewDestination) -> Result<(), Error> {
     let wildcards = if new.traits.wildcards == Wildcards::Listed { LISTED } else { EVERYTHING };
-    sql("INSERT INTO destinations (id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, \
-         per_request, profile, rate, concurrency, schedule, enabled, state, since, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-    .bind(id)
-    .bind(new.app_id)
-    .bind(new.kind.as_str())
-    .bind(new.name.as_str())
-    .bind(json(&new.events)?)
-    .bind(wildcards)
-    .bind(json(&new.filter)?)
-    .bind(json(&new.settings)?)
-    .bind(secrets.seal("destinations", &id.to_string(), &new.secret)?)
-    .bind(new.traits.per_user)
-    .bind(new.traits.per_request)
-    .bind(new.traits.profile.map(Attributes::as_str))
-    .bind(new.limits.rate)
-    .bind(new.limits.concurrency)
-    .bind(new.limits.schedule.as_ref().map(json).transpose()?)
-    .bind(new.enabled)
-    .bind(if new.enabled { State::Healthy.as_str() } else { State::Disabled.as_str() })
-    .bind(write.now)
-    .bind(write.now)
-    .run(write.connection)
-    .map_err(|error| error.or_taken("destination", &new.name))?;
+    sql(INSERT)
+        .bind(id)
+        .bind(new.app_id)
+        .bind(new.kind.as_str())
+        .bind(new.name.as_str())
+        .bind(json(&new.events)?)
+        .bind(wildcards)
+        .bind(json(&new.filter)?)
+        .bind(json(&new.settings)?)
+        .bind(secrets.seal("destinations", &id.to_string(), &new.secret)?)
+        .bind(new.traits.per_user)
+        .bind(new.traits.per_request)
+        .bind(new.traits.profile.map(Attributes::as_str))
+        .bind(new.limits.rate)
+        .bind(new.limits.concurrency)
+        .bind(new.limits.schedule.as_ref().map(json).transpose()?)
+        .bind(new.enabled)
+        .bind(if new.enabled { State::Healthy.as_str() } else { State::Disabled.as_str() })
+        .bind(write.now)
+        .bind(write.now)
+        .run(write.connection)
+        .map_err(|error| error.or_taken("destination", &new.name))?;
     health::insert(write, id)
 }
+
+const UPDATE: Sql = statement! {"
+    UPDATE destinations
+    SET name = ?, events = ?, filter = ?, rate = ?, concurrency = ?, schedule = ?, settings = ?, profile = ?,
+        secret = ?, enabled = ?, state = ?, reason = ?, since = ?
+    WHERE id = ?
+"};
 
 /// Changes a destination whose row is locked: fields that are not named keep what others changed meanwhile.
 fn update(
@@ -222,25 +239,24 @@ fn update(
     };
     let since = if state == row.state { row.since } else { write.now };
     let name = patch.name.clone().unwrap_or(row.name);
-    sql("UPDATE destinations SET name = ?, events = ?, filter = ?, rate = ?, concurrency = ?, schedule = ?, \
-         settings = ?, profile = ?, secret = ?, enabled = ?, state = ?, reason = ?, since = ? WHERE id = ?")
-    .bind(name.as_str())
-    .bind(patch.events.as_ref().map(json).transpose()?.unwrap_or(row.events))
-    .bind(json(&filter)?)
-    .bind(limits.rate)
-    .bind(limits.concurrency)
-    .bind(limits.schedule.as_ref().map(json).transpose()?)
-    .bind(patch.settings.as_ref().map(json).transpose()?.unwrap_or(row.settings))
-    .bind(patch.profile.map(Attributes::as_str).or(row.profile.as_deref()))
-    .bind(secret)
-    .bind(enabled)
-    .bind(state)
-    .bind(reason)
-    .bind(since)
-    .bind(row.id)
-    .run(write.connection)
-    .map(drop)
-    .map_err(|error| error.or_taken("destination", &name))
+    sql(UPDATE)
+        .bind(name.as_str())
+        .bind(patch.events.as_ref().map(json).transpose()?.unwrap_or(row.events))
+        .bind(json(&filter)?)
+        .bind(limits.rate)
+        .bind(limits.concurrency)
+        .bind(limits.schedule.as_ref().map(json).transpose()?)
+        .bind(patch.settings.as_ref().map(json).transpose()?.unwrap_or(row.settings))
+        .bind(patch.profile.map(Attributes::as_str).or(row.profile.as_deref()))
+        .bind(secret)
+        .bind(enabled)
+        .bind(state)
+        .bind(reason)
+        .bind(since)
+        .bind(row.id)
+        .run(write.connection)
+        .map(drop)
+        .map_err(|error| error.or_taken("destination", &name))
 }
 
 fn json(value: &impl Serialize) -> Result<String, Error> {

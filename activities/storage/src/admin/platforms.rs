@@ -4,6 +4,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::secrets::{Secrets, random_uuid};
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -128,9 +129,11 @@ row! {
     }
 }
 
-const SELECT: &str = "SELECT id, app_id, store, name, package_name, environment, shared_secret, window_ms, \
-     max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, ingress_key, created_at \
-     FROM platforms WHERE deleted_at IS NULL";
+const SELECT: &str = "
+    SELECT id, app_id, store, name, package_name, environment, shared_secret, window_ms, max_wait_ms,
+        product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, ingress_key, created_at
+    FROM platforms
+    WHERE deleted_at IS NULL";
 
 impl From<PlatformRow> for Platform {
     fn from(row: PlatformRow) -> Self {
@@ -153,6 +156,18 @@ impl From<PlatformRow> for Platform {
         }
     }
 }
+
+const DELETE: Sql = statement!("UPDATE platforms SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
+
+const FIND_BY_INGRESS_KEY: Sql = statement! {hot "platforms_ingress_key", "
+    {SELECT} AND ingress_key = ?
+"};
+
+const LIST: Sql = statement! {"
+    {SELECT} AND app_id = ? AND (created_at, id) > (?, ?)
+    ORDER BY created_at, id
+    LIMIT ?
+"};
 
 impl Store {
     /// Creates a platform, and its topic when one is named.
@@ -179,9 +194,8 @@ impl Store {
     pub async fn platforms(&self, app: AppId, page: Page) -> Result<Paged<Platform>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {
-            let text = format!("{SELECT} AND app_id = ? AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?");
             let rows: Vec<PlatformRow> =
-                sql(text).bind(app).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
+                sql(LIST).bind(app).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
             Paged::cut(rows, page.size(), |row| format!("{}_{}", row.created_at.micros(), row.id), |row| Ok(row.into()))
         })
         .await
@@ -204,10 +218,7 @@ impl Store {
     /// Hides a platform: its ingress key answers nobody any more.
     pub async fn delete_platform(&self, id: PlatformId) -> Result<(), Error> {
         self.write(move |write| {
-            let deleted = sql("UPDATE platforms SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
-                .bind(write.now)
-                .bind(id)
-                .run(write.connection)?;
+            let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
             if deleted == 0 { Err(Error::Missing { what: "platform" }) } else { Ok(()) }
         })
         .await
@@ -217,7 +228,7 @@ impl Store {
     pub async fn platform_by_ingress_key(&self, key: &str) -> Result<Option<Platform>, Error> {
         let key = key.replace('\0', "");
         self.read(move |connection| {
-            let row: Option<PlatformRow> = sql(format!("{SELECT} AND ingress_key = ?")).bind(key).first(connection)?;
+            let row: Option<PlatformRow> = sql(FIND_BY_INGRESS_KEY).bind(key).first(connection)?;
             Ok(row.map(Platform::from))
         })
         .await
@@ -234,42 +245,55 @@ impl Store {
     }
 }
 
+const FIND: Sql = statement!("{SELECT} AND id = ?");
+
 fn read(connection: &mut AnyConnection, id: PlatformId) -> Result<PlatformRow, Error> {
-    let row = sql(format!("{SELECT} AND id = ?")).bind(id).first(connection)?;
+    let row = sql(FIND).bind(id).first(connection)?;
     row.ok_or(Error::Missing { what: "platform" })
 }
 
+const FIND_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? AND deleted_at IS NULL");
+
 /// An app that was not deleted.
 pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
-    let app: Option<Number> = sql("SELECT created_at AS value FROM apps WHERE id = ? AND deleted_at IS NULL")
-        .bind(id)
-        .first(write.connection)?;
+    let app: Option<Number> = sql(FIND_APP).bind(id).first(write.connection)?;
     app.map(drop).ok_or(Error::Missing { what: "app" })
 }
 
+const INSERT: Sql = statement! {"
+    INSERT INTO platforms (id, app_id, store, name, package_name, environment, shared_secret, window_ms,
+        max_wait_ms, ingress_key, created_at, product_ref, flush_on_revoke, unknown_receipts)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"};
+
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPlatform) -> Result<(), Error> {
     let sealed = seal(secrets, id, new.shared_secret.as_ref())?;
-    sql("INSERT INTO platforms (id, app_id, store, name, package_name, environment, shared_secret, window_ms, \
-         max_wait_ms, ingress_key, created_at, product_ref, flush_on_revoke, unknown_receipts) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-    .bind(id)
-    .bind(new.app_id)
-    .bind(new.store.as_str())
-    .bind(new.name.as_str())
-    .bind(new.package_name.as_str())
-    .bind(new.environment)
-    .bind(sealed)
-    .bind(new.window_ms)
-    .bind(new.max_wait_ms)
-    .bind(new.ingress_key.as_str())
-    .bind(write.now)
-    .bind(product_ref_text(new.product_ref))
-    .bind(new.flush_on_revoke)
-    .bind(new.unknown_receipts)
-    .run(write.connection)
-    .map(drop)
-    .map_err(|error| error.or_taken("platform", &new.name))
+    sql(INSERT)
+        .bind(id)
+        .bind(new.app_id)
+        .bind(new.store.as_str())
+        .bind(new.name.as_str())
+        .bind(new.package_name.as_str())
+        .bind(new.environment)
+        .bind(sealed)
+        .bind(new.window_ms)
+        .bind(new.max_wait_ms)
+        .bind(new.ingress_key.as_str())
+        .bind(write.now)
+        .bind(product_ref_text(new.product_ref))
+        .bind(new.flush_on_revoke)
+        .bind(new.unknown_receipts)
+        .run(write.connection)
+        .map(drop)
+        .map_err(|error| error.or_taken("platform", &new.name))
 }
+
+const UPDATE: Sql = statement! {"
+    UPDATE platforms
+    SET name = ?, package_name = ?, environment = ?, shared_secret = ?, window_ms = ?, max_wait_ms = ?,
+        ingress_key = ?, product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?, secret_refused_at = ?
+    WHERE id = ?
+"};
 
 fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &PlatformPatch) -> Result<(), Error> {
     let sealed = match &patch.shared_secret {
@@ -279,23 +303,21 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &Pl
     let before = (row.id, row.secret_refused_at, row.environment, product_ref(&row.product_ref));
     let name = patch.name.clone().unwrap_or(row.name);
     let refused_at = if patch.shared_secret.is_some() { None } else { row.secret_refused_at };
-    sql("UPDATE platforms SET name = ?, package_name = ?, environment = ?, shared_secret = ?, window_ms = ?, \
-         max_wait_ms = ?, ingress_key = ?, product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?, \
-         secret_refused_at = ? WHERE id = ?")
-    .bind(name.as_str())
-    .bind(patch.package_name.clone().unwrap_or(row.package_name))
-    .bind(patch.environment.unwrap_or(row.environment))
-    .bind(sealed)
-    .bind(patch.window_ms.unwrap_or(row.window_ms))
-    .bind(patch.max_wait_ms.unwrap_or(row.max_wait_ms))
-    .bind(patch.ingress_key.clone().unwrap_or(row.ingress_key))
-    .bind(patch.product_ref.map_or(row.product_ref, |chosen| product_ref_text(chosen).to_owned()))
-    .bind(patch.flush_on_revoke.unwrap_or(row.flush_on_revoke))
-    .bind(patch.unknown_receipts.unwrap_or(row.unknown_receipts))
-    .bind(refused_at)
-    .bind(row.id)
-    .run(write.connection)
-    .map_err(|error| error.or_taken("platform", &name))?;
+    sql(UPDATE)
+        .bind(name.as_str())
+        .bind(patch.package_name.clone().unwrap_or(row.package_name))
+        .bind(patch.environment.unwrap_or(row.environment))
+        .bind(sealed)
+        .bind(patch.window_ms.unwrap_or(row.window_ms))
+        .bind(patch.max_wait_ms.unwrap_or(row.max_wait_ms))
+        .bind(patch.ingress_key.clone().unwrap_or(row.ingress_key))
+        .bind(patch.product_ref.map_or(row.product_ref, |chosen| product_ref_text(chosen).to_owned()))
+        .bind(patch.flush_on_revoke.unwrap_or(row.flush_on_revoke))
+        .bind(patch.unknown_receipts.unwrap_or(row.unknown_receipts))
+        .bind(refused_at)
+        .bind(row.id)
+        .run(write.connection)
+        .map_err(|error| error.or_taken("platform", &name))?;
     wake_by(write, before, patch)
 }
 

@@ -1,10 +1,29 @@
 //! What an admin may do to one purchase: hold, release, discard.
 
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::purchases::purchase;
 use domain::{CollapseKey, Outcome, Timestamp};
+
+const HOLD: Sql = statement! {"
+    UPDATE purchases
+    SET held_until = ?, held_by = ?, held_reason = ?
+    WHERE collapse_key = ?
+"};
+
+const RELEASE: Sql = statement! {"
+    UPDATE purchases
+    SET held_until = NULL, held_by = NULL, held_reason = NULL
+    WHERE collapse_key = ?
+"};
+
+const DISCARD: Sql = statement! {"
+    UPDATE notifications
+    SET outcome = ?, reason = ?, finished_at = ?
+    WHERE collapse_key = ? AND seq <= ? AND outcome IS NULL AND waiting_topic_id IS NULL
+"};
 
 impl Store {
     /// Stops settling of a purchase until a time.
@@ -13,14 +32,8 @@ impl Store {
         let (by, reason) = (by.to_owned(), reason.to_owned());
         self.write(move |write| {
             purchase::lock(write, key)?;
-            purchase::forget_failures(write, "collapse_key = ?", [key.into()])?;
-            sql("UPDATE purchases SET held_until = ?, held_by = ?, held_reason = ? WHERE collapse_key = ?")
-                .bind(until)
-                .bind(by.as_str())
-                .bind(reason.as_str())
-                .bind(key)
-                .run(write.connection)
-                .map(drop)
+            purchase::forget_failures(write, purchase::OF_KEY, [key.into()])?;
+            sql(HOLD).bind(until).bind(by.as_str()).bind(reason.as_str()).bind(key).run(write.connection).map(drop)
         })
         .await
     }
@@ -28,11 +41,8 @@ impl Store {
     /// Ends a hold. Where there is none, nothing happens.
     pub async fn release(&self, key: CollapseKey) -> Result<(), Error> {
         self.write(move |write| {
-            purchase::forget_failures(write, "collapse_key = ?", [key.into()])?;
-            sql("UPDATE purchases SET held_until = NULL, held_by = NULL, held_reason = NULL WHERE collapse_key = ?")
-                .bind(key)
-                .run(write.connection)
-                .map(drop)
+            purchase::forget_failures(write, purchase::OF_KEY, [key.into()])?;
+            sql(RELEASE).bind(key).run(write.connection).map(drop)
         })
         .await
     }
@@ -43,9 +53,7 @@ impl Store {
         let why = format!("{by}: {reason}");
         self.write(move |write| {
             purchase::lock(write, key)?;
-            let discarded =
-                sql("UPDATE notifications SET outcome = ?, reason = ?, finished_at = ? WHERE collapse_key = ? \
-                 AND seq <= ? AND outcome IS NULL AND waiting_topic_id IS NULL")
+            let discarded = sql(DISCARD)
                 .bind(Outcome::Discarded)
                 .bind(why.as_str())
                 .bind(write.now)

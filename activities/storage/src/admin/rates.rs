@@ -5,6 +5,7 @@ use crate::admin::platforms::require_app;
 use crate::admin::sales;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase;
@@ -35,6 +36,20 @@ row! {
     }
 }
 
+const UPSERT: Sql = statement! {"
+    INSERT INTO rates (app_id, currency, day, usd)
+    VALUES ?*
+    ON CONFLICT (app_id, currency, day) DO UPDATE SET usd = excluded.usd
+"};
+
+const LIST: Sql = statement! {"
+    SELECT day, currency, usd
+    FROM rates
+    WHERE app_id = ? AND currency = ? AND day > ?
+    ORDER BY day
+    LIMIT ?
+"};
+
 impl Store {
     /// Stores rates, in the place of those of the same day and currency. Of two for the same the later one holds.
     /// Purchases with lines of a sales report of these currencies and days are rechecked.
@@ -50,19 +65,13 @@ impl Store {
                 concerned.extend(sales::rated(write.connection, app, (currency, day, usd))?);
             }
             for rows in rows.chunks(ROWS) {
-                let places = vec!["(?, ?, ?, ?)"; rows.len()].join(", ");
-                let mut statement = sql(format!(
-                    "INSERT INTO rates (app_id, currency, day, usd) VALUES {places} \
-                     ON CONFLICT (app_id, currency, day) DO UPDATE SET usd = excluded.usd"
-                ))
-                .once();
-                for ((currency, day), usd) in rows {
-                    statement = statement.bind(app).bind(currency.as_str()).bind(day.as_str()).bind(usd.as_str());
-                }
-                statement.run(write.connection)?;
+                let values = rows.iter().map(|((currency, day), usd)| {
+                    [app.into(), currency.as_str().into(), day.as_str().into(), usd.as_str().into()]
+                });
+                sql(UPSERT).once().bind_rows(values).run(write.connection)?;
             }
             for key in concerned {
-                purchase::recheck(write, "collapse_key = ?", [key.into()])?;
+                purchase::recheck(write, purchase::OF_KEY, [key.into()])?;
             }
             Ok(())
         })
@@ -73,13 +82,12 @@ impl Store {
     pub async fn rates(&self, app: AppId, currency: &str, page: Page) -> Result<Paged<Rate>, Error> {
         let currency = currency.to_owned();
         self.read(move |connection| {
-            let rows: Vec<RateRow> = sql("SELECT day, currency, usd FROM rates \
-                 WHERE app_id = ? AND currency = ? AND day > ? ORDER BY day LIMIT ?")
-            .bind(app)
-            .bind(currency)
-            .bind(page.cursor.clone().unwrap_or_default())
-            .bind(page.size() + 1)
-            .all(connection)?;
+            let rows: Vec<RateRow> = sql(LIST)
+                .bind(app)
+                .bind(currency)
+                .bind(page.cursor.clone().unwrap_or_default())
+                .bind(page.size() + 1)
+                .all(connection)?;
             let rate = |row: RateRow| Ok(Rate { day: row.day, currency: row.currency, usd: row.usd });
             Paged::cut(rows, page.size(), |row| row.day.clone(), rate)
         })

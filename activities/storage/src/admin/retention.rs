@@ -5,7 +5,8 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::statement::{Number, Value, places, row, sql};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use domain::Timestamp;
@@ -16,10 +17,11 @@ const BATCH: usize = 200;
 
 /// The condition that nothing is owed for which the event `e` is needed: itself, and of a state all that was announced
 /// with it.
-const UNNEEDED: &str = "NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id \
-     AND d.status IN ('pending', 'waiting')) AND (e.event_type <> 'purchase.updated' OR NOT EXISTS (SELECT 1 \
-     FROM deliveries d WHERE d.collapse_key = e.collapse_key AND d.revision = e.revision \
-     AND d.status IN ('pending', 'waiting')))";
+const UNNEEDED: &str = "
+    NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.status IN ('pending', 'waiting'))
+        AND (e.event_type <> 'purchase.updated' OR NOT EXISTS (SELECT 1 FROM deliveries d
+            WHERE d.collapse_key = e.collapse_key AND d.revision = e.revision AND d.status IN ('pending',
+            'waiting')))";
 
 row! {
     struct Candidate {
@@ -41,7 +43,7 @@ row! {
 struct Table {
     name: &'static str,
     /// Its next rows, the oldest first, and whether the body of each is old and needed by nobody.
-    candidates: &'static str,
+    candidates: Sql,
     /// Removes the bodies of these rows; checks again what may have changed since they were selected.
     remove: fn(&mut Write<'_>, &[i64]) -> Result<usize, Error>,
 }
@@ -49,8 +51,14 @@ struct Table {
 /// An open notification is needed to settle it.
 const NOTIFICATIONS: Table = Table {
     name: "notifications",
-    candidates: "SELECT seq, accepted_at AS at, (pruned_at IS NULL AND outcome IS NOT NULL \
-           AND COALESCE(finished_at, accepted_at) < ?) AS is_spent FROM notifications WHERE seq > ? ORDER BY seq LIMIT ?",
+    candidates: statement! {"
+        SELECT seq, accepted_at AS at,
+            (pruned_at IS NULL AND outcome IS NOT NULL AND COALESCE(finished_at, accepted_at) < ?) AS is_spent
+        FROM notifications
+        WHERE seq > ?
+        ORDER BY seq
+        LIMIT ?
+    "},
     remove: remove_notifications,
 };
 
@@ -58,18 +66,31 @@ const NOTIFICATIONS: Table = Table {
 /// purchase is shown on request.
 const EVENTS: Table = Table {
     name: "events",
-    candidates: "SELECT e.seq, e.created_at AS at, (e.pruned_at IS NULL AND e.created_at < ? AND {unneeded} \
-           AND (e.event_type <> 'purchase.updated' OR EXISTS (SELECT 1 FROM events m \
-           WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq))) \
-           AS is_spent FROM events e WHERE e.seq > ? ORDER BY e.seq LIMIT ?",
+    candidates: statement! {"
+        SELECT e.seq, e.created_at AS at,
+            (e.pruned_at IS NULL AND e.created_at < ? AND {UNNEEDED}
+                AND (e.event_type <> 'purchase.updated' OR EXISTS (SELECT 1 FROM events m
+                    WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq))
+            ) AS is_spent
+        FROM events e
+        WHERE e.seq > ?
+        ORDER BY e.seq
+        LIMIT ?
+    "},
     remove: remove_events,
 };
 
 /// A delivery that has ended is never sent again: a redelivery is a delivery of its own.
 const DELIVERIES: Table = Table {
     name: "deliveries",
-    candidates: "SELECT seq, created_at AS at, (pruned_at IS NULL AND finished_at IS NOT NULL \
-           AND COALESCE(finished_at, created_at) < ?) AS is_spent FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?",
+    candidates: statement! {"
+        SELECT seq, created_at AS at,
+            (pruned_at IS NULL AND finished_at IS NOT NULL AND COALESCE(finished_at, created_at) < ?) AS is_spent
+        FROM deliveries
+        WHERE seq > ?
+        ORDER BY seq
+        LIMIT ?
+    "},
     remove: remove_deliveries,
 };
 
@@ -103,53 +124,56 @@ impl Store {
     }
 }
 
+const THROUGH: Sql = statement!("SELECT through AS value FROM retention WHERE table_name = ?");
+
 /// Where the last call ended, and the rows behind it.
 fn candidates(
     connection: &mut AnyConnection,
     table: Table,
     (before, limit): (Timestamp, i64),
 ) -> Result<(i64, Vec<Candidate>), Error> {
-    let from: Option<Number> =
-        sql("SELECT through AS value FROM retention WHERE table_name = ?").bind(table.name).first(connection)?;
+    let from: Option<Number> = sql(THROUGH).bind(table.name).first(connection)?;
     let from = from.map_or(0, |from| from.value);
-    Ok((
-        from,
-        sql(table.candidates.replace("{unneeded}", UNNEEDED)).bind(before).bind(from).bind(limit).all(connection)?,
-    ))
+    Ok((from, sql(table.candidates).bind(before).bind(from).bind(limit).all(connection)?))
 }
+
+const NOTE_THROUGH: Sql = statement! {"
+    INSERT INTO retention (table_name, through)
+    VALUES (?, ?)
+    ON CONFLICT (table_name)
+    DO UPDATE SET through = excluded.through
+"};
 
 fn note(write: &mut Write<'_>, table: Table, through: i64) -> Result<(), Error> {
-    sql("INSERT INTO retention (table_name, through) VALUES (?, ?) \
-         ON CONFLICT (table_name) DO UPDATE SET through = excluded.through")
-    .bind(table.name)
-    .bind(through)
-    .run(write.connection)
-    .map(drop)
+    sql(NOTE_THROUGH).bind(table.name).bind(through).run(write.connection).map(drop)
 }
 
+const REDUCE_NOTIFICATIONS: Sql = statement! {"
+    UPDATE notifications
+    SET body = '{{}}', pruned_at = ?
+    WHERE seq IN (?*) AND outcome IS NOT NULL
+"};
+
 fn remove_notifications(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    let text = format!(
-        "UPDATE notifications SET body = '{{}}', pruned_at = ? WHERE seq IN ({}) AND outcome IS NOT NULL",
-        places(seqs.len())
-    );
-    sql(text).once().bind(write.now).bind_all(seqs.iter().copied()).run(write.connection)
+    sql(REDUCE_NOTIFICATIONS).once().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
 }
+
+const LOCK_EVENTS: Sql = statement!("SELECT seq, body FROM events WHERE seq IN (?*) ORDER BY seq FOR UPDATE");
+
+const REDUCE_EVENT: Sql = statement! {"
+    UPDATE events AS e
+    SET body = ?, state_apart = NULL, profile = NULL, views = NULL, pruned_at = ?
+    WHERE e.seq = ? AND {UNNEEDED}
+"};
 
 /// A redelivery locks the event's row too, and checks then whether it is still whole: so nothing is owed of an event
 /// while its body is removed.
 fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    let lock = write.connection.for_update();
-    let text = format!("SELECT seq, body FROM events WHERE seq IN ({}) ORDER BY seq{lock}", places(seqs.len()));
-    let events: Vec<EventBody> = sql(text).once().bind_all(seqs.iter().copied()).all(write.connection)?;
+    let events: Vec<EventBody> = sql(LOCK_EVENTS).once().bind_list(seqs.iter().copied()).all(write.connection)?;
     let mut removed = 0;
     for event in events {
-        removed += sql(format!(
-            "UPDATE events AS e SET body = ?, state_apart = NULL, profile = NULL, views = NULL, pruned_at = ? WHERE e.seq = ? AND {UNNEEDED}"
-        ))
-        .bind(reduced(&event.body))
-        .bind(write.now)
-        .bind(event.seq)
-        .run(write.connection)?;
+        removed +=
+            sql(REDUCE_EVENT).bind(reduced(&event.body)).bind(write.now).bind(event.seq).run(write.connection)?;
     }
     Ok(removed)
 }
@@ -166,21 +190,20 @@ fn reduced(body: &str) -> String {
     .to_string()
 }
 
+const REDUCE_ATTEMPTS: Sql = statement! {"
+    UPDATE attempts
+    SET headers = NULL, response = NULL
+    WHERE delivery_id IN (SELECT id FROM deliveries WHERE seq IN (?*) AND finished_at IS NOT NULL)
+"};
+const REDUCE_DELIVERIES: Sql = statement! {"
+    UPDATE deliveries
+    SET body = NULL, pruned_at = ?
+    WHERE seq IN (?*) AND finished_at IS NOT NULL
+"};
+
 fn remove_deliveries(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    let these = || seqs.iter().map(|seq| Value::from(*seq));
-    let finished = format!("seq IN ({}) AND finished_at IS NOT NULL", places(seqs.len()));
-    sql(format!(
-        "UPDATE attempts SET headers = NULL, response = NULL \
-         WHERE delivery_id IN (SELECT id FROM deliveries WHERE {finished})"
-    ))
-    .once()
-    .bind_all(these())
-    .run(write.connection)?;
-    sql(format!("UPDATE deliveries SET body = NULL, pruned_at = ? WHERE {finished}"))
-        .once()
-        .bind(write.now)
-        .bind_all(these())
-        .run(write.connection)
+    sql(REDUCE_ATTEMPTS).once().bind_list(seqs.iter().copied()).run(write.connection)?;
+    sql(REDUCE_DELIVERIES).once().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::admin::platforms::require_app;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::run::Run;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{self, Number, SingleText, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -168,21 +169,29 @@ fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) ->
     answer.purchases = i64::try_from(concerned.len()).unwrap_or(i64::MAX);
     if run == Run::Real {
         for key in concerned {
-            purchase::recheck(write, "collapse_key = ?", [key.into()])?;
+            purchase::recheck(write, purchase::OF_KEY, [key.into()])?;
         }
     }
     Ok(answer)
 }
 
+const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR NO KEY UPDATE");
+
 /// Locks the app's row, which the record of a settling shares until it is committed.
 pub fn lock_app(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
-    let lock = write.connection.for_no_key_update();
-    if !lock.is_empty() {
-        let locked = sql(format!("SELECT created_at AS value FROM apps WHERE id = ?{lock}")).bind(app);
-        let _: Option<Number> = locked.first(write.connection)?;
+    if write.connection.is_shared() {
+        let _: Option<Number> = sql(LOCK_APP).bind(app).first(write.connection)?;
     }
     Ok(())
 }
+
+const PURCHASES_OF_RATE: Sql = statement! {hot "sales_day", "
+    SELECT DISTINCT p.collapse_key
+    FROM sales s
+    JOIN purchases p ON p.receipt_id = s.receipt_id AND p.app_id = s.app_id
+    LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day
+    WHERE s.app_id = ? AND s.currency = ? AND s.day = ? AND (r.usd IS NULL OR r.usd <> ?)
+"};
 
 /// The purchases with sales of a currency and day for which there is another rate, or none.
 pub fn rated(
@@ -190,14 +199,7 @@ pub fn rated(
     app: AppId,
     (currency, day, usd): (&str, &str, &str),
 ) -> Result<Vec<CollapseKey>, Error> {
-    let rows: Vec<Key> = sql("SELECT DISTINCT p.collapse_key FROM sales s \
-         JOIN purchases p ON p.receipt_id = s.receipt_id AND p.app_id = s.app_id \
-         LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day WHERE s.app_id = ? AND s.currency = ? AND s.day = ? AND (r.usd IS NULL OR r.usd <> ?)")
-    .bind(app)
-    .bind(currency)
-    .bind(day)
-    .bind(usd)
-    .all(connection)?;
+    let rows: Vec<Key> = sql(PURCHASES_OF_RATE).bind(app).bind(currency).bind(day).bind(usd).all(connection)?;
     Ok(rows.into_iter().map(|row| row.collapse_key).collect())
 }
 
@@ -206,34 +208,45 @@ fn count(counter: &mut i64) -> bool {
     true
 }
 
+const FIND_LINES: Sql = statement! {"
+    SELECT transaction_id, kind, sold_at, price, currency, receipt_id, sku
+    FROM sales
+    WHERE app_id = ? AND transaction_id = ? AND kind = ? AND returned_at = ?
+"};
+
 fn known(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<Option<Known>, Error> {
-    sql("SELECT transaction_id, kind, sold_at, price, currency, receipt_id, sku FROM sales \
-         WHERE app_id = ? AND transaction_id = ? AND kind = ? AND returned_at = ?")
-    .bind(app)
-    .bind(statement::clean(&sale.transaction_id).as_ref())
-    .bind(sale.kind.as_str())
-    .bind(sale.returned_at())
-    .first(connection)
+    sql(FIND_LINES)
+        .bind(app)
+        .bind(statement::clean(&sale.transaction_id).as_ref())
+        .bind(sale.kind.as_str())
+        .bind(sale.returned_at())
+        .first(connection)
 }
 
+const UPSERT: Sql = statement! {"
+    INSERT INTO sales (app_id, transaction_id, kind, returned_at, receipt_id, sku, price, currency, sold_at,
+        day, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (app_id, transaction_id, kind, returned_at)
+    DO UPDATE SET receipt_id = excluded.receipt_id, sku = excluded.sku, price = excluded.price,
+        currency = excluded.currency, sold_at = excluded.sold_at, day = excluded.day
+"};
+
 fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error> {
-    sql("INSERT INTO sales (app_id, transaction_id, kind, returned_at, receipt_id, sku, price, currency, sold_at, \
-         day, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (app_id, transaction_id, kind, returned_at) DO UPDATE SET receipt_id = excluded.receipt_id, sku = excluded.sku, price = excluded.price, currency = excluded.currency, \
-         sold_at = excluded.sold_at, day = excluded.day")
-    .bind(app)
-    .bind(statement::clean(&sale.transaction_id).as_ref())
-    .bind(sale.kind.as_str())
-    .bind(sale.returned_at())
-    .bind(statement::clean(&sale.receipt_id).as_ref())
-    .bind(statement::clean(&sale.sku).as_ref())
-    .bind(sale.price.as_str())
-    .bind(sale.currency.as_str())
-    .bind(sale.at)
-    .bind(day(sale.at))
-    .bind(write.now)
-    .run(write.connection)
-    .map(drop)
+    sql(UPSERT)
+        .bind(app)
+        .bind(statement::clean(&sale.transaction_id).as_ref())
+        .bind(sale.kind.as_str())
+        .bind(sale.returned_at())
+        .bind(statement::clean(&sale.receipt_id).as_ref())
+        .bind(statement::clean(&sale.sku).as_ref())
+        .bind(sale.price.as_str())
+        .bind(sale.currency.as_str())
+        .bind(sale.at)
+        .bind(day(sale.at))
+        .bind(write.now)
+        .run(write.connection)
+        .map(drop)
 }
 
 /// The day of a time in UTC, as rates of exchange have it.
@@ -241,17 +254,20 @@ fn day(at: Timestamp) -> String {
     at.to_string().chars().take("2026-01-31".len()).collect()
 }
 
+const PURCHASES_OF_RECEIPT: Sql = statement! {"
+    SELECT collapse_key, purchase
+    FROM purchases
+    WHERE receipt_id = ? AND app_id = ?
+    ORDER BY collapse_key
+"};
+
 /// Compares the lines about a receipt with its ledger; returns the purchases whose ledger or record they change.
 fn compare(
     connection: &mut AnyConnection,
     (app, receipt_id): (AppId, &str),
     (lines, answer): (&Lines<'_>, &mut ImportedSales),
 ) -> Result<Vec<CollapseKey>, Error> {
-    let purchases: Vec<PurchaseRow> = sql("SELECT collapse_key, purchase FROM purchases WHERE receipt_id = ? \
-         AND app_id = ? ORDER BY collapse_key")
-    .bind(receipt_id)
-    .bind(app)
-    .all(connection)?;
+    let purchases: Vec<PurchaseRow> = sql(PURCHASES_OF_RECEIPT).bind(receipt_id).bind(app).all(connection)?;
     let sales = with(connection, (app, receipt_id), &lines.all)?;
     let is_line = |sale: &Sale| lines.all.iter().any(|line| line.identity() == identity(sale));
     let mut found = BTreeSet::new();
@@ -306,14 +322,19 @@ fn with(
     Ok(sales)
 }
 
+const FIND_RATE: Sql = statement!("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?");
+
 fn rate(connection: &mut AnyConnection, app: AppId, line: &NewSale) -> Result<Option<String>, Error> {
-    let rate: Option<SingleText> = sql("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?")
-        .bind(app)
-        .bind(line.currency.as_str())
-        .bind(day(line.at))
-        .first(connection)?;
+    let rate: Option<SingleText> =
+        sql(FIND_RATE).bind(app).bind(line.currency.as_str()).bind(day(line.at)).first(connection)?;
     Ok(rate.map(|rate| rate.value))
 }
+
+const PAYMENTS_OF_PURCHASE: Sql = statement! {"
+    SELECT number, price, currency
+    FROM payments
+    WHERE collapse_key = ? AND entry = 0
+"};
 
 /// Lists the adjustments of a purchase's ledger, and the amounts without a rate.
 fn differences(
@@ -321,9 +342,7 @@ fn differences(
     (key, adjustments): (CollapseKey, &[Adjustment]),
     (sales, matches, answer): (&[Sale], &[Option<i64>], &mut ImportedSales),
 ) -> Result<(), Error> {
-    let listed: Vec<Listed> = sql("SELECT number, price, currency FROM payments WHERE collapse_key = ? AND entry = 0")
-        .bind(key)
-        .all(connection)?;
+    let listed: Vec<Listed> = sql(PAYMENTS_OF_PURCHASE).bind(key).all(connection)?;
     let price = |number: i64| {
         let found = listed.iter().find(|one| one.number == number)?;
         Some(format!("{} {}", found.price.as_deref()?, found.currency.as_deref()?))

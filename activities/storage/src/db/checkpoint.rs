@@ -9,6 +9,7 @@
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -66,9 +67,11 @@ fn repeat(mut connection: AnyConnection, is_long: &AtomicBool, stopped: &Receive
     }
 }
 
+const CHECKPOINT: Sql = statement!("PRAGMA wal_checkpoint(PASSIVE)");
+
 /// Copies what no reader needs any more from the log; the pages in it. Waits for nobody.
 fn copy(connection: &mut AnyConnection) -> Result<i64, Error> {
-    let progress: Option<Progress> = sql("PRAGMA wal_checkpoint(PASSIVE)").first(connection)?;
+    let progress: Option<Progress> = sql(CHECKPOINT).first(connection)?;
     Ok(progress.map_or(0, |progress| progress.log))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::db::config::Database;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, sql};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::r2d2::R2D2Connection;
@@ -30,6 +31,8 @@ pub enum AnyConnection {
     /// To SQLite.
     Sqlite(SqliteConnection),
 }
+
+const NOW: Sql = statement!("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS value");
 
 impl AnyConnection {
     /// Connects, within about three seconds.
@@ -76,23 +79,12 @@ impl AnyConnection {
         if self.is_shared() { " FOR UPDATE SKIP LOCKED" } else { "" }
     }
 
-    /// Like [`Self::for_update`], for rows that others may go on pointing to: a foreign key's check does not wait for
-    /// it.
-    pub const fn for_no_key_update(&self) -> &'static str {
-        if self.is_shared() { " FOR NO KEY UPDATE" } else { "" }
-    }
-
-    /// The suffix of a SELECT whose rows nobody may change until the end of the transaction.
-    pub const fn for_share(&self) -> &'static str {
-        if self.is_shared() { " FOR SHARE" } else { "" }
-    }
-
     /// Now, by the clock that stamps rows: the database's own where several processes share it.
     pub fn now(&mut self, clock: fn() -> Timestamp) -> Result<Timestamp, Error> {
         if !self.is_shared() {
             return Ok(clock());
         }
-        let now = sql("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS value");
+        let now = sql(NOW);
         let now: Option<Number> = now.first(self)?;
         Ok(Timestamp::from_micros(now.map_or(0, |now| now.value)))
     }

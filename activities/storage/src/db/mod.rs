@@ -10,6 +10,7 @@ pub mod page;
 pub mod reader;
 pub mod run;
 pub mod secrets;
+pub mod sql;
 pub mod startup;
 pub mod statement;
 pub mod store;

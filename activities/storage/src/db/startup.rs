@@ -5,6 +5,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::reader::Readers;
 use crate::db::secrets::{Secrets, random_uuid};
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Writer;
@@ -74,17 +75,24 @@ fn lock(database: &Path) -> Result<File, Error> {
     }
 }
 
+const READ: Sql = statement!("SELECT org_id, epoch, key_check FROM installation WHERE id = 1");
+
+const INSERT: Sql = statement! {"
+    INSERT INTO installation (id, org_id, epoch, key_check, created_at)
+    VALUES (1, ?, 1, ?, ?)
+"};
+
 fn installation(
     connection: &mut AnyConnection,
     secrets: &Secrets,
     clock: fn() -> Timestamp,
 ) -> Result<Installation, Error> {
-    let read = || sql("SELECT org_id, epoch, key_check FROM installation WHERE id = 1");
+    let read = || sql(READ);
     let row: InstallationRow = match read().first(connection)? {
         Some(row) => row,
         None => {
             let now = connection.now(clock)?;
-            sql("INSERT INTO installation (id, org_id, epoch, key_check, created_at) VALUES (1, ?, 1, ?, ?)")
+            sql(INSERT)
                 .bind(OrgId::new(random_uuid()?))
                 .bind(secrets.seal("installation", "1", &SecretString::from(KEY_CHECK))?)
                 .bind(now)

@@ -1,17 +1,15 @@
-//! Statements: one SQL text for both databases, with `?` where a value goes.
-//!
-//! The typed query builder refuses what we live on for a connection of either kind (`ON CONFLICT`,
-//! `RETURNING`, multi-row inserts), so statements are texts here, and the storage story runs each of
-//! them on both databases. A statement is prepared once per connection and kept.
+//! Running statements: each is a [`Sql`](crate::db::sql::Sql) with a value for each `?`, prepared once per connection
+//! and kept.
 
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
+use crate::db::sql::without_lock;
 use diesel::deserialize::{self, FromSql, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Untyped};
 use diesel::{QueryResult, RunQueryDsl};
 use domain::{
-    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, Timestamp,
+    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, State, Timestamp,
     TopicId, UnknownReceipts, UserId,
 };
 use std::borrow::Cow;
@@ -25,6 +23,10 @@ pub enum Value<'a> {
     Text(Option<Cow<'a, str>>),
     /// Yes or no.
     Bool(bool),
+    /// In the place of a `?*`: values with commas between them.
+    List(Vec<Value<'a>>),
+    /// In the place of a `?*` after `VALUES`: rows of values.
+    Rows(Vec<Vec<Value<'a>>>),
 }
 
 /// A statement with its values.
@@ -55,6 +57,20 @@ impl<'a> Statement<'a> {
         self
     }
 
+    /// Puts a list in the place of the next `?*`.
+    #[must_use]
+    pub fn bind_list<V: Into<Value<'a>>>(mut self, values: impl IntoIterator<Item = V>) -> Self {
+        self.values.push(Value::List(values.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Puts rows in the place of the next `VALUES ?*`.
+    #[must_use]
+    pub fn bind_rows<const N: usize>(mut self, rows: impl IntoIterator<Item = [Value<'a>; N]>) -> Self {
+        self.values.push(Value::Rows(rows.into_iter().map(Vec::from).collect()));
+        self
+    }
+
     /// For a text that is hardly repeated: it is not cached.
     #[must_use]
     pub const fn once(mut self) -> Self {
@@ -64,7 +80,7 @@ impl<'a> Statement<'a> {
 
     /// Runs it; the number of rows it changed.
     pub fn run(self, connection: &mut AnyConnection) -> Result<usize, Error> {
-        self.execute(connection).map_err(Error::of_query)
+        self.on(connection).execute(connection).map_err(Error::of_query)
     }
 
     /// All rows that it answers.
@@ -72,7 +88,7 @@ impl<'a> Statement<'a> {
         self,
         connection: &mut AnyConnection,
     ) -> Result<Vec<T>, Error> {
-        self.load::<T>(connection).map_err(Error::of_query)
+        self.on(connection).load::<T>(connection).map_err(Error::of_query)
     }
 
     /// The first row that it answers.
@@ -81,6 +97,17 @@ impl<'a> Statement<'a> {
         connection: &mut AnyConnection,
     ) -> Result<Option<T>, Error> {
         Ok(self.all(connection)?.into_iter().next())
+    }
+
+    /// As this database understands it.
+    fn on(mut self, connection: &AnyConnection) -> Self {
+        if !connection.is_shared() {
+            self.text = match self.text {
+                Cow::Borrowed(text) => Cow::Borrowed(without_lock(text)),
+                Cow::Owned(text) => Cow::Owned(without_lock(&text).to_owned()),
+            };
+        }
+        self
     }
 }
 
@@ -104,15 +131,44 @@ impl QueryFragment<MultiBackend> for Statement<'_> {
         for (index, part) in self.text.split('?').enumerate() {
             if index > 0 {
                 match values.next() {
-                    Some(Value::Int(value)) => out.push_bind_param::<Nullable<BigInt>, _>(value)?,
-                    Some(Value::Text(value)) => out.push_bind_param::<Nullable<Text>, _>(value)?,
-                    Some(Value::Bool(value)) => out.push_bind_param::<Bool, _>(value)?,
+                    Some(value) => value.push(out.reborrow())?,
                     None => out.push_sql("?"),
                 }
             }
-            out.push_sql(part);
+            out.push_sql(part.strip_prefix('*').unwrap_or(part));
         }
         Ok(())
+    }
+}
+
+impl Value<'_> {
+    fn push<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
+        match self {
+            Self::Int(value) => out.push_bind_param::<Nullable<BigInt>, _>(value),
+            Self::Text(value) => out.push_bind_param::<Nullable<Text>, _>(value),
+            Self::Bool(value) => out.push_bind_param::<Bool, _>(value),
+            Self::List(values) => values.iter().enumerate().try_for_each(|(index, value)| {
+                out.push_sql(if index > 0 { ", " } else { "" });
+                value.push(out.reborrow())
+            }),
+            Self::Rows(rows) => rows.iter().enumerate().try_for_each(|(index, row)| {
+                out.push_sql(if index > 0 { ", (" } else { "(" });
+                row.iter().enumerate().try_for_each(|(index, value)| {
+                    out.push_sql(if index > 0 { ", " } else { "" });
+                    value.push(out.reborrow())
+                })?;
+                out.push_sql(")");
+                Ok(())
+            }),
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// A list, unless there is nothing in it.
+    pub fn list<V: Into<Self>>(values: impl IntoIterator<Item = V>) -> Option<Self> {
+        let values: Vec<Self> = values.into_iter().map(Into::into).collect();
+        (!values.is_empty()).then_some(Self::List(values))
     }
 }
 
@@ -226,17 +282,23 @@ text_columns!(AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, Pla
 
 macro_rules! enum_columns {
     ($($name:ident),*) => {$(
-        impl Column for $name {
-            type Sql = Text;
+        impl $crate::db::statement::Column for $name {
+            type Sql = diesel::sql_types::Text;
         }
 
-        impl FromSql<Text, MultiBackend> for $name {
-            fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
-                Ok(<String as FromSql<Text, MultiBackend>>::from_sql(value)?.parse()?)
+        impl diesel::deserialize::FromSql<diesel::sql_types::Text, $crate::db::connection::MultiBackend> for $name {
+            fn from_sql(
+                value: $crate::db::connection::MultiRawValue<'_>,
+            ) -> diesel::deserialize::Result<Self> {
+                let text = <String as diesel::deserialize::FromSql<
+                    diesel::sql_types::Text,
+                    $crate::db::connection::MultiBackend,
+                >>::from_sql(value)?;
+                Ok(text.parse()?)
             }
         }
 
-        impl From<$name> for Value<'_> {
+        impl From<$name> for $crate::db::statement::Value<'_> {
             fn from(value: $name) -> Self {
                 Self::from(value.as_str())
             }
@@ -244,12 +306,41 @@ macro_rules! enum_columns {
     )*};
 }
 
-enum_columns!(Environment, Outcome, UnknownReceipts);
+enum_columns!(Environment, Outcome, State, UnknownReceipts);
 
 impl FromSql<BigInt, MultiBackend> for Timestamp {
     fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
         Ok(Self::from_micros(<i64 as FromSql<BigInt, MultiBackend>>::from_sql(value)?))
     }
+}
+
+/// An enum of the texts that a column has.
+macro_rules! stored {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// As it is stored and shown.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err(format!("`{text}` is not stored here")),
+                }
+            }
+        }
+
+        $crate::db::statement::enum_columns!($name);
+    };
 }
 
 /// A struct that is read from the columns of the same names.
@@ -273,7 +364,7 @@ macro_rules! row {
     };
 }
 
-pub(crate) use row;
+pub(crate) use {enum_columns, row, stored};
 
 row! {
     /// A single number.
@@ -289,11 +380,6 @@ row! {
         /// The text.
         pub value: String,
     }
-}
-
-/// `?, ?, …`
-pub fn places(count: usize) -> String {
-    vec!["?"; count].join(", ")
 }
 
 /// A text without the NUL that PostgreSQL cannot store.

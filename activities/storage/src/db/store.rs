@@ -5,6 +5,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::reader::Readers;
 use crate::db::secrets::Secrets;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::{Place, Write, Writer};
 use domain::Timestamp;
@@ -25,6 +26,8 @@ impl std::fmt::Debug for Store {
     }
 }
 
+const TOUCH: Sql = statement!("UPDATE installation SET epoch = epoch WHERE id = ?");
+
 impl Store {
     /// What was created when the database was opened for the first time.
     #[must_use]
@@ -43,7 +46,7 @@ impl Store {
         self.write(|write| {
             // Where processes share the row, none of them may hold up the others with it.
             let id = i64::from(!write.connection.is_shared());
-            sql("UPDATE installation SET epoch = epoch WHERE id = ?").bind(id).run(write.connection).map(drop)
+            sql(TOUCH).bind(id).run(write.connection).map(drop)
         })
         .await
     }

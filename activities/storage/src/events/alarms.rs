@@ -2,6 +2,7 @@
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -41,6 +42,14 @@ row! {
     }
 }
 
+const LIST: Sql = statement! {"
+    SELECT seq, at, last_at, times, platform_id, kind, detail
+    FROM alarms
+    WHERE (last_at, seq) < (?, ?)
+    ORDER BY last_at DESC, seq DESC
+    LIMIT ?
+"};
+
 impl Store {
     /// Raises an alarm. One that is raised again with the same detail is counted.
     pub async fn alarm(&self, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
@@ -52,12 +61,7 @@ impl Store {
     pub async fn alarms(&self, page: Page) -> Result<Paged<Alarm>, Error> {
         let (before, below) = page.numbers_or(i64::MAX)?;
         self.read(move |connection| {
-            let rows: Vec<AlarmRow> = sql("SELECT seq, at, last_at, times, platform_id, kind, detail FROM alarms \
-                 WHERE (last_at, seq) < (?, ?) ORDER BY last_at DESC, seq DESC LIMIT ?")
-            .bind(before)
-            .bind(below)
-            .bind(page.size() + 1)
-            .all(connection)?;
+            let rows: Vec<AlarmRow> = sql(LIST).bind(before).bind(below).bind(page.size() + 1).all(connection)?;
             let cursor = |row: &AlarmRow| format!("{}_{}", row.last_at.micros(), row.seq);
             Paged::cut(rows, page.size(), cursor, |row| Ok(row.alarm()))
         })
@@ -65,19 +69,17 @@ impl Store {
     }
 }
 
+const RAISE: Sql = statement! {"
+    INSERT INTO alarms (at, last_at, times, platform_id, kind, detail)
+    VALUES (?, ?, 1, ?, ?, ?)
+    ON CONFLICT (kind, detail, COALESCE(platform_id, ''))
+    DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1
+"};
+
 /// Raises an alarm within a transaction that does more.
 pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
     let detail: String = clean(detail).chars().take(MAX_DETAIL_CHARS).collect();
-    sql("INSERT INTO alarms (at, last_at, times, platform_id, kind, detail) VALUES (?, ?, 1, ?, ?, ?) \
-         ON CONFLICT (kind, detail, COALESCE(platform_id, '')) \
-         DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1")
-    .bind(write.now)
-    .bind(write.now)
-    .bind(platform)
-    .bind(kind)
-    .bind(detail)
-    .run(write.connection)
-    .map(drop)
+    sql(RAISE).bind(write.now).bind(write.now).bind(platform).bind(kind).bind(detail).run(write.connection).map(drop)
 }
 
 impl AlarmRow {

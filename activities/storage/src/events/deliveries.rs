@@ -2,8 +2,10 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::writer::Write;
+use crate::events::status::DeliveryStatus;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
 
 row! {
@@ -46,36 +48,55 @@ row! {
 }
 
 /// The columns of a [`DeliveryRow`].
-pub const SELECT: &str = "SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, \
-     attempts, next_due_at, first_tried_at, tried_at, body, environment, last_error, traceparent FROM deliveries";
+pub const SELECT: &str = "
+    SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, attempts, next_due_at,
+        first_tried_at, tried_at, body, environment, last_error, traceparent
+    FROM deliveries";
+
+/// The next `user.*` deliveries behind a sequence number that a destination is owed. Written as their index is, so that
+/// the states that are owed beside them are not gone through.
+pub const NEXT_OF_USERS: &str = "
+    SELECT seq
+    FROM deliveries
+    WHERE destination_id = ? AND status IN ('pending', 'waiting')
+        AND event_type <> 'purchase.updated' AND event_type LIKE 'user.%' AND seq > ?
+    ORDER BY seq
+    LIMIT ?";
 
 /// Number of deliveries per transaction, so that nothing else waits long for it.
 pub const BATCH: i64 = 2000;
 /// The statuses of deliveries that have not ended: tried, or waiting for a customer's id.
-pub const OPEN: [&str; 2] = ["pending", "waiting"];
+pub const OPEN: [DeliveryStatus; 2] = [DeliveryStatus::Pending, DeliveryStatus::Waiting];
 /// The error of a delivery to a deleted destination.
 const DELETED: &str = "the destination was deleted";
 
 /// Maximum number of owed deliveries that are counted.
 const MOST_COUNTED: i64 = 100_000;
 
+const INSERT: Sql = statement! {"
+    INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
+        attempts, next_due_at, traceparent, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', 0, ?, ?, ?)
+"};
+
 /// Records that a destination is owed an event, for the `n`th time.
 pub fn owe(write: &mut Write<'_>, event: &Event, destination: DestinationId, n: u32) -> Result<(), Error> {
-    sql("INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, \
-         attempts, next_due_at, traceparent, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', 0, ?, ?, ?)")
-    .bind(DeliveryId::of(destination, event.id, n))
-    .bind(destination)
-    .bind(event.id)
-    .bind(i64::from(n))
-    .bind(event.event_type.as_str())
-    .bind(event.collapse_key)
-    .bind(event.revision)
-    .bind(write.now)
-    .bind(event.traceparent.as_deref())
-    .bind(write.now)
-    .run(write.connection)
-    .map(drop)
+    sql(INSERT)
+        .bind(DeliveryId::of(destination, event.id, n))
+        .bind(destination)
+        .bind(event.id)
+        .bind(i64::from(n))
+        .bind(event.event_type.as_str())
+        .bind(event.collapse_key)
+        .bind(event.revision)
+        .bind(write.now)
+        .bind(event.traceparent.as_deref())
+        .bind(write.now)
+        .run(write.connection)
+        .map(drop)
 }
+
+const SET_ENVIRONMENT: Sql = statement!("UPDATE deliveries SET environment = ? WHERE id = ?");
 
 /// Records that a destination is owed an event that belongs to this environment, whatever becomes of its purchase.
 pub fn owe_in(
@@ -84,178 +105,223 @@ pub fn owe_in(
     destination: DestinationId,
 ) -> Result<(), Error> {
     owe(write, event, destination, 0)?;
-    sql("UPDATE deliveries SET environment = ? WHERE id = ?")
+    sql(SET_ENVIRONMENT)
         .bind(environment)
         .bind(DeliveryId::of(destination, event.id, 0))
         .run(write.connection)
         .map(drop)
 }
 
+const FIND: Sql = statement!("{SELECT} WHERE id = ?");
+
 /// One delivery.
 pub fn find(connection: &mut AnyConnection, id: DeliveryId) -> Result<DeliveryRow, Error> {
-    sql(format!("{SELECT} WHERE id = ?")).bind(id).first(connection)?.ok_or(Error::Missing { what: "delivery" })
+    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "delivery" })
 }
+
+const RELEASE_OF_USER: Sql = statement! {hot "deliveries_waiting", "
+    UPDATE deliveries
+    SET status = 'pending', next_due_at = ?, last_error = NULL
+    WHERE status = 'waiting'
+        AND collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = ?)
+"};
 
 /// Makes the deliveries of a user's purchases due that waited for the customer's id.
 pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
-    sql("UPDATE deliveries SET status = 'pending', next_due_at = ?, last_error = NULL WHERE status = 'waiting' \
-         AND collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = ?)")
-    .bind(write.now)
-    .bind(user)
-    .run(write.connection)
-    .map(drop)
+    sql(RELEASE_OF_USER).bind(write.now).bind(user).run(write.connection).map(drop)
 }
+
+const RELEASE_OF_PURCHASE: Sql = statement! {hot "deliveries_waiting", "
+    UPDATE deliveries
+    SET status = 'pending', next_due_at = ?, last_error = NULL
+    WHERE status = 'waiting' AND collapse_key = ?
+"};
 
 /// Makes the waiting deliveries of one purchase due, which is another user's from now on.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
-    sql("UPDATE deliveries SET status = 'pending', next_due_at = ?, last_error = NULL WHERE status = 'waiting' \
-         AND collapse_key = ?")
-    .bind(write.now)
-    .bind(key)
-    .run(write.connection)
-    .map(drop)
+    sql(RELEASE_OF_PURCHASE).bind(write.now).bind(key).run(write.connection).map(drop)
 }
+
+const END_OF_BATCH: Sql = statement! {hot "deliveries_of_destination", "
+    SELECT MAX(seq) AS value
+    FROM (SELECT seq FROM deliveries WHERE destination_id = ? AND status = ? AND seq > ?
+        ORDER BY seq LIMIT ?) batch
+    HAVING MAX(seq) IS NOT NULL
+"};
 
 /// The end of the next batch of a destination's deliveries in a status behind a sequence number; `None` when there is
 /// none.
 pub fn batch(
     connection: &mut AnyConnection,
     destination: DestinationId,
-    (status, after): (&str, i64),
+    (status, after): (DeliveryStatus, i64),
 ) -> Result<Option<i64>, Error> {
-    let last: Option<Number> = sql("SELECT MAX(seq) AS value FROM (SELECT seq FROM deliveries \
-         WHERE destination_id = ? AND status = ? AND seq > ? ORDER BY seq LIMIT ?) batch HAVING MAX(seq) IS NOT NULL")
-    .bind(destination)
-    .bind(status)
-    .bind(after)
-    .bind(BATCH)
-    .first(connection)?;
+    let last: Option<Number> =
+        sql(END_OF_BATCH).bind(destination).bind(status).bind(after).bind(BATCH).first(connection)?;
     Ok(last.map(|last| last.value))
 }
 
+const REQUEST_RECONSIDERATION: Sql = statement!("UPDATE destinations SET reconsider_after = 0 WHERE id = ?");
+
 /// Notes that all waiting deliveries of a destination are to be reconsidered, because its settings changed.
 pub fn request_reconsideration(write: &mut Write<'_>, destination: DestinationId) -> Result<(), Error> {
-    sql("UPDATE destinations SET reconsider_after = 0 WHERE id = ?").bind(destination).run(write.connection).map(drop)
+    sql(REQUEST_RECONSIDERATION).bind(destination).run(write.connection).map(drop)
 }
+
+const LOCK_RECONSIDERATION: Sql = statement! {"
+    SELECT reconsider_after AS value
+    FROM destinations
+    WHERE id = ? AND deleted_at IS NULL AND reconsider_after IS NOT NULL
+    FOR NO KEY UPDATE
+"};
+
+const RECONSIDER_BATCH: Sql = statement! {hot "deliveries_of_destination or deliveries_unnamed", "
+    UPDATE deliveries
+    SET status = 'pending', next_due_at = ?, last_error = NULL
+    WHERE destination_id = ? AND status = 'waiting' AND seq > ? AND seq <= ?
+"};
+
+const NOTE_RECONSIDERED: Sql = statement!("UPDATE destinations SET reconsider_after = ? WHERE id = ?");
 
 /// Reconsiders the next batch of a destination's waiting deliveries and notes how far it went; returns how many they
 /// were, or `None` when nothing is left. The note is locked meanwhile, so that a new one is not lost.
 pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<Option<i64>, Error> {
-    let lock = write.connection.for_no_key_update();
-    let noted: Option<Number> = sql(format!(
-        "SELECT reconsider_after AS value FROM destinations WHERE id = ? AND deleted_at IS NULL \
-         AND reconsider_after IS NOT NULL{lock}"
-    ))
-    .bind(destination)
-    .first(write.connection)?;
+    let noted: Option<Number> = sql(LOCK_RECONSIDERATION).bind(destination).first(write.connection)?;
     let Some(Number { value: after }) = noted else { return Ok(None) };
-    let last = batch(write.connection, destination, ("waiting", after))?;
-    let reconsidered = sql("UPDATE deliveries SET status = 'pending', next_due_at = ?, last_error = NULL \
-         WHERE destination_id = ? AND status = 'waiting' AND seq > ? AND seq <= ?")
-    .bind(write.now)
-    .bind(destination)
-    .bind(after)
-    .bind(last.unwrap_or(after))
-    .run(write.connection)?;
-    sql("UPDATE destinations SET reconsider_after = ? WHERE id = ?")
-        .bind(last)
+    let last = batch(write.connection, destination, (DeliveryStatus::Waiting, after))?;
+    let reconsidered = sql(RECONSIDER_BATCH)
+        .bind(write.now)
         .bind(destination)
+        .bind(after)
+        .bind(last.unwrap_or(after))
         .run(write.connection)?;
+    sql(NOTE_RECONSIDERED).bind(last).bind(destination).run(write.connection)?;
     Ok(last.map(|_| i64::try_from(reconsidered).unwrap_or(i64::MAX)))
 }
 
+const UNRECONSIDERED: Sql = statement! {"
+    SELECT id
+    FROM destinations
+    WHERE deleted_at IS NULL AND reconsider_after IS NOT NULL
+    ORDER BY id
+    LIMIT ?
+"};
+
 /// The destinations with waiting deliveries that are still to be reconsidered, at most `limit`.
 pub fn unreconsidered(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
-    let rows: Vec<Id> = sql("SELECT id FROM destinations WHERE deleted_at IS NULL AND reconsider_after IS NOT NULL \
-         ORDER BY id LIMIT ?")
-    .bind(limit)
-    .all(connection)?;
+    let rows: Vec<Id> = sql(UNRECONSIDERED).bind(limit).all(connection)?;
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
+const LAST_SEQ: Sql = statement! {hot "deliveries_of_key", "
+    SELECT seq AS value
+    FROM deliveries
+    WHERE collapse_key = ? AND destination_id = ?
+    ORDER BY seq DESC
+    LIMIT 1
+"};
+
 /// The newest sequence number ever recorded in a lane, or 0.
 pub fn last_seq(connection: &mut AnyConnection, key: CollapseKey, destination: DestinationId) -> Result<i64, Error> {
-    let last: Option<Number> = sql(
-        "SELECT seq AS value FROM deliveries WHERE collapse_key = ? AND destination_id = ? ORDER BY seq DESC LIMIT 1",
-    )
-    .bind(key)
-    .bind(destination)
-    .first(connection)?;
+    let last: Option<Number> = sql(LAST_SEQ).bind(key).bind(destination).first(connection)?;
     Ok(last.map_or(0, |last| last.value))
 }
 
+const COUNT_OWED: Sql = statement! {
+    hot "deliveries_of_destination or deliveries_tried or deliveries_pending or deliveries_due", "
+    SELECT COUNT(*) AS value
+    FROM (SELECT seq FROM deliveries WHERE destination_id = ?
+        AND status = 'pending' LIMIT {MOST_COUNTED}) AS owed
+"};
+
 /// How many deliveries a destination is owed, counted up to a bound.
 pub fn owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<i64, Error> {
-    let owed: Option<Number> = sql(format!(
-        "SELECT COUNT(*) AS value FROM (SELECT seq FROM deliveries WHERE destination_id = ? AND status = 'pending' \
-         LIMIT {MOST_COUNTED}) AS owed"
-    ))
-    .bind(destination)
-    .first(connection)?;
+    let owed: Option<Number> = sql(COUNT_OWED).bind(destination).first(connection)?;
     Ok(owed.map_or(0, |owed| owed.value))
 }
 
+const OLDEST_OWED: Sql = statement! {hot "deliveries_of_destination", "
+    SELECT created_at AS value
+    FROM deliveries
+    WHERE destination_id = ? AND status = 'pending'
+    ORDER BY seq
+    LIMIT 1
+"};
+
 /// When the oldest delivery that a destination is owed was recorded.
 pub fn oldest_owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<Option<Timestamp>, Error> {
-    let oldest: Option<Number> = sql("SELECT created_at AS value FROM deliveries \
-         WHERE destination_id = ? AND status = 'pending' ORDER BY seq LIMIT 1")
-    .bind(destination)
-    .first(connection)?;
+    let oldest: Option<Number> = sql(OLDEST_OWED).bind(destination).first(connection)?;
     Ok(oldest.map(|oldest| Timestamp::from_micros(oldest.value)))
 }
 
+const ANY_OWED: Sql = statement! {
+    hot "deliveries_of_destination or deliveries_tried or deliveries_pending or deliveries_due", "
+    SELECT seq AS value
+    FROM deliveries
+    WHERE destination_id = ? AND status = 'pending'
+    LIMIT 1
+"};
+
 /// Whether a destination is owed anything.
 pub fn is_owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<bool, Error> {
-    let any: Option<Number> =
-        sql("SELECT seq AS value FROM deliveries WHERE destination_id = ? AND status = 'pending' LIMIT 1")
-            .bind(destination)
-            .first(connection)?;
+    let any: Option<Number> = sql(ANY_OWED).bind(destination).first(connection)?;
     Ok(any.is_some())
 }
+
+const END_BATCH: Sql = statement! {"
+    UPDATE deliveries
+    SET status = 'dead', last_error = ?, finished_at = ?
+    WHERE destination_id = ? AND status = ? AND seq > ? AND seq <= ?
+"};
 
 /// Ends one batch of what is still owed to a deleted destination: where the next one begins, and how many ended. `None`
 /// when there is no more.
 pub fn end_deleted(
     write: &mut Write<'_>,
     destination: DestinationId,
-    (status, after): (&str, i64),
+    (status, after): (DeliveryStatus, i64),
 ) -> Result<Option<(i64, i64)>, Error> {
     let Some(last) = batch(write.connection, destination, (status, after))? else { return Ok(None) };
-    let finished = sql("UPDATE deliveries SET status = 'dead', last_error = ?, finished_at = ? \
-         WHERE destination_id = ? AND status = ? AND seq > ? AND seq <= ?")
-    .bind(DELETED)
-    .bind(write.now)
-    .bind(destination)
-    .bind(status)
-    .bind(after)
-    .bind(last)
-    .run(write.connection)?;
+    let finished = sql(END_BATCH)
+        .bind(DELETED)
+        .bind(write.now)
+        .bind(destination)
+        .bind(status)
+        .bind(after)
+        .bind(last)
+        .run(write.connection)?;
     Ok(Some((last, i64::try_from(finished).unwrap_or(i64::MAX))))
 }
 
+const END_LANE: Sql = statement! {"
+    UPDATE deliveries
+    SET status = 'dead', last_error = ?, finished_at = ?
+    WHERE collapse_key = ? AND destination_id = ? AND status IN ('pending', 'waiting')
+"};
+
 /// Ends what is still owed in one lane of a destination that was deleted.
 pub fn end_deleted_lane(write: &mut Write<'_>, (key, destination): (CollapseKey, DestinationId)) -> Result<(), Error> {
-    sql("UPDATE deliveries SET status = 'dead', last_error = ?, finished_at = ? \
-         WHERE collapse_key = ? AND destination_id = ? AND status IN ('pending', 'waiting')")
-    .bind(DELETED)
-    .bind(write.now)
-    .bind(key)
-    .bind(destination)
-    .run(write.connection)
-    .map(drop)
+    sql(END_LANE).bind(DELETED).bind(write.now).bind(key).bind(destination).run(write.connection).map(drop)
 }
+
+const DELETED_OWED: Sql = statement! {"
+    SELECT x.id
+    FROM destinations x
+    WHERE x.deleted_at IS NOT NULL
+        AND (EXISTS (SELECT 1 FROM deliveries d WHERE d.destination_id = x.id AND d.status = 'pending')
+            OR EXISTS (SELECT 1 FROM deliveries d WHERE d.destination_id = x.id AND d.status = 'waiting'))
+    ORDER BY x.id
+    LIMIT ?
+"};
 
 /// The deleted destinations that are still owed something, at most `limit`.
 pub fn deleted_owed(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
-    let rows: Vec<Id> = sql("SELECT x.id FROM destinations x WHERE x.deleted_at IS NOT NULL AND (EXISTS \
-         (SELECT 1 FROM deliveries d WHERE d.destination_id = x.id AND d.status = 'pending') OR EXISTS \
-         (SELECT 1 FROM deliveries d WHERE d.destination_id = x.id AND d.status = 'waiting')) ORDER BY x.id LIMIT ?")
-    .bind(limit)
-    .all(connection)?;
+    let rows: Vec<Id> = sql(DELETED_OWED).bind(limit).all(connection)?;
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
 /// An attempt `a` after which the destination may have the event although it did not confirm it. A refusal is clear,
 /// and so is an event that was never in a request.
-pub const UNCLEAR: &str = "(a.status IS NULL OR a.status >= 500 OR (a.status < 400 AND COALESCE(a.class, '') <> 'success')) \
-     AND COALESCE(a.class, '') NOT IN ('invalid_settings', 'late', 'too_late', 'no_key', 'postponed')";
+pub const UNCLEAR: &str = "
+    (a.status IS NULL OR a.status >= 500 OR (a.status < 400 AND COALESCE(a.class, '') <> 'success'))
+        AND COALESCE(a.class, '') NOT IN ('invalid_settings', 'late', 'too_late', 'no_key', 'postponed')";

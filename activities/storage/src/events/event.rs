@@ -1,6 +1,7 @@
 //! The row of an event. Nobody is owed it by being kept.
 
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::events::deliveries::Event;
@@ -25,25 +26,29 @@ pub struct StoredEvent {
     pub views: Option<String>,
 }
 
+const INSERT: Sql = statement! {"
+    INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at,
+        environment, body, state_apart, profile, views, traceparent, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"};
+
 /// Stores an event. It is owed to nobody yet.
 pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Result<(), Error> {
-    sql("INSERT INTO events (id, collapse_key, event_type, revision, user_id, user_revision, occurred_at, \
-         environment, body, state_apart, profile, views, traceparent, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-    .bind(event.id)
-    .bind(event.collapse_key)
-    .bind(event.event_type.as_str())
-    .bind(event.revision)
-    .bind(stored.user.map(|(id, _)| id))
-    .bind(stored.user.and_then(|(_, revision)| revision))
-    .bind(stored.occurred_at)
-    .bind(stored.environment.map(|environment| environment.as_str()))
-    .bind(stored.body)
-    .bind(stored.state_apart)
-    .bind(stored.profile)
-    .bind(stored.views)
-    .bind(event.traceparent.as_deref())
-    .bind(write.now)
-    .run(write.connection)
-    .map(drop)
+    sql(INSERT)
+        .bind(event.id)
+        .bind(event.collapse_key)
+        .bind(event.event_type.as_str())
+        .bind(event.revision)
+        .bind(stored.user.map(|(id, _)| id))
+        .bind(stored.user.and_then(|(_, revision)| revision))
+        .bind(stored.occurred_at)
+        .bind(stored.environment.map(|environment| environment.as_str()))
+        .bind(stored.body)
+        .bind(stored.state_apart)
+        .bind(stored.profile)
+        .bind(stored.views)
+        .bind(event.traceparent.as_deref())
+        .bind(write.now)
+        .run(write.connection)
+        .map(drop)
 }

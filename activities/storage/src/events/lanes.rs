@@ -2,6 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use domain::{CollapseKey, DestinationId, Lane};
 
@@ -13,14 +14,18 @@ row! {
     }
 }
 
+const OPEN: Sql = statement! {hot "deliveries_pending", "
+    SELECT d.destination_id, MAX(d.seq) AS last_seq, COUNT(d.last_error) AS failing
+    FROM deliveries d
+    JOIN destinations x ON x.id = d.destination_id
+    WHERE d.collapse_key = ? AND d.status = 'pending' AND x.enabled AND x.deleted_at IS NULL
+    GROUP BY d.destination_id
+    ORDER BY d.destination_id
+"};
+
 /// The open lanes of a purchase, of enabled destinations.
 pub fn open(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Lane>, Error> {
-    let lanes: Vec<OpenLane> = sql("SELECT d.destination_id, MAX(d.seq) AS last_seq, \
-         COUNT(d.last_error) AS failing FROM deliveries d JOIN destinations x ON x.id = d.destination_id \
-         WHERE d.collapse_key = ? AND d.status = 'pending' AND x.enabled AND x.deleted_at IS NULL \
-         GROUP BY d.destination_id ORDER BY d.destination_id")
-    .bind(key)
-    .all(connection)?;
+    let lanes: Vec<OpenLane> = sql(OPEN).bind(key).all(connection)?;
     let lane =
         |row: OpenLane| Lane { destination_id: row.destination_id, last_seq: row.last_seq, failing: row.failing > 0 };
     Ok(lanes.into_iter().map(lane).collect())

@@ -4,3 +4,4 @@ pub mod alarms;
 pub mod deliveries;
 pub mod event;
 pub mod lanes;
+pub mod status;

@@ -4,7 +4,8 @@
 //! `Repeated`, another message that reports the same is stored as a duplicate.
 
 use crate::db::error::Error;
-use crate::db::statement::{Number, Statement, Value, clean, row, sql};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Number, Value, clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::{Faults, Place, Write};
 use crate::inbox::acceptances;
@@ -29,10 +30,14 @@ const ACCEPT: Faults = Faults {
 /// The longest id or store type that is stored.
 const MAX_INDEXED_BYTES: usize = 1000;
 
-const INSERT: &str = "INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, store_time, \
-     app_user_id, body, traceparent, accepted_at, due_at, cap_at, fold_key, waiting_topic_id, outcome, reason, \
-     finished_at) VALUES ";
-const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const INSERT: Sql = statement! {"
+    INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, store_time,
+        app_user_id, body, traceparent, accepted_at, due_at, cap_at, fold_key, waiting_topic_id, outcome,
+        reason, finished_at)
+    VALUES ?*
+    ON CONFLICT DO NOTHING
+    RETURNING seq, message_id, receipt_id, store_type, platform_id
+"};
 
 row! {
     struct Window {
@@ -164,8 +169,10 @@ fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
     Ok(())
 }
 
+const WINDOW: Sql = statement!("SELECT window_ms, max_wait_ms FROM platforms WHERE id = ?");
+
 fn window(write: &mut Write<'_>, platform: PlatformId) -> Result<Window, Error> {
-    let window = sql("SELECT window_ms, max_wait_ms FROM platforms WHERE id = ?").bind(platform);
+    let window = sql(WINDOW).bind(platform);
     window.first(write.connection)?.ok_or(Error::Missing { what: "platform" })
 }
 
@@ -230,7 +237,8 @@ fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashM
         while rest.len() >= size {
             let (rows, others) = rest.split_at(size);
             rest = others;
-            let inserted: Vec<Inserted> = statement(rows, write.now).all(write.connection)?;
+            let inserted: Vec<Inserted> =
+                sql(INSERT).bind_rows(rows.iter().map(|row| row.values(write.now))).all(write.connection)?;
             let named = |row: Inserted| ((row.message_id, row.receipt_id, row.store_type, row.platform_id), row.seq);
             seqs.extend(inserted.into_iter().map(named));
         }
@@ -238,23 +246,17 @@ fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashM
     Ok(seqs)
 }
 
-fn statement<'r>(rows: &'r [&'r Incoming<'_>], now: Timestamp) -> Statement<'r> {
-    let places = vec![ROW; rows.len()].join(", ");
-    sql(format!(
-        "{INSERT}{places} ON CONFLICT DO NOTHING RETURNING seq, message_id, receipt_id, store_type, platform_id"
-    ))
-    .bind_all(rows.iter().flat_map(|row| row.values(now)))
-}
+const FIND_FIRST: Sql = statement! {hot "notifications_of_key", "
+    SELECT message_id FROM notifications WHERE collapse_key = ? AND fold_key = ?
+"};
 
 /// Resolves a row that conflicted: repeated, or a duplicate of another message.
 fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if is_stored(write, row)? {
         return Ok(Accepted::Repeated);
     }
-    let first: Option<First> = sql("SELECT message_id FROM notifications WHERE collapse_key = ? AND fold_key = ?")
-        .bind(row.notification.collapse_key)
-        .bind(row.fold_key.as_deref())
-        .first(write.connection)?;
+    let first: Option<First> =
+        sql(FIND_FIRST).bind(row.notification.collapse_key).bind(row.fold_key.as_deref()).first(write.connection)?;
     let reason = match first {
         Some(first) => format!("message {} reported it first", first.message_id),
         None => return Err(Error::unavailable(Raced)),
@@ -267,21 +269,24 @@ fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
         fold_key: None,
         outcome: Some((Outcome::Duplicate, Cow::Owned(reason))),
     };
-    let inserted: Option<Number> = sql(format!("{INSERT}{ROW} ON CONFLICT DO NOTHING RETURNING seq AS value"))
-        .bind_all(duplicate.values(write.now))
-        .first(write.connection)?;
-    Ok(inserted.map_or(Accepted::Repeated, |row| Accepted::Duplicate { seq: row.value }))
+    let inserted: Option<Inserted> = sql(INSERT).bind_rows([duplicate.values(write.now)]).first(write.connection)?;
+    Ok(inserted.map_or(Accepted::Repeated, |row| Accepted::Duplicate { seq: row.seq }))
 }
+
+const FIND_STORED: Sql = statement! {hot "notifications_identity", "
+    SELECT seq AS value
+    FROM notifications
+    WHERE message_id = ? AND receipt_id = ? AND store_type = ? AND platform_id = ?
+"};
 
 fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
     let (message_id, receipt_id, store_type, platform_id) = &row.identity;
-    let stored: Option<Number> = sql("SELECT seq AS value FROM notifications WHERE message_id = ? AND receipt_id = ? \
-         AND store_type = ? AND platform_id = ?")
-    .bind(message_id.as_str())
-    .bind(receipt_id.as_str())
-    .bind(store_type.as_str())
-    .bind(*platform_id)
-    .first(write.connection)?;
+    let stored: Option<Number> = sql(FIND_STORED)
+        .bind(message_id.as_str())
+        .bind(receipt_id.as_str())
+        .bind(store_type.as_str())
+        .bind(*platform_id)
+        .first(write.connection)?;
     Ok(stored.is_some())
 }
 

@@ -4,6 +4,7 @@
 //! the audit reads it.
 
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, sql};
 use crate::db::writer::Write;
 use domain::CollapseKey;
@@ -18,6 +19,8 @@ const SIZES: [usize; 3] = [16, 4, 1];
 /// A notification: its sequence number, and its purchase unless it names none.
 pub type Entry = (i64, Option<CollapseKey>);
 
+const INSERT: Sql = statement!("INSERT INTO acceptances (seq, notifications) VALUES ?* ON CONFLICT DO NOTHING");
+
 /// Records what is accepted in this transaction. A conflict refuses no notification: it shows in the audit.
 pub fn note(write: &mut Write<'_>, mut entries: Vec<Entry>) -> Result<(), Error> {
     entries.sort_unstable();
@@ -27,9 +30,8 @@ pub fn note(write: &mut Write<'_>, mut entries: Vec<Entry>) -> Result<(), Error>
         while rest.len() >= size {
             let (rows, others) = rest.split_at(size);
             rest = others;
-            let places = vec!["(?, ?)"; size].join(", ");
-            sql(format!("INSERT INTO acceptances (seq, notifications) VALUES {places} ON CONFLICT DO NOTHING"))
-                .bind_all(rows.iter().flat_map(|(seq, json)| [Value::from(*seq), Value::from(json.as_str())]))
+            sql(INSERT)
+                .bind_rows(rows.iter().map(|(seq, json)| [Value::from(*seq), Value::from(json.as_str())]))
                 .run(write.connection)?;
         }
     }

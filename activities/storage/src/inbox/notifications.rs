@@ -2,9 +2,10 @@
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, clean, row, sql};
 use crate::db::store::Store;
-use crate::purchases::purchase::VERIFICATION;
+use crate::purchases::purchase::WaitsFor;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use serde::Serialize;
 
@@ -126,7 +127,7 @@ row! {
         revision: Option<i64>,
         reason: Option<String>,
         held_until: Option<Timestamp>,
-        waits_for: Option<String>,
+        waits_for: Option<WaitsFor>,
         waits_through: Option<i64>,
     }
 }
@@ -141,12 +142,50 @@ row! {
 const MAX_NAMED: i64 = 100;
 
 /// The condition that a row `n` had its window and does not wait for something else.
-const WAITS_FOR_NOTHING: &str = "NOT EXISTS (SELECT 1 FROM purchases p \
-     WHERE p.collapse_key = n.collapse_key AND p.waits_through >= n.seq)";
+const WAITS_FOR_NOTHING: &str = "
+    NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key AND p.waits_through >= n.seq)";
 
-const VIEW: &str = "SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.accepted_at, \
-     n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until, p.waits_for, p.waits_through \
-     FROM notifications n LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
+const VIEW: &str = "
+    SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.accepted_at,
+        n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until, p.waits_for, p.waits_through
+    FROM notifications n
+    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
+
+const OPEN_AFTER: Sql = statement! {hot "notifications_open", "
+    SELECT n.seq, n.collapse_key, n.due_at, n.cap_at
+    FROM notifications n
+    WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.seq > ? AND {WAITS_FOR_NOTHING}
+    ORDER BY n.seq
+    LIMIT ?
+"};
+
+const OLDEST_OPEN: Sql = statement! {hot "notifications_open", "
+    SELECT n.accepted_at AS value
+    FROM notifications n
+    WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND {WAITS_FOR_NOTHING}
+    ORDER BY n.seq
+    LIMIT 1
+"};
+
+const LIST: Sql = statement!("{VIEW} WHERE n.seq < ? ORDER BY n.seq DESC LIMIT ?");
+const LIST_OF_PLATFORM: Sql = statement! {"
+    {VIEW}
+    WHERE n.seq < ? AND n.platform_id = ?
+    ORDER BY n.seq DESC
+    LIMIT ?
+"};
+
+const OF_MESSAGE: Sql = statement!("{VIEW} WHERE n.message_id = ? ORDER BY n.seq");
+
+const OF_PURCHASE: Sql = statement!("{VIEW} WHERE n.collapse_key = ? AND n.seq < ? ORDER BY n.seq DESC LIMIT ?");
+
+const OPEN_OF_RECEIPT: Sql = statement! {hot "notifications_receipt", "
+    SELECT DISTINCT collapse_key
+    FROM notifications
+    WHERE receipt_id = ? AND outcome IS NULL AND collapse_key IS NOT NULL
+    ORDER BY collapse_key
+    LIMIT ?
+"};
 
 impl Store {
     /// Open rows with a sequence number above `seq`, in that order, without those that had their window and wait for
@@ -155,13 +194,7 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let rows: Vec<OpenRow> = sql(format!(
-                "SELECT n.seq, n.collapse_key, n.due_at, n.cap_at FROM notifications n WHERE n.outcome IS NULL \
-                 AND n.waiting_topic_id IS NULL AND n.seq > ? AND {WAITS_FOR_NOTHING} ORDER BY n.seq LIMIT ?"
-            ))
-            .bind(seq)
-            .bind(limit)
-            .all(connection)?;
+            let rows: Vec<OpenRow> = sql(OPEN_AFTER).bind(seq).bind(limit).all(connection)?;
             Ok(rows.into_iter().map(|row| row.open(now)).collect())
         })
         .await
@@ -172,11 +205,7 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let oldest: Option<Number> = sql(format!(
-                "SELECT n.accepted_at AS value FROM notifications n WHERE n.outcome IS NULL \
-                 AND n.waiting_topic_id IS NULL AND {WAITS_FOR_NOTHING} ORDER BY n.seq LIMIT 1"
-            ))
-            .first(connection)?;
+            let oldest: Option<Number> = sql(OLDEST_OPEN).first(connection)?;
             Ok(oldest.map(|oldest| now.millis_since(Timestamp::from_micros(oldest.value)).max(0)))
         })
         .await
@@ -187,8 +216,7 @@ impl Store {
         let (clock, message_id) = (self.clock, message_id.to_owned());
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let rows: Vec<ViewRow> =
-                sql(format!("{VIEW} WHERE n.message_id = ? ORDER BY n.seq")).bind(message_id).all(connection)?;
+            let rows: Vec<ViewRow> = sql(OF_MESSAGE).bind(message_id).all(connection)?;
             Ok(rows.into_iter().map(|row| row.view(now)).collect())
         })
         .await
@@ -203,12 +231,7 @@ impl Store {
         let (clock, below) = (self.clock, page.number_or(i64::MAX)?);
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let rows: Vec<ViewRow> =
-                sql(format!("{VIEW} WHERE n.collapse_key = ? AND n.seq < ? ORDER BY n.seq DESC LIMIT ?"))
-                    .bind(key)
-                    .bind(below)
-                    .bind(page.size() + 1)
-                    .all(connection)?;
+            let rows: Vec<ViewRow> = sql(OF_PURCHASE).bind(key).bind(below).bind(page.size() + 1).all(connection)?;
             Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view(now)))
         })
         .await
@@ -223,11 +246,10 @@ impl Store {
         let (clock, below) = (self.clock, page.number_or(i64::MAX)?);
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let of_platform = if platform.is_some() { "AND n.platform_id = ? " } else { "" };
-            let mut list = sql(format!("{VIEW} WHERE n.seq < ? {of_platform}ORDER BY n.seq DESC LIMIT ?")).bind(below);
-            if let Some(platform) = platform {
-                list = list.bind(platform);
-            }
+            let list = match platform {
+                Some(platform) => sql(LIST_OF_PLATFORM).bind(below).bind(platform),
+                None => sql(LIST).bind(below),
+            };
             let rows: Vec<ViewRow> = list.bind(page.size() + 1).all(connection)?;
             Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view(now)))
         })
@@ -238,11 +260,7 @@ impl Store {
     pub async fn open_of_receipt(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();
         self.read(move |connection| {
-            let rows: Vec<Named> = sql("SELECT DISTINCT collapse_key FROM notifications \
-                 WHERE receipt_id = ? AND outcome IS NULL AND collapse_key IS NOT NULL ORDER BY collapse_key LIMIT ?")
-            .bind(receipt_id)
-            .bind(MAX_NAMED)
-            .all(connection)?;
+            let rows: Vec<Named> = sql(OPEN_OF_RECEIPT).bind(receipt_id).bind(MAX_NAMED).all(connection)?;
             Ok(rows.into_iter().map(|row| row.collapse_key).collect())
         })
         .await
@@ -267,7 +285,7 @@ impl ViewRow {
             Some(_) => None,
             None if self.waiting_topic_id.is_some() => Some("topic approval".to_owned()),
             None if self.held_until.is_some_and(|until| until > now) => Some("hold".to_owned()),
-            None if had_its_window => Some(self.waits_for.unwrap_or_else(|| VERIFICATION.to_owned())),
+            None if had_its_window => Some(self.waits_for.unwrap_or(WaitsFor::Verification).as_str().to_owned()),
             None => Some("window".to_owned()),
         };
         NotificationView {

@@ -6,6 +6,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -115,13 +116,34 @@ impl TopicRow {
     }
 }
 
+const OF_PLATFORM: Sql = statement!("{SELECT} WHERE platform_id = ? ORDER BY requested_at, id");
+
+const INSERT_PENDING: Sql = statement! {"
+    INSERT INTO topics (id, platform_id, arn, state, subscribe_url, requested_at, expires_at)
+    VALUES (?, ?, ?, 'pending', ?, ?, ?)
+    ON CONFLICT (platform_id, arn)
+    DO UPDATE SET state = 'pending', subscribe_url = excluded.subscribe_url,
+        expires_at = excluded.expires_at, decided_at = NULL
+    WHERE topics.state IN ('pending', 'expired', 'unsubscribed')
+"};
+
+const EXPIRE: Sql = statement! {"
+    UPDATE topics
+    SET state = 'expired', decided_at = ?, subscribe_url = NULL, expires_at = NULL
+    WHERE state = 'pending' AND expires_at <= ?
+"};
+
+const UNSUBSCRIBE: Sql = statement! {"
+    UPDATE topics
+    SET state = 'unsubscribed', decided_at = ?, subscribe_url = NULL, expires_at = NULL
+    WHERE platform_id = ? AND arn = ? AND state IN ('configured', 'confirmed')
+"};
+
 impl Store {
     /// The topics of a platform, the oldest first.
     pub async fn topics(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
         self.read(move |connection| {
-            let rows: Vec<TopicRow> = sql(format!("{SELECT} WHERE platform_id = ? ORDER BY requested_at, id"))
-                .bind(platform)
-                .all(connection)?;
+            let rows: Vec<TopicRow> = sql(OF_PLATFORM).bind(platform).all(connection)?;
             rows.into_iter().map(TopicRow::topic).collect()
         })
         .await
@@ -157,17 +179,14 @@ impl Store {
                 Some(TopicState::Expired | TopicState::Unsubscribed) | None => {}
             }
             let sealed = secrets.seal("topics", &id.to_string(), &subscribe_url)?;
-            sql("INSERT INTO topics (id, platform_id, arn, state, subscribe_url, requested_at, expires_at) \
-                 VALUES (?, ?, ?, 'pending', ?, ?, ?) ON CONFLICT (platform_id, arn) DO UPDATE SET \
-                 state = 'pending', subscribe_url = excluded.subscribe_url, expires_at = excluded.expires_at, \
-                 decided_at = NULL WHERE topics.state IN ('pending', 'expired', 'unsubscribed')")
-            .bind(id)
-            .bind(platform)
-            .bind(arn.as_str())
-            .bind(sealed)
-            .bind(write.now)
-            .bind(expires_at)
-            .run(write.connection)?;
+            sql(INSERT_PENDING)
+                .bind(id)
+                .bind(platform)
+                .bind(arn.as_str())
+                .bind(sealed)
+                .bind(write.now)
+                .bind(expires_at)
+                .run(write.connection)?;
             Ok(if state == Some(TopicState::Pending) { PendingTopic::Renewed } else { PendingTopic::New })
         })
         .await
@@ -215,14 +234,7 @@ impl Store {
     /// Ends the pending topics whose time is over, and what still waits for a decided one; returns how many rows that
     /// refused.
     pub async fn expire_topics(&self, now: Timestamp) -> Result<i64, Error> {
-        self.write(move |write| {
-            sql("UPDATE topics SET state = 'expired', decided_at = ?, subscribe_url = NULL, expires_at = NULL \
-                 WHERE state = 'pending' AND expires_at <= ?")
-            .bind(write.now)
-            .bind(now)
-            .run(write.connection)
-        })
-        .await?;
+        self.write(move |write| sql(EXPIRE).bind(write.now).bind(now).run(write.connection)).await?;
         self.end_all_waiting().await
     }
 
@@ -230,13 +242,7 @@ impl Store {
     pub async fn mark_unsubscribed(&self, platform: PlatformId, arn: &str) -> Result<(), Error> {
         let arn = arn.to_owned();
         self.write(move |write| {
-            sql("UPDATE topics SET state = 'unsubscribed', decided_at = ?, subscribe_url = NULL, expires_at = NULL \
-                 WHERE platform_id = ? AND arn = ? AND state IN ('configured', 'confirmed')")
-            .bind(write.now)
-            .bind(platform)
-            .bind(arn.as_str())
-            .run(write.connection)
-            .map(drop)
+            sql(UNSUBSCRIBE).bind(write.now).bind(platform).bind(arn.as_str()).run(write.connection).map(drop)
         })
         .await
     }
@@ -248,7 +254,7 @@ impl Store {
 /// # Errors
 /// [`Error::Conflict`] when it is pending: its subscription is confirmed by an approval, which visits its URL.
 pub fn configure(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Result<(), Error> {
-    let topic = put(write, platform, arn, (TopicState::Configured, "NOT IN ('pending', 'confirmed')"))?;
+    let topic = put(write, platform, arn, (TopicState::Configured, CONFIGURE))?;
     match topic.state {
         TopicState::Pending => Err(Error::Conflict {
             what: "topic",
@@ -259,62 +265,83 @@ pub fn configure(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Resu
 }
 
 fn pin(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Result<Topic, Error> {
-    let topic = put(write, platform, arn, (TopicState::Confirmed, "<> 'rejected'"))?;
+    let topic = put(write, platform, arn, (TopicState::Confirmed, CONFIRM))?;
     if topic.state == TopicState::Confirmed { Ok(topic) } else { Err(decided_otherwise(topic.state)) }
 }
 
-/// Makes a topic, or changes the state of the one there is when its state `may` be changed; what it is now.
+const UPSERT: &str = "
+    INSERT INTO topics (id, platform_id, arn, state, requested_at, decided_at)
+    VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (platform_id, arn) DO UPDATE SET state = excluded.state, decided_at = excluded.decided_at,
+        subscribe_url = NULL, expires_at = NULL";
+
+const CONFIGURE: Sql = statement!("{UPSERT} WHERE topics.state NOT IN ('pending', 'confirmed')");
+const CONFIRM: Sql = statement!("{UPSERT} WHERE topics.state <> 'rejected'");
+
+/// Makes a topic, or changes the state of the one there is when `upsert` allows that; what it is now.
 fn put(
     write: &mut Write<'_>,
     platform: PlatformId,
     arn: &str,
-    (state, may): (TopicState, &str),
+    (state, upsert): (TopicState, Sql),
 ) -> Result<Topic, Error> {
-    sql(format!(
-        "INSERT INTO topics (id, platform_id, arn, state, requested_at, decided_at) VALUES (?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (platform_id, arn) DO UPDATE SET state = excluded.state, decided_at = excluded.decided_at, \
-         subscribe_url = NULL, expires_at = NULL WHERE topics.state {may}"
-    ))
-    .bind(TopicId::new(random_uuid()?))
-    .bind(platform)
-    .bind(arn)
-    .bind(state.as_str())
-    .bind(write.now)
-    .bind(write.now)
-    .run(write.connection)?;
+    sql(upsert)
+        .bind(TopicId::new(random_uuid()?))
+        .bind(platform)
+        .bind(arn)
+        .bind(state.as_str())
+        .bind(write.now)
+        .bind(write.now)
+        .run(write.connection)?;
     by_arn(write.connection, platform, arn)?.ok_or(Error::Missing { what: "topic" })?.topic()
 }
 
+const FIND: Sql = statement!("{SELECT} WHERE id = ?");
+
 /// One topic.
 fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<TopicRow, Error> {
-    sql(format!("{SELECT} WHERE id = ?")).bind(id).first(connection)?.ok_or(Error::Missing { what: "topic" })
+    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "topic" })
 }
+
+const LOCK: Sql = statement!("{SELECT} WHERE id = ? FOR UPDATE");
 
 /// Locks a topic: nobody else decides about it or ends what waits for it until the end of the transaction.
 pub fn locked(write: &mut Write<'_>, id: TopicId) -> Result<TopicRow, Error> {
-    let lock = write.connection.for_update();
-    let found = sql(format!("{SELECT} WHERE id = ?{lock}")).bind(id).first(write.connection)?;
+    let found = sql(LOCK).bind(id).first(write.connection)?;
     found.ok_or(Error::Missing { what: "topic" })
 }
 
+const FIND_BY_ARN: Sql = statement!("{SELECT} WHERE platform_id = ? AND arn = ?");
+
 fn by_arn(connection: &mut AnyConnection, platform: PlatformId, arn: &str) -> Result<Option<TopicRow>, Error> {
-    sql(format!("{SELECT} WHERE platform_id = ? AND arn = ?")).bind(platform).bind(arn).first(connection)
+    sql(FIND_BY_ARN).bind(platform).bind(arn).first(connection)
 }
+
+const LOCK_PLATFORM: Sql =
+    statement!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL FOR UPDATE");
 
 /// Locks the platform, so that two processes do not both store the fifth topic.
 fn lock_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
-    let lock = write.connection.for_update();
-    let text = format!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL{lock}");
-    let found: Option<Number> = sql(text).bind(platform).first(write.connection)?;
+    let found: Option<Number> = sql(LOCK_PLATFORM).bind(platform).first(write.connection)?;
     found.map(drop).ok_or(Error::Missing { what: "platform" })
 }
 
+const COUNT_PENDING: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM topics
+    WHERE platform_id = ? AND state = 'pending'
+"};
+
 fn pending(write: &mut Write<'_>, platform: PlatformId) -> Result<i64, Error> {
-    let count: Option<Number> = sql("SELECT COUNT(*) AS value FROM topics WHERE platform_id = ? AND state = 'pending'")
-        .bind(platform)
-        .first(write.connection)?;
+    let count: Option<Number> = sql(COUNT_PENDING).bind(platform).first(write.connection)?;
     Ok(count.map_or(0, |count| count.value))
 }
+
+const DECIDE: Sql = statement! {"
+    UPDATE topics
+    SET state = ?, decided_at = ?, subscribe_url = NULL, expires_at = NULL
+    WHERE id = ? AND state = ?
+"};
 
 /// Takes a decision in the state it was meant for.
 fn decide(write: &mut Write<'_>, id: TopicId, (from, to): (TopicState, TopicState)) -> Result<(), Error> {
@@ -322,13 +349,7 @@ fn decide(write: &mut Write<'_>, id: TopicId, (from, to): (TopicState, TopicStat
     if from == to {
         return Err(decided_otherwise(now));
     }
-    let decided = sql("UPDATE topics SET state = ?, decided_at = ?, subscribe_url = NULL, expires_at = NULL \
-         WHERE id = ? AND state = ?")
-    .bind(to.as_str())
-    .bind(write.now)
-    .bind(id)
-    .bind(from.as_str())
-    .run(write.connection)?;
+    let decided = sql(DECIDE).bind(to.as_str()).bind(write.now).bind(id).bind(from.as_str()).run(write.connection)?;
     if decided == 0 { Err(decided_otherwise(by_id(write.connection, id)?.topic()?.state)) } else { Ok(()) }
 }
 

@@ -4,11 +4,12 @@
 //! pages leaves the rest to the sweep.
 
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::accept::fold_key;
-use crate::inbox::topics::{self, Released, TopicRow, TopicState};
+use crate::inbox::topics::{self, Released, SELECT as TOPICS, TopicRow, TopicState};
 use crate::purchases::replacements;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::collections::BTreeMap;
@@ -45,6 +46,14 @@ struct PageResult {
     refused: usize,
 }
 
+const LAST_OF_FULL: Sql = statement! {"
+    SELECT seq AS value
+    FROM notifications
+    WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL
+    ORDER BY seq
+    LIMIT 1 OFFSET ?
+"};
+
 impl Store {
     /// Applies the decision about a topic to the rows that wait for it; nothing while it is pending.
     pub async fn end_waiting(&self, id: TopicId) -> Result<WaitingResult, Error> {
@@ -62,11 +71,7 @@ impl Store {
     /// Whether the maximum number of rows waits for a topic.
     pub async fn is_full(&self, id: TopicId) -> Result<bool, Error> {
         self.read(move |connection| {
-            let last: Option<Number> = sql("SELECT seq AS value FROM notifications WHERE waiting_topic_id = ? \
-                 AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT 1 OFFSET ?")
-            .bind(id)
-            .bind(MAX_WAITING - 1)
-            .first(connection)?;
+            let last: Option<Number> = sql(LAST_OF_FULL).bind(id).bind(MAX_WAITING - 1).first(connection)?;
             Ok(last.is_some())
         })
         .await
@@ -75,16 +80,7 @@ impl Store {
     /// Ends what waits for every decided topic: rows that were accepted at the moment of a decision, and those that a
     /// process that died left. Returns how many were refused.
     pub(crate) async fn end_all_waiting(&self) -> Result<i64, Error> {
-        let decided: Vec<TopicRow> = self
-            .read(|connection| {
-                sql(format!(
-                    "{} WHERE state <> 'pending' AND EXISTS (SELECT 1 FROM notifications n \
-                     WHERE n.waiting_topic_id = topics.id AND n.waiting_topic_id IS NOT NULL AND n.outcome IS NULL)",
-                    topics::SELECT
-                ))
-                .all(connection)
-            })
-            .await?;
+        let decided: Vec<TopicRow> = self.read(|connection| sql(DECIDED).all(connection)).await?;
         let mut refused = 0_i64;
         for topic in decided {
             refused = refused.saturating_add(self.end_waiting(topic.id).await?.refused);
@@ -92,6 +88,12 @@ impl Store {
         Ok(refused)
     }
 }
+
+const DECIDED: Sql = statement! {"
+    {TOPICS}
+    WHERE state <> 'pending' AND EXISTS (SELECT 1 FROM notifications n
+        WHERE n.waiting_topic_id = topics.id AND n.waiting_topic_id IS NOT NULL AND n.outcome IS NULL)
+"};
 
 /// Two processes never end the same rows: the second would take the first's released row for an earlier report. So the
 /// topic is locked before its rows are read.
@@ -105,27 +107,36 @@ fn end_page(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
     }
 }
 
+const REFUSE_BATCH: Sql = statement! {"
+    UPDATE notifications
+    SET outcome = ?, reason = ?, finished_at = ?
+    WHERE seq IN (SELECT seq FROM notifications WHERE waiting_topic_id = ?
+        AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT {PAGE})
+"};
+
 fn refuse(write: &mut Write<'_>, id: TopicId, reason: &str) -> Result<PageResult, Error> {
-    let refused = sql(format!(
-        "UPDATE notifications SET outcome = ?, reason = ?, finished_at = ? WHERE seq IN (SELECT seq FROM notifications \
-         WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT {PAGE})"
-    ))
-    .bind(Outcome::Refused)
-    .bind(reason)
-    .bind(write.now)
-    .bind(id)
-    .run(write.connection)?;
+    let refused =
+        sql(REFUSE_BATCH).bind(Outcome::Refused).bind(reason).bind(write.now).bind(id).run(write.connection)?;
     Ok(PageResult { rows: refused, released: BTreeMap::new(), refused })
 }
 
+const WAITING_BATCH: Sql = statement! {"
+    SELECT seq, collapse_key, store_type, store_time, platform_id, body
+    FROM notifications
+    WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL
+    ORDER BY seq
+    LIMIT {PAGE}
+"};
+
+const FIND_FOLDED: Sql = statement! {hot "notifications_of_key", "
+    SELECT seq AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?
+"};
+
+const RELEASE: Sql = statement!("UPDATE notifications SET waiting_topic_id = NULL, fold_key = ? WHERE seq = ?");
+
 /// Opens the rows that waited for a topic, unless another message reported the same in the meantime.
 fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
-    let waiting: Vec<WaitingRow> = sql(format!(
-        "SELECT seq, collapse_key, store_type, store_time, platform_id, body FROM notifications \
-         WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT {PAGE}"
-    ))
-    .bind(id)
-    .all(write.connection)?;
+    let waiting: Vec<WaitingRow> = sql(WAITING_BATCH).bind(id).all(write.connection)?;
     let (rows, mut released, mut links) = (waiting.len(), BTreeMap::new(), Vec::new());
     for row in waiting {
         let Some(key) = row.collapse_key else {
@@ -133,19 +144,12 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
             continue;
         };
         let fold_key = fold_key(&row.store_type, row.store_time);
-        let first: Option<Number> =
-            sql("SELECT seq AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?")
-                .bind(key)
-                .bind(fold_key.as_deref())
-                .first(write.connection)?;
+        let first: Option<Number> = sql(FIND_FOLDED).bind(key).bind(fold_key.as_deref()).first(write.connection)?;
         if first.is_some() {
             end(write, row.seq, (Outcome::Duplicate, "another message reported it first"))?;
             continue;
         }
-        sql("UPDATE notifications SET waiting_topic_id = NULL, fold_key = ? WHERE seq = ?")
-            .bind(fold_key)
-            .bind(row.seq)
-            .run(write.connection)?;
+        sql(RELEASE).bind(fold_key).bind(row.seq).run(write.connection)?;
         released.insert(key, row.seq);
         links.extend(replacements::link_in(row.platform_id, &row.body));
     }
@@ -153,12 +157,12 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
     Ok(PageResult { rows, released, refused: 0 })
 }
 
+const END: Sql = statement! {"
+    UPDATE notifications
+    SET outcome = ?, reason = ?, finished_at = ?
+    WHERE seq = ? AND outcome IS NULL
+"};
+
 fn end(write: &mut Write<'_>, seq: i64, (outcome, reason): (Outcome, &str)) -> Result<(), Error> {
-    sql("UPDATE notifications SET outcome = ?, reason = ?, finished_at = ? WHERE seq = ? AND outcome IS NULL")
-        .bind(outcome)
-        .bind(reason)
-        .bind(write.now)
-        .bind(seq)
-        .run(write.connection)
-        .map(drop)
+    sql(END).bind(outcome).bind(reason).bind(write.now).bind(seq).run(write.connection).map(drop)
 }

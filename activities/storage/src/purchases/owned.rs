@@ -2,6 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::purchases::purchase;
 use crate::settings::listing::Listings;
@@ -20,14 +21,19 @@ row! {
     }
 }
 
+const OWNED: Sql = statement! {hot "purchases_user", "
+    SELECT p.collapse_key, p.platform_id, f.store AS platform_type, f.environment, f.product_ref, p.purchase,
+        r.real_at
+    FROM purchases p
+    JOIN platforms f ON f.id = p.platform_id
+    LEFT JOIN replacements r ON r.old_key = p.collapse_key
+    WHERE p.user_id = ?
+    ORDER BY p.collapse_key
+"};
+
 /// All purchases of a user as they are stored, in the order of their keys.
 pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<OwnedPurchase>, Error> {
-    let rows: Vec<OwnedRow> =
-        sql("SELECT p.collapse_key, p.platform_id, f.store AS platform_type, f.environment, f.product_ref, \
-         p.purchase, r.real_at FROM purchases p JOIN platforms f ON f.id = p.platform_id \
-         LEFT JOIN replacements r ON r.old_key = p.collapse_key WHERE p.user_id = ? ORDER BY p.collapse_key")
-        .bind(user)
-        .all(connection)?;
+    let rows: Vec<OwnedRow> = sql(OWNED).bind(user).all(connection)?;
     let mut listings = Listings::of(app);
     rows.into_iter()
         .map(|row| {

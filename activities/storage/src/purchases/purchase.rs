@@ -2,10 +2,12 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::statement::{Number, SingleText, Value, row, sql};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{Number, SingleText, Value, row, sql, stored};
 use crate::db::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
+use std::borrow::Cow;
 
 row! {
     /// A purchase as it is stored.
@@ -14,9 +16,9 @@ row! {
         pub user_id: Option<UserId>,
         pub revision: i64,
         pub digest: String,
-        pub state: String,
+        pub state: State,
         pub purchase: String,
-        pub waits_for: Option<String>,
+        pub waits_for: Option<WaitsFor>,
         pub waits_through: Option<i64>,
         pub settling: i64,
         pub fingerprint: String,
@@ -42,22 +44,22 @@ row! {
     }
 }
 
-const SELECT: &str = "SELECT app_user_id, user_id, revision, digest, state, purchase, waits_for, waits_through, \
-     settling, fingerprint, changed, held_until, next_wake_at FROM purchases WHERE collapse_key = ?";
+const SELECT: &str = "
+    SELECT app_user_id, user_id, revision, digest, state, purchase, waits_for, waits_through, settling,
+        fingerprint, changed, held_until, next_wake_at
+    FROM purchases
+    WHERE collapse_key = ?";
 
-const ORIGIN: &str = "SELECT f.id AS platform_id, f.app_id, f.store, f.environment, f.product_ref, f.window_ms, \
-     f.max_wait_ms, f.unknown_receipts, (f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL AND f.deleted_at IS NULL) \
-     AS has_secret, o.receipt_id FROM";
+const ORIGIN: &str = "
+    SELECT f.id AS platform_id, f.app_id, f.store, f.environment, f.product_ref, f.window_ms, f.max_wait_ms,
+        f.unknown_receipts, (f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL
+        AND f.deleted_at IS NULL) AS has_secret, o.receipt_id
+    FROM";
 
 impl PurchaseRow {
     /// The stored purchase.
     pub fn known(&self) -> Result<Purchase, Error> {
         read(&self.purchase)
-    }
-
-    /// Its state, as it was announced last.
-    pub fn state(&self) -> Result<State, Error> {
-        self.state.parse().map_err(|what: String| Error::corrupt(what))
     }
 }
 
@@ -73,37 +75,58 @@ pub fn product_ref(text: &str) -> ProductRef {
     if text == "parent" { ProductRef::Parent } else { ProductRef::Term }
 }
 
+const FIND: Sql = statement!("{SELECT}");
+
 /// The row, when there is one.
 pub fn find(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<PurchaseRow>, Error> {
-    sql(SELECT).bind(key).first(connection)
+    sql(FIND).bind(key).first(connection)
 }
+
+const ORIGIN_OF_PURCHASE: Sql = statement! {"
+    {ORIGIN} purchases o
+    JOIN platforms f ON f.id = o.platform_id
+    WHERE o.collapse_key = ?
+"};
+
+const ORIGIN_OF_NOTIFICATION: Sql = statement! {"
+    {ORIGIN} notifications o
+    JOIN platforms f ON f.id = o.platform_id
+    WHERE o.collapse_key = ?
+    ORDER BY o.seq
+    LIMIT 1
+"};
 
 /// The app and platform of a purchase, by its row or else by its notifications.
 pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Origin>, Error> {
-    let known = sql(format!("{ORIGIN} purchases o JOIN platforms f ON f.id = o.platform_id WHERE o.collapse_key = ?"));
-    if let Some(origin) = known.bind(key).first(connection)? {
+    if let Some(origin) = sql(ORIGIN_OF_PURCHASE).bind(key).first(connection)? {
         return Ok(Some(origin));
     }
-    let notification = format!(
-        "{ORIGIN} notifications o JOIN platforms f ON f.id = o.platform_id WHERE o.collapse_key = ? ORDER BY o.seq LIMIT 1"
-    );
-    sql(notification).bind(key).first(connection)
+    sql(ORIGIN_OF_NOTIFICATION).bind(key).first(connection)
 }
+
+const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR SHARE");
+const LOCK_PLATFORM: Sql = statement!("SELECT created_at AS value FROM platforms WHERE id = ? FOR SHARE");
 
 /// Like [`origin`], with the platform and the app locked as they are until the end of the transaction: a change of a
 /// setting or of the catalogue comes after this record and finds what it wrote, or before it and is seen by it.
 pub fn settled_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, Error> {
     let Some(origin) = origin(write.connection, key)? else { return Ok(None) };
-    let lock = write.connection.for_share();
-    if lock.is_empty() {
+    if !write.connection.is_shared() {
         return Ok(Some(origin));
     }
-    for (table, id) in [("apps", Value::from(origin.app_id)), ("platforms", origin.platform_id.into())] {
-        let locked = sql(format!("SELECT created_at AS value FROM {table} WHERE id = ?{lock}")).bind(id);
-        let _: Option<Number> = locked.first(write.connection)?;
-    }
+    let _: Option<Number> = sql(LOCK_APP).bind(origin.app_id).first(write.connection)?;
+    let _: Option<Number> = sql(LOCK_PLATFORM).bind(origin.platform_id).first(write.connection)?;
     self::origin(write.connection, key)
 }
+
+const CUSTOMER: Sql = statement! {hot "notifications_of_key", "
+    SELECT app_user_id AS value
+    FROM notifications
+    WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
+        AND app_user_id IS NOT NULL
+    ORDER BY seq + 0 DESC
+    LIMIT 1
+"};
 
 /// The store's name of the customer to query: the newest open notification knows it best.
 pub fn customer(
@@ -111,11 +134,7 @@ pub fn customer(
     key: CollapseKey,
     row: Option<&PurchaseRow>,
 ) -> Result<Option<String>, Error> {
-    let notification: Option<SingleText> =
-        sql("SELECT app_user_id AS value FROM notifications WHERE collapse_key = ? \
-         AND outcome IS NULL AND waiting_topic_id IS NULL AND app_user_id IS NOT NULL ORDER BY seq + 0 DESC LIMIT 1")
-        .bind(key)
-        .first(connection)?;
+    let notification: Option<SingleText> = sql(CUSTOMER).bind(key).first(connection)?;
     Ok(notification.map(|notification| notification.value).or_else(|| row.and_then(|row| row.app_user_id.clone())))
 }
 
@@ -129,29 +148,43 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Erro
     find_locked(write, key)?.ok_or(Error::Missing { what: "purchase" })
 }
 
+const RECHECK: Sql = statement! {"
+    UPDATE purchases
+    SET next_wake_at = ?, settling = settling + 1, fingerprint = ''
+    WHERE {{which}}
+"};
+const LOCK_MANY: Sql = statement! {"
+    SELECT collapse_key AS value
+    FROM purchases
+    WHERE {{which}}
+    ORDER BY collapse_key
+    FOR NO KEY UPDATE
+"};
+/// What a clause for [`recheck`] completes.
+pub const RECHECKS: [Sql; 2] = [RECHECK, LOCK_MANY];
+
 /// Asks for another look at purchases that are few, at once; answers at how many. For many there is `reconsider`. A
 /// settling of theirs that began before and is not recorded yet finds that the purchase has moved: it may not overwrite
 /// the wake, nor miss what caused it.
 pub fn recheck<'v>(
     write: &mut Write<'_>,
-    which: &str,
+    which: Clause,
     values: impl IntoIterator<Item = Value<'v>>,
 ) -> Result<usize, Error> {
-    let values = in_order(write, which, values)?;
-    sql(format!("UPDATE purchases SET next_wake_at = ?, settling = settling + 1, fingerprint = '' WHERE {which}"))
-        .bind(write.now)
-        .bind_all(values)
-        .run(write.connection)
+    let values: Vec<Value<'v>> = values.into_iter().collect();
+    lock_in_order(write, LOCK_MANY.of(which), &values)?;
+    sql(RECHECK.of(which)).bind(write.now).bind_all(values).run(write.connection)
 }
+
+const RECHECK_BY: Sql = statement! {"
+    UPDATE purchases
+    SET next_wake_at = ?
+    WHERE collapse_key = ? AND (next_wake_at IS NULL OR next_wake_at > ?)
+"};
 
 /// Rechecks a purchase by a time at the latest. A settling that is recorded meanwhile replaces the recheck.
 pub fn recheck_by(write: &mut Write<'_>, key: CollapseKey, at: Timestamp) -> Result<(), Error> {
-    sql("UPDATE purchases SET next_wake_at = ? WHERE collapse_key = ? AND (next_wake_at IS NULL OR next_wake_at > ?)")
-        .bind(at)
-        .bind(key)
-        .bind(at)
-        .run(write.connection)
-        .map(drop)
+    sql(RECHECK_BY).bind(at).bind(key).bind(at).run(write.connection).map(drop)
 }
 
 /// Locks the row until the end of the transaction, if there is one.
@@ -159,58 +192,70 @@ pub fn lock_existing(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Erro
     find_locked(write, key).map(drop)
 }
 
+const FORGET_FAILURES: Sql = statement! {"
+    UPDATE purchases
+    SET unverified_since = NULL, verify_attempts = 0
+    WHERE unverified_since IS NOT NULL AND {{which}}
+"};
+const LOCK_UNVERIFIED: Sql = statement! {"
+    SELECT collapse_key AS value
+    FROM purchases
+    WHERE unverified_since IS NOT NULL AND {{which}}
+    ORDER BY collapse_key
+    FOR NO KEY UPDATE
+"};
+/// What a clause for [`forget_failures`] completes.
+pub const FORGETS: [Sql; 2] = [FORGET_FAILURES, LOCK_UNVERIFIED];
+
+/// One purchase.
+pub const OF_KEY: Clause = clause!(&[RECHECK, LOCK_MANY, FORGET_FAILURES, LOCK_UNVERIFIED], "collapse_key = ?");
+
 /// Forgets failures of the store about purchases that are few: failures from now on count anew.
 pub fn forget_failures<'v>(
     write: &mut Write<'_>,
-    which: &str,
+    which: Clause,
     values: impl IntoIterator<Item = Value<'v>>,
 ) -> Result<(), Error> {
-    let which = format!("unverified_since IS NOT NULL AND {which}");
-    let values = in_order(write, &which, values)?;
-    sql(format!("UPDATE purchases SET unverified_since = NULL, verify_attempts = 0 WHERE {which}"))
-        .bind_all(values)
-        .run(write.connection)
-        .map(drop)
+    let values: Vec<Value<'v>> = values.into_iter().collect();
+    lock_in_order(write, LOCK_UNVERIFIED.of(which), &values)?;
+    sql(FORGET_FAILURES.of(which)).bind_all(values).run(write.connection).map(drop)
 }
 
 /// Locks purchases in the order of their keys, so that two processes never wait for each other in a circle.
-fn in_order<'v>(
-    write: &mut Write<'_>,
-    which: &str,
-    values: impl IntoIterator<Item = Value<'v>>,
-) -> Result<Vec<Value<'v>>, Error> {
-    let values: Vec<Value<'v>> = values.into_iter().collect();
-    let lock = write.connection.for_no_key_update();
-    if !lock.is_empty() {
-        sql(format!("SELECT collapse_key AS value FROM purchases WHERE {which} ORDER BY collapse_key{lock}"))
-            .bind_all(values.clone())
-            .all::<SingleText>(write.connection)?;
+fn lock_in_order(write: &mut Write<'_>, lock: Cow<'static, str>, values: &[Value<'_>]) -> Result<(), Error> {
+    if write.connection.is_shared() {
+        sql(lock).bind_all(values.iter().cloned()).all::<SingleText>(write.connection)?;
     }
-    Ok(values)
+    Ok(())
 }
 
+const LOCK: Sql = statement!("{SELECT} FOR UPDATE");
+
 fn find_locked(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<PurchaseRow>, Error> {
-    let lock = write.connection.for_update();
-    sql(format!("{SELECT}{lock}")).bind(key).first(write.connection)
+    sql(LOCK).bind(key).first(write.connection)
 }
+
+const INSERT: Sql = statement! {"
+    INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, state, purchase,
+        settling, fingerprint, changed, digest, verify_attempts, created_at, updated_at)
+    VALUES (?, ?, ?, ?, 0, ?, ?, 0, '', ?, '', 0, ?, ?)
+    ON CONFLICT DO NOTHING
+"};
 
 fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<(), Error> {
     let nothing = Purchase::default();
-    sql("INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, state, purchase, settling, \
-         fingerprint, changed, digest, verify_attempts, created_at, updated_at) \
-         VALUES (?, ?, ?, ?, 0, ?, ?, 0, '', ?, '', 0, ?, ?) \
-         ON CONFLICT DO NOTHING")
-    .bind(key)
-    .bind(origin.platform_id)
-    .bind(origin.app_id)
-    .bind(origin.receipt_id.as_str())
-    .bind(nothing.state().as_str())
-    .bind(json(&nothing)?)
-    .bind(false)
-    .bind(write.now)
-    .bind(write.now)
-    .run(write.connection)
-    .map(drop)
+    sql(INSERT)
+        .bind(key)
+        .bind(origin.platform_id)
+        .bind(origin.app_id)
+        .bind(origin.receipt_id.as_str())
+        .bind(nothing.state())
+        .bind(json(&nothing)?)
+        .bind(false)
+        .bind(write.now)
+        .bind(write.now)
+        .run(write.connection)
+        .map(drop)
 }
 
 /// A purchase as it is stored.
@@ -223,5 +268,14 @@ pub fn read(stored: &str) -> Result<Purchase, Error> {
     serde_json::from_str(stored).map_err(|cause| Error::corrupt_by("a purchase is not readable", cause))
 }
 
-/// What the notifications wait for that a decision leaves open, as it is stored and shown.
-pub const VERIFICATION: &str = "verification";
+stored! {
+    /// What the notifications wait for that a decision leaves open.
+    pub enum WaitsFor {
+        /// An answer of the store.
+        Verification = "verification",
+        /// Another answer, which confirms the last one.
+        Confirmation = "confirmation",
+        /// A person, or the end of the time allowed: the store does not accept them.
+        Parked = "parked",
+    }
+}

@@ -5,6 +5,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, SingleText, row, sql};
 use crate::db::writer::Write;
 use crate::purchases::purchase;
@@ -46,89 +47,109 @@ pub fn link_in(platform: PlatformId, body: &str) -> Option<Link> {
     (notification.kind == NotificationKind::PlanChanged && old != new).then_some(Link { old, new })
 }
 
+const INSERT: Sql = statement! {"
+    INSERT INTO replacements (old_key, new_key, created_at)
+    SELECT ?, ?, ?
+    WHERE NOT EXISTS (SELECT 1 FROM replacements WHERE old_key = ? AND new_key = ?)
+    ON CONFLICT DO NOTHING
+"};
+
 /// Inserts links. The first one of a purchase stands, and two purchases never replace each other.
 pub fn insert(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> {
     // In one order, so that two processes never wait for each other in a circle.
     links.sort_unstable();
     for link in links {
-        sql("INSERT INTO replacements (old_key, new_key, created_at) SELECT ?, ?, ? WHERE NOT EXISTS \
-             (SELECT 1 FROM replacements WHERE old_key = ? AND new_key = ?) ON CONFLICT DO NOTHING")
-        .bind(link.old)
-        .bind(link.new)
-        .bind(write.now)
-        .bind(link.new)
-        .bind(link.old)
-        .run(write.connection)?;
+        sql(INSERT)
+            .bind(link.old)
+            .bind(link.new)
+            .bind(write.now)
+            .bind(link.new)
+            .bind(link.old)
+            .run(write.connection)?;
     }
     Ok(())
 }
+
+const INFER: Sql = statement! {"
+    INSERT INTO replacements (old_key, new_key, real_at, created_at, is_inferred)
+    SELECT ?, ?, ?, ?, TRUE
+    WHERE NOT EXISTS (SELECT 1 FROM replacements WHERE old_key = ? AND new_key = ?)
+    ON CONFLICT DO NOTHING
+"};
 
 /// Links two purchases that no notification links, with the new one known to be real; returns whether it did: the first
 /// link of a purchase stands.
 pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Result<bool, Error> {
     let linked =
-        sql("INSERT INTO replacements (old_key, new_key, real_at, created_at, is_inferred) SELECT ?, ?, ?, ?, TRUE \
-         WHERE NOT EXISTS (SELECT 1 FROM replacements WHERE old_key = ? AND new_key = ?) ON CONFLICT DO NOTHING")
-        .bind(old)
-        .bind(new)
-        .bind(write.now)
-        .bind(write.now)
-        .bind(new)
-        .bind(old)
-        .run(write.connection)?;
+        sql(INFER).bind(old).bind(new).bind(write.now).bind(write.now).bind(new).bind(old).run(write.connection)?;
     Ok(linked > 0)
 }
 
+const LINKS_TO: Sql = statement!("SELECT is_inferred FROM replacements WHERE new_key = ?");
+
 /// Whether the link to what a purchase replaced was inferred; `None` when there is no link.
 pub fn is_inferred(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<bool>, Error> {
-    let links: Vec<Inferred> =
-        sql("SELECT is_inferred FROM replacements WHERE new_key = ?").bind(new).all(connection)?;
+    let links: Vec<Inferred> = sql(LINKS_TO).bind(new).all(connection)?;
     Ok((!links.is_empty()).then(|| links.iter().all(|link| link.is_inferred)))
 }
 
+const LINK_OF: Sql = statement!("SELECT real_at FROM replacements WHERE old_key = ?");
+
 /// Whether a link names what replaced a purchase, real or not.
 pub fn is_linked(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
-    let link: Option<Real> = sql("SELECT real_at FROM replacements WHERE old_key = ?").bind(old).first(connection)?;
+    let link: Option<Real> = sql(LINK_OF).bind(old).first(connection)?;
     Ok(link.is_some())
 }
 
+const REALIZE: Sql = statement! {hot "replacements_new", "
+    UPDATE replacements
+    SET real_at = ?
+    WHERE new_key = ? AND real_at IS NULL
+    RETURNING old_key
+"};
+
 /// Notes that a purchase is known to be real: what it replaced is replaced from now on, and rechecked.
 pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
-    let mut replaced: Vec<Old> = sql("UPDATE replacements SET real_at = ? WHERE new_key = ? AND real_at IS NULL \
-         RETURNING old_key")
-    .bind(write.now)
-    .bind(new)
-    .all(write.connection)?;
+    let mut replaced: Vec<Old> = sql(REALIZE).bind(write.now).bind(new).all(write.connection)?;
     replaced.sort_unstable_by_key(|row| row.old_key);
     for row in replaced {
-        purchase::recheck(write, "collapse_key = ?", [row.old_key.into()])?;
+        purchase::recheck(write, purchase::OF_KEY, [row.old_key.into()])?;
     }
     Ok(())
 }
 
+const LOCK_LINK_OF: Sql = statement!("SELECT real_at FROM replacements WHERE old_key = ? FOR SHARE");
+
 /// Like [`is_replaced`], for a record, before or after which the other becomes real: after it, `realize` finds its row.
 /// Called with the owner locked and before the purchase is, which is the order of `realize`.
 pub fn is_replaced_now(write: &mut Write<'_>, old: CollapseKey) -> Result<bool, Error> {
-    let lock = write.connection.for_share();
-    let link: Option<Real> =
-        sql(format!("SELECT real_at FROM replacements WHERE old_key = ?{lock}")).bind(old).first(write.connection)?;
+    let link: Option<Real> = sql(LOCK_LINK_OF).bind(old).first(write.connection)?;
     Ok(link.is_some_and(|link| link.real_at.is_some()))
 }
 
+const REAL_LINK_OF: Sql = statement! {"
+    SELECT real_at AS value
+    FROM replacements
+    WHERE old_key = ? AND real_at IS NOT NULL
+"};
+
 /// Whether another purchase that is known to be real took its place.
 pub fn is_replaced(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
-    let real: Option<Number> =
-        sql("SELECT real_at AS value FROM replacements WHERE old_key = ? AND real_at IS NOT NULL")
-            .bind(old)
-            .first(connection)?;
+    let real: Option<Number> = sql(REAL_LINK_OF).bind(old).first(connection)?;
     Ok(real.is_some())
 }
 
+const REPLACED_BY: Sql = statement! {hot "replacements_new", "
+    SELECT p.purchase AS value
+    FROM replacements r
+    JOIN purchases p ON p.collapse_key = r.old_key
+    WHERE r.new_key = ?
+    ORDER BY r.created_at DESC, r.old_key
+    LIMIT 1
+"};
+
 /// The purchase whose place this one took; of several, the one that was linked last.
 pub fn replaced(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<Purchase>, Error> {
-    let old: Option<SingleText> = sql("SELECT p.purchase AS value FROM replacements r \
-         JOIN purchases p ON p.collapse_key = r.old_key WHERE r.new_key = ? ORDER BY r.created_at DESC, r.old_key LIMIT 1")
-    .bind(new)
-    .first(connection)?;
+    let old: Option<SingleText> = sql(REPLACED_BY).bind(new).first(connection)?;
     old.map(|old| purchase::read(&old.value)).transpose()
 }

@@ -5,6 +5,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::writer::Write;
 use crate::purchases::purchase::{Origin, PurchaseRow};
@@ -89,78 +90,80 @@ impl Customer<'_> {
 /// The prefix under which a receipt is filed while no customer of the store is known for it.
 pub const RECEIPT: &str = "receipt/";
 
+const FIND_STORE_USER: Sql = statement! {"
+    SELECT user_id
+    FROM store_users
+    WHERE app_id = ? AND store = ? AND app_user_id = ?
+"};
+
 /// The user that a store's own customer is.
 pub fn find(
     connection: &mut AnyConnection,
     (app, store): (AppId, &str),
     app_user_id: &str,
 ) -> Result<Option<UserId>, Error> {
-    let named: Option<Named> =
-        sql("SELECT user_id FROM store_users WHERE app_id = ? AND store = ? AND app_user_id = ?")
-            .bind(app)
-            .bind(store)
-            .bind(app_user_id)
-            .first(connection)?;
+    let named: Option<Named> = sql(FIND_STORE_USER).bind(app).bind(store).bind(app_user_id).first(connection)?;
     Ok(named.map(|named| named.user_id))
 }
 
+const INSERT: Sql = statement! {"
+    INSERT INTO users (id, app_id, revision, created_at)
+    VALUES (?, ?, 0, ?)
+    ON CONFLICT DO NOTHING
+"};
+
 /// Inserts a user, unless there is one with this id.
 pub fn make(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error> {
-    sql("INSERT INTO users (id, app_id, revision, created_at) VALUES (?, ?, 0, ?) ON CONFLICT DO NOTHING")
-        .bind(id)
-        .bind(app)
-        .bind(write.now)
-        .run(write.connection)
-        .map(drop)
+    sql(INSERT).bind(id).bind(app).bind(write.now).run(write.connection).map(drop)
 }
+
+const INSERT_STORE_USER: Sql = statement! {"
+    INSERT INTO store_users (app_id, store, app_user_id, user_id)
+    VALUES (?, ?, ?, ?)
+    ON CONFLICT DO NOTHING
+"};
 
 /// Records which user a store's own customer is, unless that is known.
 pub fn bind(write: &mut Write<'_>, (app, store, name): (AppId, &str, &str), user: UserId) -> Result<(), Error> {
-    sql("INSERT INTO store_users (app_id, store, app_user_id, user_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
-        .bind(app)
-        .bind(store)
-        .bind(name)
-        .bind(user)
-        .run(write.connection)
-        .map(drop)
+    sql(INSERT_STORE_USER).bind(app).bind(store).bind(name).bind(user).run(write.connection).map(drop)
 }
+
+const LOCK: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ? FOR UPDATE");
 
 /// Locks a user until the end of the transaction. Two are locked in the order of their ids.
 pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
-    let lock = write.connection.for_update();
-    sql(format!("SELECT id, external_id, revision FROM users WHERE id = ?{lock}"))
-        .bind(id)
-        .first(write.connection)?
-        .ok_or(Error::Missing { what: "user" })
+    sql(LOCK).bind(id).first(write.connection)?.ok_or(Error::Missing { what: "user" })
 }
+
+const FIND: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ?");
 
 /// A user, without a lock.
 pub fn read(connection: &mut AnyConnection, id: UserId) -> Result<UserRow, Error> {
-    sql("SELECT id, external_id, revision FROM users WHERE id = ?")
-        .bind(id)
-        .first(connection)?
-        .ok_or(Error::Missing { what: "user" })
+    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "user" })
 }
+
+const LOCK_SHARED: Sql = statement!("SELECT revision AS value FROM users WHERE id = ? FOR SHARE");
 
 /// Locks a user against changes until the end of the transaction.
 pub fn lock_shared(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
-    let lock = write.connection.for_share();
-    let locked = sql(format!("SELECT revision AS value FROM users WHERE id = ?{lock}")).bind(id);
+    let locked = sql(LOCK_SHARED).bind(id);
     let _: Option<Number> = locked.first(write.connection)?;
     Ok(())
 }
 
+const SET_REVISION: Sql = statement!("UPDATE users SET revision = ? WHERE id = ?");
+
 /// Raises the revision of the user, whose state is announced once more; returns it.
 pub fn raise_revision(write: &mut Write<'_>, user: &UserRow) -> Result<i64, Error> {
     let revision = user.revision.saturating_add(1);
-    sql("UPDATE users SET revision = ? WHERE id = ?").bind(revision).bind(user.id).run(write.connection)?;
+    sql(SET_REVISION).bind(revision).bind(user.id).run(write.connection)?;
     Ok(revision)
 }
 
+const FIND_NAMED: Sql = statement!("SELECT revision AS value FROM users WHERE id = ? AND external_id IS NOT NULL");
+
 fn is_named(connection: &mut AnyConnection, id: UserId) -> Result<bool, Error> {
-    let named: Option<Number> = sql("SELECT revision AS value FROM users WHERE id = ? AND external_id IS NOT NULL")
-        .bind(id)
-        .first(connection)?;
+    let named: Option<Number> = sql(FIND_NAMED).bind(id).first(connection)?;
     Ok(named.is_some())
 }
 

@@ -3,8 +3,10 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::statement::{Value, places, row, sql};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{Value, row, sql};
 use crate::db::store::Store;
+use crate::events::status::DeliveryStatus;
 use crate::reports::listing::{Filtered, storable};
 use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
 use schemars::JsonSchema;
@@ -100,7 +102,7 @@ row! {
         destination_id: DestinationId,
         revision: i64,
         n: i64,
-        status: String,
+        status: DeliveryStatus,
         attempts: i64,
         next_due_at: Timestamp,
         last_error: Option<String>,
@@ -129,10 +131,27 @@ row! {
     }
 }
 
-const DELIVERY: &str = "SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, n, \
-     status, attempts, next_due_at, last_error, first_tried_at, finished_at, pruned_at, created_at FROM deliveries";
-const ATTEMPT: &str = "SELECT a.delivery_id, a.number, a.mode, a.counts, a.started_at, a.finished_at, a.latency_ms, \
-     a.status, a.class, a.error, a.headers, a.response, a.next_due_at FROM attempts a";
+const DELIVERY: &str = "
+    SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, n, status, attempts,
+        next_due_at, last_error, first_tried_at, finished_at, pruned_at, created_at
+    FROM deliveries";
+const ATTEMPT: &str = "
+    SELECT a.delivery_id, a.number, a.mode, a.counts, a.started_at, a.finished_at, a.latency_ms, a.status,
+        a.class, a.error, a.headers, a.response, a.next_due_at
+    FROM attempts a";
+
+const LIST: Sql = statement!("{DELIVERY} WHERE seq < ? AND {{which}} ORDER BY seq DESC LIMIT ?");
+const DEAD: Clause = clause!(&[LIST], hot "deliveries_dead", "status = 'dead'");
+const PENDING: Clause = clause!(&[LIST], hot "deliveries_owed", "status = 'pending'");
+const WAITING: Clause = clause!(&[LIST], hot "deliveries_unnamed", "status = 'waiting'");
+const SKIPPED: Clause = clause!(&[LIST], hot "deliveries_skipped", "status = 'skipped'");
+const IN_STATUS: Clause = clause!(&[LIST], "status = ?");
+const OF_KEY: Clause = clause!(&[LIST], "collapse_key = ?");
+const OF_DESTINATION: Clause = clause!(&[LIST], "destination_id = ?");
+
+const FIND: Sql = statement!("{DELIVERY} WHERE id = ?");
+
+const ATTEMPTS_OF_DELIVERY: Sql = statement!("{ATTEMPT} WHERE a.delivery_id = ? ORDER BY a.number");
 
 impl Store {
     /// Deliveries, the newest first.
@@ -140,19 +159,21 @@ impl Store {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
             // An index of one status answers only where the statement itself names it.
-            let (named, other) = match filter.status.as_deref() {
-                Some("dead") => (" AND status = 'dead'", None),
-                Some("pending") => (" AND status = 'pending'", None),
-                Some("waiting") => (" AND status = 'waiting'", None),
-                Some("skipped") => (" AND status = 'skipped'", None),
-                _ => ("", filter.status.map(storable)),
+            let (named, other) = match filter.status.as_deref().map(str::parse) {
+                Some(Ok(DeliveryStatus::Dead)) => (Some(DEAD), None),
+                Some(Ok(DeliveryStatus::Pending)) => (Some(PENDING), None),
+                Some(Ok(DeliveryStatus::Waiting)) => (Some(WAITING), None),
+                Some(Ok(DeliveryStatus::Skipped)) => (Some(SKIPPED), None),
+                Some(Ok(DeliveryStatus::Delivered | DeliveryStatus::Superseded) | Err(_)) | None => {
+                    (None, filter.status.map(storable))
+                }
             };
-            let rows: Vec<DeliveryRow> = Filtered::new(format!("{DELIVERY} WHERE seq < ?{named}"))
-                .value(below)
-                .and("collapse_key = ?", filter.collapse_key)
-                .and("destination_id = ?", filter.destination_id)
-                .and("status = ?", other)
-                .order(" ORDER BY seq DESC LIMIT ?", &page)
+            let rows: Vec<DeliveryRow> = Filtered::new(LIST, [below.into()])
+                .when(named)
+                .and(OF_KEY, filter.collapse_key)
+                .and(OF_DESTINATION, filter.destination_id)
+                .and(IN_STATUS, other)
+                .page(&page)
                 .all(connection)?;
             Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view()))
         })
@@ -162,7 +183,7 @@ impl Store {
     /// One delivery.
     pub async fn delivery(&self, id: DeliveryId) -> Result<DeliveryView, Error> {
         self.read(move |connection| {
-            let row: Option<DeliveryRow> = sql(format!("{DELIVERY} WHERE id = ?")).bind(id).first(connection)?;
+            let row: Option<DeliveryRow> = sql(FIND).bind(id).first(connection)?;
             row.map(DeliveryRow::view).ok_or(Error::Missing { what: "delivery" })
         })
         .await
@@ -172,22 +193,31 @@ impl Store {
     /// the class `unfinished`.
     pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, Error> {
         self.read(move |connection| {
-            let rows: Vec<AttemptRow> =
-                sql(format!("{ATTEMPT} WHERE a.delivery_id = ? ORDER BY a.number")).bind(id).all(connection)?;
+            let rows: Vec<AttemptRow> = sql(ATTEMPTS_OF_DELIVERY).bind(id).all(connection)?;
             Ok(rows.into_iter().map(AttemptRow::view).collect())
         })
         .await
     }
 }
 
+/// Completed by a condition and an order.
+pub const DELIVERIES_WHERE: Sql = statement!("{DELIVERY} WHERE {{which}}");
+
 /// Deliveries by a condition and an order.
 pub fn deliveries_where(
     connection: &mut AnyConnection,
-    (which, values): (&str, Vec<Value<'_>>),
+    (which, value): (Clause, Value<'_>),
 ) -> Result<Vec<DeliveryView>, Error> {
-    let rows: Vec<DeliveryRow> = sql(format!("{DELIVERY} WHERE {which}")).once().bind_all(values).all(connection)?;
+    let rows: Vec<DeliveryRow> = sql(DELIVERIES_WHERE.of(which)).once().bind(value).all(connection)?;
     Ok(rows.into_iter().map(DeliveryRow::view).collect())
 }
+
+const NEWEST_ATTEMPTS: Sql = statement! {"
+    {ATTEMPT}
+    JOIN deliveries d ON d.id = a.delivery_id
+    WHERE d.id IN (?*) AND a.number > d.attempts - ?
+    ORDER BY a.delivery_id, a.number
+"};
 
 /// The newest attempts of each of these deliveries, at most `most`, the oldest of them first.
 pub fn newest_attempts(
@@ -199,15 +229,8 @@ pub fn newest_attempts(
     if deliveries.is_empty() {
         return Ok(all);
     }
-    let rows: Vec<AttemptRow> = sql(format!(
-        "{ATTEMPT} JOIN deliveries d ON d.id = a.delivery_id WHERE d.id IN ({}) AND a.number > d.attempts - ? \
-         ORDER BY a.delivery_id, a.number",
-        places(deliveries.len())
-    ))
-    .once()
-    .bind_all(deliveries.iter().copied())
-    .bind(most)
-    .all(connection)?;
+    let rows: Vec<AttemptRow> =
+        sql(NEWEST_ATTEMPTS).once().bind_list(deliveries.iter().copied()).bind(most).all(connection)?;
     for row in rows {
         all.entry(row.delivery_id).or_default().push(row.view());
     }
@@ -221,7 +244,7 @@ fn headers(stored: &str) -> Vec<(String, String)> {
 
 impl DeliveryRow {
     fn view(self) -> DeliveryView {
-        let is_pending = self.status == "pending";
+        let is_pending = self.status == DeliveryStatus::Pending;
         DeliveryView {
             id: self.id,
             event_id: self.event_id,
@@ -230,7 +253,7 @@ impl DeliveryRow {
             destination_id: self.destination_id,
             revision: self.revision,
             n: self.n,
-            status: self.status,
+            status: self.status.as_str().to_owned(),
             attempts: self.attempts,
             next_due_at: is_pending.then_some(self.next_due_at),
             last_error: self.last_error,

@@ -3,8 +3,10 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::statement::{Value, places, row, sql};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{Value, row};
 use crate::db::store::Store;
+use crate::reports::listing::Filtered;
 use crate::settings::destinations::{self, Filter};
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
@@ -35,24 +37,34 @@ row! {
     }
 }
 
+const FEED: Sql = statement! {"
+    SELECT p.collapse_key, p.revision, p.digest, l.acked_revision, p.updated_at
+    FROM purchases p
+    LEFT JOIN lanes l ON l.destination_id = ? AND l.collapse_key = p.collapse_key
+    WHERE p.app_id = ? AND p.collapse_key > ? AND p.revision > 0 AND {{which}}
+    ORDER BY p.collapse_key
+    LIMIT ?
+"};
+const ON_PLATFORMS: Clause = clause!(&[FEED], "p.platform_id IN (?*)");
+const IN_ENVIRONMENT: Clause = clause!(&[FEED], hot "purchases_environment", "p.environment = ?");
+const IN_ENVIRONMENTS: Clause = clause!(&[FEED], "p.environment IN (?*)");
+
 impl Store {
     /// The purchases of an app that were announced, each once, in the order of their keys; for a destination those of
     /// the platforms and environments that it wants.
     pub async fn feed(&self, app: AppId, to: Option<DestinationId>, page: Page) -> Result<Paged<Fed>, Error> {
         self.read(move |connection| {
             let wanted = to.map(|id| wanted(connection, app, id)).transpose()?;
-            let of = wanted.as_ref().map(Wanted::condition).unwrap_or_default();
-            let text = format!(
-                "SELECT p.collapse_key, p.revision, p.digest, l.acked_revision, p.updated_at FROM purchases p \
-                 LEFT JOIN lanes l ON l.destination_id = ? AND l.collapse_key = p.collapse_key \
-                 WHERE p.app_id = ? AND p.collapse_key > ? AND p.revision > 0{of} ORDER BY p.collapse_key LIMIT ?"
-            );
-            let rows: Vec<FedRow> = sql(text)
-                .bind(to.map(|id| id.to_string()).unwrap_or_default())
-                .bind(app)
-                .bind(page.cursor.clone().unwrap_or_default())
-                .bind_all(wanted.map(Wanted::values).unwrap_or_default())
-                .bind(page.size() + 1)
+            let Filter { platforms, environments } = wanted.unwrap_or_default();
+            let after = page.cursor.clone().unwrap_or_default();
+            let to = to.map(|id| id.to_string()).unwrap_or_default();
+            let one = environments.first().filter(|_| environments.len() == 1).copied();
+            let several = environments.into_iter().filter(|_| one.is_none());
+            let rows: Vec<FedRow> = Filtered::new(FEED, [to.into(), app.into(), after.into()])
+                .and(ON_PLATFORMS, Value::list(platforms))
+                .and(IN_ENVIRONMENT, one)
+                .and(IN_ENVIRONMENTS, Value::list(several))
+                .page(&page)
                 .all(connection)?;
             Paged::cut(rows, page.size(), |row| row.collapse_key.to_string(), |row| Ok(row.fed()))
         })
@@ -60,35 +72,12 @@ impl Store {
     }
 }
 
-/// What a destination wants of the purchases of its app.
-struct Wanted(Filter);
-
-fn wanted(connection: &mut AnyConnection, app: AppId, id: DestinationId) -> Result<Wanted, Error> {
+/// What a destination wants of the purchases of its app: [`Filter::wants`] is a condition on a purchase as it was
+/// recorded last.
+fn wanted(connection: &mut AnyConnection, app: AppId, id: DestinationId) -> Result<Filter, Error> {
     let missing = Error::Missing { what: "destination of this app" };
     let found = destinations::find(connection, id)?.filter(|found| found.app_id == app).ok_or(missing)?;
-    Ok(Wanted(found.destination()?.filter))
-}
-
-impl Wanted {
-    /// [`Filter::wants`] as a condition on a purchase as it was recorded last.
-    fn condition(&self) -> String {
-        let Filter { platforms, environments } = &self.0;
-        let mut condition = String::new();
-        if !platforms.is_empty() {
-            condition += &format!(" AND p.platform_id IN ({})", places(platforms.len()));
-        }
-        match environments.len() {
-            0 => {}
-            1 => condition += " AND p.environment = ?",
-            more => condition += &format!(" AND p.environment IN ({})", places(more)),
-        }
-        condition
-    }
-
-    fn values(self) -> Vec<Value<'static>> {
-        let platforms = self.0.platforms.into_iter().map(Value::from);
-        platforms.chain(self.0.environments.into_iter().map(Value::from)).collect()
-    }
+    found.filter()
 }
 
 impl FedRow {

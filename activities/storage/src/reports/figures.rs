@@ -3,11 +3,12 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::delivery::health::{self, HealthView};
-use crate::events::deliveries;
+use crate::events::deliveries::{self, NEXT_OF_USERS};
 use crate::reports::explain::{self, Owes};
 use crate::settings::destinations::{self, Destination};
 use crate::settling::profiles;
@@ -15,15 +16,12 @@ use domain::{DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The next `user.*` deliveries behind a sequence number that a destination is owed. Written as their index is, so that
-/// the states that are owed beside them are not gone through.
-const NEXT: &str = "SELECT seq FROM deliveries WHERE destination_id = ? AND status IN ('pending', 'waiting') \
-     AND event_type <> 'purchase.updated' AND event_type LIKE 'user.%' AND seq > ? ORDER BY seq LIMIT ?";
-
-/// Which of them are forgotten: those that are not being sent at this moment, and did not end meanwhile.
-const FORGETTABLE: &str = "status IN ('pending', 'waiting') AND NOT EXISTS (SELECT 1 FROM lanes l \
-     WHERE l.destination_id = deliveries.destination_id AND l.collapse_key = deliveries.collapse_key \
-     AND l.lease_token IS NOT NULL AND l.lease_until > ?)";
+/// Which of the next deliveries of users are forgotten: those that are not being sent at this moment, and did not end
+/// meanwhile.
+const FORGETTABLE: &str = "
+    status IN ('pending', 'waiting')
+        AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = deliveries.destination_id
+            AND l.collapse_key = deliveries.collapse_key AND l.lease_token IS NOT NULL AND l.lease_until > ?)";
 
 /// The error of a delivery that was skipped so.
 const FORGOTTEN: &str = "an admin enabled the destination with the newest states only";
@@ -68,14 +66,15 @@ row! {
     }
 }
 
+const STATES: Sql = statement!("SELECT id, state FROM destinations WHERE deleted_at IS NULL ORDER BY id");
+
 impl Store {
     /// The figures of all destinations that were not deleted.
     pub async fn figures(&self) -> Result<Vec<Figures>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let all: Vec<Standing> =
-                sql("SELECT id, state FROM destinations WHERE deleted_at IS NULL ORDER BY id").all(connection)?;
+            let all: Vec<Standing> = sql(STATES).all(connection)?;
             let figures = |Standing { id, state }| {
                 let oldest = deliveries::oldest_owed(connection, id)?;
                 let oldest_owed_ms = oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
@@ -137,16 +136,18 @@ struct Batch {
     count: i64,
 }
 
+const FORGET: Sql = statement! {hot "deliveries_news", "
+    UPDATE deliveries
+    SET status = 'skipped', last_error = ?, finished_at = ?
+    WHERE seq IN ({NEXT_OF_USERS}) AND {FORGETTABLE}
+"};
+
 /// Forgets one batch behind a sequence number; `None` when there is none.
 fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)) -> Result<Option<Batch>, Error> {
     let destination = check_disabled(write.connection, id)?;
     let Some(last) = end_of_batch(write.connection, id, (after, at_most))? else { return Ok(None) };
-    profiles::forget_all(write, &destination, (NEXT, (after, at_most)))?;
-    let text = format!(
-        "UPDATE deliveries SET status = 'skipped', last_error = ?, finished_at = ? \
-         WHERE seq IN ({NEXT}) AND {FORGETTABLE}"
-    );
-    let skipped = sql(text)
+    profiles::forget_all(write, &destination, (after, at_most))?;
+    let skipped = sql(FORGET)
         .bind(FORGOTTEN)
         .bind(write.now)
         .bind(id)
@@ -157,6 +158,12 @@ fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)
     Ok(Some(Batch { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
 }
 
+const COUNT_FORGETTABLE: Sql = statement! {hot "deliveries_news", "
+    SELECT COUNT(*) AS value
+    FROM deliveries
+    WHERE seq IN ({NEXT_OF_USERS}) AND {FORGETTABLE}
+"};
+
 /// Counts one batch.
 fn count(
     connection: &mut AnyConnection,
@@ -166,25 +173,20 @@ fn count(
     check_disabled(connection, id)?;
     let Some(last) = end_of_batch(connection, id, (after, deliveries::BATCH))? else { return Ok(None) };
     let found: Option<Number> =
-        sql(format!("SELECT COUNT(*) AS value FROM deliveries WHERE seq IN ({NEXT}) AND {FORGETTABLE}"))
-            .bind(id)
-            .bind(after)
-            .bind(deliveries::BATCH)
-            .bind(now)
-            .first(connection)?;
+        sql(COUNT_FORGETTABLE).bind(id).bind(after).bind(deliveries::BATCH).bind(now).first(connection)?;
     Ok(Some(Batch { last, count: found.map_or(0, |found| found.value) }))
 }
+
+const END_OF_BATCH: Sql = statement! {hot "deliveries_news", "
+    SELECT MAX(seq) AS value FROM ({NEXT_OF_USERS}) batch HAVING MAX(seq) IS NOT NULL
+"};
 
 fn end_of_batch(
     connection: &mut AnyConnection,
     id: DestinationId,
     (after, at_most): (i64, i64),
 ) -> Result<Option<i64>, Error> {
-    let last: Option<Number> = sql(format!("SELECT MAX(seq) AS value FROM ({NEXT}) batch HAVING MAX(seq) IS NOT NULL"))
-        .bind(id)
-        .bind(after)
-        .bind(at_most)
-        .first(connection)?;
+    let last: Option<Number> = sql(END_OF_BATCH).bind(id).bind(after).bind(at_most).first(connection)?;
     Ok(last.map(|last| last.value))
 }
 

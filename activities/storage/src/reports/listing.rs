@@ -2,9 +2,10 @@
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Statement, Value, row, sql};
 use crate::db::store::Store;
-use crate::purchases::purchase;
+use crate::purchases::purchase::{self, WaitsFor};
 use domain::{AppId, CollapseKey, EventId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -106,7 +107,7 @@ row! {
         user_id: Option<UserId>,
         purchase: String,
         unverified_since: Option<Timestamp>,
-        waits_for: Option<String>,
+        waits_for: Option<WaitsFor>,
         next_wake_at: Option<Timestamp>,
         body: Option<String>,
     }
@@ -124,59 +125,80 @@ row! {
     }
 }
 
-const PURCHASE: &str = "SELECT p.collapse_key, p.platform_id, p.app_id, p.receipt_id, p.app_user_id, p.revision, \
-     p.state, p.held_until, p.updated_at, p.user_id, p.purchase, p.unverified_since, p.waits_for, p.next_wake_at, (SELECT e.body FROM events e WHERE e.collapse_key = p.collapse_key \
-     AND e.event_type = 'purchase.updated' ORDER BY e.seq DESC LIMIT 1) AS body FROM purchases p";
-const NAMED: &str = "p.user_id IN (SELECT u.id FROM users u WHERE u.external_id = ?)";
+const PURCHASE: &str = "
+    SELECT p.collapse_key, p.platform_id, p.app_id, p.receipt_id, p.app_user_id, p.revision, p.state,
+        p.held_until, p.updated_at, p.user_id, p.purchase, p.unverified_since, p.waits_for, p.next_wake_at,
+        (SELECT e.body FROM events e WHERE e.collapse_key = p.collapse_key
+        AND e.event_type = 'purchase.updated' ORDER BY e.seq DESC LIMIT 1) AS body
+    FROM purchases p";
+const PURCHASES: Sql = statement! {"
+    {PURCHASE}
+    WHERE (p.updated_at, p.collapse_key) < (?, ?) AND {{which}}
+    ORDER BY p.updated_at DESC, p.collapse_key DESC
+    LIMIT ?
+"};
+const OF_PLATFORM: Clause = clause!(&[PURCHASES], "p.platform_id = ?");
+const OF_RECEIPT: Clause = clause!(&[PURCHASES], "p.receipt_id = ?");
+const OF_CUSTOMER: Clause = clause!(&[PURCHASES], "p.app_user_id = ?");
+const OF_NAMED: Clause = clause! {&[PURCHASES], hot "users_external", "
+    p.user_id IN (SELECT u.id FROM users u WHERE u.external_id = ?)
+"};
+
 const EVENT: &str = "SELECT seq, id, collapse_key, event_type, revision, created_at, body FROM events";
-/// A list with optional conditions.
+const EVENTS: Sql = statement!("{EVENT} WHERE seq < ? AND {{which}} ORDER BY seq DESC LIMIT ?");
+const OF_KEY: Clause = clause!(&[EVENTS], "collapse_key = ?");
+const OF_TYPE: Clause = clause!(&[EVENTS], "event_type = ?");
+
+/// A list with optional conditions: a statement with a place for them.
 pub struct Filtered<'a> {
-    text: String,
+    list: Sql,
+    conditions: Vec<&'static str>,
     values: Vec<Value<'a>>,
 }
 
 impl<'a> Filtered<'a> {
-    /// `text` ends in a first condition.
-    pub fn new(text: String) -> Self {
-        Self { text, values: Vec::new() }
+    /// These values come before those of the conditions.
+    pub fn new(list: Sql, values: impl IntoIterator<Item = Value<'a>>) -> Self {
+        Self { list, conditions: Vec::new(), values: values.into_iter().collect() }
     }
 
-    /// A value of the first condition.
-    pub fn value(mut self, value: impl Into<Value<'a>>) -> Self {
-        self.values.push(value.into());
-        self
-    }
-
-    pub fn and<V: Into<Value<'a>>>(mut self, condition: &str, value: Option<V>) -> Self {
+    /// Adds a condition that has a value.
+    pub fn and<V: Into<Value<'a>>>(mut self, condition: Clause, value: Option<V>) -> Self {
         if let Some(value) = value {
-            self.text.push_str(" AND ");
-            self.text.push_str(condition);
+            self.conditions.push(condition.text);
             self.values.push(value.into());
         }
         self
     }
 
-    pub fn order(mut self, order: &str, page: &Page) -> Statement<'a> {
-        self.text.push_str(order);
-        sql(self.text).bind_all(self.values).bind(page.size() + 1)
+    /// Adds a condition that has none.
+    pub fn when(mut self, condition: Option<Clause>) -> Self {
+        self.conditions.extend(condition.map(|condition| condition.text));
+        self
+    }
+
+    /// One row more than the page has.
+    pub fn page(self, page: &Page) -> Statement<'a> {
+        sql(self.list.with(&self.conditions)).bind_all(self.values).bind(page.size() + 1)
     }
 }
+
+const FIND_PURCHASE: Sql = statement!("{PURCHASE} WHERE p.collapse_key = ?");
+
+const FIND_EVENT: Sql = statement!("{EVENT} WHERE id = ?");
 
 impl Store {
     /// Purchases, the last settled first.
     pub async fn purchases(&self, filter: PurchaseFilter, page: Page) -> Result<Paged<PurchaseView>, Error> {
         let (before, key) = page.pair_or(i64::MAX)?;
         self.read(move |connection| {
-            let rows: Vec<PurchaseRow> =
-                Filtered::new(format!("{PURCHASE} WHERE (p.updated_at, p.collapse_key) < (?, ?)"))
-                    .value(before)
-                    .value(key.as_str())
-                    .and("p.platform_id = ?", filter.platform_id)
-                    .and("p.receipt_id = ?", filter.receipt_id.map(storable))
-                    .and("p.app_user_id = ?", filter.app_user_id.map(storable))
-                    .and(NAMED, filter.external_id.map(storable))
-                    .order(" ORDER BY p.updated_at DESC, p.collapse_key DESC LIMIT ?", &page)
-                    .all(connection)?;
+            let rows: Vec<PurchaseRow> = Filtered::new(PURCHASES, [before.into(), key.as_str().into()])
+                .and(OF_PLATFORM, filter.platform_id)
+                .and(OF_RECEIPT, filter.receipt_id.map(storable))
+                .and(OF_CUSTOMER, filter.app_user_id.map(storable))
+                .and(OF_NAMED, filter.external_id.map(storable))
+                .page(&page)
+                .all(connection)?;
             let cursor = |row: &PurchaseRow| format!("{}_{}", row.updated_at.micros(), row.collapse_key);
             Paged::cut(rows, page.size(), cursor, PurchaseRow::view)
         })
@@ -186,8 +208,7 @@ impl Store {
     /// One purchase.
     pub async fn purchase(&self, key: CollapseKey) -> Result<PurchaseView, Error> {
         self.read(move |connection| {
-            let row: Option<PurchaseRow> =
-                sql(format!("{PURCHASE} WHERE p.collapse_key = ?")).bind(key).first(connection)?;
+            let row: Option<PurchaseRow> = sql(FIND_PURCHASE).bind(key).first(connection)?;
             row.ok_or(Error::Missing { what: "purchase" })?.view()
         })
         .await
@@ -196,7 +217,7 @@ impl Store {
     /// One event.
     pub async fn event(&self, id: EventId) -> Result<EventView, Error> {
         self.read(move |connection| {
-            let found: Option<EventRow> = sql(format!("{EVENT} WHERE id = ?")).bind(id).first(connection)?;
+            let found: Option<EventRow> = sql(FIND_EVENT).bind(id).first(connection)?;
             found.ok_or(Error::Missing { what: "event" })?.view()
         })
         .await
@@ -206,11 +227,10 @@ impl Store {
     pub async fn events(&self, filter: EventFilter, page: Page) -> Result<Paged<EventView>, Error> {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
-            let rows: Vec<EventRow> = Filtered::new(format!("{EVENT} WHERE seq < ?"))
-                .value(below)
-                .and("collapse_key = ?", filter.collapse_key)
-                .and("event_type = ?", filter.event_type.map(storable))
-                .order(" ORDER BY seq DESC LIMIT ?", &page)
+            let rows: Vec<EventRow> = Filtered::new(EVENTS, [below.into()])
+                .and(OF_KEY, filter.collapse_key)
+                .and(OF_TYPE, filter.event_type.map(storable))
+                .page(&page)
                 .all(connection)?;
             Paged::cut(rows, page.size(), |row| row.seq.to_string(), EventRow::view)
         })
@@ -243,7 +263,7 @@ impl PurchaseRow {
                 user_id: self.user_id,
                 verified_at: purchase::read(&self.purchase)?.last_verified(),
                 unverified_since: self.unverified_since,
-                waiting_for: self.waits_for,
+                waiting_for: self.waits_for.map(|what| what.as_str().to_owned()),
                 next_wake_at: self.next_wake_at,
             },
             data: self.body.as_deref().map_or(Ok(serde_json::Value::Null), json)?,

@@ -6,8 +6,10 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
+use crate::events::status::DeliveryStatus;
 use crate::settings::destinations::{self, Destination};
 use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp};
 use schemars::JsonSchema;
@@ -143,7 +145,7 @@ row! {
         platform_id: PlatformId,
         environment: Environment,
         destination_id: Option<DestinationId>,
-        status: Option<String>,
+        status: Option<DeliveryStatus>,
         revenue: Option<String>,
     }
 }
@@ -153,7 +155,7 @@ row! {
         collapse_key: CollapseKey,
         event_id: EventId,
         destination_id: DestinationId,
-        status: String,
+        status: DeliveryStatus,
         environment: Option<Environment>,
         revenue: String,
         at: Timestamp,
@@ -184,18 +186,30 @@ struct Paid {
 /// Rows that were written at the same moment as a choice may not have seen it.
 const MARGIN_MS: i64 = 60_000;
 
-const ENTRIES: &str = "SELECT p.collapse_key, p.number, p.entry, p.app_id, p.kind, p.event_id, e.event_type, \
-     o.event_type AS other_event_type, p.occurred_at, p.created_at, p.sku, p.usd, c.platform_id, p.environment, \
-     d.destination_id, d.status, d.revenue FROM payments p JOIN purchases c ON c.collapse_key = p.collapse_key \
-     JOIN events e ON e.id = p.event_id LEFT JOIN events o ON o.id = p.other_event_id \
-     LEFT JOIN deliveries d ON (d.event_id = p.event_id OR d.event_id = p.other_event_id) \
-     WHERE p.collapse_key > ? AND p.collapse_key <= ? ORDER BY p.collapse_key, p.number, p.entry, d.seq";
+const ENTRIES: Sql = statement! {"
+    SELECT p.collapse_key, p.number, p.entry, p.app_id, p.kind, p.event_id, e.event_type,
+        o.event_type AS other_event_type, p.occurred_at, p.created_at, p.sku, p.usd, c.platform_id,
+        p.environment, d.destination_id, d.status, d.revenue
+    FROM payments p
+    JOIN purchases c ON c.collapse_key = p.collapse_key
+    JOIN events e ON e.id = p.event_id
+    LEFT JOIN events o ON o.id = p.other_event_id
+    LEFT JOIN deliveries d ON (d.event_id = p.event_id OR d.event_id = p.other_event_id)
+    WHERE p.collapse_key > ? AND p.collapse_key <= ?
+    ORDER BY p.collapse_key, p.number, p.entry, d.seq
+"};
 
-const STRAYS: &str = "SELECT d.collapse_key, d.event_id, d.destination_id, d.status, d.environment, d.revenue, \
-     COALESCE(e.occurred_at, e.created_at) AS at, c.term_sku AS sku FROM deliveries d JOIN events e ON e.id = d.event_id \
-     LEFT JOIN purchases c ON c.collapse_key = d.collapse_key WHERE d.collapse_key > ? AND d.collapse_key <= ? \
-     AND d.revenue IS NOT NULL AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.event_id = d.event_id) \
-     AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.other_event_id = d.event_id) ORDER BY d.seq";
+const STRAYS: Sql = statement! {"
+    SELECT d.collapse_key, d.event_id, d.destination_id, d.status, d.environment, d.revenue,
+        COALESCE(e.occurred_at, e.created_at) AS at, c.term_sku AS sku
+    FROM deliveries d
+    JOIN events e ON e.id = d.event_id
+    LEFT JOIN purchases c ON c.collapse_key = d.collapse_key
+    WHERE d.collapse_key > ? AND d.collapse_key <= ? AND d.revenue IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.event_id = d.event_id)
+        AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.other_event_id = d.event_id)
+    ORDER BY d.seq
+"};
 
 impl Store {
     /// Compares the ledger with the revenue sent to each integration, for the next purchases.
@@ -217,22 +231,30 @@ impl Store {
     }
 }
 
+const KEYS_OF_APP: Sql = statement! {hot "purchases_app", "
+    SELECT collapse_key, app_id
+    FROM purchases
+    WHERE app_id = ? AND collapse_key > ?
+    ORDER BY collapse_key
+    LIMIT ?
+"};
+
+const KEYS: Sql = statement! {"
+    SELECT collapse_key, app_id
+    FROM purchases
+    WHERE collapse_key > ?
+    ORDER BY collapse_key
+    LIMIT ?
+"};
+
 fn keys(
     connection: &mut AnyConnection,
     filter: &RevenueFilter,
     (after, limit): (&str, i64),
 ) -> Result<Vec<Key>, Error> {
     match filter.app_id {
-        Some(app) => sql("SELECT collapse_key, app_id FROM purchases WHERE app_id = ? AND collapse_key > ? \
-             ORDER BY collapse_key LIMIT ?")
-        .bind(app)
-        .bind(after)
-        .bind(limit)
-        .all(connection),
-        None => sql("SELECT collapse_key, app_id FROM purchases WHERE collapse_key > ? ORDER BY collapse_key LIMIT ?")
-            .bind(after)
-            .bind(limit)
-            .all(connection),
+        Some(app) => sql(KEYS_OF_APP).bind(app).bind(after).bind(limit).all(connection),
+        None => sql(KEYS).bind(after).bind(limit).all(connection),
     }
 }
 
@@ -259,7 +281,7 @@ fn compare(
             let by = |row: &EntryRow| row.destination_id;
             paid = Paid {
                 owed: entry.iter().filter_map(by).collect(),
-                delivered: entry.iter().filter(|row| row.is("delivered")).filter_map(by).collect(),
+                delivered: entry.iter().filter(|row| row.is(DeliveryStatus::Delivered)).filter_map(by).collect(),
             };
         }
         if wants(Some(first.app_id), &month(first.occurred_at)) {
@@ -279,11 +301,12 @@ fn compare(
     Ok((lines, choosers.values().flatten().map(integration).collect()))
 }
 
+const DESTINATIONS_OF_APP: Sql = statement!("SELECT id, chosen_at FROM destinations WHERE app_id = ?");
+
 /// The integrations of an app that count.
 fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
     let destinations = destinations::of_app(connection, app)?;
-    let choices: Vec<Choice> =
-        sql("SELECT id, chosen_at FROM destinations WHERE app_id = ?").bind(app).all(connection)?;
+    let choices: Vec<Choice> = sql(DESTINATIONS_OF_APP).bind(app).all(connection)?;
     let chooser = |destination: Destination| {
         let chosen_at = choices.iter().find(|choice| choice.id == destination.id).and_then(|choice| choice.chosen_at);
         let since = chosen_at.map_or(destination.created_at, |at| at.max(destination.created_at));
@@ -300,15 +323,15 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLin
     let mut sent: BTreeMap<&'static str, String> = BTreeMap::new();
     // Of several deliveries of one event at most one was taken: the one that was delivered, else the last.
     let bearing = || own.iter().filter(|row| row.revenue.is_some());
-    let bearer = bearing().find(|row| row.is("delivered")).or_else(|| bearing().next_back());
+    let bearer = bearing().find(|row| row.is(DeliveryStatus::Delivered)).or_else(|| bearing().next_back());
     if let Some((row, revenue)) = bearer.and_then(|row| Some((row, row.revenue.clone()?))) {
-        sent.insert(row.fate(), revenue);
+        sent.insert(fate(row.status), revenue);
     }
     let ledger = first.usd.clone();
     let is_nothing = ledger.as_deref().is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')));
     let differs = match bearer {
         Some(row) if row.revenue != ledger => Some(Differs::Unequal),
-        Some(row) if row.is("delivered") => None,
+        Some(row) if row.is(DeliveryStatus::Delivered) => None,
         Some(row) => Some(row.unfinished()),
         None if own.is_empty() => chooser.silent(first, (is_nothing, paid)),
         None if ledger.is_none() => Some(Differs::PriceUnknown),
@@ -350,25 +373,17 @@ impl Chooser {
 }
 
 impl EntryRow {
-    fn is(&self, status: &str) -> bool {
-        self.status.as_deref() == Some(status)
-    }
-
-    fn fate(&self) -> &'static str {
-        match self.status.as_deref() {
-            Some("delivered") => "delivered",
-            Some("dead") => "dead",
-            _ => "owed",
-        }
+    fn is(&self, status: DeliveryStatus) -> bool {
+        self.status == Some(status)
     }
 
     /// Why it did not arrive, by the status of its delivery.
     fn unfinished(&self) -> Differs {
-        match self.status.as_deref() {
-            Some("pending") => Differs::Owed,
-            Some("waiting") => Differs::WaitingForName,
-            Some("dead") => Differs::Dead,
-            Some("skipped") => Differs::Skipped,
+        match self.status {
+            Some(DeliveryStatus::Pending) => Differs::Owed,
+            Some(DeliveryStatus::Waiting) => Differs::WaitingForName,
+            Some(DeliveryStatus::Dead) => Differs::Dead,
+            Some(DeliveryStatus::Skipped) => Differs::Skipped,
             // Delivered without an amount, which the ledger has.
             _ => Differs::Unequal,
         }
@@ -377,11 +392,6 @@ impl EntryRow {
 
 impl Stray {
     fn line(self) -> RevenueLine {
-        let fate = match self.status.as_str() {
-            "delivered" => "delivered",
-            "dead" => "dead",
-            _ => "owed",
-        };
         RevenueLine {
             destination_id: self.destination_id,
             month: month(self.at),
@@ -391,9 +401,18 @@ impl Stray {
             event_id: self.event_id,
             kind: None,
             ledger: None,
-            sent: BTreeMap::from([(fate, self.revenue)]),
+            sent: BTreeMap::from([(fate(Some(self.status)), self.revenue)]),
             differs: Some(Differs::NotInLedger),
         }
+    }
+}
+
+/// What an amount is shown under, by the status of the delivery that carries it.
+const fn fate(status: Option<DeliveryStatus>) -> &'static str {
+    match status {
+        Some(DeliveryStatus::Delivered) => "delivered",
+        Some(DeliveryStatus::Dead) => "dead",
+        _ => "owed",
     }
 }
 

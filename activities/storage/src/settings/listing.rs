@@ -2,6 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{SingleText, clean, row, sql};
 use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
 use domain::event::listed_price;
@@ -46,22 +47,24 @@ impl Listings {
     }
 }
 
+const PRICES: Sql = statement!("SELECT prices AS value FROM products WHERE app_id = ? AND sku = ?");
+
+const ENTITLEMENTS: Sql = statement! {"
+    SELECT e.description, e.ref_id, e.id, e.name
+    FROM product_entitlements l
+    JOIN entitlements e ON e.app_id = l.app_id AND e.ref_id = l.ref_id
+    WHERE l.app_id = ? AND l.sku = ?
+    ORDER BY l.position
+"};
+
 /// The listing of a SKU; `None` when the catalogue has none.
 pub fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<Option<Listing>, Error> {
     let sku = &clean(sku);
-    let product: Option<SingleText> = sql("SELECT prices AS value FROM products WHERE app_id = ? AND sku = ?")
-        .bind(app)
-        .bind(sku.as_ref())
-        .first(connection)?;
+    let product: Option<SingleText> = sql(PRICES).bind(app).bind(sku.as_ref()).first(connection)?;
     let Some(prices) = product else { return Ok(None) };
     let prices: Vec<Price> = serde_json::from_str(&prices.value)
         .map_err(|cause| Error::corrupt_by(format!("the prices of product `{sku}` are not readable"), cause))?;
-    let rows: Vec<EntitlementRow> = sql("SELECT e.description, e.ref_id, e.id, e.name FROM product_entitlements l \
-         JOIN entitlements e ON e.app_id = l.app_id AND e.ref_id = l.ref_id WHERE l.app_id = ? AND l.sku = ? \
-         ORDER BY l.position")
-    .bind(app)
-    .bind(sku.as_ref())
-    .all(connection)?;
+    let rows: Vec<EntitlementRow> = sql(ENTITLEMENTS).bind(app).bind(sku.as_ref()).all(connection)?;
     let entitlements = rows.into_iter().map(EntitlementRow::entitlement).collect::<Result<_, _>>()?;
     Ok(Some(Listing { entitlements, prices }))
 }
@@ -81,6 +84,8 @@ impl EntitlementRow {
     }
 }
 
+const USD_RATE: Sql = statement!("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?");
+
 /// What one unit of the price's currency was worth in USD on the day of the purchase: a decimal. `None` when there is
 /// no price, when that day's rate was not imported, or when the beginning is unknown: it is never guessed.
 pub fn usd_rate(
@@ -91,10 +96,7 @@ pub fn usd_rate(
     let Some(price) = listed_price(&listing.prices, purchase) else { return Ok(None) };
     let Some(began) = purchase.not_before() else { return Ok(None) };
     let day: String = began.to_string().chars().take("2026-01-31".len()).collect();
-    let rate: Option<SingleText> = sql("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?")
-        .bind(app)
-        .bind(price.currency.to_ascii_uppercase())
-        .bind(day)
-        .first(connection)?;
+    let rate: Option<SingleText> =
+        sql(USD_RATE).bind(app).bind(price.currency.to_ascii_uppercase()).bind(day).first(connection)?;
     Ok(rate.map(|rate| rate.value))
 }

@@ -2,6 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::events::lanes;
@@ -86,14 +87,27 @@ fn verify(
     Ok(origin.is_some_and(|origin| origin.has_secret) && purchase::customer(connection, key, row)?.is_some())
 }
 
+const OPEN: Sql = statement! {hot "notifications_of_key", "
+    SELECT seq, body
+    FROM notifications
+    WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
+    ORDER BY seq + 0
+    LIMIT ?
+"};
+
 /// `seq + 0` so that no planner walks all open rows in order instead of those of the purchase.
 fn open_rows(connection: &mut AnyConnection, key: CollapseKey, limit: i64) -> Result<Vec<OpenRow>, Error> {
-    sql("SELECT seq, body FROM notifications \
-         WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL ORDER BY seq + 0 LIMIT ?")
-    .bind(key)
-    .bind(limit)
-    .all(connection)
+    sql(OPEN).bind(key).bind(limit).all(connection)
 }
+
+const EXTENT: Sql = statement! {"
+    SELECT MIN(CASE WHEN seq > ? THEN accepted_at END) AS oldest_at, MAX(seq) AS newest_seq,
+        CASE WHEN MIN(CASE WHEN seq > ? THEN due_at - accepted_at END) <= 0 THEN MIN(due_at)
+        ELSE MAX(CASE WHEN seq > ? THEN due_at END) END AS quiet_at,
+        MAX(CASE WHEN seq > ? THEN due_at END) AS due_at
+    FROM notifications
+    WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
+"};
 
 /// How old and how new the open rows are; the youngest is searched above `through` only. Rows that had their window and
 /// wait for something else do not count: they must not cut the window of a new one short. One that is settled at once
@@ -103,17 +117,13 @@ fn extent(
     key: CollapseKey,
     (through, waits_through): (i64, i64),
 ) -> Result<Extent, Error> {
-    let extent = sql("SELECT MIN(CASE WHEN seq > ? THEN accepted_at END) AS oldest_at, MAX(seq) AS newest_seq, \
-         CASE WHEN MIN(CASE WHEN seq > ? THEN due_at - accepted_at END) <= 0 THEN MIN(due_at) \
-         ELSE MAX(CASE WHEN seq > ? THEN due_at END) END AS quiet_at, \
-         MAX(CASE WHEN seq > ? THEN due_at END) AS due_at FROM notifications \
-         WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL")
-    .bind(waits_through)
-    .bind(through.max(waits_through))
-    .bind(through.max(waits_through))
-    .bind(waits_through)
-    .bind(key)
-    .first(connection)?;
+    let extent = sql(EXTENT)
+        .bind(waits_through)
+        .bind(through.max(waits_through))
+        .bind(through.max(waits_through))
+        .bind(waits_through)
+        .bind(key)
+        .first(connection)?;
     Ok(extent.unwrap_or(Extent { oldest_at: None, newest_seq: None, quiet_at: None, due_at: None }))
 }
 

@@ -6,10 +6,11 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::statement::{Number, SingleText, Value, row, sql};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{Number, SingleText, Value, row, sql, stored};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::purchases::purchase;
+use crate::purchases::purchase::{self, FORGETS, RECHECKS};
 use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use std::collections::BTreeSet;
 
@@ -35,11 +36,29 @@ pub enum RecheckReason {
     Parked,
 }
 
+stored! {
+    /// Why a note was made: a [`RecheckReason`], or a change of the catalogue.
+    enum Why {
+        /// Another secret.
+        Secret = "secret",
+        /// Forgotten failures.
+        Failures = "failures",
+        /// Another environment.
+        Environment = "environment",
+        /// Another name of the product.
+        ProductRef = "product_ref",
+        /// A request for another query.
+        Parked = "parked",
+        /// Other products.
+        Catalogue = "catalogue",
+    }
+}
+
 row! {
     /// A note that purchases are to be rechecked.
     #[derive(Clone)]
     struct Note {
-        why: String,
+        why: Why,
         subject_id: String,
     }
 }
@@ -60,33 +79,66 @@ row! {
     }
 }
 
-/// Purchases with a SKU as their term's, and as their product's.
-pub const OF_TERM: &str = "app_id = ? AND term_sku = ?";
-const OF_PRODUCT: &str = "app_id = ? AND product_id = ?";
-const CATALOGUE: &str = "catalogue";
-const PARKED: &str = "platform_id = ? AND waits_for = 'parked'";
+/// The purchases of a batch.
+const BATCHED: &str = "app_id = ? AND collapse_key > ? AND collapse_key <= ?";
+
+/// How many purchases an index finds. Not cached, but planned for these very values: for others, of which there are
+/// many, walking the whole table until there are enough may be better.
+const COUNT: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM (SELECT 1 FROM purchases WHERE {{which}} LIMIT ?) found
+"};
+
+/// Purchases with a SKU as their term's.
+pub const OF_TERM: Clause = clause! {&[RECHECKS[0], RECHECKS[1], COUNT], hot "purchases_term_sku", "
+    app_id = ? AND term_sku = ?
+"};
+/// Purchases with a SKU as their product's.
+const OF_PRODUCT: Clause = clause! {&[RECHECKS[0], RECHECKS[1], COUNT], hot "purchases_product", "
+    app_id = ? AND product_id = ?
+"};
 /// All that wait: few, unless a store is out of reach.
-const WAITING: &str = "platform_id = ? AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)";
-const NAMED_TWICE: &str =
-    "platform_id = ? AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id";
+const WAITING: Clause = clause! {&[COUNT, COUNT_PARKED], hot "purchases_waiting", "
+    platform_id = ? AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)
+"};
+const PARKED: Clause = clause! {&RECHECKS, hot "purchases_waiting", "
+    platform_id = ? AND waits_for = 'parked'
+"};
+const BATCHED_PARKED: Clause = clause! {&RECHECKS, hot "purchases_app or purchases_waiting", "
+    {BATCHED} AND platform_id = ? AND waits_for = 'parked'
+"};
+const BATCHED_NAMED_TWICE: Clause = clause! {&RECHECKS, hot "purchases_app", "
+    {BATCHED} AND platform_id = ? AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id
+"};
 /// Purchases that run and may have been announced unverified, or missed an answer while the store could not be queried;
 /// those that the store never answered about; those that wait; and those that ended since the store refused the old
 /// secret.
-const UNVERIFIED: &str = "platform_id = ? AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace') \
-     OR product_id IS NULL OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= ?)";
+const BATCHED_UNVERIFIED: Clause = clause! {&RECHECKS, hot "purchases_app", "
+    {BATCHED} AND platform_id = ?
+        AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace') OR product_id IS NULL
+            OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= ?)
+"};
 /// Purchases that another environment of the store may know.
-const NEVER_ACCEPTED: &str = "platform_id = ? AND (product_id IS NULL OR waits_for = 'parked')";
+const BATCHED_NEVER_ACCEPTED: Clause = clause! {&RECHECKS, hot "purchases_app", "
+    {BATCHED} AND platform_id = ? AND (product_id IS NULL OR waits_for = 'parked')
+"};
 /// Purchases with one of the noted SKUs.
-const LISTED: &str = "(EXISTS (SELECT 1 FROM recheck_skus s \
-     WHERE s.app_id = purchases.app_id AND s.sku = purchases.term_sku) OR EXISTS (SELECT 1 FROM recheck_skus s \
-     WHERE s.app_id = purchases.app_id AND s.sku = purchases.product_id))";
+const BATCHED_LISTED: Clause = clause! {&RECHECKS, hot "purchases_app", "
+    {BATCHED}
+        AND (EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.term_sku)
+            OR EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.product_id))
+"};
+const BATCHED_FAILED: Clause = clause! {&FORGETS, hot "purchases_app", "
+    {BATCHED} AND platform_id = ? AND unverified_since <= ?
+"};
+
+const NOTES: Sql = statement!("SELECT why, subject_id FROM rechecks ORDER BY requested_at, why, subject_id LIMIT ?");
 
 impl Store {
     /// Continues the rechecks that are not done; goes through about `limit` purchases and returns through how many. A
     /// failed note is left to the next call, and does not keep the others from it.
     pub async fn continue_rechecks(&self, limit: i64) -> Result<i64, Error> {
-        let notes = "SELECT why, subject_id FROM rechecks ORDER BY requested_at, why, subject_id LIMIT ?";
-        let mut notes: Vec<Note> = self.read(move |connection| sql(notes).bind(MOST_NOTES).all(connection)).await?;
+        let mut notes: Vec<Note> = self.read(move |connection| sql(NOTES).bind(MOST_NOTES).all(connection)).await?;
         let (mut seen, mut failed) = (0, None);
         while seen < limit && !notes.is_empty() {
             for note in std::mem::take(&mut notes) {
@@ -105,17 +157,19 @@ impl Store {
     }
 }
 
-impl RecheckReason {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Secret(_) => "secret",
-            Self::Failures => "failures",
-            Self::Environment => "environment",
-            Self::ProductRef => "product_ref",
-            Self::Parked => "parked",
+impl From<RecheckReason> for Why {
+    fn from(reason: RecheckReason) -> Self {
+        match reason {
+            RecheckReason::Secret(_) => Self::Secret,
+            RecheckReason::Failures => Self::Failures,
+            RecheckReason::Environment => Self::Environment,
+            RecheckReason::ProductRef => Self::ProductRef,
+            RecheckReason::Parked => Self::Parked,
         }
     }
 }
+
+const APP_OF_PLATFORM: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ?");
 
 /// Rechecks purchases of a platform.
 pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: RecheckReason) -> Result<(), Error> {
@@ -124,14 +178,15 @@ pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: Rechec
     if are_few {
         return purchase::recheck(write, PARKED, [platform.into()]).map(drop);
     }
-    let app: Option<SingleText> =
-        sql("SELECT app_id AS value FROM platforms WHERE id = ?").bind(platform).first(write.connection)?;
+    let app: Option<SingleText> = sql(APP_OF_PLATFORM).bind(platform).first(write.connection)?;
     let app = app.ok_or(Error::Missing { what: "platform" })?.value;
     let refused_at = if let RecheckReason::Secret(refused_at) = why { refused_at } else { None };
-    let note = Note { why: why.as_str().to_owned(), subject_id: platform.to_string() };
+    let note = Note { why: why.into(), subject_id: platform.to_string() };
     insert_note(write, &note, (app, refused_at))?;
     batch(write, &note).map(drop)
 }
+
+const INSERT_SKU: Sql = statement!("INSERT INTO recheck_skus (app_id, sku) VALUES (?, ?) ON CONFLICT DO NOTHING");
 
 /// Rechecks purchases of an app with one of these SKUs.
 pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Result<(), Error> {
@@ -153,13 +208,10 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
         return Ok(());
     }
     // The note first: its lock keeps the last batch of one before from removing the SKUs.
-    let note = Note { why: CATALOGUE.to_owned(), subject_id: app.to_string() };
+    let note = Note { why: Why::Catalogue, subject_id: app.to_string() };
     insert_note(write, &note, (app.to_string(), None))?;
     for sku in many {
-        sql("INSERT INTO recheck_skus (app_id, sku) VALUES (?, ?) ON CONFLICT DO NOTHING")
-            .bind(app)
-            .bind(sku.as_str())
-            .run(write.connection)?;
+        sql(INSERT_SKU).bind(app).bind(sku.as_str()).run(write.connection)?;
     }
     batch(write, &note).map(drop)
 }
@@ -174,35 +226,45 @@ fn of_sku(connection: &mut AnyConnection, (app, sku): (AppId, &str), most: i64) 
 /// How many purchases an index finds; `None` when there are more than `most`.
 fn few<'v>(
     connection: &mut AnyConnection,
-    which: &str,
+    which: Clause,
     values: impl IntoIterator<Item = Value<'v>>,
     most: i64,
 ) -> Result<Option<i64>, Error> {
     Ok(Some(count(connection, which, values, most + 1)?).filter(|found| *found <= most))
 }
 
-/// How many purchases an index finds, at most `most`. Planned for these very values: for others, of which there are
-/// many, walking the whole table until there are enough may be better.
+/// How many purchases an index finds, at most `most`.
 pub fn count<'v>(
     connection: &mut AnyConnection,
-    which: &str,
+    which: Clause,
     values: impl IntoIterator<Item = Value<'v>>,
     most: i64,
 ) -> Result<i64, Error> {
-    let text = format!("SELECT COUNT(*) AS value FROM (SELECT 1 FROM purchases WHERE {which} LIMIT ?) found");
-    let found: Option<Number> = sql(text).once().bind_all(values).bind(most).first(connection)?;
+    let found: Option<Number> = sql(COUNT.of(which)).once().bind_all(values).bind(most).first(connection)?;
     Ok(found.map_or(0, |found| found.value))
 }
 
+const COUNT_PARKED: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM (SELECT waits_for FROM purchases WHERE {{which}} LIMIT ?) waiting
+    WHERE waits_for = 'parked'
+"};
+
 /// How many waiting purchases of a platform the store did not accept.
 pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i64, Error> {
-    let text = format!(
-        "SELECT COUNT(*) AS value FROM (SELECT waits_for FROM purchases WHERE {WAITING} LIMIT ?) waiting \
-         WHERE waits_for = 'parked'"
-    );
-    let found: Option<Number> = sql(text).once().bind(platform).bind(MOST_COUNTED).first(connection)?;
+    let found: Option<Number> =
+        sql(COUNT_PARKED.of(WAITING)).once().bind(platform).bind(MOST_COUNTED).first(connection)?;
     Ok(found.map_or(0, |found| found.value))
 }
+
+const UPSERT_NOTE: Sql = statement! {"
+    INSERT INTO rechecks (why, subject_id, app_id, requested_at, refused_at, after_key)
+    VALUES (?, ?, ?, ?, ?, '')
+    ON CONFLICT (why, subject_id)
+    DO UPDATE SET after_key = '', requested_at = excluded.requested_at,
+        refused_at = CASE WHEN rechecks.refused_at IS NULL OR excluded.refused_at < rechecks.refused_at
+        THEN excluded.refused_at ELSE rechecks.refused_at END
+"};
 
 /// Notes a recheck. One that was noted before and is not done begins anew, and keeps the earlier refusal.
 fn insert_note(
@@ -210,45 +272,47 @@ fn insert_note(
     note: &Note,
     (app, refused_at): (String, Option<Timestamp>),
 ) -> Result<(), Error> {
-    sql("INSERT INTO rechecks (why, subject_id, app_id, requested_at, refused_at, after_key) VALUES (?, ?, ?, ?, ?, '') \
-         ON CONFLICT (why, subject_id) DO UPDATE SET after_key = '', requested_at = excluded.requested_at, \
-         refused_at = CASE WHEN rechecks.refused_at IS NULL OR excluded.refused_at < rechecks.refused_at \
-         THEN excluded.refused_at ELSE rechecks.refused_at END")
-    .bind(note.why.as_str())
-    .bind(note.subject_id.as_str())
-    .bind(app)
-    .bind(write.now)
-    .bind(refused_at)
-    .run(write.connection)
-    .map(drop)
+    sql(UPSERT_NOTE)
+        .bind(note.why)
+        .bind(note.subject_id.as_str())
+        .bind(app)
+        .bind(write.now)
+        .bind(refused_at)
+        .run(write.connection)
+        .map(drop)
 }
+
+const LOCK_NOTE: Sql = statement! {"
+    SELECT app_id, requested_at, refused_at, after_key
+    FROM rechecks
+    WHERE why = ? AND subject_id = ?
+    FOR UPDATE
+"};
+
+const END_OF_BATCH: Sql = statement! {hot "purchases_app", "
+    SELECT COUNT(*) AS purchases, MAX(collapse_key) AS last
+    FROM (SELECT collapse_key FROM purchases WHERE app_id = ? AND collapse_key > ?
+        ORDER BY collapse_key LIMIT ?) batch
+"};
+
+const CONTINUE_NOTE: Sql = statement!("UPDATE rechecks SET after_key = ? WHERE why = ? AND subject_id = ?");
 
 /// Rechecks the next batch and notes how far this went; returns the number of purchases, or `None` when there is no
 /// note. It is locked meanwhile, so that a new one is not lost.
 fn batch(write: &mut Write<'_>, note: &Note) -> Result<Option<i64>, Error> {
-    let lock = write.connection.for_update();
-    let found: Option<Recheck> = sql(format!(
-        "SELECT app_id, requested_at, refused_at, after_key FROM rechecks WHERE why = ? AND subject_id = ?{lock}"
-    ))
-    .bind(note.why.as_str())
-    .bind(note.subject_id.as_str())
-    .first(write.connection)?;
+    let found: Option<Recheck> =
+        sql(LOCK_NOTE).bind(note.why).bind(note.subject_id.as_str()).first(write.connection)?;
     let Some(recheck) = found else { return Ok(None) };
-    let range: Option<Range> = sql("SELECT COUNT(*) AS purchases, MAX(collapse_key) AS last FROM \
-         (SELECT collapse_key FROM purchases WHERE app_id = ? AND collapse_key > ? \
-         ORDER BY collapse_key LIMIT ?) batch")
-    .bind(recheck.app_id)
-    .bind(recheck.after_key.as_str())
-    .bind(BATCH)
-    .first(write.connection)?;
+    let range: Option<Range> =
+        sql(END_OF_BATCH).bind(recheck.app_id).bind(recheck.after_key.as_str()).bind(BATCH).first(write.connection)?;
     let Range { purchases, last } = range.unwrap_or(Range { purchases: 0, last: None });
     if let Some(last) = last {
         recheck.run(write, note, last)?;
     }
     match last.filter(|_| purchases >= BATCH) {
-        Some(last) => sql("UPDATE rechecks SET after_key = ? WHERE why = ? AND subject_id = ?")
+        Some(last) => sql(CONTINUE_NOTE)
             .bind(last)
-            .bind(note.why.as_str())
+            .bind(note.why)
             .bind(note.subject_id.as_str())
             .run(write.connection)
             .map(drop)?,
@@ -257,24 +321,27 @@ fn batch(write: &mut Write<'_>, note: &Note) -> Result<Option<i64>, Error> {
     Ok(Some(purchases))
 }
 
+const DELETE_SKUS: Sql = statement!("DELETE FROM recheck_skus WHERE app_id = ?");
+
+const DELETE_NOTE: Sql = statement!("DELETE FROM rechecks WHERE why = ? AND subject_id = ?");
+
 impl Recheck {
     /// Rechecks the purchases up to this one.
     fn run(&self, write: &mut Write<'_>, note: &Note, last: CollapseKey) -> Result<(), Error> {
         let subject = || Value::from(note.subject_id.as_str());
-        let range = |which: &str| format!("app_id = ? AND collapse_key > ? AND collapse_key <= ? AND {which}");
-        if matches!(note.why.as_str(), "secret" | "failures") {
-            let failed = range("platform_id = ? AND unverified_since <= ?");
-            purchase::forget_failures(write, &failed, self.values(last, vec![subject(), self.requested_at.into()]))?;
+        if matches!(note.why, Why::Secret | Why::Failures) {
+            let values = self.values(last, vec![subject(), self.requested_at.into()]);
+            purchase::forget_failures(write, BATCHED_FAILED, values)?;
         }
-        let (which, more) = match note.why.as_str() {
-            "secret" => (UNVERIFIED, vec![subject(), self.refused_at.into()]),
-            "environment" => (NEVER_ACCEPTED, vec![subject()]),
-            "product_ref" => (NAMED_TWICE, vec![subject()]),
-            "parked" => (PARKED, vec![subject()]),
-            CATALOGUE => (LISTED, Vec::new()),
-            _ => return Ok(()),
+        let (which, more) = match note.why {
+            Why::Secret => (BATCHED_UNVERIFIED, vec![subject(), self.refused_at.into()]),
+            Why::Environment => (BATCHED_NEVER_ACCEPTED, vec![subject()]),
+            Why::ProductRef => (BATCHED_NAMED_TWICE, vec![subject()]),
+            Why::Parked => (BATCHED_PARKED, vec![subject()]),
+            Why::Catalogue => (BATCHED_LISTED, Vec::new()),
+            Why::Failures => return Ok(()),
         };
-        purchase::recheck(write, &range(which), self.values(last, more)).map(drop)
+        purchase::recheck(write, which, self.values(last, more)).map(drop)
     }
 
     fn values<'v>(&self, last: CollapseKey, more: Vec<Value<'v>>) -> Vec<Value<'v>> {
@@ -283,20 +350,19 @@ impl Recheck {
 
     /// Removes the note: all were rechecked.
     fn finish(&self, write: &mut Write<'_>, note: &Note) -> Result<(), Error> {
-        if note.why == CATALOGUE {
-            sql("DELETE FROM recheck_skus WHERE app_id = ?").bind(self.app_id).run(write.connection)?;
+        if note.why == Why::Catalogue {
+            sql(DELETE_SKUS).bind(self.app_id).run(write.connection)?;
         }
-        sql("DELETE FROM rechecks WHERE why = ? AND subject_id = ?")
-            .bind(note.why.as_str())
-            .bind(note.subject_id.as_str())
-            .run(write.connection)
-            .map(drop)
+        sql(DELETE_NOTE).bind(note.why).bind(note.subject_id.as_str()).run(write.connection).map(drop)
     }
 }
 
+const OF_KEY_AND_NOTED: Clause = clause! {&FORGETS, "
+    collapse_key = ? AND EXISTS (SELECT 1 FROM rechecks l WHERE l.why IN ('secret', 'failures')
+        AND l.subject_id = purchases.platform_id AND l.requested_at > purchases.unverified_since)
+"};
+
 /// Forgets failures of the store about a purchase that a noted recheck forgets, before its batch comes.
 pub fn forget_noted(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
-    let which = "collapse_key = ? AND EXISTS (SELECT 1 FROM rechecks l WHERE l.why IN ('secret', 'failures') \
-         AND l.subject_id = purchases.platform_id AND l.requested_at > purchases.unverified_since)";
-    purchase::forget_failures(write, which, [key.into()])
+    purchase::forget_failures(write, OF_KEY_AND_NOTED, [key.into()])
 }

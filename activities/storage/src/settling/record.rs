@@ -7,12 +7,13 @@ use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::secrets::hex;
-use crate::db::statement::{Number, SingleText, clean, places, sql};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Number, SingleText, clean, sql};
 use crate::db::store::Store;
 use crate::db::writer::{Faults, Place, Write};
 use crate::events::{alarms, deliveries, lanes};
 use crate::purchases::owned::owned;
-use crate::purchases::purchase::{self, Origin, PurchaseRow, VERIFICATION};
+use crate::purchases::purchase::{self, Origin, PurchaseRow, WaitsFor};
 use crate::purchases::replacements;
 use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::settings::destinations::{self, Destination};
@@ -31,9 +32,6 @@ use serde_json::Value;
 /// Where a fault may be planted around the commit of a record.
 const RECORD: Faults =
     Faults { before_commit: "record.before_commit", after_commit: "record.after_commit", early_answer: None };
-
-const PARKED: &str = "parked";
-const CONFIRMATION: &str = "confirmation";
 
 /// The longest SKU that is indexed.
 const MAX_INDEXED_BYTES: usize = 1000;
@@ -57,7 +55,7 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     let is_replaced = replacements::is_replaced_now(write, key)?;
     let row = purchase::lock(write, key)?;
     if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
-        return Ok(Recorded::Done { revision: row.revision, state: row.state()?, lanes: open_lanes(write, key)? });
+        return Ok(Recorded::Done { revision: row.revision, state: row.state, lanes: open_lanes(write, key)? });
     }
     let is_next = row.settling + 1 == record.settling && row.revision == record.revision;
     if !is_next || is_replaced != record.is_replaced || !are_open(write, record)? {
@@ -126,6 +124,16 @@ struct Found<'a> {
     revision: i64,
     booking: Booking,
 }
+
+const UPDATE: Sql = statement! {"
+    UPDATE purchases
+    SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?,
+        settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?,
+        first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?,
+        unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END,
+        verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ?
+    WHERE collapse_key = ?
+"};
 
 impl Settling<'_> {
     fn write(&self, write: &mut Write<'_>, row: &PurchaseRow, installation: Installation) -> Result<Recorded, Error> {
@@ -207,7 +215,7 @@ impl Settling<'_> {
             digest != row.digest
         };
         let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
-        let changed = is_new || row.state()? != after.state() || has_happened;
+        let changed = is_new || row.state != after.state() || has_happened;
         let digest = if changed { digest } else { row.digest.clone() };
         Ok(Found { row, data, details, digest, changed, revision: row.revision + i64::from(changed), booking })
     }
@@ -232,47 +240,43 @@ impl Settling<'_> {
     /// the sweep only if a wake will settle them.
     fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
         let (record, decision) = (self.record, &self.record.decision);
-        let waits_for = decision.waits.map(waits_text);
+        let waits_for = decision.waits.map(waits_for);
         let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
         let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
         let owner = self.owner.map(|owner| owner.id).or(found.row.user_id);
         if found.row.user_id.is_some() && found.row.user_id != owner {
             deliveries::release_purchase(write, record.collapse_key)?;
         }
-        sql("UPDATE purchases SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?, \
-             settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?, \
-             first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?, unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END, \
-             verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ? \
-             WHERE collapse_key = ?")
-        .bind(found.revision)
-        .bind(decision.purchase.state().as_str())
-        .bind(decision.purchase.environment(self.origin.environment))
-        .bind(purchase::json(&decision.purchase)?)
-        .bind(found.digest.as_str())
-        .bind(sku(ProductRef::Term).as_deref())
-        .bind(sku(ProductRef::Parent).as_deref())
-        .bind(record.settling)
-        .bind(fingerprint(&record.seqs))
-        .bind(found.changed)
-        .bind(self.app_user_id)
-        .bind(owner)
-        .bind(owner)
-        .bind(waits_for)
-        .bind(waits_through)
-        .bind(record.ends_failures())
-        .bind(record.ends_failures())
-        .bind(decision.wake)
-        .bind(write.now)
-        .bind(record.collapse_key)
-        .run(write.connection)
-        .map(drop)
+        sql(UPDATE)
+            .bind(found.revision)
+            .bind(decision.purchase.state())
+            .bind(decision.purchase.environment(self.origin.environment))
+            .bind(purchase::json(&decision.purchase)?)
+            .bind(found.digest.as_str())
+            .bind(sku(ProductRef::Term).as_deref())
+            .bind(sku(ProductRef::Parent).as_deref())
+            .bind(record.settling)
+            .bind(fingerprint(&record.seqs))
+            .bind(found.changed)
+            .bind(self.app_user_id)
+            .bind(owner)
+            .bind(owner)
+            .bind(waits_for.map(WaitsFor::as_str))
+            .bind(waits_through)
+            .bind(record.ends_failures())
+            .bind(record.ends_failures())
+            .bind(decision.wake)
+            .bind(write.now)
+            .bind(record.collapse_key)
+            .run(write.connection)
+            .map(drop)
     }
 
     /// Raises an alarm when notifications begin to wait for a store that does not answer, and when they are given up.
     fn alarm(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
         let decision = &self.record.decision;
         let begins = decision.waits == Some(Waits::Verification)
-            && before.waits_for.as_deref() != Some(VERIFICATION)
+            && before.waits_for != Some(WaitsFor::Verification)
             && self.record.newest_waiting().is_some();
         let platform = Some(self.origin.platform_id);
         if begins {
@@ -290,14 +294,22 @@ impl Settling<'_> {
 /// Why a notification is given up.
 const ABANDONED: &str = "the store did not accept their receipts in the time allowed";
 
-/// The stored name of what is waited for.
-const fn waits_text(waits: Waits) -> &'static str {
+/// What is waited for, as it is stored.
+const fn waits_for(waits: Waits) -> WaitsFor {
     match waits {
-        Waits::Verification => VERIFICATION,
-        Waits::Confirmation => CONFIRMATION,
-        Waits::Parked(_) => PARKED,
+        Waits::Verification => WaitsFor::Verification,
+        Waits::Confirmation => WaitsFor::Confirmation,
+        Waits::Parked(_) => WaitsFor::Parked,
     }
 }
+
+const NEWEST_CUSTOMER: Sql = statement! {"
+    SELECT app_user_id AS value
+    FROM notifications
+    WHERE seq IN (?*) AND collapse_key = ? AND app_user_id IS NOT NULL
+    ORDER BY seq DESC
+    LIMIT 1
+"};
 
 /// The store's name of the customer: of what is settled the newest that has one, or what was known before.
 /// Notifications that the store does not accept are not believed.
@@ -309,13 +321,8 @@ fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow
     if seqs.is_empty() {
         return Ok(known);
     }
-    let text = format!(
-        "SELECT app_user_id AS value FROM notifications WHERE seq IN ({}) AND collapse_key = ? \
-         AND app_user_id IS NOT NULL ORDER BY seq DESC LIMIT 1",
-        places(seqs.len())
-    );
     let named: Option<SingleText> =
-        sql(text).once().bind_all(seqs).bind(record.collapse_key).first(write.connection)?;
+        sql(NEWEST_CUSTOMER).once().bind_list(seqs).bind(record.collapse_key).first(write.connection)?;
     Ok(named.map(|named| named.value).or(known))
 }
 
@@ -334,18 +341,22 @@ fn fingerprint(seqs: &[i64]) -> String {
     hex(&openssl::sha::sha256(text.join(",").as_bytes()))
 }
 
+const COUNT_OPEN: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM notifications
+    WHERE seq IN (?*) AND collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
+"};
+
 /// Whether every notification that the decision saw is still open: an admin may have discarded some.
 fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
     if record.seqs.is_empty() {
         return Ok(true);
     }
-    let text = format!(
-        "SELECT COUNT(*) AS value FROM notifications WHERE seq IN ({}) AND collapse_key = ? AND outcome IS NULL \
-         AND waiting_topic_id IS NULL",
-        places(record.seqs.len())
-    );
-    let open: Option<Number> =
-        sql(text).once().bind_all(record.seqs.iter().copied()).bind(record.collapse_key).first(write.connection)?;
+    let open: Option<Number> = sql(COUNT_OPEN)
+        .once()
+        .bind_list(record.seqs.iter().copied())
+        .bind(record.collapse_key)
+        .first(write.connection)?;
     Ok(open.is_some_and(|open| usize::try_from(open.value) == Ok(record.seqs.len())))
 }
 
@@ -355,6 +366,13 @@ fn seqs_with(record: &Record, (outcome, changed): (Outcome, bool)) -> Vec<i64> {
     let all = record.decision.outcomes.iter();
     all.filter(|(seq, decided)| actual(*decided) == outcome && record.seqs.contains(seq)).map(|(seq, _)| *seq).collect()
 }
+
+const NOTE_LAG: Sql = statement! {"
+    UPDATE notifications
+    SET reason = ?
+    WHERE collapse_key = ? AND store_time = ?
+        AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))
+"};
 
 /// Stores with a notification how the store's answer related to it, for the explanation.
 fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
@@ -366,14 +384,14 @@ fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
             format!("the store showed otherwise two hours after it, and its answer of {} counts", write.now)
         }
     };
-    sql("UPDATE notifications SET reason = ? WHERE collapse_key = ? AND store_time = ? \
-         AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))")
-    .bind(reason)
-    .bind(record.collapse_key)
-    .bind(since)
-    .run(write.connection)
-    .map(drop)
+    sql(NOTE_LAG).bind(reason).bind(record.collapse_key).bind(since).run(write.connection).map(drop)
 }
+
+const END: Sql = statement! {"
+    UPDATE notifications
+    SET outcome = ?, revision = ?, reason = ?, finished_at = ?
+    WHERE seq IN (?*)
+"};
 
 fn end(
     write: &mut Write<'_>,
@@ -386,17 +404,13 @@ fn end(
         return Ok(());
     }
     let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
-    let text = format!(
-        "UPDATE notifications SET outcome = ?, revision = ?, reason = ?, finished_at = ? WHERE seq IN ({})",
-        places(seqs.len())
-    );
-    sql(text)
+    sql(END)
         .once()
         .bind(outcome)
         .bind(is_settled.then_some(revision))
         .bind((outcome == Outcome::Abandoned).then_some(ABANDONED))
         .bind(write.now)
-        .bind_all(seqs)
+        .bind_list(seqs)
         .run(write.connection)
         .map(drop)
 }

@@ -5,6 +5,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::alarms;
@@ -22,14 +23,22 @@ row! {
 }
 
 /// The owner's purchases of a platform that were replaced, without a link to their successor.
-const REPLACED: &str = "SELECT p.collapse_key, p.purchase FROM purchases p \
-     WHERE p.user_id = ? AND p.platform_id = ? AND p.collapse_key <> ? AND p.state = 'replaced' \
-     AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.old_key = p.collapse_key) ORDER BY p.collapse_key";
+const REPLACED: Sql = statement! {"
+    SELECT p.collapse_key, p.purchase
+    FROM purchases p
+    WHERE p.user_id = ? AND p.platform_id = ? AND p.collapse_key <> ? AND p.state = 'replaced'
+        AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.old_key = p.collapse_key)
+    ORDER BY p.collapse_key
+"};
 
 /// The owner's purchases of a platform that replaced none.
-const UNLINKED: &str = "SELECT p.collapse_key, p.purchase FROM purchases p \
-     WHERE p.user_id = ? AND p.platform_id = ? AND p.collapse_key <> ? \
-     AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.new_key = p.collapse_key) ORDER BY p.collapse_key";
+const UNLINKED: Sql = statement! {"
+    SELECT p.collapse_key, p.purchase
+    FROM purchases p
+    WHERE p.user_id = ? AND p.platform_id = ? AND p.collapse_key <> ?
+        AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.new_key = p.collapse_key)
+    ORDER BY p.collapse_key
+"};
 
 /// The detail of the alarm; it names the platform alone.
 const ALARM: &str = "a subscription ended by an immediate change of plan, and no notification names its new receipt, so that \
@@ -51,7 +60,7 @@ pub fn find_successor(
     if !replacements::infer(write, record.collapse_key, new)? {
         return Ok(false);
     }
-    purchase::recheck(write, "collapse_key = ?", [new.into()])?;
+    purchase::recheck(write, purchase::OF_KEY, [new.into()])?;
     Ok(true)
 }
 
@@ -93,17 +102,17 @@ fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Re
     let Some(old) = old else { return Ok(false) };
     let is_linked = replacements::infer(write, old, new)?;
     if is_linked {
-        purchase::recheck(write, "collapse_key = ?", [old.into()])?;
+        purchase::recheck(write, purchase::OF_KEY, [old.into()])?;
     }
     Ok(is_linked)
 }
 
 fn candidates(
     connection: &mut AnyConnection,
-    statement: &'static str,
+    candidates: Sql,
     (origin, owner, except): (&Origin, &UserRow, CollapseKey),
 ) -> Result<Vec<(CollapseKey, Purchase)>, Error> {
-    let rows: Vec<Candidate> = sql(statement).bind(owner.id).bind(origin.platform_id).bind(except).all(connection)?;
+    let rows: Vec<Candidate> = sql(candidates).bind(owner.id).bind(origin.platform_id).bind(except).all(connection)?;
     rows.into_iter().map(|row| Ok((row.collapse_key, purchase::read(&row.purchase)?))).collect()
 }
 

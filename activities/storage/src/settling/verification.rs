@@ -4,6 +4,7 @@
 
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::events::alarms;
@@ -61,6 +62,31 @@ row! {
     }
 }
 
+const SHARED_SECRET: Sql = statement!("SELECT shared_secret FROM platforms WHERE id = ?");
+
+const COUNT_FAILURE: Sql = statement! {"
+    UPDATE purchases
+    SET unverified_since = COALESCE(unverified_since, ?), verify_attempts = verify_attempts + 1
+    WHERE collapse_key = ?
+    RETURNING unverified_since AS since, verify_attempts AS attempts
+"};
+
+const SCHEDULE: Sql = statement! {"
+    UPDATE purchases
+    SET next_wake_at = ?, waits_through = COALESCE((SELECT MAX(n.seq) FROM notifications n
+        WHERE n.collapse_key = purchases.collapse_key AND n.outcome IS NULL
+        AND n.waiting_topic_id IS NULL AND n.due_at <= ?), waits_through)
+    WHERE collapse_key = ?
+"};
+
+const REFUSE_SECRET: Sql = statement! {"
+    UPDATE platforms
+    SET secret_refused_at = ?
+    WHERE id = ? AND secret_refused_at IS NULL AND shared_secret = ?
+"};
+
+const FIND_PLATFORM: Sql = statement!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
+
 impl Store {
     /// The parameters to query the store of a purchase; `None` when it cannot be queried: the platform has no usable
     /// secret, or the customer is unknown.
@@ -72,8 +98,7 @@ impl Store {
             };
             let row = purchase::find(connection, key)?;
             let Some(app_user_id) = purchase::customer(connection, key, row.as_ref())? else { return Ok(None) };
-            let sealed: Option<Sealed> =
-                sql("SELECT shared_secret FROM platforms WHERE id = ?").bind(origin.platform_id).first(connection)?;
+            let sealed: Option<Sealed> = sql(SHARED_SECRET).bind(origin.platform_id).first(connection)?;
             let Some(sealed) = sealed.and_then(|row| row.shared_secret) else { return Ok(None) };
             Ok(Some(StoreQuery {
                 secret: open(&secrets, origin.platform_id, &sealed)?,
@@ -94,12 +119,7 @@ impl Store {
         self.write(move |write| {
             purchase::lock(write, key)?;
             reconsider::forget_noted(write, key)?;
-            let unanswered = sql("UPDATE purchases SET unverified_since = COALESCE(unverified_since, ?), \
-                 verify_attempts = verify_attempts + 1 WHERE collapse_key = ? \
-                 RETURNING unverified_since AS since, verify_attempts AS attempts")
-            .bind(write.now)
-            .bind(key)
-            .first(write.connection)?;
+            let unanswered = sql(COUNT_FAILURE).bind(write.now).bind(key).first(write.connection)?;
             unanswered.ok_or(Error::Missing { what: "purchase" })
         })
         .await
@@ -110,14 +130,12 @@ impl Store {
     pub async fn schedule_query(&self, key: CollapseKey, delay_ms: i64) -> Result<(), Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
-            sql("UPDATE purchases SET next_wake_at = ?, waits_through = COALESCE((SELECT MAX(n.seq) \
-                 FROM notifications n WHERE n.collapse_key = purchases.collapse_key AND n.outcome IS NULL \
-                 AND n.waiting_topic_id IS NULL AND n.due_at <= ?), waits_through) WHERE collapse_key = ?")
-            .bind(write.now.plus_millis(delay_ms))
-            .bind(write.now)
-            .bind(key)
-            .run(write.connection)
-            .map(drop)
+            sql(SCHEDULE)
+                .bind(write.now.plus_millis(delay_ms))
+                .bind(write.now)
+                .bind(key)
+                .run(write.connection)
+                .map(drop)
         })
         .await
     }
@@ -125,7 +143,7 @@ impl Store {
     /// Notes that the store answered about a purchase, although not that it is real: failures from now on count anew.
     /// `record` does the same for an answer that it records.
     pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
-        self.write(move |write| purchase::forget_failures(write, "collapse_key = ?", [key.into()])).await
+        self.write(move |write| purchase::forget_failures(write, purchase::OF_KEY, [key.into()])).await
     }
 
     /// Notes that the store refuses the secret of a query, so that it is not used again; returns whether that was news.
@@ -133,12 +151,8 @@ impl Store {
     pub async fn refuse_secret(&self, query: &StoreQuery) -> Result<bool, Error> {
         let (platform, sealed) = (query.platform_id, query.sealed.clone());
         self.write(move |write| {
-            let refused = sql("UPDATE platforms SET secret_refused_at = ? WHERE id = ? AND secret_refused_at IS NULL \
-                 AND shared_secret = ?")
-            .bind(write.now)
-            .bind(platform)
-            .bind(sealed.as_str())
-            .run(write.connection)?;
+            let refused =
+                sql(REFUSE_SECRET).bind(write.now).bind(platform).bind(sealed.as_str()).run(write.connection)?;
             if refused == 0 {
                 return Ok(false);
             }
@@ -155,10 +169,7 @@ impl Store {
     pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
         let parked = self.read(move |connection| reconsider::parked(connection, platform)).await?;
         self.write(move |write| {
-            let known: Option<Number> =
-                sql("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL")
-                    .bind(platform)
-                    .first(write.connection)?;
+            let known: Option<Number> = sql(FIND_PLATFORM).bind(platform).first(write.connection)?;
             known.ok_or(Error::Missing { what: "platform" })?;
             reconsider::recheck_platform(write, platform, RecheckReason::Parked)
         })

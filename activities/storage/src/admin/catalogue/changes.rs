@@ -4,6 +4,7 @@ use super::{Catalogue, Change, Unmapped, concern, tables};
 use crate::admin::platforms::require_app;
 use crate::db::error::Error;
 use crate::db::run::Run;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
@@ -19,6 +20,17 @@ row! {
         purchases: i64,
     }
 }
+
+const UNMAPPED: Sql = statement! {"
+    SELECT COALESCE(p.term_sku, p.product_id) AS sku, COUNT(*) AS purchases
+    FROM purchases p
+    WHERE p.app_id = ? AND COALESCE(p.term_sku, p.product_id) IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.term_sku)
+        AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.product_id)
+    GROUP BY COALESCE(p.term_sku, p.product_id)
+    ORDER BY 2 DESC, 1
+    LIMIT ?
+"};
 
 impl Store {
     /// The catalogue of an app.
@@ -56,23 +68,17 @@ impl Store {
     /// The SKUs of purchases that the catalogue does not list, the most bought first.
     pub async fn unmapped(&self, app: AppId) -> Result<Vec<Unmapped>, Error> {
         self.read(move |connection| {
-            let rows: Vec<UnmappedRow> =
-                sql("SELECT COALESCE(p.term_sku, p.product_id) AS sku, COUNT(*) AS purchases \
-                 FROM purchases p WHERE p.app_id = ? AND COALESCE(p.term_sku, p.product_id) IS NOT NULL \
-                 AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.term_sku) \
-                 AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.product_id) \
-                 GROUP BY COALESCE(p.term_sku, p.product_id) ORDER BY 2 DESC, 1 LIMIT ?")
-                .bind(app)
-                .bind(MOST_UNMAPPED)
-                .all(connection)?;
+            let rows: Vec<UnmappedRow> = sql(UNMAPPED).bind(app).bind(MOST_UNMAPPED).all(connection)?;
             Ok(rows.into_iter().map(|row| Unmapped { sku: row.sku, purchases: row.purchases }).collect())
         })
         .await
     }
 }
 
+const LOCK_APP: Sql = statement!("UPDATE apps SET name = name WHERE id = ?");
+
 /// Changes of one catalogue take turns. An update locks less than FOR UPDATE: new purchases may refer to the app.
 fn lock(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     require_app(write, app)?;
-    sql("UPDATE apps SET name = name WHERE id = ?").bind(app).run(write.connection).map(drop)
+    sql(LOCK_APP).bind(app).run(write.connection).map(drop)
 }

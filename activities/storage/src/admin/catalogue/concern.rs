@@ -3,6 +3,7 @@
 use super::{Catalogue, Named, Product};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::settling::reconsider;
 use domain::AppId;
@@ -31,19 +32,24 @@ fn listing<'c>(catalogue: &'c Catalogue, sku: &str) -> Option<Listing<'c>> {
     Some((named.collect(), prices))
 }
 
+const COUNT_TERMS_OF_PRODUCT: Sql = statement! {hot "purchases_product", "
+    SELECT term_sku, COUNT(*) AS purchases
+    FROM (SELECT term_sku FROM purchases WHERE app_id = ? AND product_id = ? LIMIT ?) found
+    GROUP BY term_sku
+"};
+
 /// How many purchases have one of these SKUs, each counted once; of a very great number only that it is one.
 pub fn count(connection: &mut AnyConnection, app: AppId, skus: &BTreeSet<String>) -> Result<i64, Error> {
     let mut count = 0;
     for sku in skus {
         let of_term = [app.into(), sku.as_str().into()];
         count += reconsider::count(connection, reconsider::OF_TERM, of_term, reconsider::MOST_COUNTED - count)?;
-        let of_product: Vec<OfProduct> = sql("SELECT term_sku, COUNT(*) AS purchases FROM \
-             (SELECT term_sku FROM purchases WHERE app_id = ? AND product_id = ? LIMIT ?) found GROUP BY term_sku")
-        .once()
-        .bind(app)
-        .bind(sku.as_str())
-        .bind(reconsider::MOST_COUNTED - count)
-        .all(connection)?;
+        let of_product: Vec<OfProduct> = sql(COUNT_TERMS_OF_PRODUCT)
+            .once()
+            .bind(app)
+            .bind(sku.as_str())
+            .bind(reconsider::MOST_COUNTED - count)
+            .all(connection)?;
         let is_counted = |row: &&OfProduct| row.term_sku.as_ref().is_some_and(|term| skus.contains(term));
         count += of_product.iter().filter(|row| !is_counted(row)).map(|row| row.purchases).sum::<i64>();
     }

@@ -3,6 +3,7 @@
 use super::{Catalogue, Named, Product, entitlement_id};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use domain::AppId;
@@ -30,25 +31,26 @@ row! {
     }
 }
 
+const ENTITLEMENTS: Sql = statement!("SELECT ref_id, name, description FROM entitlements WHERE app_id = ?");
+
+const PRODUCTS: Sql = statement!("SELECT sku, name, prices FROM products WHERE app_id = ?");
+
+const LINKS: Sql = statement!("SELECT sku, ref_id FROM product_entitlements WHERE app_id = ? ORDER BY sku, position");
+
 /// Reads the catalogue of an app.
 pub fn read(connection: &mut AnyConnection, app: AppId) -> Result<Catalogue, Error> {
     let mut catalogue = Catalogue::default();
-    let rows: Vec<EntitlementRow> =
-        sql("SELECT ref_id, name, description FROM entitlements WHERE app_id = ?").bind(app).all(connection)?;
+    let rows: Vec<EntitlementRow> = sql(ENTITLEMENTS).bind(app).all(connection)?;
     for row in rows {
         catalogue.entitlements.insert(row.ref_id, Named { name: row.name, description: row.description });
     }
-    let rows: Vec<ProductRow> =
-        sql("SELECT sku, name, prices FROM products WHERE app_id = ?").bind(app).all(connection)?;
+    let rows: Vec<ProductRow> = sql(PRODUCTS).bind(app).all(connection)?;
     for row in rows {
         let prices = serde_json::from_str(&row.prices)
             .map_err(|cause| Error::corrupt_by(format!("the prices of product {} are not readable", row.sku), cause))?;
         catalogue.products.insert(row.sku, Product { name: row.name, entitlements: Vec::new(), prices });
     }
-    let rows: Vec<ListedRow> =
-        sql("SELECT sku, ref_id FROM product_entitlements WHERE app_id = ? ORDER BY sku, position")
-            .bind(app)
-            .all(connection)?;
+    let rows: Vec<ListedRow> = sql(LINKS).bind(app).all(connection)?;
     for row in rows {
         if let Some(product) = catalogue.products.get_mut(&row.sku) {
             product.entitlements.push(row.ref_id);
@@ -62,14 +64,14 @@ pub fn write(write: &mut Write<'_>, app: AppId, (before, after): (&Catalogue, &C
     // Rows that a product lists are deleted before it and inserted after it.
     for (sku, product) in &before.products {
         if after.products.get(sku) != Some(product) {
-            delete(write, "product_entitlements", ("sku", app, sku))?;
+            delete(write, DELETE_LINKS, (app, sku))?;
         }
     }
     for sku in before.products.keys().filter(|sku| !after.products.contains_key(*sku)) {
-        delete(write, "products", ("sku", app, sku))?;
+        delete(write, DELETE_PRODUCT, (app, sku))?;
     }
     for ref_id in before.entitlements.keys().filter(|ref_id| !after.entitlements.contains_key(*ref_id)) {
-        delete(write, "entitlements", ("ref_id", app, ref_id))?;
+        delete(write, DELETE_ENTITLEMENT, (app, ref_id))?;
     }
     for (ref_id, named) in after.entitlements.iter().filter(|(id, named)| before.entitlements.get(*id) != Some(named)) {
         put_entitlement(write, app, (ref_id, named))?;
@@ -80,43 +82,50 @@ pub fn write(write: &mut Write<'_>, app: AppId, (before, after): (&Catalogue, &C
     Ok(())
 }
 
-fn delete(write: &mut Write<'_>, table: &str, (column, app, id): (&str, AppId, &str)) -> Result<(), Error> {
-    sql(format!("DELETE FROM {table} WHERE app_id = ? AND {column} = ?"))
+const DELETE_LINKS: Sql = statement!("DELETE FROM product_entitlements WHERE app_id = ? AND sku = ?");
+const DELETE_PRODUCT: Sql = statement!("DELETE FROM products WHERE app_id = ? AND sku = ?");
+const DELETE_ENTITLEMENT: Sql = statement!("DELETE FROM entitlements WHERE app_id = ? AND ref_id = ?");
+
+fn delete(write: &mut Write<'_>, which: Sql, (app, id): (AppId, &str)) -> Result<(), Error> {
+    sql(which).bind(app).bind(id).run(write.connection).map(drop)
+}
+
+const PUT_ENTITLEMENT: Sql = statement! {"
+    INSERT INTO entitlements (app_id, ref_id, id, name, description)
+    VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (app_id, ref_id)
+    DO UPDATE SET name = excluded.name, description = excluded.description
+"};
+
+fn put_entitlement(write: &mut Write<'_>, app: AppId, (ref_id, named): (&str, &Named)) -> Result<(), Error> {
+    sql(PUT_ENTITLEMENT)
         .bind(app)
-        .bind(id)
+        .bind(ref_id)
+        .bind(entitlement_id(app, ref_id).to_string())
+        .bind(named.name.as_str())
+        .bind(named.description.as_deref())
         .run(write.connection)
         .map(drop)
 }
 
-fn put_entitlement(write: &mut Write<'_>, app: AppId, (ref_id, named): (&str, &Named)) -> Result<(), Error> {
-    sql("INSERT INTO entitlements (app_id, ref_id, id, name, description) VALUES (?, ?, ?, ?, ?) \
-         ON CONFLICT (app_id, ref_id) DO UPDATE SET name = excluded.name, description = excluded.description")
-    .bind(app)
-    .bind(ref_id)
-    .bind(entitlement_id(app, ref_id).to_string())
-    .bind(named.name.as_str())
-    .bind(named.description.as_deref())
-    .run(write.connection)
-    .map(drop)
-}
+const PUT_PRODUCT: Sql = statement! {"
+    INSERT INTO products (app_id, sku, name, prices)
+    VALUES (?, ?, ?, ?)
+    ON CONFLICT (app_id, sku)
+    DO UPDATE SET name = excluded.name, prices = excluded.prices
+"};
+
+const INSERT_LINK: Sql = statement! {"
+    INSERT INTO product_entitlements (app_id, sku, position, ref_id)
+    VALUES (?, ?, ?, ?)
+"};
 
 fn put_product(write: &mut Write<'_>, app: AppId, (sku, product): (&str, &Product)) -> Result<(), Error> {
     let prices = serde_json::to_string(&product.prices)
         .map_err(|cause| Error::corrupt_by("a price cannot be written as JSON", cause))?;
-    sql("INSERT INTO products (app_id, sku, name, prices) VALUES (?, ?, ?, ?) \
-         ON CONFLICT (app_id, sku) DO UPDATE SET name = excluded.name, prices = excluded.prices")
-    .bind(app)
-    .bind(sku)
-    .bind(product.name.as_deref())
-    .bind(prices)
-    .run(write.connection)?;
+    sql(PUT_PRODUCT).bind(app).bind(sku).bind(product.name.as_deref()).bind(prices).run(write.connection)?;
     for (position, ref_id) in (0_i64..).zip(&product.entitlements) {
-        sql("INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES (?, ?, ?, ?)")
-            .bind(app)
-            .bind(sku)
-            .bind(position)
-            .bind(ref_id.as_str())
-            .run(write.connection)?;
+        sql(INSERT_LINK).bind(app).bind(sku).bind(position).bind(ref_id.as_str()).run(write.connection)?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ pub use owed::{reset_choice, reset_choices_of_platform};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
+use crate::db::sql::Sql;
 use crate::db::statement::{SingleText, sql};
 use crate::db::store::Store;
 use checks::CHECKS;
@@ -57,8 +58,8 @@ pub struct Audited {
 
 /// How a rule is checked on a range of rows.
 enum Check {
-    /// By a statement that selects the names of rows that break it; `{range}` stands for the range.
-    Text(&'static str),
+    /// By a statement that selects the names of rows that break it.
+    Text(Sql),
     /// By code, where one statement on both databases is not enough.
     Code(fn(&mut AnyConnection, &Range<'_>) -> Result<Vec<String>, Error>),
 }
@@ -94,7 +95,7 @@ fn broken(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<Broke
     let mut all = Vec::new();
     for (rule, check) in CHECKS.iter().filter(|(rule, _)| rule.of == range.walk.table) {
         let mut named = match check {
-            Check::Text(text) => named(connection, range, text)?,
+            Check::Text(text) => named(connection, range, *text)?,
             Check::Code(check) => check(connection, range)?,
         };
         if !named.is_empty() {
@@ -106,9 +107,8 @@ fn broken(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<Broke
     Ok(all)
 }
 
-fn named(connection: &mut AnyConnection, range: &Range<'_>, text: &str) -> Result<Vec<String>, Error> {
-    let text = text.replace("{range}", range.walk.range);
-    let rows: Vec<SingleText> = sql(text).bind_all(range.values()).all(connection)?;
+fn named(connection: &mut AnyConnection, range: &Range<'_>, check: Sql) -> Result<Vec<String>, Error> {
+    let rows: Vec<SingleText> = sql(check).bind_all(range.values()).all(connection)?;
     Ok(rows.into_iter().map(|row| row.value).collect())
 }
 
@@ -119,11 +119,12 @@ mod tests {
 
     #[test]
     fn a_rule_has_a_name_of_its_own_and_a_table_that_is_walked() {
+        let range = |table| WALKS.iter().find(|walk| walk.table == table).map_or("", |walk| walk.range);
         let names: BTreeSet<_> = CHECKS.iter().map(|(rule, _)| rule.name).collect();
         assert_eq!(names.len(), CHECKS.len());
         for (rule, check) in CHECKS {
             assert!(WALKS.iter().any(|walk| walk.table == rule.of), "{}", rule.name);
-            assert!(!matches!(check, Check::Text(text) if text.matches("{range}").count() != 1), "{}", rule.name);
+            assert!(!matches!(check, Check::Text(text) if !text.text.contains(range(rule.of))), "{}", rule.name);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The rules that need more than a statement: what the body of an event counts, and the destinations that were owed it.
 
-use super::walk::Range;
+use super::walk::{DELIVERIES, EVENTS, Range};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{SingleText, row, sql};
 use crate::db::writer::Write;
 use crate::settings::destinations::{self, Destination};
@@ -44,28 +45,34 @@ row! {
     }
 }
 
+const COALESCED: Sql = statement! {hot "notifications_of_key", "
+    SELECT e.id, e.body, (SELECT COUNT(*) FROM notifications n WHERE n.collapse_key = e.collapse_key
+        AND n.outcome = 'settled' AND n.revision = e.revision) AS settled
+    FROM events e
+    WHERE {EVENTS} AND e.event_type = 'purchase.updated'
+    ORDER BY e.seq
+"};
+
 /// `coalesced_adds_up`.
 pub fn coalesced(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
-    let text = format!(
-        "SELECT e.id, e.body, (SELECT COUNT(*) FROM notifications n WHERE n.collapse_key = e.collapse_key \
-         AND n.outcome = 'settled' AND n.revision = e.revision) AS settled FROM events e \
-         WHERE {} AND e.event_type = 'purchase.updated' ORDER BY e.seq",
-        range.walk.range
-    );
-    let rows: Vec<Updated> = sql(text).bind_all(range.values()).all(connection)?;
+    let rows: Vec<Updated> = sql(COALESCED).bind_all(range.values()).all(connection)?;
     let differs = |row: &Updated| counted(&row.body) != Some(row.settled);
     Ok(rows.iter().filter(|row| differs(row)).map(|row| row.id.to_string()).collect())
 }
 
+const TO_DELETED: Sql = statement! {"
+    SELECT d.id AS value
+    FROM deliveries d
+    JOIN destinations x ON x.id = d.destination_id
+    WHERE {DELIVERIES} AND d.status IN ('pending', 'waiting') AND x.deleted_at < ?
+        AND d.created_at < ?
+    ORDER BY d.seq
+"};
+
 /// `nothing_is_owed_to_the_deleted`.
 pub fn to_deleted(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
-    let text = format!(
-        "SELECT d.id AS value FROM deliveries d JOIN destinations x ON x.id = d.destination_id WHERE {} \
-         AND d.status IN ('pending', 'waiting') AND x.deleted_at < ? AND d.created_at < ? ORDER BY d.seq",
-        range.walk.range
-    );
     let before = range.now.plus_millis(-DELETED_MS);
-    let rows: Vec<SingleText> = sql(text).bind_all(range.values()).bind(before).bind(before).all(connection)?;
+    let rows: Vec<SingleText> = sql(TO_DELETED).bind_all(range.values()).bind(before).bind(before).all(connection)?;
     Ok(rows.into_iter().map(|row| row.value).collect())
 }
 
@@ -75,18 +82,22 @@ fn counted(body: &str) -> Option<i64> {
     body.pointer("/attributes/coalesced")?.as_i64()
 }
 
+const OWED: Sql = statement! {"
+    SELECT e.id, e.event_type, e.created_at, p.app_id, p.platform_id, e.environment, d.destination_id
+    FROM events e
+    JOIN purchases p ON p.collapse_key = e.collapse_key AND e.environment IS NOT NULL
+    LEFT
+    JOIN deliveries d ON d.event_id = e.id
+    WHERE {EVENTS} AND e.created_at < ?
+    ORDER BY e.seq
+"};
+
 /// `an_event_was_owed`. Events about destinations are not checked: they are announced once, and no destination plans
 /// for them.
 pub fn owed(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
     let mut choosers: BTreeMap<AppId, Vec<Chooser>> = BTreeMap::new();
-    let text = format!(
-        "SELECT e.id, e.event_type, e.created_at, p.app_id, p.platform_id, e.environment, d.destination_id \
-         FROM events e JOIN purchases p ON p.collapse_key = e.collapse_key AND e.environment IS NOT NULL \
-         LEFT JOIN deliveries d ON d.event_id = e.id WHERE {} AND e.created_at < ? ORDER BY e.seq",
-        range.walk.range
-    );
     let rows: Vec<EventDelivery> =
-        sql(text).bind_all(range.values()).bind(range.now.plus_millis(-MARGIN_MS)).all(connection)?;
+        sql(OWED).bind_all(range.values()).bind(range.now.plus_millis(-MARGIN_MS)).all(connection)?;
     let mut missing = Vec::new();
     for event in rows.chunk_by(|a, b| a.id == b.id) {
         let Some(first) = event.first() else { continue };
@@ -117,12 +128,13 @@ impl Chooser {
     }
 }
 
+const DESTINATIONS_OF_APP: Sql = statement!("SELECT id, chosen_at, deleted_at FROM destinations WHERE app_id = ?");
+
 /// The destinations of an app. What they choose is read before since when they do: a change between the two makes the
 /// rule silent and not wrong.
 fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
     let destinations = destinations::ever_of_app(connection, app)?;
-    let choices: Vec<Choice> =
-        sql("SELECT id, chosen_at, deleted_at FROM destinations WHERE app_id = ?").bind(app).all(connection)?;
+    let choices: Vec<Choice> = sql(DESTINATIONS_OF_APP).bind(app).all(connection)?;
     let choices: BTreeMap<DestinationId, Choice> = choices.into_iter().map(|choice| (choice.id, choice)).collect();
     let chooser = |destination: Destination| {
         let choice = choices.get(&destination.id);
@@ -133,16 +145,20 @@ fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Er
     Ok(destinations.into_iter().map(chooser).collect())
 }
 
+const RESET_CHOICE: Sql = statement!("UPDATE destinations SET chosen_at = ? WHERE id = ?");
+
 /// Notes that a destination has a new choice from now on: its choice before is not known any more.
 pub fn reset_choice(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql("UPDATE destinations SET chosen_at = ? WHERE id = ?").bind(write.now).bind(id).run(write.connection).map(drop)
+    sql(RESET_CHOICE).bind(write.now).bind(id).run(write.connection).map(drop)
 }
+
+const RESET_CHOICES_OF_PLATFORM: Sql = statement! {"
+    UPDATE destinations
+    SET chosen_at = ?
+    WHERE app_id = (SELECT app_id FROM platforms WHERE id = ?)
+"};
 
 /// Notes a new choice of all destinations of a platform's app: what their filters match has changed.
 pub fn reset_choices_of_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
-    sql("UPDATE destinations SET chosen_at = ? WHERE app_id = (SELECT app_id FROM platforms WHERE id = ?)")
-        .bind(write.now)
-        .bind(platform)
-        .run(write.connection)
-        .map(drop)
+    sql(RESET_CHOICES_OF_PLATFORM).bind(write.now).bind(platform).run(write.connection).map(drop)
 }

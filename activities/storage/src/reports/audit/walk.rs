@@ -2,6 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, row, sql};
 use domain::Timestamp;
 
@@ -9,10 +10,11 @@ use domain::Timestamp;
 pub struct Walk {
     /// Its name.
     pub table: &'static str,
-    /// The condition for its rows after one key up to another.
+    /// The condition for its rows after one key up to another, which all statements about a page of it have.
+    #[cfg(test)]
     pub range: &'static str,
     /// The keys after one, as texts `a` and `b`.
-    keys: &'static str,
+    keys: Sql,
     /// Whether its key is a number, or one or two texts.
     key: Key,
 }
@@ -46,49 +48,70 @@ row! {
     }
 }
 
+// The conditions of a range, for the letter by which each table is called in statements.
+pub const ACCEPTANCES: &str = "a.seq > ? AND a.seq <= ?";
+pub const NOTIFICATIONS: &str = "n.seq > ? AND n.seq <= ?";
+pub const PURCHASES: &str = "p.collapse_key > ? AND p.collapse_key <= ?";
+pub const USERS: &str = "u.id > ? AND u.id <= ?";
+pub const EVENTS: &str = "e.seq > ? AND e.seq <= ?";
+pub const DELIVERIES: &str = "d.seq > ? AND d.seq <= ?";
+pub const LANES: &str = "(l.destination_id, l.collapse_key) > (?, ?) AND (l.destination_id, l.collapse_key) <= (?, ?)";
+
 /// All tables that are checked, in this order.
 pub const WALKS: &[Walk] = &[
     Walk {
         table: "acceptances",
-        range: "a.seq > ? AND a.seq <= ?",
-        keys: "SELECT CAST(seq AS TEXT) AS a, '' AS b FROM acceptances WHERE seq > ? ORDER BY seq LIMIT ?",
+        #[cfg(test)]
+        range: ACCEPTANCES,
+        keys: statement!("SELECT CAST(seq AS TEXT) AS a, '' AS b FROM acceptances WHERE seq > ? ORDER BY seq LIMIT ?"),
         key: Key::Number,
     },
     Walk {
         table: "notifications",
-        range: "n.seq > ? AND n.seq <= ?",
-        keys: "SELECT CAST(seq AS TEXT) AS a, '' AS b FROM notifications WHERE seq > ? ORDER BY seq LIMIT ?",
+        #[cfg(test)]
+        range: NOTIFICATIONS,
+        keys: statement!(
+            "SELECT CAST(seq AS TEXT) AS a, '' AS b FROM notifications WHERE seq > ? ORDER BY seq LIMIT ?"
+        ),
         key: Key::Number,
     },
     Walk {
         table: "purchases",
-        range: "p.collapse_key > ? AND p.collapse_key <= ?",
-        keys: "SELECT collapse_key AS a, '' AS b FROM purchases WHERE collapse_key > ? ORDER BY collapse_key LIMIT ?",
+        #[cfg(test)]
+        range: PURCHASES,
+        keys: statement!(
+            "SELECT collapse_key AS a, '' AS b FROM purchases WHERE collapse_key > ? ORDER BY collapse_key LIMIT ?"
+        ),
         key: Key::Text,
     },
     Walk {
         table: "users",
-        range: "u.id > ? AND u.id <= ?",
-        keys: "SELECT id AS a, '' AS b FROM users WHERE id > ? ORDER BY id LIMIT ?",
+        #[cfg(test)]
+        range: USERS,
+        keys: statement!("SELECT id AS a, '' AS b FROM users WHERE id > ? ORDER BY id LIMIT ?"),
         key: Key::Text,
     },
     Walk {
         table: "events",
-        range: "e.seq > ? AND e.seq <= ?",
-        keys: "SELECT CAST(seq AS TEXT) AS a, '' AS b FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
+        #[cfg(test)]
+        range: EVENTS,
+        keys: statement!("SELECT CAST(seq AS TEXT) AS a, '' AS b FROM events WHERE seq > ? ORDER BY seq LIMIT ?"),
         key: Key::Number,
     },
     Walk {
         table: "deliveries",
-        range: "d.seq > ? AND d.seq <= ?",
-        keys: "SELECT CAST(seq AS TEXT) AS a, '' AS b FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?",
+        #[cfg(test)]
+        range: DELIVERIES,
+        keys: statement!("SELECT CAST(seq AS TEXT) AS a, '' AS b FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?"),
         key: Key::Number,
     },
     Walk {
         table: "lanes",
-        range: "(l.destination_id, l.collapse_key) > (?, ?) AND (l.destination_id, l.collapse_key) <= (?, ?)",
-        keys: "SELECT destination_id AS a, collapse_key AS b FROM lanes WHERE (destination_id, collapse_key) > (?, ?) \
-               ORDER BY destination_id, collapse_key LIMIT ?",
+        #[cfg(test)]
+        range: LANES,
+        keys: statement!(
+            "SELECT destination_id AS a, collapse_key AS b FROM lanes WHERE (destination_id, collapse_key) > (?, ?) ORDER BY destination_id, collapse_key LIMIT ?"
+        ),
         key: Key::Pair,
     },
 ];

@@ -3,9 +3,12 @@
 use super::events::{self, AnnouncedEvent, Sending};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::delivery::health::{self, HealthView};
 use crate::events::deliveries;
+use crate::events::status::DeliveryStatus;
+use crate::reports::deliveries::DELIVERIES_WHERE;
 use crate::settings::destinations::{self, Destination};
 use domain::{AppId, DestinationId, Timestamp};
 use schemars::JsonSchema;
@@ -95,25 +98,35 @@ pub fn portrait(connection: &mut AnyConnection, id: DestinationId, now: Timestam
     let addressee = of_app(connection, app)?.into_iter().find(|one| one.destination.id == id);
     let Some(addressee) = addressee else { return Ok(None) };
     let owes = owes(connection, id)?;
-    let of = |status: &str, order: &str| {
-        format!("destination_id = ? AND status = '{status}' ORDER BY seq {order} LIMIT {MOST_SHOWN}")
-    };
-    let owed = events::sendings(connection, (&of("pending", "ASC"), vec![id.into()]), now)?;
-    let dead = events::sendings(connection, (&of("dead", "DESC"), vec![id.into()]), now)?;
+    let owed = events::sendings(connection, (OLDEST_OWED, id.into()), now)?;
+    let dead = events::sendings(connection, (NEWEST_DEAD, id.into()), now)?;
     Ok(Some(Portrait { addressee, owes, owed, dead }))
 }
 
+const OLDEST_OWED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "
+    destination_id = ? AND status = 'pending'
+    ORDER BY seq
+    LIMIT {MOST_SHOWN}
+"};
+const NEWEST_DEAD: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "
+    destination_id = ? AND status = 'dead'
+    ORDER BY seq DESC
+    LIMIT {MOST_SHOWN}
+"};
+
+const APP_OF_DESTINATION: Sql = statement!("SELECT app_id FROM destinations WHERE id = ?");
+
 fn app_of(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<AppId>, Error> {
-    let app: Option<App> = sql("SELECT app_id FROM destinations WHERE id = ?").bind(id).first(connection)?;
+    let app: Option<App> = sql(APP_OF_DESTINATION).bind(id).first(connection)?;
     Ok(app.map(|app| app.app_id))
 }
+
+const CHOICE: Sql = statement!("SELECT chosen_at, deleted_at FROM destinations WHERE id = ?");
 
 fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, Error> {
     let mut all = Vec::new();
     for destination in destinations::ever_of_app(connection, app)? {
-        let since: Option<Since> = sql("SELECT chosen_at, deleted_at FROM destinations WHERE id = ?")
-            .bind(destination.id)
-            .first(connection)?;
+        let since: Option<Since> = sql(CHOICE).bind(destination.id).first(connection)?;
         let owed = deliveries::owed(connection, destination.id)?;
         let health = health::find(connection, destination.id)?.view(owed);
         let (chosen_at, deleted_at) = since.map_or((None, None), |since| (since.chosen_at, since.deleted_at));
@@ -124,15 +137,18 @@ fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, 
 
 /// The waiting and dead deliveries of a destination.
 pub fn owes(connection: &mut AnyConnection, id: DestinationId) -> Result<Owes, Error> {
-    Ok(Owes { waiting: count(connection, id, "waiting")?, dead: count(connection, id, "dead")? })
+    Ok(Owes {
+        waiting: count(connection, id, DeliveryStatus::Waiting)?,
+        dead: count(connection, id, DeliveryStatus::Dead)?,
+    })
 }
 
-fn count(connection: &mut AnyConnection, id: DestinationId, status: &str) -> Result<i64, Error> {
-    let counted: Option<Number> = sql("SELECT COUNT(*) AS value FROM (SELECT 1 FROM deliveries \
-         WHERE destination_id = ? AND status = ? LIMIT ?) x")
-    .bind(id)
-    .bind(status)
-    .bind(MOST_COUNTED)
-    .first(connection)?;
+const COUNT_IN_STATUS: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM (SELECT 1 FROM deliveries WHERE destination_id = ? AND status = ? LIMIT ?) x
+"};
+
+fn count(connection: &mut AnyConnection, id: DestinationId, status: DeliveryStatus) -> Result<i64, Error> {
+    let counted: Option<Number> = sql(COUNT_IN_STATUS).bind(id).bind(status).bind(MOST_COUNTED).first(connection)?;
     Ok(counted.map_or(0, |counted| counted.value))
 }

@@ -2,10 +2,12 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::statement::{Value, places, row, sql};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{Value, row, sql};
+use crate::events::status::DeliveryStatus;
 use crate::redelivery::page;
 use crate::redelivery::verdict::Skipped;
-use crate::reports::deliveries::{self, AttemptView, DeliveryView};
+use crate::reports::deliveries::{self, AttemptView, DELIVERIES_WHERE, DeliveryView};
 use domain::event::{Change, PURCHASE_UPDATED, changes};
 use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, Timestamp, UserId};
 use serde::Serialize;
@@ -135,10 +137,18 @@ row! {
     }
 }
 
-const SELECT: &str = "SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, \
-     e.occurred_at, e.created_at, e.pruned_at, p.app_id, p.platform_id, e.environment, m.kind, m.number, m.usd, \
-     m.unknown_because, m.source, m.transaction_id FROM events e LEFT JOIN purchases p ON p.collapse_key = e.collapse_key \
-     LEFT JOIN payments m ON (m.event_id = e.id OR m.other_event_id = e.id) WHERE";
+const SELECT: &str = "
+    SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, e.occurred_at,
+        e.created_at, e.pruned_at, p.app_id, p.platform_id, e.environment, m.kind, m.number, m.usd,
+        m.unknown_because, m.source, m.transaction_id
+    FROM events e
+    LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
+    LEFT JOIN payments m ON (m.event_id = e.id OR m.other_event_id = e.id)
+    WHERE";
+
+const OF_REVISION: Sql = statement! {hot "events_of_key", "
+    {SELECT} e.collapse_key = ? AND e.revision = ? ORDER BY e.seq
+"};
 
 /// The events of a revision, in their order.
 pub fn of_revision(
@@ -146,12 +156,13 @@ pub fn of_revision(
     (key, revision): (CollapseKey, i64),
     now: Timestamp,
 ) -> Result<Vec<AnnouncedEvent>, Error> {
-    let rows: Vec<EventRow> = sql(format!("{SELECT} e.collapse_key = ? AND e.revision = ? ORDER BY e.seq"))
-        .bind(key)
-        .bind(revision)
-        .all(connection)?;
+    let rows: Vec<EventRow> = sql(OF_REVISION).bind(key).bind(revision).all(connection)?;
     with_deliveries(connection, rows, now)
 }
+
+const OF_PURCHASE: Sql = statement! {hot "events_of_key", "
+    {SELECT} e.collapse_key = ? ORDER BY e.seq DESC LIMIT ?
+"};
 
 /// The newest events of a purchase, the oldest of them first, and whether there are more.
 pub fn of_purchase(
@@ -159,10 +170,7 @@ pub fn of_purchase(
     key: CollapseKey,
     (most, now): (i64, Timestamp),
 ) -> Result<(Vec<AnnouncedEvent>, bool), Error> {
-    let mut rows: Vec<EventRow> = sql(format!("{SELECT} e.collapse_key = ? ORDER BY e.seq DESC LIMIT ?"))
-        .bind(key)
-        .bind(most + 1)
-        .all(connection)?;
+    let mut rows: Vec<EventRow> = sql(OF_PURCHASE).bind(key).bind(most + 1).all(connection)?;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let has_older = rows.len() > most;
     rows.truncate(most);
@@ -170,11 +178,17 @@ pub fn of_purchase(
     Ok((with_deliveries(connection, rows, now)?, has_older))
 }
 
+const FIND: Sql = statement! {hot "events_id", "
+    {SELECT} e.id = ?
+"};
+
 /// One event.
 pub fn of_id(connection: &mut AnyConnection, id: EventId, now: Timestamp) -> Result<Option<AnnouncedEvent>, Error> {
-    let rows: Vec<EventRow> = sql(format!("{SELECT} e.id = ?")).bind(id).all(connection)?;
+    let rows: Vec<EventRow> = sql(FIND).bind(id).all(connection)?;
     Ok(with_deliveries(connection, rows, now)?.into_iter().next())
 }
+
+const OF_EVENTS: Clause = clause!(&[DELIVERIES_WHERE], "event_id IN (?*) ORDER BY seq");
 
 /// Events of one purchase, in their order, with their deliveries.
 fn with_deliveries(
@@ -187,8 +201,8 @@ fn with_deliveries(
     let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
     let mut of_event: HashMap<EventId, Vec<Sending>> = HashMap::new();
     if !ids.is_empty() {
-        let which = format!("event_id IN ({}) ORDER BY seq", places(ids.len()));
-        for sending in sendings(connection, (&which, ids.into_iter().map(Value::from).collect()), now)? {
+        for sending in sendings(connection, (OF_EVENTS, Value::List(ids.into_iter().map(Value::from).collect())), now)?
+        {
             of_event.entry(sending.delivery.event_id).or_default().push(sending);
         }
     }
@@ -200,18 +214,25 @@ fn with_deliveries(
     Ok(events.into_iter().map(with).collect())
 }
 
+const STATES: Sql = statement! {hot "events_of_key", "
+    SELECT id, body, (pruned_at IS NOT NULL) AS is_pruned
+    FROM events
+    WHERE collapse_key = ? AND event_type = ? AND seq <= ?
+    ORDER BY seq DESC
+    LIMIT ?
+"};
+
 /// How each of these states differs from the one before it, as far as both bodies are stored.
 fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<EventId, Vec<Change>>, Error> {
     let mut states = rows.iter().filter(|row| row.event_type == PURCHASE_UPDATED).rev().peekable();
     let Some(newest) = states.peek().copied() else { return Ok(HashMap::new()) };
     let with_one_before = i64::try_from(states.count() + 1).unwrap_or(i64::MAX);
-    let newest_first: Vec<StateRow> = sql("SELECT id, body, (pruned_at IS NOT NULL) AS is_pruned FROM events \
-         WHERE collapse_key = ? AND event_type = ? AND seq <= ? ORDER BY seq DESC LIMIT ?")
-    .bind(newest.collapse_key)
-    .bind(PURCHASE_UPDATED)
-    .bind(newest.seq)
-    .bind(with_one_before)
-    .all(connection)?;
+    let newest_first: Vec<StateRow> = sql(STATES)
+        .bind(newest.collapse_key)
+        .bind(PURCHASE_UPDATED)
+        .bind(newest.seq)
+        .bind(with_one_before)
+        .all(connection)?;
     let mut changed = HashMap::new();
     for pair in newest_first.windows(2) {
         let [after, before] = pair else { continue };
@@ -225,19 +246,21 @@ fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<
 /// Deliveries, with their attempts.
 pub fn sendings(
     connection: &mut AnyConnection,
-    (which, values): (&str, Vec<Value<'_>>),
+    (which, value): (Clause, Value<'_>),
     now: Timestamp,
 ) -> Result<Vec<Sending>, Error> {
-    let deliveries = deliveries::deliveries_where(connection, (which, values))?;
+    let deliveries = deliveries::deliveries_where(connection, (which, value))?;
     let ids: Vec<DeliveryId> = deliveries.iter().map(|delivery| delivery.id).collect();
     let mut attempts = deliveries::newest_attempts(connection, &ids, MOST_ATTEMPTS)?;
     let mut sendings = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
-        let is_replaced = delivery.status == "superseded" && delivery.event_type == PURCHASE_UPDATED;
+        let is_replaced =
+            delivery.status == DeliveryStatus::Superseded.as_str() && delivery.event_type == PURCHASE_UPDATED;
         let successor = if is_replaced { successor(connection, &delivery)? } else { None };
-        let not_again = match delivery.status.as_str() {
-            "dead" => page::refused(connection, delivery.event_id, delivery.destination_id, now)?,
-            _ => None,
+        let not_again = if delivery.status == DeliveryStatus::Dead.as_str() {
+            page::refused(connection, delivery.event_id, delivery.destination_id, now)?
+        } else {
+            None
         };
         let attempts = attempts.remove(&delivery.id).unwrap_or_default();
         sendings.push(Sending { delivery, attempts, successor, not_again });
@@ -245,16 +268,23 @@ pub fn sendings(
     Ok(sendings)
 }
 
+const SUCCESSOR: Sql = statement! {"
+    SELECT m.revision, m.status, m.finished_at
+    FROM deliveries m
+    WHERE m.collapse_key = ? AND m.destination_id = ? AND m.event_type = ?
+        AND m.status <> 'superseded' AND m.seq > (SELECT d.seq FROM deliveries d WHERE d.id = ?)
+    ORDER BY m.seq
+    LIMIT 1
+"};
+
 /// The next state in the lane that was not superseded itself.
 fn successor(connection: &mut AnyConnection, delivery: &DeliveryView) -> Result<Option<Successor>, Error> {
-    let row: Option<SuccessorRow> = sql("SELECT m.revision, m.status, m.finished_at FROM deliveries m \
-         WHERE m.collapse_key = ? AND m.destination_id = ? AND m.event_type = ? AND m.status <> 'superseded' \
-         AND m.seq > (SELECT d.seq FROM deliveries d WHERE d.id = ?) ORDER BY m.seq LIMIT 1")
-    .bind(delivery.collapse_key)
-    .bind(delivery.destination_id)
-    .bind(PURCHASE_UPDATED)
-    .bind(delivery.id)
-    .first(connection)?;
+    let row: Option<SuccessorRow> = sql(SUCCESSOR)
+        .bind(delivery.collapse_key)
+        .bind(delivery.destination_id)
+        .bind(PURCHASE_UPDATED)
+        .bind(delivery.id)
+        .first(connection)?;
     Ok(row.map(|row| Successor { revision: row.revision, status: row.status, finished_at: row.finished_at }))
 }
 

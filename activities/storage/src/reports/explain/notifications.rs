@@ -2,8 +2,10 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, row, sql};
 use crate::inbox::notifications::NotificationView;
+use crate::purchases::purchase::WaitsFor;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp};
 use serde::Serialize;
 
@@ -53,20 +55,25 @@ row! {
         held_until: Option<Timestamp>,
         held_by: Option<String>,
         held_reason: Option<String>,
-        waits_for: Option<String>,
+        waits_for: Option<WaitsFor>,
         waits_through: Option<i64>,
         unverified_since: Option<Timestamp>,
         next_wake_at: Option<Timestamp>,
     }
 }
 
-const SELECT: &str = "SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.store_time, \
-     n.accepted_at, n.outcome, n.revision, n.reason, n.finished_at, n.pruned_at, (SELECT MAX(m.due_at) \
-     FROM notifications m WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL \
-     AND m.waiting_topic_id IS NULL) AS window_ends_at, t.arn AS topic_arn, \
-     (n.waiting_topic_id IS NOT NULL) AS waits_for_topic, p.held_until, p.held_by, p.held_reason, p.waits_for, \
-     p.waits_through, p.unverified_since, p.next_wake_at FROM notifications n \
-     LEFT JOIN purchases p ON p.collapse_key = n.collapse_key LEFT JOIN topics t ON t.id = n.waiting_topic_id WHERE";
+const SELECT: &str = "
+    SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.store_time,
+        n.accepted_at, n.outcome, n.revision, n.reason, n.finished_at, n.pruned_at,
+        (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
+        AND m.outcome IS NULL AND m.waiting_topic_id IS NULL) AS window_ends_at, t.arn AS topic_arn,
+        (n.waiting_topic_id IS NOT NULL) AS waits_for_topic, p.held_until, p.held_by, p.held_reason,
+        p.waits_for, p.waits_through, p.unverified_since, p.next_wake_at
+    FROM notifications n
+    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
+    LEFT JOIN topics t ON t.id = n.waiting_topic_id";
+
+const OF_MESSAGE: Sql = statement!("{SELECT} WHERE n.message_id = ? ORDER BY n.seq");
 
 /// The notifications of a message, one for each purchase.
 pub fn of_message(
@@ -74,8 +81,7 @@ pub fn of_message(
     message_id: &str,
     now: Timestamp,
 ) -> Result<Vec<ReceivedNotification>, Error> {
-    let rows: Vec<ReceivedRow> =
-        sql(format!("{SELECT} n.message_id = ? ORDER BY n.seq")).bind(message_id).all(connection)?;
+    let rows: Vec<ReceivedRow> = sql(OF_MESSAGE).bind(message_id).all(connection)?;
     Ok(rows.into_iter().map(|row| row.notification(now)).collect())
 }
 
@@ -85,7 +91,7 @@ pub fn of_purchase(
     key: CollapseKey,
     (most, now): (i64, Timestamp),
 ) -> Result<(Vec<ReceivedNotification>, bool), Error> {
-    newest(connection, ("n.collapse_key = ?", vec![key.into()]), (most, now))
+    newest(connection, (OF_KEY, vec![key.into()]), (most, now))
 }
 
 /// The notifications that were settled in a revision, the oldest first.
@@ -94,17 +100,19 @@ pub fn of_revision(
     (key, revision): (CollapseKey, i64),
     (most, now): (i64, Timestamp),
 ) -> Result<Vec<ReceivedNotification>, Error> {
-    let which = "n.collapse_key = ? AND n.revision = ? AND n.outcome = 'settled'";
-    newest(connection, (which, vec![key.into(), revision.into()]), (most, now)).map(|(found, _)| found)
+    newest(connection, (OF_REVISION, vec![key.into(), revision.into()]), (most, now)).map(|(found, _)| found)
 }
+
+const NEWEST: Sql = statement!("{SELECT} WHERE {{which}} ORDER BY n.seq DESC LIMIT ?");
+const OF_KEY: Clause = clause!(&[NEWEST], "n.collapse_key = ?");
+const OF_REVISION: Clause = clause!(&[NEWEST], "n.collapse_key = ? AND n.revision = ? AND n.outcome = 'settled'");
 
 fn newest(
     connection: &mut AnyConnection,
-    (which, values): (&str, Vec<Value<'_>>),
+    (which, values): (Clause, Vec<Value<'_>>),
     (most, now): (i64, Timestamp),
 ) -> Result<(Vec<ReceivedNotification>, bool), Error> {
-    let mut rows: Vec<ReceivedRow> =
-        sql(format!("{SELECT} {which} ORDER BY n.seq DESC LIMIT ?")).bind_all(values).bind(most + 1).all(connection)?;
+    let mut rows: Vec<ReceivedRow> = sql(NEWEST.of(which)).bind_all(values).bind(most + 1).all(connection)?;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let has_older = rows.len() > most;
     rows.truncate(most);
@@ -119,13 +127,11 @@ impl ReceivedRow {
             Some(_) => None,
             None if self.waits_for_topic => Some("topic approval".to_owned()),
             None if held_until.is_some() => Some("hold".to_owned()),
-            None if had_its_window => {
-                Some(self.waits_for.unwrap_or_else(|| crate::purchases::purchase::VERIFICATION.to_owned()))
-            }
+            None if had_its_window => Some(self.waits_for.unwrap_or(WaitsFor::Verification).as_str().to_owned()),
             None => Some("window".to_owned()),
         };
         let is = |what: &str| waiting_for.as_deref() == Some(what);
-        let waits_for_store = is("verification") || is("parked") || is("confirmation");
+        let waits_for_store = waiting_for.as_deref().is_some_and(|what| what.parse::<WaitsFor>().is_ok());
         ReceivedNotification {
             store_time: self.store_time,
             finished_at: self.finished_at,

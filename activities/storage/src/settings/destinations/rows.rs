@@ -4,8 +4,10 @@ use super::{Destination, Filter, Limits};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
+use const_format::formatcp;
 use domain::event::Wildcards;
 use domain::health::State;
 use domain::user::Attributes;
@@ -40,12 +42,14 @@ row! {
     }
 }
 
-/// The columns of a destination that was not deleted.
-pub const SELECT: &str = "SELECT id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, per_request, \
-     profile, rate, concurrency, schedule, enabled, state, reason, since, created_at FROM destinations WHERE deleted_at IS NULL";
+/// The columns of a destination, also of one that was deleted.
+const ANY: &str = "
+    SELECT id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, per_request, profile,
+        rate, concurrency, schedule, enabled, state, reason, since, created_at
+    FROM destinations";
 
-/// The end of [`SELECT`].
-const PRESENT: &str = " WHERE deleted_at IS NULL";
+/// The columns of a destination that was not deleted.
+pub const SELECT: &str = formatcp!("{ANY} WHERE deleted_at IS NULL");
 
 pub const EVERYTHING: &str = "everything";
 pub const LISTED: &str = "listed";
@@ -109,23 +113,26 @@ impl DestinationRow {
     }
 }
 
+const FIND: Sql = statement!("{SELECT} AND id = ?");
+
 /// A destination that was not deleted, if there is one.
 pub fn find(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<DestinationRow>, Error> {
-    sql(format!("{SELECT} AND id = ?")).bind(id).first(connection)
+    sql(FIND).bind(id).first(connection)
 }
+
+const OF_APP: Sql = statement!("{SELECT} AND app_id = ? ORDER BY created_at, id");
 
 /// The destinations of an app that were not deleted, enabled or not.
 pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Destination>, Error> {
-    let rows: Vec<DestinationRow> =
-        sql(format!("{SELECT} AND app_id = ? ORDER BY created_at, id")).bind(app).all(connection)?;
+    let rows: Vec<DestinationRow> = sql(OF_APP).bind(app).all(connection)?;
     rows.into_iter().map(DestinationRow::destination).collect()
 }
 
+const EVER_OF_APP: Sql = statement!("{ANY} WHERE app_id = ? ORDER BY created_at, id");
+
 /// All destinations that an app ever had, the deleted ones too.
 pub fn ever_of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Destination>, Error> {
-    let all = SELECT.trim_end_matches(PRESENT);
-    let rows: Vec<DestinationRow> =
-        sql(format!("{all} WHERE app_id = ? ORDER BY created_at, id")).bind(app).all(connection)?;
+    let rows: Vec<DestinationRow> = sql(EVER_OF_APP).bind(app).all(connection)?;
     rows.into_iter().map(DestinationRow::destination).collect()
 }
 
@@ -134,24 +141,27 @@ pub fn require(connection: &mut AnyConnection, id: DestinationId) -> Result<Dest
     find(connection, id)?.ok_or(Error::Missing { what: "destination" })
 }
 
+const SET_STATE: Sql = statement! {"
+    UPDATE destinations
+    SET since = CASE WHEN state = ? THEN since ELSE ? END, state = ?, reason = ?, enabled = ?
+    WHERE id = ? AND deleted_at IS NULL
+"};
+
 /// Sets the state of a destination that people see, and why. In the state `disabled` nothing is sent to it.
 pub fn set_state(
     write: &mut Write<'_>,
     id: DestinationId,
     (state, reason): (State, Option<&str>),
 ) -> Result<(), Error> {
-    sql(
-        "UPDATE destinations SET since = CASE WHEN state = ? THEN since ELSE ? END, state = ?, reason = ?, enabled = ? \
-         WHERE id = ? AND deleted_at IS NULL",
-    )
-    .bind(state.as_str())
-    .bind(write.now)
-    .bind(state.as_str())
-    .bind(reason)
-    .bind(state != State::Disabled)
-    .bind(id)
-    .run(write.connection)
-    .map(drop)
+    sql(SET_STATE)
+        .bind(state.as_str())
+        .bind(write.now)
+        .bind(state.as_str())
+        .bind(reason)
+        .bind(state != State::Disabled)
+        .bind(id)
+        .run(write.connection)
+        .map(drop)
 }
 
 /// The attributes with this stored name.

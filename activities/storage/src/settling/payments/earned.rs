@@ -2,8 +2,10 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::statement::{places, row, sql};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
 use crate::events::deliveries::{DeliveryRow, Event};
+use crate::events::status::DeliveryStatus;
 use crate::settings::destinations::Destination;
 use domain::payment::EntryKind;
 use domain::{DestinationId, EventId};
@@ -42,7 +44,7 @@ row! {
 row! {
     struct Owed {
         event_id: EventId,
-        status: String,
+        status: DeliveryStatus,
     }
 }
 
@@ -89,41 +91,51 @@ pub fn was_owed(connection: &mut AnyConnection, events: &[EventId], destination:
     Ok(!owed(connection, events, destination)?.is_empty())
 }
 
+const CHANGES: Sql = statement! {hot "payments_other_event", "
+    SELECT e.id, e.event_type, e.collapse_key, e.revision, e.traceparent
+    FROM payments m
+    JOIN payments p ON p.collapse_key = m.collapse_key AND p.number = m.number AND p.entry > 0
+    JOIN events e ON e.id = p.event_id
+    WHERE m.entry = 0 AND (m.event_id = ? OR m.other_event_id = ?)
+    ORDER BY p.entry
+"};
+
 /// The events that change the payment of an event, in their order.
 pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<Event>, Error> {
-    sql("SELECT e.id, e.event_type, e.collapse_key, e.revision, e.traceparent FROM payments m \
-         JOIN payments p ON p.collapse_key = m.collapse_key AND p.number = m.number AND p.entry > 0 \
-         JOIN events e ON e.id = p.event_id WHERE m.entry = 0 AND (m.event_id = ? OR m.other_event_id = ?) \
-         ORDER BY p.entry")
-    .bind(payment)
-    .bind(payment)
-    .all(connection)
+    sql(CHANGES).bind(payment).bind(payment).all(connection)
 }
 
 /// Nothing is taken back where it was never counted.
 fn not_counted_because(owed: &[Owed]) -> Option<&'static str> {
-    let is = |status: &str| owed.iter().any(|one| one.status == status);
+    let is = |status: DeliveryStatus| owed.iter().any(|one| one.status == status);
     match () {
-        () if is("delivered") || is("pending") || is("waiting") => None,
-        () if is("dead") => Some("the payment is dead here, so that nothing was earned that could change"),
+        () if is(DeliveryStatus::Delivered) || is(DeliveryStatus::Pending) || is(DeliveryStatus::Waiting) => None,
+        () if is(DeliveryStatus::Dead) => {
+            Some("the payment is dead here, so that nothing was earned that could change")
+        }
         () => Some("the payment was not sent here, so that nothing was earned that could change"),
     }
 }
 
+const OWED: Sql = statement! {"
+    SELECT event_id, status
+    FROM deliveries
+    WHERE event_id IN (?*) AND destination_id = ?
+    ORDER BY seq
+"};
+
 fn owed(connection: &mut AnyConnection, events: &[EventId], destination: DestinationId) -> Result<Vec<Owed>, Error> {
-    let text = format!(
-        "SELECT event_id, status FROM deliveries WHERE event_id IN ({}) AND destination_id = ? ORDER BY seq",
-        places(events.len())
-    );
-    sql(text).bind_all(events.iter().copied()).bind(destination).all(connection)
+    sql(OWED).bind_list(events.iter().copied()).bind(destination).all(connection)
 }
 
+const ENTRY: Sql = statement! {hot "payments_event", "
+    SELECT p.kind, p.entry, p.usd, p.unknown_because, p.sku, p.event_id, p.other_event_id,
+        m.event_id AS payment_event_id, m.other_event_id AS payment_other_event_id
+    FROM payments p
+    JOIN payments m ON m.collapse_key = p.collapse_key AND m.number = p.number AND m.entry = 0
+    WHERE p.event_id = ? OR p.other_event_id = ?
+"};
+
 fn entry(connection: &mut AnyConnection, event: EventId) -> Result<Option<EntryRow>, Error> {
-    sql("SELECT p.kind, p.entry, p.usd, p.unknown_because, p.sku, p.event_id, p.other_event_id, \
-         m.event_id AS payment_event_id, m.other_event_id AS payment_other_event_id FROM payments p \
-         JOIN payments m ON m.collapse_key = p.collapse_key AND m.number = p.number AND m.entry = 0 \
-         WHERE p.event_id = ? OR p.other_event_id = ?")
-    .bind(event)
-    .bind(event)
-    .first(connection)
+    sql(ENTRY).bind(event).bind(event).first(connection)
 }

@@ -11,6 +11,7 @@ pub use paid::paid_by;
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::deliveries;
@@ -187,6 +188,12 @@ fn unconfirmed(entries: &[EntryRow]) -> Vec<(i64, Timestamp)> {
     entries.iter().filter(is_open).filter(|row| is_alone(row)).map(|row| (row.number, row.occurred_at)).collect()
 }
 
+const SET_UNKNOWN: Sql = statement! {"
+    UPDATE payments
+    SET unknown_because = ?
+    WHERE collapse_key = ? AND number = ? AND entry = 0
+"};
+
 /// The price of a payment that the store has confirmed since, which the record has if it is the newest one. Where it has
 /// none, the ledger keeps the reason.
 fn price_later(
@@ -197,12 +204,7 @@ fn price_later(
     let is_newest = payment::newest(booked) == Some(number);
     let unknown = if is_newest { UnknownPrice::of(data) } else { Some(UnknownPrice::Promotion) };
     if let Some(why) = unknown {
-        return sql("UPDATE payments SET unknown_because = ? WHERE collapse_key = ? AND number = ? AND entry = 0")
-            .bind(why.as_str())
-            .bind(key)
-            .bind(number)
-            .run(write.connection)
-            .map(|_| None);
+        return sql(SET_UNKNOWN).bind(why.as_str()).bind(key).bind(number).run(write.connection).map(|_| None);
     }
     let usd = data.get("price_in_usd").and_then(Value::as_str).unwrap_or_default();
     let usd = usd.parse().map_err(|cause| Error::corrupt_by("a price is not a decimal", cause))?;
@@ -210,6 +212,8 @@ fn price_later(
     booked.push(LedgerEntry { number, kind, at, usd: Some(usd), transaction_id: None });
     Ok(Some(Adjustment { number, kind, at: Some(at), usd, transaction_id }))
 }
+
+const COUNT_ENTRIES: Sql = statement!("UPDATE purchases SET payments = payments + ? WHERE collapse_key = ?");
 
 /// Writes the entries of a settling. `event_ids` are the events of its transitions, in their order, and are written later
 /// in the same transaction.
@@ -229,7 +233,7 @@ pub fn enter(
     if entries == 0 {
         return Ok(());
     }
-    sql("UPDATE purchases SET payments = payments + ? WHERE collapse_key = ?")
+    sql(COUNT_ENTRIES)
         .bind(i64::try_from(entries).unwrap_or(i64::MAX))
         .bind(announcement.record.collapse_key)
         .run(write.connection)
@@ -249,6 +253,12 @@ pub fn announce(
     Ok(())
 }
 
+const INSERT_PAYMENT: Sql = statement! {"
+    INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, other_event_id,
+        occurred_at, sku, price, currency, usd, unknown_because, source, transaction_id, created_at)
+    VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"};
+
 fn insert_payment(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -257,28 +267,32 @@ fn insert_payment(
     let payment = &paid.payment;
     let event =
         event_ids.get(payment.place).copied().ok_or_else(|| Error::corrupt("a payment is announcement by no event"))?;
-    sql("INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, other_event_id, \
-         occurred_at, sku, price, currency, usd, unknown_because, source, transaction_id, created_at) \
-         VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-    .bind(announcement.record.collapse_key)
-    .bind(payment.number)
-    .bind(announcement.origin.app_id)
-    .bind(announcement.environment())
-    .bind(payment.kind.as_str())
-    .bind(event)
-    .bind(payment.other_place.and_then(|place| event_ids.get(place).copied()))
-    .bind(payment.at.unwrap_or(write.now))
-    .bind(announcement.data.get("product_ref_id").and_then(Value::as_str))
-    .bind(paid.price.as_deref())
-    .bind(paid.currency.as_deref())
-    .bind(paid.usd.as_deref())
-    .bind(paid.unknown.map(UnknownPrice::as_str))
-    .bind(paid.source())
-    .bind(paid.transaction_id.as_deref())
-    .bind(write.now)
-    .run(write.connection)
-    .map(drop)
+    sql(INSERT_PAYMENT)
+        .bind(announcement.record.collapse_key)
+        .bind(payment.number)
+        .bind(announcement.origin.app_id)
+        .bind(announcement.environment())
+        .bind(payment.kind.as_str())
+        .bind(event)
+        .bind(payment.other_place.and_then(|place| event_ids.get(place).copied()))
+        .bind(payment.at.unwrap_or(write.now))
+        .bind(announcement.data.get("product_ref_id").and_then(Value::as_str))
+        .bind(paid.price.as_deref())
+        .bind(paid.currency.as_deref())
+        .bind(paid.usd.as_deref())
+        .bind(paid.unknown.map(UnknownPrice::as_str))
+        .bind(paid.source())
+        .bind(paid.transaction_id.as_deref())
+        .bind(write.now)
+        .run(write.connection)
+        .map(drop)
 }
+
+const INSERT_ADJUSTMENT: Sql = statement! {"
+    INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, sku,
+        usd, source, transaction_id, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"};
 
 fn insert_adjustment(
     write: &mut Write<'_>,
@@ -287,23 +301,22 @@ fn insert_adjustment(
 ) -> Result<(), Error> {
     let key = announcement.record.collapse_key;
     let carrier = carrier(write.connection, key, adjustment)?;
-    sql("INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, sku, usd, \
-         source, transaction_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-    .bind(key)
-    .bind(adjustment.number)
-    .bind(carrier.entries)
-    .bind(announcement.origin.app_id)
-    .bind(announcement.environment())
-    .bind(adjustment.kind.as_str())
-    .bind(announcement.event(REVENUE_ADJUSTED, n).id)
-    .bind(adjustment.at.unwrap_or(write.now))
-    .bind(carrier.sku.as_deref())
-    .bind(adjustment.usd.to_string())
-    .bind(source(adjustment))
-    .bind(adjustment.transaction_id.as_deref())
-    .bind(write.now)
-    .run(write.connection)
-    .map(drop)
+    sql(INSERT_ADJUSTMENT)
+        .bind(key)
+        .bind(adjustment.number)
+        .bind(carrier.entries)
+        .bind(announcement.origin.app_id)
+        .bind(announcement.environment())
+        .bind(adjustment.kind.as_str())
+        .bind(announcement.event(REVENUE_ADJUSTED, n).id)
+        .bind(adjustment.at.unwrap_or(write.now))
+        .bind(carrier.sku.as_deref())
+        .bind(adjustment.usd.to_string())
+        .bind(source(adjustment))
+        .bind(adjustment.transaction_id.as_deref())
+        .bind(write.now)
+        .run(write.connection)
+        .map(drop)
 }
 
 const fn source(adjustment: &Adjustment) -> &'static str {
@@ -348,14 +361,17 @@ fn announce_one(
     Ok(())
 }
 
+const FIND_CARRIER: Sql = statement! {"
+    SELECT event_id, other_event_id, sku,
+        (SELECT COUNT(*) FROM payments m WHERE m.collapse_key = p.collapse_key
+        AND m.number = p.number) AS entries
+    FROM payments p
+    WHERE collapse_key = ? AND number = ? AND entry = 0
+"};
+
 /// The events of the payment that an adjustment changes.
 fn carrier(connection: &mut AnyConnection, key: CollapseKey, adjustment: &Adjustment) -> Result<Carrier, Error> {
-    let carrier: Option<Carrier> = sql("SELECT event_id, other_event_id, sku, (SELECT COUNT(*) FROM payments m \
-         WHERE m.collapse_key = p.collapse_key AND m.number = p.number) AS entries FROM payments p \
-         WHERE collapse_key = ? AND number = ? AND entry = 0")
-    .bind(key)
-    .bind(adjustment.number)
-    .first(connection)?;
+    let carrier: Option<Carrier> = sql(FIND_CARRIER).bind(key).bind(adjustment.number).first(connection)?;
     carrier.ok_or_else(|| Error::corrupt("an adjustment changes no payment"))
 }
 
@@ -370,21 +386,28 @@ pub fn booked(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Le
     entries(connection, key)?.into_iter().map(EntryRow::booked).collect()
 }
 
+const ENTRIES: Sql = statement! {"
+    SELECT number, kind, occurred_at, usd, unknown_because, transaction_id
+    FROM payments
+    WHERE collapse_key = ?
+    ORDER BY number, entry
+"};
+
 fn entries(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<EntryRow>, Error> {
-    sql("SELECT number, kind, occurred_at, usd, unknown_because, transaction_id FROM payments WHERE collapse_key = ? \
-         ORDER BY number, entry")
-    .bind(key)
-    .all(connection)
+    sql(ENTRIES).bind(key).all(connection)
 }
+
+const SALES_OF_RECEIPT: Sql = statement! {hot "sales_receipt", "
+    SELECT s.transaction_id, s.kind, s.sold_at, s.price, s.currency, r.usd AS rate
+    FROM sales s
+    LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day
+    WHERE s.app_id = ? AND s.receipt_id = ?
+    ORDER BY s.sold_at, s.transaction_id, s.kind
+"};
 
 /// The lines of sales reports about a receipt.
 pub fn sales_of(connection: &mut AnyConnection, (app, receipt_id): (AppId, &str)) -> Result<Vec<Sale>, Error> {
-    let rows: Vec<SaleRow> = sql("SELECT s.transaction_id, s.kind, s.sold_at, s.price, s.currency, r.usd AS rate \
-         FROM sales s LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day \
-         WHERE s.app_id = ? AND s.receipt_id = ? ORDER BY s.sold_at, s.transaction_id, s.kind")
-    .bind(app)
-    .bind(receipt_id)
-    .all(connection)?;
+    let rows: Vec<SaleRow> = sql(SALES_OF_RECEIPT).bind(app).bind(receipt_id).all(connection)?;
     rows.into_iter().map(SaleRow::sale).collect()
 }
 

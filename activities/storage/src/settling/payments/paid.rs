@@ -2,6 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use domain::payment::Total;
 use domain::{CollapseKey, Environment, UserId};
@@ -14,17 +15,20 @@ row! {
     }
 }
 
+const PAID_BY_USER: Sql = statement! {"
+    SELECT m.collapse_key, m.usd
+    FROM purchases p
+    JOIN payments m ON m.collapse_key = p.collapse_key
+    WHERE p.user_id = ? AND m.environment = ?
+    ORDER BY m.collapse_key, m.number, m.entry
+"};
+
 /// The total of the ledger for each purchase of a user in an environment: its payments, less what was given back.
 pub fn paid_by(
     connection: &mut AnyConnection,
     (user, environment): (UserId, Environment),
 ) -> Result<HashMap<CollapseKey, Total>, Error> {
-    let rows: Vec<UsdRow> = sql("SELECT m.collapse_key, m.usd FROM purchases p \
-         JOIN payments m ON m.collapse_key = p.collapse_key WHERE p.user_id = ? AND m.environment = ? \
-         ORDER BY m.collapse_key, m.number, m.entry")
-    .bind(user)
-    .bind(environment)
-    .all(connection)?;
+    let rows: Vec<UsdRow> = sql(PAID_BY_USER).bind(user).bind(environment).all(connection)?;
     let mut sums: HashMap<CollapseKey, Total> = HashMap::new();
     for UsdRow { collapse_key, usd } in rows {
         let usd = usd.as_deref().map(str::parse).transpose();

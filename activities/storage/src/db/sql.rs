@@ -1,0 +1,168 @@
+//! The texts of statements: constants beside the functions that run them, one text for both databases.
+//!
+//! The typed query builder refuses what we live on for a connection of either kind (`ON CONFLICT`, `RETURNING`,
+//! multi-row inserts), so statements are texts. A text is plain SQL, and beside it:
+//!
+//! - `?` is a value, `?*` a list of values, and after `VALUES` it is rows of values;
+//! - `{NAME}` is a constant text, put in by the compiler: what several statements share;
+//! - `{{which}}` is the place of a [`Clause`], where a statement is one of few;
+//! - `FOR UPDATE` and the like stand at the end. SQLite needs none, its writing transactions exclude each other from
+//!   their beginning, so there it is left out.
+//!
+//! In tests each of these constants is in one list, without being named there: `tests/integration/storage/statements.rs`
+//! prepares all of them on both databases, and explains the hot ones over filled tables.
+
+use std::borrow::Cow;
+
+/// The text of a statement. Made by [`statement!`] alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Sql {
+    /// Its file and line.
+    pub place: &'static str,
+    /// Its text.
+    pub text: &'static str,
+    /// Of a hot statement: the index that serves it, or several with `or` between them.
+    pub index: Option<&'static str>,
+}
+
+/// One of the conditions that complete a statement. Made by [`clause!`] alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Clause {
+    /// Its file and line.
+    pub place: &'static str,
+    /// Its text.
+    pub text: &'static str,
+    /// Where it serves a hot statement: the index that it uses.
+    pub index: Option<&'static str>,
+    /// The statements that it completes.
+    pub completes: &'static [Sql],
+}
+
+/// The place of a clause.
+const WHICH: &str = "{which}";
+/// The ends of statements that lock the rows that they read.
+const LOCKS: [&str; 4] = ["FOR UPDATE", "FOR UPDATE SKIP LOCKED", "FOR NO KEY UPDATE", "FOR SHARE"];
+
+/// A statement: `const FIND: Sql = statement!("SELECT …");`, and with the index that serves it where it is hot:
+/// `statement!(hot "name_of_index", "SELECT …")`.
+macro_rules! statement {
+    (hot $index:literal, $text:literal) => {
+        $crate::db::sql::statement!(@ Some($index), $text)
+    };
+    ($text:literal) => {
+        $crate::db::sql::statement!(@ None, $text)
+    };
+    (@ $index:expr, $text:literal) => {{
+        const SQL: $crate::db::sql::Sql = $crate::db::sql::Sql {
+            place: concat!(file!(), ":", line!()),
+            text: const_format::formatcp!($text),
+            index: $index,
+        };
+        #[cfg(feature = "fail-points")]
+        inventory::submit! { SQL }
+        SQL
+    }};
+}
+
+/// A condition of statements: `const OF_APP: Clause = clause!(LISTS, "app_id = ?");` completes each of `LISTS`.
+macro_rules! clause {
+    ($completes:expr, hot $index:literal, $text:literal) => {
+        $crate::db::sql::clause!(@ $completes, Some($index), $text)
+    };
+    ($completes:expr, $text:literal) => {
+        $crate::db::sql::clause!(@ $completes, None, $text)
+    };
+    (@ $completes:expr, $index:expr, $text:literal) => {{
+        const CLAUSE: $crate::db::sql::Clause = $crate::db::sql::Clause {
+            place: concat!(file!(), ":", line!()),
+            text: const_format::formatcp!($text),
+            index: $index,
+            completes: $completes,
+        };
+        #[cfg(feature = "fail-points")]
+        inventory::submit! { CLAUSE }
+        CLAUSE
+    }};
+}
+
+pub(crate) use {clause, statement};
+
+impl Sql {
+    /// This statement, for the rows that a clause means.
+    #[must_use]
+    pub fn of(self, which: Clause) -> Cow<'static, str> {
+        Cow::Owned(self.text.replace(WHICH, which.text))
+    }
+}
+
+impl Sql {
+    /// This statement, for the rows that meet all of these conditions.
+    #[must_use]
+    pub fn with(self, conditions: &[&str]) -> Cow<'static, str> {
+        let all = if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") };
+        Cow::Owned(self.text.replace(WHICH, &all))
+    }
+}
+
+impl From<Sql> for Cow<'_, str> {
+    fn from(sql: Sql) -> Self {
+        Cow::Borrowed(sql.text)
+    }
+}
+
+/// A text without the lock at its end.
+pub fn without_lock(text: &str) -> &str {
+    let text = text.trim_end();
+    LOCKS.iter().find_map(|lock| text.strip_suffix(lock)).unwrap_or(text)
+}
+
+#[cfg(feature = "fail-points")]
+inventory::collect!(Sql);
+#[cfg(feature = "fail-points")]
+inventory::collect!(Clause);
+
+/// A statement as it is run.
+#[cfg(feature = "fail-points")]
+#[derive(Debug)]
+pub struct Complete {
+    /// The file and line of its text, or of the clause that completes it.
+    pub place: &'static str,
+    /// Its text.
+    pub text: Cow<'static, str>,
+    /// Of a hot statement: the index that serves it.
+    pub index: Option<&'static str>,
+}
+
+/// All statements, each once for each of the clauses that complete it.
+#[cfg(feature = "fail-points")]
+#[must_use]
+pub fn all() -> Vec<Complete> {
+    let whole = inventory::iter::<Sql>.into_iter().filter(|sql| !sql.text.contains(WHICH));
+    let whole = whole.map(|sql| Complete { place: sql.place, text: (*sql).into(), index: sql.index });
+    let completed = inventory::iter::<Clause>.into_iter().flat_map(|clause| {
+        let complete = |sql: &Sql| Complete { place: clause.place, text: sql.of(*clause), index: clause.index };
+        clause.completes.iter().map(complete)
+    });
+    whole.chain(completed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Clause, Sql, without_lock};
+
+    const LIST: Sql = Sql { place: "", text: "SELECT 1 WHERE {which} LIMIT ?", index: None };
+    const OF_KEY: Clause = Clause { place: "", text: "key = ?", index: None, completes: &[LIST] };
+
+    #[test]
+    fn a_lock_is_left_out_only_at_the_end() {
+        assert_eq!(without_lock("SELECT 1\n    FOR UPDATE SKIP LOCKED\n").trim_end(), "SELECT 1");
+        assert_eq!(without_lock("SELECT 1 FOR UPDATE LIMIT 1"), "SELECT 1 FOR UPDATE LIMIT 1");
+    }
+
+    #[test]
+    fn conditions_stand_in_their_place() {
+        assert_eq!(LIST.of(OF_KEY), "SELECT 1 WHERE key = ? LIMIT ?");
+        assert_eq!(LIST.with(&[]), "SELECT 1 WHERE TRUE LIMIT ?");
+        assert_eq!(LIST.with(&["a = ?", "b = ?"]), "SELECT 1 WHERE a = ? AND b = ? LIMIT ?");
+    }
+}

@@ -1,0 +1,158 @@
+//! Filled tables: each of those that grow has a hundred thousand rows, and both databases have analysed them.
+
+use super::world::{BEGINNING, Raw, World};
+
+/// Number of rows of a table.
+const ROWS: i64 = 100_000;
+/// The row whose names are written into statements.
+const ROW: i64 = 50_000;
+/// The tables that are filled: none of them may be read as a whole.
+pub const FILLED: [&str; 10] = [
+    "platforms",
+    "users",
+    "purchases",
+    "notifications",
+    "events",
+    "deliveries",
+    "lanes",
+    "replacements",
+    "payments",
+    "sales",
+];
+
+/// Fills the tables: a user, a purchase, a notification, an event and a delivery for each number.
+pub fn fill(raw: &mut Raw, world: &World) {
+    let (app, platform, destination) = (world.app.id, world.platform.id, destination(world));
+    let (other_app, other_destination) = ("another", "another");
+    raw.run("INSERT INTO apps (id, name, created_at) VALUES ('another', 'another', 1)");
+    for id in [destination.as_str(), other_destination] {
+        raw.run(&format!(
+            "INSERT INTO destinations (id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user,
+            per_request, concurrency, enabled, state, since, created_at)
+         VALUES ('{id}', '{app}', 'webhook', '{id}', '[]', 'everything', '{{}}', '{{}}', '', FALSE, 1, 1,
+            TRUE, 'healthy', 1, 1)"
+        ));
+    }
+    let destination = format!("CASE WHEN i % 1000 < 500 THEN '{destination}' ELSE '{other_destination}' END");
+    let app = format!("CASE WHEN i % 100 = 0 THEN '{app}' ELSE '{other_app}' END");
+    let platform = platform.to_string();
+    for (table, columns, values) in purchases(&app, &platform).into_iter().chain(deliveries(&app, &destination)) {
+        raw.run(&format!(
+            "INSERT INTO {table} ({columns}) WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1
+             FROM numbers WHERE i < {ROWS}) SELECT {values} FROM numbers"
+        ));
+    }
+    raw.run("ANALYZE");
+}
+
+/// A table, its columns, and their values for the number `i`.
+type Rows = (&'static str, &'static str, String);
+
+/// What a purchase is made of.
+fn purchases(app: &str, platform: &str) -> Vec<Rows> {
+    let outcome = "CASE WHEN i % 100 = 0 THEN NULL ELSE 'settled' END";
+    vec![
+        (
+            "platforms",
+            "id, app_id, store, name, package_name, environment, window_ms, product_ref, flush_on_revoke,
+                unknown_receipts, ingress_key, created_at",
+            format!("'f' || i, {app}, 'amazon', 'f' || i, 'x', 'production', 1, 'parent', FALSE, 'park', 'i' || i, i"),
+        ),
+        ("users", "id, app_id, external_id, revision, created_at", format!("'u' || i, {app}, 'x' || i, 1, i")),
+        (
+            "purchases",
+            "collapse_key, platform_id, app_id, receipt_id, user_id, revision, digest, state, environment, purchase,
+                term_sku, product_id, waits_for, waits_through, verify_attempts, settling, fingerprint, changed,
+                next_wake_at, created_at, updated_at",
+            format!(
+                "'k' || i, '{platform}', {app}, 'r' || i, 'u' || i, 1, '', 'active',
+                CASE WHEN i % 100 = 0 THEN 'sandbox' ELSE 'production' END, '{{}}', 's' || (i % 1000),
+                'p' || (i % 1000), CASE WHEN i % 1000 = 0 THEN 'parked' END,
+                CASE WHEN i % 1000 = 0 THEN i END, 0, 1, '', FALSE, {BEGINNING} + i, i, i"
+            ),
+        ),
+        (
+            "notifications",
+            "platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at, due_at, fold_key,
+                outcome, revision, finished_at",
+            format!("'{platform}', 'm' || i, 'r' || i, 'k' || i, 'T', '{{}}', i, i, 'f' || i, {outcome}, 1, i"),
+        ),
+    ]
+}
+
+/// What is announced of it, and its money.
+fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
+    let status = "CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' WHEN 2 THEN 'dead' WHEN 3 THEN 'skipped'
+        ELSE 'delivered' END";
+    let event_type = "CASE WHEN i % 3 = 0 THEN 'user.subscription.renewed' ELSE 'purchase.updated' END";
+    vec![
+        (
+            "events",
+            "id, collapse_key, event_type, revision, user_id, user_revision, environment, body, created_at",
+            format!("'e' || i, 'k' || i, {event_type}, 1, 'u' || i, 1, 'production', '{{}}', i"),
+        ),
+        (
+            "deliveries",
+            "id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts, next_due_at,
+                tried_at, created_at",
+            format!("'d' || i, {destination}, 'e' || i, 0, {event_type}, 'k' || i, 1, {status}, 1, i, i, i"),
+        ),
+        ("lanes", "destination_id, collapse_key", format!("{destination}, 'k' || i")),
+        ("replacements", "old_key, new_key, created_at", "'o' || i, 'k' || i, i".to_owned()),
+        (
+            "payments",
+            "collapse_key, number, entry, app_id, environment, kind, event_id, other_event_id, occurred_at, source,
+                created_at",
+            format!("'k' || i, 1, 0, {app}, 'production', 'initial', 'e' || i, 'o' || i, i, 'store', i"),
+        ),
+        (
+            "sales",
+            "app_id, transaction_id, kind, returned_at, receipt_id, sku, price, currency, sold_at, day, created_at",
+            format!("{app}, 't' || i, 'charge', 0, 'r' || i, 's', '1', 'EUR', i, 'day' || (i % 1000), i"),
+        ),
+    ]
+}
+
+fn destination(world: &World) -> String {
+    world.app.id.to_string().chars().rev().collect()
+}
+
+/// The value for the next `?` of a statement, by the column that it is compared with.
+pub fn value(before: &str, world: &World) -> String {
+    let before = before.trim_end();
+    if before.ends_with("LIMIT") {
+        return "100".to_owned();
+    }
+    let compared = before.trim_end_matches("IN (").trim_end_matches([' ', '=', '<', '>']);
+    let column = compared.trim_end_matches("+ 0").trim_end_matches("|| ''").trim_end();
+    let column = column.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default();
+    // The end of a range is above its beginning.
+    let row = if before.ends_with("<=") { ROW + 1000 } else { ROW };
+    let text = |prefix: &str| format!("'{prefix}{row}'");
+    match column {
+        "app_id" => format!("'{}'", world.app.id),
+        "platform_id" => format!("'{}'", world.platform.id),
+        "destination_id" => format!("'{}'", destination(world)),
+        "collapse_key" | "old_key" | "new_key" => text("k"),
+        "receipt_id" => text("r"),
+        "message_id" => text("m"),
+        "event_id" | "other_event_id" | "id" => text("e"),
+        "user_id" => text("u"),
+        "external_id" => text("x"),
+        "fold_key" => text("f"),
+        "term_sku" => "'s1'".to_owned(),
+        "product_id" => "'p1'".to_owned(),
+        "day" => "'day1'".to_owned(),
+        "currency" => "'EUR'".to_owned(),
+        "environment" => "'sandbox'".to_owned(),
+        "last_error" | "store_type" | "event_type" | "status" => "'pending'".to_owned(),
+        "ingress_key" => text("i"),
+        "usd" => "'1'".to_owned(),
+        // A pair is compared: a time and a key.
+        "" if before.ends_with('(') => row.to_string(),
+        "" => text("k"),
+        "unverified_since" | "seq" | "revision" | "user_revision" => row.to_string(),
+        column if column.ends_with("_at") || column.ends_with("_until") => row.to_string(),
+        column => panic!("no value is known for `{column}`, the end of: {before}"),
+    }
+}

@@ -1,0 +1,133 @@
+//! All statements that are constants in `storage`: each is prepared on both databases, and the hot ones are explained
+//! over filled tables. Nothing is listed here: `storage` knows its statements.
+
+use super::filling::{FILLED, fill, value};
+use super::world::{Raw, World, story};
+use diesel::connection::SimpleConnection;
+use diesel::{QueryableByName, RunQueryDsl};
+use storage::{Complete, statements};
+
+/// Fewer rows than this may be read and thrown away by a hot statement.
+const REMOVED: u64 = 2_000;
+
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    detail: String,
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = diesel::sql_types::Text, column_name = "QUERY PLAN")]
+    text: String,
+}
+
+/// A statement with one value or row in the place of each list.
+fn unlisted(text: &str) -> String {
+    let Some((head, tail)) = text.split_once("VALUES ?*") else { return text.replace("?*", "?") };
+    let columns = head.split_once('(').and_then(|(_, rest)| rest.split_once(')')).expect("a list of columns").0;
+    let places: Vec<&str> = columns.split(',').map(|_| "?").collect();
+    format!("{head}VALUES ({}){tail}", places.join(", "))
+}
+
+/// With the numbered places of PostgreSQL.
+fn numbered(text: &str) -> String {
+    let parts = text.split('?').enumerate();
+    parts.map(|(index, part)| if index == 0 { part.to_owned() } else { format!("${index}{part}") }).collect()
+}
+
+/// As the statement is run on this database, with values written into it.
+fn written(statement: &Complete, world: &World, is_shared: bool) -> String {
+    let text = unlisted(&statement.text);
+    let text = if is_shared { text } else { storage::without_lock(&text).to_owned() };
+    let mut written = String::new();
+    for (index, part) in text.split('?').enumerate() {
+        if index > 0 {
+            let value = value(&written, world);
+            written.push_str(&value);
+        }
+        written.push_str(part);
+    }
+    written
+}
+
+fn report(broken: Vec<String>) {
+    assert!(broken.is_empty(), "{}", broken.join("\n\n"));
+}
+
+story! {
+    async fn every_statement_is_prepared_on_its_database(world: World) {
+        let mut broken = Vec::new();
+        let mut raw = world.raw();
+        for statement in statements() {
+            let text = unlisted(&statement.text);
+            let prepared = match &mut raw {
+                Raw::Sqlite(_) if is_of_postgres(&text) => Ok(()),
+                Raw::Postgres(_) if is_of_sqlite(&text) => Ok(()),
+                Raw::Sqlite(connection) => {
+                    let text = storage::without_lock(&text);
+                    diesel::sql_query(format!("EXPLAIN {text}")).execute(connection).map(drop)
+                }
+                Raw::Postgres(connection) => {
+                    let text = numbered(&text);
+                    connection.batch_execute(&format!("PREPARE a_statement AS {text}; DEALLOCATE a_statement"))
+                }
+            };
+            broken.extend(prepared.err().map(|error| format!("{}: {error}\n{}", statement.place, statement.text)));
+        }
+        report(broken);
+    }
+}
+
+/// The database's own clock, where several processes share it.
+fn is_of_postgres(text: &str) -> bool {
+    text.contains("clock_timestamp()")
+}
+
+/// The file's own settings.
+fn is_of_sqlite(text: &str) -> bool {
+    text.contains("PRAGMA")
+}
+
+/// Whether a step reads all of a filled table. Walking an index from one end, and rows that another step found, is none.
+fn walks_a_table(step: &str, plan: &[String]) -> bool {
+    let found = |name: &str| plan.iter().any(|step| step.strip_prefix("CO-ROUTINE ") == Some(name));
+    match (step.trim().strip_prefix("SCAN "), step.split_once("Seq Scan on ")) {
+        (Some(name), _) => !name.contains("INDEX") && !found(name),
+        (None, Some((_, table))) => FILLED.iter().any(|filled| table.split(' ').next() == Some(filled)),
+        (None, None) => false,
+    }
+}
+
+story! {
+    async fn every_hot_statement_uses_its_index(world: World) {
+        let mut raw = world.raw();
+        fill(&mut raw, &world);
+        let mut broken = Vec::new();
+        for statement in statements() {
+            let Some(index) = statement.index else { continue };
+            let text = written(&statement, &world, matches!(raw, Raw::Postgres(_)));
+            let plan = match &mut raw {
+                Raw::Sqlite(connection) => {
+                    let steps: Vec<Step> =
+                        diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}")).load(connection).expect(&text);
+                    steps.into_iter().map(|step| step.detail).collect::<Vec<_>>()
+                }
+                Raw::Postgres(connection) => {
+                    connection.batch_execute("BEGIN").unwrap();
+                    let lines: Vec<Line> =
+                        diesel::sql_query(format!("EXPLAIN ANALYZE {text}")).load(connection).expect(&text);
+                    connection.batch_execute("ROLLBACK").unwrap();
+                    lines.into_iter().map(|line| line.text).collect()
+                }
+            };
+            let removed = plan.iter().filter_map(|step| step.trim().strip_prefix("Rows Removed by Filter: "));
+            let removed: u64 = removed.map(|rows| rows.parse::<u64>().unwrap()).sum();
+            let is_used = plan.iter().any(|step| index.split(" or ").any(|index| step.contains(index)));
+            if !is_used || removed >= REMOVED || plan.iter().any(|step| walks_a_table(step, &plan)) {
+                broken.push(format!("{} expects {index}\n{text}\n{}", statement.place, plan.join("\n")));
+            }
+        }
+        report(broken);
+    }
+}
