@@ -3,7 +3,7 @@
 
 use crate::{AppId, CollapseKey, Decision, Lane, Notification, Outcome, PlatformId, Purchase, State, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// Maximum number of notifications in one settling.
 pub const MAX_PER_SETTLING: i64 = 500;
@@ -98,7 +98,7 @@ impl Record {
     /// The newest notification that is left open.
     #[must_use]
     pub fn newest_waiting(&self) -> Option<i64> {
-        let decided: HashSet<i64> = self.decision.outcomes.iter().map(|(seq, _)| *seq).collect();
+        let decided: BTreeSet<i64> = self.decision.outcomes.iter().map(|(seq, _)| *seq).collect();
         self.seqs.iter().copied().filter(|seq| !decided.contains(seq)).max()
     }
 }
