@@ -61,7 +61,7 @@ fn uses(code: &str) -> (Vec<String>, String) {
     for statement in code.split_inclusive(';') {
         let at = statement.find("use ").filter(|at| {
             let before = statement[..*at].rsplit('\n').next().unwrap_or_default().trim();
-            before.is_empty() || before.starts_with("pub")
+            before.is_empty() || before == "pub" || (before.starts_with("pub(") && before.ends_with(')'))
         });
         match at {
             Some(at) => {
