@@ -35,9 +35,11 @@ pub use delivery::lanes::{
 };
 pub use delivery::sweep::{Due, Overdue};
 pub use events::alarms::Alarm;
-pub use inbox::notifications::{Accepted, Fate, NewNotification, NotificationView, Open};
+pub use events::status::DeliveryStatus;
+pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};
 pub use inbox::topics::{PendingTopic, Released, Topic, TopicState};
 pub use inbox::waiting::WaitingResult;
+pub use purchases::purchase::WaitsFor;
 pub use redelivery::page::{Owing, Redelivered};
 pub use redelivery::runs::RunMode;
 pub use redelivery::snapshot::SnapshotPage;
@@ -51,6 +53,7 @@ pub use reports::explain::{
 pub use reports::feed::Fed;
 pub use reports::figures::{DestinationHealth, Figures, Forgotten};
 pub use reports::listing::{EventFilter, EventView, PurchaseFilter, PurchaseView, Standing};
+pub use reports::notifications::{NotificationView, WaitingFor};
 pub use reports::revenue::{Differs, Integration, RevenueFilter, RevenueLine, RevenuePage};
 pub use settings::destinations::{
     Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,

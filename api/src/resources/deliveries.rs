@@ -8,7 +8,7 @@ use axum::extract::State;
 use domain::{CollapseKey, DeliveryId, DestinationId};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use storage::{AttemptView, DeliveryFilter, DeliveryView, Paged};
+use storage::{AttemptView, DeliveryFilter, DeliveryStatus, DeliveryView, Paged};
 
 /// Which deliveries.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -18,8 +18,11 @@ pub struct DeliveryQuery {
     /// Only those to this destination.
     destination_id: Option<DestinationId>,
     /// Only those in this status.
-    #[schemars(extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead", null]))]
-    status: Option<String>,
+    #[schemars(
+        with = "Option<String>",
+        extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead", null])
+    )]
+    status: Option<DeliveryStatus>,
     /// The page.
     #[serde(flatten)]
     page: PageQuery,

@@ -5,10 +5,9 @@ use crate::error::Error;
 use crate::extract::{Id, PageQuery, Query};
 use axum::Json;
 use axum::extract::State;
-use domain::{CollapseKey, EventId, Timestamp};
+use domain::{CollapseKey, EventId};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Deserialize;
 use storage::{EventFilter, EventView, Paged};
 
 /// Which events.
@@ -24,43 +23,19 @@ pub struct EventQuery {
     page: PageQuery,
 }
 
-/// An event.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Event {
-    /// Its id.
-    id: EventId,
-    /// Its type.
-    #[serde(rename = "type")]
-    event_type: String,
-    /// Its purchase.
-    collapse_key: CollapseKey,
-    /// The revision of the purchase.
-    revision: i64,
-    /// When it was recorded.
-    created_at: Timestamp,
-    /// Its body, without the fields that depend on a destination; null when it was pruned.
-    body: Value,
-}
-
-impl From<EventView> for Event {
-    fn from(event: EventView) -> Self {
-        let EventView { id, collapse_key, event_type, revision, created_at, body } = event;
-        Self { id, event_type, collapse_key, revision, created_at, body }
-    }
-}
-
 /// `GET /v1/events`, the newest first.
-pub async fn list(State(edge): State<Shared>, Query(query): Query<EventQuery>) -> Result<Json<Paged<Event>>, Error> {
+pub async fn list(
+    State(edge): State<Shared>,
+    Query(query): Query<EventQuery>,
+) -> Result<Json<Paged<EventView>>, Error> {
     let EventQuery { collapse_key, event_type, page } = query;
-    let found = edge.store.events(EventFilter { collapse_key, event_type }, page.page()).await?;
-    let items = found.items.into_iter().map(Event::from).collect();
-    Ok(Json(Paged { items, next_cursor: found.next_cursor }))
+    Ok(Json(edge.store.events(EventFilter { collapse_key, event_type }, page.page()).await?))
 }
 
 /// `GET /v1/events/{event_id}`
-pub async fn show(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Json<Event>, Error> {
+pub async fn show(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Json<EventView>, Error> {
     match edge.store.event(id).await {
-        Ok(event) => Ok(Json(event.into())),
+        Ok(event) => Ok(Json(event)),
         Err(storage::Error::Missing { .. }) => Err(Error::missing("event", id)),
         Err(error) => Err(error.into()),
     }

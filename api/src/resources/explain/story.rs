@@ -1,7 +1,7 @@
 //! Builds the tree: notification, outcome, revision, events, deliveries, attempts.
 
 use super::node::Node;
-use super::sentences::{self, Unsent};
+use super::sentences::{self, Unsent, unsent};
 use domain::{CollapseKey, Timestamp};
 use serde_json::Value;
 use storage::{
@@ -87,15 +87,15 @@ fn event_with_deliveries(announced: &AnnouncedEvent, addressees: &[Addressee], n
         let mine = |sending: &&Sending| sending.delivery.destination_id == addressee.destination.id;
         let sent: Vec<Node> = announced.sendings.iter().filter(mine).map(|one| delivery(one, addressee, now)).collect();
         if sent.is_empty() {
-            node.then.extend(Unsent::of(&announced.event, addressee).map(|why| unsent(why, addressee)));
+            node.then.extend(unsent(&announced.event, addressee).map(|why| not_sent(why, addressee)));
         }
         node.then.extend(sent);
     }
     if node.then.len() == without_deliveries { node.then([Node::new("nobody", sentences::nobody())]) } else { node }
 }
 
-fn unsent(why: Unsent, addressee: &Addressee) -> Node {
-    Node::new("not_sent", why.sentence(addressee)).fact("why", why.code()).to(&addressee.destination)
+fn not_sent(Unsent { code, sentence }: Unsent, addressee: &Addressee) -> Node {
+    Node::new("not_sent", sentence).fact("why", code).to(&addressee.destination)
 }
 
 fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> Node {

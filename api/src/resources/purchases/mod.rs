@@ -123,9 +123,7 @@ pub async fn notifications(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<PurchaseNotification>>, Error> {
     newest(&edge, key).await?;
-    let found = edge.store.notifications_of_purchase(key, query.page()).await?;
-    let items = found.items.into_iter().map(PurchaseNotification::from).collect();
-    Ok(Json(Paged { items, next_cursor: found.next_cursor }))
+    Ok(Json(edge.store.notifications_of_purchase(key, query.page()).await?.map(PurchaseNotification::from)))
 }
 
 async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
