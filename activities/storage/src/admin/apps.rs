@@ -67,11 +67,7 @@ impl Store {
 
     /// One app.
     pub async fn app(&self, id: AppId) -> Result<App, Error> {
-        self.read(move |connection| {
-            let app = sql(FIND).bind(id).first(connection)?;
-            app.ok_or(Error::Missing { what: "app" })
-        })
-        .await
+        self.read(move |connection| sql(FIND).bind(id).one(connection, "app")).await
     }
 
     /// All apps, the oldest first.
@@ -84,12 +80,8 @@ impl Store {
     pub async fn rename_app(&self, id: AppId, name: &str) -> Result<App, Error> {
         let name = name.to_owned();
         self.write(move |write| {
-            let renamed = sql(RENAME)
-                .bind(name.as_str())
-                .bind(id)
-                .first(write.connection)
-                .map_err(|error| error.or_taken("app", &name))?;
-            renamed.ok_or(Error::Missing { what: "app" })
+            let renamed = sql(RENAME).bind(name.as_str()).bind(id).one(write.connection, "app");
+            renamed.map_err(|error| error.or_taken("app", &name))
         })
         .await
     }

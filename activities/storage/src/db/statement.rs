@@ -9,6 +9,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Untyped};
 use diesel::{QueryResult, RunQueryDsl};
+use domain::catalogue::ProductRef;
 use domain::{
     AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, State, Timestamp,
     TopicId, UnknownReceipts, UserId,
@@ -109,6 +110,15 @@ impl<'a> Statement<'a> {
     /// The column `value` of the first row.
     pub fn value<T: Field + 'static>(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
         Ok(self.values(connection)?.into_iter().next())
+    }
+
+    /// The first row that it answers; without one, `what` is missing.
+    pub fn one<T: QueryableByName<MultiBackend> + 'static>(
+        self,
+        connection: &mut AnyConnection,
+        what: &'static str,
+    ) -> Result<T, Error> {
+        self.first(connection)?.ok_or(Error::Missing { what })
     }
 
     /// As this database understands it.
@@ -352,7 +362,7 @@ macro_rules! enum_columns {
     )*};
 }
 
-enum_columns!(Environment, Outcome, State, UnknownReceipts);
+enum_columns!(Environment, Outcome, ProductRef, State, UnknownReceipts);
 
 impl FromSql<BigInt, MultiBackend> for Timestamp {
     fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {

@@ -163,11 +163,7 @@ impl Store {
 
     /// One delivery.
     pub async fn delivery(&self, id: DeliveryId) -> Result<DeliveryView, Error> {
-        self.read(move |connection| {
-            let delivery = sql(FIND).bind(id).first(connection)?;
-            delivery.ok_or(Error::Missing { what: "delivery" })
-        })
-        .await
+        self.read(move |connection| sql(FIND).bind(id).one(connection, "delivery")).await
     }
 
     /// The attempts of a delivery, the oldest first. One that is in flight, or whose worker died, has

@@ -199,20 +199,12 @@ impl Store {
 
     /// One purchase.
     pub async fn purchase(&self, key: CollapseKey) -> Result<PurchaseView, Error> {
-        self.read(move |connection| {
-            let purchase = sql(FIND_PURCHASE).bind(key).first(connection)?;
-            purchase.ok_or(Error::Missing { what: "purchase" })
-        })
-        .await
+        self.read(move |connection| sql(FIND_PURCHASE).bind(key).one(connection, "purchase")).await
     }
 
     /// One event.
     pub async fn event(&self, id: EventId) -> Result<EventView, Error> {
-        self.read(move |connection| {
-            let event = sql(FIND_EVENT).bind(id).first(connection)?;
-            event.ok_or(Error::Missing { what: "event" })
-        })
-        .await
+        self.read(move |connection| sql(FIND_EVENT).bind(id).one(connection, "event")).await
     }
 
     /// Events, the newest first.
