@@ -54,7 +54,7 @@ pub use reports::feed::Fed;
 pub use reports::figures::{DestinationHealth, Figures, Forgotten};
 pub use reports::listing::{EventFilter, EventView, PurchaseFilter, PurchaseView, Standing};
 pub use reports::notifications::{NotificationView, WaitingFor};
-pub use reports::revenue::{Differs, Integration, RevenueFilter, RevenueLine, RevenuePage};
+pub use reports::revenue::{Differs, Integration, RevenueAudit, RevenueFilter, RevenueLine};
 pub use settings::destinations::{
     Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
 };

@@ -12,17 +12,21 @@ use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Which deliveries are listed; all that are set must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct DeliveryFilter {
-    /// Of this purchase.
+    /// Only those of this purchase.
     pub collapse_key: Option<CollapseKey>,
-    /// To this destination.
+    /// Only those to this destination.
     pub destination_id: Option<DestinationId>,
-    /// In this status.
+    /// Only those in this status.
+    #[schemars(
+        with = "Option<String>",
+        extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead", null])
+    )]
     pub status: Option<DeliveryStatus>,
 }
 

@@ -11,27 +11,28 @@ use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::{AppId, CollapseKey, EventId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Which purchases are listed; all that are set must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct PurchaseFilter {
-    /// Of this platform.
+    /// Only those of this platform.
     pub platform_id: Option<PlatformId>,
-    /// With this receipt.
+    /// Only those of this receipt.
     pub receipt_id: Option<String>,
-    /// Of this customer, as the store names them.
+    /// Only those of this customer, by the store's name.
     pub app_user_id: Option<String>,
-    /// Of the user with this customer's own id.
+    /// Only those of this customer, by the customer's own id.
     pub external_id: Option<String>,
 }
 
 /// Which events are listed; all that are set must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct EventFilter {
-    /// Of this purchase; with the id of a destination in its place, about that destination.
+    /// Only those of this purchase; with the id of a destination in its place, those about that destination.
     pub collapse_key: Option<CollapseKey>,
-    /// Of this type.
+    /// Only those of this type.
+    #[serde(rename = "type")]
     pub event_type: Option<String>,
 }
 

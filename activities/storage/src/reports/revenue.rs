@@ -13,16 +13,17 @@ use crate::events::status::DeliveryStatus;
 use crate::reports::choosers::{self, Chooser};
 use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
 /// Which part of the ledger is compared.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct RevenueFilter {
-    /// Of this app; of all without one.
+    /// Only those of this app.
     pub app_id: Option<AppId>,
-    /// Of this month in UTC, such as `2026-11`; of all without one.
+    /// Only those of this month in UTC.
+    #[schemars(extend("format" = "month"))]
     pub month: Option<String>,
 }
 
@@ -98,24 +99,18 @@ impl Differs {
     }
 }
 
-impl RevenueLine {
-    /// Whether it differs, and nothing explains it.
-    #[must_use]
-    pub fn is_unexplained(&self) -> bool {
-        self.differs.is_some_and(|differs| !differs.is_explained())
-    }
-}
-
-/// The result of comparing one page of purchases.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RevenuePage {
-    /// How many purchases were compared.
+/// The money that was sent to the integrations that count, compared with the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RevenueAudit {
+    /// Number of purchases that were checked.
     pub purchases: i64,
     /// The integrations of their apps.
     pub integrations: Vec<Integration>,
-    /// Every entry at every integration.
+    /// Every entry of the ledger at every integration.
     pub lines: Vec<RevenueLine>,
-    /// The cursor of the next page; `None` at the end.
+    /// Number of lines that differ without a reason.
+    pub unexplained: usize,
+    /// The cursor of the next page; null at the end.
     pub next_cursor: Option<String>,
 }
 
@@ -212,7 +207,7 @@ const KEYS: Sql = statement! {"
 
 impl Store {
     /// Compares the ledger with the revenue sent to each integration, for the next purchases.
-    pub async fn audit_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenuePage, Error> {
+    pub async fn audit_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenueAudit, Error> {
         self.read(move |connection| {
             let after = page.cursor.clone().unwrap_or_default();
             let keys = match filter.app_id {
@@ -242,7 +237,9 @@ impl Store {
                 name: destination.name,
             });
             let purchases = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-            Ok(RevenuePage { purchases, integrations: integrations.collect(), lines, next_cursor })
+            let is_unexplained = |line: &&RevenueLine| line.differs.is_some_and(|differs| !differs.is_explained());
+            let unexplained = lines.iter().filter(is_unexplained).count();
+            Ok(RevenueAudit { purchases, integrations: integrations.collect(), lines, unexplained, next_cursor })
         })
         .await
     }

@@ -134,20 +134,6 @@ impl Table {
     }
 }
 
-impl Check {
-    const fn by_clause(name: &'static str, description: &'static str, clause: Clause) -> Self {
-        Self { name, description, by: By::Clause(clause) }
-    }
-
-    const fn by_code(
-        name: &'static str,
-        description: &'static str,
-        code: fn(&mut AnyConnection, &Range) -> Result<Vec<String>, Error>,
-    ) -> Self {
-        Self { name, description, by: By::Code(code) }
-    }
-}
-
 impl By {
     /// The names of the rows that break the rule.
     fn broken(&self, connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
