@@ -47,7 +47,7 @@ pub use redelivery::verdict::Skipped;
 pub use reports::audit::{Audited, Broken, Rule, rules};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
 pub use reports::explain::{
-    Addressee, AnnouncedEvent, EventFacts, OfDestination, OfEvent, OfMessage, OfPurchase, Owes, PaymentFacts, Portrait,
+    Addressee, AnnouncedEvent, EventFacts, OfEvent, OfMessage, OfPurchase, Owes, PaymentFacts, Portrait,
     ReceivedNotification, Sending, Successor,
 };
 pub use reports::feed::Fed;

@@ -107,15 +107,14 @@ story! {
         let mut paused = finish(&sent, RETRY);
         paused.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(MINUTE_MS) };
         world.end(paused).await;
-        let of = world.store.explain_destination(hook.id).await.unwrap();
-        let portrait = of.portrait;
+        let portrait = world.store.explain_destination(hook.id).await.unwrap();
         assert_eq!((portrait.addressee.health.owed, portrait.owes.dead, portrait.owes.waiting), (2, 1, 0));
-        assert!(portrait.addressee.health.paused_until.is_some_and(|until| until > of.now));
+        assert!(portrait.addressee.health.paused_until.is_some_and(|until| until > portrait.now));
         assert_eq!((portrait.owed.len(), portrait.dead.len()), (2, 1));
         assert_eq!(portrait.dead[0].delivery.collapse_key, world.key("r1"));
         world.store.delete_destination(hook.id).await.unwrap();
         let gone = world.store.explain_destination(hook.id).await.unwrap();
-        assert!(gone.portrait.addressee.deleted_at.is_some(), "the ledger knows it still");
+        assert!(gone.addressee.deleted_at.is_some(), "the ledger knows it still");
         let announced = world.store.explain_purchase(world.key("r1")).await.unwrap();
         assert_eq!(announced.addressees.len(), 1);
     }

@@ -71,9 +71,7 @@ const STATES: Sql = statement!("SELECT id, state FROM destinations WHERE deleted
 impl Store {
     /// The figures of all destinations that were not deleted.
     pub async fn figures(&self) -> Result<Vec<Figures>, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
+        self.read_now(move |connection, now| {
             let all: Vec<Standing> = sql(STATES).all(connection)?;
             let figures = |Standing { id, state }| {
                 let oldest = deliveries::oldest_owed(connection, id)?;
@@ -113,10 +111,10 @@ impl Store {
 
     /// How many [`Store::forget_user_events`] would end now, and what it would refuse.
     pub async fn count_user_events(&self, id: DestinationId) -> Result<i64, Error> {
-        let (clock, mut after, mut counted) = (self.clock, 0, 0);
+        let (mut after, mut counted) = (0, 0);
         loop {
             let batch = Batch { id, after, at_most: deliveries::BATCH };
-            let Some(passed) = self.read(move |connection| batch.count(connection, clock)).await? else {
+            let Some(passed) = self.read_now(move |connection, now| batch.count(connection, now)).await? else {
                 return Ok(counted);
             };
             after = passed.last;
@@ -171,8 +169,7 @@ impl Batch {
     }
 
     /// Counts what would be forgotten of it.
-    fn count(self, connection: &mut AnyConnection, clock: fn() -> Timestamp) -> Result<Option<Passed>, Error> {
-        let now = connection.now(clock)?;
+    fn count(self, connection: &mut AnyConnection, now: Timestamp) -> Result<Option<Passed>, Error> {
         check_disabled(connection, self.id)?;
         let Some(last) = self.end(connection)? else { return Ok(None) };
         let count = sql(COUNT_FORGETTABLE).bind_all(self.values()).bind(now).value(connection)?;

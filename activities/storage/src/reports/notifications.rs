@@ -93,12 +93,8 @@ const OF_MESSAGE: Sql = statement!("SELECT {VIEW} FROM {WITH_PURCHASE} WHERE n.m
 impl Store {
     /// The notifications of a message.
     pub async fn notifications_of(&self, message_id: &str) -> Result<Vec<NotificationView>, Error> {
-        let (clock, message_id) = (self.clock, message_id.to_owned());
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            sql(OF_MESSAGE).bind(now).bind(message_id).all(connection)
-        })
-        .await
+        let message_id = message_id.to_owned();
+        self.read_now(move |connection, now| sql(OF_MESSAGE).bind(now).bind(message_id).all(connection)).await
     }
 
     /// The notifications of a purchase, the newest first.
@@ -124,9 +120,8 @@ impl Store {
         page: Page,
         filter: impl FnOnce(Filtered<'static>) -> Filtered<'static> + Send + 'static,
     ) -> Result<Paged<NotificationView>, Error> {
-        let (clock, below) = (self.clock, page.number_or(i64::MAX)?);
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
+        let below = page.number_or(i64::MAX)?;
+        self.read_now(move |connection, now| {
             page.read(connection, filter(Filtered::new(LIST, [now.into(), below.into()])).statement())
         })
         .await

@@ -325,8 +325,9 @@ fn a_destination_shows_its_state_and_its_debts() {
         owes: Owes { waiting: 0, dead },
         owed: Vec::new(),
         dead: Vec::new(),
+        now: at(30),
     };
-    let stands = |addressee: Addressee| sentences::destination(&portrait(addressee, 0), at(30));
+    let stands = |addressee: Addressee| sentences::destination(&portrait(addressee, 0));
     assert_eq!(stands(hook()), format!("destination {HOOK}: healthy since 2027-01-15T08:00:00.000000Z"));
     let mut open = hook();
     (open.health.opened_at, open.health.probed_at) = (Some(at(5)), Some(at(25)));

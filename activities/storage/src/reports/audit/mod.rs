@@ -98,11 +98,9 @@ fn position(cursor: Option<&str>) -> Result<(usize, &str), Error> {
 impl Store {
     /// Checks every rule on the next rows: at most `page.limit` of one table.
     pub async fn audit(&self, page: Page) -> Result<Audited, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
+        self.read_now(move |connection, now| {
             let (place, after) = position(page.cursor.as_deref())?;
             let table = TABLES.get(place).ok_or(Error::Cursor)?;
-            let now = connection.now(clock)?;
             let from = table.key.values(after);
             let keys: Vec<String> = sql(table.keys).bind_all(from.clone()).bind(page.size()).values(connection)?;
             let checked = i64::try_from(keys.len()).unwrap_or(i64::MAX);

@@ -51,6 +51,8 @@ pub struct Portrait {
     pub owed: Vec<Sending>,
     /// The newest that are dead.
     pub dead: Vec<Sending>,
+    /// As of when.
+    pub now: Timestamp,
 }
 
 impl Portrait {
@@ -86,7 +88,7 @@ pub fn portrait(connection: &mut AnyConnection, id: DestinationId, now: Timestam
     let owes = owes(connection, id)?;
     let owed = events::sendings(connection, sql(DELIVERIES_WHERE.of(OLDEST_OWED)).bind(id), now)?;
     let dead = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_DEAD)).bind(id), now)?;
-    Ok(Some(Portrait { addressee, owes, owed, dead }))
+    Ok(Some(Portrait { addressee, owes, owed, dead, now }))
 }
 
 const OLDEST_OWED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "

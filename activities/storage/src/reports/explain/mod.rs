@@ -61,21 +61,11 @@ pub struct OfEvent {
     pub now: Timestamp,
 }
 
-/// The explanation of a destination.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OfDestination {
-    /// The destination and its health.
-    pub portrait: Portrait,
-    /// As of when.
-    pub now: Timestamp,
-}
-
 impl Store {
     /// The notifications of a message, and the events that followed.
     pub async fn explain_message(&self, message_id: &str) -> Result<OfMessage, Error> {
-        let (clock, message_id) = (self.clock, message_id.to_owned());
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
+        let message_id = message_id.to_owned();
+        self.read_now(move |connection, now| {
             let mut notifications = Vec::new();
             for one in notifications::of_message(connection, &message_id, now)? {
                 let events = match (one.view.collapse_key, one.view.revision) {
@@ -100,9 +90,7 @@ impl Store {
             Err(Error::Missing { .. }) => None,
             found => Some(found?),
         };
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
+        self.read_now(move |connection, now| {
             let notifications = Newest::of(notifications::of_purchase(connection, key, now)?);
             if notifications.all.is_empty() && purchase.is_none() {
                 return Err(Error::Missing { what: "purchase" });
@@ -125,9 +113,7 @@ impl Store {
 
     /// An event: the notifications that caused it, and its deliveries.
     pub async fn explain_event(&self, id: EventId) -> Result<OfEvent, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
+        self.read_now(move |connection, now| {
             let event = events::of_id(connection, id, now)?.ok_or(Error::Missing { what: "event" })?;
             let EventFacts { collapse_key, revision, .. } = event.event;
             let notifications = notifications::of_revision(connection, collapse_key, revision, now)?;
@@ -138,12 +124,9 @@ impl Store {
     }
 
     /// A destination: its health, what is owed to it and which deliveries died.
-    pub async fn explain_destination(&self, id: DestinationId) -> Result<OfDestination, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let portrait = destination::portrait(connection, id, now)?.ok_or(Error::Missing { what: "destination" })?;
-            Ok(OfDestination { portrait, now })
+    pub async fn explain_destination(&self, id: DestinationId) -> Result<Portrait, Error> {
+        self.read_now(move |connection, now| {
+            destination::portrait(connection, id, now)?.ok_or(Error::Missing { what: "destination" })
         })
         .await
     }

@@ -1,11 +1,10 @@
 //! Sentences about a destination: its state, its choice of events, what is owed to it and what is dead.
 
 use super::phrases::{count, environments, label, sentence};
-use domain::Timestamp;
 use storage::{Addressee, Destination, HealthView, Portrait};
 
 /// The state of a destination.
-pub fn destination(portrait: &Portrait, now: Timestamp) -> String {
+pub fn destination(portrait: &Portrait) -> String {
     let Addressee { destination, health, deleted_at, .. } = &portrait.addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     let stands = if let Some(at) = deleted_at {
@@ -18,7 +17,7 @@ pub fn destination(portrait: &Portrait, now: Timestamp) -> String {
     } else if let Some(since) = health.opened_at {
         let tried = health.probed_at.map_or_else(String::new, |at| format!(", last at {at}"));
         format!("it does not answer since {since}{reason}; it is tried every 30 s{tried}")
-    } else if let Some(until) = health.paused_until.filter(|until| *until > now) {
+    } else if let Some(until) = health.paused_until.filter(|until| *until > portrait.now) {
         format!("it requested a pause until {until}{reason}")
     } else {
         format!("{} since {}{reason}", destination.state, destination.since)

@@ -51,9 +51,9 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> String {
 }
 
 /// The received notifications.
-pub fn notifications(all: &[ReceivedNotification], has_older: bool) -> String {
-    let older = if has_older { "; older ones are not shown here" } else { "" };
-    format!("received {}{older}", count(all.len(), "notification"))
+pub fn notifications(of: &OfPurchase) -> String {
+    let older = if of.has_older { "; older ones are not shown here" } else { "" };
+    format!("received {}{older}", count(of.notifications.len(), "notification"))
 }
 
 /// Whether a notification was settled in a revision, with a change.
