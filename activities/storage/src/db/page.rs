@@ -89,7 +89,7 @@ impl Page {
 }
 
 impl<T> Paged<T> {
-    /// The same page with its items in another form.
+    /// This page, with its items in another form.
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Paged<U> {
         Paged { items: self.items.into_iter().map(item).collect(), next_cursor: self.next_cursor }
     }
