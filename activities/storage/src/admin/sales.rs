@@ -86,16 +86,6 @@ pub struct Difference {
 }
 
 row! {
-    struct Known {
-        sold_at: Timestamp,
-        price: String,
-        currency: String,
-        receipt_id: String,
-        sku: String,
-    }
-}
-
-row! {
     struct PurchaseRow {
         collapse_key: CollapseKey,
         purchase: String,
@@ -145,13 +135,13 @@ fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Res
     let mut answer = ImportedSales::default();
     let mut receipts: BTreeMap<&str, Lines<'_>> = BTreeMap::new();
     for sale in latest.into_values() {
-        let known = known(write.connection, app, sale)?;
-        let is_news = known.as_ref().is_none_or(|known| !known.is(sale));
-        match known {
+        let is_same = is_same(write.connection, app, sale)?;
+        match is_same {
             None => answer.new += 1,
-            Some(_) if is_news => answer.changed += 1,
-            Some(_) => answer.known += 1,
+            Some(false) => answer.changed += 1,
+            Some(true) => answer.known += 1,
         }
+        let is_news = is_same != Some(true);
         if is_news && run == Run::Real {
             upsert(write, app, sale)?;
         }
@@ -182,19 +172,25 @@ pub fn lock_app(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     Ok(())
 }
 
-const FIND_LINES: Sql = statement! {"
-    SELECT sold_at, price, currency, receipt_id, sku
+const IS_SAME: Sql = statement! {"
+    SELECT (sold_at = ? AND price = ? AND currency = ? AND receipt_id = ? AND sku = ?) AS value
     FROM sales
     WHERE app_id = ? AND transaction_id = ? AND kind = ? AND returned_at = ?
 "};
 
-fn known(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<Option<Known>, Error> {
-    sql(FIND_LINES)
+/// Whether a line is known as it is; `None` where its transaction is not known.
+fn is_same(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<Option<bool>, Error> {
+    sql(IS_SAME)
+        .bind(sale.at)
+        .bind(sale.price.as_str())
+        .bind(sale.currency.as_str())
+        .bind(statement::clean(&sale.receipt_id).as_ref())
+        .bind(statement::clean(&sale.sku).as_ref())
         .bind(app)
         .bind(statement::clean(&sale.transaction_id).as_ref())
         .bind(sale.kind.as_str())
         .bind(sale.returned_at())
-        .first(connection)
+        .value(connection)
 }
 
 const UPSERT: Sql = statement! {"
@@ -374,15 +370,4 @@ fn identity(sale: &Sale) -> Identity<'_> {
 /// A transaction is charged once, and given back in any number of parts.
 fn returned_at(kind: SaleKind, at: Timestamp) -> i64 {
     if kind == SaleKind::Charge { 0 } else { at.micros() }
-}
-
-impl Known {
-    fn is(&self, sale: &NewSale) -> bool {
-        let clean = |text: &str| statement::clean(text).into_owned();
-        self.sold_at == sale.at
-            && self.price == sale.price
-            && self.currency == sale.currency
-            && self.receipt_id == clean(&sale.receipt_id)
-            && self.sku == clean(&sale.sku)
-    }
 }

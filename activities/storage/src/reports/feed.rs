@@ -40,23 +40,20 @@ const FEED: Sql = statement! {"
 "};
 const ON_PLATFORMS: Clause = clause!(&[FEED], "p.platform_id IN (?*)");
 const IN_ENVIRONMENT: Clause = clause!(&[FEED], hot "purchases_environment", "p.environment = ?");
-const IN_ENVIRONMENTS: Clause = clause!(&[FEED], "p.environment IN (?*)");
 
 impl Store {
     /// The purchases of an app that were announced, each once, in the order of their keys; for a destination those of
     /// the platforms and environments that it wants.
     pub async fn feed(&self, app: AppId, to: Option<DestinationId>, page: Page) -> Result<Paged<Fed>, Error> {
         self.read(move |connection| {
-            let wanted = to.map(|id| wanted(connection, app, id)).transpose()?;
-            let Filter { platforms, environments } = wanted.unwrap_or_default();
+            let wanted = to.map(|id| wanted(connection, app, id)).transpose()?.unwrap_or_default();
+            // A purchase that was announced has one of the two environments.
+            let environment = wanted.environments.first().copied().filter(|_| wanted.is_one_environment());
             let after = page.cursor.clone().unwrap_or_default();
             let to = to.map(|id| id.to_string()).unwrap_or_default();
-            let one = environments.first().filter(|_| environments.len() == 1).copied();
-            let several = environments.into_iter().filter(|_| one.is_none());
             let list = Filtered::new(FEED, [to.into(), app.into(), after.into()])
-                .and(ON_PLATFORMS, Value::list(platforms))
-                .and(IN_ENVIRONMENT, one)
-                .and(IN_ENVIRONMENTS, Value::list(several));
+                .and(ON_PLATFORMS, Value::list(wanted.platforms))
+                .and(IN_ENVIRONMENT, environment);
             page.read(connection, list.statement())
         })
         .await
