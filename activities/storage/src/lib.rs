@@ -44,7 +44,7 @@ pub use redelivery::page::{Owing, Redelivered};
 pub use redelivery::runs::RunMode;
 pub use redelivery::snapshot::SnapshotPage;
 pub use redelivery::verdict::Skipped;
-pub use reports::audit::{Audited, Broken, Rule, rules};
+pub use reports::audit::{Audited, RuleFindings, rules};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
 pub use reports::explain::{
     Addressee, AnnouncedEvent, EventFacts, OfEvent, OfMessage, OfPurchase, Owes, PaymentFacts, Portrait,

@@ -1,7 +1,7 @@
 //! `/v1/audit`: whether the tables agree with each other, and the money that was sent with the ledger.
 
 use super::listed::Listed;
-use crate::auditing::{Findings, RuleFindings};
+use crate::auditing::Findings;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Query;
@@ -10,7 +10,7 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use storage::{Page, RevenueAudit, RevenueFilter};
+use storage::{Page, RevenueAudit, RevenueFilter, RuleFindings};
 use tokio::time::Instant;
 
 /// Rows of one query.
@@ -56,8 +56,8 @@ pub async fn show(State(edge): State<Shared>, Query(query): Query<AuditQuery>) -
             break;
         }
     }
-    let (violations, checked) = (findings.violations(), findings.checked());
-    Ok(Json(Audit { violations, checked, rules: findings.rules(), next_cursor: cursor }))
+    let violations = findings.violations();
+    Ok(Json(Audit { violations, checked: findings.checked, rules: findings.rules, next_cursor: cursor }))
 }
 
 /// `GET /v1/audit/revenue`: every payment and change of one at every integration that counts, of the next purchases:

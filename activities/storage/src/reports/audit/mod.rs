@@ -18,30 +18,24 @@ use crate::db::statement::sql;
 use crate::db::store::Store;
 use checks::TABLES;
 use range::{Key, Range};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Maximum number of rows that are named for a broken rule.
 const EXAMPLES: usize = 5;
 
-/// A rule that must hold between the tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Rule {
-    /// A stable name.
+/// A rule that must hold between the tables, and how often it is broken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RuleFindings {
+    /// Its name.
     pub name: &'static str,
+    /// The table that it checks.
+    pub of: &'static str,
     /// The rule, in a sentence.
     pub description: &'static str,
-    /// The name of the table whose rows it checks.
-    pub of: &'static str,
-}
-
-/// Rows of a page that break a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Broken {
-    /// The rule's name.
-    pub name: &'static str,
-    /// How many rows of the page break it.
+    /// Number of rows that break it.
     pub violations: i64,
-    /// The first of them, by what names them.
+    /// The first of them.
     pub examples: Vec<String>,
 }
 
@@ -51,7 +45,7 @@ pub struct Audited {
     /// How many rows were checked.
     pub checked: i64,
     /// The rules that do not hold.
-    pub broken: Vec<Broken>,
+    pub broken: Vec<RuleFindings>,
     /// The cursor of the next page; `None` at the end of the last table.
     pub next_cursor: Option<String>,
 }
@@ -80,11 +74,11 @@ enum By {
     Code(fn(&mut AnyConnection, &Range) -> Result<Vec<String>, Error>),
 }
 
-/// All rules, those of a table together, in the order of the tables.
+/// All rules, those of a table together, in the order of the tables; nothing is found yet.
 #[must_use]
-pub fn rules() -> Vec<Rule> {
-    let rule = |of, check: &Check| Rule { name: check.name, description: check.description, of };
-    TABLES.iter().flat_map(|table| table.checks.iter().map(move |check| rule(table.name, check))).collect()
+pub fn rules() -> Vec<RuleFindings> {
+    let of = |table: &'static Table| table.checks.iter().map(|check| table.findings(check, Vec::new()));
+    TABLES.iter().flat_map(of).collect()
 }
 
 /// Where a check continues: in which table, and after which key.
@@ -118,17 +112,20 @@ impl Store {
 }
 
 impl Table {
-    fn broken(&self, connection: &mut AnyConnection, range: &Range) -> Result<Vec<Broken>, Error> {
+    /// The rules that do not hold for these rows.
+    fn broken(&self, connection: &mut AnyConnection, range: &Range) -> Result<Vec<RuleFindings>, Error> {
         let mut all = Vec::new();
-        for Check { name, by, .. } in self.checks {
-            let mut examples = by.broken(connection, range)?;
-            if !examples.is_empty() {
-                let violations = i64::try_from(examples.len()).unwrap_or(i64::MAX);
-                examples.truncate(EXAMPLES);
-                all.push(Broken { name, violations, examples });
-            }
+        for check in self.checks {
+            all.push(self.findings(check, check.by.broken(connection, range)?));
         }
+        all.retain(|one| one.violations > 0);
         Ok(all)
+    }
+
+    fn findings(&self, check: &Check, broken: Vec<String>) -> RuleFindings {
+        let violations = i64::try_from(broken.len()).unwrap_or(i64::MAX);
+        let examples = broken.into_iter().take(EXAMPLES).collect();
+        RuleFindings { name: check.name, of: self.name, description: check.description, violations, examples }
     }
 }
 
