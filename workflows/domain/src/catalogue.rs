@@ -129,25 +129,3 @@ pub enum ProductRef {
     /// The parent's, which all its terms share.
     Parent,
 }
-
-impl ProductRef {
-    /// The name in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Term => "term",
-            Self::Parent => "parent",
-        }
-    }
-}
-
-impl FromStr for ProductRef {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Term, Self::Parent]
-            .into_iter()
-            .find(|one| one.as_str() == text)
-            .ok_or_else(|| format!("`term` or `parent`, and it is `{text}`"))
-    }
-}

@@ -362,7 +362,27 @@ macro_rules! enum_columns {
     )*};
 }
 
-enum_columns!(Environment, Outcome, ProductRef, State, UnknownReceipts);
+enum_columns!(Environment, Outcome, State, UnknownReceipts);
+
+impl Column for ProductRef {
+    type Sql = Text;
+}
+
+impl FromSql<Text, MultiBackend> for ProductRef {
+    fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
+        let text = <String as FromSql<Text, MultiBackend>>::from_sql(value)?;
+        Ok(if text == "parent" { Self::Parent } else { Self::Term })
+    }
+}
+
+impl From<ProductRef> for Value<'_> {
+    fn from(value: ProductRef) -> Self {
+        Self::from(match value {
+            ProductRef::Term => "term",
+            ProductRef::Parent => "parent",
+        })
+    }
+}
 
 impl FromSql<BigInt, MultiBackend> for Timestamp {
     fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {

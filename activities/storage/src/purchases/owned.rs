@@ -6,7 +6,6 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::purchases::purchase;
 use crate::settings::listing::Listings;
-use domain::catalogue::ProductRef;
 use domain::user::OwnedPurchase;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Timestamp, UserId};
 
@@ -16,7 +15,7 @@ row! {
         platform_id: PlatformId,
         platform_type: String,
         environment: Environment,
-        product_ref: ProductRef,
+        product_ref: String,
         purchase: String,
         real_at: Option<Timestamp>,
     }
@@ -45,7 +44,7 @@ pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result
                 platform_type: row.platform_type,
                 environment: purchase.environment(row.environment),
                 is_replaced: row.real_at.is_some(),
-                product_ref: row.product_ref,
+                product_ref: purchase::product_ref(&row.product_ref),
                 listing: listings.find(connection, &purchase)?,
                 purchase,
             })

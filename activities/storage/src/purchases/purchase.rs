@@ -34,8 +34,7 @@ row! {
         pub app_id: AppId,
         pub store: String,
         pub environment: Environment,
-        /// Which SKU names the product.
-        pub product_ref: ProductRef,
+        product_ref: String,
         pub max_wait_ms: Option<i64>,
         /// What happens if the store never knows its receipt.
         pub unknown_receipts: UnknownReceipts,
@@ -62,6 +61,18 @@ impl PurchaseRow {
     pub fn known(&self) -> Result<Purchase, Error> {
         read(&self.purchase)
     }
+}
+
+impl Origin {
+    /// Which SKU names the product.
+    pub fn product_ref(&self) -> ProductRef {
+        product_ref(&self.product_ref)
+    }
+}
+
+/// The setting with this stored name.
+pub fn product_ref(text: &str) -> ProductRef {
+    if text == "parent" { ProductRef::Parent } else { ProductRef::Term }
 }
 
 const FIND: Sql = statement!("{SELECT}");

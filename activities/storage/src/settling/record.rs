@@ -98,7 +98,7 @@ fn as_change(
         platform_type: origin.store.clone(),
         environment: purchase.environment(origin.environment),
         is_replaced: record.is_replaced,
-        product_ref: origin.product_ref,
+        product_ref: origin.product_ref(),
         listing: Listings::of(origin.app_id).find(write.connection, &purchase)?,
         purchase,
     };
@@ -201,7 +201,7 @@ impl Settling<'_> {
         let usd_rate = rate.as_deref().map(str::parse).transpose();
         let replaced = replacements::replaced(write.connection, self.record.collapse_key)?;
         let described = RecordSource {
-            replaced_sku: replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref)),
+            replaced_sku: replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref())),
             usd_rate: usd_rate.map_err(|cause| Error::corrupt_by("a rate is not a decimal", cause))?,
             ..self.described(after, &listing)
         };
@@ -228,7 +228,7 @@ impl Settling<'_> {
             receipt_id: &self.origin.receipt_id,
             environment: self.origin.environment,
             external_id: self.owner.and_then(|owner| owner.external_id.as_deref()),
-            product_ref: self.origin.product_ref,
+            product_ref: self.origin.product_ref(),
             listing,
             usd_rate: None,
             replaced_sku: None,
