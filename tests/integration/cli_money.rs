@@ -118,7 +118,7 @@ fn the_revenue_audit_exits_with_1_on_unexplained_differences() {
     assert_eq!(created_later.status.code(), Some(0), "{created_later:?}");
     let printed = stdout_of(&created_later);
     assert!(
-        printed.contains("made_later: purchase") && printed.contains("1 entries differ with a reason, 0 without"),
+        printed.contains("created_later: purchase") && printed.contains("1 entries differ with a reason, 0 without"),
         "{printed}"
     );
     let events = |revenue: &str| {

@@ -35,23 +35,26 @@ pub use delivery::lanes::{
 };
 pub use delivery::sweep::{Due, Overdue};
 pub use events::alarms::Alarm;
-pub use inbox::notifications::{Accepted, Fate, NewNotification, NotificationView, Open};
+pub use events::status::DeliveryStatus;
+pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};
 pub use inbox::topics::{PendingTopic, Released, Topic, TopicState};
 pub use inbox::waiting::WaitingResult;
+pub use purchases::purchase::WaitsFor;
 pub use redelivery::page::{Owing, Redelivered};
 pub use redelivery::runs::RunMode;
 pub use redelivery::snapshot::SnapshotPage;
 pub use redelivery::verdict::Skipped;
-pub use reports::audit::{Audited, Broken, Rule, rules};
+pub use reports::audit::{Audited, RuleFindings, rules};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
 pub use reports::explain::{
-    Addressee, AnnouncedEvent, EventFacts, OfDestination, OfEvent, OfMessage, OfPurchase, Owes, PaymentFacts, Portrait,
+    Addressee, AnnouncedEvent, EventFacts, OfEvent, OfMessage, OfPurchase, Owes, PaymentFacts, Portrait,
     ReceivedNotification, Sending, Successor,
 };
 pub use reports::feed::Fed;
 pub use reports::figures::{DestinationHealth, Figures, Forgotten};
 pub use reports::listing::{EventFilter, EventView, PurchaseFilter, PurchaseView, Standing};
-pub use reports::revenue::{Differs, Integration, RevenueFilter, RevenueLine, RevenuePage};
+pub use reports::notifications::{NotificationView, WaitingFor};
+pub use reports::revenue::{Differs, Integration, RevenueAudit, RevenueFilter, RevenueLine};
 pub use settings::destinations::{
     Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
 };

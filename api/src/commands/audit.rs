@@ -51,9 +51,8 @@ pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
     if options.remote.json {
         table::json(&whole);
     } else {
-        for rule in table::items(&whole["rules"]) {
-            print_rule(rule, options.all);
-        }
+        let is_shown = |rule: &&Value| options.all || violations_of(rule) > 0;
+        table::items(&whole["rules"]).iter().filter(is_shown).for_each(print_rule);
         let rows = table::field(&whole, "checked");
         let rules = table::items(&whole["rules"]).len();
         match violations {
@@ -80,7 +79,7 @@ async fn fetch_all(client: &Client) -> anyhow::Result<Value> {
         }
     }
     bar.finish_and_clear();
-    let violations: i64 = rules.iter().filter_map(|rule| rule["violations"].as_i64()).sum();
+    let violations: i64 = rules.iter().map(violations_of).sum();
     Ok(json!({ "violations": violations, "checked": checked, "rules": rules }))
 }
 
@@ -91,8 +90,7 @@ fn add(rules: &mut Vec<Value>, more: &[Value]) {
             rules.push(rule.clone());
             continue;
         };
-        let count = |rule: &Value| rule["violations"].as_i64().unwrap_or_default();
-        known["violations"] = json!(count(known) + count(rule));
+        known["violations"] = json!(violations_of(known) + violations_of(rule));
         let mut examples = table::items(&known["examples"]).to_vec();
         examples.extend(table::items(&rule["examples"]).iter().cloned());
         examples.truncate(5);
@@ -100,12 +98,14 @@ fn add(rules: &mut Vec<Value>, more: &[Value]) {
     }
 }
 
-fn print_rule(rule: &Value, all: bool) {
-    let (name, description, of) =
-        (table::field(rule, "name"), table::field(rule, "description"), table::field(rule, "of"));
-    match rule["violations"].as_i64().unwrap_or_default() {
-        0 if all => table::line(&format!("ok  {name} ({of}): {description}")),
-        0 => {}
+fn violations_of(rule: &Value) -> i64 {
+    rule["violations"].as_i64().unwrap_or_default()
+}
+
+fn print_rule(rule: &Value) {
+    let [name, description, of] = ["name", "description", "of"].map(|field| table::field(rule, field));
+    match violations_of(rule) {
+        0 => table::line(&format!("ok  {name} ({of}): {description}")),
         count => {
             let examples = table::items(&rule["examples"]).iter().map(table::text).collect::<Vec<_>>().join(", ");
             table::line(&format!("{count} {of} break the rule {name} ({description}): {examples}"));

@@ -11,17 +11,8 @@ use std::process::ExitCode;
 
 /// Maximum number of differing entries that are printed.
 const MOST_LISTED: usize = 100;
-const COLUMNS: &[table::Column] = &[
-    ("integration", "integration"),
-    ("month", "month"),
-    ("environment", "environment"),
-    ("sku", "sku"),
-    ("ledger", "ledger"),
-    ("delivered", "delivered"),
-    ("owed", "owed"),
-    ("dead", "dead"),
-    ("difference", "difference"),
-];
+const COLUMNS: [&str; 9] =
+    ["integration", "month", "environment", "sku", "ledger", "delivered", "owed", "dead", "difference"];
 
 /// Which money is compared.
 #[derive(Debug, clap::Args)]
@@ -118,7 +109,7 @@ impl Whole {
                 "purchases": self.purchases, "unexplained": self.unexplained, "sums": rows, "differs": self.differs,
             }));
         }
-        table::list(&json!(rows), COLUMNS, "Nothing was paid that an integration counts.");
+        table::list(&json!(rows), &COLUMNS.map(|name| (name, name)), "Nothing was paid that an integration counts.");
         for line in self.differs.iter().take(MOST_LISTED) {
             let field = |name: &str| table::field(line, name);
             table::line(&format!(
@@ -133,11 +124,11 @@ impl Whole {
         if self.differs.len() > MOST_LISTED {
             table::line(&format!("{} more: see them with --json", self.differs.len() - MOST_LISTED));
         }
-        let by_reason = self.differs.len();
+        let differing = i64::try_from(self.differs.len()).unwrap_or(i64::MAX);
         table::line(&format!(
             "{} purchases: {} entries differ with a reason, {} without one.",
             self.purchases,
-            i64::try_from(by_reason).unwrap_or(i64::MAX) - self.unexplained,
+            differing - self.unexplained,
             self.unexplained
         ));
     }

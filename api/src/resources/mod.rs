@@ -11,6 +11,7 @@ pub mod events;
 pub mod explain;
 pub mod feed;
 pub mod import;
+mod listed;
 pub mod notifications;
 pub mod platforms;
 pub mod purchases;

@@ -152,7 +152,7 @@ story! {
         assert!(world.store.inbox_age().await.unwrap().unwrap() >= 20_000);
         assert_eq!(world.store.open_after(seq, 10).await.unwrap(), []);
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
-        assert_eq!((view.outcome, view.waiting_for.as_deref()), (None, Some("window")));
+        assert_eq!((view.outcome, view.waiting_for), (None, Some(storage::WaitingFor::Window)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Time that passes for the whole ledger, and queries of it then.
 
 use super::world::World;
-use storage::{Audited, Broken, Page};
+use storage::{Audited, Page, RuleFindings};
 
 pub const MINUTE_MS: i64 = 60_000;
 pub const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
@@ -35,8 +35,8 @@ impl World {
     }
 
     /// All rules that are broken, after an audit page by page: with the examples of all pages.
-    pub async fn audit(&self, limit: i64) -> Vec<Broken> {
-        let (mut cursor, mut all) = (None, Vec::<Broken>::new());
+    pub async fn audit(&self, limit: i64) -> Vec<RuleFindings> {
+        let (mut cursor, mut all) = (None, Vec::<RuleFindings>::new());
         loop {
             let Audited { broken, next_cursor, .. } = self.store.audit(Page { cursor, limit }).await.unwrap();
             for one in broken {

@@ -280,7 +280,7 @@ story! {
         let mut success = finish(&late, Verdict::Delivered);
         success.result.events[0].class = "success";
         world.end(success).await;
-        assert_eq!(world.store.delivery(late.delivery_id).await.unwrap().status, "superseded");
+        assert_eq!(world.store.delivery(late.delivery_id).await.unwrap().status, storage::DeliveryStatus::Superseded);
         assert_eq!(world.broken(1000).await, []);
         world.finish(&newer, Verdict::Dead).await;
         assert_eq!(world.broken(1000).await, []);

@@ -64,7 +64,7 @@ story! {
         world.finish(&second, Verdict::Delivered).await;
         assert!(world.store.holds_lease(third.key, third.to, "c").await.unwrap());
         let delivered = world.store.delivery(third.delivery_id).await.unwrap();
-        assert_eq!(delivered.status, "delivered");
+        assert_eq!(delivered.status, storage::DeliveryStatus::Delivered);
         world.finish(&third, Verdict::Dead).await;
         assert_eq!(world.store.delivery(third.delivery_id).await.unwrap(), delivered, "it ended before, once");
     }
@@ -131,11 +131,11 @@ story! {
         assert_eq!((dead.status.as_str(), dead.last_error.as_deref()), ("dead", Some("the destination was deleted")));
         assert!(dead.finished_at.is_some());
         let stored = world.store.deliveries(of(other.id), Page::default()).await.unwrap().items.remove(0);
-        assert_eq!(stored.status, "pending");
+        assert_eq!(stored.status, storage::DeliveryStatus::Pending);
         // One that was recorded at that moment ends when its lane is claimed.
         world.raw().run("UPDATE deliveries SET status = 'pending'");
         assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Idle(Idle::Closed { .. })));
-        let listed = DeliveryFilter { status: Some("dead".to_owned()), ..Default::default() };
+        let listed = DeliveryFilter { status: Some(storage::DeliveryStatus::Dead), ..Default::default() };
         let dead = world.store.deliveries(listed, Page::default()).await.unwrap().items;
         assert_eq!((dead.len(), dead[0].destination_id), (1, hook.id));
     }
@@ -167,7 +167,7 @@ story! {
         let key = world.key("r1");
         let attempt = world.attempt(key, hook.id, "a").await;
         assert_eq!(attempt.revision, 2);
-        let filter = DeliveryFilter { status: Some("superseded".to_owned()), ..Default::default() };
+        let filter = DeliveryFilter { status: Some(storage::DeliveryStatus::Superseded), ..Default::default() };
         let superseded = world.store.deliveries(filter, Page::default()).await.unwrap().items;
         assert_eq!((superseded.len(), superseded[0].revision), (1, 1));
         assert!(superseded[0].finished_at.is_some());
@@ -188,7 +188,7 @@ story! {
         world.finish(&new, Verdict::Delivered).await;
         world.finish(&old, Verdict::Delivered).await;
         assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
-        assert_eq!(world.store.delivery(old.delivery_id).await.unwrap().status, "superseded");
+        assert_eq!(world.store.delivery(old.delivery_id).await.unwrap().status, storage::DeliveryStatus::Superseded);
         world.revise("r1", 3).await;
         let next = world.attempt(key, hook.id, "c").await;
         assert_eq!(attribute(&next.body, "previous_acked_revision"), 2);

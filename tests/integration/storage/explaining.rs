@@ -54,7 +54,7 @@ story! {
         let [(notification, announced)] = of.notifications.as_slice() else { panic!("{:?}", of.notifications) };
         assert_eq!(notification.view.revision, Some(1));
         let sending = &announced[0].sendings[0];
-        assert_eq!(sending.delivery.status, "superseded");
+        assert_eq!(sending.delivery.status, storage::DeliveryStatus::Superseded);
         let successor = sending.successor.as_ref().unwrap();
         assert_eq!((successor.revision, successor.status.as_str()), (3, "delivered"));
         assert!(successor.finished_at.is_some());
@@ -83,13 +83,13 @@ story! {
         world.accept(waiting).await;
         let notification = async |message: &str| world.store.explain_message(message).await.unwrap().notifications.remove(0).0;
         let window = notification("m1").await;
-        assert_eq!(window.view.waiting_for.as_deref(), Some("window"));
+        assert_eq!(window.view.waiting_for, Some(storage::WaitingFor::Window));
         assert!(window.window_ends_at.is_some() && window.held.is_none());
         let hold = notification("m2").await;
-        assert_eq!(hold.view.waiting_for.as_deref(), Some("hold"));
+        assert_eq!(hold.view.waiting_for, Some(storage::WaitingFor::Hold));
         assert_eq!(hold.held, Some((until, Some("ann".to_owned()), Some("looking".to_owned()))));
         let topic = notification("m3").await;
-        assert_eq!(topic.view.waiting_for.as_deref(), Some("topic approval"));
+        assert_eq!(topic.view.waiting_for, Some(storage::WaitingFor::TopicApproval));
         assert_eq!(topic.topic_arn.as_deref(), Some("arn:aws:sns:topic"));
         let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
         assert_eq!((of.purchase, of.notifications.len(), of.events.len()), (None, 1, 0));
@@ -107,15 +107,14 @@ story! {
         let mut paused = finish(&sent, RETRY);
         paused.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(MINUTE_MS) };
         world.end(paused).await;
-        let of = world.store.explain_destination(hook.id).await.unwrap();
-        let portrait = of.portrait;
+        let portrait = world.store.explain_destination(hook.id).await.unwrap();
         assert_eq!((portrait.addressee.health.owed, portrait.owes.dead, portrait.owes.waiting), (2, 1, 0));
-        assert!(portrait.addressee.health.paused_until.is_some_and(|until| until > of.now));
+        assert!(portrait.addressee.health.paused_until.is_some_and(|until| until > portrait.now));
         assert_eq!((portrait.owed.len(), portrait.dead.len()), (2, 1));
         assert_eq!(portrait.dead[0].delivery.collapse_key, world.key("r1"));
         world.store.delete_destination(hook.id).await.unwrap();
         let gone = world.store.explain_destination(hook.id).await.unwrap();
-        assert!(gone.portrait.addressee.deleted_at.is_some(), "the ledger knows it still");
+        assert!(gone.addressee.deleted_at.is_some(), "the ledger knows it still");
         let announced = world.store.explain_purchase(world.key("r1")).await.unwrap();
         assert_eq!(announced.addressees.len(), 1);
     }

@@ -10,7 +10,8 @@ const ALL: i64 = 100;
 
 /// The event types of what is in a status to a destination, in the order of their making.
 async fn in_status(world: &World, to: domain::DestinationId, status: &str) -> Vec<String> {
-    let filter = DeliveryFilter { destination_id: Some(to), status: Some(status.to_owned()), ..Default::default() };
+    let filter =
+        DeliveryFilter { destination_id: Some(to), status: Some(status.parse().unwrap()), ..Default::default() };
     let found = world.store.deliveries(filter, Page { cursor: None, limit: 1000 }).await.unwrap();
     found.items.into_iter().rev().map(|delivery| delivery.event_type).collect()
 }

@@ -33,7 +33,7 @@ struct Lane {
     /// Claimed and not finished.
     held: Vec<Sent>,
     bodies: HashMap<DeliveryId, String>,
-    closed: HashMap<DeliveryId, String>,
+    closed: HashMap<DeliveryId, storage::DeliveryStatus>,
     acked: i64,
     revision: i64,
     /// How many events of what happened were recorded.
@@ -142,15 +142,15 @@ impl Lane {
         let mut is_owed = false;
         for delivery in world.store.deliveries(filter, page).await.unwrap().items.into_iter().rev() {
             if delivery.event_type.starts_with("user.") {
-                let is_next = !(is_owed && delivery.status == "delivered");
+                let is_next = !(is_owed && delivery.status == storage::DeliveryStatus::Delivered);
                 assert!(
-                    is_next && delivery.status != "superseded",
+                    is_next && delivery.status != storage::DeliveryStatus::Superseded,
                     "seed {seed}: {delivery:?} overtook or was skipped"
                 );
-                is_owed |= delivery.status == "pending";
+                is_owed |= delivery.status == storage::DeliveryStatus::Pending;
             }
-            if delivery.status != "pending" {
-                let closed = self.closed.entry(delivery.id).or_insert_with(|| delivery.status.clone());
+            if delivery.status != storage::DeliveryStatus::Pending {
+                let closed = self.closed.entry(delivery.id).or_insert(delivery.status);
                 assert_eq!(*closed, delivery.status, "seed {seed}: a delivery ended twice");
             }
         }

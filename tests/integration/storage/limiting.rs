@@ -207,7 +207,7 @@ story! {
         assert!(matches!(world.end(end).await.lane, LaneState::Wait { .. }));
         let filter = DeliveryFilter { collapse_key: Some(key), ..Default::default() };
         let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
-        let statuses: Vec<_> = deliveries.map(|one| one.status).filter(|status| status != "superseded").collect();
+        let statuses: Vec<_> = deliveries.map(|one| one.status.as_str()).filter(|status| *status != "superseded").collect();
         assert_eq!(statuses, ["delivered", "dead", "pending", "pending", "delivered"]);
     }
 }

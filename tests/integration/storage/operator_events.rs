@@ -160,7 +160,7 @@ story! {
             }
             world.pass(301_000);
         }
-        let dead = DeliveryFilter { status: Some("dead".to_owned()), ..Default::default() };
+        let dead = DeliveryFilter { status: Some(storage::DeliveryStatus::Dead), ..Default::default() };
         assert_eq!(world.store.deliveries(dead, Page::default()).await.unwrap().items.len(), 3);
         let bodies = operator_events(&world, hook, watcher).await;
         assert_eq!(types(&bodies), ["destination.exhausted"; 2]);

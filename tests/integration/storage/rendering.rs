@@ -5,8 +5,8 @@ use super::world::{LEASE_MS, World, new_platform, renewal, story};
 use domain::{CollapseKey, DestinationId, Environment, TransitionKind, UserId};
 use std::sync::{Arc, Mutex};
 use storage::{
-    Claim, Claimed, DeliveryFilter, DestinationPatch, Filter, Finish, Idle, Mode, Owner, Page, Render, Rendered,
-    Unsent, Verdict,
+    Claim, Claimed, DeliveryFilter, DeliveryStatus, DestinationPatch, Filter, Finish, Idle, Mode, Owner, Page, Render,
+    Rendered, Unsent, Verdict,
 };
 
 fn app_user(name: &str) -> Owner {
@@ -14,7 +14,7 @@ fn app_user(name: &str) -> Owner {
 }
 
 /// The type and the status of each delivery to a destination, the oldest first.
-async fn statuses(world: &World, to: DestinationId) -> Vec<(String, String)> {
+async fn statuses(world: &World, to: DestinationId) -> Vec<(String, DeliveryStatus)> {
     let filter = DeliveryFilter { destination_id: Some(to), ..Default::default() };
     let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
     deliveries.map(|one| (one.event_type, one.status)).collect()
@@ -38,7 +38,7 @@ story! {
         world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         let lane = (world.key("r1"), hook.id);
         assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Idle(Idle::Closed { last_seq: 2 })));
-        let waiting = |kind: &str| (kind.to_owned(), "waiting".to_owned());
+        let waiting = |kind: &str| (kind.to_owned(), DeliveryStatus::Waiting);
         let both = [waiting("user.subscription.purchased"), waiting("purchase.updated")];
         assert_eq!(statuses(&world, hook.id).await, both);
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 0, "nothing was attempted");
@@ -46,7 +46,7 @@ story! {
         assert_eq!(world.store.lanes(lane.0).await.unwrap(), []);
         assert_eq!(world.store.overdue(9).await.unwrap().destinations, []);
         assert_eq!(world.store.destination_need(hook.id, 9).await.unwrap(), storage::DestinationNeed::Rest);
-        let listed = DeliveryFilter { status: Some("waiting".to_owned()), ..Default::default() };
+        let listed = DeliveryFilter { status: Some(DeliveryStatus::Waiting), ..Default::default() };
         let listed = world.store.deliveries(listed, Page::default()).await.unwrap().items;
         assert_eq!(listed[0].last_error.as_deref(), Some("the customer has no id yet"));
         assert_eq!((listed[0].attempts, listed[0].next_due_at, listed[0].finished_at), (0, None, None));
@@ -106,7 +106,7 @@ story! {
         world.store.update_destination(hook.id, patch).await.unwrap();
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         assert_eq!(sent.types(), ["user.subscription.purchased"]);
-        assert!(statuses(&world, other.id).await.iter().all(|(_, status)| status == "waiting"));
+        assert!(statuses(&world, other.id).await.iter().all(|(_, status)| *status == DeliveryStatus::Waiting));
     }
 }
 
@@ -126,13 +126,13 @@ story! {
         assert_eq!(batch.attempts[0].body, "user.subscription.renewed");
         let filter = DeliveryFilter { destination_id: Some(hook.id), ..Default::default() };
         let mut closed = world.store.deliveries(filter, Page::default()).await.unwrap().items;
-        closed.retain(|delivery| delivery.status != "pending");
+        closed.retain(|delivery| delivery.status != DeliveryStatus::Pending);
         let bodies: Vec<_> =
             closed.iter().map(|one| (one.status.as_str(), one.last_error.as_deref().unwrap(), one.attempts)).collect();
         assert_eq!(bodies, [("dead", "the id is too short", 0), ("skipped", "the wrong environment", 0)]);
         assert!(closed.iter().all(|delivery| delivery.finished_at.is_some()));
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 1);
-        let skipped = DeliveryFilter { status: Some("skipped".to_owned()), ..Default::default() };
+        let skipped = DeliveryFilter { status: Some(DeliveryStatus::Skipped), ..Default::default() };
         assert_eq!(world.store.deliveries(skipped, Page::default()).await.unwrap().items.len(), 1);
         assert_eq!(world.store.health(hook.id).await.unwrap().failures, 0);
     }
@@ -355,7 +355,7 @@ story! {
         let again = world.attempt(world.key("p2"), to, "c").await;
         assert_eq!(again.delivery_id, lost.delivery_id);
         world.end(refused(&again, Verdict::Dead)).await;
-        assert_eq!((newest_sent(&world), statuses(&world, to).await[2].1.as_str()), (2, "dead"));
+        assert_eq!((newest_sent(&world), statuses(&world, to).await[2].1), (2, DeliveryStatus::Dead));
         world.send("p1", to, Verdict::Delivered).await;
         assert!(world.attempt(world.key("p1"), to, "d").await.is_stale);
     }
@@ -415,7 +415,7 @@ story! {
         claim_by(&world, waits_for_a_name(), (world.key("r1"), hook.id)).await;
         world.store.delete_destination(hook.id).await.unwrap();
         world.store.name_customer(world.app.id, app_user("anna's"), "anna").await.unwrap();
-        let dead = |kind: &str| (kind.to_owned(), "dead".to_owned());
+        let dead = |kind: &str| (kind.to_owned(), DeliveryStatus::Dead);
         let both = [dead("user.subscription.purchased"), dead("purchase.updated")];
         assert_eq!(statuses(&world, hook.id).await, both);
     }

@@ -42,7 +42,7 @@ story! {
         let topic = pending(&world, &["r1", "r2", "r1"]).await;
         assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
         let view = world.store.notifications_of("waiting-0").await.unwrap().remove(0);
-        assert_eq!(view.waiting_for.as_deref(), Some("topic approval"));
+        assert_eq!(view.waiting_for, Some(storage::WaitingFor::TopicApproval));
         assert!(world.store.subscribe_url(topic).await.unwrap().is_some());
         let released = world.store.approve_topic(topic).await.unwrap();
         let mut keys: Vec<_> = released.iter().map(|(key, _)| *key).collect();

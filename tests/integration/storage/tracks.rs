@@ -37,7 +37,7 @@ story! {
                 ("purchase.updated", 2),
             ]
         );
-        let filter = DeliveryFilter { status: Some("superseded".to_owned()), ..Default::default() };
+        let filter = DeliveryFilter { status: Some(storage::DeliveryStatus::Superseded), ..Default::default() };
         let superseded = world.store.deliveries(filter, Page::default()).await.unwrap().items;
         assert_eq!((superseded.len(), superseded[0].event_type.as_str()), (1, "purchase.updated"));
     }

@@ -122,11 +122,11 @@ story! {
         world.store.schedule_query(key, 60_000).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), []);
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
-        assert_eq!(view.waiting_for.as_deref(), Some("verification"));
+        assert_eq!(view.waiting_for, Some(storage::WaitingFor::Verification));
         assert!(!world.load(key).await.due);
         world.notify("m2", "r1", 2).await;
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
-        assert_eq!(view.waiting_for.as_deref(), Some("window"));
+        assert_eq!(view.waiting_for, Some(storage::WaitingFor::Window));
         world.pass(60_000);
         assert_eq!(world.store.due(10).await.unwrap().iter().map(|due| due.why).collect::<Vec<_>>(), ["wake"]);
         let loaded = world.load(key).await;

@@ -6,11 +6,11 @@ use crate::admin::platforms::Platform;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{Field, row, sql};
 use crate::db::store::Store;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification};
 use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// The store type of an adopted purchase in the inbox. The index of migration `ledger` names it too.
 const STORE_TYPE: &str = "IMPORTED";
@@ -41,22 +41,17 @@ pub struct Adopted {
 }
 
 row! {
-    struct Key {
-        collapse_key: CollapseKey,
-    }
-}
-
-row! {
     struct Counted {
         outcome: Option<Outcome>,
         value: i64,
     }
 }
 
-const KNOWN: Sql = statement!("SELECT collapse_key FROM purchases WHERE revision > 0 AND collapse_key IN (?*)");
+const KNOWN: Sql =
+    statement!("SELECT collapse_key AS value FROM purchases WHERE revision > 0 AND collapse_key IN (?*)");
 
 const ABANDONED: Sql = statement! {"
-    SELECT collapse_key
+    SELECT collapse_key AS value
     FROM notifications
     WHERE store_type = '{STORE_TYPE}' AND outcome = 'given_up' AND collapse_key IN (?*)
 "};
@@ -79,31 +74,30 @@ impl Store {
     /// Adopts purchases of a platform that are not known yet, and names their customers.
     pub async fn adopt(&self, platform: &Platform, purchases: Vec<Adoption>, at: Timestamp) -> Result<Adopted, Error> {
         let mut adopted = Adopted { unnamed: self.name_all(platform, purchases.clone()).await?, ..Adopted::default() };
-        let known = self.known_of(platform.id, &purchases).await?;
-        let mut rows: Vec<(CollapseKey, &Adoption)> = Vec::with_capacity(purchases.len());
-        for purchase in &purchases {
-            let key = CollapseKey::of(platform.id, &purchase.receipt_id);
-            if known.contains(&key) {
-                adopted.known += 1;
-            } else {
-                rows.push((key, purchase));
-            }
-        }
-        let keys: Vec<CollapseKey> = rows.iter().map(|(key, _)| *key).collect();
-        let abandoned = self.count_abandoned(keys.clone()).await?;
-        let rows = rows
-            .into_iter()
-            .map(|(key, purchase)| row((platform.id, key), purchase, at, abandoned.get(&key).copied().unwrap_or(0)));
-        let rows = rows.collect();
+        let keyed: Vec<(CollapseKey, &Adoption)> =
+            purchases.iter().map(|purchase| (CollapseKey::of(platform.id, &purchase.receipt_id), purchase)).collect();
+        let keys: Vec<CollapseKey> = keyed.iter().map(|(key, _)| *key).collect();
+        let (known, abandoned): (Vec<CollapseKey>, Vec<CollapseKey>) = self
+            .read(move |connection| Ok((within(connection, KNOWN, &keys)?, within(connection, ABANDONED, &keys)?)))
+            .await?;
+        let known: HashSet<CollapseKey> = known.into_iter().collect();
+        let new: Vec<_> = keyed.into_iter().filter(|(key, _)| !known.contains(key)).collect();
+        adopted.known = i64::try_from(purchases.len() - new.len()).unwrap_or(i64::MAX);
+        // An adoption that was given up may be repeated, as a notification of its own.
+        let times = |key: CollapseKey| abandoned.iter().filter(|abandoned| **abandoned == key).count();
+        let rows =
+            new.iter().map(|(key, purchase)| row(platform.id, purchase.notification(*key, at, times(*key)))).collect();
         let mut before = Vec::new();
-        for (key, accepted) in keys.into_iter().zip(self.accept(rows).await?) {
+        for ((key, _), accepted) in new.into_iter().zip(self.accept(rows).await?) {
             match accepted {
                 Accepted::New { seq } => adopted.accepted.push((key, seq)),
                 Accepted::Repeated | Accepted::Duplicate { .. } => before.push(key),
             }
         }
-        adopted.waiting = self.still_open(before.clone()).await?;
-        adopted.known += i64::try_from(before.len()).unwrap_or(i64::MAX) - adopted.waiting;
+        let count = i64::try_from(before.len()).unwrap_or(i64::MAX);
+        let open: Vec<i64> = self.read(move |connection| within(connection, COUNT_OPEN, &before)).await?;
+        adopted.waiting = open.first().copied().unwrap_or(0);
+        adopted.known += count - adopted.waiting;
         Ok(adopted)
     }
 
@@ -136,80 +130,49 @@ impl Store {
         })
         .await
     }
-
-    async fn known_of(&self, platform: PlatformId, purchases: &[Adoption]) -> Result<HashSet<CollapseKey>, Error> {
-        let keys: Vec<CollapseKey> =
-            purchases.iter().map(|purchase| CollapseKey::of(platform, &purchase.receipt_id)).collect();
-        self.read(move |connection| {
-            let rows: Vec<Key> = within(connection, KNOWN, &keys)?;
-            Ok(rows.into_iter().map(|row| row.collapse_key).collect())
-        })
-        .await
-    }
-
-    /// How often each was adopted and given up. An adoption that was given up may be repeated, as a notification of its
-    /// own.
-    async fn count_abandoned(&self, keys: Vec<CollapseKey>) -> Result<HashMap<CollapseKey, i64>, Error> {
-        self.read(move |connection| {
-            let rows: Vec<Key> = within(connection, ABANDONED, &keys)?;
-            let mut times = HashMap::new();
-            for row in rows {
-                *times.entry(row.collapse_key).or_insert(0) += 1;
-            }
-            Ok(times)
-        })
-        .await
-    }
-
-    async fn still_open(&self, keys: Vec<CollapseKey>) -> Result<i64, Error> {
-        self.read(move |connection| {
-            let counts: Vec<Number> = within(connection, COUNT_OPEN, &keys)?;
-            Ok(counts.first().map_or(0, |count| count.value))
-        })
-        .await
-    }
 }
 
-fn within<T>(connection: &mut AnyConnection, which: Sql, keys: &[CollapseKey]) -> Result<Vec<T>, Error>
-where
-    T: diesel::deserialize::QueryableByName<crate::db::connection::MultiBackend> + 'static,
-{
+fn within<T: Field + 'static>(
+    connection: &mut AnyConnection,
+    which: Sql,
+    keys: &[CollapseKey],
+) -> Result<Vec<T>, Error> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    sql(which).once().bind_list(keys.iter().copied()).all(connection)
+    sql(which).once().bind_list(keys.iter().copied()).values(connection)
 }
 
-/// The notification of an adoption that was given up this number of times before.
-fn row(
-    (platform_id, key): (PlatformId, CollapseKey),
-    purchase: &Adoption,
-    at: Timestamp,
-    abandoned: i64,
-) -> NewNotification {
-    let message_id = match abandoned {
-        0 => format!("import/{}", purchase.receipt_id),
-        times => format!("import/{}/{}", purchase.receipt_id, times + 1),
-    };
-    let notification = Notification {
-        message_id,
-        collapse_key: key,
-        receipt_id: purchase.receipt_id.clone(),
-        kind: NotificationKind::Adopted,
-        store_type: STORE_TYPE.to_owned(),
-        store_time: at,
-        app_user_id: Some(purchase.app_user_id.clone()),
-        related_receipt_id: None,
-        is_test: false,
-    };
+impl Adoption {
+    /// Its notification, when it was given up this number of times before.
+    fn notification(&self, key: CollapseKey, at: Timestamp, abandoned: usize) -> Notification {
+        let message_id = match abandoned {
+            0 => format!("import/{}", self.receipt_id),
+            times => format!("import/{}/{}", self.receipt_id, times + 1),
+        };
+        Notification {
+            message_id,
+            collapse_key: key,
+            receipt_id: self.receipt_id.clone(),
+            kind: NotificationKind::Adopted,
+            store_type: STORE_TYPE.to_owned(),
+            store_time: at,
+            app_user_id: Some(self.app_user_id.clone()),
+            related_receipt_id: None,
+            is_test: false,
+        }
+    }
+}
+
+fn row(platform_id: PlatformId, notification: Notification) -> NewNotification {
     NewNotification {
         platform_id,
         body: serde_json::to_string(&notification).unwrap_or_default(),
         message_id: notification.message_id,
         receipt_id: notification.receipt_id,
-        collapse_key: Some(key),
+        collapse_key: Some(notification.collapse_key),
         store_type: notification.store_type,
-        store_time: Some(at),
+        store_time: Some(notification.store_time),
         app_user_id: notification.app_user_id,
         fate: Fate::Open,
         traceparent: None,

@@ -5,7 +5,7 @@ use crate::admin::platforms::require_app;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{SingleText, clean, row, sql};
+use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::events::deliveries;
@@ -43,21 +43,9 @@ pub struct Customer {
 }
 
 row! {
-    struct Id {
-        id: UserId,
-    }
-}
-
-row! {
     struct StoreUser {
         store: String,
         app_user_id: Option<String>,
-    }
-}
-
-row! {
-    struct StoreName {
-        store: String,
     }
 }
 
@@ -148,7 +136,7 @@ fn nobody(owner: &Owner) -> Error {
 }
 
 const STORE_OF_APP: Sql = statement! {"
-    SELECT store
+    SELECT store AS value
     FROM platforms
     WHERE app_id = ?
     ORDER BY deleted_at IS NOT NULL, created_at
@@ -159,8 +147,8 @@ const STORE_OF_APP: Sql = statement! {"
 fn filed(connection: &mut AnyConnection, app: AppId, owner: &Owner) -> Result<Option<Filed>, Error> {
     match owner {
         Owner::AppUser(name) => {
-            let store: Option<StoreName> = sql(STORE_OF_APP).bind(app).first(connection)?;
-            Ok(store.map(|row| Filed { store: row.store, name: clean(name).into_owned() }))
+            let store = sql(STORE_OF_APP).bind(app).value(connection)?;
+            Ok(store.map(|store| Filed { store, name: clean(name).into_owned() }))
         }
         Owner::Receipt(receipt) => {
             let receipt = clean(receipt);
@@ -218,11 +206,10 @@ fn known_or_new(write: &mut Write<'_>, app: AppId, filed: &Filed) -> Result<User
     known(write.connection, app, filed)?.ok_or_else(|| Error::unavailable(Raced))
 }
 
-const FIND_NAMED: Sql = statement!("SELECT id FROM users WHERE external_id = ? AND app_id = ?");
+const FIND_NAMED: Sql = statement!("SELECT id AS value FROM users WHERE external_id = ? AND app_id = ?");
 
 fn named(connection: &mut AnyConnection, app: AppId, external_id: &str) -> Result<Option<UserId>, Error> {
-    let row: Option<Id> = sql(FIND_NAMED).bind(external_id).bind(app).first(connection)?;
-    Ok(row.map(|row| row.id))
+    sql(FIND_NAMED).bind(external_id).bind(app).value(connection)
 }
 
 const SET_NAME: Sql = statement!("UPDATE users SET external_id = ? WHERE id = ?");
@@ -252,7 +239,7 @@ fn wake(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     purchase::recheck(write, OF_USER, [user.into()]).map(drop)
 }
 
-const NAME_OF_USER: Sql = statement!("SELECT COALESCE(external_id, '') AS value FROM users WHERE id = ?");
+const NAME_OF_USER: Sql = statement!("SELECT external_id AS value FROM users WHERE id = ?");
 
 const STORE_NAMES_OF_USER: Sql = statement! {"
     SELECT app_user_id AS value
@@ -262,14 +249,9 @@ const STORE_NAMES_OF_USER: Sql = statement! {"
 "};
 
 fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
-    let external_id = sql(NAME_OF_USER).bind(user);
-    let external_id: Option<SingleText> = external_id.first(connection)?;
-    let external_id = external_id.ok_or(Error::Missing { what: "customer" })?.value;
-    let names: Vec<SingleText> = sql(STORE_NAMES_OF_USER).bind(user).all(connection)?;
-    let names = names.into_iter().map(|row| row.value).filter(|name| !name.starts_with(RECEIPT));
-    Ok(Customer {
-        user_id: user,
-        external_id: Some(external_id).filter(|id| !id.is_empty()),
-        app_user_ids: names.collect(),
-    })
+    let external_id: Option<Option<String>> = sql(NAME_OF_USER).bind(user).value(connection)?;
+    let external_id = external_id.ok_or(Error::Missing { what: "customer" })?;
+    let mut app_user_ids: Vec<String> = sql(STORE_NAMES_OF_USER).bind(user).values(connection)?;
+    app_user_ids.retain(|name| !name.starts_with(RECEIPT));
+    Ok(Customer { user_id: user, external_id, app_user_ids })
 }

@@ -2,7 +2,7 @@
 
 use crate::admin::platforms::require_app;
 use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
+use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
@@ -11,7 +11,7 @@ use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::events::deliveries;
 use crate::reports::audit;
-use crate::settings::destinations::rows::{DestinationRow, EVERYTHING, LISTED, SELECT, require};
+use crate::settings::destinations::rows::{COLUMNS, DestinationRow, EVERYTHING, LISTED, SELECT, require};
 use crate::settings::destinations::{Destination, DestinationPatch, NewDestination};
 use domain::event::Wildcards;
 use domain::health::State;
@@ -23,7 +23,9 @@ use serde::Serialize;
 const DELETE: Sql = statement!("UPDATE destinations SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
 
 const LIST: Sql = statement! {"
-    {SELECT} AND app_id = ? AND (created_at, id) > (?, ?)
+    SELECT {CREATED} AS cursor, {COLUMNS}
+    FROM destinations
+    WHERE deleted_at IS NULL AND app_id = ? AND (created_at, id) > (?, ?)
     ORDER BY created_at, id
     LIMIT ?
 "};
@@ -50,10 +52,9 @@ impl Store {
     pub async fn destinations(&self, app: AppId, page: Page) -> Result<Paged<Destination>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {
-            let rows: Vec<DestinationRow> =
-                sql(LIST).bind(app).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
-            let cursor = |row: &DestinationRow| format!("{}_{}", row.created_at.micros(), row.id);
-            Paged::cut(rows, page.size(), cursor, DestinationRow::destination)
+            let found: Paged<DestinationRow> = page.read(connection, sql(LIST).bind(app).bind(after).bind(id))?;
+            let items = found.items.into_iter().map(DestinationRow::destination).collect::<Result<_, _>>()?;
+            Ok(Paged { items, next_cursor: found.next_cursor })
         })
         .await
     }
@@ -162,8 +163,7 @@ const LOCK: Sql = statement!("{SELECT} AND id = ? FOR NO KEY UPDATE");
 /// order too. Events that are recorded meanwhile are still owed to it without waiting.
 fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow, Error> {
     health::lock(write, id)?;
-    let row = sql(LOCK).bind(id).first(write.connection)?;
-    row.ok_or(Error::Missing { what: "destination" })
+    sql(LOCK).bind(id).one(write.connection, "destination")
 }
 
 const INSERT: Sql = statement! {"

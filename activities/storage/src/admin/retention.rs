@@ -3,10 +3,9 @@
 //! Each table is walked in the order of its rows, some with each call, and from the beginning again at the end: what
 //! was still needed when it was passed goes the next time.
 
-use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use domain::Timestamp;
@@ -107,7 +106,13 @@ impl Store {
     }
 
     async fn prune_table(&self, table: Table, before: Timestamp, limit: i64) -> Result<usize, Error> {
-        let (from, rows) = self.read(move |connection| candidates(connection, table, (before, limit))).await?;
+        let (from, rows) = self
+            .read(move |connection| {
+                let from = sql(THROUGH).bind(table.name).value(connection)?.unwrap_or(0);
+                let rows: Vec<Candidate> = sql(table.candidates).bind(before).bind(from).bind(limit).all(connection)?;
+                Ok((from, rows))
+            })
+            .await?;
         let spent: Vec<i64> = rows.iter().filter(|row| row.is_spent).map(|row| row.seq).collect();
         let mut pruned = 0;
         for batch in spent.chunks(BATCH) {
@@ -118,7 +123,7 @@ impl Store {
         let is_young = rows.last().is_some_and(|last| last.at >= before);
         let through = if is_end || is_young { 0 } else { rows.last().map_or(0, |last| last.seq) };
         if through != from {
-            self.write(move |write| note(write, table, through)).await?;
+            self.write(move |write| sql(NOTE_THROUGH).bind(table.name).bind(through).run(write.connection)).await?;
         }
         Ok(pruned)
     }
@@ -126,27 +131,12 @@ impl Store {
 
 const THROUGH: Sql = statement!("SELECT through AS value FROM retention WHERE table_name = ?");
 
-/// Where the last call ended, and the rows behind it.
-fn candidates(
-    connection: &mut AnyConnection,
-    table: Table,
-    (before, limit): (Timestamp, i64),
-) -> Result<(i64, Vec<Candidate>), Error> {
-    let from: Option<Number> = sql(THROUGH).bind(table.name).first(connection)?;
-    let from = from.map_or(0, |from| from.value);
-    Ok((from, sql(table.candidates).bind(before).bind(from).bind(limit).all(connection)?))
-}
-
 const NOTE_THROUGH: Sql = statement! {"
     INSERT INTO retention (table_name, through)
     VALUES (?, ?)
     ON CONFLICT (table_name)
     DO UPDATE SET through = excluded.through
 "};
-
-fn note(write: &mut Write<'_>, table: Table, through: i64) -> Result<(), Error> {
-    sql(NOTE_THROUGH).bind(table.name).bind(through).run(write.connection).map(drop)
-}
 
 const REDUCE_NOTIFICATIONS: Sql = statement! {"
     UPDATE notifications

@@ -6,7 +6,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::run::Run;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{self, Number, SingleText, row, sql};
+use crate::db::statement::{self, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::purchase;
@@ -86,27 +86,9 @@ pub struct Difference {
 }
 
 row! {
-    struct Known {
-        transaction_id: String,
-        kind: String,
-        sold_at: Timestamp,
-        price: String,
-        currency: String,
-        receipt_id: String,
-        sku: String,
-    }
-}
-
-row! {
     struct PurchaseRow {
         collapse_key: CollapseKey,
         purchase: String,
-    }
-}
-
-row! {
-    struct Key {
-        collapse_key: CollapseKey,
     }
 }
 
@@ -129,15 +111,21 @@ struct Lines<'a> {
     has_news: bool,
 }
 
+/// The sales of a receipt, each with the number of the payment of one purchase that it is about.
+struct Matched<'a> {
+    sales: &'a [Sale],
+    numbers: Vec<Option<i64>>,
+}
+
 impl Store {
     /// Imports lines of a sales report, all of them or none. A repeated line changes nothing; another content of a
     /// transaction replaces the one before.
     pub async fn import_sales(&self, app: AppId, sales: Vec<NewSale>, run: Run) -> Result<ImportedSales, Error> {
-        self.write(move |write| import(write, app, (&sales, run))).await
+        self.write(move |write| import(write, app, &sales, run)).await
     }
 }
 
-fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) -> Result<ImportedSales, Error> {
+fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Result<ImportedSales, Error> {
     require_app(write, app)?;
     // A settling shares this row until it is committed: it sees these lines, or is found below with what it wrote.
     if run == Run::Real {
@@ -147,14 +135,13 @@ fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) ->
     let mut answer = ImportedSales::default();
     let mut receipts: BTreeMap<&str, Lines<'_>> = BTreeMap::new();
     for sale in latest.into_values() {
-        let is_news = match known(write.connection, app, sale)? {
-            None => count(&mut answer.new),
-            Some(known) if known.is(sale) => {
-                answer.known += 1;
-                false
-            }
-            Some(_) => count(&mut answer.changed),
-        };
+        let is_same = is_same(write.connection, app, sale)?;
+        match is_same {
+            None => answer.new += 1,
+            Some(false) => answer.changed += 1,
+            Some(true) => answer.known += 1,
+        }
+        let is_news = is_same != Some(true);
         if is_news && run == Run::Real {
             upsert(write, app, sale)?;
         }
@@ -163,8 +150,8 @@ fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) ->
         of_receipt.has_news |= is_news;
     }
     let mut concerned = BTreeSet::new();
-    for (receipt_id, lines) in receipts {
-        concerned.extend(compare(write.connection, (app, receipt_id), (&lines, &mut answer))?);
+    for lines in receipts.values() {
+        concerned.extend(compare(write.connection, app, lines, &mut answer)?);
     }
     answer.purchases = i64::try_from(concerned.len()).unwrap_or(i64::MAX);
     if run == Run::Real {
@@ -180,47 +167,30 @@ const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id 
 /// Locks the app's row, which the record of a settling shares until it is committed.
 pub fn lock_app(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     if write.connection.is_shared() {
-        let _: Option<Number> = sql(LOCK_APP).bind(app).first(write.connection)?;
+        sql(LOCK_APP).bind(app).value::<i64>(write.connection)?;
     }
     Ok(())
 }
 
-const PURCHASES_OF_RATE: Sql = statement! {hot "sales_day", "
-    SELECT DISTINCT p.collapse_key
-    FROM sales s
-    JOIN purchases p ON p.receipt_id = s.receipt_id AND p.app_id = s.app_id
-    LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day
-    WHERE s.app_id = ? AND s.currency = ? AND s.day = ? AND (r.usd IS NULL OR r.usd <> ?)
-"};
-
-/// The purchases with sales of a currency and day for which there is another rate, or none.
-pub fn rated(
-    connection: &mut AnyConnection,
-    app: AppId,
-    (currency, day, usd): (&str, &str, &str),
-) -> Result<Vec<CollapseKey>, Error> {
-    let rows: Vec<Key> = sql(PURCHASES_OF_RATE).bind(app).bind(currency).bind(day).bind(usd).all(connection)?;
-    Ok(rows.into_iter().map(|row| row.collapse_key).collect())
-}
-
-fn count(counter: &mut i64) -> bool {
-    *counter += 1;
-    true
-}
-
-const FIND_LINES: Sql = statement! {"
-    SELECT transaction_id, kind, sold_at, price, currency, receipt_id, sku
+const IS_SAME: Sql = statement! {"
+    SELECT (sold_at = ? AND price = ? AND currency = ? AND receipt_id = ? AND sku = ?) AS value
     FROM sales
     WHERE app_id = ? AND transaction_id = ? AND kind = ? AND returned_at = ?
 "};
 
-fn known(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<Option<Known>, Error> {
-    sql(FIND_LINES)
+/// Whether a line is known as it is; `None` where its transaction is not known.
+fn is_same(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<Option<bool>, Error> {
+    sql(IS_SAME)
+        .bind(sale.at)
+        .bind(sale.price.as_str())
+        .bind(sale.currency.as_str())
+        .bind(statement::clean(&sale.receipt_id).as_ref())
+        .bind(statement::clean(&sale.sku).as_ref())
         .bind(app)
         .bind(statement::clean(&sale.transaction_id).as_ref())
         .bind(sale.kind.as_str())
         .bind(sale.returned_at())
-        .first(connection)
+        .value(connection)
 }
 
 const UPSERT: Sql = statement! {"
@@ -264,11 +234,14 @@ const PURCHASES_OF_RECEIPT: Sql = statement! {"
 /// Compares the lines about a receipt with its ledger; returns the purchases whose ledger or record they change.
 fn compare(
     connection: &mut AnyConnection,
-    (app, receipt_id): (AppId, &str),
-    (lines, answer): (&Lines<'_>, &mut ImportedSales),
+    app: AppId,
+    lines: &Lines<'_>,
+    answer: &mut ImportedSales,
 ) -> Result<Vec<CollapseKey>, Error> {
+    let Some(receipt_id) = lines.all.first().map(|line| line.receipt_id.as_str()) else { return Ok(Vec::new()) };
     let purchases: Vec<PurchaseRow> = sql(PURCHASES_OF_RECEIPT).bind(receipt_id).bind(app).all(connection)?;
-    let sales = with(connection, (app, receipt_id), &lines.all)?;
+    let stored = sales_of(connection, (app, receipt_id))?;
+    let sales = with(connection, app, stored, &lines.all)?;
     let is_line = |sale: &Sale| lines.all.iter().any(|line| line.identity() == identity(sale));
     let mut found = BTreeSet::new();
     let mut concerned = Vec::new();
@@ -276,12 +249,11 @@ fn compare(
         let known = purchase::read(&row.purchase)?;
         let booked = booked(connection, row.collapse_key)?;
         let reach = payment::reach_ms(&known);
-        let matches = payment::matches(&booked, &sales, reach);
-        let matched =
-            sales.iter().zip(&matches).enumerate().filter(|(_, (sale, number))| number.is_some() && is_line(sale));
-        let places: Vec<usize> = matched.map(|(place, _)| place).collect();
+        let matched = Matched { sales: &sales, numbers: payment::matches(&booked, &sales, reach) };
+        let places = matched.pairs().enumerate().filter(|(_, (sale, number))| number.is_some() && is_line(sale));
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
         let adjustments = payment::adjustments(&booked, &sales, payment::refund_status(&known), reach);
-        differences(connection, (row.collapse_key, &adjustments), (&sales, &matches, answer))?;
+        answer.differences.extend(differences(connection, row.collapse_key, &adjustments, &matched)?);
         if (lines.has_news && !places.is_empty()) || !adjustments.is_empty() {
             concerned.push(row.collapse_key);
         }
@@ -298,22 +270,21 @@ fn compare(
     Ok(concerned)
 }
 
-/// The sales of a receipt, with these lines in the place of those of the same transaction.
+/// Sales with these lines in the place of those of the same transaction.
 fn with(
     connection: &mut AnyConnection,
-    (app, receipt_id): (AppId, &str),
+    app: AppId,
+    mut sales: Vec<Sale>,
     lines: &[&NewSale],
 ) -> Result<Vec<Sale>, Error> {
-    let mut sales = sales_of(connection, (app, receipt_id))?;
     for line in lines {
-        let rate = rate(connection, app, line)?;
         let row = SaleRow {
             transaction_id: line.transaction_id.clone(),
             kind: line.kind.as_str().to_owned(),
             sold_at: line.at,
             price: line.price.clone(),
             currency: line.currency.clone(),
-            rate,
+            rate: sql(FIND_RATE).bind(app).bind(line.currency.as_str()).bind(day(line.at)).value(connection)?,
         };
         sales.retain(|sale| identity(sale) != line.identity());
         sales.push(row.sale()?);
@@ -324,59 +295,62 @@ fn with(
 
 const FIND_RATE: Sql = statement!("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?");
 
-fn rate(connection: &mut AnyConnection, app: AppId, line: &NewSale) -> Result<Option<String>, Error> {
-    let rate: Option<SingleText> =
-        sql(FIND_RATE).bind(app).bind(line.currency.as_str()).bind(day(line.at)).first(connection)?;
-    Ok(rate.map(|rate| rate.value))
-}
-
 const PAYMENTS_OF_PURCHASE: Sql = statement! {"
     SELECT number, price, currency
     FROM payments
     WHERE collapse_key = ? AND entry = 0
 "};
 
-/// Lists the adjustments of a purchase's ledger, and the amounts without a rate.
+/// The adjustments of a purchase's ledger, and the amounts without a rate.
 fn differences(
     connection: &mut AnyConnection,
-    (key, adjustments): (CollapseKey, &[Adjustment]),
-    (sales, matches, answer): (&[Sale], &[Option<i64>], &mut ImportedSales),
-) -> Result<(), Error> {
-    let listed: Vec<Listed> = sql(PAYMENTS_OF_PURCHASE).bind(key).all(connection)?;
+    collapse_key: CollapseKey,
+    adjustments: &[Adjustment],
+    matched: &Matched<'_>,
+) -> Result<Vec<Difference>, Error> {
+    let listed: Vec<Listed> = sql(PAYMENTS_OF_PURCHASE).bind(collapse_key).all(connection)?;
     let price = |number: i64| {
         let found = listed.iter().find(|one| one.number == number)?;
         Some(format!("{} {}", found.price.as_deref()?, found.currency.as_deref()?))
     };
-    let reported = |id: Option<&str>, number: i64| {
-        let mut of = sales.iter().zip(matches).filter(|(_, matched)| **matched == Some(number));
-        let sale = of.find(|(sale, _)| id.is_none_or(|id| sale.transaction_id == id))?.0;
-        Some(format!("{} {}", sale.price, sale.currency))
-    };
-    for one in adjustments {
-        answer.differences.push(Difference {
-            transaction_id: one.transaction_id.clone(),
-            collapse_key: key,
-            number: one.number,
-            what: one.kind.as_str(),
-            listed: price(one.number),
-            reported: reported(one.transaction_id.as_deref(), one.number),
-            usd: Some(one.usd.to_string()),
-        });
+    let adjusted = adjustments.iter().map(|one| Difference {
+        transaction_id: one.transaction_id.clone(),
+        collapse_key,
+        number: one.number,
+        what: one.kind.as_str(),
+        listed: price(one.number),
+        reported: matched.reported(one),
+        usd: Some(one.usd.to_string()),
+    });
+    let unrated = matched.pairs().filter(|(sale, _)| sale.usd.is_none()).filter_map(|(sale, number)| {
+        Some(Difference {
+            transaction_id: Some(sale.transaction_id.clone()),
+            collapse_key,
+            number: number?,
+            what: "no_rate",
+            listed: price(number?),
+            reported: Some(amount(sale)),
+            usd: None,
+        })
+    });
+    Ok(adjusted.chain(unrated).collect())
+}
+
+impl Matched<'_> {
+    fn pairs(&self) -> impl Iterator<Item = (&Sale, Option<i64>)> {
+        self.sales.iter().zip(self.numbers.iter().copied())
     }
-    for (sale, number) in sales.iter().zip(matches) {
-        if let (None, Some(number)) = (sale.usd, number) {
-            answer.differences.push(Difference {
-                transaction_id: Some(sale.transaction_id.clone()),
-                collapse_key: key,
-                number: *number,
-                what: "no_rate",
-                listed: price(*number),
-                reported: Some(format!("{} {}", sale.price, sale.currency)),
-                usd: None,
-            });
-        }
+
+    /// The amount of the sale that an adjustment follows from.
+    fn reported(&self, adjustment: &Adjustment) -> Option<String> {
+        let id = adjustment.transaction_id.as_ref();
+        let mut of_payment = self.pairs().filter(|(_, number)| *number == Some(adjustment.number));
+        of_payment.find(|(sale, _)| id.is_none_or(|id| sale.transaction_id == *id)).map(|(sale, _)| amount(sale))
     }
-    Ok(())
+}
+
+fn amount(sale: &Sale) -> String {
+    format!("{} {}", sale.price, sale.currency)
 }
 
 impl NewSale {
@@ -396,17 +370,4 @@ fn identity(sale: &Sale) -> Identity<'_> {
 /// A transaction is charged once, and given back in any number of parts.
 fn returned_at(kind: SaleKind, at: Timestamp) -> i64 {
     if kind == SaleKind::Charge { 0 } else { at.micros() }
-}
-
-impl Known {
-    fn is(&self, sale: &NewSale) -> bool {
-        let clean = |text: &str| statement::clean(text).into_owned();
-        self.transaction_id == clean(&sale.transaction_id)
-            && self.kind == sale.kind.as_str()
-            && self.sold_at == sale.at
-            && self.price == sale.price
-            && self.currency == sale.currency
-            && self.receipt_id == clean(&sale.receipt_id)
-            && self.sku == clean(&sale.sku)
-    }
 }

@@ -1,8 +1,15 @@
 //! Pages of a list. A cursor is opaque to callers: it names the last row of the page before.
 
+use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
+use crate::db::statement::{Field, Statement};
+use diesel::deserialize::{self, QueryableByName};
+use diesel::row::NamedRow;
 use schemars::JsonSchema;
 use serde::Serialize;
+
+/// The cursor of a list in the order in which its rows were created.
+pub const CREATED: &str = "CAST(created_at AS TEXT) || '_' || id";
 
 /// Which part of a list is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +36,31 @@ pub struct Paged<T> {
     pub next_cursor: Option<String>,
 }
 
+/// A row of a list.
+struct Listed<T> {
+    /// What names it in a cursor: the column `cursor`.
+    cursor: String,
+    /// The other columns.
+    item: T,
+}
+
+impl<T: Field> QueryableByName<MultiBackend> for Listed<T> {
+    fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
+        Ok(Self { cursor: Field::read(row, "cursor")?, item: Field::read(row, "")? })
+    }
+}
+
 impl Page {
+    /// Reads the items of this page by a list that ends with its limit, and has a column `cursor`.
+    pub(crate) fn read<T: Field + 'static>(
+        &self,
+        connection: &mut AnyConnection,
+        list: Statement<'_>,
+    ) -> Result<Paged<T>, Error> {
+        let rows: Vec<Listed<T>> = list.bind(self.size() + 1).all(connection)?;
+        Paged::cut(rows, self.size(), |row| row.cursor.clone(), |row| Ok(row.item))
+    }
+
     /// How many items the page has at most.
     pub(crate) fn size(&self) -> i64 {
         self.limit.clamp(1, 1000)
@@ -58,6 +89,11 @@ impl Page {
 }
 
 impl<T> Paged<T> {
+    /// This page, with its items in another form.
+    pub fn map<U>(self, item: impl FnMut(T) -> U) -> Paged<U> {
+        Paged { items: self.items.into_iter().map(item).collect(), next_cursor: self.next_cursor }
+    }
+
     /// A page of `size` from up to one row more than that; `cursor` names a row.
     pub(crate) fn cut<R>(
         mut rows: Vec<R>,

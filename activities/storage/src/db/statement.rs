@@ -6,8 +6,10 @@ use crate::db::error::Error;
 use crate::db::sql::without_lock;
 use diesel::deserialize::{self, FromSql, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Untyped};
 use diesel::{QueryResult, RunQueryDsl};
+use domain::catalogue::ProductRef;
 use domain::{
     AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, State, Timestamp,
     TopicId, UnknownReceipts, UserId,
@@ -97,6 +99,26 @@ impl<'a> Statement<'a> {
         connection: &mut AnyConnection,
     ) -> Result<Option<T>, Error> {
         Ok(self.all(connection)?.into_iter().next())
+    }
+
+    /// The column `value` of all rows.
+    pub fn values<T: Field + 'static>(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
+        let rows: Vec<Single<T>> = self.all(connection)?;
+        Ok(rows.into_iter().map(|row| row.value).collect())
+    }
+
+    /// The column `value` of the first row.
+    pub fn value<T: Field + 'static>(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
+        Ok(self.values(connection)?.into_iter().next())
+    }
+
+    /// The first row that it answers; without one, `what` is missing.
+    pub fn one<T: QueryableByName<MultiBackend> + 'static>(
+        self,
+        connection: &mut AnyConnection,
+        what: &'static str,
+    ) -> Result<T, Error> {
+        self.first(connection)?.ok_or(Error::Missing { what })
     }
 
     /// As this database understands it.
@@ -236,6 +258,29 @@ impl<T: Column<Sql: diesel::sql_types::SqlType>> Column for Option<T> {
     type Sql = Nullable<T::Sql>;
 }
 
+/// What a field of a row is read from: the column of its name, or several, where it is a row itself.
+pub trait Field: Sized {
+    /// Reads the field of this name.
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self>;
+}
+
+impl<T: Column + FromSql<<T as Column>::Sql, MultiBackend>> Field for T {
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self> {
+        NamedRow::get::<T::Sql, T>(row, name)
+    }
+}
+
+/// A row with one field.
+struct Single<T> {
+    value: T,
+}
+
+impl<T: Field> QueryableByName<MultiBackend> for Single<T> {
+    fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
+        Ok(Self { value: T::read(row, "value")? })
+    }
+}
+
 impl Column for i64 {
     type Sql = BigInt;
 }
@@ -250,6 +295,17 @@ impl Column for String {
 
 impl Column for Timestamp {
     type Sql = BigInt;
+}
+
+/// A text with JSON.
+impl Column for serde_json::Value {
+    type Sql = Text;
+}
+
+impl FromSql<Text, MultiBackend> for serde_json::Value {
+    fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
+        Ok(serde_json::from_str(&<String as FromSql<Text, MultiBackend>>::from_sql(value)?)?)
+    }
 }
 
 macro_rules! text_columns {
@@ -308,6 +364,26 @@ macro_rules! enum_columns {
 
 enum_columns!(Environment, Outcome, State, UnknownReceipts);
 
+impl Column for ProductRef {
+    type Sql = Text;
+}
+
+impl FromSql<Text, MultiBackend> for ProductRef {
+    fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
+        let text = <String as FromSql<Text, MultiBackend>>::from_sql(value)?;
+        Ok(if text == "parent" { Self::Parent } else { Self::Term })
+    }
+}
+
+impl From<ProductRef> for Value<'_> {
+    fn from(value: ProductRef) -> Self {
+        Self::from(match value {
+            ProductRef::Term => "term",
+            ProductRef::Parent => "parent",
+        })
+    }
+}
+
 impl FromSql<BigInt, MultiBackend> for Timestamp {
     fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
         Ok(Self::from_micros(<i64 as FromSql<BigInt, MultiBackend>>::from_sql(value)?))
@@ -343,7 +419,7 @@ macro_rules! stored {
     };
 }
 
-/// A struct that is read from the columns of the same names.
+/// A struct that is read from the columns of the same names; a field that is such a struct, from the columns of its own.
 macro_rules! row {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
@@ -354,11 +430,17 @@ macro_rules! row {
                 row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
             ) -> diesel::deserialize::Result<Self> {
                 Ok(Self {
-                    $($field: diesel::row::NamedRow::get::<<$type as $crate::db::statement::Column>::Sql, $type>(
-                        row,
-                        stringify!($field),
-                    )?,)*
+                    $($field: <$type as $crate::db::statement::Field>::read(row, stringify!($field))?,)*
                 })
+            }
+        }
+
+        impl $crate::db::statement::Field for $name {
+            fn read<'a>(
+                row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
+                _name: &str,
+            ) -> diesel::deserialize::Result<Self> {
+                diesel::deserialize::QueryableByName::build(row)
             }
         }
     };

@@ -66,4 +66,18 @@ impl Store {
     {
         self.readers.read(read).await
     }
+
+    /// Runs `read` on a reading connection, with the time by the clock that stamps rows.
+    pub(crate) async fn read_now<T, F>(&self, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConnection, Timestamp) -> Result<T, Error> + Send + 'static,
+    {
+        let clock = self.clock;
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            read(connection, now)
+        })
+        .await
+    }
 }

@@ -1,9 +1,12 @@
 //! The status of a delivery, as it is stored.
 
 use crate::db::statement::stored;
+use serde::{Deserialize, Serialize};
 
 stored! {
     /// The status of a delivery.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
     pub enum DeliveryStatus {
         /// It is sent when it is due.
         Pending = "pending",

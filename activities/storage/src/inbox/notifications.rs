@@ -1,13 +1,10 @@
 //! The inbox: one durable row per notification, duplicates folded for ever.
 
 use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, clean, row, sql};
 use crate::db::store::Store;
-use crate::purchases::purchase::WaitsFor;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
-use serde::Serialize;
 
 /// A notification that is to be accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,33 +74,6 @@ pub struct Open {
     pub cap_ms: Option<i64>,
 }
 
-/// A notification as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NotificationView {
-    /// Its sequence number.
-    pub seq: i64,
-    /// The store's id of the message.
-    pub message_id: String,
-    /// The platform that the store notified.
-    pub platform_id: PlatformId,
-    /// The purchase; `None` when unreadable.
-    pub collapse_key: Option<CollapseKey>,
-    /// The store's name of the purchase.
-    pub receipt_id: String,
-    /// The store's own type of the notification.
-    pub store_type: String,
-    /// When we accepted it.
-    pub accepted_at: Timestamp,
-    /// Its outcome, once it has one.
-    pub outcome: Option<Outcome>,
-    /// What it waits for: `window`, `hold`, `topic approval`, `verification` or `parked`.
-    pub waiting_for: Option<String>,
-    /// The revision it was settled in.
-    pub revision: Option<i64>,
-    /// Why it ended so.
-    pub reason: Option<String>,
-}
-
 row! {
     struct OpenRow {
         seq: i64,
@@ -113,43 +83,12 @@ row! {
     }
 }
 
-row! {
-    struct ViewRow {
-        seq: i64,
-        message_id: String,
-        platform_id: PlatformId,
-        collapse_key: Option<CollapseKey>,
-        receipt_id: String,
-        store_type: String,
-        accepted_at: Timestamp,
-        waiting_topic_id: Option<TopicId>,
-        outcome: Option<Outcome>,
-        revision: Option<i64>,
-        reason: Option<String>,
-        held_until: Option<Timestamp>,
-        waits_for: Option<WaitsFor>,
-        waits_through: Option<i64>,
-    }
-}
-
-row! {
-    struct Named {
-        collapse_key: CollapseKey,
-    }
-}
-
 /// A receipt is of one platform, or of a few when apps share it.
 const MAX_NAMED: i64 = 100;
 
 /// The condition that a row `n` had its window and does not wait for something else.
 const WAITS_FOR_NOTHING: &str = "
     NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key AND p.waits_through >= n.seq)";
-
-const VIEW: &str = "
-    SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.accepted_at,
-        n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until, p.waits_for, p.waits_through
-    FROM notifications n
-    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
 
 const OPEN_AFTER: Sql = statement! {hot "notifications_open", "
     SELECT n.seq, n.collapse_key, n.due_at, n.cap_at
@@ -167,20 +106,8 @@ const OLDEST_OPEN: Sql = statement! {hot "notifications_open", "
     LIMIT 1
 "};
 
-const LIST: Sql = statement!("{VIEW} WHERE n.seq < ? ORDER BY n.seq DESC LIMIT ?");
-const LIST_OF_PLATFORM: Sql = statement! {"
-    {VIEW}
-    WHERE n.seq < ? AND n.platform_id = ?
-    ORDER BY n.seq DESC
-    LIMIT ?
-"};
-
-const OF_MESSAGE: Sql = statement!("{VIEW} WHERE n.message_id = ? ORDER BY n.seq");
-
-const OF_PURCHASE: Sql = statement!("{VIEW} WHERE n.collapse_key = ? AND n.seq < ? ORDER BY n.seq DESC LIMIT ?");
-
 const OPEN_OF_RECEIPT: Sql = statement! {hot "notifications_receipt", "
-    SELECT DISTINCT collapse_key
+    SELECT DISTINCT collapse_key AS value
     FROM notifications
     WHERE receipt_id = ? AND outcome IS NULL AND collapse_key IS NOT NULL
     ORDER BY collapse_key
@@ -211,59 +138,10 @@ impl Store {
         .await
     }
 
-    /// The notifications of a message.
-    pub async fn notifications_of(&self, message_id: &str) -> Result<Vec<NotificationView>, Error> {
-        let (clock, message_id) = (self.clock, message_id.to_owned());
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let rows: Vec<ViewRow> = sql(OF_MESSAGE).bind(message_id).all(connection)?;
-            Ok(rows.into_iter().map(|row| row.view(now)).collect())
-        })
-        .await
-    }
-
-    /// The notifications of a purchase,, the newest first.
-    pub async fn notifications_of_purchase(
-        &self,
-        key: CollapseKey,
-        page: Page,
-    ) -> Result<Paged<NotificationView>, Error> {
-        let (clock, below) = (self.clock, page.number_or(i64::MAX)?);
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let rows: Vec<ViewRow> = sql(OF_PURCHASE).bind(key).bind(below).bind(page.size() + 1).all(connection)?;
-            Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view(now)))
-        })
-        .await
-    }
-
-    /// Notifications of a platform, or of all, the newest first.
-    pub async fn notifications(
-        &self,
-        platform: Option<PlatformId>,
-        page: Page,
-    ) -> Result<Paged<NotificationView>, Error> {
-        let (clock, below) = (self.clock, page.number_or(i64::MAX)?);
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let list = match platform {
-                Some(platform) => sql(LIST_OF_PLATFORM).bind(below).bind(platform),
-                None => sql(LIST).bind(below),
-            };
-            let rows: Vec<ViewRow> = list.bind(page.size() + 1).all(connection)?;
-            Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view(now)))
-        })
-        .await
-    }
-
     /// The purchases that open notifications of a receipt name, whatever the platform.
     pub async fn open_of_receipt(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();
-        self.read(move |connection| {
-            let rows: Vec<Named> = sql(OPEN_OF_RECEIPT).bind(receipt_id).bind(MAX_NAMED).all(connection)?;
-            Ok(rows.into_iter().map(|row| row.collapse_key).collect())
-        })
-        .await
+        self.read(move |connection| sql(OPEN_OF_RECEIPT).bind(receipt_id).bind(MAX_NAMED).values(connection)).await
     }
 }
 
@@ -274,32 +152,6 @@ impl OpenRow {
             collapse_key: self.collapse_key,
             quiet_ms: self.due_at.millis_since(now).max(0),
             cap_ms: self.cap_at.map(|cap_at| cap_at.millis_since(now).max(0)),
-        }
-    }
-}
-
-impl ViewRow {
-    fn view(self, now: Timestamp) -> NotificationView {
-        let had_its_window = self.waits_through.is_some_and(|through| self.seq <= through);
-        let waiting_for = match self.outcome {
-            Some(_) => None,
-            None if self.waiting_topic_id.is_some() => Some("topic approval".to_owned()),
-            None if self.held_until.is_some_and(|until| until > now) => Some("hold".to_owned()),
-            None if had_its_window => Some(self.waits_for.unwrap_or(WaitsFor::Verification).as_str().to_owned()),
-            None => Some("window".to_owned()),
-        };
-        NotificationView {
-            seq: self.seq,
-            message_id: self.message_id,
-            platform_id: self.platform_id,
-            collapse_key: self.collapse_key,
-            receipt_id: self.receipt_id,
-            store_type: self.store_type,
-            accepted_at: self.accepted_at,
-            outcome: self.outcome,
-            waiting_for,
-            revision: self.revision,
-            reason: self.reason,
         }
     }
 }

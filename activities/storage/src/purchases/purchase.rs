@@ -270,6 +270,8 @@ pub fn read(stored: &str) -> Result<Purchase, Error> {
 
 stored! {
     /// What the notifications wait for that a decision leaves open.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "snake_case")]
     pub enum WaitsFor {
         /// An answer of the store.
         Verification = "verification",

@@ -4,7 +4,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{Value, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::delivery::health::{self, HealthView};
@@ -71,9 +71,7 @@ const STATES: Sql = statement!("SELECT id, state FROM destinations WHERE deleted
 impl Store {
     /// The figures of all destinations that were not deleted.
     pub async fn figures(&self) -> Result<Vec<Figures>, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
+        self.read_now(move |connection, now| {
             let all: Vec<Standing> = sql(STATES).all(connection)?;
             let figures = |Standing { id, state }| {
                 let oldest = deliveries::oldest_owed(connection, id)?;
@@ -101,35 +99,42 @@ impl Store {
     pub async fn forget_user_events(&self, id: DestinationId, limit: i64) -> Result<Forgotten, Error> {
         let (mut after, mut skipped) = (0, 0);
         while skipped < limit {
-            let at_most = deliveries::BATCH.min(limit - skipped);
-            let Some(batch) = self.write(move |write| forget(write, id, (after, at_most))).await? else {
+            let batch = Batch { id, after, at_most: deliveries::BATCH.min(limit - skipped) };
+            let Some(passed) = self.write(move |write| batch.forget(write)).await? else {
                 return Ok(Forgotten { skipped, more: false });
             };
-            after = batch.last;
-            skipped += batch.count;
+            after = passed.last;
+            skipped += passed.count;
         }
         Ok(Forgotten { skipped, more: true })
     }
 
     /// How many [`Store::forget_user_events`] would end now, and what it would refuse.
     pub async fn count_user_events(&self, id: DestinationId) -> Result<i64, Error> {
-        let (clock, mut after, mut counted) = (self.clock, 0, 0);
-        let count = |after| {
-            self.read(move |connection| {
-                let now = connection.now(clock)?;
-                count(connection, id, (after, now))
-            })
-        };
-        while let Some(batch) = count(after).await? {
-            after = batch.last;
-            counted += batch.count;
+        let (mut after, mut counted) = (0, 0);
+        loop {
+            let batch = Batch { id, after, at_most: deliveries::BATCH };
+            let Some(passed) = self.read_now(move |connection, now| batch.count(connection, now)).await? else {
+                return Ok(counted);
+            };
+            after = passed.last;
+            counted += passed.count;
         }
-        Ok(counted)
     }
 }
 
-/// A batch of deliveries that was gone through.
+/// The next deliveries of users that a destination is owed.
+#[derive(Clone, Copy)]
 struct Batch {
+    id: DestinationId,
+    /// Behind this sequence number.
+    after: i64,
+    /// Maximum number of them.
+    at_most: i64,
+}
+
+/// A batch that was gone through.
+struct Passed {
     /// The last sequence number in it.
     last: i64,
     /// How many of them are, or would be, forgotten.
@@ -142,56 +147,47 @@ const FORGET: Sql = statement! {hot "deliveries_news", "
     WHERE seq IN ({NEXT_OF_USERS}) AND {FORGETTABLE}
 "};
 
-/// Forgets one batch behind a sequence number; `None` when there is none.
-fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)) -> Result<Option<Batch>, Error> {
-    let destination = check_disabled(write.connection, id)?;
-    let Some(last) = end_of_batch(write.connection, id, (after, at_most))? else { return Ok(None) };
-    profiles::forget_all(write, &destination, (after, at_most))?;
-    let skipped = sql(FORGET)
-        .bind(FORGOTTEN)
-        .bind(write.now)
-        .bind(id)
-        .bind(after)
-        .bind(at_most)
-        .bind(write.now)
-        .run(write.connection)?;
-    Ok(Some(Batch { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
-}
-
 const COUNT_FORGETTABLE: Sql = statement! {hot "deliveries_news", "
     SELECT COUNT(*) AS value
     FROM deliveries
     WHERE seq IN ({NEXT_OF_USERS}) AND {FORGETTABLE}
 "};
 
-/// Counts one batch.
-fn count(
-    connection: &mut AnyConnection,
-    id: DestinationId,
-    (after, now): (i64, Timestamp),
-) -> Result<Option<Batch>, Error> {
-    check_disabled(connection, id)?;
-    let Some(last) = end_of_batch(connection, id, (after, deliveries::BATCH))? else { return Ok(None) };
-    let found: Option<Number> =
-        sql(COUNT_FORGETTABLE).bind(id).bind(after).bind(deliveries::BATCH).bind(now).first(connection)?;
-    Ok(Some(Batch { last, count: found.map_or(0, |found| found.value) }))
-}
-
 const END_OF_BATCH: Sql = statement! {hot "deliveries_news", "
     SELECT MAX(seq) AS value FROM ({NEXT_OF_USERS}) batch HAVING MAX(seq) IS NOT NULL
 "};
 
-fn end_of_batch(
-    connection: &mut AnyConnection,
-    id: DestinationId,
-    (after, at_most): (i64, i64),
-) -> Result<Option<i64>, Error> {
-    let last: Option<Number> = sql(END_OF_BATCH).bind(id).bind(after).bind(at_most).first(connection)?;
-    Ok(last.map(|last| last.value))
+impl Batch {
+    /// Forgets it; `None` when it is empty.
+    fn forget(self, write: &mut Write<'_>) -> Result<Option<Passed>, Error> {
+        let destination = check_disabled(write.connection, self.id)?;
+        let Some(last) = self.end(write.connection)? else { return Ok(None) };
+        profiles::forget_all(write, &destination, (self.after, self.at_most))?;
+        let forget = sql(FORGET).bind(FORGOTTEN).bind(write.now).bind_all(self.values()).bind(write.now);
+        let skipped = forget.run(write.connection)?;
+        Ok(Some(Passed { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
+    }
+
+    /// Counts what would be forgotten of it.
+    fn count(self, connection: &mut AnyConnection, now: Timestamp) -> Result<Option<Passed>, Error> {
+        check_disabled(connection, self.id)?;
+        let Some(last) = self.end(connection)? else { return Ok(None) };
+        let count = sql(COUNT_FORGETTABLE).bind_all(self.values()).bind(now).value(connection)?;
+        Ok(Some(Passed { last, count: count.unwrap_or(0) }))
+    }
+
+    fn end(self, connection: &mut AnyConnection) -> Result<Option<i64>, Error> {
+        sql(END_OF_BATCH).bind_all(self.values()).value(connection)
+    }
+
+    /// The values of [`NEXT_OF_USERS`].
+    fn values(self) -> [Value<'static>; 3] {
+        [self.id.into(), self.after.into(), self.at_most.into()]
+    }
 }
 
 fn check_disabled(connection: &mut AnyConnection, id: DestinationId) -> Result<Destination, Error> {
-    let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
+    let destination = destinations::rows::require(connection, id)?;
     if destination.enabled {
         let detail = "it is enabled, so its events are on their way: disable it first".to_owned();
         return Err(Error::Conflict { what: "destination", detail });

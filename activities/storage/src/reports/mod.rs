@@ -2,9 +2,11 @@
 //! revenue.
 
 pub mod audit;
+pub mod choosers;
 pub mod deliveries;
 pub mod explain;
 pub mod feed;
 pub mod figures;
 pub mod listing;
+pub mod notifications;
 pub mod revenue;

@@ -5,24 +5,25 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::page::Page;
+use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::events::status::DeliveryStatus;
-use crate::settings::destinations::{self, Destination};
+use crate::reports::choosers::{self, Chooser};
 use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
 /// Which part of the ledger is compared.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct RevenueFilter {
-    /// Of this app; of all without one.
+    /// Only those of this app.
     pub app_id: Option<AppId>,
-    /// Of this month in UTC, such as `2026-11`; of all without one.
+    /// Only those of this month in UTC.
+    #[schemars(extend("format" = "month"))]
     pub month: Option<String>,
 }
 
@@ -71,7 +72,6 @@ pub enum Differs {
     /// It does not choose the event, or not of this platform or environment.
     NotChosen,
     /// It was created after the event, or had another choice then.
-    #[serde(rename = "made_later")]
     CreatedLater,
     /// It is owed, and on its way.
     Owed,
@@ -99,24 +99,18 @@ impl Differs {
     }
 }
 
-impl RevenueLine {
-    /// Whether it differs, and nothing explains it.
-    #[must_use]
-    pub fn is_unexplained(&self) -> bool {
-        self.differs.is_some_and(|differs| !differs.is_explained())
-    }
-}
-
-/// The result of comparing one page of purchases.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RevenuePage {
-    /// How many purchases were compared.
+/// The money that was sent to the integrations that count, compared with the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RevenueAudit {
+    /// Number of purchases that were checked.
     pub purchases: i64,
     /// The integrations of their apps.
     pub integrations: Vec<Integration>,
-    /// Every entry at every integration.
+    /// Every entry of the ledger at every integration.
     pub lines: Vec<RevenueLine>,
-    /// The cursor of the next page; `None` at the end.
+    /// Number of lines that differ without a reason.
+    pub unexplained: usize,
+    /// The cursor of the next page; null at the end.
     pub next_cursor: Option<String>,
 }
 
@@ -163,28 +157,12 @@ row! {
     }
 }
 
-row! {
-    struct Choice {
-        id: DestinationId,
-        chosen_at: Option<Timestamp>,
-    }
-}
-
-/// An integration, and since when it chooses what it chooses.
-struct Chooser {
-    destination: Destination,
-    since: Timestamp,
-}
-
 /// Which integrations were owed a payment, and to which it was delivered.
 #[derive(Default)]
 struct Paid {
     owed: HashSet<DestinationId>,
     delivered: HashSet<DestinationId>,
 }
-
-/// Rows that were written at the same moment as a choice may not have seen it.
-const MARGIN_MS: i64 = 60_000;
 
 const ENTRIES: Sql = statement! {"
     SELECT p.collapse_key, p.number, p.entry, p.app_id, p.kind, p.event_id, e.event_type,
@@ -211,28 +189,8 @@ const STRAYS: Sql = statement! {"
     ORDER BY d.seq
 "};
 
-impl Store {
-    /// Compares the ledger with the revenue sent to each integration, for the next purchases.
-    pub async fn audit_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenuePage, Error> {
-        self.read(move |connection| {
-            let after = page.cursor.clone().unwrap_or_default();
-            let mut keys = keys(connection, &filter, (&after, page.size() + 1))?;
-            let size = usize::try_from(page.size()).unwrap_or(usize::MAX);
-            let has_more = keys.len() > size;
-            keys.truncate(size);
-            let purchases = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-            let Some(last) = keys.last().map(|row| row.collapse_key) else {
-                return Ok(RevenuePage { purchases, integrations: Vec::new(), lines: Vec::new(), next_cursor: None });
-            };
-            let (lines, integrations) = compare(connection, &filter, (&keys, (&after, last)))?;
-            Ok(RevenuePage { purchases, integrations, lines, next_cursor: has_more.then(|| last.to_string()) })
-        })
-        .await
-    }
-}
-
 const KEYS_OF_APP: Sql = statement! {hot "purchases_app", "
-    SELECT collapse_key, app_id
+    SELECT collapse_key AS cursor, collapse_key, app_id
     FROM purchases
     WHERE app_id = ? AND collapse_key > ?
     ORDER BY collapse_key
@@ -240,41 +198,63 @@ const KEYS_OF_APP: Sql = statement! {hot "purchases_app", "
 "};
 
 const KEYS: Sql = statement! {"
-    SELECT collapse_key, app_id
+    SELECT collapse_key AS cursor, collapse_key, app_id
     FROM purchases
     WHERE collapse_key > ?
     ORDER BY collapse_key
     LIMIT ?
 "};
 
-fn keys(
-    connection: &mut AnyConnection,
-    filter: &RevenueFilter,
-    (after, limit): (&str, i64),
-) -> Result<Vec<Key>, Error> {
-    match filter.app_id {
-        Some(app) => sql(KEYS_OF_APP).bind(app).bind(after).bind(limit).all(connection),
-        None => sql(KEYS).bind(after).bind(limit).all(connection),
+impl Store {
+    /// Compares the ledger with the revenue sent to each integration, for the next purchases.
+    pub async fn audit_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenueAudit, Error> {
+        self.read(move |connection| {
+            let after = page.cursor.clone().unwrap_or_default();
+            let keys = match filter.app_id {
+                Some(app) => sql(KEYS_OF_APP).bind(app).bind(after.as_str()),
+                None => sql(KEYS).bind(after.as_str()),
+            };
+            let Paged::<Key> { items: keys, next_cursor } = page.read(connection, keys)?;
+            let mut integrations = BTreeMap::new();
+            for row in &keys {
+                if let Entry::Vacant(place) = integrations.entry(row.app_id) {
+                    place.insert(counting(connection, row.app_id)?);
+                }
+            }
+            let mut lines = Vec::new();
+            if let Some(last) = keys.last() {
+                let entries: Vec<EntryRow> =
+                    sql(ENTRIES).bind(after.as_str()).bind(last.collapse_key).all(connection)?;
+                lines.extend(compare(&integrations, &entries));
+                let strays: Vec<Stray> = sql(STRAYS).bind(after.as_str()).bind(last.collapse_key).all(connection)?;
+                let is_known = |id| integrations.values().flatten().any(|one| one.destination.id == id);
+                lines.extend(strays.into_iter().filter(|stray| is_known(stray.destination_id)).map(Stray::line));
+            }
+            lines.retain(|line| filter.month.as_ref().is_none_or(|month| *month == line.month));
+            let integrations = integrations.into_values().flatten().map(|Chooser { destination, .. }| Integration {
+                id: destination.id,
+                app_id: destination.app_id,
+                name: destination.name,
+            });
+            let purchases = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+            let is_unexplained = |line: &&RevenueLine| line.differs.is_some_and(|differs| !differs.is_explained());
+            let unexplained = lines.iter().filter(is_unexplained).count();
+            Ok(RevenueAudit { purchases, integrations: integrations.collect(), lines, unexplained, next_cursor })
+        })
+        .await
     }
 }
 
-fn compare(
-    connection: &mut AnyConnection,
-    filter: &RevenueFilter,
-    (keys, (after, last)): (&[Key], (&str, CollapseKey)),
-) -> Result<(Vec<RevenueLine>, Vec<Integration>), Error> {
-    let mut choosers: BTreeMap<AppId, Vec<Chooser>> = BTreeMap::new();
-    for row in keys {
-        if let Entry::Vacant(place) = choosers.entry(row.app_id) {
-            place.insert(of_app(connection, row.app_id)?);
-        }
-    }
-    let wants = |app: Option<AppId>, month: &str| {
-        (filter.app_id.is_none() || app.is_none() || app == filter.app_id)
-            && filter.month.as_deref().is_none_or(|wanted| wanted == month)
-    };
+/// The integrations of an app that count.
+fn counting(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
+    let mut all = choosers::of_app(connection, app)?;
+    all.retain(|one| one.destination.per_user && one.deleted_at.is_none());
+    Ok(all)
+}
+
+/// Compares entries, each with its deliveries, with the integrations of their apps.
+fn compare(integrations: &BTreeMap<AppId, Vec<Chooser>>, rows: &[EntryRow]) -> Vec<RevenueLine> {
     let (mut lines, mut paid) = (Vec::new(), Paid::default());
-    let rows: Vec<EntryRow> = sql(ENTRIES).bind(after).bind(last).all(connection)?;
     for entry in rows.chunk_by(|a, b| (a.collapse_key, a.number, a.entry) == (b.collapse_key, b.number, b.entry)) {
         let Some(first) = entry.first() else { continue };
         if first.entry == 0 {
@@ -284,35 +264,10 @@ fn compare(
                 delivered: entry.iter().filter(|row| row.is(DeliveryStatus::Delivered)).filter_map(by).collect(),
             };
         }
-        if wants(Some(first.app_id), &month(first.occurred_at)) {
-            let of_app = choosers.get(&first.app_id).map(Vec::as_slice).unwrap_or_default();
-            lines.extend(of_app.iter().filter_map(|chooser| line(chooser, entry, &paid)));
-        }
+        let of_app = integrations.get(&first.app_id).map(Vec::as_slice).unwrap_or_default();
+        lines.extend(of_app.iter().filter_map(|chooser| line(chooser, entry, &paid)));
     }
-    let strays: Vec<Stray> = sql(STRAYS).bind(after).bind(last).all(connection)?;
-    let is_known = |id: DestinationId| choosers.values().flatten().any(|one| one.destination.id == id);
-    let strays = strays.into_iter().filter(|stray| is_known(stray.destination_id) && wants(None, &month(stray.at)));
-    lines.extend(strays.map(Stray::line));
-    let integration = |one: &Chooser| Integration {
-        id: one.destination.id,
-        app_id: one.destination.app_id,
-        name: one.destination.name.clone(),
-    };
-    Ok((lines, choosers.values().flatten().map(integration).collect()))
-}
-
-const DESTINATIONS_OF_APP: Sql = statement!("SELECT id, chosen_at FROM destinations WHERE app_id = ?");
-
-/// The integrations of an app that count.
-fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
-    let destinations = destinations::of_app(connection, app)?;
-    let choices: Vec<Choice> = sql(DESTINATIONS_OF_APP).bind(app).all(connection)?;
-    let chooser = |destination: Destination| {
-        let chosen_at = choices.iter().find(|choice| choice.id == destination.id).and_then(|choice| choice.chosen_at);
-        let since = chosen_at.map_or(destination.created_at, |at| at.max(destination.created_at));
-        Chooser { destination, since }
-    };
-    Ok(destinations.into_iter().filter(|one| one.per_user).map(chooser).collect())
+    lines
 }
 
 /// Compares an entry with an integration. `paid` has the deliveries of the payment that it is, or changes.
@@ -328,14 +283,13 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLin
         sent.insert(fate(row.status), revenue);
     }
     let ledger = first.usd.clone();
-    let is_nothing = ledger.as_deref().is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')));
     let differs = match bearer {
         Some(row) if row.revenue != ledger => Some(Differs::Unequal),
         Some(row) if row.is(DeliveryStatus::Delivered) => None,
         Some(row) => Some(row.unfinished()),
-        None if own.is_empty() => chooser.silent(first, (is_nothing, paid)),
+        None if own.is_empty() => without_delivery(chooser, first, paid),
         None if ledger.is_none() => Some(Differs::PriceUnknown),
-        None if is_nothing => None,
+        None if first.is_nothing() => None,
         None => Some(own.last().map_or(Differs::Missing, |row| row.unfinished())),
     };
     // Skipped because the payment was not counted, and it is now.
@@ -355,26 +309,34 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLin
     })
 }
 
-impl Chooser {
-    /// Why there is no delivery of an entry; `None` where none is missing.
-    fn silent(&self, entry: &EntryRow, (is_nothing, paid): (bool, &Paid)) -> Option<Differs> {
-        let types = std::iter::once(&entry.event_type).chain(&entry.other_event_type);
-        let chooses = types.into_iter().any(|event_type| self.destination.chose(event_type));
-        let is_wanted = chooses && self.destination.filter.wants(entry.platform_id, entry.environment);
-        match () {
-            () if is_nothing => entry.usd.is_none().then_some(Differs::PriceUnknown),
-            () if entry.entry > 0 && paid.owed.contains(&self.destination.id) => Some(Differs::Missing),
-            () if entry.entry > 0 => Some(Differs::PaymentNotOwed),
-            () if entry.created_at < self.since.plus_millis(MARGIN_MS) => Some(Differs::CreatedLater),
-            () if !is_wanted => Some(Differs::NotChosen),
-            () => Some(Differs::Missing),
-        }
+/// Why there is no delivery of an entry; `None` where none is missing.
+fn without_delivery(chooser: &Chooser, entry: &EntryRow, paid: &Paid) -> Option<Differs> {
+    let Chooser { destination, .. } = chooser;
+    let chooses = [Some(&entry.event_type), entry.other_event_type.as_ref()]
+        .into_iter()
+        .flatten()
+        .any(|event_type| destination.chose(event_type));
+    if entry.is_nothing() {
+        entry.usd.is_none().then_some(Differs::PriceUnknown)
+    } else if entry.entry > 0 {
+        Some(if paid.owed.contains(&destination.id) { Differs::Missing } else { Differs::PaymentNotOwed })
+    } else if entry.created_at < chooser.known_from() {
+        Some(Differs::CreatedLater)
+    } else if chooses && destination.filter.wants(entry.platform_id, entry.environment) {
+        Some(Differs::Missing)
+    } else {
+        Some(Differs::NotChosen)
     }
 }
 
 impl EntryRow {
     fn is(&self, status: DeliveryStatus) -> bool {
         self.status == Some(status)
+    }
+
+    /// Whether it adds nothing, as far as that is known.
+    fn is_nothing(&self) -> bool {
+        self.usd.as_deref().is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')))
     }
 
     /// Why it did not arrive, by the status of its delivery.

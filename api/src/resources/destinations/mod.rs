@@ -71,9 +71,7 @@ pub async fn list(
     Stored(app): Stored<App>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<shown::Destination>>, Error> {
-    let found = edge.store.destinations(app.id, query.page()).await?;
-    let items = found.items.into_iter().map(shown::Destination::from).collect();
-    Ok(Json(Paged { items, next_cursor: found.next_cursor }))
+    Ok(Json(edge.store.destinations(app.id, query.page()).await?.map(shown::Destination::from)))
 }
 
 /// `GET /v1/destinations/{destination_id}`: all but its secrets, and what is owed to it.

@@ -1,11 +1,11 @@
 //! Builds the tree: notification, outcome, revision, events, deliveries, attempts.
 
 use super::node::Node;
-use super::sentences::{self, Unsent};
+use super::sentences::{self, Unsent, unsent};
 use domain::{CollapseKey, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AnnouncedEvent, Destination, OfDestination, OfEvent, OfMessage, OfPurchase, PurchaseView,
+    Addressee, AnnouncedEvent, Destination, OfEvent, OfMessage, OfPurchase, Portrait, PurchaseView,
     ReceivedNotification, Sending,
 };
 
@@ -24,7 +24,7 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> Node {
         Some(view) => node.of(&PurchaseView { data: Value::Null, ..view.clone() }),
         None => node,
     };
-    let notifications = Node::new("notifications", sentences::notifications(&of.notifications, of.has_older));
+    let notifications = Node::new("notifications", sentences::notifications(of));
     let revisions = of.events.chunk_by(|a, b| a.event.revision == b.event.revision).filter_map(|events| {
         let revision = events.first()?.event.revision;
         let settled = of.notifications.iter().filter(|one| sentences::is_settled_in(one, revision)).count();
@@ -45,13 +45,14 @@ pub fn event(of: &OfEvent) -> Node {
 }
 
 /// A destination.
-pub fn destination(of: &OfDestination) -> Node {
-    let addressee = &of.portrait.addressee;
-    let all =
-        |sendings: &[Sending]| -> Vec<Node> { sendings.iter().map(|one| delivery(one, addressee, of.now)).collect() };
+pub fn destination(portrait: &Portrait) -> Node {
+    let addressee = &portrait.addressee;
+    let all = |sendings: &[Sending]| -> Vec<Node> {
+        sendings.iter().map(|one| delivery(one, addressee, portrait.now)).collect()
+    };
     let Destination { id, app_id, kind, name, state, enabled, since, .. } = &addressee.destination;
-    let owes = &of.portrait.owes;
-    Node::new("destination", sentences::destination(&of.portrait, of.now))
+    let owes = &portrait.owes;
+    Node::new("destination", sentences::destination(portrait))
         .fact("destination_id", id)
         .fact("app_id", app_id)
         .fact("kind", kind)
@@ -65,11 +66,11 @@ pub fn destination(of: &OfDestination) -> Node {
         .then([Node::new("choice", sentences::choice(&addressee.destination))])
         .then(sentences::health(&addressee.health).map(|sentence| Node::new("health", sentence)))
         .then([
-            Node::new("owed", sentences::owed(&of.portrait))
+            Node::new("owed", sentences::owed(portrait))
                 .fact("pending", addressee.health.owed)
                 .fact("waiting", owes.waiting)
-                .then(all(&of.portrait.owed)),
-            Node::new("dead", sentences::dead(&of.portrait)).fact("dead", owes.dead).then(all(&of.portrait.dead)),
+                .then(all(&portrait.owed)),
+            Node::new("dead", sentences::dead(portrait)).fact("dead", owes.dead).then(all(&portrait.dead)),
         ])
 }
 
@@ -87,15 +88,15 @@ fn event_with_deliveries(announced: &AnnouncedEvent, addressees: &[Addressee], n
         let mine = |sending: &&Sending| sending.delivery.destination_id == addressee.destination.id;
         let sent: Vec<Node> = announced.sendings.iter().filter(mine).map(|one| delivery(one, addressee, now)).collect();
         if sent.is_empty() {
-            node.then.extend(Unsent::of(&announced.event, addressee).map(|why| unsent(why, addressee)));
+            node.then.extend(unsent(&announced.event, addressee).map(|why| not_sent(why, addressee)));
         }
         node.then.extend(sent);
     }
     if node.then.len() == without_deliveries { node.then([Node::new("nobody", sentences::nobody())]) } else { node }
 }
 
-fn unsent(why: Unsent, addressee: &Addressee) -> Node {
-    Node::new("not_sent", why.sentence(addressee)).fact("why", why.code()).to(&addressee.destination)
+fn not_sent(Unsent { code, sentence }: Unsent, addressee: &Addressee) -> Node {
+    Node::new("not_sent", sentence).fact("why", code).to(&addressee.destination)
 }
 
 fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> Node {

@@ -4,6 +4,7 @@ mod actions;
 
 pub use actions::{discard, flush, hold, redeliver, release};
 
+use super::listed::Listed;
 use super::notifications::PurchaseNotification;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -12,29 +13,13 @@ use axum::Json;
 use axum::extract::State;
 use domain::{AppId, CollapseKey, Lane, PlatformId, Timestamp};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
 use storage::{Page, Paged, PurchaseFilter, PurchaseView};
 
 /// Maximum time to wait for the engine's part of the answer.
 const STATUS_WAIT: Duration = Duration::from_secs(2);
-
-/// Which purchases.
-#[derive(Debug, Deserialize, JsonSchema)]
-pub struct PurchaseQuery {
-    /// Only those of this platform.
-    platform_id: Option<PlatformId>,
-    /// Only those of this receipt.
-    receipt_id: Option<String>,
-    /// Only those of this customer, by the store's name.
-    app_user_id: Option<String>,
-    /// Only those of this customer, by the customer's own id.
-    external_id: Option<String>,
-    /// The page.
-    #[serde(flatten)]
-    page: PageQuery,
-}
 
 /// A purchase, its lanes and its open run.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -71,15 +56,13 @@ pub struct PurchaseDetail {
 /// `GET /v1/purchases`, the last settled first.
 pub async fn list(
     State(edge): State<Shared>,
-    Query(query): Query<PurchaseQuery>,
+    Query(Listed { filter, page }): Query<Listed<PurchaseFilter>>,
 ) -> Result<Json<Paged<PurchaseView>>, Error> {
-    let PurchaseQuery { platform_id, receipt_id, app_user_id, external_id, page } = query;
-    let (page, receipt) = (page.page(), receipt_id.clone());
-    let may_be_unsettled = page.cursor.is_none() && app_user_id.is_none() && external_id.is_none();
-    let filter = PurchaseFilter { platform_id, receipt_id, app_user_id, external_id };
-    let mut found = edge.store.purchases(filter, page).await?;
-    if let (Some(receipt), true, None) = (receipt, may_be_unsettled, &found.next_cursor) {
-        for key in open_of_receipt(&edge, platform_id, &receipt).await? {
+    let page = page.page();
+    let may_be_unsettled = page.cursor.is_none() && filter.app_user_id.is_none() && filter.external_id.is_none();
+    let mut found = edge.store.purchases(filter.clone(), page).await?;
+    if let (Some(receipt), true, None) = (filter.receipt_id, may_be_unsettled, &found.next_cursor) {
+        for key in open_of_receipt(&edge, filter.platform_id, &receipt).await? {
             if !found.items.iter().any(|item| item.collapse_key == key) {
                 found.items.extend(unsettled(&edge, key).await?);
             }
@@ -123,9 +106,7 @@ pub async fn notifications(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<PurchaseNotification>>, Error> {
     newest(&edge, key).await?;
-    let found = edge.store.notifications_of_purchase(key, query.page()).await?;
-    let items = found.items.into_iter().map(PurchaseNotification::from).collect();
-    Ok(Json(Paged { items, next_cursor: found.next_cursor }))
+    Ok(Json(edge.store.notifications_of_purchase(key, query.page()).await?.map(PurchaseNotification::from)))
 }
 
 async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {

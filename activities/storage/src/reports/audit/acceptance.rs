@@ -3,11 +3,11 @@
 //! An acceptance is committed together with its notifications, and both stay for ever. So the counterpart of a row that
 //! was read must exist.
 
-use super::walk::{ACCEPTANCES, NOTIFICATIONS, Range};
+use super::range::{ACCEPTANCES, NOTIFICATIONS, Range};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, SingleText, row, sql};
+use crate::db::statement::{row, sql};
 use crate::inbox::acceptances::{self, Entry, SPAN};
 use std::collections::HashSet;
 
@@ -31,8 +31,8 @@ row! {
 const ACCEPTED: Sql = statement!("SELECT a.seq, a.notifications FROM acceptances a WHERE {ACCEPTANCES} ORDER BY a.seq");
 
 /// `accepted_is_stored`.
-pub fn accepted_are_stored(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
-    let acceptances: Vec<Acceptance> = sql(ACCEPTED).bind_all(range.values()).all(connection)?;
+pub fn accepted_are_stored(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
+    let acceptances: Vec<Acceptance> = sql(ACCEPTED).bind_all(range.values.clone()).all(connection)?;
     let (mut entries, mut broken) = (Vec::new(), Vec::new());
     for acceptance in acceptances {
         match acceptances::read(&acceptance.notifications) {
@@ -50,8 +50,8 @@ pub fn accepted_are_stored(connection: &mut AnyConnection, range: &Range<'_>) ->
 const THERE: Sql = statement!("SELECT seq AS value FROM notifications WHERE seq IN (?*)");
 
 fn there(connection: &mut AnyConnection, entries: &[Entry]) -> Result<HashSet<i64>, Error> {
-    let rows: Vec<Number> = sql(THERE).once().bind_list(entries.iter().map(|(seq, _)| *seq)).all(connection)?;
-    Ok(rows.into_iter().map(|row| row.value).collect())
+    let there = sql(THERE).once().bind_list(entries.iter().map(|(seq, _)| *seq)).values(connection)?;
+    Ok(there.into_iter().collect())
 }
 
 fn describe((seq, key): &Entry) -> String {
@@ -66,11 +66,11 @@ const ACCEPTANCES_AROUND: Sql = statement!("SELECT notifications AS value FROM a
 const STORED: Sql = statement!("SELECT n.seq, n.message_id FROM notifications n WHERE {NOTIFICATIONS} ORDER BY n.seq");
 
 /// `stored_was_accepted`.
-pub fn stored_were_accepted(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
-    let stored: Vec<StoredNotification> = sql(STORED).bind_all(range.values()).all(connection)?;
+pub fn stored_were_accepted(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
+    let stored: Vec<StoredNotification> = sql(STORED).bind_all(range.values.clone()).all(connection)?;
     let (Some(first), Some(last)) = (stored.first(), stored.last()) else { return Ok(Vec::new()) };
-    let near: Vec<SingleText> = sql(ACCEPTANCES_AROUND).bind(first.seq - SPAN).bind(last.seq).all(connection)?;
+    let near: Vec<String> = sql(ACCEPTANCES_AROUND).bind(first.seq - SPAN).bind(last.seq).values(connection)?;
     let accepted: HashSet<i64> =
-        near.iter().filter_map(|row| acceptances::read(&row.value)).flatten().map(|(seq, _)| seq).collect();
+        near.iter().filter_map(|stored| acceptances::read(stored)).flatten().map(|(seq, _)| seq).collect();
     Ok(stored.into_iter().filter(|row| !accepted.contains(&row.seq)).map(|row| row.message_id).collect())
 }

@@ -4,20 +4,19 @@ use super::events::{self, AnnouncedEvent, Sending};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::sql;
 use crate::delivery::health::{self, HealthView};
 use crate::events::deliveries;
 use crate::events::status::DeliveryStatus;
+use crate::reports::choosers::{self, Chooser};
 use crate::reports::deliveries::DELIVERIES_WHERE;
-use crate::settings::destinations::{self, Destination};
+use crate::settings::destinations::Destination;
 use domain::{AppId, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Maximum number of owed and of dead deliveries that are shown.
 const MOST_SHOWN: i64 = 5;
-/// Maximum number of deliveries that are counted.
-const MOST_COUNTED: i64 = 10_000;
 
 /// A destination as an event sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,32 +51,21 @@ pub struct Portrait {
     pub owed: Vec<Sending>,
     /// The newest that are dead.
     pub dead: Vec<Sending>,
+    /// As of when.
+    pub now: Timestamp,
 }
 
 impl Portrait {
     /// Maximum number of deliveries that are counted.
-    pub const MOST_COUNTED: i64 = MOST_COUNTED;
+    pub const MOST_COUNTED: i64 = 10_000;
 }
 
-row! {
-    struct Since {
-        chosen_at: Option<Timestamp>,
-        deleted_at: Option<Timestamp>,
-    }
-}
-
-row! {
-    struct App {
-        app_id: AppId,
-    }
-}
-
-/// Adds the destinations, deleted ones too, of the apps that these events belong to, unless they are there.
-pub fn add_addressees(
+/// The destinations, deleted ones too, of the apps that these events belong to.
+pub fn addressees<'a>(
     connection: &mut AnyConnection,
-    events: &[AnnouncedEvent],
-    addressees: &mut Vec<Addressee>,
-) -> Result<(), Error> {
+    events: impl IntoIterator<Item = &'a AnnouncedEvent>,
+) -> Result<Vec<Addressee>, Error> {
+    let mut addressees: Vec<Addressee> = Vec::new();
     for one in events {
         let app = match one.event.origin {
             Some((app, ..)) => Some(app),
@@ -89,7 +77,7 @@ pub fn add_addressees(
             addressees.extend(of_app(connection, app)?);
         }
     }
-    Ok(())
+    Ok(addressees)
 }
 
 /// A destination with what is owed to it, if there ever was one.
@@ -98,9 +86,9 @@ pub fn portrait(connection: &mut AnyConnection, id: DestinationId, now: Timestam
     let addressee = of_app(connection, app)?.into_iter().find(|one| one.destination.id == id);
     let Some(addressee) = addressee else { return Ok(None) };
     let owes = owes(connection, id)?;
-    let owed = events::sendings(connection, (OLDEST_OWED, id.into()), now)?;
-    let dead = events::sendings(connection, (NEWEST_DEAD, id.into()), now)?;
-    Ok(Some(Portrait { addressee, owes, owed, dead }))
+    let owed = events::sendings(connection, sql(DELIVERIES_WHERE.of(OLDEST_OWED)).bind(id), now)?;
+    let dead = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_DEAD)).bind(id), now)?;
+    Ok(Some(Portrait { addressee, owes, owed, dead, now }))
 }
 
 const OLDEST_OWED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "
@@ -114,22 +102,17 @@ const NEWEST_DEAD: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_des
     LIMIT {MOST_SHOWN}
 "};
 
-const APP_OF_DESTINATION: Sql = statement!("SELECT app_id FROM destinations WHERE id = ?");
+const APP_OF_DESTINATION: Sql = statement!("SELECT app_id AS value FROM destinations WHERE id = ?");
 
 fn app_of(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<AppId>, Error> {
-    let app: Option<App> = sql(APP_OF_DESTINATION).bind(id).first(connection)?;
-    Ok(app.map(|app| app.app_id))
+    sql(APP_OF_DESTINATION).bind(id).value(connection)
 }
-
-const CHOICE: Sql = statement!("SELECT chosen_at, deleted_at FROM destinations WHERE id = ?");
 
 fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, Error> {
     let mut all = Vec::new();
-    for destination in destinations::ever_of_app(connection, app)? {
-        let since: Option<Since> = sql(CHOICE).bind(destination.id).first(connection)?;
+    for Chooser { destination, chosen_at, deleted_at } in choosers::of_app(connection, app)? {
         let owed = deliveries::owed(connection, destination.id)?;
         let health = health::find(connection, destination.id)?.view(owed);
-        let (chosen_at, deleted_at) = since.map_or((None, None), |since| (since.chosen_at, since.deleted_at));
         all.push(Addressee { destination, chosen_at, deleted_at, health });
     }
     Ok(all)
@@ -149,6 +132,6 @@ const COUNT_IN_STATUS: Sql = statement! {"
 "};
 
 fn count(connection: &mut AnyConnection, id: DestinationId, status: DeliveryStatus) -> Result<i64, Error> {
-    let counted: Option<Number> = sql(COUNT_IN_STATUS).bind(id).bind(status).bind(MOST_COUNTED).first(connection)?;
-    Ok(counted.map_or(0, |counted| counted.value))
+    let counted = sql(COUNT_IN_STATUS).bind(id).bind(status).bind(Portrait::MOST_COUNTED).value(connection)?;
+    Ok(counted.unwrap_or(0))
 }

@@ -2,6 +2,7 @@
 
 mod destination;
 mod events;
+mod newest;
 mod notifications;
 
 pub use destination::{Addressee, Owes, Portrait, owes};
@@ -9,14 +10,11 @@ pub use events::{AnnouncedEvent, EventFacts, PaymentFacts, Sending, Successor};
 pub use notifications::ReceivedNotification;
 
 use crate::db::error::Error;
-use crate::db::page::Page;
 use crate::db::store::Store;
 use crate::purchases::purchase;
 use crate::reports::listing::PurchaseView;
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
-
-/// Maximum number of notifications and of events of a purchase that are explained, the newest.
-const MOST: i64 = 100;
+use newest::Newest;
 
 /// The explanation of one message of a store.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,33 +61,24 @@ pub struct OfEvent {
     pub now: Timestamp,
 }
 
-/// The explanation of a destination.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OfDestination {
-    /// The destination and its health.
-    pub portrait: Portrait,
-    /// As of when.
-    pub now: Timestamp,
-}
-
 impl Store {
     /// The notifications of a message, and the events that followed.
     pub async fn explain_message(&self, message_id: &str) -> Result<OfMessage, Error> {
-        let (clock, message_id) = (self.clock, message_id.to_owned());
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let (mut notifications, mut addressees) = (Vec::new(), Vec::new());
+        let message_id = message_id.to_owned();
+        self.read_now(move |connection, now| {
+            let mut notifications = Vec::new();
             for one in notifications::of_message(connection, &message_id, now)? {
                 let events = match (one.view.collapse_key, one.view.revision) {
-                    (Some(key), Some(revision)) => events::of_revision(connection, (key, revision), now)?,
+                    (Some(key), Some(revision)) => events::of_revision(connection, key, revision, now)?,
                     _ => Vec::new(),
                 };
-                destination::add_addressees(connection, &events, &mut addressees)?;
                 notifications.push((one, events));
             }
             if notifications.is_empty() {
                 return Err(Error::Missing { what: "notification of this message" });
             }
+            let events = notifications.iter().flat_map(|(_, events)| events);
+            let addressees = destination::addressees(connection, events)?;
             Ok(OfMessage { notifications, addressees, now })
         })
         .await
@@ -97,28 +86,23 @@ impl Store {
 
     /// The history of a purchase: its newest notifications and events, with their deliveries.
     pub async fn explain_purchase(&self, key: CollapseKey) -> Result<OfPurchase, Error> {
-        let page = Page { cursor: None, limit: MOST };
         let purchase = match self.purchase(key).await {
             Err(Error::Missing { .. }) => None,
             found => Some(found?),
         };
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let (notifications, older_notifications) = notifications::of_purchase(connection, key, (page.size(), now))?;
-            if notifications.is_empty() && purchase.is_none() {
+        self.read_now(move |connection, now| {
+            let notifications = Newest::of(notifications::of_purchase(connection, key, now)?);
+            if notifications.all.is_empty() && purchase.is_none() {
                 return Err(Error::Missing { what: "purchase" });
             }
-            let (events, older_events) = events::of_purchase(connection, key, (page.size(), now))?;
-            let mut addressees = Vec::new();
-            destination::add_addressees(connection, &events, &mut addressees)?;
+            let events = events::of_purchase(connection, key, now)?;
             let known = purchase::find(connection, key)?.map(|row| row.known()).transpose()?.unwrap_or_default();
             Ok(OfPurchase {
                 purchase,
-                notifications,
-                events,
-                has_older: older_notifications || older_events,
-                addressees,
+                has_older: notifications.has_older || events.has_older,
+                notifications: notifications.all,
+                addressees: destination::addressees(connection, &events.all)?,
+                events: events.all,
                 is_believed: known.is_believed(),
                 successor_missing_since: known.successor_missing_since(),
                 now,
@@ -129,26 +113,20 @@ impl Store {
 
     /// An event: the notifications that caused it, and its deliveries.
     pub async fn explain_event(&self, id: EventId) -> Result<OfEvent, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
+        self.read_now(move |connection, now| {
             let event = events::of_id(connection, id, now)?.ok_or(Error::Missing { what: "event" })?;
-            let revision = (event.event.collapse_key, event.event.revision);
-            let notifications = notifications::of_revision(connection, revision, (MOST, now))?;
-            let mut addressees = Vec::new();
-            destination::add_addressees(connection, std::slice::from_ref(&event), &mut addressees)?;
+            let EventFacts { collapse_key, revision, .. } = event.event;
+            let notifications = notifications::of_revision(connection, collapse_key, revision, now)?;
+            let addressees = destination::addressees(connection, [&event])?;
             Ok(OfEvent { notifications, event, addressees, now })
         })
         .await
     }
 
     /// A destination: its health, what is owed to it and which deliveries died.
-    pub async fn explain_destination(&self, id: DestinationId) -> Result<OfDestination, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let portrait = destination::portrait(connection, id, now)?.ok_or(Error::Missing { what: "destination" })?;
-            Ok(OfDestination { portrait, now })
+    pub async fn explain_destination(&self, id: DestinationId) -> Result<Portrait, Error> {
+        self.read_now(move |connection, now| {
+            destination::portrait(connection, id, now)?.ok_or(Error::Missing { what: "destination" })
         })
         .await
     }

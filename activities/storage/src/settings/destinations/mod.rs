@@ -2,7 +2,7 @@
 
 pub mod rows;
 
-pub use rows::{DestinationRow, ever_of_app, find, of_app, set_state};
+pub use rows::{DestinationRow, find, of_app, set_state};
 
 use domain::event::{Wildcards, chooses};
 use domain::user::Attributes;

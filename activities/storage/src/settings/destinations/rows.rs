@@ -42,14 +42,13 @@ row! {
     }
 }
 
-/// The columns of a destination, also of one that was deleted.
-const ANY: &str = "
-    SELECT id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, per_request, profile,
-        rate, concurrency, schedule, enabled, state, reason, since, created_at
-    FROM destinations";
+/// The columns of a destination.
+pub const COLUMNS: &str = "
+    id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, per_request, profile, rate,
+        concurrency, schedule, enabled, state, reason, since, created_at";
 
 /// The columns of a destination that was not deleted.
-pub const SELECT: &str = formatcp!("{ANY} WHERE deleted_at IS NULL");
+pub const SELECT: &str = formatcp!("SELECT {COLUMNS} FROM destinations WHERE deleted_at IS NULL");
 
 pub const EVERYTHING: &str = "everything";
 pub const LISTED: &str = "listed";
@@ -125,14 +124,6 @@ const OF_APP: Sql = statement!("{SELECT} AND app_id = ? ORDER BY created_at, id"
 /// The destinations of an app that were not deleted, enabled or not.
 pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Destination>, Error> {
     let rows: Vec<DestinationRow> = sql(OF_APP).bind(app).all(connection)?;
-    rows.into_iter().map(DestinationRow::destination).collect()
-}
-
-const EVER_OF_APP: Sql = statement!("{ANY} WHERE app_id = ? ORDER BY created_at, id");
-
-/// All destinations that an app ever had, the deleted ones too.
-pub fn ever_of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Destination>, Error> {
-    let rows: Vec<DestinationRow> = sql(EVER_OF_APP).bind(app).all(connection)?;
     rows.into_iter().map(DestinationRow::destination).collect()
 }
 

@@ -1,12 +1,12 @@
 //! Sentences about what was sent: why a destination has no delivery of an event, and the result of each delivery and
 //! attempt.
 
-use super::label;
+use super::phrases::{environments, label, sentence};
 use domain::Timestamp;
 use domain::event::{Change, is_implied};
 use domain::user::PROFILE_UPDATED;
 use serde_json::Value;
-use storage::{Addressee, AttemptView, Destination, EventFacts, PaymentFacts, Sending, Skipped};
+use storage::{Addressee, AttemptView, DeliveryStatus, Destination, EventFacts, PaymentFacts, Sending, Skipped};
 
 /// Maximum number of characters of an answer in a sentence; the facts have all of it.
 const ANSWER_CHARS: usize = 200;
@@ -16,146 +16,96 @@ const VALUE_CHARS: usize = 80;
 const RETRY_AFTER: &str = "retry-after";
 
 /// Why a destination has no delivery of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsent {
-    /// The event is about this destination.
-    Itself,
-    /// It was deleted before.
-    Deleted(Timestamp),
-    /// It was created later.
-    CreatedLater(Timestamp),
-    /// It does not choose this type.
-    Type,
-    /// It is a profile, and the destination keeps none.
-    NoProfiles,
-    /// It is a profile that the destination has.
-    SameProfile,
-    /// It wants events of other platforms only.
-    Platform,
-    /// It wants events of other environments only.
-    Environment,
-    /// This type cannot be chosen: it follows from a payment that a destination that counts was owed before.
-    Implied,
-    /// It chooses this type only since a later time.
-    ChosenLater(Timestamp),
-    /// Nothing explains it.
-    Unexplained,
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unsent {
+    /// The stable code.
+    pub code: &'static str,
+    /// The sentence.
+    pub sentence: String,
 }
 
-impl Unsent {
-    /// Why this destination has no delivery of this event; `None` when it was deleted before.
-    pub fn of(event: &EventFacts, addressee: &Addressee) -> Option<Self> {
-        let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
-        let is_itself = event.origin.is_none() && event.collapse_key.uuid() == destination.id.uuid();
-        Some(match event.origin {
-            _ if is_itself => Self::Itself,
-            _ if deleted_at.is_some_and(|at| at <= event.created_at) => return None,
-            _ if destination.created_at > event.created_at => Self::CreatedLater(destination.created_at),
-            _ if event.event_type == PROFILE_UPDATED && destination.profile.is_none() => Self::NoProfiles,
-            _ if event.event_type == PROFILE_UPDATED => Self::SameProfile,
-            _ if is_implied(&event.event_type) => Self::Implied,
-            _ if !destination.chose(&event.event_type) => Self::Type,
-            Some((_, platform, _))
-                if !destination.filter.platforms.is_empty() && !destination.filter.platforms.contains(&platform) =>
-            {
-                Self::Platform
-            }
-            Some((_, platform, environment)) if !destination.filter.wants(platform, environment) => Self::Environment,
-            _ => match (chosen_at, deleted_at) {
-                (Some(at), _) if *at > event.created_at => Self::ChosenLater(*at),
-                (_, Some(at)) => Self::Deleted(*at),
-                _ => Self::Unexplained,
-            },
-        })
-    }
-
-    /// The stable code.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Itself => "itself",
-            Self::Deleted(_) => "deleted",
-            Self::CreatedLater(_) => "created_later",
-            Self::Type => "type_not_chosen",
-            Self::NoProfiles => "keeps_no_profiles",
-            Self::SameProfile => "has_this_profile",
-            Self::Platform => "filtered_by_platform",
-            Self::Environment => "filtered_by_environment",
-            Self::Implied => "follows_from_nothing",
-            Self::ChosenLater(_) => "chosen_later",
-            Self::Unexplained => "unexplained",
+/// Why this destination has no delivery of this event; `None` when it was deleted before.
+pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
+    let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
+    let Destination { id, events, filter, created_at, .. } = destination;
+    let is_profile = event.event_type == PROFILE_UPDATED;
+    let (code, why) = match event.origin {
+        None if event.collapse_key.uuid() == id.uuid() => {
+            ("itself", "it is about this destination, which receives no events about itself".to_owned())
         }
-    }
-
-    /// The sentence.
-    pub fn sentence(self, addressee: &Addressee) -> String {
-        let Destination { id, events, filter, .. } = &addressee.destination;
-        let why = match self {
-            Self::Itself => "it is about this destination, which receives no events about itself".to_owned(),
-            Self::Deleted(at) => format!("the destination was deleted at {at}"),
-            Self::CreatedLater(at) => format!(
-                "the destination was created later, at {at} (`settle destination snapshot {id}` sends it the earlier purchases)"
+        _ if deleted_at.is_some_and(|at| at <= event.created_at) => return None,
+        _ if *created_at > event.created_at => (
+            "created_later",
+            format!(
+                "the destination was created later, at {created_at} (`settle destination snapshot {id}` sends it the \
+                 earlier purchases)"
             ),
-            Self::Type => format!("the destination does not choose this type (it chooses {})", events.join(", ")),
-            Self::NoProfiles => "profiles go only to integrations that keep user properties".to_owned(),
-            Self::SameProfile => {
-                "it was owed the same profile before, another event carries it, or it is of a platform or environment that it \
-                 does not want".to_owned()
+        ),
+        _ if is_profile && destination.profile.is_none() => {
+            ("keeps_no_profiles", "profiles go only to integrations that keep user properties".to_owned())
+        }
+        _ if is_profile => (
+            "has_this_profile",
+            "it was owed the same profile before, another event carries it, or it is of a platform or environment \
+             that it does not want"
+                .to_owned(),
+        ),
+        _ if is_implied(&event.event_type) => (
+            "follows_from_nothing",
+            "it changes a payment, and is for integrations that count and were owed that payment".to_owned(),
+        ),
+        _ if !destination.chose(&event.event_type) => {
+            ("type_not_chosen", format!("the destination does not choose this type (it chooses {})", events.join(", ")))
+        }
+        Some((_, platform, _)) if !filter.platforms.is_empty() && !filter.platforms.contains(&platform) => {
+            ("filtered_by_platform", "the destination wants events of other platforms only".to_owned())
+        }
+        Some((_, platform, environment)) if !filter.wants(platform, environment) => (
+            "filtered_by_environment",
+            format!("the destination wants events of environment {} only", environments(filter)),
+        ),
+        _ => match (chosen_at, deleted_at) {
+            (Some(at), _) if *at > event.created_at => {
+                ("chosen_later", format!("the destination chose other events then; its choice is of {at}"))
             }
-            Self::Platform => "the destination wants events of other platforms only".to_owned(),
-            Self::Environment => {
-                let wanted: Vec<_> = filter.environments.iter().map(|environment| environment.as_str()).collect();
-                format!("the destination wants events of environment {} only", wanted.join(", "))
-            }
-            Self::Implied => {
-                "it changes a payment, and is for integrations that count and were owed that payment".to_owned()
-            }
-            Self::ChosenLater(at) => format!("the destination chose other events then; its choice is of {at}"),
-            Self::Unexplained => {
-                "the reason is unknown: the delivery is missing (`settle audit` reports it too)".to_owned()
-            }
-        };
-        format!("not to {}: {why}", label(&addressee.destination))
-    }
+            (_, Some(at)) => ("deleted", format!("the destination was deleted at {at}")),
+            _ => (
+                "unexplained",
+                "the reason is unknown: the delivery is missing (`settle audit` reports it too)".to_owned(),
+            ),
+        },
+    };
+    Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })
 }
 
 /// An event.
 pub fn event(event: &EventFacts) -> String {
-    let mut sentence = format!("event {} ({}), created at {}", event.event_type, event.id, event.created_at);
-    if let Some(at) = event.occurred_at {
-        sentence.push_str(&format!(", happened at {at} by the store"));
-    }
-    if let Some(revision) = event.user_revision {
-        sentence.push_str(&format!(", the user's revision {revision}"));
-    }
-    if let Some(payment) = &event.payment {
-        sentence.push_str(&self::payment(payment));
-    }
-    if let Some(at) = event.pruned_at {
-        sentence.push_str(&format!("; its body was pruned at {at}"));
-    }
-    sentence
+    sentence([
+        Some(format!("event {} ({}), created at {}", event.event_type, event.id, event.created_at)),
+        event.occurred_at.map(|at| format!(", happened at {at} by the store")),
+        event.user_revision.map(|revision| format!(", the user's revision {revision}")),
+        event.payment.as_ref().map(payment),
+        event.pruned_at.map(|at| format!("; its body was pruned at {at}")),
+    ])
 }
 
 /// The payment of an event.
 fn payment(payment: &PaymentFacts) -> String {
     let what = format!("; {} of payment {}", payment.kind, payment.number);
     let by = payment.transaction_id.as_deref().map_or_else(String::new, |id| format!(" {id}"));
-    match (&payment.usd, payment.unknown_because.as_deref()) {
-        (Some(usd), _) => format!("{what}: {usd} USD by the {}{by}", payment.source),
-        (None, Some("product_unknown")) => format!("{what}, its price unknown: the store never showed the product"),
-        (None, Some("promotion")) => format!("{what}, its price unknown: a promotion has a price of its own"),
-        (None, Some("not_listed")) => {
-            format!("{what}, its price unknown: the catalogue lists none (`settle product set`)")
-        }
-        (None, Some("no_rate")) => {
-            format!("{what}, its price unknown in USD: no rate of that day (`settle app rates`)")
-        }
-        (None, Some("unconfirmed")) => {
-            format!("{what}, its price unknown until the store shows for sure whether a promotion held for it")
-        }
-        (None, Some("plan_changed")) => format!("{what}, its price unknown: the plan changed since, at once"),
-        (None, _) => format!("{what}, its price unknown"),
+    if let Some(usd) = &payment.usd {
+        return format!("{what}: {usd} USD by the {}{by}", payment.source);
     }
+    let why = match payment.unknown_because.as_deref() {
+        Some("product_unknown") => ": the store never showed the product",
+        Some("promotion") => ": a promotion has a price of its own",
+        Some("not_listed") => ": the catalogue lists none (`settle product set`)",
+        Some("no_rate") => " in USD: no rate of that day (`settle app rates`)",
+        Some("unconfirmed") => " until the store shows for sure whether a promotion held for it",
+        Some("plan_changed") => ": the plan changed since, at once",
+        _ => "",
+    };
+    format!("{what}, its price unknown{why}")
 }
 
 /// The changes of a state against the one before it.
@@ -169,12 +119,14 @@ pub fn changes(all: &[Change]) -> String {
 
 /// A value as JSON, shortened.
 fn value(value: &Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    if text.chars().count() <= VALUE_CHARS {
-        return text;
+    shortened(&value.as_str().map_or_else(|| value.to_string(), str::to_owned), VALUE_CHARS)
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
-    let cut: String = text.chars().take(VALUE_CHARS).collect();
-    format!("{cut}…")
 }
 
 /// A delivery.
@@ -189,14 +141,13 @@ fn became(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let at = view.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
     let why = view.last_error.as_deref().unwrap_or("no reason was recorded");
-    match view.status.as_str() {
-        "delivered" => format!("delivered{at}, with attempt {}", view.attempts),
-        "superseded" => superseded(one),
-        "skipped" => format!("not sent: {why}"),
-        "waiting" => format!("waits, and is sent as soon as the customer is named: {why}"),
-        "dead" => format!("dead{at}: {why}; never tried again by itself{}", redelivery(one)),
-        "pending" => owed_because(one, addressee, now),
-        other => other.to_owned(),
+    match view.status {
+        DeliveryStatus::Delivered => format!("delivered{at}, with attempt {}", view.attempts),
+        DeliveryStatus::Superseded => superseded(one),
+        DeliveryStatus::Skipped => format!("not sent: {why}"),
+        DeliveryStatus::Waiting => format!("waits, and is sent as soon as the customer is named: {why}"),
+        DeliveryStatus::Dead => format!("dead{at}: {why}; never tried again by itself{}", redelivery(one)),
+        DeliveryStatus::Pending => owed_because(one, addressee, now),
     }
 }
 
@@ -227,12 +178,12 @@ fn superseded(one: &Sending) -> String {
         return why.map_or_else(|| "superseded by a newer revision".to_owned(), |why| format!("superseded: {why}"));
     };
     let at = successor.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
-    let became = match successor.status.as_str() {
-        "delivered" => format!("which was delivered{at}"),
-        "dead" => format!("which died{at}"),
-        "skipped" => "which was not sent".to_owned(),
-        "waiting" => "which waits for the customer's name".to_owned(),
-        _ => "which is owed".to_owned(),
+    let became = match successor.status {
+        DeliveryStatus::Delivered => format!("which was delivered{at}"),
+        DeliveryStatus::Dead => format!("which died{at}"),
+        DeliveryStatus::Skipped => "which was not sent".to_owned(),
+        DeliveryStatus::Waiting => "which waits for the customer's name".to_owned(),
+        DeliveryStatus::Pending | DeliveryStatus::Superseded => "which is owed".to_owned(),
     };
     format!("superseded by revision {}, {became}", successor.revision)
 }
@@ -285,19 +236,14 @@ pub fn attempt(attempt: &AttemptView) -> String {
         "drain" => ", with what was owed",
         _ => "",
     };
-    let mut sentence = format!("attempt {} at {}{by}: {}", attempt.number, attempt.started_at, answer(attempt));
-    for (name, value) in &attempt.headers {
-        if name.eq_ignore_ascii_case(RETRY_AFTER) {
-            sentence.push_str(&format!("; {name}: {value}"));
-        }
-    }
-    if let Some(response) = attempt.response.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-        sentence.push_str(&format!("; its answer: {}", one_line(response)));
-    }
-    if let Some(at) = attempt.next_due_at {
-        sentence.push_str(&format!("; the next was due at {at}"));
-    }
-    sentence
+    let retry_after = attempt.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(RETRY_AFTER));
+    let response = attempt.response.as_deref().map(str::trim).filter(|text| !text.is_empty());
+    sentence([
+        Some(format!("attempt {} at {}{by}: {}", attempt.number, attempt.started_at, answer(attempt))),
+        Some(retry_after.map(|(name, value)| format!("; {name}: {value}")).collect()),
+        response.map(|response| format!("; its answer: {}", one_line(response))),
+        attempt.next_due_at.map(|at| format!("; the next was due at {at}")),
+    ])
 }
 
 fn answer(attempt: &AttemptView) -> String {
@@ -314,12 +260,7 @@ fn answer(attempt: &AttemptView) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut shown: String = line.chars().take(ANSWER_CHARS).collect();
-    if shown.len() < line.len() {
-        shown.push('…');
-    }
-    shown
+    shortened(&text.split_whitespace().collect::<Vec<_>>().join(" "), ANSWER_CHARS)
 }
 
 fn times(number: i64) -> String {
