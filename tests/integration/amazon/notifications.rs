@@ -5,7 +5,7 @@ use super::{
 };
 use domain::{CollapseKey, Outcome};
 use std::sync::Arc;
-use storage::PlatformPatch;
+use storage::{PlatformPatch, WaitingFor};
 
 #[tokio::test]
 async fn a_signed_notification_is_stored_and_signalled() {
@@ -16,7 +16,7 @@ async fn a_signed_notification_is_stored_and_signalled() {
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].store_type.as_str(), rows[0].receipt_id.as_str()), ("SUBSCRIPTION_RENEWED", "receipt-1"));
     assert_eq!(rows[0].collapse_key, Some(CollapseKey::of(world.platform.id, "receipt-1")));
-    assert_eq!((rows[0].outcome, rows[0].waiting_for.as_deref()), (None, Some("window")));
+    assert_eq!((rows[0].outcome, rows[0].waiting_for.map(WaitingFor::as_str)), (None, Some("window")));
     world.wait_signal("receipt-1").await;
     assert_eq!(world.sns.requests(), [SIGNER.certificate_url("us-east-1")]);
 }
@@ -172,7 +172,7 @@ async fn a_revocation_is_flushed_where_the_platform_is_set_so() {
     assert_eq!(signal(1, "SUBSCRIPTION_CANCELLED", "receipt-1").await, "flush");
     assert_eq!(signal(2, "SUBSCRIPTION_EXPIRED", "receipt-2").await, "notified");
     let open = world.store.open_after(0, 10).await.expect("storage answers");
-    assert_eq!(open.iter().map(|row| row.quiet_ms).collect::<Vec<_>>(), [0, 120_000]);
+    assert_eq!(open.iter().map(|row| row.quiet.as_secs()).collect::<Vec<_>>(), [0, 120]);
 }
 
 /// Samples 2 and 3 of Amazon's page (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>): one

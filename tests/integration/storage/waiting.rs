@@ -3,7 +3,8 @@
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
 use domain::{CollapseKey, Outcome, Parked, Timestamp, Waits};
-use storage::{Due, Page, Record};
+use std::time::Duration;
+use storage::{Due, Page, Record, WaitingFor};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -18,8 +19,8 @@ async fn partly(world: &World, key: CollapseKey, decided: &[(i64, Outcome)], wai
     record
 }
 
-async fn waiting_for(world: &World, message: &str) -> Option<String> {
-    world.store.notifications_of(message).await.unwrap().remove(0).waiting_for
+async fn waiting_for(world: &World, message: &str) -> Option<&'static str> {
+    world.store.notifications_of(message).await.unwrap().remove(0).waiting_for.map(WaitingFor::as_str)
 }
 
 async fn alarms(world: &World) -> Vec<(String, i64)> {
@@ -36,7 +37,7 @@ story! {
         world.done(partly(&world, key, &[(with_outcome, Outcome::Settled)], Waits::Verification).await).await;
         let view = world.store.notifications_of("said").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.waiting_for), (Some(Outcome::Settled), None));
-        assert_eq!(waiting_for(&world, "kept").await.as_deref(), Some("verification"));
+        assert_eq!(waiting_for(&world, "kept").await, Some("verification"));
         let loaded = world.load(key).await;
         assert_eq!(loaded.notifications.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [undecided]);
         let standing = world.store.purchase(key).await.unwrap().standing;
@@ -55,7 +56,7 @@ story! {
         let first = world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         world.done(partly(&world, key, &[], Waits::Parked(Parked::UnknownReceipt)).await).await;
-        assert_eq!(waiting_for(&world, "m1").await.as_deref(), Some("parked"));
+        assert_eq!(waiting_for(&world, "m1").await, Some("parked"));
         let quiet_ms = world.store.load(key, 0, 500).await.unwrap().quiet_ms;
         assert_eq!(quiet_ms, 0, "it was flushed: its wake does not wait for the rest of a window");
         assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
@@ -85,8 +86,8 @@ story! {
         assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&loaded.quiet_ms), "{}", loaded.quiet_ms);
         assert!(loaded.cap_ms.is_some_and(|cap_ms| cap_ms > 140_000), "{:?}", loaded.cap_ms);
         assert_eq!(loaded.notifications.len(), 2);
-        assert_eq!(waiting_for(&world, "m1").await.as_deref(), Some("verification"));
-        assert_eq!(waiting_for(&world, "m2").await.as_deref(), Some("window"));
+        assert_eq!(waiting_for(&world, "m1").await, Some("verification"));
+        assert_eq!(waiting_for(&world, "m2").await, Some("window"));
         let open = world.store.open_after(0, 10).await.unwrap();
         assert_eq!(open.iter().map(|open| open.seq).collect::<Vec<_>>(), [second]);
         world.pass(WINDOW_MS + 20_000);
@@ -173,7 +174,7 @@ story! {
         let queried = world.key("asked");
         world.notify("m2", "asked", 1).await;
         world.pass(200_000);
-        world.store.schedule_query(queried, 1_000).await.unwrap();
+        world.store.schedule_query(queried, Duration::from_secs(1)).await.unwrap();
         world.pass(2_000);
         let found = world.store.due(10).await.unwrap();
         assert!(found.contains(&Due { collapse_key: queried, why: "wake" }), "{found:?}");

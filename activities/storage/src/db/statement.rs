@@ -6,13 +6,23 @@ use crate::db::error::Error;
 use crate::db::sql::without_lock;
 use diesel::deserialize::{self, FromSql, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Untyped};
 use diesel::{QueryResult, RunQueryDsl};
+use domain::catalogue::ProductRef;
+use domain::event::Wildcards;
+use domain::health::State as Health;
+use domain::payment::{EntryKind, SaleKind, UnknownPrice};
+use domain::time::millis;
+use domain::user::Attributes;
 use domain::{
     AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, State, Timestamp,
     TopicId, UnknownReceipts, UserId,
 };
+use rust_decimal::Decimal;
 use std::borrow::Cow;
+use std::time::Duration;
+use uuid::Uuid;
 
 /// A value in the place of a `?`.
 #[derive(Debug, Clone)]
@@ -97,6 +107,23 @@ impl<'a> Statement<'a> {
         connection: &mut AnyConnection,
     ) -> Result<Option<T>, Error> {
         Ok(self.all(connection)?.into_iter().next())
+    }
+
+    /// The column `value` of the first row that it answers.
+    pub fn value<T>(self, connection: &mut AnyConnection) -> Result<Option<T>, Error>
+    where
+        T: Column + FromSql<<T as Column>::Sql, MultiBackend> + 'static,
+    {
+        Ok(self.values(connection)?.into_iter().next())
+    }
+
+    /// The column `value` of all rows that it answers.
+    pub fn values<T>(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error>
+    where
+        T: Column + FromSql<<T as Column>::Sql, MultiBackend> + 'static,
+    {
+        let rows: Vec<Single<T>> = self.all(connection)?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
     }
 
     /// As this database understands it.
@@ -226,6 +253,20 @@ impl From<Option<Timestamp>> for Value<'_> {
     }
 }
 
+/// In milliseconds.
+impl From<Duration> for Value<'_> {
+    fn from(value: Duration) -> Self {
+        Self::Int(Some(millis(value)))
+    }
+}
+
+/// In milliseconds.
+impl From<Option<Duration>> for Value<'_> {
+    fn from(value: Option<Duration>) -> Self {
+        Self::Int(value.map(millis))
+    }
+}
+
 /// The SQL type in which a column of this Rust type is read.
 pub trait Column {
     /// That SQL type.
@@ -252,65 +293,115 @@ impl Column for Timestamp {
     type Sql = BigInt;
 }
 
-macro_rules! text_columns {
-    ($($name:ident),*) => {$(
-        impl Column for $name {
-            type Sql = Text;
-        }
-
-        impl FromSql<Text, MultiBackend> for $name {
-            fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
-                Ok(<String as FromSql<Text, MultiBackend>>::from_sql(value)?.parse()?)
-            }
-        }
-
-        impl From<$name> for Value<'_> {
-            fn from(value: $name) -> Self {
-                Self::Text(Some(Cow::Owned(value.to_string())))
-            }
-        }
-
-        impl From<Option<$name>> for Value<'_> {
-            fn from(value: Option<$name>) -> Self {
-                Self::Text(value.map(|value| Cow::Owned(value.to_string())))
-            }
-        }
-    )*};
+impl Column for Duration {
+    type Sql = BigInt;
 }
 
-text_columns!(AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId);
-
-macro_rules! enum_columns {
-    ($($name:ident),*) => {$(
+/// A type that is read from a column of texts.
+macro_rules! read_column {
+    ($name:ty, |$text:ident| $read:expr) => {
         impl $crate::db::statement::Column for $name {
             type Sql = diesel::sql_types::Text;
         }
 
         impl diesel::deserialize::FromSql<diesel::sql_types::Text, $crate::db::connection::MultiBackend> for $name {
-            fn from_sql(
-                value: $crate::db::connection::MultiRawValue<'_>,
-            ) -> diesel::deserialize::Result<Self> {
-                let text = <String as diesel::deserialize::FromSql<
+            fn from_sql(value: $crate::db::connection::MultiRawValue<'_>) -> diesel::deserialize::Result<Self> {
+                let $text = <String as diesel::deserialize::FromSql<
                     diesel::sql_types::Text,
                     $crate::db::connection::MultiBackend,
                 >>::from_sql(value)?;
-                Ok(text.parse()?)
+                Ok($read)
             }
         }
-
-        impl From<$name> for $crate::db::statement::Value<'_> {
-            fn from(value: $name) -> Self {
-                Self::from(value.as_str())
-            }
-        }
-    )*};
+    };
 }
 
-enum_columns!(Environment, Outcome, State, UnknownReceipts);
+/// A type that is read from a column of texts and written to it.
+macro_rules! text_column {
+    ($name:ty, |$text:ident| $read:expr, |$value:ident| $write:expr) => {
+        $crate::db::statement::read_column!($name, |$text| $read);
+
+        impl From<$name> for $crate::db::statement::Value<'_> {
+            fn from($value: $name) -> Self {
+                Self::Text(Some(std::borrow::Cow::from($write)))
+            }
+        }
+
+        impl From<Option<$name>> for $crate::db::statement::Value<'_> {
+            fn from(value: Option<$name>) -> Self {
+                Self::Text(value.map(|$value| std::borrow::Cow::from($write)))
+            }
+        }
+    };
+}
+
+/// An enum of `domain`, and the texts that a column has.
+macro_rules! domain_enum {
+    ($name:ident { $($variant:ident = $text:literal),* }) => {
+        text_column!(
+            $name,
+            |text| match text.as_str() {
+                $($text => Self::$variant,)*
+                _ => return Err(format!("`{text}` is not stored here").into()),
+            },
+            |value| match value { $($name::$variant => $text,)* }
+        );
+    };
+}
+
+/// Types that columns have as JSON.
+macro_rules! json_columns {
+    ($($name:ty),*) => {
+        $($crate::db::statement::read_column!($name, |text| serde_json::from_str(&text)?);)*
+    };
+}
+
+macro_rules! parsed_columns {
+    ($($name:ident),*) => {
+        $(text_column!($name, |text| text.parse()?, |value| value.to_string());)*
+    };
+}
+
+macro_rules! named_columns {
+    ($($name:ident),*) => {
+        $(text_column!($name, |text| text.parse()?, |value| value.as_str());)*
+    };
+}
+
+parsed_columns!(AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId);
+parsed_columns!(Decimal, Uuid);
+named_columns!(EntryKind, Environment, Health, Outcome, SaleKind, State, UnknownReceipts);
+domain_enum!(Attributes { Documented = "documented", Extended = "extended" });
+domain_enum!(ProductRef { Term = "term", Parent = "parent" });
+domain_enum!(Wildcards { Everything = "everything", Listed = "listed" });
+domain_enum!(UnknownPrice {
+    ProductUnknown = "product_unknown",
+    Promotion = "promotion",
+    NotListed = "not_listed",
+    NoRate = "no_rate",
+    PlanChanged = "plan_changed",
+    Unconfirmed = "unconfirmed"
+});
 
 impl FromSql<BigInt, MultiBackend> for Timestamp {
     fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
         Ok(Self::from_micros(<i64 as FromSql<BigInt, MultiBackend>>::from_sql(value)?))
+    }
+}
+
+/// In milliseconds.
+impl FromSql<BigInt, MultiBackend> for Duration {
+    fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self::from_millis(<i64 as FromSql<BigInt, MultiBackend>>::from_sql(value)?.try_into()?))
+    }
+}
+
+/// The column `value` of a row.
+struct Single<T>(T);
+
+impl<T: Column + FromSql<<T as Column>::Sql, MultiBackend>> QueryableByName<MultiBackend> for Single<T> {
+    fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
+        NamedRow::get::<T::Sql, T>(row, "value").map(Self)
     }
 }
 
@@ -323,6 +414,7 @@ macro_rules! stored {
 
         impl $name {
             /// As it is stored and shown.
+            #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
@@ -339,21 +431,25 @@ macro_rules! stored {
             }
         }
 
-        $crate::db::statement::enum_columns!($name);
+        $crate::db::statement::text_column!($name, |text| text.parse()?, |value| value.as_str());
     };
 }
 
-/// A struct that is read from the columns of the same names.
+/// A struct that is read from the columns of the same names. A field with `..` before it is such a struct itself.
 macro_rules! row {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)* }) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $(..$part:ident: $part_type:ty,)?
+        $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)*
+    }) => {
         $(#[$meta])*
-        $vis struct $name { $($(#[$doc])* $fvis $field: $type,)* }
+        $vis struct $name { $($part: $part_type,)? $($(#[$doc])* $fvis $field: $type,)* }
 
         impl diesel::deserialize::QueryableByName<$crate::db::connection::MultiBackend> for $name {
             fn build<'a>(
                 row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
             ) -> diesel::deserialize::Result<Self> {
                 Ok(Self {
+                    $($part: diesel::deserialize::QueryableByName::build(row)?,)?
                     $($field: diesel::row::NamedRow::get::<<$type as $crate::db::statement::Column>::Sql, $type>(
                         row,
                         stringify!($field),
@@ -364,7 +460,7 @@ macro_rules! row {
     };
 }
 
-pub(crate) use {enum_columns, row, stored};
+pub(crate) use {json_columns, read_column, row, stored, text_column};
 
 row! {
     /// A single number.
@@ -380,6 +476,16 @@ row! {
         /// The text.
         pub value: String,
     }
+}
+
+/// Splits rows into batches of these sizes, large ones first: with few sizes each text of a statement is prepared once.
+pub fn batches<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterator<Item = &'r [T]> {
+    std::iter::from_fn(move || {
+        let size = sizes.iter().find(|size| rows.len() >= **size)?;
+        let (batch, rest) = rows.split_at(*size);
+        rows = rest;
+        Some(batch)
+    })
 }
 
 /// A text without the NUL that PostgreSQL cannot store.

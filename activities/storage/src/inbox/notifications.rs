@@ -3,11 +3,13 @@
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, clean, row, sql};
+use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase::WaitsFor;
+use const_format::formatcp;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use std::time::Duration;
 
 /// A notification that is to be accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,10 +73,10 @@ pub struct Open {
     pub seq: i64,
     /// Its purchase.
     pub collapse_key: CollapseKey,
-    /// Milliseconds for which it still has to be quiet.
-    pub quiet_ms: i64,
-    /// Milliseconds until its longest wait is over, when the platform has one.
-    pub cap_ms: Option<i64>,
+    /// How long its purchase still has to be quiet.
+    pub quiet: Duration,
+    /// How long until its longest wait is over, when the platform has one.
+    pub cap: Option<Duration>,
 }
 
 /// A notification as the API shows it.
@@ -96,12 +98,25 @@ pub struct NotificationView {
     pub accepted_at: Timestamp,
     /// Its outcome, once it has one.
     pub outcome: Option<Outcome>,
-    /// What it waits for: `window`, `hold`, `topic approval`, `verification` or `parked`.
-    pub waiting_for: Option<String>,
+    /// What it waits for, while it has no outcome.
+    pub waiting_for: Option<WaitingFor>,
     /// The revision it was settled in.
     pub revision: Option<i64>,
     /// Why it ended so.
     pub reason: Option<String>,
+}
+
+/// What a notification without an outcome waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitingFor {
+    /// The end of its window.
+    Window,
+    /// The end of its purchase's hold.
+    Hold,
+    /// The approval of the topic that sent it.
+    TopicApproval,
+    /// The store.
+    Store(WaitsFor),
 }
 
 row! {
@@ -114,7 +129,8 @@ row! {
 }
 
 row! {
-    struct ViewRow {
+    /// A notification, and what it may wait for.
+    pub struct ViewRow {
         seq: i64,
         message_id: String,
         platform_id: PlatformId,
@@ -132,12 +148,6 @@ row! {
     }
 }
 
-row! {
-    struct Named {
-        collapse_key: CollapseKey,
-    }
-}
-
 /// A receipt is of one platform, or of a few when apps share it.
 const MAX_NAMED: i64 = 100;
 
@@ -145,11 +155,15 @@ const MAX_NAMED: i64 = 100;
 const WAITS_FOR_NOTHING: &str = "
     NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key AND p.waits_through >= n.seq)";
 
-const VIEW: &str = "
-    SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.accepted_at,
-        n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until, p.waits_for, p.waits_through
+/// The columns of a [`ViewRow`], of a notification `n` and its purchase `p`.
+pub const COLUMNS: &str = "
+    n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.accepted_at,
+        n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until, p.waits_for, p.waits_through";
+
+const VIEW: &str = formatcp! {"
+    SELECT {COLUMNS}
     FROM notifications n
-    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
+    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key"};
 
 const OPEN_AFTER: Sql = statement! {hot "notifications_open", "
     SELECT n.seq, n.collapse_key, n.due_at, n.cap_at
@@ -180,7 +194,7 @@ const OF_MESSAGE: Sql = statement!("{VIEW} WHERE n.message_id = ? ORDER BY n.seq
 const OF_PURCHASE: Sql = statement!("{VIEW} WHERE n.collapse_key = ? AND n.seq < ? ORDER BY n.seq DESC LIMIT ?");
 
 const OPEN_OF_RECEIPT: Sql = statement! {hot "notifications_receipt", "
-    SELECT DISTINCT collapse_key
+    SELECT DISTINCT collapse_key AS value
     FROM notifications
     WHERE receipt_id = ? AND outcome IS NULL AND collapse_key IS NOT NULL
     ORDER BY collapse_key
@@ -200,13 +214,13 @@ impl Store {
         .await
     }
 
-    /// Milliseconds since the oldest of these rows was accepted; `None` when there is none.
-    pub async fn inbox_age(&self) -> Result<Option<i64>, Error> {
+    /// How long ago the oldest of these rows was accepted; `None` when there is none.
+    pub async fn inbox_age(&self) -> Result<Option<Duration>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let oldest: Option<Number> = sql(OLDEST_OPEN).first(connection)?;
-            Ok(oldest.map(|oldest| now.millis_since(Timestamp::from_micros(oldest.value)).max(0)))
+            let oldest: Option<Timestamp> = sql(OLDEST_OPEN).value(connection)?;
+            Ok(oldest.map(|oldest| now.since(oldest)))
         })
         .await
     }
@@ -222,7 +236,7 @@ impl Store {
         .await
     }
 
-    /// The notifications of a purchase,, the newest first.
+    /// The notifications of a purchase, the newest first.
     pub async fn notifications_of_purchase(
         &self,
         key: CollapseKey,
@@ -259,11 +273,7 @@ impl Store {
     /// The purchases that open notifications of a receipt name, whatever the platform.
     pub async fn open_of_receipt(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();
-        self.read(move |connection| {
-            let rows: Vec<Named> = sql(OPEN_OF_RECEIPT).bind(receipt_id).bind(MAX_NAMED).all(connection)?;
-            Ok(rows.into_iter().map(|row| row.collapse_key).collect())
-        })
-        .await
+        self.read(move |connection| sql(OPEN_OF_RECEIPT).bind(receipt_id).bind(MAX_NAMED).values(connection)).await
     }
 }
 
@@ -272,23 +282,53 @@ impl OpenRow {
         Open {
             seq: self.seq,
             collapse_key: self.collapse_key,
-            quiet_ms: self.due_at.millis_since(now).max(0),
-            cap_ms: self.cap_at.map(|cap_at| cap_at.millis_since(now).max(0)),
+            quiet: self.due_at.since(now),
+            cap: self.cap_at.map(|cap_at| cap_at.since(now)),
         }
     }
 }
 
+impl WaitingFor {
+    /// As it is shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::Hold => "hold",
+            Self::TopicApproval => "topic approval",
+            Self::Store(what) => what.as_str(),
+        }
+    }
+}
+
+impl Serialize for WaitingFor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl ViewRow {
-    fn view(self, now: Timestamp) -> NotificationView {
-        let had_its_window = self.waits_through.is_some_and(|through| self.seq <= through);
-        let waiting_for = match self.outcome {
-            Some(_) => None,
-            None if self.waiting_topic_id.is_some() => Some("topic approval".to_owned()),
-            None if self.held_until.is_some_and(|until| until > now) => Some("hold".to_owned()),
-            None if had_its_window => Some(self.waits_for.unwrap_or(WaitsFor::Verification).as_str().to_owned()),
-            None => Some("window".to_owned()),
-        };
+    /// Until when its purchase is held, if it is.
+    pub fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.held_until.filter(|until| *until > now)
+    }
+
+    fn waiting_for(&self, now: Timestamp) -> WaitingFor {
+        if self.waiting_topic_id.is_some() {
+            WaitingFor::TopicApproval
+        } else if self.held_until(now).is_some() {
+            WaitingFor::Hold
+        } else if self.waits_through.is_some_and(|through| self.seq <= through) {
+            WaitingFor::Store(self.waits_for.unwrap_or(WaitsFor::Verification))
+        } else {
+            WaitingFor::Window
+        }
+    }
+
+    /// As the API shows it.
+    pub fn view(self, now: Timestamp) -> NotificationView {
         NotificationView {
+            waiting_for: if self.outcome.is_none() { Some(self.waiting_for(now)) } else { None },
             seq: self.seq,
             message_id: self.message_id,
             platform_id: self.platform_id,
@@ -297,7 +337,6 @@ impl ViewRow {
             store_type: self.store_type,
             accepted_at: self.accepted_at,
             outcome: self.outcome,
-            waiting_for,
             revision: self.revision,
             reason: self.reason,
         }

@@ -6,7 +6,7 @@ use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId,
 use serde_json::Value;
 use storage::{
     Addressee, AttemptView, DeliveryView, Destination, EventFacts, Filter, HealthView, NotificationView, Owes,
-    Portrait, ReceivedNotification, Sending, Skipped, Successor,
+    Portrait, ReceivedNotification, Sending, Skipped, Successor, WaitingFor, WaitsFor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -38,7 +38,7 @@ fn hook() -> Addressee {
         concurrency: 32,
         schedule: None,
         enabled: true,
-        state: "healthy".to_owned(),
+        state: domain::health::State::Healthy,
         reason: None,
         since: at(0),
         created_at: at(0),
@@ -95,7 +95,7 @@ fn sending(status: &str) -> Sending {
     Sending { delivery, attempts: Vec::new(), successor: None, not_again: None }
 }
 
-fn notification(outcome: Option<Outcome>, waiting_for: Option<&str>) -> ReceivedNotification {
+fn notification(outcome: Option<Outcome>, waiting_for: Option<WaitingFor>) -> ReceivedNotification {
     ReceivedNotification {
         view: NotificationView {
             seq: 1,
@@ -106,7 +106,7 @@ fn notification(outcome: Option<Outcome>, waiting_for: Option<&str>) -> Received
             store_type: "RENEWED".to_owned(),
             accepted_at: at(0),
             outcome,
-            waiting_for: waiting_for.map(str::to_owned),
+            waiting_for,
             revision: outcome.map(|_| 3),
             reason: None,
         },
@@ -291,16 +291,16 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
     };
     assert_eq!(sentence(&notification(Some(Outcome::Settled), None)), "settled in revision 3");
     assert_eq!(sentence(&notification(Some(Outcome::NoChange), None)), "settled, and nothing changed (revision 3)");
-    let mut window = notification(None, Some("window"));
+    let mut window = notification(None, Some(WaitingFor::Window));
     window.window_ends_at = Some(at(120));
     assert!(sentence(&window).contains("ends at 2027-01-15T08:02:00.000000Z unless another notification arrives"));
-    let mut hold = notification(None, Some("hold"));
+    let mut hold = notification(None, Some(WaitingFor::Hold));
     hold.held = Some((at(60), Some("ann".to_owned()), Some("checking".to_owned())));
     assert_eq!(
         sentence(&hold),
         "waits for the end of a hold by ann until 2027-01-15T08:01:00.000000Z, with the reason: checking"
     );
-    let mut verification = notification(None, Some("verification"));
+    let mut verification = notification(None, Some(WaitingFor::Store(WaitsFor::Verification)));
     (verification.unverified_since, verification.next_wake_at) = (Some(at(1)), Some(at(60)));
     assert!(
         sentence(&verification).contains("which does not answer since")
