@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod clock;
+pub mod column;
 pub mod config;
 pub mod connection;
 pub mod error;

@@ -2,7 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::status::DeliveryStatus;
@@ -114,27 +114,27 @@ pub fn find(connection: &mut AnyConnection, id: DeliveryId) -> Result<DeliveryRo
     sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "delivery" })
 }
 
-const RELEASE_OF_USER: Sql = statement! {hot "deliveries_waiting", "
+const RELEASE: Sql = statement! {"
     UPDATE deliveries
     SET status = 'pending', next_due_at = ?, last_error = NULL
-    WHERE status = 'waiting'
-        AND collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = ?)
+    WHERE status = 'waiting' AND {{which}}
+"};
+const OF_USER: Clause = clause! {&[RELEASE], hot "deliveries_waiting", "
+    collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = ?)
+"};
+const OF_PURCHASE: Clause = clause!(&[RELEASE], hot "deliveries_waiting", "collapse_key = ?");
+const OF_BATCH: Clause = clause! {&[RELEASE], hot "deliveries_of_destination or deliveries_unnamed", "
+    destination_id = ? AND seq > ? AND seq <= ?
 "};
 
 /// Makes the deliveries of a user's purchases due that waited for the customer's id.
 pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
-    sql(RELEASE_OF_USER).bind(write.now).bind(user).run(write.connection).map(drop)
+    sql(RELEASE.of(OF_USER)).bind(write.now).bind(user).run(write.connection).map(drop)
 }
-
-const RELEASE_OF_PURCHASE: Sql = statement! {hot "deliveries_waiting", "
-    UPDATE deliveries
-    SET status = 'pending', next_due_at = ?, last_error = NULL
-    WHERE status = 'waiting' AND collapse_key = ?
-"};
 
 /// Makes the waiting deliveries of one purchase due, which is another user's from now on.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
-    sql(RELEASE_OF_PURCHASE).bind(write.now).bind(key).run(write.connection).map(drop)
+    sql(RELEASE.of(OF_PURCHASE)).bind(write.now).bind(key).run(write.connection).map(drop)
 }
 
 const END_OF_BATCH: Sql = statement! {hot "deliveries_of_destination", "
@@ -169,12 +169,6 @@ const LOCK_RECONSIDERATION: Sql = statement! {"
     FOR NO KEY UPDATE
 "};
 
-const RECONSIDER_BATCH: Sql = statement! {hot "deliveries_of_destination or deliveries_unnamed", "
-    UPDATE deliveries
-    SET status = 'pending', next_due_at = ?, last_error = NULL
-    WHERE destination_id = ? AND status = 'waiting' AND seq > ? AND seq <= ?
-"};
-
 const NOTE_RECONSIDERED: Sql = statement!("UPDATE destinations SET reconsider_after = ? WHERE id = ?");
 
 /// Reconsiders the next batch of a destination's waiting deliveries and notes how far it went; returns how many they
@@ -183,7 +177,7 @@ pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<O
     let noted: Option<i64> = sql(LOCK_RECONSIDERATION).bind(destination).value(write.connection)?;
     let Some(after) = noted else { return Ok(None) };
     let last = batch(write.connection, destination, DeliveryStatus::Waiting, after)?;
-    let reconsidered = sql(RECONSIDER_BATCH)
+    let reconsidered = sql(RELEASE.of(OF_BATCH))
         .bind(write.now)
         .bind(destination)
         .bind(after)

@@ -11,7 +11,7 @@ use crate::db::writer::{Faults, Place, Write};
 use crate::inbox::acceptances;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification};
 use crate::purchases::replacements;
-use domain::{Outcome, PlatformId, Timestamp, TopicId};
+use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -244,13 +244,21 @@ const FIND_FIRST: Sql = statement! {hot "notifications_of_key", "
     SELECT message_id AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?
 "};
 
+/// The message that reported the same first.
+pub fn first_message(
+    write: &mut Write<'_>,
+    key: Option<CollapseKey>,
+    fold_key: Option<&str>,
+) -> Result<Option<String>, Error> {
+    sql(FIND_FIRST).bind(key).bind(fold_key).value(write.connection)
+}
+
 /// Resolves a row that conflicted: repeated, or a duplicate of another message.
 fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if is_stored(write, row)? {
         return Ok(Accepted::Repeated);
     }
-    let first: Option<String> =
-        sql(FIND_FIRST).bind(row.notification.collapse_key).bind(row.fold_key.as_deref()).value(write.connection)?;
+    let first = first_message(write, row.notification.collapse_key, row.fold_key.as_deref())?;
     let reason = match first {
         Some(message_id) => format!("message {message_id} reported it first"),
         None => return Err(Error::unavailable(Raced)),

@@ -3,7 +3,7 @@
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, row, sql};
+use crate::db::statement::{Statement, clean, row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase::WaitsFor;
 use const_format::formatcp;
@@ -182,12 +182,7 @@ const OLDEST_OPEN: Sql = statement! {hot "notifications_open", "
 "};
 
 const LIST: Sql = statement!("{VIEW} WHERE n.seq < ? ORDER BY n.seq DESC LIMIT ?");
-const LIST_OF_PLATFORM: Sql = statement! {"
-    {VIEW}
-    WHERE n.seq < ? AND n.platform_id = ?
-    ORDER BY n.seq DESC
-    LIMIT ?
-"};
+const OF_PLATFORM: Sql = statement!("{VIEW} WHERE n.platform_id = ? AND n.seq < ? ORDER BY n.seq DESC LIMIT ?");
 
 const OF_MESSAGE: Sql = statement!("{VIEW} WHERE n.message_id = ? ORDER BY n.seq");
 
@@ -242,13 +237,7 @@ impl Store {
         key: CollapseKey,
         page: Page,
     ) -> Result<Paged<NotificationView>, Error> {
-        let (clock, below) = (self.clock, page.number_or(i64::MAX)?);
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let rows: Vec<ViewRow> = sql(OF_PURCHASE).bind(key).bind(below).bind(page.size() + 1).all(connection)?;
-            Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view(now)))
-        })
-        .await
+        self.newest(sql(OF_PURCHASE).bind(key), page).await
     }
 
     /// Notifications of a platform, or of all, the newest first.
@@ -257,14 +246,18 @@ impl Store {
         platform: Option<PlatformId>,
         page: Page,
     ) -> Result<Paged<NotificationView>, Error> {
+        match platform {
+            Some(platform) => self.newest(sql(OF_PLATFORM).bind(platform), page).await,
+            None => self.newest(sql(LIST), page).await,
+        }
+    }
+
+    /// A page of a statement that needs only the page's values.
+    async fn newest(&self, list: Statement<'static>, page: Page) -> Result<Paged<NotificationView>, Error> {
         let (clock, below) = (self.clock, page.number_or(i64::MAX)?);
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let list = match platform {
-                Some(platform) => sql(LIST_OF_PLATFORM).bind(below).bind(platform),
-                None => sql(LIST).bind(below),
-            };
-            let rows: Vec<ViewRow> = list.bind(page.size() + 1).all(connection)?;
+            let rows: Vec<ViewRow> = list.bind(below).bind(page.size() + 1).all(connection)?;
             Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view(now)))
         })
         .await

@@ -8,7 +8,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::inbox::accept::fold_key;
+use crate::inbox::accept::{first_message, fold_key};
 use crate::inbox::topics::{self, Released, TopicState};
 use crate::purchases::replacements;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
@@ -129,10 +129,6 @@ const WAITING_BATCH: Sql = statement! {"
     LIMIT {PAGE}
 "};
 
-const FIND_FOLDED: Sql = statement! {hot "notifications_of_key", "
-    SELECT seq AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?
-"};
-
 const RELEASE: Sql = statement!("UPDATE notifications SET waiting_topic_id = NULL, fold_key = ? WHERE seq = ?");
 
 /// Opens the rows that waited for a topic, unless another message reported the same in the meantime.
@@ -145,8 +141,7 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
             continue;
         };
         let fold_key = fold_key(&row.store_type, row.store_time);
-        let first: Option<i64> = sql(FIND_FOLDED).bind(key).bind(fold_key.as_deref()).value(write.connection)?;
-        if first.is_some() {
+        if first_message(write, Some(key), fold_key.as_deref())?.is_some() {
             end(write, row.seq, Outcome::Duplicate, "another message reported it first")?;
             continue;
         }
