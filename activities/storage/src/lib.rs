@@ -35,10 +35,9 @@ pub use delivery::lanes::{
 };
 pub use delivery::sweep::{Due, Overdue};
 pub use events::alarms::Alarm;
-pub use inbox::notifications::{Accepted, Fate, NewNotification, NotificationView, Open, WaitingFor};
+pub use inbox::notifications::{Accepted, Fate, NewNotification, NotificationView, Open};
 pub use inbox::topics::{PendingTopic, Released, Topic, TopicState};
 pub use inbox::waiting::WaitingResult;
-pub use purchases::purchase::WaitsFor;
 pub use redelivery::page::{Owing, Redelivered};
 pub use redelivery::runs::RunMode;
 pub use redelivery::snapshot::SnapshotPage;

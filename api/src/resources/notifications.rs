@@ -47,7 +47,7 @@ impl From<NotificationView> for Notification {
         Self {
             collapse_key: found.collapse_key,
             store_type: found.store_type,
-            waiting_for: found.waiting_for.map(|what| what.as_str().to_owned()),
+            waiting_for: found.waiting_for.filter(|_| found.outcome.is_none()),
             outcome: found.outcome,
             revision: found.revision,
             reason: found.reason,

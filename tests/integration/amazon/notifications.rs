@@ -5,7 +5,7 @@ use super::{
 };
 use domain::{CollapseKey, Outcome};
 use std::sync::Arc;
-use storage::{PlatformPatch, WaitingFor};
+use storage::PlatformPatch;
 
 #[tokio::test]
 async fn a_signed_notification_is_stored_and_signalled() {
@@ -16,7 +16,7 @@ async fn a_signed_notification_is_stored_and_signalled() {
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].store_type.as_str(), rows[0].receipt_id.as_str()), ("SUBSCRIPTION_RENEWED", "receipt-1"));
     assert_eq!(rows[0].collapse_key, Some(CollapseKey::of(world.platform.id, "receipt-1")));
-    assert_eq!((rows[0].outcome, rows[0].waiting_for.map(WaitingFor::as_str)), (None, Some("window")));
+    assert_eq!((rows[0].outcome, rows[0].waiting_for.as_deref()), (None, Some("window")));
     world.wait_signal("receipt-1").await;
     assert_eq!(world.sns.requests(), [SIGNER.certificate_url("us-east-1")]);
 }

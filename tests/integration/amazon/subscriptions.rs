@@ -6,7 +6,7 @@ use super::{
 };
 use domain::{CollapseKey, Outcome};
 use secrecy::{ExposeSecret, SecretString};
-use storage::{Fate, NewNotification, TopicState, WaitingFor};
+use storage::{Fate, NewNotification, TopicState};
 
 const CONFIRMED: (u16, &str) = (200, "subscription confirmed");
 const NEEDS_APPROVAL: (u16, &str) = (200, "topic waits for approval");
@@ -75,14 +75,14 @@ async fn notifications_of_a_pending_topic_wait_for_its_approval() {
     assert_eq!(world.post(&subscription(1, TOPIC)).await, NEEDS_APPROVAL);
     let body = renewal(2);
     assert_eq!(world.post(&body).await, (200, "accepted"));
-    assert_eq!(world.stored(&body).await[0].waiting_for.map(WaitingFor::as_str), Some("topic approval"));
+    assert_eq!(world.stored(&body).await[0].waiting_for.as_deref(), Some("topic approval"));
     let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
     world.store.approve_topic(topic).await.expect("approved");
     // An approval counts at once, for what waited and for what comes.
-    assert_eq!(world.stored(&body).await[0].waiting_for.map(WaitingFor::as_str), Some("window"));
+    assert_eq!(world.stored(&body).await[0].waiting_for.as_deref(), Some("window"));
     let next = renewal(3);
     assert_eq!(world.post(&next).await, (200, "accepted"));
-    assert_eq!(world.stored(&next).await[0].waiting_for.map(WaitingFor::as_str), Some("window"));
+    assert_eq!(world.stored(&next).await[0].waiting_for.as_deref(), Some("window"));
     world.wait_signal("receipt-3").await;
 }
 

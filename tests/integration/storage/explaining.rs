@@ -4,7 +4,7 @@ use super::aging::MINUTE_MS;
 use super::sending::{RETRY, finish};
 use super::world::{World, is_missing, new_destination, renewal, story};
 use domain::{EventId, Outcome, TransitionKind};
-use storage::{EndpointSignal, Fate, Verdict, WaitingFor};
+use storage::{EndpointSignal, Fate, Verdict};
 
 story! {
     async fn a_purchase_is_explained_from_the_notification_to_the_attempt(world: World) {
@@ -83,13 +83,13 @@ story! {
         world.accept(waiting).await;
         let notification = async |message: &str| world.store.explain_message(message).await.unwrap().notifications.remove(0).0;
         let window = notification("m1").await;
-        assert_eq!(window.view.waiting_for.map(WaitingFor::as_str), Some("window"));
+        assert_eq!(window.view.waiting_for.as_deref(), Some("window"));
         assert!(window.window_ends_at.is_some() && window.held.is_none());
         let hold = notification("m2").await;
-        assert_eq!(hold.view.waiting_for.map(WaitingFor::as_str), Some("hold"));
+        assert_eq!(hold.view.waiting_for.as_deref(), Some("hold"));
         assert_eq!(hold.held, Some((until, Some("ann".to_owned()), Some("looking".to_owned()))));
         let topic = notification("m3").await;
-        assert_eq!(topic.view.waiting_for.map(WaitingFor::as_str), Some("topic approval"));
+        assert_eq!(topic.view.waiting_for.as_deref(), Some("topic approval"));
         assert_eq!(topic.topic_arn.as_deref(), Some("arn:aws:sns:topic"));
         let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
         assert_eq!((of.purchase, of.notifications.len(), of.events.len()), (None, 1, 0));

@@ -2,7 +2,7 @@
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
 use domain::{Decision, EventId, Outcome};
-use storage::{EventFilter, Page, PurchaseFilter, Recorded, WaitingFor};
+use storage::{EventFilter, Page, PurchaseFilter, Recorded};
 
 story! {
     async fn a_purchase_without_notifications_is_unknown(world: World) {
@@ -181,7 +181,7 @@ story! {
         let held_ms = world.load(key).await.held_ms.unwrap();
         assert!((50_000..=60_000).contains(&held_ms), "{held_ms}");
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
-        assert_eq!(view.waiting_for.map(WaitingFor::as_str), Some("hold"));
+        assert_eq!(view.waiting_for.as_deref(), Some("hold"));
         world.store.release(key).await.unwrap();
         assert_eq!(world.load(key).await.held_ms, None);
         world.store.hold(key, until, "ann", "again").await.unwrap();

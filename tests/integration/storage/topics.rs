@@ -2,7 +2,7 @@
 
 use super::world::{World, is_missing, new_platform, renewal, story};
 use domain::{Outcome, PlatformId, Timestamp, TopicId};
-use storage::{Accepted, Error, Fate, PendingTopic, PlatformPatch, SecretString, Store, TopicState, WaitingFor};
+use storage::{Accepted, Error, Fate, PendingTopic, PlatformPatch, SecretString, Store, TopicState};
 
 async fn keep(store: &Store, platform: PlatformId, arn: &str, expires_at: Timestamp) -> PendingTopic {
     store.add_pending_topic(platform, arn, SecretString::from(format!("https://{arn}")), expires_at).await.unwrap()
@@ -42,7 +42,7 @@ story! {
         let topic = pending(&world, &["r1", "r2", "r1"]).await;
         assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
         let view = world.store.notifications_of("waiting-0").await.unwrap().remove(0);
-        assert_eq!(view.waiting_for.map(WaitingFor::as_str), Some("topic approval"));
+        assert_eq!(view.waiting_for.as_deref(), Some("topic approval"));
         assert!(world.store.subscribe_url(topic).await.unwrap().is_some());
         let released = world.store.approve_topic(topic).await.unwrap();
         let mut keys: Vec<_> = released.iter().map(|(key, _)| *key).collect();

@@ -3,7 +3,7 @@
 use super::world::{Report, World, is_missing, new_platform, record, renewal, reported, story};
 use domain::{NotificationKind, Verification};
 use std::time::Duration;
-use storage::{ExposeSecret, Page, PlatformPatch, SecretString, WaitingFor};
+use storage::{ExposeSecret, Page, PlatformPatch, SecretString};
 
 story! {
     async fn a_query_to_the_store_holds_what_is_known_of_the_purchase(world: World) {
@@ -123,11 +123,11 @@ story! {
         world.store.schedule_query(key, Duration::from_secs(60)).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), []);
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
-        assert_eq!(view.waiting_for.map(WaitingFor::as_str), Some("verification"));
+        assert_eq!(view.waiting_for.as_deref(), Some("verification"));
         assert!(!world.load(key).await.due);
         world.notify("m2", "r1", 2).await;
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
-        assert_eq!(view.waiting_for.map(WaitingFor::as_str), Some("window"));
+        assert_eq!(view.waiting_for.as_deref(), Some("window"));
         world.pass(60_000);
         assert_eq!(world.store.due(10).await.unwrap().iter().map(|due| due.why).collect::<Vec<_>>(), ["wake"]);
         let loaded = world.load(key).await;

@@ -4,7 +4,7 @@
 use super::world::{WINDOW_MS, World, is_missing, record, story};
 use domain::{CollapseKey, Outcome, Parked, Timestamp, Waits};
 use std::time::Duration;
-use storage::{Due, Page, Record, WaitingFor};
+use storage::{Due, Page, Record};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -19,8 +19,8 @@ async fn partly(world: &World, key: CollapseKey, decided: &[(i64, Outcome)], wai
     record
 }
 
-async fn waiting_for(world: &World, message: &str) -> Option<&'static str> {
-    world.store.notifications_of(message).await.unwrap().remove(0).waiting_for.map(WaitingFor::as_str)
+async fn waiting_for(world: &World, message: &str) -> Option<String> {
+    world.store.notifications_of(message).await.unwrap().remove(0).waiting_for
 }
 
 async fn alarms(world: &World) -> Vec<(String, i64)> {
@@ -37,7 +37,7 @@ story! {
         world.done(partly(&world, key, &[(with_outcome, Outcome::Settled)], Waits::Verification).await).await;
         let view = world.store.notifications_of("said").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.waiting_for), (Some(Outcome::Settled), None));
-        assert_eq!(waiting_for(&world, "kept").await, Some("verification"));
+        assert_eq!(waiting_for(&world, "kept").await.as_deref(), Some("verification"));
         let loaded = world.load(key).await;
         assert_eq!(loaded.notifications.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [undecided]);
         let standing = world.store.purchase(key).await.unwrap().standing;
@@ -56,7 +56,7 @@ story! {
         let first = world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         world.done(partly(&world, key, &[], Waits::Parked(Parked::UnknownReceipt)).await).await;
-        assert_eq!(waiting_for(&world, "m1").await, Some("parked"));
+        assert_eq!(waiting_for(&world, "m1").await.as_deref(), Some("parked"));
         let quiet_ms = world.store.load(key, 0, 500).await.unwrap().quiet_ms;
         assert_eq!(quiet_ms, 0, "it was flushed: its wake does not wait for the rest of a window");
         assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
@@ -86,8 +86,8 @@ story! {
         assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&loaded.quiet_ms), "{}", loaded.quiet_ms);
         assert!(loaded.cap_ms.is_some_and(|cap_ms| cap_ms > 140_000), "{:?}", loaded.cap_ms);
         assert_eq!(loaded.notifications.len(), 2);
-        assert_eq!(waiting_for(&world, "m1").await, Some("verification"));
-        assert_eq!(waiting_for(&world, "m2").await, Some("window"));
+        assert_eq!(waiting_for(&world, "m1").await.as_deref(), Some("verification"));
+        assert_eq!(waiting_for(&world, "m2").await.as_deref(), Some("window"));
         let open = world.store.open_after(0, 10).await.unwrap();
         assert_eq!(open.iter().map(|open| open.seq).collect::<Vec<_>>(), [second]);
         world.pass(WINDOW_MS + 20_000);

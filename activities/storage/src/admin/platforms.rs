@@ -120,7 +120,7 @@ row! {
         shared_secret: Option<String>,
         window_ms: i64,
         max_wait_ms: Option<i64>,
-        product_ref: ProductRef,
+        product_ref: String,
         flush_on_revoke: bool,
         unknown_receipts: UnknownReceipts,
         secret_refused_at: Option<Timestamp>,
@@ -147,7 +147,7 @@ impl From<PlatformRow> for Platform {
             has_shared_secret: row.shared_secret.is_some(),
             window_ms: row.window_ms,
             max_wait_ms: row.max_wait_ms,
-            product_ref: row.product_ref,
+            product_ref: product_ref(&row.product_ref),
             flush_on_revoke: row.flush_on_revoke,
             unknown_receipts: row.unknown_receipts,
             secret_refused_at: row.secret_refused_at,
@@ -280,7 +280,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
         .bind(new.max_wait_ms)
         .bind(new.ingress_key.as_str())
         .bind(write.now)
-        .bind(new.product_ref)
+        .bind(product_ref_text(new.product_ref))
         .bind(new.flush_on_revoke)
         .bind(new.unknown_receipts)
         .run(write.connection)
@@ -300,7 +300,7 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &Pl
         Some(secret) => seal(secrets, row.id, secret.as_ref())?,
         None => row.shared_secret.clone(),
     };
-    let before = (row.id, row.secret_refused_at, row.environment, row.product_ref);
+    let before = (row.id, row.secret_refused_at, row.environment, product_ref(&row.product_ref));
     let name = patch.name.clone().unwrap_or(row.name);
     let refused_at = if patch.shared_secret.is_some() { None } else { row.secret_refused_at };
     sql(UPDATE)
@@ -311,7 +311,7 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &Pl
         .bind(patch.window_ms.unwrap_or(row.window_ms))
         .bind(patch.max_wait_ms.unwrap_or(row.max_wait_ms))
         .bind(patch.ingress_key.clone().unwrap_or(row.ingress_key))
-        .bind(patch.product_ref.unwrap_or(row.product_ref))
+        .bind(patch.product_ref.map_or(row.product_ref, |chosen| product_ref_text(chosen).to_owned()))
         .bind(patch.flush_on_revoke.unwrap_or(row.flush_on_revoke))
         .bind(patch.unknown_receipts.unwrap_or(row.unknown_receipts))
         .bind(refused_at)
@@ -342,6 +342,17 @@ fn wake_by(
         reconsider::recheck_platform(write, id, RecheckReason::ProductRef)?;
     }
     Ok(())
+}
+
+const fn product_ref_text(chosen: ProductRef) -> &'static str {
+    match chosen {
+        ProductRef::Term => "term",
+        ProductRef::Parent => "parent",
+    }
+}
+
+fn product_ref(text: &str) -> ProductRef {
+    if text == "parent" { ProductRef::Parent } else { ProductRef::Term }
 }
 
 fn seal(secrets: &Secrets, id: PlatformId, secret: Option<&SecretString>) -> Result<Option<String>, Error> {

@@ -3,7 +3,9 @@
 
 use crate::db::connection::MultiBackend;
 use diesel::QueryResult;
+use diesel::deserialize::{self, FromSql};
 use diesel::query_builder::AstPass;
+use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, SqlType, Text};
 use domain::catalogue::ProductRef;
 use domain::event::Wildcards;
@@ -93,6 +95,18 @@ pub trait Column {
 
 impl<T: Column<Sql: SqlType>> Column for Option<T> {
     type Sql = Nullable<T::Sql>;
+}
+
+/// What a field of a row is read from: the column of its name, or several, where it is a row itself.
+pub trait Field: Sized {
+    /// Reads the field of this name.
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self>;
+}
+
+impl<T: Column + FromSql<<T as Column>::Sql, MultiBackend>> Field for T {
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self> {
+        NamedRow::get::<T::Sql, T>(row, name)
+    }
 }
 
 impl Column for i64 {
@@ -204,6 +218,7 @@ domain_enum!(UnknownPrice {
     Unconfirmed = "unconfirmed"
 });
 
+json_columns!(serde_json::Value);
 written_column!(i64, |number| Int(number));
 written_column!(String, |text| Text(Cow::Owned(text)));
 read_column!(Timestamp, |micros: i64| Self::from_micros(micros));
@@ -241,26 +256,28 @@ macro_rules! stored {
     };
 }
 
-/// A struct that is read from the columns of the same names. A field with `..` before it is such a struct itself.
+/// A struct that is read from the columns of the same names; a field that is such a struct, from the columns of its own.
 macro_rules! row {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident {
-        $(..$part:ident: $part_type:ty,)?
-        $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)*
-    }) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
-        $vis struct $name { $($part: $part_type,)? $($(#[$doc])* $fvis $field: $type,)* }
+        $vis struct $name { $($(#[$doc])* $fvis $field: $type,)* }
 
         impl diesel::deserialize::QueryableByName<$crate::db::connection::MultiBackend> for $name {
             fn build<'a>(
                 row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
             ) -> diesel::deserialize::Result<Self> {
                 Ok(Self {
-                    $($part: diesel::deserialize::QueryableByName::build(row)?,)?
-                    $($field: diesel::row::NamedRow::get::<<$type as $crate::db::column::Column>::Sql, $type>(
-                        row,
-                        stringify!($field),
-                    )?,)*
+                    $($field: <$type as $crate::db::column::Field>::read(row, stringify!($field))?,)*
                 })
+            }
+        }
+
+        impl $crate::db::column::Field for $name {
+            fn read<'a>(
+                row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
+                _name: &str,
+            ) -> diesel::deserialize::Result<Self> {
+                diesel::deserialize::QueryableByName::build(row)
             }
         }
     };

@@ -1,18 +1,17 @@
 //! Running statements: each is a [`Sql`](crate::db::sql::Sql) with a value for each `?`, prepared once per connection
 //! and kept.
 
-use crate::db::column::Column;
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::sql::without_lock;
-use diesel::deserialize::{self, FromSql, QueryableByName};
+use diesel::deserialize::{self, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::row::NamedRow;
 use diesel::sql_types::Untyped;
 use diesel::{QueryResult, RunQueryDsl};
 use std::borrow::Cow;
 
-pub use crate::db::column::Value;
+pub use crate::db::column::{Field, Value};
 pub(crate) use crate::db::column::{json_columns, row, stored};
 
 /// A statement with its values.
@@ -85,21 +84,24 @@ impl<'a> Statement<'a> {
         Ok(self.all(connection)?.into_iter().next())
     }
 
-    /// The column `value` of the first row that it answers.
-    pub fn value<T>(self, connection: &mut AnyConnection) -> Result<Option<T>, Error>
-    where
-        T: Column + FromSql<<T as Column>::Sql, MultiBackend> + 'static,
-    {
-        Ok(self.values(connection)?.into_iter().next())
+    /// The first row that it answers; without one, `what` is missing.
+    pub fn one<T: QueryableByName<MultiBackend> + 'static>(
+        self,
+        connection: &mut AnyConnection,
+        what: &'static str,
+    ) -> Result<T, Error> {
+        self.first(connection)?.ok_or(Error::Missing { what })
     }
 
-    /// The column `value` of all rows that it answers.
-    pub fn values<T>(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error>
-    where
-        T: Column + FromSql<<T as Column>::Sql, MultiBackend> + 'static,
-    {
+    /// The column `value` of all rows.
+    pub fn values<T: Field + 'static>(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
         let rows: Vec<Single<T>> = self.all(connection)?;
-        Ok(rows.into_iter().map(|row| row.0).collect())
+        Ok(rows.into_iter().map(|row| row.value).collect())
+    }
+
+    /// The column `value` of the first row.
+    pub fn value<T: Field + 'static>(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
+        Ok(self.values(connection)?.into_iter().next())
     }
 
     /// As this database understands it.
@@ -144,12 +146,14 @@ impl QueryFragment<MultiBackend> for Statement<'_> {
     }
 }
 
-/// The column `value` of a row.
-struct Single<T>(T);
+/// A row with one field.
+struct Single<T> {
+    value: T,
+}
 
-impl<T: Column + FromSql<<T as Column>::Sql, MultiBackend>> QueryableByName<MultiBackend> for Single<T> {
+impl<T: Field> QueryableByName<MultiBackend> for Single<T> {
     fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
-        NamedRow::get::<T::Sql, T>(row, "value").map(Self)
+        Ok(Self { value: T::read(row, "value")? })
     }
 }
 

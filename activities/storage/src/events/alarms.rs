@@ -31,7 +31,7 @@ row! {
 
 row! {
     struct AlarmRow {
-        ..alarm: Alarm,
+        alarm: Alarm,
         seq: i64,
     }
 }

@@ -111,7 +111,7 @@ const FIND: Sql = statement!("{SELECT} WHERE id = ?");
 
 /// One delivery.
 pub fn find(connection: &mut AnyConnection, id: DeliveryId) -> Result<DeliveryRow, Error> {
-    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "delivery" })
+    sql(FIND).bind(id).one(connection, "delivery")
 }
 
 const RELEASE: Sql = statement! {"

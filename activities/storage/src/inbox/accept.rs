@@ -61,7 +61,7 @@ row! {
 
 row! {
     struct Inserted {
-        ..identity: Identity,
+        identity: Identity,
         seq: i64,
     }
 }
@@ -163,7 +163,7 @@ const WINDOW: Sql = statement!("SELECT window_ms AS length, max_wait_ms AS max_w
 
 fn window(write: &mut Write<'_>, platform: PlatformId) -> Result<Window, Error> {
     let window = sql(WINDOW).bind(platform);
-    window.first(write.connection)?.ok_or(Error::Missing { what: "platform" })
+    window.one(write.connection, "platform")
 }
 
 impl<'n> Incoming<'n> {

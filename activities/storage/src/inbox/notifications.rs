@@ -3,12 +3,11 @@
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Statement, clean, row, sql};
+use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase::WaitsFor;
-use const_format::formatcp;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::time::Duration;
 
 /// A notification that is to be accepted.
@@ -98,25 +97,12 @@ pub struct NotificationView {
     pub accepted_at: Timestamp,
     /// Its outcome, once it has one.
     pub outcome: Option<Outcome>,
-    /// What it waits for, while it has no outcome.
-    pub waiting_for: Option<WaitingFor>,
+    /// What it waits for: `window`, `hold`, `topic approval`, `verification` or `parked`.
+    pub waiting_for: Option<String>,
     /// The revision it was settled in.
     pub revision: Option<i64>,
     /// Why it ended so.
     pub reason: Option<String>,
-}
-
-/// What a notification without an outcome waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitingFor {
-    /// The end of its window.
-    Window,
-    /// The end of its purchase's hold.
-    Hold,
-    /// The approval of the topic that sent it.
-    TopicApproval,
-    /// The store.
-    Store(WaitsFor),
 }
 
 row! {
@@ -129,8 +115,7 @@ row! {
 }
 
 row! {
-    /// A notification, and what it may wait for.
-    pub struct ViewRow {
+    struct ViewRow {
         seq: i64,
         message_id: String,
         platform_id: PlatformId,
@@ -155,15 +140,11 @@ const MAX_NAMED: i64 = 100;
 const WAITS_FOR_NOTHING: &str = "
     NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key AND p.waits_through >= n.seq)";
 
-/// The columns of a [`ViewRow`], of a notification `n` and its purchase `p`.
-pub const COLUMNS: &str = "
-    n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.accepted_at,
-        n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until, p.waits_for, p.waits_through";
-
-const VIEW: &str = formatcp! {"
-    SELECT {COLUMNS}
+const VIEW: &str = "
+    SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.accepted_at,
+        n.waiting_topic_id, n.outcome, n.revision, n.reason, p.held_until, p.waits_for, p.waits_through
     FROM notifications n
-    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key"};
+    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
 
 const OPEN_AFTER: Sql = statement! {hot "notifications_open", "
     SELECT n.seq, n.collapse_key, n.due_at, n.cap_at
@@ -182,7 +163,12 @@ const OLDEST_OPEN: Sql = statement! {hot "notifications_open", "
 "};
 
 const LIST: Sql = statement!("{VIEW} WHERE n.seq < ? ORDER BY n.seq DESC LIMIT ?");
-const OF_PLATFORM: Sql = statement!("{VIEW} WHERE n.platform_id = ? AND n.seq < ? ORDER BY n.seq DESC LIMIT ?");
+const LIST_OF_PLATFORM: Sql = statement! {"
+    {VIEW}
+    WHERE n.seq < ? AND n.platform_id = ?
+    ORDER BY n.seq DESC
+    LIMIT ?
+"};
 
 const OF_MESSAGE: Sql = statement!("{VIEW} WHERE n.message_id = ? ORDER BY n.seq");
 
@@ -231,13 +217,19 @@ impl Store {
         .await
     }
 
-    /// The notifications of a purchase, the newest first.
+    /// The notifications of a purchase,, the newest first.
     pub async fn notifications_of_purchase(
         &self,
         key: CollapseKey,
         page: Page,
     ) -> Result<Paged<NotificationView>, Error> {
-        self.newest(sql(OF_PURCHASE).bind(key), page).await
+        let (clock, below) = (self.clock, page.number_or(i64::MAX)?);
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let rows: Vec<ViewRow> = sql(OF_PURCHASE).bind(key).bind(below).bind(page.size() + 1).all(connection)?;
+            Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view(now)))
+        })
+        .await
     }
 
     /// Notifications of a platform, or of all, the newest first.
@@ -246,18 +238,14 @@ impl Store {
         platform: Option<PlatformId>,
         page: Page,
     ) -> Result<Paged<NotificationView>, Error> {
-        match platform {
-            Some(platform) => self.newest(sql(OF_PLATFORM).bind(platform), page).await,
-            None => self.newest(sql(LIST), page).await,
-        }
-    }
-
-    /// A page of a statement that needs only the page's values.
-    async fn newest(&self, list: Statement<'static>, page: Page) -> Result<Paged<NotificationView>, Error> {
         let (clock, below) = (self.clock, page.number_or(i64::MAX)?);
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let rows: Vec<ViewRow> = list.bind(below).bind(page.size() + 1).all(connection)?;
+            let list = match platform {
+                Some(platform) => sql(LIST_OF_PLATFORM).bind(below).bind(platform),
+                None => sql(LIST).bind(below),
+            };
+            let rows: Vec<ViewRow> = list.bind(page.size() + 1).all(connection)?;
             Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view(now)))
         })
         .await
@@ -281,47 +269,17 @@ impl OpenRow {
     }
 }
 
-impl WaitingFor {
-    /// As it is shown.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Window => "window",
-            Self::Hold => "hold",
-            Self::TopicApproval => "topic approval",
-            Self::Store(what) => what.as_str(),
-        }
-    }
-}
-
-impl Serialize for WaitingFor {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
 impl ViewRow {
-    /// Until when its purchase is held, if it is.
-    pub fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.held_until.filter(|until| *until > now)
-    }
-
-    fn waiting_for(&self, now: Timestamp) -> WaitingFor {
-        if self.waiting_topic_id.is_some() {
-            WaitingFor::TopicApproval
-        } else if self.held_until(now).is_some() {
-            WaitingFor::Hold
-        } else if self.waits_through.is_some_and(|through| self.seq <= through) {
-            WaitingFor::Store(self.waits_for.unwrap_or(WaitsFor::Verification))
-        } else {
-            WaitingFor::Window
-        }
-    }
-
-    /// As the API shows it.
-    pub fn view(self, now: Timestamp) -> NotificationView {
+    fn view(self, now: Timestamp) -> NotificationView {
+        let had_its_window = self.waits_through.is_some_and(|through| self.seq <= through);
+        let waiting_for = match self.outcome {
+            Some(_) => None,
+            None if self.waiting_topic_id.is_some() => Some("topic approval".to_owned()),
+            None if self.held_until.is_some_and(|until| until > now) => Some("hold".to_owned()),
+            None if had_its_window => Some(self.waits_for.unwrap_or(WaitsFor::Verification).as_str().to_owned()),
+            None => Some("window".to_owned()),
+        };
         NotificationView {
-            waiting_for: if self.outcome.is_none() { Some(self.waiting_for(now)) } else { None },
             seq: self.seq,
             message_id: self.message_id,
             platform_id: self.platform_id,
@@ -330,6 +288,7 @@ impl ViewRow {
             store_type: self.store_type,
             accepted_at: self.accepted_at,
             outcome: self.outcome,
+            waiting_for,
             revision: self.revision,
             reason: self.reason,
         }

@@ -258,7 +258,7 @@ const FIND: Sql = statement!("{SELECT} WHERE id = ?");
 
 /// One topic.
 fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<Topic, Error> {
-    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "topic" })
+    sql(FIND).bind(id).one(connection, "topic")
 }
 
 const LOCK: Sql = statement!("{SELECT} WHERE id = ? FOR UPDATE");

@@ -146,14 +146,14 @@ const LOCK: Sql = statement!("SELECT id, external_id, revision FROM users WHERE 
 
 /// Locks a user until the end of the transaction. Two are locked in the order of their ids.
 pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
-    sql(LOCK).bind(id).first(write.connection)?.ok_or(Error::Missing { what: "user" })
+    sql(LOCK).bind(id).one(write.connection, "user")
 }
 
 const FIND: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ?");
 
 /// A user, without a lock.
 pub fn read(connection: &mut AnyConnection, id: UserId) -> Result<UserRow, Error> {
-    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "user" })
+    sql(FIND).bind(id).one(connection, "user")
 }
 
 const LOCK_SHARED: Sql = statement!("SELECT revision AS value FROM users WHERE id = ? FOR SHARE");

@@ -6,7 +6,7 @@ use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId,
 use serde_json::Value;
 use storage::{
     Addressee, AttemptView, DeliveryView, Destination, EventFacts, Filter, HealthView, NotificationView, Owes,
-    Portrait, ReceivedNotification, Sending, Skipped, Successor, WaitingFor, WaitsFor,
+    Portrait, ReceivedNotification, Sending, Skipped, Successor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -95,7 +95,7 @@ fn sending(status: &str) -> Sending {
     Sending { delivery, attempts: Vec::new(), successor: None, not_again: None }
 }
 
-fn notification(outcome: Option<Outcome>, waiting_for: Option<WaitingFor>) -> ReceivedNotification {
+fn notification(outcome: Option<Outcome>, waiting_for: Option<&str>) -> ReceivedNotification {
     ReceivedNotification {
         view: NotificationView {
             seq: 1,
@@ -106,7 +106,7 @@ fn notification(outcome: Option<Outcome>, waiting_for: Option<WaitingFor>) -> Re
             store_type: "RENEWED".to_owned(),
             accepted_at: at(0),
             outcome,
-            waiting_for,
+            waiting_for: waiting_for.map(str::to_owned),
             revision: outcome.map(|_| 3),
             reason: None,
         },
@@ -291,16 +291,16 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
     };
     assert_eq!(sentence(&notification(Some(Outcome::Settled), None)), "settled in revision 3");
     assert_eq!(sentence(&notification(Some(Outcome::NoChange), None)), "settled, and nothing changed (revision 3)");
-    let mut window = notification(None, Some(WaitingFor::Window));
+    let mut window = notification(None, Some("window"));
     window.window_ends_at = Some(at(120));
     assert!(sentence(&window).contains("ends at 2027-01-15T08:02:00.000000Z unless another notification arrives"));
-    let mut hold = notification(None, Some(WaitingFor::Hold));
+    let mut hold = notification(None, Some("hold"));
     hold.held = Some((at(60), Some("ann".to_owned()), Some("checking".to_owned())));
     assert_eq!(
         sentence(&hold),
         "waits for the end of a hold by ann until 2027-01-15T08:01:00.000000Z, with the reason: checking"
     );
-    let mut verification = notification(None, Some(WaitingFor::Store(WaitsFor::Verification)));
+    let mut verification = notification(None, Some("verification"));
     (verification.unverified_since, verification.next_wake_at) = (Some(at(1)), Some(at(60)));
     assert!(
         sentence(&verification).contains("which does not answer since")

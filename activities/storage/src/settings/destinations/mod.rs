@@ -201,7 +201,7 @@ row! {
     }
 }
 
-json_columns!(Filter, Vec<String>, Vec<i64>, serde_json::Value);
+json_columns!(Filter, Vec<String>, Vec<i64>);
 
 /// Changes of a destination; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
@@ -230,17 +230,6 @@ pub struct DestinationPatch {
 }
 
 impl Destination {
-    /// What its kind determines.
-    #[must_use]
-    pub const fn traits(&self) -> Traits {
-        Traits {
-            wildcards: self.wildcards,
-            per_user: self.per_user,
-            per_request: self.per_request,
-            profile: self.profile,
-        }
-    }
-
     /// How fast it takes requests.
     #[must_use]
     pub fn limits(&self) -> Limits {

@@ -18,7 +18,7 @@ row! {
     /// A destination as it is stored, with its secret.
     #[derive(Clone)]
     pub struct DestinationRow {
-        ..destination: Destination,
+        destination: Destination,
         /// Its secret, encrypted.
         pub secret: String,
     }

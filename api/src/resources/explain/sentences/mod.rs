@@ -8,7 +8,7 @@ pub use sent::{Unsent, attempt, changes, delivery, earlier_attempts, event};
 
 use crate::resources::purchases::state_for_people;
 use domain::{CollapseKey, Outcome};
-use storage::{Destination, OfMessage, OfPurchase, ReceivedNotification, WaitingFor, WaitsFor};
+use storage::{Destination, OfMessage, OfPurchase, ReceivedNotification};
 
 /// A message of a store.
 pub fn message(message_id: &str, of: &OfMessage) -> String {
@@ -127,12 +127,12 @@ fn fate(notification: &ReceivedNotification) -> String {
 fn waits(notification: &ReceivedNotification) -> String {
     let since = notification.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
     let again = notification.next_wake_at.map_or_else(String::new, |at| format!(", checked again at {at}"));
-    match notification.view.waiting_for {
-        Some(WaitingFor::Window) => match notification.window_ends_at {
+    match notification.view.waiting_for.as_deref() {
+        Some("window") => match notification.window_ends_at {
             Some(at) => format!("waits for its window, which ends at {at} unless another notification arrives"),
             None => "waits for its window".to_owned(),
         },
-        Some(WaitingFor::Hold) => match &notification.held {
+        Some("hold") => match &notification.held {
             Some((until, by, reason)) => {
                 let by = by.as_deref().map_or_else(String::new, |by| format!(" by {by}"));
                 let reason =
@@ -141,17 +141,14 @@ fn waits(notification: &ReceivedNotification) -> String {
             }
             None => "waits for the end of a hold".to_owned(),
         },
-        Some(WaitingFor::TopicApproval) => {
+        Some("topic approval") => {
             let topic = notification.topic_arn.as_deref().map_or_else(String::new, |arn| format!(" {arn}"));
             format!("waits for the approval of the topic{topic} (`settle platform topics`)")
         }
-        Some(WaitingFor::Store(WaitsFor::Verification)) => {
-            format!("waits for its store, which does not answer{since}{again}")
-        }
-        Some(WaitingFor::Store(WaitsFor::Confirmation)) => {
-            format!("waits for its store, which does not show it yet{again}")
-        }
-        Some(WaitingFor::Store(WaitsFor::Parked)) => format!("parked, for its store does not know the receipt{again}"),
+        Some("verification") => format!("waits for its store, which does not answer{since}{again}"),
+        Some("confirmation") => format!("waits for its store, which does not show it yet{again}"),
+        Some("parked") => format!("parked, for its store does not know the receipt{again}"),
+        Some(other) => format!("waits for {other}"),
         None => "waits".to_owned(),
     }
 }
