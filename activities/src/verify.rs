@@ -203,7 +203,7 @@ const fn verified(verification: Verification) -> Verified {
 
 /// Schedules the next query: by the run that waits for it, or by the sweep if that run is lost.
 async fn query_later(context: &Context, key: CollapseKey, again_ms: i64, why: &str) -> Result<Verified, Error> {
-    context.store.schedule_query(key, again_ms).await?;
+    context.store.schedule_query(key, Duration::from_millis(again_ms.unsigned_abs())).await?;
     Ok(Verified { verification: None, next_query_ms: again_ms, why: Some(why.to_owned()) })
 }
 

@@ -281,9 +281,10 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
 /// first: a first record that did not see the change is waited for, and found.
 fn wake_by(write: &mut Write<'_>, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
     if let Some(secret) = &patch.shared_secret {
-        let refused_at = before.secret_refused_at;
-        let why = if secret.is_some() { RecheckReason::Secret(refused_at) } else { RecheckReason::Failures };
-        reconsider::recheck_platform(write, before.id, why)?;
+        match secret {
+            Some(_) => reconsider::recheck_secret(write, before.id, before.secret_refused_at)?,
+            None => reconsider::recheck_platform(write, before.id, RecheckReason::Failures)?,
+        }
     }
     if patch.environment.is_some_and(|chosen| chosen != before.environment) {
         audit::reset_choices_of_platform(write, before.id)?;

@@ -240,7 +240,7 @@ fn compare(
 ) -> Result<Vec<CollapseKey>, Error> {
     let Some(receipt_id) = lines.all.first().map(|line| line.receipt_id.as_str()) else { return Ok(Vec::new()) };
     let purchases: Vec<PurchaseRow> = sql(PURCHASES_OF_RECEIPT).bind(receipt_id).bind(app).all(connection)?;
-    let stored = sales_of(connection, (app, receipt_id))?;
+    let stored = sales_of(connection, app, receipt_id)?;
     let sales = with(connection, app, stored, &lines.all)?;
     let is_line = |sale: &Sale| lines.all.iter().any(|line| line.identity() == identity(sale));
     let mut found = BTreeSet::new();
@@ -278,16 +278,17 @@ fn with(
     lines: &[&NewSale],
 ) -> Result<Vec<Sale>, Error> {
     for line in lines {
+        let price = line.price.parse();
         let row = SaleRow {
             transaction_id: line.transaction_id.clone(),
-            kind: line.kind.as_str().to_owned(),
+            kind: line.kind,
             sold_at: line.at,
-            price: line.price.clone(),
+            price: price.map_err(|cause| Error::corrupt_by("an amount of a sales report is not a decimal", cause))?,
             currency: line.currency.clone(),
             rate: sql(FIND_RATE).bind(app).bind(line.currency.as_str()).bind(day(line.at)).value(connection)?,
         };
         sales.retain(|sale| identity(sale) != line.identity());
-        sales.push(row.sale()?);
+        sales.push(row.sale());
     }
     sales.sort_by(|a, b| (a.at, &a.transaction_id, a.kind).cmp(&(b.at, &b.transaction_id, b.kind)));
     Ok(sales)

@@ -226,7 +226,7 @@ fn update_health(
     if let Some(alarm) = &finish.result.alarm
         && let Some(found) = destinations::find(write.connection, finish.destination)?
     {
-        let Destination { id, name, .. } = found.destination()?;
+        let Destination { id, name, .. } = found.destination();
         alarms::raise(write, None, "destination", &format!("{name} ({id}): {alarm}"))?;
     }
     Ok(operator_events)

@@ -262,7 +262,7 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
     if last.is_some_and(|last| write.now.millis_since(last.created_at) < EXHAUSTED_EVERY_MS) {
         return Ok(OperatorEvents::default());
     }
-    let destination = destination.destination()?;
+    let destination = destination.destination();
     alarm(write, &destination, &reason)?;
     operators::announce(
         write,
@@ -319,16 +319,16 @@ fn conclude(
     judged: &Assessment,
     reason: Option<&str>,
 ) -> Result<OperatorEvents, Error> {
-    let before = row.destination()?;
-    if before.state != judged.state.as_str() {
-        destinations::set_state(write, before.id, (judged.state, reason))?;
+    let before = row.destination();
+    if before.state != judged.state {
+        destinations::set_state(write, before.id, judged.state, reason)?;
     }
     let mut events = OperatorEvents::default();
     if judged.notices.is_empty() {
         return Ok(events);
     }
     let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(events) };
-    let now = now.destination()?;
+    let now = now.destination();
     if judged.notices.contains(&Notice::Disabled) {
         alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
     }

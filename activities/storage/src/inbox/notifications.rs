@@ -2,9 +2,10 @@
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, clean, row, sql};
+use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
+use std::time::Duration;
 
 /// A notification that is to be accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,10 +69,10 @@ pub struct Open {
     pub seq: i64,
     /// Its purchase.
     pub collapse_key: CollapseKey,
-    /// Milliseconds for which it still has to be quiet.
-    pub quiet_ms: i64,
-    /// Milliseconds until its longest wait is over, when the platform has one.
-    pub cap_ms: Option<i64>,
+    /// How long its purchase still has to be quiet.
+    pub quiet: Duration,
+    /// How long until its longest wait is over, when the platform has one.
+    pub cap: Option<Duration>,
 }
 
 row! {
@@ -127,13 +128,13 @@ impl Store {
         .await
     }
 
-    /// Milliseconds since the oldest of these rows was accepted; `None` when there is none.
-    pub async fn inbox_age(&self) -> Result<Option<i64>, Error> {
+    /// How long ago the oldest of these rows was accepted; `None` when there is none.
+    pub async fn inbox_age(&self) -> Result<Option<Duration>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let oldest: Option<Number> = sql(OLDEST_OPEN).first(connection)?;
-            Ok(oldest.map(|oldest| now.millis_since(Timestamp::from_micros(oldest.value)).max(0)))
+            let oldest: Option<Timestamp> = sql(OLDEST_OPEN).value(connection)?;
+            Ok(oldest.map(|oldest| now.since(oldest)))
         })
         .await
     }
@@ -150,8 +151,8 @@ impl OpenRow {
         Open {
             seq: self.seq,
             collapse_key: self.collapse_key,
-            quiet_ms: self.due_at.millis_since(now).max(0),
-            cap_ms: self.cap_at.map(|cap_at| cap_at.millis_since(now).max(0)),
+            quiet: self.due_at.since(now),
+            cap: self.cap_at.map(|cap_at| cap_at.since(now)),
         }
     }
 }

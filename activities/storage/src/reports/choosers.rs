@@ -47,7 +47,7 @@ pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>
 
 impl Row {
     fn chooser(self) -> Result<Chooser, Error> {
-        let destination = self.destination.destination()?;
+        let destination = self.destination.destination();
         Ok(Chooser { destination, chosen_at: self.chosen_at, deleted_at: self.deleted_at })
     }
 }

@@ -162,7 +162,7 @@ impl Batch {
     fn forget(self, write: &mut Write<'_>) -> Result<Option<Passed>, Error> {
         let destination = check_disabled(write.connection, self.id)?;
         let Some(last) = self.end(write.connection)? else { return Ok(None) };
-        profiles::forget_all(write, &destination, (self.after, self.at_most))?;
+        profiles::forget_all(write, &destination, self.after, self.at_most)?;
         let forget = sql(FORGET).bind(FORGOTTEN).bind(write.now).bind_all(self.values()).bind(write.now);
         let skipped = forget.run(write.connection)?;
         Ok(Some(Passed { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
@@ -192,5 +192,5 @@ fn check_disabled(connection: &mut AnyConnection, id: DestinationId) -> Result<D
         let detail = "it is enabled, so its events are on their way: disable it first".to_owned();
         return Err(Error::Conflict { what: "destination", detail });
     }
-    destination.destination()
+    Ok(destination.destination())
 }

@@ -316,7 +316,7 @@ impl Thread {
             Ok(connection) => connection,
             Err(error) => return TransactionResult::Undone(error),
         };
-        let errors = match run(connection, jobs, (clock, transaction)) {
+        let errors = match run(connection, jobs, clock, transaction) {
             Ok(errors) => errors,
             Err(error) => {
                 if connection.abandon().is_err() || connection.is_lost() {
@@ -348,7 +348,8 @@ impl Thread {
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],
-    (clock, transaction): (fn() -> Timestamp, Duration),
+    clock: fn() -> Timestamp,
+    transaction: Duration,
 ) -> Result<Vec<Option<Error>>, Error> {
     connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();

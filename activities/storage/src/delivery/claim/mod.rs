@@ -44,7 +44,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     let found = destinations::find(write.connection, claim.destination)?;
     if found.is_none() {
         // Deliveries that were recorded at the moment when the destination was deleted.
-        deliveries::end_deleted_lane(write, (claim.key, claim.destination))?;
+        deliveries::end_deleted_lane(write, claim.key, claim.destination)?;
     }
     let Some(found) = found.filter(|found| found.enabled) else { return closed(write, claim) };
     let row = match lane::lock_free_lane(write, claim.key, claim.destination)? {
@@ -58,7 +58,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     if claim.mode != Mode::Probe {
         retry_after::apply(write, (claim.key, claim.destination), (&row, &health.health()))?;
     }
-    let mut lane = Lane { claim, destination: found.clone().destination()?, found, row, health, user: None };
+    let mut lane = Lane { claim, destination: found.clone().destination(), found, row, health, user: None };
     if lane.found.per_user {
         pick::supersede_profiles(write, claim)?;
     }
