@@ -6,6 +6,7 @@
 use crate::Context;
 use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
 use crate::failure::Failed;
+use domain::time::millis;
 use std::time::Duration;
 use storage::{Claim, Idle, LaneState, Mode, fault};
 use temporalio_sdk::activities::ActivityInfo;
@@ -54,15 +55,17 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
                 claim.at_most = completed.at_most.unwrap_or(NO_LIMIT);
             }
             AttemptResult::Idle(Idle::Closed { last_seq }) => return Ok(Delivered { last_seq, more: false }),
-            AttemptResult::Idle(Idle::UserBusy { ms, .. }) if began.elapsed() < USER_PATIENCE => wait(ms).await,
+            AttemptResult::Idle(Idle::UserBusy { wait, .. }) if began.elapsed() < USER_PATIENCE => {
+                tokio::time::sleep(wait).await;
+            }
             AttemptResult::Idle(Idle::Owed { last_seq, .. } | Idle::UserBusy { last_seq, .. }) => {
                 return Ok(leave_to_destination(context, &claim, last_seq));
             }
-            AttemptResult::Idle(Idle::Leased { ms }) => {
-                return Err(Failed::wait(ms, "another attempt is still in flight".to_owned()));
+            AttemptResult::Idle(Idle::Leased { wait }) => {
+                return Err(Failed::wait(millis(wait), "another attempt is still in flight".to_owned()));
             }
-            AttemptResult::Idle(Idle::Wait { ms, last_error }) => {
-                return Err(not_due(ms, last_error));
+            AttemptResult::Idle(Idle::Wait { wait, last_error }) => {
+                return Err(not_due(wait, last_error));
             }
             AttemptResult::Late => {
                 let why = "the lease of this attempt ran out before it was sent".to_owned();
@@ -72,12 +75,8 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
     }
 }
 
-async fn wait(ms: i64) {
-    tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
-}
-
-fn not_due(ms: i64, last_error: Option<String>) -> Failed {
-    Failed::wait(ms, last_error.unwrap_or_else(|| "not due yet".to_owned()))
+fn not_due(wait: Duration, last_error: Option<String>) -> Failed {
+    Failed::wait(millis(wait), last_error.unwrap_or_else(|| "not due yet".to_owned()))
 }
 
 /// The result of the run after an attempt; `None` when it goes on.
@@ -90,9 +89,9 @@ fn finish_run(
     match (completed.finished, &completed.retry_reason) {
         (LaneState::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
         (LaneState::Owed { last_seq }, _) => Ok(Some(leave_to_destination(context, claim, last_seq))),
-        (LaneState::Wait { ms }, Some(why)) => Err(Failed::wait(ms, why.clone())),
-        (LaneState::Wait { ms }, None) => {
-            Err(Failed::wait(ms, "the lane's other track waits for its next attempt".to_owned()))
+        (LaneState::Wait { wait }, Some(why)) => Err(Failed::wait(millis(wait), why.clone())),
+        (LaneState::Wait { wait }, None) => {
+            Err(Failed::wait(millis(wait), "the lane's other track waits for its next attempt".to_owned()))
         }
         // A retry in a smaller request goes on in this run, where the size is known.
         (LaneState::More, Some(why)) if completed.at_most.is_none() => Err(Failed::wait(1, why.clone())),
@@ -105,8 +104,8 @@ fn finish_run(
 /// later waits in Temporal, which takes no slot.
 async fn defer(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
     let last_seq = context.store.last_seq(lane.collapse_key, lane.destination_id).await?;
-    if let Some((ms, last_error)) = context.store.lane_wait(lane.collapse_key, lane.destination_id).await? {
-        return Err(not_due(ms, last_error));
+    if let Some((wait, last_error)) = context.store.lane_wait(lane.collapse_key, lane.destination_id).await? {
+        return Err(not_due(wait, last_error));
     }
     context.engine.supervise(lane.destination_id);
     Ok(Delivered { last_seq, more: false })

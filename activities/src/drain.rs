@@ -5,6 +5,7 @@
 use crate::Context;
 use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
 use crate::supervise::Round;
+use domain::time::millis;
 use domain::{CollapseKey, DestinationId};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -14,7 +15,7 @@ use storage::{Claim, DestinationNeed, Error, Idle, LaneState, Mode};
 use workflows::signal::Signal;
 
 /// Maximum wait for the destination's limits in this drain; longer ones are left to the next check.
-const PATIENCE_MS: i64 = 5_000;
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Maximum number of lanes in memory, waiting and in flight.
 pub const AT_A_TIME: i64 = 200;
 
@@ -136,21 +137,21 @@ async fn drain_lane(
                     return Ok(result);
                 }
             }
-            AttemptResult::Idle(Idle::Owed { ms, .. }) if ms <= PATIENCE_MS => {
-                tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
+            AttemptResult::Idle(Idle::Owed { wait, .. }) if wait <= PATIENCE => {
+                tokio::time::sleep(wait).await;
             }
-            AttemptResult::Idle(Idle::Owed { ms, .. }) => {
+            AttemptResult::Idle(Idle::Owed { wait, .. }) => {
                 // The breaker opened or the destination is paused, which holds for all its lanes.
                 round.hold_back();
-                result.busy_ms = Some(ms);
+                result.busy_ms = Some(millis(wait));
                 return Ok(result);
             }
-            AttemptResult::Idle(Idle::UserBusy { ms, .. }) if !has_waited => {
+            AttemptResult::Idle(Idle::UserBusy { wait, .. }) if !has_waited => {
                 has_waited = true;
-                tokio::time::sleep(USER_BUSY.min(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))).await;
+                tokio::time::sleep(USER_BUSY.min(wait)).await;
             }
-            AttemptResult::Idle(Idle::Leased { ms } | Idle::UserBusy { ms, .. } | Idle::Wait { ms, .. }) => {
-                result.busy_ms = Some(ms);
+            AttemptResult::Idle(Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. }) => {
+                result.busy_ms = Some(millis(wait));
                 return Ok(result);
             }
             AttemptResult::Late => {
@@ -177,8 +178,8 @@ async fn goes_on(
             round.hold_back();
             false
         }
-        LaneState::Wait { ms } if completed.is_for_operators => {
-            result.due_ms = Some(ms);
+        LaneState::Wait { wait } if completed.is_for_operators => {
+            result.due_ms = Some(millis(wait));
             false
         }
         LaneState::Wait { .. } => {

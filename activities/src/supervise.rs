@@ -7,13 +7,14 @@ use crate::Context;
 use crate::attempt::{AttemptResult, LEASE_MS, attempt, claim};
 use crate::drain::{AT_A_TIME, DrainResult, drain, sooner};
 use crate::engine;
+use domain::time::millis;
 use domain::{CollapseKey, DestinationId};
 use futures::StreamExt;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use storage::{DestinationNeed as Needs, Error, Idle, LanesInBackoff, Mode};
+use storage::{DestinationNeed as Needs, Error, HealthView, Idle, LanesInBackoff, Mode};
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
 use workflows::activities::{Supervise, Supervised, Supervision};
@@ -23,7 +24,7 @@ use workflows::signal::{self, Signal};
 /// Interval of the heartbeats to Temporal.
 const BEAT: Duration = Duration::from_secs(4);
 /// How soon a pause is checked again: a request that was in flight may have ended it.
-const PAUSE_MS: i64 = 30_000;
+const PAUSE: Duration = Duration::from_secs(30);
 /// Maximum number of back-offs that are cancelled at once.
 const AT_ONCE: usize = 8;
 /// Number of back-offs that are cancelled before that is recorded.
@@ -150,8 +151,8 @@ pub async fn supervise(context: &Context, round: &Round, input: Supervise) -> Re
                 Some(ms) => (Supervision::Drain, Some(ms)),
                 None => (Supervision::Rest, None),
             },
-            Needs::Pause { ms } => (Supervision::Pause, Some(ms.min(PAUSE_MS))),
-            Needs::Probe { in_ms, .. } if in_ms > 0 && !is_probe => (Supervision::Probe, Some(in_ms)),
+            Needs::Pause { wait } => (Supervision::Pause, Some(millis(wait.min(PAUSE)))),
+            Needs::Probe { wait, .. } if !wait.is_zero() && !is_probe => (Supervision::Probe, Some(millis(wait))),
             Needs::Probe { key, .. } => {
                 is_probe = false;
                 match probe(context, round, key, id).await? {
@@ -177,7 +178,7 @@ pub async fn supervise(context: &Context, round: &Round, input: Supervise) -> Re
 fn has_to_wait(needs: &Needs, is_probe: bool) -> bool {
     match needs {
         Needs::Rest | Needs::Pause { .. } => true,
-        Needs::Probe { in_ms, .. } => *in_ms > 0 && !is_probe,
+        Needs::Probe { wait, .. } => !wait.is_zero() && !is_probe,
         Needs::Drain { .. } => false,
     }
 }
@@ -246,8 +247,8 @@ async fn probe(
     Ok(match result {
         AttemptResult::Completed(_) => None,
         AttemptResult::Idle(
-            Idle::Leased { ms } | Idle::UserBusy { ms, .. } | Idle::Wait { ms, .. } | Idle::Owed { ms, .. },
-        ) => Some(clamp_busy(ms)),
+            Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. } | Idle::Owed { wait, .. },
+        ) => Some(clamp_busy(millis(wait))),
         AttemptResult::Idle(Idle::Closed { .. }) | AttemptResult::Late => Some(*BUSY_MS.start()),
     })
 }
@@ -280,8 +281,8 @@ async fn report(
     if state == Supervision::Rest {
         return Ok(Supervised { next_check_ms: again_ms, state, ..Supervised::default() });
     }
-    let health = context.store.health(id).await?;
-    Ok(Supervised { next_check_ms: again_ms, state, owed: health.owed, message: health.last_error })
+    let HealthView { health, owed } = context.store.health(id).await?;
+    Ok(Supervised { next_check_ms: again_ms, state, owed, message: health.last_error })
 }
 
 #[cfg(test)]
@@ -322,8 +323,8 @@ mod tests {
     #[test]
     fn cancelling_continues_while_the_destination_has_to_wait() {
         let key = CollapseKey::new(uuid::Uuid::nil());
-        let probe = |in_ms| Needs::Probe { key, in_ms };
-        for needs in [Needs::Rest, Needs::Pause { ms: 1 }, probe(1)] {
+        let probe = |ms| Needs::Probe { key, wait: Duration::from_millis(ms) };
+        for needs in [Needs::Rest, Needs::Pause { wait: Duration::from_millis(1) }, probe(1)] {
             assert!(has_to_wait(&needs, false), "{needs:?}");
         }
         for (needs, is_probe) in

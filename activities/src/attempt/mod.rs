@@ -2,6 +2,7 @@
 //! destination's in `supervise`.
 
 use crate::{Context, bodies};
+use domain::time::{duration, millis};
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
 use protocols::destinations::{Config, Invalid};
 use protocols::http::{Reply, Request};
@@ -72,7 +73,7 @@ struct Sent {
 /// The claim of an attempt, with as many events as the destination takes. `token` identifies the holder of the lease.
 pub fn claim(key: CollapseKey, destination: DestinationId, token: String, mode: Mode) -> Claim {
     let render = Arc::new(bodies::render);
-    Claim { key, destination, token, lease_ms: LEASE_MS, mode, at_most: NO_LIMIT, render }
+    Claim { key, destination, token, lease: duration(LEASE_MS), mode, at_most: NO_LIMIT, render }
 }
 
 /// Claims the lane, sends its due events and records the result.
@@ -134,7 +135,7 @@ async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> 
         Ok(request) => request,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
     };
-    tokio::time::sleep(Duration::from_millis(u64::try_from(batch.start_in_ms).unwrap_or(0))).await;
+    tokio::time::sleep(batch.start_in).await;
     fail::fail_point!("deliver.before_send", |_| std::process::abort());
     let is_holder = context.store.holds_lease(claim.key, claim.destination, &claim.token).await?;
     if !is_holder || clock.claimed_at.elapsed() > LATEST_START {
@@ -247,12 +248,12 @@ fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency_ms: i64) -> 
         token: claim.token.clone(),
         mode: claim.mode,
         started_at,
-        latency_ms,
+        latency: duration(latency_ms),
         status,
         headers,
         response,
         result: sent.result,
-        patience_ms: sent.patience_ms,
+        patience: duration(sent.patience_ms),
     }
 }
 
@@ -270,7 +271,7 @@ fn log_results(finish: &Finish, batch: &Batch) {
             event.id = %attempt.event_id,
             destination.id = %finish.destination,
             attempt = attempt.number,
-            latency_ms = finish.latency_ms,
+            latency_ms = millis(finish.latency),
             class = result.class,
             mode = finish.mode.as_str(),
             outcome,

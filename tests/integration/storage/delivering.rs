@@ -3,6 +3,7 @@
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, is_missing, story};
 use domain::DeliveryId;
+use domain::time::millis;
 use storage::{
     Claimed, DeliveryFilter, DestinationPatch, EndpointSignal, Finish, Idle, LaneState, Mode, Page, Verdict,
 };
@@ -35,8 +36,8 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
-        let Claimed::Idle(Idle::Leased { ms }) = world.claim(key, hook.id, "b").await else { panic!("two have the lane") };
-        assert!((1..=LEASE_MS).contains(&ms));
+        let Claimed::Idle(Idle::Leased { wait }) = world.claim(key, hook.id, "b").await else { panic!("two have the lane") };
+        assert!((1..=LEASE_MS).contains(&millis(wait)));
         world.pass(LEASE_MS + 1);
         assert!(!world.store.holds_lease(first.key, first.to, "a").await.unwrap());
         let second = world.attempt(key, hook.id, "b").await;
@@ -77,10 +78,10 @@ story! {
         let key = world.key("r1");
         let attempt = world.attempt(key, hook.id, "a").await;
         let left = world.finish(&attempt, Verdict::Retry { delay_ms: 5_000 }).await;
-        assert!(matches!(left, LaneState::Wait { ms } if (4_000..=5_000).contains(&ms)), "{left:?}");
+        assert!(matches!(left, LaneState::Wait { wait } if (4_000..=5_000).contains(&millis(wait))), "{left:?}");
         assert!(world.store.lanes(key).await.unwrap()[0].failing);
-        let Claimed::Idle(Idle::Wait { ms, last_error }) = world.claim(key, hook.id, "b").await else { panic!("not waiting") };
-        assert!((1..=5_000).contains(&ms));
+        let Claimed::Idle(Idle::Wait { wait, last_error }) = world.claim(key, hook.id, "b").await else { panic!("not waiting") };
+        assert!((1..=5_000).contains(&millis(wait)));
         assert_eq!(last_error.as_deref(), Some("the endpoint answered 500"));
         world.pass(5_001);
         assert_eq!(world.attempt(key, hook.id, "c").await.number, 2);
@@ -151,9 +152,9 @@ story! {
         world.end(end.clone()).await;
         world.pass(3_000);
         let again = world.end(end.clone()).await.lane;
-        assert!(matches!(again, LaneState::Wait { ms } if ms <= 2_000), "{again:?}");
+        assert!(matches!(again, LaneState::Wait { wait } if millis(wait) <= 2_000), "{again:?}");
         assert_eq!(world.store.attempts(attempt.delivery_id).await.unwrap().len(), 1);
-        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 1);
+        assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 1);
         let unknown = Finish { token: "never claimed".to_owned(), ..end };
         assert!(is_missing(&world.store.finish(unknown).await.unwrap_err()));
     }

@@ -110,7 +110,7 @@ story! {
         let of = world.store.explain_destination(hook.id).await.unwrap();
         let portrait = of.portrait;
         assert_eq!((portrait.addressee.health.owed, portrait.owes.dead, portrait.owes.waiting), (2, 1, 0));
-        assert!(portrait.addressee.health.paused_until.is_some_and(|until| until > of.now));
+        assert!(portrait.addressee.health.health.paused_until.is_some_and(|until| until > of.now));
         assert_eq!((portrait.owed.len(), portrait.dead.len()), (2, 1));
         assert_eq!(portrait.dead[0].delivery.collapse_key, world.key("r1"));
         world.store.delete_destination(hook.id).await.unwrap();

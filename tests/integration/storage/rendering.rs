@@ -134,7 +134,7 @@ story! {
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 1);
         let skipped = DeliveryFilter { status: Some("skipped".to_owned()), ..Default::default() };
         assert_eq!(world.store.deliveries(skipped, Page::default()).await.unwrap().items.len(), 1);
-        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 0);
+        assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 0);
     }
 }
 

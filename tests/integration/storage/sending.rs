@@ -2,10 +2,12 @@
 
 use super::world::{LEASE_MS, Report, World, happened, record, reported};
 use domain::event::{PURCHASE_UPDATED, for_destination};
+use domain::time::duration;
 use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use storage::{
     Attempt, Batch, Claim, Claimed, DeliveryResult, Destination, EndpointSignal, EventResult, Finish, FinishResult,
     LaneState, Mode, Render, Rendered, Store, Unsent, Verdict,
@@ -65,7 +67,7 @@ pub fn claim(key: CollapseKey, to: DestinationId, token: &str) -> Claim {
         key,
         destination: to,
         token: token.to_owned(),
-        lease_ms: LEASE_MS,
+        lease: duration(LEASE_MS),
         mode: Mode::Lane,
         at_most: 10,
         render: render(),
@@ -97,7 +99,7 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
         token: sent.token.clone(),
         mode: sent.mode,
         started_at: sent.batch.lease_until,
-        latency_ms: 12,
+        latency: Duration::from_millis(12),
         status: Some(if failed { 500 } else { 200 }),
         headers: vec![("retry-after".to_owned(), "7".to_owned())],
         response: Some("body".to_owned()),
@@ -109,7 +111,7 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
             at_most: None,
             alarm: None,
         },
-        patience_ms: PATIENCE_MS,
+        patience: duration(PATIENCE_MS),
     }
 }
 

@@ -27,6 +27,9 @@ const LATEST_MICROS: i64 = 253_402_128_000_000_000;
 const EARLIEST_MICROS: i64 = -62_135_510_400_000_000;
 
 impl Timestamp {
+    /// The first one there is.
+    pub const EARLIEST: Self = Self(EARLIEST_MICROS);
+
     /// From microseconds since 1970, clamped to the years 1 to 9999.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
@@ -61,6 +64,12 @@ impl Timestamp {
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self::from_micros(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// This instant minus a duration, clamped.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self::from_micros(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
     /// The duration from `earlier` to this instant; zero when `earlier` is later.
@@ -117,4 +126,10 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[must_use]
 pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The duration of some milliseconds; zero for a negative number.
+#[must_use]
+pub fn duration(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }

@@ -1,32 +1,32 @@
 //! Lanes: at most one attempt in flight per destination and purchase, over two tracks.
 
+use crate::db::statement::stored;
 use crate::settings::destinations::Destination;
 use crate::settling::payments::Earned;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
 use secrecy::SecretString;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
-/// The run that makes an attempt.
+/// What names a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// The purchase's own run. It stops at an open breaker and at a limit that is used up.
-    Lane,
-    /// The destination's run, which delivers what is owed.
-    Drain,
-    /// The destination's run, which tries an open breaker. What fails uses up no step of the schedule.
-    Probe,
+pub struct LaneKey {
+    /// The purchase.
+    pub key: CollapseKey,
+    /// The destination.
+    pub destination: DestinationId,
 }
 
-impl Mode {
-    /// The name used in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lane => "lane",
-            Self::Drain => "drain",
-            Self::Probe => "probe",
-        }
+stored! {
+    /// The run that makes an attempt.
+    pub enum Mode {
+        /// The purchase's own run. It stops at an open breaker and at a limit that is used up.
+        Lane = "lane",
+        /// The destination's run, which delivers what is owed.
+        Drain = "drain",
+        /// The destination's run, which tries an open breaker. What fails uses up no step of the schedule.
+        Probe = "probe",
     }
 }
 
@@ -42,14 +42,21 @@ pub struct Claim {
     pub destination: DestinationId,
     /// The token that identifies the claim.
     pub token: String,
-    /// How long the lease lasts, in milliseconds.
-    pub lease_ms: i64,
+    /// How long the lease lasts.
+    pub lease: Duration,
     /// The run that makes the attempt.
     pub mode: Mode,
     /// Maximum number of events in the request; the destination's own bound holds too.
     pub at_most: i64,
     /// How a body is made.
     pub render: Render,
+}
+
+impl Claim {
+    /// The lane that it claims.
+    pub(crate) const fn lane(&self) -> LaneKey {
+        LaneKey { key: self.key, destination: self.destination }
+    }
 }
 
 /// An event that was not sent to a destination yet, with everything that its body may be rendered from.
@@ -150,7 +157,7 @@ pub enum Claimed {
     Undeliverable {
         /// The types of the events about the destination that were recorded, whichever destinations are owed them.
         events: Vec<&'static str>,
-        /// Other destinations that are owed these events,, each once.
+        /// Other destinations that are owed these events, each once.
         owing: Vec<DestinationId>,
     },
 }
@@ -160,30 +167,30 @@ pub enum Claimed {
 pub enum Idle {
     /// Nothing is due yet.
     Wait {
-        /// Milliseconds until something is.
-        ms: i64,
+        /// How long until something is.
+        wait: Duration,
         /// Why the last attempt of what waits failed.
         last_error: Option<String>,
     },
     /// Another claimer has the lane.
     Leased {
-        /// Milliseconds until its lease ends.
-        ms: i64,
+        /// How long until its lease ends.
+        wait: Duration,
     },
     /// A request about the lane's user is in flight for another purchase.
     UserBusy {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// Milliseconds until claiming again makes sense, at least 1.
-        ms: i64,
+        /// How long until claiming again makes sense, at least a millisecond.
+        wait: Duration,
     },
     /// The destination cannot take it now: its breaker is open, it asked for a pause, or its limits are used up.
     /// What is owed is delivered by the destination's own run.
     Owed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// Milliseconds until claiming again makes sense, at least 1.
-        ms: i64,
+        /// How long until claiming again makes sense, at least a millisecond.
+        wait: Duration,
     },
     /// Nothing is pending, or the destination is disabled or deleted.
     Closed {
@@ -203,8 +210,8 @@ pub struct Batch {
     pub secret: SecretString,
     /// Its events, in order; at least one.
     pub attempts: Vec<Attempt>,
-    /// How long to wait before it is sent, in milliseconds, to keep the destination's rate; at most 2,000.
-    pub start_in_ms: i64,
+    /// How long to wait before it is sent, to keep the destination's rate; at most two seconds.
+    pub start_in: Duration,
     /// When the lease ends, by the clock that stamps rows.
     pub lease_until: Timestamp,
 }
@@ -249,8 +256,8 @@ pub struct Finish {
     pub mode: Mode,
     /// When the attempt began.
     pub started_at: Timestamp,
-    /// How long it took, in milliseconds.
-    pub latency_ms: i64,
+    /// How long it took.
+    pub latency: Duration,
     /// The status of the answer, when there was one.
     pub status: Option<i32>,
     /// Some headers of the answer.
@@ -259,8 +266,15 @@ pub struct Finish {
     pub response: Option<String>,
     /// What it came to.
     pub result: DeliveryResult,
-    /// After how long without a success it is disabled, in milliseconds.
-    pub patience_ms: i64,
+    /// After how long without a success it is disabled.
+    pub patience: Duration,
+}
+
+impl Finish {
+    /// The lane that was claimed.
+    pub(crate) const fn lane(&self) -> LaneKey {
+        LaneKey { key: self.key, destination: self.destination }
+    }
 }
 
 /// The result of a request, independent of the destination's kind.
@@ -350,8 +364,8 @@ pub enum LaneState {
     More,
     /// Something will be due.
     Wait {
-        /// In milliseconds from now.
-        ms: i64,
+        /// How long from now, at least a millisecond.
+        wait: Duration,
     },
     /// Something is owed that the destination cannot take now.
     Owed {

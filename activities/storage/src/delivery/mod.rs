@@ -3,6 +3,7 @@
 pub mod claim;
 pub mod destination_need;
 pub mod finish;
+pub mod free_lanes;
 pub mod health;
 pub mod lanes;
 pub mod leases;

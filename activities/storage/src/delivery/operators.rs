@@ -3,6 +3,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
@@ -55,13 +56,20 @@ pub const fn lane_of(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }
 
+const LAST: Sql = statement! {hot "events_of_key", "
+    SELECT revision, created_at
+    FROM events
+    WHERE collapse_key = ? AND event_type = ?
+    ORDER BY seq DESC
+    LIMIT 1
+"};
+
 /// The last event of a type about a destination.
 pub fn last(connection: &mut AnyConnection, id: DestinationId, event_type: &str) -> Result<Option<Last>, Error> {
-    sql("SELECT revision, created_at FROM events WHERE collapse_key = ? AND event_type = ? ORDER BY seq DESC LIMIT 1")
-        .bind(lane_of(id))
-        .bind(event_type)
-        .first(connection)
+    sql(LAST).bind(lane_of(id)).bind(event_type).first(connection)
 }
+
+const EPOCH: Sql = statement!("SELECT epoch AS value FROM installation WHERE id = 1");
 
 /// Records an event about a destination, whose health is locked. Its revision counts the events of one type.
 pub fn announce(
@@ -70,7 +78,7 @@ pub fn announce(
     notice: &OperatorNotice,
 ) -> Result<OperatorEvents, Error> {
     let revision = last(write.connection, concerned.id, notice.event_type)?.map_or(1, |last| last.revision + 1);
-    let epoch: Option<Number> = sql("SELECT epoch AS value FROM installation WHERE id = 1").first(write.connection)?;
+    let epoch: Option<Number> = sql(EPOCH).first(write.connection)?;
     let key = lane_of(concerned.id);
     let event = Event {
         id: EventId::of(key, epoch.map_or(0, |epoch| epoch.value), revision, notice.event_type, 0),
@@ -79,7 +87,7 @@ pub fn announce(
         revision,
         traceparent: None,
     };
-    let body = body(write, concerned, (&event, notice))?;
+    let body = body(write, concerned, &event, notice)?;
     let stored = StoredEvent {
         user: None,
         occurred_at: None,
@@ -103,9 +111,10 @@ pub fn announce(
 fn body(
     write: &mut Write<'_>,
     concerned: &Destination,
-    (event, notice): (&Event, &OperatorNotice),
+    event: &Event,
+    notice: &OperatorNotice,
 ) -> Result<String, Error> {
-    let health = health::find(write.connection, concerned.id)?.health();
+    let health = health::find(write.connection, concerned.id)?.health;
     let state: State =
         concerned.state.parse().map_err(|cause| Error::corrupt_by("the state of a destination is none", cause))?;
     let event = DestinationEvent {

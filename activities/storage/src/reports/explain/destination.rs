@@ -6,7 +6,6 @@ use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::delivery::health::{self, HealthView};
-use crate::events::deliveries;
 use crate::events::status::DeliveryStatus;
 use crate::reports::deliveries::DELIVERIES_WHERE;
 use crate::settings::destinations::{self, Destination};
@@ -127,8 +126,7 @@ fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, 
     let mut all = Vec::new();
     for destination in destinations::ever_of_app(connection, app)? {
         let since: Option<Since> = sql(CHOICE).bind(destination.id).first(connection)?;
-        let owed = deliveries::owed(connection, destination.id)?;
-        let health = health::find(connection, destination.id)?.view(owed);
+        let health = health::view(connection, destination.id)?;
         let (chosen_at, deleted_at) = since.map_or((None, None), |since| (since.chosen_at, since.deleted_at));
         all.push(Addressee { destination, chosen_at, deleted_at, health });
     }

@@ -6,7 +6,7 @@ use storage::{Addressee, Destination, HealthView, Portrait};
 
 /// The state of a destination.
 pub fn destination(portrait: &Portrait, now: Timestamp) -> String {
-    let Addressee { destination, health, deleted_at, .. } = &portrait.addressee;
+    let Addressee { destination, health: HealthView { health, .. }, deleted_at, .. } = &portrait.addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     let stands = if let Some(at) = deleted_at {
         format!("deleted at {at}; its deliveries stay in the ledger")
@@ -44,7 +44,7 @@ pub fn choice(destination: &Destination) -> String {
 }
 
 /// The latest results of its requests.
-pub fn health(health: &HealthView) -> Option<String> {
+pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(at) = health.last_success_at {
         parts.push(format!("it last answered with success at {at}"));
