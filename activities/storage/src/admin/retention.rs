@@ -66,7 +66,7 @@ const NOTIFICATIONS: Table = Table {
 /// purchase is shown on request.
 const EVENTS: Table = Table {
     name: "events",
-    candidates: statement! {"
+    candidates: statement! {hot "deliveries_of_key", "
         SELECT e.seq, e.created_at AS at,
             (e.pruned_at IS NULL AND e.created_at < ? AND {UNNEEDED}
                 AND (e.event_type <> 'purchase.updated' OR EXISTS (SELECT 1 FROM events m

@@ -23,9 +23,11 @@ const IS_HEAD: &str = "(d.event_type = 'purchase.updated' OR NOT EXISTS (
             AND (h.tried_at IS NULL OR h.tried_at >= ?)))";
 
 /// The lease of its lane. Binds now.
-const LEASE: &str = "SELECT 1
+const LEASE: &str = "
+        SELECT 1
         FROM lanes l
-        WHERE l.destination_id = d.destination_id AND l.collapse_key = d.collapse_key AND l.lease_until > ?";
+        WHERE l.destination_id = d.destination_id AND l.collapse_key = d.collapse_key
+            AND l.lease_token IS NOT NULL AND l.lease_until > ?";
 
 const FREE: Sql = statement! {"
     SELECT d.collapse_key
@@ -35,18 +37,19 @@ const FREE: Sql = statement! {"
     LIMIT ?
 "};
 
-/// Where requests are made user by user: also the user is neither leased, nor paused in this environment.
+/// Where requests are made user by user: also the user is neither leased, nor paused in this environment. It is a value and
+/// not a `NOT EXISTS`, so that no planner begins with all users who are leased or paused, which it believes to be few.
 const FREE_OF_USERS: Sql = statement! {"
     SELECT d.collapse_key
     FROM deliveries d
     WHERE d.destination_id = ? AND d.status = 'pending' AND NOT EXISTS ({LEASE})
-        AND NOT EXISTS (
-            SELECT 1
+        AND (
+            SELECT u.lease_until > ? OR u.paused_until > ?
             FROM purchases p
             JOIN platforms f ON f.id = p.platform_id
             JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id
                 AND u.environment = {SENT_ENVIRONMENT}
-            WHERE p.collapse_key = d.collapse_key AND (u.lease_until > ? OR u.paused_until > ?))
+            WHERE p.collapse_key = d.collapse_key) IS NOT TRUE
         AND {{which}}
     LIMIT ?
 "};
@@ -89,7 +92,7 @@ pub const TRIED_SINCE: Clause = clause! {ALL, hot "deliveries_tried", "
 "};
 
 /// Something is due in a leased lane: perhaps of a worker that died.
-const TAKEN: Sql = statement! {hot "deliveries_due", "
+const TAKEN: Sql = statement! {hot "deliveries_due or lanes_leased", "
     SELECT d.collapse_key
     FROM deliveries d
     WHERE d.destination_id = ? AND d.status = 'pending' AND d.next_due_at <= ? AND EXISTS ({LEASE}) AND {IS_HEAD}

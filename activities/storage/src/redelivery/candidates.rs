@@ -170,7 +170,8 @@ fn of_purchase(connection: &mut AnyConnection, key: CollapseKey, page: &Page) ->
     cut(rows, page, |row| row.seq.to_string())
 }
 
-/// Events of a time, the last state of each purchase for all.
+/// Events of a time, the last state of each purchase for all. The time is compared alone too, so that planners know how
+/// few they are.
 const IN_RANGE: Sql = statement! {"
     SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent,
         CAST(NULL AS TEXT) AS only_to,
@@ -182,7 +183,7 @@ const IN_RANGE: Sql = statement! {"
         )) AS is_last
     FROM events e
     JOIN purchases p ON p.collapse_key = e.collapse_key
-    WHERE (e.created_at, e.seq) > (?, ?) AND e.created_at < ? AND {{which}}
+    WHERE (e.created_at, e.seq) > (?, ?) AND e.created_at >= ? AND e.created_at < ? AND {{which}}
     ORDER BY e.created_at, e.seq
     LIMIT ?
 "};
@@ -203,7 +204,7 @@ fn in_range(
         None => (range.start.micros().saturating_sub(1), i64::MAX),
     };
     let which = if app.is_some() { OF_APP } else { OF_ALL };
-    let statement = sql(IN_RANGE.of(which)).bind(range.end).bind(at).bind(seq).bind(range.end).bind_all(app);
+    let statement = sql(IN_RANGE.of(which)).bind(range.end).bind(at).bind(seq).bind(at).bind(range.end).bind_all(app);
     let rows: Vec<Row> = statement.bind(page.size() + 1).all(connection)?;
     cut(rows, page, |row| format!("{}_{}", row.at.micros(), row.seq))
 }
