@@ -134,19 +134,30 @@ fn destination(world: &World) -> String {
     world.app.id.to_string().chars().rev().collect()
 }
 
-/// The value for the next `?` of a statement, by the column that it is compared with.
+/// The column that the next `?` of a statement is compared with, also where several are compared at once.
+fn column(before: &str) -> &str {
+    let several = before.rsplit_once(") ").filter(|(_, values)| values.starts_with(['<', '>']));
+    let compared = match several {
+        Some((columns, values)) => {
+            let columns = columns.rsplit('(').next().unwrap_or_default();
+            columns.split(", ").nth(values.matches(',').count()).unwrap_or_default()
+        }
+        None => before.trim_end_matches("NOT IN (").trim_end_matches("IN (").trim_end_matches([' ', '=', '<', '>']),
+    };
+    let compared = compared.trim_end_matches("+ 0").trim_end_matches("|| ''").trim_end();
+    compared.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default()
+}
+
+/// The value for the next `?` of a statement.
 pub fn value(before: &str, world: &World) -> String {
     let before = before.trim_end();
     if before.ends_with("LIMIT") {
         return "100".to_owned();
     }
-    let compared = before.trim_end_matches("NOT IN (").trim_end_matches("IN (").trim_end_matches([' ', '=', '<', '>']);
-    let column = compared.trim_end_matches("+ 0").trim_end_matches("|| ''").trim_end();
-    let column = column.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default();
     // The end of a range is above its beginning.
     let row = if before.ends_with("<=") { ROW + 1000 } else { ROW };
     let text = |prefix: &str| format!("'{prefix}{row}'");
-    match column {
+    match column(before) {
         "app_id" => format!("'{}'", world.app.id),
         "platform_id" => format!("'{}'", world.platform.id),
         "destination_id" => format!("'{}'", destination(world)),
@@ -169,9 +180,6 @@ pub fn value(before: &str, world: &World) -> String {
         "token" | "lease_token" => text("t"),
         "ingress_key" => text("i"),
         "usd" => "'1'".to_owned(),
-        // A pair is compared: a time, and a key or a number.
-        "" if before.ends_with('(') => row.to_string(),
-        "" if before.rsplit_once(") ").is_some_and(|(pair, _)| pair.ends_with("seq")) => row.to_string(),
         "" => text("k"),
         "unverified_since" | "seq" | "number" | "at" => row.to_string(),
         column if column.ends_with("revision") => row.to_string(),

@@ -341,7 +341,7 @@ pub const CHECKS: &[(Rule, Check)] = &[
             "acknowledged_was_delivered",
             "the acknowledged revision of a lane is the newest purchase.updated that was answered with success",
         ),
-        Check::Text(statement! {hot "deliveries_of_key", "
+        Check::Text(statement! {"
             SELECT l.destination_id || ' ' || l.collapse_key AS value
             FROM lanes l
             WHERE {LANES}
