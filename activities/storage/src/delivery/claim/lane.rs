@@ -27,6 +27,16 @@ pub struct Lane<'a> {
     /// The owner of the purchase, locked for the destination; `None` where requests are not made user by user, and
     /// where the purchase has no owner.
     pub user: Option<UserLane>,
+    pub start: Start,
+}
+
+/// When a request may start.
+#[derive(Clone, Copy, Default)]
+pub struct Start {
+    /// How long from now.
+    pub wait: Duration,
+    /// When the next one may, where the destination has a rate.
+    pub next_slot_at: Option<Timestamp>,
 }
 
 row! {

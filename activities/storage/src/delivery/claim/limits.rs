@@ -1,6 +1,6 @@
 //! The limits on claiming a lane: another claimer, its user, the destination's breaker, rate and concurrency.
 
-use super::lane::{BUSY, Lane, closed};
+use super::lane::{BUSY, Lane, Start, closed};
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::sql::{Sql, statement};
@@ -12,7 +12,7 @@ use crate::delivery::user_lanes::{self, UserLane};
 use crate::events::deliveries;
 use crate::settings::destinations;
 use domain::health::{Slot, slot, wait_until};
-use domain::{Environment, Timestamp, UserId};
+use domain::{Environment, UserId};
 use std::time::Duration;
 
 /// How soon a lane is claimed again while another purchase's request of its user is in flight, at most: most requests
@@ -26,31 +26,22 @@ row! {
     }
 }
 
-/// When a request may start.
-#[derive(Clone, Copy, Default)]
-pub struct Start {
-    /// How long from now.
-    pub wait: Duration,
-    /// When the next one may, where the destination has a rate.
-    pub next_slot_at: Option<Timestamp>,
-}
-
 /// The environment in which events of a purchase `p` on a platform `f` are sent now: like a body, in the sandbox as
 /// soon as either is of it.
 pub const SENT_ENVIRONMENT: &str =
     "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
-/// When a request for this lane may start, or else why it may not. Locks its user, then the destination's health. A
-/// probe is held back by its user alone. What another process changed in the destination until then holds: a change
+/// Determines when a request for this lane may start; returns why it may not. Locks its user, then the destination's health.
+/// A probe is held back by its user alone. What another process changed in the destination until then holds: a change
 /// locks its health too.
-pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Result<Start, Claimed>, Error> {
+pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
     if let Some(claimed) = user(write, lane)? {
-        return Ok(Err(claimed));
+        return Ok(Some(claimed));
     }
     if write.connection.is_shared() {
         lane.health = health::lock(write, lane.claim.destination)?;
         let found = destinations::find(write.connection, lane.claim.destination)?.filter(|found| found.enabled);
-        let Some(found) = found else { return closed(write, lane.claim).map(Err) };
+        let Some(found) = found else { return closed(write, lane.claim).map(Some) };
         lane.destination = found.clone().destination()?;
         lane.found = found;
     }
@@ -58,14 +49,15 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Result<Start,
     let closed_for = lane.health.health.closed_for(write.now);
     let busy_for = if is_full(write, lane)? { Some(BUSY) } else { None };
     if let (false, Some(wait)) = (is_probe, closed_for.or(busy_for)) {
-        return lane.owed(write, wait).map(Err);
+        return lane.owed(write, wait).map(Some);
     }
-    let Some(rate) = lane.destination.rate else { return Ok(Ok(Start::default())) };
+    let Some(rate) = lane.destination.rate else { return Ok(None) };
     match slot(lane.health.next_slot_at, rate, write.now) {
-        Slot::Free { wait, next_at } => Ok(Ok(Start { wait, next_slot_at: Some(next_at) })),
-        Slot::Later { .. } if is_probe => Ok(Ok(Start::default())),
-        Slot::Later { wait } => lane.owed(write, wait).map(Err),
+        Slot::Free { wait, next_at } => lane.start = Start { wait, next_slot_at: Some(next_at) },
+        Slot::Later { .. } if is_probe => {}
+        Slot::Later { wait } => return lane.owed(write, wait).map(Some),
     }
+    Ok(None)
 }
 
 const OWNER: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases", "

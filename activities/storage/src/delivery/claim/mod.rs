@@ -20,8 +20,7 @@ use crate::events::deliveries::{self, DeliveryRow};
 use crate::settings::destinations;
 use domain::attempt::NO_REFUSALS;
 use domain::health::wait_until;
-use lane::{BUSY, Lane, closed, live_lease};
-use limits::Start;
+use lane::{BUSY, Lane, Start, closed, live_lease};
 use pick::{due_at, next};
 use render::{Frozen, State};
 
@@ -53,7 +52,15 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     if claim.mode != Mode::Probe {
         retry_after::apply(write, claim.lane(), &row, &health.health)?;
     }
-    let mut lane = Lane { claim, destination: found.clone().destination()?, found, row, health, user: None };
+    let mut lane = Lane {
+        claim,
+        destination: found.clone().destination()?,
+        found,
+        row,
+        health,
+        user: None,
+        start: Start::default(),
+    };
     if lane.found.per_user {
         pick::supersede_profiles(write, claim)?;
     }
@@ -61,10 +68,9 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         Ok(head) => head,
         Err(claimed) => return Ok(claimed),
     };
-    let start = match limits::start(write, &mut lane)? {
-        Ok(start) => start,
-        Err(claimed) => return Ok(claimed),
-    };
+    if let Some(claimed) = limits::start(write, &mut lane)? {
+        return Ok(claimed);
+    }
     pick::supersede(write, claim)?;
     loop {
         let frozen = match render::batch(write, &lane, head)? {
@@ -72,7 +78,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
             Err(OperatorEvents { events, owing }) => return Ok(Claimed::Undeliverable { events, owing }),
         };
         if !frozen.is_empty() {
-            return lane.lease(write, secrets, frozen, start);
+            return lane.lease(write, secrets, frozen);
         }
         head = match lane.head(write)? {
             Ok(head) => head,
@@ -103,13 +109,7 @@ impl Lane<'_> {
         Ok(Ok(head))
     }
 
-    fn lease(
-        &self,
-        write: &mut Write<'_>,
-        secrets: &Secrets,
-        frozen: Vec<Frozen>,
-        start: Start,
-    ) -> Result<Claimed, Error> {
+    fn lease(&self, write: &mut Write<'_>, secrets: &Secrets, frozen: Vec<Frozen>) -> Result<Claimed, Error> {
         let claim = self.claim;
         let lease_until = write.now.plus(claim.lease);
         let mut attempts = Vec::with_capacity(frozen.len());
@@ -132,7 +132,7 @@ impl Lane<'_> {
         if claim.mode == Mode::Probe {
             health::note_probe(write, claim.destination)?;
         }
-        if let Some(next_slot_at) = start.next_slot_at {
+        if let Some(next_slot_at) = self.start.next_slot_at {
             health::note_slot(write, claim.destination, next_slot_at)?;
         }
         Ok(Claimed::Send(Box::new(Batch {
@@ -140,7 +140,7 @@ impl Lane<'_> {
             destination: self.destination.clone(),
             secret: self.found.open_secret(secrets)?,
             attempts,
-            start_in: start.wait,
+            start_in: self.start.wait,
             lease_until,
         })))
     }
