@@ -6,6 +6,7 @@
 use crate::Context;
 use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
 use crate::failure::Failed;
+use domain::time::from_millis;
 use std::time::Duration;
 use storage::{Claim, Idle, LaneState, Mode, fault};
 use temporalio_sdk::activities::ActivityInfo;
@@ -54,30 +55,28 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
                 claim.at_most = completed.at_most.unwrap_or(NO_LIMIT);
             }
             AttemptResult::Idle(Idle::Closed { last_seq }) => return Ok(Delivered { last_seq, more: false }),
-            AttemptResult::Idle(Idle::UserBusy { ms, .. }) if began.elapsed() < USER_PATIENCE => wait(ms).await,
+            AttemptResult::Idle(Idle::UserBusy { ms, .. }) if began.elapsed() < USER_PATIENCE => {
+                tokio::time::sleep(from_millis(ms)).await;
+            }
             AttemptResult::Idle(Idle::Owed { last_seq, .. } | Idle::UserBusy { last_seq, .. }) => {
                 return Ok(leave_to_destination(context, &claim, last_seq));
             }
             AttemptResult::Idle(Idle::Leased { ms }) => {
-                return Err(Failed::wait(ms, "another attempt is still in flight".to_owned()));
+                return Err(later(ms, "another attempt is still in flight"));
             }
-            AttemptResult::Idle(Idle::Wait { ms, last_error }) => {
-                return Err(not_due(ms, last_error));
-            }
-            AttemptResult::Late => {
-                let why = "the lease of this attempt ran out before it was sent".to_owned();
-                return Err(Failed::wait(LATE_MS, why));
-            }
+            AttemptResult::Idle(Idle::Wait { ms, last_error }) => return Err(not_due(ms, last_error)),
+            AttemptResult::Late => return Err(later(LATE_MS, "the lease of this attempt ran out before it was sent")),
         }
     }
 }
 
-async fn wait(ms: i64) {
-    tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
+/// Run again in `ms` milliseconds.
+fn later(ms: i64, why: impl Into<String>) -> Failed {
+    Failed::Later { wait: from_millis(ms), why: why.into() }
 }
 
 fn not_due(ms: i64, last_error: Option<String>) -> Failed {
-    Failed::wait(ms, last_error.unwrap_or_else(|| "not due yet".to_owned()))
+    later(ms, last_error.unwrap_or_else(|| "not due yet".to_owned()))
 }
 
 /// The result of the run after an attempt; `None` when it goes on.
@@ -90,12 +89,10 @@ fn finish_run(
     match (completed.finished, &completed.retry_reason) {
         (LaneState::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
         (LaneState::Owed { last_seq }, _) => Ok(Some(leave_to_destination(context, claim, last_seq))),
-        (LaneState::Wait { ms }, Some(why)) => Err(Failed::wait(ms, why.clone())),
-        (LaneState::Wait { ms }, None) => {
-            Err(Failed::wait(ms, "the lane's other track waits for its next attempt".to_owned()))
-        }
+        (LaneState::Wait { ms }, Some(why)) => Err(later(ms, why.as_str())),
+        (LaneState::Wait { ms }, None) => Err(later(ms, "the lane's other track waits for its next attempt")),
         // A retry in a smaller request goes on in this run, where the size is known.
-        (LaneState::More, Some(why)) if completed.at_most.is_none() => Err(Failed::wait(1, why.clone())),
+        (LaneState::More, Some(why)) if completed.at_most.is_none() => Err(later(1, why.as_str())),
         (LaneState::More, _) if elapsed > ENOUGH => Ok(Some(Delivered { last_seq: 0, more: true })),
         (LaneState::More, _) => Ok(None),
     }

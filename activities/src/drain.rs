@@ -3,9 +3,10 @@
 //! A lane that fails is handed back to its purchase, whose run retries it and shows the retries.
 
 use crate::Context;
-use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
-use crate::supervise::Round;
-use domain::{CollapseKey, DestinationId};
+use crate::attempt::{AttemptResult, LATE_MS, NO_LIMIT, attempt, claim};
+use crate::round::Round;
+use domain::CollapseKey;
+use domain::time::from_millis;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::collections::{BTreeSet, VecDeque};
@@ -80,8 +81,8 @@ impl Lanes {
 pub async fn drain(
     context: &Context,
     round: &Round,
-    destination: DestinationId,
-    (keys, concurrency): (Vec<CollapseKey>, i64),
+    keys: Vec<CollapseKey>,
+    concurrency: i64,
 ) -> Result<DrainResult, Error> {
     let at_once = usize::try_from(concurrency.clamp(1, AT_A_TIME)).unwrap_or(1);
     let mut lanes = Lanes { waiting: keys.into(), in_flight: BTreeSet::new() };
@@ -90,7 +91,7 @@ pub async fn drain(
     loop {
         while running.len() < at_once && !round.is_over() {
             let Some(key) = lanes.next() else { break };
-            running.push(drain_lane(context, round, key, destination).map(move |lane_result| (key, lane_result)));
+            running.push(drain_lane(context, round, key).map(move |lane_result| (key, lane_result)));
         }
         let Some((key, lane_result)) = running.next().await else { break };
         lanes.in_flight.remove(&key);
@@ -98,7 +99,7 @@ pub async fn drain(
             Ok(lane_result) => {
                 let has_progress = lane_result.attempts > 0 && !round.is_over();
                 result = result.merge(&lane_result);
-                if has_progress { refill(context, destination, &mut lanes).await } else { Ok(()) }
+                if has_progress { refill(context, round, &mut lanes).await } else { Ok(()) }
             }
             Err(error) => Err(error),
         };
@@ -110,34 +111,34 @@ pub async fn drain(
     failed.map_or(Ok(result), Err)
 }
 
-async fn refill(context: &Context, destination: DestinationId, lanes: &mut Lanes) -> Result<(), Error> {
+async fn refill(context: &Context, round: &Round, lanes: &mut Lanes) -> Result<(), Error> {
     let Some(room) = lanes.room() else { return Ok(()) };
-    if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(destination, room).await? {
+    if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(round.destination, room).await? {
         lanes.refill(keys);
     }
     Ok(())
 }
 
-async fn drain_lane(
-    context: &Context,
-    round: &Round,
-    key: CollapseKey,
-    destination: DestinationId,
-) -> Result<DrainResult, Error> {
+async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Result<DrainResult, Error> {
     let mut result = DrainResult::default();
     let (mut at_most, mut has_waited) = (NO_LIMIT, false);
     while !round.is_over() {
-        let claim = Claim { at_most, ..claim(key, destination, round.token(), Mode::Drain) };
+        let claim = Claim { at_most, ..claim(key, round.destination, round.token(), Mode::Drain) };
         match attempt(context, &claim).await? {
             AttemptResult::Completed(completed) => {
                 result.attempts += 1;
                 at_most = completed.at_most.unwrap_or(NO_LIMIT);
-                if !goes_on(context, round, key, (&completed, &mut result)).await {
-                    return Ok(result);
+                match completed.finished {
+                    LaneState::More if completed.retry_reason.is_none() || completed.at_most.is_some() => continue,
+                    LaneState::More | LaneState::Closed { .. } => {}
+                    LaneState::Owed { .. } => round.hold_back(),
+                    LaneState::Wait { ms } if completed.is_for_operators => result.due_ms = Some(ms),
+                    LaneState::Wait { .. } => hand_back(context, key).await,
                 }
+                return Ok(result);
             }
             AttemptResult::Idle(Idle::Owed { ms, .. }) if ms <= PATIENCE_MS => {
-                tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
+                tokio::time::sleep(from_millis(ms)).await;
             }
             AttemptResult::Idle(Idle::Owed { ms, .. }) => {
                 // The breaker opened or the destination is paused, which holds for all its lanes.
@@ -147,7 +148,7 @@ async fn drain_lane(
             }
             AttemptResult::Idle(Idle::UserBusy { ms, .. }) if !has_waited => {
                 has_waited = true;
-                tokio::time::sleep(USER_BUSY.min(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))).await;
+                tokio::time::sleep(USER_BUSY.min(from_millis(ms))).await;
             }
             AttemptResult::Idle(Idle::Leased { ms } | Idle::UserBusy { ms, .. } | Idle::Wait { ms, .. }) => {
                 result.busy_ms = Some(ms);
@@ -161,31 +162,6 @@ async fn drain_lane(
         }
     }
     Ok(result)
-}
-
-/// Whether the lane's next attempt follows at once.
-async fn goes_on(
-    context: &Context,
-    round: &Round,
-    key: CollapseKey,
-    (completed, result): (&Completed, &mut DrainResult),
-) -> bool {
-    match completed.finished {
-        LaneState::More => completed.retry_reason.is_none() || completed.at_most.is_some(),
-        LaneState::Closed { .. } => false,
-        LaneState::Owed { .. } => {
-            round.hold_back();
-            false
-        }
-        LaneState::Wait { ms } if completed.is_for_operators => {
-            result.due_ms = Some(ms);
-            false
-        }
-        LaneState::Wait { .. } => {
-            hand_back(context, key).await;
-            false
-        }
-    }
 }
 
 /// Wakes the purchase's run, which waits for the lane's next attempt. If that fails, the sweep finds the lane.

@@ -118,3 +118,41 @@ impl<'de> Deserialize<'de> for Timestamp {
 pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+/// A duration of milliseconds; zero for a negative number.
+#[must_use]
+pub fn from_millis(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+/// A duration in JSON, as a whole number of milliseconds; a negative one is read as zero.
+#[expect(clippy::missing_errors_doc, reason = "serde calls these")]
+pub mod as_millis {
+    use super::{Deserialize, Deserializer, Duration, Serializer, from_millis, millis};
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(millis(*duration))
+    }
+
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        i64::deserialize(deserializer).map(from_millis)
+    }
+}
+
+/// A duration as in [`as_millis`], or null.
+#[expect(clippy::missing_errors_doc, reason = "serde calls these")]
+pub mod as_optional_millis {
+    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, from_millis, millis};
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(millis).serialize(serializer)
+    }
+
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Option::deserialize(deserializer).map(|ms: Option<i64>| ms.map(from_millis))
+    }
+}
