@@ -6,7 +6,7 @@
 use crate::Context;
 use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
 use crate::failure::Failed;
-use domain::time::from_millis;
+use domain::time::duration;
 use std::time::Duration;
 use storage::{Claim, Idle, LaneState, Mode, fault};
 use temporalio_sdk::activities::ActivityInfo;
@@ -56,7 +56,7 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
             }
             AttemptResult::Idle(Idle::Closed { last_seq }) => return Ok(Delivered { last_seq, more: false }),
             AttemptResult::Idle(Idle::UserBusy { ms, .. }) if began.elapsed() < USER_PATIENCE => {
-                tokio::time::sleep(from_millis(ms)).await;
+                tokio::time::sleep(duration(ms)).await;
             }
             AttemptResult::Idle(Idle::Owed { last_seq, .. } | Idle::UserBusy { last_seq, .. }) => {
                 return Ok(leave_to_destination(context, &claim, last_seq));
@@ -72,7 +72,7 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
 
 /// Run again in `ms` milliseconds.
 fn later(ms: i64, why: impl Into<String>) -> Failed {
-    Failed::Later { wait: from_millis(ms), why: why.into() }
+    Failed::Later { wait: duration(ms), why: why.into() }
 }
 
 fn not_due(ms: i64, last_error: Option<String>) -> Failed {

@@ -6,7 +6,7 @@ use crate::Context;
 use crate::attempt::{AttemptResult, LATE_MS, NO_LIMIT, attempt, claim};
 use crate::round::Round;
 use domain::CollapseKey;
-use domain::time::from_millis;
+use domain::time::duration;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::collections::{BTreeSet, VecDeque};
@@ -138,7 +138,7 @@ async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Resul
                 return Ok(result);
             }
             AttemptResult::Idle(Idle::Owed { ms, .. }) if ms <= PATIENCE_MS => {
-                tokio::time::sleep(from_millis(ms)).await;
+                tokio::time::sleep(duration(ms)).await;
             }
             AttemptResult::Idle(Idle::Owed { ms, .. }) => {
                 // The breaker opened or the destination is paused, which holds for all its lanes.
@@ -148,7 +148,7 @@ async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Resul
             }
             AttemptResult::Idle(Idle::UserBusy { ms, .. }) if !has_waited => {
                 has_waited = true;
-                tokio::time::sleep(USER_BUSY.min(from_millis(ms))).await;
+                tokio::time::sleep(USER_BUSY.min(duration(ms))).await;
             }
             AttemptResult::Idle(Idle::Leased { ms } | Idle::UserBusy { ms, .. } | Idle::Wait { ms, .. }) => {
                 result.busy_ms = Some(ms);

@@ -9,7 +9,7 @@ use crate::drain::{AT_A_TIME, DrainResult, drain, sooner};
 use crate::engine::TemporalError;
 use crate::round::Round;
 use domain::CollapseKey;
-use domain::time::{from_millis, millis};
+use domain::time::{duration, millis};
 use futures::StreamExt;
 use std::time::Duration;
 use storage::{DestinationNeed as Needs, Error, Idle, LanesInBackoff, Mode};
@@ -104,7 +104,7 @@ pub async fn supervise(context: &Context, round: &Round, input: &Supervise) -> R
                 }
             }
         };
-        return report(context, round, state, again_ms.map(from_millis)).await;
+        return report(context, round, state, again_ms.map(duration)).await;
     }
 }
 
@@ -186,7 +186,7 @@ fn clamp_busy(ms: i64) -> i64 {
 }
 
 fn after(ms: i64) -> Instant {
-    Instant::now() + from_millis(ms)
+    Instant::now() + duration(ms)
 }
 
 fn millis_until(then: Instant) -> i64 {

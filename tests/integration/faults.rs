@@ -5,7 +5,7 @@ use activities::http::{Http, Lookup, Parts, of_this_machine};
 use domain::event::Wildcards;
 use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
 use futures::FutureExt as _;
-use protocols::destinations::{Allowed, Config};
+use protocols::destinations::{Allowed, Config, Exchange};
 use protocols::http::{Reply, Rules};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
@@ -127,7 +127,7 @@ async fn attempted(http: &Http, url: &str) -> Met {
     let began = Instant::now();
     let reply = http.send(request).await;
     let took = began.elapsed();
-    let mut outcome = config.judge(&reply, &[attempt], (0.5, at));
+    let mut outcome = config.judge(Exchange { events: &[attempt], reply: &reply, at, jitter: 0.5 });
     let judged = outcome.events.pop().expect("a judgement");
     Met {
         class: judged.class,

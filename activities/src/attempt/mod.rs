@@ -3,7 +3,7 @@
 
 use crate::{Context, bodies};
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
-use protocols::destinations::{Config, Invalid};
+use protocols::destinations::{Config, Exchange, Invalid};
 use protocols::http::{Reply, Request};
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,16 +141,10 @@ async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> 
         return Ok(None);
     }
     let reply = context.http.send(request).await;
-    let mut sent = judge_reply(&config, (&fresh, &reply), ((context.random)(), clock));
-    sent.result.events.extend(lost);
-    sent.reply = Some(redact(&config, reply));
-    Ok(Some(sent))
-}
-
-/// Judges a reply for each of these events.
-fn judge_reply(config: &Config, (fresh, reply): (&[Attempt], &Reply), (jitter, clock): (f64, Clock)) -> Sent {
-    let result = config.judge(reply, fresh, (jitter, clock.now()));
-    Sent { result, reply: None, patience_ms: config.patience_ms() }
+    let exchange = Exchange { events: &fresh, reply: &reply, at: clock.now(), jitter: (context.random)() };
+    let mut result = config.judge(exchange);
+    result.events.extend(lost);
+    Ok(Some(Sent { result, reply: Some(redact(&config, reply)), patience_ms: config.patience_ms() }))
 }
 
 fn request(context: &Context, config: &Config, batch: &Batch, fresh: &[Attempt]) -> Result<Request, Invalid> {

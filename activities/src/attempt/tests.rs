@@ -64,15 +64,16 @@ fn an_attempts_clock_continues_from_the_claims_database_time() {
     assert!((3_000..63_000).contains(&passed_ms), "{passed_ms}");
 }
 
+/// What a 500 means for these events.
+fn refused(events: &[Attempt]) -> DeliveryResult {
+    let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
+    config().judge(Exchange { events, reply: &reply, at: Timestamp::default(), jitter: 0.5 })
+}
+
 #[test]
 fn a_result_carries_the_patience_of_the_destinations_kind() {
-    let clock = Clock { at: Timestamp::default(), claimed_at: Instant::now() };
-    let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
-    let sent = judge_reply(&config(), (&[attempt(1)], &reply), (0.5, clock));
-    assert_eq!(
-        (sent.result.endpoint_signal, sent.patience_ms),
-        (EndpointSignal::Failure { pause_ms: None }, 5 * 24 * 3_600_000)
-    );
+    assert_eq!(refused(&[attempt(1)]).endpoint_signal, EndpointSignal::Failure { pause_ms: None });
+    assert_eq!(config().patience_ms(), 5 * 24 * 3_600_000);
 }
 
 #[test]
@@ -93,10 +94,7 @@ fn a_late_attempt_counts_nothing_and_is_retried_soon() {
 
 #[test]
 fn each_event_of_a_request_has_its_own_verdict() {
-    let clock = Clock { at: Timestamp::default(), claimed_at: Instant::now() };
-    let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
-    let last = Attempt { number: 10, ..attempt(2) };
-    let events = judge_reply(&config(), (&[attempt(1), last], &reply), (0.5, clock)).result.events;
+    let events = refused(&[attempt(1), Attempt { number: 10, ..attempt(2) }]).events;
     let verdicts: Vec<_> = events.iter().map(|one| (one.delivery_id, one.verdict)).collect();
     let retry = Verdict::Retry { delay_ms: 5_000 };
     assert_eq!(verdicts, [(attempt(1).delivery_id, retry), (attempt(2).delivery_id, Verdict::Dead)]);

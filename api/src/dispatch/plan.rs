@@ -4,7 +4,7 @@
 //! (a call is running), or `resting` (signalled; remembered only to space the next signal).
 
 use domain::CollapseKey;
-use domain::time::from_millis;
+use domain::time::duration;
 use std::collections::{BTreeSet, HashMap};
 use workflows::signal::Notified;
 
@@ -285,9 +285,9 @@ impl Entry {
     fn signal(&self, now: i64) -> Notified {
         Notified {
             through: self.newest,
-            quiet: from_millis(self.quiet_until.saturating_sub(now)),
+            quiet: duration(self.quiet_until.saturating_sub(now)),
             count: self.unsignalled.0,
-            cap: self.cap_until.map(|until| from_millis(until.saturating_sub(now))),
+            cap: self.cap_until.map(|until| duration(until.saturating_sub(now))),
         }
     }
 }

@@ -119,16 +119,16 @@ pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A duration of milliseconds; zero for a negative number.
+/// The duration of some milliseconds; zero for a negative number.
 #[must_use]
-pub fn from_millis(millis: i64) -> Duration {
+pub fn duration(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 /// A duration in JSON, as a whole number of milliseconds; a negative one is read as zero.
 #[expect(clippy::missing_errors_doc, reason = "serde calls these")]
 pub mod as_millis {
-    use super::{Deserialize, Deserializer, Duration, Serializer, from_millis, millis};
+    use super::{Deserialize, Deserializer, Duration, Serializer, duration, millis};
 
     /// Writes it.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -137,14 +137,14 @@ pub mod as_millis {
 
     /// Reads it.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        i64::deserialize(deserializer).map(from_millis)
+        i64::deserialize(deserializer).map(duration)
     }
 }
 
 /// A duration as in [`as_millis`], or null.
 #[expect(clippy::missing_errors_doc, reason = "serde calls these")]
 pub mod as_optional_millis {
-    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, from_millis, millis};
+    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, duration, millis};
 
     /// Writes it.
     pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -153,6 +153,6 @@ pub mod as_optional_millis {
 
     /// Reads it.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-        Option::deserialize(deserializer).map(|ms: Option<i64>| ms.map(from_millis))
+        Option::deserialize(deserializer).map(|ms: Option<i64>| ms.map(duration))
     }
 }

@@ -57,7 +57,7 @@ pub struct KindFields {
 
 /// A new destination, built by its kind from the fields of a request.
 #[derive(Debug, Clone)]
-pub struct Created {
+pub struct NewSettings {
     /// The settings, which are stored and shown.
     pub settings: Value,
     /// The secrets, which are stored sealed: JSON in the kind's own form.
@@ -70,7 +70,7 @@ pub struct Created {
 
 /// A destination, changed by its kind.
 #[derive(Debug, Clone)]
-pub struct Changed {
+pub struct ChangedSettings {
     /// All settings after the change.
     pub settings: Value,
     /// All secrets after the change.
@@ -101,6 +101,19 @@ impl fmt::Debug for Rotation {
         let mut shown = formatter.debug_struct("Rotation");
         shown.field("new_secret", new_secret).field("until", until).field("now", now).finish_non_exhaustive()
     }
+}
+
+/// One request with its reply, as they are judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Exchange<'a> {
+    /// The events of the request, in its order.
+    pub events: &'a [Attempt],
+    /// The reply.
+    pub reply: &'a Reply,
+    /// Now.
+    pub at: Timestamp,
+    /// A random number from 0 to 1, which spreads retries.
+    pub jitter: f64,
 }
 
 /// What happened when a body was rendered, for counters.
@@ -162,7 +175,7 @@ impl Config {
         fields: &Map<String, Value>,
         allowed: &Allowed,
         random: [u8; 32],
-    ) -> Result<Created, Vec<Invalid>> {
+    ) -> Result<NewSettings, Vec<Invalid>> {
         match kind {
             webhook::KIND => webhook::config::create(fields, allowed, random),
             amplitude::KIND => amplitude::config::create(fields, allowed),
@@ -179,7 +192,7 @@ impl Config {
         secret: &SecretString,
         fields: &Map<String, Value>,
         allowed: &Allowed,
-    ) -> Result<Changed, Vec<Invalid>> {
+    ) -> Result<ChangedSettings, Vec<Invalid>> {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::change(&destination.settings, secret, fields, allowed),
             amplitude::KIND => amplitude::config::change(&destination.settings, secret, fields, allowed),
@@ -191,7 +204,11 @@ impl Config {
     ///
     /// # Errors
     /// The new secret is invalid, or the kind signs nothing.
-    pub fn rotate(destination: &Destination, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
+    pub fn rotate(
+        destination: &Destination,
+        secret: &SecretString,
+        rotation: &Rotation,
+    ) -> Result<ChangedSettings, Invalid> {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::rotate(&destination.settings, secret, rotation),
             other => Err(Invalid::new("kind", format!("`{}`: nothing is signed for `{other}`", webhook::KIND))),
@@ -249,12 +266,12 @@ impl Config {
         }
     }
 
-    /// Judges a reply for each event and for the destination. `jitter` is a random number from 0 to 1, `at` is now.
+    /// Judges a reply for each event and for the destination.
     #[must_use]
-    pub fn judge(&self, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
+    pub fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult {
         match self {
-            Self::Webhook(config) => webhook::response::judge(config, reply, events, (jitter, at)),
-            Self::Amplitude(config) => amplitude::response::judge(config, reply, events, (jitter, at)),
+            Self::Webhook(config) => webhook::response::judge(config, exchange),
+            Self::Amplitude(config) => amplitude::response::judge(config, exchange),
         }
     }
 

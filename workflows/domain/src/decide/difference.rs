@@ -144,8 +144,7 @@ impl Walk<'_> {
     pub fn pay(&mut self, number: Option<u64>, reported_at: Option<Timestamp>) {
         let (Some(from), Some(to)) = (self.stage.terms, number) else {
             return self.renew(
-                reported_at
-                    .or_else(|| self.late_report_at(&[NotificationKind::Renewed, NotificationKind::GraceExpired])),
+                reported_at.or_else(|| self.late_report_at(&[NotificationKind::Renewed, NotificationKind::OutOfGrace])),
                 reported_at.is_some(),
             );
         };

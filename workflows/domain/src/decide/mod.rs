@@ -260,7 +260,7 @@ impl Merged {
             NotificationKind::SubscriptionPurchased | NotificationKind::Renewed | NotificationKind::TrialConverted => {
                 true
             }
-            NotificationKind::GraceExpired => !before.is_end_of_grace(*time),
+            NotificationKind::OutOfGrace => !before.is_end_of_grace(*time),
             _ => false,
         };
         let is_over = matches!(before.stage.life, Life::Cut | Life::Expired);

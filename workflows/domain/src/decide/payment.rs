@@ -24,7 +24,7 @@ impl Walk<'_> {
     /// Announces the payment of a term: one that began newly, or after its payment had failed.
     pub fn apply_payment(&mut self, time: Timestamp, kind: NotificationKind, ahead: &[Moment]) {
         let is_over = self.stage.is_over();
-        let is_end = self.is_over_in_truth() && (is_over || kind == NotificationKind::GraceExpired);
+        let is_end = self.is_over_in_truth() && (is_over || kind == NotificationKind::OutOfGrace);
         if matches!(self.stage.life, Life::Replaced | Life::Revoked) || is_end {
             return;
         }
@@ -37,7 +37,7 @@ impl Walk<'_> {
         self.revive(is_over);
         self.resume_in_time(ahead);
         let is_repair =
-            kind == NotificationKind::GraceExpired || (kind == NotificationKind::Renewed && is_repaired(time, ahead));
+            kind == NotificationKind::OutOfGrace || (kind == NotificationKind::Renewed && is_repaired(time, ahead));
         if is_repair && !self.stage.in_grace && !is_over {
             self.infer(TransitionKind::GraceBegan, None);
             self.stage.in_grace = true;
@@ -49,7 +49,7 @@ impl Walk<'_> {
         let number = next.map(|next| dated.unwrap_or(next).clamp(next, shown.unwrap_or(next).max(next)));
         self.pay(number, Some(time));
         self.change_plan_in_time();
-        if kind != NotificationKind::GraceExpired && self.truth.is_none() {
+        if kind != NotificationKind::OutOfGrace && self.truth.is_none() {
             self.stage.is_off = false;
             self.announced.unannounced.remove(&TransitionKind::Cancelled);
         }
@@ -130,13 +130,13 @@ fn is_repaired(time: Timestamp, ahead: &[Moment]) -> bool {
     let next = ahead.iter().find(|(_, kind)| {
         matches!(
             kind,
-            NotificationKind::GraceExpired
+            NotificationKind::OutOfGrace
                 | NotificationKind::GraceBegan
                 | NotificationKind::Renewed
                 | NotificationKind::TrialConverted
         )
     });
     next.is_some_and(|(later, kind)| {
-        *kind == NotificationKind::GraceExpired && later.millis_since(time) <= ONE_RECOVERY_MS
+        *kind == NotificationKind::OutOfGrace && later.millis_since(time) <= ONE_RECOVERY_MS
     })
 }

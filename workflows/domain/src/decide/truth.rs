@@ -151,7 +151,7 @@ impl Observation<'_> {
         let failed = self.before.announced.covered(TransitionKind::GraceBegan).or_else(|| self.before.answered_at());
         let paid =
             self.after.newest(&[NotificationKind::TrialConverted, NotificationKind::Renewed]).map(|(time, _)| time);
-        let repaired = self.after.newest(&[NotificationKind::GraceExpired]).map(|(time, _)| time);
+        let repaired = self.after.newest(&[NotificationKind::OutOfGrace]).map(|(time, _)| time);
         paid.max(repaired.filter(|time| end.millis_since(*time) > LAG_MS)) > failed
     }
 

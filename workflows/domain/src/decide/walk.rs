@@ -91,7 +91,7 @@ impl<'a> Walk<'a> {
             }
             NotificationKind::Replaced | NotificationKind::Unknown => {}
             _ if is_new => self.begin_unseen(time, kind),
-            NotificationKind::TrialConverted | NotificationKind::Renewed | NotificationKind::GraceExpired => {
+            NotificationKind::TrialConverted | NotificationKind::Renewed | NotificationKind::OutOfGrace => {
                 self.apply_payment(time, kind, ahead)
             }
             NotificationKind::PlanChangeScheduled => self.schedule_change(time),
@@ -104,10 +104,7 @@ impl<'a> Walk<'a> {
     /// Announces the payments before this report that the store shows and no report of this settling names.
     fn keep_pace(&mut self, time: Timestamp, reports: &[Moment]) {
         let pays = |(_, kind): &Moment| {
-            matches!(
-                kind,
-                NotificationKind::Renewed | NotificationKind::GraceExpired | NotificationKind::TrialConverted
-            )
+            matches!(kind, NotificationKind::Renewed | NotificationKind::OutOfGrace | NotificationKind::TrialConverted)
         };
         if !self.stage.runs() || reports.iter().any(pays) {
             return;
@@ -241,7 +238,7 @@ impl<'a> Walk<'a> {
 
     /// Begins a receipt by a first report that is no beginning: it announces what it names, and nothing else is announced.
     fn begin_unseen(&mut self, time: Timestamp, kind: NotificationKind) {
-        if kind == NotificationKind::GraceExpired && self.is_over_in_truth() {
+        if kind == NotificationKind::OutOfGrace && self.is_over_in_truth() {
             return;
         }
         self.appear();
@@ -273,7 +270,7 @@ impl<'a> Walk<'a> {
                 self.stage.in_grace = true;
                 self.announce(TransitionKind::GraceBegan, time);
             }
-            NotificationKind::GraceExpired => {
+            NotificationKind::OutOfGrace => {
                 self.past_trial();
                 self.stage.in_grace = false;
                 self.announce(TransitionKind::Recovered, time);
@@ -368,10 +365,7 @@ impl<'a> Walk<'a> {
             return;
         }
         let is_repair = |(_, kind): &Moment| {
-            matches!(
-                kind,
-                NotificationKind::GraceExpired | NotificationKind::Renewed | NotificationKind::TrialConverted
-            )
+            matches!(kind, NotificationKind::OutOfGrace | NotificationKind::Renewed | NotificationKind::TrialConverted)
         };
         let is_shown = self.truth.as_ref().is_none_or(|truth| {
             truth.in_grace || truth.is_over() || truth.terms > self.stage.terms || ahead.iter().any(is_repair)

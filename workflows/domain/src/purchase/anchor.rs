@@ -18,7 +18,7 @@ const SHORTENED_MS: i64 = 12 * HOUR_MS;
 const UNPAID_MS: i64 = 84 * HOUR_MS;
 /// Kinds that report a payment.
 const PAYMENTS: [NotificationKind; 3] =
-    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::GraceExpired];
+    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::OutOfGrace];
 
 impl Purchase {
     /// Its terms, as the calendar counts them.

@@ -13,7 +13,7 @@ const PAID: [NotificationKind; 5] = [
     NotificationKind::TrialConverted,
     NotificationKind::Renewed,
     NotificationKind::PlanChanged,
-    NotificationKind::GraceExpired,
+    NotificationKind::OutOfGrace,
 ];
 /// Kinds after which earlier reports about auto-renewal no longer hold, unless the store shows otherwise.
 const RENEWS: [NotificationKind; 5] = [
@@ -239,7 +239,7 @@ impl Purchase {
         let since = self.newest(&SWITCHED_ON).max(self.seen.renewing_at.map(|at| (at, NotificationKind::Unknown)));
         let reminded = self.first_after(since, &[NotificationKind::ScheduledToEnd]);
         let expired = self
-            .newest(&[NotificationKind::Expired, NotificationKind::GraceExpired])
+            .newest(&[NotificationKind::Expired, NotificationKind::OutOfGrace])
             .filter(|end| self.stage.is_over() && Some(*end) > since);
         let seen = [reminded, expired.map(|(time, _)| time), self.seen.off_at];
         self.first_after(since, &CANCELLED).or_else(|| seen.into_iter().flatten().min())
@@ -256,7 +256,7 @@ impl Purchase {
         }
         let end = self.period_end().filter(|_| self.stage.is_over());
         let is_recovery = |(time, kind): &(Timestamp, NotificationKind)| {
-            *kind != NotificationKind::GraceExpired || end.is_none_or(|end| end.millis_since(*time) > AT_THE_END_MS)
+            *kind != NotificationKind::OutOfGrace || end.is_none_or(|end| end.millis_since(*time) > AT_THE_END_MS)
         };
         let reports = PAID.iter().filter_map(|kind| Some((*kind, self.reports.get(kind)?)));
         let paid =

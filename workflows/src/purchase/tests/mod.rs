@@ -7,7 +7,7 @@ use super::status::Status;
 use crate::activities::{Delivered, Loaded, Verified};
 use crate::contract;
 use crate::signal::{Admin, Hold, Lenient, Notified};
-use domain::time::from_millis;
+use domain::time::duration;
 use domain::{
     CollapseKey, DestinationId, Lane, Notification, NotificationKind, PlatformId, Purchase, Timestamp, Verification,
 };
@@ -150,7 +150,7 @@ fn a_second_notification_moves_the_window_and_never_back() {
 fn the_cap_ends_a_window_that_is_never_quiet() {
     let mut state = State::default();
     for second in 0..10 {
-        let cap = Some(from_millis(300_000 - second * 60_000));
+        let cap = Some(duration(300_000 - second * 60_000));
         state.notified(&Notified { cap, ..notified(second) }, at(second * 60 * SECOND));
     }
     assert_eq!(state.next(at(299 * SECOND)), Next::Sleep(at(300 * SECOND)));

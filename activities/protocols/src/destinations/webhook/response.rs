@@ -4,6 +4,7 @@
 //! and again dies, so that the next follows; the newest state of a purchase does not.
 
 use super::Config;
+use crate::destinations::Exchange;
 use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
 use domain::Timestamp;
@@ -15,9 +16,10 @@ const GONE: u16 = 410;
 /// The number of the refusal at which an event dies.
 const REFUSALS: i64 = 5;
 
-/// Judges a reply for each event and for the endpoint. `jitter` from 0 to 1 moves a wait by up to a fifth either way.
+/// Judges a reply for each event and for the endpoint. The jitter moves a wait by up to a fifth either way.
 #[must_use]
-pub fn judge(config: &Config, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
+pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
+    let Exchange { events, reply, at, jitter } = exchange;
     let retry_after_ms = match reply {
         Reply::Answer { retry_after: Some(text), .. } => retry_after_ms(text, at),
         _ => None,

@@ -42,7 +42,7 @@ pub(in crate::decide) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T 
 }
 
 const PAYMENTS: [NotificationKind; 3] =
-    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::GraceExpired];
+    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::OutOfGrace];
 const BEGINNINGS: [NotificationKind; 2] = [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged];
 const ENDS: [NotificationKind; 2] = [NotificationKind::SubscriptionCancelled, NotificationKind::Expired];
 const SWITCHES: [NotificationKind; 3] =
@@ -56,7 +56,7 @@ const WAITING: [NotificationKind; 6] = [
     NotificationKind::ConsumableCancelled,
     NotificationKind::EntitlementCancelled,
     NotificationKind::PlanChangeScheduled,
-    NotificationKind::GraceExpired,
+    NotificationKind::OutOfGrace,
 ];
 
 /// An answer of the store beside the known notifications.
@@ -176,7 +176,7 @@ impl Evidence<'_> {
 
     /// The newest notification about what is paid.
     fn newest_payment(&self) -> Option<Moment> {
-        let recovered = self.newest(&[NotificationKind::GraceExpired]).filter(|(time, _)| !self.ends_grace(*time));
+        let recovered = self.newest(&[NotificationKind::OutOfGrace]).filter(|(time, _)| !self.ends_grace(*time));
         let others = [
             NotificationKind::TrialConverted,
             NotificationKind::Renewed,
@@ -371,7 +371,7 @@ impl Evidence<'_> {
                 let is_shown = stage.pending.is_some() && stage.pending != known.pending;
                 stage.runs() && !is_shown && (known.is_unknown() || stage.sku == known.sku) && is_newest(&PAYMENTS)
             }
-            NotificationKind::GraceExpired => stage.runs() && stage.in_grace && self.ends_grace(time),
+            NotificationKind::OutOfGrace => stage.runs() && stage.in_grace && self.ends_grace(time),
             _ => false,
         }
     }

@@ -50,7 +50,7 @@ fn a_reported_payment_grace_or_auto_renewal_stands() {
     type Shows = fn(Timestamp) -> Snapshot;
     let cases: [(&Purchase, NotificationKind, Shows, TransitionKind, State); 6] = [
         (&in_grace, NotificationKind::Renewed, grace, TransitionKind::Recovered, State::Active),
-        (&in_grace, NotificationKind::GraceExpired, grace, TransitionKind::Recovered, State::Active),
+        (&in_grace, NotificationKind::OutOfGrace, grace, TransitionKind::Recovered, State::Active),
         (&bought(), NotificationKind::Renewed, monthly, TransitionKind::Renewed, State::Active),
         (&bought(), NotificationKind::GraceBegan, monthly, TransitionKind::GraceBegan, State::Grace),
         (&bought(), NotificationKind::AutoRenewalOff, monthly, TransitionKind::Cancelled, State::Off),
@@ -162,7 +162,7 @@ fn what_runs_again_after_its_end_is_a_payment_or_a_resumption() {
     let at = day(35);
     for (kind, transition) in [
         (NotificationKind::Renewed, TransitionKind::Renewed),
-        (NotificationKind::GraceExpired, TransitionKind::Renewed),
+        (NotificationKind::OutOfGrace, TransitionKind::Renewed),
         (NotificationKind::AutoRenewalOn, TransitionKind::Resumed),
         (NotificationKind::SubscriptionPurchased, TransitionKind::Purchased),
     ] {

@@ -37,7 +37,7 @@ const SIGHTS: [NotificationKind; 4] = [
     NotificationKind::Adopted,
     NotificationKind::Renewed,
     NotificationKind::AutoRenewalOn,
-    NotificationKind::GraceExpired,
+    NotificationKind::OutOfGrace,
 ];
 
 /// One subscription as the store knows it.
@@ -128,7 +128,7 @@ fn live(sold: Sold, (sight, first): (NotificationKind, i64), way: impl Fn(i64) -
         .iter()
         .filter(|reported| matches!(reported.kind, TransitionKind::Renewed | TransitionKind::Recovered))
         .count();
-    let is_payment = matches!(sight, NotificationKind::Renewed | NotificationKind::GraceExpired);
+    let is_payment = matches!(sight, NotificationKind::Renewed | NotificationKind::OutOfGrace);
     if payments != usize::from(is_payment) {
         return Err(format!("the first sight announces {:?}", seen.transitions));
     }

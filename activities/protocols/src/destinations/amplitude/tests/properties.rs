@@ -61,7 +61,7 @@ proptest! {
         let mut events = vec![Attempt { number, refusals, first_tried_at, ..events(1)[0].clone() }; count];
         events.iter_mut().skip(sandbox_from).for_each(|one| one.body = BODIES[1].clone());
         let reply = Reply::Answer { status, retry_after, headers: Vec::new(), body };
-        let result = judge(&ready(json!({})), &reply, &events, (jitter, now()));
+        let result = judge(&ready(json!({})), Exchange { events: &events, reply: &reply, at: now(), jitter });
         prop_assert_eq!(result.events.len(), count);
         let delivered = result.events.iter().any(|one| one.verdict == Verdict::Delivered);
         prop_assert!(!delivered || status == 200);

@@ -33,7 +33,7 @@ fn answer(status: u16, body: &str) -> Reply {
 }
 
 fn judge_reply(reply: &Reply, events: &[Attempt]) -> DeliveryResult {
-    judge(&ready(json!({})), reply, events, (0.5, now()))
+    judge(&ready(json!({})), Exchange { events, reply, at: now(), jitter: 0.5 })
 }
 
 fn judge_answer(status: u16, body: Value, count: usize) -> DeliveryResult {
@@ -159,7 +159,7 @@ fn an_unknown_only_sandbox_key_disables_the_integration() {
     let body = json!({"code": 400, "error": format!("Invalid API key: {SANDBOX_KEY}")}).to_string();
     let alone = ready(json!({"api_key": null, "secret_key": null}));
     let events = [Attempt { body: BODIES[1].clone(), ..events(1)[0].clone() }];
-    let result = judge(&alone, &answer(400, &body), &events, (0.5, now()));
+    let result = judge(&alone, Exchange { events: &events, reply: &answer(400, &body), at: now(), jitter: 0.5 });
     assert_eq!(summary(&result), rows(&[("invalid_api_key", "3600000", false)]));
     let reason = "Amplitude does not know the key `sandbox_api_key`".to_owned();
     assert_eq!((result.endpoint_signal, result.alarm), (Signal::Gone { reason }, None));
@@ -351,7 +351,7 @@ fn the_last_attempt_is_shortly_before_the_seven_days_are_over() {
         let last = loop {
             attempts += 1;
             let one = Attempt { number: attempts, first_tried_at: Some(first), ..events(1)[0].clone() };
-            let result = judge(&config, &answer(500, ""), &[one], (jitter, at));
+            let result = judge(&config, Exchange { events: &[one], reply: &answer(500, ""), at, jitter });
             match result.events[0].verdict {
                 Verdict::Retry { delay_ms } => at = at.plus_millis(delay_ms),
                 _ => break result.events[0].clone(),
@@ -379,7 +379,7 @@ fn a_custom_schedule_is_used_and_cut_at_seven_days() {
     let first = now().plus_millis(-MINUTE_MS);
     let at = |number| {
         let one = Attempt { number, first_tried_at: Some(first), ..events(1)[0].clone() };
-        summary(&judge(&config, &answer(500, ""), &[one], (0.5, now())))
+        summary(&judge(&config, Exchange { events: &[one], reply: &answer(500, ""), at: now(), jitter: 0.5 }))
     };
     assert_eq!(at(1), rows(&[("server_error", "60000", true)]));
     let left = (GIVES_UP_AFTER_MS - 11 * MINUTE_MS).to_string();

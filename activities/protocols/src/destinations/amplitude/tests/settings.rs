@@ -5,7 +5,7 @@ use crate::destinations::{self, Invalid};
 use domain::user::Attributes;
 use secrecy::ExposeSecret as _;
 
-fn wrong(result: Result<destinations::Created, Vec<Invalid>>) -> Vec<String> {
+fn wrong(result: Result<destinations::NewSettings, Vec<Invalid>>) -> Vec<String> {
     let mut fields: Vec<_> = result.err().unwrap().into_iter().map(|wrong| wrong.field).collect();
     fields.sort();
     fields

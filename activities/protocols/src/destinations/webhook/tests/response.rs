@@ -1,9 +1,9 @@
 //! Verdicts on replies, for the event and for the endpoint as a whole.
 
 use super::{URL, attempt, config, created, destination};
-use crate::destinations::Allowed;
 use crate::destinations::webhook::config::{Config, ready};
 use crate::destinations::webhook::response::{judge, tested};
+use crate::destinations::{Allowed, Exchange};
 use crate::http::Reply;
 use domain::Timestamp;
 use proptest::prelude::*;
@@ -30,7 +30,7 @@ fn failed(verdict: Verdict, class: &'static str, error: String) -> EventResult {
 
 fn judge_one_with(config: &Config, reply: &Reply, event: Attempt) -> (EventResult, EndpointSignal) {
     let DeliveryResult { mut events, endpoint_signal, user_pause_ms, at_most, alarm, .. } =
-        judge(config, reply, &[event], (0.5, Timestamp::default()));
+        judge(config, Exchange { events: &[event], reply, at: Timestamp::default(), jitter: 0.5 });
     assert_eq!((events.len(), user_pause_ms, at_most, alarm), (1, None, None, None));
     (events.remove(0), endpoint_signal)
 }
@@ -146,7 +146,9 @@ fn retry_after_delays_the_event_and_pauses_a_busy_endpoint() {
 fn retry_after_pauses_the_lane_no_longer_than_its_event_waits() {
     let lane_pause = |status, retry_after, number| {
         let event = [event(UPDATED, number, 0)];
-        judge(&config(&json!({})), &answer(status, retry_after), &event, (0.5, Timestamp::default())).lane_pause_ms
+        let exchange =
+            Exchange { events: &event, reply: &answer(status, retry_after), at: Timestamp::default(), jitter: 0.5 };
+        judge(&config(&json!({})), exchange).lane_pause_ms
     };
     for (status, retry_after, number, lane_pause_ms) in [
         (500, Some("3600"), 1, Some(HOUR_MS)),
@@ -182,7 +184,8 @@ proptest! {
         let event_type = if is_update { UPDATED } else { RENEWED };
         let one = Attempt { first_tried_at: first.map(Timestamp::from_micros), ..event(event_type, number, refusals) };
         let reply = answer(status, retry_after.as_deref());
-        let result = judge(&config(&json!({})), &reply, &[one], (jitter, Timestamp::from_micros(micros)));
+        let at = Timestamp::from_micros(micros);
+        let result = judge(&config(&json!({})), Exchange { events: &[one], reply: &reply, at, jitter });
         let judge_one = &result.events[0];
         prop_assert_eq!(judge_one.verdict == Verdict::Delivered, (200..300).contains(&status));
         prop_assert_eq!(judge_one.error.is_none(), judge_one.verdict == Verdict::Delivered);

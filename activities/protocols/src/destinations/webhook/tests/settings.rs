@@ -2,7 +2,7 @@
 
 use super::{URL, config, created, destination, fields, shown};
 use crate::destinations::webhook::config::{change, create, newest_secret, ready, redact};
-use crate::destinations::{self, Allowed, Changed, Created, Invalid};
+use crate::destinations::{self, Allowed, ChangedSettings, Invalid, NewSettings};
 use crate::http::Rules;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn wrong(input: &Value) -> Vec<String> {
     created.err().unwrap_or_default().into_iter().map(|invalid| invalid.field).collect()
 }
 
-fn changed(created: &Created, input: &Value) -> Result<Changed, Vec<Invalid>> {
+fn changed(created: &NewSettings, input: &Value) -> Result<ChangedSettings, Vec<Invalid>> {
     change(&created.settings, &created.secret, &fields(input), &Allowed::default())
 }
 
