@@ -69,6 +69,12 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The duration between two instants, whichever is earlier.
+    #[must_use]
+    pub const fn distance(self, other: Self) -> Duration {
+        Duration::from_micros(self.0.abs_diff(other.0))
+    }
+
     /// Milliseconds from `earlier` to this instant, rounded towards zero; negative when it is later.
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> i64 {

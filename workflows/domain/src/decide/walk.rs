@@ -170,10 +170,11 @@ impl<'a> Walk<'a> {
         let is_change = kind == NotificationKind::PlanChanged;
         if is_change && !self.stage.is_unknown() {
             if self.announced.covered(TransitionKind::PlanChanged).is_none() && self.stage.life != Life::Replaced {
-                self.revive(is_back);
-                let has_begun = [TransitionKind::TrialStarted, TransitionKind::Purchased]
-                    .iter()
-                    .any(|transition| self.announced.covered(*transition).is_some());
+                if is_back {
+                    self.revive();
+                }
+                let started = [TransitionKind::TrialStarted, TransitionKind::Purchased];
+                let has_begun = self.announced.last_covered(&started).is_some();
                 if self.stage.in_trial && !has_begun {
                     self.announce(TransitionKind::TrialStarted, time);
                 }
@@ -210,11 +211,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Lets it run again after its end.
-    pub fn revive(&mut self, is_back: bool) {
-        if is_back {
-            self.stage = Stage { life: Life::Running, in_grace: false, is_off: false, ..self.stage.clone() };
-            self.announced.is_expired = false;
-        }
+    pub fn revive(&mut self) {
+        self.stage = Stage { life: Life::Running, in_grace: false, is_off: false, ..self.stage.clone() };
+        self.announced.is_expired = false;
     }
 
     /// Lets it run from now on, as the store shows it; what no report named of that stays unannounced.
@@ -301,7 +300,7 @@ impl<'a> Walk<'a> {
         let is_back =
             self.stage.life == Life::Expired && self.runs_in_truth() && !self.is_covered(TransitionKind::Resumed, time);
         if self.stage.life == Life::Cut || is_back {
-            self.revive(true);
+            self.revive();
             self.stage.is_off = true;
         }
         if !self.stage.runs() || self.is_covered(TransitionKind::Resumed, time) {
@@ -326,9 +325,7 @@ impl<'a> Walk<'a> {
         }
         if self.stage.is_off {
             let is_unannounced = self.announced.unannounced.contains(&TransitionKind::Cancelled);
-            let has_begun = [TransitionKind::Purchased, TransitionKind::PlanChanged]
-                .iter()
-                .any(|transition| self.announced.covered(*transition).is_some());
+            let has_begun = self.announced.last_covered(&TransitionKind::BEGINNINGS).is_some();
             let is_named = is_unannounced && has_begun;
             if (is_reminder && !is_named) || (!is_unannounced && self.is_echo(TransitionKind::Cancelled, time)) {
                 return;
@@ -355,9 +352,9 @@ impl<'a> Walk<'a> {
     fn begin_grace(&mut self, time: Timestamp, ahead: &[Moment]) {
         let is_unannounced = self.announced.unannounced.contains(&TransitionKind::GraceBegan);
         let is_graced = self.truth.as_ref().is_some_and(|truth| truth.runs() && truth.in_grace);
-        self.revive(
-            is_graced && self.stage.life == Life::Expired && !self.is_covered(TransitionKind::GraceBegan, time),
-        );
+        if is_graced && self.stage.life == Life::Expired && !self.is_covered(TransitionKind::GraceBegan, time) {
+            self.revive();
+        }
         if !self.stage.runs()
             || self.is_covered(TransitionKind::GraceBegan, time)
             || (self.stage.in_grace && !is_unannounced)
@@ -386,9 +383,8 @@ impl<'a> Walk<'a> {
 
     /// Announces the end, if the store shows it too. A cancellation of what still runs switches auto-renewal off.
     fn end(&mut self, time: Timestamp, kind: NotificationKind, ahead: &[Moment]) {
-        let is_cancelled = kind == NotificationKind::SubscriptionCancelled;
-        let Some(truth) = self.truth.clone() else { return self.end_unverified(time, is_cancelled) };
-        if truth.runs() && is_cancelled && self.was_off(ahead) {
+        let Some(truth) = self.truth.clone() else { return self.end_unverified(time, kind) };
+        if truth.runs() && kind == NotificationKind::SubscriptionCancelled && self.was_off(ahead) {
             if self.stage.is_unknown() {
                 self.appear();
                 self.announced.unannounced.insert(TransitionKind::Cancelled);
@@ -408,7 +404,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Announces an end that cannot be verified: it is the replacement if another receipt is known to have taken its place.
-    fn end_unverified(&mut self, time: Timestamp, is_cancelled: bool) {
+    fn end_unverified(&mut self, time: Timestamp, kind: NotificationKind) {
+        let is_cancelled = kind == NotificationKind::SubscriptionCancelled;
         match self.stage.life {
             _ if self.known.is_replaced() || self.known.was_reported(NotificationKind::Replaced) => {
                 self.stage.life = Life::Replaced

@@ -192,7 +192,7 @@ fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(
 /// was recorded, or is on a platform of the sandbox by now, is never sent among those for money.
 fn environments(data: &Value, platform: Option<Environment>) -> (Environment, Environment) {
     let is_for_money = data.get("is_production").and_then(Value::as_bool) != Some(false);
-    let of = |platform: Environment| platform.of_purchase(is_for_money);
+    let of = |platform: Environment| if is_for_money { platform } else { Environment::Sandbox };
     (of(Environment::Production), of(platform.unwrap_or(Environment::Production)))
 }
 
