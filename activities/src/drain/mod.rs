@@ -2,6 +2,9 @@
 //!
 //! A lane that fails is handed back to its purchase, whose run retries it and shows the retries.
 
+#[cfg(test)]
+mod tests;
+
 use crate::Context;
 use crate::attempt::{AttemptResult, LATE_MS, NO_LIMIT, attempt, claim};
 use crate::round::Round;
@@ -169,30 +172,5 @@ async fn hand_back(context: &Context, key: CollapseKey) {
     fail::fail_point!("drain.before_hand_back", |_| std::process::abort());
     if let Err(error) = context.engine.signal(key, Signal::Wake).await {
         tracing::warn!(collapse_key = %key, error = %error, "a lane was not handed back; the sweep will find it");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_lane_is_taken_twice_and_memory_is_bounded() {
-        let key = |number: u8| CollapseKey::new(uuid::Uuid::from_bytes([number; 16]));
-        let mut lanes = Lanes { waiting: [key(1), key(2)].into(), in_flight: BTreeSet::new() };
-        assert_eq!((lanes.next(), lanes.room()), (Some(key(1)), None), "one waits");
-        assert_eq!((lanes.next(), lanes.room()), (Some(key(2)), Some(AT_A_TIME - 2)));
-        lanes.refill(vec![key(2), key(3)]);
-        assert_eq!((lanes.next(), lanes.next()), (Some(key(3)), None));
-        lanes.in_flight.extend((0..200).map(key));
-        assert_eq!(lanes.room(), None);
-    }
-
-    #[test]
-    fn merged_drain_results_keep_the_soonest_time() {
-        let one = DrainResult { attempts: 2, busy_ms: Some(5), due_ms: None };
-        let other = DrainResult { attempts: 1, busy_ms: Some(3), due_ms: Some(9) };
-        assert_eq!(one.merge(&other), DrainResult { attempts: 3, busy_ms: Some(3), due_ms: Some(9) });
-        assert_eq!(sooner(None, None), None);
     }
 }
