@@ -4,9 +4,8 @@
 //! A lane that the destination cannot take now ends here: the destination's own run delivers what it owes.
 
 use crate::Context;
-use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
+use crate::attempt::{AttemptResult, Completed, LATE, NO_LIMIT, attempt, claim};
 use crate::failure::Failed;
-use domain::time::millis;
 use std::time::Duration;
 use storage::{Claim, Idle, LaneState, Mode, fault};
 use temporalio_sdk::activities::ActivityInfo;
@@ -62,21 +61,21 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
                 return Ok(leave_to_destination(context, &claim, last_seq));
             }
             AttemptResult::Idle(Idle::Leased { wait }) => {
-                return Err(Failed::wait(millis(wait), "another attempt is still in flight".to_owned()));
+                return Err(later(wait, "another attempt is still in flight"));
             }
-            AttemptResult::Idle(Idle::Wait { wait, last_error }) => {
-                return Err(not_due(wait, last_error));
-            }
-            AttemptResult::Late => {
-                let why = "the lease of this attempt ran out before it was sent".to_owned();
-                return Err(Failed::wait(LATE_MS, why));
-            }
+            AttemptResult::Idle(Idle::Wait { wait, last_error }) => return Err(not_due(wait, last_error)),
+            AttemptResult::Late => return Err(later(LATE, "the lease of this attempt ran out before it was sent")),
         }
     }
 }
 
+/// Run again after this time.
+fn later(wait: Duration, why: impl Into<String>) -> Failed {
+    Failed::Later { wait, why: why.into() }
+}
+
 fn not_due(wait: Duration, last_error: Option<String>) -> Failed {
-    Failed::wait(millis(wait), last_error.unwrap_or_else(|| "not due yet".to_owned()))
+    later(wait, last_error.unwrap_or_else(|| "not due yet".to_owned()))
 }
 
 /// The result of the run after an attempt; `None` when it goes on.
@@ -89,12 +88,12 @@ fn finish_run(
     match (completed.finished, &completed.retry_reason) {
         (LaneState::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
         (LaneState::Owed { last_seq }, _) => Ok(Some(leave_to_destination(context, claim, last_seq))),
-        (LaneState::Wait { wait }, Some(why)) => Err(Failed::wait(millis(wait), why.clone())),
-        (LaneState::Wait { wait }, None) => {
-            Err(Failed::wait(millis(wait), "the lane's other track waits for its next attempt".to_owned()))
-        }
+        (LaneState::Wait { wait }, Some(why)) => Err(later(wait, why.as_str())),
+        (LaneState::Wait { wait }, None) => Err(later(wait, "the lane's other track waits for its next attempt")),
         // A retry in a smaller request goes on in this run, where the size is known.
-        (LaneState::More, Some(why)) if completed.at_most.is_none() => Err(Failed::wait(1, why.clone())),
+        (LaneState::More, Some(why)) if completed.at_most.is_none() => {
+            Err(later(Duration::from_millis(1), why.as_str()))
+        }
         (LaneState::More, _) if elapsed > ENOUGH => Ok(Some(Delivered { last_seq: 0, more: true })),
         (LaneState::More, _) => Ok(None),
     }

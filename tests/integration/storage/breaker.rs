@@ -2,14 +2,14 @@
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{World, story};
-use domain::time::{DAY, MINUTE};
+use domain::time::{DAY, HOUR, MINUTE, duration};
 use domain::{CollapseKey, DestinationId};
 use std::time::Duration;
 use storage::{
     Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle, LaneState, Mode, Page, Verdict,
 };
 
-const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
+const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
 /// Purchases `r0`, `r1`, … in revision 1, and one failed request for each of them but the last.
 async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
@@ -233,8 +233,8 @@ story! {
         }
         let fail = async |receipt: &str, delay_ms| {
             let sent = world.attempt(world.key(receipt), hook.id, "a").await;
-            let mut end = finish(&sent, Verdict::Retry { delay_ms });
-            (end.status, end.result.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause_ms: Some(60_000) });
+            let mut end = finish(&sent, Verdict::Retry { delay: duration(delay_ms) });
+            (end.status, end.result.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause: Some(duration(60_000)) });
             world.end(end).await.lane
         };
         assert!(matches!(fail("r1", 50_000).await, LaneState::Owed { .. }), "it is due when the pause ends");
@@ -293,7 +293,7 @@ story! {
         }
         for (sent, pause_ms) in held.iter().zip([60_000, 1_000]) {
             let mut end = finish(sent, LONG);
-            end.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(pause_ms) };
+            end.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(pause_ms)) };
             world.end(end).await;
         }
         assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { wait } if wait >= Duration::from_secs(58)));
@@ -363,7 +363,7 @@ story! {
             (finish(&sent, LONG), endpoint_signal)
         };
         let gone = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
-        let late = [ends("r1", gone.clone()).await, ends("r2", EndpointSignal::Failure { pause_ms: Some(60_000) }).await];
+        let late = [ends("r1", gone.clone()).await, ends("r2", EndpointSignal::Failure { pause: Some(duration(60_000)) }).await];
         let moved = DestinationPatch { settings: Some(serde_json::json!({ "url": "https://b.example" })), ..Default::default() };
         world.store.update_destination(hook.id, moved).await.unwrap();
         for (mut end, endpoint_signal) in late {

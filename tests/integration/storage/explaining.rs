@@ -3,6 +3,7 @@
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, finish};
 use super::world::{World, is_missing, new_destination, renewal, story};
+use domain::time::duration;
 use domain::{EventId, Outcome, TransitionKind};
 use storage::{EndpointSignal, Fate, Verdict};
 
@@ -105,7 +106,7 @@ story! {
         world.send("r1", hook.id, Verdict::Dead).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
         let mut paused = finish(&sent, RETRY);
-        paused.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(MINUTE_MS) };
+        paused.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(MINUTE_MS)) };
         world.end(paused).await;
         let of = world.store.explain_destination(hook.id).await.unwrap();
         let portrait = of.portrait;

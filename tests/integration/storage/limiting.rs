@@ -2,7 +2,7 @@
 
 use super::sending::{RETRY, Sent, claim, finish, must_send};
 use super::world::{LEASE_MS, World, new_destination, story};
-use domain::time::millis;
+use domain::time::{duration, millis};
 use domain::{DestinationId, TransitionKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -203,8 +203,8 @@ story! {
         assert_eq!(numbers, [2, 2, 2, 1]);
         let mut end = finish(&sent, Verdict::Delivered);
         end.result.events[1].verdict = Verdict::Dead;
-        end.result.events[2].verdict = Verdict::Retry { delay_ms: 60_000 };
-        end.result.events[3].verdict = Verdict::Retry { delay_ms: 0 };
+        end.result.events[2].verdict = Verdict::Retry { delay: duration(60_000) };
+        end.result.events[3].verdict = Verdict::Retry { delay: duration(0) };
         assert!(matches!(world.end(end).await.lane, LaneState::Wait { .. }));
         let filter = DeliveryFilter { collapse_key: Some(key), ..Default::default() };
         let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
@@ -220,8 +220,8 @@ story! {
         let key = world.key("r1");
         world.pass(1);
         let first = world.attempt(key, to, "a").await;
-        let mut end = finish(&first, Verdict::Retry { delay_ms: 0 });
-        end.result.events[1].verdict = Verdict::Retry { delay_ms: 60_000 };
+        let mut end = finish(&first, Verdict::Retry { delay: duration(0) });
+        end.result.events[1].verdict = Verdict::Retry { delay: duration(60_000) };
         world.end(end).await;
         let next = world.attempt(key, to, "b").await;
         assert_eq!(next.types(), ["purchase.updated"], "it was never tried and is due longest");
@@ -282,7 +282,7 @@ story! {
         world.happen_to("customer-2", "other", &[TransitionKind::Purchased]).await;
         let sent = world.attempt(world.key("r1"), to, "a").await;
         let mut end = finish(&sent, RETRY);
-        (end.result.endpoint_signal, end.result.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
+        (end.result.endpoint_signal, end.result.user_pause) = (EndpointSignal::Success, Some(duration(TEN_MINUTES_MS)));
         world.end(end).await;
         world.pass(6_000);
         for receipt in ["r1", "r2"] {

@@ -78,6 +78,12 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The duration between two instants, whichever is earlier.
+    #[must_use]
+    pub const fn distance(self, other: Self) -> Duration {
+        Duration::from_micros(self.0.abs_diff(other.0))
+    }
+
     /// Milliseconds from `earlier` to this instant, rounded towards zero; negative when it is later.
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> i64 {
@@ -132,4 +138,36 @@ pub fn millis(duration: Duration) -> i64 {
 #[must_use]
 pub fn duration(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+/// A duration in JSON, as a whole number of milliseconds; a negative one is read as zero.
+#[expect(clippy::missing_errors_doc, reason = "serde calls these")]
+pub mod as_millis {
+    use super::{Deserialize, Deserializer, Duration, Serializer, duration, millis};
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(millis(*duration))
+    }
+
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        i64::deserialize(deserializer).map(duration)
+    }
+}
+
+/// A duration as in [`as_millis`], or null.
+#[expect(clippy::missing_errors_doc, reason = "serde calls these")]
+pub mod as_optional_millis {
+    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, duration, millis};
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(millis).serialize(serializer)
+    }
+
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Option::deserialize(deserializer).map(|ms: Option<i64>| ms.map(duration))
+    }
 }

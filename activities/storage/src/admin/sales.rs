@@ -275,7 +275,7 @@ fn compare(
     for row in &purchases {
         let known = purchase::read(&row.purchase)?;
         let booked = booked(connection, row.collapse_key)?;
-        let reach = payment::reach_ms(&known);
+        let reach = payment::reach(&known);
         let matches = payment::matches(&booked, &sales, reach);
         let matched =
             sales.iter().zip(&matches).enumerate().filter(|(_, (sale, number))| number.is_some() && is_line(sale));

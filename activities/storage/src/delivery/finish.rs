@@ -9,6 +9,7 @@ use crate::db::statement::{clean, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::claim::lane::{self, LaneRow, live_lease};
 use crate::delivery::claim::pick::{due_at, next};
+use crate::delivery::class::AttemptClass;
 use crate::delivery::lanes::{EventResult, Finish, FinishResult, LaneState, Mode, Verdict};
 use crate::delivery::operators::OperatorEvents;
 use crate::delivery::{health, retry_after, user_lanes};
@@ -20,7 +21,7 @@ use crate::settling::profiles::{self, Failure};
 use domain::Timestamp;
 use domain::event::PURCHASE_UPDATED;
 use domain::health::{PROBE_EVERY, wait_until};
-use domain::time::{duration, millis};
+use domain::time::millis;
 
 row! {
     struct AttemptRow {
@@ -29,9 +30,6 @@ row! {
         finished_at: Option<Timestamp>,
     }
 }
-
-/// The class of an answer after which nothing of a customer is accepted: it is not retried with a profile.
-const SILENCED: &str = "silenced";
 
 /// The result of a request for one of its deliveries, while it is recorded.
 struct Finished<'a> {
@@ -146,7 +144,7 @@ impl Finished<'_> {
     /// An attempt outside of the schedule uses up no step of it, so it does not end a delivery as the last one would.
     fn verdict(&self) -> Verdict {
         match self.result.verdict {
-            Verdict::Dead if self.result.counts && self.is_extra() => Verdict::Retry { delay_ms: millis(PROBE_EVERY) },
+            Verdict::Dead if self.result.counts && self.is_extra() => Verdict::Retry { delay: PROBE_EVERY },
             verdict => verdict,
         }
     }
@@ -158,7 +156,7 @@ impl Finished<'_> {
         let headers = (!finish.headers.is_empty()).then(|| serde_json::to_string(&finish.headers)).transpose();
         let headers = headers.map_err(|cause| Error::corrupt_by("headers cannot be written as JSON", cause))?;
         let next_due_at = match self.verdict() {
-            Verdict::Retry { delay_ms } => Some(write.now.plus(duration(delay_ms))),
+            Verdict::Retry { delay } => Some(write.now.plus(delay)),
             Verdict::Delivered | Verdict::Dead => None,
         };
         sql(NOTE)
@@ -189,11 +187,11 @@ impl Finished<'_> {
             Verdict::Dead if self.holds => {
                 self.end(write, DeliveryStatus::Dead, Some(error(self.result)))?;
                 user_lanes::forget_sent(write, delivery)?;
-                let is_silenced = self.result.class == SILENCED;
+                let is_silenced = self.result.class == AttemptClass::Silenced;
                 profiles::forget(write, delivery, if is_silenced { Failure::Unwanted } else { Failure::Died })
             }
-            Verdict::Retry { delay_ms } if self.holds => sql(RETRY)
-                .bind(write.now.plus(duration(delay_ms)))
+            Verdict::Retry { delay } if self.holds => sql(RETRY)
+                .bind(write.now.plus(delay))
                 .bind(error(self.result))
                 .bind(delivery.id)
                 .run(write.connection)
@@ -226,8 +224,8 @@ impl Finished<'_> {
     /// lease leaves it as it is, since the next one may have sent already.
     fn correct_first_try(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let was_sent = match self.result.class {
-            "invalid_settings" => false,
-            "late" => !self.holds,
+            AttemptClass::InvalidSettings => false,
+            AttemptClass::Late => !self.holds,
             _ => true,
         };
         if was_sent || self.delivery.first_tried_at != Some(self.attempt.started_at) {
@@ -239,7 +237,7 @@ impl Finished<'_> {
 
 /// What went wrong, for people.
 fn error(result: &EventResult) -> String {
-    clean(result.error.as_deref().unwrap_or(result.class)).into_owned()
+    clean(result.error.as_deref().unwrap_or(result.class.as_str())).into_owned()
 }
 
 const END_LEASE: Sql = statement! {"

@@ -15,7 +15,7 @@ use diesel::row::NamedRow;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use domain::event::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED};
 use domain::health::{Assessment, Failure, Health, Notice, State};
-use domain::time::{HOUR, MINUTE, duration};
+use domain::time::{HOUR, MINUTE};
 use domain::{CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -154,7 +154,7 @@ pub fn update(write: &mut Write<'_>, finish: &Finish, began: Timestamp) -> Resul
         {
             Ok(OperatorEvents::default())
         }
-        EndpointSignal::Failure { pause_ms } => failed(write, finish, pause_ms.map(duration)),
+        EndpointSignal::Failure { pause } => failed(write, finish, *pause),
         EndpointSignal::Gone { reason } => disable(write, id, reason),
     }
 }
@@ -215,7 +215,7 @@ fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<Option<(Health, De
 /// What was wrong with a request, for people.
 fn error(finish: &Finish) -> String {
     let failed = finish.result.events.iter().find(|result| result.error.is_some()).or(finish.result.events.first());
-    let error = failed.map(|result| result.error.clone().unwrap_or_else(|| result.class.to_owned()));
+    let error = failed.map(|result| result.error.clone().unwrap_or_else(|| result.class.as_str().to_owned()));
     clean(&error.unwrap_or_else(|| "the request failed".to_owned())).into_owned()
 }
 

@@ -1,6 +1,7 @@
 //! Lanes: at most one attempt in flight per destination and purchase, over two tracks.
 
 use crate::db::statement::stored;
+use crate::delivery::class::AttemptClass;
 use crate::settings::destinations::Destination;
 use crate::settling::payments::Earned;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
@@ -284,10 +285,10 @@ pub struct DeliveryResult {
     pub events: Vec<EventResult>,
     /// What it shows of the destination as a whole.
     pub endpoint_signal: EndpointSignal,
-    /// How long the destination wants no request for this purchase, in milliseconds.
-    pub lane_pause_ms: Option<i64>,
-    /// How long the destination wants no request for this user, in milliseconds.
-    pub user_pause_ms: Option<i64>,
+    /// How long the destination wants no request for this purchase.
+    pub lane_pause: Option<Duration>,
+    /// How long the destination wants no request for this user.
+    pub user_pause: Option<Duration>,
     /// Maximum number of events in the next request of this lane.
     pub at_most: Option<i64>,
     /// An alarm for operators, without secrets.
@@ -298,14 +299,14 @@ impl DeliveryResult {
     /// This result with the destination's `Retry-After`: the lane pauses for that time, but no longer than until the first
     /// retry of an event.
     #[must_use]
-    pub fn with_retry_after(self, retry_after_ms: Option<i64>) -> Self {
-        let wait_ms = |one: &EventResult| match one.verdict {
-            Verdict::Retry { delay_ms } => Some(delay_ms),
+    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        let delay = |one: &EventResult| match one.verdict {
+            Verdict::Retry { delay } => Some(delay),
             Verdict::Delivered | Verdict::Dead => None,
         };
-        let soonest_ms = self.events.iter().filter_map(wait_ms).min();
-        let lane_pause_ms = soonest_ms.zip(retry_after_ms).map(|(wait_ms, retry_after_ms)| wait_ms.min(retry_after_ms));
-        Self { lane_pause_ms: lane_pause_ms.filter(|ms| *ms > 0), ..self }
+        let soonest = self.events.iter().filter_map(delay).min();
+        let lane_pause = soonest.zip(retry_after).map(|(soonest, retry_after)| soonest.min(retry_after));
+        Self { lane_pause: lane_pause.filter(|pause| !pause.is_zero()), ..self }
     }
 }
 
@@ -316,8 +317,8 @@ pub struct EventResult {
     pub delivery_id: DeliveryId,
     /// What follows for it.
     pub verdict: Verdict,
-    /// A stable name of the result; `success` when it was delivered.
-    pub class: &'static str,
+    /// How it went; a success when it was delivered.
+    pub class: AttemptClass,
     /// A sentence for people when it failed, without secrets.
     pub error: Option<String>,
     /// Whether the attempt counts as a step of the schedule.
@@ -331,8 +332,8 @@ pub enum Verdict {
     Delivered,
     /// Try again.
     Retry {
-        /// In milliseconds from now.
-        delay_ms: i64,
+        /// How long from now.
+        delay: Duration,
     },
     /// Never try again.
     Dead,
@@ -345,8 +346,8 @@ pub enum EndpointSignal {
     Success,
     /// The endpoint did not answer successfully.
     Failure {
-        /// How long it pauses requests, if it does, in milliseconds.
-        pause_ms: Option<i64>,
+        /// How long it pauses requests, if it does.
+        pause: Option<Duration>,
     },
     /// It shows nothing about the endpoint.
     Neutral,

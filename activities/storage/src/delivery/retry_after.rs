@@ -13,7 +13,6 @@ use crate::delivery::health;
 use crate::delivery::lanes::{Finish, LaneKey, Verdict};
 use domain::Timestamp;
 use domain::health::{Health, RetryAfter};
-use domain::time::duration;
 
 /// The error of a delivery that was never tried and is held back.
 const PAUSED: &str = "the destination sent Retry-After for this purchase: nothing is sent until then";
@@ -26,7 +25,7 @@ const BEGIN: Sql = statement! {"
 
 /// Applies the result of a request: a success or a new `Retry-After` ends the one before. The lane is locked.
 pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Result<(), Error> {
-    let pause = finish.result.lane_pause_ms.filter(|ms| *ms > 0).map(duration);
+    let pause = finish.result.lane_pause.filter(|pause| !pause.is_zero());
     let is_success = finish.result.events.iter().any(|result| result.verdict == Verdict::Delivered);
     if row.retry_after_until.is_some() && (is_success || pause.is_some()) {
         end(write, finish.lane())?;

@@ -11,7 +11,6 @@ use crate::db::writer::Write;
 use crate::delivery::lanes::Finish;
 use crate::events::deliveries::{DeliveryRow, UNCLEAR};
 use crate::settings::destinations;
-use domain::time::duration;
 use domain::{DestinationId, Environment, Timestamp, UserId};
 
 /// A user at a destination, in an environment.
@@ -92,7 +91,7 @@ pub fn end_lease(
     user: UserId,
     environment: Option<Environment>,
 ) -> Result<(), Error> {
-    let paused_until = finish.result.user_pause_ms.map(|ms| write.now.plus(duration(ms)));
+    let paused_until = finish.result.user_pause.map(|pause| write.now.plus(pause));
     let paused_in = environment.filter(|_| paused_until.is_some());
     sql(END_LEASE)
         .bind(paused_in.map(Environment::as_str))

@@ -10,6 +10,7 @@ use crate::purchases::purchase::{self, Origin, PurchaseRow};
 use crate::purchases::replacements;
 use domain::settling::Loaded;
 use domain::{CollapseKey, Notification, Purchase, Timestamp};
+use std::time::Duration;
 
 row! {
     struct OpenRow {
@@ -56,7 +57,6 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Res
     let extent = extent(connection, key, (wanted.through, waits_through))?;
     let limit = usize::try_from(wanted.limit).unwrap_or(0);
     let max_wait_ms = origin.as_ref().and_then(|origin| origin.max_wait_ms);
-    let left = |since: Timestamp, ms: i64| since.plus_millis(ms).millis_since(now).max(0);
     let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
     Ok(Loaded {
         platform_id: origin.as_ref().map(|origin| origin.platform_id),
@@ -68,10 +68,10 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Res
         more: open.len() > limit,
         notifications: open.into_iter().take(limit).map(OpenRow::read).collect::<Result<_, _>>()?,
         newest_seq: extent.newest_seq.unwrap_or(0),
-        quiet_ms: extent.quiet_at.map_or(0, |at| left(at, 0)),
-        cap_ms: max_wait_ms.and_then(|ms| Some(left(extent.oldest_at?, ms))),
-        late_ms: extent.due_at.map(|due| now.millis_since(due)),
-        held_ms: held_until.map(|until| until.millis_since(now).max(1)),
+        quiet: extent.quiet_at.map(|at| at.since(now)).unwrap_or_default(),
+        cap: max_wait_ms.and_then(|ms| Some(extent.oldest_at?.plus_millis(ms).since(now))),
+        late: extent.due_at.filter(|due| *due <= now).map(|due| now.since(due)),
+        held: held_until.map(|until| until.since(now).max(Duration::from_millis(1))),
         due: row.and_then(|row| row.next_wake_at).is_some_and(|at| at <= now),
         is_replaced: replacements::is_replaced(connection, key)?,
         lanes: lanes::open(connection, key)?,

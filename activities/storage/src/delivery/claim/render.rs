@@ -192,7 +192,7 @@ impl Environments {
     /// those for money.
     fn of_event(data: &Value, platform: Option<Environment>) -> Self {
         let is_for_money = data.get("is_production").and_then(Value::as_bool) != Some(false);
-        let of = |platform: Environment| platform.of_purchase(is_for_money);
+        let of = |platform: Environment| if is_for_money { platform } else { Environment::Sandbox };
         let sent_in = of(platform.unwrap_or(Environment::Production));
         Self { recorded_in: of(Environment::Production), sent_in }
     }

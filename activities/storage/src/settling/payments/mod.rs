@@ -102,7 +102,7 @@ impl Booking {
             booked.push(paid.booked(write.now)?);
         }
         let sales = sales_of(write.connection, (origin.app_id, &origin.receipt_id))?;
-        let reach = payment::reach_ms(purchase);
+        let reach = payment::reach(purchase);
         let charges = payment::charges(&booked, &sales, reach);
         let already = booked.len() - payments.len();
         for (paid, entry) in payments.iter_mut().zip(booked.iter_mut().skip(already)) {
