@@ -15,10 +15,10 @@ const FORGOTTEN_AT_ONCE: i64 = 10_000;
 
 /// Sets a hold, or releases it.
 pub async fn hold(store: &Store, input: SetHold) -> Result<(), Error> {
-    let Some(for_ms) = input.for_ms else {
+    let Some(duration) = input.duration else {
         return store.release(input.collapse_key).await;
     };
-    let until = store.now().await?.plus_millis(for_ms);
+    let until = store.now().await?.plus(duration);
     let (by, reason) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
     store.hold(input.collapse_key, until, &by, &reason).await
 }

@@ -4,7 +4,7 @@
 //! A lane that the destination cannot take now ends here: the destination's own run delivers what it owes.
 
 use crate::Context;
-use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
+use crate::attempt::{AttemptResult, Completed, LATE, NO_LIMIT, attempt, claim};
 use crate::failure::Failed;
 use std::time::Duration;
 use storage::{Claim, Idle, LaneState, Mode, fault};
@@ -54,30 +54,28 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
                 claim.at_most = completed.at_most.unwrap_or(NO_LIMIT);
             }
             AttemptResult::Idle(Idle::Closed { last_seq }) => return Ok(Delivered { last_seq, more: false }),
-            AttemptResult::Idle(Idle::UserBusy { ms, .. }) if began.elapsed() < USER_PATIENCE => wait(ms).await,
+            AttemptResult::Idle(Idle::UserBusy { wait, .. }) if began.elapsed() < USER_PATIENCE => {
+                tokio::time::sleep(wait).await;
+            }
             AttemptResult::Idle(Idle::Owed { last_seq, .. } | Idle::UserBusy { last_seq, .. }) => {
                 return Ok(leave_to_destination(context, &claim, last_seq));
             }
-            AttemptResult::Idle(Idle::Leased { ms }) => {
-                return Err(Failed::wait(ms, "another attempt is still in flight".to_owned()));
+            AttemptResult::Idle(Idle::Leased { wait }) => {
+                return Err(later(wait, "another attempt is still in flight"));
             }
-            AttemptResult::Idle(Idle::Wait { ms, last_error }) => {
-                return Err(not_due(ms, last_error));
-            }
-            AttemptResult::Late => {
-                let why = "the lease of this attempt ran out before it was sent".to_owned();
-                return Err(Failed::wait(LATE_MS, why));
-            }
+            AttemptResult::Idle(Idle::Wait { wait, last_error }) => return Err(not_due(wait, last_error)),
+            AttemptResult::Late => return Err(later(LATE, "the lease of this attempt ran out before it was sent")),
         }
     }
 }
 
-async fn wait(ms: i64) {
-    tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
+/// Run again after this time.
+fn later(wait: Duration, why: impl Into<String>) -> Failed {
+    Failed::Later { wait, why: why.into() }
 }
 
-fn not_due(ms: i64, last_error: Option<String>) -> Failed {
-    Failed::wait(ms, last_error.unwrap_or_else(|| "not due yet".to_owned()))
+fn not_due(wait: Duration, last_error: Option<String>) -> Failed {
+    later(wait, last_error.unwrap_or_else(|| "not due yet".to_owned()))
 }
 
 /// The result of the run after an attempt; `None` when it goes on.
@@ -90,12 +88,12 @@ fn finish_run(
     match (completed.finished, &completed.retry_reason) {
         (LaneState::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
         (LaneState::Owed { last_seq }, _) => Ok(Some(leave_to_destination(context, claim, last_seq))),
-        (LaneState::Wait { ms }, Some(why)) => Err(Failed::wait(ms, why.clone())),
-        (LaneState::Wait { ms }, None) => {
-            Err(Failed::wait(ms, "the lane's other track waits for its next attempt".to_owned()))
-        }
+        (LaneState::Wait { wait }, Some(why)) => Err(later(wait, why.as_str())),
+        (LaneState::Wait { wait }, None) => Err(later(wait, "the lane's other track waits for its next attempt")),
         // A retry in a smaller request goes on in this run, where the size is known.
-        (LaneState::More, Some(why)) if completed.at_most.is_none() => Err(Failed::wait(1, why.clone())),
+        (LaneState::More, Some(why)) if completed.at_most.is_none() => {
+            Err(later(Duration::from_millis(1), why.as_str()))
+        }
         (LaneState::More, _) if elapsed > ENOUGH => Ok(Some(Delivered { last_seq: 0, more: true })),
         (LaneState::More, _) => Ok(None),
     }
@@ -105,8 +103,8 @@ fn finish_run(
 /// later waits in Temporal, which takes no slot.
 async fn defer(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
     let last_seq = context.store.last_seq(lane.collapse_key, lane.destination_id).await?;
-    if let Some((ms, last_error)) = context.store.lane_wait(lane.collapse_key, lane.destination_id).await? {
-        return Err(not_due(ms, last_error));
+    if let Some((wait, last_error)) = context.store.lane_wait(lane.collapse_key, lane.destination_id).await? {
+        return Err(not_due(wait, last_error));
     }
     context.engine.supervise(lane.destination_id);
     Ok(Delivered { last_seq, more: false })

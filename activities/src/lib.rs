@@ -11,6 +11,7 @@ pub mod http;
 mod load;
 mod pace;
 mod retention;
+mod round;
 mod share;
 mod supervise;
 mod sweep;
@@ -22,6 +23,7 @@ pub use verify::Verifier;
 
 use domain::{Lane, Timestamp};
 use protocols::destinations::Allowed;
+use round::Round;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -117,9 +119,10 @@ impl Context {
         input: Supervise,
     ) -> Result<Supervised, ActivityError> {
         let info = ctx.info();
-        let round = supervise::Round::new(deliver::token(info), info.attempt, self.stopping.clone());
+        let token = deliver::token(info);
+        let round = Round::new(input.destination_id, token, info.attempt, self.stopping.clone());
         tokio::select! {
-            supervised = supervise::supervise(&self, &round, input) => supervised.map_err(failure::storage),
+            supervised = supervise::supervise(&self, &round, &input) => supervised.map_err(failure::storage),
             never = round.beat(&ctx) => match never {},
         }
     }

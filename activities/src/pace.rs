@@ -30,6 +30,17 @@ pub struct Pace {
     platforms: Mutex<HashMap<PlatformId, Platform>>,
 }
 
+/// An answer by which a store throttles us.
+#[derive(Debug, Clone, Copy)]
+pub struct Throttle {
+    /// When it came.
+    pub at: Instant,
+    /// The store's `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// A random number from 0 to 1, which spreads a pause without a `Retry-After`.
+    pub jitter: f64,
+}
+
 #[derive(Debug, Default)]
 struct Platform {
     /// When the next query may follow.
@@ -60,16 +71,16 @@ impl Pace {
         Permit::At(at)
     }
 
-    /// Pauses a platform: for the store's `Retry-After`, else longer each time, spread by `jitter` from 0 to 1.
-    pub fn pause(&self, platform: PlatformId, (now, retry_after): (Instant, Option<Duration>), jitter: f64) -> Instant {
+    /// Pauses a platform: for the store's `Retry-After`, else longer each time. Returns the end of the pause.
+    pub fn pause(&self, platform: PlatformId, throttle: Throttle) -> Instant {
         let mut platforms = self.platforms();
         let platform = platforms.entry(platform).or_default();
-        let pause = retry_after.unwrap_or_else(|| {
+        let pause = throttle.retry_after.unwrap_or_else(|| {
             let doubled = Duration::from_secs(2_u64 << platform.unspecified.min(7));
             platform.unspecified = platform.unspecified.saturating_add(1);
-            doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0))
+            doubled.mul_f64(0.5 + throttle.jitter.clamp(0.0, 1.0))
         });
-        let until = now + pause.clamp(*PAUSE.start(), *PAUSE.end());
+        let until = throttle.at + pause.clamp(*PAUSE.start(), *PAUSE.end());
         platform.paused_until = Some(until);
         until
     }
@@ -110,7 +121,8 @@ mod tests {
     #[tokio::test]
     async fn a_pause_holds_for_one_platform_alone() {
         let (pace, now) = (Pace::new(10), Instant::now());
-        let until = pace.pause(platform(1), (now, Some(Duration::from_secs(7))), 0.5);
+        let throttle = Throttle { at: now, retry_after: Some(Duration::from_secs(7)), jitter: 0.5 };
+        let until = pace.pause(platform(1), throttle);
         assert_eq!(until, now + Duration::from_secs(7));
         assert_eq!(pace.reserve(platform(1), now + Duration::from_secs(6)), Permit::Paused(until));
         assert_eq!(pace.reserve(platform(1), until), Permit::At(until));
@@ -120,7 +132,8 @@ mod tests {
     #[tokio::test]
     async fn a_pause_is_bounded_and_doubles_without_a_retry_after() {
         let (pace, now) = (Pace::new(10), Instant::now());
-        let pause = |retry_after| pace.pause(platform(1), (now, retry_after), 0.5).duration_since(now).as_secs();
+        let throttle = |retry_after| Throttle { at: now, retry_after, jitter: 0.5 };
+        let pause = |retry_after| pace.pause(platform(1), throttle(retry_after)).duration_since(now).as_secs();
         assert_eq!(pause(Some(Duration::ZERO)), 1);
         assert_eq!(pause(Some(Duration::MAX / 4)), 300);
         assert_eq!([(); 9].map(|()| pause(None)), [2, 4, 8, 16, 32, 64, 128, 256, 256]);

@@ -1,5 +1,6 @@
 //! Retention: the sweep removes old bodies and the stored answers of bulk pages, a bounded number at a time.
 
+use domain::time::millis;
 use std::time::Duration;
 use storage::{Error, Store};
 
@@ -23,7 +24,6 @@ pub async fn prune(store: &Store, retention: Option<Duration>) {
 }
 
 async fn remove(store: &Store, retention: Duration) -> Result<usize, Error> {
-    let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-    let before = store.now().await?.plus_millis(retention_ms.saturating_neg());
+    let before = store.now().await?.plus_millis(-millis(retention));
     store.prune(before, ROWS_AT_MOST).await
 }

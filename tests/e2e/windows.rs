@@ -22,7 +22,7 @@ async fn check_last_window(world: &World, receipt_id: &str) {
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
     let (signalled, notified) = runs::notified(&history).pop().expect("a signal");
     // A signal that waited for its turn holds how much of the window is left.
-    let waited = WINDOW.saturating_sub(Duration::from_millis(notified.quiet_ms.unsigned_abs()));
+    let waited = WINDOW.saturating_sub(notified.quiet);
     let notified = signalled.saturating_sub(waited);
     let fired = runs::times(&history, EventType::TimerFired).pop().expect("the end of a window");
     let recorded = runs::done(&history, "record").pop().expect("a settling");

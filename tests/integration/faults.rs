@@ -3,9 +3,10 @@
 
 use activities::http::{Http, Lookup, Parts, of_this_machine};
 use domain::event::Wildcards;
+use domain::time::duration;
 use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
 use futures::FutureExt as _;
-use protocols::destinations::{Allowed, Config};
+use protocols::destinations::{Allowed, Config, Exchange};
 use protocols::http::{Reply, Rules};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
@@ -14,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use storage::{Attempt, Destination, EndpointSignal, Filter, Verdict};
+use storage::{Attempt, AttemptClass, Destination, EndpointSignal, Filter, Verdict};
 use system_tests::faulty::{Fault, Faulty};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -33,7 +34,7 @@ const LITTLE_BYTES: usize = 900_000;
 /// What an attempt came to.
 #[derive(Debug)]
 struct Met {
-    class: &'static str,
+    class: AttemptClass,
     verdict: Verdict,
     endpoint_signal: EndpointSignal,
     counts: bool,
@@ -44,9 +45,9 @@ struct Met {
 impl Met {
     /// Failed, as one of many, without a `Retry-After`.
     fn check_failed(&self, class: &str) {
-        assert_eq!(self.class, class, "{self:?}");
-        assert_eq!(self.verdict, Verdict::Retry { delay_ms: 5_000 });
-        assert_eq!((&self.endpoint_signal, self.counts), (&EndpointSignal::Failure { pause_ms: None }, true));
+        assert_eq!(self.class.as_str(), class, "{self:?}");
+        assert_eq!(self.verdict, Verdict::Retry { delay: duration(5_000) });
+        assert_eq!((&self.endpoint_signal, self.counts), (&EndpointSignal::Failure { pause: None }, true));
     }
 
     fn check_took(&self, at_least: Duration, at_most: Duration) {
@@ -127,7 +128,7 @@ async fn attempted(http: &Http, url: &str) -> Met {
     let began = Instant::now();
     let reply = http.send(request).await;
     let took = began.elapsed();
-    let mut outcome = config.judge(&reply, &[attempt], (0.5, at));
+    let mut outcome = config.judge(Exchange { events: &[attempt], reply: &reply, at, jitter: 0.5 });
     let judged = outcome.events.pop().expect("a judgement");
     Met {
         class: judged.class,
@@ -167,7 +168,7 @@ async fn a_2xx_counts_although_its_body_comes_at_one_byte_per_second() {
     let (met, _faulty) = met(&Fault::DripBody, SHORT).await;
     assert_eq!(
         (met.class, met.verdict, &met.endpoint_signal),
-        ("success", Verdict::Delivered, &EndpointSignal::Success)
+        (AttemptClass::Success, Verdict::Delivered, &EndpointSignal::Success)
     );
     met.check_took(SHORT, SHORT);
     assert!(met.body().len() < 20, "{met:?}");
@@ -188,7 +189,7 @@ async fn a_retry_after_a_dropped_connection_has_the_same_id() {
     let http = http(LONG, &[], of_this_machine());
     attempted(&http, &faulty.scripted_url()).await.check_failed("reset");
     let again = attempted(&http, &faulty.scripted_url()).await;
-    assert_eq!((again.class, again.verdict), ("success", Verdict::Delivered));
+    assert_eq!((again.class, again.verdict), (AttemptClass::Success, Verdict::Delivered));
     let received = faulty.requests();
     assert_eq!((received.len(), faulty.connections()), (2, 2));
     assert_eq!(
@@ -221,16 +222,22 @@ async fn a_404_is_retried() {
 #[tokio::test]
 async fn a_410_disables_the_destination_and_its_debt_stays() {
     let (met, _faulty) = met(&Fault::Status(410), LONG).await;
-    assert_eq!((met.class, met.verdict, met.counts), ("gone", Verdict::Retry { delay_ms: 5_000 }, false));
+    assert_eq!(
+        (met.class, met.verdict, met.counts),
+        (AttemptClass::Gone, Verdict::Retry { delay: duration(5_000) }, false)
+    );
     assert!(matches!(met.endpoint_signal, EndpointSignal::Gone { .. }), "{met:?}");
 }
 
 /// The event and the endpoint wait for the same time.
 async fn check_waits(status: u16, retry_after: &str, expected_ms: i64) {
     let (met, _faulty) = met(&Fault::RetryAfter(status, retry_after.to_owned()), LONG).await;
-    assert_eq!(met.class, if status == 429 { "client_error" } else { "server_error" });
-    assert_eq!(met.verdict, Verdict::Retry { delay_ms: expected_ms }, "{status}: {retry_after}");
-    assert_eq!((met.endpoint_signal, met.counts), (EndpointSignal::Failure { pause_ms: Some(expected_ms) }, true));
+    assert_eq!(met.class.as_str(), if status == 429 { "client_error" } else { "server_error" });
+    assert_eq!(met.verdict, Verdict::Retry { delay: duration(expected_ms) }, "{status}: {retry_after}");
+    assert_eq!(
+        (met.endpoint_signal, met.counts),
+        (EndpointSignal::Failure { pause: Some(duration(expected_ms)) }, true)
+    );
     let Reply::Answer { headers, .. } = met.reply else { panic!("no answer") };
     assert!(headers.contains(&("retry-after".to_owned(), retry_after.to_owned())), "{headers:?}");
 }
@@ -265,7 +272,7 @@ async fn retry_after_that_is_huge_is_cut() {
 
 /// Delivered, with no more of the body than is kept, and without reading on.
 fn check_little(met: &Met, faulty: &Faulty) {
-    assert_eq!((met.class, met.verdict), ("success", Verdict::Delivered));
+    assert_eq!((met.class, met.verdict), (AttemptClass::Success, Verdict::Delivered));
     // A letter that was cut is left out.
     assert!((64 * 1024 - 3..=64 * 1024).contains(&met.body().len()), "{}", met.body().len());
     met.check_took(Duration::ZERO, Duration::ZERO);
@@ -300,7 +307,7 @@ async fn a_certificate_for_another_name_receives_no_request() {
         let lookup: Lookup = Arc::new(|_| std::future::ready(Ok(vec![Ipv4Addr::LOCALHOST.into()])).boxed());
         let url = format!("https://hook.example.com:{}/hook", faulty.port());
         let met = attempted(&http(LONG, &[authority], lookup), &url).await;
-        assert_eq!((met.class, faulty.requests().len()), (class, received), "{name}");
+        assert_eq!((met.class.as_str(), faulty.requests().len()), (class, received), "{name}");
     }
     let (faulty, _authority) = Faulty::with_tls("localhost");
     let url = format!("https://127.0.0.1:{}/hook", faulty.port());
@@ -319,7 +326,7 @@ async fn a_rebound_name_reaches_nobody_at_its_second_resolution() {
     });
     let http = http(LONG, &[], lookup);
     let url = format!("http://hook.example.com:{}/hook", allowed.port());
-    assert_eq!(attempted(&http, &url).await.class, "success");
+    assert_eq!(attempted(&http, &url).await.class, AttemptClass::Success);
     assert_eq!(resolutions.load(Ordering::SeqCst), 1);
     attempted(&http, &url).await.check_failed("dns");
     assert_eq!((allowed.requests().len(), forbidden.connections()), (1, 0));

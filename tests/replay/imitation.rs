@@ -33,7 +33,7 @@ macro_rules! imitation {
                 let ctx: &WorkflowContext<Self> = ctx;
                 let key = contract::collapse_key(ctx.workflow_id()).expect("a purchase's id");
                 let signal = ctx.state(|run| run.signal.clone()).unwrap_or_default();
-                ctx.timer(Duration::from_millis(signal.quiet_ms.unsigned_abs())).await;
+                ctx.timer(signal.quiet).await;
                 let load = Load { collapse_key: key, through: signal.through };
                 let loaded = ctx.execute_local_activity(Activities::load, load, options::short()).await?;
                 if $extra {

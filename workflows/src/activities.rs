@@ -4,8 +4,10 @@
 
 use crate::signal::{Admin, Hold};
 pub use domain::settling::{Loaded, MAX_PER_SETTLING, Record, Recorded};
+use domain::time::{as_millis, as_optional_millis};
 use domain::{CollapseKey, DestinationId, Lane, RedeliverySelector, Verification};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 
@@ -31,9 +33,9 @@ pub struct Verified {
     /// The result; absent when the store must be queried again.
     #[serde(default)]
     pub verification: Option<Verification>,
-    /// Milliseconds until the next query; 0 when there is a result.
-    #[serde(default)]
-    pub next_query_ms: i64,
+    /// How long until the next query; zero when there is a result.
+    #[serde(rename = "next_query_ms", with = "as_millis", default)]
+    pub next_query_in: Duration,
     /// The reason, for people; without secrets and customer identifiers.
     #[serde(default)]
     pub why: Option<String>,
@@ -62,8 +64,9 @@ pub struct Delivered {
 pub struct SetHold {
     /// Which purchase.
     pub collapse_key: CollapseKey,
-    /// Duration in milliseconds, from now; absent to end the hold.
-    pub for_ms: Option<i64>,
+    /// How long, from now; absent to end the hold.
+    #[serde(rename = "for_ms", with = "as_optional_millis", default)]
+    pub duration: Option<Duration>,
     /// Who requested it, and why.
     pub admin: Admin,
 }
@@ -105,8 +108,9 @@ pub struct Supervise {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Supervised {
-    /// Milliseconds until the next check; absent when nothing that could be sent is owed.
-    pub next_check_ms: Option<i64>,
+    /// How long until the next check; absent when nothing that could be sent is owed.
+    #[serde(rename = "next_check_ms", with = "as_optional_millis")]
+    pub next_check_in: Option<Duration>,
     /// Why another check is needed.
     pub state: Supervision,
     /// How many deliveries it is owed, up to the limit of counting.

@@ -3,9 +3,11 @@
 //!
 //! People send signals from the `temporal` CLI, so every field is optional in JSON.
 
+use domain::time::{as_millis, as_optional_millis};
 use domain::{CollapseKey, DestinationId, EventId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use temporalio_common::data_converters::{
     PayloadConversionError, SerializationContext, TemporalDeserializable, TemporalSerializable,
 };
@@ -121,13 +123,14 @@ impl DestinationSignal {
 pub struct Notified {
     /// The newest sequence number.
     pub through: i64,
-    /// Milliseconds until its window ends, counted from now.
-    pub quiet_ms: i64,
+    /// How long until its window ends, from now.
+    #[serde(rename = "quiet_ms", with = "as_millis")]
+    pub quiet: Duration,
     /// Number of rows since the last signal; for people.
     pub count: i64,
-    /// Milliseconds until the max-wait cap of the oldest waiting row, when the platform has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cap_ms: Option<i64>,
+    /// How long until the max-wait cap of the oldest waiting row, when the platform has one.
+    #[serde(rename = "cap_ms", with = "as_optional_millis", skip_serializing_if = "Option::is_none")]
+    pub cap: Option<Duration>,
 }
 
 /// Who requested something, and why.

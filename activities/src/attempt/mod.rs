@@ -2,25 +2,26 @@
 //! destination's in `supervise`.
 
 use crate::{Context, bodies};
+use domain::time::millis;
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
-use protocols::destinations::{Config, Invalid};
+use protocols::destinations::{Config, Exchange, Invalid};
 use protocols::http::{Reply, Request};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, Batch, Claim, Claimed, DeliveryResult, EndpointSignal, Error, EventResult, Finish, FinishResult, Idle,
-    LaneState, Mode, Verdict, fault,
+    Attempt, AttemptClass, Batch, Claim, Claimed, DeliveryResult, EndpointSignal, Error, EventResult, Finish,
+    FinishResult, Idle, LaneState, Mode, Verdict, fault,
 };
 use tokio::time::Instant;
 
 /// How long an attempt leases its lane: the wait for the rate limit, the HTTP time-out and a margin.
-pub const LEASE_MS: i64 = 20_000;
+pub const LEASE: Duration = Duration::from_secs(20);
 /// How long after the claim the request may start, so that it ends within the lease.
 const LATEST_START: Duration = Duration::from_secs(4);
 /// How long to wait before an attempt that was too late is repeated.
-pub const LATE_MS: i64 = 1_000;
+pub const LATE: Duration = Duration::from_secs(1);
 /// How long to wait before settings that give no request are used again.
-const UNUSABLE_MS: i64 = 600_000;
+const UNUSABLE: Duration = Duration::from_secs(600);
 /// No limit on the events of a request but the destination's.
 pub const NO_LIMIT: i64 = i64::MAX;
 
@@ -66,13 +67,13 @@ impl Clock {
 struct Sent {
     result: DeliveryResult,
     reply: Option<Reply>,
-    patience_ms: i64,
+    patience: Duration,
 }
 
 /// The claim of an attempt, with as many events as the destination takes. `token` identifies the holder of the lease.
 pub fn claim(key: CollapseKey, destination: DestinationId, token: String, mode: Mode) -> Claim {
     let render = Arc::new(bodies::render);
-    Claim { key, destination, token, lease_ms: LEASE_MS, mode, at_most: NO_LIMIT, render }
+    Claim { key, destination, token, lease: LEASE, mode, at_most: NO_LIMIT, render }
 }
 
 /// Claims the lane, sends its due events and records the result.
@@ -87,17 +88,17 @@ pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, 
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
     let began = Instant::now();
     let claimed_at = batch.claimed_at;
-    let clock = Clock { at: batch.lease_until.plus_millis(-LEASE_MS), claimed_at };
+    let clock = Clock { at: batch.lease_until.minus(LEASE), claimed_at };
     let started_at = clock.now();
     let Some(sent) = send(context, claim, &batch, clock).await? else {
         let late = batch.attempts.iter().map(late).collect();
-        context.store.finish(finish(claim, unsent(late), started_at, 0)).await?;
+        context.store.finish(finish(claim, unsent(late), started_at, Duration::ZERO)).await?;
         return Ok(AttemptResult::Late);
     };
     fail::fail_point!("deliver.after_send", |_| std::process::abort());
-    let latency_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let latency = began.elapsed();
     let (retry_reason, at_most) = (retry_reason(&sent.result.events), sent.result.at_most);
-    let finish = finish(claim, sent, started_at, latency_ms);
+    let finish = finish(claim, sent, started_at, latency);
     log_results(&finish, &batch);
     let FinishResult { lane: finished, owing, operator_events } = context.store.finish(finish).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
@@ -134,23 +135,17 @@ async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> 
         Ok(request) => request,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
     };
-    tokio::time::sleep(Duration::from_millis(u64::try_from(batch.start_in_ms).unwrap_or(0))).await;
+    tokio::time::sleep(batch.start_in).await;
     fail::fail_point!("deliver.before_send", |_| std::process::abort());
     let is_holder = context.store.holds_lease(claim.key, claim.destination, &claim.token).await?;
     if !is_holder || clock.claimed_at.elapsed() > LATEST_START {
         return Ok(None);
     }
     let reply = context.http.send(request).await;
-    let mut sent = judge_reply(&config, (&fresh, &reply), ((context.random)(), clock));
-    sent.result.events.extend(lost);
-    sent.reply = Some(redact(&config, reply));
-    Ok(Some(sent))
-}
-
-/// Judges a reply for each of these events.
-fn judge_reply(config: &Config, (fresh, reply): (&[Attempt], &Reply), (jitter, clock): (f64, Clock)) -> Sent {
-    let result = config.judge(reply, fresh, (jitter, clock.now()));
-    Sent { result, reply: None, patience_ms: config.patience_ms() }
+    let exchange = Exchange { events: &fresh, reply: &reply, at: clock.now(), jitter: (context.random)() };
+    let mut result = config.judge(exchange);
+    result.events.extend(lost);
+    Ok(Some(Sent { result, reply: Some(redact(&config, reply)), patience: config.patience() }))
 }
 
 fn request(context: &Context, config: &Config, batch: &Batch, fresh: &[Attempt]) -> Result<Request, Invalid> {
@@ -163,8 +158,8 @@ fn request(context: &Context, config: &Config, batch: &Batch, fresh: &[Attempt])
     config.request(at, fresh)
 }
 
-fn is_too_late(first: Option<Timestamp>, gives_up_after_ms: Option<i64>, now: Timestamp) -> bool {
-    first.zip(gives_up_after_ms).is_some_and(|(first, after_ms)| now.millis_since(first) >= after_ms)
+fn is_too_late(first: Option<Timestamp>, gives_up_after: Option<Duration>, now: Timestamp) -> bool {
+    first.zip(gives_up_after).is_some_and(|(first, after)| now >= first.plus(after))
 }
 
 /// Separates the events that can never be sent, or not any more, from those to send.
@@ -172,10 +167,10 @@ fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Even
     let (mut lost, mut fresh) = (Vec::new(), Vec::new());
     for attempt in attempts {
         if let Some(why) = config.lacks_key(attempt) {
-            lost.push(dead(attempt, "no_key", why));
-        } else if is_too_late(attempt.first_tried_at, config.gives_up_after_ms(), now) {
+            lost.push(dead(attempt, AttemptClass::NoKey, why));
+        } else if is_too_late(attempt.first_tried_at, config.gives_up_after(), now) {
             let why = "so long after its first attempt a repetition could be counted twice";
-            lost.push(dead(attempt, "too_late", why.to_owned()));
+            lost.push(dead(attempt, AttemptClass::TooLate, why.to_owned()));
         } else {
             fresh.push(attempt.clone());
         }
@@ -183,7 +178,7 @@ fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<Even
     (lost, fresh)
 }
 
-fn dead(attempt: &Attempt, class: &'static str, why: String) -> EventResult {
+fn dead(attempt: &Attempt, class: AttemptClass, why: String) -> EventResult {
     EventResult { delivery_id: attempt.delivery_id, class, error: Some(why), counts: false, verdict: Verdict::Dead }
 }
 
@@ -191,30 +186,30 @@ fn dead(attempt: &Attempt, class: &'static str, why: String) -> EventResult {
 fn late(attempt: &Attempt) -> EventResult {
     EventResult {
         delivery_id: attempt.delivery_id,
-        class: "late",
+        class: AttemptClass::Late,
         error: Some("the lease was over or too old to cover the request".to_owned()),
         counts: false,
-        verdict: Verdict::Retry { delay_ms: LATE_MS },
+        verdict: Verdict::Retry { delay: LATE },
     }
 }
 
 fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
     let judge = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
-        class: "invalid_settings",
+        class: AttemptClass::InvalidSettings,
         error: Some(invalid.to_string()),
         counts: false,
-        verdict: Verdict::Retry { delay_ms: UNUSABLE_MS },
+        verdict: Verdict::Retry { delay: UNUSABLE },
     };
     unsent(attempts.iter().map(judge).collect())
 }
 
 /// Nothing was sent, so nothing is known about the destination.
 fn unsent(events: Vec<EventResult>) -> Sent {
-    let (lane_pause_ms, user_pause_ms, at_most, alarm) = (None, None, None, None);
+    let (lane_pause, user_pause, at_most, alarm) = (None, None, None, None);
     let endpoint_signal = EndpointSignal::Neutral;
-    let result = DeliveryResult { events, endpoint_signal, lane_pause_ms, user_pause_ms, at_most, alarm };
-    Sent { result, reply: None, patience_ms: i64::MAX }
+    let result = DeliveryResult { events, endpoint_signal, lane_pause, user_pause, at_most, alarm };
+    Sent { result, reply: None, patience: Duration::MAX }
 }
 
 /// The reply with our secrets redacted.
@@ -233,10 +228,10 @@ fn redact(config: &Config, reply: Reply) -> Reply {
 /// Why the first event that is retried has to be.
 fn retry_reason(results: &[EventResult]) -> Option<String> {
     let retried = results.iter().find(|one| matches!(one.verdict, Verdict::Retry { .. }))?;
-    Some(retried.error.clone().unwrap_or_else(|| retried.class.to_owned()))
+    Some(retried.error.clone().unwrap_or_else(|| retried.class.as_str().to_owned()))
 }
 
-fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency_ms: i64) -> Finish {
+fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency: Duration) -> Finish {
     let (status, headers, response) = match sent.reply {
         Some(Reply::Answer { status, headers, body, .. }) => (Some(i32::from(status)), headers, Some(body)),
         _ => (None, Vec::new(), None),
@@ -247,12 +242,12 @@ fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency_ms: i64) -> 
         token: claim.token.clone(),
         mode: claim.mode,
         started_at,
-        latency_ms,
+        latency,
         status,
         headers,
         response,
         result: sent.result,
-        patience_ms: sent.patience_ms,
+        patience: sent.patience,
     }
 }
 
@@ -270,8 +265,8 @@ fn log_results(finish: &Finish, batch: &Batch) {
             event.id = %attempt.event_id,
             destination.id = %finish.destination,
             attempt = attempt.number,
-            latency_ms = finish.latency_ms,
-            class = result.class,
+            latency_ms = millis(finish.latency),
+            class = result.class.as_str(),
             mode = finish.mode.as_str(),
             outcome,
             "attempted a delivery"

@@ -1,7 +1,7 @@
 //! Signals destinations' runs that something is owed: at once, then at most once a second however many lanes there are,
 //! with a last signal after the last lane. Nothing is lost when this process dies: the sweep finds late lanes.
 
-use super::{Engine, Error};
+use super::{Engine, TemporalError};
 use domain::DestinationId;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -94,11 +94,11 @@ pub async fn run(engine: Engine) {
         match step {
             Step::Signal(id) => match engine.destination(id, DestinationSignal::Owed).await {
                 Ok(()) => {}
-                Err(Error::Unavailable(reason)) => {
+                Err(TemporalError::Unavailable(reason)) => {
                     tracing::debug!(destination.id = %id, reason, "a destination was not signalled; tried again soon");
                     signals.plan().failed(id, signals.now_ms());
                 }
-                Err(Error::Rejected(reason)) => {
+                Err(TemporalError::Rejected(reason)) => {
                     tracing::error!(destination.id = %id, reason, "Temporal refuses a signal; the sweep will repeat it");
                 }
             },

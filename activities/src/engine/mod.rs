@@ -45,7 +45,7 @@ const ENSURE: Duration = Duration::from_secs(10);
 
 /// Why Temporal did not accept a request.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum TemporalError {
     /// It cannot be reached, is busy or closing. Try again.
     #[error("Temporal is not available at the moment: {0}")]
     Unavailable(String),
@@ -54,7 +54,7 @@ pub enum Error {
     Rejected(String),
 }
 
-impl From<Status> for Error {
+impl From<Status> for TemporalError {
     fn from(status: Status) -> Self {
         match status.code() {
             // An attribute that is not registered yet is refused as invalid; `ensure` registers it.
@@ -166,12 +166,12 @@ impl Engine {
         self.client.clone().wait_for(Option::is_some).await.ok()?.clone()
     }
 
-    fn now(&self) -> Result<Client, Error> {
-        self.client.borrow().clone().ok_or_else(|| Error::Unavailable("not connected yet".to_owned()))
+    fn now(&self) -> Result<Client, TemporalError> {
+        self.client.borrow().clone().ok_or_else(|| TemporalError::Unavailable("not connected yet".to_owned()))
     }
 
     /// Whether Temporal answers now.
-    pub async fn ping(&self) -> Result<(), Error> {
+    pub async fn ping(&self) -> Result<(), TemporalError> {
         let client = self.now()?;
         let request = timed(ListSearchAttributesRequest { namespace: client.namespace() });
         client.connection().operator_service().list_search_attributes(request).await?;
@@ -181,8 +181,8 @@ impl Engine {
     /// Signals the purchase's run, starting it if there is none.
     ///
     /// # Errors
-    /// See [`Error`]; after `Unavailable` it is unknown whether it happened, and harmless to repeat.
-    pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), Error> {
+    /// See [`TemporalError`]; after `Unavailable` it is unknown whether it happened, and harmless to repeat.
+    pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
         let known = [attributes::COLLAPSE_KEY.value_set(key.to_string())];
         let message = SignalWithStart {
             workflow_id: contract::workflow_id(key),
@@ -199,7 +199,7 @@ impl Engine {
     ///
     /// # Errors
     /// As of [`Self::signal`].
-    pub async fn signal_open(&self, key: CollapseKey, signal: Signal) -> Result<(), Error> {
+    pub async fn signal_open(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
         let client = self.now()?;
         let request = SignalWorkflowExecutionRequest {
             namespace: client.namespace(),
@@ -219,7 +219,7 @@ impl Engine {
     ///
     /// # Errors
     /// As of [`Self::signal`].
-    pub async fn destination(&self, id: DestinationId, signal: DestinationSignal) -> Result<(), Error> {
+    pub async fn destination(&self, id: DestinationId, signal: DestinationSignal) -> Result<(), TemporalError> {
         let message = SignalWithStart {
             workflow_id: contract::destination_workflow_id(id),
             workflow_type: contract::DESTINATION,
@@ -237,7 +237,7 @@ impl Engine {
         self.signals.owed(id);
     }
 
-    async fn signal_with_start(&self, message: SignalWithStart) -> Result<(), Error> {
+    async fn signal_with_start(&self, message: SignalWithStart) -> Result<(), TemporalError> {
         let client = self.now()?;
         let request = SignalWithStartWorkflowExecutionRequest {
             namespace: client.namespace(),
@@ -258,8 +258,8 @@ impl Engine {
     /// The open run's answer to the query `status`; `None` when no run is open.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn status(&self, key: CollapseKey) -> Result<Option<serde_json::Value>, Error> {
+    /// See [`TemporalError`].
+    pub async fn status(&self, key: CollapseKey) -> Result<Option<serde_json::Value>, TemporalError> {
         let client = self.now()?;
         let request = QueryWorkflowRequest {
             namespace: client.namespace(),
@@ -278,7 +278,7 @@ impl Engine {
 
     /// Ensures that the search attributes are registered and that the sweep runs: both vanish
     /// with Temporal's file, and an operator can end the sweep by hand.
-    async fn ensure(&self) -> Result<(), Error> {
+    async fn ensure(&self) -> Result<(), TemporalError> {
         let client = self.now()?;
         self.register(&client).await?;
         let request = StartWorkflowExecutionRequest {
@@ -296,7 +296,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn register(&self, client: &Client) -> Result<(), Error> {
+    async fn register(&self, client: &Client) -> Result<(), TemporalError> {
         let mut operator = client.connection().operator_service();
         let list = timed(ListSearchAttributesRequest { namespace: client.namespace() });
         let known = match operator.list_search_attributes(list).await {

@@ -27,6 +27,7 @@ pub use db::secrets::hex;
 #[cfg(feature = "fail-points")]
 pub use db::sql::{Complete, all as statements, without_lock};
 pub use db::store::Store;
+pub use delivery::class::AttemptClass;
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
 pub use delivery::health::HealthView;
 pub use delivery::lanes::{

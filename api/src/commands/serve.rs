@@ -187,9 +187,9 @@ impl Engine for TemporalEngine {
     }
 }
 
-fn translated(error: engine::Error) -> EngineError {
+fn translated(error: engine::TemporalError) -> EngineError {
     match error {
-        engine::Error::Unavailable(reason) => EngineError::Unavailable(reason),
-        engine::Error::Rejected(reason) => EngineError::Rejected(reason),
+        engine::TemporalError::Unavailable(reason) => EngineError::Unavailable(reason),
+        engine::TemporalError::Rejected(reason) => EngineError::Rejected(reason),
     }
 }

@@ -4,6 +4,7 @@
 //! (a call is running), or `resting` (signalled; remembered only to space the next signal).
 
 use domain::CollapseKey;
+use domain::time::duration;
 use std::collections::{BTreeSet, HashMap};
 use workflows::signal::Notified;
 
@@ -284,9 +285,9 @@ impl Entry {
     fn signal(&self, now: i64) -> Notified {
         Notified {
             through: self.newest,
-            quiet_ms: self.quiet_until.saturating_sub(now).max(0),
+            quiet: duration(self.quiet_until.saturating_sub(now)),
             count: self.unsignalled.0,
-            cap_ms: self.cap_until.map(|until| until.saturating_sub(now).max(0)),
+            cap: self.cap_until.map(|until| duration(until.saturating_sub(now))),
         }
     }
 }

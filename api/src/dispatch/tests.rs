@@ -2,6 +2,7 @@
 
 use super::plan::{News, Plan, Step};
 use domain::CollapseKey;
+use domain::time::duration;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use workflows::signal::Notified;
@@ -38,7 +39,10 @@ fn flush(plan: &mut Plan, now: i64) -> Vec<(CollapseKey, Notified)> {
 fn the_first_notification_is_signalled_at_once() {
     let mut plan = plan(10);
     plan.notify(0, news(1, 7));
-    assert_eq!(flush(&mut plan, 0), [(key(1), Notified { through: 7, quiet_ms: WINDOW_MS, count: 1, cap_ms: None })]);
+    assert_eq!(
+        flush(&mut plan, 0),
+        [(key(1), Notified { through: 7, quiet: duration(WINDOW_MS), count: 1, cap: None })]
+    );
 }
 
 #[test]
@@ -52,8 +56,8 @@ fn a_burst_is_two_signals_and_the_second_has_the_newest_row() {
     assert_eq!(sent.len(), 1);
     assert_eq!(plan.next(1000), Step::Sleep(1 + TWELFTH_MS));
     let trailing = flush(&mut plan, 1 + TWELFTH_MS);
-    let quiet_ms = WINDOW_MS - (1 + TWELFTH_MS - 1000);
-    assert_eq!(trailing, [(key(1), Notified { through: 1000, quiet_ms, count: 999, cap_ms: None })]);
+    let quiet = duration(WINDOW_MS - (1 + TWELFTH_MS - 1000));
+    assert_eq!(trailing, [(key(1), Notified { through: 1000, quiet, count: 999, cap: None })]);
     assert_eq!(plan.waiting(), 0);
 }
 
@@ -104,13 +108,13 @@ fn the_cap_is_that_of_the_oldest_row_until_it_has_passed() {
     let mut plan = plan(10);
     let capped = |seq| News { cap_ms: Some(300_000), ..news(1, seq) };
     plan.notify(0, capped(1));
-    assert_eq!(flush(&mut plan, 0)[0].1.cap_ms, Some(300_000));
+    assert_eq!(flush(&mut plan, 0)[0].1.cap, Some(duration(300_000)));
     plan.notify(100_000, capped(2));
-    assert_eq!(flush(&mut plan, 100_000)[0].1.cap_ms, Some(200_000));
+    assert_eq!(flush(&mut plan, 100_000)[0].1.cap, Some(duration(200_000)));
     plan.notify(200_000, capped(3));
     flush(&mut plan, 200_000);
     plan.notify(310_000, capped(4));
-    assert_eq!(flush(&mut plan, 310_000)[0].1.cap_ms, Some(300_000));
+    assert_eq!(flush(&mut plan, 310_000)[0].1.cap, Some(duration(300_000)));
 }
 
 #[test]

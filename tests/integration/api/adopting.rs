@@ -26,7 +26,7 @@ async fn an_import_is_accepted_once_signalled_and_counted() {
     assert!(first.body["unnamed"][0]["detail"].to_string().contains("`anna`"), "{}", first.body);
     let key = domain::CollapseKey::of(platform, "r1");
     wait::until(Duration::from_secs(10), "the import's signal", async || match &service.engine.signals()[..] {
-        [(listed, Signal::Notified(notified))] if *listed == key && notified.quiet_ms > 0 => Ok(()),
+        [(listed, Signal::Notified(notified))] if *listed == key && !notified.quiet.is_zero() => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;

@@ -277,8 +277,7 @@ story! {
         world.pass(LEASE_MS + 1);
         world.revise("r1", 2).await;
         let newer = world.attempt(key, hook.id, "b").await;
-        let mut success = finish(&late, Verdict::Delivered);
-        success.result.events[0].class = "success";
+        let success = finish(&late, Verdict::Delivered);
         world.end(success).await;
         assert_eq!(world.store.delivery(late.delivery_id).await.unwrap().status, storage::DeliveryStatus::Superseded);
         assert_eq!(world.broken(1000).await, []);
@@ -307,7 +306,7 @@ story! {
                 batch: sent, key, to: hook.id, token: "a".to_owned(), mode: Mode::Lane,
             };
             let mut failed = finish(&sent, Verdict::Dead);
-            failed.result.endpoint_signal = EndpointSignal::Failure { pause_ms: None };
+            failed.result.endpoint_signal = EndpointSignal::Failure { pause: None };
             world.end(failed).await;
         }
         world.age(2 * MINUTE_MS);

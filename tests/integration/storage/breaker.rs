@@ -2,12 +2,14 @@
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{World, story};
+use domain::time::{DAY, HOUR, MINUTE, duration};
 use domain::{CollapseKey, DestinationId};
+use std::time::Duration;
 use storage::{
-    Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, Idle, LaneState, Mode, Page, Verdict,
+    Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle, LaneState, Mode, Page, Verdict,
 };
 
-const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
+const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
 /// Purchases `r0`, `r1`, … in revision 1, and one failed request for each of them but the last.
 async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
@@ -70,13 +72,13 @@ story! {
         assert_eq!((shown.state.as_str(), shown.reason.as_deref()), ("open", Some("the endpoint answered 500")));
         for (mode, receipt) in [(Mode::Lane, "r10"), (Mode::Drain, "r10"), (Mode::Lane, "r3")] {
             let claimed = world.store.claim(Claim { mode, ..claim(world.key(receipt), hook.id, "c") }).await.unwrap();
-            assert!(matches!(claimed, Claimed::Idle(Idle::Owed { ms: 1..=30_000, last_seq: 1.. })), "{claimed:?}");
+            assert!(matches!(claimed, Claimed::Idle(Idle::Owed { wait, last_seq: 1.. }) if (1..=30_000).contains(&wait.as_millis())), "{claimed:?}");
         }
         let nothing = world.claim(world.key("unheard"), hook.id, "n").await;
         assert!(matches!(nothing, Claimed::Idle(Idle::Closed { last_seq: 0 })), "{nothing:?}");
         assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "it is owed, not forgotten");
-        let health = world.store.health(hook.id).await.unwrap();
-        assert_eq!((health.failures, health.owed), (10, 11));
+        let HealthView { health, owed } = world.store.health(hook.id).await.unwrap();
+        assert_eq!((health.failures, owed), (10, 11));
         assert_eq!(health.last_error.as_deref(), Some("the endpoint answered 500"));
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
         assert_eq!((alarms.len(), alarms[0].kind.as_str()), (1, "destination"), "{alarms:?}");
@@ -94,7 +96,7 @@ story! {
             world.pass(5_001);
         }
         assert_eq!(state(&world, hook.id).await, "failing");
-        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 1);
+        assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 1);
     }
 }
 
@@ -103,11 +105,11 @@ story! {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 11).await;
         world.revise("r4", 2).await;
-        let DestinationNeed::Probe { key, in_ms } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
+        let DestinationNeed::Probe { key, wait } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
         assert_eq!(key, world.key("r4"));
-        assert!((29_000..=30_000).contains(&in_ms), "{in_ms}");
+        assert!((29_000..=30_000).contains(&wait.as_millis()), "{wait:?}");
         world.pass(30_000);
-        assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Probe { key, in_ms: 0 });
+        assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Probe { key, wait: Duration::ZERO });
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p1").await;
         assert_eq!((probe.revision, probe.number), (2, 1));
         // As if it had been the last step of the schedule.
@@ -115,9 +117,9 @@ story! {
         assert!(matches!(left, LaneState::Owed { .. }), "{left:?}");
         let stored = world.store.delivery(probe.delivery_id).await.unwrap();
         assert_eq!((stored.status.as_str(), stored.attempts), ("pending", 1));
-        let DestinationNeed::Probe { key: other, in_ms } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
+        let DestinationNeed::Probe { key: other, wait } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
         assert_ne!(other, key, "what fails by itself does not keep the breaker open");
-        assert!((29_000..=30_000).contains(&in_ms), "{in_ms}");
+        assert!((29_000..=30_000).contains(&wait.as_millis()), "{wait:?}");
         let again = world.attempt_as(Mode::Probe, (key, hook.id), "p2").await;
         assert_eq!(again.number, 1, "a probe is none of the schedule's attempts");
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts WHERE mode = 'probe' AND counts"), 0);
@@ -159,7 +161,7 @@ story! {
         all.sort_unstable();
         assert_eq!(all, sorted(&world, &["r0", "r1", "r2", "r4", "r5", "r6", "r7", "r8", "r9"]));
         world.pass(30_000);
-        let DestinationNeed::Probe { key, in_ms: 0 } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
+        let DestinationNeed::Probe { key, wait: Duration::ZERO } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
         world.finish(&probe, LONG).await;
         assert_eq!(lanes_in_backoff(&world, hook.id, 3).await, [vec![key]], "only what was tried since");
@@ -231,18 +233,18 @@ story! {
         }
         let fail = async |receipt: &str, delay_ms| {
             let sent = world.attempt(world.key(receipt), hook.id, "a").await;
-            let mut end = finish(&sent, Verdict::Retry { delay_ms });
-            (end.status, end.result.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause_ms: Some(60_000) });
+            let mut end = finish(&sent, Verdict::Retry { delay: duration(delay_ms) });
+            (end.status, end.result.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause: Some(duration(60_000)) });
             world.end(end).await.lane
         };
         assert!(matches!(fail("r1", 50_000).await, LaneState::Owed { .. }), "it is due when the pause ends");
         let claimed = world.claim(world.key("r2"), hook.id, "b").await;
-        assert!(matches!(claimed, Claimed::Idle(Idle::Owed { ms: 58_000..=60_000, .. })), "{claimed:?}");
-        assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000..=60_000 }));
+        assert!(matches!(claimed, Claimed::Idle(Idle::Owed { wait, .. }) if (58_000..=60_000).contains(&wait.as_millis())), "{claimed:?}");
+        assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { wait } if (58_000..=60_000).contains(&wait.as_millis())));
         assert_eq!(state(&world, hook.id).await, "failing");
         world.pass(60_001);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r1", "r2", "r3"]));
-        assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { ms } if ms > 60_000), "it has a wait of its own");
+        assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { wait } if wait > MINUTE), "it has a wait of its own");
         assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Idle(Idle::Wait { .. })));
         assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Idle(Idle::Owed { .. })));
         world.pass(60_001);
@@ -291,10 +293,10 @@ story! {
         }
         for (sent, pause_ms) in held.iter().zip([60_000, 1_000]) {
             let mut end = finish(sent, LONG);
-            end.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(pause_ms) };
+            end.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(pause_ms)) };
             world.end(end).await;
         }
-        assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000.. }));
+        assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { wait } if wait >= Duration::from_secs(58)));
     }
 }
 
@@ -320,7 +322,7 @@ story! {
         let on = DestinationPatch { enabled: Some(true), ..Default::default() };
         let shown = world.store.update_destination(hook.id, on).await.unwrap();
         assert_eq!((shown.enabled, shown.state.as_str(), shown.reason), (true, "healthy", None));
-        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 0);
+        assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 0);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r0", "r1", "r2"]), "it is due, back-off or not");
         assert_eq!(world.attempt(world.key("r0"), hook.id, "c").await.revision, 2, "the newest state");
         assert_eq!(world.attempt(world.key("r1"), hook.id, "d").await.number, 2);
@@ -361,14 +363,14 @@ story! {
             (finish(&sent, LONG), endpoint_signal)
         };
         let gone = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
-        let late = [ends("r1", gone.clone()).await, ends("r2", EndpointSignal::Failure { pause_ms: Some(60_000) }).await];
+        let late = [ends("r1", gone.clone()).await, ends("r2", EndpointSignal::Failure { pause: Some(duration(60_000)) }).await];
         let moved = DestinationPatch { settings: Some(serde_json::json!({ "url": "https://b.example" })), ..Default::default() };
         world.store.update_destination(hook.id, moved).await.unwrap();
         for (mut end, endpoint_signal) in late {
             end.result.endpoint_signal = endpoint_signal;
             world.end(end).await;
         }
-        let health = world.store.health(hook.id).await.unwrap();
+        let health = world.store.health(hook.id).await.unwrap().health;
         assert_eq!((state(&world, hook.id).await.as_str(), health.failures, health.paused_until), ("healthy", 0, None));
         let (mut late, _) = ends("r3", gone.clone()).await;
         for enabled in [false, true] {
@@ -390,7 +392,7 @@ story! {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
         world.store.retry_now(hook.id).await.unwrap();
-        assert_eq!(world.store.health(hook.id).await.unwrap().recovered_at, None);
+        assert_eq!(world.store.health(hook.id).await.unwrap().health.recovered_at, None);
         let day_ms = 24 * HOUR_MS;
         for _ in 0..6 {
             world.pass(day_ms);
@@ -398,7 +400,7 @@ story! {
             world.pass(1);
             let sent = world.attempt(world.key("r0"), hook.id, "a").await;
             let mut end = finish(&sent, LONG);
-            end.patience_ms = 5 * day_ms;
+            end.patience = DAY * 5;
             world.end(end).await;
             if state(&world, hook.id).await == "disabled" {
                 return;

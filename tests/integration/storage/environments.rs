@@ -2,6 +2,7 @@
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, renewal, story};
+use domain::time::{duration, millis};
 use domain::{CollapseKey, DestinationId, Environment, PlatformId, RedeliverySelector, Timestamp, TransitionKind};
 use serde_json::{Value, json};
 use storage::{
@@ -84,11 +85,11 @@ story! {
         let second = world.claim(world.key("p2"), to, "d").await;
         assert!(matches!(second, Claimed::Idle(Idle::UserBusy { .. })), "{second:?}");
         let mut throttled = finish(&other, RETRY);
-        (throttled.result.endpoint_signal, throttled.result.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
+        (throttled.result.endpoint_signal, throttled.result.user_pause) = (EndpointSignal::Success, Some(duration(TEN_MINUTES_MS)));
         world.end(throttled).await;
         world.pass(6_000);
         let claimed = world.claim(tested, to, "e").await;
-        assert!(matches!(claimed, Claimed::Idle(Idle::Wait { ms, .. }) if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
+        assert!(matches!(claimed, Claimed::Idle(Idle::Wait { wait, .. }) if millis(wait) > TEN_MINUTES_MS - 60_000), "{claimed:?}");
         let DestinationNeed::Drain { mut keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         keys.sort_unstable();
         let mut owed = [world.key("p1"), world.key("p2")];

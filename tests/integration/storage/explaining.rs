@@ -3,6 +3,7 @@
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, finish};
 use super::world::{World, is_missing, new_destination, renewal, story};
+use domain::time::duration;
 use domain::{EventId, Outcome, TransitionKind};
 use storage::{EndpointSignal, Fate, Verdict};
 
@@ -105,11 +106,11 @@ story! {
         world.send("r1", hook.id, Verdict::Dead).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
         let mut paused = finish(&sent, RETRY);
-        paused.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(MINUTE_MS) };
+        paused.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(MINUTE_MS)) };
         world.end(paused).await;
         let portrait = world.store.explain_destination(hook.id).await.unwrap();
         assert_eq!((portrait.addressee.health.owed, portrait.owes.dead, portrait.owes.waiting), (2, 1, 0));
-        assert!(portrait.addressee.health.paused_until.is_some_and(|until| until > portrait.now));
+        assert!(portrait.addressee.health.health.paused_until.is_some_and(|until| until > portrait.now));
         assert_eq!((portrait.owed.len(), portrait.dead.len()), (2, 1));
         assert_eq!(portrait.dead[0].delivery.collapse_key, world.key("r1"));
         world.store.delete_destination(hook.id).await.unwrap();

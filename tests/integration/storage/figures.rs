@@ -31,7 +31,7 @@ story! {
         world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE status = 'pending'");
         let health = world.store.destination_health(hook.id).await.unwrap();
         assert_eq!((health.health.owed, health.owes.waiting, health.owes.dead), (0, 1, 1));
-        assert_eq!(health.health.last_error.as_deref(), Some("the endpoint answered 500"));
+        assert_eq!(health.health.health.last_error.as_deref(), Some("the endpoint answered 500"));
     }
 }
 

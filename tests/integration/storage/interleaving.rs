@@ -5,6 +5,7 @@
 
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, story};
+use domain::time::duration;
 use domain::{CollapseKey, DeliveryId, DestinationId, TransitionKind};
 use std::collections::HashMap;
 use storage::{Claim, Claimed, DeliveryFilter, EndpointSignal, Mode, Page, Store, Verdict};
@@ -94,13 +95,14 @@ impl Lane {
             5 | 6 if !self.held.is_empty() => {
                 let index = usize::try_from(dice.roll(self.held.len() as u64)).unwrap();
                 let sent = self.held.swap_remove(index);
-                let verdict = if dice.roll(2) == 0 { Verdict::Delivered } else { Verdict::Retry { delay_ms: 1_000 } };
+                let verdict =
+                    if dice.roll(2) == 0 { Verdict::Delivered } else { Verdict::Retry { delay: duration(1_000) } };
                 let mut end = finish(&sent, verdict);
                 if end.result.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0 {
-                    end.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(700) };
+                    end.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(700)) };
                 }
-                end.result.lane_pause_ms =
-                    (end.result.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0).then_some(900);
+                end.result.lane_pause = (end.result.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0)
+                    .then_some(duration(900));
                 self.workers[index % 2].finish(end).await.unwrap();
             }
             _ => world.pass(i64::try_from(dice.roll(2)).unwrap() * (LEASE_MS + 1) + 1_001),

@@ -2,6 +2,7 @@
 
 use super::sending::{RETRY, Sent, claim, finish, must_send};
 use super::world::{LEASE_MS, World, new_destination, story};
+use domain::time::{duration, millis};
 use domain::{DestinationId, TransitionKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,8 +101,8 @@ story! {
         world.revise("r1", 1).await;
         assert_eq!(rests().await, None, "it is due");
         world.send("r1", hook, RETRY).await;
-        let (ms, why) = rests().await.unwrap();
-        assert!((1..=5_000).contains(&ms) && why.is_some(), "{ms} {why:?}");
+        let (wait, why) = rests().await.unwrap();
+        assert!((1..=5_000).contains(&wait.as_millis()) && why.is_some(), "{wait:?} {why:?}");
         world.pass(5_001);
         assert_eq!(rests().await, None, "it is due again");
     }
@@ -119,11 +120,11 @@ story! {
         for claimed in claimed {
             match claimed {
                 Claimed::Send(batch) => {
-                    assert!((0..=2_000).contains(&batch.start_in_ms));
+                    assert!((0..=2_000).contains(&batch.start_in.as_millis()));
                     sent += 1;
                 }
-                Claimed::Idle(Idle::Owed { ms, .. }) => {
-                    assert!((1..=2_000).contains(&ms), "{ms}");
+                Claimed::Idle(Idle::Owed { wait, .. }) => {
+                    assert!((1..=2_000).contains(&wait.as_millis()), "{wait:?}");
                     owed += 1;
                 }
                 other => panic!("{other:?}"),
@@ -154,7 +155,7 @@ story! {
                     let (key, token) = (world.key(receipt), "a".to_owned());
                     sent.push(Sent { batch, key, to: hook, token, mode: Mode::Lane });
                 }
-                Claimed::Idle(Idle::Owed { ms, .. }) => assert!((1..=1_000).contains(&ms)),
+                Claimed::Idle(Idle::Owed { wait, .. }) => assert!((1..=1_000).contains(&wait.as_millis())),
                 other => panic!("{other:?}"),
             }
         }
@@ -202,8 +203,8 @@ story! {
         assert_eq!(numbers, [2, 2, 2, 1]);
         let mut end = finish(&sent, Verdict::Delivered);
         end.result.events[1].verdict = Verdict::Dead;
-        end.result.events[2].verdict = Verdict::Retry { delay_ms: 60_000 };
-        end.result.events[3].verdict = Verdict::Retry { delay_ms: 0 };
+        end.result.events[2].verdict = Verdict::Retry { delay: duration(60_000) };
+        end.result.events[3].verdict = Verdict::Retry { delay: duration(0) };
         assert!(matches!(world.end(end).await.lane, LaneState::Wait { .. }));
         let filter = DeliveryFilter { collapse_key: Some(key), ..Default::default() };
         let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
@@ -219,8 +220,8 @@ story! {
         let key = world.key("r1");
         world.pass(1);
         let first = world.attempt(key, to, "a").await;
-        let mut end = finish(&first, Verdict::Retry { delay_ms: 0 });
-        end.result.events[1].verdict = Verdict::Retry { delay_ms: 60_000 };
+        let mut end = finish(&first, Verdict::Retry { delay: duration(0) });
+        end.result.events[1].verdict = Verdict::Retry { delay: duration(60_000) };
         world.end(end).await;
         let next = world.attempt(key, to, "b").await;
         assert_eq!(next.types(), ["purchase.updated"], "it was never tried and is due longest");
@@ -243,7 +244,9 @@ story! {
                     let (key, token) = (world.key(receipt), "a".to_owned());
                     sent.push(Sent { batch, key, to, token, mode: Mode::Lane });
                 }
-                Claimed::Idle(Idle::UserBusy { ms, last_seq }) => assert!((1..=500).contains(&ms) && last_seq > 0, "{ms}"),
+                Claimed::Idle(Idle::UserBusy { wait, last_seq }) => {
+                    assert!((1..=500).contains(&wait.as_millis()) && last_seq > 0, "{wait:?}");
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -279,19 +282,19 @@ story! {
         world.happen_to("customer-2", "other", &[TransitionKind::Purchased]).await;
         let sent = world.attempt(world.key("r1"), to, "a").await;
         let mut end = finish(&sent, RETRY);
-        (end.result.endpoint_signal, end.result.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
+        (end.result.endpoint_signal, end.result.user_pause) = (EndpointSignal::Success, Some(duration(TEN_MINUTES_MS)));
         world.end(end).await;
         world.pass(6_000);
         for receipt in ["r1", "r2"] {
             let claimed = world.claim(world.key(receipt), to, "b").await;
-            assert!(matches!(claimed, Claimed::Idle(Idle::Wait { ms, .. }) if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
+            assert!(matches!(claimed, Claimed::Idle(Idle::Wait { wait, .. }) if millis(wait) > TEN_MINUTES_MS - 60_000), "{claimed:?}");
         }
         let DestinationNeed::Drain { keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         assert_eq!(keys, [world.key("other")]);
         let other = world.attempt(world.key("other"), to, "c").await;
         world.finish(&other, Verdict::Delivered).await;
         world.drain((world.key("other"), to)).await;
-        assert_eq!(world.store.destination_need(to, 9).await.unwrap(), DestinationNeed::Pause { ms: 30_000 }, "it is rechecked");
+        assert_eq!(world.store.destination_need(to, 9).await.unwrap(), DestinationNeed::Pause { wait: Duration::from_secs(30) }, "it is rechecked");
         world.pass(TEN_MINUTES_MS);
         world.attempt(world.key("r2"), to, "d").await;
     }

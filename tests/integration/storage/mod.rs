@@ -24,7 +24,6 @@ mod measuring;
 mod operator_events;
 mod payments;
 mod plan_changes;
-mod plans;
 mod profiling;
 mod purchase_body;
 mod reconsider;

@@ -1,8 +1,9 @@
 //! Operators' events about a destination, and when it is disabled without a person.
 
-use super::sending::{HOUR_MS, PATIENCE_MS, RETRY, claim, finish, rendering};
+use super::sending::{HOUR_MS, PATIENCE, RETRY, claim, finish, rendering};
 use super::world::{World, new_destination, story};
 use domain::event::schemas;
+use domain::time::{HOUR, duration};
 use domain::{CollapseKey, DestinationId};
 use serde_json::Value;
 use storage::{
@@ -10,7 +11,7 @@ use storage::{
     LaneState, Mode, Page, Rendered, Verdict,
 };
 
-const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
+const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
 async fn chooses(world: &World, name: &str, events: &[&str]) -> DestinationId {
     let mut new = new_destination(&world.app, name);
@@ -184,7 +185,7 @@ story! {
             hours = hour;
             world.happen("r2", number, &[domain::TransitionKind::Renewed]).await;
             let sent = world.attempt(world.key("r2"), hook, "a").await;
-            world.end(finish(&sent, Verdict::Retry { delay_ms: HOUR_MS / 2 })).await
+            world.end(finish(&sent, Verdict::Retry { delay: duration(HOUR_MS / 2) })).await
         };
         for (number, (hour, expected)) in (1..).zip([(1, 0), (59, 0), (61, 1), (62, 0), (85, 1), (109, 1), (110, 0)]) {
             let result = at(hour, number).await;
@@ -202,7 +203,7 @@ story! {
             assert!(reason.contains(percent) && reason.contains("answered 500"), "{reason}");
         }
         assert!(reasons[3].starts_with("nothing went well for 121 h"), "{reasons:?}");
-        assert_eq!((shown.reason.as_deref(), PATIENCE_MS), (Some(reasons[3]), 120 * HOUR_MS));
+        assert_eq!((shown.reason.as_deref(), PATIENCE), (Some(reasons[3]), HOUR * 120));
 
         world.pass(HOUR_MS);
         let on = DestinationPatch { enabled: Some(true), ..Default::default() };
@@ -222,7 +223,7 @@ story! {
         world.pass(1_000 * HOUR_MS);
         world.revise("r2", 1).await;
         for hour in 0..=12 {
-            let result = world.send("r2", hook, Verdict::Retry { delay_ms: HOUR_MS / 2 }).await;
+            let result = world.send("r2", hook, Verdict::Retry { delay: duration(HOUR_MS / 2) }).await;
             let is_disabled = !world.store.destination(hook).await.unwrap().enabled;
             assert_eq!(is_disabled, hour == 12, "hour {hour}");
             let operator_events = if hour == 12 { vec!["destination.disabled"] } else { vec!["destination.failing"; usize::from([6, 9, 11].contains(&hour))] };

@@ -6,7 +6,8 @@ use super::world::{World, is_missing, new_destination, new_platform, story};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use std::collections::BTreeMap;
 use storage::{
-    Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Idle, Mode, Owing, Page, Redelivered, Run, Skipped, Verdict,
+    AttemptClass, Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Idle, Mode, Owing, Page, Redelivered, Run,
+    Skipped, Verdict,
 };
 
 async fn again(world: &World, what: RedeliverySelector) -> Owing {
@@ -238,9 +239,9 @@ story! {
         assert!(explained.iter().all(|one| one.not_again == Some(Skipped::MayBeCounted)), "{explained:?}");
 
         // Nor does an answer that nobody can read, as a proxy gives it, or one that counted too few.
-        for (receipt, class) in [("r4", "unreadable"), ("r5", "too_few")] {
+        for (receipt, class) in [("r4", AttemptClass::Unreadable), ("r5", AttemptClass::TooFew)] {
             world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
-            let unread = world.attempt(world.key(receipt), analytics.id, class).await;
+            let unread = world.attempt(world.key(receipt), analytics.id, class.as_str()).await;
             let mut judged = finish(&unread, Verdict::Dead);
             (judged.status, judged.result.events[0].class) = (Some(200), class);
             // After this many days of failures it would be disabled.

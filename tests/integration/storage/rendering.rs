@@ -5,8 +5,8 @@ use super::world::{LEASE_MS, World, new_platform, renewal, story};
 use domain::{CollapseKey, DestinationId, Environment, TransitionKind, UserId};
 use std::sync::{Arc, Mutex};
 use storage::{
-    Claim, Claimed, DeliveryFilter, DeliveryStatus, DestinationPatch, Filter, Finish, Idle, Mode, Owner, Page, Render,
-    Rendered, Unsent, Verdict,
+    AttemptClass, Claim, Claimed, DeliveryFilter, DeliveryStatus, DestinationPatch, Filter, Finish, Idle, Mode, Owner,
+    Page, Render, Rendered, Unsent, Verdict,
 };
 
 fn app_user(name: &str) -> Owner {
@@ -134,7 +134,7 @@ story! {
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 1);
         let skipped = DeliveryFilter { status: Some(DeliveryStatus::Skipped), ..Default::default() };
         assert_eq!(world.store.deliveries(skipped, Page::default()).await.unwrap().items.len(), 1);
-        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 0);
+        assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 0);
     }
 }
 
@@ -392,7 +392,7 @@ story! {
         for token in ["a", "b"] {
             let sent = world.attempt(key, hook.id, token).await;
             let mut end = finish(&sent, RETRY);
-            (end.result.events[0].class, end.result.events[0].counts) = ("invalid_settings", false);
+            (end.result.events[0].class, end.result.events[0].counts) = (AttemptClass::InvalidSettings, false);
             world.end(end).await;
             assert_eq!(world.raw().number("SELECT COUNT(first_tried_at) AS value FROM deliveries"), 0);
             world.pass(5_001);

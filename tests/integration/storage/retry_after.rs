@@ -2,10 +2,12 @@
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{LEASE_MS, World, story};
+use domain::time::{HOUR, duration, millis};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
+use std::time::Duration;
 use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, Idle, LaneState, Mode, Page, Run, Verdict};
 
-const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
+const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
 /// Sends what must be due: it fails with a `Retry-After` of an hour.
 async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> LaneState {
@@ -15,8 +17,8 @@ async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> La
 /// Sends what must be due: it fails with these waits of the event and of the lane.
 async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> LaneState {
     let sent = world.attempt(world.key(receipt), to, "asks").await;
-    let mut end = finish(&sent, Verdict::Retry { delay_ms });
-    end.result.lane_pause_ms = Some(pause_ms);
+    let mut end = finish(&sent, Verdict::Retry { delay: duration(delay_ms) });
+    end.result.lane_pause = Some(duration(pause_ms));
     world.end(end).await.lane
 }
 
@@ -25,8 +27,7 @@ async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), a
     let key = world.key(receipt);
     for mode in [Mode::Lane, Mode::Drain] {
         let claimed = world.store.claim(Claim { mode, ..claim(key, to, "left") }).await.unwrap();
-        let is_right =
-            matches!(claimed, Claimed::Idle(Idle::Wait { ms, .. }) if (at_most_ms - 30_000..=at_most_ms).contains(&ms));
+        let is_right = matches!(claimed, Claimed::Idle(Idle::Wait { wait, .. }) if (at_most_ms - 30_000..=at_most_ms).contains(&millis(wait)));
         assert!(is_right, "{receipt}: {claimed:?}");
     }
     assert_eq!(destination_need(world, to).await, DestinationNeed::Rest, "{receipt} cannot be claimed");
@@ -79,9 +80,9 @@ story! {
         world.revise("r1", 1).await;
         let sent = world.attempt(world.key("r1"), hook, "a").await;
         world.revise("r1", 2).await;
-        let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
-        end.result.lane_pause_ms = Some(HOUR_MS);
-        assert!(matches!(world.end(end).await.lane, LaneState::Wait { ms } if ms > HOUR_MS / 2), "not at once");
+        let mut end = finish(&sent, Verdict::Retry { delay: duration(HOUR_MS) });
+        end.result.lane_pause = Some(duration(HOUR_MS));
+        assert!(matches!(world.end(end).await.lane, LaneState::Wait { wait } if wait > HOUR / 2), "not at once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
         check_sent(&world, ("r1", hook), 2).await;
@@ -95,7 +96,7 @@ story! {
         let event = world.attempt(world.key("r1"), hook, "a").await;
         assert_eq!(world.finish(&event, RETRY).await, LaneState::More);
         let left = fail_for_an_hour(&world, "r1", hook).await;
-        assert!(matches!(left, LaneState::Wait { ms: ..=5_000 }), "the event has a wait of its own: {left:?}");
+        assert!(matches!(left, LaneState::Wait { wait } if wait <= Duration::from_secs(5)), "the event has a wait of its own: {left:?}");
         world.pass(5_001);
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
@@ -114,8 +115,8 @@ story! {
         world.store.retry_now(hook).await.unwrap();
         world.pass(5);
         let sent = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
-        let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
-        end.result.lane_pause_ms = Some(HOUR_MS);
+        let mut end = finish(&sent, Verdict::Retry { delay: duration(HOUR_MS) });
+        end.result.lane_pause = Some(duration(HOUR_MS));
         world.end(end).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
     }
@@ -255,8 +256,8 @@ story! {
         let lost = world.attempt(world.key("r1"), hook, "a").await;
         world.pass(LEASE_MS + 1);
         let mine = world.attempt(world.key("r1"), hook, "b").await;
-        let mut end = finish(&lost, Verdict::Retry { delay_ms: HOUR_MS });
-        end.result.lane_pause_ms = Some(HOUR_MS);
+        let mut end = finish(&lost, Verdict::Retry { delay: duration(HOUR_MS) });
+        end.result.lane_pause = Some(duration(HOUR_MS));
         world.finish(&mine, Verdict::Delivered).await;
         world.end(end).await;
         world.revise("r1", 2).await;

@@ -2,18 +2,20 @@
 
 use super::world::{LEASE_MS, Report, World, happened, record, reported};
 use domain::event::{PURCHASE_UPDATED, for_destination};
+use domain::time::duration;
 use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use storage::{
-    Attempt, Batch, Claim, Claimed, DeliveryResult, Destination, EndpointSignal, EventResult, Finish, FinishResult,
-    LaneState, Mode, Render, Rendered, Store, Unsent, Verdict,
+    Attempt, AttemptClass, Batch, Claim, Claimed, DeliveryResult, Destination, EndpointSignal, EventResult, Finish,
+    FinishResult, LaneState, Mode, Render, Rendered, Store, Unsent, Verdict,
 };
 
 pub const HOUR_MS: i64 = 3_600_000;
 /// A webhook's.
-pub const PATIENCE_MS: i64 = protocols::destinations::webhook::PATIENCE_MS;
+pub const PATIENCE: Duration = protocols::destinations::webhook::PATIENCE;
 
 /// A request that was claimed. It reads as its first attempt.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ pub fn claim(key: CollapseKey, to: DestinationId, token: &str) -> Claim {
         key,
         destination: to,
         token: token.to_owned(),
-        lease_ms: LEASE_MS,
+        lease: duration(LEASE_MS),
         mode: Mode::Lane,
         at_most: 10,
         render: render(),
@@ -86,7 +88,7 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
     let failed = !matches!(verdict, Verdict::Delivered);
     let judged = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
-        class: if failed { "server_error" } else { "delivered" },
+        class: if failed { AttemptClass::ServerError } else { AttemptClass::Success },
         error: failed.then(|| "the endpoint answered 500".to_owned()),
         counts: true,
         verdict,
@@ -97,23 +99,23 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
         token: sent.token.clone(),
         mode: sent.mode,
         started_at: sent.batch.lease_until,
-        latency_ms: 12,
+        latency: Duration::from_millis(12),
         status: Some(if failed { 500 } else { 200 }),
         headers: vec![("retry-after".to_owned(), "7".to_owned())],
         response: Some("body".to_owned()),
         result: DeliveryResult {
             events: sent.batch.attempts.iter().map(judged).collect(),
-            endpoint_signal: if failed { EndpointSignal::Failure { pause_ms: None } } else { EndpointSignal::Success },
-            lane_pause_ms: None,
-            user_pause_ms: None,
+            endpoint_signal: if failed { EndpointSignal::Failure { pause: None } } else { EndpointSignal::Success },
+            lane_pause: None,
+            user_pause: None,
             at_most: None,
             alarm: None,
         },
-        patience_ms: PATIENCE_MS,
+        patience: PATIENCE,
     }
 }
 
-pub const RETRY: Verdict = Verdict::Retry { delay_ms: 5_000 };
+pub const RETRY: Verdict = Verdict::Retry { delay: Duration::from_secs(5) };
 
 impl World {
     pub async fn claim(&self, key: CollapseKey, to: DestinationId, token: &str) -> Claimed {

@@ -2,6 +2,7 @@
 
 use super::aging::MINUTE_MS;
 use super::world::{LEASE_MS, WINDOW_MS, World, new_platform, renewal, story};
+use domain::time::duration;
 use domain::{DestinationId, TransitionKind};
 use storage::{DestinationPatch, Due, Verdict};
 
@@ -76,7 +77,7 @@ story! {
         assert_eq!(late(&world).await, []);
         world.pass(LEASE_MS + 1);
         assert_eq!(late(&world).await, [hook.id], "its worker died");
-        world.finish(&attempt, Verdict::Retry { delay_ms: 600_000 }).await;
+        world.finish(&attempt, Verdict::Retry { delay: duration(600_000) }).await;
         assert_eq!(late(&world).await, []);
         world.pass(646_000);
         assert_eq!(late(&world).await, [hook.id]);

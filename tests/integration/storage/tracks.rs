@@ -3,6 +3,7 @@
 use super::sending::Sent;
 use super::world::{LEASE_MS, World, story};
 use domain::TransitionKind;
+use domain::time::duration;
 use storage::{Claimed, DeliveryFilter, DestinationPatch, LaneState, Mode, Page, Verdict};
 
 /// Delivers until nothing is owed; what was sent, with its revision.
@@ -50,7 +51,7 @@ story! {
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
         assert_eq!(first.event_type, "user.subscription.cancelled");
-        assert_eq!(world.finish(&first, Verdict::Retry { delay_ms: 60_000 }).await, LaneState::More);
+        assert_eq!(world.finish(&first, Verdict::Retry { delay: duration(60_000) }).await, LaneState::More);
         world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         assert_eq!(names(&drain(&world, "r1", hook.id).await), [("purchase.updated", 2)]);
         assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);

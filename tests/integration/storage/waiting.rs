@@ -2,6 +2,7 @@
 //! sweep.
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
+use domain::time::millis;
 use domain::{CollapseKey, Outcome, Parked, Timestamp, Waits};
 use std::time::Duration;
 use storage::{Due, Page, Record};
@@ -57,8 +58,8 @@ story! {
         let key = world.key("r1");
         world.done(partly(&world, key, &[], Waits::Parked(Parked::UnknownReceipt)).await).await;
         assert_eq!(waiting_for(&world, "m1").await, Some(storage::WaitingFor::Parked));
-        let quiet_ms = world.store.load(key, 0, 500).await.unwrap().quiet_ms;
-        assert_eq!(quiet_ms, 0, "it was flushed: its wake does not wait for the rest of a window");
+        let quiet = world.store.load(key, 0, 500).await.unwrap().quiet;
+        assert!(quiet.is_zero(), "it was flushed: its wake does not wait for the rest of a window");
         assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
         assert_eq!(world.store.inbox_age().await.unwrap(), None);
         world.pass(WINDOW_MS + 20_000);
@@ -68,7 +69,7 @@ story! {
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
         let loaded = world.load(key).await;
         assert!(loaded.due);
-        assert_eq!((loaded.newest_seq, loaded.late_ms), (first, None), "it is not late, it waits");
+        assert_eq!((loaded.newest_seq, loaded.late), (first, None), "it is not late, it waits");
     }
 }
 
@@ -83,8 +84,8 @@ story! {
         assert_eq!(world.store.due(10).await.unwrap(), [], "its longest wait is not the platform's");
         let second = world.notify("m2", "r1", 2).await;
         let loaded = world.store.load(key, 0, 500).await.unwrap();
-        assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&loaded.quiet_ms), "{}", loaded.quiet_ms);
-        assert!(loaded.cap_ms.is_some_and(|cap_ms| cap_ms > 140_000), "{:?}", loaded.cap_ms);
+        assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&millis(loaded.quiet)), "{:?}", loaded.quiet);
+        assert!(loaded.cap.is_some_and(|cap| millis(cap) > 140_000), "{:?}", loaded.cap);
         assert_eq!(loaded.notifications.len(), 2);
         assert_eq!(waiting_for(&world, "m1").await, Some(storage::WaitingFor::Verification));
         assert_eq!(waiting_for(&world, "m2").await, Some(storage::WaitingFor::Window));

@@ -24,13 +24,6 @@ impl Environment {
             Self::Sandbox => "sandbox",
         }
     }
-
-    /// The environment of a purchase on a platform of this environment: a purchase that is not for money belongs to the
-    /// sandbox everywhere.
-    #[must_use]
-    pub const fn of_purchase(self, is_for_money: bool) -> Self {
-        if is_for_money { self } else { Self::Sandbox }
-    }
 }
 
 /// A text that was expected to be an environment and is not.

@@ -58,7 +58,7 @@ pub enum NotificationKind {
     GraceBegan,
     /// The grace is over: the payment was repaired, or the subscription ended with it.
     #[serde(rename = "grace_ended")]
-    GraceExpired,
+    OutOfGrace,
     /// A subscription was cancelled, voluntarily or not.
     SubscriptionCancelled,
     /// A consumable was cancelled.

@@ -33,6 +33,13 @@ macro_rules! transition_kinds {
     };
 }
 
+impl TransitionKind {
+    /// Those that show a payment after a trial or after the first term.
+    pub(crate) const PAYMENTS: [Self; 3] = [Self::Renewed, Self::Recovered, Self::TrialConverted];
+    /// Those that begin a purchase.
+    pub(crate) const BEGINNINGS: [Self; 2] = [Self::Purchased, Self::PlanChanged];
+}
+
 transition_kinds! {
     /// A trial began.
     TrialStarted = "user.journey.trial.started";

@@ -3,9 +3,15 @@
 //! A store's spelling stays in that store's folder; what an answer means for a purchase is decided in `decide`.
 
 use crate::environment::Environment;
-use crate::time::Timestamp;
+use crate::time::{HOUR, MINUTE, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long a snapshot may lag behind the store's own notifications: a minute to an hour was seen of renewals, and a margin.
+pub(crate) const LAG: Duration = HOUR.saturating_mul(2);
+/// Dates of a store closer than this are one date.
+pub(crate) const SAME: Duration = MINUTE;
 
 /// What querying the store showed of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -76,7 +76,10 @@ impl Destination {
                     redeliver(ctx, id, redelivery).await;
                     continue;
                 }
-                Next::Supervise { is_probe } => supervision = Some(RunningSupervision::begin(ctx, id, *is_probe)),
+                Next::Supervise { is_probe } => {
+                    let input = Supervise { destination_id: id, is_probe: *is_probe };
+                    supervision = Some(RunningSupervision::begin(ctx, input));
+                }
                 Next::Sleep(until) => alarm.set(ctx, *until, "until the next check"),
                 Next::Close => {
                     show(ctx);
@@ -172,13 +175,12 @@ struct RunningSupervision<'a> {
 }
 
 impl<'a> RunningSupervision<'a> {
-    fn begin(ctx: &'a WorkflowContext<Destination>, destination_id: DestinationId, is_probe: bool) -> Self {
+    fn begin(ctx: &'a WorkflowContext<Destination>, input: Supervise) -> Self {
         ctx.state_mut(|destination| destination.state.begin());
         let token = ctx.cancellation_token().child_token();
-        let summary = if is_probe { "probe it now" } else { "deliver what is owed" };
+        let summary = if input.is_probe { "probe it now" } else { "deliver what is owed" };
         let options = options::supervise(token.clone(), summary.to_owned());
-        let future =
-            Box::pin(ctx.execute_activity(Activities::supervise, Supervise { destination_id, is_probe }, options));
+        let future = Box::pin(ctx.execute_activity(Activities::supervise, input, options));
         Self { token, future }
     }
 

@@ -262,7 +262,7 @@ impl State {
     pub fn supervised(&mut self, supervised: Supervised, now: Timestamp) {
         self.is_supervising = false;
         let still = if self.must_wait() { None } else { self.until.filter(|until| *until > now) };
-        self.until = supervised.next_check_ms.map(|ms| now.plus_millis(ms.max(0))).or(still);
+        self.until = supervised.next_check_in.map(|wait| now.plus(wait)).or(still);
         self.last = supervised;
     }
 

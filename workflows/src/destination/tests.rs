@@ -7,6 +7,7 @@ use crate::contract;
 use crate::signal::{Admin, DestinationSignal, Enable, MAX_NAMED, Range, Replay};
 use domain::{CollapseKey, DestinationId, EventId, RedeliverySelector, Timestamp};
 use serde_json::json;
+use std::time::Duration;
 
 /// Microseconds.
 const SECOND: i64 = 1_000_000;
@@ -20,8 +21,9 @@ fn id() -> DestinationId {
     DestinationId::new(uuid::Uuid::nil())
 }
 
-fn found(state: Supervision, next_check_ms: Option<i64>) -> Supervised {
-    Supervised { next_check_ms, state, owed: 7, message: Some("the endpoint answered 503".to_owned()) }
+fn found(state: Supervision, next_check_ms: Option<u64>) -> Supervised {
+    let next_check_in = next_check_ms.map(Duration::from_millis);
+    Supervised { next_check_in, state, owed: 7, message: Some("the endpoint answered 503".to_owned()) }
 }
 
 /// A run whose `supervise` at time 0 returned this.

@@ -72,8 +72,8 @@ impl Purchase {
                     execute_request(ctx, key, request).await;
                     continue;
                 }
-                Next::Settle { flush } => {
-                    settle(ctx, key, *flush).await;
+                Next::Settle(mode) => {
+                    settle(ctx, key, *mode).await;
                     continue;
                 }
                 Next::Close if lanes.is_empty() => {
@@ -216,12 +216,12 @@ fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
 
 async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, request: &AdminRequest) {
     let failed = match request.clone() {
-        AdminRequest::Hold { for_ms, admin } => {
-            let hold = SetHold { collapse_key: key, for_ms: Some(for_ms), admin };
+        AdminRequest::Hold { duration, admin } => {
+            let hold = SetHold { collapse_key: key, duration: Some(duration), admin };
             execute(ctx, || Activities::hold, hold).await.err()
         }
         AdminRequest::Release(admin) => {
-            let release = SetHold { collapse_key: key, for_ms: None, admin };
+            let release = SetHold { collapse_key: key, duration: None, admin };
             let answer = execute(ctx, || Activities::hold, release).await;
             ctx.state_mut(|purchase| {
                 purchase.state.hold = None;

@@ -5,7 +5,7 @@ use crate::activities::{Delivered, Loaded, Verified};
 use crate::attributes::Values;
 use crate::contract;
 use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
-use domain::time::{DAY, HOUR, millis};
+use domain::time::{DAY, HOUR, as_millis};
 use domain::{DestinationId, Lane, Timestamp, Verification};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -74,8 +74,9 @@ pub struct PendingQuery {
 pub enum AdminRequest {
     /// Stop settling for a while.
     Hold {
-        /// Duration in milliseconds, from now.
-        for_ms: i64,
+        /// How long, from now.
+        #[serde(rename = "for_ms", with = "as_millis")]
+        duration: Duration,
         /// Who and why.
         admin: Admin,
     },
@@ -117,17 +118,23 @@ pub struct OpenLane {
 pub enum Next {
     /// Execute a request of an admin.
     Admin(AdminRequest),
-    /// Load, and settle what is due.
-    Settle {
-        /// Whether windows are ignored.
-        flush: bool,
-    },
+    /// Load, and settle.
+    Settle(SettlingMode),
     /// Sleep until this time.
     Sleep(Timestamp),
     /// Wait for lanes.
     Lanes,
     /// Complete the run.
     Close,
+}
+
+/// What a settling covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettlingMode {
+    /// What is not inside a window.
+    Due,
+    /// Everything that waits, whatever its window.
+    Flush,
 }
 
 /// The start of a settling.
@@ -137,8 +144,15 @@ pub struct SettlingStart {
     pub through: i64,
     /// Whether the window is open, so that nothing may be settled unless the cap is over.
     pub is_early: bool,
-    /// Whether windows are ignored.
-    pub is_flush: bool,
+    /// What it covers.
+    pub mode: SettlingMode,
+}
+
+impl SettlingMode {
+    /// `Flush` where a flag of the state requires it.
+    const fn of(is_flush: bool) -> Self {
+        if is_flush { Self::Flush } else { Self::Due }
+    }
 }
 
 impl State {
@@ -152,14 +166,15 @@ impl State {
             self.check_now = true;
         }
         if let Some(until) = self.hold {
-            return if self.check_now { Next::Settle { flush: false } } else { Next::Sleep(until) };
+            return if self.check_now { Next::Settle(SettlingMode::Due) } else { Next::Sleep(until) };
         }
         if self.flush || self.check_now {
-            return Next::Settle { flush: self.flush };
+            return Next::Settle(SettlingMode::of(self.flush));
         }
         match self.due() {
             Some(due) if due <= now => {
-                Next::Settle { flush: self.pending_query.as_ref().is_some_and(|query| query.is_flush) }
+                let is_flush = self.pending_query.as_ref().is_some_and(|query| query.is_flush);
+                Next::Settle(SettlingMode::of(is_flush))
             }
             Some(due) => Next::Sleep(due),
             None if self.lanes.is_empty() => Next::Close,
@@ -183,10 +198,7 @@ impl State {
         self.changes += 1;
         self.through = self.through.max(notified.through);
         self.pending = self.pending.saturating_add(notified.count.max(0));
-        self.quiet_until(
-            later(now, notified.quiet_ms.min(millis(MAX_WINDOW))),
-            notified.cap_ms.map(|cap| later(now, cap)),
-        );
+        self.quiet_until(now.plus(notified.quiet.min(MAX_WINDOW)), notified.cap.map(|cap| now.plus(cap)));
     }
 
     fn quiet_until(&mut self, end: Timestamp, cap: Option<Timestamp>) {
@@ -217,17 +229,17 @@ impl State {
     pub fn hold(&mut self, hold: Hold, now: Timestamp) {
         self.changes += 1;
         let until = hold.until.as_deref().map(str::parse::<Timestamp>);
-        let for_ms = match until {
-            Some(Ok(until)) => until.millis_since(now).max(0),
+        let duration = match until {
+            Some(Ok(until)) => until.since(now),
             Some(Err(error)) => {
                 self.noted = Some(format!("hold: until {error}; held for seven days"));
-                millis(HOLD)
+                HOLD
             }
-            None => millis(HOLD),
+            None => HOLD,
         };
-        self.hold = Some(later(now, for_ms));
+        self.hold = Some(now.plus(duration));
         self.pending_query = None;
-        self.admin.push_back(AdminRequest::Hold { for_ms, admin: hold.into() });
+        self.admin.push_back(AdminRequest::Hold { duration, admin: hold.into() });
     }
 
     /// Folds a request of an admin; requests are executed in order.
@@ -252,8 +264,8 @@ impl State {
     /// Begins a settling and closes the window; a later signal opens another one. A window that is not over stays open
     /// unless it is flushed: a wake must not shorten it. `load` returns when the max-wait cap ends, since it knows the
     /// oldest open row.
-    pub fn begin(&mut self, flush: bool, now: Timestamp) -> SettlingStart {
-        let is_early = !flush && self.window.is_some_and(|window| window > now);
+    pub fn begin(&mut self, mode: SettlingMode, now: Timestamp) -> SettlingStart {
+        let is_early = mode == SettlingMode::Due && self.window.is_some_and(|window| window > now);
         self.check_now = false;
         self.flush = false;
         self.cap = None;
@@ -261,7 +273,7 @@ impl State {
             self.window = None;
             self.pending = 0;
         }
-        SettlingStart { through: self.through, is_early, is_flush: flush }
+        SettlingStart { through: self.through, is_early, mode }
     }
 
     /// Folds the output of `load`. Returns whether to continue with `decide`.
@@ -273,18 +285,18 @@ impl State {
         self.opened(&loaded.lanes);
         // A hold that came while `load` ran is not in its output yet.
         if !self.admin.iter().any(|request| matches!(request, AdminRequest::Hold { .. })) {
-            self.hold = loaded.held_ms.map(|left| later(now, left));
+            self.hold = loaded.held.map(|left| now.plus(left));
         }
         if self.hold.is_some() {
             self.pending_query = None;
             return false;
         }
-        let is_capped = loaded.cap_ms == Some(0);
-        if !start.is_flush && !is_capped {
-            let cap = loaded.cap_ms.map(|cap| later(now, cap));
-            if loaded.quiet_ms > 0 {
+        let is_capped = loaded.cap == Some(Duration::ZERO);
+        if start.mode == SettlingMode::Due && !is_capped {
+            let cap = loaded.cap.map(|cap| now.plus(cap));
+            if !loaded.quiet.is_zero() {
                 self.through = self.through.max(loaded.newest_seq);
-                self.quiet_until(later(now, loaded.quiet_ms), cap);
+                self.quiet_until(now.plus(loaded.quiet), cap);
                 return false;
             }
             if start.is_early {
@@ -294,8 +306,8 @@ impl State {
         }
         let is_wanted = loaded.due || !loaded.notifications.is_empty();
         // A wake does not query the store before its time; a flush does.
-        let is_too_early = self.pending_query.as_ref().is_some_and(|query| query.until > now) && !start.is_flush;
-        if is_wanted && loaded.verify && is_too_early {
+        let is_too_early = self.pending_query.as_ref().is_some_and(|query| query.until > now);
+        if is_wanted && loaded.verify && is_too_early && start.mode == SettlingMode::Due {
             return false;
         }
         self.pending_query = None;
@@ -310,8 +322,8 @@ impl State {
         }
         if verified.verification.is_none() {
             let why = verified.why.unwrap_or_else(|| "the store could not be queried".to_owned());
-            self.pending_query =
-                Some(PendingQuery { until: later(now, verified.next_query_ms), why, is_flush: start.is_flush });
+            let (until, is_flush) = (now.plus(verified.next_query_in), start.mode == SettlingMode::Flush);
+            self.pending_query = Some(PendingQuery { until, why, is_flush });
         }
         verified.verification
     }
@@ -374,8 +386,4 @@ impl State {
     fn failing(&self) -> i64 {
         i64::try_from(self.lanes.values().filter(|lane| lane.failing).count()).unwrap_or(i64::MAX)
     }
-}
-
-fn later(now: Timestamp, millis: i64) -> Timestamp {
-    now.plus_millis(millis.max(0))
 }

@@ -17,6 +17,7 @@ use domain::user::Attributes;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fmt;
+use std::time::Duration;
 use storage::{Attempt, DeliveryResult, Destination, Rendered, Traits, Unsent};
 use url::Url;
 
@@ -57,7 +58,7 @@ pub struct KindFields {
 
 /// A new destination, built by its kind from the fields of a request.
 #[derive(Debug, Clone)]
-pub struct Created {
+pub struct NewSettings {
     /// The settings, which are stored and shown.
     pub settings: Value,
     /// The secrets, which are stored sealed: JSON in the kind's own form.
@@ -70,7 +71,7 @@ pub struct Created {
 
 /// A destination, changed by its kind.
 #[derive(Debug, Clone)]
-pub struct Changed {
+pub struct ChangedSettings {
     /// All settings after the change.
     pub settings: Value,
     /// All secrets after the change.
@@ -101,6 +102,19 @@ impl fmt::Debug for Rotation {
         let mut shown = formatter.debug_struct("Rotation");
         shown.field("new_secret", new_secret).field("until", until).field("now", now).finish_non_exhaustive()
     }
+}
+
+/// One request with its reply, as they are judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Exchange<'a> {
+    /// The events of the request, in its order.
+    pub events: &'a [Attempt],
+    /// The reply.
+    pub reply: &'a Reply,
+    /// Now.
+    pub at: Timestamp,
+    /// A random number from 0 to 1, which spreads retries.
+    pub jitter: f64,
 }
 
 /// What happened when a body was rendered, for counters.
@@ -162,7 +176,7 @@ impl Config {
         fields: &Map<String, Value>,
         allowed: &Allowed,
         random: [u8; 32],
-    ) -> Result<Created, Vec<Invalid>> {
+    ) -> Result<NewSettings, Vec<Invalid>> {
         match kind {
             webhook::KIND => webhook::config::create(fields, allowed, random),
             amplitude::KIND => amplitude::config::create(fields, allowed),
@@ -179,7 +193,7 @@ impl Config {
         secret: &SecretString,
         fields: &Map<String, Value>,
         allowed: &Allowed,
-    ) -> Result<Changed, Vec<Invalid>> {
+    ) -> Result<ChangedSettings, Vec<Invalid>> {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::change(&destination.settings, secret, fields, allowed),
             amplitude::KIND => amplitude::config::change(&destination.settings, secret, fields, allowed),
@@ -191,7 +205,11 @@ impl Config {
     ///
     /// # Errors
     /// The new secret is invalid, or the kind signs nothing.
-    pub fn rotate(destination: &Destination, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
+    pub fn rotate(
+        destination: &Destination,
+        secret: &SecretString,
+        rotation: &Rotation,
+    ) -> Result<ChangedSettings, Invalid> {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::rotate(&destination.settings, secret, rotation),
             other => Err(Invalid::new("kind", format!("`{}`: nothing is signed for `{other}`", webhook::KIND))),
@@ -249,30 +267,30 @@ impl Config {
         }
     }
 
-    /// Judges a reply for each event and for the destination. `jitter` is a random number from 0 to 1, `at` is now.
+    /// Judges a reply for each event and for the destination.
     #[must_use]
-    pub fn judge(&self, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
+    pub fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult {
         match self {
-            Self::Webhook(config) => webhook::response::judge(config, reply, events, (jitter, at)),
-            Self::Amplitude(config) => amplitude::response::judge(config, reply, events, (jitter, at)),
+            Self::Webhook(config) => webhook::response::judge(config, exchange),
+            Self::Amplitude(config) => amplitude::response::judge(config, exchange),
         }
     }
 
-    /// How long after its first attempt an event is sent, in milliseconds; `None` for no limit.
+    /// How long after its first attempt an event is sent; `None` for no limit.
     #[must_use]
-    pub const fn gives_up_after_ms(&self) -> Option<i64> {
+    pub const fn gives_up_after(&self) -> Option<Duration> {
         match self {
             Self::Webhook(_) => None,
-            Self::Amplitude(_) => Some(amplitude::GIVES_UP_AFTER_MS),
+            Self::Amplitude(_) => Some(amplitude::GIVES_UP_AFTER),
         }
     }
 
-    /// How long without success before the destination is disabled, in milliseconds.
+    /// How long without success before the destination is disabled.
     #[must_use]
-    pub const fn patience_ms(&self) -> i64 {
+    pub const fn patience(&self) -> Duration {
         match self {
-            Self::Webhook(_) => webhook::PATIENCE_MS,
-            Self::Amplitude(_) => amplitude::PATIENCE_MS,
+            Self::Webhook(_) => webhook::PATIENCE,
+            Self::Amplitude(_) => amplitude::PATIENCE,
         }
     }
 

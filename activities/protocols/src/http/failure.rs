@@ -1,5 +1,7 @@
 //! Why there is no answer, in short messages that reveal nothing about our network.
 
+use storage::AttemptClass;
+
 /// Why a request got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -36,17 +38,17 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Its stable name.
+    /// The class of an attempt that got none.
     #[must_use]
-    pub const fn class(self) -> &'static str {
+    pub const fn class(self) -> AttemptClass {
         match self {
-            Self::Url | Self::Scheme | Self::Port | Self::Headers => "invalid_url",
-            Self::Forbidden => "forbidden_address",
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
+            Self::Url | Self::Scheme | Self::Port | Self::Headers => AttemptClass::InvalidUrl,
+            Self::Forbidden => AttemptClass::ForbiddenAddress,
+            Self::Dns => AttemptClass::Dns,
+            Self::Connect => AttemptClass::Connect,
+            Self::Tls => AttemptClass::Tls,
+            Self::Timeout => AttemptClass::Timeout,
+            Self::Reset => AttemptClass::Reset,
         }
     }
 }

@@ -8,6 +8,7 @@ pub use target::{check, host_and_port, is_local, judge};
 
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use storage::AttemptClass;
 use url::Url;
 
 /// The method of a request.
@@ -80,7 +81,7 @@ pub enum Reply {
     Failure {
         /// `forbidden_address`, `dns`, `connect`, `tls`, `timeout`, `reset` or `invalid_url`. A name that leads to a
         /// forbidden address is `dns`, as one that does not exist: else the names of our network could be guessed.
-        class: &'static str,
+        class: AttemptClass,
         /// A sentence for the owner of the destination. It reveals nothing about our network.
         message: String,
     },

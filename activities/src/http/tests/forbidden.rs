@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use storage::AttemptClass;
 use url::Url;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -89,7 +90,7 @@ fn answering(answers: &[&[&str]]) -> (Lookup, Arc<AtomicUsize>) {
 
 fn refused(reply: &Reply) -> (&str, &str) {
     match reply {
-        Reply::Failure { class, message } => (class, message),
+        Reply::Failure { class, message } => (class.as_str(), message),
         answer @ Reply::Answer { .. } => panic!("{answer:?}"),
     }
 }
@@ -240,7 +241,7 @@ async fn an_internal_name_fails_like_one_that_does_not_exist() {
         }
     }
     let message = "the host's name does not lead to public addresses".to_owned();
-    assert_eq!(replies, vec![Reply::Failure { class: "dns", message }; 8]);
+    assert_eq!(replies, vec![Reply::Failure { class: AttemptClass::Dns, message }; 8]);
     // Names that are the machine itself everywhere reveal nothing about ours.
     for name in ["localhost.", "hooks.localhost", "Hooks.LocalHost."] {
         let http = Http { lookup: answering(&[&["127.0.0.1"]]).0, ..http(Rules::default(), &[]) };

@@ -48,7 +48,7 @@ fn answered(status: u16, body: &str) -> Reply {
 
 fn class(reply: &Reply) -> &str {
     match reply {
-        Reply::Failure { class, .. } => class,
+        Reply::Failure { class, .. } => class.as_str(),
         Reply::Answer { .. } => "answer",
     }
 }

@@ -248,7 +248,7 @@ fn compare(
     for row in &purchases {
         let known = purchase::read(&row.purchase)?;
         let booked = booked(connection, row.collapse_key)?;
-        let reach = payment::reach_ms(&known);
+        let reach = payment::reach(&known);
         let matched = Matched { sales: &sales, numbers: payment::matches(&booked, &sales, reach) };
         let places = matched.pairs().enumerate().filter(|(_, (sale, number))| number.is_some() && is_line(sale));
         let places: Vec<usize> = places.map(|(place, _)| place).collect();

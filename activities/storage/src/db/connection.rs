@@ -63,17 +63,6 @@ impl AnyConnection {
         matches!(self, Self::Postgres(_))
     }
 
-    /// The suffix of a SELECT that locks its rows until the end of the transaction. SQLite needs none: its writing
-    /// transactions exclude each other from their beginning.
-    pub const fn for_update(&self) -> &'static str {
-        if self.is_shared() { " FOR UPDATE" } else { "" }
-    }
-
-    /// Like [`Self::for_update`], but skips the rows that somebody else has locked instead of waiting.
-    pub const fn for_update_of_free(&self) -> &'static str {
-        if self.is_shared() { " FOR UPDATE SKIP LOCKED" } else { "" }
-    }
-
     /// Begins a transaction that writes, or a savepoint in one.
     pub fn begin(&mut self) -> QueryResult<()> {
         if self.depth() > 0 {

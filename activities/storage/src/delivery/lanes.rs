@@ -1,32 +1,33 @@
 //! Lanes: at most one attempt in flight per destination and purchase, over two tracks.
 
+use crate::db::statement::stored;
+use crate::delivery::class::AttemptClass;
 use crate::settings::destinations::Destination;
 use crate::settling::payments::Earned;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
 use secrecy::SecretString;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
-/// The run that makes an attempt.
+/// What names a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// The purchase's own run. It stops at an open breaker and at a limit that is used up.
-    Lane,
-    /// The destination's run, which delivers what is owed.
-    Drain,
-    /// The destination's run, which tries an open breaker. What fails uses up no step of the schedule.
-    Probe,
+pub struct LaneKey {
+    /// The purchase.
+    pub key: CollapseKey,
+    /// The destination.
+    pub destination: DestinationId,
 }
 
-impl Mode {
-    /// The name used in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lane => "lane",
-            Self::Drain => "drain",
-            Self::Probe => "probe",
-        }
+stored! {
+    /// The run that makes an attempt.
+    pub enum Mode {
+        /// The purchase's own run. It stops at an open breaker and at a limit that is used up.
+        Lane = "lane",
+        /// The destination's run, which delivers what is owed.
+        Drain = "drain",
+        /// The destination's run, which tries an open breaker. What fails uses up no step of the schedule.
+        Probe = "probe",
     }
 }
 
@@ -42,14 +43,21 @@ pub struct Claim {
     pub destination: DestinationId,
     /// The token that identifies the claim.
     pub token: String,
-    /// How long the lease lasts, in milliseconds.
-    pub lease_ms: i64,
+    /// How long the lease lasts.
+    pub lease: Duration,
     /// The run that makes the attempt.
     pub mode: Mode,
     /// Maximum number of events in the request; the destination's own bound holds too.
     pub at_most: i64,
     /// How a body is made.
     pub render: Render,
+}
+
+impl Claim {
+    /// The lane that it claims.
+    pub(crate) const fn lane(&self) -> LaneKey {
+        LaneKey { key: self.key, destination: self.destination }
+    }
 }
 
 /// An event that was not sent to a destination yet, with everything that its body may be rendered from.
@@ -150,7 +158,7 @@ pub enum Claimed {
     Undeliverable {
         /// The types of the events about the destination that were recorded, whichever destinations are owed them.
         events: Vec<&'static str>,
-        /// Other destinations that are owed these events,, each once.
+        /// Other destinations that are owed these events, each once.
         owing: Vec<DestinationId>,
     },
 }
@@ -160,30 +168,30 @@ pub enum Claimed {
 pub enum Idle {
     /// Nothing is due yet.
     Wait {
-        /// Milliseconds until something is.
-        ms: i64,
+        /// How long until something is.
+        wait: Duration,
         /// Why the last attempt of what waits failed.
         last_error: Option<String>,
     },
     /// Another claimer has the lane.
     Leased {
-        /// Milliseconds until its lease ends.
-        ms: i64,
+        /// How long until its lease ends.
+        wait: Duration,
     },
     /// A request about the lane's user is in flight for another purchase.
     UserBusy {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// Milliseconds until claiming again makes sense, at least 1.
-        ms: i64,
+        /// How long until claiming again makes sense, at least a millisecond.
+        wait: Duration,
     },
     /// The destination cannot take it now: its breaker is open, it asked for a pause, or its limits are used up.
     /// What is owed is delivered by the destination's own run.
     Owed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// Milliseconds until claiming again makes sense, at least 1.
-        ms: i64,
+        /// How long until claiming again makes sense, at least a millisecond.
+        wait: Duration,
     },
     /// Nothing is pending, or the destination is disabled or deleted.
     Closed {
@@ -203,8 +211,8 @@ pub struct Batch {
     pub secret: SecretString,
     /// Its events, in order; at least one.
     pub attempts: Vec<Attempt>,
-    /// How long to wait before it is sent, in milliseconds, to keep the destination's rate; at most 2,000.
-    pub start_in_ms: i64,
+    /// How long to wait before it is sent, to keep the destination's rate; at most two seconds.
+    pub start_in: Duration,
     /// When the lease ends, by the clock that stamps rows.
     pub lease_until: Timestamp,
 }
@@ -249,8 +257,8 @@ pub struct Finish {
     pub mode: Mode,
     /// When the attempt began.
     pub started_at: Timestamp,
-    /// How long it took, in milliseconds.
-    pub latency_ms: i64,
+    /// How long it took.
+    pub latency: Duration,
     /// The status of the answer, when there was one.
     pub status: Option<i32>,
     /// Some headers of the answer.
@@ -259,8 +267,15 @@ pub struct Finish {
     pub response: Option<String>,
     /// What it came to.
     pub result: DeliveryResult,
-    /// After how long without a success it is disabled, in milliseconds.
-    pub patience_ms: i64,
+    /// After how long without a success it is disabled.
+    pub patience: Duration,
+}
+
+impl Finish {
+    /// The lane that was claimed.
+    pub(crate) const fn lane(&self) -> LaneKey {
+        LaneKey { key: self.key, destination: self.destination }
+    }
 }
 
 /// The result of a request, independent of the destination's kind.
@@ -270,10 +285,10 @@ pub struct DeliveryResult {
     pub events: Vec<EventResult>,
     /// What it shows of the destination as a whole.
     pub endpoint_signal: EndpointSignal,
-    /// How long the destination wants no request for this purchase, in milliseconds.
-    pub lane_pause_ms: Option<i64>,
-    /// How long the destination wants no request for this user, in milliseconds.
-    pub user_pause_ms: Option<i64>,
+    /// How long the destination wants no request for this purchase.
+    pub lane_pause: Option<Duration>,
+    /// How long the destination wants no request for this user.
+    pub user_pause: Option<Duration>,
     /// Maximum number of events in the next request of this lane.
     pub at_most: Option<i64>,
     /// An alarm for operators, without secrets.
@@ -284,14 +299,14 @@ impl DeliveryResult {
     /// This result with the destination's `Retry-After`: the lane pauses for that time, but no longer than until the first
     /// retry of an event.
     #[must_use]
-    pub fn with_retry_after(self, retry_after_ms: Option<i64>) -> Self {
-        let wait_ms = |one: &EventResult| match one.verdict {
-            Verdict::Retry { delay_ms } => Some(delay_ms),
+    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        let delay = |one: &EventResult| match one.verdict {
+            Verdict::Retry { delay } => Some(delay),
             Verdict::Delivered | Verdict::Dead => None,
         };
-        let soonest_ms = self.events.iter().filter_map(wait_ms).min();
-        let lane_pause_ms = soonest_ms.zip(retry_after_ms).map(|(wait_ms, retry_after_ms)| wait_ms.min(retry_after_ms));
-        Self { lane_pause_ms: lane_pause_ms.filter(|ms| *ms > 0), ..self }
+        let soonest = self.events.iter().filter_map(delay).min();
+        let lane_pause = soonest.zip(retry_after).map(|(soonest, retry_after)| soonest.min(retry_after));
+        Self { lane_pause: lane_pause.filter(|pause| !pause.is_zero()), ..self }
     }
 }
 
@@ -302,8 +317,8 @@ pub struct EventResult {
     pub delivery_id: DeliveryId,
     /// What follows for it.
     pub verdict: Verdict,
-    /// A stable name of the result; `success` when it was delivered.
-    pub class: &'static str,
+    /// How it went; a success when it was delivered.
+    pub class: AttemptClass,
     /// A sentence for people when it failed, without secrets.
     pub error: Option<String>,
     /// Whether the attempt counts as a step of the schedule.
@@ -317,8 +332,8 @@ pub enum Verdict {
     Delivered,
     /// Try again.
     Retry {
-        /// In milliseconds from now.
-        delay_ms: i64,
+        /// How long from now.
+        delay: Duration,
     },
     /// Never try again.
     Dead,
@@ -331,8 +346,8 @@ pub enum EndpointSignal {
     Success,
     /// The endpoint did not answer successfully.
     Failure {
-        /// How long it pauses requests, if it does, in milliseconds.
-        pause_ms: Option<i64>,
+        /// How long it pauses requests, if it does.
+        pause: Option<Duration>,
     },
     /// It shows nothing about the endpoint.
     Neutral,
@@ -350,8 +365,8 @@ pub enum LaneState {
     More,
     /// Something will be due.
     Wait {
-        /// In milliseconds from now.
-        ms: i64,
+        /// How long from now, at least a millisecond.
+        wait: Duration,
     },
     /// Something is owed that the destination cannot take now.
     Owed {

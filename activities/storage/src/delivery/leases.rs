@@ -2,21 +2,23 @@
 
 use crate::db::error::Error;
 use crate::db::fault;
-use crate::db::statement::{row, sql};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Number, sql};
 use crate::db::store::Store;
 use crate::db::writer::Place;
 use crate::delivery::claim::{self, pick};
-use crate::delivery::lanes::{Claim, Claimed, Finish, FinishResult};
+use crate::delivery::lanes::{Claim, Claimed, Finish, FinishResult, LaneKey};
 use crate::delivery::{finish, health};
 use crate::events::{deliveries, lanes};
-use domain::health::millis_until;
-use domain::{CollapseKey, DestinationId, Lane, Timestamp};
+use domain::health::wait_until;
+use domain::{CollapseKey, DestinationId, Lane};
+use std::time::Duration;
 
-row! {
-    struct Lease {
-        lease_until: Timestamp,
-    }
-}
+const LEASE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
+    SELECT lease_until AS value
+    FROM lanes
+    WHERE destination_id = ? AND collapse_key = ? AND lease_token = ?
+"};
 
 impl Store {
     /// The open lanes of a purchase, of enabled destinations.
@@ -29,21 +31,21 @@ impl Store {
         self.read(move |connection| deliveries::last_seq(connection, key, destination)).await
     }
 
-    /// How long nothing in a lane is due, in milliseconds, and why the last attempt of what waits failed. `None` when
+    /// How long nothing in a lane is due, and why the last attempt of what waits failed. `None` when
     /// something is due, when nothing is owed, and while the destination's own run delivers it.
     pub async fn lane_wait(
         &self,
         key: CollapseKey,
         destination: DestinationId,
-    ) -> Result<Option<(i64, Option<String>)>, Error> {
+    ) -> Result<Option<(Duration, Option<String>)>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let health = health::find(connection, destination)?.health();
-            let Some(head) = pick::next(connection, (key, destination), &health)? else { return Ok(None) };
+            let health = health::find(connection, destination)?.health;
+            let Some(head) = pick::next(connection, LaneKey { key, destination }, &health)? else { return Ok(None) };
             let due_at = pick::due_at(&head, &health);
-            let is_late = due_at <= now || health.owes_ms(due_at, now).is_some();
-            Ok((!is_late).then(|| (millis_until(due_at, now), head.last_error)))
+            let is_late = due_at <= now || health.owed_for(due_at, now).is_some();
+            Ok((!is_late).then(|| (wait_until(due_at, now), head.last_error)))
         })
         .await
     }
@@ -65,14 +67,8 @@ impl Store {
         let (clock, token) = (self.clock, token.to_owned());
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let lease: Option<Lease> =
-                sql("SELECT lease_until FROM lanes WHERE destination_id = ? AND collapse_key = ? \
-                 AND lease_token = ?")
-                .bind(destination)
-                .bind(key)
-                .bind(token)
-                .first(connection)?;
-            Ok(fault::is_planted("lease.ignored") || lease.is_some_and(|lease| lease.lease_until > now))
+            let until: Option<Number> = sql(LEASE).bind(destination).bind(key).bind(token).first(connection)?;
+            Ok(fault::is_planted("lease.ignored") || until.is_some_and(|until| until.value > now.micros()))
         })
         .await
     }

@@ -3,6 +3,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
@@ -54,13 +55,20 @@ pub const fn lane_of(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }
 
+const LAST: Sql = statement! {hot "events_of_key", "
+    SELECT revision, created_at
+    FROM events
+    WHERE collapse_key = ? AND event_type = ?
+    ORDER BY seq DESC
+    LIMIT 1
+"};
+
 /// The last event of a type about a destination.
 pub fn last(connection: &mut AnyConnection, id: DestinationId, event_type: &str) -> Result<Option<Last>, Error> {
-    sql("SELECT revision, created_at FROM events WHERE collapse_key = ? AND event_type = ? ORDER BY seq DESC LIMIT 1")
-        .bind(lane_of(id))
-        .bind(event_type)
-        .first(connection)
+    sql(LAST).bind(lane_of(id)).bind(event_type).first(connection)
 }
+
+const EPOCH: Sql = statement!("SELECT epoch AS value FROM installation WHERE id = 1");
 
 /// Records an event about a destination, whose health is locked. Its revision counts the events of one type.
 pub fn announce(
@@ -69,7 +77,7 @@ pub fn announce(
     notice: &OperatorNotice,
 ) -> Result<OperatorEvents, Error> {
     let revision = last(write.connection, concerned.id, notice.event_type)?.map_or(1, |last| last.revision + 1);
-    let epoch: Option<Number> = sql("SELECT epoch AS value FROM installation WHERE id = 1").first(write.connection)?;
+    let epoch: Option<Number> = sql(EPOCH).first(write.connection)?;
     let key = lane_of(concerned.id);
     let event = Event {
         id: EventId::of(key, epoch.map_or(0, |epoch| epoch.value), revision, notice.event_type, 0),
@@ -78,7 +86,7 @@ pub fn announce(
         revision,
         traceparent: None,
     };
-    let body = body(write, concerned, (&event, notice))?;
+    let body = body(write, concerned, &event, notice)?;
     insert(write, &event, StoredEvent { body, ..StoredEvent::default() })?;
     let mut events = OperatorEvents { events: vec![notice.event_type], owing: Vec::new() };
     for other in destinations::of_app(write.connection, concerned.app_id)? {
@@ -93,14 +101,16 @@ pub fn announce(
 fn body(
     write: &mut Write<'_>,
     concerned: &Destination,
-    (event, notice): (&Event, &OperatorNotice),
+    event: &Event,
+    notice: &OperatorNotice,
 ) -> Result<String, Error> {
-    let health = health::find(write.connection, concerned.id)?.health();
+    let health = health::find(write.connection, concerned.id)?.health;
     let event = DestinationEvent {
         id: event.id,
         event_type: notice.event_type,
         created_at: write.now,
-        destination: (concerned.id, concerned.app_id),
+        destination: concerned.id,
+        app: concerned.app_id,
         name: &concerned.name,
         kind: &concerned.kind,
         state: concerned.state,

@@ -3,6 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::events::deliveries::Event;
 use crate::purchases::purchase;
@@ -120,10 +121,13 @@ pub fn suitable(connection: &mut AnyConnection, selection: &Selection) -> Result
     Err(Error::Unsuitable(detail))
 }
 
-const PURCHASES_OF_APP: &str = "
-    SELECT collapse_key FROM purchases
+const PURCHASES_OF_APP: Sql = statement! {hot "purchases_app", "
+    SELECT collapse_key
+    FROM purchases
     WHERE app_id = ? AND collapse_key > ?
-    ORDER BY collapse_key LIMIT ?";
+    ORDER BY collapse_key
+    LIMIT ?
+"};
 
 fn of_app(connection: &mut AnyConnection, app: AppId, page: &Page) -> Result<Paged<Candidate>, Error> {
     let statement = sql(PURCHASES_OF_APP).bind(app).bind(page.cursor.clone().unwrap_or_default());
@@ -132,43 +136,32 @@ fn of_app(connection: &mut AnyConnection, app: AppId, page: &Page) -> Result<Pag
     cut(keys, page, ToString::to_string)
 }
 
-/// Events `e`. Of a purchase's states in the selection only the last is sent: it stands for the others, which are the
-/// states `m` of `$later`.
-macro_rules! events {
-    ($later:literal, $from:literal) => {
-        concat!(
-            "
-    SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent,
-        CAST(NULL AS TEXT) AS only_to,
-        (e.event_type <> 'purchase.updated' OR NOT EXISTS (
-            SELECT 1 FROM events m
-            WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq",
-            $later,
-            "
-        )) AS is_last
-    FROM events e",
-            $from
-        )
-    };
-}
-
-const EVENT: &str = "
+const EVENT: Sql = statement! {"
     SELECT seq, created_at AS at, id, event_type, collapse_key, revision, traceparent,
         CAST(NULL AS TEXT) AS only_to, TRUE AS is_last
     FROM events
-    WHERE id = ?";
+    WHERE id = ?
+"};
 
 fn event(connection: &mut AnyConnection, id: EventId) -> Result<Paged<Candidate>, Error> {
     let found: Option<Row> = sql(EVENT).bind(id).first(connection)?;
     Ok(whole(vec![found.ok_or(Error::Missing { what: "event" })?]))
 }
 
-const OF_PURCHASE: &str = events!(
-    "",
-    "
+/// A purchase's events. Only the last of its states is sent: it stands for the others.
+const OF_PURCHASE: Sql = statement! {hot "events_of_key", "
+    SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent,
+        CAST(NULL AS TEXT) AS only_to,
+        (e.event_type <> 'purchase.updated' OR NOT EXISTS (
+            SELECT 1
+            FROM events m
+            WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq
+        )) AS is_last
+    FROM events e
     WHERE e.collapse_key = ? AND e.seq > ?
-    ORDER BY e.seq LIMIT ?"
-);
+    ORDER BY e.seq
+    LIMIT ?
+"};
 
 fn of_purchase(connection: &mut AnyConnection, key: CollapseKey, page: &Page) -> Result<Paged<Candidate>, Error> {
     purchase::find(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
@@ -177,14 +170,27 @@ fn of_purchase(connection: &mut AnyConnection, key: CollapseKey, page: &Page) ->
     cut(rows, page, |row| row.seq.to_string())
 }
 
-/// Written so that no index of the app's purchases seems better than the one of times.
-const IN_RANGE: &str = events!(
-    " AND m.created_at < ?",
-    "
+/// Events of a time, the last state of each purchase for all. The time is compared alone too, so that planners know how
+/// few they are.
+const IN_RANGE: Sql = statement! {"
+    SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent,
+        CAST(NULL AS TEXT) AS only_to,
+        (e.event_type <> 'purchase.updated' OR NOT EXISTS (
+            SELECT 1
+            FROM events m
+            WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq
+                AND m.created_at < ?
+        )) AS is_last
+    FROM events e
     JOIN purchases p ON p.collapse_key = e.collapse_key
-    WHERE (e.created_at, e.seq) > (?, ?) AND e.created_at < ? AND (? IS NULL OR p.app_id || '' = ?)
-    ORDER BY e.created_at, e.seq LIMIT ?"
-);
+    WHERE (e.created_at, e.seq) > (?, ?) AND e.created_at >= ? AND e.created_at < ? AND {{which}}
+    ORDER BY e.created_at, e.seq
+    LIMIT ?
+"};
+
+const OF_ALL: Clause = clause!(&[IN_RANGE], hot "events_created", "TRUE");
+/// Written so that no index of the app's purchases seems better than the one of times.
+const OF_APP: Clause = clause!(&[IN_RANGE], hot "events_created", "p.app_id || '' = ?");
 
 fn in_range(
     connection: &mut AnyConnection,
@@ -197,36 +203,43 @@ fn in_range(
         Some(_) => page.numbers_or(0)?,
         None => (range.start.micros().saturating_sub(1), i64::MAX),
     };
-    let statement = sql(IN_RANGE).bind(range.end).bind(at).bind(seq).bind(range.end).bind(app).bind(app);
+    let which = if app.is_some() { OF_APP } else { OF_ALL };
+    let statement = sql(IN_RANGE.of(which)).bind(range.end).bind(at).bind(seq).bind(at).bind(range.end).bind_all(app);
     let rows: Vec<Row> = statement.bind(page.size() + 1).all(connection)?;
     cut(rows, page, |row| format!("{}_{}", row.at.micros(), row.seq))
 }
 
-/// Dead deliveries `d` up to the newest that there was at the first page.
-macro_rules! dead {
-    ($to:literal) => {
-        concat!(
-            "
+/// Dead deliveries up to the newest that there was at the first page.
+const DEAD: Sql = statement! {"
     SELECT d.seq, d.created_at AS at, d.event_id AS id, d.event_type, d.collapse_key, d.revision, d.traceparent,
         d.destination_id AS only_to,
         (d.event_type <> 'purchase.updated' OR NOT EXISTS (
-            SELECT 1 FROM deliveries m
+            SELECT 1
+            FROM deliveries m
             WHERE m.collapse_key = d.collapse_key AND m.destination_id = d.destination_id AND m.status = 'dead'
                 AND m.event_type = 'purchase.updated' AND m.seq > d.seq AND m.seq <= ?
         )) AS is_last
     FROM deliveries d
-    WHERE d.status = 'dead' AND d.seq > ? AND d.seq <= ?",
-            $to,
-            "
-    ORDER BY d.seq LIMIT ?"
-        )
-    };
-}
+    WHERE d.status = 'dead' AND d.seq > ? AND d.seq <= ? AND {{which}}
+    ORDER BY d.seq
+    LIMIT ?
+"};
 
-const DEAD: &str = dead!("");
-const DEAD_OF_APP: &str = dead!(" AND d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)");
-const DEAD_OF_DESTINATION: &str = dead!(" AND d.destination_id = ?");
-const NEWEST_DEAD: &str = "SELECT seq AS value FROM deliveries WHERE status = 'dead' ORDER BY seq DESC LIMIT 1";
+const TO_ALL: Clause = clause!(&[DEAD], hot "deliveries_dead", "TRUE");
+const TO_APP: Clause = clause! {&[DEAD], hot "deliveries_dead or deliveries_of_destination", "
+    d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)
+"};
+const TO_DESTINATION: Clause = clause! {&[DEAD], hot "deliveries_dead or deliveries_of_destination", "
+    d.destination_id = ?
+"};
+
+const NEWEST_DEAD: Sql = statement! {hot "deliveries_dead", "
+    SELECT seq AS value
+    FROM deliveries
+    WHERE status = 'dead'
+    ORDER BY seq DESC
+    LIMIT 1
+"};
 
 /// What dies anew meanwhile is left out.
 fn dead(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> Result<Paged<Candidate>, Error> {
@@ -234,23 +247,24 @@ fn dead(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> Re
         Some(_) => page.numbers_or(0)?,
         None => (0, sql(NEWEST_DEAD).first::<Number>(connection)?.map_or(0, |newest| newest.value)),
     };
-    let (text, id) = match receivers {
-        Receivers::All => (DEAD, None),
-        Receivers::App(id) => (DEAD_OF_APP, Some(id.to_string())),
-        Receivers::One(id) => (DEAD_OF_DESTINATION, Some(id.to_string())),
+    let (which, id) = match receivers {
+        Receivers::All => (TO_ALL, None),
+        Receivers::App(id) => (TO_APP, Some(id.to_string())),
+        Receivers::One(id) => (TO_DESTINATION, Some(id.to_string())),
     };
-    let statement = sql(text).bind(through).bind(seq).bind(through).bind_all(id);
+    let statement = sql(DEAD.of(which)).bind(through).bind(seq).bind(through).bind_all(id);
     let rows: Vec<Row> = statement.bind(page.size() + 1).all(connection)?;
     cut(rows, page, |row| format!("{}_{through}", row.seq))
 }
 
 /// Written so that no index of the destination's dead deliveries seems better than the one of the lane.
-const DEAD_IN_LANE: &str = "
+const DEAD_IN_LANE: Sql = statement! {hot "deliveries_of_key", "
     SELECT seq, created_at AS at, event_id AS id, event_type, collapse_key, revision, traceparent,
         destination_id AS only_to, TRUE AS is_last
     FROM deliveries
     WHERE collapse_key = ? AND destination_id = ? AND status || '' = 'dead' AND event_type <> ?
-    ORDER BY seq";
+    ORDER BY seq
+"};
 
 /// The `user.*` events of a purchase that died, one that died twice twice, and then its newest state.
 fn of_lanes(connection: &mut AnyConnection, key: CollapseKey, receivers: Receivers) -> Result<Paged<Candidate>, Error> {

@@ -3,9 +3,11 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
+use crate::delivery::lanes::LaneKey;
 use crate::delivery::retry_after;
 use crate::events::deliveries::Event;
 use crate::events::lanes;
@@ -218,10 +220,8 @@ impl Step<'_, '_> {
             Self::Owe(write) => write,
         };
         let verdict = verdict::owe(write, resend)?;
-        match due {
-            DueNow::Lane => make_lane_due(write, resend)?,
-            DueNow::Event if is_owed(verdict) => make_event_due(write, resend)?,
-            DueNow::Event | DueNow::Nothing => {}
+        if due == DueNow::Lane || is_owed(verdict) {
+            make_due(write, resend, due)?;
         }
         Ok(verdict)
     }
@@ -252,35 +252,39 @@ impl Owing {
     }
 }
 
-const NEWEST_EVENT: &str = "
+const NEWEST_EVENT: Sql = statement! {hot "events_of_key", "
     SELECT id, event_type, collapse_key, revision, traceparent
     FROM events
     WHERE collapse_key = ? AND event_type = ?
-    ORDER BY seq DESC LIMIT 1";
+    ORDER BY seq DESC
+    LIMIT 1
+"};
 
 /// The newest `purchase.updated`.
 fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Event>, Error> {
     sql(NEWEST_EVENT).bind(key).bind(PURCHASE_UPDATED).first(connection)
 }
 
-const MAKE_EVENT_DUE: &str = "
-    UPDATE deliveries SET next_due_at = ?
-    WHERE event_id = ? AND destination_id = ? AND status = 'pending' AND next_due_at > ?";
+const MAKE_EVENT_DUE: Sql = statement! {hot "deliveries_event", "
+    UPDATE deliveries
+    SET next_due_at = ?
+    WHERE event_id = ? AND destination_id = ? AND status = 'pending' AND next_due_at > ?
+"};
 
-fn make_event_due(write: &mut Write<'_>, resend: Resend<'_>) -> Result<(), Error> {
+const MAKE_LANE_DUE: Sql = statement! {hot "deliveries_pending", "
+    UPDATE deliveries
+    SET next_due_at = ?
+    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND next_due_at + 0 > ?
+"};
+
+/// Ends the wait of the selected event, or of all that its lane holds.
+fn make_due(write: &mut Write<'_>, resend: Resend<'_>, due: DueNow) -> Result<(), Error> {
     let Resend { event, destination, .. } = resend;
-    retry_after::end(write, (event.collapse_key, destination.id))?;
-    let statement = sql(MAKE_EVENT_DUE).bind(write.now).bind(event.id).bind(destination.id).bind(write.now);
-    statement.run(write.connection).map(drop)
-}
-
-const MAKE_LANE_DUE: &str = "
-    UPDATE deliveries SET next_due_at = ?
-    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND next_due_at > ?";
-
-fn make_lane_due(write: &mut Write<'_>, resend: Resend<'_>) -> Result<(), Error> {
-    let Resend { event, destination, .. } = resend;
-    retry_after::end(write, (event.collapse_key, destination.id))?;
-    let statement = sql(MAKE_LANE_DUE).bind(write.now).bind(event.collapse_key).bind(destination.id).bind(write.now);
-    statement.run(write.connection).map(drop)
+    let statement = match due {
+        DueNow::Nothing => return Ok(()),
+        DueNow::Event => sql(MAKE_EVENT_DUE).bind(write.now).bind(event.id),
+        DueNow::Lane => sql(MAKE_LANE_DUE).bind(write.now).bind(event.collapse_key),
+    };
+    retry_after::end(write, LaneKey { key: event.collapse_key, destination: destination.id })?;
+    statement.bind(destination.id).bind(write.now).run(write.connection).map(drop)
 }

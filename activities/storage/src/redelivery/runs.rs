@@ -6,14 +6,17 @@ use crate::db::error::Error;
 use crate::db::page::Page;
 use crate::db::run::Run;
 use crate::db::secrets::hex;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
+use domain::time::DAY;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
-/// How long a page's answer is stored, in milliseconds.
-const RETENTION_MS: i64 = 7 * 24 * 3600 * 1000;
+/// How long a page's answer is stored.
+const RETENTION: Duration = DAY.saturating_mul(7);
 
 /// How a page is carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +71,7 @@ impl Store {
 
     /// Deletes the answers of more than a week ago, the oldest first; returns how many, at most `limit`.
     pub async fn forget_pages(&self, limit: i64) -> Result<usize, Error> {
-        let before = self.now().await?.plus_millis(-RETENTION_MS);
+        let before = self.now().await?.minus(RETENTION);
         let oldest: Option<Number> = self.read(move |connection| sql(OLDEST).bind(before).first(connection)).await?;
         if oldest.is_none() {
             return Ok(0);
@@ -77,16 +80,26 @@ impl Store {
     }
 }
 
-const OLDEST: &str = "SELECT at AS value FROM pages WHERE at < ? ORDER BY at LIMIT 1";
-const FORGET: &str = "
-    DELETE FROM pages
-    WHERE (run, cursor) IN (SELECT run, cursor FROM pages WHERE at < ? ORDER BY at LIMIT ?)";
+const OLDEST: Sql = statement! {hot "pages_at", "
+    SELECT at AS value
+    FROM pages
+    WHERE at < ?
+    ORDER BY at
+    LIMIT 1
+"};
 
-const BEGIN: &str = "
-    INSERT INTO pages (run, cursor, request_digest, answer, at) VALUES (?, ?, ?, '', ?)
-    ON CONFLICT DO NOTHING";
-const FINISH: &str = "UPDATE pages SET answer = ? WHERE run = ? AND cursor = ?";
-const ANSWER: &str = "SELECT request_digest, answer FROM pages WHERE run = ? AND cursor = ?";
+const FORGET: Sql = statement! {hot "pages_at", "
+    DELETE FROM pages
+    WHERE (run, cursor) IN (SELECT run, cursor FROM pages WHERE at < ? ORDER BY at LIMIT ?)
+"};
+
+const BEGIN: Sql = statement! {"
+    INSERT INTO pages (run, cursor, request_digest, answer, at)
+    VALUES (?, ?, ?, '', ?)
+    ON CONFLICT DO NOTHING
+"};
+
+const FINISH: Sql = statement!("UPDATE pages SET answer = ? WHERE run = ? AND cursor = ?");
 
 /// Carries a page out and stores its answer, unless that was done before: then returns that answer.
 pub fn once<T: Serialize + DeserializeOwned>(
@@ -106,6 +119,8 @@ pub fn once<T: Serialize + DeserializeOwned>(
     sql(FINISH).bind(answer).bind(run).bind(cursor).run(write.connection)?;
     Ok(done)
 }
+
+const ANSWER: Sql = statement!("SELECT request_digest, answer FROM pages WHERE run = ? AND cursor = ?");
 
 fn answered<T: DeserializeOwned>(connection: &mut AnyConnection, place: &PageOfRun) -> Result<Option<T>, Error> {
     let row: Option<Answered> = sql(ANSWER).bind(place.run.as_str()).bind(place.cursor.as_str()).first(connection)?;

@@ -6,13 +6,14 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::statement::{Number, Statement, row, sql};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Number, row, sql};
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event, UNCLEAR};
 use crate::purchases::purchase::Origin;
 use crate::settings::destinations::Destination;
 use crate::settling::payments;
-use domain::attempt::REPEATED_MS;
+use domain::attempt::REPEATED;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::user::PROFILE_UPDATED;
 use domain::{DestinationId, Environment, EventId, Timestamp};
@@ -107,11 +108,10 @@ pub fn verdict(connection: &mut AnyConnection, resend: Resend<'_>, now: Timestam
         return Ok(Err(Skipped::Counted));
     }
     let unclear = if destination.per_user { unclear_since(connection, event.id, destination.id)? } else { None };
-    if unclear.is_some_and(|since| since.plus_millis(REPEATED_MS) <= now) {
+    if unclear.is_some_and(|since| since.plus(REPEATED) <= now) {
         return Ok(Err(Skipped::MayBeCounted));
     }
-    let rows: Vec<Pruned> = sources(event, "").all(connection)?;
-    if rows.iter().any(|row| row.pruned_at.is_some()) {
+    if sources(connection, event, SOURCES)?.iter().any(|row| row.pruned_at.is_some()) {
         return Ok(Err(Skipped::Pruned));
     }
     Ok(Ok(u32::try_from(past.next_n).unwrap_or(u32::MAX)))
@@ -144,8 +144,7 @@ pub fn owe(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, 
 
 fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
     // Retention locks the rows that it prunes: either it sees what is owed here, or this sees that it pruned.
-    let lock = write.connection.for_update();
-    let _: Vec<Pruned> = sources(resend.event, lock).all(write.connection)?;
+    sources(write.connection, resend.event, LOCK_SOURCES)?;
     let verdict = verdict(write.connection, resend, write.now)?;
     if let Ok(n) = verdict {
         deliveries::owe(write, resend.event, resend.destination.id, n)?;
@@ -154,7 +153,7 @@ fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, 
     Ok(verdict)
 }
 
-const RECORDED_ENVIRONMENT: &str = "SELECT environment FROM events WHERE id = ?";
+const RECORDED_ENVIRONMENT: Sql = statement!("SELECT environment FROM events WHERE id = ?");
 
 /// The environment in which an event of a purchase was recorded, which decided the destinations that were owed it.
 fn recorded_environment(connection: &mut AnyConnection, event: EventId) -> Result<Option<Environment>, Error> {
@@ -162,22 +161,24 @@ fn recorded_environment(connection: &mut AnyConnection, event: EventId) -> Resul
     Ok(recorded.and_then(|recorded| recorded.environment))
 }
 
-const PAST: &str = "
+const PAST: Sql = statement! {hot "deliveries_event", "
     SELECT COUNT(CASE WHEN status IN ('pending', 'waiting') THEN 1 END) AS open,
         COUNT(CASE WHEN status = 'delivered' THEN 1 END) AS delivered,
         COALESCE(MAX(n) + 1, 0) AS next_n
     FROM deliveries
-    WHERE event_id = ? AND destination_id = ?";
+    WHERE event_id = ? AND destination_id = ?
+"};
 
 fn past(connection: &mut AnyConnection, event: EventId, destination: DestinationId) -> Result<PastDeliveries, Error> {
     let past = sql(PAST).bind(event).bind(destination).first(connection)?;
     Ok(past.unwrap_or(PastDeliveries { open: 0, delivered: 0, next_n: 0 }))
 }
 
-const ACKNOWLEDGED: &str = "
+const ACKNOWLEDGED: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     SELECT acked_revision AS value
     FROM lanes
-    WHERE destination_id = ? AND collapse_key = ? AND acked_revision IS NOT NULL";
+    WHERE destination_id = ? AND collapse_key = ? AND acked_revision IS NOT NULL
+"};
 
 /// Whether a state is not newer than what the destination acknowledged.
 fn has_state(connection: &mut AnyConnection, event: &Event, destination: DestinationId) -> Result<bool, Error> {
@@ -188,25 +189,30 @@ fn has_state(connection: &mut AnyConnection, event: &Event, destination: Destina
     Ok(acked.is_some_and(|acked| acked.value >= event.revision))
 }
 
+const FIRST_UNCLEAR: Sql = statement! {hot "deliveries_event", "
+    SELECT a.started_at AS value
+    FROM deliveries d
+    JOIN attempts a ON a.delivery_id = d.id
+    WHERE d.event_id = ? AND d.destination_id = ? AND {UNCLEAR}
+    ORDER BY a.started_at
+    LIMIT 1
+"};
+
 /// Since when the destination may have the event although it did not confirm it.
 fn unclear_since(
     connection: &mut AnyConnection,
     event: EventId,
     destination: DestinationId,
 ) -> Result<Option<Timestamp>, Error> {
-    let first: Option<Number> = sql(format!(
-        "SELECT a.started_at AS value FROM deliveries d JOIN attempts a ON a.delivery_id = d.id \
-         WHERE d.event_id = ? AND d.destination_id = ? AND {UNCLEAR} ORDER BY a.started_at LIMIT 1"
-    ))
-    .bind(event)
-    .bind(destination)
-    .first(connection)?;
+    let first: Option<Number> = sql(FIRST_UNCLEAR).bind(event).bind(destination).first(connection)?;
     Ok(first.map(|first| Timestamp::from_micros(first.value)))
 }
 
-const SET_FIRST_TRY: &str = "
-    UPDATE deliveries SET first_tried_at = ?
-    WHERE event_id = ? AND destination_id = ? AND n = ?";
+const SET_FIRST_TRY: Sql = statement! {"
+    UPDATE deliveries
+    SET first_tried_at = ?
+    WHERE event_id = ? AND destination_id = ? AND n = ?
+"};
 
 /// The time after which the event would not be recognized runs from the first try of all, whatever delivery it was of.
 fn copy_first_try(write: &mut Write<'_>, resend: Resend<'_>, n: u32) -> Result<(), Error> {
@@ -219,13 +225,20 @@ fn copy_first_try(write: &mut Write<'_>, resend: Resend<'_>, n: u32) -> Result<(
     statement.run(write.connection).map(drop)
 }
 
-const SOURCES: &str = "
-    SELECT pruned_at FROM events
+const OF_SOURCES: &str = "
+    SELECT pruned_at
+    FROM events
     WHERE collapse_key = ? AND (id = ? OR (revision = ? AND event_type = ?))
     ORDER BY seq";
 
+const SOURCES: Sql = statement! {hot "events_of_key", "{OF_SOURCES}"};
+
+const LOCK_SOURCES: Sql = statement! {hot "events_of_key", "
+    {OF_SOURCES}
+    FOR UPDATE
+"};
+
 /// The rows that a body is rendered from: the event, and the state that was announced with it.
-fn sources<'e>(event: &'e Event, lock: &str) -> Statement<'e> {
-    let statement = sql(format!("{SOURCES}{lock}"));
-    statement.bind(event.collapse_key).bind(event.id).bind(event.revision).bind(PURCHASE_UPDATED)
+fn sources(connection: &mut AnyConnection, event: &Event, which: Sql) -> Result<Vec<Pruned>, Error> {
+    sql(which).bind(event.collapse_key).bind(event.id).bind(event.revision).bind(PURCHASE_UPDATED).all(connection)
 }

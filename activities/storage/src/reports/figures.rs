@@ -86,8 +86,7 @@ impl Store {
     /// The health of a destination. Deliveries are counted up to a bound.
     pub async fn destination_health(&self, id: DestinationId) -> Result<DestinationHealth, Error> {
         self.read(move |connection| {
-            let owed = deliveries::owed(connection, id)?;
-            let health = health::find(connection, id)?.view(owed);
+            let health = health::view(connection, id)?;
             Ok(DestinationHealth { health, owes: explain::owes(connection, id)? })
         })
         .await

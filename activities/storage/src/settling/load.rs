@@ -9,8 +9,8 @@ use crate::events::lanes;
 use crate::purchases::purchase::{self, PurchaseRow};
 use crate::purchases::replacements;
 use domain::settling::Loaded;
-use domain::time::millis;
 use domain::{CollapseKey, Notification, Purchase, Timestamp};
+use std::time::Duration;
 
 row! {
     struct OpenRow {
@@ -60,7 +60,6 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: &Wanted) -> Re
     let extent = extent(connection, key, wanted.through, waits_through)?;
     let limit = usize::try_from(wanted.limit).unwrap_or(0);
     let max_wait = origin.as_ref().and_then(|origin| origin.max_wait);
-    let left = |until: Timestamp| millis(until.since(now));
     let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
     Ok(Loaded {
         platform_id: origin.as_ref().map(|origin| origin.platform_id),
@@ -75,10 +74,10 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: &Wanted) -> Re
         more: open.len() > limit,
         notifications: open.into_iter().take(limit).map(|row| (row.seq, row.body)).collect(),
         newest_seq: extent.newest_seq.unwrap_or(0),
-        quiet_ms: extent.quiet_at.map_or(0, left),
-        cap_ms: max_wait.and_then(|max_wait| Some(left(extent.oldest_at?.plus(max_wait)))),
-        late_ms: extent.due_at.map(|due| now.millis_since(due)),
-        held_ms: held_until.map(|until| left(until).max(1)),
+        quiet: extent.quiet_at.map(|at| at.since(now)).unwrap_or_default(),
+        cap: max_wait.and_then(|max_wait| Some(extent.oldest_at?.plus(max_wait).since(now))),
+        late: extent.due_at.filter(|due| *due <= now).map(|due| now.since(due)),
+        held: held_until.map(|until| until.since(now).max(Duration::from_millis(1))),
         due: row.and_then(|row| row.next_wake_at).is_some_and(|at| at <= now),
         is_replaced: replacements::is_replaced(connection, key)?,
         lanes: lanes::open(connection, key)?,

@@ -21,7 +21,7 @@ use axum::Json;
 use axum::extract::State;
 use domain::DestinationId;
 use fields::NewDestination;
-use protocols::destinations::{self, Changed, Config, Invalid};
+use protocols::destinations::{ChangedSettings, Config, Invalid, NewSettings};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use shown::{CreatedDestination, DestinationDetail};
@@ -51,7 +51,7 @@ pub async fn create(
         prepared = collect_errors(Config::create(&body.kind, &fields, &edge.allowed, (edge.random)()), wrong);
     }
     let NewDestination { kind, name, common, .. } = draft.finish()?;
-    let Some(destinations::Created { settings, secret, shown, traits }) = prepared else {
+    let Some(NewSettings { settings, secret, shown, traits }) = prepared else {
         return Err(Error::invalid("kind", "a kind of destination"));
     };
     let limits = common.limits(bound).of(Limits { rate: bound, ..Limits::default() });
@@ -118,7 +118,12 @@ pub async fn update(
 }
 
 /// Adds the change of its kind to the patch. Returns the secrets that are shown once.
-fn update_patch(patch: &mut DestinationPatch, before: &Destination, secret: SecretString, changed: Changed) -> Shown {
+fn update_patch(
+    patch: &mut DestinationPatch,
+    before: &Destination,
+    secret: SecretString,
+    changed: ChangedSettings,
+) -> Shown {
     patch.profile = changed.profile;
     patch.settings = Some(changed.settings).filter(|settings| *settings != before.settings);
     patch.secret = Some(changed.secret).filter(|new| new.expose_secret() != secret.expose_secret());

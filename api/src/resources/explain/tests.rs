@@ -2,6 +2,7 @@
 
 use super::sentences::{self, unsent};
 use domain::event::{Change, Wildcards};
+use domain::health::Health;
 use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
 use serde_json::Value;
 use storage::{
@@ -43,18 +44,7 @@ fn hook() -> Addressee {
         since: at(0),
         created_at: at(0),
     };
-    let health = HealthView {
-        failures: 0,
-        last_error: None,
-        first_failure_at: None,
-        last_failure_at: None,
-        last_success_at: None,
-        opened_at: None,
-        probed_at: None,
-        recovered_at: None,
-        paused_until: None,
-        owed: 0,
-    };
+    let health = HealthView { health: Health::default(), owed: 0 };
     Addressee { destination, chosen_at: None, deleted_at: None, health }
 }
 
@@ -243,12 +233,12 @@ fn an_owed_delivery_shows_the_reason_for_its_delay() {
     assert!(sentence(&new, &hook()).contains("as soon as its lane is free"));
 
     let mut addressee = hook();
-    addressee.health.paused_until = Some(at(31));
+    addressee.health.health.paused_until = Some(at(31));
     assert_eq!(
         sentence(&one, &addressee),
         ": owed: the destination requested a pause until 2027-01-15T08:00:31.000000Z"
     );
-    addressee.health.opened_at = Some(at(5));
+    addressee.health.health.opened_at = Some(at(5));
     assert!(sentence(&one, &addressee).contains("does not answer since 2027-01-15T08:00:05.000000Z"));
     (addressee.destination.enabled, addressee.destination.reason) = (false, Some("it answered 410".to_owned()));
     assert_eq!(
@@ -330,7 +320,7 @@ fn a_destination_shows_its_state_and_its_debts() {
     let stands = |addressee: Addressee| sentences::destination(&portrait(addressee, 0));
     assert_eq!(stands(hook()), format!("destination {HOOK}: healthy since 2027-01-15T08:00:00.000000Z"));
     let mut open = hook();
-    (open.health.opened_at, open.health.probed_at) = (Some(at(5)), Some(at(25)));
+    (open.health.health.opened_at, open.health.health.probed_at) = (Some(at(5)), Some(at(25)));
     assert!(stands(open).contains("tried every 30 s, last at 2027-01-15T08:00:25.000000Z"));
     let mut off = hook();
     off.destination.enabled = false;

@@ -17,7 +17,7 @@ pub fn kind(store_type: &str) -> NotificationKind {
         "SUBSCRIPTION_AUTO_RENEWAL_ON" => NotificationKind::AutoRenewalOn,
         "SUBSCRIPTION_SCHEDULED_TO_END" => NotificationKind::ScheduledToEnd,
         "SUBSCRIPTION_IN_GRACE_PERIOD" => NotificationKind::GraceBegan,
-        "SUBSCRIPTION_OUT_OF_GRACE_PERIOD" => NotificationKind::GraceExpired,
+        "SUBSCRIPTION_OUT_OF_GRACE_PERIOD" => NotificationKind::OutOfGrace,
         "SUBSCRIPTION_MODIFIED_IMMEDIATE" => NotificationKind::PlanChanged,
         "SUBSCRIPTION_MODIFIED_DEFERRED" => NotificationKind::PlanChangeScheduled,
         "SUBSCRIPTION_CANCELLED" => NotificationKind::SubscriptionCancelled,

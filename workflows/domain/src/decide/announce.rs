@@ -1,11 +1,12 @@
 //! How a walk records transitions, and covers them so that each is announced once.
 
 use super::walk::Walk;
-use crate::time::Timestamp;
+use crate::time::{MINUTE, Timestamp};
 use crate::transition::{Transition, TransitionKind};
+use std::time::Duration;
 
 /// Maximum distance of two reports of one act; beyond that, a report in between was lost.
-const ONE_ACT_MS: i64 = 600_000;
+const ONE_ACT: Duration = MINUTE.saturating_mul(10);
 
 impl Walk<'_> {
     /// Announces what a report of this time names.
@@ -42,6 +43,6 @@ impl Walk<'_> {
     }
 
     pub fn is_echo(&self, transition: TransitionKind, time: Timestamp) -> bool {
-        self.announced.covered(transition).is_some_and(|announced| time.millis_since(announced) <= ONE_ACT_MS)
+        self.announced.covered(transition).is_some_and(|announced| time.since(announced) <= ONE_ACT)
     }
 }

@@ -9,6 +9,15 @@ use crate::transition::TransitionKind;
 /// Maximum number of renewals announced in one settling, the newest ones.
 const RENEWALS_AT_MOST: u64 = 36;
 
+/// When a payment was made.
+#[derive(Debug, Clone, Copy)]
+pub enum PaidAt {
+    /// By its report.
+    Reported(Timestamp),
+    /// Without one, as far as that is known.
+    Inferred(Option<Timestamp>),
+}
+
 impl Walk<'_> {
     /// Goes from where the reports led to where the purchase stands, and announces what lies between.
     pub fn reach(&mut self, goal: &Stage) {
@@ -85,9 +94,7 @@ impl Walk<'_> {
     /// Announces the payments that lie between, and the plan that changed with them.
     fn catch_up(&mut self, goal: &Stage) {
         if goal.in_trial {
-            let has_begun = [TransitionKind::Purchased, TransitionKind::PlanChanged]
-                .iter()
-                .any(|transition| self.announced.covered(*transition).is_some());
+            let has_begun = self.announced.last_covered(&TransitionKind::BEGINNINGS).is_some();
             if !self.stage.in_trial && has_begun {
                 self.stage.in_trial = true;
                 self.stage.terms = goal.terms;
@@ -143,11 +150,8 @@ impl Walk<'_> {
     /// Announces the payments up to this term, the last of them at the time of its report if there was one.
     pub fn pay(&mut self, number: Option<u64>, reported_at: Option<Timestamp>) {
         let (Some(from), Some(to)) = (self.stage.terms, number) else {
-            return self.renew(
-                reported_at
-                    .or_else(|| self.late_report_at(&[NotificationKind::Renewed, NotificationKind::GraceExpired])),
-                reported_at.is_some(),
-            );
+            let late = || self.late_report_at(&[NotificationKind::Renewed, NotificationKind::OutOfGrace]);
+            return self.renew(reported_at.map_or_else(|| PaidAt::Inferred(late()), PaidAt::Reported));
         };
         let left = RENEWALS_AT_MOST.saturating_sub(self.renewals);
         let first = from.max(to.saturating_sub(left)).saturating_add(1);
@@ -155,23 +159,21 @@ impl Walk<'_> {
         for term in first..=to {
             self.stage.terms = Some(term);
             self.renewals = self.renewals.saturating_add(1);
-            match reported_at.filter(|_| term == to) {
-                Some(time) => self.renew(Some(time), true),
-                None => self.renew(self.term_began(), false),
-            }
+            let reported_at = reported_at.filter(|_| term == to);
+            self.renew(reported_at.map_or_else(|| PaidAt::Inferred(self.term_began()), PaidAt::Reported));
         }
     }
 
     /// Announces one payment.
-    pub fn renew(&mut self, at: Option<Timestamp>, is_reported: bool) {
+    pub fn renew(&mut self, paid_at: PaidAt) {
         let transition = if self.stage.in_grace { TransitionKind::Recovered } else { TransitionKind::Renewed };
         let conversion = self.stage.in_trial.then_some(TransitionKind::TrialConverted);
         self.stage.in_trial = false;
         self.stage.in_grace = false;
         for transition in conversion.into_iter().chain([transition]) {
-            match at.filter(|_| is_reported) {
-                Some(time) => self.announce(transition, time),
-                None => self.infer(transition, at),
+            match paid_at {
+                PaidAt::Reported(time) => self.announce(transition, time),
+                PaidAt::Inferred(at) => self.infer(transition, at),
             }
         }
     }
@@ -189,6 +191,6 @@ impl Walk<'_> {
     }
 
     fn has_paid(&self) -> bool {
-        super::truth::PAYMENTS.iter().any(|transition| self.announced.covered(*transition).is_some())
+        self.announced.last_covered(&TransitionKind::PAYMENTS).is_some()
     }
 }

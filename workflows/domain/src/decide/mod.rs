@@ -17,7 +17,7 @@ mod walk;
 pub(crate) mod tests;
 
 use crate::notification::{Notification, NotificationKind, Outcome};
-use crate::purchase::{Behind, Life, Moment, Purchase, Unconfirmed};
+use crate::purchase::{Answer, Behind, Life, Moment, Purchase, Unconfirmed};
 use crate::time::Timestamp;
 use crate::transition::Transition;
 use crate::verification::{Parked, Verification};
@@ -260,7 +260,7 @@ impl Merged {
             NotificationKind::SubscriptionPurchased | NotificationKind::Renewed | NotificationKind::TrialConverted => {
                 true
             }
-            NotificationKind::GraceExpired => !before.is_end_of_grace(*time),
+            NotificationKind::OutOfGrace => !before.is_end_of_grace(*time),
             _ => false,
         };
         let is_over = matches!(before.stage.life, Life::Cut | Life::Expired);
@@ -303,7 +303,7 @@ fn settle(
             let switch = weighed.unconfirmed.switch || late_store.is_some();
             let unconfirmed = Unconfirmed { switch, ..weighed.unconfirmed };
             after.leave_plan(before, &stage, at);
-            after.set_stage(stage, weighed.shown_terms, (at, unconfirmed));
+            after.set_stage(Answer { at, stage, shown_terms: weighed.shown_terms, unconfirmed });
         }
         _ => after.stage = stage,
     }

@@ -1,17 +1,19 @@
 //! What a notification of a payment announces: a term that began, a recovery, a conversion, each payment once.
 
-use super::truth::{ECHO_MS, PAYMENTS};
+use super::difference::PaidAt;
+use super::truth::ECHO;
 use super::walk::Walk;
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Moment};
-use crate::time::Timestamp;
+use crate::time::{DAY, HOUR, Timestamp};
 use crate::transition::TransitionKind;
+use std::time::Duration;
 
 /// Maximum distance of two reports of one recovery.
-const ONE_RECOVERY_MS: i64 = 86_400_000;
+const ONE_RECOVERY: Duration = DAY;
 /// Maximum distance of two reports of different kinds about one payment. The shortest term that is sold is a week,
 /// of which a grace can take six days; in the store's test world terms last minutes.
-const ONE_PAYMENT_MS: i64 = 43_200_000;
+const ONE_PAYMENT: Duration = HOUR.saturating_mul(12);
 
 impl Walk<'_> {
     /// Ends the trial by a payment, whatever the store still shows.
@@ -24,7 +26,7 @@ impl Walk<'_> {
     /// Announces the payment of a term: one that began newly, or after its payment had failed.
     pub fn apply_payment(&mut self, time: Timestamp, kind: NotificationKind, ahead: &[Moment]) {
         let is_over = self.stage.is_over();
-        let is_end = self.is_over_in_truth() && (is_over || kind == NotificationKind::GraceExpired);
+        let is_end = self.is_over_in_truth() && (is_over || kind == NotificationKind::OutOfGrace);
         if matches!(self.stage.life, Life::Replaced | Life::Revoked) || is_end {
             return;
         }
@@ -34,10 +36,12 @@ impl Walk<'_> {
         if self.is_paid(time, kind) {
             return;
         }
-        self.revive(is_over);
+        if is_over {
+            self.revive();
+        }
         self.resume_in_time(ahead);
         let is_repair =
-            kind == NotificationKind::GraceExpired || (kind == NotificationKind::Renewed && is_repaired(time, ahead));
+            kind == NotificationKind::OutOfGrace || (kind == NotificationKind::Renewed && is_repaired(time, ahead));
         if is_repair && !self.stage.in_grace && !is_over {
             self.infer(TransitionKind::GraceBegan, None);
             self.stage.in_grace = true;
@@ -49,7 +53,7 @@ impl Walk<'_> {
         let number = next.map(|next| dated.unwrap_or(next).clamp(next, shown.unwrap_or(next).max(next)));
         self.pay(number, Some(time));
         self.change_plan_in_time();
-        if kind != NotificationKind::GraceExpired && self.truth.is_none() {
+        if kind != NotificationKind::OutOfGrace && self.truth.is_none() {
             self.stage.is_off = false;
             self.announced.unannounced.remove(&TransitionKind::Cancelled);
         }
@@ -60,7 +64,9 @@ impl Walk<'_> {
         if self.announced.covered(TransitionKind::TrialConverted).is_some() {
             return;
         }
-        self.revive(self.stage.is_over());
+        if self.stage.is_over() {
+            self.revive();
+        }
         self.resume_in_time(ahead);
         if self.is_payment_announced(time) {
             self.announce(TransitionKind::TrialConverted, time);
@@ -71,7 +77,7 @@ impl Walk<'_> {
             self.change_plan_in_time();
         } else {
             self.stage.in_trial = true;
-            self.renew(Some(time), true);
+            self.renew(PaidAt::Reported(time));
         }
         if self.truth.is_none() {
             self.stage.is_off = false;
@@ -92,19 +98,16 @@ impl Walk<'_> {
     fn is_payment_announced(&self, time: Timestamp) -> bool {
         let term = |time| self.calendar.map(|calendar| calendar.containing(time));
         let is_same = |announced: Timestamp| {
-            let apart = time.millis_since(announced).abs();
-            apart <= ONE_PAYMENT_MS || (term(announced).is_some() && term(announced) == term(time))
+            let apart = time.distance(announced);
+            apart <= ONE_PAYMENT || (term(announced).is_some() && term(announced) == term(time))
         };
-        let announced = [TransitionKind::Renewed, TransitionKind::Recovered]
-            .iter()
-            .filter_map(|transition| self.announced.covered(*transition))
-            .max();
+        let announced = self.announced.last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
         !self.stage.in_grace && announced.is_some_and(is_same)
     }
 
     /// Whether the payment of this report was announced: by a snapshot, for its term, or by another report of the same act.
     fn is_paid(&self, time: Timestamp, kind: NotificationKind) -> bool {
-        if PAYMENTS.iter().any(|transition| self.is_covered(*transition, time)) {
+        if self.announced.last_covered(&TransitionKind::PAYMENTS) >= Some(time) {
             return true;
         }
         if self.stage.in_grace || self.stage.is_over() || kind == NotificationKind::TrialConverted {
@@ -117,11 +120,8 @@ impl Walk<'_> {
             NotificationKind::Renewed => [TransitionKind::TrialConverted, TransitionKind::Recovered],
             _ => [TransitionKind::Renewed, TransitionKind::Recovered],
         };
-        let apart = if self.known.is_of_test_world() { ECHO_MS } else { ONE_PAYMENT_MS };
-        let is_echo = |transition: &TransitionKind| {
-            self.announced.covered(*transition).is_some_and(|announced| time.millis_since(announced) <= apart)
-        };
-        others.iter().any(is_echo)
+        let apart = if self.known.is_of_test_world() { ECHO } else { ONE_PAYMENT };
+        self.announced.last_covered(&others).is_some_and(|announced| time.since(announced) <= apart)
     }
 }
 
@@ -130,13 +130,11 @@ fn is_repaired(time: Timestamp, ahead: &[Moment]) -> bool {
     let next = ahead.iter().find(|(_, kind)| {
         matches!(
             kind,
-            NotificationKind::GraceExpired
+            NotificationKind::OutOfGrace
                 | NotificationKind::GraceBegan
                 | NotificationKind::Renewed
                 | NotificationKind::TrialConverted
         )
     });
-    next.is_some_and(|(later, kind)| {
-        *kind == NotificationKind::GraceExpired && later.millis_since(time) <= ONE_RECOVERY_MS
-    })
+    next.is_some_and(|(later, kind)| *kind == NotificationKind::OutOfGrace && later.since(time) <= ONE_RECOVERY)
 }

@@ -2,17 +2,17 @@
 
 use super::walk::Walk;
 use crate::purchase::{Life, Purchase};
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
 use crate::transition::TransitionKind;
+use std::time::Duration;
 
-const DAY_MS: i64 = 86_400_000;
 /// How long the successor may stay unknown.
-const PATIENCE_MS: i64 = 7 * DAY_MS;
+const PATIENCE: Duration = DAY.saturating_mul(7);
 
 /// The next check of such a purchase: daily, and at the end of the week.
 pub(super) fn next_check(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let until = purchase.successor_missing_since()?.plus_millis(PATIENCE_MS);
-    (now < until).then(|| now.plus_millis(DAY_MS).min(until))
+    let until = purchase.successor_missing_since()?.plus(PATIENCE);
+    (now < until).then(|| now.plus(DAY).min(until))
 }
 
 impl Walk<'_> {
@@ -20,7 +20,7 @@ impl Walk<'_> {
     /// access. It stays replaced.
     pub fn end_without_successor(&mut self, now: Timestamp) {
         let since = self.known.successor_missing_since();
-        let is_overdue = since.is_some_and(|since| now.millis_since(since) >= PATIENCE_MS);
+        let is_overdue = since.is_some_and(|since| now.since(since) >= PATIENCE);
         let is_named = self.known.is_replaced() || self.stage.life != Life::Replaced;
         if !is_overdue
             || is_named

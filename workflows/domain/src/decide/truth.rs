@@ -3,19 +3,13 @@
 use super::walk::Walk;
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Purchase, Stage};
-use crate::time::Timestamp;
+use crate::time::{MINUTE, Timestamp};
 use crate::transition::TransitionKind;
-use crate::verification::{EndReason, Snapshot};
+use crate::verification::{EndReason, LAG, SAME, Snapshot};
+use std::time::Duration;
 
-/// Maximum lag of the store's own data: an end that it does not confirm is believed after that.
-const LAG_MS: i64 = 2 * 3_600_000;
-/// Dates closer than this are one date.
-const SAME_MS: i64 = 60_000;
 /// Maximum distance of two reports that can be of one act.
-pub(super) const ECHO_MS: i64 = 120_000;
-/// Transitions that show a payment after a trial or after the first term.
-pub(super) const PAYMENTS: [TransitionKind; 3] =
-    [TransitionKind::Renewed, TransitionKind::Recovered, TransitionKind::TrialConverted];
+pub(super) const ECHO: Duration = MINUTE.saturating_mul(2);
 
 /// The stage by a snapshot. `after` has the reports of this settling and this snapshot.
 pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
@@ -31,8 +25,7 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
         };
         return Stage { life, sku, ..Stage::default() };
     }
-    let in_trial = observation.in_trial();
-    let is_over = observation.is_over(in_trial);
+    let (in_trial, is_over) = (observation.in_trial(), observation.is_over());
     let life = match (is_over, is_replaced || (is_over && after.was_reported(NotificationKind::Replaced))) {
         (_, true) => Life::Replaced,
         (true, false) => Life::Expired,
@@ -44,7 +37,7 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
         in_trial,
         in_grace: runs && after.grace_end().is_some(),
         is_off: !runs || observation.is_off(),
-        terms: if in_trial { Some(0) } else { observation.terms(is_over) },
+        terms: if in_trial { Some(0) } else { observation.terms() },
         pending: snapshot.deferred_sku.clone().filter(|pending| runs && Some(pending) != sku.as_ref()),
         sku,
     }
@@ -95,7 +88,7 @@ impl Observation<'_> {
         if self.snapshot.trial_ends_at.is_some_and(|end| end > self.snapshot.at) {
             return true;
         }
-        let is_beyond = |date: Timestamp| date.millis_since(trial_end) > SAME_MS;
+        let is_beyond = |date: Timestamp| date.since(trial_end) > SAME;
         match self.after.period_end() {
             Some(_) if self.is_unpaid_end() => self.before.stage.in_trial,
             Some(end) if end <= self.snapshot.at && self.snapshot.ends_at.is_some() => {
@@ -114,20 +107,19 @@ impl Observation<'_> {
         let is_past = |stage: &Stage| {
             !stage.is_unknown() && (self.before.has_shown_trial() || stage.terms.is_some_and(|terms| terms > 1))
         };
-        PAYMENTS.iter().any(|transition| self.before.announced.covered(*transition).is_some())
-            || stood.is_some_and(is_past)
+        self.before.announced.last_covered(&TransitionKind::PAYMENTS).is_some() || stood.is_some_and(is_past)
     }
 
-    fn is_over(&self, in_trial: bool) -> bool {
+    fn is_over(&self) -> bool {
         let at = self.snapshot.at;
-        let is_long_past = |end: Timestamp| at.millis_since(end) >= LAG_MS;
+        let is_long_past = |end: Timestamp| at.since(end) >= LAG;
         if let Some(end) = self.snapshot.ends_at {
             return end <= at;
         }
         if let Some(grace) = self.after.grace_end() {
             return is_long_past(grace) && !self.is_date_of_failure(grace);
         }
-        let trial = || self.after.trial_end().filter(|_| in_trial);
+        let trial = || self.after.trial_end().filter(|_| self.in_trial());
         let counted = || self.after.calendar()?.end(self.before.stage.terms?);
         let end = self.snapshot.renews_at.or_else(trial).or_else(counted);
         self.is_off() && end.is_some_and(is_long_past)
@@ -140,7 +132,7 @@ impl Observation<'_> {
         let known = &self.before.stage;
         let has_failed = known.in_grace || (known.is_over() && self.before.payment_issues_began_at().is_some());
         let is_end_of_grace = match self.after.last_grace_end() {
-            Some(grace) => grace.millis_since(end).abs() <= LAG_MS,
+            Some(grace) => grace.distance(end) <= LAG,
             None => self.snapshot.end_reason == Some(EndReason::Store),
         };
         has_failed && is_end_of_grace && !self.is_repaired_before(end)
@@ -151,8 +143,8 @@ impl Observation<'_> {
         let failed = self.before.announced.covered(TransitionKind::GraceBegan).or_else(|| self.before.answered_at());
         let paid =
             self.after.newest(&[NotificationKind::TrialConverted, NotificationKind::Renewed]).map(|(time, _)| time);
-        let repaired = self.after.newest(&[NotificationKind::GraceExpired]).map(|(time, _)| time);
-        paid.max(repaired.filter(|time| end.millis_since(*time) > LAG_MS)) > failed
+        let repaired = self.after.newest(&[NotificationKind::OutOfGrace]).map(|(time, _)| time);
+        paid.max(repaired.filter(|time| end.since(*time) > LAG)) > failed
     }
 
     /// Whether this date of a grace is only that of the payment that failed, and not the end of the grace.
@@ -162,12 +154,12 @@ impl Observation<'_> {
         let counted = calendar.and_then(|calendar| calendar.end(known?));
         let is_boundary = || calendar.is_none_or(|calendar| calendar.is_end(grace));
         let paid_until = counted.or_else(|| self.after.last_period_end());
-        let is_failure = paid_until.map_or_else(is_boundary, |end| grace.millis_since(end) < LAG_MS);
+        let is_failure = paid_until.map_or_else(is_boundary, |end| grace.since(end) < LAG);
         self.after.has_dateless_grace() && is_failure
     }
 
     /// The number of paid terms that began.
-    fn terms(&self, is_over: bool) -> Option<u64> {
+    fn terms(&self) -> Option<u64> {
         let known = self.before.stage.terms;
         let Some(end) = self.after.period_end() else { return known };
         if known.is_some() && self.is_unpaid_end() {
@@ -175,7 +167,7 @@ impl Observation<'_> {
         }
         let Some(calendar) = self.after.calendar() else {
             // What was first seen after its end had at least the term in which it ended.
-            let last_term = || self.after.terms().map(|terms| terms.containing(end).max(1)).filter(|_| is_over);
+            let last_term = || self.after.terms().map(|terms| terms.containing(end).max(1)).filter(|_| self.is_over());
             return self.counted(end).or_else(last_term);
         };
         if self.after.has_dateless_grace() {
@@ -183,7 +175,7 @@ impl Observation<'_> {
             let shown = || if end <= self.snapshot.at { calendar.ending(end) } else { Some(begun()) };
             return known.or_else(shown);
         }
-        if is_over && !calendar.is_end(end) {
+        if self.is_over() && !calendar.is_end(end) {
             return known.or_else(|| Some(calendar.containing(end)));
         }
         let is_due = end <= self.snapshot.at;
@@ -197,12 +189,11 @@ impl Observation<'_> {
     fn counted(&self, end: Timestamp) -> Option<u64> {
         let known = self.before.stage.terms?;
         let last = self.before.period_end().filter(|_| self.after.grace_end().is_none());
-        let Some(last) = last.filter(|last| end.millis_since(*last) > SAME_MS && self.snapshot.ends_at.is_none())
-        else {
+        let Some(last) = last.filter(|last| end.since(*last) > SAME && self.snapshot.ends_at.is_none()) else {
             return Some(known);
         };
-        let announced = PAYMENTS.iter().filter_map(|transition| self.before.announced.covered(*transition)).max();
-        let is_announced = announced.is_some_and(|announced| last.millis_since(announced) <= ECHO_MS);
+        let announced = self.before.announced.last_covered(&TransitionKind::PAYMENTS);
+        let is_announced = announced.is_some_and(|announced| last.since(announced) <= ECHO);
         Some(if is_announced { known } else { known.saturating_add(1) })
     }
 }

@@ -3,18 +3,16 @@
 use super::{Decision, SettlingContext, Waits, outcome};
 use crate::notification::{Notification, NotificationKind, Outcome};
 use crate::purchase::{Behind, Purchase};
-use crate::time::Timestamp;
+use crate::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::verification::{Parked, Verification};
-
-const MINUTE_MS: i64 = 60_000;
-const HOUR_MS: i64 = 60 * MINUTE_MS;
+use std::time::Duration;
 
 /// When a receipt that the store does not know is checked again, after the first query.
-const UNKNOWN_RECEIPT_MS: [i64; 5] = [MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, 24 * HOUR_MS];
+const UNKNOWN_RECEIPT: [Duration; 5] = [MINUTE, MINUTE.saturating_mul(10), HOUR, HOUR.saturating_mul(6), DAY];
 /// When a receipt of another customer is checked again, after the first query.
-const WRONG_CUSTOMER_MS: [i64; 2] = [HOUR_MS, 24 * HOUR_MS];
+const WRONG_CUSTOMER: [Duration; 2] = [HOUR, DAY];
 /// How long the store may be unreachable before all reports are believed.
-pub(super) const BELIEVED_AFTER_MS: i64 = 24 * HOUR_MS;
+pub(super) const BELIEVED_AFTER: Duration = DAY;
 
 /// Kinds that the store could not contradict.
 const SURE: [NotificationKind; 5] = [
@@ -40,7 +38,7 @@ pub(super) fn decidable<'a>(
     context: SettlingContext<'_>,
 ) -> Vec<&'a (i64, Notification)> {
     let Verification::Unreachable { since } = context.verification else { return notifications.iter().collect() };
-    if context.now.millis_since(*since) >= BELIEVED_AFTER_MS {
+    if context.now.since(*since) >= BELIEVED_AFTER {
         return notifications.iter().collect();
     }
     let begins = |(_, notification): &(i64, Notification)| BEGINNINGS.contains(&notification.kind);
@@ -69,8 +67,8 @@ pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, context: Set
 /// was over before. The store is queried once for each later notification; its first answer verifies as usual.
 pub(super) fn is_believed(purchase: &Purchase, context: SettlingContext<'_>) -> bool {
     let is_over = || {
-        let last = UNKNOWN_RECEIPT_MS.last().copied().unwrap_or_default();
-        purchase.parked_since.is_some_and(|since| context.now.millis_since(since) >= last)
+        let last = UNKNOWN_RECEIPT.last().copied().unwrap_or_default();
+        purchase.parked_since.is_some_and(|since| context.now.since(since) >= last)
     };
     matches!(context.verification, Verification::Parked(Parked::Believable)) && (purchase.is_believed || is_over())
 }
@@ -82,14 +80,14 @@ pub(super) fn park(
     why: Parked,
     now: Timestamp,
 ) -> Decision {
-    let schedule: &[i64] = match why {
-        Parked::UnknownReceipt | Parked::Believable => &UNKNOWN_RECEIPT_MS,
-        Parked::WrongCustomer => &WRONG_CUSTOMER_MS,
+    let schedule: &[Duration] = match why {
+        Parked::UnknownReceipt | Parked::Believable => &UNKNOWN_RECEIPT,
+        Parked::WrongCustomer => &WRONG_CUSTOMER,
     };
     let mut after = purchase.clone();
     let since = *after.parked_since.get_or_insert(now);
-    let passed = now.millis_since(since);
-    let next = schedule.iter().find(|wait| **wait > passed).map(|wait| since.plus_millis(*wait));
+    let passed = now.since(since);
+    let next = schedule.iter().find(|wait| **wait > passed).map(|wait| since.plus(*wait));
     let mut outcomes = Vec::new();
     if next.is_none() {
         after.parked_since = None;

@@ -2,28 +2,25 @@
 
 use super::{SettlingContext, successor, waiting};
 use crate::purchase::Purchase;
-use crate::time::Timestamp;
-use crate::verification::{Product, Verification};
+use crate::time::{DAY, HOUR, MINUTE, Timestamp};
+use crate::verification::{LAG, Product, Verification};
+use std::time::Duration;
 
-const MINUTE_MS: i64 = 60_000;
-const HOUR_MS: i64 = 60 * MINUTE_MS;
-const DAY_MS: i64 = 24 * HOUR_MS;
-const WEEK_MS: i64 = 7 * DAY_MS;
-
+const WEEK: Duration = DAY.saturating_mul(7);
+/// When a store that lags is sure to have caught up.
+const CAUGHT_UP: Duration = LAG.saturating_add(MINUTE.saturating_mul(5));
 /// How long after a date of the store, or after a notification that it does not show yet, the store is queried again.
-const FIRST_MS: [i64; 3] = [10 * MINUTE_MS, HOUR_MS, 2 * HOUR_MS + 5 * MINUTE_MS];
+const FIRST: [Duration; 3] = [MINUTE.saturating_mul(10), HOUR, CAUGHT_UP];
 /// How often after that.
-const THEN_MS: i64 = 6 * HOUR_MS;
+const THEN: Duration = HOUR.saturating_mul(6);
 /// For how long.
-const FOR_MS: i64 = 2 * DAY_MS;
+const FOR: Duration = DAY.saturating_mul(2);
 
 /// The next check of a purchase after this settling.
 pub(super) fn after(purchase: &Purchase, context: SettlingContext<'_>) -> Option<Timestamp> {
     match context.verification {
         Verification::Unverifiable => successor::next_check(purchase, context.now),
-        Verification::Unreachable { since } => {
-            Some(context.now.plus_millis(retry_ms(context.now.millis_since(*since))))
-        }
+        Verification::Unreachable { since } => Some(context.now.plus(retry(context.now.since(*since)))),
         Verification::Verified(_) | Verification::Gone | Verification::Parked(_) => {
             let behind = purchase.behind.and_then(|behind| check(behind.since, context.now));
             let regular = if purchase.stage.is_over() {
@@ -39,8 +36,8 @@ pub(super) fn after(purchase: &Purchase, context: SettlingContext<'_>) -> Option
 
 /// When the store shows with certainty which promotion held for the last payment.
 fn promoted(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let sure = purchase.unconfirmed_offer_at()?.plus_millis(2 * HOUR_MS + 5 * MINUTE_MS);
-    Some(sure.max(now.plus_millis(10 * MINUTE_MS)))
+    let sure = purchase.unconfirmed_offer_at()?.plus(CAUGHT_UP);
+    Some(sure.max(now.plus(MINUTE.saturating_mul(10))))
 }
 
 /// A week from now, for a subscription that runs and an entitlement that is owned: the notification of its end can be
@@ -49,27 +46,29 @@ pub(super) fn weekly(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let product = purchase.snapshot.as_ref().map(|snapshot| snapshot.product);
     let can_end = !purchase.is_one_time() || product == Some(Product::Entitlement);
     let is_live = purchase.stage.runs() && can_end;
-    is_live.then(|| now.plus_millis(WEEK_MS))
+    is_live.then(|| now.plus(WEEK))
 }
 
 /// The delay to the next query of an unreachable store: five minutes in the first hour, then longer and longer.
-const fn retry_ms(passed: i64) -> i64 {
-    match passed {
-        ..HOUR_MS => 5 * MINUTE_MS,
-        HOUR_MS..21_600_000 => 15 * MINUTE_MS,
-        21_600_000..waiting::BELIEVED_AFTER_MS => {
-            let left = waiting::BELIEVED_AFTER_MS - passed;
-            if left < 30 * MINUTE_MS { left } else { 30 * MINUTE_MS }
-        }
-        _ => 30 * MINUTE_MS,
+fn retry(passed: Duration) -> Duration {
+    let minutes = |count| MINUTE.saturating_mul(count);
+    if passed < HOUR {
+        return minutes(5);
+    }
+    if passed < HOUR.saturating_mul(6) {
+        return minutes(15);
+    }
+    match waiting::BELIEVED_AFTER.saturating_sub(passed) {
+        Duration::ZERO => minutes(30),
+        left => left.min(minutes(30)),
     }
 }
 
 /// The next check for the reason of the end, which may come later: daily, for a week.
 fn reason(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let end = purchase.awaits_reason()?;
-    let next = now.plus_millis(DAY_MS);
-    (!purchase.is_replaced() && next <= end.plus_millis(WEEK_MS + DAY_MS)).then_some(next)
+    let next = now.plus(DAY);
+    (!purchase.is_replaced() && next <= end.plus(WEEK + DAY)).then_some(next)
 }
 
 /// The next check for each date of the store at which something is due.
@@ -87,12 +86,13 @@ fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp>
 
 /// The first check of a date that is still to come; none when it passed long ago.
 fn check(date: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    let passed = now.millis_since(date);
-    let first = FIRST_MS.into_iter().find(|wait| *wait > passed);
+    let passed = now.since(date);
+    let first = FIRST.into_iter().find(|wait| *wait > passed);
     let later = || {
-        let last = FIRST_MS.last()?;
-        let times = passed.saturating_sub(*last) / THEN_MS;
-        Some(last.saturating_add(times.saturating_add(1).saturating_mul(THEN_MS))).filter(|wait| *wait <= FOR_MS)
+        let last = FIRST.last()?;
+        let times = passed.saturating_sub(*last).as_secs() / THEN.as_secs();
+        let times = u32::try_from(times).unwrap_or(u32::MAX).saturating_add(1);
+        Some(last.saturating_add(THEN.saturating_mul(times))).filter(|wait| *wait <= FOR)
     };
-    first.or_else(later).map(|wait| date.plus_millis(wait))
+    first.or_else(later).map(|wait| date.plus(wait))
 }

@@ -91,7 +91,7 @@ impl<'a> Walk<'a> {
             }
             NotificationKind::Replaced | NotificationKind::Unknown => {}
             _ if is_new => self.begin_unseen(time, kind),
-            NotificationKind::TrialConverted | NotificationKind::Renewed | NotificationKind::GraceExpired => {
+            NotificationKind::TrialConverted | NotificationKind::Renewed | NotificationKind::OutOfGrace => {
                 self.apply_payment(time, kind, ahead)
             }
             NotificationKind::PlanChangeScheduled => self.schedule_change(time),
@@ -104,10 +104,7 @@ impl<'a> Walk<'a> {
     /// Announces the payments before this report that the store shows and no report of this settling names.
     fn keep_pace(&mut self, time: Timestamp, reports: &[Moment]) {
         let pays = |(_, kind): &Moment| {
-            matches!(
-                kind,
-                NotificationKind::Renewed | NotificationKind::GraceExpired | NotificationKind::TrialConverted
-            )
+            matches!(kind, NotificationKind::Renewed | NotificationKind::OutOfGrace | NotificationKind::TrialConverted)
         };
         if !self.stage.runs() || reports.iter().any(pays) {
             return;
@@ -173,10 +170,11 @@ impl<'a> Walk<'a> {
         let is_change = kind == NotificationKind::PlanChanged;
         if is_change && !self.stage.is_unknown() {
             if self.announced.covered(TransitionKind::PlanChanged).is_none() && self.stage.life != Life::Replaced {
-                self.revive(is_back);
-                let has_begun = [TransitionKind::TrialStarted, TransitionKind::Purchased]
-                    .iter()
-                    .any(|transition| self.announced.covered(*transition).is_some());
+                if is_back {
+                    self.revive();
+                }
+                let started = [TransitionKind::TrialStarted, TransitionKind::Purchased];
+                let has_begun = self.announced.last_covered(&started).is_some();
                 if self.stage.in_trial && !has_begun {
                     self.announce(TransitionKind::TrialStarted, time);
                 }
@@ -213,11 +211,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Lets it run again after its end.
-    pub fn revive(&mut self, is_back: bool) {
-        if is_back {
-            self.stage = Stage { life: Life::Running, in_grace: false, is_off: false, ..self.stage.clone() };
-            self.announced.is_expired = false;
-        }
+    pub fn revive(&mut self) {
+        self.stage = Stage { life: Life::Running, in_grace: false, is_off: false, ..self.stage.clone() };
+        self.announced.is_expired = false;
     }
 
     /// Lets it run from now on, as the store shows it; what no report named of that stays unannounced.
@@ -241,7 +237,7 @@ impl<'a> Walk<'a> {
 
     /// Begins a receipt by a first report that is no beginning: it announces what it names, and nothing else is announced.
     fn begin_unseen(&mut self, time: Timestamp, kind: NotificationKind) {
-        if kind == NotificationKind::GraceExpired && self.is_over_in_truth() {
+        if kind == NotificationKind::OutOfGrace && self.is_over_in_truth() {
             return;
         }
         self.appear();
@@ -273,7 +269,7 @@ impl<'a> Walk<'a> {
                 self.stage.in_grace = true;
                 self.announce(TransitionKind::GraceBegan, time);
             }
-            NotificationKind::GraceExpired => {
+            NotificationKind::OutOfGrace => {
                 self.past_trial();
                 self.stage.in_grace = false;
                 self.announce(TransitionKind::Recovered, time);
@@ -304,7 +300,7 @@ impl<'a> Walk<'a> {
         let is_back =
             self.stage.life == Life::Expired && self.runs_in_truth() && !self.is_covered(TransitionKind::Resumed, time);
         if self.stage.life == Life::Cut || is_back {
-            self.revive(true);
+            self.revive();
             self.stage.is_off = true;
         }
         if !self.stage.runs() || self.is_covered(TransitionKind::Resumed, time) {
@@ -329,9 +325,7 @@ impl<'a> Walk<'a> {
         }
         if self.stage.is_off {
             let is_unannounced = self.announced.unannounced.contains(&TransitionKind::Cancelled);
-            let has_begun = [TransitionKind::Purchased, TransitionKind::PlanChanged]
-                .iter()
-                .any(|transition| self.announced.covered(*transition).is_some());
+            let has_begun = self.announced.last_covered(&TransitionKind::BEGINNINGS).is_some();
             let is_named = is_unannounced && has_begun;
             if (is_reminder && !is_named) || (!is_unannounced && self.is_echo(TransitionKind::Cancelled, time)) {
                 return;
@@ -358,9 +352,9 @@ impl<'a> Walk<'a> {
     fn begin_grace(&mut self, time: Timestamp, ahead: &[Moment]) {
         let is_unannounced = self.announced.unannounced.contains(&TransitionKind::GraceBegan);
         let is_graced = self.truth.as_ref().is_some_and(|truth| truth.runs() && truth.in_grace);
-        self.revive(
-            is_graced && self.stage.life == Life::Expired && !self.is_covered(TransitionKind::GraceBegan, time),
-        );
+        if is_graced && self.stage.life == Life::Expired && !self.is_covered(TransitionKind::GraceBegan, time) {
+            self.revive();
+        }
         if !self.stage.runs()
             || self.is_covered(TransitionKind::GraceBegan, time)
             || (self.stage.in_grace && !is_unannounced)
@@ -368,10 +362,7 @@ impl<'a> Walk<'a> {
             return;
         }
         let is_repair = |(_, kind): &Moment| {
-            matches!(
-                kind,
-                NotificationKind::GraceExpired | NotificationKind::Renewed | NotificationKind::TrialConverted
-            )
+            matches!(kind, NotificationKind::OutOfGrace | NotificationKind::Renewed | NotificationKind::TrialConverted)
         };
         let is_shown = self.truth.as_ref().is_none_or(|truth| {
             truth.in_grace || truth.is_over() || truth.terms > self.stage.terms || ahead.iter().any(is_repair)
@@ -392,9 +383,8 @@ impl<'a> Walk<'a> {
 
     /// Announces the end, if the store shows it too. A cancellation of what still runs switches auto-renewal off.
     fn end(&mut self, time: Timestamp, kind: NotificationKind, ahead: &[Moment]) {
-        let is_cancelled = kind == NotificationKind::SubscriptionCancelled;
-        let Some(truth) = self.truth.clone() else { return self.end_unverified(time, is_cancelled) };
-        if truth.runs() && is_cancelled && self.was_off(ahead) {
+        let Some(truth) = self.truth.clone() else { return self.end_unverified(time, kind) };
+        if truth.runs() && kind == NotificationKind::SubscriptionCancelled && self.was_off(ahead) {
             if self.stage.is_unknown() {
                 self.appear();
                 self.announced.unannounced.insert(TransitionKind::Cancelled);
@@ -414,7 +404,8 @@ impl<'a> Walk<'a> {
     }
 
     /// Announces an end that cannot be verified: it is the replacement if another receipt is known to have taken its place.
-    fn end_unverified(&mut self, time: Timestamp, is_cancelled: bool) {
+    fn end_unverified(&mut self, time: Timestamp, kind: NotificationKind) {
+        let is_cancelled = kind == NotificationKind::SubscriptionCancelled;
         match self.stage.life {
             _ if self.known.is_replaced() || self.known.was_reported(NotificationKind::Replaced) => {
                 self.stage.life = Life::Replaced

@@ -7,26 +7,31 @@
 #[cfg(test)]
 mod tests;
 
-use crate::time::Timestamp;
+use crate::ids::CollapseKey;
+use crate::time::{HOUR, MINUTE, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Number of failures in a row, each of another purchase than the one before, that open the breaker.
 pub const BREAKER_FAILURES: i64 = 10;
-/// Time between two probes while the breaker is open, in milliseconds.
-pub const PROBE_EVERY_MS: i64 = 30_000;
-/// Minimum time between the first and the last failure of a destination that is disabled, in milliseconds.
-pub const APART_MS: i64 = 12 * 3_600_000;
+/// Time between two probes while the breaker is open.
+pub const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// Minimum time between the first and the last failure of a destination that is disabled.
+pub const APART: Duration = HOUR.saturating_mul(12);
 /// A warning is sent when this percentage of the patience is over.
-pub const WARNINGS_PERCENT: [i64; 3] = [50, 70, 90];
-/// How often the success of a healthy destination is noted at most, in milliseconds.
-pub const SUCCESS_NOTED_EVERY_MS: i64 = 60_000;
-/// Maximum pause of a destination, in milliseconds.
-pub const LONGEST_PAUSE_MS: i64 = 3_600_000;
-/// Maximum wait for a slot under a destination's rate, in milliseconds.
-pub const LATEST_START_MS: i64 = 2_000;
+pub const WARNINGS_PERCENT: [u32; 3] = [50, 70, 90];
+/// How often the success of a healthy destination is noted at most.
+pub const SUCCESS_NOTED_EVERY: Duration = MINUTE;
+/// Maximum pause of a destination.
+pub const LONGEST_PAUSE: Duration = HOUR;
+/// Maximum wait for a slot under a destination's rate.
+pub const LATEST_START: Duration = Duration::from_secs(2);
 
 /// The state of a destination, as people see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// Its last request succeeded, or there was none.
     Healthy,
@@ -65,44 +70,64 @@ impl FromStr for State {
     }
 }
 
-/// The recorded health of a destination.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The recorded health of a destination. What is serialized is what people see.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Health {
     /// Failures in a row, each of another purchase than the one before.
     pub failures: i64,
+    /// What went wrong last, for people.
+    pub last_error: Option<String>,
     /// The first failure since the last success.
     pub first_failure_at: Option<Timestamp>,
     /// The last failure.
     pub last_failure_at: Option<Timestamp>,
-    /// The last success; up to a minute old for a healthy destination.
+    /// The last success; of a healthy destination, up to a minute old.
     pub last_success_at: Option<Timestamp>,
     /// Since when the breaker is open.
     pub opened_at: Option<Timestamp>,
     /// When it was probed last.
     pub probed_at: Option<Timestamp>,
-    /// When the breaker closed for the last time, or a person enabled the destination.
+    /// When it recovered last.
     pub recovered_at: Option<Timestamp>,
+    /// Until when its `Retry-After` pauses it.
+    pub paused_until: Option<Timestamp>,
+    /// The purchase that failed last, since the last success.
+    #[serde(skip)]
+    pub last_failed_key: Option<CollapseKey>,
     /// When a person requested an immediate retry of all pending deliveries.
+    #[serde(skip)]
     pub retry_requested_at: Option<Timestamp>,
     /// When its settings or secrets were changed.
+    #[serde(skip)]
     pub changed_at: Option<Timestamp>,
-    /// The end of the pause that it requested. Stays until a request succeeds.
-    pub paused_until: Option<Timestamp>,
     /// Number of warnings since the last success.
+    #[serde(skip)]
     pub warned: i64,
     /// Whether its trouble was announced to operators, and not its recovery yet.
+    #[serde(skip)]
     pub is_announced: bool,
 }
 
 /// A request that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Whether its purchase differs from that of the failure before.
-    pub is_another: bool,
-    /// The pause that the destination requested, in milliseconds.
-    pub pause_ms: Option<i64>,
-    /// How long the destination may fail before it is disabled, in milliseconds.
-    pub patience_ms: i64,
+    /// Its purchase.
+    pub key: CollapseKey,
+    /// What went wrong, for people.
+    pub error: String,
+    /// The pause that the destination requested.
+    pub pause: Option<Duration>,
+    /// How long the destination may fail before it is disabled.
+    pub patience: Duration,
+}
+
+/// A `Retry-After` of the destination for one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryAfter {
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Until when nothing is sent.
+    pub until: Timestamp,
 }
 
 /// A notice to operators.
@@ -113,7 +138,7 @@ pub enum Notice {
     /// A percentage of the patience is over.
     Warned {
         /// One of [`WARNINGS_PERCENT`].
-        percent: i64,
+        percent: u32,
     },
     /// The breaker closed.
     Recovered,
@@ -137,87 +162,108 @@ pub struct Assessment {
 pub enum Slot {
     /// It may be made soon.
     Free {
-        /// Milliseconds until it may be made, at most [`LATEST_START_MS`].
-        in_ms: i64,
+        /// How long until it may be made, at most [`LATEST_START`].
+        wait: Duration,
         /// When the next one may be made.
         next_at: Timestamp,
     },
     /// Its slot is too late.
     Later {
-        /// Milliseconds until another try makes sense, at least 1.
-        ms: i64,
+        /// How long until another try makes sense, at least a millisecond.
+        wait: Duration,
     },
 }
 
 impl Health {
     /// The health after a failed request.
     #[must_use]
-    pub fn failed(mut self, failure: Failure, now: Timestamp) -> Assessment {
-        let mut notices = Vec::new();
-        self.failures = self.failures.saturating_add(i64::from(failure.is_another));
-        self.first_failure_at = self.first_failure_at.or(Some(now));
-        self.last_failure_at = Some(now);
-        if let Some(ms) = failure.pause_ms {
-            let until = now.plus_millis(ms.clamp(0, LONGEST_PAUSE_MS));
-            let running = self.paused_until.filter(|_| self.paused_ms(now).is_some());
-            self.paused_until = running.max(Some(until));
+    pub fn failed(&self, failure: Failure, now: Timestamp) -> Assessment {
+        let (mut health, mut notices) = (self.clone(), Vec::new());
+        let is_another = self.last_failed_key != Some(failure.key);
+        health.failures = self.failures.saturating_add(i64::from(is_another));
+        health.last_failed_key = Some(failure.key);
+        health.last_error = Some(failure.error);
+        health.first_failure_at = self.first_failure_at.or(Some(now));
+        health.last_failure_at = Some(now);
+        if let Some(pause) = failure.pause {
+            let running = self.paused_until.filter(|_| self.paused_for(now).is_some());
+            health.paused_until = running.max(Some(now.plus(pause.min(LONGEST_PAUSE))));
         }
-        if self.opened_at.is_none() && self.failures >= BREAKER_FAILURES {
-            self.opened_at = Some(now);
+        if health.opened_at.is_none() && health.failures >= BREAKER_FAILURES {
+            health.opened_at = Some(now);
             notices.push(Notice::Opened);
         }
-        if self.is_over(100, failure.patience_ms, now) {
+        if health.is_over(100, failure.patience, now) {
             notices.push(Notice::Disabled);
-            self.is_announced = true;
-            return Assessment { health: self, state: State::Disabled, notices };
+            health.is_announced = true;
+            return Assessment { health, state: State::Disabled, notices };
         }
-        let over = WARNINGS_PERCENT.into_iter().filter(|percent| self.is_over(*percent, failure.patience_ms, now));
+        let over = WARNINGS_PERCENT.into_iter().filter(|percent| health.is_over(*percent, failure.patience, now));
         if let Some((nth, percent)) = (1..).zip(over).last().filter(|(nth, _)| *nth > self.warned) {
-            self.warned = nth;
+            health.warned = nth;
             notices.push(Notice::Warned { percent });
         }
-        self.is_announced |= !notices.is_empty();
-        let state = if self.opened_at.is_some() { State::Open } else { State::Failing };
-        Assessment { health: self, state, notices }
+        health.is_announced |= !notices.is_empty();
+        let state = if health.opened_at.is_some() { State::Open } else { State::Failing };
+        Assessment { health, state, notices }
     }
 
-    /// Whether this percentage is over both of the patience and of [`APART_MS`]: one failure after a long silence is no
+    /// Whether this percentage is over both of the patience and of [`APART`]: one failure after a long silence is no
     /// reason to warn.
-    fn is_over(&self, percent: i64, patience_ms: i64, now: Timestamp) -> bool {
-        let since = |at: Option<Timestamp>| at.map_or(0, |at| now.millis_since(at));
-        let is_over = |ms: i64, of_ms: i64| ms.saturating_mul(100) >= of_ms.saturating_mul(percent);
-        is_over(since(self.well_at()), patience_ms) && is_over(since(self.first_failure_at), APART_MS)
+    fn is_over(&self, percent: u32, patience: Duration, now: Timestamp) -> bool {
+        let is_over = |since: Option<Timestamp>, limit: Duration| {
+            let passed = since.map_or(Duration::ZERO, |since| now.since(since));
+            passed.saturating_mul(100) >= limit.saturating_mul(percent)
+        };
+        is_over(self.well_at(), patience) && is_over(self.first_failure_at, APART)
     }
 
     /// The health after a successful request that began at `began`; `None` when nothing changes. A request that began
     /// before the last failure neither ends a pause nor closes the breaker.
     #[must_use]
-    pub fn succeeded(mut self, began: Timestamp, now: Timestamp) -> Option<Assessment> {
+    pub fn succeeded(&self, began: Timestamp, now: Timestamp) -> Option<Assessment> {
         let is_closed = self.opened_at.is_some() || self.paused_until.is_some();
         if is_closed && self.last_failure_at.is_some_and(|failed_at| began <= failed_at) {
             return None;
         }
-        let was_noted = |at: Timestamp| now.millis_since(at) < SUCCESS_NOTED_EVERY_MS;
-        if self.is_well() && self.last_success_at.is_some_and(was_noted) {
+        if self.is_well() && self.last_success_at.is_some_and(|at| now < at.plus(SUCCESS_NOTED_EVERY)) {
             return None;
         }
+        let health = Self {
+            last_success_at: Some(now),
+            // The end of a pause alone makes nothing due: a delivery that failed by itself keeps its own wait.
+            recovered_at: if self.opened_at.is_some() { Some(now) } else { self.recovered_at },
+            last_error: self.last_error.clone(),
+            last_failure_at: self.last_failure_at,
+            probed_at: self.probed_at,
+            retry_requested_at: self.retry_requested_at,
+            changed_at: self.changed_at,
+            ..Self::default()
+        };
         let notices = if self.is_announced { vec![Notice::Recovered] } else { Vec::new() };
-        // The end of a pause alone makes nothing due: a delivery that failed by itself keeps its own wait.
-        if self.opened_at.is_some() {
-            self.recovered_at = Some(now);
-        }
-        (self.failures, self.warned, self.is_announced) = (0, 0, false);
-        (self.first_failure_at, self.opened_at, self.paused_until) = (None, None, None);
-        self.last_success_at = Some(now);
-        Some(Assessment { health: self, state: State::Healthy, notices })
+        Some(Assessment { health, state: State::Healthy, notices })
+    }
+
+    /// The health after the destination refused all further requests.
+    #[must_use]
+    pub fn refused_all(&self) -> Assessment {
+        let health = Self { is_announced: true, last_failed_key: None, ..self.clone() };
+        Assessment { health, state: State::Disabled, notices: vec![Notice::Disabled] }
     }
 
     /// The health after a person enabled the destination: it starts anew, and all owed deliveries are due. If its trouble
     /// was announced, the first success is announced too.
     #[must_use]
-    pub fn enabled(self, now: Timestamp) -> Self {
-        let Self { last_success_at, last_failure_at, changed_at, is_announced, .. } = self;
-        Self { last_success_at, last_failure_at, changed_at, is_announced, recovered_at: Some(now), ..Self::default() }
+    pub fn enabled(&self, now: Timestamp) -> Self {
+        Self {
+            recovered_at: Some(now),
+            last_error: self.last_error.clone(),
+            last_success_at: self.last_success_at,
+            last_failure_at: self.last_failure_at,
+            changed_at: self.changed_at,
+            is_announced: self.is_announced,
+            ..Self::default()
+        }
     }
 
     /// Whether a request that was claimed at `began` does not count any more: the destination has recovered since, or has
@@ -246,45 +292,43 @@ impl Health {
         self.last_success_at.max(self.recovered_at).or(self.first_failure_at)
     }
 
-    /// Milliseconds until the end of its pause; `None` when it is not paused.
+    /// How long its pause lasts; `None` when it is not paused.
     #[must_use]
-    pub fn paused_ms(&self, now: Timestamp) -> Option<i64> {
+    pub fn paused_for(&self, now: Timestamp) -> Option<Duration> {
         // A pause longer than the maximum comes from a clock that was set back.
-        let ms = millis_until(self.paused_until.filter(|until| *until > now)?, now);
-        (ms <= LONGEST_PAUSE_MS).then_some(ms)
+        let left = wait_until(self.paused_until.filter(|until| *until > now)?, now);
+        (left <= LONGEST_PAUSE).then_some(left)
     }
 
-    /// Milliseconds until the next probe; `None` while the breaker is closed.
+    /// How long until the next probe; `None` while the breaker is closed.
     #[must_use]
-    pub fn probe_in_ms(&self, now: Timestamp) -> Option<i64> {
+    pub fn probe_in(&self, now: Timestamp) -> Option<Duration> {
         let opened_at = self.opened_at?;
         // A clock that was set back must not keep it from being probed.
         let last = self.probed_at.map_or(opened_at, |probed_at| probed_at.max(opened_at)).min(now);
-        let next = last.plus_millis(PROBE_EVERY_MS);
-        Some(if next > now { millis_until(next, now) } else { 0 })
+        let next = last.plus(PROBE_EVERY);
+        Some(if next > now { wait_until(next, now) } else { Duration::ZERO })
     }
 
-    /// Milliseconds for which only probes may be sent; `None` when all requests may.
+    /// For how long only probes may be sent; `None` when all requests may.
     #[must_use]
-    pub fn closed_ms(&self, now: Timestamp) -> Option<i64> {
-        let probe_ms = self.probe_in_ms(now).map(|ms| ms.max(1));
-        self.paused_ms(now).max(probe_ms)
+    pub fn closed_for(&self, now: Timestamp) -> Option<Duration> {
+        let probe_in = self.probe_in(now).map(|wait| wait.max(SHORTEST_WAIT));
+        self.paused_for(now).max(probe_in)
     }
 
-    /// Milliseconds for which a delivery that is due at `due_at` is owed by the destination as a whole, because nothing may
-    /// be sent now; `None` when it has a wait of its own, as one that is due after the end of a pause.
+    /// For how long a delivery that is due at `due_at` is owed by the destination as a whole, because nothing may be sent
+    /// now; `None` when it has a wait of its own, as one that is due after the end of a pause.
     #[must_use]
-    pub fn owes_ms(&self, due_at: Timestamp, now: Timestamp) -> Option<i64> {
+    pub fn owed_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
         let has_own_wait = self.opened_at.is_none() && self.paused_until.is_none_or(|until| due_at > until);
-        if has_own_wait { None } else { self.closed_ms(now) }
+        if has_own_wait { None } else { self.closed_for(now) }
     }
 
-    /// Until when a lane waits for a Retry-After that was received at `at` and lasts to `until`; `None` when it is over. A
-    /// recovery of the destination ends it too.
+    /// Whether a lane waits for a `Retry-After`. It ends at its time, and by a recovery of the destination.
     #[must_use]
-    pub fn retry_after_until(&self, (at, until): (Timestamp, Timestamp), now: Timestamp) -> Option<Timestamp> {
-        let is_over = until <= now || self.due_since().is_some_and(|since| at < since);
-        (!is_over).then_some(until)
+    pub fn holds(&self, retry_after: RetryAfter, now: Timestamp) -> bool {
+        retry_after.until > now && self.due_since().is_none_or(|since| retry_after.received_at >= since)
     }
 
     /// When a delivery with the next attempt at `next_due_at` is due: a delivery that was attempted before the destination
@@ -301,19 +345,22 @@ impl Health {
 /// The slot of a request, when the next one is free at `next_at` and the rate is `per_second`.
 #[must_use]
 pub fn slot(next_at: Timestamp, per_second: i64, now: Timestamp) -> Slot {
-    let step_micros = 1_000_000_i64.checked_div(per_second.max(1)).unwrap_or(1_000_000).max(1);
+    let step = Duration::from_secs(1) / u32::try_from(per_second.clamp(1, 1_000_000)).unwrap_or(1);
     // A slot further ahead comes from a clock that was set back.
-    let furthest = now.micros().saturating_add(LATEST_START_MS * 1000).saturating_add(step_micros);
-    let turn = next_at.min(Timestamp::from_micros(furthest)).max(now);
-    let in_ms = if turn > now { millis_until(turn, now) } else { 0 };
-    if in_ms > LATEST_START_MS {
-        return Slot::Later { ms: in_ms.saturating_sub(LATEST_START_MS).max(1) };
+    let turn = next_at.min(now.plus(LATEST_START).plus(step)).max(now);
+    let wait = if turn > now { wait_until(turn, now) } else { Duration::ZERO };
+    if wait > LATEST_START {
+        return Slot::Later { wait: wait.saturating_sub(LATEST_START).max(SHORTEST_WAIT) };
     }
-    Slot::Free { in_ms, next_at: Timestamp::from_micros(turn.micros().saturating_add(step_micros)) }
+    Slot::Free { wait, next_at: turn.plus(step) }
 }
 
-/// Milliseconds until `then`, rounded up, at least 1.
+/// The time until `then`, rounded up to a millisecond, at least one.
 #[must_use]
-pub fn millis_until(then: Timestamp, now: Timestamp) -> i64 {
-    then.micros().saturating_sub(now.micros()).saturating_add(999).div_euclid(1000).max(1)
+pub fn wait_until(then: Timestamp, now: Timestamp) -> Duration {
+    let micros = then.since(now).as_micros();
+    Duration::from_millis(u64::try_from(micros.div_ceil(1000)).unwrap_or(u64::MAX)).max(SHORTEST_WAIT)
 }
+
+/// Nothing waits for a shorter time.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);

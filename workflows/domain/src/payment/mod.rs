@@ -14,13 +14,14 @@ pub use adjust::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustme
 
 use crate::catalogue::PriceSource;
 use crate::purchase::{Purchase, State};
-use crate::time::{DAY, Timestamp, millis};
+use crate::time::{DAY, Timestamp};
 use crate::transition::{Transition, TransitionKind};
 use crate::verification::Unit;
 use crate::{NotificationKind, event};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Why the ledger of a purchase has an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -267,12 +268,12 @@ pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     }
 }
 
-/// Maximum distance between a charge in a sales report and its payment, in milliseconds: half a term, from one day to half
-/// a month. A one-time purchase has one payment, whenever it was charged.
+/// Maximum distance between a charge in a sales report and its payment: half a term, from one day to half a month. A
+/// one-time purchase has one payment, whenever it was charged.
 #[must_use]
-pub fn reach_ms(purchase: &Purchase) -> i64 {
+pub fn reach(purchase: &Purchase) -> Duration {
     if purchase.is_one_time_purchase() {
-        return i64::MAX;
+        return Duration::MAX;
     }
     let term = purchase.snapshot.as_ref().and_then(|snapshot| snapshot.term);
     let days = term.map_or(30, |term| {
@@ -282,10 +283,9 @@ pub fn reach_ms(purchase: &Purchase) -> i64 {
             Unit::Month => 30,
             Unit::Year => 365,
         };
-        i64::from(term.count).saturating_mul(unit)
+        u32::from(term.count).saturating_mul(unit)
     });
-    let day_ms = millis(DAY);
-    (days.saturating_mul(day_ms) / 2).clamp(day_ms, day_ms.saturating_mul(15))
+    (DAY.saturating_mul(days) / 2).clamp(DAY, DAY.saturating_mul(15))
 }
 
 /// Replaces the price and the transaction id of the record by those of the store's sales report for the newest payment.

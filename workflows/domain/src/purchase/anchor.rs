@@ -6,19 +6,28 @@
 
 use super::{BEGAN, Origin, Purchase, Terms};
 use crate::notification::NotificationKind;
-use crate::time::Timestamp;
+use crate::time::{HOUR, Timestamp};
 use crate::verification::Snapshot;
+use std::time::Duration;
 
-const HOUR_MS: i64 = 3_600_000;
 /// Maximum distance between two dates of the store that are one.
-const SAME_DATE_MS: i64 = 2 * HOUR_MS;
+const SAME_DATE: Duration = HOUR.saturating_mul(2);
 /// A term of a test can be as short as some minutes; nothing that is sold is shorter than this.
-const SHORTENED_MS: i64 = 12 * HOUR_MS;
+const SHORTENED: Duration = HOUR.saturating_mul(12);
 /// How long before its date a term is never paid.
-const UNPAID_MS: i64 = 84 * HOUR_MS;
+const UNPAID: Duration = HOUR.saturating_mul(84);
 /// Kinds that report a payment.
 const PAYMENTS: [NotificationKind; 3] =
-    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::GraceExpired];
+    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::OutOfGrace];
+
+/// Which snapshot of a purchase one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// The first.
+    First,
+    /// A later one.
+    Later,
+}
 
 impl Purchase {
     /// Its terms, as the calendar counts them.
@@ -54,13 +63,13 @@ impl Purchase {
     }
 
     /// Keeps the row of terms, corrected by the date of renewal that is shown.
-    pub(super) fn keep_terms(&mut self, is_first: bool) {
+    pub(super) fn keep_terms(&mut self, sight: Sight) {
         if self.is_converted_first() {
             self.seen.terms = None;
         }
         let Some(row) = self.terms() else { return };
-        let shown = self.shown_end(row, is_first).filter(|_| !self.is_changing());
-        let counted = shown.and_then(|end| Some((end, self.number(row, end, is_first)?)));
+        let shown = self.shown_end(row, sight).filter(|_| !self.is_changing());
+        let counted = shown.and_then(|end| Some((end, self.number(row, end, sight)?)));
         self.seen.terms = Some(match counted {
             Some((end, number)) if !row.is_end(end) || row.ending(end) != Some(number) => {
                 Terms { anchor: end, before: number, origin: Origin::Renewal, ..row }
@@ -74,7 +83,7 @@ impl Purchase {
     pub(super) fn count_announced(&mut self, at: Timestamp) {
         let row = self.calendar().filter(|_| self.stage.runs() && !self.stage.in_trial);
         let Some(row) = row else { return };
-        let Some(end) = self.shown_end(row, false).filter(|_| !self.is_changing()) else { return };
+        let Some(end) = self.shown_end(row, Sight::Later).filter(|_| !self.is_changing()) else { return };
         let announced = self.announced_before(end, at);
         if row.ending(end).is_some_and(|number| number < announced) {
             self.seen.terms = Some(Terms { anchor: end, before: announced, origin: Origin::Renewal, ..row });
@@ -87,8 +96,7 @@ impl Purchase {
         let at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
         let date = self.seen.change_at.filter(|date| self.seen.terms.is_none_or(|row| row.is_open(*date)));
         date.zip(at).is_some_and(|(date, at)| {
-            let passed = at.millis_since(date);
-            passed >= -UNPAID_MS && (passed <= UNPAID_MS || self.is_repaired_late(date, at))
+            date.since(at) <= UNPAID && (at.since(date) <= UNPAID || self.is_repaired_late(date, at))
         })
     }
 
@@ -97,7 +105,7 @@ impl Purchase {
     fn is_repaired_late(&self, date: Timestamp, at: Timestamp) -> bool {
         let is_scheduled = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.deferred_at.is_some());
         let paid = self.newest(&PAYMENTS).map(|(time, _)| time).filter(|time| *time > date);
-        is_scheduled || paid.is_some_and(|paid| at.millis_since(paid) <= SAME_DATE_MS)
+        is_scheduled || paid.is_some_and(|paid| at.since(paid) <= SAME_DATE)
     }
 
     /// Whether a conversion is the first payment of what began with a trial that no snapshot showed: the terms are
@@ -112,7 +120,7 @@ impl Purchase {
     }
 
     /// The end of the running paid period, where the store shows one that can be trusted to be a boundary.
-    fn shown_end(&self, row: Terms, is_first: bool) -> Option<Timestamp> {
+    fn shown_end(&self, row: Terms, sight: Sight) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
         let in_trial = snapshot.trial_ends_at.is_some_and(|end| end > snapshot.at);
         if in_trial || self.is_one_time() {
@@ -121,34 +129,34 @@ impl Purchase {
         if self.grace_end().is_some() {
             // The renewal that failed ended the last paid term. It can have moved with the attempts after that, so that
             // a known row is the better one.
-            return snapshot.renews_at.filter(|due| is_first && *due <= snapshot.at);
+            return snapshot.renews_at.filter(|due| sight == Sight::First && *due <= snapshot.at);
         }
         match snapshot.ends_at {
             None => snapshot.renews_at,
             // Switched off, the end is the day on which it would have renewed; another one can be a refund to come.
             Some(end) if end > snapshot.at => {
                 let nearest = || row.end(row.ending(end)?);
-                let is_boundary = || nearest().is_some_and(|near| near.millis_since(end).abs() <= UNPAID_MS);
-                Some(end).filter(|_| is_first || is_boundary())
+                let is_boundary = || nearest().is_some_and(|near| near.distance(end) <= UNPAID);
+                Some(end).filter(|_| sight == Sight::First || is_boundary())
             }
             Some(_) => None,
         }
     }
 
     /// The number of the term that ends at this date.
-    fn number(&self, row: Terms, end: Timestamp, is_first: bool) -> Option<u64> {
+    fn number(&self, row: Terms, end: Timestamp, sight: Sight) -> Option<u64> {
         let at = self.snapshot.as_ref()?.at;
-        let after = end.millis_since(row.anchor);
-        let is_shortened = self.is_of_test_world() || after <= SHORTENED_MS;
+        let is_shortened = self.is_of_test_world() || end.since(row.anchor) <= SHORTENED;
         let nearest = row.ending(end).or_else(|| (!is_shortened).then(|| row.before.saturating_add(1)))?;
-        if is_first && !row.is_end(end) {
+        if sight == Sight::First && !row.is_end(end) {
             // What is left over after whole terms is the trial.
             let whole = row.begun(end).saturating_sub(1).max(1);
             return Some(whole.min(row.containing(at).max(1)).max(self.announced_before(end, at)));
         }
-        let last = self.seen.period_ends_at.filter(|_| !is_first).and_then(|last| Some((last, row.ending(last)?)));
+        let last =
+            self.seen.period_ends_at.filter(|_| sight == Sight::Later).and_then(|last| Some((last, row.ending(last)?)));
         let (has_moved, known) = match last {
-            Some((last, number)) => (end.millis_since(last) > SAME_DATE_MS, number),
+            Some((last, number)) => (end.since(last) > SAME_DATE, number),
             None => (false, 0),
         };
         let is_paid =
@@ -161,6 +169,6 @@ impl Purchase {
 
     /// The number of announced terms, if all of them must have begun before this date of renewal.
     fn announced_before(&self, end: Timestamp, at: Timestamp) -> u64 {
-        self.stage.terms.filter(|_| self.stage.runs() && end.millis_since(at) > UNPAID_MS).unwrap_or(0)
+        self.stage.terms.filter(|_| self.stage.runs() && end.since(at) > UNPAID).unwrap_or(0)
     }
 }

@@ -29,6 +29,11 @@ impl Announced {
         self.through.get(&transition).copied()
     }
 
+    /// The latest time up to which one of these transitions is covered.
+    pub fn last_covered(&self, transitions: &[TransitionKind]) -> Option<Timestamp> {
+        transitions.iter().filter_map(|transition| self.covered(*transition)).max()
+    }
+
     /// Covers `transition` up to `time`.
     pub fn cover(&mut self, transition: TransitionKind, time: Timestamp) {
         let through = self.through.entry(transition).or_insert(time);

@@ -4,10 +4,8 @@ use super::{Life, Purchase};
 use crate::notification::NotificationKind;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
-use crate::verification::{EndReason, Offer, Product};
+use crate::verification::{EndReason, LAG, Offer, Product};
 
-/// How long a snapshot may lag.
-const LAG_MS: i64 = 2 * 3_600_000;
 /// Notifications about consumables alone.
 const CONSUMABLE: [NotificationKind; 2] =
     [NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled];
@@ -56,19 +54,13 @@ impl Purchase {
     #[must_use]
     pub fn is_offer_unconfirmed(&self, paid_at: Timestamp) -> bool {
         let Some(shown) = self.snapshot.as_ref() else { return false };
-        shown.at.millis_since(paid_at) < LAG_MS && (shown.has_queued_offer || self.offer().is_some())
+        shown.at.since(paid_at) < LAG && (shown.has_queued_offer || self.offer().is_some())
     }
 
     /// When the last payment was made, if the last snapshot may not show its promotion yet.
     pub(crate) fn unconfirmed_offer_at(&self) -> Option<Timestamp> {
-        let paid = [
-            TransitionKind::Purchased,
-            TransitionKind::PlanChanged,
-            TransitionKind::TrialConverted,
-            TransitionKind::Renewed,
-            TransitionKind::Recovered,
-        ];
-        let last = paid.iter().filter_map(|transition| self.announced.covered(*transition)).max()?;
+        let [began, paid] = [TransitionKind::BEGINNINGS.as_slice(), &TransitionKind::PAYMENTS];
+        let last = self.announced.last_covered(began).max(self.announced.last_covered(paid))?;
         (!self.stage.in_trial && self.is_offer_unconfirmed(last)).then_some(last)
     }
 }

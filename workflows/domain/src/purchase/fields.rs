@@ -4,8 +4,9 @@ use super::{BEGAN, Life, Purchase, Register, ReportTimes, State};
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
-use crate::time::Timestamp;
+use crate::time::{HOUR, Timestamp};
 use crate::verification::{EndReason, Term};
+use std::time::Duration;
 
 /// Kinds by which a subscription runs and its payment is in order.
 const PAID: [NotificationKind; 5] = [
@@ -13,7 +14,7 @@ const PAID: [NotificationKind; 5] = [
     NotificationKind::TrialConverted,
     NotificationKind::Renewed,
     NotificationKind::PlanChanged,
-    NotificationKind::GraceExpired,
+    NotificationKind::OutOfGrace,
 ];
 /// Kinds after which earlier reports about auto-renewal no longer hold, unless the store shows otherwise.
 const RENEWS: [NotificationKind; 5] = [
@@ -33,7 +34,7 @@ const CANCELLED: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, Noti
 /// Kinds of an end.
 const ENDS: [NotificationKind; 2] = [NotificationKind::SubscriptionCancelled, NotificationKind::Expired];
 /// An end that is later than the recovery by more than this belongs to another failed payment.
-const AT_THE_END_MS: i64 = 2 * 3_600_000;
+const AT_THE_END: Duration = HOUR.saturating_mul(2);
 
 impl Purchase {
     /// The state: what the store showed last, and the unverified reports since then.
@@ -153,10 +154,11 @@ impl Purchase {
         self.is_test || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_test)
     }
 
-    /// In which environment it was made, on a platform of this one.
+    /// In which environment it was made, on a platform of this one: a purchase that is not for money belongs to the sandbox
+    /// everywhere.
     #[must_use]
     pub fn environment(&self, platform: Environment) -> Environment {
-        platform.of_purchase(!self.is_test())
+        if self.is_test() { Environment::Sandbox } else { platform }
     }
 
     /// When it began; `None` when that is not known.
@@ -239,7 +241,7 @@ impl Purchase {
         let since = self.newest(&SWITCHED_ON).max(self.seen.renewing_at.map(|at| (at, NotificationKind::Unknown)));
         let reminded = self.first_after(since, &[NotificationKind::ScheduledToEnd]);
         let expired = self
-            .newest(&[NotificationKind::Expired, NotificationKind::GraceExpired])
+            .newest(&[NotificationKind::Expired, NotificationKind::OutOfGrace])
             .filter(|end| self.stage.is_over() && Some(*end) > since);
         let seen = [reminded, expired.map(|(time, _)| time), self.seen.off_at];
         self.first_after(since, &CANCELLED).or_else(|| seen.into_iter().flatten().min())
@@ -256,7 +258,7 @@ impl Purchase {
         }
         let end = self.period_end().filter(|_| self.stage.is_over());
         let is_recovery = |(time, kind): &(Timestamp, NotificationKind)| {
-            *kind != NotificationKind::GraceExpired || end.is_none_or(|end| end.millis_since(*time) > AT_THE_END_MS)
+            *kind != NotificationKind::OutOfGrace || end.is_none_or(|end| end.since(*time) > AT_THE_END)
         };
         let reports = PAID.iter().filter_map(|kind| Some((*kind, self.reports.get(kind)?)));
         let paid =

@@ -25,13 +25,15 @@ pub(crate) use state::{Life, Stage};
 pub(crate) use terms::{Origin, Terms};
 
 use crate::notification::{Notification, NotificationKind};
-use crate::time::Timestamp;
+use crate::time::{DAY, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
-use crate::verification::{Product, Snapshot};
+use crate::verification::{LAG, Product, SAME, Snapshot};
+use anchor::Sight;
 use plan::LeftPlan;
 use reports::{Register, ReportTimes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use terms::TRIALS;
 
 /// What is known of one purchase. The default value knows nothing.
@@ -91,6 +93,19 @@ pub(crate) struct Unconfirmed {
     pub payment: bool,
 }
 
+/// Where a purchase stands by an answer of the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// When the store answered.
+    pub at: Timestamp,
+    /// Where it stands.
+    pub stage: Stage,
+    /// The number of paid terms that the answer itself shows.
+    pub shown_terms: Option<u64>,
+    /// What the answer does not show yet.
+    pub unconfirmed: Unconfirmed,
+}
+
 /// What was known when the store answered last.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -138,15 +153,11 @@ const TAKEN_BACK: [NotificationKind; 2] =
 /// This receipt began.
 const BEGAN: [NotificationKind; 2] = [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged];
 /// A recovery is not reported so close to the end of the grace, or later: that is its end.
-const AT_THE_END_MS: i64 = 600_000;
+const AT_THE_END: Duration = MINUTE.saturating_mul(10);
 /// How long a change of plan is remembered after the store stopped showing it as scheduled.
-const CHANGING_MS: i64 = 7 * 86_400_000;
+const CHANGING: Duration = DAY.saturating_mul(7);
 /// Auto-renewal was switched off.
 const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled];
-/// How long a snapshot may show what was true before a notification.
-const STALE_MS: i64 = 2 * 3_600_000;
-/// A conversion or a beginning that is not exactly at the end of the trial still belongs to it.
-const SAME_MOMENT_MS: i64 = 60_000;
 
 impl Purchase {
     /// Adds the report of one notification. One of an unknown kind adds nothing.
@@ -171,11 +182,11 @@ impl Purchase {
         }
         // While a payment fails, the change waits for it.
         let was_scheduled = self.snapshot.as_ref().is_some_and(|last| last.deferred_at.is_some());
-        let is_new = |date: &Timestamp| was_scheduled || snapshot.at.millis_since(*date) < CHANGING_MS;
+        let is_new = |date: &Timestamp| was_scheduled || snapshot.at.since(*date) < CHANGING;
         self.seen.change_at = snapshot.deferred_at.or(self.seen.change_at.filter(is_new));
         self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
-        let is_first = self.snapshot.replace(snapshot.clone()).is_none();
-        self.keep_terms(is_first);
+        let last = self.snapshot.replace(snapshot.clone());
+        self.keep_terms(if last.is_some() { Sight::Later } else { Sight::First });
         if snapshot.ends_at.is_none_or(|end| end > snapshot.at) && self.grace_end().is_none() {
             self.seen.period_ends_at = self.period_end().or(self.seen.period_ends_at);
         }
@@ -221,7 +232,7 @@ impl Purchase {
 
     /// Whether this time lies at the end of its grace, or later: a recovery reported for then is the end.
     pub(crate) fn is_end_of_grace(&self, time: Timestamp) -> bool {
-        self.seen.grace_ends_at.is_some_and(|end| end.millis_since(time) <= AT_THE_END_MS)
+        self.seen.grace_ends_at.is_some_and(|end| end.since(time) <= AT_THE_END)
     }
 
     /// The end of its last grace, as it was last shown.
@@ -257,14 +268,9 @@ impl Purchase {
         self.is_replaced
     }
 
-    /// Sets the stage by an answer of the store, and the number of paid terms that the answer shows. What rests on
-    /// notifications alone was not seen in the answer.
-    pub(crate) fn set_stage(
-        &mut self,
-        stage: Stage,
-        shown_terms: Option<u64>,
-        (at, unconfirmed): (Timestamp, Unconfirmed),
-    ) {
+    /// Sets the stage by an answer of the store. What rests on notifications alone was not seen in the answer.
+    pub(crate) fn set_stage(&mut self, answer: Answer) {
+        let Answer { at, stage, shown_terms, unconfirmed } = answer;
         self.forget_stale(&stage);
         if stage.runs() && !stage.is_off {
             self.seen.renewing_at = if unconfirmed.switch { self.seen.renewing_at } else { Some(at) };
@@ -302,7 +308,7 @@ impl Purchase {
     fn before_newest(&self, seen_at: Option<Timestamp>, kinds: &[NotificationKind]) -> Option<Timestamp> {
         let newest = self.newest(kinds).map(|(time, _)| time);
         seen_at.map(|at| match newest {
-            Some(time) if (0..STALE_MS).contains(&at.millis_since(time)) => time.plus_millis(-1),
+            Some(time) if time <= at && at.since(time) < LAG => time.plus_millis(-1),
             _ => at,
         })
     }
@@ -348,7 +354,7 @@ impl Purchase {
     /// Its terms, unless the dates of the store do not follow the calendar, as in an accelerated test.
     pub(crate) fn calendar(&self) -> Option<Terms> {
         let terms = self.terms()?;
-        let ends = self.period_end().filter(|end| end.millis_since(terms.anchor) > SAME_MOMENT_MS);
+        let ends = self.period_end().filter(|end| end.since(terms.anchor) > SAME);
         ends.is_none_or(|end| terms.ending(end).is_some()).then_some(terms)
     }
 
@@ -373,13 +379,10 @@ impl Purchase {
         let snapshot = self.snapshot.as_ref()?;
         let due = snapshot.renews_at.max(snapshot.trial_ends_at);
         let is_test = self.is_of_test_world();
-        snapshot.grace_ends_at.filter(|grace| {
-            let lasts = |due| grace.millis_since(due);
-            match due.map(lasts) {
-                Some(lasts) if is_test => lasts > 0,
-                Some(lasts) => lasts >= -SAME_MOMENT_MS || *grace > snapshot.at,
-                None => true,
-            }
+        snapshot.grace_ends_at.filter(|grace| match due {
+            Some(due) if is_test => *grace > due,
+            Some(due) => due.since(*grace) <= SAME || *grace > snapshot.at,
+            None => true,
         })
     }
 
@@ -387,7 +390,7 @@ impl Purchase {
     /// payment: it is the one that failed, or it moved with the grace.
     pub(crate) fn has_dateless_grace(&self) -> bool {
         let renews_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.renews_at);
-        self.grace_end().is_some_and(|grace| renews_at.is_some_and(|due| grace.millis_since(due) <= SAME_MOMENT_MS))
+        self.grace_end().is_some_and(|grace| renews_at.is_some_and(|due| grace.since(due) <= SAME))
     }
 
     /// A consumable or an entitlement. A receipt never changes from one to a subscription.

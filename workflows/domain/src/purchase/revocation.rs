@@ -3,18 +3,19 @@
 //! The store dates an end and gives a reason, but does not say whether money was returned: what ends before the end
 //! of what was paid was taken back, whatever the reason.
 
-use super::{BOUGHT, Purchase, SAME_MOMENT_MS, TAKEN_BACK, TRIALS, Terms};
+use super::{BOUGHT, Purchase, TAKEN_BACK, TRIALS, Terms};
 use crate::environment::Environment;
-use crate::time::Timestamp;
+use crate::time::{DAY, HOUR, Timestamp};
 use crate::transition::TransitionKind;
-use crate::verification::EndReason;
+use crate::verification::{EndReason, SAME};
+use std::time::Duration;
 
 /// Maximum distance of an end from the end of what was paid at which both are one.
-const NEAR_MS: i64 = 2 * 3_600_000;
+const NEAR: Duration = HOUR.saturating_mul(2);
 /// The shortest term and the shortest trial that the store sells.
-const SHORTEST_MS: i64 = 7 * 86_400_000;
+const SHORTEST: Duration = DAY.saturating_mul(7);
 /// How much earlier than its date the store may renew.
-const EARLY_MS: i64 = 43_200_000;
+const EARLY: Duration = HOUR.saturating_mul(12);
 
 impl Purchase {
     /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. `None` while the
@@ -50,7 +51,7 @@ impl Purchase {
         let trial = || self.trial_end().filter(|_| self.stage.in_trial);
         let is_unpaid = self.payment_issues_began_at().is_some();
         let paid_end = trial().or_else(counted).or_else(shown);
-        !is_unpaid && paid_end.is_none_or(|end| end.millis_since(gone_at) > NEAR_MS)
+        !is_unpaid && paid_end.is_none_or(|end| end.since(gone_at) > NEAR)
     }
 
     /// Whether it ended before the end of what was paid, as far as that can be known.
@@ -73,17 +74,14 @@ impl Purchase {
     /// anything that is sold is known to have been taken back.
     fn is_before_shown_end(&self, end: Timestamp) -> bool {
         let shown = self.seen.period_ends_at.or_else(|| self.trial_end().filter(|_| self.stage.in_trial));
-        let paid = [TransitionKind::Renewed, TransitionKind::Recovered]
-            .iter()
-            .filter_map(|transition| self.announced.covered(*transition))
-            .max();
-        let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.millis_since(*paid) <= EARLY_MS));
+        let paid = self.announced.last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
+        let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.since(*paid) <= EARLY));
         match (shown, paid_since) {
             (Some(shown), None) => end < shown && (self.is_of_test_world() || !is_near(end, shown)),
             _ if self.is_of_test_world() => false,
             (_, paid) => {
                 let began = paid.or_else(|| self.not_before());
-                began.is_some_and(|began| end.millis_since(began) < SHORTEST_MS - NEAR_MS)
+                began.is_some_and(|began| end.since(began) < SHORTEST.saturating_sub(NEAR))
             }
         }
     }
@@ -94,7 +92,7 @@ impl Purchase {
         let purchased_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at).filter(|_| is_unseen);
         let ends = |anchor: Timestamp| {
             let row = Terms { anchor, ..terms };
-            row.is_end(end) && end.millis_since(anchor) >= -NEAR_MS
+            row.is_end(end) && anchor.since(end) <= NEAR
         };
         purchased_at
             .is_some_and(|purchased_at| TRIALS.iter().filter_map(|trial| trial.after(purchased_at, 1)).any(ends))
@@ -103,7 +101,7 @@ impl Purchase {
     /// Whether the store showed a period that is much shorter than the term, as in an accelerated test.
     fn is_accelerated(&self) -> bool {
         let shown = self.seen.period_ends_at.zip(self.terms());
-        shown.is_some_and(|(end, terms)| end.millis_since(terms.anchor) > SAME_MOMENT_MS && terms.ending(end).is_none())
+        shown.is_some_and(|(end, terms)| end.since(terms.anchor) > SAME && terms.ending(end).is_none())
     }
 
     /// Whether it is of the store's test world, where periods can be of any length.
@@ -114,5 +112,5 @@ impl Purchase {
 }
 
 fn is_near(end: Timestamp, other: Timestamp) -> bool {
-    end.millis_since(other).abs() <= NEAR_MS
+    end.distance(other) <= NEAR
 }

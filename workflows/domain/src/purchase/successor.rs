@@ -7,12 +7,13 @@
 use super::{Life, Purchase};
 use crate::catalogue::ProductRef;
 use crate::notification::NotificationKind;
-use crate::time::Timestamp;
+use crate::time::{MINUTE, Timestamp};
 use crate::transition::TransitionKind;
 use crate::verification::EndReason;
+use std::time::Duration;
 
 /// Maximum distance between the end of a receipt and the beginning of the one in its place.
-const ONE_CHANGE_MS: i64 = 600_000;
+const ONE_CHANGE: Duration = MINUTE.saturating_mul(10);
 
 impl Purchase {
     /// Since when the store shows that another receipt took its place, while nothing is known of that one.
@@ -49,15 +50,13 @@ impl Purchase {
             && !new.is_one_time()
             && self.is_test() == new.is_test()
             && new_sku.is_some_and(|sku| old_sku.is_some_and(|old| old != sku))
-            && beginning.millis_since(end).abs() <= ONE_CHANGE_MS
+            && beginning.distance(end) <= ONE_CHANGE
     }
 
     /// Whether it runs, and neither its purchase nor the change of plan that led to it was announced.
     #[must_use]
     pub fn is_beginning_unannounced(&self) -> bool {
-        let is_announced = |transition| self.announced.covered(transition).is_some();
-        self.stage.runs()
-            && !self.is_one_time()
-            && ![TransitionKind::Purchased, TransitionKind::PlanChanged].into_iter().any(is_announced)
+        let is_announced = self.announced.last_covered(&TransitionKind::BEGINNINGS).is_some();
+        self.stage.runs() && !self.is_one_time() && !is_announced
     }
 }

@@ -1,9 +1,10 @@
 //! Terms by the calendar: the n-th term ends n terms after the anchor. It is never added to the end of the
 //! term before it, since a month that is too short for the day must not move all later ones.
 
-use crate::time::Timestamp;
+use crate::time::{HOUR, Timestamp};
 use crate::verification::{Term, Unit};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// One unbroken row of equal terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +72,9 @@ impl Terms {
         self.number(self.nearest(date))
     }
 
-    /// How much earlier than its date the store may renew, in milliseconds.
-    pub fn early_ms(&self) -> i64 {
-        EARLY_MICROS.min(self.micros() / 4) / 1000
+    /// How much earlier than its date the store may renew.
+    pub fn early(&self) -> Duration {
+        Duration::from_micros(EARLY_MICROS.min(self.micros() / 4).unsigned_abs())
     }
 
     /// The number of the term in which `time` lies; `before` when it is earlier than all of them.
@@ -100,7 +101,7 @@ impl Terms {
 
     /// Whether `date` is an end of a term, give or take two hours.
     pub fn is_end(&self, date: Timestamp) -> bool {
-        let near = |end: Timestamp| end.millis_since(date).abs() <= 2 * 3_600_000;
+        let near = |end: Timestamp| end.distance(date) <= HOUR * 2;
         self.boundary(self.nearest(date)).is_some_and(near)
     }
 

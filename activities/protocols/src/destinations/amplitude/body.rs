@@ -3,6 +3,7 @@
 //! The key, and whether user properties are left unchanged, are added to each request.
 
 use super::caps::Caps;
+use super::identity::Identity;
 use super::keys::Key;
 use super::properties::{self, CAPPED};
 use super::settings::Settings;
@@ -40,12 +41,18 @@ impl Frozen {
     pub fn read(body: &str) -> Option<Self> {
         serde_json::from_str(body).ok()
     }
+
+    /// The environment that it is about.
+    pub const fn environment(&self) -> Environment {
+        if self.sandbox { Environment::Sandbox } else { Environment::Production }
+    }
 }
 
 /// Number of bodies, from the first, that may go in one request: those of one environment.
 pub fn together<'a>(bodies: impl IntoIterator<Item = &'a str>) -> usize {
-    let mut worlds = bodies.into_iter().map(|body| Frozen::read(body).is_some_and(|frozen| frozen.sandbox));
-    worlds.next().map_or(0, |first| 1 + worlds.take_while(|world| *world == first).count())
+    let environment = |body| Frozen::read(body).map(|frozen| frozen.environment()).unwrap_or_default();
+    let mut environments = bodies.into_iter().map(environment);
+    environments.next().map_or(0, |first| 1 + environments.take_while(|other| *other == first).count())
 }
 
 /// Renders an event, or returns why it is not sent, or not yet. No reason holds a key or an id.
@@ -94,10 +101,12 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     if needs_data && !unsent.data.is_object() {
         return Err(Rendered::Refuse { why: "the data of the purchase was not stored".into() });
     }
-    let sandbox = unsent.environment == Environment::Sandbox;
-    let key = Key::of_world(sandbox);
+    let key = Key::of(unsent.environment);
     if !settings.keys.has(key) {
-        let world = if sandbox { "of the store's test world" } else { "for money" };
+        let world = match unsent.environment {
+            Environment::Production => "for money",
+            Environment::Sandbox => "of the store's test world",
+        };
         let why = format!("it is about a purchase {world}, and the integration has no `{}`", key.name());
         return Err(Rendered::Skip { why });
     }
@@ -109,10 +118,14 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     }
     let identity = identity::of(&settings, unsent)?;
     let mut caps = Caps::default();
-    let mut event = base(unsent, &mut caps);
-    event.extend(settings.partner_id.as_ref().map(|id| ("partner_id".to_owned(), json!(id))));
-    event.insert("device_id".to_owned(), json!(identity.device_id));
-    event.extend(identity.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
+    let mut event = base(&settings, unsent, identity);
+    event.insert("event_id".to_owned(), json!(event_id(unsent)));
+    if !unsent.store.is_empty() {
+        event.insert("platform".to_owned(), json!(caps.text(&unsent.store)));
+    }
+    if let Some(country) = unsent.data.get("purchase_country").and_then(Value::as_str) {
+        event.insert("country".to_owned(), json!(caps.text(country)));
+    }
     add_revenue(unsent, &mut event, &mut caps);
     if unsent.user_state.is_object() {
         event.insert("user_properties".to_owned(), json!(properties::of_user(&settings, unsent, &mut caps)));
@@ -122,7 +135,7 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
         about.insert(CAPPED.to_owned(), json!(caps.cut));
     }
     event.insert("event_properties".to_owned(), Value::Object(about));
-    Ok(json!({ "sandbox": sandbox, "event": event }).to_string())
+    Ok(text(unsent, event))
 }
 
 /// Renders a profile. It is skipped for a user without an external id, who gets a profile together with the id.
@@ -134,9 +147,17 @@ fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
         Rendered::Wait { why } => Rendered::Skip { why },
         other => other,
     })?;
-    let mut caps = Caps::default();
-    let mut event = Map::new();
+    let mut event = base(settings, unsent, identity);
     event.insert("event_type".to_owned(), json!(IDENTIFY));
+    let operations = properties::operations(settings, unsent, &mut Caps::default());
+    event.insert("user_properties".to_owned(), operations);
+    Ok(text(unsent, event))
+}
+
+/// The fields of every event.
+fn base(settings: &Settings, unsent: &Unsent, identity: Identity) -> Map<String, Value> {
+    let mut event = Map::new();
+    event.insert("event_type".to_owned(), json!(unsent.event_type));
     event.insert("insert_id".to_owned(), json!(unsent.event_id));
     event.insert("time".to_owned(), json!(time(unsent)));
     event.insert("library".to_owned(), json!(format!("settle/{VERSION}")));
@@ -144,27 +165,12 @@ fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
     event.extend(settings.partner_id.as_ref().map(|id| ("partner_id".to_owned(), json!(id))));
     event.insert("device_id".to_owned(), json!(identity.device_id));
     event.extend(identity.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
-    event.insert("user_properties".to_owned(), properties::operations(settings, unsent, &mut caps));
-    let sandbox = unsent.environment == Environment::Sandbox;
-    Ok(json!({ "sandbox": sandbox, "event": event }).to_string())
+    event
 }
 
-/// The fields of every event.
-fn base(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
-    let mut event = Map::new();
-    event.insert("event_type".to_owned(), json!(unsent.event_type));
-    event.insert("insert_id".to_owned(), json!(unsent.event_id));
-    event.insert("event_id".to_owned(), json!(event_id(unsent)));
-    event.insert("time".to_owned(), json!(time(unsent)));
-    event.insert("library".to_owned(), json!(format!("settle/{VERSION}")));
-    event.insert("ingestion_metadata".to_owned(), json!({ "source_name": "settle", "source_version": VERSION }));
-    if !unsent.store.is_empty() {
-        event.insert("platform".to_owned(), json!(caps.text(&unsent.store)));
-    }
-    if let Some(country) = unsent.data.get("purchase_country").and_then(Value::as_str) {
-        event.insert("country".to_owned(), json!(caps.text(country)));
-    }
-    event
+/// The text of a frozen event.
+fn text(unsent: &Unsent, event: Map<String, Value>) -> String {
+    json!({ "sandbox": unsent.environment == Environment::Sandbox, "event": event }).to_string()
 }
 
 fn add_revenue(unsent: &Unsent, event: &mut Map<String, Value>, caps: &mut Caps) {

@@ -4,7 +4,7 @@ use super::KIND;
 use super::keys::{Key, Keys};
 use super::settings::{Endpoint, Settings};
 use crate::destinations::schedule::{Schedule, Step, USUAL_SECONDS};
-use crate::destinations::{Allowed, Changed, Created, Invalid, KindFields};
+use crate::destinations::{Allowed, ChangedSettings, Invalid, KindFields, NewSettings};
 use domain::event::Wildcards;
 use domain::user::Attributes;
 use secrecy::SecretString;
@@ -70,11 +70,11 @@ impl Config {
 ///
 /// # Errors
 /// All invalid fields. No key is repeated.
-pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<Created, Vec<Invalid>> {
+pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSettings, Vec<Invalid>> {
     let (settings, secret) = apply(Settings::default(), Keys::default(), fields, allowed)?;
     let profile = profile(&settings);
     let traits = Traits { wildcards: Wildcards::Listed, per_user: true, per_request: PER_REQUEST, profile };
-    Ok(Created { settings, secret, shown: Vec::new(), traits })
+    Ok(NewSettings { settings, secret, shown: Vec::new(), traits })
 }
 
 /// Changes the present fields and leaves the rest; null removes a key and restores a setting's default.
@@ -86,11 +86,11 @@ pub fn change(
     secret: &SecretString,
     fields: &Map<String, Value>,
     allowed: &Allowed,
-) -> Result<Changed, Vec<Invalid>> {
+) -> Result<ChangedSettings, Vec<Invalid>> {
     let settings = read(settings).map_err(|wrong| vec![wrong])?;
     let (settings, secret) = apply(settings, Keys::open(secret), fields, allowed)?;
     let profile = profile(&settings);
-    Ok(Changed { settings, secret, shown: Vec::new(), profile })
+    Ok(ChangedSettings { settings, secret, shown: Vec::new(), profile })
 }
 
 /// Builds the configuration of a stored integration.

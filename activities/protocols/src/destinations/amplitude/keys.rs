@@ -3,6 +3,7 @@
 use crate::destinations::redaction::without_beginning;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use domain::Environment;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -52,9 +53,12 @@ impl Key {
         }
     }
 
-    /// The API key for sandbox or for production events.
-    pub const fn of_world(is_sandbox: bool) -> Self {
-        if is_sandbox { Self::Sandbox } else { Self::Production }
+    /// The API key for events of an environment.
+    pub const fn of(environment: Environment) -> Self {
+        match environment {
+            Environment::Production => Self::Production,
+            Environment::Sandbox => Self::Sandbox,
+        }
     }
 }
 
@@ -122,7 +126,7 @@ impl Keys {
 
     /// The key that a connection test uses: that of the secret key's project, which is the production one if it is set.
     pub fn tested(&self) -> Key {
-        Key::of_world(!self.0.contains_key(&Key::Production))
+        if self.0.contains_key(&Key::Production) { Key::Production } else { Key::Sandbox }
     }
 
     /// The credentials of a project for HTTP's Basic authentication.

@@ -22,7 +22,8 @@ mod tests;
 pub use config::Config;
 
 use super::schedule::ScheduleText;
-use domain::attempt::{RECOGNIZED_MS, REPEATED_MS};
+use domain::attempt::{RECOGNIZED, REPEATED};
+use std::time::Duration;
 
 /// Its schedule for people.
 pub const SCHEDULE: ScheduleText = ScheduleText {
@@ -32,6 +33,6 @@ pub const SCHEDULE: ScheduleText = ScheduleText {
 /// The name of this kind.
 pub const KIND: &str = "amplitude";
 /// How long after its first attempt an event is sent.
-pub const GIVES_UP_AFTER_MS: i64 = REPEATED_MS;
+pub const GIVES_UP_AFTER: Duration = REPEATED;
 /// How long without success before it is disabled: as long as its events can be repeated.
-pub const PATIENCE_MS: i64 = RECOGNIZED_MS;
+pub const PATIENCE: Duration = RECOGNIZED;

@@ -8,6 +8,7 @@ use crate::destinations::Invalid;
 use crate::http::{Method, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use domain::Environment;
 use domain::event::PURCHASE_UPDATED;
 use serde_json::{Value, json};
 use storage::Attempt;
@@ -23,15 +24,15 @@ const NOBODY: &str = "settle-connection-test";
 /// The key of their environment is no longer set, or a body is not of this kind.
 pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid> {
     let count = together(attempts.iter().map(|attempt| attempt.body.as_str()));
-    let mut sandbox = false;
+    let mut environment = Environment::default();
     let mut events = Vec::with_capacity(count);
     for attempt in attempts.iter().take(count) {
         let frozen =
             Frozen::read(&attempt.body).ok_or_else(|| Invalid::new("body", "an event frozen for Amplitude"))?;
-        sandbox = frozen.sandbox;
+        environment = frozen.environment();
         events.push(event(attempt, frozen));
     }
-    let key = Key::of_world(sandbox);
+    let key = Key::of(environment);
     let expected = || Invalid::new(key.name(), "a key: an event is to go to its project");
     let api_key = config.keys.get(key).ok_or_else(expected)?;
     let mut body = json!({ "api_key": api_key, "events": events });
@@ -52,7 +53,7 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
 
 /// Why an event can never be sent: the key of its environment was removed after it was frozen.
 pub fn lacks_key(config: &Config, attempt: &Attempt) -> Option<String> {
-    let key = Key::of_world(Frozen::read(&attempt.body)?.sandbox);
+    let key = Key::of(Frozen::read(&attempt.body)?.environment());
     let is_lacking = config.keys.get(key).is_none();
     is_lacking.then(|| format!("the `{}` was removed, and no other project is to know of it", key.name()))
 }

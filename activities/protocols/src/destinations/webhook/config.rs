@@ -7,8 +7,8 @@ use super::secrets::Secrets;
 use super::signature::{Key, Version};
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
-use crate::destinations::{Allowed, Changed, Created, Invalid, KindFields, Rotation};
-use crate::http;
+use crate::destinations::{Allowed, ChangedSettings, Invalid, KindFields, NewSettings, Rotation};
+use crate::http::{self, Rules};
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
@@ -50,7 +50,7 @@ pub struct Config {
 ///
 /// # Errors
 /// All invalid fields.
-pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<Created, Vec<Invalid>> {
+pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<NewSettings, Vec<Invalid>> {
     let mut wrong = unknown(fields);
     let mut key = |version: Version, name: &str| {
         let created = provided_key(fields, version, name).unwrap_or_else(|| version.new_key(random));
@@ -71,7 +71,7 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) 
     }
     let shown = shown(&settings, &secrets, |_| true);
     let (settings, secret) = (Value::Object(settings), secrets.seal());
-    Ok(Created { settings, secret, shown, traits: Traits::default() })
+    Ok(NewSettings { settings, secret, shown, traits: Traits::default() })
 }
 
 /// Changes `url`, `signature` (null for the default) and `headers` (each by its name; null removes one, or all).
@@ -83,7 +83,7 @@ pub fn change(
     secret: &SecretString,
     fields: &Map<String, Value>,
     allowed: &Allowed,
-) -> Result<Changed, Vec<Invalid>> {
+) -> Result<ChangedSettings, Vec<Invalid>> {
     let mut secrets = Secrets::open(secret).map_err(|invalid| vec![invalid])?;
     let before = settings.as_object().cloned().unwrap_or_default();
     let mut wrong = unknown(fields);
@@ -94,7 +94,7 @@ pub fn change(
         Ok(settings) if wrong.is_empty() => {
             let old = chosen(&before).unwrap_or_default();
             let shown = shown(&settings, &secrets, |version| !old.contains(&version));
-            Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
+            Ok(ChangedSettings { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
         }
         Ok(_) => Err(wrong),
         Err(more) => Err(wrong.into_iter().chain(more).collect()),
@@ -106,7 +106,7 @@ pub fn change(
 ///
 /// # Errors
 /// The new key is invalid, or too many old ones still sign.
-pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
+pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> Result<ChangedSettings, Invalid> {
     let mut secrets = Secrets::open(secret)?;
     let mut settings = settings.as_object().cloned().unwrap_or_default();
     if rotation.until > rotation.now.plus_millis(LONGEST_OVERLAP_MS) {
@@ -129,7 +129,7 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
         settings.insert(OLD_SECRETS.to_owned(), json!(rotation.until));
     }
     let shown = shown(&settings, &secrets, |version| replaced.contains(&version));
-    Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
+    Ok(ChangedSettings { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
 }
 
 /// Builds the configuration of a stored webhook.
@@ -220,7 +220,7 @@ fn chosen(settings: &Map<String, Value>) -> Result<&'static [Version], Invalid> 
 fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
     let text = value.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
     let url: Url = text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))?;
-    check(&url, allowed.rules.allow_http).map_err(|expected| Invalid::new("url", expected))?;
+    check(&url, &allowed.rules).map_err(|expected| Invalid::new("url", expected))?;
     Ok(url)
 }
 
@@ -235,10 +235,10 @@ fn reachable(url: Url, allowed: &Allowed) -> Result<Url, Invalid> {
     }
 }
 
-fn check(url: &Url, allow_http: bool) -> Result<(), String> {
+fn check(url: &Url, rules: &Rules) -> Result<(), String> {
     match url.scheme() {
         "https" => {}
-        "http" if allow_http => {}
+        "http" if rules.allow_http => {}
         "http" => return Err("an https:// URL (http:// needs `destinations.allow_http`, for development)".to_owned()),
         other => return Err(format!("an https:// URL, and it is {other}://")),
     }

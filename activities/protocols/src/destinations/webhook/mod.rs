@@ -17,10 +17,12 @@ mod tests;
 pub use config::Config;
 
 use super::schedule::ScheduleText;
+use domain::time::DAY;
+use std::time::Duration;
 
 /// Its schedule for people.
 pub const SCHEDULE: ScheduleText = ScheduleText { usual: "10 attempts over 75 h 35 m", end: "" };
 /// The name of this kind.
 pub const KIND: &str = "webhook";
 /// How long without success before it is disabled: five days.
-pub const PATIENCE_MS: i64 = 5 * 24 * 3600 * 1000;
+pub const PATIENCE: Duration = DAY.saturating_mul(5);

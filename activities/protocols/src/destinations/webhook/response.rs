@@ -4,20 +4,23 @@
 //! and again dies, so that the next follows; the newest state of a purchase does not.
 
 use super::Config;
+use crate::destinations::Exchange;
 use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
 use domain::Timestamp;
 use domain::attempt::is_refusal;
 use domain::event::PURCHASE_UPDATED;
-use storage::{Attempt, DeliveryResult, EndpointSignal, EventResult, Verdict};
+use domain::time::duration;
+use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
 const GONE: u16 = 410;
 /// The number of the refusal at which an event dies.
 const REFUSALS: i64 = 5;
 
-/// Judges a reply for each event and for the endpoint. `jitter` from 0 to 1 moves a wait by up to a fifth either way.
+/// Judges a reply for each event and for the endpoint. The jitter moves a wait by up to a fifth either way.
 #[must_use]
-pub fn judge(config: &Config, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
+pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
+    let Exchange { events, reply, at, jitter } = exchange;
     let retry_after_ms = match reply {
         Reply::Answer { retry_after: Some(text), .. } => retry_after_ms(text, at),
         _ => None,
@@ -31,12 +34,12 @@ pub fn judge(config: &Config, reply: &Reply, events: &[Attempt], (jitter, at): (
         Reply::Answer { status: 200..=299, .. } => EndpointSignal::Success,
         Reply::Answer { status: GONE, .. } => EndpointSignal::Gone { reason: describe(GONE) },
         Reply::Answer { status: 429 | 502..=504, .. } => {
-            EndpointSignal::Failure { pause_ms: Some(config.schedule.pause_ms(retry_after_ms)) }
+            EndpointSignal::Failure { pause: Some(duration(config.schedule.pause_ms(retry_after_ms))) }
         }
-        Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause_ms: None },
+        Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause: None },
     };
-    DeliveryResult { events, endpoint_signal, lane_pause_ms: None, user_pause_ms: None, at_most: None, alarm: None }
-        .with_retry_after(retry_after_ms)
+    DeliveryResult { events, endpoint_signal, lane_pause: None, user_pause: None, at_most: None, alarm: None }
+        .with_retry_after(retry_after_ms.map(duration))
 }
 
 /// Describes the reply to a test.
@@ -62,7 +65,7 @@ fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventR
             return EventResult {
                 delivery_id: event.delivery_id,
                 verdict: Verdict::Delivered,
-                class: "success",
+                class: AttemptClass::Success,
                 error: None,
                 counts: true,
             };
@@ -74,7 +77,7 @@ fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventR
     let is_last = event.refusals.saturating_add(1) >= REFUSALS && event.event_type != PURCHASE_UPDATED;
     let (verdict, message) = match wait_ms {
         _ if is_refused && is_last => (Verdict::Dead, format!("{message}, and refused it {REFUSALS} times")),
-        Some(delay_ms) => (Verdict::Retry { delay_ms }, message),
+        Some(delay_ms) => (Verdict::Retry { delay: duration(delay_ms) }, message),
         None => (Verdict::Dead, message),
     };
     EventResult { delivery_id: event.delivery_id, verdict, class, error: Some(message), counts: !is_gone(reply) }
@@ -93,12 +96,12 @@ fn describe(status: u16) -> String {
     format!("the endpoint answered {status}{more}")
 }
 
-const fn class(status: u16) -> &'static str {
+const fn class(status: u16) -> AttemptClass {
     match status {
-        300..=399 => "redirect",
-        GONE => "gone",
-        400..=499 => "client_error",
-        500..=599 => "server_error",
-        _ => "unexpected_status",
+        300..=399 => AttemptClass::Redirect,
+        GONE => AttemptClass::Gone,
+        400..=499 => AttemptClass::ClientError,
+        500..=599 => AttemptClass::ServerError,
+        _ => AttemptClass::UnexpectedStatus,
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
     let (status, retry_after, body) = match reply {
         Reply::Answer { status, retry_after, body, .. } => (*status, retry_after.as_deref(), body),
-        Reply::Failure { class, message } => return Answer::Retry(Retry::new(class, message.clone())),
+        Reply::Failure { class, message } => return Answer::Retry(Retry::new(class.as_str(), message.clone())),
     };
     match status {
         200 => valid(body, receipt_id, at),

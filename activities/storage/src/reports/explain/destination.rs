@@ -6,7 +6,6 @@ use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::sql;
 use crate::delivery::health::{self, HealthView};
-use crate::events::deliveries;
 use crate::events::status::DeliveryStatus;
 use crate::reports::choosers::{self, Chooser};
 use crate::reports::deliveries::DELIVERIES_WHERE;
@@ -111,8 +110,7 @@ fn app_of(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<Ap
 fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, Error> {
     let mut all = Vec::new();
     for Chooser { destination, chosen_at, deleted_at } in choosers::of_app(connection, app)? {
-        let owed = deliveries::owed(connection, destination.id)?;
-        let health = health::find(connection, destination.id)?.view(owed);
+        let health = health::view(connection, destination.id)?;
         all.push(Addressee { destination, chosen_at, deleted_at, health });
     }
     Ok(all)

@@ -83,7 +83,7 @@ impl Booking {
         let already = booked.len();
         booked.extend(payments.iter().map(|paid| paid.booked(now)));
         let sales = sales_of(write.connection, settling.origin.app_id, &settling.origin.receipt_id)?;
-        let reach = payment::reach_ms(purchase);
+        let reach = payment::reach(purchase);
         let charges = payment::charges(&booked, &sales, reach);
         let charge = |number: i64| charges.get(&number).filter(|charge| charge.usd.is_some());
         for (paid, entry) in payments.iter_mut().zip(booked.iter_mut().skip(already)) {

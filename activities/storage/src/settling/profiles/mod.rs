@@ -27,6 +27,7 @@ use crate::purchases::users::{self, UserRow};
 use crate::settings::destinations::Destination;
 use crate::settling::payments;
 use crate::settling::revision::Carried;
+use domain::ids::ProfileScope;
 use domain::user::{self, Attributes, OwnedPurchase, PROFILE_UPDATED, Profile, ProfileUpdated};
 use domain::{CollapseKey, DestinationId, Environment, EventId, PlatformId};
 use owed::Place;
@@ -201,7 +202,12 @@ fn insert(write: &mut Write<'_>, subject: &Subject<'_>, changed: &Changed, user_
     let (user, Changed { environment, platforms, profile, .. }) = (subject.check.owner.id, changed);
     let environment = *environment;
     let event = Event {
-        id: EventId::of_profile(user, subject.installation.epoch, user_revision, (environment, platforms)),
+        id: EventId::of_profile(
+            user,
+            subject.installation.epoch,
+            user_revision,
+            ProfileScope { environment, platforms },
+        ),
         event_type: PROFILE_UPDATED.to_owned(),
         collapse_key: subject.collapse_key,
         revision: subject.revision,

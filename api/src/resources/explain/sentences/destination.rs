@@ -5,7 +5,7 @@ use storage::{Addressee, Destination, HealthView, Portrait};
 
 /// The state of a destination.
 pub fn destination(portrait: &Portrait) -> String {
-    let Addressee { destination, health, deleted_at, .. } = &portrait.addressee;
+    let Addressee { destination, health: HealthView { health, .. }, deleted_at, .. } = &portrait.addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     let stands = if let Some(at) = deleted_at {
         format!("deleted at {at}; its deliveries stay in the ledger")
@@ -38,7 +38,7 @@ pub fn choice(destination: &Destination) -> String {
 }
 
 /// The latest results of its requests.
-pub fn health(health: &HealthView) -> Option<String> {
+pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
     let failing = (health.failures > 0).then(|| {
         let since = health.first_failure_at.map_or_else(String::new, |at| format!(" since {at}"));
         format!("{} in a row{since}", count(usize::try_from(health.failures).unwrap_or(0), "failure"))

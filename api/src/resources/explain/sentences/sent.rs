@@ -6,7 +6,9 @@ use domain::Timestamp;
 use domain::event::{Change, is_implied};
 use domain::user::PROFILE_UPDATED;
 use serde_json::Value;
-use storage::{Addressee, AttemptView, DeliveryStatus, Destination, EventFacts, PaymentFacts, Sending, Skipped};
+use storage::{
+    Addressee, AttemptView, DeliveryStatus, Destination, EventFacts, HealthView, PaymentFacts, Sending, Skipped,
+};
 
 /// Maximum number of characters of an answer in a sentence; the facts have all of it.
 const ANSWER_CHARS: usize = 200;
@@ -190,7 +192,7 @@ fn superseded(one: &Sending) -> String {
 
 /// Why a delivery is not sent yet: the destination as a whole, or its own back-off.
 fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
-    let Addressee { destination, health, .. } = addressee;
+    let Addressee { destination, health: HealthView { health, .. }, .. } = addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     if !destination.enabled {
         return format!("owed: the destination is disabled since {}{reason}", destination.since);

@@ -1,10 +1,11 @@
 //! Incomplete changes: a snapshot shows a change in part that no notification named.
 
-use super::{Evidence, PAYMENTS, REASON_MS, SAME_MS, SWITCHES, WATCHED_MS, Weighed, is_recent};
+use super::{Evidence, PAYMENTS, REASON, SWITCHES, WATCHED, Weighed, is_recent};
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Stage};
 use crate::time::Timestamp;
-use crate::verification::Snapshot;
+use crate::transition::TransitionKind;
+use crate::verification::{SAME, Snapshot};
 
 impl Evidence<'_> {
     /// Keeps what was known while the snapshot shows an incomplete change that no notification named: each field can lag
@@ -15,10 +16,6 @@ impl Evidence<'_> {
         if !known.runs() {
             return self.hold_stale_switch(weighed, shown);
         }
-        let is_moved = match (known.terms, shown.terms) {
-            (Some(known), Some(shown)) => shown > known,
-            _ => self.after.period_end().is_some_and(|end| end > self.at),
-        };
         let unconfirmed = weighed.unconfirmed;
         let is_new_end = snapshot
             .ends_at
@@ -44,15 +41,12 @@ impl Evidence<'_> {
             stage.is_off = false;
         }
         if shown.runs() && !unconfirmed.payment {
-            if known.in_grace && !shown.in_grace && !is_moved {
+            if known.in_grace && !shown.in_grace && !self.is_moved(shown) {
                 is_incomplete = true;
                 stage.in_grace = true;
                 stage.in_trial = known.in_trial;
             }
-            let end = self.after.period_end();
-            let is_later = end.zip(last.renews_at).is_some_and(|(end, last)| end.millis_since(last) > SAME_MS);
-            let is_later = is_later || self.before.incomplete_since().is_some();
-            if self.is_change_incomplete(shown, is_moved, is_later) {
+            if self.is_change_incomplete(shown, last) {
                 is_incomplete = true;
                 stage.sku = known.sku.clone();
                 stage.pending = known.pending.clone();
@@ -71,10 +65,18 @@ impl Evidence<'_> {
         }
     }
 
+    /// Whether a term began since the last snapshot.
+    fn is_moved(&self, shown: &Stage) -> bool {
+        match (self.before.stage.terms, shown.terms) {
+            (Some(known), Some(shown)) => shown > known,
+            _ => self.after.period_end().is_some_and(|end| end > self.at),
+        }
+    }
+
     /// Whether this end is a date that was shown before.
     fn is_known_end(&self, last: &Snapshot, end: Timestamp) -> bool {
         let dates = [last.ends_at, last.renews_at, self.after.last_grace_end()];
-        dates.into_iter().flatten().any(|date| date.millis_since(end).abs() <= SAME_MS)
+        dates.into_iter().flatten().any(|date| date.distance(end) <= SAME)
     }
 
     /// Whether it was switched off after the newest payment, which cannot have been made while it was off.
@@ -109,15 +111,19 @@ impl Evidence<'_> {
     pub(super) fn shows_end_of(&self, time: Timestamp) -> bool {
         self.snapshot.is_some_and(|snapshot| {
             let is_shown = snapshot.auto_renewing != Some(true) && snapshot.renews_at.is_none();
-            let is_same = |end: Timestamp| end.millis_since(time) <= REASON_MS;
-            let is_past = |end: Timestamp| self.at.millis_since(end) >= REASON_MS;
+            let is_same = |end: Timestamp| end.since(time) <= REASON;
+            let is_past = |end: Timestamp| self.at.since(end) >= REASON;
             is_shown && snapshot.ends_at.is_some_and(|end| is_same(end) && is_past(end))
         })
     }
 
     /// Whether the plan changed without a payment, or a payment that changes it shows the old plan or the old term.
-    fn is_change_incomplete(&self, shown: &Stage, is_paid: bool, is_later: bool) -> bool {
+    fn is_change_incomplete(&self, shown: &Stage, last: &Snapshot) -> bool {
         let known = &self.before.stage;
+        let is_paid = self.is_moved(shown);
+        let is_moved_on = |(end, last): (Timestamp, Timestamp)| end.since(last) > SAME;
+        let is_later = self.after.period_end().zip(last.renews_at).is_some_and(is_moved_on)
+            || self.before.incomplete_since().is_some();
         let is_new_sku = known.sku.is_some() && shown.sku.is_some() && shown.sku != known.sku;
         let is_new = |date: Timestamp| is_recent(date, self.at);
         let has_left = self.before.left_sku().is_some_and(|(_, at)| is_new(at));
@@ -134,11 +140,8 @@ impl Evidence<'_> {
 
     /// Whether a payment was announced or reported within two days.
     fn was_paid(&self) -> bool {
-        let announced = crate::decide::truth::PAYMENTS
-            .iter()
-            .filter_map(|transition| self.before.announced.covered(*transition))
-            .max();
+        let announced = self.before.announced.last_covered(&TransitionKind::PAYMENTS);
         let reported = self.newest_payment().filter(|(_, kind)| PAYMENTS.contains(kind)).map(|(time, _)| time);
-        announced.max(reported).is_some_and(|paid| self.at.millis_since(paid) < WATCHED_MS)
+        announced.max(reported).is_some_and(|paid| self.at.since(paid) < WATCHED)
     }
 }

@@ -9,22 +9,18 @@ mod incomplete;
 
 use crate::notification::NotificationKind;
 use crate::purchase::{Behind, Life, Moment, Purchase, Stage, Unconfirmed};
-use crate::time::Timestamp;
+use crate::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
-use crate::verification::Snapshot;
+use crate::verification::{LAG, SAME, Snapshot};
+use std::time::Duration;
 
-/// How long a snapshot may lag: a minute to an hour was seen of renewals, and a margin.
-pub(in crate::decide) const LAG_MS: i64 = 2 * HOUR_MS;
 /// How long a contradiction is checked again after it was decided.
-const WATCHED_MS: i64 = 48 * HOUR_MS;
+const WATCHED: Duration = DAY.saturating_mul(2);
 /// How far the store's clock may be ahead of ours.
-const CLOCKS_MS: i64 = HOUR_MS;
-const HOUR_MS: i64 = 3_600_000;
+const CLOCKS: Duration = HOUR;
 /// How long an end that is reported and shown waits for its reason: a change of plan reports its new receipt within that.
 /// It is also how much earlier than the end its report can be.
-const REASON_MS: i64 = 600_000;
-/// Dates closer than this are one date.
-const SAME_MS: i64 = 60_000;
+const REASON: Duration = MINUTE.saturating_mul(10);
 
 #[cfg(test)]
 std::thread_local! {
@@ -42,7 +38,7 @@ pub(in crate::decide) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T 
 }
 
 const PAYMENTS: [NotificationKind; 3] =
-    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::GraceExpired];
+    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::OutOfGrace];
 const BEGINNINGS: [NotificationKind; 2] = [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged];
 const ENDS: [NotificationKind; 2] = [NotificationKind::SubscriptionCancelled, NotificationKind::Expired];
 const SWITCHES: [NotificationKind; 3] =
@@ -56,7 +52,7 @@ const WAITING: [NotificationKind; 6] = [
     NotificationKind::ConsumableCancelled,
     NotificationKind::EntitlementCancelled,
     NotificationKind::PlanChangeScheduled,
-    NotificationKind::GraceExpired,
+    NotificationKind::OutOfGrace,
 ];
 
 /// An answer of the store beside the known notifications.
@@ -96,9 +92,8 @@ pub(in crate::decide) fn may_wait((time, kind): Moment, at: Timestamp) -> bool {
 }
 
 /// Whether an answer of `at` may not show yet what happened at `time`.
-const fn is_recent(time: Timestamp, at: Timestamp) -> bool {
-    let age = at.millis_since(time);
-    age < LAG_MS && age >= -CLOCKS_MS
+fn is_recent(time: Timestamp, at: Timestamp) -> bool {
+    at.since(time) < LAG && time.since(at) <= CLOCKS
 }
 
 impl Weighed {
@@ -140,7 +135,7 @@ impl Evidence<'_> {
         let known = &self.before.stage;
         let is_same = (stage.life, stage.in_grace, stage.is_off, stage.terms)
             == (known.life, known.in_grace, known.is_off, known.terms);
-        let is_open = |behind: &Behind| self.at.millis_since(behind.since) < WATCHED_MS;
+        let is_open = |behind: &Behind| self.at.since(behind.since) < WATCHED;
         self.before.behind.filter(|behind| behind.is_decided && is_same && is_open(behind))
     }
 
@@ -151,8 +146,8 @@ impl Evidence<'_> {
 
     /// The newest notification of these kinds, unless it is too old to matter.
     fn newest(&self, kinds: &[NotificationKind]) -> Option<Moment> {
-        let age = |time: Timestamp| self.at.millis_since(time);
-        self.after.newest(kinds).filter(|(time, _)| (-CLOCKS_MS..WATCHED_MS).contains(&age(*time)))
+        let matters = |time: Timestamp| self.at.since(time) < WATCHED && time.since(self.at) <= CLOCKS;
+        self.after.newest(kinds).filter(|(time, _)| matters(*time))
     }
 
     fn newest_end(&self) -> Option<Moment> {
@@ -162,9 +157,9 @@ impl Evidence<'_> {
     /// Whether the snapshot shows a paid period that goes on after `time`. A receipt that never shows dates contradicts
     /// nothing.
     fn is_paid_beyond(&self, time: Timestamp) -> bool {
-        let margin = self.after.calendar().map_or(SAME_MS, |calendar| calendar.early_ms());
+        let margin = self.after.calendar().map_or(SAME, |calendar| calendar.early());
         match self.after.period_end() {
-            Some(end) => end.millis_since(time) > margin,
+            Some(end) => end.since(time) > margin,
             None => self.before.period_end().is_none(),
         }
     }
@@ -176,7 +171,7 @@ impl Evidence<'_> {
 
     /// The newest notification about what is paid.
     fn newest_payment(&self) -> Option<Moment> {
-        let recovered = self.newest(&[NotificationKind::GraceExpired]).filter(|(time, _)| !self.ends_grace(*time));
+        let recovered = self.newest(&[NotificationKind::OutOfGrace]).filter(|(time, _)| !self.ends_grace(*time));
         let others = [
             NotificationKind::TrialConverted,
             NotificationKind::Renewed,
@@ -248,9 +243,7 @@ impl Evidence<'_> {
     fn lacks_grace(&self, shown: &Stage, time: Timestamp) -> bool {
         let known = &self.before.stage;
         let is_repaired = || {
-            let is_announced = crate::decide::truth::PAYMENTS
-                .iter()
-                .any(|transition| self.before.announced.covered(*transition) >= Some(time));
+            let is_announced = self.before.announced.last_covered(&TransitionKind::PAYMENTS) >= Some(time);
             self.is_paid_beyond(time) && (is_announced || known.is_unknown() || shown.terms > known.terms)
         };
         shown.runs() && !shown.in_grace && !is_repaired()
@@ -269,8 +262,8 @@ impl Evidence<'_> {
     fn due_change(&self, kind: NotificationKind, shown: &Stage) -> Option<String> {
         let known = &self.before.stage;
         let pending = known.pending.as_ref().filter(|sku| !sku.is_empty() && PAYMENTS.contains(&kind))?;
-        let early = self.after.calendar().map_or(SAME_MS, |calendar| calendar.early_ms());
-        let is_due = self.before.change_at().is_some_and(|at| at.millis_since(self.at) <= early);
+        let early = self.after.calendar().map_or(SAME, |calendar| calendar.early());
+        let is_due = self.before.change_at().is_some_and(|at| at.since(self.at) <= early);
         (is_due && shown.sku == known.sku).then(|| pending.clone())
     }
 
@@ -371,7 +364,7 @@ impl Evidence<'_> {
                 let is_shown = stage.pending.is_some() && stage.pending != known.pending;
                 stage.runs() && !is_shown && (known.is_unknown() || stage.sku == known.sku) && is_newest(&PAYMENTS)
             }
-            NotificationKind::GraceExpired => stage.runs() && stage.in_grace && self.ends_grace(time),
+            NotificationKind::OutOfGrace => stage.runs() && stage.in_grace && self.ends_grace(time),
             _ => false,
         }
     }

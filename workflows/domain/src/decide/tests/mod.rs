@@ -160,7 +160,7 @@ fn a_settling_without_notifications_changes_nothing() {
 fn a_late_report_does_not_undo_a_newer_one() {
     let expired =
         after(&[NotificationKind::SubscriptionPurchased, NotificationKind::Renewed, NotificationKind::Expired]);
-    let late = settle(&expired, &[notification(NotificationKind::GraceExpired, 15)]);
+    let late = settle(&expired, &[notification(NotificationKind::OutOfGrace, 15)]);
     assert_eq!(late.purchase.state(), State::Expired);
     let newer = settle(&late.purchase, &[notification(NotificationKind::Renewed, 40)]);
     assert_eq!(newer.purchase.state(), State::Active);

@@ -15,6 +15,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// An entry in the ledger. The entries of one payment follow each other in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,9 +132,9 @@ pub fn adjustments(
     booked: &[LedgerEntry],
     sales: &[Sale],
     refund_status: RefundStatus,
-    reach_ms: i64,
+    reach: Duration,
 ) -> Vec<Adjustment> {
-    let known = known(booked, sales, reach_ms);
+    let known = known(booked, sales, reach);
     let present = newest(booked);
     let adjust =
         |one: &Known<'_>| one.adjust(if present == Some(one.number) { refund_status } else { RefundStatus::Unknown });
@@ -142,8 +143,8 @@ pub fn adjustments(
 
 /// The number of the payment of each line; `None` when there is none.
 #[must_use]
-pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach_ms: i64) -> Vec<Option<i64>> {
-    let known = known(booked, sales, reach_ms);
+pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> Vec<Option<i64>> {
+    let known = known(booked, sales, reach);
     let of = |sale: &Sale| {
         let same = |other: &Sale| std::ptr::eq(other, sale);
         let owner =
@@ -155,8 +156,8 @@ pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach_ms: i64) -> Vec<Opt
 
 /// The charges of a sales report, by the number of their payment.
 #[must_use]
-pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach_ms: i64) -> BTreeMap<i64, Sale> {
-    let known = known(booked, sales, reach_ms);
+pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, Sale> {
+    let known = known(booked, sales, reach);
     known.iter().filter_map(|one| Some((one.number, one.charge?.clone()))).collect()
 }
 
@@ -285,13 +286,13 @@ fn part(price: Decimal, part: Decimal, charge: Decimal) -> Decimal {
     cents
 }
 
-fn known<'a>(booked: &'a [LedgerEntry], sales: &'a [Sale], reach_ms: i64) -> Vec<Known<'a>> {
+fn known<'a>(booked: &'a [LedgerEntry], sales: &'a [Sale], reach: Duration) -> Vec<Known<'a>> {
     let mut known: BTreeMap<i64, Known<'a>> = BTreeMap::new();
     for entry in booked {
         known.entry(entry.number).or_insert_with(|| Known::of(entry)).add(entry);
     }
     let mut known: Vec<Known<'a>> = known.into_values().collect();
-    matching::assign_charges(&mut known, sales, reach_ms);
-    matching::assign_returns(&mut known, sales, reach_ms);
+    matching::assign_charges(&mut known, sales, reach);
+    matching::assign_returns(&mut known, sales, reach);
     known
 }

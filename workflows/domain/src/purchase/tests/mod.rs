@@ -98,10 +98,10 @@ fn payment_issues_end_with_a_recovery_and_outlive_an_expiry() {
         began(&[NotificationKind::SubscriptionPurchased, NotificationKind::GraceBegan, NotificationKind::Expired]),
         Some(at(20))
     );
-    assert_eq!(began(&[NotificationKind::GraceBegan, NotificationKind::GraceExpired]), None);
+    assert_eq!(began(&[NotificationKind::GraceBegan, NotificationKind::OutOfGrace]), None);
     assert_eq!(began(&[NotificationKind::GraceBegan, NotificationKind::Renewed]), None);
     assert_eq!(
-        began(&[NotificationKind::GraceBegan, NotificationKind::GraceExpired, NotificationKind::GraceBegan]),
+        began(&[NotificationKind::GraceBegan, NotificationKind::OutOfGrace, NotificationKind::GraceBegan]),
         Some(at(30))
     );
 }

@@ -10,7 +10,7 @@ mod response;
 mod settings;
 
 use super::{Config, config};
-use crate::destinations::Allowed;
+use crate::destinations::{Allowed, Exchange};
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards};
 use domain::payment::EntryKind;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, TransitionKind, UserId};

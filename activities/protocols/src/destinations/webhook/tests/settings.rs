@@ -2,8 +2,9 @@
 
 use super::{URL, config, created, destination, fields, shown};
 use crate::destinations::webhook::config::{change, create, newest_secret, ready, redact};
-use crate::destinations::{self, Allowed, Changed, Created, Invalid};
+use crate::destinations::{self, Allowed, ChangedSettings, Invalid, NewSettings};
 use crate::http::Rules;
+use domain::time::DAY;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
@@ -12,14 +13,14 @@ fn wrong(input: &Value) -> Vec<String> {
     created.err().unwrap_or_default().into_iter().map(|invalid| invalid.field).collect()
 }
 
-fn changed(created: &Created, input: &Value) -> Result<Changed, Vec<Invalid>> {
+fn changed(created: &NewSettings, input: &Value) -> Result<ChangedSettings, Vec<Invalid>> {
     change(&created.settings, &created.secret, &fields(input), &Allowed::default())
 }
 
 #[test]
 fn a_webhook_without_success_is_disabled_after_five_days() {
     let config = destinations::Config::Webhook(config(&json!({})));
-    assert_eq!(config.patience_ms(), 5 * 24 * 3_600_000);
+    assert_eq!(config.patience(), DAY * 5);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{AT_SECONDS, BODY, ID, SECRET, URL, after, at, attempt, config, confi
 use crate::destinations::webhook::config::{Config, rotate};
 use crate::destinations::webhook::request::{request, test};
 use crate::destinations::webhook::signature::Key;
-use crate::destinations::{Changed, Rotation};
+use crate::destinations::{ChangedSettings, Rotation};
 use crate::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -49,13 +49,13 @@ fn rotation(new_secret: Option<&str>, overlap_ms: i64, now: Timestamp) -> Rotati
     Rotation { new_secret: new_secret.map(SecretString::from), until: now.plus_millis(overlap_ms), now, random }
 }
 
-fn rotated(from: &Changed, rotation: &Rotation) -> Changed {
+fn rotated(from: &ChangedSettings, rotation: &Rotation) -> ChangedSettings {
     rotate(&from.settings, &from.secret, rotation).unwrap()
 }
 
-fn new(new_secret: &Value) -> Changed {
+fn new(new_secret: &Value) -> ChangedSettings {
     let created = created(new_secret);
-    Changed { settings: created.settings, secret: created.secret, shown: created.shown, profile: None }
+    ChangedSettings { settings: created.settings, secret: created.secret, shown: created.shown, profile: None }
 }
 
 #[test]

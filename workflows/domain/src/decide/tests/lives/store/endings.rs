@@ -84,7 +84,7 @@ impl Author {
         self.now = self.now.plus_millis(self.chance.between(4 * HOUR, 6 * DAY));
         let kinds = [
             NotificationKind::Renewed,
-            NotificationKind::GraceExpired,
+            NotificationKind::OutOfGrace,
             NotificationKind::TrialConverted,
             NotificationKind::SubscriptionPurchased,
             NotificationKind::AutoRenewalOn,

@@ -2,10 +2,13 @@
 //!
 //! A lane that fails is handed back to its purchase, whose run retries it and shows the retries.
 
+#[cfg(test)]
+mod tests;
+
 use crate::Context;
-use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
-use crate::supervise::Round;
-use domain::{CollapseKey, DestinationId};
+use crate::attempt::{AttemptResult, LATE, NO_LIMIT, attempt, claim};
+use crate::round::Round;
+use domain::CollapseKey;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::collections::{BTreeSet, VecDeque};
@@ -14,7 +17,7 @@ use storage::{Claim, DestinationNeed, Error, Idle, LaneState, Mode};
 use workflows::signal::Signal;
 
 /// Maximum wait for the destination's limits in this drain; longer ones are left to the next check.
-const PATIENCE_MS: i64 = 5_000;
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Maximum number of lanes in memory, waiting and in flight.
 pub const AT_A_TIME: i64 = 200;
 
@@ -27,10 +30,10 @@ const USER_BUSY: Duration = Duration::from_millis(100);
 pub struct DrainResult {
     /// Number of finished attempts.
     pub attempts: u64,
-    /// Milliseconds until a lane that is busy now can be claimed.
-    pub busy_ms: Option<i64>,
-    /// Milliseconds until a lane is due that belongs to no purchase.
-    pub due_ms: Option<i64>,
+    /// How long until a lane that is busy now can be claimed.
+    pub busy_for: Option<Duration>,
+    /// How long until a lane is due that belongs to no purchase.
+    pub due_in: Option<Duration>,
 }
 
 impl DrainResult {
@@ -39,14 +42,14 @@ impl DrainResult {
     pub fn merge(self, other: &Self) -> Self {
         Self {
             attempts: self.attempts.saturating_add(other.attempts),
-            busy_ms: sooner(self.busy_ms, other.busy_ms),
-            due_ms: sooner(self.due_ms, other.due_ms),
+            busy_for: sooner(self.busy_for, other.busy_for),
+            due_in: sooner(self.due_in, other.due_in),
         }
     }
 }
 
 /// The sooner of two times.
-pub fn sooner(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+pub fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.into_iter().chain(other).min()
 }
 
@@ -80,8 +83,8 @@ impl Lanes {
 pub async fn drain(
     context: &Context,
     round: &Round,
-    destination: DestinationId,
-    (keys, concurrency): (Vec<CollapseKey>, i64),
+    keys: Vec<CollapseKey>,
+    concurrency: i64,
 ) -> Result<DrainResult, Error> {
     let at_once = usize::try_from(concurrency.clamp(1, AT_A_TIME)).unwrap_or(1);
     let mut lanes = Lanes { waiting: keys.into(), in_flight: BTreeSet::new() };
@@ -90,7 +93,7 @@ pub async fn drain(
     loop {
         while running.len() < at_once && !round.is_over() {
             let Some(key) = lanes.next() else { break };
-            running.push(drain_lane(context, round, key, destination).map(move |lane_result| (key, lane_result)));
+            running.push(drain_lane(context, round, key).map(move |lane_result| (key, lane_result)));
         }
         let Some((key, lane_result)) = running.next().await else { break };
         lanes.in_flight.remove(&key);
@@ -98,7 +101,7 @@ pub async fn drain(
             Ok(lane_result) => {
                 let has_progress = lane_result.attempts > 0 && !round.is_over();
                 result = result.merge(&lane_result);
-                if has_progress { refill(context, destination, &mut lanes).await } else { Ok(()) }
+                if has_progress { refill(context, round, &mut lanes).await } else { Ok(()) }
             }
             Err(error) => Err(error),
         };
@@ -110,51 +113,51 @@ pub async fn drain(
     failed.map_or(Ok(result), Err)
 }
 
-async fn refill(context: &Context, destination: DestinationId, lanes: &mut Lanes) -> Result<(), Error> {
+async fn refill(context: &Context, round: &Round, lanes: &mut Lanes) -> Result<(), Error> {
     let Some(room) = lanes.room() else { return Ok(()) };
-    if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(destination, room).await? {
+    if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(round.destination, room).await? {
         lanes.refill(keys);
     }
     Ok(())
 }
 
-async fn drain_lane(
-    context: &Context,
-    round: &Round,
-    key: CollapseKey,
-    destination: DestinationId,
-) -> Result<DrainResult, Error> {
+async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Result<DrainResult, Error> {
     let mut result = DrainResult::default();
     let (mut at_most, mut has_waited) = (NO_LIMIT, false);
     while !round.is_over() {
-        let claim = Claim { at_most, ..claim(key, destination, round.token(), Mode::Drain) };
+        let claim = Claim { at_most, ..claim(key, round.destination, round.token(), Mode::Drain) };
         match attempt(context, &claim).await? {
             AttemptResult::Completed(completed) => {
                 result.attempts += 1;
                 at_most = completed.at_most.unwrap_or(NO_LIMIT);
-                if !goes_on(context, round, key, (&completed, &mut result)).await {
-                    return Ok(result);
+                match completed.finished {
+                    LaneState::More if completed.retry_reason.is_none() || completed.at_most.is_some() => continue,
+                    LaneState::More | LaneState::Closed { .. } => {}
+                    LaneState::Owed { .. } => round.hold_back(),
+                    LaneState::Wait { wait } if completed.is_for_operators => result.due_in = Some(wait),
+                    LaneState::Wait { .. } => hand_back(context, key).await,
                 }
-            }
-            AttemptResult::Idle(Idle::Owed { ms, .. }) if ms <= PATIENCE_MS => {
-                tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
-            }
-            AttemptResult::Idle(Idle::Owed { ms, .. }) => {
-                // The breaker opened or the destination is paused, which holds for all its lanes.
-                round.hold_back();
-                result.busy_ms = Some(ms);
                 return Ok(result);
             }
-            AttemptResult::Idle(Idle::UserBusy { ms, .. }) if !has_waited => {
-                has_waited = true;
-                tokio::time::sleep(USER_BUSY.min(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))).await;
+            AttemptResult::Idle(Idle::Owed { wait, .. }) if wait <= PATIENCE => {
+                tokio::time::sleep(wait).await;
             }
-            AttemptResult::Idle(Idle::Leased { ms } | Idle::UserBusy { ms, .. } | Idle::Wait { ms, .. }) => {
-                result.busy_ms = Some(ms);
+            AttemptResult::Idle(Idle::Owed { wait, .. }) => {
+                // The breaker opened or the destination is paused, which holds for all its lanes.
+                round.hold_back();
+                result.busy_for = Some(wait);
+                return Ok(result);
+            }
+            AttemptResult::Idle(Idle::UserBusy { wait, .. }) if !has_waited => {
+                has_waited = true;
+                tokio::time::sleep(USER_BUSY.min(wait)).await;
+            }
+            AttemptResult::Idle(Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. }) => {
+                result.busy_for = Some(wait);
                 return Ok(result);
             }
             AttemptResult::Late => {
-                result.due_ms = Some(LATE_MS);
+                result.due_in = Some(LATE);
                 return Ok(result);
             }
             AttemptResult::Idle(Idle::Closed { .. }) => return Ok(result),
@@ -163,60 +166,10 @@ async fn drain_lane(
     Ok(result)
 }
 
-/// Whether the lane's next attempt follows at once.
-async fn goes_on(
-    context: &Context,
-    round: &Round,
-    key: CollapseKey,
-    (completed, result): (&Completed, &mut DrainResult),
-) -> bool {
-    match completed.finished {
-        LaneState::More => completed.retry_reason.is_none() || completed.at_most.is_some(),
-        LaneState::Closed { .. } => false,
-        LaneState::Owed { .. } => {
-            round.hold_back();
-            false
-        }
-        LaneState::Wait { ms } if completed.is_for_operators => {
-            result.due_ms = Some(ms);
-            false
-        }
-        LaneState::Wait { .. } => {
-            hand_back(context, key).await;
-            false
-        }
-    }
-}
-
 /// Wakes the purchase's run, which waits for the lane's next attempt. If that fails, the sweep finds the lane.
 async fn hand_back(context: &Context, key: CollapseKey) {
     fail::fail_point!("drain.before_hand_back", |_| std::process::abort());
     if let Err(error) = context.engine.signal(key, Signal::Wake).await {
         tracing::warn!(collapse_key = %key, error = %error, "a lane was not handed back; the sweep will find it");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_lane_is_taken_twice_and_memory_is_bounded() {
-        let key = |number: u8| CollapseKey::new(uuid::Uuid::from_bytes([number; 16]));
-        let mut lanes = Lanes { waiting: [key(1), key(2)].into(), in_flight: BTreeSet::new() };
-        assert_eq!((lanes.next(), lanes.room()), (Some(key(1)), None), "one waits");
-        assert_eq!((lanes.next(), lanes.room()), (Some(key(2)), Some(AT_A_TIME - 2)));
-        lanes.refill(vec![key(2), key(3)]);
-        assert_eq!((lanes.next(), lanes.next()), (Some(key(3)), None));
-        lanes.in_flight.extend((0..200).map(key));
-        assert_eq!(lanes.room(), None);
-    }
-
-    #[test]
-    fn merged_drain_results_keep_the_soonest_time() {
-        let one = DrainResult { attempts: 2, busy_ms: Some(5), due_ms: None };
-        let other = DrainResult { attempts: 1, busy_ms: Some(3), due_ms: Some(9) };
-        assert_eq!(one.merge(&other), DrainResult { attempts: 3, busy_ms: Some(3), due_ms: Some(9) });
-        assert_eq!(sooner(None, None), None);
     }
 }
