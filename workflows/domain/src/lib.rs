@@ -9,6 +9,7 @@ pub mod event;
 pub mod health;
 pub mod ids;
 pub mod lane;
+mod names;
 pub mod notification;
 pub mod payment;
 pub mod purchase;

@@ -7,6 +7,7 @@ use super::{OwnedPurchase, created_date, state};
 use crate::environment::Environment;
 use crate::event::state_digest;
 use crate::ids::{EventId, UserId};
+use crate::names::names;
 use crate::payment::Total;
 use crate::purchase::State;
 use crate::time::Timestamp;
@@ -36,16 +37,7 @@ pub enum Attributes {
     Extended,
 }
 
-impl Attributes {
-    /// The name in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Documented => "documented",
-            Self::Extended => "extended",
-        }
-    }
-}
+names!(Attributes { Documented = "documented", Extended = "extended", });
 
 /// The attributes beside the documented ones. `None` when they are not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
