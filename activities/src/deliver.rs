@@ -3,8 +3,8 @@
 //!
 //! A lane that the destination cannot take now ends here: the destination's own run delivers what it owes.
 
-use crate::Context;
 use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
+use crate::dependencies::Context;
 use crate::failure::Failed;
 use domain::time::duration;
 use std::time::Duration;

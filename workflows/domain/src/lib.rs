@@ -14,6 +14,7 @@ pub mod notification;
 pub mod payment;
 pub mod purchase;
 pub mod redelivery;
+pub mod schemas;
 pub mod settling;
 pub mod time;
 pub mod transition;
