@@ -74,6 +74,27 @@ pub enum NotificationKind {
     Unknown,
 }
 
+impl NotificationKind {
+    /// Those that report a payment. A recovery at the end of the grace is its end.
+    pub(crate) const PAYMENTS: [Self; 3] = [Self::TrialConverted, Self::Renewed, Self::OutOfGrace];
+    /// Those that report that a subscription began.
+    pub(crate) const BEGINNINGS: [Self; 2] = [Self::SubscriptionPurchased, Self::PlanChanged];
+    /// Those that report that a one-time purchase was made.
+    pub(crate) const BOUGHT: [Self; 2] = [Self::ConsumablePurchased, Self::EntitlementPurchased];
+    /// Those that report an end.
+    pub(crate) const ENDS: [Self; 2] = [Self::SubscriptionCancelled, Self::Expired];
+
+    /// Whether it reports a payment.
+    pub(crate) fn is_payment(self) -> bool {
+        Self::PAYMENTS.contains(&self)
+    }
+
+    /// Whether it reports an end.
+    pub(crate) fn is_end(self) -> bool {
+        Self::ENDS.contains(&self)
+    }
+}
+
 /// The final result of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
