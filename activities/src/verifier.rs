@@ -12,9 +12,9 @@ const IN_FLIGHT: usize = 20;
 /// Verifies purchases with their stores, for this process.
 #[derive(Debug)]
 pub struct Verifier {
-    /// Of the stores.
+    /// The settings of the stores.
     pub(crate) settings: Settings,
-    /// The rate of queries.
+    /// The rate of queries of each platform.
     pub(crate) pace: Pace,
     /// The places of requests in flight.
     pub(crate) in_flight: Semaphore,
