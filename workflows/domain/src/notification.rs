@@ -1,6 +1,7 @@
 //! Notifications in settle's own terms. A store's spelling stays in that store's folder.
 
 use crate::ids::CollapseKey;
+use crate::names::names;
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,27 @@ pub enum NotificationKind {
     Unknown,
 }
 
+impl NotificationKind {
+    /// Those that report a payment. A recovery at the end of the grace is its end.
+    pub(crate) const PAYMENTS: [Self; 3] = [Self::TrialConverted, Self::Renewed, Self::OutOfGrace];
+    /// Those that report that a subscription began.
+    pub(crate) const BEGINNINGS: [Self; 2] = [Self::SubscriptionPurchased, Self::PlanChanged];
+    /// Those that report that a one-time purchase was made.
+    pub(crate) const BOUGHT: [Self; 2] = [Self::ConsumablePurchased, Self::EntitlementPurchased];
+    /// Those that report an end.
+    pub(crate) const ENDS: [Self; 2] = [Self::SubscriptionCancelled, Self::Expired];
+
+    /// Whether it reports a payment.
+    pub(crate) fn is_payment(self) -> bool {
+        Self::PAYMENTS.contains(&self)
+    }
+
+    /// Whether it reports an end.
+    pub(crate) fn is_end(self) -> bool {
+        Self::ENDS.contains(&self)
+    }
+}
+
 /// The final result of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -94,28 +116,12 @@ pub enum Outcome {
     Abandoned,
 }
 
-macro_rules! outcome_names {
-    ($($variant:ident = $name:literal),*) => {
-        impl Outcome {
-            /// The name used in storage, metrics and the API.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $name),* } }
-        }
-        impl std::str::FromStr for Outcome {
-            type Err = String;
-            fn from_str(name: &str) -> Result<Self, String> {
-                match name { $($name => Ok(Self::$variant),)* other => Err(format!("`{other}` is not an outcome")) }
-            }
-        }
-    };
-}
-
-outcome_names!(
+names!(Outcome, "an outcome" {
     Settled = "settled",
     NoChange = "no_change",
     Duplicate = "duplicate",
     Refused = "refused",
     Discarded = "discarded",
     Unknown = "unknown",
-    Abandoned = "given_up"
-);
+    Abandoned = "given_up",
+});

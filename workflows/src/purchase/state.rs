@@ -148,13 +148,6 @@ pub struct SettlingStart {
     pub mode: SettlingMode,
 }
 
-impl SettlingMode {
-    /// `Flush` where a flag of the state requires it.
-    const fn of(is_flush: bool) -> Self {
-        if is_flush { Self::Flush } else { Self::Due }
-    }
-}
-
 impl State {
     /// The next thing to do at `now`.
     pub fn next(&mut self, now: Timestamp) -> Next {
@@ -168,13 +161,16 @@ impl State {
         if let Some(until) = self.hold {
             return if self.check_now { Next::Settle(SettlingMode::Due) } else { Next::Sleep(until) };
         }
-        if self.flush || self.check_now {
-            return Next::Settle(SettlingMode::of(self.flush));
+        if self.flush {
+            return Next::Settle(SettlingMode::Flush);
+        }
+        if self.check_now {
+            return Next::Settle(SettlingMode::Due);
         }
         match self.due() {
             Some(due) if due <= now => {
                 let is_flush = self.pending_query.as_ref().is_some_and(|query| query.is_flush);
-                Next::Settle(SettlingMode::of(is_flush))
+                Next::Settle(if is_flush { SettlingMode::Flush } else { SettlingMode::Due })
             }
             Some(due) => Next::Sleep(due),
             None if self.lanes.is_empty() => Next::Close,

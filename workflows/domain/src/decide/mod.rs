@@ -154,10 +154,8 @@ fn confirmed<'a>(
 
 /// When the purchase ended by the newest notification of an end that is not decided now.
 fn waiting_end(notifications: &[(i64, Notification)], ready: &[&(i64, Notification)]) -> Option<Timestamp> {
-    let is_end =
-        |one: &Notification| matches!(one.kind, NotificationKind::SubscriptionCancelled | NotificationKind::Expired);
     let is_ready = |seq: i64| ready.iter().any(|(decided, _)| *decided == seq);
-    let ends = notifications.iter().filter(|(seq, one)| is_end(one) && !is_ready(*seq));
+    let ends = notifications.iter().filter(|(seq, one)| one.kind.is_end() && !is_ready(*seq));
     ends.map(|(_, one)| one.store_time).max()
 }
 

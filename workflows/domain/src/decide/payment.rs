@@ -127,14 +127,6 @@ impl Walk<'_> {
 
 /// Whether the next report about a payment shows that it had failed.
 fn is_repaired(time: Timestamp, ahead: &[Moment]) -> bool {
-    let next = ahead.iter().find(|(_, kind)| {
-        matches!(
-            kind,
-            NotificationKind::OutOfGrace
-                | NotificationKind::GraceBegan
-                | NotificationKind::Renewed
-                | NotificationKind::TrialConverted
-        )
-    });
+    let next = ahead.iter().find(|(_, kind)| kind.is_payment() || *kind == NotificationKind::GraceBegan);
     next.is_some_and(|(later, kind)| *kind == NotificationKind::OutOfGrace && later.since(time) <= ONE_RECOVERY)
 }

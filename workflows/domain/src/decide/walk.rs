@@ -103,10 +103,7 @@ impl<'a> Walk<'a> {
 
     /// Announces the payments before this report that the store shows and no report of this settling names.
     fn keep_pace(&mut self, time: Timestamp, reports: &[Moment]) {
-        let pays = |(_, kind): &Moment| {
-            matches!(kind, NotificationKind::Renewed | NotificationKind::OutOfGrace | NotificationKind::TrialConverted)
-        };
-        if !self.stage.runs() || reports.iter().any(pays) {
+        if !self.stage.runs() || reports.iter().any(|(_, kind)| kind.is_payment()) {
             return;
         }
         let shown = self.truth.as_ref().and_then(|truth| truth.terms);
@@ -361,9 +358,7 @@ impl<'a> Walk<'a> {
         {
             return;
         }
-        let is_repair = |(_, kind): &Moment| {
-            matches!(kind, NotificationKind::OutOfGrace | NotificationKind::Renewed | NotificationKind::TrialConverted)
-        };
+        let is_repair = |(_, kind): &Moment| kind.is_payment();
         let is_shown = self.truth.as_ref().is_none_or(|truth| {
             truth.in_grace || truth.is_over() || truth.terms > self.stage.terms || ahead.iter().any(is_repair)
         });

@@ -4,7 +4,7 @@
 //! so that every date of renewal that the store shows is compared with the row and corrects it. The number of a term
 //! that was announced never falls.
 
-use super::{BEGAN, Origin, Purchase, Terms};
+use super::{Origin, Purchase, Terms};
 use crate::notification::NotificationKind;
 use crate::time::{HOUR, Timestamp};
 use crate::verification::Snapshot;
@@ -16,9 +16,6 @@ const SAME_DATE: Duration = HOUR.saturating_mul(2);
 const SHORTENED: Duration = HOUR.saturating_mul(12);
 /// How long before its date a term is never paid.
 const UNPAID: Duration = HOUR.saturating_mul(84);
-/// Kinds that report a payment.
-const PAYMENTS: [NotificationKind; 3] =
-    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::OutOfGrace];
 
 /// Which snapshot of a purchase one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +40,7 @@ impl Purchase {
         let term = snapshot.term.filter(|term| term.count > 0)?;
         let trial_end = self.trial_end();
         let anchor = trial_end.or(snapshot.purchased_at).or_else(|| self.began_at())?;
-        let is_seen = trial_end.is_some() || BEGAN.iter().any(|kind| self.was_reported(*kind));
+        let is_seen = trial_end.is_some() || NotificationKind::BEGINNINGS.iter().any(|kind| self.was_reported(*kind));
         let origin = if is_seen { Origin::Seen } else { Origin::Purchase };
         Some(Terms { anchor, term, before: 0, origin })
     }
@@ -104,7 +101,7 @@ impl Purchase {
     /// still shows the change.
     fn is_repaired_late(&self, date: Timestamp, at: Timestamp) -> bool {
         let is_scheduled = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.deferred_at.is_some());
-        let paid = self.newest(&PAYMENTS).map(|(time, _)| time).filter(|time| *time > date);
+        let paid = self.newest(&NotificationKind::PAYMENTS).map(|(time, _)| time).filter(|time| *time > date);
         is_scheduled || paid.is_some_and(|paid| at.since(paid) <= SAME_DATE)
     }
 
@@ -159,8 +156,7 @@ impl Purchase {
             Some((last, number)) => (end.since(last) > SAME_DATE, number),
             None => (false, 0),
         };
-        let is_paid =
-            has_moved && self.reports_after(self.announced.newest).iter().any(|(_, kind)| PAYMENTS.contains(kind));
+        let is_paid = has_moved && self.reports_after(self.announced.newest).iter().any(|(_, kind)| kind.is_payment());
         let at_least = if is_paid { known.saturating_add(1) } else { 0 };
         // A date beyond the running term is more than one term away from the last one only if those began.
         let at_most = row.containing(at).max(known.saturating_add(1));

@@ -1,6 +1,6 @@
 //! The fields of the record, read from what is known.
 
-use super::{BEGAN, Life, Purchase, Register, ReportTimes, State};
+use super::{Life, Purchase, Register, ReportTimes, State};
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
@@ -31,8 +31,6 @@ const SWITCHED_ON: [NotificationKind; 3] =
 const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
 /// Kinds of a cancellation, by the customer or the store.
 const CANCELLED: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled];
-/// Kinds of an end.
-const ENDS: [NotificationKind; 2] = [NotificationKind::SubscriptionCancelled, NotificationKind::Expired];
 /// An end that is later than the recovery by more than this belongs to another failed payment.
 const AT_THE_END: Duration = HOUR.saturating_mul(2);
 
@@ -99,7 +97,7 @@ impl Purchase {
         let will_end = self.is_auto_renewable() == Some(false) || (self.stage.in_grace && !self.has_dateless_grace());
         // The store showed it running last: then the notification dates the end.
         let is_unread = is_over && self.verified.as_ref().is_none_or(|verified| !verified.stage.is_over());
-        let reported = self.newest(&ENDS).filter(|_| is_unread).map(|(time, _)| time);
+        let reported = self.newest(&NotificationKind::ENDS).filter(|_| is_unread).map(|(time, _)| time);
         let ends = [self.expires_at().filter(|_| is_over || will_end), reported, self.reported_end_at];
         let end = ends.into_iter().flatten().min();
         has_begun && end.map_or(!is_over, |end| end > at)
@@ -277,7 +275,7 @@ impl Purchase {
 
     /// Whether its beginning was reported, and the store showed it since.
     pub(super) fn is_beginning_known(&self) -> bool {
-        self.snapshot.is_some() && BEGAN.iter().any(|kind| self.was_reported(*kind))
+        self.snapshot.is_some() && NotificationKind::BEGINNINGS.iter().any(|kind| self.was_reported(*kind))
     }
 
     /// Whether reports since the last snapshot show that the payment was repaired.

@@ -145,13 +145,9 @@ struct Seen {
     incomplete_since: Option<Timestamp>,
 }
 
-/// A one-time purchase was made.
-const BOUGHT: [NotificationKind; 2] = [NotificationKind::ConsumablePurchased, NotificationKind::EntitlementPurchased];
 /// A one-time purchase was taken back.
 const TAKEN_BACK: [NotificationKind; 2] =
     [NotificationKind::ConsumableCancelled, NotificationKind::EntitlementCancelled];
-/// This receipt began.
-const BEGAN: [NotificationKind; 2] = [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged];
 /// A recovery is not reported so close to the end of the grace, or later: that is its end.
 const AT_THE_END: Duration = MINUTE.saturating_mul(10);
 /// How long a change of plan is remembered after the store stopped showing it as scheduled.
@@ -398,18 +394,21 @@ impl Purchase {
         match self.snapshot.as_ref().map(|snapshot| snapshot.product) {
             Some(Product::Subscription) => false,
             Some(Product::Consumable | Product::Entitlement) => true,
-            Some(Product::Unknown) | None => BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.was_reported(*kind)),
+            Some(Product::Unknown) | None => {
+                NotificationKind::BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.was_reported(*kind))
+            }
         }
     }
 
     /// Whether a one-time purchase was cancelled, by the reports.
     pub(crate) fn is_taken_back(&self) -> bool {
-        self.newest(&TAKEN_BACK) > self.newest(&BOUGHT)
+        self.newest(&TAKEN_BACK) > self.newest(&NotificationKind::BOUGHT)
     }
 
     /// When it began, by the reports.
     fn began_at(&self) -> Option<Timestamp> {
-        let beginning: &[NotificationKind] = if self.is_one_time() { &BOUGHT } else { &BEGAN };
+        let beginning: &[NotificationKind] =
+            if self.is_one_time() { &NotificationKind::BOUGHT } else { &NotificationKind::BEGINNINGS };
         beginning.iter().filter_map(|kind| self.reports.get(kind)?.first()).min()
     }
 

@@ -3,8 +3,9 @@
 //! The store dates an end and gives a reason, but does not say whether money was returned: what ends before the end
 //! of what was paid was taken back, whatever the reason.
 
-use super::{BOUGHT, Purchase, TAKEN_BACK, TRIALS, Terms};
+use super::{Purchase, TAKEN_BACK, TRIALS, Terms};
 use crate::environment::Environment;
+use crate::notification::NotificationKind;
 use crate::time::{DAY, HOUR, Timestamp};
 use crate::transition::TransitionKind;
 use crate::verification::{EndReason, SAME};
@@ -27,7 +28,7 @@ impl Purchase {
             if self.awaits_reason().is_some() {
                 return None;
             }
-            let reported = || self.first_after(self.newest(&BOUGHT), &TAKEN_BACK);
+            let reported = || self.first_after(self.newest(&NotificationKind::BOUGHT), &TAKEN_BACK);
             return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(reported).or(self.gone_at);
         }
         // A payment or a switch that the store does not show yet keeps running what it still shows as ended.

@@ -1,6 +1,6 @@
 //! Incomplete changes: a snapshot shows a change in part that no notification named.
 
-use super::{Evidence, PAYMENTS, REASON, SWITCHES, WATCHED, Weighed, is_recent};
+use super::{Evidence, REASON, SWITCHES, WATCHED, Weighed, is_recent};
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Stage};
 use crate::time::Timestamp;
@@ -141,7 +141,7 @@ impl Evidence<'_> {
     /// Whether a payment was announced or reported within two days.
     fn was_paid(&self) -> bool {
         let announced = self.before.announced.last_covered(&TransitionKind::PAYMENTS);
-        let reported = self.newest_payment().filter(|(_, kind)| PAYMENTS.contains(kind)).map(|(time, _)| time);
+        let reported = self.newest_payment().filter(|(_, kind)| kind.is_payment()).map(|(time, _)| time);
         announced.max(reported).is_some_and(|paid| self.at.since(paid) < WATCHED)
     }
 }

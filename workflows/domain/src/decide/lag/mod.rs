@@ -37,14 +37,8 @@ pub(in crate::decide) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T 
     found
 }
 
-const PAYMENTS: [NotificationKind; 3] =
-    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::OutOfGrace];
-const BEGINNINGS: [NotificationKind; 2] = [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged];
-const ENDS: [NotificationKind; 2] = [NotificationKind::SubscriptionCancelled, NotificationKind::Expired];
 const SWITCHES: [NotificationKind; 3] =
     [NotificationKind::AutoRenewalOn, NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
-const BOUGHT: [NotificationKind; 2] = [NotificationKind::ConsumablePurchased, NotificationKind::EntitlementPurchased];
-
 /// Kinds that may wait for a snapshot that shows them.
 const WAITING: [NotificationKind; 6] = [
     NotificationKind::SubscriptionCancelled,
@@ -89,6 +83,12 @@ pub(in crate::decide) struct Weighed {
 /// Whether a notification of this kind and time could wait for an answer of `at`.
 pub(in crate::decide) fn may_wait((time, kind): Moment, at: Timestamp) -> bool {
     WAITING.contains(&kind) && is_recent(time, at)
+}
+
+/// Kinds by which a subscription goes on.
+fn running_kinds() -> Vec<NotificationKind> {
+    let switched_on = [NotificationKind::AutoRenewalOn];
+    [NotificationKind::PAYMENTS.as_slice(), &NotificationKind::BEGINNINGS, &switched_on].concat()
 }
 
 /// Whether an answer of `at` may not show yet what happened at `time`.
@@ -151,7 +151,7 @@ impl Evidence<'_> {
     }
 
     fn newest_end(&self) -> Option<Moment> {
-        self.newest(&ENDS)
+        self.newest(&NotificationKind::ENDS)
     }
 
     /// Whether the snapshot shows a paid period that goes on after `time`. A receipt that never shows dates contradicts
@@ -202,7 +202,9 @@ impl Evidence<'_> {
         let is_back = shown.life == Life::Expired && self.newest_end() < Some(payment) && self.is_older_end(time);
         let is_contradicted = match kind {
             NotificationKind::GraceBegan => (is_back && self.before.stage.runs()) || self.lacks_grace(shown, time),
-            _ if BEGINNINGS.contains(&kind) => (is_back || self.lacks_return(shown, time)) && self.snapshot.is_some(),
+            _ if NotificationKind::BEGINNINGS.contains(&kind) => {
+                (is_back || self.lacks_return(shown, time)) && self.snapshot.is_some()
+            }
             _ => is_back || self.lacks_payment(shown, payment),
         };
         if !is_contradicted || !weighed.contradict(time, self.at) {
@@ -261,7 +263,7 @@ impl Evidence<'_> {
     /// The SKU that a payment changed to by a schedule that was shown earlier, while the snapshot still shows the old one.
     fn due_change(&self, kind: NotificationKind, shown: &Stage) -> Option<String> {
         let known = &self.before.stage;
-        let pending = known.pending.as_ref().filter(|sku| !sku.is_empty() && PAYMENTS.contains(&kind))?;
+        let pending = known.pending.as_ref().filter(|sku| !sku.is_empty() && kind.is_payment())?;
         let early = self.after.calendar().map_or(SAME, |calendar| calendar.early());
         let is_due = self.before.change_at().is_some_and(|at| at.since(self.at) <= early);
         (is_due && shown.sku == known.sku).then(|| pending.clone())
@@ -338,7 +340,7 @@ impl Evidence<'_> {
     fn watch_end(&self, weighed: &mut Weighed) {
         let is_decided = |end: &Moment| self.is_new(*end) && !is_recent(end.0, self.at);
         let Some(end) = self.newest_end().filter(is_decided) else { return };
-        let kinds = [PAYMENTS.as_slice(), &BEGINNINGS, &[NotificationKind::AutoRenewalOn]].concat();
+        let kinds = running_kinds();
         let is_cancel = end.1 == NotificationKind::SubscriptionCancelled && weighed.stage.is_off;
         if weighed.stage.runs() && !is_cancel && self.after.newest(&kinds) < Some(end) {
             weighed.contradict(end.0, self.at);
@@ -350,19 +352,22 @@ impl Evidence<'_> {
     pub fn is_premature(&self, stage: &Stage, moment: Moment) -> bool {
         let (time, kind) = moment;
         let is_newest = |kinds: &[NotificationKind]| self.after.newest(kinds) < Some(moment);
-        let runs_on = [PAYMENTS.as_slice(), &BEGINNINGS, &[NotificationKind::AutoRenewalOn]].concat();
+        let runs_on = running_kinds();
         match kind {
             NotificationKind::Expired => stage.runs() && is_newest(&runs_on) && !self.shows_end_of(time),
             NotificationKind::SubscriptionCancelled => {
                 stage.runs() && is_newest(&runs_on) && !self.is_cancelled_by_now() && !self.shows_end_of(time)
             }
             NotificationKind::ConsumableCancelled | NotificationKind::EntitlementCancelled => {
-                stage.runs() && is_newest(&BOUGHT)
+                stage.runs() && is_newest(&NotificationKind::BOUGHT)
             }
             NotificationKind::PlanChangeScheduled => {
                 let known = &self.before.stage;
                 let is_shown = stage.pending.is_some() && stage.pending != known.pending;
-                stage.runs() && !is_shown && (known.is_unknown() || stage.sku == known.sku) && is_newest(&PAYMENTS)
+                stage.runs()
+                    && !is_shown
+                    && (known.is_unknown() || stage.sku == known.sku)
+                    && is_newest(&NotificationKind::PAYMENTS)
             }
             NotificationKind::OutOfGrace => stage.runs() && stage.in_grace && self.ends_grace(time),
             _ => false,
