@@ -50,18 +50,17 @@ impl FieldErrors {
 /// Checks an object, and replaces wrong values by valid ones, so that the rest of the request can be checked too.
 pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) {
     let properties = schema["properties"].as_object();
-    let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
     for (name, property) in properties.into_iter().flatten() {
         let place = join(place, name);
         let fits = match value.get_mut(name) {
-            None | Some(Value::Null) if required(name) => {
+            None | Some(Value::Null) if is_required(schema, name) => {
                 wrong.add(&place, format!("{}; it is required", expected(property)));
                 false
             }
             None | Some(Value::Null) => true,
             Some(value) => fits(value, property, &place, wrong),
         };
-        match (fits, required(name)) {
+        match (fits, is_required(schema, name)) {
             (true, _) => {}
             (false, true) => drop(value.insert(name.clone(), formats::example(property))),
             (false, false) => drop(value.remove(name)),
@@ -77,6 +76,11 @@ pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong
             is_known
         });
     }
+}
+
+/// Whether the schema of an object requires a field.
+pub fn is_required(schema: &Value, name: &str) -> bool {
+    schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name))
 }
 
 /// Whether a value fits a schema, apart from optional parts that are removed from it.

@@ -1,26 +1,21 @@
-//! `/openapi.json`: generated from the router's list and the types of its handlers.
+//! The document of the API, made from the list of routes and the types of their handlers.
 
 mod example;
 mod kinds;
-mod operation;
 #[cfg(test)]
 mod tests;
 
 use example::Examples;
-pub use operation::{Described, Input, Operation, Output, Schemas};
 
 use crate::error::Problem;
-use crate::router::{Access, Route, routes};
-use axum::Json;
+use crate::operation::{Operation, Schemas};
+use crate::routes::{Access, Route, routes};
 use protocols::destinations::Config;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// `GET /openapi.json`
-pub async fn show() -> Json<Value> {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
-    Json(DOCUMENT.clone())
-}
+/// The document, made when it is first read.
+pub static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 
 /// The document.
 #[must_use]

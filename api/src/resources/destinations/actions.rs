@@ -5,7 +5,7 @@ use crate::answer::Accepted;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Draft, Stored};
-use crate::openapi::{Operation, Output, Schemas};
+use crate::operation::{Operation, Output, Schemas};
 use crate::resources::signals::{Action, taken};
 use axum::Json;
 use axum::extract::State;
