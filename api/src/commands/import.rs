@@ -1,7 +1,7 @@
 //! `settle app import`: adopts purchases from before the platform was connected, at a bounded rate.
 
 use super::FAILED;
-use super::client::{Client, Remote, segment};
+use super::client::{Client, segment};
 use super::progress::{Pace, bar, complain};
 use super::rows::{self, Row};
 use super::table;
@@ -60,7 +60,7 @@ struct Batch {
 }
 
 /// Imports, and prints the progress.
-pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyhow::Result<ExitCode> {
+pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCode> {
     let platform = format!("/v1/platforms/{}", segment(&options.platform));
     let path = format!("{platform}/import");
     if options.file.is_some() {
@@ -80,8 +80,8 @@ pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyho
         answer["known"] = json!(tally.known + tally.waiting);
         answer["wrong"] = json!(tally.wrong);
     }
-    table::answer(remote, &answer);
-    if !remote.json && !options.wait && state["waiting"] != json!(0) {
+    table::answer(client, &answer);
+    if !client.json && !options.wait && state["waiting"] != json!(0) {
         table::line(
             "They are settled after the platform's window; the same command without a file shows the progress.",
         );

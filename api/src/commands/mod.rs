@@ -52,6 +52,7 @@ pub use serve::{allowed, sender};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use client::{Client, Remote};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -92,23 +93,39 @@ enum Command {
     Sample(sample::Options),
     Listen(listen::Options),
     Amazon(amazon::Options),
-    App(app::Options),
-    Platform(platform::Options),
-    Destination(destination::Options),
-    Customer(customer::Options),
-    Product(product::Options),
-    Entitlement(entitlement::Options),
-    Purchase(purchase::Options),
+    App(Admin<app::Verb>),
+    Platform(Admin<platform::Verb>),
+    Destination(Admin<destination::Verb>),
+    Customer(Admin<customer::Verb>),
+    Product(Admin<product::Verb>),
+    Entitlement(Admin<entitlement::Verb>),
+    Purchase(Admin<purchase::Verb>),
     Notification(notification::Options),
     Event(event::Options),
-    Delivery(delivery::Options),
-    Alarm(alarm::Options),
+    Delivery(Admin<delivery::Verb>),
+    Alarm(Admin<alarm::Verb>),
     Status(status::Options),
     Explain(explain::Options),
     Redeliver(redeliver::Options),
     Feed(feed::Options),
     Audit(audit::Options),
     History(history::Options),
+}
+
+// A command of the admin API: its verb, and the service. No documentation: it would replace that of the verbs in the help.
+#[derive(Debug, clap::Args)]
+struct Admin<V: Subcommand> {
+    #[command(subcommand)]
+    verb: V,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl<V: Subcommand> Admin<V> {
+    /// Does the verb.
+    async fn run(self, run: impl AsyncFnOnce(V, &Client) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+        run(self.verb, &self.remote.client()?).await
+    }
 }
 
 impl Cli {
@@ -151,18 +168,18 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sample(options) => sample::sample(options).await,
         Command::Listen(options) => listen::listen(options).await,
         Command::Amazon(options) => amazon::amazon(options),
-        Command::App(options) => app::app(options).await,
-        Command::Platform(options) => platform::platform(options).await,
-        Command::Destination(options) => destination::destination(options).await,
-        Command::Customer(options) => customer::customer(options).await,
-        Command::Product(options) => product::product(options).await,
-        Command::Entitlement(options) => entitlement::entitlement(options).await,
-        Command::Purchase(options) => purchase::purchase(options).await,
+        Command::App(admin) => admin.run(app::app).await,
+        Command::Platform(admin) => admin.run(platform::platform).await,
+        Command::Destination(admin) => admin.run(destination::destination).await,
+        Command::Customer(admin) => admin.run(customer::customer).await,
+        Command::Product(admin) => admin.run(product::product).await,
+        Command::Entitlement(admin) => admin.run(entitlement::entitlement).await,
+        Command::Purchase(admin) => admin.run(purchase::purchase).await,
         Command::Notification(options) => notification::notification(options).await,
         Command::Event(options) => event::event(options).await,
-        Command::Delivery(options) => delivery::delivery(options).await,
+        Command::Delivery(admin) => admin.run(delivery::delivery).await,
         Command::Status(options) => status::status(options).await,
-        Command::Alarm(options) => alarm::alarm(options).await,
+        Command::Alarm(admin) => admin.run(alarm::alarm).await,
         Command::Explain(options) => explain::explain(options).await,
         Command::Redeliver(options) => redeliver::redeliver(options).await,
         Command::Feed(options) => feed::feed(options).await,

@@ -8,6 +8,7 @@ pub mod formats;
 pub mod near;
 mod path;
 mod query;
+mod shape;
 #[cfg(test)]
 mod tests;
 

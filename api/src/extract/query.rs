@@ -1,7 +1,7 @@
 //! The query of a URL.
 
-use super::check;
 use super::fields::{Fields, checked, schema};
+use super::shape::{is_required, of_text};
 use crate::error::Error;
 use crate::operation::{Input, Operation, Schemas};
 use axum::extract::FromRequestParts;
@@ -38,7 +38,7 @@ impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let mut fields = Map::new();
         for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
-            let value = check::of_text(&schema::<T>()["properties"][&*name], value.into_owned());
+            let value = of_text(&schema::<T>()["properties"][&*name], value.into_owned());
             if fields.insert(name.clone().into_owned(), value).is_some() {
                 return Err(Error::invalid(&name, "to be given once"));
             }
@@ -51,7 +51,7 @@ impl<T: Fields> Input for Query<T> {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         let schema = schema::<T>();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            let mut parameter = json!({ "name": name, "in": "query", "required": check::is_required(schema, name) });
+            let mut parameter = json!({ "name": name, "in": "query", "required": is_required(schema, name) });
             let mut property = property.clone();
             if let Some(description) = property.as_object_mut().and_then(|one| one.remove("description")) {
                 parameter["description"] = description;

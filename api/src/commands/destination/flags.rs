@@ -1,5 +1,6 @@
 //! The flags that describe a destination, and the request body built from them. The API validates it.
 
+use crate::commands::client::present_fields;
 use crate::commands::secret::Source;
 use crate::times;
 use anyhow::bail;
@@ -108,48 +109,34 @@ struct Schedule(Vec<u64>);
 
 impl Fields {
     /// The body of a request with the given fields and no others.
-    pub fn body(&self) -> anyhow::Result<Map<String, Value>> {
+    pub fn body(&self) -> anyhow::Result<Value> {
         self.check_input()?;
-        let mut body = Map::new();
         let (webhook, amplitude) = (&self.webhook, &self.amplitude);
-        let texts = [
-            ("name", &self.name),
-            ("url", &webhook.url),
-            ("signature", &webhook.signature),
-            ("endpoint", &amplitude.endpoint),
-            ("user_id", &amplitude.user_id),
-            ("without_external_id", &amplitude.without_external_id),
-            ("prefix", &amplitude.prefix),
-            ("user_properties", &amplitude.user_properties),
-            ("partner_id", &amplitude.partner_id),
-        ];
-        let numbers =
-            [("rate", self.rate), ("concurrency", self.concurrency), ("min_id_length", amplitude.min_id_length)];
-        body.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.as_deref()?.into()))));
-        body.extend(numbers.into_iter().filter_map(|(name, number)| Some((name.to_owned(), number?.into()))));
-        if !self.events.is_empty() {
-            body.insert("events".to_owned(), json!(self.events));
-        }
-        if let Some(Schedule(waits)) = &self.schedule {
-            body.insert("schedule".to_owned(), json!(waits));
-        }
-        let lists = [("platforms", &self.platforms), ("environments", &self.environments)];
-        let filter: Map<_, _> = lists
-            .into_iter()
-            .filter(|(_, list)| !list.is_empty())
-            .map(|(name, list)| (name.to_owned(), json!(list)))
-            .collect();
-        if !filter.is_empty() {
-            body.insert("filter".to_owned(), filter.into());
-        }
+        let filled = |list: &[String]| (!list.is_empty()).then(|| json!(list));
+        let filter = json!({ "platforms": filled(&self.platforms), "environments": filled(&self.environments) });
+        let filter = Some(present_fields(filter)).filter(|filter| *filter != json!({}));
+        let mut body = json!({
+            "name": self.name,
+            "events": filled(&self.events),
+            "filter": filter,
+            "rate": self.rate,
+            "concurrency": self.concurrency,
+            "schedule": self.schedule.as_ref().map(|Schedule(waits)| waits),
+            "url": webhook.url,
+            "signature": webhook.signature,
+            "headers": webhook.headers()?,
+            "endpoint": amplitude.endpoint,
+            "user_id": amplitude.user_id,
+            "without_external_id": amplitude.without_external_id,
+            "min_id_length": amplitude.min_id_length,
+            "prefix": amplitude.prefix,
+            "user_properties": amplitude.user_properties,
+            "partner_id": amplitude.partner_id,
+        });
         for (name, source) in self.keys() {
-            body.insert(name.to_owned(), source.read()?.expose_secret().into());
+            body[name] = source.read()?.expose_secret().into();
         }
-        let headers = webhook.headers()?;
-        if !headers.is_empty() {
-            body.insert("headers".to_owned(), headers.into());
-        }
-        Ok(body)
+        Ok(present_fields(body))
     }
 
     fn keys(&self) -> impl Iterator<Item = (&'static str, &Source)> {
@@ -175,13 +162,13 @@ impl Fields {
 }
 
 impl Webhook {
-    fn headers(&self) -> anyhow::Result<Map<String, Value>> {
-        let removed = self.removed_headers.iter().map(|name| (name.clone(), Value::Null));
-        let mut headers: Map<_, _> = removed.collect();
+    /// The headers to add and, as null, those to remove; nothing when there are none.
+    fn headers(&self) -> anyhow::Result<Option<Map<String, Value>>> {
+        let mut headers: Map<_, _> = self.removed_headers.iter().map(|name| (name.clone(), Value::Null)).collect();
         for (name, source) in &self.headers {
             headers.insert(name.clone(), source.read()?.expose_secret().into());
         }
-        Ok(headers)
+        Ok(Some(headers).filter(|headers| !headers.is_empty()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `settle destination redeliver`: what is dead is owed again, page by page.
 
-use crate::commands::client::{Client, Remote};
+use crate::commands::client::Client;
 use crate::commands::redeliver::{Bulk, Pages};
 use serde_json::json;
 use std::process::ExitCode;
@@ -19,7 +19,7 @@ pub struct Redeliver {
 }
 
 /// Redelivers everything that is dead, page by page.
-pub async fn redeliver(client: &Client, remote: &Remote, options: &Redeliver) -> anyhow::Result<ExitCode> {
+pub async fn redeliver(client: &Client, options: &Redeliver) -> anyhow::Result<ExitCode> {
     let bulk = Bulk {
         client,
         path: "/v1/redeliveries".to_owned(),
@@ -29,5 +29,5 @@ pub async fn redeliver(client: &Client, remote: &Remote, options: &Redeliver) ->
         pages: &options.pages,
         flags: String::new(),
     };
-    bulk.run(remote).await
+    bulk.run().await
 }

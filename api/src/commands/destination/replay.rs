@@ -1,6 +1,6 @@
 //! `settle destination replay`: the newest state of each purchase, one delivery for each.
 
-use crate::commands::client::{Client, Remote, segment};
+use crate::commands::client::{Client, segment};
 use crate::commands::redeliver::{Bulk, Pages};
 use serde_json::json;
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ pub struct Replay {
 }
 
 /// Replays the purchases, page by page.
-pub async fn replay(client: &Client, remote: &Remote, options: &Replay) -> anyhow::Result<ExitCode> {
+pub async fn replay(client: &Client, options: &Replay) -> anyhow::Result<ExitCode> {
     let bulk = Bulk {
         client,
         path: format!("/v1/destinations/{}/replay", segment(&options.id)),
@@ -33,5 +33,5 @@ pub async fn replay(client: &Client, remote: &Remote, options: &Replay) -> anyho
         pages: &options.pages,
         flags: String::new(),
     };
-    bulk.run(remote).await
+    bulk.run().await
 }

@@ -1,7 +1,7 @@
 //! `settle destination snapshot`: the newest state of every purchase, and of every user where profiles are kept, for a
 //! destination that was created later.
 
-use crate::commands::client::{Client, Remote, segment};
+use crate::commands::client::{Client, segment};
 use crate::commands::progress::{Pace, bar};
 use crate::commands::table;
 use anyhow::Context;
@@ -31,7 +31,7 @@ pub struct Snapshot {
 }
 
 /// Sends a snapshot, page by page.
-pub async fn snapshot(client: &Client, remote: &Remote, options: &Snapshot) -> anyhow::Result<ExitCode> {
+pub async fn snapshot(client: &Client, options: &Snapshot) -> anyhow::Result<ExitCode> {
     let path = format!("/v1/destinations/{}/snapshot", segment(&options.id));
     let limit = if options.dry_run { PAGE } else { options.rate.min(PAGE) };
     let (bar, mut pace) = (bar("purchases checked", None), Pace::new(options.rate));
@@ -52,8 +52,8 @@ pub async fn snapshot(client: &Client, remote: &Remote, options: &Snapshot) -> a
         }
     }
     bar.finish_and_clear();
-    if remote.json {
-        return Ok(table::answer(remote, &json!({ "purchases": purchases, "owed": owed })));
+    if client.json {
+        return Ok(table::answer(client, &json!({ "purchases": purchases, "owed": owed })));
     }
     let what = if options.dry_run { "would be sent" } else { "are sent" };
     table::line(&format!(
