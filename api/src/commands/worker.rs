@@ -43,7 +43,7 @@ pub struct Options {
 /// Works until the process is stopped.
 pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
-    telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
+    telemetry::start(&variables).map_err(anyhow::Error::msg)?;
     let config = settings::load_with(&options.settings.flags(), &variables)?;
     if !settings::is_shared(&config) {
         tracing::warn!("this worker has its SQLite file for itself: no `settle serve` can use it at the same time");

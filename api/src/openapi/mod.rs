@@ -32,7 +32,8 @@ pub fn document() -> Value {
     let mut requests = schemas.requests.take_definitions(true);
     let mut responses = schemas.responses.take_definitions(true);
     kinds::add(&Config::schemas(), &mut requests, &mut responses);
-    let definitions: Map<String, Value> = responses.into_iter().chain(requests.into_iter().map(closed)).collect();
+    requests.values_mut().for_each(close);
+    let definitions: Map<String, Value> = responses.into_iter().chain(requests).collect();
     for (route, operation) in described {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = shown_operation(&route, operation, &definitions);
@@ -65,11 +66,10 @@ pub fn document() -> Value {
 }
 
 /// Closes a schema of requests: other fields are refused.
-fn closed((name, mut schema): (String, Value)) -> (String, Value) {
+fn close(schema: &mut Value) {
     if schema.get("properties").is_some() {
         schema["additionalProperties"] = json!(false);
     }
-    (name, schema)
 }
 
 fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String, Value>) -> Value {

@@ -163,12 +163,7 @@ impl Service {
         let store = open(&folder).await;
         let engine = Arc::new(Recording::default());
         let sns = Arc::new(Scripted::default());
-        let settings = Settings {
-            certificates: Vec::new(),
-            auto_confirm_accounts: Vec::new(),
-            allow_china: false,
-            clock: clock::now,
-        };
+        let settings = Settings { certificates: Vec::new(), auto_confirm_accounts: Vec::new(), clock: clock::now };
         let edge = Edge {
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),

@@ -73,7 +73,7 @@ impl Options {
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
     let dev_server = dev_server::addresses(&variables)?;
-    telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
+    telemetry::start(&variables).map_err(anyhow::Error::msg)?;
     let (config, data) = prepare(&options.flags(), variables)?;
     let store = settings::open(&config).await?;
     let listener = serve::bind(config.http.listen).await?;

@@ -274,7 +274,7 @@ struct Base {
 
 impl Base {
     fn of(header: &Header<'_>) -> Self {
-        let region = Arn::parse(header.topic_arn, true).map_or("us-east-1", |arn| arn.region);
+        let region = Arn::read(header.topic_arn).map_or("us-east-1", |arn| arn.region);
         let mut timestamp = header.at.to_string();
         timestamp.truncate("2026-01-31T12:00:00.000".len());
         timestamp.push('Z');
