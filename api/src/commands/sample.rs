@@ -10,6 +10,7 @@ use crate::stores::amazon::signer::{Header, Sample, Signer};
 use crate::times;
 use anyhow::{Context, bail};
 use clap::Args;
+use domain::time::millis;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -142,7 +143,7 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
 fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Value>) -> Option<Timestamp> {
     let window =
         target.window.as_f64().map_or(WINDOW, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(WINDOW));
-    let due = clock::now().plus_millis(times::millis(window));
+    let due = clock::now().plus_millis(millis(window));
     if options.remote.json {
         table::json(&json!({"receipt_id": target.receipt, "collapse_key": key, "due": due, "notifications": sent}));
         return None;

@@ -9,7 +9,7 @@ use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::{Edge, Sender};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
-use crate::{auditing, router, telemetry, times};
+use crate::{auditing, router, telemetry};
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};
@@ -115,7 +115,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         send: sender(config),
         admin_token,
         public_url: config.http.public_url.clone(),
-        default_window_ms: times::millis(config.window),
+        default_window: config.window,
         metrics,
         clock: clock::now,
         random: clock::random_bytes,

@@ -172,7 +172,7 @@ impl Service {
             send: api::sender(&config),
             admin_token: SecretString::from(TOKEN),
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),
-            default_window_ms: 120_000,
+            default_window: std::time::Duration::from_secs(120),
             metrics: Metrics::install(),
             clock: clock::now,
             random: clock::random_bytes,

@@ -20,6 +20,7 @@ use activities::engine::Engine;
 use anyhow::Context;
 use demo::Demo;
 use dev_server::DevServer;
+use domain::time::millis;
 use secrecy::ExposeSecret;
 use simulated::Simulated;
 use std::path::{Path, PathBuf};
@@ -78,8 +79,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let listener = serve::bind(config.http.listen).await?;
     let stop = Stop::on_signals()?;
-    let wanted =
-        demo::Wanted { data: &data, window_ms: times::millis(config.window), is_window_set: options.window.is_some() };
+    let wanted = demo::Wanted { data: &data, window: config.window, is_window_set: options.window.is_some() };
     let demo = demo::set_up(&store, &wanted).await?;
     let runner = Runner { config, store, listener, demo, data, dev_server };
     if let Some(server) = runner.run(stop).await? {
@@ -236,7 +236,7 @@ async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<(
     let began = clock::now();
     let mut has_warned = false;
     while !engine.connected() && !stop.is_requested() {
-        if !has_warned && clock::now().millis_since(began) > times::millis(PATIENCE) {
+        if !has_warned && clock::now().millis_since(began) > millis(PATIENCE) {
             tracing::warn!(
                 address = engine.address(),
                 "Temporal does not answer yet; notifications are accepted, and settled once it does"
