@@ -1,6 +1,6 @@
 //! Changes of a catalogue: counted first, then written, and the purchases concerned are rechecked.
 
-use super::{Catalogue, Change, Unmapped, concern, tables};
+use super::{Catalogue, Change, concern, tables};
 use crate::admin::platforms::require_app;
 use crate::db::error::Error;
 use crate::db::run::Run;
@@ -10,14 +10,20 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::settling::reconsider;
 use domain::AppId;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// Maximum number of unmapped SKUs that are shown.
 const MOST_UNMAPPED: i64 = 1_000;
 
 row! {
-    struct UnmappedRow {
-        sku: String,
-        purchases: i64,
+    /// A SKU that was bought and is not in the catalogue.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct UnmappedSku {
+        /// The SKU, that of the term where there is one.
+        pub sku: String,
+        /// Number of purchases that have it.
+        pub purchases: i64,
     }
 }
 
@@ -66,12 +72,8 @@ impl Store {
     }
 
     /// The SKUs of purchases that the catalogue does not list, the most bought first.
-    pub async fn unmapped(&self, app: AppId) -> Result<Vec<Unmapped>, Error> {
-        self.read(move |connection| {
-            let rows: Vec<UnmappedRow> = sql(UNMAPPED).bind(app).bind(MOST_UNMAPPED).all(connection)?;
-            Ok(rows.into_iter().map(|row| Unmapped { sku: row.sku, purchases: row.purchases }).collect())
-        })
-        .await
+    pub async fn unmapped(&self, app: AppId) -> Result<Vec<UnmappedSku>, Error> {
+        self.read(move |connection| sql(UNMAPPED).bind(app).bind(MOST_UNMAPPED).all(connection)).await
     }
 }
 
