@@ -123,7 +123,7 @@ impl Remote {
         if let Some(token) = config.and_then(|config| config.http.admin_token) {
             return Ok(token);
         }
-        let file = super::run::data::token_file(&data);
+        let file = super::data::token_file(&data);
         Source::File(file.clone()).read().with_context(|| {
             format!(
                 "no admin token: set SETTLE_ADMIN_TOKEN, or give --token @FILE, or --data with the directory of \

@@ -1,6 +1,5 @@
 //! `settle app import`: adopts purchases from before the platform was connected, at a bounded rate.
 
-use super::FAILED;
 use super::client::{Client, segment};
 use super::progress::{Pace, bar, complain};
 use super::rows::{self, Row};
@@ -87,7 +86,7 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
         );
     }
     let has_failed = tally.is_some_and(|tally| tally.wrong > 0);
-    Ok(if has_failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Warns when purchases cannot be verified: next to nothing is known of an unverified adopted purchase.

@@ -13,6 +13,7 @@ mod client;
 mod confirm;
 mod countdown;
 mod customer;
+mod data;
 mod delivery;
 mod destination;
 mod entitlement;
@@ -55,9 +56,6 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use client::{Client, Remote};
 use std::ffi::OsString;
 use std::process::ExitCode;
-
-/// Exit code of a negative answer and of a failure.
-const FAILED: u8 = 1;
 
 /// Turns store notifications into purchase events that can be trusted: signed in, debounced per purchase, decided
 /// once, delivered until they arrive.
@@ -197,5 +195,5 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         Some(width) => layout::wrap(&line, width, 2).iter().for_each(|line| eprintln!("{line}")),
         None => eprintln!("{line}"),
     }
-    ExitCode::from(FAILED)
+    ExitCode::FAILURE
 }

@@ -1,6 +1,5 @@
 //! `settle app rates`: rates of exchange from a file.
 
-use super::FAILED;
 use super::client::{Client, segment};
 use super::progress::{bar, complain};
 use super::{rows, table};
@@ -51,7 +50,7 @@ pub async fn rates(client: &Client, options: &Rates) -> anyhow::Result<ExitCode>
     stored += put(client, &path, &mut batch).await?;
     bar.finish_and_clear();
     table::answer(client, &json!({ "rates": stored, "wrong": wrong }));
-    Ok(if wrong > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn put(client: &Client, path: &str, batch: &mut Vec<Value>) -> anyhow::Result<usize> {

@@ -1,6 +1,5 @@
 //! `settle app import-sales`: payments and refunds of a store's sales report.
 
-use super::FAILED;
 use super::client::{Client, segment};
 use super::progress::bar;
 use super::table;
@@ -66,7 +65,7 @@ pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode>
     bar.finish_and_clear();
     print(client, &whole);
     let has_open = !table::items(&whole["unmatched"]).is_empty();
-    Ok(if has_open { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if has_open { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn add(whole: &mut Value, part: &Value) {

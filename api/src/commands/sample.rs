@@ -2,8 +2,8 @@
 
 use super::client::{self, Client, Remote, segment};
 use super::countdown::{self, Countdown};
-use super::run::{data, demo};
-use super::table;
+use super::run::demo;
+use super::{data, table};
 use crate::clock;
 use crate::stores::amazon::envelope::Version;
 use crate::stores::amazon::signer::{Header, Sample, Signer};

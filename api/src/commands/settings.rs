@@ -34,7 +34,7 @@ impl Place {
     /// The data directory, when no file of settings names another.
     pub fn data(&self, variables: &Variables) -> PathBuf {
         let variable = variables.get("SETTLE_DATA").filter(|data| !data.is_empty()).map(PathBuf::from);
-        self.data.clone().or(variable).unwrap_or_else(|| PathBuf::from(super::run::data::DEFAULT))
+        self.data.clone().or(variable).unwrap_or_else(|| PathBuf::from(super::data::DEFAULT))
     }
 }
 
@@ -101,7 +101,5 @@ pub fn is_shared(config: &Config) -> bool {
 pub fn make_room(config: &Config) -> anyhow::Result<()> {
     let Database::Sqlite(path) = &config.database else { return Ok(()) };
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
-    super::run::data::directory(parent)
-        .map(drop)
-        .with_context(|| format!("no room for the database {}", path.display()))
+    super::data::directory(parent).map(drop).with_context(|| format!("no room for the database {}", path.display()))
 }

@@ -1,24 +1,19 @@
 //! `settle destination`: the receivers of events.
 
+mod bulk;
 mod flags;
-mod redeliver;
-mod replay;
 mod retry;
 mod shown;
-mod snapshot;
 
-use crate::commands::FAILED;
 use crate::commands::client::{Client, Page, segment};
 use crate::commands::confirm::Confirm;
 use crate::commands::secret::Source;
 use crate::commands::table::{self, Column};
+use bulk::{Redeliver, Replay, Snapshot};
 use clap::Subcommand;
 use flags::Fields;
-use redeliver::Redeliver;
-use replay::Replay;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use snapshot::Snapshot;
 use std::process::ExitCode;
 
 const COLUMNS: &[Column] = &[
@@ -211,11 +206,11 @@ pub async fn destination(verb: Verb, client: &Client) -> anyhow::Result<ExitCode
             return Ok(table::answer_list(client, &answer, COLUMNS, nothing));
         }
         Verb::Test { id } => return test(client, &id).await,
-        Verb::Snapshot(wanted) => return snapshot::snapshot(client, &wanted).await,
-        Verb::Replay(wanted) => return replay::replay(client, &wanted).await,
+        Verb::Snapshot(wanted) => return bulk::snapshot(client, &wanted).await,
+        Verb::Replay(wanted) => return bulk::replay(client, &wanted).await,
         Verb::Retry { id, reason } => return retry::retry(client, &id, reason).await,
         Verb::Probe { id, reason } => return probe(client, &id, reason).await,
-        Verb::Redeliver(wanted) => return redeliver::redeliver(client, &wanted).await,
+        Verb::Redeliver(wanted) => return bulk::redeliver(client, &wanted).await,
         Verb::Delete { id, confirm } => {
             confirm.prompt(&format!("Destination {id} is deleted: what it is owed is never sent."))?;
             return Ok(table::answer(client, &client.delete(&path(&id)).await?));
@@ -288,5 +283,5 @@ async fn test(client: &Client, id: &str) -> anyhow::Result<ExitCode> {
         let verdict = if works { "It works" } else { "It does not work" };
         table::line(&format!("{verdict}: {}", table::field(&answer, "detail")));
     }
-    Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,7 +1,6 @@
 //! `settle destination retry`: sends what is owed now, and prints the result.
 
 use super::path;
-use crate::commands::FAILED;
 use crate::commands::client::Client;
 use crate::commands::table::{self, field};
 use serde_json::{Value, json};
@@ -46,7 +45,7 @@ pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow:
             Verdict::Sent => table::line("All of it arrived."),
             Verdict::Failed(why) => {
                 table::line(&format!("It failed again: {why}. {} still owed and tried later.", deliveries(left)));
-                return Ok(ExitCode::from(FAILED));
+                return Ok(ExitCode::FAILURE);
             }
             Verdict::Underway if began.elapsed() < PATIENCE => {
                 sleep(POLL).await;

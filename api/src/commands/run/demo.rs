@@ -2,9 +2,9 @@
 //!
 //! Created by the first run and reused by every later one.
 
-use super::{data, simulated};
+use super::simulated;
 use crate::clock;
-use crate::commands::serve;
+use crate::commands::{data, serve};
 use crate::stores::amazon::signer::Signer;
 use anyhow::Context;
 use domain::catalogue::Price;

@@ -4,7 +4,6 @@
 //! Every failure on a fresh machine is one line with the next step. The inbox opens first and waits for nothing else:
 //! while Temporal is fetched, starts or is broken, notifications are accepted.
 
-pub mod data;
 pub mod demo;
 mod dev_server;
 pub mod simulated;
@@ -12,7 +11,7 @@ mod temporal;
 
 use super::receiver::{self, Style};
 use super::stop::Stop;
-use super::{serve, settings, table, worker};
+use super::{data, serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Certificate, Config, Flags, Variables, environment};
 use crate::{config, telemetry, times};

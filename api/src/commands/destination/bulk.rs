@@ -1,8 +1,10 @@
-//! `settle destination snapshot`: the newest state of every purchase, and of every user where profiles are kept, for a
-//! destination that was created later.
+//! The verbs that send many events to one destination, page by page: what is dead, what it is behind with, and what was
+//! never sent to it.
 
-use crate::commands::client::{Client, segment};
+use super::path;
+use crate::commands::client::Client;
 use crate::commands::progress::{Pace, bar};
+use crate::commands::redeliver::{Bulk, Pages};
 use crate::commands::table;
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -10,6 +12,64 @@ use std::process::ExitCode;
 
 /// Maximum number of purchases that one request checks.
 const PAGE: u32 = 200;
+
+/// Which destination.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle destination redeliver ID --dry-run
+Next: `settle destination show ID` shows what is owed to it.")]
+pub struct Redeliver {
+    /// The destination's id.
+    id: String,
+    #[command(flatten)]
+    pages: Pages,
+}
+
+/// Redelivers everything that is dead, page by page.
+pub async fn redeliver(client: &Client, options: &Redeliver) -> anyhow::Result<ExitCode> {
+    let bulk = Bulk {
+        client,
+        path: "/v1/redeliveries".to_owned(),
+        body: json!({ "failed": true, "destination_id": options.id }),
+        counted: "checked",
+        unit: "dead deliveries checked",
+        pages: &options.pages,
+        flags: String::new(),
+    };
+    bulk.run().await
+}
+
+/// Which destination, and which purchases.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  settle destination replay ID --dry-run      (counts the purchases)
+  settle destination replay ID --all          (for a receiver that lost its table)
+Next: `settle destination show ID` shows what is still owed.")]
+pub struct Replay {
+    /// The destination's id.
+    id: String,
+    /// Every purchase, also those whose newest state it acknowledged: for a receiver that lost its table.
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    pages: Pages,
+}
+
+/// Replays the purchases, page by page.
+pub async fn replay(client: &Client, options: &Replay) -> anyhow::Result<ExitCode> {
+    let bulk = Bulk {
+        client,
+        path: format!("{}/replay", path(&options.id)),
+        body: json!({ "all": options.all }),
+        counted: "purchases",
+        unit: "purchases checked",
+        pages: &options.pages,
+        flags: String::new(),
+    };
+    bulk.run().await
+}
 
 /// Which destination, and at which rate.
 #[derive(Debug, clap::Args)]
@@ -32,7 +92,7 @@ pub struct Snapshot {
 
 /// Sends a snapshot, page by page.
 pub async fn snapshot(client: &Client, options: &Snapshot) -> anyhow::Result<ExitCode> {
-    let path = format!("/v1/destinations/{}/snapshot", segment(&options.id));
+    let path = format!("{}/snapshot", path(&options.id));
     let limit = if options.dry_run { PAGE } else { options.rate.min(PAGE) };
     let (bar, mut pace) = (bar("purchases checked", None), Pace::new(options.rate));
     let (mut purchases, mut owed, mut cursor) = (0, 0, Value::Null);
