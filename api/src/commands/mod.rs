@@ -1,8 +1,7 @@
 //! The command line: the tree of commands, and which part runs each.
 //!
 //! This file only parses and dispatches. This folder is the composition root: the only place where the HTTP edge and
-//! the
-//! activities are connected.
+//! the activities are connected.
 
 mod alarm;
 mod amazon;

@@ -187,16 +187,13 @@ impl Scope {
 
     /// Prints the number of purchases that a change concerns.
     pub fn concerned(&self, client: &Client, answer: &Value) -> ExitCode {
-        if client.json {
-            return table::answer(client, answer);
-        }
         let count = table::field(answer, "purchases");
-        table::line(&if self.dry_run {
+        let sentence = if self.dry_run {
             format!("Nothing is changed yet. It would concern {count} known purchases.")
         } else {
             format!("Done. It concerns {count} known purchases; they are settled anew, a few at a time.")
-        });
-        ExitCode::SUCCESS
+        };
+        table::answer_line(client, answer, &sentence)
     }
 }
 

@@ -179,12 +179,7 @@ pub async fn purchase(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
         Verb::Redeliver { request, destination } => (request, Action::Redeliver(destination)),
     };
     let answer = act(client, &request, &action).await?;
-    if client.json {
-        table::json(&answer);
-    } else {
-        table::line(&action.sentence(&request.collapse_key));
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(table::answer_line(client, &answer, &action.sentence(&request.collapse_key)))
 }
 
 /// Replaces the state of a purchase by its form for people.

@@ -43,8 +43,7 @@ const TYPES: &[(&str, &str)] = &[
 ];
 
 /// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to a
-/// platform
-/// of your own.
+/// platform of your own.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Options {

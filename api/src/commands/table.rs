@@ -44,6 +44,16 @@ pub fn answer(client: &Client, answer: &Value) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Prints an answer: verbatim with `--json`, else as a sentence about it.
+pub fn answer_line(client: &Client, answer: &Value, sentence: &str) -> ExitCode {
+    if client.json {
+        json(answer);
+    } else {
+        line(sentence);
+    }
+    ExitCode::SUCCESS
+}
+
 /// Prints a list: verbatim with `--json`, else as a table.
 pub fn answer_list(client: &Client, answer: &Value, columns: &[Column], nothing: &str) -> ExitCode {
     if client.json {

@@ -36,8 +36,7 @@ fn destinations(all: &[Figures]) -> String {
 }
 
 /// `GET /metrics`. The inbox's age and the state of destinations are read at each scrape; a storage that does not
-/// answer
-/// leaves them out.
+/// answer leaves them out.
 pub async fn show(State(edge): State<Shared>) -> Text {
     let age_ms = edge.store.inbox_age().await.ok().flatten();
     #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^52")]

@@ -189,8 +189,7 @@ pub async fn show(
 }
 
 /// `PATCH /v1/platforms/{platform_id}`. A topic that is named is confirmed when it requests to send; one that did so
-/// before
-/// is approved instead, since its subscription has to be confirmed at the store.
+/// before is approved instead, since its subscription has to be confirmed at the store.
 pub async fn update(
     State(edge): State<Shared>,
     Stored(before): Stored<storage::Platform>,

@@ -112,12 +112,9 @@ pub async fn snapshot(client: &Client, options: &Snapshot) -> anyhow::Result<Exi
         }
     }
     bar.finish_and_clear();
-    if client.json {
-        return Ok(table::answer(client, &json!({ "purchases": purchases, "owed": owed })));
-    }
     let what = if options.dry_run { "would be sent" } else { "are sent" };
-    table::line(&format!(
+    let sentence = format!(
         "Of {purchases} purchases the newest state of {owed} {what}; the others were sent before, or are not settled yet."
-    ));
-    Ok(ExitCode::SUCCESS)
+    );
+    Ok(table::answer_line(client, &json!({ "purchases": purchases, "owed": owed }), &sentence))
 }

@@ -254,34 +254,24 @@ fn path(id: &str) -> String {
 
 async fn probe(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let answer = client.post(&format!("{}/probe", path(id)), &json!({ "reason": reason })).await?;
-    if client.json {
-        return Ok(table::answer(client, &answer));
-    }
-    table::line(&format!(
+    let sentence = format!(
         "If its breaker is open, it is tried now with one delivery; `settle destination show {id}` shows the result, \
          `settle destination retry {id}` sends all that is owed."
-    ));
-    Ok(ExitCode::SUCCESS)
+    );
+    Ok(table::answer_line(client, &answer, &sentence))
 }
 
 async fn count_skipped(client: &Client, id: &str) -> anyhow::Result<ExitCode> {
     let body = json!({ "newest_only": true, "dry_run": true });
     let answer = client.post(&format!("{}/enable", path(id)), &body).await?;
-    if client.json {
-        return Ok(table::answer(client, &answer));
-    }
-    table::line(&format!("{} deliveries of user.* events would end as skipped.", table::field(&answer, "skipped")));
-    Ok(ExitCode::SUCCESS)
+    let sentence = format!("{} deliveries of user.* events would end as skipped.", table::field(&answer, "skipped"));
+    Ok(table::answer_line(client, &answer, &sentence))
 }
 
 async fn test(client: &Client, id: &str) -> anyhow::Result<ExitCode> {
     let answer = client.post(&format!("{}/test", path(id)), &json!({})).await?;
     let works = answer["ok"] == true;
-    if client.json {
-        table::json(&answer);
-    } else {
-        let verdict = if works { "It works" } else { "It does not work" };
-        table::line(&format!("{verdict}: {}", table::field(&answer, "detail")));
-    }
-    Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let verdict = if works { "It works" } else { "It does not work" };
+    let shown = table::answer_line(client, &answer, &format!("{verdict}: {}", table::field(&answer, "detail")));
+    Ok(if works { shown } else { ExitCode::FAILURE })
 }

@@ -1,14 +1,10 @@
 //! The Temporal dev server as a child process: started, watched, restarted when it dies, and ended with this process.
 //!
 //! A shell between this process and the server reads a pipe. When this process ends, in whatever way, the pipe closes
-//! and
-//! the shell kills the server; the line `stop` lets the server end by itself first. Both are in a process group of
-//! their
-//! own, so that Ctrl-C reaches only this process. The server runs with a lower priority: a store waits for an answer
-//! and
-//! gives up, while a window can be settled a little later. Nothing waits for the server to start, and a server that
-//! fails
-//! stops nothing else.
+//! and the shell kills the server; the line `stop` lets the server end by itself first. Both are in a process group of
+//! their own, so that Ctrl-C reaches only this process. The server runs with a lower priority: a store waits for an
+//! answer and gives up, while a window can be settled a little later. Nothing waits for the server to start, and a
+//! server that fails stops nothing else.
 
 use super::dev_server::DevServer;
 use crate::tools;

@@ -93,8 +93,7 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
 
 impl Envelope<'_> {
     /// Refuses a time in the future, for now: the clock of this machine may be slow. Old messages are accepted: SNS
-    /// repeats
-    /// for an hour, and a repetition changes nothing.
+    /// repeats for an hour, and a repetition changes nothing.
     ///
     /// # Errors
     /// More than fifteen minutes ahead of `now`.

@@ -235,8 +235,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
 }
 
 /// Stores the notifications of a topic that waits for approval. The decision may fall between the check of the topic
-/// and
-/// the insert, and would then miss these rows: so the topic is checked once more.
+/// and the insert, and would then miss these rows: so the topic is checked once more.
 async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'static str, Refusal> {
     if received.intake.store.is_full(topic).await.map_err(|error| storage_failed(&error))? {
         return Err(Refusal::Unavailable("too many notifications wait for the topic's approval"));
