@@ -110,19 +110,10 @@ impl Server {
 
     fn spawn(&self) -> anyhow::Result<Child> {
         let log = self.log()?;
+        let [port, ui_port] = [self.addresses.address, self.addresses.ui].map(|address| address.port().to_string());
         let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "settle-temporal"]).arg(&self.cli).args([
-            "server",
-            "start-dev",
-            "--ip",
-            "127.0.0.1",
-        ]);
-        command.args([
-            "--port",
-            &self.addresses.address.port().to_string(),
-            "--ui-port",
-            &self.addresses.ui.port().to_string(),
-        ]);
+        command.args(["-c", KEEPER, "settle-temporal"]).arg(&self.cli);
+        command.args(["server", "start-dev", "--ip", "127.0.0.1", "--port", &port, "--ui-port", &ui_port]);
         command.arg("--db-filename").arg(self.data.join("temporal.db"));
         command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
         command.args(["--log-level", "warn"]);
