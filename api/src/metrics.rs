@@ -2,7 +2,6 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
@@ -23,7 +22,6 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
-    more: Option<Arc<dyn Fn() -> String + Send + Sync>>,
 }
 
 impl Metrics {
@@ -39,24 +37,13 @@ impl Metrics {
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(upkeep(handle.clone()));
         }
-        Self { handle, more: None }
-    }
-
-    /// Appends text from another source (for example the Temporal SDK's metrics) to the rendered metrics.
-    #[must_use]
-    pub fn with_more(mut self, more: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        self.more = Some(Arc::new(more));
-        self
+        Self { handle }
     }
 
     /// All metrics in the Prometheus text format.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = self.handle.render();
-        if let Some(more) = &self.more {
-            text.push_str(&more());
-        }
-        text
+        self.handle.render()
     }
 }
 

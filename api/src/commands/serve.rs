@@ -4,7 +4,7 @@ use super::settings;
 use super::stop::Stop;
 use super::table;
 use crate::clock;
-use crate::config::{Config, environment};
+use crate::config::{self, Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::{Edge, Sender};
 use crate::metrics::Metrics;
@@ -53,7 +53,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
         crate::config::Flags { listen: options.listen.map(|listen| listen.to_string()), ..options.settings.flags() };
     let variables = environment();
     telemetry::start(&variables).map_err(anyhow::Error::msg)?;
-    let config = settings::load_with(&flags, &variables)?;
+    let config = config::load(&flags, &variables)?;
     settings::make_room(&config)?;
     let store = settings::open(&config).await?;
     let listener = bind(config.http.listen).await?;

@@ -28,7 +28,7 @@ impl Place {
     /// The settings of a service that runs elsewhere, when a file of settings is named; else none.
     pub fn load(&self, variables: &Variables) -> anyhow::Result<Option<Config>> {
         let is_named = self.config.is_some() || variables.get("SETTLE_CONFIG").is_some_and(|file| !file.is_empty());
-        is_named.then(|| load_with(&self.flags(), variables)).transpose()
+        Ok(is_named.then(|| load(&self.flags(), variables)).transpose()?)
     }
 
     /// The data directory, when no file of settings names another.
@@ -59,11 +59,6 @@ impl Options {
     pub fn load(&self) -> anyhow::Result<Config> {
         Ok(load(&self.flags(), &environment())?)
     }
-}
-
-/// The settings with some more flags.
-pub fn load_with(flags: &Flags, variables: &Variables) -> anyhow::Result<Config> {
-    Ok(load(flags, variables)?)
 }
 
 /// Opens the database and brings its tables up to date.

@@ -3,7 +3,7 @@
 use super::stop::Stop;
 use super::{serve, settings, table};
 use crate::clock;
-use crate::config::{Config, environment};
+use crate::config::{self, Config, environment};
 use crate::metrics::{self, Metrics};
 use crate::resources::health;
 use crate::telemetry;
@@ -44,7 +44,7 @@ pub struct Options {
 pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
     telemetry::start(&variables).map_err(anyhow::Error::msg)?;
-    let config = settings::load_with(&options.settings.flags(), &variables)?;
+    let config = config::load(&options.settings.flags(), &variables)?;
     if !settings::is_shared(&config) {
         tracing::warn!("this worker has its SQLite file for itself: no `settle serve` can use it at the same time");
     }

@@ -90,7 +90,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 /// The settings, completed from the data directory.
 fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, PathBuf)> {
-    let loaded = settings::load_with(flags, &variables)?;
+    let loaded = config::load(flags, &variables)?;
     let data = data::directory(&loaded.data)?;
     if loaded.key.is_none() {
         variables.insert("SETTLE_KEY".to_owned(), data::key(&data)?.expose_secret().to_owned());
@@ -100,7 +100,7 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
         None => data::admin_token(&data)?,
     };
     let flags = Flags { data: Some(data.clone()), ..flags.clone() };
-    let mut config = settings::load_with(&flags, &variables)?;
+    let mut config = config::load(&flags, &variables)?;
     config.http.admin_token = Some(token);
     allow_demo(&mut config, &data)?;
     Ok((config, data))
