@@ -200,7 +200,7 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
         is_verified_elsewhere: !is_demo && platform["has_shared_secret"] == true,
         url: url.parse().with_context(|| format!("`{url}` is not an address"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
-        receipt: options.receipt.clone().unwrap_or_else(fresh_receipt),
+        receipt: options.receipt.clone().unwrap_or_else(|| format!("sample-{}", clock::random_uuid().simple())),
         signer: demo::signer(&data).with_context(|| {
             format!(
                 "samples are signed with the key that `settle run` keeps in {}: give --data",
@@ -246,10 +246,6 @@ async fn named(client: &Client, path: &str, field: &str, name: &str) -> anyhow::
             return Ok(None);
         }
     }
-}
-
-fn fresh_receipt() -> String {
-    format!("sample-{}", clock::random_uuid().simple())
 }
 
 /// Hours, minutes and seconds in UTC.

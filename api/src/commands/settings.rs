@@ -87,11 +87,6 @@ pub async fn open(config: &Config) -> anyhow::Result<Store> {
     })
 }
 
-/// Whether several processes may share the database.
-pub fn is_shared(config: &Config) -> bool {
-    matches!(config.database, Database::Postgres(_))
-}
-
 /// Creates the directory of a SQLite file.
 pub fn make_room(config: &Config) -> anyhow::Result<()> {
     let Database::Sqlite(path) = &config.database else { return Ok(()) };

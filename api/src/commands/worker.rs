@@ -3,7 +3,7 @@
 use super::stop::Stop;
 use super::{serve, settings, table};
 use crate::clock;
-use crate::config::{self, Config, environment};
+use crate::config::{self, Config, Database, environment};
 use crate::metrics::{self, Metrics};
 use crate::resources::health;
 use crate::telemetry;
@@ -45,7 +45,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
     telemetry::start(&variables).map_err(anyhow::Error::msg)?;
     let config = config::load(&options.settings.flags(), &variables)?;
-    if !settings::is_shared(&config) {
+    if matches!(config.database, Database::Sqlite(_)) {
         tracing::warn!("this worker has its SQLite file for itself: no `settle serve` can use it at the same time");
     }
     settings::make_room(&config)?;

@@ -214,8 +214,8 @@ impl Runner {
 
     /// The command to try, with the flags that it needs here.
     fn next_command(&self, api: std::net::SocketAddr) -> String {
-        let mut command =
-            if started_by_cargo() { "cargo run -- sample".to_owned() } else { "settle sample".to_owned() };
+        let is_from_cargo = environment().contains_key("CARGO");
+        let mut command = if is_from_cargo { "cargo run -- sample" } else { "settle sample" }.to_owned();
         if api != std::net::SocketAddr::from(([127, 0, 0, 1], 8080)) {
             command.push_str(&format!(" --service http://{api}"));
         }
@@ -224,10 +224,6 @@ impl Runner {
         }
         command
     }
-}
-
-fn started_by_cargo() -> bool {
-    config::environment().contains_key("CARGO")
 }
 
 /// Prints the addresses once everything runs.
