@@ -9,6 +9,7 @@ use protocols::destinations::Allowed;
 use protocols::http::{Reply, Request};
 use secrecy::SecretString;
 use std::sync::Arc;
+use std::time::Duration;
 use storage::Store;
 use url::Url;
 
@@ -35,7 +36,7 @@ pub struct Edge {
     /// The base of every `notification_url`.
     pub public_url: Url,
     /// The default window of a platform.
-    pub default_window_ms: i64,
+    pub default_window: Duration,
     /// The metrics of this process.
     pub metrics: Metrics,
     /// The clock.

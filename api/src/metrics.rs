@@ -1,15 +1,8 @@
-//! `/metrics`: the recorder, the description of every metric, and its rendering for Prometheus.
+//! The recorder of metrics, the description of every metric, and their rendering for Prometheus.
 
-use crate::answer::Text;
-use crate::edge::Shared;
-use axum::extract::State;
-use domain::health::State as DestinationState;
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
-use storage::Figures;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -29,7 +22,6 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
-    more: Option<Arc<dyn Fn() -> String + Send + Sync>>,
 }
 
 impl Metrics {
@@ -45,24 +37,13 @@ impl Metrics {
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(upkeep(handle.clone()));
         }
-        Self { handle, more: None }
-    }
-
-    /// Appends text from another source (for example the Temporal SDK's metrics) to the rendered metrics.
-    #[must_use]
-    pub fn with_more(mut self, more: impl Fn() -> String + Send + Sync + 'static) -> Self {
-        self.more = Some(Arc::new(more));
-        self
+        Self { handle }
     }
 
     /// All metrics in the Prometheus text format.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = self.handle.render();
-        if let Some(more) = &self.more {
-            text.push_str(&more());
-        }
-        text
+        self.handle.render()
     }
 }
 
@@ -114,42 +95,4 @@ fn describe() {
         "Time from the end of a window until its purchase was loaded for settling."
     );
     describe_histogram!("settle_verification_seconds", Unit::Seconds, "Duration of a verification with a store.");
-}
-
-/// The gauges of all destinations. They are written here, because the recorder never drops a gauge, and
-/// destinations can be deleted.
-fn destinations(all: &[Figures]) -> String {
-    let states =
-        [DestinationState::Healthy, DestinationState::Failing, DestinationState::Open, DestinationState::Disabled]
-            .map(DestinationState::as_str);
-    let mut text = String::new();
-    let mut family = |name: &str, help: &str, samples: Vec<(String, f64)>| {
-        // A string takes all that is written.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for (labels, value) in samples {
-            let _ = writeln!(text, "{name}{{destination={labels}}} {value}");
-        }
-    };
-    let state = |one: &Figures| states.map(|is| (format!("\"{}\",state=\"{is}\"", one.id), one.state == is));
-    let state = all.iter().flat_map(state).map(|(labels, is)| (labels, f64::from(is))).collect();
-    family("settle_destination_state", "1 for the state that the destination is in, 0 for the others.", state);
-    #[expect(clippy::cast_precision_loss, reason = "a bounded number of deliveries")]
-    let owed = all.iter().map(|one| (format!("\"{}\"", one.id), one.owed as f64)).collect();
-    family("settle_destination_owed", "Deliveries that the destination is owed, up to 100,000.", owed);
-    #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^52")]
-    let age = all.iter().map(|one| (format!("\"{}\"", one.id), one.oldest_owed_ms as f64 / 1000.0)).collect();
-    family("settle_destination_oldest_owed_seconds", "Age of the oldest delivery that it is owed.", age);
-    text
-}
-
-/// `GET /metrics`. The inbox's age and the state of destinations are read at each scrape; a storage that does not
-/// answer
-/// leaves them out.
-pub async fn show(State(edge): State<Shared>) -> Text {
-    let age = edge.store.inbox_age().await.ok().flatten();
-    gauge!("settle_inbox_age_seconds").set(age.map_or(0.0, |age| age.as_secs_f64()));
-    #[expect(clippy::cast_precision_loss, reason = "a bounded number of keys")]
-    gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.waiting() as f64);
-    let figures = edge.store.figures().await.unwrap_or_default();
-    Text { media: CONTENT_TYPE, text: destinations(&figures) + &edge.metrics.render() }
 }

@@ -1,6 +1,7 @@
 //! Durations and instants in readable form.
 
 use domain::Timestamp;
+use domain::time::millis;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::time::Duration;
 
@@ -14,27 +15,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// An instant (RFC 3339), or a duration counted from `now`.
 pub fn instant(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Ok(instant) = text.parse() {
-        return Ok(instant);
-    }
-    let expected = |_| format!("`{text}` is not a time (expected 2026-01-31T12:00:00Z, or 2h for two hours from now)");
-    let ahead = duration(text).map_err(expected)?;
-    Ok(now.plus_millis(millis(ahead)))
+    let ahead = || duration(text).map(|ahead| now.plus_millis(millis(ahead)));
+    text.parse().or_else(|_| ahead()).map_err(|_| no_time(text, "two hours from now"))
 }
 
 /// An instant (RFC 3339), or a duration counted back from `now`.
 pub fn past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Ok(instant) = text.parse() {
-        return Ok(instant);
-    }
-    let expected = |_| format!("`{text}` is not a time (expected 2026-01-31T12:00:00Z, or 2h for two hours ago)");
-    let ago = duration(text).map_err(expected)?;
-    Ok(now.plus_millis(-millis(ago)))
+    let ago = || duration(text).map(|ago| now.plus_millis(-millis(ago)));
+    text.parse().or_else(|_| ago()).map_err(|_| no_time(text, "two hours ago"))
 }
 
-/// Whole milliseconds, as the rest of the program counts them.
-pub fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+fn no_time(text: &str, example: &str) -> String {
+    format!("`{text}` is not a time (expected 2026-01-31T12:00:00Z, or 2h for {example})")
 }
 
 /// A duration in its short form: `5s`, `2m`, `1h 30m`.

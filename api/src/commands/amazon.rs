@@ -55,7 +55,7 @@ pub fn amazon(options: Options) -> anyhow::Result<ExitCode> {
         }
         Err(refusal) => {
             table::line(&format!("refused: {refusal}"));
-            Ok(ExitCode::from(super::FAILED))
+            Ok(ExitCode::FAILURE)
         }
     }
 }

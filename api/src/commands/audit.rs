@@ -1,6 +1,5 @@
 //! `settle audit`: whether the tables agree with each other.
 
-use super::FAILED;
 use super::audit_revenue::{self, Revenue};
 use super::client::{Client, Remote};
 use super::progress::bar;
@@ -60,7 +59,7 @@ pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
             count => table::line(&format!("{count} violations in {rows} rows.")),
         }
     }
-    Ok(if violations > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if violations > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// All pages as one answer.

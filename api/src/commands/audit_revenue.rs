@@ -1,6 +1,5 @@
 //! `settle audit revenue`: whether the money sent to each integration adds up to the ledger.
 
-use super::FAILED;
 use super::client::{Client, Remote};
 use super::progress::bar;
 use super::table;
@@ -63,7 +62,7 @@ pub async fn revenue(client: &Client, remote: &Remote, options: &Revenue) -> any
     }
     bar.finish_and_clear();
     whole.print(remote);
-    Ok(if whole.unexplained > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if whole.unexplained > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 impl Whole {

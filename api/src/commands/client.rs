@@ -74,8 +74,18 @@ pub fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string().replace("%2D", "-")
 }
 
+/// A body without its fields that are null, for a request in which null means something.
+pub fn present_fields(mut body: Value) -> Value {
+    if let Value::Object(fields) = &mut body {
+        fields.retain(|_, value| !value.is_null());
+    }
+    body
+}
+
 /// A client of one service.
 pub struct Client {
+    /// Whether answers are printed verbatim, as JSON.
+    pub json: bool,
     http: reqwest::Client,
     url: Url,
     token: SecretString,
@@ -91,7 +101,7 @@ impl Remote {
             (None, Some(config)) => listening(config.http.listen)?,
             (None, None) => SERVICE.parse().context("the usual address of a service")?,
         };
-        Ok(Client { http: http()?, url, token: self.admin_token(&variables, config)? })
+        Ok(Client { json: self.json, http: http()?, url, token: self.admin_token(&variables, config)? })
     }
 
     /// The data directory of `settle run`.
@@ -113,7 +123,7 @@ impl Remote {
         if let Some(token) = config.and_then(|config| config.http.admin_token) {
             return Ok(token);
         }
-        let file = super::run::data::token_file(&data);
+        let file = super::data::token_file(&data);
         Source::File(file.clone()).read().with_context(|| {
             format!(
                 "no admin token: set SETTLE_ADMIN_TOKEN, or give --token @FILE, or --data with the directory of \
@@ -229,37 +239,17 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
     Ok((status, text))
 }
 
-/// One readable line of a problem document (RFC 9457), with the fields that are wrong, each once.
+/// One readable line of a problem document (RFC 9457), whose detail names each wrong field.
 fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
-    let member = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
-    let mut line = match (member("title"), member("detail")) {
+    let mut line = match (problem["title"].as_str(), problem["detail"].as_str()) {
         (Some(title), Some(detail)) => format!("{title}: {detail}"),
-        (Some(line), None) | (None, Some(line)) => line,
-        (None, None) => format!("the service answered {status}"),
+        _ => format!("the service answered {status}"),
     };
-    let hints = problem.get("errors").or_else(|| problem.get("fields")).and_then(Value::as_array);
-    let shown = plain(&line);
-    for hint in hints.into_iter().flatten().map(hint_of).filter(|hint| !shown.contains(&plain(hint))) {
-        line.push_str(&format!("; {hint}"));
-    }
     if status == StatusCode::UNAUTHORIZED {
         line.push_str(
             " (the token is another service's: give --token @FILE, or --data with the directory of that service)",
         );
     }
     if status.is_client_error() { Refused(line).into() } else { anyhow!(line) }
-}
-
-fn hint_of(hint: &Value) -> String {
-    let member = |name: &str| hint.get(name).and_then(Value::as_str);
-    match (member("field"), member("expected").or_else(|| member("detail")).or_else(|| member("message"))) {
-        (Some(field), Some(expected)) => format!("`{field}`: expected {expected}"),
-        _ => super::table::text(hint),
-    }
-}
-
-/// A text without its quotes, to find one text in another.
-fn plain(text: &str) -> String {
-    text.replace('`', "")
 }

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Refused, Remote};
 use super::progress::bar;
-use super::{purchase, table};
+use super::{names, table};
 use crate::{clock, times};
 use clap::Subcommand;
 use domain::Timestamp;
@@ -108,7 +108,9 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
     let mut flags = String::new();
     let mut body = match &options.selection {
         Selection::Event { id } => json!({ "event_id": id }),
-        Selection::Purchase { collapse_key } => json!({ "collapse_key": purchase::key(&client, collapse_key).await? }),
+        Selection::Purchase { collapse_key } => {
+            json!({ "collapse_key": names::collapse_key(&client, collapse_key).await? })
+        }
         Selection::Range { from, until, scope } => {
             let (from, until) = (from.to_string(), until.unwrap_or_else(clock::now).to_string());
             flags = format!(" --from {from} --until {until}");
@@ -129,7 +131,7 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
         pages: &options.pages,
         flags,
     };
-    bulk.run(&options.remote).await
+    bulk.run().await
 }
 
 /// A bulk request that the API answers page by page.
@@ -161,7 +163,7 @@ struct Done {
 
 impl Bulk<'_> {
     /// Requests all pages and prints their result.
-    pub async fn run(mut self, remote: &Remote) -> anyhow::Result<ExitCode> {
+    pub async fn run(mut self) -> anyhow::Result<ExitCode> {
         let (bar, mut done) = (bar(self.unit, None), Done::default());
         let run = self.pages.run.clone().unwrap_or_else(|| clock::random_uuid().to_string());
         self.body["dry_run"] = self.pages.dry_run.into();
@@ -181,7 +183,7 @@ impl Bulk<'_> {
             cursor = answer["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 bar.finish_and_clear();
-                return Ok(self.answer(remote, &done));
+                return Ok(self.answer(&done));
             }
         }
     }
@@ -197,10 +199,10 @@ impl Bulk<'_> {
     }
 
     /// Prints the result, as sentences or as data.
-    fn answer(&self, remote: &Remote, done: &Done) -> ExitCode {
-        if remote.json {
+    fn answer(&self, done: &Done) -> ExitCode {
+        if self.client.json {
             let answer = json!({ self.counted: done.seen, "owed": done.owed, "skipped": done.skipped });
-            return table::answer(remote, &answer);
+            return table::answer(self.client, &answer);
         }
         let sent = match (done.owed == 1, self.pages.dry_run) {
             (true, false) => "delivery is sent",

@@ -1,7 +1,6 @@
 //! `settle app import-sales`: payments and refunds of a store's sales report.
 
-use super::FAILED;
-use super::client::{Client, Remote, segment};
+use super::client::{Client, segment};
 use super::progress::bar;
 use super::table;
 use crate::resources::sales::MOST;
@@ -36,7 +35,7 @@ pub struct Sales {
 }
 
 /// Checks all of the file, then sends it in parts; of a file with a wrong line nothing is sent.
-pub async fn sales(client: &Client, remote: &Remote, options: &Sales) -> anyhow::Result<ExitCode> {
+pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode> {
     let name = options.file.display();
     let bytes = std::fs::read(&options.file).with_context(|| format!("{name} could not be read"))?;
     let report = match stores::sales_report(&bytes) {
@@ -64,9 +63,9 @@ pub async fn sales(client: &Client, remote: &Remote, options: &Sales) -> anyhow:
         bar.inc(u64::try_from(part.len()).unwrap_or_default());
     }
     bar.finish_and_clear();
-    print(remote, &whole);
+    print(client, &whole);
     let has_open = !table::items(&whole["unmatched"]).is_empty();
-    Ok(if has_open { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if has_open { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn add(whole: &mut Value, part: &Value) {
@@ -81,8 +80,8 @@ fn add(whole: &mut Value, part: &Value) {
     }
 }
 
-fn print(remote: &Remote, whole: &Value) {
-    if remote.json {
+fn print(client: &Client, whole: &Value) {
+    if client.json {
         return table::json(whole);
     }
     let count = |name: &str| table::field(whole, name);

@@ -2,14 +2,15 @@
 
 use super::client::{self, Client, Remote, segment};
 use super::countdown::{self, Countdown};
-use super::run::{data, demo};
-use super::table;
+use super::run::demo;
+use super::{data, table};
 use crate::clock;
 use crate::stores::amazon::envelope::Version;
 use crate::stores::amazon::signer::{Header, Sample, Signer};
 use crate::times;
 use anyhow::{Context, bail};
 use clap::Args;
+use domain::time::millis;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -42,8 +43,7 @@ const TYPES: &[(&str, &str)] = &[
 ];
 
 /// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to a
-/// platform
-/// of your own.
+/// platform of your own.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Options {
@@ -142,7 +142,7 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
 fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Value>) -> Option<Timestamp> {
     let window =
         target.window.as_f64().map_or(WINDOW, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(WINDOW));
-    let due = clock::now().plus_millis(times::millis(window));
+    let due = clock::now().plus_millis(millis(window));
     if options.remote.json {
         table::json(&json!({"receipt_id": target.receipt, "collapse_key": key, "due": due, "notifications": sent}));
         return None;
@@ -200,7 +200,7 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
         is_verified_elsewhere: !is_demo && platform["has_shared_secret"] == true,
         url: url.parse().with_context(|| format!("`{url}` is not an address"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
-        receipt: options.receipt.clone().unwrap_or_else(fresh_receipt),
+        receipt: options.receipt.clone().unwrap_or_else(|| format!("sample-{}", clock::random_uuid().simple())),
         signer: demo::signer(&data).with_context(|| {
             format!(
                 "samples are signed with the key that `settle run` keeps in {}: give --data",
@@ -246,10 +246,6 @@ async fn named(client: &Client, path: &str, field: &str, name: &str) -> anyhow::
             return Ok(None);
         }
     }
-}
-
-fn fresh_receipt() -> String {
-    format!("sample-{}", clock::random_uuid().simple())
 }
 
 /// Hours, minutes and seconds in UTC.

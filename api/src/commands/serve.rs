@@ -4,12 +4,12 @@ use super::settings;
 use super::stop::Stop;
 use super::table;
 use crate::clock;
-use crate::config::{Config, environment};
+use crate::config::{self, Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::{Edge, Sender};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
-use crate::{auditing, router, telemetry, times};
+use crate::{auditing, router, telemetry};
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};
@@ -52,8 +52,8 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let flags =
         crate::config::Flags { listen: options.listen.map(|listen| listen.to_string()), ..options.settings.flags() };
     let variables = environment();
-    telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
-    let config = settings::load_with(&flags, &variables)?;
+    telemetry::start(&variables).map_err(anyhow::Error::msg)?;
+    let config = config::load(&flags, &variables)?;
     settings::make_room(&config)?;
     let store = settings::open(&config).await?;
     let listener = bind(config.http.listen).await?;
@@ -104,19 +104,18 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         certificates: config.amazon.certificates.iter().map(|known| (known.url.clone(), known.file.clone())).collect(),
         auto_confirm_accounts: config.amazon.auto_confirm_accounts.clone(),
         clock: clock::now,
-        allow_china: false,
     };
     let metrics = Metrics::install();
     auditing::watch(store.clone(), &metrics);
     Ok(Arc::new(Edge {
-        dispatch: Dispatch::start(Arc::new(TemporalEngine(engine)), store.clone()),
+        dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,
         amazon: Arc::new(Amazon::new(settings).context("the settings of the store")?),
         allowed: allowed(config),
         send: sender(config),
         admin_token,
         public_url: config.http.public_url.clone(),
-        default_window_ms: times::millis(config.window),
+        default_window: config.window,
         metrics,
         clock: clock::now,
         random: clock::random_bytes,
@@ -160,30 +159,27 @@ pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow:
     }
 }
 
-/// The engine of `activities`, as the edge wants it.
-struct TemporalEngine(engine::Engine);
-
-impl Engine for TemporalEngine {
+impl Engine for engine::Engine {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
-        async move { self.0.signal(key, signal).await.map_err(translated) }.boxed()
+        async move { Self::signal(self, key, signal).await.map_err(translated) }.boxed()
     }
 
     fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
-        async move { self.0.status(key).await.map_err(translated) }.boxed()
+        async move { Self::status(self, key).await.map_err(translated) }.boxed()
     }
 
     fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
-        async move { self.0.destination(id, signal).await.map_err(translated) }.boxed()
+        async move { Self::destination(self, id, signal).await.map_err(translated) }.boxed()
     }
 
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
         // Repeated until Temporal takes it.
-        self.0.supervise(id);
+        Self::supervise(self, id);
         async { Ok(()) }.boxed()
     }
 
     fn connected(&self) -> bool {
-        self.0.connected()
+        Self::connected(self)
     }
 }
 

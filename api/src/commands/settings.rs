@@ -28,13 +28,13 @@ impl Place {
     /// The settings of a service that runs elsewhere, when a file of settings is named; else none.
     pub fn load(&self, variables: &Variables) -> anyhow::Result<Option<Config>> {
         let is_named = self.config.is_some() || variables.get("SETTLE_CONFIG").is_some_and(|file| !file.is_empty());
-        is_named.then(|| load_with(&self.flags(), variables)).transpose()
+        Ok(is_named.then(|| load(&self.flags(), variables)).transpose()?)
     }
 
     /// The data directory, when no file of settings names another.
     pub fn data(&self, variables: &Variables) -> PathBuf {
         let variable = variables.get("SETTLE_DATA").filter(|data| !data.is_empty()).map(PathBuf::from);
-        self.data.clone().or(variable).unwrap_or_else(|| PathBuf::from(super::run::data::DEFAULT))
+        self.data.clone().or(variable).unwrap_or_else(|| PathBuf::from(super::data::DEFAULT))
     }
 }
 
@@ -59,11 +59,6 @@ impl Options {
     pub fn load(&self) -> anyhow::Result<Config> {
         Ok(load(&self.flags(), &environment())?)
     }
-}
-
-/// The settings with some more flags.
-pub fn load_with(flags: &Flags, variables: &Variables) -> anyhow::Result<Config> {
-    Ok(load(flags, variables)?)
 }
 
 /// Opens the database and brings its tables up to date.
@@ -92,16 +87,9 @@ pub async fn open(config: &Config) -> anyhow::Result<Store> {
     })
 }
 
-/// Whether several processes may share the database.
-pub fn is_shared(config: &Config) -> bool {
-    matches!(config.database, Database::Postgres(_))
-}
-
 /// Creates the directory of a SQLite file.
 pub fn make_room(config: &Config) -> anyhow::Result<()> {
     let Database::Sqlite(path) = &config.database else { return Ok(()) };
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
-    super::run::data::directory(parent)
-        .map(drop)
-        .with_context(|| format!("no room for the database {}", path.display()))
+    super::data::directory(parent).map(drop).with_context(|| format!("no room for the database {}", path.display()))
 }

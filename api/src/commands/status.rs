@@ -1,8 +1,8 @@
 //! `settle status`: whether all is well: inbox, engine, destinations, recent alarms.
 
 use super::client::{Client, Remote, segment};
+use super::layout;
 use super::table::{self, field, items};
-use super::{FAILED, layout};
 use crate::clock;
 use domain::Timestamp;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(if found["ok"] == true { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    Ok(if found["ok"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The status as data.

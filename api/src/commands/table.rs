@@ -1,6 +1,6 @@
 //! Prints answers of the HTTP API: one table per list, one line per field, and `--json` verbatim.
 
-use super::client::Remote;
+use super::client::Client;
 use super::layout::{self, short_times};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
@@ -35,18 +35,28 @@ pub fn plain(text: &str) {
 }
 
 /// Prints an answer: verbatim with `--json`, else one line per field.
-pub fn answer(remote: &Remote, answer: &Value) -> ExitCode {
+pub fn answer(client: &Client, answer: &Value) -> ExitCode {
     match answer {
-        answer if remote.json => json(answer),
+        answer if client.json => json(answer),
         Value::Null => line("Done."),
         answer => fields(answer),
     }
     ExitCode::SUCCESS
 }
 
+/// Prints an answer: verbatim with `--json`, else as a sentence about it.
+pub fn answer_line(client: &Client, answer: &Value, sentence: &str) -> ExitCode {
+    if client.json {
+        json(answer);
+    } else {
+        line(sentence);
+    }
+    ExitCode::SUCCESS
+}
+
 /// Prints a list: verbatim with `--json`, else as a table.
-pub fn answer_list(remote: &Remote, answer: &Value, columns: &[Column], nothing: &str) -> ExitCode {
-    if remote.json {
+pub fn answer_list(client: &Client, answer: &Value, columns: &[Column], nothing: &str) -> ExitCode {
+    if client.json {
         json(answer)
     } else {
         list(answer, columns, nothing)

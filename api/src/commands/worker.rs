@@ -3,9 +3,10 @@
 use super::stop::Stop;
 use super::{serve, settings, table};
 use crate::clock;
-use crate::config::{Config, environment};
+use crate::config::{self, Config, Database, environment};
 use crate::metrics::{self, Metrics};
-use crate::{health, telemetry};
+use crate::resources::health;
+use crate::telemetry;
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
@@ -42,9 +43,9 @@ pub struct Options {
 /// Works until the process is stopped.
 pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
-    telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
-    let config = settings::load_with(&options.settings.flags(), &variables)?;
-    if !settings::is_shared(&config) {
+    telemetry::start(&variables).map_err(anyhow::Error::msg)?;
+    let config = config::load(&options.settings.flags(), &variables)?;
+    if matches!(config.database, Database::Sqlite(_)) {
         tracing::warn!("this worker has its SQLite file for itself: no `settle serve` can use it at the same time");
     }
     settings::make_room(&config)?;

@@ -257,14 +257,10 @@ fn amazon(raw: RawAmazon) -> Result<Amazon, Invalid> {
     Ok(Amazon {
         certificates,
         auto_confirm_accounts: raw.auto_confirm_accounts,
-        rvs_url: raw.rvs_url.as_deref().map(rvs_url).transpose()?,
+        rvs_url: raw.rvs_url.as_deref().map(|text| origin("amazon.rvs_url", text)).transpose()?,
         patience: patience(raw.patience.as_deref())?,
         rvs_per_second: rvs_per_second(raw.rvs_per_second)?,
     })
-}
-
-fn rvs_url(text: &str) -> Result<Url, Invalid> {
-    origin("amazon.rvs_url", text)
 }
 
 fn origins(field: &str, texts: &[String]) -> Result<Vec<Url>, Invalid> {
@@ -283,11 +279,13 @@ fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
 }
 
 fn patience(text: Option<&str>) -> Result<Duration, Invalid> {
-    let Some(text) = text.map(str::trim) else { return Ok(Duration::from_secs(15 * 60)) };
     let expected = || invalid("amazon.patience", "30s, 15m or 2h, from 1s to 24h");
-    let patience = times::duration(text).map_err(|_| expected())?;
-    let allowed = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-    if allowed.contains(&patience) { Ok(patience) } else { Err(expected()) }
+    bounded(text.unwrap_or("15m"), Duration::from_secs(24 * 3600)).ok_or_else(expected)
+}
+
+/// A duration of at least a second.
+fn bounded(text: &str, most: Duration) -> Option<Duration> {
+    times::duration(text.trim()).ok().filter(|duration| (Duration::from_secs(1)..=most).contains(duration))
 }
 
 fn rvs_per_second(number: Option<u32>) -> Result<u32, Invalid> {
@@ -303,11 +301,8 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
 }
 
 fn window(text: Option<&str>) -> Result<Duration, Invalid> {
-    let Some(text) = text.map(str::trim) else { return Ok(Duration::from_secs(120)) };
     let expected = || invalid("window", "5s, 2m or 1h, from 1s to 1h");
-    let window = times::duration(text).map_err(|_| expected())?;
-    let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
-    if allowed.contains(&window) { Ok(window) } else { Err(expected()) }
+    bounded(text.unwrap_or("2m"), Duration::from_secs(3600)).ok_or_else(expected)
 }
 
 /// Longer than any delivery is attempted.

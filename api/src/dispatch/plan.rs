@@ -10,14 +10,23 @@ use workflows::signal::Notified;
 
 /// Maximum number of signals per window.
 const SIGNALS_PER_WINDOW: i64 = 12;
-/// Minimum and maximum time between two signals of one key.
-const SPACING_MS: (i64, i64) = (20, 300_000);
+/// Minimum time between two signals of one key.
+const SHORTEST_SPACING_MS: i64 = 20;
+/// Maximum time between two signals of one key.
+const LONGEST_SPACING_MS: i64 = 300_000;
 /// First and longest back-off of a key whose signal failed; doubled each time.
-const KEY_BACKOFF_MS: (i64, i64) = (100, 10_000);
+const KEY_BACKOFF: Backoff = Backoff { first_ms: 100, longest_ms: 10_000 };
 /// First and longest pause of all keys while the engine does not answer; doubled each time.
-const PAUSE_MS: (i64, i64) = (100, 5_000);
+const PAUSE: Backoff = Backoff { first_ms: 100, longest_ms: 5_000 };
 /// Number of failures in a row that mean that the engine is down, and not one purchase busy.
 const FAILURES_BEFORE_PAUSE: u32 = 4;
+
+/// A wait that is doubled with each failure.
+#[derive(Clone, Copy)]
+struct Backoff {
+    first_ms: i64,
+    longest_ms: i64,
+}
 
 /// One row of the inbox that the engine may not know yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,11 +184,11 @@ impl Plan {
     pub fn failed(&mut self, now: i64, key: CollapseKey) -> bool {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES_BEFORE_PAUSE {
-            self.paused_until = now.saturating_add(doubled(PAUSE_MS, self.failures - FAILURES_BEFORE_PAUSE));
+            self.paused_until = now.saturating_add(PAUSE.after(self.failures - FAILURES_BEFORE_PAUSE));
         }
         let pauses = self.failures == FAILURES_BEFORE_PAUSE;
         let Some(entry) = self.entries.get_mut(&key) else { return pauses };
-        entry.not_before = now.saturating_add(doubled(KEY_BACKOFF_MS, entry.failures));
+        entry.not_before = now.saturating_add(KEY_BACKOFF.after(entry.failures));
         entry.failures = entry.failures.saturating_add(1);
         self.queue(key, now);
         pauses
@@ -253,7 +262,7 @@ impl Entry {
             newest: i64::MIN,
             quiet_until: now,
             cap_until: None,
-            spacing: SPACING_MS.0,
+            spacing: SHORTEST_SPACING_MS,
             signalled: i64::MIN,
             unsignalled: (0, 0),
             flush: (None, None),
@@ -272,7 +281,7 @@ impl Entry {
         self.unsignalled.0 = self.unsignalled.0.saturating_add(1);
         let quiet_ms = news.quiet_ms.max(0);
         self.quiet_until = self.quiet_until.max(now.saturating_add(quiet_ms));
-        self.spacing = self.spacing.max(quiet_ms / SIGNALS_PER_WINDOW).min(SPACING_MS.1);
+        self.spacing = self.spacing.max(quiet_ms / SIGNALS_PER_WINDOW).min(LONGEST_SPACING_MS);
         let cap = news.cap_ms.map(|ms| now.saturating_add(ms.max(0)));
         // A cap that has passed belonged to rows that are settled by now.
         self.cap_until = match self.cap_until.filter(|&until| until > now) {
@@ -292,6 +301,9 @@ impl Entry {
     }
 }
 
-fn doubled((first, most): (i64, i64), times: u32) -> i64 {
-    first.saturating_mul(1_i64 << times.min(20)).min(most)
+impl Backoff {
+    /// The wait after some failures in a row before.
+    fn after(self, failures: u32) -> i64 {
+        self.first_ms.saturating_mul(1_i64 << failures.min(20)).min(self.longest_ms)
+    }
 }

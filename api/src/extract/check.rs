@@ -4,6 +4,7 @@
 
 use super::formats;
 use super::near::did_you_mean;
+use super::shape::{choices, is_required, present, type_of};
 use crate::error::{Error, Field};
 use serde_json::{Map, Value};
 
@@ -50,18 +51,17 @@ impl FieldErrors {
 /// Checks an object, and replaces wrong values by valid ones, so that the rest of the request can be checked too.
 pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) {
     let properties = schema["properties"].as_object();
-    let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
     for (name, property) in properties.into_iter().flatten() {
         let place = join(place, name);
         let fits = match value.get_mut(name) {
-            None | Some(Value::Null) if required(name) => {
+            None | Some(Value::Null) if is_required(schema, name) => {
                 wrong.add(&place, format!("{}; it is required", expected(property)));
                 false
             }
             None | Some(Value::Null) => true,
             Some(value) => fits(value, property, &place, wrong),
         };
-        match (fits, required(name)) {
+        match (fits, is_required(schema, name)) {
             (true, _) => {}
             (false, true) => drop(value.insert(name.clone(), formats::example(property))),
             (false, false) => drop(value.remove(name)),
@@ -180,30 +180,6 @@ fn but_is(schema: &Value, value: &str) -> String {
     format!("{}, and it is {value}", expected(schema))
 }
 
-/// The schema of a value that is not null.
-fn present(schema: &Value) -> &Value {
-    let mut alternatives = schema["anyOf"].as_array().into_iter().flatten();
-    alternatives.find(|one| one["type"] != "null").unwrap_or(schema)
-}
-
-/// The texts that a schema allows; none when it allows others.
-pub fn choices(schema: &Value) -> Vec<&str> {
-    let listed = schema["enum"].as_array().into_iter().flatten();
-    let named = schema["oneOf"].as_array().into_iter().flatten().map(|one| &one["const"]);
-    listed.chain(named).filter_map(Value::as_str).collect()
-}
-
-/// The type of values that are not null; empty when a schema names none.
-pub fn type_of(schema: &Value) -> &str {
-    let schema = present(schema);
-    match &schema["type"] {
-        Value::String(name) => name,
-        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or_default(),
-        _ if !choices(schema).is_empty() => "string",
-        _ => "",
-    }
-}
-
 /// The place of a field of an object.
 fn join(place: &str, name: &str) -> String {
     if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") }
@@ -228,14 +204,4 @@ pub const fn name_of(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
-}
-
-/// The value of a text in a query, by the schema of its field; a text of another form stays a text.
-pub fn of_text(schema: &Value, text: String) -> Value {
-    let value = match type_of(schema) {
-        "integer" => text.parse::<i64>().ok().map(Value::from),
-        "boolean" => text.parse::<bool>().ok().map(Value::from),
-        _ => None,
-    };
-    value.unwrap_or(Value::String(text))
 }

@@ -1,5 +1,6 @@
 //! The formats of texts that requests carry: an example of each, and the expectation that an error names.
 
+use super::shape::{choices, type_of};
 use domain::{CollapseKey, Timestamp};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
@@ -94,10 +95,10 @@ pub fn example(schema: &Value) -> Value {
     if let Some(example) = schema["examples"].get(0).or_else(|| schema.get("const")).or_else(|| schema.get("default")) {
         return example.clone();
     }
-    if let Some(choice) = super::check::choices(schema).first() {
+    if let Some(choice) = choices(schema).first() {
         return json!(choice);
     }
-    match super::check::type_of(schema) {
+    match type_of(schema) {
         "string" => json!(of(schema).map_or("text", |format| format.example)),
         "integer" => schema.get("minimum").cloned().unwrap_or(json!(1)),
         "boolean" => json!(true),

@@ -9,26 +9,24 @@ pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: 
         for kind in kinds {
             requests.insert(name_of(kind), created(common.clone(), kind));
         }
-        let all: Vec<Value> = kinds.iter().map(|kind| json!({ "$ref": reference(&name_of(kind)) })).collect();
+        let reference = |kind| json!({ "$ref": format!("#/components/schemas/{}", name_of(kind)) });
+        let all: Vec<Value> = kinds.iter().map(reference).collect();
         requests.insert("NewDestination".to_owned(), json!({ "oneOf": all }));
     }
     for kind in kinds {
         extend(requests.get_mut("DestinationPatch"), &kind.changed);
-        for name in ["Destination", "DestinationDetail", "CreatedDestination"] {
-            extend(responses.get_mut(name), &kind.shown);
+        if kind.created.contains_key("secret") {
+            let secret = json!({ "type": "string", "description": "Shown only here." });
+            extend(responses.get_mut("CreatedDestination"), &Map::from_iter([("secret".to_owned(), secret)]));
         }
-        let secrets = kind.created.iter().filter(|(name, _)| *name == "secret");
-        let mut secrets: Map<String, Value> =
-            secrets.map(|(name, _)| (name.clone(), json!({ "type": "string" }))).collect();
-        for secret in secrets.values_mut() {
-            secret["description"] = json!("Shown only here.");
-        }
-        extend(responses.get_mut("CreatedDestination"), &secrets);
     }
-    let kind_names: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
     for name in ["Destination", "DestinationDetail", "CreatedDestination"] {
         let Some(schema) = responses.get_mut(name) else { continue };
-        schema["properties"]["kind"]["enum"] = json!(kind_names);
+        for kind in kinds {
+            extend(Some(&mut *schema), &kind.shown);
+        }
+        schema["properties"]["kind"]["enum"] = json!(names);
         schema.as_object_mut().and_then(|schema| schema.remove("additionalProperties"));
     }
 }
@@ -37,10 +35,6 @@ pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: 
 fn name_of(kind: &KindSchemas) -> String {
     let (first, rest) = kind.kind.split_at(1);
     format!("New{}{rest}", first.to_uppercase())
-}
-
-fn reference(name: &str) -> String {
-    format!("#/components/schemas/{name}")
 }
 
 /// The schema of a new destination of a kind.

@@ -1,26 +1,21 @@
-//! `/openapi.json`: generated from the router's list and the types of its handlers.
+//! The document of the API, made from the list of routes and the types of their handlers.
 
 mod example;
 mod kinds;
-mod operation;
 #[cfg(test)]
 mod tests;
 
 use example::Examples;
-pub use operation::{Described, Input, Operation, Output, Schemas};
 
 use crate::error::Problem;
-use crate::router::{Access, Route, routes};
-use axum::Json;
+use crate::operation::{Operation, Schemas};
+use crate::routes::{Access, Route, routes};
 use protocols::destinations::Config;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// `GET /openapi.json`
-pub async fn show() -> Json<Value> {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
-    Json(DOCUMENT.clone())
-}
+/// The document, made when it is first read.
+pub static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 
 /// The document.
 #[must_use]
@@ -37,7 +32,8 @@ pub fn document() -> Value {
     let mut requests = schemas.requests.take_definitions(true);
     let mut responses = schemas.responses.take_definitions(true);
     kinds::add(&Config::schemas(), &mut requests, &mut responses);
-    let definitions: Map<String, Value> = responses.into_iter().chain(requests.into_iter().map(closed)).collect();
+    requests.values_mut().for_each(close);
+    let definitions: Map<String, Value> = responses.into_iter().chain(requests).collect();
     for (route, operation) in described {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = shown_operation(&route, operation, &definitions);
@@ -70,11 +66,10 @@ pub fn document() -> Value {
 }
 
 /// Closes a schema of requests: other fields are refused.
-fn closed((name, mut schema): (String, Value)) -> (String, Value) {
+fn close(schema: &mut Value) {
     if schema.get("properties").is_some() {
         schema["additionalProperties"] = json!(false);
     }
-    (name, schema)
 }
 
 fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String, Value>) -> Value {

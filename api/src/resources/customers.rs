@@ -67,8 +67,7 @@ impl From<storage::Customer> for Customer {
 }
 
 /// `PUT /v1/apps/{app_id}/customers`: names a customer of the store, or the owner of a receipt. Repeated, it answers
-/// the
-/// same.
+/// the same.
 pub async fn name(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,

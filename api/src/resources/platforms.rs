@@ -10,6 +10,7 @@ use crate::extract::{Body, Draft, FieldErrors, Id, PageQuery, Query, Stored, nul
 use axum::Json;
 use axum::extract::State;
 use domain::catalogue::ProductRef;
+use domain::time::millis;
 use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -141,7 +142,7 @@ pub async fn create(
     mut draft: Draft<NewPlatform>,
 ) -> Result<Created<Platform>, Error> {
     let Draft { body: new, wrong } = &mut draft;
-    let window_ms = new.window_seconds.map_or(edge.default_window_ms, |seconds| seconds * 1000);
+    let window_ms = new.window_seconds.map_or_else(|| millis(edge.default_window), |seconds| seconds * 1000);
     let max_wait_ms = new.max_wait_seconds.map(|seconds| seconds * 1000);
     check_wait(wrong, window_ms, max_wait_ms);
     check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
@@ -188,8 +189,7 @@ pub async fn show(
 }
 
 /// `PATCH /v1/platforms/{platform_id}`. A topic that is named is confirmed when it requests to send; one that did so
-/// before
-/// is approved instead, since its subscription has to be confirmed at the store.
+/// before is approved instead, since its subscription has to be confirmed at the store.
 pub async fn update(
     State(edge): State<Shared>,
     Stored(before): Stored<storage::Platform>,
@@ -295,6 +295,5 @@ fn check_topic(edge: &Edge, wrong: &mut FieldErrors, store: &str, arn: Option<&s
 
 /// 128 random bits in lower-case hex.
 fn ingress_key(edge: &Edge) -> String {
-    let random = (edge.random)();
-    random.iter().take(16).fold(String::with_capacity(32), |hex, byte| hex + &format!("{byte:02x}"))
+    storage::hex(&(edge.random)()[..16])
 }

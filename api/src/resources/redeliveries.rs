@@ -101,21 +101,25 @@ impl From<Owing> for Owed {
 }
 
 impl OwedPage {
-    /// The page, and whether it is a dry run.
+    /// Whether it is a dry run.
     #[must_use]
-    pub fn page(self) -> (Page, Run) {
-        let run = if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real };
-        (Page { cursor: self.cursor, limit: self.limit.unwrap_or(LIMIT) }, run)
+    pub fn run(&self) -> Run {
+        if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real }
+    }
+
+    /// The page.
+    #[must_use]
+    pub fn page(self) -> Page {
+        Page { cursor: self.cursor, limit: self.limit.unwrap_or(LIMIT) }
     }
 }
 
 impl RunPage {
-    /// The page, and how it is owed: a page of a named run is owed once, however often it is requested.
-    fn page(self) -> (Page, RunMode) {
-        let (page, run) = self.page.page();
-        match (run, self.run) {
-            (Run::Real, Some(name)) => (page, RunMode::Once(name)),
-            (run, _) => (page, run.into()),
+    /// How it is owed: a page of a named run is owed once, however often it is requested.
+    fn mode(&self) -> RunMode {
+        match (self.page.run(), &self.run) {
+            (Run::Real, Some(name)) => RunMode::Once(name.clone()),
+            (run, _) => run.into(),
         }
     }
 }
@@ -179,9 +183,9 @@ fn receivers(body: &Redelivery, wrong: &mut FieldErrors) -> Receivers {
 
 /// Owes a page of the selection, and wakes the supervision of the destinations: one signal each, however much is owed.
 pub async fn carry_out(edge: &Edge, selection: Selection, page: RunPage) -> Result<storage::Redelivered, Error> {
-    let (page, mode) = page.page();
+    let mode = page.mode();
     let is_dry = mode == RunMode::Dry;
-    let done = edge.store.redeliver_all(selection, page, mode).await?;
+    let done = edge.store.redeliver_all(selection, page.page.page(), mode).await?;
     for id in done.owing.destinations.iter().filter(|_| !is_dry) {
         match timeout(PATIENCE, edge.dispatch.engine().supervise(*id)).await {
             Ok(Ok(())) => {}

@@ -1,6 +1,6 @@
 //! Logs a full disk at most once a minute.
 
-use std::fmt::{Debug, Write};
+use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -47,7 +47,6 @@ impl<S: Subscriber> Layer<S> for FullDisk {
 #[derive(Default)]
 struct Signs {
     is_found: bool,
-    text: String,
 }
 
 impl Visit for Signs {
@@ -55,19 +54,8 @@ impl Visit for Signs {
         self.is_found = self.is_found || SIGNS.iter().any(|sign| value.contains(sign));
     }
 
-    fn record_i64(&mut self, _: &Field, _: i64) {}
-
-    fn record_u64(&mut self, _: &Field, _: u64) {}
-
-    fn record_bool(&mut self, _: &Field, _: bool) {}
-
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let mut text = std::mem::take(&mut self.text);
-        text.clear();
-        // Writing into a text cannot fail.
-        let _ = write!(text, "{value:?}");
-        self.record_str(field, &text);
-        self.text = text;
+        self.record_str(field, &format!("{value:?}"));
     }
 }
 

@@ -20,47 +20,36 @@ const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflow
 const SENDERS: [&str; 4] = ["reqwest", "hyper", "hyper_util", "hyper_rustls"];
 
 /// The format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
     /// For people, with colours on a terminal.
-    #[default]
     Human,
     /// One JSON object per line.
     Json,
 }
 
-impl std::str::FromStr for Format {
-    type Err = String;
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "human" => Ok(Self::Human),
-            "json" => Ok(Self::Json),
-            other => Err(format!("`{other}` is not a log format (expected `human` or `json`)")),
-        }
-    }
-}
-
-/// Starts the log on standard error. `flag` is `--log`, which wins over `SETTLE_LOG_FORMAT`; the filter is
-/// `SETTLE_LOG`, such as `info` or `warn,api=debug`.
+/// Starts the log on standard error. Its format is `SETTLE_LOG_FORMAT`; its filter is `SETTLE_LOG`, such as `info` or
+/// `warn,api=debug`.
 ///
 /// # Errors
 /// Names the variable that cannot be read, and what was expected.
-pub fn start(flag: Option<Format>, variables: &Variables) -> Result<(), String> {
-    let (format, filter) = settings(flag, variables)?;
+pub fn start(variables: &Variables) -> Result<(), String> {
+    let (format, filter) = settings(variables)?;
     // A second start in one process (tests) keeps the first.
     let _ = lines(format, filter, std::io::stderr).try_init();
     Ok(())
 }
 
-fn settings(flag: Option<Format>, variables: &Variables) -> Result<(Format, EnvFilter), String> {
-    let non_empty = |name: &str| variables.get(name).filter(|text| !text.is_empty());
-    let named =
-        non_empty("SETTLE_LOG_FORMAT").map(|name| name.parse().map_err(|error| format!("SETTLE_LOG_FORMAT: {error}")));
-    let format = match flag {
-        Some(format) => format,
-        None => named.transpose()?.unwrap_or_default(),
+fn settings(variables: &Variables) -> Result<(Format, EnvFilter), String> {
+    let text = |name: &str| variables.get(name).map_or("", String::as_str);
+    let format = match text("SETTLE_LOG_FORMAT") {
+        "" | "human" => Format::Human,
+        "json" => Format::Json,
+        other => {
+            return Err(format!("SETTLE_LOG_FORMAT: `{other}` is not a log format (expected `human` or `json`)"));
+        }
     };
-    let filter = non_empty("SETTLE_LOG").map_or(DEFAULT_FILTER, String::as_str);
+    let filter = Some(text("SETTLE_LOG")).filter(|filter| !filter.is_empty()).unwrap_or(DEFAULT_FILTER);
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| format!("SETTLE_LOG: expected a filter such as `info` or `warn,api=debug` ({error})"))?;
     Ok((format, filter))
@@ -89,14 +78,14 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[test]
-    fn the_flag_wins_over_the_variable_and_errors_name_it() {
+    fn the_format_is_a_variable_and_errors_name_it() {
         let variables = |name: &str, value: &str| Variables::from([(name.to_owned(), value.to_owned())]);
         let json = variables("SETTLE_LOG_FORMAT", "json");
-        assert_eq!(settings(None, &json).map(|(format, _)| format), Ok(Format::Json));
-        assert_eq!(settings(Some(Format::Human), &json).map(|(format, _)| format), Ok(Format::Human));
-        let wrong = settings(None, &variables("SETTLE_LOG_FORMAT", "xml")).map(|_| ());
+        assert_eq!(settings(&json).map(|(format, _)| format), Ok(Format::Json));
+        assert_eq!(settings(&Variables::new()).map(|(format, _)| format), Ok(Format::Human));
+        let wrong = settings(&variables("SETTLE_LOG_FORMAT", "xml")).map(|_| ());
         assert!(wrong.is_err_and(|message| message.contains("SETTLE_LOG_FORMAT") && message.contains("json")));
-        assert!(settings(None, &variables("SETTLE_LOG", "api=loudest")).is_err_and(|m| m.contains("SETTLE_LOG")));
+        assert!(settings(&variables("SETTLE_LOG", "api=loudest")).is_err_and(|m| m.contains("SETTLE_LOG")));
     }
 
     /// What is logged in a test.

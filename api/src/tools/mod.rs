@@ -9,10 +9,10 @@ pub mod temporal;
 #[cfg(test)]
 mod tests;
 
-use growth::Growth;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
 
 /// Where downloaded tools are kept: `settle-tools` in the target folder that this executable was built into,
 /// else in `data` (an installed binary has no target folder).
@@ -36,10 +36,16 @@ fn progress(line: &str) {
 /// Runs a program that fills a folder, and shows the size meanwhile: continuously on a terminal, elsewhere now and
 /// then.
 fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Result<String, String> {
-    let growth = Growth::watch(folder);
     // `pip` stores partial downloads there.
-    let ran = Command::new(program).args(arguments).env("TMPDIR", folder).stdin(Stdio::null()).output();
-    drop(growth);
+    let mut command = Command::new(program);
+    command.args(arguments).env("TMPDIR", folder).stdin(Stdio::null());
+    let (stop, stopped) = channel();
+    let ran = std::thread::scope(|scope| {
+        scope.spawn(move || growth::show(folder, &stopped));
+        let ran = command.output();
+        drop(stop);
+        ran
+    });
     finished(program, ran)
 }
 

@@ -42,8 +42,8 @@ impl Package {
         Some(home.join(self.folder).join(self.programs)).filter(|folder| folder.is_dir())
     }
 
-    /// The folder of the programs, unpacked into `home` first if they are not there yet.
-    /// Safe when several processes do it at once: the folder appears complete or not at all.
+    /// The folder of the programs, unpacked into `home` first if they are not there yet. Safe when several processes do
+    /// it at once: the folder appears complete or not at all.
     ///
     /// # Errors
     /// One line with the reason of the failure.

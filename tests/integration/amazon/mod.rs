@@ -149,8 +149,7 @@ impl World {
             std::fs::write(&file, SIGNER.certificate_pem().expect("a certificate")).expect("written");
             certificates.push((SIGNER.certificate_url("us-east-1").parse().expect("a URL"), file));
         }
-        let settings =
-            Settings { certificates, auto_confirm_accounts: beginning.accounts, allow_china: false, clock: now };
+        let settings = Settings { certificates, auto_confirm_accounts: beginning.accounts, clock: now };
         let (sns, engine) = (Arc::new(Sns::default()), Arc::new(Recording::default()));
         let dispatch = Dispatch::start(engine.clone(), store.clone());
         let amazon = Amazon::with_fetch(settings, sns.clone()).expect("settings");

@@ -163,12 +163,7 @@ impl Service {
         let store = open(&folder).await;
         let engine = Arc::new(Recording::default());
         let sns = Arc::new(Scripted::default());
-        let settings = Settings {
-            certificates: Vec::new(),
-            auto_confirm_accounts: Vec::new(),
-            allow_china: false,
-            clock: clock::now,
-        };
+        let settings = Settings { certificates: Vec::new(), auto_confirm_accounts: Vec::new(), clock: clock::now };
         let edge = Edge {
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
@@ -177,7 +172,7 @@ impl Service {
             send: api::sender(&config),
             admin_token: SecretString::from(TOKEN),
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),
-            default_window_ms: 120_000,
+            default_window: std::time::Duration::from_secs(120),
             metrics: Metrics::install(),
             clock: clock::now,
             random: clock::random_bytes,

@@ -1,7 +1,7 @@
 //! What a client did wrong is its mistake, is named, and is never a 500.
 
 use super::edge::{Answer, Service, TOKEN};
-use api::router::{Access, routes};
+use api::routes::{Access, routes};
 use serde_json::{Value, json};
 
 const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";

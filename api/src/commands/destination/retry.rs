@@ -1,10 +1,9 @@
 //! `settle destination retry`: sends what is owed now, and prints the result.
 
 use super::path;
-use crate::commands::FAILED;
-use crate::commands::client::{Client, Remote};
+use crate::commands::client::Client;
 use crate::commands::table::{self, field};
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -26,12 +25,11 @@ enum Verdict {
 }
 
 /// Sends what is owed and waits until all of it arrived, something failed or the time is up.
-pub async fn retry(client: &Client, remote: &Remote, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
+pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let before = client.get(&path(id), &[]).await?;
-    let body: Map<String, Value> = reason.into_iter().map(|reason| ("reason".to_owned(), reason.into())).collect();
-    let answer = client.post(&format!("{}/retry", path(id)), &body.into()).await?;
-    if remote.json {
-        return Ok(table::answer(remote, &answer));
+    let answer = client.post(&format!("{}/retry", path(id)), &json!({ "reason": reason })).await?;
+    if client.json {
+        return Ok(table::answer(client, &answer));
     }
     let owed = answer["owed"].as_i64().unwrap_or_default();
     if owed == 0 {
@@ -47,7 +45,7 @@ pub async fn retry(client: &Client, remote: &Remote, id: &str, reason: Option<St
             Verdict::Sent => table::line("All of it arrived."),
             Verdict::Failed(why) => {
                 table::line(&format!("It failed again: {why}. {} still owed and tried later.", deliveries(left)));
-                return Ok(ExitCode::from(FAILED));
+                return Ok(ExitCode::FAILURE);
             }
             Verdict::Underway if began.elapsed() < PATIENCE => {
                 sleep(POLL).await;

@@ -2,12 +2,13 @@
 //!
 //! Created by the first run and reused by every later one.
 
-use super::{data, simulated};
+use super::simulated;
 use crate::clock;
-use crate::commands::serve;
+use crate::commands::{data, serve};
 use crate::stores::amazon::signer::Signer;
 use anyhow::Context;
 use domain::catalogue::Price;
+use domain::time::millis;
 use domain::{AppId, Environment};
 use ipnet::{IpNet, Ipv4Net};
 use protocols::destinations::{Allowed, Config, Invalid, webhook};
@@ -17,6 +18,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use storage::{
     App, Catalogue, Change, Destination, DestinationPatch, Filter, Limits, Named, NewDestination, NewPlatform, Page,
     Platform, PlatformPatch, Product, Run, Store,
@@ -76,7 +78,7 @@ pub struct Wanted<'a> {
     /// The directory of its secrets.
     pub data: &'a Path,
     /// The window of its platform.
-    pub window_ms: i64,
+    pub window: Duration,
     /// Whether the window was set by a flag, and so replaces that of an earlier run.
     pub is_window_set: bool,
 }
@@ -126,7 +128,7 @@ async fn platform(
         environment: Environment::Sandbox,
         shared_secret: Some(shared_secret.clone()),
         topic_arn: Some(TOPIC_ARN.to_owned()),
-        window_ms: wanted.window_ms,
+        window_ms: millis(wanted.window),
         max_wait_ms: None,
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
@@ -143,7 +145,7 @@ async fn bring_up_to_date(
     wanted: &Wanted<'_>,
     shared_secret: &SecretString,
 ) -> Result<Platform, storage::Error> {
-    let window_ms = (wanted.is_window_set && platform.window_ms != wanted.window_ms).then_some(wanted.window_ms);
+    let window_ms = Some(millis(wanted.window)).filter(|ms| wanted.is_window_set && platform.window_ms != *ms);
     let is_verified = platform.has_shared_secret && platform.secret_refused_at.is_none();
     let is_sandbox = platform.environment == Environment::Sandbox;
     if window_ms.is_none() && is_verified && is_sandbox {

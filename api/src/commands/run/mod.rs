@@ -4,7 +4,6 @@
 //! Every failure on a fresh machine is one line with the next step. The inbox opens first and waits for nothing else:
 //! while Temporal is fetched, starts or is broken, notifications are accepted.
 
-pub mod data;
 pub mod demo;
 mod dev_server;
 pub mod simulated;
@@ -12,7 +11,7 @@ mod temporal;
 
 use super::receiver::{self, Style};
 use super::stop::Stop;
-use super::{serve, settings, table, worker};
+use super::{data, serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Certificate, Config, Flags, Variables, environment};
 use crate::{config, telemetry, times};
@@ -20,6 +19,7 @@ use activities::engine::Engine;
 use anyhow::Context;
 use demo::Demo;
 use dev_server::DevServer;
+use domain::time::millis;
 use secrecy::ExposeSecret;
 use simulated::Simulated;
 use std::path::{Path, PathBuf};
@@ -73,13 +73,12 @@ impl Options {
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
     let dev_server = dev_server::addresses(&variables)?;
-    telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
+    telemetry::start(&variables).map_err(anyhow::Error::msg)?;
     let (config, data) = prepare(&options.flags(), variables)?;
     let store = settings::open(&config).await?;
     let listener = serve::bind(config.http.listen).await?;
     let stop = Stop::on_signals()?;
-    let wanted =
-        demo::Wanted { data: &data, window_ms: times::millis(config.window), is_window_set: options.window.is_some() };
+    let wanted = demo::Wanted { data: &data, window: config.window, is_window_set: options.window.is_some() };
     let demo = demo::set_up(&store, &wanted).await?;
     let runner = Runner { config, store, listener, demo, data, dev_server };
     if let Some(server) = runner.run(stop).await? {
@@ -91,7 +90,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 /// The settings, completed from the data directory.
 fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, PathBuf)> {
-    let loaded = settings::load_with(flags, &variables)?;
+    let loaded = config::load(flags, &variables)?;
     let data = data::directory(&loaded.data)?;
     if loaded.key.is_none() {
         variables.insert("SETTLE_KEY".to_owned(), data::key(&data)?.expose_secret().to_owned());
@@ -101,7 +100,7 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
         None => data::admin_token(&data)?,
     };
     let flags = Flags { data: Some(data.clone()), ..flags.clone() };
-    let mut config = settings::load_with(&flags, &variables)?;
+    let mut config = config::load(&flags, &variables)?;
     config.http.admin_token = Some(token);
     allow_demo(&mut config, &data)?;
     Ok((config, data))
@@ -215,8 +214,8 @@ impl Runner {
 
     /// The command to try, with the flags that it needs here.
     fn next_command(&self, api: std::net::SocketAddr) -> String {
-        let mut command =
-            if started_by_cargo() { "cargo run -- sample".to_owned() } else { "settle sample".to_owned() };
+        let is_from_cargo = environment().contains_key("CARGO");
+        let mut command = if is_from_cargo { "cargo run -- sample" } else { "settle sample" }.to_owned();
         if api != std::net::SocketAddr::from(([127, 0, 0, 1], 8080)) {
             command.push_str(&format!(" --service http://{api}"));
         }
@@ -227,16 +226,12 @@ impl Runner {
     }
 }
 
-fn started_by_cargo() -> bool {
-    config::environment().contains_key("CARGO")
-}
-
 /// Prints the addresses once everything runs.
 async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<()> {
     let began = clock::now();
     let mut has_warned = false;
     while !engine.connected() && !stop.is_requested() {
-        if !has_warned && clock::now().millis_since(began) > times::millis(PATIENCE) {
+        if !has_warned && clock::now().millis_since(began) > millis(PATIENCE) {
             tracing::warn!(
                 address = engine.address(),
                 "Temporal does not answer yet; notifications are accepted, and settled once it does"

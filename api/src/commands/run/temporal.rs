@@ -1,14 +1,10 @@
 //! The Temporal dev server as a child process: started, watched, restarted when it dies, and ended with this process.
 //!
 //! A shell between this process and the server reads a pipe. When this process ends, in whatever way, the pipe closes
-//! and
-//! the shell kills the server; the line `stop` lets the server end by itself first. Both are in a process group of
-//! their
-//! own, so that Ctrl-C reaches only this process. The server runs with a lower priority: a store waits for an answer
-//! and
-//! gives up, while a window can be settled a little later. Nothing waits for the server to start, and a server that
-//! fails
-//! stops nothing else.
+//! and the shell kills the server; the line `stop` lets the server end by itself first. Both are in a process group of
+//! their own, so that Ctrl-C reaches only this process. The server runs with a lower priority: a store waits for an
+//! answer and gives up, while a window can be settled a little later. Nothing waits for the server to start, and a
+//! server that fails stops nothing else.
 
 use super::dev_server::DevServer;
 use crate::tools;
@@ -114,19 +110,10 @@ impl Server {
 
     fn spawn(&self) -> anyhow::Result<Child> {
         let log = self.log()?;
+        let [port, ui_port] = [self.addresses.address, self.addresses.ui].map(|address| address.port().to_string());
         let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "settle-temporal"]).arg(&self.cli).args([
-            "server",
-            "start-dev",
-            "--ip",
-            "127.0.0.1",
-        ]);
-        command.args([
-            "--port",
-            &self.addresses.address.port().to_string(),
-            "--ui-port",
-            &self.addresses.ui.port().to_string(),
-        ]);
+        command.args(["-c", KEEPER, "settle-temporal"]).arg(&self.cli);
+        command.args(["server", "start-dev", "--ip", "127.0.0.1", "--port", &port, "--ui-port", &ui_port]);
         command.arg("--db-filename").arg(self.data.join("temporal.db"));
         command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
         command.args(["--log-level", "warn"]);

@@ -7,10 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::str::FromStr;
-use storage::Named;
-
-/// Maximum number of entitlements, and of prices, of a product.
-const MOST: usize = 300;
+use storage::{MOST_OF_PRODUCT, Named};
 
 /// A SKU or a reference id in a path: any text.
 #[derive(JsonSchema)]
@@ -25,19 +22,6 @@ impl FromStr for Sku {
     }
 }
 
-/// An entitlement.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[schemars(extend("examples" = [{ "name": "Gold", "description": "Everything without advertisements" }]))]
-pub struct NewEntitlement {
-    /// A name for people.
-    #[schemars(length(min = 1, max = 200))]
-    name: String,
-    /// More about it, for people.
-    #[schemars(length(max = 1000))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-}
-
 /// An entitlement of the catalogue.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ListedEntitlement {
@@ -47,26 +31,7 @@ pub struct ListedEntitlement {
     reference: String,
     /// Its name and description.
     #[serde(flatten)]
-    named: NewEntitlement,
-}
-
-/// A product's entitlements and prices.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[schemars(extend("examples" = [
-    { "name": "Monthly", "entitlements": ["gold"], "prices": [{ "country": "DE", "currency": "EUR", "price": "9.99" }] },
-]))]
-pub struct NewProduct {
-    /// A name for people.
-    #[schemars(length(min = 1, max = 200))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    /// The reference ids of its entitlements, each once.
-    #[schemars(extend("x-expected" = "a list of the reference ids of entitlements, maybe empty"))]
-    entitlements: Vec<String>,
-    /// Its prices: one per country, and one at most without a country, or several with another `since` each.
-    #[schemars(extend("maxItems" = MOST))]
-    #[serde(default, deserialize_with = "list")]
-    prices: Vec<Price>,
+    named: Named,
 }
 
 /// A product of the catalogue.
@@ -77,7 +42,7 @@ pub struct Product {
     sku: String,
     /// Its entitlements and prices.
     #[serde(flatten)]
-    product: NewProduct,
+    product: storage::Product,
 }
 
 /// A catalogue as a whole.
@@ -95,23 +60,16 @@ pub struct Catalogue {
     products: Vec<Product>,
 }
 
-/// Reads null as an empty list.
-fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Price>, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-impl NewProduct {
-    /// Checks more than the types of its fields. `place` is the prefix of the names of fields.
-    pub fn check(&self, place: &str, wrong: &mut FieldErrors) {
-        let mut sorted = self.entitlements.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        if sorted.len() != self.entitlements.len() || sorted.len() > MOST {
-            wrong.add(&format!("{place}entitlements"), format!("each entitlement once, and at most {MOST}"));
-        }
-        if let Some(complaint) = twice(&self.prices) {
-            wrong.add(&format!("{place}prices"), complaint);
-        }
+/// Checks more than the types of a product's fields. `place` is the prefix of the names of fields.
+pub fn check(product: &storage::Product, place: &str, wrong: &mut FieldErrors) {
+    let mut sorted = product.entitlements.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    if sorted.len() != product.entitlements.len() || sorted.len() > MOST_OF_PRODUCT {
+        wrong.add(&format!("{place}entitlements"), format!("each entitlement once, and at most {MOST_OF_PRODUCT}"));
+    }
+    if let Some(complaint) = twice(&product.prices) {
+        wrong.add(&format!("{place}prices"), complaint);
     }
 }
 
@@ -119,8 +77,7 @@ impl Product {
     /// A product as it is shown.
     #[must_use]
     pub fn new(sku: &str, product: &storage::Product) -> Self {
-        let storage::Product { name, entitlements, prices } = product.clone();
-        Self { sku: sku.to_owned(), product: NewProduct { name, entitlements, prices } }
+        Self { sku: sku.to_owned(), product: product.clone() }
     }
 }
 
@@ -136,42 +93,25 @@ impl Catalogue {
             wrong.add(&format!("products[{at}].sku"), format!("each product once, and `{sku}` comes twice"));
         }
         for (at, product) in self.products.iter().enumerate() {
-            product.product.check(&format!("products[{at}]."), wrong);
+            check(&product.product, &format!("products[{at}]."), wrong);
         }
-    }
-}
-
-impl From<NewEntitlement> for Named {
-    fn from(NewEntitlement { name, description }: NewEntitlement) -> Self {
-        Self { name, description }
-    }
-}
-
-impl From<NewProduct> for storage::Product {
-    fn from(NewProduct { name, entitlements, prices }: NewProduct) -> Self {
-        Self { name, entitlements, prices }
     }
 }
 
 impl From<Catalogue> for storage::Catalogue {
     fn from(Catalogue { entitlements, products }: Catalogue) -> Self {
         Self {
-            entitlements: entitlements.into_iter().map(|one| (one.reference, one.named.into())).collect(),
-            products: products.into_iter().map(|one| (one.sku, one.product.into())).collect(),
+            entitlements: entitlements.into_iter().map(|one| (one.reference, one.named)).collect(),
+            products: products.into_iter().map(|one| (one.sku, one.product)).collect(),
         }
     }
 }
 
 impl From<storage::Catalogue> for Catalogue {
     fn from(storage::Catalogue { entitlements, products }: storage::Catalogue) -> Self {
-        let listed = |(reference, Named { name, description }): (String, Named)| ListedEntitlement {
-            reference,
-            named: NewEntitlement { name, description },
-        };
-        Self {
-            entitlements: entitlements.into_iter().map(listed).collect(),
-            products: products.iter().map(|(sku, product)| Product::new(sku, product)).collect(),
-        }
+        let entitlements = entitlements.into_iter().map(|(reference, named)| ListedEntitlement { reference, named });
+        let products = products.into_iter().map(|(sku, product)| Product { sku, product });
+        Self { entitlements: entitlements.collect(), products: products.collect() }
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod fields;
 
-pub use fields::{Catalogue, NewEntitlement, NewProduct, Product};
+pub use fields::{Catalogue, Product};
 
 use super::sales::RunQuery;
 use crate::edge::{Edge, Shared};
@@ -16,7 +16,7 @@ use domain::AppId;
 use fields::Sku;
 use schemars::JsonSchema;
 use serde::Serialize;
-use storage::{App, Change, Page, Paged};
+use storage::{App, Change, Named, Page, Paged, UnmappedSku};
 use uuid::Uuid;
 
 /// The number of known purchases that a change concerns.
@@ -40,23 +40,14 @@ pub struct Entitlement {
     description: Option<String>,
 }
 
-/// A SKU that was bought and is not in the catalogue.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct UnmappedSku {
-    /// The SKU, that of the term where there is one.
-    sku: String,
-    /// Number of purchases that have it.
-    purchases: i64,
-}
-
 /// `PUT /v1/apps/{app_id}/entitlements/{ref}`
 pub async fn set_entitlement(
     State(edge): State<Shared>,
     Ids(app, Sku(id)): Ids<AppId, Sku>,
     Query(query): Query<RunQuery>,
-    Body(new): Body<NewEntitlement>,
+    Body(new): Body<Named>,
 ) -> Result<Json<Concerned>, Error> {
-    change(&edge, app, &query, Change::SetEntitlement(id, new.into())).await
+    change(&edge, app, &query, Change::SetEntitlement(id, new)).await
 }
 
 /// `DELETE /v1/apps/{app_id}/entitlements/{ref}`: removes it from all products.
@@ -93,11 +84,11 @@ pub async fn set_product(
     State(edge): State<Shared>,
     Ids(app, Sku(sku)): Ids<AppId, Sku>,
     Query(query): Query<RunQuery>,
-    mut draft: Draft<NewProduct>,
+    mut draft: Draft<storage::Product>,
 ) -> Result<Json<Concerned>, Error> {
-    draft.body.check("", &mut draft.wrong);
+    fields::check(&draft.body, "", &mut draft.wrong);
     let new = draft.finish()?;
-    change(&edge, app, &query, Change::SetProduct(sku, new.into())).await
+    change(&edge, app, &query, Change::SetProduct(sku, new)).await
 }
 
 /// `DELETE /v1/apps/{app_id}/products/{sku}`
@@ -149,9 +140,7 @@ pub async fn replace(
 
 /// `GET /v1/apps/{app_id}/catalogue/unmapped`: what was bought and is not listed, the most bought first.
 pub async fn unmapped(State(edge): State<Shared>, Stored(app): Stored<App>) -> Result<Json<Paged<UnmappedSku>>, Error> {
-    let found = edge.store.unmapped(app.id).await?;
-    let items = found.into_iter().map(|one| UnmappedSku { sku: one.sku, purchases: one.purchases }).collect();
-    Ok(Json(Paged { items, next_cursor: None }))
+    Ok(Json(Paged { items: edge.store.unmapped(app.id).await?, next_cursor: None }))
 }
 
 async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {

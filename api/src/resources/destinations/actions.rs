@@ -5,7 +5,7 @@ use crate::answer::Accepted;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Draft, Stored};
-use crate::openapi::{Operation, Output, Schemas};
+use crate::operation::{Operation, Output, Schemas};
 use crate::resources::signals::{Action, taken};
 use axum::Json;
 use axum::extract::State;
@@ -127,8 +127,7 @@ pub async fn probe(
 }
 
 /// `POST …/retry`: send what is owed now, whatever it waits for: back-offs and a pause end, and an open breaker is
-/// tried.
-/// Nothing new is owed; `owed` is the number of deliveries to send.
+/// tried. Nothing new is owed; `owed` is the number of deliveries to send.
 pub async fn retry(
     State(edge): State<Shared>,
     Stored(destination): Stored<Destination>,

@@ -194,8 +194,7 @@ fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Map<String, Value> {
 }
 
 /// Takes the fields of the kind, and refuses all others when the kind is known; `once` is the common field that only
-/// this
-/// request has.
+/// this request has.
 fn own_fields(
     fields: &mut Map<String, Value>,
     names: Option<&[&'static str]>,

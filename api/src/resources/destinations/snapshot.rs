@@ -37,9 +37,9 @@ pub async fn snapshot(
     Stored(Destination { id, .. }): Stored<Destination>,
     Body(body): Body<OwedPage>,
 ) -> Result<Json<SnapshotPage>, Error> {
-    let (page, run) = body.page();
-    check_cursor(page.cursor.as_deref())?;
-    let page = edge.store.snapshot(id, page, run).await?;
+    let run = body.run();
+    check_cursor(body.cursor.as_deref())?;
+    let page = edge.store.snapshot(id, body.page(), run).await?;
     if run == Run::Real && timeout(PATIENCE, wake(&edge, &page.owed)).await.is_err() {
         tracing::warn!(destination.id = %id, "the engine took not all signals of a snapshot; the sweep finds the rest");
     }

@@ -3,7 +3,7 @@
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Id;
-use crate::openapi::{Operation, Output, Schemas};
+use crate::operation::{Operation, Output, Schemas};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};

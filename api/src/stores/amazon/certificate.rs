@@ -74,8 +74,7 @@ impl SigningKey {
     }
 
     /// Refuses a key outside the validity of its certificate, for now: SNS does not sign with expired ones, so the
-    /// clock of
-    /// this machine is more likely to be wrong.
+    /// clock of this machine is more likely to be wrong.
     ///
     /// # Errors
     /// `now` is before the first or after the last instant of the validity.

@@ -5,7 +5,7 @@
 use super::refusal::Refusal;
 use domain::Timestamp;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
@@ -93,8 +93,7 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
 
 impl Envelope<'_> {
     /// Refuses a time in the future, for now: the clock of this machine may be slow. Old messages are accepted: SNS
-    /// repeats
-    /// for an hour, and a repetition changes nothing.
+    /// repeats for an hour, and a repetition changes nothing.
     ///
     /// # Errors
     /// More than fifteen minutes ahead of `now`.
@@ -106,43 +105,40 @@ impl Envelope<'_> {
     }
 }
 
-/// A field as it was found.
-#[derive(Debug)]
+/// A field that is not null.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
 enum Found<'a> {
+    #[serde(borrow)]
     Text(Cow<'a, str>),
-    Null,
-    Other,
+    Other(IgnoredAny),
 }
 
+/// The fields that are read, each with its value or null.
 #[derive(Debug, Default)]
 struct Fields<'a> {
-    slots: [Option<Found<'a>>; NAMES.len()],
+    slots: [Option<Option<Found<'a>>>; NAMES.len()],
     duplicate: bool,
     too_many: bool,
 }
 
-/// The fields that are read, and their places in [`Fields`].
-const NAMES: [&str; 11] = [
-    "Type",
-    "MessageId",
-    "TopicArn",
-    "Message",
-    "Timestamp",
-    "SignatureVersion",
-    "Signature",
-    "SigningCertURL",
-    "Subject",
-    "SubscribeURL",
-    "Token",
-];
-
-/// One field: its place, and the reasons for its absence and for a wrong type.
-struct Name(usize, &'static str, &'static str);
+/// One field: its place in [`Fields`], and the reasons for its absence and for a wrong type.
+struct Name {
+    place: usize,
+    missing: &'static str,
+    not_a_string: &'static str,
+}
 
 macro_rules! names {
-    ($($constant:ident = $place:literal $name:literal;)*) => {$(
-        const $constant: Name = Name($place, concat!($name, " is missing"), concat!($name, " is not a string"));
-    )*};
+    ($($constant:ident = $place:literal $name:literal;)*) => {
+        $(const $constant: Name = Name {
+            place: $place,
+            missing: concat!($name, " is missing"),
+            not_a_string: concat!($name, " is not a string"),
+        };)*
+        /// The names of the fields, by their places.
+        const NAMES: &[&str] = &[$($name),*];
+    };
 }
 
 names! {
@@ -198,19 +194,19 @@ impl<'a> Fields<'a> {
     }
 
     fn text(&mut self, name: &Name) -> Result<Cow<'a, str>, Refusal> {
-        match self.slots.get_mut(name.0).and_then(Option::take) {
-            Some(Found::Text(text)) => Ok(text),
-            None => Err(Refusal::Malformed(name.1)),
-            Some(_) => Err(Refusal::Malformed(name.2)),
+        match self.slots.get_mut(name.place).and_then(Option::take) {
+            Some(Some(Found::Text(text))) => Ok(text),
+            None => Err(Refusal::Malformed(name.missing)),
+            Some(_) => Err(Refusal::Malformed(name.not_a_string)),
         }
     }
 
     /// An optional text: absent and null are equal.
     fn optional(&mut self, name: &Name) -> Result<Option<Cow<'a, str>>, Refusal> {
-        match self.slots.get_mut(name.0).and_then(Option::take) {
+        match self.slots.get_mut(name.place).and_then(Option::take).flatten() {
             Some(Found::Text(text)) => Ok(Some(text)),
-            None | Some(Found::Null) => Ok(None),
-            Some(Found::Other) => Err(Refusal::Malformed(name.2)),
+            None => Ok(None),
+            Some(Found::Other(_)) => Err(Refusal::Malformed(name.not_a_string)),
         }
     }
 }
@@ -260,7 +256,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         let mut others = HashSet::new();
         while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
             if let Some(place) = NAMES.iter().position(|name| *name == key) {
-                let found = Some(map.next_value::<Found<'de>>()?);
+                let found = Some(map.next_value::<Option<Found<'de>>>()?);
                 let before = fields.slots.get_mut(place).and_then(|slot| std::mem::replace(slot, found));
                 fields.duplicate |= before.is_some();
             } else {
@@ -276,67 +272,5 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 }
 
 /// A string borrowed where it has no escapes.
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match deserializer.deserialize_str(FoundVisitor)? {
-            Found::Text(text) => Ok(Self(text)),
-            Found::Null | Found::Other => Err(serde::de::Error::custom("expected a string")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Found<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FoundVisitor)
-    }
-}
-
-struct FoundVisitor;
-
-impl<'de> Visitor<'de> for FoundVisitor {
-    type Value = Found<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Found<'de>, E> {
-        Ok(Found::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Found<'de>, E> {
-        Ok(Found::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_unit<E>(self) -> Result<Found<'de>, E> {
-        Ok(Found::Null)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Found<'de>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Found::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Found::Other)
-    }
-}
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -120,7 +120,7 @@ impl Amazon {
     /// `Forbidden` for a URL that confirms nothing; otherwise SNS did not do it, and may later.
     pub async fn visit(&self, subscribe_url: &SecretString) -> Result<(), FetchError> {
         let url = subscribe_url.expose_secret();
-        if !topic::is_subscribe_url(url, self.settings.allow_china) {
+        if !topic::is_subscribe_url(url) {
             return Err(FetchError::Forbidden);
         }
         self.fetch.get(url).await.map(|_| ())
@@ -131,7 +131,7 @@ impl Amazon {
     /// # Errors
     /// What is expected instead.
     pub fn check_topic(&self, name: &str) -> Result<(), String> {
-        let arn = Arn::parse(name, self.settings.allow_china);
+        let arn = Arn::parse(name);
         arn.map(drop).map_err(|refusal| format!("an ARN such as arn:aws:sns:us-east-1:123456789012:name ({refusal})"))
     }
 
@@ -139,7 +139,7 @@ impl Amazon {
         let now = (self.settings.clock)();
         let mut recipient = self.recipients.find(intake.store, ingress_key, now).await?;
         let envelope = envelope::parse(body)?;
-        let arn = Arn::parse(&envelope.topic_arn, self.settings.allow_china)?;
+        let arn = Arn::parse(&envelope.topic_arn)?;
         envelope.check_time(now)?;
         certificate::check_url(&envelope.certificate_url, &arn)?;
         topic::check_link(&envelope, &arn)?;
@@ -149,8 +149,8 @@ impl Amazon {
             recipient = self.recipients.read(intake.store, ingress_key, now).await?;
             standing = topic::standing(&recipient.topics, arn.text);
         }
-        let foreseen = topic::is_foreseen(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
-        let course = topic::course(&envelope, standing, foreseen)?;
+        let approval = topic::approval(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
+        let course = topic::course(&envelope, standing, approval)?;
         let signer = self.keyring.key(&envelope.certificate_url, arn.region, now).await?;
         signature::verify(&envelope, &signer.key)?;
         let received = Received { intake, recipient: &recipient, envelope: &envelope, arn, standing };
@@ -174,7 +174,7 @@ impl Amazon {
 /// The refusal with its stable reason.
 pub fn verify_file(message: &[u8], certificate_pem: &[u8], at: Timestamp) -> Result<(), Refusal> {
     let envelope = envelope::parse(message)?;
-    let arn = Arn::parse(&envelope.topic_arn, false)?;
+    let arn = Arn::parse(&envelope.topic_arn)?;
     certificate::check_url(&envelope.certificate_url, &arn)?;
     topic::check_link(&envelope, &arn)?;
     let signer = SigningKey::read(certificate_pem, arn.region)?;
@@ -235,8 +235,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
 }
 
 /// Stores the notifications of a topic that waits for approval. The decision may fall between the check of the topic
-/// and
-/// the insert, and would then miss these rows: so the topic is checked once more.
+/// and the insert, and would then miss these rows: so the topic is checked once more.
 async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'static str, Refusal> {
     if received.intake.store.is_full(topic).await.map_err(|error| storage_failed(&error))? {
         return Err(Refusal::Unavailable("too many notifications wait for the topic's approval"));

@@ -15,8 +15,6 @@ pub struct Settings {
     pub certificates: Vec<(Url, PathBuf)>,
     /// AWS accounts whose first topic is followed without approval.
     pub auto_confirm_accounts: Vec<String>,
-    /// Whether topics of AWS in China may send.
-    pub allow_china: bool,
     /// The clock for certificates and messages.
     pub clock: fn() -> Timestamp,
 }
@@ -34,12 +32,6 @@ pub struct Invalid {
 impl Settings {
     /// Reads the certificates, and checks everything.
     pub(super) fn keys(&self) -> Result<HashMap<String, Arc<SigningKey>>, Invalid> {
-        for account in &self.auto_confirm_accounts {
-            if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
-                let expected = format!("expected AWS account numbers of twelve digits, found `{account}`");
-                return Err(Invalid { field: "auto_confirm_accounts".to_owned(), expected });
-            }
-        }
         let mut keys = HashMap::new();
         for (url, file) in &self.certificates {
             let invalid = |expected: String| Invalid { field: format!("certificates `{url}`"), expected };
@@ -60,7 +52,7 @@ impl Settings {
         let region = certificate::region_of(url.as_str()).ok_or(shape)?;
         let partition = topic::partition_of(region).ok_or(shape)?;
         let text = format!("arn:{partition}:sns:{region}:000000000000:any");
-        let arn = Arn::parse(&text, self.allow_china).map_err(|why| format!("{shape}: {why}"))?;
+        let arn = Arn::parse(&text).map_err(|why| format!("{shape}: {why}"))?;
         certificate::check_url(url.as_str(), &arn).map_err(|why| format!("{shape}: {why}"))?;
         Ok(region.to_owned())
     }

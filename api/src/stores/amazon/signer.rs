@@ -118,8 +118,8 @@ impl Signer {
 
     fn of(key: PKey<Private>, certificate: X509) -> Result<Self, Unusable> {
         let digest = certificate.digest(MessageDigest::sha256())?;
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { key, certificate, file_name: format!("SimpleNotificationService-{hex}.pem") })
+        let file_name = format!("SimpleNotificationService-{}.pem", storage::hex(&digest[..16]));
+        Ok(Self { key, certificate, file_name })
     }
 
     /// The private key, PEM: to be stored between runs.
@@ -154,18 +154,13 @@ impl Signer {
         subject: Option<&str>,
         message: &str,
     ) -> Result<String, Unusable> {
-        let base = Base::of(header);
-        let mut signed = vec![("Message", message), ("MessageId", &base.message_id)];
-        signed.extend(subject.map(|subject| ("Subject", subject)));
-        signed.extend([("Timestamp", &*base.timestamp), ("TopicArn", header.topic_arn), ("Type", "Notification")]);
-        let mut shown = vec![("Type", "Notification"), ("MessageId", &base.message_id), ("TopicArn", header.topic_arn)];
-        shown.extend(subject.map(|subject| ("Subject", subject)));
-        shown.extend([("Message", message), ("Timestamp", &base.timestamp)]);
-        let unsubscribe = format!(
-            "https://sns.{}.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={}:{}",
-            base.region, header.topic_arn, base.message_id
-        );
-        self.document(&base, &Layout { signed: &signed, shown: &shown, last: Some(("UnsubscribeURL", &unsubscribe)) })
+        let (id, time, arn) = (header.message_id.to_string(), header.timestamp(), header.topic_arn);
+        let mut fields = vec![("Type", "Notification"), ("MessageId", &*id), ("TopicArn", arn)];
+        fields.extend(subject.map(|subject| ("Subject", subject)));
+        fields.extend([("Message", message), ("Timestamp", &*time)]);
+        let host = header.host();
+        let unsubscribe = format!("https://{host}/?Action=Unsubscribe&SubscriptionArn={arn}:{id}");
+        self.document(header, &fields, Some(("UnsubscribeURL", &unsubscribe)))
     }
 
     /// A signed SubscriptionConfirmation.
@@ -173,9 +168,9 @@ impl Signer {
     /// # Errors
     /// OpenSSL does not sign.
     pub fn sign_subscription(&self, header: &Header<'_>, token: &str) -> Result<String, Unusable> {
-        let arn = header.topic_arn;
         let message = format!(
-            "You have chosen to subscribe to the topic {arn}.\nTo confirm the subscription, visit the SubscribeURL included in this message."
+            "You have chosen to subscribe to the topic {}.\nTo confirm the subscription, visit the SubscribeURL included in this message.",
+            header.topic_arn
         );
         self.sign_link(header, &LinkDocument { kind: "SubscriptionConfirmation", token, message: &message })
     }
@@ -185,53 +180,43 @@ impl Signer {
     /// # Errors
     /// OpenSSL does not sign.
     pub fn sign_unsubscription(&self, header: &Header<'_>, token: &str) -> Result<String, Unusable> {
-        let arn = header.topic_arn;
         let message = format!(
-            "You have chosen to deactivate subscription {arn}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
-            header.message_id
+            "You have chosen to deactivate subscription {}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
+            header.topic_arn, header.message_id
         );
         self.sign_link(header, &LinkDocument { kind: "UnsubscribeConfirmation", token, message: &message })
     }
 
     fn sign_link(&self, header: &Header<'_>, document: &LinkDocument<'_>) -> Result<String, Unusable> {
         let LinkDocument { kind, token, message } = *document;
-        let base = Base::of(header);
-        let arn = header.topic_arn;
-        let url = format!(
-            "https://sns.{}.amazonaws.com/?Action=ConfirmSubscription&TopicArn={arn}&Token={token}",
-            base.region
-        );
-        let signed = [
-            ("Message", message),
-            ("MessageId", &*base.message_id),
-            ("SubscribeURL", &*url),
-            ("Timestamp", &*base.timestamp),
-            ("Token", token),
-            ("TopicArn", arn),
+        let (id, time, arn) = (header.message_id.to_string(), header.timestamp(), header.topic_arn);
+        let url = format!("https://{}/?Action=ConfirmSubscription&TopicArn={arn}&Token={token}", header.host());
+        let fields = [
             ("Type", kind),
-        ];
-        let shown = [
-            ("Type", kind),
-            ("MessageId", &*base.message_id),
+            ("MessageId", &*id),
             ("Token", token),
             ("TopicArn", arn),
             ("Message", message),
             ("SubscribeURL", &*url),
-            ("Timestamp", &*base.timestamp),
+            ("Timestamp", &*time),
         ];
-        self.document(&base, &Layout { signed: &signed, shown: &shown, last: None })
+        self.document(header, &fields, None)
     }
 
-    fn document(&self, base: &Base, layout: &Layout<'_>) -> Result<String, Unusable> {
-        let text: String = layout.signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
-        let signature = self.sign(&text, base.version)?;
-        let url = self.certificate_url(&base.region);
-        let version = match base.version {
+    /// A document with the signature of these fields, which are signed in the order of their names. `last` is behind
+    /// the signature.
+    fn document(&self, header: &Header<'_>, fields: &[Field<'_>], last: Option<Field<'_>>) -> Result<String, Unusable> {
+        let mut signed = fields.to_vec();
+        signed.sort_unstable();
+        let text: String = signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
+        let signature = self.sign(&text, header.version)?;
+        let url = self.certificate_url(header.region());
+        let version = match header.version {
             Version::One => "1",
             Version::Two => "2",
         };
         let proof = [("SignatureVersion", version), ("Signature", &*signature), ("SigningCertURL", &*url)];
-        let all = layout.shown.iter().copied().chain(proof).chain(layout.last);
+        let all = fields.iter().copied().chain(proof).chain(last);
         let lines: Vec<String> = all.map(|(name, value)| format!("  \"{name}\" : {}", Value::from(value))).collect();
         Ok(format!("{{\n{}\n}}", lines.join(",\n")))
     }
@@ -257,33 +242,23 @@ struct LinkDocument<'a> {
     message: &'a str,
 }
 
-/// Which fields a document has: in the order of signing, in that of showing, and behind the signature.
-struct Layout<'a> {
-    signed: &'a [(&'a str, &'a str)],
-    shown: &'a [(&'a str, &'a str)],
-    last: Option<(&'a str, &'a str)>,
-}
+/// Name and value of a field.
+type Field<'a> = (&'a str, &'a str);
 
-/// The values that a document repeats.
-struct Base {
-    version: Version,
-    message_id: String,
-    timestamp: String,
-    region: String,
-}
+impl Header<'_> {
+    fn region(&self) -> &str {
+        Arn::read(self.topic_arn).map_or("us-east-1", |arn| arn.region)
+    }
 
-impl Base {
-    fn of(header: &Header<'_>) -> Self {
-        let region = Arn::parse(header.topic_arn, true).map_or("us-east-1", |arn| arn.region);
-        let mut timestamp = header.at.to_string();
+    fn host(&self) -> String {
+        format!("sns.{}.amazonaws.com", self.region())
+    }
+
+    /// The time as SNS writes it, in milliseconds.
+    fn timestamp(&self) -> String {
+        let mut timestamp = self.at.to_string();
         timestamp.truncate("2026-01-31T12:00:00.000".len());
-        timestamp.push('Z');
-        Self {
-            version: header.version,
-            message_id: header.message_id.to_string(),
-            timestamp,
-            region: region.to_owned(),
-        }
+        timestamp + "Z"
     }
 }
 

@@ -19,19 +19,25 @@ pub struct Arn<'a> {
     in_china: bool,
 }
 
-const NOT_AN_ARN: Refusal = Refusal::Malformed("TopicArn is not the name of an SNS topic");
-
 impl<'a> Arn<'a> {
-    /// Reads a topic's name. FIFO topics are no exception: they cannot send over HTTP.
+    /// Reads the name of a topic that may send here.
     ///
     /// # Errors
-    /// Another shape, or a topic in China while those are not allowed.
-    pub fn parse(text: &'a str, allow_china: bool) -> Result<Self, Refusal> {
-        let arn = Self::split(text).ok_or(NOT_AN_ARN)?;
-        if arn.in_china && !allow_china {
+    /// Another shape, or a topic in China.
+    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+        let arn = Self::read(text)?;
+        if arn.in_china {
             return Err(Refusal::Topic("topics in China are not allowed by the settings"));
         }
         Ok(arn)
+    }
+
+    /// Reads a topic's name, of any region. FIFO topics are no exception: they cannot send over HTTP.
+    ///
+    /// # Errors
+    /// Another shape.
+    pub fn read(text: &'a str) -> Result<Self, Refusal> {
+        Self::split(text).ok_or(Refusal::Malformed("TopicArn is not the name of an SNS topic"))
     }
 
     fn split(text: &'a str) -> Option<Self> {
@@ -47,12 +53,6 @@ impl<'a> Arn<'a> {
     #[must_use]
     pub fn host(&self) -> String {
         format!("sns.{}.amazonaws.com{}", self.region, if self.in_china { ".cn" } else { "" })
-    }
-
-    /// Whether its certificates carry the names that are used in China.
-    #[must_use]
-    pub const fn in_china(&self) -> bool {
-        self.in_china
     }
 }
 
@@ -111,12 +111,21 @@ pub fn standing(topics: &[Topic], arn: &str) -> Standing {
     }
 }
 
-/// Whether the topic is trusted without approval: the platform follows none yet, and the settings name its
-/// account.
+/// How the subscription of a topic that is not followed is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// At once: the platform follows no topic yet, and the settings name this one's account.
+    Foreseen,
+    /// By an admin.
+    Needed,
+}
+
+/// How the subscription of a topic is confirmed that is not followed.
 #[must_use]
-pub fn is_foreseen(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> bool {
+pub fn approval(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> Approval {
     let follows_one = topics.iter().any(|topic| standing(std::slice::from_ref(topic), &topic.arn) == Standing::Pinned);
-    !follows_one && accounts.iter().any(|account| account == arn.account)
+    let is_foreseen = !follows_one && accounts.iter().any(|account| account == arn.account);
+    if is_foreseen { Approval::Foreseen } else { Approval::Needed }
 }
 
 /// The treatment of a message after its signature is verified.
@@ -138,14 +147,16 @@ pub enum Course {
 ///
 /// # Errors
 /// The topic may not send this here.
-pub fn course(envelope: &Envelope<'_>, standing: Standing, foreseen: bool) -> Result<Course, Refusal> {
+pub fn course(envelope: &Envelope<'_>, standing: Standing, approval: Approval) -> Result<Course, Refusal> {
     match (&envelope.kind, standing) {
         (_, Standing::Rejected) => Err(Refusal::Topic("topic was rejected")),
         (Kind::Notification { .. }, Standing::Pinned) => Ok(Course::Accept),
         (Kind::Notification { .. }, Standing::Pending(topic)) => Ok(Course::AcceptWaiting(topic)),
         (Kind::SubscriptionConfirmation(_), Standing::Pinned) => Ok(Course::Confirm),
-        (Kind::SubscriptionConfirmation(_), _) if foreseen => Ok(Course::Confirm),
-        (Kind::SubscriptionConfirmation(_), _) => Ok(Course::RequestApproval),
+        (Kind::SubscriptionConfirmation(_), _) => Ok(match approval {
+            Approval::Foreseen => Course::Confirm,
+            Approval::Needed => Course::RequestApproval,
+        }),
         (Kind::UnsubscribeConfirmation(_), Standing::Pinned | Standing::Pending(_)) => Ok(Course::Unsubscribe),
         (_, Standing::Unknown) => Err(Refusal::Topic("topic is not known to this platform")),
     }
@@ -195,7 +206,7 @@ impl SubscribeUrl {
 
 /// Whether a URL is one that confirms a subscription at the host of the topic it names.
 #[must_use]
-pub fn is_subscribe_url(text: &str, allow_china: bool) -> bool {
+pub fn is_subscribe_url(text: &str) -> bool {
     let Some(parsed) = SubscribeUrl::parse(text) else { return false };
-    Arn::parse(&parsed.topic_arn, allow_china).is_ok_and(|arn| arn.host() == parsed.host)
+    Arn::parse(&parsed.topic_arn).is_ok_and(|arn| arn.host() == parsed.host)
 }

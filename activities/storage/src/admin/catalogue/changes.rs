@@ -1,18 +1,31 @@
 //! Changes of a catalogue: counted first, then written, and the purchases concerned are rechecked.
 
-use super::{Catalogue, Change, Unmapped, concern, tables};
+use super::{Catalogue, Change, concern, tables};
 use crate::admin::platforms::require_app;
 use crate::db::error::Error;
 use crate::db::run::Run;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
+use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::settling::reconsider;
 use domain::AppId;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// Maximum number of unmapped SKUs that are shown.
 const MOST_UNMAPPED: i64 = 1_000;
+
+row! {
+    /// A SKU that was bought and is not in the catalogue.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct UnmappedSku {
+        /// The SKU, that of the term where there is one.
+        pub sku: String,
+        /// Number of purchases that have it.
+        pub purchases: i64,
+    }
+}
 
 const UNMAPPED: Sql = statement! {"
     SELECT COALESCE(p.term_sku, p.product_id) AS sku, COUNT(*) AS purchases
@@ -59,7 +72,7 @@ impl Store {
     }
 
     /// The SKUs of purchases that the catalogue does not list, the most bought first.
-    pub async fn unmapped(&self, app: AppId) -> Result<Vec<Unmapped>, Error> {
+    pub async fn unmapped(&self, app: AppId) -> Result<Vec<UnmappedSku>, Error> {
         self.read(move |connection| sql(UNMAPPED).bind(app).bind(MOST_UNMAPPED).all(connection)).await
     }
 }

@@ -7,34 +7,58 @@ mod changes;
 mod concern;
 mod tables;
 
+pub use changes::UnmappedSku;
+
 use crate::db::error::Error;
-use crate::db::statement::row;
 use domain::AppId;
 use domain::catalogue::{Auth, Entitlement, Price};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Maximum number of products and of entitlements of an app.
 pub const MOST_LISTED: usize = 5_000;
 
-/// A product of an app.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Maximum number of entitlements, and of prices, of a product.
+pub const MOST_OF_PRODUCT: usize = 300;
+
+/// A product's entitlements and prices.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NewProduct", extend("examples" = [
+    { "name": "Monthly", "entitlements": ["gold"], "prices": [{ "country": "DE", "currency": "EUR", "price": "9.99" }] },
+]))]
 pub struct Product {
     /// A name for people.
+    #[schemars(length(min = 1, max = 200))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The reference ids of its entitlements, in this order.
+    /// The reference ids of its entitlements, each once.
+    #[schemars(extend("x-expected" = "a list of the reference ids of entitlements, maybe empty"))]
     pub entitlements: Vec<String>,
-    /// Its prices.
+    /// Its prices: one per country, and one at most without a country, or several with another `since` each.
+    #[schemars(extend("maxItems" = MOST_OF_PRODUCT))]
+    #[serde(default, deserialize_with = "list")]
     pub prices: Vec<Price>,
 }
 
-/// The name of an entitlement.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// An entitlement.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NewEntitlement")]
+#[schemars(extend("examples" = [{ "name": "Gold", "description": "Everything without advertisements" }]))]
 pub struct Named {
     /// A name for people.
+    #[schemars(length(min = 1, max = 200))]
     pub name: String,
     /// More about it, for people.
+    #[schemars(length(max = 1000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+}
+
+/// Reads null as an empty list.
+fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Price>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// All of it: entitlements by reference id, products by SKU.
@@ -44,17 +68,6 @@ pub struct Catalogue {
     pub entitlements: BTreeMap<String, Named>,
     /// The products.
     pub products: BTreeMap<String, Product>,
-}
-
-row! {
-    /// A SKU that was bought and is not in the catalogue.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Unmapped {
-        /// The SKU, the term's where there is one.
-        pub sku: String,
-        /// How many purchases have it.
-        pub purchases: i64,
-    }
 }
 
 /// One change of a catalogue.

@@ -1,8 +1,10 @@
-//! The request and the answers of a route, from the types of its handler.
+//! How a route is described: the types of its handler name what it takes and what it answers.
+//!
+//! Each part of a request and each answer describes itself where it is defined; this module knows none of them.
 
 use crate::error::Error;
-use crate::extract::{Body, Csv, Draft, Fields, Id, Ids, Message, Named, Query, Stored};
-use axum::extract::State;
+use axum::Json;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
@@ -89,76 +91,25 @@ impl Operation {
         let content = json!({ media: { "schema": schema } });
         self.answers.insert(status.as_str().to_owned(), json!({ "content": content }));
     }
+
+    /// Adds an answer that is JSON of this type.
+    pub fn json<T: JsonSchema>(&mut self, status: StatusCode, schemas: &mut Schemas) {
+        self.answer(status, "application/json", &schemas.responses.subschema_for::<T>());
+    }
 }
 
 impl<T> Input for State<T> {
     fn describe(_: &mut Operation, _: &mut Schemas) {}
 }
 
-impl<T: JsonSchema> Input for Id<T> {
+impl<T> Input for Extension<T> {
+    fn describe(_: &mut Operation, _: &mut Schemas) {}
+}
+
+impl<T: JsonSchema> Output for Json<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.path.push(json!(schemas.requests.subschema_for::<T>()));
+        operation.json::<T>(StatusCode::OK, schemas);
     }
-}
-
-impl<A: JsonSchema, B: JsonSchema> Input for Ids<A, B> {
-    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        Id::<A>::describe(operation, schemas);
-        Id::<B>::describe(operation, schemas);
-    }
-}
-
-impl<T: Named> Input for Stored<T> {
-    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        Id::<T::Id>::describe(operation, schemas);
-    }
-}
-
-impl<T: Fields> Input for Query<T> {
-    fn describe(operation: &mut Operation, _: &mut Schemas) {
-        let schema = crate::extract::schema::<T>();
-        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            let is_required = schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
-            let mut parameter = json!({ "name": name, "in": "query", "required": is_required, "schema": property });
-            if let Some(description) = parameter["schema"].as_object_mut().and_then(|one| one.remove("description")) {
-                parameter["description"] = description;
-            }
-            operation.query.push(parameter);
-        }
-    }
-}
-
-impl<T: Fields> Input for Body<T> {
-    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        let is_required = crate::extract::schema::<T>()["required"].as_array().is_some_and(|all| !all.is_empty());
-        let schema = schemas.requests.subschema_for::<T>();
-        let content = json!({ "application/json": { "schema": schema } });
-        operation.body = Some(json!({ "required": is_required, "content": content }));
-    }
-}
-
-impl<T: Fields> Input for Draft<T> {
-    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        Body::<T>::describe(operation, schemas);
-    }
-}
-
-impl Input for Csv {
-    fn describe(operation: &mut Operation, _: &mut Schemas) {
-        operation.body = Some(text_of(&["text/csv"]));
-    }
-}
-
-impl Input for Message {
-    fn describe(operation: &mut Operation, _: &mut Schemas) {
-        operation.body = Some(text_of(&["text/plain", "application/json"]));
-    }
-}
-
-/// A body that is read as text, of any of these media types.
-fn text_of(media: &[&str]) -> Value {
-    let content: Map<String, Value> = media.iter().map(|name| ((*name).to_owned(), json!({ "schema": {} }))).collect();
-    json!({ "required": true, "content": content })
 }
 
 impl<T: Output> Output for Result<T, Error> {

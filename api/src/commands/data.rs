@@ -38,36 +38,33 @@ pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
     Ok(data)
 }
 
-/// Reads a file; the first run creates it with `text`.
-pub fn load_or_create(path: &Path, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
-    match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => bail!("{} is empty: delete it, and it is created anew", path.display()),
-        Ok(text) => Ok(text.trim_end().to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let text = text()?;
-            write(path, text.as_bytes())?;
-            Ok(text.trim_end().to_owned())
-        }
-        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
-    }
-}
-
 /// The admin token of this directory.
 pub fn admin_token(data: &Path) -> anyhow::Result<SecretString> {
-    load_or_create(&token_file(data), || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<24>()))))
-        .map(SecretString::from)
+    secret::<24>(&token_file(data))
 }
 
 /// The key that encrypts secrets at rest, as `SETTLE_KEY` writes it.
 pub fn key(data: &Path) -> anyhow::Result<SecretString> {
-    load_or_create(&data.join("key"), || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<32>()))))
-        .map(SecretString::from)
+    secret::<32>(&data.join("key"))
 }
 
 /// The secret of the demo's simulated store.
 pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
-    let random = || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<24>())));
-    load_or_create(&data.join("simulated-store-secret"), random).map(SecretString::from)
+    secret::<24>(&data.join("simulated-store-secret"))
+}
+
+/// Reads a secret; the first run creates it of `N` random bytes.
+fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => bail!("{} is empty: delete it, and it is created anew", path.display()),
+        Ok(text) => Ok(text.trim_end().into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let text = storage::hex(&clock::random_bytes::<N>());
+            write(path, format!("{text}\n").as_bytes())?;
+            Ok(text.into())
+        }
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
 }
 
 /// Writes a file atomically and durably: a key that is lost cannot be recovered.
