@@ -265,8 +265,7 @@ const LOCK: Sql = statement!("{SELECT} WHERE id = ? FOR UPDATE");
 
 /// Locks a topic: nobody else decides about it or ends what waits for it until the end of the transaction.
 pub fn locked(write: &mut Write<'_>, id: TopicId) -> Result<Topic, Error> {
-    let found = sql(LOCK).bind(id).first(write.connection)?;
-    found.ok_or(Error::Missing { what: "topic" })
+    sql(LOCK).bind(id).one(write.connection, "topic")
 }
 
 const FIND_BY_ARN: Sql = statement!("{SELECT} WHERE platform_id = ? AND arn = ?");

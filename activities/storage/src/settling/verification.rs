@@ -111,8 +111,7 @@ impl Store {
         self.write(move |write| {
             purchase::lock(write, key)?;
             reconsider::forget_noted(write, key)?;
-            let unanswered = sql(COUNT_FAILURE).bind(write.now).bind(key).first(write.connection)?;
-            unanswered.ok_or(Error::Missing { what: "purchase" })
+            sql(COUNT_FAILURE).bind(write.now).bind(key).one(write.connection, "purchase")
         })
         .await
     }

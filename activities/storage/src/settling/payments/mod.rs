@@ -99,7 +99,8 @@ impl Booking {
                 continue;
             }
             // The record has the price of the newest payment. Where it has none, the ledger keeps the reason.
-            match if newest == Some(open.number) { listed_usd(data) } else { Err(UnknownPrice::Promotion) } {
+            let usd = if newest == Some(open.number) { listed_usd(data) } else { Err(UnknownPrice::Promotion) };
+            match usd {
                 Ok(usd) => {
                     let correction = open.corrected(usd);
                     booked.push(entry(&correction, open.at));
