@@ -5,7 +5,7 @@ use crate::admin::platforms::require_app;
 use crate::db::error::Error;
 use crate::db::run::Run;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
+use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::settling::reconsider;
@@ -13,6 +13,13 @@ use domain::AppId;
 
 /// Maximum number of unmapped SKUs that are shown.
 const MOST_UNMAPPED: i64 = 1_000;
+
+row! {
+    struct UnmappedRow {
+        sku: String,
+        purchases: i64,
+    }
+}
 
 const UNMAPPED: Sql = statement! {"
     SELECT COALESCE(p.term_sku, p.product_id) AS sku, COUNT(*) AS purchases
@@ -60,7 +67,11 @@ impl Store {
 
     /// The SKUs of purchases that the catalogue does not list, the most bought first.
     pub async fn unmapped(&self, app: AppId) -> Result<Vec<Unmapped>, Error> {
-        self.read(move |connection| sql(UNMAPPED).bind(app).bind(MOST_UNMAPPED).all(connection)).await
+        self.read(move |connection| {
+            let rows: Vec<UnmappedRow> = sql(UNMAPPED).bind(app).bind(MOST_UNMAPPED).all(connection)?;
+            Ok(rows.into_iter().map(|row| Unmapped { sku: row.sku, purchases: row.purchases }).collect())
+        })
+        .await
     }
 }
 

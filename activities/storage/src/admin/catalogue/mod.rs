@@ -8,7 +8,6 @@ mod concern;
 mod tables;
 
 use crate::db::error::Error;
-use crate::db::statement::row;
 use domain::AppId;
 use domain::catalogue::{Auth, Entitlement, Price};
 use std::collections::BTreeMap;
@@ -46,15 +45,13 @@ pub struct Catalogue {
     pub products: BTreeMap<String, Product>,
 }
 
-row! {
-    /// A SKU that was bought and is not in the catalogue.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct Unmapped {
-        /// The SKU, the term's where there is one.
-        pub sku: String,
-        /// How many purchases have it.
-        pub purchases: i64,
-    }
+/// A SKU that was bought and is not in the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmapped {
+    /// The SKU, the term's where there is one.
+    pub sku: String,
+    /// How many purchases have it.
+    pub purchases: i64,
 }
 
 /// One change of a catalogue.
