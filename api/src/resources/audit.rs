@@ -1,6 +1,6 @@
 //! `/v1/audit`: whether the tables agree with each other, and the money that was sent with the ledger.
 
-use super::listed::Listed;
+use super::query::Listed;
 use crate::auditing::Findings;
 use crate::edge::Shared;
 use crate::error::Error;

@@ -1,6 +1,6 @@
 //! `/v1/deliveries`: one event to one destination, with its attempts.
 
-use super::listed::Listed;
+use super::query::Listed;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Id, Query};

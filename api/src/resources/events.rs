@@ -1,6 +1,6 @@
 //! `/v1/events`: the recorded events.
 
-use super::listed::Listed;
+use super::query::Listed;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Id, Query};

@@ -4,8 +4,8 @@ mod actions;
 
 pub use actions::{discard, flush, hold, redeliver, release};
 
-use super::listed::Listed;
 use super::notifications::PurchaseNotification;
+use super::query::Listed;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Id, PageQuery, Query};
