@@ -7,10 +7,10 @@
 
 pub mod certificate;
 pub mod envelope;
-pub mod fetch;
-pub mod keyring;
-pub mod mapping;
-pub mod notification;
+mod fetch;
+mod keyring;
+mod mapping;
+mod notification;
 mod recipient;
 mod refusal;
 pub mod report;
@@ -20,7 +20,7 @@ pub mod signer;
 mod subscription;
 #[cfg(test)]
 mod tests;
-pub mod topic;
+mod topic;
 
 pub use fetch::{Fetch, FetchError};
 pub use refusal::Refusal;
