@@ -167,7 +167,7 @@ async fn two_events(faults: &str) -> Result<(), String> {
     let after = world.events(ONE).await;
     assert_eq!(after.last(), recorded.last(), "an announced event has changed");
     match verdict {
-        Ok(()) => world.ledger(ONE, 2).await,
+        Ok(()) => world.check_revisions(ONE, 2).await,
         Err(broken) => {
             assert_eq!(after.len(), 1, "the ledger took two events with one id: {after:?}");
             let pending = world.temporal.pending_activities(&world.workflow(ONE)).await;
@@ -199,7 +199,7 @@ async fn grace(faults: &str) -> Result<(), String> {
         })
         .await;
     }
-    let found = own.fresh_users();
+    let found = own.check_user_states();
     end(world, found).await
 }
 

@@ -116,7 +116,7 @@ impl Fleet {
                 assert_eq!(outcomes.len(), 1, "{message_id} of {receipt_id}: {outcomes:?}");
                 delivered += usize::from(outcomes[0]["outcome"] == "settled");
             }
-            self.world.ledger(receipt_id, delivered).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+            self.world.check_revisions(receipt_id, delivered).await.unwrap_or_else(|wrong| panic!("{wrong}"));
             self.check_arrived(receipt_id).await;
         }
     }

@@ -90,7 +90,7 @@ async fn check(world: World, sent: &Sent) {
 
 /// The revisions have no gap, count each notification once, and the newest one arrived.
 async fn check_purchase(world: &World, receipt_id: &str, count: usize) {
-    world.ledger(receipt_id, count).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+    world.check_revisions(receipt_id, count).await.unwrap_or_else(|wrong| panic!("{wrong}"));
     let newest = i64::try_from(world.events(receipt_id).await.len()).unwrap_or(i64::MAX);
     let key = world.key(receipt_id).to_string();
     wait::until(REPEATED, &format!("the newest revision of {receipt_id} at the receiver"), async || {

@@ -225,7 +225,7 @@ fn accepted_at(answer: &Value) -> Option<Micros> {
 
 /// Every message ended once, and the revisions arrived as 1…n, one for each.
 async fn check(world: &World, receipt_id: &str, messages: &[String]) {
-    world.ledger(receipt_id, messages.len()).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+    world.check_revisions(receipt_id, messages.len()).await.unwrap_or_else(|wrong| panic!("{wrong}"));
     let newest = i64::try_from(messages.len()).unwrap_or(i64::MAX);
     let acked = world.receiver.revisions(&world.key(receipt_id).to_string());
     assert_eq!(acked, (1..=newest).collect::<Vec<_>>(), "the revisions of {receipt_id} at the receiver");

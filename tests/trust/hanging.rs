@@ -1,8 +1,8 @@
 //! A destination that hangs for 15 seconds on every request and owes a thousand lanes: its neighbour's lag stays what
 //! it is without it, and nothing is held per purchase while the breaker is open.
 
-use super::ledger::Ledger;
 use super::outage::wait_quiet;
+use super::revisions::RevisionWriter;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -91,7 +91,7 @@ async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
     let mut world = World::start(setting).await;
     let receipts: Vec<String> = (0..OWED).map(|number| format!("old-{number}")).collect();
     enable(&world, &world.destination_id.clone(), false).await;
-    Ledger::of(&world).await.write(&receipts, 1).await;
+    RevisionWriter::of(&world).await.write(&receipts, 1).await;
     enable(&world, &world.destination_id.clone(), true).await;
     wait::until(SOON, "the neighbour's own", async || {
         let count = world.receiver.count();

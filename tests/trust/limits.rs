@@ -1,7 +1,7 @@
 //! Rate and concurrency of a destination hold over two workers on one PostgreSQL.
 
-use super::ledger::Ledger;
 use super::outage::busiest;
+use super::revisions::RevisionWriter;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -45,7 +45,7 @@ async fn flood(world: &mut World, id: &str, limits: &Value) {
     change(world, id, &json!({ "enabled": false })).await;
     change(world, id, limits).await;
     let receipts: Vec<String> = (0..OWED).map(|number| format!("owed-{number}")).collect();
-    Ledger::of(world).await.write(&receipts, 1).await;
+    RevisionWriter::of(world).await.write(&receipts, 1).await;
     change(world, id, &json!({ "enabled": true })).await;
     for number in 0..EVENTS {
         let receipt = format!("limited-{number}");

@@ -5,6 +5,6 @@
 mod chance;
 mod forbidden;
 mod hanging;
-mod ledger;
 mod limits;
 mod outage;
+mod revisions;

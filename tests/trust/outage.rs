@@ -4,7 +4,7 @@
 //!
 //! The hour passes by a clock that is moved, so that the breaker is not tried every half minute of it.
 
-use super::ledger::Ledger;
+use super::revisions::RevisionWriter;
 use domain::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -116,9 +116,9 @@ async fn after_an_hour_of_outage_all_owed_arrives_once_in_order() {
     let clock = Clock::new(api::clock::now());
     let mut world = broken(&clock).await;
     wait_quiet(&world).await;
-    let ledger = Ledger::of(&world).await;
+    let writer = RevisionWriter::of(&world).await;
     let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("purchase-{number}")).collect();
-    ledger.write(&receipts, REVISIONS).await;
+    writer.write(&receipts, REVISIONS).await;
     wait_quiet(&world).await;
     pass_outage(&world, &clock).await;
     let path = format!("/v1/destinations/{}", world.destination_id);

@@ -17,12 +17,12 @@ const AT_ONCE: usize = 64;
 const TURNS: [TransitionKind; 2] = [TransitionKind::Cancelled, TransitionKind::Resumed];
 
 /// The database of a world, written as its processes write it.
-pub struct Ledger {
+pub struct RevisionWriter {
     store: Store,
     platform_id: PlatformId,
 }
 
-impl Ledger {
+impl RevisionWriter {
     /// Opens the database of a world, which is PostgreSQL.
     pub async fn of(world: &World) -> Self {
         let database = Database::Postgres(world.installation.database().to_owned());
