@@ -1,5 +1,5 @@
-//! Money adds up: what Amplitude sums is what was paid less what was given back, whatever is corrected later and
-//! whoever dies meanwhile; and the audit of revenue agrees.
+//! Money adds up: Amplitude's sum of revenue is the payments less the refunds, also after corrections and the death of
+//! a worker, and the audit of revenue agrees.
 
 use super::{Analysts, KEY, MINUTE};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn cents(amount: &Value) -> i64 {
     format!("{:.0}", amount * 100.0).parse().expect("cents")
 }
 
-/// What a receipt earned by Amplitude, in cents; and how many events carry an amount.
+/// Amplitude's revenue of a receipt, in cents, and the number of its events with an amount.
 fn earned(own: &Analysts, receipt_id: &str) -> (i64, usize) {
     let key = own.world().key(receipt_id).to_string();
     let events = own.amplitude.events(KEY);
@@ -26,7 +26,7 @@ fn earned(own: &Analysts, receipt_id: &str) -> (i64, usize) {
     (amounts.iter().sum(), amounts.len())
 }
 
-/// A thing that is bought once: what Amazon shows, and what it sends when it is bought and taken back.
+/// A one-time purchase as Amazon shows it, with the notification of its purchase.
 fn coins(receipt_id: &str, own: &Analysts) -> (Subscription, Vec<Rtn>) {
     let (mut bought, _) = Subscription::begin(receipt_id, CUSTOMER, own.now(), None);
     bought.shown["productType"] = json!("CONSUMABLE");
@@ -42,7 +42,7 @@ fn rtn(kind: &str, receipt_id: &str, own: &Analysts) -> Rtn {
     Rtn { app_user_id: CUSTOMER.to_owned(), at: own.now(), ..Rtn::new(kind, receipt_id) }
 }
 
-/// Something happens to one receipt, and everything that follows is sent.
+/// Makes Amazon show a receipt and send its notifications, and waits until every event is delivered.
 async fn happen(own: &mut Analysts, shown: &Subscription, notifications: Vec<Rtn>) {
     own.happen(vec![(shown.clone(), notifications)]).await;
     own.drain(MINUTE).await;

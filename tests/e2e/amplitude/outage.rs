@@ -1,5 +1,5 @@
-//! Amplitude fails for days: up to the end of the seven days in which it knows an event again, everything is counted
-//! once; what is older then is abandoned, and the reason is shown.
+//! Amplitude fails for days. Until shortly before the end of the seven days in which it ignores a repeated event, every
+//! event is still sent, and counted once; an older event becomes dead, and the reason is shown.
 
 use super::settings::{patch, show};
 use super::{Analysts, CHECK, HOUR, KEY, MINUTE, dead_events, deliveries, text, wait_delivery};
@@ -14,7 +14,7 @@ use system_tests::world::SOON;
 
 const PURCHASED: &str = "user.subscription.purchased";
 const DAY: Duration = Duration::from_secs(86_400);
-/// From the first attempt to the last one that may be made.
+/// The time from the first attempt to the last possible one.
 const LAST: Duration = Duration::from_secs((6 * 24 + 22) * 3600 + 50 * 60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +56,7 @@ async fn events_older_than_seven_days_die_with_a_reason() {
         check_dead(&own, receipt_id).await;
     }
 
-    // What came later goes on, until nothing has gone well for seven days.
+    // The later event is still retried, until the destination is disabled after seven days without a success.
     skip_to(&mut own, began, 7 * DAY + 2 * HOUR).await;
     let disabled = own.world().wait_state(&own.id, "disabled").await;
     assert!(text(&disabled["reason"]).contains("nothing went well"), "{disabled}");
@@ -81,8 +81,8 @@ async fn events_older_than_seven_days_die_with_a_reason() {
     own.finish().await;
 }
 
-/// Two customers buy. Amplitude keeps the one's event, and answers 500 to both, and to everything after. The other one,
-/// that it does not know.
+/// Two customers buy. Amplitude answers 500 to every request, but keeps the event of the first one. Returns the
+/// subscription of the other one.
 async fn begin_outage(own: &mut Analysts) -> Subscription {
     own.amplitude.script([Fault::AnsweredWith(500)]);
     own.amplitude.answer(Fault::Status(500));
@@ -104,7 +104,7 @@ async fn begin_outage(own: &mut Analysts) -> Subscription {
     lost
 }
 
-/// Lets days pass up to `days` since the beginning; something is tried on each.
+/// Lets time pass until `days` days after the beginning, with at least one request on each day.
 async fn pass_days(own: &mut Analysts, began: Timestamp, days: u32) {
     let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
     let passed = u32::try_from(own.now().millis_since(began).div_euclid(day_ms)).unwrap_or(0);
@@ -113,13 +113,14 @@ async fn pass_days(own: &mut Analysts, began: Timestamp, days: u32) {
     }
 }
 
-/// Lets time pass until `after` the beginning, and something is tried.
+/// Lets time pass until `time` after the beginning, and on until a request arrives.
 async fn skip_to(own: &mut Analysts, began: Timestamp, time: Duration) {
     let passed = Duration::from_millis(own.now().millis_since(began).unsigned_abs());
     own.skip_to_a_request(time.saturating_sub(passed)).await;
 }
 
-/// Waits until `count` deliveries are dead, for which no request is made; an open breaker tries one in half a minute.
+/// Waits until `count` deliveries are dead. They become so without a request; an open breaker probes one per half
+/// minute.
 async fn wait_dead(own: &mut Analysts, count: usize) {
     wait::until(SOON, "what is too late to be dead", async || {
         let dead = wait::within(CHECK, "more dead ones", async || {
@@ -135,8 +136,8 @@ async fn wait_dead(own: &mut Analysts, count: usize) {
     .await;
 }
 
-/// The delivery of a purchase's event is among the dead ones, its last attempt made no request, and its explanation has
-/// the reason.
+/// Checks that the delivery of a purchase's event is dead, that its last attempt made no request, and that the
+/// explanation gives the reason.
 async fn check_dead(own: &Analysts, receipt_id: &str) {
     let delivery = wait_delivery(own.world(), (&own.id, receipt_id), (PURCHASED, "dead")).await;
     let listed: BTreeSet<_> =
