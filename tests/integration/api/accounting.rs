@@ -1,12 +1,12 @@
-//! Why something is as it is, whether the ledger agrees, and what is sent again, over HTTP.
+//! Explanations, audits and redeliveries over HTTP.
 
 use super::edge::{Service, accept};
 use domain::{CollapseKey, DestinationId};
 use serde_json::{Value, json};
 use storage::Fate;
 
-/// A service with a destination and purchases in revision 1, each with the notification that was settled in it and an
-/// event that is owed to nobody.
+/// A service with a destination and purchases in revision 1, each with its settled notification and an event without
+/// deliveries.
 async fn with_purchases(name: &str, receipts: &[&str]) -> (Service, String, DestinationId, Vec<CollapseKey>) {
     let service = Service::start(name).await;
     let (app, platform) = service.platform().await;
@@ -27,7 +27,7 @@ async fn with_purchases(name: &str, receipts: &[&str]) -> (Service, String, Dest
     (service, app, destination.unwrap_or_else(|| panic!("{}", created.body)), keys)
 }
 
-/// Every sentence of an explanation, the upper ones first.
+/// All sentences of an explanation, parents before children.
 fn sentences(node: &Value) -> Vec<String> {
     let own = node["summary"].as_str().unwrap_or_default().to_owned();
     let then = node["then"].as_array().into_iter().flatten();

@@ -1,4 +1,5 @@
-//! What people set by HTTP: customers, the catalogue, rates; each route right, each field wrong, and twice.
+//! Settings over HTTP: customers, the catalogue, rates. Each route with valid fields, with each field wrong, and
+//! repeated.
 
 use super::edge::{Answer, Service};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ impl Shop {
         self.send_json("GET", path, Value::Null).await
     }
 
-    /// Wants 400, complaining of these fields.
+    /// Checks that a request is refused with a 400 that names these fields.
     async fn refuses(&self, (method, path): (&str, &str), body: Value, fields: &[&str]) {
         let answer = self.send_json(method, path, body.clone()).await;
         assert_eq!(

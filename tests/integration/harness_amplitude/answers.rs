@@ -1,4 +1,4 @@
-//! What a request is answered.
+//! The answers of the fake Amplitude.
 
 use super::{DAY, KEY, OTHER, error, event, fake, plain, post, profile, send, upload};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What becomes of an accepted event.
+//! The effects of accepted events in the fake Amplitude.
 
 use super::{DAY, KEY, event, fake, plain, profile, send};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The inbox folds repeated facts, by any sender and however often.
+//! The inbox: a repeated message writes nothing, and a duplicate notification is stored with that outcome.
 
 use super::world::{WINDOW_MS, World, is_missing, renewal, story};
 use domain::{Outcome, PlatformId};
@@ -213,7 +213,7 @@ story! {
     }
 }
 
-/// One message for one receipt from every caller, and one fact in messages of every caller's own.
+/// A message that every caller sends, and a notification that every caller sends in a message of its own.
 fn crowd(platform: PlatformId, caller: i64, number: i64) -> Vec<NewNotification> {
     vec![
         renewal(platform, &format!("shared-{number}"), &format!("shared-{number}"), number),

@@ -1,5 +1,5 @@
-//! Profiles that do not arrive: what is skipped, refused or dead is not held by the integration, and what it is owed
-//! instead comes to an end.
+//! Profiles that do not arrive: settle does not believe that the integration has a skipped, refused or dead profile,
+//! and does not owe it another one for ever.
 
 use super::payments::monthly;
 use super::profiling::PURCHASED;
@@ -9,28 +9,28 @@ use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, NotificationKind, Snapshot, Timestamp, TransitionKind};
 use storage::{Claim, Claimed, DestinationPatch, Page, Rendered, Run, Verdict};
 
-/// A day and an hour more.
-const DAY_MS: i64 = 25 * HOUR_MS;
+/// A day and an hour.
+const DAY_AND_HOUR_MS: i64 = 25 * HOUR_MS;
 
 impl World {
-    /// Claims a lane whose bodies are made so; nothing is left to send.
+    /// Claims a lane with this result of rendering, after which nothing is left to send.
     async fn put_aside(&self, (key, to): (CollapseKey, DestinationId), rendered: Rendered) {
         let render = rendering(move |_| rendered.clone());
         let claimed = self.store.claim(Claim { render, ..claim(key, to, "aside") }).await.unwrap();
         assert!(!matches!(claimed, Claimed::Send(_)), "{claimed:?}");
     }
 
-    /// How many purchases are due now.
+    /// The number of purchases that are due now.
     async fn due(&self) -> usize {
         self.store.due(100).await.unwrap().len()
     }
 
-    /// How many purchases a snapshot owes something of.
+    /// The number of purchases of which a snapshot owes something.
     async fn snapshot(&self, to: DestinationId) -> usize {
         self.store.snapshot(to, Page::default(), Run::Real).await.unwrap().owed.len()
     }
 
-    /// Fails what is next in a lane for good; its types.
+    /// Makes the next deliveries of a lane dead, and returns their types.
     async fn kill(&self, (key, to): (CollapseKey, DestinationId)) -> Vec<String> {
         let Claimed::Send(batch) = self.claim(key, to, "kill").await else { return Vec::new() };
         let sent = Sent { batch, key, to, token: "kill".to_owned(), mode: storage::Mode::Lane };
@@ -85,7 +85,7 @@ story! {
         assert_eq!(world.kill((key, to)).await, [PURCHASED]);
         assert_eq!(world.due().await, 1, "nothing else would recheck it");
         let mut dead = 0;
-        for wait in [0, HOUR_MS + 1, DAY_MS] {
+        for wait in [0, HOUR_MS + 1, DAY_AND_HOUR_MS] {
             assert_eq!(world.due().await, usize::from(wait == 0), "the next recheck waits");
             world.pass(wait);
             assert_eq!(world.due().await, 1);
@@ -138,7 +138,7 @@ story! {
 }
 
 impl World {
-    /// A trial begins.
+    /// Accepts and settles the beginning of a trial.
     async fn begin_trial(&self, receipt: &str) {
         let report =
             Report { kind: NotificationKind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
@@ -152,7 +152,7 @@ impl World {
     }
 }
 
-/// In its trial of a month.
+/// A snapshot in a trial of a month.
 fn trial() -> Snapshot {
     let ends: Timestamp = "2027-02-10T12:00:00Z".parse().unwrap();
     Snapshot { trial_ends_at: Some(ends), ..monthly() }

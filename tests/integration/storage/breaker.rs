@@ -1,4 +1,4 @@
-//! A destination in trouble: its breaker, the probe, pauses, and being disabled. What it is owed is never lost.
+//! A failing destination: its breaker, probes, pauses, and when it is disabled. What it is owed is never lost.
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{World, story};
@@ -9,7 +9,7 @@ use storage::{
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
-/// Purchases `r0`, `r1`, … in revision 1, and one failed request for each of them but the last.
+/// Settles purchases `r0`, `r1`, … and fails one request for each of them except the last.
 async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
     for number in 0..purchases {
         world.revise(&format!("r{number}"), 1).await;
@@ -27,12 +27,12 @@ async fn destination_need(world: &World, id: DestinationId) -> DestinationNeed {
     world.store.destination_need(id, 100).await.unwrap()
 }
 
-/// The purchases whose runs wait for an attempt, page by page until there is none.
+/// The purchases whose lanes are in back-off, page by page, each noted as cancelled.
 async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<Vec<CollapseKey>> {
     let mut pages = Vec::new();
     while let Some(page) = world.store.lanes_in_backoff(id, limit).await.unwrap() {
         let again = world.store.lanes_in_backoff(id, limit).await.unwrap();
-        assert_eq!(again.as_ref(), Some(&page), "what was not noted is returned again");
+        assert_eq!(again.as_ref(), Some(&page), "lanes that are not noted as cancelled are returned again");
         world.store.backoff_cancelled(id, page.through).await.unwrap();
         let mut keys = page.keys;
         keys.sort_unstable();
@@ -41,7 +41,7 @@ async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<V
     pages
 }
 
-/// The lanes that are to be drained.
+/// The purchases whose lanes are to be drained.
 async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
     match destination_need(world, id).await {
         DestinationNeed::Drain { mut keys, .. } => {
@@ -110,7 +110,7 @@ story! {
         assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Probe { key, in_ms: 0 });
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p1").await;
         assert_eq!((probe.revision, probe.number), (2, 1));
-        // As if it had been the last step of the schedule.
+        // As after the last step of the schedule.
         let left = world.finish(&probe, Verdict::Dead).await;
         assert!(matches!(left, LaneState::Owed { .. }), "{left:?}");
         let stored = world.store.delivery(probe.delivery_id).await.unwrap();
@@ -146,7 +146,7 @@ story! {
             world.revise(&format!("r{number}"), 1).await;
         }
         for number in 0..9 {
-            // Two at each moment; that of `r3` is soon over by itself.
+            // The back-offs of two lanes end at each time; that of `r3` ends soon.
             world.pass(number % 2);
             let wait = if number == 3 { RETRY } else { LONG };
             world.send(&format!("r{number}"), hook.id, wait).await;

@@ -1,4 +1,4 @@
-//! Naming customers, adopting their purchases, and snapshots for those who come later.
+//! Naming customers, adopting their purchases, and snapshots for later destinations.
 
 use super::seeded::Seed;
 use super::world::{World, is_missing, new_destination, new_platform, record, story};

@@ -1,4 +1,4 @@
-//! One user in two environments: events to a destination in one do not affect the other.
+//! One user in two environments: what is sent about one environment does not affect the other.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, renewal, story};
@@ -10,14 +10,14 @@ use storage::{
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
-/// A platform of the sandbox, beside the world's own.
+/// Creates a sandbox platform besides the world's own one.
 async fn sandbox(world: &World) -> PlatformId {
     let mut new = new_platform(&world.app, "sandbox");
     new.environment = Environment::Sandbox;
     world.store.new_platform(new).await.unwrap().id
 }
 
-/// Something happens to what the same customer bought on another platform.
+/// Settles a transition of the same customer's purchase on another platform.
 async fn happen_on(world: &World, platform: PlatformId, (receipt, what): (&str, TransitionKind)) -> CollapseKey {
     world.accept(renewal(platform, &format!("{receipt}-there"), receipt, 1_000)).await;
     let key = CollapseKey::of(platform, receipt);
@@ -139,7 +139,7 @@ story! {
     }
 }
 
-/// Lists the product that everything here is bought of.
+/// Adds the product of all purchases here to the catalogue.
 fn list(world: &World) {
     let app = world.app.id;
     world.raw().run(&format!(
@@ -150,7 +150,7 @@ fn list(world: &World) {
     ));
 }
 
-/// One customer buys for `months` months, perhaps in a test.
+/// One customer buys and pays for `months` months, perhaps in a test purchase.
 async fn buy(world: &World, platform: PlatformId, (receipt, months, is_test): (&str, i64, bool)) -> CollapseKey {
     let key = CollapseKey::of(platform, receipt);
     for month in 1..=months {
@@ -166,7 +166,7 @@ async fn buy(world: &World, platform: PlatformId, (receipt, months, is_test): (&
     key
 }
 
-/// Sends what happened to a purchase. Its body is the end of the user's access in its environment, and over all.
+/// Sends the next event of a purchase. Its body has the end of the user's access in its environment and in both.
 async fn send_ends(world: &World, lane: (CollapseKey, DestinationId)) -> Sent {
     let render = rendering(|unsent| {
         let end = |state: &Value| state["active_entitlements"][0]["expiration"].clone();
@@ -222,14 +222,15 @@ story! {
     }
 }
 
-/// A webhook that wants these environments.
+/// Creates a webhook that is filtered to these environments.
 async fn wanting(world: &World, name: &str, environments: &[Environment]) -> DestinationId {
     let mut new = new_destination(&world.app, name);
     new.filter = Filter { platforms: Vec::new(), environments: environments.to_vec() };
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// Of which purchases a destination was owed anything, and the end of access by each `user.*` event that it gets.
+/// Delivers everything of these purchases, and returns the index of the purchase and the end of access of each `user.*`
+/// event.
 async fn received_by(world: &World, to: DestinationId, keys: &[CollapseKey]) -> Vec<(usize, Value)> {
     let mut found = Vec::new();
     for (number, key) in keys.iter().enumerate() {

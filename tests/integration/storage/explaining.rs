@@ -1,4 +1,4 @@
-//! What explains a notification, a purchase, an event and a destination.
+//! The data for explaining a notification, a purchase, an event and a destination.
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, finish};

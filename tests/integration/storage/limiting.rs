@@ -1,4 +1,4 @@
-//! How fast a destination is sent to, over all processes: its rate, requests at once, one user at a time.
+//! The limits of a destination across all processes: its rate, its concurrency, one user at a time.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send};
 use super::world::{LEASE_MS, World, new_destination, story};
@@ -18,7 +18,7 @@ async fn limited(world: &World, limits: Limits) -> DestinationId {
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// Claims all of these at once, in turn by one store and the other.
+/// Claims all these lanes concurrently, alternately by both stores.
 async fn claim_all(stores: &[Store; 2], world: &World, receipts: &[String], to: DestinationId) -> Vec<Claimed> {
     let claims = receipts.iter().enumerate().map(|(number, receipt)| {
         let (store, key) = (stores[number % 2].clone(), world.key(receipt));
@@ -39,7 +39,8 @@ async fn purchases(world: &World, count: usize) -> Vec<String> {
     receipts
 }
 
-/// A claim whose destination is changed like this by another process while it waits for the destination's health.
+/// Makes a claim wait for the lock on the destination's health, changes the destination in another session, and returns
+/// the result of the claim.
 async fn claim_during(world: &World, to: DestinationId, change: &str) -> Claimed {
     let mut other = world.raw();
     other.run("BEGIN; SELECT 1 FROM health FOR UPDATE");
@@ -129,7 +130,7 @@ story! {
                 other => panic!("{other:?}"),
             }
         }
-        // One at once, and one every 200 ms of the next two seconds and of the time that the claims took.
+        // One immediately, and one every 200 ms of the next two seconds and of the time that the claims took.
         let expected = 1 + (2_000 + took_ms) / 200;
         assert!(owed > 0 && sent <= expected + 1 && sent * 10 >= 11 * 9, "{sent} of {expected} in {took_ms} ms");
         world.pass(2_000);
@@ -172,7 +173,7 @@ story! {
     }
 }
 
-/// A purchase that nobody has.
+/// A receipt that is neither `free` nor among the sent ones.
 fn other<'a>(world: &World, receipts: &'a [String], sent: &[Sent], free: &str) -> &'a str {
     let is_free = |receipt: &&String| **receipt != free && sent.iter().all(|sent| sent.key != world.key(receipt));
     receipts.iter().find(is_free).unwrap()

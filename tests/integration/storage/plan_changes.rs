@@ -1,10 +1,10 @@
-//! Changes of plan over two receipts: linked when notified, counted when real.
+//! Changes of plan over two receipts: linked by the notification, effective once the new receipt is known to be real.
 
 use super::world::{Raw, Report, World, happened, record, renewal, reported, story};
 use domain::{CollapseKey, NotificationKind, TopicId, TransitionKind};
 use storage::{Accepted, Due, Fate, NewNotification, Recorded, SecretString};
 
-/// That `new` took the place of `old`.
+/// The notification that `new` replaced `old`.
 fn changed(world: &World, message: &str, (old, new): (&str, &str)) -> NewNotification {
     let report = Report { kind: NotificationKind::PlanChanged, customer: Some("customer-1"), related: Some(old) };
     reported(world.platform.id, (message, new), 50_000, report)
@@ -155,7 +155,7 @@ story! {
     }
 }
 
-/// Lists two SKUs that grant the same, and one that grants something else.
+/// Adds two SKUs with the same entitlement and one with another entitlement to the catalogue.
 fn list(world: &World) {
     let app = world.app.id;
     world.raw().run(&format!(
@@ -169,7 +169,7 @@ fn list(world: &World) {
     ));
 }
 
-/// One customer begins to subscribe to a SKU, on a day, reported by this type of notification.
+/// Settles the beginning of one customer's subscription to a SKU on a day, reported by this type of notification.
 async fn subscribe(world: &World, (sku, day): (&str, i64), kind: domain::NotificationKind) -> i64 {
     let since = domain::Timestamp::from_micros(super::world::BEGINNING).plus_millis(day * 86_400_000);
     let report = super::world::Report { kind, customer: Some("customer-1"), related: None };

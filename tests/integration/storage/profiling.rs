@@ -10,11 +10,11 @@ use domain::{CollapseKey, DestinationId, Environment, NotificationKind, Transiti
 use serde_json::Value;
 use storage::{Change, Claimed, Filter, Named, Owner, Page, PlatformPatch, Product, Recorded, Run, Verdict};
 
-/// What the integrations here choose.
+/// The event type that the integrations here choose.
 pub const PURCHASED: &str = "user.subscription.purchased";
 
 impl World {
-    /// An integration that keeps these attributes and chose one event.
+    /// Creates an integration that keeps these user properties and chose one event.
     pub async fn keeping(&self, name: &str, attributes: Attributes) -> DestinationId {
         let mut new = new_destination(&self.app, name);
         (new.traits.per_user, new.traits.per_request) = (true, 10);
@@ -23,14 +23,14 @@ impl World {
         self.store.new_destination(new).await.unwrap().id
     }
 
-    /// How many profiles a destination was ever owed.
+    /// The number of `profile.updated` that a destination was ever owed.
     pub fn profiles(&self, to: DestinationId) -> i64 {
         self.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{to}' AND event_type = '{PROFILE_UPDATED}'"
         ))
     }
 
-    /// Settles a purchase again without a notification, as after a change around it.
+    /// Settles a purchase again without a new notification, as after a change of settings.
     pub async fn resettle(&self, key: CollapseKey) {
         let again = record(key, &self.load(key).await);
         match self.store.record(again).await.unwrap() {
@@ -39,7 +39,7 @@ impl World {
         }
     }
 
-    /// The product of every purchase here entitles to this alone.
+    /// Makes the product of all purchases here grant this entitlement only.
     pub async fn entitle(&self, entitlement: &str) {
         let named =
             Change::SetEntitlement(entitlement.to_owned(), Named { name: entitlement.to_owned(), description: None });
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// Sends all that a lane owes; the bodies, by their types.
+    /// Delivers everything of a lane, and returns the type and the body of each event.
     pub async fn drain(&self, (key, to): (CollapseKey, DestinationId)) -> Vec<(String, Value)> {
         let mut all = Vec::new();
         for turn in 0.. {
@@ -63,7 +63,7 @@ impl World {
     }
 }
 
-/// The entitlements that a profile shows.
+/// The active entitlements in a body.
 pub fn entitlements(body: &Value) -> Vec<&str> {
     let all = body["active_entitlements"].as_array().unwrap().iter();
     all.map(|one| one["entitlement_ref_id"].as_str().unwrap()).collect()
@@ -272,7 +272,8 @@ story! {
         world.done(happened(record(tested, &world.load(tested).await), &[TransitionKind::Expired])).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "its state is the same");
 
-        // A platform that is moved to the sandbox takes its purchases there: each world is owed what changed in it.
+        // A platform that becomes a sandbox takes its purchases there: the profile of each environment is owed its
+        // change.
         let sandboxed = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, sandboxed).await.unwrap();
         world.resettle(world.key("r1")).await;

@@ -1,4 +1,4 @@
-//! The body of `purchase.updated`: its digest, the catalogue, and what makes a revision.
+//! The body of `purchase.updated`: its digest, the catalogue, and which changes make a revision.
 
 use super::world::{BEGINNING, Report, World, happened, record, reported, story};
 use domain::{NotificationKind, Timestamp, Transition, TransitionKind};
@@ -8,7 +8,7 @@ async fn data(world: &World, receipt: &str) -> Value {
     world.store.purchase(world.key(receipt)).await.unwrap().data["data"].clone()
 }
 
-/// The decision that was recorded last, once more and about nothing new.
+/// A record with the purchase unchanged.
 async fn again(world: &World, receipt: &str) -> storage::Record {
     let key = world.key(receipt);
     let loaded = world.load(key).await;

@@ -1,5 +1,5 @@
-//! What concerns more purchases than one transaction should touch: the first are woken with the change, the others
-//! batch by batch, by whoever sweeps.
+//! A change that affects more purchases than one transaction should touch: the first ones are rechecked with the
+//! change, the others in batches by the sweep of any process.
 
 use super::batches::{fail_no_more, fail_where};
 use super::seeded::Seed;
@@ -7,14 +7,14 @@ use super::world::{World, record, story};
 use domain::{CollapseKey, Environment};
 use storage::{Change, PlatformPatch, Product, Recorded, Run, SecretString};
 
-/// More than two batches.
+/// More purchases than two batches.
 const MANY: i64 = 2_500;
-/// How many one batch is.
+/// Number of purchases in a batch.
 const BATCH: i64 = 1_000;
-/// More than all.
+/// A limit that no test reaches.
 const ALL: i64 = 10_000;
 
-/// Many purchases of the platform, before every other in the order of their keys: half of `month`, half of `year`.
+/// Inserts many purchases, half of `month` and half of `year`, with keys that precede those of all others.
 fn crowd(world: &World) {
     world.raw().run(&format!(
         "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
@@ -27,7 +27,7 @@ fn crowd(world: &World) {
     ));
 }
 
-/// A crowd, and one purchase that was settled, behind them all.
+/// Inserts a crowd, and settles one purchase, whose key comes last.
 async fn crowd_and_one(world: &World) -> CollapseKey {
     crowd(world);
     world.revise("r1", 1).await;
@@ -42,7 +42,7 @@ async fn set(world: &World, patch: PlatformPatch) {
     world.store.update_platform(world.platform.id, patch).await.unwrap();
 }
 
-/// Why something is still to be reconsidered.
+/// The reasons of the noted rechecks.
 fn noted(world: &World) -> Vec<String> {
     world.raw().texts("SELECT why AS value FROM rechecks ORDER BY why")
 }

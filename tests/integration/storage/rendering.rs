@@ -1,4 +1,5 @@
-//! Bodies: made when an event is sent for the first time, of all that is known then, and frozen. Some are not sent.
+//! Bodies: rendered when an event is sent for the first time, from what is known then, and frozen. Some events are not
+//! sent.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{LEASE_MS, World, new_platform, renewal, story};
@@ -13,14 +14,14 @@ fn app_user(name: &str) -> Owner {
     Owner::AppUser(name.to_owned())
 }
 
-/// The type and the status of each delivery to a destination, the oldest first.
+/// The type and the status of each delivery to a destination, oldest first.
 async fn statuses(world: &World, to: DestinationId) -> Vec<(String, String)> {
     let filter = DeliveryFilter { destination_id: Some(to), ..Default::default() };
     let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
     deliveries.map(|one| (one.event_type, one.status)).collect()
 }
 
-/// What is not sent before the customer is named.
+/// Renders a body only when the customer has an external id.
 fn waits_for_a_name() -> Render {
     rendering(|unsent| match &unsent.external_id {
         Some(id) => Rendered::Body(format!("{id} {}", unsent.event_type)),
@@ -253,7 +254,7 @@ story! {
 story! {
     async fn an_older_user_state_is_stale_after_a_newer_ack(world: World) {
         let (to, hook) = (world.analytics("analytics").await.id, world.destination("hook").await.id);
-        // P1's `renewed` is stuck, P2's `expired` is delivered, then comes P1's again.
+        // The `renewed` of P1 fails, the `expired` of P2 is delivered, and then P1's is sent again.
         world.happen("p1", 1, &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         assert!(!stuck.is_stale);
@@ -285,7 +286,7 @@ story! {
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&stuck, RETRY).await;
         world.happen("p2", 1, &[TransitionKind::Expired]).await;
-        // It is taken, but its answer is lost, and it would not be taken a second time.
+        // The event may have been taken, because its answer was lost, and a repetition would be ignored.
         let newer = world.attempt(world.key("p2"), to, "b").await;
         world.finish(&newer, RETRY).await;
         world.pass(5_001);
@@ -301,7 +302,7 @@ story! {
     }
 }
 
-/// The end of a request that was refused, for good or to be tried again.
+/// The end of a request that was answered 400, with this verdict.
 fn refused(sent: &Sent, verdict: Verdict) -> Finish {
     Finish { status: Some(400), ..finish(sent, verdict) }
 }
@@ -350,7 +351,7 @@ story! {
         let older = world.attempt(world.key("p1"), to, "a").await;
         world.end(refused(&older, RETRY)).await;
         let lost = world.attempt(world.key("p2"), to, "b").await;
-        // Its worker died: what it sent may have been taken.
+        // The worker died, so its request may have been taken.
         world.pass(LEASE_MS + 1);
         let again = world.attempt(world.key("p2"), to, "c").await;
         assert_eq!(again.delivery_id, lost.delivery_id);

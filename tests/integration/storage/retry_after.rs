@@ -1,4 +1,4 @@
-//! `Retry-After` of a destination for one purchase: how long its lane waits, and what ends that.
+//! A `Retry-After` for one purchase: how long its lane waits, and what ends the wait.
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{LEASE_MS, World, story};
@@ -7,12 +7,12 @@ use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, Idle, LaneState
 
 const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
 
-/// Sends what must be due: it fails with a `Retry-After` of an hour.
+/// Fails the next request of a lane with a `Retry-After` of an hour.
 async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> LaneState {
     fail_for(world, (receipt, to), (HOUR_MS, HOUR_MS)).await
 }
 
-/// Sends what must be due: it fails with these waits of the event and of the lane.
+/// Fails the next request of a lane with these waits of the event and of the lane.
 async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> LaneState {
     let sent = world.attempt(world.key(receipt), to, "asks").await;
     let mut end = finish(&sent, Verdict::Retry { delay_ms });
@@ -20,7 +20,7 @@ async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms
     world.end(end).await.lane
 }
 
-/// Checks that nobody may send in the lane for at most this time, and that nobody is started to.
+/// Checks that the lane cannot be claimed for about this time, and that no run is started for it.
 async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), at_most_ms: i64) {
     let key = world.key(receipt);
     for mode in [Mode::Lane, Mode::Drain] {
@@ -34,7 +34,7 @@ async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), a
     assert_eq!(world.store.overdue(9).await.unwrap().destinations, [], "nothing of {receipt} is late");
 }
 
-/// A new revision must be sent now, and the destination takes it.
+/// Checks that a new revision is sent now, and delivers it.
 async fn check_sent(world: &World, (receipt, to): (&str, DestinationId), revision: i64) {
     let sent = world.attempt(world.key(receipt), to, "sent").await;
     assert_eq!(sent.revision, revision, "{receipt}");

@@ -1,4 +1,4 @@
-//! What people set of an app and a platform: the catalogue, rates, and which purchases a change wakes.
+//! Settings of an app and a platform: the catalogue, rates, and which purchases a change rechecks.
 
 use super::seeded::Seed;
 use super::world::{World, is_missing, story};
@@ -33,7 +33,8 @@ fn catalogue() -> Catalogue {
     }
 }
 
-/// Five purchases: two of `month`, of which one of the parent; one of the parent alone; one of neither, one unread.
+/// Inserts five purchases: `r1` of `month` and `parent`, `r2` of `month`, `r3` of `parent`, `r4` of neither, and `r5`
+/// without SKUs.
 fn seed(world: &World) {
     let of = |receipt, term_sku, product| world.seed(&Seed { receipt, term_sku, product, ..Seed::default() });
     of("r1", Some("month"), Some("parent"));

@@ -1,4 +1,4 @@
-//! What the sweep finds: exactly what is overdue.
+//! The sweep finds exactly what is overdue.
 
 use super::aging::MINUTE_MS;
 use super::world::{LEASE_MS, WINDOW_MS, World, new_platform, renewal, story};
@@ -9,7 +9,7 @@ async fn due(world: &World) -> Vec<Due> {
     world.store.due(100).await.unwrap()
 }
 
-/// The destinations that are owed something late.
+/// The destinations with an overdue delivery.
 async fn late(world: &World) -> Vec<DestinationId> {
     world.store.overdue(100).await.unwrap().destinations
 }
@@ -98,7 +98,7 @@ story! {
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "nobody was deleted");
         world.store.delete_destination(hook.id).await.unwrap();
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "the deletion ended all of it");
-        // As if they had been recorded by a process that had not seen the deletion.
+        // As if a process that had not seen the deletion had recorded them.
         for (status, event_type) in [("pending", "purchase.updated"), ("waiting", "user.subscription.renewed")] {
             world.raw().run(&format!(
                 "UPDATE deliveries SET status = '{status}', finished_at = NULL WHERE event_type = '{event_type}'

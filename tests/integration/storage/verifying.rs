@@ -1,4 +1,4 @@
-//! Querying the store: which stores can be queried, with what, and how failures are counted.
+//! Queries to the store: which purchases can be queried, with which values, and how failures are counted.
 
 use super::world::{Report, World, is_missing, new_platform, record, renewal, reported, story};
 use domain::{NotificationKind, Verification};

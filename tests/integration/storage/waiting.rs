@@ -1,5 +1,5 @@
-//! Notifications that wait for their store after their window: shown to people, left alone by the dispatcher and the
-//! sweep.
+//! Notifications that wait for the store after their window: the API shows them, and the dispatcher and the sweep do
+//! not signal them.
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
 use domain::{CollapseKey, Outcome, Parked, Timestamp, Waits};
@@ -7,7 +7,7 @@ use storage::{Due, Page, Record};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// A record of what is open in which only `decided` is decided, and the rest waits an hour.
+/// A record in which only the notifications of `decided` have an outcome, and the others wait for an hour.
 async fn partly(world: &World, key: CollapseKey, decided: &[(i64, Outcome)], waits: Waits) -> Record {
     let loaded = world.load(key).await;
     let mut record = record(key, &loaded);

@@ -1,4 +1,4 @@
-//! Switching on and off, and signals to a destination's workflow.
+//! Enabling and disabling a destination, and signals to its workflow.
 
 use super::super::edge::Service;
 use super::{check_wrong, create, desk, webhook};
@@ -142,7 +142,7 @@ async fn enabling_with_newest_only_skips_the_owed_user_events() {
     }
 }
 
-/// More than one request ends.
+/// More deliveries than one request skips.
 const VERY_MANY: i64 = 50_001;
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a webhook has: a URL, headers, signatures, a secret that is shown once and replaced.
+//! The settings of a webhook: URL, headers, signatures, and a secret that is shown once and can be rotated.
 
 use super::super::edge::Service;
 use super::{check_wrong, create, desk, webhook, webhook_with};
@@ -112,7 +112,7 @@ async fn a_test_of_a_forbidden_address_sends_and_reveals_nothing() {
     let (service, list) = desk("forbidden").await;
     let forbidden = webhook_with("url", &json!("https://169.254.169.254/"));
     check_wrong(&service.send_json("POST", &list, &forbidden).await, &["url"]);
-    // What was allowed when it was set.
+    // Set in the database, as if the address had been allowed when it was set.
     let (path, _) = create(&service, &list, &webhook()).await;
     service.raw("UPDATE destinations SET settings = '{\"url\":\"https://169.254.169.254/\",\"headers\":[]}'");
     let answer = service.send_json("POST", &format!("{path}/test"), &Value::Null).await;
