@@ -47,7 +47,11 @@ async fn settings_change_the_events_and_earlier_purchases_are_adopted() {
     catalogue_and_name(&world).await;
     adopted(&world).await;
     later_destination(&world).await;
-    assert_eq!(world.receiver.event_types(KNOWN), ["user.subscription.purchased"], "what people set is no transition");
+    assert_eq!(
+        world.receiver.event_types(KNOWN),
+        ["user.subscription.purchased"],
+        "a change of settings announces no transition"
+    );
     world.finish().await;
 }
 

@@ -69,7 +69,7 @@ async fn check(world: World, scene: Scene, broken: Instant) {
         .await;
         eprintln!("{receipt_id} had healed {:?} after the breakage", broken.elapsed());
     }
-    assert!(world.receiver.about(&world.key("held").to_string()).is_empty(), "a hold was healed away");
+    assert!(world.receiver.about(&world.key("held").to_string()).is_empty(), "the hold was lost");
     world.act("held", "release", &json!({ "reason": "a test" })).await;
     world.wait_outcome(&scene.held).await;
     world.finish().await;

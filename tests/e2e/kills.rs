@@ -201,7 +201,7 @@ async fn killed_at(backend: Backend, point: Point) {
             if all.len() > 2 { Ok(all) } else { Err(format!("{} requests", all.len())) }
         });
         let ids: std::collections::BTreeSet<_> = repeated.await.into_iter().map(|one| one.webhook_id).collect();
-        assert_eq!(ids.len(), 2, "what was sent twice has one webhook-id");
+        assert_eq!(ids.len(), 2, "a repeated request has the same webhook-id");
     }
     if point.name == "accept.after_commit" {
         assert!(answer.is_err(), "it was answered by a dead process: {answer:?}");

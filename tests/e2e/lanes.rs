@@ -91,8 +91,12 @@ async fn a_failing_delivery_shows_its_attempts_in_the_engine() {
     world.wait_acked("failing", 1).await;
     let received = world.wait_received("failing", 3).await;
     for request in &received {
-        assert_eq!(Some(&request.webhook_id), received.first().map(|first| &first.webhook_id), "one id for all tries");
-        assert_eq!(Some(&request.raw), received.first().map(|first| &first.raw), "the same bytes in all tries");
+        assert_eq!(
+            Some(&request.webhook_id),
+            received.first().map(|first| &first.webhook_id),
+            "one id for all attempts"
+        );
+        assert_eq!(Some(&request.raw), received.first().map(|first| &first.raw), "the same bytes in all attempts");
     }
     wait_statuses(&world, "failing", &world.destination_id, &[(1, "delivered")]).await;
     world.finish().await;
@@ -253,7 +257,7 @@ async fn a_long_run_continues_as_new_with_its_hold_and_lanes() {
     })
     .await;
     assert_eq!(runs::failures(&history), Vec::<String>::new());
-    assert_eq!(world.receiver.all().len(), 2, "no attempt was made out of turn");
+    assert_eq!(world.receiver.all().len(), 2, "no additional attempt was made");
 
     world.receiver.answer(WELL);
     world.act("long", "release", &json!({})).await;

@@ -210,7 +210,7 @@ async fn a_later_destination_is_explained_and_replayed_by_script() {
     got.sort();
     let mut behind = [("early", 2), ("dead", 1)].map(|(receipt, revision)| (world.key(receipt).to_string(), revision));
     behind.sort();
-    assert_eq!(got, behind, "the newest state of each that it is behind with, and nothing else");
+    assert_eq!(got, behind, "the newest state of each purchase that the destination lacks");
     later.check();
     check_audit(&world).await;
     world.finish().await;
@@ -240,7 +240,7 @@ async fn events_unsent_for_want_of_a_key_are_replayed_by_script() {
     }
     let path = format!("/v1/destinations/{id}");
     drop(world.api.call(Method::PATCH, &path, &json!({ "sandbox_api_key": KEY })).await.ok());
-    assert!(amplitude.requests().is_empty(), "what was skipped stays so");
+    assert!(amplitude.requests().is_empty(), "a skipped delivery stays skipped");
 
     replay_by_script(&world, &id).await;
     amplitude.wait_counted(KEY, 2, SOON).await;

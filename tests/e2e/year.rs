@@ -96,7 +96,7 @@ fn lose(steps: &mut Vec<Step>, seed: u64) -> Vec<String> {
         let lost = lose_some(&mut left, &mut Random::new(seed.wrapping_add(number)));
         (left, lost)
     });
-    let (left, lost) = tries.into_iter().find(|(_, lost)| lost.len() == all / 3).expect("the tries are endless");
+    let (left, lost) = tries.into_iter().find(|(_, lost)| lost.len() == all / 3).expect("there are endless attempts");
     *steps = left;
     lost
 }

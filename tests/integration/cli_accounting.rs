@@ -101,7 +101,7 @@ fn redeliveries_are_counted_before_and_after() {
     assert_eq!(owed(&["destination", "redeliver", &destination]), (json!(0), json!({ "already_owed": 3 })));
     let printed = text(&desk, &["redeliver", "purchase", "r1", "--dry-run"]);
     assert!(printed.contains("0 deliveries would be sent") && printed.contains("they are owed already"), "{printed}");
-    assert_eq!(desk.run(&["redeliver", "range"]).status.code(), Some(2), "from when is needed");
+    assert_eq!(desk.run(&["redeliver", "range"]).status.code(), Some(2), "`--from` is required");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_interrupted_run_resumes_and_sends_nothing_twice() {
     assert_eq!(desk.answer(&replay)["owed"], 3);
     let arrived = "UPDATE deliveries SET status = 'delivered', finished_at = created_at";
     desk.beside().batch_execute(arrived).expect("a change");
-    assert_eq!(desk.answer(&replay)["owed"], 3, "as it was answered before");
+    assert_eq!(desk.answer(&replay)["owed"], 3, "the same run gets the same answer");
     let shown = desk.answer(&["destination", "show", &destination]);
     assert_eq!(shown["health"]["owed"], 0, "nothing is owed again");
     assert_eq!(desk.answer(&replay[..4])["owed"], 3, "another run sends all of it");

@@ -73,7 +73,7 @@ fn a_webhook_is_created_shown_and_changed_by_flags() {
     let changed = desk.answer(&line);
     assert_eq!((&changed["rate"], &changed["schedule"], &changed["headers"]), (&Value::Null, &Value::Null, &json!([])));
     assert_eq!(changed["filter"], json!({ "platforms": [], "environments": [] }));
-    assert_eq!((&changed["concurrency"], &changed["name"]), (&json!(4), &json!("backend")), "the rest is left");
+    assert_eq!((&changed["concurrency"], &changed["name"]), (&json!(4), &json!("backend")), "the other fields stay");
 }
 
 #[test]
@@ -130,8 +130,12 @@ fn an_imported_private_key_is_read_and_never_shown() {
     };
     let (created, same) = (create("one", &["--private-key", "@key"]), create("two", &["--private-key", "@key"]));
     assert!(created["public_key"].as_str().is_some_and(|key| key.starts_with("whpk_")), "{created}");
-    assert_eq!(created["public_key"], same["public_key"], "of the same private key");
-    assert_ne!(created["public_key"], create("three", &[])["public_key"], "one is made unless one is given");
+    assert_eq!(created["public_key"], same["public_key"], "both have the same private key");
+    assert_ne!(
+        created["public_key"],
+        create("three", &[])["public_key"],
+        "without `--private-key` a new key is generated"
+    );
     assert!(!created.to_string().contains("MDEyMzQ1"), "{created}");
 }
 

@@ -86,7 +86,7 @@ fn a_sales_report_is_taken_in_whole_or_not_at_all() {
 
     desk.write("sales.csv", &report(&[good, "Amazon.com,T9,2026-11-10,Refund,gold,elsewhere,USD,-1"]));
     let open = import(&[]);
-    assert_eq!(open.status.code(), Some(1), "what is not matched is an answer of its own");
+    assert_eq!(open.status.code(), Some(1), "unmatched sales have an exit code of their own");
     assert!(stdout_of(&open).contains("refund T9 is not matched (purchase_unknown)"), "{}", stdout_of(&open));
 }
 

@@ -97,8 +97,8 @@ pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut An
     own.drain(HOUR).await;
     own.same_events_but(KEY, &dead).await;
     own.newest_profiles_but(KEY, &dead);
-    assert_eq!(dead_events(own.world(), &own.id).await, dead, "nothing is given up for it");
-    assert!(own.amplitude.repeated(KEY) > repeated, "what was judged without an answer came again");
+    assert_eq!(dead_events(own.world(), &own.id).await, dead, "no event is given up");
+    assert!(own.amplitude.repeated(KEY) > repeated, "the unanswered request was repeated");
     let classes = classes(own, "mute-1").await;
     assert!(classes.iter().any(|one| one == &["timeout", "success"]), "{classes:?}");
 }

@@ -80,7 +80,7 @@ async fn refunded_at_once(own: &mut Analysts) {
     own.skip(30 * MINUTE).await;
     let notifications = bought.revoke(own.now());
     happen(own, &bought, notifications).await;
-    assert_eq!(earned(own, "money-1"), (0, 2), "paid and given back on the same day");
+    assert_eq!(earned(own, "money-1"), (0, 2), "paid and refunded on the same day");
 }
 
 async fn refunded_after_a_renewal(own: &mut Analysts) {
@@ -96,7 +96,7 @@ async fn refunded_after_a_renewal(own: &mut Analysts) {
     own.amplitude.set(own.now());
     let notifications = bought.revoke(own.now());
     happen(own, &bought, notifications).await;
-    assert_eq!(earned(own, "money-2"), (999, 3), "the present term alone is given back");
+    assert_eq!(earned(own, "money-2"), (999, 3), "only the present term is refunded");
 }
 
 async fn taken_back_and_changed(own: &mut Analysts) {
@@ -107,7 +107,7 @@ async fn taken_back_and_changed(own: &mut Analysts) {
     bought.shown["cancelReason"] = json!(1);
     let notifications = vec![rtn("CONSUMABLE_CANCELLED", "money-3", own)];
     happen(own, &bought, notifications).await;
-    assert_eq!(earned(own, "money-3"), (0, 2), "it has no event of its own that it was taken back");
+    assert_eq!(earned(own, "money-3"), (0, 2), "only `revenue.adjusted` reports the refund");
 
     let mut old = own.buy("money-4", CUSTOMER).await;
     own.drain(MINUTE).await;
@@ -141,7 +141,7 @@ async fn corrected_by_a_report(own: &mut Analysts) {
         .await;
     }
     own.drain(MINUTE).await;
-    assert_eq!(earned(own, "money-4"), (349, 2), "the part that the change of plan gave back");
+    assert_eq!(earned(own, "money-4"), (349, 2), "the part that the change of plan refunded");
 }
 
 async fn killed_while_a_refund_is_recorded(own: &mut Analysts) {

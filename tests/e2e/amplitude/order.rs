@@ -49,7 +49,7 @@ pub async fn an_older_event_leaves_the_profile_alone(own: &mut Analysts) {
     })
     .await;
     let stuck = requests_with(&own.amplitude, RENEWED);
-    assert!(stuck.iter().skip(before).all(|exchange| exchange.status == Some(500)), "it is stuck all the while");
+    assert!(stuck.iter().skip(before).all(|exchange| exchange.status == Some(500)), "every attempt failed");
 
     own.amplitude.answer_truly();
     own.drain(HOUR).await;

@@ -26,7 +26,7 @@ async fn an_outage_of_nearly_seven_days_costs_nothing() {
     skip_to(&mut own, began, 6 * DAY + 22 * HOUR).await;
     let tries = own.amplitude.requests();
     assert!(tries.iter().all(|exchange| exchange.status == Some(500)), "it fails all the while: {tries:?}");
-    assert_eq!(own.amplitude.events(KEY).len(), 1, "what was kept before the first 500");
+    assert_eq!(own.amplitude.events(KEY).len(), 1, "the event that was taken before the first 500");
     assert_eq!(deliveries(own.world(), &own.id, "pending").await.len(), 2);
 
     own.amplitude.answer_truly();
@@ -35,7 +35,7 @@ async fn an_outage_of_nearly_seven_days_costs_nothing() {
     let passed = Duration::from_millis(own.now().millis_since(began).unsigned_abs());
     assert!(passed < 6 * DAY + 23 * HOUR, "what is counted was sent after {passed:?}");
     assert_eq!((own.same_events(KEY).await, own.newest_profiles(KEY)), (2, 2));
-    assert_eq!(own.amplitude.repeated(KEY), 1, "what was kept came once more");
+    assert_eq!(own.amplitude.repeated(KEY), 1, "the taken event was sent once more");
     assert!(dead_events(own.world(), &own.id).await.is_empty());
     assert_eq!(show(&own, &own.id).await["state"], "healthy");
     own.finish().await;
@@ -67,17 +67,17 @@ async fn events_older_than_seven_days_die_with_a_reason() {
     assert_eq!(answer.status, 202, "{}", answer.body);
     own.drain(MINUTE).await;
     let dead = dead_events(own.world(), &own.id).await;
-    assert_eq!(own.same_events_but(KEY, &dead).await, 2, "what was kept, and what came later");
+    assert_eq!(own.same_events_but(KEY, &dead).await, 2, "the taken event and the later one");
     assert_eq!(own.newest_profiles_but(KEY, &dead), 1);
 
     // The next event of a user unknown to Amplitude brings the profile up to date.
     let notifications = lost.switch_off(own.now());
     own.happen(vec![(lost, notifications)]).await;
     own.drain(MINUTE).await;
-    assert_eq!(dead_events(own.world(), &own.id).await, dead, "nothing else died, and what did stays so");
+    assert_eq!(dead_events(own.world(), &own.id).await, dead, "no other event died, and dead ones stay dead");
     assert_eq!(own.same_events_but(KEY, &dead).await, 3);
     assert_eq!(own.newest_profiles_but(KEY, &dead), 2);
-    assert_eq!(own.amplitude.repeated(KEY), 0, "what was accepted was never sent again");
+    assert_eq!(own.amplitude.repeated(KEY), 0, "an accepted event was never sent again");
     own.finish().await;
 }
 

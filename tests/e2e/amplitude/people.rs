@@ -20,7 +20,7 @@ pub async fn who_turns_out_to_be_known_has_one_profile(own: &mut Analysts) {
     let notifications = guest.switch_off(own.now());
     own.happen(vec![(guest, notifications)]).await;
     own.drain(MINUTE).await;
-    assert_eq!(devices(own, "guest-1"), nameless, "the device stays the purchase's");
+    assert_eq!(devices(own, "guest-1"), nameless, "the purchase keeps its device");
     let dora = own.amplitude.profile(KEY, "dora@shop").expect("a profile of the customer");
     assert_eq!(own.amplitude.profile(KEY, device).as_ref(), Some(&dora), "the guest is the customer");
     let types: Vec<&Value> = dora.events.iter().map(|event| &event["event_type"]).collect();

@@ -115,7 +115,7 @@ async fn signed_unreadable_or_foreign_messages_raise_an_alarm() {
         let raised = world.raised().await;
         assert!(raised > before);
         assert_eq!(world.post(&body).await, (200, "accepted before"));
-        assert_eq!(world.raised().await, raised, "a repetition is no news");
+        assert_eq!(world.raised().await, raised, "a repetition raises no alarm");
     }
     // The refused notification does not make the right one a duplicate.
     foreign.package_name = PACKAGE;

@@ -185,7 +185,7 @@ async fn repeating_a_page_after_a_lost_answer_owes_nothing() {
             assert_eq!(redeliver(wrong, 1).await.status, 400, "{wrong}");
         }
         let other = format!("{}{}", "ä".repeat(99), path.len() % 10);
-        assert_eq!(redeliver(&other, 1).await.body["owed"], 1, "another run owes anew");
+        assert_eq!(redeliver(&other, 1).await.body["owed"], 1, "another run records the deliveries again");
         service.raw("UPDATE deliveries SET status = 'delivered', finished_at = created_at");
     }
     let other = service.send_json("POST", &replay, &json!({ "run": "/v1/redeliveries" })).await;

@@ -126,7 +126,11 @@ async fn a_catalogue_is_built_piece_by_piece_and_read_as_one_document() {
     assert_eq!(shop.get("/entitlements").await.body["items"][1], before);
     assert_eq!(shop.send_json("PUT", "/catalogue", json!({ "entitlements": [], "products": [] })).await.status, 200);
     assert_eq!(shop.get("/entitlements/tv").await.status, 404);
-    assert_eq!(shop.send_json("PUT", "/catalogue", document.clone()).await.status, 200, "what was read is taken back");
+    assert_eq!(
+        shop.send_json("PUT", "/catalogue", document.clone()).await.status,
+        200,
+        "the answer of GET is accepted by PUT"
+    );
     assert_eq!(shop.get("/catalogue").await.body, document);
     assert_eq!(shop.get("/entitlements/tv").await.body, before, "with the same id");
     assert_eq!(shop.send_json("DELETE", "/entitlements/tv", Value::Null).await.status, 200);

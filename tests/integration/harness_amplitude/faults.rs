@@ -26,7 +26,7 @@ async fn scripted_statuses_store_nothing() {
     fake.answer_to("bought", Fault::Status(500));
     assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, 500);
     let other = event("b", "device-1", &json!({ "event_type": "tried" }));
-    assert_eq!(send(&fake, json!([other])).await.status, 200, "only what begins with the named type");
+    assert_eq!(send(&fake, json!([other])).await.status, 200, "only requests whose first event has the type");
     fake.answer(Fault::Status(503));
     assert_eq!(send(&fake, json!([other])).await.status, 503);
     fake.answer_truly();

@@ -119,7 +119,7 @@ story! {
             assert!(matches!(task.await.unwrap().unwrap()[..], [Accepted::New { .. }]));
         }
         assert!(is_missing(&bad.await.unwrap().unwrap_err()));
-        assert_eq!(world.broken(1000).await, [], "what was undone was not accepted");
+        assert_eq!(world.broken(1000).await, [], "notifications of a rolled-back batch are not accepted");
     }
 }
 
@@ -138,7 +138,8 @@ story! {
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.collapse_key), (Some(Outcome::Unknown), None));
         let genuine = renewal(world.platform.id, "m3", "r1", 1);
-        assert!(matches!(world.accept(genuine).await, Accepted::New { .. }), "a refused row folds nothing away");
+        assert!(matches!(world.accept(genuine).await, Accepted::New { .. }),
+            "a refused row makes no later one a duplicate");
     }
 }
 
@@ -239,6 +240,7 @@ story! {
         world.accept(row).await;
         assert_eq!(world.store.load(key, 0, 500).await.unwrap().quiet_ms, 0);
         world.notify("m3", "r1", 3).await;
-        assert_eq!(world.store.load(key, 0, 500).await.unwrap().quiet_ms, 0, "and takes the others with it");
+        assert_eq!(world.store.load(key, 0, 500).await.unwrap().quiet_ms, 0,
+            "the other open notifications do not wait either");
     }
 }

@@ -50,7 +50,7 @@ story! {
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.put_aside((world.key("r1"), to), skip()).await;
         world.resettle(world.key("r1")).await;
-        assert_eq!(world.profiles(to), 0, "a settling without news owes nothing that would be skipped again");
+        assert_eq!(world.profiles(to), 0, "a settling without a change owes nothing that would be skipped again");
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1), "a key was set: it was never sent");
         world.put_aside((world.key("r1"), to), skip()).await;
         world.resettle(world.key("r1")).await;
@@ -59,7 +59,7 @@ story! {
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 2, "a change is owed");
         world.drain((world.key("r1"), to)).await;
-        assert_eq!((world.snapshot(to).await, world.profiles(to)), (0, 2), "it has it");
+        assert_eq!((world.snapshot(to).await, world.profiles(to)), (0, 2), "the integration has the state");
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -83,7 +83,7 @@ story! {
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.sleep();
         assert_eq!(world.kill((key, to)).await, [PURCHASED]);
-        assert_eq!(world.due().await, 1, "nothing else would recheck it");
+        assert_eq!(world.due().await, 1, "the failed event rechecks the purchase");
         let mut dead = 0;
         for wait in [0, HOUR_MS + 1, DAY_AND_HOUR_MS] {
             assert_eq!(world.due().await, usize::from(wait == 0), "the next recheck waits");
@@ -95,13 +95,13 @@ story! {
         }
         assert_eq!((world.woken(), world.profiles(to)), (0, dead), "it ends");
         world.resettle(key).await;
-        assert_eq!(world.profiles(to), dead, "what is always refused is not owed anew by each settling");
+        assert_eq!(world.profiles(to), dead, "a profile that is always refused is not owed again by each settling");
         world.entitle("silver").await;
         world.sleep();
         world.resettle(key).await;
         assert_eq!(world.profiles(to), dead + 1);
         assert_eq!(world.kill((key, to)).await, [PROFILE_UPDATED]);
-        assert_eq!(world.due().await, 1, "another state begins anew");
+        assert_eq!(world.due().await, 1, "another state may be refused as often again");
         world.resettle(key).await;
         assert_eq!(world.drain((key, to)).await.len(), 1);
         world.resettle(key).await;
@@ -170,12 +170,12 @@ story! {
         world.show("r1", converted, &[(TransitionKind::TrialConverted, 1), (TransitionKind::Purchased, 1)]).await;
         let known = world.raw().texts("SELECT profile AS value FROM events WHERE profile IS NOT NULL ORDER BY seq");
         assert!(known[0].contains("\"ltv_usd\":\"0\"") && known.last().unwrap().contains("\"ltv_usd\":null"), "{known:?}");
-        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "the event cannot take a value away");
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "the event cannot remove a value");
         let sent = world.drain((key, more)).await;
         let types: Vec<_> = sent.iter().map(|(event_type, _)| event_type.as_str()).collect();
         assert_eq!(types, [PURCHASED, PROFILE_UPDATED]);
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 2)]).await;
-        assert_eq!(world.profiles(more), 1, "it is gone already");
+        assert_eq!(world.profiles(more), 1, "the value was removed already");
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -189,6 +189,6 @@ story! {
         world.show("r1", monthly(), &[(TransitionKind::TrialConverted, 1)]).await;
         assert_eq!((world.kill((key, more)).await, world.profiles(more)), (vec![PROFILE_UPDATED.to_owned()], 1));
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 2)]).await;
-        assert_eq!(world.profiles(more), 2, "the event alone would leave it");
+        assert_eq!(world.profiles(more), 2, "the event alone would not remove the value");
     }
 }

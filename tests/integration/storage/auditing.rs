@@ -251,7 +251,7 @@ story! {
         world.age(2 * MINUTE_MS);
         let all = DestinationPatch { events: Some(vec!["*".to_owned()]), ..Default::default() };
         world.store.update_destination(states.id, all).await.unwrap();
-        assert_eq!(world.broken(1000).await, [], "it did not choose user.* then");
+        assert_eq!(world.broken(1000).await, [], "the destination had not chosen user.* then");
         world.age(2 * MINUTE_MS);
         world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         let elsewhere = Filter { platforms: vec![other.id], environments: Vec::new() };
@@ -264,7 +264,8 @@ story! {
         world.age(2 * MINUTE_MS);
         world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         world.age(2 * MINUTE_MS);
-        assert_eq!(world.broken(1000).await, [], "it wants nothing of this platform, and what was is not known any more");
+        assert_eq!(world.broken(1000).await, [],
+            "the filter excludes this platform, and earlier filters are not known");
     }
 }
 

@@ -80,17 +80,18 @@ story! {
         let url = "https://example.com/other";
         world.store.update_destination(hook.id, set_anew(&hook, url)).await.unwrap_err();
         assert_eq!(world.store.destination(hook.id).await.unwrap().settings["url"], url, "the change is kept");
-        assert_eq!(noted(&world), [hook.id.to_string()], "and with it that something is left to do");
+        assert_eq!(noted(&world), [hook.id.to_string()], "the rest is noted together with the change");
         assert_eq!((count(&world, hook.id, "pending"), count(&world, hook.id, "waiting")), (BATCH, MANY - BATCH));
         let second = world.second_process().await;
         second.reconsider_left(100).await.unwrap_err();
-        assert_eq!(count(&world, hook.id, "waiting"), MANY - BATCH, "what fails again is left again");
+        assert_eq!(count(&world, hook.id, "waiting"), MANY - BATCH, "a batch that fails again is left again");
         fail_no_more(&world, "deliveries");
         // As if reconsidered deliveries wait again under the new settings.
         world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE n < 3");
         assert_eq!(second.reconsider_left(100).await.unwrap(), MANY - BATCH, "a batch is not cut");
         assert_eq!(second.reconsider_left(100).await.unwrap(), 0);
-        assert_eq!((count(&world, hook.id, "waiting"), noted(&world).len()), (3, 0), "it goes on from where it was");
+        assert_eq!((count(&world, hook.id, "waiting"), noted(&world).len()), (3, 0),
+            "it continues where it was interrupted");
     }
 }
 
@@ -102,7 +103,7 @@ story! {
         assert_eq!(count(&world, other.id, "waiting"), MANY);
         let renamed = DestinationPatch { name: Some("renamed".to_owned()), ..Default::default() };
         world.store.update_destination(other.id, renamed).await.unwrap();
-        assert_eq!(count(&world, other.id, "waiting"), MANY, "by another name nothing is set anew");
+        assert_eq!(count(&world, other.id, "waiting"), MANY, "a change of the name reconsiders nothing");
     }
 }
 

@@ -74,7 +74,7 @@ story! {
         }
         let nothing = world.claim(world.key("unheard"), hook.id, "n").await;
         assert!(matches!(nothing, Claimed::Idle(Idle::Closed { last_seq: 0 })), "{nothing:?}");
-        assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "it is owed, not forgotten");
+        assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "the delivery is still owed");
         let health = world.store.health(hook.id).await.unwrap();
         assert_eq!((health.failures, health.owed), (10, 11));
         assert_eq!(health.last_error.as_deref(), Some("the endpoint answered 500"));
@@ -116,10 +116,10 @@ story! {
         let stored = world.store.delivery(probe.delivery_id).await.unwrap();
         assert_eq!((stored.status.as_str(), stored.attempts), ("pending", 1));
         let DestinationNeed::Probe { key: other, in_ms } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
-        assert_ne!(other, key, "what fails by itself does not keep the breaker open");
+        assert_ne!(other, key, "another lane is probed next");
         assert!((29_000..=30_000).contains(&in_ms), "{in_ms}");
         let again = world.attempt_as(Mode::Probe, (key, hook.id), "p2").await;
-        assert_eq!(again.number, 1, "a probe is none of the schedule's attempts");
+        assert_eq!(again.number, 1, "a probe does not count as an attempt of the schedule");
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts WHERE mode = 'probe' AND counts"), 0);
     }
 }
@@ -146,12 +146,12 @@ story! {
             world.revise(&format!("r{number}"), 1).await;
         }
         for number in 0..9 {
-            // The back-offs of two lanes end at each time; that of `r3` ends soon.
+            // Two requests are sent at each moment; the back-off of `r3` ends soon.
             world.pass(number % 2);
             let wait = if number == 3 { RETRY } else { LONG };
             world.send(&format!("r{number}"), hook.id, wait).await;
         }
-        assert_eq!(world.store.lanes_in_backoff(hook.id, 3).await.unwrap(), None, "it may be tried");
+        assert_eq!(world.store.lanes_in_backoff(hook.id, 3).await.unwrap(), None, "the breaker is not open yet");
         world.send("r9", hook.id, LONG).await;
         let pages = lanes_in_backoff(&world, hook.id, 3).await;
         assert!(pages.len() > 1 && pages.iter().all(|page| page.len() <= 4), "{pages:?}");
@@ -162,7 +162,7 @@ story! {
         let DestinationNeed::Probe { key, in_ms: 0 } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
         world.finish(&probe, LONG).await;
-        assert_eq!(lanes_in_backoff(&world, hook.id, 3).await, [vec![key]], "only what was tried since");
+        assert_eq!(lanes_in_backoff(&world, hook.id, 3).await, [vec![key]], "only lanes that were attempted since");
     }
 }
 
@@ -170,14 +170,16 @@ story! {
     async fn making_everything_due_cancels_back_offs(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
-        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(), "they wait for their time");
+        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(),
+            "lanes in back-off are not called back by themselves");
         world.pass(5);
         world.store.retry_now(hook.id).await.unwrap();
         assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, [sorted(&world, &["r0", "r1"])]);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r0", "r1", "r2"]));
         world.pass(5);
         world.send("r0", hook.id, LONG).await;
-        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(), "it failed since");
+        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(),
+            "the lane failed after the back-offs were cancelled");
     }
 }
 
@@ -210,9 +212,9 @@ story! {
         let owed = sorted(&world, &["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"]);
         assert_eq!(drained(&world, hook.id).await, owed);
         let drain = world.attempt_as(Mode::Drain, (owed[0], hook.id), "d").await;
-        assert_eq!(drained(&world, hook.id).await.len(), 9, "nobody else is sent to a lane that somebody has");
+        assert_eq!(drained(&world, hook.id).await.len(), 9, "a claimed lane is not drained");
         assert!(matches!(world.finish(&drain, LONG).await, LaneState::Wait { .. }));
-        assert_eq!(drained(&world, hook.id).await.len(), 9, "what was tried since keeps its back-off");
+        assert_eq!(drained(&world, hook.id).await.len(), 9, "a lane that was attempted since keeps its back-off");
         let mine = world.attempt(owed[1], hook.id, "l").await;
         assert_eq!(mine.number, 2, "the purchase's own run finds it due too");
         for key in &owed[2..] {
@@ -242,12 +244,14 @@ story! {
         assert_eq!(state(&world, hook.id).await, "failing");
         world.pass(60_001);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r1", "r2", "r3"]));
-        assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { ms } if ms > 60_000), "it has a wait of its own");
+        assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { ms } if ms > 60_000),
+            "the lane has a back-off of its own");
         assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Idle(Idle::Wait { .. })));
         assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Idle(Idle::Owed { .. })));
         world.pass(60_001);
         world.send("r1", hook.id, Verdict::Delivered).await;
-        assert_eq!(drained(&world, hook.id).await, [world.key("r3")], "what failed by itself keeps its wait");
+        assert_eq!(drained(&world, hook.id).await, [world.key("r3")],
+            "a lane that failed by itself keeps its back-off");
         assert_eq!(state(&world, hook.id).await, "healthy");
     }
 }
@@ -268,13 +272,16 @@ story! {
         assert!(matches!(destination_need(&world, hook).await, DestinationNeed::Pause { .. }));
         world.pass(5);
         world.store.retry_now(hook).await.unwrap();
-        assert_eq!(drained(&world, hook).await, sorted(&world, &["r1", "r2"]), "what was never tried keeps its time");
-        assert!(matches!(destination_need(&world, other).await, DestinationNeed::Pause { .. }), "nobody else is retried now");
+        assert_eq!(drained(&world, hook).await, sorted(&world, &["r1", "r2"]),
+            "a delivery that was never attempted keeps its due time");
+        assert!(matches!(destination_need(&world, other).await, DestinationNeed::Pause { .. }),
+            "another destination is not retried");
         world.pass(5);
         let again = world.attempt(world.key("r1"), hook, "again").await;
         assert_eq!(again.number, 2);
         assert!(matches!(world.finish(&again, LONG).await, LaneState::Wait { .. }));
-        assert_eq!(drained(&world, hook).await, [world.key("r2")], "what was tried since has a wait of its own");
+        assert_eq!(drained(&world, hook).await, [world.key("r2")],
+            "a lane that was attempted since has a back-off of its own");
         world.raw().run("UPDATE health SET opened_at = 5");
         world.store.retry_now(hook).await.unwrap();
         assert!(matches!(destination_need(&world, hook).await, DestinationNeed::Probe { .. }), "an open breaker stays open");
@@ -321,7 +328,7 @@ story! {
         let shown = world.store.update_destination(hook.id, on).await.unwrap();
         assert_eq!((shown.enabled, shown.state.as_str(), shown.reason), (true, "healthy", None));
         assert_eq!(world.store.health(hook.id).await.unwrap().failures, 0);
-        assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r0", "r1", "r2"]), "it is due, back-off or not");
+        assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r0", "r1", "r2"]), "enabling cancels back-offs");
         assert_eq!(world.attempt(world.key("r0"), hook.id, "c").await.revision, 2, "the newest state");
         assert_eq!(world.attempt(world.key("r1"), hook.id, "d").await.number, 2);
     }
@@ -334,12 +341,12 @@ story! {
         world.pass(46_000);
         let probe = world.attempt_as(Mode::Probe, (world.key("r10"), hook.id), "p").await;
         let late = async || world.store.overdue(9).await.unwrap().destinations;
-        assert_eq!(late().await, [hook.id], "although nothing is due for hours, it is to be probed");
+        assert_eq!(late().await, [hook.id], "an open breaker is probed although nothing is due for hours");
         world.pass(5);
         world.finish(&probe, Verdict::Delivered).await;
-        assert_eq!(late().await, [], "it has time to deliver what it owes");
+        assert_eq!(late().await, [], "after recovery the destination has time to be drained");
         world.pass(46_000);
-        assert_eq!(late().await, [hook.id], "what was tried before it recovered is late");
+        assert_eq!(late().await, [hook.id], "lanes that failed before the recovery are late");
         for number in 0..10 {
             world.send(&format!("r{number}"), hook.id, LONG).await;
         }
@@ -377,7 +384,7 @@ story! {
         }
         late.result.endpoint_signal = gone.clone();
         world.end(late).await;
-        assert_eq!(state(&world, hook.id).await, "healthy", "it was enabled since");
+        assert_eq!(state(&world, hook.id).await, "healthy", "a 410 from before the enabling does not disable");
         let (mut fresh, _) = ends("r4", gone.clone()).await;
         fresh.result.endpoint_signal = gone;
         world.end(fresh).await;

@@ -49,19 +49,21 @@ story! {
         let state = world.attempt(tested, to, "c").await;
         world.finish(&state, Verdict::Delivered).await;
         let again = world.attempt(tested, to, "d").await;
-        assert!(again.event_type == "user.subscription.renewed" && !again.is_stale, "the sandbox has nothing newer");
+        assert!(again.event_type == "user.subscription.renewed" && !again.is_stale,
+            "nothing newer was sent about the sandbox");
         world.finish(&again, RETRY).await;
         let newest = happen_on(&world, there, ("t2", TransitionKind::Purchased)).await;
         let newest = world.attempt(newest, to, "e").await;
         world.finish(&newest, Verdict::Delivered).await;
         world.pass(5_001);
         let again = world.attempt(tested, to, "f").await;
-        assert!(again.is_stale, "now it has");
+        assert!(again.is_stale, "now a newer state was sent about the sandbox");
         world.finish(&again, Verdict::Delivered).await;
         assert_eq!((acknowledged(&world, "production"), acknowledged(&world, "sandbox")), (2, 3));
         assert_eq!(world.broken(1000).await, []);
         world.raw().run("UPDATE user_lanes SET acked_revision = NULL WHERE environment = 'sandbox'");
-        assert_eq!(world.broken(1000).await, [("a_users_state_is_recorded", 2)], "the other environment does not stand for it");
+        assert_eq!(world.broken(1000).await, [("a_users_state_is_recorded", 2)],
+            "the state of the other environment does not count");
     }
 }
 
@@ -204,7 +206,7 @@ story! {
             assert_eq!(received, json!([environment, after(ends.0), after(ends.1)]), "r{number}");
         }
         let apart = "SELECT COUNT(state_apart) AS value FROM events";
-        assert_eq!(world.raw().number(apart), 3, "only where it is another state");
+        assert_eq!(world.raw().number(apart), 3, "stored only where the environment's state differs");
     }
 }
 
@@ -259,7 +261,8 @@ story! {
         let keys = [buy(&world, here, ("money", 2, false)).await, buy(&world, here, ("test", 4, true)).await,
             buy(&world, here, ("more", 3, false)).await];
         let of = |received: &[(usize, i64)]| received.iter().map(|(key, ends)| (*key, after(*ends))).collect::<Vec<_>>();
-        assert_eq!(received_by(&world, production, &keys).await, of(&[(0, 2), (2, 3)]), "its own world's state");
+        assert_eq!(received_by(&world, production, &keys).await, of(&[(0, 2), (2, 3)]),
+            "the state of its own environment");
         assert_eq!(received_by(&world, sandbox, &keys).await, of(&[(1, 4)]));
         assert_eq!(received_by(&world, all, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
         assert_eq!(received_by(&world, both, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
@@ -300,6 +303,6 @@ story! {
         let production = wanting(&world, "production", &[Environment::Production]).await;
         let all = RedeliverySelector::All.to(production);
         let replayed = world.store.redeliver_all(all, Page::default(), Run::Dry).await.unwrap();
-        assert_eq!(replayed.owing.owed, 1, "what was owed to it once may be owed again");
+        assert_eq!(replayed.owing.owed, 1, "an event that was owed once may be owed again");
     }
 }

@@ -115,7 +115,7 @@ story! {
         assert_eq!(portrait.dead[0].delivery.collapse_key, world.key("r1"));
         world.store.delete_destination(hook.id).await.unwrap();
         let gone = world.store.explain_destination(hook.id).await.unwrap();
-        assert!(gone.portrait.addressee.deleted_at.is_some(), "the ledger knows it still");
+        assert!(gone.portrait.addressee.deleted_at.is_some(), "its row is kept");
         let announced = world.store.explain_purchase(world.key("r1")).await.unwrap();
         assert_eq!(announced.addressees.len(), 1);
     }

@@ -53,9 +53,9 @@ story! {
         assert_eq!(forgotten, Forgotten { skipped: 3, more: false });
         assert_eq!(in_status(&world, hook.id, "pending").await, [PURCHASE_UPDATED; 3]);
         assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 3]);
-        assert_eq!(in_status(&world, other.id, "pending").await.len(), 6, "nobody else's are forgotten");
+        assert_eq!(in_status(&world, other.id, "pending").await.len(), 6, "another destination's are not skipped");
         let again = world.store.forget_user_events(hook.id, ALL).await.unwrap();
-        assert_eq!(again, Forgotten { skipped: 0, more: false }, "repeated it skips nothing new");
+        assert_eq!(again, Forgotten { skipped: 0, more: false }, "a repetition skips nothing");
         switch(&world, hook.id, true).await;
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         assert_eq!(sent.types(), [PURCHASE_UPDATED]);

@@ -103,7 +103,8 @@ story! {
         let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
         world.store.change_catalogue(world.app.id, Change::SetProduct("on-x".to_owned(), listed), Run::Real).await.unwrap();
         world.settle_as(a, ("on-x", &[])).await;
-        assert_eq!((world.profiles(stored), world.profiles(all)), (0, 1), "nothing of it is on its platforms");
+        assert_eq!((world.profiles(stored), world.profiles(all)), (0, 1),
+            "the change is not on the destination's platforms");
         assert_eq!(world.profiles(both), 1);
         let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
         world.store.change_catalogue(world.app.id, Change::SetProduct("on-y".to_owned(), listed), Run::Real).await.unwrap();
@@ -112,7 +113,7 @@ story! {
         assert_eq!(world.shown(b, stored).await, [["gold"]]);
         assert_eq!(world.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{stored}' AND collapse_key = '{a}'"
-        )), 0, "nothing goes in the lane of a purchase that it does not want");
+        )), 0, "nothing is owed in the lane of a purchase outside the filter");
         let bodies = world.raw().texts(&format!(
             "SELECT body AS value FROM deliveries WHERE destination_id = '{stored}' AND event_type = '{PROFILE_UPDATED}'"
         ));

@@ -139,7 +139,7 @@ story! {
         let DestinationNeed::Drain { keys, .. } = world.store.destination_need(hook, 5).await.unwrap() else { panic!("nothing is owed") };
         let late = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
         let left = usize::try_from(owed).unwrap() - late;
-        assert_eq!(keys.len(), left.min(5), "what was sent away is owed");
+        assert_eq!(keys.len(), left.min(5), "lanes that got no slot are owed");
     }
 }
 
@@ -195,10 +195,11 @@ story! {
         let state = world.attempt(key, to, "b").await;
         assert_eq!((state.types(), state.revision), (vec!["purchase.updated"], 2));
         world.finish(&state, Verdict::Delivered).await;
-        assert!(matches!(world.claim(key, to, "c").await, Claimed::Idle(Idle::Wait { .. })), "the first holds back the others");
+        assert!(matches!(world.claim(key, to, "c").await, Claimed::Idle(Idle::Wait { .. })),
+            "the first event in back-off holds back the others");
         world.pass(5_001);
         let sent = world.attempt(key, to, "d").await;
-        assert_eq!(sent.types(), all, "what was never tried follows");
+        assert_eq!(sent.types(), all, "events that were never attempted follow");
         let numbers: Vec<_> = sent.batch.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, [2, 2, 2, 1]);
         let mut end = finish(&sent, Verdict::Delivered);
@@ -224,9 +225,10 @@ story! {
         end.result.events[1].verdict = Verdict::Retry { delay_ms: 60_000 };
         world.end(end).await;
         let next = world.attempt(key, to, "b").await;
-        assert_eq!(next.types(), ["purchase.updated"], "it was never tried and is due longest");
+        assert_eq!(next.types(), ["purchase.updated"], "the state was never attempted and has been due longest");
         world.finish(&next, Verdict::Delivered).await;
-        assert_eq!(world.attempt(key, to, "c").await.types(), ["user.subscription.cancelled"], "not the third before the second");
+        assert_eq!(world.attempt(key, to, "c").await.types(), ["user.subscription.cancelled"],
+            "the second event comes before the third");
     }
 }
 

@@ -60,7 +60,7 @@ async fn settle(world: &World, (receipt, shown): (&str, &Snapshot), now_ms: i64)
             Recorded::Done { .. } => return moved,
             Recorded::Moved => moved += 1,
         }
-        assert!(moved < 3, "it moves for ever");
+        assert!(moved < 3, "the purchase changes again and again");
     }
 }
 
@@ -121,7 +121,7 @@ story! {
         let body: serde_json::Value = serde_json::from_str(&bodies[0]).unwrap();
         assert_eq!(body["previous_sku_ref_id"], "gold", "{body}");
         let old = world.load(world.key("old")).await;
-        assert!(old.is_replaced && old.due, "it is rechecked, so that nobody waits for its successor any more");
+        assert!(old.is_replaced && old.due, "it is rechecked, so that it no longer waits for a successor");
         settle(&world, ("old", &replaced()), CHANGE_MS + 20 * DAY_MS).await;
         assert_eq!(world.load(world.key("old")).await.purchase.successor_missing_since(), None);
         accept(&world, "new", (NotificationKind::PlanChanged, CHANGE_MS + 60_000), ("customer-1", Some("old"))).await;

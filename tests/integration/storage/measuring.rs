@@ -22,7 +22,7 @@ story! {
         world.send("r2", hook, RETRY).await;
         world.send("r1", other, Verdict::Delivered).await;
         assert_eq!(figures(&world, hook).await, Some(("failing".to_owned(), 2, 5)), "the oldest counts");
-        assert_eq!(figures(&world, other).await, Some(("healthy".to_owned(), 1, 0)), "what arrived does not");
+        assert_eq!(figures(&world, other).await, Some(("healthy".to_owned(), 1, 0)), "a delivered one does not count");
         world.send("r2", other, Verdict::Delivered).await;
         assert_eq!(figures(&world, other).await, Some(("healthy".to_owned(), 0, 0)));
         world.store.delete_destination(hook).await.unwrap();

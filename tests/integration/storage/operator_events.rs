@@ -209,7 +209,7 @@ story! {
         world.store.update_destination(hook, on).await.unwrap();
         world.pass(HOUR_MS);
         let again = world.send("r2", hook, RETRY).await;
-        assert_eq!(again.operator_events, [""; 0], "it has all of the patience again");
+        assert_eq!(again.operator_events, [""; 0], "the time until it is disabled starts again");
         assert!(world.store.destination(hook).await.unwrap().enabled);
     }
 }

@@ -165,7 +165,7 @@ story! {
         assert_eq!(world.ledger("r1"), both, "once");
         let expected_events = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, expected_events);
-        assert_eq!(world.sum_up("r1", created_later.id).await, [""; 0], "it never got the payment");
+        assert_eq!(world.sum_up("r1", created_later.id).await, [""; 0], "the destination never received the payment");
         let owed_of = |id: DestinationId| world.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{id}' AND event_type = '{REVENUE_ADJUSTED}'"
         ));
@@ -225,7 +225,7 @@ story! {
         });
         let lane = |token: &str| storage::Claim { render: render(), ..claim(world.key("r1"), analytics.id, token) };
         let sent = must_send(&world.store, lane("a")).await;
-        assert_eq!(sent.types(), ["user.subscription.purchased", "user.subscription.expired"], "the refund goes behind");
+        assert_eq!(sent.types(), ["user.subscription.purchased", "user.subscription.expired"], "the refund comes last");
         world.finish(&sent, RETRY).await;
         let state = must_send(&world.store, lane("b")).await;
         assert_eq!(state.types(), ["purchase.updated"]);
@@ -349,7 +349,7 @@ story! {
         assert_eq!(world.ledger("r1"), ["1 initial 9.99 catalogue", "1 correction 2.01 report"]);
         world.raw().run("UPDATE purchases SET next_wake_at = NULL");
         world.store.put_rates(world.app.id, vec![rate("2027-01-10", "1.5")]).await.unwrap();
-        assert_eq!(due(), 0, "it is known");
+        assert_eq!(due(), 0, "an unchanged rate rechecks nothing");
     }
 }
 

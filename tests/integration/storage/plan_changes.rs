@@ -27,10 +27,10 @@ story! {
         assert_eq!(world.accept(row).await, Accepted::Repeated);
         assert!(matches!(world.accept(changed(&world, "m2", ("old", "new"))).await, Accepted::Duplicate { .. }));
         world.accept(changed(&world, "m3", ("old", "newer"))).await;
-        assert_eq!(links(&mut world.raw()), expected, "the first link stands");
+        assert_eq!(links(&mut world.raw()), expected, "the first link stays");
         world.accept(changed(&world, "m4", ("new", "old"))).await;
         world.accept(changed(&world, "m5", ("same", "same"))).await;
-        assert_eq!(links(&mut world.raw()), expected, "two never replace each other, and none replaces itself");
+        assert_eq!(links(&mut world.raw()), expected, "there is no cycle of links, not even of one");
         world.accept(changed(&world, "m6", ("new", "newest"))).await;
         assert_eq!(links(&mut world.raw()).len(), 2, "a change of plan may follow another");
     }
@@ -76,7 +76,7 @@ story! {
         world.happen("old", 1, &[TransitionKind::Purchased]).await;
         let (old, new) = (world.key("old"), world.key("new"));
         world.accept(changed(&world, "m1", ("old", "new"))).await;
-        assert!(!world.load(old).await.is_replaced, "nobody knows yet that the new one is real");
+        assert!(!world.load(old).await.is_replaced, "the new receipt is not known to be real yet");
         let mut unsure = record(new, &world.load(new).await);
         unsure.decision.outcomes = Vec::new();
         (unsure.is_answer, unsure.is_real) = (false, false);
@@ -91,7 +91,7 @@ story! {
         world.settle(old).await;
         assert!(!world.load(old).await.due);
         world.revise("new", 60).await;
-        assert!(!world.load(old).await.due, "it became real once");
+        assert!(!world.load(old).await.due, "a later revision does not recheck the old receipt");
     }
 }
 

@@ -76,13 +76,15 @@ story! {
         let hook = world.destination("hook").await.id;
         world.entitle("gold").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
-        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 0), "the event that was chosen carries it");
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 0), "the chosen event carries the state");
         world.revise("r1", 2).await;
-        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "a new end is part of the one alone");
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "only the extended profile has the end");
         world.happen("r1", 3, &[TransitionKind::Renewed]).await;
-        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2), "an event that nobody chose carries nothing");
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2),
+            "an event that is not chosen carries no state");
         world.happen("r2", 1, &[TransitionKind::Renewed]).await;
-        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2), "another purchase of the same is no news");
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2),
+            "another purchase of the same product changes no profile");
         assert_eq!(world.profiles(hook), 0, "a webhook keeps no profiles, whatever it chooses");
         assert_eq!(world.broken(1000).await, []);
     }
@@ -122,14 +124,14 @@ story! {
         for receipt in ["r2", "r3"] {
             world.resettle(world.key(receipt)).await;
         }
-        assert_eq!(world.profiles(to), 1, "a name is one change");
+        assert_eq!(world.profiles(to), 1, "naming makes one change of the profile");
         world.happen_to("third", "r4", &[TransitionKind::Purchased]).await;
         world.entitle("silver").await;
         world.store.name_customer(world.app.id, named("third"), "anna").await.unwrap();
         world.resettle(world.key("r4")).await;
         assert_eq!(world.profiles(to), 2);
         world.resettle(world.key("r1")).await;
-        assert_eq!(world.profiles(to), 2, "who was joined has it already");
+        assert_eq!(world.profiles(to), 2, "the joined user has the state already");
         let sent = world.drain((world.key("r4"), to)).await;
         let anna = world.store.customer(world.app.id, storage::CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
         let profile = sent.iter().find(|(event_type, _)| event_type == PROFILE_UPDATED).unwrap();
@@ -142,7 +144,7 @@ story! {
     async fn a_first_record_that_names_no_event_is_owed_a_profile(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.revise("unlisted", 1).await;
-        assert_eq!(world.profiles(to), 0, "who has nothing to show is no news");
+        assert_eq!(world.profiles(to), 0, "a user without entitlements is owed no profile");
         world.entitle("gold").await;
         let report = Report { kind: NotificationKind::Adopted, customer: Some("somebody"), related: None };
         world.accept(reported(world.platform.id, ("imported", "r1"), 1_000, report)).await;
@@ -266,7 +268,8 @@ story! {
         world.accept(renewal(there, "t1", "tested", 1_000)).await;
         let tested = CollapseKey::of(there, "tested");
         world.settle(tested).await;
-        assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "of the other world only");
+        assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0),
+            "only the other environment's profile is owed");
         let sent = world.drain((tested, to)).await;
         assert_eq!((&sent[0].1["environment"], entitlements(&sent[0].1)), (&"sandbox".into(), vec!["gold"]));
         world.done(happened(record(tested, &world.load(tested).await), &[TransitionKind::Expired])).await;
@@ -277,7 +280,7 @@ story! {
         let sandboxed = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, sandboxed).await.unwrap();
         world.resettle(world.key("r1")).await;
-        assert_eq!((world.profiles(to), world.profiles(filtered)), (2, 1), "nothing is left for money");
+        assert_eq!((world.profiles(to), world.profiles(filtered)), (2, 1), "the production profile has become empty");
         let sent = world.drain((world.key("r1"), to)).await;
         let profile = sent.iter().find(|(event_type, _)| event_type == PROFILE_UPDATED).unwrap();
         assert_eq!((&profile.1["environment"], entitlements(&profile.1).len()), (&"production".into(), 0));

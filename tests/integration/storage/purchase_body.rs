@@ -23,7 +23,7 @@ story! {
         assert_eq!(world.done(again(&world, "r1").await).await, 1);
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 1);
         let what_happened = happened(again(&world, "r1").await, &[TransitionKind::Renewed]);
-        assert_eq!(world.done(what_happened).await, 2, "what happened has a name, though the record is the same");
+        assert_eq!(world.done(what_happened).await, 2, "a transition makes a revision although the record is the same");
         let digests = "SELECT COUNT(*) AS value FROM purchases WHERE LENGTH(digest) = 64";
         assert_eq!(world.raw().number(digests), 1);
     }
@@ -32,7 +32,8 @@ story! {
 story! {
     async fn the_catalogue_is_read_when_a_purchase_is_announced(world: World) {
         world.revise("r1", 1).await;
-        assert_eq!(data(&world, "r1").await["entitlements"], Value::Array(Vec::new()), "a product that nobody listed");
+        assert_eq!(data(&world, "r1").await["entitlements"], Value::Array(Vec::new()),
+            "the product is not in the catalogue");
         let (app, id) = (world.app.id, world.platform.id);
         world.raw().run(&format!(
             "INSERT INTO entitlements (app_id, ref_id, id, name) VALUES ('{app}', 'gold', '{id}', 'Gold'),
@@ -52,7 +53,7 @@ story! {
              INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'term', 1, 'blue')"
         ));
         assert_eq!(world.done(again(&world, "r1").await).await, 3);
-        assert_eq!(names(&data(&world, "r1").await), ["blue"], "the term's own listing is nearer than its parent's");
+        assert_eq!(names(&data(&world, "r1").await), ["blue"], "the SKU's own product precedes its parent's");
         assert_eq!(world.done(again(&world, "r1").await).await, 3);
     }
 }

@@ -63,7 +63,7 @@ story! {
         assert_eq!((world.woken(), noted(&world).len()), (MANY + 1, 0));
         assert_eq!(count(&world, "settling = 2"), MANY + 1, "each once");
         let began_before = world.store.record(record(key, &before)).await.unwrap();
-        assert_eq!(began_before, Recorded::Moved, "it was decided by what is no more");
+        assert_eq!(began_before, Recorded::Moved, "the decision used the settings before the change");
         assert_eq!(world.store.continue_rechecks(ALL).await.unwrap(), 0);
         world.settle(key).await;
         assert_eq!(world.woken(), MANY);
@@ -94,9 +94,10 @@ story! {
         assert_eq!((world.woken(), noted(&world).len()), (BATCH * 2, 1));
         let second = world.second_process().await;
         second.continue_rechecks(ALL).await.unwrap_err();
-        assert_eq!(world.woken(), BATCH * 2, "what fails again is left again");
+        assert_eq!(world.woken(), BATCH * 2, "a batch that fails again is left again");
         fail_no_more(&world, "purchases");
-        assert_eq!(second.continue_rechecks(ALL).await.unwrap(), MANY + 1 - BATCH * 2, "it goes on from where it was");
+        assert_eq!(second.continue_rechecks(ALL).await.unwrap(), MANY + 1 - BATCH * 2,
+            "it continues where it was interrupted");
         assert_eq!((count(&world, "settling = 2"), noted(&world).len()), (MANY + 1, 0));
     }
 }
@@ -124,7 +125,7 @@ story! {
         world.store.continue_rechecks(1).await.unwrap();
         assert_eq!((world.woken(), count(&world, "next_wake_at IS NOT NULL AND term_sku = 'year'")), (BATCH, 0));
         assert_eq!(change("year").await, MANY / 2);
-        assert_eq!(world.woken(), BATCH + BATCH / 2, "from the first on");
+        assert_eq!(world.woken(), BATCH + BATCH / 2, "an unfinished recheck starts again");
         world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((world.woken(), noted(&world).len()), (MANY, 0));
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM recheck_skus"), 0);
@@ -163,7 +164,8 @@ story! {
         world.pass(1_000);
         assert_eq!((fail().await, fail().await), (1, 2));
         world.store.continue_rechecks(ALL).await.unwrap();
-        assert_eq!((count(&world, "unverified_since IS NOT NULL"), fail().await), (1, 3), "what failed since counts");
+        assert_eq!((count(&world, "unverified_since IS NOT NULL"), fail().await), (1, 3),
+            "failures after the change count");
         world.sleep();
         world.raw().run("UPDATE purchases SET unverified_since = 1");
         let query = world.store.store_query(key).await.unwrap().unwrap();

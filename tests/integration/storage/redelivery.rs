@@ -104,7 +104,7 @@ story! {
             let selection = what.to(None);
             let dry = world.store.redeliver_all(selection.clone(), page.clone(), Run::Dry).await.unwrap();
             let done = world.store.redeliver_all(selection, page, Run::Real).await.unwrap();
-            assert_eq!((dry.checked, dry.owing.owed), (done.checked, done.owing.owed), "a dry run foretells");
+            assert_eq!((dry.checked, dry.owing.owed), (done.checked, done.owing.owed), "a dry run counts the same");
             (seen, owed, cursor) = (seen + done.checked, owed + done.owing.owed, done.next_cursor);
             // Deliveries of the first pages arrive meanwhile, and are not sent a second time.
             for receipt in ["r1", "r2"] {
@@ -118,7 +118,7 @@ story! {
         let of = |receipt: &str| DeliveryFilter { collapse_key: Some(world.key(receipt)), ..Default::default() };
         let twice = world.store.deliveries(of("r2"), Page::default()).await.unwrap().items;
         let revisions: Vec<_> = twice.iter().filter(|one| one.n == 1).map(|one| one.revision).collect();
-        assert_eq!(revisions, [2], "revision 2 stands for the one in that time");
+        assert_eq!(revisions, [2], "revision 2 is sent instead of the one in that time");
         assert_eq!(world.store.deliveries(of("before"), Page::default()).await.unwrap().items.len(), 1);
     }
 }

@@ -265,14 +265,15 @@ story! {
         world.finish(&newer, Verdict::Delivered).await;
         world.pass(5_001);
         let state = world.attempt(world.key("p1"), to, "c").await;
-        assert!(state.event_type == "purchase.updated" && !state.is_stale, "it holds no state of the user");
+        assert!(state.event_type == "purchase.updated" && !state.is_stale,
+            "a `purchase.updated` has no state of the user");
         world.finish(&state, Verdict::Delivered).await;
         let again = world.attempt(world.key("p1"), to, "d").await;
         assert!(again.event_type == "user.subscription.renewed" && again.is_stale);
         assert_eq!(again.body, stuck.body, "it is decided anew at each attempt");
         world.finish(&again, Verdict::Delivered).await;
         let acked = "SELECT MAX(acked_revision) AS value FROM user_lanes";
-        assert_eq!(world.raw().number(acked), 2, "it never falls");
+        assert_eq!(world.raw().number(acked), 2, "the acknowledged revision never falls");
         world.happen("p1", 2, &[TransitionKind::Cancelled]).await;
         assert!(!world.attempt(world.key("p1"), to, "e").await.is_stale);
         assert!(!world.attempt(world.key("p1"), hook, "f").await.is_stale);
@@ -296,7 +297,7 @@ story! {
         world.finish(&again, Verdict::Delivered).await;
         world.send("p2", to, Verdict::Delivered).await;
         let newest = world.attempt(world.key("p2"), to, "d").await;
-        assert!(newest.event_type == "user.subscription.expired" && !newest.is_stale, "it is the newest that there is");
+        assert!(newest.event_type == "user.subscription.expired" && !newest.is_stale, "the event has the newest state");
         let statement = "SELECT MAX(sent_revision) AS value FROM user_lanes";
         assert_eq!(world.raw().number(statement), 2, "a stale state does not count as sent");
     }
@@ -337,7 +338,7 @@ story! {
         world.happen("p3", 2, &[TransitionKind::Renewed]).await;
         let newest = world.attempt(world.key("p3"), to, "e").await;
         world.end(refused(&newest, Verdict::Dead)).await;
-        assert_eq!(newest_sent(&world), 2, "what is acknowledged is never forgotten");
+        assert_eq!(newest_sent(&world), 2, "a refusal does not undo an acknowledged state");
         assert!(world.attempt(world.key("p1"), to, "f").await.is_stale);
     }
 }
@@ -375,7 +376,7 @@ story! {
         let state = world.attempt(world.key("p1"), to, "s").await;
         world.finish(&state, Verdict::Delivered).await;
         let again = world.attempt(world.key("p1"), to, "b").await;
-        assert!(!again.is_stale, "nothing is known of her there yet");
+        assert!(!again.is_stale, "nothing was sent about this user to that destination yet");
         world.finish(&again, RETRY).await;
         world.happen_to("first", "p2", &[TransitionKind::Purchased]).await;
         let newer = world.attempt(world.key("p2"), to, "c").await;

@@ -36,7 +36,7 @@ story! {
         world.raw().run("UPDATE events SET state_apart = body");
         world.age(NINETY_DAYS_MS - MINUTE_MS);
         let before = rows(&world);
-        assert_eq!(prune(&world, 1000).await, 0, "they are young");
+        assert_eq!(prune(&world, 1000).await, 0, "the bodies are not old enough");
         world.age(2 * MINUTE_MS);
         // Two notifications, two events (the first state and the user's), and three deliveries, one of them superseded.
         assert_eq!(prune(&world, 1000).await, 2 + 2 + 3);
@@ -50,7 +50,8 @@ story! {
         assert!(oldest.body["data"].is_null() && user.body.as_object().is_some_and(serde_json::Map::is_empty));
         assert_eq!(number(&world, "attempts WHERE response IS NOT NULL OR headers IS NOT NULL"), 0);
         assert_eq!(number(&world, "deliveries WHERE body IS NOT NULL"), 0);
-        assert_eq!(number(&world, "events WHERE state_apart IS NOT NULL"), 1, "what stands beside a body goes with it");
+        assert_eq!(number(&world, "events WHERE state_apart IS NOT NULL"), 1,
+            "the state beside a body is pruned with it");
         let announced = world.store.explain_purchase(world.key("r1")).await.unwrap().events;
         let pruned: Vec<bool> = announced.iter().map(|one| one.event.pruned_at.is_some()).collect();
         assert_eq!(pruned, [true, true, false]);
@@ -91,7 +92,7 @@ story! {
         let state = world.attempt(world.key("r1"), hook.id, "b").await;
         assert_eq!((state.revision, state.body.contains("\"data\"")), (2, true));
         world.finish(&state, Verdict::Delivered).await;
-        assert_eq!(prune(&world, 1000).await, 0, "it ended just now");
+        assert_eq!(prune(&world, 1000).await, 0, "the delivery has just ended");
         world.age(NINETY_DAYS_MS + MINUTE_MS);
         assert_eq!(prune(&world, 1000).await, 1, "its delivery, and not the newest state");
     }

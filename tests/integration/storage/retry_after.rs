@@ -58,7 +58,7 @@ story! {
         world.revise("r1", 1).await;
         assert!(matches!(fail_for_an_hour(&world, "r1", hook).await, LaneState::Wait { .. }));
         world.revise("r1", 2).await;
-        assert_eq!(drained(&world, hook).await, [world.key("r1")], "somebody has to check it, once");
+        assert_eq!(drained(&world, hook).await, [world.key("r1")], "the new event makes the lane due once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.revise("r1", 3).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS - 50_000).await;
@@ -81,7 +81,8 @@ story! {
         world.revise("r1", 2).await;
         let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
         end.result.lane_pause_ms = Some(HOUR_MS);
-        assert!(matches!(world.end(end).await.lane, LaneState::Wait { ms } if ms > HOUR_MS / 2), "not at once");
+        assert!(matches!(world.end(end).await.lane, LaneState::Wait { ms } if ms > HOUR_MS / 2),
+            "the event that arrived meanwhile is not due at once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
         check_sent(&world, ("r1", hook), 2).await;
@@ -172,7 +173,7 @@ story! {
         for _ in 0..2 {
             world.send("r1", hook, Verdict::Delivered).await;
         }
-        assert_eq!(destination_need(&world, hook).await, DestinationNeed::Rest, "it and the state were sent");
+        assert_eq!(destination_need(&world, hook).await, DestinationNeed::Rest, "the event and the state were sent");
     }
 }
 
@@ -187,12 +188,12 @@ story! {
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.store.retry_now(hook).await.unwrap();
         world.pass(5);
-        assert_eq!(drained(&world, hook).await.len(), 2, "what was held back is due as what was tried");
+        assert_eq!(drained(&world, hook).await.len(), 2, "held-back deliveries are due as attempted ones are");
         check_sent(&world, ("r1", hook), 2).await;
         world.revise("r2", 2).await;
         world.send("r2", hook, RETRY).await;
         world.pass(5_001);
-        assert_eq!(world.attempt(world.key("r2"), hook, "again").await.number, 2, "the first one came in its time");
+        assert_eq!(world.attempt(world.key("r2"), hook, "again").await.number, 2, "a plain back-off ends in time");
     }
 }
 

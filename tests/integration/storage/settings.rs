@@ -169,7 +169,7 @@ story! {
         seed(&world);
         let patch = |product_ref| PlatformPatch { product_ref: Some(product_ref), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, patch(ProductRef::Term)).await.unwrap();
-        assert_eq!(world.woken(), 0, "it is so already");
+        assert_eq!(world.woken(), 0, "an unchanged setting rechecks nothing");
         let changed = world.store.update_platform(world.platform.id, patch(ProductRef::Parent)).await.unwrap();
         assert_eq!((changed.product_ref, world.woken()), (ProductRef::Parent, 3));
     }
@@ -210,7 +210,7 @@ story! {
         world.seed(&Seed { receipt: "r3", product: Some("p"), waits_for: Some("parked"), ..Seed::default() });
         let patch = |environment| PlatformPatch { environment: Some(environment), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, patch(domain::Environment::Production)).await.unwrap();
-        assert_eq!(world.woken(), 0, "it is so already");
+        assert_eq!(world.woken(), 0, "an unchanged setting rechecks nothing");
         world.store.update_platform(world.platform.id, patch(domain::Environment::Sandbox)).await.unwrap();
         assert_eq!(world.woken(), 2);
     }

@@ -78,7 +78,7 @@ story! {
         world.done(happened(record(new, &world.load(new).await), &[TransitionKind::PlanChanged])).await;
         let events = all_events(&world).await;
         assert_eq!(until(&events[2]), renewal(3));
-        assert_eq!(until(&events[3]), renewal(1), "the old one gave it for longer, and is over");
+        assert_eq!(until(&events[3]), renewal(1), "the replaced receipt no longer counts");
     }
 }
 

@@ -79,7 +79,8 @@ story! {
         assert!(world.store.subscribe_url(topic).await.unwrap().is_none());
         let later = world.store.now().await.unwrap().plus_millis(60_000);
         assert_eq!(keep(&world.store, world.platform.id, "arn:1", later).await, PendingTopic::Renewed);
-        assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Rejected, "it was decided");
+        assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Rejected,
+            "a rejected topic stays rejected");
         assert!(matches!(world.accept(renewal(world.platform.id, "genuine", "r1", 0)).await, Accepted::New { .. }));
     }
 }

@@ -39,7 +39,8 @@ story! {
         assert_eq!(world.raw().number("SELECT MAX(occurred_at) AS value FROM events"), 5_000);
 
         world.revise("r1", 2).await;
-        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 1, "nothing that has a name happened");
+        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 1,
+            "without a transition the user has no new revision");
         world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 2);
     }
@@ -81,7 +82,7 @@ story! {
         assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")));
         accept_report(&world, "r1", (None, 3)).await;
         world.settle(key).await;
-        assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")), "known once, known for ever");
+        assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")), "a known customer stays");
         let first = world.raw().texts("SELECT first_user_id AS value FROM purchases");
         assert_eq!(first, [of_customer(&world, "receipt/r1").to_string()]);
     }
@@ -100,7 +101,8 @@ story! {
         assert_eq!(view.data["data"]["last_seen_external_id"], "ext-1");
         let second = accept_report(&world, "r2", (Some("customer-1"), 1)).await;
         world.settle(second).await;
-        assert_eq!(owner(&world, second).await, Some(user), "the store's customer is that user from now on");
+        assert_eq!(owner(&world, second).await, Some(user),
+            "later purchases of the store's customer belong to that user");
         let named = PurchaseFilter { external_id: Some("ext-1".to_owned()), ..Default::default() };
         assert_eq!(world.store.purchases(named, Page::default()).await.unwrap().items.len(), 2);
         let nobody = PurchaseFilter { external_id: Some("ext-2".to_owned()), ..Default::default() };
@@ -244,7 +246,7 @@ story! {
         world.settle(key).await;
         let claimed = world.store.claim(Claim { render: render(), ..claim(key, hook, "a") }).await.unwrap();
         assert!(matches!(claimed, storage::Claimed::Idle(storage::Idle::Closed { .. })), "{claimed:?}");
-        assert_eq!(world.raw().number(waiting), 1, "the owner is the receipt's own");
+        assert_eq!(world.raw().number(waiting), 1, "the receipt has a user of its own");
         accept_report(&world, "r1", (Some("anna's"), 2_000)).await;
         world.settle(key).await;
         assert_eq!(world.raw().number(waiting), 0);

@@ -18,11 +18,11 @@ story! {
         assert!(!["secret-of", "customer-1", "r1"].iter().any(|secret| shown.contains(secret)), "{shown}");
         assert!(world.load(key).await.verify);
         world.settle(key).await;
-        assert!(world.load(key).await.verify, "the customer is kept with the purchase");
+        assert!(world.load(key).await.verify, "the purchase keeps the customer");
         let report = Report { kind: NotificationKind::Renewed, customer: Some("customer-2"), related: None };
         world.accept(reported(world.platform.id, ("m2", "r1"), 2, report)).await;
         let query = world.store.store_query(key).await.unwrap().unwrap();
-        assert_eq!(query.app_user_id, "customer-2", "the newest notification knows it best");
+        assert_eq!(query.app_user_id, "customer-2", "the customer of the newest notification is used");
     }
 }
 

@@ -67,7 +67,7 @@ story! {
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
         let loaded = world.load(key).await;
         assert!(loaded.due);
-        assert_eq!((loaded.newest_seq, loaded.late_ms), (first, None), "it is not late, it waits");
+        assert_eq!((loaded.newest_seq, loaded.late_ms), (first, None), "a waiting notification is not late");
     }
 }
 
@@ -79,7 +79,7 @@ story! {
         let key = world.key("r1");
         world.done(partly(&world, key, &[], Waits::Verification).await).await;
         world.pass(WINDOW_MS * 2);
-        assert_eq!(world.store.due(10).await.unwrap(), [], "its longest wait is not the platform's");
+        assert_eq!(world.store.due(10).await.unwrap(), [], "`max_wait` does not end a wait for the store");
         let second = world.notify("m2", "r1", 2).await;
         let loaded = world.store.load(key, 0, 500).await.unwrap();
         assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&loaded.quiet_ms), "{}", loaded.quiet_ms);
@@ -169,7 +169,7 @@ story! {
         assert_eq!(world.store.due(10).await.unwrap().len(), 2);
         world.store.delete_platform(world.platform.id).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
-        assert!(!world.load(key).await.verify, "its store is not queried any more, so that the wait ends");
+        assert!(!world.load(key).await.verify, "the store of a deleted platform is not queried, so the wait ends");
         let queried = world.key("asked");
         world.notify("m2", "asked", 1).await;
         world.pass(200_000);

@@ -122,7 +122,7 @@ async fn all_wrong_fields_are_named_at_once_across_layers() {
     change.as_object_mut().expect("fields").remove("kind");
     check_wrong(&service.send_json("PATCH", &path, &change).await, &fields);
     let after = service.get(&path).await.body;
-    assert_eq!((&after["name"], &after["url"]), (&before["name"], &before["url"]), "nothing is half done");
+    assert_eq!((&after["name"], &after["url"]), (&before["name"], &before["url"]), "a refused change alters nothing");
 }
 
 /// What a refusal says was expected of a field.
