@@ -147,7 +147,7 @@ async fn check(world: &World, pair: &Pair) {
     assert_eq!(
         (received.len(), acked.len()),
         (EVENTS.len() + 1, EVENTS.len()),
-        "the first was tried twice: {received:?}"
+        "only the first was attempted twice: {received:?}"
     );
     for (body, (event_type, state, reason)) in acked.into_iter().zip(EVENTS) {
         assert_eq!((&body["event_type"], &body["state"]), (&json!(event_type), &json!(state)), "{body}");

@@ -22,7 +22,7 @@ pub struct Block {
     pub language: String,
     /// Its lines, without the indentation of the fence.
     pub lines: Vec<String>,
-    /// Whether [`TESTED`] stands on the line above it.
+    /// Whether the line above it begins with `<!-- tested:`.
     pub is_tested: bool,
 }
 

@@ -1,7 +1,7 @@
 //! What must hold in a [`World`], as the public API, the webhook receiver and the Temporal Server show it.
 //!
-//! The checks return the broken invariant, so that a test can plant a fault and see that it is noticed. The numbers
-//! I1 to I8 are those of the comments and messages here and of `tests/README.md`.
+//! The checks return the broken invariant, so that a test can plant a fault and see that it is noticed. `README.md` in
+//! the root of the work tree lists the invariants I1 to I8.
 
 use super::rvs::Rvs;
 use super::wait;

@@ -25,7 +25,7 @@ async fn an_outage_of_nearly_seven_days_costs_nothing() {
     pass_days(&mut own, began, 6).await;
     skip_to(&mut own, began, 6 * DAY + 22 * HOUR).await;
     let tries = own.amplitude.requests();
-    assert!(tries.iter().all(|exchange| exchange.status == Some(500)), "it fails all the while: {tries:?}");
+    assert!(tries.iter().all(|exchange| exchange.status == Some(500)), "a request did not fail: {tries:?}");
     assert_eq!(own.amplitude.events(KEY).len(), 1, "the event that was taken before the first 500");
     assert_eq!(deliveries(own.world(), &own.id, "pending").await.len(), 2);
 

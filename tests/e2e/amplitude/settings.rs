@@ -221,7 +221,7 @@ async fn what_is_refused_goes_alone(own: &mut Analysts) {
     let dead = wait_delivery(own.world(), (&own.id, "tried"), (STARTED, "dead")).await;
     wait_delivery(own.world(), (&own.id, "tried"), (PURCHASED, "delivered")).await;
     let tries = requests_with(&own.amplitude, STARTED);
-    assert_eq!(tries.len(), 1, "what is refused is not tried again: {tries:?}");
+    assert_eq!(tries.len(), 1, "a refused event is not retried: {tries:?}");
     let attempts = own.world().api.get(&format!("/v1/deliveries/{}/attempts", text(&dead["id"]))).await.ok();
     assert_eq!(attempts["items"][0]["status"], 400, "{attempts}");
 

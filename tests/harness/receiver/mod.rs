@@ -413,7 +413,8 @@ fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) -> Res
     if missing.is_empty() { Ok(()) } else { Err(format!("{name} lacks {missing:?}: {request:?}")) }
 }
 
-/// Pairs of requests about one purchase, the second of which arrived before the first was answered.
+/// Pairs of requests about one purchase where the first was answered only after the second had arrived. A first
+/// request without an answer is not reported.
 fn overlaps(requests: &[Received]) -> Vec<(&Received, &Received)> {
     let mut last = BTreeMap::<&str, &Received>::new();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! An admin's action on a purchase reaches the engine as a signal.
+//! An admin's action on a purchase becomes a signal to its workflow.
 
 use super::edge::{Service, accept};
 use domain::CollapseKey;
