@@ -1,5 +1,5 @@
-//! Endpoints that fail in every way we know: the recorded error, what follows for the event and for the
-//! endpoint, and how little time and memory is spent. Through the real sender and a webhook's real judgement.
+//! Endpoints that fail in every known way: the recorded error, the results for the event and the endpoint, and the
+//! limits of time and memory. With the real HTTP sender and the webhook's real judgement.
 
 use activities::http::{Http, Lookup, Parts, of_this_machine};
 use domain::event::Wildcards;
@@ -23,17 +23,19 @@ use uuid::Uuid;
 const HOUR_MS: i64 = 3_600_000;
 /// The time of every attempt: 1994-11-06T08:49:37Z.
 const AT_SECONDS: i64 = 784_111_777;
-/// For what waits until the end. All others end long before.
-const SHORT: Duration = Duration::from_millis(1200);
-const LONG: Duration = Duration::from_secs(30);
-/// What a busy machine may add.
+/// Time limit of attempts that use all of it.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(1200);
+/// Time limit of attempts that end long before it.
+const LONG_TIMEOUT: Duration = Duration::from_secs(30);
+/// Additional time that a busy machine may need.
 const MARGIN: Duration = Duration::from_secs(5);
-/// What is read of an answer at most, and the buffers of the system on both sides. Less than the smallest long answer.
+/// Maximum number of bytes that an endpoint can send of a long answer: what settle reads, and the system's buffers on
+/// both sides. It is less than the smallest long answer.
 const LITTLE_BYTES: usize = 900_000;
 
-/// What an attempt came to.
+/// The result of an attempt.
 #[derive(Debug)]
-struct Met {
+struct AttemptResult {
     class: AttemptClass,
     verdict: Verdict,
     endpoint_signal: EndpointSignal,
@@ -42,8 +44,8 @@ struct Met {
     took: Duration,
 }
 
-impl Met {
-    /// Failed, as one of many, without a `Retry-After`.
+impl AttemptResult {
+    /// Checks for a failure that is retried by the schedule, without a `Retry-After`.
     fn check_failed(&self, class: &str) {
         assert_eq!(self.class.as_str(), class, "{self:?}");
         assert_eq!(self.verdict, Verdict::Retry { delay: duration(5_000) });
@@ -79,7 +81,7 @@ fn attempt() -> Attempt {
 }
 
 fn config(url: &str) -> Config {
-    // What leaves is judged by the rules of each test; this only lets it be made.
+    // These rules only let the destination be created; the rules of each test decide about its request.
     let rules = Rules { allowed_networks: vec!["127.0.0.0/8".parse().expect("a network")], allow_http: true };
     let allowed = Allowed { rules, ..Allowed::default() };
     let fields = json!({ "url": url }).as_object().cloned().expect("fields");
@@ -108,9 +110,9 @@ fn config(url: &str) -> Config {
     Config::ready(&destination, &webhook_config.secret, &allowed).expect("a webhook ready to be used")
 }
 
-/// A sender that may reach 127.0.0.1, trusts these authorities and resolves names like this.
+/// A sender that may reach 127.0.0.1, trusts these authorities and resolves names with `lookup`.
 fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
-    // Whoever was first installed the same one.
+    // An error means that this provider is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut roots = RootCertStore::empty();
     for authority in authorities {
@@ -121,8 +123,8 @@ fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
     Http::with_parts(Rules { allowed_networks, allow_http: true }, Parts { tls, lookup, total })
 }
 
-/// One attempt.
-async fn attempted(http: &Http, url: &str) -> Met {
+/// Makes one attempt.
+async fn attempted(http: &Http, url: &str) -> AttemptResult {
     let (config, attempt, at) = (config(url), attempt(), Timestamp::from_millis(AT_SECONDS * 1000));
     let request = config.request(at, std::slice::from_ref(&attempt)).expect("a request");
     let began = Instant::now();
@@ -130,7 +132,7 @@ async fn attempted(http: &Http, url: &str) -> Met {
     let took = began.elapsed();
     let mut outcome = config.judge(Exchange { events: &[attempt], reply: &reply, at, jitter: 0.5 });
     let judged = outcome.events.pop().expect("a judgement");
-    Met {
+    AttemptResult {
         class: judged.class,
         verdict: judged.verdict,
         endpoint_signal: outcome.endpoint_signal,
@@ -140,8 +142,8 @@ async fn attempted(http: &Http, url: &str) -> Met {
     }
 }
 
-/// One attempt at an endpoint with this fault, and the endpoint.
-async fn met(fault: &Fault, total: Duration) -> (Met, Faulty) {
+/// Makes one attempt at an endpoint with this fault; returns the result and the endpoint.
+async fn met(fault: &Fault, total: Duration) -> (AttemptResult, Faulty) {
     let faulty = Faulty::start();
     let met = attempted(&http(total, &[], of_this_machine()), &faulty.url(fault)).await;
     (met, faulty)
@@ -149,34 +151,34 @@ async fn met(fault: &Fault, total: Duration) -> (Met, Faulty) {
 
 #[tokio::test]
 async fn an_endpoint_that_never_answers_times_out() {
-    let (met, faulty) = met(&Fault::Never, SHORT).await;
+    let (met, faulty) = met(&Fault::Never, SHORT_TIMEOUT).await;
     met.check_failed("timeout");
-    met.check_took(SHORT, SHORT);
+    met.check_took(SHORT_TIMEOUT, SHORT_TIMEOUT);
     assert_eq!(faulty.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn an_answer_at_one_byte_per_second_times_out() {
-    let (met, faulty) = met(&Fault::Drip, SHORT).await;
+    let (met, faulty) = met(&Fault::Drip, SHORT_TIMEOUT).await;
     met.check_failed("timeout");
-    met.check_took(SHORT, SHORT);
+    met.check_took(SHORT_TIMEOUT, SHORT_TIMEOUT);
     assert!(faulty.sent_bytes() < 20, "{}", faulty.sent_bytes());
 }
 
 #[tokio::test]
 async fn a_2xx_counts_although_its_body_comes_at_one_byte_per_second() {
-    let (met, _faulty) = met(&Fault::DripBody, SHORT).await;
+    let (met, _faulty) = met(&Fault::DripBody, SHORT_TIMEOUT).await;
     assert_eq!(
         (met.class, met.verdict, &met.endpoint_signal),
         (AttemptClass::Success, Verdict::Delivered, &EndpointSignal::Success)
     );
-    met.check_took(SHORT, SHORT);
+    met.check_took(SHORT_TIMEOUT, SHORT_TIMEOUT);
     assert!(met.body().len() < 20, "{met:?}");
 }
 
 #[tokio::test]
 async fn a_reset_connection_is_retried_later() {
-    let (met, faulty) = met(&Fault::Reset, LONG).await;
+    let (met, faulty) = met(&Fault::Reset, LONG_TIMEOUT).await;
     met.check_failed("reset");
     met.check_took(Duration::ZERO, Duration::ZERO);
     assert_eq!((faulty.requests().len(), faulty.connections()), (1, 1));
@@ -186,7 +188,7 @@ async fn a_reset_connection_is_retried_later() {
 async fn a_retry_after_a_dropped_connection_has_the_same_id() {
     let faulty = Faulty::start();
     faulty.answer_next(1, &Fault::Drop);
-    let http = http(LONG, &[], of_this_machine());
+    let http = http(LONG_TIMEOUT, &[], of_this_machine());
     attempted(&http, &faulty.scripted_url()).await.check_failed("reset");
     let again = attempted(&http, &faulty.scripted_url()).await;
     assert_eq!((again.class, again.verdict), (AttemptClass::Success, Verdict::Delivered));
@@ -200,7 +202,7 @@ async fn a_retry_after_a_dropped_connection_has_the_same_id() {
 
 #[tokio::test]
 async fn a_500_is_retried_and_slows_nobody_else() {
-    let (met, _faulty) = met(&Fault::Status(500), LONG).await;
+    let (met, _faulty) = met(&Fault::Status(500), LONG_TIMEOUT).await;
     met.check_failed("server_error");
     met.check_took(Duration::ZERO, Duration::ZERO);
 }
@@ -208,20 +210,20 @@ async fn a_500_is_retried_and_slows_nobody_else() {
 #[tokio::test]
 async fn a_301_is_a_failure_and_its_target_is_not_called() {
     let elsewhere = Faulty::start();
-    let (met, faulty) = met(&Fault::Redirect(301, elsewhere.scripted_url()), LONG).await;
+    let (met, faulty) = met(&Fault::Redirect(301, elsewhere.scripted_url()), LONG_TIMEOUT).await;
     met.check_failed("redirect");
     assert_eq!((faulty.requests().len(), elsewhere.connections()), (1, 0));
 }
 
 #[tokio::test]
 async fn a_404_is_retried() {
-    let (met, _faulty) = met(&Fault::Status(404), LONG).await;
+    let (met, _faulty) = met(&Fault::Status(404), LONG_TIMEOUT).await;
     met.check_failed("client_error");
 }
 
 #[tokio::test]
 async fn a_410_disables_the_destination_and_its_debt_stays() {
-    let (met, _faulty) = met(&Fault::Status(410), LONG).await;
+    let (met, _faulty) = met(&Fault::Status(410), LONG_TIMEOUT).await;
     assert_eq!(
         (met.class, met.verdict, met.counts),
         (AttemptClass::Gone, Verdict::Retry { delay: duration(5_000) }, false)
@@ -229,9 +231,9 @@ async fn a_410_disables_the_destination_and_its_debt_stays() {
     assert!(matches!(met.endpoint_signal, EndpointSignal::Gone { .. }), "{met:?}");
 }
 
-/// The event and the endpoint wait for the same time.
+/// Checks that the event and the endpoint both wait for the time of `Retry-After`.
 async fn check_waits(status: u16, retry_after: &str, expected_ms: i64) {
-    let (met, _faulty) = met(&Fault::RetryAfter(status, retry_after.to_owned()), LONG).await;
+    let (met, _faulty) = met(&Fault::RetryAfter(status, retry_after.to_owned()), LONG_TIMEOUT).await;
     assert_eq!(met.class.as_str(), if status == 429 { "client_error" } else { "server_error" });
     assert_eq!(met.verdict, Verdict::Retry { delay: duration(expected_ms) }, "{status}: {retry_after}");
     assert_eq!(
@@ -270,10 +272,10 @@ async fn retry_after_that_is_huge_is_cut() {
     }
 }
 
-/// Delivered, with no more of the body than is kept, and without reading on.
-fn check_little(met: &Met, faulty: &Faulty) {
+/// Checks for a delivery of which only the stored part of the body was read.
+fn check_little(met: &AttemptResult, faulty: &Faulty) {
     assert_eq!((met.class, met.verdict), (AttemptClass::Success, Verdict::Delivered));
-    // A letter that was cut is left out.
+    // A character that was cut at the limit is left out.
     assert!((64 * 1024 - 3..=64 * 1024).contains(&met.body().len()), "{}", met.body().len());
     met.check_took(Duration::ZERO, Duration::ZERO);
     assert!(faulty.sent_bytes() < LITTLE_BYTES, "{}", faulty.sent_bytes());
@@ -281,20 +283,20 @@ fn check_little(met: &Met, faulty: &Faulty) {
 
 #[tokio::test]
 async fn only_the_start_of_a_ten_megabyte_body_is_read() {
-    let (met, faulty) = met(&Fault::Big, LONG).await;
+    let (met, faulty) = met(&Fault::Big, LONG_TIMEOUT).await;
     check_little(&met, &faulty);
 }
 
 #[tokio::test]
 async fn a_gzip_bomb_is_not_unpacked() {
-    let (met, faulty) = met(&Fault::Bomb, LONG).await;
+    let (met, faulty) = met(&Fault::Bomb, LONG_TIMEOUT).await;
     check_little(&met, &faulty);
     assert!(met.body().starts_with("\u{1f}\u{fffd}\u{8}"), "it was unpacked");
 }
 
 #[tokio::test]
 async fn an_endless_head_is_aborted() {
-    let (met, faulty) = met(&Fault::EndlessHead, LONG).await;
+    let (met, faulty) = met(&Fault::EndlessHead, LONG_TIMEOUT).await;
     met.check_failed("reset");
     met.check_took(Duration::ZERO, Duration::ZERO);
     assert!(faulty.sent_bytes() < LITTLE_BYTES, "{}", faulty.sent_bytes());
@@ -306,12 +308,12 @@ async fn a_certificate_for_another_name_receives_no_request() {
         let (faulty, authority) = Faulty::with_tls(name);
         let lookup: Lookup = Arc::new(|_| std::future::ready(Ok(vec![Ipv4Addr::LOCALHOST.into()])).boxed());
         let url = format!("https://hook.example.com:{}/hook", faulty.port());
-        let met = attempted(&http(LONG, &[authority], lookup), &url).await;
+        let met = attempted(&http(LONG_TIMEOUT, &[authority], lookup), &url).await;
         assert_eq!((met.class.as_str(), faulty.requests().len()), (class, received), "{name}");
     }
     let (faulty, _authority) = Faulty::with_tls("localhost");
     let url = format!("https://127.0.0.1:{}/hook", faulty.port());
-    attempted(&http(LONG, &[], of_this_machine()), &url).await.check_failed("tls");
+    attempted(&http(LONG_TIMEOUT, &[], of_this_machine()), &url).await.check_failed("tls");
 }
 
 #[tokio::test]
@@ -324,7 +326,7 @@ async fn a_rebound_name_reaches_nobody_at_its_second_resolution() {
         let last = if counted.fetch_add(1, Ordering::SeqCst) == 0 { 1 } else { 2 };
         std::future::ready(Ok(vec![IpAddr::from([127, 0, 0, last])])).boxed()
     });
-    let http = http(LONG, &[], lookup);
+    let http = http(LONG_TIMEOUT, &[], lookup);
     let url = format!("http://hook.example.com:{}/hook", allowed.port());
     assert_eq!(attempted(&http, &url).await.class, AttemptClass::Success);
     assert_eq!(resolutions.load(Ordering::SeqCst), 1);
@@ -335,7 +337,7 @@ async fn a_rebound_name_reaches_nobody_at_its_second_resolution() {
 #[tokio::test]
 async fn endless_answers_at_once_are_each_read_a_little() {
     let faulty = Faulty::start();
-    let http = http(LONG, &[], of_this_machine());
+    let http = http(LONG_TIMEOUT, &[], of_this_machine());
     let url = faulty.url(&Fault::Big);
     let all = futures::future::join_all((0..32).map(|_| attempted(&http, &url))).await;
     assert!(all.iter().all(|met| met.body().len() == 64 * 1024));

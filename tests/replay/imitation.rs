@@ -1,5 +1,5 @@
-//! The shortest road of the workflow `purchase`, written once more under its name: as it is, and with one more timer.
-//! Replaying a history with both shows that the replay notices a change.
+//! Two copies of the shortest path through the workflow `purchase`, under its name: one faithful, one with an
+//! additional timer. Replaying a history with both shows that the replay notices a change.
 
 use domain::{SettlingContext, Verification};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use workflows::options::{self, Retries};
 use workflows::purchase::Start;
 use workflows::signal::{Lenient, Notified};
 
-/// What the workflow does for one notification.
+/// Defines a workflow that does what `purchase` does for one notification, and a timer more if `$extra`.
 macro_rules! imitation {
     ($name:ident, $extra:expr) => {
         /// The workflow `purchase`, for one notification.
@@ -80,7 +80,7 @@ fn record(collapse_key: domain::CollapseKey, loaded: Loaded) -> Record {
     }
 }
 
-/// The imitations are in modules of their own: the macros make names.
+/// Each imitation has a module of its own, because the macros define names.
 mod faithful {
     use super::*;
     imitation!(Faithful, false);

@@ -1,4 +1,4 @@
-//! What is signed is stored, once, and the engine is signalled for what is open.
+//! A signed notification is stored once, and the engine is signalled for open ones.
 
 use super::{
     FetchError, INGRESS_KEY, PACKAGE, SIGNER, TOPIC, World, letter, message_id, notification, renewal, sample,
@@ -115,9 +115,9 @@ async fn signed_unreadable_or_foreign_messages_raise_an_alarm() {
         let raised = world.raised().await;
         assert!(raised > before);
         assert_eq!(world.post(&body).await, (200, "accepted before"));
-        assert_eq!(world.raised().await, raised, "a repetition is no news");
+        assert_eq!(world.raised().await, raised, "a repetition raises no alarm");
     }
-    // The refused one does not stand in the way of the rightful one.
+    // The refused notification does not make the right one a duplicate.
     foreign.package_name = PACKAGE;
     assert_eq!(world.post(&notification(4, TOPIC, &foreign.message())).await, (200, "accepted"));
 }

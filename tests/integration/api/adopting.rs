@@ -1,4 +1,4 @@
-//! Purchases that were there before us, destinations that come later, and the settings of a platform.
+//! Adopting earlier purchases, snapshots for later destinations, and the settings of a platform, over HTTP.
 
 use super::edge::Service;
 use serde_json::{Value, json};

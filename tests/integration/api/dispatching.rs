@@ -1,4 +1,4 @@
-//! The dispatcher over a real inbox: every purchase with open rows is signalled, whatever happens to the engine.
+//! The dispatcher with a real inbox: every purchase with open rows is signalled, even if the engine was unavailable.
 
 use super::edge::{Recording, accept, open};
 use api::dispatch::Dispatch;
@@ -11,7 +11,7 @@ use system_tests::folder::Folder;
 use system_tests::wait;
 use workflows::signal::Signal;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn platform(store: &Store) -> PlatformId {
     let app_id = store.new_app("reader").await.expect("an app").id;
@@ -33,7 +33,7 @@ async fn platform(store: &Store) -> PlatformId {
     store.new_platform(new).await.expect("a platform").id
 }
 
-/// The newest row of each purchase that the engine was signalled.
+/// The newest row that was signalled for each purchase.
 fn newest(engine: &Recording) -> BTreeMap<CollapseKey, i64> {
     let mut newest = BTreeMap::new();
     for (key, signal) in engine.signals() {
@@ -46,7 +46,7 @@ fn newest(engine: &Recording) -> BTreeMap<CollapseKey, i64> {
 }
 
 async fn wait_signalled(engine: &Recording, expected: &BTreeMap<CollapseKey, i64>) {
-    wait::until(PATIENCE, "every purchase's newest row to be signalled", async || {
+    wait::until(TIMEOUT, "every purchase's newest row to be signalled", async || {
         let signalled = newest(engine);
         if signalled == *expected {
             Ok(())
@@ -78,9 +78,13 @@ async fn a_burst_of_one_purchase_is_one_signal_at_first() {
         dispatch.notify(key, seq, 120_000, None);
         tokio::task::yield_now().await;
     }
-    wait::until(PATIENCE, "the first signal", async || {
-        if engine.signals().is_empty() { Err("none".to_owned()) } else { Ok(()) }
-    })
+    wait::until(
+        TIMEOUT,
+        "the first signal",
+        async || {
+            if engine.signals().is_empty() { Err("none".to_owned()) } else { Ok(()) }
+        },
+    )
     .await;
     wait::throughout(Duration::from_millis(300), "one signal", async || match engine.signals().len() {
         1 => Ok(()),

@@ -1,4 +1,4 @@
-//! Apps, platforms, topics and what is read of the ledger.
+//! Apps, platforms, topics, and reading notifications, purchases, events and deliveries.
 
 use super::edge::{Service, accept};
 use domain::TopicId;

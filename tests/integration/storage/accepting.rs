@@ -1,4 +1,4 @@
-//! The inbox folds repeated facts, by any sender and however often.
+//! The inbox: a repeated message writes nothing, and a duplicate notification is stored with that outcome.
 
 use super::world::{WINDOW_MS, World, is_missing, renewal, story};
 use domain::{Outcome, PlatformId};
@@ -120,7 +120,7 @@ story! {
             assert!(matches!(task.await.unwrap().unwrap()[..], [Accepted::New { .. }]));
         }
         assert!(is_missing(&bad.await.unwrap().unwrap_err()));
-        assert_eq!(world.broken(1000).await, [], "what was undone was not accepted");
+        assert_eq!(world.broken(1000).await, [], "notifications of a rolled-back batch are not accepted");
     }
 }
 
@@ -139,7 +139,8 @@ story! {
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.collapse_key), (Some(Outcome::Unknown), None));
         let genuine = renewal(world.platform.id, "m3", "r1", 1);
-        assert!(matches!(world.accept(genuine).await, Accepted::New { .. }), "a refused row folds nothing away");
+        assert!(matches!(world.accept(genuine).await, Accepted::New { .. }),
+            "a refused row makes no later one a duplicate");
     }
 }
 
@@ -215,7 +216,7 @@ story! {
     }
 }
 
-/// One message for one receipt from every caller, and one fact in messages of every caller's own.
+/// A message that every caller sends, and a notification that every caller sends in a message of its own.
 fn crowd(platform: PlatformId, caller: i64, number: i64) -> Vec<NewNotification> {
     vec![
         renewal(platform, &format!("shared-{number}"), &format!("shared-{number}"), number),
@@ -241,6 +242,6 @@ story! {
         world.accept(row).await;
         assert!(world.store.load(key, 0, 500).await.unwrap().quiet.is_zero());
         world.notify("m3", "r1", 3).await;
-        assert!(world.store.load(key, 0, 500).await.unwrap().quiet.is_zero(), "and takes the others with it");
+        assert!(world.store.load(key, 0, 500).await.unwrap().quiet.is_zero(), "the other open notifications do not wait either");
     }
 }

@@ -1,4 +1,4 @@
-//! Naming customers, adopting their purchases, and snapshots for those who come later.
+//! Naming customers, adopting their purchases, and snapshots for later destinations.
 
 use super::seeded::Seed;
 use super::world::{World, is_missing, new_destination, new_platform, record, story};
@@ -47,7 +47,7 @@ story! {
         world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "anna").await.unwrap();
         assert_eq!(world.woken(), 2);
         let named = world.store.customer(world.app.id, CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
-        assert_eq!(named.user_id, user, "the first id only names");
+        assert_eq!(named.user_id, user, "the first external id keeps the user");
     }
 }
 
@@ -78,7 +78,8 @@ story! {
         let joined = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "anna").await.unwrap();
         assert_eq!((joined.user_id, &joined.app_user_ids[..]), (anna.user_id, &["u1".to_owned(), "u2".to_owned()][..]));
         let of_anna = format!("SELECT COUNT(*) AS value FROM purchases WHERE user_id = '{}'", anna.user_id);
-        assert_eq!((world.raw().number(&of_anna), world.woken()), (2, 1), "what joins is announced, what was there is not");
+        assert_eq!((world.raw().number(&of_anna), world.woken()), (2, 1),
+            "the joining purchase is announced, the user's own one is not");
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 0);
     }
 }
@@ -111,7 +112,7 @@ story! {
         world.seed(&Seed { receipt: "r1", ..Seed::default() });
         let named = world.store.name_customer(world.app.id, Owner::Receipt("r1".to_owned()), "anna").await.unwrap();
         assert_eq!(named.user_id, UserId::anonymous(world.app.id, "amazon", "receipt/r1"));
-        assert_eq!(named.app_user_ids, [""; 0], "it is no name of the store's");
+        assert_eq!(named.app_user_ids, [""; 0], "a receipt's anonymous user has no app_user_id");
         world.notify("m1", "r2", 1000).await;
         let otto = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "otto").await.unwrap();
         assert_eq!(otto.app_user_ids, ["customer-1"], "by notifications that are still open");
@@ -150,7 +151,7 @@ story! {
         assert_eq!(anna.app_user_ids, ["u1"]);
         let loaded = world.store.load(world.key("r1"), 0, 500).await.unwrap();
         assert_eq!(loaded.notifications[0].1.kind, domain::NotificationKind::Adopted);
-        assert!(!loaded.quiet.is_zero(), "it has its window");
+        assert!(!loaded.quiet.is_zero(), "an adopted purchase has a window");
         let later = at.plus_millis(60_000);
         let again = world.store.adopt(&world.platform, all.clone(), later).await.unwrap();
         assert_eq!((again.accepted.len(), again.known, again.waiting), (0, 1, 2));

@@ -1,4 +1,4 @@
-//! Lanes: one attempt in flight, the newest state first, nothing owed is forgotten.
+//! Lanes: at most one attempt in flight, the newest state only, and nothing owed is forgotten.
 
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, is_missing, story};
@@ -134,7 +134,7 @@ story! {
         assert!(dead.finished_at.is_some());
         let stored = world.store.deliveries(of(other.id), Page::default()).await.unwrap().items.remove(0);
         assert_eq!(stored.status, storage::DeliveryStatus::Pending);
-        // One that was recorded at that moment ends when its lane is claimed.
+        // A delivery that was recorded at the moment of the deletion ends when its lane is claimed.
         world.raw().run("UPDATE deliveries SET status = 'pending'");
         assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Idle(Idle::Closed { .. })));
         let listed = DeliveryFilter { status: Some(storage::DeliveryStatus::Dead), ..Default::default() };

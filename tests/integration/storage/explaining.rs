@@ -1,4 +1,4 @@
-//! What explains a notification, a purchase, an event and a destination.
+//! The data for explaining a notification, a purchase, an event and a destination.
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, finish};
@@ -115,7 +115,7 @@ story! {
         assert_eq!(portrait.dead[0].delivery.collapse_key, world.key("r1"));
         world.store.delete_destination(hook.id).await.unwrap();
         let gone = world.store.explain_destination(hook.id).await.unwrap();
-        assert!(gone.addressee.deleted_at.is_some(), "the ledger knows it still");
+        assert!(gone.addressee.deleted_at.is_some(), "its row is kept");
         let announced = world.store.explain_purchase(world.key("r1")).await.unwrap();
         assert_eq!(announced.addressees.len(), 1);
     }

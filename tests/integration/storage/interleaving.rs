@@ -1,4 +1,4 @@
-//! Two workers, one lane, any order of steps, in any mode: the invariants hold at every step.
+//! Two workers, one lane, a random order of steps in random modes: the invariants hold at every step.
 //!
 //! I2: one terminal state per delivery. I3: the acknowledged revision never falls. I4: the same
 //! webhook-id has the same bytes. I7: at most one live lease. And events are sent in order, all of them.
@@ -26,18 +26,18 @@ impl Dice {
     }
 }
 
-/// What two workers hold, and what was seen so far.
+/// The claims of two workers, and what was observed so far.
 struct Lane {
     key: CollapseKey,
     to: DestinationId,
     workers: [Store; 2],
-    /// Claimed and not finished.
+    /// The requests that are claimed and not finished.
     held: Vec<Sent>,
     bodies: HashMap<DeliveryId, String>,
     closed: HashMap<DeliveryId, storage::DeliveryStatus>,
     acked: i64,
     revision: i64,
-    /// How many events of what happened were recorded.
+    /// Number of recorded `user.*` events.
     reported: usize,
 }
 

@@ -1,4 +1,4 @@
-//! How fast a destination is sent to, over all processes: its rate, requests at once, one user at a time.
+//! The limits of a destination across all processes: its rate, its concurrency, one user at a time.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send};
 use super::world::{LEASE_MS, World, new_destination, story};
@@ -19,7 +19,7 @@ async fn limited(world: &World, limits: Limits) -> DestinationId {
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// Claims all of these at once, in turn by one store and the other.
+/// Claims all these lanes concurrently, alternately by both stores.
 async fn claim_all(stores: &[Store; 2], world: &World, receipts: &[String], to: DestinationId) -> Vec<Claimed> {
     let claims = receipts.iter().enumerate().map(|(number, receipt)| {
         let (store, key) = (stores[number % 2].clone(), world.key(receipt));
@@ -40,7 +40,8 @@ async fn purchases(world: &World, count: usize) -> Vec<String> {
     receipts
 }
 
-/// A claim whose destination is changed like this by another process while it waits for the destination's health.
+/// Makes a claim wait for the lock on the destination's health, changes the destination in another session, and returns
+/// the result of the claim.
 async fn claim_during(world: &World, to: DestinationId, change: &str) -> Claimed {
     let mut other = world.raw();
     other.run("BEGIN; SELECT 1 FROM health FOR UPDATE");
@@ -130,7 +131,7 @@ story! {
                 other => panic!("{other:?}"),
             }
         }
-        // One at once, and one every 200 ms of the next two seconds and of the time that the claims took.
+        // One immediately, and one every 200 ms of the next two seconds and of the time that the claims took.
         let expected = 1 + (2_000 + took_ms) / 200;
         assert!(owed > 0 && sent <= expected + 1 && sent * 10 >= 11 * 9, "{sent} of {expected} in {took_ms} ms");
         world.pass(2_000);
@@ -139,7 +140,7 @@ story! {
         let DestinationNeed::Drain { keys, .. } = world.store.destination_need(hook, 5).await.unwrap() else { panic!("nothing is owed") };
         let late = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
         let left = usize::try_from(owed).unwrap() - late;
-        assert_eq!(keys.len(), left.min(5), "what was sent away is owed");
+        assert_eq!(keys.len(), left.min(5), "lanes that got no slot are owed");
     }
 }
 
@@ -173,7 +174,7 @@ story! {
     }
 }
 
-/// A purchase that nobody has.
+/// A receipt that is neither `free` nor among the sent ones.
 fn other<'a>(world: &World, receipts: &'a [String], sent: &[Sent], free: &str) -> &'a str {
     let is_free = |receipt: &&String| **receipt != free && sent.iter().all(|sent| sent.key != world.key(receipt));
     receipts.iter().find(is_free).unwrap()
@@ -195,10 +196,11 @@ story! {
         let state = world.attempt(key, to, "b").await;
         assert_eq!((state.types(), state.revision), (vec!["purchase.updated"], 2));
         world.finish(&state, Verdict::Delivered).await;
-        assert!(matches!(world.claim(key, to, "c").await, Claimed::Idle(Idle::Wait { .. })), "the first holds back the others");
+        assert!(matches!(world.claim(key, to, "c").await, Claimed::Idle(Idle::Wait { .. })),
+            "the first event in back-off holds back the others");
         world.pass(5_001);
         let sent = world.attempt(key, to, "d").await;
-        assert_eq!(sent.types(), all, "what was never tried follows");
+        assert_eq!(sent.types(), all, "events that were never attempted follow");
         let numbers: Vec<_> = sent.batch.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, [2, 2, 2, 1]);
         let mut end = finish(&sent, Verdict::Delivered);
@@ -224,9 +226,10 @@ story! {
         end.result.events[1].verdict = Verdict::Retry { delay: duration(60_000) };
         world.end(end).await;
         let next = world.attempt(key, to, "b").await;
-        assert_eq!(next.types(), ["purchase.updated"], "it was never tried and is due longest");
+        assert_eq!(next.types(), ["purchase.updated"], "the state was never attempted and has been due longest");
         world.finish(&next, Verdict::Delivered).await;
-        assert_eq!(world.attempt(key, to, "c").await.types(), ["user.subscription.cancelled"], "not the third before the second");
+        assert_eq!(world.attempt(key, to, "c").await.types(), ["user.subscription.cancelled"],
+            "the second event comes before the third");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Operators' events about a destination, and when it is disabled without a person.
+//! Operators' events about a destination, and when settle disables it.
 
 use super::sending::{HOUR_MS, PATIENCE, RETRY, claim, finish, rendering};
 use super::world::{World, new_destination, story};
@@ -23,7 +23,7 @@ fn about(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }
 
-/// The bodies that a destination gets about another one, which must all be valid.
+/// Delivers the operators' events about `of` to a destination, and returns their bodies, which must be valid.
 async fn operator_events(world: &World, of: DestinationId, to: DestinationId) -> Vec<Value> {
     let mut bodies = Vec::new();
     while let Claimed::Send(batch) = world.claim(about(of), to, "w").await {
@@ -45,7 +45,7 @@ fn types(bodies: &[Value]) -> Vec<&str> {
     bodies.iter().map(|body| body["event_type"].as_str().unwrap()).collect()
 }
 
-/// A request about a purchase of its own that fails; what follows.
+/// Fails a request about a new purchase, and returns the result.
 async fn fails(world: &World, number: i64, to: DestinationId) -> FinishResult {
     let receipt = format!("r{number}");
     world.revise(&receipt, number + 1).await;
@@ -210,7 +210,7 @@ story! {
         world.store.update_destination(hook, on).await.unwrap();
         world.pass(HOUR_MS);
         let again = world.send("r2", hook, RETRY).await;
-        assert_eq!(again.operator_events, [""; 0], "it has all of the patience again");
+        assert_eq!(again.operator_events, [""; 0], "the time until it is disabled starts again");
         assert!(world.store.destination(hook).await.unwrap().enabled);
     }
 }

@@ -1,4 +1,5 @@
-//! Bodies: made when an event is sent for the first time, of all that is known then, and frozen. Some are not sent.
+//! Bodies: rendered when an event is sent for the first time, from what is known then, and frozen. Some events are not
+//! sent.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{LEASE_MS, World, new_platform, renewal, story};
@@ -20,7 +21,7 @@ async fn statuses(world: &World, to: DestinationId) -> Vec<(String, DeliveryStat
     deliveries.map(|one| (one.event_type, one.status)).collect()
 }
 
-/// What is not sent before the customer is named.
+/// Renders a body only when the customer has an external id.
 fn waits_for_a_name() -> Render {
     rendering(|unsent| match &unsent.external_id {
         Some(id) => Rendered::Body(format!("{id} {}", unsent.event_type)),
@@ -253,7 +254,7 @@ story! {
 story! {
     async fn an_older_user_state_is_stale_after_a_newer_ack(world: World) {
         let (to, hook) = (world.analytics("analytics").await.id, world.destination("hook").await.id);
-        // P1's `renewed` is stuck, P2's `expired` is delivered, then comes P1's again.
+        // The `renewed` of P1 fails, the `expired` of P2 is delivered, and then P1's is sent again.
         world.happen("p1", 1, &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         assert!(!stuck.is_stale);
@@ -264,14 +265,15 @@ story! {
         world.finish(&newer, Verdict::Delivered).await;
         world.pass(5_001);
         let state = world.attempt(world.key("p1"), to, "c").await;
-        assert!(state.event_type == "purchase.updated" && !state.is_stale, "it holds no state of the user");
+        assert!(state.event_type == "purchase.updated" && !state.is_stale,
+            "a `purchase.updated` has no state of the user");
         world.finish(&state, Verdict::Delivered).await;
         let again = world.attempt(world.key("p1"), to, "d").await;
         assert!(again.event_type == "user.subscription.renewed" && again.is_stale);
         assert_eq!(again.body, stuck.body, "it is decided anew at each attempt");
         world.finish(&again, Verdict::Delivered).await;
         let acked = "SELECT MAX(acked_revision) AS value FROM user_lanes";
-        assert_eq!(world.raw().number(acked), 2, "it never falls");
+        assert_eq!(world.raw().number(acked), 2, "the acknowledged revision never falls");
         world.happen("p1", 2, &[TransitionKind::Cancelled]).await;
         assert!(!world.attempt(world.key("p1"), to, "e").await.is_stale);
         assert!(!world.attempt(world.key("p1"), hook, "f").await.is_stale);
@@ -285,7 +287,7 @@ story! {
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&stuck, RETRY).await;
         world.happen("p2", 1, &[TransitionKind::Expired]).await;
-        // It is taken, but its answer is lost, and it would not be taken a second time.
+        // The event may have been taken, because its answer was lost, and a repetition would be ignored.
         let newer = world.attempt(world.key("p2"), to, "b").await;
         world.finish(&newer, RETRY).await;
         world.pass(5_001);
@@ -295,13 +297,13 @@ story! {
         world.finish(&again, Verdict::Delivered).await;
         world.send("p2", to, Verdict::Delivered).await;
         let newest = world.attempt(world.key("p2"), to, "d").await;
-        assert!(newest.event_type == "user.subscription.expired" && !newest.is_stale, "it is the newest that there is");
+        assert!(newest.event_type == "user.subscription.expired" && !newest.is_stale, "the event has the newest state");
         let statement = "SELECT MAX(sent_revision) AS value FROM user_lanes";
         assert_eq!(world.raw().number(statement), 2, "a stale state does not count as sent");
     }
 }
 
-/// The end of a request that was refused, for good or to be tried again.
+/// The end of a request that was answered 400, with this verdict.
 fn refused(sent: &Sent, verdict: Verdict) -> Finish {
     Finish { status: Some(400), ..finish(sent, verdict) }
 }
@@ -336,7 +338,7 @@ story! {
         world.happen("p3", 2, &[TransitionKind::Renewed]).await;
         let newest = world.attempt(world.key("p3"), to, "e").await;
         world.end(refused(&newest, Verdict::Dead)).await;
-        assert_eq!(newest_sent(&world), 2, "what is acknowledged is never forgotten");
+        assert_eq!(newest_sent(&world), 2, "a refusal does not undo an acknowledged state");
         assert!(world.attempt(world.key("p1"), to, "f").await.is_stale);
     }
 }
@@ -350,7 +352,7 @@ story! {
         let older = world.attempt(world.key("p1"), to, "a").await;
         world.end(refused(&older, RETRY)).await;
         let lost = world.attempt(world.key("p2"), to, "b").await;
-        // Its worker died: what it sent may have been taken.
+        // The worker died, so its request may have been taken.
         world.pass(LEASE_MS + 1);
         let again = world.attempt(world.key("p2"), to, "c").await;
         assert_eq!(again.delivery_id, lost.delivery_id);
@@ -374,7 +376,7 @@ story! {
         let state = world.attempt(world.key("p1"), to, "s").await;
         world.finish(&state, Verdict::Delivered).await;
         let again = world.attempt(world.key("p1"), to, "b").await;
-        assert!(!again.is_stale, "nothing is known of her there yet");
+        assert!(!again.is_stale, "nothing was sent about this user to that destination yet");
         world.finish(&again, RETRY).await;
         world.happen_to("first", "p2", &[TransitionKind::Purchased]).await;
         let newer = world.attempt(world.key("p2"), to, "c").await;

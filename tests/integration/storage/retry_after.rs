@@ -1,4 +1,4 @@
-//! `Retry-After` of a destination for one purchase: how long its lane waits, and what ends that.
+//! A `Retry-After` for one purchase: how long its lane waits, and what ends the wait.
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{LEASE_MS, World, story};
@@ -9,12 +9,12 @@ use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, Idle, LaneState
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
-/// Sends what must be due: it fails with a `Retry-After` of an hour.
+/// Fails the next request of a lane with a `Retry-After` of an hour.
 async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> LaneState {
     fail_for(world, (receipt, to), (HOUR_MS, HOUR_MS)).await
 }
 
-/// Sends what must be due: it fails with these waits of the event and of the lane.
+/// Fails the next request of a lane with these waits of the event and of the lane.
 async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> LaneState {
     let sent = world.attempt(world.key(receipt), to, "asks").await;
     let mut end = finish(&sent, Verdict::Retry { delay: duration(delay_ms) });
@@ -22,7 +22,7 @@ async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms
     world.end(end).await.lane
 }
 
-/// Checks that nobody may send in the lane for at most this time, and that nobody is started to.
+/// Checks that the lane cannot be claimed for about this time, and that no run is started for it.
 async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), at_most_ms: i64) {
     let key = world.key(receipt);
     for mode in [Mode::Lane, Mode::Drain] {
@@ -35,7 +35,7 @@ async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), a
     assert_eq!(world.store.overdue(9).await.unwrap().destinations, [], "nothing of {receipt} is late");
 }
 
-/// A new revision must be sent now, and the destination takes it.
+/// Checks that a new revision is sent now, and delivers it.
 async fn check_sent(world: &World, (receipt, to): (&str, DestinationId), revision: i64) {
     let sent = world.attempt(world.key(receipt), to, "sent").await;
     assert_eq!(sent.revision, revision, "{receipt}");
@@ -59,7 +59,7 @@ story! {
         world.revise("r1", 1).await;
         assert!(matches!(fail_for_an_hour(&world, "r1", hook).await, LaneState::Wait { .. }));
         world.revise("r1", 2).await;
-        assert_eq!(drained(&world, hook).await, [world.key("r1")], "somebody has to check it, once");
+        assert_eq!(drained(&world, hook).await, [world.key("r1")], "the new event makes the lane due once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.revise("r1", 3).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS - 50_000).await;
@@ -82,7 +82,7 @@ story! {
         world.revise("r1", 2).await;
         let mut end = finish(&sent, Verdict::Retry { delay: duration(HOUR_MS) });
         end.result.lane_pause = Some(duration(HOUR_MS));
-        assert!(matches!(world.end(end).await.lane, LaneState::Wait { wait } if wait > HOUR / 2), "not at once");
+        assert!(matches!(world.end(end).await.lane, LaneState::Wait { wait } if wait > HOUR / 2), "the event that arrived meanwhile is not due at once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
         check_sent(&world, ("r1", hook), 2).await;
@@ -173,7 +173,7 @@ story! {
         for _ in 0..2 {
             world.send("r1", hook, Verdict::Delivered).await;
         }
-        assert_eq!(destination_need(&world, hook).await, DestinationNeed::Rest, "it and the state were sent");
+        assert_eq!(destination_need(&world, hook).await, DestinationNeed::Rest, "the event and the state were sent");
     }
 }
 
@@ -188,12 +188,12 @@ story! {
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.store.retry_now(hook).await.unwrap();
         world.pass(5);
-        assert_eq!(drained(&world, hook).await.len(), 2, "what was held back is due as what was tried");
+        assert_eq!(drained(&world, hook).await.len(), 2, "held-back deliveries are due as attempted ones are");
         check_sent(&world, ("r1", hook), 2).await;
         world.revise("r2", 2).await;
         world.send("r2", hook, RETRY).await;
         world.pass(5_001);
-        assert_eq!(world.attempt(world.key("r2"), hook, "again").await.number, 2, "the first one came in its time");
+        assert_eq!(world.attempt(world.key("r2"), hook, "again").await.number, 2, "a plain back-off ends in time");
     }
 }
 

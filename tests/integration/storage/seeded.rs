@@ -1,9 +1,9 @@
-//! Purchases that are there without having been settled, for what only reads them.
+//! Inserts purchases without settling them, for tests that only read them.
 
 use super::world::World;
 use domain::CollapseKey;
 
-/// One purchase, as its row shall be.
+/// The columns of a purchase to insert.
 #[derive(Default)]
 pub struct Seed<'a> {
     pub receipt: &'a str,
@@ -19,7 +19,7 @@ fn text(value: Option<&str>) -> String {
 }
 
 impl World {
-    /// Puts a purchase there, in revision 1 and asleep.
+    /// Inserts a purchase in revision 1, without a next wake.
     pub fn seed(&self, seed: &Seed<'_>) -> CollapseKey {
         let key = self.key(seed.receipt);
         let (platform, app, receipt) = (self.platform.id, self.app.id, seed.receipt);
@@ -35,7 +35,7 @@ impl World {
         key
     }
 
-    /// Puts a `purchase.updated` of a purchase there.
+    /// Inserts a `purchase.updated` of a purchase.
     pub fn seed_event(&self, key: CollapseKey, revision: i64) {
         let id = domain::EventId::of(key, 1, revision, "purchase.updated", 0);
         self.raw().run(&format!(
@@ -44,12 +44,12 @@ impl World {
         ));
     }
 
-    /// How many of these purchases are due now.
+    /// The number of purchases with a `next_wake_at`, which are to be rechecked.
     pub fn woken(&self) -> i64 {
         self.raw().number("SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL")
     }
 
-    /// Has them all asleep again.
+    /// Clears the `next_wake_at` of all purchases.
     pub fn sleep(&self) {
         self.raw().run("UPDATE purchases SET next_wake_at = NULL");
     }

@@ -1,4 +1,4 @@
-//! Claims and what comes of them, in the world of a story.
+//! Claims and their results in a world.
 
 use super::world::{LEASE_MS, Report, World, happened, record, reported};
 use domain::event::{PURCHASE_UPDATED, for_destination};
@@ -17,7 +17,7 @@ pub const HOUR_MS: i64 = 3_600_000;
 /// A webhook's.
 pub const PATIENCE: Duration = protocols::destinations::webhook::PATIENCE;
 
-/// A request that was claimed. It reads as its first attempt.
+/// A claimed request; it dereferences to its first attempt.
 #[derive(Debug)]
 pub struct Sent {
     pub batch: Box<Batch>,
@@ -42,7 +42,7 @@ impl Sent {
     }
 }
 
-/// Bodies as a webhook gets them.
+/// Renders bodies as for a webhook.
 pub fn render() -> Render {
     Arc::new(|destination: &Destination, unsent: &Unsent| {
         let body = unsent.body.clone();
@@ -56,12 +56,12 @@ pub fn render() -> Render {
     })
 }
 
-/// Bodies as this function makes them.
+/// Renders bodies with this function.
 pub fn rendering(render: impl Fn(&Unsent) -> Rendered + Send + Sync + 'static) -> Render {
     Arc::new(move |_: &Destination, unsent: &Unsent| render(unsent))
 }
 
-/// A claim by a purchase's own run.
+/// A claim of a lane by the purchase's run.
 pub fn claim(key: CollapseKey, to: DestinationId, token: &str) -> Claim {
     Claim {
         key,
@@ -74,7 +74,7 @@ pub fn claim(key: CollapseKey, to: DestinationId, token: &str) -> Claim {
     }
 }
 
-/// Claims what must be due.
+/// Claims a lane in which something must be due.
 pub async fn must_send(store: &Store, claim: Claim) -> Sent {
     let (key, to, token, mode) = (claim.key, claim.destination, claim.token.clone(), claim.mode);
     match store.claim(claim).await.unwrap() {
@@ -83,7 +83,7 @@ pub async fn must_send(store: &Store, claim: Claim) -> Sent {
     }
 }
 
-/// What becomes of all events of a request: an answer 200, or 500.
+/// The end of a request with this verdict for all its events, answered 200 or 500.
 pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
     let failed = !matches!(verdict, Verdict::Delivered);
     let judged = |attempt: &Attempt| EventResult {
@@ -122,17 +122,17 @@ impl World {
         self.store.claim(claim(key, to, token)).await.unwrap()
     }
 
-    /// Claims what must be due.
+    /// Claims a lane in which something must be due.
     pub async fn attempt(&self, key: CollapseKey, to: DestinationId, token: &str) -> Sent {
         must_send(&self.store, claim(key, to, token)).await
     }
 
-    /// Claims in another mode.
+    /// As [`Self::attempt`], in another mode.
     pub async fn attempt_as(&self, mode: Mode, (key, to): (CollapseKey, DestinationId), token: &str) -> Sent {
         must_send(&self.store, Claim { mode, ..claim(key, to, token) }).await
     }
 
-    /// What is left in the lane after a request.
+    /// Ends a request, and returns what is left in its lane.
     pub async fn finish(&self, sent: &Sent, verdict: Verdict) -> LaneState {
         self.end(finish(sent, verdict)).await.lane
     }
@@ -141,13 +141,13 @@ impl World {
         self.store.finish(finish).await.unwrap()
     }
 
-    /// Sends what must be due, with this answer.
+    /// Claims a lane in which something must be due, and ends the request with this verdict.
     pub async fn send(&self, receipt: &str, to: DestinationId, verdict: Verdict) -> FinishResult {
         let sent = self.attempt(self.key(receipt), to, &format!("send-{receipt}")).await;
         self.end(finish(&sent, verdict)).await
     }
 
-    /// A destination to which requests about one user are made one after the other, up to ten events in each.
+    /// Creates a destination that gets requests about one user one after the other, with up to ten events in each.
     pub async fn analytics(&self, name: &str) -> Destination {
         let mut new = super::world::new_destination(&self.app, name);
         new.traits.per_user = true;
@@ -155,7 +155,7 @@ impl World {
         self.store.new_destination(new).await.unwrap()
     }
 
-    /// Something happens to what a customer bought.
+    /// Settles transitions of a customer's purchase.
     pub async fn happen_to(&self, customer: &str, receipt: &str, whats: &[TransitionKind]) -> i64 {
         let report = Report { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
         let number = self.load(self.key(receipt)).await.revision + 1;

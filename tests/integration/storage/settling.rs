@@ -1,4 +1,4 @@
-//! Loading and recording: every notification ends once, every decision is recorded once.
+//! Loading and recording: every notification gets one outcome, every decision is recorded once.
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
 use domain::time::millis;
@@ -168,7 +168,7 @@ story! {
             let once = record(key, &world.load(key).await);
             let (recorded, discarded) = tokio::join!(second.record(once), world.store.discard(key, None, "ann", "a race"));
             let settled = matches!(recorded.unwrap(), Recorded::Done { .. });
-            assert_eq!(i64::from(settled) + discarded.unwrap(), 1, "exactly one of them ended it");
+            assert_eq!(i64::from(settled) + discarded.unwrap(), 1, "either the record or the discard set the outcome");
         }
     }
 }

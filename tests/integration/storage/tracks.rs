@@ -1,4 +1,4 @@
-//! The two tracks of a lane: the newest state supersedes older ones, and events are sent in order, all of them.
+//! The two tracks of a lane: the newest state supersedes older ones, and the other events are all sent in order.
 
 use super::sending::Sent;
 use super::world::{LEASE_MS, World, story};
@@ -6,7 +6,7 @@ use domain::TransitionKind;
 use domain::time::duration;
 use storage::{Claimed, DeliveryFilter, DestinationPatch, LaneState, Mode, Page, Verdict};
 
-/// Delivers until nothing is owed; what was sent, with its revision.
+/// Delivers until nothing is owed, and returns the types and revisions of what was sent.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
     let (key, mut sent) = (world.key(receipt), Vec::new());
     loop {
@@ -89,7 +89,7 @@ story! {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
-        // It is in flight, and its worker dies.
+        // A request in flight whose worker dies.
         world.attempt(key, hook.id, "a").await;
         world.revise("r1", 2).await;
         world.revise("r1", 3).await;

@@ -1,4 +1,4 @@
-//! Querying the store: which stores can be queried, with what, and how failures are counted.
+//! Queries to the store: which purchases can be queried, with which values, and how failures are counted.
 
 use super::world::{Report, World, is_missing, new_platform, record, renewal, reported, story};
 use domain::{NotificationKind, Verification};
@@ -19,11 +19,11 @@ story! {
         assert!(!["secret-of", "customer-1", "r1"].iter().any(|secret| shown.contains(secret)), "{shown}");
         assert!(world.load(key).await.verify);
         world.settle(key).await;
-        assert!(world.load(key).await.verify, "the customer is kept with the purchase");
+        assert!(world.load(key).await.verify, "the purchase keeps the customer");
         let report = Report { kind: NotificationKind::Renewed, customer: Some("customer-2"), related: None };
         world.accept(reported(world.platform.id, ("m2", "r1"), 2, report)).await;
         let query = world.store.store_query(key).await.unwrap().unwrap();
-        assert_eq!(query.app_user_id, "customer-2", "the newest notification knows it best");
+        assert_eq!(query.app_user_id, "customer-2", "the customer of the newest notification is used");
     }
 }
 

@@ -1,5 +1,5 @@
-//! Notifications that wait for their store after their window: shown to people, left alone by the dispatcher and the
-//! sweep.
+//! Notifications that wait for the store after their window: the API shows them, and the dispatcher and the sweep do
+//! not signal them.
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
 use domain::time::millis;
@@ -9,7 +9,7 @@ use storage::{Due, Page, Record};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// A record of what is open in which only `decided` is decided, and the rest waits an hour.
+/// A record in which only the notifications of `decided` have an outcome, and the others wait for an hour.
 async fn partly(world: &World, key: CollapseKey, decided: &[(i64, Outcome)], waits: Waits) -> Record {
     let loaded = world.load(key).await;
     let mut record = record(key, &loaded);
@@ -69,7 +69,7 @@ story! {
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
         let loaded = world.load(key).await;
         assert!(loaded.due);
-        assert_eq!((loaded.newest_seq, loaded.late), (first, None), "it is not late, it waits");
+        assert_eq!((loaded.newest_seq, loaded.late), (first, None), "a waiting notification is not late");
     }
 }
 
@@ -81,7 +81,7 @@ story! {
         let key = world.key("r1");
         world.done(partly(&world, key, &[], Waits::Verification).await).await;
         world.pass(WINDOW_MS * 2);
-        assert_eq!(world.store.due(10).await.unwrap(), [], "its longest wait is not the platform's");
+        assert_eq!(world.store.due(10).await.unwrap(), [], "`max_wait` does not end a wait for the store");
         let second = world.notify("m2", "r1", 2).await;
         let loaded = world.store.load(key, 0, 500).await.unwrap();
         assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&millis(loaded.quiet)), "{:?}", loaded.quiet);
@@ -171,7 +171,7 @@ story! {
         assert_eq!(world.store.due(10).await.unwrap().len(), 2);
         world.store.delete_platform(world.platform.id).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
-        assert!(!world.load(key).await.verify, "its store is not queried any more, so that the wait ends");
+        assert!(!world.load(key).await.verify, "the store of a deleted platform is not queried, so the wait ends");
         let queried = world.key("asked");
         world.notify("m2", "asked", 1).await;
         world.pass(200_000);
