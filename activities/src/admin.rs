@@ -1,6 +1,6 @@
 //! The actions of admins on one purchase, and on one destination.
 
-use crate::Context;
+use crate::dependencies::Context;
 use domain::{DestinationId, Lane, RedeliverySelector};
 use protocols::destinations::Config;
 use std::time::Duration;

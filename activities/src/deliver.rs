@@ -3,8 +3,8 @@
 //!
 //! A lane that the destination cannot take now ends here: the destination's own run delivers what it owes.
 
-use crate::Context;
 use crate::attempt::{AttemptResult, Completed, LATE, NO_LIMIT, attempt, claim};
+use crate::dependencies::Context;
 use crate::failure::Failed;
 use std::time::Duration;
 use storage::{Claim, Idle, LaneState, Mode, fault};

@@ -4,6 +4,7 @@ mod admin;
 mod attempt;
 mod bodies;
 mod deliver;
+mod dependencies;
 mod drain;
 pub mod engine;
 mod failure;
@@ -15,19 +16,17 @@ mod round;
 mod share;
 mod supervise;
 mod sweep;
+mod verifier;
 mod verify;
 pub mod worker;
 
+pub use dependencies::Context;
 pub use share::Shares;
-pub use verify::Verifier;
+pub use verifier::Verifier;
 
-use domain::{Lane, Timestamp};
-use protocols::destinations::Allowed;
+use domain::Lane;
 use round::Round;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
-use storage::Store;
 use temporalio_common::ActivityError;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::ActivityContext;
@@ -37,31 +36,6 @@ use workflows::activities::{
     SetEnabled, SetEnabledActivity, SetHold, Supervise, SuperviseActivity, Supervised, SweepActivity, Swept, Test,
     TestActivity, Unfinished, Verified, Verify, VerifyActivity,
 };
-
-/// What the activities use.
-#[derive(Clone)]
-pub struct Context {
-    /// The database.
-    pub store: Store,
-    /// The only sender of requests to addresses that others chose.
-    pub http: http::Http,
-    /// What the operator allows destinations to be.
-    pub allowed: Allowed,
-    /// Verifies purchases with their stores.
-    pub verifier: Arc<Verifier>,
-    /// Temporal, to wake purchases and destinations.
-    pub engine: engine::Engine,
-    /// The wall clock, for a signature's timestamp alone: stored times are the database's.
-    pub clock: fn() -> Timestamp,
-    /// A random number in 0..1, for the jitter of retries.
-    pub random: fn() -> f64,
-    /// How long bodies are stored; for ever when absent.
-    pub retention: Option<Duration>,
-    /// The worker's slots that each destination takes.
-    pub shares: Shares,
-    /// Set when the worker stops: then nothing new is begun.
-    pub stopping: Arc<AtomicBool>,
-}
 
 #[activities]
 impl Context {

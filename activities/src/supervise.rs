@@ -3,8 +3,8 @@
 //!
 //! Never more than [`AT_A_TIME`] lanes are in memory, and none while a breaker is open.
 
-use crate::Context;
 use crate::attempt::{AttemptResult, LEASE, attempt, claim};
+use crate::dependencies::Context;
 use crate::drain::{AT_A_TIME, DrainResult, drain, sooner};
 use crate::engine::TemporalError;
 use crate::round::Round;

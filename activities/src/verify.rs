@@ -3,22 +3,17 @@
 //! It never waits for the store to recover: it returns the time of the next query, so that the workflow handles signals
 //! meanwhile. The description of a failure, here and in the Temporal UI, holds no secret, no customer and no URL.
 
-use crate::Context;
-use crate::http::Http;
-use crate::pace::{Pace, Permit, Throttle};
+use crate::dependencies::Context;
+use crate::pace::{Permit, Throttle};
 use domain::time::{MINUTE, millis};
 use domain::{CollapseKey, Parked, PlatformId, Timestamp, UnknownReceipts, Verification};
-use protocols::http::Rules;
-use protocols::stores::{Answer, Receipt, Retry, Settings, Store};
+use protocols::stores::{Answer, Receipt, Retry, Store};
 use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use workflows::activities::Verified;
 
-/// Maximum number of requests to stores in flight, so that a store that hangs leaves slots for other activities.
-const IN_FLIGHT: usize = 20;
-/// How long to wait for one of these: with the wait for a permit and the request it fits into one run.
+/// How long to wait for a place among the requests in flight: with the wait for a permit and the request it fits into one run.
 const WAIT: Duration = Duration::from_millis(500);
 /// The wait after the first failure; it doubles with each.
 const FIRST: Duration = Duration::from_secs(2);
@@ -26,29 +21,6 @@ const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = MINUTE;
 /// Mean wait after a query without a permit.
 const PERMIT: Duration = Duration::from_secs(4);
-
-/// Verifies purchases with their stores, for this process.
-#[derive(Debug)]
-pub struct Verifier {
-    settings: Settings,
-    pace: Pace,
-    in_flight: Semaphore,
-    /// The sender for addresses that the operator chose.
-    open: Option<Http>,
-}
-
-impl Verifier {
-    /// A verifier with these settings.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self {
-            pace: Pace::new(settings.per_second()),
-            in_flight: Semaphore::new(IN_FLIGHT),
-            open: settings.has_chosen_address().then(|| Http::new(Rules::open())),
-            settings,
-        }
-    }
-}
 
 /// Queries the store once; returns the verification, or the time of the next query.
 pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Error> {

@@ -3,7 +3,7 @@
 //! `deliver` and `supervise` have a separate worker on a separate queue, so that hanging destinations take no slot
 //! from settling.
 
-use crate::Context;
+use crate::dependencies::Context;
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -7,9 +7,10 @@ use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
 use workflows::activities::{Activities, Deliver, Load, Loaded, Record, Recorded};
 use workflows::attributes::Values;
+use workflows::contract;
+use workflows::options::{self, Retries};
 use workflows::purchase::Start;
 use workflows::signal::{Lenient, Notified};
-use workflows::{contract, options};
 
 /// What the workflow does for one notification.
 macro_rules! imitation {
@@ -45,7 +46,7 @@ macro_rules! imitation {
                 let Recorded::Done { lanes, .. } = recorded else { return Ok(()) };
                 for lane in lanes {
                     let deliver = Deliver { collapse_key: key, destination_id: lane.destination_id };
-                    let options = options::lane(ctx.cancellation_token().child_token(), false, String::new());
+                    let options = options::lane(ctx.cancellation_token().child_token(), Retries::None, String::new());
                     let delivering = ctx.execute_activity(Activities::deliver, deliver, options);
                     ctx.upsert_search_attributes(values.upsert(key));
                     delivering.await?;

@@ -75,7 +75,7 @@ pub enum DestinationSignal {
     /// There are deliveries that no purchase's run attempts.
     Owed,
     /// Send again what failed, all events of a time range, or one event.
-    Redeliver(Range),
+    Redeliver(RedeliverEvents),
     /// Send the newest states that it lacks.
     Replay(Replay),
     /// Test the connection with a request that carries no event.
@@ -190,7 +190,7 @@ pub struct CancelBackoff {
 /// Send a destination again what failed, all events of a time range, or one event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Range {
+pub struct RedeliverEvents {
     /// Who requested it.
     pub by: Option<String>,
     /// Why.
@@ -206,7 +206,7 @@ pub struct Range {
     pub event_id: Option<EventId>,
 }
 
-impl From<Admin> for Range {
+impl From<Admin> for RedeliverEvents {
     fn from(Admin { by, reason }: Admin) -> Self {
         Self { by, reason, ..Self::default() }
     }

@@ -1,7 +1,8 @@
 //! One request of a lane: claim, send, finish. The caller decides what follows: a purchase's run in `deliver`, a
 //! destination's in `supervise`.
 
-use crate::{Context, bodies};
+use crate::bodies;
+use crate::dependencies::Context;
 use domain::time::millis;
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
 use protocols::destinations::{Config, Exchange, Invalid};

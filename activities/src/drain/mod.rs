@@ -5,8 +5,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::Context;
 use crate::attempt::{AttemptResult, LATE, NO_LIMIT, attempt, claim};
+use crate::dependencies::Context;
 use crate::round::Round;
 use domain::CollapseKey;
 use futures::stream::FuturesUnordered;

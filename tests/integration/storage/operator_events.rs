@@ -2,7 +2,7 @@
 
 use super::sending::{HOUR_MS, PATIENCE, RETRY, claim, finish, rendering};
 use super::world::{World, new_destination, story};
-use domain::event::schemas;
+use domain::schemas;
 use domain::time::{HOUR, duration};
 use domain::{CollapseKey, DestinationId};
 use serde_json::Value;
@@ -28,7 +28,7 @@ async fn operator_events(world: &World, of: DestinationId, to: DestinationId) ->
     let mut bodies = Vec::new();
     while let Claimed::Send(batch) = world.claim(about(of), to, "w").await {
         let body: Value = serde_json::from_str(&batch.attempts[0].body).unwrap();
-        let (.., schema) = schemas().into_iter().find(|(kind, ..)| body["event_type"] == *kind).unwrap();
+        let (.., schema) = schemas::all().into_iter().find(|(kind, ..)| body["event_type"] == *kind).unwrap();
         assert!(jsonschema::is_valid(&schema, &body), "{body}");
         assert_eq!(
             (&body["destination"]["id"], &body["id"]),

@@ -482,7 +482,7 @@ story! {
 #[test]
 fn a_kind_of_entry_is_read_as_it_is_written() {
     for kind in EntryKind::ALL {
-        assert_eq!(kind.as_str().parse(), Ok(kind));
+        assert_eq!(kind.as_str().parse(), Ok(*kind));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Notifications in settle's own terms. A store's spelling stays in that store's folder.
 
 use crate::ids::CollapseKey;
+use crate::names::names;
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,28 +95,12 @@ pub enum Outcome {
     Abandoned,
 }
 
-macro_rules! outcome_names {
-    ($($variant:ident = $name:literal),*) => {
-        impl Outcome {
-            /// The name used in storage, metrics and the API.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $name),* } }
-        }
-        impl std::str::FromStr for Outcome {
-            type Err = String;
-            fn from_str(name: &str) -> Result<Self, String> {
-                match name { $($name => Ok(Self::$variant),)* other => Err(format!("`{other}` is not an outcome")) }
-            }
-        }
-    };
-}
-
-outcome_names!(
+names!(Outcome, "an outcome" {
     Settled = "settled",
     NoChange = "no_change",
     Duplicate = "duplicate",
     Refused = "refused",
     Discarded = "discarded",
     Unknown = "unknown",
-    Abandoned = "given_up"
-);
+    Abandoned = "given_up",
+});

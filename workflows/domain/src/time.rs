@@ -89,6 +89,12 @@ impl Timestamp {
     pub const fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0) / 1000
     }
+
+    /// RFC 3339 with the offset in digits, as some documented fields have it.
+    #[must_use]
+    pub fn with_offset(self) -> String {
+        format!("{}+00:00", self.to_string().trim_end_matches('Z'))
+    }
 }
 
 impl fmt::Display for Timestamp {

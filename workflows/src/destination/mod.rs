@@ -12,8 +12,8 @@ mod tests;
 use crate::activities::{Activities, RedeliverAll, RedeliveryProgress, SetEnabled, Supervise, Supervised, Test};
 use crate::contract;
 use crate::options;
-use crate::run::{Alarm, closing, execute, why, workflow_time};
-use crate::signal::{Admin, Enable, Lenient, Range, Replay};
+use crate::run::{Alarm, changed, closing, execute, why, workflow_time};
+use crate::signal::{Admin, Enable, Lenient, RedeliverEvents, Replay};
 use domain::DestinationId;
 use serde::{Deserialize, Serialize};
 use state::{AdminRequest, Next, Redelivery, State};
@@ -24,8 +24,8 @@ use std::task::{Context, Poll};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ContinueAsNewOptions, SyncWorkflowContext, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
-    WorkflowContextView, WorkflowResult, WorkflowTermination,
+    ContinueAsNewOptions, SyncWorkflowContext, WorkflowCancellationToken, WorkflowContext, WorkflowContextView,
+    WorkflowResult, WorkflowTermination,
 };
 
 /// The input of a run: empty, since the workflow id names the destination. A continued run gets the state of the last
@@ -107,7 +107,7 @@ impl Destination {
 
     /// Send again what failed, all events of a time range, or one event.
     #[signal(name = contract::REDELIVER)]
-    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Range>) {
+    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<RedeliverEvents>) {
         self.fold(contract::REDELIVER, signal, State::redeliver);
     }
 
@@ -270,10 +270,7 @@ async fn wait<'a>(
     alarm: &mut Alarm<'a>,
     seen: u64,
 ) {
-    // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would spin on
-    // the one thread of all workflows. The timer and the activity end by that token.
-    let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
-    let mut changed = pin!(ctx.wait_condition_with_options(move |destination| destination.state.changes != seen, own));
+    let mut changed = pin!(changed(ctx, move |destination| destination.state.changes != seen));
     std::future::poll_fn(|task| {
         if supervision.as_mut().is_some_and(|running| running.poll(ctx, task)) {
             *supervision = None;
@@ -282,7 +279,7 @@ async fn wait<'a>(
         if alarm.poll(task) {
             return Poll::Ready(());
         }
-        changed.as_mut().poll(task).map(|_| ())
+        changed.as_mut().poll(task)
     })
     .await;
 }

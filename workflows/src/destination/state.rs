@@ -3,7 +3,7 @@
 
 use crate::activities::{Supervised, Supervision};
 use crate::contract;
-use crate::signal::{Admin, Enable, MAX_NAMED, Range, Replay};
+use crate::signal::{Admin, Enable, MAX_NAMED, RedeliverEvents, Replay};
 use domain::{RedeliverySelector, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -175,8 +175,8 @@ impl State {
     }
 
     /// Folds a `redeliver` signal.
-    pub fn redeliver(&mut self, range: Range) {
-        let Range { by, reason, from, until, event_id } = range;
+    pub fn redeliver(&mut self, wanted: RedeliverEvents) {
+        let RedeliverEvents { by, reason, from, until, event_id } = wanted;
         let admin = Admin { by, reason };
         let time = |text: &Option<String>| text.as_deref().map(str::parse::<Timestamp>).transpose();
         if let Some(event) = event_id {

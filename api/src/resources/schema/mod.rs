@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 const MEDIA: &str = "application/schema+json";
 
 /// Type, version and schema of each event that is sent.
-static SCHEMAS: LazyLock<Vec<(&str, &str, Value)>> = LazyLock::new(domain::event::schemas);
+static SCHEMAS: LazyLock<Vec<(&str, &str, Value)>> = LazyLock::new(domain::schemas::all);
 
 /// The events that are sent, and their schemas.
 #[derive(Debug, Serialize, JsonSchema)]

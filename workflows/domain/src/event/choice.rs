@@ -2,7 +2,6 @@
 
 use super::PURCHASE_UPDATED;
 use crate::transition::TransitionKind;
-use crate::user::PROFILE_UPDATED;
 use serde::{Deserialize, Serialize};
 
 /// Documented types that no connected store causes today. The types that we send are named where they are built.
@@ -26,8 +25,12 @@ pub const DESTINATION_RECOVERED: &str = "destination.recovered";
 pub const DESTINATION_DISABLED: &str = "destination.disabled";
 
 /// Events for operators, about another destination.
-pub(super) const OPERATORS: [&str; 4] =
+pub(crate) const OPERATORS: [&str; 4] =
     [DESTINATION_FAILING, DESTINATION_EXHAUSTED, DESTINATION_RECOVERED, DESTINATION_DISABLED];
+
+/// The type of the event that carries a changed profile where no chosen event does. It cannot be chosen: integrations
+/// that keep profiles get it, and no other destination.
+pub const PROFILE_UPDATED: &str = "profile.updated";
 
 /// The revenue of a payment changed: a refund, a corrected price, or a restored payment.
 pub const REVENUE_ADJUSTED: &str = "revenue.adjusted";

@@ -1,7 +1,7 @@
-//! The bodies of events, their schemas, and which events a destination chose.
+//! The bodies of events about purchases and destinations, and which events a destination chose.
 //!
-//! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add fields to it. The bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations'
-//! shapes are not here.
+//! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add fields to it. The bodies
+//! of `user.*` are in [`crate::user`]. Signing, headers and other destinations' shapes are not here.
 
 mod changes;
 mod choice;
@@ -16,15 +16,16 @@ pub(crate) mod tests;
 
 pub use changes::{Change, changes};
 pub use choice::{
-    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, REVENUE_ADJUSTED,
-    Wildcards, check_choice, choices, chooses, is_for_operators, is_implied, unsent_choices,
+    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, PROFILE_UPDATED,
+    REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, is_for_operators, is_implied, unsent_choices,
 };
 pub use data::{RecordSource, data, state_digest};
 pub use details::Details;
 pub use operators::DestinationEvent;
 pub use price::listed_price;
-pub use schema::{USER_VERSION, schemas};
 
+pub(crate) use choice::OPERATORS;
+pub(crate) use operators::DestinationBody;
 pub(crate) use price::usd_of;
 #[cfg(test)]
 pub(crate) use schema::ADDITIONS;

@@ -3,7 +3,6 @@
 use crate::health::State;
 use crate::ids::{AppId, DestinationId, EventId};
 use crate::time::Timestamp;
-use crate::user::created_date;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -86,7 +85,7 @@ impl DestinationEvent<'_> {
         let body = DestinationBody {
             id: self.id.uuid(),
             event_type: self.event_type.to_owned(),
-            created_date: created_date(self.created_at),
+            created_date: self.created_at.with_offset(),
             destination: DestinationIdentity {
                 id: self.destination.uuid(),
                 name: self.name.to_owned(),

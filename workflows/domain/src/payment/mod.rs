@@ -13,6 +13,7 @@ mod tests;
 pub use adjust::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, charges, matches, newest};
 
 use crate::catalogue::PriceSource;
+use crate::names::names;
 use crate::purchase::{Purchase, State};
 use crate::time::{DAY, Timestamp};
 use crate::transition::{Transition, TransitionKind};
@@ -46,33 +47,6 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    /// All kinds.
-    pub const ALL: [Self; 8] = [
-        Self::Initial,
-        Self::Renewal,
-        Self::TrialConversion,
-        Self::Recovery,
-        Self::PlanChange,
-        Self::Refund,
-        Self::Restored,
-        Self::Correction,
-    ];
-
-    /// The name in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Initial => "initial",
-            Self::Renewal => "renewal",
-            Self::TrialConversion => "trial_conversion",
-            Self::Recovery => "recovery",
-            Self::PlanChange => "plan_change",
-            Self::Refund => "refund",
-            Self::Restored => "restored",
-            Self::Correction => "correction",
-        }
-    }
-
     /// Whether it is a payment, and not a change of one.
     #[must_use]
     pub const fn is_payment(self) -> bool {
@@ -80,14 +54,16 @@ impl EntryKind {
     }
 }
 
-impl std::str::FromStr for EntryKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or_else(|| format!("`{text}` is not a kind of ledger entry"))
-    }
-}
+names!(EntryKind, "a kind of ledger entry" {
+    Initial = "initial",
+    Renewal = "renewal",
+    TrialConversion = "trial_conversion",
+    Recovery = "recovery",
+    PlanChange = "plan_change",
+    Refund = "refund",
+    Restored = "restored",
+    Correction = "correction",
+});
 
 /// A payment that the ledger does not have yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,20 +120,16 @@ pub enum UnknownPrice {
     Unconfirmed,
 }
 
-impl UnknownPrice {
-    /// The name in storage, events and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ProductUnknown => "product_unknown",
-            Self::Promotion => "promotion",
-            Self::NotListed => "not_listed",
-            Self::NoRate => "no_rate",
-            Self::PlanChanged => "plan_changed",
-            Self::Unconfirmed => "unconfirmed",
-        }
-    }
+names!(UnknownPrice {
+    ProductUnknown = "product_unknown",
+    Promotion = "promotion",
+    NotListed = "not_listed",
+    NoRate = "no_rate",
+    PlanChanged = "plan_changed",
+    Unconfirmed = "unconfirmed",
+});
 
+impl UnknownPrice {
     /// Why the record of a purchase has no price in USD; `None` when it has one.
     #[must_use]
     pub fn of(data: &Value) -> Option<Self> {

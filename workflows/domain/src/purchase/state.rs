@@ -1,5 +1,6 @@
 //! The states of a purchase, and the stage that is stored of it.
 
+use crate::names::names;
 use serde::{Deserialize, Serialize};
 
 /// The state of a purchase.
@@ -27,35 +28,6 @@ pub enum State {
 }
 
 impl State {
-    /// All states.
-    pub const ALL: [Self; 9] = [
-        Self::Unknown,
-        Self::Trial,
-        Self::TrialOff,
-        Self::Active,
-        Self::Off,
-        Self::Grace,
-        Self::Expired,
-        Self::Revoked,
-        Self::Replaced,
-    ];
-
-    /// The name used in storage, the API and search attributes.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Trial => "trial",
-            Self::TrialOff => "trial_off",
-            Self::Active => "active",
-            Self::Off => "off",
-            Self::Grace => "grace",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::Replaced => "replaced",
-        }
-    }
-
     /// Whether the customer has access: by the state, never by the clock. `None` while nothing is known.
     #[must_use]
     pub const fn is_active(self) -> Option<bool> {
@@ -67,14 +39,17 @@ impl State {
     }
 }
 
-impl std::str::FromStr for State {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        found.ok_or_else(|| format!("`{text}` is not a state of a purchase"))
-    }
-}
+names!(State, "a state of a purchase" {
+    Unknown = "unknown",
+    Trial = "trial",
+    TrialOff = "trial_off",
+    Active = "active",
+    Off = "off",
+    Grace = "grace",
+    Expired = "expired",
+    Revoked = "revoked",
+    Replaced = "replaced",
+});
 
 /// Whether a purchase runs, and how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

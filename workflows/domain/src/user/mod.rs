@@ -11,8 +11,9 @@ mod succession;
 #[cfg(test)]
 mod tests;
 
+pub use crate::event::PROFILE_UPDATED;
 pub use change::announce_change;
-pub use profile::{Attributes, PROFILE_UPDATED, Profile, ProfileUpdated, paid_in_usd};
+pub use profile::{Attributes, Profile, ProfileUpdated, paid_in_usd};
 pub use succession::announce_succession;
 
 use crate::catalogue::{Entitlement, Listing, ProductRef};
@@ -196,7 +197,7 @@ impl UserEvent<'_> {
             external_ids: external_ids(self.customer, self.receipt_id),
             user_id: self.customer.user_id.uuid(),
             id: self.id.uuid(),
-            created_date: created_date(self.created_at),
+            created_date: self.created_at.with_offset(),
             user_revision: self.user_revision,
             occurred_at: self.occurred_at,
             details: self.details.clone(),
@@ -314,9 +315,4 @@ pub fn id_format(external_id: &str) -> &'static str {
         64 if is_hex() => "sha256",
         _ => "custom",
     }
-}
-
-/// A time in the documented form of this field, with the offset in digits.
-pub(crate) fn created_date(time: Timestamp) -> String {
-    format!("{}+00:00", time.to_string().trim_end_matches('Z'))
 }

@@ -3,10 +3,11 @@
 //! A profile covers one environment. The documented attributes are the state in `user.*` events; their names in a
 //! vendor's system are not here.
 
-use super::{OwnedPurchase, created_date, state};
+use super::{OwnedPurchase, state};
 use crate::environment::Environment;
-use crate::event::state_digest;
+use crate::event::{PROFILE_UPDATED, state_digest};
 use crate::ids::{EventId, UserId};
+use crate::names::names;
 use crate::payment::Total;
 use crate::purchase::State;
 use crate::time::Timestamp;
@@ -15,9 +16,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// The type of the event that carries a changed profile where no chosen event does. It cannot be chosen: integrations
-/// that keep profiles get it, and no other destination.
-pub const PROFILE_UPDATED: &str = "profile.updated";
 /// The state of a subscription that does not exist.
 const NO_SUBSCRIPTION: &str = "none";
 /// The fields of an active entitlement that are not part of a profile.
@@ -36,16 +34,7 @@ pub enum Attributes {
     Extended,
 }
 
-impl Attributes {
-    /// The name in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Documented => "documented",
-            Self::Extended => "extended",
-        }
-    }
-}
+names!(Attributes { Documented = "documented", Extended = "extended", });
 
 /// The attributes beside the documented ones. `None` when they are not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -215,7 +204,7 @@ impl ProfileUpdated<'_> {
             fields.insert("id".to_owned(), json!(self.id));
             fields.insert("user_id".to_owned(), json!(self.user_id));
             fields.insert("user_revision".to_owned(), json!(self.user_revision));
-            fields.insert("created_date".to_owned(), json!(created_date(self.created_at)));
+            fields.insert("created_date".to_owned(), json!(self.created_at.with_offset()));
             fields.insert("environment".to_owned(), json!(self.environment));
             fields.insert("platform_environment".to_owned(), json!(self.platform_environment));
         }

@@ -132,7 +132,7 @@ fn every_kind_from_every_state_leads_to_the_table_s_state() {
 #[test]
 fn the_names_of_states_parse_back_to_them() {
     for state in State::ALL {
-        assert_eq!(state.as_str().parse(), Ok(state));
+        assert_eq!(state.as_str().parse(), Ok(*state));
     }
 }
 

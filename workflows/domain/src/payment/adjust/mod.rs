@@ -10,6 +10,7 @@ mod matching;
 mod tests;
 
 use super::EntryKind;
+use crate::names::names;
 use crate::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 use schemars::JsonSchema;
@@ -44,27 +45,14 @@ pub enum SaleKind {
     Chargeback,
 }
 
-impl SaleKind {
-    /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Charge, Self::Refund, Self::Chargeback];
-
-    /// The name in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Charge => "charge",
-            Self::Refund => "refund",
-            Self::Chargeback => "chargeback",
-        }
-    }
-}
+names!(SaleKind { Charge = "charge", Refund = "refund", Chargeback = "chargeback", });
 
 impl std::str::FromStr for SaleKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
-        found.ok_or_else(|| "`charge`, `refund` or `chargeback`".to_owned())
+        let found = Self::ALL.iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
+        found.copied().ok_or_else(|| "`charge`, `refund` or `chargeback`".to_owned())
     }
 }
 
