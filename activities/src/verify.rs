@@ -5,7 +5,7 @@
 
 use crate::dependencies::Context;
 use crate::pace::{Permit, Throttle};
-use domain::time::{MINUTE, millis};
+use domain::time::MINUTE;
 use domain::{CollapseKey, Parked, PlatformId, Timestamp, UnknownReceipts, Verification};
 use protocols::stores::{Answer, Receipt, Retry, Store};
 use std::time::Duration;
@@ -138,7 +138,7 @@ impl Query<'_> {
 
     /// Schedules the next query: by the run that waits for it, or by the sweep if that run is lost.
     async fn later(&self, wait: Duration, why: &str) -> Result<Verified, Error> {
-        self.context.store.schedule_query(self.key, millis(wait)).await?;
+        self.context.store.schedule_query(self.key, wait).await?;
         Ok(Verified { verification: None, next_query_in: wait, why: Some(why.to_owned()) })
     }
 

@@ -146,9 +146,8 @@ fn destinations(all: &[Figures]) -> String {
 /// answer
 /// leaves them out.
 pub async fn show(State(edge): State<Shared>) -> Text {
-    let age_ms = edge.store.inbox_age().await.ok().flatten();
-    #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^52")]
-    gauge!("settle_inbox_age_seconds").set(age_ms.map_or(0.0, |ms| ms as f64 / 1000.0));
+    let age = edge.store.inbox_age().await.ok().flatten();
+    gauge!("settle_inbox_age_seconds").set(age.map_or(0.0, |age| age.as_secs_f64()));
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of keys")]
     gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.waiting() as f64);
     let figures = edge.store.figures().await.unwrap_or_default();

@@ -93,9 +93,9 @@ impl Desk {
         for number in 0..purchases {
             rows += &format!(
                 "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-                     verify_attempts, settling, fingerprint, changed, created_at, updated_at)
+                     verify_attempts, settling, fingerprint, created_at, updated_at)
                      VALUES ('6b275a67-0bbb-4f3a-99b9-00000000000{number}', '{}', '{}', 'r{number}', 1, '', 'active',
-                     '{{}}', 0, 1, '', FALSE, 1, 1);",
+                     '{{}}', 0, 1, '', 1, 1);",
                 self.platform, self.app
             );
         }

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::plan::News;
+use domain::time::millis;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Store, chain};
@@ -40,7 +41,8 @@ async fn pass(shared: &Shared, store: &Store, mut cursor: i64) {
         let Some(last) = page.last() else { return };
         cursor = last.seq;
         for row in page {
-            shared.notify(News { key: row.collapse_key, seq: row.seq, quiet_ms: row.quiet_ms, cap_ms: row.cap_ms });
+            let (quiet_ms, cap_ms) = (millis(row.quiet), row.cap.map(millis));
+            shared.notify(News { key: row.collapse_key, seq: row.seq, quiet_ms, cap_ms });
         }
     }
 }

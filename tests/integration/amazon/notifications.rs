@@ -172,7 +172,7 @@ async fn a_revocation_is_flushed_where_the_platform_is_set_so() {
     assert_eq!(signal(1, "SUBSCRIPTION_CANCELLED", "receipt-1").await, "flush");
     assert_eq!(signal(2, "SUBSCRIPTION_EXPIRED", "receipt-2").await, "notified");
     let open = world.store.open_after(0, 10).await.expect("storage answers");
-    assert_eq!(open.iter().map(|row| row.quiet_ms).collect::<Vec<_>>(), [0, 120_000]);
+    assert_eq!(open.iter().map(|row| row.quiet.as_secs()).collect::<Vec<_>>(), [0, 120]);
 }
 
 /// Samples 2 and 3 of Amazon's page (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>): one

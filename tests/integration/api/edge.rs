@@ -265,8 +265,8 @@ impl Service {
         for (key, receipt) in keys.iter().zip(receipts) {
             self.raw(&format!(
                 "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-                     verify_attempts, settling, fingerprint, changed, created_at, updated_at)
-                     VALUES ('{key}', '{}', '{}', '{receipt}', 1, '', 'active', '{{}}', 0, 1, '', FALSE, 1, 1)",
+                     verify_attempts, settling, fingerprint, created_at, updated_at)
+                     VALUES ('{key}', '{}', '{}', '{receipt}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1)",
                 platform.id, platform.app_id
             ));
         }

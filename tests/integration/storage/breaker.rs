@@ -22,7 +22,7 @@ async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
 }
 
 async fn state(world: &World, id: DestinationId) -> String {
-    world.store.destination(id).await.unwrap().state
+    world.store.destination(id).await.unwrap().state.as_str().to_owned()
 }
 
 async fn destination_need(world: &World, id: DestinationId) -> DestinationNeed {

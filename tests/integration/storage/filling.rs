@@ -65,13 +65,13 @@ fn purchases(app: &str, platform: &str) -> Vec<Rows> {
         (
             "purchases",
             "collapse_key, platform_id, app_id, receipt_id, user_id, revision, digest, state, environment, purchase,
-                term_sku, product_id, waits_for, waits_through, verify_attempts, settling, fingerprint, changed,
+                term_sku, product_id, waits_for, waits_through, verify_attempts, settling, fingerprint,
                 next_wake_at, created_at, updated_at",
             format!(
                 "'k' || i, '{platform}', {app}, 'r' || i, 'u' || i, 1, '', 'active',
                 CASE WHEN i % 100 = 0 THEN 'sandbox' ELSE 'production' END, '{{}}', 's' || (i % 1000),
                 'p' || (i % 1000), CASE WHEN i % 1000 = 0 THEN 'parked' END,
-                CASE WHEN i % 1000 = 0 THEN i END, 0, 1, '', FALSE, {BEGINNING} + i, i, i"
+                CASE WHEN i % 1000 = 0 THEN i END, 0, 1, '', {BEGINNING} + i, i, i"
             ),
         ),
         (

@@ -169,7 +169,7 @@ story! {
         assert_eq!(bodies[0]["reason"], reason);
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
         assert_eq!((alarms[0].count, alarms[0].detail.clone()), (2, format!("hook ({hook}): {reason}")));
-        assert_eq!(world.store.destination(hook).await.unwrap().state, "healthy", "it is no fault of the destination");
+        assert_eq!(world.store.destination(hook).await.unwrap().state.as_str(), "healthy", "it is no fault of the destination");
     }
 }
 

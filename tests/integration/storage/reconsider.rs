@@ -18,11 +18,11 @@ const ALL: i64 = 10_000;
 fn crowd(world: &World) {
     world.raw().run(&format!(
         "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-             verify_attempts, settling, fingerprint, changed, created_at, updated_at, term_sku, product_id,
+             verify_attempts, settling, fingerprint, created_at, updated_at, term_sku, product_id,
              unverified_since)
              WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {MANY})
              SELECT '00000000-0000-5000-8000-' || (100000000000 + n), '{}', '{}', 'c' || n, 1, '', 'active', '{{}}',
-             3, 1, '', FALSE, 1, 1, CASE WHEN n % 2 = 0 THEN 'month' ELSE 'year' END, 'plan', 1 FROM counted",
+             3, 1, '', 1, 1, CASE WHEN n % 2 = 0 THEN 'month' ELSE 'year' END, 'plan', 1 FROM counted",
         world.platform.id, world.app.id
     ));
 }

@@ -26,9 +26,9 @@ impl World {
         let values = [seed.app_user, seed.user.as_deref(), seed.term_sku, seed.product, seed.waits_for].map(text);
         self.raw().run(&format!(
             "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-                 verify_attempts, settling, fingerprint, changed, created_at, updated_at, app_user_id, user_id,
+                 verify_attempts, settling, fingerprint, created_at, updated_at, app_user_id, user_id,
                  term_sku, product_id, waits_for)
-                 VALUES ('{key}', '{platform}', '{app}', '{receipt}', 1, '', 'active', '{{}}', 0, 1, '', FALSE, 1, 1,
+                 VALUES ('{key}', '{platform}', '{app}', '{receipt}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1,
                  {})",
             values.join(", ")
         ));

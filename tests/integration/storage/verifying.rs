@@ -2,6 +2,7 @@
 
 use super::world::{Report, World, is_missing, new_platform, record, renewal, reported, story};
 use domain::{NotificationKind, Verification};
+use std::time::Duration;
 use storage::{ExposeSecret, Page, PlatformPatch, SecretString};
 
 story! {
@@ -119,7 +120,7 @@ story! {
         world.notify("m1", "r1", 1).await;
         world.pass(200_000);
         assert_eq!(world.store.due(10).await.unwrap().len(), 1);
-        world.store.schedule_query(key, 60_000).await.unwrap();
+        world.store.schedule_query(key, Duration::from_secs(60)).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), []);
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
         assert_eq!(view.waiting_for.as_deref(), Some("verification"));

@@ -4,6 +4,7 @@
 use super::world::{WINDOW_MS, World, is_missing, record, story};
 use domain::time::millis;
 use domain::{CollapseKey, Outcome, Parked, Timestamp, Waits};
+use std::time::Duration;
 use storage::{Due, Page, Record};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -174,7 +175,7 @@ story! {
         let queried = world.key("asked");
         world.notify("m2", "asked", 1).await;
         world.pass(200_000);
-        world.store.schedule_query(queried, 1_000).await.unwrap();
+        world.store.schedule_query(queried, Duration::from_secs(1)).await.unwrap();
         world.pass(2_000);
         let found = world.store.due(10).await.unwrap();
         assert!(found.contains(&Due { collapse_key: queried, why: "wake" }), "{found:?}");

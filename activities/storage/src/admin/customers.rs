@@ -61,12 +61,6 @@ row! {
     }
 }
 
-/// A customer by the store's name: the key of `store_users`.
-struct Filed {
-    store: String,
-    name: String,
-}
-
 impl Store {
     /// Names a purchase's owner by the customer's own id. The first id only names the user; where the id names
     /// another user of the app already, the owner joins that one. A user who is called something else stays so:
@@ -87,7 +81,7 @@ impl Store {
             let user = match &by {
                 CustomerKey::ExternalId(id) => named(connection, app, id)?,
                 CustomerKey::Owner(owner) => {
-                    filed(connection, app, owner)?.map(|filed| known(connection, app, &filed)).transpose()?.flatten()
+                    filed(connection, app, owner)?.map(|filed| filed.find(connection)).transpose()?.flatten()
                 }
             };
             view(connection, user.ok_or(Error::Missing { what: "customer" })?)
@@ -99,12 +93,12 @@ impl Store {
 /// Names an owner, and answers the user that the owner is from now on.
 pub fn name(write: &mut Write<'_>, app: AppId, owner: &Owner, external_id: &str) -> Result<UserId, Error> {
     let filed = filed(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
-    let user = known_or_new(write, app, &filed)?;
+    let user = known_or_new(write, &filed)?;
     let other = named(write.connection, app, external_id)?.filter(|other| *other != user);
     let called = lock_both(write, user, other)?;
     // A transaction that moved the owner or took the id meanwhile had these locks, and is done.
     let taken = named(write.connection, app, external_id)?.filter(|taken| *taken != user);
-    if known(write.connection, app, &filed)? != Some(user) || taken != other {
+    if filed.find(write.connection)? != Some(user) || taken != other {
         return Err(Error::unavailable(Raced));
     }
     match (called, other) {
@@ -156,18 +150,20 @@ const STORE_OF_APP: Sql = statement! {"
 "};
 
 /// Where the owner is filed; `None` when nothing is known of it.
-fn filed(connection: &mut AnyConnection, app: AppId, owner: &Owner) -> Result<Option<Filed>, Error> {
+fn filed(connection: &mut AnyConnection, app_id: AppId, owner: &Owner) -> Result<Option<users::StoreUser>, Error> {
     match owner {
         Owner::AppUser(name) => {
-            let store: Option<StoreName> = sql(STORE_OF_APP).bind(app).first(connection)?;
-            Ok(store.map(|row| Filed { store: row.store, name: clean(name).into_owned() }))
+            let store: Option<StoreName> = sql(STORE_OF_APP).bind(app_id).first(connection)?;
+            let app_user_id = clean(name).into_owned();
+            Ok(store.map(|row| users::StoreUser { app_id, store: row.store, app_user_id }))
         }
         Owner::Receipt(receipt) => {
             let receipt = clean(receipt);
-            let found = of_receipt(connection, app, &receipt)?;
-            Ok(found.map(|found| Filed {
+            let found = of_receipt(connection, app_id, &receipt)?;
+            Ok(found.map(|found| users::StoreUser {
+                app_id,
                 store: found.store,
-                name: found.app_user_id.unwrap_or_else(|| format!("{RECEIPT}{receipt}")),
+                app_user_id: found.app_user_id.unwrap_or_else(|| format!("{RECEIPT}{receipt}")),
             }))
         }
     }
@@ -203,19 +199,12 @@ fn of_receipt(connection: &mut AnyConnection, app: AppId, receipt: &str) -> Resu
     Ok(found)
 }
 
-fn known(connection: &mut AnyConnection, app: AppId, filed: &Filed) -> Result<Option<UserId>, Error> {
-    users::find(connection, (app, &filed.store), &filed.name)
-}
-
 /// The owner's user, created when the owner was not known before.
-fn known_or_new(write: &mut Write<'_>, app: AppId, filed: &Filed) -> Result<UserId, Error> {
-    if let Some(user) = known(write.connection, app, filed)? {
-        return Ok(user);
+fn known_or_new(write: &mut Write<'_>, filed: &users::StoreUser) -> Result<UserId, Error> {
+    match filed.find(write.connection)? {
+        Some(user) => Ok(user),
+        None => filed.assign(write, filed.anonymous()),
     }
-    let anonymous = UserId::anonymous(app, &filed.store, &filed.name);
-    users::make(write, app, anonymous)?;
-    users::bind(write, (app, &filed.store, &filed.name), anonymous)?;
-    known(write.connection, app, filed)?.ok_or_else(|| Error::unavailable(Raced))
 }
 
 const FIND_NAMED: Sql = statement!("SELECT id FROM users WHERE external_id = ? AND app_id = ?");

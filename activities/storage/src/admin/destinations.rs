@@ -11,11 +11,9 @@ use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::events::deliveries;
 use crate::reports::audit;
-use crate::settings::destinations::rows::{DestinationRow, EVERYTHING, LISTED, SELECT, require};
+use crate::settings::destinations::rows::{DestinationRow, SELECT, require};
 use crate::settings::destinations::{Destination, DestinationPatch, NewDestination};
-use domain::event::Wildcards;
 use domain::health::State;
-use domain::user::Attributes;
 use domain::{AppId, DestinationId};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -36,24 +34,24 @@ impl Store {
         self.write(move |write| {
             require_app(write, new.app_id)?;
             insert(write, &secrets, id, &new)?;
-            require(write.connection, id)?.destination()
+            Ok(require(write.connection, id)?.destination())
         })
         .await
     }
 
     /// One destination.
     pub async fn destination(&self, id: DestinationId) -> Result<Destination, Error> {
-        self.read(move |connection| require(connection, id)?.destination()).await
+        self.read(move |connection| Ok(require(connection, id)?.destination())).await
     }
 
     /// The destinations of an app, the oldest first.
     pub async fn destinations(&self, app: AppId, page: Page) -> Result<Paged<Destination>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
         self.read(move |connection| {
-            let rows: Vec<DestinationRow> =
+            let rows: Vec<Destination> =
                 sql(LIST).bind(app).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
-            let cursor = |row: &DestinationRow| format!("{}_{}", row.created_at.micros(), row.id);
-            Paged::cut(rows, page.size(), cursor, DestinationRow::destination)
+            let cursor = |row: &Destination| format!("{}_{}", row.created_at.micros(), row.id);
+            Paged::cut(rows, page.size(), cursor, Ok)
         })
         .await
     }
@@ -77,7 +75,7 @@ impl Store {
                 if patch.events.is_some() || patch.filter.is_some() {
                     audit::reset_choice(write, id)?;
                 }
-                require(write.connection, id)?.destination()
+                Ok(require(write.connection, id)?.destination())
             })
             .await?;
         if has_settings {
@@ -140,7 +138,7 @@ impl Store {
         for status in deliveries::OPEN {
             let mut after = 0;
             while finished < limit {
-                let batch = self.write(move |write| deliveries::end_deleted(write, id, (status, after))).await?;
+                let batch = self.write(move |write| deliveries::end_deleted(write, id, status, after)).await?;
                 let Some((last, count)) = batch else { break };
                 after = last;
                 finished += count;
@@ -174,25 +172,24 @@ const INSERT: Sql = statement! {"
 
 /// Inserts a destination, with its health.
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &NewDestination) -> Result<(), Error> {
-    let wildcards = if new.traits.wildcards == Wildcards::Listed { LISTED } else { EVERYTHING };
     sql(INSERT)
         .bind(id)
         .bind(new.app_id)
         .bind(new.kind.as_str())
         .bind(new.name.as_str())
         .bind(json(&new.events)?)
-        .bind(wildcards)
+        .bind(new.traits.wildcards)
         .bind(json(&new.filter)?)
         .bind(json(&new.settings)?)
         .bind(secrets.seal("destinations", &id.to_string(), &new.secret)?)
         .bind(new.traits.per_user)
         .bind(new.traits.per_request)
-        .bind(new.traits.profile.map(Attributes::as_str))
+        .bind(new.traits.profile)
         .bind(new.limits.rate)
         .bind(new.limits.concurrency)
         .bind(new.limits.schedule.as_ref().map(json).transpose()?)
         .bind(new.enabled)
-        .bind(if new.enabled { State::Healthy.as_str() } else { State::Disabled.as_str() })
+        .bind(if new.enabled { State::Healthy } else { State::Disabled })
         .bind(write.now)
         .bind(write.now)
         .run(write.connection)
@@ -214,17 +211,17 @@ fn update(
     row: DestinationRow,
     patch: &DestinationPatch,
 ) -> Result<(), Error> {
-    let limits = patch.limits.of(row.limits()?);
-    let filter = patch.filter.clone().unwrap_or_default().of(row.filter()?);
+    let limits = patch.limits.of(row.limits());
+    let filter = patch.filter.clone().unwrap_or_default().of(row.filter.clone());
     let secret = match &patch.secret {
         Some(secret) => secrets.seal("destinations", &row.id.to_string(), secret)?,
-        None => row.secret,
+        None => row.secret.clone(),
     };
     let enabled = patch.enabled.unwrap_or(row.enabled);
-    let state = match (&patch.state, enabled == row.enabled) {
-        (Some(state), _) => state.clone(),
-        (None, true) => row.state.clone(),
-        (None, false) => if enabled { State::Healthy } else { State::Disabled }.as_str().to_owned(),
+    let state = match (enabled, row.enabled) {
+        (true, false) => State::Healthy,
+        (false, true) => State::Disabled,
+        _ => row.state,
     };
     let is_enabled_again = enabled && !row.enabled;
     if is_enabled_again {
@@ -235,19 +232,19 @@ fn update(
     }
     let reason = match &patch.reason {
         Some(reason) => reason.clone(),
-        None => row.reason.filter(|_| !is_enabled_again),
+        None => row.reason.clone().filter(|_| !is_enabled_again),
     };
     let since = if state == row.state { row.since } else { write.now };
-    let name = patch.name.clone().unwrap_or(row.name);
+    let name = patch.name.as_ref().unwrap_or(&row.name);
     sql(UPDATE)
         .bind(name.as_str())
-        .bind(patch.events.as_ref().map(json).transpose()?.unwrap_or(row.events))
+        .bind(json(patch.events.as_ref().unwrap_or(&row.events))?)
         .bind(json(&filter)?)
         .bind(limits.rate)
         .bind(limits.concurrency)
         .bind(limits.schedule.as_ref().map(json).transpose()?)
-        .bind(patch.settings.as_ref().map(json).transpose()?.unwrap_or(row.settings))
-        .bind(patch.profile.map(Attributes::as_str).or(row.profile.as_deref()))
+        .bind(json(patch.settings.as_ref().unwrap_or(&row.settings))?)
+        .bind(patch.profile.or(row.profile))
         .bind(secret)
         .bind(enabled)
         .bind(state)
@@ -256,7 +253,7 @@ fn update(
         .bind(row.id)
         .run(write.connection)
         .map(drop)
-        .map_err(|error| error.or_taken("destination", &name))
+        .map_err(|error| error.or_taken("destination", name))
 }
 
 fn json(value: &impl Serialize) -> Result<String, Error> {

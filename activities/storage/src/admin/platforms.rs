@@ -329,8 +329,10 @@ fn wake_by(
     patch: &PlatformPatch,
 ) -> Result<(), Error> {
     if let Some(secret) = &patch.shared_secret {
-        let why = if secret.is_some() { RecheckReason::Secret(refused_at) } else { RecheckReason::Failures };
-        reconsider::recheck_platform(write, id, why)?;
+        match secret {
+            Some(_) => reconsider::recheck_secret(write, id, refused_at)?,
+            None => reconsider::recheck_platform(write, id, RecheckReason::Failures)?,
+        }
     }
     if patch.environment.is_some_and(|chosen| chosen != environment) {
         audit::reset_choices_of_platform(write, id)?;

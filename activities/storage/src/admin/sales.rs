@@ -6,7 +6,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::run::Run;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{self, Number, SingleText, row, sql};
+use crate::db::statement::{self, Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::purchase;
@@ -304,31 +304,25 @@ fn with(
     (app, receipt_id): (AppId, &str),
     lines: &[&NewSale],
 ) -> Result<Vec<Sale>, Error> {
-    let mut sales = sales_of(connection, (app, receipt_id))?;
+    let mut sales = sales_of(connection, app, receipt_id)?;
     for line in lines {
-        let rate = rate(connection, app, line)?;
+        let price = line.price.parse();
         let row = SaleRow {
             transaction_id: line.transaction_id.clone(),
-            kind: line.kind.as_str().to_owned(),
+            kind: line.kind,
             sold_at: line.at,
-            price: line.price.clone(),
+            price: price.map_err(|cause| Error::corrupt_by("an amount of a sales report is not a decimal", cause))?,
             currency: line.currency.clone(),
-            rate,
+            rate: sql(FIND_RATE).bind(app).bind(line.currency.as_str()).bind(day(line.at)).value(connection)?,
         };
         sales.retain(|sale| identity(sale) != line.identity());
-        sales.push(row.sale()?);
+        sales.push(row.sale());
     }
     sales.sort_by(|a, b| (a.at, &a.transaction_id, a.kind).cmp(&(b.at, &b.transaction_id, b.kind)));
     Ok(sales)
 }
 
 const FIND_RATE: Sql = statement!("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?");
-
-fn rate(connection: &mut AnyConnection, app: AppId, line: &NewSale) -> Result<Option<String>, Error> {
-    let rate: Option<SingleText> =
-        sql(FIND_RATE).bind(app).bind(line.currency.as_str()).bind(day(line.at)).first(connection)?;
-    Ok(rate.map(|rate| rate.value))
-}
 
 const PAYMENTS_OF_PURCHASE: Sql = statement! {"
     SELECT number, price, currency

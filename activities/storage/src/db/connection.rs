@@ -2,13 +2,10 @@
 
 use crate::db::config::Database;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, sql};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::r2d2::R2D2Connection;
 use diesel::{Connection, ConnectionError, ConnectionResult, PgConnection, QueryResult, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use domain::Timestamp;
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -31,8 +28,6 @@ pub enum AnyConnection {
     /// To SQLite.
     Sqlite(SqliteConnection),
 }
-
-const NOW: Sql = statement!("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS value");
 
 impl AnyConnection {
     /// Connects, within about three seconds.
@@ -66,16 +61,6 @@ impl AnyConnection {
     /// Whether several processes may write at the same time.
     pub const fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_))
-    }
-
-    /// Now, by the clock that stamps rows: the database's own where several processes share it.
-    pub fn now(&mut self, clock: fn() -> Timestamp) -> Result<Timestamp, Error> {
-        if !self.is_shared() {
-            return Ok(clock());
-        }
-        let now = sql(NOW);
-        let now: Option<Number> = now.first(self)?;
-        Ok(Timestamp::from_micros(now.map_or(0, |now| now.value)))
     }
 
     /// Begins a transaction that writes, or a savepoint in one.

@@ -80,9 +80,7 @@ impl Error {
     pub(crate) fn corrupt_by(what: impl Into<String>, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Corrupt { what: what.into(), source: Some(Arc::new(cause)) }
     }
-}
 
-impl Error {
     /// The error of a failed statement. A conflict that a caller expects is recognized before, with
     /// [`Error::is_taken`]; one that remains comes from a race and goes away when tried again.
     pub(crate) fn of_query(cause: diesel::result::Error) -> Self {

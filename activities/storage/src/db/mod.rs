@@ -2,6 +2,8 @@
 //! knows no table but `installation`, and none of its users.
 
 pub mod checkpoint;
+pub mod clock;
+pub mod column;
 pub mod config;
 pub mod connection;
 pub mod error;

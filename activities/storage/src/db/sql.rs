@@ -93,9 +93,7 @@ impl Sql {
     pub fn of(self, which: Clause) -> Cow<'static, str> {
         Cow::Owned(self.text.replace(WHICH, which.text))
     }
-}
 
-impl Sql {
     /// This statement, for the rows that meet all of these conditions.
     #[must_use]
     pub fn with(self, conditions: &[&str]) -> Cow<'static, str> {

@@ -4,30 +4,15 @@
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::sql::without_lock;
-use diesel::deserialize::{self, FromSql, QueryableByName};
+use diesel::deserialize::{self, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Untyped};
+use diesel::row::NamedRow;
+use diesel::sql_types::Untyped;
 use diesel::{QueryResult, RunQueryDsl};
-use domain::{
-    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, State, Timestamp,
-    TopicId, UnknownReceipts, UserId,
-};
 use std::borrow::Cow;
 
-/// A value in the place of a `?`.
-#[derive(Debug, Clone)]
-pub enum Value<'a> {
-    /// A number or a time.
-    Int(Option<i64>),
-    /// A text or an id.
-    Text(Option<Cow<'a, str>>),
-    /// Yes or no.
-    Bool(bool),
-    /// In the place of a `?*`: values with commas between them.
-    List(Vec<Value<'a>>),
-    /// In the place of a `?*` after `VALUES`: rows of values.
-    Rows(Vec<Vec<Value<'a>>>),
-}
+pub use crate::db::column::{Field, Value};
+pub(crate) use crate::db::column::{json_columns, row, stored};
 
 /// A statement with its values.
 #[derive(Debug, Clone)]
@@ -99,6 +84,26 @@ impl<'a> Statement<'a> {
         Ok(self.all(connection)?.into_iter().next())
     }
 
+    /// The first row that it answers; without one, `what` is missing.
+    pub fn one<T: QueryableByName<MultiBackend> + 'static>(
+        self,
+        connection: &mut AnyConnection,
+        what: &'static str,
+    ) -> Result<T, Error> {
+        self.first(connection)?.ok_or(Error::Missing { what })
+    }
+
+    /// The column `value` of all rows.
+    pub fn values<T: Field + 'static>(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
+        let rows: Vec<Single<T>> = self.all(connection)?;
+        Ok(rows.into_iter().map(|row| row.value).collect())
+    }
+
+    /// The column `value` of the first row.
+    pub fn value<T: Field + 'static>(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
+        Ok(self.values(connection)?.into_iter().next())
+    }
+
     /// As this database understands it.
     fn on(mut self, connection: &AnyConnection) -> Self {
         if !connection.is_shared() {
@@ -141,230 +146,16 @@ impl QueryFragment<MultiBackend> for Statement<'_> {
     }
 }
 
-impl Value<'_> {
-    fn push<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
-        match self {
-            Self::Int(value) => out.push_bind_param::<Nullable<BigInt>, _>(value),
-            Self::Text(value) => out.push_bind_param::<Nullable<Text>, _>(value),
-            Self::Bool(value) => out.push_bind_param::<Bool, _>(value),
-            Self::List(values) => values.iter().enumerate().try_for_each(|(index, value)| {
-                out.push_sql(if index > 0 { ", " } else { "" });
-                value.push(out.reborrow())
-            }),
-            Self::Rows(rows) => rows.iter().enumerate().try_for_each(|(index, row)| {
-                out.push_sql(if index > 0 { ", (" } else { "(" });
-                row.iter().enumerate().try_for_each(|(index, value)| {
-                    out.push_sql(if index > 0 { ", " } else { "" });
-                    value.push(out.reborrow())
-                })?;
-                out.push_sql(")");
-                Ok(())
-            }),
-        }
+/// A row with one field.
+struct Single<T> {
+    value: T,
+}
+
+impl<T: Field> QueryableByName<MultiBackend> for Single<T> {
+    fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
+        Ok(Self { value: T::read(row, "value")? })
     }
 }
-
-impl<'a> Value<'a> {
-    /// A list, unless there is nothing in it.
-    pub fn list<V: Into<Self>>(values: impl IntoIterator<Item = V>) -> Option<Self> {
-        let values: Vec<Self> = values.into_iter().map(Into::into).collect();
-        (!values.is_empty()).then_some(Self::List(values))
-    }
-}
-
-impl From<i64> for Value<'_> {
-    fn from(value: i64) -> Self {
-        Self::Int(Some(value))
-    }
-}
-
-impl From<Option<i64>> for Value<'_> {
-    fn from(value: Option<i64>) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<bool> for Value<'_> {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
-}
-
-impl<'a> From<&'a str> for Value<'a> {
-    fn from(value: &'a str) -> Self {
-        Self::Text(Some(Cow::Borrowed(value)))
-    }
-}
-
-impl From<String> for Value<'_> {
-    fn from(value: String) -> Self {
-        Self::Text(Some(Cow::Owned(value)))
-    }
-}
-
-impl<'a> From<Option<&'a str>> for Value<'a> {
-    fn from(value: Option<&'a str>) -> Self {
-        Self::Text(value.map(Cow::Borrowed))
-    }
-}
-
-impl From<Option<String>> for Value<'_> {
-    fn from(value: Option<String>) -> Self {
-        Self::Text(value.map(Cow::Owned))
-    }
-}
-
-impl From<Timestamp> for Value<'_> {
-    fn from(value: Timestamp) -> Self {
-        Self::Int(Some(value.micros()))
-    }
-}
-
-impl From<Option<Timestamp>> for Value<'_> {
-    fn from(value: Option<Timestamp>) -> Self {
-        Self::Int(value.map(Timestamp::micros))
-    }
-}
-
-/// The SQL type in which a column of this Rust type is read.
-pub trait Column {
-    /// That SQL type.
-    type Sql;
-}
-
-impl<T: Column<Sql: diesel::sql_types::SqlType>> Column for Option<T> {
-    type Sql = Nullable<T::Sql>;
-}
-
-impl Column for i64 {
-    type Sql = BigInt;
-}
-
-impl Column for bool {
-    type Sql = Bool;
-}
-
-impl Column for String {
-    type Sql = Text;
-}
-
-impl Column for Timestamp {
-    type Sql = BigInt;
-}
-
-macro_rules! text_columns {
-    ($($name:ident),*) => {$(
-        impl Column for $name {
-            type Sql = Text;
-        }
-
-        impl FromSql<Text, MultiBackend> for $name {
-            fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
-                Ok(<String as FromSql<Text, MultiBackend>>::from_sql(value)?.parse()?)
-            }
-        }
-
-        impl From<$name> for Value<'_> {
-            fn from(value: $name) -> Self {
-                Self::Text(Some(Cow::Owned(value.to_string())))
-            }
-        }
-
-        impl From<Option<$name>> for Value<'_> {
-            fn from(value: Option<$name>) -> Self {
-                Self::Text(value.map(|value| Cow::Owned(value.to_string())))
-            }
-        }
-    )*};
-}
-
-text_columns!(AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId);
-
-macro_rules! enum_columns {
-    ($($name:ident),*) => {$(
-        impl $crate::db::statement::Column for $name {
-            type Sql = diesel::sql_types::Text;
-        }
-
-        impl diesel::deserialize::FromSql<diesel::sql_types::Text, $crate::db::connection::MultiBackend> for $name {
-            fn from_sql(
-                value: $crate::db::connection::MultiRawValue<'_>,
-            ) -> diesel::deserialize::Result<Self> {
-                let text = <String as diesel::deserialize::FromSql<
-                    diesel::sql_types::Text,
-                    $crate::db::connection::MultiBackend,
-                >>::from_sql(value)?;
-                Ok(text.parse()?)
-            }
-        }
-
-        impl From<$name> for $crate::db::statement::Value<'_> {
-            fn from(value: $name) -> Self {
-                Self::from(value.as_str())
-            }
-        }
-    )*};
-}
-
-enum_columns!(Environment, Outcome, State, UnknownReceipts);
-
-impl FromSql<BigInt, MultiBackend> for Timestamp {
-    fn from_sql(value: crate::db::connection::MultiRawValue<'_>) -> deserialize::Result<Self> {
-        Ok(Self::from_micros(<i64 as FromSql<BigInt, MultiBackend>>::from_sql(value)?))
-    }
-}
-
-/// An enum of the texts that a column has.
-macro_rules! stored {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        $vis enum $name { $($(#[$doc])* $variant,)* }
-
-        impl $name {
-            /// As it is stored and shown.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($text => Ok(Self::$variant),)*
-                    _ => Err(format!("`{text}` is not stored here")),
-                }
-            }
-        }
-
-        $crate::db::statement::enum_columns!($name);
-    };
-}
-
-/// A struct that is read from the columns of the same names.
-macro_rules! row {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
-        $vis struct $name { $($(#[$doc])* $fvis $field: $type,)* }
-
-        impl diesel::deserialize::QueryableByName<$crate::db::connection::MultiBackend> for $name {
-            fn build<'a>(
-                row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
-            ) -> diesel::deserialize::Result<Self> {
-                Ok(Self {
-                    $($field: diesel::row::NamedRow::get::<<$type as $crate::db::statement::Column>::Sql, $type>(
-                        row,
-                        stringify!($field),
-                    )?,)*
-                })
-            }
-        }
-    };
-}
-
-pub(crate) use {enum_columns, row, stored};
 
 row! {
     /// A single number.
@@ -380,6 +171,16 @@ row! {
         /// The text.
         pub value: String,
     }
+}
+
+/// Splits rows into batches of these sizes, large ones first: with few sizes each text of a statement is prepared once.
+pub fn batches<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterator<Item = &'r [T]> {
+    std::iter::from_fn(move || {
+        let size = sizes.iter().find(|size| rows.len() >= **size)?;
+        let (batch, rest) = rows.split_at(*size);
+        rows = rest;
+        Some(batch)
+    })
 }
 
 /// A text without the NUL that PostgreSQL cannot store.

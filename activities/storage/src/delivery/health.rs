@@ -196,7 +196,7 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
     if last.is_some_and(|last| write.now < last.created_at.plus(EXHAUSTED_EVERY)) {
         return Ok(OperatorEvents::default());
     }
-    let destination = destination.destination()?;
+    let destination = destination.destination();
     alarm(write, &destination, &reason)?;
     operators::announce(
         write,
@@ -255,16 +255,16 @@ fn conclude(
     reason: Option<&str>,
 ) -> Result<OperatorEvents, Error> {
     store(write, row.id, &assessment.health)?;
-    let before = row.destination()?;
-    if before.state != assessment.state.as_str() {
-        destinations::set_state(write, before.id, (assessment.state, reason))?;
+    let before = row.destination();
+    if before.state != assessment.state {
+        destinations::set_state(write, before.id, assessment.state, reason)?;
     }
     let mut events = OperatorEvents::default();
     if assessment.notices.is_empty() {
         return Ok(events);
     }
     let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(events) };
-    let now = now.destination()?;
+    let now = now.destination();
     if assessment.notices.contains(&Notice::Disabled) {
         alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
     }

@@ -11,7 +11,6 @@ use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settings::destinations::{self, Destination};
 use domain::event::DestinationEvent;
-use domain::health::State;
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
 /// A notice to operators.
@@ -88,16 +87,7 @@ pub fn announce(
         traceparent: None,
     };
     let body = body(write, concerned, &event, notice)?;
-    let stored = StoredEvent {
-        user: None,
-        occurred_at: None,
-        environment: None,
-        body,
-        state_apart: None,
-        profile: None,
-        views: None,
-    };
-    insert(write, &event, stored)?;
+    insert(write, &event, StoredEvent { body, ..StoredEvent::default() })?;
     let mut events = OperatorEvents { events: vec![notice.event_type], owing: Vec::new() };
     for other in destinations::of_app(write.connection, concerned.app_id)? {
         if other.id != concerned.id && other.chose(notice.event_type) {
@@ -115,8 +105,6 @@ fn body(
     notice: &OperatorNotice,
 ) -> Result<String, Error> {
     let health = health::find(write.connection, concerned.id)?.health;
-    let state: State =
-        concerned.state.parse().map_err(|cause| Error::corrupt_by("the state of a destination is none", cause))?;
     let event = DestinationEvent {
         id: event.id,
         event_type: notice.event_type,
@@ -125,7 +113,7 @@ fn body(
         app: concerned.app_id,
         name: &concerned.name,
         kind: &concerned.kind,
-        state,
+        state: concerned.state,
         reason: notice.reason.as_deref(),
         since: concerned.since,
         failures: health.failures,

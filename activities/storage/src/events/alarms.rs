@@ -10,40 +10,37 @@ use domain::{PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A condition that needs a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Alarm {
-    /// When it was raised first.
-    pub at: Timestamp,
-    /// When it was raised last.
-    pub last_at: Timestamp,
-    /// How often it was raised.
-    pub count: i64,
-    /// Which platform it is about.
-    pub platform_id: Option<PlatformId>,
-    /// A stable name.
-    pub kind: String,
-    /// A sentence for people, without secrets.
-    pub detail: String,
+row! {
+    /// A condition that needs a person.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct Alarm {
+        /// When it was raised first.
+        pub at: Timestamp,
+        /// When it was raised last.
+        pub last_at: Timestamp,
+        /// How often it was raised.
+        pub count: i64,
+        /// Which platform it is about.
+        pub platform_id: Option<PlatformId>,
+        /// A stable name.
+        pub kind: String,
+        /// A sentence for people, without secrets.
+        pub detail: String,
+    }
+}
+
+row! {
+    struct AlarmRow {
+        alarm: Alarm,
+        seq: i64,
+    }
 }
 
 /// Indexed values must fit into a page of an index.
 const MAX_DETAIL_CHARS: usize = 500;
 
-row! {
-    struct AlarmRow {
-        seq: i64,
-        at: Timestamp,
-        last_at: Timestamp,
-        times: i64,
-        platform_id: Option<PlatformId>,
-        kind: String,
-        detail: String,
-    }
-}
-
 const LIST: Sql = statement! {"
-    SELECT seq, at, last_at, times, platform_id, kind, detail
+    SELECT seq, at, last_at, times AS count, platform_id, kind, detail
     FROM alarms
     WHERE (last_at, seq) < (?, ?)
     ORDER BY last_at DESC, seq DESC
@@ -62,8 +59,8 @@ impl Store {
         let (before, below) = page.numbers_or(i64::MAX)?;
         self.read(move |connection| {
             let rows: Vec<AlarmRow> = sql(LIST).bind(before).bind(below).bind(page.size() + 1).all(connection)?;
-            let cursor = |row: &AlarmRow| format!("{}_{}", row.last_at.micros(), row.seq);
-            Paged::cut(rows, page.size(), cursor, |row| Ok(row.alarm()))
+            let cursor = |row: &AlarmRow| format!("{}_{}", row.alarm.last_at.micros(), row.seq);
+            Paged::cut(rows, page.size(), cursor, |row| Ok(row.alarm))
         })
         .await
     }
@@ -80,17 +77,4 @@ const RAISE: Sql = statement! {"
 pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
     let detail: String = clean(detail).chars().take(MAX_DETAIL_CHARS).collect();
     sql(RAISE).bind(write.now).bind(write.now).bind(platform).bind(kind).bind(detail).run(write.connection).map(drop)
-}
-
-impl AlarmRow {
-    fn alarm(self) -> Alarm {
-        Alarm {
-            at: self.at,
-            last_at: self.last_at,
-            count: self.times,
-            platform_id: self.platform_id,
-            kind: self.kind,
-            detail: self.detail,
-        }
-    }
 }

@@ -2,8 +2,8 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::status::DeliveryStatus;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
@@ -38,12 +38,6 @@ row! {
         pub environment: Option<Environment>,
         pub last_error: Option<String>,
         pub traceparent: Option<String>,
-    }
-}
-
-row! {
-    struct Id {
-        id: DestinationId,
     }
 }
 
@@ -101,8 +95,9 @@ const SET_ENVIRONMENT: Sql = statement!("UPDATE deliveries SET environment = ? W
 /// Records that a destination is owed an event that belongs to this environment, whatever becomes of its purchase.
 pub fn owe_in(
     write: &mut Write<'_>,
-    (event, environment): (&Event, Environment),
+    event: &Event,
     destination: DestinationId,
+    environment: Environment,
 ) -> Result<(), Error> {
     owe(write, event, destination, 0)?;
     sql(SET_ENVIRONMENT)
@@ -116,30 +111,30 @@ const FIND: Sql = statement!("{SELECT} WHERE id = ?");
 
 /// One delivery.
 pub fn find(connection: &mut AnyConnection, id: DeliveryId) -> Result<DeliveryRow, Error> {
-    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "delivery" })
+    sql(FIND).bind(id).one(connection, "delivery")
 }
 
-const RELEASE_OF_USER: Sql = statement! {hot "deliveries_waiting", "
+const RELEASE: Sql = statement! {"
     UPDATE deliveries
     SET status = 'pending', next_due_at = ?, last_error = NULL
-    WHERE status = 'waiting'
-        AND collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = ?)
+    WHERE status = 'waiting' AND {{which}}
+"};
+const OF_USER: Clause = clause! {&[RELEASE], hot "deliveries_waiting", "
+    collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = ?)
+"};
+const OF_PURCHASE: Clause = clause!(&[RELEASE], hot "deliveries_waiting", "collapse_key = ?");
+const OF_BATCH: Clause = clause! {&[RELEASE], hot "deliveries_of_destination or deliveries_unnamed", "
+    destination_id = ? AND seq > ? AND seq <= ?
 "};
 
 /// Makes the deliveries of a user's purchases due that waited for the customer's id.
 pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
-    sql(RELEASE_OF_USER).bind(write.now).bind(user).run(write.connection).map(drop)
+    sql(RELEASE.of(OF_USER)).bind(write.now).bind(user).run(write.connection).map(drop)
 }
-
-const RELEASE_OF_PURCHASE: Sql = statement! {hot "deliveries_waiting", "
-    UPDATE deliveries
-    SET status = 'pending', next_due_at = ?, last_error = NULL
-    WHERE status = 'waiting' AND collapse_key = ?
-"};
 
 /// Makes the waiting deliveries of one purchase due, which is another user's from now on.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
-    sql(RELEASE_OF_PURCHASE).bind(write.now).bind(key).run(write.connection).map(drop)
+    sql(RELEASE.of(OF_PURCHASE)).bind(write.now).bind(key).run(write.connection).map(drop)
 }
 
 const END_OF_BATCH: Sql = statement! {hot "deliveries_of_destination", "
@@ -154,11 +149,10 @@ const END_OF_BATCH: Sql = statement! {hot "deliveries_of_destination", "
 pub fn batch(
     connection: &mut AnyConnection,
     destination: DestinationId,
-    (status, after): (DeliveryStatus, i64),
+    status: DeliveryStatus,
+    after: i64,
 ) -> Result<Option<i64>, Error> {
-    let last: Option<Number> =
-        sql(END_OF_BATCH).bind(destination).bind(status).bind(after).bind(BATCH).first(connection)?;
-    Ok(last.map(|last| last.value))
+    sql(END_OF_BATCH).bind(destination).bind(status).bind(after).bind(BATCH).value(connection)
 }
 
 const REQUEST_RECONSIDERATION: Sql = statement!("UPDATE destinations SET reconsider_after = 0 WHERE id = ?");
@@ -175,21 +169,15 @@ const LOCK_RECONSIDERATION: Sql = statement! {"
     FOR NO KEY UPDATE
 "};
 
-const RECONSIDER_BATCH: Sql = statement! {hot "deliveries_of_destination or deliveries_unnamed", "
-    UPDATE deliveries
-    SET status = 'pending', next_due_at = ?, last_error = NULL
-    WHERE destination_id = ? AND status = 'waiting' AND seq > ? AND seq <= ?
-"};
-
 const NOTE_RECONSIDERED: Sql = statement!("UPDATE destinations SET reconsider_after = ? WHERE id = ?");
 
 /// Reconsiders the next batch of a destination's waiting deliveries and notes how far it went; returns how many they
 /// were, or `None` when nothing is left. The note is locked meanwhile, so that a new one is not lost.
 pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<Option<i64>, Error> {
-    let noted: Option<Number> = sql(LOCK_RECONSIDERATION).bind(destination).first(write.connection)?;
-    let Some(Number { value: after }) = noted else { return Ok(None) };
-    let last = batch(write.connection, destination, (DeliveryStatus::Waiting, after))?;
-    let reconsidered = sql(RECONSIDER_BATCH)
+    let noted: Option<i64> = sql(LOCK_RECONSIDERATION).bind(destination).value(write.connection)?;
+    let Some(after) = noted else { return Ok(None) };
+    let last = batch(write.connection, destination, DeliveryStatus::Waiting, after)?;
+    let reconsidered = sql(RELEASE.of(OF_BATCH))
         .bind(write.now)
         .bind(destination)
         .bind(after)
@@ -200,7 +188,7 @@ pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<O
 }
 
 const UNRECONSIDERED: Sql = statement! {"
-    SELECT id
+    SELECT id AS value
     FROM destinations
     WHERE deleted_at IS NULL AND reconsider_after IS NOT NULL
     ORDER BY id
@@ -209,8 +197,7 @@ const UNRECONSIDERED: Sql = statement! {"
 
 /// The destinations with waiting deliveries that are still to be reconsidered, at most `limit`.
 pub fn unreconsidered(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
-    let rows: Vec<Id> = sql(UNRECONSIDERED).bind(limit).all(connection)?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    sql(UNRECONSIDERED).bind(limit).values(connection)
 }
 
 const LAST_SEQ: Sql = statement! {hot "deliveries_of_key", "
@@ -223,8 +210,7 @@ const LAST_SEQ: Sql = statement! {hot "deliveries_of_key", "
 
 /// The newest sequence number ever recorded in a lane, or 0.
 pub fn last_seq(connection: &mut AnyConnection, key: CollapseKey, destination: DestinationId) -> Result<i64, Error> {
-    let last: Option<Number> = sql(LAST_SEQ).bind(key).bind(destination).first(connection)?;
-    Ok(last.map_or(0, |last| last.value))
+    Ok(sql(LAST_SEQ).bind(key).bind(destination).value(connection)?.unwrap_or(0))
 }
 
 const COUNT_OWED: Sql = statement! {
@@ -236,8 +222,7 @@ const COUNT_OWED: Sql = statement! {
 
 /// How many deliveries a destination is owed, counted up to a bound.
 pub fn owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<i64, Error> {
-    let owed: Option<Number> = sql(COUNT_OWED).bind(destination).first(connection)?;
-    Ok(owed.map_or(0, |owed| owed.value))
+    Ok(sql(COUNT_OWED).bind(destination).value(connection)?.unwrap_or(0))
 }
 
 const OLDEST_OWED: Sql = statement! {hot "deliveries_of_destination", "
@@ -250,8 +235,7 @@ const OLDEST_OWED: Sql = statement! {hot "deliveries_of_destination", "
 
 /// When the oldest delivery that a destination is owed was recorded.
 pub fn oldest_owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<Option<Timestamp>, Error> {
-    let oldest: Option<Number> = sql(OLDEST_OWED).bind(destination).first(connection)?;
-    Ok(oldest.map(|oldest| Timestamp::from_micros(oldest.value)))
+    sql(OLDEST_OWED).bind(destination).value(connection)
 }
 
 const ANY_OWED: Sql = statement! {
@@ -264,8 +248,7 @@ const ANY_OWED: Sql = statement! {
 
 /// Whether a destination is owed anything.
 pub fn is_owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<bool, Error> {
-    let any: Option<Number> = sql(ANY_OWED).bind(destination).first(connection)?;
-    Ok(any.is_some())
+    Ok(sql(ANY_OWED).bind(destination).value::<i64>(connection)?.is_some())
 }
 
 const END_BATCH: Sql = statement! {"
@@ -279,9 +262,10 @@ const END_BATCH: Sql = statement! {"
 pub fn end_deleted(
     write: &mut Write<'_>,
     destination: DestinationId,
-    (status, after): (DeliveryStatus, i64),
+    status: DeliveryStatus,
+    after: i64,
 ) -> Result<Option<(i64, i64)>, Error> {
-    let Some(last) = batch(write.connection, destination, (status, after))? else { return Ok(None) };
+    let Some(last) = batch(write.connection, destination, status, after)? else { return Ok(None) };
     let finished = sql(END_BATCH)
         .bind(DELETED)
         .bind(write.now)
@@ -300,12 +284,12 @@ const END_LANE: Sql = statement! {"
 "};
 
 /// Ends what is still owed in one lane of a destination that was deleted.
-pub fn end_deleted_lane(write: &mut Write<'_>, (key, destination): (CollapseKey, DestinationId)) -> Result<(), Error> {
+pub fn end_deleted_lane(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<(), Error> {
     sql(END_LANE).bind(DELETED).bind(write.now).bind(key).bind(destination).run(write.connection).map(drop)
 }
 
 const DELETED_OWED: Sql = statement! {"
-    SELECT x.id
+    SELECT x.id AS value
     FROM destinations x
     WHERE x.deleted_at IS NOT NULL
         AND (EXISTS (SELECT 1 FROM deliveries d WHERE d.destination_id = x.id AND d.status = 'pending')
@@ -316,8 +300,7 @@ const DELETED_OWED: Sql = statement! {"
 
 /// The deleted destinations that are still owed something, at most `limit`.
 pub fn deleted_owed(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
-    let rows: Vec<Id> = sql(DELETED_OWED).bind(limit).all(connection)?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    sql(DELETED_OWED).bind(limit).values(connection)
 }
 
 /// An attempt `a` after which the destination may have the event although it did not confirm it. A refusal is clear,

@@ -8,9 +8,12 @@ use crate::events::deliveries::Event;
 use domain::{Environment, Timestamp, UserId};
 
 /// The columns of an event beside those that a delivery needs.
+#[derive(Clone, Default)]
 pub struct StoredEvent {
-    /// The user, who never changes, and which of their revisions it carries, if it carries one.
-    pub user: Option<(UserId, Option<i64>)>,
+    /// The user, who never changes.
+    pub user_id: Option<UserId>,
+    /// Which of the user's revisions it carries, if it carries one.
+    pub user_revision: Option<i64>,
     /// When it happened by the store.
     pub occurred_at: Option<Timestamp>,
     /// Its body before it is rendered for a destination.
@@ -39,10 +42,10 @@ pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Resu
         .bind(event.collapse_key)
         .bind(event.event_type.as_str())
         .bind(event.revision)
-        .bind(stored.user.map(|(id, _)| id))
-        .bind(stored.user.and_then(|(_, revision)| revision))
+        .bind(stored.user_id)
+        .bind(stored.user_revision)
         .bind(stored.occurred_at)
-        .bind(stored.environment.map(|environment| environment.as_str()))
+        .bind(stored.environment)
         .bind(stored.body)
         .bind(stored.state_apart)
         .bind(stored.profile)

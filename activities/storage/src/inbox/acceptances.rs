@@ -5,7 +5,7 @@
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, sql};
+use crate::db::statement::{Value, batches, sql};
 use crate::db::writer::Write;
 use domain::CollapseKey;
 
@@ -13,7 +13,7 @@ use domain::CollapseKey;
 const PER_ROW: usize = 16;
 /// The sequence numbers in one row differ by less than this, which bounds the search for one.
 pub const SPAN: i64 = 256;
-/// Maximum number of rows per statement: few sizes, so that each is prepared once.
+/// Numbers of rows per statement.
 const SIZES: [usize; 3] = [16, 4, 1];
 
 /// A notification: its sequence number, and its purchase unless it names none.
@@ -25,15 +25,9 @@ const INSERT: Sql = statement!("INSERT INTO acceptances (seq, notifications) VAL
 pub fn note(write: &mut Write<'_>, mut entries: Vec<Entry>) -> Result<(), Error> {
     entries.sort_unstable();
     let rows: Vec<(i64, String)> = rows(&entries).map(json).collect::<Result<_, _>>()?;
-    let mut rest = rows.as_slice();
-    for size in SIZES {
-        while rest.len() >= size {
-            let (rows, others) = rest.split_at(size);
-            rest = others;
-            sql(INSERT)
-                .bind_rows(rows.iter().map(|(seq, json)| [Value::from(*seq), Value::from(json.as_str())]))
-                .run(write.connection)?;
-        }
+    for batch in batches(&rows, &SIZES) {
+        let rows = batch.iter().map(|(seq, json)| [Value::from(*seq), Value::from(json.as_str())]);
+        sql(INSERT).bind_rows(rows).run(write.connection)?;
     }
     Ok(())
 }

@@ -3,11 +3,12 @@
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, clean, row, sql};
+use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase::WaitsFor;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use serde::Serialize;
+use std::time::Duration;
 
 /// A notification that is to be accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,10 +72,10 @@ pub struct Open {
     pub seq: i64,
     /// Its purchase.
     pub collapse_key: CollapseKey,
-    /// Milliseconds for which it still has to be quiet.
-    pub quiet_ms: i64,
-    /// Milliseconds until its longest wait is over, when the platform has one.
-    pub cap_ms: Option<i64>,
+    /// How long its purchase still has to be quiet.
+    pub quiet: Duration,
+    /// How long until its longest wait is over, when the platform has one.
+    pub cap: Option<Duration>,
 }
 
 /// A notification as the API shows it.
@@ -132,12 +133,6 @@ row! {
     }
 }
 
-row! {
-    struct Named {
-        collapse_key: CollapseKey,
-    }
-}
-
 /// A receipt is of one platform, or of a few when apps share it.
 const MAX_NAMED: i64 = 100;
 
@@ -180,7 +175,7 @@ const OF_MESSAGE: Sql = statement!("{VIEW} WHERE n.message_id = ? ORDER BY n.seq
 const OF_PURCHASE: Sql = statement!("{VIEW} WHERE n.collapse_key = ? AND n.seq < ? ORDER BY n.seq DESC LIMIT ?");
 
 const OPEN_OF_RECEIPT: Sql = statement! {hot "notifications_receipt", "
-    SELECT DISTINCT collapse_key
+    SELECT DISTINCT collapse_key AS value
     FROM notifications
     WHERE receipt_id = ? AND outcome IS NULL AND collapse_key IS NOT NULL
     ORDER BY collapse_key
@@ -200,13 +195,13 @@ impl Store {
         .await
     }
 
-    /// Milliseconds since the oldest of these rows was accepted; `None` when there is none.
-    pub async fn inbox_age(&self) -> Result<Option<i64>, Error> {
+    /// How long ago the oldest of these rows was accepted; `None` when there is none.
+    pub async fn inbox_age(&self) -> Result<Option<Duration>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let oldest: Option<Number> = sql(OLDEST_OPEN).first(connection)?;
-            Ok(oldest.map(|oldest| now.millis_since(Timestamp::from_micros(oldest.value)).max(0)))
+            let oldest: Option<Timestamp> = sql(OLDEST_OPEN).value(connection)?;
+            Ok(oldest.map(|oldest| now.since(oldest)))
         })
         .await
     }
@@ -259,11 +254,7 @@ impl Store {
     /// The purchases that open notifications of a receipt name, whatever the platform.
     pub async fn open_of_receipt(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();
-        self.read(move |connection| {
-            let rows: Vec<Named> = sql(OPEN_OF_RECEIPT).bind(receipt_id).bind(MAX_NAMED).all(connection)?;
-            Ok(rows.into_iter().map(|row| row.collapse_key).collect())
-        })
-        .await
+        self.read(move |connection| sql(OPEN_OF_RECEIPT).bind(receipt_id).bind(MAX_NAMED).values(connection)).await
     }
 }
 
@@ -272,8 +263,8 @@ impl OpenRow {
         Open {
             seq: self.seq,
             collapse_key: self.collapse_key,
-            quiet_ms: self.due_at.millis_since(now).max(0),
-            cap_ms: self.cap_at.map(|cap_at| cap_at.millis_since(now).max(0)),
+            quiet: self.due_at.since(now),
+            cap: self.cap_at.map(|cap_at| cap_at.since(now)),
         }
     }
 }

@@ -3,11 +3,12 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Number, SingleText, Value, row, sql, stored};
+use crate::db::statement::{Value, json_columns, row, sql, stored};
 use crate::db::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
 use std::borrow::Cow;
+use std::time::Duration;
 
 row! {
     /// A purchase as it is stored.
@@ -34,24 +35,25 @@ row! {
         pub app_id: AppId,
         pub store: String,
         pub environment: Environment,
-        product_ref: String,
-        pub max_wait_ms: Option<i64>,
+        /// Which SKU names the product.
+        pub product_ref: ProductRef,
+        pub max_wait: Option<Duration>,
         /// What happens if the store never knows its receipt.
         pub unknown_receipts: UnknownReceipts,
         /// Whether the store would answer: a secret is there, and it was not refused.
-        pub has_secret: bool,
+        has_secret: bool,
         pub receipt_id: String,
     }
 }
 
 const SELECT: &str = "
     SELECT app_user_id, user_id, revision, digest, state, purchase, waits_for, waits_through, settling,
-        fingerprint, changed, held_until, next_wake_at
+        fingerprint, held_until, next_wake_at
     FROM purchases
     WHERE collapse_key = ?";
 
 const ORIGIN: &str = "
-    SELECT f.id AS platform_id, f.app_id, f.store, f.environment, f.product_ref, f.window_ms, f.max_wait_ms,
+    SELECT f.id AS platform_id, f.app_id, f.store, f.environment, f.product_ref, f.max_wait_ms AS max_wait,
         f.unknown_receipts, (f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL
         AND f.deleted_at IS NULL) AS has_secret, o.receipt_id
     FROM";
@@ -63,17 +65,7 @@ impl PurchaseRow {
     }
 }
 
-impl Origin {
-    /// Which SKU names the product.
-    pub fn product_ref(&self) -> ProductRef {
-        product_ref(&self.product_ref)
-    }
-}
-
-/// The setting with this stored name.
-pub fn product_ref(text: &str) -> ProductRef {
-    if text == "parent" { ProductRef::Parent } else { ProductRef::Term }
-}
+json_columns!(Purchase);
 
 const FIND: Sql = statement!("{SELECT}");
 
@@ -114,8 +106,8 @@ pub fn settled_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<
     if !write.connection.is_shared() {
         return Ok(Some(origin));
     }
-    let _: Option<Number> = sql(LOCK_APP).bind(origin.app_id).first(write.connection)?;
-    let _: Option<Number> = sql(LOCK_PLATFORM).bind(origin.platform_id).first(write.connection)?;
+    let _: Option<i64> = sql(LOCK_APP).bind(origin.app_id).value(write.connection)?;
+    let _: Option<i64> = sql(LOCK_PLATFORM).bind(origin.platform_id).value(write.connection)?;
     self::origin(write.connection, key)
 }
 
@@ -128,14 +120,21 @@ const CUSTOMER: Sql = statement! {hot "notifications_of_key", "
     LIMIT 1
 "};
 
-/// The store's name of the customer to query: the newest open notification knows it best.
-pub fn customer(
-    connection: &mut AnyConnection,
-    key: CollapseKey,
-    row: Option<&PurchaseRow>,
-) -> Result<Option<String>, Error> {
-    let notification: Option<SingleText> = sql(CUSTOMER).bind(key).first(connection)?;
-    Ok(notification.map(|notification| notification.value).or_else(|| row.and_then(|row| row.app_user_id.clone())))
+impl Origin {
+    /// The store's name of the customer to query about a purchase: the newest open notification knows it best. `None`
+    /// where the store cannot be queried.
+    pub fn customer(
+        &self,
+        connection: &mut AnyConnection,
+        key: CollapseKey,
+        row: Option<&PurchaseRow>,
+    ) -> Result<Option<String>, Error> {
+        if !self.has_secret {
+            return Ok(None);
+        }
+        let notified: Option<String> = sql(CUSTOMER).bind(key).value(connection)?;
+        Ok(notified.or_else(|| row.and_then(|row| row.app_user_id.clone())))
+    }
 }
 
 /// Locks the row until the end of the transaction, and creates it first when there is a notification.
@@ -163,7 +162,7 @@ const LOCK_MANY: Sql = statement! {"
 /// What a clause for [`recheck`] completes.
 pub const RECHECKS: [Sql; 2] = [RECHECK, LOCK_MANY];
 
-/// Asks for another look at purchases that are few, at once; answers at how many. For many there is `reconsider`. A
+/// Has purchases that are few checked again, at once; returns how many. For many there is `reconsider`. A
 /// settling of theirs that began before and is not recorded yet finds that the purchase has moved: it may not overwrite
 /// the wake, nor miss what caused it.
 pub fn recheck<'v>(
@@ -224,7 +223,7 @@ pub fn forget_failures<'v>(
 /// Locks purchases in the order of their keys, so that two processes never wait for each other in a circle.
 fn lock_in_order(write: &mut Write<'_>, lock: Cow<'static, str>, values: &[Value<'_>]) -> Result<(), Error> {
     if write.connection.is_shared() {
-        sql(lock).bind_all(values.iter().cloned()).all::<SingleText>(write.connection)?;
+        sql(lock).bind_all(values.iter().cloned()).values::<CollapseKey>(write.connection)?;
     }
     Ok(())
 }
@@ -237,8 +236,8 @@ fn find_locked(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Purchas
 
 const INSERT: Sql = statement! {"
     INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, state, purchase,
-        settling, fingerprint, changed, digest, verify_attempts, created_at, updated_at)
-    VALUES (?, ?, ?, ?, 0, ?, ?, 0, '', ?, '', 0, ?, ?)
+        settling, fingerprint, digest, verify_attempts, created_at, updated_at)
+    VALUES (?, ?, ?, ?, 0, ?, ?, 0, '', '', 0, ?, ?)
     ON CONFLICT DO NOTHING
 "};
 
@@ -251,7 +250,6 @@ fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<()
         .bind(origin.receipt_id.as_str())
         .bind(nothing.state())
         .bind(json(&nothing)?)
-        .bind(false)
         .bind(write.now)
         .bind(write.now)
         .run(write.connection)

@@ -6,7 +6,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, SingleText, row, sql};
+use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::purchases::purchase;
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Purchase, Timestamp};
@@ -16,24 +16,6 @@ use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Purchase, 
 pub struct Link {
     old: CollapseKey,
     new: CollapseKey,
-}
-
-row! {
-    struct Old {
-        old_key: CollapseKey,
-    }
-}
-
-row! {
-    struct Real {
-        real_at: Option<Timestamp>,
-    }
-}
-
-row! {
-    struct Inferred {
-        is_inferred: bool,
-    }
 }
 
 /// How a plan change stands in the body of a notification: few have it, so few are parsed.
@@ -85,58 +67,53 @@ pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Resul
     Ok(linked > 0)
 }
 
-const LINKS_TO: Sql = statement!("SELECT is_inferred FROM replacements WHERE new_key = ?");
+const LINKS_TO: Sql = statement!("SELECT is_inferred AS value FROM replacements WHERE new_key = ?");
 
 /// Whether the link to what a purchase replaced was inferred; `None` when there is no link.
 pub fn is_inferred(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<bool>, Error> {
-    let links: Vec<Inferred> = sql(LINKS_TO).bind(new).all(connection)?;
-    Ok((!links.is_empty()).then(|| links.iter().all(|link| link.is_inferred)))
+    let links: Vec<bool> = sql(LINKS_TO).bind(new).values(connection)?;
+    Ok((!links.is_empty()).then(|| links.iter().all(|is_inferred| *is_inferred)))
 }
 
-const LINK_OF: Sql = statement!("SELECT real_at FROM replacements WHERE old_key = ?");
+/// When the purchase in the place of one was known to be real. The old key is unique.
+const LINK: &str = "SELECT real_at AS value FROM replacements WHERE old_key = ?";
+const LINK_OF: Sql = statement!("{LINK}");
 
 /// Whether a link names what replaced a purchase, real or not.
 pub fn is_linked(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
-    let link: Option<Real> = sql(LINK_OF).bind(old).first(connection)?;
-    Ok(link.is_some())
+    Ok(sql(LINK_OF).bind(old).value::<Option<Timestamp>>(connection)?.is_some())
 }
 
 const REALIZE: Sql = statement! {hot "replacements_new", "
     UPDATE replacements
     SET real_at = ?
     WHERE new_key = ? AND real_at IS NULL
-    RETURNING old_key
+    RETURNING old_key AS value
 "};
 
 /// Notes that a purchase is known to be real: what it replaced is replaced from now on, and rechecked.
 pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
-    let mut replaced: Vec<Old> = sql(REALIZE).bind(write.now).bind(new).all(write.connection)?;
-    replaced.sort_unstable_by_key(|row| row.old_key);
-    for row in replaced {
-        purchase::recheck(write, purchase::OF_KEY, [row.old_key.into()])?;
+    let mut replaced: Vec<CollapseKey> = sql(REALIZE).bind(write.now).bind(new).values(write.connection)?;
+    replaced.sort_unstable();
+    for old in replaced {
+        purchase::recheck(write, purchase::OF_KEY, [old.into()])?;
     }
     Ok(())
 }
 
-const LOCK_LINK_OF: Sql = statement!("SELECT real_at FROM replacements WHERE old_key = ? FOR SHARE");
+const LOCK_LINK_OF: Sql = statement!("{LINK} FOR SHARE");
 
 /// Like [`is_replaced`], for a record, before or after which the other becomes real: after it, `realize` finds its row.
 /// Called with the owner locked and before the purchase is, which is the order of `realize`.
 pub fn is_replaced_now(write: &mut Write<'_>, old: CollapseKey) -> Result<bool, Error> {
-    let link: Option<Real> = sql(LOCK_LINK_OF).bind(old).first(write.connection)?;
-    Ok(link.is_some_and(|link| link.real_at.is_some()))
+    let link: Option<Option<Timestamp>> = sql(LOCK_LINK_OF).bind(old).value(write.connection)?;
+    Ok(link.flatten().is_some())
 }
-
-const REAL_LINK_OF: Sql = statement! {"
-    SELECT real_at AS value
-    FROM replacements
-    WHERE old_key = ? AND real_at IS NOT NULL
-"};
 
 /// Whether another purchase that is known to be real took its place.
 pub fn is_replaced(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
-    let real: Option<Number> = sql(REAL_LINK_OF).bind(old).first(connection)?;
-    Ok(real.is_some())
+    let link: Option<Option<Timestamp>> = sql(LINK_OF).bind(old).value(connection)?;
+    Ok(link.flatten().is_some())
 }
 
 const REPLACED_BY: Sql = statement! {hot "replacements_new", "
@@ -150,6 +127,5 @@ const REPLACED_BY: Sql = statement! {hot "replacements_new", "
 
 /// The purchase whose place this one took; of several, the one that was linked last.
 pub fn replaced(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<Purchase>, Error> {
-    let old: Option<SingleText> = sql(REPLACED_BY).bind(new).first(connection)?;
-    old.map(|old| purchase::read(&old.value)).transpose()
+    sql(REPLACED_BY).bind(new).value(connection)
 }

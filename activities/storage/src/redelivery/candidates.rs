@@ -108,7 +108,7 @@ pub fn suitable(connection: &mut AnyConnection, selection: &Selection) -> Result
         return Err(Error::Unsuitable("states are sent to one destination: name it".to_owned()));
     };
     let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
-    let destination = destination.destination()?;
+    let destination = destination.destination();
     let is_snapshot = selection.selector == RedeliverySelector::NeverOwed;
     if destination.chose(PURCHASE_UPDATED) || (is_snapshot && destination.profile.is_some()) {
         return Ok(destination);

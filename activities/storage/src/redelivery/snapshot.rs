@@ -10,7 +10,7 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::{purchase, users};
 use crate::redelivery::candidates::suitable;
-use crate::settling::profiles;
+use crate::settling::profiles::{self, Check, Subject, Trigger};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, Selection, UserId};
 use std::collections::BTreeSet;
 
@@ -81,7 +81,8 @@ fn due(
         let Some(owner) = owner(connection, key)?.filter(|owner| seen.insert(*owner)) else { continue };
         let owner = users::read(connection, owner)?;
         let Some(origin) = purchase::origin(connection, key)? else { continue };
-        if profiles::is_due(connection, (&origin, &owner), &destination)? {
+        let check = Check { origin: &origin, owner: &owner, trigger: Trigger::Snapshot };
+        if check.is_due(connection, &destination)? {
             due.push(key);
         }
     }
@@ -104,15 +105,13 @@ fn owe(
         return Err(Error::unavailable(users::Raced));
     }
     let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
-    let subject = profiles::Subject {
+    let subject = Subject {
+        check: Check { origin: &origin, owner: &owner, trigger: Trigger::Snapshot },
         collapse_key: key,
         revision: row.revision,
         environment: row.known()?.environment(origin.environment),
-        origin: &origin,
-        owner: &owner,
         installation,
-        trigger: profiles::Trigger::Snapshot,
         traceparent: None,
     };
-    profiles::owe(write, &subject, (&[destination], None))
+    profiles::owe(write, &subject, &[destination], None)
 }

@@ -145,7 +145,7 @@ const FORGET: Sql = statement! {hot "deliveries_news", "
 fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)) -> Result<Option<Batch>, Error> {
     let destination = check_disabled(write.connection, id)?;
     let Some(last) = end_of_batch(write.connection, id, (after, at_most))? else { return Ok(None) };
-    profiles::forget_all(write, &destination, (after, at_most))?;
+    profiles::forget_all(write, &destination, after, at_most)?;
     let skipped = sql(FORGET)
         .bind(FORGOTTEN)
         .bind(write.now)
@@ -195,5 +195,5 @@ fn check_disabled(connection: &mut AnyConnection, id: DestinationId) -> Result<D
         let detail = "it is enabled, so its events are on their way: disable it first".to_owned();
         return Err(Error::Conflict { what: "destination", detail });
     }
-    destination.destination()
+    Ok(destination.destination())
 }

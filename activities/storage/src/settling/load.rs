@@ -3,10 +3,10 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{json_columns, row, sql};
 use crate::db::store::Store;
 use crate::events::lanes;
-use crate::purchases::purchase::{self, Origin, PurchaseRow};
+use crate::purchases::purchase::{self, PurchaseRow};
 use crate::purchases::replacements;
 use domain::settling::Loaded;
 use domain::{CollapseKey, Notification, Purchase, Timestamp};
@@ -15,11 +15,14 @@ use std::time::Duration;
 row! {
     struct OpenRow {
         seq: i64,
-        body: String,
+        body: Notification,
     }
 }
 
+json_columns!(Notification);
+
 row! {
+    #[derive(Default)]
     struct Extent {
         oldest_at: Option<Timestamp>,
         newest_seq: Option<i64>,
@@ -35,7 +38,7 @@ impl Store {
         self.read(move |connection| {
             connection.at_one_moment(|connection| {
                 let now = connection.now(clock)?;
-                load(connection, key, Wanted { through, limit, now })
+                load(connection, key, &Wanted { through, limit, now })
             })
         })
         .await
@@ -48,28 +51,31 @@ struct Wanted {
     now: Timestamp,
 }
 
-fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Result<Loaded, Error> {
+fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: &Wanted) -> Result<Loaded, Error> {
     let now = wanted.now;
     let row = purchase::find(connection, key)?;
     let origin = purchase::origin(connection, key)?;
-    let open = open_rows(connection, key, wanted.limit.saturating_add(1))?;
+    let open: Vec<OpenRow> = sql(OPEN).bind(key).bind(wanted.limit.saturating_add(1)).all(connection)?;
     let waits_through = row.as_ref().and_then(|row| row.waits_through).unwrap_or(0);
-    let extent = extent(connection, key, (wanted.through, waits_through))?;
+    let extent = extent(connection, key, wanted.through, waits_through)?;
     let limit = usize::try_from(wanted.limit).unwrap_or(0);
-    let max_wait_ms = origin.as_ref().and_then(|origin| origin.max_wait_ms);
+    let max_wait = origin.as_ref().and_then(|origin| origin.max_wait);
     let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
     Ok(Loaded {
         platform_id: origin.as_ref().map(|origin| origin.platform_id),
         app_id: origin.as_ref().map(|origin| origin.app_id),
-        verify: verify(connection, key, (origin.as_ref(), row.as_ref()))?,
+        verify: match &origin {
+            Some(origin) => origin.customer(connection, key, row.as_ref())?.is_some(),
+            None => false,
+        },
         purchase: row.as_ref().map_or_else(|| Ok(Purchase::default()), PurchaseRow::known)?,
         revision: row.as_ref().map_or(0, |row| row.revision),
         settling: row.as_ref().map_or(0, |row| row.settling),
         more: open.len() > limit,
-        notifications: open.into_iter().take(limit).map(OpenRow::read).collect::<Result<_, _>>()?,
+        notifications: open.into_iter().take(limit).map(|row| (row.seq, row.body)).collect(),
         newest_seq: extent.newest_seq.unwrap_or(0),
         quiet: extent.quiet_at.map(|at| at.since(now)).unwrap_or_default(),
-        cap: max_wait_ms.and_then(|ms| Some(extent.oldest_at?.plus_millis(ms).since(now))),
+        cap: max_wait.and_then(|max_wait| Some(extent.oldest_at?.plus(max_wait).since(now))),
         late: extent.due_at.filter(|due| *due <= now).map(|due| now.since(due)),
         held: held_until.map(|until| until.since(now).max(Duration::from_millis(1))),
         due: row.and_then(|row| row.next_wake_at).is_some_and(|at| at <= now),
@@ -79,14 +85,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Res
     })
 }
 
-fn verify(
-    connection: &mut AnyConnection,
-    key: CollapseKey,
-    (origin, row): (Option<&Origin>, Option<&PurchaseRow>),
-) -> Result<bool, Error> {
-    Ok(origin.is_some_and(|origin| origin.has_secret) && purchase::customer(connection, key, row)?.is_some())
-}
-
+/// `seq + 0` so that no planner walks all open rows in order instead of those of the purchase.
 const OPEN: Sql = statement! {hot "notifications_of_key", "
     SELECT seq, body
     FROM notifications
@@ -94,11 +93,6 @@ const OPEN: Sql = statement! {hot "notifications_of_key", "
     ORDER BY seq + 0
     LIMIT ?
 "};
-
-/// `seq + 0` so that no planner walks all open rows in order instead of those of the purchase.
-fn open_rows(connection: &mut AnyConnection, key: CollapseKey, limit: i64) -> Result<Vec<OpenRow>, Error> {
-    sql(OPEN).bind(key).bind(limit).all(connection)
-}
 
 const EXTENT: Sql = statement! {"
     SELECT MIN(CASE WHEN seq > ? THEN accepted_at END) AS oldest_at, MAX(seq) AS newest_seq,
@@ -112,11 +106,7 @@ const EXTENT: Sql = statement! {"
 /// How old and how new the open rows are; the youngest is searched above `through` only. Rows that had their window and
 /// wait for something else do not count: they must not cut the window of a new one short. One that is settled at once
 /// takes the others with it.
-fn extent(
-    connection: &mut AnyConnection,
-    key: CollapseKey,
-    (through, waits_through): (i64, i64),
-) -> Result<Extent, Error> {
+fn extent(connection: &mut AnyConnection, key: CollapseKey, through: i64, waits_through: i64) -> Result<Extent, Error> {
     let extent = sql(EXTENT)
         .bind(waits_through)
         .bind(through.max(waits_through))
@@ -124,13 +114,5 @@ fn extent(
         .bind(waits_through)
         .bind(key)
         .first(connection)?;
-    Ok(extent.unwrap_or(Extent { oldest_at: None, newest_seq: None, quiet_at: None, due_at: None }))
-}
-
-impl OpenRow {
-    fn read(self) -> Result<(i64, Notification), Error> {
-        let notification = serde_json::from_str(&self.body)
-            .map_err(|cause| Error::corrupt_by(format!("notification {} is not readable", self.seq), cause))?;
-        Ok((self.seq, notification))
-    }
+    Ok(extent.unwrap_or_default())
 }

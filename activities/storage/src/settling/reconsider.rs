@@ -7,7 +7,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Number, SingleText, Value, row, sql, stored};
+use crate::db::statement::{Value, row, sql, stored};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::purchase::{self, FORGETS, RECHECKS};
@@ -21,35 +21,20 @@ const MOST_NOTES: i64 = 100;
 /// Maximum number of purchases concerned by a change that are counted.
 pub const MOST_COUNTED: i64 = 100_000;
 
-/// Why purchases of a platform are rechecked.
-#[derive(Debug, Clone, Copy)]
-pub enum RecheckReason {
-    /// It has a new secret; since when the store refused the one before.
-    Secret(Option<Timestamp>),
-    /// The store cannot be queried about them any more: its failures are forgotten, and none is woken.
-    Failures,
-    /// It is in another environment.
-    Environment,
-    /// Another SKU names its products.
-    ProductRef,
-    /// A person requests another query about what the store did not accept.
-    Parked,
-}
-
 stored! {
-    /// Why a note was made: a [`RecheckReason`], or a change of the catalogue.
-    enum Why {
-        /// Another secret.
+    /// Why purchases are rechecked.
+    pub enum RecheckReason {
+        /// Their platform has a new secret.
         Secret = "secret",
-        /// Forgotten failures.
+        /// The store cannot be queried about them any more: its failures are forgotten, and none is woken.
         Failures = "failures",
-        /// Another environment.
+        /// Their platform is in another environment.
         Environment = "environment",
-        /// Another name of the product.
+        /// Another SKU names their products.
         ProductRef = "product_ref",
-        /// A request for another query.
+        /// A person requests another query about what the store did not accept.
         Parked = "parked",
-        /// Other products.
+        /// The catalogue has other products.
         Catalogue = "catalogue",
     }
 }
@@ -58,7 +43,7 @@ row! {
     /// A note that purchases are to be rechecked.
     #[derive(Clone)]
     struct Note {
-        why: Why,
+        why: RecheckReason,
         subject_id: String,
     }
 }
@@ -157,32 +142,31 @@ impl Store {
     }
 }
 
-impl From<RecheckReason> for Why {
-    fn from(reason: RecheckReason) -> Self {
-        match reason {
-            RecheckReason::Secret(_) => Self::Secret,
-            RecheckReason::Failures => Self::Failures,
-            RecheckReason::Environment => Self::Environment,
-            RecheckReason::ProductRef => Self::ProductRef,
-            RecheckReason::Parked => Self::Parked,
-        }
-    }
-}
-
 const APP_OF_PLATFORM: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ?");
 
 /// Rechecks purchases of a platform.
 pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: RecheckReason) -> Result<(), Error> {
-    let are_few =
-        matches!(why, RecheckReason::Parked) && few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
+    let are_few = why == RecheckReason::Parked && few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
     if are_few {
         return purchase::recheck(write, PARKED, [platform.into()]).map(drop);
     }
-    let app: Option<SingleText> = sql(APP_OF_PLATFORM).bind(platform).first(write.connection)?;
-    let app = app.ok_or(Error::Missing { what: "platform" })?.value;
-    let refused_at = if let RecheckReason::Secret(refused_at) = why { refused_at } else { None };
-    let note = Note { why: why.into(), subject_id: platform.to_string() };
-    insert_note(write, &note, (app, refused_at))?;
+    begin(write, platform, why, None)
+}
+
+/// Rechecks purchases of a platform with a new secret; the store refused the one before since then.
+pub fn recheck_secret(write: &mut Write<'_>, platform: PlatformId, refused_at: Option<Timestamp>) -> Result<(), Error> {
+    begin(write, platform, RecheckReason::Secret, refused_at)
+}
+
+fn begin(
+    write: &mut Write<'_>,
+    platform: PlatformId,
+    why: RecheckReason,
+    refused_at: Option<Timestamp>,
+) -> Result<(), Error> {
+    let app: Option<AppId> = sql(APP_OF_PLATFORM).bind(platform).value(write.connection)?;
+    let note = Note { why, subject_id: platform.to_string() };
+    insert_note(write, &note, app.ok_or(Error::Missing { what: "platform" })?, refused_at)?;
     batch(write, &note).map(drop)
 }
 
@@ -192,7 +176,7 @@ const INSERT_SKU: Sql = statement!("INSERT INTO recheck_skus (app_id, sku) VALUE
 pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) -> Result<(), Error> {
     let (mut left, mut many) = (BATCH, Vec::new());
     for sku in skus {
-        match of_sku(write.connection, (app, sku), left)? {
+        match of_sku(write.connection, app, sku, left)? {
             Some([of_term, of_product]) => {
                 left -= of_term + of_product;
                 for (count, which) in [(of_term, OF_TERM), (of_product, OF_PRODUCT)] {
@@ -208,8 +192,8 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
         return Ok(());
     }
     // The note first: its lock keeps the last batch of one before from removing the SKUs.
-    let note = Note { why: Why::Catalogue, subject_id: app.to_string() };
-    insert_note(write, &note, (app.to_string(), None))?;
+    let note = Note { why: RecheckReason::Catalogue, subject_id: app.to_string() };
+    insert_note(write, &note, app, None)?;
     for sku in many {
         sql(INSERT_SKU).bind(app).bind(sku.as_str()).run(write.connection)?;
     }
@@ -217,7 +201,7 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
 }
 
 /// How many purchases have a SKU as their term's and as their product's; `None` when there are more than `most`.
-fn of_sku(connection: &mut AnyConnection, (app, sku): (AppId, &str), most: i64) -> Result<Option<[i64; 2]>, Error> {
+fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str, most: i64) -> Result<Option<[i64; 2]>, Error> {
     let Some(of_term) = few(connection, OF_TERM, [app.into(), sku.into()], most)? else { return Ok(None) };
     let of_product = few(connection, OF_PRODUCT, [app.into(), sku.into()], most - of_term)?;
     Ok(of_product.map(|of_product| [of_term, of_product]))
@@ -240,8 +224,7 @@ pub fn count<'v>(
     values: impl IntoIterator<Item = Value<'v>>,
     most: i64,
 ) -> Result<i64, Error> {
-    let found: Option<Number> = sql(COUNT.of(which)).once().bind_all(values).bind(most).first(connection)?;
-    Ok(found.map_or(0, |found| found.value))
+    Ok(sql(COUNT.of(which)).once().bind_all(values).bind(most).value(connection)?.unwrap_or(0))
 }
 
 const COUNT_PARKED: Sql = statement! {"
@@ -252,9 +235,7 @@ const COUNT_PARKED: Sql = statement! {"
 
 /// How many waiting purchases of a platform the store did not accept.
 pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i64, Error> {
-    let found: Option<Number> =
-        sql(COUNT_PARKED.of(WAITING)).once().bind(platform).bind(MOST_COUNTED).first(connection)?;
-    Ok(found.map_or(0, |found| found.value))
+    Ok(sql(COUNT_PARKED.of(WAITING)).once().bind(platform).bind(MOST_COUNTED).value(connection)?.unwrap_or(0))
 }
 
 const UPSERT_NOTE: Sql = statement! {"
@@ -267,11 +248,7 @@ const UPSERT_NOTE: Sql = statement! {"
 "};
 
 /// Notes a recheck. One that was noted before and is not done begins anew, and keeps the earlier refusal.
-fn insert_note(
-    write: &mut Write<'_>,
-    note: &Note,
-    (app, refused_at): (String, Option<Timestamp>),
-) -> Result<(), Error> {
+fn insert_note(write: &mut Write<'_>, note: &Note, app: AppId, refused_at: Option<Timestamp>) -> Result<(), Error> {
     sql(UPSERT_NOTE)
         .bind(note.why)
         .bind(note.subject_id.as_str())
@@ -329,17 +306,17 @@ impl Recheck {
     /// Rechecks the purchases up to this one.
     fn run(&self, write: &mut Write<'_>, note: &Note, last: CollapseKey) -> Result<(), Error> {
         let subject = || Value::from(note.subject_id.as_str());
-        if matches!(note.why, Why::Secret | Why::Failures) {
+        if matches!(note.why, RecheckReason::Secret | RecheckReason::Failures) {
             let values = self.values(last, vec![subject(), self.requested_at.into()]);
             purchase::forget_failures(write, BATCHED_FAILED, values)?;
         }
         let (which, more) = match note.why {
-            Why::Secret => (BATCHED_UNVERIFIED, vec![subject(), self.refused_at.into()]),
-            Why::Environment => (BATCHED_NEVER_ACCEPTED, vec![subject()]),
-            Why::ProductRef => (BATCHED_NAMED_TWICE, vec![subject()]),
-            Why::Parked => (BATCHED_PARKED, vec![subject()]),
-            Why::Catalogue => (BATCHED_LISTED, Vec::new()),
-            Why::Failures => return Ok(()),
+            RecheckReason::Secret => (BATCHED_UNVERIFIED, vec![subject(), self.refused_at.into()]),
+            RecheckReason::Environment => (BATCHED_NEVER_ACCEPTED, vec![subject()]),
+            RecheckReason::ProductRef => (BATCHED_NAMED_TWICE, vec![subject()]),
+            RecheckReason::Parked => (BATCHED_PARKED, vec![subject()]),
+            RecheckReason::Catalogue => (BATCHED_LISTED, Vec::new()),
+            RecheckReason::Failures => return Ok(()),
         };
         purchase::recheck(write, which, self.values(last, more)).map(drop)
     }
@@ -350,7 +327,7 @@ impl Recheck {
 
     /// Removes the note: all were rechecked.
     fn finish(&self, write: &mut Write<'_>, note: &Note) -> Result<(), Error> {
-        if note.why == Why::Catalogue {
+        if note.why == RecheckReason::Catalogue {
             sql(DELETE_SKUS).bind(self.app_id).run(write.connection)?;
         }
         sql(DELETE_NOTE).bind(note.why).bind(note.subject_id.as_str()).run(write.connection).map(drop)

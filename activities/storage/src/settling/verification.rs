@@ -3,9 +3,8 @@
 //! The one place where a shared secret is decrypted for a request. Nothing is sent here.
 
 use crate::db::error::Error;
-use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::events::alarms;
 use crate::purchases::purchase;
@@ -13,6 +12,7 @@ use crate::settling::reconsider::{self, RecheckReason};
 use domain::{CollapseKey, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
 use std::fmt;
+use std::time::Duration;
 
 /// The parameters of a query of a store.
 pub struct StoreQuery {
@@ -56,13 +56,7 @@ row! {
     }
 }
 
-row! {
-    struct Sealed {
-        shared_secret: Option<String>,
-    }
-}
-
-const SHARED_SECRET: Sql = statement!("SELECT shared_secret FROM platforms WHERE id = ?");
+const SHARED_SECRET: Sql = statement!("SELECT shared_secret AS value FROM platforms WHERE id = ?");
 
 const COUNT_FAILURE: Sql = statement! {"
     UPDATE purchases
@@ -93,15 +87,13 @@ impl Store {
     pub async fn store_query(&self, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
-            let Some(origin) = purchase::origin(connection, key)?.filter(|origin| origin.has_secret) else {
-                return Ok(None);
-            };
+            let Some(origin) = purchase::origin(connection, key)? else { return Ok(None) };
             let row = purchase::find(connection, key)?;
-            let Some(app_user_id) = purchase::customer(connection, key, row.as_ref())? else { return Ok(None) };
-            let sealed: Option<Sealed> = sql(SHARED_SECRET).bind(origin.platform_id).first(connection)?;
-            let Some(sealed) = sealed.and_then(|row| row.shared_secret) else { return Ok(None) };
+            let Some(app_user_id) = origin.customer(connection, key, row.as_ref())? else { return Ok(None) };
+            let sealed: Option<Option<String>> = sql(SHARED_SECRET).bind(origin.platform_id).value(connection)?;
+            let Some(sealed) = sealed.flatten() else { return Ok(None) };
             Ok(Some(StoreQuery {
-                secret: open(&secrets, origin.platform_id, &sealed)?,
+                secret: secrets.open("platforms", &origin.platform_id.to_string(), &sealed)?,
                 sealed,
                 platform_id: origin.platform_id,
                 store: origin.store,
@@ -119,23 +111,17 @@ impl Store {
         self.write(move |write| {
             purchase::lock(write, key)?;
             reconsider::forget_noted(write, key)?;
-            let unanswered = sql(COUNT_FAILURE).bind(write.now).bind(key).first(write.connection)?;
-            unanswered.ok_or(Error::Missing { what: "purchase" })
+            sql(COUNT_FAILURE).bind(write.now).bind(key).one(write.connection, "purchase")
         })
         .await
     }
 
-    /// Notes that the store is queried again about a purchase in `delay_ms`: until then the sweep leaves it alone, and
+    /// Notes that the store is queried again about a purchase after `delay`: until then the sweep leaves it alone, and
     /// from then on it finds it, should the run that waits be lost.
-    pub async fn schedule_query(&self, key: CollapseKey, delay_ms: i64) -> Result<(), Error> {
+    pub async fn schedule_query(&self, key: CollapseKey, delay: Duration) -> Result<(), Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
-            sql(SCHEDULE)
-                .bind(write.now.plus_millis(delay_ms))
-                .bind(write.now)
-                .bind(key)
-                .run(write.connection)
-                .map(drop)
+            sql(SCHEDULE).bind(write.now.plus(delay)).bind(write.now).bind(key).run(write.connection).map(drop)
         })
         .await
     }
@@ -169,15 +155,11 @@ impl Store {
     pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
         let parked = self.read(move |connection| reconsider::parked(connection, platform)).await?;
         self.write(move |write| {
-            let known: Option<Number> = sql(FIND_PLATFORM).bind(platform).first(write.connection)?;
+            let known: Option<i64> = sql(FIND_PLATFORM).bind(platform).value(write.connection)?;
             known.ok_or(Error::Missing { what: "platform" })?;
             reconsider::recheck_platform(write, platform, RecheckReason::Parked)
         })
         .await?;
         Ok(parked)
     }
-}
-
-fn open(secrets: &Secrets, platform: PlatformId, sealed: &str) -> Result<SecretString, Error> {
-    secrets.open("platforms", &platform.to_string(), sealed)
 }

@@ -5,10 +5,11 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::purchases::owned::UserPurchases;
 use crate::settings::destinations::Destination;
 use crate::settling::profiles;
-use domain::user::{self, Attributes, OwnedPurchase};
-use domain::{Environment, PlatformId, UserId};
+use domain::PlatformId;
+use domain::user::{self, Attributes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -28,7 +29,7 @@ pub struct View {
 /// The views of these destinations, as they are stored; `None` where none of them wants certain platforms only.
 pub fn of(
     connection: &mut AnyConnection,
-    (user, owned, environment): (UserId, &[OwnedPurchase], Environment),
+    purchases: UserPurchases<'_>,
     destinations: &[Destination],
 ) -> Result<Option<String>, Error> {
     let filtered = destinations.iter().map(|one| one.filter.sorted_platforms());
@@ -36,11 +37,11 @@ pub fn of(
     let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
     let mut views = Vec::with_capacity(choices.len());
     for platforms in choices {
-        let covered = user::on_platforms(owned, &platforms);
+        let covered = user::on_platforms(purchases.owned, &platforms);
         let state = user::state(&covered);
-        let state_apart = user::state_apart(&covered, environment).unwrap_or_else(|| state.clone());
-        let profile =
-            if is_extended { profiles::of(connection, user, (&covered, environment))?.extended() } else { Value::Null };
+        let state_apart = user::state_apart(&covered, purchases.environment).unwrap_or_else(|| state.clone());
+        let covered = UserPurchases { owned: &covered, ..purchases };
+        let profile = if is_extended { profiles::of(connection, covered)?.extended() } else { Value::Null };
         views.push(View { platforms, state, state_apart, profile });
     }
     let stored = (!views.is_empty()).then(|| serde_json::to_string(&views)).transpose();

@@ -86,7 +86,7 @@ impl From<storage::Destination> for Destination {
             concurrency: destination.concurrency,
             schedule: destination.schedule,
             enabled: destination.enabled,
-            state: destination.state,
+            state: destination.state.as_str().to_owned(),
             since: destination.since,
             reason: destination.reason,
             created_at: destination.created_at,

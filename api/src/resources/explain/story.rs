@@ -56,7 +56,7 @@ pub fn destination(of: &OfDestination) -> Node {
         .fact("app_id", app_id)
         .fact("kind", kind)
         .fact("name", name)
-        .fact("state", state)
+        .fact("state", state.as_str())
         .fact("enabled", enabled)
         .fact("since", since)
         .fact("health", &addressee.health)

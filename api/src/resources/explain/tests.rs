@@ -39,7 +39,7 @@ fn hook() -> Addressee {
         concurrency: 32,
         schedule: None,
         enabled: true,
-        state: "healthy".to_owned(),
+        state: domain::health::State::Healthy,
         reason: None,
         since: at(0),
         created_at: at(0),

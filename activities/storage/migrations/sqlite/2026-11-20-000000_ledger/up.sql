@@ -253,11 +253,10 @@ CREATE TABLE purchases (
     -- The first failed attempt since the store last answered, and how many there were.
     unverified_since BIGINT,
     verify_attempts BIGINT NOT NULL,
-    -- The last settling: its number, what it settled and whether it raised the revision. A recheck raises the number
-    -- too, so that a settling that began before is not recorded.
+    -- The last settling: its number, and what it settled. A recheck raises the number too, so that a settling that began
+    -- before is not recorded.
     settling BIGINT NOT NULL,
     fingerprint TEXT NOT NULL,
-    changed BOOLEAN NOT NULL,
     held_until BIGINT,
     held_by TEXT,
     held_reason TEXT,

@@ -139,8 +139,8 @@ struct Stopped;
 struct Work<T, F> {
     place: Place,
     work: F,
-    result: Option<Result<T, Error>>,
-    reply: Option<oneshot::Sender<Result<T, Error>>>,
+    result: Option<T>,
+    reply: Option<Reply<T>>,
 }
 
 impl<T, F> Job for Work<T, F>
@@ -158,8 +158,7 @@ where
 
     fn run(&mut self, write: &mut Write<'_>, _: &mut [&mut dyn Job]) -> Result<(), Error> {
         self.result = None;
-        let value = (self.work)(write)?;
-        self.result = Some(Ok(value));
+        self.result = Some((self.work)(write)?);
         Ok(())
     }
 
@@ -172,7 +171,7 @@ struct Batch<I, O, F> {
     place: Place,
     items: Vec<I>,
     work: F,
-    result: Option<Result<Vec<O>, Error>>,
+    result: Option<Vec<O>>,
     reply: Option<Reply<Vec<O>>>,
 }
 
@@ -196,9 +195,9 @@ where
         let others: Vec<&mut Self> = others.collect();
         let items: Vec<&I> = self.items.iter().chain(others.iter().flat_map(|other| &other.items)).collect();
         let mut answers = (self.work)(write, &items)?.into_iter();
-        self.result = Some(Ok(answers.by_ref().take(self.items.len()).collect()));
+        self.result = Some(answers.by_ref().take(self.items.len()).collect());
         for other in others {
-            other.result = Some(Ok(answers.by_ref().take(other.items.len()).collect()));
+            other.result = Some(answers.by_ref().take(other.items.len()).collect());
         }
         Ok(())
     }
@@ -211,11 +210,11 @@ where
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// Answers once; the caller may have gone, which does not matter here.
-fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<Result<T, Error>>, error: Option<Error>) {
+fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<T>, error: Option<Error>) {
     let Some(to) = to.take() else { return };
     let result = match error {
         Some(error) => Err(error),
-        None => result.take().unwrap_or_else(|| Err(Error::unavailable(Stopped))),
+        None => result.take().ok_or_else(|| Error::unavailable(Stopped)),
     };
     drop(to.send(result));
 }
@@ -316,7 +315,7 @@ impl Thread {
             Ok(connection) => connection,
             Err(error) => return TransactionResult::Undone(error),
         };
-        let errors = match run(connection, jobs, (clock, transaction)) {
+        let errors = match run(connection, jobs, clock, transaction) {
             Ok(errors) => errors,
             Err(error) => {
                 if connection.abandon().is_err() || connection.is_lost() {
@@ -348,7 +347,8 @@ impl Thread {
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],
-    (clock, transaction): (fn() -> Timestamp, Duration),
+    clock: fn() -> Timestamp,
+    transaction: Duration,
 ) -> Result<Vec<Option<Error>>, Error> {
     connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();

@@ -42,7 +42,7 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claime
         lane.health = health::lock(write, lane.claim.destination)?;
         let found = destinations::find(write.connection, lane.claim.destination)?.filter(|found| found.enabled);
         let Some(found) = found else { return closed(write, lane.claim).map(Some) };
-        lane.destination = found.clone().destination()?;
+        lane.destination = found.clone().destination();
         lane.found = found;
     }
     let is_probe = lane.claim.mode == Mode::Probe;

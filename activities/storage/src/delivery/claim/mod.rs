@@ -39,7 +39,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     let found = destinations::find(write.connection, claim.destination)?;
     if found.is_none() {
         // Deliveries that were recorded at the moment when the destination was deleted.
-        deliveries::end_deleted_lane(write, (claim.key, claim.destination))?;
+        deliveries::end_deleted_lane(write, claim.key, claim.destination)?;
     }
     let Some(found) = found.filter(|found| found.enabled) else { return closed(write, claim) };
     let Some(row) = lane::lock_free(write, claim.lane())? else {
@@ -54,7 +54,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
     }
     let mut lane = Lane {
         claim,
-        destination: found.clone().destination()?,
+        destination: found.clone().destination(),
         found,
         row,
         health,

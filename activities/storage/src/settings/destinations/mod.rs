@@ -4,7 +4,9 @@ pub mod rows;
 
 pub use rows::{DestinationRow, ever_of_app, find, of_app, set_state};
 
+use crate::db::statement::{json_columns, row};
 use domain::event::{Wildcards, chooses};
+use domain::health::State;
 use domain::user::Attributes;
 use domain::{AppId, DestinationId, Environment, PlatformId, Timestamp};
 use schemars::JsonSchema;
@@ -154,49 +156,52 @@ impl LimitsPatch {
     }
 }
 
-/// An endpoint that events are delivered to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Destination {
-    /// Its id.
-    pub id: DestinationId,
-    /// The app whose events it receives.
-    pub app_id: AppId,
-    /// Its kind.
-    pub kind: String,
-    /// A name for people.
-    pub name: String,
-    /// The event types it chose.
-    pub events: Vec<String>,
-    /// The meaning of the wildcards in its choice.
-    pub wildcards: Wildcards,
-    /// Which platforms' and environments' events it wants.
-    pub filter: Filter,
-    /// The settings of its kind, without secrets.
-    pub settings: serde_json::Value,
-    /// Whether requests about one user are made one after the other.
-    pub per_user: bool,
-    /// Maximum number of events in one request.
-    pub per_request: i64,
-    /// Which user attributes it keeps profiles of; `None` where it keeps none.
-    #[serde(skip)]
-    pub profile: Option<Attributes>,
-    /// Maximum number of requests a second over all processes; `None` for no limit.
-    pub rate: Option<i64>,
-    /// Maximum number of concurrent requests over all processes.
-    pub concurrency: i64,
-    /// The waits between attempts, in seconds; `None` for those of its kind.
-    pub schedule: Option<Vec<i64>>,
-    /// Whether deliveries are attempted.
-    pub enabled: bool,
-    /// `healthy`, `failing`, `open` or `disabled`.
-    pub state: String,
-    /// Why it is in that state.
-    pub reason: Option<String>,
-    /// Since when it is in that state.
-    pub since: Timestamp,
-    /// When it was created.
-    pub created_at: Timestamp,
+row! {
+    /// An endpoint that events are delivered to.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Destination {
+        /// Its id.
+        pub id: DestinationId,
+        /// The app whose events it receives.
+        pub app_id: AppId,
+        /// Its kind.
+        pub kind: String,
+        /// A name for people.
+        pub name: String,
+        /// The event types it chose.
+        pub events: Vec<String>,
+        /// The meaning of the wildcards in its choice.
+        pub wildcards: Wildcards,
+        /// Which platforms' and environments' events it wants.
+        pub filter: Filter,
+        /// The settings of its kind, without secrets.
+        pub settings: serde_json::Value,
+        /// Whether requests about one user are made one after the other.
+        pub per_user: bool,
+        /// Maximum number of events in one request.
+        pub per_request: i64,
+        /// Which user attributes it keeps profiles of; `None` where it keeps none.
+        pub profile: Option<Attributes>,
+        /// Maximum number of requests a second over all processes; `None` for no limit.
+        pub rate: Option<i64>,
+        /// Maximum number of concurrent requests over all processes.
+        pub concurrency: i64,
+        /// The waits between attempts, in seconds; `None` for those of its kind.
+        pub schedule: Option<Vec<i64>>,
+        /// Whether deliveries are attempted.
+        pub enabled: bool,
+        /// Its state.
+        pub state: State,
+        /// Why it is in that state.
+        pub reason: Option<String>,
+        /// Since when it is in that state.
+        pub since: Timestamp,
+        /// When it was created.
+        pub created_at: Timestamp,
+    }
 }
+
+json_columns!(Filter, Vec<String>, Vec<i64>);
 
 /// Changes of a destination; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
@@ -220,22 +225,15 @@ pub struct DestinationPatch {
     pub based_on: Option<(serde_json::Value, SecretString)>,
     /// Switch it on or off. What is owed stays owed; switched on, it begins anew as `healthy`.
     pub enabled: Option<bool>,
-    /// Another state; `since` becomes now when it differs.
-    pub state: Option<String>,
     /// Why; `Some(None)` removes it.
     pub reason: Option<Option<String>>,
 }
 
 impl Destination {
-    /// What its kind determines.
+    /// How fast it takes requests.
     #[must_use]
-    pub const fn traits(&self) -> Traits {
-        Traits {
-            wildcards: self.wildcards,
-            per_user: self.per_user,
-            per_request: self.per_request,
-            profile: self.profile,
-        }
+    pub fn limits(&self) -> Limits {
+        Limits { rate: self.rate, concurrency: self.concurrency, schedule: self.schedule.clone() }
     }
 
     /// Whether it chose events of this type.

@@ -29,7 +29,7 @@ pub struct Earned {
 
 row! {
     struct EntryRow {
-        kind: String,
+        kind: EntryKind,
         entry: i64,
         usd: Option<String>,
         unknown_because: Option<String>,
@@ -48,6 +48,13 @@ row! {
     }
 }
 
+impl EntryRow {
+    /// The events that announce the payment.
+    fn payment_events(&self) -> Vec<EventId> {
+        std::iter::once(self.payment_event_id).chain(self.payment_other_event_id).collect()
+    }
+}
+
 impl Earned {
     /// The amount that the event carries, if it carries one.
     #[must_use]
@@ -60,15 +67,13 @@ impl Earned {
 /// The entry that a delivery announces to a destination that counts.
 pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Option<Earned>, Error> {
     let Some(entry) = entry(connection, row.event_id)? else { return Ok(None) };
-    let payment: Vec<EventId> = std::iter::once(entry.payment_event_id).chain(entry.payment_other_event_id).collect();
-    let owed = owed(connection, &payment, row.destination_id)?;
+    let owed = owed(connection, &entry.payment_events(), row.destination_id)?;
     let is_payment = entry.entry == 0;
     // Which of the two was owed first never changes, whatever the destination chooses later.
     let first = owed.first().map_or(entry.event_id, |first| first.event_id);
-    let kind: EntryKind = entry.kind.parse().map_err(|what: String| Error::corrupt(what))?;
     let is_other = is_payment && entry.other_event_id == Some(row.event_id);
     Ok(Some(Earned {
-        kind: if is_other { EntryKind::Renewal } else { kind },
+        kind: if is_other { EntryKind::Renewal } else { entry.kind },
         usd: entry.usd,
         unknown_because: entry.unknown_because,
         sku: entry.sku,
@@ -82,8 +87,7 @@ pub fn is_implied(connection: &mut AnyConnection, event: EventId, destination: &
     let Some(entry) = entry(connection, event)?.filter(|entry| entry.entry > 0 && destination.per_user) else {
         return Ok(false);
     };
-    let payment: Vec<EventId> = std::iter::once(entry.payment_event_id).chain(entry.payment_other_event_id).collect();
-    was_owed(connection, &payment, destination.id)
+    was_owed(connection, &entry.payment_events(), destination.id)
 }
 
 /// Whether a destination was ever owed one of these events.

@@ -21,7 +21,7 @@ use crate::db::error::Error;
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{self, StoredEvent};
-use crate::purchases::owned::owned;
+use crate::purchases::owned::{UserPurchases, owned};
 use crate::purchases::purchase::Origin;
 use crate::purchases::users::{self, UserRow};
 use crate::settings::destinations::Destination;
@@ -29,32 +29,45 @@ use crate::settling::payments;
 use crate::settling::revision::Carried;
 use domain::ids::ProfileScope;
 use domain::user::{self, Attributes, OwnedPurchase, PROFILE_UPDATED, Profile, ProfileUpdated};
-use domain::{CollapseKey, DestinationId, Environment, EventId, PlatformId, UserId};
+use domain::{CollapseKey, DestinationId, Environment, EventId, PlatformId};
 use owed::Place;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The comparison of a user's profile with the ones that integrations were owed last.
+#[derive(Clone, Copy)]
+pub struct Check<'a> {
+    /// The app and platform of the purchase by which it was noticed that the profile may have changed.
+    pub origin: &'a Origin,
+    /// The user.
+    pub owner: &'a UserRow,
+    /// What checks it.
+    pub trigger: Trigger,
+}
+
 /// A user whose profile may have changed, and the purchase by which that was noticed. Its user and purchase are locked.
 pub struct Subject<'a> {
+    /// The comparison.
+    pub check: Check<'a>,
     /// The purchase, in whose lanes a profile is sent.
     pub collapse_key: CollapseKey,
     /// Its revision.
     pub revision: i64,
     /// Its environment.
     pub environment: Environment,
-    /// The app and platform of the purchase.
-    pub origin: &'a Origin,
-    /// Its owner.
-    pub owner: &'a UserRow,
     /// The installation.
     pub installation: Installation,
-    /// What checks it.
-    pub trigger: Trigger,
     /// The trace that caused it.
     pub traceparent: Option<&'a str>,
 }
 
 /// Both environments, each with a profile of its own.
 const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
+
+/// An integration that keeps profiles, and of which attributes.
+struct Integration<'a> {
+    destination: &'a Destination,
+    attributes: Attributes,
+}
 
 /// A profile, and the integrations with another digest of it.
 struct Changed {
@@ -74,24 +87,11 @@ struct Due {
     removes: bool,
 }
 
-/// Whether an integration has another profile of an owner than the present one.
-pub fn is_due(
-    connection: &mut AnyConnection,
-    (origin, owner): (&Origin, &UserRow),
-    destination: &Destination,
-) -> Result<bool, Error> {
-    let all = std::slice::from_ref(destination);
-    Ok(!changed(connection, (origin, owner), (all, Trigger::Snapshot))?.is_empty())
-}
-
-/// The profile of the user of these purchases in an environment.
-pub fn of(
-    connection: &mut AnyConnection,
-    user: UserId,
-    (owned, environment): (&[OwnedPurchase], Environment),
-) -> Result<Profile, Error> {
+/// The profile of a user in an environment.
+pub fn of(connection: &mut AnyConnection, purchases: UserPurchases<'_>) -> Result<Profile, Error> {
+    let UserPurchases { user, owned, environment } = purchases;
     let owned: Vec<OwnedPurchase> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
-    let ledger = payments::paid_by(connection, (user, environment))?;
+    let ledger = payments::paid_by(connection, user, environment)?;
     let entries = owned.iter().map(|one| (one, ledger.get(&one.collapse_key).copied()));
     Ok(Profile::of(&owned, user::paid_in_usd(entries)))
 }
@@ -101,101 +101,105 @@ pub fn of(
 pub fn owe(
     write: &mut Write<'_>,
     subject: &Subject<'_>,
-    (destinations, carried): (&[Destination], Option<&Carried>),
+    destinations: &[Destination],
+    carried: Option<&Carried>,
 ) -> Result<bool, Error> {
-    let (user, origin) = (subject.owner.id, subject.origin);
-    let changed = changed(write.connection, (origin, subject.owner), (destinations, subject.trigger))?;
+    let owner = subject.check.owner;
     let mut revision = carried.map(|carried| carried.user_revision);
     let mut is_owed = false;
-    for changed in changed {
+    for changed in subject.check.changed(write.connection, destinations)? {
         let environment = changed.environment;
-        let carriers = carried.filter(|_| environment == subject.environment);
-        let mut to = Vec::new();
-        for Due { destination, digest, known, removes } in &changed.due {
-            owed::note(write, Place { destination: *destination, user, environment }, (digest, known))?;
-            if *removes || carriers.is_none_or(|carried| !carried.to.contains(destination)) {
-                to.push(*destination);
-            }
+        for due in &changed.due {
+            let place = Place { destination: due.destination, user: owner.id, environment };
+            owed::note(write, place, &due.digest, &due.known)?;
         }
-        if to.is_empty() {
+        let carriers = carried.filter(|_| environment == subject.environment);
+        let is_carried = |due: &Due| carriers.is_some_and(|carried| carried.to.contains(&due.destination));
+        let mut to = changed.due.iter().filter(|due| due.removes || !is_carried(due)).peekable();
+        if to.peek().is_none() {
             continue;
         }
         let user_revision = match revision {
             Some(revision) => revision,
-            None => users::raise_revision(write, subject.owner)?,
+            None => users::raise_revision(write, owner)?,
         };
         revision = Some(user_revision);
-        let event = insert(write, subject, (&changed, user_revision))?;
-        for destination in to {
-            deliveries::owe_in(write, (&event, environment), destination)?;
+        let event = insert(write, subject, &changed, user_revision)?;
+        for due in to {
+            deliveries::owe_in(write, &event, due.destination, environment)?;
         }
         is_owed = true;
     }
     Ok(is_owed)
 }
 
-/// The profiles that differ from what these destinations were owed last.
-fn changed(
-    connection: &mut AnyConnection,
-    (origin, owner): (&Origin, &UserRow),
-    (destinations, trigger): (&[Destination], Trigger),
-) -> Result<Vec<Changed>, Error> {
-    let mut keeping: BTreeMap<Vec<PlatformId>, Vec<(&Destination, Attributes)>> = BTreeMap::new();
-    for (destination, attributes) in destinations.iter().filter_map(|one| Some((one, one.profile?))) {
-        keeping.entry(destination.filter.sorted_platforms()).or_default().push((destination, attributes));
+impl Check<'_> {
+    /// Whether an integration has another profile than the present one.
+    pub fn is_due(&self, connection: &mut AnyConnection, destination: &Destination) -> Result<bool, Error> {
+        Ok(!self.changed(connection, std::slice::from_ref(destination))?.is_empty())
     }
-    if keeping.is_empty() {
-        return Ok(Vec::new());
-    }
-    let owned = owned(connection, origin.app_id, owner.id)?;
-    let mut all = Vec::new();
-    for environment in ENVIRONMENTS {
-        for (platforms, keeping) in &keeping {
-            let wants = |one: &&(&Destination, Attributes)| one.0.filter.wants(origin.platform_id, environment);
-            let keeping: Vec<_> = keeping.iter().filter(wants).collect();
-            if keeping.is_empty() {
-                continue;
-            }
-            let covered = user::on_platforms(&owned, platforms);
-            let profile = of(connection, owner.id, (&covered, environment))?;
-            let mut due = Vec::new();
-            for (destination, attributes) in keeping {
-                let place = Place { destination: destination.id, user: owner.id, environment };
-                due.extend(self::due(connection, place, (&profile, *attributes, owner, trigger))?);
-            }
-            if !due.is_empty() {
-                all.push(Changed { environment, platforms: platforms.clone(), profile, due });
+
+    /// The profiles that differ from what these destinations were owed last.
+    fn changed(&self, connection: &mut AnyConnection, destinations: &[Destination]) -> Result<Vec<Changed>, Error> {
+        let mut integrations: BTreeMap<Vec<PlatformId>, Vec<Integration<'_>>> = BTreeMap::new();
+        for destination in destinations {
+            if let Some(attributes) = destination.profile {
+                let of_platforms = integrations.entry(destination.filter.sorted_platforms()).or_default();
+                of_platforms.push(Integration { destination, attributes });
             }
         }
-    }
-    Ok(all)
-}
-
-/// The profile that an integration is owed, if it has another one.
-fn due(
-    connection: &mut AnyConnection,
-    place: Place,
-    (profile, attributes, owner, trigger): (&Profile, Attributes, &UserRow, Trigger),
-) -> Result<Option<Due>, Error> {
-    let digest = profile.digest(attributes, owner.external_id.as_deref());
-    let (is_due, removes) = match owed::find(connection, place)? {
-        Some(owed) => (owed.lacks(&digest, trigger), owed.outlives(profile, attributes)),
-        // An integration that never got anything of a user does not need an empty profile.
-        None => {
-            let nothing = Profile::of(&[], user::paid_in_usd([]));
-            (profile.digest(attributes, None) != nothing.digest(attributes, None), false)
+        if integrations.is_empty() {
+            return Ok(Vec::new());
         }
-    };
-    let known = profile.known(attributes);
-    Ok(is_due.then_some(Due { destination: place.destination, digest, known, removes }))
+        let (user, owned) = (self.owner.id, owned(connection, self.origin.app_id, self.owner.id)?);
+        let mut all = Vec::new();
+        for environment in ENVIRONMENTS {
+            let wants = |one: &&Integration<'_>| one.destination.filter.wants(self.origin.platform_id, environment);
+            for (platforms, integrations) in &integrations {
+                let mut wanting = integrations.iter().filter(wants).peekable();
+                if wanting.peek().is_none() {
+                    continue;
+                }
+                let covered = user::on_platforms(&owned, platforms);
+                let profile = of(connection, UserPurchases { user, owned: &covered, environment })?;
+                let mut changed = Changed { environment, platforms: platforms.clone(), profile, due: Vec::new() };
+                for integration in wanting {
+                    let due = self.due(connection, &changed, integration)?;
+                    changed.due.extend(due);
+                }
+                if !changed.due.is_empty() {
+                    all.push(changed);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The profile that an integration is owed, if it has another one.
+    fn due(
+        &self,
+        connection: &mut AnyConnection,
+        changed: &Changed,
+        to: &Integration<'_>,
+    ) -> Result<Option<Due>, Error> {
+        let Changed { environment, profile, .. } = changed;
+        let (destination, attributes) = (to.destination.id, to.attributes);
+        let digest = profile.digest(attributes, self.owner.external_id.as_deref());
+        let place = Place { destination, user: self.owner.id, environment: *environment };
+        let (is_due, removes) = match owed::find(connection, place)? {
+            Some(owed) => (owed.lacks(&digest, self.trigger), owed.outlives(profile, attributes)),
+            // An integration that never got anything of a user does not need an empty profile.
+            None => {
+                let nothing = Profile::of(&[], user::paid_in_usd([]));
+                (profile.digest(attributes, None) != nothing.digest(attributes, None), false)
+            }
+        };
+        Ok(is_due.then(|| Due { destination, digest, known: profile.known(attributes), removes }))
+    }
 }
 
-fn insert(
-    write: &mut Write<'_>,
-    subject: &Subject<'_>,
-    (changed, user_revision): (&Changed, i64),
-) -> Result<Event, Error> {
-    let (user, Changed { environment, platforms, profile, .. }) = (subject.owner.id, changed);
+fn insert(write: &mut Write<'_>, subject: &Subject<'_>, changed: &Changed, user_revision: i64) -> Result<Event, Error> {
+    let (user, Changed { environment, platforms, profile, .. }) = (subject.check.owner.id, changed);
     let environment = *environment;
     let event = Event {
         id: EventId::of_profile(
@@ -215,20 +219,18 @@ fn insert(
         user_revision,
         created_at: write.now,
         environment,
-        platform_environment: subject.origin.environment,
+        platform_environment: subject.check.origin.environment,
         profile,
     }
     .body()
     .to_string();
-    let profile = Some(profile.extended().to_string());
     let stored = StoredEvent {
-        user: Some((user, Some(user_revision))),
-        occurred_at: None,
+        user_id: Some(user),
+        user_revision: Some(user_revision),
         body,
         environment: Some(environment),
-        state_apart: None,
-        profile,
-        views: None,
+        profile: Some(profile.extended().to_string()),
+        ..StoredEvent::default()
     };
     event::insert(write, &event, stored)?;
     Ok(event)

@@ -3,15 +3,17 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Number, row, sql, stored};
+use crate::db::statement::{row, sql, stored};
 use crate::db::writer::Write;
 use crate::events::deliveries::{DeliveryRow, NEXT_OF_USERS};
 use crate::purchases::purchase;
 use crate::settings::destinations::Destination;
 use const_format::formatcp;
+use domain::time::{DAY, HOUR};
 use domain::user::{Attributes, Profile};
 use domain::{DestinationId, Environment, UserId};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// A user at an integration, in an environment.
 #[derive(Debug, Clone, Copy)]
@@ -50,9 +52,9 @@ stored! {
     }
 }
 
-/// How soon the purchase of a delivery that died is rechecked, in milliseconds: by how many died in a row that carried
+/// How soon the purchase of a delivery that died is rechecked: by how many died in a row that carried
 /// the same state. One more death leaves the profile, so that a profile that is always refused comes to an end.
-const RECHECK_AFTER_MS: [i64; 3] = [0, 3_600_000, 24 * 3_600_000];
+const RECHECK_AFTER: [Duration; 3] = [Duration::ZERO, HOUR, DAY];
 
 /// What checks whether a profile is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +113,7 @@ const UPSERT: Sql = statement! {"
 "};
 
 /// Notes that a profile with this digest and these known attributes is owed.
-pub fn note(write: &mut Write<'_>, place: Place, (digest, known): (&str, &BTreeSet<String>)) -> Result<(), Error> {
+pub fn note(write: &mut Write<'_>, place: Place, digest: &str, known: &BTreeSet<String>) -> Result<(), Error> {
     let shown: Vec<&str> = known.iter().map(String::as_str).collect();
     sql(UPSERT)
         .bind(place.destination)
@@ -155,14 +157,11 @@ fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> 
     if !set_arrival(write, place, Arrival::Lost)? {
         return Ok(());
     }
-    let deaths: Option<Number> =
-        sql(COUNT_DEATH).bind(place.destination).bind(place.user).bind(place.environment).first(write.connection)?;
-    let before = deaths.and_then(|deaths| usize::try_from(deaths.value - 1).ok()).unwrap_or_default();
-    match RECHECK_AFTER_MS.get(before) {
-        Some(after_ms) => {
-            let at = write.now.plus_millis(*after_ms);
-            purchase::recheck_by(write, delivery.collapse_key, at)
-        }
+    let deaths: Option<i64> =
+        sql(COUNT_DEATH).bind(place.destination).bind(place.user).bind(place.environment).value(write.connection)?;
+    let before = deaths.and_then(|deaths| usize::try_from(deaths - 1).ok()).unwrap_or_default();
+    match RECHECK_AFTER.get(before) {
+        Some(after) => purchase::recheck_by(write, delivery.collapse_key, write.now.plus(*after)),
         None => set_arrival(write, place, Arrival::Left).map(drop),
     }
 }
@@ -200,7 +199,7 @@ const LOSE_ALL: Sql = statement! {"
 "};
 
 /// Forgets the profiles that the next deliveries of a destination carry, see [`NEXT_OF_USERS`], and rechecks a purchase of each of their users.
-pub fn forget_all(write: &mut Write<'_>, destination: &Destination, (after, at_most): (i64, i64)) -> Result<(), Error> {
+pub fn forget_all(write: &mut Write<'_>, destination: &Destination, after: i64, at_most: i64) -> Result<(), Error> {
     if destination.profile.is_none() {
         return Ok(());
     }

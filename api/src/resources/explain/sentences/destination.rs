@@ -21,7 +21,7 @@ pub fn destination(portrait: &Portrait, now: Timestamp) -> String {
     } else if let Some(until) = health.paused_until.filter(|until| *until > now) {
         format!("it requested a pause until {until}{reason}")
     } else {
-        format!("{} since {}{reason}", destination.state, destination.since)
+        format!("{} since {}{reason}", destination.state.as_str(), destination.since)
     };
     format!("destination {}: {stands}", label(destination))
 }

@@ -68,7 +68,7 @@ fn integration(more: Value) -> (Destination, SecretString) {
         concurrency: 32,
         schedule: None,
         enabled: true,
-        state: "healthy".to_owned(),
+        state: domain::health::State::Healthy,
         reason: None,
         since: Timestamp::default(),
         created_at: Timestamp::default(),

@@ -51,7 +51,7 @@ fn destination(settings: Value, schedule: Option<Vec<i64>>) -> Destination {
         concurrency: 32,
         schedule,
         enabled: true,
-        state: "healthy".to_owned(),
+        state: domain::health::State::Healthy,
         reason: None,
         since: Timestamp::default(),
         created_at: Timestamp::default(),
