@@ -61,12 +61,6 @@ row! {
     }
 }
 
-row! {
-    struct Id {
-        id: DestinationId,
-    }
-}
-
 /// The newest open row of a purchase is past its window, so that nobody restarts it any more, and waits for nothing
 /// else: then a wake settles it.
 const PAST_WINDOW: Sql = statement! {hot "notifications_due", "
@@ -172,7 +166,8 @@ fn due(keys: Vec<Key>, why: &'static str) -> Vec<Due> {
     keys.into_iter().map(|key| Due { collapse_key: key.collapse_key, why }).collect()
 }
 
-const ENABLED: Sql = statement!("SELECT id FROM destinations WHERE enabled AND deleted_at IS NULL ORDER BY id");
+const ENABLED: Sql =
+    statement!("SELECT id AS value FROM destinations WHERE enabled AND deleted_at IS NULL ORDER BY id");
 
 /// The enabled destinations with a late delivery, or that are to be probed. They are few, so each is checked on its own.
 fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
@@ -180,7 +175,7 @@ fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Destinatio
         return Ok(Vec::new());
     }
     let mut late = Vec::new();
-    for Id { id } in sql(ENABLED).all(connection)? {
+    for id in sql(ENABLED).values(connection)? {
         if is_late(connection, id, now)? {
             late.push(id);
         }
@@ -207,12 +202,13 @@ fn is_late(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) ->
     Ok(health.opened_at.is_some_and(|at| at < before) && deliveries::is_owed(connection, id)?)
 }
 
-const DISABLED: Sql = statement!("SELECT id FROM destinations WHERE NOT enabled AND deleted_at IS NULL ORDER BY id");
+const DISABLED: Sql =
+    statement!("SELECT id AS value FROM destinations WHERE NOT enabled AND deleted_at IS NULL ORDER BY id");
 
 /// The disabled destinations with lanes that may wait in an open run, whose back-off is to be cancelled.
 fn disabled(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
     let mut found = Vec::new();
-    for Id { id } in sql(DISABLED).all(connection)? {
+    for id in sql(DISABLED).values(connection)? {
         let through = health::find(connection, id)?.backoff_cancelled_through;
         let tried = Tried { destination: id, after: through.unwrap_or(Timestamp::EARLIEST), until: now };
         if tried.end_of_page(connection, 1)?.is_some() {
