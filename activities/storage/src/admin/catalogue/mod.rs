@@ -3,11 +3,9 @@
 //! A catalogue is small and read as a whole. A change is computed on it, so that what it concerns is known before
 //! anything is written; the purchases concerned are woken, and the sweep settles them at its own pace.
 
-mod changes;
+pub mod changes;
 mod concern;
 mod tables;
-
-pub use changes::UnmappedSku;
 
 use crate::db::error::Error;
 use domain::AppId;
