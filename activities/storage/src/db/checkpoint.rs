@@ -19,9 +19,9 @@ use std::thread;
 use std::time::Duration;
 
 /// How often the log is copied.
-const EVERY: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_millis(250);
 /// A long log: 64 MiB of 4 KiB pages.
-const LONG_PAGES: i64 = 16 * 1024;
+const LONG_LOG_PAGES: i64 = 16 * 1024;
 
 row! {
     struct Progress {
@@ -61,9 +61,9 @@ impl Checkpoints {
 }
 
 fn repeat(mut connection: AnyConnection, is_long: &AtomicBool, stopped: &Receiver<Infallible>) {
-    while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+    while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
         let pages = log_failure(copy(&mut connection));
-        is_long.store(pages >= LONG_PAGES, Ordering::Relaxed);
+        is_long.store(pages >= LONG_LOG_PAGES, Ordering::Relaxed);
     }
 }
 

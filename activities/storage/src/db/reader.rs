@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 const CONNECTIONS: u32 = 6;
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A bounded number of reading connections.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl Readers {
         let pool = Pool::builder()
             .max_size(CONNECTIONS)
             .min_idle(Some(0))
-            .connection_timeout(PATIENCE)
+            .connection_timeout(TIMEOUT)
             .test_on_check_out(is_remote)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(Connections(database));

@@ -58,7 +58,7 @@ impl<'a> Statement<'a> {
 
     /// For a text that is hardly repeated: it is not cached.
     #[must_use]
-    pub const fn once(mut self) -> Self {
+    pub const fn uncached(mut self) -> Self {
         self.is_cached = false;
         self
     }

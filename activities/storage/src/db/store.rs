@@ -7,7 +7,7 @@ use crate::db::reader::Readers;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
-use crate::db::writer::{Place, Write, Writer};
+use crate::db::writer::{JobKind, Write, Writer};
 use domain::Timestamp;
 
 /// The database of one installation. Clones share it.
@@ -56,7 +56,7 @@ impl Store {
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
-        self.writer.write(Place::Elsewhere, work).await
+        self.writer.write(JobKind::Other, work).await
     }
 
     pub(crate) async fn read<T, F>(&self, read: F) -> Result<T, Error>

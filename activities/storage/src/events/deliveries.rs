@@ -65,7 +65,7 @@ pub const OPEN: [DeliveryStatus; 2] = [DeliveryStatus::Pending, DeliveryStatus::
 const DELETED: &str = "the destination was deleted";
 
 /// Maximum number of owed deliveries that are counted.
-const MOST_COUNTED: i64 = 100_000;
+const MAX_COUNTED: i64 = 100_000;
 
 const INSERT: Sql = statement! {"
     INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
@@ -217,7 +217,7 @@ const COUNT_OWED: Sql = statement! {
     hot "deliveries_of_destination or deliveries_tried or deliveries_pending or deliveries_due", "
     SELECT COUNT(*) AS value
     FROM (SELECT seq FROM deliveries WHERE destination_id = ?
-        AND status = 'pending' LIMIT {MOST_COUNTED}) AS owed
+        AND status = 'pending' LIMIT {MAX_COUNTED}) AS owed
 "};
 
 /// How many deliveries a destination is owed, counted up to a bound.

@@ -7,7 +7,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, clean, row, sql};
 use crate::db::store::Store;
-use crate::db::writer::{Faults, Place, Write};
+use crate::db::writer::{Faults, JobKind, Write};
 use crate::inbox::acceptances;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification};
 use crate::purchases::replacements;
@@ -83,7 +83,7 @@ impl Store {
         if notifications.is_empty() {
             return Ok(Vec::new());
         }
-        self.writer.write_items(Place::Named(ACCEPT), notifications, insert).await
+        self.writer.write_items(JobKind::WithFaults(ACCEPT), notifications, insert).await
     }
 }
 

@@ -101,7 +101,7 @@ const LOCK_PLATFORM: Sql = statement!("SELECT created_at AS value FROM platforms
 
 /// Like [`origin`], with the platform and the app locked as they are until the end of the transaction: a change of a
 /// setting or of the catalogue comes after this record and finds what it wrote, or before it and is seen by it.
-pub fn settled_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, Error> {
+pub fn lock_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, Error> {
     let Some(origin) = origin(write.connection, key)? else { return Ok(None) };
     if !write.connection.is_shared() {
         return Ok(Some(origin));

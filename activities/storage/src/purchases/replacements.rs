@@ -105,7 +105,7 @@ const LOCK_LINK_OF: Sql = statement!("{LINK} FOR SHARE");
 
 /// Like [`is_replaced`], for a record, before or after which the other becomes real: after it, `realize` finds its row.
 /// Called with the owner locked and before the purchase is, which is the order of `realize`.
-pub fn is_replaced_now(write: &mut Write<'_>, old: CollapseKey) -> Result<bool, Error> {
+pub fn lock_is_replaced(write: &mut Write<'_>, old: CollapseKey) -> Result<bool, Error> {
     let link: Option<Option<Timestamp>> = sql(LOCK_LINK_OF).bind(old).value(write.connection)?;
     Ok(link.flatten().is_some())
 }

@@ -26,7 +26,7 @@ pub struct StoreUser {
     pub app_id: AppId,
     /// The store, such as `amazon`.
     pub store: String,
-    /// The store's name of the customer, else a receipt: see [`RECEIPT`].
+    /// The store's name of the customer, else a receipt: see [`RECEIPT_PREFIX`].
     pub app_user_id: String,
 }
 
@@ -46,7 +46,7 @@ impl Customer<'_> {
     /// # Errors
     /// [`Error::Unavailable`] when somebody named the customer in the meantime: the transaction is run again.
     pub fn lock(&self, write: &mut Write<'_>) -> Result<UserRow, Error> {
-        let id = self.find_or_make(write)?;
+        let id = self.find_or_create(write)?;
         let user = lock(write, id)?;
         if write.connection.is_shared() && self.store_user().find(write.connection)? != Some(id) {
             return Err(Error::unavailable(Raced));
@@ -54,32 +54,32 @@ impl Customer<'_> {
         Ok(user)
     }
 
-    fn find_or_make(&self, write: &mut Write<'_>) -> Result<UserId, Error> {
-        let filed = self.store_user();
-        if let Some(known) = filed.find(write.connection)? {
+    fn find_or_create(&self, write: &mut Write<'_>) -> Result<UserId, Error> {
+        let store_user = self.store_user();
+        if let Some(known) = store_user.find(write.connection)? {
             return Ok(known);
         }
         let id = match self.named_by_receipt(write)? {
             // Somebody named the owner of this receipt before the store named its customer: they are the same.
             Some(named) => named,
-            None => filed.anonymous(),
+            None => store_user.anonymous(),
         };
-        filed.assign(write, id)
+        store_user.assign(write, id)
     }
 
     /// What the customer is filed under: the store's name, else the receipt.
     fn store_user(&self) -> StoreUser {
         match self.app_user_id {
-            Some(name) => self.filed(name.to_owned()),
+            Some(name) => self.store_user_named(name.to_owned()),
             None => self.receipt(),
         }
     }
 
     fn receipt(&self) -> StoreUser {
-        self.filed(format!("{RECEIPT}{}", self.origin.receipt_id))
+        self.store_user_named(format!("{RECEIPT_PREFIX}{}", self.origin.receipt_id))
     }
 
-    fn filed(&self, app_user_id: String) -> StoreUser {
+    fn store_user_named(&self, app_user_id: String) -> StoreUser {
         StoreUser { app_id: self.origin.app_id, store: self.origin.store.clone(), app_user_id }
     }
 
@@ -93,7 +93,7 @@ impl Customer<'_> {
 }
 
 /// The prefix under which a receipt is filed while no customer of the store is known for it.
-pub const RECEIPT: &str = "receipt/";
+pub const RECEIPT_PREFIX: &str = "receipt/";
 
 const FIND_STORE_USER: Sql = statement! {"
     SELECT user_id AS value

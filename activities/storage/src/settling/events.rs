@@ -25,10 +25,14 @@ pub fn announce(
     announcement: &Announcement<'_>,
     booking: &Booking,
 ) -> Result<Option<Carried>, Error> {
-    let happened = announcement.happened();
-    let event_ids: Vec<EventId> = happened.iter().map(|event| event.id).collect();
+    let transition_events = announcement.transition_events();
+    let event_ids: Vec<EventId> = transition_events.iter().map(|event| event.id).collect();
     booking.enter(write, announcement, &event_ids)?;
-    let carried = if happened.is_empty() { None } else { Some(announce_user_events(write, announcement, &happened)?) };
+    let carried = if transition_events.is_empty() {
+        None
+    } else {
+        Some(announce_user_events(write, announcement, &transition_events)?)
+    };
     booking.announce(write, announcement)?;
     let (settling, event) = (announcement.settling, announcement.event(PURCHASE_UPDATED, 0));
     let decision = &settling.record.decision;

@@ -10,7 +10,7 @@ use crate::db::secrets::hex;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
-use crate::db::writer::{Faults, Place, Write};
+use crate::db::writer::{Faults, JobKind, Write};
 use crate::events::{alarms, deliveries, lanes};
 use crate::purchases::owned::owned;
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
@@ -19,7 +19,7 @@ use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::settings::destinations;
 use crate::settings::listing::{Listings, usd_rate};
 use crate::settling::payments::Booking;
-use crate::settling::profiles::{self, Check, Subject, Trigger};
+use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use crate::settling::revision::{Announcement, Description, Settling};
 use crate::settling::{events, succession};
 use domain::catalogue::{Listing, ProductRef};
@@ -40,19 +40,19 @@ impl Store {
     /// Records a decision in one transaction, idempotent by settling number and notifications.
     pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
         let installation = self.installation;
-        self.writer.write(Place::Named(RECORD), move |write| record_once(write, &record, installation)).await
+        self.writer.write(JobKind::WithFaults(RECORD), move |write| record_once(write, &record, installation)).await
     }
 }
 
 fn record_once(write: &mut Write<'_>, record: &Record, installation: Installation) -> Result<Recorded, Error> {
     let key = record.collapse_key;
     let seen = purchase::find(write.connection, key)?;
-    let origin = purchase::settled_origin(write, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let origin = purchase::lock_origin(write, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let app_user_id = app_user_id(write, record, seen.as_ref())?;
     let customer = Customer { origin: &origin, row: seen.as_ref(), app_user_id: app_user_id.as_deref() };
     let is_owned = record.settles() || seen.as_ref().is_some_and(|row| row.user_id.is_some());
     let owner = if is_owned { Some(customer.lock(write)?) } else { None };
-    let is_replaced = replacements::is_replaced_now(write, key)?;
+    let is_replaced = replacements::lock_is_replaced(write, key)?;
     let row = purchase::lock(write, key)?;
     if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
         return Ok(Recorded::Done { revision: row.revision, state: row.state, lanes: open_lanes(write, key)? });
@@ -105,7 +105,7 @@ fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result
 }
 
 /// The comparison with what was announced before.
-struct Found<'a> {
+struct Comparison<'a> {
     row: &'a PurchaseRow,
     description: Description,
     digest: String,
@@ -163,7 +163,7 @@ impl Settling<'_> {
     /// The owner, whose profile is owed where it changed and no event of this record carries it.
     fn subject<'s>(&'s self, owner: &'s UserRow, revision: i64) -> Subject<'s> {
         Subject {
-            check: Check { origin: self.origin, owner, trigger: Trigger::Settling },
+            check: ProfileCheck { origin: self.origin, owner, trigger: Trigger::Settling },
             collapse_key: self.record.collapse_key,
             revision,
             environment: self.environment(),
@@ -173,7 +173,7 @@ impl Settling<'_> {
     }
 
     /// Whether there is something new to announce. Before the first announcement, an unknown purchase is not new.
-    fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Found<'r>, Error> {
+    fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Comparison<'r>, Error> {
         let after = &self.record.decision.purchase;
         let listing = Listings::of(self.origin.app_id).find(write.connection, after)?;
         let usd_rate = usd_rate(write.connection, self.origin.app_id, after, &listing)?;
@@ -192,7 +192,7 @@ impl Settling<'_> {
         let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
         let changed = is_new || row.state != after.state() || has_happened;
         let digest = if changed { digest } else { row.digest.clone() };
-        Ok(Found { row, description, digest, changed, revision: row.revision + i64::from(changed), booking })
+        Ok(Comparison { row, description, digest, changed, revision: row.revision + i64::from(changed), booking })
     }
 
     /// The description of a purchase, without rates and without what it replaced.
@@ -213,7 +213,7 @@ impl Settling<'_> {
     /// A past wake has been followed by this settling. The customer comes from the inbox: decisions know nothing of
     /// customers. Deliveries that waited for the name of another owner are reconsidered. Notifications wait unseen by
     /// the sweep only if a wake will settle them.
-    fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
+    fn update(&self, write: &mut Write<'_>, found: &Comparison<'_>) -> Result<(), Error> {
         let (record, decision) = (&*self.record, &self.record.decision);
         let waits_for = decision.waits.map(waits_for);
         let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
@@ -295,7 +295,7 @@ fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow
     if seqs.is_empty() {
         return Ok(known);
     }
-    let named = sql(NEWEST_CUSTOMER).once().bind_list(seqs).bind(record.collapse_key).value(write.connection)?;
+    let named = sql(NEWEST_CUSTOMER).uncached().bind_list(seqs).bind(record.collapse_key).value(write.connection)?;
     Ok(named.or(known))
 }
 
@@ -326,7 +326,7 @@ fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
         return Ok(true);
     }
     let open: Option<i64> = sql(COUNT_OPEN)
-        .once()
+        .uncached()
         .bind_list(record.seqs.iter().copied())
         .bind(record.collapse_key)
         .value(write.connection)?;
@@ -359,7 +359,7 @@ const END: Sql = statement! {"
     WHERE seq IN (?*)
 "};
 
-impl Found<'_> {
+impl Comparison<'_> {
     /// The notifications that get this outcome, of those that the decision saw. One without a decision stays open.
     fn seqs(&self, record: &Record, outcome: Outcome) -> Vec<i64> {
         let actual = |decided| if decided == Outcome::Settled && !self.changed { Outcome::NoChange } else { decided };
@@ -378,7 +378,7 @@ impl Found<'_> {
         }
         let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
         sql(END)
-            .once()
+            .uncached()
             .bind(outcome)
             .bind(is_settled.then_some(self.revision))
             .bind((outcome == Outcome::Abandoned).then_some(ABANDONED))

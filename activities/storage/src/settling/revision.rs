@@ -71,7 +71,7 @@ impl Settling<'_> {
 
 impl Announcement<'_> {
     /// The events of the transitions, in their order.
-    pub fn happened(&self) -> Vec<Event> {
+    pub fn transition_events(&self) -> Vec<Event> {
         let mut times: HashMap<&str, u32> = HashMap::new();
         let transitions = self.settling.record.decision.transitions.iter();
         let event = |event_type| {
@@ -86,9 +86,9 @@ impl Announcement<'_> {
     pub fn event(&self, event_type: &str, n: u32) -> Event {
         let record = &self.settling.record;
         let key = record.collapse_key;
-        let named = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
+        let revision = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
         Event {
-            id: EventId::of(key, self.settling.installation.epoch, named, event_type, n),
+            id: EventId::of(key, self.settling.installation.epoch, revision, event_type, n),
             event_type: event_type.to_owned(),
             collapse_key: key,
             revision: self.revision,

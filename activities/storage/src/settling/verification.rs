@@ -8,7 +8,7 @@ use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::events::alarms;
 use crate::purchases::purchase;
-use crate::settling::reconsider::{self, RecheckReason};
+use crate::settling::rechecks::{self, RecheckReason};
 use domain::{CollapseKey, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
 use std::fmt;
@@ -110,7 +110,7 @@ impl Store {
     pub async fn verify_failed(&self, key: CollapseKey) -> Result<Unanswered, Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
-            reconsider::forget_noted(write, key)?;
+            rechecks::forget_noted(write, key)?;
             sql(COUNT_FAILURE).bind(write.now).bind(key).one(write.connection, "purchase")
         })
         .await
@@ -142,7 +142,7 @@ impl Store {
             if refused == 0 {
                 return Ok(false);
             }
-            reconsider::recheck_platform(write, platform, RecheckReason::Failures)?;
+            rechecks::recheck_platform(write, platform, RecheckReason::NoUsableSecret)?;
             let detail = "the store refuses the shared secret: set the right one on the platform; until then \
                           its purchases are announced unverified";
             alarms::raise(write, Some(platform), "secret_refused", detail).map(|()| true)
@@ -153,11 +153,11 @@ impl Store {
     /// Wakes the purchases of a platform whose receipts the store did not accept; returns how many they are, counted up
     /// to a bound.
     pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
-        let parked = self.read(move |connection| reconsider::parked(connection, platform)).await?;
+        let parked = self.read(move |connection| rechecks::parked(connection, platform)).await?;
         self.write(move |write| {
             let known: Option<i64> = sql(FIND_PLATFORM).bind(platform).value(write.connection)?;
             known.ok_or(Error::Missing { what: "platform" })?;
-            reconsider::recheck_platform(write, platform, RecheckReason::Parked)
+            rechecks::recheck_platform(write, platform, RecheckReason::Parked)
         })
         .await?;
         Ok(parked)

@@ -22,14 +22,14 @@ use tokio::time::Instant;
 mod tests;
 
 /// Maximum number of waiting jobs; a caller beyond that waits with its job in hand.
-const QUEUE_JOBS: usize = 4096;
+const MAX_QUEUED_JOBS: usize = 4096;
 /// Maximum number of jobs in a group, and of items that are written together.
-const GROUP_JOBS: usize = 1024;
-const GROUP_ITEMS: usize = 4096;
+const MAX_GROUP_JOBS: usize = 1024;
+const MAX_GROUP_ITEMS: usize = 4096;
 /// How long a transaction takes more jobs: it ends with the job at work, and the rest of its group has the next one.
-const TRANSACTION: Duration = Duration::from_millis(250);
+const MAX_TRANSACTION_TIME: Duration = Duration::from_millis(250);
 /// How often a job that is run alone is tried.
-const TRIES: usize = 4;
+const MAX_TRIES: usize = 4;
 
 /// The context of a job: the transaction's connection, and the time of its group.
 pub struct Write<'c> {
@@ -49,20 +49,20 @@ pub struct Writer {
 
 /// Where a fault may be planted around a commit, and what a job works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum JobKind {
     /// At the points of these names.
-    Named(Faults),
+    WithFaults(Faults),
     /// Nowhere. It works on lanes of this destination.
     Lanes(DestinationId),
     /// Nowhere.
-    Elsewhere,
+    Other,
 }
 
-impl Place {
+impl JobKind {
     const fn faults(self) -> Option<Faults> {
         match self {
-            Self::Named(faults) => Some(faults),
-            Self::Lanes(_) | Self::Elsewhere => None,
+            Self::WithFaults(faults) => Some(faults),
+            Self::Lanes(_) | Self::Other => None,
         }
     }
 }
@@ -80,7 +80,7 @@ pub struct Faults {
 
 /// One unit of writing. It can be run again until it was committed.
 trait Job: Any + Send {
-    fn place(&self) -> Place;
+    fn kind(&self) -> JobKind;
     /// How many items it has that are written together with those of all jobs of its type; none, when it is run by itself.
     fn items(&self) -> usize;
     /// Runs it, and with it the items of `others`, which are of its type.
@@ -92,9 +92,10 @@ trait Job: Any + Send {
 impl Writer {
     /// Starts the thread, on a connection that is set up already.
     pub fn start(database: Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
-        let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
+        let (queue, jobs) = mpsc::channel(MAX_QUEUED_JOBS);
         let checkpoints = Checkpoints::start(&database)?;
-        let state = Thread { database, connection: Some(connection), clock, checkpoints, transaction: TRANSACTION };
+        let state =
+            Thread { database, connection: Some(connection), clock, checkpoints, transaction: MAX_TRANSACTION_TIME };
         thread::Builder::new()
             .name("storage-writer".to_owned())
             .spawn(move || state.work(jobs))
@@ -103,30 +104,30 @@ impl Writer {
     }
 
     /// Runs `work` in the next group. It may run more than once before it is committed.
-    pub async fn write<T, F>(&self, place: Place, work: F) -> Result<T, Error>
+    pub async fn write<T, F>(&self, kind: JobKind, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.put(Box::new(Work { place, work, result: None, reply: Some(reply) })).await?;
+        self.enqueue(Box::new(Work { kind, work, result: None, reply: Some(reply) })).await?;
         answer.await.map_err(Error::unavailable)?
     }
 
     /// Writes items together with those of all who wait and write with the same function, which answers each in order. It
     /// may run more than once before it is committed.
-    pub async fn write_items<I, O, F>(&self, place: Place, items: Vec<I>, work: F) -> Result<Vec<O>, Error>
+    pub async fn write_items<I, O, F>(&self, kind: JobKind, items: Vec<I>, work: F) -> Result<Vec<O>, Error>
     where
         I: Send + 'static,
         O: Send + 'static,
         F: Fn(&mut Write<'_>, &[&I]) -> Result<Vec<O>, Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.put(Box::new(Batch { place, items, work, result: None, reply: Some(reply) })).await?;
+        self.enqueue(Box::new(Batch { kind, items, work, result: None, reply: Some(reply) })).await?;
         answer.await.map_err(Error::unavailable)?
     }
 
-    async fn put(&self, job: Box<dyn Job>) -> Result<(), Error> {
+    async fn enqueue(&self, job: Box<dyn Job>) -> Result<(), Error> {
         self.queue.send(job).await.map_err(|_| Error::unavailable(Stopped))
     }
 }
@@ -137,7 +138,7 @@ impl Writer {
 struct Stopped;
 
 struct Work<T, F> {
-    place: Place,
+    kind: JobKind,
     work: F,
     result: Option<T>,
     reply: Option<Reply<T>>,
@@ -148,8 +149,8 @@ where
     T: Send + 'static,
     F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
 {
-    fn place(&self) -> Place {
-        self.place
+    fn kind(&self) -> JobKind {
+        self.kind
     }
 
     fn items(&self) -> usize {
@@ -168,7 +169,7 @@ where
 }
 
 struct Batch<I, O, F> {
-    place: Place,
+    kind: JobKind,
     items: Vec<I>,
     work: F,
     result: Option<Vec<O>>,
@@ -181,8 +182,8 @@ where
     O: Send + 'static,
     F: Fn(&mut Write<'_>, &[&I]) -> Result<Vec<O>, Error> + Send + 'static,
 {
-    fn place(&self) -> Place {
-        self.place
+    fn kind(&self) -> JobKind {
+        self.kind
     }
 
     fn items(&self) -> usize {
@@ -243,14 +244,14 @@ impl Thread {
         while let Some(first) = jobs.blocking_recv() {
             let mut group = vec![first];
             let mut items = group[0].items();
-            while group.len() < GROUP_JOBS && items < GROUP_ITEMS {
+            while group.len() < MAX_GROUP_JOBS && items < MAX_GROUP_ITEMS {
                 let Ok(job) = jobs.try_recv() else { break };
                 items += job.items();
                 group.push(job);
             }
             // Processes take turns at a destination: all take destinations in one order, so that none waits in a circle.
-            group.sort_by_key(|job| job.place());
-            self.settle(&mut group);
+            group.sort_by_key(|job| job.kind());
+            self.commit_group(&mut group);
             if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
                 checkpoints.finish(connection);
             }
@@ -258,7 +259,7 @@ impl Thread {
     }
 
     /// Runs a group to its end and answers all of it.
-    fn settle(&mut self, mut group: &mut [Box<dyn Job>]) {
+    fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
         while !group.is_empty() {
             match self.transact(group) {
                 TransactionResult::Committed(errors) => {
@@ -267,25 +268,25 @@ impl Thread {
                     group = rest;
                 }
                 TransactionResult::Unknown(error) => return answer_all(group, &error),
-                TransactionResult::Undone(_) => return self.settle_each(group),
+                TransactionResult::Undone(_) => return self.commit_each(group),
             }
         }
     }
 
-    fn settle_each(&mut self, group: &mut [Box<dyn Job>]) {
+    fn commit_each(&mut self, group: &mut [Box<dyn Job>]) {
         for index in 0..group.len() {
             // Without a server none of those who wait needs to wait longer.
             if let Err(error) = self.connect() {
                 return answer_all(&mut group[index..], &error);
             }
-            self.settle_alone(&mut group[index]);
+            self.commit_alone(&mut group[index]);
         }
     }
 
-    fn settle_alone(&mut self, job: &mut Box<dyn Job>) {
+    fn commit_alone(&mut self, job: &mut Box<dyn Job>) {
         let alone = std::slice::from_mut(job);
         let mut last = Error::unavailable(Stopped);
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             match self.transact(alone) {
                 TransactionResult::Committed(errors) => return answer(alone, errors),
                 TransactionResult::Unknown(error) => return answer_all(alone, &error),
@@ -326,7 +327,7 @@ impl Thread {
         };
         let jobs = &mut jobs[..errors.len()];
         let is_early = |job: &&mut Box<dyn Job>| {
-            job.place().faults().and_then(|faults| faults.early_answer).is_some_and(fault::is_planted)
+            job.kind().faults().and_then(|faults| faults.early_answer).is_some_and(fault::is_planted)
         };
         jobs.iter_mut().filter(is_early).for_each(|job| job.answer(None));
         kill_at(jobs, |faults| faults.before_commit);
@@ -430,6 +431,6 @@ fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
 }
 
 fn kill_at(jobs: &[Box<dyn Job>], point: impl Fn(Faults) -> &'static str) {
-    let points: BTreeSet<&str> = jobs.iter().filter_map(|job| job.place().faults()).map(point).collect();
+    let points: BTreeSet<&str> = jobs.iter().filter_map(|job| job.kind().faults()).map(point).collect();
     points.into_iter().for_each(fault::kill_at);
 }

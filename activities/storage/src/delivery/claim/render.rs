@@ -119,7 +119,7 @@ pub fn batch(
                 if row.event_type == PROFILE_UPDATED && matches!(state, State::Stale) {
                     pick::supersede_profile(write, &row)?;
                     if removes {
-                        profiles::forget(write, &row, Failure::Overtaken)?;
+                        profiles::forget(write, &row, Failure::Superseded)?;
                     }
                     continue;
                 }

@@ -42,7 +42,7 @@ row! {
 }
 
 row! {
-    struct Owed {
+    struct OwedRow {
         event_id: EventId,
         status: DeliveryStatus,
     }
@@ -110,7 +110,7 @@ pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<E
 }
 
 /// Nothing is taken back where it was never counted.
-fn not_counted_because(owed: &[Owed]) -> Option<&'static str> {
+fn not_counted_because(owed: &[OwedRow]) -> Option<&'static str> {
     let is = |status: DeliveryStatus| owed.iter().any(|one| one.status == status);
     match () {
         () if is(DeliveryStatus::Delivered) || is(DeliveryStatus::Pending) || is(DeliveryStatus::Waiting) => None,
@@ -128,7 +128,7 @@ const OWED: Sql = statement! {"
     ORDER BY seq
 "};
 
-fn owed(connection: &mut AnyConnection, events: &[EventId], destination: DestinationId) -> Result<Vec<Owed>, Error> {
+fn owed(connection: &mut AnyConnection, events: &[EventId], destination: DestinationId) -> Result<Vec<OwedRow>, Error> {
     sql(OWED).bind_list(events.iter().copied()).bind(destination).all(connection)
 }
 

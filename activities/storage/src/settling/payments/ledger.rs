@@ -34,7 +34,7 @@ row! {
 
 row! {
     /// The events of a payment, and how many entries it has.
-    pub struct Carrier {
+    pub struct PaymentEvents {
         pub event_id: EventId,
         other_event_id: Option<EventId>,
         pub sku: Option<String>,
@@ -73,7 +73,7 @@ pub fn sales_of(connection: &mut AnyConnection, app: AppId, receipt_id: &str) ->
     Ok(rows.into_iter().map(SaleRow::sale).collect())
 }
 
-const FIND_CARRIER: Sql = statement! {"
+const FIND_PAYMENT_EVENTS: Sql = statement! {"
     SELECT event_id, other_event_id, sku,
         (SELECT COUNT(*) FROM payments m WHERE m.collapse_key = p.collapse_key
         AND m.number = p.number) AS entries
@@ -82,12 +82,12 @@ const FIND_CARRIER: Sql = statement! {"
 "};
 
 /// The events of the payment with this number.
-pub fn carrier(connection: &mut AnyConnection, key: CollapseKey, number: i64) -> Result<Carrier, Error> {
-    let carrier: Option<Carrier> = sql(FIND_CARRIER).bind(key).bind(number).first(connection)?;
+pub fn payment_events(connection: &mut AnyConnection, key: CollapseKey, number: i64) -> Result<PaymentEvents, Error> {
+    let carrier: Option<PaymentEvents> = sql(FIND_PAYMENT_EVENTS).bind(key).bind(number).first(connection)?;
     carrier.ok_or_else(|| Error::corrupt("an adjustment changes no payment"))
 }
 
-impl Carrier {
+impl PaymentEvents {
     /// The events that announce the payment.
     pub fn events(&self) -> Vec<EventId> {
         std::iter::once(self.event_id).chain(self.other_event_id).collect()

@@ -22,7 +22,7 @@ use domain::catalogue::PriceSource;
 use domain::event::REVENUE_ADJUSTED;
 use domain::payment::{self, Adjustment, EntryKind, LedgerEntry, Payment, Sale, UnknownPrice};
 use domain::{EventId, Purchase, Timestamp};
-use ledger::{EntryRow, carrier, entries};
+use ledger::{EntryRow, entries, payment_events};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -30,13 +30,13 @@ use std::collections::BTreeSet;
 /// The entries that a settling adds to the ledger of its purchase.
 #[derive(Debug, Default)]
 pub struct Booking {
-    payments: Vec<Paid>,
+    payments: Vec<PricedPayment>,
     adjustments: Vec<Adjustment>,
 }
 
 /// A payment with what is known of its price.
 #[derive(Debug)]
-struct Paid {
+struct PricedPayment {
     payment: Payment,
     price: Option<Decimal>,
     currency: Option<String>,
@@ -78,8 +78,8 @@ impl Booking {
             return Ok(Self::default());
         }
         let (now, data) = (write.now, &mut description.data);
-        let mut payments: Vec<Paid> =
-            new.into_iter().map(|payment| Paid::listed(payment, data).confirmed_by(purchase, now)).collect();
+        let mut payments: Vec<PricedPayment> =
+            new.into_iter().map(|payment| PricedPayment::listed(payment, data).confirmed_by(purchase, now)).collect();
         let already = booked.len();
         booked.extend(payments.iter().map(|paid| paid.booked(now)));
         let sales = sales_of(write.connection, settling.origin.app_id, &settling.origin.receipt_id)?;
@@ -165,7 +165,7 @@ impl Booking {
     }
 }
 
-impl Paid {
+impl PricedPayment {
     /// From the record of the purchase, whose price is the catalogue's.
     fn listed(payment: Payment, data: &Value) -> Self {
         if !payment.is_priced {
@@ -299,7 +299,7 @@ fn insert_adjustment(
 ) -> Result<(), Error> {
     let settling = announcement.settling;
     let key = settling.record.collapse_key;
-    let carrier = carrier(write.connection, key, adjustment.number)?;
+    let carrier = payment_events(write.connection, key, adjustment.number)?;
     let source = match (&adjustment.transaction_id, adjustment.kind) {
         (Some(_), _) => Source::Report,
         (None, EntryKind::Correction) => Source::Catalogue,
@@ -331,7 +331,7 @@ fn announce_adjustment(
     event: &Event,
 ) -> Result<(), Error> {
     let settling = announcement.settling;
-    let carrier = carrier(write.connection, event.collapse_key, adjustment.number)?;
+    let carrier = payment_events(write.connection, event.collapse_key, adjustment.number)?;
     let occurred_at = adjustment.at.unwrap_or(write.now);
     let environment = settling.environment();
     let body = json!({

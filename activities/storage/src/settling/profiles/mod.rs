@@ -30,12 +30,12 @@ use crate::settling::revision::Carried;
 use domain::ids::ProfileScope;
 use domain::user::{self, Attributes, OwnedPurchase, PROFILE_UPDATED, Profile, ProfileUpdated};
 use domain::{CollapseKey, DestinationId, Environment, EventId, PlatformId};
-use owed::Place;
+use owed::ProfileKey;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The comparison of a user's profile with the ones that integrations were owed last.
 #[derive(Clone, Copy)]
-pub struct Check<'a> {
+pub struct ProfileCheck<'a> {
     /// The app and platform of the purchase by which it was noticed that the profile may have changed.
     pub origin: &'a Origin,
     /// The user.
@@ -47,7 +47,7 @@ pub struct Check<'a> {
 /// A user whose profile may have changed, and the purchase by which that was noticed. Its user and purchase are locked.
 pub struct Subject<'a> {
     /// The comparison.
-    pub check: Check<'a>,
+    pub check: ProfileCheck<'a>,
     /// The purchase, in whose lanes a profile is sent.
     pub collapse_key: CollapseKey,
     /// Its revision.
@@ -70,16 +70,16 @@ struct Integration<'a> {
 }
 
 /// A profile, and the integrations with another digest of it.
-struct Changed {
+struct ChangedProfile {
     environment: Environment,
     /// The platforms that it covers; empty for all.
     platforms: Vec<PlatformId>,
     profile: Profile,
-    due: Vec<Due>,
+    due: Vec<DueProfile>,
 }
 
 /// An integration that has another profile.
-struct Due {
+struct DueProfile {
     destination: DestinationId,
     digest: String,
     known: BTreeSet<String>,
@@ -110,11 +110,11 @@ pub fn owe(
     for changed in subject.check.changed(write.connection, destinations)? {
         let environment = changed.environment;
         for due in &changed.due {
-            let place = Place { destination: due.destination, user: owner.id, environment };
-            owed::note(write, place, &due.digest, &due.known)?;
+            let key = ProfileKey { destination: due.destination, user: owner.id, environment };
+            owed::note(write, key, &due.digest, &due.known)?;
         }
         let carriers = carried.filter(|_| environment == subject.environment);
-        let is_carried = |due: &Due| carriers.is_some_and(|carried| carried.to.contains(&due.destination));
+        let is_carried = |due: &DueProfile| carriers.is_some_and(|carried| carried.to.contains(&due.destination));
         let mut to = changed.due.iter().filter(|due| due.removes || !is_carried(due)).peekable();
         if to.peek().is_none() {
             continue;
@@ -133,14 +133,18 @@ pub fn owe(
     Ok(is_owed)
 }
 
-impl Check<'_> {
+impl ProfileCheck<'_> {
     /// Whether an integration has another profile than the present one.
     pub fn is_due(&self, connection: &mut AnyConnection, destination: &Destination) -> Result<bool, Error> {
         Ok(!self.changed(connection, std::slice::from_ref(destination))?.is_empty())
     }
 
     /// The profiles that differ from what these destinations were owed last.
-    fn changed(&self, connection: &mut AnyConnection, destinations: &[Destination]) -> Result<Vec<Changed>, Error> {
+    fn changed(
+        &self,
+        connection: &mut AnyConnection,
+        destinations: &[Destination],
+    ) -> Result<Vec<ChangedProfile>, Error> {
         let mut integrations: BTreeMap<Vec<PlatformId>, Vec<Integration<'_>>> = BTreeMap::new();
         for destination in destinations {
             if let Some(attributes) = destination.profile {
@@ -162,7 +166,8 @@ impl Check<'_> {
                 }
                 let covered = user::on_platforms(&owned, platforms);
                 let profile = of(connection, UserPurchases { user, owned: &covered, environment })?;
-                let mut changed = Changed { environment, platforms: platforms.clone(), profile, due: Vec::new() };
+                let mut changed =
+                    ChangedProfile { environment, platforms: platforms.clone(), profile, due: Vec::new() };
                 for integration in wanting {
                     let due = self.due(connection, &changed, integration)?;
                     changed.due.extend(due);
@@ -179,14 +184,14 @@ impl Check<'_> {
     fn due(
         &self,
         connection: &mut AnyConnection,
-        changed: &Changed,
+        changed: &ChangedProfile,
         to: &Integration<'_>,
-    ) -> Result<Option<Due>, Error> {
-        let Changed { environment, profile, .. } = changed;
+    ) -> Result<Option<DueProfile>, Error> {
+        let ChangedProfile { environment, profile, .. } = changed;
         let (destination, attributes) = (to.destination.id, to.attributes);
         let digest = profile.digest(attributes, self.owner.external_id.as_deref());
-        let place = Place { destination, user: self.owner.id, environment: *environment };
-        let (is_due, removes) = match owed::find(connection, place)? {
+        let key = ProfileKey { destination, user: self.owner.id, environment: *environment };
+        let (is_due, removes) = match owed::find(connection, key)? {
             Some(owed) => (owed.lacks(&digest, self.trigger), owed.outlives(profile, attributes)),
             // An integration that never got anything of a user does not need an empty profile.
             None => {
@@ -194,12 +199,17 @@ impl Check<'_> {
                 (profile.digest(attributes, None) != nothing.digest(attributes, None), false)
             }
         };
-        Ok(is_due.then(|| Due { destination, digest, known: profile.known(attributes), removes }))
+        Ok(is_due.then(|| DueProfile { destination, digest, known: profile.known(attributes), removes }))
     }
 }
 
-fn insert(write: &mut Write<'_>, subject: &Subject<'_>, changed: &Changed, user_revision: i64) -> Result<Event, Error> {
-    let (user, Changed { environment, platforms, profile, .. }) = (subject.check.owner.id, changed);
+fn insert(
+    write: &mut Write<'_>,
+    subject: &Subject<'_>,
+    changed: &ChangedProfile,
+    user_revision: i64,
+) -> Result<Event, Error> {
+    let (user, ChangedProfile { environment, platforms, profile, .. }) = (subject.check.owner.id, changed);
     let environment = *environment;
     let event = Event {
         id: EventId::of_profile(

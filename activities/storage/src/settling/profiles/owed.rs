@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// A user at an integration, in an environment.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct ProfileKey {
     pub destination: DestinationId,
     pub user: UserId,
     pub environment: Environment,
@@ -33,7 +33,7 @@ row! {
 }
 
 row! {
-    struct Carrier {
+    struct CarrierRow {
         user_id: Option<UserId>,
         environment: Option<Environment>,
         profile: Option<String>,
@@ -73,7 +73,7 @@ pub enum Failure {
     /// It was skipped or refused before it was sent, because of a setting, or nothing of the customer is accepted.
     Unwanted,
     /// A newer event was sent instead, which cannot remove the attributes that it was to remove.
-    Overtaken,
+    Superseded,
 }
 
 impl OwedProfile {
@@ -100,8 +100,8 @@ const FIND: Sql = statement! {"
     WHERE destination_id = ? AND user_id = ? AND environment = ?
 "};
 
-pub fn find(connection: &mut AnyConnection, place: Place) -> Result<Option<OwedProfile>, Error> {
-    sql(FIND).bind(place.destination).bind(place.user).bind(place.environment).first(connection)
+pub fn find(connection: &mut AnyConnection, key: ProfileKey) -> Result<Option<OwedProfile>, Error> {
+    sql(FIND).bind(key.destination).bind(key.user).bind(key.environment).first(connection)
 }
 
 const UPSERT: Sql = statement! {"
@@ -113,12 +113,12 @@ const UPSERT: Sql = statement! {"
 "};
 
 /// Notes that a profile with this digest and these known attributes is owed.
-pub fn note(write: &mut Write<'_>, place: Place, digest: &str, known: &BTreeSet<String>) -> Result<(), Error> {
+pub fn note(write: &mut Write<'_>, key: ProfileKey, digest: &str, known: &BTreeSet<String>) -> Result<(), Error> {
     let shown: Vec<&str> = known.iter().map(String::as_str).collect();
     sql(UPSERT)
-        .bind(place.destination)
-        .bind(place.user)
-        .bind(place.environment)
+        .bind(key.destination)
+        .bind(key.user)
+        .bind(key.environment)
         .bind(digest)
         .bind(Arrival::Owed)
         .bind(shown.join(","))
@@ -134,14 +134,16 @@ const FIND_CARRIER: Sql = statement! {"
 
 /// Notes that the delivery that carried the profile of a user did not arrive and never will.
 pub fn forget(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -> Result<(), Error> {
-    let carrier: Option<Carrier> = sql(FIND_CARRIER).bind(delivery.event_id).first(write.connection)?;
-    let Some(Carrier { user_id: Some(user), environment: Some(environment), profile }) = carrier else { return Ok(()) };
-    let place = Place { destination: delivery.destination_id, user, environment };
+    let carrier: Option<CarrierRow> = sql(FIND_CARRIER).bind(delivery.event_id).first(write.connection)?;
+    let Some(CarrierRow { user_id: Some(user), environment: Some(environment), profile }) = carrier else {
+        return Ok(());
+    };
+    let key = ProfileKey { destination: delivery.destination_id, user, environment };
     match failure {
-        Failure::Unwanted => set_arrival(write, place, Arrival::Left).map(drop),
-        Failure::Overtaken if !profile.is_some_and(|profile| profile.contains(":null")) => Ok(()),
-        Failure::Overtaken => set_arrival(write, place, Arrival::Lost).map(drop),
-        Failure::Died => record_death(write, delivery, place),
+        Failure::Unwanted => set_arrival(write, key, Arrival::Left).map(drop),
+        Failure::Superseded if !profile.is_some_and(|profile| profile.contains(":null")) => Ok(()),
+        Failure::Superseded => set_arrival(write, key, Arrival::Lost).map(drop),
+        Failure::Died => record_death(write, delivery, key),
     }
 }
 
@@ -153,16 +155,16 @@ const COUNT_DEATH: Sql = statement! {"
 "};
 
 /// Rechecks the purchase, unless too many deliveries died that carried this state.
-fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> Result<(), Error> {
-    if !set_arrival(write, place, Arrival::Lost)? {
+fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, key: ProfileKey) -> Result<(), Error> {
+    if !set_arrival(write, key, Arrival::Lost)? {
         return Ok(());
     }
     let deaths: Option<i64> =
-        sql(COUNT_DEATH).bind(place.destination).bind(place.user).bind(place.environment).value(write.connection)?;
+        sql(COUNT_DEATH).bind(key.destination).bind(key.user).bind(key.environment).value(write.connection)?;
     let before = deaths.and_then(|deaths| usize::try_from(deaths - 1).ok()).unwrap_or_default();
     match RECHECK_AFTER.get(before) {
         Some(after) => purchase::recheck_by(write, delivery.collapse_key, write.now.plus(*after)),
-        None => set_arrival(write, place, Arrival::Left).map(drop),
+        None => set_arrival(write, key, Arrival::Left).map(drop),
     }
 }
 
@@ -173,12 +175,12 @@ const SET_ARRIVAL: Sql = statement! {"
 "};
 
 /// Notes the arrival of the owed profile; returns whether that was new.
-fn set_arrival(write: &mut Write<'_>, place: Place, arrival: Arrival) -> Result<bool, Error> {
+fn set_arrival(write: &mut Write<'_>, key: ProfileKey, arrival: Arrival) -> Result<bool, Error> {
     let changed = sql(SET_ARRIVAL)
         .bind(arrival)
-        .bind(place.destination)
-        .bind(place.user)
-        .bind(place.environment)
+        .bind(key.destination)
+        .bind(key.user)
+        .bind(key.environment)
         .bind(arrival)
         .run(write.connection)?;
     Ok(changed > 0)

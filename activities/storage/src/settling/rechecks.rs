@@ -17,17 +17,17 @@ use std::collections::BTreeSet;
 /// Number of purchases per transaction, so that nothing else waits long for it.
 const BATCH: i64 = 1000;
 /// Maximum number of notes that one sweep continues.
-const MOST_NOTES: i64 = 100;
+const MAX_NOTES: i64 = 100;
 /// Maximum number of purchases concerned by a change that are counted.
-pub const MOST_COUNTED: i64 = 100_000;
+pub const MAX_COUNTED: i64 = 100_000;
 
 stored! {
     /// Why purchases are rechecked.
     pub enum RecheckReason {
         /// Their platform has a new secret.
-        Secret = "secret",
+        NewSecret = "secret",
         /// The store cannot be queried about them any more: its failures are forgotten, and none is woken.
-        Failures = "failures",
+        NoUsableSecret = "failures",
         /// Their platform is in another environment.
         Environment = "environment",
         /// Another SKU names their products.
@@ -42,14 +42,14 @@ stored! {
 row! {
     /// A note that purchases are to be rechecked.
     #[derive(Clone)]
-    struct Note {
+    struct NoteKey {
         why: RecheckReason,
         subject_id: String,
     }
 }
 
 row! {
-    struct Recheck {
+    struct NoteRow {
         app_id: AppId,
         requested_at: Timestamp,
         refused_at: Option<Timestamp>,
@@ -58,7 +58,7 @@ row! {
 }
 
 row! {
-    struct Range {
+    struct BatchRow {
         purchases: i64,
         last: Option<CollapseKey>,
     }
@@ -92,13 +92,13 @@ const PARKED: Clause = clause! {&RECHECKS, hot "purchases_waiting", "
 const BATCHED_PARKED: Clause = clause! {&RECHECKS, hot "purchases_app or purchases_waiting", "
     {BATCHED} AND platform_id = ? AND waits_for = 'parked'
 "};
-const BATCHED_NAMED_TWICE: Clause = clause! {&RECHECKS, hot "purchases_app", "
+const BATCHED_WITH_TWO_SKUS: Clause = clause! {&RECHECKS, hot "purchases_app", "
     {BATCHED} AND platform_id = ? AND term_sku IS NOT NULL AND product_id IS NOT NULL AND term_sku <> product_id
 "};
 /// Purchases that run and may have been announced unverified, or missed an answer while the store could not be queried;
 /// those that the store never answered about; those that wait; and those that ended since the store refused the old
 /// secret.
-const BATCHED_UNVERIFIED: Clause = clause! {&RECHECKS, hot "purchases_app", "
+const BATCHED_MAYBE_UNVERIFIED: Clause = clause! {&RECHECKS, hot "purchases_app", "
     {BATCHED} AND platform_id = ?
         AND (state IN ('trial', 'trial_off', 'active', 'off', 'grace') OR product_id IS NULL
             OR waits_for IS NOT NULL OR waits_through IS NOT NULL OR updated_at >= ?)
@@ -123,12 +123,12 @@ impl Store {
     /// Continues the rechecks that are not done; goes through about `limit` purchases and returns through how many. A
     /// failed note is left to the next call, and does not keep the others from it.
     pub async fn continue_rechecks(&self, limit: i64) -> Result<i64, Error> {
-        let mut notes: Vec<Note> = self.read(move |connection| sql(NOTES).bind(MOST_NOTES).all(connection)).await?;
+        let mut notes: Vec<NoteKey> = self.read(move |connection| sql(NOTES).bind(MAX_NOTES).all(connection)).await?;
         let (mut seen, mut failed) = (0, None);
         while seen < limit && !notes.is_empty() {
             for note in std::mem::take(&mut notes) {
-                let taken = note.clone();
-                match self.write(move |write| batch(write, &taken)).await {
+                let key = note.clone();
+                match self.write(move |write| batch(write, &key)).await {
                     Ok(Some(purchases)) => {
                         seen += purchases;
                         notes.push(note);
@@ -146,8 +146,9 @@ const APP_OF_PLATFORM: Sql = statement!("SELECT app_id AS value FROM platforms W
 
 /// Rechecks purchases of a platform.
 pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: RecheckReason) -> Result<(), Error> {
-    let are_few = why == RecheckReason::Parked && few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
-    if are_few {
+    let has_few_waiting =
+        why == RecheckReason::Parked && count_if_few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
+    if has_few_waiting {
         return purchase::recheck(write, PARKED, [platform.into()]).map(drop);
     }
     begin(write, platform, why, None)
@@ -155,7 +156,7 @@ pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: Rechec
 
 /// Rechecks purchases of a platform with a new secret; the store refused the one before since then.
 pub fn recheck_secret(write: &mut Write<'_>, platform: PlatformId, refused_at: Option<Timestamp>) -> Result<(), Error> {
-    begin(write, platform, RecheckReason::Secret, refused_at)
+    begin(write, platform, RecheckReason::NewSecret, refused_at)
 }
 
 fn begin(
@@ -165,7 +166,7 @@ fn begin(
     refused_at: Option<Timestamp>,
 ) -> Result<(), Error> {
     let app: Option<AppId> = sql(APP_OF_PLATFORM).bind(platform).value(write.connection)?;
-    let note = Note { why, subject_id: platform.to_string() };
+    let note = NoteKey { why, subject_id: platform.to_string() };
     insert_note(write, &note, app.ok_or(Error::Missing { what: "platform" })?, refused_at)?;
     batch(write, &note).map(drop)
 }
@@ -192,7 +193,7 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
         return Ok(());
     }
     // The note first: its lock keeps the last batch of one before from removing the SKUs.
-    let note = Note { why: RecheckReason::Catalogue, subject_id: app.to_string() };
+    let note = NoteKey { why: RecheckReason::Catalogue, subject_id: app.to_string() };
     insert_note(write, &note, app, None)?;
     for sku in many {
         sql(INSERT_SKU).bind(app).bind(sku.as_str()).run(write.connection)?;
@@ -200,31 +201,31 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
     batch(write, &note).map(drop)
 }
 
-/// How many purchases have a SKU as their term's and as their product's; `None` when there are more than `most`.
-fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str, most: i64) -> Result<Option<[i64; 2]>, Error> {
-    let Some(of_term) = few(connection, OF_TERM, [app.into(), sku.into()], most)? else { return Ok(None) };
-    let of_product = few(connection, OF_PRODUCT, [app.into(), sku.into()], most - of_term)?;
+/// How many purchases have a SKU as their term's and as their product's; `None` when there are more than `max`.
+fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str, max: i64) -> Result<Option<[i64; 2]>, Error> {
+    let Some(of_term) = count_if_few(connection, OF_TERM, [app.into(), sku.into()], max)? else { return Ok(None) };
+    let of_product = count_if_few(connection, OF_PRODUCT, [app.into(), sku.into()], max - of_term)?;
     Ok(of_product.map(|of_product| [of_term, of_product]))
 }
 
-/// How many purchases an index finds; `None` when there are more than `most`.
-fn few<'v>(
+/// How many purchases an index finds; `None` when there are more than `max`.
+fn count_if_few<'v>(
     connection: &mut AnyConnection,
     which: Clause,
     values: impl IntoIterator<Item = Value<'v>>,
-    most: i64,
+    max: i64,
 ) -> Result<Option<i64>, Error> {
-    Ok(Some(count(connection, which, values, most + 1)?).filter(|found| *found <= most))
+    Ok(Some(count(connection, which, values, max + 1)?).filter(|found| *found <= max))
 }
 
-/// How many purchases an index finds, at most `most`.
+/// How many purchases an index finds, at max `max`.
 pub fn count<'v>(
     connection: &mut AnyConnection,
     which: Clause,
     values: impl IntoIterator<Item = Value<'v>>,
-    most: i64,
+    max: i64,
 ) -> Result<i64, Error> {
-    Ok(sql(COUNT.of(which)).once().bind_all(values).bind(most).value(connection)?.unwrap_or(0))
+    Ok(sql(COUNT.of(which)).uncached().bind_all(values).bind(max).value(connection)?.unwrap_or(0))
 }
 
 const COUNT_PARKED: Sql = statement! {"
@@ -235,7 +236,7 @@ const COUNT_PARKED: Sql = statement! {"
 
 /// How many waiting purchases of a platform the store did not accept.
 pub fn parked(connection: &mut AnyConnection, platform: PlatformId) -> Result<i64, Error> {
-    Ok(sql(COUNT_PARKED.of(WAITING)).once().bind(platform).bind(MOST_COUNTED).value(connection)?.unwrap_or(0))
+    Ok(sql(COUNT_PARKED.of(WAITING)).uncached().bind(platform).bind(MAX_COUNTED).value(connection)?.unwrap_or(0))
 }
 
 const UPSERT_NOTE: Sql = statement! {"
@@ -248,7 +249,7 @@ const UPSERT_NOTE: Sql = statement! {"
 "};
 
 /// Notes a recheck. One that was noted before and is not done begins anew, and keeps the earlier refusal.
-fn insert_note(write: &mut Write<'_>, note: &Note, app: AppId, refused_at: Option<Timestamp>) -> Result<(), Error> {
+fn insert_note(write: &mut Write<'_>, note: &NoteKey, app: AppId, refused_at: Option<Timestamp>) -> Result<(), Error> {
     sql(UPSERT_NOTE)
         .bind(note.why)
         .bind(note.subject_id.as_str())
@@ -276,15 +277,15 @@ const CONTINUE_NOTE: Sql = statement!("UPDATE rechecks SET after_key = ? WHERE w
 
 /// Rechecks the next batch and notes how far this went; returns the number of purchases, or `None` when there is no
 /// note. It is locked meanwhile, so that a new one is not lost.
-fn batch(write: &mut Write<'_>, note: &Note) -> Result<Option<i64>, Error> {
-    let found: Option<Recheck> =
+fn batch(write: &mut Write<'_>, note: &NoteKey) -> Result<Option<i64>, Error> {
+    let found: Option<NoteRow> =
         sql(LOCK_NOTE).bind(note.why).bind(note.subject_id.as_str()).first(write.connection)?;
-    let Some(recheck) = found else { return Ok(None) };
-    let range: Option<Range> =
-        sql(END_OF_BATCH).bind(recheck.app_id).bind(recheck.after_key.as_str()).bind(BATCH).first(write.connection)?;
-    let Range { purchases, last } = range.unwrap_or(Range { purchases: 0, last: None });
+    let Some(row) = found else { return Ok(None) };
+    let range: Option<BatchRow> =
+        sql(END_OF_BATCH).bind(row.app_id).bind(row.after_key.as_str()).bind(BATCH).first(write.connection)?;
+    let BatchRow { purchases, last } = range.unwrap_or(BatchRow { purchases: 0, last: None });
     if let Some(last) = last {
-        recheck.run(write, note, last)?;
+        row.run(write, note, last)?;
     }
     match last.filter(|_| purchases >= BATCH) {
         Some(last) => sql(CONTINUE_NOTE)
@@ -293,7 +294,7 @@ fn batch(write: &mut Write<'_>, note: &Note) -> Result<Option<i64>, Error> {
             .bind(note.subject_id.as_str())
             .run(write.connection)
             .map(drop)?,
-        None => recheck.finish(write, note)?,
+        None => row.finish(write, note)?,
     }
     Ok(Some(purchases))
 }
@@ -302,21 +303,21 @@ const DELETE_SKUS: Sql = statement!("DELETE FROM recheck_skus WHERE app_id = ?")
 
 const DELETE_NOTE: Sql = statement!("DELETE FROM rechecks WHERE why = ? AND subject_id = ?");
 
-impl Recheck {
+impl NoteRow {
     /// Rechecks the purchases up to this one.
-    fn run(&self, write: &mut Write<'_>, note: &Note, last: CollapseKey) -> Result<(), Error> {
+    fn run(&self, write: &mut Write<'_>, note: &NoteKey, last: CollapseKey) -> Result<(), Error> {
         let subject = || Value::from(note.subject_id.as_str());
-        if matches!(note.why, RecheckReason::Secret | RecheckReason::Failures) {
+        if matches!(note.why, RecheckReason::NewSecret | RecheckReason::NoUsableSecret) {
             let values = self.values(last, vec![subject(), self.requested_at.into()]);
             purchase::forget_failures(write, BATCHED_FAILED, values)?;
         }
         let (which, more) = match note.why {
-            RecheckReason::Secret => (BATCHED_UNVERIFIED, vec![subject(), self.refused_at.into()]),
+            RecheckReason::NewSecret => (BATCHED_MAYBE_UNVERIFIED, vec![subject(), self.refused_at.into()]),
             RecheckReason::Environment => (BATCHED_NEVER_ACCEPTED, vec![subject()]),
-            RecheckReason::ProductRef => (BATCHED_NAMED_TWICE, vec![subject()]),
+            RecheckReason::ProductRef => (BATCHED_WITH_TWO_SKUS, vec![subject()]),
             RecheckReason::Parked => (BATCHED_PARKED, vec![subject()]),
             RecheckReason::Catalogue => (BATCHED_LISTED, Vec::new()),
-            RecheckReason::Failures => return Ok(()),
+            RecheckReason::NoUsableSecret => return Ok(()),
         };
         purchase::recheck(write, which, self.values(last, more)).map(drop)
     }
@@ -326,7 +327,7 @@ impl Recheck {
     }
 
     /// Removes the note: all were rechecked.
-    fn finish(&self, write: &mut Write<'_>, note: &Note) -> Result<(), Error> {
+    fn finish(&self, write: &mut Write<'_>, note: &NoteKey) -> Result<(), Error> {
         if note.why == RecheckReason::Catalogue {
             sql(DELETE_SKUS).bind(self.app_id).run(write.connection)?;
         }
