@@ -83,7 +83,8 @@ impl EntitlementRow {
 
 const USD_RATE: Sql = statement!("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?");
 
-/// What one unit of the price's currency was worth in USD on the day of the purchase. `None` when there is no price, when that day's rate was not imported, or when the beginning is unknown: it is never guessed.
+/// What one unit of the price's currency was worth in USD on the day of the purchase. `None` when there is no price,
+/// when that day's rate was not imported, or when the beginning is unknown: it is never guessed.
 pub fn usd_rate(
     connection: &mut AnyConnection,
     app: AppId,

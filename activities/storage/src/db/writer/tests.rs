@@ -1,4 +1,4 @@
-//! The grouping writer, job by job.
+//! Tests of the grouping writer, without its thread.
 
 use super::{Batch, Job, JobKind, MAX_TRANSACTION_TIME, Thread, Work, Write};
 use crate::db::config::Database;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// A thread's state over a file with a table `t`, and the file.
+/// The thread's state, with a connection to a file with a table `t`, and the file's path.
 fn thread(name: &str) -> (Thread, PathBuf) {
     let path = std::env::temp_dir().join(format!("settle-writer-{}-{name}.db", std::process::id()));
     drop(std::fs::remove_file(&path));
@@ -44,7 +44,7 @@ fn job(value: i64, mut failures: u32, error: Error) -> (Box<dyn Job>, oneshot::R
     (Box::new(Work { kind: JobKind::Other, work, result: None, reply: Some(reply) }), answer)
 }
 
-/// A job that answers the time of its transaction.
+/// A job that returns the time of its transaction.
 fn stamping() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
     let (reply, answer) = oneshot::channel();
     let work = |write: &mut Write<'_>| Ok(write.now.millis_since(Timestamp::default()));
@@ -134,7 +134,7 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
 /// The answer of a batch.
 type Counts = Result<Vec<usize>, Error>;
 
-/// Inserts values in one go, no negative one, and answers each with how many there were.
+/// Inserts values together, fails on a negative one, and returns for each how many there were.
 fn insert(write: &mut Write<'_>, values: &[&i64]) -> Counts {
     for value in values {
         sql("INSERT INTO t (v) VALUES (?)").bind(**value).run(write.connection)?;

@@ -147,8 +147,8 @@ impl Booking {
             .map(drop)
     }
 
-    /// Each adjustment has an event of its own, which is owed to every destination that counts and was owed the payment.
-    /// The entries are written, and the events of payments of the same settling are owed.
+    /// Each adjustment has an event of its own, which is owed to every destination that counts and was owed the
+    /// payment. The entries are written, and the events of payments of the same settling are owed.
     pub fn announce(&self, write: &mut Write<'_>, announcement: &Announcement<'_>) -> Result<(), Error> {
         for (adjustment, event) in self.adjusted(announcement) {
             announce_adjustment(write, announcement, adjustment, &event)?;

@@ -200,7 +200,8 @@ const LOSE_ALL: Sql = statement! {"
     WHERE destination_id = ? AND user_id IN (SELECT e.user_id {CARRIED})
 "};
 
-/// Forgets the profiles that the next deliveries of a destination carry, see [`NEXT_OF_USERS`], and rechecks a purchase of each of their users.
+/// Forgets the profiles that the next deliveries of a destination carry, see [`NEXT_OF_USERS`], and rechecks a purchase
+/// of each of their users.
 pub fn forget_all(write: &mut Write<'_>, destination: &Destination, after: i64, at_most: i64) -> Result<(), Error> {
     if destination.profile.is_none() {
         return Ok(());
