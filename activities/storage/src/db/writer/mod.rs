@@ -80,7 +80,7 @@ pub struct Faults {
 /// One unit of writing. It may be run again until it is committed.
 trait Job: Any + Send {
     fn kind(&self) -> JobKind;
-    /// How many items it has that are written together with those of all jobs of its type; none, when it is run by
+    /// Number of its items, which are written together with those of all jobs of its type; 0 for a job that is run by
     /// itself.
     fn items(&self) -> usize;
     /// Runs it together with the items of `others`, which are of its type.
@@ -114,8 +114,8 @@ impl Writer {
         answer.await.map_err(Error::unavailable)?
     }
 
-    /// Writes items together with those of all who wait and write with the same function, which answers each in order.
-    /// It may run more than once before it is committed.
+    /// Writes items together with those of all waiting jobs that use the same function. `work` returns one result for
+    /// each item, in order; it may run more than once before it is committed.
     pub async fn write_items<I, O, F>(&self, kind: JobKind, items: Vec<I>, work: F) -> Result<Vec<O>, Error>
     where
         I: Send + 'static,
@@ -249,8 +249,7 @@ impl Thread {
                 items += job.items();
                 group.push(job);
             }
-            // Processes take turns at a destination: all take destinations in one order, so that none waits in a
-            // circle.
+            // All processes lock destinations in the same order, so that they do not deadlock.
             group.sort_by_key(|job| job.kind());
             self.commit_group(&mut group);
             if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
