@@ -81,7 +81,7 @@ fn due(
         let Some(owner) = owner(connection, key)?.filter(|owner| seen.insert(*owner)) else { continue };
         let owner = users::read(connection, owner)?;
         let Some(origin) = purchase::origin(connection, key)? else { continue };
-        let check = ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Snapshot };
+        let check = ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Backfill };
         if check.is_due(connection, &destination)? {
             due.push(key);
         }
@@ -106,7 +106,7 @@ fn owe(
     }
     let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let subject = Subject {
-        check: ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Snapshot },
+        check: ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Backfill },
         collapse_key: key,
         revision: row.revision,
         environment: row.known()?.environment(origin.environment),

@@ -1,7 +1,8 @@
-//! The events of one record: the owner's `user.*` events in their order, then the purchase's `purchase.updated`.
+//! The events of one record: the `user.*` events of the owner in their order, then one `revenue.adjusted` for each
+//! change of a payment, then `purchase.updated`.
 //!
-//! Bodies are completed here, from the owner's purchases as they are in this transaction. The content of a body, and
-//! which events there are, is `domain`'s.
+//! Bodies are completed here with the owner's purchases as they are in this transaction. `domain` defines the content
+//! of a body, and which events there are.
 
 use crate::db::error::Error;
 use crate::db::fault;
@@ -18,8 +19,9 @@ use domain::user::{self, Attributes, Customer, UserEvent};
 use domain::{DestinationId, EventId};
 use std::collections::BTreeSet;
 
-/// Writes the events of a revision, and owes each to every destination that chose its type. `None` when none of them
-/// carries the user's state. The ledger is written first, since the user's state has its sum.
+/// Writes the events of a revision, and owes each to the destinations that chose its type and want its purchase;
+/// returns `None` when none of the events carries the state of the user. The entries of the ledger are written first,
+/// because the profile of the user has their sum.
 pub fn announce(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -61,7 +63,7 @@ pub fn announce(
     Ok(carried)
 }
 
-/// All events of one settling carry the same state of the user, which is one revision of it.
+/// Writes the `user.*` events. All of them carry the same state of the user, which is one revision.
 fn announce_user_events(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -115,7 +117,7 @@ fn announce_user_events(
     Ok(Carried { user_revision, to })
 }
 
-/// Stores an event and owes it to the destinations that chose it; returns them.
+/// Stores an event and owes it to the destinations that chose its type and want its purchase; returns them.
 fn store(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,

@@ -21,7 +21,7 @@ pub struct Settling<'a> {
     pub origin: &'a Origin,
     /// The owner of the purchase.
     pub owner: Option<&'a UserRow>,
-    /// The store's name of the owner.
+    /// The store's id of the owner.
     pub app_user_id: Option<&'a str>,
     /// The installation.
     pub installation: Installation,
@@ -35,13 +35,13 @@ pub struct Description {
     pub details: Details,
 }
 
-/// Everything that the events of a settling are made from.
+/// All values from which the events of a settling are built.
 pub struct Announcement<'a> {
     /// The settling.
     pub settling: &'a Settling<'a>,
     /// The purchase's revision that is announced.
     pub revision: i64,
-    /// How many notifications were settled in it.
+    /// Number of notifications that were settled in it.
     pub coalesced: i64,
     /// The purchase's record.
     pub description: &'a Description,
@@ -49,7 +49,8 @@ pub struct Announcement<'a> {
     pub destinations: &'a [Destination],
 }
 
-/// The state of their user that the events of a settling carry, and the destinations that are owed one of them.
+/// The revision of the user whose state the events of a settling carry, and the destinations that are owed one of these
+/// events.
 pub struct Carried {
     /// The user's revision.
     pub user_revision: i64,
@@ -63,7 +64,7 @@ impl Settling<'_> {
         self.record.decision.purchase.environment(self.origin.environment)
     }
 
-    /// Whether a purchase begins with it, as far as decided.
+    /// Whether the purchase begins with this settling, by the decision as it is so far.
     pub fn begins(&self) -> bool {
         self.record.decision.transitions.iter().any(|transition| transition.kind == TransitionKind::Purchased)
     }
@@ -82,7 +83,7 @@ impl Announcement<'_> {
         transitions.map(|transition| transition.kind.event_type()).map(event).collect()
     }
 
-    /// Event number `n` of a type in this revision.
+    /// The event of a type in this revision; `n` numbers those of one type from 0.
     pub fn event(&self, event_type: &str, n: u32) -> Event {
         let record = &self.settling.record;
         let key = record.collapse_key;

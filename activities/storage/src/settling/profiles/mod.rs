@@ -1,15 +1,17 @@
-//! Profiles: the user attributes that integrations were owed last, and those that they are owed now.
+//! Profiles: the user attributes that integrations were owed last, and those that they are owed now. An integration
+//! here is a destination that keeps attributes of users.
 //!
-//! For each integration, user and environment the digest of the profile that it was owed last is stored. A settling, or
-//! a snapshot, compares it with the profile as it is in its transaction: an event that carries the user's state updates
-//! the digest, and where none is owed a `profile.updated` is. So each change is sent once, for any cause.
+//! For each integration, user and environment the digest of the last owed profile is stored. A settling or a backfill
+//! compares it with the profile as it is in its transaction. If the two differ, the digest is updated, and the
+//! integration is owed the profile: by an event of the same record that carries the state of the user, or else by one
+//! `profile.updated`. So each change is sent once, whatever caused it.
 //!
 //! A profile covers the purchases that the integration's filter wants.
 //!
-//! Digests are noted under the user's lock, and apart from `user_lanes`, whose rows claims hold. A profile that did not
-//! arrive is noted without a lock of the user: then one profile too many is sent, never one too few. The purchase of a
-//! delivery that died is rechecked, a few times for each state; a profile that was skipped or refused is owed by
-//! another state or a snapshot.
+//! Digests are written under the lock of the user, in a table apart from `user_lanes`, whose rows claims lock. That a
+//! profile did not arrive is noted without the lock of the user: a race then sends one profile too many, never one too
+//! few. If a delivery died, its purchase is rechecked, at most three times for one state; if it was skipped or refused,
+//! the profile is owed by another state or by a backfill.
 
 mod owed;
 
@@ -36,15 +38,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The comparison of a user's profile with the ones that integrations were owed last.
 #[derive(Clone, Copy)]
 pub struct ProfileCheck<'a> {
-    /// The app and platform of the purchase by which it was noticed that the profile may have changed.
+    /// The app and platform of the purchase whose settling or backfill compares the profiles.
     pub origin: &'a Origin,
     /// The user.
     pub owner: &'a UserRow,
-    /// What checks it.
+    /// What compares the profiles.
     pub trigger: Trigger,
 }
 
-/// A user whose profile may have changed, and the purchase by which that was noticed. Its user and purchase are locked.
+/// A user whose profile may have changed, and the purchase that was settled or walked. Both are locked.
 pub struct Subject<'a> {
     /// The comparison.
     pub check: ProfileCheck<'a>,
@@ -63,13 +65,13 @@ pub struct Subject<'a> {
 /// Both environments, each with a profile of its own.
 const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
 
-/// An integration that keeps profiles, and of which attributes.
+/// A destination that keeps profiles, and which attributes it keeps.
 struct Integration<'a> {
     destination: &'a Destination,
     attributes: Attributes,
 }
 
-/// A profile, and the integrations with another digest of it.
+/// A profile, and the integrations that are owed it.
 struct ChangedProfile {
     environment: Environment,
     /// The platforms that it covers; empty for all.
@@ -78,12 +80,12 @@ struct ChangedProfile {
     due: Vec<DueProfile>,
 }
 
-/// An integration that has another profile.
+/// A profile that one integration is owed.
 struct DueProfile {
     destination: DestinationId,
     digest: String,
     known: BTreeSet<String>,
-    /// Whether it may have an attribute that is not known any more. Only a profile of its own removes it.
+    /// Whether the integration may have an attribute that is unknown by now. Only a `profile.updated` removes it.
     removes: bool,
 }
 
@@ -96,8 +98,8 @@ pub fn of(connection: &mut AnyConnection, purchases: UserPurchases<'_>) -> Resul
     Ok(Profile::of(&owned, user::paid_in_usd(entries)))
 }
 
-/// Updates the digests of these destinations, and owes the profile to those that get no event of this record with all
-/// of it; returns whether it is owed to any.
+/// Updates the digests of the destinations whose profile changed. Owes a `profile.updated` to those that no event of
+/// this record gives all of it; returns whether it owes any.
 pub fn owe(
     write: &mut Write<'_>,
     subject: &Subject<'_>,
@@ -134,7 +136,7 @@ pub fn owe(
 }
 
 impl ProfileCheck<'_> {
-    /// Whether an integration has another profile than the present one.
+    /// Whether the destination was owed another profile last than the present one.
     pub fn is_due(&self, connection: &mut AnyConnection, destination: &Destination) -> Result<bool, Error> {
         Ok(!self.changed(connection, std::slice::from_ref(destination))?.is_empty())
     }
@@ -180,7 +182,7 @@ impl ProfileCheck<'_> {
         Ok(all)
     }
 
-    /// The profile that an integration is owed, if it has another one.
+    /// The profile that an integration is owed; `None` if it has that already.
     fn due(
         &self,
         connection: &mut AnyConnection,
@@ -193,7 +195,7 @@ impl ProfileCheck<'_> {
         let key = ProfileKey { destination, user: self.owner.id, environment: *environment };
         let (is_due, removes) = match owed::find(connection, key)? {
             Some(owed) => (owed.lacks(&digest, self.trigger), owed.outlives(profile, attributes)),
-            // An integration that never got anything of a user does not need an empty profile.
+            // An integration that was never owed a profile of this user needs no empty one.
             None => {
                 let nothing = Profile::of(&[], user::paid_in_usd([]));
                 (profile.digest(attributes, None) != nothing.digest(attributes, None), false)
