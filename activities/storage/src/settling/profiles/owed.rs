@@ -62,7 +62,7 @@ const RECHECK_AFTER: [Duration; 3] = [Duration::ZERO, HOUR, DAY];
 pub enum Trigger {
     /// A settling of a purchase.
     Settling,
-    /// A backfill: the snapshot of all purchases for a destination.
+    /// A backfill: the initial load of a destination.
     Backfill,
 }
 
