@@ -148,7 +148,7 @@ const END_OF_BATCH: Sql = statement! {hot "deliveries_of_destination", "
 
 /// The last sequence number of the next batch of a destination's deliveries in a status; the batch begins after
 /// `after`. `None` when there is none.
-pub fn batch(
+fn end_of_batch(
     connection: &mut AnyConnection,
     destination: DestinationId,
     status: DeliveryStatus,
@@ -179,7 +179,7 @@ const NOTE_RECONSIDERED: Sql = statement!("UPDATE destinations SET reconsider_af
 pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<Option<i64>, Error> {
     let noted: Option<i64> = sql(LOCK_RECONSIDERATION).bind(destination).value(write.connection)?;
     let Some(after) = noted else { return Ok(None) };
-    let last = batch(write.connection, destination, DeliveryStatus::Waiting, after)?;
+    let last = end_of_batch(write.connection, destination, DeliveryStatus::Waiting, after)?;
     let reconsidered = sql(RELEASE.of(OF_BATCH))
         .bind(write.now)
         .bind(destination)
@@ -268,7 +268,7 @@ pub fn end_deleted(
     status: DeliveryStatus,
     after: i64,
 ) -> Result<Option<(i64, i64)>, Error> {
-    let Some(last) = batch(write.connection, destination, status, after)? else { return Ok(None) };
+    let Some(last) = end_of_batch(write.connection, destination, status, after)? else { return Ok(None) };
     let finished = sql(END_BATCH)
         .bind(DELETED)
         .bind(write.now)

@@ -114,7 +114,7 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
         accepted.push(match inserted.get(&row.identity) {
             _ if firsts.get(&row.identity) != Some(&index) => Accepted::Repeated,
             Some(&seq) => Accepted::New { seq },
-            None => fold(write, row)?,
+            None => resolve_conflict(write, row)?,
         });
     }
     let (mut entries, mut links) = (Vec::new(), Vec::new());
@@ -258,7 +258,7 @@ pub fn first_message(
 }
 
 /// The result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another message.
-fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
+fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if is_stored(write, row)? {
         return Ok(Accepted::Repeated);
     }

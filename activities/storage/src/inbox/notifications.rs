@@ -53,7 +53,7 @@ pub enum Accepted {
         /// The row's sequence number.
         seq: i64,
     },
-    /// The same message again: it is stored already for this receipt, store type and platform. Nothing was written.
+    /// This message again: it is stored already for this receipt, store type and platform. Nothing was written.
     Repeated,
     /// A duplicate notification: another message reported the same before. Its row has the outcome `duplicate`.
     Duplicate {

@@ -193,7 +193,7 @@ pub fn lock_existing(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Erro
     find_locked(write, key).map(drop)
 }
 
-const FORGET_FAILURES: Sql = statement! {"
+const RESET_FAILURES: Sql = statement! {"
     UPDATE purchases
     SET unverified_since = NULL, verify_attempts = 0
     WHERE unverified_since IS NOT NULL AND {{which}}
@@ -205,21 +205,21 @@ const LOCK_UNVERIFIED: Sql = statement! {"
     ORDER BY collapse_key
     FOR NO KEY UPDATE
 "};
-/// The statements that a clause for [`forget_failures`] completes.
-pub const FORGETS: [Sql; 2] = [FORGET_FAILURES, LOCK_UNVERIFIED];
+/// The statements that a clause for [`reset_failures`] completes.
+pub const RESETS: [Sql; 2] = [RESET_FAILURES, LOCK_UNVERIFIED];
 
 /// One purchase.
-pub const OF_KEY: Clause = clause!(&[RECHECK, LOCK_MANY, FORGET_FAILURES, LOCK_UNVERIFIED], "collapse_key = ?");
+pub const OF_KEY: Clause = clause!(&[RECHECK, LOCK_MANY, RESET_FAILURES, LOCK_UNVERIFIED], "collapse_key = ?");
 
 /// Resets the number of failed queries of a few purchases to 0, and the time of the first one.
-pub fn forget_failures<'v>(
+pub fn reset_failures<'v>(
     write: &mut Write<'_>,
     which: Clause,
     values: impl IntoIterator<Item = Value<'v>>,
 ) -> Result<(), Error> {
     let values: Vec<Value<'v>> = values.into_iter().collect();
     lock_in_order(write, LOCK_UNVERIFIED.of(which), &values)?;
-    sql(FORGET_FAILURES.of(which)).bind_all(values).run(write.connection).map(drop)
+    sql(RESET_FAILURES.of(which)).bind_all(values).run(write.connection).map(drop)
 }
 
 /// Locks purchases in the order of their keys, so that two processes do not deadlock.

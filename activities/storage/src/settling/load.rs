@@ -23,6 +23,7 @@ json_columns!(Notification);
 
 row! {
     #[derive(Default)]
+    /// The times of the open notifications of a purchase.
     struct Extent {
         oldest_at: Option<Timestamp>,
         newest_seq: Option<i64>,
@@ -39,27 +40,28 @@ impl Store {
         self.read(move |connection| {
             connection.at_one_moment(|connection| {
                 let now = connection.now(clock)?;
-                load(connection, key, &Wanted { through, limit, now })
+                load(connection, key, &LoadRequest { through, limit, now })
             })
         })
         .await
     }
 }
 
-struct Wanted {
+/// The parameters of a load.
+struct LoadRequest {
     through: i64,
     limit: i64,
     now: Timestamp,
 }
 
-fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: &Wanted) -> Result<Loaded, Error> {
-    let now = wanted.now;
+fn load(connection: &mut AnyConnection, key: CollapseKey, request: &LoadRequest) -> Result<Loaded, Error> {
+    let now = request.now;
     let row = purchase::find(connection, key)?;
     let origin = purchase::origin(connection, key)?;
-    let open: Vec<OpenRow> = sql(OPEN).bind(key).bind(wanted.limit.saturating_add(1)).all(connection)?;
+    let open: Vec<OpenRow> = sql(OPEN).bind(key).bind(request.limit.saturating_add(1)).all(connection)?;
     let waits_through = row.as_ref().and_then(|row| row.waits_through).unwrap_or(0);
-    let extent = extent(connection, key, wanted.through, waits_through)?;
-    let limit = usize::try_from(wanted.limit).unwrap_or(0);
+    let extent = extent(connection, key, request.through, waits_through)?;
+    let limit = usize::try_from(request.limit).unwrap_or(0);
     let max_wait = origin.as_ref().and_then(|origin| origin.max_wait);
     let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
     Ok(Loaded {

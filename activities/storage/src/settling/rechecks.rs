@@ -11,7 +11,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, row, sql, stored};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::purchases::purchase::{self, FORGETS, RECHECKS};
+use crate::purchases::purchase::{self, RECHECKS, RESETS};
 use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use std::collections::BTreeSet;
 
@@ -117,7 +117,7 @@ const BATCHED_LISTED: Clause = clause! {&RECHECKS, hot "purchases_app", "
         AND (EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.term_sku)
             OR EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.product_id))
 "};
-const BATCHED_FAILED: Clause = clause! {&FORGETS, hot "purchases_app", "
+const BATCHED_FAILED: Clause = clause! {&RESETS, hot "purchases_app", "
     {BATCHED} AND platform_id = ? AND unverified_since <= ?
 "};
 
@@ -315,7 +315,7 @@ impl NoteRow {
         let subject = || Value::from(note.subject_id.as_str());
         if matches!(note.why, RecheckReason::NewSecret | RecheckReason::NoUsableSecret) {
             let values = self.values(last, vec![subject(), self.requested_at.into()]);
-            purchase::forget_failures(write, BATCHED_FAILED, values)?;
+            purchase::reset_failures(write, BATCHED_FAILED, values)?;
         }
         let (which, more) = match note.why {
             RecheckReason::NewSecret => (BATCHED_MAYBE_UNVERIFIED, vec![subject(), self.refused_at.into()]),
@@ -341,13 +341,13 @@ impl NoteRow {
     }
 }
 
-const OF_KEY_AND_NOTED: Clause = clause! {&FORGETS, "
+const OF_KEY_AND_NOTED: Clause = clause! {&RESETS, "
     collapse_key = ? AND EXISTS (SELECT 1 FROM rechecks l WHERE l.why IN ('secret', 'failures')
         AND l.subject_id = purchases.platform_id AND l.requested_at > purchases.unverified_since)
 "};
 
 /// Resets the number of failed queries of a purchase if an unfinished note will reset it. So a failure that is counted
 /// after that is not lost when the batch comes.
-pub fn forget_noted(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
-    purchase::forget_failures(write, OF_KEY_AND_NOTED, [key.into()])
+pub fn reset_noted_failures(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
+    purchase::reset_failures(write, OF_KEY_AND_NOTED, [key.into()])
 }

@@ -111,7 +111,7 @@ impl Store {
     pub async fn verify_failed(&self, key: CollapseKey) -> Result<Unanswered, Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
-            rechecks::forget_noted(write, key)?;
+            rechecks::reset_noted_failures(write, key)?;
             sql(COUNT_FAILURE).bind(write.now).bind(key).one(write.connection, "purchase")
         })
         .await
@@ -130,7 +130,7 @@ impl Store {
     /// Resets the number of failed queries of a purchase: the store answered, although not that the purchase is real.
     /// `record` does the same for an answer that it records.
     pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
-        self.write(move |write| purchase::forget_failures(write, purchase::OF_KEY, [key.into()])).await
+        self.write(move |write| purchase::reset_failures(write, purchase::OF_KEY, [key.into()])).await
     }
 
     /// Notes that the store refuses the secret of a query, so that the secret is not used again; returns whether that

@@ -80,7 +80,7 @@ CREATE TABLE destinations (
     state TEXT NOT NULL,
     reason TEXT,
     since BIGINT NOT NULL,
-    -- When its choice of event types was changed last; NULL if never.
+    -- When the events that it chose changed last: by its choice, its filter or a change of a platform; NULL if never.
     chosen_at BIGINT,
     -- Its settings changed, and the waiting deliveries after this sequence number are still to be reconsidered; NULL
     -- when none are.

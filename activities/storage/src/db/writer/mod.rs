@@ -22,8 +22,9 @@ mod tests;
 
 /// Maximum number of queued jobs; further callers wait until there is room.
 const MAX_QUEUED_JOBS: usize = 4096;
-/// Maximum number of jobs in a group. A group takes no further job once it has [`MAX_GROUP_ITEMS`] items.
+/// Maximum number of jobs in a group.
 const MAX_GROUP_JOBS: usize = 1024;
+/// A group with this many items takes no further job.
 const MAX_GROUP_ITEMS: usize = 4096;
 /// After this time a transaction starts no further job; the rest of its group is run in the next transaction.
 const MAX_TRANSACTION_TIME: Duration = Duration::from_millis(250);
@@ -344,8 +345,8 @@ impl Thread {
     }
 }
 
-/// Begins a transaction and runs the jobs in it, those with items at once, and the others as far as there is time: the
-/// errors are those of the jobs that were run.
+/// Begins a transaction and runs jobs in it: those with items together, the others until `transaction` is over. Returns
+/// the errors of the jobs that were run, which are the first ones.
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],

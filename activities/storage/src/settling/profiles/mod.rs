@@ -15,7 +15,7 @@
 
 mod owed;
 
-pub use owed::{Failure, Trigger, forget, forget_all};
+pub use owed::{Failure, Trigger, note_all_lost, note_failure};
 
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;

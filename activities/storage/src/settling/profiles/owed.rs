@@ -48,7 +48,7 @@ stored! {
         /// It did not arrive, and the next settling of the user owes it again.
         Lost = "lost",
         /// It did not arrive and is not sent again by itself: another state of the user owes it, or a backfill.
-        GivenUp = "left",
+        NotRetried = "left",
     }
 }
 
@@ -83,7 +83,7 @@ impl OwedProfile {
     pub fn lacks(&self, digest: &str, trigger: Trigger) -> bool {
         self.digest != digest
             || self.arrival == Arrival::Lost
-            || (trigger == Trigger::Backfill && self.arrival == Arrival::GivenUp)
+            || (trigger == Trigger::Backfill && self.arrival == Arrival::NotRetried)
     }
 
     /// Whether the integration may have an attribute that is unknown in the new profile.
@@ -135,14 +135,14 @@ const FIND_CARRIER: Sql = statement! {"
 "};
 
 /// Notes that the delivery that carried the profile of a user did not arrive and never will.
-pub fn forget(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -> Result<(), Error> {
+pub fn note_failure(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -> Result<(), Error> {
     let carrier: Option<CarrierRow> = sql(FIND_CARRIER).bind(delivery.event_id).first(write.connection)?;
     let Some(CarrierRow { user_id: Some(user), environment: Some(environment), profile }) = carrier else {
         return Ok(());
     };
     let key = ProfileKey { destination: delivery.destination_id, user, environment };
     match failure {
-        Failure::Unwanted => set_arrival(write, key, Arrival::GivenUp).map(drop),
+        Failure::Unwanted => set_arrival(write, key, Arrival::NotRetried).map(drop),
         Failure::Superseded if !profile.is_some_and(|profile| profile.contains(":null")) => Ok(()),
         Failure::Superseded => set_arrival(write, key, Arrival::Lost).map(drop),
         Failure::Died => record_death(write, delivery, key),
@@ -166,7 +166,7 @@ fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, key: ProfileKey) 
     let before = deaths.and_then(|deaths| usize::try_from(deaths - 1).ok()).unwrap_or_default();
     match RECHECK_AFTER.get(before) {
         Some(after) => purchase::recheck_by(write, delivery.collapse_key, write.now.plus(*after)),
-        None => set_arrival(write, key, Arrival::GivenUp).map(drop),
+        None => set_arrival(write, key, Arrival::NotRetried).map(drop),
     }
 }
 
@@ -204,7 +204,7 @@ const LOSE_ALL: Sql = statement! {"
 
 /// Notes that the profiles in the next `user.*` deliveries of a destination are lost, see [`NEXT_OF_USERS`], and
 /// rechecks one purchase of each of their users.
-pub fn forget_all(write: &mut Write<'_>, destination: &Destination, after: i64, at_most: i64) -> Result<(), Error> {
+pub fn note_all_lost(write: &mut Write<'_>, destination: &Destination, after: i64, at_most: i64) -> Result<(), Error> {
     if destination.profile.is_none() {
         return Ok(());
     }
