@@ -134,7 +134,7 @@ pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     sql(RELEASE.of(OF_USER)).bind(write.now).bind(user).run(write.connection).map(drop)
 }
 
-/// Makes due the waiting deliveries of one purchase, whose owner is another user from now on.
+/// Makes due the waiting deliveries of one purchase, which another user owns from now on.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
     sql(RELEASE.of(OF_PURCHASE)).bind(write.now).bind(key).run(write.connection).map(drop)
 }

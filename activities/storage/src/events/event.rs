@@ -10,7 +10,7 @@ use domain::{Environment, Timestamp, UserId};
 /// The columns of an event beside those that a delivery needs.
 #[derive(Clone, Default)]
 pub struct StoredEvent {
-    /// The owner of the purchase when the event was recorded; never changed later.
+    /// The user who owned the purchase when the event was recorded; never changed later.
     pub user_id: Option<UserId>,
     /// The revision of the user whose state it carries; `None` when it carries no state.
     pub user_revision: Option<i64>,

@@ -30,7 +30,7 @@ stored! {
         Rejected = "rejected",
         /// No admin decided in time.
         Expired = "expired",
-        /// Its owner ended the subscription.
+        /// Its subscription was ended at the store.
         Unsubscribed = "unsubscribed",
     }
 }

@@ -60,7 +60,7 @@ impl Customer<'_> {
             return Ok(known);
         }
         let id = match self.named_by_receipt(write)? {
-            // An admin named the owner of this receipt before the store's id of its customer was known: both are the
+            // An admin named the user of this receipt before the store's id of its customer was known: both are the
             // same person.
             Some(named) => named,
             None => store_user.anonymous(),

@@ -19,9 +19,9 @@ use domain::user::{self, Attributes, Customer, UserEvent};
 use domain::{DestinationId, EventId};
 use std::collections::BTreeSet;
 
-/// Writes the events of a revision, and owes each to the destinations that chose its type and want its purchase;
-/// returns `None` when none of the events carries the state of the user. The entries of the ledger are written first,
-/// because the profile of the user has their sum.
+/// Writes the events of a revision, and owes each to the destinations that chose its type and want its purchase; for
+/// `revenue.adjusted` see [`Booking::announce`]. Returns `None` when none of the events carries the state of the user.
+/// The entries of the ledger are written first, because the profile of the user has their sum.
 pub fn announce(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,

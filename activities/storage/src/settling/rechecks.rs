@@ -117,6 +117,7 @@ const BATCHED_LISTED: Clause = clause! {&RECHECKS, hot "purchases_app", "
         AND (EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.term_sku)
             OR EXISTS (SELECT 1 FROM recheck_skus s WHERE s.app_id = purchases.app_id AND s.sku = purchases.product_id))
 "};
+/// Purchases whose failed queries began before the note.
 const BATCHED_FAILED: Clause = clause! {&RESETS, hot "purchases_app", "
     {BATCHED} AND platform_id = ? AND unverified_since <= ?
 "};

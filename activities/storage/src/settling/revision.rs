@@ -19,9 +19,9 @@ pub struct Settling<'a> {
     pub record: Cow<'a, Record>,
     /// The app and platform of the purchase.
     pub origin: &'a Origin,
-    /// The owner of the purchase.
+    /// The user who owns the purchase; `None` while nothing is decided about it.
     pub owner: Option<&'a UserRow>,
-    /// The store's id of the owner.
+    /// The store's id of that user.
     pub app_user_id: Option<&'a str>,
     /// The installation.
     pub installation: Installation,

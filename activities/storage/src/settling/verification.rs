@@ -152,7 +152,7 @@ impl Store {
     }
 
     /// Rechecks the purchases of a platform whose receipts the store did not accept; returns their number, counted up
-    /// to [`rechecks::MAX_COUNTED`].
+    /// to 100,000.
     pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
         let parked = self.read(move |connection| rechecks::parked(connection, platform)).await?;
         self.write(move |write| {

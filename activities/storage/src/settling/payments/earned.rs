@@ -70,7 +70,7 @@ pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Optio
     let Some(entry) = entry(connection, row.event_id)? else { return Ok(None) };
     let owed = owed(connection, &entry.payment_events(), row.destination_id)?;
     let is_payment = entry.entry == 0;
-    // Which of the two was owed first never changes, whatever the destination chooses later.
+    // Which of the two events was owed first never changes, even if the destination changes its choice.
     let first = owed.first().map_or(entry.event_id, |first| first.event_id);
     let is_other = is_payment && entry.other_event_id == Some(row.event_id);
     Ok(Some(Earned {
