@@ -140,7 +140,7 @@ fn within<T: Field + 'static>(
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    sql(which).once().bind_list(keys.iter().copied()).values(connection)
+    sql(which).uncached().bind_list(keys.iter().copied()).values(connection)
 }
 
 impl Adoption {

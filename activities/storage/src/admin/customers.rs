@@ -10,7 +10,7 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::events::deliveries;
 use crate::purchases::purchase;
-use crate::purchases::users::{self, RECEIPT, Raced};
+use crate::purchases::users::{self, RECEIPT_PREFIX, Raced};
 use domain::{AppId, UserId};
 
 /// How a purchase's owner is found.
@@ -151,7 +151,7 @@ fn filed(connection: &mut AnyConnection, app_id: AppId, owner: &Owner) -> Result
             Ok(found.map(|found| users::StoreUser {
                 app_id,
                 store: found.store,
-                app_user_id: found.app_user_id.unwrap_or_else(|| format!("{RECEIPT}{receipt}")),
+                app_user_id: found.app_user_id.unwrap_or_else(|| format!("{RECEIPT_PREFIX}{receipt}")),
             }))
         }
     }
@@ -241,6 +241,6 @@ fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error>
     let external_id: Option<Option<String>> = sql(NAME_OF_USER).bind(user).value(connection)?;
     let external_id = external_id.ok_or(Error::Missing { what: "customer" })?;
     let mut app_user_ids: Vec<String> = sql(STORE_NAMES_OF_USER).bind(user).values(connection)?;
-    app_user_ids.retain(|name| !name.starts_with(RECEIPT));
+    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX));
     Ok(Customer { user_id: user, external_id, app_user_ids })
 }

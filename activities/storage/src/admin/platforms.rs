@@ -10,7 +10,7 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::topics;
 use crate::reports::audit;
-use crate::settling::reconsider::{self, RecheckReason};
+use crate::settling::rechecks::{self, RecheckReason};
 use domain::catalogue::ProductRef;
 use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
@@ -282,16 +282,16 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
 fn wake_by(write: &mut Write<'_>, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
     if let Some(secret) = &patch.shared_secret {
         match secret {
-            Some(_) => reconsider::recheck_secret(write, before.id, before.secret_refused_at)?,
-            None => reconsider::recheck_platform(write, before.id, RecheckReason::Failures)?,
+            Some(_) => rechecks::recheck_secret(write, before.id, before.secret_refused_at)?,
+            None => rechecks::recheck_platform(write, before.id, RecheckReason::NoUsableSecret)?,
         }
     }
     if patch.environment.is_some_and(|chosen| chosen != before.environment) {
         audit::reset_choices_of_platform(write, before.id)?;
-        reconsider::recheck_platform(write, before.id, RecheckReason::Environment)?;
+        rechecks::recheck_platform(write, before.id, RecheckReason::Environment)?;
     }
     if patch.product_ref.is_some_and(|chosen| chosen != before.product_ref) {
-        reconsider::recheck_platform(write, before.id, RecheckReason::ProductRef)?;
+        rechecks::recheck_platform(write, before.id, RecheckReason::ProductRef)?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ impl Store {
         let (by, reason) = (by.to_owned(), reason.to_owned());
         self.write(move |write| {
             purchase::lock(write, key)?;
-            purchase::forget_failures(write, purchase::OF_KEY, [key.into()])?;
+            purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
             sql(HOLD).bind(until).bind(by.as_str()).bind(reason.as_str()).bind(key).run(write.connection).map(drop)
         })
         .await
@@ -41,7 +41,7 @@ impl Store {
     /// Ends a hold. Where there is none, nothing happens.
     pub async fn release(&self, key: CollapseKey) -> Result<(), Error> {
         self.write(move |write| {
-            purchase::forget_failures(write, purchase::OF_KEY, [key.into()])?;
+            purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
             sql(RELEASE).bind(key).run(write.connection).map(drop)
         })
         .await

@@ -71,7 +71,7 @@ impl Store {
                 let values = rates.iter().map(|Rate { day, currency, usd }| {
                     [app.into(), currency.as_str().into(), day.as_str().into(), usd.as_str().into()]
                 });
-                sql(UPSERT).once().bind_rows(values).run(write.connection)?;
+                sql(UPSERT).uncached().bind_rows(values).run(write.connection)?;
             }
             for key in concerned {
                 purchase::recheck(write, purchase::OF_KEY, [key.into()])?;

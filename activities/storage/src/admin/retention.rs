@@ -145,7 +145,7 @@ const REDUCE_NOTIFICATIONS: Sql = statement! {"
 "};
 
 fn remove_notifications(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    sql(REDUCE_NOTIFICATIONS).once().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
+    sql(REDUCE_NOTIFICATIONS).uncached().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
 }
 
 const LOCK_EVENTS: Sql = statement!("SELECT seq, body FROM events WHERE seq IN (?*) ORDER BY seq FOR UPDATE");
@@ -159,7 +159,7 @@ const REDUCE_EVENT: Sql = statement! {"
 /// A redelivery locks the event's row too, and checks then whether it is still whole: so nothing is owed of an event
 /// while its body is removed.
 fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    let events: Vec<EventBody> = sql(LOCK_EVENTS).once().bind_list(seqs.iter().copied()).all(write.connection)?;
+    let events: Vec<EventBody> = sql(LOCK_EVENTS).uncached().bind_list(seqs.iter().copied()).all(write.connection)?;
     let mut removed = 0;
     for event in events {
         removed +=
@@ -192,8 +192,8 @@ const REDUCE_DELIVERIES: Sql = statement! {"
 "};
 
 fn remove_deliveries(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    sql(REDUCE_ATTEMPTS).once().bind_list(seqs.iter().copied()).run(write.connection)?;
-    sql(REDUCE_DELIVERIES).once().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
+    sql(REDUCE_ATTEMPTS).uncached().bind_list(seqs.iter().copied()).run(write.connection)?;
+    sql(REDUCE_DELIVERIES).uncached().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
 }
 
 #[cfg(test)]

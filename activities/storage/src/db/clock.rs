@@ -1,4 +1,5 @@
-//! The clock that stamps rows: the database's own where several processes share it.
+//! The clock that stamps rows: PostgreSQL's own, because several processes share that database; on SQLite the
+//! process's.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -9,7 +10,7 @@ use domain::Timestamp;
 const NOW: Sql = statement!("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS value");
 
 impl AnyConnection {
-    /// Now, by the clock that stamps rows.
+    /// The present time by the clock that stamps rows: the server's on PostgreSQL, `clock` on SQLite.
     pub fn now(&mut self, clock: fn() -> Timestamp) -> Result<Timestamp, Error> {
         if !self.is_shared() {
             return Ok(clock());

@@ -1,5 +1,5 @@
-//! Values of statements and columns of rows: how each type is stored. Instants are microseconds, durations milliseconds;
-//! ids, decimals and enums are texts.
+//! Values of statements and columns of rows: how each type is stored. Instants are microseconds, durations
+//! milliseconds; ids, decimals and enums are texts.
 
 use crate::db::connection::MultiBackend;
 use diesel::QueryResult;
@@ -22,23 +22,23 @@ use std::borrow::Cow;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A value in the place of a `?`.
+/// A value that is bound to a `?` of a statement.
 #[derive(Debug, Clone)]
 pub enum Value<'a> {
     /// A number or a time.
     Int(Option<i64>),
     /// A text or an id.
     Text(Option<Cow<'a, str>>),
-    /// Yes or no.
+    /// A Boolean.
     Bool(bool),
-    /// In the place of a `?*`: values with commas between them.
+    /// Bound to a `?*`: values, written with commas between them.
     List(Vec<Value<'a>>),
-    /// In the place of a `?*` after `VALUES`: rows of values.
+    /// Bound to a `?*` after `VALUES`: rows of values.
     Rows(Vec<Vec<Value<'a>>>),
 }
 
 impl Value<'_> {
-    /// Writes it into a statement.
+    /// Writes the value into the SQL of a statement, as bind parameters.
     pub fn push<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
         match self {
             Self::Int(value) => out.push_bind_param::<Nullable<BigInt>, _>(value),
@@ -62,7 +62,7 @@ impl Value<'_> {
 }
 
 impl<'a> Value<'a> {
-    /// A list, unless there is nothing in it.
+    /// A list; `None` for no values, because SQL has no empty list.
     pub fn list<V: Into<Self>>(values: impl IntoIterator<Item = V>) -> Option<Self> {
         let values: Vec<Self> = values.into_iter().map(Into::into).collect();
         (!values.is_empty()).then_some(Self::List(values))
@@ -87,9 +87,9 @@ impl<'a> From<Option<&'a str>> for Value<'a> {
     }
 }
 
-/// A type that columns have.
+/// A type that can be read from a column.
 pub trait Column {
-    /// The SQL type in which it is read.
+    /// The SQL type of the column.
     type Sql;
 }
 
@@ -97,7 +97,8 @@ impl<T: Column<Sql: SqlType>> Column for Option<T> {
     type Sql = Nullable<T::Sql>;
 }
 
-/// What a field of a row is read from: the column of its name, or several, where it is a row itself.
+/// The type of a row's field. It is read from the column with the field's name; a field that is a row itself is read
+/// from several columns.
 pub trait Field: Sized {
     /// Reads the field of this name.
     fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self>;
@@ -121,7 +122,7 @@ impl Column for String {
     type Sql = Text;
 }
 
-/// How a type is read from a column of another type.
+/// Implements reading a type from a column: the expression converts it from the Rust type `raw`.
 macro_rules! read_column {
     ($name:ty, |$stored:ident: $raw:ty| $read:expr) => {
         impl $crate::db::column::Column for $name {
@@ -145,7 +146,7 @@ macro_rules! read_column {
     };
 }
 
-/// How a type is written, as one of the kinds of [`Value`].
+/// Implements writing a type as a variant of [`Value`].
 macro_rules! written_column {
     ($name:ty, |$value:ident| $kind:ident($write:expr)) => {
         impl From<$name> for $crate::db::column::Value<'_> {
@@ -162,7 +163,7 @@ macro_rules! written_column {
     };
 }
 
-/// How a type is read from a column of texts and written to it.
+/// Implements reading and writing a type that is stored as text.
 macro_rules! text_column {
     ($name:ty, |$text:ident| $read:expr, |$value:ident| $write:expr) => {
         $crate::db::column::read_column!($name, |$text: String| $read);
@@ -170,7 +171,7 @@ macro_rules! text_column {
     };
 }
 
-/// An enum of `domain`, and the texts that a column has.
+/// Implements both for an enum of `domain`, with the text that is stored for each variant.
 macro_rules! domain_enum {
     ($name:ident { $($variant:ident = $text:literal),* }) => {
         text_column!(
@@ -184,19 +185,21 @@ macro_rules! domain_enum {
     };
 }
 
-/// Types that columns have as JSON.
+/// Implements reading types that are stored as JSON.
 macro_rules! json_columns {
     ($($name:ty),*) => {
         $($crate::db::column::read_column!($name, |text: String| serde_json::from_str(&text)?);)*
     };
 }
 
+/// Implements both for types that are written with `Display` and read with `FromStr`.
 macro_rules! parsed_columns {
     ($($name:ident),*) => {
         $(text_column!($name, |text| text.parse()?, |value| value.to_string());)*
     };
 }
 
+/// Implements both for types that are written with `as_str` and read with `FromStr`.
 macro_rules! named_columns {
     ($($name:ident),*) => {
         $(text_column!($name, |text| text.parse()?, |value| value.as_str());)*
@@ -226,7 +229,7 @@ written_column!(Timestamp, |time| Int(time.micros()));
 read_column!(Duration, |milliseconds: i64| Self::from_millis(milliseconds.try_into()?));
 written_column!(Duration, |duration| Int(millis(duration)));
 
-/// An enum of the texts that a column has.
+/// Declares an enum, with the text that is stored for each variant.
 macro_rules! stored {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$meta])*
@@ -234,7 +237,7 @@ macro_rules! stored {
         $vis enum $name { $($(#[$doc])* $variant,)* }
 
         impl $name {
-            /// As it is stored and shown.
+            /// The text that is stored and shown.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
@@ -256,7 +259,8 @@ macro_rules! stored {
     };
 }
 
-/// A struct that is read from the columns of the same names; a field that is such a struct, from the columns of its own.
+/// Declares a struct that is read from the columns with the names of its fields. A field that is such a struct itself
+/// is read from the columns with the names of its own fields.
 macro_rules! row {
     ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)* }) => {
         $(#[$meta])*

@@ -8,7 +8,7 @@ use diesel::row::NamedRow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The cursor of a list in the order in which its rows were created.
+/// The SQL of the column `cursor` of a list that is ordered by `created_at` and `id`.
 pub const CREATED: &str = "CAST(created_at AS TEXT) || '_' || id";
 
 /// Which part of a list is returned.
@@ -36,9 +36,9 @@ pub struct Paged<T> {
     pub next_cursor: Option<String>,
 }
 
-/// A row of a list.
+/// A row of a list, with its cursor.
 struct Listed<T> {
-    /// What names it in a cursor: the column `cursor`.
+    /// The cursor that names this row: the column `cursor`.
     cursor: String,
     /// The other columns.
     item: T,
@@ -51,7 +51,7 @@ impl<T: Field> QueryableByName<MultiBackend> for Listed<T> {
 }
 
 impl Page {
-    /// Reads the items of this page by a list that ends with its limit, and has a column `cursor`.
+    /// Reads this page by a statement whose last `?` is its `LIMIT`, and whose rows have a column `cursor`.
     pub(crate) fn read<T: Field + 'static>(
         &self,
         connection: &mut AnyConnection,
@@ -61,24 +61,24 @@ impl Page {
         Paged::cut(rows, self.size(), |row| row.cursor.clone(), |row| Ok(row.item))
     }
 
-    /// How many items the page has at most.
+    /// Maximum number of items on the page.
     pub(crate) fn size(&self) -> i64 {
         self.limit.clamp(1, 1000)
     }
 
-    /// The cursor of a list that is ordered by a number, or `first`.
+    /// The number in the cursor of a list that is ordered by it; `first` without a cursor.
     pub(crate) fn number_or(&self, first: i64) -> Result<i64, Error> {
         self.cursor.as_deref().map_or(Ok(first), |cursor| cursor.parse().map_err(|_| Error::Cursor))
     }
 
-    /// The cursor of a list that is ordered by a number and an id, or `first`.
+    /// The number and the id in a cursor `<number>_<id>`; `first` and an empty id without a cursor.
     pub(crate) fn pair_or(&self, first: i64) -> Result<(i64, String), Error> {
         let Some(cursor) = &self.cursor else { return Ok((first, String::new())) };
         let (number, id) = cursor.split_once('_').ok_or(Error::Cursor)?;
         Ok((number.parse().map_err(|_| Error::Cursor)?, id.to_owned()))
     }
 
-    /// The cursor of a list that is ordered by two numbers, or `first` of both.
+    /// The numbers in a cursor `<number>_<number>`; `first` for both without a cursor.
     pub(crate) fn numbers_or(&self, first: i64) -> Result<(i64, i64), Error> {
         let (number, second) = self.pair_or(first)?;
         if second.is_empty() {
@@ -89,12 +89,13 @@ impl Page {
 }
 
 impl<T> Paged<T> {
-    /// This page, with its items in another form.
+    /// This page, with each item converted.
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Paged<U> {
         Paged { items: self.items.into_iter().map(item).collect(), next_cursor: self.next_cursor }
     }
 
-    /// A page of `size` from up to one row more than that; `cursor` names a row.
+    /// A page of at most `size` items from rows that were read with a limit of `size + 1`: the extra row only shows
+    /// that there is a next page. `cursor` returns the cursor that names a row.
     pub(crate) fn cut<R>(
         mut rows: Vec<R>,
         size: i64,

@@ -1,5 +1,5 @@
 //! Running statements: each is a [`Sql`](crate::db::sql::Sql) with a value for each `?`, prepared once per connection
-//! and kept.
+//! and cached.
 
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
@@ -22,53 +22,55 @@ pub struct Statement<'a> {
     is_cached: bool,
 }
 
-/// A statement whose text is always the same, or one of few: it is prepared once and kept.
+/// A statement with a text that is always the same, or one of few. It is prepared once per connection and cached; see
+/// [`Statement::uncached`].
 pub fn sql<'a>(text: impl Into<Cow<'a, str>>) -> Statement<'a> {
     Statement { text: text.into(), values: Vec::new(), is_cached: true }
 }
 
 impl<'a> Statement<'a> {
-    /// Puts a value in the place of the next `?`.
+    /// Binds a value to the next `?`.
     #[must_use]
     pub fn bind(mut self, value: impl Into<Value<'a>>) -> Self {
         self.values.push(value.into());
         self
     }
 
-    /// Puts values in the places of the next `?`s.
+    /// Binds values to the next `?`s.
     #[must_use]
     pub fn bind_all<V: Into<Value<'a>>>(mut self, values: impl IntoIterator<Item = V>) -> Self {
         self.values.extend(values.into_iter().map(Into::into));
         self
     }
 
-    /// Puts a list in the place of the next `?*`.
+    /// Binds a list to the next `?*`.
     #[must_use]
     pub fn bind_list<V: Into<Value<'a>>>(mut self, values: impl IntoIterator<Item = V>) -> Self {
         self.values.push(Value::List(values.into_iter().map(Into::into).collect()));
         self
     }
 
-    /// Puts rows in the place of the next `VALUES ?*`.
+    /// Binds rows to the next `VALUES ?*`.
     #[must_use]
     pub fn bind_rows<const N: usize>(mut self, rows: impl IntoIterator<Item = [Value<'a>; N]>) -> Self {
         self.values.push(Value::Rows(rows.into_iter().map(Vec::from).collect()));
         self
     }
 
-    /// For a text that is hardly repeated: it is not cached.
+    /// Prepares the statement for this one call and does not cache it. For a text that depends on the number of its
+    /// values and hardly repeats, or for a query plan that must fit the values.
     #[must_use]
-    pub const fn once(mut self) -> Self {
+    pub const fn uncached(mut self) -> Self {
         self.is_cached = false;
         self
     }
 
-    /// Runs it; the number of rows it changed.
+    /// Runs it; returns the number of rows that it changed.
     pub fn run(self, connection: &mut AnyConnection) -> Result<usize, Error> {
         self.on(connection).execute(connection).map_err(Error::of_query)
     }
 
-    /// All rows that it answers.
+    /// Runs it; returns all rows.
     pub fn all<T: QueryableByName<MultiBackend> + 'static>(
         self,
         connection: &mut AnyConnection,
@@ -76,7 +78,7 @@ impl<'a> Statement<'a> {
         self.on(connection).load::<T>(connection).map_err(Error::of_query)
     }
 
-    /// The first row that it answers.
+    /// Runs it; returns the first row.
     pub fn first<T: QueryableByName<MultiBackend> + 'static>(
         self,
         connection: &mut AnyConnection,
@@ -84,18 +86,21 @@ impl<'a> Statement<'a> {
         Ok(self.all(connection)?.into_iter().next())
     }
 
-    /// The column `value` of all rows.
+    /// Runs it; returns the column `value` of all rows.
     pub fn values<T: Field + 'static>(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
         let rows: Vec<Single<T>> = self.all(connection)?;
         Ok(rows.into_iter().map(|row| row.value).collect())
     }
 
-    /// The column `value` of the first row.
+    /// Runs it; returns the column `value` of the first row.
     pub fn value<T: Field + 'static>(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
         Ok(self.values(connection)?.into_iter().next())
     }
 
-    /// The first row that it answers; without one, `what` is missing.
+    /// Runs it; returns the first row.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] with `what` when there is no row.
     pub fn one<T: QueryableByName<MultiBackend> + 'static>(
         self,
         connection: &mut AnyConnection,
@@ -104,7 +109,7 @@ impl<'a> Statement<'a> {
         self.first(connection)?.ok_or(Error::Missing { what })
     }
 
-    /// As this database understands it.
+    /// The statement for this database: on SQLite without a lock at its end.
     fn on(mut self, connection: &AnyConnection) -> Self {
         if !connection.is_shared() {
             self.text = match self.text {
@@ -165,7 +170,8 @@ row! {
     }
 }
 
-/// Splits rows into batches of these sizes, large ones first: with few sizes each text of a statement is prepared once.
+/// Splits rows into batches of these sizes, the largest possible first. With few sizes a statement has few texts, and
+/// each is prepared once. `sizes` must be in descending order and end with 1.
 pub fn batches<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterator<Item = &'r [T]> {
     std::iter::from_fn(move || {
         let size = sizes.iter().find(|size| rows.len() >= **size)?;
@@ -175,7 +181,7 @@ pub fn batches<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterat
     })
 }
 
-/// A text without the NUL that PostgreSQL cannot store.
+/// A text with U+FFFD in the place of each NUL, which PostgreSQL cannot store.
 pub fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
 }

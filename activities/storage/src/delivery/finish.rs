@@ -188,7 +188,7 @@ impl Finished<'_> {
                 self.end(write, DeliveryStatus::Dead, Some(error(self.result)))?;
                 user_lanes::forget_sent(write, delivery)?;
                 let is_silenced = self.result.class == AttemptClass::Silenced;
-                profiles::forget(write, delivery, if is_silenced { Failure::Unwanted } else { Failure::Died })
+                profiles::note_failure(write, delivery, if is_silenced { Failure::Unwanted } else { Failure::Died })
             }
             Verdict::Retry { delay } if self.holds => sql(RETRY)
                 .bind(write.now.plus(delay))

@@ -5,7 +5,7 @@ use crate::db::fault;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
-use crate::db::writer::Place;
+use crate::db::writer::JobKind;
 use crate::delivery::claim::{self, pick};
 use crate::delivery::lanes::{Claim, Claimed, Finish, FinishResult, LaneKey};
 use crate::delivery::{finish, health};
@@ -53,13 +53,13 @@ impl Store {
     /// Leases a lane for one request, if something in it is due, nobody else has it and the destination takes it.
     pub async fn claim(&self, claim: Claim) -> Result<Claimed, Error> {
         let secrets = self.secrets.clone();
-        let place = Place::Lanes(claim.destination);
+        let place = JobKind::Lanes(claim.destination);
         self.writer.write(place, move |write| claim::claim(write, &secrets, &claim)).await
     }
 
     /// Records how a request went and reads the lane again, in one transaction.
     pub async fn finish(&self, finish: Finish) -> Result<FinishResult, Error> {
-        self.writer.write(Place::Lanes(finish.destination), move |write| finish::finish(write, &finish)).await
+        self.writer.write(JobKind::Lanes(finish.destination), move |write| finish::finish(write, &finish)).await
     }
 
     /// Whether the claimer with this token may still send.

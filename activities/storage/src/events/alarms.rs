@@ -1,4 +1,4 @@
-//! Alarms: conditions that need a person. A repeated alarm is counted, so that they stay few.
+//! Alarms: conditions that need a person. An alarm that is raised again is counted in its row.
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
@@ -36,7 +36,7 @@ row! {
     }
 }
 
-/// Indexed values must fit into a page of an index.
+/// Maximum length of a detail in characters: it is indexed, and must fit into a page of the index.
 const MAX_DETAIL_CHARS: usize = 500;
 
 const LIST: Sql = statement! {"
@@ -48,13 +48,13 @@ const LIST: Sql = statement! {"
 "};
 
 impl Store {
-    /// Raises an alarm. One that is raised again with the same detail is counted.
+    /// Raises an alarm. If one with the same platform, kind and detail exists, its count is raised instead.
     pub async fn alarm(&self, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
         let (kind, detail) = (kind.to_owned(), detail.to_owned());
         self.write(move |write| raise(write, platform, &kind, &detail)).await
     }
 
-    /// The alarms, the last raised first.
+    /// The alarms, the last raised one first.
     pub async fn alarms(&self, page: Page) -> Result<Paged<Alarm>, Error> {
         let (before, below) = page.numbers_or(i64::MAX)?;
         self.read(move |connection| {
@@ -73,7 +73,7 @@ const RAISE: Sql = statement! {"
     DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1
 "};
 
-/// Raises an alarm within a transaction that does more.
+/// Raises an alarm, in the transaction of the caller.
 pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
     let detail: String = clean(detail).chars().take(MAX_DETAIL_CHARS).collect();
     sql(RAISE).bind(write.now).bind(write.now).bind(platform).bind(kind).bind(detail).run(write.connection).map(drop)

@@ -47,8 +47,8 @@ pub const SELECT: &str = "
         first_tried_at, tried_at, body, environment, last_error, traceparent
     FROM deliveries";
 
-/// The next `user.*` deliveries behind a sequence number that a destination is owed. Written as their index is, so that
-/// the states that are owed beside them are not gone through.
+/// The next owed `user.*` deliveries of a destination after a sequence number. It repeats the condition of the index
+/// `deliveries_news`, so that owed deliveries of `purchase.updated` are not read.
 pub const NEXT_OF_USERS: &str = "
     SELECT seq
     FROM deliveries
@@ -57,15 +57,15 @@ pub const NEXT_OF_USERS: &str = "
     ORDER BY seq
     LIMIT ?";
 
-/// Number of deliveries per transaction, so that nothing else waits long for it.
+/// Number of deliveries per transaction, so that other writes do not wait long.
 pub const BATCH: i64 = 2000;
-/// The statuses of deliveries that have not ended: tried, or waiting for a customer's id.
+/// The statuses of deliveries that have not ended: pending, or waiting for the user's own id.
 pub const OPEN: [DeliveryStatus; 2] = [DeliveryStatus::Pending, DeliveryStatus::Waiting];
 /// The error of a delivery to a deleted destination.
 const DELETED: &str = "the destination was deleted";
 
 /// Maximum number of owed deliveries that are counted.
-const MOST_COUNTED: i64 = 100_000;
+const MAX_COUNTED: i64 = 100_000;
 
 const INSERT: Sql = statement! {"
     INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
@@ -73,7 +73,8 @@ const INSERT: Sql = statement! {"
     VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', 0, ?, ?, ?)
 "};
 
-/// Records that a destination is owed an event, for the `n`th time.
+/// Records that a destination is owed an event. `n` numbers the deliveries of the event to it, from 0; those above 0
+/// are redeliveries.
 pub fn owe(write: &mut Write<'_>, event: &Event, destination: DestinationId, n: u32) -> Result<(), Error> {
     sql(INSERT)
         .bind(DeliveryId::of(destination, event.id, n))
@@ -92,7 +93,8 @@ pub fn owe(write: &mut Write<'_>, event: &Event, destination: DestinationId, n: 
 
 const SET_ENVIRONMENT: Sql = statement!("UPDATE deliveries SET environment = ? WHERE id = ?");
 
-/// Records that a destination is owed an event that belongs to this environment, whatever becomes of its purchase.
+/// Like [`owe`] with `n` 0, and freezes the environment of the delivery: it stays this one even if its purchase
+/// changes.
 pub fn owe_in(
     write: &mut Write<'_>,
     event: &Event,
@@ -127,12 +129,12 @@ const OF_BATCH: Clause = clause! {&[RELEASE], hot "deliveries_of_destination or 
     destination_id = ? AND seq > ? AND seq <= ?
 "};
 
-/// Makes the deliveries of a user's purchases due that waited for the customer's id.
+/// Makes due the deliveries of a user's purchases that waited for the user's own id.
 pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     sql(RELEASE.of(OF_USER)).bind(write.now).bind(user).run(write.connection).map(drop)
 }
 
-/// Makes the waiting deliveries of one purchase due, which is another user's from now on.
+/// Makes due the waiting deliveries of one purchase, which another user owns from now on.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
     sql(RELEASE.of(OF_PURCHASE)).bind(write.now).bind(key).run(write.connection).map(drop)
 }
@@ -144,9 +146,9 @@ const END_OF_BATCH: Sql = statement! {hot "deliveries_of_destination", "
     HAVING MAX(seq) IS NOT NULL
 "};
 
-/// The end of the next batch of a destination's deliveries in a status behind a sequence number; `None` when there is
-/// none.
-pub fn batch(
+/// The last sequence number of the next batch of a destination's deliveries in a status; the batch begins after
+/// `after`. `None` when there is none.
+fn end_of_batch(
     connection: &mut AnyConnection,
     destination: DestinationId,
     status: DeliveryStatus,
@@ -157,7 +159,8 @@ pub fn batch(
 
 const REQUEST_RECONSIDERATION: Sql = statement!("UPDATE destinations SET reconsider_after = 0 WHERE id = ?");
 
-/// Notes that all waiting deliveries of a destination are to be reconsidered, because its settings changed.
+/// Notes that all deliveries of a destination that wait for a user's own id are to be reconsidered, which means to
+/// become due, because its settings changed.
 pub fn request_reconsideration(write: &mut Write<'_>, destination: DestinationId) -> Result<(), Error> {
     sql(REQUEST_RECONSIDERATION).bind(destination).run(write.connection).map(drop)
 }
@@ -171,12 +174,12 @@ const LOCK_RECONSIDERATION: Sql = statement! {"
 
 const NOTE_RECONSIDERED: Sql = statement!("UPDATE destinations SET reconsider_after = ? WHERE id = ?");
 
-/// Reconsiders the next batch of a destination's waiting deliveries and notes how far it went; returns how many they
-/// were, or `None` when nothing is left. The note is locked meanwhile, so that a new one is not lost.
+/// Makes due the next batch of a destination's waiting deliveries and notes the end of the batch; returns how many
+/// became due, or `None` when nothing is left. The note is locked meanwhile, so that a new one is not lost.
 pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<Option<i64>, Error> {
     let noted: Option<i64> = sql(LOCK_RECONSIDERATION).bind(destination).value(write.connection)?;
     let Some(after) = noted else { return Ok(None) };
-    let last = batch(write.connection, destination, DeliveryStatus::Waiting, after)?;
+    let last = end_of_batch(write.connection, destination, DeliveryStatus::Waiting, after)?;
     let reconsidered = sql(RELEASE.of(OF_BATCH))
         .bind(write.now)
         .bind(destination)
@@ -217,10 +220,10 @@ const COUNT_OWED: Sql = statement! {
     hot "deliveries_of_destination or deliveries_tried or deliveries_pending or deliveries_due", "
     SELECT COUNT(*) AS value
     FROM (SELECT seq FROM deliveries WHERE destination_id = ?
-        AND status = 'pending' LIMIT {MOST_COUNTED}) AS owed
+        AND status = 'pending' LIMIT {MAX_COUNTED}) AS owed
 "};
 
-/// How many deliveries a destination is owed, counted up to a bound.
+/// Number of deliveries that a destination is owed, counted up to [`MAX_COUNTED`].
 pub fn owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<i64, Error> {
     Ok(sql(COUNT_OWED).bind(destination).value(connection)?.unwrap_or(0))
 }
@@ -257,15 +260,15 @@ const END_BATCH: Sql = statement! {"
     WHERE destination_id = ? AND status = ? AND seq > ? AND seq <= ?
 "};
 
-/// Ends one batch of what is still owed to a deleted destination: where the next one begins, and how many ended. `None`
-/// when there is no more.
+/// Ends one batch of the deliveries in a status that are still owed to a deleted destination, as dead. Returns the last
+/// sequence number of the batch and the number of ended deliveries; `None` when nothing is left.
 pub fn end_deleted(
     write: &mut Write<'_>,
     destination: DestinationId,
     status: DeliveryStatus,
     after: i64,
 ) -> Result<Option<(i64, i64)>, Error> {
-    let Some(last) = batch(write.connection, destination, status, after)? else { return Ok(None) };
+    let Some(last) = end_of_batch(write.connection, destination, status, after)? else { return Ok(None) };
     let finished = sql(END_BATCH)
         .bind(DELETED)
         .bind(write.now)
@@ -283,7 +286,7 @@ const END_LANE: Sql = statement! {"
     WHERE collapse_key = ? AND destination_id = ? AND status IN ('pending', 'waiting')
 "};
 
-/// Ends what is still owed in one lane of a destination that was deleted.
+/// Ends the deliveries that are still owed in one lane of a deleted destination, as dead.
 pub fn end_deleted_lane(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<(), Error> {
     sql(END_LANE).bind(DELETED).bind(write.now).bind(key).bind(destination).run(write.connection).map(drop)
 }
@@ -303,8 +306,8 @@ pub fn deleted_owed(connection: &mut AnyConnection, limit: i64) -> Result<Vec<De
     sql(DELETED_OWED).bind(limit).values(connection)
 }
 
-/// An attempt `a` after which the destination may have the event although it did not confirm it. A refusal is clear,
-/// and so is an event that was never in a request.
+/// The condition that the destination may have the event after attempt `a`, although it did not acknowledge it. An
+/// answer of 4xx is a clear refusal, and the listed classes are of attempts without a request.
 pub const UNCLEAR: &str = "
     (a.status IS NULL OR a.status >= 500 OR (a.status < 400 AND COALESCE(a.class, '') <> 'success'))
         AND COALESCE(a.class, '') NOT IN ('invalid_settings', 'late', 'too_late', 'no_key', 'postponed')";

@@ -1,13 +1,14 @@
-//! The hot path of the inbox: many notifications in few statements.
+//! The hot path of the inbox: inserts many notifications with few statements.
 //!
-//! Rows go in with `ON CONFLICT DO NOTHING`. Only rows that conflicted are checked one by one: a repeated message is
-//! `Repeated`, another message that reports the same is stored as a duplicate.
+//! Rows are inserted with `ON CONFLICT DO NOTHING`. Only rows that conflict are examined one by one. The same message
+//! again is `Repeated`, and nothing is written. A duplicate notification (another message with the purchase, store type
+//! and store time of an earlier one) is stored with the outcome `duplicate`; it does not restart the window.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, clean, row, sql};
 use crate::db::store::Store;
-use crate::db::writer::{Faults, Place, Write};
+use crate::db::writer::{Faults, JobKind, Write};
 use crate::inbox::acceptances;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification};
 use crate::purchases::replacements;
@@ -17,18 +18,18 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::Duration;
 
-/// Numbers of rows per statement. 17 values per row stay below the
-/// 32,766 of SQLite and the 65,535 of PostgreSQL.
+/// Numbers of rows per statement. 512 rows of 17 values are below the limits of 32,766 values on SQLite and 65,535 on
+/// PostgreSQL.
 const SIZES: [usize; 4] = [512, 64, 8, 1];
 
-/// Where a fault may be planted around the commit of notifications.
+/// The fail points around the commit of notifications.
 const ACCEPT: Faults = Faults {
     before_commit: "accept.before_commit",
     after_commit: "accept.after_commit",
     early_answer: Some("accept.acknowledge_early"),
 };
 
-/// The longest id or store type that is stored.
+/// Maximum length in bytes of an id or store type.
 const MAX_INDEXED_BYTES: usize = 1000;
 
 const INSERT: Sql = statement! {"
@@ -48,8 +49,9 @@ row! {
 }
 
 row! {
-    /// The identity of a notification. The type belongs to it: Amazon's own samples have one message id and one receipt
-    /// with two types (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>).
+    /// What identifies a notification: the same identity again is a repeated message. The store type belongs to it,
+    /// because Amazon's own samples have one message id and one receipt with two types
+    /// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>).
     #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
     struct Identity {
         message_id: String,
@@ -66,7 +68,7 @@ row! {
     }
 }
 
-/// One row on its way in.
+/// A notification with the computed columns of its row.
 #[derive(Clone)]
 struct Incoming<'n> {
     notification: &'n NewNotification,
@@ -78,16 +80,18 @@ struct Incoming<'n> {
 }
 
 impl Store {
-    /// Accepts notifications, in order; they survive a power cut when this returns.
+    /// Accepts notifications and returns the result of each, in order. When this returns, they are durable: they
+    /// survive a power cut.
     pub async fn accept(&self, notifications: Vec<NewNotification>) -> Result<Vec<Accepted>, Error> {
         if notifications.is_empty() {
             return Ok(Vec::new());
         }
-        self.writer.write_items(Place::Named(ACCEPT), notifications, insert).await
+        self.writer.write_items(JobKind::WithFaults(ACCEPT), notifications, insert).await
     }
 }
 
-/// The key that a repeated notification shares with the first of its purchase: store time and store type.
+/// The key that a duplicate notification shares with the first one of its purchase: store time and store type. `None`
+/// without a store time: then it is no duplicate.
 pub fn fold_key(store_type: &str, store_time: Option<Timestamp>) -> Option<String> {
     Some(format!("{}/{}", store_time?.micros(), clean(store_type)))
 }
@@ -101,7 +105,7 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
     }
     let mut in_order: Vec<&Incoming<'_>> = incoming.iter().collect();
     if write.connection.is_shared() {
-        // Two processes that insert the same rows in one order wait for each other, and never in a circle.
+        // All processes insert in the same order, so that two with the same rows do not deadlock.
         in_order.sort_by_key(|row| (row.notification.collapse_key, &row.fold_key, &row.identity));
     }
     let inserted = insert_all(write, &in_order)?;
@@ -110,7 +114,7 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
         accepted.push(match inserted.get(&row.identity) {
             _ if firsts.get(&row.identity) != Some(&index) => Accepted::Repeated,
             Some(&seq) => Accepted::New { seq },
-            None => fold(write, row)?,
+            None => resolve_conflict(write, row)?,
         });
     }
     let (mut entries, mut links) = (Vec::new(), Vec::new());
@@ -188,7 +192,7 @@ impl<'n> Incoming<'n> {
             fold_key: None,
             outcome,
         };
-        // A notification that is refused or not yet trusted must never fold the genuine one away.
+        // A notification that is refused or not yet trusted must never make the genuine one a duplicate.
         if incoming.is_open() {
             incoming.fold_key = fold_key(&notification.store_type, notification.store_time);
         }
@@ -244,7 +248,7 @@ const FIND_FIRST: Sql = statement! {hot "notifications_of_key", "
     SELECT message_id AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?
 "};
 
-/// The message that reported the same first.
+/// The id of the message whose notification has this purchase and fold key.
 pub fn first_message(
     write: &mut Write<'_>,
     key: Option<CollapseKey>,
@@ -253,8 +257,8 @@ pub fn first_message(
     sql(FIND_FIRST).bind(key).bind(fold_key).value(write.connection)
 }
 
-/// Resolves a row that conflicted: repeated, or a duplicate of another message.
-fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
+/// The result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another message.
+fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if is_stored(write, row)? {
         return Ok(Accepted::Repeated);
     }
@@ -286,7 +290,7 @@ fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
     Ok(stored.is_some())
 }
 
-/// The conflicting row is gone: another process was writing it.
+/// The conflicting row cannot be found: another process is writing it, or rolled it back.
 #[derive(Debug, thiserror::Error)]
 #[error("another process wrote the same notification at the same time")]
 struct Raced;

@@ -1,4 +1,4 @@
-//! The inbox: one durable row per notification, duplicates folded for ever.
+//! The values of the inbox: what is accepted, with which result, and the open notifications.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -14,7 +14,7 @@ pub struct NewNotification {
     pub platform_id: PlatformId,
     /// The store's id of the message.
     pub message_id: String,
-    /// The store's name of the purchase; empty when unreadable.
+    /// The receipt id; empty when unreadable.
     pub receipt_id: String,
     /// The purchase; `None` when unreadable.
     pub collapse_key: Option<CollapseKey>,
@@ -22,56 +22,56 @@ pub struct NewNotification {
     pub store_type: String,
     /// When it happened, by the store's clock.
     pub store_time: Option<Timestamp>,
-    /// The store's name of the customer.
+    /// The store's id of the user.
     pub app_user_id: Option<String>,
     /// JSON of [`domain::Notification`], or the raw message when unreadable.
     pub body: String,
-    /// How it is treated when it is accepted.
+    /// What happens to it after it is accepted.
     pub fate: Fate,
     /// The trace it belongs to.
     pub traceparent: Option<String>,
 }
 
-/// How a notification is treated when it is accepted.
+/// What happens to a notification after it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It waits for its window.
+    /// It is open until its purchase's window ends, and restarts that window.
     Open,
-    /// It is settled at once, with what else is open.
+    /// It ends the window: it is settled at once, with the other open notifications of its purchase.
     AtOnce,
-    /// It waits until a topic is approved.
+    /// It waits for the decision about its topic.
     WaitTopic(TopicId),
-    /// It has its outcome already, and why.
+    /// It has this outcome from the start, for this reason.
     Final(Outcome, String),
 }
 
 /// The result of accepting one notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
-    /// It has a row of its own.
+    /// It is stored in a row of its own.
     New {
         /// The row's sequence number.
         seq: i64,
     },
-    /// This message is stored already for this receipt; nothing was written.
+    /// This message again: it is stored already for this receipt, store type and platform. Nothing was written.
     Repeated,
-    /// Another message reported the same; its row has the outcome `duplicate`.
+    /// A duplicate notification: another message reported the same before. Its row has the outcome `duplicate`.
     Duplicate {
         /// The row's sequence number.
         seq: i64,
     },
 }
 
-/// An open row, as the dispatcher needs it.
+/// An open notification, as the dispatcher needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Open {
     /// Its sequence number.
     pub seq: i64,
     /// Its purchase.
     pub collapse_key: CollapseKey,
-    /// How long its purchase still has to be quiet.
+    /// How long until its window ends, unless another notification restarts it.
     pub quiet: Duration,
-    /// How long until its longest wait is over, when the platform has one.
+    /// How long until the platform's `max_wait` ends the window anyway; `None` when the platform has none.
     pub cap: Option<Duration>,
 }
 
@@ -84,10 +84,11 @@ row! {
     }
 }
 
-/// A receipt is of one platform, or of a few when apps share it.
+/// Maximum number of purchases of one receipt. A receipt is of one platform, or of a few that have the same one.
 const MAX_NAMED: i64 = 100;
 
-/// The condition that a row `n` had its window and does not wait for something else.
+/// The condition that a notification `n` was not left open by a settling, to wait for an answer of the store or a
+/// person.
 const WAITS_FOR_NOTHING: &str = "
     NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key AND p.waits_through >= n.seq)";
 
@@ -116,8 +117,8 @@ const OPEN_OF_RECEIPT: Sql = statement! {hot "notifications_receipt", "
 "};
 
 impl Store {
-    /// Open rows with a sequence number above `seq`, in that order, without those that had their window and wait for
-    /// something else: those are settled by a wake.
+    /// Open notifications with a sequence number above `seq`, in that order. Without those that a settling left open:
+    /// these are settled at the purchase's next wake.
     pub async fn open_after(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -128,7 +129,7 @@ impl Store {
         .await
     }
 
-    /// How long ago the oldest of these rows was accepted; `None` when there is none.
+    /// How long ago the oldest open notification was accepted that no settling left open; `None` when there is none.
     pub async fn inbox_age(&self) -> Result<Option<Duration>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -139,7 +140,7 @@ impl Store {
         .await
     }
 
-    /// The purchases that open notifications of a receipt name, whatever the platform.
+    /// The purchases of the open notifications about a receipt, on any platform.
     pub async fn open_of_receipt(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();
         self.read(move |connection| sql(OPEN_OF_RECEIPT).bind(receipt_id).bind(MAX_NAMED).values(connection)).await

@@ -1,7 +1,7 @@
-//! Topics that requested to send to a platform, and who decided about them.
+//! The topics of a platform, and the decisions whether they may send notifications.
 //!
-//! Every decision names the state it was taken in and changes nothing when that is over: of two concurrent decisions
-//! one fails with the present state. Notifications that waited for it are ended or released afterwards, by `waiting`.
+//! A decision names the state that it was made for. It fails when the topic is in another state by now: so one of two
+//! concurrent decisions fails. Afterwards `waiting` releases or refuses the notifications that waited for the decision.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -20,17 +20,17 @@ stored! {
     #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     pub enum TopicState {
-        /// Named in the platform's settings: its subscription may be confirmed at once.
+        /// It may send: it is named in the platform's settings. Its subscription is confirmed when it requests that.
         Configured = "configured",
-        /// It requested to send, and nobody has decided yet.
+        /// It requested to send, and no admin has decided yet.
         Pending = "pending",
         /// It may send.
         Confirmed = "confirmed",
         /// An admin refused it.
         Rejected = "rejected",
-        /// Nobody decided in time.
+        /// No admin decided in time.
         Expired = "expired",
-        /// Its owner ended the subscription.
+        /// Its subscription was ended at the store.
         Unsubscribed = "unsubscribed",
     }
 }
@@ -59,13 +59,13 @@ row! {
 pub enum PendingTopic {
     /// It is pending now.
     New,
-    /// It was pending already, or is decided; a pending one has the newer URL now.
+    /// It is stored already: decided, or pending and now with the newer URL.
     Renewed,
     /// Too many are pending on this platform; it was not stored.
     Full,
 }
 
-/// The newest row of each purchase that was released.
+/// The purchases whose notifications were released, each with the sequence number of the newest.
 pub type Released = Vec<(CollapseKey, i64)>;
 
 /// Maximum number of pending topics of one platform.
@@ -111,7 +111,7 @@ impl Store {
     }
 
     /// Stores a topic's request to send, until an admin decides or `expires_at`. At most five per platform are pending.
-    /// A topic that was decided stays as it is, unless it had expired or its owner had left.
+    /// A decided topic stays as it is, unless it expired or was unsubscribed.
     #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn add_pending_topic(
         &self,
@@ -148,10 +148,10 @@ impl Store {
         .await
     }
 
-    /// Makes a topic one that may send, forgets its subscribe URL and releases what waited for it.
+    /// Confirms a topic, deletes its subscribe URL and releases the notifications that waited for it.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when an admin rejected it: nobody but an admin takes that back.
+    /// [`Error::Conflict`] when an admin rejected it: only an admin can take that back.
     pub async fn pin_topic(&self, platform: PlatformId, arn: &str) -> Result<(Topic, Released), Error> {
         let arn = arn.to_owned();
         let topic = self.write(move |write| pin(write, platform, &arn)).await?;
@@ -159,7 +159,7 @@ impl Store {
         Ok((topic, released))
     }
 
-    /// Where a pending topic's subscription is confirmed.
+    /// The URL that confirms the subscription of a pending topic.
     pub async fn subscribe_url(&self, id: TopicId) -> Result<Option<SecretString>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
@@ -170,16 +170,17 @@ impl Store {
         .await
     }
 
-    /// Lets a pending topic send and releases what waited for it: the newest row of each purchase.
+    /// Lets a pending topic send, and releases the notifications that waited for it.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when it is not pending, or not any more.
+    /// [`Error::Conflict`] when it is not pending.
     pub async fn approve_topic(&self, id: TopicId) -> Result<Released, Error> {
         self.write(move |write| decide(write, id, TopicState::Pending, TopicState::Confirmed)).await?;
         Ok(self.end_waiting(id).await?.released)
     }
 
-    /// Refuses a topic that was `seen` in a state, and what waited for it; answers how many rows that ended.
+    /// Rejects a topic that the caller saw in the state `seen`, and refuses the notifications that waited for it;
+    /// returns their number.
     ///
     /// # Errors
     /// [`Error::Conflict`] when it is in another state by now, or rejected already.
@@ -188,14 +189,14 @@ impl Store {
         Ok(self.end_waiting(id).await?.refused)
     }
 
-    /// Ends the pending topics whose time is over, and what still waits for a decided one; returns how many rows that
-    /// refused.
+    /// Expires the pending topics whose time is over, and ends the notifications that still wait for a decided topic;
+    /// returns how many were refused.
     pub async fn expire_topics(&self, now: Timestamp) -> Result<i64, Error> {
         self.write(move |write| sql(EXPIRE).bind(write.now).bind(now).run(write.connection)).await?;
         self.end_all_waiting().await
     }
 
-    /// Notes that the owner of a topic that may send ended its subscription. Another one stays as it is.
+    /// Marks a topic that may send as unsubscribed: its subscription ended. A topic in another state stays as it is.
     pub async fn mark_unsubscribed(&self, platform: PlatformId, arn: &str) -> Result<(), Error> {
         let arn = arn.to_owned();
         self.write(move |write| {
@@ -205,11 +206,11 @@ impl Store {
     }
 }
 
-/// Names a topic in the platform's settings: its subscription is confirmed at its request. One that may send already
-/// stays as it is.
+/// Lets a topic that the platform's settings name send: its subscription is confirmed when it requests that. A
+/// confirmed topic stays confirmed.
 ///
 /// # Errors
-/// [`Error::Conflict`] when it is pending: its subscription is confirmed by an approval, which visits its URL.
+/// [`Error::Conflict`] when it is pending: an admin must approve it instead, which visits its subscribe URL.
 pub fn configure(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Result<(), Error> {
     let topic = put(write, platform, arn, CONFIGURE)?;
     match topic.state {
@@ -242,7 +243,7 @@ const CONFIRM: Sql = statement! {"
     WHERE topics.state <> 'rejected'
 "};
 
-/// Makes a topic, or changes the state of the one there is when `upsert` allows that; what it is now.
+/// Inserts a topic, or changes the state of the stored one if `upsert` allows that; returns the topic as it is then.
 fn put(write: &mut Write<'_>, platform: PlatformId, arn: &str, upsert: Sql) -> Result<Topic, Error> {
     sql(upsert)
         .bind(TopicId::new(random_uuid()?))
@@ -263,7 +264,8 @@ fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<Topic, Error> {
 
 const LOCK: Sql = statement!("{SELECT} WHERE id = ? FOR UPDATE");
 
-/// Locks a topic: nobody else decides about it or ends what waits for it until the end of the transaction.
+/// Locks a topic until the end of the transaction: no other process decides about it, or ends the notifications that
+/// wait for it.
 pub fn locked(write: &mut Write<'_>, id: TopicId) -> Result<Topic, Error> {
     sql(LOCK).bind(id).one(write.connection, "topic")
 }
@@ -277,7 +279,7 @@ fn by_arn(connection: &mut AnyConnection, platform: PlatformId, arn: &str) -> Re
 const LOCK_PLATFORM: Sql =
     statement!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL FOR UPDATE");
 
-/// Locks the platform, so that two processes do not both store the fifth topic.
+/// Locks the platform, so that two processes do not store more pending topics together than the maximum.
 fn lock_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
     let found: Option<i64> = sql(LOCK_PLATFORM).bind(platform).value(write.connection)?;
     found.map(drop).ok_or(Error::Missing { what: "platform" })
@@ -299,7 +301,7 @@ const DECIDE: Sql = statement! {"
     WHERE id = ? AND state = ?
 "};
 
-/// Takes a decision in the state it was meant for.
+/// Changes the state of a topic from `from` to `to`; fails if it is in another state.
 fn decide(write: &mut Write<'_>, id: TopicId, from: TopicState, to: TopicState) -> Result<(), Error> {
     let now = by_id(write.connection, id)?.state;
     if from == to {

@@ -9,14 +9,14 @@ use domain::catalogue::ProductRef;
 use domain::user::OwnedPurchase;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, Timestamp, UserId};
 
-/// Purchases of a user, and the environment whose profile or state apart they are the source of.
+/// Purchases of a user, and the environment in which a profile or a state is computed from them.
 #[derive(Clone, Copy)]
 pub struct UserPurchases<'a> {
     /// The user.
     pub user: UserId,
     /// All purchases of the user, or those on certain platforms.
     pub owned: &'a [OwnedPurchase],
-    /// The environment.
+    /// The environment of the profile or state.
     pub environment: Environment,
 }
 

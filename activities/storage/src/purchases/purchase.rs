@@ -29,7 +29,7 @@ row! {
 }
 
 row! {
-    /// The app and platform of a purchase, and the settings that hold for it.
+    /// The app and platform of a purchase, and the platform's settings for it.
     pub struct Origin {
         pub platform_id: PlatformId,
         pub app_id: AppId,
@@ -38,9 +38,10 @@ row! {
         /// Which SKU names the product.
         pub product_ref: ProductRef,
         pub max_wait: Option<Duration>,
-        /// What happens if the store never knows its receipt.
+        /// What to do if the store does not know its receipt.
         pub unknown_receipts: UnknownReceipts,
-        /// Whether the store would answer: a secret is there, and it was not refused.
+        /// Whether the store can be queried: the platform is not deleted and has a secret that the store has not
+        /// refused.
         has_secret: bool,
         pub receipt_id: String,
     }
@@ -69,7 +70,7 @@ json_columns!(Purchase);
 
 const FIND: Sql = statement!("{SELECT}");
 
-/// The row, when there is one.
+/// The row of a purchase, if there is one.
 pub fn find(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<PurchaseRow>, Error> {
     sql(FIND).bind(key).first(connection)
 }
@@ -99,9 +100,9 @@ pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option
 const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR SHARE");
 const LOCK_PLATFORM: Sql = statement!("SELECT created_at AS value FROM platforms WHERE id = ? FOR SHARE");
 
-/// Like [`origin`], with the platform and the app locked as they are until the end of the transaction: a change of a
-/// setting or of the catalogue comes after this record and finds what it wrote, or before it and is seen by it.
-pub fn settled_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, Error> {
+/// Like [`origin`], and locks the app and the platform (shared) until the end of the transaction. So a change of a
+/// setting or of the catalogue comes before this record and is seen by it, or after it and finds what the record wrote.
+pub fn lock_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, Error> {
     let Some(origin) = origin(write.connection, key)? else { return Ok(None) };
     if !write.connection.is_shared() {
         return Ok(Some(origin));
@@ -121,8 +122,8 @@ const CUSTOMER: Sql = statement! {hot "notifications_of_key", "
 "};
 
 impl Origin {
-    /// The store's name of the customer to query about a purchase: the newest open notification knows it best. `None`
-    /// where the store cannot be queried.
+    /// The store's id of the customer, for a query about a purchase: that of the newest open notification, else the
+    /// last known one. `None` if the store cannot be queried or no id is known.
     pub fn customer(
         &self,
         connection: &mut AnyConnection,
@@ -137,7 +138,7 @@ impl Origin {
     }
 }
 
-/// Locks the row until the end of the transaction, and creates it first when there is a notification.
+/// Locks the row until the end of the transaction. If there is none, it is created from the purchase's notifications.
 pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Error> {
     if let Some(row) = find_locked(write, key)? {
         return Ok(row);
@@ -159,12 +160,12 @@ const LOCK_MANY: Sql = statement! {"
     ORDER BY collapse_key
     FOR NO KEY UPDATE
 "};
-/// What a clause for [`recheck`] completes.
+/// The statements that a clause for [`recheck`] completes.
 pub const RECHECKS: [Sql; 2] = [RECHECK, LOCK_MANY];
 
-/// Has purchases that are few checked again, at once; returns how many. For many there is `reconsider`. A
-/// settling of theirs that began before and is not recorded yet finds that the purchase has moved: it may not overwrite
-/// the wake, nor miss what caused it.
+/// Rechecks a few purchases at once; returns how many. For many there is `settling::rechecks`. The recheck raises the
+/// settling number, so a settling that began before and is not recorded yet is answered `Moved`: otherwise it would
+/// overwrite the wake, and miss the change that caused it.
 pub fn recheck<'v>(
     write: &mut Write<'_>,
     which: Clause,
@@ -181,7 +182,8 @@ const RECHECK_BY: Sql = statement! {"
     WHERE collapse_key = ? AND (next_wake_at IS NULL OR next_wake_at > ?)
 "};
 
-/// Rechecks a purchase by a time at the latest. A settling that is recorded meanwhile replaces the recheck.
+/// Rechecks a purchase at `at`, unless it is checked earlier. A settling that is recorded before then replaces the
+/// recheck.
 pub fn recheck_by(write: &mut Write<'_>, key: CollapseKey, at: Timestamp) -> Result<(), Error> {
     sql(RECHECK_BY).bind(at).bind(key).bind(at).run(write.connection).map(drop)
 }
@@ -191,7 +193,7 @@ pub fn lock_existing(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Erro
     find_locked(write, key).map(drop)
 }
 
-const FORGET_FAILURES: Sql = statement! {"
+const RESET_FAILURES: Sql = statement! {"
     UPDATE purchases
     SET unverified_since = NULL, verify_attempts = 0
     WHERE unverified_since IS NOT NULL AND {{which}}
@@ -203,24 +205,24 @@ const LOCK_UNVERIFIED: Sql = statement! {"
     ORDER BY collapse_key
     FOR NO KEY UPDATE
 "};
-/// What a clause for [`forget_failures`] completes.
-pub const FORGETS: [Sql; 2] = [FORGET_FAILURES, LOCK_UNVERIFIED];
+/// The statements that a clause for [`reset_failures`] completes.
+pub const RESETS: [Sql; 2] = [RESET_FAILURES, LOCK_UNVERIFIED];
 
 /// One purchase.
-pub const OF_KEY: Clause = clause!(&[RECHECK, LOCK_MANY, FORGET_FAILURES, LOCK_UNVERIFIED], "collapse_key = ?");
+pub const OF_KEY: Clause = clause!(&[RECHECK, LOCK_MANY, RESET_FAILURES, LOCK_UNVERIFIED], "collapse_key = ?");
 
-/// Forgets failures of the store about purchases that are few: failures from now on count anew.
-pub fn forget_failures<'v>(
+/// Resets the number of failed queries of a few purchases to 0, and the time of the first one.
+pub fn reset_failures<'v>(
     write: &mut Write<'_>,
     which: Clause,
     values: impl IntoIterator<Item = Value<'v>>,
 ) -> Result<(), Error> {
     let values: Vec<Value<'v>> = values.into_iter().collect();
     lock_in_order(write, LOCK_UNVERIFIED.of(which), &values)?;
-    sql(FORGET_FAILURES.of(which)).bind_all(values).run(write.connection).map(drop)
+    sql(RESET_FAILURES.of(which)).bind_all(values).run(write.connection).map(drop)
 }
 
-/// Locks purchases in the order of their keys, so that two processes never wait for each other in a circle.
+/// Locks purchases in the order of their keys, so that two processes do not deadlock.
 fn lock_in_order(write: &mut Write<'_>, lock: Cow<'static, str>, values: &[Value<'_>]) -> Result<(), Error> {
     if write.connection.is_shared() {
         sql(lock).bind_all(values.iter().cloned()).values::<CollapseKey>(write.connection)?;
@@ -256,7 +258,7 @@ fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<()
         .map(drop)
 }
 
-/// A purchase as it is stored.
+/// A purchase as JSON, as it is stored.
 pub fn json(purchase: &Purchase) -> Result<String, Error> {
     serde_json::to_string(purchase).map_err(|cause| Error::corrupt_by("a purchase cannot be written as JSON", cause))
 }
@@ -267,15 +269,15 @@ pub fn read(stored: &str) -> Result<Purchase, Error> {
 }
 
 stored! {
-    /// What the notifications wait for that a decision leaves open.
+    /// What the notifications of a purchase wait for after a settling left them open.
     #[derive(serde::Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum WaitsFor {
         /// An answer of the store.
         Verification = "verification",
-        /// Another answer, which confirms the last one.
+        /// A later answer of the store, which shows what they report: the last one did not show it yet.
         Confirmation = "confirmation",
-        /// A person, or the end of the time allowed: the store does not accept them.
+        /// A person, or the end of the time allowed: the store does not accept the receipt.
         Parked = "parked",
     }
 }

@@ -1,7 +1,7 @@
-//! The owners of purchases: found by the store's name of the customer, or created without a name of their own.
+//! The users, who own purchases. A user is found by the store's id of the customer, or created as an anonymous one.
 //!
-//! Every announcement or change of a user locks its row, before any of its purchases. Which state a user is in is
-//! `domain`'s.
+//! Every announcement or change of a user locks the user's row, before any of the user's purchases. `domain` computes
+//! the state of a user.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -20,23 +20,23 @@ row! {
     }
 }
 
-/// The key of a store's own customer.
+/// The key of a customer in `store_users`, which names the user that the customer is.
 pub struct StoreUser {
     /// The app.
     pub app_id: AppId,
     /// The store, such as `amazon`.
     pub store: String,
-    /// The store's name of the customer, else a receipt: see [`RECEIPT`].
+    /// The store's id of the customer; while it is unknown, [`RECEIPT_PREFIX`] and the receipt.
     pub app_user_id: String,
 }
 
-/// The customer of a purchase, as far as anybody named them.
+/// The customer of a purchase, with the store's id if it is known.
 pub struct Customer<'a> {
     /// The app and platform of the purchase.
     pub origin: &'a Origin,
     /// The row of the purchase, as it was before anything was locked.
     pub row: Option<&'a PurchaseRow>,
-    /// The store's name of the customer.
+    /// The store's id of the customer.
     pub app_user_id: Option<&'a str>,
 }
 
@@ -44,9 +44,9 @@ impl Customer<'_> {
     /// Finds the customer's user or creates one, and locks it until the end of the transaction.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when somebody named the customer in the meantime: the transaction is run again.
+    /// [`Error::Unavailable`] when the customer became another user meanwhile: the transaction is run again.
     pub fn lock(&self, write: &mut Write<'_>) -> Result<UserRow, Error> {
-        let id = self.find_or_make(write)?;
+        let id = self.find_or_create(write)?;
         let user = lock(write, id)?;
         if write.connection.is_shared() && self.store_user().find(write.connection)? != Some(id) {
             return Err(Error::unavailable(Raced));
@@ -54,32 +54,33 @@ impl Customer<'_> {
         Ok(user)
     }
 
-    fn find_or_make(&self, write: &mut Write<'_>) -> Result<UserId, Error> {
-        let filed = self.store_user();
-        if let Some(known) = filed.find(write.connection)? {
+    fn find_or_create(&self, write: &mut Write<'_>) -> Result<UserId, Error> {
+        let store_user = self.store_user();
+        if let Some(known) = store_user.find(write.connection)? {
             return Ok(known);
         }
         let id = match self.named_by_receipt(write)? {
-            // Somebody named the owner of this receipt before the store named its customer: they are the same.
+            // An admin named the user of this receipt before the store's id of its customer was known: both are the
+            // same person.
             Some(named) => named,
-            None => filed.anonymous(),
+            None => store_user.anonymous(),
         };
-        filed.assign(write, id)
+        store_user.assign(write, id)
     }
 
-    /// What the customer is filed under: the store's name, else the receipt.
+    /// The customer's key: the store's id of the customer, else the receipt.
     fn store_user(&self) -> StoreUser {
         match self.app_user_id {
-            Some(name) => self.filed(name.to_owned()),
+            Some(name) => self.store_user_named(name.to_owned()),
             None => self.receipt(),
         }
     }
 
     fn receipt(&self) -> StoreUser {
-        self.filed(format!("{RECEIPT}{}", self.origin.receipt_id))
+        self.store_user_named(format!("{RECEIPT_PREFIX}{}", self.origin.receipt_id))
     }
 
-    fn filed(&self, app_user_id: String) -> StoreUser {
+    fn store_user_named(&self, app_user_id: String) -> StoreUser {
         StoreUser { app_id: self.origin.app_id, store: self.origin.store.clone(), app_user_id }
     }
 
@@ -92,8 +93,8 @@ impl Customer<'_> {
     }
 }
 
-/// The prefix under which a receipt is filed while no customer of the store is known for it.
-pub const RECEIPT: &str = "receipt/";
+/// The prefix of the key of a customer whose id at the store is unknown; the receipt follows it.
+pub const RECEIPT_PREFIX: &str = "receipt/";
 
 const FIND_STORE_USER: Sql = statement! {"
     SELECT user_id AS value
@@ -123,8 +124,8 @@ impl StoreUser {
             .value(connection)
     }
 
-    /// Makes the customer this user, created where there is none with this id, unless it is another by now; returns the
-    /// user that the customer is.
+    /// Assigns a user to the customer, unless one is assigned already; creates the user if there is none with this id.
+    /// Returns the assigned user.
     pub fn assign(&self, write: &mut Write<'_>, user: UserId) -> Result<UserId, Error> {
         sql(INSERT).bind(user).bind(self.app_id).bind(write.now).run(write.connection)?;
         sql(INSERT_STORE_USER)
@@ -136,7 +137,7 @@ impl StoreUser {
         self.find(write.connection)?.ok_or_else(|| Error::unavailable(Raced))
     }
 
-    /// The id of a user who is known by this alone.
+    /// The id of an anonymous user, computed from this key.
     pub fn anonymous(&self) -> UserId {
         UserId::anonymous(self.app_id, &self.store, &self.app_user_id)
     }
@@ -144,7 +145,7 @@ impl StoreUser {
 
 const LOCK: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ? FOR UPDATE");
 
-/// Locks a user until the end of the transaction. Two are locked in the order of their ids.
+/// Locks a user until the end of the transaction. Two users must be locked in the order of their ids.
 pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
     sql(LOCK).bind(id).one(write.connection, "user")
 }
@@ -158,14 +159,14 @@ pub fn read(connection: &mut AnyConnection, id: UserId) -> Result<UserRow, Error
 
 const LOCK_SHARED: Sql = statement!("SELECT revision AS value FROM users WHERE id = ? FOR SHARE");
 
-/// Locks a user against changes until the end of the transaction.
+/// Locks a user against changes (a shared lock) until the end of the transaction.
 pub fn lock_shared(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
     sql(LOCK_SHARED).bind(id).value::<i64>(write.connection).map(drop)
 }
 
 const SET_REVISION: Sql = statement!("UPDATE users SET revision = ? WHERE id = ?");
 
-/// Raises the revision of the user, whose state is announced once more; returns it.
+/// Raises the revision of a user whose state is announced; returns the new revision.
 pub fn raise_revision(write: &mut Write<'_>, user: &UserRow) -> Result<i64, Error> {
     let revision = user.revision.saturating_add(1);
     sql(SET_REVISION).bind(revision).bind(user.id).run(write.connection)?;

@@ -10,7 +10,7 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::{purchase, users};
 use crate::redelivery::candidates::suitable;
-use crate::settling::profiles::{self, Check, Subject, Trigger};
+use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, Selection, UserId};
 use std::collections::BTreeSet;
 
@@ -81,7 +81,7 @@ fn due(
         let Some(owner) = owner(connection, key)?.filter(|owner| seen.insert(*owner)) else { continue };
         let owner = users::read(connection, owner)?;
         let Some(origin) = purchase::origin(connection, key)? else { continue };
-        let check = Check { origin: &origin, owner: &owner, trigger: Trigger::Snapshot };
+        let check = ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Backfill };
         if check.is_due(connection, &destination)? {
             due.push(key);
         }
@@ -106,7 +106,7 @@ fn owe(
     }
     let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let subject = Subject {
-        check: Check { origin: &origin, owner: &owner, trigger: Trigger::Snapshot },
+        check: ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Backfill },
         collapse_key: key,
         revision: row.revision,
         environment: row.known()?.environment(origin.environment),

@@ -198,7 +198,7 @@ pub fn newest_attempts(
         return Ok(all);
     }
     let rows: Vec<DeliveryAttempt> =
-        sql(NEWEST_ATTEMPTS).once().bind_list(deliveries.iter().copied()).bind(most).all(connection)?;
+        sql(NEWEST_ATTEMPTS).uncached().bind_list(deliveries.iter().copied()).bind(most).all(connection)?;
     for row in rows {
         all.entry(row.delivery_id).or_default().push(row.attempt);
     }

@@ -161,7 +161,7 @@ impl Batch {
     fn forget(self, write: &mut Write<'_>) -> Result<Option<Passed>, Error> {
         let destination = check_disabled(write.connection, self.id)?;
         let Some(last) = self.end(write.connection)? else { return Ok(None) };
-        profiles::forget_all(write, &destination, self.after, self.at_most)?;
+        profiles::note_all_lost(write, &destination, self.after, self.at_most)?;
         let forget = sql(FORGET).bind(FORGOTTEN).bind(write.now).bind_all(self.values()).bind(write.now);
         let skipped = forget.run(write.connection)?;
         Ok(Some(Passed { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))

@@ -1,4 +1,4 @@
-//! The catalogue's listing of a purchase's product, as a settling needs it. How it is stored is not here.
+//! The catalogue's listing of a purchase's product, as a settling needs it. `admin` changes the catalogue.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -22,14 +22,14 @@ row! {
 
 json_columns!(Vec<Price>);
 
-/// The listings of one app that were read in one transaction, each once.
+/// Reads listings of one app in one transaction, each SKU once.
 pub struct Listings {
     app: AppId,
     read: HashMap<String, Option<Listing>>,
 }
 
 impl Listings {
-    /// Of this app.
+    /// Reads the listings of this app.
     pub fn of(app: AppId) -> Self {
         Self { app, read: HashMap::new() }
     }
@@ -83,7 +83,8 @@ impl EntitlementRow {
 
 const USD_RATE: Sql = statement!("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?");
 
-/// What one unit of the price's currency was worth in USD on the day of the purchase. `None` when there is no price, when that day's rate was not imported, or when the beginning is unknown: it is never guessed.
+/// What one unit of the price's currency was worth in USD on the day of the purchase. `None` when there is no price,
+/// when that day's rate was not imported, or when the day of the purchase is unknown: the rate is never guessed.
 pub fn usd_rate(
     connection: &mut AnyConnection,
     app: AppId,

@@ -1,7 +1,8 @@
-//! The events of one record: the owner's `user.*` events in their order, then the purchase's `purchase.updated`.
+//! The events of one record: the `user.*` events of the owner in their order, then one `revenue.adjusted` for each
+//! change of a payment, then `purchase.updated`.
 //!
-//! Bodies are completed here, from the owner's purchases as they are in this transaction. The content of a body, and
-//! which events there are, is `domain`'s.
+//! Bodies are completed here with the owner's purchases as they are in this transaction. `domain` defines the content
+//! of a body, and which events there are.
 
 use crate::db::error::Error;
 use crate::db::fault;
@@ -18,17 +19,22 @@ use domain::user::{self, Attributes, Customer, UserEvent};
 use domain::{DestinationId, EventId};
 use std::collections::BTreeSet;
 
-/// Writes the events of a revision, and owes each to every destination that chose its type. `None` when none of them
-/// carries the user's state. The ledger is written first, since the user's state has its sum.
+/// Writes the events of a revision, and owes each to the destinations that chose its type and want its purchase; for
+/// `revenue.adjusted` see [`Booking::announce`]. Returns `None` when none of the events carries the state of the user.
+/// The entries of the ledger are written first, because the profile of the user has their sum.
 pub fn announce(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
     booking: &Booking,
 ) -> Result<Option<Carried>, Error> {
-    let happened = announcement.happened();
-    let event_ids: Vec<EventId> = happened.iter().map(|event| event.id).collect();
+    let transition_events = announcement.transition_events();
+    let event_ids: Vec<EventId> = transition_events.iter().map(|event| event.id).collect();
     booking.enter(write, announcement, &event_ids)?;
-    let carried = if happened.is_empty() { None } else { Some(announce_user_events(write, announcement, &happened)?) };
+    let carried = if transition_events.is_empty() {
+        None
+    } else {
+        Some(announce_user_events(write, announcement, &transition_events)?)
+    };
     booking.announce(write, announcement)?;
     let (settling, event) = (announcement.settling, announcement.event(PURCHASE_UPDATED, 0));
     let decision = &settling.record.decision;
@@ -57,7 +63,7 @@ pub fn announce(
     Ok(carried)
 }
 
-/// All events of one settling carry the same state of the user, which is one revision of it.
+/// Writes the `user.*` events. All of them carry the same state of the user, which is one revision.
 fn announce_user_events(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -111,7 +117,7 @@ fn announce_user_events(
     Ok(Carried { user_revision, to })
 }
 
-/// Stores an event and owes it to the destinations that chose it; returns them.
+/// Stores an event and owes it to the destinations that chose its type and want its purchase; returns them.
 fn store(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,

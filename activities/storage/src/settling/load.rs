@@ -1,4 +1,4 @@
-//! Loading a purchase for settling: all of it as of one moment, without a change.
+//! Loads what a settling needs to know of a purchase, as of one moment. Writes nothing.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -23,6 +23,7 @@ json_columns!(Notification);
 
 row! {
     #[derive(Default)]
+    /// The times of the open notifications of a purchase.
     struct Extent {
         oldest_at: Option<Timestamp>,
         newest_seq: Option<i64>,
@@ -32,33 +33,35 @@ row! {
 }
 
 impl Store {
-    /// Loads a purchase for settling. Open rows at or below `through` are never waited for again.
+    /// Loads a purchase for settling. The window of open notifications at or below `through` is over; only those above
+    /// it are waited for.
     pub async fn load(&self, key: CollapseKey, through: i64, limit: i64) -> Result<Loaded, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             connection.at_one_moment(|connection| {
                 let now = connection.now(clock)?;
-                load(connection, key, &Wanted { through, limit, now })
+                load(connection, key, &LoadRequest { through, limit, now })
             })
         })
         .await
     }
 }
 
-struct Wanted {
+/// The parameters of a load.
+struct LoadRequest {
     through: i64,
     limit: i64,
     now: Timestamp,
 }
 
-fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: &Wanted) -> Result<Loaded, Error> {
-    let now = wanted.now;
+fn load(connection: &mut AnyConnection, key: CollapseKey, request: &LoadRequest) -> Result<Loaded, Error> {
+    let now = request.now;
     let row = purchase::find(connection, key)?;
     let origin = purchase::origin(connection, key)?;
-    let open: Vec<OpenRow> = sql(OPEN).bind(key).bind(wanted.limit.saturating_add(1)).all(connection)?;
+    let open: Vec<OpenRow> = sql(OPEN).bind(key).bind(request.limit.saturating_add(1)).all(connection)?;
     let waits_through = row.as_ref().and_then(|row| row.waits_through).unwrap_or(0);
-    let extent = extent(connection, key, wanted.through, waits_through)?;
-    let limit = usize::try_from(wanted.limit).unwrap_or(0);
+    let extent = extent(connection, key, request.through, waits_through)?;
+    let limit = usize::try_from(request.limit).unwrap_or(0);
     let max_wait = origin.as_ref().and_then(|origin| origin.max_wait);
     let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
     Ok(Loaded {
@@ -85,7 +88,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: &Wanted) -> Re
     })
 }
 
-/// `seq + 0` so that no planner walks all open rows in order instead of those of the purchase.
+/// `seq + 0` keeps the planner from walking the index of all open notifications instead of those of the purchase.
 const OPEN: Sql = statement! {hot "notifications_of_key", "
     SELECT seq, body
     FROM notifications
@@ -103,9 +106,10 @@ const EXTENT: Sql = statement! {"
     WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
 "};
 
-/// How old and how new the open rows are; the youngest is searched above `through` only. Rows that had their window and
-/// wait for something else do not count: they must not cut the window of a new one short. One that is settled at once
-/// takes the others with it.
+/// When the oldest open notification was accepted, and when the window ends. Each further notification restarts the
+/// window: it ends at the latest `due_at` of the notifications above `through`. One that is settled at once (`due_at`
+/// is not after `accepted_at`) ends the window for all. Notifications up to `waits_through` had their window and wait
+/// for something else. They do not count, so that they do not cut the window of a new one short.
 fn extent(connection: &mut AnyConnection, key: CollapseKey, through: i64, waits_through: i64) -> Result<Extent, Error> {
     let extent = sql(EXTENT)
         .bind(waits_through)

@@ -1,7 +1,8 @@
-//! Recording a decision: one transaction, once.
+//! Records a decision in one transaction, once.
 //!
-//! The purchase's row carries the number of its last settling and a fingerprint of what it settled: a repeated record
-//! is answered again, anything else has moved. The owner is locked first, then the purchase.
+//! The purchase's row has the number of its last settling, and a fingerprint of the notifications that it settled. A
+//! record with both is a repeated one and gets the same answer; one with the next number is written; any other is
+//! answered `Moved`. The user is locked first, then the purchase.
 
 use crate::db::config::Installation;
 use crate::db::error::Error;
@@ -10,7 +11,7 @@ use crate::db::secrets::hex;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
-use crate::db::writer::{Faults, Place, Write};
+use crate::db::writer::{Faults, JobKind, Write};
 use crate::events::{alarms, deliveries, lanes};
 use crate::purchases::owned::owned;
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
@@ -19,7 +20,7 @@ use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::settings::destinations;
 use crate::settings::listing::{Listings, usd_rate};
 use crate::settling::payments::Booking;
-use crate::settling::profiles::{self, Check, Subject, Trigger};
+use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use crate::settling::revision::{Announcement, Description, Settling};
 use crate::settling::{events, succession};
 use domain::catalogue::{Listing, ProductRef};
@@ -29,30 +30,30 @@ use domain::user::{self, OwnedPurchase};
 use domain::{CollapseKey, Lag, Lane, Outcome, Purchase, Waits};
 use std::borrow::Cow;
 
-/// Where a fault may be planted around the commit of a record.
+/// The fail points around the commit of a record.
 const RECORD: Faults =
     Faults { before_commit: "record.before_commit", after_commit: "record.after_commit", early_answer: None };
 
-/// The longest SKU that is indexed.
+/// Maximum length in bytes of a SKU in an indexed column; a longer one is left out there.
 const MAX_INDEXED_BYTES: usize = 1000;
 
 impl Store {
-    /// Records a decision in one transaction, idempotent by settling number and notifications.
+    /// Records a decision in one transaction. It is idempotent by the settling number and the notifications.
     pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
         let installation = self.installation;
-        self.writer.write(Place::Named(RECORD), move |write| record_once(write, &record, installation)).await
+        self.writer.write(JobKind::WithFaults(RECORD), move |write| record_once(write, &record, installation)).await
     }
 }
 
 fn record_once(write: &mut Write<'_>, record: &Record, installation: Installation) -> Result<Recorded, Error> {
     let key = record.collapse_key;
     let seen = purchase::find(write.connection, key)?;
-    let origin = purchase::settled_origin(write, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let origin = purchase::lock_origin(write, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let app_user_id = app_user_id(write, record, seen.as_ref())?;
     let customer = Customer { origin: &origin, row: seen.as_ref(), app_user_id: app_user_id.as_deref() };
     let is_owned = record.settles() || seen.as_ref().is_some_and(|row| row.user_id.is_some());
     let owner = if is_owned { Some(customer.lock(write)?) } else { None };
-    let is_replaced = replacements::is_replaced_now(write, key)?;
+    let is_replaced = replacements::lock_is_replaced(write, key)?;
     let row = purchase::lock(write, key)?;
     if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
         return Ok(Recorded::Done { revision: row.revision, state: row.state, lanes: open_lanes(write, key)? });
@@ -64,7 +65,7 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     if seen.is_some_and(|seen| (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())) {
         return Err(Error::unavailable(Raced));
     }
-    // The store could not be queried when it was decided, and now it can.
+    // The decision was made without a query, because the store could not be queried; now it can.
     if !record.is_queried && origin.customer(write.connection, key, Some(&row))?.is_some() {
         return Ok(Recorded::Moved);
     }
@@ -83,8 +84,8 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     settling.write(write, &row)
 }
 
-/// Announces a beginning that is a change of plan over two receipts as such. The owner is locked, so that their other
-/// purchases stay as they are.
+/// Announces a beginning as a change of plan if it is one beside another subscription of the user. The user is locked,
+/// so that their other purchases do not change meanwhile.
 fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<(), Error> {
     let (origin, decision) = (settling.origin, &settling.record.decision);
     let may_change = settling.begins() && !decision.purchase.is_one_time_purchase();
@@ -104,8 +105,8 @@ fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result
     Ok(())
 }
 
-/// The comparison with what was announced before.
-struct Found<'a> {
+/// A decision compared with what was announced before.
+struct Comparison<'a> {
     row: &'a PurchaseRow,
     description: Description,
     digest: String,
@@ -160,10 +161,10 @@ impl Settling<'_> {
         })
     }
 
-    /// The owner, whose profile is owed where it changed and no event of this record carries it.
+    /// The owner, whose profile may have changed with this record.
     fn subject<'s>(&'s self, owner: &'s UserRow, revision: i64) -> Subject<'s> {
         Subject {
-            check: Check { origin: self.origin, owner, trigger: Trigger::Settling },
+            check: ProfileCheck { origin: self.origin, owner, trigger: Trigger::Settling },
             collapse_key: self.record.collapse_key,
             revision,
             environment: self.environment(),
@@ -172,8 +173,9 @@ impl Settling<'_> {
         }
     }
 
-    /// Whether there is something new to announce. Before the first announcement, an unknown purchase is not new.
-    fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Found<'r>, Error> {
+    /// Compares the decision with what was announced before. A purchase that was never announced and about which
+    /// nothing is known is unchanged.
+    fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Comparison<'r>, Error> {
         let after = &self.record.decision.purchase;
         let listing = Listings::of(self.origin.app_id).find(write.connection, after)?;
         let usd_rate = usd_rate(write.connection, self.origin.app_id, after, &listing)?;
@@ -192,10 +194,10 @@ impl Settling<'_> {
         let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
         let changed = is_new || row.state != after.state() || has_happened;
         let digest = if changed { digest } else { row.digest.clone() };
-        Ok(Found { row, description, digest, changed, revision: row.revision + i64::from(changed), booking })
+        Ok(Comparison { row, description, digest, changed, revision: row.revision + i64::from(changed), booking })
     }
 
-    /// The description of a purchase, without rates and without what it replaced.
+    /// The source of the description of a purchase, without the rate and the replaced SKU.
     fn described<'p>(&'p self, purchase: &'p Purchase, listing: &'p Listing) -> RecordSource<'p> {
         RecordSource {
             purchase,
@@ -210,10 +212,11 @@ impl Settling<'_> {
         }
     }
 
-    /// A past wake has been followed by this settling. The customer comes from the inbox: decisions know nothing of
-    /// customers. Deliveries that waited for the name of another owner are reconsidered. Notifications wait unseen by
-    /// the sweep only if a wake will settle them.
-    fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
+    /// Updates the row of the purchase. The next wake is the one that this decision computes. `app_user_id` comes from
+    /// the notifications, since a decision does not have it. If the owner changed, deliveries that waited for the id of
+    /// the former one become due. Notifications that the decision leaves open are hidden from the sweep and the
+    /// dispatcher only if a wake will settle them.
+    fn update(&self, write: &mut Write<'_>, found: &Comparison<'_>) -> Result<(), Error> {
         let (record, decision) = (&*self.record, &self.record.decision);
         let waits_for = decision.waits.map(waits_for);
         let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
@@ -246,7 +249,8 @@ impl Settling<'_> {
             .map(drop)
     }
 
-    /// Raises an alarm when notifications begin to wait for a store that does not answer, and when they are given up.
+    /// Raises the alarms of a record: notifications begin to wait for a store that does not answer; notifications are
+    /// given up; or the successor of a replaced purchase is unknown.
     fn alarm(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
         let decision = &self.record.decision;
         let begins = decision.waits == Some(Waits::Verification)
@@ -265,10 +269,10 @@ impl Settling<'_> {
     }
 }
 
-/// Why a notification is given up.
+/// The reason of the outcome `abandoned`: the notification was given up.
 const ABANDONED: &str = "the store did not accept their receipts in the time allowed";
 
-/// What is waited for, as it is stored.
+/// The stored form of what notifications wait for.
 const fn waits_for(waits: Waits) -> WaitsFor {
     match waits {
         Waits::Verification => WaitsFor::Verification,
@@ -285,8 +289,8 @@ const NEWEST_CUSTOMER: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The store's name of the customer: of what is settled the newest that has one, or what was known before.
-/// Notifications that the store does not accept are not believed.
+/// The store's id of the customer: that of the newest settled notification with one, else the known one. Abandoned
+/// notifications, whose receipts the store does not accept, are left out unless the store answered.
 fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow>) -> Result<Option<String>, Error> {
     let known = seen.and_then(|row| row.app_user_id.clone());
     let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::Abandoned;
@@ -295,7 +299,7 @@ fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow
     if seqs.is_empty() {
         return Ok(known);
     }
-    let named = sql(NEWEST_CUSTOMER).once().bind_list(seqs).bind(record.collapse_key).value(write.connection)?;
+    let named = sql(NEWEST_CUSTOMER).uncached().bind_list(seqs).bind(record.collapse_key).value(write.connection)?;
     Ok(named.or(known))
 }
 
@@ -306,7 +310,7 @@ fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Erro
     lanes::open(write.connection, key)
 }
 
-/// The notifications that were settled, in 64 letters.
+/// The SHA-256 of the sequence numbers of the settled notifications, in hex.
 fn fingerprint(seqs: &[i64]) -> String {
     let mut seqs = seqs.to_vec();
     seqs.sort_unstable();
@@ -326,7 +330,7 @@ fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
         return Ok(true);
     }
     let open: Option<i64> = sql(COUNT_OPEN)
-        .once()
+        .uncached()
         .bind_list(record.seqs.iter().copied())
         .bind(record.collapse_key)
         .value(write.connection)?;
@@ -340,7 +344,8 @@ const NOTE_LAG: Sql = statement! {"
         AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))
 "};
 
-/// Stores with a notification how the store's answer related to it, for the explanation.
+/// Stores how the store's answer related to a notification, as the reason of the notification; `settle explain` shows
+/// it.
 fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
     let Some((since, lag)) = record.decision.lag else { return Ok(()) };
     let reason = match lag {
@@ -359,8 +364,9 @@ const END: Sql = statement! {"
     WHERE seq IN (?*)
 "};
 
-impl Found<'_> {
-    /// The notifications that get this outcome, of those that the decision saw. One without a decision stays open.
+impl Comparison<'_> {
+    /// The notifications that the decision saw and that get this outcome; `Settled` becomes `NoChange` when nothing is
+    /// announced. A notification without an outcome stays open.
     fn seqs(&self, record: &Record, outcome: Outcome) -> Vec<i64> {
         let actual = |decided| if decided == Outcome::Settled && !self.changed { Outcome::NoChange } else { decided };
         let all = record
@@ -371,6 +377,7 @@ impl Found<'_> {
         all.map(|(seq, _)| *seq).collect()
     }
 
+    /// Gives the notifications their outcome. All of them are open: `are_open` checked that under the purchase's lock.
     fn end(&self, write: &mut Write<'_>, record: &Record, outcome: Outcome) -> Result<(), Error> {
         let seqs = self.seqs(record, outcome);
         if seqs.is_empty() {
@@ -378,7 +385,7 @@ impl Found<'_> {
         }
         let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
         sql(END)
-            .once()
+            .uncached()
             .bind(outcome)
             .bind(is_settled.then_some(self.revision))
             .bind((outcome == Outcome::Abandoned).then_some(ABANDONED))

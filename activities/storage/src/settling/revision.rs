@@ -19,9 +19,9 @@ pub struct Settling<'a> {
     pub record: Cow<'a, Record>,
     /// The app and platform of the purchase.
     pub origin: &'a Origin,
-    /// The owner of the purchase.
+    /// The user who owns the purchase; `None` while nothing is decided about it.
     pub owner: Option<&'a UserRow>,
-    /// The store's name of the owner.
+    /// The store's id of that user.
     pub app_user_id: Option<&'a str>,
     /// The installation.
     pub installation: Installation,
@@ -35,13 +35,13 @@ pub struct Description {
     pub details: Details,
 }
 
-/// Everything that the events of a settling are made from.
+/// All values from which the events of a settling are built.
 pub struct Announcement<'a> {
     /// The settling.
     pub settling: &'a Settling<'a>,
     /// The purchase's revision that is announced.
     pub revision: i64,
-    /// How many notifications were settled in it.
+    /// Number of notifications that were settled in it.
     pub coalesced: i64,
     /// The purchase's record.
     pub description: &'a Description,
@@ -49,7 +49,8 @@ pub struct Announcement<'a> {
     pub destinations: &'a [Destination],
 }
 
-/// The state of their user that the events of a settling carry, and the destinations that are owed one of them.
+/// The revision of the user whose state the events of a settling carry, and the destinations that are owed one of these
+/// events.
 pub struct Carried {
     /// The user's revision.
     pub user_revision: i64,
@@ -63,7 +64,7 @@ impl Settling<'_> {
         self.record.decision.purchase.environment(self.origin.environment)
     }
 
-    /// Whether a purchase begins with it, as far as decided.
+    /// Whether the purchase begins with this settling, by the decision as it is so far.
     pub fn begins(&self) -> bool {
         self.record.decision.transitions.iter().any(|transition| transition.kind == TransitionKind::Purchased)
     }
@@ -71,7 +72,7 @@ impl Settling<'_> {
 
 impl Announcement<'_> {
     /// The events of the transitions, in their order.
-    pub fn happened(&self) -> Vec<Event> {
+    pub fn transition_events(&self) -> Vec<Event> {
         let mut times: HashMap<&str, u32> = HashMap::new();
         let transitions = self.settling.record.decision.transitions.iter();
         let event = |event_type| {
@@ -82,13 +83,13 @@ impl Announcement<'_> {
         transitions.map(|transition| transition.kind.event_type()).map(event).collect()
     }
 
-    /// Event number `n` of a type in this revision.
+    /// The event of a type in this revision; `n` numbers those of one type from 0.
     pub fn event(&self, event_type: &str, n: u32) -> Event {
         let record = &self.settling.record;
         let key = record.collapse_key;
-        let named = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
+        let revision = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
         Event {
-            id: EventId::of(key, self.settling.installation.epoch, named, event_type, n),
+            id: EventId::of(key, self.settling.installation.epoch, revision, event_type, n),
             event_type: event_type.to_owned(),
             collapse_key: key,
             revision: self.revision,

@@ -1,7 +1,7 @@
-//! Changes of plan over two receipts whose notification was lost: the two find each other, whichever is settled first.
+//! Changes of plan over two receipts whose notification was lost: the settling of either receipt finds the other one.
 //!
-//! Everything happens in the transaction of a record, with the owner of both receipts locked. Which receipt succeeds
-//! which, and what is announced, is `domain`'s.
+//! Everything happens in the transaction of a record, with the owner of both receipts locked. `domain` decides which
+//! receipt succeeds which, and what is announced.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -22,7 +22,7 @@ row! {
     }
 }
 
-/// The owner's purchases of a platform that were replaced, without a link to their successor.
+/// The owner's purchases of a platform that are replaced and have no link to their successor.
 const REPLACED: Sql = statement! {"
     SELECT p.collapse_key, p.purchase
     FROM purchases p
@@ -31,7 +31,7 @@ const REPLACED: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
-/// The owner's purchases of a platform that replaced none.
+/// The owner's purchases of a platform that no link names as a successor.
 const UNLINKED: Sql = statement! {"
     SELECT p.collapse_key, p.purchase
     FROM purchases p
@@ -40,13 +40,13 @@ const UNLINKED: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
-/// The detail of the alarm; it names the platform alone.
-const ALARM: &str = "a subscription ended by an immediate change of plan, and no notification names its new receipt, so that \
-     SUBSCRIPTION_MODIFIED_IMMEDIATE was lost: if the new receipt is known elsewhere, import it with `settle app import`; \
-     it is then linked and sku_change is sent. After a week without it expired is sent";
+/// The detail of the alarm. It names no purchase, so that a platform has one such alarm, which is counted.
+const ALARM: &str = "a subscription ended by an immediate change of plan, and no notification names its new receipt, so \
+     that SUBSCRIPTION_MODIFIED_IMMEDIATE was lost: if the new receipt is known elsewhere, import it with \
+     `settle app import`; it is then linked and sku_change is sent. After a week without it expired is sent";
 
-/// Links a purchase with its successor that no notification names, if that is known already, and rechecks the
-/// successor. Returns whether it did: the decision did not know of it then.
+/// Links a replaced purchase to its successor and rechecks the successor, if no notification names it and it is known
+/// already. Returns whether it did: the decision is outdated then, since it did not know the successor.
 pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<bool, Error> {
     let old = &settling.record.decision.purchase;
     let Some(owner) = settling.owner.filter(|_| old.successor_missing_since().is_some()) else { return Ok(false) };
@@ -60,8 +60,8 @@ pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<
     Ok(true)
 }
 
-/// Announces the change of plan by a receipt whose beginning was not announced and that succeeds another one, which is
-/// rechecked.
+/// Announces a change of plan if the settled receipt succeeds another one and its own beginning was not announced
+/// before. Links the two and rechecks the other one.
 pub fn succeed(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<(), Error> {
     let (key, new) = (settling.record.collapse_key, &settling.record.decision.purchase);
     let is_first = (settling.begins() || new.is_beginning_unannounced()) && !new.is_one_time_purchase();
@@ -80,7 +80,7 @@ pub fn succeed(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<(),
     Ok(())
 }
 
-/// Raises an alarm when a purchase is first recorded as replaced by a receipt that no notification names.
+/// Raises an alarm when a purchase is first recorded as replaced while no link names its successor.
 pub fn alarm(write: &mut Write<'_>, settling: &Settling<'_>, before: &PurchaseRow) -> Result<(), Error> {
     let record = &settling.record;
     if record.decision.purchase.successor_missing_since().is_none()
@@ -101,7 +101,7 @@ fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Re
     Ok(is_linked)
 }
 
-/// The owner's other purchases on the platform.
+/// The owner's other purchases on the platform that a statement selects.
 fn candidates(
     connection: &mut AnyConnection,
     candidates: Sql,
@@ -112,7 +112,7 @@ fn candidates(
     sql(candidates).bind(owner.id).bind(platform).bind(settling.record.collapse_key).all(connection)
 }
 
-/// The candidate whose time is nearest; of equal ones the first key.
+/// The candidate whose time is nearest to `at`; of two equally near ones the one with the lower key.
 fn nearest(
     at: Option<Timestamp>,
     known: Vec<Candidate>,

@@ -1,7 +1,7 @@
-//! The state of a user for filtered destinations: over their purchases on the platforms that one wants.
+//! Views: the state of a user for destinations with a platform filter, over the purchases on the wanted platforms.
 //!
-//! It is computed when an event is recorded, for each choice of platforms by itself, and stored with the event. What a
-//! filter wants of environments is not here: the state apart of an environment is a part of each view.
+//! A view is computed when an event is recorded, once for each set of wanted platforms, and stored with the event. A
+//! filter of environments needs no view: each view also has the state in the environment of the event alone.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -18,15 +18,15 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct View {
     platforms: Vec<PlatformId>,
-    /// With the fields of the body.
+    /// The state over both environments, with the field names of the body.
     pub state: Value,
     /// The state in the environment of the event alone.
     pub state_apart: Value,
-    /// More attributes in that environment; null where no integration keeps them.
+    /// The extended attributes in that environment; null where no destination keeps them.
     pub profile: Value,
 }
 
-/// The views of these destinations, as they are stored; `None` where none of them wants certain platforms only.
+/// The views for these destinations, as they are stored; `None` where none of them has a platform filter.
 pub fn of(
     connection: &mut AnyConnection,
     purchases: UserPurchases<'_>,
@@ -48,7 +48,7 @@ pub fn of(
     stored.map_err(|cause| Error::corrupt_by("a state cannot be written as JSON", cause))
 }
 
-/// The view of a destination that wants these platforms, if it was stored.
+/// The view for a destination that wants these platforms, if it was stored.
 pub fn find(stored: Option<&str>, platforms: &[PlatformId]) -> Result<Option<View>, Error> {
     let views: Option<Vec<View>> = stored.map(serde_json::from_str).transpose().map_err(unreadable)?;
     Ok(views.into_iter().flatten().find(|view| view.platforms == platforms))

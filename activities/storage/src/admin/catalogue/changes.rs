@@ -8,7 +8,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::settling::reconsider;
+use crate::settling::rechecks;
 use domain::AppId;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -65,7 +65,7 @@ impl Store {
             let mut after = before.clone();
             after.change(change.clone())?;
             tables::write(write, app, &before, &after)?;
-            reconsider::recheck_skus(write, app, &concern::skus(&before, &after))
+            rechecks::recheck_skus(write, app, &concern::skus(&before, &after))
         })
         .await?;
         Ok(concerned)

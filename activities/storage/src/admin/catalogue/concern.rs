@@ -5,7 +5,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
-use crate::settling::reconsider;
+use crate::settling::rechecks;
 use domain::AppId;
 use domain::catalogue::Price;
 use std::collections::BTreeSet;
@@ -43,12 +43,12 @@ pub fn count(connection: &mut AnyConnection, app: AppId, skus: &BTreeSet<String>
     let mut count = 0;
     for sku in skus {
         let of_term = [app.into(), sku.as_str().into()];
-        count += reconsider::count(connection, reconsider::OF_TERM, of_term, reconsider::MOST_COUNTED - count)?;
+        count += rechecks::count(connection, rechecks::OF_TERM, of_term, rechecks::MAX_COUNTED - count)?;
         let of_product: Vec<OfProduct> = sql(COUNT_TERMS_OF_PRODUCT)
-            .once()
+            .uncached()
             .bind(app)
             .bind(sku.as_str())
-            .bind(reconsider::MOST_COUNTED - count)
+            .bind(rechecks::MAX_COUNTED - count)
             .all(connection)?;
         let is_counted = |row: &&OfProduct| row.term_sku.as_ref().is_some_and(|term| skus.contains(term));
         count += of_product.iter().filter(|row| !is_counted(row)).map(|row| row.purchases).sum::<i64>();

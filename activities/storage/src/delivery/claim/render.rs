@@ -119,7 +119,7 @@ pub fn batch(
                 if row.event_type == PROFILE_UPDATED && matches!(state, State::Stale) {
                     pick::supersede_profile(write, &row)?;
                     if removes {
-                        profiles::forget(write, &row, Failure::Overtaken)?;
+                        profiles::note_failure(write, &row, Failure::Superseded)?;
                     }
                     continue;
                 }
@@ -156,7 +156,7 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     let end = sql(PUT_ASIDE).bind(status).bind(why.as_str()).bind(finished_at).bind(row.id);
     let changed = end.run(write.connection)?;
     if finished_at.is_some() && changed > 0 {
-        profiles::forget(write, row, Failure::Unwanted)?;
+        profiles::note_failure(write, row, Failure::Unwanted)?;
     }
     if status != DeliveryStatus::Dead || changed == 0 {
         return Ok(Prepared::PutAside);

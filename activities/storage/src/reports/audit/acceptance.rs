@@ -50,7 +50,7 @@ pub fn accepted_are_stored(connection: &mut AnyConnection, range: &Range) -> Res
 const THERE: Sql = statement!("SELECT seq AS value FROM notifications WHERE seq IN (?*)");
 
 fn there(connection: &mut AnyConnection, entries: &[Entry]) -> Result<HashSet<i64>, Error> {
-    let there = sql(THERE).once().bind_list(entries.iter().map(|(seq, _)| *seq)).values(connection)?;
+    let there = sql(THERE).uncached().bind_list(entries.iter().map(|(seq, _)| *seq)).values(connection)?;
     Ok(there.into_iter().collect())
 }
 

@@ -242,7 +242,7 @@ fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<
 
 /// The deliveries that a statement selects, with their attempts.
 pub fn sendings(connection: &mut AnyConnection, select: Statement<'_>, now: Timestamp) -> Result<Vec<Sending>, Error> {
-    let deliveries: Vec<DeliveryView> = select.once().all(connection)?;
+    let deliveries: Vec<DeliveryView> = select.uncached().all(connection)?;
     let ids: Vec<DeliveryId> = deliveries.iter().map(|delivery| delivery.id).collect();
     let mut attempts = deliveries::newest_attempts(connection, &ids, MOST_ATTEMPTS)?;
     let mut sendings = Vec::with_capacity(deliveries.len());

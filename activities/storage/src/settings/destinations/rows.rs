@@ -46,7 +46,10 @@ impl DestinationRow {
         self.destination
     }
 
-    /// Whether it still has these settings and this secret, so that no other change is overwritten unseen.
+    /// Checks that it still has these settings and this secret, so that no concurrent change is overwritten.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it has others.
     pub fn check_unchanged(&self, secrets: &Secrets, settings: &Value, secret: &SecretString) -> Result<(), Error> {
         let is_same_secret = self.open_secret(secrets)?.expose_secret() == secret.expose_secret();
         if is_same_secret && self.settings == *settings {
@@ -55,7 +58,7 @@ impl DestinationRow {
         Err(Error::Conflict { what: "destination", detail: "somebody else changed it meanwhile: try again".to_owned() })
     }
 
-    /// The destination's secret.
+    /// Decrypts the destination's secret.
     pub fn open_secret(&self, secrets: &Secrets) -> Result<SecretString, Error> {
         secrets.open("destinations", &self.id.to_string(), &self.secret)
     }
@@ -86,7 +89,7 @@ const SET_STATE: Sql = statement! {"
     WHERE id = ? AND deleted_at IS NULL
 "};
 
-/// Sets the state of a destination that people see, and why. In the state `disabled` nothing is sent to it.
+/// Sets the state that people see, and the reason. The state `disabled` also switches the destination off.
 pub fn set_state(write: &mut Write<'_>, id: DestinationId, state: State, reason: Option<&str>) -> Result<(), Error> {
     sql(SET_STATE)
         .bind(state)

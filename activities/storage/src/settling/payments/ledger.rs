@@ -33,8 +33,8 @@ row! {
 }
 
 row! {
-    /// The events of a payment, and how many entries it has.
-    pub struct Carrier {
+    /// The events and the SKU of a payment, and the number of its entries.
+    pub struct PaymentEvents {
         pub event_id: EventId,
         other_event_id: Option<EventId>,
         pub sku: Option<String>,
@@ -49,12 +49,12 @@ const ENTRIES: Sql = statement! {"
     ORDER BY number, entry
 "};
 
-/// The rows of a purchase, those of one payment in their order.
+/// The ledger of a purchase, as it is stored: the entries of each payment in their order.
 pub fn entries(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<EntryRow>, Error> {
     sql(ENTRIES).bind(key).all(connection)
 }
 
-/// The entries of a purchase, those of one payment in their order.
+/// The ledger of a purchase, as `domain` needs it: the entries of each payment in their order.
 pub fn booked(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<LedgerEntry>, Error> {
     Ok(entries(connection, key)?.into_iter().map(EntryRow::booked).collect())
 }
@@ -73,7 +73,7 @@ pub fn sales_of(connection: &mut AnyConnection, app: AppId, receipt_id: &str) ->
     Ok(rows.into_iter().map(SaleRow::sale).collect())
 }
 
-const FIND_CARRIER: Sql = statement! {"
+const FIND_PAYMENT_EVENTS: Sql = statement! {"
     SELECT event_id, other_event_id, sku,
         (SELECT COUNT(*) FROM payments m WHERE m.collapse_key = p.collapse_key
         AND m.number = p.number) AS entries
@@ -81,13 +81,13 @@ const FIND_CARRIER: Sql = statement! {"
     WHERE collapse_key = ? AND number = ? AND entry = 0
 "};
 
-/// The events of the payment with this number.
-pub fn carrier(connection: &mut AnyConnection, key: CollapseKey, number: i64) -> Result<Carrier, Error> {
-    let carrier: Option<Carrier> = sql(FIND_CARRIER).bind(key).bind(number).first(connection)?;
+/// The events and the SKU of the payment with this number.
+pub fn payment_events(connection: &mut AnyConnection, key: CollapseKey, number: i64) -> Result<PaymentEvents, Error> {
+    let carrier: Option<PaymentEvents> = sql(FIND_PAYMENT_EVENTS).bind(key).bind(number).first(connection)?;
     carrier.ok_or_else(|| Error::corrupt("an adjustment changes no payment"))
 }
 
-impl Carrier {
+impl PaymentEvents {
     /// The events that announce the payment.
     pub fn events(&self) -> Vec<EventId> {
         std::iter::once(self.event_id).chain(self.other_event_id).collect()
@@ -95,7 +95,7 @@ impl Carrier {
 }
 
 impl EntryRow {
-    /// As the rules need it.
+    /// The entry as `domain` needs it.
     pub fn booked(self) -> LedgerEntry {
         LedgerEntry {
             number: self.number,
@@ -108,7 +108,7 @@ impl EntryRow {
 }
 
 impl SaleRow {
-    /// With the amount in USD.
+    /// The line as `domain` needs it, with its amount in USD.
     pub fn sale(self) -> Sale {
         Sale {
             usd: payment::usd(self.price, &self.currency, self.rate),

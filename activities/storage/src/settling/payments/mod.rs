@@ -1,7 +1,7 @@
-//! The ledger of payments: the revenue of each, and what changed it since.
+//! The ledger: the price of each payment of a purchase, and the entries that changed it since.
 //!
-//! Entries are written in the transaction that records a settling, under the lock of its purchase, and by nothing else.
-//! What is a payment, and which entries are missing, is `domain`'s; how an amount is sent is a destination's.
+//! Entries are written only in the transaction that records a settling, under the lock of its purchase. `domain`
+//! decides what a payment is and which entries are missing; a destination decides how an amount is sent.
 
 mod earned;
 mod ledger;
@@ -22,7 +22,7 @@ use domain::catalogue::PriceSource;
 use domain::event::REVENUE_ADJUSTED;
 use domain::payment::{self, Adjustment, EntryKind, LedgerEntry, Payment, Sale, UnknownPrice};
 use domain::{EventId, Purchase, Timestamp};
-use ledger::{EntryRow, carrier, entries};
+use ledger::{EntryRow, entries, payment_events};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -30,19 +30,19 @@ use std::collections::BTreeSet;
 /// The entries that a settling adds to the ledger of its purchase.
 #[derive(Debug, Default)]
 pub struct Booking {
-    payments: Vec<Paid>,
+    payments: Vec<PricedPayment>,
     adjustments: Vec<Adjustment>,
 }
 
-/// A payment with what is known of its price.
+/// A payment, and what is known of its price.
 #[derive(Debug)]
-struct Paid {
+struct PricedPayment {
     payment: Payment,
     price: Option<Decimal>,
     currency: Option<String>,
     usd: Option<Decimal>,
     unknown: Option<UnknownPrice>,
-    /// The transaction of the sales report with the price.
+    /// The transaction in the sales report that has the price.
     transaction_id: Option<String>,
 }
 
@@ -65,8 +65,8 @@ stored! {
 }
 
 impl Booking {
-    /// Computes what a settling adds. The record and its events get the price that a sales report has for the newest
-    /// payment.
+    /// Computes the entries that a settling adds. If a sales report has the price of the newest payment, the record and
+    /// its events get that price.
     pub fn of(write: &mut Write<'_>, settling: &Settling<'_>, description: &mut Description) -> Result<Self, Error> {
         let (key, purchase) = (settling.record.collapse_key, &settling.record.decision.purchase);
         let entries = entries(write.connection, key)?;
@@ -78,8 +78,8 @@ impl Booking {
             return Ok(Self::default());
         }
         let (now, data) = (write.now, &mut description.data);
-        let mut payments: Vec<Paid> =
-            new.into_iter().map(|payment| Paid::listed(payment, data).confirmed_by(purchase, now)).collect();
+        let mut payments: Vec<PricedPayment> =
+            new.into_iter().map(|payment| PricedPayment::listed(payment, data).confirmed_by(purchase, now)).collect();
         let already = booked.len();
         booked.extend(payments.iter().map(|paid| paid.booked(now)));
         let sales = sales_of(write.connection, settling.origin.app_id, &settling.origin.receipt_id)?;
@@ -98,7 +98,8 @@ impl Booking {
             if charge(open.number).is_some() || purchase.is_offer_unconfirmed(open.at) {
                 continue;
             }
-            // The record has the price of the newest payment. Where it has none, the ledger keeps the reason.
+            // The record has the price of the newest payment only. Where there is no price, the ledger stores the
+            // reason.
             let usd = if newest == Some(open.number) { listed_usd(data) } else { Err(UnknownPrice::Promotion) };
             match usd {
                 Ok(usd) => {
@@ -117,7 +118,7 @@ impl Booking {
         Ok(Self { payments, adjustments })
     }
 
-    /// Whether it changes the revenue of payments, which is announced even if the record is unchanged.
+    /// Whether it changes the revenue of payments. That is announced even if the record is unchanged.
     pub const fn adjusts(&self) -> bool {
         !self.adjustments.is_empty()
     }
@@ -147,8 +148,8 @@ impl Booking {
             .map(drop)
     }
 
-    /// Each adjustment has an event of its own, which is owed to every destination that counts and was owed the payment.
-    /// The entries are written, and the events of payments of the same settling are owed.
+    /// Writes an event for each adjustment, and owes it to every destination that counts and was owed the payment. Call
+    /// it after the entries are written and the events of the payments of this settling are owed.
     pub fn announce(&self, write: &mut Write<'_>, announcement: &Announcement<'_>) -> Result<(), Error> {
         for (adjustment, event) in self.adjusted(announcement) {
             announce_adjustment(write, announcement, adjustment, &event)?;
@@ -165,8 +166,8 @@ impl Booking {
     }
 }
 
-impl Paid {
-    /// From the record of the purchase, whose price is the catalogue's.
+impl PricedPayment {
+    /// With the price of the catalogue, which is in the record of the purchase.
     fn listed(payment: Payment, data: &Value) -> Self {
         if !payment.is_priced {
             return Self::unpriced(payment, UnknownPrice::PlanChanged);
@@ -185,7 +186,7 @@ impl Paid {
         Self { payment, price: None, currency: None, usd: None, unknown: Some(why), transaction_id: None }
     }
 
-    /// Without a price while the store may not show yet which promotion held for it.
+    /// Removes the price while the store may not show yet which promotion held for the payment.
     fn confirmed_by(self, purchase: &Purchase, now: Timestamp) -> Self {
         if !self.payment.is_priced || !purchase.is_offer_unconfirmed(self.payment.at.unwrap_or(now)) {
             return self;
@@ -264,7 +265,7 @@ fn entry(adjustment: &Adjustment, at: Timestamp) -> LedgerEntry {
     }
 }
 
-/// The payments whose price is still to be confirmed, and that nothing has changed since.
+/// The payments whose price the store has still to confirm, and that no entry has changed.
 fn unconfirmed(entries: &[EntryRow]) -> Vec<Unconfirmed> {
     let is_alone = |row: &EntryRow| entries.iter().filter(|other| other.number == row.number).count() == 1;
     let open = entries.iter().filter(|row| row.unknown_because == Some(UnknownPrice::Unconfirmed) && is_alone(row));
@@ -299,7 +300,7 @@ fn insert_adjustment(
 ) -> Result<(), Error> {
     let settling = announcement.settling;
     let key = settling.record.collapse_key;
-    let carrier = carrier(write.connection, key, adjustment.number)?;
+    let carrier = payment_events(write.connection, key, adjustment.number)?;
     let source = match (&adjustment.transaction_id, adjustment.kind) {
         (Some(_), _) => Source::Report,
         (None, EntryKind::Correction) => Source::Catalogue,
@@ -331,7 +332,7 @@ fn announce_adjustment(
     event: &Event,
 ) -> Result<(), Error> {
     let settling = announcement.settling;
-    let carrier = carrier(write.connection, event.collapse_key, adjustment.number)?;
+    let carrier = payment_events(write.connection, event.collapse_key, adjustment.number)?;
     let occurred_at = adjustment.at.unwrap_or(write.now);
     let environment = settling.environment();
     let body = json!({

@@ -1,4 +1,4 @@
-//! The payments of a user, by the ledger.
+//! The sum that a user paid, by the ledger.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -24,7 +24,7 @@ const PAID_BY_USER: Sql = statement! {"
     ORDER BY m.collapse_key, m.number, m.entry
 "};
 
-/// The total of the ledger for each purchase of a user in an environment: its payments, less what was given back.
+/// The total of the ledger for each purchase of a user in an environment: the payments, less the refunds.
 pub fn paid_by(
     connection: &mut AnyConnection,
     user: UserId,

@@ -1,19 +1,21 @@
-//! Profiles: the user attributes that integrations were owed last, and those that they are owed now.
+//! Profiles: the user attributes that integrations were owed last, and those that they are owed now. An integration
+//! here is a destination that keeps attributes of users.
 //!
-//! For each integration, user and environment the digest of the profile that it was owed last is stored. A settling, or
-//! a snapshot, compares it with the profile as it is in its transaction: an event that carries the user's state updates
-//! the digest, and where none is owed a `profile.updated` is. So each change is sent once, for any cause.
+//! For each integration, user and environment the digest of the last owed profile is stored. A settling or a backfill
+//! compares it with the profile as it is in its transaction. If the two differ, the digest is updated, and the
+//! integration is owed the profile: by an event of the same record that carries the state of the user, or else by one
+//! `profile.updated`. So each change is sent once, whatever caused it.
 //!
 //! A profile covers the purchases that the integration's filter wants.
 //!
-//! Digests are noted under the user's lock, and apart from `user_lanes`, whose rows claims hold. A profile that did not
-//! arrive is noted without a lock of the user: then one profile too many is sent, never one too few. The purchase of a
-//! delivery that died is rechecked, a few times for each state; a profile that was skipped or refused is owed by
-//! another state or a snapshot.
+//! Digests are written under the lock of the user, in a table apart from `user_lanes`, whose rows claims lock. That a
+//! profile did not arrive is noted without the lock of the user: a race then sends one profile too many, never one too
+//! few. If a delivery died, its purchase is rechecked, at most three times for one state; if it was skipped or refused,
+//! the profile is owed by another state or by a backfill.
 
 mod owed;
 
-pub use owed::{Failure, Trigger, forget, forget_all};
+pub use owed::{Failure, Trigger, note_all_lost, note_failure};
 
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
@@ -30,24 +32,24 @@ use crate::settling::revision::Carried;
 use domain::ids::ProfileScope;
 use domain::user::{self, Attributes, OwnedPurchase, PROFILE_UPDATED, Profile, ProfileUpdated};
 use domain::{CollapseKey, DestinationId, Environment, EventId, PlatformId};
-use owed::Place;
+use owed::ProfileKey;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The comparison of a user's profile with the ones that integrations were owed last.
 #[derive(Clone, Copy)]
-pub struct Check<'a> {
-    /// The app and platform of the purchase by which it was noticed that the profile may have changed.
+pub struct ProfileCheck<'a> {
+    /// The app and platform of the purchase whose settling or backfill compares the profiles.
     pub origin: &'a Origin,
     /// The user.
     pub owner: &'a UserRow,
-    /// What checks it.
+    /// What compares the profiles.
     pub trigger: Trigger,
 }
 
-/// A user whose profile may have changed, and the purchase by which that was noticed. Its user and purchase are locked.
+/// A user whose profile may have changed, and the purchase that was settled or walked. Both are locked.
 pub struct Subject<'a> {
     /// The comparison.
-    pub check: Check<'a>,
+    pub check: ProfileCheck<'a>,
     /// The purchase, in whose lanes a profile is sent.
     pub collapse_key: CollapseKey,
     /// Its revision.
@@ -63,27 +65,27 @@ pub struct Subject<'a> {
 /// Both environments, each with a profile of its own.
 const ENVIRONMENTS: [Environment; 2] = [Environment::Production, Environment::Sandbox];
 
-/// An integration that keeps profiles, and of which attributes.
+/// A destination that keeps profiles, and which attributes it keeps.
 struct Integration<'a> {
     destination: &'a Destination,
     attributes: Attributes,
 }
 
-/// A profile, and the integrations with another digest of it.
-struct Changed {
+/// A profile, and the integrations that are owed it.
+struct ChangedProfile {
     environment: Environment,
     /// The platforms that it covers; empty for all.
     platforms: Vec<PlatformId>,
     profile: Profile,
-    due: Vec<Due>,
+    due: Vec<DueProfile>,
 }
 
-/// An integration that has another profile.
-struct Due {
+/// A profile that one integration is owed.
+struct DueProfile {
     destination: DestinationId,
     digest: String,
     known: BTreeSet<String>,
-    /// Whether it may have an attribute that is not known any more. Only a profile of its own removes it.
+    /// Whether the integration may have an attribute that is unknown by now. Only a `profile.updated` removes it.
     removes: bool,
 }
 
@@ -96,8 +98,8 @@ pub fn of(connection: &mut AnyConnection, purchases: UserPurchases<'_>) -> Resul
     Ok(Profile::of(&owned, user::paid_in_usd(entries)))
 }
 
-/// Updates the digests of these destinations, and owes the profile to those that get no event of this record with all
-/// of it; returns whether it is owed to any.
+/// Updates the digests of the destinations whose profile changed. Owes a `profile.updated` to those that no event of
+/// this record gives all of it; returns whether it owes any.
 pub fn owe(
     write: &mut Write<'_>,
     subject: &Subject<'_>,
@@ -110,11 +112,11 @@ pub fn owe(
     for changed in subject.check.changed(write.connection, destinations)? {
         let environment = changed.environment;
         for due in &changed.due {
-            let place = Place { destination: due.destination, user: owner.id, environment };
-            owed::note(write, place, &due.digest, &due.known)?;
+            let key = ProfileKey { destination: due.destination, user: owner.id, environment };
+            owed::note(write, key, &due.digest, &due.known)?;
         }
         let carriers = carried.filter(|_| environment == subject.environment);
-        let is_carried = |due: &Due| carriers.is_some_and(|carried| carried.to.contains(&due.destination));
+        let is_carried = |due: &DueProfile| carriers.is_some_and(|carried| carried.to.contains(&due.destination));
         let mut to = changed.due.iter().filter(|due| due.removes || !is_carried(due)).peekable();
         if to.peek().is_none() {
             continue;
@@ -133,14 +135,18 @@ pub fn owe(
     Ok(is_owed)
 }
 
-impl Check<'_> {
-    /// Whether an integration has another profile than the present one.
+impl ProfileCheck<'_> {
+    /// Whether the destination was owed another profile last than the present one.
     pub fn is_due(&self, connection: &mut AnyConnection, destination: &Destination) -> Result<bool, Error> {
         Ok(!self.changed(connection, std::slice::from_ref(destination))?.is_empty())
     }
 
     /// The profiles that differ from what these destinations were owed last.
-    fn changed(&self, connection: &mut AnyConnection, destinations: &[Destination]) -> Result<Vec<Changed>, Error> {
+    fn changed(
+        &self,
+        connection: &mut AnyConnection,
+        destinations: &[Destination],
+    ) -> Result<Vec<ChangedProfile>, Error> {
         let mut integrations: BTreeMap<Vec<PlatformId>, Vec<Integration<'_>>> = BTreeMap::new();
         for destination in destinations {
             if let Some(attributes) = destination.profile {
@@ -162,7 +168,8 @@ impl Check<'_> {
                 }
                 let covered = user::on_platforms(&owned, platforms);
                 let profile = of(connection, UserPurchases { user, owned: &covered, environment })?;
-                let mut changed = Changed { environment, platforms: platforms.clone(), profile, due: Vec::new() };
+                let mut changed =
+                    ChangedProfile { environment, platforms: platforms.clone(), profile, due: Vec::new() };
                 for integration in wanting {
                     let due = self.due(connection, &changed, integration)?;
                     changed.due.extend(due);
@@ -175,31 +182,36 @@ impl Check<'_> {
         Ok(all)
     }
 
-    /// The profile that an integration is owed, if it has another one.
+    /// The profile that an integration is owed; `None` if it has that already.
     fn due(
         &self,
         connection: &mut AnyConnection,
-        changed: &Changed,
+        changed: &ChangedProfile,
         to: &Integration<'_>,
-    ) -> Result<Option<Due>, Error> {
-        let Changed { environment, profile, .. } = changed;
+    ) -> Result<Option<DueProfile>, Error> {
+        let ChangedProfile { environment, profile, .. } = changed;
         let (destination, attributes) = (to.destination.id, to.attributes);
         let digest = profile.digest(attributes, self.owner.external_id.as_deref());
-        let place = Place { destination, user: self.owner.id, environment: *environment };
-        let (is_due, removes) = match owed::find(connection, place)? {
+        let key = ProfileKey { destination, user: self.owner.id, environment: *environment };
+        let (is_due, removes) = match owed::find(connection, key)? {
             Some(owed) => (owed.lacks(&digest, self.trigger), owed.outlives(profile, attributes)),
-            // An integration that never got anything of a user does not need an empty profile.
+            // An integration that was never owed a profile of this user needs no empty one.
             None => {
                 let nothing = Profile::of(&[], user::paid_in_usd([]));
                 (profile.digest(attributes, None) != nothing.digest(attributes, None), false)
             }
         };
-        Ok(is_due.then(|| Due { destination, digest, known: profile.known(attributes), removes }))
+        Ok(is_due.then(|| DueProfile { destination, digest, known: profile.known(attributes), removes }))
     }
 }
 
-fn insert(write: &mut Write<'_>, subject: &Subject<'_>, changed: &Changed, user_revision: i64) -> Result<Event, Error> {
-    let (user, Changed { environment, platforms, profile, .. }) = (subject.check.owner.id, changed);
+fn insert(
+    write: &mut Write<'_>,
+    subject: &Subject<'_>,
+    changed: &ChangedProfile,
+    user_revision: i64,
+) -> Result<Event, Error> {
+    let (user, ChangedProfile { environment, platforms, profile, .. }) = (subject.check.owner.id, changed);
     let environment = *environment;
     let event = Event {
         id: EventId::of_profile(
