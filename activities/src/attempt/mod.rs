@@ -248,7 +248,7 @@ fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency: Duration) -
         headers,
         response,
         result: sent.result,
-        patience: sent.patience,
+        disable_after: sent.patience,
     }
 }
 
