@@ -23,7 +23,7 @@ stored! {
         TooFew = "too_few",
         /// It does not know the API key.
         InvalidApiKey = "invalid_api_key",
-        /// The request was changed on its way, or another server answered.
+        /// The URL has another path, or the request's body was lost on its way.
         Misdirected = "misdirected",
         /// It cannot read the request: a defect of settle.
         Defect = "defect",

@@ -1,7 +1,7 @@
 //! Finishing a request: records the results for its events and its destination, and returns what is left in the lane.
 //!
-//! If the claim lost its lease, the attempts are still recorded, and a success still ends a pending delivery. Everything
-//! else about the deliveries is left to the claimer that holds the lease now.
+//! If the claim lost its lease, the attempts are still recorded, and a success still ends a pending delivery.
+//! Everything else about the deliveries is left to the claimer that holds the lease now.
 //!
 //! Who closes a lane: this module and a claim answer that it is closed, with the newest sequence number in it. The
 //! activity that delivers returns that number. The purchase's run then removes the lane, if nothing newer was recorded.
@@ -144,8 +144,8 @@ impl Finished<'_> {
         self.finish.mode == Mode::Probe || self.delivery.next_due_at > self.attempt.started_at
     }
 
-    /// The verdict to apply. An attempt outside the schedule uses up no step, so it cannot be the last one: a delivery that
-    /// it would end as dead is retried.
+    /// The verdict to apply. An attempt outside the schedule uses up no step, so it cannot be the last one: a delivery
+    /// that it would end as dead is retried.
     fn verdict(&self) -> Verdict {
         match self.result.verdict {
             Verdict::Dead if self.result.counts && self.is_extra() => Verdict::Retry { delay: PROBE_EVERY },
@@ -209,8 +209,8 @@ impl Finished<'_> {
         sql(END).bind(status).bind(error).bind(write.now).bind(self.delivery.id).run(write.connection).map(drop)
     }
 
-    /// Records the acknowledged revision: of the purchase for a `purchase.updated`, of the user's state for other events.
-    /// It never decreases.
+    /// Records the acknowledged revision: of the purchase for a `purchase.updated`, of the user's state for other
+    /// events. It never decreases.
     fn acknowledge(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let delivery = &self.delivery;
         if delivery.event_type != PURCHASE_UPDATED {

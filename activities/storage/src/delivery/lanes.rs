@@ -1,5 +1,5 @@
-//! Lanes. A lane is what one purchase owes to one destination, on two tracks: the newest `purchase.updated`, and all other
-//! events in order. At most one request of a lane is in flight.
+//! Lanes. A lane is what one purchase owes to one destination, on two tracks: the newest `purchase.updated`, and all
+//! other events in order. At most one request of a lane is in flight.
 
 use crate::db::statement::stored;
 use crate::delivery::class::AttemptClass;
@@ -23,12 +23,13 @@ pub struct LaneKey {
 stored! {
     /// The run that makes an attempt, and what for.
     pub enum Mode {
-        /// The purchase's run. It sends nothing while the breaker is open, and when the rate or concurrency is exhausted.
+        /// The purchase's run. It sends nothing while the breaker is open, and when the rate or concurrency is
+        /// exhausted.
         Lane = "lane",
         /// The destination's run, which delivers the backlog under the same limits.
         Drain = "drain",
-        /// The destination's run, which sends a probe although the breaker is open. A probe uses up no step of the retry
-        /// schedule.
+        /// The destination's run, which sends a probe although the breaker is open. A probe uses up no step of the
+        /// retry schedule.
         Probe = "probe",
     }
 }
@@ -81,13 +82,13 @@ pub struct Unsent {
     pub body: serde_json::Value,
     /// The user that the event was recorded for; if there was none, the user who owns the purchase now.
     pub user_id: Option<UserId>,
-    /// The first user who owned the purchase. It is the same in all events of the purchase, even if that user was merged
-    /// into another.
+    /// The first user who owned the purchase. It is the same in all events of the purchase, even if that user was
+    /// merged into another.
     pub first_user_id: Option<UserId>,
     /// The revision of the user's state in the event; `None` without a state.
     pub user_revision: Option<i64>,
-    /// The user's state over their purchases in this environment, with the fields of a `user.*` event's body. Null for an
-    /// event without a state, and if the event was recorded in another environment.
+    /// The user's state over their purchases in this environment, with the fields of a `user.*` event's body. Null for
+    /// an event without a state, and if the event was recorded in another environment.
     pub user_state: serde_json::Value,
     /// More attributes of the user in this environment, by name. Null if `user_state` is null, and if none were stored.
     pub user_profile: serde_json::Value,
@@ -115,8 +116,8 @@ pub struct Sibling {
     pub event_id: EventId,
     /// Its type.
     pub event_type: String,
-    /// The sequence number of its first delivery to the destination; `None` if it was never owed to it. It never changes
-    /// once it is set.
+    /// The sequence number of its first delivery to the destination; `None` if it was never owed to it. It never
+    /// changes once it is set.
     pub owed_seq: Option<i64>,
 }
 
@@ -233,16 +234,17 @@ pub struct Attempt {
     /// The purchase's revision that the event announces.
     pub revision: i64,
     /// The step of the retry schedule, from 1: one more than the number of counted attempts. These attempts are not
-    /// counted: probes; attempts before their time, after a recovery or a retry by a person; those with unusable settings,
-    /// or with a lease that was lost before the request; those whose failure was not about this event; and those whose
-    /// worker died, even after its request. So the schedule may grant an attempt too many, and never loses one.
+    /// counted: probes; attempts before their time, after a recovery or a retry by a person; those with unusable
+    /// settings, or with a lease that was lost before the request; those whose failure was not about this event; and
+    /// those whose worker died, even after its request. So the schedule may grant an attempt too many, and never loses
+    /// one.
     pub number: i64,
     /// Number of counted attempts that the destination refused: [`domain::attempt::is_refusal`].
     pub refusals: i64,
     /// When the first attempt began.
     pub first_tried_at: Option<Timestamp>,
-    /// Whether the destination may have a newer state of the user than this event carries: a newer one was sent, answered
-    /// or not, or any state of another user who owns the purchase now.
+    /// Whether the destination may have a newer state of the user than this event carries: a newer one was sent,
+    /// answered or not, or any state of another user who owns the purchase now.
     pub is_stale: bool,
     /// The body, the same in every attempt.
     pub body: String,
@@ -357,7 +359,8 @@ pub enum EndpointSignal {
     },
     /// It shows nothing about the endpoint.
     Neutral,
-    /// The endpoint refused all further requests, as with a 410: the destination is disabled.
+    /// The endpoint refused all further requests, by a 410 or because it does not know the API key: the destination is
+    /// disabled.
     Gone {
         /// Why.
         reason: String,

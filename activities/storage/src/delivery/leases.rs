@@ -50,8 +50,8 @@ impl Store {
         .await
     }
 
-    /// Leases a lane for one request, if a delivery of it is due, nobody else holds the lane, and the destination can take
-    /// the request.
+    /// Leases a lane for one request, if a delivery of it is due, nobody else holds the lane, and the destination can
+    /// take the request.
     pub async fn claim(&self, claim: Claim) -> Result<Claimed, Error> {
         let secrets = self.secrets.clone();
         let place = Place::Lanes(claim.destination);

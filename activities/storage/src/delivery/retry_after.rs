@@ -1,5 +1,5 @@
-//! The `Retry-After` of a destination for one lane: nothing of the lane is sent until its time, including deliveries that
-//! are recorded meanwhile. These are held back when the lane is claimed.
+//! The `Retry-After` of a destination for one lane: nothing of the lane is sent until its time, including deliveries
+//! that are recorded meanwhile. These are held back when the lane is claimed.
 //!
 //! A delivery that is held back is recorded as tried when the `Retry-After` was received, so that a retry by a person
 //! makes it due too.
@@ -42,7 +42,8 @@ pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Res
     hold_back(write, finish.lane(), retry_after, &health)
 }
 
-/// Holds back the lane's deliveries if a `Retry-After` is in force. Runs before a delivery is picked. The lane is locked.
+/// Holds back the lane's deliveries if a `Retry-After` is in force. Runs before a delivery is picked. The lane is
+/// locked.
 pub fn apply(write: &mut Write<'_>, lane: LaneKey, row: &LaneRow, health: &Health) -> Result<(), Error> {
     let retry_after = row.retry_after_received_at.zip(row.retry_after_until);
     let retry_after = retry_after.map(|(received_at, until)| RetryAfter { received_at, until });

@@ -1,5 +1,5 @@
-//! The health of a destination: when its breaker opens and closes, when it is paused, when operators are warned, when it
-//! is disabled, and when its deliveries are due.
+//! The health of a destination: when its breaker opens and closes, when it is paused, when operators are warned, when
+//! it is disabled, and when its deliveries are due.
 //!
 //! A destination is disabled after a time without a success, some days, that its kind sets. Only a failed request
 //! disables it, and only 12 hours or more after the first failure since the last success.
@@ -214,7 +214,8 @@ impl Health {
     }
 
     /// Whether this percentage of `disable_after` has passed since the destination last worked, and this percentage of
-    /// [`MIN_FAILURE_SPAN`] since the first failure: one failure after a long time without requests is no reason to warn.
+    /// [`MIN_FAILURE_SPAN`] since the first failure: one failure after a long time without requests is no reason to
+    /// warn.
     fn has_failed_for(&self, percent: u32, disable_after: Duration, now: Timestamp) -> bool {
         let has_passed = |since: Option<Timestamp>, limit: Duration| {
             let passed = since.map_or(Duration::ZERO, |since| now.since(since));
@@ -278,8 +279,8 @@ impl Health {
         self.recovered_at.max(self.changed_at).is_some_and(|since| began < since)
     }
 
-    /// A delivery that was last attempted before this time is due, whatever its back-off: the time of the last recovery,
-    /// or of the last retry by a person.
+    /// A delivery that was last attempted before this time is due, whatever its back-off: the time of the last
+    /// recovery, or of the last retry by a person.
     #[must_use]
     pub fn due_since(&self) -> Option<Timestamp> {
         self.recovered_at.max(self.retry_requested_at)
@@ -323,8 +324,8 @@ impl Health {
         self.paused_for(now).max(probe_in)
     }
 
-    /// How long a delivery that is due at `due_at` is held up by the open breaker or the pause of its destination. `None`
-    /// when requests may be sent, and when the delivery is due only after the end of the pause.
+    /// How long a delivery that is due at `due_at` is held up by the open breaker or the pause of its destination.
+    /// `None` when requests may be sent, and when the delivery is due only after the end of the pause.
     #[must_use]
     pub fn owed_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
         let has_own_wait = self.opened_at.is_none() && self.paused_until.is_none_or(|until| due_at > until);

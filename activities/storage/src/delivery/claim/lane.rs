@@ -13,8 +13,8 @@ use crate::settings::destinations::{Destination, DestinationRow};
 use domain::{Timestamp, UserId};
 use std::time::Duration;
 
-/// How soon a lane is claimed again if another process has it or its user locked, or if the destination's concurrency is
-/// exhausted.
+/// How soon a lane is claimed again if another process has it or its user locked, or if the destination's concurrency
+/// is exhausted.
 pub const BUSY: Duration = Duration::from_millis(250);
 
 /// A lane that is being claimed. Its lock is held.
@@ -85,8 +85,8 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     FOR UPDATE SKIP LOCKED
 "};
 
-/// Locks a lane; `None` if another process has it locked. A claim must not wait for that lock: transactions with several
-/// lanes and the health of their destination could deadlock.
+/// Locks a lane; `None` if another process has it locked. A claim must not wait for that lock: transactions with
+/// several lanes and the health of their destination could deadlock.
 pub fn lock_free(write: &mut Write<'_>, lane: LaneKey) -> Result<Option<LaneRow>, Error> {
     find_or_make(write, lane, LOCK_FREE)
 }

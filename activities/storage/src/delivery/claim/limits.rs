@@ -27,8 +27,8 @@ row! {
     }
 }
 
-/// The environment in which events of a purchase `p` on a platform `f` are sent now: the sandbox, if the purchase or its
-/// platform is of the sandbox. A body is rendered by the same rule.
+/// The environment in which events of a purchase `p` on a platform `f` are sent now: the sandbox, if the purchase or
+/// its platform is of the sandbox. A body is rendered by the same rule.
 pub const SENT_ENVIRONMENT: &str =
     "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 

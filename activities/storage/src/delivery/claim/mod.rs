@@ -1,7 +1,8 @@
-//! Claiming a lane: pick the deliveries that are due, check the destination's limits, freeze the bodies, lease the lane.
+//! Claiming a lane: pick the deliveries that are due, check the destination's limits, freeze the bodies, lease the
+//! lane.
 //!
-//! Locks the lane, then its user, then the destination's health. A claim does not wait for a lane or a user that another
-//! process has locked, because that process is working on it.
+//! Locks the lane, then its user, then the destination's health. A claim does not wait for a lane or a user that
+//! another process has locked, because that process is working on it.
 
 pub mod lane;
 pub mod limits;

@@ -1,5 +1,5 @@
-//! The next delivery of a lane. A lane has two tracks: one sends the newest `purchase.updated` only, the other all other
-//! events, the oldest first.
+//! The next delivery of a lane. A lane has two tracks: one sends the newest `purchase.updated` only, the other all
+//! other events, the oldest first.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -64,8 +64,8 @@ const FOLLOWERS: Sql = statement! {hot "deliveries_pending", "
     LIMIT ?
 "};
 
-/// The deliveries that may follow an event in its request: the next ones in order, up to the first that was tried and is
-/// not due yet, or that changes a payment.
+/// The deliveries that may follow an event in its request: the next ones in order, up to the first that was tried and
+/// is not due yet, or that changes a payment.
 pub fn followers(
     write: &mut Write<'_>,
     lane: &Lane<'_>,

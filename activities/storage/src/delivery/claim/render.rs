@@ -101,8 +101,8 @@ enum Prepared {
     Undeliverable(OperatorEvents),
 }
 
-/// The bodies of one request, which begins with `head`. Deliveries that may not be sent are left out, so the result can be
-/// empty. Stops at the first delivery about which operators are notified.
+/// The bodies of one request, which begins with `head`. Deliveries that may not be sent are left out, so the result can
+/// be empty. Stops at the first delivery about which operators are notified.
 pub fn batch(
     write: &mut Write<'_>,
     lane: &Lane<'_>,
@@ -168,8 +168,8 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     Ok(if operator_events.events.is_empty() { Prepared::PutAside } else { Prepared::Undeliverable(operator_events) })
 }
 
-/// Renders a body. If the result is to wait for the customer's id, locks the user and renders again: so an id that is set
-/// at this moment is not missed.
+/// Renders a body. If the result is to wait for the customer's id, locks the user and renders again: so an id that is
+/// set at this moment is not missed.
 fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(Rendered, Unsent), Error> {
     let (unsent, owner) = unsent(write.connection, lane, row)?;
     let rendered = (lane.claim.render)(&lane.destination, &unsent);
@@ -190,8 +190,8 @@ struct Environments {
 }
 
 impl Environments {
-    /// Of an event about a purchase. An event that was recorded for a test purchase, or whose platform is of the sandbox
-    /// now, is sent in the sandbox.
+    /// Of an event about a purchase. An event that was recorded for a test purchase, or whose platform is of the
+    /// sandbox now, is sent in the sandbox.
     fn of_event(data: &Value, platform: Option<Environment>) -> Self {
         let is_for_money = data.get("is_production").and_then(Value::as_bool) != Some(false);
         let of = |platform: Environment| if is_for_money { platform } else { Environment::Sandbox };
@@ -199,8 +199,8 @@ impl Environments {
         Self { recorded_in: of(Environment::Production), sent_in }
     }
 
-    /// Of a `profile.updated`: the environment that it covers. If its platform is of another environment now, the profile
-    /// is sent in the sandbox.
+    /// Of a `profile.updated`: the environment that it covers. If its platform is of another environment now, the
+    /// profile is sent in the sandbox.
     fn of_profile(body: &Value, platform: Option<Environment>) -> Self {
         let read = |name: &str| body.get(name)?.as_str()?.parse::<Environment>().ok();
         let covers = read("environment").unwrap_or(Environment::Sandbox);
@@ -220,8 +220,8 @@ struct Shown {
 }
 
 /// Selects the user's state for a destination: the state over the platforms and the environment that its filter names.
-/// `state` and `profile` are null if the event is sent in another environment than it was recorded in, or if no state was
-/// stored for these platforms.
+/// `state` and `profile` are null if the event is sent in another environment than it was recorded in, or if no state
+/// was stored for these platforms.
 fn shown(lane: &Lane<'_>, facts: &EventRow, body: Value, environments: &Environments) -> Result<Shown, Error> {
     let filter = &lane.destination.filter;
     let platforms = filter.sorted_platforms();
@@ -316,8 +316,8 @@ const NEXT_STATE: Sql = statement! {hot "events_of_key", "
     LIMIT 1
 "};
 
-/// The `data` of the purchase in the revision of an event: that of the next `purchase.updated`, which was recorded after
-/// the other events of the revision.
+/// The `data` of the purchase in the revision of an event: that of the next `purchase.updated`, which was recorded
+/// after the other events of the revision.
 fn state_data(connection: &mut AnyConnection, row: &DeliveryRow, seq: i64) -> Result<Value, Error> {
     let state: Option<String> = sql(NEXT_STATE).bind(row.collapse_key).bind(seq).value(connection)?;
     Ok(state.map(|state| json(&state)).transpose()?.map_or(Value::Null, |body| data(&body)))
@@ -357,9 +357,10 @@ const AGE: Sql = statement! {hot "events_id", "
     WHERE e.id = ?
 "};
 
-/// Which state of a user an event carries. A newer state that was sent without an answer may have arrived: the older one
-/// would overwrite it, and the newer one would not be accepted a second time. Revisions of two users cannot be compared:
-/// if the user was merged into another one since, any state of that one counts as newer. Each environment is separate.
+/// Which state of a user an event carries. A newer state that was sent without an answer may have arrived: the older
+/// one would overwrite it, and the newer one would not be accepted a second time. Revisions of two users cannot be
+/// compared: if the user was merged into another one since, any state of that one counts as newer. Each environment is
+/// separate.
 fn state(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
