@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct NewSale {
     /// The store's id of the transaction.
     pub transaction_id: String,
-    /// Whether it is a charge or a refund.
+    /// A charge, a refund or a chargeback.
     pub kind: SaleKind,
     /// The store's id of the purchase.
     pub receipt_id: String,
@@ -32,7 +32,7 @@ pub struct NewSale {
     pub price: String,
     /// The currency by ISO 4217: three capital letters.
     pub currency: String,
-    /// The time of the sale or refund, by the store.
+    /// The time of the charge, refund or chargeback, by the store.
     pub at: Timestamp,
 }
 
@@ -60,7 +60,7 @@ pub struct ImportedSales {
 pub struct Unmatched {
     /// Its transaction.
     pub transaction_id: String,
-    /// Whether it is a charge or a refund.
+    /// A charge, a refund or a chargeback.
     pub kind: SaleKind,
     /// Why: `purchase_unknown`, or `payment_unknown` if the purchase has no payment near its time.
     pub why: &'static str,
@@ -101,7 +101,7 @@ row! {
     }
 }
 
-/// The identity of a line: its transaction, its kind, and the time of a refund (0 for a charge).
+/// The identity of a line: its transaction, its kind, and the time of a refund or chargeback (0 for a charge).
 type Identity<'a> = (&'a str, SaleKind, i64);
 
 /// The lines about a receipt.
@@ -370,7 +370,7 @@ fn identity(sale: &Sale) -> Identity<'_> {
     (&sale.transaction_id, sale.kind, returned_at(sale.kind, sale.at))
 }
 
-/// The time of a refund, and 0 for a charge. A transaction is charged once, and may be refunded in several parts.
+/// The time of a refund or chargeback, and 0 for a charge. A transaction is charged once, and may be refunded in parts.
 fn returned_at(kind: SaleKind, at: Timestamp) -> i64 {
     if kind == SaleKind::Charge { 0 } else { at.micros() }
 }
