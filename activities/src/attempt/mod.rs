@@ -50,8 +50,8 @@ pub struct Completed {
     pub is_for_operators: bool,
 }
 
-/// The database's clock, which stamps rows: its time at the claim, and the time that has passed since. The worker's clock
-/// may differ.
+/// The database's clock, which stamps rows: its time at the claim, and the time that has passed since. The worker's
+/// clock may differ.
 #[derive(Clone, Copy)]
 struct Clock {
     at: Timestamp,
@@ -248,7 +248,7 @@ fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency: Duration) -
         headers,
         response,
         result: sent.result,
-        patience: sent.patience,
+        disable_after: sent.patience,
     }
 }
 

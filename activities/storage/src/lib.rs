@@ -14,7 +14,7 @@ mod settling;
 pub use admin::adopt::{Adopted, Adoption};
 pub use admin::apps::App;
 pub use admin::catalogue::changes::UnmappedSku;
-pub use admin::catalogue::{Catalogue, Change, MOST_LISTED, MOST_OF_PRODUCT, Named, Product, entitlement_id};
+pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
 pub use admin::customers::{Customer, CustomerKey, Owner};
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
@@ -42,17 +42,17 @@ pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};
 pub use inbox::topics::{PendingTopic, Released, Topic, TopicState};
 pub use inbox::waiting::WaitingResult;
 pub use purchases::purchase::WaitsFor;
+pub use redelivery::backfill::BackfillPage;
 pub use redelivery::page::{Owing, Redelivered};
 pub use redelivery::runs::RunMode;
-pub use redelivery::snapshot::SnapshotPage;
 pub use redelivery::verdict::Skipped;
 pub use reports::audit::{Audited, RuleFindings, rules};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
 pub use reports::explain::{
-    Addressee, AnnouncedEvent, EventFacts, OfEvent, OfMessage, OfPurchase, Owes, PaymentFacts, Portrait,
-    ReceivedNotification, Sending, Successor,
+    Addressee, AnnouncedEvent, EventExplanation, EventFacts, MessageExplanation, Owes, PaymentFacts, Portrait,
+    PurchaseExplanation, ReceivedNotification, Sending, Successor,
 };
-pub use reports::feed::Fed;
+pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, Forgotten};
 pub use reports::listing::{EventFilter, EventView, PurchaseFilter, PurchaseView, Standing};
 pub use reports::notifications::{NotificationView, WaitingFor};

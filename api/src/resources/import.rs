@@ -115,7 +115,7 @@ pub async fn start(
 /// `GET /v1/platforms/{platform_id}/import`: the number of adopted purchases that wait, and of the others by outcome.
 pub async fn show(State(edge): State<Shared>, Stored(platform): Stored<Platform>) -> Result<Json<ImportState>, Error> {
     let mut state = ImportState::default();
-    for (outcome, count) in edge.store.adopted(platform.id).await? {
+    for (outcome, count) in edge.store.count_adopted(platform.id).await? {
         match outcome {
             None => state.waiting = count,
             Some(Outcome::Settled) => state.settled = count,

@@ -27,7 +27,7 @@ impl World {
 
     /// The number of purchases of which a snapshot owes something.
     async fn snapshot(&self, to: DestinationId) -> usize {
-        self.store.snapshot(to, Page::default(), Run::Real).await.unwrap().owed.len()
+        self.store.backfill(to, Page::default(), Run::Real).await.unwrap().owed.len()
     }
 
     /// Makes the next deliveries of a lane dead, and returns their types.

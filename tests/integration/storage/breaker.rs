@@ -406,7 +406,7 @@ story! {
             world.pass(1);
             let sent = world.attempt(world.key("r0"), hook.id, "a").await;
             let mut end = finish(&sent, LONG);
-            end.patience = DAY * 5;
+            end.disable_after = DAY * 5;
             world.end(end).await;
             if state(&world, hook.id).await == "disabled" {
                 return;

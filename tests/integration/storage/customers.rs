@@ -155,9 +155,9 @@ story! {
         let later = at.plus_millis(60_000);
         let again = world.store.adopt(&world.platform, all.clone(), later).await.unwrap();
         assert_eq!((again.accepted.len(), again.known, again.waiting), (0, 1, 2));
-        assert_eq!(world.store.adopted(world.platform.id).await.unwrap(), [(None, 2)]);
+        assert_eq!(world.store.count_adopted(world.platform.id).await.unwrap(), [(None, 2)]);
         world.store.discard(world.key("r1"), None, "me", "test").await.unwrap();
-        let counts = world.store.adopted(world.platform.id).await.unwrap();
+        let counts = world.store.count_adopted(world.platform.id).await.unwrap();
         assert!(counts.contains(&(None, 1)) && counts.contains(&(Some(Outcome::Discarded), 1)), "{counts:?}");
         let third = world.store.adopt(&world.platform, all, later).await.unwrap();
         assert_eq!((third.accepted.len(), third.known, third.waiting), (0, 2, 1));
@@ -178,7 +178,7 @@ story! {
             lost.decision.purchase = domain::Purchase::default();
             lost.decision.outcomes = lost.seqs.iter().map(|seq| (*seq, Outcome::Abandoned)).collect();
             assert_eq!(world.done(lost).await, 0);
-            assert_eq!(world.store.adopted(world.platform.id).await.unwrap(), [(Some(Outcome::Abandoned), times)]);
+            assert_eq!(world.store.count_adopted(world.platform.id).await.unwrap(), [(Some(Outcome::Abandoned), times)]);
         }
     }
 }
@@ -196,8 +196,8 @@ story! {
         let all = async |run| {
             let (mut purchases, mut owed, mut cursor) = (0, Vec::new(), None);
             loop {
-                let part = world.store.snapshot(hook.id, page(cursor), run).await.unwrap();
-                purchases += part.purchases;
+                let part = world.store.backfill(hook.id, page(cursor), run).await.unwrap();
+                purchases += part.checked;
                 owed.extend(part.owed);
                 cursor = part.next_cursor;
                 if cursor.is_none() {
@@ -218,12 +218,12 @@ story! {
         assert_eq!(world.raw().number(newest), 2);
         let patch = DestinationPatch { events: Some(vec!["user.*".to_owned()]), ..DestinationPatch::default() };
         world.store.update_destination(hook.id, patch).await.unwrap();
-        let error = world.store.snapshot(hook.id, Page::default(), Run::Dry).await.unwrap_err();
+        let error = world.store.backfill(hook.id, Page::default(), Run::Dry).await.unwrap_err();
         let is_right = matches!(&error, Error::Unsuitable(why) if why.contains("user.* and not purchase.updated"));
         assert!(is_right, "{error}");
         let other = world.store.new_app("Other").await.unwrap();
         let stranger = world.store.new_destination(new_destination(&other, "hook")).await.unwrap();
-        let part = world.store.snapshot(stranger.id, Page::default(), Run::Real).await.unwrap();
-        assert_eq!((part.purchases, part.owed.len()), (0, 0), "of its own app only");
+        let part = world.store.backfill(stranger.id, Page::default(), Run::Real).await.unwrap();
+        assert_eq!((part.checked, part.owed.len()), (0, 0), "of its own app only");
     }
 }

@@ -278,7 +278,7 @@ story! {
             let replayed = world.store.redeliver_all(all, Page::default(), Run::Dry).await.unwrap();
             assert_eq!(replayed.owing.owed, i64::try_from(expected.len()).unwrap());
             world.raw().run(&format!("DELETE FROM attempts; DELETE FROM deliveries WHERE destination_id = '{to}'"));
-            let mut snapshot = world.store.snapshot(to, Page::default(), Run::Dry).await.unwrap().owed;
+            let mut snapshot = world.store.backfill(to, Page::default(), Run::Dry).await.unwrap().owed;
             snapshot.sort_unstable();
             assert_eq!(snapshot, expected);
         }

@@ -6,7 +6,9 @@ use super::world::{World, happened, new_destination, new_platform, record, renew
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, PlatformId, TransitionKind};
 use serde_json::Value;
-use storage::{Change, Claim, Claimed, DestinationPatch, Filter, FilterPatch, Named, Product, Rendered, Run, Verdict};
+use storage::{
+    Change, Claim, Claimed, DestinationPatch, EntitlementText, Filter, FilterPatch, Product, Rendered, Run, Verdict,
+};
 
 impl World {
     /// Creates another platform of the app.
@@ -51,7 +53,7 @@ impl World {
 
     /// Adds a product and an entitlement, both named `sku`, to the catalogue.
     async fn list(&self, sku: &str) {
-        let named = Change::SetEntitlement(sku.to_owned(), Named { name: sku.to_owned(), description: None });
+        let named = Change::SetEntitlement(sku.to_owned(), EntitlementText { name: sku.to_owned(), description: None });
         let product = Product { entitlements: vec![sku.to_owned()], ..Product::default() };
         for change in [named, Change::SetProduct(sku.to_owned(), product)] {
             self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();

@@ -8,7 +8,7 @@ use super::world::{
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, Environment, NotificationKind, TransitionKind};
 use serde_json::Value;
-use storage::{Change, Claimed, Filter, Named, Owner, Page, PlatformPatch, Product, Recorded, Run, Verdict};
+use storage::{Change, Claimed, EntitlementText, Filter, Owner, Page, PlatformPatch, Product, Recorded, Run, Verdict};
 
 /// The event type that the integrations here choose.
 pub const PURCHASED: &str = "user.subscription.purchased";
@@ -41,8 +41,10 @@ impl World {
 
     /// Makes the product of all purchases here grant this entitlement only.
     pub async fn entitle(&self, entitlement: &str) {
-        let named =
-            Change::SetEntitlement(entitlement.to_owned(), Named { name: entitlement.to_owned(), description: None });
+        let named = Change::SetEntitlement(
+            entitlement.to_owned(),
+            EntitlementText { name: entitlement.to_owned(), description: None },
+        );
         let product = Product { entitlements: vec![entitlement.to_owned()], ..Product::default() };
         for change in [named, Change::SetProduct("term".to_owned(), product)] {
             self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
@@ -242,7 +244,7 @@ story! {
         }
         world.happen_to("other", "r3", &[TransitionKind::Purchased]).await;
         let to = world.keeping("late", Attributes::Documented).await;
-        let snapshot = async |run| world.store.snapshot(to, Page::default(), run).await.unwrap();
+        let snapshot = async |run| world.store.backfill(to, Page::default(), run).await.unwrap();
         assert_eq!((snapshot(Run::Dry).await.owed.len(), world.profiles(to)), (2, 0), "two users");
         assert_eq!((snapshot(Run::Real).await.owed.len(), world.profiles(to)), (2, 2));
         assert_eq!((snapshot(Run::Real).await.owed.len(), world.profiles(to)), (0, 2));

@@ -111,7 +111,7 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
             at_most: None,
             alarm: None,
         },
-        patience: PATIENCE,
+        disable_after: PATIENCE,
     }
 }
 

@@ -4,10 +4,12 @@ use super::seeded::Seed;
 use super::world::{World, is_missing, story};
 use domain::catalogue::{Price, ProductRef};
 use std::collections::BTreeMap;
-use storage::{Catalogue, Change, Error, Named, Page, PlatformPatch, Product, Rate, Run, SecretString, entitlement_id};
+use storage::{
+    Catalogue, Change, EntitlementText, Error, Page, PlatformPatch, Product, Rate, Run, SecretString, entitlement_id,
+};
 
-fn named(name: &str) -> Named {
-    Named { name: name.to_owned(), description: Some(format!("about {name}")) }
+fn named(name: &str) -> EntitlementText {
+    EntitlementText { name: name.to_owned(), description: Some(format!("about {name}")) }
 }
 
 fn lists(refs: &[&str]) -> Product {

@@ -1,5 +1,6 @@
-//! Adopting: purchases from before the platform was connected. Each becomes a notification, so that it is verified and
-//! settled like any other; this module knows only what is known of it already and its result.
+//! Adopting purchases from before their platform was connected; the API and the CLI call it an import. For each new
+//! purchase this module inserts a notification with the store type `IMPORTED`, which is verified and settled like any
+//! other. An adopted purchase announces nothing at its first settling.
 
 use crate::admin::customers::{self, Owner};
 use crate::admin::platforms::Platform;
@@ -12,31 +13,31 @@ use crate::inbox::notifications::{Accepted, Fate, NewNotification};
 use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
 use std::collections::HashSet;
 
-/// The store type of an adopted purchase in the inbox. The index of migration `ledger` names it too.
+/// The store type of the notification of an adopted purchase. An index of the migration `ledger` names it too.
 const STORE_TYPE: &str = "IMPORTED";
 
 /// A purchase that is to be adopted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adoption {
-    /// The store's name of the purchase.
+    /// The store's id of the purchase.
     pub receipt_id: String,
-    /// The store's name of the customer.
+    /// The store's id of the customer.
     pub app_user_id: String,
-    /// The customer's own id, when it is known.
+    /// The app's own id of the customer, if known.
     pub external_id: Option<String>,
 }
 
 /// The result of adopting purchases.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Adopted {
-    /// The new ones, with the sequence numbers of their notifications.
+    /// The new purchases, with the sequence numbers of their notifications.
     pub accepted: Vec<(CollapseKey, i64)>,
-    /// How many were known before.
+    /// Number of purchases that were known before.
     pub known: i64,
-    /// How many were adopted before and are not settled yet.
+    /// Number of purchases that were adopted before and are not settled yet.
     pub waiting: i64,
-    /// The purchases whose customer could not be named, by their place in the list, and why. They are adopted all the
-    /// same.
+    /// The purchases whose external id conflicts with another one: their index in the list, and the reason. They are
+    /// adopted without it.
     pub unnamed: Vec<(usize, String)>,
 }
 
@@ -50,7 +51,7 @@ row! {
 const KNOWN: Sql =
     statement!("SELECT collapse_key AS value FROM purchases WHERE revision > 0 AND collapse_key IN (?*)");
 
-const ABANDONED: Sql = statement! {"
+const GIVEN_UP: Sql = statement! {"
     SELECT collapse_key AS value
     FROM notifications
     WHERE store_type = '{STORE_TYPE}' AND outcome = 'given_up' AND collapse_key IN (?*)
@@ -71,38 +72,39 @@ const COUNT_IMPORTED: Sql = statement! {hot "notifications_imported", "
 "};
 
 impl Store {
-    /// Adopts purchases of a platform that are not known yet, and names their customers.
+    /// Adopts the purchases of a list that are not known yet, and sets the external ids of all their customers. `at` is
+    /// the store time of the notifications.
     pub async fn adopt(&self, platform: &Platform, purchases: Vec<Adoption>, at: Timestamp) -> Result<Adopted, Error> {
         let mut adopted = Adopted { unnamed: self.name_all(platform, purchases.clone()).await?, ..Adopted::default() };
         let keyed: Vec<(CollapseKey, &Adoption)> =
             purchases.iter().map(|purchase| (CollapseKey::of(platform.id, &purchase.receipt_id), purchase)).collect();
         let keys: Vec<CollapseKey> = keyed.iter().map(|(key, _)| *key).collect();
-        let (known, abandoned): (Vec<CollapseKey>, Vec<CollapseKey>) = self
-            .read(move |connection| Ok((within(connection, KNOWN, &keys)?, within(connection, ABANDONED, &keys)?)))
+        let (known, given_up): (Vec<CollapseKey>, Vec<CollapseKey>) = self
+            .read(move |connection| Ok((within(connection, KNOWN, &keys)?, within(connection, GIVEN_UP, &keys)?)))
             .await?;
         let known: HashSet<CollapseKey> = known.into_iter().collect();
         let new: Vec<_> = keyed.into_iter().filter(|(key, _)| !known.contains(key)).collect();
         adopted.known = i64::try_from(purchases.len() - new.len()).unwrap_or(i64::MAX);
-        // An adoption that was given up may be repeated, as a notification of its own.
-        let times = |key: CollapseKey| abandoned.iter().filter(|abandoned| **abandoned == key).count();
+        // An adoption that was given up may be repeated. Its notification gets another message id.
+        let times = |key: CollapseKey| given_up.iter().filter(|given_up| **given_up == key).count();
         let rows =
             new.iter().map(|(key, purchase)| row(platform.id, purchase.notification(*key, at, times(*key)))).collect();
-        let mut before = Vec::new();
+        let mut adopted_before = Vec::new();
         for ((key, _), accepted) in new.into_iter().zip(self.accept(rows).await?) {
             match accepted {
                 Accepted::New { seq } => adopted.accepted.push((key, seq)),
-                Accepted::Repeated | Accepted::Duplicate { .. } => before.push(key),
+                Accepted::Repeated | Accepted::Duplicate { .. } => adopted_before.push(key),
             }
         }
-        let count = i64::try_from(before.len()).unwrap_or(i64::MAX);
-        let open: Vec<i64> = self.read(move |connection| within(connection, COUNT_OPEN, &before)).await?;
+        let count = i64::try_from(adopted_before.len()).unwrap_or(i64::MAX);
+        let open: Vec<i64> = self.read(move |connection| within(connection, COUNT_OPEN, &adopted_before)).await?;
         adopted.waiting = open.first().copied().unwrap_or(0);
         adopted.known += count - adopted.waiting;
         Ok(adopted)
     }
 
-    /// How many adopted purchases have ended with each outcome; `None` counts those that wait.
-    pub async fn adopted(&self, platform: PlatformId) -> Result<Vec<(Option<Outcome>, i64)>, Error> {
+    /// The number of adopted purchases by outcome; those without an outcome wait.
+    pub async fn count_adopted(&self, platform: PlatformId) -> Result<Vec<(Option<Outcome>, i64)>, Error> {
         self.read(move |connection| {
             let rows: Vec<Counted> = sql(COUNT_IMPORTED).bind(platform).all(connection)?;
             Ok(rows.into_iter().map(|row| (row.outcome, row.value)).collect())
@@ -110,7 +112,8 @@ impl Store {
         .await
     }
 
-    /// Names the customers of purchases with an external id, in one transaction; returns those that could not be named.
+    /// Sets the external ids of the purchases' customers, in one transaction. Returns the index and the reason of each
+    /// purchase whose external id conflicts.
     async fn name_all(&self, platform: &Platform, purchases: Vec<Adoption>) -> Result<Vec<(usize, String)>, Error> {
         if purchases.iter().all(|purchase| purchase.external_id.is_none()) {
             return Ok(Vec::new());
@@ -118,11 +121,11 @@ impl Store {
         let app = platform.app_id;
         self.write(move |write| {
             let mut unnamed = Vec::new();
-            for (at, purchase) in purchases.iter().enumerate() {
+            for (index, purchase) in purchases.iter().enumerate() {
                 let Some(external_id) = &purchase.external_id else { continue };
                 match customers::name(write, app, &Owner::AppUser(purchase.app_user_id.clone()), external_id) {
                     Ok(_) => {}
-                    Err(Error::Conflict { detail, .. }) => unnamed.push((at, detail)),
+                    Err(Error::Conflict { detail, .. }) => unnamed.push((index, detail)),
                     Err(error) => return Err(error),
                 }
             }
@@ -132,6 +135,7 @@ impl Store {
     }
 }
 
+/// Runs a statement that has a list of collapse keys as its only value. Without keys, the result is empty.
 fn within<T: Field + 'static>(
     connection: &mut AnyConnection,
     which: Sql,
@@ -144,9 +148,9 @@ fn within<T: Field + 'static>(
 }
 
 impl Adoption {
-    /// Its notification, when it was given up this number of times before.
-    fn notification(&self, key: CollapseKey, at: Timestamp, abandoned: usize) -> Notification {
-        let message_id = match abandoned {
+    /// The notification of the purchase, if its adoption was given up `given_up` times before.
+    fn notification(&self, key: CollapseKey, at: Timestamp, given_up: usize) -> Notification {
+        let message_id = match given_up {
             0 => format!("import/{}", self.receipt_id),
             times => format!("import/{}/{}", self.receipt_id, times + 1),
         };

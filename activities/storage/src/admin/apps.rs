@@ -1,4 +1,4 @@
-//! Apps of the org. Deleting one hides it; the ledger keeps what it did.
+//! The apps of the org. A deleted app is hidden; its purchases, events and deliveries stay in the database.
 
 use crate::db::error::Error;
 use crate::db::page::{CREATED, Page, Paged};
@@ -50,7 +50,7 @@ const DELETE_DESTINATIONS: Sql =
     statement!("UPDATE destinations SET deleted_at = ? WHERE app_id = ? AND deleted_at IS NULL");
 
 impl Store {
-    /// Makes an app.
+    /// Creates an app.
     pub async fn new_app(&self, name: &str) -> Result<App, Error> {
         let (id, name) = (AppId::new(random_uuid()?), name.to_owned());
         self.write(move |write| {

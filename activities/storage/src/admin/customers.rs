@@ -1,5 +1,5 @@
-//! Customers: the owners of purchases, by the customer's own id. Naming one announces nothing by itself: it wakes the
-//! purchases concerned, whose next settling does.
+//! Customers: the users who own purchases, and their external ids. The external id is the app's own id of a customer.
+//! Setting it announces nothing by itself: the user's purchases are rechecked, and their next settling announces it.
 
 use crate::admin::platforms::require_app;
 use crate::db::connection::AnyConnection;
@@ -13,32 +13,32 @@ use crate::purchases::purchase;
 use crate::purchases::users::{self, RECEIPT_PREFIX, Raced};
 use domain::{AppId, UserId};
 
-/// How a purchase's owner is found.
+/// How the user who owns a purchase is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// By the store's name of the customer.
+    /// By the store's id of the customer.
     AppUser(String),
-    /// As the owner of this receipt.
+    /// By a receipt of theirs.
     Receipt(String),
 }
 
 /// How a customer is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CustomerKey {
-    /// By the customer's own id.
+    /// By the external id.
     ExternalId(String),
-    /// By the store's names.
+    /// By an id of the store.
     Owner(Owner),
 }
 
 /// A user of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Customer {
-    /// Our own id, the same for ever.
+    /// The user's id in settle, which never changes.
     pub user_id: UserId,
-    /// The customer's own id, when somebody named it.
+    /// The app's own id of the customer, if it was set.
     pub external_id: Option<String>,
-    /// The store's names of the customer.
+    /// The stores' ids of the customer.
     pub app_user_ids: Vec<String>,
 }
 
@@ -50,9 +50,12 @@ row! {
 }
 
 impl Store {
-    /// Names a purchase's owner by the customer's own id. The first id only names the user; where the id names
-    /// another user of the app already, the owner joins that one. A user who is called something else stays so:
-    /// [`Error::Conflict`].
+    /// Sets the external id of the user who owns a purchase. If another user of the app has that id already, the user
+    /// is merged into that one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the user has another external id already. Then nothing is changed.
     pub async fn name_customer(&self, app: AppId, owner: Owner, external_id: &str) -> Result<Customer, Error> {
         let external_id = external_id.to_owned();
         self.write(move |write| {
@@ -78,13 +81,13 @@ impl Store {
     }
 }
 
-/// Names an owner, and answers the user that the owner is from now on.
+/// Sets the external id of a purchase's owner. Returns the user who is the owner from now on.
 pub fn name(write: &mut Write<'_>, app: AppId, owner: &Owner, external_id: &str) -> Result<UserId, Error> {
     let filed = filed(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
     let user = known_or_new(write, &filed)?;
     let other = named(write.connection, app, external_id)?.filter(|other| *other != user);
     let called = lock_both(write, user, other)?;
-    // A transaction that moved the owner or took the id meanwhile had these locks, and is done.
+    // Another transaction may have merged the user or set the id before these locks were taken.
     let taken = named(write.connection, app, external_id)?.filter(|taken| *taken != user);
     if filed.find(write.connection)? != Some(user) || taken != other {
         return Err(Error::unavailable(Raced));
@@ -93,7 +96,7 @@ pub fn name(write: &mut Write<'_>, app: AppId, owner: &Owner, external_id: &str)
         (Some(called), _) if called == external_id => Ok(user),
         (Some(called), _) => Err(called_otherwise(&called, external_id)),
         (None, None) => first_name(write, user, external_id).map(|()| user),
-        (None, Some(other)) => join(write, user, other).map(|()| other),
+        (None, Some(other)) => merge(write, user, other).map(|()| other),
     }
 }
 
@@ -137,7 +140,7 @@ const STORE_OF_APP: Sql = statement! {"
     LIMIT 1
 "};
 
-/// Where the owner is filed; `None` when nothing is known of it.
+/// The store's id under which the owner is stored; `None` if nothing is known of the owner.
 fn filed(connection: &mut AnyConnection, app_id: AppId, owner: &Owner) -> Result<Option<users::StoreUser>, Error> {
     match owner {
         Owner::AppUser(name) => {
@@ -174,7 +177,7 @@ const OWNER_BY_NOTIFICATION: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The owner of a receipt by its purchase, else by an open notification.
+/// The owner of a receipt, by its purchase or else by an open notification.
 fn of_receipt(connection: &mut AnyConnection, app: AppId, receipt: &str) -> Result<Option<StoreUser>, Error> {
     let mut found: Option<StoreUser> = None;
     for owner in [OWNER_BY_PURCHASE, OWNER_BY_NOTIFICATION] {
@@ -187,7 +190,7 @@ fn of_receipt(connection: &mut AnyConnection, app: AppId, receipt: &str) -> Resu
     Ok(found)
 }
 
-/// The owner's user, created when the owner was not known before.
+/// The user of an owner. Creates an anonymous user if there is none.
 fn known_or_new(write: &mut Write<'_>, filed: &users::StoreUser) -> Result<UserId, Error> {
     match filed.find(write.connection)? {
         Some(user) => Ok(user),
@@ -205,15 +208,15 @@ const SET_NAME: Sql = statement!("UPDATE users SET external_id = ? WHERE id = ?"
 
 fn first_name(write: &mut Write<'_>, user: UserId, external_id: &str) -> Result<(), Error> {
     sql(SET_NAME).bind(external_id).bind(user).run(write.connection)?;
-    wake(write, user)
+    recheck(write, user)
 }
 
 const MOVE_NAMES: Sql = statement!("UPDATE store_users SET user_id = ? WHERE user_id = ?");
 const MOVE_PURCHASES: Sql = statement!("UPDATE purchases SET user_id = ? WHERE user_id = ?");
 
-/// Moves everything of the anonymous user to the other. An anonymous user owns what one customer of the store bought.
-fn join(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error> {
-    wake(write, user)?;
+/// Merges a user without an external id into another user: moves the store's ids and the purchases.
+fn merge(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error> {
+    recheck(write, user)?;
     sql(MOVE_NAMES).bind(other).bind(user).run(write.connection)?;
     sql(MOVE_PURCHASES).bind(other).bind(user).run(write.connection).map(drop)
 }
@@ -222,8 +225,8 @@ const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
     user_id = ?
 "};
 
-/// Wakes the user's purchases, so that the name is announced, and releases the deliveries that waited for it.
-fn wake(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
+/// Rechecks the user's purchases, so that the external id is announced, and releases the deliveries that wait for it.
+fn recheck(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     deliveries::release(write, user)?;
     purchase::recheck(write, OF_USER, [user.into()]).map(drop)
 }

@@ -1,4 +1,4 @@
-//! Destinations, created, changed and deleted. Deleting one hides it; the ledger keeps its deliveries.
+//! Creating, changing and deleting destinations. A deleted destination is hidden; its deliveries stay in the database.
 
 use crate::admin::platforms::require_app;
 use crate::db::error::Error;
@@ -52,9 +52,9 @@ impl Store {
         self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
     }
 
-    /// Changes a destination. What is owed to it stays owed; when it is enabled, all of that is due at once, and
-    /// failures count anew. With other settings all waiting deliveries are reconsidered, batch by batch;
-    /// [`Store::reconsider_left`] continues after an error.
+    /// Changes a destination. Its owed deliveries stay owed. If it is enabled, they are due at once, and its failures
+    /// are forgotten. If its settings change, its waiting deliveries are reconsidered in batches; after an error
+    /// [`Store::reconsider_left`] continues.
     pub async fn update_destination(&self, id: DestinationId, patch: DestinationPatch) -> Result<Destination, Error> {
         let secrets = self.secrets.clone();
         let has_settings = patch.settings.is_some();
@@ -80,8 +80,8 @@ impl Store {
         Ok(changed)
     }
 
-    /// Reconsiders the waiting deliveries of destinations with changed settings, at most about `limit`; returns how
-    /// many. There are some only after a change that was interrupted, or while one is being made.
+    /// Reconsiders about `limit` waiting deliveries of destinations whose settings changed. Returns the number. There
+    /// are such deliveries only during a change, or after one that was interrupted.
     pub async fn reconsider_left(&self, limit: i64) -> Result<i64, Error> {
         let mut reconsidered = 0;
         for id in self.read(move |connection| deliveries::unreconsidered(connection, limit)).await? {
@@ -93,8 +93,8 @@ impl Store {
         Ok(reconsidered)
     }
 
-    /// Reconsiders about `limit` waiting deliveries of a destination. A delivery that begins to wait meanwhile does so
-    /// by the stored settings.
+    /// Reconsiders about `limit` waiting deliveries of a destination. A delivery that starts to wait meanwhile was
+    /// already rendered with the new settings.
     async fn reconsider(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
         let mut reconsidered = 0;
         while reconsidered < limit {
@@ -104,8 +104,8 @@ impl Store {
         Ok(reconsidered)
     }
 
-    /// Hides a destination: nothing is sent to it any more, and what it was owed ends as `dead`, batch by batch.
-    /// [`Store::end_deleted_owed`] continues after an error.
+    /// Deletes a destination: it is hidden, nothing more is sent to it, and its owed deliveries end as `dead`, in
+    /// batches. After an error [`Store::end_deleted_owed`] continues.
     pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
         self.write(move |write| {
             let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
@@ -115,8 +115,8 @@ impl Store {
         self.end_deleted(id, i64::MAX).await.map(drop)
     }
 
-    /// Ends what deleted destinations are owed, at most about `limit` deliveries; returns how many. There are some only
-    /// after a deletion that was interrupted, or one that happened while an event was recorded.
+    /// Ends about `limit` owed deliveries of deleted destinations. Returns the number. There are such deliveries only
+    /// after a deletion that was interrupted, or that happened while an event was recorded.
     pub async fn end_deleted_owed(&self, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
         for id in self.read(move |connection| deliveries::deleted_owed(connection, limit)).await? {
@@ -143,7 +143,7 @@ impl Store {
         Ok(finished)
     }
 
-    /// The secret of a destination.
+    /// The decrypted secret of a destination.
     pub async fn destination_secret(&self, id: DestinationId) -> Result<SecretString, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| require(connection, id)?.open_secret(&secrets)).await
@@ -152,8 +152,8 @@ impl Store {
 
 const LOCK: Sql = statement!("{SELECT} AND id = ? FOR NO KEY UPDATE");
 
-/// Locks a destination until the end of the transaction, after its health; the result of a request locks them in this
-/// order too. Events that are recorded meanwhile are still owed to it without waiting.
+/// Locks the health of a destination and then its row, until the end of the transaction. Finishing a request locks them
+/// in the same order. The lock does not block deliveries to the destination that are recorded meanwhile.
 fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow, Error> {
     health::lock(write, id)?;
     sql(LOCK).bind(id).one(write.connection, "destination")
@@ -199,7 +199,7 @@ const UPDATE: Sql = statement! {"
     WHERE id = ?
 "};
 
-/// Changes a destination whose row is locked: fields that are not named keep what others changed meanwhile.
+/// Changes a destination whose row is locked. Fields that the patch does not name keep their stored value.
 fn update(
     write: &mut Write<'_>,
     secrets: &Secrets,

@@ -1,4 +1,4 @@
-//! Platforms: an app on one store. Deleting one hides it; the ledger keeps what it did.
+//! Platforms: an app on one store. A deleted platform is hidden; its purchases stay in the database.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -27,23 +27,24 @@ pub struct NewPlatform {
     pub name: String,
     /// The app's package name in the store.
     pub package_name: String,
-    /// Whether purchases of it are real.
+    /// Whether its purchases are for real money or of the store's sandbox.
     pub environment: Environment,
     /// The store's shared secret, for verification.
     pub shared_secret: Option<SecretString>,
-    /// The topic that alone may send to it, when it is known beforehand.
+    /// The only topic that may send to it, if already known.
     pub topic_arn: Option<String>,
-    /// The quiet period in milliseconds.
+    /// The length of the window in milliseconds.
     pub window_ms: i64,
-    /// The longest wait in milliseconds, however often the window is restarted.
+    /// The maximum time from a notification to its settling in milliseconds, even if new notifications restart the
+    /// window.
     pub max_wait_ms: Option<i64>,
-    /// Which SKU of a subscription names its product.
+    /// Which SKU of a subscription is its `product_ref_id`.
     pub product_ref: ProductRef,
     /// Whether a revocation is settled at once, without a window.
     pub flush_on_revoke: bool,
-    /// How receipts are treated that the store never knows.
+    /// What to do with a receipt that the store does not know.
     pub unknown_receipts: UnknownReceipts,
-    /// The unguessable part of the notification URL.
+    /// The secret part of the URL that notifications are sent to.
     pub ingress_key: String,
 }
 
@@ -61,23 +62,23 @@ row! {
         pub name: String,
         /// The app's package name in the store.
         pub package_name: String,
-        /// Whether purchases of it are real.
+        /// Whether its purchases are for real money or of the store's sandbox.
         pub environment: Environment,
         /// Whether a shared secret is stored.
         pub has_shared_secret: bool,
-        /// The quiet period in milliseconds.
+        /// The length of the window in milliseconds.
         pub window_ms: i64,
-        /// The longest wait in milliseconds.
+        /// The maximum time from a notification to its settling in milliseconds.
         pub max_wait_ms: Option<i64>,
-        /// Which SKU of a subscription names its product.
+        /// Which SKU of a subscription is its `product_ref_id`.
         pub product_ref: ProductRef,
         /// Whether a revocation is settled at once, without a window.
         pub flush_on_revoke: bool,
-        /// How receipts are treated that the store never knows.
+        /// What to do with a receipt that the store does not know.
         pub unknown_receipts: UnknownReceipts,
-        /// Since when the store refuses the shared secret.
+        /// When the store began to refuse the shared secret; `None` while it accepts it.
         pub secret_refused_at: Option<Timestamp>,
-        /// The unguessable part of the notification URL.
+        /// The secret part of the URL that notifications are sent to.
         pub ingress_key: String,
         /// When it was created.
         pub created_at: Timestamp,
@@ -97,17 +98,17 @@ pub struct PlatformPatch {
     pub shared_secret: Option<Option<SecretString>>,
     /// Another window, in milliseconds.
     pub window_ms: Option<i64>,
-    /// Another longest wait, in milliseconds; `Some(None)` removes it.
+    /// Another `max_wait`, in milliseconds; `Some(None)` removes it.
     pub max_wait_ms: Option<Option<i64>>,
-    /// Another SKU that names products; subscriptions whose name that changes are woken.
+    /// Which SKU is the `product_ref_id` from now on. Subscriptions with two different SKUs are rechecked.
     pub product_ref: Option<ProductRef>,
-    /// Settle revocations at once, or not.
+    /// Whether revocations are settled at once from now on.
     pub flush_on_revoke: Option<bool>,
-    /// Something else to become of receipts that the store never knows.
+    /// What to do from now on with a receipt that the store does not know.
     pub unknown_receipts: Option<UnknownReceipts>,
     /// A new ingress key.
     pub ingress_key: Option<String>,
-    /// A topic that may send as well, and is confirmed when it requests that.
+    /// One more topic that may send. Its subscription is confirmed when it requests that.
     pub topic_arn: Option<String>,
 }
 
@@ -156,7 +157,11 @@ impl Store {
         self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
     }
 
-    /// Changes a platform. A pending topic cannot be named: [`Error::Conflict`], and nothing is changed.
+    /// Changes a platform.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if `topic_arn` is a topic that awaits approval. Then nothing is changed.
     pub async fn update_platform(&self, id: PlatformId, patch: PlatformPatch) -> Result<Platform, Error> {
         let secrets = self.secrets.clone();
         self.write(move |write| {
@@ -170,7 +175,7 @@ impl Store {
         .await
     }
 
-    /// Hides a platform: its ingress key answers nobody any more.
+    /// Deletes a platform: it is hidden, and its ingress key no longer works.
     pub async fn delete_platform(&self, id: PlatformId) -> Result<(), Error> {
         self.write(move |write| {
             let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
@@ -181,6 +186,7 @@ impl Store {
 
     /// The platform that an ingress key belongs to.
     pub async fn platform_by_ingress_key(&self, key: &str) -> Result<Option<Platform>, Error> {
+        // PostgreSQL refuses a text with NUL, and no ingress key has one.
         let key = key.replace('\0', "");
         self.read(move |connection| sql(FIND_BY_INGRESS_KEY).bind(key).first(connection)).await
     }
@@ -212,7 +218,7 @@ fn find(connection: &mut AnyConnection, id: PlatformId) -> Result<Platform, Erro
 
 const FIND_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? AND deleted_at IS NULL");
 
-/// An app that was not deleted.
+/// Checks that an app exists and was not deleted.
 pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
     let created_at: Option<Timestamp> = sql(FIND_APP).bind(id).value(write.connection)?;
     created_at.map(drop).ok_or(Error::Missing { what: "app" })
@@ -274,12 +280,15 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
         let sealed = seal(secrets, before.id, secret.as_ref())?;
         sql(SET_SECRET).bind(sealed).bind(before.id).run(write.connection)?;
     }
-    wake_by(write, before, patch)
+    recheck_affected(write, before, patch)
 }
 
-/// Wakes the purchases that the change concerns, for the sweep to settle at its own pace. The platform is changed
-/// first: a first record that did not see the change is waited for, and found.
-fn wake_by(write: &mut Write<'_>, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
+/// Notes a recheck of the purchases that the change affects; the sweep settles them at its own pace. Without a secret
+/// the store cannot be queried, so removing it rechecks none: it only forgets the failures of their verification.
+///
+/// The platform's row is updated first. A settling that is creating a purchase holds a shared lock on that row, so the
+/// update waits for it, and the recheck sees that purchase.
+fn recheck_affected(write: &mut Write<'_>, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
     if let Some(secret) = &patch.shared_secret {
         match secret {
             Some(_) => rechecks::recheck_secret(write, before.id, before.secret_refused_at)?,

@@ -1,5 +1,5 @@
-//! Rates of exchange: what one unit of a currency was worth in USD on a day. They hold for settlings from then on, and
-//! purchases that a sales report has on such a day are settled again.
+//! Exchange rates: the worth of one unit of a currency in USD on a day. New rates apply to later settlings. Purchases
+//! with a line of a sales report of that currency and day are rechecked.
 
 use crate::admin::platforms::require_app;
 use crate::admin::sales;
@@ -54,8 +54,8 @@ const PURCHASES_OF_RATE: Sql = statement! {hot "sales_day", "
 "};
 
 impl Store {
-    /// Stores rates, in the place of those of the same day and currency. Of two for the same the later one holds.
-    /// Purchases with lines of a sales report of these currencies and days are rechecked.
+    /// Stores rates and replaces those of the same day and currency. If the list has two for the same day and currency,
+    /// the later one is stored. Purchases with a line of a sales report whose rate changes are rechecked.
     pub async fn put_rates(&self, app: AppId, rates: Vec<Rate>) -> Result<(), Error> {
         let latest: BTreeMap<_, Rate> =
             rates.into_iter().map(|rate| ((rate.currency.clone(), rate.day.clone()), rate)).collect();
@@ -63,9 +63,9 @@ impl Store {
         self.write(move |write| {
             require_app(write, app)?;
             sales::lock_app(write, app)?;
-            let mut concerned = BTreeSet::new();
+            let mut affected = BTreeSet::new();
             for rate in &rates {
-                concerned.extend(purchases_of(write.connection, app, rate)?);
+                affected.extend(purchases_of(write.connection, app, rate)?);
             }
             for rates in rates.chunks(ROWS) {
                 let values = rates.iter().map(|Rate { day, currency, usd }| {
@@ -73,7 +73,7 @@ impl Store {
                 });
                 sql(UPSERT).uncached().bind_rows(values).run(write.connection)?;
             }
-            for key in concerned {
+            for key in affected {
                 purchase::recheck(write, purchase::OF_KEY, [key.into()])?;
             }
             Ok(())
@@ -92,7 +92,7 @@ impl Store {
     }
 }
 
-/// The purchases with sales of a currency and day for which there is another rate, or none.
+/// The purchases with sales of this currency and day, unless the stored rate is the same.
 fn purchases_of(connection: &mut AnyConnection, app: AppId, rate: &Rate) -> Result<Vec<CollapseKey>, Error> {
     let Rate { day, currency, usd } = rate;
     sql(PURCHASES_OF_RATE).bind(app).bind(currency.as_str()).bind(day.as_str()).bind(usd.as_str()).values(connection)

@@ -1,7 +1,7 @@
-//! Retention: bodies that are older than the operator wants to keep them. The ledger's rows stay for ever.
+//! Retention: removes bodies that are older than the operator keeps them. The rows stay for ever.
 //!
-//! Each table is walked in the order of its rows, some with each call, and from the beginning again at the end: what
-//! was still needed when it was passed goes the next time.
+//! Each call checks the next rows of each table, in the order of their sequence numbers. At the end it starts again at
+//! the beginning, for bodies that were still needed the last time.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -14,8 +14,9 @@ use serde_json::json;
 /// Number of bodies that are removed in one transaction.
 const BATCH: usize = 200;
 
-/// The condition that nothing is owed for which the event `e` is needed: itself, and of a state all that was announced
-/// with it. Values, so that no planner reads all that is owed for them.
+/// No pending or waiting delivery needs the event `e`: none of its own, and for a `purchase.updated` none of its
+/// revision. The conditions are subqueries with a value and not `NOT EXISTS`, because a planner would read all owed
+/// deliveries.
 const UNNEEDED: &str = "
     (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.status IN ('pending', 'waiting') LIMIT 1) IS NULL
         AND (e.event_type <> 'purchase.updated' OR (SELECT 1 FROM deliveries d
@@ -41,13 +42,13 @@ row! {
 #[derive(Clone, Copy)]
 struct Table {
     name: &'static str,
-    /// Its next rows, the oldest first, and whether the body of each is old and needed by nobody.
+    /// Selects the next rows, the oldest first, and whether the body of each is old and no longer needed.
     candidates: Sql,
-    /// Removes the bodies of these rows; checks again what may have changed since they were selected.
+    /// Removes the bodies of these rows. Checks the conditions again that may have changed since the selection.
     remove: fn(&mut Write<'_>, &[i64]) -> Result<usize, Error>,
 }
 
-/// An open notification is needed to settle it.
+/// The body of an open notification is needed for its settling.
 const NOTIFICATIONS: Table = Table {
     name: "notifications",
     candidates: statement! {"
@@ -61,8 +62,8 @@ const NOTIFICATIONS: Table = Table {
     remove: remove_notifications,
 };
 
-/// Deliveries are rendered from the event and from the state that was announced with it, and the newest state of a
-/// purchase is shown on request.
+/// A delivery is rendered from its event and from the `purchase.updated` of the same revision. The API shows the newest
+/// `purchase.updated` of a purchase.
 const EVENTS: Table = Table {
     name: "events",
     candidates: statement! {hot "deliveries_of_key or deliveries_pending", "
@@ -79,7 +80,7 @@ const EVENTS: Table = Table {
     remove: remove_events,
 };
 
-/// A delivery that has ended is never sent again: a redelivery is a delivery of its own.
+/// A delivery that has ended is never sent again: a redelivery is a new delivery.
 const DELIVERIES: Table = Table {
     name: "deliveries",
     candidates: statement! {"
@@ -94,9 +95,10 @@ const DELIVERIES: Table = Table {
 };
 
 impl Store {
-    /// Checks the next rows, at most `limit` of each table, and removes the bodies of those that ended before a time:
-    /// of notifications, of events, of deliveries, and the responses to their attempts. What waits, what is owed and
-    /// the newest state of a purchase keep theirs. Returns how many rows lost one.
+    /// Checks the next rows, at most `limit` of each table, and removes the bodies that are older than `before`: those
+    /// of notifications and deliveries that ended before it, with the responses to the deliveries' attempts, and those
+    /// of events that were recorded before it. Open notifications, owed deliveries with their events, and the newest
+    /// `purchase.updated` of a purchase keep their bodies. Returns the number of rows whose body was removed.
     pub async fn prune(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
         let mut pruned = 0;
         for table in [NOTIFICATIONS, EVENTS, DELIVERIES] {
@@ -156,8 +158,8 @@ const REDUCE_EVENT: Sql = statement! {"
     WHERE e.seq = ? AND {UNNEEDED}
 "};
 
-/// A redelivery locks the event's row too, and checks then whether it is still whole: so nothing is owed of an event
-/// while its body is removed.
+/// Locks the events first. A redelivery locks them too, and then checks that the body is still there: so no delivery of
+/// an event is recorded while its body is removed.
 fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     let events: Vec<EventBody> = sql(LOCK_EVENTS).uncached().bind_list(seqs.iter().copied()).all(write.connection)?;
     let mut removed = 0;
@@ -168,7 +170,7 @@ fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     Ok(removed)
 }
 
-/// Reduces an event's body to what the audit and receivers need: what it counts, and its digest.
+/// Reduces an event's body to the fields that the audit and receivers need: `coalesced` and `state_digest`.
 fn reduced(body: &str) -> String {
     let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     match body.get("attributes") {

@@ -1,5 +1,5 @@
-//! Lines of a store's sales report: each is remembered by its transaction, and the purchases that they are about are
-//! rechecked. The entries of the ledger that follow are written by that settling, and not here.
+//! Import of a store's sales report. Its lines are stored by transaction, and the purchases whose ledger they change
+//! are rechecked. The settling that follows writes the entries of the ledger, not this module.
 
 use crate::admin::platforms::require_app;
 use crate::db::connection::AnyConnection;
@@ -20,68 +20,68 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A line of a sales report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSale {
-    /// The store's name of the transaction.
+    /// The store's id of the transaction.
     pub transaction_id: String,
-    /// What it is.
+    /// A charge, a refund or a chargeback.
     pub kind: SaleKind,
-    /// The store's name of the purchase.
+    /// The store's id of the purchase.
     pub receipt_id: String,
-    /// What was sold.
+    /// The SKU that was sold.
     pub sku: String,
     /// The amount: a decimal, never below 0.
     pub price: String,
-    /// ISO 4217, three capital letters.
+    /// The currency by ISO 4217: three capital letters.
     pub currency: String,
-    /// When it was created.
+    /// The time of the charge, refund or chargeback, by the store.
     pub at: Timestamp,
 }
 
-/// The result of importing a page of lines; of a dry run, what it would be.
+/// The result of an import; of a dry run, what it would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ImportedSales {
-    /// Lines that were not known.
+    /// Number of new lines.
     pub new: i64,
-    /// Lines that were known, and are the same.
+    /// Number of lines that were stored before and are the same.
     pub known: i64,
-    /// Lines that were known, and differ now.
+    /// Number of lines that were stored before with other content.
     pub changed: i64,
-    /// Lines whose payment is known.
+    /// Number of lines with a payment in the ledger.
     pub matched: i64,
-    /// Purchases that are settled again because of them.
+    /// Number of purchases that are rechecked because of the lines.
     pub purchases: i64,
-    /// Lines whose payment is not known; they are kept until it is.
+    /// Lines without a payment in the ledger. They stay stored, and are matched when the payment is recorded.
     pub unmatched: Vec<Unmatched>,
-    /// Payments whose price is not the one of the list, or that were given back.
+    /// Payments whose price differs from the ledger, that were refunded, or whose amount has no exchange rate.
     pub differences: Vec<Difference>,
 }
 
-/// A line whose payment is not known.
+/// A line without a payment in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unmatched {
     /// Its transaction.
     pub transaction_id: String,
-    /// What it is.
+    /// A charge, a refund or a chargeback.
     pub kind: SaleKind,
-    /// Why: `purchase_unknown`, or `payment_unknown` where no payment of the purchase is near its time.
+    /// Why: `purchase_unknown`, or `payment_unknown` if the purchase has no payment near its time.
     pub why: &'static str,
 }
 
-/// A payment for which the report differs from the ledger.
+/// A difference between the report and the ledger, for one payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Difference {
-    /// The transaction of the report; null where the price is right and only its rate was missing.
+    /// The transaction of the report; null if the price is right and only its exchange rate was missing.
     pub transaction_id: Option<String>,
     /// The purchase.
     pub collapse_key: CollapseKey,
-    /// The number of the payment.
+    /// The number of the term that was paid.
     pub number: i64,
-    /// What it is: `correction`, `refund` or `restored`; `no_rate` where its amount in USD is not known yet.
+    /// The kind of difference: `correction`, `refund` or `restored`; `no_rate` if the amount in USD is not known yet.
     pub what: &'static str,
-    /// The price that was known, such as `9.99 USD`.
+    /// The price of the payment in the ledger, such as `9.99 USD`.
     pub listed: Option<String>,
-    /// The price or amount of the report.
+    /// The amount in the report, such as `8.99 USD`.
     pub reported: Option<String>,
-    /// What the ledger is adjusted by, in USD.
+    /// The amount by which the ledger is adjusted, in USD.
     pub usd: Option<String>,
 }
 
@@ -93,14 +93,15 @@ row! {
 }
 
 row! {
-    struct Listed {
+    /// The price of a payment in the ledger.
+    struct PriceRow {
         number: i64,
         price: Option<String>,
         currency: Option<String>,
     }
 }
 
-/// The identity of a line: its transaction, what it is, and when it was given back.
+/// The identity of a line: its transaction, its kind, and the time of a refund or chargeback (0 for a charge).
 type Identity<'a> = (&'a str, SaleKind, i64);
 
 /// The lines about a receipt.
@@ -111,15 +112,15 @@ struct Lines<'a> {
     has_news: bool,
 }
 
-/// The sales of a receipt, each with the number of the payment of one purchase that it is about.
+/// The sales of a receipt, each with the number of its payment in the ledger of one purchase; `None` without one.
 struct Matched<'a> {
     sales: &'a [Sale],
     numbers: Vec<Option<i64>>,
 }
 
 impl Store {
-    /// Imports lines of a sales report, all of them or none. A repeated line changes nothing; another content of a
-    /// transaction replaces the one before.
+    /// Imports lines of a sales report, all or none. A line that is stored already changes nothing; other content of
+    /// the same transaction replaces it.
     pub async fn import_sales(&self, app: AppId, sales: Vec<NewSale>, run: Run) -> Result<ImportedSales, Error> {
         self.write(move |write| import(write, app, &sales, run)).await
     }
@@ -127,7 +128,8 @@ impl Store {
 
 fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Result<ImportedSales, Error> {
     require_app(write, app)?;
-    // A settling shares this row until it is committed: it sees these lines, or is found below with what it wrote.
+    // A settling holds a shared lock on the app's row until its commit. So either it sees these lines, or the
+    // comparison below sees what it wrote.
     if run == Run::Real {
         lock_app(write, app)?;
     }
@@ -149,13 +151,13 @@ fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Res
         of_receipt.all.push(sale);
         of_receipt.has_news |= is_news;
     }
-    let mut concerned = BTreeSet::new();
+    let mut affected = BTreeSet::new();
     for lines in receipts.values() {
-        concerned.extend(compare(write.connection, app, lines, &mut answer)?);
+        affected.extend(compare(write.connection, app, lines, &mut answer)?);
     }
-    answer.purchases = i64::try_from(concerned.len()).unwrap_or(i64::MAX);
+    answer.purchases = i64::try_from(affected.len()).unwrap_or(i64::MAX);
     if run == Run::Real {
-        for key in concerned {
+        for key in affected {
             purchase::recheck(write, purchase::OF_KEY, [key.into()])?;
         }
     }
@@ -164,7 +166,7 @@ fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Res
 
 const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR NO KEY UPDATE");
 
-/// Locks the app's row, which the record of a settling shares until it is committed.
+/// Locks the app's row, on which a settling holds a shared lock until its commit.
 pub fn lock_app(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     if write.connection.is_shared() {
         sql(LOCK_APP).bind(app).value::<i64>(write.connection)?;
@@ -178,7 +180,7 @@ const IS_SAME: Sql = statement! {"
     WHERE app_id = ? AND transaction_id = ? AND kind = ? AND returned_at = ?
 "};
 
-/// Whether a line is known as it is; `None` where its transaction is not known.
+/// Whether a line is stored with the same content; `None` if its transaction is not stored.
 fn is_same(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<Option<bool>, Error> {
     sql(IS_SAME)
         .bind(sale.at)
@@ -219,7 +221,7 @@ fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error
         .map(drop)
 }
 
-/// The day of a time in UTC, as rates of exchange have it.
+/// The day of a time in UTC, such as `2026-01-31`.
 fn day(at: Timestamp) -> String {
     at.to_string().chars().take("2026-01-31".len()).collect()
 }
@@ -231,7 +233,7 @@ const PURCHASES_OF_RECEIPT: Sql = statement! {"
     ORDER BY collapse_key
 "};
 
-/// Compares the lines about a receipt with its ledger; returns the purchases whose ledger or record they change.
+/// Compares the lines about a receipt with the ledger of its purchases. Returns the purchases to recheck.
 fn compare(
     connection: &mut AnyConnection,
     app: AppId,
@@ -241,10 +243,10 @@ fn compare(
     let Some(receipt_id) = lines.all.first().map(|line| line.receipt_id.as_str()) else { return Ok(Vec::new()) };
     let purchases: Vec<PurchaseRow> = sql(PURCHASES_OF_RECEIPT).bind(receipt_id).bind(app).all(connection)?;
     let stored = sales_of(connection, app, receipt_id)?;
-    let sales = with(connection, app, stored, &lines.all)?;
+    let sales = with_lines(connection, app, stored, &lines.all)?;
     let is_line = |sale: &Sale| lines.all.iter().any(|line| line.identity() == identity(sale));
     let mut found = BTreeSet::new();
-    let mut concerned = Vec::new();
+    let mut affected = Vec::new();
     for row in &purchases {
         let known = purchase::read(&row.purchase)?;
         let booked = booked(connection, row.collapse_key)?;
@@ -255,7 +257,7 @@ fn compare(
         let adjustments = payment::adjustments(&booked, &sales, payment::refund_status(&known), reach);
         answer.differences.extend(differences(connection, row.collapse_key, &adjustments, &matched)?);
         if (lines.has_news && !places.is_empty()) || !adjustments.is_empty() {
-            concerned.push(row.collapse_key);
+            affected.push(row.collapse_key);
         }
         found.extend(places);
     }
@@ -267,11 +269,11 @@ fn compare(
         kind: sale.kind,
         why,
     }));
-    Ok(concerned)
+    Ok(affected)
 }
 
-/// Sales with these lines in the place of those of the same transaction.
-fn with(
+/// The stored sales, with these lines added. A line replaces the sale with the same identity.
+fn with_lines(
     connection: &mut AnyConnection,
     app: AppId,
     mut sales: Vec<Sale>,
@@ -302,14 +304,14 @@ const PAYMENTS_OF_PURCHASE: Sql = statement! {"
     WHERE collapse_key = ? AND entry = 0
 "};
 
-/// The adjustments of a purchase's ledger, and the amounts without a rate.
+/// The adjustments of a purchase's ledger, and the sales without an exchange rate.
 fn differences(
     connection: &mut AnyConnection,
     collapse_key: CollapseKey,
     adjustments: &[Adjustment],
     matched: &Matched<'_>,
 ) -> Result<Vec<Difference>, Error> {
-    let listed: Vec<Listed> = sql(PAYMENTS_OF_PURCHASE).bind(collapse_key).all(connection)?;
+    let listed: Vec<PriceRow> = sql(PAYMENTS_OF_PURCHASE).bind(collapse_key).all(connection)?;
     let price = |number: i64| {
         let found = listed.iter().find(|one| one.number == number)?;
         Some(format!("{} {}", found.price.as_deref()?, found.currency.as_deref()?))
@@ -368,7 +370,7 @@ fn identity(sale: &Sale) -> Identity<'_> {
     (&sale.transaction_id, sale.kind, returned_at(sale.kind, sale.at))
 }
 
-/// A transaction is charged once, and given back in any number of parts.
+/// The time of a refund or chargeback, and 0 for a charge. A transaction is charged once, and may be refunded in parts.
 fn returned_at(kind: SaleKind, at: Timestamp) -> i64 {
     if kind == SaleKind::Charge { 0 } else { at.micros() }
 }

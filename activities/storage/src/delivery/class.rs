@@ -1,53 +1,53 @@
-//! The class of an attempt: how it went, by a name that stays.
+//! The class of an attempt: how it went. The names are stored and shown, so they never change.
 
 use crate::db::statement::stored;
 
 stored! {
     /// How an attempt went for one event.
     pub enum AttemptClass {
-        /// The destination took it.
+        /// The destination accepted the event.
         Success = "success",
         /// It answered with a redirect.
         Redirect = "redirect",
-        /// It wants no events any more.
+        /// It answered 410: it wants no more events.
         Gone = "gone",
-        /// It answered with a status from 400 to 499.
+        /// It answered with another status from 400 to 499.
         ClientError = "client_error",
         /// It answered with a status from 500 to 599.
         ServerError = "server_error",
         /// It answered with another status.
         UnexpectedStatus = "unexpected_status",
-        /// Its answer is not of its kind.
+        /// It answered 200, but the body cannot be read.
         Unreadable = "unreadable",
         /// It counted fewer events than the request held.
         TooFew = "too_few",
-        /// It does not know the key.
+        /// It does not know the API key.
         InvalidApiKey = "invalid_api_key",
-        /// The request did not reach it as it was sent.
+        /// The URL has another path, or the request's body was lost on its way.
         Misdirected = "misdirected",
-        /// It cannot read our request.
+        /// It cannot read the request: a defect of settle.
         Defect = "defect",
         /// It refused this event.
         Refused = "refused",
         /// It refused another event of the same request.
         NotTaken = "not_taken",
-        /// It takes nothing of this customer.
+        /// It accepts no events of this user.
         Silenced = "silenced",
-        /// The customer has used up a quota.
+        /// The user has exhausted a daily quota.
         Quota = "quota",
-        /// It takes no more events just now.
+        /// It accepts no more events just now.
         Throttled = "throttled",
-        /// It does not let us in.
+        /// It denied access.
         Forbidden = "forbidden",
         /// The request was too large.
         TooLarge = "too_large",
-        /// It was left to a request of its own.
+        /// Nothing was sent: the event is sent in a separate request.
         Postponed = "postponed",
-        /// The address is not one to send to.
+        /// Nothing was sent: the URL or a header is not valid.
         InvalidUrl = "invalid_url",
-        /// The address is not public.
+        /// Nothing was sent: the host has a forbidden address, such as one of a private network.
         ForbiddenAddress = "forbidden_address",
-        /// The name leads nowhere.
+        /// The host name could not be resolved.
         Dns = "dns",
         /// No connection could be made.
         Connect = "connect",
@@ -57,13 +57,13 @@ stored! {
         Timeout = "timeout",
         /// The connection ended before an answer came.
         Reset = "reset",
-        /// Nothing was sent: the settings make no request.
+        /// Nothing was sent: no request can be built with the destination's settings.
         InvalidSettings = "invalid_settings",
-        /// Nothing was sent: its turn came too late in the lease.
+        /// Nothing was sent: the lease had expired, or could expire during the request.
         Late = "late",
-        /// Nothing was sent: a repetition could be counted twice.
+        /// Nothing was sent: the event is so old that the destination could count a repetition twice.
         TooLate = "too_late",
-        /// Nothing was sent: there is no key for it.
+        /// Nothing was sent: the settings have no API key for the event.
         NoKey = "no_key",
     }
 }

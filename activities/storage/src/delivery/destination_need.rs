@@ -1,4 +1,4 @@
-//! The next need of a destination as a whole.
+//! What the run of a destination must do next: probe it, drain its backlog, wait or rest.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -13,52 +13,54 @@ use domain::{CollapseKey, DestinationId, Timestamp};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// The next need of a destination as a whole.
+/// What the run of a destination must do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestinationNeed {
-    /// Nothing is owed that could be sent now, or it is disabled or deleted.
+    /// Nothing: no delivery is due, or the destination is disabled or deleted.
     Rest,
-    /// Its breaker is open: this lane is tried next.
+    /// Its breaker is open: send a probe.
     Probe {
-        /// The lane with the newest state of those that were not tried since it opened, else the one tried longest ago.
+        /// The lane to probe: the one with the newest delivery of those not tried since the breaker opened; if all were
+        /// tried, the one tried longest ago.
         key: CollapseKey,
-        /// How long from now.
+        /// How long until the probe.
         wait: Duration,
     },
-    /// Its `Retry-After` pauses it.
+    /// Check again later: a `Retry-After` pauses the destination, or all lanes with due deliveries are leased, or their
+    /// users are paused.
     Pause {
-        /// How long.
+        /// How long until the next check.
         wait: Duration,
     },
-    /// Lanes are owed.
+    /// Deliver the backlog of these lanes.
     Drain {
-        /// Those that have waited longest.
+        /// The lanes with due deliveries, the one that has waited longest first.
         keys: Vec<CollapseKey>,
-        /// How many at once.
+        /// Maximum number of requests in flight.
         concurrency: i64,
     },
 }
 
-/// Purchases whose runs may wait for an attempt that is cancelled, or too late.
+/// Purchases whose runs may wait for a back-off that must be cancelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LanesInBackoff {
-    /// Those whose next attempt is not soon.
+    /// The purchases whose next attempt is further ahead than 30 seconds.
     pub keys: Vec<CollapseKey>,
-    /// The time until which this page covers tried deliveries; see [`Store::backoff_cancelled`].
+    /// This page covers the deliveries that were tried until this time; see [`Store::backoff_cancelled`].
     pub through: Timestamp,
 }
 
-/// Number of deliveries that are read for each lane that is wanted, since a lane has more than one.
+/// Number of deliveries that are read for each lane of the result: a lane can have several.
 const DELIVERIES_PER_LANE: i64 = 8;
 
-/// How near the next attempt of a run is that is left to wait for it.
+/// A back-off that ends within this time is not cancelled.
 const SOON: Duration = Duration::from_secs(30);
-/// How soon to check again when all that is due is leased.
+/// How soon to check again when all lanes with due deliveries are leased.
 const TAKEN: Duration = Duration::from_secs(5);
-/// How soon to check again where requests about a user are made one after the other: the next one is due after the
-/// request in flight.
+/// How soon to check again at a destination that gets requests user by user, when all lanes are leased: the user's next
+/// request can start when the one in flight completes.
 const USER_TAKEN: Duration = Duration::from_secs(1);
-/// How soon to check again when the users of all that is due are paused.
+/// How soon to check again when the users of all due deliveries are paused.
 const USER_PAUSED: Duration = Duration::from_secs(30);
 
 const NOTE_CANCELLED: Sql = statement! {"
@@ -74,7 +76,7 @@ const REQUEST_RETRY: Sql = statement! {"
 "};
 
 impl Store {
-    /// Returns what a destination needs next; at most `limit` lanes at a time.
+    /// Returns what the run of a destination must do next, with at most `limit` lanes.
     pub async fn destination_need(&self, id: DestinationId, limit: i64) -> Result<DestinationNeed, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -87,8 +89,9 @@ impl Store {
         .await
     }
 
-    /// A page of the purchases whose back-off is to be cancelled: while the destination takes nothing, all that were
-    /// tried; else those that were tried before all of it became due. `None` when nothing is left.
+    /// A page of the purchases whose back-off must be cancelled. While the destination is disabled or its breaker open,
+    /// these are all purchases with a tried delivery; else those tried before the last recovery, or the last retry by a
+    /// person. `None` when no page is left.
     pub async fn lanes_in_backoff(&self, id: DestinationId, limit: i64) -> Result<Option<LanesInBackoff>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -99,7 +102,7 @@ impl Store {
         .await
     }
 
-    /// Notes that the back-off was cancelled for deliveries that were tried until a time.
+    /// Notes that the back-off was cancelled for the deliveries that were tried until `through`.
     pub async fn backoff_cancelled(&self, id: DestinationId, through: Timestamp) -> Result<(), Error> {
         self.write(move |write| {
             sql(NOTE_CANCELLED).bind(through).bind(id).bind(through).run(write.connection).map(drop)
@@ -107,8 +110,8 @@ impl Store {
         .await
     }
 
-    /// Makes everything due that is owed to a destination and was tried before, whatever it waits for, and ends a pause
-    /// by `Retry-After`. An open breaker stays open.
+    /// Makes all pending deliveries of a destination due that were tried before, whatever their back-off, and ends the
+    /// destination's pause. An open breaker stays open.
     pub async fn retry_now(&self, id: DestinationId) -> Result<(), Error> {
         self.write(move |write| sql(REQUEST_RETRY).bind(write.now).bind(id).run(write.connection).map(drop)).await
     }
@@ -137,7 +140,7 @@ fn lanes_in_backoff(
     Ok(Some(LanesInBackoff { keys: keys.into_iter().map(|row| row.collapse_key).collect(), through }))
 }
 
-/// The pending deliveries of a destination that were tried after a time, and at another one at the latest.
+/// The pending deliveries of a destination that were last tried after one time, until another.
 pub struct Tried {
     pub destination: DestinationId,
     pub after: Timestamp,
@@ -153,7 +156,7 @@ const TRIED: Sql = statement! {hot "deliveries_tried", "
 "};
 
 impl Tried {
-    /// When the last one of the next `limit` was tried; `None` when there is none.
+    /// When the last of the next `limit` deliveries was tried; `None` when there is none.
     pub fn end_of_page(&self, connection: &mut AnyConnection, limit: i64) -> Result<Option<Timestamp>, Error> {
         let tried: Vec<Timestamp> =
             sql(TRIED).bind(self.destination).bind(self.after).bind(self.until).bind(limit).values(connection)?;
@@ -194,7 +197,7 @@ fn need(
     Ok(if is_paused { DestinationNeed::Pause { wait: USER_PAUSED } } else { DestinationNeed::Rest })
 }
 
-/// The free lanes of a destination in which something is due, those that have waited longest first.
+/// The free lanes of a destination with a due delivery, the one that has waited longest first.
 fn due_lanes(connection: &mut AnyConnection, free: Lanes, limit: i64) -> Result<Vec<CollapseKey>, Error> {
     let at_most = limit.saturating_mul(DELIVERIES_PER_LANE);
     let mut rows: Vec<Key> = free.matching(DUE).bind(free.now).bind_all(free.head()).bind(at_most).all(connection)?;
@@ -207,8 +210,8 @@ fn due_lanes(connection: &mut AnyConnection, free: Lanes, limit: i64) -> Result<
     Ok(keys.take(usize::try_from(limit).unwrap_or(0)).collect())
 }
 
-/// The lane with the newest delivery of those that were not tried since the breaker opened: what fails by itself does
-/// not keep it open. When all were, the one tried longest ago.
+/// The lane to probe: the one with the newest delivery of those not tried since the breaker opened, so that one
+/// delivery that always fails cannot keep the breaker open. If all were tried, the one tried longest ago.
 fn to_probe(connection: &mut AnyConnection, free: Lanes, opened_at: Timestamp) -> Result<Option<CollapseKey>, Error> {
     for which in [UNTRIED_SINCE, TRIED_SINCE] {
         let lane: Option<Key> = free.matching(which).bind(opened_at).bind(1).first(connection)?;

@@ -1,7 +1,10 @@
-//! Finishing a request: its results for its events and its destination, and what is left in the lane.
+//! Finishing a request: records the results for its events and its destination, and returns what is left in the lane.
 //!
-//! A claim that lost the lease still gets its attempts recorded, and a success still ends a pending delivery.
-//! Everything else about the deliveries is up to the one that holds the lease now.
+//! If the claim lost its lease, the attempts are still recorded, and a success still ends a pending delivery.
+//! Everything else about the deliveries is left to the claimer that holds the lease now.
+//!
+//! Who closes a lane: this module and a claim answer that it is closed, with the newest sequence number in it. The
+//! activity that delivers returns that number. The purchase's run then removes the lane, if nothing newer was recorded.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -31,49 +34,49 @@ row! {
     }
 }
 
-/// The result of a request for one of its deliveries, while it is recorded.
+/// The result of a request for one of its deliveries, which is being recorded.
 struct Finished<'a> {
     finish: &'a Finish,
     result: &'a EventResult,
     delivery: DeliveryRow,
     attempt: AttemptRow,
-    /// Whether the claim still has the lease of the lane.
-    holds: bool,
+    /// Whether the claim still holds the lease of the lane.
+    holds_lease: bool,
 }
 
 /// Records how a request went and reads the lane again.
 pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Error> {
-    // A delivery that dies may cause a recheck of its purchase, which is locked before a lane.
+    // A delivery that becomes dead may cause a recheck of its purchase. A purchase is locked before a lane.
     if finish.result.events.iter().any(|result| result.verdict == Verdict::Dead) {
         purchase::lock_existing(write, finish.key)?;
     }
     let lane = lane::lock(write, finish.lane())?;
-    let holds = lane.lease_token.as_ref() == Some(&finish.token);
+    let holds_lease = lane.lease_token.as_ref() == Some(&finish.token);
     let (mut began, mut died, mut environment) = (None, None, None);
     for result in &finish.result.events {
         let attempt = attempt(write, finish, result)?;
-        // A repeated result, because the answer to the first was lost: only the lane is read.
+        // The result was recorded before, and the answer to that call was lost. Nothing is recorded twice.
         if attempt.finished_at.is_some() {
             continue;
         }
         let delivery = deliveries::find(write.connection, result.delivery_id)?;
-        let finished = Finished { finish, result, delivery, attempt, holds };
+        let finished = Finished { finish, result, delivery, attempt, holds_lease };
         began = Some(finished.attempt.started_at);
         environment = environment.or(finished.delivery.environment);
         finished.note(write)?;
         finished.apply(write)?;
         finished.correct_first_try(write)?;
-        if holds && finished.verdict() == Verdict::Dead {
+        if holds_lease && finished.verdict() == Verdict::Dead {
             died = died.or_else(|| Some(error(result)));
         }
     }
-    if holds {
+    if holds_lease {
         sql(END_LEASE).bind(finish.destination).bind(finish.key).run(write.connection)?;
         if let Some(user) = lane.lease_user_id {
             user_lanes::end_lease(write, finish, user, environment)?;
         }
     }
-    if holds && began.is_some() {
+    if holds_lease && began.is_some() {
         retry_after::note_answer(write, finish, &lane)?;
     }
     let operator_events = match began {
@@ -136,12 +139,13 @@ const CORRECT_FIRST_TRY: Sql = statement! {"
 "};
 
 impl Finished<'_> {
-    /// Whether the attempt is not of the schedule: it was made early, because the destination recovered or is probed.
+    /// Whether the attempt is outside the retry schedule: a probe, or an attempt before its time.
     fn is_extra(&self) -> bool {
         self.finish.mode == Mode::Probe || self.delivery.next_due_at > self.attempt.started_at
     }
 
-    /// An attempt outside of the schedule uses up no step of it, so it does not end a delivery as the last one would.
+    /// The verdict to apply. An attempt outside the schedule uses up no step, so it cannot be the last one: a delivery
+    /// that it would end as dead is retried.
     fn verdict(&self) -> Verdict {
         match self.result.verdict {
             Verdict::Dead if self.result.counts && self.is_extra() => Verdict::Retry { delay: PROBE_EVERY },
@@ -184,13 +188,13 @@ impl Finished<'_> {
                 self.acknowledge(write)?;
                 self.end(write, DeliveryStatus::Delivered, None)
             }
-            Verdict::Dead if self.holds => {
+            Verdict::Dead if self.holds_lease => {
                 self.end(write, DeliveryStatus::Dead, Some(error(self.result)))?;
                 user_lanes::forget_sent(write, delivery)?;
                 let is_silenced = self.result.class == AttemptClass::Silenced;
                 profiles::note_failure(write, delivery, if is_silenced { Failure::Unwanted } else { Failure::Died })
             }
-            Verdict::Retry { delay } if self.holds => sql(RETRY)
+            Verdict::Retry { delay } if self.holds_lease => sql(RETRY)
                 .bind(write.now.plus(delay))
                 .bind(error(self.result))
                 .bind(delivery.id)
@@ -200,12 +204,13 @@ impl Finished<'_> {
         }
     }
 
-    /// Ends the delivery if it has not ended, so that it ends once.
+    /// Ends the delivery, unless it has ended before.
     fn end(&self, write: &mut Write<'_>, status: DeliveryStatus, error: Option<String>) -> Result<(), Error> {
         sql(END).bind(status).bind(error).bind(write.now).bind(self.delivery.id).run(write.connection).map(drop)
     }
 
-    /// The acknowledged revision never falls: neither of the purchase, nor of the user where that matters.
+    /// Records the acknowledged revision: of the purchase for a `purchase.updated`, of the user's state for other
+    /// events. It never decreases.
     fn acknowledge(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let delivery = &self.delivery;
         if delivery.event_type != PURCHASE_UPDATED {
@@ -220,12 +225,12 @@ impl Finished<'_> {
             .map(drop)
     }
 
-    /// An attempt without a request is not a try: the time begins with the first request. A late claim that lost the
-    /// lease leaves it as it is, since the next one may have sent already.
+    /// Clears `first_tried_at` if this was the first attempt and it sent no request: the time counts from the first
+    /// request. A claim that was too late and lost its lease leaves it, because the next claimer may have sent already.
     fn correct_first_try(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let was_sent = match self.result.class {
             AttemptClass::InvalidSettings => false,
-            AttemptClass::Late => !self.holds,
+            AttemptClass::Late => !self.holds_lease,
             _ => true,
         };
         if was_sent || self.delivery.first_tried_at != Some(self.attempt.started_at) {
@@ -235,7 +240,7 @@ impl Finished<'_> {
     }
 }
 
-/// What went wrong, for people.
+/// Why the attempt failed, for people.
 fn error(result: &EventResult) -> String {
     clean(result.error.as_deref().unwrap_or(result.class.as_str())).into_owned()
 }
@@ -246,7 +251,8 @@ const END_LEASE: Sql = statement! {"
     WHERE destination_id = ? AND collapse_key = ?
 "};
 
-/// Updates the health of the destination by a request that was claimed at `began`. `died` is why a delivery ended as dead.
+/// Updates the health of the destination after a request that was claimed at `began`. `died` is the error of the first
+/// delivery that the request ended as dead.
 fn update_health(
     write: &mut Write<'_>,
     finish: &Finish,
@@ -266,7 +272,7 @@ fn update_health(
     Ok(operator_events)
 }
 
-/// What is left in the lane.
+/// What is left in the lane. It is closed when no delivery is pending, or when the destination is disabled or deleted.
 fn lane_state(write: &mut Write<'_>, finish: &Finish, lane: &LaneRow) -> Result<LaneState, Error> {
     let destination = finish.destination;
     let last_seq = deliveries::last_seq(write.connection, finish.key, destination)?;
@@ -278,8 +284,8 @@ fn lane_state(write: &mut Write<'_>, finish: &Finish, lane: &LaneRow) -> Result<
     if health.owed_for(due_at, write.now).is_some() {
         return Ok(LaneState::Owed { last_seq });
     }
-    let is_theirs = lane.lease_token.as_ref() != Some(&finish.token);
-    let leased_until = if is_theirs { live_lease(lane, write.now) } else { None };
+    let is_of_another = lane.lease_token.as_ref() != Some(&finish.token);
+    let leased_until = if is_of_another { live_lease(lane, write.now) } else { None };
     let free_at = leased_until.map_or(due_at, |until| until.max(due_at));
     Ok(if free_at > write.now { LaneState::Wait { wait: wait_until(free_at, write.now) } } else { LaneState::More })
 }

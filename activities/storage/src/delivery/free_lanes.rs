@@ -1,4 +1,6 @@
-//! The free lanes of a destination: which are owed something, and nobody has their lease.
+//! The free lanes of a destination: those with a pending delivery that nobody has leased.
+//!
+//! `hot "index"` in a statement names the index that serves it; a test checks that both databases use it.
 
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Statement, row, sql};
@@ -13,8 +15,9 @@ row! {
     }
 }
 
-/// No other delivery of its track waits before it: events of a lane are sent in order, so one behind another that is
-/// not due is not due. Binds the values of [`Lanes::head`].
+/// The delivery is first in its track: a `purchase.updated`, or an event with no earlier event of the lane that is not
+/// due yet. Events of a lane are sent in order, so an event behind one that is not due is not due either. Binds the
+/// values of [`Lanes::head`].
 const IS_HEAD: &str = "(d.event_type = 'purchase.updated' OR NOT EXISTS (
         SELECT 1
         FROM deliveries h
@@ -37,8 +40,9 @@ const FREE: Sql = statement! {"
     LIMIT ?
 "};
 
-/// Where requests are made user by user: also the user is neither leased, nor paused in this environment. It is a value and
-/// not a `NOT EXISTS`, so that no planner begins with all users who are leased or paused, which it believes to be few.
+/// Free lanes of a destination with requests user by user: the user, too, must be neither leased nor paused in this
+/// environment. The condition is a subquery with a value and not a `NOT EXISTS`, because a planner would start with all
+/// users who are leased or paused, of which it expects few.
 const FREE_OF_USERS: Sql = statement! {"
     SELECT d.collapse_key
     FROM deliveries d
@@ -56,26 +60,26 @@ const FREE_OF_USERS: Sql = statement! {"
 
 const ALL: &[Sql] = &[FREE, FREE_OF_USERS];
 
-/// Lanes with a delivery that is due by its own time. Binds that time and the values of [`Lanes::head`].
+/// Lanes with a delivery that is due by its own time. Binds now and the values of [`Lanes::head`].
 pub const DUE: Clause = clause! {ALL, hot "deliveries_due", "
     d.next_due_at <= ? AND {IS_HEAD}
     ORDER BY d.next_due_at
 "};
 
-/// Lanes with a delivery that was due before a time. Binds that time and the values of [`Lanes::head`].
+/// Lanes with a delivery whose time was before another time. Binds that time and the values of [`Lanes::head`].
 pub const LATE: Clause = clause! {&[FREE], hot "deliveries_due", "
     d.next_due_at < ? AND {IS_HEAD}
     ORDER BY d.next_due_at
 "};
 
-/// Lanes with a delivery that was tried before a time, since when all are due. Binds that time and the values of
-/// [`Lanes::head`].
+/// Lanes with a delivery that was last tried before [`Lanes::due_since`], and so is due. Binds that time and the values
+/// of [`Lanes::head`].
 pub const TRIED_BEFORE: Clause = clause! {ALL, hot "deliveries_tried", "
     d.tried_at < ? AND {IS_HEAD}
     ORDER BY d.tried_at
 "};
 
-/// Lanes of which nothing was tried since a time, the newest delivery first. Binds that time.
+/// Lanes without a delivery that was tried after a time, the newest delivery first. Binds that time.
 pub const UNTRIED_SINCE: Clause = clause! {ALL, hot "deliveries_of_destination", "
     NOT EXISTS (
         SELECT 1
@@ -85,13 +89,13 @@ pub const UNTRIED_SINCE: Clause = clause! {ALL, hot "deliveries_of_destination",
     ORDER BY d.seq DESC
 "};
 
-/// Lanes of which something was tried since a time, the one tried longest ago first. Binds that time.
+/// Lanes with a delivery that was tried after a time, the one tried longest ago first. Binds that time.
 pub const TRIED_SINCE: Clause = clause! {ALL, hot "deliveries_tried", "
     d.tried_at > ?
     ORDER BY d.tried_at
 "};
 
-/// Something is due in a leased lane: perhaps of a worker that died.
+/// A leased lane with a due delivery. Its worker may have died.
 const TAKEN: Sql = statement! {hot "deliveries_due or lanes_leased", "
     SELECT d.collapse_key
     FROM deliveries d
@@ -100,7 +104,7 @@ const TAKEN: Sql = statement! {hot "deliveries_due or lanes_leased", "
     LIMIT 1
 "};
 
-/// Something is due, whether or not it could be claimed.
+/// A lane with a due delivery, leased or not.
 const ANY_DUE: Sql = statement! {hot "deliveries_due", "
     SELECT d.collapse_key
     FROM deliveries d
@@ -114,9 +118,9 @@ const ANY_DUE: Sql = statement! {hot "deliveries_due", "
 pub struct Lanes {
     destination: DestinationId,
     per_user: bool,
-    /// Since when all that was tried before is due.
+    /// A delivery that was last tried before this time is due; see [`Health::due_since`].
     pub due_since: Option<Timestamp>,
-    /// The time.
+    /// The time by the database's clock.
     pub now: Timestamp,
 }
 
@@ -126,12 +130,12 @@ impl Lanes {
         Self { destination, per_user: false, due_since: health.due_since(), now }
     }
 
-    /// Of a destination with requests user by user, only those whose user is free.
+    /// Only the lanes whose user is neither leased nor paused, for a destination with requests user by user.
     pub const fn of_free_users(self) -> Self {
         Self { per_user: true, ..self }
     }
 
-    /// The free ones that a clause means. Its values are bound next, then the limit.
+    /// Selects the free lanes that match a clause. The caller binds the clause's values next, then the limit.
     pub fn matching(self, which: Clause) -> Statement<'static> {
         if !self.per_user {
             return sql(FREE.of(which)).bind(self.destination).bind(self.now);
@@ -139,17 +143,17 @@ impl Lanes {
         sql(FREE_OF_USERS.of(which)).bind(self.destination).bind(self.now).bind(self.now).bind(self.now)
     }
 
-    /// Those with something due in a leased lane.
+    /// Selects a leased lane with a due delivery.
     pub fn taken(self) -> Statement<'static> {
         sql(TAKEN).bind(self.destination).bind(self.now).bind(self.now).bind_all(self.head())
     }
 
-    /// Those with something due, free or not.
+    /// Selects a lane with a due delivery, leased or not.
     pub fn any_due(self) -> Statement<'static> {
         sql(ANY_DUE).bind(self.destination).bind(self.now).bind_all(self.head())
     }
 
-    /// What [`IS_HEAD`] binds.
+    /// The values that [`IS_HEAD`] binds.
     pub fn head(self) -> [Timestamp; 2] {
         [self.now, self.due_since.unwrap_or(Timestamp::EARLIEST)]
     }

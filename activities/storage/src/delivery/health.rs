@@ -1,4 +1,5 @@
-//! The health of destinations: how it is stored, and how a request changes it. The rules are `domain`'s.
+//! The health of destinations: how it is stored, and how the result of a request changes it. The rules, such as when a
+//! destination is disabled, are in `domain::health`.
 
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
@@ -27,7 +28,7 @@ pub struct HealthView {
     /// Its failures and successes.
     #[serde(flatten)]
     pub health: Health,
-    /// How many deliveries it is owed, counted up to a bound.
+    /// Number of deliveries that it is owed, counted up to 100,000.
     pub owed: i64,
 }
 
@@ -37,7 +38,7 @@ pub struct HealthRow {
     pub health: Health,
     /// When the next request may be made under the destination's rate.
     pub next_slot_at: Timestamp,
-    /// Until when tried deliveries had the back-off of their purchases' runs cancelled.
+    /// For deliveries whose last attempt began until this time, the back-off in the purchases' runs was cancelled.
     pub backoff_cancelled_through: Option<Timestamp>,
 }
 
@@ -65,8 +66,8 @@ impl QueryableByName<MultiBackend> for HealthRow {
     }
 }
 
-/// How often a destination's exhausted deliveries are announced at most: each announcement points to the list of dead
-/// ones.
+/// Minimum time between two `destination.exhausted` events about one destination. Each event refers to the list of all
+/// its dead deliveries.
 const EXHAUSTED_EVERY: Duration = MINUTE.saturating_mul(10);
 
 impl Store {
@@ -76,7 +77,7 @@ impl Store {
     }
 }
 
-/// The health of a destination, with how much it is owed.
+/// The health of a destination, with the number of deliveries that it is owed.
 pub fn view(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthView, Error> {
     let owed = deliveries::owed(connection, id)?;
     Ok(HealthView { health: find(connection, id)?.health, owed })
@@ -87,7 +88,7 @@ const INSERT: Sql = statement! {"
     VALUES (?, 0, 0, 0, FALSE)
 "};
 
-/// The health of a new destination.
+/// Inserts the health of a new destination.
 pub fn insert(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     sql(INSERT).bind(id).run(write.connection).map(drop)
 }
@@ -108,13 +109,13 @@ pub fn find(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthR
 
 const LOCK: Sql = statement!("{SELECT} FOR UPDATE");
 
-/// Locks the health of a destination until the end of the transaction: after the lane and its user, before the
+/// Locks the health of a destination until the end of the transaction. The order of locks is lane, user, health,
 /// destination.
 pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
     sql(LOCK).bind(id).first(write.connection)?.ok_or(Error::Missing { what: "destination" })
 }
 
-/// Forgets what failed, because a person enabled the destination.
+/// Forgets the failures, because a person enabled the destination.
 pub fn reset(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     let health = lock(write, id)?.health.enabled(write.now);
     store(write, id, &health)
@@ -122,14 +123,14 @@ pub fn reset(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
 
 const CHANGED: Sql = statement!("UPDATE health SET changed_at = ? WHERE destination_id = ?");
 
-/// Notes that the destination was changed: requests from before say nothing of it.
+/// Notes that the settings or the secret of the destination changed: a failure of an earlier request no longer counts.
 pub fn changed(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     sql(CHANGED).bind(write.now).bind(id).run(write.connection).map(drop)
 }
 
 const NOTE_PROBE: Sql = statement!("UPDATE health SET probed_at = ? WHERE destination_id = ?");
 
-/// Notes that a probe goes out.
+/// Notes the time of a probe.
 pub fn note_probe(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     sql(NOTE_PROBE).bind(write.now).bind(id).run(write.connection).map(drop)
 }
@@ -141,14 +142,13 @@ pub fn note_slot(write: &mut Write<'_>, id: DestinationId, next_slot_at: Timesta
     sql(NOTE_SLOT).bind(next_slot_at).bind(id).run(write.connection).map(drop)
 }
 
-/// Updates the health of a destination by a request that was claimed at `began`, and notifies operators.
+/// Updates the health of a destination after a request that was claimed at `began`, and notifies operators.
 pub fn update(write: &mut Write<'_>, finish: &Finish, began: Timestamp) -> Result<OperatorEvents, Error> {
     let id = finish.destination;
     match &finish.result.endpoint_signal {
         EndpointSignal::Neutral => Ok(OperatorEvents::default()),
         EndpointSignal::Success => succeeded(write, id, if finish.mode == Mode::Probe { write.now } else { began }),
-        // A failure from before it recovered, or with other settings, is reported late and concerns the destination as
-        // it was.
+        // The destination recovered or was changed after this request was claimed, so its failure no longer counts.
         EndpointSignal::Failure { .. } | EndpointSignal::Gone { .. }
             if lock(write, id)?.health.is_stale_request(began) =>
         {
@@ -160,7 +160,7 @@ pub fn update(write: &mut Write<'_>, finish: &Finish, began: Timestamp) -> Resul
 }
 
 fn succeeded(write: &mut Write<'_>, id: DestinationId, began: Timestamp) -> Result<OperatorEvents, Error> {
-    // Most requests succeed at a healthy destination: nothing is locked then, and nothing written.
+    // Most requests succeed at a healthy destination. For these, no row is locked and none is written.
     if find(write.connection, id)?.health.succeeded(began, write.now).is_none() {
         return Ok(OperatorEvents::default());
     }
@@ -172,7 +172,7 @@ fn succeeded(write: &mut Write<'_>, id: DestinationId, began: Timestamp) -> Resu
 fn failed(write: &mut Write<'_>, finish: &Finish, pause: Option<Duration>) -> Result<OperatorEvents, Error> {
     let Some((health, destination)) = locked(write, finish.destination)? else { return Ok(OperatorEvents::default()) };
     let error = error(finish);
-    let failure = Failure { key: finish.key, error: error.clone(), pause, patience: finish.patience };
+    let failure = Failure { key: finish.key, error: error.clone(), pause, disable_after: finish.disable_after };
     let assessment = health.failed(failure, write.now);
     let reason = match assessment.state {
         State::Disabled => {
@@ -188,7 +188,7 @@ fn disable(write: &mut Write<'_>, id: DestinationId, reason: &str) -> Result<Ope
     conclude(write, destination, &health.refused_all(), Some(reason))
 }
 
-/// Notifies operators why a delivery died; of many, once in a while.
+/// Notifies operators that a delivery is dead, and why; at most once per [`EXHAUSTED_EVERY`] for one destination.
 pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: String) -> Result<OperatorEvents, Error> {
     lock(write, id)?;
     let Some(destination) = destinations::find(write.connection, id)? else { return Ok(OperatorEvents::default()) };
@@ -205,14 +205,14 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
     )
 }
 
-/// The health of a destination that is enabled, locked.
+/// Locks the health of a destination; `None` if the destination is disabled or deleted.
 fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<Option<(Health, DestinationRow)>, Error> {
     let health = lock(write, id)?.health;
     let destination = destinations::find(write.connection, id)?.filter(|found| found.enabled);
     Ok(destination.map(|destination| (health, destination)))
 }
 
-/// What was wrong with a request, for people.
+/// The error of a failed request, for people: that of its first event with an error.
 fn error(finish: &Finish) -> String {
     let failed = finish.result.events.iter().find(|result| result.error.is_some()).or(finish.result.events.first());
     let error = failed.map(|result| result.error.clone().unwrap_or_else(|| result.class.as_str().to_owned()));
@@ -290,13 +290,13 @@ fn conclude(
     Ok(events)
 }
 
-/// Raises an alarm for people, whoever else is notified.
+/// Raises an alarm for people. Alarms do not depend on which destinations chose events for operators.
 pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result<(), Error> {
     let Destination { id, name, .. } = destination;
     alarms::raise(write, None, "destination", &format!("{name} ({id}): {what}"))
 }
 
-/// How long there was no success, for people.
+/// The time since the last success, for people.
 fn time_without_success(health: &Health, now: Timestamp) -> String {
     let seconds = health.well_at().map_or(0, |at| now.since(at).as_secs());
     let (hours, rest) = (seconds / HOUR.as_secs(), seconds % HOUR.as_secs());

@@ -1,4 +1,4 @@
-//! The lanes of a purchase as a run uses them: what is due, who has the lease, a claim and its finish.
+//! The lanes of a purchase as a run uses them: when a delivery is due, who holds the lease, the claim and its finish.
 
 use crate::db::error::Error;
 use crate::db::fault;
@@ -31,8 +31,8 @@ impl Store {
         self.read(move |connection| deliveries::last_seq(connection, key, destination)).await
     }
 
-    /// How long nothing in a lane is due, and why the last attempt of what waits failed. `None` when
-    /// something is due, when nothing is owed, and while the destination's own run delivers it.
+    /// How long until the next delivery of a lane is due, and its last error. `None` if a delivery is due, if none is
+    /// owed, and while the destination's own run delivers them.
     pub async fn lane_wait(
         &self,
         key: CollapseKey,
@@ -50,19 +50,20 @@ impl Store {
         .await
     }
 
-    /// Leases a lane for one request, if something in it is due, nobody else has it and the destination takes it.
+    /// Leases a lane for one request, if a delivery of it is due, nobody else holds the lane, and the destination can
+    /// take the request.
     pub async fn claim(&self, claim: Claim) -> Result<Claimed, Error> {
         let secrets = self.secrets.clone();
         let place = JobKind::Lanes(claim.destination);
         self.writer.write(place, move |write| claim::claim(write, &secrets, &claim)).await
     }
 
-    /// Records how a request went and reads the lane again, in one transaction.
+    /// Records how a request went, and returns what is left in the lane, in one transaction.
     pub async fn finish(&self, finish: Finish) -> Result<FinishResult, Error> {
         self.writer.write(JobKind::Lanes(finish.destination), move |write| finish::finish(write, &finish)).await
     }
 
-    /// Whether the claimer with this token may still send.
+    /// Whether the claimer with this token still holds an unexpired lease.
     pub async fn holds_lease(&self, key: CollapseKey, destination: DestinationId, token: &str) -> Result<bool, Error> {
         let (clock, token) = (self.clock, token.to_owned());
         self.read(move |connection| {

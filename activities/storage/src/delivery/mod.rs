@@ -1,4 +1,4 @@
-//! Delivery: lanes are claimed, requests finished, and the health of destinations updated.
+//! Delivery: claims lanes, finishes requests, and updates the health of destinations.
 
 pub mod claim;
 pub mod class;

@@ -1,5 +1,5 @@
-//! Notices to operators about a destination: events of their own, owed to the other destinations of its app that chose
-//! them, never to itself.
+//! Events for operators about a destination. They are owed to the other destinations of its app that chose them, never
+//! to the destination itself.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -13,7 +13,7 @@ use crate::settings::destinations::{self, Destination};
 use domain::event::DestinationEvent;
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
-/// A notice to operators.
+/// An event for operators that is to be recorded.
 pub struct OperatorNotice {
     /// The type of the event.
     pub event_type: &'static str,
@@ -21,10 +21,10 @@ pub struct OperatorNotice {
     pub reason: Option<String>,
 }
 
-/// The events that were recorded, and the destinations that are owed them.
+/// The events for operators that were recorded, and the destinations that are owed them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OperatorEvents {
-    /// The types of the events, in their order.
+    /// The types of the events, in the order of recording.
     pub events: Vec<&'static str>,
     /// The destinations that are owed them, each once.
     pub owing: Vec<DestinationId>,
@@ -39,7 +39,7 @@ row! {
 }
 
 impl OperatorEvents {
-    /// Appends other events.
+    /// Appends other events, and each destination that is not in the list yet.
     pub fn add(&mut self, other: Self) {
         self.events.extend(other.events);
         for id in other.owing {
@@ -50,7 +50,7 @@ impl OperatorEvents {
     }
 }
 
-/// The id of a destination in the place of a purchase's key.
+/// The collapse key of the events about a destination: the destination's id.
 pub const fn lane_of(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }

@@ -1,8 +1,8 @@
-//! `Retry-After` of a destination for one lane: nothing is sent there until a time. It also holds for deliveries that
-//! become owed meanwhile; those are held back when they are picked.
+//! The `Retry-After` of a destination for one lane: nothing of the lane is sent until its time, including deliveries
+//! that are recorded meanwhile. These are held back when the lane is claimed.
 //!
-//! A delivery that is held back counts as tried when the `Retry-After` was received, so that a retry by a person makes
-//! it due too.
+//! A delivery that is held back is recorded as tried when the `Retry-After` was received, so that a retry by a person
+//! makes it due too.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -14,7 +14,7 @@ use crate::delivery::lanes::{Finish, LaneKey, Verdict};
 use domain::Timestamp;
 use domain::health::{Health, RetryAfter};
 
-/// The error of a delivery that was never tried and is held back.
+/// The error of a delivery that is held back and has no other error.
 const PAUSED: &str = "the destination sent Retry-After for this purchase: nothing is sent until then";
 
 const BEGIN: Sql = statement! {"
@@ -23,7 +23,7 @@ const BEGIN: Sql = statement! {"
     WHERE destination_id = ? AND collapse_key = ?
 "};
 
-/// Applies the result of a request: a success or a new `Retry-After` ends the one before. The lane is locked.
+/// Records the `Retry-After` of an answer. A success or a new `Retry-After` ends the earlier one. The lane is locked.
 pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Result<(), Error> {
     let pause = finish.result.lane_pause.filter(|pause| !pause.is_zero());
     let is_success = finish.result.events.iter().any(|result| result.verdict == Verdict::Delivered);
@@ -42,7 +42,8 @@ pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Res
     hold_back(write, finish.lane(), retry_after, &health)
 }
 
-/// Holds back the lane's deliveries as long as a `Retry-After` runs, before one is picked. The lane is locked.
+/// Holds back the lane's deliveries if a `Retry-After` is in force. Runs before a delivery is picked. The lane is
+/// locked.
 pub fn apply(write: &mut Write<'_>, lane: LaneKey, row: &LaneRow, health: &Health) -> Result<(), Error> {
     let retry_after = row.retry_after_received_at.zip(row.retry_after_until);
     let retry_after = retry_after.map(|(received_at, until)| RetryAfter { received_at, until });
@@ -72,7 +73,7 @@ const END: Sql = statement! {"
     WHERE destination_id = ? AND collapse_key = ?
 "};
 
-/// Ends a `Retry-After`: the deliveries that it held back are due.
+/// Ends a `Retry-After`: the deliveries that it held back become due.
 pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<(), Error> {
     let until: Option<Timestamp> = sql(LOCK).bind(lane.destination).bind(lane.key).value(write.connection)?;
     let Some(until) = until else { return Ok(()) };
@@ -86,7 +87,7 @@ pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<(), Error> {
     sql(END).bind(lane.destination).bind(lane.key).run(write.connection).map(drop)
 }
 
-/// `+ 0` so that no planner walks everything that the destination is owed instead of the lane.
+/// `+ 0` keeps the planner from walking all deliveries to the destination instead of those of the lane.
 const HOLD_BACK: Sql = statement! {hot "deliveries_pending", "
     UPDATE deliveries
     SET next_due_at = ?, tried_at = ?, last_error = COALESCE(last_error, ?)
@@ -94,7 +95,7 @@ const HOLD_BACK: Sql = statement! {hot "deliveries_pending", "
         AND (next_due_at + 0 <= ? OR tried_at + 0 < ?)
 "};
 
-/// Holds back all due deliveries, by their own time or since the destination recovered.
+/// Holds back all deliveries that are due: by their own time, or because the destination recovered.
 fn hold_back(write: &mut Write<'_>, lane: LaneKey, retry_after: RetryAfter, health: &Health) -> Result<(), Error> {
     sql(HOLD_BACK)
         .bind(retry_after.until)

@@ -1,7 +1,7 @@
-//! Overdue work, so that storage alone can rebuild every workflow.
+//! Overdue work. The sweep finds it here, so that storage alone can restart every workflow.
 //!
-//! Each statement walks an index over what is open or pending, from its oldest end. Nothing here grows with purchases
-//! that sleep. Late deliveries belong to their destination as a whole, not of each purchase.
+//! Each statement walks an index over open or pending rows, the oldest first. Its cost does not grow with the number of
+//! purchases that wait for nothing. Late deliveries are found per destination, not per purchase.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -18,30 +18,31 @@ use domain::{CollapseKey, DestinationId, PlatformId, Timestamp};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// How late a workflow may be with a window before the sweep continues it.
+/// How long after its end a window may stay unsettled before the sweep continues the workflow.
 const UNSETTLED_GRACE: Duration = Duration::from_secs(15);
-/// How late a lane may be with an attempt.
+/// How long a due delivery may stay unattempted before the sweep continues its destination.
 const LANE_GRACE: Duration = Duration::from_secs(45);
 
-/// Maximum number of purchases of one platform that one sweep wakes, so that its store is not queried in a burst.
+/// Maximum number of purchases of one platform whose next wake has passed that one sweep wakes, so that the store is
+/// not queried in a burst.
 const WAKES_PER_PLATFORM: i64 = 20;
 
-/// How soon a purchase that was woken for a past wake and did not follow it is woken again: it never keeps others from
-/// being woken.
+/// Minimum time before a purchase is woken again that was woken and did not settle. So it never keeps other purchases
+/// from being woken.
 const TRIED: Duration = MINUTE.saturating_mul(5);
 
 /// Overdue work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overdue {
-    /// The purchases.
+    /// The purchases to settle.
     pub found: Vec<Due>,
-    /// The destinations that are owed something late.
+    /// The destinations with a late delivery, or that must be probed.
     pub destinations: Vec<DestinationId>,
-    /// The disabled destinations with lanes that may wait in an open run, whose back-off is to be cancelled.
+    /// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.
     pub in_backoff: Vec<DestinationId>,
-    /// Whether a platform may have more than was taken of it.
+    /// Whether a platform may have more purchases to wake than are in `found`.
     pub more: bool,
-    /// As of when.
+    /// The time of the reading, by the database's clock.
     pub at: Timestamp,
 }
 
@@ -61,8 +62,8 @@ row! {
     }
 }
 
-/// The newest open row of a purchase is past its window, so that nobody restarts it any more, and waits for nothing
-/// else: then a wake settles it.
+/// Purchases whose newest open notification is past the end of its window, and waits for neither a hold, nor the store,
+/// nor the approval of its topic.
 const PAST_WINDOW: Sql = statement! {hot "notifications_due", "
     SELECT n.collapse_key
     FROM notifications n
@@ -80,7 +81,7 @@ const PAST_WINDOW: Sql = statement! {hot "notifications_due", "
     LIMIT ?
 "};
 
-/// An open row is past the longest wait of its platform.
+/// Purchases with an open notification that is past the `max_wait` of its platform.
 const PAST_CAP: Sql = statement! {hot "notifications_cap", "
     SELECT DISTINCT n.collapse_key
     FROM notifications n
@@ -92,10 +93,10 @@ const PAST_CAP: Sql = statement! {hot "notifications_cap", "
     LIMIT ?
 "};
 
-/// The platforms whose purchases are woken: few, so each is checked on its own.
+/// The platforms. There are few, so their purchases are read platform by platform.
 const WAKING: Sql = statement!("SELECT id, (deleted_at IS NOT NULL) AS is_deleted FROM platforms ORDER BY id");
 
-/// A purchase of a platform is to be rechecked, and was not woken for it a moment ago.
+/// The purchases of a platform whose next wake has passed, and that were not woken for it within [`TRIED`].
 const PAST_WAKE: Sql = statement! {hot "purchases_wake", "
     SELECT collapse_key
     FROM purchases
@@ -106,7 +107,8 @@ const PAST_WAKE: Sql = statement! {hot "purchases_wake", "
     LIMIT ?
 "};
 
-/// The past wakes of a deleted platform: only what still waits comes to its end.
+/// The purchases to wake of a deleted platform: only those with notifications that wait for the store, so that these
+/// end.
 const LAST_WAKE: Sql = statement! {hot "purchases_waiting", "
     SELECT collapse_key
     FROM purchases
@@ -124,12 +126,12 @@ const NOTE_WOKEN: Sql = statement! {"
 "};
 
 impl Store {
-    /// At most `limit` purchases with overdue rows or a past wake, of these a bounded number for each platform.
+    /// At most `limit` purchases that are overdue: their window or their next wake has passed.
     pub async fn due(&self, limit: i64) -> Result<Vec<Due>, Error> {
         Ok(self.overdue(limit).await?.found)
     }
 
-    /// The overdue purchases, the destinations that are owed something late, the time, and whether there is more.
+    /// All overdue work, with at most `limit` purchases.
     pub async fn overdue(&self, limit: i64) -> Result<Overdue, Error> {
         let clock = self.clock;
         self.read(move |connection| {
@@ -143,9 +145,9 @@ impl Store {
         .await
     }
 
-    /// Notes that purchases were woken for wakes that were past at a time; a wake that was set since is not concerned.
+    /// Notes that these purchases were woken at `at`. A purchase whose next wake was set to a later time is left out.
     pub async fn wakes_tried(&self, mut woken: Vec<CollapseKey>, at: Timestamp) -> Result<(), Error> {
-        // In one order, so that two processes never wait for each other in a circle.
+        // Locks the rows in the order of their keys, so that two processes cannot deadlock.
         woken.sort_unstable();
         self.write(move |write| {
             for key in &woken {
@@ -169,7 +171,8 @@ fn due(keys: Vec<Key>, why: &'static str) -> Vec<Due> {
 const ENABLED: Sql =
     statement!("SELECT id AS value FROM destinations WHERE enabled AND deleted_at IS NULL ORDER BY id");
 
-/// The enabled destinations with a late delivery, or that are to be probed. They are few, so each is checked on its own.
+/// The enabled destinations with a late delivery, or that must be probed. There are few destinations, so they are read
+/// one by one.
 fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
     if fault::is_planted("sweep.forget_lanes") {
         return Ok(Vec::new());
@@ -183,8 +186,8 @@ fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Destinatio
     Ok(late)
 }
 
-/// Whether a free lane has a delivery that is past its time, or was tried before the destination recovered and not since;
-/// or whether the destination is to be probed.
+/// Whether a free lane has a delivery that is past its time, or that was last tried before the destination recovered;
+/// or whether the destination must be probed.
 fn is_late(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) -> Result<bool, Error> {
     let before = now.minus(LANE_GRACE);
     let health = health::find(connection, id)?.health;
@@ -205,7 +208,7 @@ fn is_late(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) ->
 const DISABLED: Sql =
     statement!("SELECT id AS value FROM destinations WHERE NOT enabled AND deleted_at IS NULL ORDER BY id");
 
-/// The disabled destinations with lanes that may wait in an open run, whose back-off is to be cancelled.
+/// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.
 fn disabled(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
     let mut found = Vec::new();
     for id in sql(DISABLED).values(connection)? {
@@ -218,7 +221,8 @@ fn disabled(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Destin
     Ok(found)
 }
 
-/// The past wakes of each platform in turn, and whether a platform may have more than its budget.
+/// The purchases of all platforms whose next wake has passed, one of each platform in turn; and whether a platform may
+/// have more than [`WAKES_PER_PLATFORM`].
 fn wakes(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<(Vec<Due>, bool), Error> {
     let platforms: Vec<Waking> = sql(WAKING).all(connection)?;
     let mut past = Vec::with_capacity(platforms.len());
@@ -233,7 +237,7 @@ fn wakes(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<(
     Ok((in_turn(&past, limit), more))
 }
 
-/// Takes from each list in turn, each purchase once, so that no list starves another.
+/// Takes one purchase from each list in turn, and each purchase once, so that no list starves another.
 fn in_turn(lists: &[Vec<Due>], limit: i64) -> Vec<Due> {
     let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
     let mut seen = HashSet::new();

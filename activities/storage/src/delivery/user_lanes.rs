@@ -1,8 +1,8 @@
-//! A user at a destination with requests in the order of its user: which states were sent and acknowledged, who has the
-//! lease, and how long the user is paused.
+//! The lane of a user at a destination that gets requests user by user: which states of the user were sent and
+//! acknowledged, who holds the lease, and how long requests about the user are paused.
 //!
-//! Environments are separate at a destination: a state in one says nothing of the other. Requests about a user are made
-//! one after the other over both, since events of a platform may be of either.
+//! A destination keeps the states of the two environments apart. Requests about one user are sent one after the other
+//! over both environments, because events of one platform may be of either.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -25,7 +25,7 @@ pub struct UserLane {
 }
 
 row! {
-    /// Its lease and pause.
+    /// The lease and the pause of a user at a destination, in one environment.
     pub struct UserLaneRow {
         pub environment: Environment,
         pub lease_token: Option<String>,
@@ -54,8 +54,8 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_user_lanes or user_lane
     FOR UPDATE SKIP LOCKED
 "};
 
-/// The rows of a user in both environments, locked until the end of the transaction and made first; `None` when another
-/// process has one of them locked.
+/// Locks the rows of a user in both environments until the end of the transaction, and inserts them if they are
+/// missing. `None` if another process has one of them locked.
 pub fn lock_free(write: &mut Write<'_>, lane: UserLane) -> Result<Option<[UserLaneRow; 2]>, Error> {
     let mut locked = |environment: Environment| -> Result<Option<UserLaneRow>, Error> {
         let of_user = |text: Sql| sql(text).bind(lane.destination).bind(lane.user).bind(environment);
@@ -84,7 +84,7 @@ const END_LEASE: Sql = statement! {"
     WHERE destination_id = ? AND user_id = ? AND lease_token = ?
 "};
 
-/// Ends the lease of a user, and begins the pause that the destination wants in the environment of the request.
+/// Ends the lease of a user, and starts the pause that the destination set, in the environment of the request.
 pub fn end_lease(
     write: &mut Write<'_>,
     finish: &Finish,
@@ -103,12 +103,12 @@ pub fn end_lease(
         .map(drop)
 }
 
-/// The state of a user in a request: revision numbers of one user, in one environment.
+/// The revision of a user's state that a request carries.
 #[derive(Clone, Copy)]
 pub struct UserState {
     /// The user at the destination.
     pub lane: UserLane,
-    /// Which of their revisions.
+    /// The revision of the user's state.
     pub revision: i64,
 }
 
@@ -147,7 +147,7 @@ const FORGET_SENT: Sql = statement! {"
 "};
 
 impl UserState {
-    /// Notes that a request carries it.
+    /// Notes that the state is being sent.
     pub fn note_sent(self, write: &mut Write<'_>) -> Result<(), Error> {
         self.run(write, NOTE_SENT)
     }
@@ -158,22 +158,23 @@ impl UserState {
     }
 }
 
-/// Notes the state that a delivery carried, where requests are made user by user. The acknowledged revision never
-/// falls.
+/// Notes that the destination acknowledged the state that a delivery carried, if it gets requests user by user. The
+/// acknowledged revision never decreases.
 pub fn acknowledge(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
     state_of(write, delivery)?.map_or(Ok(()), |state| state.run(write, ACKNOWLEDGE))
 }
 
-/// Forgets the newest sent state when its delivery died and the destination surely does not have it. Then the newest is
-/// what it acknowledged, or one above that which was sent without a clear refusal: it walks down from the forgotten one
-/// to the acknowledged one, and stops at the first.
+/// Lowers the newest sent revision after its delivery became dead, if the destination surely did not get it. The new
+/// value is the highest revision between the acknowledged one and this one that was delivered, or sent without a clear
+/// refusal; else the acknowledged one.
 pub fn forget_sent(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
     state_of(write, delivery)?.map_or(Ok(()), |state| state.run(write, FORGET_SENT))
 }
 
 const ABOUT: Sql = statement!("SELECT user_id, user_revision FROM events WHERE id = ?");
 
-/// Which state of a user a delivery carried, and where, if requests are made user by user there.
+/// The state of a user that a delivery carried; `None` if it carried none, or if its destination does not get requests
+/// user by user.
 fn state_of(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<Option<UserState>, Error> {
     let destination = delivery.destination_id;
     if !destinations::find(write.connection, destination)?.is_some_and(|found| found.per_user) {

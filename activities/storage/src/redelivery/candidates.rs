@@ -1,4 +1,4 @@
-//! The candidates of a page: what a selector covers, in the order of its cursor.
+//! The candidates of a page: the events and purchases that a selector names, in the order of its cursor.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -12,21 +12,21 @@ use domain::event::PURCHASE_UPDATED;
 use domain::{AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp};
 use std::ops::Range;
 
-/// An event, or the newest state of a purchase.
+/// An event that may be owed again, or the newest state of a purchase.
 pub struct Candidate {
     pub collapse_key: CollapseKey,
-    /// The event; `None` for the newest state.
+    /// The event; `None` for the newest `purchase.updated`.
     pub event: Option<Event>,
-    /// Of a dead delivery: its destination.
+    /// The destination of a dead delivery; `None` for other candidates.
     pub only_to: Option<DestinationId>,
-    /// Whether no later state of the selection stands for it.
+    /// Whether no later `purchase.updated` of the selection replaces it; true for all other events.
     pub is_last: bool,
-    /// Its place among those of its purchase.
+    /// Its place among the candidates of its purchase.
     seq: i64,
 }
 
 row! {
-    struct Row {
+    struct CandidateRow {
         seq: i64,
         at: Timestamp,
         id: EventId,
@@ -45,9 +45,9 @@ row! {
     }
 }
 
-impl From<Row> for Candidate {
-    fn from(row: Row) -> Self {
-        let Row { seq, id, event_type, collapse_key, revision, traceparent, only_to, is_last, .. } = row;
+impl From<CandidateRow> for Candidate {
+    fn from(row: CandidateRow) -> Self {
+        let CandidateRow { seq, id, event_type, collapse_key, revision, traceparent, only_to, is_last, .. } = row;
         let is_state = event_type == PURCHASE_UPDATED;
         let event = (!is_state).then_some(Event { id, event_type, collapse_key, revision, traceparent });
         Self { collapse_key, event, only_to, is_last, seq }
@@ -60,8 +60,8 @@ impl From<CollapseKey> for Candidate {
     }
 }
 
-/// A page of candidates: by purchase, so that all who lock purchases do it in one order; of each purchase in the order of
-/// what happened. `app` limits a time range.
+/// A page of candidates, sorted by purchase, so that purchases are locked in the order of their keys; within a purchase
+/// in the order of recording. `app` limits [`RedeliverySelector::Range`] to one app.
 pub fn candidates(
     connection: &mut AnyConnection,
     selection: &Selection,
@@ -79,7 +79,7 @@ pub fn candidates(
             let mut keys = keys.clone();
             keys.sort_unstable();
             keys.dedup();
-            whole(keys)
+            single_page(keys)
         }
         RedeliverySelector::Behind | RedeliverySelector::All | RedeliverySelector::NeverOwed => {
             let app = suitable(connection, selection)?.app_id;
@@ -90,10 +90,12 @@ pub fn candidates(
     Ok(found)
 }
 
-fn whole<R: Into<Candidate>>(rows: Vec<R>) -> Paged<Candidate> {
+/// A single page with all rows.
+fn single_page<R: Into<Candidate>>(rows: Vec<R>) -> Paged<Candidate> {
     Paged { items: rows.into_iter().map(Into::into).collect(), next_cursor: None }
 }
 
+/// A page of the rows, of which there is one more than fits when another page follows.
 fn cut<R: Into<Candidate>>(
     rows: Vec<R>,
     page: &Page,
@@ -102,7 +104,12 @@ fn cut<R: Into<Candidate>>(
     Paged::cut(rows, page.size(), cursor, |row| Ok(row.into()))
 }
 
-/// The destination of a selector of states, which must receive them.
+/// The one destination of a selector that names states of purchases.
+///
+/// # Errors
+///
+/// [`Error::Unsuitable`] if no destination is named, or it did not choose `purchase.updated`. A snapshot also accepts a
+/// destination that keeps profiles.
 pub fn suitable(connection: &mut AnyConnection, selection: &Selection) -> Result<Destination, Error> {
     let Some(id) = selection.receivers.destination() else {
         return Err(Error::Unsuitable("states are sent to one destination: name it".to_owned()));
@@ -144,11 +151,11 @@ const EVENT: Sql = statement! {"
 "};
 
 fn event(connection: &mut AnyConnection, id: EventId) -> Result<Paged<Candidate>, Error> {
-    let found: Option<Row> = sql(EVENT).bind(id).first(connection)?;
-    Ok(whole(vec![found.ok_or(Error::Missing { what: "event" })?]))
+    let found: Option<CandidateRow> = sql(EVENT).bind(id).first(connection)?;
+    Ok(single_page(vec![found.ok_or(Error::Missing { what: "event" })?]))
 }
 
-/// A purchase's events. Only the last of its states is sent: it stands for the others.
+/// A purchase's events. Of its `purchase.updated` events only the last is sent.
 const OF_PURCHASE: Sql = statement! {hot "events_of_key", "
     SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent,
         CAST(NULL AS TEXT) AS only_to,
@@ -166,12 +173,12 @@ const OF_PURCHASE: Sql = statement! {hot "events_of_key", "
 fn of_purchase(connection: &mut AnyConnection, key: CollapseKey, page: &Page) -> Result<Paged<Candidate>, Error> {
     purchase::find(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let statement = sql(OF_PURCHASE).bind(key).bind(page.number_or(0)?).bind(page.size() + 1);
-    let rows: Vec<Row> = statement.all(connection)?;
+    let rows: Vec<CandidateRow> = statement.all(connection)?;
     cut(rows, page, |row| row.seq.to_string())
 }
 
-/// Events of a time, the last state of each purchase for all. The time is compared alone too, so that planners know how
-/// few they are.
+/// The events of a time range. Of the `purchase.updated` events of each purchase only the last one in the range is
+/// sent. The second condition on `created_at` repeats the first, so that the planner can estimate the number of rows.
 const IN_RANGE: Sql = statement! {"
     SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent,
         CAST(NULL AS TEXT) AS only_to,
@@ -189,7 +196,7 @@ const IN_RANGE: Sql = statement! {"
 "};
 
 const OF_ALL: Clause = clause!(&[IN_RANGE], hot "events_created", "TRUE");
-/// Written so that no index of the app's purchases seems better than the one of times.
+/// `|| ''` keeps the planner from using the index of the app's purchases instead of the one by time.
 const OF_APP: Clause = clause!(&[IN_RANGE], hot "events_created", "p.app_id || '' = ?");
 
 fn in_range(
@@ -198,18 +205,18 @@ fn in_range(
     app: Option<AppId>,
     page: &Page,
 ) -> Result<Paged<Candidate>, Error> {
-    // Behind the last row of the page before; at first, behind all that is older than the range.
+    // The rows after the last one of the page before. On the first page, those from the beginning of the range.
     let (at, seq) = match page.cursor {
         Some(_) => page.numbers_or(0)?,
         None => (range.start.micros().saturating_sub(1), i64::MAX),
     };
     let which = if app.is_some() { OF_APP } else { OF_ALL };
     let statement = sql(IN_RANGE.of(which)).bind(range.end).bind(at).bind(seq).bind(at).bind(range.end).bind_all(app);
-    let rows: Vec<Row> = statement.bind(page.size() + 1).all(connection)?;
+    let rows: Vec<CandidateRow> = statement.bind(page.size() + 1).all(connection)?;
     cut(rows, page, |row| format!("{}_{}", row.at.micros(), row.seq))
 }
 
-/// Dead deliveries up to the newest that there was at the first page.
+/// The dead deliveries up to the one that was the newest at the first page.
 const DEAD: Sql = statement! {"
     SELECT d.seq, d.created_at AS at, d.event_id AS id, d.event_type, d.collapse_key, d.revision, d.traceparent,
         d.destination_id AS only_to,
@@ -241,7 +248,7 @@ const NEWEST_DEAD: Sql = statement! {hot "deliveries_dead", "
     LIMIT 1
 "};
 
-/// What dies anew meanwhile is left out.
+/// The dead deliveries. Redeliveries of this run that become dead in turn are left out.
 fn dead(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> Result<Paged<Candidate>, Error> {
     let (seq, through) = match page.cursor {
         Some(_) => page.numbers_or(0)?,
@@ -253,11 +260,11 @@ fn dead(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> Re
         Receivers::One(id) => (TO_DESTINATION, Some(id.to_string())),
     };
     let statement = sql(DEAD.of(which)).bind(through).bind(seq).bind(through).bind_all(id);
-    let rows: Vec<Row> = statement.bind(page.size() + 1).all(connection)?;
+    let rows: Vec<CandidateRow> = statement.bind(page.size() + 1).all(connection)?;
     cut(rows, page, |row| format!("{}_{through}", row.seq))
 }
 
-/// Written so that no index of the destination's dead deliveries seems better than the one of the lane.
+/// `|| ''` keeps the planner from using the index of the destination's dead deliveries instead of the one of the lane.
 const DEAD_IN_LANE: Sql = statement! {hot "deliveries_of_key", "
     SELECT seq, created_at AS at, event_id AS id, event_type, collapse_key, revision, traceparent,
         destination_id AS only_to, TRUE AS is_last
@@ -266,7 +273,8 @@ const DEAD_IN_LANE: Sql = statement! {hot "deliveries_of_key", "
     ORDER BY seq
 "};
 
-/// The `user.*` events of a purchase that died, one that died twice twice, and then its newest state.
+/// The dead deliveries of a purchase's lanes, except those of `purchase.updated`, and then the newest state. An event
+/// with two dead deliveries appears twice.
 fn of_lanes(connection: &mut AnyConnection, key: CollapseKey, receivers: Receivers) -> Result<Paged<Candidate>, Error> {
     let origin = purchase::origin(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let mut lanes = destinations::of_app(connection, origin.app_id)?;
@@ -274,10 +282,10 @@ fn of_lanes(connection: &mut AnyConnection, key: CollapseKey, receivers: Receive
         lanes.retain(|lane| lane.id == named);
         lanes.first().ok_or(Error::Missing { what: "destination" })?;
     }
-    let mut found = whole(vec![key]);
+    let mut found = single_page(vec![key]);
     for lane in lanes {
         let statement = sql(DEAD_IN_LANE).bind(key).bind(lane.id).bind(PURCHASE_UPDATED);
-        found.items.extend(statement.all::<Row>(connection)?.into_iter().map(Candidate::from));
+        found.items.extend(statement.all::<CandidateRow>(connection)?.into_iter().map(Candidate::from));
     }
     Ok(found)
 }

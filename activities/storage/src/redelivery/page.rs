@@ -1,4 +1,5 @@
-//! A page of a redelivery: each candidate gets a verdict for each destination, and is owed or only counted by it.
+//! A page of a redelivery: each candidate gets a verdict for each destination. By the verdict it is recorded as owed,
+//! or in a dry run only counted.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -26,39 +27,43 @@ use std::collections::BTreeMap;
 /// The result of one page.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redelivered {
-    /// How many events, dead deliveries or purchases were checked.
+    /// Number of events, dead deliveries or purchases that were checked.
     pub checked: i64,
-    /// The deliveries.
+    /// The deliveries that were recorded, and those that were not.
     pub owing: Owing,
     /// The cursor of the next page; `None` at the end.
     pub next_cursor: Option<String>,
 }
 
-/// The events that are owed again, and those that are not, with the reason.
+/// The deliveries that were recorded, and those that were not, with the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owing {
-    /// How many deliveries are owed now that were not before; of a dry run, would be.
+    /// Number of new deliveries; in a dry run, of those that would be recorded.
     pub owed: i64,
-    /// How many were not, by the reason.
+    /// Number of deliveries that were not recorded, by reason.
     pub skipped: BTreeMap<Skipped, i64>,
-    /// The destinations whose lanes have something to deliver.
+    /// The destinations with a new delivery, or with a delivery that became due.
     pub destinations: Vec<DestinationId>,
-    /// The purchases of which something is owed: of [`RedeliverySelector::NeverOwed`] alone.
+    /// The purchases with a new delivery, for [`RedeliverySelector::NeverOwed`]; empty for all other selectors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub purchases: Vec<CollapseKey>,
 }
 
-/// A page that was selected and not yet carried out.
+/// A page whose candidates were read, before it is carried out.
 pub struct Selected {
     pub selection: Selection,
     pub candidates: Paged<Candidate>,
 }
 
 impl Store {
-    /// Owes a page of the selection once more, as far as each event may be owed again; a dry run only counts. A page's
-    /// cursor names where the one before ended; without one, it begins again. What is owed once in a run is not owed
-    /// again by it: [`RunMode::Once`]. A selector of states needs one destination, which chose them:
-    /// [`Error::Unsuitable`].
+    /// Carries out one page of a redelivery: records a new delivery for each event that may be owed again. A dry run
+    /// only counts. The cursor is the end of the page before; without one, the first page is read. With
+    /// [`RunMode::Once`] a page that is requested twice records nothing twice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsuitable`] if the selector names states of purchases, and the selection does not name one destination
+    /// that chose `purchase.updated`.
     pub async fn redeliver_all(
         &self,
         selection: Selection,
@@ -74,9 +79,10 @@ impl Store {
         self.carry_out(selected, mode, place).await
     }
 
-    /// Sends the newest `purchase.updated` and the dead `user.*` events of the purchase again, to one destination or to
-    /// all, as far as each may be owed again, and ends the back-off of those lanes. A request with a name is carried
-    /// out once, since its deliveries may have arrived before it is repeated. Returns the open lanes.
+    /// Records the newest `purchase.updated` and the dead events of a purchase as owed again, to one destination or to
+    /// all, as far as each may be owed again. Ends the back-off of those lanes, and returns the open lanes. `once` is
+    /// an idempotency key: with the same key it is carried out once, because its deliveries may have arrived before the
+    /// request is repeated.
     pub async fn redeliver(
         &self,
         key: CollapseKey,
@@ -116,7 +122,7 @@ impl Store {
     }
 }
 
-/// Why an event would not be owed to a destination by [`RedeliverySelector::Event`]; `None` where it would.
+/// Why [`RedeliverySelector::Event`] would not record a new delivery of an event; `None` if it would.
 pub fn refused(
     connection: &mut AnyConnection,
     event: EventId,
@@ -129,7 +135,7 @@ pub fn refused(
     Ok(done.owing.skipped.into_keys().next())
 }
 
-/// The app whose purchases are selected; `None` for all.
+/// The app whose purchases are selected; `None` for all apps.
 fn app_of(connection: &mut AnyConnection, receivers: Receivers) -> Result<Option<AppId>, Error> {
     match receivers {
         Receivers::All => Ok(None),
@@ -141,11 +147,11 @@ fn app_of(connection: &mut AnyConnection, receivers: Receivers) -> Result<Option
     }
 }
 
-/// What a verdict leads to.
+/// What is done with a verdict.
 enum Step<'s, 'c> {
-    /// It is only counted, as of now.
+    /// The deliveries are only counted, with the state of this time.
     Dry(&'s mut AnyConnection, Timestamp),
-    /// It is owed.
+    /// The deliveries are recorded.
     Owe(&'s mut Write<'c>),
 }
 
@@ -203,7 +209,8 @@ impl Step<'_, '_> {
         }
     }
 
-    /// What a purchase belongs to, if there is one. It is locked before anything of it is owed.
+    /// The app, platform and environment of a purchase; `None` if there is no such purchase. Locks the purchase before
+    /// a delivery of it is recorded.
     fn origin(&mut self, key: CollapseKey) -> Result<Option<Origin>, Error> {
         let origin = purchase::origin(self.connection(), key)?;
         let Self::Owe(write) = self else { return Ok(origin) };
@@ -277,7 +284,7 @@ const MAKE_LANE_DUE: Sql = statement! {hot "deliveries_pending", "
     WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND next_due_at + 0 > ?
 "};
 
-/// Ends the wait of the selected event, or of all that its lane holds.
+/// Makes the selected event due, or all pending deliveries of its lane, and ends the lane's `Retry-After`.
 fn make_due(write: &mut Write<'_>, resend: Resend<'_>, due: DueNow) -> Result<(), Error> {
     let Resend { event, destination, .. } = resend;
     let statement = match due {

@@ -1,8 +1,8 @@
-//! Owing an event again: whether it may be, and the one way to do it.
+//! Whether an event may be owed to a destination again, and the only function that records it.
 //!
-//! A destination with requests in the order of its user counts what it receives, and recognizes an event by its id for
-//! seven days. It never gets an event twice: within that time it would drop it, after that time it would count it
-//! twice.
+//! A destination that gets requests user by user (`per_user`) counts events, and recognizes a repeated id for seven
+//! days. So an event that it acknowledged is never sent to it again: within seven days it would drop the event, later
+//! it would count it twice. An event that it may have without an acknowledgement is sent again within these days only.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Skipped {
-    /// A newer state of the same purchase stands for it.
+    /// A newer state of the same purchase is sent instead.
     Superseded,
     /// The destination does not choose such events, or those of this platform.
     NotChosen,
@@ -32,26 +32,26 @@ pub enum Skipped {
     AlreadyOwed,
     /// The destination acknowledged it, or a newer state, since.
     Acknowledged,
-    /// The destination has it, and would count it twice.
+    /// The destination acknowledged it, and would drop it or count it twice.
     Counted,
-    /// The destination may have it, and would not recognize it any more.
+    /// The destination may have it, and so long after its first attempt would count it twice.
     MayBeCounted,
-    /// Its body was removed, for its age.
+    /// Its body was removed because of its age.
     Pruned,
-    /// It is an event about a destination: such events are announced once.
+    /// It is an event about a destination: such events are sent once.
     Operators,
     /// The destination was deleted.
     Deleted,
-    /// There is no such purchase, or nothing was announced of it yet.
+    /// There is no such purchase, or no event of it was announced yet.
     Unknown,
 }
 
-/// When an event is owed again.
+/// The condition on which an event is owed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// Always.
     Always,
-    /// Only if the destination did not acknowledge it, or a newer state, meanwhile.
+    /// Only if the destination acknowledged neither the event nor a newer state.
     Unacknowledged,
     /// Only if it was never owed to the destination.
     NeverOwed,
@@ -61,17 +61,17 @@ pub enum Condition {
 #[derive(Clone, Copy)]
 pub struct Resend<'a> {
     pub event: &'a Event,
-    /// The origin of its purchase.
+    /// The app, platform and environment of its purchase.
     pub origin: &'a Origin,
     pub destination: &'a Destination,
     pub condition: Condition,
 }
 
-/// The number of the delivery that would be owed, or why none.
+/// The number `n` of the new delivery among those of its event to its destination, or why there is none.
 pub type DeliveryNumber = Result<u32, Skipped>;
 
 row! {
-    /// The deliveries of an event to a destination.
+    /// The earlier deliveries of an event to a destination: numbers by status, and the next number `n`.
     struct PastDeliveries {
         open: i64,
         delivered: i64,
@@ -111,8 +111,9 @@ pub fn verdict(connection: &mut AnyConnection, resend: Resend<'_>, now: Timestam
     Ok(Ok(u32::try_from(past.next_n).unwrap_or(u32::MAX)))
 }
 
-/// Whether events of this type are for a destination: because it chose them, or because they follow from what else it is
-/// owed, and it wants those of this platform and environment. What changes a payment goes where that went.
+/// Whether a destination gets an event. Its filter must match the platform and the environment. It must have chosen the
+/// type, or keep profiles for a `profile.updated`. A `revenue.adjusted` goes to the destinations of its payment,
+/// whatever their filter.
 fn is_for(connection: &mut AnyConnection, resend: Resend<'_>) -> Result<bool, Error> {
     let Resend { event, origin, destination, .. } = resend;
     let is_for = match event.event_type.as_str() {
@@ -124,8 +125,8 @@ fn is_for(connection: &mut AnyConnection, resend: Resend<'_>) -> Result<bool, Er
     Ok(is_for && destination.filter.wants(origin.platform_id, environment))
 }
 
-/// Carries out the verdict. The purchase is locked. Changes of a payment go where the payment goes again: they were not
-/// sent there while the payment was not.
+/// Records a new delivery, if the verdict allows it. The purchase is locked. With a payment its changes are owed again
+/// too, because they are not sent to a destination that does not have the payment.
 pub fn owe(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
     let verdict = owe_one(write, resend)?;
     if verdict.is_ok() && resend.destination.per_user {
@@ -137,7 +138,7 @@ pub fn owe(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, 
 }
 
 fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
-    // Retention locks the rows that it prunes: either it sees what is owed here, or this sees that it pruned.
+    // Retention locks the rows too before it prunes them. So either it sees the new delivery, or this sees the pruning.
     sources(write.connection, resend.event, LOCK_SOURCES)?;
     let verdict = verdict(write.connection, resend, write.now)?;
     if let Ok(n) = verdict {
@@ -149,7 +150,7 @@ fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, 
 
 const RECORDED_ENVIRONMENT: Sql = statement!("SELECT environment AS value FROM events WHERE id = ?");
 
-/// The environment in which an event of a purchase was recorded, which decided the destinations that were owed it.
+/// The environment in which an event of a purchase was recorded. Filters of destinations are matched with it.
 fn recorded_environment(connection: &mut AnyConnection, event: EventId) -> Result<Option<Environment>, Error> {
     let recorded: Option<Option<Environment>> = sql(RECORDED_ENVIRONMENT).bind(event).value(connection)?;
     Ok(recorded.flatten())
@@ -174,7 +175,7 @@ const ACKNOWLEDGED: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey"
     WHERE destination_id = ? AND collapse_key = ? AND acked_revision IS NOT NULL
 "};
 
-/// Whether a state is not newer than what the destination acknowledged.
+/// Whether an event is a `purchase.updated` of a revision that the destination acknowledged, or of an older one.
 fn has_state(connection: &mut AnyConnection, event: &Event, destination: DestinationId) -> Result<bool, Error> {
     if event.event_type != PURCHASE_UPDATED {
         return Ok(false);
@@ -192,7 +193,7 @@ const FIRST_UNCLEAR: Sql = statement! {hot "deliveries_event", "
     LIMIT 1
 "};
 
-/// Since when the destination may have the event although it did not confirm it.
+/// When the first attempt began after which the destination may have the event without having acknowledged it.
 fn unclear_since(
     connection: &mut AnyConnection,
     event: EventId,
@@ -207,7 +208,8 @@ const SET_FIRST_TRY: Sql = statement! {"
     WHERE event_id = ? AND destination_id = ? AND n = ?
 "};
 
-/// The time after which the event would not be recognized runs from the first try of all, whatever delivery it was of.
+/// Copies the time of the first unclear attempt to the new delivery: the destination recognizes the event's id for
+/// seven days from the first attempt of any of its deliveries.
 fn copy_first_try(write: &mut Write<'_>, resend: Resend<'_>, n: u32) -> Result<(), Error> {
     let Resend { event, destination, .. } = resend;
     if !destination.per_user {
@@ -231,7 +233,7 @@ const LOCK_SOURCES: Sql = statement! {hot "events_of_key", "
     FOR UPDATE
 "};
 
-/// The rows that a body is rendered from: the event, and the state that was announced with it.
+/// The rows that a body is rendered from: the event, and the `purchase.updated` of the same revision.
 fn sources(connection: &mut AnyConnection, event: &Event, which: Sql) -> Result<Vec<Pruned>, Error> {
     sql(which).bind(event.collapse_key).bind(event.id).bind(event.revision).bind(PURCHASE_UPDATED).all(connection)
 }

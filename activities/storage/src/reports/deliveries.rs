@@ -35,7 +35,7 @@ row! {
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     #[schemars(rename = "Delivery")]
     pub struct DeliveryView {
-        /// Its id, and the `webhook-id`.
+        /// Its id, which is sent as the `webhook-id`.
         pub id: DeliveryId,
         /// The event.
         pub event_id: EventId,
@@ -47,7 +47,7 @@ row! {
         pub destination_id: DestinationId,
         /// The purchase's revision that the event announces.
         pub revision: i64,
-        /// How often the event was owed to that destination before: 0 for the first time.
+        /// Number of earlier deliveries of the event to this destination: 0 for the first.
         pub n: i64,
         /// `pending`, `waiting`, `delivered`, `superseded`, `skipped` or `dead`.
         #[schemars(
@@ -55,17 +55,18 @@ row! {
             extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead"])
         )]
         pub status: DeliveryStatus,
-        /// How many attempts were begun; those whose settings made no request count as one until the next.
+        /// Number of attempts that were begun. An attempt without a request, because of unusable settings or an expired
+        /// lease, is replaced by the next one.
         pub attempts: i64,
-        /// When the next attempt is due, while pending.
+        /// When the next attempt is due; null unless it is pending.
         pub next_due_at: Option<Timestamp>,
         /// Why the last attempt failed, or why it was not attempted.
         pub last_error: Option<String>,
-        /// When it was attempted first.
+        /// When the first request was made. Of a redelivery this can be a request of an earlier delivery.
         pub first_tried_at: Option<Timestamp>,
-        /// When it ended.
+        /// When it ended; null while it is pending or waiting.
         pub finished_at: Option<Timestamp>,
-        /// When its body and the responses to its attempts were removed, for their age.
+        /// When its body and the responses to its attempts were removed because of their age.
         pub pruned_at: Option<Timestamp>,
         /// When it was recorded.
         pub created_at: Timestamp,
@@ -77,31 +78,31 @@ row! {
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     #[schemars(rename = "Attempt")]
     pub struct AttemptView {
-        /// Which attempt of its delivery, from 1.
+        /// The number of the attempt in its delivery, from 1.
         pub number: i64,
-        /// Who made it: the purchase's run (`lane`), or the destination's, to deliver what is owed (`drain`) or to see
-        /// whether it answers again (`probe`).
+        /// The run that made it: the purchase's (`lane`), or the destination's, to deliver its backlog (`drain`) or to
+        /// probe it (`probe`).
         pub mode: String,
-        /// Whether it used up a step of the schedule.
+        /// Whether it used up a step of the retry schedule.
         pub counts: bool,
         /// When it began.
         pub started_at: Timestamp,
-        /// When it was finished; never, when its worker died.
+        /// When it was finished; null if it is in flight, or if its worker died.
         pub finished_at: Option<Timestamp>,
         /// How long it took, in milliseconds.
         pub latency_ms: i64,
         /// The status of the answer, when there was one.
         #[schemars(with = "Option<i32>")]
         pub status: Option<i64>,
-        /// A stable name for how it went.
+        /// How it went, by a name that never changes; `unfinished` without a result.
         pub class: String,
         /// What went wrong, for people.
         pub error: Option<String>,
-        /// Some headers of the answer.
+        /// The headers of the answer that were recorded.
         pub headers: Vec<(String, String)>,
-        /// The beginning of the answer.
+        /// The beginning of the answer's body.
         pub response: Option<String>,
-        /// When the next attempt was due then.
+        /// When the next attempt was due, as planned after this one.
         pub next_due_at: Option<Timestamp>,
     }
 }
@@ -147,7 +148,7 @@ impl Store {
     pub async fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Result<Paged<DeliveryView>, Error> {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
-            // An index of one status answers only where the statement itself names it.
+            // A partial index of one status serves only a statement that has this status as a literal.
             let (named, other) = match filter.status {
                 Some(DeliveryStatus::Dead) => (Some(DEAD), None),
                 Some(DeliveryStatus::Pending) => (Some(PENDING), None),
@@ -170,14 +171,14 @@ impl Store {
         self.read(move |connection| sql(FIND).bind(id).one(connection, "delivery")).await
     }
 
-    /// The attempts of a delivery, the oldest first. One that is in flight, or whose worker died, has
-    /// the class `unfinished`.
+    /// The attempts of a delivery, the oldest first. An attempt that is in flight, or whose worker died, has the class
+    /// `unfinished`.
     pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, Error> {
         self.read(move |connection| sql(ATTEMPTS_OF_DELIVERY).bind(id).all(connection)).await
     }
 }
 
-/// Completed by a condition and an order.
+/// Selects deliveries; a clause adds the condition and the order.
 pub const DELIVERIES_WHERE: Sql = statement!("SELECT {DELIVERY} WHERE {{which}}");
 
 const NEWEST_ATTEMPTS: Sql = statement! {"
@@ -187,25 +188,25 @@ const NEWEST_ATTEMPTS: Sql = statement! {"
     ORDER BY a.delivery_id, a.number
 "};
 
-/// The newest attempts of each of these deliveries, at most `most`, the oldest of them first.
+/// The newest attempts of each of these deliveries, at most `limit` per delivery, the oldest first.
 pub fn newest_attempts(
     connection: &mut AnyConnection,
     deliveries: &[DeliveryId],
-    most: i64,
+    limit: i64,
 ) -> Result<HashMap<DeliveryId, Vec<AttemptView>>, Error> {
     let mut all: HashMap<DeliveryId, Vec<AttemptView>> = HashMap::new();
     if deliveries.is_empty() {
         return Ok(all);
     }
     let rows: Vec<DeliveryAttempt> =
-        sql(NEWEST_ATTEMPTS).uncached().bind_list(deliveries.iter().copied()).bind(most).all(connection)?;
+        sql(NEWEST_ATTEMPTS).uncached().bind_list(deliveries.iter().copied()).bind(limit).all(connection)?;
     for row in rows {
         all.entry(row.delivery_id).or_default().push(row.attempt);
     }
     Ok(all)
 }
 
-/// Headers that cannot be read are not shown.
+/// Headers that are not valid JSON are left out.
 impl Field for Vec<(String, String)> {
     fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self> {
         let stored = Option::<String>::read(row, name)?;

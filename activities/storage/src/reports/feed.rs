@@ -1,4 +1,5 @@
-//! The feed: the purchases of an app and their revisions, for a receiver that lost its table or doubts it.
+//! The feed: the purchases of an app with their newest revisions, page by page. With it a receiver can rebuild or check
+//! its own table.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -15,14 +16,15 @@ use serde::Serialize;
 row! {
     /// A purchase in the feed.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-    pub struct Fed {
+    #[schemars(rename = "Fed")]
+    pub struct FeedEntry {
         /// The purchase.
         pub collapse_key: CollapseKey,
         /// Its newest revision.
         pub revision: i64,
         /// The digest of its newest state: `attributes.state_digest` of its newest `purchase.updated`.
         pub state_digest: String,
-        /// The newest revision that the destination acknowledged, when the feed is for one.
+        /// The newest revision that the destination acknowledged; null if the request names no destination.
         pub acknowledged_revision: Option<i64>,
         /// When it was settled last.
         pub updated_at: Timestamp,
@@ -42,12 +44,12 @@ const ON_PLATFORMS: Clause = clause!(&[FEED], "p.platform_id IN (?*)");
 const IN_ENVIRONMENT: Clause = clause!(&[FEED], hot "purchases_environment", "p.environment = ?");
 
 impl Store {
-    /// The purchases of an app that were announced, each once, in the order of their keys; for a destination those of
-    /// the platforms and environments that it wants.
-    pub async fn feed(&self, app: AppId, to: Option<DestinationId>, page: Page) -> Result<Paged<Fed>, Error> {
+    /// The announced purchases of an app, in the order of their keys. For a destination, only those whose platform and
+    /// environment its filter matches.
+    pub async fn feed(&self, app: AppId, to: Option<DestinationId>, page: Page) -> Result<Paged<FeedEntry>, Error> {
         self.read(move |connection| {
             let wanted = to.map(|id| wanted(connection, app, id)).transpose()?.unwrap_or_default();
-            // A purchase that was announced has one of the two environments.
+            // Every announced purchase has one of the two environments, so a filter with both needs no condition.
             let environment = wanted.environments.first().copied().filter(|_| wanted.is_one_environment());
             let after = page.cursor.clone().unwrap_or_default();
             let to = to.map(|id| id.to_string()).unwrap_or_default();
@@ -60,8 +62,8 @@ impl Store {
     }
 }
 
-/// What a destination wants of the purchases of its app: [`Filter::wants`] is a condition on a purchase as it was
-/// recorded last.
+/// The filter of a destination. The statement applies it, as [`Filter::wants`] does, to the newest record of each
+/// purchase.
 fn wanted(connection: &mut AnyConnection, app: AppId, id: DestinationId) -> Result<Filter, Error> {
     let missing = Error::Missing { what: "destination of this app" };
     let found = destinations::find(connection, id)?.filter(|found| found.app_id == app).ok_or(missing)?;

@@ -1,5 +1,5 @@
-//! The figures of a destination: its failures and successes, and what it is owed. Also what an admin skips before it is
-//! enabled again.
+//! The figures of destinations for metrics and the API: state, health and number of owed deliveries. Also skipping the
+//! owed `user.*` events of a disabled destination, before an admin enables it again.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -16,51 +16,50 @@ use domain::{DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Which of the next deliveries of users are forgotten: those that are not being sent at this moment, and did not end
-/// meanwhile.
+/// A delivery that can be skipped: it is pending or waiting, and its lane is not leased.
 const FORGETTABLE: &str = "
     status IN ('pending', 'waiting')
         AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = deliveries.destination_id
             AND l.collapse_key = deliveries.collapse_key AND l.lease_token IS NOT NULL AND l.lease_until > ?)";
 
-/// The error of a delivery that was skipped so.
+/// The error of a skipped delivery.
 const FORGOTTEN: &str = "an admin enabled the destination with the newest states only";
 
-/// The health of a destination, and what is owed to it.
+/// The health of a destination, with the numbers of its pending, waiting and dead deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DestinationHealth {
-    /// Its health, and what is to be sent.
+    /// Its health, and the number of its pending deliveries.
     #[serde(flatten)]
     pub health: HealthView,
-    /// Deliveries that wait for the customer to be named, or failed for good.
+    /// The numbers of its waiting and dead deliveries.
     #[serde(flatten)]
     pub owes: Owes,
 }
 
-/// The figures of a destination.
+/// The figures of a destination for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figures {
     /// The destination.
     pub id: DestinationId,
     /// `healthy`, `failing`, `open` or `disabled`.
     pub state: String,
-    /// How many deliveries it is owed, counted up to a bound.
+    /// Number of deliveries that it is owed, counted up to 100,000.
     pub owed: i64,
-    /// How long it has been owed the oldest of them, in milliseconds; 0 when there is none.
+    /// The age of the oldest of them, in milliseconds; 0 when there is none.
     pub oldest_owed_ms: i64,
 }
 
 /// The result of skipping the `user.*` events that a destination is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forgotten {
-    /// How many ended.
+    /// Number of skipped deliveries.
     pub skipped: i64,
-    /// Whether there may be more.
+    /// Whether more deliveries may be left to skip.
     pub more: bool,
 }
 
 row! {
-    struct Standing {
+    struct StateRow {
         id: DestinationId,
         state: String,
     }
@@ -72,8 +71,8 @@ impl Store {
     /// The figures of all destinations that were not deleted.
     pub async fn figures(&self) -> Result<Vec<Figures>, Error> {
         self.read_now(move |connection, now| {
-            let all: Vec<Standing> = sql(STATES).all(connection)?;
-            let figures = |Standing { id, state }| {
+            let all: Vec<StateRow> = sql(STATES).all(connection)?;
+            let figures = |StateRow { id, state }| {
                 let oldest = deliveries::oldest_owed(connection, id)?;
                 let oldest_owed_ms = oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
                 Ok(Figures { id, state, owed: deliveries::owed(connection, id)?, oldest_owed_ms })
@@ -83,7 +82,7 @@ impl Store {
         .await
     }
 
-    /// The health of a destination. Deliveries are counted up to a bound.
+    /// The health of a destination, with the numbers of its deliveries, which are counted up to a maximum.
     pub async fn destination_health(&self, id: DestinationId) -> Result<DestinationHealth, Error> {
         self.read(move |connection| {
             let health = health::view(connection, id)?;
@@ -92,9 +91,12 @@ impl Store {
         .await
     }
 
-    /// Ends the `user.*` deliveries that a disabled destination is owed as `skipped`, batch by batch and at most
-    /// `limit`: called again it goes on with what is left. One that is being sent at this moment ends by its own
-    /// attempt. An enabled destination: [`Error::Conflict`].
+    /// Ends the owed `user.*` deliveries of a disabled destination as `skipped`, in batches and at most `limit`. Call
+    /// it again for the rest. A delivery that is being sent at this moment is left to its attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the destination is enabled.
     pub async fn forget_user_events(&self, id: DestinationId, limit: i64) -> Result<Forgotten, Error> {
         let (mut after, mut skipped) = (0, 0);
         while skipped < limit {
@@ -108,7 +110,7 @@ impl Store {
         Ok(Forgotten { skipped, more: true })
     }
 
-    /// How many [`Store::forget_user_events`] would end now, and what it would refuse.
+    /// The number of deliveries that [`Store::forget_user_events`] would skip now. Has the same errors.
     pub async fn count_user_events(&self, id: DestinationId) -> Result<i64, Error> {
         let (mut after, mut counted) = (0, 0);
         loop {
@@ -122,21 +124,21 @@ impl Store {
     }
 }
 
-/// The next deliveries of users that a destination is owed.
+/// The next owed `user.*` deliveries of a destination.
 #[derive(Clone, Copy)]
 struct Batch {
     id: DestinationId,
-    /// Behind this sequence number.
+    /// Only those with a higher sequence number.
     after: i64,
     /// Maximum number of them.
     at_most: i64,
 }
 
-/// A batch that was gone through.
+/// The result of one batch.
 struct Passed {
     /// The last sequence number in it.
     last: i64,
-    /// How many of them are, or would be, forgotten.
+    /// Number of deliveries that were skipped, or would be.
     count: i64,
 }
 
@@ -157,7 +159,7 @@ const END_OF_BATCH: Sql = statement! {hot "deliveries_news", "
 "};
 
 impl Batch {
-    /// Forgets it; `None` when it is empty.
+    /// Skips the batch; `None` when it is empty.
     fn forget(self, write: &mut Write<'_>) -> Result<Option<Passed>, Error> {
         let destination = check_disabled(write.connection, self.id)?;
         let Some(last) = self.end(write.connection)? else { return Ok(None) };
@@ -167,7 +169,7 @@ impl Batch {
         Ok(Some(Passed { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
     }
 
-    /// Counts what would be forgotten of it.
+    /// Counts the deliveries of the batch that would be skipped; `None` when it is empty.
     fn count(self, connection: &mut AnyConnection, now: Timestamp) -> Result<Option<Passed>, Error> {
         check_disabled(connection, self.id)?;
         let Some(last) = self.end(connection)? else { return Ok(None) };

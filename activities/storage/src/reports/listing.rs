@@ -1,4 +1,4 @@
-//! The ledger as the API shows it: purchases and events here, deliveries and their attempts beside.
+//! Purchases and events as the API shows them. Deliveries and their attempts are in `deliveries.rs`.
 
 use crate::db::connection::MultiBackend;
 use crate::db::error::Error;
@@ -20,16 +20,16 @@ pub struct PurchaseFilter {
     pub platform_id: Option<PlatformId>,
     /// Only those of this receipt.
     pub receipt_id: Option<String>,
-    /// Only those of this customer, by the store's name.
+    /// Only those of this customer, by the store's id.
     pub app_user_id: Option<String>,
-    /// Only those of this customer, by the customer's own id.
+    /// Only those of this customer, by the app's own id.
     pub external_id: Option<String>,
 }
 
 /// Which events are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct EventFilter {
-    /// Only those of this purchase; with the id of a destination in its place, those about that destination.
+    /// Only those of this purchase. The id of a destination selects the events about that destination.
     pub collapse_key: Option<CollapseKey>,
     /// Only those of this type.
     #[serde(rename = "type")]
@@ -47,19 +47,19 @@ row! {
         pub platform_id: PlatformId,
         /// Its app.
         pub app_id: AppId,
-        /// The store's name of it.
+        /// The store's id of it.
         pub receipt_id: String,
-        /// The store's name of the customer.
+        /// The store's id of the customer.
         pub app_user_id: Option<String>,
         /// Its revision.
         pub revision: i64,
         /// Its state.
         pub state: String,
-        /// Until when it is held.
+        /// The end of its last hold by an admin; null if it was never held, or released.
         pub held_until: Option<Timestamp>,
         /// When it was settled last.
         pub updated_at: Timestamp,
-        /// Its owner, and how far the store confirmed it.
+        /// Its user, its verification, and its next check.
         #[serde(flatten)]
         pub standing: Standing,
         /// The body of its newest `purchase.updated`; null before the first.
@@ -67,19 +67,19 @@ row! {
     }
 }
 
-/// The owner of a purchase, how far its store confirmed it, and what happens next. The default knows nothing.
+/// The user of a purchase, its verification by the store, and its next check. All fields are null by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Standing {
-    /// Its owner.
+    /// The user who owns it.
     pub user_id: Option<UserId>,
     /// When the store showed it last.
     pub verified_at: Option<Timestamp>,
-    /// Since when the store does not answer about it.
+    /// When the store stopped answering about it; null while it answers.
     pub unverified_since: Option<Timestamp>,
-    /// What notifications of it wait for after their window: `verification` or `parked`.
+    /// What its notifications wait for after their window.
     #[schemars(with = "Option<String>")]
     pub waiting_for: Option<WaitsFor>,
-    /// When it is checked next without a new notification.
+    /// Its next wake: when it is checked without a new notification.
     pub next_wake_at: Option<Timestamp>,
 }
 
@@ -145,7 +145,7 @@ const EVENTS: Sql = statement! {"
 const OF_KEY: Clause = clause!(&[EVENTS], "collapse_key = ?");
 const OF_TYPE: Clause = clause!(&[EVENTS], "event_type = ?");
 
-/// A list with optional conditions: a statement with a place for them.
+/// A statement with a place for optional conditions, and the values to bind.
 pub struct Filtered<'a> {
     list: Sql,
     conditions: Vec<&'static str>,
@@ -153,12 +153,12 @@ pub struct Filtered<'a> {
 }
 
 impl<'a> Filtered<'a> {
-    /// These values come before those of the conditions.
+    /// A list whose own values are bound before those of the conditions.
     pub fn new(list: Sql, values: impl IntoIterator<Item = Value<'a>>) -> Self {
         Self { list, conditions: Vec::new(), values: values.into_iter().collect() }
     }
 
-    /// Adds a condition that has a value.
+    /// Adds a condition with a value, if there is a value.
     pub fn and<V: Into<Value<'a>>>(mut self, condition: Clause, value: Option<V>) -> Self {
         if let Some(value) = value {
             self.conditions.push(condition.text);
@@ -167,13 +167,13 @@ impl<'a> Filtered<'a> {
         self
     }
 
-    /// Adds a condition that has none.
+    /// Adds a condition without a value.
     pub fn when(mut self, condition: Option<Clause>) -> Self {
         self.conditions.extend(condition.map(|condition| condition.text));
         self
     }
 
-    /// The list, up to its limit.
+    /// The statement; the caller binds the limit.
     pub fn statement(self) -> Statement<'a> {
         sql(self.list.with(&self.conditions)).bind_all(self.values)
     }
@@ -221,7 +221,7 @@ impl Store {
     }
 }
 
-/// No stored text has a NUL.
+/// Replaces NUL characters, as in every stored text; PostgreSQL refuses them.
 fn storable(text: String) -> String {
     text.replace('\0', "\u{FFFD}")
 }

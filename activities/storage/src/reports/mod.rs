@@ -1,5 +1,5 @@
-//! Stored data, read for people and programs: lists, explanations, the audit, the feed, figures, differences of
-//! revenue.
+//! Stored data, read for people and programs: lists of rows, explanations, the audit of the tables, the feed of
+//! purchases, figures of destinations, and the comparison of sent revenue with the ledger.
 
 pub mod audit;
 pub mod choosers;

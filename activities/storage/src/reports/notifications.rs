@@ -1,4 +1,4 @@
-//! Notifications as the API shows them, with what they wait for.
+//! Notifications as the API shows them, with the reason why each of them waits.
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
@@ -16,22 +16,22 @@ stored! {
     pub enum WaitingFor {
         /// The end of its window.
         Window = "window",
-        /// The end of a hold.
+        /// The end of a hold by an admin.
         Hold = "hold",
         /// The approval of its topic.
         #[serde(rename = "topic approval")]
         TopicApproval = "topic approval",
         /// An answer of the store.
         Verification = "verification",
-        /// Another answer, which confirms the last one.
+        /// A later answer of the store, which confirms what the last one does not show yet.
         Confirmation = "confirmation",
-        /// A person: its store does not know the receipt.
+        /// A person: the store does not know the receipt.
         Parked = "parked",
     }
 }
 
 impl WaitingFor {
-    /// Whether its store is queried again.
+    /// Whether it waits for the store.
     pub const fn is_of_store(self) -> bool {
         matches!(self, Self::Verification | Self::Confirmation | Self::Parked)
     }
@@ -47,26 +47,26 @@ row! {
         pub message_id: String,
         /// The platform that the store notified.
         pub platform_id: PlatformId,
-        /// The purchase; `None` when unreadable.
+        /// The purchase; `None` if the notification could not be read.
         pub collapse_key: Option<CollapseKey>,
-        /// The store's name of the purchase.
+        /// The store's id of the purchase.
         pub receipt_id: String,
         /// The store's own type of the notification.
         pub store_type: String,
-        /// When we accepted it.
+        /// When it was accepted.
         pub accepted_at: Timestamp,
-        /// Its outcome, once it has one.
+        /// Its outcome; `None` while it is open.
         pub outcome: Option<Outcome>,
-        /// What it waits for, until then.
+        /// The reason why it is open; `None` once it has an outcome.
         pub waiting_for: Option<WaitingFor>,
-        /// The revision it was settled in.
+        /// The revision of the purchase in which it was settled.
         pub revision: Option<i64>,
-        /// Why it ended so.
+        /// Why it has this outcome.
         pub reason: Option<String>,
     }
 }
 
-/// The columns of a [`NotificationView`]; the value is now.
+/// The columns of a [`NotificationView`]. Binds now.
 pub const VIEW: &str = "
     n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.accepted_at, n.outcome,
         n.revision, n.reason,
@@ -75,7 +75,7 @@ pub const VIEW: &str = "
             WHEN p.held_until > ? THEN 'hold'
             WHEN p.waits_through >= n.seq THEN COALESCE(p.waits_for, 'verification')
             ELSE 'window' END AS waiting_for";
-/// The notifications, with their purchases.
+/// The notifications `n` with their purchases `p`.
 pub const WITH_PURCHASE: &str = "notifications n LEFT JOIN purchases p ON p.collapse_key = n.collapse_key";
 
 const LIST: Sql = statement! {"
@@ -91,7 +91,7 @@ const OF_PURCHASE: Clause = clause!(&[LIST], "n.collapse_key = ?");
 const OF_MESSAGE: Sql = statement!("SELECT {VIEW} FROM {WITH_PURCHASE} WHERE n.message_id = ? ORDER BY n.seq");
 
 impl Store {
-    /// The notifications of a message.
+    /// The notifications of one message of a store.
     pub async fn notifications_of(&self, message_id: &str) -> Result<Vec<NotificationView>, Error> {
         let message_id = message_id.to_owned();
         self.read_now(move |connection, now| sql(OF_MESSAGE).bind(now).bind(message_id).all(connection)).await
@@ -106,7 +106,7 @@ impl Store {
         self.listed(page, move |list| list.and(OF_PURCHASE, Some(key))).await
     }
 
-    /// Notifications of a platform, or of all, the newest first.
+    /// The notifications of a platform, or of all platforms, the newest first.
     pub async fn notifications(
         &self,
         platform: Option<PlatformId>,

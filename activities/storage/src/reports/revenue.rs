@@ -1,7 +1,8 @@
-//! Whether the revenue sent to each integration adds up to the ledger, page by page of purchases.
+//! Compares the revenue that was sent to each integration with the ledger, by pages of purchases. An integration is a
+//! destination that gets requests user by user and counts revenue.
 //!
-//! One statement has the entries of a page with their deliveries, so that it sees one moment. Another one has the
-//! revenue that was sent without an entry.
+//! One statement reads the entries of a page together with their deliveries, so that both are of the same moment.
+//! Another one reads the revenue that was sent without an entry in the ledger.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -27,7 +28,7 @@ pub struct RevenueFilter {
     pub month: Option<String>,
 }
 
-/// An integration that counts.
+/// A destination that counts revenue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Integration {
     /// Its id.
@@ -43,72 +44,72 @@ pub struct Integration {
 pub struct RevenueLine {
     /// The integration.
     pub destination_id: DestinationId,
-    /// The month in UTC in which it happened.
+    /// The month in UTC in which it happened, such as `2026-01`.
     pub month: String,
-    /// Whether it is for money or of the store's test world.
+    /// Whether it is of real money or of the store's sandbox.
     pub environment: Environment,
     /// The SKU that was paid.
     pub sku: Option<String>,
     /// The purchase.
     pub collapse_key: CollapseKey,
-    /// Its event.
+    /// The event that announces it.
     pub event_id: EventId,
-    /// What it is; null for what is in no ledger.
+    /// The kind of the entry; null for revenue without an entry.
     pub kind: Option<String>,
-    /// By the ledger, in USD; null where that is not known.
+    /// The amount in the ledger, in USD; null if it is not known.
     pub ledger: Option<String>,
-    /// The revenue in frozen bodies, in USD, by the status of their delivery: `delivered`, `owed` or `dead`.
+    /// The amount in the frozen body, in USD, by the status of the delivery: `delivered`, `owed` or `dead`.
     pub sent: BTreeMap<&'static str, String>,
-    /// Why the integration did not get what the ledger has; null where it did.
+    /// Why the delivered revenue differs from the ledger; null if it does not.
     pub differs: Option<Differs>,
 }
 
-/// Why an integration did not get what the ledger has.
+/// Why the revenue that an integration got differs from the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Differs {
-    /// The price is not known, so that nothing is sent.
+    /// The price is not known, so no revenue is sent.
     PriceUnknown,
-    /// It does not choose the event, or not of this platform or environment.
+    /// The integration did not choose the event, or its filter does not match the platform or the environment.
     NotChosen,
-    /// It was created after the event, or had another choice then.
+    /// The integration was created after the event, or had another choice of events then.
     CreatedLater,
-    /// It is owed, and on its way.
+    /// The delivery is pending.
     Owed,
-    /// It waits until the customer is named.
+    /// The delivery waits until the customer's external id is set.
     WaitingForName,
     /// The delivery is dead.
     Dead,
-    /// The integration does not want it, such as for the lack of a key.
+    /// The delivery was skipped, for example because the integration has no API key for it.
     Skipped,
-    /// It changes a payment that the integration was never owed.
+    /// The entry changes a payment that the integration was never owed.
     PaymentNotOwed,
-    /// The revenue that was sent is not the ledger's. Nothing explains it.
+    /// The amount that was sent differs from the ledger. There is no explanation for it.
     Unequal,
-    /// There is no delivery. Nothing explains it.
+    /// There is no delivery. There is no explanation for it.
     Missing,
-    /// It was sent, and is in no ledger. Nothing explains it.
+    /// Revenue was sent without an entry in the ledger. There is no explanation for it.
     NotInLedger,
 }
 
 impl Differs {
-    /// Whether it is no error: it follows from the destination's choice and the status of deliveries.
+    /// Whether the difference is expected: it follows from the choice of the integration or the status of the delivery.
     #[must_use]
     pub const fn is_explained(self) -> bool {
         !matches!(self, Self::Unequal | Self::Missing | Self::NotInLedger)
     }
 }
 
-/// The money that was sent to the integrations that count, compared with the ledger.
+/// The comparison of the sent revenue with the ledger, for one page of purchases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RevenueAudit {
     /// Number of purchases that were checked.
     pub purchases: i64,
     /// The integrations of their apps.
     pub integrations: Vec<Integration>,
-    /// Every entry of the ledger at every integration.
+    /// One line for each entry of the ledger at each integration, and for revenue without an entry.
     pub lines: Vec<RevenueLine>,
-    /// Number of lines that differ without a reason.
+    /// Number of lines that differ without an explanation.
     pub unexplained: usize,
     /// The cursor of the next page; null at the end.
     pub next_cursor: Option<String>,
@@ -122,7 +123,7 @@ row! {
 }
 
 row! {
-    /// An entry, and one of its deliveries.
+    /// An entry of the ledger, joined with one of its deliveries, if there is one.
     struct EntryRow {
         collapse_key: CollapseKey,
         number: i64,
@@ -145,7 +146,8 @@ row! {
 }
 
 row! {
-    struct Stray {
+    /// A delivery with revenue whose event has no entry in the ledger.
+    struct StrayRow {
         collapse_key: CollapseKey,
         event_id: EventId,
         destination_id: DestinationId,
@@ -157,7 +159,7 @@ row! {
     }
 }
 
-/// Which integrations were owed a payment, and to which it was delivered.
+/// The integrations that were owed a payment, and those to which it was delivered.
 #[derive(Default)]
 struct Paid {
     owed: HashSet<DestinationId>,
@@ -206,7 +208,7 @@ const KEYS: Sql = statement! {"
 "};
 
 impl Store {
-    /// Compares the ledger with the revenue sent to each integration, for the next purchases.
+    /// Compares the ledger with the revenue that was sent to each integration, for a page of purchases.
     pub async fn audit_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenueAudit, Error> {
         self.read(move |connection| {
             let after = page.cursor.clone().unwrap_or_default();
@@ -218,7 +220,7 @@ impl Store {
             let mut integrations = BTreeMap::new();
             for row in &keys {
                 if let Entry::Vacant(place) = integrations.entry(row.app_id) {
-                    place.insert(counting(connection, row.app_id)?);
+                    place.insert(integrations_of(connection, row.app_id)?);
                 }
             }
             let mut lines = Vec::new();
@@ -226,9 +228,9 @@ impl Store {
                 let entries: Vec<EntryRow> =
                     sql(ENTRIES).bind(after.as_str()).bind(last.collapse_key).all(connection)?;
                 lines.extend(compare(&integrations, &entries));
-                let strays: Vec<Stray> = sql(STRAYS).bind(after.as_str()).bind(last.collapse_key).all(connection)?;
+                let strays: Vec<StrayRow> = sql(STRAYS).bind(after.as_str()).bind(last.collapse_key).all(connection)?;
                 let is_known = |id| integrations.values().flatten().any(|one| one.destination.id == id);
-                lines.extend(strays.into_iter().filter(|stray| is_known(stray.destination_id)).map(Stray::line));
+                lines.extend(strays.into_iter().filter(|stray| is_known(stray.destination_id)).map(StrayRow::line));
             }
             lines.retain(|line| filter.month.as_ref().is_none_or(|month| *month == line.month));
             let integrations = integrations.into_values().flatten().map(|Chooser { destination, .. }| Integration {
@@ -245,14 +247,14 @@ impl Store {
     }
 }
 
-/// The integrations of an app that count.
-fn counting(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
+/// The integrations of an app, with the times of their choices.
+fn integrations_of(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
     let mut all = choosers::of_app(connection, app)?;
     all.retain(|one| one.destination.per_user && one.deleted_at.is_none());
     Ok(all)
 }
 
-/// Compares entries, each with its deliveries, with the integrations of their apps.
+/// Compares each entry and its deliveries with the integrations of its app.
 fn compare(integrations: &BTreeMap<AppId, Vec<Chooser>>, rows: &[EntryRow]) -> Vec<RevenueLine> {
     let (mut lines, mut paid) = (Vec::new(), Paid::default());
     for entry in rows.chunk_by(|a, b| (a.collapse_key, a.number, a.entry) == (b.collapse_key, b.number, b.entry)) {
@@ -270,20 +272,21 @@ fn compare(integrations: &BTreeMap<AppId, Vec<Chooser>>, rows: &[EntryRow]) -> V
     lines
 }
 
-/// Compares an entry with an integration. `paid` has the deliveries of the payment that it is, or changes.
+/// Compares an entry with an integration. `paid` are the deliveries of its payment: the entry is that payment or
+/// changes it.
 fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLine> {
     let first = entry.first()?;
     let id = chooser.destination.id;
     let own: Vec<&EntryRow> = entry.iter().filter(|row| row.destination_id == Some(id)).collect();
     let mut sent: BTreeMap<&'static str, String> = BTreeMap::new();
-    // Of several deliveries of one event at most one was taken: the one that was delivered, else the last.
-    let bearing = || own.iter().filter(|row| row.revenue.is_some());
-    let bearer = bearing().find(|row| row.is(DeliveryStatus::Delivered)).or_else(|| bearing().next_back());
-    if let Some((row, revenue)) = bearer.and_then(|row| Some((row, row.revenue.clone()?))) {
-        sent.insert(fate(row.status), revenue);
+    // Of several deliveries of one event, the integration accepted one at most: the delivered one, or else the last.
+    let with_revenue = || own.iter().filter(|row| row.revenue.is_some());
+    let compared = with_revenue().find(|row| row.is(DeliveryStatus::Delivered)).or_else(|| with_revenue().next_back());
+    if let Some((row, revenue)) = compared.and_then(|row| Some((row, row.revenue.clone()?))) {
+        sent.insert(status_name(row.status), revenue);
     }
     let ledger = first.usd.clone();
-    let differs = match bearer {
+    let differs = match compared {
         Some(row) if row.revenue != ledger => Some(Differs::Unequal),
         Some(row) if row.is(DeliveryStatus::Delivered) => None,
         Some(row) => Some(row.unfinished()),
@@ -292,7 +295,7 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLin
         None if first.is_nothing() => None,
         None => Some(own.last().map_or(Differs::Missing, |row| row.unfinished())),
     };
-    // Skipped because the payment was not counted, and it is now.
+    // The change was skipped because the payment was not delivered then. The payment is delivered now.
     let is_counted = first.entry > 0 && paid.delivered.contains(&id);
     let differs = differs.map(|why| if why == Differs::Skipped && is_counted { Differs::Unequal } else { why });
     Some(RevenueLine {
@@ -309,7 +312,7 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLin
     })
 }
 
-/// Why there is no delivery of an entry; `None` where none is missing.
+/// Why there is no delivery of an entry; `None` if there must be none.
 fn without_delivery(chooser: &Chooser, entry: &EntryRow, paid: &Paid) -> Option<Differs> {
     let Chooser { destination, .. } = chooser;
     let chooses = [Some(&entry.event_type), entry.other_event_type.as_ref()]
@@ -334,25 +337,25 @@ impl EntryRow {
         self.status == Some(status)
     }
 
-    /// Whether it adds nothing, as far as that is known.
+    /// Whether its amount is 0 or not known.
     fn is_nothing(&self) -> bool {
         self.usd.as_deref().is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')))
     }
 
-    /// Why it did not arrive, by the status of its delivery.
+    /// Why the entry was not delivered, by the status of its delivery.
     fn unfinished(&self) -> Differs {
         match self.status {
             Some(DeliveryStatus::Pending) => Differs::Owed,
             Some(DeliveryStatus::Waiting) => Differs::WaitingForName,
             Some(DeliveryStatus::Dead) => Differs::Dead,
             Some(DeliveryStatus::Skipped) => Differs::Skipped,
-            // Delivered without an amount, which the ledger has.
+            // It was delivered without the amount that the ledger has.
             _ => Differs::Unequal,
         }
     }
 }
 
-impl Stray {
+impl StrayRow {
     fn line(self) -> RevenueLine {
         RevenueLine {
             destination_id: self.destination_id,
@@ -363,14 +366,14 @@ impl Stray {
             event_id: self.event_id,
             kind: None,
             ledger: None,
-            sent: BTreeMap::from([(fate(Some(self.status)), self.revenue)]),
+            sent: BTreeMap::from([(status_name(Some(self.status)), self.revenue)]),
             differs: Some(Differs::NotInLedger),
         }
     }
 }
 
-/// What an amount is shown under, by the status of the delivery that carries it.
-const fn fate(status: Option<DeliveryStatus>) -> &'static str {
+/// The key of an amount in [`RevenueLine::sent`], by the status of its delivery.
+const fn status_name(status: Option<DeliveryStatus>) -> &'static str {
     match status {
         Some(DeliveryStatus::Delivered) => "delivered",
         Some(DeliveryStatus::Dead) => "dead",

@@ -20,8 +20,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use storage::{
-    App, Catalogue, Change, Destination, DestinationPatch, Filter, Limits, Named, NewDestination, NewPlatform, Page,
-    Platform, PlatformPatch, Product, Run, Store,
+    App, Catalogue, Change, Destination, DestinationPatch, EntitlementText, Filter, Limits, NewDestination,
+    NewPlatform, Page, Platform, PlatformPatch, Product, Run, Store,
 };
 use tokio::net::TcpListener;
 use url::Url;
@@ -165,7 +165,7 @@ async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
     if store.catalogue(app).await? != Catalogue::default() {
         return Ok(());
     }
-    let entitlement = Named { name: "Gold".to_owned(), description: Some("what the demo sells".to_owned()) };
+    let entitlement = EntitlementText { name: "Gold".to_owned(), description: Some("what the demo sells".to_owned()) };
     let mut catalogue = Catalogue::default();
     catalogue.entitlements.insert(simulated::ENTITLEMENT.to_owned(), entitlement);
     for (sku, name, price, is_gold) in simulated::PRODUCTS {

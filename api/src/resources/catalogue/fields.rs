@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::str::FromStr;
-use storage::{MOST_OF_PRODUCT, Named};
+use storage::{EntitlementText, MAX_PER_PRODUCT};
 
 /// A SKU or a reference id in a path: any text.
 #[derive(JsonSchema)]
@@ -31,7 +31,7 @@ pub struct ListedEntitlement {
     reference: String,
     /// Its name and description.
     #[serde(flatten)]
-    named: Named,
+    named: EntitlementText,
 }
 
 /// A product of the catalogue.
@@ -53,10 +53,10 @@ pub struct Product {
 }]))]
 pub struct Catalogue {
     /// The entitlements.
-    #[schemars(extend("maxItems" = storage::MOST_LISTED))]
+    #[schemars(extend("maxItems" = storage::MAX_LISTED))]
     entitlements: Vec<ListedEntitlement>,
     /// The products.
-    #[schemars(extend("maxItems" = storage::MOST_LISTED))]
+    #[schemars(extend("maxItems" = storage::MAX_LISTED))]
     products: Vec<Product>,
 }
 
@@ -65,8 +65,8 @@ pub fn check(product: &storage::Product, place: &str, wrong: &mut FieldErrors) {
     let mut sorted = product.entitlements.clone();
     sorted.sort_unstable();
     sorted.dedup();
-    if sorted.len() != product.entitlements.len() || sorted.len() > MOST_OF_PRODUCT {
-        wrong.add(&format!("{place}entitlements"), format!("each entitlement once, and at most {MOST_OF_PRODUCT}"));
+    if sorted.len() != product.entitlements.len() || sorted.len() > MAX_PER_PRODUCT {
+        wrong.add(&format!("{place}entitlements"), format!("each entitlement once, and at most {MAX_PER_PRODUCT}"));
     }
     if let Some(complaint) = twice(&product.prices) {
         wrong.add(&format!("{place}prices"), complaint);

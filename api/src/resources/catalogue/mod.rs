@@ -16,7 +16,7 @@ use domain::AppId;
 use fields::Sku;
 use schemars::JsonSchema;
 use serde::Serialize;
-use storage::{App, Change, Named, Page, Paged, UnmappedSku};
+use storage::{App, Change, EntitlementText, Page, Paged, UnmappedSku};
 use uuid::Uuid;
 
 /// The number of known purchases that a change concerns.
@@ -45,7 +45,7 @@ pub async fn set_entitlement(
     State(edge): State<Shared>,
     Ids(app, Sku(id)): Ids<AppId, Sku>,
     Query(query): Query<RunQuery>,
-    Body(new): Body<Named>,
+    Body(new): Body<EntitlementText>,
 ) -> Result<Json<Concerned>, Error> {
     change(&edge, app, &query, Change::SetEntitlement(id, new)).await
 }

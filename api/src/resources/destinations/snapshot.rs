@@ -39,11 +39,11 @@ pub async fn snapshot(
 ) -> Result<Json<SnapshotPage>, Error> {
     let run = body.run();
     check_cursor(body.cursor.as_deref())?;
-    let page = edge.store.snapshot(id, body.page(), run).await?;
+    let page = edge.store.backfill(id, body.page(), run).await?;
     if run == Run::Real && timeout(PATIENCE, wake(&edge, &page.owed)).await.is_err() {
         tracing::warn!(destination.id = %id, "the engine took not all signals of a snapshot; the sweep finds the rest");
     }
-    Ok(Json(SnapshotPage { purchases: page.purchases, owed: page.owed.len(), next_cursor: page.next_cursor }))
+    Ok(Json(SnapshotPage { purchases: page.checked, owed: page.owed.len(), next_cursor: page.next_cursor }))
 }
 
 async fn wake(edge: &Edge, keys: &[CollapseKey]) {

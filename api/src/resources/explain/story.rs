@@ -5,12 +5,12 @@ use super::sentences::{self, Unsent, unsent};
 use domain::{CollapseKey, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AnnouncedEvent, Destination, OfEvent, OfMessage, OfPurchase, Portrait, PurchaseView,
-    ReceivedNotification, Sending,
+    Addressee, AnnouncedEvent, Destination, EventExplanation, MessageExplanation, Portrait, PurchaseExplanation,
+    PurchaseView, ReceivedNotification, Sending,
 };
 
 /// A message of a store.
-pub fn message(message_id: &str, of: &OfMessage) -> Node {
+pub fn message(message_id: &str, of: &MessageExplanation) -> Node {
     let notifications = of.notifications.iter().map(|(one, events)| {
         notification(one).then(events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now)))
     });
@@ -18,7 +18,7 @@ pub fn message(message_id: &str, of: &OfMessage) -> Node {
 }
 
 /// A purchase.
-pub fn purchase(key: CollapseKey, of: &OfPurchase) -> Node {
+pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
     let node = Node::new("purchase", sentences::purchase(key, of)).fact("collapse_key", key);
     let node = match &of.purchase {
         Some(view) => node.of(&PurchaseView { data: Value::Null, ..view.clone() }),
@@ -37,7 +37,7 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> Node {
 }
 
 /// An event.
-pub fn event(of: &OfEvent) -> Node {
+pub fn event(of: &EventExplanation) -> Node {
     let node = event_with_deliveries(&of.event, &of.addressees, of.now);
     let causes = Node::new("notifications", sentences::caused_by(&of.notifications))
         .then(of.notifications.iter().map(notification));

@@ -329,7 +329,7 @@ fn a_destination_shows_its_state_and_its_debts() {
     assert_eq!(sentences::owed(&portrait(hook(), 0)), "nothing is owed to it");
     assert_eq!(sentences::dead(&portrait(hook(), 0)), "nothing is dead");
     assert!(sentences::dead(&portrait(hook(), 1)).starts_with("1 delivery is dead (`settle redeliver failed"));
-    let many = portrait(hook(), Portrait::MOST_COUNTED);
+    let many = portrait(hook(), Portrait::MAX_COUNTED);
     assert!(sentences::dead(&many).starts_with("10000 or more deliveries are dead"));
     let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending(DeliveryStatus::Dead) };
     let of = |count, dead| sentences::dead(&Portrait { dead, ..portrait(hook(), count) });

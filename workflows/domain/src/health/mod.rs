@@ -1,8 +1,11 @@
-//! The health of a destination: when its breaker opens and closes, when it is paused, warned about and disabled, and when
-//! its deliveries are due.
+//! The health of a destination: when its breaker opens and closes, when it is paused, when operators are warned, when
+//! it is disabled, and when its deliveries are due.
 //!
-//! The health follows from its requests, one after the other. `storage` counts them and stores the result; the
-//! destination's kind decides what one response means.
+//! A destination is disabled after a time without a success, some days, that its kind sets. Only a failed request
+//! disables it, and only 12 hours or more after the first failure since the last success.
+//!
+//! The results of the requests change the health one by one. `storage` stores it; the destination's kind decides what
+//! one response means.
 
 #[cfg(test)]
 mod tests;
@@ -14,28 +17,29 @@ use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Number of failures in a row, each of another purchase than the one before, that open the breaker.
+/// Number of failures in a row that open the breaker. A failure for the same purchase as the failure before it is not
+/// counted.
 pub const BREAKER_FAILURES: i64 = 10;
 /// Time between two probes while the breaker is open.
 pub const PROBE_EVERY: Duration = Duration::from_secs(30);
-/// Minimum time between the first and the last failure of a destination that is disabled.
-pub const APART: Duration = HOUR.saturating_mul(12);
-/// A warning is sent when this percentage of the patience is over.
+/// Minimum time from the first failure since the last success to the failure that disables the destination.
+pub const MIN_FAILURE_SPAN: Duration = HOUR.saturating_mul(12);
+/// Operators are warned when these percentages of the time have passed after which the destination is disabled.
 pub const WARNINGS_PERCENT: [u32; 3] = [50, 70, 90];
-/// How often the success of a healthy destination is noted at most.
+/// Minimum time between two recorded successes of a healthy destination, so that not every request writes its row.
 pub const SUCCESS_NOTED_EVERY: Duration = MINUTE;
-/// Maximum pause of a destination.
+/// Maximum pause of a destination by its `Retry-After`.
 pub const LONGEST_PAUSE: Duration = HOUR;
 /// Maximum wait for a slot under a destination's rate.
 pub const LATEST_START: Duration = Duration::from_secs(2);
 
-/// The state of a destination, as people see it.
+/// The state of a destination, as the API shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Its last request succeeded, or there was none.
     Healthy,
-    /// Its last request failed.
+    /// A request has failed since the last success.
     Failing,
     /// Its breaker is open: only probes are sent.
     Open,
@@ -56,7 +60,7 @@ impl State {
     }
 }
 
-/// A text that was expected to be the state of a destination and is not.
+/// A text that is not the name of a destination's state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not the state of a destination")]
 pub struct InvalidState(String);
@@ -70,40 +74,40 @@ impl FromStr for State {
     }
 }
 
-/// The recorded health of a destination. What is serialized is what people see.
+/// The recorded health of a destination. The API shows the serialized fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Health {
-    /// Failures in a row, each of another purchase than the one before.
+    /// Number of failures in a row; several in a row for the same purchase count once.
     pub failures: i64,
     /// What went wrong last, for people.
     pub last_error: Option<String>,
-    /// The first failure since the last success.
+    /// When the first request failed since the last success.
     pub first_failure_at: Option<Timestamp>,
-    /// The last failure.
+    /// When a request failed last.
     pub last_failure_at: Option<Timestamp>,
-    /// The last success; of a healthy destination, up to a minute old.
+    /// When a request succeeded last. While the destination is healthy, this is up to a minute too early.
     pub last_success_at: Option<Timestamp>,
-    /// Since when the breaker is open.
+    /// When the breaker opened; null while it is closed.
     pub opened_at: Option<Timestamp>,
-    /// When it was probed last.
+    /// When the last probe was sent.
     pub probed_at: Option<Timestamp>,
-    /// When it recovered last.
+    /// When its breaker closed last, or a person enabled it.
     pub recovered_at: Option<Timestamp>,
-    /// Until when its `Retry-After` pauses it.
+    /// The end of the pause by its `Retry-After`; null without a pause.
     pub paused_until: Option<Timestamp>,
-    /// The purchase that failed last, since the last success.
+    /// The purchase of the last failure since the last success.
     #[serde(skip)]
     pub last_failed_key: Option<CollapseKey>,
-    /// When a person requested an immediate retry of all pending deliveries.
+    /// When a person last requested an immediate retry of all pending deliveries.
     #[serde(skip)]
     pub retry_requested_at: Option<Timestamp>,
-    /// When its settings or secrets were changed.
+    /// When its settings or its secret were changed last.
     #[serde(skip)]
     pub changed_at: Option<Timestamp>,
     /// Number of warnings since the last success.
     #[serde(skip)]
     pub warned: i64,
-    /// Whether its trouble was announced to operators, and not its recovery yet.
+    /// Whether operators were notified that it fails, and not yet that it recovered.
     #[serde(skip)]
     pub is_announced: bool,
 }
@@ -111,14 +115,14 @@ pub struct Health {
 /// A request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Its purchase.
+    /// The purchase of its lane.
     pub key: CollapseKey,
     /// What went wrong, for people.
     pub error: String,
     /// The pause that the destination requested.
     pub pause: Option<Duration>,
-    /// How long the destination may fail before it is disabled.
-    pub patience: Duration,
+    /// The destination is disabled after this time without a success.
+    pub disable_after: Duration,
 }
 
 /// A `Retry-After` of the destination for one lane.
@@ -126,7 +130,7 @@ pub struct Failure {
 pub struct RetryAfter {
     /// When it was received.
     pub received_at: Timestamp,
-    /// Until when nothing is sent.
+    /// Nothing is sent to the lane before this time.
     pub until: Timestamp,
 }
 
@@ -135,18 +139,18 @@ pub struct RetryAfter {
 pub enum Notice {
     /// The breaker opened.
     Opened,
-    /// A percentage of the patience is over.
+    /// A percentage of the time has passed after which the destination is disabled.
     Warned {
         /// One of [`WARNINGS_PERCENT`].
         percent: u32,
     },
-    /// The breaker closed.
+    /// The destination works again, after trouble that was announced.
     Recovered,
-    /// The patience is over.
+    /// The destination was disabled.
     Disabled,
 }
 
-/// The result of a request for its destination.
+/// The new health of a destination after a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assessment {
     /// The new health.
@@ -157,19 +161,19 @@ pub struct Assessment {
     pub notices: Vec<Notice>,
 }
 
-/// Whether a request may be made at a destination's rate.
+/// When a request may be made under a destination's rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
     /// It may be made soon.
     Free {
         /// How long until it may be made, at most [`LATEST_START`].
         wait: Duration,
-        /// When the next one may be made.
+        /// When the next request may be made.
         next_at: Timestamp,
     },
-    /// Its slot is too late.
+    /// The next free slot is further ahead than [`LATEST_START`].
     Later {
-        /// How long until another try makes sense, at least a millisecond.
+        /// How long until a slot comes near, at least a millisecond.
         wait: Duration,
     },
 }
@@ -193,13 +197,14 @@ impl Health {
             health.opened_at = Some(now);
             notices.push(Notice::Opened);
         }
-        if health.is_over(100, failure.patience, now) {
+        if health.has_failed_for(100, failure.disable_after, now) {
             notices.push(Notice::Disabled);
             health.is_announced = true;
             return Assessment { health, state: State::Disabled, notices };
         }
-        let over = WARNINGS_PERCENT.into_iter().filter(|percent| health.is_over(*percent, failure.patience, now));
-        if let Some((nth, percent)) = (1..).zip(over).last().filter(|(nth, _)| *nth > self.warned) {
+        let disable_after = failure.disable_after;
+        let passed = WARNINGS_PERCENT.into_iter().filter(|percent| health.has_failed_for(*percent, disable_after, now));
+        if let Some((nth, percent)) = (1..).zip(passed).last().filter(|(nth, _)| *nth > self.warned) {
             health.warned = nth;
             notices.push(Notice::Warned { percent });
         }
@@ -208,22 +213,23 @@ impl Health {
         Assessment { health, state, notices }
     }
 
-    /// Whether this percentage is over both of the patience and of [`APART`]: one failure after a long silence is no
-    /// reason to warn.
-    fn is_over(&self, percent: u32, patience: Duration, now: Timestamp) -> bool {
-        let is_over = |since: Option<Timestamp>, limit: Duration| {
+    /// Whether this percentage of `disable_after` has passed since the destination last worked, and this percentage of
+    /// [`MIN_FAILURE_SPAN`] since the first failure: one failure after a long time without requests is no reason to
+    /// warn.
+    fn has_failed_for(&self, percent: u32, disable_after: Duration, now: Timestamp) -> bool {
+        let has_passed = |since: Option<Timestamp>, limit: Duration| {
             let passed = since.map_or(Duration::ZERO, |since| now.since(since));
             passed.saturating_mul(100) >= limit.saturating_mul(percent)
         };
-        is_over(self.well_at(), patience) && is_over(self.first_failure_at, APART)
+        has_passed(self.well_at(), disable_after) && has_passed(self.first_failure_at, MIN_FAILURE_SPAN)
     }
 
-    /// The health after a successful request that began at `began`; `None` when nothing changes. A request that began
-    /// before the last failure neither ends a pause nor closes the breaker.
+    /// The health after a successful request that began at `began`; `None` when nothing changes. While the breaker is
+    /// open or the destination paused, a success changes nothing if its request began before the last failure.
     #[must_use]
     pub fn succeeded(&self, began: Timestamp, now: Timestamp) -> Option<Assessment> {
-        let is_closed = self.opened_at.is_some() || self.paused_until.is_some();
-        if is_closed && self.last_failure_at.is_some_and(|failed_at| began <= failed_at) {
+        let is_blocked = self.opened_at.is_some() || self.paused_until.is_some();
+        if is_blocked && self.last_failure_at.is_some_and(|failed_at| began <= failed_at) {
             return None;
         }
         if self.is_well() && self.last_success_at.is_some_and(|at| now < at.plus(SUCCESS_NOTED_EVERY)) {
@@ -231,7 +237,7 @@ impl Health {
         }
         let health = Self {
             last_success_at: Some(now),
-            // The end of a pause alone makes nothing due: a delivery that failed by itself keeps its own wait.
+            // The end of a pause makes no delivery due early: one that failed keeps its own back-off.
             recovered_at: if self.opened_at.is_some() { Some(now) } else { self.recovered_at },
             last_error: self.last_error.clone(),
             last_failure_at: self.last_failure_at,
@@ -244,15 +250,15 @@ impl Health {
         Some(Assessment { health, state: State::Healthy, notices })
     }
 
-    /// The health after the destination refused all further requests.
+    /// The health after the destination refused all further requests, as with a 410: it is disabled at once.
     #[must_use]
     pub fn refused_all(&self) -> Assessment {
         let health = Self { is_announced: true, last_failed_key: None, ..self.clone() };
         Assessment { health, state: State::Disabled, notices: vec![Notice::Disabled] }
     }
 
-    /// The health after a person enabled the destination: it starts anew, and all owed deliveries are due. If its trouble
-    /// was announced, the first success is announced too.
+    /// The health after a person enabled the destination: failures are forgotten, and all owed deliveries are due. If
+    /// operators were notified of its trouble, its first success is announced as the recovery.
     #[must_use]
     pub fn enabled(&self, now: Timestamp) -> Self {
         Self {
@@ -266,14 +272,15 @@ impl Health {
         }
     }
 
-    /// Whether a request that was claimed at `began` does not count any more: the destination has recovered since, or has
-    /// other settings.
+    /// Whether the failure of a request that was claimed at `began` no longer counts, because the destination recovered
+    /// or its settings were changed after that.
     #[must_use]
     pub fn is_stale_request(&self, began: Timestamp) -> bool {
         self.recovered_at.max(self.changed_at).is_some_and(|since| began < since)
     }
 
-    /// Since when all deliveries that were attempted before are due.
+    /// A delivery that was last attempted before this time is due, whatever its back-off: the time of the last
+    /// recovery, or of the last retry by a person.
     #[must_use]
     pub fn due_since(&self) -> Option<Timestamp> {
         self.recovered_at.max(self.retry_requested_at)
@@ -285,8 +292,7 @@ impl Health {
         !has_failed && self.opened_at.is_none() && self.paused_until.is_none()
     }
 
-    /// When it was last known to work: by a request, or because a person enabled it; the first failure for a destination
-    /// that never answered.
+    /// When it last worked: the last success, recovery or enabling; the first failure if there was none of these.
     #[must_use]
     pub fn well_at(&self) -> Option<Timestamp> {
         self.last_success_at.max(self.recovered_at).or(self.first_failure_at)
@@ -295,7 +301,7 @@ impl Health {
     /// How long its pause lasts; `None` when it is not paused.
     #[must_use]
     pub fn paused_for(&self, now: Timestamp) -> Option<Duration> {
-        // A pause longer than the maximum comes from a clock that was set back.
+        // A pause longer than the maximum can only mean that the clock was set back.
         let left = wait_until(self.paused_until.filter(|until| *until > now)?, now);
         (left <= LONGEST_PAUSE).then_some(left)
     }
@@ -304,35 +310,37 @@ impl Health {
     #[must_use]
     pub fn probe_in(&self, now: Timestamp) -> Option<Duration> {
         let opened_at = self.opened_at?;
-        // A clock that was set back must not keep it from being probed.
+        // If the clock was set back, the destination is still probed.
         let last = self.probed_at.map_or(opened_at, |probed_at| probed_at.max(opened_at)).min(now);
         let next = last.plus(PROBE_EVERY);
         Some(if next > now { wait_until(next, now) } else { Duration::ZERO })
     }
 
-    /// For how long only probes may be sent; `None` when all requests may.
+    /// How long the pause lasts, or the time until the next probe while the breaker is open; the longer of the two.
+    /// `None` when all requests may be sent.
     #[must_use]
-    pub fn closed_for(&self, now: Timestamp) -> Option<Duration> {
+    pub fn blocked_for(&self, now: Timestamp) -> Option<Duration> {
         let probe_in = self.probe_in(now).map(|wait| wait.max(SHORTEST_WAIT));
         self.paused_for(now).max(probe_in)
     }
 
-    /// For how long a delivery that is due at `due_at` is owed by the destination as a whole, because nothing may be sent
-    /// now; `None` when it has a wait of its own, as one that is due after the end of a pause.
+    /// How long a delivery that is due at `due_at` is held up by the open breaker or the pause of its destination.
+    /// `None` when requests may be sent, and when the delivery is due only after the end of the pause.
     #[must_use]
     pub fn owed_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
         let has_own_wait = self.opened_at.is_none() && self.paused_until.is_none_or(|until| due_at > until);
-        if has_own_wait { None } else { self.closed_for(now) }
+        if has_own_wait { None } else { self.blocked_for(now) }
     }
 
-    /// Whether a lane waits for a `Retry-After`. It ends at its time, and by a recovery of the destination.
+    /// Whether a lane still waits for a `Retry-After`. The wait ends at its time, at a recovery of the destination, and
+    /// at a retry by a person.
     #[must_use]
     pub fn holds(&self, retry_after: RetryAfter, now: Timestamp) -> bool {
         retry_after.until > now && self.due_since().is_none_or(|since| retry_after.received_at >= since)
     }
 
-    /// When a delivery with the next attempt at `next_due_at` is due: a delivery that was attempted before the destination
-    /// recovered, or before a person requested a retry, is due since then.
+    /// When a delivery is due. `next_due_at` is the time by its back-off. If the delivery was last attempted before
+    /// [`Self::due_since`], it is due since then.
     #[must_use]
     pub fn due_at(&self, next_due_at: Timestamp, tried_at: Option<Timestamp>) -> Timestamp {
         match (tried_at, self.due_since()) {
@@ -342,11 +350,11 @@ impl Health {
     }
 }
 
-/// The slot of a request, when the next one is free at `next_at` and the rate is `per_second`.
+/// The next slot for a request, when the rate is `per_second` and the next slot is free at `next_at`.
 #[must_use]
 pub fn slot(next_at: Timestamp, per_second: i64, now: Timestamp) -> Slot {
     let step = Duration::from_secs(1) / u32::try_from(per_second.clamp(1, 1_000_000)).unwrap_or(1);
-    // A slot further ahead comes from a clock that was set back.
+    // A slot further ahead can only mean that the clock was set back.
     let turn = next_at.min(now.plus(LATEST_START).plus(step)).max(now);
     let wait = if turn > now { wait_until(turn, now) } else { Duration::ZERO };
     if wait > LATEST_START {
@@ -362,5 +370,5 @@ pub fn wait_until(then: Timestamp, now: Timestamp) -> Duration {
     Duration::from_millis(u64::try_from(micros.div_ceil(1000)).unwrap_or(u64::MAX)).max(SHORTEST_WAIT)
 }
 
-/// Nothing waits for a shorter time.
+/// Minimum of every wait.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);

@@ -1,8 +1,8 @@
 //! The rules of health, as tables of requests and results.
 
 use super::{
-    APART, Assessment, BREAKER_FAILURES, Failure, Health, LATEST_START, LONGEST_PAUSE, Notice, PROBE_EVERY, RetryAfter,
-    SUCCESS_NOTED_EVERY, Slot, State, slot,
+    Assessment, BREAKER_FAILURES, Failure, Health, LATEST_START, LONGEST_PAUSE, MIN_FAILURE_SPAN, Notice, PROBE_EVERY,
+    RetryAfter, SUCCESS_NOTED_EVERY, Slot, State, slot,
 };
 use crate::ids::CollapseKey;
 use crate::time::{DAY, HOUR, Timestamp, millis};
@@ -26,7 +26,7 @@ fn failure() -> Failure {
 
 fn failure_of(purchase: i64) -> Failure {
     let key = CollapseKey::new(uuid::Uuid::from_u64_pair(0, u64::try_from(purchase).unwrap()));
-    Failure { key, error: format!("{purchase} failed"), pause: None, patience: DAY * 5 }
+    Failure { key, error: format!("{purchase} failed"), pause: None, disable_after: DAY * 5 }
 }
 
 /// After `times` failures, one each second, each of another purchase.
@@ -43,7 +43,7 @@ fn the_breaker_opens_at_the_tenth_failure_in_a_row_and_once() {
             (assessment.state, assessment.health.failures, &assessment.notices[..]),
             (State::Failing, times, &[][..])
         );
-        assert_eq!(assessment.health.closed_for(at(times * 1000)), None);
+        assert_eq!(assessment.health.blocked_for(at(times * 1000)), None);
     }
     let opened = failed(BREAKER_FAILURES);
     let opened_at = at((BREAKER_FAILURES - 1) * 1000);
@@ -77,7 +77,7 @@ fn success_closes_the_breaker_and_makes_earlier_attempts_due() {
     let well = open.succeeded(at(59_000), at(60_000)).unwrap();
     assert_eq!((well.state, &well.notices[..]), (State::Healthy, &[Notice::Recovered][..]));
     let health = well.health;
-    assert_eq!((health.closed_for(at(60_000)), health.recovered_at), (None, Some(at(60_000))));
+    assert_eq!((health.blocked_for(at(60_000)), health.recovered_at), (None, Some(at(60_000))));
     let due = |next, tried| health.due_at(at(next), tried);
     assert_eq!(due(9_000_000, Some(at(59_999))), at(60_000));
     assert_eq!(due(50_000, Some(at(1_000))), at(50_000), "it was due before");
@@ -144,11 +144,11 @@ fn a_pause_is_never_shortened_and_ends_with_a_success() {
     let pause = |ms| Failure { pause: Some(Duration::from_millis(ms)), ..failure() };
     let paused = Health::default().failed(pause(60_000), at(0));
     assert_eq!(paused.state, State::Failing);
-    assert_eq!(paused.health.closed_for(at(0)), Some(ms(60_000)));
-    assert_eq!(paused.health.closed_for(at(59_999)), Some(ms(1)));
-    assert_eq!(paused.health.closed_for(at(60_000)), None);
+    assert_eq!(paused.health.blocked_for(at(0)), Some(ms(60_000)));
+    assert_eq!(paused.health.blocked_for(at(59_999)), Some(ms(1)));
+    assert_eq!(paused.health.blocked_for(at(60_000)), None);
     let shorter = paused.health.failed(pause(1_000), at(10_000)).health;
-    assert_eq!(shorter.closed_for(at(10_000)), Some(ms(50_000)));
+    assert_eq!(shorter.blocked_for(at(10_000)), Some(ms(50_000)));
     assert_eq!(shorter.succeeded(at(9_000), at(11_000)), None, "a request from before the pause does not end it");
     let well = shorter.succeeded(at(60_500), at(61_000)).unwrap();
     assert_eq!(well.health.paused_until, None);
@@ -185,9 +185,9 @@ fn an_open_breaker_is_probed_every_half_minute() {
     let opened_ms = (BREAKER_FAILURES - 1) * 1000;
     let probe_ms = opened_ms + millis(PROBE_EVERY);
     assert_eq!(health.probe_in(at(opened_ms)), Some(PROBE_EVERY));
-    assert_eq!(health.closed_for(at(opened_ms)), Some(PROBE_EVERY));
+    assert_eq!(health.blocked_for(at(opened_ms)), Some(PROBE_EVERY));
     assert_eq!(health.probe_in(at(probe_ms)), Some(Duration::ZERO));
-    assert_eq!(health.closed_for(at(probe_ms)), Some(ms(1)), "for everyone else it stays closed");
+    assert_eq!(health.blocked_for(at(probe_ms)), Some(ms(1)), "for everyone else it stays closed");
     health.probed_at = Some(at(probe_ms));
     assert_eq!(health.probe_in(at(probe_ms + 1)), Some(PROBE_EVERY - ms(1)));
     health.probed_at = Some(at(0));
@@ -224,7 +224,7 @@ fn after_a_silence_failures_must_lie_half_a_day_apart() {
     let warned = |hour: i64, percent| (1000 + hour, Notice::Warned { percent });
     let expected = [warned(6, 50), warned(9, 70), warned(11, 90), (1012, Notice::Disabled)];
     assert_eq!(hourly(1000, true), expected);
-    assert_eq!(APART, HOUR * 12);
+    assert_eq!(MIN_FAILURE_SPAN, HOUR * 12);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! How a catalogue is stored: read as a whole, written where it differs.
+//! The tables of a catalogue. It is read as a whole; only the rows that differ are written.
 
-use super::{Catalogue, Named, Product, entitlement_id};
+use super::{Catalogue, EntitlementText, Product, entitlement_id};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -42,7 +42,7 @@ pub fn read(connection: &mut AnyConnection, app: AppId) -> Result<Catalogue, Err
     let mut catalogue = Catalogue::default();
     let rows: Vec<EntitlementRow> = sql(ENTITLEMENTS).bind(app).all(connection)?;
     for row in rows {
-        catalogue.entitlements.insert(row.ref_id, Named { name: row.name, description: row.description });
+        catalogue.entitlements.insert(row.ref_id, EntitlementText { name: row.name, description: row.description });
     }
     let rows: Vec<ProductRow> = sql(PRODUCTS).bind(app).all(connection)?;
     for row in rows {
@@ -61,7 +61,7 @@ pub fn read(connection: &mut AnyConnection, app: AppId) -> Result<Catalogue, Err
 
 /// Writes the difference between two catalogues.
 pub fn write(write: &mut Write<'_>, app: AppId, before: &Catalogue, after: &Catalogue) -> Result<(), Error> {
-    // Rows that a product lists are deleted before it and inserted after it.
+    // The links of a product to its entitlements are deleted before the product, and inserted after it.
     for (sku, product) in &before.products {
         if after.products.get(sku) != Some(product) {
             sql(DELETE_LINKS).bind(app).bind(sku.as_str()).run(write.connection)?;
@@ -93,7 +93,7 @@ const PUT_ENTITLEMENT: Sql = statement! {"
     DO UPDATE SET name = excluded.name, description = excluded.description
 "};
 
-fn put_entitlement(write: &mut Write<'_>, app: AppId, ref_id: &str, named: &Named) -> Result<(), Error> {
+fn put_entitlement(write: &mut Write<'_>, app: AppId, ref_id: &str, named: &EntitlementText) -> Result<(), Error> {
     sql(PUT_ENTITLEMENT)
         .bind(app)
         .bind(ref_id)

@@ -13,19 +13,20 @@ use crate::settings::destinations::{Destination, DestinationRow};
 use domain::{Timestamp, UserId};
 use std::time::Duration;
 
-/// How soon a lane is claimed again while its destination has as many requests as it takes.
+/// How soon a lane is claimed again if another process has it or its user locked, or if the destination's concurrency
+/// is exhausted.
 pub const BUSY: Duration = Duration::from_millis(250);
 
 /// A lane that is being claimed. Its lock is held.
 pub struct Lane<'a> {
     pub claim: &'a Claim,
-    /// As it was read last, with its secret.
+    /// The destination's row as it was read last, with the encrypted secret.
     pub found: DestinationRow,
     pub destination: Destination,
     pub row: LaneRow,
     pub health: HealthRow,
-    /// The owner of the purchase, locked for the destination; `None` where requests are not made user by user, and
-    /// where the purchase has no owner.
+    /// The user who owns the purchase, whose lane at the destination is locked. `None` if the destination does not get
+    /// requests user by user, or if the purchase has no user.
     pub user: Option<UserLane>,
     pub start: Start,
 }
@@ -35,7 +36,7 @@ pub struct Lane<'a> {
 pub struct Start {
     /// How long from now.
     pub wait: Duration,
-    /// When the next one may, where the destination has a rate.
+    /// When the next request may start; `None` if the destination has no rate.
     pub next_slot_at: Option<Timestamp>,
 }
 
@@ -52,12 +53,14 @@ row! {
 }
 
 impl Lane<'_> {
+    /// The answer to a claim that the destination as a whole cannot take now.
     pub fn owed(&self, write: &mut Write<'_>, wait: Duration) -> Result<Claimed, Error> {
         let last_seq = deliveries::last_seq(write.connection, self.claim.key, self.claim.destination)?;
         Ok(Claimed::Idle(Idle::Owed { last_seq, wait }))
     }
 }
 
+/// The answer to a claim of a closed lane.
 pub fn closed(write: &mut Write<'_>, claim: &Claim) -> Result<Claimed, Error> {
     Ok(Claimed::Idle(Idle::Closed { last_seq: deliveries::last_seq(write.connection, claim.key, claim.destination)? }))
 }
@@ -72,7 +75,7 @@ const LOCK: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     FOR UPDATE
 "};
 
-/// Locks a lane until the end of the transaction, and makes its row first.
+/// Locks a lane until the end of the transaction. Inserts its row if there is none.
 pub fn lock(write: &mut Write<'_>, lane: LaneKey) -> Result<LaneRow, Error> {
     find_or_make(write, lane, LOCK)?.ok_or(Error::Missing { what: "lane" })
 }
@@ -82,8 +85,8 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     FOR UPDATE SKIP LOCKED
 "};
 
-/// Locks a lane, unless another process has it locked. A claim does not wait for it: with several lanes and their
-/// destination's health in one transaction, two claims would wait for each other.
+/// Locks a lane; `None` if another process has it locked. A claim must not wait for that lock: transactions with
+/// several lanes and the health of their destination could deadlock.
 pub fn lock_free(write: &mut Write<'_>, lane: LaneKey) -> Result<Option<LaneRow>, Error> {
     find_or_make(write, lane, LOCK_FREE)
 }
@@ -99,7 +102,7 @@ fn find_or_make(write: &mut Write<'_>, lane: LaneKey, lock: Sql) -> Result<Optio
     sql(lock).bind(lane.destination).bind(lane.key).first(write.connection)
 }
 
-/// When the lease of a lane ends, if somebody has one.
+/// When the lease of a lane ends; `None` if nobody holds it.
 pub fn live_lease(lane: &LaneRow, now: Timestamp) -> Option<Timestamp> {
     if fault::is_planted("lease.ignored") {
         return None;

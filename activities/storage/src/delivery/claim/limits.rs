@@ -1,4 +1,5 @@
-//! The limits on claiming a lane: another claimer, its user, the destination's breaker, rate and concurrency.
+//! The limits on claiming a lane: a request in flight about its user, the user's pause, and the destination's breaker,
+//! pause, rate and concurrency.
 
 use super::lane::{BUSY, Lane, Start, closed};
 use crate::db::error::Error;
@@ -15,8 +16,8 @@ use domain::health::{Slot, slot, wait_until};
 use domain::{Environment, UserId};
 use std::time::Duration;
 
-/// How soon a lane is claimed again while another purchase's request of its user is in flight, at most: most requests
-/// end long before their lease.
+/// Maximum wait before a lane is claimed again while a request about its user is in flight for another purchase: most
+/// requests complete long before their lease ends.
 const USER_BUSY: Duration = Duration::from_millis(500);
 
 row! {
@@ -26,14 +27,14 @@ row! {
     }
 }
 
-/// The environment in which events of a purchase `p` on a platform `f` are sent now: like a body, in the sandbox as
-/// soon as either is of it.
+/// The environment in which events of a purchase `p` on a platform `f` are sent now: the sandbox, if the purchase or
+/// its platform is of the sandbox. A body is rendered by the same rule.
 pub const SENT_ENVIRONMENT: &str =
     "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
-/// Determines when a request for this lane may start; returns why it may not. Locks its user, then the destination's health.
-/// A probe is held back by its user alone. What another process changed in the destination until then holds: a change
-/// locks its health too.
+/// Sets when a request for this lane may start, or returns why it may not start now. Locks the user, then the
+/// destination's health. Only its user holds back a probe. The destination is read again under the lock of its health,
+/// which a change of the destination takes too: so the newest settings apply.
 pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
     if let Some(claimed) = user(write, lane)? {
         return Ok(Some(claimed));
@@ -46,9 +47,9 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claime
         lane.found = found;
     }
     let is_probe = lane.claim.mode == Mode::Probe;
-    let closed_for = lane.health.health.closed_for(write.now);
+    let blocked_for = lane.health.health.blocked_for(write.now);
     let busy_for = if is_full(write, lane)? { Some(BUSY) } else { None };
-    if let (false, Some(wait)) = (is_probe, closed_for.or(busy_for)) {
+    if let (false, Some(wait)) = (is_probe, blocked_for.or(busy_for)) {
         return lane.owed(write, wait).map(Some);
     }
     let Some(rate) = lane.destination.rate else { return Ok(None) };
@@ -67,7 +68,8 @@ const OWNER: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases
     WHERE p.collapse_key = ?
 "};
 
-/// Locks the user of the lane, where requests are made user by user; returns why nothing may be sent about them now.
+/// Locks the user of the lane, if the destination gets requests user by user. Returns why no request about the user may
+/// be sent now.
 fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
     if !lane.destination.per_user {
         return Ok(None);
@@ -105,7 +107,7 @@ const IN_FLIGHT: Sql = statement! {hot "lanes_leased", "
     WHERE destination_id = ? AND lease_token IS NOT NULL AND lease_until > ?
 "};
 
-/// Whether as many requests are in flight as the destination takes.
+/// Whether the destination's concurrency is exhausted.
 fn is_full(write: &mut Write<'_>, lane: &Lane<'_>) -> Result<bool, Error> {
     let live: Option<Number> = sql(IN_FLIGHT).bind(lane.claim.destination).bind(write.now).first(write.connection)?;
     Ok(live.is_some_and(|live| live.value >= lane.destination.concurrency))

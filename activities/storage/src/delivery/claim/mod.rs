@@ -1,7 +1,8 @@
-//! Claiming a lane: pick what is due, see whether the destination takes it, freeze the bodies, lease it.
+//! Claiming a lane: pick the deliveries that are due, check the destination's limits, freeze the bodies, lease the
+//! lane.
 //!
-//! Locks the lane, then its user, then the destination's health. A lane or a user that is locked by another process is
-//! not waited for: that process is working on it.
+//! Locks the lane, then its user, then the destination's health. A claim does not wait for a lane or a user that
+//! another process has locked, because that process is working on it.
 
 pub mod lane;
 pub mod limits;
@@ -25,8 +26,8 @@ use pick::{due_at, next};
 use render::{Frozen, State};
 
 row! {
-    /// A delivery's attempts: how many were finished and counted, how many of these the destination refused for good,
-    /// and whether the last one's row may be used again.
+    /// A delivery's attempts: how many were counted, how many of these the destination refused, and 1 if the row of the
+    /// last attempt may be used again.
     struct Tries {
         counted: i64,
         refused: i64,
@@ -38,7 +39,7 @@ row! {
 pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<Claimed, Error> {
     let found = destinations::find(write.connection, claim.destination)?;
     if found.is_none() {
-        // Deliveries that were recorded at the moment when the destination was deleted.
+        // Ends deliveries that were recorded while the destination was being deleted.
         deliveries::end_deleted_lane(write, claim.key, claim.destination)?;
     }
     let Some(found) = found.filter(|found| found.enabled) else { return closed(write, claim) };
@@ -88,7 +89,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
 }
 
 impl Lane<'_> {
-    /// The delivery that comes next and may be sent now, or else why none is.
+    /// The next delivery, if one may be sent now, or why none may.
     fn head(&self, write: &mut Write<'_>) -> Result<Result<DeliveryRow, Claimed>, Error> {
         let (claim, health) = (self.claim, &self.health.health);
         if claim.mode == Mode::Probe {
@@ -166,7 +167,7 @@ const FREEZE: Sql = statement! {"
     WHERE id = ? AND status = 'pending'
 "};
 
-/// Begins an attempt. The row of one that ended before a request was made is used again.
+/// Begins an attempt. If the last attempt ended before its request was sent, its row is used again.
 fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt, Error> {
     let Frozen { row, body, environment, revenue, state } = frozen;
     let tries = tries(write, &row)?;
@@ -189,7 +190,7 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         .bind(row.id)
         .run(write.connection)?;
     if changed == 0 {
-        // Its destination was deleted since it was picked: another claim finds that.
+        // The destination was deleted after the delivery was picked. The next claim will end its deliveries.
         return Err(Error::unavailable(AlreadyFinished));
     }
     Ok(Attempt {
@@ -220,7 +221,7 @@ fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Tries, Error> {
     Ok(tries.unwrap_or(Tries { counted: 0, refused: 0, reusable: 0 }))
 }
 
-/// The picked delivery has ended meanwhile.
+/// The delivery ended after it was picked.
 #[derive(Debug, thiserror::Error)]
 #[error("the delivery ended while it was claimed")]
 struct AlreadyFinished;

@@ -1,5 +1,5 @@
-//! The next delivery of a lane, of its two tracks: the newest `purchase.updated`, and all other events, the oldest
-//! first.
+//! The next delivery of a lane. A lane has two tracks: one sends the newest `purchase.updated` only, the other all
+//! other events, the oldest first.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -17,18 +17,18 @@ use domain::user::PROFILE_UPDATED;
 /// Why a profile is superseded.
 const NEWER_PROFILE: &str = "a newer state of the user stands for it";
 
-/// When a delivery is due to a destination with this health.
+/// When a delivery is due at a destination with this health.
 pub fn due_at(row: &DeliveryRow, health: &Health) -> Timestamp {
     health.due_at(row.next_due_at, row.tried_at)
 }
 
-/// Of the tracks' heads the one that is due first.
+/// The next delivery of a lane: of the first ones of both tracks, the one that is due first.
 pub fn next(connection: &mut AnyConnection, lane: LaneKey, health: &Health) -> Result<Option<DeliveryRow>, Error> {
     let heads = [newest_state(connection, lane)?, oldest_event(connection, lane)?];
     Ok(heads.into_iter().flatten().min_by_key(|row| (due_at(row, health), row.seq)))
 }
 
-/// The delivery that a probe tries: the newest state, or else the oldest event.
+/// The delivery that a probe sends: the newest `purchase.updated`, or the oldest event if there is none.
 pub fn newest(connection: &mut AnyConnection, lane: LaneKey) -> Result<Option<DeliveryRow>, Error> {
     newest_state(connection, lane)?.map_or_else(|| oldest_event(connection, lane), |state| Ok(Some(state)))
 }
@@ -55,7 +55,7 @@ fn oldest_event(connection: &mut AnyConnection, lane: LaneKey) -> Result<Option<
     sql(OLDEST_EVENT).bind(lane.key).bind(lane.destination).first(connection)
 }
 
-/// `seq + 0` so that no planner walks everything that the destination is owed instead of the lane.
+/// `seq + 0` keeps the planner from walking all deliveries to the destination instead of those of the lane.
 const FOLLOWERS: Sql = statement! {hot "deliveries_pending", "
     {SELECT}
     WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type <> 'purchase.updated'
@@ -64,8 +64,8 @@ const FOLLOWERS: Sql = statement! {hot "deliveries_pending", "
     LIMIT ?
 "};
 
-/// The deliveries that may follow an event in one request: the next ones in their order, as long as they are due too,
-/// or were never tried.
+/// The deliveries that may follow an event in its request: the next ones in order, up to the first that was tried and
+/// is not due yet, or that changes a payment.
 pub fn followers(
     write: &mut Write<'_>,
     lane: &Lane<'_>,
@@ -75,7 +75,7 @@ pub fn followers(
     let LaneKey { key, destination } = lane.claim.lane();
     let rows: Vec<DeliveryRow> =
         sql(FOLLOWERS).bind(key).bind(destination).bind(head.seq).bind(at_most).all(write.connection)?;
-    // A change of a payment is rendered by the state of that payment's delivery, so that the two never share a request.
+    // The body of a change of a payment depends on whether the payment was delivered, so they never share a request.
     let may_follow = |row: &DeliveryRow| row.event_type != REVENUE_ADJUSTED;
     let is_due = |row: &DeliveryRow| row.tried_at.is_none() || due_at(row, &lane.health.health) <= write.now;
     Ok(rows.into_iter().take_while(|row| may_follow(row) && is_due(row)).collect())
@@ -92,7 +92,7 @@ const SUPERSEDE: Sql = statement! {hot "deliveries_pending", "
         )
 "};
 
-/// Ends every undelivered `purchase.updated` of the lane but the newest.
+/// Ends every pending `purchase.updated` of the lane except the newest as `superseded`.
 pub fn supersede(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
     sql(SUPERSEDE)
         .bind(write.now)
@@ -117,7 +117,7 @@ const SUPERSEDE_PROFILES: Sql = statement! {hot "deliveries_pending", "
         )
 "};
 
-/// Ends every undelivered profile of the lane but the newest of its environment.
+/// Ends every pending `profile.updated` of the lane except the newest of its environment as `superseded`.
 pub fn supersede_profiles(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
     sql(SUPERSEDE_PROFILES)
         .bind(NEWER_PROFILE)
@@ -135,7 +135,7 @@ const SUPERSEDE_PROFILE: Sql = statement! {hot "deliveries_id", "
     WHERE id = ? AND status = 'pending'
 "};
 
-/// Ends a profile that is older than a state of its user that was sent.
+/// Ends a `profile.updated` as `superseded`, because a newer state of its user was sent.
 pub fn supersede_profile(write: &mut Write<'_>, row: &DeliveryRow) -> Result<(), Error> {
     sql(SUPERSEDE_PROFILE).bind(NEWER_PROFILE).bind(write.now).bind(row.id).run(write.connection).map(drop)
 }

@@ -1,4 +1,5 @@
-//! Bodies: rendered when an event is first sent to a destination, frozen then, and never changed.
+//! Bodies. A body is rendered when its event is first sent to a destination, and then frozen: every later attempt sends
+//! the same body.
 
 use super::lane::Lane;
 use super::pick;
@@ -30,26 +31,27 @@ pub struct Frozen {
     pub body: String,
     /// The environment in which it is sent.
     pub environment: Environment,
-    /// The amount in it, in USD, when it is rendered now.
+    /// The amount in the body, in USD; `None` without an amount, and if the body was frozen before.
     pub revenue: Option<String>,
-    /// Which state of its user it carries, if any, and whether that is news to the destination.
+    /// Whether it carries a state of its user, and whether the destination may have a newer one.
     pub state: State,
 }
 
-/// The state of its user in an event.
+/// Whether an event carries a state of its user, and whether the destination may have a newer one.
 #[derive(Clone, Copy)]
 pub enum State {
-    /// Nothing.
+    /// The event carries none, or the destination does not get requests user by user.
     None,
-    /// A state: no newer one of its user was sent.
+    /// It carries a state, and no newer one was sent.
     New(UserState),
-    /// A state that is older than one that was sent.
+    /// It carries a state, and a newer one was sent, answered or not; or a state of another user was sent, who owns the
+    /// purchase now.
     Stale,
 }
 
 row! {
-    /// An event, and what is known of its purchase now.
-    struct Facts {
+    /// An event, with its purchase, platform and users as they are now.
+    struct EventRow {
         seq: i64,
         created_at: Timestamp,
         occurred_at: Option<Timestamp>,
@@ -77,9 +79,9 @@ row! {
 }
 
 row! {
-    /// Which state of a user an event carries, and which ones were sent to the destination and acknowledged: of the
-    /// event's user, and of the purchase's present owner.
-    struct Age {
+    /// The revision of the user's state in an event, and the revisions that the destination was sent and acknowledged:
+    /// of the event's user, and of the user who owns the purchase now.
+    struct StateRevisions {
         user_id: Option<UserId>,
         user_revision: Option<i64>,
         acked_revision: Option<i64>,
@@ -93,14 +95,14 @@ row! {
 enum Prepared {
     /// This body, its environment, and the amount in it.
     Body(String, Environment, Option<String>),
-    /// It is not to be sent now, or at all.
+    /// The delivery is not sent in this request: it waits for the customer's id, was skipped, or is dead.
     PutAside,
-    /// It can never be sent, and operators were notified.
+    /// The delivery is dead because it can never be sent, and operators were notified.
     Undeliverable(OperatorEvents),
 }
 
-/// The bodies of one request, which begins with `head`. Deliveries that are not to be sent are put aside; empty when
-/// nothing is left. It ends at the first one of which operators are notified.
+/// The bodies of one request, which begins with `head`. Deliveries that may not be sent are left out, so the result can
+/// be empty. Stops at the first delivery about which operators are notified.
 pub fn batch(
     write: &mut Write<'_>,
     lane: &Lane<'_>,
@@ -138,8 +140,8 @@ const PUT_ASIDE: Sql = statement! {"
     WHERE id = ? AND status = 'pending'
 "};
 
-/// The body of a delivery and its environment, frozen before or rendered now. A delivery that cannot be sent dies like
-/// one that failed: operators are notified.
+/// The body of a delivery and its environment, frozen before or rendered now. A delivery that can never be sent becomes
+/// dead, and operators are notified, as for one that failed for the last time.
 fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Prepared, Error> {
     if let (Some(body), Some(environment)) = (&row.body, row.environment) {
         return Ok(Prepared::Body(body.clone(), environment, None));
@@ -166,8 +168,8 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     Ok(if operator_events.events.is_empty() { Prepared::PutAside } else { Prepared::Undeliverable(operator_events) })
 }
 
-/// A delivery that waits for a customer's name must not miss one that is set at this moment: then the user is locked,
-/// and the body rendered again.
+/// Renders a body. If the result is to wait for the customer's id, locks the user and renders again: so an id that is
+/// set at this moment is not missed.
 fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(Rendered, Unsent), Error> {
     let (unsent, owner) = unsent(write.connection, lane, row)?;
     let rendered = (lane.claim.render)(&lane.destination, &unsent);
@@ -188,8 +190,8 @@ struct Environments {
 }
 
 impl Environments {
-    /// One that was not for money when it was recorded, or is on a platform of the sandbox by now, is never sent among
-    /// those for money.
+    /// Of an event about a purchase. An event that was recorded for a test purchase, or whose platform is of the
+    /// sandbox now, is sent in the sandbox.
     fn of_event(data: &Value, platform: Option<Environment>) -> Self {
         let is_for_money = data.get("is_production").and_then(Value::as_bool) != Some(false);
         let of = |platform: Environment| if is_for_money { platform } else { Environment::Sandbox };
@@ -197,7 +199,8 @@ impl Environments {
         Self { recorded_in: of(Environment::Production), sent_in }
     }
 
-    /// A profile is sent in the sandbox where it covers what is for money and the platform was moved there since.
+    /// Of a `profile.updated`: the environment that it covers. If its platform is of another environment now, the
+    /// profile is sent in the sandbox.
     fn of_profile(body: &Value, platform: Option<Environment>) -> Self {
         let read = |name: &str| body.get(name)?.as_str()?.parse::<Environment>().ok();
         let covers = read("environment").unwrap_or(Environment::Sandbox);
@@ -206,19 +209,20 @@ impl Environments {
     }
 }
 
-/// The state of its user in an event.
+/// The state of the user that an event shows to one destination.
 struct Shown {
-    /// Over the purchases in its environment; null for an event without a state.
+    /// The state over the user's purchases in the event's environment; null for an event without a state.
     state: Value,
-    /// More attributes there.
+    /// More attributes of the user over the same purchases.
     profile: Value,
-    /// The body as the destination gets it.
+    /// The body of the event, with the state over the purchases that the destination wants.
     body: Value,
 }
 
-/// Selects the user's state in an event for a destination: over the platforms and the environment that it wants. A
-/// state of another environment is not sent there, nor one that was not stored for its platforms.
-fn shown(lane: &Lane<'_>, facts: &Facts, body: Value, environments: &Environments) -> Result<Shown, Error> {
+/// Selects the user's state for a destination: the state over the platforms and the environment that its filter names.
+/// `state` and `profile` are null if the event is sent in another environment than it was recorded in, or if no state
+/// was stored for these platforms.
+fn shown(lane: &Lane<'_>, facts: &EventRow, body: Value, environments: &Environments) -> Result<Shown, Error> {
     let filter = &lane.destination.filter;
     let platforms = filter.sorted_platforms();
     let is_at_home = environments.recorded_in == environments.sent_in;
@@ -239,7 +243,7 @@ fn shown(lane: &Lane<'_>, facts: &Facts, body: Value, environments: &Environment
     Ok(Shown { state, profile, body: with_state(body, Some(narrowed)) })
 }
 
-/// The body with another state of the user.
+/// The body with its state of the user replaced.
 fn with_state(mut body: Value, state: Option<Value>) -> Value {
     if let (Some(fields), Some(Value::Object(state))) = (body.as_object_mut(), state) {
         fields.extend(state);
@@ -259,13 +263,13 @@ const FACTS: Sql = statement! {hot "events_id", "
     WHERE e.id = ?
 "};
 
-/// Everything that a body may be rendered from, and the owner of the purchase.
+/// Everything that a body may be rendered from, and the user who owns the purchase.
 fn unsent(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
     row: &DeliveryRow,
 ) -> Result<(Unsent, Option<UserId>), Error> {
-    let facts: Option<Facts> = sql(FACTS).bind(row.event_id).first(connection)?;
+    let facts: Option<EventRow> = sql(FACTS).bind(row.event_id).first(connection)?;
     let facts = facts.ok_or(Error::Missing { what: "event" })?;
     let body = json(&facts.body)?;
     let (is_state, is_profile) = (row.event_type == PURCHASE_UPDATED, row.event_type == PROFILE_UPDATED);
@@ -312,7 +316,8 @@ const NEXT_STATE: Sql = statement! {hot "events_of_key", "
     LIMIT 1
 "};
 
-/// The record of the purchase that was announced with an event: its `purchase.updated` was written next.
+/// The `data` of the purchase in the revision of an event: that of the next `purchase.updated`, which was recorded
+/// after the other events of the revision.
 fn state_data(connection: &mut AnyConnection, row: &DeliveryRow, seq: i64) -> Result<Value, Error> {
     let state: Option<String> = sql(NEXT_STATE).bind(row.collapse_key).bind(seq).value(connection)?;
     Ok(state.map(|state| json(&state)).transpose()?.map_or(Value::Null, |body| data(&body)))
@@ -352,9 +357,10 @@ const AGE: Sql = statement! {hot "events_id", "
     WHERE e.id = ?
 "};
 
-/// Which state of a user an event carries. A newer one that was sent without an answer may have been taken: the older
-/// one would overwrite it, and the newer would not be taken a second time. Revisions of two users cannot be compared:
-/// where the owner joined another user since, any state of that one is newer. Each environment is by itself.
+/// Which state of a user an event carries. A newer state that was sent without an answer may have arrived: the older
+/// one would overwrite it, and the newer one would not be accepted a second time. Revisions of two users cannot be
+/// compared: if the user was merged into another one since, any state of that one counts as newer. Each environment is
+/// separate.
 fn state(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
@@ -366,7 +372,7 @@ fn state(
         return Ok(State::None);
     }
     let owner = lane.user.map(|lane| lane.user);
-    let age: Option<Age> = sql(AGE)
+    let revisions: Option<StateRevisions> = sql(AGE)
         .bind(destination)
         .bind(environment)
         .bind(destination)
@@ -374,10 +380,10 @@ fn state(
         .bind(environment)
         .bind(event)
         .first(connection)?;
-    let Some(age) = age else { return Ok(State::None) };
-    let (Some(user), Some(revision)) = (age.user_id, age.user_revision) else { return Ok(State::None) };
-    let is_older = age.acked_revision.max(age.sent_revision).is_some_and(|newest| newest > revision);
-    let owners = age.owner_acked_revision.or(age.owner_sent_revision);
+    let Some(revisions) = revisions else { return Ok(State::None) };
+    let (Some(user), Some(revision)) = (revisions.user_id, revisions.user_revision) else { return Ok(State::None) };
+    let is_older = revisions.acked_revision.max(revisions.sent_revision).is_some_and(|newest| newest > revision);
+    let owners = revisions.owner_acked_revision.or(revisions.owner_sent_revision);
     if is_older || (owner != Some(user) && owners.is_some()) {
         return Ok(State::Stale);
     }

@@ -1,7 +1,7 @@
-//! Whether every accepted notification is still stored, and every stored one was accepted.
+//! The rules that every accepted notification is stored, and that every stored one was accepted.
 //!
-//! An acceptance is committed together with its notifications, and both stay for ever. So the counterpart of a row that
-//! was read must exist.
+//! An acceptance and its notifications are committed in one transaction, and neither is ever deleted. So for each row
+//! of the one table there must be a row of the other.
 
 use super::range::{ACCEPTANCES, NOTIFICATIONS, Range};
 use crate::db::connection::AnyConnection;
@@ -11,8 +11,8 @@ use crate::db::statement::{row, sql};
 use crate::inbox::acceptances::{self, Entry, SPAN};
 use std::collections::HashSet;
 
-/// Maximum number of notifications that one statement looks up.
-const AT_ONCE: usize = 512;
+/// Maximum number of notifications that one statement reads.
+const MAX_PER_STATEMENT: usize = 512;
 
 row! {
     struct Acceptance {
@@ -30,7 +30,7 @@ row! {
 
 const ACCEPTED: Sql = statement!("SELECT a.seq, a.notifications FROM acceptances a WHERE {ACCEPTANCES} ORDER BY a.seq");
 
-/// `accepted_is_stored`.
+/// The rule `accepted_is_stored`.
 pub fn accepted_are_stored(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     let acceptances: Vec<Acceptance> = sql(ACCEPTED).bind_all(range.values.clone()).all(connection)?;
     let (mut entries, mut broken) = (Vec::new(), Vec::new());
@@ -40,18 +40,19 @@ pub fn accepted_are_stored(connection: &mut AnyConnection, range: &Range) -> Res
             None => broken.push(format!("acceptance {}, which cannot be read", acceptance.seq)),
         }
     }
-    for entries in entries.chunks(AT_ONCE) {
-        let there = there(connection, entries)?;
-        broken.extend(entries.iter().filter(|(seq, _)| !there.contains(seq)).map(describe));
+    for entries in entries.chunks(MAX_PER_STATEMENT) {
+        let stored = stored(connection, entries)?;
+        broken.extend(entries.iter().filter(|(seq, _)| !stored.contains(seq)).map(describe));
     }
     Ok(broken)
 }
 
-const THERE: Sql = statement!("SELECT seq AS value FROM notifications WHERE seq IN (?*)");
+const STORED_OF: Sql = statement!("SELECT seq AS value FROM notifications WHERE seq IN (?*)");
 
-fn there(connection: &mut AnyConnection, entries: &[Entry]) -> Result<HashSet<i64>, Error> {
-    let there = sql(THERE).uncached().bind_list(entries.iter().map(|(seq, _)| *seq)).values(connection)?;
-    Ok(there.into_iter().collect())
+/// The sequence numbers of these entries that are stored.
+fn stored(connection: &mut AnyConnection, entries: &[Entry]) -> Result<HashSet<i64>, Error> {
+    let stored = sql(STORED_OF).uncached().bind_list(entries.iter().map(|(seq, _)| *seq)).values(connection)?;
+    Ok(stored.into_iter().collect())
 }
 
 fn describe((seq, key): &Entry) -> String {
@@ -65,7 +66,7 @@ const ACCEPTANCES_AROUND: Sql = statement!("SELECT notifications AS value FROM a
 
 const STORED: Sql = statement!("SELECT n.seq, n.message_id FROM notifications n WHERE {NOTIFICATIONS} ORDER BY n.seq");
 
-/// `stored_was_accepted`.
+/// The rule `stored_was_accepted`.
 pub fn stored_were_accepted(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     let stored: Vec<StoredNotification> = sql(STORED).bind_all(range.values.clone()).all(connection)?;
     let (Some(first), Some(last)) = (stored.first(), stored.last()) else { return Ok(Vec::new()) };

@@ -1,13 +1,15 @@
-//! The tables that are checked, and the rules of each with the condition of the rows that break it.
+//! The tables that are checked, and their rules, each with the condition of the rows that break it.
 //!
-//! One statement sees one moment, so that rows written meanwhile never look broken.
+//! A rule is checked by one statement, which sees the database at one moment. So rows that are written during the check
+//! never look broken.
 
 use super::range::{DELIVERIES, EVENTS, Key, LANES, NOTIFICATIONS, PURCHASES, USERS};
 use super::{By, Check, Table, acceptance, owed};
 use crate::db::sql::{Sql, clause, statement};
 
-/// The rules of a table: `name: "the rule", "the condition of the rows that break it";`, with `(hot "index", "…")` where it
-/// is hot, and `(by code)` where one statement on both databases is not enough.
+/// The rules of a table: `name: "the rule", "the condition of the rows that break it";`. The condition is `(hot
+/// "index", "…")` if a test checks that it uses this index, and `(by function)` if one statement for both databases is
+/// not enough.
 macro_rules! checks {
     ($list:ident: $($name:ident: $description:literal, $how:tt;)*) => {
         &[$(Check { name: stringify!($name), description: $description, by: checks!(@ $list $how) }),*]

@@ -1,7 +1,7 @@
-//! Conservation: whether the tables agree with each other, page by page.
+//! The audit: checks page by page whether the tables agree with each other. The checks are called rules.
 //!
-//! Nothing here repairs, and nothing runs on the way of a notification or a delivery. Each page is bounded, so that the
-//! caller decides the cost of a check.
+//! The audit repairs nothing, and does not run while a notification is settled or a delivery is sent. The caller sets
+//! the size of a page, and so the cost of a check.
 
 mod acceptance;
 mod checks;
@@ -21,10 +21,10 @@ use range::{Key, Range};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Maximum number of rows that are named for a broken rule.
+/// Maximum number of examples of a broken rule.
 const EXAMPLES: usize = 5;
 
-/// A rule that must hold between the tables, and how often it is broken.
+/// A rule, and the rows that break it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RuleFindings {
     /// Its name.
@@ -35,16 +35,16 @@ pub struct RuleFindings {
     pub description: &'static str,
     /// Number of rows that break it.
     pub violations: i64,
-    /// The first of them.
+    /// The names of the first of them.
     pub examples: Vec<String>,
 }
 
 /// The result of checking one page of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audited {
-    /// How many rows were checked.
+    /// Number of rows that were checked.
     pub checked: i64,
-    /// The rules that do not hold.
+    /// The broken rules.
     pub broken: Vec<RuleFindings>,
     /// The cursor of the next page; `None` at the end of the last table.
     pub next_cursor: Option<String>,
@@ -54,7 +54,7 @@ pub struct Audited {
 struct Table {
     name: &'static str,
     key: Key,
-    /// The keys after one, as texts.
+    /// Selects the next keys after one, as texts.
     keys: Sql,
     checks: &'static [Check],
 }
@@ -68,20 +68,20 @@ struct Check {
 
 /// How a rule is checked on a range of rows.
 enum By {
-    /// By a statement that selects the names of rows that break it.
+    /// By a statement that selects the names of the rows that break it.
     Clause(Clause),
-    /// By code, where one statement on both databases is not enough.
+    /// By code, if one statement for both databases is not enough. Returns the names of the rows that break it.
     Code(fn(&mut AnyConnection, &Range) -> Result<Vec<String>, Error>),
 }
 
-/// All rules, those of a table together, in the order of the tables; nothing is found yet.
+/// All rules without violations, in the order of the tables.
 #[must_use]
 pub fn rules() -> Vec<RuleFindings> {
     let of = |table: &'static Table| table.checks.iter().map(|check| table.findings(check, Vec::new()));
     TABLES.iter().flat_map(of).collect()
 }
 
-/// Where a check continues: in which table, and after which key.
+/// The table and the key after which a check continues, by the cursor `table:key`.
 fn position(cursor: Option<&str>) -> Result<(usize, &str), Error> {
     let Some(cursor) = cursor else { return Ok((0, "")) };
     let (name, key) = cursor.split_once(':').ok_or(Error::Cursor)?;
@@ -112,7 +112,7 @@ impl Store {
 }
 
 impl Table {
-    /// The rules that do not hold for these rows.
+    /// The rules that are broken by these rows.
     fn broken(&self, connection: &mut AnyConnection, range: &Range) -> Result<Vec<RuleFindings>, Error> {
         let mut all = Vec::new();
         for check in self.checks {

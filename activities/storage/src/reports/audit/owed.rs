@@ -1,4 +1,5 @@
-//! The rules that need more than a statement: what the body of an event counts, and the destinations that were owed it.
+//! The rules that need more than one statement: the number of notifications in the body of a `purchase.updated`, and
+//! the destinations that an event had to be owed to.
 
 use super::range::{DELIVERIES, EVENTS, Range};
 use crate::db::connection::AnyConnection;
@@ -13,7 +14,7 @@ use serde_json::Value;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
-/// How long after its deletion a destination may still be owed what nobody has ended yet.
+/// How long after its deletion a destination may still have owed deliveries, in milliseconds.
 const DELETED_MS: i64 = 600_000;
 
 row! {
@@ -44,10 +45,10 @@ const COALESCED: Sql = statement! {hot "notifications_of_key", "
     ORDER BY e.seq
 "};
 
-/// `coalesced_adds_up`.
+/// The rule `coalesced_adds_up`.
 pub fn coalesced(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     let rows: Vec<Updated> = sql(COALESCED).bind_all(range.values.clone()).all(connection)?;
-    // What a body counts stays in it, even when it is pruned.
+    // A pruned body keeps `coalesced`.
     let counted = |row: &Updated| row.body.pointer("/attributes/coalesced").and_then(Value::as_i64);
     let differs = |row: &Updated| counted(row) != Some(row.settled);
     Ok(rows.iter().filter(|row| differs(row)).map(|row| row.id.to_string()).collect())
@@ -62,7 +63,7 @@ const TO_DELETED: Sql = statement! {"
     ORDER BY d.seq
 "};
 
-/// `nothing_is_owed_to_the_deleted`.
+/// The rule `nothing_is_owed_to_the_deleted`.
 pub fn to_deleted(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     let before = range.now.plus_millis(-DELETED_MS);
     sql(TO_DELETED).bind_all(range.values.clone()).bind(before).bind(before).values(connection)
@@ -78,8 +79,7 @@ const OWED: Sql = statement! {"
     ORDER BY e.seq
 "};
 
-/// `an_event_was_owed`. Events about destinations are not checked: they are announced once, and no destination plans
-/// for them.
+/// The rule `an_event_was_owed`. It checks events about purchases only, not those about destinations.
 pub fn owed(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     let mut choosers: BTreeMap<AppId, Vec<Chooser>> = BTreeMap::new();
     let before = range.now.plus_millis(-millis(MARGIN));
@@ -92,13 +92,13 @@ pub fn owed(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => place.insert(choosers::of_app(connection, first.app_id)?),
         };
-        let forgotten = all.iter().filter(|one| expects(one, first) && !owed_to.contains(&one.destination.id));
-        missing.extend(forgotten.map(|one| format!("{} to {}", first.id, one.destination.id)));
+        let without = all.iter().filter(|one| expects(one, first) && !owed_to.contains(&one.destination.id));
+        missing.extend(without.map(|one| format!("{} to {}", first.id, one.destination.id)));
     }
     Ok(missing)
 }
 
-/// Whether an event had to be owed to a destination.
+/// Whether a destination must have a delivery of an event.
 fn expects(chooser: &Chooser, event: &EventDelivery) -> bool {
     let Chooser { destination, deleted_at, .. } = chooser;
     destination.chose(&event.event_type)
@@ -109,7 +109,7 @@ fn expects(chooser: &Chooser, event: &EventDelivery) -> bool {
 
 const RESET_CHOICE: Sql = statement!("UPDATE destinations SET chosen_at = ? WHERE id = ?");
 
-/// Notes that a destination has a new choice from now on: its choice before is not known any more.
+/// Notes that a destination has a new choice of events from now on. The earlier choice is not stored.
 pub fn reset_choice(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
     sql(RESET_CHOICE).bind(write.now).bind(id).run(write.connection).map(drop)
 }
@@ -120,7 +120,7 @@ const RESET_CHOICES_OF_PLATFORM: Sql = statement! {"
     WHERE app_id = (SELECT app_id FROM platforms WHERE id = ?)
 "};
 
-/// Notes a new choice of all destinations of a platform's app: what their filters match has changed.
+/// Notes a new choice for all destinations of a platform's app, because their filters match other purchases now.
 pub fn reset_choices_of_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
     sql(RESET_CHOICES_OF_PLATFORM).bind(write.now).bind(platform).run(write.connection).map(drop)
 }

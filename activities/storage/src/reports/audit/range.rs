@@ -1,9 +1,9 @@
-//! The rows of one page of a table: those after one key, up to another.
+//! The rows of one page of a table: those after one key, up to and including another.
 
 use crate::db::statement::Value;
 use domain::Timestamp;
 
-// The conditions of a range, for the letter by which each table is called in statements.
+// The conditions of a range, with the alias that statements use for each table.
 pub const ACCEPTANCES: &str = "a.seq > ? AND a.seq <= ?";
 pub const NOTIFICATIONS: &str = "n.seq > ? AND n.seq <= ?";
 pub const PURCHASES: &str = "p.collapse_key > ? AND p.collapse_key <= ?";
@@ -12,10 +12,10 @@ pub const EVENTS: &str = "e.seq > ? AND e.seq <= ?";
 pub const DELIVERIES: &str = "d.seq > ? AND d.seq <= ?";
 pub const LANES: &str = "(l.destination_id, l.collapse_key) > (?, ?) AND (l.destination_id, l.collapse_key) <= (?, ?)";
 
-/// The key of a table, and how it is written as a text.
+/// The kind of a table's key, and its text form in a cursor.
 #[derive(Clone, Copy)]
 pub enum Key {
-    /// A number. The empty text stands before all.
+    /// A number. The empty text is the beginning of the table.
     Number,
     /// A text.
     Text,
@@ -32,12 +32,12 @@ pub struct Range {
 }
 
 impl Key {
-    /// Whether a text is such a key, or the beginning of the table.
+    /// Whether a text is a key of this kind, or empty for the beginning of the table.
     pub fn is(self, text: &str) -> bool {
         !matches!(self, Self::Number) || text.is_empty() || text.parse::<i64>().is_ok()
     }
 
-    /// The values of a key.
+    /// The values that a key binds.
     pub fn values(self, text: &str) -> Vec<Value<'static>> {
         match self {
             Self::Number => vec![Value::from(text.parse::<i64>().unwrap_or(0))],

@@ -1,6 +1,6 @@
-//! Announced events: the destinations that were owed each, and every attempt.
+//! The explanation of events: the deliveries of each, with their attempts.
 
-use super::newest::{MOST, Newest};
+use super::newest::{MAX_ROWS, Newest};
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
@@ -16,18 +16,18 @@ use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, T
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// Maximum number of attempts of a delivery that are shown, the newest.
-const MOST_ATTEMPTS: i64 = 20;
+/// Maximum number of attempts of a delivery that are shown: the newest ones.
+const MAX_ATTEMPTS: i64 = 20;
 
 /// An event and its deliveries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnnouncedEvent {
     /// The event.
     pub event: EventFacts,
-    /// How a `purchase.updated` differs from the one before it; `None` where there is none before, where the body of
-    /// either was removed, and of all other events.
+    /// How a `purchase.updated` differs from the one before it. `None` for the first one, if either body was removed,
+    /// and for all other events.
     pub changes: Option<Vec<Change>>,
-    /// Its deliveries, in the order in which they were owed.
+    /// Its deliveries, in the order of recording.
     pub sendings: Vec<Sending>,
 }
 
@@ -43,21 +43,22 @@ row! {
         /// Its type.
         #[serde(rename = "type")]
         pub event_type: String,
-        /// Its purchase; of an event about a destination, that destination's id.
+        /// Its purchase; for an event about a destination, the id of that destination.
         pub collapse_key: CollapseKey,
         /// The purchase's revision that it announces.
         pub revision: i64,
-        /// The user; none when it is about a destination.
+        /// The user; `None` if it is about a destination.
         pub user_id: Option<UserId>,
-        /// Which of the user's revisions it carries; none of `purchase.updated`.
+        /// The revision of the user's state that it carries; `None` for a `purchase.updated`.
         pub user_revision: Option<i64>,
-        /// When it happened by the store, where that is known.
+        /// When it happened by the store's clock, if known.
         pub occurred_at: Option<Timestamp>,
         /// When it was recorded.
         pub created_at: Timestamp,
-        /// When its body was removed, for its age.
+        /// When its body was removed because of its age.
         pub pruned_at: Option<Timestamp>,
-        /// Of a purchase: its app and platform, and its environment when this was recorded.
+        /// The app and platform of its purchase, and the environment when it was recorded. `None` if it is about a
+        /// destination.
         pub origin: Option<Origin>,
         /// The entry of the ledger that it announces.
         pub payment: Option<PaymentFacts>,
@@ -68,17 +69,17 @@ row! {
     /// An entry of the ledger.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct PaymentFacts {
-        /// What it is.
+        /// The kind of the entry.
         pub kind: String,
         /// The number of the term that was paid.
         pub number: i64,
-        /// What it adds, in USD; null where that is not known.
+        /// The amount in USD; null if it is not known.
         pub usd: Option<String>,
-        /// Why it is not known.
+        /// Why the amount is not known.
         pub unknown_because: Option<String>,
         /// The source of the amount: `catalogue`, `store` or `report`.
         pub source: String,
-        /// The store's name of the transaction, where it comes from a sales report.
+        /// The store's id of the transaction, if the entry comes from a sales report.
         pub transaction_id: Option<String>,
     }
 }
@@ -88,16 +89,16 @@ row! {
 pub struct Sending {
     /// The delivery.
     pub delivery: DeliveryView,
-    /// Its newest attempts, the oldest of them first.
+    /// Its newest attempts, from old to new.
     pub attempts: Vec<AttemptView>,
-    /// The delivery that took its place, if it was superseded.
+    /// The delivery that superseded it, if it is superseded.
     pub successor: Option<Successor>,
-    /// If it is dead: why its event would not be sent again on request; `None` where it would.
+    /// Why its event could not be sent again on request, if it is dead; `None` if it could.
     pub not_again: Option<Skipped>,
 }
 
 row! {
-    /// The delivery that took the place of a superseded delivery.
+    /// The delivery that superseded another one.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
     pub struct Successor {
         /// Its revision.
@@ -167,13 +168,13 @@ const OF_PURCHASE: Sql = statement! {hot "events_of_key", "
     {SELECT} e.collapse_key = ? ORDER BY e.seq DESC LIMIT ?
 "};
 
-/// The newest events of a purchase, the oldest of them first, and whether there are more.
+/// The newest events of a purchase, from old to new, and whether there are older ones.
 pub fn of_purchase(
     connection: &mut AnyConnection,
     key: CollapseKey,
     now: Timestamp,
 ) -> Result<Newest<AnnouncedEvent>, Error> {
-    let Newest { all, has_older } = Newest::of(sql(OF_PURCHASE).bind(key).bind(MOST + 1).all(connection)?);
+    let Newest { all, has_older } = Newest::of(sql(OF_PURCHASE).bind(key).bind(MAX_ROWS + 1).all(connection)?);
     Ok(Newest { all: with_deliveries(connection, all, now)?, has_older })
 }
 
@@ -189,7 +190,7 @@ pub fn of_id(connection: &mut AnyConnection, id: EventId, now: Timestamp) -> Res
 
 const OF_EVENTS: Clause = clause!(&[DELIVERIES_WHERE], "event_id IN (?*) ORDER BY seq");
 
-/// Events of one purchase, in their order, with their deliveries.
+/// Adds the deliveries and changes to events of one purchase.
 fn with_deliveries(
     connection: &mut AnyConnection,
     rows: Vec<EventRow>,
@@ -219,7 +220,7 @@ const STATES: Sql = statement! {hot "events_of_key", "
     LIMIT ?
 "};
 
-/// How each of these states differs from the one before it, as far as both bodies are stored.
+/// How each `purchase.updated` of these events differs from the one before it, if both bodies are stored.
 fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<EventId, Vec<Change>>, Error> {
     let mut states = rows.iter().filter(|row| row.facts.event_type == PURCHASE_UPDATED).rev().peekable();
     let Some(newest) = states.peek().copied() else { return Ok(HashMap::new()) };
@@ -244,7 +245,7 @@ fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<
 pub fn sendings(connection: &mut AnyConnection, select: Statement<'_>, now: Timestamp) -> Result<Vec<Sending>, Error> {
     let deliveries: Vec<DeliveryView> = select.uncached().all(connection)?;
     let ids: Vec<DeliveryId> = deliveries.iter().map(|delivery| delivery.id).collect();
-    let mut attempts = deliveries::newest_attempts(connection, &ids, MOST_ATTEMPTS)?;
+    let mut attempts = deliveries::newest_attempts(connection, &ids, MAX_ATTEMPTS)?;
     let mut sendings = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
         let is_replaced = delivery.status == DeliveryStatus::Superseded && delivery.event_type == PURCHASE_UPDATED;
@@ -269,7 +270,7 @@ const SUCCESSOR: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The next state in the lane that was not superseded itself.
+/// The next `purchase.updated` of the lane that was not superseded itself.
 fn successor(connection: &mut AnyConnection, delivery: &DeliveryView) -> Result<Option<Successor>, Error> {
     sql(SUCCESSOR)
         .bind(delivery.collapse_key)

@@ -1,4 +1,5 @@
-//! Explanations of a notification, a purchase, an event or a destination, as facts. The sentences are the API's.
+//! Explanations of a message of a store, a purchase, an event or a destination, as facts. The API turns them into
+//! sentences.
 
 mod destination;
 mod events;
@@ -18,10 +19,10 @@ use newest::Newest;
 
 /// The explanation of one message of a store.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OfMessage {
+pub struct MessageExplanation {
     /// Its notifications, one for each purchase, with the events that followed.
     pub notifications: Vec<(ReceivedNotification, Vec<AnnouncedEvent>)>,
-    /// The destinations of all apps concerned.
+    /// The destinations of the events' apps.
     pub addressees: Vec<Addressee>,
     /// As of when.
     pub now: Timestamp,
@@ -29,20 +30,20 @@ pub struct OfMessage {
 
 /// The explanation of a purchase.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OfPurchase {
+pub struct PurchaseExplanation {
     /// The purchase; `None` when it is not settled yet.
     pub purchase: Option<PurchaseView>,
     /// Its notifications, the oldest first.
     pub notifications: Vec<ReceivedNotification>,
     /// Its events, the oldest first.
     pub events: Vec<AnnouncedEvent>,
-    /// Whether there are older ones that are not shown.
+    /// Whether older notifications or events are not shown.
     pub has_older: bool,
     /// The destinations of its app.
     pub addressees: Vec<Addressee>,
-    /// Whether its store never knew its receipt, and its platform believes such receipts.
+    /// Whether the store does not know its receipt, and the platform's setting is to believe such receipts.
     pub is_believed: bool,
-    /// Since when its store shows that another receipt took its place, while that one is unknown.
+    /// When the store began to show that another receipt replaced it; `None` if that receipt is known.
     pub successor_missing_since: Option<Timestamp>,
     /// As of when.
     pub now: Timestamp,
@@ -50,7 +51,7 @@ pub struct OfPurchase {
 
 /// The explanation of an event.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OfEvent {
+pub struct EventExplanation {
     /// The notifications that were settled in its revision, the oldest first.
     pub notifications: Vec<ReceivedNotification>,
     /// The event.
@@ -62,8 +63,8 @@ pub struct OfEvent {
 }
 
 impl Store {
-    /// The notifications of a message, and the events that followed.
-    pub async fn explain_message(&self, message_id: &str) -> Result<OfMessage, Error> {
+    /// Explains a message: its notifications, and the events of the revisions in which they were settled.
+    pub async fn explain_message(&self, message_id: &str) -> Result<MessageExplanation, Error> {
         let message_id = message_id.to_owned();
         self.read_now(move |connection, now| {
             let mut notifications = Vec::new();
@@ -79,13 +80,13 @@ impl Store {
             }
             let events = notifications.iter().flat_map(|(_, events)| events);
             let addressees = destination::addressees(connection, events)?;
-            Ok(OfMessage { notifications, addressees, now })
+            Ok(MessageExplanation { notifications, addressees, now })
         })
         .await
     }
 
-    /// The history of a purchase: its newest notifications and events, with their deliveries.
-    pub async fn explain_purchase(&self, key: CollapseKey) -> Result<OfPurchase, Error> {
+    /// Explains a purchase: its newest notifications and events, with their deliveries.
+    pub async fn explain_purchase(&self, key: CollapseKey) -> Result<PurchaseExplanation, Error> {
         let purchase = match self.purchase(key).await {
             Err(Error::Missing { .. }) => None,
             found => Some(found?),
@@ -97,7 +98,7 @@ impl Store {
             }
             let events = events::of_purchase(connection, key, now)?;
             let known = purchase::find(connection, key)?.map(|row| row.known()).transpose()?.unwrap_or_default();
-            Ok(OfPurchase {
+            Ok(PurchaseExplanation {
                 purchase,
                 has_older: notifications.has_older || events.has_older,
                 notifications: notifications.all,
@@ -111,19 +112,19 @@ impl Store {
         .await
     }
 
-    /// An event: the notifications that caused it, and its deliveries.
-    pub async fn explain_event(&self, id: EventId) -> Result<OfEvent, Error> {
+    /// Explains an event: the notifications that caused it, and its deliveries.
+    pub async fn explain_event(&self, id: EventId) -> Result<EventExplanation, Error> {
         self.read_now(move |connection, now| {
             let event = events::of_id(connection, id, now)?.ok_or(Error::Missing { what: "event" })?;
             let EventFacts { collapse_key, revision, .. } = event.event;
             let notifications = notifications::of_revision(connection, collapse_key, revision, now)?;
             let addressees = destination::addressees(connection, [&event])?;
-            Ok(OfEvent { notifications, event, addressees, now })
+            Ok(EventExplanation { notifications, event, addressees, now })
         })
         .await
     }
 
-    /// A destination: its health, what is owed to it and which deliveries died.
+    /// Explains a destination: its health, its oldest owed and its newest dead deliveries.
     pub async fn explain_destination(&self, id: DestinationId) -> Result<Portrait, Error> {
         self.read_now(move |connection, now| {
             destination::portrait(connection, id, now)?.ok_or(Error::Missing { what: "destination" })

@@ -1,20 +1,20 @@
-//! The newest rows of a list, and whether there are older ones.
+//! The newest rows of a list, and whether there are older ones that are not shown.
 
-/// Maximum number of notifications and of events of a purchase that are explained, the newest.
-pub const MOST: i64 = 100;
+/// Maximum number of notifications, and of events, of a purchase that are explained.
+pub const MAX_ROWS: i64 = 100;
 
-/// The newest notifications or events, the oldest of them first.
+/// The newest rows of a list, in the order from old to new.
 pub struct Newest<T> {
-    /// At most [`MOST`].
+    /// At most [`MAX_ROWS`].
     pub all: Vec<T>,
     /// Whether there are older ones.
     pub has_older: bool,
 }
 
 impl<T> Newest<T> {
-    /// At most [`MOST`] of these, which are the newest first.
+    /// Keeps the newest [`MAX_ROWS`] rows of a list in the order from new to old, and reverses it.
     pub fn of(mut all: Vec<T>) -> Self {
-        let most = usize::try_from(MOST).unwrap_or(usize::MAX);
+        let most = usize::try_from(MAX_ROWS).unwrap_or(usize::MAX);
         let has_older = all.len() > most;
         all.truncate(most);
         all.reverse();

@@ -1,6 +1,6 @@
-//! Received notifications, with everything that they wait for.
+//! Notifications, with everything that they wait for.
 
-use super::newest::MOST;
+use super::newest::MAX_ROWS;
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -12,7 +12,7 @@ use diesel::row::NamedRow;
 use domain::{CollapseKey, Timestamp};
 use serde::Serialize;
 
-/// Until when a purchase is held, who holds it and why.
+/// A hold of a purchase: its end, who holds it, and the reason.
 type Held = (Timestamp, Option<String>, Option<String>);
 
 row! {
@@ -24,20 +24,20 @@ row! {
         pub view: NotificationView,
         /// When it happened, by the store's clock.
         pub store_time: Option<Timestamp>,
-        /// When it had its outcome.
+        /// When it got its outcome.
         #[serde(rename = "ended_at")]
         pub finished_at: Option<Timestamp>,
-        /// When its body was removed, for its age.
+        /// When its body was removed because of its age.
         pub pruned_at: Option<Timestamp>,
-        /// While it waits for its window: when that ends, unless a new notification restarts it.
+        /// The end of its window, while it waits for that; a new notification restarts the window.
         pub window_ends_at: Option<Timestamp>,
-        /// While it is held: until when, who holds it and why.
+        /// The hold of its purchase, while it waits for the end of that.
         pub held: Option<Held>,
-        /// While it waits for the store: since when that does not answer.
+        /// When the store stopped answering, while it waits for the store.
         pub unverified_since: Option<Timestamp>,
-        /// While it waits for the store: when it is queried again.
+        /// When the store is queried again, while it waits for the store.
         pub next_wake_at: Option<Timestamp>,
-        /// While it waits for a topic's approval: which topic.
+        /// The topic that must be approved, while it waits for that.
         pub topic_arn: Option<String>,
     }
 }
@@ -49,7 +49,7 @@ impl Field for Option<Held> {
     }
 }
 
-/// The values are now, and those of a condition.
+/// Binds now, and then the values of the condition that follows.
 const SELECT: &str = formatcp! {"
     SELECT {VIEW}, n.store_time, n.finished_at, n.pruned_at,
         (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
@@ -61,7 +61,7 @@ const SELECT: &str = formatcp! {"
 
 const OF_MESSAGE: Sql = statement!("{SELECT} WHERE n.message_id = ? ORDER BY n.seq");
 
-/// The notifications of a message, one for each purchase.
+/// The notifications of a message of a store, one for each purchase.
 pub fn of_message(
     connection: &mut AnyConnection,
     message_id: &str,
@@ -72,13 +72,13 @@ pub fn of_message(
 
 const OF_PURCHASE: Sql = statement!("{SELECT} WHERE n.collapse_key = ? ORDER BY n.seq DESC LIMIT ?");
 
-/// The newest notifications of a purchase, the newest first: one more than are shown, where there are more.
+/// The newest notifications of a purchase, from new to old: at most one more than is shown.
 pub fn of_purchase(
     connection: &mut AnyConnection,
     key: CollapseKey,
     now: Timestamp,
 ) -> Result<Vec<ReceivedNotification>, Error> {
-    read(connection, sql(OF_PURCHASE).bind(now).bind(key).bind(MOST + 1))
+    read(connection, sql(OF_PURCHASE).bind(now).bind(key).bind(MAX_ROWS + 1))
 }
 
 const OF_REVISION: Sql = statement! {"
@@ -88,26 +88,26 @@ const OF_REVISION: Sql = statement! {"
     LIMIT ?
 "};
 
-/// The newest notifications that were settled in a revision, the oldest of them first.
+/// The newest notifications that were settled in a revision, from old to new.
 pub fn of_revision(
     connection: &mut AnyConnection,
     key: CollapseKey,
     revision: i64,
     now: Timestamp,
 ) -> Result<Vec<ReceivedNotification>, Error> {
-    let mut newest = read(connection, sql(OF_REVISION).bind(now).bind(key).bind(revision).bind(MOST))?;
+    let mut newest = read(connection, sql(OF_REVISION).bind(now).bind(key).bind(revision).bind(MAX_ROWS))?;
     newest.reverse();
     Ok(newest)
 }
 
 fn read(connection: &mut AnyConnection, select: Statement<'_>) -> Result<Vec<ReceivedNotification>, Error> {
     let rows: Vec<ReceivedNotification> = select.all(connection)?;
-    Ok(rows.into_iter().map(ReceivedNotification::without_the_past).collect())
+    Ok(rows.into_iter().map(ReceivedNotification::with_present_waits).collect())
 }
 
 impl ReceivedNotification {
-    /// Leaves out what it does not wait for.
-    fn without_the_past(self) -> Self {
+    /// Removes the facts about everything that the notification does not wait for.
+    fn with_present_waits(self) -> Self {
         let waits_for_window = self.view.waiting_for == Some(WaitingFor::Window);
         let is_held = self.view.waiting_for == Some(WaitingFor::Hold);
         let waits_for_store = self.view.waiting_for.is_some_and(WaitingFor::is_of_store);

@@ -85,7 +85,7 @@ pub fn dead(portrait: &Portrait) -> String {
 fn bounded(number: i64, one: &str, many: &str) -> String {
     match number {
         1 => format!("1 {one}"),
-        number if number >= Portrait::MOST_COUNTED => format!("{number} or more {many}"),
+        number if number >= Portrait::MAX_COUNTED => format!("{number} or more {many}"),
         number => format!("{number} {many}"),
     }
 }

@@ -10,17 +10,17 @@ pub use sent::{Unsent, attempt, changes, delivery, earlier_attempts, event, unse
 use crate::resources::purchases::state_for_people;
 use domain::{CollapseKey, Outcome};
 use phrases::{count, sentence, were};
-use storage::{OfMessage, OfPurchase, ReceivedNotification, WaitingFor};
+use storage::{MessageExplanation, PurchaseExplanation, ReceivedNotification, WaitingFor};
 
 /// A message of a store.
-pub fn message(message_id: &str, of: &OfMessage) -> String {
+pub fn message(message_id: &str, of: &MessageExplanation) -> String {
     let accepted = of.notifications.iter().map(|(one, _)| one.view.accepted_at).min();
     let accepted = accepted.map_or_else(String::new, |at| format!(", accepted at {at}"));
     format!("message {message_id}{accepted}, about {}", count(of.notifications.len(), "purchase"))
 }
 
 /// The state of a purchase.
-pub fn purchase(key: CollapseKey, of: &OfPurchase) -> String {
+pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     let Some(view) = &of.purchase else { return format!("purchase {key}: not settled yet") };
     let customer = view.app_user_id.as_deref().map_or_else(String::new, |name| format!(", customer {name}"));
     sentence([
@@ -51,7 +51,7 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> String {
 }
 
 /// The received notifications.
-pub fn notifications(of: &OfPurchase) -> String {
+pub fn notifications(of: &PurchaseExplanation) -> String {
     let older = if of.has_older { "; older ones are not shown here" } else { "" };
     format!("received {}{older}", count(of.notifications.len(), "notification"))
 }
