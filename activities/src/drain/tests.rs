@@ -56,7 +56,7 @@ impl World {
         let context = Context {
             store,
             http: Http::new(Rules::default()),
-            allowed: Allowed::default(),
+            allowed_addresses: Allowed::default(),
             verifier: Arc::new(Verifier::new(protocols::stores::Settings::default())),
             engine: Engine::start_at("test", "http://127.0.0.1:1").unwrap(),
             clock,
@@ -157,7 +157,7 @@ fn no_lane_is_taken_twice_and_memory_is_bounded() {
     let key = |number: u8| CollapseKey::new(uuid::Uuid::from_bytes([number; 16]));
     let mut lanes = Lanes { waiting: [key(1), key(2)].into(), in_flight: BTreeSet::new() };
     assert_eq!((lanes.next(), lanes.room()), (Some(key(1)), None), "one waits");
-    assert_eq!((lanes.next(), lanes.room()), (Some(key(2)), Some(AT_A_TIME - 2)));
+    assert_eq!((lanes.next(), lanes.room()), (Some(key(2)), Some(MAX_LANES - 2)));
     lanes.refill(vec![key(2), key(3)]);
     assert_eq!((lanes.next(), lanes.next()), (Some(key(3)), None));
     lanes.in_flight.extend((0..200).map(key));

@@ -287,10 +287,10 @@ impl Config {
 
     /// How long without success before the destination is disabled.
     #[must_use]
-    pub const fn patience(&self) -> Duration {
+    pub const fn disable_after(&self) -> Duration {
         match self {
-            Self::Webhook(_) => webhook::PATIENCE,
-            Self::Amplitude(_) => amplitude::PATIENCE,
+            Self::Webhook(_) => webhook::DISABLE_AFTER,
+            Self::Amplitude(_) => amplitude::DISABLE_AFTER,
         }
     }
 
@@ -318,10 +318,10 @@ impl Config {
     ///
     /// # Errors
     /// What does not work, as a sentence for people.
-    pub fn tested(&self, reply: &Reply) -> Result<String, String> {
+    pub fn describe_test(&self, reply: &Reply) -> Result<String, String> {
         match self {
-            Self::Webhook(_) => webhook::response::tested(reply),
-            Self::Amplitude(config) => amplitude::response::tested(config, reply),
+            Self::Webhook(_) => webhook::response::describe_test(reply),
+            Self::Amplitude(config) => amplitude::response::describe_test(config, reply),
         }
     }
 }

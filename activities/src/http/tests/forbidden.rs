@@ -1,7 +1,7 @@
 //! I6: no request leaves to a forbidden address, however it is spelled, named, redirected to or cached, and no failure
 //! reveals anything about our network. A listener stands for the forbidden server.
 
-use super::{Http, Server, answered, certificate, class, get, http, judge, permissive, post};
+use super::{Http, Server, answered, certificate, check_addresses, class, get, http, permissive, post};
 use crate::http::Lookup;
 use futures::FutureExt as _;
 use protocols::http::{Failure, Reply, Rules};
@@ -179,7 +179,8 @@ async fn a_redirect_to_a_forbidden_address_is_not_followed() {
 
 #[test]
 fn networks_are_allowed_by_cidr_and_bring_other_ports() {
-    let verdict = |list: &[&str], port: u16, allowed: &[&str]| judge(&ips(list), port, &allowing(allowed, false));
+    let verdict =
+        |list: &[&str], port: u16, allowed: &[&str]| check_addresses(&ips(list), port, &allowing(allowed, false));
     assert_eq!(verdict(&["1.1.1.1", "2606:4700::1111"], 443, &[]), Ok(()));
     assert_eq!(verdict(&["1.1.1.1"], 8443, &[]), Ok(()));
     for port in [0, 22, 25, 80, 3306, 6379, 8080, 9200, 65535] {
@@ -189,9 +190,13 @@ fn networks_are_allowed_by_cidr_and_bring_other_ports() {
     for (port, expected) in
         [(80, Ok(())), (443, Ok(())), (8443, Ok(())), (22, Err(Failure::Port)), (8080, Err(Failure::Port))]
     {
-        assert_eq!(judge(&ips(&["1.1.1.1"]), port, &allowing(&[], true)), expected, "{port}");
-        assert_eq!(judge(&ips(&["1.1.1.1", "127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)), expected, "{port}");
-        assert_eq!(judge(&ips(&["127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)), Ok(()), "{port}");
+        assert_eq!(check_addresses(&ips(&["1.1.1.1"]), port, &allowing(&[], true)), expected, "{port}");
+        assert_eq!(
+            check_addresses(&ips(&["1.1.1.1", "127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)),
+            expected,
+            "{port}"
+        );
+        assert_eq!(check_addresses(&ips(&["127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)), Ok(()), "{port}");
     }
     assert_eq!(verdict(&["10.0.0.1"], 22, &["10.0.0.0/24"]), Ok(()));
     assert_eq!(verdict(&["1.1.1.1", "10.0.0.1"], 443, &["10.0.0.0/24"]), Ok(()));
@@ -212,7 +217,7 @@ async fn an_operators_address_may_be_any() {
     assert_eq!(class(&strict.send(request(true)).await), "answer");
     assert_eq!(class(&strict.send(request(false)).await), "invalid_url");
     for ip in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fe80::1"] {
-        assert_eq!(judge(&ips(&[ip]), 1, &Rules::open()), Ok(()), "{ip}");
+        assert_eq!(check_addresses(&ips(&[ip]), 1, &Rules::open()), Ok(()), "{ip}");
     }
 }
 

@@ -3,7 +3,7 @@
 use super::KIND;
 use super::keys::{Key, Keys};
 use super::settings::{Endpoint, Settings};
-use crate::destinations::schedule::{Schedule, Step, USUAL_SECONDS};
+use crate::destinations::schedule::{DEFAULT_WAITS_SECONDS, Schedule, Step};
 use crate::destinations::{Allowed, ChangedSettings, Invalid, KindFields, NewSettings};
 use domain::event::Wildcards;
 use domain::user::Attributes;
@@ -60,7 +60,7 @@ impl Config {
     /// With the default schedule there is no last one: recoveries bring attempts forward, so that their number does not
     /// show how much time has passed.
     pub(super) fn wait_ms(&self, step: Step, retry_after_ms: Option<i64>, jitter: f64) -> Option<i64> {
-        let last = i64::try_from(USUAL_SECONDS.len()).unwrap_or(i64::MAX);
+        let last = i64::try_from(DEFAULT_WAITS_SECONDS.len()).unwrap_or(i64::MAX);
         let number = if self.is_usual { step.number.min(last) } else { step.number };
         self.schedule.wait_ms(Step { number, ..step }, retry_after_ms, jitter)
     }

@@ -125,13 +125,13 @@ impl Keys {
     }
 
     /// The key that a connection test uses: that of the secret key's project, which is the production one if it is set.
-    pub fn tested(&self) -> Key {
+    pub fn test_key(&self) -> Key {
         if self.0.contains_key(&Key::Production) { Key::Production } else { Key::Sandbox }
     }
 
     /// The credentials of a project for HTTP's Basic authentication.
     pub fn basic(&self) -> Option<String> {
-        let api_key = self.get(self.tested())?;
+        let api_key = self.get(self.test_key())?;
         let secret_key = self.get(Key::Secret)?;
         Some(format!("{api_key}:{secret_key}"))
     }

@@ -35,4 +35,4 @@ pub const KIND: &str = "amplitude";
 /// How long after its first attempt an event is sent.
 pub const GIVES_UP_AFTER: Duration = REPEATED;
 /// How long without success before it is disabled: as long as its events can be repeated.
-pub const PATIENCE: Duration = RECOGNIZED;
+pub const DISABLE_AFTER: Duration = RECOGNIZED;

@@ -3,7 +3,7 @@
 use super::Config;
 use super::body::{Frozen, together};
 use super::keys::Key;
-use super::settings::USUAL_MIN_ID_LENGTH;
+use super::settings::DEFAULT_MIN_ID_LENGTH;
 use crate::destinations::Invalid;
 use crate::http::{Method, Request};
 use base64::Engine as _;
@@ -36,7 +36,7 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
     let expected = || Invalid::new(key.name(), "a key: an event is to go to its project");
     let api_key = config.keys.get(key).ok_or_else(expected)?;
     let mut body = json!({ "api_key": api_key, "events": events });
-    if config.min_id_length != USUAL_MIN_ID_LENGTH {
+    if config.min_id_length != DEFAULT_MIN_ID_LENGTH {
         body["options"] = json!({ "min_id_length": config.min_id_length });
     }
     Ok(Request {

@@ -55,8 +55,8 @@ pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
 ///
 /// # Errors
 /// What does not work, as a sentence for people.
-pub fn tested(config: &Config, reply: &Reply) -> Result<String, String> {
-    let key = config.keys.tested();
+pub fn describe_test(config: &Config, reply: &Reply) -> Result<String, String> {
+    let key = config.keys.test_key();
     let wrong = match reply {
         Reply::Answer { status: 200, body, .. } if is_search(body) => {
             let is_all = key == Key::Sandbox || config.keys.get(Key::Sandbox).is_none();

@@ -20,7 +20,7 @@ const PATH: &str = "/2/httpapi";
 const SEARCH_PATH: &str = "/api/2/usersearch";
 
 /// Amplitude's default minimum length of an id.
-pub const USUAL_MIN_ID_LENGTH: u64 = 5;
+pub const DEFAULT_MIN_ID_LENGTH: u64 = 5;
 /// Our own ids, which are sent as device ids, have 36 characters; a longer minimum would refuse all of them.
 const LONGEST_MIN_ID_LENGTH: u64 = 36;
 /// Maximum length of a prefix.
@@ -95,7 +95,7 @@ impl Default for Settings {
             endpoint: None,
             user_id: UserIdIs::default(),
             without_external_id: Unnamed::default(),
-            min_id_length: USUAL_MIN_ID_LENGTH,
+            min_id_length: DEFAULT_MIN_ID_LENGTH,
             prefix: "namiml_".to_owned(),
             user_properties: Attributes::default(),
             partner_id: None,
@@ -174,7 +174,7 @@ fn choice<T: Default + DeserializeOwned>(value: &Value) -> Option<T> {
 
 fn min_id_length(value: &Value) -> Option<u64> {
     if value.is_null() {
-        return Some(USUAL_MIN_ID_LENGTH);
+        return Some(DEFAULT_MIN_ID_LENGTH);
     }
     value.as_u64().filter(|least| (1..=LONGEST_MIN_ID_LENGTH).contains(least))
 }

@@ -12,17 +12,17 @@ mod tests;
 const SECOND_MS: i64 = 1000;
 const HOUR_MS: i64 = 3600 * SECOND_MS;
 /// Maximum pause of a destination without a `Retry-After`.
-const PAUSE_MS: i64 = 30 * SECOND_MS;
+const MAX_DEFAULT_PAUSE_MS: i64 = 30 * SECOND_MS;
 /// Maximum length of a schedule, in days.
 pub const LONGEST_DAYS: u32 = 8;
-const LONGEST_SECONDS: i64 = LONGEST_DAYS as i64 * 24 * 3600;
+const MAX_SECONDS: i64 = LONGEST_DAYS as i64 * 24 * 3600;
 /// Maximum number of its waits.
-const STEPS: usize = 100;
+const MAX_WAITS: usize = 100;
 /// [`LONGEST_DAYS`] for people.
 pub const LONGEST: &str = "together at most 691200 (8 days)";
 
 /// The default waits, the example of Standard Webhooks: the tenth and last attempt is 75 h 35 min 5 s after the first.
-pub const USUAL_SECONDS: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
+pub const DEFAULT_WAITS_SECONDS: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
 /// Checks a schedule: the waits in seconds after the first, the second… attempt.
 ///
@@ -30,8 +30,8 @@ pub const USUAL_SECONDS: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400,
 /// The expected form of a schedule.
 pub fn check_schedule(seconds: &[i64]) -> Result<(), Invalid> {
     let total = seconds.iter().try_fold(0_i64, |sum, wait| sum.checked_add(*wait));
-    let is_short = total.is_some_and(|total| total <= LONGEST_SECONDS);
-    let is_counted = (1..=STEPS).contains(&seconds.len()) && seconds.iter().all(|wait| *wait >= 1);
+    let is_short = total.is_some_and(|total| total <= MAX_SECONDS);
+    let is_counted = (1..=MAX_WAITS).contains(&seconds.len()) && seconds.iter().all(|wait| *wait >= 1);
     if is_short && is_counted {
         Ok(())
     } else {
@@ -70,7 +70,7 @@ impl Schedule {
     /// A schedule of these waits in seconds, or the default one.
     #[must_use]
     pub fn new(seconds: Option<&[i64]>) -> Self {
-        let seconds = seconds.filter(|seconds| !seconds.is_empty()).unwrap_or(&USUAL_SECONDS);
+        let seconds = seconds.filter(|seconds| !seconds.is_empty()).unwrap_or(&DEFAULT_WAITS_SECONDS);
         let waits_ms: Vec<i64> = seconds.iter().map(|wait| wait.max(&1).saturating_mul(SECOND_MS)).collect();
         Self { first_ms: waits_ms.first().copied().unwrap_or(SECOND_MS), waits_ms }
     }
@@ -100,7 +100,7 @@ impl Schedule {
     /// first wait without it. The first wait counts as at most half a minute here.
     #[must_use]
     pub fn pause_ms(&self, retry_after_ms: Option<i64>) -> i64 {
-        let base_ms = self.first_ms.min(PAUSE_MS);
+        let base_ms = self.first_ms.min(MAX_DEFAULT_PAUSE_MS);
         retry_after_ms.map_or(base_ms, |retry_after_ms| retry_after_ms.clamp(base_ms, HOUR_MS))
     }
 

@@ -226,7 +226,7 @@ fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
 
 /// Checks that a request can be sent to a URL. Done only when it is set: what the operator allows may change later.
 fn reachable(url: Url, allowed: &Allowed) -> Result<Url, Invalid> {
-    match http::check(&url, &allowed.rules) {
+    match http::check_url(&url, &allowed.rules) {
         Ok(()) => Ok(url),
         Err(why) => Err(Invalid::new(
             "url",

@@ -25,4 +25,4 @@ pub const SCHEDULE: ScheduleText = ScheduleText { usual: "10 attempts over 75 h 
 /// The name of this kind.
 pub const KIND: &str = "webhook";
 /// How long without success before it is disabled: five days.
-pub const PATIENCE: Duration = DAY.saturating_mul(5);
+pub const DISABLE_AFTER: Duration = DAY.saturating_mul(5);

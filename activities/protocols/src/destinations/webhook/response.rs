@@ -46,7 +46,7 @@ pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
 ///
 /// # Errors
 /// Why an event would not have been delivered.
-pub fn tested(reply: &Reply) -> Result<String, String> {
+pub fn describe_test(reply: &Reply) -> Result<String, String> {
     match reply {
         Reply::Answer { status: status @ 200..=299, .. } => Ok(describe(*status)),
         Reply::Answer { status, .. } => Err(describe(*status)),

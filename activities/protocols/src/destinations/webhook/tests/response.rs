@@ -2,7 +2,7 @@
 
 use super::{URL, attempt, config, created, destination};
 use crate::destinations::webhook::config::{Config, ready};
-use crate::destinations::webhook::response::{judge, tested};
+use crate::destinations::webhook::response::{describe_test, judge};
 use crate::destinations::{Allowed, Exchange};
 use crate::http::Reply;
 use domain::Timestamp;
@@ -181,10 +181,13 @@ fn retry_after_pauses_the_lane_no_longer_than_its_event_waits() {
 
 #[test]
 fn a_tests_result_describes_the_reply() {
-    assert_eq!(tested(&answer(204, None)), Ok("the endpoint answered 204".to_owned()));
-    assert_eq!(tested(&answer(302, None)), Err("the endpoint answered 302: redirects are not followed".to_owned()));
+    assert_eq!(describe_test(&answer(204, None)), Ok("the endpoint answered 204".to_owned()));
+    assert_eq!(
+        describe_test(&answer(302, None)),
+        Err("the endpoint answered 302: redirects are not followed".to_owned())
+    );
     let failure = Reply::Failure { class: AttemptClass::Dns, message: "no name".to_owned() };
-    assert_eq!(tested(&failure), Err("no name".to_owned()));
+    assert_eq!(describe_test(&failure), Err("no name".to_owned()));
 }
 
 proptest! {

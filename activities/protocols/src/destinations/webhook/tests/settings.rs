@@ -20,7 +20,7 @@ fn changed(created: &NewSettings, input: &Value) -> Result<ChangedSettings, Vec<
 #[test]
 fn a_webhook_without_success_is_disabled_after_five_days() {
     let config = destinations::Config::Webhook(config(&json!({})));
-    assert_eq!(config.patience(), DAY * 5);
+    assert_eq!(config.disable_after(), DAY * 5);
 }
 
 #[test]
