@@ -10,8 +10,8 @@ use workflows::activities::{Discard, Redeliver, RedeliverAll, RedeliveryProgress
 
 /// Time after which no further page begins: the next run goes on, and the activity does not time out.
 const BUDGET: Duration = Duration::from_secs(5);
-/// Maximum number of `user.*` events that one call skips. That takes less than the three seconds that a short activity may
-/// run.
+/// Maximum number of `user.*` events that one call skips. That takes less than the three seconds that a short activity
+/// may run.
 const MAX_SKIPPED: i64 = 10_000;
 
 /// Sets a hold on the purchase, or releases it when `duration` is absent.
@@ -37,9 +37,9 @@ pub async fn redeliver(store: &Store, input: Redeliver) -> Result<Vec<Lane>, Err
     Ok(lanes)
 }
 
-/// Enables or disables a destination. Owed events stay owed. With `newest_only`, the owed `user.*` events are skipped before
-/// the destination is enabled; one call skips [`MAX_SKIPPED`] at most. When more remain, the destination stays disabled and
-/// the result is `Some`: the caller repeats the call.
+/// Enables or disables a destination. Owed events stay owed. With `newest_only`, the owed `user.*` events are skipped
+/// before the destination is enabled; one call skips [`MAX_SKIPPED`] at most. When more remain, the destination stays
+/// disabled and the result is `Some`: the caller repeats the call.
 pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfinished>, Error> {
     let (by, why) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
     let reason = (!input.is_enabled).then(|| format!("{by}: {why}"));
@@ -55,9 +55,10 @@ pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfi
     store.update_destination(input.destination_id, patch).await.map(|_| None)
 }
 
-/// Redelivers the selected deliveries to a destination, page by page, until the end or for [`BUDGET`]. After the last page of
-/// failed deliveries the destination's pause and all back-offs end too. `bulk` is the idempotency key: when Temporal retries
-/// the activity, the pages that were done before owe nothing a second time, even if it was delivered meanwhile.
+/// Redelivers the selected deliveries to a destination, page by page, until the end or for [`BUDGET`]. After the last
+/// page of failed deliveries the destination's pause and all back-offs end too. `bulk` is the idempotency key: when
+/// Temporal retries the activity, the pages that were done before owe nothing a second time, even if it was delivered
+/// meanwhile.
 pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Result<RedeliveryProgress, Error> {
     let selection = input.selector.to(input.destination_id);
     let mut progress = RedeliveryProgress { owed: 0, next_cursor: input.cursor };
@@ -77,8 +78,8 @@ pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Re
     }
 }
 
-/// Tests the connection to a destination with one request that carries no event; returns the result as a sentence. `token`
-/// becomes the id of the request.
+/// Tests the connection to a destination with one request that carries no event; returns the result as a sentence.
+/// `token` becomes the id of the request.
 pub async fn test(context: &Context, id: DestinationId, token: &str) -> Result<String, Error> {
     let destination = context.store.destination(id).await?;
     let secret = context.store.destination_secret(id).await?;

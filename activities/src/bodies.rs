@@ -1,5 +1,5 @@
-//! Renders the bodies of events when storage claims them. The kind of the destination defines the body. Truncated values and
-//! refused user ids are counted in metrics.
+//! Renders the bodies of events when storage claims them. The kind of the destination defines the body. Truncated
+//! values and refused user ids are counted in metrics.
 //!
 //! When storage repeats a claim's transaction, the same truncation is counted twice.
 

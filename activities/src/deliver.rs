@@ -1,10 +1,10 @@
-//! `deliver`: attempts the deliveries of a lane, one request after another. A failed attempt ends the activity's run with a
-//! failure that carries the time of the next attempt. Temporal runs the activity again then, except after a lane's first run,
-//! whose failure goes to the purchase's run.
+//! `deliver`: attempts the deliveries of a lane, one request after another. A failed attempt ends the activity's run
+//! with a failure that carries the time of the next attempt. Temporal runs the activity again then, except after a
+//! lane's first run, whose failure goes to the purchase's run.
 //!
-//! When the destination cannot take the lane now (open breaker, pause, exhausted rate or concurrency), the activity ends
-//! without a failure, and the destination's own run delivers what the lane is owed. Storage closes a lane when it has
-//! nothing to send: nothing is pending, or the destination is disabled or deleted.
+//! When the destination cannot take the lane now (open breaker, pause, exhausted rate or concurrency), the activity
+//! ends without a failure, and the destination's own run delivers what the lane is owed. Storage closes a lane when it
+//! has nothing to send: nothing is pending, or the destination is disabled or deleted.
 
 use crate::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, attempt, claim};
 use crate::dependencies::Context;
@@ -107,8 +107,9 @@ fn finish_run(
     }
 }
 
-/// Ends the run without an attempt, since the destination occupies its share of this worker's slots. If the lane is due,
-/// the destination's own run delivers it. If not, Temporal runs the activity again at that time; the wait occupies no slot.
+/// Ends the run without an attempt, since the destination occupies its share of this worker's slots. If the lane is
+/// due, the destination's own run delivers it. If not, Temporal runs the activity again at that time; the wait occupies
+/// no slot.
 async fn defer(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
     let last_seq = context.store.last_seq(lane.collapse_key, lane.destination_id).await?;
     if let Some((wait, last_error)) = context.store.lane_wait(lane.collapse_key, lane.destination_id).await? {

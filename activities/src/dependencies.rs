@@ -24,8 +24,8 @@ pub struct Context {
     pub verifier: Arc<Verifier>,
     /// Temporal, to wake purchases and destinations.
     pub engine: Engine,
-    /// The wall clock of this machine, used only for the timestamps of signatures. Stored times come from the database's
-    /// clock.
+    /// The wall clock of this machine, used only for the timestamps of signatures. Stored times come from the
+    /// database's clock.
     pub clock: fn() -> Timestamp,
     /// A random number from 0 to 1, for the jitter of retries.
     pub random: fn() -> f64,

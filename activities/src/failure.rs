@@ -35,8 +35,8 @@ pub fn failure(failed: Failed) -> ActivityError {
     }
 }
 
-/// Converts an error of storage into Temporal's failure. Temporal retries it while the database cannot be used (unavailable,
-/// locked or corrupt); the request behind any other error is itself wrong and can never succeed.
+/// Converts an error of storage into Temporal's failure. Temporal retries it while the database cannot be used
+/// (unavailable, locked or corrupt); the request behind any other error is itself wrong and can never succeed.
 pub fn storage(error: storage::Error) -> ActivityError {
     let is_retried =
         matches!(error, storage::Error::Unavailable(_) | storage::Error::Locked(_) | storage::Error::Corrupt { .. });

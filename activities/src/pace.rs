@@ -71,8 +71,8 @@ impl Pace {
         Permit::At(at)
     }
 
-    /// Pauses a platform: for the store's `Retry-After`, or for a time that doubles with each consecutive throttle. Returns
-    /// the end of the pause.
+    /// Pauses a platform: for the store's `Retry-After`, or for a time that doubles with each consecutive throttle.
+    /// Returns the end of the pause.
     pub fn pause(&self, platform: PlatformId, throttle: Throttle) -> Instant {
         let mut platforms = self.platforms();
         let platform = platforms.entry(platform).or_default();

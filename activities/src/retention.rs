@@ -1,4 +1,5 @@
-//! Retention: each sweep removes a bounded number of old bodies, and of the stored responses to bulk redelivery requests.
+//! Retention: each sweep removes a bounded number of old bodies, and of the stored responses to bulk redelivery
+//! requests.
 
 use domain::time::millis;
 use std::time::Duration;
@@ -9,8 +10,8 @@ const MAX_ROWS: i64 = 1000;
 /// Time limit for removing bodies: the next sweep goes on, and the activity does not time out.
 const BUDGET: Duration = Duration::from_secs(3);
 
-/// Removes bodies older than `retention` (none when it is `None`), and the responses to bulk redelivery requests of more
-/// than a week ago.
+/// Removes bodies older than `retention` (none when it is `None`), and the responses to bulk redelivery requests of
+/// more than a week ago.
 pub async fn prune(store: &Store, retention: Option<Duration>) {
     if let Err(error) = store.forget_pages(MAX_ROWS).await {
         tracing::warn!(error = %error, "old answers of pages were not removed; the next sweep tries again");

@@ -1,5 +1,5 @@
-//! Limits the number of a worker's delivery slots that one destination occupies, so that a slow destination leaves slots
-//! for the others. A lane without a slot is left to the destination's own run, which occupies a single slot.
+//! Limits the number of a worker's delivery slots that one destination occupies, so that a slow destination leaves
+//! slots for the others. A lane without a slot is left to the destination's own run, which occupies a single slot.
 
 use domain::DestinationId;
 use std::collections::BTreeMap;

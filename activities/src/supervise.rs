@@ -1,5 +1,5 @@
-//! `supervise`: probes a destination's open breaker or drains its backlog, and returns the time of the next check. Storage
-//! decides what the destination needs next.
+//! `supervise`: probes a destination's open breaker or drains its backlog, and returns the time of the next check.
+//! Storage decides what the destination needs next.
 //!
 //! At most [`MAX_LANES`] lanes are in memory; while the breaker is open, only the probed one.
 
@@ -80,8 +80,8 @@ pub async fn supervise(context: &Context, round: &Round, input: &Supervise) -> R
         };
         let (state, next_check_in) = match needs {
             needs if goes_on && has_to_wait(&needs) => continue,
-            // Nothing can be sent now, but this run must check again: for a lane that belongs to no purchase, for a lease that
-            // a lost run left, or for back-offs that are not cancelled.
+            // Nothing can be sent now, but this run must check again: for a lane that belongs to no purchase, for a
+            // lease that a lost run left, or for back-offs that are not cancelled.
             Needs::Rest => match due {
                 Some(due) => (Supervision::Drain, Some(due.saturating_duration_since(Instant::now()))),
                 None => (Supervision::Rest, None),
@@ -118,8 +118,8 @@ fn has_to_wait(needs: &Needs) -> bool {
     }
 }
 
-/// Cancels the back-offs of purchases' runs, page by page within the budget: each of those runs stops waiting for its next
-/// attempt. A page is recorded as cancelled only after Temporal accepted all its signals.
+/// Cancels the back-offs of purchases' runs, page by page within the budget: each of those runs stops waiting for its
+/// next attempt. A page is recorded as cancelled only after Temporal accepted all its signals.
 async fn cancel_backoffs(context: &Context, budget: &CancelBudget<'_>) -> Result<CancelProgress, Error> {
     let destination = budget.round.destination;
     while let Some(LanesInBackoff { keys, through }) =
@@ -177,8 +177,8 @@ async fn probe(context: &Context, round: &Round, key: CollapseKey) -> Result<Opt
     })
 }
 
-/// The time to the next check after a drain that completed no attempt, since an immediate repetition would be a busy loop;
-/// `None` after any other drain.
+/// The time to the next check after a drain that completed no attempt, since an immediate repetition would be a busy
+/// loop; `None` after any other drain.
 fn idle_for(result: &DrainResult) -> Option<Duration> {
     let soonest = sooner(result.busy_for, result.due_in).unwrap_or(*IDLE_CHECK.start());
     (result.attempts == 0).then(|| clamp_busy(soonest))
@@ -188,7 +188,8 @@ fn clamp_busy(wait: Duration) -> Duration {
     wait.clamp(*IDLE_CHECK.start(), *IDLE_CHECK.end())
 }
 
-/// The activity's result. Unless the destination is at rest, it contains the backlog and the last error for the Temporal UI.
+/// The activity's result. Unless the destination is at rest, it contains the backlog and the last error for the
+/// Temporal UI.
 async fn report(
     context: &Context,
     round: &Round,

@@ -1,5 +1,5 @@
-//! `sweep`: signals the runs of overdue purchases, starting those that do not exist. So every workflow can be rebuilt from
-//! the database alone. For late lanes it signals the run of their destination.
+//! `sweep`: signals the runs of overdue purchases, starting those that do not exist. So every workflow can be rebuilt
+//! from the database alone. For late lanes it signals the run of their destination.
 
 use crate::engine::Engine;
 use crate::retention;
@@ -27,8 +27,8 @@ const SCAN_BUDGET: Duration = Duration::from_secs(2);
 const BUDGET: Duration = Duration::from_secs(4);
 
 /// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
-/// settings, signals the runs of overdue purchases and destinations, reconsiders waiting deliveries after a change of their
-/// destination's settings, ends the deliveries to deleted destinations, and removes old bodies.
+/// settings, signals the runs of overdue purchases and destinations, reconsiders waiting deliveries after a change of
+/// their destination's settings, ends the deliveries to deleted destinations, and removes old bodies.
 pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) -> Result<Swept, Error> {
     if let Err(error) = expire_topics(store).await {
         tracing::warn!(error = %error, "topics were not expired; the next sweep tries again");
@@ -58,8 +58,8 @@ pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) 
     Ok(Swept { woken, more: has_more_purchases || (more && woken > 0) })
 }
 
-/// Schedules rechecks of the purchases that a change of settings affects; returns whether more may remain. The same sweep
-/// already wakes the first of them.
+/// Schedules rechecks of the purchases that a change of settings affects; returns whether more may remain. The same
+/// sweep already wakes the first of them.
 async fn schedule_rechecks(store: &Store) -> bool {
     match tokio::time::timeout(SCAN_BUDGET, store.continue_rechecks(MAX_SCANNED)).await {
         Ok(Ok(0)) => false,
@@ -88,8 +88,8 @@ async fn expire_topics(store: &Store) -> Result<(), Error> {
     store.expire_topics(store.now().await?).await.map(drop)
 }
 
-/// Reconsiders waiting deliveries after a change of their destination's settings. The next sweep finds those that are due
-/// and signals the runs of their destinations.
+/// Reconsiders waiting deliveries after a change of their destination's settings. The next sweep finds those that are
+/// due and signals the runs of their destinations.
 async fn reconsider_deliveries(store: &Store) {
     match store.reconsider_left(MAX_RECONSIDERED).await {
         Ok(0) => {}

@@ -6,7 +6,8 @@ use protocols::http::Rules;
 use protocols::stores::Settings;
 use tokio::sync::Semaphore;
 
-/// Maximum number of concurrent requests to stores, so that a store that does not answer leaves activity slots for others.
+/// Maximum number of concurrent requests to stores, so that a store that does not answer leaves activity slots for
+/// others.
 const MAX_IN_FLIGHT: usize = 20;
 
 /// What `verify` needs to query stores, shared by all activities of this process.
@@ -18,7 +19,8 @@ pub struct Verifier {
     pub(crate) pace: Pace,
     /// Limits the number of concurrent requests.
     pub(crate) in_flight: Semaphore,
-    /// Sends to stores' addresses that the operator configured, whatever network they are in; `None` when none is configured.
+    /// Sends to stores' addresses that the operator configured, whatever network they are in; `None` when none is
+    /// configured.
     pub(crate) unrestricted_http: Option<Http>,
 }
 

@@ -1,8 +1,8 @@
 //! `verify`: queries the store about a purchase, once.
 //!
-//! When the store does not answer, the activity returns the time of the next query instead of waiting: the workflow sleeps
-//! until then and handles signals meanwhile. No description of a failure, in a log or in the Temporal UI, contains a secret, a
-//! user id or a URL.
+//! When the store does not answer, the activity returns the time of the next query instead of waiting: the workflow
+//! sleeps until then and handles signals meanwhile. No description of a failure, in a log or in the Temporal UI,
+//! contains a secret, a user id or a URL.
 
 use crate::dependencies::Context;
 use crate::pace::{Permit, Throttle};
@@ -14,8 +14,8 @@ use storage::{Error, StoreQuery, Unanswered};
 use tokio::time::Instant;
 use workflows::activities::Verified;
 
-/// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request it fits into the
-/// activity's time-out.
+/// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request it fits into
+/// the activity's time-out.
 const SLOT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
@@ -59,8 +59,8 @@ impl Query<'_> {
         }
     }
 
-    /// Sends the query and returns the store's answer. `None`: no request was sent, since this process sends too many. An
-    /// answer of `Refused` or `Parked` without a request: the secret or an id cannot be sent.
+    /// Sends the query and returns the store's answer. `None`: no request was sent, since this process sends too many.
+    /// An answer of `Refused` or `Parked` without a request: the secret or an id cannot be sent.
     async fn attempt(&self) -> Result<Option<Answer>, Error> {
         let (verifier, platform) = (&self.context.verifier, self.known.platform_id);
         let receipt = Receipt {
@@ -106,7 +106,8 @@ impl Query<'_> {
         }))
     }
 
-    /// Returns the verification. Where the platform's setting says so, a receipt that the store does not know is believed.
+    /// Returns the verification. Where the platform's setting says so, a receipt that the store does not know is
+    /// believed.
     async fn answered(&self, verification: Verification) -> Result<Verified, Error> {
         let verification = match (verification, self.known.unknown_receipts) {
             (Verification::Parked(Parked::UnknownReceipt), UnknownReceipts::Believe) => {
@@ -150,8 +151,8 @@ impl Query<'_> {
         }
     }
 
-    /// Schedules the next query and returns its time. The purchase's run waits for it; if that run is lost, the sweep starts
-    /// another.
+    /// Schedules the next query and returns its time. The purchase's run waits for it; if that run is lost, the sweep
+    /// starts another.
     async fn later(&self, wait: Duration, why: &str) -> Result<Verified, Error> {
         self.context.store.schedule_query(self.key, wait).await?;
         Ok(Verified { verification: None, next_query_in: wait, why: Some(why.to_owned()) })

@@ -1,7 +1,7 @@
 //! The workers: poll Temporal for workflow tasks and activities until they are stopped.
 //!
-//! `deliver`, `supervise` and `test` send to destinations. They have a worker and a task queue of their own, so that slow
-//! destinations occupy no slot that settling needs.
+//! `deliver`, `supervise` and `test` send to destinations. They have a worker and a task queue of their own, so that
+//! slow destinations occupy no slot that settling needs.
 
 use crate::dependencies::Context;
 use std::future::Future;
@@ -41,8 +41,8 @@ impl Default for Slots {
 
 /// Runs both workers until `stop` resolves, then finishes their current tasks.
 ///
-/// Blocks the calling thread. Call it from a thread of its own, outside `runtime`: the SDK runs all workflows on the calling
-/// thread.
+/// Blocks the calling thread. Call it from a thread of its own, outside `runtime`: the SDK runs all workflows on the
+/// calling thread.
 ///
 /// # Errors
 /// [`Error::Stopped`]: a worker could not be built, or ended by itself.

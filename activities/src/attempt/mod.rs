@@ -29,7 +29,8 @@ pub const NO_LIMIT: i64 = i64::MAX;
 /// The result of an attempt.
 #[derive(Debug)]
 pub enum AttemptResult {
-    /// The request was finished.
+    /// The attempt has a recorded result. A request was sent, or none could be: the settings are unusable, or no event may
+    /// be sent any more.
     Completed(Completed),
     /// Nothing was claimed.
     Idle(Idle),
@@ -37,7 +38,7 @@ pub enum AttemptResult {
     LeaseExpired,
 }
 
-/// An attempt whose request was finished.
+/// An attempt with a recorded result.
 #[derive(Debug)]
 pub struct Completed {
     /// The lane's state after it.
@@ -51,8 +52,8 @@ pub struct Completed {
     pub is_for_operators: bool,
 }
 
-/// The database's clock, estimated: its time at the claim, plus the time that has passed since. The worker's own clock may
-/// differ.
+/// The database's clock, estimated: its time at the claim, plus the time that has passed since. The worker's own clock
+/// may differ.
 #[derive(Clone, Copy)]
 struct Clock {
     /// The time of the claim by the database's clock.
@@ -126,8 +127,9 @@ fn publish_operator_events(context: &Context, claim: &Claim, events: Vec<&'stati
 }
 
 /// Sends the events, or returns `None` when the lease has expired or would expire during the request. With unusable
-/// settings nothing is sent, and the events are retried later: an admin can correct the settings meanwhile. Such an attempt
-/// uses no step of the schedule and does not count against the destination. Events that can never be sent become dead.
+/// settings nothing is sent, and the events are retried later: an admin can correct the settings meanwhile. Such an
+/// attempt uses no step of the schedule and does not count against the destination. Events that can never be sent
+/// become dead.
 async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> Result<Option<Sent>, Error> {
     let ready = Config::ready(&batch.destination, &batch.secret, &context.allowed_addresses);
     let config = match ready {

@@ -17,19 +17,20 @@ use std::time::Duration;
 use storage::{Claim, DestinationNeed, Error, Idle, LaneState, Mode};
 use workflows::signal::Signal;
 
-/// Maximum wait for the destination's rate or concurrency. After a longer one the drain ends, and the next check goes on.
+/// Maximum wait for the destination's rate or concurrency. After a longer one the drain ends, and the next check goes
+/// on.
 const MAX_LIMIT_WAIT: Duration = Duration::from_secs(5);
 /// Maximum number of lanes in memory: those that wait and those in flight.
 pub const MAX_LANES: i64 = 200;
 
-/// How long a lane waits, once, while a request about another purchase of its user is in flight. Then the next lane takes
-/// its place. Without the wait, a user with many purchases would cause many futile claims.
+/// How long a lane waits, once, while a request about another purchase of its user is in flight. Then the next lane
+/// takes its place. Without the wait, a user with many purchases would cause many futile claims.
 const USER_BUSY_WAIT: Duration = Duration::from_millis(100);
 
 /// The result of a drain.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DrainResult {
-    /// Number of completed attempts.
+    /// Number of completed attempts, also those that sent no request.
     pub attempts: u64,
     /// How long until a lane that is busy now can be claimed.
     pub busy_for: Option<Duration>,
@@ -80,8 +81,8 @@ impl Lanes {
     }
 }
 
-/// Attempts each lane until it is closed, fails or has to wait. When the drain is over, it starts no further request and
-/// waits for those in flight. A slow lane delays no other: while attempts complete, more lanes are loaded.
+/// Attempts each lane until it is closed, fails or has to wait. When the drain is over, it starts no further request
+/// and waits for those in flight. A slow lane delays no other: while attempts complete, more lanes are loaded.
 pub async fn drain(
     context: &Context,
     round: &Round,
@@ -170,8 +171,8 @@ async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Resul
     Ok(result)
 }
 
-/// Hands a failed lane back to its purchase: signals the purchase's run, which waits for the lane's next attempt. If the
-/// signal fails, the sweep finds the lane.
+/// Hands a failed lane back to its purchase: signals the purchase's run, which waits for the lane's next attempt. If
+/// the signal fails, the sweep finds the lane.
 async fn hand_back(context: &Context, key: CollapseKey) {
     fail::fail_point!("drain.before_hand_back", |_| std::process::abort());
     if let Err(error) = context.engine.signal(key, Signal::Wake).await {

@@ -1,6 +1,6 @@
 //! Signals destinations' runs that events are owed: the first signal at once, further ones at most once a second per
-//! destination, for any number of lanes. After the last lane at least one signal follows. When this process dies, no lane is
-//! lost: the sweep finds late lanes.
+//! destination, for any number of lanes. After the last lane at least one signal follows. When this process dies, no
+//! lane is lost: the sweep finds late lanes.
 
 use super::{Engine, TemporalError};
 use domain::DestinationId;
@@ -25,8 +25,8 @@ enum Step {
     Idle,
 }
 
-/// The destinations that are owed events, and when each may be signalled. Pure: the time is an argument, in milliseconds
-/// since the start.
+/// The destinations that are owed events, and when each may be signalled. Pure: the time is an argument, in
+/// milliseconds since the start.
 #[derive(Debug, Default)]
 struct Plan(BTreeMap<DestinationId, Entry>);
 
@@ -56,7 +56,8 @@ impl Plan {
         }
     }
 
-    /// Marks a destination as still owed, since Temporal did not accept its signal; it is repeated after [`INTERVAL_MS`].
+    /// Marks a destination as still owed, since Temporal did not accept its signal; it is repeated after
+    /// [`INTERVAL_MS`].
     fn mark_failed(&mut self, id: DestinationId, now: i64) {
         self.0.insert(id, Entry { is_owed: true, not_before: now + INTERVAL_MS });
     }

@@ -1,8 +1,8 @@
-//! The connection to Temporal: starts, signals and queries workflows, and ensures that the search attributes are registered
-//! and that the sweep runs.
+//! The connection to Temporal: starts, signals and queries workflows, and ensures that the search attributes are
+//! registered and that the sweep runs.
 //!
-//! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored. `destination_signals`
-//! decides when to signal a destination's run.
+//! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored.
+//! `destination_signals` decides when to signal a destination's run.
 
 mod destination_signals;
 
@@ -57,8 +57,8 @@ pub enum TemporalError {
 impl From<Status> for TemporalError {
     fn from(status: Status) -> Self {
         match status.code() {
-            // Temporal rejects an unregistered search attribute as an invalid argument. That is temporary: `ensure` registers
-            // it. The missing first letter matches both capital and small.
+            // Temporal rejects an unregistered search attribute as an invalid argument. That is temporary: `ensure`
+            // registers it. The missing first letter matches both capital and small.
             Code::InvalidArgument if !status.message().contains("earch attribute") => {
                 Self::Rejected(status.message().to_owned())
             }
@@ -237,8 +237,8 @@ impl Engine {
         self.signal_with_start(message).await
     }
 
-    /// Schedules a signal to the destination's run that events are owed. The signal is sent in the background, at most once a
-    /// second per destination, and repeated while Temporal is unavailable.
+    /// Schedules a signal to the destination's run that events are owed. The signal is sent in the background, at most
+    /// once a second per destination, and repeated while Temporal is unavailable.
     pub fn supervise(&self, id: DestinationId) {
         self.signals.mark_owed(id);
     }
@@ -282,8 +282,8 @@ impl Engine {
         Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
     }
 
-    /// Ensures that the search attributes are registered and that the sweep runs. Both are lost when Temporal's database is
-    /// deleted, and an operator can terminate the sweep by hand.
+    /// Ensures that the search attributes are registered and that the sweep runs. Both are lost when Temporal's
+    /// database is deleted, and an operator can terminate the sweep by hand.
     async fn ensure(&self) -> Result<(), TemporalError> {
         let client = self.now()?;
         self.register(&client).await?;
@@ -293,8 +293,8 @@ impl Engine {
             workflow_type: Some(WorkflowType { name: contract::SWEEP.to_owned() }),
             task_queue: Some(queue()),
             identity: self.identity.clone(),
-            // No request id: for a repeated one the server would return the run that it started first, even if that run has
-            // completed.
+            // No request id: for a repeated one the server would return the run that it started first, even if that run
+            // has completed.
             workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting as i32,
             user_metadata: Some(summary("finds what is overdue and wakes it")),
             ..Default::default()
@@ -309,7 +309,8 @@ impl Engine {
         let list = timed(ListSearchAttributesRequest { namespace: client.namespace() });
         let known = match operator.list_search_attributes(list).await {
             Ok(known) => known.into_inner().custom_attributes,
-            // Temporal Cloud refuses this call: its operator registers the attributes, see `api/src/commands/README.md`.
+            // Temporal Cloud refuses this call: its operator registers the attributes, see
+            // `api/src/commands/README.md`.
             Err(status) if matches!(status.code(), Code::PermissionDenied | Code::Unimplemented) => {
                 tracing::warn!("search attributes cannot be registered: api/src/commands/README.md names them");
                 return Ok(());
@@ -337,7 +338,8 @@ impl Engine {
 async fn connect(connection: ConnectionOptions, options: ClientOptions, server: Server) -> Client {
     let mut failures = 0_u32;
     loop {
-        // Without the time-out, `connect` would wait for ever for a server that accepts the connection and sends nothing.
+        // Without the time-out, `connect` would wait for ever for a server that accepts the connection and sends
+        // nothing.
         let attempt = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(connection.clone())).await;
         let why = match attempt {
             Ok(Ok(connected)) => match Client::new(connected, options.clone()) {
@@ -353,7 +355,7 @@ async fn connect(connection: ConnectionOptions, options: ClientOptions, server: 
                 address = host_and_port(&connection.target),
                 reason = why,
                 "no Temporal server answers at this address, which TEMPORAL_ADDRESS or Temporal's profile file names; \
-                 trying on, and notifications are accepted meanwhile"
+                 retrying; notifications are accepted meanwhile"
             );
         }
         tokio::time::sleep(RETRY_INTERVAL).await;

@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 /// Resolves a name to all its addresses.
 pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
-/// Maximum number of concurrent lookups of this process. A lookup occupies a blocking thread until the resolver has tried all
-/// name servers, long after the request has timed out. Storage's reads use the same thread pool.
+/// Maximum number of concurrent lookups of this process. A lookup occupies a blocking thread until the resolver has
+/// tried all name servers, long after the request has timed out. Storage's reads use the same thread pool.
 const MAX_CONCURRENT: usize = 64;
 
 static PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_CONCURRENT)));
@@ -22,8 +22,8 @@ pub fn of_this_machine() -> Lookup {
     bounded(PERMITS.clone(), |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
 }
 
-/// Makes an asynchronous lookup from a blocking resolver. Each call holds one of `permits` until `resolve` returns, even when
-/// its caller has timed out. A call without a permit waits until its caller times out.
+/// Makes an asynchronous lookup from a blocking resolver. Each call holds one of `permits` until `resolve` returns,
+/// even when its caller has timed out. A call without a permit waits until its caller times out.
 pub fn bounded<F>(permits: Arc<Semaphore>, resolve: F) -> Lookup
 where
     F: Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,

@@ -1,7 +1,8 @@
 //! Sends requests to addresses that admins, stores or notifications chose. Nothing else may send to these.
 //!
 //! The host name is resolved once, and every address is checked. The connection goes to one of the checked addresses: a
-//! forbidden address, such as one of a private network, refuses the request. The package `protocols` interprets the answer.
+//! forbidden address, such as one of a private network, refuses the request. The package `protocols` interprets the
+//! answer.
 
 mod clients;
 mod failure;
@@ -73,8 +74,8 @@ impl Http {
         Self { rules, operators, clients: Arc::new(Clients::new(tls)), lookup, total }
     }
 
-    /// Sends the request once. Follows no redirect, repeats nothing, uses no proxy. After the status has arrived, the result is
-    /// an answer even if the body breaks off.
+    /// Sends the request once. Follows no redirect, repeats nothing, uses no proxy. After the status has arrived, the
+    /// result is an answer even if the body breaks off.
     pub async fn send(&self, request: Request) -> Reply {
         let mut received = None;
         let exchanged = tokio::time::timeout(self.total, self.exchange(request, &mut received)).await;

@@ -37,8 +37,8 @@ async fn resolve(name: &str, lookup: &Lookup) -> Result<Vec<IpAddr>, Failure> {
     }
 }
 
-/// The failure to show: a name of a private network gets the same failure as one that does not exist, so that nobody can
-/// probe our network for names.
+/// The failure to show: a name of a private network gets the same failure as one that does not exist, so that nobody
+/// can probe our network for names.
 fn public_failure(failure: Failure, host: Host<&str>) -> Failure {
     match (failure, host) {
         (Failure::Forbidden, Host::Domain(name)) if !is_localhost(name) => {

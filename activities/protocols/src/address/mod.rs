@@ -40,8 +40,8 @@ const FORBIDDEN_V6: [(u128, u32); 4] = [
 /// Global unicast. All other IPv6 addresses are forbidden except NAT64: loopback, unique local (private), link-local,
 /// multicast and so on.
 const GLOBAL_UNICAST: (u128, u32) = (0x2000 << 112, 3);
-/// NAT64 (RFC 6052): the last 32 bits are an IPv4 address, which is checked instead. Forbidding NAT64 would stop all delivery
-/// from a network that has only IPv6.
+/// NAT64 (RFC 6052): the last 32 bits are an IPv4 address, which is checked instead. Forbidding NAT64 would stop all
+/// delivery from a network that has only IPv6.
 const NAT64: (u128, u32) = (0x0064_ff9b << 96, 96);
 
 /// Whether an address is forbidden: a request to it could reach something that is not a public server.

@@ -71,8 +71,8 @@ pub enum Reply {
         status: u16,
         /// The `Retry-After` header, unparsed.
         retry_after: Option<String>,
-        /// The headers `content-type`, `date`, `server`, `retry-after`, `via`, `x-request-id` and `cf-ray`, if present. Names
-        /// are in lower case; values are cut off after 256 characters.
+        /// The headers `content-type`, `date`, `server`, `retry-after`, `via`, `x-request-id` and `cf-ray`, if present.
+        /// Names are in lower case; values are cut off after 256 characters.
         headers: Vec<(String, String)>,
         /// At most the first 64 KiB of the body.
         body: String,
@@ -80,7 +80,8 @@ pub enum Reply {
     /// There was no answer.
     Failure {
         /// `forbidden_address`, `dns`, `connect`, `tls`, `timeout`, `reset` or `invalid_url`. A name that resolves to a
-        /// forbidden address has the class `dns`, like a name that does not exist: so nobody can probe our network for names.
+        /// forbidden address has the class `dns`, like a name that does not exist: so nobody can probe our network for
+        /// names.
         class: AttemptClass,
         /// A sentence for the people who maintain the destination. It reveals nothing about our network.
         message: String,

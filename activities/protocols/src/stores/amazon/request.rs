@@ -36,8 +36,8 @@ pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer
     Ok(Request { method: Method::Get, url, headers, body: Vec::new(), is_operators: true })
 }
 
-/// Encodes a path segment; `None` for empty text, `.` and `..`. URL parsers remove `.` and `..` from a path even when they are
-/// percent-encoded.
+/// Encodes a path segment; `None` for empty text, `.` and `..`. URL parsers remove `.` and `..` from a path even when
+/// they are percent-encoded.
 fn segment(text: &str) -> Option<String> {
     let is_usable = !matches!(text, "" | "." | "..");
     is_usable.then(|| utf8_percent_encode(text, SEGMENT).to_string())

@@ -1,5 +1,5 @@
-//! Interprets Amazon's answer. Each field of the body is parsed on its own: a field that cannot be parsed counts as absent,
-//! and the others are still used.
+//! Interprets Amazon's answer. Each field of the body is parsed on its own: a field that cannot be parsed counts as
+//! absent, and the others are still used.
 
 use super::term::term;
 use crate::http::Reply;
@@ -109,8 +109,8 @@ fn country(text: &str) -> Option<String> {
     is_code.then(|| text.to_ascii_uppercase())
 }
 
-/// The promotions with this status, `inprogress` or `queued`. Amazon's documentation and other implementations spell the
-/// status with different capitals.
+/// The promotions with this status, `inprogress` or `queued`. Amazon's documentation and other implementations spell
+/// the status with different capitals.
 fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
     let running = |promotion: &Value| {
         let text = |name: &str| promotion.get(name).and_then(Value::as_str).map(plain).unwrap_or_default();

@@ -74,7 +74,7 @@ fn counting_too_many_events_delivers_and_raises_an_alarm() {
     assert_eq!((result.endpoint_signal, result.alarm.is_some()), (Signal::Success, true));
 }
 
-/// A repetition within seven days is safe; but Amplitude may not count it, so that the count would stay too low for ever.
+/// Amplitude may not count a repeated event, so the number of ingested events could stay too low on every retry.
 #[test]
 fn counting_too_few_events_retries_twice_and_raises_an_alarm() {
     for ingested in [-1, 0, 1] {
