@@ -14,7 +14,7 @@ const BUDGET: Duration = Duration::from_secs(3);
 /// more than a week ago.
 pub async fn prune(store: &Store, retention: Option<Duration>) {
     if let Err(error) = store.forget_pages(MAX_ROWS).await {
-        tracing::warn!(error = %error, "old answers of pages were not removed; the next sweep tries again");
+        tracing::warn!(error = %error, "old responses to bulk redelivery requests were not removed; the next sweep tries again");
     }
     let Some(retention) = retention else { return };
     match tokio::time::timeout(BUDGET, remove(store, retention)).await {

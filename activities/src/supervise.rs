@@ -157,7 +157,7 @@ async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: Colla
             false
         }
         Err(error) => {
-            tracing::error!(collapse_key = %key, error = %error, "a back-off is not cancelled: its run waits for its next attempt");
+            tracing::error!(collapse_key = %key, error = %error, "a back-off was not cancelled: the purchase's run waits for its next attempt");
             true
         }
     }

@@ -103,7 +103,7 @@ pub async fn run(engine: Engine) {
                     signals.plan().mark_failed(id, signals.now_ms());
                 }
                 Err(TemporalError::Rejected(reason)) => {
-                    tracing::error!(destination.id = %id, reason, "Temporal refuses a signal; the sweep will repeat it");
+                    tracing::error!(destination.id = %id, reason, "Temporal rejected a signal; the sweep will repeat it");
                 }
             },
             Step::Sleep(until) => {
