@@ -1,4 +1,4 @@
-//! What the activities use.
+//! The dependencies of the activities.
 
 use crate::engine::Engine;
 use crate::http::Http;
@@ -11,27 +11,28 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use storage::Store;
 
-/// What the activities use.
+/// The dependencies of the activities, built once per process.
 #[derive(Clone)]
 pub struct Context {
     /// The database.
     pub store: Store,
-    /// The only sender of requests to addresses that others chose.
+    /// Sends requests to addresses that admins chose, and checks each address.
     pub http: Http,
-    /// What the operator allows destinations to be.
-    pub allowed: Allowed,
+    /// The addresses that the operator allows for destinations.
+    pub allowed_addresses: Allowed,
     /// Verifies purchases with their stores.
     pub verifier: Arc<Verifier>,
     /// Temporal, to wake purchases and destinations.
     pub engine: Engine,
-    /// The wall clock, for a signature's timestamp alone: stored times are the database's.
+    /// The wall clock of this machine, used only for the timestamps of signatures. Stored times come from the
+    /// database's clock.
     pub clock: fn() -> Timestamp,
-    /// A random number in 0..1, for the jitter of retries.
+    /// A random number from 0 to 1, for the jitter of retries.
     pub random: fn() -> f64,
-    /// How long bodies are stored; for ever when absent.
+    /// How long bodies (of notifications, events, deliveries and answers) are stored; `None` stores them for ever.
     pub retention: Option<Duration>,
-    /// The worker's slots that each destination takes.
+    /// The number of this worker's delivery slots that each destination occupies.
     pub shares: Shares,
-    /// Set when the worker stops: then nothing new is begun.
+    /// Set when the worker stops; long activities then start nothing new.
     pub stopping: Arc<AtomicBool>,
 }

@@ -1,4 +1,4 @@
-//! The only place that builds an activity's failure and sets the time of its next attempt.
+//! Builds the failures that activities return to Temporal, with the time of the next attempt. Nothing else builds them.
 
 use std::time::Duration;
 use temporalio_common::ActivityError;
@@ -7,11 +7,11 @@ use temporalio_common::error::ApplicationFailure;
 /// Why a run of an activity ended without a result.
 #[derive(Debug)]
 pub enum Failed {
-    /// It failed or has to wait.
+    /// An attempt failed, or the next one is not due yet.
     Later {
         /// How long until the next run.
         wait: Duration,
-        /// For the Temporal UI.
+        /// The reason, as the Temporal UI shows it.
         why: String,
     },
     /// Storage failed.
@@ -24,7 +24,7 @@ impl From<storage::Error> for Failed {
     }
 }
 
-/// The failure for Temporal.
+/// Converts a failed run into Temporal's failure.
 pub fn failure(failed: Failed) -> ActivityError {
     match failed {
         Failed::Later { wait, why } => {
@@ -35,7 +35,8 @@ pub fn failure(failed: Failed) -> ActivityError {
     }
 }
 
-/// The failure for Temporal of an error of storage: it is retried unless it can never succeed.
+/// Converts an error of storage into Temporal's failure. Temporal retries it while the database cannot be used
+/// (unavailable, locked or corrupt); the request behind any other error is itself wrong and can never succeed.
 pub fn storage(error: storage::Error) -> ActivityError {
     let is_retried =
         matches!(error, storage::Error::Unavailable(_) | storage::Error::Locked(_) | storage::Error::Corrupt { .. });

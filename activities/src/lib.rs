@@ -45,37 +45,37 @@ impl Context {
         load::load(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Verifies the purchase with its store, once.
+    /// Queries the purchase's store once.
     #[activity(definition = VerifyActivity)]
     pub async fn verify(self: Arc<Self>, _ctx: ActivityContext, input: Verify) -> Result<Verified, ActivityError> {
         verify::verify(&self, input.collapse_key).await.map_err(failure::storage)
     }
 
-    /// Records a decision.
+    /// Records the decision of a settling.
     #[activity(definition = RecordActivity)]
     pub async fn record(self: Arc<Self>, _ctx: ActivityContext, input: Record) -> Result<Recorded, ActivityError> {
         self.store.record(input).await.map_err(failure::storage)
     }
 
-    /// Attempts the deliveries of a lane.
+    /// Attempts the deliveries of a lane, for a purchase's run.
     #[activity(definition = DeliverActivity)]
     pub async fn deliver(self: Arc<Self>, ctx: ActivityContext, input: Deliver) -> Result<Delivered, ActivityError> {
         deliver::deliver(&self, &deliver::token(ctx.info()), &input).await.map_err(failure::failure)
     }
 
-    /// Sets or releases a hold.
+    /// Sets or releases a hold on a purchase.
     #[activity(definition = HoldActivity)]
     pub async fn hold(self: Arc<Self>, _ctx: ActivityContext, input: SetHold) -> Result<(), ActivityError> {
         admin::hold(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Discards the waiting notifications.
+    /// Discards the waiting notifications of a purchase; returns their number.
     #[activity(definition = DiscardActivity)]
     pub async fn discard(self: Arc<Self>, _ctx: ActivityContext, input: Discard) -> Result<i64, ActivityError> {
         admin::discard(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Redelivers the newest state.
+    /// Redelivers the newest state of a purchase and its dead `user.*` events; returns its open lanes.
     #[activity(definition = RedeliverActivity)]
     pub async fn redeliver(
         self: Arc<Self>,
@@ -85,7 +85,7 @@ impl Context {
         admin::redeliver(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Supervises a destination as a whole.
+    /// Probes the destination's open breaker, or delivers its backlog.
     #[activity(definition = SuperviseActivity)]
     pub async fn supervise(
         self: Arc<Self>,
@@ -97,11 +97,11 @@ impl Context {
         let round = Round::new(input.destination_id, token, info.attempt, self.stopping.clone());
         tokio::select! {
             supervised = supervise::supervise(&self, &round, &input) => supervised.map_err(failure::storage),
-            never = round.beat(&ctx) => match never {},
+            never = round.send_heartbeats(&ctx) => match never {},
         }
     }
 
-    /// Enables or disables a destination.
+    /// Enables or disables a destination; returns `Some` when the call must be repeated.
     #[activity(definition = SetEnabledActivity)]
     pub async fn set_enabled(
         self: Arc<Self>,
@@ -111,7 +111,7 @@ impl Context {
         admin::set_enabled(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Tests the connection to a destination.
+    /// Tests the connection to a destination; returns the result as a sentence.
     #[activity(definition = TestActivity)]
     pub async fn test(self: Arc<Self>, ctx: ActivityContext, input: Test) -> Result<String, ActivityError> {
         let token = deliver::token(ctx.info());
@@ -128,7 +128,7 @@ impl Context {
         admin::redeliver_all(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
     }
 
-    /// Wakes what is overdue.
+    /// Signals the runs of overdue purchases and destinations, and does the periodic clean-up.
     #[activity(definition = SweepActivity)]
     pub async fn sweep(self: Arc<Self>, _ctx: ActivityContext, _round: u32) -> Result<Swept, ActivityError> {
         sweep::sweep(&self.store, &self.engine, self.retention).await.map_err(failure::storage)

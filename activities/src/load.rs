@@ -1,4 +1,5 @@
-//! `load`: loads what a settling needs, without customer identifiers, since many people can read histories.
+//! `load`: loads what a settling needs. The store's user ids are removed: everybody with access to Temporal can read a
+//! workflow's history.
 
 use storage::{Error, Store};
 use workflows::activities::{Load, Loaded, MAX_PER_SETTLING};

@@ -1,4 +1,4 @@
-//! One run of `supervise`: how long it begins anything new, and the tokens of its claims.
+//! One run of `supervise`: until when it starts new requests, and the lease tokens of its claims.
 
 use domain::DestinationId;
 use std::convert::Infallible;
@@ -9,28 +9,28 @@ use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
 use workflows::options::SUPERVISE_BUDGET;
 
-/// Interval of the heartbeats to Temporal.
-const BEAT: Duration = Duration::from_secs(4);
+/// Time between two heartbeats to Temporal.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
 
 /// One run of the activity.
 pub struct Round {
-    /// The destination that it supervises.
+    /// The supervised destination.
     pub destination: DestinationId,
     token: String,
-    /// Whether the previous run was lost, and may have left leased lanes.
+    /// Whether Temporal lost the previous run: its claims may have left leased lanes.
     pub follows_a_lost_run: bool,
     claims: AtomicU64,
     began: Instant,
-    /// The worker stops.
+    /// Whether the worker stops.
     stopping: Arc<AtomicBool>,
-    /// The run was cancelled, or storage fails.
+    /// Whether the run was cancelled or storage failed.
     is_halted: AtomicBool,
-    /// The destination takes no more requests now.
+    /// Whether the destination takes no more requests now.
     is_held_back: AtomicBool,
 }
 
 impl Round {
-    /// A run that begins now; `attempt` counts Temporal's attempts from 1.
+    /// Starts a round now; `attempt` is Temporal's number of the attempt, from 1.
     pub fn new(destination: DestinationId, token: String, attempt: u32, stopping: Arc<AtomicBool>) -> Self {
         Self {
             destination,
@@ -44,46 +44,46 @@ impl Round {
         }
     }
 
-    /// A new token for each claim: two lanes of one user are claimed separately.
+    /// A new lease token for each claim: without it, two lanes of one user would count as one holder.
     pub fn token(&self) -> String {
         format!("{}/{}", self.token, self.claims.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Whether a drain begins nothing new.
-    pub fn is_over(&self) -> bool {
+    /// Whether the current drain starts no further request: the destination takes none now, or the round is finished.
+    pub fn is_drain_over(&self) -> bool {
         self.is_held_back.load(Ordering::Relaxed) || self.is_finished()
     }
 
-    /// Begins nothing new until [`Self::resume`].
+    /// Ends the current drain; [`Self::resume`] allows the next one.
     pub fn hold_back(&self) {
         self.is_held_back.store(true, Ordering::Relaxed);
     }
 
-    /// Begins something new again, if the round is not finished.
+    /// Allows the next drain. A finished round stays finished.
     pub fn resume(&self) {
         self.is_held_back.store(false, Ordering::Relaxed);
     }
 
-    /// Ends the round.
+    /// Finishes the round before its time.
     pub fn halt(&self) {
         self.is_halted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nothing at all is begun any more.
+    /// Whether the round starts no further request: it was halted, the worker stops, or [`SUPERVISE_BUDGET`] is over.
     pub fn is_finished(&self) -> bool {
         self.is_halted.load(Ordering::Relaxed)
             || self.stopping.load(Ordering::Relaxed)
             || self.began.elapsed() > SUPERVISE_BUDGET
     }
 
-    /// Sends heartbeats to Temporal, and ends the round when the activity is cancelled.
-    pub async fn beat(&self, ctx: &ActivityContext) -> Infallible {
+    /// Sends heartbeats to Temporal for ever, and halts the round when the activity is cancelled.
+    pub async fn send_heartbeats(&self, ctx: &ActivityContext) -> Infallible {
         loop {
             if let Err(error) = ctx.record_heartbeat(()).await {
                 tracing::debug!(error = %error, "a heartbeat was not sent");
             }
             tokio::select! {
-                () = tokio::time::sleep(BEAT) => {}
+                () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
                 () = ctx.cancelled(), if !self.is_halted.load(Ordering::Relaxed) => self.halt(),
             }
         }
@@ -102,20 +102,20 @@ mod tests {
     async fn a_stopped_halted_or_long_round_begins_nothing_new() {
         for end in [|round: &Round| round.halt(), |round: &Round| round.stopping.store(true, Ordering::Relaxed)] {
             let round = round();
-            assert!(!round.is_over());
+            assert!(!round.is_drain_over());
             end(&round);
-            assert!(round.is_over() && round.is_finished());
+            assert!(round.is_drain_over() && round.is_finished());
         }
         let mut long = round();
         long.began -= SUPERVISE_BUDGET + Duration::from_secs(1);
-        assert!(long.is_over());
+        assert!(long.is_drain_over());
     }
 
     #[tokio::test]
     async fn holding_back_ends_a_drain_and_not_the_round() {
         let round = round();
         round.hold_back();
-        assert!(round.is_over() && !round.is_finished());
+        assert!(round.is_drain_over() && !round.is_finished());
     }
 
     #[tokio::test]

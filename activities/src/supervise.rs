@@ -1,11 +1,11 @@
-//! `supervise`: supervises a destination as a whole. Probes its open breaker, drains its backlog, and returns the time of
-//! the next check. Storage decides what the destination needs next.
+//! `supervise`: probes a destination's open breaker or drains its backlog, and returns the time of the next check.
+//! Storage decides what the destination needs next.
 //!
-//! Never more than [`AT_A_TIME`] lanes are in memory, and none while a breaker is open.
+//! At most [`MAX_LANES`] lanes are in memory; while the breaker is open, only the probed one.
 
 use crate::attempt::{AttemptResult, LEASE, attempt, claim};
 use crate::dependencies::Context;
-use crate::drain::{AT_A_TIME, DrainResult, drain, sooner};
+use crate::drain::{DrainResult, MAX_LANES, drain, sooner};
 use crate::engine::TemporalError;
 use crate::round::Round;
 use domain::CollapseKey;
@@ -17,54 +17,54 @@ use tokio::time::Instant;
 use workflows::activities::{Supervise, Supervised, Supervision};
 use workflows::signal::{CancelBackoff, Signal};
 
-/// How soon a pause is checked again: a request that was in flight may have ended it.
-const PAUSE: Duration = Duration::from_secs(30);
-/// Maximum number of back-offs that are cancelled at once.
-const AT_ONCE: usize = 8;
-/// Number of back-offs that are cancelled before that is recorded.
+/// Maximum time between two checks during a pause: a request that was in flight may have ended the pause early.
+const PAUSE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// Maximum number of concurrent signals that cancel back-offs.
+const MAX_CONCURRENT: usize = 8;
+/// Number of back-offs per page; storage records the progress after each page.
 const CANCELS_PER_PAGE: i64 = 50;
-/// How long a check cancels back-offs, page after page, before it drains.
+/// Time after which a check begins no further page of back-offs: the backlog is drained first.
 const CANCEL_BUDGET: Duration = Duration::from_secs(5);
-/// After this time a started page is left: half of a round.
+/// Time after which a page in progress is abandoned: half of a round.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
-/// When to retry back-offs that could not be cancelled.
+/// Time until the next attempt to cancel the remaining back-offs.
 const CANCEL_RETRY: Duration = Duration::from_secs(5);
-/// Bounds of the time to the next check when no lane could be claimed.
-const BUSY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
+/// Bounds of the time to the next check when no lane could be claimed, or an event was not sent.
+const IDLE_CHECK: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
 
-/// The time that a check spends on cancelling back-offs. The rest is for the backlog.
+/// Limits the time that a check spends on cancelling back-offs, so that time remains for the backlog.
 struct CancelBudget<'r> {
     round: &'r Round,
     began: Instant,
 }
 
 impl CancelBudget<'_> {
-    /// Whether another page may begin.
+    /// Whether a new page may begin.
     fn has_time(&self) -> bool {
         self.began.elapsed() < CANCEL_BUDGET && !self.is_finished()
     }
 
-    /// Whether no more back-offs are cancelled.
+    /// Whether no further back-off may be cancelled, not even of a page in progress.
     fn is_finished(&self) -> bool {
         self.round.is_finished() || self.began.elapsed() > CANCEL_LIMIT
     }
 }
 
-/// How far cancelling back-offs came.
+/// The progress of cancelling back-offs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CancelProgress {
     /// All back-offs are cancelled.
     All,
-    /// There are more; the backlog comes first.
+    /// Some remain; the backlog is drained before them.
     More,
-    /// No purchase can be signalled now.
+    /// Temporal accepts no signal now, or the time for signals is over.
     Unavailable,
 }
 
-/// Supervises a destination until there is nothing to do, or the round is over.
+/// Supervises a destination until it has to wait, needs nothing, or the round is finished.
 pub async fn supervise(context: &Context, round: &Round, input: &Supervise) -> Result<Supervised, Error> {
     let mut is_probe_due = input.is_probe;
-    let mut due = round.follows_a_lost_run.then(|| Instant::now() + LEASE + *BUSY.start());
+    let mut due = round.follows_a_lost_run.then(|| Instant::now() + LEASE + *IDLE_CHECK.start());
     let mut progress = CancelProgress::More;
     loop {
         round.resume();
@@ -74,18 +74,19 @@ pub async fn supervise(context: &Context, round: &Round, input: &Supervise) -> R
             due = due.into_iter().chain(again).min();
         }
         let goes_on = progress == CancelProgress::More && !round.is_finished();
-        let needs = match context.store.destination_need(round.destination, AT_A_TIME).await? {
+        let needs = match context.store.destination_need(round.destination, MAX_LANES).await? {
             Needs::Probe { key, .. } if is_probe_due => Needs::Probe { key, wait: Duration::ZERO },
             needs => needs,
         };
         let (state, next_check_in) = match needs {
             needs if goes_on && has_to_wait(&needs) => continue,
-            // What waits belongs to no purchase, or was left by a lost run.
+            // Nothing can be sent now, but this run must check again: for a lane that belongs to no purchase, for a
+            // lease that a lost run left, or for back-offs that are not cancelled.
             Needs::Rest => match due {
                 Some(due) => (Supervision::Drain, Some(due.saturating_duration_since(Instant::now()))),
                 None => (Supervision::Rest, None),
             },
-            Needs::Pause { wait } => (Supervision::Pause, Some(wait.min(PAUSE))),
+            Needs::Pause { wait } => (Supervision::Pause, Some(wait.min(PAUSE_CHECK_INTERVAL))),
             Needs::Probe { wait, .. } if !wait.is_zero() => (Supervision::Probe, Some(wait)),
             Needs::Probe { key, .. } => {
                 is_probe_due = false;
@@ -108,7 +109,7 @@ pub async fn supervise(context: &Context, round: &Round, input: &Supervise) -> R
     }
 }
 
-/// Whether the backlog has to wait.
+/// Whether no lane can be attempted now.
 fn has_to_wait(needs: &Needs) -> bool {
     match needs {
         Needs::Rest | Needs::Pause { .. } => true,
@@ -117,8 +118,8 @@ fn has_to_wait(needs: &Needs) -> bool {
     }
 }
 
-/// Cancels the back-offs of purchases' runs, page by page within the budget. A page is recorded only when the engine
-/// accepted each of its signals.
+/// Cancels the back-offs of purchases' runs, page by page within the budget: each of those runs stops waiting for its
+/// next attempt. A page is recorded as cancelled only after Temporal accepted all its signals.
 async fn cancel_backoffs(context: &Context, budget: &CancelBudget<'_>) -> Result<CancelProgress, Error> {
     let destination = budget.round.destination;
     while let Some(LanesInBackoff { keys, through }) =
@@ -131,9 +132,9 @@ async fn cancel_backoffs(context: &Context, budget: &CancelBudget<'_>) -> Result
             return Ok(CancelProgress::More);
         }
         let results = futures::stream::iter(keys).map(|key| cancel_backoff(context, budget, key));
-        let mut results = std::pin::pin!(results.buffer_unordered(AT_ONCE));
-        while let Some(is_taken) = results.next().await {
-            if !is_taken {
+        let mut results = std::pin::pin!(results.buffer_unordered(MAX_CONCURRENT));
+        while let Some(is_accepted) = results.next().await {
+            if !is_accepted {
                 return Ok(CancelProgress::Unavailable);
             }
         }
@@ -142,7 +143,8 @@ async fn cancel_backoffs(context: &Context, budget: &CancelBudget<'_>) -> Result
     Ok(CancelProgress::All)
 }
 
-/// Returns whether the engine took the signal, or never will.
+/// Signals one purchase's run to cancel its back-off. Returns false when the signal must be repeated; a signal that
+/// Temporal rejects for good is not repeated.
 async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: CollapseKey) -> bool {
     if budget.is_finished() {
         return false;
@@ -155,13 +157,13 @@ async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: Colla
             false
         }
         Err(error) => {
-            tracing::error!(collapse_key = %key, error = %error, "a back-off is not cancelled: its run waits for its next attempt");
+            tracing::error!(collapse_key = %key, error = %error, "a back-off was not cancelled: the purchase's run waits for its next attempt");
             true
         }
     }
 }
 
-/// Probes an open breaker with one request; returns the time to the next check if none was finished.
+/// Probes an open breaker with one request; returns the time to the next check if no request was completed.
 async fn probe(context: &Context, round: &Round, key: CollapseKey) -> Result<Option<Duration>, Error> {
     let claim = claim(key, round.destination, round.token(), Mode::Probe);
     let result = attempt(context, &claim).await?;
@@ -171,21 +173,23 @@ async fn probe(context: &Context, round: &Round, key: CollapseKey) -> Result<Opt
         AttemptResult::Idle(
             Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. } | Idle::Owed { wait, .. },
         ) => Some(clamp_busy(wait)),
-        AttemptResult::Idle(Idle::Closed { .. }) | AttemptResult::Late => Some(*BUSY.start()),
+        AttemptResult::Idle(Idle::Closed { .. }) | AttemptResult::LeaseExpired => Some(*IDLE_CHECK.start()),
     })
 }
 
-/// The time to the next check after a drain without attempts, so that it does not spin; `None` after any other.
+/// The time to the next check after a drain that completed no attempt, since an immediate repetition would be a busy
+/// loop; `None` after any other drain.
 fn idle_for(result: &DrainResult) -> Option<Duration> {
-    let soonest = sooner(result.busy_for, result.due_in).unwrap_or(*BUSY.start());
+    let soonest = sooner(result.busy_for, result.due_in).unwrap_or(*IDLE_CHECK.start());
     (result.attempts == 0).then(|| clamp_busy(soonest))
 }
 
 fn clamp_busy(wait: Duration) -> Duration {
-    wait.clamp(*BUSY.start(), *BUSY.end())
+    wait.clamp(*IDLE_CHECK.start(), *IDLE_CHECK.end())
 }
 
-/// The activity's result, with the backlog and the last error for people unless the destination is at rest.
+/// The activity's result. Unless the destination is at rest, it contains the backlog and the last error for the
+/// Temporal UI.
 async fn report(
     context: &Context,
     round: &Round,
@@ -214,7 +218,7 @@ mod tests {
         assert_eq!(at(0), (true, false));
         assert_eq!(at(CANCEL_BUDGET.as_secs()), (false, false), "a started page is finished");
         assert_eq!(at(CANCEL_LIMIT.as_secs()), (false, true), "not with a slow engine");
-        assert!(CANCEL_LIMIT * 2 <= workflows::options::SUPERVISE_BUDGET && !round.is_over());
+        assert!(CANCEL_LIMIT * 2 <= workflows::options::SUPERVISE_BUDGET && !round.is_drain_over());
         round.halt();
         assert_eq!(at(0), (false, true));
     }

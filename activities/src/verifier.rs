@@ -1,4 +1,4 @@
-//! What this process verifies purchases with: the settings of stores, and the limits of their queries.
+//! The settings of the stores, and the limits of queries to them, for this process.
 
 use crate::http::Http;
 use crate::pace::Pace;
@@ -6,20 +6,22 @@ use protocols::http::Rules;
 use protocols::stores::Settings;
 use tokio::sync::Semaphore;
 
-/// Maximum number of requests to stores in flight, so that a store that hangs leaves slots for other activities.
-const IN_FLIGHT: usize = 20;
+/// Maximum number of concurrent requests to stores, so that a store that does not answer leaves activity slots for
+/// others.
+const MAX_IN_FLIGHT: usize = 20;
 
-/// Verifies purchases with their stores, for this process.
+/// What `verify` needs to query stores, shared by all activities of this process.
 #[derive(Debug)]
 pub struct Verifier {
     /// The settings of the stores.
     pub(crate) settings: Settings,
-    /// The rate of queries of each platform.
+    /// The rate limit of queries per platform.
     pub(crate) pace: Pace,
-    /// The places of requests in flight.
+    /// Limits the number of concurrent requests.
     pub(crate) in_flight: Semaphore,
-    /// The sender for addresses that the operator chose.
-    pub(crate) open: Option<Http>,
+    /// Sends to stores' addresses that the operator configured, whatever network they are in; `None` when none is
+    /// configured.
+    pub(crate) unrestricted_http: Option<Http>,
 }
 
 impl Verifier {
@@ -28,8 +30,8 @@ impl Verifier {
     pub fn new(settings: Settings) -> Self {
         Self {
             pace: Pace::new(settings.per_second()),
-            in_flight: Semaphore::new(IN_FLIGHT),
-            open: settings.has_chosen_address().then(|| Http::new(Rules::open())),
+            in_flight: Semaphore::new(MAX_IN_FLIGHT),
+            unrestricted_http: settings.has_chosen_address().then(|| Http::new(Rules::open())),
             settings,
         }
     }

@@ -1,7 +1,8 @@
 //! `verify`: queries the store about a purchase, once.
 //!
-//! It never waits for the store to recover: it returns the time of the next query, so that the workflow handles signals
-//! meanwhile. The description of a failure, here and in the Temporal UI, holds no secret, no customer and no URL.
+//! When the store does not answer, the activity returns the time of the next query instead of waiting: the workflow
+//! sleeps until then and handles signals meanwhile. No description of a failure, in a log or in the Temporal UI,
+//! contains a secret, a user id or a URL.
 
 use crate::dependencies::Context;
 use crate::pace::{Permit, Throttle};
@@ -13,14 +14,15 @@ use storage::{Error, StoreQuery, Unanswered};
 use tokio::time::Instant;
 use workflows::activities::Verified;
 
-/// How long to wait for a place among the requests in flight: with the wait for a permit and the request it fits into one run.
-const WAIT: Duration = Duration::from_millis(500);
-/// The wait after the first failure; it doubles with each.
-const FIRST: Duration = Duration::from_secs(2);
-/// The longest wait between two queries.
-const LONGEST: Duration = MINUTE;
-/// Mean wait after a query without a permit.
-const PERMIT: Duration = Duration::from_secs(4);
+/// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request it fits into
+/// the activity's time-out.
+const SLOT_TIMEOUT: Duration = Duration::from_millis(500);
+/// The wait after the first failure; it doubles with each further one.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+/// Maximum wait between two queries, before it is spread.
+const MAX_RETRY_WAIT: Duration = MINUTE;
+/// Mean wait before a query that got no permit is repeated.
+const NO_PERMIT_RETRY: Duration = Duration::from_secs(4);
 
 /// Queries the store once; returns the verification, or the time of the next query.
 pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
@@ -43,7 +45,9 @@ impl Query<'_> {
     async fn run(&self) -> Result<Verified, Error> {
         let Some(answer) = self.attempt().await? else {
             count("no_turn");
-            return self.later(self.spread(PERMIT), "other purchases of this platform are queried first").await;
+            return self
+                .later(self.spread(NO_PERMIT_RETRY), "other purchases of this platform are queried first")
+                .await;
         };
         let (platform, label) = (self.known.platform_id, label(&answer));
         count(label);
@@ -55,7 +59,8 @@ impl Query<'_> {
         }
     }
 
-    /// The store's answer; `None` when no request was sent, for reasons of our own.
+    /// Sends the query and returns the store's answer. `None`: no request was sent, since this process sends too many.
+    /// An answer of `Refused` or `Parked` without a request: the secret or an id cannot be sent.
     async fn attempt(&self) -> Result<Option<Answer>, Error> {
         let (verifier, platform) = (&self.context.verifier, self.known.platform_id);
         let receipt = Receipt {
@@ -68,15 +73,21 @@ impl Query<'_> {
             Ok(request) => request,
             Err(answer) => return Ok(Some(answer)),
         };
-        let Ok(Ok(_slot)) = tokio::time::timeout(WAIT, verifier.in_flight.acquire()).await else { return Ok(None) };
+        let Ok(Ok(_slot)) = tokio::time::timeout(SLOT_TIMEOUT, verifier.in_flight.acquire()).await else {
+            return Ok(None);
+        };
         match verifier.pace.reserve(platform, Instant::now()) {
             Permit::At(at) => tokio::time::sleep_until(at).await,
             Permit::Later => return Ok(None),
             Permit::Paused(until) => return Ok(Some(Answer::Retry(paused(until)))),
         }
-        // The database's clock, since the time is compared with those of rows.
+        // By the database's clock: it is compared with times in rows.
         let at = self.context.store.now().await?;
-        let http = verifier.open.as_ref().filter(|_| self.store.is_at_chosen_address()).unwrap_or(&self.context.http);
+        let http = verifier
+            .unrestricted_http
+            .as_ref()
+            .filter(|_| self.store.is_at_chosen_address())
+            .unwrap_or(&self.context.http);
         let began = Instant::now();
         let reply = http.send(request).await;
         metrics::histogram!("settle_verification_seconds").record(began.elapsed());
@@ -95,6 +106,8 @@ impl Query<'_> {
         }))
     }
 
+    /// Returns the verification. Where the platform's setting says so, a receipt that the store does not know is
+    /// believed.
     async fn answered(&self, verification: Verification) -> Result<Verified, Error> {
         let verification = match (verification, self.known.unknown_receipts) {
             (Verification::Parked(Parked::UnknownReceipt), UnknownReceipts::Believe) => {
@@ -108,26 +121,28 @@ impl Query<'_> {
         Ok(verified(verification))
     }
 
+    /// The store refused the shared secret: it is not used again. If another secret was set meanwhile, queries again.
     async fn refuse_secret(&self) -> Result<Verified, Error> {
         let (store, platform) = (&self.context.store, self.known.platform_id);
         if store.refuse_secret(self.known).await? {
             metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
             tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
         } else if store.store_query(self.key).await?.is_some() {
-            return self.later(self.spread(FIRST), "another shared secret was set meanwhile").await;
+            return self.later(self.spread(FIRST_RETRY), "another shared secret was set meanwhile").await;
         }
         Ok(verified(Verification::Unverifiable))
     }
 
-    /// Counts the failure: another query follows while patience lasts, then the settling goes on without the store.
+    /// Counts the failure. Another query follows, until `give_up_after` has passed since the first failure: then the
+    /// settling goes on without the store.
     async fn record_failure(&self, retry: &Retry) -> Result<Verified, Error> {
         let store = &self.context.store;
         if retry.is_strange {
             raise_alarm(self.context, self.known.platform_id, "verification_strange", &retry.why).await;
         }
         let unanswered = store.verify_failed(self.key).await?;
-        let failures = Failures { unanswered, now: store.now().await? };
-        match next_query_in(failures, self.store.patience(), retry.retry_after, (self.context.random)()) {
+        let outage = Outage { unanswered, now: store.now().await? };
+        match next_query_in(outage, self.store.give_up_after(), retry.retry_after, (self.context.random)()) {
             Some(wait) => self.later(wait, &format!("{} (attempt {})", retry.why, unanswered.attempts)).await,
             None => Ok(Verified {
                 why: Some(retry.why.clone()),
@@ -136,7 +151,8 @@ impl Query<'_> {
         }
     }
 
-    /// Schedules the next query: by the run that waits for it, or by the sweep if that run is lost.
+    /// Schedules the next query and returns its time. The purchase's run waits for it; if that run is lost, the sweep
+    /// starts another.
     async fn later(&self, wait: Duration, why: &str) -> Result<Verified, Error> {
         self.context.store.schedule_query(self.key, wait).await?;
         Ok(Verified { verification: None, next_query_in: wait, why: Some(why.to_owned()) })
@@ -147,31 +163,31 @@ impl Query<'_> {
     }
 }
 
-/// The answer for other purchases of a platform that the store throttles. It counts as a failure: patience must end for
-/// them too.
+/// The answer while the store throttles the platform because of another purchase. It counts as a failure, so that
+/// verification gives up for this purchase too in the end.
 fn paused(until: Instant) -> Retry {
     let retry_after = Some(until.duration_since(Instant::now()));
     Retry { retry_after, ..Retry::new("paused", "the store throttled our requests a moment ago") }
 }
 
-/// How long and how often the store did not answer.
+/// Since when and how often the store did not answer about a purchase.
 #[derive(Debug, Clone, Copy)]
-struct Failures {
+struct Outage {
     unanswered: Unanswered,
     now: Timestamp,
 }
 
-/// How long until the next query; `None` when patience is over. The last query is at its end.
+/// How long until the next query; `None` when `give_up_after` has passed. The last query is exactly at its end.
 fn next_query_in(
-    failures: Failures,
-    patience: Duration,
+    outage: Outage,
+    give_up_after: Duration,
     retry_after: Option<Duration>,
     jitter: f64,
 ) -> Option<Duration> {
-    let left = patience.saturating_sub(failures.now.since(failures.unanswered.since));
-    let doublings = u32::try_from(failures.unanswered.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
-    let wait = spread((FIRST * (1 << doublings)).min(LONGEST), jitter);
-    // A little later than the store's time, so that not all queries come at once.
+    let left = give_up_after.saturating_sub(outage.now.since(outage.unanswered.since));
+    let doublings = u32::try_from(outage.unanswered.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
+    let wait = spread((FIRST_RETRY * (1 << doublings)).min(MAX_RETRY_WAIT), jitter);
+    // A random time after the `Retry-After`, so that the queries of all purchases do not arrive together.
     let retry_after = retry_after.map_or(Duration::ZERO, |retry_after| retry_after.saturating_add(wait / 4));
     (!left.is_zero()).then(|| wait.max(retry_after).min(left).max(Duration::from_millis(1)))
 }
@@ -205,7 +221,7 @@ fn count(answer: &'static str) {
     metrics::counter!("settle_verifications_total", "answer" => answer).increment(1);
 }
 
-/// A wait from half of it to half more, by `jitter` from 0 to 1.
+/// Spreads a wait by up to 50 % either way. `jitter` is from 0 to 1.
 fn spread(wait: Duration, jitter: f64) -> Duration {
     wait.mul_f64(0.5 + jitter.clamp(0.0, 1.0))
 }
@@ -213,23 +229,23 @@ fn spread(wait: Duration, jitter: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    const PATIENCE: Duration = Duration::from_secs(900);
+    const GIVE_UP_AFTER: Duration = Duration::from_secs(900);
 
-    fn failures(attempts: i64, elapsed_ms: i64) -> Failures {
+    fn outage(attempts: i64, elapsed_ms: i64) -> Outage {
         let since = Timestamp::from_millis(1_700_000_000_000);
-        Failures { unanswered: Unanswered { since, attempts }, now: since.plus_millis(elapsed_ms) }
+        Outage { unanswered: Unanswered { since, attempts }, now: since.plus_millis(elapsed_ms) }
     }
 
     #[test]
     fn waits_double_from_two_seconds_to_a_minute() {
-        let wait = |attempts| next_query_in(failures(attempts, 0), PATIENCE, None, 0.5);
+        let wait = |attempts| next_query_in(outage(attempts, 0), GIVE_UP_AFTER, None, 0.5);
         let expected = [2, 4, 8, 16, 32, 60, 60].map(|seconds| Some(Duration::from_secs(seconds)));
         assert_eq!([1, 2, 3, 4, 5, 6, i64::MAX].map(wait), expected);
     }
 
     #[test]
     fn the_last_query_is_at_the_end_of_patience() {
-        let wait = |elapsed_ms| next_query_in(failures(9, elapsed_ms), PATIENCE, None, 0.5);
+        let wait = |elapsed_ms| next_query_in(outage(9, elapsed_ms), GIVE_UP_AFTER, None, 0.5);
         assert_eq!(wait(899_000), Some(Duration::from_secs(1)));
         assert_eq!(wait(899_999), Some(Duration::from_millis(1)));
         assert_eq!(wait(900_000), None);
@@ -239,14 +255,17 @@ mod tests {
 
     #[test]
     fn retry_after_is_honoured_within_patience() {
-        let wait = |seconds| next_query_in(failures(1, 0), PATIENCE, Some(Duration::from_secs(seconds)), 0.5);
+        let wait = |seconds| next_query_in(outage(1, 0), GIVE_UP_AFTER, Some(Duration::from_secs(seconds)), 0.5);
         assert_eq!(wait(10), Some(Duration::from_millis(10_500)));
-        assert_eq!(wait(3_600), Some(PATIENCE));
-        assert_eq!(wait(0), Some(FIRST));
+        assert_eq!(wait(3_600), Some(GIVE_UP_AFTER));
+        assert_eq!(wait(0), Some(FIRST_RETRY));
     }
 
     #[test]
     fn waits_are_spread_by_half_either_way() {
-        assert_eq!([0.0, 0.5, 1.0, 7.0].map(|jitter| spread(FIRST, jitter).as_millis()), [1_000, 2_000, 3_000, 3_000]);
+        assert_eq!(
+            [0.0, 0.5, 1.0, 7.0].map(|jitter| spread(FIRST_RETRY, jitter).as_millis()),
+            [1_000, 2_000, 3_000, 3_000]
+        );
     }
 }

@@ -52,29 +52,29 @@ fn attempt(number: u8) -> Attempt {
 #[test]
 fn the_time_limit_counts_from_the_first_attempt() {
     let at = |ms| Timestamp::default().plus_millis(ms);
-    assert!(!is_too_late(None, Some(LATE), at(5000)), "never attempted");
-    assert!(!is_too_late(Some(at(0)), None, at(i64::MAX / 2000)), "never given up");
-    assert!(!is_too_late(Some(at(0)), Some(LATE), at(999)));
-    assert!(is_too_late(Some(at(0)), Some(LATE), at(1000)));
+    assert!(!is_event_expired(None, Some(LEASE_RETRY), at(5000)), "never attempted");
+    assert!(!is_event_expired(Some(at(0)), None, at(i64::MAX / 2000)), "never given up");
+    assert!(!is_event_expired(Some(at(0)), Some(LEASE_RETRY), at(999)));
+    assert!(is_event_expired(Some(at(0)), Some(LEASE_RETRY), at(1000)));
 }
 
 #[test]
 fn an_attempts_clock_continues_from_the_claims_database_time() {
     let claimed_at = Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
-    let passed_ms = Clock { at: Timestamp::default(), claimed_at }.now().millis_since(Timestamp::default());
+    let passed_ms = Clock { claimed_at_db: Timestamp::default(), claimed_at }.now().millis_since(Timestamp::default());
     assert!((3_000..63_000).contains(&passed_ms), "{passed_ms}");
 }
 
-/// What a 500 means for these events.
+/// The results of these events after an answer of 500.
 fn refused(events: &[Attempt]) -> DeliveryResult {
     let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
     config().judge(Exchange { events, reply: &reply, at: Timestamp::default(), jitter: 0.5 })
 }
 
 #[test]
-fn a_result_carries_the_patience_of_the_destinations_kind() {
+fn a_webhook_is_disabled_after_five_days_of_failures() {
     assert_eq!(refused(&[attempt(1)]).endpoint_signal, EndpointSignal::Failure { pause: None });
-    assert_eq!(config().patience(), DAY * 5);
+    assert_eq!(config().disable_after(), DAY * 5);
 }
 
 #[test]
@@ -87,10 +87,10 @@ fn unusable_settings_count_no_attempt_and_signal_nothing() {
 
 #[test]
 fn a_late_attempt_counts_nothing_and_is_retried_soon() {
-    let sent = unsent(vec![late(&attempt(1))]);
-    assert_eq!((sent.result.endpoint_signal, sent.patience), (EndpointSignal::Neutral, Duration::MAX));
+    let sent = unsent(vec![lease_expired(&attempt(1))]);
+    assert_eq!((sent.result.endpoint_signal, sent.disable_after), (EndpointSignal::Neutral, Duration::MAX));
     let summary: Vec<_> = sent.result.events.iter().map(|one| (one.class, one.counts, one.verdict)).collect();
-    assert_eq!(summary, [(AttemptClass::Late, false, Verdict::Retry { delay: LATE })]);
+    assert_eq!(summary, [(AttemptClass::Late, false, Verdict::Retry { delay: LEASE_RETRY })]);
 }
 
 #[test]

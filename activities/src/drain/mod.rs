@@ -1,11 +1,12 @@
-//! Delivers the backlog of one destination: a page of lanes at a time, a bounded number of them at once.
+//! Delivers the backlog of one destination: loads a page of lanes at a time and attempts a bounded number of them
+//! concurrently.
 //!
-//! A lane that fails is handed back to its purchase, whose run retries it and shows the retries.
+//! A lane that fails is handed back to its purchase: the purchase's run retries it and shows the retries in Temporal.
 
 #[cfg(test)]
 mod tests;
 
-use crate::attempt::{AttemptResult, LATE, NO_LIMIT, attempt, claim};
+use crate::attempt::{AttemptResult, LEASE_RETRY, NO_LIMIT, attempt, claim};
 use crate::dependencies::Context;
 use crate::round::Round;
 use domain::CollapseKey;
@@ -16,23 +17,25 @@ use std::time::Duration;
 use storage::{Claim, DestinationNeed, Error, Idle, LaneState, Mode};
 use workflows::signal::Signal;
 
-/// Maximum wait for the destination's limits in this drain; longer ones are left to the next check.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Maximum number of lanes in memory, waiting and in flight.
-pub const AT_A_TIME: i64 = 200;
+/// Maximum wait for the destination's rate or concurrency. After a longer one the drain ends, and the next check goes
+/// on.
+const MAX_LIMIT_WAIT: Duration = Duration::from_secs(5);
+/// Maximum number of lanes in memory: those that wait and those in flight.
+pub const MAX_LANES: i64 = 200;
 
-/// How long a lane waits, once, for another purchase of its user before the next lane takes its place, so that the many
-/// lanes of one user are not claimed in vain while one request is in flight.
-const USER_BUSY: Duration = Duration::from_millis(100);
+/// How long a lane waits, once, while a request about another purchase of its user is in flight. Then the next lane
+/// takes its place. Without the wait, a user with many purchases would cause many futile claims.
+const USER_BUSY_WAIT: Duration = Duration::from_millis(100);
 
 /// The result of a drain.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DrainResult {
-    /// Number of finished attempts.
+    /// Number of completed attempts, also those that sent no request.
     pub attempts: u64,
     /// How long until a lane that is busy now can be claimed.
     pub busy_for: Option<Duration>,
-    /// How long until a lane is due that belongs to no purchase.
+    /// How long until the next attempt of a lane that this destination's run must make itself: one that belongs to no
+    /// purchase, or whose lease expired.
     pub due_in: Option<Duration>,
 }
 
@@ -48,7 +51,7 @@ impl DrainResult {
     }
 }
 
-/// The sooner of two times.
+/// The shorter of two durations; `None` counts as absent.
 pub fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.into_iter().chain(other).min()
 }
@@ -60,16 +63,16 @@ struct Lanes {
 }
 
 impl Lanes {
-    /// Takes the next lane, which is in flight from now on.
+    /// Takes the next waiting lane and marks it as in flight.
     fn next(&mut self) -> Option<CollapseKey> {
         let key = self.waiting.pop_front()?;
         self.in_flight.insert(key);
         Some(key)
     }
 
-    /// Number of lanes to load when none waits.
+    /// Number of lanes to load; `None` while lanes wait or [`MAX_LANES`] are in flight.
     fn room(&self) -> Option<i64> {
-        let room = AT_A_TIME.saturating_sub(i64::try_from(self.in_flight.len()).unwrap_or(i64::MAX));
+        let room = MAX_LANES.saturating_sub(i64::try_from(self.in_flight.len()).unwrap_or(i64::MAX));
         (self.waiting.is_empty() && room > 0).then_some(room)
     }
 
@@ -78,20 +81,20 @@ impl Lanes {
     }
 }
 
-/// Attempts each lane until it is closed, fails or has to wait, or until the round is over; then the requests in flight are
-/// finished. A slow lane delays no other: while there is progress, more lanes are loaded.
+/// Attempts each lane until it is closed, fails or has to wait. When the drain is over, it starts no further request
+/// and waits for those in flight. A slow lane delays no other: while attempts complete, more lanes are loaded.
 pub async fn drain(
     context: &Context,
     round: &Round,
     keys: Vec<CollapseKey>,
     concurrency: i64,
 ) -> Result<DrainResult, Error> {
-    let at_once = usize::try_from(concurrency.clamp(1, AT_A_TIME)).unwrap_or(1);
+    let at_once = usize::try_from(concurrency.clamp(1, MAX_LANES)).unwrap_or(1);
     let mut lanes = Lanes { waiting: keys.into(), in_flight: BTreeSet::new() };
     let mut running = FuturesUnordered::new();
     let (mut result, mut failed) = (DrainResult::default(), None);
     loop {
-        while running.len() < at_once && !round.is_over() {
+        while running.len() < at_once && !round.is_drain_over() {
             let Some(key) = lanes.next() else { break };
             running.push(drain_lane(context, round, key).map(move |lane_result| (key, lane_result)));
         }
@@ -99,7 +102,7 @@ pub async fn drain(
         lanes.in_flight.remove(&key);
         let more = match lane_result {
             Ok(lane_result) => {
-                let has_progress = lane_result.attempts > 0 && !round.is_over();
+                let has_progress = lane_result.attempts > 0 && !round.is_drain_over();
                 result = result.merge(&lane_result);
                 if has_progress { refill(context, round, &mut lanes).await } else { Ok(()) }
             }
@@ -113,6 +116,7 @@ pub async fn drain(
     failed.map_or(Ok(result), Err)
 }
 
+/// Loads more lanes if none waits.
 async fn refill(context: &Context, round: &Round, lanes: &mut Lanes) -> Result<(), Error> {
     let Some(room) = lanes.room() else { return Ok(()) };
     if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(round.destination, room).await? {
@@ -121,16 +125,17 @@ async fn refill(context: &Context, round: &Round, lanes: &mut Lanes) -> Result<(
     Ok(())
 }
 
+/// Attempts one lane until it is closed, fails or has to wait.
 async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Result<DrainResult, Error> {
     let mut result = DrainResult::default();
     let (mut at_most, mut has_waited) = (NO_LIMIT, false);
-    while !round.is_over() {
+    while !round.is_drain_over() {
         let claim = Claim { at_most, ..claim(key, round.destination, round.token(), Mode::Drain) };
         match attempt(context, &claim).await? {
             AttemptResult::Completed(completed) => {
                 result.attempts += 1;
                 at_most = completed.at_most.unwrap_or(NO_LIMIT);
-                match completed.finished {
+                match completed.lane {
                     LaneState::More if completed.retry_reason.is_none() || completed.at_most.is_some() => continue,
                     LaneState::More | LaneState::Closed { .. } => {}
                     LaneState::Owed { .. } => round.hold_back(),
@@ -139,25 +144,25 @@ async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Resul
                 }
                 return Ok(result);
             }
-            AttemptResult::Idle(Idle::Owed { wait, .. }) if wait <= PATIENCE => {
+            AttemptResult::Idle(Idle::Owed { wait, .. }) if wait <= MAX_LIMIT_WAIT => {
                 tokio::time::sleep(wait).await;
             }
             AttemptResult::Idle(Idle::Owed { wait, .. }) => {
-                // The breaker opened or the destination is paused, which holds for all its lanes.
+                // The breaker is open or the destination pauses: no lane of it can be attempted now.
                 round.hold_back();
                 result.busy_for = Some(wait);
                 return Ok(result);
             }
             AttemptResult::Idle(Idle::UserBusy { wait, .. }) if !has_waited => {
                 has_waited = true;
-                tokio::time::sleep(USER_BUSY.min(wait)).await;
+                tokio::time::sleep(USER_BUSY_WAIT.min(wait)).await;
             }
             AttemptResult::Idle(Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. }) => {
                 result.busy_for = Some(wait);
                 return Ok(result);
             }
-            AttemptResult::Late => {
-                result.due_in = Some(LATE);
+            AttemptResult::LeaseExpired => {
+                result.due_in = Some(LEASE_RETRY);
                 return Ok(result);
             }
             AttemptResult::Idle(Idle::Closed { .. }) => return Ok(result),
@@ -166,7 +171,8 @@ async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Resul
     Ok(result)
 }
 
-/// Wakes the purchase's run, which waits for the lane's next attempt. If that fails, the sweep finds the lane.
+/// Hands a failed lane back to its purchase: signals the purchase's run, which waits for the lane's next attempt. If
+/// the signal fails, the sweep finds the lane.
 async fn hand_back(context: &Context, key: CollapseKey) {
     fail::fail_point!("drain.before_hand_back", |_| std::process::abort());
     if let Err(error) = context.engine.signal(key, Signal::Wake).await {

@@ -1,4 +1,4 @@
-//! What a drain takes and leaves, and how long it waits for another purchase of a user.
+//! Which lanes a drain loads, and how long it waits while a request about the same user is in flight.
 
 use super::*;
 use crate::engine::Engine;
@@ -18,11 +18,11 @@ use storage::{
     Recorded, SecretString, Store, Traits,
 };
 
-/// Much longer than the wait for a user, and much shorter than a round.
+/// A time limit: much longer than [`USER_BUSY_WAIT`], and much shorter than a round.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Two purchases of one user, owed to a destination to which requests about one user are made one after the other. Its
-/// secret is no secret, so that no request is sent: an attempt ends with that.
+/// Two purchases of one user, both owed to a destination that gets one request per user at a time. The destination's
+/// stored secret is invalid, so every attempt ends without a request.
 struct World {
     context: Context,
     destination: DestinationId,
@@ -56,7 +56,7 @@ impl World {
         let context = Context {
             store,
             http: Http::new(Rules::default()),
-            allowed: Allowed::default(),
+            allowed_addresses: Allowed::default(),
             verifier: Arc::new(Verifier::new(protocols::stores::Settings::default())),
             engine: Engine::start_at("test", "http://127.0.0.1:1").unwrap(),
             clock,
@@ -105,7 +105,7 @@ fn new_platform(app_id: domain::AppId) -> NewPlatform {
     }
 }
 
-/// The one user buys a subscription, which is settled.
+/// The user buys a subscription, and the purchase is settled.
 async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
     let key = CollapseKey::of(platform.id, receipt);
     let notification = Notification {
@@ -157,7 +157,7 @@ fn no_lane_is_taken_twice_and_memory_is_bounded() {
     let key = |number: u8| CollapseKey::new(uuid::Uuid::from_bytes([number; 16]));
     let mut lanes = Lanes { waiting: [key(1), key(2)].into(), in_flight: BTreeSet::new() };
     assert_eq!((lanes.next(), lanes.room()), (Some(key(1)), None), "one waits");
-    assert_eq!((lanes.next(), lanes.room()), (Some(key(2)), Some(AT_A_TIME - 2)));
+    assert_eq!((lanes.next(), lanes.room()), (Some(key(2)), Some(MAX_LANES - 2)));
     lanes.refill(vec![key(2), key(3)]);
     assert_eq!((lanes.next(), lanes.next()), (Some(key(3)), None));
     lanes.in_flight.extend((0..200).map(key));
@@ -173,8 +173,8 @@ fn merged_drain_results_keep_the_soonest_time() {
     assert_eq!(sooner(None, None), None);
 }
 
-/// The other run's claim comes first, then the drain's, which finds the user busy, then the end of that request: jobs of
-/// one destination are written in their order, and these futures are polled in theirs.
+/// The order of writes is certain: the other run's claim, the drain's claim (which finds the user busy), the end of the
+/// other run's request. Storage writes one destination's jobs in their order, and `join!` polls the futures in theirs.
 #[tokio::test]
 async fn a_lane_is_attempted_after_a_short_request_of_its_user() {
     let world = World::start("short").await;

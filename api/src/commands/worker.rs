@@ -88,7 +88,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     let context = activities::Context {
         store,
         http: Http::new(allowed.rules.clone()),
-        allowed,
+        allowed_addresses: allowed,
         verifier: Arc::new(Verifier::new(stores(config, simulated))),
         engine,
         clock: clock::now,
@@ -114,7 +114,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
 fn stores(config: &Config, simulated: Option<(PlatformId, Url)>) -> stores::Settings {
     let amazon = stores::amazon::Settings {
         base: config.amazon.rvs_url.clone(),
-        patience: config.amazon.patience,
+        give_up_after: config.amazon.patience,
         per_second: config.amazon.rvs_per_second,
     };
     let simulated = simulated.map(|(platform, base)| stores::Simulated {

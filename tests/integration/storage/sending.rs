@@ -15,7 +15,7 @@ use storage::{
 
 pub const HOUR_MS: i64 = 3_600_000;
 /// A webhook's.
-pub const PATIENCE: Duration = protocols::destinations::webhook::PATIENCE;
+pub const PATIENCE: Duration = protocols::destinations::webhook::DISABLE_AFTER;
 
 /// A claimed request; it dereferences to its first attempt.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Why there is no answer, in short messages that reveal nothing about our network.
+//! The reasons for which a request got no answer. Their messages reveal nothing about our network.
 
 use storage::AttemptClass;
 
@@ -17,10 +17,10 @@ pub enum Failure {
     /// A header cannot be sent.
     #[error("a header of the request cannot be sent")]
     Headers,
-    /// The host is a forbidden address.
+    /// The host is a forbidden address, such as one of a private network.
     #[error("the host is not a public address, which is not allowed")]
     Forbidden,
-    /// The name does not lead to public addresses.
+    /// The name does not exist, or resolves to a forbidden address.
     #[error("the host's name does not lead to public addresses")]
     Dns,
     /// No connection could be made.
@@ -38,7 +38,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The class of an attempt that got none.
+    /// The class of an attempt that failed for this reason.
     #[must_use]
     pub const fn class(self) -> AttemptClass {
         match self {

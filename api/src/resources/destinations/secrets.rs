@@ -75,7 +75,7 @@ pub async fn test(
     let refused = |invalid: Invalid| Error::Conflict(format!("nothing was sent; {invalid}"));
     let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
     let request = config.test((edge.clock)(), &clock::random_uuid().to_string()).map_err(refused)?;
-    let tested = config.tested(&(edge.send)(request).await);
+    let tested = config.describe_test(&(edge.send)(request).await);
     let ok = tested.is_ok();
     Ok(Json(Tested { ok, detail: config.redact(&tested.unwrap_or_else(|why| why)) }))
 }

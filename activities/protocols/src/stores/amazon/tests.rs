@@ -136,7 +136,7 @@ fn a_body_about_no_receipt_is_retried() {
     assert!(matches!(replied(200, &unnamed), Answer::Verification(Verification::Verified(_))));
 }
 
-/// The shapes of Amazon's documented answers, with values of ours.
+/// Answers of the shapes that Amazon documents, with invented values.
 #[test]
 fn documented_answers_are_read() {
     let subscription = read(json!({

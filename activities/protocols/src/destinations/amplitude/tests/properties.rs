@@ -1,4 +1,4 @@
-//! Whatever Amplitude answers, each event has a verdict, and no key is shown.
+//! For any answer of Amplitude, each event has a verdict and no key is shown.
 
 use super::response::{BODIES, events, now};
 use super::*;
@@ -69,7 +69,8 @@ proptest! {
         for one in &result.events {
             if let Verdict::Retry { delay } = one.verdict {
                 prop_assert!(delay <= GIVES_UP_AFTER);
-                // Retries at once that do not count must end: they only occur in a request of several events.
+                // An immediate retry that uses no step could repeat for ever. It occurs only after a request of several
+                // events.
                 prop_assert!(!delay.is_zero() || count > 1);
             }
         }

@@ -1,7 +1,7 @@
 //! Verdicts on answers, row by row of Amplitude's table.
 
 use super::*;
-use crate::destinations::amplitude::response::{judge, tested};
+use crate::destinations::amplitude::response::{describe_test, judge};
 use crate::destinations::amplitude::{GIVES_UP_AFTER, KIND};
 use crate::http::Reply;
 use domain::time::{HOUR, MINUTE, duration};
@@ -74,7 +74,7 @@ fn counting_too_many_events_delivers_and_raises_an_alarm() {
     assert_eq!((result.endpoint_signal, result.alarm.is_some()), (Signal::Success, true));
 }
 
-/// A repetition within seven days is safe; but Amplitude may not count it, so that the count would stay too low for ever.
+/// Amplitude may not count a repeated event, so the number of ingested events could stay too low on every retry.
 #[test]
 fn counting_too_few_events_retries_twice_and_raises_an_alarm() {
     for ingested in [-1, 0, 1] {
@@ -410,23 +410,23 @@ fn a_connection_tests_result_names_what_does_not_work() {
     let config = ready(json!({}));
     for body in [r#"{"matches":[],"type":"nomatch"}"#, r#"{"matches":[{"user_id":"a"}]}"#] {
         let expected = "Amplitude knows the `api_key` and the `secret_key`; the `sandbox_api_key` was not tried";
-        assert_eq!(tested(&config, &answer(200, body)).as_deref(), Ok(expected));
-        let production = tested(&ready(json!({"sandbox_api_key": null})), &answer(200, body));
+        assert_eq!(describe_test(&config, &answer(200, body)).as_deref(), Ok(expected));
+        let production = describe_test(&ready(json!({"sandbox_api_key": null})), &answer(200, body));
         assert_eq!(production.as_deref(), Ok("Amplitude knows the `api_key` and the `secret_key`"));
-        let sandbox = tested(&ready(json!({"api_key": null})), &answer(200, body));
+        let sandbox = describe_test(&ready(json!({"api_key": null})), &answer(200, body));
         assert_eq!(sandbox.as_deref(), Ok("Amplitude knows the `sandbox_api_key` and the `secret_key`"));
     }
     for body in ["", "<html>Log in</html>", "{}", "[]", r#"{"matches":null}"#, r#"{"code":200}"#, r#"{"matches":[]"#] {
-        let wrong = tested(&config, &answer(200, body)).unwrap_err();
+        let wrong = describe_test(&config, &answer(200, body)).unwrap_err();
         assert!(wrong.contains("not by Amplitude") && wrong.contains("`api_key`"), "{body}: {wrong}");
     }
     for status in [204, 301, 400, 401, 403, 429, 500] {
-        assert!(tested(&config, &answer(status, API_KEY)).is_err_and(|why| !why.contains(API_KEY)), "{status}");
+        assert!(describe_test(&config, &answer(status, API_KEY)).is_err_and(|why| !why.contains(API_KEY)), "{status}");
     }
     let failure =
         Reply::Failure { class: AttemptClass::Dns, message: "the host's name could not be resolved".to_owned() };
     let expected = "the host's name could not be resolved (the `api_key` was tried)".to_owned();
-    assert_eq!(tested(&config, &failure), Err(expected));
+    assert_eq!(describe_test(&config, &failure), Err(expected));
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn wrong(result: Result<destinations::NewSettings, Vec<Invalid>>) -> Vec<String>
 #[test]
 fn amplitude_without_success_is_disabled_after_seven_days() {
     let config = destinations::Config::Amplitude(ready(json!({})));
-    assert_eq!(config.patience(), DAY * 7);
+    assert_eq!(config.disable_after(), DAY * 7);
 }
 
 #[test]

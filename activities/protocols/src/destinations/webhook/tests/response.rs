@@ -2,7 +2,7 @@
 
 use super::{URL, attempt, config, created, destination};
 use crate::destinations::webhook::config::{Config, ready};
-use crate::destinations::webhook::response::{judge, tested};
+use crate::destinations::webhook::response::{describe_test, judge};
 use crate::destinations::{Allowed, Exchange};
 use crate::http::Reply;
 use domain::Timestamp;
@@ -117,7 +117,7 @@ fn a_user_event_dies_at_its_fifth_refusal_a_state_does_not() {
         assert_eq!(dead.error.as_deref(), Some(message.as_str()));
         assert!(matches!(verdict(status, RENEWED, 3).verdict, Verdict::Retry { .. }));
         assert!(matches!(verdict(status, UPDATED, 40).verdict, Verdict::Retry { .. }));
-        // Operator events and others share the track of `user.*`, and may not block it either.
+        // Events about destinations and others share the track of `user.*`, and must not block it either.
         assert_eq!(verdict(status, "destination.failing", 4).verdict, Verdict::Dead);
     }
     for status in [408, 425, 429, 410, 301, 500, 503] {
@@ -145,7 +145,7 @@ fn retry_after_delays_the_event_and_pauses_a_busy_endpoint() {
             "{status} {retry_after}"
         );
     }
-    // A late step of one event does not pause the whole destination for a day.
+    // The long wait of a late step applies to its event, not to the whole destination.
     let (judge_one, endpoint_signal) = judge_one(&answer(503, None), event(UPDATED, 9, 0));
     assert_eq!(judge_one.verdict, Verdict::Retry { delay: duration(24 * HOUR_MS) });
     assert_eq!(endpoint_signal, EndpointSignal::Failure { pause: Some(duration(5_000)) });
@@ -181,10 +181,13 @@ fn retry_after_pauses_the_lane_no_longer_than_its_event_waits() {
 
 #[test]
 fn a_tests_result_describes_the_reply() {
-    assert_eq!(tested(&answer(204, None)), Ok("the endpoint answered 204".to_owned()));
-    assert_eq!(tested(&answer(302, None)), Err("the endpoint answered 302: redirects are not followed".to_owned()));
+    assert_eq!(describe_test(&answer(204, None)), Ok("the endpoint answered 204".to_owned()));
+    assert_eq!(
+        describe_test(&answer(302, None)),
+        Err("the endpoint answered 302: redirects are not followed".to_owned())
+    );
     let failure = Reply::Failure { class: AttemptClass::Dns, message: "no name".to_owned() };
-    assert_eq!(tested(&failure), Err("no name".to_owned()));
+    assert_eq!(describe_test(&failure), Err("no name".to_owned()));
 }
 
 proptest! {

@@ -20,7 +20,7 @@ fn changed(created: &NewSettings, input: &Value) -> Result<ChangedSettings, Vec<
 #[test]
 fn a_webhook_without_success_is_disabled_after_five_days() {
     let config = destinations::Config::Webhook(config(&json!({})));
-    assert_eq!(config.patience(), DAY * 5);
+    assert_eq!(config.disable_after(), DAY * 5);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn debug_output_and_replies_show_neither_keys_nor_headers() {
 fn a_token_cut_off_at_the_end_of_a_reply_is_redacted() {
     let token: String = (0..250).map(|number| format!("{number:08x}")).collect();
     let config = config(&json!({"headers": {"authorization": format!("Bearer {token}")}}));
-    // A header's value is read up to 256 characters: all of it is the token's beginning.
+    // Header values are cut off after 256 characters: this one contains only the token's beginning.
     for (text, shown) in [
         (token[..256].to_owned(), "[redacted]"),
         (format!("Bearer {token}")[..256].to_owned(), "[redacted]"),

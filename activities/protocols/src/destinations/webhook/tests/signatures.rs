@@ -72,7 +72,7 @@ fn the_asymmetric_signature_of_svixs_test() {
     let signature = key.sign(r#"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}"#).unwrap();
     let expected = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
     assert_eq!(signature, expected);
-    // A public key of another private key behind it is a mistake.
+    // The appended public key of another private key is refused.
     let other = private.replace("fVKIDij2", "fVKIDij3");
     assert!(Key::parse(&other).is_err());
 }
@@ -242,7 +242,8 @@ proptest! {
         prop_assert_eq!(request.body, body.into_bytes());
     }
 
-    /// One space, one comma, padded standard base64, a plain integer, lower case, and no dot in the id.
+    /// The form: one space between signatures, one comma within each, padded standard base64; a plain integer as
+    /// timestamp; lower-case header names; no dot in the id.
     #[test]
     fn signed_headers_have_the_strictest_verifiers_form(
         random in any::<[u8; 32]>(), rounds in 0_usize..4, micros in 0_i64..4_000_000_000_000_000,
