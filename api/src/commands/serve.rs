@@ -168,7 +168,11 @@ impl Engine for engine::Engine {
         async move { Self::status(self, key).await.map_err(translated) }.boxed()
     }
 
-    fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn signal_destination(
+        &self,
+        id: DestinationId,
+        signal: DestinationSignal,
+    ) -> BoxFuture<'_, Result<(), EngineError>> {
         async move { Self::destination(self, id, signal).await.map_err(translated) }.boxed()
     }
 
@@ -178,7 +182,7 @@ impl Engine for engine::Engine {
         async { Ok(()) }.boxed()
     }
 
-    fn connected(&self) -> bool {
+    fn is_connected(&self) -> bool {
         Self::connected(self)
     }
 }

@@ -41,7 +41,7 @@ pub async fn show(State(edge): State<Shared>) -> Text {
     let age = edge.store.inbox_age().await.ok().flatten();
     gauge!("settle_inbox_age_seconds").set(age.map_or(0.0, |age| age.as_secs_f64()));
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of keys")]
-    gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.waiting() as f64);
+    gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.unsignalled_purchases() as f64);
     let figures = edge.store.figures().await.unwrap_or_default();
     Text { media: CONTENT_TYPE, text: destinations(&figures) + &edge.metrics.render() }
 }

@@ -139,7 +139,7 @@ pub async fn retry(
     let id = destination.id;
     let owed = edge.store.health(id).await?.owed;
     edge.store.retry_now(id).await?;
-    taken(edge.dispatch.engine().destination(id, DestinationSignal::Probe(action.into()))).await?;
+    taken(edge.dispatch.engine().signal_destination(id, DestinationSignal::Probe(action.into()))).await?;
     Ok(Accepted(Retrying { destination_id: id, owed }))
 }
 
@@ -159,6 +159,6 @@ async fn send(
     signal: DestinationSignal,
 ) -> Result<SignaledDestination, Error> {
     let name = signal.name();
-    taken(edge.dispatch.engine().destination(destination_id, signal)).await?;
+    taken(edge.dispatch.engine().signal_destination(destination_id, signal)).await?;
     Ok(SignaledDestination { destination_id, signal: name })
 }

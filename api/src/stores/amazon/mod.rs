@@ -238,7 +238,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
 /// and the insert, and would then miss these rows: so the topic is checked once more.
 async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'static str, Refusal> {
     if received.intake.store.is_full(topic).await.map_err(|error| storage_failed(&error))? {
-        return Err(Refusal::Unavailable("too many notifications wait for the topic's approval"));
+        return Err(Refusal::TryAgain("too many notifications wait for the topic's approval"));
     }
     let reason = accept(received, Fate::WaitTopic(topic)).await?;
     subscription::catch_up(received, topic).await?;
@@ -268,5 +268,5 @@ async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: 
 /// Every storage error is temporary for SNS, which repeats the message.
 fn storage_failed(error: &storage::Error) -> Refusal {
     tracing::error!(error = chain(error), "storage failed at the Amazon ingress");
-    Refusal::Unavailable("storage is not available")
+    Refusal::TryAgain("storage is not available")
 }

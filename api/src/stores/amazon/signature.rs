@@ -11,7 +11,7 @@ use openssl::sign::Verifier;
 
 /// The longest signature that is verified: that of a key of 8192 bits.
 const MAX_SIGNATURE_BYTES: usize = 1024;
-const WRONG: Refusal = Refusal::Malformed("signature is wrong");
+const WRONG: Refusal = Refusal::Invalid("signature is wrong");
 
 /// Verifies a document. The result is never cached: every message is verified.
 ///
@@ -21,7 +21,7 @@ pub fn verify(envelope: &Envelope<'_>, key: &PKey<Public>) -> Result<(), Refusal
     let mut space = [0; MAX_SIGNATURE_BYTES + 3];
     let length = STANDARD
         .decode_slice(envelope.signature.as_bytes(), &mut space)
-        .map_err(|_| Refusal::Malformed("Signature is not base64"))?;
+        .map_err(|_| Refusal::Invalid("Signature is not base64"))?;
     let signature = space.get(..length).ok_or(WRONG)?;
     // An error of the library is a refusal too.
     if is_signed(envelope, signature, key).unwrap_or(false) { Ok(()) } else { Err(WRONG) }

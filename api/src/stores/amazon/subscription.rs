@@ -20,12 +20,12 @@ impl Amazon {
         let platform = received.recipient.platform.id;
         if let Err(error) = self.visit(&SecretString::from(link.subscribe_url.as_ref())).await {
             tracing::warn!(%error, platform.id = %platform, "a subscription could not be confirmed");
-            return Err(Refusal::Unavailable("subscription could not be confirmed"));
+            return Err(Refusal::TryAgain("subscription could not be confirmed"));
         }
         let pinned = received.intake.store.pin_topic(platform, received.arn.text).await;
         let (_, released) = pinned.map_err(|error| match error {
             // An admin rejected it while its URL was visited.
-            storage::Error::Conflict { .. } => Refusal::Topic("topic was rejected"),
+            storage::Error::Conflict { .. } => Refusal::TopicNotAllowed("topic was rejected"),
             other => storage_failed(&other),
         })?;
         notify(received, released);
@@ -59,7 +59,7 @@ pub(super) async fn request_approval(received: Received<'_>, now: Timestamp) -> 
             tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a sixth topic requests to send");
             let detail = "another topic requests to send while five wait for approval";
             raise(received.intake.store, platform, "too_many_pending_topics", detail).await;
-            Err(Refusal::Topic("too many pending topics"))
+            Err(Refusal::TopicNotAllowed("too many pending topics"))
         }
     }
 }

@@ -27,7 +27,7 @@ impl<'a> Arn<'a> {
     pub fn parse(text: &'a str) -> Result<Self, Refusal> {
         let arn = Self::read(text)?;
         if arn.in_china {
-            return Err(Refusal::Topic("topics in China are not allowed by the settings"));
+            return Err(Refusal::TopicNotAllowed("topics in China are not allowed by the settings"));
         }
         Ok(arn)
     }
@@ -37,7 +37,7 @@ impl<'a> Arn<'a> {
     /// # Errors
     /// Another shape.
     pub fn read(text: &'a str) -> Result<Self, Refusal> {
-        Self::split(text).ok_or(Refusal::Malformed("TopicArn is not the name of an SNS topic"))
+        Self::split(text).ok_or(Refusal::Invalid("TopicArn is not the name of an SNS topic"))
     }
 
     fn split(text: &'a str) -> Option<Self> {
@@ -149,7 +149,7 @@ pub enum Course {
 /// The topic may not send this here.
 pub fn course(envelope: &Envelope<'_>, standing: Standing, approval: Approval) -> Result<Course, Refusal> {
     match (&envelope.kind, standing) {
-        (_, Standing::Rejected) => Err(Refusal::Topic("topic was rejected")),
+        (_, Standing::Rejected) => Err(Refusal::TopicNotAllowed("topic was rejected")),
         (Kind::Notification { .. }, Standing::Pinned) => Ok(Course::Accept),
         (Kind::Notification { .. }, Standing::Pending(topic)) => Ok(Course::AcceptWaiting(topic)),
         (Kind::SubscriptionConfirmation(_), Standing::Pinned) => Ok(Course::Confirm),
@@ -158,7 +158,7 @@ pub fn course(envelope: &Envelope<'_>, standing: Standing, approval: Approval) -
             Approval::Needed => Course::RequestApproval,
         }),
         (Kind::UnsubscribeConfirmation(_), Standing::Pinned | Standing::Pending(_)) => Ok(Course::Unsubscribe),
-        (_, Standing::Unknown) => Err(Refusal::Topic("topic is not known to this platform")),
+        (_, Standing::Unknown) => Err(Refusal::TopicNotAllowed("topic is not known to this platform")),
     }
 }
 
@@ -168,7 +168,7 @@ pub fn course(envelope: &Envelope<'_>, standing: Standing, approval: Approval) -
 /// Any other URL. It is signed, but only by the owner of the topic.
 pub fn check_link(envelope: &Envelope<'_>, arn: &Arn<'_>) -> Result<(), Refusal> {
     let Kind::SubscriptionConfirmation(link) = &envelope.kind else { return Ok(()) };
-    let wrong = Refusal::Malformed("SubscribeURL does not confirm this topic");
+    let wrong = Refusal::Invalid("SubscribeURL does not confirm this topic");
     let parsed = SubscribeUrl::parse(&link.subscribe_url).ok_or(wrong)?;
     if parsed.host == arn.host() && parsed.topic_arn == arn.text && parsed.token == link.token {
         Ok(())
