@@ -65,7 +65,10 @@ fn builder() -> PrometheusBuilder {
 
 fn describe() {
     describe_counter!("settle_notifications_accepted_total", "Notifications stored in the inbox.");
-    describe_counter!("settle_notifications_duplicate_total", "Notifications that the store had sent before.");
+    describe_counter!(
+        "settle_notifications_duplicate_total",
+        "Notifications of a repeated message, and duplicate notifications in another message."
+    );
     describe_counter!("settle_notifications_refused_total", "Notifications refused, by reason.");
     describe_counter!("settle_verifications_total", "Attempts to verify a receipt with a store, by answer.");
     describe_counter!("settle_deliveries_total", "Attempts to deliver, by outcome.");

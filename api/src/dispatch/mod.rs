@@ -94,8 +94,8 @@ impl Dispatch {
         self.shared.room_freed.notify_one();
     }
 
-    /// Reads the rows without an outcome from the inbox, from this sequence number on, each with the rest of its window.
-    /// For rows that an approval of their topic released.
+    /// Reads the rows without an outcome from the inbox, from this sequence number on, each with the rest of its
+    /// window. Used for rows that the approval of their topic released.
     pub fn read_again_from(&self, seq: i64) {
         self.shared.plan().mark_missed_from(seq);
         self.shared.room_freed.notify_one();

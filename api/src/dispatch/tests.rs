@@ -220,8 +220,8 @@ fn a_refused_key_is_let_go() {
     assert_eq!((plan.unsignalled_purchases(), plan.next(0)), (0, Step::Idle));
 }
 
-/// In any order of notifications, failures and successes, each key's newest row is signalled in the end, or it is noted
-/// as missed and read again.
+/// In any order of notifications, failures and successes, each key's newest row is signalled in the end, or it is
+/// marked as missed and read back.
 #[test]
 fn nothing_is_lost_in_any_order() {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;

@@ -80,8 +80,8 @@ pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong
     }
 }
 
-/// Checks a value and adds its errors. Returns whether it fits; wrong parts of an object or list are repaired and do not
-/// count.
+/// Checks a value and adds its errors. Returns whether it fits; wrong parts of an object or list are repaired and do
+/// not count.
 fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors) -> bool {
     let schema = present(schema);
     let choices = choices(schema);

@@ -91,7 +91,8 @@ pub fn of(schema: &Value) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.name == name)
 }
 
-/// A value that fits a schema. It is used in examples, and replaces a wrong value while the rest of a request is checked.
+/// A value that fits a schema. It is used in examples, and replaces a wrong value while the rest of a request is
+/// checked.
 pub fn example(schema: &Value) -> Value {
     if let Some(example) = schema["examples"].get(0).or_else(|| schema.get("const")).or_else(|| schema.get("default")) {
         return example.clone();

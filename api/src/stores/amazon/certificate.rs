@@ -59,7 +59,7 @@ impl SigningKey {
     /// Reads a certificate that claims to sign for a region.
     ///
     /// # Errors
-    /// The file is not exactly one PEM block, no name in it may sign for the region, or the key is too short or not RSA.
+    /// The file is not exactly one PEM block, no name in it may sign for the region, or the key is weak or not RSA.
     pub fn read(pem: &[u8], region: &str) -> Result<Self, Refusal> {
         let certificate = only_block(pem).ok_or(NOT_A_CERTIFICATE)?;
         if !is_named(&certificate, region) {

@@ -1,8 +1,8 @@
 //! The ingress of the Amazon Appstore: Real-Time Notifications, which arrive through SNS over HTTPS.
 //!
 //! envelope → topic → certificate → signature → notification → mapping → inbox. Only this file, `subscription`,
-//! `recipient`, `keyring` and `fetch` do I/O; `settings` reads files at the start; all others are pure. Nothing is stored
-//! before the signature is verified, and no certificate is fetched for a topic that may not send here.
+//! `recipient`, `keyring` and `fetch` do I/O; `settings` reads files at the start; all others are pure. Nothing is
+//! stored before the signature is verified, and no certificate is fetched for a topic that may not send here.
 
 pub mod certificate;
 pub mod envelope;
@@ -166,8 +166,8 @@ impl Amazon {
     }
 }
 
-/// Verifies a message from a file with a certificate from a file, for `settle amazon verify`. It makes all checks of the
-/// ingress, except whether a platform follows the topic.
+/// Verifies a message from a file with a certificate from a file, for `settle amazon verify`. It makes all checks of
+/// the ingress, except whether a platform follows the topic.
 ///
 /// # Errors
 /// The refusal with its stable reason.

@@ -42,7 +42,7 @@ pub struct Unreadable {
 /// Parses a message.
 ///
 /// # Errors
-/// The message is not a JSON object, or the receipt, type or package name is absent, too long or has control characters,
+/// The message is not a JSON object; the receipt, type or package name is absent, too long or has control characters;
 /// or `appUserId` is present and not valid.
 pub fn read(message: &str) -> Result<Rtn, Unreadable> {
     let fields =

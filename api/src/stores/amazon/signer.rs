@@ -203,8 +203,8 @@ impl Signer {
         self.document(header, &fields, None)
     }
 
-    /// A document with these fields and their signature. The fields are signed in the alphabetical order of their names.
-    /// The field `last` is not signed and stands at the end.
+    /// A document with these fields and their signature. The fields are signed in the alphabetical order of their
+    /// names. The field `last` is not signed and stands at the end.
     fn document(&self, header: &Header<'_>, fields: &[Field<'_>], last: Option<Field<'_>>) -> Result<String, Unusable> {
         let mut signed = fields.to_vec();
         signed.sort_unstable();

@@ -1,6 +1,6 @@
 //! The start and the end of a topic's subscription. A new subscription is confirmed at once or waits for approval; an
-//! ended one raises an alarm. An `UnsubscribeURL` is never requested, nor is the URL in an UnsubscribeConfirmation, which
-//! would subscribe again.
+//! ended one raises an alarm. An `UnsubscribeURL` is never requested, nor is the URL in an UnsubscribeConfirmation,
+//! which would subscribe again.
 
 use super::envelope::Kind;
 use super::refusal::Refusal;

@@ -172,7 +172,7 @@ fn a_configured_account_is_followed_only_as_the_first_topic() {
     assert_eq!(approval(&[], &arn, &[]), Approval::Needed);
     assert_eq!(approval(&[], &arn, &["123456789012".to_owned()]), Approval::Needed);
     assert_eq!(approval(std::slice::from_ref(&another), &arn, &accounts), Approval::Needed);
-    // A pending topic of a stranger does not keep the configured one away.
+    // A pending topic of another account does not block the first topic of a configured account.
     let pending = Topic { state: TopicState::Pending, ..another };
     assert_eq!(approval(&[pending], &arn, &accounts), Approval::NotNeeded);
     let document = SIGNER.sign_subscription(&header(Version::One), TOKEN).expect("signed");
