@@ -182,6 +182,7 @@ impl Client {
         self.request(Method::DELETE, self.at(path)?, None).await
     }
 
+    /// The URL of a path of the service.
     fn at(&self, path: &str) -> anyhow::Result<Url> {
         let base = self.url.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}{path}")).with_context(|| format!("`{base}` is not the address of a service"))
@@ -195,6 +196,7 @@ impl Client {
         self.answer(request).await
     }
 
+    /// Sends a request with the token. Returns the JSON of a successful answer, null when it has no body.
     async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
         let (status, text) = send(request.bearer_auth(self.token.expose_secret()), &self.url).await?;
         if !status.is_success() {

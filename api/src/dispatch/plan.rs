@@ -226,7 +226,7 @@ impl Plan {
         self.missed_from = Some(self.missed_from.map_or(seq, |from| from.min(seq)));
     }
 
-    /// Call it before rows above `cursor` are read from the inbox: rows above it are not missed any more.
+    /// Call it before rows above `cursor` are read from the inbox. From then on, rows above it no longer count as missed.
     pub fn about_to_read(&mut self, cursor: i64) {
         if self.missed_from.is_some_and(|from| from > cursor) {
             self.missed_from = None;

@@ -18,14 +18,14 @@ fn unsent(number: u128, seq: i64) -> UnsentSignal {
     UnsentSignal { key: key(number), seq, quiet_ms: WINDOW_MS, cap_ms: None }
 }
 
-/// A plan whose first refill is over.
+/// A plan after its first refill.
 fn plan(capacity: usize) -> Plan {
     let mut plan = Plan::new(capacity);
     plan.about_to_read(-1);
     plan
 }
 
-/// Sends everything that is due now; returns what was sent.
+/// Sends all signals that are due now, and returns them.
 fn flush(plan: &mut Plan, now: i64) -> Vec<(CollapseKey, Notified)> {
     let mut sent = Vec::new();
     while let Step::Signal(key, notified) = plan.next(now) {

@@ -128,7 +128,7 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     Some(format!("a text of at most {max_bytes} bytes, and it has {bytes}"))
 }
 
-/// Checks a list, and removes wrong items, each with an error of its own. Returns the error of the list as a whole.
+/// Checks a list, and removes wrong items, whose errors are added one by one. Returns the error of the list as a whole.
 fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) -> Option<String> {
     let of = &schema["items"];
     if let Some(max) = schema["maxItems"].as_u64().filter(|max| items.len() as u64 > *max) {

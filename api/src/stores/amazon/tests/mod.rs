@@ -58,7 +58,7 @@ fn verdict(document: &str) -> String {
     }
 }
 
-/// A fake of SNS: one answer for all requests, behind a gate, and a list of the requested URLs.
+/// A fake of SNS. It gives one answer to all requests, which tests can hold back, and lists the requested URLs.
 struct Pages {
     answer: Mutex<Result<Vec<u8>, FetchError>>,
     requests: Mutex<Vec<String>>,
