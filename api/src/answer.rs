@@ -1,4 +1,4 @@
-//! Answers that are not a 200 with JSON.
+//! Answers other than 200 with JSON.
 
 use crate::operation::{Operation, Output, Schemas};
 use axum::Json;
@@ -8,13 +8,13 @@ use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
 use serde_json::json;
 
-/// 201: a thing that was created.
+/// 201 with the created resource.
 pub struct Created<T>(pub T);
 
-/// 202: a request that a workflow carries out.
+/// 202: the request became a signal to a workflow, which carries it out later.
 pub struct Accepted<T>(pub T);
 
-/// 204: a thing that was deleted.
+/// 204: the resource was deleted.
 pub struct NoContent;
 
 /// 200 with text.

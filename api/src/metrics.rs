@@ -6,16 +6,16 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-/// How often histograms are moved into their buckets.
+/// Time between two moves of histogram samples into their buckets.
 const UPKEEP: Duration = Duration::from_secs(10);
 
-/// Bounds of the settling lag's buckets, in seconds.
+/// Bucket bounds of `settle_settling_lag_seconds`.
 const LAG_BUCKETS_SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
 
-/// Bounds of the buckets of a request's duration, in seconds; its time-out is 15.
+/// Bucket bounds of `settle_verification_seconds`; a request to a store times out after 15 s.
 const REQUEST_BUCKETS_SECONDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0];
 
-/// The format that is rendered.
+/// The `content-type` of the rendered metrics.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Renders the metrics of this process.
@@ -25,13 +25,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Creates the recorder and installs it for the whole process. Where one is installed already (several edges in one
-    /// test process), this one stays empty but works.
+    /// Creates the recorder and installs it for the whole process. If one is installed already (several edges in one
+    /// test process), the new one renders no metrics.
     #[must_use]
     pub fn install() -> Self {
         let recorder = builder().build_recorder();
         let handle = recorder.handle();
-        // Not installed: another one is, and counts for the process.
+        // An error means that another recorder is installed, which then records for this process.
         let _ = metrics::set_global_recorder(recorder);
         describe();
         if let Ok(runtime) = Handle::try_current() {
@@ -47,7 +47,7 @@ impl Metrics {
     }
 }
 
-/// Moves the samples of histograms into their buckets, so that memory does not grow without scrapes.
+/// Moves histogram samples into their buckets regularly: otherwise memory grows while nothing scrapes the metrics.
 async fn upkeep(handle: PrometheusHandle) {
     loop {
         sleep(UPKEEP).await;
@@ -58,14 +58,17 @@ async fn upkeep(handle: PrometheusHandle) {
 fn builder() -> PrometheusBuilder {
     let lag = Matcher::Full("settle_settling_lag_seconds".to_owned());
     let verification = Matcher::Full("settle_verification_seconds".to_owned());
-    // Only an empty list of buckets is refused, and then a summary is shown instead.
+    // Only an empty list of bounds is an error.
     let lagging = PrometheusBuilder::new().set_buckets_for_metric(lag, LAG_BUCKETS_SECONDS);
     lagging.and_then(|all| all.set_buckets_for_metric(verification, REQUEST_BUCKETS_SECONDS)).unwrap_or_default()
 }
 
 fn describe() {
     describe_counter!("settle_notifications_accepted_total", "Notifications stored in the inbox.");
-    describe_counter!("settle_notifications_duplicate_total", "Notifications that the store had sent before.");
+    describe_counter!(
+        "settle_notifications_duplicate_total",
+        "Notifications of a repeated message, and duplicate notifications in another message."
+    );
     describe_counter!("settle_notifications_refused_total", "Notifications refused, by reason.");
     describe_counter!("settle_verifications_total", "Attempts to verify a receipt with a store, by answer.");
     describe_counter!("settle_deliveries_total", "Attempts to deliver, by outcome.");

@@ -1,6 +1,6 @@
-//! How a route is described: the types of its handler name what it takes and what it answers.
+//! Describes a route for `/openapi.json` by the types of its handler's arguments and answer.
 //!
-//! Each part of a request and each answer describes itself where it is defined; this module knows none of them.
+//! Each of these types implements [`Input`] or [`Output`] where it is defined.
 
 use crate::error::Error;
 use axum::Json;
@@ -14,17 +14,17 @@ use std::future::Future;
 /// The description of one route.
 #[derive(Debug, Default)]
 pub struct Operation {
-    /// Schemas of the ids in its path, in their order.
+    /// Schemas of the ids in the path, in order.
     pub path: Vec<Value>,
-    /// The parameters of its query.
+    /// The parameters of the query.
     pub query: Vec<Value>,
-    /// Its body.
+    /// The `requestBody`.
     pub body: Option<Value>,
-    /// Its answers other than problems, by status.
+    /// The answers by status, without errors.
     pub answers: Map<String, Value>,
 }
 
-/// The schemas that routes have in common.
+/// The schemas that routes refer to.
 pub struct Schemas {
     /// Schemas of requests.
     pub requests: SchemaGenerator,
@@ -42,7 +42,7 @@ impl Default for Schemas {
     }
 }
 
-/// Where the schemas are in the document.
+/// The path of the schemas in the document.
 const PATH: &str = "/components/schemas";
 
 /// A part of a request.
@@ -57,9 +57,9 @@ pub trait Output {
     fn describe(operation: &mut Operation, schemas: &mut Schemas);
 }
 
-/// A handler that is described by its own types.
+/// A handler whose arguments are all [`Input`] and whose answer is [`Output`].
 pub trait Described<Parts> {
-    /// Adds its parts to the description of a route.
+    /// Adds the arguments and the answer to the description of a route.
     fn describe(operation: &mut Operation, schemas: &mut Schemas);
 }
 
@@ -92,7 +92,7 @@ impl Operation {
         self.answers.insert(status.as_str().to_owned(), json!({ "content": content }));
     }
 
-    /// Adds an answer that is JSON of this type.
+    /// Adds an answer whose body is this type as JSON.
     pub fn json<T: JsonSchema>(&mut self, status: StatusCode, schemas: &mut Schemas) {
         self.answer(status, "application/json", &schemas.responses.subschema_for::<T>());
     }

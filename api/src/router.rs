@@ -1,9 +1,10 @@
-//! The whole service: its routes, and what holds for all of them.
+//! The whole service: its routes, the admin token, the body limit and the time limit of every request.
 
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::openapi;
 use crate::routes::{Access, routes};
+use crate::stores::amazon::envelope::MAX_BODY_BYTES;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -13,11 +14,11 @@ use openssl::memcmp;
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
-/// The largest body that is read.
-const BODY_LIMIT_BYTES: usize = 2 * 1024 * 1024;
+/// The body limit of every request: 2 MiB, what the largest message of a store needs.
+const BODY_LIMIT_BYTES: usize = MAX_BODY_BYTES;
 
 /// Maximum duration of one request.
-const PATIENCE: Duration = Duration::from_secs(25);
+const TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The whole service.
 pub fn router(edge: Shared) -> Router {
@@ -37,18 +38,19 @@ pub fn router(edge: Shared) -> Router {
         .with_state(edge)
 }
 
-/// Bounds the time of a request, so that a slow body or a hanging part does not hold a connection for ever.
+/// Ends a request at the time limit: a slow body or a hanging dependency does not hold a connection for ever.
 async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
-    tokio::time::timeout(PATIENCE, next.run(request)).await.map_err(late)
+    tokio::time::timeout(TIMEOUT, next.run(request)).await.map_err(late)
 }
 
+/// Requires the admin token as the bearer token.
 async fn authorize(State(edge): State<Shared>, request: Request, next: Next) -> Result<Response, Error> {
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = shown.and_then(|text| text.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     let expected = edge.admin_token.expose_secret().as_bytes();
-    // Constant time for equal lengths; the length of the token is no secret. An empty token never matches.
+    // The comparison takes constant time for equal lengths; the length is no secret. An empty token never matches.
     let same = token.is_some_and(|token| token.len() == expected.len() && memcmp::eq(token.as_bytes(), expected));
     if !same || expected.is_empty() {
         return Err(Error::Unauthorized);

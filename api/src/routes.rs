@@ -9,7 +9,7 @@ use crate::resources::{
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
-/// The access to a route.
+/// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// No authentication.
@@ -20,17 +20,17 @@ pub enum Access {
 
 /// One route.
 pub struct Route {
-    /// Its method.
+    /// The HTTP method.
     pub method: &'static str,
-    /// Its path, with `{parameters}`.
+    /// The path, with `{parameters}`.
     pub path: &'static str,
-    /// Its effect, in a sentence.
+    /// One sentence for `/openapi.json`.
     pub summary: &'static str,
-    /// Its access.
+    /// Who may call it.
     pub access: Access,
-    /// Describes what it takes and answers.
+    /// Describes its parameters, body and answers.
     pub describe: fn(&mut Operation, &mut Schemas),
-    /// Answers it.
+    /// Handles its requests.
     pub handler: MethodRouter<Shared>,
 }
 

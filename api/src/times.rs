@@ -5,7 +5,7 @@ use domain::time::millis;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::time::Duration;
 
-/// `5s`, `2m`, `1h 30m`, `3d`; a day has 24 hours.
+/// Parses a duration such as `5s`, `2m`, `1h 30m` or `3d`; a day has 24 hours.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let expected = || format!("`{text}` is not a duration (expected 5s, 2m, 1h 30m or 3d)");
     let span: Span = text.parse().map_err(|_| expected())?;
@@ -13,13 +13,13 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(duration).map_err(|_| expected())
 }
 
-/// An instant (RFC 3339), or a duration counted from `now`.
+/// Parses an instant (RFC 3339), or a duration counted from `now`.
 pub fn instant(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let ahead = || duration(text).map(|ahead| now.plus_millis(millis(ahead)));
     text.parse().or_else(|_| ahead()).map_err(|_| no_time(text, "two hours from now"))
 }
 
-/// An instant (RFC 3339), or a duration counted back from `now`.
+/// Parses an instant (RFC 3339), or a duration counted back from `now`.
 pub fn past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let ago = || duration(text).map(|ago| now.plus_millis(-millis(ago)));
     text.parse().or_else(|_| ago()).map_err(|_| no_time(text, "two hours ago"))
@@ -41,9 +41,9 @@ pub fn compact(duration: Duration) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts }
 }
 
-/// A duration as a countdown shows it: `1:58`, or `1:00:00`.
+/// A duration as a countdown: `1:58`, or `1:00:00`.
 pub fn countdown(duration: Duration) -> String {
-    // A started second counts as a whole one.
+    // Rounded up to whole seconds.
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }

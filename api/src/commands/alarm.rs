@@ -36,7 +36,7 @@ Next: for a topic that waits for approval `settle platform topics ID`, for a des
     },
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn alarm(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let Verb::List { page } = verb;
     let mut answer = client.get("/v1/alarms", &page.query()).await?;

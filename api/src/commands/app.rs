@@ -87,7 +87,7 @@ Next: its platforms and destinations are deleted too: stores are answered 404, a
     },
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn app(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let path = |id: &str| format!("/v1/apps/{}", segment(id));
     let answer = match verb {

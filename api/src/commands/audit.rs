@@ -1,4 +1,4 @@
-//! `settle audit`: whether the tables agree with each other.
+//! `settle audit`: checks whether the tables agree with each other.
 
 use super::audit_revenue::{self, Revenue};
 use super::client::{Client, Remote};
@@ -34,8 +34,7 @@ pub struct Options {
 #[derive(Debug, clap::Subcommand)]
 enum Part {
     /// Money: what was sent to each integration that counts, by SKU and month, against the ledger of payments. Exits
-    /// with
-    /// 1 when something differs without a reason.
+    /// with 1 when something differs without a reason.
     Revenue(Revenue),
 }
 
@@ -62,7 +61,7 @@ pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
     Ok(if violations > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// All pages as one answer.
+/// Reads all pages and sums them up in one answer.
 async fn fetch_all(client: &Client) -> anyhow::Result<Value> {
     let bar = bar("rows checked", None);
     let (mut checked, mut rules, mut cursor) = (0, Vec::<Value>::new(), None);
@@ -82,7 +81,7 @@ async fn fetch_all(client: &Client) -> anyhow::Result<Value> {
     Ok(json!({ "violations": violations, "checked": checked, "rules": rules }))
 }
 
-/// Adds the rules of one answer to those of the answers before.
+/// Adds the findings of one answer to those of the earlier answers.
 fn add(rules: &mut Vec<Value>, more: &[Value]) {
     for rule in more {
         let Some(known) = rules.iter_mut().find(|known| known["name"] == rule["name"]) else {

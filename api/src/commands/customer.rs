@@ -1,4 +1,4 @@
-//! `settle customer`: the owners of purchases.
+//! `settle customer`: the users who own purchases, and the app's own ids of them.
 
 use super::client::{Client, segment};
 use super::table;
@@ -69,7 +69,7 @@ pub struct Key {
     receipt: Option<String>,
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let path = |app: &str| format!("/v1/apps/{}/customers", segment(app));
     let answer = match verb {

@@ -11,22 +11,22 @@ use std::path::{Path, PathBuf};
 /// The default directory.
 pub const DEFAULT: &str = "settle-data";
 
-/// The file with the admin token.
+/// The path of the file with the admin token.
 pub fn token_file(data: &Path) -> PathBuf {
     data.join("admin-token")
 }
 
-/// The private key that signs samples.
+/// The path of the private key that signs samples.
 pub fn sample_key_file(data: &Path) -> PathBuf {
     data.join("sample-key.pem")
 }
 
-/// The certificate of that key.
+/// The path of that key's certificate.
 pub fn sample_certificate_file(data: &Path) -> PathBuf {
     data.join("sample-certificate.pem")
 }
 
-/// Creates the directory, readable by its owner only, and returns its full path.
+/// Creates the directory, readable by its owner only, checks that it is writable, and returns its full path.
 pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
     let next_step =
         || format!("the data directory {} cannot be used: name another one with --data DIR", data.display());
@@ -43,7 +43,7 @@ pub fn admin_token(data: &Path) -> anyhow::Result<SecretString> {
     secret::<24>(&token_file(data))
 }
 
-/// The key that encrypts secrets at rest, as `SETTLE_KEY` writes it.
+/// The key that encrypts secrets at rest, in hex as `SETTLE_KEY` takes it.
 pub fn key(data: &Path) -> anyhow::Result<SecretString> {
     secret::<32>(&data.join("key"))
 }
@@ -53,7 +53,7 @@ pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
     secret::<24>(&data.join("simulated-store-secret"))
 }
 
-/// Reads a secret; the first run creates it of `N` random bytes.
+/// Reads a secret from its file. If the file does not exist, it is created with `N` random bytes in hex.
 fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
     match std::fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => bail!("{} is empty: delete it, and it is created anew", path.display()),
@@ -67,7 +67,7 @@ fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
     }
 }
 
-/// Writes a file atomically and durably: a key that is lost cannot be recovered.
+/// Writes a file atomically, and syncs it and its directory to the disk: a lost key cannot be recovered.
 pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("{} cannot be written", path.display());
     let partial = path.with_extension("partial");

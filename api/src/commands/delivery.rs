@@ -64,7 +64,7 @@ Next: `settle redeliver event EVENT_ID` sends it again.")]
     },
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn delivery(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::List { purchase, destination, status, page } => {

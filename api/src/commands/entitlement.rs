@@ -61,7 +61,7 @@ Next: without --dry-run the purchases that had it are settled anew, a few at a t
     },
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn entitlement(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let path = |scope: &Scope, reference: &str| {
         format!("/v1/apps/{}/entitlements/{}{}", segment(&scope.app), segment(reference), scope.query())

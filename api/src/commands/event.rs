@@ -52,7 +52,7 @@ Next: `settle explain event EVENT_ID` shows which destinations received one, whi
     },
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn event(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let (purchase, page) = match &options.verb {

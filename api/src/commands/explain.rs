@@ -1,4 +1,4 @@
-//! `settle explain`: why something is as it is. The sentences are the API's; here they are printed as a tree.
+//! `settle explain`: prints the explanation of the API as a tree of sentences.
 
 use super::client::{Client, Remote, segment};
 use super::{layout, names, table};
@@ -97,7 +97,7 @@ pub async fn show(client: &Client, path: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sentence of a node, and below it those of its children.
+/// Adds the sentence of a node, and below it those of its children, indented.
 fn indent(node: &Value, depth: usize, lines: &mut Vec<String>) {
     lines.push(format!("{:width$}{}", "", table::field(node, "summary"), width = 2 * depth));
     for next in node.get("then").and_then(Value::as_array).into_iter().flatten() {

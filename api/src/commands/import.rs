@@ -1,10 +1,10 @@
-//! `settle app import`: adopts purchases from before the platform was connected, at a bounded rate.
+//! `settle app import`: adopts purchases that were made before the platform was connected, at a limited rate.
 
 use super::client::{Client, segment};
 use super::progress::{Pace, bar, complain};
 use super::rows::{self, Row};
 use super::table;
-use crate::resources::import::{ImportedPurchase, MOST};
+use crate::resources::import::{ImportedPurchase, MAX_PURCHASES};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
@@ -36,7 +36,7 @@ pub struct Import {
     wait: bool,
 }
 
-/// The results of the lines so far.
+/// The number of lines by result.
 #[derive(Default)]
 struct Tally {
     accepted: u64,
@@ -45,19 +45,19 @@ struct Tally {
     wrong: u64,
 }
 
-/// An import under way.
+/// A running import.
 struct Importer<'a> {
     client: &'a Client,
     path: &'a str,
     bar: ProgressBar,
     tally: Tally,
-    /// The lines of the next request.
+    /// The line numbers of the purchases in the next request.
     lines: Vec<u64>,
-    /// Their purchases.
+    /// The purchases of the next request.
     purchases: Vec<Map<String, Value>>,
 }
 
-/// Imports, and prints the progress.
+/// Imports the file, if there is one, and prints the progress of the platform's imports.
 pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCode> {
     let platform = format!("/v1/platforms/{}", segment(&options.platform));
     let path = format!("{platform}/import");
@@ -88,7 +88,7 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Warns when purchases cannot be verified: next to nothing is known of an unverified adopted purchase.
+/// Warns when purchases cannot be verified: only the store knows the dates and the state of an adopted purchase.
 fn warn_unverified(platform: &Value) {
     let state = table::field(platform, "verification.state");
     if state != "on" {
@@ -105,7 +105,7 @@ async fn send_all(client: &Client, path: &str, file: &Path, rate: u32) -> anyhow
     let bar = bar("importing", Some(rows.count));
     let mut importer =
         Importer { client, path, bar, tally: Tally::default(), lines: Vec::new(), purchases: Vec::new() };
-    let size = usize::try_from(rate).unwrap_or(MOST).clamp(1, MOST);
+    let size = usize::try_from(rate).unwrap_or(MAX_PURCHASES).clamp(1, MAX_PURCHASES);
     let mut pace = Pace::new(rate);
     for row in rows.rows {
         importer.take(row);
@@ -134,7 +134,7 @@ impl Importer<'_> {
         }
     }
 
-    /// Sends what was taken. Returns the number of new purchases.
+    /// Sends the collected purchases. Returns the number of new ones.
     async fn send(&mut self) -> anyhow::Result<u64> {
         if self.lines.is_empty() {
             return Ok(0);
@@ -164,7 +164,7 @@ impl Importer<'_> {
     }
 }
 
-/// Waits until no imported purchase is unsettled.
+/// Waits until all imported purchases are settled.
 async fn wait(client: &Client, path: &str) -> anyhow::Result<Value> {
     let mut shown = None;
     loop {

@@ -1,4 +1,4 @@
-//! The command line: the tree of commands, and which part runs each.
+//! The command line: the tree of commands, and the function that runs each.
 //!
 //! This file only parses and dispatches. This folder is the composition root: the only place where the HTTP edge and
 //! the activities are connected.
@@ -119,14 +119,14 @@ struct Admin<V: Subcommand> {
 }
 
 impl<V: Subcommand> Admin<V> {
-    /// Does the verb.
+    /// Runs the subcommand with a client of the service.
     async fn run(self, run: impl AsyncFnOnce(V, &Client) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
         run(self.verb, &self.remote.client()?).await
     }
 }
 
 impl Cli {
-    /// Reads a command line.
+    /// Parses a command line. A flag of `settle run` before another command is an error.
     fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
         let mut command = help::unfold(Self::command());
         let matches = command.try_get_matches_from_mut(line)?;
@@ -144,7 +144,7 @@ impl Cli {
 /// Parses the command line, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
     let _scenario = fail::FailScenario::setup();
-    // Only the first call can succeed, and it is this one; a second provider would be the same.
+    // An error means that a TLS provider is installed already, which in this process can only be the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

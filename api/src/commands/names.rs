@@ -1,5 +1,5 @@
-//! Names beside ids: adds the name of a platform or destination to a list that has only its id, and finds the purchase
-//! that a text names.
+//! Resolves ids and names: adds the name of a platform or destination to a list that has only its id, and finds the
+//! purchase of a collapse key or receipt id.
 
 use super::client::{Client, segment};
 use super::table;
@@ -24,8 +24,8 @@ pub const PLATFORM: Named = Named { id: "platform_id", name: "platform", path: "
 /// Destinations, as the column `destination`.
 pub const DESTINATION: Named = Named { id: "destination_id", name: "destination", path: "/v1/destinations" };
 
-/// Adds the name and the id to each item of a list for people. Where a name cannot be read, such as of something that
-/// was deleted, the id is shown without one.
+/// Adds name and id to each item of a list, unless it is printed as JSON. If the name cannot be read, for example
+/// because the resource was deleted, only the id is added.
 pub async fn add(client: &Client, list: &mut Value, named: Named) {
     if client.json {
         return;
@@ -51,7 +51,7 @@ async fn name(client: &Client, named: Named, id: &str) -> Option<String> {
     Some(table::field(&found, "name")).filter(|name| !name.is_empty())
 }
 
-/// The collapse key for a text that is a collapse key or a receipt id.
+/// Resolves a collapse key or receipt id to the collapse key.
 pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String> {
     if text.parse::<CollapseKey>().is_ok() {
         return Ok(text.to_owned());

@@ -178,7 +178,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// The body of a request with the given fields and no others.
+    /// The body of a request. Flags that are not set are absent.
     fn body(self) -> anyhow::Result<Value> {
         let shared_secret = self.shared_secret.map(|source| source.read()).transpose()?;
         Ok(present_fields(json!({
@@ -196,7 +196,7 @@ impl Fields {
     }
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn platform(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let answer = match verb {
         Verb::Create { app, store, fields } => {
@@ -236,7 +236,7 @@ fn topic_path(id: &str, topic: &str, verb: &str) -> String {
     format!("{}/topics/{}/{verb}", path(id), segment(topic))
 }
 
-/// Whole seconds as an integer, others as a decimal, so that the API refuses 1500ms.
+/// Whole seconds as an integer, others as a decimal, which the API refuses.
 fn seconds(duration: Duration) -> Value {
     if duration.subsec_nanos() == 0 { duration.as_secs().into() } else { duration.as_secs_f64().into() }
 }

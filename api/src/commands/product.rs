@@ -143,7 +143,7 @@ impl FromStr for PriceTag {
     }
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn product(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Set { sku, name, entitlements, prices, scope } => {
@@ -180,12 +180,12 @@ pub async fn product(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
 }
 
 impl Scope {
-    /// The query of a change.
+    /// The query of the request.
     pub const fn query(&self) -> &'static str {
         if self.dry_run { "?dry_run=true" } else { "" }
     }
 
-    /// Prints the number of purchases that a change concerns.
+    /// Prints the number of known purchases that the change affects.
     pub fn concerned(&self, client: &Client, answer: &Value) -> ExitCode {
         let count = table::field(answer, "purchases");
         let sentence = if self.dry_run {

@@ -145,7 +145,7 @@ enum Action {
     Redeliver(Option<String>),
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn purchase(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let (request, action) = match verb {
         Verb::List { platform, receipt, app_user, external_id, page } => {
@@ -182,13 +182,14 @@ pub async fn purchase(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     Ok(table::answer_line(client, &answer, &action.sentence(&request.collapse_key)))
 }
 
-/// Replaces the state of a purchase by its form for people.
+/// Replaces the state of a purchase by its readable form, unless it is printed as JSON.
 fn humanize_state(client: &Client, purchase: &mut Value) {
     if let Some(state) = purchase["state"].as_str().filter(|_| !client.json) {
         purchase["state"] = state_for_people(state).into();
     }
 }
 
+/// Requests the action.
 async fn act(client: &Client, request: &Request, action: &Action) -> anyhow::Result<Value> {
     let mut body = json!({ "reason": request.reason });
     let name = match action {
@@ -208,7 +209,7 @@ async fn act(client: &Client, request: &Request, action: &Action) -> anyhow::Res
 }
 
 impl Action {
-    /// The effect of the action, and how to watch it. `purchase` is the name that the user typed.
+    /// The effect of the action, and the command that shows its result. `purchase` is the text that was typed.
     fn sentence(&self, purchase: &str) -> String {
         let now = match self {
             Self::Flush => "What waits of it is settled now, unless it is held".to_owned(),

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const COLUMNS: &[&str] = &["day", "currency", "usd"];
-/// Rates of one request.
+/// Maximum number of rates of one request.
 const BATCH: usize = 1000;
 
 /// The file of the rates, and their app.

@@ -1,4 +1,4 @@
-//! `settle redeliver`: sends events again. `settle destination replay` uses its pages too.
+//! `settle redeliver`: sends events again. `settle destination redeliver` and `replay` share its paging.
 
 use super::client::{Client, Refused, Remote};
 use super::progress::bar;
@@ -148,15 +148,14 @@ pub struct Bulk<'a> {
     pub unit: &'static str,
     /// How to go through the pages.
     pub pages: &'a Pages,
-    /// Further flags that continuing needs, as typed; empty or with a leading space.
+    /// Further flags that are needed to continue; empty, or with a leading space.
     pub flags: String,
 }
 
-/// The result of all pages so far.
+/// The sum of the pages until now.
 #[derive(Debug, Default)]
 struct Done {
-    /// Number of checked items.
-    seen: u64,
+    checked: u64,
     owed: u64,
     skipped: Map<String, Value>,
 }
@@ -177,7 +176,7 @@ impl Bulk<'_> {
                 error.context(hint)
             })?;
             let count = answer[self.counted].as_u64().unwrap_or_default();
-            done.seen += count;
+            done.checked += count;
             bar.inc(count);
             done.add(&answer);
             cursor = answer["next_cursor"].as_str().map(str::to_owned);
@@ -188,7 +187,8 @@ impl Bulk<'_> {
         }
     }
 
-    /// What to do after an error: a page without an answer may be done, and the same run does not repeat it.
+    /// What to do after an error. A page without an answer may have been carried out; the same run does not send it
+    /// twice.
     fn hint(&self, error: &anyhow::Error, run: &str, cursor: Option<&str>) -> String {
         let is_first = cursor == self.pages.cursor.as_deref();
         if self.pages.dry_run || (is_first && error.is::<Refused>()) {
@@ -198,10 +198,10 @@ impl Bulk<'_> {
         format!("interrupted: continue with --run {run}{cursor}{}, which sends nothing twice", self.flags)
     }
 
-    /// Prints the result, as sentences or as data.
+    /// Prints the result as sentences, or as JSON.
     fn answer(&self, done: &Done) -> ExitCode {
         if self.client.json {
-            let answer = json!({ self.counted: done.seen, "owed": done.owed, "skipped": done.skipped });
+            let answer = json!({ self.counted: done.checked, "owed": done.owed, "skipped": done.skipped });
             return table::answer(self.client, &answer);
         }
         let sent = match (done.owed == 1, self.pages.dry_run) {
@@ -210,7 +210,7 @@ impl Bulk<'_> {
             (true, true) => "delivery would be sent",
             (false, true) => "deliveries would be sent",
         };
-        table::line(&format!("{} {sent}; {} checked.", done.owed, done.seen));
+        table::line(&format!("{} {sent}; {} checked.", done.owed, done.checked));
         for (why, count) in &done.skipped {
             table::line(&format!("  {count} not: {}", reason(why)));
         }
@@ -228,7 +228,7 @@ impl Done {
     }
 }
 
-/// The sentence for the API's code of a reason.
+/// The sentence for a reason code of the API.
 fn reason(why: &str) -> &str {
     match why {
         "superseded" => "a newer state of the same purchase stands for them",

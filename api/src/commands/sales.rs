@@ -3,7 +3,7 @@
 use super::client::{Client, segment};
 use super::progress::bar;
 use super::table;
-use crate::resources::sales::MOST;
+use crate::resources::sales::MAX_TRANSACTIONS;
 use crate::stores;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Maximum number of wrong places that are printed.
-const MOST_NAMED: usize = 20;
-/// Lines of one request: a quarter of the maximum, since a request is bounded in bytes too.
-const PART: usize = MOST / 4;
+const MAX_ERRORS: usize = 20;
+/// Transactions of one request: a quarter of the maximum, because the body limit applies too.
+const PART: usize = MAX_TRANSACTIONS / 4;
 
 /// The report, and its app.
 #[derive(Debug, clap::Args)]
@@ -34,14 +34,14 @@ pub struct Sales {
     dry_run: bool,
 }
 
-/// Checks all of the file, then sends it in parts; of a file with a wrong line nothing is sent.
+/// Checks the whole file, then sends it in parts. If a line is wrong, nothing is sent.
 pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode> {
     let name = options.file.display();
     let bytes = std::fs::read(&options.file).with_context(|| format!("{name} could not be read"))?;
     let report = match stores::sales_report(&bytes) {
         Ok(report) => report,
         Err(wrong) => {
-            for one in wrong.iter().take(MOST_NAMED) {
+            for one in wrong.iter().take(MAX_ERRORS) {
                 eprintln!("{one}");
             }
             bail!("{name}: {} places are wrong, and nothing of it was imported", wrong.len());

@@ -96,13 +96,13 @@ fn store_type(text: &str) -> Result<String, String> {
         .ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
 }
 
-/// Where samples go, and how they are signed.
+/// The platform that samples are sent to, and the signer.
 struct Target {
     client: Client,
     platform: PlatformId,
     package_name: String,
     topic_arn: String,
-    /// Whether samples are verified with a real store, which does not know them.
+    /// Whether samples are verified with the real store, which does not know them.
     is_verified_elsewhere: bool,
     url: Url,
     window: Value,
@@ -110,7 +110,7 @@ struct Target {
     signer: Signer,
 }
 
-/// Sends them.
+/// Signs and sends the samples.
 pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
     let target = target(&options).await?;
     let key = CollapseKey::of(target.platform, &target.receipt);
@@ -123,7 +123,7 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
         if number > 0 && !options.spread.is_zero() {
             tokio::time::sleep(options.spread / (count - 1)).await;
         }
-        // Equal times would make the later ones duplicates.
+        // With equal times, the later samples of a type would be duplicate notifications.
         let at = clock::now().max(begun.plus_millis(i64::from(number)));
         let store_type = options.types.get(number as usize).or(options.types.last()).map_or("", String::as_str);
         let message_id = send(&target, &options, store_type, at).await?;
@@ -218,7 +218,7 @@ async fn demo_platform(client: &Client) -> anyhow::Result<Value> {
     named(client, &platforms, "package_name", demo::PACKAGE_NAME).await?.context(missing)
 }
 
-/// The topic that samples to a platform come from: one that it follows.
+/// The topic in samples to a platform: one that the platform follows.
 fn topic_arn(platform: &Value) -> anyhow::Result<String> {
     let (topic, id) = (&platform["topic"], table::field(platform, "id"));
     let region = format!(":sns:{}:", demo::REGION);
@@ -234,6 +234,7 @@ fn topic_arn(platform: &Value) -> anyhow::Result<String> {
     }
 }
 
+/// The first item of a list whose field has this value.
 async fn named(client: &Client, path: &str, field: &str, name: &str) -> anyhow::Result<Option<Value>> {
     let mut cursor = None;
     loop {

@@ -27,8 +27,8 @@ use storage::Store;
 use tokio::net::TcpListener;
 use workflows::signal::{DestinationSignal, Signal};
 
-/// How long running requests may take after a stop.
-const GRACE: Duration = Duration::from_secs(10);
+/// After a stop, running requests are cut off after this time.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serve HTTP (notifications of stores, the admin API) and signal Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
 #[derive(Debug, clap::Args)]
@@ -65,7 +65,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Listens; the error names the reason and a remedy.
+/// Binds a listener. The error names the reason and what to do.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => {
@@ -84,7 +84,7 @@ pub fn identity(command: &str) -> String {
     format!("settle {command} {}", std::process::id())
 }
 
-/// The connection to the server that Temporal's own settings name.
+/// Starts the connection to the Temporal server that the `TEMPORAL_*` variables name.
 pub fn connect(identity: &str) -> anyhow::Result<engine::Engine> {
     let address = environment().remove("TEMPORAL_ADDRESS").filter(|address| !address.is_empty());
     engine::Engine::start(identity).map_err(|why| match address {
@@ -95,7 +95,7 @@ pub fn connect(identity: &str) -> anyhow::Result<engine::Engine> {
     })
 }
 
-/// Everything that the HTTP edge needs.
+/// Creates the state of the HTTP edge, and starts the dispatcher and the background audit.
 pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Result<Arc<Edge>> {
     let Some(admin_token) = config.http.admin_token.clone() else {
         bail!("no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` makes one)");
@@ -122,7 +122,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
     }))
 }
 
-/// Which addresses destinations may have.
+/// The networks, schemes and origins that the settings allow for destinations.
 pub fn allowed(config: &Config) -> Allowed {
     Allowed {
         rules: Rules {
@@ -133,7 +133,7 @@ pub fn allowed(config: &Config) -> Allowed {
     }
 }
 
-/// Sends requests to destinations, under these rules.
+/// The HTTP client for destinations. It refuses a forbidden address.
 pub fn sender(config: &Config) -> Sender {
     let http = Http::new(allowed(config).rules);
     Arc::new(move |request| {
@@ -148,12 +148,12 @@ pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow:
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().requested());
     let too_long = async {
         stop.requested().await;
-        tokio::time::sleep(GRACE).await;
+        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     };
     tokio::select! {
         served = serving.into_future() => served.context("HTTP cannot be served any more"),
         () = too_long => {
-            tracing::warn!(seconds = GRACE.as_secs(), "requests were cut off: they took too long to end");
+            tracing::warn!(seconds = SHUTDOWN_TIMEOUT.as_secs(), "requests were cut off: they took too long to end");
             Ok(())
         }
     }
@@ -168,17 +168,21 @@ impl Engine for engine::Engine {
         async move { Self::status(self, key).await.map_err(translated) }.boxed()
     }
 
-    fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn signal_destination(
+        &self,
+        id: DestinationId,
+        signal: DestinationSignal,
+    ) -> BoxFuture<'_, Result<(), EngineError>> {
         async move { Self::destination(self, id, signal).await.map_err(translated) }.boxed()
     }
 
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
-        // Repeated until Temporal takes it.
+        // Returns at once: a task of the engine repeats the call until Temporal takes it.
         Self::supervise(self, id);
         async { Ok(()) }.boxed()
     }
 
-    fn connected(&self) -> bool {
+    fn is_connected(&self) -> bool {
         Self::connected(self)
     }
 }

@@ -9,13 +9,13 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use serde_json::{Map, Value, json};
 
-/// A JSON body; an empty one is an empty object.
+/// A JSON object. An empty body counts as an empty object.
 pub struct Body<T>(pub T);
 
 /// A body of CSV.
 pub struct Csv(pub Bytes);
 
-/// A store's message as it came in.
+/// A store's message, as raw bytes.
 pub struct Message(pub Bytes);
 
 impl<T: Fields, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -34,7 +34,7 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Draft<T> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return drafted(Map::new());
         }
-        // Nesting is bounded by the parser, at 128 levels.
+        // The parser limits nesting to 128 levels.
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(fields)) => drafted(fields),
             Ok(other) => Err(Error::invalid("body", format!("a JSON object, and it is {}", check::name_of(&other)))),
@@ -64,10 +64,10 @@ impl<S: Send + Sync> FromRequest<S> for Message {
     }
 }
 
-/// The body of a request. Its length is bounded by the router.
+/// Reads the whole body of a request. The body limit is set in the router.
 async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-        // The type offers no other way to distinguish the two.
+        // The type of the rejection is opaque: only its status shows that the body is too large.
         StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
         _ => Error::invalid("body", "a body that arrives whole"),
     })

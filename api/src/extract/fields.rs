@@ -1,4 +1,4 @@
-//! Reads an object into a type. The type's schema is documentation and check in one.
+//! Deserializes an object after a check against the schema of its type.
 
 use super::check::{self, FieldErrors};
 use crate::error::Error;
@@ -17,17 +17,17 @@ pub trait Fields: DeserializeOwned + JsonSchema + 'static {}
 
 impl<T: DeserializeOwned + JsonSchema + 'static> Fields for T {}
 
-/// A JSON body that needs more checks than its schema.
+/// A JSON body that was checked against its schema and needs further checks.
 #[derive(Debug)]
 pub struct Draft<T> {
-    /// The body. Wrong values were replaced by valid ones, so that the rest can be checked.
+    /// The body. Wrong values are replaced by valid ones or removed, so that the other fields can be checked.
     pub body: T,
-    /// Its wrong fields.
+    /// The wrong fields of the body.
     pub wrong: FieldErrors,
 }
 
 impl<T> Draft<T> {
-    /// The body, when nothing is wrong in it.
+    /// Returns the body if no field is wrong.
     ///
     /// # Errors
     /// With each wrong field and what was expected there.
@@ -36,7 +36,7 @@ impl<T> Draft<T> {
     }
 }
 
-/// Checks the fields of an object and reads them.
+/// Checks the fields of an object and deserializes it.
 ///
 /// # Errors
 /// With each wrong field and what was expected there.
@@ -44,10 +44,10 @@ pub fn checked<T: Fields>(fields: Map<String, Value>) -> Result<T, Error> {
     drafted(fields)?.finish()
 }
 
-/// Reads the fields of an object. What is wrong in them is replaced and noted.
+/// Deserializes an object. Wrong values are replaced or removed, and listed in [`Draft::wrong`].
 ///
 /// # Errors
-/// When the fields do not fit together.
+/// The object cannot be deserialized although each field fits its schema.
 pub fn drafted<T: Fields>(mut fields: Map<String, Value>) -> Result<Draft<T>, Error> {
     let mut wrong = FieldErrors::default();
     check::object(&mut fields, schema::<T>(), "", &mut wrong);
@@ -60,7 +60,7 @@ pub fn drafted<T: Fields>(mut fields: Map<String, Value>) -> Result<Draft<T>, Er
     }
 }
 
-/// The schema of a request's type, in one piece.
+/// The schema of a request's type, without references to other schemas. It is generated once per type.
 pub fn schema<T: JsonSchema + 'static>() -> &'static Value {
     static KNOWN: Mutex<BTreeMap<TypeId, &'static Value>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,20 +71,20 @@ pub fn schema<T: JsonSchema + 'static>() -> &'static Value {
     })
 }
 
-/// Reads a field that can be null beside absent: `Some(None)` when it is null.
+/// Deserializes a field in which null differs from absent: `Some(None)` when it is null.
 ///
 /// # Errors
-/// Those of the value.
+/// The value cannot be deserialized.
 pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
-/// Reads a secret.
+/// Deserializes a secret, which is a text or null.
 ///
 /// # Errors
-/// Those of a text.
+/// The value is not a text.
 pub fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
 }

@@ -1,5 +1,5 @@
-//! Reads the parts of a request into their types. A type's schema is documentation and check in one: all wrong
-//! fields are reported at once. Each part also describes itself for the document of the API.
+//! Extracts the parts of a request: path, query and body. The schema of a type serves as documentation and as check,
+//! and one answer reports all wrong fields. Each part also describes itself in `/openapi.json`.
 
 mod body;
 mod check;

@@ -1,4 +1,4 @@
-//! The ids in the path of a URL.
+//! Extracts the ids in the path of a URL.
 
 use super::check;
 use crate::edge::Shared;
@@ -13,21 +13,21 @@ use std::future::Future;
 use std::str::FromStr;
 use storage::{App, Destination, Platform, Store};
 
-/// The one id in the path. A text that is no id: 404.
+/// The only id in the path. A text that cannot be parsed as an id is answered with 404.
 pub struct Id<T>(pub T);
 
 /// The two ids in the path.
 pub struct Ids<A, B>(pub A, pub B);
 
-/// The resource with the one id in the path; 404 when it does not exist.
+/// The resource with the only id in the path; 404 when it does not exist.
 pub struct Stored<T>(pub T);
 
-/// A resource that an id in a path can name.
+/// A resource that has an id in a path.
 pub trait Named: Sized + Send {
-    /// Its id.
+    /// The type of its id.
     type Id: FromStr<Err: Display> + Send + JsonSchema;
 
-    /// Reads it from storage.
+    /// Reads the resource from the database.
     fn load(store: &Store, id: Self::Id) -> impl Future<Output = Result<Self, storage::Error>> + Send;
 }
 

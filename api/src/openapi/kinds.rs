@@ -31,13 +31,13 @@ pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: 
     }
 }
 
-/// Such as `NewWebhook`.
+/// The name of the schema of a new destination, such as `NewWebhook`.
 fn name_of(kind: &KindSchemas) -> String {
     let (first, rest) = kind.kind.split_at(1);
     format!("New{}{rest}", first.to_uppercase())
 }
 
-/// The schema of a new destination of a kind.
+/// The schema of a new destination of one kind.
 fn created(mut common: Value, kind: &KindSchemas) -> Value {
     common["properties"]["kind"] = json!({ "const": kind.kind });
     extend(Some(&mut common), &kind.created);
@@ -49,6 +49,7 @@ fn created(mut common: Value, kind: &KindSchemas) -> Value {
     common
 }
 
+/// Adds fields to the properties of a schema.
 fn extend(schema: Option<&mut Value>, fields: &Map<String, Value>) {
     if let Some(properties) = schema.and_then(|schema| schema["properties"].as_object_mut()) {
         properties.extend(fields.clone());

@@ -1,4 +1,4 @@
-//! The document of the API, made from the list of routes and the types of their handlers.
+//! Generates `/openapi.json` from the list of routes and the types of their handlers.
 
 mod example;
 mod kinds;
@@ -14,10 +14,10 @@ use protocols::destinations::Config;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// The document, made when it is first read.
+/// The OpenAPI document. It is generated on first use.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 
-/// The document.
+/// Generates the OpenAPI document.
 #[must_use]
 pub fn document() -> Value {
     let mut schemas = Schemas::default();
@@ -32,7 +32,7 @@ pub fn document() -> Value {
     let mut requests = schemas.requests.take_definitions(true);
     let mut responses = schemas.responses.take_definitions(true);
     kinds::add(&Config::schemas(), &mut requests, &mut responses);
-    requests.values_mut().for_each(close);
+    requests.values_mut().for_each(refuse_other_fields);
     let definitions: Map<String, Value> = responses.into_iter().chain(requests).collect();
     for (route, operation) in described {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
@@ -65,13 +65,14 @@ pub fn document() -> Value {
     })
 }
 
-/// Closes a schema of requests: other fields are refused.
-fn close(schema: &mut Value) {
+/// Sets `additionalProperties` of an object's schema to false.
+fn refuse_other_fields(schema: &mut Value) {
     if schema.get("properties").is_some() {
         schema["additionalProperties"] = json!(false);
     }
 }
 
+/// The entry of one route in the document.
 fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String, Value>) -> Value {
     let mut shown = json!({ "summary": route.summary, "operationId": operation_id(route) });
     if route.access == Access::Open {
@@ -99,7 +100,7 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
     shown
 }
 
-/// Such as `getVAppsAppId`.
+/// The id of an operation, such as `getVAppsAppId`: the method and the letters of the path.
 fn operation_id(route: &Route) -> String {
     let segments =
         route.path.split(|character: char| !character.is_ascii_alphabetic()).filter(|segment| !segment.is_empty());

@@ -1,4 +1,4 @@
-//! The document is complete, and its references resolve.
+//! The document describes every route, and its references resolve.
 
 use super::document;
 use crate::routes::{Access, routes};

@@ -1,4 +1,4 @@
-//! `/v1/audit`: whether the tables agree with each other, and the money that was sent with the ledger.
+//! `/v1/audit`: checks whether the tables agree with each other, and compares the sent revenue with the ledger.
 
 use super::query::Listed;
 use crate::auditing::Findings;
@@ -13,10 +13,10 @@ use std::time::Duration;
 use storage::{Page, RevenueAudit, RevenueFilter, RuleFindings};
 use tokio::time::Instant;
 
-/// Rows of one query.
-const ROWS: i64 = 1000;
-/// Time after which an audit answers with the cursor to continue from.
-const ENOUGH: Duration = Duration::from_secs(5);
+/// Maximum number of rows of one query.
+const ROWS_PER_QUERY: i64 = 1000;
+/// After this time an audit answers with the cursor to continue from.
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where an audit begins, and how many rows it checks.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -48,11 +48,11 @@ pub async fn show(State(edge): State<Shared>, Query(query): Query<AuditQuery>) -
     let began = Instant::now();
     let mut findings = Findings::default();
     loop {
-        let page = Page { cursor, limit: limit.unwrap_or(ROWS) };
+        let page = Page { cursor, limit: limit.unwrap_or(ROWS_PER_QUERY) };
         let audited = edge.store.audit(page).await?;
         cursor = audited.next_cursor.clone();
         findings.add(audited);
-        if cursor.is_none() || limit.is_some() || began.elapsed() > ENOUGH {
+        if cursor.is_none() || limit.is_some() || began.elapsed() > TIME_LIMIT {
             break;
         }
     }
@@ -60,8 +60,8 @@ pub async fn show(State(edge): State<Shared>, Query(query): Query<AuditQuery>) -
     Ok(Json(Audit { violations, checked: findings.checked, rules: findings.rules, next_cursor: cursor }))
 }
 
-/// `GET /v1/audit/revenue`: every payment and change of one at every integration that counts, of the next purchases:
-/// what the ledger has, what was sent of it, and why they differ. `next_cursor` continues.
+/// `GET /v1/audit/revenue`: compares, for a page of purchases, every ledger entry with what was sent of it to each
+/// integration that counts, and names the reason of each difference. `next_cursor` continues.
 pub async fn revenue(
     State(edge): State<Shared>,
     Query(query): Query<Listed<RevenueFilter>>,

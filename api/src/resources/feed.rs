@@ -21,8 +21,8 @@ pub struct FeedQuery {
     page: PageQuery,
 }
 
-/// `GET /v1/apps/{app_id}/feed`: each purchase once, in the order of the keys, so that changes meanwhile move
-/// nothing.
+/// `GET /v1/apps/{app_id}/feed`: each purchase once, in the order of the keys. A purchase that changes while pages are
+/// read keeps its place.
 pub async fn list(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,

@@ -9,7 +9,7 @@ use metrics::gauge;
 use std::fmt::Write;
 use storage::Figures;
 
-/// The gauges of all destinations. They are written here, because the recorder never drops a gauge, and
+/// Renders the gauges of all destinations. They are not in the recorder, because it never drops a gauge, and
 /// destinations can be deleted.
 fn destinations(all: &[Figures]) -> String {
     let states =
@@ -17,7 +17,7 @@ fn destinations(all: &[Figures]) -> String {
             .map(DestinationState::as_str);
     let mut text = String::new();
     let mut family = |name: &str, help: &str, samples: Vec<(String, f64)>| {
-        // A string takes all that is written.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
         for (labels, value) in samples {
             let _ = writeln!(text, "{name}{{destination={labels}}} {value}");
@@ -35,13 +35,13 @@ fn destinations(all: &[Figures]) -> String {
     text
 }
 
-/// `GET /metrics`. The inbox's age and the state of destinations are read at each scrape; a storage that does not
-/// answer leaves them out.
+/// `GET /metrics`. Each scrape reads the age of the inbox and the state of destinations from the database. If it does
+/// not answer, the age is 0 and the gauges of destinations are absent.
 pub async fn show(State(edge): State<Shared>) -> Text {
     let age = edge.store.inbox_age().await.ok().flatten();
     gauge!("settle_inbox_age_seconds").set(age.map_or(0.0, |age| age.as_secs_f64()));
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of keys")]
-    gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.waiting() as f64);
+    gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.unsignalled_purchases() as f64);
     let figures = edge.store.figures().await.unwrap_or_default();
     Text { media: CONTENT_TYPE, text: destinations(&figures) + &edge.metrics.render() }
 }

@@ -1,4 +1,4 @@
-//! The log: for people on a terminal, JSON for machines. Never a body, a secret or a customer identifier.
+//! The log: readable text, or JSON. It never contains a body, a secret or a customer's id.
 
 mod disk;
 
@@ -15,9 +15,9 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// The filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`.
 const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info";
 
-/// The HTTP clients: below `info` they may log a URL, which can contain a secret. `SETTLE_LOG` cannot enable those
-/// lines.
-const SENDERS: [&str; 4] = ["reqwest", "hyper", "hyper_util", "hyper_rustls"];
+/// The crates of the HTTP client. At `debug` and `trace` they log URLs, which can contain a secret, so `SETTLE_LOG`
+/// cannot enable those levels for them.
+const HTTP_CRATES: [&str; 4] = ["reqwest", "hyper", "hyper_util", "hyper_rustls"];
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ enum Format {
 /// Names the variable that cannot be read, and what was expected.
 pub fn start(variables: &Variables) -> Result<(), String> {
     let (format, filter) = settings(variables)?;
-    // A second start in one process (tests) keeps the first.
+    // In tests, a second start in one process fails: the first log stays.
     let _ = lines(format, filter, std::io::stderr).try_init();
     Ok(())
 }
@@ -67,9 +67,10 @@ where
     tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(is_discreet)).with(FullDisk::default())
 }
 
+/// Whether a line cannot contain a secret URL of the HTTP client.
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
     let crate_name = metadata.target().split("::").next().unwrap_or_default();
-    *metadata.level() <= Level::INFO || !SENDERS.contains(&crate_name)
+    *metadata.level() <= Level::INFO || !HTTP_CRATES.contains(&crate_name)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// Time between two lines without a terminal.
 const LINE: Duration = Duration::from_secs(10);
 
-/// Shows the size of a folder until the sender is dropped.
+/// Shows the size of a folder until the sender of `stopped` is dropped.
 pub fn show(folder: &Path, stopped: &Receiver<()>) {
     let (bar, began) = (bar(), Instant::now());
     let mut line_at = began + LINE;
@@ -40,7 +40,7 @@ fn so_far(bytes: u64, elapsed: Duration) -> String {
     format!("{:.1} MB so far, {} s", bytes as f64 / 1_000_000.0, elapsed.as_secs())
 }
 
-/// Bytes of all files below a folder. Files that vanish meanwhile count 0.
+/// The size of all files below a folder in bytes. A file that is removed meanwhile counts as 0.
 fn size(folder: &Path) -> u64 {
     let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
     let mut bytes = 0;

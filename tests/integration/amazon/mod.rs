@@ -99,7 +99,7 @@ impl Engine for Recording {
         async { Ok(None) }.boxed()
     }
 
-    fn destination(&self, _: DestinationId, _: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn signal_destination(&self, _: DestinationId, _: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
         async { Ok(()) }.boxed()
     }
 
@@ -107,7 +107,7 @@ impl Engine for Recording {
         async { Ok(()) }.boxed()
     }
 
-    fn connected(&self) -> bool {
+    fn is_connected(&self) -> bool {
         true
     }
 }

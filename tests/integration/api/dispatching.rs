@@ -91,7 +91,7 @@ async fn a_burst_of_one_purchase_is_one_signal_at_first() {
         count => Err(format!("{count} signals")),
     })
     .await;
-    assert_eq!(dispatch.waiting(), 1, "the trailing signal is due later");
+    assert_eq!(dispatch.unsignalled_purchases(), 1, "the trailing signal is due later");
 }
 
 #[tokio::test]
@@ -138,10 +138,10 @@ async fn keys_beyond_memory_are_read_back_from_the_inbox() {
     for (key, seq) in &rows {
         dispatch.notify(*key, *seq, 120_000, None);
     }
-    assert!(dispatch.waiting() <= 4, "{} keys in memory", dispatch.waiting());
+    assert!(dispatch.unsignalled_purchases() <= 4, "{} keys in memory", dispatch.unsignalled_purchases());
     engine.set_down(false);
     wait_signalled(&engine, &rows).await;
-    assert!(dispatch.waiting() <= 4);
+    assert!(dispatch.unsignalled_purchases() <= 4);
 }
 
 #[tokio::test]
@@ -160,5 +160,5 @@ async fn ten_thousand_keys_are_accepted_without_the_engine() {
         }
     }
     assert!(began.elapsed() < Duration::from_secs(5), "100,000 notifications took {:?}", began.elapsed());
-    assert!(dispatch.waiting() <= 10_000);
+    assert!(dispatch.unsignalled_purchases() <= 10_000);
 }

@@ -61,7 +61,7 @@ impl Recording {
     }
 
     fn answer<T>(&self, value: T) -> Result<T, EngineError> {
-        if self.connected() { Ok(value) } else { Err(EngineError::Unavailable("switched off".to_owned())) }
+        if self.is_connected() { Ok(value) } else { Err(EngineError::Unavailable("switched off".to_owned())) }
     }
 }
 
@@ -80,7 +80,11 @@ impl Engine for Recording {
         async { answer }.boxed()
     }
 
-    fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn signal_destination(
+        &self,
+        id: DestinationId,
+        signal: DestinationSignal,
+    ) -> BoxFuture<'_, Result<(), EngineError>> {
         let answer = self.answer(());
         if answer.is_ok() {
             self.destination_signals.lock().expect("no test panicked").push((id, signal));
@@ -96,7 +100,7 @@ impl Engine for Recording {
         async { answer }.boxed()
     }
 
-    fn connected(&self) -> bool {
+    fn is_connected(&self) -> bool {
         !self.down.load(Ordering::SeqCst)
     }
 }

@@ -1,5 +1,5 @@
-//! The verbs that send many events to one destination, page by page: what is dead, what it is behind with, and what was
-//! never sent to it.
+//! The subcommands that send many events to one destination, page by page: `redeliver` (dead deliveries), `replay`
+//! (newest states) and `snapshot` (initial load).
 
 use super::path;
 use crate::commands::client::Client;
@@ -26,7 +26,7 @@ pub struct Redeliver {
     pages: Pages,
 }
 
-/// Redelivers everything that is dead, page by page.
+/// Sends all dead deliveries again, page by page.
 pub async fn redeliver(client: &Client, options: &Redeliver) -> anyhow::Result<ExitCode> {
     let bulk = Bulk {
         client,
@@ -90,7 +90,7 @@ pub struct Snapshot {
     rate: u32,
 }
 
-/// Sends a snapshot, page by page.
+/// Sends the newest state of every purchase that was never sent to the destination, page by page.
 pub async fn snapshot(client: &Client, options: &Snapshot) -> anyhow::Result<ExitCode> {
     let path = format!("{}/snapshot", path(&options.id));
     let limit = if options.dry_run { PAGE } else { options.rate.min(PAGE) };

@@ -106,7 +106,7 @@ struct Amplitude {
 struct Schedule(Vec<u64>);
 
 impl Fields {
-    /// The body of a request with the given fields and no others.
+    /// The body of a request. Flags that are not set are absent.
     pub fn body(&self) -> anyhow::Result<Value> {
         self.check_input()?;
         let (webhook, amplitude) = (&self.webhook, &self.amplitude);
@@ -160,7 +160,7 @@ impl Fields {
 }
 
 impl Webhook {
-    /// The headers to add and, as null, those to remove; nothing when there are none.
+    /// The headers to set, and those to remove as null; `None` when no flag names a header.
     fn headers(&self) -> anyhow::Result<Option<Map<String, Value>>> {
         let mut headers: Map<_, _> = self.removed_headers.iter().map(|name| (name.clone(), Value::Null)).collect();
         for (name, source) in &self.headers {
@@ -178,7 +178,7 @@ fn schedule(text: &str) -> Result<Schedule, String> {
     text.split(',').map(wait).collect::<Result<_, _>>().map(Schedule)
 }
 
-/// Never repeats the value in an error: it may be the secret itself.
+/// Parses `NAME=@FILE` or `NAME=-`. An error never contains the value, which may be the secret itself.
 fn header(text: &str) -> Result<(String, Source), String> {
     let (name, source) = text.split_once('=').ok_or("expected NAME=@FILE, or NAME=- for standard input")?;
     Ok((name.to_owned(), source.parse()?))

@@ -197,7 +197,7 @@ Next: what it was owed is never sent. `settle delivery list --destination ID` sh
     },
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn destination(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let one = match verb {
         Verb::List { app, page } => {

@@ -8,15 +8,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long the result is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Maximum time to wait for the result.
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Time between two checks.
 const POLL: Duration = Duration::from_millis(250);
 
 /// The result of a retry.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// All of it arrived.
+    /// Nothing is owed any more.
     Sent,
     /// An attempt failed, for this reason.
     Failed(String),
@@ -24,7 +24,7 @@ enum Verdict {
     Underway,
 }
 
-/// Sends what is owed and waits until all of it arrived, something failed or the time is up.
+/// Sends what is owed, and waits until nothing is owed, an attempt failed, or the time is up.
 pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let before = client.get(&path(id), &[]).await?;
     let answer = client.post(&format!("{}/retry", path(id)), &json!({ "reason": reason })).await?;
@@ -47,7 +47,7 @@ pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow:
                 table::line(&format!("It failed again: {why}. {} still owed and tried later.", deliveries(left)));
                 return Ok(ExitCode::FAILURE);
             }
-            Verdict::Underway if began.elapsed() < PATIENCE => {
+            Verdict::Underway if began.elapsed() < TIMEOUT => {
                 sleep(POLL).await;
                 continue;
             }
@@ -64,7 +64,7 @@ fn deliveries(count: i64) -> String {
     if count == 1 { "1 delivery is".to_owned() } else { format!("{count} deliveries are") }
 }
 
-/// The result so far, from the destination's health before and now.
+/// The result until now: compares the destination's health with its health before the retry.
 fn verdict(before: &Value, now: &Value) -> Verdict {
     let failed_at = |destination: &Value| field(destination, "health.last_failure_at");
     let is_newer = now["health"]["last_failure_at"] != before["health"]["last_failure_at"];

@@ -28,9 +28,9 @@ use url::Url;
 
 /// The demo's app.
 pub const APP: &str = "demo";
-/// Its package name at the store.
+/// The package name of the demo's app.
 pub const PACKAGE_NAME: &str = "com.example.demo";
-/// The account from which the store's own topics come.
+/// The AWS account of Amazon's own topics.
 pub const ACCOUNT: &str = "033616359524";
 /// The topic that samples come from.
 pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
@@ -38,7 +38,7 @@ pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
 /// never fetched.
 pub const REGION: &str = "us-east-1";
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// Twenty years: nobody renews the certificate of a demo.
+/// The certificate of the demo is valid for twenty years, because nothing renews it.
 const VALID_MS: i64 = 20 * 365 * DAY_MS;
 const NAME: &str = "demo";
 const RECEIVER: &str = "built-in receiver";
@@ -79,7 +79,7 @@ pub struct Wanted<'a> {
     pub data: &'a Path,
     /// The window of its platform.
     pub window: Duration,
-    /// Whether the window was set by a flag, and so replaces that of an earlier run.
+    /// Whether a flag set the window, so that it replaces the window of an earlier run.
     pub is_window_set: bool,
 }
 
@@ -138,7 +138,7 @@ async fn platform(
     store.new_platform(new).await
 }
 
-/// Updates the platform of an earlier run to the present window and the simulated store.
+/// Updates the platform of an earlier run: its window, its environment and the secret of the simulated store.
 async fn bring_up_to_date(
     store: &Store,
     platform: Platform,
@@ -181,7 +181,7 @@ async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The destination and the listener at its address, which stays the same while its port is free.
+/// The demo's destination, and the listener of its receiver. The port of an earlier run is used again if it is free.
 async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, TcpListener)> {
     let known = store.destinations(app, Page::default()).await.context("the demo destination")?;
     let known = known.items.into_iter().find(|destination| destination.name == RECEIVER);
@@ -220,7 +220,7 @@ fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result
     })
 }
 
-/// The receiver is on this machine.
+/// Allows a receiver on this machine.
 fn allowed() -> Allowed {
     let allowed_networks = vec![IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))];
     Allowed { rules: Rules { allowed_networks, allow_http: true }, ..Allowed::default() }

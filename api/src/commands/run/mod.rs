@@ -1,8 +1,8 @@
-//! `settle run`: all in one. Temporal's dev server as a child, SQLite, the API, the worker, a demo that is ready to
-//! try.
+//! `settle run`: all in one process: SQLite, the API, the worker and a demo app, with Temporal's dev server as a child
+//! process.
 //!
-//! Every failure on a fresh machine is one line with the next step. The inbox opens first and waits for nothing else:
-//! while Temporal is fetched, starts or is broken, notifications are accepted.
+//! A failure on a fresh machine is one line with the next step. The inbox opens first and waits for nothing else:
+//! notifications are accepted while Temporal is fetched, starts or fails.
 
 pub mod demo;
 mod dev_server;
@@ -30,8 +30,8 @@ use temporal::Temporal;
 use tokio::net::TcpListener;
 use worker::Parts;
 
-/// How long Temporal may be unreachable before a warning; notifications are accepted without it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// After this time without an answer of Temporal, a warning is logged. Notifications are accepted meanwhile.
+const WARN_AFTER: Duration = Duration::from_secs(60);
 
 /// All in one: Temporal's dev server, a SQLite database, the API and the worker, with a demo app ready to try.
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,7 @@ impl Options {
         }
     }
 
-    /// The first given flag that only `run` takes.
+    /// The first flag that is set and belongs only to `run`.
     pub fn own_flag(&self) -> Option<&'static str> {
         let flags = [("--listen", self.listen.is_some()), ("--window", self.window.is_some())];
         flags.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
@@ -106,7 +106,7 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
     Ok((config, data))
 }
 
-/// Allows the demo: trusts its samples, and permits a receiver on this machine.
+/// Changes the settings for the demo: trusts its certificate and topic, and allows a receiver on this machine.
 fn allow_demo(config: &mut Config, data: &Path) -> anyhow::Result<()> {
     let signer = demo::load_or_create_signer(data).context("the key that samples are signed with")?;
     let url = signer.certificate_url(demo::REGION).parse().context("the samples' certificate")?;
@@ -174,7 +174,7 @@ impl Runner {
         let greeting = greet(&engine, stop.clone(), welcome);
         let starting = start_temporal(self.data, self.dev_server, stop);
         let result = tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
-        // Only the worker uses it, and that has ended.
+        // Only the worker uses the simulated store, and the worker has ended.
         simulating.abort();
         drop(end_receiver);
         let received = receiving.await.context("the demo's receiver")?;
@@ -212,7 +212,7 @@ impl Runner {
         }
     }
 
-    /// The command to try, with the flags that it needs here.
+    /// The `settle sample` command, with the flags that are needed to reach this process.
     fn next_command(&self, api: std::net::SocketAddr) -> String {
         let is_from_cargo = environment().contains_key("CARGO");
         let mut command = if is_from_cargo { "cargo run -- sample" } else { "settle sample" }.to_owned();
@@ -231,7 +231,7 @@ async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<(
     let began = clock::now();
     let mut has_warned = false;
     while !engine.connected() && !stop.is_requested() {
-        if !has_warned && clock::now().millis_since(began) > millis(PATIENCE) {
+        if !has_warned && clock::now().millis_since(began) > millis(WARN_AFTER) {
             tracing::warn!(
                 address = engine.address(),
                 "Temporal does not answer yet; notifications are accepted, and settled once it does"

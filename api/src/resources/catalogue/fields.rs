@@ -1,4 +1,4 @@
-//! Entitlements, products and prices as requests give them.
+//! Entitlements, products and prices in requests.
 
 use crate::extract::FieldErrors;
 use domain::catalogue::Price;
@@ -60,7 +60,7 @@ pub struct Catalogue {
     products: Vec<Product>,
 }
 
-/// Checks more than the types of a product's fields. `place` is the prefix of the names of fields.
+/// Checks what the schema of a product cannot. `place` is the prefix of the field names in errors.
 pub fn check(product: &storage::Product, place: &str, wrong: &mut FieldErrors) {
     let mut sorted = product.entitlements.clone();
     sorted.sort_unstable();
@@ -68,13 +68,13 @@ pub fn check(product: &storage::Product, place: &str, wrong: &mut FieldErrors) {
     if sorted.len() != product.entitlements.len() || sorted.len() > MAX_PER_PRODUCT {
         wrong.add(&format!("{place}entitlements"), format!("each entitlement once, and at most {MAX_PER_PRODUCT}"));
     }
-    if let Some(complaint) = twice(&product.prices) {
-        wrong.add(&format!("{place}prices"), complaint);
+    if let Some(error) = duplicate_price(&product.prices) {
+        wrong.add(&format!("{place}prices"), error);
     }
 }
 
 impl Product {
-    /// A product as it is shown.
+    /// A product with its SKU.
     #[must_use]
     pub fn new(sku: &str, product: &storage::Product) -> Self {
         Self { sku: sku.to_owned(), product: product.clone() }
@@ -82,14 +82,14 @@ impl Product {
 }
 
 impl Catalogue {
-    /// Checks more than the types of its fields.
+    /// Checks what the schema cannot.
     pub fn check(&self, wrong: &mut FieldErrors) {
         let ids: Vec<&String> = self.entitlements.iter().map(|one| &one.reference).collect();
-        for (at, id) in repeated(&ids) {
+        for (at, id) in duplicates(&ids) {
             wrong.add(&format!("entitlements[{at}].ref"), format!("each entitlement once, and `{id}` comes twice"));
         }
         let skus: Vec<&String> = self.products.iter().map(|one| &one.sku).collect();
-        for (at, sku) in repeated(&skus) {
+        for (at, sku) in duplicates(&skus) {
             wrong.add(&format!("products[{at}].sku"), format!("each product once, and `{sku}` comes twice"));
         }
         for (at, product) in self.products.iter().enumerate() {
@@ -115,15 +115,15 @@ impl From<storage::Catalogue> for Catalogue {
     }
 }
 
-/// The repeated names, with their places.
-fn repeated<'a>(names: &[&'a String]) -> Vec<(usize, &'a String)> {
+/// The names that are in the list already, with their positions.
+fn duplicates<'a>(names: &[&'a String]) -> Vec<(usize, &'a String)> {
     let mut first = BTreeMap::new();
     let all = names.iter().enumerate();
     all.filter(|(at, name)| *first.entry(**name).or_insert(*at) != *at).map(|(at, name)| (at, *name)).collect()
 }
 
-/// The complaint about a list with two prices of one country from the same time on.
-fn twice(prices: &[Price]) -> Option<String> {
+/// The error of a list with two prices that have the same country and `since`; `None` when there are none.
+fn duplicate_price(prices: &[Price]) -> Option<String> {
     let mut held: Vec<_> = prices.iter().map(|price| (&price.country, price.since)).collect();
     held.sort_unstable();
     let (country, since) = held.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])?;

@@ -1,6 +1,6 @@
 //! `/v1/apps/{app_id}/catalogue` and its parts: entitlements, and products with their prices.
 //!
-//! Every change can be sent with `?dry_run=true`: it then only counts the purchases that it would concern.
+//! With `?dry_run=true`, a change only counts the purchases that it would affect.
 
 mod fields;
 
@@ -138,7 +138,8 @@ pub async fn replace(
     change(&edge, app.id, &query, Change::Replace(catalogue.into())).await
 }
 
-/// `GET /v1/apps/{app_id}/catalogue/unmapped`: what was bought and is not listed, the most bought first.
+/// `GET /v1/apps/{app_id}/catalogue/unmapped`: SKUs that were bought and are not in the catalogue, the most bought
+/// first.
 pub async fn unmapped(State(edge): State<Shared>, Stored(app): Stored<App>) -> Result<Json<Paged<UnmappedSku>>, Error> {
     Ok(Json(Paged { items: edge.store.unmapped(app.id).await?, next_cursor: None }))
 }
@@ -154,8 +155,7 @@ async fn change(edge: &Edge, app: AppId, query: &RunQuery, change: Change) -> Re
     Ok(Json(Concerned { purchases }))
 }
 
-/// A page of a list that is in memory as a whole, by the ids of its items. The cursor is the last id of the page
-/// before.
+/// Cuts a page out of a list in memory, which is sorted by id. The cursor is the last id of the previous page.
 fn paged<'a, T>(page: Page, all: impl Iterator<Item = (&'a String, T)>) -> Paged<T> {
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let mut rest = all.skip_while(|(id, _)| page.cursor.as_ref().is_some_and(|after| *id <= after)).peekable();

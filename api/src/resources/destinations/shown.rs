@@ -1,4 +1,4 @@
-//! A destination as it is shown: all but its secrets.
+//! A destination in answers: everything except its secrets.
 
 use super::Shown;
 use crate::edge::Edge;
@@ -104,7 +104,7 @@ impl DestinationDetail {
 }
 
 impl CreatedDestination {
-    /// A destination with its new secrets, and warnings about the events that this request chose.
+    /// Adds the new secrets, and warnings about the events that this request chose.
     pub fn new(mut detail: DestinationDetail, shown: Shown, chosen: &[String]) -> Self {
         let secrets = shown.iter().map(|(name, secret)| ((*name).to_owned(), Value::from(secret.expose_secret())));
         detail.destination.settings.extend(secrets);

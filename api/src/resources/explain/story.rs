@@ -1,4 +1,4 @@
-//! Builds the tree: notification, outcome, revision, events, deliveries, attempts.
+//! Builds the tree of an explanation: notifications, revisions, events, deliveries, attempts.
 
 use super::node::Node;
 use super::sentences::{self, Unsent, unsent};
@@ -9,7 +9,7 @@ use storage::{
     PurchaseView, ReceivedNotification, Sending,
 };
 
-/// A message of a store.
+/// The tree of a store's message.
 pub fn message(message_id: &str, of: &MessageExplanation) -> Node {
     let notifications = of.notifications.iter().map(|(one, events)| {
         notification(one).then(events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now)))
@@ -17,7 +17,7 @@ pub fn message(message_id: &str, of: &MessageExplanation) -> Node {
     Node::new("message", sentences::message(message_id, of)).fact("message_id", message_id).then(notifications)
 }
 
-/// A purchase.
+/// The tree of a purchase.
 pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
     let node = Node::new("purchase", sentences::purchase(key, of)).fact("collapse_key", key);
     let node = match &of.purchase {
@@ -36,7 +36,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
     if of.events.is_empty() { node.then([Node::new("nothing", sentences::no_events())]) } else { node }
 }
 
-/// An event.
+/// The tree of an event.
 pub fn event(of: &EventExplanation) -> Node {
     let node = event_with_deliveries(&of.event, &of.addressees, of.now);
     let causes = Node::new("notifications", sentences::caused_by(&of.notifications))
@@ -44,7 +44,7 @@ pub fn event(of: &EventExplanation) -> Node {
     Node { then: std::iter::once(causes).chain(node.then).collect(), ..node }
 }
 
-/// A destination.
+/// The tree of a destination.
 pub fn destination(portrait: &Portrait) -> Node {
     let addressee = &portrait.addressee;
     let all = |sendings: &[Sending]| -> Vec<Node> {
@@ -110,7 +110,7 @@ fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> Node {
 }
 
 impl Node {
-    /// Adds the destination that the node is about.
+    /// Adds the destination of the node as facts.
     fn to(self, Destination { id, name, kind, .. }: &Destination) -> Self {
         self.fact("destination_id", id).fact("destination", name).fact("kind", kind)
     }

@@ -1,4 +1,4 @@
-//! `/v1/purchases`: the state of each, and what waits.
+//! `/v1/purchases`: the state of each purchase, its lanes and its open run.
 
 mod actions;
 
@@ -18,8 +18,8 @@ use serde_json::Value;
 use std::time::Duration;
 use storage::{Page, Paged, PurchaseFilter, PurchaseView};
 
-/// Maximum time to wait for the engine's part of the answer.
-const STATUS_WAIT: Duration = Duration::from_secs(2);
+/// Maximum time to wait for the status of the open run.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A purchase, its lanes and its open run.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -71,12 +71,12 @@ pub async fn list(
     Ok(Json(found))
 }
 
-/// `GET /v1/purchases/{collapse_key}`: what is stored, and the status of the open run (`status`, null when none
-/// is open; `status_error` when the engine did not answer).
+/// `GET /v1/purchases/{collapse_key}`: the stored purchase, and the status of the open run (`status`, null when none is
+/// open; `status_error` when the run did not answer).
 pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Result<Json<PurchaseDetail>, Error> {
     let purchase = find(&edge, key).await?;
     let lanes = edge.store.lanes(key).await?;
-    let answered = tokio::time::timeout(STATUS_WAIT, edge.dispatch.engine().status(key)).await;
+    let answered = tokio::time::timeout(STATUS_TIMEOUT, edge.dispatch.engine().status(key)).await;
     let (status, status_error) = match answered {
         Ok(Ok(status)) => (status, None),
         Ok(Err(error)) => (None, Some(error.to_string())),
@@ -118,7 +118,7 @@ async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
     }
 }
 
-/// The purchases of a receipt that have notifications without an outcome.
+/// The purchases of a receipt that may have notifications without an outcome: with a platform, the one purchase there.
 async fn open_of_receipt(edge: &Edge, platform: Option<PlatformId>, receipt: &str) -> Result<Vec<CollapseKey>, Error> {
     match platform {
         Some(platform) => Ok(vec![CollapseKey::of(platform, receipt)]),
@@ -126,7 +126,7 @@ async fn open_of_receipt(edge: &Edge, platform: Option<PlatformId>, receipt: &st
     }
 }
 
-/// A purchase that has notifications and is not settled yet.
+/// A purchase that has notifications and is not settled yet, with the state `unknown`.
 async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>, Error> {
     let found = edge.store.notifications_of_purchase(key, Page { cursor: None, limit: 1 }).await?;
     let Some(newest) = found.items.into_iter().next() else { return Ok(None) };
@@ -146,7 +146,8 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
     }))
 }
 
-/// The newest sequence number of a purchase that is known.
+/// The newest sequence number of a purchase's notifications; 0 when it has a record but no notification. Fails when the
+/// purchase is unknown.
 async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     let page = Page { cursor: None, limit: 1 };
     let found = edge.store.notifications_of_purchase(key, page).await?;
@@ -156,7 +157,7 @@ async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     }
 }
 
-/// The state of a purchase in readable form; a running one without renewal names both.
+/// The state of a purchase in readable form.
 #[must_use]
 pub fn state_for_people(state: &str) -> &str {
     match state {

@@ -1,4 +1,4 @@
-//! The operator's settings of Amazon, checked before anything is opened.
+//! The operator's settings of Amazon, checked at the start.
 
 use super::certificate::{self, SigningKey};
 use super::topic::{self, Arn};
@@ -11,11 +11,12 @@ use url::Url;
 /// The operator's settings of Amazon.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Signing certificates that are not fetched, by their URL. They follow the same rules as fetched ones.
+    /// Signing certificates that are read from files instead of fetched, by their URL. The same rules apply to them as
+    /// to fetched ones.
     pub certificates: Vec<(Url, PathBuf)>,
-    /// AWS accounts whose first topic is followed without approval.
+    /// AWS accounts whose first topic needs no approval.
     pub auto_confirm_accounts: Vec<String>,
-    /// The clock for certificates and messages.
+    /// The clock by which certificates and messages are checked.
     pub clock: fn() -> Timestamp,
 }
 
@@ -23,14 +24,14 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("[amazon] {field}: {expected}")]
 pub struct Invalid {
-    /// Which setting.
+    /// The name of the setting.
     pub field: String,
     /// What was expected, and what was found.
     pub expected: String,
 }
 
 impl Settings {
-    /// Reads the certificates, and checks everything.
+    /// Reads and checks the certificates. Returns their keys by URL.
     pub(super) fn keys(&self) -> Result<HashMap<String, Arc<SigningKey>>, Invalid> {
         let mut keys = HashMap::new();
         for (url, file) in &self.certificates {
@@ -46,7 +47,7 @@ impl Settings {
         Ok(keys)
     }
 
-    /// A certificate from a file stands for one that could have been fetched, and for no other.
+    /// The region in the URL of a certificate. The URL must be one from which a certificate could be fetched.
     fn region(&self, url: &Url) -> Result<String, String> {
         let shape = "expected https://sns.REGION.amazonaws.com/SimpleNotificationService-(32 hex digits).pem";
         let region = certificate::region_of(url.as_str()).ok_or(shape)?;

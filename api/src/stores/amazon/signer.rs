@@ -1,8 +1,8 @@
-//! Signs messages as SNS does, for `settle sample` and for tests. The certificate is self-made, so
-//! what it signs is trusted only where the settings name it.
+//! Signs messages as SNS does, for `settle sample` and for tests. Its certificate is self-signed, so an ingress accepts
+//! the messages only if its settings name that certificate.
 //!
-//! The layout and the order of what is signed are written here a second time on purpose: a
-//! mistake in `signature` shows as messages that do not verify.
+//! On purpose, nothing is shared with `signature`: the format and order of the signed fields are written here a second
+//! time, so that a mistake in `signature` makes the verification fail.
 
 use super::envelope::Version;
 use super::topic::Arn;
@@ -21,7 +21,7 @@ use openssl::x509::{X509, X509Builder, X509NameBuilder};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The name in every certificate of a classic region.
+/// The name in the certificates of all classic regions.
 const NAME: &str = "sns.amazonaws.com";
 
 /// A key or certificate that cannot be created or used.
@@ -43,9 +43,9 @@ pub struct Header<'a> {
     pub message_id: Uuid,
     /// The topic that sends it.
     pub topic_arn: &'a str,
-    /// When it is published; in milliseconds.
+    /// When it is published, to the millisecond.
     pub at: Timestamp,
-    /// How it is signed.
+    /// The signature algorithm.
     pub version: Version,
 }
 
@@ -62,14 +62,14 @@ pub struct Sample<'a> {
     pub receipt_id: &'a str,
     /// `relatedReceipts.cancelledReceiptId`
     pub cancelled_receipt_id: Option<&'a str>,
-    /// `timestamp`; in milliseconds.
+    /// `timestamp`, to the millisecond.
     pub at: Timestamp,
     /// `betaProductTransaction`
     pub is_test: bool,
 }
 
 impl Sample<'_> {
-    /// The message, in the order of Amazon's own sample.
+    /// The JSON of the notification, with its fields in the order of Amazon's own sample.
     #[must_use]
     pub fn message(&self) -> String {
         let related = self.cancelled_receipt_id.map_or_else(|| json!({}), |old| json!({ "cancelledReceiptId": old }));
@@ -96,14 +96,14 @@ impl Signer {
         Self::with_names(2048, &[NAME], not_before, not_after)
     }
 
-    /// A key of another length and a certificate of other names, the first of which is the common name.
+    /// A key of `bits` and a certificate with these names; the first is the common name.
     pub(super) fn with_names(bits: u32, names: &[&str], from: Timestamp, until: Timestamp) -> Result<Self, Unusable> {
         let key = PKey::from_rsa(Rsa::generate(bits)?)?;
         let certificate = certificate(&key, names, from, until)?;
         Self::of(key, certificate)
     }
 
-    /// A key and its certificate from PEM.
+    /// Reads a key and its certificate from PEM.
     ///
     /// # Errors
     /// They are not PEM, or do not belong together.
@@ -122,7 +122,7 @@ impl Signer {
         Ok(Self { key, certificate, file_name })
     }
 
-    /// The private key, PEM: to be stored between runs.
+    /// The private key as PEM, to store it between runs.
     ///
     /// # Errors
     /// OpenSSL does not write it.
@@ -130,7 +130,7 @@ impl Signer {
         Ok(self.key.private_key_to_pem_pkcs8()?)
     }
 
-    /// The certificate, PEM, for the settings.
+    /// The certificate as PEM, for the settings.
     ///
     /// # Errors
     /// OpenSSL does not write it.
@@ -138,7 +138,7 @@ impl Signer {
         Ok(self.certificate.to_pem()?)
     }
 
-    /// The certificate's URL in a region; its name contains the certificate's digest.
+    /// The certificate's URL in a region. Its file name contains the first half of the certificate's SHA-256.
     #[must_use]
     pub fn certificate_url(&self, region: &str) -> String {
         format!("https://sns.{region}.amazonaws.com/{}", self.file_name)
@@ -203,8 +203,8 @@ impl Signer {
         self.document(header, &fields, None)
     }
 
-    /// A document with the signature of these fields, which are signed in the order of their names. `last` is behind
-    /// the signature.
+    /// A document with these fields and their signature. The fields are signed in the alphabetical order of their
+    /// names. The field `last` is not signed and stands at the end.
     fn document(&self, header: &Header<'_>, fields: &[Field<'_>], last: Option<Field<'_>>) -> Result<String, Unusable> {
         let mut signed = fields.to_vec();
         signed.sort_unstable();
@@ -221,7 +221,7 @@ impl Signer {
         Ok(format!("{{\n{}\n}}", lines.join(",\n")))
     }
 
-    /// The signature of a text, base64.
+    /// The signature of a text, as base64.
     ///
     /// # Errors
     /// OpenSSL does not sign.
@@ -254,7 +254,7 @@ impl Header<'_> {
         format!("sns.{}.amazonaws.com", self.region())
     }
 
-    /// The time as SNS writes it, in milliseconds.
+    /// The time as SNS writes it, with milliseconds.
     fn timestamp(&self) -> String {
         let mut timestamp = self.at.to_string();
         timestamp.truncate("2026-01-31T12:00:00.000".len());

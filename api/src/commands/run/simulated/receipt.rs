@@ -1,7 +1,7 @@
-//! The receipt that the simulated store shows, built from its own notifications. Pure.
+//! Builds the receipt that the simulated store answers, from the notifications of the purchase. Pure.
 //!
-//! It follows what Amazon documents of its receipts, as far as a demo needs it: terms of thirty days that renew by
-//! themselves while renewal is on.
+//! The receipt has the fields that Amazon documents, as far as a demo needs them. Its terms last thirty days and renew
+//! by themselves while auto-renewal is on.
 
 use domain::Timestamp;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ struct Receipt {
 pub fn receipt(receipt_id: &str, sent: &[Sent], now: Timestamp) -> Option<Value> {
     let (first, rest) = sent.split_first()?;
     let mut receipt = Receipt::begin(first);
-    // What they do to a receipt that exists is the beginning of one that does not.
+    // As the first notification, these two only begin the receipt: they are not applied to it as well.
     let is_beginning = matches!(first.store_type.as_str(), "SUBSCRIPTION_RENEWED" | "SUBSCRIPTION_MODIFIED_IMMEDIATE");
     for one in if is_beginning { rest } else { sent } {
         receipt.pass(one.at);
@@ -89,7 +89,7 @@ impl Receipt {
         }
     }
 
-    /// Lets time pass: terms that are over renew, or end the subscription.
+    /// Moves the receipt to `now`: each term that has ended renews, or ends the subscription.
     fn pass(&mut self, now: Timestamp) {
         while self.kind == "SUBSCRIPTION" && self.end.is_none() && self.term_ends_at <= now {
             match self.grace_ends_at {
@@ -137,7 +137,7 @@ impl Receipt {
         }
     }
 
-    /// As the store writes it. Marked as a test, as everything here is.
+    /// The JSON of the receipt, as Amazon writes it, marked as a test.
     fn shown(&self, receipt_id: &str) -> Value {
         let is_subscription = self.kind == "SUBSCRIPTION";
         let millis = |at: Timestamp| at.micros().div_euclid(1000);

@@ -3,7 +3,7 @@
 use super::phrases::{count, environments, label, sentence};
 use storage::{Addressee, Destination, HealthView, Portrait};
 
-/// The state of a destination.
+/// The sentence about the state of a destination.
 pub fn destination(portrait: &Portrait) -> String {
     let Addressee { destination, health: HealthView { health, .. }, deleted_at, .. } = &portrait.addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
@@ -25,7 +25,7 @@ pub fn destination(portrait: &Portrait) -> String {
     format!("destination {}: {stands}", label(destination))
 }
 
-/// The events that a destination chooses.
+/// The sentence about the events that a destination chooses.
 pub fn choice(destination: &Destination) -> String {
     let Destination { events, filter, rate, .. } = destination;
     let platforms: Vec<String> = filter.platforms.iter().map(ToString::to_string).collect();
@@ -37,7 +37,7 @@ pub fn choice(destination: &Destination) -> String {
     ])
 }
 
-/// The latest results of its requests.
+/// The sentence about the latest results of its requests; `None` before the first.
 pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
     let failing = (health.failures > 0).then(|| {
         let since = health.first_failure_at.map_or_else(String::new, |at| format!(" since {at}"));
@@ -54,7 +54,7 @@ pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// What is owed to a destination.
+/// The sentence about the deliveries that are owed to a destination.
 pub fn owed(portrait: &Portrait) -> String {
     let waiting = match portrait.owes.waiting {
         0 => String::new(),
@@ -66,8 +66,8 @@ pub fn owed(portrait: &Portrait) -> String {
     }
 }
 
-/// The dead deliveries of a destination. Not all of them may be sent again: when all are shown, it is known whether any
-/// may.
+/// The sentence about the dead deliveries of a destination. A redelivery skips some of them. If all are shown and each
+/// would be skipped, the sentence proposes no command.
 pub fn dead(portrait: &Portrait) -> String {
     let (id, dead, shown) = (portrait.addressee.destination.id, portrait.owes.dead, &portrait.dead);
     if dead == 0 {
@@ -82,6 +82,7 @@ pub fn dead(portrait: &Portrait) -> String {
     format!("{} dead{again}; the newest:", bounded(dead, "delivery is", "deliveries are"))
 }
 
+/// A counted number with its noun. Counting ends at a maximum, so the text may be "or more".
 fn bounded(number: i64, one: &str, many: &str) -> String {
     match number {
         1 => format!("1 {one}"),

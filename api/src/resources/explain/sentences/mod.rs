@@ -1,4 +1,4 @@
-//! The sentences that explain why something is as it is. Pure: storage provides the facts.
+//! The sentences of explanations. Pure: storage provides the facts.
 
 mod destination;
 mod phrases;
@@ -12,14 +12,14 @@ use domain::{CollapseKey, Outcome};
 use phrases::{count, sentence, were};
 use storage::{MessageExplanation, PurchaseExplanation, ReceivedNotification, WaitingFor};
 
-/// A message of a store.
+/// The sentence about a message of a store.
 pub fn message(message_id: &str, of: &MessageExplanation) -> String {
     let accepted = of.notifications.iter().map(|(one, _)| one.view.accepted_at).min();
     let accepted = accepted.map_or_else(String::new, |at| format!(", accepted at {at}"));
     format!("message {message_id}{accepted}, about {}", count(of.notifications.len(), "purchase"))
 }
 
-/// The state of a purchase.
+/// The sentence about the state of a purchase.
 pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     let Some(view) = &of.purchase else { return format!("purchase {key}: not settled yet") };
     let customer = view.app_user_id.as_deref().map_or_else(String::new, |name| format!(", customer {name}"));
@@ -50,18 +50,18 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     ])
 }
 
-/// The received notifications.
+/// The sentence about the notifications of a purchase.
 pub fn notifications(of: &PurchaseExplanation) -> String {
     let older = if of.has_older { "; older ones are not shown here" } else { "" };
     format!("received {}{older}", count(of.notifications.len(), "notification"))
 }
 
-/// Whether a notification was settled in a revision, with a change.
+/// Whether a notification has the outcome `settled` in this revision.
 pub fn is_settled_in(notification: &ReceivedNotification, revision: i64) -> bool {
     notification.view.outcome == Some(Outcome::Settled) && notification.view.revision == Some(revision)
 }
 
-/// A revision.
+/// The sentence about a revision, in which `settled` notifications were settled.
 pub fn revision(revision: i64, settled: usize) -> String {
     match settled {
         0 => format!(
@@ -72,7 +72,7 @@ pub fn revision(revision: i64, settled: usize) -> String {
     }
 }
 
-/// What caused an event.
+/// The sentence about the notifications that caused an event.
 pub fn caused_by(notifications: &[ReceivedNotification]) -> String {
     match notifications.len() {
         0 => "no notification caused it: its purchase was checked again, at a scheduled time (a wake) or because the \
@@ -82,12 +82,12 @@ pub fn caused_by(notifications: &[ReceivedNotification]) -> String {
     }
 }
 
-/// A purchase without events.
+/// The sentence about a purchase without events.
 pub fn no_events() -> String {
     "no event was recorded yet".to_owned()
 }
 
-/// An event of an app without destinations.
+/// The sentence about an event of an app without destinations.
 pub fn nobody() -> String {
     "the app had no destination".to_owned()
 }
@@ -102,6 +102,7 @@ pub fn notification(notification: &ReceivedNotification) -> String {
     ])
 }
 
+/// The outcome of a notification, or what it waits for.
 fn fate(notification: &ReceivedNotification) -> String {
     let at_revision = notification.view.revision.map_or_else(String::new, |revision| format!(" (revision {revision})"));
     match notification.view.outcome {

@@ -2,7 +2,7 @@
 
 use storage::{Destination, Filter};
 
-/// A sentence of these parts; some may be absent.
+/// Joins the parts that are present to one sentence.
 pub fn sentence<const N: usize>(parts: [Option<String>; N]) -> String {
     parts.into_iter().flatten().collect()
 }
@@ -12,17 +12,17 @@ pub fn environments(filter: &Filter) -> String {
     filter.environments.iter().map(|environment| environment.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// `hook` (webhook, ID)
+/// A destination as `name` (kind id).
 pub fn label(destination: &Destination) -> String {
     format!("`{}` ({} {})", destination.name, destination.kind, destination.id)
 }
 
-/// How many there are of something.
+/// A number with its noun: `1 failure`, `2 failures`.
 pub fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// How many of something it happened to.
+/// A number with its noun and verb: `1 notification was`, `2 notifications were`.
 pub fn were(number: usize, what: &str) -> String {
     let verb = if number == 1 { "was" } else { "were" };
     format!("{} {verb}", count(number, what))

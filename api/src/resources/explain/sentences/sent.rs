@@ -1,4 +1,4 @@
-//! Sentences about what was sent: why a destination has no delivery of an event, and the result of each delivery and
+//! Sentences about deliveries: why a destination has no delivery of an event, and the result of each delivery and
 //! attempt.
 
 use super::phrases::{environments, label, sentence};
@@ -10,14 +10,14 @@ use storage::{
     Addressee, AttemptView, DeliveryStatus, Destination, EventFacts, HealthView, PaymentFacts, Sending, Skipped,
 };
 
-/// Maximum number of characters of an answer in a sentence; the facts have all of it.
+/// Maximum number of characters of an answer in a sentence. The facts contain the whole answer.
 const ANSWER_CHARS: usize = 200;
-/// Maximum number of characters of a changed value in a sentence; the facts have all of it.
+/// Maximum number of characters of a changed value in a sentence. The facts contain the whole value.
 const VALUE_CHARS: usize = 80;
-/// The header of an answer that explains when the next attempt follows.
+/// The header of an answer by which a destination sets the time of the next attempt.
 const RETRY_AFTER: &str = "retry-after";
 
-/// Why a destination has no delivery of an event.
+/// The reason why a destination has no delivery of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unsent {
     /// The stable code.
@@ -26,7 +26,8 @@ pub struct Unsent {
     pub sentence: String,
 }
 
-/// Why this destination has no delivery of this event; `None` when it was deleted before.
+/// The reason why this destination has no delivery of this event. `None` if the destination was deleted before the
+/// event was recorded: then it is not mentioned.
 pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
     let Destination { id, events, filter, created_at, .. } = destination;
@@ -80,7 +81,7 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })
 }
 
-/// An event.
+/// The sentence about an event.
 pub fn event(event: &EventFacts) -> String {
     sentence([
         Some(format!("event {} ({}), created at {}", event.event_type, event.id, event.created_at)),
@@ -91,7 +92,7 @@ pub fn event(event: &EventFacts) -> String {
     ])
 }
 
-/// The payment of an event.
+/// The part of a sentence about the payment of an event: its kind, its number, and its price or why that is unknown.
 fn payment(payment: &PaymentFacts) -> String {
     let what = format!("; {} of payment {}", payment.kind, payment.number);
     let by = payment.transaction_id.as_deref().map_or_else(String::new, |id| format!(" {id}"));
@@ -110,7 +111,7 @@ fn payment(payment: &PaymentFacts) -> String {
     format!("{what}, its price unknown{why}")
 }
 
-/// The changes of a state against the one before it.
+/// The sentence about the changes from the previous state to this one.
 pub fn changes(all: &[Change]) -> String {
     if all.is_empty() {
         return "the record is the same as before".to_owned();
@@ -119,27 +120,28 @@ pub fn changes(all: &[Change]) -> String {
     format!("changed: {}", all.iter().map(change).collect::<Vec<_>>().join("; "))
 }
 
-/// A value as JSON, shortened.
+/// A value as text, shortened.
 fn value(value: &Value) -> String {
     shortened(&value.as_str().map_or_else(|| value.to_string(), str::to_owned), VALUE_CHARS)
 }
 
-fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
+fn shortened(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
 }
 
-/// A delivery.
+/// The sentence about a delivery.
 pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let again = if view.n > 0 { format!(", sent again ({})", nth(view.n)) } else { String::new() };
     let pruned = view.pruned_at.map_or_else(String::new, |at| format!("; its body and answers were pruned at {at}"));
-    format!("to {}{again}: {}{pruned}", label(&addressee.destination), became(one, addressee, now))
+    format!("to {}{again}: {}{pruned}", label(&addressee.destination), delivery_state(one, addressee, now))
 }
 
-fn became(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
+/// The state of a delivery, with the reason.
+fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let at = view.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
     let why = view.last_error.as_deref().unwrap_or("no reason was recorded");
@@ -153,7 +155,7 @@ fn became(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     }
 }
 
-/// How a dead event is sent again, or why it would not be.
+/// The command that sends a dead event again, or why a redelivery would skip it.
 fn redelivery(one: &Sending) -> String {
     let why = match one.not_again {
         None => return format!(" (`settle redeliver event {}`)", one.delivery.event_id),
@@ -173,6 +175,7 @@ fn redelivery(one: &Sending) -> String {
     format!(", nor by a redelivery: {why}")
 }
 
+/// The sentence about a superseded delivery, with the state of its successor.
 fn superseded(one: &Sending) -> String {
     let Some(successor) = &one.successor else {
         let is_profile = one.delivery.event_type == PROFILE_UPDATED;
@@ -190,7 +193,8 @@ fn superseded(one: &Sending) -> String {
     format!("superseded by revision {}, {became}", successor.revision)
 }
 
-/// Why a delivery is not sent yet: the destination as a whole, or its own back-off.
+/// Why a pending delivery is not sent yet: the destination is disabled, open or paused, or the delivery waits for its
+/// back-off.
 fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let Addressee { destination, health: HealthView { health, .. }, .. } = addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
@@ -222,7 +226,7 @@ fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String 
     }
 }
 
-/// The attempts of a delivery that are not shown.
+/// The sentence about the attempts of a delivery that are not shown; `None` when all are.
 pub fn earlier_attempts(one: &Sending) -> Option<String> {
     let shown = i64::try_from(one.attempts.len()).unwrap_or(i64::MAX);
     let left_out = one.delivery.attempts.saturating_sub(shown);
@@ -231,7 +235,7 @@ pub fn earlier_attempts(one: &Sending) -> Option<String> {
         .then(|| format!("{left_out} earlier attempts are not shown here: `settle delivery attempts {id}`"))
 }
 
-/// An attempt.
+/// The sentence about an attempt.
 pub fn attempt(attempt: &AttemptView) -> String {
     let by = match attempt.mode.as_str() {
         "probe" => ", to see whether it answers again",

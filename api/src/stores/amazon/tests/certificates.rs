@@ -155,7 +155,7 @@ async fn fifty_first_messages_fetch_a_certificate_once() {
     while pages.requests() == 0 {
         tokio::task::yield_now().await;
     }
-    // The first sender hangs up: the others still get the key.
+    // The first sender disconnects: the others still get the key.
     waiting[0].abort();
     pages.gate.add_permits(1);
     for (number, task) in waiting.into_iter().enumerate() {

@@ -168,18 +168,18 @@ fn a_configured_account_is_followed_only_as_the_first_topic() {
     let arn = Arn::parse(ARN).expect("a topic");
     let accounts = ["033616359524".to_owned()];
     let another = Topic { arn: ARN.replace("LT0XA", "other"), ..known(TopicState::Confirmed) };
-    assert_eq!(approval(&[], &arn, &accounts), Approval::Foreseen);
+    assert_eq!(approval(&[], &arn, &accounts), Approval::NotNeeded);
     assert_eq!(approval(&[], &arn, &[]), Approval::Needed);
     assert_eq!(approval(&[], &arn, &["123456789012".to_owned()]), Approval::Needed);
     assert_eq!(approval(std::slice::from_ref(&another), &arn, &accounts), Approval::Needed);
-    // A pending topic of a stranger does not keep the configured one away.
+    // A pending topic of another account does not block the first topic of a configured account.
     let pending = Topic { state: TopicState::Pending, ..another };
-    assert_eq!(approval(&[pending], &arn, &accounts), Approval::Foreseen);
+    assert_eq!(approval(&[pending], &arn, &accounts), Approval::NotNeeded);
     let document = SIGNER.sign_subscription(&header(Version::One), TOKEN).expect("signed");
     let envelope = parse(document.as_bytes()).expect("a document");
-    assert_eq!(course(&envelope, Standing::Unknown, Approval::Foreseen), Ok(Course::Confirm));
+    assert_eq!(course(&envelope, Standing::Unknown, Approval::NotNeeded), Ok(Course::Confirm));
     assert_eq!(
-        course(&envelope, topic::standing(&[known(TopicState::Rejected)], ARN), Approval::Foreseen)
+        course(&envelope, topic::standing(&[known(TopicState::Rejected)], ARN), Approval::NotNeeded)
             .map_err(|why| why.status()),
         Err(403)
     );
