@@ -203,7 +203,7 @@ fn a_port_in_use_is_one_line_with_the_next_step() {
 #[test]
 fn an_unusable_directory_is_one_line_with_the_next_step() {
     let folder = Folder::new("unwritable");
-    // A directory below a file cannot be created even by root, whom permissions would not stop.
+    // A directory below a file cannot be created even by root, who is not stopped by permissions.
     std::fs::write(folder.path().join("file"), "").expect("a file");
     check_failure(
         &ran(&folder, &["run", "--data", "file/data", "--listen", "127.0.0.1:0"]),

@@ -43,7 +43,7 @@ const PAID: [(&str, f64); 5] = [
 const ANNA: &str = "amzn1.account.ANNA";
 const BERT: &str = "amzn1.account.BERT";
 
-/// The steps of one customer to whom everything happens, and of one whose trial does not convert.
+/// The steps of one customer with every kind of event, and of one whose trial does not convert.
 fn lives() -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |time: &str, shown: &[&Subscription], notifications: Vec<Rtn>| {

@@ -110,7 +110,7 @@ const DELETIONS: &[(&str, &str, &[&str])] = &[
         &["an_event_was_owed", "superseded_by_a_newer", "acknowledged_was_delivered"],
     ),
     ("deliveries", "status = 'dead'", &["redeliveries_are_numbered"]),
-    ("attempts", "class = 'delivered'", &["delivered_was_answered", "attempts_are_recorded"]),
+    ("attempts", "class = 'success'", &["delivered_was_answered", "attempts_are_recorded"]),
     ("lanes", "acked_revision IS NOT NULL", &["acknowledged_is_recorded"]),
     ("user_lanes", "acked_revision IS NOT NULL", &["a_users_state_is_recorded"]),
 ];

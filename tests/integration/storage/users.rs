@@ -1,4 +1,4 @@
-//! Users: to whom a purchase belongs, and how the user's state is announced.
+//! Users: who owns a purchase, and how the user's state is announced.
 
 use super::sending::{claim, must_send, rendering};
 use super::world::{Report, World, happened, record, renewal, reported, story};

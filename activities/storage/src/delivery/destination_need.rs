@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, sql};
+use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::delivery::free_lanes::{DUE, Key, Lanes, TRIED_BEFORE, TRIED_SINCE, UNTRIED_SINCE};
 use crate::delivery::health;
@@ -158,9 +158,9 @@ const TRIED: Sql = statement! {hot "deliveries_tried", "
 impl Tried {
     /// When the last of the next `limit` deliveries was tried; `None` when there is none.
     pub fn end_of_page(&self, connection: &mut AnyConnection, limit: i64) -> Result<Option<Timestamp>, Error> {
-        let tried: Vec<Number> =
-            sql(TRIED).bind(self.destination).bind(self.after).bind(self.until).bind(limit).all(connection)?;
-        Ok(tried.last().map(|last| Timestamp::from_micros(last.value)))
+        let tried: Vec<Timestamp> =
+            sql(TRIED).bind(self.destination).bind(self.after).bind(self.until).bind(limit).values(connection)?;
+        Ok(tried.last().copied())
     }
 }
 

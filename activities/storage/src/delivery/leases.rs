@@ -3,7 +3,7 @@
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, sql};
+use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Place;
 use crate::delivery::claim::{self, pick};
@@ -11,7 +11,7 @@ use crate::delivery::lanes::{Claim, Claimed, Finish, FinishResult, LaneKey};
 use crate::delivery::{finish, health};
 use crate::events::{deliveries, lanes};
 use domain::health::wait_until;
-use domain::{CollapseKey, DestinationId, Lane};
+use domain::{CollapseKey, DestinationId, Lane, Timestamp};
 use std::time::Duration;
 
 const LEASE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
@@ -68,8 +68,8 @@ impl Store {
         let (clock, token) = (self.clock, token.to_owned());
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let until: Option<Number> = sql(LEASE).bind(destination).bind(key).bind(token).first(connection)?;
-            Ok(fault::is_planted("lease.ignored") || until.is_some_and(|until| until.value > now.micros()))
+            let until: Option<Timestamp> = sql(LEASE).bind(destination).bind(key).bind(token).value(connection)?;
+            Ok(fault::is_planted("lease.ignored") || until.is_some_and(|until| until > now))
         })
         .await
     }

@@ -6,7 +6,7 @@
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, sql};
+use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::delivery::claim::lane::LaneRow;
 use crate::delivery::health;
@@ -75,8 +75,8 @@ const END: Sql = statement! {"
 
 /// Ends a `Retry-After`: the deliveries that it held back become due.
 pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<(), Error> {
-    let until: Option<Number> = sql(LOCK).bind(lane.destination).bind(lane.key).first(write.connection)?;
-    let Some(Number { value: until }) = until else { return Ok(()) };
+    let until: Option<Timestamp> = sql(LOCK).bind(lane.destination).bind(lane.key).value(write.connection)?;
+    let Some(until) = until else { return Ok(()) };
     sql(RELEASE)
         .bind(write.now)
         .bind(lane.key)

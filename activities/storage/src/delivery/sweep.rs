@@ -62,12 +62,6 @@ row! {
     }
 }
 
-row! {
-    struct Id {
-        id: DestinationId,
-    }
-}
-
 /// Purchases whose newest open notification is past the end of its window, and waits for neither a hold, nor the store,
 /// nor the approval of its topic.
 const PAST_WINDOW: Sql = statement! {hot "notifications_due", "
@@ -174,7 +168,8 @@ fn due(keys: Vec<Key>, why: &'static str) -> Vec<Due> {
     keys.into_iter().map(|key| Due { collapse_key: key.collapse_key, why }).collect()
 }
 
-const ENABLED: Sql = statement!("SELECT id FROM destinations WHERE enabled AND deleted_at IS NULL ORDER BY id");
+const ENABLED: Sql =
+    statement!("SELECT id AS value FROM destinations WHERE enabled AND deleted_at IS NULL ORDER BY id");
 
 /// The enabled destinations with a late delivery, or that must be probed. There are few destinations, so they are read
 /// one by one.
@@ -183,7 +178,7 @@ fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Destinatio
         return Ok(Vec::new());
     }
     let mut late = Vec::new();
-    for Id { id } in sql(ENABLED).all(connection)? {
+    for id in sql(ENABLED).values(connection)? {
         if is_late(connection, id, now)? {
             late.push(id);
         }
@@ -210,12 +205,13 @@ fn is_late(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) ->
     Ok(health.opened_at.is_some_and(|at| at < before) && deliveries::is_owed(connection, id)?)
 }
 
-const DISABLED: Sql = statement!("SELECT id FROM destinations WHERE NOT enabled AND deleted_at IS NULL ORDER BY id");
+const DISABLED: Sql =
+    statement!("SELECT id AS value FROM destinations WHERE NOT enabled AND deleted_at IS NULL ORDER BY id");
 
 /// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.
 fn disabled(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
     let mut found = Vec::new();
-    for Id { id } in sql(DISABLED).all(connection)? {
+    for id in sql(DISABLED).values(connection)? {
         let through = health::find(connection, id)?.backoff_cancelled_through;
         let tried = Tried { destination: id, after: through.unwrap_or(Timestamp::EARLIEST), until: now };
         if tried.end_of_page(connection, 1)?.is_some() {

@@ -7,7 +7,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event, UNCLEAR};
 use crate::purchases::purchase::Origin;
@@ -80,12 +80,6 @@ row! {
 }
 
 row! {
-    struct EventEnvironment {
-        environment: Option<Environment>,
-    }
-}
-
-row! {
     struct Pruned {
         pruned_at: Option<Timestamp>,
     }
@@ -154,12 +148,12 @@ fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, 
     Ok(verdict)
 }
 
-const RECORDED_ENVIRONMENT: Sql = statement!("SELECT environment FROM events WHERE id = ?");
+const RECORDED_ENVIRONMENT: Sql = statement!("SELECT environment AS value FROM events WHERE id = ?");
 
 /// The environment in which an event of a purchase was recorded. Filters of destinations are matched with it.
 fn recorded_environment(connection: &mut AnyConnection, event: EventId) -> Result<Option<Environment>, Error> {
-    let recorded: Option<EventEnvironment> = sql(RECORDED_ENVIRONMENT).bind(event).first(connection)?;
-    Ok(recorded.and_then(|recorded| recorded.environment))
+    let recorded: Option<Option<Environment>> = sql(RECORDED_ENVIRONMENT).bind(event).value(connection)?;
+    Ok(recorded.flatten())
 }
 
 const PAST: Sql = statement! {hot "deliveries_event", "
@@ -186,8 +180,8 @@ fn has_state(connection: &mut AnyConnection, event: &Event, destination: Destina
     if event.event_type != PURCHASE_UPDATED {
         return Ok(false);
     }
-    let acked: Option<Number> = sql(ACKNOWLEDGED).bind(destination).bind(event.collapse_key).first(connection)?;
-    Ok(acked.is_some_and(|acked| acked.value >= event.revision))
+    let acked: Option<i64> = sql(ACKNOWLEDGED).bind(destination).bind(event.collapse_key).value(connection)?;
+    Ok(acked.is_some_and(|acked| acked >= event.revision))
 }
 
 const FIRST_UNCLEAR: Sql = statement! {hot "deliveries_event", "
@@ -205,8 +199,7 @@ fn unclear_since(
     event: EventId,
     destination: DestinationId,
 ) -> Result<Option<Timestamp>, Error> {
-    let first: Option<Number> = sql(FIRST_UNCLEAR).bind(event).bind(destination).first(connection)?;
-    Ok(first.map(|first| Timestamp::from_micros(first.value)))
+    sql(FIRST_UNCLEAR).bind(event).bind(destination).value(connection)
 }
 
 const SET_FIRST_TRY: Sql = statement! {"

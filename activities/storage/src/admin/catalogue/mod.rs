@@ -4,10 +4,8 @@
 //! before it is written. They are rechecked, and the sweep settles them at its own pace.
 
 mod affected;
-mod changes;
+pub mod changes;
 mod tables;
-
-pub use changes::UnmappedSku;
 
 use crate::db::error::Error;
 use domain::AppId;
