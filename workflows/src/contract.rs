@@ -7,7 +7,8 @@ use domain::{CollapseKey, DestinationId};
 
 /// Task queue of workflows and of the activities that only touch storage.
 pub const TASK_QUEUE: &str = "settle";
-/// Task queue of `deliver`, `supervise` and `test`, with slots of its own: a destination that hangs delays nothing else.
+/// Task queue of `deliver`, `supervise` and `test`, with slots of its own: a destination that hangs delays nothing
+/// else.
 pub const DELIVER_QUEUE: &str = "settle-deliver";
 /// Workflow type of a purchase.
 pub const PURCHASE: &str = "purchase";

@@ -65,8 +65,8 @@ const fn within(start_to_close: Duration, schedule_to_close: Duration) -> Activi
     ActivityCloseTimeouts::ScheduleAndStartToClose { schedule_to_close, start_to_close }
 }
 
-/// `test`: fifteen seconds of HTTP and a margin. The run does nothing else meanwhile, so there is one attempt and a short
-/// wait for a slot.
+/// `test`: fifteen seconds of HTTP and a margin. The run does nothing else meanwhile, so there is one attempt and a
+/// short wait for a slot.
 pub fn test() -> ActivityOptions {
     ActivityOptions::with_close_timeouts(within(TEST_RUN, TEST_PATIENCE))
         .retry_policy(once())

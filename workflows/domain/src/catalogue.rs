@@ -46,7 +46,8 @@ pub struct Price {
     /// The price of one term. A decimal, written as text.
     #[schemars(with = "String", extend("format" = "decimal"))]
     pub price: Decimal,
-    /// The price applies to plans that began then or later, until the next price of the same country; absent for always.
+    /// The price applies to plans that began then or later, until the next price of the same country; absent for
+    /// always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "since"))]
     pub since: Option<Since>,

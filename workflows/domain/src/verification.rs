@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How long a snapshot may lag behind the store's own notifications: a minute to an hour was seen of renewals, and a margin.
+/// How long a snapshot may lag behind the store's own notifications: a minute to an hour was seen of renewals, and a
+/// margin.
 pub(crate) const LAG: Duration = HOUR.saturating_mul(2);
 /// Dates of a store closer than this are one date.
 pub(crate) const SAME: Duration = MINUTE;

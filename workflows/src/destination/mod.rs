@@ -1,8 +1,8 @@
-//! The workflow `destination`: a run lives while a destination is owed deliveries that purchases' runs do not attempt: its
-//! breaker is open, it requested a pause, or its limits are used up.
+//! The workflow `destination`: a run lives while a destination is owed deliveries that purchases' runs do not attempt:
+//! its breaker is open, it requested a pause, or its limits are used up.
 //!
-//! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one timer
-//! and one activity, `supervise`. The owed lanes are in storage: nothing here grows with the number of purchases.
+//! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one
+//! timer and one activity, `supervise`. The owed lanes are in storage: nothing here grows with the number of purchases.
 
 pub mod state;
 pub mod status;

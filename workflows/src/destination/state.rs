@@ -1,5 +1,5 @@
-//! The state of a destination's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
-//! to do. All times are workflow time.
+//! The state of a destination's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns
+//! what to do. All times are workflow time.
 
 use crate::activities::{Supervised, Supervision};
 use crate::contract;

@@ -1,5 +1,5 @@
-//! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what to
-//! do. All times are workflow time.
+//! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
+//! to do. All times are workflow time.
 
 use crate::activities::{Delivered, Loaded, Verified};
 use crate::attributes::Values;
@@ -244,8 +244,8 @@ impl State {
         self.admin.push_back(request);
     }
 
-    /// A name for the next redelivery of the run, which no other run uses. A replay gives the same names, since requests
-    /// have an order.
+    /// A name for the next redelivery of the run, which no other run uses. A replay gives the same names, since
+    /// requests have an order.
     pub fn name_redelivery(&mut self, run: &str) -> String {
         self.redeliveries += 1;
         format!("{run}/redeliver/{}", self.redeliveries)
@@ -344,8 +344,8 @@ impl State {
         }
     }
 
-    /// Folds a `cancel_backoff` signal: a lane that waits for its next attempt is started again, and makes it or ends as
-    /// owed. A first attempt that is in flight needs no signal.
+    /// Folds a `cancel_backoff` signal: a lane that waits for its next attempt is started again, and makes it or ends
+    /// as owed. A first attempt that is in flight needs no signal.
     pub fn cancel_backoff(&mut self, destination: Option<DestinationId>) {
         self.changes += 1;
         for (id, lane) in &mut self.lanes {

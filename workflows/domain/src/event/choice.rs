@@ -79,8 +79,8 @@ pub enum Wildcards {
     Listed,
 }
 
-/// Whether a destination that chose `chosen` receives events of this type. Events for operators have a wildcard of their
-/// own: `*` does not include them.
+/// Whether a destination that chose `chosen` receives events of this type. Events for operators have a wildcard of
+/// their own: `*` does not include them.
 #[must_use]
 pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> bool {
     if is_implied(event_type) {
@@ -110,8 +110,8 @@ pub fn check_choice(chosen: &[String]) -> Result<(), String> {
     }
 }
 
-/// Warnings about choices that cause no event today: documented types that no connected store causes, and wildcards that
-/// stand for such types alone. One sentence for each.
+/// Warnings about choices that cause no event today: documented types that no connected store causes, and wildcards
+/// that stand for such types alone. One sentence for each.
 #[must_use]
 pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
     let all = choices();

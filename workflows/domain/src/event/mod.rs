@@ -1,7 +1,7 @@
 //! The bodies of events about purchases and destinations, and which events a destination chose.
 //!
-//! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add fields to it. The bodies
-//! of `user.*` are in [`crate::user`]. Signing, headers and other destinations' shapes are not here.
+//! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add fields to it. The
+//! bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations' shapes are not here.
 
 mod changes;
 mod choice;
@@ -99,8 +99,8 @@ struct Attributes {
     /// The type of the event.
     #[schemars(extend("const" = PURCHASE_UPDATED))]
     event_type: &'static str,
-    /// When the newest transition of this revision happened, by the store; null without a transition, or when its time is
-    /// not known.
+    /// When the newest transition of this revision happened, by the store; null without a transition, or when its time
+    /// is not known.
     occurred_at: Option<Timestamp>,
     /// The installation's customer.
     org_id: Option<Uuid>,

@@ -6,7 +6,8 @@ use crate::purchase::Purchase;
 use crate::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-/// The price that the owner pays; `None` when nothing was paid yet, as in a trial, or a promotion has a price of its own.
+/// The price that the owner pays; `None` when nothing was paid yet, as in a trial, or a promotion has a price of its
+/// own.
 pub fn price(described: RecordSource<'_>) -> Option<&Price> {
     let purchase = described.purchase;
     let was_paid = purchase.is_one_time_purchase() || purchase.was_paid();

@@ -1,9 +1,9 @@
 //! Payments: which transitions are payments, the price of each, and its later adjustments.
 //!
 //! Each term of a purchase is paid once, by its number, however many notifications report it. A payment keeps the price
-//! that was known when it was recorded; a refund, a corrected price and a restored payment are entries of their own after
-//! it, so that the amounts sent to destinations add up at any time. Sums of prices are the store's; sending is not
-//! here.
+//! that was known when it was recorded; a refund, a corrected price and a restored payment are entries of their own
+//! after it, so that the amounts sent to destinations add up at any time. Sums of prices are the store's; sending is
+//! not here.
 
 mod adjust;
 

@@ -97,8 +97,8 @@ impl Purchase {
         })
     }
 
-    /// Whether the payment of that date failed and was repaired so late that only the receipt, or a recent notification,
-    /// still shows the change.
+    /// Whether the payment of that date failed and was repaired so late that only the receipt, or a recent
+    /// notification, still shows the change.
     fn is_repaired_late(&self, date: Timestamp, at: Timestamp) -> bool {
         let is_scheduled = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.deferred_at.is_some());
         let paid = self.newest(&NotificationKind::PAYMENTS).map(|(time, _)| time).filter(|time| *time > date);
@@ -143,7 +143,7 @@ impl Purchase {
     /// The number of the term that ends at this date.
     fn number(&self, row: Terms, end: Timestamp, sight: Sight) -> Option<u64> {
         let at = self.snapshot.as_ref()?.at;
-        let is_shortened = self.is_of_test_world() || end.since(row.anchor) <= SHORTENED;
+        let is_shortened = self.is_sandbox() || end.since(row.anchor) <= SHORTENED;
         let nearest = row.ending(end).or_else(|| (!is_shortened).then(|| row.before.saturating_add(1)))?;
         if sight == Sight::First && !row.is_end(end) {
             // What is left over after whole terms is the trial.

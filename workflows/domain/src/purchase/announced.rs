@@ -13,7 +13,8 @@ pub struct Announced {
     /// The time up to which each transition is covered: that of the report that announced it, or of the snapshot that
     /// showed it. A report of that time or before is about what was announced already.
     pub through: BTreeMap<TransitionKind, Timestamp>,
-    /// The newest report that was settled. Older ones are late: only the difference of stages announces what they report.
+    /// The newest report that was settled. Older ones are late: only the difference of stages announces what they
+    /// report.
     pub newest: Option<Moment>,
     /// What holds since the first sight and was not announced; the report that names it announces it.
     pub unannounced: BTreeSet<TransitionKind>,

@@ -49,8 +49,8 @@ impl Purchase {
         snapshot.offer.or(snapshot.in_intro_offer.then_some(Offer::Introductory))
     }
 
-    /// Whether the last snapshot may not show yet which promotion held for the payment of this time: one is queued or in
-    /// progress, and the store may lag. That it did neither begin nor end with the payment shows only later.
+    /// Whether the last snapshot may not show yet which promotion held for the payment of this time: one is queued or
+    /// in progress, and the store may lag. That it did neither begin nor end with the payment shows only later.
     #[must_use]
     pub fn is_offer_unconfirmed(&self, paid_at: Timestamp) -> bool {
         let Some(shown) = self.snapshot.as_ref() else { return false };

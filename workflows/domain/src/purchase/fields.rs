@@ -94,7 +94,8 @@ impl Purchase {
     pub(crate) fn ran_at(&self, at: Timestamp) -> bool {
         let has_begun = self.stage.life != Life::Unknown && self.not_before().is_some_and(|began| began < at);
         let is_over = self.stage.is_over();
-        let will_end = self.is_auto_renewable() == Some(false) || (self.stage.in_grace && !self.has_dateless_grace());
+        let will_end =
+            self.is_auto_renewable() == Some(false) || (self.stage.in_grace && !self.has_grace_without_end());
         // The store showed it running last: then the notification dates the end.
         let is_unread = is_over && self.verified.as_ref().is_none_or(|verified| !verified.stage.is_over());
         let reported = self.newest(&NotificationKind::ENDS).filter(|_| is_unread).map(|(time, _)| time);
@@ -152,8 +153,8 @@ impl Purchase {
         self.is_test || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_test)
     }
 
-    /// In which environment it was made, on a platform of this one: a purchase that is not for money belongs to the sandbox
-    /// everywhere.
+    /// In which environment it was made, on a platform of this one: a purchase that is not for money belongs to the
+    /// sandbox everywhere.
     #[must_use]
     pub fn environment(&self, platform: Environment) -> Environment {
         if self.is_test() { Environment::Sandbox } else { platform }
@@ -166,8 +167,8 @@ impl Purchase {
         shown.or_else(|| self.began_at())
     }
 
-    /// The number of terms that were paid or granted, the first one included; a trial is part of the first. `None` for a
-    /// one-time purchase, when the length of a term is not known, and by reports alone without the beginning.
+    /// The number of terms that were paid or granted, the first one included; a trial is part of the first. `None` for
+    /// a one-time purchase, when the length of a term is not known, and by reports alone without the beginning.
     #[must_use]
     pub fn billing_cycles(&self) -> Option<u64> {
         if self.is_one_time() {

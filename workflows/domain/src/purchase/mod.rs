@@ -29,7 +29,7 @@ use crate::time::{DAY, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
 use crate::verification::{LAG, Product, SAME, Snapshot};
 use anchor::Sight;
-use plan::LeftPlan;
+use plan::PreviousPlan;
 use reports::{Register, ReportTimes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ pub struct Purchase {
     gone_again_at: Option<Timestamp>,
     seen: Seen,
     /// The plan before the last change that snapshots of this receipt showed.
-    left_plan: Option<LeftPlan>,
+    left_plan: Option<PreviousPlan>,
     /// Where it stands.
     pub(crate) stage: Stage,
     /// Where it stood, and what was announced, when the store answered last; later reports go on from there.
@@ -374,7 +374,7 @@ impl Purchase {
     pub(crate) fn grace_end(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
         let due = snapshot.renews_at.max(snapshot.trial_ends_at);
-        let is_test = self.is_of_test_world();
+        let is_test = self.is_sandbox();
         snapshot.grace_ends_at.filter(|grace| match due {
             Some(due) if is_test => *grace > due,
             Some(due) => due.since(*grace) <= SAME || *grace > snapshot.at,
@@ -384,7 +384,7 @@ impl Purchase {
 
     /// Whether the store shows a grace whose date is not later than the renewal. The renewal is then no sign of a
     /// payment: it is the one that failed, or it moved with the grace.
-    pub(crate) fn has_dateless_grace(&self) -> bool {
+    pub(crate) fn has_grace_without_end(&self) -> bool {
         let renews_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.renews_at);
         self.grace_end().is_some_and(|grace| renews_at.is_some_and(|due| grace.since(due) <= SAME))
     }

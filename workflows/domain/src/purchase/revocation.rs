@@ -78,8 +78,8 @@ impl Purchase {
         let paid = self.announced.last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
         let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.since(*paid) <= EARLY));
         match (shown, paid_since) {
-            (Some(shown), None) => end < shown && (self.is_of_test_world() || !is_near(end, shown)),
-            _ if self.is_of_test_world() => false,
+            (Some(shown), None) => end < shown && (self.is_sandbox() || !is_near(end, shown)),
+            _ if self.is_sandbox() => false,
             (_, paid) => {
                 let began = paid.or_else(|| self.not_before());
                 began.is_some_and(|began| end.since(began) < SHORTEST.saturating_sub(NEAR))
@@ -106,7 +106,7 @@ impl Purchase {
     }
 
     /// Whether it is of the store's test world, where periods can be of any length.
-    pub(crate) fn is_of_test_world(&self) -> bool {
+    pub(crate) fn is_sandbox(&self) -> bool {
         let platform = self.snapshot.as_ref().map(|snapshot| snapshot.environment).unwrap_or_default();
         self.environment(platform) == Environment::Sandbox
     }

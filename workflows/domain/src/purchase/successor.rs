@@ -2,7 +2,8 @@
 //!
 //! The store gives the old receipt the reason of its end and the new one no reference to it
 //! (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html>), so that only the notification
-//! links the two. Where it was lost, the same customer's receipt of another SKU that begins when this one ends is the one.
+//! links the two. Where it was lost, the same customer's receipt of another SKU that begins when this one ends is the
+//! one.
 
 use super::{Life, Purchase};
 use crate::catalogue::ProductRef;
@@ -40,8 +41,8 @@ impl Purchase {
             self.successor_missing_since.or_else(|| is_news.then_some(now)).filter(|_| is_missing);
     }
 
-    /// Whether `new`, a receipt of the same customer and platform, is the one in its place: it began within ten minutes of
-    /// this one's end, with another SKU.
+    /// Whether `new`, a receipt of the same customer and platform, is the one in its place: it began within ten minutes
+    /// of this one's end, with another SKU.
     #[must_use]
     pub fn is_succeeded_by(&self, new: &Self) -> bool {
         let Some((end, beginning)) = self.expires_at().zip(new.not_before()) else { return false };

@@ -52,8 +52,8 @@ const EARLY_MICROS: i64 = DAY_MICROS / 2;
 const CLAMPED_MICROS: i64 = 7 * DAY_MICROS / 2;
 
 impl Terms {
-    /// Whether a scheduled change at `date` can still begin another row: this one did not begin with it. A renewal that was
-    /// shown for that date is no beginning.
+    /// Whether a scheduled change at `date` can still begin another row: this one did not begin with it. A renewal that
+    /// was shown for that date is no beginning.
     pub fn is_open(&self, date: Timestamp) -> bool {
         self.anchor != date || self.origin == Origin::Renewal
     }
@@ -72,8 +72,8 @@ impl Terms {
         self.number(self.nearest(date))
     }
 
-    /// How much earlier than its date the store may renew.
-    pub fn early(&self) -> Duration {
+    /// How much earlier than its date the store may renew: half a day, and at most a quarter of a term.
+    pub fn renewal_lead(&self) -> Duration {
         Duration::from_micros(EARLY_MICROS.min(self.micros() / 4).unsigned_abs())
     }
 

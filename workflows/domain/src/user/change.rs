@@ -1,5 +1,6 @@
 //! A purchase of another SKU with an entitlement of a running purchase: a change of plan over two receipts that no
-//! notification links. The vendor's documentation: "User has purchased a different SKU that grants the same entitlement."
+//! notification links. The vendor's documentation: "User has purchased a different SKU that grants the same
+//! entitlement."
 
 use super::OwnedPurchase;
 use crate::catalogue::ProductRef;

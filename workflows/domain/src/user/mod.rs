@@ -255,8 +255,8 @@ impl OwnedPurchase {
         if self.purchase.is_one_time_purchase() { None } else { self.purchase.expires_at() }
     }
 
-    /// The greater, the longer it gives access. An unknown end counts as the nearest one. The rest only makes the choice
-    /// between equal ends deterministic.
+    /// The greater, the longer it gives access. An unknown end counts as the nearest one. The rest only makes the
+    /// choice between equal ends deterministic.
     fn endurance(&self) -> (bool, Option<Timestamp>, Option<Timestamp>, CollapseKey) {
         let purchase = &self.purchase;
         (purchase.is_one_time_purchase(), self.expiration(), purchase.last_verified(), self.collapse_key)

@@ -82,7 +82,8 @@ pub struct ProfileUpdated<'a> {
 }
 
 impl Profile {
-    /// The profile of the owner of these purchases, all of one environment. `ltv_usd` is the sum of the payments, if known.
+    /// The profile of the owner of these purchases, all of one environment. `ltv_usd` is the sum of the payments, if
+    /// known.
     #[must_use]
     pub fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         Self { state: state(owned), extended: Extended::of(owned, ltv_usd) }
@@ -180,8 +181,9 @@ impl OwnedPurchase {
     }
 }
 
-/// The known revenue of these purchases in USD. Each comes with the total of its ledger entries, `None` without an entry,
-/// since the payments of an imported purchase are not known. `None` when there were payments and no amount is known.
+/// The known revenue of these purchases in USD. Each comes with the total of its ledger entries, `None` without an
+/// entry, since the payments of an imported purchase are not known. `None` when there were payments and no amount is
+/// known.
 #[must_use]
 pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a OwnedPurchase, Option<Total>)>) -> Option<String> {
     let nothing = |one: &OwnedPurchase| (one.payments() == Some(0)).then_some(Decimal::ZERO);
