@@ -307,6 +307,6 @@ fn settle(
         }
         _ => after.stage = stage,
     }
-    after.note_missing_successor(before, context.now);
+    after.record_missing_successor(before, context.now);
     Settled { purchase: after, transitions }
 }
