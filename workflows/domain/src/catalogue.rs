@@ -1,4 +1,4 @@
-//! What the installation's owner defines about products: entitlements and prices.
+//! What the company that runs the installation defines about its products: entitlements and prices.
 
 use crate::time::Timestamp;
 use rust_decimal::Decimal;

@@ -111,7 +111,7 @@ impl Destination {
         self.fold(contract::REDELIVER, signal, State::redeliver);
     }
 
-    /// Send the newest states that it lacks.
+    /// Send the newest state of purchases; by default only those that it has not acknowledged.
     #[signal(name = contract::REPLAY)]
     pub fn replay(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Replay>) {
         self.fold(contract::REPLAY, signal, State::replay);

@@ -47,7 +47,7 @@ pub const PURCHASE_VERSION: &str = "2.0";
 /// Everything that goes into the body of one `purchase.updated`.
 #[derive(Debug, Clone, Copy)]
 pub struct PurchaseUpdated<'a> {
-    /// The installation's customer.
+    /// The company that runs the installation.
     pub org_id: OrgId,
     /// The app.
     pub app_id: AppId,
@@ -106,7 +106,7 @@ struct Attributes {
     org_id: Option<Uuid>,
     /// The app on one store.
     platform_id: Option<Uuid>,
-    /// The newest revision that this destination had acknowledged before.
+    /// The newest revision that this destination acknowledged before the first attempt of this event.
     #[schemars(range(min = 1))]
     previous_acked_revision: Option<i64>,
     /// Grows by one with each change of this purchase.
@@ -150,7 +150,7 @@ impl PurchaseUpdated<'_> {
 }
 
 /// The body as it is sent to one destination. `previous_acked_revision` is the newest revision that this
-/// destination acknowledged before the first attempt.
+/// destination acknowledged before the first attempt. The body is stored with it and stays the same for all attempts.
 #[must_use]
 pub fn for_destination(mut body: Value, destination: DestinationId, previous_acked_revision: Option<i64>) -> Value {
     if let Some(attributes) = body.get_mut("attributes").and_then(Value::as_object_mut) {

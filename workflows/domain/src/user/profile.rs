@@ -30,7 +30,7 @@ pub enum Attributes {
     /// The eight of the documented integration.
     #[default]
     Documented,
-    /// Those, and six more: see this package's README.
+    /// Those, and six more: renewal, end, state, number of renewals, first purchase, revenue.
     Extended,
 }
 
@@ -141,7 +141,7 @@ impl Extended {
     fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         let is_subscription =
             |one: &&OwnedPurchase| !one.purchase.is_one_time_purchase() && one.purchase.state() != State::Unknown;
-        let counted = owned.iter().filter(is_subscription).filter(|one| one.counts());
+        let counted = owned.iter().filter(is_subscription).filter(|one| one.is_counted());
         let longest = counted.max_by_key(|one| (one.is_active(), one.endurance()));
         let paid = owned.iter().filter(is_subscription).filter(|one| one.purchase.was_paid());
         Self {
