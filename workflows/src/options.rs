@@ -21,9 +21,9 @@ pub const SUPERVISE_HEARTBEAT: Duration = Duration::from_secs(15);
 /// Timeout of one run of `test`.
 pub const TEST_RUN: Duration = Duration::from_secs(20);
 /// Timeout of `test`, with the wait for a slot.
-pub const TEST_PATIENCE: Duration = Duration::from_secs(25);
-/// How long `redeliver_all` is retried.
-pub const REDELIVER_PATIENCE: Duration = Duration::from_secs(300);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(25);
+/// Timeout of `redeliver_all` over all its retries.
+pub const REDELIVER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Timeout of one attempt of `verify`.
 pub const VERIFY_ATTEMPT: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ fn once() -> RetryPolicy {
     RetryPolicy::builder().maximum_attempts(1).build()
 }
 
-/// Retries after a second, and after up to this many.
+/// Retries until success: first after one second, then after growing intervals of at most `longest_seconds`.
 fn retried(longest_seconds: u64) -> RetryPolicy {
     let longest = Duration::from_secs(longest_seconds);
     RetryPolicy::builder().initial_interval(Duration::from_secs(1)).maximum_interval(longest).build()
@@ -65,10 +65,10 @@ const fn within(start_to_close: Duration, schedule_to_close: Duration) -> Activi
     ActivityCloseTimeouts::ScheduleAndStartToClose { schedule_to_close, start_to_close }
 }
 
-/// `test`: fifteen seconds of HTTP and a margin. The run does nothing else meanwhile, so there is one attempt and a short
-/// wait for a slot.
+/// `test`: fifteen seconds of HTTP and a margin. The run does nothing else meanwhile, so there is one attempt and a
+/// short wait for a slot.
 pub fn test() -> ActivityOptions {
-    ActivityOptions::with_close_timeouts(within(TEST_RUN, TEST_PATIENCE))
+    ActivityOptions::with_close_timeouts(within(TEST_RUN, TEST_TIMEOUT))
         .retry_policy(once())
         .task_queue(DELIVER_QUEUE.to_owned())
         .build()
@@ -77,7 +77,7 @@ pub fn test() -> ActivityOptions {
 /// `redeliver_all`. The run does nothing else meanwhile, so the retries end after a while and the failure is noted;
 /// redeliveries that were created until then stay.
 pub fn redeliver_all() -> ActivityOptions {
-    ActivityOptions::with_close_timeouts(within(Duration::from_secs(10), REDELIVER_PATIENCE))
+    ActivityOptions::with_close_timeouts(within(Duration::from_secs(10), REDELIVER_TIMEOUT))
         .retry_policy(retried(5))
         .build()
 }

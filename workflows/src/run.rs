@@ -51,8 +51,9 @@ pub fn closing<W>(ctx: &WorkflowContext<W>) -> bool {
     ctx.cancellation_token().is_cancelled() || ctx.continue_as_new_suggested() || ctx.history_length() > LONGEST_HISTORY
 }
 
-/// Waits until a condition of the state holds. With the workflow's own token this would be ready for ever once the run is
-/// cancelled, and its loop would spin on the one thread of all workflows; what it waits for besides ends by that token.
+/// Waits until a condition on the state holds. With the workflow's own token this would be ready for ever once the run
+/// is cancelled, and its loop would spin on the one thread of all workflows; what it waits for besides ends by that
+/// token.
 pub async fn changed<W>(ctx: &WorkflowContext<W>, holds: impl FnMut(&W) -> bool) {
     let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
     // Its own token is never cancelled.

@@ -13,7 +13,7 @@ use temporalio_common::data_converters::{
 };
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 
-/// Maximum number of purchases that one `replay` may name: the history holds them all.
+/// Maximum number of purchases that one `replay` may name, since the history stores all of them.
 pub const MAX_NAMED: usize = 100;
 
 /// One signal to a purchase with its payload: what the dispatcher, the API and the sweep send.
@@ -21,7 +21,7 @@ pub const MAX_NAMED: usize = 100;
 pub enum Signal {
     /// There are new rows in the inbox.
     Notified(Notified),
-    /// Load the purchase now, without waiting for a window.
+    /// Load the purchase now. A window that has not ended stays open.
     Wake,
     /// Settle now; never through a hold.
     Flush(Admin),
@@ -76,7 +76,7 @@ pub enum DestinationSignal {
     Owed,
     /// Send again what failed, all events of a time range, or one event.
     Redeliver(RedeliverEvents),
-    /// Send the newest states that it lacks.
+    /// Send the newest state of purchases; by default only those that it has not acknowledged.
     Replay(Replay),
     /// Test the connection with a request that carries no event.
     Test(Admin),
@@ -201,7 +201,7 @@ pub struct RedeliverEvents {
     /// The end, RFC 3339, exclusive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// This event alone; for a state, the newest one.
+    /// Only this event; for a `purchase.updated`, the newest one of its purchase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<EventId>,
 }
@@ -231,7 +231,7 @@ impl From<Admin> for Enable {
     }
 }
 
-/// Send a destination the newest states that it lacks.
+/// Send a destination the newest state of purchases; by default only those that it has not acknowledged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Replay {
@@ -241,7 +241,7 @@ pub struct Replay {
     pub reason: Option<String>,
     /// Whether to send also those that it acknowledged.
     pub all: bool,
-    /// These purchases alone, at most [`MAX_NAMED`].
+    /// Only these purchases, at most [`MAX_NAMED`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collapse_keys: Option<Vec<CollapseKey>>,
 }

@@ -48,7 +48,7 @@ macro_rules! uuid_ids {
 }
 
 uuid_ids! {
-    /// The installation's customer. One per database.
+    /// The company that runs the installation. One per database.
     OrgId = "org id";
     /// An app of the org.
     AppId = "app id";

@@ -1,6 +1,7 @@
 //! Enums whose variants have names in storage and the API.
 
-/// Gives each variant of an enum its name, and parses names where it says what they are: `names!(Color, "a color" { … })`.
+/// Gives each variant of an enum its name, and parses names where it says what they are: `names!(Color, "a color" { …
+/// })`.
 macro_rules! names {
     ($type:ident { $($variant:ident = $name:literal,)* }) => {
         impl $type {

@@ -1,4 +1,4 @@
-//! Notifications in settle's own terms. A store's spelling stays in that store's folder.
+//! Notifications in settle's own terms. The names that a store uses stay in that store's folder.
 
 use crate::ids::CollapseKey;
 use crate::names::names;
@@ -13,15 +13,15 @@ pub struct Notification {
     pub message_id: String,
     /// Which purchase it is about.
     pub collapse_key: CollapseKey,
-    /// The store's name of that purchase.
+    /// The store's id of that receipt.
     pub receipt_id: String,
     /// What happened.
     pub kind: NotificationKind,
-    /// The store's own name of the type; for people, and to fold a repeated message.
+    /// The store's own name of the type; for people, and to recognize a duplicate notification.
     pub store_type: String,
     /// When it happened, by the store's clock.
     pub store_time: Timestamp,
-    /// The store's name of the customer.
+    /// The store's id of the customer.
     pub app_user_id: Option<String>,
     /// The other receipt of a plan change: the old one on `PlanChanged`, the new one on `Replaced`.
     pub related_receipt_id: Option<String>,
@@ -29,7 +29,7 @@ pub struct Notification {
     pub is_test: bool,
 }
 
-/// What happened. The order of the variants is the order in which equal store times are read.
+/// What happened. Notifications with equal store times are read in the order of these variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationKind {
@@ -55,9 +55,9 @@ pub enum NotificationKind {
     AutoRenewalOff,
     /// A reminder that the subscription will end, since it does not renew.
     ScheduledToEnd,
-    /// A payment failed and the store grants grace.
+    /// A payment failed and a grace period began.
     GraceBegan,
-    /// The grace is over: the payment was repaired, or the subscription ended with it.
+    /// The grace period is over: the payment was repaired, or the subscription ended.
     #[serde(rename = "grace_ended")]
     OutOfGrace,
     /// A subscription was cancelled, voluntarily or not.
@@ -75,13 +75,13 @@ pub enum NotificationKind {
 }
 
 impl NotificationKind {
-    /// Those that report a payment. A recovery at the end of the grace is its end.
+    /// Kinds which report a payment. `OutOfGrace` at the end of the grace period reports the end instead.
     pub(crate) const PAYMENTS: [Self; 3] = [Self::TrialConverted, Self::Renewed, Self::OutOfGrace];
-    /// Those that report that a subscription began.
+    /// Kinds which report that a subscription began.
     pub(crate) const BEGINNINGS: [Self; 2] = [Self::SubscriptionPurchased, Self::PlanChanged];
-    /// Those that report that a one-time purchase was made.
+    /// Kinds which report that a one-time purchase was made.
     pub(crate) const BOUGHT: [Self; 2] = [Self::ConsumablePurchased, Self::EntitlementPurchased];
-    /// Those that report an end.
+    /// Kinds which report an end.
     pub(crate) const ENDS: [Self; 2] = [Self::SubscriptionCancelled, Self::Expired];
 
     /// Whether it reports a payment.

@@ -1,5 +1,5 @@
-//! What a settling loads and records. Workflows, activities and storage pass these types on as they are; their JSON is in
-//! histories, so a field is only ever added, with a default.
+//! What a settling loads and records. Workflows, activities and storage pass these types on as they are; their JSON is
+//! in histories, so a field is only ever added, with a default.
 
 use crate::time::{as_millis, as_optional_millis};
 use crate::{AppId, CollapseKey, Decision, Lane, Notification, Outcome, PlatformId, Purchase, State, Timestamp};
@@ -49,8 +49,8 @@ pub struct Loaded {
     pub is_replaced: bool,
     /// Its open lanes.
     pub lanes: Vec<Lane>,
-    /// How long the window of the youngest row that waits for nothing else has been over. Measured where it is loaded, and in
-    /// no history.
+    /// How long the window of the youngest row that waits for nothing else has been over. Only
+    /// for a metric of the activity `load`, so it is not serialized.
     #[serde(skip)]
     pub late: Option<Duration>,
     /// The time of the load.
@@ -93,8 +93,8 @@ impl Record {
         self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::Abandoned)
     }
 
-    /// Whether failures of the store count anew: it answered, or it cannot be queried. So `is_real` means here that the
-    /// store was not merely out of reach.
+    /// Whether the count of failed queries starts again from zero: the store answered, or it cannot be queried at all. In
+    /// both cases it was not merely unreachable.
     #[must_use]
     pub const fn ends_failures(&self) -> bool {
         self.is_answer || self.is_real

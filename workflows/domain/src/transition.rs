@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Transition {
     /// Its kind.
     pub kind: TransitionKind,
-    /// When it happened, by the store: the time of the notification that reported it, or the store's date that caused it.
-    /// `None` when neither is known: then it is the time of `record`.
+    /// When it happened, by the store: the time of the notification that reported it, or the store's date that caused
+    /// it. `None` when neither is known: then it is the time of `record`.
     pub at: Option<Timestamp>,
     /// In which term of the subscription, from 1, as far as terms can be counted.
     pub cycle: Option<u64>,

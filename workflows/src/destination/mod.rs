@@ -1,8 +1,8 @@
-//! The workflow `destination`: a run lives while a destination is owed deliveries that purchases' runs do not attempt: its
-//! breaker is open, it requested a pause, or its limits are used up.
+//! The workflow `destination`: a run lives while a destination is owed deliveries that purchases' runs do not attempt:
+//! its breaker is open, it requested a pause, or its limits are used up.
 //!
-//! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one timer
-//! and one activity, `supervise`. The owed lanes are in storage: nothing here grows with the number of purchases.
+//! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one
+//! timer and one activity, `supervise`. The owed lanes are in storage: nothing here grows with the number of purchases.
 
 pub mod state;
 pub mod status;
@@ -111,7 +111,7 @@ impl Destination {
         self.fold(contract::REDELIVER, signal, State::redeliver);
     }
 
-    /// Send the newest states that it lacks.
+    /// Send the newest state of purchases; by default only those that it has not acknowledged.
     #[signal(name = contract::REPLAY)]
     pub fn replay(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Replay>) {
         self.fold(contract::REPLAY, signal, State::replay);

@@ -1,5 +1,5 @@
-//! The state of a destination's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
-//! to do. All times are workflow time.
+//! The state of a destination's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns
+//! what to do. All times are workflow time.
 
 use crate::activities::{Supervised, Supervision};
 use crate::contract;
@@ -12,9 +12,9 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Whether something is owed since the last start of `supervise`.
+    /// Whether an `owed` signal came since the last start of `supervise`.
     pub news: bool,
-    /// Whether `supervise` must run now, whatever the run waits for: a request was executed.
+    /// Whether `supervise` must run at once, even during a pause, because a request was executed.
     pub urgent: bool,
     /// Whether to probe an open breaker before its time.
     pub probe: bool,

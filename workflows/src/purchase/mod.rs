@@ -109,7 +109,7 @@ impl Purchase {
         }
     }
 
-    /// Load the purchase now, without waiting for a window.
+    /// Load the purchase now. A window that has not ended stays open.
     #[signal(name = contract::WAKE)]
     pub fn wake(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
         self.state.wake();

@@ -1,5 +1,7 @@
-//! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what to
-//! do. All times are workflow time.
+//! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
+//! to do. All times are workflow time.
+//!
+//! Each new notification restarts the window: a `notified` signal moves its end to a later time, up to the max-wait cap.
 
 use crate::activities::{Delivered, Loaded, Verified};
 use crate::attributes::Values;
@@ -13,22 +15,23 @@ use std::time::Duration;
 
 /// How long a hold without an end lasts.
 const HOLD: Duration = DAY.saturating_mul(7);
-/// Maximum window that a signal opens, as for platforms: a signal sent by hand must not stop a purchase for ever.
+/// Maximum window that a signal can open, the same as for platforms: a signal that a person sends must not stop a purchase
+/// for ever.
 const MAX_WINDOW: Duration = HOUR;
 
 /// The state that a run carries over to the next one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// The newest sequence number that has had a window, or has one now.
+    /// The newest sequence number whose window has begun or ended.
     pub through: i64,
-    /// When the window ends.
+    /// When the window ends, if no cap ends it before; `None` while no window is open.
     pub window: Option<Timestamp>,
     /// When the max-wait cap ends the window.
     pub cap: Option<Timestamp>,
     /// Number of notifications signalled since the last settling.
     pub pending: i64,
-    /// Whether to load now, and settle what is not inside a window.
+    /// Whether to load now, and settle the notifications whose window has ended.
     pub check_now: bool,
     /// Whether to settle now, ignoring the window.
     pub flush: bool,
@@ -131,9 +134,9 @@ pub enum Next {
 /// What a settling covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettlingMode {
-    /// What is not inside a window.
+    /// The notifications whose window has ended.
     Due,
-    /// Everything that waits, whatever its window.
+    /// All waiting notifications, even if their window has not ended.
     Flush,
 }
 
@@ -142,7 +145,7 @@ pub enum SettlingMode {
 pub struct SettlingStart {
     /// The newest sequence number that has had its window.
     pub through: i64,
-    /// Whether the window is open, so that nothing may be settled unless the cap is over.
+    /// Whether the window has not ended, so that nothing may be settled before the cap.
     pub is_early: bool,
     /// What it covers.
     pub mode: SettlingMode,
@@ -189,15 +192,16 @@ impl State {
         self.window_ends().max(self.pending_query.as_ref().map(|query| query.until))
     }
 
-    /// Folds a `notified` signal.
+    /// Folds a `notified` signal: it restarts the window.
     pub fn notified(&mut self, notified: &Notified, now: Timestamp) {
         self.changes += 1;
         self.through = self.through.max(notified.through);
         self.pending = self.pending.saturating_add(notified.count.max(0));
-        self.quiet_until(now.plus(notified.quiet.min(MAX_WINDOW)), notified.cap.map(|cap| now.plus(cap)));
+        self.extend_window(now.plus(notified.quiet.min(MAX_WINDOW)), notified.cap.map(|cap| now.plus(cap)));
     }
 
-    fn quiet_until(&mut self, end: Timestamp, cap: Option<Timestamp>) {
+    /// Restarts the window: moves its end to `end`, never to an earlier time, and keeps the earliest cap.
+    fn extend_window(&mut self, end: Timestamp, cap: Option<Timestamp>) {
         self.window = Some(self.window.map_or(end, |window| window.max(end)));
         self.cap = match (self.cap, cap) {
             (Some(known), Some(new)) => Some(known.min(new)),
@@ -211,7 +215,7 @@ impl State {
         self.check_now = true;
     }
 
-    /// Folds a `flush` signal; a hold is stronger.
+    /// Folds a `flush` signal. A purchase on hold is not settled.
     pub fn flush(&mut self) {
         self.changes += 1;
         if self.hold.is_some() {
@@ -244,8 +248,8 @@ impl State {
         self.admin.push_back(request);
     }
 
-    /// A name for the next redelivery of the run, which no other run uses. A replay gives the same names, since requests
-    /// have an order.
+    /// A name for the next redelivery of the run, which no other run uses. A replay gives the same names, since
+    /// requests have an order.
     pub fn name_redelivery(&mut self, run: &str) -> String {
         self.redeliveries += 1;
         format!("{run}/redeliver/{}", self.redeliveries)
@@ -257,9 +261,9 @@ impl State {
         self.noted = Some(format!("{signal}: payload not understood: {why}"));
     }
 
-    /// Begins a settling and closes the window; a later signal opens another one. A window that is not over stays open
-    /// unless it is flushed: a wake must not shorten it. `load` returns when the max-wait cap ends, since it knows the
-    /// oldest open row.
+    /// Begins a settling. A window that has ended is removed, and a later signal opens another one. A window that has not
+    /// ended stays open unless it is flushed: a `wake` signal must not shorten it. The cap is removed, since `load` returns
+    /// the present one.
     pub fn begin(&mut self, mode: SettlingMode, now: Timestamp) -> SettlingStart {
         let is_early = mode == SettlingMode::Due && self.window.is_some_and(|window| window > now);
         self.check_now = false;
@@ -292,7 +296,7 @@ impl State {
             let cap = loaded.cap.map(|cap| now.plus(cap));
             if !loaded.quiet.is_zero() {
                 self.through = self.through.max(loaded.newest_seq);
-                self.quiet_until(now.plus(loaded.quiet), cap);
+                self.extend_window(now.plus(loaded.quiet), cap);
                 return false;
             }
             if start.is_early {
@@ -301,7 +305,7 @@ impl State {
             }
         }
         let is_wanted = loaded.due || !loaded.notifications.is_empty();
-        // A wake does not query the store before its time; a flush does.
+        // A `wake` signal does not query the store before the next query is due; a `flush` does.
         let is_too_early = self.pending_query.as_ref().is_some_and(|query| query.until > now);
         if is_wanted && loaded.verify && is_too_early && start.mode == SettlingMode::Due {
             return false;
@@ -312,7 +316,7 @@ impl State {
 
     /// Folds the output of `verify`. Returns the result, unless nothing may be decided now.
     pub fn verified(&mut self, verified: Verified, start: SettlingStart, now: Timestamp) -> Option<Verification> {
-        // A hold that came meanwhile stops it; the load at its end queries again.
+        // A hold that came meanwhile stops the settling. The load at its end queries the store again.
         if self.hold.is_some() {
             return None;
         }
@@ -334,7 +338,7 @@ impl State {
         self.current.failing = self.failing();
     }
 
-    /// Folds lanes that must be attempted at once, whatever they wait for.
+    /// Folds lanes that must be attempted at once, even if they wait for their next attempt.
     pub fn woken(&mut self, lanes: &[Lane]) {
         self.opened(lanes);
         for lane in lanes {
@@ -344,8 +348,8 @@ impl State {
         }
     }
 
-    /// Folds a `cancel_backoff` signal: a lane that waits for its next attempt is started again, and makes it or ends as
-    /// owed. A first attempt that is in flight needs no signal.
+    /// Folds a `cancel_backoff` signal: a lane that waits for its next attempt is started again, and makes it or ends
+    /// as owed. A first attempt that is in flight needs no signal.
     pub fn cancel_backoff(&mut self, destination: Option<DestinationId>) {
         self.changes += 1;
         for (id, lane) in &mut self.lanes {
@@ -353,7 +357,8 @@ impl State {
         }
     }
 
-    /// Folds the end of a lane that saw deliveries up to `delivered.last_seq`.
+    /// Folds the output of `deliver`. The run removes the lane here, and so closes it, unless it has newer deliveries. A
+    /// closed lane can still be owed deliveries: the destination's run attempts those.
     pub fn delivered(&mut self, destination: DestinationId, delivered: &Delivered) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = false;
@@ -364,7 +369,7 @@ impl State {
         self.current.failing = self.failing();
     }
 
-    /// Folds the failure of a healthy lane's first attempt: the engine retries it from now on.
+    /// Folds the failure of a healthy lane's first attempt: Temporal retries it from now on.
     pub fn failed(&mut self, destination: DestinationId) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = true;
@@ -372,7 +377,7 @@ impl State {
         self.current.failing = self.failing();
     }
 
-    /// Folds the end of a lane that cannot continue; the sweep finds it if deliveries are still owed.
+    /// Folds a failure of `deliver` that is not retried. If deliveries are still owed, the sweep finds them.
     pub fn lost(&mut self, destination: DestinationId, why: String) {
         self.lanes.remove(&destination);
         self.noted = Some(why);

@@ -1,4 +1,4 @@
-//! Which fields of a body a schema requires: every documented one, and none of our additions.
+//! Which fields of a body a schema requires: all documented ones, none of settle's additions.
 
 use crate::time::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

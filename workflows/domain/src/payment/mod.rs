@@ -1,9 +1,8 @@
-//! Payments: which transitions are payments, the price of each, and its later adjustments.
+//! Payments: which transitions are payments, and the later adjustments of a payment in the ledger.
 //!
-//! Each term of a purchase is paid once, by its number, however many notifications report it. A payment keeps the price
-//! that was known when it was recorded; a refund, a corrected price and a restored payment are entries of their own after
-//! it, so that the amounts sent to destinations add up at any time. Sums of prices are the store's; sending is not
-//! here.
+//! Each term of a purchase is paid once, even if several notifications report it. The price of a payment is computed in
+//! `event/price.rs` and does not change once it is recorded: a refund, a corrected price and a restored payment are
+//! ledger entries of their own after it. So the amounts that were sent to destinations always add up to the revenue.
 
 mod adjust;
 
@@ -70,7 +69,7 @@ names!(EntryKind, "a kind of ledger entry" {
 pub struct Payment {
     /// Its kind.
     pub kind: EntryKind,
-    /// The number of the paid term, from 1; negative when terms cannot be counted.
+    /// The number of the paid term, from 1; a negative number, unique in the purchase, if terms cannot be counted.
     pub number: i64,
     /// The index of the transition that announces it.
     pub place: usize,
@@ -78,7 +77,7 @@ pub struct Payment {
     pub other_place: Option<usize>,
     /// When it was paid, by the store.
     pub at: Option<Timestamp>,
-    /// Whether its price is that of the record.
+    /// Whether its price is the price in the record; false if the plan changed after it.
     pub is_priced: bool,
 }
 
@@ -147,8 +146,8 @@ impl UnknownPrice {
     }
 }
 
-/// The payments among the transitions of one settling, in order, without those of terms that are paid already.
-/// `purchase` is the purchase after the settling, `paid` holds the numbers in the ledger.
+/// The payments among the transitions of one settling, in order, without terms that are paid already. `purchase` is the
+/// purchase after the settling; `paid` has the numbers of the payments in the ledger.
 #[must_use]
 pub fn payments(transitions: &[Transition], purchase: &Purchase, paid: &BTreeSet<i64>) -> Vec<Payment> {
     let mut found = candidates(transitions, purchase);
@@ -209,12 +208,12 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
     found
 }
 
-/// An immediate change of plan begins a receipt of its own, whose first term is paid with it unless it is a trial. A
-/// scheduled change happens with a renewal, which is the payment.
+/// Whether a change of plan is the first payment of a new receipt. An immediate change begins a new receipt, and its first
+/// term is paid at once unless it is a trial. A scheduled change happens with a renewal, and that renewal is the payment.
 fn is_first_of_new_plan(change: &Transition, transitions: &[Transition], purchase: &Purchase) -> bool {
     let is_of_new_receipt =
         purchase.was_reported(NotificationKind::PlanChanged) || purchase.original_receipt_id().is_some();
-    // A purchase that continues another one is announced as a change without a notification of one.
+    // A purchase beside another one with a shared entitlement is announced as a change of plan that no notification named.
     let is_paid = |one: &Transition| PAYING.contains(&one.kind) && one.cycle == change.cycle;
     let takes_up = || change.cycle == Some(1) && !transitions.iter().any(is_paid);
     let is_first = change.cycle.is_none_or(|cycle| cycle <= 1);
@@ -229,7 +228,7 @@ const PAYING: [TransitionKind; 4] =
 #[must_use]
 pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     let state = purchase.state();
-    // A change of plan refunds a part, which only the sales report shows; an unpaid term is not refunded.
+    // A change of plan refunds a part of the payment, and only the sales report shows how much. An unpaid term is not refunded.
     if state == State::Replaced || purchase.payment_issues_began_at().is_some() {
         return RefundStatus::Unknown;
     }
@@ -240,8 +239,8 @@ pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     }
 }
 
-/// Maximum distance between a charge in a sales report and its payment: half a term, from one day to half a month. A
-/// one-time purchase has one payment, whenever it was charged.
+/// Maximum time between a charge in a sales report and its payment: half a term, at least one day and at most 15 days. No
+/// limit for a one-time purchase, which has only one payment.
 #[must_use]
 pub fn reach(purchase: &Purchase) -> Duration {
     if purchase.is_one_time_purchase() {

@@ -1,7 +1,7 @@
-//! When a purchase was taken back, and what only ended.
+//! When a purchase was taken back, as opposed to one that ended in the normal way.
 //!
-//! The store dates an end and gives a reason, but does not say whether money was returned: what ends before the end
-//! of what was paid was taken back, whatever the reason.
+//! The store shows a date and a reason of an end, but not whether money was returned. A purchase that ends before the end
+//! of what was paid counts as taken back, for any reason.
 
 use super::{Purchase, TAKEN_BACK, TRIALS, Terms};
 use crate::environment::Environment;
@@ -11,12 +11,12 @@ use crate::transition::TransitionKind;
 use crate::verification::{EndReason, SAME};
 use std::time::Duration;
 
-/// Maximum distance of an end from the end of what was paid at which both are one.
+/// An end and the end of what was paid are the same if they are at most two hours apart.
 const NEAR: Duration = HOUR.saturating_mul(2);
 /// The shortest term and the shortest trial that the store sells.
 const SHORTEST: Duration = DAY.saturating_mul(7);
 /// How much earlier than its date the store may renew.
-const EARLY: Duration = HOUR.saturating_mul(12);
+const RENEWAL_LEAD: Duration = HOUR.saturating_mul(12);
 
 impl Purchase {
     /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. `None` while the
@@ -31,7 +31,7 @@ impl Purchase {
             let reported = || self.first_after(self.newest(&NotificationKind::BOUGHT), &TAKEN_BACK);
             return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(reported).or(self.gone_at);
         }
-        // A payment or a switch that the store does not show yet keeps running what it still shows as ended.
+        // The store may still show an end, while a newer payment or switch is believed that it does not show yet.
         if self.stage.runs() {
             return None;
         }
@@ -44,8 +44,7 @@ impl Purchase {
         (!is_unpaid && self.is_before_paid_end(end)).then_some(end)
     }
 
-    /// Whether the receipt was no longer valid before the end of what was paid. Later it can have ended in between,
-    /// unseen.
+    /// Whether the store answered before the end of what was paid that the receipt is no longer valid. A later answer proves nothing: the purchase may have ended normally before.
     fn is_gone_before_paid_end(&self, gone_at: Timestamp) -> bool {
         let counted = || self.terms().filter(|_| !self.is_accelerated())?.end(self.stage.terms?);
         let shown = || self.seen.period_ends_at.or_else(|| self.period_end());
@@ -55,7 +54,7 @@ impl Purchase {
         !is_unpaid && paid_end.is_none_or(|end| end.since(gone_at) > NEAR)
     }
 
-    /// Whether it ended before the end of what was paid, as far as that can be known.
+    /// Whether it ended before the end of what was paid; false if that cannot be known.
     fn is_before_paid_end(&self, end: Timestamp) -> bool {
         match (self.terms().filter(|_| !self.is_accelerated()), self.stage.terms) {
             (Some(terms), Some(number)) => {
@@ -71,15 +70,15 @@ impl Purchase {
         }
     }
 
-    /// Whether it ended before the period did that the store showed last. Without one, only what is shorter than
-    /// anything that is sold is known to have been taken back.
+    /// Whether it ended before the end of the last shown period. If no period was shown, only a purchase that ran shorter than
+    /// the shortest term is known to have been taken back.
     fn is_before_shown_end(&self, end: Timestamp) -> bool {
         let shown = self.seen.period_ends_at.or_else(|| self.trial_end().filter(|_| self.stage.in_trial));
         let paid = self.announced.last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
-        let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.since(*paid) <= EARLY));
+        let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.since(*paid) <= RENEWAL_LEAD));
         match (shown, paid_since) {
-            (Some(shown), None) => end < shown && (self.is_of_test_world() || !is_near(end, shown)),
-            _ if self.is_of_test_world() => false,
+            (Some(shown), None) => end < shown && (self.is_sandbox() || !is_near(end, shown)),
+            _ if self.is_sandbox() => false,
             (_, paid) => {
                 let began = paid.or_else(|| self.not_before());
                 began.is_some_and(|began| end.since(began) < SHORTEST.saturating_sub(NEAR))
@@ -87,7 +86,8 @@ impl Purchase {
         }
     }
 
-    /// Whether a trial that was over before the first sight explains this end as that of a term.
+    /// Whether a trial that was over before the first snapshot explains this end: counted from the end of such a trial, it
+    /// is the end of a term.
     fn ends_after_unseen_trial(&self, end: Timestamp, terms: Terms) -> bool {
         let is_unseen = self.seen.period_ends_at.is_none() && self.trial_end().is_none() && !self.is_beginning_known();
         let purchased_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at).filter(|_| is_unseen);
@@ -105,8 +105,8 @@ impl Purchase {
         shown.is_some_and(|(end, terms)| end.since(terms.anchor) > SAME && terms.ending(end).is_none())
     }
 
-    /// Whether it is of the store's test world, where periods can be of any length.
-    pub(crate) fn is_of_test_world(&self) -> bool {
+    /// Whether it was made in the store's sandbox, where periods can have any length.
+    pub(crate) fn is_sandbox(&self) -> bool {
         let platform = self.snapshot.as_ref().map(|snapshot| snapshot.environment).unwrap_or_default();
         self.environment(platform) == Environment::Sandbox
     }

@@ -9,26 +9,26 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// Nothing is known yet.
     Unknown,
-    /// It runs in a trial and will be charged after it.
+    /// A trial runs, and the first payment follows it.
     Trial,
-    /// It runs in a trial, and auto-renewal is off.
+    /// A trial runs, and auto-renewal is off.
     TrialOff,
-    /// It runs. A subscription renews as far as we know.
+    /// It runs. For a subscription, auto-renewal is on as far as is known.
     Active,
     /// It runs, and auto-renewal is off.
     Off,
-    /// A payment failed and the store grants grace.
+    /// A payment failed, and the subscription runs on in a grace period.
     Grace,
     /// A subscription ended.
     Expired,
-    /// A one-time purchase was taken back.
+    /// A one-time purchase was taken back (refunded or cancelled).
     Revoked,
     /// A change of plan put another receipt in its place. Final.
     Replaced,
 }
 
 impl State {
-    /// Whether the customer has access: by the state, never by the clock. `None` while nothing is known.
+    /// Whether the customer has access. This depends on the state alone, never on the clock. `None` if nothing is known.
     #[must_use]
     pub const fn is_active(self) -> Option<bool> {
         match self {
@@ -60,7 +60,8 @@ pub enum Life {
     Unknown,
     /// It runs.
     Running,
-    /// An unverified cancellation ended it; auto-renewal switched on shows that it runs after all.
+    /// It ended by a cancellation that the store has not confirmed. A later report that auto-renewal was switched on shows
+    /// that it still runs.
     Cut,
     /// It ended.
     Expired,
@@ -70,7 +71,7 @@ pub enum Life {
     Replaced,
 }
 
-/// Where a purchase stands: its state, and what of its course the state does not show.
+/// Where a purchase stands: the parts of its state, its number of terms and its plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stage {
@@ -78,15 +79,15 @@ pub struct Stage {
     pub life: Life,
     /// Whether a trial is all that it had so far: nothing was paid.
     pub in_trial: bool,
-    /// Whether a payment failed and the store grants grace.
+    /// Whether a payment failed and a grace period runs.
     pub in_grace: bool,
     /// Whether auto-renewal is off.
     pub is_off: bool,
-    /// The number of paid terms that began, 0 in a trial; `None` when that cannot be counted.
+    /// The number of paid terms that have begun, 0 in a trial; `None` if terms cannot be counted.
     pub terms: Option<u64>,
     /// The SKU of the term.
     pub sku: Option<String>,
-    /// The SKU that a scheduled change leads to; empty when only a notification reported the change.
+    /// The SKU of a scheduled change of plan; empty if only a notification reported the change, without a SKU.
     pub pending: Option<String>,
 }
 

@@ -30,7 +30,7 @@ pub enum Attributes {
     /// The eight of the documented integration.
     #[default]
     Documented,
-    /// Those, and six more: see this package's README.
+    /// Those, and six more: renewal, end, state, number of renewals, first purchase, revenue.
     Extended,
 }
 
@@ -82,7 +82,8 @@ pub struct ProfileUpdated<'a> {
 }
 
 impl Profile {
-    /// The profile of the owner of these purchases, all of one environment. `ltv_usd` is the sum of the payments, if known.
+    /// The profile of the owner of these purchases, all of one environment. `ltv_usd` is the sum of the payments, if
+    /// known.
     #[must_use]
     pub fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         Self { state: state(owned), extended: Extended::of(owned, ltv_usd) }
@@ -140,7 +141,7 @@ impl Extended {
     fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         let is_subscription =
             |one: &&OwnedPurchase| !one.purchase.is_one_time_purchase() && one.purchase.state() != State::Unknown;
-        let counted = owned.iter().filter(is_subscription).filter(|one| one.counts());
+        let counted = owned.iter().filter(is_subscription).filter(|one| one.is_counted());
         let longest = counted.max_by_key(|one| (one.is_active(), one.endurance()));
         let paid = owned.iter().filter(is_subscription).filter(|one| one.purchase.was_paid());
         Self {
@@ -180,8 +181,9 @@ impl OwnedPurchase {
     }
 }
 
-/// The known revenue of these purchases in USD. Each comes with the total of its ledger entries, `None` without an entry,
-/// since the payments of an imported purchase are not known. `None` when there were payments and no amount is known.
+/// The known revenue of these purchases in USD. Each comes with the total of its ledger entries, `None` without an
+/// entry, since the payments of an imported purchase are not known. `None` when there were payments and no amount is
+/// known.
 #[must_use]
 pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a OwnedPurchase, Option<Total>)>) -> Option<String> {
     let nothing = |one: &OwnedPurchase| (one.payments() == Some(0)).then_some(Decimal::ZERO);

@@ -1,7 +1,7 @@
 //! The payment of each line of a sales report.
 //!
-//! It is found by the transaction id when the report has the charge, else by time. A line about a payment that is not in
-//! the ledger belongs to none.
+//! It is found by the transaction id when the report has the charge, else by time. A line about a payment that is not
+//! in the ledger belongs to none.
 
 use super::{Known, Sale, SaleKind};
 use crate::time::{DAY, Timestamp};
@@ -28,8 +28,8 @@ pub fn assign_charges<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach: Dur
     }
 }
 
-/// Assigns each refund to the payment of the same transaction, else to the one for which it is booked, else to the last one
-/// before it of which that much is left.
+/// Assigns each refund to the payment of the same transaction, else to the one for which it is booked, else to the last
+/// one before it of which that much is left.
 pub fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach: Duration) {
     let is_absent = |sale: &&Sale| known.iter().all(|one| sale.at.distance(one.at) > reach);
     let absent: Vec<Timestamp> =
@@ -74,8 +74,8 @@ fn shown_by_store(known: &[Known<'_>], sale: &Sale) -> Option<usize> {
     known.iter().rposition(|one| one.returns.is_empty() && one.store_refund.is_some_and(is_near))
 }
 
-/// The last payment before a refund of which that much is left, else of which anything is. `after` is the last charge of a
-/// payment that is not in the ledger: a refund after it is not taken from a payment before it.
+/// The last payment before a refund of which that much is left, else of which anything is. `after` is the last charge
+/// of a payment that is not in the ledger: a refund after it is not taken from a payment before it.
 fn last_with_room(known: &[Known<'_>], sale: &Sale, after: Option<Timestamp>) -> Option<usize> {
     let is_before = |one: &Known<'_>| match one.charge {
         Some(charge) => charge.at <= sale.at,

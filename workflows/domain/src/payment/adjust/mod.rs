@@ -1,8 +1,8 @@
 //! The adjustments of payments: the entries that the ledger lacks.
 //!
-//! The expected sum of a payment follows from what is known now: its price (the report's, else the recorded one), minus
-//! refunds. An adjustment is the difference to the booked sum, so that the same facts again adjust nothing. `matching`
-//! finds the payment of each line of a report.
+//! The expected sum of a payment is its price (that of the sales report, else the recorded one) minus refunds. An
+//! adjustment is the difference between that and the booked sum, so processing the same facts again adjusts nothing.
+//! `matching` finds the payment of each line of a sales report.
 
 mod matching;
 
@@ -59,7 +59,7 @@ impl std::str::FromStr for SaleKind {
 /// A line of a sales report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sale {
-    /// The store's name of the transaction.
+    /// The store's id of the transaction.
     pub transaction_id: String,
     /// Its kind.
     pub kind: SaleKind,
@@ -80,7 +80,7 @@ pub enum RefundStatus {
     Refunded(Timestamp),
     /// It is valid.
     Valid,
-    /// Not known, or not known as an amount.
+    /// It is not known whether or how much was refunded.
     Unknown,
 }
 
@@ -129,15 +129,15 @@ pub fn adjustments(
     known.iter().filter_map(adjust).collect()
 }
 
-/// The number of the payment of each line; `None` when there is none.
+/// For each line of a report, the number of its payment; `None` if no payment in the ledger matches.
 #[must_use]
 pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> Vec<Option<i64>> {
     let known = known(booked, sales, reach);
     let of = |sale: &Sale| {
         let same = |other: &Sale| std::ptr::eq(other, sale);
-        let owner =
+        let payment =
             known.iter().find(|one| one.charge.is_some_and(same) || one.returns.iter().any(|other| same(other)));
-        owner.map(|owner| owner.number)
+        payment.map(|payment| payment.number)
     };
     sales.iter().map(of).collect()
 }
@@ -157,7 +157,7 @@ pub fn newest(booked: &[LedgerEntry]) -> Option<i64> {
 }
 
 impl Sale {
-    /// Whether it is the free beginning of a trial: a charge of nothing, which is no payment.
+    /// Whether it is the beginning of a trial: a charge of zero is not a payment.
     #[must_use]
     pub fn is_of_trial(&self) -> bool {
         self.kind == SaleKind::Charge && self.price.is_zero()
@@ -190,7 +190,7 @@ impl<'a> Known<'a> {
                 self.refund_ids.extend(entry.transaction_id.as_deref());
             }
             EntryKind::Restored => (self.is_refunded, self.store_refund) = (false, None),
-            // The revenue of a payment without a price, as it was corrected later.
+            // A payment was recorded without a price, and this entry added it later.
             EntryKind::Correction if entry.transaction_id.is_none() => self.earned = self.earned.or(entry.usd),
             EntryKind::Correction => {}
             _ => (self.at, self.earned) = (entry.at, entry.usd),

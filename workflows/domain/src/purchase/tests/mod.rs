@@ -164,7 +164,7 @@ proptest! {
             (Just(times.clone()), Just(times).prop_shuffle())
         })
     ) {
-        let take = |times: &[i64]| times.iter().fold(ReportTimes::default(), |mut reports, time| { reports.at(at(*time)); reports });
+        let take = |times: &[i64]| times.iter().fold(ReportTimes::default(), |mut reports, time| { reports.add(at(*time)); reports });
         let (sorted, shuffled) = times;
         let reported = take(&sorted);
         prop_assert_eq!(&reported, &take(&shuffled));

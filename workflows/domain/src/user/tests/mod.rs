@@ -459,7 +459,7 @@ proptest! {
 
     #[test]
     fn a_replaced_purchase_changes_only_the_former_subscriber_flag((purchases, _) in orders()) {
-        let counting = purchases.iter().filter(|owned| owned.counts()).cloned().collect::<Vec<_>>();
+        let counting = purchases.iter().filter(|owned| owned.is_counted()).cloned().collect::<Vec<_>>();
         let runs = counting.iter().any(|one| !one.purchase.is_one_time_purchase() && one.is_active());
         let was_paid = purchases.iter().any(|one| one.purchase.was_paid());
         let mut alone = body(TransitionKind::Renewed, &counting);

@@ -219,7 +219,8 @@ impl Author {
         Timestamp::from_micros(end.as_microsecond())
     }
 
-    /// How long a grace lasts: not longer than the term that was not paid, of the shortest plan where another one follows.
+    /// How long a grace lasts: not longer than the term that was not paid, of the shortest plan where another one
+    /// follows.
     fn grace_days(&mut self) -> i64 {
         let term = self.boundary(self.begun + 1).millis_since(self.now) / DAY;
         let days = if self.shown.deferred_sku.is_some() { 7 } else { term };
