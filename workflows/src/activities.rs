@@ -51,8 +51,8 @@ pub struct Deliver {
     pub destination_id: DestinationId,
 }
 
-/// Output of `deliver`: the lane is done in this run, or must be started again. It is also done while deliveries are still
-/// owed that the destination's run attempts.
+/// Output of `deliver`: the lane is done in this run, or must be started again. It is also done while deliveries are
+/// still owed that the destination's run attempts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Delivered {
     /// Sequence number of the newest delivery that storage saw when the lane was done; 0 if `more`.
@@ -150,8 +150,8 @@ pub struct SetEnabled {
     pub admin: Admin,
 }
 
-/// Output of `set_enabled` while the destination is not enabled yet: one run of the activity did not skip all owed deliveries,
-/// and another run must follow.
+/// Output of `set_enabled` while the destination is not enabled yet: one run of the activity did not skip all owed
+/// deliveries, and another run must follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
     /// How many deliveries this run skipped.
@@ -207,8 +207,8 @@ impl From<Hold> for Admin {
     }
 }
 
-/// The activities, by name. These are signatures only: the macro requires a body, and the package `activities` implements
-/// them.
+/// The activities, by name. These are signatures only: the macro requires a body, and the package `activities`
+/// implements them.
 pub struct Activities;
 
 #[activity_definitions]

@@ -1,12 +1,14 @@
-//! Rules for attempts that several packages share: which answers refuse an event, and how long an event may be repeated.
+//! Rules for attempts that several packages share: which answers refuse an event, and how long an event may be
+//! repeated.
 
 use crate::time::{DAY, HOUR};
 use std::time::Duration;
 
-/// Statuses from 400 to 499 that do not refuse the event itself: 408, 425 and 429 ask for a later attempt, 410 refuses all
-/// events.
+/// Statuses from 400 to 499 that do not refuse the event itself: 408, 425 and 429 ask for a later attempt, 410 refuses
+/// all events.
 pub const NO_REFUSALS: [u16; 4] = [408, 410, 425, 429];
-/// How long a destination that counts events recognizes a repeated event by its id. After seven days it counts it twice.
+/// How long a destination that counts events recognizes a repeated event by its id. After seven days it counts it
+/// twice.
 pub const RECOGNIZED: Duration = DAY.saturating_mul(7);
 /// How long after its first attempt such an event may be attempted again: an hour less, as a margin.
 pub const REPEATED: Duration = RECOGNIZED.saturating_sub(HOUR);

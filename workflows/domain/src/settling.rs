@@ -93,8 +93,8 @@ impl Record {
         self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::Abandoned)
     }
 
-    /// Whether the count of failed queries starts again from zero: the store answered, or it cannot be queried at all. In
-    /// both cases it was not merely unreachable.
+    /// Whether the count of failed queries starts again from zero: the store answered, or it cannot be queried at all.
+    /// In both cases it was not merely unreachable.
     #[must_use]
     pub const fn ends_failures(&self) -> bool {
         self.is_answer || self.is_real

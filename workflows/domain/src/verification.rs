@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Maximum time by which a snapshot lags behind the store's own notifications. For renewals a lag of one minute to one hour
-/// was observed; the rest is a margin.
+/// Maximum time by which a snapshot lags behind the store's own notifications. For renewals a lag of one minute to one
+/// hour was observed; the rest is a margin.
 pub(crate) const LAG: Duration = HOUR.saturating_mul(2);
 /// Two dates in snapshots that are less than a minute apart are the same date.
 pub(crate) const SAME: Duration = MINUTE;
@@ -145,8 +145,8 @@ pub struct Snapshot {
     pub country: Option<String>,
     /// Whether it was bought in a test programme of the store.
     pub is_test: bool,
-    /// Which environment of the store was queried, by the platform's setting. Old records without it count as production,
-    /// where a failed payment is never taken for a successful one.
+    /// Which environment of the store was queried, by the platform's setting. Old records without it count as
+    /// production, where a failed payment is never taken for a successful one.
     pub environment: Environment,
 }
 

@@ -1,7 +1,8 @@
 //! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
 //! to do. All times are workflow time.
 //!
-//! Each new notification restarts the window: a `notified` signal moves its end to a later time, up to the max-wait cap.
+//! Each new notification restarts the window: a `notified` signal moves its end to a later time, up to the max-wait
+//! cap.
 
 use crate::activities::{Delivered, Loaded, Verified};
 use crate::attributes::Values;
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 /// How long a hold without an end lasts.
 const HOLD: Duration = DAY.saturating_mul(7);
-/// Maximum window that a signal can open, the same as for platforms: a signal that a person sends must not stop a purchase
-/// for ever.
+/// Maximum window that a signal can open, the same as for platforms: a signal that a person sends must not stop a
+/// purchase for ever.
 const MAX_WINDOW: Duration = HOUR;
 
 /// The state that a run carries over to the next one.
@@ -261,9 +262,9 @@ impl State {
         self.noted = Some(format!("{signal}: payload not understood: {why}"));
     }
 
-    /// Begins a settling. A window that has ended is removed, and a later signal opens another one. A window that has not
-    /// ended stays open unless it is flushed: a `wake` signal must not shorten it. The cap is removed, since `load` returns
-    /// the present one.
+    /// Begins a settling. A window that has ended is removed, and a later signal opens another one. A window that has
+    /// not ended stays open unless it is flushed: a `wake` signal must not shorten it. The cap is removed, since `load`
+    /// returns the present one.
     pub fn begin(&mut self, mode: SettlingMode, now: Timestamp) -> SettlingStart {
         let is_early = mode == SettlingMode::Due && self.window.is_some_and(|window| window > now);
         self.check_now = false;
@@ -357,8 +358,8 @@ impl State {
         }
     }
 
-    /// Folds the output of `deliver`. The run removes the lane here, and so closes it, unless it has newer deliveries. A
-    /// closed lane can still be owed deliveries: the destination's run attempts those.
+    /// Folds the output of `deliver`. The run removes the lane here, and so closes it, unless it has newer deliveries.
+    /// A closed lane can still be owed deliveries: the destination's run attempts those.
     pub fn delivered(&mut self, destination: DestinationId, delivered: &Delivered) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = false;

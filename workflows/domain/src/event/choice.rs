@@ -4,7 +4,8 @@ use super::PURCHASE_UPDATED;
 use crate::transition::TransitionKind;
 use serde::{Deserialize, Serialize};
 
-/// Documented types that no connected store causes today. The types that are sent are named where their bodies are built.
+/// Documented types that no connected store causes today. The types that are sent are named where their bodies are
+/// built.
 const NOT_YET: [&str; 7] = [
     "device.impression",
     "device.session.end",

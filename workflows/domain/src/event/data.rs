@@ -96,7 +96,7 @@ pub(super) struct Data<'a> {
     purchase_price: Option<Decimal>,
     /// When it was revoked.
     revoked_at: Option<Timestamp>,
-    /// The newest payment: the receipt id, from the second term on with the number of renewals; or the id in the store's sales report.
+    /// The newest payment: receipt id and number of renewals, or the id in the store's sales report.
     transaction_id: String,
     /// Our additions.
     #[serde(flatten)]
@@ -161,8 +161,8 @@ impl<'a> Data<'a> {
     }
 }
 
-/// The id of the newest payment. The store gives renewals no id of their own, so it is the receipt id, and from the second
-/// term on the receipt id with the number of renewals. If that number is not known, it is the receipt id alone.
+/// The id of the newest payment. The store gives renewals no id of their own, so it is the receipt id, and from the
+/// second term on the receipt id with the number of renewals. If that number is not known, it is the receipt id alone.
 fn transaction_id(purchase: &Purchase, receipt_id: &str) -> String {
     match purchase.billing_cycles() {
         Some(cycles) if cycles > 1 => format!("{receipt_id}..{}", cycles.saturating_sub(1)),

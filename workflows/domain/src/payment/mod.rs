@@ -208,12 +208,14 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
     found
 }
 
-/// Whether a change of plan is the first payment of a new receipt. An immediate change begins a new receipt, and its first
-/// term is paid at once unless it is a trial. A scheduled change happens with a renewal, and that renewal is the payment.
+/// Whether a change of plan is the first payment of a new receipt. An immediate change begins a new receipt, and its
+/// first term is paid at once unless it is a trial. A scheduled change happens with a renewal, and that renewal is the
+/// payment.
 fn is_first_of_new_plan(change: &Transition, transitions: &[Transition], purchase: &Purchase) -> bool {
     let is_of_new_receipt =
         purchase.was_reported(NotificationKind::PlanChanged) || purchase.original_receipt_id().is_some();
-    // A purchase beside another one with a shared entitlement is announced as a change of plan that no notification named.
+    // A purchase beside another one with a shared entitlement is announced as a change of plan that no notification
+    // named.
     let is_paid = |one: &Transition| PAYING.contains(&one.kind) && one.cycle == change.cycle;
     let takes_up = || change.cycle == Some(1) && !transitions.iter().any(is_paid);
     let is_first = change.cycle.is_none_or(|cycle| cycle <= 1);
@@ -228,7 +230,8 @@ const PAYING: [TransitionKind; 4] =
 #[must_use]
 pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     let state = purchase.state();
-    // A change of plan refunds a part of the payment, and only the sales report shows how much. An unpaid term is not refunded.
+    // A change of plan refunds a part of the payment, and only the sales report shows how much. An unpaid term is not
+    // refunded.
     if state == State::Replaced || purchase.payment_issues_began_at().is_some() {
         return RefundStatus::Unknown;
     }
@@ -239,8 +242,8 @@ pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     }
 }
 
-/// Maximum time between a charge in a sales report and its payment: half a term, at least one day and at most 15 days. No
-/// limit for a one-time purchase, which has only one payment.
+/// Maximum time between a charge in a sales report and its payment: half a term, at least one day and at most 15 days.
+/// No limit for a one-time purchase, which has only one payment.
 #[must_use]
 pub fn reach(purchase: &Purchase) -> Duration {
     if purchase.is_one_time_purchase() {

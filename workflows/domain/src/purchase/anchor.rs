@@ -1,8 +1,8 @@
 //! The anchor: the date from which the terms of a purchase are counted.
 //!
-//! It is the end of the trial, else the date of the purchase. A trial that no snapshot showed lies between the purchase and
-//! the first term and makes that date wrong. So every renewal date that the store shows is compared with the row of terms:
-//! a date that is no boundary of the row becomes the new anchor. The number of an announced term never falls.
+//! It is the end of the trial, else the date of the purchase. A trial that no snapshot showed lies between the purchase
+//! and the first term and makes that date wrong. So every renewal date that the store shows is compared with the row of
+//! terms: a date that is no boundary of the row becomes the new anchor. The number of an announced term never falls.
 
 use super::{Origin, Purchase, Terms};
 use crate::notification::NotificationKind;
@@ -75,8 +75,8 @@ impl Purchase {
         });
     }
 
-    /// Raises the number of the running term to the number of announced terms, if all of these must have begun before the
-    /// shown renewal date.
+    /// Raises the number of the running term to the number of announced terms, if all of these must have begun before
+    /// the shown renewal date.
     pub(super) fn raise_to_announced(&mut self, at: Timestamp) {
         let row = self.calendar().filter(|_| self.stage.runs() && !self.stage.in_trial);
         let Some(row) = row else { return };
@@ -87,8 +87,8 @@ impl Purchase {
         }
     }
 
-    /// Whether a scheduled change of plan is taking effect, and the store may not show its new term yet. A shown date is then
-    /// no boundary of the old row.
+    /// Whether a scheduled change of plan is taking effect, and the store may not show its new term yet. A shown date
+    /// is then no boundary of the old row.
     fn is_changing(&self) -> bool {
         let at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
         let date = self.seen.change_at.filter(|date| self.seen.terms.is_none_or(|row| row.is_open(*date)));
@@ -98,15 +98,16 @@ impl Purchase {
         })
     }
 
-    /// Whether the payment of the change failed and was repaired late: the receipt still shows the change as scheduled, or a payment of the last two hours was reported.
+    /// Whether the payment of the change failed and was repaired late: the receipt still shows the change as scheduled,
+    /// or a payment of the last two hours was reported.
     fn is_repaired_late(&self, date: Timestamp, at: Timestamp) -> bool {
         let is_scheduled = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.deferred_at.is_some());
         let paid = self.newest(&NotificationKind::PAYMENTS).map(|(time, _)| time).filter(|time| *time > date);
         is_scheduled || paid.is_some_and(|paid| at.since(paid) <= SAME_DATE)
     }
 
-    /// Whether a new report of a conversion shows a trial that no snapshot showed, so that terms are counted from there. Not
-    /// so if more than one term was known: then the conversion is one of the counted terms.
+    /// Whether a new report of a conversion shows a trial that no snapshot showed, so that terms are counted from
+    /// there. Not so if more than one term was known: then the conversion is one of the counted terms.
     fn is_converted_first(&self) -> bool {
         let last = self.verified.as_ref().map(|verified| &verified.stage);
         let is_first = last.is_none_or(|stage| !stage.in_grace && stage.terms.is_none_or(|terms| terms <= 1));
@@ -124,13 +125,14 @@ impl Purchase {
             return None;
         }
         if self.grace_end().is_some() {
-            // The failed renewal was due at the end of the last paid term. Its date can move with each attempt, so that a
-            // known row is better.
+            // The failed renewal was due at the end of the last paid term. Its date can move with each attempt, so that
+            // a known row is better.
             return snapshot.renews_at.filter(|due| sight == Sight::First && *due <= snapshot.at);
         }
         match snapshot.ends_at {
             None => snapshot.renews_at,
-            // With auto-renewal off, the end is the day on which it would have renewed. Another date can be that of a refund.
+            // With auto-renewal off, the end is the day on which it would have renewed. Another date can be that of a
+            // refund.
             Some(end) if end > snapshot.at => {
                 let nearest = || row.end(row.ending(end)?);
                 let is_boundary = || nearest().is_some_and(|near| near.distance(end) <= MAX_EARLY_PAYMENT);

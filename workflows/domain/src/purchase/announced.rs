@@ -13,9 +13,11 @@ pub struct Announced {
     /// The time up to which each transition is covered: that of the report that announced it, or of the snapshot that
     /// showed it. A report of that time or before is about what was announced already.
     pub through: BTreeMap<TransitionKind, Timestamp>,
-    /// The newest report that was settled. An older report that comes later is not walked: what it reports is announced only if the difference of stages shows it.
+    /// The newest report that was settled. An older report that comes later is not walked: what it reports is announced
+    /// only if the difference of stages shows it.
     pub newest: Option<Moment>,
-    /// Transitions that happened before the first sight and were not announced. A later report that names one announces it.
+    /// Transitions that happened before the first sight and were not announced. A later report that names one announces
+    /// it.
     pub unannounced: BTreeSet<TransitionKind>,
     /// Whether the end was announced, and no beginning or payment since.
     pub is_expired: bool,

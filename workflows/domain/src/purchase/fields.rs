@@ -48,16 +48,16 @@ impl Purchase {
         self.answered_at()
     }
 
-    /// Whether the store has not confirmed the state: it never answered, reports were settled since, or its answer does not
-    /// show the newest notification yet.
+    /// Whether the store has not confirmed the state: it never answered, reports were settled since, or its answer does
+    /// not show the newest notification yet.
     #[must_use]
     pub fn is_unverified(&self) -> bool {
         let is_behind = self.behind.is_some_and(|behind| !behind.is_decided);
         self.announced.is_unverified || is_behind || self.answered_at().is_none()
     }
 
-    /// The SKU that identifies the product, of the term or the parent; `None` before the store first showed the receipt. A
-    /// one-time purchase has only one SKU.
+    /// The SKU that identifies the product, of the term or the parent; `None` before the store first showed the
+    /// receipt. A one-time purchase has only one SKU.
     #[must_use]
     pub fn sku(&self, by: ProductRef) -> Option<&str> {
         let snapshot = self.snapshot.as_ref()?;
@@ -224,8 +224,8 @@ impl Purchase {
         }
     }
 
-    /// When auto-renewal was switched off, if it is off now or the subscription ended; for a one-time purchase, when it was
-    /// taken back.
+    /// When auto-renewal was switched off, if it is off now or the subscription ended; for a one-time purchase, when it
+    /// was taken back.
     #[must_use]
     pub fn canceled_at(&self) -> Option<Timestamp> {
         if self.is_one_time() {

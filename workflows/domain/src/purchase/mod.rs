@@ -58,8 +58,8 @@ pub struct Purchase {
     left_plan: Option<PreviousPlan>,
     /// Where it stands now.
     pub(crate) stage: Stage,
-    /// The stage and the announcements as of the store's last answer. Without a new answer, later reports are walked from
-    /// there.
+    /// The stage and the announcements as of the store's last answer. Without a new answer, later reports are walked
+    /// from there.
     pub(crate) verified: Option<Verified>,
     /// What was announced.
     pub(crate) announced: Announced,
@@ -247,8 +247,8 @@ impl Purchase {
         self.is_replaced = true;
     }
 
-    /// Records that its beginning was announced as a change of plan, so that a later notification of that change announces
-    /// nothing.
+    /// Records that its beginning was announced as a change of plan, so that a later notification of that change
+    /// announces nothing.
     pub(crate) fn cover_change(&mut self, at: Timestamp) {
         self.cover_beginning(TransitionKind::PlanChanged, at);
     }
@@ -290,8 +290,8 @@ impl Purchase {
         self.raise_to_announced(at);
     }
 
-    /// Corrects when auto-renewal was last shown as on, and the payment as in order: a snapshot that was taken after the
-    /// switch or the failed payment can have lagged. The time is moved before the report of it, which came later.
+    /// Corrects when auto-renewal was last shown as on, and the payment as in order: a snapshot that was taken after
+    /// the switch or the failed payment can have lagged. The time is moved before the report of it, which came later.
     fn correct_stale_times(&mut self, stage: &Stage) {
         let was_renewing = self.stage.runs() && !self.stage.is_off;
         if was_renewing && (stage.is_off || !stage.runs()) {
@@ -384,9 +384,9 @@ impl Purchase {
         })
     }
 
-    /// Whether the store shows a grace period whose date is not later than the renewal, so that its true end is unknown.
-    /// The renewal date is then no sign of a payment: it is the date of the failed payment, or it moved with the grace
-    /// period.
+    /// Whether the store shows a grace period whose date is not later than the renewal, so that its true end is
+    /// unknown. The renewal date is then no sign of a payment: it is the date of the failed payment, or it moved with
+    /// the grace period.
     pub(crate) fn has_grace_without_end(&self) -> bool {
         let renews_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.renews_at);
         self.grace_end().is_some_and(|grace| renews_at.is_some_and(|due| grace.since(due) <= SAME))

@@ -1,7 +1,7 @@
 //! What is stored of the notifications of a purchase.
 //!
-//! Adding reports is commutative, associative and idempotent, so that neither the order of notifications nor their split
-//! into settlings matters. What a report means for a purchase is in `decide`.
+//! Adding reports is commutative, associative and idempotent, so that neither the order of notifications nor their
+//! split into settlings matters. What a report means for a purchase is in `decide`.
 
 use crate::notification::{Notification, NotificationKind};
 use crate::time::Timestamp;

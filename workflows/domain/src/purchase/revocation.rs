@@ -1,7 +1,7 @@
 //! When a purchase was taken back, as opposed to one that ended in the normal way.
 //!
-//! The store shows a date and a reason of an end, but not whether money was returned. A purchase that ends before the end
-//! of what was paid counts as taken back, for any reason.
+//! The store shows a date and a reason of an end, but not whether money was returned. A purchase that ends before the
+//! end of what was paid counts as taken back, for any reason.
 
 use super::{Purchase, TAKEN_BACK, TRIALS, Terms};
 use crate::environment::Environment;
@@ -44,7 +44,8 @@ impl Purchase {
         (!is_unpaid && self.is_before_paid_end(end)).then_some(end)
     }
 
-    /// Whether the store answered before the end of what was paid that the receipt is no longer valid. A later answer proves nothing: the purchase may have ended normally before.
+    /// Whether the store answered before the end of what was paid that the receipt is no longer valid. A later answer
+    /// proves nothing: the purchase may have ended normally before.
     fn is_gone_before_paid_end(&self, gone_at: Timestamp) -> bool {
         let counted = || self.terms().filter(|_| !self.is_accelerated())?.end(self.stage.terms?);
         let shown = || self.seen.period_ends_at.or_else(|| self.period_end());
@@ -70,8 +71,8 @@ impl Purchase {
         }
     }
 
-    /// Whether it ended before the end of the last shown period. If no period was shown, only a purchase that ran shorter than
-    /// the shortest term is known to have been taken back.
+    /// Whether it ended before the end of the last shown period. If no period was shown, only a purchase that ran
+    /// shorter than the shortest term is known to have been taken back.
     fn is_before_shown_end(&self, end: Timestamp) -> bool {
         let shown = self.seen.period_ends_at.or_else(|| self.trial_end().filter(|_| self.stage.in_trial));
         let paid = self.announced.last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
@@ -86,8 +87,8 @@ impl Purchase {
         }
     }
 
-    /// Whether a trial that was over before the first snapshot explains this end: counted from the end of such a trial, it
-    /// is the end of a term.
+    /// Whether a trial that was over before the first snapshot explains this end: counted from the end of such a trial,
+    /// it is the end of a term.
     fn ends_after_unseen_trial(&self, end: Timestamp, terms: Terms) -> bool {
         let is_unseen = self.seen.period_ends_at.is_none() && self.trial_end().is_none() && !self.is_beginning_known();
         let purchased_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at).filter(|_| is_unseen);

@@ -28,7 +28,8 @@ pub enum State {
 }
 
 impl State {
-    /// Whether the customer has access. This depends on the state alone, never on the clock. `None` if nothing is known.
+    /// Whether the customer has access. This depends on the state alone, never on the clock. `None` if nothing is
+    /// known.
     #[must_use]
     pub const fn is_active(self) -> Option<bool> {
         match self {
@@ -60,8 +61,8 @@ pub enum Life {
     Unknown,
     /// It runs.
     Running,
-    /// It ended by a cancellation that the store has not confirmed. A later report that auto-renewal was switched on shows
-    /// that it still runs.
+    /// It ended by a cancellation that the store has not confirmed. A later report that auto-renewal was switched on
+    /// shows that it still runs.
     Cut,
     /// It ended.
     Expired,

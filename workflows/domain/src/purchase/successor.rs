@@ -1,4 +1,5 @@
-//! The successor: the receipt that took the place of this one in an immediate change of plan, if no notification names it.
+//! The successor: the receipt that took the place of this one in an immediate change of plan, if no notification names
+//! it.
 //!
 //! The store shows the reason of the end on the old receipt, but no reference between the two receipts
 //! (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html>); only the notification links
@@ -22,8 +23,8 @@ impl Purchase {
         self.successor_missing_since
     }
 
-    /// Records after a settling whether its successor is unknown. A receipt that was replaced before it was imported is not
-    /// recorded.
+    /// Records after a settling whether its successor is unknown. A receipt that was replaced before it was imported is
+    /// not recorded.
     pub(crate) fn record_missing_successor(&mut self, before: &Self, now: Timestamp) {
         let reason = self.snapshot.as_ref().and_then(|snapshot| snapshot.end_reason);
         let is_named = self.is_replaced || self.was_reported(NotificationKind::Replaced);
@@ -40,7 +41,8 @@ impl Purchase {
             self.successor_missing_since.or_else(|| is_new.then_some(now)).filter(|_| is_missing);
     }
 
-    /// Whether `new`, a receipt of the same customer and platform, is the missing successor: it began within ten minutes of the end of this one, with another SKU.
+    /// Whether `new`, a receipt of the same customer and platform, is the missing successor: it began within ten
+    /// minutes of the end of this one, with another SKU.
     #[must_use]
     pub fn is_succeeded_by(&self, new: &Self) -> bool {
         let Some((end, beginning)) = self.expires_at().zip(new.not_before()) else { return false };

@@ -1,5 +1,5 @@
-//! Terms by the calendar: the n-th term ends n terms after the anchor. Terms are not chained to the end of the term before,
-//! since one month without that day (the 31st) would move all later ends.
+//! Terms by the calendar: the n-th term ends n terms after the anchor. Terms are not chained to the end of the term
+//! before, since one month without that day (the 31st) would move all later ends.
 
 use crate::time::{HOUR, Timestamp};
 use crate::verification::{Term, Unit};
@@ -27,7 +27,8 @@ pub enum Origin {
     /// The beginning, the end of the trial or a change of the length was seen.
     #[default]
     Seen,
-    /// The date of the purchase. A trial that no snapshot showed may have followed, so that the day of the month may differ.
+    /// The date of the purchase. A trial that no snapshot showed may have followed, so that the day of the month may
+    /// differ.
     Purchase,
     /// A renewal date that the store showed. Terms are counted from it forwards and backwards.
     Renewal,
@@ -47,19 +48,19 @@ const DAY_MICROS: i64 = 86_400_000_000;
 /// How much earlier than its date the store may renew.
 const EARLY_MICROS: i64 = DAY_MICROS / 2;
 
-/// How much earlier than counted a term can begin if the anchor fell into a short month: it is on the 28th instead of the
-/// 31st, or the other way round.
+/// How much earlier than counted a term can begin if the anchor fell into a short month: it is on the 28th instead of
+/// the 31st, or the other way round.
 const CLAMPED_MICROS: i64 = 7 * DAY_MICROS / 2;
 
 impl Terms {
-    /// Whether a scheduled change at `date` can still begin another row, since this row did not begin with that change. A row
-    /// whose anchor is a shown renewal did not begin there.
+    /// Whether a scheduled change at `date` can still begin another row, since this row did not begin with that change.
+    /// A row whose anchor is a shown renewal did not begin there.
     pub fn is_open(&self, date: Timestamp) -> bool {
         self.anchor != date || self.origin == Origin::Renewal
     }
 
-    /// The number of the term that ends at the boundary nearest to `date`; `None` if that is before the end of the first
-    /// term, as for the accelerated terms of the sandbox.
+    /// The number of the term that ends at the boundary nearest to `date`; `None` if that is before the end of the
+    /// first term, as for the accelerated terms of the sandbox.
     pub fn ending(&self, date: Timestamp) -> Option<u64> {
         let nearest = self.nearest(date);
         let number = self.number(nearest);

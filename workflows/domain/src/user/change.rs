@@ -24,7 +24,8 @@ pub fn announce_change(mut decision: Decision, bought: &OwnedPurchase, others: &
 }
 
 impl OwnedPurchase {
-    /// Whether it is a change of plan from `other`: another SKU with a shared entitlement, and `other` ran when it began.
+    /// Whether it is a change of plan from `other`: another SKU with a shared entitlement, and `other` ran when it
+    /// began.
     fn continues(&self, other: &Self) -> bool {
         let entitles = |purchase: &Self, name: &str| {
             purchase.listing.entitlements.iter().any(|entitlement| entitlement.entitlement_ref_id == name)

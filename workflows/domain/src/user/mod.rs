@@ -255,8 +255,8 @@ impl OwnedPurchase {
         if self.purchase.is_one_time_purchase() { None } else { self.purchase.expires_at() }
     }
 
-    /// A sort key: the purchase with the greatest one gives access longest. An unknown end sorts before any known one. The
-    /// last two parts only make the choice between equal ends deterministic.
+    /// A sort key: the purchase with the greatest one gives access longest. An unknown end sorts before any known one.
+    /// The last two parts only make the choice between equal ends deterministic.
     fn endurance(&self) -> (bool, Option<Timestamp>, Option<Timestamp>, CollapseKey) {
         let purchase = &self.purchase;
         (purchase.is_one_time_purchase(), self.expiration(), purchase.last_verified(), self.collapse_key)
