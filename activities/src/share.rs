@@ -21,7 +21,7 @@ pub struct Slot {
 }
 
 impl Shares {
-    /// Takes a slot for a destination; `None` when the destination already occupies [`MAX_SLOTS`] slots.
+    /// Takes a slot for a destination; `None` when the destination already occupies `MAX_SLOTS` slots.
     pub fn take(&self, destination: DestinationId) -> Option<Slot> {
         let mut taken = self.taken();
         let count = taken.entry(destination).or_default();

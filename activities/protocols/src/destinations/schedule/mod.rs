@@ -84,8 +84,8 @@ impl Schedule {
 
     /// How long to wait after a failed attempt, in milliseconds; `None` when it was the last one.
     ///
-    /// Without `retry_after_ms`, the result is the step's wait, spread by up to 20 % either way; `jitter` is from 0 to
-    /// 1. With it, the result is `retry_after_ms`, limited in three ways: at least the step's wait; at most twice the
+    /// Without `retry_after_ms`, the result is the step's wait, spread by up to 20 % either way; `jitter` is between 0
+    /// and 1. With it, the result is `retry_after_ms`, limited in three ways: at least the step's wait; at most twice the
     /// step's wait or an hour, whichever is longer; and not past the end of the schedule, counted from the first
     /// attempt, unless the step's wait itself ends later.
     #[must_use]

@@ -2,9 +2,8 @@
 //! exceptions:
 //!
 //! * 410 disables the destination; the event stays owed, even past the end of its schedule.
-//! * An event becomes dead at the fifth answer that refuses it (4xx except 408, 410, 425 and 429), so that it no longer
-//! blocks
-//!   the events behind it. A `purchase.updated` is not affected, since a newer state replaces it.
+//! * An event becomes dead at the fifth answer that refuses it (4xx except 408, 410, 425 and 429), so that it does not
+//!   block the events behind it. A `purchase.updated` is not affected, since a newer state replaces it.
 //!
 //! 429, 502, 503 and 504 also pause the whole destination.
 
