@@ -109,13 +109,14 @@ enum Command {
     History(history::Options),
 }
 
-// A command of the admin API: its verb, and the service. No documentation: it would replace that of the verbs in the help.
+// A command of the admin API: its verb, and the service. It has no documentation, and the verb stands last: clap takes the
+// description in the help from what comes last.
 #[derive(Debug, clap::Args)]
 struct Admin<V: Subcommand> {
-    #[command(subcommand)]
-    verb: V,
     #[command(flatten)]
     remote: Remote,
+    #[command(subcommand)]
+    verb: V,
 }
 
 impl<V: Subcommand> Admin<V> {

@@ -51,7 +51,7 @@ row! {
 const KNOWN: Sql =
     statement!("SELECT collapse_key AS value FROM purchases WHERE revision > 0 AND collapse_key IN (?*)");
 
-const GIVEN_UP: Sql = statement! {"
+const ABANDONED: Sql = statement! {"
     SELECT collapse_key AS value
     FROM notifications
     WHERE store_type = '{STORE_TYPE}' AND outcome = 'given_up' AND collapse_key IN (?*)
@@ -79,14 +79,14 @@ impl Store {
         let keyed: Vec<(CollapseKey, &Adoption)> =
             purchases.iter().map(|purchase| (CollapseKey::of(platform.id, &purchase.receipt_id), purchase)).collect();
         let keys: Vec<CollapseKey> = keyed.iter().map(|(key, _)| *key).collect();
-        let (known, given_up): (Vec<CollapseKey>, Vec<CollapseKey>) = self
-            .read(move |connection| Ok((within(connection, KNOWN, &keys)?, within(connection, GIVEN_UP, &keys)?)))
+        let (known, abandoned): (Vec<CollapseKey>, Vec<CollapseKey>) = self
+            .read(move |connection| Ok((within(connection, KNOWN, &keys)?, within(connection, ABANDONED, &keys)?)))
             .await?;
         let known: HashSet<CollapseKey> = known.into_iter().collect();
         let new: Vec<_> = keyed.into_iter().filter(|(key, _)| !known.contains(key)).collect();
         adopted.known = i64::try_from(purchases.len() - new.len()).unwrap_or(i64::MAX);
         // An adoption that was given up may be repeated. Its notification gets another message id.
-        let times = |key: CollapseKey| given_up.iter().filter(|given_up| **given_up == key).count();
+        let times = |key: CollapseKey| abandoned.iter().filter(|abandoned| **abandoned == key).count();
         let rows =
             new.iter().map(|(key, purchase)| row(platform.id, purchase.notification(*key, at, times(*key)))).collect();
         let mut adopted_before = Vec::new();
@@ -148,9 +148,9 @@ fn within<T: Field + 'static>(
 }
 
 impl Adoption {
-    /// The notification of the purchase, if its adoption was given up `given_up` times before.
-    fn notification(&self, key: CollapseKey, at: Timestamp, given_up: usize) -> Notification {
-        let message_id = match given_up {
+    /// The notification of the purchase, after its adoption was abandoned this many times.
+    fn notification(&self, key: CollapseKey, at: Timestamp, abandoned: usize) -> Notification {
+        let message_id = match abandoned {
             0 => format!("import/{}", self.receipt_id),
             times => format!("import/{}/{}", self.receipt_id, times + 1),
         };

@@ -113,8 +113,8 @@ impl Assessment {
     fn record_contradiction(&mut self, time: Timestamp, at: Timestamp) -> bool {
         let is_decided = !is_recent(time, at);
         let behind = Behind { since: time, is_decided };
-        let kept = self.behind.filter(|known| (!known.is_decided, known.since) >= (!is_decided, time));
-        self.behind = kept.or(Some(behind));
+        let stronger = self.behind.filter(|known| (!known.is_decided, known.since) >= (!is_decided, time));
+        self.behind = stronger.or(Some(behind));
         !is_decided
     }
 }
@@ -226,8 +226,8 @@ impl Evidence<'_> {
             return;
         }
         assessment.unconfirmed.payment = true;
-        let never_ended = shown.runs() && !self.before.stage.is_over();
-        let is_off = if never_ended { assessment.stage.is_off } else { self.is_switched_off(Some(time)) };
+        let is_uninterrupted = shown.runs() && !self.before.stage.is_over();
+        let is_off = if is_uninterrupted { assessment.stage.is_off } else { self.is_switched_off(Some(time)) };
         let changed = self.due_sku(kind, shown).or_else(|| self.recent_sku(shown));
         let stage = Stage {
             life: Life::Running,
