@@ -1,5 +1,5 @@
-//! What the layout promises, checked against the source tree: which package may depend on which, where a store or a
-//! destination may be named, and the form of the code and of the documents.
+//! Checks the source tree: which package may depend on which, where a store or a destination may be named, and the form
+//! of the code and of the documents.
 
 mod documents;
 mod rooms;
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Direct dependencies that `domain` may have: values, and how they are written.
+/// Direct dependencies that `domain` may have: crates for values and their serialisation.
 const DOMAIN: &[&str] = &[
     "jiff",
     "rust_decimal",
@@ -21,7 +21,7 @@ const DOMAIN: &[&str] = &[
     "uuid",
 ];
 
-/// Direct dependencies that `workflows` may have: none of them can do I/O, and `fail` is empty but in tests.
+/// Direct dependencies that `workflows` may have. None of them can do I/O; `fail` does nothing outside tests.
 const WORKFLOWS: &[&str] = &[
     "domain",
     "fail",
@@ -33,7 +33,7 @@ const WORKFLOWS: &[&str] = &[
     "temporalio-workflow",
 ];
 
-/// Direct dependencies that `protocols` may have: values, and how they are written, signed and stored.
+/// Direct dependencies that `protocols` may have: crates for values, their serialisation and signatures, and `storage`.
 const PROTOCOLS: &[&str] = &[
     "base64",
     "domain",
@@ -49,8 +49,8 @@ const PROTOCOLS: &[&str] = &[
     "url",
 ];
 
-/// The longest file.
-const LINES: usize = 500;
+/// Maximum number of lines of a file.
+const MAX_LINES: usize = 500;
 
 /// One file of Rust.
 struct Source {
@@ -63,7 +63,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the work tree")
 }
 
-/// All our Rust files.
+/// All Rust files of the work tree.
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
     for package in ["activities", "api", "tests", "workflows"] {
@@ -91,7 +91,7 @@ impl Source {
         self.path.starts_with("tests/") || self.path.contains("/tests")
     }
 
-    /// Lines of code with their numbers: neither comments nor documentation.
+    /// Lines that are no comments, with their numbers.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text
             .lines()
@@ -100,25 +100,25 @@ impl Source {
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// Lines of code that `wanted` matches.
+    /// The places of the lines of code that `wanted` matches.
     fn places(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let lines = self.code().filter(|(_, line)| wanted(line));
         lines.map(|(at, line)| format!("{}:{at}: {}", self.path, line.trim())).collect()
     }
 }
 
-/// Fails with all places at once.
+/// Fails with all places, unless there are none.
 fn none(what: &str, places: impl IntoIterator<Item = String>) {
     let places: Vec<String> = places.into_iter().collect();
     assert!(places.is_empty(), "{what}:\n  {}", places.join("\n  "));
 }
 
-/// Every line of code outside `allowed` that `wanted` matches.
+/// Every line of code that `wanted` matches, in files that are not `allowed`.
 fn outside(allowed: impl Fn(&Source) -> bool, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     sources().iter().filter(|source| !allowed(source)).flat_map(|source| source.places(&wanted)).collect()
 }
 
-/// Whether `identifier` stands in the line as a whole identifier.
+/// Whether the line contains `identifier` as a whole identifier.
 fn has_identifier(line: &str, identifier: &str) -> bool {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
     line.match_indices(identifier).any(|(at, _)| {
@@ -127,7 +127,7 @@ fn has_identifier(line: &str, identifier: &str) -> bool {
     })
 }
 
-/// What cargo knows of our packages.
+/// The packages of the work tree, by `cargo metadata`.
 fn packages() -> Vec<serde_json::Value> {
     let cargo = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
@@ -137,7 +137,7 @@ fn packages() -> Vec<serde_json::Value> {
     metadata["packages"].as_array().expect("packages").clone()
 }
 
-/// Direct dependencies, without those of tests, by the names that crates.io knows.
+/// The names of a package's direct dependencies, without those of tests.
 fn dependencies(package: &str) -> BTreeSet<String> {
     let packages = packages();
     let package = packages.iter().find(|found| found["name"] == package).expect("the package");
@@ -189,10 +189,7 @@ fn storage_knows_neither_the_engine_nor_http() {
 #[test]
 fn only_the_commands_know_the_activities() {
     let allowed = |source: &Source| !source.path.starts_with("api/") || source.path.starts_with("api/src/commands/");
-    none(
-        "hearing and doing are wired together in api/src/commands only",
-        outside(allowed, |line| line.contains("activities::")),
-    );
+    none("only api/src/commands may use the activities", outside(allowed, |line| line.contains("activities::")));
 }
 
 #[test]
@@ -241,7 +238,7 @@ fn no_file_is_long() {
     let long = sources()
         .into_iter()
         .map(|source| (source.text.lines().count(), source.path))
-        .filter(|(lines, _)| *lines > LINES);
+        .filter(|(lines, _)| *lines > MAX_LINES);
     none("split these by reasons to change", long.map(|(lines, path)| format!("{path}: {lines} lines")));
 }
 
@@ -288,7 +285,7 @@ fn nothing_is_left_for_later() {
         concat!("to", "do!("),
     ];
     let has_mark = |line: &&str| marks.iter().any(|mark| has_identifier(line, mark));
-    // There the SDK's macro wants bodies for activities that are only declared.
+    // That file only declares activities, and the SDK's macro requires bodies.
     let sources = sources().into_iter().filter(|source| source.path != "workflows/src/activities.rs");
     let places = sources.flat_map(|source| {
         let lines: Vec<String> =

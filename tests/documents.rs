@@ -1,5 +1,5 @@
-//! What the documents promise of themselves: links lead somewhere, nothing is written twice, examples are real, and the
-//! first page stays short.
+//! Checks the Markdown documents: links resolve, no sentence is written twice, examples are valid, and the first page
+//! is short.
 
 use super::none;
 use serde_json::Value;
@@ -9,20 +9,20 @@ use system_tests::documents::{self, Document, OPERATORS};
 
 /// The first page.
 const FIRST: &str = "README.md";
-/// Its maximum number of lines.
+/// Maximum number of lines of the first page.
 const FIRST_LINES: usize = 150;
-/// Its maximum number of tables.
+/// Maximum number of tables of the first page.
 const FIRST_TABLES: usize = 2;
-/// The page with a body of each kind of event.
+/// The document with an example body of each kind of event.
 const BODIES: &str = "activities/protocols/src/destinations/webhook/README.md";
-/// The minimum length of a sentence that stands in one document only.
-const SENTENCE: usize = 40;
-/// Verbs of talking, which name nothing in a document.
+/// Minimum length of a sentence that may not be in two documents, in bytes.
+const MIN_SENTENCE: usize = 40;
+/// Forbidden terms in documents: verbs of talking.
 const VAGUE: &[&str] = &["told", "said", "asked", "heard", "whom", "word", "words"];
 /// Documents whose language is not checked yet.
 const UNCHECKED: &[&str] = &["activities/storage/README.md", "workflows/domain/README.md"];
 
-/// A line of prose without the code that stands in it.
+/// A line of prose without its inline code.
 fn without_code(line: &str) -> String {
     line.split('`').step_by(2).collect()
 }
@@ -46,14 +46,14 @@ fn anchors(document: &Document) -> BTreeSet<String> {
     numbered.collect()
 }
 
-/// The targets of the links of a document, without those of the web.
+/// The link targets of a document, without web addresses.
 fn links(document: &Document) -> Vec<String> {
     let prose = document.prose().collect::<Vec<_>>().join("\n");
     let targets = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
     targets.map(|(target, _)| target.to_owned()).filter(|target| !target.contains("://")).collect()
 }
 
-/// The path of a link's target from the root of the work tree; `None` when it leads out of it.
+/// The path of a link's target from the root of the work tree; `None` if it is outside of it.
 fn resolved(document: &Document, path: &str) -> Option<PathBuf> {
     if path.is_empty() {
         return Some(PathBuf::from(&document.path));
@@ -101,7 +101,7 @@ fn a_dead_link_is_noticed() {
     }
 }
 
-/// The sentences of a document: a cell of a table is one or more, so is a paragraph or an entry of a list.
+/// The sentences of a document. Paragraphs, entries of lists and cells of tables are divided into sentences.
 fn sentences(document: &Document) -> BTreeSet<String> {
     let mut text = String::new();
     for line in document.prose() {
@@ -112,7 +112,7 @@ fn sentences(document: &Document) -> BTreeSet<String> {
     }
     let sentences = text.split(['\n', ';', ':']).flat_map(|part| part.split(". "));
     let plain = sentences.map(|sentence| sentence.trim_matches(|letter| " *-|#.".contains(letter)).to_owned());
-    plain.filter(|sentence| sentence.len() >= SENTENCE).collect()
+    plain.filter(|sentence| sentence.len() >= MIN_SENTENCE).collect()
 }
 
 #[test]
@@ -197,13 +197,13 @@ fn every_setting_of_the_environment_is_documented() {
     none("these settings are not documented", missing.map(str::to_owned));
 }
 
-/// The bodies of events in the page for receivers.
+/// The example bodies of events in [`BODIES`].
 fn bodies() -> Vec<Value> {
     let blocks = Document::read(BODIES).blocks().into_iter().filter(|block| block.language == "json");
     blocks.map(|block| serde_json::from_str(&block.lines.join("\n")).expect("a body")).collect()
 }
 
-/// The type of an event, by the rule of the page.
+/// The type of an event, by the documented rule.
 fn event_type(body: &Value) -> &str {
     let places = ["/attributes/event_type", "/event_type", "/type"];
     places.iter().find_map(|place| body.pointer(place)?.as_str()).expect("a type")
@@ -211,7 +211,7 @@ fn event_type(body: &Value) -> &str {
 
 #[test]
 fn an_event_body_of_each_kind_is_documented_and_valid() {
-    let schemas = domain::event::schemas();
+    let schemas = domain::schemas::all();
     let kind = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     let mut missing: BTreeSet<String> = schemas.iter().map(|(name, ..)| kind(name)).collect();
     for body in bodies() {
@@ -229,7 +229,7 @@ fn an_event_body_of_each_kind_is_documented_and_valid() {
     assert!(missing.is_empty(), "no body of {missing:?}");
 }
 
-/// The properties of a schema's top level, and of `attributes` and `data` there, that a body does not have.
+/// The properties of a schema, and of its `attributes` and `data`, that a body lacks.
 fn absent(schema: &Value, body: &Value) -> Vec<String> {
     let names = |schema: &Value| -> Vec<String> {
         let properties = schema["properties"].as_object();

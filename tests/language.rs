@@ -1,10 +1,10 @@
-//! The language of the code: identifiers, names of tests and comments use the field's own terms. The vocabulary is in
-//! `workflows/domain/README.md`.
+//! Checks the language of identifiers, names of tests and comments against lists of forbidden terms. The vocabulary is
+//! in `workflows/domain/README.md`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Parts of identifiers that name no thing: verbs of talking, and participles that fit any value.
+/// Forbidden parts of identifiers: verbs of talking, and participles that fit any value.
 const PARTS: &[&str] = &[
     "told", "tell", "tells", "telling", "untold", "said", "say", "says", "saying", "unsaid", "ask", "asks", "asked",
     "asking", "heard", "hear", "hears", "hearing", "spoken", "word", "words", "whom", "given", "kept", "made", "ended",
@@ -12,31 +12,31 @@ const PARTS: &[&str] = &[
     "looked", "reading", "readings",
 ];
 
-/// Identifiers with such a part that are right.
+/// Exceptions: identifiers that may have such a part.
 const ALLOWED: &[Allowed] = &[
     Allowed { name: "look_up", reason: "the term for DNS and for keys" },
     Allowed { name: "lookups", reason: "the term for DNS and for keys" },
 ];
 
-/// Terms that comments, and texts of production code, do not use.
+/// Forbidden terms in comments, and in texts of production code.
 const TERMS: &[&str] = &["told", "untold", "whom", "heard", "spoken", "unsaid", "hasten", "hastens", "hastened"];
 
-/// Files whose comments or texts need one of the terms.
+/// Exceptions: files that may use these terms.
 const ALLOWED_TERMS: &[Allowed] = &[Allowed { name: "tests/language.rs", reason: "this list" }];
 
-/// Beginnings of doc comments that do not say what the item is.
+/// Forbidden beginnings of doc comments: they do not say what the item is.
 const BEGINNINGS: &[&str] = &["So many", "So long", "The same", "What became of", "What came of"];
 
-/// Maximum length of a function's name: a name of a test is one sentence.
-const NAME: usize = 60;
+/// Maximum length of a function's name.
+const MAX_NAME: usize = 60;
 
-/// The folders of the summary, the inner ones first.
+/// The folders whose findings are counted, inner ones first.
 const FOLDERS: &[&str] =
     &["activities/protocols", "activities/storage", "activities", "api", "workflows/domain", "workflows", "tests"];
 
 struct Allowed {
     name: &'static str,
-    /// For people.
+    /// Why it is an exception.
     #[expect(dead_code, reason = "read by people only")]
     reason: &'static str,
 }
@@ -48,14 +48,15 @@ enum Kind {
     Comment,
 }
 
-/// A part of a source that is code, one literal or one line of a comment.
+/// A part of a source: code, one string literal, or one comment.
 struct Region<'a> {
     kind: Kind,
     line: usize,
     text: &'a str,
 }
 
-/// Where the literal or comment at the beginning of `rest` ends, if there is one. `before` is the character before it.
+/// The kind and the end of the literal or comment at the beginning of `rest`, if there is one. `before` is the
+/// character before `rest`.
 fn end_of_region(rest: &str, before: Option<char>) -> Option<(Kind, usize)> {
     let closed = |from: usize, close: &str| rest[from..].find(close).map_or(rest.len(), |at| from + at + close.len());
     if rest.starts_with("//") {
@@ -90,7 +91,7 @@ fn end_of_string(rest: &str) -> usize {
     rest.len()
 }
 
-/// The end of a character literal; nothing for a lifetime.
+/// The end of a character literal; `None` for a lifetime.
 fn end_of_character(rest: &str) -> Option<usize> {
     let mut characters = rest.char_indices().skip(1);
     let (_, first) = characters.next()?;
@@ -122,7 +123,7 @@ fn regions(text: &str) -> Vec<Region<'_>> {
     found
 }
 
-/// Names in a text with their lines.
+/// The words of a region with their line numbers.
 fn names(region: &Region<'_>) -> Vec<(usize, String)> {
     let lines = region.text.split('\n').enumerate();
     let of_line = |(number, text): (usize, &str)| {
@@ -133,7 +134,7 @@ fn names(region: &Region<'_>) -> Vec<(usize, String)> {
     lines.flat_map(of_line).collect()
 }
 
-/// The parts of a name: between `_`, and between the humps of camel case.
+/// The lower-case parts of a name in snake case or camel case.
 fn parts(name: &str) -> Vec<String> {
     let letters: Vec<char> = name.chars().collect();
     let mut parts = vec![String::new()];
@@ -159,7 +160,7 @@ fn is_test(path: &str) -> bool {
     path.starts_with("tests/") || path.contains("/tests")
 }
 
-/// What is wrong in a file, with lines.
+/// The findings of a file: line number and description.
 fn findings(path: &str, text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let (mut last_comment, mut follows_fn) = (None, false);
@@ -169,7 +170,7 @@ fn findings(path: &str, text: &str) -> Vec<(usize, String)> {
                 if is_forbidden(&name) {
                     found.push((line, format!("the identifier `{name}`")));
                 }
-                if follows_fn && name.chars().count() > NAME {
+                if follows_fn && name.chars().count() > MAX_NAME {
                     found.push((line, format!("a name of {} characters: `{name}`", name.chars().count())));
                 }
                 follows_fn = name == "fn";

@@ -1,7 +1,8 @@
-//! The rooms of storage: their imports run in one direction, and no more than two files import each other in a circle.
+//! The rooms, which are the top folders of `activities/storage/src`: each imports only from those below it, and a cycle
+//! of imports has at most two files.
 //!
-//! Arrows are read from the sources: `use` lines, paths that begin with `crate`, `super` or `self`, and the children that
-//! a file declares and calls. What is for its own tests only is left out.
+//! Imports are read from the sources: `use` lines, paths that begin with `crate`, `super` or `self`, and the child
+//! modules that a file uses. Unit tests are left out.
 
 use super::{none, sources};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,10 +11,10 @@ const STORAGE: &str = "activities/storage/src/";
 /// The rooms, bottom-up: each imports only from those before it.
 const ROOMS: [&str; 10] =
     ["db", "settings", "events", "purchases", "inbox", "settling", "delivery", "redelivery", "reports", "admin"];
-/// The maximum number of files that import each other in a circle.
-const CIRCLE: usize = 2;
+/// Maximum number of files in a cycle of imports.
+const MAX_CYCLE: usize = 2;
 
-/// A module as the path from the root of the crate.
+/// The path of a module from the root of the crate.
 type Module = Vec<String>;
 type Arrows = BTreeMap<Module, BTreeSet<Module>>;
 
@@ -55,7 +56,7 @@ fn expand(tree: &str) -> Vec<String> {
     named.flat_map(|part| expand(part)).map(|part| format!("{parent}{part}")).collect()
 }
 
-/// The paths of all `use` lines, and the rest of the code.
+/// The imported paths of all `use` lines, and the rest of the code.
 fn uses(code: &str) -> (Vec<String>, String) {
     let (mut paths, mut rest) = (Vec::new(), String::new());
     for statement in code.split_inclusive(';') {
@@ -74,7 +75,7 @@ fn uses(code: &str) -> (Vec<String>, String) {
     (paths, rest)
 }
 
-/// The paths in code that begin with `first` and more.
+/// The paths in code that begin with the segment `first`.
 fn paths<'c>(code: &'c str, first: &'c str) -> impl Iterator<Item = String> + 'c {
     let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
     let begins = code.match_indices(first).filter(move |(at, _)| {
@@ -88,7 +89,7 @@ fn paths<'c>(code: &'c str, first: &'c str) -> impl Iterator<Item = String> + 'c
     })
 }
 
-/// The module that a path leads to, as seen in `from`.
+/// The module that a path in `from` leads to.
 fn target(modules: &BTreeMap<Module, String>, from: &Module, path: &str) -> Option<Module> {
     let mut parts: Vec<&str> = path.split("::").collect();
     let mut found = match *parts.first()? {
@@ -119,7 +120,7 @@ fn descend(modules: &BTreeMap<Module, String>, mut found: Module, parts: &[&str]
     found
 }
 
-/// Which modules each one imports.
+/// The modules that each module imports.
 fn arrows(modules: &BTreeMap<Module, String>) -> Arrows {
     let imported = |from: &Module, code: &str| {
         let (mut named, rest) = uses(code);
@@ -133,7 +134,7 @@ fn arrows(modules: &BTreeMap<Module, String>) -> Arrows {
     modules.iter().map(|(from, code)| (from.clone(), imported(from, code))).collect()
 }
 
-/// Every module that can be reached from one.
+/// All modules that a module imports directly or indirectly.
 fn reached(arrows: &Arrows, from: &Module) -> BTreeSet<Module> {
     let (mut found, mut left) = (BTreeSet::new(), vec![from]);
     while let Some(next) = left.pop() {
@@ -179,6 +180,6 @@ fn no_more_than_two_files_of_storage_import_each_other() {
         let others = reached[module].iter().filter(|other| reached[other].contains(module));
         others.map(name).collect()
     };
-    let circles: BTreeSet<Vec<String>> = arrows.keys().map(circle).filter(|circle| circle.len() > CIRCLE).collect();
+    let circles: BTreeSet<Vec<String>> = arrows.keys().map(circle).filter(|circle| circle.len() > MAX_CYCLE).collect();
     none("these import each other in a circle", circles.into_iter().map(|circle| circle.join(", ")));
 }

@@ -1,6 +1,6 @@
-//! The actions of admins on one purchase, and on one destination.
+//! The admins' actions on one purchase or one destination.
 
-use crate::Context;
+use crate::dependencies::Context;
 use domain::{DestinationId, Lane, RedeliverySelector};
 use protocols::destinations::Config;
 use std::time::Duration;
@@ -8,17 +8,18 @@ use storage::{DestinationPatch, Error, Page, RunMode, Store, fault};
 use tokio::time::Instant;
 use workflows::activities::{Discard, Redeliver, RedeliverAll, RedeliveryProgress, SetEnabled, SetHold, Unfinished};
 
-/// After this time the rest is left to the next run, so that the activity does not time out.
-const ENOUGH: Duration = Duration::from_secs(5);
-/// Maximum number of `user.*` events that are skipped at once, which takes less than the three seconds of a short activity.
-const FORGOTTEN_AT_ONCE: i64 = 10_000;
+/// Time after which no further page begins: the next run goes on, and the activity does not time out.
+const BUDGET: Duration = Duration::from_secs(5);
+/// Maximum number of `user.*` events that one call skips. That takes less than the three seconds that a short activity
+/// may run.
+const MAX_SKIPPED: i64 = 10_000;
 
-/// Sets a hold, or releases it.
+/// Sets a hold on the purchase, or releases it when `duration` is absent.
 pub async fn hold(store: &Store, input: SetHold) -> Result<(), Error> {
-    let Some(for_ms) = input.for_ms else {
+    let Some(duration) = input.duration else {
         return store.release(input.collapse_key).await;
     };
-    let until = store.now().await?.plus_millis(for_ms);
+    let until = store.now().await?.plus(duration);
     let (by, reason) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
     store.hold(input.collapse_key, until, &by, &reason).await
 }
@@ -29,20 +30,21 @@ pub async fn discard(store: &Store, input: Discard) -> Result<i64, Error> {
     store.discard(input.collapse_key, input.through, &by, &reason).await
 }
 
-/// Redelivers the newest state; returns the lanes that this opens.
+/// Redelivers the purchase's newest state and its dead `user.*` events; returns the purchase's open lanes.
 pub async fn redeliver(store: &Store, input: Redeliver) -> Result<Vec<Lane>, Error> {
     let lanes = store.redeliver(input.collapse_key, input.destination_id, input.once).await?;
     fail::fail_point!("redeliver.after_commit", |_| std::process::abort());
     Ok(lanes)
 }
 
-/// Enables or disables a destination. What is owed to it stays owed; with `newest_only`, the `user.*` events of a disabled
-/// one are skipped first. When there are very many, some are skipped and the caller repeats the call.
+/// Enables or disables a destination. Owed events stay owed. With `newest_only`, the owed `user.*` events are skipped
+/// before the destination is enabled; one call skips [`MAX_SKIPPED`] at most. When more remain, the destination stays
+/// disabled and the result is `Some`: the caller repeats the call.
 pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfinished>, Error> {
     let (by, why) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
     let reason = (!input.is_enabled).then(|| format!("{by}: {why}"));
     if input.is_enabled && input.newest_only {
-        let at_once = if fault::is_planted("enable.one_by_one") { 1 } else { FORGOTTEN_AT_ONCE };
+        let at_once = if fault::is_planted("enable.one_by_one") { 1 } else { MAX_SKIPPED };
         let forgotten = store.forget_user_events(input.destination_id, at_once).await?;
         if forgotten.more {
             return Ok(Some(Unfinished { skipped: forgotten.skipped }));
@@ -53,9 +55,10 @@ pub async fn set_enabled(store: &Store, input: SetEnabled) -> Result<Option<Unfi
     store.update_destination(input.destination_id, patch).await.map(|_| None)
 }
 
-/// Redelivers to a destination, page by page until [`ENOUGH`] or the end. After the last page of failed deliveries its
-/// pause and all back-offs end too. Repeated after a failure, it goes through the same pages: what is owed by the `bulk` of
-/// the same name is not owed twice, whether it was delivered meanwhile or not.
+/// Redelivers the selected deliveries to a destination, page by page, until the end or for [`BUDGET`]. After the last
+/// page of failed deliveries the destination's pause and all back-offs end too. `bulk` is the idempotency key: when
+/// Temporal retries the activity, the pages that were done before owe nothing a second time, even if it was delivered
+/// meanwhile.
 pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Result<RedeliveryProgress, Error> {
     let selection = input.selector.to(input.destination_id);
     let mut progress = RedeliveryProgress { owed: 0, next_cursor: input.cursor };
@@ -69,25 +72,25 @@ pub async fn redeliver_all(store: &Store, bulk: &str, input: RedeliverAll) -> Re
         if is_last && selection.selector == RedeliverySelector::Failed {
             store.retry_now(input.destination_id).await?;
         }
-        if is_last || began.elapsed() >= ENOUGH {
+        if is_last || began.elapsed() >= BUDGET {
             return Ok(progress);
         }
     }
 }
 
-/// Tests the connection to a destination with one request that carries no event; returns the result for people. `token`
-/// identifies the request.
+/// Tests the connection to a destination with one request that carries no event; returns the result as a sentence.
+/// `token` becomes the id of the request.
 pub async fn test(context: &Context, id: DestinationId, token: &str) -> Result<String, Error> {
     let destination = context.store.destination(id).await?;
     let secret = context.store.destination_secret(id).await?;
-    let config = match Config::ready(&destination, &secret, &context.allowed) {
+    let config = match Config::ready(&destination, &secret, &context.allowed_addresses) {
         Ok(config) => config,
         Err(invalid) => return Ok(format!("nothing was sent; {invalid}")),
     };
     Ok(match config.test((context.clock)(), token) {
         Ok(request) => {
-            let tested = config.tested(&context.http.send(request).await);
-            config.redact(&tested.unwrap_or_else(|why| why))
+            let description = config.describe_test(&context.http.send(request).await);
+            config.redact(&description.unwrap_or_else(|why| why))
         }
         Err(invalid) => format!("nothing was sent; {invalid}"),
     })

@@ -1,11 +1,12 @@
-//! Renders bodies for storage's claims: each kind of destination renders its own, and cuts and refusals are counted.
+//! Renders the bodies of events when storage claims them. The kind of the destination defines the body. Truncated
+//! values and refused user ids are counted in metrics.
 //!
-//! Storage may repeat a claim before it is committed; then these counters count twice.
+//! When storage repeats a claim's transaction, the same truncation is counted twice.
 
 use protocols::destinations::{Config, RenderNotes};
 use storage::{Destination, Rendered, Unsent};
 
-/// Renders an event for a destination, for every attempt.
+/// Renders an event for a destination. The body is frozen: every attempt sends it.
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     let rendered = Config::render(destination, unsent);
     count(&destination.kind, Config::render_notes(destination, unsent, &rendered));

@@ -1,10 +1,13 @@
-//! `deliver`: attempts the deliveries of a lane. One failed attempt ends a run of the activity, and Temporal
-//! runs it again when the next one is due; after a success the lane's next delivery follows.
+//! `deliver`: attempts the deliveries of a lane, one request after another. A failed attempt ends the activity's run
+//! with a failure that carries the time of the next attempt. Temporal runs the activity again then, except after a
+//! lane's first run, whose failure goes to the purchase's run.
 //!
-//! A lane that the destination cannot take now ends here: the destination's own run delivers what it owes.
+//! When the destination cannot take the lane now (open breaker, pause, exhausted rate or concurrency), the activity
+//! ends without a failure, and the destination's own run delivers what the lane is owed. Storage closes a lane when it
+//! has nothing to send: nothing is pending, or the destination is disabled or deleted.
 
-use crate::Context;
-use crate::attempt::{AttemptResult, Completed, LATE_MS, NO_LIMIT, attempt, claim};
+use crate::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, attempt, claim};
+use crate::dependencies::Context;
 use crate::failure::Failed;
 use std::time::Duration;
 use storage::{Claim, Idle, LaneState, Mode, fault};
@@ -12,25 +15,28 @@ use temporalio_sdk::activities::ActivityInfo;
 use tokio::time::Instant;
 use workflows::activities::{Deliver, Delivered};
 
-/// After this time the rest is left to a new run, so that no attempt is cut off by the activity's time-out.
-const ENOUGH: Duration = Duration::from_secs(8);
+/// Time after which no further attempt begins: a new run goes on, and the activity's time-out interrupts no attempt.
+const BUDGET: Duration = Duration::from_secs(8);
 
-/// How long a lane waits for another purchase of its user. After that the destination's run delivers it, so that the many
-/// purchases of one user do not all keep claiming.
-const USER_PATIENCE: Duration = Duration::from_millis(500);
+/// How long a lane waits while a request about another purchase of its user is in flight. Then the destination's run
+/// delivers it; otherwise a user with many purchases would cause many futile claims.
+const USER_BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The token of this attempt of an activity, for leases.
+/// The lease token of one attempt of an activity: `run/activity/attempt`.
 pub fn token(info: &ActivityInfo) -> String {
     format!("{}/{}", name(info), info.attempt)
 }
 
-/// The name that all attempts of an activity share.
+/// The name that all attempts of an activity share: `run/activity`.
 pub fn name(info: &ActivityInfo) -> String {
     let run = info.workflow_run_id.as_deref().unwrap_or_default();
     format!("{run}/{}", info.activity_id)
 }
 
-/// Attempts what is due until the lane is closed or left to the destination's run, or an attempt fails or has to wait.
+/// Attempts the due deliveries until the lane is closed, is left to the destination's run, or [`BUDGET`] is over.
+///
+/// # Errors
+/// An attempt failed, or the next one is due later: Temporal runs the activity again at that time.
 pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
     let Some(_slot) = context.shares.take(lane.destination_id) else { return defer(context, lane).await };
     if fault::is_planted("deliver.start_twice") {
@@ -54,65 +60,66 @@ async fn attempts(context: &Context, token: &str, lane: &Deliver) -> Result<Deli
                 claim.at_most = completed.at_most.unwrap_or(NO_LIMIT);
             }
             AttemptResult::Idle(Idle::Closed { last_seq }) => return Ok(Delivered { last_seq, more: false }),
-            AttemptResult::Idle(Idle::UserBusy { ms, .. }) if began.elapsed() < USER_PATIENCE => wait(ms).await,
+            AttemptResult::Idle(Idle::UserBusy { wait, .. }) if began.elapsed() < USER_BUSY_TIMEOUT => {
+                tokio::time::sleep(wait).await;
+            }
             AttemptResult::Idle(Idle::Owed { last_seq, .. } | Idle::UserBusy { last_seq, .. }) => {
                 return Ok(leave_to_destination(context, &claim, last_seq));
             }
-            AttemptResult::Idle(Idle::Leased { ms }) => {
-                return Err(Failed::wait(ms, "another attempt is still in flight".to_owned()));
+            AttemptResult::Idle(Idle::Leased { wait }) => {
+                return Err(later(wait, "another attempt is still in flight"));
             }
-            AttemptResult::Idle(Idle::Wait { ms, last_error }) => {
-                return Err(not_due(ms, last_error));
-            }
-            AttemptResult::Late => {
-                let why = "the lease of this attempt ran out before it was sent".to_owned();
-                return Err(Failed::wait(LATE_MS, why));
+            AttemptResult::Idle(Idle::Wait { wait, last_error }) => return Err(not_due(wait, last_error)),
+            AttemptResult::LeaseExpired => {
+                return Err(later(LEASE_RETRY, "the lease of this attempt ran out before it was sent"));
             }
         }
     }
 }
 
-async fn wait(ms: i64) {
-    tokio::time::sleep(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).await;
+/// The failure that makes Temporal run the activity again after this time.
+fn later(wait: Duration, why: impl Into<String>) -> Failed {
+    Failed::Later { wait, why: why.into() }
 }
 
-fn not_due(ms: i64, last_error: Option<String>) -> Failed {
-    Failed::wait(ms, last_error.unwrap_or_else(|| "not due yet".to_owned()))
+fn not_due(wait: Duration, last_error: Option<String>) -> Failed {
+    later(wait, last_error.unwrap_or_else(|| "not due yet".to_owned()))
 }
 
-/// The result of the run after an attempt; `None` when it goes on.
+/// The result of the run after a completed attempt; `None` when the run makes another attempt.
 fn finish_run(
     context: &Context,
     claim: &Claim,
     completed: &Completed,
     elapsed: Duration,
 ) -> Result<Option<Delivered>, Failed> {
-    match (completed.finished, &completed.retry_reason) {
+    match (completed.lane, &completed.retry_reason) {
         (LaneState::Closed { last_seq }, _) => Ok(Some(Delivered { last_seq, more: false })),
         (LaneState::Owed { last_seq }, _) => Ok(Some(leave_to_destination(context, claim, last_seq))),
-        (LaneState::Wait { ms }, Some(why)) => Err(Failed::wait(ms, why.clone())),
-        (LaneState::Wait { ms }, None) => {
-            Err(Failed::wait(ms, "the lane's other track waits for its next attempt".to_owned()))
+        (LaneState::Wait { wait }, Some(why)) => Err(later(wait, why.as_str())),
+        (LaneState::Wait { wait }, None) => Err(later(wait, "the lane's other track waits for its next attempt")),
+        // A retry with fewer events per request stays in this run: only this run knows the limit.
+        (LaneState::More, Some(why)) if completed.at_most.is_none() => {
+            Err(later(Duration::from_millis(1), why.as_str()))
         }
-        // A retry in a smaller request goes on in this run, where the size is known.
-        (LaneState::More, Some(why)) if completed.at_most.is_none() => Err(Failed::wait(1, why.clone())),
-        (LaneState::More, _) if elapsed > ENOUGH => Ok(Some(Delivered { last_seq: 0, more: true })),
+        (LaneState::More, _) if elapsed > BUDGET => Ok(Some(Delivered { last_seq: 0, more: true })),
         (LaneState::More, _) => Ok(None),
     }
 }
 
-/// The destination has taken its share of this worker's slots: its own run delivers what is due in the lane. What is due
-/// later waits in Temporal, which takes no slot.
+/// Ends the run without an attempt, since the destination occupies its share of this worker's slots. If the lane is
+/// due, the destination's own run delivers it. If not, Temporal runs the activity again at that time; the wait occupies
+/// no slot.
 async fn defer(context: &Context, lane: &Deliver) -> Result<Delivered, Failed> {
     let last_seq = context.store.last_seq(lane.collapse_key, lane.destination_id).await?;
-    if let Some((ms, last_error)) = context.store.lane_wait(lane.collapse_key, lane.destination_id).await? {
-        return Err(not_due(ms, last_error));
+    if let Some((wait, last_error)) = context.store.lane_wait(lane.collapse_key, lane.destination_id).await? {
+        return Err(not_due(wait, last_error));
     }
     context.engine.supervise(lane.destination_id);
     Ok(Delivered { last_seq, more: false })
 }
 
-/// Leaves the lane to the destination's own run.
+/// Leaves the lane to the destination's own run, which it signals.
 fn leave_to_destination(context: &Context, claim: &Claim, last_seq: i64) -> Delivered {
     context.engine.supervise(claim.destination);
     Delivered { last_seq, more: false }

@@ -1,4 +1,4 @@
-//! The only place that builds an activity's failure and sets the time of its next attempt.
+//! Builds the failures that activities return to Temporal, with the time of the next attempt. Nothing else builds them.
 
 use std::time::Duration;
 use temporalio_common::ActivityError;
@@ -7,22 +7,15 @@ use temporalio_common::error::ApplicationFailure;
 /// Why a run of an activity ended without a result.
 #[derive(Debug)]
 pub enum Failed {
-    /// It failed or has to wait; run again after a time.
+    /// An attempt failed, or the next one is not due yet.
     Later {
-        /// Milliseconds until the next run.
-        ms: i64,
-        /// For the Temporal UI.
+        /// How long until the next run.
+        wait: Duration,
+        /// The reason, as the Temporal UI shows it.
         why: String,
     },
     /// Storage failed.
     Storage(storage::Error),
-}
-
-impl Failed {
-    /// Run again in `ms` milliseconds.
-    pub fn wait(ms: i64, why: String) -> Self {
-        Self::Later { ms, why }
-    }
 }
 
 impl From<storage::Error> for Failed {
@@ -31,28 +24,22 @@ impl From<storage::Error> for Failed {
     }
 }
 
-/// The failure for Temporal.
+/// Converts a failed run into Temporal's failure.
 pub fn failure(failed: Failed) -> ActivityError {
     match failed {
-        Failed::Later { ms, why } => {
-            let delay = Duration::from_millis(u64::try_from(ms.max(1)).unwrap_or(1));
-            application(why, "retry", Some(delay), false)
+        Failed::Later { wait, why } => {
+            let failure = ApplicationFailure::builder(why).type_name("retry".to_owned());
+            ActivityError::application(failure.next_retry_delay(wait.max(Duration::from_millis(1))).build())
         }
         Failed::Storage(error) => storage(error),
     }
 }
 
-/// The failure for Temporal of an error of storage: it is retried unless it can never succeed.
+/// Converts an error of storage into Temporal's failure. Temporal retries it while the database cannot be used
+/// (unavailable, locked or corrupt); the request behind any other error is itself wrong and can never succeed.
 pub fn storage(error: storage::Error) -> ActivityError {
-    let never =
-        !matches!(error, storage::Error::Unavailable(_) | storage::Error::Locked(_) | storage::Error::Corrupt { .. });
-    application(storage::chain(&error), "storage", None, never)
-}
-
-fn application(message: String, kind: &str, delay: Option<Duration>, never: bool) -> ActivityError {
-    let failure = ApplicationFailure::builder(message).type_name(kind.to_owned()).non_retryable(never);
-    ActivityError::application(match delay {
-        Some(delay) => failure.next_retry_delay(delay).build(),
-        None => failure.build(),
-    })
+    let is_retried =
+        matches!(error, storage::Error::Unavailable(_) | storage::Error::Locked(_) | storage::Error::Corrupt { .. });
+    let failure = ApplicationFailure::builder(storage::chain(&error)).type_name("storage".to_owned());
+    ActivityError::application(failure.non_retryable(!is_retried).build())
 }

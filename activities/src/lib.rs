@@ -4,6 +4,7 @@ mod admin;
 mod attempt;
 mod bodies;
 mod deliver;
+mod dependencies;
 mod drain;
 pub mod engine;
 mod failure;
@@ -11,21 +12,21 @@ pub mod http;
 mod load;
 mod pace;
 mod retention;
+mod round;
 mod share;
 mod supervise;
 mod sweep;
+mod verifier;
 mod verify;
 pub mod worker;
 
+pub use dependencies::Context;
 pub use share::Shares;
-pub use verify::Verifier;
+pub use verifier::Verifier;
 
-use domain::{Lane, Timestamp};
-use protocols::destinations::Allowed;
+use domain::Lane;
+use round::Round;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
-use storage::Store;
 use temporalio_common::ActivityError;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::ActivityContext;
@@ -36,31 +37,6 @@ use workflows::activities::{
     TestActivity, Unfinished, Verified, Verify, VerifyActivity,
 };
 
-/// What the activities use.
-#[derive(Clone)]
-pub struct Context {
-    /// The database.
-    pub store: Store,
-    /// The only sender of requests to addresses that others chose.
-    pub http: http::Http,
-    /// What the operator allows destinations to be.
-    pub allowed: Allowed,
-    /// Verifies purchases with their stores.
-    pub verifier: Arc<Verifier>,
-    /// Temporal, to wake purchases and destinations.
-    pub engine: engine::Engine,
-    /// The wall clock, for a signature's timestamp alone: stored times are the database's.
-    pub clock: fn() -> Timestamp,
-    /// A random number in 0..1, for the jitter of retries.
-    pub random: fn() -> f64,
-    /// How long bodies are stored; for ever when absent.
-    pub retention: Option<Duration>,
-    /// The worker's slots that each destination takes.
-    pub shares: Shares,
-    /// Set when the worker stops: then nothing new is begun.
-    pub stopping: Arc<AtomicBool>,
-}
-
 #[activities]
 impl Context {
     /// Loads the purchase, its waiting notifications and its open lanes.
@@ -69,37 +45,37 @@ impl Context {
         load::load(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Verifies the purchase with its store, once.
+    /// Queries the purchase's store once.
     #[activity(definition = VerifyActivity)]
     pub async fn verify(self: Arc<Self>, _ctx: ActivityContext, input: Verify) -> Result<Verified, ActivityError> {
         verify::verify(&self, input.collapse_key).await.map_err(failure::storage)
     }
 
-    /// Records a decision.
+    /// Records the decision of a settling.
     #[activity(definition = RecordActivity)]
     pub async fn record(self: Arc<Self>, _ctx: ActivityContext, input: Record) -> Result<Recorded, ActivityError> {
         self.store.record(input).await.map_err(failure::storage)
     }
 
-    /// Attempts the deliveries of a lane.
+    /// Attempts the deliveries of a lane, for a purchase's run.
     #[activity(definition = DeliverActivity)]
     pub async fn deliver(self: Arc<Self>, ctx: ActivityContext, input: Deliver) -> Result<Delivered, ActivityError> {
         deliver::deliver(&self, &deliver::token(ctx.info()), &input).await.map_err(failure::failure)
     }
 
-    /// Sets or releases a hold.
+    /// Sets or releases a hold on a purchase.
     #[activity(definition = HoldActivity)]
     pub async fn hold(self: Arc<Self>, _ctx: ActivityContext, input: SetHold) -> Result<(), ActivityError> {
         admin::hold(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Discards the waiting notifications.
+    /// Discards the waiting notifications of a purchase; returns their number.
     #[activity(definition = DiscardActivity)]
     pub async fn discard(self: Arc<Self>, _ctx: ActivityContext, input: Discard) -> Result<i64, ActivityError> {
         admin::discard(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Redelivers the newest state.
+    /// Redelivers the newest state of a purchase and its dead `user.*` events; returns its open lanes.
     #[activity(definition = RedeliverActivity)]
     pub async fn redeliver(
         self: Arc<Self>,
@@ -109,7 +85,7 @@ impl Context {
         admin::redeliver(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Supervises a destination as a whole.
+    /// Probes the destination's open breaker, or delivers its backlog.
     #[activity(definition = SuperviseActivity)]
     pub async fn supervise(
         self: Arc<Self>,
@@ -117,14 +93,15 @@ impl Context {
         input: Supervise,
     ) -> Result<Supervised, ActivityError> {
         let info = ctx.info();
-        let round = supervise::Round::new(deliver::token(info), info.attempt, self.stopping.clone());
+        let token = deliver::token(info);
+        let round = Round::new(input.destination_id, token, info.attempt, self.stopping.clone());
         tokio::select! {
-            supervised = supervise::supervise(&self, &round, input) => supervised.map_err(failure::storage),
-            never = round.beat(&ctx) => match never {},
+            supervised = supervise::supervise(&self, &round, &input) => supervised.map_err(failure::storage),
+            never = round.send_heartbeats(&ctx) => match never {},
         }
     }
 
-    /// Enables or disables a destination.
+    /// Enables or disables a destination; returns `Some` when the call must be repeated.
     #[activity(definition = SetEnabledActivity)]
     pub async fn set_enabled(
         self: Arc<Self>,
@@ -134,7 +111,7 @@ impl Context {
         admin::set_enabled(&self.store, input).await.map_err(failure::storage)
     }
 
-    /// Tests the connection to a destination.
+    /// Tests the connection to a destination; returns the result as a sentence.
     #[activity(definition = TestActivity)]
     pub async fn test(self: Arc<Self>, ctx: ActivityContext, input: Test) -> Result<String, ActivityError> {
         let token = deliver::token(ctx.info());
@@ -151,7 +128,7 @@ impl Context {
         admin::redeliver_all(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
     }
 
-    /// Wakes what is overdue.
+    /// Signals the runs of overdue purchases and destinations, and does the periodic clean-up.
     #[activity(definition = SweepActivity)]
     pub async fn sweep(self: Arc<Self>, _ctx: ActivityContext, _round: u32) -> Result<Swept, ActivityError> {
         sweep::sweep(&self.store, &self.engine, self.retention).await.map_err(failure::storage)

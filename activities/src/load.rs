@@ -1,6 +1,6 @@
-//! `load`: loads what a settling needs, without customer identifiers, since many people can read histories.
+//! `load`: loads what a settling needs. The store's user ids are removed: everybody with access to Temporal can read a
+//! workflow's history.
 
-use std::time::Duration;
 use storage::{Error, Store};
 use workflows::activities::{Load, Loaded, MAX_PER_SETTLING};
 
@@ -8,8 +8,7 @@ use workflows::activities::{Load, Loaded, MAX_PER_SETTLING};
 pub async fn load(store: &Store, input: Load) -> Result<Loaded, Error> {
     let mut loaded = store.load(input.collapse_key, input.through, MAX_PER_SETTLING).await?;
     fail::fail_point!("load.after", |_| std::process::abort());
-    if let Some(late_ms) = loaded.late_ms.filter(|late_ms| *late_ms >= 0 && loaded.held_ms.is_none()) {
-        let late = Duration::from_millis(u64::try_from(late_ms).unwrap_or(0));
+    if let Some(late) = loaded.late.filter(|_| loaded.held.is_none()) {
         metrics::histogram!("settle_settling_lag_seconds").record(late);
     }
     for (_, notification) in &mut loaded.notifications {

@@ -1,5 +1,5 @@
-//! The rate of requests to stores: a steady pace per platform, and a pause when the store throttles us. It holds for this
-//! process only; several workers add up.
+//! The rate limit of requests to stores: evenly spaced per platform, and paused while the store throttles us. The limit
+//! holds per process: the rates of several workers add up.
 
 use domain::PlatformId;
 use std::collections::HashMap;
@@ -7,45 +7,56 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The longest wait for a permit; a query that would wait longer is repeated later.
-const WAIT: Duration = Duration::from_secs(2);
-/// Bounds of a pause that a store requests.
-const PAUSE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+/// Maximum wait for a permit. A query that would wait longer gets no permit and is repeated later.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+/// Bounds of a pause, whether or not the store sent a `Retry-After`.
+const PAUSE_BOUNDS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
 
 /// Whether and when a platform's store may be queried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
-    /// At this moment, which is near.
+    /// At this time, [`MAX_WAIT`] from now at the latest.
     At(Instant),
-    /// Not soon: other queries come first.
+    /// Not within [`MAX_WAIT`]: other queries come first.
     Later,
-    /// Not before this moment: the store throttles us.
+    /// Not before this time: the store throttles us.
     Paused(Instant),
 }
 
-/// The pace of one process.
+/// The rate limit of one process.
 #[derive(Debug)]
 pub struct Pace {
-    between: Duration,
+    interval: Duration,
     platforms: Mutex<HashMap<PlatformId, Platform>>,
+}
+
+/// An answer by which a store throttles us.
+#[derive(Debug, Clone, Copy)]
+pub struct Throttle {
+    /// When the answer arrived.
+    pub at: Instant,
+    /// The store's `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// A random number from 0 to 1, which spreads a pause without a `Retry-After`.
+    pub jitter: f64,
 }
 
 #[derive(Debug, Default)]
 struct Platform {
-    /// When the next query may follow.
+    /// The earliest time of the next query.
     next: Option<Instant>,
     paused_until: Option<Instant>,
     /// Number of consecutive throttles without a `Retry-After`.
-    unspecified: u32,
+    doublings: u32,
 }
 
 impl Pace {
-    /// A pace of this many queries a second.
+    /// A limit of `per_second` queries a second per platform.
     pub fn new(per_second: u32) -> Self {
-        Self { between: Duration::from_secs(1) / per_second.max(1), platforms: Mutex::default() }
+        Self { interval: Duration::from_secs(1) / per_second.max(1), platforms: Mutex::default() }
     }
 
-    /// Reserves the next permit, which the caller is expected to use.
+    /// Reserves the next permit. An unused permit is lost.
     pub fn reserve(&self, platform: PlatformId, now: Instant) -> Permit {
         let mut platforms = self.platforms();
         let platform = platforms.entry(platform).or_default();
@@ -53,31 +64,32 @@ impl Pace {
             return Permit::Paused(until);
         }
         let at = platform.next.map_or(now, |next| next.max(now));
-        if at.duration_since(now) > WAIT {
+        if at.duration_since(now) > MAX_WAIT {
             return Permit::Later;
         }
-        platform.next = Some(at + self.between);
+        platform.next = Some(at + self.interval);
         Permit::At(at)
     }
 
-    /// Pauses a platform: for the store's `Retry-After`, else longer each time, spread by `jitter` from 0 to 1.
-    pub fn pause(&self, platform: PlatformId, (now, retry_after): (Instant, Option<Duration>), jitter: f64) -> Instant {
+    /// Pauses a platform: for the store's `Retry-After`, or for a time that doubles with each consecutive throttle.
+    /// Returns the end of the pause.
+    pub fn pause(&self, platform: PlatformId, throttle: Throttle) -> Instant {
         let mut platforms = self.platforms();
         let platform = platforms.entry(platform).or_default();
-        let pause = retry_after.unwrap_or_else(|| {
-            let doubled = Duration::from_secs(2_u64 << platform.unspecified.min(7));
-            platform.unspecified = platform.unspecified.saturating_add(1);
-            doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0))
+        let pause = throttle.retry_after.unwrap_or_else(|| {
+            let doubled = Duration::from_secs(2_u64 << platform.doublings.min(7));
+            platform.doublings = platform.doublings.saturating_add(1);
+            doubled.mul_f64(0.5 + throttle.jitter.clamp(0.0, 1.0))
         });
-        let until = now + pause.clamp(*PAUSE.start(), *PAUSE.end());
+        let until = throttle.at + pause.clamp(*PAUSE_BOUNDS.start(), *PAUSE_BOUNDS.end());
         platform.paused_until = Some(until);
         until
     }
 
-    /// Notes that the store answered as expected.
+    /// Resets the doubling of pauses, since the store answered.
     pub fn answered(&self, platform: PlatformId) {
         if let Some(platform) = self.platforms().get_mut(&platform) {
-            platform.unspecified = 0;
+            platform.doublings = 0;
         }
     }
 
@@ -110,7 +122,8 @@ mod tests {
     #[tokio::test]
     async fn a_pause_holds_for_one_platform_alone() {
         let (pace, now) = (Pace::new(10), Instant::now());
-        let until = pace.pause(platform(1), (now, Some(Duration::from_secs(7))), 0.5);
+        let throttle = Throttle { at: now, retry_after: Some(Duration::from_secs(7)), jitter: 0.5 };
+        let until = pace.pause(platform(1), throttle);
         assert_eq!(until, now + Duration::from_secs(7));
         assert_eq!(pace.reserve(platform(1), now + Duration::from_secs(6)), Permit::Paused(until));
         assert_eq!(pace.reserve(platform(1), until), Permit::At(until));
@@ -120,7 +133,8 @@ mod tests {
     #[tokio::test]
     async fn a_pause_is_bounded_and_doubles_without_a_retry_after() {
         let (pace, now) = (Pace::new(10), Instant::now());
-        let pause = |retry_after| pace.pause(platform(1), (now, retry_after), 0.5).duration_since(now).as_secs();
+        let throttle = |retry_after| Throttle { at: now, retry_after, jitter: 0.5 };
+        let pause = |retry_after| pace.pause(platform(1), throttle(retry_after)).duration_since(now).as_secs();
         assert_eq!(pause(Some(Duration::ZERO)), 1);
         assert_eq!(pause(Some(Duration::MAX / 4)), 300);
         assert_eq!([(); 9].map(|()| pause(None)), [2, 4, 8, 16, 32, 64, 128, 256, 256]);

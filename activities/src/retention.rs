@@ -1,20 +1,23 @@
-//! Retention: the sweep removes old bodies and the stored answers of bulk pages, a bounded number at a time.
+//! Retention: each sweep removes a bounded number of old bodies, and of the stored responses to bulk redelivery
+//! requests.
 
+use domain::time::millis;
 use std::time::Duration;
 use storage::{Error, Store};
 
-/// Maximum number of rows of each table that one sweep scans: a million or two a day.
-const ROWS_AT_MOST: i64 = 1000;
-/// After this time the rest is left to the next sweep, so that the activity does not time out.
-const ENOUGH: Duration = Duration::from_secs(3);
+/// Maximum number of rows of each table that one sweep scans: one to two million a day.
+const MAX_ROWS: i64 = 1000;
+/// Time limit for removing bodies: the next sweep goes on, and the activity does not time out.
+const BUDGET: Duration = Duration::from_secs(3);
 
-/// Removes bodies older than `retention`, if there is one, and the answers of old pages.
+/// Removes bodies older than `retention` (none when it is `None`), and the responses to bulk redelivery requests of
+/// more than a week ago.
 pub async fn prune(store: &Store, retention: Option<Duration>) {
-    if let Err(error) = store.forget_pages(ROWS_AT_MOST).await {
-        tracing::warn!(error = %error, "old answers of pages were not removed; the next sweep tries again");
+    if let Err(error) = store.forget_pages(MAX_ROWS).await {
+        tracing::warn!(error = %error, "old responses to bulk redelivery requests were not removed; the next sweep tries again");
     }
     let Some(retention) = retention else { return };
-    match tokio::time::timeout(ENOUGH, remove(store, retention)).await {
+    match tokio::time::timeout(BUDGET, remove(store, retention)).await {
         Ok(Ok(0)) => {}
         Ok(Ok(pruned)) => metrics::counter!("settle_pruned_total").increment(u64::try_from(pruned).unwrap_or(0)),
         Ok(Err(error)) => tracing::warn!(error = %error, "old bodies were not removed; the next sweep tries again"),
@@ -23,7 +26,6 @@ pub async fn prune(store: &Store, retention: Option<Duration>) {
 }
 
 async fn remove(store: &Store, retention: Duration) -> Result<usize, Error> {
-    let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-    let before = store.now().await?.plus_millis(retention_ms.saturating_neg());
-    store.prune(before, ROWS_AT_MOST).await
+    let before = store.now().await?.plus_millis(-millis(retention));
+    store.prune(before, MAX_ROWS).await
 }

@@ -1,19 +1,19 @@
-//! Limits how many of a worker's slots one destination takes, so that a slow one leaves slots to the others. A lane without
-//! a slot is left to the destination's own run, which takes one slot.
+//! Limits the number of a worker's delivery slots that one destination occupies, so that a slow destination leaves
+//! slots for the others. A lane without a slot is left to the destination's own run, which occupies a single slot.
 
 use domain::DestinationId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::fault;
 
-/// Maximum number of delivery slots that the lanes of one destination take.
-pub const SHARE: usize = 25;
+/// Maximum number of delivery slots that the lanes of one destination occupy.
+pub const MAX_SLOTS: usize = 25;
 
-/// The number of slots that each destination takes.
+/// The number of slots that each destination occupies. Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct Shares(Arc<Mutex<BTreeMap<DestinationId, usize>>>);
 
-/// A slot, which is free again when this is dropped.
+/// An occupied slot. Dropping it frees the slot.
 #[derive(Debug)]
 pub struct Slot {
     shares: Shares,
@@ -21,11 +21,11 @@ pub struct Slot {
 }
 
 impl Shares {
-    /// Takes a slot for a destination; `None` when it has its share.
+    /// Takes a slot for a destination; `None` when the destination already occupies `MAX_SLOTS` slots.
     pub fn take(&self, destination: DestinationId) -> Option<Slot> {
         let mut taken = self.taken();
         let count = taken.entry(destination).or_default();
-        if *count >= SHARE || fault::is_planted("share.none") {
+        if *count >= MAX_SLOTS || fault::is_planted("share.none") {
             return None;
         }
         *count += 1;
@@ -59,7 +59,7 @@ mod tests {
         let [slow, other] = [1, 2].map(|number| DestinationId::new(uuid::Uuid::from_bytes([number; 16])));
         let shares = Shares::default();
         let mut taken: Vec<Slot> = std::iter::from_fn(|| shares.take(slow)).collect();
-        assert_eq!(taken.len(), SHARE);
+        assert_eq!(taken.len(), MAX_SLOTS);
         assert!(shares.take(other).is_some());
         taken.pop();
         assert!(shares.take(slow).is_some(), "a freed slot can be taken");

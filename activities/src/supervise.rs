@@ -1,196 +1,129 @@
-//! `supervise`: supervises a destination as a whole. Probes its open breaker, drains its backlog, and returns the time of
-//! the next check. Storage decides what the destination needs next.
+//! `supervise`: probes a destination's open breaker or drains its backlog, and returns the time of the next check.
+//! Storage decides what the destination needs next.
 //!
-//! Never more than [`AT_A_TIME`] lanes are in memory, and none while a breaker is open.
+//! At most [`MAX_LANES`] lanes are in memory; while the breaker is open, only the probed one.
 
-use crate::Context;
-use crate::attempt::{AttemptResult, LEASE_MS, attempt, claim};
-use crate::drain::{AT_A_TIME, DrainResult, drain, sooner};
-use crate::engine;
-use domain::{CollapseKey, DestinationId};
+use crate::attempt::{AttemptResult, LEASE, attempt, claim};
+use crate::dependencies::Context;
+use crate::drain::{DrainResult, MAX_LANES, drain, sooner};
+use crate::engine::TemporalError;
+use crate::round::Round;
+use domain::CollapseKey;
 use futures::StreamExt;
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::RangeInclusive;
 use std::time::Duration;
-use storage::{DestinationNeed as Needs, Error, Idle, LanesInBackoff, Mode};
-use temporalio_sdk::activities::ActivityContext;
+use storage::{DestinationNeed as Needs, Error, HealthView, Idle, LanesInBackoff, Mode};
 use tokio::time::Instant;
 use workflows::activities::{Supervise, Supervised, Supervision};
-use workflows::options::SUPERVISE_BUDGET;
-use workflows::signal::{self, Signal};
+use workflows::signal::{CancelBackoff, Signal};
 
-/// Interval of the heartbeats to Temporal.
-const BEAT: Duration = Duration::from_secs(4);
-/// How soon a pause is checked again: a request that was in flight may have ended it.
-const PAUSE_MS: i64 = 30_000;
-/// Maximum number of back-offs that are cancelled at once.
-const AT_ONCE: usize = 8;
-/// Number of back-offs that are cancelled before that is recorded.
+/// Maximum time between two checks during a pause: a request that was in flight may have ended the pause early.
+const PAUSE_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// Maximum number of concurrent signals that cancel back-offs.
+const MAX_CONCURRENT: usize = 8;
+/// Number of back-offs per page; storage records the progress after each page.
 const CANCELS_PER_PAGE: i64 = 50;
-/// How long a check cancels back-offs, page after page, before it drains.
+/// Time after which a check begins no further page of back-offs: the backlog is drained first.
 const CANCEL_BUDGET: Duration = Duration::from_secs(5);
-/// After this time a started page is left: half of a round.
+/// Time after which a page in progress is abandoned: half of a round.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
-/// When to retry back-offs that could not be cancelled.
-const CANCEL_RETRY_MS: i64 = 5_000;
-/// Bounds of the time to the next check when no lane could be claimed.
-const BUSY_MS: std::ops::RangeInclusive<i64> = 1_000..=30_000;
+/// Time until the next attempt to cancel the remaining back-offs.
+const CANCEL_RETRY: Duration = Duration::from_secs(5);
+/// Bounds of the time to the next check when no lane could be claimed, or an event was not sent.
+const IDLE_CHECK: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
 
-/// One run of the activity: how long it begins anything new, and the tokens of its claims.
-pub struct Round {
-    token: String,
-    /// Whether the previous run was lost, and may have left leased lanes.
-    follows_a_lost_run: bool,
-    claims: AtomicU64,
-    began: Instant,
-    /// The worker stops.
-    stopping: Arc<AtomicBool>,
-    /// The run was cancelled, or storage fails.
-    is_halted: AtomicBool,
-    /// The destination takes no more requests now.
-    is_held_back: AtomicBool,
-}
-
-impl Round {
-    /// A run that begins now; `attempt` counts Temporal's attempts from 1.
-    pub fn new(token: String, attempt: u32, stopping: Arc<AtomicBool>) -> Self {
-        let (claims, is_halted, is_held_back) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-        let follows_a_lost_run = attempt > 1;
-        Self { token, follows_a_lost_run, claims, began: Instant::now(), stopping, is_halted, is_held_back }
-    }
-
-    /// A new token for each claim: two lanes of one user are claimed separately.
-    pub fn token(&self) -> String {
-        format!("{}/{}", self.token, self.claims.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Whether a drain begins nothing new.
-    pub fn is_over(&self) -> bool {
-        self.is_held_back.load(Ordering::Relaxed) || self.is_finished()
-    }
-
-    /// Begins nothing new until storage has been queried again.
-    pub fn hold_back(&self) {
-        self.is_held_back.store(true, Ordering::Relaxed);
-    }
-
-    /// Ends the round.
-    pub fn halt(&self) {
-        self.is_halted.store(true, Ordering::Relaxed);
-    }
-
-    fn is_finished(&self) -> bool {
-        self.is_halted.load(Ordering::Relaxed)
-            || self.stopping.load(Ordering::Relaxed)
-            || self.began.elapsed() > SUPERVISE_BUDGET
-    }
-
-    /// Sends heartbeats to Temporal, and ends the round when the activity is cancelled.
-    pub async fn beat(&self, ctx: &ActivityContext) -> Infallible {
-        loop {
-            if let Err(error) = ctx.record_heartbeat(()).await {
-                tracing::debug!(error = %error, "a heartbeat was not sent");
-            }
-            tokio::select! {
-                () = tokio::time::sleep(BEAT) => {}
-                () = ctx.cancelled(), if !self.is_halted.load(Ordering::Relaxed) => self.halt(),
-            }
-        }
-    }
-}
-
-/// The time that a check spends on cancelling back-offs. The rest is for the backlog.
+/// Limits the time that a check spends on cancelling back-offs, so that time remains for the backlog.
 struct CancelBudget<'r> {
     round: &'r Round,
     began: Instant,
 }
 
 impl CancelBudget<'_> {
-    /// Whether another page may begin.
+    /// Whether a new page may begin.
     fn has_time(&self) -> bool {
         self.began.elapsed() < CANCEL_BUDGET && !self.is_finished()
     }
 
-    /// Whether no more back-offs are cancelled.
+    /// Whether no further back-off may be cancelled, not even of a page in progress.
     fn is_finished(&self) -> bool {
         self.round.is_finished() || self.began.elapsed() > CANCEL_LIMIT
     }
 }
 
-/// How far cancelling back-offs came.
+/// The progress of cancelling back-offs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CancelProgress {
     /// All back-offs are cancelled.
     All,
-    /// There are more; the backlog comes first.
+    /// Some remain; the backlog is drained before them.
     More,
-    /// No purchase can be signalled now.
+    /// Temporal accepts no signal now, or the time for signals is over.
     Unavailable,
 }
 
-/// Supervises a destination until there is nothing to do, or the round is over.
-pub async fn supervise(context: &Context, round: &Round, input: Supervise) -> Result<Supervised, Error> {
-    let id = input.destination_id;
-    let mut is_probe = input.is_probe;
-    let mut due = round.follows_a_lost_run.then(|| after(LEASE_MS + *BUSY_MS.start()));
+/// Supervises a destination until it has to wait, needs nothing, or the round is finished.
+pub async fn supervise(context: &Context, round: &Round, input: &Supervise) -> Result<Supervised, Error> {
+    let mut is_probe_due = input.is_probe;
+    let mut due = round.follows_a_lost_run.then(|| Instant::now() + LEASE + *IDLE_CHECK.start());
     let mut progress = CancelProgress::More;
     loop {
-        round.is_held_back.store(false, Ordering::Relaxed);
+        round.resume();
         if progress != CancelProgress::Unavailable {
-            progress = cancel_backoffs(context, &CancelBudget { round, began: Instant::now() }, id).await?;
-            let again = (progress != CancelProgress::All).then(|| after(CANCEL_RETRY_MS));
+            progress = cancel_backoffs(context, &CancelBudget { round, began: Instant::now() }).await?;
+            let again = (progress != CancelProgress::All).then(|| Instant::now() + CANCEL_RETRY);
             due = due.into_iter().chain(again).min();
         }
         let goes_on = progress == CancelProgress::More && !round.is_finished();
-        let (state, again_ms) = match context.store.destination_need(id, AT_A_TIME).await? {
-            needs if goes_on && has_to_wait(&needs, is_probe) => continue,
-            // What waits belongs to no purchase, or was left by a lost run.
-            Needs::Rest => match due.map(millis_until) {
-                Some(ms) => (Supervision::Drain, Some(ms)),
+        let needs = match context.store.destination_need(round.destination, MAX_LANES).await? {
+            Needs::Probe { key, .. } if is_probe_due => Needs::Probe { key, wait: Duration::ZERO },
+            needs => needs,
+        };
+        let (state, next_check_in) = match needs {
+            needs if goes_on && has_to_wait(&needs) => continue,
+            // Nothing can be sent now, but this run must check again: for a lane that belongs to no purchase, for a
+            // lease that a lost run left, or for back-offs that are not cancelled.
+            Needs::Rest => match due {
+                Some(due) => (Supervision::Drain, Some(due.saturating_duration_since(Instant::now()))),
                 None => (Supervision::Rest, None),
             },
-            Needs::Pause { ms } => (Supervision::Pause, Some(ms.min(PAUSE_MS))),
-            Needs::Probe { in_ms, .. } if in_ms > 0 && !is_probe => (Supervision::Probe, Some(in_ms)),
+            Needs::Pause { wait } => (Supervision::Pause, Some(wait.min(PAUSE_CHECK_INTERVAL))),
+            Needs::Probe { wait, .. } if !wait.is_zero() => (Supervision::Probe, Some(wait)),
             Needs::Probe { key, .. } => {
-                is_probe = false;
-                match probe(context, round, key, id).await? {
+                is_probe_due = false;
+                match probe(context, round, key).await? {
                     None if !round.is_finished() => continue,
-                    busy_ms => (Supervision::Probe, Some(busy_ms.unwrap_or(0))),
+                    busy_for => (Supervision::Probe, Some(busy_for.unwrap_or_default())),
                 }
             }
             Needs::Drain { keys, concurrency } => {
-                let result = drain(context, round, id, (keys, concurrency)).await?;
-                due = due.into_iter().chain(result.due_ms.map(after)).min();
-                match idle_ms(&result) {
-                    busy_ms if !round.is_finished() && (goes_on || busy_ms.is_none()) => continue,
-                    _ if round.is_finished() => (Supervision::Drain, Some(0)),
-                    busy_ms => (Supervision::Drain, busy_ms),
+                let result = drain(context, round, keys, concurrency).await?;
+                due = due.into_iter().chain(result.due_in.map(|wait| Instant::now() + wait)).min();
+                match idle_for(&result) {
+                    busy_for if !round.is_finished() && (goes_on || busy_for.is_none()) => continue,
+                    _ if round.is_finished() => (Supervision::Drain, Some(Duration::ZERO)),
+                    busy_for => (Supervision::Drain, busy_for),
                 }
             }
         };
-        return report(context, id, state, again_ms).await;
+        return report(context, round, state, next_check_in).await;
     }
 }
 
-/// Whether the backlog has to wait.
-fn has_to_wait(needs: &Needs, is_probe: bool) -> bool {
+/// Whether no lane can be attempted now.
+fn has_to_wait(needs: &Needs) -> bool {
     match needs {
         Needs::Rest | Needs::Pause { .. } => true,
-        Needs::Probe { in_ms, .. } => *in_ms > 0 && !is_probe,
+        Needs::Probe { wait, .. } => !wait.is_zero(),
         Needs::Drain { .. } => false,
     }
 }
 
-/// Cancels the back-offs of purchases' runs, page by page within the budget. A page is recorded only when the engine
-/// accepted each of its signals.
-async fn cancel_backoffs(
-    context: &Context,
-    budget: &CancelBudget<'_>,
-    destination_id: DestinationId,
-) -> Result<CancelProgress, Error> {
+/// Cancels the back-offs of purchases' runs, page by page within the budget: each of those runs stops waiting for its
+/// next attempt. A page is recorded as cancelled only after Temporal accepted all its signals.
+async fn cancel_backoffs(context: &Context, budget: &CancelBudget<'_>) -> Result<CancelProgress, Error> {
+    let destination = budget.round.destination;
     while let Some(LanesInBackoff { keys, through }) =
-        context.store.lanes_in_backoff(destination_id, CANCELS_PER_PAGE).await?
+        context.store.lanes_in_backoff(destination, CANCELS_PER_PAGE).await?
     {
         if budget.round.is_finished() {
             return Ok(CancelProgress::Unavailable);
@@ -198,123 +131,94 @@ async fn cancel_backoffs(
         if !budget.has_time() {
             return Ok(CancelProgress::More);
         }
-        let results = futures::stream::iter(keys).map(|key| cancel_backoff(context, budget, key, destination_id));
-        let mut results = std::pin::pin!(results.buffer_unordered(AT_ONCE));
-        while let Some(is_taken) = results.next().await {
-            if !is_taken {
+        let results = futures::stream::iter(keys).map(|key| cancel_backoff(context, budget, key));
+        let mut results = std::pin::pin!(results.buffer_unordered(MAX_CONCURRENT));
+        while let Some(is_accepted) = results.next().await {
+            if !is_accepted {
                 return Ok(CancelProgress::Unavailable);
             }
         }
-        context.store.backoff_cancelled(destination_id, through).await?;
+        context.store.backoff_cancelled(destination, through).await?;
     }
     Ok(CancelProgress::All)
 }
 
-async fn cancel_backoff(
-    context: &Context,
-    budget: &CancelBudget<'_>,
-    key: CollapseKey,
-    destination_id: DestinationId,
-) -> bool {
+/// Signals one purchase's run to cancel its back-off. Returns false when the signal must be repeated; a signal that
+/// Temporal rejects for good is not repeated.
+async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: CollapseKey) -> bool {
     if budget.is_finished() {
         return false;
     }
-    let signal = Signal::CancelBackoff(signal::CancelBackoff { destination_id: Some(destination_id) });
+    let signal = Signal::CancelBackoff(CancelBackoff { destination_id: Some(budget.round.destination) });
     match context.engine.signal_open(key, signal).await {
         Ok(()) => true,
-        Err(error @ engine::Error::Unavailable(_)) => {
+        Err(error @ TemporalError::Unavailable(_)) => {
             tracing::debug!(collapse_key = %key, error = %error, "a back-off is not cancelled yet; tried again soon");
             false
         }
         Err(error) => {
-            tracing::error!(collapse_key = %key, error = %error, "a back-off is not cancelled: its run waits for its next attempt");
+            tracing::error!(collapse_key = %key, error = %error, "a back-off was not cancelled: the purchase's run waits for its next attempt");
             true
         }
     }
 }
 
-/// Probes an open breaker with one request; returns the time to the next check if none was finished.
-async fn probe(
-    context: &Context,
-    round: &Round,
-    key: CollapseKey,
-    destination: DestinationId,
-) -> Result<Option<i64>, Error> {
-    let claim = claim(key, destination, round.token(), Mode::Probe);
+/// Probes an open breaker with one request; returns the time to the next check if no request was completed.
+async fn probe(context: &Context, round: &Round, key: CollapseKey) -> Result<Option<Duration>, Error> {
+    let claim = claim(key, round.destination, round.token(), Mode::Probe);
     let result = attempt(context, &claim).await?;
     fail::fail_point!("supervise.after_probe", |_| std::process::abort());
     Ok(match result {
         AttemptResult::Completed(_) => None,
         AttemptResult::Idle(
-            Idle::Leased { ms } | Idle::UserBusy { ms, .. } | Idle::Wait { ms, .. } | Idle::Owed { ms, .. },
-        ) => Some(clamp_busy(ms)),
-        AttemptResult::Idle(Idle::Closed { .. }) | AttemptResult::Late => Some(*BUSY_MS.start()),
+            Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. } | Idle::Owed { wait, .. },
+        ) => Some(clamp_busy(wait)),
+        AttemptResult::Idle(Idle::Closed { .. }) | AttemptResult::LeaseExpired => Some(*IDLE_CHECK.start()),
     })
 }
 
-/// Milliseconds to the next check after a drain without attempts, so that it does not spin; `None` after any other.
-fn idle_ms(result: &DrainResult) -> Option<i64> {
-    let soonest = sooner(result.busy_ms, result.due_ms).unwrap_or(*BUSY_MS.start());
+/// The time to the next check after a drain that completed no attempt, since an immediate repetition would be a busy
+/// loop; `None` after any other drain.
+fn idle_for(result: &DrainResult) -> Option<Duration> {
+    let soonest = sooner(result.busy_for, result.due_in).unwrap_or(*IDLE_CHECK.start());
     (result.attempts == 0).then(|| clamp_busy(soonest))
 }
 
-fn clamp_busy(ms: i64) -> i64 {
-    ms.clamp(*BUSY_MS.start(), *BUSY_MS.end())
+fn clamp_busy(wait: Duration) -> Duration {
+    wait.clamp(*IDLE_CHECK.start(), *IDLE_CHECK.end())
 }
 
-fn after(ms: i64) -> Instant {
-    Instant::now() + Duration::from_millis(u64::try_from(ms).unwrap_or(0))
-}
-
-fn millis_until(then: Instant) -> i64 {
-    i64::try_from(then.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The activity's result, with the backlog and the last error for people unless the destination is at rest.
+/// The activity's result. Unless the destination is at rest, it contains the backlog and the last error for the
+/// Temporal UI.
 async fn report(
     context: &Context,
-    id: DestinationId,
+    round: &Round,
     state: Supervision,
-    again_ms: Option<i64>,
+    next_check_in: Option<Duration>,
 ) -> Result<Supervised, Error> {
     if state == Supervision::Rest {
-        return Ok(Supervised { next_check_ms: again_ms, state, ..Supervised::default() });
+        return Ok(Supervised { next_check_in, state, ..Supervised::default() });
     }
-    let health = context.store.health(id).await?;
-    Ok(Supervised { next_check_ms: again_ms, state, owed: health.owed, message: health.last_error })
+    let HealthView { health, owed } = context.store.health(round.destination).await?;
+    Ok(Supervised { next_check_in, state, owed, message: health.last_error })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn round() -> Round {
-        Round::new("run/1/1".to_owned(), 1, Arc::default())
-    }
-
-    #[tokio::test]
-    async fn a_stopped_halted_or_long_round_begins_nothing_new() {
-        for end in [|round: &Round| round.halt(), |round: &Round| round.stopping.store(true, Ordering::Relaxed)] {
-            let round = round();
-            assert!(!round.is_over());
-            end(&round);
-            assert!(round.is_over() && round.is_finished());
-        }
-        let mut long = round();
-        long.began -= SUPERVISE_BUDGET + Duration::from_secs(1);
-        assert!(long.is_over());
-    }
+    use domain::DestinationId;
+    use std::sync::Arc;
 
     #[tokio::test]
     async fn cancelling_backoffs_takes_a_bounded_part_of_a_round() {
-        let round = round();
+        let round = Round::new(DestinationId::new(uuid::Uuid::nil()), "run/1/1".to_owned(), 1, Arc::default());
         let budget =
             |seconds: u64| CancelBudget { round: &round, began: Instant::now() - Duration::from_secs(seconds) };
         let at = |seconds| (budget(seconds).has_time(), budget(seconds).is_finished());
         assert_eq!(at(0), (true, false));
         assert_eq!(at(CANCEL_BUDGET.as_secs()), (false, false), "a started page is finished");
         assert_eq!(at(CANCEL_LIMIT.as_secs()), (false, true), "not with a slow engine");
-        assert!(CANCEL_LIMIT * 2 <= SUPERVISE_BUDGET && !round.is_over());
+        assert!(CANCEL_LIMIT * 2 <= workflows::options::SUPERVISE_BUDGET && !round.is_drain_over());
         round.halt();
         assert_eq!(at(0), (false, true));
     }
@@ -322,37 +226,24 @@ mod tests {
     #[test]
     fn cancelling_continues_while_the_destination_has_to_wait() {
         let key = CollapseKey::new(uuid::Uuid::nil());
-        let probe = |in_ms| Needs::Probe { key, in_ms };
-        for needs in [Needs::Rest, Needs::Pause { ms: 1 }, probe(1)] {
-            assert!(has_to_wait(&needs, false), "{needs:?}");
+        let probe = |ms| Needs::Probe { key, wait: Duration::from_millis(ms) };
+        for needs in [Needs::Rest, Needs::Pause { wait: Duration::from_millis(1) }, probe(1)] {
+            assert!(has_to_wait(&needs), "{needs:?}");
         }
-        for (needs, is_probe) in
-            [(probe(0), false), (probe(1), true), (Needs::Drain { keys: vec![key], concurrency: 1 }, false)]
-        {
-            assert!(!has_to_wait(&needs, is_probe), "{needs:?}");
+        for needs in [probe(0), Needs::Drain { keys: vec![key], concurrency: 1 }] {
+            assert!(!has_to_wait(&needs), "{needs:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn holding_back_ends_a_drain_and_not_the_round() {
-        let round = round();
-        round.hold_back();
-        assert!(round.is_over() && !round.is_finished());
-    }
-
-    #[tokio::test]
-    async fn each_claim_has_its_own_token() {
-        let round = round();
-        assert_eq!([round.token(), round.token()], ["run/1/1/0", "run/1/1/1"]);
     }
 
     #[test]
     fn an_idle_drain_is_not_repeated_at_once() {
-        let idle = |busy_ms, due_ms| idle_ms(&DrainResult { attempts: 0, busy_ms, due_ms });
-        assert_eq!(idle_ms(&DrainResult { attempts: 1, busy_ms: Some(3), due_ms: None }), None);
-        assert_eq!(idle(None, None), Some(1_000));
-        assert_eq!(idle(Some(3), None), Some(1_000));
-        assert_eq!(idle(Some(9_000), Some(7_000)), Some(7_000));
-        assert_eq!(idle(Some(600_000), None), Some(30_000));
+        let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
+        let idle =
+            |attempts, busy, due| idle_for(&DrainResult { attempts, busy_for: seconds(busy), due_in: seconds(due) });
+        assert_eq!(idle(1, Some(3), None), None);
+        assert_eq!(idle(0, None, None), seconds(Some(1)));
+        assert_eq!(idle(0, Some(0), None), seconds(Some(1)));
+        assert_eq!(idle(0, Some(9), Some(7)), seconds(Some(7)));
+        assert_eq!(idle(0, Some(600), None), seconds(Some(30)));
     }
 }

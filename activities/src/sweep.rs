@@ -1,5 +1,5 @@
-//! `sweep`: wakes what is overdue, so that storage alone can rebuild every workflow. For late lanes it starts their
-//! destination's run.
+//! `sweep`: signals the runs of overdue purchases, starting those that do not exist. So every workflow can be rebuilt
+//! from the database alone. For late lanes it signals the run of their destination.
 
 use crate::engine::Engine;
 use crate::retention;
@@ -11,40 +11,41 @@ use tokio::time::Instant;
 use workflows::activities::Swept;
 use workflows::signal::Signal;
 
-/// Maximum number of purchases that one sweep wakes, which bounds its rate.
-const AT_MOST: i64 = 200;
+/// Maximum number of purchases that one sweep signals, which limits the rate of signals.
+const MAX_WOKEN: i64 = 200;
 /// Maximum number of concurrent signals.
-const AT_ONCE: usize = 8;
-/// Approximate number of deliveries to deleted destinations that one sweep closes.
-const CLOSED_AT_MOST: i64 = 2000;
-/// Approximate number of waiting deliveries that one sweep reconsiders after a destination's settings changed.
-const RECONSIDERED_AT_MOST: i64 = 2000;
-/// Approximate number of purchases that one sweep scans after a change of settings.
-const PURCHASES_AT_MOST: i64 = 10_000;
+const MAX_CONCURRENT: usize = 8;
+/// Approximate maximum number of deliveries to deleted destinations that one sweep ends.
+const MAX_CLOSED: i64 = 2000;
+/// Approximate maximum number of waiting deliveries that one sweep reconsiders after a destination's settings changed.
+const MAX_RECONSIDERED: i64 = 2000;
+/// Approximate maximum number of purchases that one sweep scans after a change of settings.
+const MAX_SCANNED: i64 = 10_000;
 /// Time limit of that scan.
-const PURCHASES_TIME: Duration = Duration::from_secs(2);
-/// After this time the rest is left to the next sweep, so that the activity does not time out.
-const ENOUGH: Duration = Duration::from_secs(4);
+const SCAN_BUDGET: Duration = Duration::from_secs(2);
+/// Time after which no further signal is sent: the next sweep goes on, and the activity does not time out.
+const BUDGET: Duration = Duration::from_secs(4);
 
-/// Expires topics that waited too long for approval, schedules rechecks of purchases after a change of settings, wakes what
-/// is overdue, reconsiders waiting deliveries, closes those to deleted destinations, and removes old bodies.
+/// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
+/// settings, signals the runs of overdue purchases and destinations, reconsiders waiting deliveries after a change of
+/// their destination's settings, ends the deliveries to deleted destinations, and removes old bodies.
 pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) -> Result<Swept, Error> {
-    if let Err(error) = expire(store).await {
+    if let Err(error) = expire_topics(store).await {
         tracing::warn!(error = %error, "topics were not expired; the next sweep tries again");
     }
-    let has_more_purchases = reconsider_purchases(store).await;
+    let has_more_purchases = schedule_rechecks(store).await;
     let began = Instant::now();
-    let Overdue { found: due, destinations, in_backoff, more, at } = store.overdue(AT_MOST).await?;
+    let Overdue { found: due, destinations, in_backoff, more, at } = store.overdue(MAX_WOKEN).await?;
     let found = due.len();
     start_destinations(engine, &destinations, "lane");
     start_destinations(engine, &in_backoff, "cancel_backoff");
     let woken_keys: Vec<Option<CollapseKey>> = futures::stream::iter(due)
-        .take_while(|_| std::future::ready(began.elapsed() < ENOUGH))
+        .take_while(|_| std::future::ready(began.elapsed() < BUDGET))
         .map(|due| wake(engine, due))
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_CONCURRENT)
         .collect()
         .await;
-    let is_full = i64::try_from(found).unwrap_or(i64::MAX) >= AT_MOST;
+    let is_full = i64::try_from(found).unwrap_or(i64::MAX) >= MAX_WOKEN;
     let more = more || is_full || woken_keys.len() < found;
     let keys: Vec<CollapseKey> = woken_keys.into_iter().flatten().collect();
     let woken = keys.len() + destinations.len() + in_backoff.len();
@@ -57,14 +58,14 @@ pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) 
     Ok(Swept { woken, more: has_more_purchases || (more && woken > 0) })
 }
 
-/// Schedules rechecks of the purchases that a change of settings concerns; returns whether there may be more. The same
-/// sweep finds the first of them due.
-async fn reconsider_purchases(store: &Store) -> bool {
-    match tokio::time::timeout(PURCHASES_TIME, store.continue_rechecks(PURCHASES_AT_MOST)).await {
+/// Schedules rechecks of the purchases that a change of settings affects; returns whether more may remain. The same
+/// sweep already wakes the first of them.
+async fn schedule_rechecks(store: &Store) -> bool {
+    match tokio::time::timeout(SCAN_BUDGET, store.continue_rechecks(MAX_SCANNED)).await {
         Ok(Ok(0)) => false,
         Ok(Ok(scanned)) => {
             tracing::info!(scanned, "scheduled rechecks of purchases after a change of settings");
-            scanned >= PURCHASES_AT_MOST
+            scanned >= MAX_SCANNED
         }
         Ok(Err(error)) => {
             tracing::warn!(error = %error, "purchases were not scheduled for rechecks; the next sweep tries again");
@@ -75,7 +76,7 @@ async fn reconsider_purchases(store: &Store) -> bool {
     }
 }
 
-/// Starts the runs of destinations.
+/// Signals the runs of destinations, starting those that do not exist.
 fn start_destinations(engine: &Engine, found: &[DestinationId], why: &'static str) {
     for id in found {
         metrics::counter!("settle_sweep_findings_total", "why" => why).increment(1);
@@ -83,14 +84,14 @@ fn start_destinations(engine: &Engine, found: &[DestinationId], why: &'static st
     }
 }
 
-async fn expire(store: &Store) -> Result<(), Error> {
+async fn expire_topics(store: &Store) -> Result<(), Error> {
     store.expire_topics(store.now().await?).await.map(drop)
 }
 
-/// Reconsiders waiting deliveries after a change of their destination's settings. The next sweep finds them late and has
-/// them delivered.
+/// Reconsiders waiting deliveries after a change of their destination's settings. The next sweep finds those that are
+/// due and signals the runs of their destinations.
 async fn reconsider_deliveries(store: &Store) {
-    match store.reconsider_left(RECONSIDERED_AT_MOST).await {
+    match store.reconsider_left(MAX_RECONSIDERED).await {
         Ok(0) => {}
         Ok(reconsidered) => tracing::info!(reconsidered, "reconsidered waiting deliveries after a change of settings"),
         Err(error) => {
@@ -99,9 +100,9 @@ async fn reconsider_deliveries(store: &Store) {
     }
 }
 
-/// Closes the deliveries that are owed to deleted destinations.
+/// Ends the deliveries that are owed to deleted destinations.
 async fn end_deleted(store: &Store) {
-    match store.end_deleted_owed(CLOSED_AT_MOST).await {
+    match store.end_deleted_owed(MAX_CLOSED).await {
         Ok(0) => {}
         Ok(closed) => tracing::info!(closed, "closed deliveries to deleted destinations"),
         Err(error) => {
@@ -110,7 +111,7 @@ async fn end_deleted(store: &Store) {
     }
 }
 
-/// Wakes a purchase; returns it on success.
+/// Signals a purchase's run; returns the purchase if Temporal accepted the signal.
 async fn wake(engine: &Engine, due: Due) -> Option<CollapseKey> {
     metrics::counter!("settle_sweep_findings_total", "why" => due.why).increment(1);
     match engine.signal(due.collapse_key, Signal::Wake).await {

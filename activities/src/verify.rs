@@ -1,191 +1,195 @@
 //! `verify`: queries the store about a purchase, once.
 //!
-//! It never waits for the store to recover: it returns the time of the next query, so that the workflow handles signals
-//! meanwhile. The description of a failure, here and in the Temporal UI, holds no secret, no customer and no URL.
+//! When the store does not answer, the activity returns the time of the next query instead of waiting: the workflow
+//! sleeps until then and handles signals meanwhile. No description of a failure, in a log or in the Temporal UI,
+//! contains a secret, a user id or a URL.
 
-use crate::Context;
-use crate::http::Http;
-use crate::pace::{Pace, Permit};
+use crate::dependencies::Context;
+use crate::pace::{Permit, Throttle};
+use domain::time::MINUTE;
 use domain::{CollapseKey, Parked, PlatformId, Timestamp, UnknownReceipts, Verification};
-use protocols::http::Rules;
-use protocols::stores::{Answer, Receipt, Retry, Settings, Store};
+use protocols::stores::{Answer, Receipt, Retry, Store};
 use std::time::Duration;
 use storage::{Error, StoreQuery, Unanswered};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use workflows::activities::Verified;
 
-/// Maximum number of requests to stores in flight, so that a store that hangs leaves slots for other activities.
-const IN_FLIGHT: usize = 20;
-/// How long to wait for one of these: with the wait for a permit and the request it fits into one run.
-const WAIT: Duration = Duration::from_millis(500);
-/// The wait after the first failure, in milliseconds; it doubles with each.
-const FIRST_MS: i64 = 2_000;
-/// The longest wait between two queries, in milliseconds.
-const LONGEST_MS: i64 = 60_000;
-/// Mean wait after a query without a permit, in milliseconds.
-const PERMIT_MS: i64 = 4_000;
-
-/// Verifies purchases with their stores, for this process.
-#[derive(Debug)]
-pub struct Verifier {
-    settings: Settings,
-    pace: Pace,
-    in_flight: Semaphore,
-    /// The sender for addresses that the operator chose.
-    open: Option<Http>,
-}
-
-impl Verifier {
-    /// A verifier with these settings.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self {
-            pace: Pace::new(settings.per_second()),
-            in_flight: Semaphore::new(IN_FLIGHT),
-            open: settings.has_chosen_address().then(|| Http::new(Rules::open())),
-            settings,
-        }
-    }
-}
+/// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request it fits into
+/// the activity's time-out.
+const SLOT_TIMEOUT: Duration = Duration::from_millis(500);
+/// The wait after the first failure; it doubles with each further one.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+/// Maximum wait between two queries, before it is spread.
+const MAX_RETRY_WAIT: Duration = MINUTE;
+/// Mean wait before a query that got no permit is repeated.
+const NO_PERMIT_RETRY: Duration = Duration::from_secs(4);
 
 /// Queries the store once; returns the verification, or the time of the next query.
 pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
     let Some(known) = context.store.store_query(key).await? else { return Ok(verified(Verification::Unverifiable)) };
-    let Some(store) = context.verifier.settings.of(&known.store, known.platform_id) else {
-        return Ok(verified(Verification::Unverifiable));
-    };
-    let platform = known.platform_id;
-    let answer = match attempt(context, store, &known).await? {
-        Attempt::Answer(answer) => answer,
-        Attempt::RateLimited => {
+    match context.verifier.settings.of(&known.store, known.platform_id) {
+        Some(store) => Query { context, key, known: &known, store }.run().await,
+        None => Ok(verified(Verification::Unverifiable)),
+    }
+}
+
+/// One query of a store.
+struct Query<'a> {
+    context: &'a Context,
+    key: CollapseKey,
+    known: &'a StoreQuery,
+    store: Store<'a>,
+}
+
+impl Query<'_> {
+    async fn run(&self) -> Result<Verified, Error> {
+        let Some(answer) = self.attempt().await? else {
             count("no_turn");
-            let again_ms = spread(PERMIT_MS, (context.random)());
-            return query_later(context, key, again_ms, "other purchases of this platform are queried first").await;
+            return self
+                .later(self.spread(NO_PERMIT_RETRY), "other purchases of this platform are queried first")
+                .await;
+        };
+        let (platform, label) = (self.known.platform_id, label(&answer));
+        count(label);
+        tracing::info!(collapse_key = %self.key, platform.id = %platform, answer = label, "queried the store about a purchase");
+        match answer {
+            Answer::Verification(verification) => self.answered(verification).await,
+            Answer::Refused => self.refuse_secret().await,
+            Answer::Retry(retry) => self.record_failure(&retry).await,
         }
-    };
-    let label = label(&answer);
-    count(label);
-    tracing::info!(collapse_key = %key, platform.id = %platform, answer = label, "queried the store about a purchase");
-    match answer {
-        Answer::Verification(verification) => {
-            let verification = match (verification, known.unknown_receipts) {
-                (Verification::Parked(Parked::UnknownReceipt), UnknownReceipts::Believe) => {
-                    Verification::Parked(Parked::Believable)
-                }
-                (verification, _) => verification,
-            };
-            if matches!(verification, Verification::Parked(_)) {
-                context.store.verify_answered(key).await?;
+    }
+
+    /// Sends the query and returns the store's answer. `None`: no request was sent, since this process sends too many.
+    /// An answer of `Refused` or `Parked` without a request: the secret or an id cannot be sent.
+    async fn attempt(&self) -> Result<Option<Answer>, Error> {
+        let (verifier, platform) = (&self.context.verifier, self.known.platform_id);
+        let receipt = Receipt {
+            environment: self.known.environment,
+            app_user_id: self.known.app_user_id.clone(),
+            receipt_id: self.known.receipt_id.clone(),
+            secret: self.known.secret.clone(),
+        };
+        let request = match self.store.request(&receipt) {
+            Ok(request) => request,
+            Err(answer) => return Ok(Some(answer)),
+        };
+        let Ok(Ok(_slot)) = tokio::time::timeout(SLOT_TIMEOUT, verifier.in_flight.acquire()).await else {
+            return Ok(None);
+        };
+        match verifier.pace.reserve(platform, Instant::now()) {
+            Permit::At(at) => tokio::time::sleep_until(at).await,
+            Permit::Later => return Ok(None),
+            Permit::Paused(until) => return Ok(Some(Answer::Retry(paused(until)))),
+        }
+        // By the database's clock: it is compared with times in rows.
+        let at = self.context.store.now().await?;
+        let http = verifier
+            .unrestricted_http
+            .as_ref()
+            .filter(|_| self.store.is_at_chosen_address())
+            .unwrap_or(&self.context.http);
+        let began = Instant::now();
+        let reply = http.send(request).await;
+        metrics::histogram!("settle_verification_seconds").record(began.elapsed());
+        Ok(Some(match self.store.answer(&reply, &receipt, at) {
+            Answer::Retry(retry) if retry.is_throttled => {
+                let (at, jitter) = (Instant::now(), (self.context.random)());
+                let throttle = Throttle { at, retry_after: retry.retry_after, jitter };
+                let until = verifier.pace.pause(platform, throttle);
+                Answer::Retry(Retry { retry_after: Some(until.duration_since(Instant::now())), ..retry })
             }
-            Ok(verified(verification))
+            Answer::Retry(retry) => Answer::Retry(retry),
+            answer => {
+                verifier.pace.answered(platform);
+                answer
+            }
+        }))
+    }
+
+    /// Returns the verification. Where the platform's setting says so, a receipt that the store does not know is
+    /// believed.
+    async fn answered(&self, verification: Verification) -> Result<Verified, Error> {
+        let verification = match (verification, self.known.unknown_receipts) {
+            (Verification::Parked(Parked::UnknownReceipt), UnknownReceipts::Believe) => {
+                Verification::Parked(Parked::Believable)
+            }
+            (verification, _) => verification,
+        };
+        if matches!(verification, Verification::Parked(_)) {
+            self.context.store.verify_answered(self.key).await?;
         }
-        Answer::Refused => refuse_secret(context, key, &known).await,
-        Answer::Retry(retry) => record_failure(context, (key, platform, store), &retry).await,
+        Ok(verified(verification))
+    }
+
+    /// The store refused the shared secret: it is not used again. If another secret was set meanwhile, queries again.
+    async fn refuse_secret(&self) -> Result<Verified, Error> {
+        let (store, platform) = (&self.context.store, self.known.platform_id);
+        if store.refuse_secret(self.known).await? {
+            metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
+            tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
+        } else if store.store_query(self.key).await?.is_some() {
+            return self.later(self.spread(FIRST_RETRY), "another shared secret was set meanwhile").await;
+        }
+        Ok(verified(Verification::Unverifiable))
+    }
+
+    /// Counts the failure. Another query follows, until `give_up_after` has passed since the first failure: then the
+    /// settling goes on without the store.
+    async fn record_failure(&self, retry: &Retry) -> Result<Verified, Error> {
+        let store = &self.context.store;
+        if retry.is_strange {
+            raise_alarm(self.context, self.known.platform_id, "verification_strange", &retry.why).await;
+        }
+        let unanswered = store.verify_failed(self.key).await?;
+        let outage = Outage { unanswered, now: store.now().await? };
+        match next_query_in(outage, self.store.give_up_after(), retry.retry_after, (self.context.random)()) {
+            Some(wait) => self.later(wait, &format!("{} (attempt {})", retry.why, unanswered.attempts)).await,
+            None => Ok(Verified {
+                why: Some(retry.why.clone()),
+                ..verified(Verification::Unreachable { since: unanswered.since })
+            }),
+        }
+    }
+
+    /// Schedules the next query and returns its time. The purchase's run waits for it; if that run is lost, the sweep
+    /// starts another.
+    async fn later(&self, wait: Duration, why: &str) -> Result<Verified, Error> {
+        self.context.store.schedule_query(self.key, wait).await?;
+        Ok(Verified { verification: None, next_query_in: wait, why: Some(why.to_owned()) })
+    }
+
+    fn spread(&self, wait: Duration) -> Duration {
+        spread(wait, (self.context.random)())
     }
 }
 
-enum Attempt {
-    Answer(Answer),
-    /// No request was sent, for reasons of our own.
-    RateLimited,
-}
-
-async fn attempt(context: &Context, store: Store<'_>, known: &StoreQuery) -> Result<Attempt, Error> {
-    let (verifier, platform) = (&context.verifier, known.platform_id);
-    let receipt = Receipt {
-        environment: known.environment,
-        app_user_id: known.app_user_id.clone(),
-        receipt_id: known.receipt_id.clone(),
-        secret: known.secret.clone(),
-    };
-    let request = match store.request(&receipt) {
-        Ok(request) => request,
-        Err(answer) => return Ok(Attempt::Answer(answer)),
-    };
-    let Ok(Ok(_slot)) = tokio::time::timeout(WAIT, verifier.in_flight.acquire()).await else {
-        return Ok(Attempt::RateLimited);
-    };
-    match verifier.pace.reserve(platform, Instant::now()) {
-        Permit::At(at) => tokio::time::sleep_until(at).await,
-        Permit::Later => return Ok(Attempt::RateLimited),
-        Permit::Paused(until) => return Ok(Attempt::Answer(Answer::Retry(paused(until)))),
-    }
-    // The database's clock, since the time is compared with those of rows.
-    let at = context.store.now().await?;
-    let http = verifier.open.as_ref().filter(|_| store.is_at_chosen_address()).unwrap_or(&context.http);
-    let began = Instant::now();
-    let reply = http.send(request).await;
-    metrics::histogram!("settle_verification_seconds").record(began.elapsed());
-    let answer = store.answer(&reply, &receipt, at);
-    Ok(Attempt::Answer(match answer {
-        Answer::Retry(retry) if retry.is_throttled => {
-            let until = verifier.pace.pause(platform, (Instant::now(), retry.retry_after), (context.random)());
-            Answer::Retry(Retry { retry_after: Some(until.duration_since(Instant::now())), ..retry })
-        }
-        Answer::Retry(retry) => Answer::Retry(retry),
-        other => {
-            verifier.pace.answered(platform);
-            other
-        }
-    }))
-}
-
-/// The answer for other purchases of a platform that the store throttles. It counts as a failure: patience must end for
-/// them too.
+/// The answer while the store throttles the platform because of another purchase. It counts as a failure, so that
+/// verification gives up for this purchase too in the end.
 fn paused(until: Instant) -> Retry {
     let retry_after = Some(until.duration_since(Instant::now()));
     Retry { retry_after, ..Retry::new("paused", "the store throttled our requests a moment ago") }
 }
 
-async fn refuse_secret(context: &Context, key: CollapseKey, known: &storage::StoreQuery) -> Result<Verified, Error> {
-    let platform = known.platform_id;
-    if context.store.refuse_secret(known).await? {
-        metrics::counter!("settle_alarms_total", "kind" => "secret_refused").increment(1);
-        tracing::warn!(platform.id = %platform, "the store refuses the platform's shared secret; it is not used again");
-    } else if context.store.store_query(key).await?.is_some() {
-        let again_ms = spread(FIRST_MS, (context.random)());
-        return query_later(context, key, again_ms, "another shared secret was set meanwhile").await;
-    }
-    Ok(verified(Verification::Unverifiable))
-}
-
-/// Counts the failure: another query follows while patience lasts, then the settling goes on without the store.
-async fn record_failure(
-    context: &Context,
-    (key, platform, store): (CollapseKey, PlatformId, Store<'_>),
-    retry: &Retry,
-) -> Result<Verified, Error> {
-    if retry.is_strange {
-        raise_alarm(context, platform, "verification_strange", &retry.why).await;
-    }
-    let unanswered = context.store.verify_failed(key).await?;
-    let failures = Failures { unanswered, now: context.store.now().await? };
-    let Some(again_ms) = next_query_ms(failures, store.patience(), retry.retry_after, (context.random)()) else {
-        return Ok(Verified {
-            why: Some(retry.why.clone()),
-            ..verified(Verification::Unreachable { since: unanswered.since })
-        });
-    };
-    query_later(context, key, again_ms, &format!("{} (attempt {})", retry.why, unanswered.attempts)).await
-}
-
-/// How long and how often the store did not answer.
+/// Since when and how often the store did not answer about a purchase.
 #[derive(Debug, Clone, Copy)]
-struct Failures {
+struct Outage {
     unanswered: Unanswered,
     now: Timestamp,
 }
 
-/// Milliseconds to the next query; `None` when patience is over. The last query is at its end.
-fn next_query_ms(failures: Failures, patience: Duration, retry_after: Option<Duration>, jitter: f64) -> Option<i64> {
-    let patience_ms = millis(patience);
-    let left = patience_ms.saturating_sub(failures.now.millis_since(failures.unanswered.since).max(0));
-    let doublings = u32::try_from(failures.unanswered.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
-    let wait = spread(FIRST_MS.saturating_mul(1 << doublings).min(LONGEST_MS), jitter);
-    // A little later than the store's time, so that not all queries come at once.
-    let retry_after = retry_after.map_or(0, |retry_after| millis(retry_after).saturating_add(wait / 4));
-    (left > 0).then(|| wait.max(retry_after).min(left).max(1))
+/// How long until the next query; `None` when `give_up_after` has passed. The last query is exactly at its end.
+fn next_query_in(
+    outage: Outage,
+    give_up_after: Duration,
+    retry_after: Option<Duration>,
+    jitter: f64,
+) -> Option<Duration> {
+    let left = give_up_after.saturating_sub(outage.now.since(outage.unanswered.since));
+    let doublings = u32::try_from(outage.unanswered.attempts.saturating_sub(1).clamp(0, 10)).unwrap_or(0);
+    let wait = spread((FIRST_RETRY * (1 << doublings)).min(MAX_RETRY_WAIT), jitter);
+    // A random time after the `Retry-After`, so that the queries of all purchases do not arrive together.
+    let retry_after = retry_after.map_or(Duration::ZERO, |retry_after| retry_after.saturating_add(wait / 4));
+    (!left.is_zero()).then(|| wait.max(retry_after).min(left).max(Duration::from_millis(1)))
 }
 
 /// Raises an alarm; a failure to store it is only logged.
@@ -198,13 +202,7 @@ async fn raise_alarm(context: &Context, platform: PlatformId, kind: &'static str
 }
 
 const fn verified(verification: Verification) -> Verified {
-    Verified { verification: Some(verification), next_query_ms: 0, why: None }
-}
-
-/// Schedules the next query: by the run that waits for it, or by the sweep if that run is lost.
-async fn query_later(context: &Context, key: CollapseKey, again_ms: i64, why: &str) -> Result<Verified, Error> {
-    context.store.schedule_query(key, again_ms).await?;
-    Ok(Verified { verification: None, next_query_ms: again_ms, why: Some(why.to_owned()) })
+    Verified { verification: Some(verification), next_query_in: Duration::ZERO, why: None }
 }
 
 fn label(answer: &Answer) -> &'static str {
@@ -223,54 +221,51 @@ fn count(answer: &'static str) {
     metrics::counter!("settle_verifications_total", "answer" => answer).increment(1);
 }
 
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// A wait from half of `ms` to half more, by `jitter` from 0 to 1.
-fn spread(ms: i64, jitter: f64) -> i64 {
-    #[expect(clippy::cast_possible_truncation, reason = "from 0 to 1000, and a float cast saturates")]
-    let thousandths = (jitter.clamp(0.0, 1.0) * 1000.0) as i64;
-    ms.saturating_mul(thousandths.saturating_add(500)) / 1000
+/// Spreads a wait by up to 50 % either way. `jitter` is from 0 to 1.
+fn spread(wait: Duration, jitter: f64) -> Duration {
+    wait.mul_f64(0.5 + jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    const PATIENCE: Duration = Duration::from_secs(900);
+    const GIVE_UP_AFTER: Duration = Duration::from_secs(900);
 
-    fn failures(attempts: i64, elapsed_ms: i64) -> Failures {
+    fn outage(attempts: i64, elapsed_ms: i64) -> Outage {
         let since = Timestamp::from_millis(1_700_000_000_000);
-        Failures { unanswered: Unanswered { since, attempts }, now: since.plus_millis(elapsed_ms) }
+        Outage { unanswered: Unanswered { since, attempts }, now: since.plus_millis(elapsed_ms) }
     }
 
     #[test]
     fn waits_double_from_two_seconds_to_a_minute() {
-        let wait = |attempts| next_query_ms(failures(attempts, 0), PATIENCE, None, 0.5);
-        let expected = [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000].map(Some);
+        let wait = |attempts| next_query_in(outage(attempts, 0), GIVE_UP_AFTER, None, 0.5);
+        let expected = [2, 4, 8, 16, 32, 60, 60].map(|seconds| Some(Duration::from_secs(seconds)));
         assert_eq!([1, 2, 3, 4, 5, 6, i64::MAX].map(wait), expected);
     }
 
     #[test]
     fn the_last_query_is_at_the_end_of_patience() {
-        let wait = |elapsed_ms| next_query_ms(failures(9, elapsed_ms), PATIENCE, None, 0.5);
-        assert_eq!(wait(899_000), Some(1_000));
-        assert_eq!(wait(899_999), Some(1));
+        let wait = |elapsed_ms| next_query_in(outage(9, elapsed_ms), GIVE_UP_AFTER, None, 0.5);
+        assert_eq!(wait(899_000), Some(Duration::from_secs(1)));
+        assert_eq!(wait(899_999), Some(Duration::from_millis(1)));
         assert_eq!(wait(900_000), None);
         assert_eq!(wait(9_000_000), None);
-        assert_eq!(wait(-60_000), Some(60_000), "a clock that went back gives no more than patience");
+        assert_eq!(wait(-60_000), Some(MINUTE), "a clock that went back gives no more than patience");
     }
 
     #[test]
     fn retry_after_is_honoured_within_patience() {
-        let wait = |seconds| next_query_ms(failures(1, 0), PATIENCE, Some(Duration::from_secs(seconds)), 0.5);
-        assert_eq!(wait(10), Some(10_500));
-        assert_eq!(wait(3_600), Some(900_000));
-        assert_eq!(wait(0), Some(2_000));
+        let wait = |seconds| next_query_in(outage(1, 0), GIVE_UP_AFTER, Some(Duration::from_secs(seconds)), 0.5);
+        assert_eq!(wait(10), Some(Duration::from_millis(10_500)));
+        assert_eq!(wait(3_600), Some(GIVE_UP_AFTER));
+        assert_eq!(wait(0), Some(FIRST_RETRY));
     }
 
     #[test]
     fn waits_are_spread_by_half_either_way() {
-        assert_eq!([0.0, 0.5, 1.0, 7.0].map(|jitter| spread(2_000, jitter)), [1_000, 2_000, 3_000, 3_000]);
+        assert_eq!(
+            [0.0, 0.5, 1.0, 7.0].map(|jitter| spread(FIRST_RETRY, jitter).as_millis()),
+            [1_000, 2_000, 3_000, 3_000]
+        );
     }
 }

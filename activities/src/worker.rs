@@ -1,9 +1,9 @@
-//! The worker: polls Temporal for workflow tasks and activities until it is stopped.
+//! The workers: poll Temporal for workflow tasks and activities until they are stopped.
 //!
-//! `deliver` and `supervise` have a separate worker on a separate queue, so that hanging destinations take no slot
-//! from settling.
+//! `deliver`, `supervise` and `test` send to destinations. They have a worker and a task queue of their own, so that
+//! slow destinations occupy no slot that settling needs.
 
-use crate::Context;
+use crate::dependencies::Context;
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,22 +13,23 @@ use temporalio_sdk::runtime::{PollerBehavior, RuntimeOptions};
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use workflows::{Destination, Purchase, Sweep, contract};
 
-/// Why the worker ended.
+/// Why the workers stopped by themselves.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not be built, or Temporal refused it for good. The operator must act.
+    /// A worker could not be built, or Temporal rejected it for good. The operator must act.
     #[error("the worker stopped: {0}")]
     Stopped(String),
 }
 
-/// Maximum number of concurrent tasks.
+/// Maximum number of concurrent tasks of each kind, in this process.
 #[derive(Debug, Clone, Copy)]
 pub struct Slots {
     /// Workflow tasks.
     pub workflow_tasks: usize,
-    /// Activities that only touch storage.
+    /// Activities that send nothing to destinations. Most use only the database; `verify` also queries the store, and
+    /// `sweep` also signals Temporal.
     pub activities: usize,
-    /// Lanes and supervisions of destinations; one destination takes a part of them, see `share`.
+    /// Activities that send to destinations. `share` limits how many of them one destination occupies.
     pub deliveries: usize,
 }
 
@@ -38,12 +39,13 @@ impl Default for Slots {
     }
 }
 
-/// Runs until `stop` resolves, then finishes its current tasks.
+/// Runs both workers until `stop` resolves, then finishes their current tasks.
 ///
-/// Blocks its thread: workflows of a worker share one thread, which must not be one of the runtime's.
+/// Blocks the calling thread. Call it from a thread of its own, outside `runtime`: the SDK runs all workflows on the
+/// calling thread.
 ///
 /// # Errors
-/// See [`Error`].
+/// [`Error::Stopped`]: a worker could not be built, or ended by itself.
 pub fn run(
     runtime: &tokio::runtime::Handle,
     context: Context,
@@ -64,14 +66,15 @@ pub fn run(
         let (stop_settling, stop_delivering) = (settling.shutdown_handle(), delivering.shutdown_handle());
         let stopping = async move {
             stop.await;
-            // Long activities end early and go on in another worker.
+            // Long activities end early; other workers go on with them.
             context.stopping.store(true, Ordering::Relaxed);
             stop_settling();
             stop_delivering();
+            // Never resolves, so that `select!` below waits until both workers have finished their tasks.
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            // When one worker ends for good, so does the other: half a process would go unnoticed.
+            // If one worker fails, stop the other: a process that only settles or only delivers would look healthy.
             result = async { tokio::try_join!(settling.run(), delivering.run()) } => {
                 result.map(drop).map_err(|error| stopped(&error))
             }
@@ -80,6 +83,7 @@ pub fn run(
     })
 }
 
+/// The worker for workflows and all activities except those that send to destinations.
 fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> Result<Worker, Error> {
     let options = WorkerOptions::new(contract::TASK_QUEUE)
         .register_activities(Context::clone(context))
@@ -97,6 +101,8 @@ fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> 
     Worker::new(core, client, options).map_err(|error| stopped(&error))
 }
 
+/// The worker for activities that send to destinations. It runs no workflow, so a single
+/// slot for workflow tasks is enough.
 fn delivering(core: &Runtime, client: Client, context: &Context, slots: Slots) -> Result<Worker, Error> {
     let options = WorkerOptions::new(contract::DELIVER_QUEUE)
         .register_activities(Context::clone(context))

@@ -1,6 +1,6 @@
-//! Answers that are not a 200 with JSON.
+//! Answers other than 200 with JSON.
 
-use crate::openapi::{Operation, Output, Schemas};
+use crate::operation::{Operation, Output, Schemas};
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -8,13 +8,13 @@ use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
 use serde_json::json;
 
-/// 201: a thing that was created.
+/// 201 with the created resource.
 pub struct Created<T>(pub T);
 
-/// 202: a request that a workflow carries out.
+/// 202: the request became a signal to a workflow, which carries it out later.
 pub struct Accepted<T>(pub T);
 
-/// 204: a thing that was deleted.
+/// 204: the resource was deleted.
 pub struct NoContent;
 
 /// 200 with text.
@@ -49,21 +49,15 @@ impl IntoResponse for Text {
     }
 }
 
-impl<T: JsonSchema> Output for Json<T> {
-    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.answer(StatusCode::OK, "application/json", &schemas.responses.subschema_for::<T>());
-    }
-}
-
 impl<T: JsonSchema> Output for Created<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.answer(StatusCode::CREATED, "application/json", &schemas.responses.subschema_for::<T>());
+        operation.json::<T>(StatusCode::CREATED, schemas);
     }
 }
 
 impl<T: JsonSchema> Output for Accepted<T> {
     fn describe(operation: &mut Operation, schemas: &mut Schemas) {
-        operation.answer(StatusCode::ACCEPTED, "application/json", &schemas.responses.subschema_for::<T>());
+        operation.json::<T>(StatusCode::ACCEPTED, schemas);
     }
 }
 

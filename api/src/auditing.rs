@@ -1,44 +1,37 @@
-//! The audit that runs by itself: some rows a minute, round after round, and a gauge that must read 0.
+//! The background audit: it checks up to 20,000 rows a minute, from the first table to the last and then from the
+//! beginning again, and sets a gauge that must read 0.
 //!
-//! Each check reads a bounded number of rows, so its cost does not grow with the ledger. A small installation is
-//! audited as a whole each minute, a large one over several minutes.
+//! Each check reads a bounded number of rows, so its cost does not grow with the database. A small installation is
+//! audited completely each minute, a large one over several minutes.
 
 use crate::metrics::Metrics;
 use metrics::gauge;
-use schemars::JsonSchema;
-use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
-use storage::{Audited, Error, Page, Store, chain, rules};
+use storage::{Audited, Error, Page, RuleFindings, Store, chain, rules};
 
 /// Time between two checks.
 const EVERY: Duration = Duration::from_secs(60);
-/// Rows of one query, and queries of one check: 20,000 rows a minute.
-const ROWS: i64 = 500;
-const QUERIES: u32 = 40;
+/// Maximum number of rows of one query.
+const ROWS_PER_QUERY: i64 = 500;
+/// Maximum number of queries of one check.
+const QUERIES_PER_CHECK: u32 = 40;
 /// Maximum number of violating rows that are named per rule.
-const EXAMPLES: usize = 5;
-
-/// A rule that must hold between the tables, and how often it is broken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct RuleFindings {
-    /// Its name.
-    name: &'static str,
-    /// The table that it checks.
-    of: &'static str,
-    /// The rule, in a sentence.
-    description: &'static str,
-    /// Number of rows that break it.
-    violations: i64,
-    /// The first of them.
-    examples: Vec<String>,
-}
+const MAX_EXAMPLES: usize = 5;
 
 /// What the audit found so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
-    checked: i64,
-    broken: BTreeMap<&'static str, (i64, Vec<String>)>,
+    /// Number of rows that were checked.
+    pub checked: i64,
+    /// Every rule, with the number of its violations and the first examples.
+    pub rules: Vec<RuleFindings>,
+}
+
+impl Default for Findings {
+    fn default() -> Self {
+        Self { checked: 0, rules: rules() }
+    }
 }
 
 impl Findings {
@@ -46,76 +39,64 @@ impl Findings {
     pub fn add(&mut self, audited: Audited) {
         self.checked += audited.checked;
         for one in audited.broken {
-            let (violations, examples) = self.broken.entry(one.name).or_default();
-            *violations += one.violations;
-            examples.extend(one.examples);
-            examples.truncate(EXAMPLES);
+            let Some(rule) = self.rules.iter_mut().find(|rule| rule.name == one.name) else { continue };
+            rule.violations += one.violations;
+            rule.examples.extend(one.examples);
+            rule.examples.truncate(MAX_EXAMPLES);
         }
     }
 
-    /// Number of rows that were checked.
-    #[must_use]
-    pub const fn checked(&self) -> i64 {
-        self.checked
-    }
-
-    /// Number of violations, over all rules.
+    /// Number of violations of all rules.
     #[must_use]
     pub fn violations(&self) -> i64 {
-        self.broken.values().map(|(violations, _)| violations).sum()
-    }
-
-    /// Every rule, with the number of its violations and the first examples.
-    #[must_use]
-    pub fn rules(&self) -> Vec<RuleFindings> {
-        let shown = |storage::Rule { name, of, description }| {
-            let (violations, examples) = self.broken.get(name).cloned().unwrap_or_default();
-            RuleFindings { name, of, description, violations, examples }
-        };
-        rules().into_iter().map(shown).collect()
+        self.rules.iter().map(|rule| rule.violations).sum()
     }
 
     fn names(&self) -> String {
-        self.broken.keys().copied().collect::<Vec<_>>().join(", ")
+        let broken = self.rules.iter().filter(|rule| rule.violations > 0).map(|rule| rule.name);
+        broken.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
     }
 }
 
-/// The position of the running round, and the result of the one before.
+/// One pass over all tables, and the result of the previous one.
 #[derive(Debug, Default)]
 struct Round {
+    /// The position; `None` at the beginning.
     cursor: Option<String>,
-    now: Findings,
-    before: i64,
+    /// The findings of this round until now.
+    findings: Findings,
+    /// Number of violations that the previous round found.
+    previous: i64,
 }
 
 impl Round {
     /// Adds a page. Returns the findings of the whole round when this page is its last.
-    fn take(&mut self, audited: Audited) -> Option<Findings> {
+    fn add(&mut self, audited: Audited) -> Option<Findings> {
         self.cursor.clone_from(&audited.next_cursor);
-        self.now.add(audited);
+        self.findings.add(audited);
         if self.cursor.is_some() {
             return None;
         }
-        self.before = self.now.violations();
-        Some(std::mem::take(&mut self.now))
+        self.previous = self.findings.violations();
+        Some(std::mem::take(&mut self.findings))
     }
 
-    /// The value of the gauge: a violation stays until a whole round does not find it.
+    /// The value of the gauge: a repaired violation is shown until the end of the first whole round without it.
     fn violations(&self) -> i64 {
-        self.before.max(self.now.violations())
+        self.previous.max(self.findings.violations())
     }
 
-    fn show(&self) {
+    fn set_gauge(&self) {
         #[expect(clippy::cast_precision_loss, reason = "a count of rows is far below 2^52")]
         gauge!("settle_audit_violations").set(self.violations() as f64);
     }
 }
 
-/// Checks the tables until the process ends, for the first time at once. The gauge exists when this returns: it needs
-/// the recorder, without which its value would be lost.
+/// Starts the task that checks the tables: at once, then every minute until the process ends. The gauge exists when
+/// this returns; `_recorder` proves that the recorder is installed, without which the value would be lost.
 pub fn watch(store: Store, _recorder: &Metrics) {
     let mut round = Round::default();
-    round.show();
+    round.set_gauge();
     tokio::spawn(async move {
         loop {
             if let Err(error) = check(&store, &mut round).await {
@@ -124,23 +105,24 @@ pub fn watch(store: Store, _recorder: &Metrics) {
                     "the audit could not read the tables; it tries again in a minute"
                 );
             }
-            round.show();
+            round.set_gauge();
             tokio::time::sleep(EVERY).await;
         }
     });
 }
 
-/// One check: it ends after its share of rows, or with the round.
+/// One check. It ends after [`QUERIES_PER_CHECK`] queries, or at the end of the round.
 async fn check(store: &Store, round: &mut Round) -> Result<(), Error> {
-    for _ in 0..QUERIES {
-        let audited = store.audit(Page { cursor: round.cursor.clone(), limit: ROWS }).await?;
-        if let Some(findings) = round.take(audited) {
+    for _ in 0..QUERIES_PER_CHECK {
+        let audited = store.audit(Page { cursor: round.cursor.clone(), limit: ROWS_PER_QUERY }).await?;
+        if let Some(findings) = round.add(audited) {
             return report(store, &findings).await;
         }
     }
     Ok(())
 }
 
+/// Logs the violations of a whole round and raises an alarm.
 async fn report(store: &Store, findings: &Findings) -> Result<(), Error> {
     if findings.violations() == 0 {
         return Ok(());
@@ -157,26 +139,29 @@ async fn report(store: &Store, findings: &Findings) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::{Findings, Round};
-    use storage::{Audited, Broken};
+    use storage::Audited;
 
     fn page(violations: i64, next: Option<&str>) -> Audited {
-        let broken = Broken { name: "a_status_fits", violations, examples: vec!["x".to_owned()] };
-        let broken = if violations > 0 { vec![broken] } else { Vec::new() };
+        let mut broken = storage::rules();
+        broken.retain(|rule| violations > 0 && rule.name == "a_status_fits");
+        for rule in &mut broken {
+            (rule.violations, rule.examples) = (violations, vec!["x".to_owned()]);
+        }
         Audited { checked: 10, broken, next_cursor: next.map(str::to_owned) }
     }
 
     #[test]
     fn a_violation_is_shown_until_a_whole_round_does_not_find_it() {
         let mut round = Round::default();
-        assert_eq!(round.take(page(0, Some("events:"))), None);
+        assert_eq!(round.add(page(0, Some("events:"))), None);
         assert_eq!(round.violations(), 0);
-        assert_eq!(round.take(page(2, Some("lanes:"))), None);
+        assert_eq!(round.add(page(2, Some("lanes:"))), None);
         assert_eq!(round.violations(), 2);
-        let whole = round.take(page(1, None)).expect("the round is over");
-        assert_eq!((whole.violations(), whole.checked()), (3, 30));
-        assert_eq!(round.take(page(0, Some("events:"))), None);
+        let whole = round.add(page(1, None)).expect("the round is over");
+        assert_eq!((whole.violations(), whole.checked), (3, 30));
+        assert_eq!(round.add(page(0, Some("events:"))), None);
         assert_eq!(round.violations(), 3);
-        assert_eq!(round.take(page(0, None)).map(|whole| whole.violations()), Some(0));
+        assert_eq!(round.add(page(0, None)).map(|whole| whole.violations()), Some(0));
         assert_eq!(round.violations(), 0);
     }
 
@@ -184,7 +169,7 @@ mod tests {
     fn every_rule_is_listed_whether_it_is_broken_or_not() {
         let mut findings = Findings::default();
         findings.add(page(7, None));
-        let rules = findings.rules();
+        let rules = findings.rules;
         assert_eq!(rules.len(), storage::rules().len());
         let broken: Vec<_> = rules.iter().filter(|rule| rule.violations != 0).collect();
         assert_eq!(broken.len(), 1);

@@ -1,10 +1,11 @@
-//! The only place that reads the clock and makes random values. Everything else receives both as arguments.
+//! The only place that reads the clock and generates random values. Everything else receives both as arguments.
 
 use domain::Timestamp;
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
-/// The present instant by this machine's clock. Tests move it by a file that holds the offset in milliseconds.
+/// The current time by this machine's clock. A test can move it: the fail point `clock.moved` names a file that holds
+/// the offset in milliseconds.
 #[must_use]
 pub fn now() -> Timestamp {
     fail::fail_point!("clock.moved", |file| {

@@ -9,33 +9,34 @@ use protocols::destinations::Allowed;
 use protocols::http::{Reply, Request};
 use secrecy::SecretString;
 use std::sync::Arc;
+use std::time::Duration;
 use storage::Store;
 use url::Url;
 
-/// The stores that a platform can be of, by the name in their URL. Each has its arm in [`Edge::receive`].
+/// The known stores, by the name in the URL of their ingress. Each has an arm in the methods of [`Edge`].
 pub const STORES: &[&str] = &[amazon::STORE];
 
-/// Sends one request to an address that others chose.
+/// Sends one request to a URL that a user of settle entered.
 pub type Sender = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
 
 /// The state of the HTTP edge; shared as `Arc<Edge>`.
 pub struct Edge {
     /// The database.
     pub store: Store,
-    /// The dispatcher, which signals the engine.
+    /// The dispatcher, which signals Temporal.
     pub dispatch: Dispatch,
     /// The ingress of the Amazon Appstore.
     pub amazon: Arc<Amazon>,
-    /// What the operator allows destinations to be.
+    /// The networks and schemes that the settings allow for destinations.
     pub allowed: Allowed,
     /// Sends a request to a destination, to test the connection.
     pub send: Sender,
-    /// The bearer token of the admin part.
+    /// The bearer token of the admin routes.
     pub admin_token: SecretString,
     /// The base of every `notification_url`.
     pub public_url: Url,
     /// The default window of a platform.
-    pub default_window_ms: i64,
+    pub default_window: Duration,
     /// The metrics of this process.
     pub metrics: Metrics,
     /// The clock.
@@ -44,7 +45,7 @@ pub struct Edge {
     pub random: fn() -> [u8; 32],
 }
 
-/// The edge as handlers see it.
+/// The edge, as handlers receive it.
 pub type Shared = Arc<Edge>;
 
 impl Edge {
@@ -54,7 +55,7 @@ impl Edge {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 
-    /// Passes a message to its store; `None` when there is no such store.
+    /// Passes a message to the ingress of its store; `None` when there is no such store.
     pub async fn receive(&self, store: &str, ingress_key: &str, body: &[u8]) -> Option<Answer> {
         match store {
             amazon::STORE => Some(self.amazon.receive(&self.store, &self.dispatch, ingress_key, body).await),
@@ -62,10 +63,10 @@ impl Edge {
         }
     }
 
-    /// Confirms a topic's subscription at the store that it is of.
+    /// Confirms the subscription of a store's topic.
     ///
     /// # Errors
-    /// The reason, without the URL, which is a secret.
+    /// The reason as text, without the URL, which is a secret.
     pub async fn confirm(&self, store: &str, subscribe_url: &SecretString) -> Result<(), String> {
         match store {
             amazon::STORE => self.amazon.visit(subscribe_url).await.map_err(|error| error.to_string()),
@@ -73,10 +74,10 @@ impl Edge {
         }
     }
 
-    /// Whether a store has topics of this name.
+    /// Checks the form of a topic's name.
     ///
     /// # Errors
-    /// What that store expects instead.
+    /// The form that the store expects, as text.
     pub fn check_topic(&self, store: &str, name: &str) -> Result<(), String> {
         match store {
             amazon::STORE => self.amazon.check_topic(name),

@@ -33,22 +33,22 @@ pub struct Field {
     pub expected: String,
 }
 
-/// Why a request failed. A variant is a decision: who must act.
+/// Why a request failed. The variant shows who must act, and decides the status.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The sender must repair these fields.
+    /// These fields are wrong.
     #[error("{}", list(.0))]
     Invalid(Vec<Field>),
-    /// The sender must show the admin token.
+    /// The admin token is missing or wrong.
     #[error("the admin token is missing or wrong; send `Authorization: Bearer <SETTLE_ADMIN_TOKEN>`")]
     Unauthorized,
-    /// There is no such thing.
+    /// The resource or path does not exist.
     #[error("{0}")]
     Missing(String),
-    /// The path is right and the method is not.
+    /// The path exists, but not with this method.
     #[error("this path does not know this method; the `Allow` header and /openapi.json list what it knows")]
     Method,
-    /// It is not possible in the present state.
+    /// The request contradicts the current state of the resource.
     #[error("{0}")]
     Conflict(String),
     /// The request makes no sense with the settings of the resource.
@@ -57,18 +57,18 @@ pub enum Error {
     /// The body is too large.
     #[error("the body is larger than 2 MiB")]
     TooLarge,
-    /// A store's ingress refused a message, with its own choice of status.
+    /// The ingress of a store refused a message, and chose the status.
     #[error("{reason}")]
     Store {
-        /// The status to answer.
+        /// The status of the answer.
         status: u16,
-        /// Why.
+        /// The stable reason.
         reason: String,
     },
     /// Another service answered wrongly; a later attempt may succeed.
     #[error("{0}")]
     Upstream(String),
-    /// Storage or the engine does not answer; the sender is to try again.
+    /// The database or Temporal does not answer; the client should try again.
     #[error("{0}")]
     Unavailable(String),
     /// A fault of settle.
@@ -83,13 +83,13 @@ impl Error {
         Self::Invalid(vec![Field { field: field.to_owned(), expected: expected.into() }])
     }
 
-    /// There is no such `what`.
+    /// The resource `what` with this id does not exist.
     #[must_use]
     pub fn missing(what: &str, id: impl std::fmt::Display) -> Self {
         Self::Missing(format!("there is no {what} `{id}`"))
     }
 
-    /// Status, short name and title: the one table.
+    /// Status, short name and title of each variant.
     #[must_use]
     pub fn answer(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -143,7 +143,7 @@ fn extra_header(status: StatusCode) -> Option<(HeaderName, &'static str)> {
 }
 
 impl From<storage::Error> for Error {
-    /// Transparent: storage's variants are decisions already.
+    /// Each variant of storage has its variant here.
     fn from(error: storage::Error) -> Self {
         match error {
             storage::Error::Missing { .. } => Self::Missing(error.to_string()),

@@ -1,22 +1,23 @@
 #![doc = include_str!("../README.md")]
 
-pub mod answer;
-pub mod auditing;
+mod answer;
+mod auditing;
 pub mod clock;
-pub mod commands;
+mod commands;
 pub mod config;
 pub mod dispatch;
 pub mod edge;
-pub mod error;
-pub mod extract;
-pub mod health;
+mod error;
+mod extract;
 pub mod metrics;
 pub mod openapi;
-pub mod resources;
+mod operation;
+mod resources;
 pub mod router;
+pub mod routes;
 pub mod stores;
-pub mod telemetry;
-pub mod times;
+mod telemetry;
+mod times;
 pub mod tools;
 
 pub use commands::{allowed, main, sender};

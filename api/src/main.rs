@@ -1,6 +1,6 @@
 //! The binary `settle`. All of it is in the library.
 
-/// A notification costs many small allocations on many threads, which this allocator is fast at.
+/// A notification costs many small allocations on many threads; mimalloc is fast at those.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

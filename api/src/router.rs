@@ -1,53 +1,24 @@
-//! Every route of the service with its access, in one list.
+//! The whole service: its routes, the admin token, the body limit and the time limit of every request.
 
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::openapi::{Described, Operation, Schemas};
-use crate::resources::{
-    alarms, apps, audit, catalogue, customers, deliveries, destinations, events, explain, feed, import, notifications,
-    platforms, purchases, rates, redeliveries, sales, schema, stores, topics,
-};
-use crate::{health, metrics, openapi};
-use axum::Router;
+use crate::openapi;
+use crate::routes::{Access, routes};
+use crate::stores::amazon::envelope::MAX_BODY_BYTES;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::handler::Handler;
 use axum::http::header;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use axum::{Extension, Router};
 use openssl::memcmp;
 use secrecy::ExposeSecret;
 use std::time::Duration;
 
-/// The largest body that is read.
-const BODY_LIMIT_BYTES: usize = 2 * 1024 * 1024;
+/// The body limit of every request: 2 MiB, what the largest message of a store needs.
+const BODY_LIMIT_BYTES: usize = MAX_BODY_BYTES;
 
 /// Maximum duration of one request.
-const PATIENCE: Duration = Duration::from_secs(25);
-
-/// The access to a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// No authentication.
-    Open,
-    /// The admin token is required.
-    Admin,
-}
-
-/// One route.
-pub struct Route {
-    /// Its method.
-    pub method: &'static str,
-    /// Its path, with `{parameters}`.
-    pub path: &'static str,
-    /// Its effect, in a sentence.
-    pub summary: &'static str,
-    /// Its access.
-    pub access: Access,
-    /// Describes what it takes and answers.
-    pub describe: fn(&mut Operation, &mut Schemas),
-    handler: MethodRouter<Shared>,
-}
+const TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The whole service.
 pub fn router(edge: Shared) -> Router {
@@ -63,245 +34,23 @@ pub fn router(edge: Shared) -> Router {
         .fallback(|| async { Error::Missing("there is no such path; /openapi.json lists them".to_owned()) })
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(from_fn(in_time))
+        .layer(Extension(&openapi::DOCUMENT))
         .with_state(edge)
 }
 
-/// All routes.
-#[must_use]
-pub fn routes() -> Vec<Route> {
-    let mut all = service_routes();
-    all.extend(app_routes());
-    all.extend(destination_routes());
-    all.extend(catalogue_routes());
-    all.extend(platform_routes());
-    all.extend(ledger_routes());
-    all.extend(accounting_routes());
-    all
-}
-
-fn service_routes() -> Vec<Route> {
-    vec![
-        open("GET", "/livez", health::live).summary("Whether the process answers."),
-        open("GET", "/readyz", health::ready).summary("200 while the inbox accepts; the engine's state in the body."),
-        open("GET", "/metrics", metrics::show).summary("Metrics in the Prometheus text format."),
-        open("GET", "/openapi.json", openapi::show).summary("This document."),
-        open("GET", "/api/v1/events/schema/", schema::index).summary("The events that are sent, and their schemas."),
-        open("GET", "/api/v1/events/schema/{type}", schema::show).summary("The JSON Schema of one event."),
-        open("POST", "/v1/stores/{store}/{ingress_key}", stores::receive)
-            .summary("A store's message. 200 means that it is durably stored."),
-    ]
-}
-
-fn app_routes() -> Vec<Route> {
-    vec![
-        admin("GET", "/v1/apps", apps::list).summary("All apps, the oldest first."),
-        admin("POST", "/v1/apps", apps::create).summary("Creates an app."),
-        admin("GET", "/v1/apps/{app_id}", apps::show).summary("One app."),
-        admin("PATCH", "/v1/apps/{app_id}", apps::update).summary("Renames an app."),
-        admin("DELETE", "/v1/apps/{app_id}", apps::delete).summary("Deletes an app; the ledger stays."),
-        admin("GET", "/v1/apps/{app_id}/platforms", platforms::list).summary("The app's platforms."),
-        admin("POST", "/v1/apps/{app_id}/platforms", platforms::create).summary("Connects the app to a store."),
-        admin("GET", "/v1/apps/{app_id}/destinations", destinations::list).summary("The app's destinations."),
-        admin("POST", "/v1/apps/{app_id}/destinations", destinations::create)
-            .summary("Creates a destination; the only answer with its secret."),
-        admin("GET", "/v1/apps/{app_id}/feed", feed::list).summary(
-            "Each purchase once, in the order of the keys: its revision, and the digest of its newest \
-             state.",
-        ),
-    ]
-}
-
-fn destination_routes() -> Vec<Route> {
-    vec![
-        admin("GET", "/v1/destinations/{destination_id}", destinations::show)
-            .summary("One destination with its health and what is owed to it."),
-        admin("PATCH", "/v1/destinations/{destination_id}", destinations::update)
-            .summary("Changes the given fields. A secret that this adds is shown only here."),
-        admin("DELETE", "/v1/destinations/{destination_id}", destinations::delete)
-            .summary("Deletes a destination; the ledger stays."),
-        admin("POST", "/v1/destinations/{destination_id}/rotate-secret", destinations::rotate).summary(
-            "Replaces what requests are signed with; the only answer with the new secret. 422 when its \
-             kind signs nothing.",
-        ),
-        admin("POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
-            "Sends one request that carries no event. 200 whether it works or not; 409 when something \
-             is missing for it, and nothing is sent.",
-        ),
-        admin("POST", "/v1/destinations/{destination_id}/enable", destinations::enable)
-            .summary("Sends again, by a signal to its workflow. 409 for `newest_only` when it is enabled."),
-        admin("POST", "/v1/destinations/{destination_id}/disable", destinations::disable)
-            .summary("Sends nothing any more, by a signal to its workflow; what is owed stays owed."),
-        admin("POST", "/v1/destinations/{destination_id}/probe", destinations::probe)
-            .summary("Tests now whether it answers again, by a signal to its workflow. 409 when it is disabled."),
-        admin("POST", "/v1/destinations/{destination_id}/retry", destinations::retry).summary(
-            "Sends what is owed now: back-offs and a pause end, and an open breaker is tried. 409 when it is disabled.",
-        ),
-        admin("POST", "/v1/destinations/{destination_id}/redeliver", destinations::redeliver)
-            .summary("Sends again what failed for good, by a signal to its workflow."),
-        admin("POST", "/v1/destinations/{destination_id}/snapshot", destinations::snapshot).summary(
-            "Owes the newest state of a page of purchases, each that was never owed, and the profiles \
-             of their users that it lacks; 422 when purchase.updated is not chosen and no profiles are \
-             kept.",
-        ),
-        admin("POST", "/v1/destinations/{destination_id}/replay", destinations::replay).summary(
-            "Owes the newest state of a page of purchases: those that the destination is behind with, \
-             all, or those that are named; 422 when purchase.updated is not chosen.",
-        ),
-    ]
-}
-
-fn catalogue_routes() -> Vec<Route> {
-    vec![
-        admin("GET", "/v1/apps/{app_id}/customers", customers::show)
-            .summary("One customer, by exactly one of the three."),
-        admin("PUT", "/v1/apps/{app_id}/customers", customers::name).summary(
-            "Names a customer of the store, or a receipt's owner, by the customer's own id; 409 when \
-             they have another name.",
-        ),
-        admin("GET", "/v1/apps/{app_id}/entitlements", catalogue::entitlements)
-            .summary("The app's entitlements, by reference id."),
-        admin("GET", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::entitlement).summary("One entitlement."),
-        admin("PUT", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::set_entitlement)
-            .summary("Adds an entitlement, or renames it."),
-        admin("DELETE", "/v1/apps/{app_id}/entitlements/{ref}", catalogue::delete_entitlement)
-            .summary("Deletes an entitlement, and removes it from all products."),
-        admin("GET", "/v1/apps/{app_id}/products", catalogue::products).summary("The app's products, by SKU."),
-        admin("GET", "/v1/apps/{app_id}/products/{sku}", catalogue::shown_product).summary("One product."),
-        admin("PUT", "/v1/apps/{app_id}/products/{sku}", catalogue::set_product)
-            .summary("Adds a product, or replaces it."),
-        admin("DELETE", "/v1/apps/{app_id}/products/{sku}", catalogue::delete_product).summary("Deletes a product."),
-        admin("GET", "/v1/apps/{app_id}/catalogue", catalogue::show)
-            .summary("All entitlements and products, as PUT takes them."),
-        admin("PUT", "/v1/apps/{app_id}/catalogue", catalogue::replace)
-            .summary("Replaces all entitlements and products; ids stay the same for the same reference ids."),
-        admin("GET", "/v1/apps/{app_id}/catalogue/unmapped", catalogue::unmapped)
-            .summary("SKUs that were bought and are not in the catalogue, the most bought first."),
-        admin("GET", "/v1/apps/{app_id}/rates", rates::list).summary("The rates of a currency, the oldest day first."),
-        admin("PUT", "/v1/apps/{app_id}/rates", rates::put)
-            .summary("Adds rates of exchange, in the place of those of the same day and currency."),
-        admin("POST", "/v1/apps/{app_id}/sales", sales::import).summary(
-            "Imports a store's sales report, or a part of it with the header line: all \
-             or nothing.",
-        ),
-    ]
-}
-
-fn platform_routes() -> Vec<Route> {
-    vec![
-        admin("GET", "/v1/platforms/{platform_id}", platforms::show).summary("One platform."),
-        admin("PATCH", "/v1/platforms/{platform_id}", platforms::update).summary("Changes the given fields."),
-        admin("DELETE", "/v1/platforms/{platform_id}", platforms::delete)
-            .summary("Deletes a platform; its notification URL ends within a second, the ledger stays."),
-        admin("POST", "/v1/platforms/{platform_id}/rotate-ingress-key", platforms::rotate)
-            .summary("A new notification URL; the old one ends within a second."),
-        admin("POST", "/v1/platforms/{platform_id}/retry-parked", platforms::retry_parked)
-            .summary("Verifies again the purchases that the store did not know, or that belong to another customer."),
-        admin("GET", "/v1/platforms/{platform_id}/import", import::show)
-            .summary("The number of adopted purchases that wait, and of the others by outcome."),
-        admin("POST", "/v1/platforms/{platform_id}/import", import::start)
-            .summary("Adopts purchases from before the platform was connected; known ones are not changed."),
-        admin("GET", "/v1/platforms/{platform_id}/topics", topics::list)
-            .summary("The topics that may send or wait for approval."),
-        admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/approve", topics::approve).summary(
-            "Confirms the subscription and releases what waited; 409 when the topic is not pending (any \
-             more).",
-        ),
-        admin("POST", "/v1/platforms/{platform_id}/topics/{topic_id}/reject", topics::reject)
-            .summary("Refuses the topic and what waited; 409 when it is rejected already, or was decided meanwhile."),
-    ]
-}
-
-fn ledger_routes() -> Vec<Route> {
-    vec![
-        admin("GET", "/v1/purchases", purchases::list).summary("Purchases, the last settled first."),
-        admin("GET", "/v1/purchases/{collapse_key}", purchases::show)
-            .summary("One purchase, its lanes and its open run."),
-        admin("GET", "/v1/purchases/{collapse_key}/notifications", purchases::notifications)
-            .summary("Its notifications, the newest first."),
-        admin("POST", "/v1/purchases/{collapse_key}/flush", purchases::flush)
-            .summary("Settles now; never through a hold."),
-        admin("POST", "/v1/purchases/{collapse_key}/hold", purchases::hold)
-            .summary("Stops settling for a while; deliveries go on."),
-        admin("POST", "/v1/purchases/{collapse_key}/release", purchases::release).summary("Ends a hold."),
-        admin("POST", "/v1/purchases/{collapse_key}/discard", purchases::discard)
-            .summary("Ends the notifications accepted until now without recording them."),
-        admin("POST", "/v1/purchases/{collapse_key}/redeliver", purchases::redeliver)
-            .summary("Sends the newest state again."),
-        admin("GET", "/v1/notifications", notifications::list).summary("Notifications, the newest first."),
-        admin("GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
-        admin("GET", "/v1/alarms", alarms::list)
-            .summary("Alarms, which need a person's attention, the last raised first; repetitions are counted."),
-        admin("GET", "/v1/events", events::list).summary("Events, the newest first."),
-        admin("GET", "/v1/events/{event_id}", events::show).summary("One event with its body."),
-        admin("GET", "/v1/deliveries", deliveries::list).summary("Deliveries, the newest first."),
-        admin("GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("One delivery."),
-        admin("GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
-            .summary("Its attempts, the oldest first."),
-    ]
-}
-
-fn accounting_routes() -> Vec<Route> {
-    vec![
-        admin("GET", "/v1/explain/notifications/{message_id}", explain::notification)
-            .summary("The outcome of a message and the events that followed, as sentences and as data."),
-        admin("GET", "/v1/explain/purchases/{collapse_key}", explain::purchase)
-            .summary("The notifications of a purchase, the events that followed, and their deliveries."),
-        admin("GET", "/v1/explain/events/{event_id}", explain::event)
-            .summary("What caused an event, which destinations received it, which did not, and why."),
-        admin("GET", "/v1/explain/destinations/{destination_id}", explain::destination)
-            .summary("The results of requests to a destination, what is owed to it and what is dead."),
-        admin("GET", "/v1/audit", audit::show)
-            .summary("Whether the tables agree with each other: as many rows as some seconds allow, or `limit` rows of one table."),
-        admin("GET", "/v1/audit/revenue", audit::revenue).summary(
-            "The money that was sent to each integration that counts, compared with the ledger, of the next \
-             purchases.",
-        ),
-        admin("POST", "/v1/redeliveries", redeliveries::create)
-            .summary("Owes a page of the selected events again; of a purchase always the newest state."),
-    ]
-}
-
-impl Route {
-    fn summary(self, summary: &'static str) -> Self {
-        Self { summary, ..self }
-    }
-}
-
-fn open<H, T, Parts>(method: &'static str, path: &'static str, handler: H) -> Route
-where
-    H: Handler<T, Shared> + Described<Parts>,
-    T: 'static,
-{
-    Route { access: Access::Open, ..admin(method, path, handler) }
-}
-
-fn admin<H, T, Parts>(method: &'static str, path: &'static str, handler: H) -> Route
-where
-    H: Handler<T, Shared> + Described<Parts>,
-    T: 'static,
-{
-    let handler = match method {
-        "DELETE" => delete(handler),
-        "PATCH" => patch(handler),
-        "POST" => post(handler),
-        "PUT" => put(handler),
-        _ => get(handler),
-    };
-    Route { method, path, summary: "", access: Access::Admin, describe: H::describe, handler }
-}
-
-/// Bounds the time of a request, so that a slow body or a hanging part does not hold a connection for ever.
+/// Ends a request at the time limit: a slow body or a hanging dependency does not hold a connection for ever.
 async fn in_time(request: Request, next: Next) -> Result<Response, Error> {
     let late = |_| Error::Unavailable("the request took too long; try again".to_owned());
-    tokio::time::timeout(PATIENCE, next.run(request)).await.map_err(late)
+    tokio::time::timeout(TIMEOUT, next.run(request)).await.map_err(late)
 }
 
+/// Requires the admin token as the bearer token.
 async fn authorize(State(edge): State<Shared>, request: Request, next: Next) -> Result<Response, Error> {
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = shown.and_then(|text| text.split_once(' '));
     let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
     let expected = edge.admin_token.expose_secret().as_bytes();
-    // Constant time for equal lengths; the length of the token is no secret. An empty token never matches.
+    // The comparison takes constant time for equal lengths; the length is no secret. An empty token never matches.
     let same = token.is_some_and(|token| token.len() == expected.len() && memcmp::eq(token.as_bytes(), expected));
     if !same || expected.is_empty() {
         return Err(Error::Unauthorized);

@@ -1,10 +1,11 @@
 //! Durations and instants in readable form.
 
 use domain::Timestamp;
+use domain::time::millis;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::time::Duration;
 
-/// `5s`, `2m`, `1h 30m`, `3d`; a day has 24 hours.
+/// Parses a duration such as `5s`, `2m`, `1h 30m` or `3d`; a day has 24 hours.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let expected = || format!("`{text}` is not a duration (expected 5s, 2m, 1h 30m or 3d)");
     let span: Span = text.parse().map_err(|_| expected())?;
@@ -12,29 +13,20 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(duration).map_err(|_| expected())
 }
 
-/// An instant (RFC 3339), or a duration counted from `now`.
+/// Parses an instant (RFC 3339), or a duration counted from `now`.
 pub fn instant(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Ok(instant) = text.parse() {
-        return Ok(instant);
-    }
-    let expected = |_| format!("`{text}` is not a time (expected 2026-01-31T12:00:00Z, or 2h for two hours from now)");
-    let ahead = duration(text).map_err(expected)?;
-    Ok(now.plus_millis(millis(ahead)))
+    let ahead = || duration(text).map(|ahead| now.plus_millis(millis(ahead)));
+    text.parse().or_else(|_| ahead()).map_err(|_| no_time(text, "two hours from now"))
 }
 
-/// An instant (RFC 3339), or a duration counted back from `now`.
+/// Parses an instant (RFC 3339), or a duration counted back from `now`.
 pub fn past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Ok(instant) = text.parse() {
-        return Ok(instant);
-    }
-    let expected = |_| format!("`{text}` is not a time (expected 2026-01-31T12:00:00Z, or 2h for two hours ago)");
-    let ago = duration(text).map_err(expected)?;
-    Ok(now.plus_millis(-millis(ago)))
+    let ago = || duration(text).map(|ago| now.plus_millis(-millis(ago)));
+    text.parse().or_else(|_| ago()).map_err(|_| no_time(text, "two hours ago"))
 }
 
-/// Whole milliseconds, as the rest of the program counts them.
-pub fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+fn no_time(text: &str, example: &str) -> String {
+    format!("`{text}` is not a time (expected 2026-01-31T12:00:00Z, or 2h for {example})")
 }
 
 /// A duration in its short form: `5s`, `2m`, `1h 30m`.
@@ -49,9 +41,9 @@ pub fn compact(duration: Duration) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts }
 }
 
-/// A duration as a countdown shows it: `1:58`, or `1:00:00`.
+/// A duration as a countdown: `1:58`, or `1:00:00`.
 pub fn countdown(duration: Duration) -> String {
-    // A started second counts as a whole one.
+    // Rounded up to whole seconds.
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }

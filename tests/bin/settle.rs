@@ -1,6 +1,6 @@
-//! `settle`, built as part of the tests so that its fail points are there when they run it.
+//! `settle`, built as part of the tests, so that its fail points are compiled in.
 
-/// Many small allocations on many threads are what a notification costs; this one is made for that.
+/// A notification makes many small allocations on many threads; mimalloc is made for that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! I8, seen from outside the program: between a notification and its 200 a sync to disk has completed.
+//! I8, checked from outside the program: a sync to disk completes between each notification and its 200.
 //!
 //! Needs `strace`; `.ci/run` installs it and runs this by name: `cargo test --workspace --test durability`.
 
@@ -13,7 +13,7 @@ const CALLS: &str = "fsync,fdatasync,read,recvfrom,readv,write,writev,sendto,sen
 const NOTIFICATIONS: usize = 20;
 const SOON: Duration = Duration::from_secs(30);
 
-/// What matters of one line of the trace.
+/// The relevant events of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     Request,
@@ -21,7 +21,7 @@ enum Seen {
     Acknowledged,
 }
 
-/// The order of requests, completed syncs and acknowledgements in a trace.
+/// The requests, completed syncs and acknowledgements of a trace, in order.
 fn seen(trace: &str) -> Vec<Seen> {
     trace.lines().filter_map(event).collect()
 }
@@ -30,18 +30,18 @@ fn event(line: &str) -> Option<Seen> {
     let call = line.split_once(' ')?.1.trim_start();
     let is_done =
         |name: &str| call.starts_with(&format!("{name}(")) || call.starts_with(&format!("<... {name} resumed>"));
-    // A sync counts when it has returned, and only if it went well.
+    // A sync counts when it has returned, and only if it succeeded.
     if (is_done("fsync") || is_done("fdatasync")) && call.ends_with("= 0") {
         return Some(Seen::Synced);
     }
-    // A read counts when its bytes are there, a write as soon as it begins.
+    // A read counts when its bytes have arrived, a write as soon as it begins.
     if call.contains("\"POST /v1/stores/") {
         return Some(Seen::Request);
     }
     call.contains("\"HTTP/1.1 200").then_some(Seen::Acknowledged)
 }
 
-/// The number of acknowledged requests; fails at one without a sync since the request came.
+/// The number of acknowledged requests; an error if one was acknowledged without a sync after the request.
 fn check(seen: &[Seen]) -> Result<usize, String> {
     let (mut open, mut is_synced, mut acknowledged) = (false, false, 0);
     for (at, event) in seen.iter().enumerate() {
@@ -58,7 +58,7 @@ fn check(seen: &[Seen]) -> Result<usize, String> {
     Ok(acknowledged)
 }
 
-/// Sends one after the other, so that each sync belongs to one request.
+/// Sends the messages one after the other, so that each sync belongs to one request.
 async fn send(url: &str, messages: &[Message]) {
     for message in messages {
         let answer = http::post_as_sns(url, &message.body).await.expect("an answer");
@@ -77,7 +77,7 @@ fn read(trace: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(trace).unwrap_or_default()).into_owned()
 }
 
-/// Runs settle with these variables, sends notifications, and returns what the trace shows of them.
+/// Runs settle under `strace` with these variables, sends notifications, and returns the result of [`check`].
 async fn traced(variables: &[Variable<'_>]) -> Result<usize, String> {
     let temporal = Temporal::start(Memory::Volatile).await;
     let sns = Sns::new();
@@ -92,7 +92,7 @@ async fn traced(variables: &[Variable<'_>]) -> Result<usize, String> {
     wait::until(SOON, "the whole trace", async || {
         let seen = seen(&read(&file));
         let answered = seen.iter().filter(|event| **event == Seen::Acknowledged).count();
-        // The answers to readiness and to the API are among them.
+        // Answers to `/readyz` and to the API count too.
         if answered > NOTIFICATIONS { Ok(check(&seen)) } else { Err(format!("{answered} answers")) }
     })
     .await

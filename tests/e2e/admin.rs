@@ -1,4 +1,4 @@
-//! Admins' actions on a purchase, by the API and by the documented lines, while it is open and while it sleeps.
+//! Admins' actions on a purchase, by the API and by the documented lines, with and without an open run.
 
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -11,7 +11,7 @@ fn quick() -> Setting {
     Setting { window_seconds: 1, ..Setting::default() }
 }
 
-/// How an admin acts.
+/// How an admin requests an action.
 #[derive(Clone, Copy)]
 enum By {
     Api,
@@ -29,7 +29,7 @@ async fn act(world: &World, by: By, receipt_id: &str, action: &str) {
     }
 }
 
-/// Runs the one documented line about a purchase that contains `part`; what it printed.
+/// Runs the one documented line about a purchase that contains `part`, and returns its output.
 async fn run_documented(world: &World, receipt_id: &str, part: &str) -> String {
     let is_wanted = |line: &String| line.contains("COLLAPSE_KEY") && line.contains(part);
     let lines: Vec<String> = documents::operators_lines().into_iter().filter(is_wanted).collect();
@@ -44,7 +44,7 @@ async fn outcome(world: &World, message_id: &str) -> Option<String> {
     answer["notifications"][0]["outcome"].as_str().map(str::to_owned)
 }
 
-/// Checks for a while that nothing is sent and nothing settled, though the window is long over.
+/// Checks for three seconds after the end of the window that nothing is settled or sent.
 async fn check_held(world: &World, receipt_id: &str, message_id: &str) {
     wait::throughout(Duration::from_secs(3), "the hold", async || {
         let outcome = outcome(world, message_id).await;
@@ -63,7 +63,7 @@ async fn wait_held(world: &World, receipt_id: &str) {
     .await;
 }
 
-/// A purchase that was settled once and sleeps.
+/// Settles and delivers a purchase once, and waits until its run has ended.
 async fn put_to_sleep(world: &mut World, receipt_id: &str) {
     world.send("SUBSCRIPTION_PURCHASED", receipt_id).await;
     world.wait_acked(receipt_id, 1).await;
@@ -170,7 +170,7 @@ async fn what_waits_is_discarded(by: By) {
     world.pass("discarded", 121).await;
     world.wait_asleep("discarded").await;
     assert!(world.events("discarded").await.is_empty() && world.receiver.all().is_empty(), "no event");
-    // Asleep there is nothing to throw away, and what comes later is not concerned.
+    // Without an open run there is nothing to discard, and a later notification is not affected.
     act(&world, by, "discarded", "discard").await;
     world.wait_asleep("discarded").await;
     world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "discarded").await;
@@ -244,7 +244,7 @@ async fn a_hold_outlives_its_run() {
     act(&world, By::Script, "kept", "flush").await;
     check_held(&world, "kept", &message_id).await;
     world.temporal.terminate(&world.workflow("kept")).await;
-    // A flush that starts the run goes through no hold either.
+    // A flush that starts the run does not override the hold either.
     act(&world, By::Script, "kept", "flush").await;
     world.wait_status("kept", "the hold", |status| status["held_until"].is_string()).await;
     check_held(&world, "kept", &message_id).await;
@@ -257,7 +257,7 @@ fn noted(status: &Value) -> &str {
     status["noted"].as_str().unwrap_or_default()
 }
 
-/// Signals that no reader of the documents would send, and what `status` must show of them, if anything.
+/// Malformed or unusual signals, each with the part of its note in `status`; empty if there is no note.
 const GARBAGE: &[(&str, &str)] = &[
     ("--name flush --input 3", "flush: payload not understood"),
     ("--name hold --input '[\"7d\"]'", "hold: payload not understood"),
@@ -299,7 +299,7 @@ async fn a_malformed_signal_is_noted_and_blocks_nothing() {
     world.wait_acked("garbage", 1).await;
     assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
     world.wait_asleep("garbage").await;
-    // These payloads also start a run of a purchase that sleeps.
+    // The same payloads may also start a run.
     for (signal, _) in GARBAGE {
         let signal = signal.replace("--name", "--signal-name").replace("--input", "--signal-input");
         let line = format!(

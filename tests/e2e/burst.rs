@@ -1,4 +1,4 @@
-//! The plain road: notifications in, one event out.
+//! The main path: several notifications in, one event out.
 
 use system_tests::process::Backend;
 use system_tests::world::{Setting, World};

@@ -1,5 +1,5 @@
-//! Runs that somebody cancels in the Temporal UI, and attempts in flight that news comes upon: nothing hangs, nothing
-//! is given up, and nobody else waits.
+//! Runs that an operator cancels in Temporal, and a new event during an attempt: nothing hangs, nothing is given up,
+//! and no other purchase waits.
 
 use serde_json::json;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use tokio::time::Instant;
 
-/// The sweep would find a lane after 45 s at the earliest; what comes sooner was not left to it.
+/// The sweep finds a lane that is at least 45 s late; an earlier delivery did not need the sweep.
 const BEFORE_THE_SWEEP: Duration = Duration::from_secs(40);
 
 fn quick() -> Setting {

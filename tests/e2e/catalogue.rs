@@ -1,5 +1,5 @@
-//! Settings by people, seen in events: a catalogue and a name change the events of purchases that are known,
-//! purchases from before are adopted, and a destination from later gets the newest state of all.
+//! Settings that change events: a catalogue and an external id change the events of known purchases, earlier purchases
+//! are adopted from a file, and a later destination gets the newest state of every purchase.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use system_tests::rvs::{CUSTOMER, Receipt};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// The sweep searches every half minute for what is to be reconsidered.
+/// The sweep looks for noted rechecks every half minute.
 const SWEPT: Duration = Duration::from_secs(120);
 const KNOWN: &str = "known";
 const BEFORE: [&str; 3] = ["before-1", "before-2", "before-3"];
@@ -47,11 +47,15 @@ async fn settings_change_the_events_and_earlier_purchases_are_adopted() {
     catalogue_and_name(&world).await;
     adopted(&world).await;
     later_destination(&world).await;
-    assert_eq!(world.receiver.event_types(KNOWN), ["user.subscription.purchased"], "what people set is no transition");
+    assert_eq!(
+        world.receiver.event_types(KNOWN),
+        ["user.subscription.purchased"],
+        "a change of settings announces no transition"
+    );
     world.finish().await;
 }
 
-/// An entitlement, a product with a price and a customer's name appear in the purchase that was there before.
+/// An entitlement, a product with a price and an external id appear in the events of a known purchase.
 async fn catalogue_and_name(world: &World) {
     put(world, "entitlements/premium", &json!({ "name": "Premium" })).await;
     let product = json!({ "entitlements": ["premium"], "prices": [{ "currency": "USD", "price": "4.99" }] });
@@ -69,7 +73,7 @@ async fn catalogue_and_name(world: &World) {
     assert_eq!(announced["data"]["product_ref_id"], "com.example.gold.month");
 }
 
-/// Purchases from a file are verified and announced once, and nothing of it is an event of a user.
+/// Purchases from a file are verified and announced once as `purchase.updated`, without a `user.*` event.
 async fn adopted(world: &World) {
     let file = world.installation.folder().join("before.csv");
     let lines: Vec<String> = BEFORE.iter().map(|receipt_id| format!("{receipt_id},{CUSTOMER}\n")).collect();
@@ -89,7 +93,7 @@ async fn adopted(world: &World) {
     }
 }
 
-/// A destination that is made afterwards gets the newest state of each, once.
+/// A destination that is created afterwards gets the newest state of each purchase, once.
 async fn later_destination(world: &World) {
     let later = Receiver::start().await;
     let id = world.add_destination(&later, &["purchase.updated".to_owned()]).await;

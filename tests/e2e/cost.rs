@@ -1,5 +1,5 @@
-//! What a settling costs the engine, counted in the server's own history. Events are what Temporal Cloud bills and
-//! what limits a cluster, so the cost must not grow with the notifications of a burst.
+//! The cost of a window in Temporal: the number of events in a run's history. Temporal Cloud bills them and they limit
+//! a cluster, so the cost must not grow with the number of notifications in a burst.
 
 use std::time::Duration;
 use system_tests::world::{Setting, World};
@@ -7,22 +7,22 @@ use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use tokio::time::Instant;
 
-/// The most that one notification may cost, settled and delivered.
-const ONE: usize = 20;
-/// The most that a hundred notifications within ten seconds may cost.
-const HUNDRED: usize = 30;
+/// Maximum number of history events for one notification, settled and delivered.
+const MAX_OF_ONE: usize = 20;
+/// Maximum number of history events for 10 or 100 notifications that are sent within [`MOMENT`].
+const MAX_OF_BURST: usize = 30;
 
-/// What takes longer to send, as on a busy machine, ends later than the timer of its first one: the rest is slept out by
-/// another timer, of which the search attributes may be a task of their own.
+/// A burst that takes longer to send, as on a busy machine, ends its window after the first notification's timer: a
+/// second timer waits for the rest, and updating the search attributes may take a workflow task of its own.
 const MOMENT: Duration = Duration::from_secs(1);
-/// What that costs.
-const SLEPT_OUT: usize = 8;
+/// Number of history events that the second timer adds.
+const SECOND_TIMER: usize = 8;
 
 fn count(history: &[HistoryEvent], wanted: EventType) -> usize {
     history.iter().filter(|event| event.event_type() == wanted).count()
 }
 
-/// All events but those that moving the time forward adds, which no run outside tests has.
+/// The number of events, without those of moving the time forward, which only tests do.
 fn cost(history: &[HistoryEvent]) -> usize {
     let forwards = [EventType::WorkflowExecutionOptionsUpdated, EventType::WorkflowExecutionTimeSkippingTransitioned];
     history.len() - forwards.into_iter().map(|kind| count(history, kind)).sum::<usize>()
@@ -56,12 +56,12 @@ async fn a_burst_costs_the_engine_little_more_than_one_notification() {
         costs.push((notifications, spread, history));
     }
     for (notifications, spread, history) in costs {
-        let most = if notifications == 1 { ONE } else { HUNDRED };
-        let most = if spread > MOMENT { most + SLEPT_OUT } else { most };
+        let max = if notifications == 1 { MAX_OF_ONE } else { MAX_OF_BURST };
+        let max = if spread > MOMENT { max + SECOND_TIMER } else { max };
         let cost = cost(&history);
         let limited = notifications <= 100;
         assert!(
-            !limited || cost <= most,
+            !limited || cost <= max,
             "{notifications}: {cost} events: {:#?}",
             system_tests::runs::summary(&history)
         );

@@ -1,5 +1,6 @@
-//! A destination as a whole: its run tries an open breaker, keeps a pause, delivers what is owed and hands back what
-//! fails; people steer it by the documented lines; `kill -9` in it loses nothing and sends nothing twice.
+//! The run of a destination: it probes while the breaker is open, keeps a pause, drains what is owed and hands back
+//! lanes that fail; operators control it by the documented lines; `kill -9` in a drain loses nothing and sends nothing
+//! twice.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -16,15 +17,15 @@ const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
 const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
-/// As many purchases as open a breaker, and some more.
+/// More purchases than it takes to open a breaker.
 const MANY: usize = 14;
-/// Two tries of a breaker are half a minute apart. What comes sooner was requested.
-const BEFORE_THE_NEXT_TRY: Duration = Duration::from_secs(25);
-/// Until a breaker is tried again, and a margin for a busy machine.
-const AFTER_THE_NEXT_TRY: Duration = Duration::from_secs(90);
-/// A worker that is lost is noticed within seconds; on a busy machine the sweep may have to help.
+/// Less than the half minute between two probes: an earlier delivery was requested.
+const BEFORE_THE_NEXT_PROBE: Duration = Duration::from_secs(25);
+/// Time limit for the next probe, with a margin for a busy machine.
+const AFTER_THE_NEXT_PROBE: Duration = Duration::from_secs(90);
+/// A lost worker is noticed within seconds; on a busy machine the sweep may have to help.
 const REPEATED: Duration = Duration::from_secs(150);
-/// Where `World::processes` has the one that works.
+/// The index of the worker in `World::processes`.
 const WORKER: usize = 1;
 
 fn receipts() -> Vec<String> {
@@ -34,7 +35,7 @@ fn receipts() -> Vec<String> {
 async fn world(backend: Backend, fail_points: &str) -> World {
     let variables = vec![("FAILPOINTS".to_owned(), fail_points.to_owned())];
     let world = World::start(Setting { backend, window_seconds: 1, variables, ..Setting::default() }).await;
-    // So that no second attempt of a purchase comes by itself.
+    // An hour, so that no purchase's run makes a second attempt by itself.
     change(&world, &json!({ "schedule": [3600, 3600] })).await;
     world
 }
@@ -60,7 +61,7 @@ async fn wait_none_open(world: &World, workflow_type: &str) {
     .await;
 }
 
-/// Makes enough purchases fail that the breaker opens, each of them owed.
+/// Opens the breaker by failing purchases, each of which is then owed.
 async fn open_breaker(world: &mut World) {
     world.receiver.answer(FAILING);
     for receipt_id in receipts() {
@@ -76,7 +77,7 @@ async fn open_breaker(world: &mut World) {
     }
 }
 
-/// Waits until everything is acknowledged, once each, and nothing more is to be done.
+/// Waits until every purchase is acknowledged and its delivery has ended, and the destination is healthy.
 async fn check_delivered(world: &World, deadline: Duration) {
     let keys: Vec<String> = receipts().iter().map(|receipt_id| world.key(receipt_id).to_string()).collect();
     wait::until(deadline, "everything that was owed", async || {
@@ -106,7 +107,7 @@ fn acked(world: &World) -> usize {
 async fn an_open_breaker_ends_its_lanes_and_one_probe_delivers_all() {
     let mut world = world(Backend::Sqlite, "").await;
     open_breaker(&mut world).await;
-    // Their next attempts would be in an hour.
+    // Without the breaker their next attempts would be in an hour.
     wait_none_open(&world, contract::PURCHASE).await;
     let requests_before = world.receiver.all().len();
     assert!(requests_before <= MANY + 2, "{requests_before} requests of {MANY} purchases reached a dead endpoint");
@@ -115,7 +116,7 @@ async fn an_open_breaker_ends_its_lanes_and_one_probe_delivers_all() {
 
     world.receiver.answer(WELL);
     world.by_script("--signal-name probe ").await;
-    check_delivered(&world, BEFORE_THE_NEXT_TRY).await;
+    check_delivered(&world, BEFORE_THE_NEXT_PROBE).await;
     assert_eq!(acked(&world), MANY, "each of them once");
     wait_none_open(&world, contract::DESTINATION).await;
     wait_none_open(&world, contract::PURCHASE).await;
@@ -130,17 +131,15 @@ async fn an_open_breaker_is_probed_by_one_request_at_a_time() {
     open_breaker(&mut world).await;
     let before = world.receiver.all().len();
     world.send(STOPPED, "many-0").await;
-    wait::until(AFTER_THE_NEXT_TRY, "the next try", async || {
+    wait::until(AFTER_THE_NEXT_PROBE, "the next probe", async || {
         let more = world.receiver.all().len() - before;
         if more > 0 { Ok(()) } else { Err("none".to_owned()) }
     })
     .await;
     world.receiver.answer(WELL);
-    wait::until(
-        AFTER_THE_NEXT_TRY,
-        "a good try",
-        async || if acked(&world) > 0 { Ok(()) } else { Err("none".to_owned()) },
-    )
+    wait::until(AFTER_THE_NEXT_PROBE, "a successful probe", async || {
+        if acked(&world) > 0 { Ok(()) } else { Err("none".to_owned()) }
+    })
     .await;
     world.wait_acked("many-0", 2).await;
     let failed = world.receiver.all().iter().filter(|one| !one.is_acked()).count();
@@ -213,7 +212,7 @@ async fn a_destination_disabled_by_script_gets_nothing_until_enabled() {
     world.wait_received("tried", 1).await;
     world.receiver.answer(WELL);
     world.by_script("--signal-name disable ").await;
-    // Its next attempt would be in an hour.
+    // Otherwise its next attempt would be in an hour.
     world.wait_asleep("tried").await;
     let shown = world.wait_state(&world.destination_id, "disabled").await;
     assert_eq!((&shown["enabled"], &shown["reason"]), (&json!(false), &json!("me: maintenance")), "{shown}");
@@ -256,7 +255,7 @@ async fn check_no_old_events(fail_points: &str) {
         assert_eq!(delivery["status"] == "skipped", is_news, "{delivery}");
     }
     assert_eq!(acked(&world), 1, "the newest state");
-    // What is on already cannot be switched on in this way, and an error is shown.
+    // An enabled destination cannot be enabled with `newest_only`, and the status shows the error.
     world.by_script("that is old news").await;
     wait::until(SOON, "the error about that", async || {
         let status = world.by_script("--type status").await;
@@ -266,7 +265,7 @@ async fn check_no_old_events(fail_points: &str) {
     world.finish().await;
 }
 
-/// A worker kills itself at a named place of a drain, and another one comes.
+/// The worker aborts at a fail point of a drain, and another worker is started.
 async fn killed_at(point: &str, replies: &[Reply]) -> World {
     let mut world = world(Backend::Postgres, &format!("{point}=1*return")).await;
     change(&world, &json!({ "schedule": [20, 20, 3600] })).await;
@@ -292,7 +291,7 @@ async fn a_worker_killed_after_a_good_probe_loses_and_repeats_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_before_it_hands_a_lane_back_loses_nothing() {
-    // The try goes well, and one of those that follow does not.
+    // The probe succeeds, and the next request fails.
     let world = killed_at("drain.before_hand_back", &[WELL, FAILING]).await;
     world.finish().await;
 }
@@ -318,7 +317,7 @@ async fn a_drain_continues_in_another_worker() {
     let begun: Vec<Received> = world.receiver.all().into_iter().skip(before).collect();
     assert!(begun.len() <= 2, "{} requests were begun by a worker that was ending", begun.len());
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
-    check_delivered(&world, BEFORE_THE_NEXT_TRY).await;
+    check_delivered(&world, BEFORE_THE_NEXT_PROBE).await;
     assert_eq!(acked(&world), MANY, "each of them once");
     world.finish().await;
 }

@@ -1,4 +1,4 @@
-//! Durable: the window is one timer of the engine, and what was answered 200 needs the API no more.
+//! The window is one durable timer in Temporal, and a notification that was answered 200 no longer needs the API.
 
 use std::time::Duration;
 use system_tests::process::Backend;
@@ -7,7 +7,7 @@ use system_tests::wait;
 use system_tests::world::{Setting, World};
 
 const WINDOW: Duration = Duration::from_secs(120);
-/// The sweep searches every half minute for what is fifteen seconds late.
+/// The sweep looks every half minute for notifications that are fifteen seconds late.
 const SWEPT: Duration = Duration::from_secs(90);
 
 /// Sends `count` notifications at once and returns the timers of the run that settles them.
@@ -33,8 +33,8 @@ async fn the_window_is_one_timer_however_many_notifications_come() {
         let many = timers(&mut world, &format!("many-{count}"), count).await;
         let [window, rest @ ..] = many.as_slice() else { panic!("no timer") };
         assert!(*window <= WINDOW && *window > Duration::from_secs(115), "the window's timer runs {window:?}");
-        // The window moved by as much as the notifications are apart; the timer is not touched for it, so that
-        // much is slept out once.
+        // The last notification restarts the window; the timer is not replaced, so one more timer waits for the
+        // rest.
         assert!(rest.len() <= 1 && rest.iter().sum::<Duration>() < Duration::from_secs(10), "{count}: {many:?}");
     }
     world.finish().await;
@@ -50,7 +50,7 @@ async fn worker_and_engine_alone_settle_and_deliver_what_was_accepted() {
     world.serve().kill9();
     assert!(world.receiver.all().is_empty(), "nothing was sent while the API ran");
     let key = world.key("left").to_string();
-    // Was it killed before it signalled at all, the sweep finds the rows.
+    // If it was killed before it sent a signal, the sweep finds the rows.
     let received = world.receiver.wait_for(&key, 1, SWEPT).await;
     assert_eq!(received.first().map(|one| one.body["attributes"]["coalesced"].as_i64()), Some(Some(3)));
     world.wait_asleep("left").await;

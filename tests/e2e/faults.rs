@@ -1,5 +1,5 @@
-//! Each guard is shown to fail: a fault is planted in the real program, and the check that has to notice it does, by
-//! the name of its invariant. Beside it the same scenario passes without the fault.
+//! Each check is shown to fail: with a fault planted in the real program it reports the broken invariant by name, and
+//! without the fault the same scenario passes.
 
 use std::time::Duration;
 use system_tests::postgres;
@@ -16,26 +16,26 @@ const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
 /// The one purchase.
 const ONE: &str = "one";
 
-/// What is not there after this long will not come: the sweep takes nothing before it is a quarter of a minute late.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A second attempt would come at once.
-const AT_ONCE: Duration = Duration::from_secs(3);
-/// More than a pause of the sweep.
-const A_SWEEP_SECONDS: i64 = 31;
+/// What has not come by then counts as lost; the sweep repairs nothing before it is 15 s late.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Time limit for a second attempt, which would come at once.
+const SECOND_ATTEMPT: Duration = Duration::from_secs(3);
+/// Longer than the time between two sweeps.
+const SWEEP_SECONDS: i64 = 31;
 
 async fn world(backend: Backend, faults: &str) -> World {
     let variables = vec![("FAILPOINTS".to_owned(), faults.to_owned())];
     World::start(Setting { backend, window_seconds: 1, variables, ..Setting::default() }).await
 }
 
-/// Ends a scenario with what was found on the way, or with what must hold in the end.
+/// Ends a scenario: returns the fault that was found on the way, or else the result of the final check.
 async fn end(mut world: World, found: Result<(), String>) -> Result<(), String> {
-    let patience = if found.is_ok() { SOON } else { Duration::ZERO };
-    let verdict = world.verdict(patience).await;
+    let timeout = if found.is_ok() { SOON } else { Duration::ZERO };
+    let verdict = world.verdict(timeout).await;
     found.and(verdict)
 }
 
-/// The scenario passes without faults, and with them the invariant is named.
+/// Checks that the scenario passes without the fault, and reports this invariant with it.
 fn noticed(invariant: &str, without: &Result<(), String>, with: Result<(), String>) {
     assert_eq!(*without, Ok(()), "without the fault");
     let reported = with.expect_err("the planted fault went unseen");
@@ -43,8 +43,8 @@ fn noticed(invariant: &str, without: &Result<(), String>, with: Result<(), Strin
     assert!(reported.starts_with(invariant), "{invariant} is broken, and this was reported: {reported}");
 }
 
-/// A notification comes while the revision before it is on its way. The run was signalled, so it may not end before
-/// its outcome.
+/// A notification arrives during the delivery of the revision before it. The run was signalled, so it may not end
+/// before that notification has its outcome.
 async fn news_during_a_delivery(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
     world.receiver.answer_next(1, &Reply::Hang);
@@ -64,16 +64,16 @@ async fn a_run_that_ends_without_a_last_check_is_noticed() {
     noticed("I1", &without, with);
 }
 
-/// Two attempts are started for one delivery, as if a worker that was given up for lost were still at it.
+/// Two attempts are started for one delivery, as if a worker that counts as lost were still running.
 async fn two_attempts(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, &format!("deliver.start_twice=return;{faults}")).await;
     world.receiver.answer_next(2, &Reply::Hang);
     world.send(BOUGHT, ONE).await;
     let key = world.key(ONE).to_string();
     world.wait_received(ONE, 1).await;
-    // Both are let through to their end; without the fault there is only one to wait for.
+    // Waits for both; without the fault there is only one.
     drop(
-        wait::within(AT_ONCE, "a second attempt", async || {
+        wait::within(SECOND_ATTEMPT, "a second attempt", async || {
             if world.receiver.about(&key).len() > 1 { Ok(()) } else { Err("one".to_owned()) }
         })
         .await,
@@ -103,7 +103,7 @@ async fn a_lane_missing_in_a_record_is_noticed_before_the_sweep() {
     noticed("I5", &without, with);
 }
 
-/// A lane was forgotten, a minute has passed, and the sweep has run once more: what it finds is reported.
+/// A lane was forgotten and is made a minute late, and the sweep runs once more: it must find the lane.
 async fn swept(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Postgres, &format!("record.forget_lane=return;{faults}")).await;
     let only = world.send(BOUGHT, ONE).await;
@@ -112,15 +112,15 @@ async fn swept(faults: &str) -> Result<(), String> {
     let a_minute_ago = "UPDATE deliveries SET next_due_at = next_due_at - 60000000";
     postgres::execute(world.installation.database(), a_minute_ago).expect("the delivery is late");
     let before = sweeps(&world).await;
-    world.temporal.fast_forward(contract::SWEEP, A_SWEEP_SECONDS).await;
+    world.temporal.fast_forward(contract::SWEEP, SWEEP_SECONDS).await;
     wait::until(SOON, "a sweep", async || {
         let seen = sweeps(&world).await;
         if seen > before { Ok(()) } else { Err(format!("{seen} of them")) }
     })
     .await;
-    let verdict = world.verdict(PATIENCE).await;
-    // The destination's own run delivers it, so that no run of the purchase shows when it is noted.
-    let noted = wait::within(PATIENCE, "the end of the delivery", async || {
+    let verdict = world.verdict(TIMEOUT).await;
+    // The destination's own run delivers it, so that no run of the purchase shows when it is recorded.
+    let noted = wait::within(TIMEOUT, "the end of the delivery", async || {
         let deliveries = world.deliveries(ONE).await;
         let owed = deliveries.iter().find(|one| one["status"] == "pending");
         owed.map_or(Ok(()), |owed| Err(owed.to_string()))
@@ -156,24 +156,24 @@ async fn a_webhook_id_that_is_used_for_two_bodies_is_noticed() {
     noticed("I4", &without, with);
 }
 
-/// Makes two events, of which the second revision may never come.
+/// Records two events; with the fault the second one has the id of the first.
 async fn two_events(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
     world.send(BOUGHT, ONE).await;
     world.wait_acked(ONE, 1).await;
     let recorded = world.events(ONE).await;
     world.send(STOPPED, ONE).await;
-    let verdict = world.verdict(PATIENCE).await;
+    let verdict = world.verdict(TIMEOUT).await;
     let after = world.events(ONE).await;
     assert_eq!(after.last(), recorded.last(), "an announced event has changed");
     match verdict {
-        Ok(()) => world.ledger(ONE, 2).await,
+        Ok(()) => world.check_revisions(ONE, 2).await,
         Err(broken) => {
-            assert_eq!(after.len(), 1, "the ledger took two events with one id: {after:?}");
+            assert_eq!(after.len(), 1, "two events were recorded under one id: {after:?}");
             let pending = world.temporal.pending_activities(&world.workflow(ONE)).await;
             let refused = pending.iter().filter_map(|one| one.last_failure.as_ref()).map(|why| why.message.as_str());
             let refused: Vec<_> = refused.collect();
-            assert!(refused.iter().any(|why| why.contains("events.id")), "the error of the ledger: {refused:?}");
+            assert!(refused.iter().any(|why| why.contains("events.id")), "the error of the database: {refused:?}");
             Err(broken)
         }
     }
@@ -186,7 +186,7 @@ async fn a_reused_event_id_is_refused_by_the_ledger_and_noticed() {
     noticed("I1", &without, with);
 }
 
-/// A payment fails, and the user's own events arrive too.
+/// A payment fails, and a destination receives the events of the user.
 async fn grace(faults: &str) -> Result<(), String> {
     let mut world = world(Backend::Sqlite, faults).await;
     let own = Receiver::start().await;
@@ -199,7 +199,7 @@ async fn grace(faults: &str) -> Result<(), String> {
         })
         .await;
     }
-    let found = own.fresh_users();
+    let found = own.check_user_states();
     end(world, found).await
 }
 

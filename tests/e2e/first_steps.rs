@@ -1,5 +1,5 @@
-//! The first ten minutes of somebody who just met settle: the demo, its simulated store and catalogue, a sample to a
-//! platform of one's own, what is owed sent at once, and a status of everything.
+//! A newcomer's first ten minutes: the demo with its simulated store and catalogue, a sample to a platform of one's
+//! own, `settle destination retry`, and `settle status`.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use system_tests::temporal::{Memory, Temporal};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// `settle run` with its demo, and what it needs.
+/// `settle run` with its demo, and the Temporal server that it needs.
 struct Demo {
     // Dropped first.
     process: Process,
@@ -38,7 +38,7 @@ impl Demo {
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{line:?}: {error}: {output:?}"))
     }
 
-    /// Sends samples and waits until their purchase is in this revision; the purchase.
+    /// Sends a sample, waits until its purchase has this revision, and returns the purchase.
     async fn settled(&self, line: &[&str], revision: i64) -> Value {
         let sent = self.answer(&[&["sample"], line].concat());
         let key = sent["collapse_key"].as_str().expect("a collapse key").to_owned();

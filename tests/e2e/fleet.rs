@@ -1,6 +1,5 @@
-//! Two `serve` and two `worker` processes on one PostgreSQL and one Temporal, and nothing of ours that coordinates
-//! them: notifications come in at both doors, and `kill -9` of each process in turn loses nothing and announces nothing
-//! twice.
+//! Two `serve` and two `worker` processes on one PostgreSQL and one Temporal, without a coordinator: notifications are
+//! posted to both `serve` processes, and `kill -9` of each process in turn loses nothing and announces nothing twice.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,15 +9,15 @@ use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
-/// Where `World::processes` has them.
+/// The indexes of the processes in `World::processes`.
 const SERVE: usize = 0;
 const WORKER: usize = 1;
 const OTHER_SERVE: usize = 2;
 const OTHER_WORKER: usize = 3;
 /// The `serve` processes.
-const DOORS: [usize; 2] = [SERVE, OTHER_SERVE];
+const SERVES: [usize; 2] = [SERVE, OTHER_SERVE];
 
-/// An attempt or a workflow task that died with its worker is repeated when its time is up, within half a minute; on a
+/// An attempt or workflow task that died with its worker is repeated after its time-out, within half a minute; on a
 /// busy machine the sweep may have to help.
 const REPEATED: Duration = Duration::from_secs(150);
 
@@ -32,7 +31,7 @@ const KINDS: [&str; 4] = [
 
 struct Fleet {
     world: World,
-    /// The messages of each receipt.
+    /// The ids of the messages of each receipt.
     sent: BTreeMap<String, Vec<String>>,
 }
 
@@ -45,7 +44,8 @@ impl Fleet {
             assert_eq!(world.join(process), place);
         }
         world.processes()[OTHER_SERVE].wait_connected().await;
-        // So that these are in back-off, and for some seconds only. Were it all of them, the breaker would open.
+        // The first attempts for these receipts fail, so that their lanes are in back-off for some seconds. If all
+        // requests failed, the breaker would open.
         world.receiver.answer_first("owed-", Reply::Status(500));
         Self { world, sent: BTreeMap::new() }
     }
@@ -58,23 +58,23 @@ impl Fleet {
         }
     }
 
-    /// Sends a receipt's next notification to one of the two doors, and the same message to both where `both` is set.
-    async fn send(&mut self, receipt_id: &str, doors: &[usize]) {
+    /// Sends the next notification of a receipt, as one message, to each of these `serve` processes.
+    async fn send(&mut self, receipt_id: &str, places: &[usize]) {
         let sent = self.sent.entry(receipt_id.to_owned()).or_default();
         let number = i64::try_from(sent.len()).unwrap_or(0);
         let rtn = Rtn::new(KINDS[sent.len() % KINDS.len()], receipt_id).later(number);
         let message = self.world.sns.notification(&rtn);
         sent.push(message.id.clone());
-        for door in doors {
-            let (first, own) = (self.world.installation.url(), self.world.processes()[*door].url().to_owned());
+        for place in places {
+            let (first, own) = (self.world.installation.url(), self.world.processes()[*place].url().to_owned());
             let url = self.world.notification_url.replace(&first, &own);
             let answer = self.world.post_at(&url, &message).await;
             assert!(answer.as_ref().is_ok_and(|answer| answer.status == 200), "{receipt_id} at {own}: {answer:?}");
         }
     }
 
-    /// A delivery in back-off, windows that are open, and notifications that were answered a moment ago, the last one
-    /// by the process that is killed next if it has a door.
+    /// Makes a delivery in back-off, open windows, and notifications that were just answered: the last one by the
+    /// process that is killed next, if that is a `serve`.
     async fn make_busy(&mut self, round: &str, victim: usize) {
         let [owed, one, other, fresh] = ["owed", "one", "other", "fresh"].map(|name| format!("{name}-{round}"));
         self.send(&owed, &[SERVE]).await;
@@ -85,13 +85,13 @@ impl Fleet {
             if is_waiting { Ok(()) } else { Err(format!("{pending:?}")) }
         })
         .await;
-        for (receipt_id, doors) in [(&one, [SERVE, OTHER_SERVE]), (&other, [OTHER_SERVE, SERVE])] {
-            self.send(receipt_id, &doors[..1]).await;
+        for (receipt_id, places) in [(&one, [SERVE, OTHER_SERVE]), (&other, [OTHER_SERVE, SERVE])] {
+            self.send(receipt_id, &places[..1]).await;
             self.world.wait_notified(receipt_id, 1).await;
-            self.send(receipt_id, &doors[1..]).await;
+            self.send(receipt_id, &places[1..]).await;
         }
         self.send(&fresh, &[SERVE, OTHER_SERVE]).await;
-        let last = if DOORS.contains(&victim) { victim } else { SERVE };
+        let last = if SERVES.contains(&victim) { victim } else { SERVE };
         self.send(&fresh, &[last]).await;
     }
 
@@ -99,12 +99,12 @@ impl Fleet {
         self.world.processes()[place].kill9();
         let process = Self::process(&self.world, place);
         self.world.processes()[place] = process;
-        if DOORS.contains(&place) {
+        if SERVES.contains(&place) {
             self.world.processes()[place].wait_connected().await;
         }
     }
 
-    /// Everything has ended once, arrived once, and in the newest revision.
+    /// Checks that every notification has one outcome, and that the newest revision of each purchase arrived once.
     async fn check(mut self) {
         let verdict = self.world.verdict(REPEATED).await;
         verdict.unwrap_or_else(|broken| panic!("{broken}"));
@@ -116,12 +116,12 @@ impl Fleet {
                 assert_eq!(outcomes.len(), 1, "{message_id} of {receipt_id}: {outcomes:?}");
                 delivered += usize::from(outcomes[0]["outcome"] == "settled");
             }
-            self.world.ledger(receipt_id, delivered).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+            self.world.check_revisions(receipt_id, delivered).await.unwrap_or_else(|wrong| panic!("{wrong}"));
             self.check_arrived(receipt_id).await;
         }
     }
 
-    /// What arrived last is the newest event, and nothing is owed.
+    /// Checks that the last acknowledged event is the newest one, and that nothing is owed.
     async fn check_arrived(&self, receipt_id: &str) {
         let deliveries = wait::until(REPEATED, &format!("the end of all deliveries of {receipt_id}"), async || {
             let deliveries = self.world.deliveries(receipt_id).await;

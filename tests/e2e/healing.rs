@@ -1,5 +1,5 @@
-//! Storage alone rebuilds every workflow: runs that somebody terminated and a Temporal that forgot everything heal by
-//! themselves within two minutes, without a notification and without a person.
+//! The database is enough to rebuild every workflow: terminated runs and an emptied Temporal heal within two minutes,
+//! without a notification and without an operator.
 
 use domain::Timestamp;
 use serde_json::json;
@@ -12,14 +12,15 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use tokio::time::Instant;
 
-/// How long healing may take.
+/// Time limit for healing.
 const HEALED: Duration = Duration::from_secs(120);
-/// For how long the purchase `paused` is held: past the breakage, and well before the end of healing.
+/// How long the purchase `paused` is held: beyond the termination of the runs, and well within [`HEALED`].
 const PAUSE_MS: i64 = 25_000;
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 
-/// Messages that must have their outcome after healing, with their receipts, and the one that must not.
+/// The receipts and messages that must have an outcome after healing, and the message of the held purchase, which must
+/// have none.
 struct Scene {
     healing: Vec<(&'static str, String)>,
     held: String,
@@ -68,7 +69,7 @@ async fn check(world: World, scene: Scene, broken: Instant) {
         .await;
         eprintln!("{receipt_id} had healed {:?} after the breakage", broken.elapsed());
     }
-    assert!(world.receiver.about(&world.key("held").to_string()).is_empty(), "a hold was healed away");
+    assert!(world.receiver.about(&world.key("held").to_string()).is_empty(), "the hold was lost");
     world.act("held", "release", &json!({ "reason": "a test" })).await;
     world.wait_outcome(&scene.held).await;
     world.finish().await;
@@ -125,7 +126,8 @@ async fn an_interrupted_change_of_settings_is_resumed() {
         if world.receiver.all().is_empty() { Err("no request".to_owned()) } else { Ok(()) }
     })
     .await;
-    // As if they waited for a name, and a change were stored by a process that died before it reconsidered them.
+    // As if the deliveries waited for an external id, and a process had stored a change and died before it reconsidered
+    // them.
     let left = ["UPDATE deliveries SET status = 'waiting'", "UPDATE destinations SET reconsider_after = 0"];
     for statement in left {
         postgres::execute(world.installation.database(), statement).expect("the change is left");

@@ -1,5 +1,5 @@
-//! `kill -9` at any moment and at every named place: what was accepted has exactly one outcome in the end and the
-//! receiver has the newest revision, without another notification. Only what was not answered 200 is posted again, as
+//! `kill -9` at any moment and at every fail point: every accepted notification has exactly one outcome in the end, and
+//! the receiver has the newest revision, without another notification. Only a message without a 200 is posted again, as
 //! SNS does. Windows and back-offs pass in real time.
 
 use futures::future::join_all;
@@ -13,10 +13,10 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use tokio::sync::Semaphore;
 
-/// How many worlds of these tests run at the same time.
+/// Bounds the number of these tests' worlds that run at the same time.
 static PLACES: Semaphore = Semaphore::const_new(3);
 
-/// An attempt or a workflow task that died with its worker is repeated when its time is up, within half a minute; on a
+/// An attempt or workflow task that died with its worker is repeated after its time-out, within half a minute; on a
 /// busy machine the sweep may have to help.
 const REPEATED: Duration = Duration::from_secs(150);
 
@@ -28,7 +28,7 @@ async fn world(backend: Backend, memory: Memory, fail_points: &str) -> World {
     World::start(Setting { backend, memory, window_seconds: 3, variables, ..Setting::default() }).await
 }
 
-/// Where `World::processes` has the process that listens, and the one that works.
+/// The indexes of the processes in `World::processes`. With SQLite the first one does both.
 const SERVE: usize = 0;
 const WORKER: usize = 1;
 
@@ -46,10 +46,10 @@ async fn revive(world: &mut World, place: usize) {
     }
 }
 
-/// What was sent: the receipt and the message's id.
+/// The sent messages: receipt and message id.
 type Sent = Vec<(&'static str, String)>;
 
-/// A delivery in back-off, an open window, and a notification that was answered a moment ago.
+/// Makes a delivery in back-off, an open window, and a notification that was just answered.
 async fn make_busy(world: &mut World) -> Sent {
     world.receiver.answer_next(1, &Reply::Status(500));
     let mut sent = vec![("owed", world.send(BOUGHT, "owed").await)];
@@ -88,9 +88,9 @@ async fn check(world: World, sent: &Sent) {
     world.finish().await;
 }
 
-/// The revisions have no gap, count each notification once, and the newest one arrived.
+/// Checks that the revisions have no gap and count each notification once, and that the newest one arrived.
 async fn check_purchase(world: &World, receipt_id: &str, count: usize) {
-    world.ledger(receipt_id, count).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+    world.check_revisions(receipt_id, count).await.unwrap_or_else(|wrong| panic!("{wrong}"));
     let newest = i64::try_from(world.events(receipt_id).await.len()).unwrap_or(i64::MAX);
     let key = world.key(receipt_id).to_string();
     wait::until(REPEATED, &format!("the newest revision of {receipt_id} at the receiver"), async || {
@@ -157,22 +157,23 @@ async fn killing_everything_at_once_loses_nothing() {
     check(world, &sent).await;
 }
 
-/// A place where a process kills itself.
+/// A fail point at which a process aborts.
 struct Point {
     name: &'static str,
-    /// Which process passes it.
+    /// The index of the process that reaches it.
     place: usize,
 }
 
-/// In the way of a notification into the inbox.
+/// The fail points between a notification and its signal.
 const ACCEPTING: [&str; 3] = ["accept.before_commit", "accept.after_commit", "dispatch.before_signal"];
-/// In the way out of it.
+/// The fail points of a settling.
 const SETTLING: [&str; 3] = ["load.after", "record.before_commit", "record.after_commit"];
-/// In the way to the receiver.
+/// The fail points of an attempt.
 const DELIVERING: [&str; 3] = ["deliver.before_send", "deliver.after_send", "deliver.after_finish"];
 
-/// Two purchases. The first one's way leads past a point of the inbox unharmed, so that a window is open when the API
-/// dies at the second. A signal may need several attempts, so none is counted on to pass.
+/// Sends two purchases and kills a process at a fail point. At a point of `accept` the first purchase passes unharmed,
+/// so that a window is open when the API dies at the second one. At `dispatch.before_signal` there is one purchase
+/// only, because a signal may take several attempts and so reach the point any number of times.
 async fn killed_at(backend: Backend, point: Point) {
     let _place = PLACES.acquire().await;
     let harmless = if point.name.starts_with("accept.") { "1*off->" } else { "" };
@@ -200,12 +201,12 @@ async fn killed_at(backend: Backend, point: Point) {
             if all.len() > 2 { Ok(all) } else { Err(format!("{} requests", all.len())) }
         });
         let ids: std::collections::BTreeSet<_> = repeated.await.into_iter().map(|one| one.webhook_id).collect();
-        assert_eq!(ids.len(), 2, "what was sent twice has one webhook-id");
+        assert_eq!(ids.len(), 2, "a repeated request has the same webhook-id");
     }
     if point.name == "accept.after_commit" {
         assert!(answer.is_err(), "it was answered by a dead process: {answer:?}");
         world.wait_outcome(&message.id).await;
-        // SNS got no answer and posts it once more: that is folded.
+        // SNS got no answer and posts the message again, which is a repetition.
         world.post_until_accepted(&message).await;
     }
     check(world, &sent).await;

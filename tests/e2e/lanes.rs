@@ -1,4 +1,5 @@
-//! Lanes: what is owed to a destination arrives, newest first, whatever that destination or a worker does meanwhile.
+//! Lanes: what is owed to a destination arrives, the newest state only, whatever that destination or a worker does
+//! meanwhile.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,9 +11,9 @@ use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
 use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 
-/// The second back-off of a delivery is five minutes, give or take a minute. What comes sooner was woken.
-const WELL_BEFORE: Duration = Duration::from_secs(60);
-/// The sweep searches every half minute for what is three quarters of a minute late.
+/// The second back-off of a delivery is four to six minutes: for an earlier attempt the back-off was cancelled.
+const BEFORE_THE_BACK_OFF_ENDS: Duration = Duration::from_secs(60);
+/// The sweep looks every half minute for lanes that are 45 s late.
 const SWEPT: Duration = Duration::from_secs(150);
 const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
@@ -21,7 +22,7 @@ fn quick() -> Setting {
     Setting { window_seconds: 1, ..Setting::default() }
 }
 
-/// Waits until the run's `deliver` activity waits for another attempt after `attempts` ones, and returns it.
+/// Waits until the run's `deliver` activity has failed at least once and waits for another attempt, and returns it.
 async fn wait_backing_off(world: &World, receipt_id: &str) -> PendingActivityInfo {
     let workflow = world.workflow(receipt_id);
     wait::until(SOON, "a delivery that backs off", async || {
@@ -32,10 +33,10 @@ async fn wait_backing_off(world: &World, receipt_id: &str) -> PendingActivityInf
     .await
 }
 
-/// Waits until two attempts about a receipt's purchase have failed, so that the next is minutes away.
+/// Waits until two attempts about a receipt's purchase have failed, so that the next one is minutes away.
 async fn wait_long_back_off(world: &World, receipt_id: &str) -> Vec<Received> {
     let received = world.wait_received(receipt_id, 2).await;
-    wait::until(SOON, "the second failure in the ledger", async || {
+    wait::until(SOON, "the second failure in the database", async || {
         let deliveries = world.deliveries(receipt_id).await;
         let attempts = deliveries.iter().filter_map(|one| one["attempts"].as_i64()).max().unwrap_or_default();
         if attempts >= 2 { Ok(()) } else { Err(format!("{deliveries:?}")) }
@@ -90,15 +91,19 @@ async fn a_failing_delivery_shows_its_attempts_in_the_engine() {
     world.wait_acked("failing", 1).await;
     let received = world.wait_received("failing", 3).await;
     for request in &received {
-        assert_eq!(Some(&request.webhook_id), received.first().map(|first| &first.webhook_id), "one id for all tries");
-        assert_eq!(Some(&request.raw), received.first().map(|first| &first.raw), "the same bytes in all tries");
+        assert_eq!(
+            Some(&request.webhook_id),
+            received.first().map(|first| &first.webhook_id),
+            "one id for all attempts"
+        );
+        assert_eq!(Some(&request.raw), received.first().map(|first| &first.raw), "the same bytes in all attempts");
     }
     wait_statuses(&world, "failing", &world.destination_id, &[(1, "delivered")]).await;
     world.finish().await;
 }
 
-/// A destination that holds its share of the worker's slots: what is due is delivered by its own run, and what failed
-/// waits for its next attempt in the purchase's run, as ever.
+/// A destination that uses up its share of the worker's slots: its own run delivers what is due, and a failed delivery
+/// waits for its next attempt in the purchase's run, as always.
 #[tokio::test(flavor = "multi_thread")]
 async fn lanes_without_a_slot_are_delivered_by_the_destinations_run() {
     let variables = vec![("FAILPOINTS".to_owned(), "share.none=return".to_owned())];
@@ -142,7 +147,7 @@ async fn a_newer_revision_supersedes_the_older_and_wakes_the_lane() {
     world.receiver.answer(WELL);
     world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "newer").await;
     let key = world.key("newer").to_string();
-    let received = world.receiver.wait_for(&key, 3, WELL_BEFORE).await;
+    let received = world.receiver.wait_for(&key, 3, BEFORE_THE_BACK_OFF_ENDS).await;
     let revisions: Vec<_> = received.iter().map(|request| (request.revision(), request.is_acked())).collect();
     assert_eq!(revisions, [(1, false), (1, false), (2, true)]);
     let last = received.last().map(|request| request.body["attributes"].clone()).unwrap_or_default();
@@ -217,7 +222,7 @@ async fn signal_until_continued(world: &World, receipt_id: &str) {
     let workflow = world.workflow(receipt_id);
     let admin = json!({ "by": "tests", "reason": "a long history" });
     wait::until(Duration::from_secs(180), "a continued run", async || {
-        // With a hundred in its buffer the server would end the workflow task that is under way.
+        // With a hundred buffered signals the server would fail the workflow task that is under way.
         let signals = (0..50).map(|_| world.temporal.signal(&workflow, workflows::contract::FLUSH, &admin));
         futures::future::join_all(signals).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         match world.status(receipt_id).await?["continued"].as_i64() {
@@ -252,7 +257,7 @@ async fn a_long_run_continues_as_new_with_its_hold_and_lanes() {
     })
     .await;
     assert_eq!(runs::failures(&history), Vec::<String>::new());
-    assert_eq!(world.receiver.all().len(), 2, "no attempt was made out of turn");
+    assert_eq!(world.receiver.all().len(), 2, "no additional attempt was made");
 
     world.receiver.answer(WELL);
     world.act("long", "release", &json!({})).await;

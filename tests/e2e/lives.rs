@@ -1,5 +1,6 @@
-//! Fifty random lives of subscriptions on one world: notifications are lost, late, repeated and out of order, and yet
-//! each has one outcome, the receiver ends with the newest revision, and that one agrees with Amazon.
+//! Fifty random lives of subscriptions in one world. In half of them notifications are lost, late, repeated and out of
+//! order; still each notification has one outcome, and the receiver ends with the newest revision, which agrees with
+//! Amazon.
 
 use domain::Timestamp;
 use std::collections::BTreeMap;
@@ -16,28 +17,28 @@ const SEED: u64 = 30_607;
 const LIVES: usize = 50;
 const START: &str = "2027-03-01T10:00";
 const DAY_MS: i64 = 86_400_000;
-/// Things happen on every so manieth day only, so that the lives share their steps.
+/// Days between two steps, so that the lives share their times.
 const STRIDE: i64 = 3;
 const DAYS: i64 = 48;
-/// What was lost near the end is found by the next weekly wake.
+/// The last day: late enough for the weekly check to find a notification that was lost near the end.
 const END: i64 = DAYS + 16;
 
 fn day(number: i64) -> Timestamp {
     at(START).plus_millis(number * DAY_MS)
 }
 
-/// The end, some hours after everything that ends on its day.
+/// The end of the test, some hours after every term that ends on the last day.
 fn end() -> Timestamp {
     day(END).plus_millis(5 * 3_600_000)
 }
 
-/// One life: its steps, its receipts as Amazon shows them in the end, and the events that each of these has to make.
+/// One life: its steps, its receipts as Amazon shows them in the end, and the expected events of each receipt.
 #[derive(Default)]
 struct Life {
     steps: Vec<Step>,
     receipts: Vec<Subscription>,
     expected: BTreeMap<String, Vec<&'static str>>,
-    /// The notifications that arrive.
+    /// The notifications that arrive, for messages.
     sent: Vec<String>,
 }
 
@@ -103,7 +104,7 @@ fn live(name: &str, random: &mut Random) -> Life {
     if in_grace {
         renew(&mut life, &mut current, (day(DAYS), true));
     }
-    // Its end is on the way, and no notification reports it.
+    // It still ends before the end of the test, and no notification reports that.
     if !current.renews() && current.ends_at() < end() {
         let events: &[&str] = if current.is_in_trial() { &NOT_CONVERTED } else { &EXPIRED };
         life.expected.entry(current.receipt_id.clone()).or_default().extend(events);
@@ -122,8 +123,8 @@ fn renew(life: &mut Life, current: &mut Subscription, (now, in_grace): (Timestam
     life.happened(now, vec![current.clone()], (notifications, events));
 }
 
-/// Loses one in ten, delays some by a stride or two and repeats some; the first notification of a receipt arrives in
-/// time.
+/// Loses a tenth of the notifications, delays some by one or two strides and repeats some. The first notification of
+/// a receipt always arrives in time.
 fn disturb(steps: &mut Vec<Step>, random: &mut Random) {
     let mut begun = Vec::new();
     let mut late = Vec::new();
@@ -160,8 +161,8 @@ async fn fifty_random_lives_end_with_what_the_store_shows() {
     live_all(Random::seed(SEED), LIVES, Duration::ZERO).await;
 }
 
-/// Lives of a seed; fewer of them are the first ones of more. What Amazon shows is behind what happened by up to `lag`,
-/// each group of fields by its own time. Exploring calls it with seeds of its own.
+/// Runs lives of a seed; a smaller number runs the first ones of the same lives. Amazon shows each group of fields with
+/// a random delay of up to `lag`. `tests/explore` calls this with new seeds.
 pub async fn live_all(seed: u64, lives_of_seed: usize, lag: Duration) {
     println!("seed {seed}");
     let mut random = Random::new(seed);
@@ -196,13 +197,13 @@ pub async fn live_all(seed: u64, lives_of_seed: usize, lag: Duration) {
     world.finish().await;
 }
 
-/// A notification and when it arrives, for people.
+/// A notification and when it arrives, for messages.
 fn sent(rtn: &Rtn, at: Timestamp) -> String {
     format!("{at}: {} of {}, {}", rtn.kind, rtn.receipt_id, rtn.at)
 }
 
-/// The last announced state is what Amazon shows; the events on the way are what happened: all of it where every
-/// notification arrived, and nothing else where some were lost. Gives how many events there were.
+/// Checks that the last announced state is what Amazon shows. If every notification arrived, the events are exactly the
+/// expected ones; if some were lost, no event may come too often. Returns the number of events.
 async fn check(world: &World, receipt: &Subscription, (expected, arrives): (&[&str], bool), case: &str) -> usize {
     let id = &receipt.receipt_id;
     let runs = receipt.shown["cancelDate"].as_i64().is_none_or(|date| date > end().micros() / 1000);
@@ -226,8 +227,8 @@ async fn check(world: &World, receipt: &Subscription, (expected, arrives): (&[&s
     announced.len()
 }
 
-/// What was announced more often than it happened. A payment that ended a grace that was never reported or shown is a
-/// plain renewal where only `SUBSCRIPTION_RENEWED` reports it: Amazon sends that for both.
+/// An event that was announced more often than it happened. A recovery counts as a plain renewal too: if the grace
+/// period was never reported or shown, only `SUBSCRIPTION_RENEWED` reports the payment, which Amazon sends for both.
 fn too_often<'a>(announced: &[&'a str], happened: &[&str]) -> Option<&'a str> {
     let times = |all: &[&str], of: &[&str]| all.iter().filter(|one| of.contains(one)).count();
     let payments = [RENEWED[0], RECOVERED[0]];
@@ -239,7 +240,7 @@ fn too_often<'a>(announced: &[&'a str], happened: &[&str]) -> Option<&'a str> {
 }
 
 /// IN_GRACE_PERIOD is lost, RENEWED comes in time and OUT_OF_GRACE_PERIOD six days late, as in `life-3-1` of the seed
-/// 1875154959: what was paid is one event, a plain renewal, and the late notification reports nothing new of that term.
+/// 1875154959. The payment is one event, a plain renewal, and the late notification announces nothing.
 #[tokio::test]
 async fn a_recovery_from_an_unreported_grace_is_one_payment() {
     const ID: &str = "late-recovery";

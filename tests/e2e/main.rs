@@ -1,5 +1,5 @@
-//! The whole road: signed messages in, verified webhooks out, on a real Temporal Server, with everything that can be
-//! killed killed on the way.
+//! End-to-end tests: signed messages in, verified webhooks out, with a real Temporal Server; processes, Temporal and
+//! receivers are killed on the way.
 
 mod admin;
 mod amplitude;

@@ -1,4 +1,4 @@
-//! A purchase that is never quiet, against a platform's max wait.
+//! A purchase that is never quiet is settled at its platform's `max_wait`.
 
 use std::time::Duration;
 use system_tests::wait;
@@ -6,11 +6,11 @@ use system_tests::world::{Setting, World};
 use tokio::time::Instant;
 
 const PACE: Duration = Duration::from_secs(1);
-const CAP: Duration = Duration::from_secs(8);
+const MAX_WAIT: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purchase_that_is_never_quiet_settles_at_its_max_wait() {
-    let setting = Setting { window_seconds: 5, max_wait_seconds: Some(CAP.as_secs()), ..Setting::default() };
+    let setting = Setting { window_seconds: 5, max_wait_seconds: Some(MAX_WAIT.as_secs()), ..Setting::default() };
     let mut world = World::start(setting).await;
     let began = Instant::now();
     let received = loop {
@@ -21,8 +21,8 @@ async fn a_purchase_that_is_never_quiet_settles_at_its_max_wait() {
         if !world.receiver.about(&world.key("restless").to_string()).is_empty() {
             break began.elapsed();
         }
-        assert!(began.elapsed() < CAP * 4, "nothing was announced while notifications went on");
+        assert!(began.elapsed() < MAX_WAIT * 4, "nothing was announced while notifications went on");
     };
-    assert!(received >= CAP, "announced after {received:?}");
+    assert!(received >= MAX_WAIT, "announced after {received:?}");
     world.finish().await;
 }

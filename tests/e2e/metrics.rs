@@ -1,4 +1,4 @@
-//! `/metrics`: what an operator's Prometheus sees after a whole road.
+//! `/metrics` after notifications were accepted, settled and delivered.
 
 use serde_json::json;
 use system_tests::receiver::Reply;

@@ -1,5 +1,5 @@
-//! Operators' events about a destination in trouble: sent to another one that chose them, each once, by its own
-//! run and without the sweep's help, and counts on the metrics page.
+//! Operators' events about a failing destination: each is sent once to another destination that chose them, by that
+//! destination's run and without the sweep, and is counted in the metrics.
 
 use crate::metrics::wait_shown;
 use domain::{CollapseKey, DestinationId};
@@ -17,14 +17,13 @@ const PURCHASED: &str = "user.subscription.purchased";
 const CANCELLED: &str = "user.subscription.cancelled";
 /// The purchase whose first event is refused.
 const REFUSED: &str = "refused";
-/// At which refusal an event is given up.
+/// Number of refusals after which an event is given up.
 const REFUSALS: usize = 5;
-/// As many purchases as open a breaker, and some more.
+/// More purchases than it takes to open a breaker.
 const MANY: usize = 12;
-/// What nobody was signalled to deliver is found by the sweep, three quarters of a minute late. What comes sooner was
-/// signalled.
+/// The sweep finds what no signal reported, at least 45 s late: an earlier delivery was signalled.
 const BEFORE_THE_SWEEP: Duration = Duration::from_secs(30);
-/// The events in the end: the type, the state and the reason.
+/// The expected events: type, state and part of the reason.
 const EVENTS: [(&str, &str, Option<&str>); 4] = [
     ("destination.exhausted", "failing", Some("the endpoint answered 404, and refused it 5 times")),
     ("destination.failing", "open", Some("the endpoint answered 500")),
@@ -32,7 +31,7 @@ const EVENTS: [(&str, &str, Option<&str>); 4] = [
     ("destination.disabled", "disabled", Some("the endpoint answered 410")),
 ];
 
-/// A destination that fails, and one that gets the events about it. The world's own succeeds, and chose `*`.
+/// A destination that fails, and one that receives the events about it. The world's own destination chose `*`.
 struct Pair {
     failing: Receiver,
     failing_id: String,
@@ -40,7 +39,8 @@ struct Pair {
 }
 
 impl Pair {
-    /// Joins the world's app. Who fails chose such events too; who watches does not take the first request.
+    /// Adds both to the world's app. The failing one chose operators' events too; the other one fails its first
+    /// request.
     async fn join(world: &World) -> Self {
         let (failing, watching) = (Receiver::start().await, Receiver::start().await);
         let failing_id = add(world, &failing, &["user.*", "destination.*"]).await;
@@ -60,7 +60,7 @@ impl Pair {
         .await;
     }
 
-    /// Waits until these were acknowledged of a receipt, and nothing else.
+    /// Waits until exactly these events of a receipt were acknowledged.
     async fn wait_events(&self, receipt_id: &str, wanted: &[&str]) {
         wait::until(SOON, &format!("{wanted:?} of {receipt_id}"), async || {
             let types = self.failing.event_types(receipt_id);
@@ -70,7 +70,7 @@ impl Pair {
     }
 }
 
-/// One more destination of the world's app, which is tried every second; its id.
+/// Adds a destination with a back-off of one second, and returns its id.
 async fn add(world: &World, receiver: &Receiver, events: &[&str]) -> String {
     let events: Vec<String> = events.iter().map(|&name| name.to_owned()).collect();
     let id = world.add_destination(receiver, &events).await;
@@ -111,8 +111,8 @@ async fn each_health_change_of_a_destination_is_announced_once() {
     world.finish().await;
 }
 
-/// The endpoint answers 404 to the first event of a purchase, whose schedule is longer: at the fifth time it is given
-/// up, and the next event arrives.
+/// The endpoint answers 404 to the first event of a purchase: after five refusals the event is given up, although its
+/// schedule is longer, and the next event arrives.
 async fn refuse_until_dead(world: &mut World, pair: &Pair) {
     pair.failing.answer_next(REFUSALS, &Reply::Status(404));
     world.send(BOUGHT, REFUSED).await;
@@ -138,7 +138,7 @@ async fn refuse_until_dead(world: &mut World, pair: &Pair) {
     );
 }
 
-/// What was received is signed, of its schema and true, came once, and nobody else got it.
+/// Checks that each operators' event is signed, valid, true and came once, and that no other destination received one.
 async fn check(world: &World, pair: &Pair) {
     pair.watching.check();
     pair.watching.check_no_duplicates().unwrap_or_else(|broken| panic!("{broken}"));
@@ -147,7 +147,7 @@ async fn check(world: &World, pair: &Pair) {
     assert_eq!(
         (received.len(), acked.len()),
         (EVENTS.len() + 1, EVENTS.len()),
-        "the first was tried twice: {received:?}"
+        "only the first was attempted twice: {received:?}"
     );
     for (body, (event_type, state, reason)) in acked.into_iter().zip(EVENTS) {
         assert_eq!((&body["event_type"], &body["state"]), (&json!(event_type), &json!(state)), "{body}");
@@ -165,7 +165,7 @@ async fn check(world: &World, pair: &Pair) {
     }
     let about: DestinationId = pair.failing_id.parse().expect("a destination id");
     let run = world.temporal.describe(&contract::workflow_id(CollapseKey::new(about.uuid()))).await;
-    assert!(run.is_none(), "it is tried again by no purchase's run: {run:?}");
+    assert!(run.is_none(), "no purchase's run retries it: {run:?}");
     let of = format!("destination=\"{}\"", pair.failing_id);
     let counted = EVENTS.map(|(event, ..)| format!("settle_destination_events_total{{{of},event=\"{event}\"}} 1"));
     wait_shown(world, &counted).await;

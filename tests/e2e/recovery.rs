@@ -1,5 +1,5 @@
-//! What comes after trouble: what failed is sent again by a documented line; a receiver that lost its table; a
-//! destination that came later, or is behind for another reason; and the explanation why.
+//! Recovery: failed events are sent again by documented lines, a receiver restores its lost table, a destination that
+//! was created later or is behind for another reason catches up, and `settle explain` gives the reasons.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,16 +12,16 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use workflows::contract;
 
-/// Where `World::processes` has the one that works.
+/// The index of the worker in `World::processes`.
 const WORKER: usize = 1;
-/// The key of an analysts' project.
+/// The API key of an Amplitude project.
 const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9behind";
 
 fn quick() -> Setting {
     Setting { window_seconds: 1, ..Setting::default() }
 }
 
-/// Every sentence of an explanation.
+/// All sentences of an explanation.
 fn sentences(node: &Value) -> String {
     let then = node["then"].as_array().into_iter().flatten();
     then.fold(format!("{}\n", node["summary"].as_str().unwrap_or_default()), |all, node| all + &sentences(node))
@@ -159,7 +159,7 @@ async fn a_lost_table_is_restored_in_one_delivery_each() {
     world.finish().await;
 }
 
-/// Waits until there are `count` deliveries of a receipt to a destination, all with this status.
+/// Waits until there are exactly `count` deliveries of a receipt to a destination, all with this status.
 async fn wait_final(world: &World, (receipt_id, destination_id): (&str, &str), (count, status): (usize, &str)) {
     wait::until(SOON, &format!("{receipt_id} to be {status}"), async || {
         let mut deliveries = world.deliveries(receipt_id).await;
@@ -170,7 +170,7 @@ async fn wait_final(world: &World, (receipt_id, destination_id): (&str, &str), (
     .await;
 }
 
-/// Runs the documented line that replays what a destination is behind with, for another one than the world's own.
+/// Runs the documented line that replays what a destination lacks, for another destination than the world's own.
 async fn replay_by_script(world: &World, destination_id: &str) {
     world.by_script_with("it came later", (&world.destination_id, destination_id)).await;
 }
@@ -210,7 +210,7 @@ async fn a_later_destination_is_explained_and_replayed_by_script() {
     got.sort();
     let mut behind = [("early", 2), ("dead", 1)].map(|(receipt, revision)| (world.key(receipt).to_string(), revision));
     behind.sort();
-    assert_eq!(got, behind, "the newest state of each that it is behind with, and nothing else");
+    assert_eq!(got, behind, "the newest state of each purchase that the destination lacks");
     later.check();
     check_audit(&world).await;
     world.finish().await;
@@ -240,7 +240,7 @@ async fn events_unsent_for_want_of_a_key_are_replayed_by_script() {
     }
     let path = format!("/v1/destinations/{id}");
     drop(world.api.call(Method::PATCH, &path, &json!({ "sandbox_api_key": KEY })).await.ok());
-    assert!(amplitude.requests().is_empty(), "what was skipped stays so");
+    assert!(amplitude.requests().is_empty(), "a skipped delivery stays skipped");
 
     replay_by_script(&world, &id).await;
     amplitude.wait_counted(KEY, 2, SOON).await;
@@ -273,7 +273,7 @@ async fn a_worker_killed_after_a_replay_page_sends_each_once() {
     let exit = world.processes()[WORKER].wait_end().await;
     assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
-    // What was owed arrives before the page is requested again, which takes the engine ten seconds.
+    // The owed deliveries arrive before the activity of the page is retried, which takes Temporal ten seconds.
     for receipt in receipts {
         world.act(receipt, "flush", &json!({ "reason": "a test" })).await;
     }
@@ -306,7 +306,7 @@ async fn a_worker_killed_in_a_redelivery_sends_the_purchase_once() {
     let exit = world.processes()[WORKER].wait_end().await;
     assert_eq!(exit.signal(), Some(6), "ended with {exit} and not by aborting itself");
     world.processes()[WORKER] = world.installation.start(&["worker"], &[]);
-    // The destination's own run delivers it before the purchase's tries again, which takes the engine ten seconds.
+    // The destination's run delivers it before the purchase's run retries, which takes Temporal ten seconds.
     let probe = format!("/v1/destinations/{}/probe", world.destination_id);
     assert_eq!(world.api.call(Method::POST, &probe, &json!({ "reason": "a test" })).await.status, 202);
     world.wait_received("k1", 2).await;

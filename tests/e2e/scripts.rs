@@ -1,20 +1,20 @@
-//! Every line of a document that operators run with the Temporal CLI is run by a test of this folder.
+//! Checks that a test of this folder runs every documented line for the Temporal CLI.
 
 use std::path::Path;
 use system_tests::documents;
 
-/// What a test runs: the one line that contains both.
+/// A documented line that a test runs: the one that contains both texts.
 struct Part {
     about: &'static str,
     text: String,
 }
 
-/// The texts among the arguments of each call that begins so.
+/// The string literals among the arguments of each call that begins with `call`.
 fn calls(source: &str, call: &str) -> Vec<Vec<String>> {
     source.split(call).skip(1).map(texts).collect()
 }
 
-/// The texts up to the end of a call.
+/// The string literals up to the end of a call.
 fn texts(arguments: &str) -> Vec<String> {
     let (mut texts, mut text, mut is_escaped) = (Vec::new(), None::<String>, false);
     for letter in arguments.chars() {
@@ -34,7 +34,7 @@ fn texts(arguments: &str) -> Vec<String> {
     texts
 }
 
-/// What a source of this folder runs, by `World::by_script` and by what `admin.rs` has for purchases.
+/// The lines that a source of this folder runs, by `World::by_script` and by the functions of `admin.rs`.
 fn parts(source: &str) -> Vec<Part> {
     let mut parts = Vec::new();
     for call in [".by_script(", ".by_script_with("] {

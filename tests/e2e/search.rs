@@ -1,4 +1,4 @@
-//! What the Temporal UI is good for: purchases are found by their search attributes, and show what they wait for.
+//! In the Temporal UI, purchases are found by their search attributes and show what they wait for.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use system_tests::wait;
 use system_tests::world::{Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
 
-/// How long visibility may lag behind.
+/// How long the list of workflows may lag behind the workflows themselves.
 const VISIBLE: Duration = Duration::from_secs(20);
 
-/// Waits until a query finds one run of a receipt's purchase, in that state.
+/// Waits until a query finds exactly one run, that of a receipt's purchase, with this status.
 async fn wait_found(world: &World, receipt_id: &str, query: &str, wanted: WorkflowExecutionStatus) {
     let workflow = world.workflow(receipt_id);
     wait::until(VISIBLE, query, async || {
@@ -23,7 +23,7 @@ async fn wait_found(world: &World, receipt_id: &str, query: &str, wanted: Workfl
     .await;
 }
 
-/// What `temporal workflow metadata` shows of the open run.
+/// The output of `temporal workflow metadata` for the open run.
 async fn details(world: &World, receipt_id: &str) -> String {
     let line = format!("temporal workflow metadata --workflow-id {}", world.workflow(receipt_id));
     String::from_utf8_lossy(&world.temporal.run_line(&line).await.stdout).into_owned()

@@ -1,10 +1,8 @@
-//! No secret and no customer identifier leaves the place that it belongs to: not in a log of any process, not in a
-//! workflow's history, not in Temporal's file, not in `/metrics`, not in a refusal; and in the database a secret is
-//! never in the clear.
+//! No secret and no user's identifier is in the log of a process, a workflow's history, Temporal's file, `/metrics` or
+//! a refusal, and no secret is in the clear in the database.
 //!
-//! Three things are in the clear in the database on purpose: `app_user_id` and the customer's own id, which purchases
-//! are looked up by, and the ingress key, which is looked up with an index on every request (`platform rotate-key`
-//! replaces it).
+//! Three things are in the clear in the database on purpose: `app_user_id` and the external id, by which purchases are
+//! looked up, and the ingress key, which every request looks up by an index (`platform rotate-key` replaces it).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,10 +24,10 @@ const TOKEN: &str = "subscribe-token-77b1e0a3c5d2";
 const STRANGER: &str = "arn:aws:sns:us-east-1:999999999999:stranger";
 const RECEIPT: &str = "secrets";
 
-/// A text that must not be found, and whose it is.
+/// A description of a secret, and the secret itself, which must not be found.
 pub type Secret = (&'static str, String);
 
-/// Something that is searched: where it is from, and its bytes.
+/// A description of a searched place, and its bytes.
 pub type Place = (String, Vec<u8>);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +75,7 @@ async fn no_secret_leaks() {
     world.finish().await;
 }
 
-/// Every secret that is in play.
+/// Every secret and user's identifier of the test.
 fn secrets(world: &World) -> Vec<Secret> {
     let signing = world.receiver.secret();
     let ingress_key = world.notification_url.rsplit('/').next().unwrap_or_default().to_owned();
@@ -98,7 +96,7 @@ fn rtn(kind: &str) -> Rtn {
     Rtn { app_user_id: CUSTOMER.to_owned(), ..Rtn::new(kind, RECEIPT) }
 }
 
-/// A purchase's life with everything that can go wrong on its way; what was refused.
+/// Settles and delivers a purchase with every kind of failure on the way, and returns the refusals.
 async fn go_through_failures(world: &mut World) -> Vec<Place> {
     let receipt = Receipt { app_user_id: CUSTOMER.to_owned(), ..Receipt::subscription(api::clock::now()) };
     world.rvs().know(RECEIPT, receipt);
@@ -138,7 +136,7 @@ async fn go_through_failures(world: &mut World) -> Vec<Place> {
     refusals
 }
 
-/// What SNS would not send, and what strangers send.
+/// Posts messages that SNS would not send, or that another topic sends, and returns the refusals.
 async fn post_wrongly(world: &mut World, genuine: &Message) -> Vec<Place> {
     let unreadable = world.sns.message(TOPIC, &format!("about {CUSTOMER}, and no JSON"));
     let too_long = Rtn { app_user_id: format!("{CUSTOMER}{}", "x".repeat(2000)), ..rtn("SUBSCRIPTION_PURCHASED") };
@@ -170,7 +168,7 @@ async fn answer(what: &str, world: &World, path: &str) -> Place {
     (format!("the answer {} to {what}", answer.status), answer.body.to_string().into_bytes())
 }
 
-/// Admin requests that are refused, with secrets in them.
+/// Sends admin requests that contain secrets and are refused, and returns the refusals.
 async fn request_wrongly(world: &World) -> Vec<Place> {
     let secret = world.receiver.secret();
     let destinations = format!("/v1/apps/{}/destinations", world.app_id);
@@ -201,7 +199,7 @@ async fn text(world: &World, path: &str) -> Vec<u8> {
     world.api.get(path).await.ok().to_string().into_bytes()
 }
 
-/// All runs of all workflows, with their payloads decoded.
+/// The histories of all runs of all workflows, with their payloads decoded.
 pub async fn histories(world: &World) -> Vec<Place> {
     let runs = world.temporal.list("WorkflowType IN ('purchase', 'sweep', 'destination')").await;
     assert!(runs.len() >= 2, "{} runs are too few", runs.len());
@@ -215,7 +213,7 @@ pub async fn histories(world: &World) -> Vec<Place> {
     histories
 }
 
-/// Adds what is hidden in base64: payloads are bytes, and JSON has none.
+/// Adds the decoded form of every base64 text: in JSON, payloads are base64.
 fn decode(json: &Value, found: &mut Vec<u8>) {
     match json {
         Value::String(text) => found.extend(STANDARD.decode(text).unwrap_or_default()),
@@ -225,7 +223,7 @@ fn decode(json: &Value, found: &mut Vec<u8>) {
     }
 }
 
-/// The files of a folder whose names end so.
+/// The files of a folder whose names end with `ending`.
 pub fn files(folder: &Path, ending: &str) -> Vec<Place> {
     let entries = std::fs::read_dir(folder).expect("a folder").filter_map(Result::ok);
     let read = |entry: std::fs::DirEntry| {
@@ -240,7 +238,7 @@ fn holds(bytes: &[u8], needle: &str) -> bool {
     bytes.windows(needle.len()).any(|part| part == needle.as_bytes())
 }
 
-/// Shows that the search finds what is there.
+/// Checks that the search finds a text that must be there.
 pub fn present(needle: &str, places: &[Place]) {
     assert!(places.iter().any(|(_, bytes)| holds(bytes, needle)), "{needle} is not found: the search is blind");
 }
@@ -253,7 +251,7 @@ pub fn absent(secrets: &[Secret], places: &[Place]) {
     }
 }
 
-/// The line, or what surrounds a secret.
+/// The bytes around a secret.
 fn around(bytes: &[u8], secret: &str) -> String {
     let at = bytes.windows(secret.len()).position(|part| part == secret.as_bytes()).unwrap_or(0);
     let part = bytes.get(at.saturating_sub(300)..bytes.len().min(at + 300)).unwrap_or_default();

@@ -1,12 +1,12 @@
-//! Notifications that come inside a settling, between its load and its record, and others while a run closes. Each has
-//! its outcome, no run has to be woken for it, and the revisions arrive as 1…n, none left out, none twice.
+//! Notifications that arrive during a settling, between its load and its record, and others while a run ends. Each has
+//! its outcome without a `wake` signal of the sweep, and the revisions arrive as 1…n, without a gap or a repetition.
 //!
-//! A settling is caught by holding the row that its record wants to end: the record waits for the database, a
-//! notification comes in at another process, and only then is the row let go.
+//! The test holds a settling open with a row lock on the notification that its record updates: the record waits, a
+//! notification is accepted, and only then is the lock released.
 //!
-//! A revision that is not delivered yet is lawfully left out when a newer one replaces it. Here none can be: what came
-//! inside has a window of its own, and before that one is over the revision must have arrived, else the test ends
-//! there. Only then is the next settling requested.
+//! Normally a newer revision may supersede one that is not delivered yet. Here none can: the notification that arrived
+//! during the settling has a window of its own, and the test fails unless the revision arrives before that window ends.
+//! Only then is the next settling requested.
 
 use domain::Timestamp;
 use futures::future::join_all;
@@ -26,13 +26,13 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use tokio::time::Instant;
 use workflows::contract;
 
-/// Number of purchases at once.
+/// Number of purchases that run concurrently.
 const PURCHASES: usize = 16;
-/// Minimum number of rounds with a notification inside a settling.
+/// Minimum number of rounds with a notification during a settling.
 const HITS: usize = 200;
-/// No new round begins after this.
+/// No new round begins after this time.
 const LONGEST: Duration = Duration::from_secs(150);
-/// The window: within it a revision arrives, however busy the machine is.
+/// The window: long enough for a revision to arrive within it on a busy machine.
 const WINDOW: Duration = Duration::from_secs(4);
 /// How long before the end of a window the test begins to wait for its settling.
 const BEFORE: Duration = Duration::from_millis(200);
@@ -69,7 +69,7 @@ async fn no_notification_is_lost_in_a_settling() {
     world.finish().await;
 }
 
-/// What the dispatcher and the workflow forget, the sweep finds half a minute later: here it must have found nothing.
+/// Checks that the sweep sent no `wake`: it does so half a minute later for what the dispatcher or the workflow forgot.
 async fn check_unhelped(world: &World) {
     let is_wake = |event: &HistoryEvent| match event.attributes.as_ref() {
         Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal)) => signal.signal_name == contract::WAKE,
@@ -87,8 +87,8 @@ fn receipt(number: usize) -> String {
     format!("storm-{number}")
 }
 
-/// Rounds on one purchase until there were enough; the messages it sent. The purchases begin one after the other, so
-/// that their windows do not all end at once.
+/// Runs rounds on one purchase until there were enough, and returns the ids of its messages. The purchases begin one
+/// after the other, so that their windows do not all end together.
 async fn storm(world: &World, tally: &Tally, number: usize, began: Instant) -> Vec<String> {
     let receipt_id = receipt(number);
     let part = |count: usize| u32::try_from(count).unwrap_or(1);
@@ -106,13 +106,13 @@ async fn wait_until(time: Instant) {
     wait::until(SOON, "a time", async || if Instant::now() >= time { Ok(()) } else { Err("not yet".to_owned()) }).await;
 }
 
-/// One notification opens a window, another one comes inside its settling, and both are announced before the next
-/// round. Whether it truly came inside. The next round's first one comes while the run closes.
+/// One notification opens a window, another one arrives during its settling, and both are announced before the next
+/// round, whose first notification arrives while the run ends. Returns whether the second one came during the settling.
 async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool {
     let first_id = send(world, receipt_id, sent).await;
     let sent_at = Instant::now();
     let open = format!("notifications WHERE collapse_key = '{}' AND outcome IS NULL", world.key(receipt_id));
-    let mut hold = Hold::on(world.installation.database(), &open).expect("the row is held");
+    let mut hold = Hold::on(world.installation.database(), &open).expect("the row is locked");
     wait_until(sent_at + WINDOW.saturating_sub(BEFORE)).await;
     wait::until(SOON, &format!("the record of {receipt_id}"), async || match hold.is_waited_for() {
         Ok(true) => Ok(()),
@@ -121,7 +121,7 @@ async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool 
     .await;
     let second_id = send(world, receipt_id, sent).await;
     let inside_at = Instant::now();
-    hold.release().expect("the row is let go");
+    hold.release().expect("the row is unlocked");
     let first = settled(world, &first_id).await;
     arrived(world, receipt_id, first.revision, inside_at).await;
     settle_next(world, receipt_id, &second_id).await;
@@ -132,18 +132,18 @@ async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool 
     is_inside && first.revision != second.revision
 }
 
-/// Waits for a revision at the receiver, no longer than until the next one can be made.
+/// Waits for a revision at the receiver, at most until the next one can be recorded.
 async fn arrived(world: &World, receipt_id: &str, revision: i64, inside_at: Instant) {
     let key = world.key(receipt_id).to_string();
     let left = WINDOW.saturating_sub(inside_at.elapsed());
-    wait::until(left, &format!("revision {revision} of {receipt_id} before it can be left out"), async || {
+    wait::until(left, &format!("revision {revision} of {receipt_id} before it can be superseded"), async || {
         let revisions = world.receiver.revisions(&key);
         if revisions.contains(&revision) { Ok(()) } else { Err(format!("{revisions:?}")) }
     })
     .await;
 }
 
-/// Requests the next settling as soon as the run shows that it knows of what came inside.
+/// Requests the next settling as soon as the run's status counts the notification that arrived during the last one.
 async fn settle_next(world: &World, receipt_id: &str, message_id: &str) {
     let mut checks = 0_u32;
     let what = format!("the run of {receipt_id} to know of {message_id}");
@@ -171,7 +171,7 @@ struct Micros(u64);
 async fn send(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> String {
     let number = sent.len();
     let kind = KINDS[number % 2];
-    // A store's time of its own for each, so that none is a repeat of another.
+    // Each has a store time of its own, so that none is a duplicate.
     let rtn = Rtn::new(kind, receipt_id).later(i64::try_from(number).unwrap_or(0));
     let message = world.sns.notification(&rtn);
     let answer = post_as_sns(&world.notification_url, &message.body).await;
@@ -184,11 +184,12 @@ fn micros(time: Duration) -> Micros {
     Micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// The settlings of a run that a timer began: when it fired, and when the task with the record's marker was complete.
+/// The settlings of a run that a timer started: when it fired, and when the marker of the `record` activity was
+/// written.
 fn settlings(history: &[HistoryEvent]) -> Vec<(Micros, Micros)> {
     let recorded = runs::done(history, "record");
     let fired = runs::times(history, EventType::TimerFired);
-    // What was requested by hand follows without a timer of its own.
+    // A flush settles without a timer of its own.
     let first_after = |fired: &Duration| recorded.iter().find(|at| *at >= fired).copied();
     fired.iter().filter_map(|fired| Some((micros(*fired), micros(first_after(fired)?)))).collect()
 }
@@ -223,9 +224,9 @@ fn accepted_at(answer: &Value) -> Option<Micros> {
     u64::try_from(at.micros()).ok().map(Micros)
 }
 
-/// Every message ended once, and the revisions arrived as 1…n, one for each.
+/// Checks that each message made one revision, and that the revisions arrived as 1…n.
 async fn check(world: &World, receipt_id: &str, messages: &[String]) {
-    world.ledger(receipt_id, messages.len()).await.unwrap_or_else(|wrong| panic!("{wrong}"));
+    world.check_revisions(receipt_id, messages.len()).await.unwrap_or_else(|wrong| panic!("{wrong}"));
     let newest = i64::try_from(messages.len()).unwrap_or(i64::MAX);
     let acked = world.receiver.revisions(&world.key(receipt_id).to_string());
     assert_eq!(acked, (1..=newest).collect::<Vec<_>>(), "the revisions of {receipt_id} at the receiver");

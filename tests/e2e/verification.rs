@@ -1,4 +1,4 @@
-//! Querying Amazon: its answer is what is announced, and what happens while it does not answer, or refuses.
+//! Queries to RVS: settle announces what its answer shows; and what happens while it does not answer or refuses.
 
 use domain::Environment;
 use reqwest::Method;
@@ -13,24 +13,24 @@ use temporalio_common::protos::temporal::api::enums::v1::EventType;
 const PURCHASED: &str = "SUBSCRIPTION_PURCHASED";
 const RENEWED: &str = "SUBSCRIPTION_RENEWED";
 
-/// A world that verifies and loses patience after this time.
+/// A world with verification, which gives up waiting for the store after this time.
 async fn world(patience: &str) -> World {
     let variables = vec![("SETTLE_AMAZON_PATIENCE".to_owned(), patience.to_owned())];
     let events = vec!["*".to_owned()];
     World::start(Setting { window_seconds: 1, rvs: true, events, variables, ..Setting::default() }).await
 }
 
-/// A subscription that the fake knows.
+/// A receipt for the fake of RVS.
 fn bought() -> Receipt {
     Receipt::subscription(api::clock::now().plus_millis(-3_600_000))
 }
 
-/// The updates of a receipt, in the order of arrival.
+/// The received `purchase.updated` bodies of a receipt, in the order of arrival.
 fn updates(world: &World, receipt_id: &str) -> Vec<Value> {
     world.receiver.about(&world.key(receipt_id).to_string()).into_iter().map(|one| one.body).collect()
 }
 
-/// Waits until the newest `purchase.updated` of a receipt is as wanted, and gives it.
+/// Waits until the newest `purchase.updated` of a receipt is as wanted, and returns it.
 async fn wait_update(world: &World, receipt_id: &str, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
     wait::until(SOON, &format!("{what} of {receipt_id}"), async || match updates(world, receipt_id).pop() {
         Some(newest) if is_wanted(&newest) => Ok(newest),
@@ -39,7 +39,7 @@ async fn wait_update(world: &World, receipt_id: &str, what: &str, is_wanted: imp
     .await
 }
 
-/// Waits until exactly these `user.*` events of a receipt were received, and no other.
+/// Waits until exactly these `user.*` events of a receipt were received.
 async fn wait_events(world: &World, receipt_id: &str, wanted: &[&str]) {
     wait::until(SOON, &format!("the events {wanted:?} of {receipt_id}"), async || {
         let types = world.receiver.event_types(receipt_id);
@@ -52,7 +52,7 @@ fn is_verified(update: &Value) -> bool {
     update["attributes"]["verified"] == true
 }
 
-/// Waits until a message's one notification waits for something, and returns for what.
+/// Waits until a message's notification has no outcome and this `waiting_for`.
 async fn wait_waiting(world: &World, message_id: &str, wanted: &str) {
     wait::until(SOON, &format!("{message_id} to wait for {wanted}"), async || {
         let answer = world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
@@ -71,7 +71,7 @@ async fn wait_alarm(world: &World, kind: &str) -> Value {
     .await
 }
 
-/// That nothing is received about a receipt for a while.
+/// Checks for two seconds that nothing is received about a receipt.
 async fn check_silence(world: &World, receipt_id: &str) {
     wait::throughout(Duration::from_secs(2), "silence", async || {
         let (types, updates) = (world.receiver.event_types(receipt_id), updates(world, receipt_id));
@@ -97,7 +97,7 @@ async fn amazons_answer_is_announced_once_and_ids_are_unchanged() {
     wait_events(&world, receipt_id, &["user.subscription.purchased"]).await;
     let queries = world.rvs().about(receipt_id);
     assert_eq!(queries.len(), 1, "{queries:?}");
-    let first = queries.first().expect("a question");
+    let first = queries.first().expect("a query");
     assert_eq!((first.environment, first.status), (Environment::Sandbox, Some(200)));
     assert_eq!((first.secret.as_str(), first.app_user_id.as_str()), (rvs::SECRET, rvs::CUSTOMER));
     assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
@@ -143,7 +143,7 @@ async fn within_patience_all_is_accepted_and_nothing_announced() {
     let queries = world.rvs().about("patient").len();
     wait::throughout(Duration::from_secs(4), "a hold stops the queries", async || {
         let now = world.rvs().about("patient").len();
-        if now == queries { Ok(()) } else { Err(format!("{now} questions, {queries} before")) }
+        if now == queries { Ok(()) } else { Err(format!("{now} queries, {queries} before")) }
     })
     .await;
     world.act("patient", "release", &json!({ "reason": "a test" })).await;
@@ -321,7 +321,7 @@ async fn a_long_wait_for_the_store_continues_in_a_new_run() {
         if world.temporal.runs(&workflow).await.len() > 1 {
             return Ok(());
         }
-        // Each flush queries once more. This many keep the run busy: then the engine answers to try again.
+        // Each flush queries once more. A run that is too busy for another signal is answered 503.
         let path = format!("/v1/purchases/{}/flush", world.key("long"));
         let answer = world.api.post(&path, &json!({ "reason": "a test" })).await;
         assert!([202, 503].contains(&answer.status), "{answer:?}");
@@ -345,7 +345,7 @@ async fn waiting_notifications_beyond_one_settling_cause_no_loop() {
     }
     world.wait_asleep("many").await;
     let queries = world.rvs().about("many").len();
-    assert!((1..10).contains(&queries), "{queries} questions");
+    assert!((1..10).contains(&queries), "{queries} queries");
     world.rvs().know("many", bought());
     world.act("many", "flush", &json!({ "reason": "a test" })).await;
     wait_update(&world, "many", "an update", is_verified).await;

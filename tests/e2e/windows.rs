@@ -1,4 +1,4 @@
-//! The window: one event per purchase after two minutes of quiet, however notifications come.
+//! The quiet window: one event per purchase two minutes after its last notification.
 
 use std::time::Duration;
 use system_tests::runs;
@@ -7,22 +7,23 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 
-/// Types of notifications in turn; each changes what is known.
+/// Alternating types of notifications, so that each one changes the purchase.
 const KINDS: [&str; 2] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"];
 const WINDOW: Duration = Duration::from_secs(120);
-/// When the timer must have fired.
+/// Time limit for the window's timer to fire.
 const LATEST: Duration = Duration::from_secs(122);
 
 fn kind(number: usize) -> &'static str {
     KINDS.iter().cycle().nth(number).copied().unwrap_or_default()
 }
 
-/// Checks in the history that the last window was quiet for two minutes and that its timer fired at once then.
+/// Checks in the history that the last window lasted two minutes after its last notification, and that its timer fired
+/// without delay.
 async fn check_last_window(world: &World, receipt_id: &str) {
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
     let (signalled, notified) = runs::notified(&history).pop().expect("a signal");
-    // A signal that waited for its turn holds how much of the window is left.
-    let waited = WINDOW.saturating_sub(Duration::from_millis(notified.quiet_ms.unsigned_abs()));
+    // A signal that was sent late carries the rest of the window.
+    let waited = WINDOW.saturating_sub(notified.quiet);
     let notified = signalled.saturating_sub(waited);
     let fired = runs::times(&history, EventType::TimerFired).pop().expect("the end of a window");
     let recorded = runs::done(&history, "record").pop().expect("a settling");
@@ -30,7 +31,7 @@ async fn check_last_window(world: &World, receipt_id: &str) {
         let after = time.saturating_sub(notified);
         assert!(after >= WINDOW, "{what} {after:?} after the last notification");
     }
-    // A worker that is short of time handles it later.
+    // A busy worker handles the signal later.
     let tasks = runs::times(&history, EventType::WorkflowTaskStarted);
     let handled = tasks.into_iter().find(|began| *began >= signalled).expect("the task of the signal");
     let after = fired.saturating_sub(handled.saturating_sub(waited));
@@ -60,8 +61,8 @@ async fn ten_notifications_in_five_minutes_are_one_event() {
     let mut world = World::start(Setting::default()).await;
     for number in 0..10 {
         world.send(kind(number), "ten").await;
-        // The run is signalled for the first at once and then every ten seconds of our time. What it was not signalled
-        // for yet when its timer fires is found in the inbox and gets a window of its own: both ways are taken here.
+        // The first notification is signalled at once, the later ones every ten seconds of real time. Those that are
+        // not signalled when the timer fires are found in the inbox and get a window of their own. Both happen.
         if number % 3 == 0 {
             world.wait_notified("ten", i64::try_from(number + 1).unwrap_or_default()).await;
         }
@@ -140,7 +141,7 @@ async fn in_real_time_each_notification_restarts_the_window() {
     }
     let received = world.wait_received("real", 1).await;
     let quiet = received.first().map(|request| request.began.duration_since(last)).unwrap_or_default();
-    // The row was written, and its window began, a moment before its 200 came back.
+    // The window begins when the row is written, a moment before the 200 arrives.
     assert!(quiet > Duration::from_millis(1900), "sent after {quiet:?}");
     assert_eq!(received.first().map(|request| request.body["attributes"]["coalesced"].as_i64()), Some(Some(10)));
     world.wait_asleep("real").await;

@@ -1,6 +1,6 @@
-//! A year of a monthly subscription, by a clock that is moved by hand: a trial, a grace recovery, a plan change, a
-//! cancel, a resume, a deferred change, an expiry. Once with every notification, once with a third of them lost: what
-//! the wakes find makes the same list of events, each once and in order.
+//! A year of a monthly subscription, by a clock that the test moves: a trial, a recovery in the grace period, a change
+//! of plan, a cancellation, a resumption, a deferred change, an expiry. Once with every notification and once with a
+//! third of them lost: the scheduled checks make the same list of events, each once and in order.
 
 use std::collections::BTreeSet;
 use system_tests::calendar::{Calendar, Step};
@@ -10,7 +10,7 @@ use system_tests::subscription::{Subscription, at};
 use system_tests::wait;
 use system_tests::world::{SOON, World};
 
-/// The world's events, by receipt: the year's first and its second.
+/// The expected events of the year's first receipt, and of its second.
 const FIRST: [&str; 8] = [
     "user.journey.trial.started",
     "user.subscription.purchased",
@@ -37,13 +37,13 @@ const SECOND: [&str; 13] = [
     "user.subscription.expired",
 ];
 
-/// After the last notification: an expiry that nobody reported is declared two hours late.
+/// Two days after the last step: an expiry without a notification is announced two hours late.
 const END: &str = "2028-01-02T10:00";
 
 /// The seed of `cargo test`.
 const SEED: u64 = 40_702;
 
-/// The year of one customer.
+/// The steps of one customer's year.
 fn year(name: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |time: &str, shown: &[&Subscription], notifications: Vec<Rtn>| {
@@ -87,8 +87,8 @@ fn year(name: &str) -> Vec<Step> {
     steps
 }
 
-/// Leaves a third of the notifications unsent: never the first one of a receipt, nor both halves of a pair that ends
-/// where it began. Gives the names of the lost ones.
+/// Removes a third of the notifications and returns their names. The first one of a receipt stays, and so does one of
+/// each pair whose two changes cancel each other out.
 fn lose(steps: &mut Vec<Step>, seed: u64) -> Vec<String> {
     let all: usize = steps.iter().map(|step| step.notifications.len()).sum();
     let tries = (0..).map(|number| {
@@ -96,7 +96,7 @@ fn lose(steps: &mut Vec<Step>, seed: u64) -> Vec<String> {
         let lost = lose_some(&mut left, &mut Random::new(seed.wrapping_add(number)));
         (left, lost)
     });
-    let (left, lost) = tries.into_iter().find(|(_, lost)| lost.len() == all / 3).expect("the tries are endless");
+    let (left, lost) = tries.into_iter().find(|(_, lost)| lost.len() == all / 3).expect("there are endless attempts");
     *steps = left;
     lost
 }
@@ -141,7 +141,7 @@ async fn a_year_is_announced_in_order_despite_lost_notifications() {
     calendar.world.finish().await;
 }
 
-/// Waits until the last of the expected events came: then these have come, in this order, and no other.
+/// Waits for as many events as expected, and checks that they are the expected ones, in this order.
 async fn check(world: &World, receipt_id: &str, expected: &[&str], of: &str) {
     let what = format!("the {} events of {receipt_id}; {of}", expected.len());
     let types = wait::until(SOON, &what, async || {

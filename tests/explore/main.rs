@@ -1,8 +1,8 @@
-//! Random lives with seeds that no test has: first those of the rules alone, then those of the whole program. `cargo
-//! test` has fixed seeds, so that it never fails by chance; this is for finding what they do not find.
+//! Random lives with new seeds: first of the rules alone, then of the whole program. `cargo test` uses fixed seeds, so
+//! that it never fails by chance; this program looks for failures that those seeds do not find.
 //!
-//! `cargo test --workspace --test explore` goes on for `SETTLE_EXPLORE_SECONDS` (180), from `SETTLE_TEST_SEED` or else
-//! a seed made of the commit, so that each commit explores elsewhere and finds the same again. A failure prints how to
+//! `cargo test --workspace --test explore` runs for `SETTLE_EXPLORE_SECONDS` (180), from the seed `SETTLE_TEST_SEED` or
+//! else one computed from the commit: each commit uses other seeds, and always the same ones. A failure prints how to
 //! repeat it.
 
 #[path = "../e2e/lives.rs"]
@@ -13,13 +13,13 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Lives of one seed and one world.
+/// Number of lives per seed; they share one world.
 const LIVES: usize = 20;
-/// How far what the store shows is behind, at most.
+/// Maximum delay with which the store shows a change.
 const LAG: Duration = Duration::from_secs(3600);
-/// Lives of the rules alone, which take some milliseconds each.
+/// Number of lives of the rules alone, which take some milliseconds each.
 const LIVES_OF_RULES: u64 = 20_000;
-/// The test that walks lives of the rules whose store lags.
+/// The test of the rules with random lives and a store that lags.
 const RULES: &str = "decide::tests::lives::a_store_that_lags";
 
 fn main() -> ExitCode {
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The lives of the package `domain`, by its own tests.
+/// Runs random lives of the rules by the test [`RULES`]; returns whether it passed.
 fn rules(seed: u64) -> bool {
     let (seed, count) = (seed.to_string(), LIVES_OF_RULES.to_string());
     let mut command = Command::new(env!("CARGO"));
@@ -62,7 +62,7 @@ fn rules(seed: u64) -> bool {
     is_well
 }
 
-/// The seed of the present commit.
+/// A seed computed from the present commit.
 fn of_commit() -> u64 {
     let commit = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let commit =

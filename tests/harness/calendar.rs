@@ -1,5 +1,5 @@
-//! Time that passes for a whole world: steps of subscriptions in the order of their times, and between them the wakes
-//! that are due, each by the program's own sweep.
+//! A world whose clock the test moves: the steps of subscriptions happen in the order of their times, and between
+//! them the program's own sweep checks the purchases whose `next_wake_at` has come.
 
 use super::clock::Clock;
 use super::random::Random;
@@ -12,18 +12,18 @@ use serde_json::Value;
 use std::time::Duration;
 use workflows::contract;
 
-/// Something that happens to subscriptions at one time.
+/// A change of subscriptions at one time.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// When.
+    /// When it happens.
     pub at: Timestamp,
-    /// What Amazon shows from now on.
+    /// The subscriptions as Amazon shows them from then on.
     pub shown: Vec<Subscription>,
-    /// The notifications of it that arrive.
+    /// The notifications of it that reach settle.
     pub notifications: Vec<Rtn>,
 }
 
-/// A world whose clock is moved.
+/// A world whose clock the test moves.
 pub struct Calendar {
     /// The world.
     pub world: World,
@@ -32,15 +32,15 @@ pub struct Calendar {
     lag: Option<Lag>,
 }
 
-/// By how much what Amazon shows is behind what happened: each group of fields by itself.
+/// Random delays with which Amazon shows a change; each group of fields has its own.
 struct Lag {
     random: Random,
-    most_ms: u64,
+    max_ms: u64,
 }
 
 impl Lag {
     fn at(&mut self, now: Timestamp) -> Timestamp {
-        now.plus_millis(i64::try_from(self.random.below(self.most_ms)).unwrap_or_default())
+        now.plus_millis(i64::try_from(self.random.below(self.max_ms)).unwrap_or_default())
     }
 }
 
@@ -50,7 +50,7 @@ impl Calendar {
         Self::start_with(now, Setting::default()).await
     }
 
-    /// Starts with these settings besides.
+    /// As [`Self::start`], with these settings besides.
     pub async fn start_with(now: Timestamp, mut setting: Setting) -> Self {
         let clock = Clock::new(now);
         let own = [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())];
@@ -62,16 +62,16 @@ impl Calendar {
         Self { world, clock, now, lag: None }
     }
 
-    /// Starts the processes again, by the same clock and with this fail point besides.
+    /// Restarts the processes with the same clock and this fail point besides.
     pub async fn restart_with(&mut self, fail_point: &str) {
         let fail_points = format!("{};{fail_point}", self.clock.fail_point());
         self.world.start_with(&[("FAILPOINTS", &fail_points)]).await;
     }
 
-    /// From now on what Amazon shows of a subscription that it knows is behind what happened by up to `most`.
-    pub fn lag(&mut self, random: Random, most: Duration) {
-        let most_ms = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
-        self.lag = Some(Lag { random, most_ms });
+    /// From now on Amazon shows each change of a subscription after a random delay of up to `max`.
+    pub fn lag(&mut self, random: Random, max: Duration) {
+        let max_ms = u64::try_from(max.as_millis()).unwrap_or(u64::MAX);
+        self.lag = Some(Lag { random, max_ms });
     }
 
     /// What the clock shows.
@@ -80,7 +80,7 @@ impl Calendar {
         self.clock.now()
     }
 
-    /// Lets this time pass at once, as after a back-off: the sweep runs, and the runs of these destinations wake.
+    /// Moves the clock by this time at once, and skips the timers of the sweep and of these destinations' runs.
     pub async fn skip(&mut self, time: Duration, destinations: &[&str]) {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         self.move_to(self.clock.now().plus_millis(millis));
@@ -91,7 +91,8 @@ impl Calendar {
         self.world.temporal.skip_timer(contract::SWEEP, 31).await;
     }
 
-    /// Lets time pass until `steps` have happened, in their order, and every notification is settled.
+    /// Lets time pass until all `steps` have happened, in the order of their times. Every notification then has its
+    /// outcome or, if the store lags, has had its window.
     pub async fn live(&mut self, mut steps: Vec<Step>) {
         steps.sort_by_key(|step| step.at);
         let mut steps = steps.into_iter().peekable();
@@ -105,7 +106,7 @@ impl Calendar {
         }
     }
 
-    /// Lets time pass, with the wakes that fall due.
+    /// Lets time pass, with every check that falls due on the way.
     pub async fn pass_until(&mut self, until: Timestamp) {
         while let Some(due) = self.next_wake().await.filter(|due| *due < until) {
             self.move_to(due.max(self.now));
@@ -114,7 +115,7 @@ impl Calendar {
         self.move_to(until);
     }
 
-    /// Moves the clock at once, past whatever was due meanwhile, and wakes each purchase that is due then.
+    /// Moves the clock at once, and then lets the sweep check every purchase whose `next_wake_at` has passed.
     pub async fn jump(&mut self, to: Timestamp) {
         self.move_to(to);
         self.wake_all().await;
@@ -142,7 +143,7 @@ impl Calendar {
         }
     }
 
-    /// Waits until the window of a message has ended: a store that lags may have to show it first.
+    /// Waits until the window of a message has ended. Its outcome may come later, since the store may lag.
     async fn wait_window(&self, message_id: &str) {
         wait::until(SOON, &format!("the end of the window of {message_id}"), async || {
             let answer = self.world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;
@@ -158,7 +159,7 @@ impl Calendar {
         self.clock.set(now);
     }
 
-    /// Makes the sweep sweep until no wake is due any more.
+    /// Fires the sweep's timer until no `next_wake_at` is due.
     async fn wake_all(&mut self) {
         let (world, now) = (&self.world, self.now);
         wait::until(SOON, &format!("no wake due at {now}"), async || {

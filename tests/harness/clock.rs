@@ -1,4 +1,4 @@
-//! A clock that a test moves by hand: the program reads by how much it is ahead from a file.
+//! A clock that a test moves: the program reads from a file how far it is ahead of the real time.
 
 use super::folder::Folder;
 use domain::Timestamp;
@@ -13,7 +13,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that shows `now` and goes on from there.
+    /// A clock that shows `now` and runs on from there.
     ///
     /// # Panics
     /// When its file cannot be written.
@@ -24,35 +24,35 @@ impl Clock {
         clock
     }
 
-    /// The value of `FAILPOINTS` that makes a process go by it.
+    /// The value of `FAILPOINTS` that makes a process use this clock.
     #[must_use]
     pub fn fail_point(&self) -> String {
         format!("clock.moved=return({})", self.file().display())
     }
 
-    /// What it shows.
+    /// The time that it shows.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         api::clock::now().plus_millis(self.ahead_ms.load(Ordering::Relaxed))
     }
 
-    /// What it shows, for a fake that goes by it too.
+    /// A function that returns the time it shows, for a fake that uses the same clock.
     pub fn reader(&self) -> impl Fn() -> Timestamp + Send + Sync + 'static {
         let ahead_ms = Arc::clone(&self.ahead_ms);
         move || api::clock::now().plus_millis(ahead_ms.load(Ordering::Relaxed))
     }
 
-    /// Moves it forward; it goes on by itself meanwhile, and is never moved back.
+    /// Moves it forward to `now`. It is never moved back, and runs on by itself.
     ///
     /// # Panics
     /// When its file cannot be written.
     pub fn set(&self, now: Timestamp) {
-        // A millisecond more, so that what is due then is due by the microsecond.
+        // One millisecond more, so that rounding never leaves it microseconds before `now`.
         let ahead = now.millis_since(api::clock::now()).saturating_add(1);
         let ahead = self.ahead_ms.fetch_max(ahead, Ordering::Relaxed).max(ahead);
         let new = self.folder.path().join("new");
         std::fs::write(&new, ahead.to_string()).expect("the clock's file");
-        // In one step, so that nobody reads half a number.
+        // Renaming is atomic, so that no process reads half a number.
         std::fs::rename(&new, self.file()).expect("the clock's file");
     }
 

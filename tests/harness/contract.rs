@@ -1,12 +1,12 @@
-//! Holds every answer of settle against `/openapi.json`: its status, its media type and its body, which may have no field
-//! that is not documented.
+//! Checks every answer of settle against `/openapi.json`: its status, its media type and its body. An undocumented
+//! field fails the test.
 
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-/// The document, closed: an object has no other fields than those that are documented.
+/// The OpenAPI document, changed so that an object may have documented fields only.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let mut document = api::openapi::document();
     close(&mut document);
@@ -18,7 +18,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
 pub struct Answered<'a> {
     /// The method of the request.
     pub method: &'a str,
-    /// The path of the request, maybe with a query.
+    /// The path of the request, with or without a query.
     pub path: &'a str,
     /// The status code.
     pub status: u16,
@@ -31,7 +31,7 @@ pub struct Answered<'a> {
 /// Checks one answer.
 ///
 /// # Panics
-/// When it is not as it is documented.
+/// When the answer is not as documented.
 pub fn check(answered: Answered<'_>) {
     let Answered { method, path, status, media, body } = answered;
     let shown = format!("{method} {path} answered {status} ({media}): {body}");
@@ -51,7 +51,7 @@ pub fn check(answered: Answered<'_>) {
     }
 }
 
-/// The operation of the path that fits best: one with a name in place of a parameter is meant before one with any.
+/// The operation of a path. Of several matching templates, the one with the fewest parameters counts.
 fn operation(method: &str, path: &str) -> Option<&'static Value> {
     let path = path.split('?').next().unwrap_or_default();
     let parts: Vec<&str> = path.split('/').collect();

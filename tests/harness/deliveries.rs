@@ -1,8 +1,7 @@
-//! Every request that receivers got, kept on disk with the results of the crates of [`signature`](super::signature),
-//! so that the libraries of other languages can verify all of them afterwards.
+//! Stores every received request on disk with the verdict of the crates of [`signature`](super::signature), so that
+//! libraries of other languages can verify the same requests afterwards.
 //!
-//! One file for each receiver, a line of JSON for each request. The results of the other libraries are not here but in
-//! `tests/verifiers`.
+//! There is one file per receiver with one line of JSON per request. `tests/verifiers` compares the verdicts.
 
 use super::signature::PUBLIC;
 use axum::http::HeaderMap;
@@ -26,7 +25,7 @@ impl Version {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::V1, Self::V1a];
 
-    /// What a signature begins with.
+    /// The prefix of a signature.
     #[must_use]
     pub const fn prefix(self) -> &'static str {
         match self {
@@ -36,17 +35,17 @@ impl Version {
     }
 }
 
-/// The result of verifying with one key.
+/// The result of verifying a request with one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyResult {
     /// `whsec_…`, or `whpk_…` and the raw 32 bytes of a public key in base64.
     pub key: String,
-    /// Why the signature was refused; `None` when it is right.
+    /// Why the signature was refused; `None` if it is valid.
     pub refusal: Option<String>,
 }
 
 impl KeyResult {
-    /// What the key verifies.
+    /// The version of signatures that the key verifies.
     #[must_use]
     pub fn version(&self) -> Version {
         if self.key.starts_with(PUBLIC) { Version::V1a } else { Version::V1 }
@@ -56,11 +55,11 @@ impl KeyResult {
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// For each key that the receiver trusts, the newest first; empty when it trusts none.
+    /// One result for each key that the receiver trusts, the newest key first.
     pub results: Vec<KeyResult>,
-    /// Whether the test wants the newest key to be refused.
+    /// Whether the test expects the newest key to refuse the signature.
     pub is_refusal_wanted: bool,
-    /// `webhook-id`; empty when it did not come, as the others.
+    /// `webhook-id`; empty if the header is missing, as the next two.
     pub id: String,
     /// `webhook-timestamp`
     pub timestamp: String,
@@ -71,7 +70,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request as it came, with the results of verifying it.
+    /// A request with the results of verifying it.
     #[must_use]
     pub fn new(headers: &HeaderMap, raw: &[u8], results: Vec<KeyResult>) -> Self {
         let header =
@@ -89,13 +88,13 @@ impl Request {
     /// The bytes.
     ///
     /// # Panics
-    /// When they are not kept in base64.
+    /// When [`Self::body`] is not base64.
     #[must_use]
     pub fn raw(&self) -> Vec<u8> {
         STANDARD.decode(&self.body).expect("a body in base64")
     }
 
-    /// How many signatures of a version it carries.
+    /// The number of its signatures of this version.
     #[must_use]
     pub fn signatures(&self, version: Version) -> usize {
         self.signature.split(' ').filter(|signature| signature.starts_with(version.prefix())).count()
@@ -107,16 +106,16 @@ impl Request {
 pub struct Journal(PathBuf);
 
 impl Journal {
-    /// A file of its own in a folder; it is made with the first request.
+    /// A new file in a folder; it is created with the first request.
     #[must_use]
     pub fn within(folder: &Path) -> Self {
         Self(folder.join(format!("{}.jsonl", api::clock::random_uuid().simple())))
     }
 
-    /// Writes a request down.
+    /// Appends a request to the file.
     ///
     /// # Panics
-    /// When it cannot be written: a request that is not kept would never be verified.
+    /// When it cannot be written: a request that is not stored would never be verified.
     pub fn keep(&self, request: &Request) {
         let folder = self.0.parent().expect("a file in a folder");
         std::fs::create_dir_all(folder).expect("the folder for deliveries");
@@ -126,7 +125,7 @@ impl Journal {
     }
 }
 
-/// The folder that `SETTLE_TEST_DELIVERIES` names. Without it nothing is kept.
+/// The folder that `SETTLE_TEST_DELIVERIES` names. Without that variable nothing is stored.
 #[must_use]
 pub fn folder() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "where the tests keep what they receive")]
@@ -134,7 +133,7 @@ pub fn folder() -> Option<PathBuf> {
     named.map(|named| std::path::absolute(named).expect("a folder for deliveries"))
 }
 
-/// What is kept in a folder: the requests of each receiver, the files in the order of their names.
+/// The stored requests of a folder, one list per receiver, in the order of the file names.
 ///
 /// # Panics
 /// When it cannot be read.

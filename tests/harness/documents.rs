@@ -1,4 +1,4 @@
-//! The documents of the work tree: their lines, the code in them, and what operators run with the Temporal CLI.
+//! The Markdown documents of the work tree, their code blocks, and the Temporal CLI lines that operators run.
 
 use std::path::{Path, PathBuf};
 
@@ -18,11 +18,11 @@ pub struct Document {
 
 /// A block of code in a document.
 pub struct Block {
-    /// The language behind its fence; empty without one.
+    /// The language after its opening fence; empty without one.
     pub language: String,
     /// Its lines, without the indentation of the fence.
     pub lines: Vec<String>,
-    /// Whether the mark of tested lines stands right above it.
+    /// Whether the line above it begins with `<!-- tested:`.
     pub is_tested: bool,
 }
 

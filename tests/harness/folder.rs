@@ -1,10 +1,10 @@
-//! A folder of a test's own, gone when the test went well.
+//! Temporary folders, which are removed unless the test fails.
 
 use super::reaper;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Removed when dropped; kept, and named on standard error, when the test failed.
+/// A folder that is removed when dropped, unless the test failed: then its path is printed to standard error.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -21,7 +21,7 @@ impl Folder {
         Self(folder)
     }
 
-    /// A folder that lives as long as the test process, and no longer.
+    /// A folder that is removed when the test process ends.
     #[must_use]
     pub fn of_process(name: &str) -> PathBuf {
         let folder = std::mem::ManuallyDrop::new(Self::new(name)).0.clone();
@@ -29,7 +29,7 @@ impl Folder {
         folder
     }
 
-    /// Where it is.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0

@@ -1,4 +1,4 @@
-//! What the Temporal server knows of our workflows, and moving their time: questions put to [`Temporal`].
+//! Queries to [`Temporal`] about our workflows, and commands that move their time or end them.
 
 use super::temporal::{NAMESPACE, Temporal};
 use super::wait;
@@ -21,7 +21,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
     StartWorkflowExecutionRequest, TerminateWorkflowExecutionRequest, UpdateWorkflowExecutionOptionsRequest,
 };
 
-/// How long visibility may lag behind.
+/// How long the list of workflows may lag behind the workflows themselves.
 const VISIBLE: Duration = Duration::from_secs(20);
 
 fn execution(workflow_id: &str) -> WorkflowExecution {
@@ -72,12 +72,12 @@ impl Temporal {
         info.bind_untyped(self.client().clone())
     }
 
-    /// How many events of a type the newest run has.
+    /// The number of events of a type in the newest run's history.
     pub async fn count(&self, workflow_id: &str, event: EventType) -> usize {
         self.history(workflow_id).await.iter().filter(|seen| seen.event_type() == event).count()
     }
 
-    /// Whether a timer of the newest run is running.
+    /// Whether the newest run has a timer that has neither fired nor been cancelled.
     pub async fn has_timer(&self, workflow_id: &str) -> bool {
         let count = |events: &[HistoryEvent], wanted: EventType| {
             events.iter().filter(|event| event.event_type() == wanted).count()
@@ -97,12 +97,12 @@ impl Temporal {
         self.service().describe_workflow_execution(request.into_request()).await.ok().map(|answer| answer.into_inner())
     }
 
-    /// The activities that wait for an attempt or are in one, with attempt count and last failure.
+    /// The activities that are not finished, with attempt count and last failure.
     pub async fn pending_activities(&self, workflow_id: &str) -> Vec<PendingActivityInfo> {
         self.describe(workflow_id).await.map(|answer| answer.pending_activities).unwrap_or_default()
     }
 
-    /// Workflow runs by a visibility query, such as `WorkflowType = "purchase" AND ExecutionStatus = "Running"`.
+    /// The runs that match a visibility query, such as `WorkflowType = "purchase" AND ExecutionStatus = "Running"`.
     ///
     /// # Panics
     /// When the query is refused.
@@ -131,7 +131,7 @@ impl Temporal {
         self.list(&format!("WorkflowId = '{workflow_id}'")).await
     }
 
-    /// Moves an open workflow's time forward: its timers within that span fire now.
+    /// Moves the time of an open run forward: its timers that end within `seconds` fire now.
     ///
     /// # Panics
     /// When no run of it is open.
@@ -140,7 +140,7 @@ impl Temporal {
         moved.unwrap_or_else(|why| panic!("{workflow_id} cannot be moved forward: {why}"));
     }
 
-    /// Moves the time forward if a timer of the run is open; the run may end by itself meanwhile.
+    /// Moves the time of a run forward if it has a timer. Does nothing if the run ends meanwhile.
     pub async fn skip_timer(&self, workflow_id: &str, seconds: i64) {
         if self.has_timer(workflow_id).await {
             drop(self.try_fast_forward(workflow_id, seconds).await);
@@ -167,7 +167,7 @@ impl Temporal {
         answer.map(drop).map_err(|status| status.to_string())
     }
 
-    /// Starts a workflow by its names alone, as a script would, with an empty object as input.
+    /// Starts a workflow by its name, as a script would, with an empty object as input.
     ///
     /// # Panics
     /// When it is refused.
@@ -214,7 +214,7 @@ impl Temporal {
                     reason: "a test".to_owned(),
                     ..Default::default()
                 };
-                // One that ended meanwhile is as good.
+                // It may have ended meanwhile.
                 drop(self.service().terminate_workflow_execution(request.into_request()).await);
             }
             if open.is_empty() { Ok(()) } else { Err(format!("{} open", open.len())) }

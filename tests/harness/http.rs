@@ -1,4 +1,4 @@
-//! The public HTTP API, as a client with the admin token sees it.
+//! A client of the public HTTP API, with the admin token.
 
 use crate::contract::{self, Answered};
 use reqwest::{Client, Method, Url};
@@ -6,32 +6,32 @@ use serde_json::Value;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Longer than any answer may take, so that a hanging service fails the test with a clear message.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit of a request, so that a hanging service fails the test with a clear message.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One answer.
+/// One answer of the API.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
     /// The media type.
     pub media: String,
-    /// The body as JSON; a string when it is not.
+    /// The body as JSON; a JSON string of the whole text if it is not JSON.
     pub body: Value,
 }
 
 impl Answer {
-    /// The body, when the status is 2xx.
+    /// The body of an answer whose status is 2xx.
     ///
     /// # Panics
-    /// When it is not, with the body.
+    /// When the status is another one, with the body.
     #[must_use]
     pub fn ok(self) -> Value {
         assert!((200..300).contains(&self.status), "answered {}: {}", self.status, self.body);
         self.body
     }
 
-    /// Holds it against the document of the API.
+    /// Checks the answer against the OpenAPI document.
     fn check(&self, method: &Method, url: &str) {
         let path = Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.path().to_owned());
         let Self { status, media, body } = self;
@@ -69,7 +69,7 @@ impl Api {
         self.try_get(path).await.unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
-    /// Any other method with a JSON body.
+    /// Sends a JSON body with any method.
     ///
     /// # Panics
     /// When nothing answers.
@@ -100,7 +100,7 @@ impl Api {
         answer
     }
 
-    /// All items of a list, over its pages. `path` may have a query.
+    /// All items of a list, from all its pages. `path` may have a query.
     ///
     /// # Panics
     /// When a page is not a list.
@@ -119,7 +119,7 @@ impl Api {
     }
 }
 
-/// Posts a body as SNS does: as plain text and without a token. The status, or why nothing answered.
+/// Posts a body as SNS does: as plain text and without a token.
 ///
 /// # Errors
 /// When nothing answers.
@@ -127,7 +127,7 @@ pub async fn post_as_sns(url: &str, body: &str) -> Result<Answer, String> {
     send(Method::POST, url, None, body.as_bytes().to_vec()).await
 }
 
-/// Sends any request.
+/// Sends any request, and does not check the answer against the OpenAPI document.
 ///
 /// # Errors
 /// When nothing answers.
@@ -160,11 +160,11 @@ async fn send(method: Method, url: &str, token: Option<&str>, body: Vec<u8>) -> 
 fn client() -> &'static Client {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     CLIENT.get_or_init(|| {
-        // Whoever was first installed the same one.
+        // An error means that this provider is installed already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        // No connection outlives its request: tests have a runtime each, and a pooled connection dies with its own.
+        // Connections are not pooled: each test has a runtime of its own, and a connection ends with its runtime.
         #[expect(clippy::disallowed_methods, reason = "the harness is a client of settle, not a part of it")]
-        let client = Client::builder().no_proxy().timeout(PATIENCE).pool_max_idle_per_host(0).build();
+        let client = Client::builder().no_proxy().timeout(TIMEOUT).pool_max_idle_per_host(0).build();
         client.expect("a client")
     })
 }

@@ -1,6 +1,7 @@
 //! What must hold in a [`World`], as the public API, the webhook receiver and the Temporal Server show it.
 //!
-//! Each answers with the invariant that is broken, so that a test can plant a fault and see that it is noticed.
+//! The checks return the broken invariant, so that a test can plant a fault and see that it is noticed. `README.md` in
+//! the root of the work tree lists the invariants I1 to I8.
 
 use super::rvs::Rvs;
 use super::wait;
@@ -10,8 +11,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl World {
-    /// Waits until everything that was accepted has its outcome and its newest revision is acknowledged, and checks
-    /// what must hold in the end.
+    /// Waits until every accepted message has its outcome and the newest revision of each purchase is acknowledged, and
+    /// checks what must hold at the end of every test.
     ///
     /// # Panics
     /// With the invariant that does not hold.
@@ -21,31 +22,31 @@ impl World {
         }
     }
 
-    /// Checks what `finish` checks and returns the result, for a test that plants a fault: what is missing after
-    /// `patience` is lost.
+    /// Checks what [`Self::finish`] checks and returns the result, for a test that plants a fault. What has not come
+    /// after `timeout` counts as lost.
     ///
     /// # Errors
     /// The invariant that does not hold.
-    pub async fn verdict(&mut self, patience: Duration) -> Result<(), String> {
+    pub async fn verdict(&mut self, timeout: Duration) -> Result<(), String> {
         // Whatever the result is, the world was checked.
         self.is_finished = true;
         let mut keys = BTreeSet::new();
         for message_id in &self.accepted {
             let what = format!("the outcome of {message_id}");
-            let all = wait::within(patience, &what, async || self.outcome(message_id).await).await;
+            let all = wait::within(timeout, &what, async || self.outcome(message_id).await).await;
             let all = all.map_err(|late| format!("I1: {late}"))?;
             keys.extend(all.iter().filter_map(|one| one["collapse_key"].as_str().map(str::to_owned)));
         }
         for key in &keys {
-            self.newest(key, patience).await.map_err(|late| format!("I5: {late}"))?;
+            self.newest(key, timeout).await.map_err(|late| format!("I5: {late}"))?;
         }
         self.rvs.iter().for_each(Rvs::check);
         self.receiver.verdict()
     }
 
-    /// I5: what was acknowledged last is the newest revision, or a delivery is listed as dead.
-    async fn newest(&self, key: &str, patience: Duration) -> Result<(), String> {
-        wait::within(patience, &format!("the newest revision of {key} at the receiver"), async || {
+    /// I5: the last acknowledged revision is the newest one, or the delivery of the newest one is dead.
+    async fn newest(&self, key: &str, timeout: Duration) -> Result<(), String> {
+        wait::within(timeout, &format!("the newest revision of {key} at the receiver"), async || {
             let answer = self.api.try_get(&format!("/v1/purchases/{key}")).await?;
             let newest = answer.body["revision"].as_i64().unwrap_or_default();
             let acked = self.receiver.revisions(key).last().copied().unwrap_or_default();
@@ -62,11 +63,11 @@ impl World {
         deliveries.iter().any(|one| one["status"] == "dead" && one["revision"] == revision)
     }
 
-    /// Waits until no run of a receipt's purchase is open, and returns what was left behind then. Nothing may be: what
-    /// a run forgets is found by the sweep later, which would hide that it was forgotten.
+    /// Waits until no run of a receipt's purchase is open, and checks that the run left nothing undone. A later check
+    /// would not see it, because the sweep finds what a run forgets.
     ///
     /// # Errors
-    /// I1 for a notification of these messages without outcome, I5 for a delivery that is owed.
+    /// I1 for a notification of these messages without an outcome, I5 for a delivery that is owed.
     pub async fn left_behind(&self, receipt_id: &str, message_ids: &[String]) -> Result<(), String> {
         self.wait_asleep(receipt_id).await;
         for message_id in message_ids {
@@ -81,12 +82,12 @@ impl World {
         }
     }
 
-    /// The ledger of a receipt's purchase: its revisions have no gap, each with one event under an id of its own,
-    /// and the events count `notifications` notifications, each once.
+    /// Checks the `purchase.updated` events of a receipt's purchase: the revisions have no gap, each has one event with
+    /// an id of its own, and the events together count `notifications` notifications.
     ///
     /// # Errors
     /// What does not add up.
-    pub async fn ledger(&self, receipt_id: &str, notifications: usize) -> Result<(), String> {
+    pub async fn check_revisions(&self, receipt_id: &str, notifications: usize) -> Result<(), String> {
         let events = self.events(receipt_id).await;
         let mut revisions: Vec<_> = events.iter().filter_map(|event| event["revision"].as_i64()).collect();
         revisions.sort_unstable();

@@ -1,11 +1,11 @@
-//! Free ports for programs that take theirs as a setting.
+//! Free ports for programs whose port is a setting.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 /// A port of 127.0.0.1 that was free a moment ago.
 ///
-/// A connection through it is opened and closed from the listening side: it stays in TIME_WAIT for a minute, so the
-/// system gives the port to nobody else who asks for any, while it can still be bound by number.
+/// The port is left in TIME_WAIT for a minute: the system then does not assign it to a program that asks for any free
+/// port, but a program can still bind it by number.
 ///
 /// # Panics
 /// When the system has no free port.

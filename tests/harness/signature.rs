@@ -1,5 +1,5 @@
-//! How somebody else's library verifies a signature: `standardwebhooks` of `v1`. It knows no `v1a`: that verifies
-//! `ring`, since OpenSSL is what signs.
+//! Verifies signatures with third-party crates: `v1` with `standardwebhooks`, and `v1a`, which that crate lacks, with
+//! `ring`. The program itself signs with OpenSSL.
 
 use axum::http::HeaderMap;
 use base64::Engine as _;
@@ -7,10 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use standardwebhooks::Webhook;
 
-/// What a public key begins with; the raw 32 bytes follow in base64.
+/// The prefix of a public key; its raw 32 bytes follow in base64.
 pub const PUBLIC: &str = "whpk_";
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone, Copy)]
 pub struct Signed<'a> {
     /// All headers.
@@ -20,8 +20,8 @@ pub struct Signed<'a> {
 }
 
 impl Signed<'_> {
-    /// Whether it is signed by a key: `whsec_…`, and within five minutes of now; or `whpk_…`, where no library compares
-    /// the time.
+    /// Verifies the request with a key. With `whsec_…` its time must be within five minutes of now; with `whpk_…` the
+    /// time is not checked.
     ///
     /// # Errors
     /// Why the signature is refused.
@@ -29,7 +29,7 @@ impl Signed<'_> {
         self.verify_with(key, |webhook| webhook.verify(self.raw, self.headers).map_err(|error| error.to_string()))
     }
 
-    /// Verifies a request of a program whose clock is moved.
+    /// Verifies without checking the time, for a program whose clock is moved.
     ///
     /// # Errors
     /// Why the signature is refused.

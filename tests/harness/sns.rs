@@ -1,4 +1,4 @@
-//! Amazon as our service sees it: signed SNS messages around Real-Time Notifications.
+//! A fake of Amazon SNS: signed messages with Real-Time Notifications.
 
 use api::clock;
 use api::stores::amazon::envelope::Version;
@@ -9,14 +9,14 @@ use uuid::Uuid;
 
 /// The region of the topic.
 pub const REGION: &str = "us-east-1";
-/// The topic that platforms of the tests are made with.
+/// The topic of the tests' platforms.
 pub const TOPIC: &str = "arn:aws:sns:us-east-1:033616359524:settle-tests";
 /// The app's package name.
 pub const PACKAGE: &str = "com.example.settle";
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// A signer with its certificate, which services trust by a setting.
+/// A signer with its certificate, which the processes trust by a setting.
 pub struct Sns {
     signer: Signer,
 }
@@ -41,7 +41,7 @@ pub struct Rtn {
 }
 
 impl Rtn {
-    /// A notification of this kind about this receipt, as of now, of one user.
+    /// A notification of this type about this receipt, at the present time. The user is always the same.
     #[must_use]
     pub fn new(kind: &str, receipt_id: &str) -> Self {
         Self {
@@ -55,14 +55,14 @@ impl Rtn {
         }
     }
 
-    /// This notification, `millis` milliseconds later in the store's time.
+    /// This notification with a store time that is `millis` milliseconds later.
     #[must_use]
     pub fn later(mut self, millis: i64) -> Self {
         self.at = Timestamp::from_micros(self.at.micros() + millis * 1000);
         self
     }
 
-    /// The inner message.
+    /// The notification as the JSON text inside an SNS message.
     #[must_use]
     pub fn message(&self) -> String {
         let sample = Sample {
@@ -78,7 +78,7 @@ impl Rtn {
     }
 }
 
-/// A signed message, ready to be posted as often as wanted.
+/// A signed message, which can be posted several times.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Its `MessageId`.
@@ -88,17 +88,17 @@ pub struct Message {
 }
 
 impl Sns {
-    /// A new key and certificate, valid since yesterday and for some years: tests move the clock.
+    /// A new key and certificate, valid from yesterday for 1,500 days, because tests move the clock.
     ///
     /// # Panics
-    /// When OpenSSL makes none.
+    /// When OpenSSL cannot create them.
     #[must_use]
     pub fn new() -> Self {
         let at = |days: i64| Timestamp::from_micros(clock::now().micros() + days * DAY_MICROS);
         Self { signer: Signer::generate(at(-1), at(1_500)).expect("a key and a certificate") }
     }
 
-    /// The URL that messages name the certificate by.
+    /// The URL of the certificate in the messages.
     #[must_use]
     pub fn certificate_url(&self) -> String {
         self.signer.certificate_url(REGION)
@@ -112,31 +112,31 @@ impl Sns {
         std::fs::write(file, self.signer.certificate_pem().expect("a certificate")).expect("the certificate's file");
     }
 
-    /// A notification in a message of its own, signed in version 1.
+    /// A notification in a new message of [`TOPIC`], with signature version 1.
     #[must_use]
     pub fn notification(&self, rtn: &Rtn) -> Message {
         self.message(TOPIC, &rtn.message())
     }
 
-    /// Any text in a signed notification of any topic.
+    /// Any text in a new signed message of any topic.
     ///
     /// # Panics
     /// When OpenSSL does not sign.
     #[must_use]
     pub fn message(&self, topic_arn: &str, text: &str) -> Message {
         let message_id = clock::random_uuid();
-        let signed = self.signer.sign_notification(&letter(message_id, topic_arn), None, text);
+        let signed = self.signer.sign_notification(&header(message_id, topic_arn), None, text);
         Message { id: message_id.to_string(), body: signed.expect("a signed message") }
     }
 
-    /// A topic's question whether it may send.
+    /// A signed subscription confirmation request of a topic.
     ///
     /// # Panics
     /// When OpenSSL does not sign.
     #[must_use]
     pub fn subscription(&self, topic_arn: &str, token: &str) -> Message {
         let message_id = clock::random_uuid();
-        let signed = self.signer.sign_subscription(&letter(message_id, topic_arn), token);
+        let signed = self.signer.sign_subscription(&header(message_id, topic_arn), token);
         Message { id: message_id.to_string(), body: signed.expect("a signed message") }
     }
 }
@@ -147,6 +147,6 @@ impl Default for Sns {
     }
 }
 
-fn letter(message_id: Uuid, topic_arn: &str) -> Header<'_> {
+fn header(message_id: Uuid, topic_arn: &str) -> Header<'_> {
     Header { message_id, topic_arn, at: clock::now(), version: Version::One }
 }

@@ -1,7 +1,7 @@
-//! A subscription as Amazon keeps it: each method is something that happens to it, changes what Amazon shows of the
-//! receipt from then on, and gives the notifications that Amazon sends of it.
+//! A subscription at Amazon. Each method is one change: it alters what Amazon shows of the receipt and returns the
+//! notifications that Amazon sends.
 //!
-//! Only documented behaviour of RTN and RVS is imitated. Losses, delays and repetitions are the tests'.
+//! Only documented behaviour of RTN and RVS is imitated. Tests add losses, delays and repetitions themselves.
 
 use super::sns::Rtn;
 use domain::Timestamp;
@@ -10,27 +10,27 @@ use jiff::tz::TimeZone;
 use jiff::{Span, ToSpan};
 use serde_json::{Value, json};
 
-/// One receipt.
+/// A subscription with its one receipt.
 #[derive(Debug, Clone)]
 pub struct Subscription {
     /// `receiptId`
     pub receipt_id: String,
     /// `appUserId`
     pub app_user_id: String,
-    /// What Amazon shows of it.
+    /// The receipt as Amazon shows it.
     pub shown: Value,
-    /// From where terms are counted.
+    /// The time from which terms are counted.
     anchor: DateTime,
-    /// How long a term is.
+    /// The length of a term.
     term: Span,
-    /// How many terms were paid.
+    /// The number of paid terms.
     paid: i64,
 }
 
-/// `2027-01-31T10:00` as an instant.
+/// Parses a UTC time, such as `2027-01-31T10:00`.
 ///
 /// # Panics
-/// When it is no such text.
+/// When the text is no such time.
 #[must_use]
 pub fn at(text: &str) -> Timestamp {
     instant(text.parse().expect("a civil time"))
@@ -79,7 +79,7 @@ impl Subscription {
         (new, notifications)
     }
 
-    /// When the running term ends: in a trial, the trial.
+    /// When the current term or trial ends.
     #[must_use]
     pub fn ends_at(&self) -> Timestamp {
         instant(self.term_end())
@@ -90,10 +90,10 @@ impl Subscription {
         self.anchor + span
     }
 
-    /// This subscription with terms of `weeks` weeks, under the name of that term.
+    /// This subscription with terms of `weeks` weeks and this SKU.
     ///
     /// # Panics
-    /// When something has happened to it already.
+    /// When it has renewed, or its auto-renewal is off.
     #[must_use]
     pub fn in_weeks(mut self, weeks: i64, term_sku: &str) -> Self {
         assert!(self.paid < 2 && self.renews(), "only a new subscription has its term chosen");
@@ -104,7 +104,7 @@ impl Subscription {
         self
     }
 
-    /// It runs again under the same receipt, after its end, and its new term is paid now.
+    /// Begins again under the same receipt after its end; the new term is paid now.
     pub fn restart(&mut self, now: Timestamp) {
         self.anchor = civil(now);
         self.paid = 1;
@@ -115,7 +115,7 @@ impl Subscription {
         self.shown["renewalDate"] = millis(self.term_end());
     }
 
-    /// Whether it will be charged at the end of its term.
+    /// Whether auto-renewal is on.
     #[must_use]
     pub fn renews(&self) -> bool {
         self.shown["autoRenewing"] == true
@@ -127,7 +127,7 @@ impl Subscription {
         !self.shown["freeTrialEndDate"].is_null()
     }
 
-    /// The term, or the trial, ended and the next one is paid.
+    /// The term or trial ends and the next term is paid.
     pub fn renew(&mut self, now: Timestamp) -> Vec<Rtn> {
         let was_trial = self.is_in_trial();
         let was_grace = !self.shown["gracePeriodEndDate"].is_null();
@@ -148,13 +148,13 @@ impl Subscription {
         }
     }
 
-    /// The payment at the end of the term fails, and Amazon grants six days.
+    /// The payment at the end of the term fails, and a grace period of six days begins.
     pub fn fail_payment(&mut self, now: Timestamp) -> Vec<Rtn> {
         self.shown["gracePeriodEndDate"] = millis(self.term_end() + 6.days());
         vec![self.rtn("SUBSCRIPTION_IN_GRACE_PERIOD", now)]
     }
 
-    /// The customer switches auto-renewal off.
+    /// The user switches auto-renewal off.
     pub fn switch_off(&mut self, now: Timestamp) -> Vec<Rtn> {
         self.shown["autoRenewing"] = json!(false);
         self.shown["renewalDate"] = Value::Null;
@@ -163,7 +163,7 @@ impl Subscription {
         vec![self.rtn("SUBSCRIPTION_AUTO_RENEWAL_OFF", now)]
     }
 
-    /// The customer switches it on again.
+    /// The user switches auto-renewal on again.
     pub fn switch_on(&mut self, now: Timestamp) -> Vec<Rtn> {
         self.shown["autoRenewing"] = json!(true);
         self.shown["renewalDate"] = millis(self.term_end());
@@ -172,20 +172,20 @@ impl Subscription {
         vec![self.rtn("SUBSCRIPTION_AUTO_RENEWAL_ON", now)]
     }
 
-    /// Amazon reminds the customer that it will end.
+    /// Amazon reminds the user that it will end.
     #[must_use]
     pub fn remind(&self, now: Timestamp) -> Vec<Rtn> {
         vec![self.rtn("SUBSCRIPTION_SCHEDULED_TO_END", now)]
     }
 
-    /// The customer chooses another term or tier from the next renewal on.
+    /// The user chooses another term or tier from the next renewal on.
     pub fn defer(&mut self, term_sku: &str, now: Timestamp) -> Vec<Rtn> {
         self.shown["deferredSku"] = json!(term_sku);
         self.shown["deferredDate"] = millis(self.term_end());
         vec![self.rtn("SUBSCRIPTION_MODIFIED_DEFERRED", now)]
     }
 
-    /// The customer changes at once: this receipt ends, a new one begins.
+    /// The user changes the plan at once: this receipt ends and a new one begins.
     pub fn change(&mut self, receipt_id: &str, term_sku: &str, now: Timestamp) -> (Self, Vec<Rtn>) {
         let (mut new, _) = Self::begin(receipt_id, &self.app_user_id, now, None);
         new.shown["termSku"] = json!(term_sku);
@@ -197,7 +197,7 @@ impl Subscription {
         (new, vec![changed, self.rtn("SUBSCRIPTION_CANCELLED", now)])
     }
 
-    /// It ends: unpaid after grace, or at the end of its term.
+    /// It ends: unpaid after the grace period, or at the end of its term.
     pub fn expire(&mut self, now: Timestamp) -> Vec<Rtn> {
         let reason = if self.renews() { 2 } else { 1 };
         self.end(now, reason);

@@ -1,4 +1,4 @@
-//! A real Temporal Server of a test's own, which can skip time, be killed and come back.
+//! A real Temporal dev server for one test, which can skip time, be killed and be restarted.
 
 use super::folder::Folder;
 use super::reaper::Watched;
@@ -10,22 +10,22 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions};
 
-/// How long a server may take until it answers; a busy machine needs several seconds.
+/// Time limit for the first answer of a server; a busy machine needs several seconds.
 const READY: Duration = Duration::from_secs(60);
 
 /// The one namespace of the dev server.
 pub const NAMESPACE: &str = "default";
 
-/// Where the server remembers.
+/// Where the server stores its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
-    /// Nowhere: a restarted server knows nothing.
+    /// In memory: a restarted server is empty.
     Volatile,
-    /// In a file: a restarted server goes on.
+    /// In a file: a restarted server continues from it.
     File,
 }
 
-/// A Temporal dev server; gone when dropped.
+/// A Temporal dev server; killed when dropped.
 pub struct Temporal {
     folder: Folder,
     port: u16,
@@ -35,7 +35,7 @@ pub struct Temporal {
     client: Client,
 }
 
-/// The Temporal CLI, searched for once in a test process.
+/// The path of the Temporal CLI, which is looked up once per test process.
 ///
 /// # Panics
 /// When there is none, with what to do.
@@ -70,7 +70,7 @@ impl Temporal {
         Self { folder, port, memory, settings, server: Some(server), client }
     }
 
-    /// Host and port, as `TEMPORAL_ADDRESS` wants it.
+    /// Host and port, as a value of `TEMPORAL_ADDRESS`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -82,7 +82,8 @@ impl Temporal {
         &self.client
     }
 
-    /// Lets everybody else go first, as `settle run` does with its own server: a store waits for nobody.
+    /// Lowers the server's CPU priority, as `settle run` does with its own server, so that settle answers the store
+    /// in time.
     ///
     /// # Panics
     /// When it is not running, or the system's `renice` does not work.
@@ -105,7 +106,7 @@ impl Temporal {
         self.server.as_ref().expect("a running server").signal("STOP");
     }
 
-    /// Ends [`Self::freeze`].
+    /// Resumes the server after [`Self::freeze`].
     ///
     /// # Panics
     /// When it is down.
@@ -113,7 +114,7 @@ impl Temporal {
         self.server.as_ref().expect("a running server").signal("CONT");
     }
 
-    /// Starts it again on the same port and file, killing it first when it still runs.
+    /// Starts it again on the same port and file, after killing it if it still runs.
     ///
     /// # Panics
     /// When it does not answer in time.
@@ -124,7 +125,7 @@ impl Temporal {
         self.server = Some(server);
     }
 
-    /// Removes what a killed server remembers, so that it comes back empty.
+    /// Removes the file of a killed server, so that it starts empty.
     ///
     /// # Panics
     /// When it still runs or the file cannot be removed.
@@ -139,13 +140,13 @@ impl Temporal {
         }
     }
 
-    /// The file that the server remembers in, if it does.
+    /// The file of a server with [`Memory::File`].
     #[must_use]
     pub fn file(&self) -> PathBuf {
         database(self.folder.path())
     }
 
-    /// What the server printed.
+    /// The server's output so far.
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(log(self.folder.path())).unwrap_or_default()
@@ -164,7 +165,7 @@ fn spawn(folder: &Path, port: u16, (memory, settings): (Memory, &[String])) -> W
     let output = File::options().create(true).append(true).open(log(folder)).expect("the server's log");
     let mut command = Command::new(cli());
     command.args(["server", "start-dev", "--headless", "--log-level", "warn", "--port", &port.to_string()]);
-    // A start that names no port lets it take 7233 + n for the metrics.
+    // Without this the server takes a fixed port for its metrics.
     command.args(["--metrics-port", &ports::free().to_string()]);
     command.args(["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]);
     for setting in settings {
@@ -179,7 +180,7 @@ fn spawn(folder: &Path, port: u16, (memory, settings): (Memory, &[String])) -> W
     Watched::spawn(&mut command).expect("the Temporal server starts")
 }
 
-/// Waits until the server answers GetSystemInfo, which connecting calls.
+/// Waits until the server answers GetSystemInfo, which the client calls when it connects.
 async fn ready(server: &mut Watched, port: u16, folder: &Path) -> Client {
     let url: temporalio_client::Url = format!("http://127.0.0.1:{port}").parse().expect("a URL");
     wait::until(READY, "the Temporal server", async || {

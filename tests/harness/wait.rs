@@ -1,4 +1,4 @@
-//! Waiting for a condition with a deadline: the only place of the tests that lets time pass.
+//! Waits for a condition with a deadline. Only this file sleeps; the load generator paces its requests itself.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -7,13 +7,13 @@ use tokio::time::Instant;
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// How long to wait before the next check: a tenth of the time that has passed, so that waiting long costs the machine
-/// little, and what waits is late by a tenth at most.
+/// The time before the next check: a tenth of the elapsed time, between [`SHORTEST`] and [`LONGEST`], so that a long
+/// wait costs little CPU and a short one ends soon after its condition holds.
 fn pause_after(elapsed: Duration) -> Duration {
     (elapsed / 10).clamp(SHORTEST, LONGEST)
 }
 
-/// Checks until `check` returns `Ok`, and returns that. Its `Err` is what was seen instead.
+/// Repeats `check` until it returns `Ok`, and returns that value. Its `Err` says what was seen instead.
 ///
 /// # Panics
 /// When the deadline passes, with `what` was waited for and what was seen last.
@@ -21,7 +21,7 @@ pub async fn until<T>(deadline: Duration, what: &str, check: impl AsyncFnMut() -
     within(deadline, what, check).await.unwrap_or_else(|late| panic!("{late}"))
 }
 
-/// Waits for what a test expects not to come.
+/// As [`until`], but returns an error at the deadline, for a condition that may never hold.
 ///
 /// # Errors
 /// When the deadline passes, with `what` was waited for and what was seen last.
@@ -42,7 +42,7 @@ pub async fn within<T>(
     }
 }
 
-/// Waits outside an async runtime.
+/// As [`within`], outside an async runtime.
 ///
 /// # Errors
 /// When the deadline passes, with `what` was waited for and what was seen last.
@@ -63,7 +63,7 @@ pub fn until_blocking<T>(
     }
 }
 
-/// Checks that a condition holds the whole time: for what must *not* happen.
+/// Checks that a condition holds for the whole time, for an event that must *not* happen.
 ///
 /// # Panics
 /// When `check` returns `Err`, with what it saw.
@@ -77,7 +77,7 @@ pub async fn throughout(time: Duration, what: &str, mut check: impl AsyncFnMut()
     }
 }
 
-/// Lets so much time pass: for a fake that answers late, never for a test that waits for something.
+/// Sleeps, for a fake that answers late. A test that waits for a condition uses [`until`].
 pub async fn pass(time: Duration) {
     #[expect(clippy::disallowed_methods, reason = "the one place that lets time pass")]
     tokio::time::sleep(time).await;

@@ -1,5 +1,5 @@
-//! A whole settle with its neighbours: Temporal, a database, processes, a webhook receiver, and one app with one
-//! platform and one destination, made through the public API.
+//! A complete installation: Temporal, a database, the processes, a webhook receiver, and one app with one platform and
+//! one destination, created through the public API.
 //!
 //! Every test ends with [`World::finish`], which checks what must always hold; a test that forgets it fails.
 
@@ -15,34 +15,34 @@ use domain::{CollapseKey, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How long anything may take that is under way, on a busy machine with debug binaries.
+/// Time limit for anything that is under way, on a busy machine with debug binaries.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// How many messages [`World::post_all`] posts at once.
+/// The number of messages that [`World::post_all`] posts concurrently.
 const AT_ONCE: usize = 16;
 
-/// What a world is made of.
+/// The settings of a world.
 #[derive(Debug, Clone)]
 pub struct Setting {
     /// SQLite with one process, or PostgreSQL with two.
     pub backend: Backend,
-    /// Whether Temporal remembers over a restart.
+    /// Whether Temporal keeps its state over a restart.
     pub memory: Memory,
     /// Temporal's dynamic settings, such as `limit.historyCount.suggestContinueAsNew=80`.
     pub temporal: Vec<String>,
-    /// The platform's window.
+    /// The platform's quiet window.
     pub window_seconds: u64,
-    /// The platform's cap on it.
+    /// The platform's `max_wait`, which bounds the window.
     pub max_wait_seconds: Option<u64>,
-    /// What the destination chooses.
+    /// The event types that the destination chooses.
     pub events: Vec<String>,
-    /// By what its requests are signed: `v1`, `v1a` or `v1,v1a`; those of other destinations of the world too.
+    /// How requests to all destinations of the world are signed: `v1`, `v1a` or `v1,v1a`.
     pub signature: &'static str,
-    /// Whether receipts are verified, with a fake of Amazon's service.
+    /// Whether receipts are verified with a fake of RVS.
     pub rvs: bool,
-    /// Which of Amazon's two worlds the platform belongs to: `sandbox` or `production`.
+    /// The platform's environment: `sandbox` or `production`.
     pub environment: &'static str,
-    /// Variables of every process, such as `FAILPOINTS`; those in [`World::start_with`] come on top.
+    /// Environment variables of every process, such as `FAILPOINTS`. [`World::start_with`] adds more.
     pub variables: Vec<(String, String)>,
 }
 
@@ -63,15 +63,15 @@ impl Default for Setting {
     }
 }
 
-/// Everything, running.
+/// A running installation.
 pub struct World {
-    // Fields are dropped in this order: our processes first, then what they talk to.
+    // Fields are dropped in this order: settle's processes first, then the services that they use.
     processes: Vec<Process>,
     /// The Temporal Server.
     pub temporal: Temporal,
     /// The destination's endpoint.
     pub receiver: Receiver,
-    /// Amazon.
+    /// Amazon SNS.
     pub sns: Sns,
     pub(super) rvs: Option<Rvs>,
     /// The settings of the processes.
@@ -82,7 +82,7 @@ pub struct World {
     pub app_id: String,
     /// The platform's id.
     pub platform_id: PlatformId,
-    /// Where notifications go.
+    /// The URL to which notifications are posted.
     pub notification_url: String,
     /// The destination's id.
     pub destination_id: String,
@@ -130,14 +130,14 @@ impl World {
         }
     }
 
-    /// One more destination of the app, which wants what it gets to be of the shape that is served for it; its id.
+    /// Adds a destination whose receiver checks the schemas of its events, and returns its id.
     pub async fn add_destination(&self, receiver: &Receiver, events: &[String]) -> String {
         expect_schemas(&self.api, receiver).await;
         let setting = Setting { events: events.to_vec(), ..self.setting.clone() };
         add_destination(&self.api, &self.app_id, receiver, &setting).await
     }
 
-    /// The fake of Amazon's verification.
+    /// The fake of RVS.
     ///
     /// # Panics
     /// When the setting has none.
@@ -146,7 +146,7 @@ impl World {
         self.rvs.as_ref().expect("a setting with `rvs`")
     }
 
-    /// The fake of Amazon's verification, to close its port.
+    /// The fake of RVS, to close its port.
     ///
     /// # Panics
     /// When the setting has none.
@@ -154,13 +154,13 @@ impl World {
         self.rvs.as_mut().expect("a setting with `rvs`")
     }
 
-    /// Makes the fake of Amazon's verification show a subscription as it is now.
+    /// Makes the fake of RVS show a subscription as it is now.
     pub fn show(&self, subscription: &Subscription) {
         self.rvs().know(&subscription.receipt_id, self.receipt(subscription));
     }
 
-    /// Makes it show that later, each group of fields at the time that `at` gives: all of a new one at the first of
-    /// them.
+    /// Makes the fake of RVS show a subscription later: each group of fields at a time of `at`, and all fields of a new
+    /// receipt at one time of `at`.
     pub fn show_late(&self, subscription: &Subscription, mut at: impl FnMut() -> Timestamp) {
         let (rvs, receipt) = (self.rvs(), self.receipt(subscription));
         if !rvs.is_known(&subscription.receipt_id) {
@@ -181,7 +181,7 @@ impl World {
         }
     }
 
-    /// The newest `purchase.updated` of a receipt that was acknowledged.
+    /// The body of the newest acknowledged `purchase.updated` of a receipt.
     ///
     /// # Panics
     /// When there is none.
@@ -192,7 +192,7 @@ impl World {
         acked.unwrap_or_else(|| panic!("nothing was received of {receipt_id}")).body
     }
 
-    /// The purchase that a receipt names.
+    /// The collapse key of a receipt.
     #[must_use]
     pub fn key(&self, receipt_id: &str) -> CollapseKey {
         CollapseKey::of(self.platform_id, receipt_id)
@@ -204,10 +204,10 @@ impl World {
         workflows::contract::workflow_id(self.key(receipt_id))
     }
 
-    /// Sends a notification of this kind as SNS would and wants 200; the message id.
+    /// Sends a notification of this type as SNS would, and returns its message id.
     ///
     /// # Panics
-    /// When it is not accepted.
+    /// When the answer is not 200.
     pub async fn send(&mut self, kind: &str, receipt_id: &str) -> String {
         let message = self.sns.notification(&Rtn::new(kind, receipt_id));
         let answer = self.post(&message).await.unwrap_or_else(|error| panic!("{kind} of {receipt_id}: {error}"));
@@ -215,7 +215,7 @@ impl World {
         message.id
     }
 
-    /// Posts a message, whatever comes back. What is answered 200 must have an outcome at the end.
+    /// Posts a message and returns any answer. A message that is answered 200 must have an outcome at the end.
     ///
     /// # Errors
     /// When nothing answers.
@@ -224,7 +224,7 @@ impl World {
         self.post_at(&url, message).await
     }
 
-    /// Posts a message at another process's URL.
+    /// As [`Self::post`], to the notification URL of another process.
     ///
     /// # Errors
     /// When nothing answers.
@@ -236,10 +236,10 @@ impl World {
         Ok(answer)
     }
 
-    /// Posts messages, several at once, and wants 200 for each.
+    /// Posts messages, several concurrently.
     ///
     /// # Panics
-    /// When one is not accepted.
+    /// When an answer is not 200.
     pub async fn post_all(&mut self, messages: &[Message]) {
         for together in messages.chunks(AT_ONCE) {
             let posts = together.iter().map(|message| post_as_sns(&self.notification_url, &message.body));
@@ -251,10 +251,10 @@ impl World {
         self.accepted.extend(messages.iter().map(|message| message.id.clone()));
     }
 
-    /// Posts a message again and again, as SNS does for a while, until it is answered 200.
+    /// Posts a message repeatedly, as SNS does, until it is answered 200.
     ///
     /// # Panics
-    /// When it is not accepted in time.
+    /// When the deadline passes.
     pub async fn post_until_accepted(&mut self, message: &Message) {
         wait::until(SOON, "a 200", async || match self.post(message).await {
             Ok(answer) if answer.status == 200 => Ok(()),
@@ -273,9 +273,8 @@ impl World {
         self.temporal.fast_forward(&workflow, seconds).await;
     }
 
-    /// Skips windows until a message has its outcome, and gives its notifications. One window may not do: the workflow
-    /// is signalled at once only for the first of a burst, and gives those that it finds at its end a window of their
-    /// own.
+    /// Skips windows until a message has its outcome, and returns its notifications. It may take two windows: only the
+    /// first notification of a burst is signalled at once, and later ones may get a window of their own.
     pub async fn settle(&self, receipt_id: &str, message_id: &str) -> Vec<Value> {
         let workflow = self.workflow(receipt_id);
         let window = i64::try_from(self.setting.window_seconds).unwrap_or(i64::MAX);
@@ -291,7 +290,7 @@ impl World {
         .await
     }
 
-    /// Waits until a message's notifications all have an outcome, and gives the notifications.
+    /// Waits until all notifications of a message have an outcome, and returns them.
     pub async fn wait_outcome(&self, message_id: &str) -> Vec<Value> {
         wait::until(SOON, &format!("the outcome of {message_id}"), async || self.outcome(message_id).await).await
     }
@@ -303,7 +302,7 @@ impl World {
         if is_final { Ok(all) } else { Err(format!("{answer:?}")) }
     }
 
-    /// Waits until `count` requests about a receipt's purchase have come, and returns them.
+    /// Waits for at least `count` `purchase.updated` requests about a receipt's purchase, and returns them.
     pub async fn wait_received(&self, receipt_id: &str, count: usize) -> Vec<Received> {
         self.receiver.wait_for(&self.key(receipt_id).to_string(), count, SOON).await
     }
@@ -318,7 +317,7 @@ impl World {
         .await;
     }
 
-    /// Waits until no run of a receipt's purchase is open.
+    /// Waits until the newest run of a receipt's purchase has ended.
     pub async fn wait_asleep(&self, receipt_id: &str) {
         let workflow = self.workflow(receipt_id);
         wait::until(SOON, &format!("the end of {workflow}"), async || match self.temporal.describe(&workflow).await {
@@ -330,10 +329,10 @@ impl World {
         .await;
     }
 
-    /// Waits until a destination is in this state; how it is shown then.
+    /// Waits until a destination is in this state, and returns it as the API shows it.
     ///
     /// # Panics
-    /// When it never is.
+    /// When the deadline passes.
     pub async fn wait_state(&self, destination_id: &str, state: &str) -> Value {
         let path = format!("/v1/destinations/{destination_id}");
         wait::until(SOON, &format!("a destination that is {state}"), async || {
@@ -361,24 +360,24 @@ impl World {
     /// Requests an action on a purchase: `flush`, `hold`, `release`, `discard`, `redeliver`.
     ///
     /// # Panics
-    /// When it is not answered 202.
+    /// When the answer is not 202.
     pub async fn act(&self, receipt_id: &str, action: &str, body: &Value) {
         let answer = self.api.post(&format!("/v1/purchases/{}/{action}", self.key(receipt_id)), body).await;
         assert_eq!(answer.status, 202, "{action} of {receipt_id}: {}", answer.body);
     }
 
-    /// One more process of ours beside those that run already; its place in [`Self::processes`].
+    /// Adds a started process, and returns its index in [`Self::processes`].
     pub fn join(&mut self, process: Process) -> usize {
         self.processes.push(process);
         self.processes.len() - 1
     }
 
-    /// The running processes of ours: `run`, or `serve` and then `worker`, then those that joined.
+    /// The running settle processes: `run`, or `serve` and `worker`, then those of [`Self::join`].
     pub fn processes(&mut self) -> &mut [Process] {
         &mut self.processes
     }
 
-    /// The process that runs Temporal's tasks.
+    /// The last process, which runs Temporal's tasks.
     ///
     /// # Panics
     /// When all were stopped.
@@ -386,7 +385,7 @@ impl World {
         self.processes.last_mut().expect("a running process")
     }
 
-    /// The process that listens.
+    /// The first process, which serves HTTP.
     ///
     /// # Panics
     /// When all were stopped.
@@ -394,19 +393,19 @@ impl World {
         self.processes.first_mut().expect("a running process")
     }
 
-    /// Kills all processes of ours (SIGKILL).
+    /// Kills all settle processes (SIGKILL).
     pub fn kill9(&mut self) {
         self.processes.clear();
     }
 
-    /// Starts them again, killing what still runs, with more variables; waits until they are ready.
+    /// Kills all settle processes, starts them with more variables, and waits until they are ready.
     pub async fn start_with(&mut self, variables: &[Variable<'_>]) {
         self.kill9();
         self.processes = launch(&self.installation, &self.setting, variables);
         wait_all(&mut self.processes).await;
     }
 
-    /// Starts them again as they were at first.
+    /// Kills all settle processes and starts them as they were at first.
     pub async fn restart(&mut self) {
         self.start_with(&[]).await;
     }
@@ -436,7 +435,7 @@ fn launch(installation: &Installation, setting: &Setting, more: &[Variable<'_>])
     commands.iter().map(|command| installation.start(&[command], &variables)).collect()
 }
 
-/// Only the first of them listens.
+/// Waits for the first process, the only one that serves HTTP.
 async fn wait_all(processes: &mut [Process]) {
     if let Some(first) = processes.first_mut() {
         first.wait_connected().await;
@@ -461,7 +460,7 @@ async fn add_destination(api: &Api, app_id: &str, receiver: &Receiver, setting: 
     text(&created, "id")
 }
 
-/// Everything that is received is to be of the schema that the service shows for it.
+/// Makes the receiver check every event against the schema that the service shows.
 async fn expect_schemas(api: &Api, receiver: &Receiver) {
     let index = api.get("/api/v1/events/schema/").await.ok();
     for event in index["events"].as_array().into_iter().flatten() {

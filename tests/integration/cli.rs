@@ -1,6 +1,6 @@
-//! The command line as a person meets it: help that teaches, stable exit codes, one clear line for each failure.
+//! The command line: helpful help, stable exit codes, one clear line for each failure.
 //!
-//! Needs neither Temporal nor a network: these commands end before either is reached.
+//! These tests need neither Temporal nor a network.
 
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Header, Signer};
@@ -15,10 +15,10 @@ use system_tests::wait;
 
 const KEY: &str = "0000000000000000000000000000000000000000000000000000000000000001";
 const TOKEN: &str = "a-token-for-the-tests-of-the-command-line";
-/// A port of 127.0.0.1 on which nobody answers (discard).
-const NOBODY: &str = "http://127.0.0.1:9";
+/// A port of 127.0.0.1 (discard) on which no service listens.
+const NO_SERVICE: &str = "http://127.0.0.1:9";
 
-/// Variables in the environment of the test run that settle would read.
+/// Variables that settle must not inherit from the environment of the test run.
 const SETTINGS: [&str; 9] = [
     "SETTLE_CONFIG",
     "SETTLE_DATA",
@@ -31,15 +31,15 @@ const SETTINGS: [&str; 9] = [
     "SETTLE_LOG",
 ];
 
-/// `settle` with the settings of nobody else.
+/// The command `settle`, without settings from the environment.
 pub fn settle(folder: &Folder, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_settle-under-test"));
     command.args(arguments).current_dir(folder.path()).stdin(Stdio::null());
     for name in SETTINGS {
         command.env_remove(name);
     }
-    // Named, so that `run` starts no server; nobody answers there.
-    command.env("TEMPORAL_ADDRESS", NOBODY);
+    // With an address `run` starts no Temporal server of its own.
+    command.env("TEMPORAL_ADDRESS", NO_SERVICE);
     command
 }
 
@@ -51,13 +51,13 @@ pub fn stdout_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub fn complained(output: &Output) -> String {
+pub fn stderr_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Exit code 1 and one line with these parts.
+/// Checks for exit code 1 and one line on standard error with these parts.
 fn check_failure(output: &Output, parts: &[&str]) {
-    let line = complained(output);
+    let line = stderr_of(output);
     assert_eq!(output.status.code(), Some(1), "{line}");
     assert_eq!(line.trim_end().lines().count(), 1, "more than one line: {line}");
     for part in parts {
@@ -65,7 +65,7 @@ fn check_failure(output: &Output, parts: &[&str]) {
     }
 }
 
-/// A message signed as SNS signs, and its certificate, which is valid from 2026 to 2028.
+/// A message signed as by SNS; its certificate, valid from 2026 to 2028, is written into the folder.
 fn signed(folder: &Folder, version: Version) -> String {
     let at = |text: &str| text.parse().expect("a time");
     let signer = Signer::generate(at("2026-01-01T00:00:00Z"), at("2028-01-01T00:00:00Z")).expect("a key");
@@ -147,7 +147,7 @@ fn wrong_usage_ends_with_2() {
         &["platform", "update", "id", "--shared-secret", "tops3cret"],
     ] {
         let output = ran(&folder, line);
-        assert_eq!(output.status.code(), Some(2), "{line:?}: {}", complained(&output));
+        assert_eq!(output.status.code(), Some(2), "{line:?}: {}", stderr_of(&output));
     }
 }
 
@@ -156,12 +156,7 @@ fn a_genuine_message_is_valid() {
     for version in [Version::One, Version::Two] {
         let folder = Folder::new("valid");
         let output = verify(&folder, &signed(&folder, version), "2026-06-01T12:00:00Z");
-        assert_eq!(
-            (output.status.code(), stdout_of(&output).as_str()),
-            (Some(0), "valid\n"),
-            "{}",
-            complained(&output)
-        );
+        assert_eq!((output.status.code(), stdout_of(&output).as_str()), (Some(0), "valid\n"), "{}", stderr_of(&output));
     }
 }
 
@@ -183,7 +178,7 @@ fn a_changed_message_and_another_time_are_refused_with_a_reason() {
 #[test]
 fn an_admin_verb_without_a_service_shows_how_to_start_one() {
     let folder = Folder::new("nobody");
-    let output = settle(&folder, &["app", "list", "--service", NOBODY])
+    let output = settle(&folder, &["app", "list", "--service", NO_SERVICE])
         .env("SETTLE_ADMIN_TOKEN", TOKEN)
         .output()
         .expect("settle");
@@ -208,7 +203,7 @@ fn a_port_in_use_is_one_line_with_the_next_step() {
 #[test]
 fn an_unusable_directory_is_one_line_with_the_next_step() {
     let folder = Folder::new("unwritable");
-    // Below a file there can be no directory, not even for root, which permissions do not stop.
+    // A directory below a file cannot be created even by root, who is not stopped by permissions.
     std::fs::write(folder.path().join("file"), "").expect("a file");
     check_failure(
         &ran(&folder, &["run", "--data", "file/data", "--listen", "127.0.0.1:0"]),
@@ -249,7 +244,7 @@ fn migrate_makes_the_tables_and_ends() {
         .env("SETTLE_KEY", KEY)
         .output()
         .expect("settle");
-    assert_eq!(output.status.code(), Some(0), "{}", complained(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
     assert!(stdout_of(&output).contains("up to date"), "{}", stdout_of(&output));
     assert!(folder.path().join("db/settle.sqlite").is_file());
 }
@@ -257,7 +252,7 @@ fn migrate_makes_the_tables_and_ends() {
 #[test]
 fn the_inbox_is_open_while_temporal_is_searched_for() {
     let folder = Folder::new("looking");
-    // It answers no question for as long as its folder is there.
+    // This Temporal CLI runs without answering while its folder exists.
     let mut running = with_temporal(&folder, "while [ -e \"$0\" ]; do sleep 1; done");
     wait_open(&folder, &mut running);
     running.signal("INT");
@@ -293,8 +288,8 @@ fn every_window_is_read_in_the_same_way() {
     wait_open(&folder, &mut logged(&folder, &mut command));
 }
 
-/// `settle run` with this script as the Temporal CLI, and with no other server. Another process writes the script: what
-/// this one has open for writing may still be open in a child of another test when it is to run.
+/// `settle run` with this script as the Temporal CLI. Another process writes the script, because a child process of
+/// another test could inherit a file that this process has open for writing, and the script could then not be executed.
 fn with_temporal(folder: &Folder, script: &str) -> Watched {
     let cli = folder.path().join("temporal");
     let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 700 "$1""#;
@@ -315,7 +310,7 @@ pub fn log(folder: &Folder) -> String {
     std::fs::read_to_string(folder.path().join("run.log")).unwrap_or_default()
 }
 
-/// Waits until the address that `settle run` names answers 200, and gives it.
+/// Waits until the address that `settle run` prints answers 200, and returns it.
 pub fn wait_open(folder: &Folder, running: &mut Watched) -> String {
     let check = || {
         assert!(running.exit_status().is_none(), "settle ended: {}", log(folder));
@@ -332,7 +327,7 @@ pub fn wait_open(folder: &Folder, running: &mut Watched) -> String {
     wait::until_blocking(Duration::from_secs(30), "an open inbox", check).expect("an open inbox")
 }
 
-/// `settle run` on `data` in this folder, far enough that it holds its database.
+/// Starts `settle run` on `data` in this folder, and waits until it has opened its database.
 fn running(folder: &Folder) -> Watched {
     let mut command = settle(folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
     let log = std::fs::File::create(folder.path().join("run.log")).expect("a log file");
@@ -342,7 +337,7 @@ fn running(folder: &Folder) -> Watched {
             let log = std::fs::read_to_string(folder.path().join("run.log")).unwrap_or_default();
             panic!("settle ended with {status}: {log}")
         }
-        // Trying on for Temporal comes after everything was opened.
+        // The first line about Temporal is printed after everything was opened.
         None if std::fs::read_to_string(folder.path().join("run.log")).is_ok_and(|log| log.contains("Temporal")) => {
             Ok(())
         }
@@ -360,7 +355,7 @@ fn a_wrong_address_of_temporal_names_the_variable() {
         let line = [vec![command, "--data", "data"], listen].concat();
         let variables = [("TEMPORAL_ADDRESS", "://bad"), ("SETTLE_KEY", KEY), ("SETTLE_ADMIN_TOKEN", TOKEN)];
         let output = settle(&folder, &line).envs(variables).output().expect("settle starts");
-        let complaint = complained(&output);
+        let complaint = stderr_of(&output);
         let last = complaint.lines().last().unwrap_or_default();
         assert_eq!(output.status.code(), Some(1), "{command}: {complaint}");
         assert!(last.contains("TEMPORAL_ADDRESS is `://bad`: expected HOST:PORT"), "{command}: {complaint}");
@@ -397,7 +392,7 @@ fn settings_and_data_are_named_before_or_after_the_command() {
         &["app", "list", "--config", "own.toml"],
     ] {
         let output = ran(&folder, line);
-        assert_eq!(output.status.code(), Some(0), "{line:?}: {}", complained(&output));
+        assert_eq!(output.status.code(), Some(0), "{line:?}: {}", stderr_of(&output));
         assert!(stdout_of(&output).contains("demo"), "{line:?}: {}", stdout_of(&output));
     }
 }

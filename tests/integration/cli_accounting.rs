@@ -1,6 +1,6 @@
-//! Why, whether it adds up, and once more: by the command line, of a service that runs; its engine is never reached.
+//! `settle explain`, `audit` and `redeliver` with a running service that never reaches Temporal.
 
-use super::cli::{complained, settle, stdout_of};
+use super::cli::{settle, stderr_of, stdout_of};
 use super::cli_settings::Desk;
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use system_tests::wait;
 
 const FIRST: &str = "6b275a67-0bbb-4f3a-99b9-000000000000";
 
-/// A service with three purchases, and a destination that came later.
+/// A service with three purchases, and a destination that was created later.
 fn desk(name: &str) -> (Desk, String) {
     let desk = Desk::open(name);
     desk.seed(3);
@@ -70,7 +70,7 @@ fn the_audit_gauge_exists_at_once_and_shows_breaches_soon() {
     let gauge = |desk: &Desk| desk.metric("settle_audit_violations ");
     assert_eq!(gauge(&desk).as_deref(), Some("settle_audit_violations 0"));
     desk.beside().batch_execute(&format!("DELETE FROM events WHERE collapse_key = '{FIRST}'")).expect("a deletion");
-    let desk = desk.again();
+    let desk = desk.restarted();
     let check = || match gauge(&desk) {
         Some(line) if line == "settle_audit_violations 1" => Ok(()),
         Some(line) if line == "settle_audit_violations 0" => Err(line),
@@ -101,7 +101,7 @@ fn redeliveries_are_counted_before_and_after() {
     assert_eq!(owed(&["destination", "redeliver", &destination]), (json!(0), json!({ "already_owed": 3 })));
     let printed = text(&desk, &["redeliver", "purchase", "r1", "--dry-run"]);
     assert!(printed.contains("0 deliveries would be sent") && printed.contains("they are owed already"), "{printed}");
-    assert_eq!(desk.run(&["redeliver", "range"]).status.code(), Some(2), "from when is needed");
+    assert_eq!(desk.run(&["redeliver", "range"]).status.code(), Some(2), "`--from` is required");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn an_interrupted_run_resumes_and_sends_nothing_twice() {
     assert_eq!(desk.answer(&replay)["owed"], 3);
     let arrived = "UPDATE deliveries SET status = 'delivered', finished_at = created_at";
     desk.beside().batch_execute(arrived).expect("a change");
-    assert_eq!(desk.answer(&replay)["owed"], 3, "as it was answered before");
+    assert_eq!(desk.answer(&replay)["owed"], 3, "the same run gets the same answer");
     let shown = desk.answer(&["destination", "show", &destination]);
     assert_eq!(shown["health"]["owed"], 0, "nothing is owed again");
     assert_eq!(desk.answer(&replay[..4])["owed"], 3, "another run sends all of it");
@@ -147,14 +147,14 @@ fn an_interrupted_run_resumes_and_sends_nothing_twice() {
         let line: Vec<&str> = line.iter().copied().chain(["--service", &url, "--data", "data"]).collect();
         let output = settle(&desk.folder, &line).output().expect("settle starts");
         assert_eq!(output.status.code(), Some(1), "{line:?}");
-        complained(&output)
+        stderr_of(&output)
     };
     let printed = lost(&["destination", "replay", &destination, "--cursor", FIRST]);
     assert!(printed.contains("continue with --run ") && printed.contains(&format!(" --cursor {FIRST}, ")), "{printed}");
     let printed = lost(&["redeliver", "range", "--from", "1970-01-01T00:00:00Z"]);
     assert!(printed.contains("continue with --run ") && printed.contains(" --until 20"), "{printed}");
     assert!(lost(&["redeliver", "failed", "--dry-run"]).contains("nothing was sent"));
-    let refused = complained(&desk.run(&["redeliver", "event", "nobody"]));
+    let refused = stderr_of(&desk.run(&["redeliver", "event", "nobody"]));
     assert!(refused.contains("nothing was sent"), "{refused}");
 }
 
@@ -166,7 +166,7 @@ fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
         let line: Vec<&str> = ["redeliver", "range", "--dry-run"].into_iter().chain(more.iter().copied()).collect();
         desk.answer(&line)["checked"].clone()
     };
-    // What was recorded is from 1970.
+    // The rows of the test date from 1970.
     assert_eq!(audited(&["--from", "3d"]), 0);
     assert_eq!(audited(&["--from", "36500d", "--until", "2h"]), 3);
     assert_eq!(audited(&["--from", "36500d", "--until", "36000d"]), 0);
@@ -175,9 +175,9 @@ fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
     assert_eq!(desk.answer(&["redeliver", "failed", "--app", &other])["checked"], 0);
     let wrong = desk.run(&["redeliver", "range", "--from", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2));
-    assert!(complained(&wrong).contains("2h for two hours ago"), "{}", complained(&wrong));
+    assert!(stderr_of(&wrong).contains("2h for two hours ago"), "{}", stderr_of(&wrong));
     let both = desk.run(&["redeliver", "failed", "--app", &desk.app, "--destination", &other]);
-    assert!(complained(&both).contains("`app_id`: expected not to be given with"), "{}", complained(&both));
+    assert!(stderr_of(&both).contains("`app_id`: expected not to be given with"), "{}", stderr_of(&both));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn alarms_are_listed_as_a_table_and_as_data() {
     assert_eq!((&answer["items"][0]["kind"], &answer["items"][0]["count"]), (&json!("audit"), &json!(3)));
 }
 
-/// A service that takes everything, and how to call it.
+/// A fake service that answers 202 to every request; returns its URL.
 fn taking() -> String {
     let service = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", service.local_addr().expect("its address"));
@@ -219,7 +219,7 @@ fn a_purchase_is_explained_as_sentences_and_as_data() {
         let line: Vec<&str> =
             ["purchase", verb, FIRST, "--service", &url].into_iter().chain(more.iter().copied()).collect();
         let output = settle(&folder, &line).env("SETTLE_ADMIN_TOKEN", "a-token").output().expect("settle starts");
-        assert_eq!(output.status.code(), Some(0), "{line:?}: {}", complained(&output));
+        assert_eq!(output.status.code(), Some(0), "{line:?}: {}", stderr_of(&output));
         stdout_of(&output)
     };
     for (verb, printed) in [

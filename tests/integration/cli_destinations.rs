@@ -1,6 +1,6 @@
-//! Destinations by the command line, of a service that runs; its engine is never reached.
+//! `settle destination` with a running service that never reaches Temporal.
 
-use super::cli::{complained, settle, stdout_of};
+use super::cli::{settle, stderr_of, stdout_of};
 use super::cli_settings::Desk;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -9,7 +9,7 @@ use system_tests::folder::Folder;
 
 const URL: &str = "https://example.com/hooks";
 
-/// A command to whose standard input this is written.
+/// Runs a command with this text on its standard input.
 fn fed(desk: &Desk, line: &[&str], input: &str) -> Output {
     let mut command = desk.command(line);
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -73,7 +73,7 @@ fn a_webhook_is_created_shown_and_changed_by_flags() {
     let changed = desk.answer(&line);
     assert_eq!((&changed["rate"], &changed["schedule"], &changed["headers"]), (&Value::Null, &Value::Null, &json!([])));
     assert_eq!(changed["filter"], json!({ "platforms": [], "environments": [] }));
-    assert_eq!((&changed["concurrency"], &changed["name"]), (&json!(4), &json!("backend")), "the rest is left");
+    assert_eq!((&changed["concurrency"], &changed["name"]), (&json!(4), &json!("backend")), "the other fields stay");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_secret_comes_from_a_file_or_stdin_only() {
     let own = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
     let created = fed(&desk, &[&create[..], &["--secret", "-", "--json"]].concat(), own);
     let created: Value =
-        serde_json::from_str(&stdout_of(&created)).unwrap_or_else(|_| panic!("{}", complained(&created)));
+        serde_json::from_str(&stdout_of(&created)).unwrap_or_else(|_| panic!("{}", stderr_of(&created)));
     assert_eq!(created["secret"], own);
     let id = created["id"].as_str().expect("an id");
     let header = ["destination", "update", id, "--header", "x-token=-"];
@@ -91,12 +91,12 @@ fn a_secret_comes_from_a_file_or_stdin_only() {
     assert_eq!(desk.answer(&["destination", "show", id])["headers"], json!(["x-token"]));
     let two = fed(&desk, &[&header[..], &["--header", "x-other=-"]].concat(), "hunter2");
     assert_eq!(two.status.code(), Some(1));
-    assert!(complained(&two).contains("only one secret"), "{}", complained(&two));
+    assert!(stderr_of(&two).contains("only one secret"), "{}", stderr_of(&two));
     for wrong in [["--secret", "hunter2"], ["--header", "x-token=hunter2"], ["--api-key", "hunter2"]] {
         let refused = desk.run(&[&create[..], &wrong].concat());
         assert_eq!(refused.status.code(), Some(2), "{wrong:?}");
         let line = wrong.join(" ");
-        assert!(complained(&refused).contains("@FILE"), "{line}: {}", complained(&refused));
+        assert!(stderr_of(&refused).contains("@FILE"), "{line}: {}", stderr_of(&refused));
     }
 }
 
@@ -114,9 +114,9 @@ fn a_secret_is_replaced_and_shown_once() {
     let long = desk.run(&["destination", "rotate-secret", id, "--overlap-hours", "169"]);
     assert_eq!(long.status.code(), Some(1));
     assert!(
-        complained(&long).contains("`overlap_hours`: expected a whole number from 0 to 168"),
+        stderr_of(&long).contains("`overlap_hours`: expected a whole number from 0 to 168"),
         "{}",
-        complained(&long)
+        stderr_of(&long)
     );
 }
 
@@ -130,8 +130,12 @@ fn an_imported_private_key_is_read_and_never_shown() {
     };
     let (created, same) = (create("one", &["--private-key", "@key"]), create("two", &["--private-key", "@key"]));
     assert!(created["public_key"].as_str().is_some_and(|key| key.starts_with("whpk_")), "{created}");
-    assert_eq!(created["public_key"], same["public_key"], "of the same private key");
-    assert_ne!(created["public_key"], create("three", &[])["public_key"], "one is made unless one is given");
+    assert_eq!(created["public_key"], same["public_key"], "both have the same private key");
+    assert_ne!(
+        created["public_key"],
+        create("three", &[])["public_key"],
+        "without `--private-key` a new key is generated"
+    );
     assert!(!created.to_string().contains("MDEyMzQ1"), "{created}");
 }
 
@@ -141,14 +145,14 @@ fn a_test_shows_its_result_by_its_exit_code_too() {
     let create = ["destination", "create", "--app", &desk.app, "--name", "dead", "--url", "http://127.0.0.1:9/"];
     let dead = desk.id(&create);
     let output = desk.run(&["destination", "test", &dead]);
-    assert_eq!(output.status.code(), Some(1), "{}", complained(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", stderr_of(&output));
     assert!(stdout_of(&output).starts_with("It does not work: "), "{}", stdout_of(&output));
     let apps = desk.answer(&["app", "list"]);
     let demo = apps["items"].as_array().expect("apps").iter().find(|app| app["name"] == "demo").expect("the demo");
     let listed = desk.answer(&["destination", "list", "--app", demo["id"].as_str().expect("an id")]);
     let receiver = listed["items"][0]["id"].as_str().expect("the built-in receiver");
     let output = desk.run(&["destination", "test", receiver]);
-    assert_eq!(output.status.code(), Some(0), "{}", complained(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
     assert!(stdout_of(&output).starts_with("It works: "), "{}", stdout_of(&output));
 }
 
@@ -157,7 +161,7 @@ fn an_undeliverable_address_is_refused_when_it_is_set() {
     let desk = Desk::open("cli-address");
     let create = |url: &str| desk.run(&["destination", "create", "--app", &desk.app, "--name", "b", "--url", url]);
     for url in ["https://10.0.0.1/", "https://169.254.169.254/latest", "https://[::1]/", "https://203.0.113.7:9000/"] {
-        let refused = complained(&create(url));
+        let refused = stderr_of(&create(url));
         assert!(refused.contains("`url`: expected an address that can be delivered to"), "{url}: {refused}");
     }
     for (name, url) in [("one", URL), ("two", "http://127.0.0.1:9000/"), ("three", "http://localhost:9000/")] {
@@ -166,7 +170,7 @@ fn an_undeliverable_address_is_refused_when_it_is_set() {
     }
     let id = desk.answer(&["destination", "list", "--app", &desk.app])["items"][0]["id"].as_str().map(str::to_owned);
     let changed = desk.run(&["destination", "update", &id.expect("an id"), "--url", "https://192.168.1.1/"]);
-    assert!(complained(&changed).contains("an address that can be delivered to"), "{}", complained(&changed));
+    assert!(stderr_of(&changed).contains("an address that can be delivered to"), "{}", stderr_of(&changed));
 }
 
 #[test]
@@ -175,17 +179,17 @@ fn a_destination_is_switched_off_and_on_and_deleted() {
     let id = desk.id(&["destination", "create", "--app", &desk.app, "--name", "b", "--url", URL, "--disabled"]);
     assert_eq!(desk.answer(&["destination", "show", &id])["state"], "disabled");
     let dry = desk.run(&["destination", "enable", &id, "--newest-only", "--dry-run"]);
-    assert_eq!(stdout_of(&dry), "0 deliveries of user.* events would end as skipped.\n", "{}", complained(&dry));
+    assert_eq!(stdout_of(&dry), "0 deliveries of user.* events would end as skipped.\n", "{}", stderr_of(&dry));
     assert_eq!(desk.run(&["destination", "enable", &id, "--dry-run"]).status.code(), Some(2));
     assert_eq!(desk.answer(&["destination", "show", &id])["state"], "disabled", "it was only counted");
     assert_eq!(desk.answer(&["destination", "enable", &id, "--newest-only"])["state"], "healthy");
     let again = desk.run(&["destination", "enable", &id, "--newest-only"]);
-    assert!(complained(&again).contains("disable it first"), "{}", complained(&again));
+    assert!(stderr_of(&again).contains("disable it first"), "{}", stderr_of(&again));
     let off = stdout_of(&desk.run(&["destination", "disable", &id]));
     assert!(off.contains("disabled since") && off.contains("disabled by an admin"), "{off}");
     for verb in ["probe", "retry"] {
         let refused = desk.run(&["destination", verb, &id]);
-        assert!(complained(&refused).contains("enable it"), "{}", complained(&refused));
+        assert!(stderr_of(&refused).contains("enable it"), "{}", stderr_of(&refused));
     }
     assert_eq!(desk.run(&["destination", "delete", &id]).status.code(), Some(0));
     assert_eq!(desk.answer(&["destination", "list", "--app", &desk.app])["items"], json!([]));
@@ -284,12 +288,12 @@ fn an_integration_is_created_by_flags_and_hides_its_keys() {
     assert!(cleared["partner_id"].is_null(), "{cleared}");
     let test = desk.run(&["destination", "test", id]);
     assert_eq!(test.status.code(), Some(1));
-    assert!(complained(&test).contains("`secret_key`"), "{}", complained(&test));
+    assert!(stderr_of(&test).contains("`secret_key`"), "{}", stderr_of(&test));
     let hook = desk.run(&["destination", "update", id, "--url", URL]);
-    let complaint = complained(&hook);
+    let complaint = stderr_of(&hook);
     assert!(complaint.contains("`url`: expected no such field"), "{complaint}");
     let line = ["destination", "update", id, "--url", URL, "--signature", "v1"];
-    let complaint = complained(&desk.run(&line));
+    let complaint = stderr_of(&desk.run(&line));
     for field in ["`url`: expected no such field", "`signature`: expected no such field"] {
         assert_eq!(complaint.matches(field).count(), 1, "{complaint}");
     }

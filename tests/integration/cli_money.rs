@@ -1,6 +1,6 @@
-//! Sales reports and the audit of revenue by the command line, of a service that runs; its engine is never reached.
+//! Sales reports and the audit of revenue on the command line, with a running service that never reaches Temporal.
 
-use super::cli::{complained, stdout_of};
+use super::cli::{stderr_of, stdout_of};
 use super::cli_settings::Desk;
 use diesel::connection::SimpleConnection;
 use serde_json::json;
@@ -10,7 +10,7 @@ const EVENT: &str = "6b275a67-0bbb-4f3a-99b9-0000000000aa";
 const HEADER: &str = "Marketplace,Transaction Id,Transaction Time,Transaction Type,Vendor SKU,Receipt ID,Marketplace \
     Currency,Sales Price (Marketplace Currency)";
 
-/// A service with an integration that counts, and a purchase that was paid 9.99 USD.
+/// A service with an Amplitude integration, and a purchase with a payment of 9.99 USD.
 fn desk(name: &str) -> (Desk, String) {
     let desk = Desk::open(name);
     desk.write("key", "0123456789abcdef0123456789abcdef");
@@ -60,7 +60,7 @@ fn a_sales_report_is_taken_in_whole_or_not_at_all() {
     desk.write("sales.csv", &report(&[good, wrong]));
     let refused = import(&[]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    let printed = complained(&refused);
+    let printed = stderr_of(&refused);
     assert!(printed.contains("line 3, column `Transaction Time`: expected a time such as"), "{printed}");
     assert!(printed.contains("line 3, column `Sales Price`: expected a decimal such as 9.99"), "{printed}");
     assert!(printed.contains("2 places are wrong, and nothing of it was imported"), "{printed}");
@@ -86,7 +86,7 @@ fn a_sales_report_is_taken_in_whole_or_not_at_all() {
 
     desk.write("sales.csv", &report(&[good, "Amazon.com,T9,2026-11-10,Refund,gold,elsewhere,USD,-1"]));
     let open = import(&[]);
-    assert_eq!(open.status.code(), Some(1), "what is not matched is an answer of its own");
+    assert_eq!(open.status.code(), Some(1), "unmatched sales have an exit code of their own");
     assert!(stdout_of(&open).contains("refund T9 is not matched (purchase_unknown)"), "{}", stdout_of(&open));
 }
 
@@ -97,7 +97,7 @@ fn a_file_that_is_no_report_is_refused_with_the_next_step() {
         desk.write("sales.csv", text);
         let output = desk.run(&["app", "import-sales", "sales.csv", "--app", &desk.app]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
-        complained(&output)
+        stderr_of(&output)
     };
     assert!(refusal("PK\u{3}\u{4}zip").contains("the file is compressed: unpack it first"));
     assert!(refusal("day,usd\n1,2\n").contains("line 1, column `Receipt ID`: expected a column of this name"));
@@ -105,10 +105,8 @@ fn a_file_that_is_no_report_is_refused_with_the_next_step() {
     let nobody = "6b275a67-0bbb-4f3a-99b9-999999999999";
     desk.write("sales.csv", &report(&["x,T1,2026-11-10,Charge,gold,r0,USD,1"]));
     let output = desk.run(&["app", "import-sales", "sales.csv", "--app", nobody]);
-    assert!(complained(&output).contains("Not found"), "{}", complained(&output));
-    assert!(
-        complained(&desk.run(&["app", "import-sales", "no.csv", "--app", &desk.app])).contains("could not be read")
-    );
+    assert!(stderr_of(&output).contains("Not found"), "{}", stderr_of(&output));
+    assert!(stderr_of(&desk.run(&["app", "import-sales", "no.csv", "--app", &desk.app])).contains("could not be read"));
 }
 
 #[test]
@@ -118,7 +116,7 @@ fn the_revenue_audit_exits_with_1_on_unexplained_differences() {
     assert_eq!(created_later.status.code(), Some(0), "{created_later:?}");
     let printed = stdout_of(&created_later);
     assert!(
-        printed.contains("made_later: purchase") && printed.contains("1 entries differ with a reason, 0 without"),
+        printed.contains("created_later: purchase") && printed.contains("1 entries differ with a reason, 0 without"),
         "{printed}"
     );
     let events = |revenue: &str| {
@@ -153,7 +151,7 @@ fn the_revenue_audit_exits_with_1_on_unexplained_differences() {
     let other = desk.run(&["audit", "revenue", "--month", "2026-10"]);
     assert!(stdout_of(&other).contains("Nothing was paid that an integration counts."), "{}", stdout_of(&other));
     let wrong = desk.run(&["audit", "revenue", "--month", "November"]);
-    assert!(complained(&wrong).contains("a month such as 2026-11"), "{}", complained(&wrong));
+    assert!(stderr_of(&wrong).contains("a month such as 2026-11"), "{}", stderr_of(&wrong));
     let story = stdout_of(&desk.run(&["explain", "event", EVENT]));
     assert!(story.contains("initial of payment 1: 9.99 USD by the catalogue"), "{story}");
 }

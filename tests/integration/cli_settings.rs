@@ -1,6 +1,6 @@
-//! Settings and questions by the command line, to a service that runs; its engine is never reached.
+//! Settings and queries on the command line, with a running service that never reaches Temporal.
 
-use super::cli::{complained, logged, settle, stdout_of, wait_open};
+use super::cli::{logged, settle, stderr_of, stdout_of, wait_open};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use serde_json::Value;
@@ -30,13 +30,13 @@ impl Desk {
     }
 
     /// Stops the service and starts it again.
-    pub fn again(self) -> Self {
+    pub fn restarted(self) -> Self {
         let Self { folder, app, platform, running, .. } = self;
         drop(running);
         Self { app, platform, ..Self::start(folder) }
     }
 
-    /// A service on what is in the folder.
+    /// Starts a service with the data in the folder.
     fn start(folder: Folder) -> Self {
         let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
         let mut running = logged(&folder, &mut command);
@@ -44,7 +44,7 @@ impl Desk {
         Self { folder, url, app: String::new(), platform: String::new(), running }
     }
 
-    /// A line of the page of metrics that begins so.
+    /// The first line of `/metrics` that begins with `name`.
     pub fn metric(&self, name: &str) -> Option<String> {
         let address = self.url.trim_start_matches("http://");
         let mut http = TcpStream::connect(address).expect("the service");
@@ -58,19 +58,19 @@ impl Desk {
         self.command(line).output().expect("settle starts")
     }
 
-    /// A command to this service, before it starts.
+    /// A command for this service, not started yet.
     pub fn command(&self, line: &[&str]) -> Command {
         let mut arguments = line.to_vec();
         arguments.extend(["--service", &self.url, "--data", "data"]);
         settle(&self.folder, &arguments)
     }
 
-    /// The answer of a command that must end well.
+    /// Runs a command with `--json`, which must succeed, and returns its output.
     pub fn answer(&self, line: &[&str]) -> Value {
         let mut arguments = line.to_vec();
         arguments.push("--json");
         let output = self.run(&arguments);
-        assert_eq!(output.status.code(), Some(0), "{line:?}: {}", complained(&output));
+        assert_eq!(output.status.code(), Some(0), "{line:?}: {}", stderr_of(&output));
         serde_json::from_str(&stdout_of(&output))
             .unwrap_or_else(|error| panic!("{line:?}: {error}: {}", stdout_of(&output)))
     }
@@ -79,7 +79,7 @@ impl Desk {
         self.answer(line)["id"].as_str().expect("an id").to_owned()
     }
 
-    /// A connection beside the service.
+    /// A database connection of the test's own.
     pub fn beside(&self) -> SqliteConnection {
         let database = self.folder.path().join("data/settle.sqlite");
         let mut beside = SqliteConnection::establish(&database.to_string_lossy()).expect("the database");
@@ -87,15 +87,15 @@ impl Desk {
         beside
     }
 
-    /// Purchases `r0`, `r1`, … in revision 1 and asleep, each with an event that is owed to nobody.
+    /// Inserts purchases `r0`, `r1`, … in revision 1, without a next wake and each with an event without deliveries.
     pub fn seed(&self, purchases: u32) {
         let mut rows = String::new();
         for number in 0..purchases {
             rows += &format!(
                 "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-                     verify_attempts, settling, fingerprint, changed, created_at, updated_at)
+                     verify_attempts, settling, fingerprint, created_at, updated_at)
                      VALUES ('6b275a67-0bbb-4f3a-99b9-00000000000{number}', '{}', '{}', 'r{number}', 1, '', 'active',
-                     '{{}}', 0, 1, '', FALSE, 1, 1);",
+                     '{{}}', 0, 1, '', 1, 1);",
                 self.platform, self.app
             );
         }
@@ -116,8 +116,8 @@ fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     desk.write("all.csv", "receipt_id,app_user_id,external_id\nr1,u1,anna\nr2,,\n\"r,3\",u1,otto\nr4,u4\n");
     let import = ["app", "import", "all.csv", "--platform", &desk.platform, "--rate", "100"];
     let first = desk.run(&import);
-    assert_eq!(first.status.code(), Some(1), "{}", complained(&first));
-    let complaints = complained(&first);
+    assert_eq!(first.status.code(), Some(1), "{}", stderr_of(&first));
+    let complaints = stderr_of(&first);
     let (warning, lines) = complaints.split_once('\n').expect("more than one line");
     assert!(warning.starts_with("Verification is off") && warning.contains("--shared-secret"), "{complaints}");
     let lines: Vec<&str> = lines.lines().collect();
@@ -150,9 +150,9 @@ fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     desk.write("strange.csv", "receipt_id,customer\nr1,u1\n");
     let strange = desk.run(&["app", "import", "strange.csv", "--platform", &desk.platform]);
     assert!(
-        complained(&strange).contains("`customer`, which is no column: it names columns of receipt_id"),
+        stderr_of(&strange).contains("`customer`, which is no column: it names columns of receipt_id"),
         "{}",
-        complained(&strange)
+        stderr_of(&strange)
     );
 }
 
@@ -183,7 +183,7 @@ fn a_catalogue_is_exported_and_imported_as_one_file() {
     assert_eq!(desk.answer(&["product", "list", "--app", app])["items"], serde_json::json!([]));
     desk.answer(&set);
     let exported = desk.run(&["product", "export", "--app", app, "catalogue.json"]);
-    assert_eq!(exported.status.code(), Some(0), "{}", complained(&exported));
+    assert_eq!(exported.status.code(), Some(0), "{}", stderr_of(&exported));
     let document = desk.answer(&["product", "export", "--app", app]);
     let prices = &document["products"][0]["prices"];
     assert_eq!((&prices[1]["country"], &prices[1]["since"]), (&"DE".into(), &Value::Null));
@@ -198,11 +198,11 @@ fn a_catalogue_is_exported_and_imported_as_one_file() {
     assert_eq!(desk.answer(&["product", "export", "--app", app]), document);
     for wrong in ["USD:9.99@tomorrow", "USD:9.99@", "9.99@2026-03-01", "A:B:C:1"] {
         let refused = desk.run(&["product", "set", "month", "--app", app, "--price", wrong]);
-        let complaint = complained(&refused);
+        let complaint = stderr_of(&refused);
         assert_eq!((refused.status.code(), complaint.contains("USD:10.99@2026-03-01")), (Some(2), true), "{complaint}");
     }
     let twice = ["product", "set", "month", "--app", app, "--price", "USD:1@2026-03-01", "--price", "USD:2@2026-03-01"];
-    let complaint = complained(&desk.run(&twice));
+    let complaint = stderr_of(&desk.run(&twice));
     assert!(complaint.contains("two without a country are since 2026-03-01"), "{complaint}");
     assert_eq!(desk.answer(&["product", "export", "--app", app]), document, "what was refused changed nothing");
     let unmapped = desk.run(&["product", "unmapped", "--app", app]);
@@ -210,9 +210,9 @@ fn a_catalogue_is_exported_and_imported_as_one_file() {
     let silver = desk.run(&["product", "set", "month", "--app", app, "--entitlement", "silver"]);
     assert_eq!(silver.status.code(), Some(1));
     assert!(
-        complained(&silver).contains("`silver`") && complained(&silver).contains("set it first"),
+        stderr_of(&silver).contains("`silver`") && stderr_of(&silver).contains("set it first"),
         "{}",
-        complained(&silver)
+        stderr_of(&silver)
     );
 }
 
@@ -245,7 +245,7 @@ fn customers_rates_and_platform_settings_have_commands() {
     desk.write("rates.csv", "day,currency,usd\n2026-01-31,EUR,1.08\n31.1.2026,EUR,1.08\n");
     let rates = desk.run(&["app", "rates", "rates.csv", "--app", app]);
     assert_eq!(rates.status.code(), Some(1));
-    assert!(complained(&rates).starts_with("line 3: day: expected a day such as 2026-01-31"), "{}", complained(&rates));
+    assert!(stderr_of(&rates).starts_with("line 3: day: expected a day such as 2026-01-31"), "{}", stderr_of(&rates));
     let flags = ["platform", "update", &desk.platform, "--product-ref", "parent", "--flush-on-revoke"];
     let platform = desk.answer(&flags);
     assert_eq!((&platform["product_ref"], &platform["flush_on_revoke"]), (&"parent".into(), &true.into()));

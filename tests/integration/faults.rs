@@ -1,11 +1,12 @@
-//! Endpoints that fail in every way we know: the recorded error, what follows for the event and for the
-//! endpoint, and how little time and memory is spent. Through the real sender and a webhook's real judgement.
+//! Endpoints that fail in every known way: the recorded error, the results for the event and the endpoint, and the
+//! limits of time and memory. With the real HTTP sender and the webhook's real judgement.
 
 use activities::http::{Http, Lookup, Parts, of_this_machine};
 use domain::event::Wildcards;
+use domain::time::duration;
 use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
 use futures::FutureExt as _;
-use protocols::destinations::{Allowed, Config};
+use protocols::destinations::{Allowed, Config, Exchange};
 use protocols::http::{Reply, Rules};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
@@ -14,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use storage::{Attempt, Destination, EndpointSignal, Filter, Verdict};
+use storage::{Attempt, AttemptClass, Destination, EndpointSignal, Filter, Verdict};
 use system_tests::faulty::{Fault, Faulty};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -22,18 +23,20 @@ use uuid::Uuid;
 const HOUR_MS: i64 = 3_600_000;
 /// The time of every attempt: 1994-11-06T08:49:37Z.
 const AT_SECONDS: i64 = 784_111_777;
-/// For what waits until the end. All others end long before.
-const SHORT: Duration = Duration::from_millis(1200);
-const LONG: Duration = Duration::from_secs(30);
-/// What a busy machine may add.
+/// Time limit of attempts that use all of it.
+const SHORT_TIMEOUT: Duration = Duration::from_millis(1200);
+/// Time limit of attempts that end long before it.
+const LONG_TIMEOUT: Duration = Duration::from_secs(30);
+/// Additional time that a busy machine may need.
 const MARGIN: Duration = Duration::from_secs(5);
-/// What is read of an answer at most, and the buffers of the system on both sides. Less than the smallest long answer.
+/// Maximum number of bytes that an endpoint can send of a long answer: what settle reads, and the system's buffers on
+/// both sides. It is less than the smallest long answer.
 const LITTLE_BYTES: usize = 900_000;
 
-/// What an attempt came to.
+/// The result of an attempt.
 #[derive(Debug)]
-struct Met {
-    class: &'static str,
+struct AttemptResult {
+    class: AttemptClass,
     verdict: Verdict,
     endpoint_signal: EndpointSignal,
     counts: bool,
@@ -41,12 +44,12 @@ struct Met {
     took: Duration,
 }
 
-impl Met {
-    /// Failed, as one of many, without a `Retry-After`.
+impl AttemptResult {
+    /// Checks for a failure that is retried by the schedule, without a `Retry-After`.
     fn check_failed(&self, class: &str) {
-        assert_eq!(self.class, class, "{self:?}");
-        assert_eq!(self.verdict, Verdict::Retry { delay_ms: 5_000 });
-        assert_eq!((&self.endpoint_signal, self.counts), (&EndpointSignal::Failure { pause_ms: None }, true));
+        assert_eq!(self.class.as_str(), class, "{self:?}");
+        assert_eq!(self.verdict, Verdict::Retry { delay: duration(5_000) });
+        assert_eq!((&self.endpoint_signal, self.counts), (&EndpointSignal::Failure { pause: None }, true));
     }
 
     fn check_took(&self, at_least: Duration, at_most: Duration) {
@@ -78,7 +81,7 @@ fn attempt() -> Attempt {
 }
 
 fn config(url: &str) -> Config {
-    // What leaves is judged by the rules of each test; this only lets it be made.
+    // These rules only let the destination be created; the rules of each test decide about its request.
     let rules = Rules { allowed_networks: vec!["127.0.0.0/8".parse().expect("a network")], allow_http: true };
     let allowed = Allowed { rules, ..Allowed::default() };
     let fields = json!({ "url": url }).as_object().cloned().expect("fields");
@@ -99,7 +102,7 @@ fn config(url: &str) -> Config {
         concurrency: 32,
         schedule: None,
         enabled: true,
-        state: "healthy".to_owned(),
+        state: domain::health::State::Healthy,
         reason: None,
         since: Timestamp::default(),
         created_at: Timestamp::default(),
@@ -107,9 +110,9 @@ fn config(url: &str) -> Config {
     Config::ready(&destination, &webhook_config.secret, &allowed).expect("a webhook ready to be used")
 }
 
-/// A sender that may reach 127.0.0.1, trusts these authorities and resolves names like this.
+/// A sender that may reach 127.0.0.1, trusts these authorities and resolves names with `lookup`.
 fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
-    // Whoever was first installed the same one.
+    // An error means that this provider is installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut roots = RootCertStore::empty();
     for authority in authorities {
@@ -120,16 +123,16 @@ fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
     Http::with_parts(Rules { allowed_networks, allow_http: true }, Parts { tls, lookup, total })
 }
 
-/// One attempt.
-async fn attempted(http: &Http, url: &str) -> Met {
+/// Makes one attempt.
+async fn attempted(http: &Http, url: &str) -> AttemptResult {
     let (config, attempt, at) = (config(url), attempt(), Timestamp::from_millis(AT_SECONDS * 1000));
     let request = config.request(at, std::slice::from_ref(&attempt)).expect("a request");
     let began = Instant::now();
     let reply = http.send(request).await;
     let took = began.elapsed();
-    let mut outcome = config.judge(&reply, &[attempt], (0.5, at));
+    let mut outcome = config.judge(Exchange { events: &[attempt], reply: &reply, at, jitter: 0.5 });
     let judged = outcome.events.pop().expect("a judgement");
-    Met {
+    AttemptResult {
         class: judged.class,
         verdict: judged.verdict,
         endpoint_signal: outcome.endpoint_signal,
@@ -139,8 +142,8 @@ async fn attempted(http: &Http, url: &str) -> Met {
     }
 }
 
-/// One attempt at an endpoint with this fault, and the endpoint.
-async fn met(fault: &Fault, total: Duration) -> (Met, Faulty) {
+/// Makes one attempt at an endpoint with this fault; returns the result and the endpoint.
+async fn met(fault: &Fault, total: Duration) -> (AttemptResult, Faulty) {
     let faulty = Faulty::start();
     let met = attempted(&http(total, &[], of_this_machine()), &faulty.url(fault)).await;
     (met, faulty)
@@ -148,34 +151,34 @@ async fn met(fault: &Fault, total: Duration) -> (Met, Faulty) {
 
 #[tokio::test]
 async fn an_endpoint_that_never_answers_times_out() {
-    let (met, faulty) = met(&Fault::Never, SHORT).await;
+    let (met, faulty) = met(&Fault::Never, SHORT_TIMEOUT).await;
     met.check_failed("timeout");
-    met.check_took(SHORT, SHORT);
+    met.check_took(SHORT_TIMEOUT, SHORT_TIMEOUT);
     assert_eq!(faulty.requests().len(), 1);
 }
 
 #[tokio::test]
 async fn an_answer_at_one_byte_per_second_times_out() {
-    let (met, faulty) = met(&Fault::Drip, SHORT).await;
+    let (met, faulty) = met(&Fault::Drip, SHORT_TIMEOUT).await;
     met.check_failed("timeout");
-    met.check_took(SHORT, SHORT);
+    met.check_took(SHORT_TIMEOUT, SHORT_TIMEOUT);
     assert!(faulty.sent_bytes() < 20, "{}", faulty.sent_bytes());
 }
 
 #[tokio::test]
 async fn a_2xx_counts_although_its_body_comes_at_one_byte_per_second() {
-    let (met, _faulty) = met(&Fault::DripBody, SHORT).await;
+    let (met, _faulty) = met(&Fault::DripBody, SHORT_TIMEOUT).await;
     assert_eq!(
         (met.class, met.verdict, &met.endpoint_signal),
-        ("success", Verdict::Delivered, &EndpointSignal::Success)
+        (AttemptClass::Success, Verdict::Delivered, &EndpointSignal::Success)
     );
-    met.check_took(SHORT, SHORT);
+    met.check_took(SHORT_TIMEOUT, SHORT_TIMEOUT);
     assert!(met.body().len() < 20, "{met:?}");
 }
 
 #[tokio::test]
 async fn a_reset_connection_is_retried_later() {
-    let (met, faulty) = met(&Fault::Reset, LONG).await;
+    let (met, faulty) = met(&Fault::Reset, LONG_TIMEOUT).await;
     met.check_failed("reset");
     met.check_took(Duration::ZERO, Duration::ZERO);
     assert_eq!((faulty.requests().len(), faulty.connections()), (1, 1));
@@ -185,10 +188,10 @@ async fn a_reset_connection_is_retried_later() {
 async fn a_retry_after_a_dropped_connection_has_the_same_id() {
     let faulty = Faulty::start();
     faulty.answer_next(1, &Fault::Drop);
-    let http = http(LONG, &[], of_this_machine());
+    let http = http(LONG_TIMEOUT, &[], of_this_machine());
     attempted(&http, &faulty.scripted_url()).await.check_failed("reset");
     let again = attempted(&http, &faulty.scripted_url()).await;
-    assert_eq!((again.class, again.verdict), ("success", Verdict::Delivered));
+    assert_eq!((again.class, again.verdict), (AttemptClass::Success, Verdict::Delivered));
     let received = faulty.requests();
     assert_eq!((received.len(), faulty.connections()), (2, 2));
     assert_eq!(
@@ -199,7 +202,7 @@ async fn a_retry_after_a_dropped_connection_has_the_same_id() {
 
 #[tokio::test]
 async fn a_500_is_retried_and_slows_nobody_else() {
-    let (met, _faulty) = met(&Fault::Status(500), LONG).await;
+    let (met, _faulty) = met(&Fault::Status(500), LONG_TIMEOUT).await;
     met.check_failed("server_error");
     met.check_took(Duration::ZERO, Duration::ZERO);
 }
@@ -207,30 +210,36 @@ async fn a_500_is_retried_and_slows_nobody_else() {
 #[tokio::test]
 async fn a_301_is_a_failure_and_its_target_is_not_called() {
     let elsewhere = Faulty::start();
-    let (met, faulty) = met(&Fault::Redirect(301, elsewhere.scripted_url()), LONG).await;
+    let (met, faulty) = met(&Fault::Redirect(301, elsewhere.scripted_url()), LONG_TIMEOUT).await;
     met.check_failed("redirect");
     assert_eq!((faulty.requests().len(), elsewhere.connections()), (1, 0));
 }
 
 #[tokio::test]
 async fn a_404_is_retried() {
-    let (met, _faulty) = met(&Fault::Status(404), LONG).await;
+    let (met, _faulty) = met(&Fault::Status(404), LONG_TIMEOUT).await;
     met.check_failed("client_error");
 }
 
 #[tokio::test]
 async fn a_410_disables_the_destination_and_its_debt_stays() {
-    let (met, _faulty) = met(&Fault::Status(410), LONG).await;
-    assert_eq!((met.class, met.verdict, met.counts), ("gone", Verdict::Retry { delay_ms: 5_000 }, false));
+    let (met, _faulty) = met(&Fault::Status(410), LONG_TIMEOUT).await;
+    assert_eq!(
+        (met.class, met.verdict, met.counts),
+        (AttemptClass::Gone, Verdict::Retry { delay: duration(5_000) }, false)
+    );
     assert!(matches!(met.endpoint_signal, EndpointSignal::Gone { .. }), "{met:?}");
 }
 
-/// The event and the endpoint wait for the same time.
+/// Checks that the event and the endpoint both wait for the time of `Retry-After`.
 async fn check_waits(status: u16, retry_after: &str, expected_ms: i64) {
-    let (met, _faulty) = met(&Fault::RetryAfter(status, retry_after.to_owned()), LONG).await;
-    assert_eq!(met.class, if status == 429 { "client_error" } else { "server_error" });
-    assert_eq!(met.verdict, Verdict::Retry { delay_ms: expected_ms }, "{status}: {retry_after}");
-    assert_eq!((met.endpoint_signal, met.counts), (EndpointSignal::Failure { pause_ms: Some(expected_ms) }, true));
+    let (met, _faulty) = met(&Fault::RetryAfter(status, retry_after.to_owned()), LONG_TIMEOUT).await;
+    assert_eq!(met.class.as_str(), if status == 429 { "client_error" } else { "server_error" });
+    assert_eq!(met.verdict, Verdict::Retry { delay: duration(expected_ms) }, "{status}: {retry_after}");
+    assert_eq!(
+        (met.endpoint_signal, met.counts),
+        (EndpointSignal::Failure { pause: Some(duration(expected_ms)) }, true)
+    );
     let Reply::Answer { headers, .. } = met.reply else { panic!("no answer") };
     assert!(headers.contains(&("retry-after".to_owned(), retry_after.to_owned())), "{headers:?}");
 }
@@ -263,10 +272,10 @@ async fn retry_after_that_is_huge_is_cut() {
     }
 }
 
-/// Delivered, with no more of the body than is kept, and without reading on.
-fn check_little(met: &Met, faulty: &Faulty) {
-    assert_eq!((met.class, met.verdict), ("success", Verdict::Delivered));
-    // A letter that was cut is left out.
+/// Checks for a delivery of which only the stored part of the body was read.
+fn check_little(met: &AttemptResult, faulty: &Faulty) {
+    assert_eq!((met.class, met.verdict), (AttemptClass::Success, Verdict::Delivered));
+    // A character that was cut at the limit is left out.
     assert!((64 * 1024 - 3..=64 * 1024).contains(&met.body().len()), "{}", met.body().len());
     met.check_took(Duration::ZERO, Duration::ZERO);
     assert!(faulty.sent_bytes() < LITTLE_BYTES, "{}", faulty.sent_bytes());
@@ -274,20 +283,20 @@ fn check_little(met: &Met, faulty: &Faulty) {
 
 #[tokio::test]
 async fn only_the_start_of_a_ten_megabyte_body_is_read() {
-    let (met, faulty) = met(&Fault::Big, LONG).await;
+    let (met, faulty) = met(&Fault::Big, LONG_TIMEOUT).await;
     check_little(&met, &faulty);
 }
 
 #[tokio::test]
 async fn a_gzip_bomb_is_not_unpacked() {
-    let (met, faulty) = met(&Fault::Bomb, LONG).await;
+    let (met, faulty) = met(&Fault::Bomb, LONG_TIMEOUT).await;
     check_little(&met, &faulty);
     assert!(met.body().starts_with("\u{1f}\u{fffd}\u{8}"), "it was unpacked");
 }
 
 #[tokio::test]
 async fn an_endless_head_is_aborted() {
-    let (met, faulty) = met(&Fault::EndlessHead, LONG).await;
+    let (met, faulty) = met(&Fault::EndlessHead, LONG_TIMEOUT).await;
     met.check_failed("reset");
     met.check_took(Duration::ZERO, Duration::ZERO);
     assert!(faulty.sent_bytes() < LITTLE_BYTES, "{}", faulty.sent_bytes());
@@ -299,12 +308,12 @@ async fn a_certificate_for_another_name_receives_no_request() {
         let (faulty, authority) = Faulty::with_tls(name);
         let lookup: Lookup = Arc::new(|_| std::future::ready(Ok(vec![Ipv4Addr::LOCALHOST.into()])).boxed());
         let url = format!("https://hook.example.com:{}/hook", faulty.port());
-        let met = attempted(&http(LONG, &[authority], lookup), &url).await;
-        assert_eq!((met.class, faulty.requests().len()), (class, received), "{name}");
+        let met = attempted(&http(LONG_TIMEOUT, &[authority], lookup), &url).await;
+        assert_eq!((met.class.as_str(), faulty.requests().len()), (class, received), "{name}");
     }
     let (faulty, _authority) = Faulty::with_tls("localhost");
     let url = format!("https://127.0.0.1:{}/hook", faulty.port());
-    attempted(&http(LONG, &[], of_this_machine()), &url).await.check_failed("tls");
+    attempted(&http(LONG_TIMEOUT, &[], of_this_machine()), &url).await.check_failed("tls");
 }
 
 #[tokio::test]
@@ -317,9 +326,9 @@ async fn a_rebound_name_reaches_nobody_at_its_second_resolution() {
         let last = if counted.fetch_add(1, Ordering::SeqCst) == 0 { 1 } else { 2 };
         std::future::ready(Ok(vec![IpAddr::from([127, 0, 0, last])])).boxed()
     });
-    let http = http(LONG, &[], lookup);
+    let http = http(LONG_TIMEOUT, &[], lookup);
     let url = format!("http://hook.example.com:{}/hook", allowed.port());
-    assert_eq!(attempted(&http, &url).await.class, "success");
+    assert_eq!(attempted(&http, &url).await.class, AttemptClass::Success);
     assert_eq!(resolutions.load(Ordering::SeqCst), 1);
     attempted(&http, &url).await.check_failed("dns");
     assert_eq!((allowed.requests().len(), forbidden.connections()), (1, 0));
@@ -328,7 +337,7 @@ async fn a_rebound_name_reaches_nobody_at_its_second_resolution() {
 #[tokio::test]
 async fn endless_answers_at_once_are_each_read_a_little() {
     let faulty = Faulty::start();
-    let http = http(LONG, &[], of_this_machine());
+    let http = http(LONG_TIMEOUT, &[], of_this_machine());
     let url = faulty.url(&Fault::Big);
     let all = futures::future::join_all((0..32).map(|_| attempted(&http, &url))).await;
     assert!(all.iter().all(|met| met.body().len() == 64 * 1024));

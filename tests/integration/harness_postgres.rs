@@ -1,4 +1,4 @@
-//! The PostgreSQL of the tests is a real and durable one.
+//! The PostgreSQL of the tests is a real one, with durable commits.
 
 use diesel::sql_types::{BigInt, Text};
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_query};

@@ -1,4 +1,4 @@
-//! Nothing that the tests start outlives them.
+//! No process and no folder of a test outlives it.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use system_tests::folder::Folder;
 use system_tests::reaper::Watched;
 use system_tests::wait;
 
-/// Names the run of this test as the one that is going to be killed.
+/// The test that [`a_killed_test_process_ends_its_children_too`] runs in a process of its own and kills.
 const VICTIM: &str = "harness_processes::starts_a_child_and_waits";
 
 fn alive(process: &str) -> bool {
@@ -23,7 +23,7 @@ fn a_child_dies_with_its_handle() {
     assert!(!alive(&process));
 }
 
-/// Only does something for the test below, which hands it a file on standard input's place.
+/// Does nothing unless the test below has started it and created its folder.
 #[test]
 fn starts_a_child_and_waits() {
     let folder = std::env::temp_dir().join(format!("settle-victim-of-{}", std::os::unix::process::parent_id()));

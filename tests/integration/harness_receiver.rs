@@ -1,4 +1,4 @@
-//! The receiver's checks fail when what they guard is broken.
+//! The receiver's checks fail when the rule that they check is broken.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use base64::Engine as _;
@@ -13,9 +13,9 @@ use system_tests::signature::Signed;
 use system_tests::wait;
 
 const KEY: &str = "one";
-/// Of Svix' own test of `v1a`.
+/// The public key of Svix's own test of `v1a`.
 const PUBLIC: &str = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=";
-/// Of RFC 8032 7.1, test 1.
+/// The public key of RFC 8032 7.1, test 1.
 const OTHER_PUBLIC: &str = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
 fn secret() -> String {
@@ -26,7 +26,7 @@ fn other_secret() -> String {
     format!("whsec_{}", STANDARD.encode([8; 32]))
 }
 
-/// Sends what a service would; the answer is not waited for.
+/// Sends a signed request without waiting for its answer.
 fn send(receiver: &Receiver, webhook_id: &str, body: &Value) -> tokio::task::JoinHandle<()> {
     let at = api::clock::now().micros() / 1_000_000;
     let raw = body.to_string();
@@ -43,7 +43,7 @@ fn update(revision: i64) -> Value {
     json!({ "attributes": { "collapse_key": KEY, "revision": revision, "event_id": format!("event-{revision}") } })
 }
 
-/// A receiver after these requests, one after the other.
+/// A receiver that has received these requests, one after the other.
 async fn after(requests: &[(&str, Value)]) -> Receiver {
     let receiver = Receiver::start().await;
     receiver.trust(&secret());
@@ -53,8 +53,8 @@ async fn after(requests: &[(&str, Value)]) -> Receiver {
     receiver
 }
 
-/// The result of the check.
-fn complaint(receiver: &Receiver) -> String {
+/// The message with which the check fails.
+fn failure(receiver: &Receiver) -> String {
     let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| receiver.check()));
     let reason = checked.expect_err("the broken rule goes unseen");
     reason.downcast_ref::<String>().cloned().unwrap_or_default()
@@ -69,12 +69,12 @@ async fn rising_revisions_and_a_repeated_attempt_are_right() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_falling_revision_is_noticed() {
-    assert!(complaint(&after(&[("a", update(2)), ("b", update(1))]).await).contains("I3"));
+    assert!(failure(&after(&[("a", update(2)), ("b", update(1))]).await).contains("I3"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_body_under_the_same_id_is_noticed() {
-    assert!(complaint(&after(&[("a", update(1)), ("a", update(2))]).await).contains("I4"));
+    assert!(failure(&after(&[("a", update(1)), ("a", update(2))]).await).contains("I4"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +91,7 @@ async fn a_wrong_signature_is_noticed() {
     receiver.trust(&other_secret());
     receiver.want_refusals();
     send(&receiver, "a", &update(1)).await.expect("sent");
-    assert!(complaint(&receiver).contains("signature"));
+    assert!(failure(&receiver).contains("signature"));
 }
 
 #[test]
@@ -127,7 +127,7 @@ async fn a_version_that_is_not_signed_is_noticed() {
     receiver.keep_in(folder.path());
     receiver.trust(PUBLIC);
     send(&receiver, "a", &update(1)).await.expect("sent");
-    assert!(complaint(&receiver).contains("signature"));
+    assert!(failure(&receiver).contains("signature"));
     let stored = deliveries::read(folder.path());
     assert_eq!(verdicts(&stored[0][0]), [(PUBLIC, false), (secret().as_str(), true)]);
 }
@@ -159,7 +159,7 @@ async fn each_request_is_recorded_with_each_secrets_result() {
     assert!(stored.iter().zip(receiver.all()).all(|(one, request)| one.raw() == request.raw));
 }
 
-/// With which keys the signature was found right.
+/// Each key of a request, and whether it accepted the signature.
 fn verdicts(request: &deliveries::Request) -> Vec<(&str, bool)> {
     request.results.iter().map(|result| (result.key.as_str(), result.refusal.is_none())).collect()
 }
@@ -174,7 +174,7 @@ async fn two_attempts_at_once_are_noticed() {
     for one in sent {
         one.await.expect("sent");
     }
-    assert!(complaint(&receiver).contains("I7"));
+    assert!(failure(&receiver).contains("I7"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! The fake of Amazon's verification judges its queries, and its check fails on a wrong one.
+//! The fake of RVS answers by its rules, and its check fails on a wrong query.
 
 use api::clock;
 use axum::http::Method;
@@ -88,7 +88,7 @@ async fn a_state_is_shown_when_due_and_never_goes_back() {
     let part = |fields: Value| Receipt { fields, ..Receipt::subscription(start) };
     rvs.know_at("c", &Receipt::subscription(start), start.plus_millis(1000));
     rvs.know_at("c", &part(json!({ "autoRenewing": false, "cancelReason": 1 })), start.plus_millis(5000));
-    // Switched on again, which is shown before that it was off.
+    // Auto-renewal is on again, and is shown so before the earlier change would have shown it as off.
     rvs.know_at("c", &part(json!({ "autoRenewing": true })), start.plus_millis(4000));
     assert!(rvs.is_known("c") && !rvs.is_known("d"));
     assert_eq!(query(&rvs, &path).await.status, 400);

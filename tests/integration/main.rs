@@ -1,4 +1,4 @@
-//! What one part does against real neighbours, and that the neighbours themselves can be had on any machine.
+//! Tests of one part with real databases and services, and tests of the harness itself.
 
 mod amazon;
 mod api;

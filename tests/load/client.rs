@@ -1,4 +1,4 @@
-//! The generator: keep-alive connections that write ready bytes and read the status of each answer.
+//! The load generator: keep-alive connections that write prepared requests and read the status of each answer.
 
 use crate::messages::Message;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-/// How fast.
+/// How fast the generator sends.
 #[derive(Debug, Clone, Copy)]
 pub enum Pace {
-    /// The next one as soon as the last was answered.
+    /// Each connection sends as soon as its last request was answered.
     Saturate,
-    /// At fixed times, whatever the service does; latencies count from those times.
+    /// At this rate, independently of the answers. A latency counts from the time at which its request was due.
     PerSecond(f64),
 }
 
@@ -23,7 +23,7 @@ pub struct Load {
     connections: usize,
 }
 
-/// What happened.
+/// The measurement of one run.
 pub struct Result {
     latencies_us: Vec<u64>,
     refused: Vec<u16>,
@@ -31,13 +31,13 @@ pub struct Result {
 }
 
 impl Load {
-    /// For the service at this URL.
+    /// A generator for the service at this URL.
     pub fn new(url: &str, connections: usize) -> Self {
         let address = url.split('/').nth(2).unwrap_or_default().to_owned();
         Self { address, connections }
     }
 
-    /// Sends the messages in order until they or the time are over.
+    /// Sends the messages in order until all are sent or `at_most` has passed.
     pub async fn run(&self, messages: Vec<Message>, pace: Pace, at_most: Duration) -> Result {
         let began = Instant::now();
         let work =
@@ -110,7 +110,7 @@ async fn status(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
 }
 
 impl Result {
-    /// How many were answered with 200.
+    /// The number of requests that were answered with 200.
     pub fn acknowledged(&self) -> usize {
         self.latencies_us.len()
     }
@@ -122,7 +122,7 @@ impl Result {
         acknowledged / self.took.as_secs_f64()
     }
 
-    /// The latency that this part of the answers stayed within.
+    /// The latency at this quantile, from 0 to 1, in milliseconds.
     pub fn latency_ms(&self, part: f64) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index below the length")]
@@ -132,7 +132,7 @@ impl Result {
         micros / 1000.0
     }
 
-    /// Fails when anything was not answered with 200.
+    /// Panics if any request was not answered with 200.
     pub fn check(&self) {
         assert!(self.refused.is_empty(), "not acknowledged: {:?}", self.refused.iter().take(10).collect::<Vec<_>>());
     }

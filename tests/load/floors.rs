@@ -1,4 +1,4 @@
-//! What the ingress cannot avoid, each alone on the same cores.
+//! The work that the ingress cannot avoid, each part measured alone on the same cores.
 
 use api::stores::amazon::certificate::SigningKey;
 use api::stores::amazon::{envelope, signature};
@@ -10,10 +10,10 @@ use system_tests::folder::Folder;
 use system_tests::sns::{REGION, Rtn, Sns};
 use tokio::time::Instant;
 
-/// How many inserts wait at once: as many as the service's connections.
+/// Number of concurrent inserts: the default number of the generator's connections.
 const AT_ONCE: usize = 256;
 
-/// A message and a database of their own.
+/// A message and a database for the measurements.
 pub struct Floors {
     body: Arc<str>,
     key: Arc<SigningKey>,
@@ -23,7 +23,7 @@ pub struct Floors {
 }
 
 impl Floors {
-    /// Ready to measure.
+    /// Opens the database and signs the message.
     pub async fn new(sns: &Sns) -> Self {
         let folder = Folder::new("floors");
         let pem = folder.path().join("certificate.pem");
@@ -54,7 +54,7 @@ impl Floors {
         Self { body, key, store, platform, _folder: folder }
     }
 
-    /// Signature checks per second, on both cores, envelope parsed anew each time.
+    /// Signature checks per second on two threads. Each check parses the envelope again.
     pub async fn signatures(&self, time: Duration) -> f64 {
         let threads: Vec<_> = (0..2)
             .map(|_| {
@@ -77,7 +77,7 @@ impl Floors {
         rate
     }
 
-    /// Durable inserts per second through the grouping writer, one row each.
+    /// Durable inserts per second, one row each, which the storage groups into transactions.
     pub async fn inserts(&self, time: Duration) -> f64 {
         let began = Instant::now();
         let tasks: Vec<_> =

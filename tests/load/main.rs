@@ -1,12 +1,12 @@
-//! `ingress-load`: how many notifications a second settle acknowledges, durably, beside the floors of
-//! what it cannot avoid: checking the signature, and one grouped insert.
+//! `ingress-load` measures how many notifications a second settle durably acknowledges, and beside that the floors: the
+//! rates of checking the signature alone and of grouped inserts alone.
 //!
 //! ```sh
 //! cargo build --release && target/release/ingress-load
 //! ```
 //!
-//! Everything shares this machine's cores: this generator, the service with its dispatcher and worker,
-//! and the Temporal server. Floors and load alternate. All messages differ in id, time and signature.
+//! The generator, the service with its dispatcher and worker, and the Temporal server share this machine's cores.
+//! Floors and load alternate. All messages differ in id, time and signature.
 
 mod client;
 mod floors;
@@ -86,7 +86,7 @@ async fn main() {
     world.finish().await;
 }
 
-/// Load at a fixed rate; the ids of what was acknowledged.
+/// Sends at a fixed rate, and returns the ids of the acknowledged messages.
 async fn paced(options: &Options, messages: &mut messages::Messages<'_>, load: &Load, rate: f64) -> Vec<String> {
     let duration = Duration::from_secs(options.paced_seconds);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number of messages")]

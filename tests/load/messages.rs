@@ -1,19 +1,19 @@
-//! Signed messages as ready bytes of requests, so that the generator costs little while it measures.
+//! Signed messages as complete HTTP requests, prepared before the measurement so that the generator costs little.
 
 use domain::Timestamp;
 use std::sync::Arc;
 use system_tests::sns::{Rtn, Sns};
 
-/// One request.
+/// A message and its request.
 #[derive(Clone)]
 pub struct Message {
     /// Its `MessageId`.
     pub id: String,
-    /// The whole request.
+    /// The bytes of the whole HTTP request.
     pub request: Arc<[u8]>,
 }
 
-/// Makes messages that all differ.
+/// Creates messages that all differ.
 pub struct Messages<'a> {
     sns: &'a Sns,
     path: String,

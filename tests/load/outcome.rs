@@ -1,17 +1,17 @@
-//! Afterwards: everything that was acknowledged is settled, and the receiver has the newest revision
-//! of every purchase.
+//! The check after the measurement: every acknowledged notification is settled, and the receiver has the newest
+//! revision of every purchase.
 
 use std::time::Duration;
 use system_tests::wait;
 use system_tests::world::World;
 use tokio::time::Instant;
 
-/// Number of messages that are checked one by one.
-const PAGE: usize = 500;
-/// How long the engine may take for all purchases, beyond the window: it settles tens a second.
+/// Approximate number of messages whose outcome is checked.
+const SAMPLE: usize = 500;
+/// Time limit for settling all purchases after the window: Temporal's dev server settles tens a second.
 const DRAIN: Duration = Duration::from_secs(900);
 
-/// Waits for the end of it and checks.
+/// Waits until everything is settled and received, and checks it.
 pub async fn check(world: &mut World, sent: &[String], purchases: usize, window: Duration) {
     let expected = purchases.min(sent.len());
     eprintln!("{} acknowledged; waiting for {expected} purchases to be settled and received …", sent.len());
@@ -36,7 +36,7 @@ pub async fn check(world: &mut World, sent: &[String], purchases: usize, window:
         if behind == 0 && known.len() == expected { Ok(()) } else { Err(format!("{behind} of {} behind", known.len())) }
     })
     .await;
-    let step = (sent.len() / PAGE).max(1);
+    let step = (sent.len() / SAMPLE).max(1);
     for message_id in sent.iter().step_by(step) {
         wait::until(DRAIN, "an outcome", async || {
             let answer = world.api.try_get(&format!("/v1/notifications/{message_id}")).await?;

@@ -1,5 +1,5 @@
-//! What happens in each cell: how the purchase came to its state, what the store did then, and which notification it
-//! sends of that. A notification that no store would send of such a purchase changes nothing there.
+//! The cells of the matrix: how the purchase reached its state, what the store changed then, and which notification it
+//! sent. If no store would send that notification in that state, the store changes nothing.
 
 use domain::Timestamp;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use system_tests::calendar::Step;
 use system_tests::sns::Rtn;
 use system_tests::subscription::Subscription;
 
-/// The types that Amazon documents, of subscriptions and of the rest.
+/// The documented types of notifications about subscriptions.
 pub const SUBSCRIPTION_TYPES: [&str; 12] = [
     "SUBSCRIPTION_PURCHASED",
     "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
@@ -23,12 +23,12 @@ pub const SUBSCRIPTION_TYPES: [&str; 12] = [
     "SUBSCRIPTION_CANCELLED",
     "SUBSCRIPTION_EXPIRED",
 ];
-/// See [`SUBSCRIPTION_TYPES`].
+/// The documented types of notifications about one-time purchases.
 pub const ONE_TIME_TYPES: [&str; 4] =
     ["CONSUMABLE_PURCHASED", "CONSUMABLE_CANCELLED", "ENTITLEMENT_PURCHASED", "ENTITLEMENT_CANCELLED"];
 
-/// The states that a purchase can be in when a notification comes; `bought` and `revoked` are those of a one-time
-/// product.
+/// The states that a purchase can have when a notification arrives; `bought` and `revoked` are those of a one-time
+/// purchase.
 const STATES: [&str; 12] = [
     "unknown",
     "trial",
@@ -44,7 +44,7 @@ const STATES: [&str; 12] = [
     "revoked",
 ];
 
-/// The SKUs that are sold, each with its price in USD.
+/// The SKUs in the catalogue, each with its price in USD.
 pub const PRICES: [(&str, &str); 6] = [
     ("gold.weekly", "9.99"),
     ("gold.biweekly", "9.99"),
@@ -57,11 +57,11 @@ pub const PRICES: [(&str, &str); 6] = [
 /// How the store answers about the receipts of a cell from the notification on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Store {
-    /// With the notification's type.
+    /// With the change that the notification reports.
     Agrees,
-    /// With what was before, for a while.
+    /// With the receipt as it was before, for 45 minutes.
     Behind,
-    /// Not at all, for more than a day.
+    /// Not at all, for 26 hours.
     Absent,
 }
 
@@ -79,14 +79,14 @@ impl fmt::Display for Store {
     }
 }
 
-/// One of all combinations.
+/// One combination of type, state and store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cell {
-    /// The place of its state in [`STATES`], for the order.
+    /// The index of its state in [`STATES`], for the order.
     pub place: usize,
     /// `notificationType`
     pub kind: &'static str,
-    /// The state before it.
+    /// The state of the purchase before the notification.
     pub state: &'static str,
     /// How the store answers.
     pub store: Store,
@@ -101,27 +101,27 @@ pub fn cells() -> Vec<Cell> {
     all.collect()
 }
 
-/// What happens in a cell.
+/// The steps of a cell.
 pub struct Story {
-    /// How its state came to be, as the store showed and notified it.
+    /// The steps that lead to its state.
     pub before: Vec<Step>,
-    /// What the store showed until now, of which no notification came before.
+    /// The subscription as the store showed it until now, if settle knows nothing of it.
     pub unseen: Vec<Subscription>,
-    /// What it shows as soon as it agrees.
+    /// The subscriptions as the store shows them once it agrees.
     pub after: Vec<Subscription>,
-    /// The notification of that.
+    /// The notification of the cell.
     pub rtn: Rtn,
-    /// The receipts that this concerns.
+    /// The ids of the cell's receipts.
     pub receipts: Vec<String>,
 }
 
 impl Cell {
-    /// A name for its receipts and its customer.
+    /// The id of its first receipt and of its user.
     pub fn name(&self) -> String {
         format!("{}-{}-{}", self.kind.to_lowercase(), self.state, self.store)
     }
 
-    /// What happens in it at `now`.
+    /// Its steps, with the notification at `now`.
     pub fn story(&self, now: Timestamp) -> Story {
         let name = self.name();
         let scene = Scene { name: &name, is_due: DUE.contains(&self.kind), is_entitlement: self.is_entitlement(), now };
@@ -152,7 +152,7 @@ impl Cell {
         self.kind.starts_with("ENTITLEMENT")
     }
 
-    /// How the purchase stood of which this is the first notification.
+    /// The state of a purchase of which this type is the first notification; `None` if it begins with it.
     fn prior(&self) -> Option<&'static str> {
         match self.kind {
             "SUBSCRIPTION_PURCHASED" | "CONSUMABLE_PURCHASED" | "ENTITLEMENT_PURCHASED" => None,
@@ -164,7 +164,7 @@ impl Cell {
         }
     }
 
-    /// What the store does to the subscription that stands so, for the notification to be true.
+    /// Changes the subscription at the store so that the notification is true.
     fn act(&self, story: &mut Story, mut shown: Subscription, (state, now): (&str, Timestamp)) {
         let is_over = ["expired", "replaced"].contains(&state);
         let in_grace = ["grace", "trial_grace"].contains(&state);
@@ -212,7 +212,7 @@ impl Cell {
         story.after.push(shown);
     }
 
-    /// Another plan begins at once under a receipt of its own; one that is over stays as it is.
+    /// An immediate change of plan to a new receipt. An old subscription that is over stays as it is.
     fn change(&self, story: &mut Story, mut old: Subscription, (is_over, now): (bool, Timestamp)) {
         let new_id = format!("{}-new", self.name());
         let mut shown = old.clone();
@@ -227,10 +227,10 @@ impl Cell {
     }
 }
 
-/// States of a one-time product.
+/// The states of a one-time purchase.
 const ONE_TIME: [&str; 2] = ["bought", "revoked"];
 
-/// The notification at the end of a term.
+/// The types that are sent at the end of a term.
 const DUE: [&str; 5] = [
     "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID",
     "SUBSCRIPTION_RENEWED",
@@ -254,10 +254,10 @@ fn take_back(shown: &mut Subscription, now: Timestamp) {
     shown.shown["cancelReason"] = json!(2);
 }
 
-/// Where a cell plays.
+/// The setting of a cell.
 struct Scene<'a> {
     name: &'a str,
-    /// Whether a term ends now, or goes on for more than a week.
+    /// Whether the term ends now; otherwise it runs for more than another week.
     is_due: bool,
     is_entitlement: bool,
     now: Timestamp,
@@ -268,7 +268,7 @@ impl Scene<'_> {
         self.now.plus_millis(days * 86_400_000)
     }
 
-    /// The first purchase of its type, made now.
+    /// A subscription or one-time purchase that is bought now.
     fn begin(&self, kind: &str) -> Subscription {
         if ONE_TIME_TYPES.contains(&kind) {
             return self.one_time(self.now);
@@ -290,8 +290,8 @@ impl Scene<'_> {
         Rtn { app_user_id: self.name.to_owned(), at, ..Rtn::new(kind, self.name) }
     }
 
-    /// The way to a state, with the subscription as the store shows it then. No two notifications are a week apart, so
-    /// that no weekly recheck falls together with one.
+    /// The steps to a state, with the subscription as the store shows it then. No two notifications are a week apart,
+    /// so that no weekly check coincides with one.
     fn reach(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         match state {
             "bought" | "revoked" => self.reach_one_time(state == "revoked"),
@@ -313,7 +313,7 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// Its first term or trial ended two days ago.
+    /// The steps to a state whose first term or trial ended two days ago.
     fn reach_end(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         let trial = (state == "trial_grace").then_some(7);
         let (begun, middle, end) = (self.day(-9), self.day(-5), self.day(-2));
@@ -328,7 +328,7 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// Its first term or trial goes on, or ends now.
+    /// The steps to a state whose first term or trial still runs or ends now.
     fn reach_running(&self, state: &str) -> (Vec<Step>, Option<Subscription>) {
         let (days, weeks, sku) = if self.is_due { (7, 1, "gold.weekly") } else { (14, 2, "gold.biweekly") };
         let begun = self.day(if self.is_due { -7 } else { -6 });
@@ -356,7 +356,7 @@ impl Scene<'_> {
         (steps, Some(shown))
     }
 
-    /// A type that nobody knows: it changes nothing, and the next weekly recheck is a week later.
+    /// A notification of an unknown type: it changes nothing, and moves the next weekly check to a week after it.
     fn touch(&self, at: Timestamp) -> Rtn {
         self.rtn("SUBSCRIPTION_LOOKED_AT", at)
     }

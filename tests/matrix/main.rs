@@ -1,8 +1,8 @@
-//! The matrix: every type of notification that Amazon documents, in every state of a purchase, by a store that agrees
-//! at once, one that is behind and one that is absent. The events and the revenue of each are a line of `cells.txt`,
-//! which people review; `cargo test --release --workspace --test matrix` runs it on the program as it is shipped.
+//! The matrix: every documented type of notification, in every state of a purchase, with a store that agrees at once,
+//! one that is behind and one that is absent. Each cell's events and revenue are a line of the reviewed file
+//! `cells.txt`. `cargo test --release --workspace --test matrix` runs it with a release build.
 //!
-//! A run with other results writes `cells.txt.new` beside it, with the reasons that the file has.
+//! A run with other results writes `cells.txt.new` beside the file, with the file's reasons.
 
 mod cells;
 mod run;
@@ -43,7 +43,7 @@ async fn every_cell_gives_the_result_of_the_reviewed_file() {
     if !wrong.is_empty() || reviewed.len() != lines.len() {
         let new = Path::new(env!("CARGO_MANIFEST_DIR")).join("matrix/cells.txt.new");
         std::fs::write(&new, write(&head(), &lines)).expect("the new file");
-        wrong.push(format!("{} lines were lived, {} are reviewed: see {}", lines.len(), reviewed.len(), new.display()));
+        wrong.push(format!("{} lines were found, {} are reviewed: see {}", lines.len(), reviewed.len(), new.display()));
     }
     wrong.extend(broken(&lines));
     wrong.extend(unlike(&lived));

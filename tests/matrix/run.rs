@@ -1,4 +1,4 @@
-//! Lives through all cells at once, in one world by one clock.
+//! Runs all cells at once, in one world with one clock.
 
 use super::cells::{Cell, PRICES, Store, Story};
 use super::table::{Line, Record};
@@ -16,7 +16,7 @@ use system_tests::wait;
 use system_tests::world::{Setting, World};
 use tokio::time::Instant;
 
-/// When all notifications come.
+/// When the notifications of all cells arrive.
 const NOW: &str = "2027-03-10T10:00";
 const BEGIN: &str = "2027-03-01T09:00";
 const MINUTE_MS: i64 = 60_000;
@@ -24,10 +24,10 @@ const MINUTE_MS: i64 = 60_000;
 const LAG_MS: i64 = 45 * MINUTE_MS;
 /// How long a store that is absent does not answer.
 const ABSENCE_MS: i64 = 26 * 60 * MINUTE_MS;
-/// The rechecks, in minutes after the notification: those of a store that lags, the end of a day without an answer, the
-/// first recheck after that, and the end.
+/// Times at which due checks run, in minutes after the notification: the three checks of a store that lags, the end of
+/// a day without an answer, the return of the absent store, and the end.
 const CHECKS: [i64; 6] = [12, 66, 134, 24 * 60 + 20, 26 * 60 + 40, 55 * 60];
-/// For how long hundreds of purchases may be settled by debug binaries on a busy machine.
+/// Time limit for settling hundreds of purchases with debug binaries on a busy machine.
 const LONG: Duration = Duration::from_secs(400);
 const KEY: &str = "5a3e07c9b1d84f62production";
 const EVENTS: [&str; 12] = [
@@ -45,7 +45,7 @@ const EVENTS: [&str; 12] = [
     "user.subscription.pending_sku_change",
 ];
 
-/// The result of each cell, and the final record of its receipts.
+/// Runs the cells, and returns the result of each with the final record of its receipts.
 pub async fn live(cells: &[Cell]) -> BTreeMap<Cell, (Line, Record)> {
     let began = Instant::now();
     let mut run = Run::start(cells).await;
@@ -83,7 +83,7 @@ fn short(event_type: &str) -> String {
     event_type.trim_start_matches("user.subscription.").trim_start_matches("user.").to_owned()
 }
 
-/// The events of a cell as the webhook has them, in the order of arrival: type and id.
+/// The events of each cell that the webhook acknowledged, in the order of arrival: type and id.
 type Events = BTreeMap<Cell, Vec<(String, String)>>;
 
 struct Run {
@@ -116,7 +116,7 @@ impl Run {
         Self { calendar, amplitude, stories, now }
     }
 
-    /// Brings every purchase into its state, by a store that agrees.
+    /// Brings every purchase into its state, with a store that agrees.
     async fn reach(&mut self) {
         let mut steps: Vec<Step> = self.stories.values().flat_map(|story| story.before.iter().cloned()).collect();
         steps.sort_by_key(|step| step.at);
@@ -132,7 +132,7 @@ impl Run {
         }
     }
 
-    /// The notification of each cell comes, all at once.
+    /// Sends the notifications of all cells at once, and returns their message ids.
     async fn happen(&mut self) -> BTreeMap<Cell, String> {
         self.jump(self.now).await;
         let world = &mut self.calendar.world;
@@ -168,8 +168,8 @@ impl Run {
         self.quiet(messages.values()).await;
     }
 
-    /// The revenue that Amplitude counted of each cell after its first `earlier` events, in the order of arrival. What
-    /// no event of the webhook names belongs to the cell of the same person.
+    /// The revenue that Amplitude counted for each cell, without its first `earlier` events, in the order of arrival.
+    /// Revenue of an event that the webhook does not receive belongs to the cell of the same user.
     fn revenue(&self, cell_events: &Events, earlier: usize) -> BTreeMap<Cell, Vec<String>> {
         let of_event: BTreeMap<&str, Cell> =
             cell_events.iter().flat_map(|(cell, events)| events.iter().map(|(_, id)| (id.as_str(), *cell))).collect();
@@ -192,7 +192,7 @@ impl Run {
         self.amplitude.set(self.calendar.now());
     }
 
-    /// Waits until nothing is under way: no window, no run, no delivery. A notification may wait for the store.
+    /// Waits until no window is open, no run is open and nothing is owed. Notifications may still wait for the store.
     async fn quiet(&self, messages: impl Iterator<Item = &String>) {
         let world = &self.calendar.world;
         for id in messages {
@@ -240,14 +240,14 @@ impl Run {
         all.into_iter().collect::<Vec<_>>().join("+")
     }
 
-    /// The newest record of the cell's receipts, without their names.
+    /// The newest record of each of the cell's receipts, with receipt ids replaced by numbers.
     fn record(&self, story: &Story) -> Record {
         let world = &self.calendar.world;
         let newest = |id: &String| {
             let all = world.receiver.about(&world.key(id).to_string());
             let newest = all.into_iter().filter(Received::is_acked).max_by_key(Received::revision);
             let mut text = newest.map(|one| one.body["data"].to_string()).unwrap_or_else(|| "null".to_owned());
-            // The longer name holds the shorter one.
+            // In reverse order, because a later receipt id contains the first one.
             for (number, id) in story.receipts.iter().enumerate().rev() {
                 text = text.replace(id.as_str(), &format!("[receipt {number}]"));
             }

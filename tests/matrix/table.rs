@@ -1,4 +1,4 @@
-//! The reviewed file: one line for each cell, and the laws that hold for any such table.
+//! The reviewed file, one line per cell, and the laws that every such table must keep.
 
 use super::cells::{Cell, Store};
 use domain::Timestamp;
@@ -15,11 +15,11 @@ pub struct Line {
     pub first: Vec<String>,
     /// The events after that.
     pub then: Vec<String>,
-    /// What Amplitude counts of it, in the order of the events.
+    /// The revenue that Amplitude counts, in the order of the events.
     pub revenue: Vec<String>,
-    /// The notification's outcome in the end.
+    /// The final outcome of the notification.
     pub outcome: String,
-    /// Why there is no event, or why a store that is absent ends elsewhere. Written by people.
+    /// Why there is no event, or why an absent store leads to another result than one that agrees. Written by hand.
     pub why: String,
 }
 
@@ -51,10 +51,10 @@ impl Line {
     }
 }
 
-/// Reads the file.
+/// Parses the file.
 ///
 /// # Panics
-/// With the line that is none.
+/// When a line has not eight fields.
 pub fn read(file: &str) -> BTreeMap<[String; 3], Line> {
     let is_line = |line: &&str| !line.is_empty() && !line.starts_with('#');
     let parse = |line: &str| {
@@ -70,7 +70,7 @@ pub fn read(file: &str) -> BTreeMap<[String; 3], Line> {
     file.lines().filter(is_line).map(parse).collect()
 }
 
-/// Writes lines as the file has them.
+/// The text of the file with these lines.
 pub fn write(head: &str, lines: &[Line]) -> String {
     let rows: Vec<_> = lines.iter().map(Line::fields).collect();
     let mut widths = [0; 8];
@@ -93,15 +93,15 @@ pub fn write(head: &str, lines: &[Line]) -> String {
     file
 }
 
-/// Pairs of which one takes the other back. Together they are a contradiction, unless one settling announces both: then
-/// the notification between them was lost.
+/// Pairs of events that undo each other. Both may come from one settling, if the notification between them was lost; in
+/// two settlings they contradict each other.
 const OPPOSITES: [(&str, &str); 4] = [
     ("cancelled", "resumed"),
     ("in_grace_period", "renewal_in_grace_period"),
     ("in_grace_period", "renewed"),
     ("pending_sku_change", "sku_change"),
 ];
-/// Pairs that no notification can announce together.
+/// Pairs of events that one notification never announces together.
 const NEVER: [(&str, &str); 9] = [
     ("expired", "renewed"),
     ("expired", "renewal_in_grace_period"),
@@ -114,7 +114,7 @@ const NEVER: [(&str, &str); 9] = [
     ("resumed", "purchased"),
 ];
 
-/// What is wrong with a table by itself, whatever happened.
+/// The rules that lines break by themselves.
 pub fn broken(lines: &[Line]) -> Vec<String> {
     lines
         .iter()
@@ -150,13 +150,13 @@ fn of_line(line: &Line) -> Vec<String> {
 /// The final records of a cell's receipts: `data` of each.
 pub type Record = Vec<Value>;
 
-/// The fields in which two records differ.
+/// The fields in which two records differ, with both values.
 fn differences(one: &Record, other: &Record) -> Vec<(String, Value, Value)> {
     let mut found = Vec::new();
     for (number, (one, other)) in one.iter().zip(other).enumerate() {
         for (field, value) in one.as_object().into_iter().flatten() {
             let (value, other) = (shown(value), shown(&other[field]));
-            // Which of the two receipts of a change settles first decides whether the new one knows the old one's SKU.
+            // The new receipt of a change of plan knows the old one's SKU only if the old one is settled first.
             if value != other && field != "previous_sku_ref_id" {
                 found.push((format!("{field} of receipt {number}"), value, other));
             }
@@ -165,15 +165,14 @@ fn differences(one: &Record, other: &Record) -> Vec<(String, Value, Value)> {
     found
 }
 
-/// A value; the time at which something was first seen, which no notification names, is the program's own.
+/// A value to compare. A time with microseconds is one of settle's clock, when it first saw something, and is replaced.
 fn shown(value: &Value) -> Value {
     let text = value.as_str().unwrap_or_default();
     let time = text.parse::<Timestamp>().ok();
     if time.is_some_and(|time| time.micros() % 1000 != 0) { json!("[first seen]") } else { value.clone() }
 }
 
-/// What a store that is absent and comes back makes is what one makes that agrees at once, or the file has the reason
-/// why not.
+/// The lines of an absent store whose events or revenue differ from those of a store that agrees, without a reason.
 pub fn unexplained(lines: &BTreeMap<[String; 3], Line>) -> Vec<String> {
     let of_absence = lines.values().filter(|line| line.cell[2] == Store::Absent.to_string() && line.why.is_empty());
     let other = |line: &Line| {
@@ -185,7 +184,8 @@ pub fn unexplained(lines: &BTreeMap<[String; 3], Line>) -> Vec<String> {
     of_absence.filter_map(other).collect()
 }
 
-/// The law of a store that lags: over both settlings it makes what a store makes that agrees at once.
+/// Cells that break the law of a store that lags: over both settlings, its result is that of a store that agrees at
+/// once.
 pub fn unlike(lines: &BTreeMap<Cell, (Line, Record)>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (cell, (line, record)) in lines.iter().filter(|(cell, _)| cell.store == Store::Behind) {

@@ -1,5 +1,5 @@
-//! The shortest road of the workflow `purchase`, written once more under its name: as it is, and with one more timer.
-//! Replaying a history with both shows that the replay notices a change.
+//! Two copies of the shortest path through the workflow `purchase`, under its name: one faithful, one with an
+//! additional timer. Replaying a history with both shows that the replay notices a change.
 
 use domain::{SettlingContext, Verification};
 use std::time::Duration;
@@ -7,11 +7,12 @@ use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
 use workflows::activities::{Activities, Deliver, Load, Loaded, Record, Recorded};
 use workflows::attributes::Values;
+use workflows::contract;
+use workflows::options::{self, Retries};
 use workflows::purchase::Start;
 use workflows::signal::{Lenient, Notified};
-use workflows::{contract, options};
 
-/// What the workflow does for one notification.
+/// Defines a workflow that does what `purchase` does for one notification, and a timer more if `$extra`.
 macro_rules! imitation {
     ($name:ident, $extra:expr) => {
         /// The workflow `purchase`, for one notification.
@@ -33,7 +34,7 @@ macro_rules! imitation {
                 let ctx: &WorkflowContext<Self> = ctx;
                 let key = contract::collapse_key(ctx.workflow_id()).expect("a purchase's id");
                 let signal = ctx.state(|run| run.signal.clone()).unwrap_or_default();
-                ctx.timer(Duration::from_millis(signal.quiet_ms.unsigned_abs())).await;
+                ctx.timer(signal.quiet).await;
                 let load = Load { collapse_key: key, through: signal.through };
                 let loaded = ctx.execute_local_activity(Activities::load, load, options::short()).await?;
                 if $extra {
@@ -45,7 +46,7 @@ macro_rules! imitation {
                 let Recorded::Done { lanes, .. } = recorded else { return Ok(()) };
                 for lane in lanes {
                     let deliver = Deliver { collapse_key: key, destination_id: lane.destination_id };
-                    let options = options::lane(ctx.cancellation_token().child_token(), false, String::new());
+                    let options = options::lane(ctx.cancellation_token().child_token(), Retries::None, String::new());
                     let delivering = ctx.execute_activity(Activities::deliver, deliver, options);
                     ctx.upsert_search_attributes(values.upsert(key));
                     delivering.await?;
@@ -79,7 +80,7 @@ fn record(collapse_key: domain::CollapseKey, loaded: Loaded) -> Record {
     }
 }
 
-/// The imitations are in modules of their own: the macros make names.
+/// Each imitation has a module of its own, because the macros define names.
 mod faithful {
     use super::*;
     imitation!(Faithful, false);

@@ -1,8 +1,7 @@
-//! Histories of earlier runs still replay: a change of the workflows must go on where an open run of the version
-//! before it stands.
+//! Histories of earlier runs still replay, so that a changed workflow continues the open runs of the version before it.
 //!
-//! The histories were made by `renew-histories` (see README.md of this package). Not every change is noticed: commands
-//! are matched by their order and type, and the input of an activity is not compared.
+//! `renew-histories` made the histories (see README.md of this package). A replay compares the order and types of
+//! commands and not the inputs of activities, so it does not notice every change.
 
 mod imitation;
 
@@ -14,7 +13,7 @@ use temporalio_common::protos::temporal::api::history::v1::History;
 use temporalio_sdk::workflow_replayer::{WorkflowReplayer, WorkflowReplayerOptions};
 use workflows::{Destination, Purchase, Sweep};
 
-/// What each kind of history must show, so that a renewed one is not of something else.
+/// Event types that each history must have, so that a renewed one still shows what its name says.
 const SHOWN: &[(&str, &[EventType])] = &[
     ("one-notification", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
     ("rearmed-burst", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),

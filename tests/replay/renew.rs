@@ -1,10 +1,11 @@
-//! `renew-histories`: makes the histories that `tests/replay` replays, by living through each of them.
+//! `renew-histories` makes the histories that `tests/replay` replays, by running each scenario.
 //!
 //! ```sh
 //! cargo build -p system-tests && target/debug/renew-histories
 //! ```
 //!
-//! writes `tests/replay/histories/NAME.json`; with an argument `PREFIX-NAME.json`, beside those of earlier versions.
+//! It writes `tests/replay/histories/NAME.json`, or with an argument `PREFIX-NAME.json` beside those of earlier
+//! versions.
 
 use anyhow::Context;
 use diesel::{Connection, PgConnection, RunQueryDsl};
@@ -21,9 +22,9 @@ use workflows::contract;
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
-/// Number of events after which the server suggests to continue as new: short enough for a file.
+/// The number of events after which the server suggests to continue as new; small, so that the files stay small.
 const CONTINUE_AFTER: &str = "limit.historyCount.suggestContinueAsNew=80";
-/// Fields of a history that only name the machine.
+/// Fields of a history that name the machine; they are replaced.
 const LOCAL: [&str; 1] = ["identity"];
 
 #[tokio::main]
@@ -51,19 +52,19 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where histories are kept.
+/// Where histories are stored.
 struct Keep {
     folder: PathBuf,
     prefix: String,
 }
 
 impl Keep {
-    /// Keeps the newest run of a workflow id.
+    /// Stores the history of a workflow id's newest run.
     async fn newest(&self, world: &World, workflow_id: &str, name: &str) -> anyhow::Result<()> {
         self.write(name, &world.temporal.history_json(workflow_id).await)
     }
 
-    /// Stores the history of a purchase, when it sleeps again.
+    /// Waits until a purchase's run has ended, and stores its history.
     async fn asleep(&self, world: &World, name: &str) -> anyhow::Result<()> {
         world.wait_asleep(name).await;
         self.newest(world, &world.workflow(name), name).await
@@ -95,7 +96,7 @@ fn blank(json: &mut Value) {
     }
 }
 
-/// A window, one that is restarted, and one that is open.
+/// A window, a restarted window, and an open window.
 async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.send(BOUGHT, "one-notification").await;
     world.send(BOUGHT, "rearmed-burst").await;
@@ -111,7 +112,7 @@ async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     keep.newest(world, &world.workflow("open-window"), "open-window").await
 }
 
-/// The store answers at the second time.
+/// A store that answers the second query.
 async fn queried_twice(keep: &Keep) -> anyhow::Result<()> {
     let mut world = World::start(Setting { window_seconds: 2, rvs: true, ..Setting::default() }).await;
     world.rvs().know("queried-twice", Receipt::subscription(api::clock::now()));
@@ -123,8 +124,8 @@ async fn queried_twice(keep: &Keep) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A breaker that opens, is tried and closes; a long `Retry-After` pause, in which the destination is switched off
-/// it; a run that was started by hand and finds nothing to do.
+/// A breaker that opens, is probed and closes; a long `Retry-After` pause, in which the run is continued as new and the
+/// destination is disabled; a run that was started by hand and finds nothing to do.
 async fn destinations(keep: &Keep) -> anyhow::Result<()> {
     let temporal = vec![CONTINUE_AFTER.to_owned()];
     let mut world = World::start(Setting { window_seconds: 1, temporal, ..Setting::default() }).await;
@@ -189,7 +190,7 @@ async fn wait_for_timer(world: &World, workflow: &str) {
     .await;
 }
 
-/// Admins' signals.
+/// The signals of admins.
 async fn admin(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     let body = json!({ "reason": "a history" });
     let held = world.send(BOUGHT, "hold-and-release").await;
@@ -232,14 +233,14 @@ async fn retried_lane(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     keep.asleep(world, "retried-lane").await
 }
 
-/// A run that grows too long while a lane waits: both its runs.
+/// A run that is continued as new while a lane waits; the histories of both runs are stored.
 async fn continued(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.receiver.answer_next(1, &Reply::Status(500));
     world.send(BOUGHT, "continued").await;
     wait_back_off(world, "continued").await;
     let workflow = world.workflow("continued");
     wait::until(SOON, "a continued run", async || {
-        // Not readable as a flush: it is only noted.
+        // A malformed flush, which only adds a signal to the history.
         world.temporal.signal(&workflow, "flush", &json!(3)).await?;
         let runs = world.temporal.runs(&workflow).await.len();
         if runs > 1 { Ok(()) } else { Err(format!("{runs} runs")) }
@@ -261,7 +262,7 @@ async fn continued(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A database that answers only after the local activity gave up.
+/// A database that answers only after the local activity has given up.
 async fn failed_over_load(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.send(BOUGHT, "failed-over-load").await;
     wait_timer(world, "failed-over-load").await;
@@ -277,7 +278,7 @@ async fn failed_over_load(world: &mut World, keep: &Keep) -> anyhow::Result<()> 
     keep.asleep(world, "failed-over-load").await
 }
 
-/// A lock on what every settling reads.
+/// A lock on the table that every settling reads.
 struct Frozen(PgConnection);
 
 impl Frozen {

@@ -1,6 +1,6 @@
-//! Random schedules of faults at a receiver, with two workers on PostgreSQL of which one is killed now and then, beside
-//! a destination that must not be reached: I2 to I7 hold, I2 all the while. Each seed is printed; `SETTLE_TEST_SEED`
-//! gives it again.
+//! Random schedules of faults at a receiver, with two workers on PostgreSQL, one of which is killed now and then, and
+//! with a second destination at a forbidden address. I2 to I7 hold; I2 is checked all the time. Each seed is printed;
+//! `SETTLE_TEST_SEED` repeats it.
 
 use super::forbidden::{ALLOWED, Forbidden, attempts, explained};
 use reqwest::Method;
@@ -21,11 +21,13 @@ const PURCHASES: u64 = 12;
 const NOTIFICATIONS: usize = 60;
 const EVENTS: [&str; 2] = ["purchase.updated", "user.*"];
 const KINDS: [&str; 3] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON", "SUBSCRIPTION_RENEWED"];
-/// An attempt that died with its worker is repeated when its time is up, a breaker is tried every half minute.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// Time limit: an attempt that died with its worker is repeated after its time-out, a breaker is probed every half
+/// minute.
+const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// What the receiver does with a request. `elsewhere` is where it must not lead. What takes the sender's whole time, or
-/// ends the destination until it is enabled again, is rare. A huge `Retry-After` is kept for an hour: it is not here.
+/// A random reply of the receiver. `elsewhere` is the forbidden URL, to which no redirect may lead. Replies that use up
+/// the sender's time-out, or disable the destination, are rare. There is no long `Retry-After`, because settle would
+/// wait for up to an hour.
 fn reply(random: &mut Random, elsewhere: &str) -> Reply {
     match random.below(60) {
         0..=2 => Reply::Status(500),
@@ -46,20 +48,20 @@ fn reply(random: &mut Random, elsewhere: &str) -> Reply {
     }
 }
 
-/// What each delivery was seen to have ended as, by its id.
+/// The final status of each delivery that has ended, by its id.
 #[derive(Default)]
 struct Ends(BTreeMap<String, String>);
 
 impl Ends {
-    /// Checks all deliveries to the world's own destination: what has ended must stay as it ended. Those that are
-    /// pending.
+    /// Checks that no delivery to the world's own destination has changed its final status, and returns the pending
+    /// ones.
     async fn observe(&mut self, world: &World) -> Vec<Value> {
         let path = format!("/v1/deliveries?limit=500&destination_id={}", world.destination_id);
         let mut deliveries = world.api.all(&path).await;
         for delivery in &deliveries {
             let status = delivery["status"].as_str().expect("a status");
             match self.0.get(id(delivery)) {
-                Some(closed) => assert_eq!(status, closed, "I2: a delivery ended twice: {delivery}"),
+                Some(end) => assert_eq!(status, end, "I2: a delivery ended twice: {delivery}"),
                 None if status == "pending" => {}
                 None => drop(self.0.insert(id(delivery).to_owned(), status.to_owned())),
             }
@@ -69,7 +71,7 @@ impl Ends {
     }
 }
 
-/// Two workers on PostgreSQL, a receiver that answers by chance, and the destination that must not be reached.
+/// Two workers on PostgreSQL, a receiver with random replies, and the destination at a forbidden address.
 async fn begun(random: &mut Random) -> (World, usize, Forbidden) {
     let setting = Setting {
         backend: Backend::Postgres,
@@ -99,7 +101,7 @@ async fn random_schedules_of_faults_break_no_invariant() {
     }
 }
 
-/// A schedule to its end, and what must hold then.
+/// Runs one schedule to its end, and checks what must hold then.
 async fn live(seed: u64) {
     println!("seed {seed}");
     let mut random = Random::new(seed);
@@ -109,7 +111,7 @@ async fn live(seed: u64) {
         let receipt = format!("chance-{}", random.below(PURCHASES));
         let kind = if number < 12 { "SUBSCRIPTION_PURCHASED" } else { KINDS[number % KINDS.len()] };
         let message_id = world.send(kind, &receipt).await;
-        // Some share a window, others have one of their own.
+        // In most cases the next notification may share the window; sometimes it cannot.
         if random.percent(30) {
             world.wait_outcome(&message_id).await;
         }
@@ -124,14 +126,14 @@ async fn live(seed: u64) {
         ends.observe(&world).await;
         enable(&world).await;
     }
-    wait::until(PATIENCE, "the end of all deliveries", async || {
+    wait::until(TIMEOUT, "the end of all deliveries", async || {
         enable(&world).await;
         let pending = ends.observe(&world).await;
         if pending.is_empty() { Ok(()) } else { Err(format!("{} are pending: {:?}", pending.len(), pending[0])) }
     })
     .await;
     forbidden.unheard();
-    let verdict = world.verdict(PATIENCE).await;
+    let verdict = world.verdict(TIMEOUT).await;
     verdict.unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     world.receiver.check_no_duplicates().unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
     ends.observe(&world).await;
@@ -145,7 +147,7 @@ async fn live(seed: u64) {
     println!("{refused} attempts at a forbidden address and {led} redirects to it, none of which left");
 }
 
-/// Enables the destination again, if a 410 ended it.
+/// Enables the destination again if a 410 disabled it.
 async fn enable(world: &World) {
     let path = format!("/v1/destinations/{}", world.destination_id);
     if world.api.get(&path).await.ok()["state"] == "disabled" {
@@ -153,20 +155,24 @@ async fn enable(world: &World) {
     }
 }
 
-/// What was sent is what came, what was acknowledged is what counts as delivered, and each is explained so; how many.
+/// Checks that every received request is a delivery, that exactly the acknowledged deliveries are delivered, and that
+/// each is explained so. Returns the number of deliveries.
 async fn check_sets(world: &World) -> usize {
     let deliveries = world.api.all(&format!("/v1/deliveries?destination_id={}", world.destination_id)).await;
     let sent: BTreeSet<&str> = deliveries.iter().map(id).collect();
     let received = world.receiver.all();
     let acked: BTreeSet<&str> =
         received.iter().filter(|one| one.is_acked()).map(|one| one.webhook_id.as_str()).collect();
-    assert!(received.iter().all(|one| sent.contains(one.webhook_id.as_str())), "what came was sent by the ledger");
+    assert!(
+        received.iter().all(|one| sent.contains(one.webhook_id.as_str())),
+        "every request is a delivery in the database"
+    );
     for delivery in &deliveries {
         let is_acked = acked.contains(id(delivery));
         let end = match delivery["status"].as_str() {
             Some("delivered") if is_acked => "delivered at",
             Some("superseded") if !is_acked || has_died(world, delivery).await => "superseded",
-            _ => panic!("acknowledged: {is_acked}, and by the ledger: {delivery}"),
+            _ => panic!("acknowledged: {is_acked}, and in the database: {delivery}"),
         };
         let explanation = explained(world, delivery).await;
         assert!(explanation.contains(end), "{delivery} is explained by {explanation}");
@@ -174,7 +180,7 @@ async fn check_sets(world: &World) -> usize {
     deliveries.len()
 }
 
-/// How often the destination was gone, and how often no answer came.
+/// How many requests were answered 410, and how many were not answered.
 fn met(world: &World) -> String {
     let received = world.receiver.all();
     let count = |status: Option<u16>| received.iter().filter(|one| one.status == status).count();
@@ -185,7 +191,8 @@ fn id(delivery: &Value) -> &str {
     delivery["id"].as_str().expect("an id")
 }
 
-/// Whether a worker died in an attempt. It may have been acknowledged then, and a newer state is sent instead.
+/// Whether a worker died in an attempt of a delivery. The delivery may then have been acknowledged although it is
+/// superseded.
 async fn has_died(world: &World, delivery: &Value) -> bool {
     attempts(world, delivery).await.iter().any(|attempt| attempt["finished_at"].is_null())
 }

@@ -1,5 +1,5 @@
-//! A destination whose address is forbidden in this installation, though somebody really listens there: it is owed
-//! everything, its URL is written in ever new ways, and nobody connects to it (I6).
+//! A destination at a forbidden address, where a receiver really listens: it is owed every event, its URL names the
+//! address in many notations, and settle never connects to it (I6).
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,22 +12,22 @@ use system_tests::random::Random;
 use system_tests::wait;
 use system_tests::world::{SOON, World};
 
-/// What every process of the installation may deliver to: this address alone.
+/// The setting by which processes may deliver to this address only.
 pub const ALLOWED: Variable<'static> = ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.1/32");
 const ADDRESS: [u8; 4] = [127, 0, 0, 2];
-/// The address in the notations that URLs allow.
+/// The notations of [`ADDRESS`] that URLs allow.
 const WRITTEN: [&str; 7] =
     ["127.0.0.2", "127.2", "2130706434", "0x7f000002", "0177.0.0.2", "[::ffff:127.0.0.2]", "127.0.0.2."];
 
-/// The destination, and who listens at its address.
+/// The destination, and the listener at its address.
 pub struct Forbidden {
     listener: Faulty,
     destination_id: String,
 }
 
 impl Forbidden {
-    /// One more destination of the app, which chooses the same events. Its address is one that was allowed when it was
-    /// set.
+    /// Adds a destination of the app that chooses these events. It is created with an allowed address, which is then
+    /// replaced in the database.
     pub async fn join(world: &World, events: &[&str]) -> Self {
         let listener = Faulty::at((ADDRESS, 0).into());
         let url = format!("http://127.0.0.1:{}/hook", listener.port());
@@ -40,7 +40,7 @@ impl Forbidden {
         forbidden
     }
 
-    /// Sets its URL past the API, which refuses what can never be delivered to.
+    /// Sets its URL in the database, because the API refuses a forbidden address.
     fn lead_to(&self, world: &World, url: &str) {
         let settings = json!({ "url": url, "headers": [] });
         let statement = format!("UPDATE destinations SET settings = '{settings}' WHERE id = '{}'", self.destination_id);
@@ -52,7 +52,7 @@ impl Forbidden {
         self.listener.scripted_url()
     }
 
-    /// Writes its address in another way and enables it anew, so that what it is owed is tried at once.
+    /// Sets its URL to another notation and enables it again, so that what it is owed is attempted at once.
     pub async fn turn(&self, world: &World, random: &mut Random) {
         let path = format!("/v1/destinations/{}", self.destination_id);
         let host = usize::try_from(random.below(WRITTEN.len() as u64)).ok().and_then(|place| WRITTEN.get(place));
@@ -63,13 +63,14 @@ impl Forbidden {
         }
     }
 
-    /// Nobody connected.
+    /// Checks that no connection was made.
     pub fn unheard(&self) {
-        assert_eq!(self.listener.connections(), 0, "I6: somebody connected to a forbidden address");
+        assert_eq!(self.listener.connections(), 0, "I6: a connection to a forbidden address");
     }
 
-    /// Nobody connected, though somebody listened; it is owed what the world's own destination was, every delivery is
-    /// explained so, and every attempt was refused for its address. How many attempts.
+    /// Checks that no connection was made although the listener works, that the destination is owed the same events as
+    /// the world's own one, that every delivery is explained so, and that every attempt failed because of the forbidden
+    /// address. Returns the number of attempts.
     pub async fn check(&self, world: &World) -> usize {
         self.unheard();
         let deliveries = world.api.all(&format!("/v1/deliveries?destination_id={}", self.destination_id)).await;
@@ -81,7 +82,7 @@ impl Forbidden {
             let is_old = newest.get(&delivery["collapse_key"].to_string()).is_some_and(|newest| {
                 delivery["event_type"] == "purchase.updated" && delivery["revision"].as_i64() < Some(*newest)
             });
-            // An older state is superseded when its lane is claimed next.
+            // An older state becomes superseded when its lane is claimed the next time.
             let end = match delivery["status"].as_str() {
                 Some("pending") => "owed",
                 Some("superseded") if is_old => "superseded",
@@ -93,7 +94,7 @@ impl Forbidden {
         }
         assert!(attempts >= 10, "only {attempts} attempts were refused");
         let address = SocketAddr::from((ADDRESS, self.listener.port()));
-        drop(TcpStream::connect(address).expect("somebody listens"));
+        drop(TcpStream::connect(address).expect("the listener accepts connections"));
         wait::until(SOON, "the one connection, of this test", async || {
             let count = self.listener.connections();
             if count == 1 { Ok(()) } else { Err(format!("{count}")) }
@@ -103,7 +104,8 @@ impl Forbidden {
     }
 }
 
-/// How many attempts of a delivery were refused for its address. Others were not finished, since their worker died.
+/// The number of attempts of a delivery that failed because of the forbidden address. Unfinished attempts, whose worker
+/// died, do not count.
 async fn refused(world: &World, delivery: &Value) -> usize {
     let attempts = attempts(world, delivery).await;
     let finished = attempts.iter().filter(|attempt| attempt["finished_at"].is_string());
@@ -116,7 +118,7 @@ pub async fn attempts(world: &World, delivery: &Value) -> Vec<Value> {
     world.api.get(&path).await.ok()["items"].as_array().cloned().unwrap_or_default()
 }
 
-/// The explanation of a delivery within the one of its event.
+/// The explanation of a delivery, from the explanation of its event.
 pub async fn explained(world: &World, delivery: &Value) -> String {
     let event_id = delivery["event_id"].as_str().expect("an event");
     let story = world.api.get(&format!("/v1/explain/events/{event_id}")).await.ok();

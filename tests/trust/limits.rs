@@ -1,7 +1,7 @@
-//! Rate and concurrency of a destination hold over two workers on one PostgreSQL.
+//! The rate and the concurrency of a destination hold across two workers on one PostgreSQL.
 
-use super::ledger::Ledger;
 use super::outage::busiest;
+use super::revisions::RevisionWriter;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -15,14 +15,15 @@ use tokio::time::Instant;
 
 const RATE: usize = 20;
 const CONCURRENCY: usize = 4;
-/// By the ledger, sent by the destination's run; and by notifications, sent by the purchases' runs of both workers.
+/// Deliveries that are owed at first, sent by the destination's run; and events of notifications, sent by the
+/// purchases' runs in both workers.
 const OWED: usize = 200;
 const EVENTS: usize = 100;
-/// Of the fake Amplitude's one project.
+/// The keys of the fake Amplitude's project.
 const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9";
 const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9e";
-/// In every such span the rate holds, within a tenth: a busy machine may send what was to be spread over a second at
-/// once.
+/// The rate holds in every span of this length, with a tenth more: a busy machine may send at once what should be
+/// spread over a second.
 const SPAN: Duration = Duration::from_secs(10);
 const ENOUGH: Duration = Duration::from_secs(90);
 
@@ -40,12 +41,12 @@ async fn change(world: &World, id: &str, body: &Value) {
     drop(world.api.call(Method::PATCH, &format!("/v1/destinations/{id}"), body).await.ok());
 }
 
-/// Lets a destination be owed much by both ways at once.
+/// Makes a destination owed [`OWED`] deliveries, enables it, and sends notifications for [`EVENTS`] more.
 async fn flood(world: &mut World, id: &str, limits: &Value) {
     change(world, id, &json!({ "enabled": false })).await;
     change(world, id, limits).await;
     let receipts: Vec<String> = (0..OWED).map(|number| format!("owed-{number}")).collect();
-    Ledger::of(world).await.write(&receipts, 1).await;
+    RevisionWriter::of(world).await.write(&receipts, 1).await;
     change(world, id, &json!({ "enabled": true })).await;
     for number in 0..EVENTS {
         let receipt = format!("limited-{number}");
@@ -57,7 +58,7 @@ async fn flood(world: &mut World, id: &str, limits: &Value) {
     }
 }
 
-/// Floods the world's webhook under these limits; what arrived, once all of it has.
+/// Floods the world's webhook under these limits, and returns the requests when all have arrived.
 async fn flooded(world: &mut World, limits: &Value) -> Vec<Received> {
     let id = world.destination_id.clone();
     flood(world, &id, limits).await;
@@ -79,8 +80,8 @@ async fn the_rate_holds_over_two_workers() {
     world.finish().await;
 }
 
-/// What came in this order came at the rate, and used it as long as much was owed: later events come as fast
-/// as purchases settle.
+/// Checks that requests at these times kept the rate, and used it while the first [`OWED`] were sent; later ones arrive
+/// as fast as purchases are settled.
 fn check_rate(times: &[Instant]) {
     let took = times[OWED - 1] - times[0];
     let (most, at_once) = (busiest(times, SPAN), busiest(times, Duration::from_secs(1)));

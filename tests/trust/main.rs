@@ -1,10 +1,10 @@
-//! Delivery that people trust, at a size that takes minutes: an outage with thousands of events, a destination that hangs,
-//! limits over processes, random schedules of faults. `.ci/run` runs this by name:
+//! Delivery at a scale that takes minutes: an outage with thousands of events, a destination that hangs, limits across
+//! processes, random schedules of faults. `.ci/run` runs this by name:
 //! `cargo test --workspace --test trust -- --nocapture --test-threads=1`.
 
 mod chance;
 mod forbidden;
 mod hanging;
-mod ledger;
 mod limits;
 mod outage;
+mod revisions;

@@ -1,10 +1,10 @@
-//! A destination that is gone for an hour and is owed thousands of events from its beginning: on its return each
-//! purchase's newest state arrives once and every `user.*` once and in order, at the set rate, within a minute and
-//! count ÷ rate.
+//! A destination is down for an hour and is owed thousands of events from the beginning of the outage. On its return
+//! each purchase's newest state arrives once and every `user.*` once and in order, at the set rate, within one minute
+//! plus count ÷ rate.
 //!
-//! The hour passes by a clock that is moved, so that the breaker is not tried every half minute of it.
+//! The test moves the clock by the hour, so that the breaker is not probed every half minute of it.
 
-use super::ledger::Ledger;
+use super::revisions::RevisionWriter;
 use domain::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -22,16 +22,16 @@ const PURCHASES: usize = 200;
 const REVISIONS: i64 = 30;
 /// Requests a second.
 const RATE: usize = 60;
-/// Enough purchases that fail for the breaker to open.
+/// Number of failing purchases, enough for the breaker to open.
 const FAILING: usize = 12;
 const EVENTS: [&str; 2] = ["purchase.updated", "user.*"];
 const OUTAGE_MS: i64 = 3_600_000;
 const OUTAGE: Duration = Duration::from_secs(3600);
-/// Number of lanes that can be tried, one each half minute, before the owed deliveries are listed: each of two
-/// deliveries.
+/// Maximum number of deliveries that probes may attempt, one lane of two deliveries each half minute, before the test
+/// lists what is owed.
 const TRIED: usize = 6;
 
-/// A world whose destination is open and whose processes share PostgreSQL, which goes by the clock as they do.
+/// A world with PostgreSQL, whose processes and database use this clock, and whose destination's breaker is open.
 async fn broken(clock: &Clock) -> World {
     let events = EVENTS.map(str::to_owned).to_vec();
     let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
@@ -48,14 +48,14 @@ async fn broken(clock: &Clock) -> World {
     world
 }
 
-/// Lets the outage last an hour. Then the breaker is open still, since what it tries is refused, and all that is owed
-/// has been due for nearly as long, but for what it tries.
+/// Moves the clock by an hour. The breaker is then still open, because its probe fails, and nearly everything that is
+/// owed has been due for nearly an hour; only the probed lanes are due later.
 async fn pass_outage(world: &World, clock: &Clock) {
     postgres::set_ahead(world.installation.database(), OUTAGE).expect("a clock that is moved");
     let after = clock.now().plus_millis(OUTAGE_MS);
     clock.set(after);
     let path = format!("/v1/destinations/{}", world.destination_id);
-    wait::until(SOON, "a try that is refused after the outage", async || {
+    wait::until(SOON, "a failed probe after the outage", async || {
         let shown = world.api.get(&path).await.ok();
         let has_failed = at(&shown["health"]["last_failure_at"]).is_some_and(|failed| failed >= after);
         if has_failed && shown["state"] == "open" { Ok(()) } else { Err(shown.to_string()) }
@@ -90,7 +90,7 @@ fn by_receipt(received: &[Received]) -> BTreeMap<&str, Vec<&Received>> {
     found
 }
 
-/// Each purchase's newest state once, every `user.*` once, in the order in which they happened.
+/// Checks that each purchase's newest state arrived once, and every `user.*` once and in the order of the events.
 fn check(received: &[Received]) {
     for (receipt, requests) in by_receipt(received) {
         let is_first = receipt.starts_with("first-");
@@ -98,14 +98,14 @@ fn check(received: &[Received]) {
             requests.iter().filter(|one| !one.collapse_key().is_empty()).map(|one| one.revision()).collect();
         assert_eq!(revisions, [if is_first { 1 } else { REVISIONS }], "the newest state of {receipt}, once");
         let user_revisions: Vec<i64> = requests.iter().filter_map(|one| one.body["user_revision"].as_i64()).collect();
-        // The first ones are all of one customer.
+        // The first purchases all belong to one user, so their user revisions are not compared.
         let all = if is_first { user_revisions.clone() } else { (1..=REVISIONS).collect() };
         assert_eq!(user_revisions, all, "what happened to {receipt}, each once and in order");
         assert_eq!(user_revisions.len() == 1, is_first, "all that happened to {receipt}");
     }
 }
 
-/// The most requests within any span of this length.
+/// The maximum number of requests within any span of this length.
 pub fn busiest(times: &[Instant], span: Duration) -> usize {
     let within = |from: &Instant| times.iter().filter(|time| (*from..*from + span).contains(time)).count();
     times.iter().map(within).max().unwrap_or(0)
@@ -116,9 +116,9 @@ async fn after_an_hour_of_outage_all_owed_arrives_once_in_order() {
     let clock = Clock::new(api::clock::now());
     let mut world = broken(&clock).await;
     wait_quiet(&world).await;
-    let ledger = Ledger::of(&world).await;
+    let writer = RevisionWriter::of(&world).await;
     let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("purchase-{number}")).collect();
-    ledger.write(&receipts, REVISIONS).await;
+    writer.write(&receipts, REVISIONS).await;
     wait_quiet(&world).await;
     pass_outage(&world, &clock).await;
     let path = format!("/v1/destinations/{}", world.destination_id);

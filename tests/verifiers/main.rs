@@ -1,8 +1,7 @@
-//! Our webhooks verify with the libraries that our consumers have: `v1` with `standardwebhooks` of npm and of PyPI;
-//! `v1a`, which these do not know, with node's own `crypto` (OpenSSL, as what signs) and with PyNaCl (libsodium). Each
-//! agrees with the crates `standardwebhooks` and `ring` in the receiver on every request that is kept in a
-//! folder: the one that `SETTLE_TEST_DELIVERIES` names, where other tests kept what they received, and in any case what
-//! a settle delivers around a rotation.
+//! Webhooks verify with the libraries that consumers have: `v1` with `standardwebhooks` of npm and of PyPI; `v1a`,
+//! which these do not know, with node's own `crypto` (OpenSSL, with which settle signs) and with PyNaCl (libsodium).
+//! Each must agree with the crates `standardwebhooks` and `ring` on every stored request: those that other tests stored
+//! in the folder `SETTLE_TEST_DELIVERIES`, if that is set, and those of a rotation of keys.
 //!
 //! Needs `npm`, `python3` and their registries; `.ci/run` runs this by name: `cargo test --workspace --test verifiers`.
 
@@ -45,7 +44,7 @@ const PYPI: Library = Library {
     script: include_str!("verifier.py"),
 };
 
-/// The folder with all deliveries: those of this process come on top of what other tests kept there.
+/// The folder with all stored deliveries: those of this process, added to those of other tests.
 async fn stored_deliveries() -> &'static Path {
     static FOLDER: OnceCell<PathBuf> = OnceCell::const_new();
     let lived = async || {
@@ -62,7 +61,7 @@ async fn stored_deliveries() -> &'static Path {
     FOLDER.get_or_init(lived).await
 }
 
-/// Runs a program in a folder; what it printed.
+/// Runs a program in a folder, and returns its output.
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(folder).env("PYTHONPATH", folder.join("python")).stdin(Stdio::null());
@@ -88,7 +87,8 @@ async fn verify(library: &Library) {
     check("v1a", &tally.v1a);
 }
 
-/// Every event was verified, and as many as there are of them before, in and after the overlap of a rotation.
+/// Checks that every type of event was verified, and that at least as many requests as there are types were verified
+/// before, in and after the overlap of a rotation.
 fn check(version: &str, count: &Count) {
     let least = [count.before, count.overlap, count.after].into_iter().min().unwrap_or(0);
     assert!(least >= rotation::EVENTS.len(), "{version}: {count}");

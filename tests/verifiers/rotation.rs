@@ -1,5 +1,5 @@
-//! A settle whose keys are rotated: before, in the overlap, and when that is over, every event arrives that Amazon's
-//! notifications can cause by themselves.
+//! A rotation of keys: before it, in its overlap and after that, every event arrives that notifications alone can
+//! cause.
 
 use domain::Timestamp;
 use serde_json::json;
@@ -12,7 +12,7 @@ use system_tests::world::{SOON, Setting, World};
 
 const HOUR_MS: i64 = 3_600_000;
 const OVERLAP_HOURS: i64 = 24;
-/// Long enough for all notifications of a receipt to settle in one.
+/// Long enough for all notifications of a receipt to arrive within one window.
 const WINDOW_SECONDS: u64 = 3;
 
 /// The types of notifications in the life of a receipt.
@@ -26,9 +26,9 @@ const TEXTS: [&str; 8] = [
     "SUBSCRIPTION_OUT_OF_GRACE_PERIOD",
     "SUBSCRIPTION_CANCELLED",
 ];
-/// What takes the place of another receipt.
+/// The notification of the receipt that replaces another one.
 const CHANGED: &str = "SUBSCRIPTION_MODIFIED_IMMEDIATE";
-/// A trial that ends without a payment is announced only by a store that is queried.
+/// The events of these notifications. `trial.did_not_convert` is missing: it needs a store that can be queried.
 pub const EVENTS: [&str; 12] = [
     "purchase.updated",
     "user.journey.trial.converted",
@@ -44,10 +44,11 @@ pub const EVENTS: [&str; 12] = [
     "user.subscription.sku_change",
 ];
 
-/// How a destination can have its requests signed.
+/// All settings of a destination's signature.
 pub const SIGNATURES: [&str; 3] = ["v1", "v1,v1a", "v1a"];
 
-/// Lives through a rotation with requests that are signed so. What the receiver gets is kept in the folder.
+/// Sends every event before, in and after the overlap of a rotation, signed as `signature`, and stores the received
+/// requests in the folder.
 pub async fn live(folder: &Path, signature: &'static str) {
     let clock = Clock::new(api::clock::now());
     let events = vec!["purchase.updated".to_owned(), "user.*".to_owned()];
@@ -100,7 +101,7 @@ async fn send(world: &mut World, rtn: &Rtn) {
     world.post_until_accepted(&message).await;
 }
 
-/// Waits until nothing is on its way: what comes later is signed as it is then.
+/// Waits until every delivery has ended, so that no request is signed after the next change of keys.
 async fn wait_quiet(world: &World) {
     wait::until(SOON, "the end of all deliveries", async || {
         let open = world.temporal.list("WorkflowType = 'purchase' AND ExecutionStatus = 'Running'").await;

@@ -1,35 +1,35 @@
-//! Whether other languages' libraries agree with the crates, request by request.
+//! Compares the verdicts of other languages' libraries with those of the crates, request by request.
 
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt;
 use system_tests::deliveries::{KeyResult, Request, Version};
 
-/// The result with one key: why a request is refused, where it is.
+/// A library's verdicts on a request with one key. Each is the refusal, or `None` if the signature is accepted.
 #[derive(Debug, Deserialize)]
 pub struct Answer {
-    /// The request as it came, at its own time.
+    /// The request unchanged, at its own time.
     refusal: Option<String>,
-    /// With a byte changed.
+    /// With one byte of the body changed.
     changed: Option<String>,
     /// With another time in its header.
     moved: Option<String>,
-    /// As it came, with a key of the same kind that signs nothing.
+    /// Unchanged, with a key of the same version that signed nothing.
     stranger: Option<String>,
-    /// As it came, five minutes later.
+    /// Unchanged, more than five minutes later.
     late: Option<String>,
 }
 
-/// How many requests were verified by keys of one version.
+/// The number of requests that were verified with keys of one version.
 #[derive(Debug, Default)]
 pub struct Count {
-    /// With the one key that the receiver knew.
+    /// With the only key that the receiver trusted: before a rotation.
     pub before: usize,
     /// With the newest key and an older one: in the overlap of a rotation.
     pub overlap: usize,
-    /// With the newest key, while an older one is refused.
+    /// With the newest key only, an older one refusing: after the overlap.
     pub after: usize,
-    /// What was verified.
+    /// The event types of the verified requests.
     pub event_types: BTreeSet<String>,
 }
 
@@ -41,18 +41,18 @@ impl fmt::Display for Count {
     }
 }
 
-/// How many requests were verified, and which were not.
+/// The counts of all requests.
 #[derive(Debug, Default)]
 pub struct Tally {
     /// With a secret.
     pub v1: Count,
     /// With a public key.
     pub v1a: Count,
-    /// Of receivers that got a request at all.
+    /// Number of receivers with at least one request.
     receivers: usize,
-    /// Signatures that are refused by the crate and the library alike, as the test wanted.
+    /// Signatures that the crate and the library refuse, as the test expected.
     refused: usize,
-    /// Requests to receivers that knew no key.
+    /// Requests to receivers that trusted no key.
     unknown: usize,
 }
 
@@ -71,7 +71,7 @@ impl Tally {
     /// Counts all requests of all receivers.
     ///
     /// # Errors
-    /// The first request on which the library and the crate differ, or that nobody could verify.
+    /// The first request on which the library and the crate differ, or that no key verifies.
     pub fn of(receivers: &[Vec<Request>], answers: &[Vec<Answer>]) -> Result<Self, String> {
         let all: Vec<&Request> = receivers.iter().flatten().collect();
         if all.len() != answers.len() {
@@ -112,7 +112,7 @@ impl Tally {
             None if signatures > 0 => return Err(format!("no key is known for its {version:?}")),
             None => return Ok(()),
             Some(newest) if newest.refusal.is_some() != request.is_refusal_wanted => {
-                return Err("the test wants otherwise".to_owned());
+                return Err("the test expected the other verdict".to_owned());
             }
             Some(_) if request.is_refusal_wanted => self.refused += 1,
             Some(_) if right > signatures => return Err(format!("{right} keys verify its {version:?}")),
@@ -129,8 +129,8 @@ impl Tally {
     }
 }
 
-/// Both find the signature right, and the library sees what was changed, who did not sign it, and that it came late; or
-/// both refuse. With a public key no library checks the time.
+/// Checks that the crate and the library agree. If both accept the signature, the library must refuse the changed body,
+/// the changed time, the other key and, with a secret, the late request. No library checks the time with a public key.
 fn agree(result: &KeyResult, answer: &Answer) -> Result<(), String> {
     let has = |refusal: &Option<String>, part: &str| refusal.as_ref().is_some_and(|why| why.contains(part));
     let is_past = result.version() == Version::V1a || has(&answer.late, "too old");
@@ -145,7 +145,7 @@ fn agree(result: &KeyResult, answer: &Answer) -> Result<(), String> {
     }
 }
 
-/// By the kind of the body.
+/// The event type of a request, from the field that its kind of body has.
 fn event_type(request: &Request) -> String {
     let body: serde_json::Value = serde_json::from_slice(&request.raw()).unwrap_or_default();
     let named = [&body["attributes"]["event_type"], &body["event_type"], &body["type"]];

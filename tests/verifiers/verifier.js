@@ -1,5 +1,5 @@
-// Says, line by line, what the library of npm thinks of all requests that are kept in a folder. It knows `v1` alone:
-// with a public key, node itself verifies `v1a`.
+// Prints, one line per request, the verdicts of the npm library on all requests stored in a folder. The library knows
+// `v1` only; with a public key, node's own `crypto` verifies `v1a`.
 
 const { Webhook } = require("standardwebhooks");
 const { createPublicKey, generateKeyPairSync, randomBytes, verify } = require("crypto");
@@ -8,9 +8,9 @@ const { join } = require("path");
 
 // Longer than the five minutes that the library allows.
 const LATE_SECONDS = 301;
-// What makes an X.509 SubjectPublicKeyInfo of the raw 32 bytes of a public key.
+// The prefix that makes an X.509 SubjectPublicKeyInfo of the raw 32 bytes of a public key.
 const SPKI = Buffer.from("302a300506032b6570032100", "hex");
-// Keys that sign nothing.
+// Keys that signed nothing.
 const STRANGERS = {
   whsec_: randomBytes(32),
   whpk_: generateKeyPairSync("ed25519").publicKey.export({ format: "der", type: "spki" }).subarray(SPKI.length),
@@ -27,7 +27,7 @@ function verifyAsymmetric(key, body, headers) {
   }
 }
 
-// Why it refuses a request that is looked at then; null when it does not.
+// Why the library refuses a request that arrives at this time; null if it accepts it.
 function refusal(key, body, headers, nowSeconds) {
   Date.now = () => nowSeconds * 1000;
   try {

@@ -1,6 +1,6 @@
-"""Says, line by line, what the library of PyPI thinks of all requests that are kept in a folder.
+"""Prints, one line per request, the verdicts of the PyPI library on all requests stored in a folder.
 
-It knows `v1` alone: with a public key, PyNaCl verifies `v1a`.
+The library knows `v1` only; with a public key, PyNaCl verifies `v1a`.
 """
 
 import base64
@@ -16,12 +16,12 @@ from standardwebhooks import Webhook, webhooks
 
 # Longer than the five minutes that the library allows.
 LATE_SECONDS = 301
-# Keys that sign nothing.
+# Keys that signed nothing.
 STRANGERS = {"whsec_": os.urandom(32), "whpk_": SigningKey.generate().verify_key.encode()}
 
 
 class Clock(datetime):
-    """The time that the library sees."""
+    """The clock of the library."""
 
     seconds = 0
 
@@ -50,7 +50,7 @@ def verify_asymmetric(key, body, headers):
 
 
 def refusal(key, body, headers, now_seconds):
-    """Why it refuses a request that is looked at then; none when it does not."""
+    """Why the library refuses a request that arrives at this time; None if it accepts it."""
     Clock.seconds = now_seconds
     try:
         if key.startswith("whpk_"):

@@ -1,11 +1,14 @@
 //! The contract of the activities: names, inputs and outputs. They are implemented in the package `activities`.
 //!
-//! No input or output holds a customer identifier or a body: many people can read histories.
+//! No input or output holds a customer identifier or a body, since Temporal's histories store them and many people can
+//! read those.
 
 use crate::signal::{Admin, Hold};
 pub use domain::settling::{Loaded, MAX_PER_SETTLING, Record, Recorded};
+use domain::time::{as_millis, as_optional_millis};
 use domain::{CollapseKey, DestinationId, Lane, RedeliverySelector, Verification};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 
@@ -31,9 +34,9 @@ pub struct Verified {
     /// The result; absent when the store must be queried again.
     #[serde(default)]
     pub verification: Option<Verification>,
-    /// Milliseconds until the next query; 0 when there is a result.
-    #[serde(default)]
-    pub next_query_ms: i64,
+    /// How long until the next query; zero when there is a result.
+    #[serde(rename = "next_query_ms", with = "as_millis", default)]
+    pub next_query_in: Duration,
     /// The reason, for people; without secrets and customer identifiers.
     #[serde(default)]
     pub why: Option<String>,
@@ -48,22 +51,24 @@ pub struct Deliver {
     pub destination_id: DestinationId,
 }
 
-/// Output of `deliver`: the lane is empty, or must be started again.
+/// Output of `deliver`: the lane is done in this run, or must be started again. It is also done while deliveries are
+/// still owed that the destination's run attempts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Delivered {
-    /// Sequence number of the newest delivery that was seen when the lane ended.
+    /// Sequence number of the newest delivery that storage saw when the lane was done; 0 if `more`.
     pub last_seq: i64,
-    /// Whether deliveries are pending, so that the lane must be started again.
+    /// Whether this run must start the lane again, since it still has deliveries to attempt.
     pub more: bool,
 }
 
-/// Input of `hold`: sets or ends a hold.
+/// Input of the activity `hold`: sets or ends a hold.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SetHold {
     /// Which purchase.
     pub collapse_key: CollapseKey,
-    /// Duration in milliseconds, from now; absent to end the hold.
-    pub for_ms: Option<i64>,
+    /// How long, from now; absent to end the hold.
+    #[serde(rename = "for_ms", with = "as_optional_millis", default)]
+    pub duration: Option<Duration>,
     /// Who requested it, and why.
     pub admin: Admin,
 }
@@ -79,14 +84,14 @@ pub struct Discard {
     pub admin: Admin,
 }
 
-/// Input of `redeliver`: sends the newest state again.
+/// Input of `redeliver`: sends the newest state of a purchase again, and its `user.*` events whose delivery is dead.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Redeliver {
     /// Which purchase.
     pub collapse_key: CollapseKey,
     /// Which destination; absent for all.
     pub destination_id: Option<DestinationId>,
-    /// Idempotency key: the same key redelivers once, however often the activity runs; absent for each time.
+    /// Idempotency key: runs of the activity with the same key redeliver only once. Without a key, each run redelivers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub once: Option<String>,
 }
@@ -96,7 +101,7 @@ pub struct Redeliver {
 pub struct Supervise {
     /// Which destination.
     pub destination_id: DestinationId,
-    /// Whether to probe an open breaker before its time.
+    /// Whether to probe an open breaker at once, although the next probe is not due.
     #[serde(default)]
     pub is_probe: bool,
 }
@@ -105,9 +110,10 @@ pub struct Supervise {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Supervised {
-    /// Milliseconds until the next check; absent when nothing that could be sent is owed.
-    pub next_check_ms: Option<i64>,
-    /// Why another check is needed.
+    /// How long until the next `supervise`; absent if the destination is owed nothing that may be sent.
+    #[serde(rename = "next_check_ms", with = "as_optional_millis")]
+    pub next_check_in: Option<Duration>,
+    /// What the run does until then.
     pub state: Supervision,
     /// How many deliveries it is owed, up to the limit of counting.
     pub owed: i64,
@@ -144,7 +150,8 @@ pub struct SetEnabled {
     pub admin: Admin,
 }
 
-/// Output of `set_enabled`: the destination is not enabled yet, since one run cannot skip all owed deliveries.
+/// Output of `set_enabled` while the destination is not enabled yet: one run of the activity did not skip all owed
+/// deliveries, and another run must follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
     /// How many deliveries this run skipped.
@@ -160,7 +167,7 @@ pub struct Test {
     pub admin: Admin,
 }
 
-/// Input of `redeliver_all`.
+/// Input of `redeliver_all`: sends events to a destination again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RedeliverAll {
     /// Which destination.
@@ -179,7 +186,7 @@ pub struct RedeliverAll {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RedeliveryProgress {
-    /// How many deliveries were created.
+    /// Number of deliveries that this run of the activity created.
     pub owed: i64,
     /// Where to continue; absent at the end.
     pub next_cursor: Option<String>,
@@ -200,7 +207,8 @@ impl From<Hold> for Admin {
     }
 }
 
-/// The activities, by name.
+/// The activities, by name. These are signatures only: the macro requires a body, and the package `activities`
+/// implements them.
 pub struct Activities;
 
 #[activity_definitions]
@@ -235,7 +243,7 @@ impl Activities {
     pub fn discard(input: Discard) -> Result<i64, ActivityError> {
         unimplemented!()
     }
-    /// Sends the newest state again; returns the opened lanes.
+    /// Sends the newest state and the dead `user.*` events of a purchase again; returns the opened lanes.
     #[activity(name = "redeliver")]
     pub fn redeliver(input: Redeliver) -> Result<Vec<Lane>, ActivityError> {
         unimplemented!()
@@ -245,7 +253,7 @@ impl Activities {
     pub fn supervise(input: Supervise) -> Result<Supervised, ActivityError> {
         unimplemented!()
     }
-    /// Enables or disables a destination; `None` when that is done.
+    /// Enables or disables a destination. Returns `None` when done.
     #[activity(name = "set_enabled")]
     pub fn set_enabled(input: SetEnabled) -> Result<Option<Unfinished>, ActivityError> {
         unimplemented!()

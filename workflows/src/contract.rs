@@ -5,9 +5,10 @@
 
 use domain::{CollapseKey, DestinationId};
 
-/// Task queue of workflows and of the activities that only touch storage.
+/// Task queue of workflows and of all activities except those of [`DELIVER_QUEUE`].
 pub const TASK_QUEUE: &str = "settle";
-/// Task queue of `deliver`, `supervise` and `test`, with slots of its own: a destination that hangs delays nothing else.
+/// Task queue of `deliver`, `supervise` and `test`, with slots of its own: a destination that hangs delays nothing
+/// else.
 pub const DELIVER_QUEUE: &str = "settle-deliver";
 /// Workflow type of a purchase.
 pub const PURCHASE: &str = "purchase";
@@ -17,7 +18,7 @@ pub const DESTINATION: &str = "destination";
 pub const SWEEP: &str = "sweep";
 /// Signal: new rows in the inbox.
 pub const NOTIFIED: &str = "notified";
-/// Signal: load the purchase now, without waiting for a window.
+/// Signal: load the purchase now. A window that has not ended stays open.
 pub const WAKE: &str = "wake";
 /// Signal: settle now, ignoring the window.
 pub const FLUSH: &str = "flush";
@@ -37,9 +38,9 @@ pub const OWED: &str = "owed";
 pub const ENABLE: &str = "enable";
 /// Signal to a destination: disable it.
 pub const DISABLE: &str = "disable";
-/// Signal to a destination: try an open breaker now.
+/// Signal to a destination: send a probe now although its breaker is open.
 pub const PROBE: &str = "probe";
-/// Signal to a destination: send the newest states that it lacks.
+/// Signal to a destination: send it the newest state of purchases; by default only those that it has not acknowledged.
 pub const REPLAY: &str = "replay";
 /// Signal to a destination: test the connection with a request that carries no event.
 pub const TEST: &str = "test";

@@ -21,44 +21,42 @@ pub const SUPERVISE_HEARTBEAT: Duration = Duration::from_secs(15);
 /// Timeout of one run of `test`.
 pub const TEST_RUN: Duration = Duration::from_secs(20);
 /// Timeout of `test`, with the wait for a slot.
-pub const TEST_PATIENCE: Duration = Duration::from_secs(25);
-/// How long `redeliver_all` is retried.
-pub const REDELIVER_PATIENCE: Duration = Duration::from_secs(300);
+pub const TEST_TIMEOUT: Duration = Duration::from_secs(25);
+/// Timeout of `redeliver_all` over all its retries.
+pub const REDELIVER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Timeout of one attempt of `verify`.
 pub const VERIFY_ATTEMPT: Duration = Duration::from_secs(20);
+
+fn once() -> RetryPolicy {
+    RetryPolicy::builder().maximum_attempts(1).build()
+}
+
+/// Retries until success: first after one second, then after growing intervals of at most `longest_seconds`.
+fn retried(longest_seconds: u64) -> RetryPolicy {
+    let longest = Duration::from_secs(longest_seconds);
+    RetryPolicy::builder().initial_interval(Duration::from_secs(1)).maximum_interval(longest).build()
+}
 
 /// A local activity with one short attempt inside the workflow task. It costs one event instead of six.
 pub fn short() -> LocalActivityOptions {
     LocalActivityOptions::builder()
         .start_to_close_timeout(Duration::from_secs(3))
         .schedule_to_close_timeout(Duration::from_secs(3))
-        .retry_policy(RetryPolicy::builder().maximum_attempts(1).build())
+        .retry_policy(once())
         .build()
 }
 
 /// A regular activity that is retried until it succeeds, visibly and without blocking the workflow task.
 pub fn lasting() -> ActivityOptions {
-    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(10))
-        .retry_policy(
-            RetryPolicy::builder()
-                .initial_interval(Duration::from_secs(1))
-                .maximum_interval(Duration::from_secs(20))
-                .build(),
-        )
-        .build()
+    ActivityOptions::with_start_to_close_timeout(Duration::from_secs(10)).retry_policy(retried(20)).build()
 }
 
 /// `verify`: a short wait for a slot, fifteen seconds of HTTP and a margin. The engine retries storage errors only; the
 /// workflow decides when to query the store again, and receives signals meanwhile.
 pub fn verify() -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(VERIFY_ATTEMPT)
-        .retry_policy(
-            RetryPolicy::builder()
-                .initial_interval(Duration::from_secs(1))
-                .maximum_interval(Duration::from_secs(20))
-                .build(),
-        )
+        .retry_policy(retried(20))
         .summary("query the store".to_owned())
         .build()
 }
@@ -67,11 +65,11 @@ const fn within(start_to_close: Duration, schedule_to_close: Duration) -> Activi
     ActivityCloseTimeouts::ScheduleAndStartToClose { schedule_to_close, start_to_close }
 }
 
-/// `test`: fifteen seconds of HTTP and a margin. The run does nothing else meanwhile, so there is one attempt and a short
-/// wait for a slot.
+/// `test`: fifteen seconds of HTTP and a margin. The run does nothing else meanwhile, so there is one attempt and a
+/// short wait for a slot.
 pub fn test() -> ActivityOptions {
-    ActivityOptions::with_close_timeouts(within(TEST_RUN, TEST_PATIENCE))
-        .retry_policy(RetryPolicy::builder().maximum_attempts(1).build())
+    ActivityOptions::with_close_timeouts(within(TEST_RUN, TEST_TIMEOUT))
+        .retry_policy(once())
         .task_queue(DELIVER_QUEUE.to_owned())
         .build()
 }
@@ -79,20 +77,27 @@ pub fn test() -> ActivityOptions {
 /// `redeliver_all`. The run does nothing else meanwhile, so the retries end after a while and the failure is noted;
 /// redeliveries that were created until then stay.
 pub fn redeliver_all() -> ActivityOptions {
-    ActivityOptions::with_close_timeouts(within(Duration::from_secs(10), REDELIVER_PATIENCE))
-        .retry_policy(
-            RetryPolicy::builder()
-                .initial_interval(Duration::from_secs(1))
-                .maximum_interval(Duration::from_secs(5))
-                .build(),
-        )
+    ActivityOptions::with_close_timeouts(within(Duration::from_secs(10), REDELIVER_TIMEOUT))
+        .retry_policy(retried(5))
         .build()
+}
+
+/// Whether the engine retries a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retries {
+    /// Not at all.
+    None,
+    /// Until the lane ends.
+    UntilItEnds,
 }
 
 /// `deliver`. The first attempt of a healthy lane is not retried, so that the workflow learns at once that the lane
 /// fails; the engine retries a failing lane until it ends.
-pub fn lane(token: WorkflowCancellationToken, failing: bool, summary: String) -> ActivityOptions {
-    let attempts = if failing { 0 } else { 1 };
+pub fn lane(token: WorkflowCancellationToken, retries: Retries, summary: String) -> ActivityOptions {
+    let attempts = match retries {
+        Retries::None => 1,
+        Retries::UntilItEnds => 0,
+    };
     ActivityOptions::with_start_to_close_timeout(DELIVER_ATTEMPT)
         .task_queue(DELIVER_QUEUE.to_owned())
         .retry_policy(
@@ -113,12 +118,7 @@ pub fn supervise(token: WorkflowCancellationToken, summary: String) -> ActivityO
     ActivityOptions::with_start_to_close_timeout(SUPERVISE_RUN)
         .heartbeat_timeout(SUPERVISE_HEARTBEAT)
         .task_queue(DELIVER_QUEUE.to_owned())
-        .retry_policy(
-            RetryPolicy::builder()
-                .initial_interval(Duration::from_secs(1))
-                .maximum_interval(Duration::from_secs(20))
-                .build(),
-        )
+        .retry_policy(retried(20))
         .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
         .cancellation_token(token)
         .summary(summary)

@@ -10,7 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use temporalio_common::ActivityDefinition;
 use temporalio_common::data_converters::{TemporalDeserializable, TemporalSerializable};
 use temporalio_common::error::ActivityExecutionError;
-use temporalio_workflow::{CancellableFuture, TimerOptions, TimerResult, WorkflowContext};
+use temporalio_workflow::{
+    CancellableFuture, TimerOptions, TimerResult, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
+};
 
 /// Maximum number of events in a history; a longer run continues as a new one, even without the engine's suggestion.
 const LONGEST_HISTORY: u32 = 8_000;
@@ -47,6 +49,15 @@ impl<'a> Alarm<'a> {
 /// Whether the run must end soon: its history is long, or it was cancelled.
 pub fn closing<W>(ctx: &WorkflowContext<W>) -> bool {
     ctx.cancellation_token().is_cancelled() || ctx.continue_as_new_suggested() || ctx.history_length() > LONGEST_HISTORY
+}
+
+/// Waits until a condition on the state holds. With the workflow's own token this would be ready for ever once the run
+/// is cancelled, and its loop would spin on the one thread of all workflows; what it waits for besides ends by that
+/// token.
+pub async fn changed<W>(ctx: &WorkflowContext<W>, holds: impl FnMut(&W) -> bool) {
+    let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
+    // Its own token is never cancelled.
+    let _ = ctx.wait_condition_with_options(holds, own).await;
 }
 
 /// The workflow time.

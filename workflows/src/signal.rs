@@ -3,15 +3,17 @@
 //!
 //! People send signals from the `temporal` CLI, so every field is optional in JSON.
 
+use domain::time::{as_millis, as_optional_millis};
 use domain::{CollapseKey, DestinationId, EventId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use temporalio_common::data_converters::{
     PayloadConversionError, SerializationContext, TemporalDeserializable, TemporalSerializable,
 };
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 
-/// Maximum number of purchases that one `replay` may name: the history holds them all.
+/// Maximum number of purchases that one `replay` may name, since the history stores all of them.
 pub const MAX_NAMED: usize = 100;
 
 /// One signal to a purchase with its payload: what the dispatcher, the API and the sweep send.
@@ -19,7 +21,7 @@ pub const MAX_NAMED: usize = 100;
 pub enum Signal {
     /// There are new rows in the inbox.
     Notified(Notified),
-    /// Load the purchase now, without waiting for a window.
+    /// Load the purchase now. A window that has not ended stays open.
     Wake,
     /// Settle now; never through a hold.
     Flush(Admin),
@@ -73,8 +75,8 @@ pub enum DestinationSignal {
     /// There are deliveries that no purchase's run attempts.
     Owed,
     /// Send again what failed, all events of a time range, or one event.
-    Redeliver(Range),
-    /// Send the newest states that it lacks.
+    Redeliver(RedeliverEvents),
+    /// Send the newest state of purchases; by default only those that it has not acknowledged.
     Replay(Replay),
     /// Test the connection with a request that carries no event.
     Test(Admin),
@@ -121,13 +123,14 @@ impl DestinationSignal {
 pub struct Notified {
     /// The newest sequence number.
     pub through: i64,
-    /// Milliseconds until its window ends, counted from now.
-    pub quiet_ms: i64,
+    /// How long until its window ends, from now.
+    #[serde(rename = "quiet_ms", with = "as_millis")]
+    pub quiet: Duration,
     /// Number of rows since the last signal; for people.
     pub count: i64,
-    /// Milliseconds until the max-wait cap of the oldest waiting row, when the platform has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cap_ms: Option<i64>,
+    /// How long until the max-wait cap of the oldest waiting row, when the platform has one.
+    #[serde(rename = "cap_ms", with = "as_optional_millis", skip_serializing_if = "Option::is_none")]
+    pub cap: Option<Duration>,
 }
 
 /// Who requested something, and why.
@@ -187,7 +190,7 @@ pub struct CancelBackoff {
 /// Send a destination again what failed, all events of a time range, or one event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Range {
+pub struct RedeliverEvents {
     /// Who requested it.
     pub by: Option<String>,
     /// Why.
@@ -198,12 +201,12 @@ pub struct Range {
     /// The end, RFC 3339, exclusive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// This event alone; for a state, the newest one.
+    /// Only this event; for a `purchase.updated`, the newest one of its purchase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<EventId>,
 }
 
-impl From<Admin> for Range {
+impl From<Admin> for RedeliverEvents {
     fn from(Admin { by, reason }: Admin) -> Self {
         Self { by, reason, ..Self::default() }
     }
@@ -228,7 +231,7 @@ impl From<Admin> for Enable {
     }
 }
 
-/// Send a destination the newest states that it lacks.
+/// Send a destination the newest state of purchases; by default only those that it has not acknowledged.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Replay {
@@ -238,7 +241,7 @@ pub struct Replay {
     pub reason: Option<String>,
     /// Whether to send also those that it acknowledged.
     pub all: bool,
-    /// These purchases alone, at most [`MAX_NAMED`].
+    /// Only these purchases, at most [`MAX_NAMED`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collapse_keys: Option<Vec<CollapseKey>>,
 }

@@ -1,5 +1,5 @@
-//! The workflow `sweep`: wakes what is overdue every half minute. By its fixed id the engine guarantees that there is
-//! only one.
+//! The workflow `sweep`: every 30 seconds it signals the purchases and destinations that are overdue. Its workflow id
+//! is fixed, so Temporal guarantees that only one runs.
 
 use crate::activities::Activities;
 use crate::contract;
@@ -12,8 +12,8 @@ use temporalio_workflow::{ContinueAsNewOptions, WorkflowContext, WorkflowContext
 
 /// Time between two sweeps.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Time between two sweeps while more is due than one sweep may wake. This and the sweep's own limit bound its rate, so
-/// that it does not overload an engine that is only late.
+/// Time between two sweeps while more is due than one sweep may signal. This and the limit of one sweep bound the rate
+/// of signals, so that a Temporal server with a backlog is not overloaded.
 const SHORT_PAUSE: Duration = Duration::from_secs(5);
 /// Number of sweeps in one run before it continues as a new one.
 const SWEEPS_PER_RUN: u32 = 300;

@@ -1,78 +1,86 @@
-//! One request of a lane: claim, send, finish. The caller decides what follows: a purchase's run in `deliver`, a
-//! destination's in `supervise`.
+//! One request to a destination, for one lane: claim the lane, send its due events, finish. The caller decides what
+//! follows: a purchase's run in `deliver`, a destination's run in `supervise`.
 
-use crate::{Context, bodies};
+use crate::bodies;
+use crate::dependencies::Context;
+use domain::time::millis;
 use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp};
-use protocols::destinations::{Config, Invalid};
+use protocols::destinations::{Config, Exchange, Invalid};
 use protocols::http::{Reply, Request};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, Batch, Claim, Claimed, DeliveryResult, EndpointSignal, Error, EventResult, Finish, FinishResult, Idle,
-    LaneState, Mode, Verdict, fault,
+    Attempt, AttemptClass, Batch, Claim, Claimed, DeliveryResult, EndpointSignal, Error, EventResult, Finish,
+    FinishResult, Idle, LaneState, Mode, Verdict, fault,
 };
 use tokio::time::Instant;
 
 /// How long an attempt leases its lane: the wait for the rate limit, the HTTP time-out and a margin.
-pub const LEASE_MS: i64 = 20_000;
-/// How long after the claim the request may start, so that it ends within the lease.
+pub const LEASE: Duration = Duration::from_secs(20);
+/// Latest start of the request after the claim, so that it ends within the lease.
 const LATEST_START: Duration = Duration::from_secs(4);
-/// How long to wait before an attempt that was too late is repeated.
-pub const LATE_MS: i64 = 1_000;
-/// How long to wait before settings that give no request are used again.
-const UNUSABLE_MS: i64 = 600_000;
-/// No limit on the events of a request but the destination's.
+/// Wait before the next attempt when the lease expired before the request.
+pub const LEASE_RETRY: Duration = Duration::from_secs(1);
+/// Wait before the next attempt when no request can be built from the destination's settings.
+const INVALID_SETTINGS_RETRY: Duration = Duration::from_secs(600);
+/// Value of [`Claim::at_most`] without a limit: only the destination's own `per_request` applies.
 pub const NO_LIMIT: i64 = i64::MAX;
 
 /// The result of an attempt.
 #[derive(Debug)]
 pub enum AttemptResult {
-    /// The request was finished.
+    /// The attempt has a recorded result. A request was sent, or none could be: the settings are unusable, or no event may
+    /// be sent any more.
     Completed(Completed),
     /// Nothing was claimed.
     Idle(Idle),
-    /// The lease was lost, or too old to cover the request: nothing was sent, and the lease is released.
-    Late,
+    /// The lease had expired, or would expire during the request: nothing was sent, and the lease is released.
+    LeaseExpired,
 }
 
-/// An attempt whose request was finished.
+/// An attempt with a recorded result.
 #[derive(Debug)]
 pub struct Completed {
     /// The lane's state after it.
-    pub finished: LaneState,
-    /// Why the first of its events that is retried has to be.
+    pub lane: LaneState,
+    /// The error of the first event that must be retried; `None` when none must.
     pub retry_reason: Option<String>,
     /// Maximum number of events in the lane's next request.
     pub at_most: Option<i64>,
-    /// Whether its events are about another destination: no purchase's run attempts such a lane.
+    /// Whether all its events report about another destination. Only the destination's run attempts such a lane, since
+    /// it belongs to no purchase.
     pub is_for_operators: bool,
 }
 
-/// The database's clock, which stamps rows: its time at the claim, and the time that has passed since. The worker's clock
+/// The database's clock, estimated: its time at the claim, plus the time that has passed since. The worker's own clock
 /// may differ.
 #[derive(Clone, Copy)]
 struct Clock {
-    at: Timestamp,
+    /// The time of the claim by the database's clock.
+    claimed_at_db: Timestamp,
+    /// The time of the claim by this process's monotonic clock.
     claimed_at: Instant,
 }
 
 impl Clock {
     fn now(self) -> Timestamp {
-        self.at.plus_millis(i64::try_from(self.claimed_at.elapsed().as_millis()).unwrap_or(i64::MAX))
+        self.claimed_at_db.plus_millis(i64::try_from(self.claimed_at.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 }
 
 /// The result of a request, before it is recorded.
 struct Sent {
     result: DeliveryResult,
+    /// `None` when no request was sent.
     reply: Option<Reply>,
-    patience_ms: i64,
+    /// How long without a success before the destination is disabled.
+    disable_after: Duration,
 }
 
-/// The claim of an attempt, with as many events as the destination takes. `token` identifies the holder of the lease.
+/// A claim for as many events as the destination takes in one request. `token` identifies the holder of the lease.
 pub fn claim(key: CollapseKey, destination: DestinationId, token: String, mode: Mode) -> Claim {
     let render = Arc::new(bodies::render);
-    Claim { key, destination, token, lease_ms: LEASE_MS, mode, at_most: NO_LIMIT, render }
+    Claim { key, destination, token, lease: LEASE, mode, at_most: NO_LIMIT, render }
 }
 
 /// Claims the lane, sends its due events and records the result.
@@ -87,25 +95,25 @@ pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, 
     let is_for_operators = batch.attempts.iter().all(|attempt| domain::event::is_for_operators(&attempt.event_type));
     let began = Instant::now();
     let claimed_at = batch.claimed_at;
-    let clock = Clock { at: batch.lease_until.plus_millis(-LEASE_MS), claimed_at };
+    let clock = Clock { claimed_at_db: batch.lease_until.minus(LEASE), claimed_at };
     let started_at = clock.now();
     let Some(sent) = send(context, claim, &batch, clock).await? else {
-        let late = batch.attempts.iter().map(late).collect();
-        context.store.finish(finish(claim, unsent(late), started_at, 0)).await?;
-        return Ok(AttemptResult::Late);
+        let unsent_events = batch.attempts.iter().map(lease_expired).collect();
+        context.store.finish(finish(claim, unsent(unsent_events), started_at, Duration::ZERO)).await?;
+        return Ok(AttemptResult::LeaseExpired);
     };
     fail::fail_point!("deliver.after_send", |_| std::process::abort());
-    let latency_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+    let latency = began.elapsed();
     let (retry_reason, at_most) = (retry_reason(&sent.result.events), sent.result.at_most);
-    let finish = finish(claim, sent, started_at, latency_ms);
+    let finish = finish(claim, sent, started_at, latency);
     log_results(&finish, &batch);
-    let FinishResult { lane: finished, owing, operator_events } = context.store.finish(finish).await?;
+    let FinishResult { lane, owing, operator_events } = context.store.finish(finish).await?;
     fail::fail_point!("deliver.after_finish", |_| std::process::abort());
     publish_operator_events(context, claim, operator_events, owing);
-    Ok(AttemptResult::Completed(Completed { finished, retry_reason, at_most, is_for_operators }))
+    Ok(AttemptResult::Completed(Completed { lane, retry_reason, at_most, is_for_operators }))
 }
 
-/// Counts and logs the events about the destination, and has them delivered to the destinations that they are owed to.
+/// Counts and logs the events about the destination, and signals the runs of the destinations that are owed them.
 fn publish_operator_events(context: &Context, claim: &Claim, events: Vec<&'static str>, owing: Vec<DestinationId>) {
     for event in events {
         tracing::warn!(destination.id = %claim.destination, event, "recorded an event about a destination");
@@ -118,103 +126,101 @@ fn publish_operator_events(context: &Context, claim: &Claim, events: Vec<&'stati
     }
 }
 
-/// Sends, unless the lease was lost or is too old to cover the request. Unusable settings are a failure like any other:
-/// they can be corrected while the delivery waits. Events that can never be sent are dead.
+/// Sends the events, or returns `None` when the lease has expired or would expire during the request. With unusable
+/// settings nothing is sent, and the events are retried later: an admin can correct the settings meanwhile. Such an
+/// attempt uses no step of the schedule and does not count against the destination. Events that can never be sent
+/// become dead.
 async fn send(context: &Context, claim: &Claim, batch: &Batch, clock: Clock) -> Result<Option<Sent>, Error> {
-    let ready = Config::ready(&batch.destination, &batch.secret, &context.allowed);
+    let ready = Config::ready(&batch.destination, &batch.secret, &context.allowed_addresses);
     let config = match ready {
         Ok(config) => config,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
     };
-    let (lost, fresh) = partition(&config, &batch.attempts, clock.at);
-    if fresh.is_empty() {
-        return Ok(Some(unsent(lost)));
+    let (unsendable, sendable) = partition(&config, &batch.attempts, clock.claimed_at_db);
+    if sendable.is_empty() {
+        return Ok(Some(unsent(unsendable)));
     }
-    let request = match request(context, &config, batch, &fresh) {
+    let request = match request(context, &config, batch, &sendable) {
         Ok(request) => request,
         Err(invalid) => return Ok(Some(unusable(&batch.attempts, &invalid))),
     };
-    tokio::time::sleep(Duration::from_millis(u64::try_from(batch.start_in_ms).unwrap_or(0))).await;
+    tokio::time::sleep(batch.start_in).await;
     fail::fail_point!("deliver.before_send", |_| std::process::abort());
     let is_holder = context.store.holds_lease(claim.key, claim.destination, &claim.token).await?;
     if !is_holder || clock.claimed_at.elapsed() > LATEST_START {
         return Ok(None);
     }
     let reply = context.http.send(request).await;
-    let mut sent = judge_reply(&config, (&fresh, &reply), ((context.random)(), clock));
-    sent.result.events.extend(lost);
-    sent.reply = Some(redact(&config, reply));
-    Ok(Some(sent))
+    let exchange = Exchange { events: &sendable, reply: &reply, at: clock.now(), jitter: (context.random)() };
+    let mut result = config.judge(exchange);
+    result.events.extend(unsendable);
+    Ok(Some(Sent { result, reply: Some(redact(&config, reply)), disable_after: config.disable_after() }))
 }
 
-/// Judges a reply for each of these events.
-fn judge_reply(config: &Config, (fresh, reply): (&[Attempt], &Reply), (jitter, clock): (f64, Clock)) -> Sent {
-    let result = config.judge(reply, fresh, (jitter, clock.now()));
-    Sent { result, reply: None, patience_ms: config.patience_ms() }
-}
-
-fn request(context: &Context, config: &Config, batch: &Batch, fresh: &[Attempt]) -> Result<Request, Invalid> {
+fn request(context: &Context, config: &Config, batch: &Batch, events: &[Attempt]) -> Result<Request, Invalid> {
     let at = (context.clock)();
     if fault::is_planted("deliver.reuse_webhook_id") {
         let delivery_id = DeliveryId::new(batch.destination.id.uuid());
-        let reused: Vec<_> = fresh.iter().map(|attempt| Attempt { delivery_id, ..attempt.clone() }).collect();
+        let reused: Vec<_> = events.iter().map(|attempt| Attempt { delivery_id, ..attempt.clone() }).collect();
         return config.request(at, &reused);
     }
-    config.request(at, fresh)
+    config.request(at, events)
 }
 
-fn is_too_late(first: Option<Timestamp>, gives_up_after_ms: Option<i64>, now: Timestamp) -> bool {
-    first.zip(gives_up_after_ms).is_some_and(|(first, after_ms)| now.millis_since(first) >= after_ms)
+/// Whether the destination takes the event no more: too much time has passed since its first attempt.
+fn is_event_expired(first: Option<Timestamp>, gives_up_after: Option<Duration>, now: Timestamp) -> bool {
+    first.zip(gives_up_after).is_some_and(|(first, after)| now >= first.plus(after))
 }
 
-/// Separates the events that can never be sent, or not any more, from those to send.
+/// Splits the events: first the results of those that can never be sent, then those to send.
 fn partition(config: &Config, attempts: &[Attempt], now: Timestamp) -> (Vec<EventResult>, Vec<Attempt>) {
-    let (mut lost, mut fresh) = (Vec::new(), Vec::new());
+    let (mut unsendable, mut sendable) = (Vec::new(), Vec::new());
     for attempt in attempts {
         if let Some(why) = config.lacks_key(attempt) {
-            lost.push(dead(attempt, "no_key", why));
-        } else if is_too_late(attempt.first_tried_at, config.gives_up_after_ms(), now) {
+            unsendable.push(dead(attempt, AttemptClass::NoKey, why));
+        } else if is_event_expired(attempt.first_tried_at, config.gives_up_after(), now) {
             let why = "so long after its first attempt a repetition could be counted twice";
-            lost.push(dead(attempt, "too_late", why.to_owned()));
+            unsendable.push(dead(attempt, AttemptClass::TooLate, why.to_owned()));
         } else {
-            fresh.push(attempt.clone());
+            sendable.push(attempt.clone());
         }
     }
-    (lost, fresh)
+    (unsendable, sendable)
 }
 
-fn dead(attempt: &Attempt, class: &'static str, why: String) -> EventResult {
+fn dead(attempt: &Attempt, class: AttemptClass, why: String) -> EventResult {
     EventResult { delivery_id: attempt.delivery_id, class, error: Some(why), counts: false, verdict: Verdict::Dead }
 }
 
-/// It is attempted again soon, by the next run that claims it.
-fn late(attempt: &Attempt) -> EventResult {
+/// The result of an event whose request was not sent because the lease expired. The next claim retries it.
+fn lease_expired(attempt: &Attempt) -> EventResult {
     EventResult {
         delivery_id: attempt.delivery_id,
-        class: "late",
+        class: AttemptClass::Late,
         error: Some("the lease was over or too old to cover the request".to_owned()),
         counts: false,
-        verdict: Verdict::Retry { delay_ms: LATE_MS },
+        verdict: Verdict::Retry { delay: LEASE_RETRY },
     }
 }
 
+/// The results of a request that cannot be built from the destination's settings.
 fn unusable(attempts: &[Attempt], invalid: &Invalid) -> Sent {
     let judge = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
-        class: "invalid_settings",
+        class: AttemptClass::InvalidSettings,
         error: Some(invalid.to_string()),
         counts: false,
-        verdict: Verdict::Retry { delay_ms: UNUSABLE_MS },
+        verdict: Verdict::Retry { delay: INVALID_SETTINGS_RETRY },
     };
     unsent(attempts.iter().map(judge).collect())
 }
 
-/// Nothing was sent, so nothing is known about the destination.
+/// The results of events that were not sent: they show nothing about the destination.
 fn unsent(events: Vec<EventResult>) -> Sent {
-    let (lane_pause_ms, user_pause_ms, at_most, alarm) = (None, None, None, None);
+    let (lane_pause, user_pause, at_most, alarm) = (None, None, None, None);
     let endpoint_signal = EndpointSignal::Neutral;
-    let result = DeliveryResult { events, endpoint_signal, lane_pause_ms, user_pause_ms, at_most, alarm };
-    Sent { result, reply: None, patience_ms: i64::MAX }
+    let result = DeliveryResult { events, endpoint_signal, lane_pause, user_pause, at_most, alarm };
+    Sent { result, reply: None, disable_after: Duration::MAX }
 }
 
 /// The reply with our secrets redacted.
@@ -230,13 +236,13 @@ fn redact(config: &Config, reply: Reply) -> Reply {
     }
 }
 
-/// Why the first event that is retried has to be.
+/// The error of the first event that must be retried, or else its class.
 fn retry_reason(results: &[EventResult]) -> Option<String> {
     let retried = results.iter().find(|one| matches!(one.verdict, Verdict::Retry { .. }))?;
-    Some(retried.error.clone().unwrap_or_else(|| retried.class.to_owned()))
+    Some(retried.error.clone().unwrap_or_else(|| retried.class.as_str().to_owned()))
 }
 
-fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency_ms: i64) -> Finish {
+fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency: Duration) -> Finish {
     let (status, headers, response) = match sent.reply {
         Some(Reply::Answer { status, headers, body, .. }) => (Some(i32::from(status)), headers, Some(body)),
         _ => (None, Vec::new(), None),
@@ -247,12 +253,12 @@ fn finish(claim: &Claim, sent: Sent, started_at: Timestamp, latency_ms: i64) -> 
         token: claim.token.clone(),
         mode: claim.mode,
         started_at,
-        latency_ms,
+        latency,
         status,
         headers,
         response,
         result: sent.result,
-        patience_ms: sent.patience_ms,
+        disable_after: sent.disable_after,
     }
 }
 
@@ -270,8 +276,8 @@ fn log_results(finish: &Finish, batch: &Batch) {
             event.id = %attempt.event_id,
             destination.id = %finish.destination,
             attempt = attempt.number,
-            latency_ms = finish.latency_ms,
-            class = result.class,
+            latency_ms = millis(finish.latency),
+            class = result.class.as_str(),
             mode = finish.mode.as_str(),
             outcome,
             "attempted a delivery"

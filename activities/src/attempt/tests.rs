@@ -1,6 +1,7 @@
 use super::*;
 use domain::AppId;
 use domain::event::Wildcards;
+use domain::time::DAY;
 use protocols::destinations::{Allowed, webhook};
 use serde_json::json;
 use storage::{Destination, Filter};
@@ -25,7 +26,7 @@ fn config() -> Config {
         concurrency: 32,
         schedule: None,
         enabled: true,
-        state: "healthy".to_owned(),
+        state: domain::health::State::Healthy,
         reason: None,
         since: Timestamp::default(),
         created_at: Timestamp::default(),
@@ -51,54 +52,52 @@ fn attempt(number: u8) -> Attempt {
 #[test]
 fn the_time_limit_counts_from_the_first_attempt() {
     let at = |ms| Timestamp::default().plus_millis(ms);
-    assert!(!is_too_late(None, Some(1000), at(5000)), "never attempted");
-    assert!(!is_too_late(Some(at(0)), None, at(i64::MAX / 2000)), "never given up");
-    assert!(!is_too_late(Some(at(0)), Some(1000), at(999)));
-    assert!(is_too_late(Some(at(0)), Some(1000), at(1000)));
+    assert!(!is_event_expired(None, Some(LEASE_RETRY), at(5000)), "never attempted");
+    assert!(!is_event_expired(Some(at(0)), None, at(i64::MAX / 2000)), "never given up");
+    assert!(!is_event_expired(Some(at(0)), Some(LEASE_RETRY), at(999)));
+    assert!(is_event_expired(Some(at(0)), Some(LEASE_RETRY), at(1000)));
 }
 
 #[test]
 fn an_attempts_clock_continues_from_the_claims_database_time() {
     let claimed_at = Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
-    let passed_ms = Clock { at: Timestamp::default(), claimed_at }.now().millis_since(Timestamp::default());
+    let passed_ms = Clock { claimed_at_db: Timestamp::default(), claimed_at }.now().millis_since(Timestamp::default());
     assert!((3_000..63_000).contains(&passed_ms), "{passed_ms}");
 }
 
-#[test]
-fn a_result_carries_the_patience_of_the_destinations_kind() {
-    let clock = Clock { at: Timestamp::default(), claimed_at: Instant::now() };
+/// The results of these events after an answer of 500.
+fn refused(events: &[Attempt]) -> DeliveryResult {
     let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
-    let sent = judge_reply(&config(), (&[attempt(1)], &reply), (0.5, clock));
-    assert_eq!(
-        (sent.result.endpoint_signal, sent.patience_ms),
-        (EndpointSignal::Failure { pause_ms: None }, 5 * 24 * 3_600_000)
-    );
+    config().judge(Exchange { events, reply: &reply, at: Timestamp::default(), jitter: 0.5 })
+}
+
+#[test]
+fn a_webhook_is_disabled_after_five_days_of_failures() {
+    assert_eq!(refused(&[attempt(1)]).endpoint_signal, EndpointSignal::Failure { pause: None });
+    assert_eq!(config().disable_after(), DAY * 5);
 }
 
 #[test]
 fn unusable_settings_count_no_attempt_and_signal_nothing() {
     let sent = unusable(&[attempt(1), attempt(2)], &Invalid::new("secret", "one that signs"));
     assert_eq!(sent.result.endpoint_signal, EndpointSignal::Neutral);
-    assert!(sent.result.events.iter().all(|one| one.class == "invalid_settings" && !one.counts));
+    assert!(sent.result.events.iter().all(|one| one.class == AttemptClass::InvalidSettings && !one.counts));
     assert_eq!(retry_reason(&sent.result.events).as_deref(), Some("`secret`: expected one that signs"));
 }
 
 #[test]
 fn a_late_attempt_counts_nothing_and_is_retried_soon() {
-    let sent = unsent(vec![late(&attempt(1))]);
-    assert_eq!((sent.result.endpoint_signal, sent.patience_ms), (EndpointSignal::Neutral, i64::MAX));
+    let sent = unsent(vec![lease_expired(&attempt(1))]);
+    assert_eq!((sent.result.endpoint_signal, sent.disable_after), (EndpointSignal::Neutral, Duration::MAX));
     let summary: Vec<_> = sent.result.events.iter().map(|one| (one.class, one.counts, one.verdict)).collect();
-    assert_eq!(summary, [("late", false, Verdict::Retry { delay_ms: 1_000 })]);
+    assert_eq!(summary, [(AttemptClass::Late, false, Verdict::Retry { delay: LEASE_RETRY })]);
 }
 
 #[test]
 fn each_event_of_a_request_has_its_own_verdict() {
-    let clock = Clock { at: Timestamp::default(), claimed_at: Instant::now() };
-    let reply = Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
-    let last = Attempt { number: 10, ..attempt(2) };
-    let events = judge_reply(&config(), (&[attempt(1), last], &reply), (0.5, clock)).result.events;
+    let events = refused(&[attempt(1), Attempt { number: 10, ..attempt(2) }]).events;
     let verdicts: Vec<_> = events.iter().map(|one| (one.delivery_id, one.verdict)).collect();
-    let retry = Verdict::Retry { delay_ms: 5_000 };
+    let retry = Verdict::Retry { delay: Duration::from_secs(5) };
     assert_eq!(verdicts, [(attempt(1).delivery_id, retry), (attempt(2).delivery_id, Verdict::Dead)]);
     assert_eq!(retry_reason(&events).as_deref(), Some("the endpoint answered 500"));
 }

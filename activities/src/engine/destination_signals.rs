@@ -1,7 +1,8 @@
-//! Signals destinations' runs that something is owed: at once, then at most once a second however many lanes there are,
-//! with a last signal after the last lane. Nothing is lost when this process dies: the sweep finds late lanes.
+//! Signals destinations' runs that events are owed: the first signal at once, further ones at most once a second per
+//! destination, for any number of lanes. After the last lane at least one signal follows. When this process dies, no
+//! lane is lost: the sweep finds late lanes.
 
-use super::{Engine, Error};
+use super::{Engine, TemporalError};
 use domain::DestinationId;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,21 +11,22 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use workflows::signal::DestinationSignal;
 
-/// Time between two signals to the same destination.
-const PAUSE_MS: i64 = 1000;
+/// Minimum time between two signals to the same destination.
+const INTERVAL_MS: i64 = 1000;
 
-/// What to do next.
+/// The next step of the task that sends the signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// Signal this destination.
     Signal(DestinationId),
-    /// Nothing before this millisecond.
+    /// Wait until this time, in milliseconds since the start.
     Sleep(i64),
-    /// Nothing.
+    /// Wait until something is owed.
     Idle,
 }
 
-/// The destinations that something is owed to, and when each may be signalled. Pure: the time is an argument.
+/// The destinations that are owed events, and when each may be signalled. Pure: the time is an argument, in
+/// milliseconds since the start.
 #[derive(Debug, Default)]
 struct Plan(BTreeMap<DestinationId, Entry>);
 
@@ -35,17 +37,18 @@ struct Entry {
 }
 
 impl Plan {
-    fn owed(&mut self, id: DestinationId, now: i64) {
+    fn mark_owed(&mut self, id: DestinationId, now: i64) {
         self.0.entry(id).or_insert(Entry { is_owed: true, not_before: now }).is_owed = true;
     }
 
-    /// Takes the next step; the caller is expected to signal the destination that it names.
+    /// Returns the next step. A destination in [`Step::Signal`] counts as signalled: the caller must signal it, or call
+    /// [`Self::mark_failed`].
     fn next(&mut self, now: i64) -> Step {
         self.0.retain(|_, entry| entry.is_owed || entry.not_before > now);
         let owed = self.0.iter_mut().filter(|(_, entry)| entry.is_owed);
         match owed.min_by_key(|(_, entry)| entry.not_before) {
             Some((id, entry)) if entry.not_before <= now => {
-                *entry = Entry { is_owed: false, not_before: now + PAUSE_MS };
+                *entry = Entry { is_owed: false, not_before: now + INTERVAL_MS };
                 Step::Signal(*id)
             }
             Some((_, entry)) => Step::Sleep(entry.not_before),
@@ -53,13 +56,14 @@ impl Plan {
         }
     }
 
-    /// Notes that a signal was not accepted.
-    fn failed(&mut self, id: DestinationId, now: i64) {
-        self.0.insert(id, Entry { is_owed: true, not_before: now + PAUSE_MS });
+    /// Marks a destination as still owed, since Temporal did not accept its signal; it is repeated after
+    /// [`INTERVAL_MS`].
+    fn mark_failed(&mut self, id: DestinationId, now: i64) {
+        self.0.insert(id, Entry { is_owed: true, not_before: now + INTERVAL_MS });
     }
 }
 
-/// The state that the lanes and the signalling task share.
+/// The plan, shared by the activities and the task that sends the signals.
 pub struct DestinationSignals {
     plan: Mutex<Plan>,
     changed: Notify,
@@ -71,9 +75,9 @@ impl DestinationSignals {
         Self { plan: Mutex::default(), changed: Notify::new(), began: Instant::now() }
     }
 
-    /// Notes that something is owed to this destination.
-    pub fn owed(&self, id: DestinationId) {
-        self.plan().owed(id, self.now_ms());
+    /// Marks a destination as owed, so that its run is signalled.
+    pub fn mark_owed(&self, id: DestinationId) {
+        self.plan().mark_owed(id, self.now_ms());
         self.changed.notify_one();
     }
 
@@ -86,7 +90,7 @@ impl DestinationSignals {
     }
 }
 
-/// Signals for as long as the process lives.
+/// Sends the signals, for as long as the process lives.
 pub async fn run(engine: Engine) {
     let signals = engine.signals.clone();
     loop {
@@ -94,12 +98,12 @@ pub async fn run(engine: Engine) {
         match step {
             Step::Signal(id) => match engine.destination(id, DestinationSignal::Owed).await {
                 Ok(()) => {}
-                Err(Error::Unavailable(reason)) => {
+                Err(TemporalError::Unavailable(reason)) => {
                     tracing::debug!(destination.id = %id, reason, "a destination was not signalled; tried again soon");
-                    signals.plan().failed(id, signals.now_ms());
+                    signals.plan().mark_failed(id, signals.now_ms());
                 }
-                Err(Error::Rejected(reason)) => {
-                    tracing::error!(destination.id = %id, reason, "Temporal refuses a signal; the sweep will repeat it");
+                Err(TemporalError::Rejected(reason)) => {
+                    tracing::error!(destination.id = %id, reason, "Temporal rejected a signal; the sweep will repeat it");
                 }
             },
             Step::Sleep(until) => {
@@ -125,11 +129,11 @@ mod tests {
     #[test]
     fn the_first_signal_is_immediate_and_later_ones_once_a_second() {
         let mut plan = Plan::default();
-        plan.owed(id(1), 0);
+        plan.mark_owed(id(1), 0);
         assert_eq!(plan.next(0), Step::Signal(id(1)));
         assert_eq!(plan.next(0), Step::Idle);
         for now in 1..1000 {
-            plan.owed(id(1), now);
+            plan.mark_owed(id(1), now);
             assert_eq!(plan.next(now), Step::Sleep(1000));
         }
         assert_eq!(plan.next(1000), Step::Signal(id(1)), "a last signal follows the last lane");
@@ -140,8 +144,8 @@ mod tests {
     fn destinations_do_not_wait_for_each_other() {
         let mut plan = Plan::default();
         for now in [0, 500] {
-            plan.owed(id(1), now);
-            plan.owed(id(2), now);
+            plan.mark_owed(id(1), now);
+            plan.mark_owed(id(2), now);
         }
         assert_eq!(plan.next(500), Step::Signal(id(1)));
         assert_eq!(plan.next(500), Step::Signal(id(2)));
@@ -151,10 +155,10 @@ mod tests {
     #[test]
     fn a_failed_signal_is_repeated_and_delays_no_other() {
         let mut plan = Plan::default();
-        plan.owed(id(1), 0);
+        plan.mark_owed(id(1), 0);
         assert_eq!(plan.next(0), Step::Signal(id(1)));
-        plan.failed(id(1), 10);
-        plan.owed(id(2), 20);
+        plan.mark_failed(id(1), 10);
+        plan.mark_owed(id(2), 20);
         assert_eq!(plan.next(20), Step::Signal(id(2)));
         assert_eq!(plan.next(20), Step::Sleep(1010));
         assert_eq!(plan.next(1010), Step::Signal(id(1)));
@@ -164,7 +168,7 @@ mod tests {
     fn destinations_that_are_owed_nothing_are_forgotten() {
         let mut plan = Plan::default();
         for number in 0..100 {
-            plan.owed(id(number), 0);
+            plan.mark_owed(id(number), 0);
             assert!(matches!(plan.next(0), Step::Signal(_)));
         }
         assert_eq!(plan.next(1000), Step::Idle);

@@ -1,8 +1,8 @@
-//! The connection to Temporal: starts, signals and queries workflows, and ensures that what every run needs
-//! (search attributes, the sweep) exists.
+//! The connection to Temporal: starts, signals and queries workflows, and ensures that the search attributes are
+//! registered and that the sweep runs.
 //!
-//! Nothing waits for Temporal at start: the inbox accepts without it. When to signal a destination's run is decided in
-//! `destination_signals`.
+//! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored.
+//! `destination_signals` decides when to signal a destination's run.
 
 mod destination_signals;
 
@@ -35,29 +35,30 @@ use workflows::signal::{DestinationSignal, Signal};
 use workflows::{attributes, contract};
 
 /// Time limit of one call.
-const CALL: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between two attempts to connect.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Number of failed attempts to connect before a warning: a server that starts beside us takes a moment.
-const WARN_AFTER: u32 = 8;
-/// Interval of ensuring that the sweep runs and the search attributes exist.
-const ENSURE: Duration = Duration::from_secs(10);
+/// Number of failed attempts to connect before a warning: a server that starts at the same time needs some seconds.
+const FAILURES_BEFORE_WARNING: u32 = 8;
+/// Time between two checks that the sweep runs and the search attributes exist.
+const ENSURE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why Temporal did not accept a request.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It cannot be reached, is busy or closing. Try again.
+pub enum TemporalError {
+    /// Temporal cannot be reached, is overloaded or shuts down. Try again.
     #[error("Temporal is not available at the moment: {0}")]
     Unavailable(String),
-    /// It will never accept this.
+    /// Temporal will never accept this request.
     #[error("Temporal refused it: {0}")]
     Rejected(String),
 }
 
-impl From<Status> for Error {
+impl From<Status> for TemporalError {
     fn from(status: Status) -> Self {
         match status.code() {
-            // An attribute that is not registered yet is refused as invalid; `ensure` registers it.
+            // Temporal rejects an unregistered search attribute as an invalid argument. That is temporary: `ensure`
+            // registers it. The missing first letter matches both capital and small.
             Code::InvalidArgument if !status.message().contains("earch attribute") => {
                 Self::Rejected(status.message().to_owned())
             }
@@ -70,22 +71,22 @@ impl From<Status> for Error {
 #[derive(Clone)]
 pub struct Engine {
     client: watch::Receiver<Option<Client>>,
-    answers: Arc<AtomicBool>,
+    last_call_succeeded: Arc<AtomicBool>,
     signals: Arc<DestinationSignals>,
     identity: String,
     address: Arc<str>,
 }
 
-/// Whose server it is, which decides whether to warn when it does not answer.
+/// Who runs the Temporal server. An external one that does not answer causes a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Server {
-    /// One that should run already.
+    /// Somebody else: it should run already.
     External,
-    /// One of our own, which the caller downloads or starts.
+    /// The caller, who may still be downloading or starting it.
     Embedded,
 }
 
-/// One signal to one workflow, which is started if no run is open.
+/// A signal to one workflow. If no run is open, Temporal starts one.
 struct SignalWithStart {
     workflow_id: String,
     workflow_type: &'static str,
@@ -107,7 +108,7 @@ impl Engine {
         Ok(Self::connect_in_background(identity, connection, options, Server::External))
     }
 
-    /// Connects to a server of our own in the same way, ignoring the environment.
+    /// Connects in the background to the server at `address`, which the caller starts. Ignores the environment.
     ///
     /// # Errors
     /// When `address` is not a URL.
@@ -128,7 +129,8 @@ impl Engine {
         let (publish, client) = watch::channel(None);
         let signals = Arc::new(DestinationSignals::new());
         let address = host_and_port(&connection.target).into();
-        let engine = Self { client, answers: Arc::default(), signals, identity: identity.to_owned(), address };
+        let engine =
+            Self { client, last_call_succeeded: Arc::default(), signals, identity: identity.to_owned(), address };
         tokio::spawn(destination_signals::run(engine.clone()));
         let keeper = engine.clone();
         tokio::spawn(async move {
@@ -136,12 +138,12 @@ impl Engine {
             publish.send_replace(Some(client));
             loop {
                 let ensured = keeper.ensure().await;
-                keeper.answers.store(ensured.is_ok(), Ordering::Relaxed);
+                keeper.last_call_succeeded.store(ensured.is_ok(), Ordering::Relaxed);
                 if let Err(error) = ensured {
                     tracing::warn!(error = %error, "the sweep or the search attributes could not be ensured");
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(ENSURE) => {}
+                    () = tokio::time::sleep(ENSURE_INTERVAL) => {}
                     () = publish.closed() => return,
                 }
             }
@@ -149,29 +151,33 @@ impl Engine {
         engine
     }
 
-    /// Host and port of the server, as Temporal's tools take them.
+    /// Host and port of the server, in the form that Temporal's command-line tool takes.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Whether it answered the last periodic call, some seconds ago at most.
+    /// Whether Temporal answered the last periodic call. There is one every 10 s; false before the first.
     #[must_use]
     pub fn connected(&self) -> bool {
-        self.answers.load(Ordering::Relaxed)
+        self.last_call_succeeded.load(Ordering::Relaxed)
     }
 
-    /// The client, as soon as there is one.
+    /// Waits until the connection exists, and returns the client. `None`: the task that connects has ended.
     pub async fn client(&self) -> Option<Client> {
         self.client.clone().wait_for(Option::is_some).await.ok()?.clone()
     }
 
-    fn now(&self) -> Result<Client, Error> {
-        self.client.borrow().clone().ok_or_else(|| Error::Unavailable("not connected yet".to_owned()))
+    /// The client, if the connection exists already.
+    fn now(&self) -> Result<Client, TemporalError> {
+        self.client.borrow().clone().ok_or_else(|| TemporalError::Unavailable("not connected yet".to_owned()))
     }
 
-    /// Whether Temporal answers now.
-    pub async fn ping(&self) -> Result<(), Error> {
+    /// Calls Temporal once.
+    ///
+    /// # Errors
+    /// Temporal does not answer: see [`TemporalError`].
+    pub async fn ping(&self) -> Result<(), TemporalError> {
         let client = self.now()?;
         let request = timed(ListSearchAttributesRequest { namespace: client.namespace() });
         client.connection().operator_service().list_search_attributes(request).await?;
@@ -181,8 +187,8 @@ impl Engine {
     /// Signals the purchase's run, starting it if there is none.
     ///
     /// # Errors
-    /// See [`Error`]; after `Unavailable` it is unknown whether it happened, and harmless to repeat.
-    pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), Error> {
+    /// See [`TemporalError`]. After `Unavailable` the signal may or may not have arrived; repeating it is harmless.
+    pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
         let known = [attributes::COLLAPSE_KEY.value_set(key.to_string())];
         let message = SignalWithStart {
             workflow_id: contract::workflow_id(key),
@@ -195,11 +201,11 @@ impl Engine {
         self.signal_with_start(message).await
     }
 
-    /// Signals the purchase's run if one is open; a purchase that sleeps is left asleep.
+    /// Signals the purchase's run if one is open. Without an open run, does nothing.
     ///
     /// # Errors
     /// As of [`Self::signal`].
-    pub async fn signal_open(&self, key: CollapseKey, signal: Signal) -> Result<(), Error> {
+    pub async fn signal_open(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
         let client = self.now()?;
         let request = SignalWorkflowExecutionRequest {
             namespace: client.namespace(),
@@ -219,7 +225,7 @@ impl Engine {
     ///
     /// # Errors
     /// As of [`Self::signal`].
-    pub async fn destination(&self, id: DestinationId, signal: DestinationSignal) -> Result<(), Error> {
+    pub async fn destination(&self, id: DestinationId, signal: DestinationSignal) -> Result<(), TemporalError> {
         let message = SignalWithStart {
             workflow_id: contract::destination_workflow_id(id),
             workflow_type: contract::DESTINATION,
@@ -231,13 +237,13 @@ impl Engine {
         self.signal_with_start(message).await
     }
 
-    /// Signals the destination's run soon that it is owed something: at most once a second, and repeated until Temporal
-    /// accepts it. Costs a short lock.
+    /// Schedules a signal to the destination's run that events are owed. The signal is sent in the background, at most
+    /// once a second per destination, and repeated while Temporal is unavailable.
     pub fn supervise(&self, id: DestinationId) {
-        self.signals.owed(id);
+        self.signals.mark_owed(id);
     }
 
-    async fn signal_with_start(&self, message: SignalWithStart) -> Result<(), Error> {
+    async fn signal_with_start(&self, message: SignalWithStart) -> Result<(), TemporalError> {
         let client = self.now()?;
         let request = SignalWithStartWorkflowExecutionRequest {
             namespace: client.namespace(),
@@ -258,8 +264,8 @@ impl Engine {
     /// The open run's answer to the query `status`; `None` when no run is open.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub async fn status(&self, key: CollapseKey) -> Result<Option<serde_json::Value>, Error> {
+    /// See [`TemporalError`].
+    pub async fn status(&self, key: CollapseKey) -> Result<Option<serde_json::Value>, TemporalError> {
         let client = self.now()?;
         let request = QueryWorkflowRequest {
             namespace: client.namespace(),
@@ -276,9 +282,9 @@ impl Engine {
         Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
     }
 
-    /// Ensures that the search attributes are registered and that the sweep runs: both vanish
-    /// with Temporal's file, and an operator can end the sweep by hand.
-    async fn ensure(&self) -> Result<(), Error> {
+    /// Ensures that the search attributes are registered and that the sweep runs. Both are lost when Temporal's
+    /// database is deleted, and an operator can terminate the sweep by hand.
+    async fn ensure(&self) -> Result<(), TemporalError> {
         let client = self.now()?;
         self.register(&client).await?;
         let request = StartWorkflowExecutionRequest {
@@ -287,7 +293,8 @@ impl Engine {
             workflow_type: Some(WorkflowType { name: contract::SWEEP.to_owned() }),
             task_queue: Some(queue()),
             identity: self.identity.clone(),
-            // No request id: the server would answer a repeated one with the run that it started first, closed or not.
+            // No request id: for a repeated one the server would return the run that it started first, even if that run
+            // has completed.
             workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting as i32,
             user_metadata: Some(summary("finds what is overdue and wakes it")),
             ..Default::default()
@@ -296,12 +303,14 @@ impl Engine {
         Ok(())
     }
 
-    async fn register(&self, client: &Client) -> Result<(), Error> {
+    /// Registers the missing search attributes.
+    async fn register(&self, client: &Client) -> Result<(), TemporalError> {
         let mut operator = client.connection().operator_service();
         let list = timed(ListSearchAttributesRequest { namespace: client.namespace() });
         let known = match operator.list_search_attributes(list).await {
             Ok(known) => known.into_inner().custom_attributes,
-            // Temporal Cloud does not offer this call: its operator registers them, see `api/src/commands/README.md`.
+            // Temporal Cloud refuses this call: its operator registers the attributes, see
+            // `api/src/commands/README.md`.
             Err(status) if matches!(status.code(), Code::PermissionDenied | Code::Unimplemented) => {
                 tracing::warn!("search attributes cannot be registered: api/src/commands/README.md names them");
                 return Ok(());
@@ -329,8 +338,9 @@ impl Engine {
 async fn connect(connection: ConnectionOptions, options: ClientOptions, server: Server) -> Client {
     let mut failures = 0_u32;
     loop {
-        // A server that accepts and stays silent would hang `connect` for ever.
-        let attempt = tokio::time::timeout(CALL, Connection::connect(connection.clone())).await;
+        // Without the time-out, `connect` would wait for ever for a server that accepts the connection and sends
+        // nothing.
+        let attempt = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(connection.clone())).await;
         let why = match attempt {
             Ok(Ok(connected)) => match Client::new(connected, options.clone()) {
                 Ok(client) => return client,
@@ -340,12 +350,12 @@ async fn connect(connection: ConnectionOptions, options: ClientOptions, server: 
             Err(_) => "it accepts connections and does not answer".to_owned(),
         };
         failures = failures.saturating_add(1);
-        if failures == WARN_AFTER && server == Server::External {
+        if failures == FAILURES_BEFORE_WARNING && server == Server::External {
             tracing::warn!(
                 address = host_and_port(&connection.target),
                 reason = why,
                 "no Temporal server answers at this address, which TEMPORAL_ADDRESS or Temporal's profile file names; \
-                 trying on, and notifications are accepted meanwhile"
+                 retrying; notifications are accepted meanwhile"
             );
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
@@ -357,7 +367,7 @@ fn host_and_port(url: &Url) -> String {
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// The last cause of a failure, which is what a person can act on.
+/// The innermost cause of a failure: the part that an operator can act on.
 fn cause(error: &ClientConnectError) -> String {
     if let ClientConnectError::SystemInfoCallError(status) = error {
         return format!("something answers that is no Temporal server ({})", status.message());
@@ -374,7 +384,7 @@ where
     T: IntoRequest<T>,
 {
     let mut request = message.into_request();
-    request.set_timeout(CALL);
+    request.set_timeout(CALL_TIMEOUT);
     request
 }
 

@@ -1,7 +1,7 @@
-//! Clients that can connect to one set of addresses only, whatever the host's name.
+//! HTTP clients, each pinned to one set of addresses: it connects to these for any host name.
 //!
-//! An idle connection is reused only by a request whose name was resolved to the same addresses and checked
-//! again, so that reuse never outlives a check.
+//! An idle connection is reused only by a request whose own lookup returned the same addresses. So no request skips the
+//! check of its addresses.
 
 use protocols::http::Failure;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -13,14 +13,14 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-const CONNECT: Duration = Duration::from_secs(5);
-/// Shorter than the keep-alive of common servers, so that they rarely close first.
-const IDLE: Duration = Duration::from_secs(4);
-const IDLE_CONNECTIONS: usize = 16;
-/// Maximum number of cached clients.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shorter than the keep-alive of common servers, so that servers rarely close the connection first.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+const MAX_IDLE_CONNECTIONS: usize = 16;
+/// Maximum number of cached clients, one per set of addresses.
 const MAX_CLIENTS: usize = 512;
 
-/// The cached clients.
+/// The cached clients, by their addresses.
 pub struct Clients {
     tls: ClientConfig,
     cached: Mutex<HashMap<Vec<SocketAddr>, Client>>,
@@ -40,7 +40,8 @@ impl Clients {
         }
         let client = self.build(addresses.clone())?;
         if cached.len() >= MAX_CLIENTS {
-            cached.clear(); // A new client is cheap, since the trusted certificates are shared.
+            // A new client is cheap, since all share the trusted certificates.
+            cached.clear();
         }
         cached.insert(addresses, client.clone());
         Ok(client)
@@ -60,22 +61,22 @@ impl Clients {
             .no_brotli()
             .no_deflate()
             .no_zstd()
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS);
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS);
         client.build().map_err(|_| Failure::Connect)
     }
 }
 
-/// TLS with the certificate authorities of this machine. Without any, every certificate is refused.
-pub fn trusting_this_machine() -> ClientConfig {
+/// TLS with the certificate authorities of this machine. If there are none, every certificate is refused.
+pub fn system_tls() -> ClientConfig {
     ClientConfig::with_platform_verifier().unwrap_or_else(|error| {
         tracing::error!(%error, "no certificate authorities were found: no HTTPS destination can be reached");
         ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()
     })
 }
 
-/// Resolves every name to the same addresses.
+/// A resolver that returns the same addresses for every name.
 struct Pinned(Vec<SocketAddr>);
 
 impl Resolve for Pinned {

@@ -1,4 +1,4 @@
-//! The failure behind a sender's error.
+//! Converts an error of `reqwest` into a [`Failure`].
 
 use protocols::http::Failure;
 use std::error::Error;
@@ -17,7 +17,8 @@ pub fn of(error: &reqwest::Error) -> Failure {
     }
 }
 
-/// Whether rustls is somewhere among the causes. An `io::Error` does not name what it wraps as its source.
+/// Whether a rustls error is among the causes. `io::Error::source` skips the wrapped error itself, so `get_ref` is used
+/// there.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -1,4 +1,4 @@
-//! Resolves names.
+//! Resolves host names with the resolver of this machine.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -10,32 +10,32 @@ use tokio::sync::Semaphore;
 /// Resolves a name to all its addresses.
 pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
-/// Maximum number of concurrent lookups of this process. A lookup occupies a thread until the resolver has tried all name
-/// servers, long after the request has timed out, and storage reads with threads of the same pool.
-const AT_ONCE: usize = 64;
+/// Maximum number of concurrent lookups of this process. A lookup occupies a blocking thread until the resolver has
+/// tried all name servers, long after the request has timed out. Storage's reads use the same thread pool.
+const MAX_CONCURRENT: usize = 64;
 
-static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE)));
+static PERMITS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MAX_CONCURRENT)));
 
-/// The resolver of this machine, bounded by the number of places of this process.
+/// The resolver of this machine, with at most 64 concurrent lookups per process.
 #[must_use]
 pub fn of_this_machine() -> Lookup {
-    bounded(PLACES.clone(), |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+    bounded(PERMITS.clone(), |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
 }
 
-/// A blocking resolver, each call of which takes one of these places until it returns. A call without a place waits for as
-/// long as its caller does.
-pub fn bounded<F>(places: Arc<Semaphore>, find: F) -> Lookup
+/// Makes an asynchronous lookup from a blocking resolver. Each call holds one of `permits` until `resolve` returns,
+/// even when its caller has timed out. A call without a permit waits until its caller times out.
+pub fn bounded<F>(permits: Arc<Semaphore>, resolve: F) -> Lookup
 where
     F: Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
 {
-    let find = Arc::new(find);
+    let resolve = Arc::new(resolve);
     Arc::new(move |name| {
-        let (places, find) = (places.clone(), find.clone());
+        let (permits, resolve) = (permits.clone(), resolve.clone());
         async move {
-            let place = places.acquire_owned().await.map_err(io::Error::other)?;
+            let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
             let found = tokio::task::spawn_blocking(move || {
-                let _place = place;
-                find(&name)
+                let _permit = permit;
+                resolve(&name)
             });
             found.await.map_err(io::Error::other)?
         }

@@ -1,13 +1,14 @@
-//! The only sender of requests to addresses that others chose.
+//! Sends requests to addresses that admins, stores or notifications chose. Nothing else may send to these.
 //!
-//! The name is resolved once, every address is checked, and the connection goes to those addresses and to
-//! no other. The meaning of a destination's answer is not decided here.
+//! The host name is resolved once, and every address is checked. The connection goes to one of the checked addresses: a
+//! forbidden address, such as one of a private network, refuses the request. The package `protocols` interprets the
+//! answer.
 
 mod clients;
 mod failure;
 mod lookup;
+mod resolved;
 mod response;
-mod target;
 
 #[cfg(test)]
 mod tests;
@@ -17,39 +18,40 @@ pub use lookup::{Lookup, of_this_machine};
 use clients::Clients;
 use protocols::http::{Failure, Method, Reply, Request, Rules};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use resolved::Resolved;
 use response::Response;
 use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
-use target::Target;
 
 /// Time limit from resolving the name to the last byte of the answer.
-const TOTAL: Duration = Duration::from_secs(15);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The parts of a sender that tests replace.
 pub struct Parts {
-    /// The certificate authorities that it trusts.
+    /// The TLS settings, with the trusted certificate authorities.
     pub tls: ClientConfig,
-    /// The resolver of names.
+    /// Resolves host names.
     pub lookup: Lookup,
     /// Time limit of a request, from resolving the name to the last byte of the answer.
     pub total: Duration,
 }
 
 impl Parts {
-    /// The certificate authorities and the resolver of this machine, and 15 seconds.
+    /// The certificate authorities and the resolver of this machine, and a time limit of 15 seconds.
     ///
-    /// A `rustls` crypto provider has to be installed for the process before.
+    /// Install a `rustls` crypto provider for the process before.
     #[must_use]
     pub fn usual() -> Self {
-        Self { tls: clients::trusting_this_machine(), lookup: of_this_machine(), total: TOTAL }
+        Self { tls: clients::system_tls(), lookup: of_this_machine(), total: TOTAL_TIMEOUT }
     }
 }
 
-/// The sender. A clone shares the rules and the connections, which stay open for a short while.
+/// The sender. Clones share the rules and the open connections.
 #[derive(Clone)]
 pub struct Http {
     rules: Arc<Rules>,
+    /// The rules for requests with `is_operators`: every address is allowed.
     operators: Arc<Rules>,
     clients: Arc<Clients>,
     lookup: Lookup,
@@ -57,22 +59,23 @@ pub struct Http {
 }
 
 impl Http {
-    /// A sender under these rules, with the usual [`Parts`].
+    /// A sender under these rules, with the certificate authorities and the resolver of this machine.
     ///
-    /// A `rustls` crypto provider has to be installed for the process before.
+    /// Install a `rustls` crypto provider for the process before.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
         Self::with_parts(rules, Parts::usual())
     }
 
-    /// A sender under these rules.
+    /// A sender under these rules with these parts.
     #[must_use]
     pub fn with_parts(rules: Rules, Parts { tls, lookup, total }: Parts) -> Self {
         let (rules, operators) = (Arc::new(rules), Arc::new(Rules::open()));
         Self { rules, operators, clients: Arc::new(Clients::new(tls)), lookup, total }
     }
 
-    /// Sends once: no redirect is followed, no request is repeated, no proxy is used.
+    /// Sends the request once. Follows no redirect, repeats nothing, uses no proxy. After the status has arrived, the
+    /// result is an answer even if the body breaks off.
     pub async fn send(&self, request: Request) -> Reply {
         let mut received = None;
         let exchanged = tokio::time::timeout(self.total, self.exchange(request, &mut received)).await;
@@ -86,8 +89,8 @@ impl Http {
 
     async fn exchange(&self, request: Request, received: &mut Option<Response>) -> Result<(), Failure> {
         let rules = if request.is_operators { &self.operators } else { &self.rules };
-        let target = Target::find(&request.url, rules, &self.lookup).await?;
-        let client = self.clients.to(target.addresses)?;
+        let resolved = Resolved::find(&request.url, rules, &self.lookup).await?;
+        let client = self.clients.to(resolved.addresses)?;
         let builder = match request.method {
             Method::Get => client.get(request.url),
             Method::Post => client.post(request.url).body(request.body),

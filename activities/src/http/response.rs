@@ -1,13 +1,13 @@
-//! The part of a response that is read: bounded, and not decompressed.
+//! The part of a response that is read. Its size is limited, and it is not decompressed.
 
 use protocols::http::Reply;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// Maximum size of a body that is read; the rest is dropped.
+/// Maximum size of a body in bytes; the rest is not read.
 pub const BODY_CAP: usize = 64 * 1024;
-/// Maximum length of a header's value; the rest is dropped.
+/// Maximum length of a header's value in characters; the rest is cut off.
 const VALUE_CAP: usize = 256;
-/// Headers that help the owner of an endpoint to find the request in his logs.
+/// The stored headers: they help the operator of an endpoint to find the request in their logs.
 const RECORDED: [&str; 7] = ["cf-ray", "content-type", "date", "retry-after", "server", "via", "x-request-id"];
 
 /// The part of a response that has arrived.
@@ -19,7 +19,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Its status and headers.
+    /// Reads the status and the headers.
     pub fn head(response: &reqwest::Response) -> Self {
         let all = response.headers();
         let headers = RECORDED.iter().filter_map(|name| Some(((*name).to_owned(), value(all, name)?)));
@@ -40,7 +40,7 @@ impl Response {
 
     pub fn reply(self) -> Reply {
         let mut body = String::from_utf8_lossy(&self.body).into_owned();
-        // Each byte that is no text becomes three.
+        // Each invalid UTF-8 byte became a replacement character of three bytes.
         body.truncate(body.floor_char_boundary(BODY_CAP));
         Reply::Answer { status: self.status, retry_after: self.retry_after, headers: self.headers, body }
     }

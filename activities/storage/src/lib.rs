@@ -13,7 +13,8 @@ mod settling;
 
 pub use admin::adopt::{Adopted, Adoption};
 pub use admin::apps::App;
-pub use admin::catalogue::{Catalogue, Change, MOST_LISTED, Named, Product, Unmapped, entitlement_id};
+pub use admin::catalogue::changes::UnmappedSku;
+pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
 pub use admin::customers::{Customer, CustomerKey, Owner};
 pub use admin::platforms::{NewPlatform, Platform, PlatformPatch};
 pub use admin::rates::Rate;
@@ -27,6 +28,7 @@ pub use db::secrets::hex;
 #[cfg(feature = "fail-points")]
 pub use db::sql::{Complete, all as statements, without_lock};
 pub use db::store::Store;
+pub use delivery::class::AttemptClass;
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
 pub use delivery::health::HealthView;
 pub use delivery::lanes::{
@@ -35,23 +37,26 @@ pub use delivery::lanes::{
 };
 pub use delivery::sweep::{Due, Overdue};
 pub use events::alarms::Alarm;
-pub use inbox::notifications::{Accepted, Fate, NewNotification, NotificationView, Open};
+pub use events::status::DeliveryStatus;
+pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};
 pub use inbox::topics::{PendingTopic, Released, Topic, TopicState};
 pub use inbox::waiting::WaitingResult;
+pub use purchases::purchase::WaitsFor;
+pub use redelivery::backfill::BackfillPage;
 pub use redelivery::page::{Owing, Redelivered};
 pub use redelivery::runs::RunMode;
-pub use redelivery::snapshot::SnapshotPage;
 pub use redelivery::verdict::Skipped;
-pub use reports::audit::{Audited, Broken, Rule, rules};
+pub use reports::audit::{Audited, RuleFindings, rules};
 pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView};
 pub use reports::explain::{
-    Addressee, AnnouncedEvent, EventFacts, OfDestination, OfEvent, OfMessage, OfPurchase, Owes, PaymentFacts, Portrait,
-    ReceivedNotification, Sending, Successor,
+    Addressee, AnnouncedEvent, EventExplanation, EventFacts, MessageExplanation, Owes, PaymentFacts, Portrait,
+    PurchaseExplanation, ReceivedNotification, Sending, Successor,
 };
-pub use reports::feed::Fed;
+pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, Forgotten};
 pub use reports::listing::{EventFilter, EventView, PurchaseFilter, PurchaseView, Standing};
-pub use reports::revenue::{Differs, Integration, RevenueFilter, RevenueLine, RevenuePage};
+pub use reports::notifications::{NotificationView, WaitingFor};
+pub use reports::revenue::{Differs, Integration, RevenueAudit, RevenueFilter, RevenueLine};
 pub use settings::destinations::{
     Destination, DestinationPatch, Filter, FilterPatch, Limits, LimitsPatch, NewDestination, Traits,
 };

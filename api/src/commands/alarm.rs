@@ -1,6 +1,6 @@
 //! `settle alarm`: what needs a person's attention.
 
-use super::client::{Page, Remote};
+use super::client::{Client, Page};
 use super::names;
 use super::table::{self, Column};
 use clap::Subcommand;
@@ -16,20 +16,12 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Alarms: what needs a person's attention, with a count and the last time.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
   settle alarm list
 Next: what an alarm is about: `settle platform show ID`, `settle explain destination ID`, `settle audit`.")]
-pub struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
+pub enum Verb {
     /// List the alarms, the last raised first.
     #[command(after_help = "\
 An alarm stays in the list; one that is raised again with the same text is counted, and moves to the top.
@@ -44,13 +36,10 @@ Next: for a topic that waits for approval `settle platform topics ID`, for a des
     },
 }
 
-/// Does one verb.
-pub async fn alarm(options: Options) -> anyhow::Result<ExitCode> {
-    let Verb::List { page } = &options.verb;
-    let client = options.remote.client()?;
+/// Runs one subcommand.
+pub async fn alarm(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
+    let Verb::List { page } = verb;
     let mut answer = client.get("/v1/alarms", &page.query()).await?;
-    if !options.remote.json {
-        names::add(&client, &mut answer, names::PLATFORM).await;
-    }
-    Ok(table::answer_list(&options.remote, &answer, COLUMNS, "No alarm was ever raised."))
+    names::add(client, &mut answer, names::PLATFORM).await;
+    Ok(table::answer_list(client, &answer, COLUMNS, "No alarm was ever raised."))
 }

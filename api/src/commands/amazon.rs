@@ -42,7 +42,7 @@ Next: if it is valid and the service refused it, the topic may be the reason: `s
     },
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub fn amazon(options: Options) -> anyhow::Result<ExitCode> {
     let Verb::Verify { message, certificate, at } = options.verb;
     let message = std::fs::read(&message).with_context(|| format!("{} cannot be read", message.display()))?;
@@ -55,7 +55,7 @@ pub fn amazon(options: Options) -> anyhow::Result<ExitCode> {
         }
         Err(refusal) => {
             table::line(&format!("refused: {refusal}"));
-            Ok(ExitCode::from(super::FAILED))
+            Ok(ExitCode::FAILURE)
         }
     }
 }

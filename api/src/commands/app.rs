@@ -1,6 +1,6 @@
 //! `settle app`: the apps of the installation.
 
-use super::client::{Page, Remote, segment};
+use super::client::{Client, Page, segment};
 use super::confirm::Confirm;
 use super::import::{self, Import};
 use super::rates::{self, Rates};
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 const COLUMNS: &[Column] = &[("id", "id"), ("name", "name"), ("created", "created_at")];
 
 /// Apps: the owners of platforms and destinations.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
   settle app create \"My game\"
@@ -22,15 +22,7 @@ Example:
   settle app import-sales sales.csv --app ID         what was paid, by the store's sales report
 Next: connect its store with `settle platform create --app ID …`, and add a receiver with
 `settle destination create --app ID …`.")]
-pub struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
+pub enum Verb {
     /// Create an app.
     #[command(after_help = "\
 Example:
@@ -95,26 +87,24 @@ Next: its platforms and destinations are deleted too: stores are answered 404, a
     },
 }
 
-/// Does one verb.
-pub async fn app(options: Options) -> anyhow::Result<ExitCode> {
-    let client = options.remote.client()?;
-    let answer = match &options.verb {
+/// Runs one subcommand.
+pub async fn app(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
+    let path = |id: &str| format!("/v1/apps/{}", segment(id));
+    let answer = match verb {
         Verb::Create { name } => client.post("/v1/apps", &json!({ "name": name })).await?,
         Verb::List { page } => {
             let answer = client.get("/v1/apps", &page.query()).await?;
-            return Ok(table::answer_list(&options.remote, &answer, COLUMNS, "No apps yet: `settle app create NAME`."));
+            return Ok(table::answer_list(client, &answer, COLUMNS, "No apps yet: `settle app create NAME`."));
         }
-        Verb::Show { id } => client.get(&format!("/v1/apps/{}", segment(id)), &[]).await?,
-        Verb::Rename { id, name } => {
-            client.patch(&format!("/v1/apps/{}", segment(id)), &json!({ "name": name })).await?
-        }
-        Verb::Import(wanted) => return import::import(&client, &options.remote, wanted).await,
-        Verb::Rates(wanted) => return rates::rates(&client, &options.remote, wanted).await,
-        Verb::ImportSales(wanted) => return sales::sales(&client, &options.remote, wanted).await,
+        Verb::Show { id } => client.get(&path(&id), &[]).await?,
+        Verb::Rename { id, name } => client.patch(&path(&id), &json!({ "name": name })).await?,
+        Verb::Import(wanted) => return import::import(client, &wanted).await,
+        Verb::Rates(wanted) => return rates::rates(client, &wanted).await,
+        Verb::ImportSales(wanted) => return sales::sales(client, &wanted).await,
         Verb::Delete { id, confirm } => {
             confirm.prompt(&format!("App {id} is deleted, with its platforms and destinations."))?;
-            client.delete(&format!("/v1/apps/{}", segment(id))).await?
+            client.delete(&path(&id)).await?
         }
     };
-    Ok(table::answer(&options.remote, &answer))
+    Ok(table::answer(client, &answer))
 }

@@ -1,6 +1,5 @@
-//! `settle audit`: whether the tables agree with each other.
+//! `settle audit`: checks whether the tables agree with each other.
 
-use super::FAILED;
 use super::audit_revenue::{self, Revenue};
 use super::client::{Client, Remote};
 use super::progress::bar;
@@ -35,8 +34,7 @@ pub struct Options {
 #[derive(Debug, clap::Subcommand)]
 enum Part {
     /// Money: what was sent to each integration that counts, by SKU and month, against the ledger of payments. Exits
-    /// with
-    /// 1 when something differs without a reason.
+    /// with 1 when something differs without a reason.
     Revenue(Revenue),
 }
 
@@ -51,9 +49,8 @@ pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
     if options.remote.json {
         table::json(&whole);
     } else {
-        for rule in table::items(&whole["rules"]) {
-            print_rule(rule, options.all);
-        }
+        let is_shown = |rule: &&Value| options.all || violations_of(rule) > 0;
+        table::items(&whole["rules"]).iter().filter(is_shown).for_each(print_rule);
         let rows = table::field(&whole, "checked");
         let rules = table::items(&whole["rules"]).len();
         match violations {
@@ -61,10 +58,10 @@ pub async fn audit(options: Options) -> anyhow::Result<ExitCode> {
             count => table::line(&format!("{count} violations in {rows} rows.")),
         }
     }
-    Ok(if violations > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if violations > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// All pages as one answer.
+/// Reads all pages and sums them up in one answer.
 async fn fetch_all(client: &Client) -> anyhow::Result<Value> {
     let bar = bar("rows checked", None);
     let (mut checked, mut rules, mut cursor) = (0, Vec::<Value>::new(), None);
@@ -80,19 +77,18 @@ async fn fetch_all(client: &Client) -> anyhow::Result<Value> {
         }
     }
     bar.finish_and_clear();
-    let violations: i64 = rules.iter().filter_map(|rule| rule["violations"].as_i64()).sum();
+    let violations: i64 = rules.iter().map(violations_of).sum();
     Ok(json!({ "violations": violations, "checked": checked, "rules": rules }))
 }
 
-/// Adds the rules of one answer to those of the answers before.
+/// Adds the findings of one answer to those of the earlier answers.
 fn add(rules: &mut Vec<Value>, more: &[Value]) {
     for rule in more {
         let Some(known) = rules.iter_mut().find(|known| known["name"] == rule["name"]) else {
             rules.push(rule.clone());
             continue;
         };
-        let count = |rule: &Value| rule["violations"].as_i64().unwrap_or_default();
-        known["violations"] = json!(count(known) + count(rule));
+        known["violations"] = json!(violations_of(known) + violations_of(rule));
         let mut examples = table::items(&known["examples"]).to_vec();
         examples.extend(table::items(&rule["examples"]).iter().cloned());
         examples.truncate(5);
@@ -100,12 +96,14 @@ fn add(rules: &mut Vec<Value>, more: &[Value]) {
     }
 }
 
-fn print_rule(rule: &Value, all: bool) {
-    let (name, description, of) =
-        (table::field(rule, "name"), table::field(rule, "description"), table::field(rule, "of"));
-    match rule["violations"].as_i64().unwrap_or_default() {
-        0 if all => table::line(&format!("ok  {name} ({of}): {description}")),
-        0 => {}
+fn violations_of(rule: &Value) -> i64 {
+    rule["violations"].as_i64().unwrap_or_default()
+}
+
+fn print_rule(rule: &Value) {
+    let [name, description, of] = ["name", "description", "of"].map(|field| table::field(rule, field));
+    match violations_of(rule) {
+        0 => table::line(&format!("ok  {name} ({of}): {description}")),
         count => {
             let examples = table::items(&rule["examples"]).iter().map(table::text).collect::<Vec<_>>().join(", ");
             table::line(&format!("{count} {of} break the rule {name} ({description}): {examples}"));

@@ -1,6 +1,5 @@
-//! `settle audit revenue`: whether the money sent to each integration adds up to the ledger.
+//! `settle audit revenue`: compares the revenue that was sent to each integration with the ledger.
 
-use super::FAILED;
 use super::client::{Client, Remote};
 use super::progress::bar;
 use super::table;
@@ -10,18 +9,9 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// Maximum number of differing entries that are printed.
-const MOST_LISTED: usize = 100;
-const COLUMNS: &[table::Column] = &[
-    ("integration", "integration"),
-    ("month", "month"),
-    ("environment", "environment"),
-    ("sku", "sku"),
-    ("ledger", "ledger"),
-    ("delivered", "delivered"),
-    ("owed", "owed"),
-    ("dead", "dead"),
-    ("difference", "difference"),
-];
+const MAX_LISTED: usize = 100;
+const COLUMNS: [&str; 9] =
+    ["integration", "month", "environment", "sku", "ledger", "delivered", "owed", "dead", "difference"];
 
 /// Which money is compared.
 #[derive(Debug, clap::Args)]
@@ -42,21 +32,28 @@ pub struct Revenue {
 /// The sums of one integration, month, environment and SKU, in USD.
 #[derive(Debug, Default)]
 struct Sums {
+    /// The sum of the ledger's entries.
     ledger: Decimal,
+    /// The sums in the bodies of deliveries, by `delivered`, `owed` and `dead`.
     sent: BTreeMap<String, Decimal>,
 }
 
-/// All pages as one.
+/// The sum of all pages.
 #[derive(Debug, Default)]
 struct Whole {
+    /// Number of checked purchases.
     purchases: i64,
+    /// Number of differences without a reason.
     unexplained: i64,
+    /// The names of the integrations, by id.
     names: BTreeMap<String, String>,
+    /// By id of the integration, month, environment and SKU.
     sums: BTreeMap<[String; 4], Sums>,
+    /// The lines that differ.
     differs: Vec<Value>,
 }
 
-/// Compares everything, page by page.
+/// Reads and prints the comparison, page by page.
 pub async fn revenue(client: &Client, remote: &Remote, options: &Revenue) -> anyhow::Result<ExitCode> {
     let bar = bar("purchases checked", None);
     let (mut whole, mut cursor) = (Whole::default(), None);
@@ -72,7 +69,7 @@ pub async fn revenue(client: &Client, remote: &Remote, options: &Revenue) -> any
     }
     bar.finish_and_clear();
     whole.print(remote);
-    Ok(if whole.unexplained > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if whole.unexplained > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 impl Whole {
@@ -118,8 +115,8 @@ impl Whole {
                 "purchases": self.purchases, "unexplained": self.unexplained, "sums": rows, "differs": self.differs,
             }));
         }
-        table::list(&json!(rows), COLUMNS, "Nothing was paid that an integration counts.");
-        for line in self.differs.iter().take(MOST_LISTED) {
+        table::list(&json!(rows), &COLUMNS.map(|name| (name, name)), "Nothing was paid that an integration counts.");
+        for line in self.differs.iter().take(MAX_LISTED) {
             let field = |name: &str| table::field(line, name);
             table::line(&format!(
                 "{}: purchase {}, {} of {} USD, event {}",
@@ -130,14 +127,14 @@ impl Whole {
                 field("event_id"),
             ));
         }
-        if self.differs.len() > MOST_LISTED {
-            table::line(&format!("{} more: see them with --json", self.differs.len() - MOST_LISTED));
+        if self.differs.len() > MAX_LISTED {
+            table::line(&format!("{} more: see them with --json", self.differs.len() - MAX_LISTED));
         }
-        let by_reason = self.differs.len();
+        let differing = i64::try_from(self.differs.len()).unwrap_or(i64::MAX);
         table::line(&format!(
             "{} purchases: {} entries differ with a reason, {} without one.",
             self.purchases,
-            i64::try_from(by_reason).unwrap_or(i64::MAX) - self.unexplained,
+            differing - self.unexplained,
             self.unexplained
         ));
     }

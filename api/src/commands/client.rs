@@ -1,6 +1,6 @@
-//! The admin verbs' way to the HTTP API: the address, the token, one request, one answer or one readable line.
+//! The client of the HTTP API for the admin commands: the address, the token, one request, and one answer or error.
 //!
-//! The only place among the commands that sends.
+//! Among the commands, only this module sends requests.
 
 use super::secret::Source;
 use super::settings::Place;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
-/// Longer than the API ever takes for an answer.
+/// Longer than the time limit of a request in the API.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Default address of a service.
@@ -62,7 +62,7 @@ impl Page {
         vec![("cursor", self.cursor.clone()), ("limit", self.limit.map(|limit| limit.to_string()))]
     }
 
-    /// As query parameters, behind some others.
+    /// As query parameters, after `others`.
     pub fn query_with(&self, others: &[(&'static str, &Option<String>)]) -> Vec<(&'static str, Option<String>)> {
         let others = others.iter().map(|(name, value)| (*name, (*value).clone()));
         others.chain(self.query()).collect()
@@ -74,15 +74,25 @@ pub fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string().replace("%2D", "-")
 }
 
+/// Removes the null fields of a body, because the API resets a field that is null.
+pub fn present_fields(mut body: Value) -> Value {
+    if let Value::Object(fields) = &mut body {
+        fields.retain(|_, value| !value.is_null());
+    }
+    body
+}
+
 /// A client of one service.
 pub struct Client {
+    /// Whether answers are printed verbatim, as JSON.
+    pub json: bool,
     http: reqwest::Client,
     url: Url,
     token: SecretString,
 }
 
 impl Remote {
-    /// The client of that service. Sends nothing yet.
+    /// Creates the client of the service. It sends nothing yet.
     pub fn client(&self) -> anyhow::Result<Client> {
         let variables = config::environment();
         let config = self.place.load(&variables)?;
@@ -91,7 +101,7 @@ impl Remote {
             (None, Some(config)) => listening(config.http.listen)?,
             (None, None) => SERVICE.parse().context("the usual address of a service")?,
         };
-        Ok(Client { http: http()?, url, token: self.admin_token(&variables, config)? })
+        Ok(Client { json: self.json, http: http()?, url, token: self.admin_token(&variables, config)? })
     }
 
     /// The data directory of `settle run`.
@@ -105,7 +115,7 @@ impl Remote {
         if let Some(source) = &self.token {
             return source.read();
         }
-        // Not clap's `env`: that would need a flag on which the token itself could be written.
+        // Not clap's `env`, which belongs to a flag: then the token itself could be written on the command line.
         if let Some(token) = variables.get("SETTLE_ADMIN_TOKEN").filter(|token| !token.is_empty()) {
             return Ok(SecretString::from(token.as_str()));
         }
@@ -113,7 +123,7 @@ impl Remote {
         if let Some(token) = config.and_then(|config| config.http.admin_token) {
             return Ok(token);
         }
-        let file = super::run::data::token_file(&data);
+        let file = super::data::token_file(&data);
         Source::File(file.clone()).read().with_context(|| {
             format!(
                 "no admin token: set SETTLE_ADMIN_TOKEN, or give --token @FILE, or --data with the directory of \
@@ -124,7 +134,8 @@ impl Remote {
     }
 }
 
-/// The address by which this machine reaches a service that listens there.
+/// The URL at which this machine reaches a service that listens at an address. An unspecified address becomes
+/// localhost.
 fn listening(address: SocketAddr) -> anyhow::Result<Url> {
     let mut address = address;
     if address.ip().is_unspecified() {
@@ -171,6 +182,7 @@ impl Client {
         self.request(Method::DELETE, self.at(path)?, None).await
     }
 
+    /// The URL of a path of the service.
     fn at(&self, path: &str) -> anyhow::Result<Url> {
         let base = self.url.as_str().trim_end_matches('/');
         Url::parse(&format!("{base}{path}")).with_context(|| format!("`{base}` is not the address of a service"))
@@ -184,6 +196,7 @@ impl Client {
         self.answer(request).await
     }
 
+    /// Sends a request with the token. Returns the JSON of a successful answer, null when it has no body.
     async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
         let (status, text) = send(request.bearer_auth(self.token.expose_secret()), &self.url).await?;
         if !status.is_success() {
@@ -196,7 +209,7 @@ impl Client {
     }
 }
 
-/// The service refused the request and changed nothing.
+/// A 4xx answer: the service refused the request and changed nothing.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(String);
@@ -229,37 +242,17 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
     Ok((status, text))
 }
 
-/// One readable line of a problem document (RFC 9457), with the fields that are wrong, each once.
+/// The error of a problem document (RFC 9457), as one line. Its detail names each wrong field.
 fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
-    let member = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
-    let mut line = match (member("title"), member("detail")) {
+    let mut line = match (problem["title"].as_str(), problem["detail"].as_str()) {
         (Some(title), Some(detail)) => format!("{title}: {detail}"),
-        (Some(line), None) | (None, Some(line)) => line,
-        (None, None) => format!("the service answered {status}"),
+        _ => format!("the service answered {status}"),
     };
-    let hints = problem.get("errors").or_else(|| problem.get("fields")).and_then(Value::as_array);
-    let shown = plain(&line);
-    for hint in hints.into_iter().flatten().map(hint_of).filter(|hint| !shown.contains(&plain(hint))) {
-        line.push_str(&format!("; {hint}"));
-    }
     if status == StatusCode::UNAUTHORIZED {
         line.push_str(
             " (the token is another service's: give --token @FILE, or --data with the directory of that service)",
         );
     }
     if status.is_client_error() { Refused(line).into() } else { anyhow!(line) }
-}
-
-fn hint_of(hint: &Value) -> String {
-    let member = |name: &str| hint.get(name).and_then(Value::as_str);
-    match (member("field"), member("expected").or_else(|| member("detail")).or_else(|| member("message"))) {
-        (Some(field), Some(expected)) => format!("`{field}`: expected {expected}"),
-        _ => super::table::text(hint),
-    }
-}
-
-/// A text without its quotes, to find one text in another.
-fn plain(text: &str) -> String {
-    text.replace('`', "")
 }

@@ -1,4 +1,4 @@
-//! Asks for confirmation before something is deleted, on a terminal. A script is not asked.
+//! Asks for confirmation before something is deleted, if standard input and error are a terminal.
 
 use anyhow::{Context, bail};
 use std::io::{BufRead, IsTerminal, Write};

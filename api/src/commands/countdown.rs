@@ -1,4 +1,4 @@
-//! A clock on the terminal that counts down to the settling of a purchase.
+//! A countdown on the terminal to the settling of a purchase.
 
 use super::client::Client;
 use super::table;
@@ -9,23 +9,23 @@ use std::time::Duration;
 
 /// Time between two updates.
 const TICK: Duration = Duration::from_millis(500);
-/// Maximum number of checks whether the purchase is settled.
-const CHECKS: u32 = 30;
+/// After the window's end, the revision is read at most this often.
+const MAX_CHECKS: u32 = 30;
 
-/// A clock on the terminal until a purchase is settled. Ctrl-C ends the clock and nothing else.
+/// A countdown until a purchase is settled. Ctrl-C ends only the countdown: the purchase is settled anyway.
 pub struct Countdown<'a> {
     /// The client of the service.
     pub client: &'a Client,
     /// The purchase.
     pub key: CollapseKey,
-    /// The revision before.
+    /// The revision before the notification was sent.
     pub revision: i64,
-    /// When its window ends.
+    /// The end of the window.
     pub due: Timestamp,
 }
 
 impl Countdown<'_> {
-    /// Shows the clock until the purchase is settled, or until some seconds after it is due.
+    /// Shows the countdown until the purchase is settled, or until about 15 s after the window's end.
     pub async fn show(&self) {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{msg}");
@@ -40,7 +40,7 @@ impl Countdown<'_> {
             tokio::time::sleep(TICK.min(left)).await;
         }
         bar.set_message("settling");
-        let mut checks = CHECKS;
+        let mut checks = MAX_CHECKS;
         let mut settled = self.revision;
         while settled == self.revision && checks > 0 {
             tokio::time::sleep(TICK).await;

@@ -1,28 +1,20 @@
-//! `settle customer`: the owners of purchases.
+//! `settle customer`: the users who own purchases, and the app's own ids of them.
 
-use super::client::{Remote, segment};
+use super::client::{Client, segment};
 use super::table;
 use clap::Subcommand;
 use serde_json::json;
 use std::process::ExitCode;
 
 /// Customers: the owners of purchases, by your own ids.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
   settle customer name --app ID --external-id 4711 --app-user-id l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU=
 Next: the purchases concerned are settled anew within minutes, and carry the id as last_seen_external_id from then on.
 A customer can be named before anything was bought. An id that another customer has already joins the two; a customer who
 has another id already keeps it.")]
-pub struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
+pub enum Verb {
     /// Name a customer of the store, or the owner of a receipt, by your own id.
     #[command(after_help = "\
 Example:
@@ -54,7 +46,7 @@ Next: `settle purchase list --external-id 4711` shows their purchases.")]
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Owner {
+pub struct Owner {
     /// The store's name of the customer.
     #[arg(long, value_name = "ID")]
     app_user_id: Option<String>,
@@ -65,7 +57,7 @@ struct Owner {
 
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Key {
+pub struct Key {
     /// Your id of the customer.
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
@@ -77,28 +69,18 @@ struct Key {
     receipt: Option<String>,
 }
 
-/// Does one verb.
-pub async fn customer(options: Options) -> anyhow::Result<ExitCode> {
-    let client = options.remote.client()?;
+/// Runs one subcommand.
+pub async fn customer(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let path = |app: &str| format!("/v1/apps/{}/customers", segment(app));
-    let answer = match &options.verb {
-        Verb::Name { app, external_id, owner } => {
-            let mut body = json!({ "external_id": external_id });
-            for (name, value) in [("app_user_id", &owner.app_user_id), ("receipt_id", &owner.receipt)] {
-                if let Some(value) = value {
-                    body[name] = json!(value);
-                }
-            }
-            client.put(&path(app), &body).await?
+    let answer = match verb {
+        Verb::Name { app, external_id, owner: Owner { app_user_id, receipt } } => {
+            let body = json!({ "external_id": external_id, "app_user_id": app_user_id, "receipt_id": receipt });
+            client.put(&path(&app), &body).await?
         }
-        Verb::Show { app, key } => {
-            let query = [
-                ("external_id", key.external_id.clone()),
-                ("app_user_id", key.app_user_id.clone()),
-                ("receipt_id", key.receipt.clone()),
-            ];
-            client.get(&path(app), &query).await?
+        Verb::Show { app, key: Key { external_id, app_user_id, receipt } } => {
+            let query = [("external_id", external_id), ("app_user_id", app_user_id), ("receipt_id", receipt)];
+            client.get(&path(&app), &query).await?
         }
     };
-    Ok(table::answer(&options.remote, &answer))
+    Ok(table::answer(client, &answer))
 }

@@ -1,6 +1,6 @@
 //! `settle delivery`: one event to one destination, with its attempts.
 
-use super::client::{Page, Remote, segment};
+use super::client::{Client, Page, segment};
 use super::names;
 use super::table::{self, Column};
 use clap::Subcommand;
@@ -28,21 +28,13 @@ const ATTEMPT_COLUMNS: &[Column] = &[
 ];
 
 /// Deliveries: one event to one destination, with its attempts.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
   settle delivery list --status dead
   settle delivery attempts DELIVERY_ID
 Next: `settle redeliver failed --dry-run` counts what could be sent again; `settle explain event EVENT_ID` shows why it failed.")]
-pub struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
+pub enum Verb {
     /// List deliveries.
     #[command(after_help = "\
 Example:
@@ -72,23 +64,20 @@ Next: `settle redeliver event EVENT_ID` sends it again.")]
     },
 }
 
-/// Does one verb.
-pub async fn delivery(options: Options) -> anyhow::Result<ExitCode> {
-    let client = options.remote.client()?;
-    match &options.verb {
+/// Runs one subcommand.
+pub async fn delivery(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
+    match verb {
         Verb::List { purchase, destination, status, page } => {
-            let filter = [("collapse_key", purchase), ("destination_id", destination), ("status", status)];
+            let filter = [("collapse_key", &purchase), ("destination_id", &destination), ("status", &status)];
             let mut answer = client.get("/v1/deliveries", &page.query_with(&filter)).await?;
-            if !options.remote.json {
-                names::add(&client, &mut answer, names::DESTINATION).await;
-            }
+            names::add(client, &mut answer, names::DESTINATION).await;
             let is_filtered = filter.iter().any(|(_, value)| value.is_some());
             let nothing = if is_filtered { "No delivery matches." } else { "No deliveries yet: try `settle sample`." };
-            Ok(table::answer_list(&options.remote, &answer, COLUMNS, nothing))
+            Ok(table::answer_list(client, &answer, COLUMNS, nothing))
         }
         Verb::Attempts { id } => {
-            let answer = client.get(&format!("/v1/deliveries/{}/attempts", segment(id)), &[]).await?;
-            Ok(table::answer_list(&options.remote, &answer, ATTEMPT_COLUMNS, "Nothing was sent yet."))
+            let answer = client.get(&format!("/v1/deliveries/{}/attempts", segment(&id)), &[]).await?;
+            Ok(table::answer_list(client, &answer, ATTEMPT_COLUMNS, "Nothing was sent yet."))
         }
     }
 }

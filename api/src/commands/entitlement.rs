@@ -1,8 +1,8 @@
 //! `settle entitlement`: the entitlements of the catalogue.
 
-use super::client::{Page, Remote, segment};
+use super::client::{Client, Page, segment};
 use super::confirm::Confirm;
-use super::product::{Scope, concerned, dry};
+use super::product::Scope;
 use super::table::{self, Column};
 use clap::Subcommand;
 use serde_json::json;
@@ -11,20 +11,12 @@ use std::process::ExitCode;
 const COLUMNS: &[Column] = &[("ref", "ref"), ("name", "name"), ("description", "description"), ("id", "id")];
 
 /// Entitlements: what purchases entitle their owners to.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
   settle entitlement set premium --app ID --name \"Premium\"
 Next: add it to products with `settle product set SKU --app ID --entitlement premium`.")]
-pub struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
+pub enum Verb {
     /// Add an entitlement, or rename it.
     #[command(after_help = "\
 Example:
@@ -69,29 +61,27 @@ Next: without --dry-run the purchases that had it are settled anew, a few at a t
     },
 }
 
-/// Does one verb.
-pub async fn entitlement(options: Options) -> anyhow::Result<ExitCode> {
-    let client = options.remote.client()?;
+/// Runs one subcommand.
+pub async fn entitlement(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     let path = |scope: &Scope, reference: &str| {
-        format!("/v1/apps/{}/entitlements/{}{}", segment(&scope.app), segment(reference), dry(scope.dry_run))
+        format!("/v1/apps/{}/entitlements/{}{}", segment(&scope.app), segment(reference), scope.query())
     };
-    let (answer, scope) = match &options.verb {
+    match verb {
         Verb::Set { reference, name, description, scope } => {
             let body = json!({ "name": name, "description": description });
-            (client.put(&path(scope, reference), &body).await?, scope)
+            Ok(scope.concerned(client, &client.put(&path(&scope, &reference), &body).await?))
         }
         Verb::List { app, page } => {
-            let answer = client.get(&format!("/v1/apps/{}/entitlements", segment(app)), &page.query()).await?;
+            let answer = client.get(&format!("/v1/apps/{}/entitlements", segment(&app)), &page.query()).await?;
             let nothing = "No entitlements yet: `settle entitlement set --help`.";
-            return Ok(table::answer_list(&options.remote, &answer, COLUMNS, nothing));
+            Ok(table::answer_list(client, &answer, COLUMNS, nothing))
         }
         Verb::Delete { reference, scope, confirm } => {
             if !scope.dry_run {
                 confirm
                     .prompt(&format!("Entitlement {reference} is deleted, and no product entitles to it any more."))?;
             }
-            (client.delete(&path(scope, reference)).await?, scope)
+            Ok(scope.concerned(client, &client.delete(&path(&scope, &reference)).await?))
         }
-    };
-    Ok(concerned(&options.remote, &answer, scope.dry_run))
+    }
 }

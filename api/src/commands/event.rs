@@ -52,13 +52,13 @@ Next: `settle explain event EVENT_ID` shows which destinations received one, whi
     },
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn event(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let (purchase, page) = match &options.verb {
         Verb::Show { id } => {
             let event = client.get(&format!("/v1/events/{}", segment(id)), &[]).await?;
-            return Ok(table::answer(&options.remote, &event));
+            return Ok(table::answer(&client, &event));
         }
         Verb::List { purchase, page } => (purchase, page),
     };
@@ -67,5 +67,5 @@ pub async fn event(options: Options) -> anyhow::Result<ExitCode> {
         Some(_) => "No event of this purchase: `settle explain purchase RECEIPT` shows why.",
         None => "No events yet: try `settle sample`.",
     };
-    Ok(table::answer_list(&options.remote, &answer, COLUMNS, nothing))
+    Ok(table::answer_list(&client, &answer, COLUMNS, nothing))
 }

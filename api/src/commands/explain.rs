@@ -1,7 +1,7 @@
-//! `settle explain`: why something is as it is. The sentences are the API's; here they are printed as a tree.
+//! `settle explain`: prints the explanation of the API as a tree of sentences.
 
 use super::client::{Client, Remote, segment};
-use super::{layout, purchase, table};
+use super::{layout, names, table};
 use clap::Subcommand;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -67,17 +67,19 @@ pub async fn explain(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let path = match &options.subject {
         Subject::Notification { message_id } => format!("notifications/{}", segment(message_id)),
-        Subject::Purchase { collapse_key } => format!("purchases/{}", purchase::key(&client, collapse_key).await?),
+        Subject::Purchase { collapse_key } => {
+            format!("purchases/{}", names::collapse_key(&client, collapse_key).await?)
+        }
         Subject::Event { id } => format!("events/{}", segment(id)),
         Subject::Destination { id } => format!("destinations/{}", segment(id)),
     };
-    show(&client, &options.remote, &path).await
+    show(&client, &path).await
 }
 
 /// Prints the API's explanation of one thing.
-pub async fn show(client: &Client, remote: &Remote, path: &str) -> anyhow::Result<ExitCode> {
+pub async fn show(client: &Client, path: &str) -> anyhow::Result<ExitCode> {
     let node = client.get(&format!("/v1/explain/{path}"), &[]).await?;
-    if remote.json {
+    if client.json {
         table::json(&node);
     } else {
         let mut lines = Vec::new();
@@ -95,7 +97,7 @@ pub async fn show(client: &Client, remote: &Remote, path: &str) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sentence of a node, and below it those of its children.
+/// Adds the sentence of a node, and below it those of its children, indented.
 fn indent(node: &Value, depth: usize, lines: &mut Vec<String>) {
     lines.push(format!("{:width$}{}", "", table::field(node, "summary"), width = 2 * depth));
     for next in node.get("then").and_then(Value::as_array).into_iter().flatten() {

@@ -37,6 +37,7 @@ pub struct Options {
 /// Prints one page.
 pub async fn feed(options: Options) -> anyhow::Result<ExitCode> {
     let query = options.page.query_with(&[("destination_id", &options.destination)]);
-    let answer = options.remote.client()?.get(&format!("/v1/apps/{}/feed", segment(&options.app)), &query).await?;
-    Ok(table::answer_list(&options.remote, &answer, COLUMNS, "No purchases yet."))
+    let client = options.remote.client()?;
+    let answer = client.get(&format!("/v1/apps/{}/feed", segment(&options.app)), &query).await?;
+    Ok(table::answer_list(&client, &answer, COLUMNS, "No purchases yet."))
 }

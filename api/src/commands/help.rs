@@ -1,14 +1,14 @@
-//! The end of each command's help: sentences that are folded in the source become one line, which clap wraps, and long
-//! example commands are folded with backslashes.
+//! Formats the text at the end of each command's help: joins sentences that are wrapped in the source to one line,
+//! which clap wraps again, and breaks long example commands with backslashes.
 
 use clap::Command;
 
-/// Longest line of a command to copy.
-const LONGEST: usize = 80;
-/// Indentation of the rest of a folded command.
+/// Maximum length of a line of an example command.
+const MAX_CHARS: usize = 80;
+/// Indentation of the further lines of a broken command.
 const INDENT: &str = "      ";
 
-/// The command with the ends of all helps below it unfolded.
+/// Formats the end of the help of this command and of all its subcommands.
 pub fn unfold(command: Command) -> Command {
     let end = command.get_after_help().map(|help| unfolded(&help.to_string()));
     let command = match end {
@@ -36,17 +36,17 @@ fn is_sentence(line: &str) -> bool {
     !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':')
 }
 
-/// A command that is too long, folded before its flags; any other line as it is.
+/// Breaks an example command that is too long before its flags. Any other line stays as it is.
 fn fold(line: &str) -> String {
-    if line.chars().count() <= LONGEST || !line.starts_with("  ") || line.contains("   ") || line.ends_with('\\') {
+    if line.chars().count() <= MAX_CHARS || !line.starts_with("  ") || line.contains("   ") || line.ends_with('\\') {
         return line.to_owned();
     }
     let mut parts = line.split(" --");
     let mut folded = parts.next().unwrap_or_default().to_owned();
     let mut width = folded.chars().count();
     for part in parts {
-        // Two for the flag, one for the space before it and two for the sign that it goes on.
-        if width + part.chars().count() + 5 > LONGEST {
+        // Two characters for `--`, one for the space before it, and two for ` \` at the line's end.
+        if width + part.chars().count() + 5 > MAX_CHARS {
             folded.push_str(" \\\n");
             folded.push_str(INDENT);
             width = INDENT.len();

@@ -1,4 +1,4 @@
-//! `settle history`: a workflow's history in the form that the SDK's replayer reads, for the tests of replay.
+//! `settle history`: prints a workflow's history in the format of the SDK's replayer, for replay tests.
 
 use anyhow::Context;
 use std::io::Write;
@@ -20,7 +20,7 @@ pub struct Options {
     run: Option<String>,
 }
 
-/// Prints it.
+/// Reads the history from Temporal and prints it.
 pub async fn history(options: Options) -> anyhow::Result<ExitCode> {
     let (connection, client) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
         .map_err(|error| anyhow::anyhow!("Temporal's settings (TEMPORAL_*) cannot be used: {error}"))?;

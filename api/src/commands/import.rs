@@ -1,11 +1,10 @@
-//! `settle app import`: adopts purchases from before the platform was connected, at a bounded rate.
+//! `settle app import`: adopts purchases that were made before the platform was connected, at a limited rate.
 
-use super::FAILED;
-use super::client::{Client, Remote, segment};
+use super::client::{Client, segment};
 use super::progress::{Pace, bar, complain};
 use super::rows::{self, Row};
 use super::table;
-use crate::resources::import::{ImportedPurchase, MOST};
+use crate::resources::import::{ImportedPurchase, MAX_PURCHASES};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
@@ -37,7 +36,7 @@ pub struct Import {
     wait: bool,
 }
 
-/// The results of the lines so far.
+/// The number of lines by result.
 #[derive(Default)]
 struct Tally {
     accepted: u64,
@@ -46,21 +45,20 @@ struct Tally {
     wrong: u64,
 }
 
-/// The results so far, and the bar that shows them.
-struct Progress {
-    tally: Tally,
+/// A running import.
+struct Importer<'a> {
+    client: &'a Client,
+    path: &'a str,
     bar: ProgressBar,
-}
-
-/// The lines of one request.
-#[derive(Default)]
-struct Batch {
+    tally: Tally,
+    /// The line numbers of the purchases in the next request.
     lines: Vec<u64>,
+    /// The purchases of the next request.
     purchases: Vec<Map<String, Value>>,
 }
 
-/// Imports, and prints the progress.
-pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyhow::Result<ExitCode> {
+/// Imports the file, if there is one, and prints the progress of the platform's imports.
+pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCode> {
     let platform = format!("/v1/platforms/{}", segment(&options.platform));
     let path = format!("{platform}/import");
     if options.file.is_some() {
@@ -80,17 +78,17 @@ pub async fn import(client: &Client, remote: &Remote, options: &Import) -> anyho
         answer["known"] = json!(tally.known + tally.waiting);
         answer["wrong"] = json!(tally.wrong);
     }
-    table::answer(remote, &answer);
-    if !remote.json && !options.wait && state["waiting"] != json!(0) {
+    table::answer(client, &answer);
+    if !client.json && !options.wait && state["waiting"] != json!(0) {
         table::line(
             "They are settled after the platform's window; the same command without a file shows the progress.",
         );
     }
     let has_failed = tally.is_some_and(|tally| tally.wrong > 0);
-    Ok(if has_failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Warns when purchases cannot be verified: next to nothing is known of an unverified adopted purchase.
+/// Warns when purchases cannot be verified: only the store knows the dates and the state of an adopted purchase.
 fn warn_unverified(platform: &Value) {
     let state = table::field(platform, "verification.state");
     if state != "on" {
@@ -104,67 +102,69 @@ fn warn_unverified(platform: &Value) {
 
 async fn send_all(client: &Client, path: &str, file: &Path, rate: u32) -> anyhow::Result<Tally> {
     let rows = rows::read(file, COLUMNS)?;
-    let mut progress = Progress { tally: Tally::default(), bar: bar("importing", Some(rows.count)) };
-    let size = usize::try_from(rate).unwrap_or(MOST).clamp(1, MOST);
-    let (mut pace, mut batch) = (Pace::new(rate), Batch::default());
+    let bar = bar("importing", Some(rows.count));
+    let mut importer =
+        Importer { client, path, bar, tally: Tally::default(), lines: Vec::new(), purchases: Vec::new() };
+    let size = usize::try_from(rate).unwrap_or(MAX_PURCHASES).clamp(1, MAX_PURCHASES);
+    let mut pace = Pace::new(rate);
     for row in rows.rows {
-        take(row, &mut batch, &mut progress);
-        if batch.lines.len() == size {
-            let accepted = send(client, path, &mut batch, &mut progress).await?;
-            pace.did(accepted).await;
+        importer.take(row);
+        if importer.lines.len() == size {
+            pace.did(importer.send().await?).await;
         }
     }
-    send(client, path, &mut batch, &mut progress).await?;
-    progress.bar.finish_and_clear();
-    Ok(progress.tally)
+    importer.send().await?;
+    importer.bar.finish_and_clear();
+    Ok(importer.tally)
 }
 
-fn take(row: Row, batch: &mut Batch, progress: &mut Progress) {
-    let checked = row.fields.and_then(|fields| rows::check::<ImportedPurchase>(&fields).map(|_| fields));
-    match checked {
-        Ok(fields) => {
-            batch.lines.push(row.line);
-            batch.purchases.push(fields);
+impl Importer<'_> {
+    fn take(&mut self, row: Row) {
+        let checked = row.fields.and_then(|fields| rows::check::<ImportedPurchase>(&fields).map(|_| fields));
+        match checked {
+            Ok(fields) => {
+                self.lines.push(row.line);
+                self.purchases.push(fields);
+            }
+            Err(why) => {
+                self.tally.wrong += 1;
+                self.bar.inc(1);
+                complain(&self.bar, &format!("line {}: {why}", row.line));
+            }
         }
-        Err(why) => {
-            progress.tally.wrong += 1;
-            progress.bar.inc(1);
-            complain(&progress.bar, &format!("line {}: {why}", row.line));
+    }
+
+    /// Sends the collected purchases. Returns the number of new ones.
+    async fn send(&mut self) -> anyhow::Result<u64> {
+        if self.lines.is_empty() {
+            return Ok(0);
         }
+        let (lines, purchases) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.purchases));
+        let sent = self.client.post(self.path, &json!({ "purchases": purchases })).await;
+        let answer = sent.with_context(|| {
+            let first = lines.first().copied().unwrap_or_default();
+            format!("stopped at line {first}: run the same command again to go on, what is known is skipped")
+        })?;
+        let count = |name: &str| answer[name].as_u64().unwrap_or_default();
+        self.tally.accepted += count("accepted");
+        self.tally.known += count("known");
+        self.tally.waiting += count("waiting");
+        for unnamed in table::items(&answer["unnamed"]) {
+            let place = unnamed["field"].as_str().and_then(|field| field.strip_prefix("purchases[")?.split(']').next());
+            let line = place.and_then(|place| place.parse::<usize>().ok()).and_then(|at| lines.get(at));
+            let (line, why) = (line.copied().unwrap_or_default(), table::text(&unnamed["detail"]));
+            self.tally.wrong += 1;
+            complain(
+                &self.bar,
+                &format!("line {line}: external_id: the purchase is imported, and its customer not named: {why}"),
+            );
+        }
+        self.bar.inc(u64::try_from(lines.len()).unwrap_or_default());
+        Ok(count("accepted"))
     }
 }
 
-/// Sends a batch and empties it. Returns the number of new purchases.
-async fn send(client: &Client, path: &str, batch: &mut Batch, progress: &mut Progress) -> anyhow::Result<u64> {
-    if batch.lines.is_empty() {
-        return Ok(0);
-    }
-    let Batch { lines, purchases } = std::mem::take(batch);
-    let sent = client.post(path, &json!({ "purchases": purchases })).await;
-    let answer = sent.with_context(|| {
-        let first = lines.first().copied().unwrap_or_default();
-        format!("stopped at line {first}: run the same command again to go on, what is known is skipped")
-    })?;
-    let count = |name: &str| answer[name].as_u64().unwrap_or_default();
-    let Progress { tally, bar } = progress;
-    tally.accepted += count("accepted");
-    tally.known += count("known");
-    tally.waiting += count("waiting");
-    for unnamed in answer["unnamed"].as_array().into_iter().flatten() {
-        let place = unnamed["field"].as_str().and_then(|field| field.strip_prefix("purchases[")?.split(']').next());
-        let line = place.and_then(|place| place.parse::<usize>().ok()).and_then(|at| lines.get(at));
-        tally.wrong += 1;
-        let (line, why) = (line.copied().unwrap_or_default(), table::text(&unnamed["detail"]));
-        complain(
-            bar,
-            &format!("line {line}: external_id: the purchase is imported, and its customer not named: {why}"),
-        );
-    }
-    bar.inc(u64::try_from(lines.len()).unwrap_or_default());
-    Ok(count("accepted"))
-}
-
-/// Waits until no imported purchase is unsettled.
+/// Waits until all imported purchases are settled.
 async fn wait(client: &Client, path: &str) -> anyhow::Result<Value> {
     let mut shown = None;
     loop {

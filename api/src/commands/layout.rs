@@ -1,37 +1,37 @@
-//! Fits text to a terminal: its width, line breaks at spaces, times without fractions of a second.
+//! Fits text to the width of a terminal: breaks lines at spaces, and cuts times to the second.
 //!
-//! Without a terminal a line stays one line, unless `COLUMNS` is set.
+//! Without a terminal, lines are not broken, unless `COLUMNS` is set.
 
 use crate::config;
 use std::io::IsTerminal;
 
-/// Width of a terminal whose width is unknown.
-const USUAL: usize = 80;
-/// Narrowest width that anything is fitted to.
-const NARROWEST: usize = 40;
+/// Width of a terminal that does not report its width.
+const DEFAULT_WIDTH: usize = 80;
+/// Text is never fitted to less than this width.
+const MIN_WIDTH: usize = 40;
 /// Length of `2026-01-31T12:00:00`.
-const SECONDS: usize = 19;
+const TIME_LENGTH: usize = 19;
 
-/// Width of standard output; `None` where lines are not fitted.
+/// Width of standard output; `None` when lines are not broken.
 pub fn width() -> Option<usize> {
     let terminal = std::io::stdout().is_terminal().then(|| terminal_size::terminal_size_of(std::io::stdout()));
     fitted(terminal.map(|size| size.map(|(width, _)| width.0)))
 }
 
-/// Width of standard error; `None` where lines are not fitted.
+/// Width of standard error; `None` when lines are not broken.
 pub fn width_of_errors() -> Option<usize> {
     let terminal = std::io::stderr().is_terminal().then(|| terminal_size::terminal_size_of(std::io::stderr()));
     fitted(terminal.map(|size| size.map(|(width, _)| width.0)))
 }
 
-/// The width of a terminal, if it is known; else the value of `COLUMNS`.
+/// The width of a terminal, if it is known; otherwise the value of `COLUMNS`, or the default for a terminal.
 fn fitted(terminal: Option<Option<u16>>) -> Option<usize> {
     let columns = || config::environment().get("COLUMNS").and_then(|columns| columns.parse().ok());
     let width = match terminal {
-        Some(size) => Some(size.map_or_else(|| columns().unwrap_or(USUAL), usize::from)),
+        Some(size) => Some(size.map_or_else(|| columns().unwrap_or(DEFAULT_WIDTH), usize::from)),
         None => columns(),
     };
-    width.map(|width| width.max(NARROWEST))
+    width.map(|width| width.max(MIN_WIDTH))
 }
 
 /// Breaks a text at spaces into lines of at most `width` characters; all but the first are indented by `indent` spaces.
@@ -58,7 +58,7 @@ pub fn wrap(text: &str, width: usize, indent: usize) -> Vec<String> {
     lines
 }
 
-/// The text with every time (RFC 3339, UTC) in it cut to the second.
+/// Cuts every time (RFC 3339, UTC) in a text to the second.
 pub fn short_times(text: &str) -> String {
     let mut short = String::with_capacity(text.len());
     let mut rest = text;
@@ -80,7 +80,7 @@ pub fn short_times(text: &str) -> String {
 
 /// The time at the beginning of a text, up to its seconds, and the rest of the text.
 fn time(text: &str) -> Option<(&str, &str)> {
-    let (seconds, behind) = text.split_at_checked(SECONDS)?;
+    let (seconds, behind) = text.split_at_checked(TIME_LENGTH)?;
     let fits = |(letter, pattern): (u8, u8)| match pattern {
         b'0' => letter.is_ascii_digit(),
         other => letter == other,

@@ -1,4 +1,4 @@
-//! `settle migrate`: brings the tables of a database up to date, and ends.
+//! `settle migrate`: migrates the tables of a database, and ends.
 
 use super::{settings, table};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ pub struct Options {
     settings: settings::Options,
 }
 
-/// Does it.
+/// Opens the database, which migrates its tables.
 pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
     let config = options.settings.load()?;
     settings::make_room(&config)?;

@@ -1,8 +1,7 @@
-//! The command line: the tree of commands, and which part runs each.
+//! The command line: the tree of commands, and the function that runs each.
 //!
 //! This file only parses and dispatches. This folder is the composition root: the only place where the HTTP edge and
-//! the
-//! activities are connected.
+//! the activities are connected.
 
 mod alarm;
 mod amazon;
@@ -13,6 +12,7 @@ mod client;
 mod confirm;
 mod countdown;
 mod customer;
+mod data;
 mod delivery;
 mod destination;
 mod entitlement;
@@ -52,11 +52,9 @@ pub use serve::{allowed, sender};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use client::{Client, Remote};
 use std::ffi::OsString;
 use std::process::ExitCode;
-
-/// Exit code of a negative answer and of a failure.
-const FAILED: u8 = 1;
 
 /// Turns store notifications into purchase events that can be trusted: signed in, debounced per purchase, decided
 /// once, delivered until they arrive.
@@ -92,17 +90,17 @@ enum Command {
     Sample(sample::Options),
     Listen(listen::Options),
     Amazon(amazon::Options),
-    App(app::Options),
-    Platform(platform::Options),
-    Destination(destination::Options),
-    Customer(customer::Options),
-    Product(product::Options),
-    Entitlement(entitlement::Options),
-    Purchase(purchase::Options),
+    App(Admin<app::Verb>),
+    Platform(Admin<platform::Verb>),
+    Destination(Admin<destination::Verb>),
+    Customer(Admin<customer::Verb>),
+    Product(Admin<product::Verb>),
+    Entitlement(Admin<entitlement::Verb>),
+    Purchase(Admin<purchase::Verb>),
     Notification(notification::Options),
     Event(event::Options),
-    Delivery(delivery::Options),
-    Alarm(alarm::Options),
+    Delivery(Admin<delivery::Verb>),
+    Alarm(Admin<alarm::Verb>),
     Status(status::Options),
     Explain(explain::Options),
     Redeliver(redeliver::Options),
@@ -111,8 +109,25 @@ enum Command {
     History(history::Options),
 }
 
+// A command of the admin API: its verb, and the service. It has no documentation, and the verb stands last: clap takes the
+// description in the help from what comes last.
+#[derive(Debug, clap::Args)]
+struct Admin<V: Subcommand> {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    verb: V,
+}
+
+impl<V: Subcommand> Admin<V> {
+    /// Runs the subcommand with a client of the service.
+    async fn run(self, run: impl AsyncFnOnce(V, &Client) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+        run(self.verb, &self.remote.client()?).await
+    }
+}
+
 impl Cli {
-    /// Reads a command line.
+    /// Parses a command line. A flag of `settle run` before another command is an error.
     fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
         let mut command = help::unfold(Self::command());
         let matches = command.try_get_matches_from_mut(line)?;
@@ -130,7 +145,7 @@ impl Cli {
 /// Parses the command line, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
     let _scenario = fail::FailScenario::setup();
-    // Only the first call can succeed, and it is this one; a second provider would be the same.
+    // An error means that a TLS provider is installed already, which in this process can only be the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -151,18 +166,18 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sample(options) => sample::sample(options).await,
         Command::Listen(options) => listen::listen(options).await,
         Command::Amazon(options) => amazon::amazon(options),
-        Command::App(options) => app::app(options).await,
-        Command::Platform(options) => platform::platform(options).await,
-        Command::Destination(options) => destination::destination(options).await,
-        Command::Customer(options) => customer::customer(options).await,
-        Command::Product(options) => product::product(options).await,
-        Command::Entitlement(options) => entitlement::entitlement(options).await,
-        Command::Purchase(options) => purchase::purchase(options).await,
+        Command::App(admin) => admin.run(app::app).await,
+        Command::Platform(admin) => admin.run(platform::platform).await,
+        Command::Destination(admin) => admin.run(destination::destination).await,
+        Command::Customer(admin) => admin.run(customer::customer).await,
+        Command::Product(admin) => admin.run(product::product).await,
+        Command::Entitlement(admin) => admin.run(entitlement::entitlement).await,
+        Command::Purchase(admin) => admin.run(purchase::purchase).await,
         Command::Notification(options) => notification::notification(options).await,
         Command::Event(options) => event::event(options).await,
-        Command::Delivery(options) => delivery::delivery(options).await,
+        Command::Delivery(admin) => admin.run(delivery::delivery).await,
         Command::Status(options) => status::status(options).await,
-        Command::Alarm(options) => alarm::alarm(options).await,
+        Command::Alarm(admin) => admin.run(alarm::alarm).await,
         Command::Explain(options) => explain::explain(options).await,
         Command::Redeliver(options) => redeliver::redeliver(options).await,
         Command::Feed(options) => feed::feed(options).await,
@@ -180,5 +195,5 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         Some(width) => layout::wrap(&line, width, 2).iter().for_each(|line| eprintln!("{line}")),
         None => eprintln!("{line}"),
     }
-    ExitCode::from(FAILED)
+    ExitCode::FAILURE
 }

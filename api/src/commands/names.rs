@@ -1,7 +1,10 @@
-//! Names beside ids: adds the name of a platform or destination to a list that has only its id.
+//! Resolves ids and names: adds the name of a platform or destination to a list that has only its id, and finds the
+//! purchase of a collapse key or receipt id.
 
 use super::client::{Client, segment};
 use super::table;
+use anyhow::bail;
+use domain::CollapseKey;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -21,9 +24,12 @@ pub const PLATFORM: Named = Named { id: "platform_id", name: "platform", path: "
 /// Destinations, as the column `destination`.
 pub const DESTINATION: Named = Named { id: "destination_id", name: "destination", path: "/v1/destinations" };
 
-/// Adds the name and the id to each item of a list. Where a name cannot be read, such as of something that was deleted,
-/// the id is shown without one.
+/// Adds name and id to each item of a list, unless it is printed as JSON. If the name cannot be read, for example
+/// because the resource was deleted, only the id is added.
 pub async fn add(client: &Client, list: &mut Value, named: Named) {
+    if client.json {
+        return;
+    }
     let mut names = BTreeMap::new();
     let items = list.get_mut("items").and_then(Value::as_array_mut);
     for item in items.into_iter().flatten().filter_map(Value::as_object_mut) {
@@ -43,4 +49,19 @@ pub async fn add(client: &Client, list: &mut Value, named: Named) {
 async fn name(client: &Client, named: Named, id: &str) -> Option<String> {
     let found = client.get(&format!("{}/{}", named.path, segment(id)), &[]).await.ok()?;
     Some(table::field(&found, "name")).filter(|name| !name.is_empty())
+}
+
+/// Resolves a collapse key or receipt id to the collapse key.
+pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String> {
+    if text.parse::<CollapseKey>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let found = client.get("/v1/purchases", &[("receipt_id", Some(text.to_owned()))]).await?;
+    match table::items(&found) {
+        [one] => Ok(table::field(one, "collapse_key")),
+        [] => bail!("`{text}` is neither a collapse key nor a receipt that is known: see `settle purchase list`"),
+        _ => bail!(
+            "several platforms know a receipt `{text}`: give the collapse key, see `settle purchase list --receipt`"
+        ),
+    }
 }

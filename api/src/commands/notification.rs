@@ -68,7 +68,7 @@ Next: `settle explain notification MESSAGE_ID` shows the events that followed.")
     },
 }
 
-/// Does one verb.
+/// Runs one subcommand.
 pub async fn notification(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let message_id = match &options.verb {
@@ -82,12 +82,12 @@ pub async fn notification(options: Options) -> anyhow::Result<ExitCode> {
                 Some(_) => "No notification of this platform was accepted yet.",
                 None => "No notification was accepted yet: try `settle sample`.",
             };
-            return Ok(table::answer_list(&options.remote, &answer, LIST_COLUMNS, nothing));
+            return Ok(table::answer_list(&client, &answer, LIST_COLUMNS, nothing));
         }
     };
     let answer = client.get(&format!("/v1/notifications/{}", segment(message_id)), &[]).await?;
     if options.remote.json {
-        return Ok(table::answer(&options.remote, &answer));
+        return Ok(table::answer(&client, &answer));
     }
     table::line(&format!("Message {message_id}, accepted {}", table::field(&answer, "accepted_at")));
     table::list(answer.get("notifications").unwrap_or(&answer), COLUMNS, "It concerns no purchase.");

@@ -1,13 +1,13 @@
 //! `settle platform`: an app on one store.
 
-use super::client::{Page, Remote, segment};
+use super::client::{Client, Page, present_fields, segment};
 use super::confirm::Confirm;
 use super::secret::Source;
 use super::table::{self, Column};
 use crate::times;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use secrecy::ExposeSecret;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -25,21 +25,13 @@ const TOPIC_COLUMNS: &[Column] =
     &[("id", "id"), ("state", "state"), ("arn", "arn"), ("requested", "requested_at"), ("decided", "decided_at")];
 
 /// Platforms: an app on one store, and the address to which that store sends its notifications.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
   settle platform create --app ID --name \"Fire TV\" --package-name com.example.game --shared-secret @secret.txt
 Next: copy its notification_url into the store's console. If the store's topic is not known to be the store's own,
 it then waits for your approval: `settle platform topics ID`, `settle platform approve ID TOPIC`.")]
-pub struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
+pub enum Verb {
     /// Connect an app to a store.
     #[command(after_help = "\
 Example:
@@ -150,54 +142,8 @@ Next: copy the new notification_url into the store's console.")]
     },
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Environment {
-    Production,
-    Sandbox,
-}
-
-impl Environment {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Production => "production",
-            Self::Sandbox => "sandbox",
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ProductRef {
-    Term,
-    Parent,
-}
-
-impl ProductRef {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Term => "term",
-            Self::Parent => "parent",
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum UnknownReceipts {
-    GiveUp,
-    Believe,
-}
-
-impl UnknownReceipts {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::GiveUp => "give_up",
-            Self::Believe => "believe",
-        }
-    }
-}
-
 #[derive(Debug, clap::Args)]
-struct Fields {
+pub struct Fields {
     /// Its name, for people.
     #[arg(long)]
     name: Option<String>,
@@ -211,18 +157,18 @@ struct Fields {
     #[arg(long)]
     topic_arn: Option<String>,
     /// Which of the store's environments it is [default: production].
-    #[arg(long)]
-    environment: Option<Environment>,
+    #[arg(long, value_parser = ["production", "sandbox"])]
+    environment: Option<String>,
     /// Which SKU of a subscription names its product: that of the term (the default), or that of the parent.
-    #[arg(long)]
-    product_ref: Option<ProductRef>,
+    #[arg(long, value_parser = ["term", "parent"])]
+    product_ref: Option<String>,
     /// Settle a revocation at once, without a window [default: false].
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     flush_on_revoke: Option<bool>,
     /// What happens to a receipt that the store still does not know after a day: its notifications are given up (the
     /// default), or believed and announced unverified (the Billing Compatibility SDK).
-    #[arg(long)]
-    unknown_receipts: Option<UnknownReceipts>,
+    #[arg(long, value_parser = ["give_up", "believe"])]
+    unknown_receipts: Option<String>,
     /// How long a purchase must be quiet before it is settled: 1s to 1h [default: 2m].
     #[arg(long, value_parser = times::duration)]
     window: Option<Duration>,
@@ -232,69 +178,54 @@ struct Fields {
 }
 
 impl Fields {
-    fn body(&self) -> anyhow::Result<Map<String, Value>> {
-        let mut body = Map::new();
-        let mut put = |name: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                body.insert(name.to_owned(), value);
-            }
-        };
-        put("name", self.name.clone().map(Value::from));
-        put("package_name", self.package_name.clone().map(Value::from));
-        put("topic_arn", self.topic_arn.clone().map(Value::from));
-        put("environment", self.environment.map(|environment| environment.as_str().into()));
-        put("product_ref", self.product_ref.map(|chosen| chosen.as_str().into()));
-        put("flush_on_revoke", self.flush_on_revoke.map(Value::from));
-        put("unknown_receipts", self.unknown_receipts.map(|chosen| chosen.as_str().into()));
-        put("window_seconds", self.window.map(seconds));
-        put("max_wait_seconds", self.max_wait.map(seconds));
-        if let Some(source) = &self.shared_secret {
-            put("shared_secret", Some(source.read()?.expose_secret().into()));
-        }
-        Ok(body)
+    /// The body of a request. Flags that are not set are absent.
+    fn body(self) -> anyhow::Result<Value> {
+        let shared_secret = self.shared_secret.map(|source| source.read()).transpose()?;
+        Ok(present_fields(json!({
+            "name": self.name,
+            "package_name": self.package_name,
+            "shared_secret": shared_secret.as_ref().map(ExposeSecret::expose_secret),
+            "topic_arn": self.topic_arn,
+            "environment": self.environment,
+            "product_ref": self.product_ref,
+            "flush_on_revoke": self.flush_on_revoke,
+            "unknown_receipts": self.unknown_receipts,
+            "window_seconds": self.window.map(seconds),
+            "max_wait_seconds": self.max_wait.map(seconds),
+        })))
     }
 }
 
-/// Does one verb.
-pub async fn platform(options: Options) -> anyhow::Result<ExitCode> {
-    let client = options.remote.client()?;
-    let remote = &options.remote;
-    let answer = match &options.verb {
+/// Runs one subcommand.
+pub async fn platform(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
+    let answer = match verb {
         Verb::Create { app, store, fields } => {
             let mut body = fields.body()?;
-            body.insert("store".to_owned(), store.as_str().into());
-            client.post(&format!("/v1/apps/{}/platforms", segment(app)), &Value::Object(body)).await?
+            body["store"] = store.into();
+            client.post(&format!("/v1/apps/{}/platforms", segment(&app)), &body).await?
         }
         Verb::List { app, page } => {
-            let answer = client.get(&format!("/v1/apps/{}/platforms", segment(app)), &page.query()).await?;
-            return Ok(table::answer_list(
-                remote,
-                &answer,
-                COLUMNS,
-                "No platforms yet: `settle platform create --help`.",
-            ));
+            let answer = client.get(&format!("/v1/apps/{}/platforms", segment(&app)), &page.query()).await?;
+            let nothing = "No platforms yet: `settle platform create --help`.";
+            return Ok(table::answer_list(client, &answer, COLUMNS, nothing));
         }
         Verb::Topics { id } => {
-            let answer = client.get(&format!("{}/topics", path(id)), &[]).await?;
-            return Ok(table::answer_list(
-                remote,
-                &answer,
-                TOPIC_COLUMNS,
-                "No topic has requested to send to this platform yet.",
-            ));
+            let answer = client.get(&format!("{}/topics", path(&id)), &[]).await?;
+            let nothing = "No topic has requested to send to this platform yet.";
+            return Ok(table::answer_list(client, &answer, TOPIC_COLUMNS, nothing));
         }
-        Verb::Show { id } => client.get(&path(id), &[]).await?,
-        Verb::Update { id, fields } => client.patch(&path(id), &Value::Object(fields.body()?)).await?,
+        Verb::Show { id } => client.get(&path(&id), &[]).await?,
+        Verb::Update { id, fields } => client.patch(&path(&id), &fields.body()?).await?,
         Verb::Delete { id, confirm } => {
             confirm.prompt(&format!("Platform {id} is deleted: its notification URL stops working."))?;
-            client.delete(&path(id)).await?
+            client.delete(&path(&id)).await?
         }
-        Verb::Approve { id, topic } => client.post(&topic_path(id, topic, "approve"), &json!({})).await?,
-        Verb::Reject { id, topic } => client.post(&topic_path(id, topic, "reject"), &json!({})).await?,
-        Verb::RetryParked { id } => client.post(&format!("{}/retry-parked", path(id)), &json!({})).await?,
-        Verb::RotateKey { id } => client.post(&format!("{}/rotate-ingress-key", path(id)), &json!({})).await?,
+        Verb::Approve { id, topic } => client.post(&topic_path(&id, &topic, "approve"), &json!({})).await?,
+        Verb::Reject { id, topic } => client.post(&topic_path(&id, &topic, "reject"), &json!({})).await?,
+        Verb::RetryParked { id } => client.post(&format!("{}/retry-parked", path(&id)), &json!({})).await?,
+        Verb::RotateKey { id } => client.post(&format!("{}/rotate-ingress-key", path(&id)), &json!({})).await?,
     };
-    Ok(table::answer(remote, &answer))
+    Ok(table::answer(client, &answer))
 }
 
 fn path(id: &str) -> String {
@@ -305,7 +236,7 @@ fn topic_path(id: &str, topic: &str, verb: &str) -> String {
     format!("{}/topics/{}/{verb}", path(id), segment(topic))
 }
 
-/// Whole seconds as an integer, others as a decimal, so that the API refuses 1500ms.
+/// Whole seconds as an integer, others as a decimal, which the API refuses.
 fn seconds(duration: Duration) -> Value {
     if duration.subsec_nanos() == 0 { duration.as_secs().into() } else { duration.as_secs_f64().into() }
 }

@@ -1,12 +1,12 @@
 //! `settle product`: the products of the catalogue with their entitlements and prices.
 
-use super::client::{Client, Page, Remote, segment};
+use super::client::{Client, Page, segment};
 use super::confirm::Confirm;
 use super::table::{self, Column};
 use anyhow::Context;
 use clap::Subcommand;
 use domain::catalogue::Since;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -15,23 +15,6 @@ const COLUMNS: &[Column] = &[("sku", "sku"), ("name", "name"), ("entitlements", 
 const EXPECTED_PRICE: &str = "expected CURRENCY:PRICE such as USD:9.99, or COUNTRY:CURRENCY:PRICE such as DE:EUR:8.99, \
      either with @SINCE such as USD:10.99@2026-03-01";
 const UNMAPPED_COLUMNS: &[Column] = &[("sku", "sku"), ("purchases", "purchases")];
-
-/// Products: what can be bought, its entitlements and its prices.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  settle product set com.example.monthly --app ID --entitlement premium --price USD:9.99 --price DE:EUR:8.99
-  settle product unmapped --app ID
-  settle product export --app ID catalogue.json      then edit it, and
-  settle product import --app ID catalogue.json --dry-run
-Next: purchases of a changed product are settled anew, a few at a time; `settle purchase list` shows them.
-A subscription is looked up by the SKU of its term, then by that of its parent.")]
-pub struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    remote: Remote,
-}
 
 /// Which app's catalogue is changed.
 #[derive(Debug, clap::Args)]
@@ -44,8 +27,17 @@ pub struct Scope {
     pub dry_run: bool,
 }
 
+/// Products: what can be bought, its entitlements and its prices.
 #[derive(Debug, Subcommand)]
-enum Verb {
+#[command(after_help = "\
+Example:
+  settle product set com.example.monthly --app ID --entitlement premium --price USD:9.99 --price DE:EUR:8.99
+  settle product unmapped --app ID
+  settle product export --app ID catalogue.json      then edit it, and
+  settle product import --app ID catalogue.json --dry-run
+Next: purchases of a changed product are settled anew, a few at a time; `settle purchase list` shows them.
+A subscription is looked up by the SKU of its term, then by that of its parent.")]
+pub enum Verb {
     /// Add a product, or replace it.
     #[command(after_help = "\
 Example:
@@ -131,7 +123,7 @@ Next: without --dry-run the purchases that it concerns are settled anew, a few a
 
 /// A price as it is typed.
 #[derive(Debug, Clone)]
-struct PriceTag(Value);
+pub struct PriceTag(Value);
 
 impl FromStr for PriceTag {
     type Err = String;
@@ -151,17 +143,13 @@ impl FromStr for PriceTag {
     }
 }
 
-/// Does one verb.
-pub async fn product(options: Options) -> anyhow::Result<ExitCode> {
-    let (client, remote) = (options.remote.client()?, &options.remote);
-    match &options.verb {
+/// Runs one subcommand.
+pub async fn product(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
+    match verb {
         Verb::Set { sku, name, entitlements, prices, scope } => {
-            let prices: Vec<&Value> = prices.iter().map(|tag| &tag.0).collect();
-            let mut body = Map::from_iter([("entitlements".to_owned(), json!(entitlements))]);
-            body.insert("prices".to_owned(), json!(prices));
-            body.extend(name.as_ref().map(|name| ("name".to_owned(), json!(name))));
-            let answer = client.put(&path(scope, sku), &Value::Object(body)).await?;
-            Ok(concerned(remote, &answer, scope.dry_run))
+            let prices: Vec<Value> = prices.into_iter().map(|tag| tag.0).collect();
+            let body = json!({ "name": name, "entitlements": entitlements, "prices": prices });
+            Ok(scope.concerned(client, &client.put(&path(&scope, &sku), &body).await?))
         }
         Verb::Delete { sku, scope, confirm } => {
             if !scope.dry_run {
@@ -169,50 +157,48 @@ pub async fn product(options: Options) -> anyhow::Result<ExitCode> {
                     "Product {sku} is deleted: its purchases are settled anew, and announced without it."
                 ))?;
             }
-            Ok(concerned(remote, &client.delete(&path(scope, sku)).await?, scope.dry_run))
+            Ok(scope.concerned(client, &client.delete(&path(&scope, &sku)).await?))
         }
         Verb::List { app, page } => {
-            let answer = client.get(&format!("/v1/apps/{}/products", segment(app)), &page.query()).await?;
-            let nothing = "No products yet: `settle product set --help`.";
-            Ok(table::answer_list(remote, &answer, COLUMNS, nothing))
+            let answer = client.get(&format!("/v1/apps/{}/products", segment(&app)), &page.query()).await?;
+            Ok(table::answer_list(client, &answer, COLUMNS, "No products yet: `settle product set --help`."))
         }
         Verb::Unmapped { app } => {
-            let answer = client.get(&format!("{}/unmapped", catalogue(app)), &[]).await?;
-            Ok(table::answer_list(remote, &answer, UNMAPPED_COLUMNS, "Every SKU that was bought is in the catalogue."))
+            let answer = client.get(&format!("{}/unmapped", catalogue(&app)), &[]).await?;
+            Ok(table::answer_list(client, &answer, UNMAPPED_COLUMNS, "Every SKU that was bought is in the catalogue."))
         }
-        Verb::Export { file, app } => export(&client, app, file.as_deref()).await,
+        Verb::Export { file, app } => export(client, &app, file.as_deref()).await,
         Verb::Import { file, scope } => {
             let text =
-                std::fs::read_to_string(file).with_context(|| format!("{} could not be read", file.display()))?;
+                std::fs::read_to_string(&file).with_context(|| format!("{} could not be read", file.display()))?;
             let document: Value = serde_json::from_str(&text)
                 .with_context(|| format!("{} is not JSON as `settle product export` writes it", file.display()))?;
-            let answer = client.put(&format!("{}{}", catalogue(&scope.app), dry(scope.dry_run)), &document).await?;
-            Ok(concerned(remote, &answer, scope.dry_run))
+            let path = format!("{}{}", catalogue(&scope.app), scope.query());
+            Ok(scope.concerned(client, &client.put(&path, &document).await?))
         }
     }
 }
 
-/// Prints the number of purchases that a change concerns.
-pub fn concerned(remote: &Remote, answer: &Value, is_dry: bool) -> ExitCode {
-    if remote.json {
-        return table::answer(remote, answer);
+impl Scope {
+    /// The query of the request.
+    pub const fn query(&self) -> &'static str {
+        if self.dry_run { "?dry_run=true" } else { "" }
     }
-    let count = table::field(answer, "purchases");
-    if is_dry {
-        table::line(&format!("Nothing is changed yet. It would concern {count} known purchases."));
-    } else {
-        table::line(&format!("Done. It concerns {count} known purchases; they are settled anew, a few at a time."));
-    }
-    ExitCode::SUCCESS
-}
 
-/// The query of a dry run.
-pub const fn dry(is_dry: bool) -> &'static str {
-    if is_dry { "?dry_run=true" } else { "" }
+    /// Prints the number of known purchases that the change affects.
+    pub fn concerned(&self, client: &Client, answer: &Value) -> ExitCode {
+        let count = table::field(answer, "purchases");
+        let sentence = if self.dry_run {
+            format!("Nothing is changed yet. It would concern {count} known purchases.")
+        } else {
+            format!("Done. It concerns {count} known purchases; they are settled anew, a few at a time.")
+        };
+        table::answer_line(client, answer, &sentence)
+    }
 }
 
 fn path(scope: &Scope, sku: &str) -> String {
-    format!("/v1/apps/{}/products/{}{}", segment(&scope.app), segment(sku), dry(scope.dry_run))
+    format!("/v1/apps/{}/products/{}{}", segment(&scope.app), segment(sku), scope.query())
 }
 
 fn catalogue(app: &str) -> String {
@@ -221,14 +207,12 @@ fn catalogue(app: &str) -> String {
 
 async fn export(client: &Client, app: &str, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let document = client.get(&catalogue(app), &[]).await?;
-    match file {
-        None => table::json(&document),
-        Some(file) => {
-            let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-            std::fs::write(file, format!("{text}\n"))
-                .with_context(|| format!("{} could not be written", file.display()))?;
-            table::line(&format!("Written to {}: `settle product import` reads it.", file.display()));
-        }
-    }
+    let Some(file) = file else {
+        table::json(&document);
+        return Ok(ExitCode::SUCCESS);
+    };
+    let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    std::fs::write(file, format!("{text}\n")).with_context(|| format!("{} could not be written", file.display()))?;
+    table::line(&format!("Written to {}: `settle product import` reads it.", file.display()));
     Ok(ExitCode::SUCCESS)
 }

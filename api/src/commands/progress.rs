@@ -1,4 +1,4 @@
-//! The progress of a long command, on standard error only, so that the output stays clean.
+//! The progress of a long command. It is written to standard error, so that standard output contains only the result.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl Pace {
         Self { began: Instant::now(), per_second: per_second.max(1), done: 0 }
     }
 
-    /// Adds `count` items, and waits until the next one may start.
+    /// Counts finished items, and waits until the next one may start.
     pub async fn did(&mut self, count: u64) {
         self.done = self.done.saturating_add(count);
         let millis = self.done.saturating_mul(1000) / u64::from(self.per_second);

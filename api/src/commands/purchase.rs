@@ -1,16 +1,15 @@
 //! `settle purchase`: purchases, and the actions on one.
 
-use super::client::{Client, Page, Remote, segment};
+use super::client::{Client, Page, segment};
 use super::explain;
 use super::names;
 use super::table::{self, Column};
 use crate::clock;
 use crate::resources::purchases::state_for_people;
 use crate::times;
-use anyhow::bail;
 use clap::Subcommand;
-use domain::{CollapseKey, Timestamp};
-use serde_json::{Map, Value};
+use domain::Timestamp;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 const COLUMNS: &[Column] = &[
@@ -25,7 +24,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Purchases: the state of each, why it is so, and what was announced.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Wherever a COLLAPSE_KEY is expected, the store's receipt id works as well.
 
@@ -33,15 +32,7 @@ Example:
   settle purchase explain 6b275a67-0bbb-4f3a-99b9-6600bf711993
   settle purchase hold RECEIPT --until 2h --reason \"ticket 4711\"
 Next: the Temporal UI shows the same purchase as the workflow `purchase/COLLAPSE_KEY`.")]
-pub struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
+pub enum Verb {
     /// List purchases.
     #[command(after_help = "\
 Example:
@@ -137,7 +128,7 @@ Next: `settle explain purchase RECEIPT` shows whether it arrived. `settle redeli
 }
 
 #[derive(Debug, clap::Args)]
-struct Request {
+pub struct Request {
     /// Which one.
     collapse_key: String,
     /// Why; it is stored.
@@ -146,100 +137,79 @@ struct Request {
 }
 
 /// An action on a purchase.
-enum Action<'a> {
+enum Action {
     Flush,
     Hold(Option<Timestamp>),
     Release,
     Discard,
-    Redeliver(Option<&'a str>),
+    Redeliver(Option<String>),
 }
 
-/// Does one verb.
-pub async fn purchase(options: Options) -> anyhow::Result<ExitCode> {
-    let (client, remote) = (options.remote.client()?, &options.remote);
-    let (request, action) = match &options.verb {
+/// Runs one subcommand.
+pub async fn purchase(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
+    let (request, action) = match verb {
         Verb::List { platform, receipt, app_user, external_id, page } => {
             let filter = [
-                ("platform_id", platform),
-                ("receipt_id", receipt),
-                ("app_user_id", app_user),
-                ("external_id", external_id),
+                ("platform_id", &platform),
+                ("receipt_id", &receipt),
+                ("app_user_id", &app_user),
+                ("external_id", &external_id),
             ];
             let mut answer = client.get("/v1/purchases", &page.query_with(&filter)).await?;
-            if !remote.json {
-                names::add(&client, &mut answer, names::PLATFORM).await;
-                let items = answer.get_mut("items").and_then(Value::as_array_mut);
-                items.into_iter().flatten().for_each(humanize_state);
-            }
+            names::add(client, &mut answer, names::PLATFORM).await;
+            let items = answer.get_mut("items").and_then(Value::as_array_mut);
+            items.into_iter().flatten().for_each(|item| humanize_state(client, item));
             let is_filtered = filter.iter().any(|(_, value)| value.is_some());
             let nothing = if is_filtered { "No purchase matches." } else { "No purchases yet: try `settle sample`." };
-            return Ok(table::answer_list(remote, &answer, COLUMNS, nothing));
+            return Ok(table::answer_list(client, &answer, COLUMNS, nothing));
         }
         Verb::Show { collapse_key } => {
-            let mut shown = client.get(&path(&client, collapse_key).await?, &[]).await?;
-            if !remote.json {
-                humanize_state(&mut shown);
-            }
-            return Ok(table::answer(remote, &shown));
+            let mut shown = client.get(&path(client, &collapse_key).await?, &[]).await?;
+            humanize_state(client, &mut shown);
+            return Ok(table::answer(client, &shown));
         }
         Verb::Explain { collapse_key } => {
-            let path = format!("purchases/{}", key(&client, collapse_key).await?);
-            return explain::show(&client, remote, &path).await;
+            let key = names::collapse_key(client, &collapse_key).await?;
+            return explain::show(client, &format!("purchases/{key}")).await;
         }
         Verb::Flush { request } => (request, Action::Flush),
-        Verb::Hold { request, until } => (request, Action::Hold(*until)),
+        Verb::Hold { request, until } => (request, Action::Hold(until)),
         Verb::Release { request } => (request, Action::Release),
         Verb::Discard { request } => (request, Action::Discard),
-        Verb::Redeliver { request, destination } => (request, Action::Redeliver(destination.as_deref())),
+        Verb::Redeliver { request, destination } => (request, Action::Redeliver(destination)),
     };
-    let answer = act(&client, request, &action).await?;
-    if remote.json {
-        table::json(&answer);
-    } else {
-        table::line(&action.sentence(&request.collapse_key));
-    }
-    Ok(ExitCode::SUCCESS)
+    let answer = act(client, &request, &action).await?;
+    Ok(table::answer_line(client, &answer, &action.sentence(&request.collapse_key)))
 }
 
-/// Replaces the state of a purchase by its readable form.
-fn humanize_state(purchase: &mut Value) {
-    let state = purchase.get("state").and_then(Value::as_str).map(|state| state_for_people(state).to_owned());
-    if let Some(state) = state {
-        purchase["state"] = state.into();
+/// Replaces the state of a purchase by its readable form, unless it is printed as JSON.
+fn humanize_state(client: &Client, purchase: &mut Value) {
+    if let Some(state) = purchase["state"].as_str().filter(|_| !client.json) {
+        purchase["state"] = state_for_people(state).into();
     }
 }
 
-async fn act(client: &Client, request: &Request, action: &Action<'_>) -> anyhow::Result<Value> {
-    let mut body = Map::new();
-    if let Some(reason) = &request.reason {
-        body.insert("reason".to_owned(), reason.as_str().into());
-    }
-    body.extend(action.field().map(|(name, value)| (name.to_owned(), value.into())));
-    let path = path(client, &request.collapse_key).await?;
-    client.post(&format!("{path}/{}", action.name()), &Value::Object(body)).await
-}
-
-impl Action<'_> {
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Flush => "flush",
-            Self::Hold(_) => "hold",
-            Self::Release => "release",
-            Self::Discard => "discard",
-            Self::Redeliver(_) => "redeliver",
+/// Requests the action.
+async fn act(client: &Client, request: &Request, action: &Action) -> anyhow::Result<Value> {
+    let mut body = json!({ "reason": request.reason });
+    let name = match action {
+        Action::Flush => "flush",
+        Action::Hold(until) => {
+            body["until"] = json!(until);
+            "hold"
         }
-    }
-
-    /// The field of the request that the action adds.
-    fn field(&self) -> Option<(&'static str, String)> {
-        match self {
-            Self::Hold(Some(until)) => Some(("until", until.to_string())),
-            Self::Redeliver(Some(id)) => Some(("destination_id", (*id).to_owned())),
-            _ => None,
+        Action::Release => "release",
+        Action::Discard => "discard",
+        Action::Redeliver(destination) => {
+            body["destination_id"] = json!(destination);
+            "redeliver"
         }
-    }
+    };
+    client.post(&format!("{}/{name}", path(client, &request.collapse_key).await?), &body).await
+}
 
-    /// The effect of the action, and how to watch it. `purchase` is the name that the user typed.
+impl Action {
+    /// The effect of the action, and the command that shows its result. `purchase` is the text that was typed.
     fn sentence(&self, purchase: &str) -> String {
         let now = match self {
             Self::Flush => "What waits of it is settled now, unless it is held".to_owned(),
@@ -259,22 +229,7 @@ impl Action<'_> {
 }
 
 async fn path(client: &Client, text: &str) -> anyhow::Result<String> {
-    Ok(format!("/v1/purchases/{}", segment(&key(client, text).await?)))
-}
-
-/// The collapse key for a text that is a collapse key or a receipt id.
-pub async fn key(client: &Client, text: &str) -> anyhow::Result<String> {
-    if text.parse::<CollapseKey>().is_ok() {
-        return Ok(text.to_owned());
-    }
-    let found = client.get("/v1/purchases", &[("receipt_id", Some(text.to_owned()))]).await?;
-    match table::items(&found) {
-        [one] => Ok(table::field(one, "collapse_key")),
-        [] => bail!("`{text}` is neither a collapse key nor a receipt that is known: see `settle purchase list`"),
-        _ => bail!(
-            "several platforms know a receipt `{text}`: give the collapse key, see `settle purchase list --receipt`"
-        ),
-    }
+    Ok(format!("/v1/purchases/{}", segment(&names::collapse_key(client, text).await?)))
 }
 
 #[cfg(test)]
@@ -291,7 +246,7 @@ mod tests {
             (Action::Release, "held no longer"),
             (Action::Discard, "is discarded"),
             (Action::Redeliver(None), "to every destination"),
-            (Action::Redeliver(Some("d1")), "to d1;"),
+            (Action::Redeliver(Some("d1".to_owned())), "to d1;"),
         ] {
             let sentence = action.sentence("r1");
             assert!(sentence.contains(part), "{sentence}");

@@ -1,7 +1,6 @@
 //! `settle app rates`: rates of exchange from a file.
 
-use super::FAILED;
-use super::client::{Client, Remote, segment};
+use super::client::{Client, segment};
 use super::progress::{bar, complain};
 use super::{rows, table};
 use crate::resources::rates::NewRate;
@@ -11,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 const COLUMNS: &[&str] = &["day", "currency", "usd"];
-/// Rates of one request.
+/// Maximum number of rates of one request.
 const BATCH: usize = 1000;
 
 /// The file of the rates, and their app.
@@ -29,7 +28,7 @@ pub struct Rates {
 }
 
 /// Sends the rates; a wrong line is reported and left out.
-pub async fn rates(client: &Client, remote: &Remote, options: &Rates) -> anyhow::Result<ExitCode> {
+pub async fn rates(client: &Client, options: &Rates) -> anyhow::Result<ExitCode> {
     let path = format!("/v1/apps/{}/rates", segment(&options.app));
     let rows = rows::read(&options.file, COLUMNS)?;
     let bar = bar("rates read", Some(rows.count));
@@ -50,8 +49,8 @@ pub async fn rates(client: &Client, remote: &Remote, options: &Rates) -> anyhow:
     }
     stored += put(client, &path, &mut batch).await?;
     bar.finish_and_clear();
-    table::answer(remote, &json!({ "rates": stored, "wrong": wrong }));
-    Ok(if wrong > 0 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    table::answer(client, &json!({ "rates": stored, "wrong": wrong }));
+    Ok(if wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn put(client: &Client, path: &str, batch: &mut Vec<Value>) -> anyhow::Result<usize> {

@@ -15,8 +15,8 @@ use std::future::Future;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-/// Maximum size of a body, more than any event needs.
-const BODY_BYTES: usize = 1024 * 1024;
+/// The body limit: larger than any event.
+const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 
 /// How an event is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub async fn receive(
     })?;
     let router = Router::new()
         .fallback(event)
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .with_state(Arc::new(Receiver { webhook, style }));
     axum::serve(listener, router).with_graceful_shutdown(stop).await.context("the receiver stopped")
 }
@@ -72,7 +72,7 @@ fn received(style: Style, id: &str, event: &Value) -> String {
         return json!({"webhook_id": id, "verified": true, "event": event}).to_string();
     }
     let at = |path: &str| table::field(event, path);
-    // `purchase.updated` has attributes and data, the others are flat.
+    // `purchase.updated` has `attributes` and `data`; all other events are flat.
     let either =
         |nested: &str, flat: &str| Some(at(nested)).filter(|text| !text.is_empty()).unwrap_or_else(|| at(flat));
     format!(
@@ -83,7 +83,7 @@ fn received(style: Style, id: &str, event: &Value) -> String {
     )
 }
 
-/// The most useful fields of the data.
+/// The fields of an event that are printed, if they are present.
 fn summary(event: &Value) -> String {
     let data = event.get("data").unwrap_or(event);
     let shown = [

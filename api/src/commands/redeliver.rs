@@ -1,8 +1,8 @@
-//! `settle redeliver`: sends events again. `settle destination replay` uses its pages too.
+//! `settle redeliver`: sends events again. `settle destination redeliver` and `replay` share its paging.
 
 use super::client::{Client, Refused, Remote};
 use super::progress::bar;
-use super::{purchase, table};
+use super::{names, table};
 use crate::{clock, times};
 use clap::Subcommand;
 use domain::Timestamp;
@@ -108,7 +108,9 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
     let mut flags = String::new();
     let mut body = match &options.selection {
         Selection::Event { id } => json!({ "event_id": id }),
-        Selection::Purchase { collapse_key } => json!({ "collapse_key": purchase::key(&client, collapse_key).await? }),
+        Selection::Purchase { collapse_key } => {
+            json!({ "collapse_key": names::collapse_key(&client, collapse_key).await? })
+        }
         Selection::Range { from, until, scope } => {
             let (from, until) = (from.to_string(), until.unwrap_or_else(clock::now).to_string());
             flags = format!(" --from {from} --until {until}");
@@ -129,7 +131,7 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
         pages: &options.pages,
         flags,
     };
-    bulk.run(&options.remote).await
+    bulk.run().await
 }
 
 /// A bulk request that the API answers page by page.
@@ -146,22 +148,21 @@ pub struct Bulk<'a> {
     pub unit: &'static str,
     /// How to go through the pages.
     pub pages: &'a Pages,
-    /// Further flags that continuing needs, as typed; empty or with a leading space.
+    /// Further flags that are needed to continue; empty, or with a leading space.
     pub flags: String,
 }
 
-/// The result of all pages so far.
+/// The sum of the pages until now.
 #[derive(Debug, Default)]
 struct Done {
-    /// Number of checked items.
-    seen: u64,
+    checked: u64,
     owed: u64,
     skipped: Map<String, Value>,
 }
 
 impl Bulk<'_> {
     /// Requests all pages and prints their result.
-    pub async fn run(mut self, remote: &Remote) -> anyhow::Result<ExitCode> {
+    pub async fn run(mut self) -> anyhow::Result<ExitCode> {
         let (bar, mut done) = (bar(self.unit, None), Done::default());
         let run = self.pages.run.clone().unwrap_or_else(|| clock::random_uuid().to_string());
         self.body["dry_run"] = self.pages.dry_run.into();
@@ -175,18 +176,19 @@ impl Bulk<'_> {
                 error.context(hint)
             })?;
             let count = answer[self.counted].as_u64().unwrap_or_default();
-            done.seen += count;
+            done.checked += count;
             bar.inc(count);
             done.add(&answer);
             cursor = answer["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() {
                 bar.finish_and_clear();
-                return Ok(self.answer(remote, &done));
+                return Ok(self.answer(&done));
             }
         }
     }
 
-    /// What to do after an error: a page without an answer may be done, and the same run does not repeat it.
+    /// What to do after an error. A page without an answer may have been carried out; the same run does not send it
+    /// twice.
     fn hint(&self, error: &anyhow::Error, run: &str, cursor: Option<&str>) -> String {
         let is_first = cursor == self.pages.cursor.as_deref();
         if self.pages.dry_run || (is_first && error.is::<Refused>()) {
@@ -196,11 +198,11 @@ impl Bulk<'_> {
         format!("interrupted: continue with --run {run}{cursor}{}, which sends nothing twice", self.flags)
     }
 
-    /// Prints the result, as sentences or as data.
-    fn answer(&self, remote: &Remote, done: &Done) -> ExitCode {
-        if remote.json {
-            let answer = json!({ self.counted: done.seen, "owed": done.owed, "skipped": done.skipped });
-            return table::answer(remote, &answer);
+    /// Prints the result as sentences, or as JSON.
+    fn answer(&self, done: &Done) -> ExitCode {
+        if self.client.json {
+            let answer = json!({ self.counted: done.checked, "owed": done.owed, "skipped": done.skipped });
+            return table::answer(self.client, &answer);
         }
         let sent = match (done.owed == 1, self.pages.dry_run) {
             (true, false) => "delivery is sent",
@@ -208,7 +210,7 @@ impl Bulk<'_> {
             (true, true) => "delivery would be sent",
             (false, true) => "deliveries would be sent",
         };
-        table::line(&format!("{} {sent}; {} checked.", done.owed, done.seen));
+        table::line(&format!("{} {sent}; {} checked.", done.owed, done.checked));
         for (why, count) in &done.skipped {
             table::line(&format!("  {count} not: {}", reason(why)));
         }
@@ -226,7 +228,7 @@ impl Done {
     }
 }
 
-/// The sentence for the API's code of a reason.
+/// The sentence for a reason code of the API.
 fn reason(why: &str) -> &str {
     match why {
         "superseded" => "a newer state of the same purchase stands for them",

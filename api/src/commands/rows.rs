@@ -1,4 +1,4 @@
-//! Rows of an input file: CSV, or one JSON object per line.
+//! Reads the rows of an input file: CSV, or one JSON object per line.
 
 use crate::error::Error;
 use crate::extract::{Fields, checked};
@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
 
-/// One row: where it is in the file, and its fields or why it cannot be read.
+/// One row: its line, and its fields or the error.
 pub struct Row {
-    /// Its line, from 1.
+    /// The line number, from 1.
     pub line: u64,
     /// Its fields.
     pub fields: Result<Map<String, Value>, String>,
@@ -19,7 +19,7 @@ pub struct Row {
 pub struct Rows {
     /// The rows in order; empty lines are left out.
     pub rows: Box<dyn Iterator<Item = Row>>,
-    /// Lines that are not empty.
+    /// Number of lines that are not empty, without the CSV header.
     pub count: u64,
 }
 
@@ -43,7 +43,7 @@ pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Row
     Ok(Rows { rows: Box::new(rows), count: count.saturating_sub(1) })
 }
 
-/// Checks a row by the rules of the API; the error names each wrong field and what was expected there.
+/// Checks a row against the schema of the API. The error names each wrong field and what was expected there.
 pub fn check<T: Fields>(row: &Map<String, Value>) -> Result<T, String> {
     checked(row.clone()).map_err(|error| match error {
         Error::Invalid(wrong) => {
@@ -67,8 +67,8 @@ fn json_lines(text: &str) -> Vec<Row> {
     lines.map(row).collect()
 }
 
-/// The columns that the first line names. Any other first line is refused, since a row of data there would be taken for
-/// the header.
+/// The columns in the first line. A first line with an unknown column is refused: it is probably data, and the header
+/// is missing.
 fn header(first: Option<Result<csv::StringRecord, csv::Error>>, columns: &[&str]) -> anyhow::Result<Vec<String>> {
     let Some(first) = first else { return Ok(Vec::new()) };
     let first = first.context("the first line is no CSV")?;
@@ -106,7 +106,7 @@ fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String], file: 
     Row { line, fields: Ok(fields) }
 }
 
-/// A record's position is before the empty lines that precede it.
+/// The line number of a record. The parser's position is before the empty lines that precede the record.
 fn line_of(position: &csv::Position, file: &[u8]) -> u64 {
     let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
     let rest = file.get(start..).unwrap_or_default();

@@ -1,10 +1,9 @@
 //! `settle app import-sales`: payments and refunds of a store's sales report.
 
-use super::FAILED;
-use super::client::{Client, Remote, segment};
+use super::client::{Client, segment};
 use super::progress::bar;
 use super::table;
-use crate::resources::sales::MOST;
+use crate::resources::sales::MAX_TRANSACTIONS;
 use crate::stores;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -12,9 +11,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Maximum number of wrong places that are printed.
-const MOST_NAMED: usize = 20;
-/// Lines of one request: a quarter of the maximum, since a request is bounded in bytes too.
-const PART: usize = MOST / 4;
+const MAX_ERRORS: usize = 20;
+/// Transactions of one request: a quarter of the maximum, because the body limit applies too.
+const PART: usize = MAX_TRANSACTIONS / 4;
 
 /// The report, and its app.
 #[derive(Debug, clap::Args)]
@@ -35,14 +34,14 @@ pub struct Sales {
     dry_run: bool,
 }
 
-/// Checks all of the file, then sends it in parts; of a file with a wrong line nothing is sent.
-pub async fn sales(client: &Client, remote: &Remote, options: &Sales) -> anyhow::Result<ExitCode> {
+/// Checks the whole file, then sends it in parts. If a line is wrong, nothing is sent.
+pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode> {
     let name = options.file.display();
     let bytes = std::fs::read(&options.file).with_context(|| format!("{name} could not be read"))?;
     let report = match stores::sales_report(&bytes) {
         Ok(report) => report,
         Err(wrong) => {
-            for one in wrong.iter().take(MOST_NAMED) {
+            for one in wrong.iter().take(MAX_ERRORS) {
                 eprintln!("{one}");
             }
             bail!("{name}: {} places are wrong, and nothing of it was imported", wrong.len());
@@ -64,9 +63,9 @@ pub async fn sales(client: &Client, remote: &Remote, options: &Sales) -> anyhow:
         bar.inc(u64::try_from(part.len()).unwrap_or_default());
     }
     bar.finish_and_clear();
-    print(remote, &whole);
+    print(client, &whole);
     let has_open = !table::items(&whole["unmatched"]).is_empty();
-    Ok(if has_open { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+    Ok(if has_open { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn add(whole: &mut Value, part: &Value) {
@@ -81,8 +80,8 @@ fn add(whole: &mut Value, part: &Value) {
     }
 }
 
-fn print(remote: &Remote, whole: &Value) {
-    if remote.json {
+fn print(client: &Client, whole: &Value) {
+    if client.json {
         return table::json(whole);
     }
     let count = |name: &str| table::field(whole, name);

@@ -2,14 +2,15 @@
 
 use super::client::{self, Client, Remote, segment};
 use super::countdown::{self, Countdown};
-use super::run::{data, demo};
-use super::table;
+use super::run::demo;
+use super::{data, table};
 use crate::clock;
 use crate::stores::amazon::envelope::Version;
 use crate::stores::amazon::signer::{Header, Sample, Signer};
 use crate::times;
 use anyhow::{Context, bail};
 use clap::Args;
+use domain::time::millis;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -42,8 +43,7 @@ const TYPES: &[(&str, &str)] = &[
 ];
 
 /// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to a
-/// platform
-/// of your own.
+/// platform of your own.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Options {
@@ -96,13 +96,13 @@ fn store_type(text: &str) -> Result<String, String> {
         .ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
 }
 
-/// Where samples go, and how they are signed.
+/// The platform that samples are sent to, and the signer.
 struct Target {
     client: Client,
     platform: PlatformId,
     package_name: String,
     topic_arn: String,
-    /// Whether samples are verified with a real store, which does not know them.
+    /// Whether samples are verified with the real store, which does not know them.
     is_verified_elsewhere: bool,
     url: Url,
     window: Value,
@@ -110,7 +110,7 @@ struct Target {
     signer: Signer,
 }
 
-/// Sends them.
+/// Signs and sends the samples.
 pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
     let target = target(&options).await?;
     let key = CollapseKey::of(target.platform, &target.receipt);
@@ -123,7 +123,7 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
         if number > 0 && !options.spread.is_zero() {
             tokio::time::sleep(options.spread / (count - 1)).await;
         }
-        // Equal times would make the later ones duplicates.
+        // With equal times, the later samples of a type would be duplicate notifications.
         let at = clock::now().max(begun.plus_millis(i64::from(number)));
         let store_type = options.types.get(number as usize).or(options.types.last()).map_or("", String::as_str);
         let message_id = send(&target, &options, store_type, at).await?;
@@ -142,7 +142,7 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
 fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Value>) -> Option<Timestamp> {
     let window =
         target.window.as_f64().map_or(WINDOW, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(WINDOW));
-    let due = clock::now().plus_millis(times::millis(window));
+    let due = clock::now().plus_millis(millis(window));
     if options.remote.json {
         table::json(&json!({"receipt_id": target.receipt, "collapse_key": key, "due": due, "notifications": sent}));
         return None;
@@ -200,7 +200,7 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
         is_verified_elsewhere: !is_demo && platform["has_shared_secret"] == true,
         url: url.parse().with_context(|| format!("`{url}` is not an address"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
-        receipt: options.receipt.clone().unwrap_or_else(fresh_receipt),
+        receipt: options.receipt.clone().unwrap_or_else(|| format!("sample-{}", clock::random_uuid().simple())),
         signer: demo::signer(&data).with_context(|| {
             format!(
                 "samples are signed with the key that `settle run` keeps in {}: give --data",
@@ -218,7 +218,7 @@ async fn demo_platform(client: &Client) -> anyhow::Result<Value> {
     named(client, &platforms, "package_name", demo::PACKAGE_NAME).await?.context(missing)
 }
 
-/// The topic that samples to a platform come from: one that it follows.
+/// The topic in samples to a platform: one that the platform follows.
 fn topic_arn(platform: &Value) -> anyhow::Result<String> {
     let (topic, id) = (&platform["topic"], table::field(platform, "id"));
     let region = format!(":sns:{}:", demo::REGION);
@@ -234,6 +234,7 @@ fn topic_arn(platform: &Value) -> anyhow::Result<String> {
     }
 }
 
+/// The first item of a list whose field has this value.
 async fn named(client: &Client, path: &str, field: &str, name: &str) -> anyhow::Result<Option<Value>> {
     let mut cursor = None;
     loop {
@@ -246,10 +247,6 @@ async fn named(client: &Client, path: &str, field: &str, name: &str) -> anyhow::
             return Ok(None);
         }
     }
-}
-
-fn fresh_receipt() -> String {
-    format!("sample-{}", clock::random_uuid().simple())
 }
 
 /// Hours, minutes and seconds in UTC.

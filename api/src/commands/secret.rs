@@ -1,4 +1,5 @@
-//! Secrets on the command line: only `-` (standard input) or `@file`, so that none appears in a list of processes.
+//! Secrets of the command line, read from standard input (`-`) or a file (`@FILE`): a secret on the command line itself
+//! would be visible in the process list.
 
 use anyhow::{Context, bail};
 use secrecy::SecretString;
@@ -18,7 +19,7 @@ pub enum Source {
 impl FromStr for Source {
     type Err = String;
 
-    /// Never repeats the text in its message: it may be the secret itself.
+    /// Parses `@FILE` or `-`. An error never contains the text, which may be the secret itself.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_prefix('@') {
             Some("") => Err("no file name after `@`".to_owned()),
@@ -32,7 +33,7 @@ impl FromStr for Source {
 }
 
 impl Source {
-    /// Reads the secret, without the line's end that editors put behind it.
+    /// Reads the secret, without line breaks at its end.
     pub fn read(&self) -> anyhow::Result<SecretString> {
         let mut text = String::new();
         match self {

@@ -4,12 +4,12 @@ use super::settings;
 use super::stop::Stop;
 use super::table;
 use crate::clock;
-use crate::config::{Config, environment};
+use crate::config::{self, Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::{Edge, Sender};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
-use crate::{auditing, router, telemetry, times};
+use crate::{auditing, router, telemetry};
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};
@@ -27,8 +27,8 @@ use storage::Store;
 use tokio::net::TcpListener;
 use workflows::signal::{DestinationSignal, Signal};
 
-/// How long running requests may take after a stop.
-const GRACE: Duration = Duration::from_secs(10);
+/// After a stop, running requests are cut off after this time.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serve HTTP (notifications of stores, the admin API) and signal Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
 #[derive(Debug, clap::Args)]
@@ -52,8 +52,8 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let flags =
         crate::config::Flags { listen: options.listen.map(|listen| listen.to_string()), ..options.settings.flags() };
     let variables = environment();
-    telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
-    let config = settings::load_with(&flags, &variables)?;
+    telemetry::start(&variables).map_err(anyhow::Error::msg)?;
+    let config = config::load(&flags, &variables)?;
     settings::make_room(&config)?;
     let store = settings::open(&config).await?;
     let listener = bind(config.http.listen).await?;
@@ -65,7 +65,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Listens; the error names the reason and a remedy.
+/// Binds a listener. The error names the reason and what to do.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => {
@@ -84,7 +84,7 @@ pub fn identity(command: &str) -> String {
     format!("settle {command} {}", std::process::id())
 }
 
-/// The connection to the server that Temporal's own settings name.
+/// Starts the connection to the Temporal server that the `TEMPORAL_*` variables name.
 pub fn connect(identity: &str) -> anyhow::Result<engine::Engine> {
     let address = environment().remove("TEMPORAL_ADDRESS").filter(|address| !address.is_empty());
     engine::Engine::start(identity).map_err(|why| match address {
@@ -95,7 +95,7 @@ pub fn connect(identity: &str) -> anyhow::Result<engine::Engine> {
     })
 }
 
-/// Everything that the HTTP edge needs.
+/// Creates the state of the HTTP edge, and starts the dispatcher and the background audit.
 pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Result<Arc<Edge>> {
     let Some(admin_token) = config.http.admin_token.clone() else {
         bail!("no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` makes one)");
@@ -104,26 +104,25 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
         certificates: config.amazon.certificates.iter().map(|known| (known.url.clone(), known.file.clone())).collect(),
         auto_confirm_accounts: config.amazon.auto_confirm_accounts.clone(),
         clock: clock::now,
-        allow_china: false,
     };
     let metrics = Metrics::install();
     auditing::watch(store.clone(), &metrics);
     Ok(Arc::new(Edge {
-        dispatch: Dispatch::start(Arc::new(TemporalEngine(engine)), store.clone()),
+        dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,
         amazon: Arc::new(Amazon::new(settings).context("the settings of the store")?),
         allowed: allowed(config),
         send: sender(config),
         admin_token,
         public_url: config.http.public_url.clone(),
-        default_window_ms: times::millis(config.window),
+        default_window: config.window,
         metrics,
         clock: clock::now,
         random: clock::random_bytes,
     }))
 }
 
-/// Which addresses destinations may have.
+/// The networks, schemes and origins that the settings allow for destinations.
 pub fn allowed(config: &Config) -> Allowed {
     Allowed {
         rules: Rules {
@@ -134,7 +133,7 @@ pub fn allowed(config: &Config) -> Allowed {
     }
 }
 
-/// Sends requests to destinations, under these rules.
+/// The HTTP client for destinations. It refuses a forbidden address.
 pub fn sender(config: &Config) -> Sender {
     let http = Http::new(allowed(config).rules);
     Arc::new(move |request| {
@@ -149,47 +148,48 @@ pub async fn http(listener: TcpListener, edge: Arc<Edge>, stop: Stop) -> anyhow:
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.clone().requested());
     let too_long = async {
         stop.requested().await;
-        tokio::time::sleep(GRACE).await;
+        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     };
     tokio::select! {
         served = serving.into_future() => served.context("HTTP cannot be served any more"),
         () = too_long => {
-            tracing::warn!(seconds = GRACE.as_secs(), "requests were cut off: they took too long to end");
+            tracing::warn!(seconds = SHUTDOWN_TIMEOUT.as_secs(), "requests were cut off: they took too long to end");
             Ok(())
         }
     }
 }
 
-/// The engine of `activities`, as the edge wants it.
-struct TemporalEngine(engine::Engine);
-
-impl Engine for TemporalEngine {
+impl Engine for engine::Engine {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>> {
-        async move { self.0.signal(key, signal).await.map_err(translated) }.boxed()
+        async move { Self::signal(self, key, signal).await.map_err(translated) }.boxed()
     }
 
     fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
-        async move { self.0.status(key).await.map_err(translated) }.boxed()
+        async move { Self::status(self, key).await.map_err(translated) }.boxed()
     }
 
-    fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
-        async move { self.0.destination(id, signal).await.map_err(translated) }.boxed()
+    fn signal_destination(
+        &self,
+        id: DestinationId,
+        signal: DestinationSignal,
+    ) -> BoxFuture<'_, Result<(), EngineError>> {
+        async move { Self::destination(self, id, signal).await.map_err(translated) }.boxed()
     }
 
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>> {
-        // Repeated until Temporal takes it.
-        self.0.supervise(id);
+        // Returns at once: a task of the engine repeats the call until Temporal takes it.
+        Self::supervise(self, id);
         async { Ok(()) }.boxed()
     }
 
-    fn connected(&self) -> bool {
-        self.0.connected()
+    fn is_connected(&self) -> bool {
+        Self::connected(self)
     }
 }
 
-fn translated(error: engine::Error) -> EngineError {
+fn translated(error: engine::TemporalError) -> EngineError {
     match error {
-        engine::Error::Unavailable(reason) => EngineError::Unavailable(reason),
-        engine::Error::Rejected(reason) => EngineError::Rejected(reason),
+        engine::TemporalError::Unavailable(reason) => EngineError::Unavailable(reason),
+        engine::TemporalError::Rejected(reason) => EngineError::Rejected(reason),
     }
 }

@@ -20,21 +20,21 @@ pub struct Place {
 }
 
 impl Place {
-    /// As the settings understand flags.
+    /// The flags for [`load`].
     pub fn flags(&self) -> Flags {
         Flags { config: self.config.clone(), data: self.data.clone(), ..Flags::default() }
     }
 
-    /// The settings of a service that runs elsewhere, when a file of settings is named; else none.
+    /// The settings in the named settings file; `None` when no file is named.
     pub fn load(&self, variables: &Variables) -> anyhow::Result<Option<Config>> {
         let is_named = self.config.is_some() || variables.get("SETTLE_CONFIG").is_some_and(|file| !file.is_empty());
-        is_named.then(|| load_with(&self.flags(), variables)).transpose()
+        Ok(is_named.then(|| load(&self.flags(), variables)).transpose()?)
     }
 
-    /// The data directory, when no file of settings names another.
+    /// The data directory by flag or variable, or the default. A settings file is not read.
     pub fn data(&self, variables: &Variables) -> PathBuf {
         let variable = variables.get("SETTLE_DATA").filter(|data| !data.is_empty()).map(PathBuf::from);
-        self.data.clone().or(variable).unwrap_or_else(|| PathBuf::from(super::run::data::DEFAULT))
+        self.data.clone().or(variable).unwrap_or_else(|| PathBuf::from(super::data::DEFAULT))
     }
 }
 
@@ -50,23 +50,18 @@ pub struct Options {
 }
 
 impl Options {
-    /// As the settings understand flags.
+    /// The flags for [`load`].
     pub fn flags(&self) -> Flags {
         Flags { database: self.database.clone(), ..self.place.flags() }
     }
 
-    /// The settings for a command that has no flags but these.
+    /// The settings, for a command that has no further flags.
     pub fn load(&self) -> anyhow::Result<Config> {
         Ok(load(&self.flags(), &environment())?)
     }
 }
 
-/// The settings with some more flags.
-pub fn load_with(flags: &Flags, variables: &Variables) -> anyhow::Result<Config> {
-    Ok(load(flags, variables)?)
-}
-
-/// Opens the database and brings its tables up to date.
+/// Opens the database and migrates its tables.
 pub async fn open(config: &Config) -> anyhow::Result<Store> {
     let Some(key) = &config.key else {
         bail!(
@@ -92,16 +87,9 @@ pub async fn open(config: &Config) -> anyhow::Result<Store> {
     })
 }
 
-/// Whether several processes may share the database.
-pub fn is_shared(config: &Config) -> bool {
-    matches!(config.database, Database::Postgres(_))
-}
-
-/// Creates the directory of a SQLite file.
+/// Creates the directory of the SQLite file.
 pub fn make_room(config: &Config) -> anyhow::Result<()> {
     let Database::Sqlite(path) = &config.database else { return Ok(()) };
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
-    super::run::data::directory(parent)
-        .map(drop)
-        .with_context(|| format!("no room for the database {}", path.display()))
+    super::data::directory(parent).map(drop).with_context(|| format!("no room for the database {}", path.display()))
 }

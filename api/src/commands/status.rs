@@ -1,19 +1,19 @@
-//! `settle status`: whether all is well: inbox, engine, destinations, recent alarms.
+//! `settle status`: the state of the inbox, Temporal and the destinations, and the recent alarms.
 
 use super::client::{Client, Remote, segment};
+use super::layout;
 use super::table::{self, field, items};
-use super::{FAILED, layout};
 use crate::clock;
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Maximum age of a recent alarm.
+/// An alarm is recent for 24 hours.
 const RECENT_MS: i64 = 24 * 3600 * 1000;
-/// Maximum number of alarms that are read.
-const ALARMS: &str = "20";
-/// Width of the names of the parts.
-const NAME: usize = 12;
+/// Maximum number of alarms that are read, the last raised first.
+const MAX_ALARMS: usize = 20;
+/// Width of the section labels.
+const LABEL_WIDTH: usize = 12;
 
 /// Whether all is well: inbox, Temporal, destinations with what they are owed, alarms of the last day.
 #[derive(Debug, clap::Args)]
@@ -41,18 +41,18 @@ pub async fn status(options: Options) -> anyhow::Result<ExitCode> {
                     layout::wrap(&format!("  {text}"), width, 4).iter().for_each(|line| table::plain(line));
                 }
                 (true, None) => table::plain(&format!("  {text}")),
-                (false, _) => table::named(name, NAME, &text),
+                (false, _) => table::named(name, LABEL_WIDTH, &text),
             }
         }
     }
-    Ok(if found["ok"] == true { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    Ok(if found["ok"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The status as data.
 async fn collect(client: &Client) -> anyhow::Result<Value> {
-    // The first request shows whether there is a service, and whether it accepts the token.
+    // The first request fails if no service answers, or if it does not accept the token.
     let destinations = destinations(client).await?;
-    let alarms = client.get("/v1/alarms", &[("limit", Some(ALARMS.to_owned()))]).await?;
+    let alarms = client.get("/v1/alarms", &[("limit", Some(MAX_ALARMS.to_string()))]).await?;
     let (inbox, temporal) = match client.get("/readyz", &[]).await {
         Ok(ready) => (json!("ok"), ready["temporal"].clone()),
         Err(error) => (json!(error.to_string()), Value::Null),
@@ -105,13 +105,13 @@ async fn all(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
     }
 }
 
-/// Whether a destination that should be delivered to is not. A disabled one is enabled by a person; when it
-/// was disabled automatically, that is an alarm.
+/// Whether the breaker of a destination is open. A disabled destination is no trouble here: an admin disabled it, or an
+/// alarm reports that it was disabled automatically.
 fn is_in_trouble(destination: &Value) -> bool {
     destination["state"] == "open"
 }
 
-/// The status as lines with the names of the parts; a line without a name belongs to the part before it.
+/// The status as lines, each with the label of its section. A line with an empty label continues the section above it.
 fn sentences(found: &Value) -> Vec<(&'static str, String)> {
     let inbox = match found["inbox"].as_str() {
         Some("ok") => "accepts notifications".to_owned(),
@@ -124,18 +124,20 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
     };
     let mut lines = vec![("Inbox", inbox), ("Temporal", temporal.to_owned())];
     let destinations = items(&found["destinations"]);
-    lines.push(("Destinations", counted(destinations)));
+    lines.push(("Destinations", counts_by_state(destinations)));
     lines.extend(destinations.iter().map(|one| ("", destination(one))));
     let alarms = items(&found["alarms"]);
     lines.push(match alarms.len() {
         0 => ("Alarms", "none in the last 24 hours".to_owned()),
+        MAX_ALARMS => ("Alarms", format!("at least {MAX_ALARMS} in the last 24 hours; `settle alarm list` shows all")),
         count => ("Alarms", format!("{count} in the last 24 hours; `settle alarm list` shows all")),
     });
     lines.extend(alarms.iter().map(|one| ("", alarm(one))));
     lines
 }
 
-fn counted(destinations: &[Value]) -> String {
+/// The number of destinations in each state.
+fn counts_by_state(destinations: &[Value]) -> String {
     if destinations.is_empty() {
         return "none: `settle destination create --help`".to_owned();
     }
@@ -145,6 +147,7 @@ fn counted(destinations: &[Value]) -> String {
     states.collect::<Vec<_>>().join(", ")
 }
 
+/// The line about one destination.
 fn destination(one: &Value) -> String {
     let mut text = format!("{} {}: {}", field(one, "name"), field(one, "id"), field(one, "state"));
     if one["state"] != "healthy" {
@@ -168,6 +171,7 @@ fn destination(one: &Value) -> String {
     text
 }
 
+/// The line about one alarm.
 fn alarm(one: &Value) -> String {
     let count = match one["count"].as_i64() {
         Some(count) if count > 1 => format!(", {count} times"),

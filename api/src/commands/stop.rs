@@ -1,11 +1,11 @@
-//! The request to stop: Ctrl-C or SIGTERM, received once and passed to everything that runs.
+//! The request to stop: Ctrl-C or SIGTERM, passed to all running parts of the process.
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-/// Exit code of a process that got a second signal.
-const AT_ONCE: i32 = 1;
+/// Exit code of a process that received a second signal.
+const EXIT_CODE: i32 = 1;
 
 /// Becomes true when the process is to stop. Clones share the value.
 #[derive(Debug, Clone)]
@@ -22,12 +22,12 @@ impl Stop {
             let _ = sender.send(true);
             either(&mut interrupt, &mut terminate).await;
             eprintln!("settle: stopped at once; what was accepted is safe and continues at the next start");
-            std::process::exit(AT_ONCE);
+            std::process::exit(EXIT_CODE);
         });
         Ok(Self(receiver))
     }
 
-    /// A stop that is sent by hand, for a part that must end later than the rest.
+    /// A stop that is requested through the sender, for a part that must end later than the rest.
     pub fn by_hand() -> (watch::Sender<bool>, Self) {
         let (sender, receiver) = watch::channel(false);
         (sender, Self(receiver))
@@ -35,7 +35,7 @@ impl Stop {
 
     /// Completes when a stop is requested.
     pub async fn requested(mut self) {
-        // Without a sender it is a stop too.
+        // A dropped sender is a stop too.
         let _ = self.0.wait_for(|is_requested| *is_requested).await;
     }
 

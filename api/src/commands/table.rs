@@ -1,6 +1,6 @@
 //! Prints answers of the HTTP API: one table per list, one line per field, and `--json` verbatim.
 
-use super::client::Remote;
+use super::client::Client;
 use super::layout::{self, short_times};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
@@ -11,8 +11,8 @@ use std::process::ExitCode;
 /// A column: its heading, and the path of the field in each item (`destination.state`).
 pub type Column = (&'static str, &'static str);
 
-/// Narrowest column whose text is wrapped.
-const NARROWEST: usize = 16;
+/// Minimum width of a column whose text is wrapped.
+const MIN_WIDTH: usize = 16;
 /// Width of the gap between two columns.
 const GAP: usize = 2;
 /// Separator between two facts of one record.
@@ -29,24 +29,34 @@ pub fn line(text: &str) {
     }
 }
 
-/// Writes one line to standard output as it is. A reader that went away (`| head`) is no failure.
+/// Writes one line to standard output, unwrapped. A closed pipe (`| head`) is no error.
 pub fn plain(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Prints an answer: verbatim with `--json`, else one line per field.
-pub fn answer(remote: &Remote, answer: &Value) -> ExitCode {
+pub fn answer(client: &Client, answer: &Value) -> ExitCode {
     match answer {
-        answer if remote.json => json(answer),
+        answer if client.json => json(answer),
         Value::Null => line("Done."),
         answer => fields(answer),
     }
     ExitCode::SUCCESS
 }
 
+/// Prints an answer: verbatim with `--json`, else as a sentence about it.
+pub fn answer_line(client: &Client, answer: &Value, sentence: &str) -> ExitCode {
+    if client.json {
+        json(answer);
+    } else {
+        line(sentence);
+    }
+    ExitCode::SUCCESS
+}
+
 /// Prints a list: verbatim with `--json`, else as a table.
-pub fn answer_list(remote: &Remote, answer: &Value, columns: &[Column], nothing: &str) -> ExitCode {
-    if remote.json {
+pub fn answer_list(client: &Client, answer: &Value, columns: &[Column], nothing: &str) -> ExitCode {
+    if client.json {
         json(answer)
     } else {
         list(answer, columns, nothing)
@@ -54,7 +64,7 @@ pub fn answer_list(remote: &Remote, answer: &Value, columns: &[Column], nothing:
     ExitCode::SUCCESS
 }
 
-/// Prints the answer as it came.
+/// Prints a value as indented JSON.
 pub fn json(value: &Value) {
     plain(&serde_json::to_string_pretty(value).unwrap_or_default());
 }
@@ -75,8 +85,8 @@ pub fn list(answer: &Value, columns: &[Column], nothing: &str) {
     }
 }
 
-/// The lines of a table. Where it is too wide, its texts are wrapped at spaces, empty columns are left
-/// out, and where that is not enough each row becomes a record of several lines.
+/// The lines of a table. With a width, empty columns are left out; if the table is still too wide, its texts are
+/// wrapped at spaces; and if that is not enough, each row becomes a record of several lines.
 fn lay_out(mut headings: Vec<&str>, mut rows: Vec<Vec<String>>, width: Option<usize>) -> Vec<String> {
     let Some(width) = width else { return draw(&headings, &rows, None) };
     let is_filled = |at: usize| rows.iter().any(|row| !is_nothing(&row[at]));
@@ -86,7 +96,7 @@ fn lay_out(mut headings: Vec<&str>, mut rows: Vec<Vec<String>>, width: Option<us
     let widest = |at: usize| rows.iter().map(|row| row[at].chars().count()).chain([headings[at].len()]).max();
     let is_text = |at: usize| rows.iter().any(|row| row[at].contains(' '));
     let widths: Vec<usize> = (0..headings.len()).map(|at| widest(at).unwrap_or_default() + GAP).collect();
-    let least: usize = widths.iter().enumerate().map(|(at, width)| if is_text(at) { NARROWEST } else { *width }).sum();
+    let least: usize = widths.iter().enumerate().map(|(at, width)| if is_text(at) { MIN_WIDTH } else { *width }).sum();
     if widths.iter().sum::<usize>() <= width {
         return draw(&headings, &rows, None);
     }
@@ -106,7 +116,7 @@ fn is_nothing(cell: &str) -> bool {
     matches!(cell, "" | "-")
 }
 
-/// Draws the table; `fit` is its width, and for each column whether it must not be wrapped.
+/// Draws the table. `fit` holds its width, and for each column whether its text must stay on one line.
 fn draw(headings: &[&str], rows: &[Vec<String>], fit: Option<(usize, Vec<bool>)>) -> Vec<String> {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -126,7 +136,7 @@ fn draw(headings: &[&str], rows: &[Vec<String>], fit: Option<(usize, Vec<bool>)>
     table.lines().map(|row| row.trim_end().to_owned()).collect()
 }
 
-/// One row as a record: the first cell, and below it the others with their headings.
+/// One row as a record: the first cell, and below it the other cells, each behind its heading.
 fn record(headings: &[&str], row: &[String], width: usize) -> Vec<String> {
     let mut lines = row.first().cloned().into_iter().collect::<Vec<_>>();
     let mut line = String::new();
@@ -146,7 +156,7 @@ fn record(headings: &[&str], row: &[String], width: usize) -> Vec<String> {
     lines
 }
 
-/// Prints every field of one thing, one per line.
+/// Prints the fields of an object, one per line.
 pub fn fields(answer: &Value) {
     let Value::Object(map) = answer else { return json(answer) };
     let width = map.keys().map(String::len).max().unwrap_or(0);
@@ -163,11 +173,11 @@ pub fn fields(answer: &Value) {
     }
 }
 
-/// Prints a fact behind its name, which is filled up to `width`; longer values continue below it.
+/// Prints a name, padded to `width`, and its value. A long value is wrapped and continues below its first line.
 pub fn named(name: &str, width: usize, value: &str) {
     let text = format!("{name:width$}  {value}");
     let Some(screen) = layout::width() else { return plain(&text) };
-    let lines = layout::wrap(value, screen.saturating_sub(width + GAP).max(NARROWEST), 0);
+    let lines = layout::wrap(value, screen.saturating_sub(width + GAP).max(MIN_WIDTH), 0);
     for (at, line) in lines.iter().enumerate() {
         plain(&format!("{:width$}  {line}", if at == 0 { name } else { "" }));
     }

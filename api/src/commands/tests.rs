@@ -4,6 +4,7 @@ use crate::times;
 use clap::CommandFactory;
 use domain::Timestamp;
 use secrecy::ExposeSecret;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[test]
@@ -32,6 +33,18 @@ fn every_command_has_a_description_an_example_and_a_next_step() {
         let help = command.render_long_help().to_string();
         assert!(help.contains("Example:") || help.contains("Examples:"), "{path} has no example:\n{help}");
         assert!(help.contains("\nNext: "), "{path} has no next step:\n{help}");
+    }
+}
+
+#[test]
+fn no_two_commands_have_the_same_description() {
+    let mut known = BTreeMap::new();
+    for (path, command) in all() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let siblings = path.rsplit_once(' ').map_or_else(String::new, |(above, _)| above.to_owned());
+        if let Some(other) = known.insert((siblings, about.clone()), path.clone()) {
+            panic!("{path} and {other}: {about}");
+        }
     }
 }
 

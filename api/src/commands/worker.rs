@@ -3,9 +3,10 @@
 use super::stop::Stop;
 use super::{serve, settings, table};
 use crate::clock;
-use crate::config::{Config, environment};
+use crate::config::{self, Config, Database, environment};
 use crate::metrics::{self, Metrics};
-use crate::{health, telemetry};
+use crate::resources::health;
+use crate::telemetry;
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
@@ -39,12 +40,12 @@ pub struct Options {
     settings: settings::Options,
 }
 
-/// Works until the process is stopped.
+/// Runs workflows and activities until the process is stopped.
 pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
-    telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
-    let config = settings::load_with(&options.settings.flags(), &variables)?;
-    if !settings::is_shared(&config) {
+    telemetry::start(&variables).map_err(anyhow::Error::msg)?;
+    let config = config::load(&options.settings.flags(), &variables)?;
+    if matches!(config.database, Database::Sqlite(_)) {
         tracing::warn!("this worker has its SQLite file for itself: no `settle serve` can use it at the same time");
     }
     settings::make_room(&config)?;
@@ -68,7 +69,7 @@ fn show_metrics(listener: TcpListener, stop: Stop) {
     tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.requested()).into_future());
 }
 
-/// The parts that a worker needs.
+/// The arguments of [`work`].
 pub struct Parts<'a> {
     /// The settings.
     pub config: &'a Config,
@@ -76,7 +77,7 @@ pub struct Parts<'a> {
     pub store: Store,
     /// The connection to Temporal.
     pub engine: Engine,
-    /// The demo's simulated store, where there is one.
+    /// The platform of the demo and the URL of its simulated store.
     pub simulated: Option<(PlatformId, Url)>,
 }
 
@@ -87,7 +88,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     let context = activities::Context {
         store,
         http: Http::new(allowed.rules.clone()),
-        allowed,
+        allowed_addresses: allowed,
         verifier: Arc::new(Verifier::new(stores(config, simulated))),
         engine,
         clock: clock::now,
@@ -98,7 +99,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Handle::current();
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    // The workflows of a worker share one thread, which must not be one of the runtime's.
+    // The SDK runs all workflows on the calling thread, which must not be a thread of the runtime.
     let thread = std::thread::Builder::new().name("settle-worker".to_owned());
     let thread = thread.spawn(move || {
         let result = worker::run(&runtime, context, Slots::default(), stop.requested());
@@ -109,11 +110,11 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     receiver.await.context("the worker broke down")?.context("the worker cannot go on")
 }
 
-/// How receipts are verified with each store.
+/// The settings by which receipts are verified with each store.
 fn stores(config: &Config, simulated: Option<(PlatformId, Url)>) -> stores::Settings {
     let amazon = stores::amazon::Settings {
         base: config.amazon.rvs_url.clone(),
-        patience: config.amazon.patience,
+        give_up_after: config.amazon.patience,
         per_second: config.amazon.rvs_per_second,
     };
     let simulated = simulated.map(|(platform, base)| stores::Simulated {

@@ -1,6 +1,6 @@
 //! The configuration, read once at the start: flags over environment over one TOML file over defaults.
 //!
-//! The Temporal connection is not here: it has its own standard `TEMPORAL_*` variables and profile file.
+//! The connection to Temporal has its own standard `TEMPORAL_*` variables and profile file, which are not read here.
 //! Nothing is opened here.
 
 mod read;
@@ -16,15 +16,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
-/// A setting that cannot be used.
+/// The error for a setting that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("setting `{field}`{}: expected {expected}", from(.variable))]
 pub struct Invalid {
     /// The setting's name in the file, such as `destinations.allow_http`.
     pub field: String,
-    /// The variable that can hold it too.
+    /// Its environment variable, if it has one.
     pub variable: Option<&'static str>,
-    /// What was expected.
+    /// The expected value.
     pub expected: String,
 }
 
@@ -42,14 +42,14 @@ pub struct Config {
     /// `key`, `SETTLE_KEY`: 32 bytes in base64 or hex that encrypt secrets at rest; `run` creates one in its
     /// data folder, all other commands need it.
     pub key: Option<Key>,
-    /// How HTTP is served.
+    /// The settings of the HTTP server.
     pub http: Http,
     /// The store Amazon.
     pub amazon: Amazon,
     /// Delivery.
     pub destinations: Destinations,
-    /// `amplitude.allowed_urls`, `SETTLE_AMPLITUDE_ALLOWED_URLS` (by comma): origins that may stand for the vendor's,
-    /// such as a proxy's; any address, also by plain `http`; none by default.
+    /// `amplitude.allowed_urls`, `SETTLE_AMPLITUDE_ALLOWED_URLS` (by comma): origins that may be used instead of
+    /// Amplitude's, such as a proxy's; any address, also with plain `http`; none by default.
     pub amplitude_urls: Vec<Url>,
     /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
     /// `1h`, from 1 s to 1 h; default 2 minutes.
@@ -88,7 +88,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// How HTTP is served.
+/// The settings of the HTTP server.
 #[derive(Debug, Clone)]
 pub struct Http {
     /// `listen`, `SETTLE_LISTEN`, `--listen`: address and port; default `127.0.0.1:8080`.
@@ -107,25 +107,23 @@ pub struct Amazon {
     /// default.
     pub certificates: Vec<Certificate>,
     /// `amazon.auto_confirm_accounts`, `SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS` (by comma): AWS accounts, twelve
-    /// digits, whose topics need no approval; none by default.
+    /// digits, whose first topic of a platform needs no approval; none by default.
     pub auto_confirm_accounts: Vec<String>,
-    /// `amazon.rvs_url`, `SETTLE_AMAZON_RVS_URL`: scheme, host and port that stand for
-    /// `https://appstore-sdk.amazon.com`,
-    /// such as a proxy's; any address, also by plain `http`. Amazon's own by default.
+    /// `amazon.rvs_url`, `SETTLE_AMAZON_RVS_URL`: scheme, host and port that are used instead of
+    /// `https://appstore-sdk.amazon.com`, such as a proxy's; any address, also with plain `http`. Amazon's by default.
     pub rvs_url: Option<Url>,
-    /// `amazon.patience`, `SETTLE_AMAZON_PATIENCE`: how long a failing RVS is waited for before what needs no
-    /// verification is announced without it, from 1 s to 24 h; default 15 minutes.
+    /// `amazon.patience`, `SETTLE_AMAZON_PATIENCE`: how long a purchase waits for a failing RVS, from 1 s to 24 h;
+    /// default 15 minutes. After that, changes that RVS could not contradict are announced unverified.
     pub patience: Duration,
     /// `amazon.rvs_per_second`, `SETTLE_AMAZON_RVS_PER_SECOND`: maximum number of receipts of a platform that each
-    /// process
-    /// verifies in a second, from 1 to 1000; default 10.
+    /// process verifies in a second, from 1 to 1000; default 10.
     pub rvs_per_second: u32,
 }
 
-/// A signing certificate that is known beforehand.
+/// A signing certificate that is read from a file instead of fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// The URL that messages name it by.
+    /// Its `SigningCertURL` in messages.
     pub url: Url,
     /// The PEM file.
     pub file: PathBuf,

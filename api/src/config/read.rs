@@ -1,4 +1,4 @@
-//! From file, environment and flags to a valid `Config`, or to the name of the field that is wrong.
+//! Reads file, environment and flags into a valid `Config`. An error names the wrong setting.
 
 use super::{Amazon, Certificate, Config, Database, Destinations, Http, Invalid, Key};
 use crate::times;
@@ -16,10 +16,10 @@ use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 
-/// The environment, or its replacement in a test.
+/// The environment variables; tests pass their own.
 pub type Variables = BTreeMap<String, String>;
 
-/// The settings of the command line; they win over all others.
+/// The settings of the command line. They take precedence over environment and file.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `--config`: the TOML file (also `SETTLE_CONFIG`).
@@ -34,7 +34,7 @@ pub struct Flags {
     pub window: Option<String>,
 }
 
-/// Each setting that a variable can hold: its name in the file, the variable, its form.
+/// Each setting that has an environment variable: its name in the file, the variable, and the form of its value.
 const VARIABLES: &[(&str, &str, Form)] = &[
     ("data", "SETTLE_DATA", Form::One),
     ("database", "SETTLE_DATABASE", Form::One),
@@ -113,10 +113,10 @@ pub fn environment() -> Variables {
     variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
-/// Reads and checks everything.
+/// Reads and checks all settings.
 ///
 /// # Errors
-/// Names the setting that cannot be used and what was expected of it; never a secret's text.
+/// A setting cannot be used. The error names it and what was expected, and never contains a secret.
 pub fn load(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
     let raw = gather(flags, variables)?;
     let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
@@ -174,12 +174,12 @@ impl Form {
     }
 }
 
-/// An empty variable is an absent one.
+/// The value of a variable; an empty one counts as absent.
 fn non_empty(variables: &Variables, name: &str) -> Option<String> {
     variables.get(name).filter(|text| !text.is_empty()).cloned()
 }
 
-/// Names the setting, and never shows the text of a value.
+/// The error for settings that cannot be read. It names the setting and never contains a value.
 fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
     match error {
         config::ConfigError::Type { key: Some(key), expected, .. } => invalid(key, *expected),
@@ -257,21 +257,17 @@ fn amazon(raw: RawAmazon) -> Result<Amazon, Invalid> {
     Ok(Amazon {
         certificates,
         auto_confirm_accounts: raw.auto_confirm_accounts,
-        rvs_url: raw.rvs_url.as_deref().map(rvs_url).transpose()?,
+        rvs_url: raw.rvs_url.as_deref().map(|text| origin("amazon.rvs_url", text)).transpose()?,
         patience: patience(raw.patience.as_deref())?,
         rvs_per_second: rvs_per_second(raw.rvs_per_second)?,
     })
-}
-
-fn rvs_url(text: &str) -> Result<Url, Invalid> {
-    origin("amazon.rvs_url", text)
 }
 
 fn origins(field: &str, texts: &[String]) -> Result<Vec<Url>, Invalid> {
     texts.iter().map(|text| origin(field, text)).collect()
 }
 
-/// The error does not repeat the text: it may contain a secret.
+/// Parses a URL that has only scheme, host and port. The error does not repeat the text, which may contain a secret.
 fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
     let is_origin = |url: &Url| {
         let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
@@ -283,11 +279,13 @@ fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
 }
 
 fn patience(text: Option<&str>) -> Result<Duration, Invalid> {
-    let Some(text) = text.map(str::trim) else { return Ok(Duration::from_secs(15 * 60)) };
     let expected = || invalid("amazon.patience", "30s, 15m or 2h, from 1s to 24h");
-    let patience = times::duration(text).map_err(|_| expected())?;
-    let allowed = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-    if allowed.contains(&patience) { Ok(patience) } else { Err(expected()) }
+    bounded(text.unwrap_or("15m"), Duration::from_secs(24 * 3600)).ok_or_else(expected)
+}
+
+/// Parses a duration from a second to `max`.
+fn bounded(text: &str, max: Duration) -> Option<Duration> {
+    times::duration(text.trim()).ok().filter(|duration| (Duration::from_secs(1)..=max).contains(duration))
 }
 
 fn rvs_per_second(number: Option<u32>) -> Result<u32, Invalid> {
@@ -303,14 +301,11 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
 }
 
 fn window(text: Option<&str>) -> Result<Duration, Invalid> {
-    let Some(text) = text.map(str::trim) else { return Ok(Duration::from_secs(120)) };
     let expected = || invalid("window", "5s, 2m or 1h, from 1s to 1h");
-    let window = times::duration(text).map_err(|_| expected())?;
-    let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
-    if allowed.contains(&window) { Ok(window) } else { Err(expected()) }
+    bounded(text.unwrap_or("2m"), Duration::from_secs(3600)).ok_or_else(expected)
 }
 
-/// Longer than any delivery is attempted.
+/// Bodies are kept at least until the last attempt of a delivery: the longest schedule lasts this many days.
 const SHORTEST_RETENTION_DAYS: u32 = LONGEST_DAYS;
 
 fn retention(text: Option<&str>) -> Result<Option<Duration>, Invalid> {

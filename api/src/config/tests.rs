@@ -9,7 +9,7 @@ fn refused(pairs: &[(&str, &str)]) -> String {
     load(&Flags::default(), &variables(pairs)).expect_err("the setting is wrong").to_string()
 }
 
-/// A file of this test's own; removed when dropped.
+/// A temporary file for one test; removed when dropped.
 struct Toml(PathBuf);
 
 impl Toml {

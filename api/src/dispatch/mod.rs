@@ -1,8 +1,8 @@
-//! Signals the engine that a purchase has new notifications: conflated per key, bounded in memory, never blocking
-//! ingress.
+//! Signals Temporal that a purchase has new notifications. Per purchase, at most one signal is pending: further
+//! notifications are merged into it. Memory is bounded, and ingress never waits for Temporal.
 //!
-//! The bodies are in the inbox, so a lost signal loses nothing: what does not fit in memory is read back from there.
-//! `plan`, which is pure, decides when to signal; `send` does it.
+//! The inbox holds the notifications, so a lost signal loses nothing: `refill` reads back from the inbox what does not
+//! fit in memory. `plan`, which is pure, decides when to signal; `send` sends the signals.
 
 mod plan;
 mod refill;
@@ -12,7 +12,7 @@ mod tests;
 
 use domain::{CollapseKey, DestinationId};
 use futures::future::BoxFuture;
-use plan::{News, Plan};
+use plan::{Plan, UnsentSignal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storage::Store;
 use tokio::sync::Notify;
@@ -20,30 +20,34 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use workflows::signal::{DestinationSignal, Signal};
 
-/// Maximum number of purchases with news in memory; beyond that the inbox is the queue.
+/// Maximum number of purchases in memory that have an unsent signal; beyond that the inbox is the queue.
 pub const DEFAULT_CAPACITY: usize = 10_000;
 
-/// The engine that runs the workflows, as the edge sees it.
+/// The calls that the HTTP edge makes to Temporal. Tests implement it without a server.
 pub trait Engine: Send + Sync + 'static {
-    /// Sends one signal, starting the purchase's workflow when it sleeps.
+    /// Sends one signal to a purchase's workflow, and starts a run when none is open.
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>>;
     /// The status of the open run; `None` when no run is open.
     fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>>;
-    /// Sends one signal to a destination's workflow, starting it when none is open.
-    fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>>;
-    /// Starts or wakes the supervision of a destination that is owed something.
+    /// Sends one signal to a destination's workflow, and starts a run when none is open.
+    fn signal_destination(
+        &self,
+        id: DestinationId,
+        signal: DestinationSignal,
+    ) -> BoxFuture<'_, Result<(), EngineError>>;
+    /// Starts the workflow that supervises a destination, or signals its open run, because deliveries are owed.
     fn supervise(&self, id: DestinationId) -> BoxFuture<'_, Result<(), EngineError>>;
-    /// Whether the last call reached the engine.
-    fn connected(&self) -> bool;
+    /// Whether Temporal answered the last periodic check, some seconds ago at most.
+    fn is_connected(&self) -> bool;
 }
 
-/// Why the engine did not take a call.
+/// Why Temporal did not take a call.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The engine does not answer; a later attempt may succeed.
+    /// Temporal does not answer; a later attempt may succeed.
     #[error("the workflow engine does not answer: {0}")]
     Unavailable(String),
-    /// The engine rejects the call for good.
+    /// Temporal rejects the call; a repetition would be rejected too.
     #[error("the workflow engine refuses: {0}")]
     Rejected(String),
 }
@@ -56,19 +60,19 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Starts it, beginning with all open notifications of the inbox.
+    /// Starts the dispatcher. It first signals all notifications in the inbox that have no outcome.
     #[must_use]
     pub fn start(engine: Arc<dyn Engine>, store: Store) -> Self {
         Self::with_capacity(engine, store, DEFAULT_CAPACITY)
     }
 
-    /// Starts it with another bound on the keys in memory.
+    /// Starts the dispatcher with another maximum number of purchases in memory.
     #[must_use]
     pub fn with_capacity(engine: Arc<dyn Engine>, store: Store, capacity: usize) -> Self {
         let shared = Arc::new(Shared {
             plan: Mutex::new(Plan::new(capacity)),
-            news: Notify::new(),
-            room: Notify::new(),
+            plan_changed: Notify::new(),
+            room_freed: Notify::new(),
             engine,
             began: Instant::now(),
         });
@@ -76,45 +80,49 @@ impl Dispatch {
         Self { shared, _tasks: Arc::new(tasks) }
     }
 
-    /// Notes a new row of the inbox. Takes a short lock and never waits for the engine.
+    /// Adds a new row of the inbox to the plan. Takes a short lock and never waits for Temporal.
     #[expect(clippy::too_many_arguments, reason = "the four facts of one row")]
     pub fn notify(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
-        self.shared.notify(News { key, seq, quiet_ms, cap_ms });
+        self.shared.notify(UnsentSignal { key, seq, quiet_ms, cap_ms });
     }
 
-    /// Notes a new row that is to be settled at once: a flush, which a hold stops.
+    /// Adds a new row of the inbox that is settled without a window: sends a flush, which a hold stops.
     pub fn flush(&self, key: CollapseKey, seq: i64) {
         let now = self.shared.now_ms();
-        self.shared.plan().flush(now, News { key, seq, quiet_ms: 0, cap_ms: None });
-        self.shared.news.notify_one();
-        self.shared.room.notify_one();
+        self.shared.plan().flush(now, UnsentSignal { key, seq, quiet_ms: 0, cap_ms: None });
+        self.shared.plan_changed.notify_one();
+        self.shared.room_freed.notify_one();
     }
 
-    /// Reads the released rows from this sequence number on from the inbox, with the rest of their windows.
+    /// Reads the rows without an outcome from the inbox, from this sequence number on, each with the rest of its
+    /// window. Used for rows that the approval of their topic released.
     pub fn read_again_from(&self, seq: i64) {
-        self.shared.plan().missed(seq);
-        self.shared.room.notify_one();
+        self.shared.plan().mark_missed_from(seq);
+        self.shared.room_freed.notify_one();
     }
 
-    /// The engine, for admin signals and queries.
+    /// The calls to Temporal, for signals and queries of admins.
     #[must_use]
     pub fn engine(&self) -> &dyn Engine {
         &*self.shared.engine
     }
 
-    /// Number of purchases in memory with news that the engine does not know yet.
+    /// Number of purchases in memory that have an unsent signal.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.shared.plan().waiting()
+    pub fn unsignalled_purchases(&self) -> usize {
+        self.shared.plan().unsignalled_purchases()
     }
 }
 
 /// The state that tasks and handles share.
 struct Shared {
     plan: Mutex<Plan>,
-    news: Notify,
-    room: Notify,
+    /// Wakes `send`: the plan has a new step.
+    plan_changed: Notify,
+    /// Wakes `refill`: a purchase left memory, or rows were missed.
+    room_freed: Notify,
     engine: Arc<dyn Engine>,
+    /// Time zero of the plan.
     began: Instant,
 }
 
@@ -127,19 +135,20 @@ impl Shared {
         i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
-    fn notify(&self, news: News) {
+    fn notify(&self, unsent: UnsentSignal) {
         let missed = {
             let mut plan = self.plan();
-            plan.notify(self.now_ms(), news);
+            plan.notify(self.now_ms(), unsent);
             plan.missed_from().is_some()
         };
-        self.news.notify_one();
+        self.plan_changed.notify_one();
         if missed {
-            self.room.notify_one();
+            self.room_freed.notify_one();
         }
     }
 }
 
+/// The two tasks, which are aborted when this is dropped.
 struct Tasks([JoinHandle<()>; 2]);
 
 impl Drop for Tasks {

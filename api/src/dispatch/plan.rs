@@ -1,33 +1,43 @@
 //! Decides when to send which signal. Pure: time is an argument (milliseconds of any monotonic clock).
 //!
-//! Every step costs O(log n). A key is in exactly one of three places: `due` (it has news), in flight
-//! (a call is running), or `resting` (signalled; remembered only to space the next signal).
+//! Every step costs O(log n). A key is in exactly one of three places: `due` (it has an unsent signal), in flight
+//! (the call is running), or `resting` (all rows are signalled; the key is kept to limit the rate of its next signals).
 
 use domain::CollapseKey;
+use domain::time::duration;
 use std::collections::{BTreeSet, HashMap};
 use workflows::signal::Notified;
 
-/// Maximum number of signals per window.
+/// A busy key is signalled at most this often per window.
 const SIGNALS_PER_WINDOW: i64 = 12;
-/// Minimum and maximum time between two signals of one key.
-const SPACING_MS: (i64, i64) = (20, 300_000);
+/// The minimum time between two signals of one key is a twelfth of its window, and at least this.
+const SHORTEST_SPACING_MS: i64 = 20;
+/// The minimum time between two signals of one key never exceeds this, however long its window is.
+const LONGEST_SPACING_MS: i64 = 300_000;
 /// First and longest back-off of a key whose signal failed; doubled each time.
-const KEY_BACKOFF_MS: (i64, i64) = (100, 10_000);
-/// First and longest pause of all keys while the engine does not answer; doubled each time.
-const PAUSE_MS: (i64, i64) = (100, 5_000);
-/// Number of failures in a row that mean that the engine is down, and not one purchase busy.
+const KEY_BACKOFF: Backoff = Backoff { first_ms: 100, longest_ms: 10_000 };
+/// First and longest pause of all keys while Temporal does not answer; doubled each time.
+const PAUSE: Backoff = Backoff { first_ms: 100, longest_ms: 5_000 };
+/// After this many failures in a row, over all keys, Temporal counts as down, and all keys pause.
 const FAILURES_BEFORE_PAUSE: u32 = 4;
 
-/// One row of the inbox that the engine may not know yet.
+/// A wait that is doubled with each failure.
+#[derive(Clone, Copy)]
+struct Backoff {
+    first_ms: i64,
+    longest_ms: i64,
+}
+
+/// One row of the inbox that may not be signalled yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct News {
-    /// Which purchase.
+pub struct UnsentSignal {
+    /// The purchase of the row.
     pub key: CollapseKey,
     /// The row's sequence number.
     pub seq: i64,
-    /// How long the purchase still has to be quiet.
+    /// The rest of the window.
     pub quiet_ms: i64,
-    /// Time until the max-wait cap, if there is one.
+    /// Time until the platform's `max_wait` ends the window, if it has one.
     pub cap_ms: Option<i64>,
 }
 
@@ -36,34 +46,45 @@ pub struct News {
 pub enum Step {
     /// Send this signal and report the result.
     Signal(CollapseKey, Notified),
-    /// Send a flush: a row up to this sequence number is to be settled at once.
+    /// Send a flush: the rows up to this sequence number are settled without waiting for the window.
     Flush(CollapseKey, i64),
-    /// Wait until this time, or for news.
+    /// Wait until this time, or until a row is added.
     Sleep(i64),
-    /// Wait for news.
+    /// Wait until a row is added.
     Idle,
 }
 
+/// What is known of one key.
 #[derive(Debug)]
 struct Entry {
+    /// The highest sequence number of its rows.
     newest: i64,
+    /// The end of its window.
     quiet_until: i64,
+    /// When `max_wait` ends its window.
     cap_until: Option<i64>,
+    /// Minimum time between two signals, in milliseconds.
     spacing: i64,
+    /// Rows up to this sequence number are signalled.
     signalled: i64,
-    /// Number of rows that no signal covers yet, and how many of them the running call covers.
+    /// Number of rows that no sent signal covers, and how many of them the running call covers.
     unsignalled: (i64, i64),
-    /// The newest row that is to be settled at once, and the one that the running call covers.
+    /// The newest row that needs a flush, and the newest that the running call flushes.
     flush: (Option<i64>, Option<i64>),
     place: Place,
+    /// The earliest time of its next signal.
     not_before: i64,
+    /// Number of failed calls in a row.
     failures: u32,
 }
 
+/// Where a key is; with its time in the set of that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
+    /// To be signalled at this time.
     Due(i64),
     InFlight,
+    /// To be forgotten at this time.
     Resting(i64),
 }
 
@@ -74,13 +95,16 @@ pub struct Plan {
     entries: HashMap<CollapseKey, Entry>,
     due: BTreeSet<(i64, CollapseKey)>,
     resting: BTreeSet<(i64, CollapseKey)>,
+    /// Rows from this sequence number on may not be in memory.
     missed_from: Option<i64>,
+    /// Number of failed calls in a row, over all keys.
     failures: u32,
+    /// No signal is sent before this time.
     paused_until: i64,
 }
 
 impl Plan {
-    /// An empty plan of at most `capacity` keys. It lacks all open rows of the inbox, so that it starts with a refill.
+    /// An empty plan of at most `capacity` keys. All rows of the inbox count as missed, so a refill comes first.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -94,42 +118,43 @@ impl Plan {
         }
     }
 
-    /// Adds one row. Without room for its key it is noted as missed, to be read back from the inbox.
-    pub fn notify(&mut self, now: i64, news: News) {
-        if !self.entries.contains_key(&news.key) && !self.make_room() {
-            self.missed(news.seq);
+    /// Adds one row. If memory has no room for its key, the row is marked as missed and read back from the inbox later.
+    pub fn notify(&mut self, now: i64, unsent: UnsentSignal) {
+        if !self.entries.contains_key(&unsent.key) && !self.make_room() {
+            self.mark_missed_from(unsent.seq);
             return;
         }
-        let entry = self.entries.entry(news.key).or_insert_with(|| Entry::new(now));
-        if !entry.learn(now, news) {
+        let entry = self.entries.entry(unsent.key).or_insert_with(|| Entry::new(now));
+        if !entry.add(now, unsent) {
             return;
         }
         if let Place::Resting(at) = entry.place {
-            self.resting.remove(&(at, news.key));
+            self.resting.remove(&(at, unsent.key));
             let at = now.max(entry.not_before);
             entry.place = Place::Due(at);
-            self.due.insert((at, news.key));
+            self.due.insert((at, unsent.key));
         }
     }
 
-    /// Adds one row that is to be settled at once, without spacing. Without room it is settled like others.
-    pub fn flush(&mut self, now: i64, news: News) {
-        self.notify(now, news);
-        let Some(entry) = self.entries.get_mut(&news.key) else { return };
-        entry.flush.0 = entry.flush.0.max(Some(news.seq));
+    /// Adds one row that needs a flush, which is sent without spacing. If memory has no room for its key, the row is
+    /// read back later, and settled at the end of its window like any other.
+    pub fn flush(&mut self, now: i64, unsent: UnsentSignal) {
+        self.notify(now, unsent);
+        let Some(entry) = self.entries.get_mut(&unsent.key) else { return };
+        entry.flush.0 = entry.flush.0.max(Some(unsent.seq));
         if entry.place == Place::InFlight || entry.failures > 0 {
             return;
         }
         entry.not_before = now;
         if let Place::Due(at) | Place::Resting(at) = entry.place {
-            self.due.remove(&(at, news.key));
-            self.resting.remove(&(at, news.key));
+            self.due.remove(&(at, unsent.key));
+            self.resting.remove(&(at, unsent.key));
         }
-        self.queue(news.key, now);
+        self.queue(unsent.key, now);
     }
 
     /// Returns the next step. A returned signal is in flight until [`Plan::sent`], [`Plan::failed`] or
-    /// [`Plan::refused`].
+    /// [`Plan::refused`] reports its result.
     pub fn next(&mut self, now: i64) -> Step {
         self.forget_rested(now);
         let Some(&(at, key)) = self.due.first() else {
@@ -147,7 +172,7 @@ impl Plan {
         if entry.flush.0.is_some() { Step::Flush(key, entry.newest) } else { Step::Signal(key, entry.signal(now)) }
     }
 
-    /// Notes that a signal was delivered.
+    /// Records that Temporal took a signal, which covers the rows up to `through`.
     pub fn sent(&mut self, now: i64, key: CollapseKey, through: i64) {
         self.failures = 0;
         self.paused_until = i64::MIN;
@@ -170,52 +195,53 @@ impl Plan {
         }
     }
 
-    /// Notes that the engine did not answer: the key becomes due later. Returns whether all keys pause from now on.
+    /// Records that Temporal did not answer: the key becomes due again after its back-off. Returns whether this failure
+    /// begins a pause of all keys.
     pub fn failed(&mut self, now: i64, key: CollapseKey) -> bool {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES_BEFORE_PAUSE {
-            self.paused_until = now.saturating_add(doubled(PAUSE_MS, self.failures - FAILURES_BEFORE_PAUSE));
+            self.paused_until = now.saturating_add(PAUSE.after(self.failures - FAILURES_BEFORE_PAUSE));
         }
         let pauses = self.failures == FAILURES_BEFORE_PAUSE;
         let Some(entry) = self.entries.get_mut(&key) else { return pauses };
-        entry.not_before = now.saturating_add(doubled(KEY_BACKOFF_MS, entry.failures));
+        entry.not_before = now.saturating_add(KEY_BACKOFF.after(entry.failures));
         entry.failures = entry.failures.saturating_add(1);
         self.queue(key, now);
         pauses
     }
 
-    /// Removes a key whose signal the engine rejects: the sweep finds the purchase.
+    /// Removes a key whose signal Temporal rejected. The sweep finds the purchase later.
     pub fn refused(&mut self, key: CollapseKey) {
         self.entries.remove(&key);
     }
 
-    /// The lowest sequence number of missed rows.
+    /// The lowest sequence number of the rows that may not be in memory.
     #[must_use]
     pub const fn missed_from(&self) -> Option<i64> {
         self.missed_from
     }
 
-    /// Notes that rows from this sequence number on are not in memory.
-    pub fn missed(&mut self, seq: i64) {
+    /// Records that rows from this sequence number on may not be in memory.
+    pub fn mark_missed_from(&mut self, seq: i64) {
         self.missed_from = Some(self.missed_from.map_or(seq, |from| from.min(seq)));
     }
 
-    /// Notes that a page above `cursor` is about to be read, which covers what was missed above it until now.
+    /// Call it before rows above `cursor` are read from the inbox. From then on, rows above it no longer count as missed.
     pub fn about_to_read(&mut self, cursor: i64) {
         if self.missed_from.is_some_and(|from| from > cursor) {
             self.missed_from = None;
         }
     }
 
-    /// Number of further keys that can have news.
+    /// Number of further keys that fit: resting keys make room.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.waiting())
+        self.capacity.saturating_sub(self.unsignalled_purchases())
     }
 
-    /// Number of keys with news that the engine does not know, those in flight included.
+    /// Number of keys that are due or in flight.
     #[must_use]
-    pub fn waiting(&self) -> usize {
+    pub fn unsignalled_purchases(&self) -> usize {
         self.entries.len().saturating_sub(self.resting.len())
     }
 
@@ -252,7 +278,7 @@ impl Entry {
             newest: i64::MIN,
             quiet_until: now,
             cap_until: None,
-            spacing: SPACING_MS.0,
+            spacing: SHORTEST_SPACING_MS,
             signalled: i64::MIN,
             unsignalled: (0, 0),
             flush: (None, None),
@@ -262,18 +288,18 @@ impl Entry {
         }
     }
 
-    /// Adds one row; false when it was known.
-    fn learn(&mut self, now: i64, news: News) -> bool {
-        if news.seq <= self.newest {
+    /// Adds one row. Returns false for a sequence number that is not above the newest: the row was added before.
+    fn add(&mut self, now: i64, unsent: UnsentSignal) -> bool {
+        if unsent.seq <= self.newest {
             return false;
         }
-        self.newest = news.seq;
+        self.newest = unsent.seq;
         self.unsignalled.0 = self.unsignalled.0.saturating_add(1);
-        let quiet_ms = news.quiet_ms.max(0);
+        let quiet_ms = unsent.quiet_ms.max(0);
         self.quiet_until = self.quiet_until.max(now.saturating_add(quiet_ms));
-        self.spacing = self.spacing.max(quiet_ms / SIGNALS_PER_WINDOW).min(SPACING_MS.1);
-        let cap = news.cap_ms.map(|ms| now.saturating_add(ms.max(0)));
-        // A cap that has passed belonged to rows that are settled by now.
+        self.spacing = self.spacing.max(quiet_ms / SIGNALS_PER_WINDOW).min(LONGEST_SPACING_MS);
+        let cap = unsent.cap_ms.map(|ms| now.saturating_add(ms.max(0)));
+        // A cap in the past belongs to an earlier window, which has ended.
         self.cap_until = match self.cap_until.filter(|&until| until > now) {
             Some(until) => Some(cap.map_or(until, |cap| cap.min(until))),
             None => cap,
@@ -284,13 +310,16 @@ impl Entry {
     fn signal(&self, now: i64) -> Notified {
         Notified {
             through: self.newest,
-            quiet_ms: self.quiet_until.saturating_sub(now).max(0),
+            quiet: duration(self.quiet_until.saturating_sub(now)),
             count: self.unsignalled.0,
-            cap_ms: self.cap_until.map(|until| until.saturating_sub(now).max(0)),
+            cap: self.cap_until.map(|until| duration(until.saturating_sub(now))),
         }
     }
 }
 
-fn doubled((first, most): (i64, i64), times: u32) -> i64 {
-    first.saturating_mul(1_i64 << times.min(20)).min(most)
+impl Backoff {
+    /// The wait before the next attempt, after `failures` earlier failures in a row.
+    fn after(self, failures: u32) -> i64 {
+        self.first_ms.saturating_mul(1_i64 << failures.min(20)).min(self.longest_ms)
+    }
 }

@@ -1,7 +1,8 @@
-//! Reads back from the inbox what memory could not hold, and at the start all open rows.
+//! Reads rows back from the inbox: those that did not fit in memory, and at the start all rows without an outcome.
 
 use super::Shared;
-use super::plan::News;
+use super::plan::UnsentSignal;
+use domain::time::millis;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Store, chain};
@@ -9,7 +10,7 @@ use tokio::time::sleep;
 
 /// Maximum number of rows of one read.
 const PAGE: usize = 500;
-/// The pause after storage did not answer.
+/// The pause after the database did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until it is aborted.
@@ -18,12 +19,12 @@ pub(super) async fn run(shared: Arc<Shared>, store: Store) {
         let missed = shared.plan().missed_from();
         match missed {
             Some(from) => pass(&shared, &store, from.saturating_sub(1)).await,
-            None => shared.room.notified().await,
+            None => shared.room_freed.notified().await,
         }
     }
 }
 
-/// Reads from `cursor` to the end of the inbox, as fast as there is room.
+/// Reads the inbox from above `cursor` to its end, page by page, as soon as memory has room.
 async fn pass(shared: &Shared, store: &Store, mut cursor: i64) {
     loop {
         let limit = wait_for_room(shared).await;
@@ -31,7 +32,7 @@ async fn pass(shared: &Shared, store: &Store, mut cursor: i64) {
         let page = match store.open_after(cursor, limit).await {
             Ok(page) => page,
             Err(error) => {
-                shared.plan().missed(cursor.saturating_add(1));
+                shared.plan().mark_missed_from(cursor.saturating_add(1));
                 tracing::warn!(error = chain(&error), "the inbox could not be read for signals; it is tried again");
                 sleep(PAUSE).await;
                 return;
@@ -40,17 +41,19 @@ async fn pass(shared: &Shared, store: &Store, mut cursor: i64) {
         let Some(last) = page.last() else { return };
         cursor = last.seq;
         for row in page {
-            shared.notify(News { key: row.collapse_key, seq: row.seq, quiet_ms: row.quiet_ms, cap_ms: row.cap_ms });
+            let (quiet_ms, cap_ms) = (millis(row.quiet), row.cap.map(millis));
+            shared.notify(UnsentSignal { key: row.collapse_key, seq: row.seq, quiet_ms, cap_ms });
         }
     }
 }
 
+/// Waits until memory has room. Returns the number of rows to read.
 async fn wait_for_room(shared: &Shared) -> i64 {
     loop {
         let room = shared.plan().room().min(PAGE);
         if room > 0 {
             return i64::try_from(room).unwrap_or(i64::MAX);
         }
-        shared.room.notified().await;
+        shared.room_freed.notified().await;
     }
 }

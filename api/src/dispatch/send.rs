@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 use workflows::signal::{Admin, Signal};
 
-/// Maximum number of concurrent calls to the engine.
+/// Maximum number of concurrent calls to Temporal.
 const CONCURRENCY: usize = 4;
 /// How long one call may take before it counts as unanswered.
-const CALL: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>) {
@@ -26,19 +26,19 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 calls.spawn(call(shared.clone(), key, Signal::Notified(notified), through));
             }
             Step::Flush(key, through) => {
-                calls.spawn(call(shared.clone(), key, Signal::Flush(at_once()), through));
+                calls.spawn(call(shared.clone(), key, Signal::Flush(author()), through));
             }
             Step::Sleep(until) => {
                 let until = shared.began + Duration::from_millis(until.unsigned_abs());
                 tokio::select! {
                     () = sleep_until(until) => {}
-                    () = shared.news.notified() => {}
+                    () = shared.plan_changed.notified() => {}
                     Some(_) = calls.join_next() => {}
                 }
             }
             Step::Idle => {
                 tokio::select! {
-                    () = shared.news.notified() => {}
+                    () = shared.plan_changed.notified() => {}
                     Some(_) = calls.join_next() => {}
                 }
             }
@@ -46,20 +46,22 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// The author of a flush that the platform's setting causes.
-fn at_once() -> Admin {
+/// The author and reason of a flush that the platform's `flush_on_revoke` causes.
+fn author() -> Admin {
     Admin { by: Some("settle".to_owned()), reason: Some("the platform's flush_on_revoke".to_owned()) }
 }
 
 async fn call(shared: Arc<Shared>, key: CollapseKey, signal: Signal, through: i64) {
     fail::fail_point!("dispatch.before_signal", |_| std::process::abort());
-    let answer = timeout(CALL, shared.engine.signal(key, signal)).await;
-    let answer = answer.unwrap_or_else(|_| Err(EngineError::Unavailable(format!("no answer in {} s", CALL.as_secs()))));
-    note(&shared, key, through, &answer);
-    shared.room.notify_one();
+    let answer = timeout(TIMEOUT, shared.engine.signal(key, signal)).await;
+    let answer =
+        answer.unwrap_or_else(|_| Err(EngineError::Unavailable(format!("no answer in {} s", TIMEOUT.as_secs()))));
+    record(&shared, key, through, &answer);
+    shared.room_freed.notify_one();
 }
 
-fn note(shared: &Shared, key: CollapseKey, through: i64, answer: &Result<(), EngineError>) {
+/// Passes the result of a call to the plan.
+fn record(shared: &Shared, key: CollapseKey, through: i64, answer: &Result<(), EngineError>) {
     let now = shared.now_ms();
     let mut plan = shared.plan();
     match answer {
@@ -69,15 +71,15 @@ fn note(shared: &Shared, key: CollapseKey, through: i64, answer: &Result<(), Eng
         }
         Err(EngineError::Unavailable(reason)) => {
             if plan.failed(now, key) {
-                tracing::warn!(reason, "the engine takes no signals; they are sent again until it does");
+                tracing::warn!(reason, "Temporal does not answer; signals are sent again until it does");
             }
             counter!("settle_dispatch_signals_total", "result" => "unavailable").increment(1);
-            tracing::debug!(collapse_key = %key, reason, "a signal was not taken and will be sent again");
+            tracing::debug!(collapse_key = %key, reason, "Temporal did not take a signal; it is sent again");
         }
         Err(EngineError::Rejected(reason)) => {
             plan.refused(key);
             counter!("settle_dispatch_signals_total", "result" => "rejected").increment(1);
-            tracing::error!(collapse_key = %key, reason, "the engine refuses a signal; the sweep will come back to it");
+            tracing::error!(collapse_key = %key, reason, "Temporal rejected a signal; the sweep signals the purchase later");
         }
     }
 }

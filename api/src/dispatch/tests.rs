@@ -1,7 +1,8 @@
 //! Tests of the plan on a simulated clock.
 
-use super::plan::{News, Plan, Step};
+use super::plan::{Plan, Step, UnsentSignal};
 use domain::CollapseKey;
+use domain::time::duration;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use workflows::signal::Notified;
@@ -13,18 +14,18 @@ fn key(number: u128) -> CollapseKey {
     CollapseKey::new(Uuid::from_u128(number))
 }
 
-fn news(number: u128, seq: i64) -> News {
-    News { key: key(number), seq, quiet_ms: WINDOW_MS, cap_ms: None }
+fn unsent(number: u128, seq: i64) -> UnsentSignal {
+    UnsentSignal { key: key(number), seq, quiet_ms: WINDOW_MS, cap_ms: None }
 }
 
-/// A plan whose first refill is over.
+/// A plan after its first refill.
 fn plan(capacity: usize) -> Plan {
     let mut plan = Plan::new(capacity);
     plan.about_to_read(-1);
     plan
 }
 
-/// Sends everything that is due now; returns what was sent.
+/// Sends all signals that are due now, and returns them.
 fn flush(plan: &mut Plan, now: i64) -> Vec<(CollapseKey, Notified)> {
     let mut sent = Vec::new();
     while let Step::Signal(key, notified) = plan.next(now) {
@@ -37,8 +38,11 @@ fn flush(plan: &mut Plan, now: i64) -> Vec<(CollapseKey, Notified)> {
 #[test]
 fn the_first_notification_is_signalled_at_once() {
     let mut plan = plan(10);
-    plan.notify(0, news(1, 7));
-    assert_eq!(flush(&mut plan, 0), [(key(1), Notified { through: 7, quiet_ms: WINDOW_MS, count: 1, cap_ms: None })]);
+    plan.notify(0, unsent(1, 7));
+    assert_eq!(
+        flush(&mut plan, 0),
+        [(key(1), Notified { through: 7, quiet: duration(WINDOW_MS), count: 1, cap: None })]
+    );
 }
 
 #[test]
@@ -46,15 +50,15 @@ fn a_burst_is_two_signals_and_the_second_has_the_newest_row() {
     let mut plan = plan(10);
     let mut sent = Vec::new();
     for seq in 1..=1000 {
-        plan.notify(seq, news(1, seq));
+        plan.notify(seq, unsent(1, seq));
         sent.extend(flush(&mut plan, seq));
     }
     assert_eq!(sent.len(), 1);
     assert_eq!(plan.next(1000), Step::Sleep(1 + TWELFTH_MS));
     let trailing = flush(&mut plan, 1 + TWELFTH_MS);
-    let quiet_ms = WINDOW_MS - (1 + TWELFTH_MS - 1000);
-    assert_eq!(trailing, [(key(1), Notified { through: 1000, quiet_ms, count: 999, cap_ms: None })]);
-    assert_eq!(plan.waiting(), 0);
+    let quiet = duration(WINDOW_MS - (1 + TWELFTH_MS - 1000));
+    assert_eq!(trailing, [(key(1), Notified { through: 1000, quiet, count: 999, cap: None })]);
+    assert_eq!(plan.unsignalled_purchases(), 0);
 }
 
 #[test]
@@ -62,7 +66,7 @@ fn a_steady_stream_is_signalled_once_per_twelfth_of_a_window() {
     let mut plan = plan(10);
     let mut signals = 0;
     for second in 0..600 {
-        plan.notify(second * 1000, news(1, second + 1));
+        plan.notify(second * 1000, unsent(1, second + 1));
         signals += flush(&mut plan, second * 1000).len();
     }
     assert_eq!(signals, 60);
@@ -71,7 +75,7 @@ fn a_steady_stream_is_signalled_once_per_twelfth_of_a_window() {
 #[test]
 fn a_key_is_forgotten_when_its_window_has_passed_without_news() {
     let mut plan = plan(10);
-    plan.notify(0, news(1, 1));
+    plan.notify(0, unsent(1, 1));
     flush(&mut plan, 0);
     assert_eq!(plan.next(1), Step::Sleep(WINDOW_MS));
     assert_eq!(plan.next(WINDOW_MS), Step::Idle);
@@ -80,19 +84,19 @@ fn a_key_is_forgotten_when_its_window_has_passed_without_news() {
 #[test]
 fn a_row_that_is_known_is_no_news() {
     let mut plan = plan(10);
-    plan.notify(0, news(1, 5));
+    plan.notify(0, unsent(1, 5));
     flush(&mut plan, 0);
-    plan.notify(20_000, news(1, 5));
-    plan.notify(20_000, news(1, 4));
+    plan.notify(20_000, unsent(1, 5));
+    plan.notify(20_000, unsent(1, 4));
     assert_eq!(flush(&mut plan, 20_000), []);
 }
 
 #[test]
 fn news_that_come_while_a_call_runs_are_sent_after_it() {
     let mut plan = plan(10);
-    plan.notify(0, news(1, 1));
+    plan.notify(0, unsent(1, 1));
     let Step::Signal(first, notified) = plan.next(0) else { panic!("a signal is due") };
-    plan.notify(5, news(1, 2));
+    plan.notify(5, unsent(1, 2));
     assert_eq!(plan.next(5), Step::Idle, "one call per key at a time");
     plan.sent(10, first, notified.through);
     assert_eq!(plan.next(10), Step::Sleep(10 + TWELFTH_MS));
@@ -102,22 +106,22 @@ fn news_that_come_while_a_call_runs_are_sent_after_it() {
 #[test]
 fn the_cap_is_that_of_the_oldest_row_until_it_has_passed() {
     let mut plan = plan(10);
-    let capped = |seq| News { cap_ms: Some(300_000), ..news(1, seq) };
+    let capped = |seq| UnsentSignal { cap_ms: Some(300_000), ..unsent(1, seq) };
     plan.notify(0, capped(1));
-    assert_eq!(flush(&mut plan, 0)[0].1.cap_ms, Some(300_000));
+    assert_eq!(flush(&mut plan, 0)[0].1.cap, Some(duration(300_000)));
     plan.notify(100_000, capped(2));
-    assert_eq!(flush(&mut plan, 100_000)[0].1.cap_ms, Some(200_000));
+    assert_eq!(flush(&mut plan, 100_000)[0].1.cap, Some(duration(200_000)));
     plan.notify(200_000, capped(3));
     flush(&mut plan, 200_000);
     plan.notify(310_000, capped(4));
-    assert_eq!(flush(&mut plan, 310_000)[0].1.cap_ms, Some(300_000));
+    assert_eq!(flush(&mut plan, 310_000)[0].1.cap, Some(duration(300_000)));
 }
 
 #[test]
 fn keys_that_rest_give_way_to_keys_with_news() {
     let mut plan = plan(2);
     for number in 1..=10 {
-        plan.notify(0, news(number, 1));
+        plan.notify(0, unsent(number, 1));
         assert_eq!(flush(&mut plan, 0).len(), 1);
     }
     assert_eq!(plan.missed_from(), None);
@@ -127,7 +131,7 @@ fn keys_that_rest_give_way_to_keys_with_news() {
 fn what_does_not_fit_is_missed_from_the_lowest_row_on() {
     let mut plan = plan(2);
     for (number, seq) in [(1, 10), (2, 11), (3, 14), (4, 12), (5, 13)] {
-        plan.notify(0, news(number, seq));
+        plan.notify(0, unsent(number, seq));
     }
     assert_eq!(plan.missed_from(), Some(12));
     assert_eq!(plan.room(), 0);
@@ -138,8 +142,8 @@ fn what_does_not_fit_is_missed_from_the_lowest_row_on() {
 #[test]
 fn a_page_that_is_read_later_shows_what_was_missed_above_it() {
     let mut plan = plan(1);
-    plan.notify(0, news(1, 1));
-    plan.notify(0, news(2, 5));
+    plan.notify(0, unsent(1, 1));
+    plan.notify(0, unsent(2, 5));
     plan.about_to_read(5);
     assert_eq!(plan.missed_from(), Some(5), "the page begins above the row");
     plan.about_to_read(4);
@@ -154,7 +158,7 @@ fn a_plan_begins_with_everything_missed() {
 #[test]
 fn a_failed_signal_is_sent_again_later_and_later() {
     let mut plan = plan(10);
-    plan.notify(0, news(1, 1));
+    plan.notify(0, unsent(1, 1));
     let mut now = 0;
     let mut waits = Vec::new();
     for _ in 0..3 {
@@ -172,7 +176,7 @@ fn a_failed_signal_is_sent_again_later_and_later() {
 fn an_engine_that_is_down_is_left_in_peace_and_no_key_is_lost() {
     let mut plan = plan(100);
     for number in 0..100 {
-        plan.notify(0, news(number, 1));
+        plan.notify(0, unsent(number, 1));
     }
     let (mut now, mut calls) = (0, 0);
     while now < 600_000 {
@@ -186,7 +190,7 @@ fn an_engine_that_is_down_is_left_in_peace_and_no_key_is_lost() {
         }
     }
     assert!(calls < 300, "{calls} calls in ten minutes");
-    assert_eq!(plan.waiting(), 100);
+    assert_eq!(plan.unsignalled_purchases(), 100);
     let mut reached = BTreeSet::new();
     for _ in 0..200 {
         reached.extend(flush(&mut plan, now).into_iter().map(|(key, _)| key));
@@ -200,24 +204,24 @@ fn an_engine_that_is_down_is_left_in_peace_and_no_key_is_lost() {
 #[test]
 fn one_busy_purchase_does_not_stop_the_others() {
     let mut plan = plan(10);
-    plan.notify(0, news(1, 1));
+    plan.notify(0, unsent(1, 1));
     let Step::Signal(busy, _) = plan.next(0) else { panic!("a signal is due") };
     plan.failed(0, busy);
-    plan.notify(1, news(2, 2));
+    plan.notify(1, unsent(2, 2));
     assert_eq!(flush(&mut plan, 1).len(), 1);
 }
 
 #[test]
 fn a_refused_key_is_let_go() {
     let mut plan = plan(10);
-    plan.notify(0, news(1, 1));
+    plan.notify(0, unsent(1, 1));
     let Step::Signal(refused, _) = plan.next(0) else { panic!("a signal is due") };
     plan.refused(refused);
-    assert_eq!((plan.waiting(), plan.next(0)), (0, Step::Idle));
+    assert_eq!((plan.unsignalled_purchases(), plan.next(0)), (0, Step::Idle));
 }
 
-/// In any order of notifications, failures and successes, each key's newest row is signalled in the end, or it is noted
-/// as missed and read again.
+/// In any order of notifications, failures and successes, each key's newest row is signalled in the end, or it is
+/// marked as missed and read back.
 #[test]
 fn nothing_is_lost_in_any_order() {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -231,9 +235,9 @@ fn nothing_is_lost_in_any_order() {
         let mut calls: Vec<(CollapseKey, i64)> = Vec::new();
         for seq in 1..200 {
             now += i64::try_from(dice(5000)).expect("small");
-            let news = news(u128::from(dice(8)), seq);
-            newest.insert(news.key, seq);
-            plan.notify(now, news);
+            let row = unsent(u128::from(dice(8)), seq);
+            newest.insert(row.key, seq);
+            plan.notify(now, row);
             if let Step::Signal(key, notified) = plan.next(now) {
                 assert!(calls.iter().all(|(other, _)| *other != key), "two calls for one key");
                 calls.push((key, notified.through));
@@ -266,24 +270,24 @@ fn nothing_is_lost_in_any_order() {
 #[test]
 fn a_row_to_settle_at_once_is_a_flush_without_spacing() {
     let mut plan = plan(10);
-    plan.notify(0, news(1, 1));
+    plan.notify(0, unsent(1, 1));
     flush(&mut plan, 0);
-    plan.notify(5, news(1, 2));
+    plan.notify(5, unsent(1, 2));
     assert_eq!(plan.next(5), Step::Sleep(TWELFTH_MS));
-    plan.flush(6, News { quiet_ms: 0, ..news(1, 3) });
+    plan.flush(6, UnsentSignal { quiet_ms: 0, ..unsent(1, 3) });
     assert_eq!(plan.next(6), Step::Flush(key(1), 3));
     plan.sent(7, key(1), 3);
     assert_eq!(flush(&mut plan, 7 + TWELFTH_MS), [], "the flush covers the second row too");
-    plan.notify(20_000, news(1, 4));
+    plan.notify(20_000, unsent(1, 4));
     assert_eq!(flush(&mut plan, 20_000).len(), 1, "what comes later has its window");
 }
 
 #[test]
 fn a_flush_is_not_lost_to_a_call_that_runs_or_fails() {
     let mut plan = plan(10);
-    plan.notify(0, news(1, 5));
+    plan.notify(0, unsent(1, 5));
     let Step::Signal(first, notified) = plan.next(0) else { panic!("a signal is due") };
-    plan.flush(1, News { quiet_ms: 0, ..news(1, 4) });
+    plan.flush(1, UnsentSignal { quiet_ms: 0, ..unsent(1, 4) });
     assert_eq!(plan.next(1), Step::Idle, "one call per key at a time");
     plan.sent(2, first, notified.through);
     assert_eq!(plan.next(2), Step::Flush(key(1), 5));
@@ -291,5 +295,5 @@ fn a_flush_is_not_lost_to_a_call_that_runs_or_fails() {
     let Step::Sleep(again) = plan.next(3) else { panic!("it backs off") };
     assert_eq!(plan.next(again), Step::Flush(key(1), 5));
     plan.sent(again, key(1), 5);
-    assert_eq!(plan.waiting(), 0);
+    assert_eq!(plan.unsignalled_purchases(), 0);
 }

@@ -1,15 +1,16 @@
-//! Checks a value against the schema of a request's type, so that every wrong field is named, all of them at once.
+//! Checks a request against the schema of its type, and lists all wrong fields.
 //!
-//! The schemas are those of `/openapi.json`, so that documentation and checks agree.
+//! The schemas are those of `/openapi.json`, so documentation and checks agree.
 
 use super::formats;
 use super::near::did_you_mean;
+use super::shape::{choices, is_required, present, type_of};
 use crate::error::{Error, Field};
 use serde_json::{Map, Value};
 
-/// Maximum number of wrong fields that are named.
+/// Maximum number of wrong fields in one answer.
 const MAX_WRONG: usize = 100;
-/// Maximum length of a text that has no other limit, in bytes.
+/// Maximum length of any text of a request, in bytes. A schema can set a lower limit.
 const MAX_BYTES: usize = 2048;
 
 /// The wrong fields of a request.
@@ -17,14 +18,14 @@ const MAX_BYTES: usize = 2048;
 pub struct FieldErrors(Vec<Field>);
 
 impl FieldErrors {
-    /// Adds a wrong field, unless it is listed already.
+    /// Adds a wrong field, unless it or [`MAX_WRONG`] fields are listed already.
     pub fn add(&mut self, field: &str, expected: impl Into<String>) {
         if self.0.len() < MAX_WRONG && !self.has(field) {
             self.0.push(Field { field: field.to_owned(), expected: expected.into() });
         }
     }
 
-    /// Adds an unknown field, with the known ones and the nearest name.
+    /// Adds an unknown field. Its error lists the known fields, and proposes the nearest one.
     pub fn add_unknown(&mut self, field: &str, known: &[&str]) {
         let name = field.rsplit('.').next().unwrap_or(field);
         let meant = did_you_mean(name, known.iter().copied());
@@ -38,7 +39,7 @@ impl FieldErrors {
         self.0.iter().any(|wrong| wrong.field == field)
     }
 
-    /// Refuses the request when any field is wrong.
+    /// Refuses the request if any field is wrong.
     ///
     /// # Errors
     /// With each wrong field and what was expected there.
@@ -47,21 +48,21 @@ impl FieldErrors {
     }
 }
 
-/// Checks an object, and replaces wrong values by valid ones, so that the rest of the request can be checked too.
+/// Checks an object. A wrong required value is replaced by a valid one, and a wrong optional value or unknown field is
+/// removed, so that further rules can be checked on the rest. `place` is the path of the object in the request.
 pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) {
     let properties = schema["properties"].as_object();
-    let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
     for (name, property) in properties.into_iter().flatten() {
         let place = join(place, name);
         let fits = match value.get_mut(name) {
-            None | Some(Value::Null) if required(name) => {
+            None | Some(Value::Null) if is_required(schema, name) => {
                 wrong.add(&place, format!("{}; it is required", expected(property)));
                 false
             }
             None | Some(Value::Null) => true,
             Some(value) => fits(value, property, &place, wrong),
         };
-        match (fits, required(name)) {
+        match (fits, is_required(schema, name)) {
             (true, _) => {}
             (false, true) => drop(value.insert(name.clone(), formats::example(property))),
             (false, false) => drop(value.remove(name)),
@@ -79,11 +80,12 @@ pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong
     }
 }
 
-/// Whether a value fits a schema, apart from optional parts that are removed from it.
+/// Checks a value and adds its errors. Returns whether it fits; wrong parts of an object or list are repaired and do
+/// not count.
 fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors) -> bool {
     let schema = present(schema);
     let choices = choices(schema);
-    let complaint = match (type_of(schema), &mut *value) {
+    let error = match (type_of(schema), &mut *value) {
         ("object", Value::Object(value)) => {
             object(value, schema, place, wrong);
             None
@@ -103,13 +105,14 @@ fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors)
         ("boolean", Value::Bool(_)) | ("", _) => None,
         (_, value) => Some(but_is(schema, name_of(value))),
     };
-    let fits = complaint.is_none();
-    if let Some(complaint) = complaint {
-        wrong.add(place, complaint);
+    let fits = error.is_none();
+    if let Some(error) = error {
+        wrong.add(place, error);
     }
     fits
 }
 
+/// The error of a text; `None` when it fits.
 fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     if !is_plain(text) {
         return Some(format!("a text of 1 to {MAX_BYTES} bytes without control characters"));
@@ -125,13 +128,13 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     Some(format!("a text of at most {max_bytes} bytes, and it has {bytes}"))
 }
 
-/// Checks a list, and removes wrong items. Returns what is wrong with the list as a whole.
+/// Checks a list, and removes wrong items, whose errors are added one by one. Returns the error of the list as a whole.
 fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) -> Option<String> {
     let of = &schema["items"];
     if let Some(max) = schema["maxItems"].as_u64().filter(|max| items.len() as u64 > *max) {
         return Some(format!("at most {max} items, and it has {}", items.len()));
     }
-    // An item without further rules can only have a wrong type: then the list is reported.
+    // Items that have only a type, and no further rules, are not reported one by one: the list gets the error.
     let is_plain = of.get("format").is_none() && choices(of).is_empty();
     match type_of(of) {
         "string" if is_plain => return items.iter().any(|item| !item.is_string()).then(|| expected(schema)),
@@ -146,7 +149,7 @@ fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldEr
     None
 }
 
-/// What is expected of a value.
+/// The description of a schema in an error.
 fn expected(schema: &Value) -> String {
     let schema = present(schema);
     if let Some(own) = schema["x-expected"].as_str() {
@@ -176,35 +179,12 @@ fn expected(schema: &Value) -> String {
     }
 }
 
+/// The error of a value that differs from its schema.
 fn but_is(schema: &Value, value: &str) -> String {
     format!("{}, and it is {value}", expected(schema))
 }
 
-/// The schema of a value that is not null.
-fn present(schema: &Value) -> &Value {
-    let mut alternatives = schema["anyOf"].as_array().into_iter().flatten();
-    alternatives.find(|one| one["type"] != "null").unwrap_or(schema)
-}
-
-/// The texts that a schema allows; none when it allows others.
-pub fn choices(schema: &Value) -> Vec<&str> {
-    let listed = schema["enum"].as_array().into_iter().flatten();
-    let named = schema["oneOf"].as_array().into_iter().flatten().map(|one| &one["const"]);
-    listed.chain(named).filter_map(Value::as_str).collect()
-}
-
-/// The type of values that are not null; empty when a schema names none.
-pub fn type_of(schema: &Value) -> &str {
-    let schema = present(schema);
-    match &schema["type"] {
-        Value::String(name) => name,
-        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or_default(),
-        _ if !choices(schema).is_empty() => "string",
-        _ => "",
-    }
-}
-
-/// The place of a field of an object.
+/// The path of a field, such as `filter.platforms`.
 fn join(place: &str, name: &str) -> String {
     if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") }
 }
@@ -214,6 +194,7 @@ pub fn is_plain(text: &str) -> bool {
     (1..=MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
+/// The beginning of a text, for an error.
 fn shown(text: &str) -> String {
     text.chars().take(100).filter(|character| !character.is_control()).collect()
 }
@@ -228,14 +209,4 @@ pub const fn name_of(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
-}
-
-/// The value of a text in a query, by the schema of its field; a text of another form stays a text.
-pub fn of_text(schema: &Value, text: String) -> Value {
-    let value = match type_of(schema) {
-        "integer" => text.parse::<i64>().ok().map(Value::from),
-        "boolean" => text.parse::<bool>().ok().map(Value::from),
-        _ => None,
-    };
-    value.unwrap_or(Value::String(text))
 }

@@ -1,18 +1,20 @@
-//! The formats of texts that requests carry: an example of each, and the expectation that an error names.
+//! The formats of texts in requests. Each has an example, and the text with which an error describes it.
 
+use super::shape::{choices, type_of};
 use domain::{CollapseKey, Timestamp};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-/// A format of texts, by the name that schemas use.
+/// A format of texts.
 pub struct Format {
+    /// Its name in the `format` of a schema.
     name: &'static str,
-    /// What is expected of a field.
+    /// Its description in an error.
     pub expected: &'static str,
     /// A text of this format.
     pub example: &'static str,
-    /// Whether a text is of this format.
+    /// Whether a text has this format.
     pub fits: fn(&str) -> bool,
 }
 
@@ -83,21 +85,22 @@ fn is_code(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-/// The format that a schema names, where it is one of these.
+/// The format that a schema names; `None` when it names none of these.
 pub fn of(schema: &Value) -> Option<&'static Format> {
     let name = schema["format"].as_str()?;
     FORMATS.iter().find(|format| format.name == name)
 }
 
-/// A value that fits a schema: for examples, and in the place of a wrong value while the rest of a request is judged.
+/// A value that fits a schema. It is used in examples, and replaces a wrong value while the rest of a request is
+/// checked.
 pub fn example(schema: &Value) -> Value {
     if let Some(example) = schema["examples"].get(0).or_else(|| schema.get("const")).or_else(|| schema.get("default")) {
         return example.clone();
     }
-    if let Some(choice) = super::check::choices(schema).first() {
+    if let Some(choice) = choices(schema).first() {
         return json!(choice);
     }
-    match super::check::type_of(schema) {
+    match type_of(schema) {
         "string" => json!(of(schema).map_or("text", |format| format.example)),
         "integer" => schema.get("minimum").cloned().unwrap_or(json!(1)),
         "boolean" => json!(true),

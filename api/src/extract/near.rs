@@ -1,13 +1,14 @@
-//! Finds the known name that a mistyped name may stand for.
+//! Finds the known name that a mistyped name probably means.
 
-/// The known name that is nearest to the typed one, if it is near enough: one edit, and one more for each five letters.
+/// The known name with the smallest edit distance to the typed one. The distance may be 1, and one more for each five
+/// characters of the typed name; otherwise `None`.
 pub fn near<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = 1 + typed.chars().count() / 5;
-    let slips = known.into_iter().map(|name| (strsim::damerau_levenshtein(typed, name), name));
-    slips.filter(|(slips, _)| *slips <= most).min().map(|(_, name)| name)
+    let max_distance = 1 + typed.chars().count() / 5;
+    let distances = known.into_iter().map(|name| (strsim::damerau_levenshtein(typed, name), name));
+    distances.filter(|(distance, _)| *distance <= max_distance).min().map(|(_, name)| name)
 }
 
-/// The nearest name as the end of an error message; empty when nothing is near.
+/// The nearest name as the end of an error text; empty when no name is near enough.
 pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     near(typed, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }

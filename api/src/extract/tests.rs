@@ -1,6 +1,7 @@
-//! All wrong fields are named with their places at once, and the rest can be checked.
+//! One answer lists all wrong fields with their paths, and the other fields can still be checked.
 
-use super::{Draft, drafted, formats, nullable, schema};
+use super::fields::{drafted, schema};
+use super::{Draft, formats, nullable};
 use crate::error::{Error, Field};
 use domain::{DestinationId, Environment};
 use schemars::JsonSchema;

@@ -3,7 +3,7 @@
 use crate::extract::formats;
 use serde_json::{Map, Value, json};
 
-/// Examples of text fields without a format, by name.
+/// Examples of text fields that have no format, by the name of the field.
 const TEXTS: [(&str, &str); 19] = [
     ("app_user_id", "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU="),
     ("arn", "arn:aws:sns:us-east-1:123456789012:purchases"),
@@ -26,31 +26,31 @@ const TEXTS: [(&str, &str); 19] = [
     ("type", "purchase.updated"),
 ];
 
-/// Makes examples of schemas that refer to these definitions.
+/// Generates examples of schemas that refer to these definitions.
 pub struct Examples<'a> {
     definitions: &'a Map<String, Value>,
-    /// The definitions that are being expanded.
-    open: Vec<&'a str>,
+    /// The definitions that are being expanded, to end at a recursive one.
+    expanding: Vec<&'a str>,
 }
 
 impl<'a> Examples<'a> {
-    /// With these definitions.
+    /// A generator with the definitions that schemas refer to.
     #[must_use]
     pub const fn new(definitions: &'a Map<String, Value>) -> Self {
-        Self { definitions, open: Vec::new() }
+        Self { definitions, expanding: Vec::new() }
     }
 
-    /// An example of a schema, in the field of this name. A definition that contains itself ends there.
+    /// An example of the schema of a field. `name` is the field's name. A definition inside itself becomes null.
     pub fn of(&mut self, schema: &Value, name: &str) -> Value {
         let reference = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next());
         let definition = reference.and_then(|name| self.definitions.get_key_value(name));
         if let Some((reference, definition)) = definition {
-            if self.open.contains(&reference.as_str()) {
+            if self.expanding.contains(&reference.as_str()) {
                 return Value::Null;
             }
-            self.open.push(reference);
+            self.expanding.push(reference);
             let example = self.of(definition, name);
-            self.open.pop();
+            self.expanding.pop();
             return example;
         }
         let objects = schema["oneOf"].get(0).filter(|one| one["properties"].is_object());

@@ -9,41 +9,35 @@ pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: 
         for kind in kinds {
             requests.insert(name_of(kind), created(common.clone(), kind));
         }
-        let all: Vec<Value> = kinds.iter().map(|kind| json!({ "$ref": reference(&name_of(kind)) })).collect();
+        let reference = |kind| json!({ "$ref": format!("#/components/schemas/{}", name_of(kind)) });
+        let all: Vec<Value> = kinds.iter().map(reference).collect();
         requests.insert("NewDestination".to_owned(), json!({ "oneOf": all }));
     }
     for kind in kinds {
         extend(requests.get_mut("DestinationPatch"), &kind.changed);
-        for name in ["Destination", "DestinationDetail", "CreatedDestination"] {
-            extend(responses.get_mut(name), &kind.shown);
+        if kind.created.contains_key("secret") {
+            let secret = json!({ "type": "string", "description": "Shown only here." });
+            extend(responses.get_mut("CreatedDestination"), &Map::from_iter([("secret".to_owned(), secret)]));
         }
-        let secrets = kind.created.iter().filter(|(name, _)| *name == "secret");
-        let mut secrets: Map<String, Value> =
-            secrets.map(|(name, _)| (name.clone(), json!({ "type": "string" }))).collect();
-        for secret in secrets.values_mut() {
-            secret["description"] = json!("Shown only here.");
-        }
-        extend(responses.get_mut("CreatedDestination"), &secrets);
     }
-    let kind_names: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.kind).collect();
     for name in ["Destination", "DestinationDetail", "CreatedDestination"] {
         let Some(schema) = responses.get_mut(name) else { continue };
-        schema["properties"]["kind"]["enum"] = json!(kind_names);
+        for kind in kinds {
+            extend(Some(&mut *schema), &kind.shown);
+        }
+        schema["properties"]["kind"]["enum"] = json!(names);
         schema.as_object_mut().and_then(|schema| schema.remove("additionalProperties"));
     }
 }
 
-/// Such as `NewWebhook`.
+/// The name of the schema of a new destination, such as `NewWebhook`.
 fn name_of(kind: &KindSchemas) -> String {
     let (first, rest) = kind.kind.split_at(1);
     format!("New{}{rest}", first.to_uppercase())
 }
 
-fn reference(name: &str) -> String {
-    format!("#/components/schemas/{name}")
-}
-
-/// The schema of a new destination of a kind.
+/// The schema of a new destination of one kind.
 fn created(mut common: Value, kind: &KindSchemas) -> Value {
     common["properties"]["kind"] = json!({ "const": kind.kind });
     extend(Some(&mut common), &kind.created);
@@ -55,6 +49,7 @@ fn created(mut common: Value, kind: &KindSchemas) -> Value {
     common
 }
 
+/// Adds fields to the properties of a schema.
 fn extend(schema: Option<&mut Value>, fields: &Map<String, Value>) {
     if let Some(properties) = schema.and_then(|schema| schema["properties"].as_object_mut()) {
         properties.extend(fields.clone());

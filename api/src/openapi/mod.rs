@@ -1,28 +1,23 @@
-//! `/openapi.json`: generated from the router's list and the types of its handlers.
+//! Generates `/openapi.json` from the list of routes and the types of their handlers.
 
 mod example;
 mod kinds;
-mod operation;
 #[cfg(test)]
 mod tests;
 
 use example::Examples;
-pub use operation::{Described, Input, Operation, Output, Schemas};
 
 use crate::error::Problem;
-use crate::router::{Access, Route, routes};
-use axum::Json;
+use crate::operation::{Operation, Schemas};
+use crate::routes::{Access, Route, routes};
 use protocols::destinations::Config;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// `GET /openapi.json`
-pub async fn show() -> Json<Value> {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
-    Json(DOCUMENT.clone())
-}
+/// The OpenAPI document. It is generated on first use.
+pub static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
 
-/// The document.
+/// Generates the OpenAPI document.
 #[must_use]
 pub fn document() -> Value {
     let mut schemas = Schemas::default();
@@ -37,7 +32,8 @@ pub fn document() -> Value {
     let mut requests = schemas.requests.take_definitions(true);
     let mut responses = schemas.responses.take_definitions(true);
     kinds::add(&Config::schemas(), &mut requests, &mut responses);
-    let definitions: Map<String, Value> = responses.into_iter().chain(requests.into_iter().map(closed)).collect();
+    requests.values_mut().for_each(refuse_other_fields);
+    let definitions: Map<String, Value> = responses.into_iter().chain(requests).collect();
     for (route, operation) in described {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = shown_operation(&route, operation, &definitions);
@@ -69,14 +65,14 @@ pub fn document() -> Value {
     })
 }
 
-/// Closes a schema of requests: other fields are refused.
-fn closed((name, mut schema): (String, Value)) -> (String, Value) {
+/// Sets `additionalProperties` of an object's schema to false.
+fn refuse_other_fields(schema: &mut Value) {
     if schema.get("properties").is_some() {
         schema["additionalProperties"] = json!(false);
     }
-    (name, schema)
 }
 
+/// The entry of one route in the document.
 fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String, Value>) -> Value {
     let mut shown = json!({ "summary": route.summary, "operationId": operation_id(route) });
     if route.access == Access::Open {
@@ -104,7 +100,7 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
     shown
 }
 
-/// Such as `getVAppsAppId`.
+/// The id of an operation, such as `getVAppsAppId`: the method and the letters of the path.
 fn operation_id(route: &Route) -> String {
     let segments =
         route.path.split(|character: char| !character.is_ascii_alphabetic()).filter(|segment| !segment.is_empty());

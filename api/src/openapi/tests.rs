@@ -1,7 +1,7 @@
-//! The document is complete, and its references resolve.
+//! The document describes every route, and its references resolve.
 
 use super::document;
-use crate::router::{Access, routes};
+use crate::routes::{Access, routes};
 use serde_json::Value;
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/customers`: the owners of purchases, by the customer's own id.
+//! `/v1/apps/{app_id}/customers`: the users who own purchases, and the app's own ids of them.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -66,9 +66,8 @@ impl From<storage::Customer> for Customer {
     }
 }
 
-/// `PUT /v1/apps/{app_id}/customers`: names a customer of the store, or the owner of a receipt. Repeated, it answers
-/// the
-/// same.
+/// `PUT /v1/apps/{app_id}/customers`: sets the app's own id of a user, who is found by the store's id or by a receipt.
+/// A repetition changes nothing and gets the same answer.
 pub async fn name(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
@@ -88,7 +87,7 @@ pub async fn name(
     };
     let external_id = draft.finish()?.external_id;
     let Some(owner) = owner else { return Err(Error::Internal) };
-    Ok(Json(edge.store.name_customer(app.id, owner, &external_id).await.map_err(unnamed)?.into()))
+    Ok(Json(edge.store.name_customer(app.id, owner, &external_id).await.map_err(naming_error)?.into()))
 }
 
 /// `GET /v1/apps/{app_id}/customers?external_id=`, or by `app_user_id` or `receipt_id`.
@@ -114,8 +113,8 @@ fn unknown_customer(error: storage::Error) -> Error {
     }
 }
 
-/// Naming fails where nothing is known of a receipt, or where the customer has another name.
-fn unnamed(error: storage::Error) -> Error {
+/// The error of setting the id: the receipt is unknown, or the user has another id.
+fn naming_error(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { what } => Error::Missing(format!(
             "there is no {what}: name the owner by `app_user_id`, which may be unknown, or import the purchase first"

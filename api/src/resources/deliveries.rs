@@ -1,38 +1,20 @@
 //! `/v1/deliveries`: one event to one destination, with its attempts.
 
+use super::query::Listed;
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::{Id, PageQuery, Query};
+use crate::extract::{Id, Query};
 use axum::Json;
 use axum::extract::State;
-use domain::{CollapseKey, DeliveryId, DestinationId};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use domain::DeliveryId;
 use storage::{AttemptView, DeliveryFilter, DeliveryView, Paged};
-
-/// Which deliveries.
-#[derive(Debug, Deserialize, JsonSchema)]
-pub struct DeliveryQuery {
-    /// Only those of this purchase.
-    collapse_key: Option<CollapseKey>,
-    /// Only those to this destination.
-    destination_id: Option<DestinationId>,
-    /// Only those in this status.
-    #[schemars(extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead", null]))]
-    status: Option<String>,
-    /// The page.
-    #[serde(flatten)]
-    page: PageQuery,
-}
 
 /// `GET /v1/deliveries`, the newest first.
 pub async fn list(
     State(edge): State<Shared>,
-    Query(query): Query<DeliveryQuery>,
+    Query(query): Query<Listed<DeliveryFilter>>,
 ) -> Result<Json<Paged<DeliveryView>>, Error> {
-    let DeliveryQuery { collapse_key, destination_id, status, page } = query;
-    let filter = DeliveryFilter { collapse_key, destination_id, status };
-    Ok(Json(edge.store.deliveries(filter, page.page()).await?))
+    Ok(Json(edge.store.deliveries(query.filter, query.page.page()).await?))
 }
 
 /// `GET /v1/deliveries/{delivery_id}`

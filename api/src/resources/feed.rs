@@ -9,7 +9,7 @@ use axum::extract::State;
 use domain::DestinationId;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use storage::{App, Fed, Paged};
+use storage::{App, FeedEntry, Paged};
 
 /// Which purchases.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -21,13 +21,13 @@ pub struct FeedQuery {
     page: PageQuery,
 }
 
-/// `GET /v1/apps/{app_id}/feed`: each purchase once, in the order of the keys, so that changes meanwhile move
-/// nothing.
+/// `GET /v1/apps/{app_id}/feed`: each purchase once, in the order of the keys. A purchase that changes while pages are
+/// read keeps its place.
 pub async fn list(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
     Query(query): Query<FeedQuery>,
-) -> Result<Json<Paged<Fed>>, Error> {
+) -> Result<Json<Paged<FeedEntry>>, Error> {
     let page = query.page.page();
     check_cursor(page.cursor.as_deref())?;
     Ok(Json(edge.store.feed(app.id, query.destination_id, page).await?))

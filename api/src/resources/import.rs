@@ -1,4 +1,4 @@
-//! `/v1/platforms/{platform_id}/import`: purchases from before the platform was connected.
+//! `/v1/platforms/{platform_id}/import`: adopts purchases that were made before the platform was connected.
 
 use crate::answer::Accepted;
 use crate::edge::Shared;
@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use storage::{Adoption, Platform};
 
 /// Maximum number of purchases in one request.
-pub const MOST: usize = 500;
+pub const MAX_PURCHASES: usize = 500;
 
 /// Purchases to adopt.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "purchases": [{ "receipt_id": "r1", "app_user_id": "u1" }] }]))]
 pub struct Import {
     /// The purchases.
-    #[schemars(extend("maxItems" = MOST))]
+    #[schemars(extend("maxItems" = MAX_PURCHASES))]
     purchases: Vec<ImportedPurchase>,
 }
 
@@ -92,7 +92,7 @@ impl From<ImportedPurchase> for Adoption {
     }
 }
 
-/// `POST /v1/platforms/{platform_id}/import`: adopts purchases. Known purchases are counted and not changed.
+/// `POST /v1/platforms/{platform_id}/import`: adopts purchases. Purchases that are known already are only counted.
 pub async fn start(
     State(edge): State<Shared>,
     Stored(platform): Stored<Platform>,
@@ -115,7 +115,7 @@ pub async fn start(
 /// `GET /v1/platforms/{platform_id}/import`: the number of adopted purchases that wait, and of the others by outcome.
 pub async fn show(State(edge): State<Shared>, Stored(platform): Stored<Platform>) -> Result<Json<ImportState>, Error> {
     let mut state = ImportState::default();
-    for (outcome, count) in edge.store.adopted(platform.id).await? {
+    for (outcome, count) in edge.store.count_adopted(platform.id).await? {
         match outcome {
             None => state.waiting = count,
             Some(Outcome::Settled) => state.settled = count,

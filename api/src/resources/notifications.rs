@@ -8,7 +8,7 @@ use axum::extract::State;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::{NotificationView, Paged};
+use storage::{NotificationView, Paged, WaitingFor};
 
 /// A message of a store, with its notifications.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -33,7 +33,8 @@ pub struct Notification {
     outcome: Option<Outcome>,
     /// What it waits for, until it has an outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
-    waiting_for: Option<String>,
+    #[schemars(with = "Option<String>")]
+    waiting_for: Option<WaitingFor>,
     /// The revision that it was settled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<i64>,
@@ -47,7 +48,7 @@ impl From<NotificationView> for Notification {
         Self {
             collapse_key: found.collapse_key,
             store_type: found.store_type,
-            waiting_for: found.waiting_for.filter(|_| found.outcome.is_none()),
+            waiting_for: found.waiting_for,
             outcome: found.outcome,
             revision: found.revision,
             reason: found.reason,
@@ -114,9 +115,7 @@ pub async fn list(
     Query(query): Query<NotificationQuery>,
 ) -> Result<Json<Paged<ListedNotification>>, Error> {
     let NotificationQuery { platform_id, page } = query;
-    let found = edge.store.notifications(platform_id, page.page()).await?;
-    let items = found.items.into_iter().map(ListedNotification::from).collect();
-    Ok(Json(Paged { items, next_cursor: found.next_cursor }))
+    Ok(Json(edge.store.notifications(platform_id, page.page()).await?.map(ListedNotification::from)))
 }
 
 /// `GET /v1/notifications/{message_id}`

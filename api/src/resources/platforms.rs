@@ -10,6 +10,7 @@ use crate::extract::{Body, Draft, FieldErrors, Id, PageQuery, Query, Stored, nul
 use axum::Json;
 use axum::extract::State;
 use domain::catalogue::ProductRef;
+use domain::time::millis;
 use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -141,7 +142,7 @@ pub async fn create(
     mut draft: Draft<NewPlatform>,
 ) -> Result<Created<Platform>, Error> {
     let Draft { body: new, wrong } = &mut draft;
-    let window_ms = new.window_seconds.map_or(edge.default_window_ms, |seconds| seconds * 1000);
+    let window_ms = new.window_seconds.map_or_else(|| millis(edge.default_window), |seconds| seconds * 1000);
     let max_wait_ms = new.max_wait_seconds.map(|seconds| seconds * 1000);
     check_wait(wrong, window_ms, max_wait_ms);
     check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
@@ -187,9 +188,8 @@ pub async fn show(
     Ok(Json(view(&edge, platform).await?))
 }
 
-/// `PATCH /v1/platforms/{platform_id}`. A topic that is named is confirmed when it requests to send; one that did so
-/// before
-/// is approved instead, since its subscription has to be confirmed at the store.
+/// `PATCH /v1/platforms/{platform_id}`. The topic in `topic_arn` is confirmed as soon as it requests to send. A topic
+/// that already requested it must be approved instead, because approving confirms its subscription at the store.
 pub async fn update(
     State(edge): State<Shared>,
     Stored(before): Stored<storage::Platform>,
@@ -224,8 +224,8 @@ pub async fn delete(State(edge): State<Shared>, Id(id): Id<PlatformId>) -> Resul
     Ok(NoContent)
 }
 
-/// `POST /v1/platforms/{platform_id}/rotate-ingress-key`: a new notification URL; the old one ends within
-/// a second.
+/// `POST /v1/platforms/{platform_id}/rotate-ingress-key`: creates a new notification URL. The old one stops working
+/// within a second, when the cached platform expires.
 pub async fn rotate(
     State(edge): State<Shared>,
     Id(id): Id<PlatformId>,
@@ -237,8 +237,8 @@ pub async fn rotate(
     Ok(Json(view(&edge, platform).await?))
 }
 
-/// `POST /v1/platforms/{platform_id}/retry-parked`: purchases that the store did not know, or of another customer, are
-/// verified again.
+/// `POST /v1/platforms/{platform_id}/retry-parked`: verifies purchases again whose receipt the store did not know, or
+/// which belong to another customer.
 pub async fn retry_parked(
     State(edge): State<Shared>,
     Stored(platform): Stored<storage::Platform>,
@@ -283,7 +283,7 @@ fn check_wait(wrong: &mut FieldErrors, window_ms: i64, max_wait_ms: Option<i64>)
     }
 }
 
-/// Checks the name of a topic by the rule of the store. An unknown store is reported elsewhere.
+/// Checks the form of a topic's ARN. An unknown store has an error of its own already.
 fn check_topic(edge: &Edge, wrong: &mut FieldErrors, store: &str, arn: Option<&str>) {
     if let Some(arn) = arn
         && !wrong.has("store")
@@ -293,8 +293,7 @@ fn check_topic(edge: &Edge, wrong: &mut FieldErrors, store: &str, arn: Option<&s
     }
 }
 
-/// 128 random bits in lower-case hex.
+/// A new ingress key: 128 random bits in lower-case hex.
 fn ingress_key(edge: &Edge) -> String {
-    let random = (edge.random)();
-    random.iter().take(16).fold(String::with_capacity(32), |hex, byte| hex + &format!("{byte:02x}"))
+    storage::hex(&(edge.random)()[..16])
 }

@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/rates`: the worth of a currency in USD per day.
+//! `/v1/apps/{app_id}/rates`: exchange rates to USD, per currency and day.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use storage::{App, Paged, Rate};
 
 /// Maximum number of rates in one request.
-pub const MOST: usize = 5_000;
+pub const MAX_RATES: usize = 5_000;
 
 /// Rates of exchange.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "rates": [{ "day": "2026-01-31", "currency": "EUR", "usd": "1.08" }] }]))]
 pub struct Rates {
     /// The rates.
-    #[schemars(extend("maxItems" = MOST))]
+    #[schemars(extend("maxItems" = MAX_RATES))]
     rates: Vec<NewRate>,
 }
 
@@ -60,8 +60,8 @@ impl From<NewRate> for Rate {
     }
 }
 
-/// `PUT /v1/apps/{app_id}/rates`: adds rates, in the place of those of the same day and currency. They apply to what
-/// is settled from then on.
+/// `PUT /v1/apps/{app_id}/rates`: adds rates, and replaces those of the same day and currency. They apply to purchases
+/// that are settled from then on; purchases with lines of a sales report of such a day are settled again.
 pub async fn put(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,

@@ -1,4 +1,4 @@
-//! `/v1/redeliveries`: sends again one event, a purchase, a time range or everything that failed.
+//! `/v1/redeliveries`: sends again one event, a purchase, the events of a time range, or all dead deliveries.
 
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -13,16 +13,15 @@ use std::time::Duration;
 use storage::{Owing, Page, Run, RunMode, Skipped, chain};
 use tokio::time::timeout;
 
-/// Number of items of a page when the request names no limit, and at most.
+/// Default and maximum number of items of a page.
 const LIMIT: i64 = 200;
-/// Maximum time for the signals to the engine. The sweep finds what it did not take by then.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The expectation about the selection.
+/// Maximum time for the call to Temporal for one destination. The sweep finds the lanes if it fails.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The error text for a wrong selection.
 const ONE_OF: &str = "exactly one of `event_id`, `collapse_key`, `from` with `until`, and `failed` (true)";
 
 /// The selection to send again: exactly one of `event_id`, `collapse_key`, `from` with `until`, and `failed`. The last
-/// two
-/// cover every app, unless `app_id` or `destination_id` is given.
+/// two cover every app, unless `app_id` or `destination_id` is given.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [
     { "from": "2026-01-30T12:00:00Z", "until": "2026-01-31T12:00:00Z", "dry_run": true },
@@ -101,21 +100,25 @@ impl From<Owing> for Owed {
 }
 
 impl OwedPage {
-    /// The page, and whether it is a dry run.
+    /// Whether it is a dry run.
     #[must_use]
-    pub fn page(self) -> (Page, Run) {
-        let run = if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real };
-        (Page { cursor: self.cursor, limit: self.limit.unwrap_or(LIMIT) }, run)
+    pub fn run(&self) -> Run {
+        if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real }
+    }
+
+    /// The page.
+    #[must_use]
+    pub fn page(self) -> Page {
+        Page { cursor: self.cursor, limit: self.limit.unwrap_or(LIMIT) }
     }
 }
 
 impl RunPage {
-    /// The page, and how it is owed: a page of a named run is owed once, however often it is requested.
-    fn page(self) -> (Page, RunMode) {
-        let (page, run) = self.page.page();
-        match (run, self.run) {
-            (Run::Real, Some(name)) => (page, RunMode::Once(name)),
-            (run, _) => (page, run.into()),
+    /// The mode of the page. A page of a named run owes its deliveries once, even if it is requested again.
+    fn mode(&self) -> RunMode {
+        match (self.page.run(), &self.run) {
+            (Run::Real, Some(name)) => RunMode::Once(name.clone()),
+            (run, _) => run.into(),
         }
     }
 }
@@ -128,7 +131,7 @@ pub fn check_cursor(cursor: Option<&str>) -> Result<(), Error> {
     }
 }
 
-/// `POST /v1/redeliveries`: owes a page of the selection again. Of a purchase's states always the newest is sent.
+/// `POST /v1/redeliveries`: owes a page of the selection again. Of the states of a purchase, only the newest is sent.
 pub async fn create(State(edge): State<Shared>, mut draft: Draft<Redelivery>) -> Result<Json<Redelivered>, Error> {
     let Draft { body, wrong } = &mut draft;
     let selector = selected(body, wrong);
@@ -177,18 +180,20 @@ fn receivers(body: &Redelivery, wrong: &mut FieldErrors) -> Receivers {
     body.app_id.map_or(body.destination_id.into(), Receivers::App)
 }
 
-/// Owes a page of the selection, and wakes the supervision of the destinations: one signal each, however much is owed.
+/// Owes a page of the selection, then starts or signals the supervision of each destination once.
 pub async fn carry_out(edge: &Edge, selection: Selection, page: RunPage) -> Result<storage::Redelivered, Error> {
-    let (page, mode) = page.page();
+    let mode = page.mode();
     let is_dry = mode == RunMode::Dry;
-    let done = edge.store.redeliver_all(selection, page, mode).await?;
+    let done = edge.store.redeliver_all(selection, page.page.page(), mode).await?;
     for id in done.owing.destinations.iter().filter(|_| !is_dry) {
-        match timeout(PATIENCE, edge.dispatch.engine().supervise(*id)).await {
+        match timeout(TIMEOUT, edge.dispatch.engine().supervise(*id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::debug!(destination.id = %id, error = chain(&error), "not taken; the sweep finds the lanes");
             }
-            Err(_) => tracing::debug!(destination.id = %id, "not taken in time; the sweep finds the lanes"),
+            Err(_) => {
+                tracing::debug!(destination.id = %id, "not taken in time; the sweep finds the lanes");
+            }
         }
     }
     Ok(done)

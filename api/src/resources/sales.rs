@@ -1,4 +1,4 @@
-//! `/v1/apps/{app_id}/sales`: payments and refunds of a store's sales report.
+//! `/v1/apps/{app_id}/sales`: imports payments and refunds from a store's sales report.
 
 use crate::edge::Shared;
 use crate::error::{Error, Field};
@@ -10,10 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{App, ImportedSales, Run};
 
-/// Maximum number of lines in one request.
-pub const MOST: usize = 2_000;
-/// Maximum number of wrong places that are named.
-const MOST_NAMED: usize = 100;
+/// Maximum number of transactions in one request.
+pub const MAX_TRANSACTIONS: usize = 2_000;
+/// Maximum number of wrong places in one answer.
+const MAX_ERRORS: usize = 100;
 
 /// Whether it is a dry run.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -44,7 +44,7 @@ pub struct SalesImport {
     dry_run: bool,
 }
 
-/// `POST /v1/apps/{app_id}/sales?dry_run=true`, with a report as CSV: all of it, or nothing when a line is wrong.
+/// `POST /v1/apps/{app_id}/sales?dry_run=true`, with a report as CSV. A report with a wrong line is refused as a whole.
 pub async fn import(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
@@ -53,10 +53,13 @@ pub async fn import(
 ) -> Result<Json<SalesImport>, Error> {
     let report = stores::sales_report(&body).map_err(|wrong| {
         let field = |one: &stores::WrongSale| Field { field: place(one), expected: one.expected.clone() };
-        Error::Invalid(wrong.iter().take(MOST_NAMED).map(field).collect())
+        Error::Invalid(wrong.iter().take(MAX_ERRORS).map(field).collect())
     })?;
-    if report.sales.len() > MOST {
-        return Err(Error::invalid("body", format!("at most {MOST} transactions at a time: send the lines in parts")));
+    if report.sales.len() > MAX_TRANSACTIONS {
+        return Err(Error::invalid(
+            "body",
+            format!("at most {MAX_TRANSACTIONS} transactions at a time: send the lines in parts"),
+        ));
     }
     let (trials, without_receipt) = (report.trials, report.without_receipt);
     let sales = report.sales.into_iter().map(|(_, sale)| sale).collect();
@@ -64,6 +67,7 @@ pub async fn import(
     Ok(Json(SalesImport { imported, trials, without_receipt, dry_run: query.run() == Run::Dry }))
 }
 
+/// The name of a wrong place in an error.
 fn place(wrong: &stores::WrongSale) -> String {
     match wrong.column {
         "" => format!("line {}", wrong.line),

@@ -1,4 +1,4 @@
-//! Signals of an admin to a workflow: author, reason, and the error when the engine does not take one.
+//! Signals of an admin to a workflow: author, reason, and the error when Temporal does not take the signal.
 
 use crate::dispatch::EngineError;
 use crate::error::Error;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 use workflows::signal::Admin;
 
-/// Maximum time to wait for the engine.
-const WAIT: Duration = Duration::from_secs(10);
+/// Maximum time to wait until Temporal takes a signal.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The author and the reason.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -33,12 +33,12 @@ impl From<Action> for Admin {
 #[schemars(extend("properties" = {}, "examples" = [{}]))]
 pub struct Nothing {}
 
-/// Waits until the engine takes a signal, not for its result.
+/// Waits until Temporal took a signal, and not for its effect.
 ///
 /// # Errors
-/// 503 when it does not answer, 502 when it refuses.
+/// 503 when Temporal does not answer, 502 when it rejects the signal.
 pub async fn taken(call: impl Future<Output = Result<(), EngineError>>) -> Result<(), Error> {
-    match timeout(WAIT, call).await {
+    match timeout(TIMEOUT, call).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(EngineError::Rejected(reason))) => {
             Err(Error::Upstream(format!("the workflow engine refuses: {reason}")))

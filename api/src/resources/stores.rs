@@ -1,4 +1,4 @@
-//! `/v1/stores`: the ingress of stores' messages. Each store's folder interprets them.
+//! `/v1/stores`: the ingress of stores' messages. The folder of each store parses and stores them.
 
 use crate::answer::Text;
 use crate::edge::Shared;

@@ -1,4 +1,4 @@
-//! `/v1/platforms/{platform_id}/topics`: the topics that request to send, and the admin's decision on each.
+//! `/v1/platforms/{platform_id}/topics`: the topics of a platform, and the admin's decision on each.
 
 use super::signals::Nothing;
 use crate::edge::{Edge, Shared};
@@ -37,8 +37,8 @@ pub async fn list(State(edge): State<Shared>, Stored(platform): Stored<Platform>
     Ok(Json(Paged { items: edge.store.topics(platform.id).await?, next_cursor: None }))
 }
 
-/// `POST /v1/platforms/{platform_id}/topics/{topic_id}/approve`: confirms the subscription at the store, then
-/// releases what waited. An approval after another decision is answered with the present state of the topic.
+/// `POST /v1/platforms/{platform_id}/topics/{topic_id}/approve`: confirms the subscription at the store, then releases
+/// the notifications that waited for the approval. A topic that is not pending is answered with 409 and its state.
 pub async fn approve(
     State(edge): State<Shared>,
     Ids(platform, id): Ids<PlatformId, TopicId>,
@@ -58,26 +58,26 @@ pub async fn approve(
              reach the store, then approve again"
         ))
     })?;
-    let released = edge.store.approve_topic(id).await.map_err(overtaken)?;
+    let released = edge.store.approve_topic(id).await.map_err(already_decided)?;
     if let Some(first) = released.iter().map(|(_, seq)| *seq).min() {
         edge.dispatch.read_again_from(first);
     }
     Ok(Json(edge.store.topic(id).await?))
 }
 
-/// `POST /v1/platforms/{platform_id}/topics/{topic_id}/reject`: what waited is refused. A topic that may send
-/// can be rejected as well.
+/// `POST /v1/platforms/{platform_id}/topics/{topic_id}/reject`: refuses the notifications that waited. A topic that may
+/// already send can be rejected too.
 pub async fn reject(
     State(edge): State<Shared>,
     Ids(platform, id): Ids<PlatformId, TopicId>,
     _: Body<Nothing>,
 ) -> Result<Json<Topic>, Error> {
     let topic = of_platform(&edge, platform, id).await?;
-    edge.store.reject_topic(id, topic.state).await.map_err(overtaken)?;
+    edge.store.reject_topic(id, topic.state).await.map_err(already_decided)?;
     Ok(Json(edge.store.topic(id).await?))
 }
 
-/// The summary of a platform's topics, the newest last.
+/// Summarizes a platform's topics, which are in the order in which they were added.
 #[must_use]
 pub fn summary(topics: &[Topic]) -> TopicSummary {
     let trust = |topic: &Topic| match topic.state {
@@ -109,8 +109,8 @@ fn not_pending(state: TopicState) -> Error {
     Error::Conflict(format!("the topic is {} now: {why}", state.as_str()))
 }
 
-/// The error when the topic was decided about meanwhile.
-fn overtaken(error: storage::Error) -> Error {
+/// The error when another request decided about the topic at the same time.
+fn already_decided(error: storage::Error) -> Error {
     match error {
         storage::Error::Conflict { detail, .. } => Error::Conflict(format!("the topic was decided already: {detail}")),
         other => other.into(),

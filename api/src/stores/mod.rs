@@ -1,13 +1,14 @@
-//! The ingress of each store. A store is a folder here and a line in this list.
+//! The ingress of each store. A store is a folder here, a line in this list, and an arm in the methods of
+//! [`crate::edge::Edge`].
 
 pub mod amazon;
 
 pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sales_part};
 
-/// The transactions of a store's sales report.
+/// Reads the transactions of a store's sales report.
 ///
 /// # Errors
-/// Everything that is wrong in it.
+/// Every wrong place of the report.
 pub fn sales_report(bytes: &[u8]) -> Result<SalesReport, Vec<WrongSale>> {
     amazon::report::read(bytes)
 }

@@ -1,6 +1,6 @@
 //! Logs a full disk at most once a minute.
 
-use std::fmt::{Debug, Write};
+use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,17 +11,17 @@ use tracing_subscriber::layer::Context;
 
 /// Minimum time between two lines about a full disk.
 const EVERY: Duration = Duration::from_secs(60);
-/// Parts of the messages of SQLite, PostgreSQL, the system and settle about a full disk.
+/// Texts about a full disk in messages of SQLite, PostgreSQL, the operating system and settle.
 const SIGNS: [&str; 4] = ["disk is full", "is the disk full", "No space left on device", "could not extend file"];
 
-/// Passes a warning or error about a full disk once a minute, and every other line always.
+/// A layer that drops warnings and errors about a full disk within a minute of the last one. All other lines pass.
 #[derive(Default)]
 pub struct FullDisk {
     passed_at: Mutex<Option<Instant>>,
 }
 
 impl FullDisk {
-    /// Whether such a line may pass now; notes that it did.
+    /// Whether a line about a full disk may pass now. If so, the next one may pass a minute later.
     fn is_due(&self, now: Instant) -> bool {
         let mut passed_at = self.passed_at.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = passed_at.is_none_or(|passed_at| now.duration_since(passed_at) >= EVERY);
@@ -43,11 +43,10 @@ impl<S: Subscriber> Layer<S> for FullDisk {
     }
 }
 
-/// Whether a field of an event holds one of the signs.
+/// Searches the fields of a log event for one of [`SIGNS`].
 #[derive(Default)]
 struct Signs {
     is_found: bool,
-    text: String,
 }
 
 impl Visit for Signs {
@@ -55,19 +54,8 @@ impl Visit for Signs {
         self.is_found = self.is_found || SIGNS.iter().any(|sign| value.contains(sign));
     }
 
-    fn record_i64(&mut self, _: &Field, _: i64) {}
-
-    fn record_u64(&mut self, _: &Field, _: u64) {}
-
-    fn record_bool(&mut self, _: &Field, _: bool) {}
-
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let mut text = std::mem::take(&mut self.text);
-        text.clear();
-        // Writing into a text cannot fail.
-        let _ = write!(text, "{value:?}");
-        self.record_str(field, &text);
-        self.text = text;
+        self.record_str(field, &format!("{value:?}"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The log: for people on a terminal, JSON for machines. Never a body, a secret or a customer identifier.
+//! The log: readable text, or JSON. It never contains a body, a secret or a customer's id.
 
 mod disk;
 
@@ -15,52 +15,41 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// The filter without `SETTLE_LOG`: settle's crates from `info`, others from `warn`.
 const DEFAULT_FILTER: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info";
 
-/// The HTTP clients: below `info` they may log a URL, which can contain a secret. `SETTLE_LOG` cannot enable those
-/// lines.
-const SENDERS: [&str; 4] = ["reqwest", "hyper", "hyper_util", "hyper_rustls"];
+/// The crates of the HTTP client. At `debug` and `trace` they log URLs, which can contain a secret, so `SETTLE_LOG`
+/// cannot enable those levels for them.
+const HTTP_CRATES: [&str; 4] = ["reqwest", "hyper", "hyper_util", "hyper_rustls"];
 
 /// The format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Format {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
     /// For people, with colours on a terminal.
-    #[default]
     Human,
     /// One JSON object per line.
     Json,
 }
 
-impl std::str::FromStr for Format {
-    type Err = String;
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "human" => Ok(Self::Human),
-            "json" => Ok(Self::Json),
-            other => Err(format!("`{other}` is not a log format (expected `human` or `json`)")),
-        }
-    }
-}
-
-/// Starts the log on standard error. `flag` is `--log`, which wins over `SETTLE_LOG_FORMAT`; the filter is
-/// `SETTLE_LOG`, such as `info` or `warn,api=debug`.
+/// Starts the log on standard error. Its format is `SETTLE_LOG_FORMAT`; its filter is `SETTLE_LOG`, such as `info` or
+/// `warn,api=debug`.
 ///
 /// # Errors
 /// Names the variable that cannot be read, and what was expected.
-pub fn start(flag: Option<Format>, variables: &Variables) -> Result<(), String> {
-    let (format, filter) = settings(flag, variables)?;
-    // A second start in one process (tests) keeps the first.
+pub fn start(variables: &Variables) -> Result<(), String> {
+    let (format, filter) = settings(variables)?;
+    // In tests, a second start in one process fails: the first log stays.
     let _ = lines(format, filter, std::io::stderr).try_init();
     Ok(())
 }
 
-fn settings(flag: Option<Format>, variables: &Variables) -> Result<(Format, EnvFilter), String> {
-    let non_empty = |name: &str| variables.get(name).filter(|text| !text.is_empty());
-    let named =
-        non_empty("SETTLE_LOG_FORMAT").map(|name| name.parse().map_err(|error| format!("SETTLE_LOG_FORMAT: {error}")));
-    let format = match flag {
-        Some(format) => format,
-        None => named.transpose()?.unwrap_or_default(),
+fn settings(variables: &Variables) -> Result<(Format, EnvFilter), String> {
+    let text = |name: &str| variables.get(name).map_or("", String::as_str);
+    let format = match text("SETTLE_LOG_FORMAT") {
+        "" | "human" => Format::Human,
+        "json" => Format::Json,
+        other => {
+            return Err(format!("SETTLE_LOG_FORMAT: `{other}` is not a log format (expected `human` or `json`)"));
+        }
     };
-    let filter = non_empty("SETTLE_LOG").map_or(DEFAULT_FILTER, String::as_str);
+    let filter = Some(text("SETTLE_LOG")).filter(|filter| !filter.is_empty()).unwrap_or(DEFAULT_FILTER);
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| format!("SETTLE_LOG: expected a filter such as `info` or `warn,api=debug` ({error})"))?;
     Ok((format, filter))
@@ -78,9 +67,10 @@ where
     tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(is_discreet)).with(FullDisk::default())
 }
 
+/// Whether a line cannot contain a secret URL of the HTTP client.
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
     let crate_name = metadata.target().split("::").next().unwrap_or_default();
-    *metadata.level() <= Level::INFO || !SENDERS.contains(&crate_name)
+    *metadata.level() <= Level::INFO || !HTTP_CRATES.contains(&crate_name)
 }
 
 #[cfg(test)]
@@ -89,14 +79,14 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     #[test]
-    fn the_flag_wins_over_the_variable_and_errors_name_it() {
+    fn the_format_is_a_variable_and_errors_name_it() {
         let variables = |name: &str, value: &str| Variables::from([(name.to_owned(), value.to_owned())]);
         let json = variables("SETTLE_LOG_FORMAT", "json");
-        assert_eq!(settings(None, &json).map(|(format, _)| format), Ok(Format::Json));
-        assert_eq!(settings(Some(Format::Human), &json).map(|(format, _)| format), Ok(Format::Human));
-        let wrong = settings(None, &variables("SETTLE_LOG_FORMAT", "xml")).map(|_| ());
+        assert_eq!(settings(&json).map(|(format, _)| format), Ok(Format::Json));
+        assert_eq!(settings(&Variables::new()).map(|(format, _)| format), Ok(Format::Human));
+        let wrong = settings(&variables("SETTLE_LOG_FORMAT", "xml")).map(|_| ());
         assert!(wrong.is_err_and(|message| message.contains("SETTLE_LOG_FORMAT") && message.contains("json")));
-        assert!(settings(None, &variables("SETTLE_LOG", "api=loudest")).is_err_and(|m| m.contains("SETTLE_LOG")));
+        assert!(settings(&variables("SETTLE_LOG", "api=loudest")).is_err_and(|m| m.contains("SETTLE_LOG")));
     }
 
     /// What is logged in a test.

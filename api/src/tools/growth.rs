@@ -4,8 +4,7 @@ use super::progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -14,42 +13,19 @@ const POLL: Duration = Duration::from_millis(200);
 /// Time between two lines without a terminal.
 const LINE: Duration = Duration::from_secs(10);
 
-/// Shows the size of a folder until it is dropped.
-pub struct Growth {
-    stop: Option<Sender<()>>,
-    watcher: Option<JoinHandle<()>>,
-}
-
-impl Growth {
-    /// Begins to watch.
-    pub fn watch(folder: &Path) -> Self {
-        let (stop, stopped) = channel();
-        let (folder, began) = (folder.to_owned(), Instant::now());
-        let watcher = std::thread::spawn(move || {
-            let bar = bar();
-            let mut line_at = began + LINE;
-            while stopped.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
-                let so_far = so_far(size(&folder), began.elapsed());
-                if !std::io::stderr().is_terminal() && Instant::now() >= line_at {
-                    progress(&so_far);
-                    line_at += LINE;
-                }
-                bar.set_message(so_far);
-            }
-            bar.finish_and_clear();
-        });
-        Self { stop: Some(stop), watcher: Some(watcher) }
-    }
-}
-
-impl Drop for Growth {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(watcher) = self.watcher.take() {
-            // The download does not depend on it.
-            let _ = watcher.join();
+/// Shows the size of a folder until the sender of `stopped` is dropped.
+pub fn show(folder: &Path, stopped: &Receiver<()>) {
+    let (bar, began) = (bar(), Instant::now());
+    let mut line_at = began + LINE;
+    while stopped.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
+        let so_far = so_far(size(folder), began.elapsed());
+        if !std::io::stderr().is_terminal() && Instant::now() >= line_at {
+            progress(&so_far);
+            line_at += LINE;
         }
+        bar.set_message(so_far);
     }
+    bar.finish_and_clear();
 }
 
 fn bar() -> ProgressBar {
@@ -64,7 +40,7 @@ fn so_far(bytes: u64, elapsed: Duration) -> String {
     format!("{:.1} MB so far, {} s", bytes as f64 / 1_000_000.0, elapsed.as_secs())
 }
 
-/// Bytes of all files below a folder. Files that vanish meanwhile count 0.
+/// The size of all files below a folder in bytes. A file that is removed meanwhile counts as 0.
 fn size(folder: &Path) -> u64 {
     let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
     let mut bytes = 0;

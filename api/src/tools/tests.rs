@@ -4,7 +4,7 @@ use super::temporal::{find_among, numbers};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A folder of this test's own under the build's target folder.
+/// A new folder for one test, in the target folder of the build.
 fn folder(name: &str) -> PathBuf {
     let target = target_folder(&std::env::current_exe().expect("this test's executable")).expect("its target folder");
     let folder = target.join("settle-tools-tests").join(name);
@@ -13,8 +13,8 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// An executable script. Another process writes it: what one of this process has open for writing, a child that another
-/// test starts in this moment has open too, and the system refuses to run it.
+/// Writes an executable script, in a child process. If this process had the file open for writing, a child that another
+/// test starts at this moment would inherit the open file, and the system would refuse to run it (ETXTBSY).
 fn script(path: &Path, body: &str) {
     std::fs::create_dir_all(path.parent().expect("a parent")).expect("its folder");
     let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;

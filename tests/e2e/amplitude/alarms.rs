@@ -1,4 +1,4 @@
-//! Answers that cost a try and raise an alarm: the event is sent again, and is counted once.
+//! Answers that make an attempt fail and may raise an alarm: the event is sent again, and is counted once.
 
 use super::chaos::classes;
 use super::{Analysts, HOUR, KEY, text};
@@ -8,13 +8,13 @@ use system_tests::amplitude::Fault;
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// What people are alarmed of about the integration.
+/// The details of the alarms about the integration.
 pub async fn alarms(own: &Analysts) -> Vec<String> {
     let all = own.world().api.all("/v1/alarms").await;
     all.iter().map(|one| text(&one["detail"])).filter(|detail| detail.contains(&own.id)).collect()
 }
 
-/// Each of these answers is met by one try of one event.
+/// One attempt of one event meets each of these answers.
 pub async fn a_costly_failure_is_retried_and_raises_an_alarm(own: &mut Analysts) {
     let few = "Amplitude counted fewer events than a request held: they are sent again";
     for (name, fault, class, alarm) in [
@@ -42,14 +42,14 @@ pub async fn a_costly_failure_is_retried_and_raises_an_alarm(own: &mut Analysts)
     }
 }
 
-/// How often people were alarmed about the integration.
+/// How often an alarm about the integration was raised.
 async fn raised(own: &Analysts) -> i64 {
     let all = own.world().api.all("/v1/alarms").await;
     let about = all.iter().filter(|one| text(&one["detail"]).contains(&own.id));
     about.filter_map(|one| one["count"].as_i64()).sum()
 }
 
-/// A project that takes no more just now is left alone for half a minute, whoever an event is about.
+/// A throttled project gets no request for half a minute, whichever user an event is about.
 pub async fn a_throttled_project_is_left_alone(own: &mut Analysts) {
     own.amplitude.script([Fault::ProjectThrottled]);
     own.buy("throttled", "amzn1.account.THROTTLED").await;

@@ -1,5 +1,5 @@
-//! Faults by chance: every event is counted once all the same, but for those that Amplitude named as never to be taken,
-//! and every profile ends with the newest state.
+//! Random faults: every event is still counted once, except those that Amplitude refused for good, and every profile
+//! ends with the newest state.
 
 use super::{Analysts, HOUR, KEY, dead_events};
 use domain::Timestamp;
@@ -15,37 +15,37 @@ use system_tests::world::SOON;
 
 /// The seed of `cargo test`.
 const SEED: u64 = 20_518;
-/// Schedules of faults.
+/// Number of schedules of faults, one per seed.
 const SEEDS: u64 = 3;
-/// Customers of each.
+/// Number of customers in each schedule.
 const CUSTOMERS: usize = 5;
-/// What happens to them, one day after the other.
+/// Number of days in each schedule.
 const DAYS: usize = 2;
 const DAY_MS: i64 = 86_400_000;
-/// Of the tries of an event.
+/// Percentage of an event's attempts that meet a fault.
 const PERCENT: u64 = 60;
-/// Faults that one event meets at most.
-const MOST: usize = 3;
+/// Maximum number of attempts of one event that may meet a fault.
+const MAX_PER_EVENT: usize = 3;
 
-/// A name of an event that is the same in every run of a seed: its customer and its content.
+/// A name of an event that is the same in every run of a seed: its user, its type and its time.
 fn name(event: &Value) -> String {
     format!("{} {} {}", event["user_id"], event["event_type"], event["time"])
 }
 
-/// Some customers live for some days, beneath faults that follow from a seed, and are named between the days; at the
-/// end of each day everything owed has arrived, or is dead because Amplitude named it.
+/// Subscriptions of a few customers over a few days, with random faults; some customers are named between the days.
+/// At the end of each day everything owed has arrived, or is dead because Amplitude refused it.
 pub async fn faults_by_chance_cost_nothing(own: &mut Analysts) {
     let first = Random::seed(SEED);
     println!("seeds {first} and on; SETTLE_TEST_SEED={first} gives them again");
     for seed in first..first + SEEDS {
         let before = own.amplitude.requests().len();
-        own.amplitude.disturb(Chaos::new(seed, PERCENT, MOST, name).with_one_mute());
+        own.amplitude.disturb(Chaos::new(seed, PERCENT, MAX_PER_EVENT, name).with_one_mute());
         let mut random = Random::new(seed);
         let mut customers = begin(own, seed, &mut random).await;
         for day in 0..DAYS {
             if day > 0 {
                 name_more(own, seed).await;
-                // No lease may run out by the clock alone: what the names cause ends before the day does.
+                // A jump of the clock would end leases early, so the rechecks that naming causes have to end first.
                 own.calendar.pass_until(own.now().plus_millis(1000)).await;
                 own.drain(HOUR).await;
                 let at = own.now().plus_millis(DAY_MS);
@@ -56,7 +56,7 @@ pub async fn faults_by_chance_cost_nothing(own: &mut Analysts) {
         own.amplitude.answer_truly();
         let dead = dead_events(own.world(), &own.id).await;
         let blamed = own.amplitude.blamed();
-        assert!(dead.is_subset(&blamed), "seed {seed}: given up: {dead:?}, of which Amplitude named only {blamed:?}");
+        assert!(dead.is_subset(&blamed), "seed {seed}: given up: {dead:?}, of which Amplitude refused only {blamed:?}");
         let counted = own.same_events_but(KEY, &dead).await;
         let users = own.newest_profiles_but(KEY, &dead);
         let requests = own.amplitude.requests().split_off(before);
@@ -68,7 +68,7 @@ pub async fn faults_by_chance_cost_nothing(own: &mut Analysts) {
     }
 }
 
-/// One customer who had no name gets one, and another turns out to be the first of all.
+/// Names one customer, and gives another one the external id of the first.
 async fn name_more(own: &Analysts, seed: u64) {
     own.name(&customer(seed, 1), &external_id(seed, 1)).await;
     own.name(&customer(seed, 3), &external_id(seed, 0)).await;
@@ -82,8 +82,8 @@ fn external_id(seed: u64, number: usize) -> String {
     format!("seed{seed}-customer{number}")
 }
 
-/// Amplitude takes an event and answers nothing: settle gives the request up after its fifteen seconds and sends the
-/// event again, and both count as one.
+/// Amplitude takes an event and never answers: settle gives the request up after fifteen seconds and sends the event
+/// again, and it is counted once.
 pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut Analysts) {
     let (repeated, dead) = (own.amplitude.repeated(KEY), dead_events(own.world(), &own.id).await);
     own.name("amzn1.account.MUTE", "mute@shop").await;
@@ -97,13 +97,13 @@ pub async fn what_was_never_answered_is_sent_again_and_counted_once(own: &mut An
     own.drain(HOUR).await;
     own.same_events_but(KEY, &dead).await;
     own.newest_profiles_but(KEY, &dead);
-    assert_eq!(dead_events(own.world(), &own.id).await, dead, "nothing is given up for it");
-    assert!(own.amplitude.repeated(KEY) > repeated, "what was judged without an answer came again");
+    assert_eq!(dead_events(own.world(), &own.id).await, dead, "no event is given up");
+    assert!(own.amplitude.repeated(KEY) > repeated, "the unanswered request was repeated");
     let classes = classes(own, "mute-1").await;
     assert!(classes.iter().any(|one| one == &["timeout", "success"]), "{classes:?}");
 }
 
-/// How the attempts ended of each delivery of a receipt.
+/// The classes of the attempts of each delivery of a receipt.
 pub async fn classes(own: &Analysts, receipt_id: &str) -> Vec<Vec<Value>> {
     let mut all = Vec::new();
     for delivery in own.world().deliveries(receipt_id).await.iter().filter(|one| one["destination_id"] == *own.id) {
@@ -114,7 +114,7 @@ pub async fn classes(own: &Analysts, receipt_id: &str) -> Vec<Vec<Value>> {
     all
 }
 
-/// Every second customer is named from the start.
+/// Every customer buys one or two subscriptions; every second customer is named from the start.
 async fn begin(own: &mut Analysts, seed: u64, random: &mut Random) -> Vec<Vec<Subscription>> {
     let (mut customers, mut steps, now) = (Vec::new(), Vec::new(), own.now());
     for number in 0..CUSTOMERS {
@@ -139,7 +139,7 @@ async fn begin(own: &mut Analysts, seed: u64, random: &mut Random) -> Vec<Vec<Su
     customers
 }
 
-/// What a day brings to a customer's subscriptions.
+/// The random changes of a customer's subscriptions on one day.
 fn go_on(receipts: &mut [Subscription], at: Timestamp, random: &mut Random) -> Vec<Step> {
     let mut steps = Vec::new();
     for one in receipts.iter_mut().filter(|one| one.shown["cancelReason"] != 4) {

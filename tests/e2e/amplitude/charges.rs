@@ -1,6 +1,7 @@
-//! A year of money: what Amplitude adds up is what the customer was charged, to the cent.
+//! A year of payments: Amplitude's sum of revenue is what the customer was charged, to the cent.
 //!
-//! The refund of the rest of a plan that was changed at once is not in it: Amazon shows it in its sales report alone.
+//! An immediate change of plan also refunds the rest of the old plan. That refund is not here, because Amazon shows it
+//! in its sales report only.
 
 use super::{Analysts, KEY, MINUTE, text};
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ const CUSTOMER: &str = "amzn1.account.MONEY";
 const GOLD: i64 = 999;
 const PLATINUM: i64 = 1999;
 
-/// What happens, and what Amazon charges for it or pays back, in cents.
+/// The steps of the year, and what Amazon charges or refunds at which time, in cents.
 #[derive(Default)]
 struct Year {
     steps: Vec<Step>,
@@ -40,8 +41,8 @@ impl Year {
     }
 }
 
-/// A trial and its conversion, renewals, a payment that failed and was repaired, a plan that is changed at once and one
-/// that is changed at the next renewal, a refund, and another subscription of the same customer.
+/// A trial and its conversion, renewals, a payment that failed and was repaired, an immediate and a deferred change of
+/// plan, a refund, and another subscription of the same customer.
 fn year() -> Year {
     let mut year = Year::default();
     let (mut first, notifications) = Subscription::begin("money-1", CUSTOMER, at("2027-02-01T10:00"), Some(14));
@@ -76,7 +77,7 @@ fn year() -> Year {
     year
 }
 
-/// The events of the year by receipt, as the webhook gets them.
+/// The events of the year by receipt, as the webhook receives them.
 const ANNOUNCED: [(&str, &[&str]); 3] = [
     (
         "money-1",
@@ -121,7 +122,7 @@ async fn a_year_of_money_is_in_amplitude_to_the_cent() {
     let mut year = year();
     for together in std::mem::take(&mut year.steps).chunk_by(|one, next| one.at == next.at) {
         own.live(together.to_vec()).await;
-        // Nothing is under way when time passes: a month is longer than an event may be tried.
+        // Nothing may be owed when time passes: a month is longer than an event may be retried.
         own.drain(MINUTE).await;
     }
     for (receipt, events) in ANNOUNCED {

@@ -1,4 +1,4 @@
-//! Each event of a subscription as Amplitude gets it, and what it answers.
+//! Each event of a subscription as Amplitude receives it, with its answer.
 
 use super::{Analysts, KEY, MINUTE, requests_with, text};
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
@@ -8,11 +8,11 @@ use system_tests::calendar::Step;
 use system_tests::sns::Rtn;
 use system_tests::subscription::{Subscription, at};
 
-/// The documented list, and by their names what is chosen besides.
+/// The documented list, `*`, and the events that have to be chosen by name.
 pub const CHOSEN: [&str; 4] =
     ["*", "purchase.updated", "user.subscription.sku_change", "user.subscription.pending_sku_change"];
 
-/// What that comes to, of what a subscription can cause.
+/// The types of these events that a subscription can cause.
 const TYPES: [&str; 14] = [
     PURCHASE_UPDATED,
     REVENUE_ADJUSTED,
@@ -30,8 +30,8 @@ const TYPES: [&str; 14] = [
     "user.subscription.sku_change",
 ];
 
-/// The payments of one customer's life: the end of the trial, the end of grace, the plan that is changed at
-/// once, and the renewal into the plan that was chosen before, which is given back when it ends within its term.
+/// One customer's payments: the end of the trial, the recovery in the grace period, the immediate change of plan, and
+/// the renewal into the deferred plan, which is refunded when it ends within its term.
 const PAID: [(&str, f64); 5] = [
     ("user.journey.trial.converted", 9.99),
     ("user.subscription.renewal_in_grace_period", 9.99),
@@ -43,7 +43,7 @@ const PAID: [(&str, f64); 5] = [
 const ANNA: &str = "amzn1.account.ANNA";
 const BERT: &str = "amzn1.account.BERT";
 
-/// A life in which everything happens, and one that does not get beyond its trial.
+/// The steps of one customer with every kind of event, and of one whose trial does not convert.
 fn lives() -> Vec<Step> {
     let mut steps = Vec::new();
     let mut step = |time: &str, shown: &[&Subscription], notifications: Vec<Rtn>| {
@@ -80,13 +80,13 @@ fn lives() -> Vec<Step> {
     steps
 }
 
-/// All events of both lives arrive once under the ids that the webhook has; one of each type is compared with what it
-/// was before, as is the answer to it.
+/// All events of both customers arrive once under the ids that the webhook has. One request of each type, with its
+/// answer, is compared with its snapshot.
 pub async fn every_event_has_its_form(own: &mut Analysts) {
     own.name(ANNA, "anna@shop").await;
     for together in lives().chunk_by(|one, next| one.at == next.at) {
         own.live(together.to_vec()).await;
-        // Nothing is under way when time passes: a week is longer than an event may be tried.
+        // Nothing may be owed when time passes: the days are longer than a request may take.
         own.drain(MINUTE).await;
     }
     let count = own.same_events(KEY).await;
@@ -103,8 +103,8 @@ pub async fn every_event_has_its_form(own: &mut Analysts) {
     paid_once(own);
 }
 
-/// The request with an event of a type, with that event alone, and its answer: the named customer's first, and of
-/// `purchase.updated`, which newer ones supersede, the last.
+/// A request with an event of this type, reduced to that event, and its answer. The named customer's first event
+/// counts; of `purchase.updated`, which newer ones supersede, the last.
 fn exchange(own: &Analysts, event_type: &str) -> Value {
     let mut found: Vec<_> = requests_with(&own.amplitude, event_type)
         .into_iter()
@@ -120,11 +120,11 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
     let first = of_anna.or(found.first()).cloned();
     let (mut event, sent_exchange) = first.unwrap_or_else(|| panic!("no {event_type}"));
     if event_type == PURCHASE_UPDATED {
-        // When it was recorded.
+        // The time of recording differs in each run.
         event["time"] = json!("[time]");
     }
     if let Some(revision) = event["event_properties"].get_mut("user_revision") {
-        // Of a change of plan over two receipts either is settled first: between the two, a profile may show neither.
+        // Either receipt of a change of plan may be settled first, so the number of revisions differs.
         *revision = json!("[user_revision]");
     }
     let mut body = sent_exchange.body.clone();
@@ -143,7 +143,8 @@ fn exchange(own: &Analysts, event_type: &str) -> Value {
     stable(&all, &mut names)
 }
 
-/// The value without what differs in each run: ids get names in the order in which they come, the version goes.
+/// The value without what differs in each run: ids are numbered in the order of their appearance, the version is
+/// replaced.
 fn stable(value: &Value, names: &mut BTreeMap<String, String>) -> Value {
     match value {
         Value::String(text) if uuid::Uuid::try_parse(text).is_ok() => {
@@ -163,7 +164,7 @@ fn stable(value: &Value, names: &mut BTreeMap<String, String>) -> Value {
     }
 }
 
-/// Each payment whose price is known is in one event, and in the order in which they were made; all are in USD.
+/// Each payment with a known price is in one event, in the order of the payments; all are in USD.
 fn paid_once(own: &Analysts) {
     let events = own.amplitude.events(KEY);
     let paid: Vec<(String, f64)> = events

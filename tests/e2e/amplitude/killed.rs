@@ -1,5 +1,5 @@
-//! `kill -9` of the worker while it sends to Amplitude: what was sent and not noted is sent again and counted once, and
-//! what was noted is not sent again.
+//! `kill -9` of the worker while it sends to Amplitude: events that were sent but not recorded as delivered are sent
+//! again and counted once; recorded ones are not sent again.
 
 use super::settings::patch;
 use super::{Analysts, KEY, MINUTE};
@@ -7,9 +7,9 @@ use serde_json::json;
 use std::os::unix::process::ExitStatusExt;
 use system_tests::subscription::Subscription;
 
-/// Where the worker kills itself, and whether Amplitude gets the same events again.
+/// The fail points at which the worker aborts, and whether Amplitude receives the same events again.
 const POINTS: [(&str, bool); 2] = [("deliver.after_send", true), ("deliver.after_finish", false)];
-/// Number of events of a trial that begins.
+/// Number of events of a new trial.
 const EVENTS: usize = 2;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,7 +24,7 @@ async fn a_worker_killed_while_sending_to_amplitude_counts_once() {
         assert_eq!(repeated - before, if is_repeated { EVENTS } else { 0 }, "after {point}");
         check_counted_once(&own, point).await;
 
-        // The worker lives, and goes on where it was.
+        // The new worker continues.
         let notifications = bought.switch_off(own.now());
         own.happen(vec![(bought, notifications)]).await;
         own.drain(MINUTE).await;
@@ -34,8 +34,8 @@ async fn a_worker_killed_while_sending_to_amplitude_counts_once() {
     own.finish().await;
 }
 
-/// A trial that begins, which is sent in one request, and the end of the worker that sends it. Nothing else is
-/// sent meanwhile, so that it is this request after which it dies.
+/// Begins a trial, whose events are sent in one request, and waits until the worker has aborted. Nothing else is sent
+/// meanwhile, so that the worker aborts at this request.
 async fn bought_and_killed(own: &mut Analysts, (point, receipt_id): (&str, &str), customer: &str) -> Subscription {
     let webhook = own.world().destination_id.clone();
     patch(own, &webhook, &json!({ "enabled": false })).await;

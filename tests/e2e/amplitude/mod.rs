@@ -1,5 +1,5 @@
-//! Amplitude: every event arrives once, on the right user and with the newest state, whatever the other side answers;
-//! keys stay in their places.
+//! Amplitude: every event is counted once, on the right user and with the newest state, whatever Amplitude answers;
+//! keys appear in no log, history or answer.
 
 mod alarms;
 mod chaos;
@@ -31,28 +31,28 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use tokio::time::Instant;
 
-/// The project of what is bought for money.
+/// The API key of the project for real purchases.
 pub const KEY: &str = "7d1e90c4b5f2a8e36c0d51c9production";
-/// The project of what is bought in a test.
+/// The API key of the project for test purchases.
 pub const SANDBOX_KEY: &str = "2b8c66f07e5d49a1b3e8d40fsandbox";
-/// The secret of both.
+/// The secret key of both projects.
 pub const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9esecret";
 
-/// When everything begins.
+/// What the clock shows at first.
 const START: &str = "2027-01-31T10:00";
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// How long after the last request nothing else comes before time passes.
+/// How long no request must arrive before the clock may be moved.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// How long after time was let pass until what became due is sent.
+/// Time limit for the next request after the clock was moved.
 const CHECK: Duration = Duration::from_secs(2);
 
-/// A world whose clock is moved, with an Amplitude and an integration.
+/// A world whose clock the test moves, with a fake Amplitude and an integration: a destination of that kind.
 pub struct Analysts {
     calendar: Calendar,
     amplitude: Amplitude,
-    /// The integration.
+    /// The destination id of the integration.
     id: String,
 }
 
@@ -83,53 +83,53 @@ impl Analysts {
         self.calendar.now()
     }
 
-    /// Puts a product into the catalogue.
+    /// Adds a product to the catalogue.
     async fn sell(&self, sku: &str, entitlement: &str, usd: &str) {
         put(self.world(), &format!("entitlements/{entitlement}"), &json!({ "name": entitlement })).await;
         let product = json!({ "entitlements": [entitlement], "prices": [{ "currency": "USD", "price": usd }] });
         put(self.world(), &format!("products/{sku}"), &product).await;
     }
 
-    /// Names a customer of the store.
+    /// Gives a user of the store an external id.
     async fn name(&self, app_user_id: &str, external_id: &str) {
         let body = json!({ "external_id": external_id, "app_user_id": app_user_id });
         put(self.world(), "customers", &body).await;
     }
 
-    /// Something happens now to these subscriptions, as Amazon shows and notifies it, and is settled.
+    /// Makes Amazon show these subscriptions and send their notifications now, and waits until they are settled.
     async fn happen(&mut self, happened: Vec<(Subscription, Vec<Rtn>)>) {
         let at = self.now();
         let steps = happened.into_iter().map(|(shown, notifications)| Step { at, shown: vec![shown], notifications });
         self.live(steps.collect()).await;
     }
 
-    /// Lets these steps happen in their time.
+    /// Lets these steps happen at their times.
     async fn live(&mut self, steps: Vec<Step>) {
         self.calendar.live(steps).await;
         self.amplitude.set(self.now());
     }
 
-    /// A new subscription of a customer, bought now; how it goes on is the test's.
+    /// A customer buys a monthly subscription now.
     async fn buy(&mut self, receipt_id: &str, app_user_id: &str) -> Subscription {
         let (new, notifications) = Subscription::begin(receipt_id, app_user_id, self.now(), None);
         self.happen(vec![(new.clone(), notifications)]).await;
         new
     }
 
-    /// Lets so much time pass for everything that waits.
+    /// Moves all clocks and timers forward by this time.
     async fn skip(&mut self, time: Duration) {
         let id = self.id.clone();
         self.calendar.skip(time, &[&id]).await;
         self.amplitude.set(self.now());
     }
 
-    /// Lets time pass, in steps, until nothing is owed to the integration any more.
+    /// Moves the time forward in steps until nothing is owed to the integration.
     async fn drain(&mut self, step: Duration) {
         let id = self.id.clone();
         self.drain_of(&id, step).await;
     }
 
-    /// Waits until another integration is owed nothing.
+    /// As [`Self::drain`], for any integration.
     async fn drain_of(&mut self, id: &str, step: Duration) {
         let started = Instant::now();
         loop {
@@ -144,12 +144,12 @@ impl Analysts {
                 let count = self.amplitude.requests().len();
                 if count > before { Ok(()) } else { Err(count.to_string()) }
             });
-            // Without one nothing was due yet.
+            // No request: nothing was due yet.
             drop(checked.await);
         }
     }
 
-    /// Lets this time pass, and then some until a request comes: what is under way meanwhile may not be due.
+    /// Moves the time forward by `time`, and then in half minutes until a request arrives.
     async fn skip_to_a_request(&mut self, time: Duration) {
         let (started, before) = (Instant::now(), self.quiet().await);
         self.skip(time).await;
@@ -167,7 +167,7 @@ impl Analysts {
         self.quiet().await;
     }
 
-    /// Waits until no request is under way and none has come for a while; how many there were.
+    /// Waits until no request is open and none has arrived for [`QUIET`]; returns the number of requests.
     async fn quiet(&self) -> usize {
         let mut last = (0, Instant::now());
         wait::until(SOON, "no request for a while", async || {
@@ -181,20 +181,20 @@ impl Analysts {
         .await
     }
 
-    /// The events of users that were acknowledged by the webhook, which chose all: an independent witness of what
-    /// Amplitude must have got.
+    /// The `user.*` events that the webhook, which chose all, has acknowledged: those that Amplitude must have
+    /// received.
     fn events_sent(&self) -> Vec<Received> {
         let is_wanted = |one: &Received| one.is_acked() && one.event_type().starts_with("user.");
         self.world().receiver.all().into_iter().filter(is_wanted).collect()
     }
 
-    /// Waits until a project has counted the events of users that the webhook has, each once and under the same id; how
-    /// many. Of `purchase.updated` each destination has its own, since newer ones supersede.
+    /// Waits until a project has counted the webhook's `user.*` events, each once and under the same id, and returns
+    /// their number. `purchase.updated` is not compared, because each destination supersedes others of them.
     async fn same_events(&self, key: &str) -> usize {
         self.same_events_but(key, &BTreeSet::new()).await
     }
 
-    /// Compares where these events are dead: each of them was counted once or not at all.
+    /// As [`Self::same_events`], except that each of the dead events may be counted or not.
     async fn same_events_but(&self, key: &str, dead: &BTreeSet<String>) -> usize {
         wait::until(SOON, "the same events in the webhook and in Amplitude", async || {
             let sent_ids: BTreeSet<String> = self.events_sent().iter().map(|one| one.event_id().to_owned()).collect();
@@ -202,7 +202,7 @@ impl Analysts {
             let (mut all, mut of_users) = (BTreeSet::new(), BTreeSet::new());
             for Counted { event, .. } in events {
                 let id = text(&event["insert_id"]);
-                // What changes a payment is sent to integrations alone.
+                // Corrections of payments are sent to integrations only.
                 if event["event_type"] != PURCHASE_UPDATED && event["event_type"] != REVENUE_ADJUSTED {
                     of_users.insert(id.clone());
                 }
@@ -215,12 +215,12 @@ impl Analysts {
         .await
     }
 
-    /// Checks that each user's profile shows what the webhook got last of them. How many users.
+    /// Checks that each user's profile shows the newest state that the webhook has. Returns the number of profiles.
     fn newest_profiles(&self, key: &str) -> usize {
         self.newest_profiles_but(key, &BTreeSet::new())
     }
 
-    /// Checks the users whose last event is not one of these, which are dead.
+    /// As [`Self::newest_profiles`], without the users whose newest event is one of these dead events.
     fn newest_profiles_but(&self, key: &str, dead: &BTreeSet<String>) -> usize {
         let mut newest = BTreeMap::<String, Received>::new();
         for one in self.events_sent() {
@@ -230,7 +230,7 @@ impl Analysts {
                 *known = one;
             }
         }
-        // Users who turned out to be one have one profile, which shows the last state of the one that is left.
+        // Merged users have one profile, which shows the state that was sent last.
         let mut profiles = BTreeMap::new();
         for (user, state) in newest {
             let Some(profile) = self.amplitude.profile(key, &user) else {
@@ -249,7 +249,7 @@ impl Analysts {
         profiles.len()
     }
 
-    /// Ends the world: no request was wrong, and no key left its place.
+    /// Ends the world, and checks that no request broke a rule and that no key is in the clear.
     async fn finish(self) {
         self.amplitude.check();
         secrets_stay(&self).await;
@@ -257,7 +257,7 @@ impl Analysts {
     }
 }
 
-/// An integration of the world's app with both keys; its id. `more` are its other fields, null takes one away.
+/// Creates an integration with both keys in the world's app, and returns its id. `more` adds fields; null removes one.
 async fn integrate(world: &World, amplitude: &Amplitude, more: &Value) -> String {
     let mut body = json!({
         "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(),
@@ -276,7 +276,7 @@ async fn integrate(world: &World, amplitude: &Amplitude, more: &Value) -> String
     text(&created["id"])
 }
 
-/// The user attributes that the documented integration promises, from the body of a `user.*` event.
+/// The documented user properties, from the body of a `user.*` event.
 fn attributes(body: &Value) -> Value {
     let of = |name: &str| {
         let all = body["active_entitlements"].as_array().into_iter().flatten().filter_map(|one| one[name].as_str());
@@ -310,7 +310,7 @@ async fn deliveries(world: &World, destination_id: &str, status: &str) -> Vec<Va
     world.api.all(&format!("/v1/deliveries?status={status}&destination_id={destination_id}")).await
 }
 
-/// Waits until a receipt has a delivery of this type and status to a destination, and gives it.
+/// Waits until a receipt has a delivery of this type and status to a destination, and returns it.
 async fn wait_delivery(world: &World, (id, receipt_id): (&str, &str), (event_type, status): (&str, &str)) -> Value {
     wait::until(SOON, &format!("{event_type} of {receipt_id} to be {status}"), async || {
         let all = world.deliveries(receipt_id).await;
@@ -320,7 +320,7 @@ async fn wait_delivery(world: &World, (id, receipt_id): (&str, &str), (event_typ
     .await
 }
 
-/// The events whose deliveries to a destination are dead, by their ids.
+/// The ids of the events whose deliveries to a destination are dead.
 async fn dead_events(world: &World, destination_id: &str) -> BTreeSet<String> {
     deliveries(world, destination_id, "dead").await.iter().map(|one| text(&one["event_id"])).collect()
 }
@@ -335,7 +335,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
 }
 
-/// No key is in a log, a history, the database in the clear, or in what the API answers.
+/// Checks that no key is in the clear in a log, a history, the database or an answer of the API.
 async fn secrets_stay(own: &Analysts) {
     let world = own.world();
     let keys: Vec<Secret> = vec![
@@ -354,7 +354,7 @@ async fn secrets_stay(own: &Analysts) {
     secrets::absent(&keys, &answers(world).await);
 }
 
-/// Everything that the API shows of the app's destinations and what was sent to them.
+/// All answers of the API about the app's destinations, their deliveries and attempts, the metrics and the alarms.
 async fn answers(world: &World) -> Vec<secrets::Place> {
     let mut found = Vec::new();
     let mut keep = |path: String, answer: &Value| found.push((path, answer.to_string().into_bytes()));

@@ -1,5 +1,5 @@
-//! Money adds up: what Amplitude sums is what was paid less what was given back, whatever is corrected later and
-//! whoever dies meanwhile; and the audit of revenue agrees.
+//! Money adds up: Amplitude's sum of revenue is the payments less the refunds, also after corrections and the death of
+//! a worker, and the audit of revenue agrees.
 
 use super::{Analysts, KEY, MINUTE};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn cents(amount: &Value) -> i64 {
     format!("{:.0}", amount * 100.0).parse().expect("cents")
 }
 
-/// What a receipt earned by Amplitude, in cents; and how many events carry an amount.
+/// Amplitude's revenue of a receipt, in cents, and the number of its events with an amount.
 fn earned(own: &Analysts, receipt_id: &str) -> (i64, usize) {
     let key = own.world().key(receipt_id).to_string();
     let events = own.amplitude.events(KEY);
@@ -26,7 +26,7 @@ fn earned(own: &Analysts, receipt_id: &str) -> (i64, usize) {
     (amounts.iter().sum(), amounts.len())
 }
 
-/// A thing that is bought once: what Amazon shows, and what it sends when it is bought and taken back.
+/// A one-time purchase as Amazon shows it, with the notification of its purchase.
 fn coins(receipt_id: &str, own: &Analysts) -> (Subscription, Vec<Rtn>) {
     let (mut bought, _) = Subscription::begin(receipt_id, CUSTOMER, own.now(), None);
     bought.shown["productType"] = json!("CONSUMABLE");
@@ -42,7 +42,7 @@ fn rtn(kind: &str, receipt_id: &str, own: &Analysts) -> Rtn {
     Rtn { app_user_id: CUSTOMER.to_owned(), at: own.now(), ..Rtn::new(kind, receipt_id) }
 }
 
-/// Something happens to one receipt, and everything that follows is sent.
+/// Makes Amazon show a receipt and send its notifications, and waits until every event is delivered.
 async fn happen(own: &mut Analysts, shown: &Subscription, notifications: Vec<Rtn>) {
     own.happen(vec![(shown.clone(), notifications)]).await;
     own.drain(MINUTE).await;
@@ -80,7 +80,7 @@ async fn refunded_at_once(own: &mut Analysts) {
     own.skip(30 * MINUTE).await;
     let notifications = bought.revoke(own.now());
     happen(own, &bought, notifications).await;
-    assert_eq!(earned(own, "money-1"), (0, 2), "paid and given back on the same day");
+    assert_eq!(earned(own, "money-1"), (0, 2), "paid and refunded on the same day");
 }
 
 async fn refunded_after_a_renewal(own: &mut Analysts) {
@@ -96,7 +96,7 @@ async fn refunded_after_a_renewal(own: &mut Analysts) {
     own.amplitude.set(own.now());
     let notifications = bought.revoke(own.now());
     happen(own, &bought, notifications).await;
-    assert_eq!(earned(own, "money-2"), (999, 3), "the present term alone is given back");
+    assert_eq!(earned(own, "money-2"), (999, 3), "only the present term is refunded");
 }
 
 async fn taken_back_and_changed(own: &mut Analysts) {
@@ -107,7 +107,7 @@ async fn taken_back_and_changed(own: &mut Analysts) {
     bought.shown["cancelReason"] = json!(1);
     let notifications = vec![rtn("CONSUMABLE_CANCELLED", "money-3", own)];
     happen(own, &bought, notifications).await;
-    assert_eq!(earned(own, "money-3"), (0, 2), "it has no event of its own that it was taken back");
+    assert_eq!(earned(own, "money-3"), (0, 2), "only `revenue.adjusted` reports the refund");
 
     let mut old = own.buy("money-4", CUSTOMER).await;
     own.drain(MINUTE).await;
@@ -141,7 +141,7 @@ async fn corrected_by_a_report(own: &mut Analysts) {
         .await;
     }
     own.drain(MINUTE).await;
-    assert_eq!(earned(own, "money-4"), (349, 2), "the part that the change of plan gave back");
+    assert_eq!(earned(own, "money-4"), (349, 2), "the part that the change of plan refunded");
 }
 
 async fn killed_while_a_refund_is_recorded(own: &mut Analysts) {

@@ -1,4 +1,4 @@
-//! Several purchases of one user, and several users: neither waits for the other.
+//! Several purchases of one user, and several users: none waits for another.
 
 use super::{Analysts, HOUR, KEY, MINUTE, SECRET_KEY, requests_with};
 use serde_json::{Value, json};
@@ -11,14 +11,15 @@ use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use tokio::time::Instant;
 
-/// For how long one user is throttled.
+/// How long one user is throttled.
 const THROTTLED: Duration = Duration::from_secs(600);
-/// Users whose lag is measured.
+/// Number of users whose lag is measured.
 const USERS: usize = 4;
-/// Purchases of one user that are settled at once.
+/// Number of purchases of one user that are settled together.
 const PURCHASES: usize = 20;
 
-/// P1's `renewed` is stuck, P2's `expired` is delivered, then P1's: the profile keeps P2 expired.
+/// The `renewed` of purchase P1 fails, the `expired` of P2 is delivered, and then the `renewed`: the profile still
+/// shows P2 as expired.
 pub async fn an_older_event_leaves_the_profile_alone(own: &mut Analysts) {
     const RENEWED: &str = "user.subscription.renewed";
     own.name("amzn1.account.CARL", "carl@shop").await;
@@ -48,7 +49,7 @@ pub async fn an_older_event_leaves_the_profile_alone(own: &mut Analysts) {
     })
     .await;
     let stuck = requests_with(&own.amplitude, RENEWED);
-    assert!(stuck.iter().skip(before).all(|exchange| exchange.status == Some(500)), "it is stuck all the while");
+    assert!(stuck.iter().skip(before).all(|exchange| exchange.status == Some(500)), "every attempt failed");
 
     own.amplitude.answer_truly();
     own.drain(HOUR).await;
@@ -65,7 +66,7 @@ fn skus(own: &Analysts) -> Value {
     profile.map(|profile| profile.properties["namiml_active_skus"].clone()).unwrap_or_default()
 }
 
-/// One user gets nothing for ten minutes: the events of others are sent as fast as ever.
+/// While one user is throttled for ten minutes, the events of others are not slower.
 pub async fn one_throttled_user_delays_nobody_else(own: &mut Analysts) {
     let before = lags(own, "free").await;
     own.name("amzn1.account.BUSY", "busy@shop").await;
@@ -87,7 +88,7 @@ pub async fn one_throttled_user_delays_nobody_else(own: &mut Analysts) {
     assert!(busy.events.iter().any(|event| event["event_type"] == "user.subscription.purchased"), "{busy:?}");
 }
 
-/// How long it takes from a notification to its event, for some new users one after the other.
+/// The time from a notification to its event in Amplitude, for some new users one after the other.
 async fn lags(own: &mut Analysts, name: &str) -> Vec<Duration> {
     let mut lags = Vec::new();
     for number in 0..USERS {
@@ -110,7 +111,8 @@ fn median(lags: &[Duration]) -> Duration {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-/// A lane whose user is busy waits once, then the destination's run delivers it: the engine retries hardly anything.
+/// A lane whose user has another request in flight waits once, and then the destination's run delivers it: Temporal
+/// retries hardly any activity.
 #[tokio::test(flavor = "multi_thread")]
 async fn purchases_of_one_user_do_not_retry_through_the_engine() {
     let amplitude = Amplitude::start().await;
@@ -140,7 +142,7 @@ async fn purchases_of_one_user_do_not_retry_through_the_engine() {
     world.finish().await;
 }
 
-/// How often an activity was retried before it ended.
+/// The number of retries of an activity.
 fn retried(attributes: &Attributes) -> i32 {
     let Attributes::ActivityTaskStartedEventAttributes(started) = attributes else { return 0 };
     started.attempt - 1

@@ -1,5 +1,5 @@
-//! Amplitude fails for days: up to the end of the seven days in which it knows an event again, everything is counted
-//! once; what is older then is abandoned, and the reason is shown.
+//! Amplitude fails for days. Until shortly before the end of the seven days in which it ignores a repeated event, every
+//! event is still sent, and counted once; an older event becomes dead, and the reason is shown.
 
 use super::settings::{patch, show};
 use super::{Analysts, CHECK, HOUR, KEY, MINUTE, dead_events, deliveries, text, wait_delivery};
@@ -14,7 +14,7 @@ use system_tests::world::SOON;
 
 const PURCHASED: &str = "user.subscription.purchased";
 const DAY: Duration = Duration::from_secs(86_400);
-/// From the first attempt to the last one that may be made.
+/// The time from the first attempt to the last possible one.
 const LAST: Duration = Duration::from_secs((6 * 24 + 22) * 3600 + 50 * 60);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,8 +25,8 @@ async fn an_outage_of_nearly_seven_days_costs_nothing() {
     pass_days(&mut own, began, 6).await;
     skip_to(&mut own, began, 6 * DAY + 22 * HOUR).await;
     let tries = own.amplitude.requests();
-    assert!(tries.iter().all(|exchange| exchange.status == Some(500)), "it fails all the while: {tries:?}");
-    assert_eq!(own.amplitude.events(KEY).len(), 1, "what was kept before the first 500");
+    assert!(tries.iter().all(|exchange| exchange.status == Some(500)), "a request did not fail: {tries:?}");
+    assert_eq!(own.amplitude.events(KEY).len(), 1, "the event that was taken before the first 500");
     assert_eq!(deliveries(own.world(), &own.id, "pending").await.len(), 2);
 
     own.amplitude.answer_truly();
@@ -35,7 +35,7 @@ async fn an_outage_of_nearly_seven_days_costs_nothing() {
     let passed = Duration::from_millis(own.now().millis_since(began).unsigned_abs());
     assert!(passed < 6 * DAY + 23 * HOUR, "what is counted was sent after {passed:?}");
     assert_eq!((own.same_events(KEY).await, own.newest_profiles(KEY)), (2, 2));
-    assert_eq!(own.amplitude.repeated(KEY), 1, "what was kept came once more");
+    assert_eq!(own.amplitude.repeated(KEY), 1, "the taken event was sent once more");
     assert!(dead_events(own.world(), &own.id).await.is_empty());
     assert_eq!(show(&own, &own.id).await["state"], "healthy");
     own.finish().await;
@@ -56,7 +56,7 @@ async fn events_older_than_seven_days_die_with_a_reason() {
         check_dead(&own, receipt_id).await;
     }
 
-    // What came later goes on, until nothing has gone well for seven days.
+    // The later event is still retried, until the destination is disabled after seven days without a success.
     skip_to(&mut own, began, 7 * DAY + 2 * HOUR).await;
     let disabled = own.world().wait_state(&own.id, "disabled").await;
     assert!(text(&disabled["reason"]).contains("nothing went well"), "{disabled}");
@@ -67,22 +67,22 @@ async fn events_older_than_seven_days_die_with_a_reason() {
     assert_eq!(answer.status, 202, "{}", answer.body);
     own.drain(MINUTE).await;
     let dead = dead_events(own.world(), &own.id).await;
-    assert_eq!(own.same_events_but(KEY, &dead).await, 2, "what was kept, and what came later");
+    assert_eq!(own.same_events_but(KEY, &dead).await, 2, "the taken event and the later one");
     assert_eq!(own.newest_profiles_but(KEY, &dead), 1);
 
     // The next event of a user unknown to Amplitude brings the profile up to date.
     let notifications = lost.switch_off(own.now());
     own.happen(vec![(lost, notifications)]).await;
     own.drain(MINUTE).await;
-    assert_eq!(dead_events(own.world(), &own.id).await, dead, "nothing else died, and what did stays so");
+    assert_eq!(dead_events(own.world(), &own.id).await, dead, "no other event died, and dead ones stay dead");
     assert_eq!(own.same_events_but(KEY, &dead).await, 3);
     assert_eq!(own.newest_profiles_but(KEY, &dead), 2);
-    assert_eq!(own.amplitude.repeated(KEY), 0, "what was accepted was never sent again");
+    assert_eq!(own.amplitude.repeated(KEY), 0, "an accepted event was never sent again");
     own.finish().await;
 }
 
-/// Two customers buy. Amplitude keeps the one's event, and answers 500 to both, and to everything after. The other one,
-/// that it does not know.
+/// Two customers buy. Amplitude answers 500 to every request, but keeps the event of the first one. Returns the
+/// subscription of the other one.
 async fn begin_outage(own: &mut Analysts) -> Subscription {
     own.amplitude.script([Fault::AnsweredWith(500)]);
     own.amplitude.answer(Fault::Status(500));
@@ -104,7 +104,7 @@ async fn begin_outage(own: &mut Analysts) -> Subscription {
     lost
 }
 
-/// Lets days pass up to `days` since the beginning; something is tried on each.
+/// Lets time pass until `days` days after the beginning, with at least one request on each day.
 async fn pass_days(own: &mut Analysts, began: Timestamp, days: u32) {
     let day_ms = i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
     let passed = u32::try_from(own.now().millis_since(began).div_euclid(day_ms)).unwrap_or(0);
@@ -113,13 +113,14 @@ async fn pass_days(own: &mut Analysts, began: Timestamp, days: u32) {
     }
 }
 
-/// Lets time pass until `after` the beginning, and something is tried.
+/// Lets time pass until `time` after the beginning, and on until a request arrives.
 async fn skip_to(own: &mut Analysts, began: Timestamp, time: Duration) {
     let passed = Duration::from_millis(own.now().millis_since(began).unsigned_abs());
     own.skip_to_a_request(time.saturating_sub(passed)).await;
 }
 
-/// Waits until `count` deliveries are dead, for which no request is made; an open breaker tries one in half a minute.
+/// Waits until `count` deliveries are dead. They become so without a request; an open breaker probes one per half
+/// minute.
 async fn wait_dead(own: &mut Analysts, count: usize) {
     wait::until(SOON, "what is too late to be dead", async || {
         let dead = wait::within(CHECK, "more dead ones", async || {
@@ -135,8 +136,8 @@ async fn wait_dead(own: &mut Analysts, count: usize) {
     .await;
 }
 
-/// The delivery of a purchase's event is among the dead ones, its last attempt made no request, and its explanation has
-/// the reason.
+/// Checks that the delivery of a purchase's event is dead, that its last attempt made no request, and that the
+/// explanation gives the reason.
 async fn check_dead(own: &Analysts, receipt_id: &str) {
     let delivery = wait_delivery(own.world(), (&own.id, receipt_id), (PURCHASED, "dead")).await;
     let listed: BTreeSet<_> =

@@ -1,11 +1,11 @@
-//! Who turns out to be somebody else.
+//! Users who turn out to be one person.
 
 use super::{Analysts, KEY, MINUTE, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// A guest without a name buys, and is then named as a customer who is known already: with the next event of that
-/// purchase the guest and the customer are one profile.
+/// An unnamed guest buys, and is then given the external id of a known customer: with the next event of that purchase
+/// both are one profile.
 pub async fn who_turns_out_to_be_known_has_one_profile(own: &mut Analysts) {
     own.name("amzn1.account.DORA", "dora@shop").await;
     own.buy("dora-1", "amzn1.account.DORA").await;
@@ -20,7 +20,7 @@ pub async fn who_turns_out_to_be_known_has_one_profile(own: &mut Analysts) {
     let notifications = guest.switch_off(own.now());
     own.happen(vec![(guest, notifications)]).await;
     own.drain(MINUTE).await;
-    assert_eq!(devices(own, "guest-1"), nameless, "the device stays the purchase's");
+    assert_eq!(devices(own, "guest-1"), nameless, "the purchase keeps its device");
     let dora = own.amplitude.profile(KEY, "dora@shop").expect("a profile of the customer");
     assert_eq!(own.amplitude.profile(KEY, device).as_ref(), Some(&dora), "the guest is the customer");
     let types: Vec<&Value> = dora.events.iter().map(|event| &event["event_type"]).collect();

@@ -1,5 +1,5 @@
-//! Profiles that are right although no chosen event carries a change: imports, names, joins, changes of plan and of the
-//! catalogue, refunds, snapshots.
+//! Profiles that are right although no chosen event carries the change: imports, external ids, merged users, changes of
+//! plan and of the catalogue, refunds, later integrations.
 
 use super::settings::MONEY_KEY;
 use super::{Analysts, KEY, MINUTE, SECRET_KEY, attributes, integrate, text};
@@ -30,9 +30,9 @@ async fn a_profile_is_right_whatever_changed_it() {
     own.finish().await;
 }
 
-/// The changes of profiles that a project took, each of another content than the one before of the same user. A state
-/// that came and went before it was sent is superseded, and the one before it is then sent again: of the two receipts
-/// of a change of plan either can settle first, so that this may happen once.
+/// The changes of profiles that a project took. Each differs from the user's previous one, with at most one exception:
+/// either receipt of a change of plan can settle first, and if the state in between is superseded before it is sent,
+/// the state before it is sent again.
 fn identified(own: &Analysts, key: &str) -> Vec<Counted> {
     let all = own.amplitude.identified(key);
     let content = |one: &Counted| json!([one.event["user_id"], one.event["user_properties"]]);
@@ -45,7 +45,7 @@ fn identified(own: &Analysts, key: &str) -> Vec<Counted> {
     all
 }
 
-/// The newest state of a user that settle shows, in Amplitude's terms.
+/// The newest state of a user according to settle, as user properties of Amplitude.
 async fn shown(own: &Analysts, device: &str) -> Value {
     let events = own.world().api.all("/v1/events").await;
     let of_user = events.iter().map(|event| &event["body"]).filter(|body| body["user_id"] == device);
@@ -53,8 +53,8 @@ async fn shown(own: &Analysts, device: &str) -> Value {
     attributes(newest)
 }
 
-/// Waits, with time passing for what sleeps, until a profile shows these SKUs, and compares it with what settle shows.
-/// How many changes of profiles were sent in all.
+/// Moves the time forward until a profile shows these SKUs, and compares it with settle's state. Returns the number of
+/// changes of profiles that were sent so far.
 async fn wait_shown(own: &mut Analysts, (id, skus): (&str, Value)) -> usize {
     for _ in 0..20 {
         own.drain(MINUTE).await;
@@ -79,7 +79,7 @@ async fn wait_shown(own: &mut Analysts, (id, skus): (&str, Value)) -> usize {
     panic!("{id} never shows {skus}: {:?}, {:#?}", own.amplitude.profile(KEY, id), identified(own, KEY));
 }
 
-/// Nothing announced it: it is no event.
+/// An import announces no event, and still sets the profile.
 async fn what_is_imported_is_shown(own: &mut Analysts) {
     let (before, _) = Subscription::begin("eva-1", EVA, own.now(), None);
     own.world().show(&before);
@@ -88,7 +88,7 @@ async fn what_is_imported_is_shown(own: &mut Analysts) {
     let (file, platform) = (file.display().to_string(), own.world().platform_id.to_string());
     let output = own.world().installation.call(&["app", "import", &file, "--platform", &platform]);
     assert!(output.status.success(), "{output:?}");
-    let device = wait::until(SOON, "the profile of whoever was imported", async || {
+    let device = wait::until(SOON, "the profile of the imported user", async || {
         let all = identified(own, KEY);
         all.first().map(|one| text(&one.event["device_id"])).ok_or_else(|| "none".to_owned())
     })
@@ -110,7 +110,7 @@ async fn a_name_and_a_join_are_shown(own: &mut Analysts) {
     assert_eq!(wait_shown(own, (EVAS, json!(["gold.monthly", "platinum.monthly"]))).await, 3);
 }
 
-/// `*` does not stand for a change of plan.
+/// `*` does not include the change of plan.
 async fn a_change_of_plan_is_shown(own: &mut Analysts) {
     own.sell("silver.monthly", "silver", "4.99").await;
     let (mut old, _) = Subscription::begin("eva-1", EVA, own.now(), None);
@@ -145,7 +145,7 @@ async fn wait_entitlements(own: &mut Analysts, entitlements: Value) {
     panic!("{entitlements} is never shown: {:?}", own.amplitude.profile(KEY, EVAS));
 }
 
-/// The purchase is a chosen event, and its end is none.
+/// The purchase is a chosen event, and its refund is no event.
 async fn a_refund_of_what_was_bought_once_is_shown(own: &mut Analysts) {
     own.sell("archive", "archive", "2.99").await;
     let fields = json!({
@@ -170,7 +170,7 @@ async fn notify(own: &mut Analysts, kind: &str) {
     own.world().wait_outcome(&message.id).await;
 }
 
-/// With the attributes that it keeps.
+/// A later integration with extended user properties gets every profile by a snapshot.
 async fn an_integration_from_later_is_shown_everybody(own: &mut Analysts) {
     own.amplitude.project(MONEY_KEY, SECRET_KEY);
     let later = json!({
@@ -201,7 +201,8 @@ async fn an_integration_from_later_is_shown_everybody(own: &mut Analysts) {
     assert!(profile["namiml_expires_at"].is_string() && profile["namiml_first_purchase_at"].is_string(), "{profile}");
 }
 
-/// It was sent and not noted: it is sent again under its id, and folded.
+/// The worker aborts after it sent a profile and before it recorded that: the profile is sent again under the same id,
+/// and Amplitude ignores the repetition.
 async fn a_worker_that_dies_with_a_profile_leaves_it_to_the_next(own: &mut Analysts) {
     let customer = "amzn1.account.LUCA";
     own.buy("luca-1", customer).await;

@@ -1,4 +1,4 @@
-//! What people set: keys, names, and what becomes of what cannot be sent.
+//! The settings of an integration: keys, events of unnamed customers, and events that cannot be sent.
 
 use super::{
     Analysts, HOUR, KEY, MINUTE, SANDBOX_KEY, SECRET_KEY, alarms, deliveries, integrate, people, requests_with, text,
@@ -15,7 +15,8 @@ use system_tests::subscription::Subscription;
 use system_tests::wait;
 use system_tests::world::SOON;
 
-/// A project that takes nothing from tests. One of its own: no two integrations may send one project the same events.
+/// The API key of a project without test purchases. It is another one than [`KEY`], because no two integrations may
+/// send the same events to one project.
 pub const MONEY_KEY: &str = "91aa3c5be0d84f27b6c2e51fmoneyonly";
 /// A key that no project has.
 pub const WRONG_KEY: &str = "e4d909c290d0fb1ca068ffadwrong";
@@ -48,7 +49,7 @@ pub async fn show(own: &Analysts, id: &str) -> Value {
     own.world().api.get(&format!("/v1/destinations/{id}")).await.ok()
 }
 
-/// Whose events a project counted of a receipt.
+/// The profile on which a project counted the events of a receipt.
 fn profile_of(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Profile {
     let about = collapse_key.to_string();
     let events = own.amplitude.events(key);
@@ -57,7 +58,7 @@ fn profile_of(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Profile {
     own.amplitude.profile(key, &device).expect("a profile of the device")
 }
 
-/// The types of the events that a project counted of a receipt.
+/// The types of a receipt's events that a project counted.
 fn counted(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Vec<String> {
     let about = collapse_key.to_string();
     let own = own
@@ -68,7 +69,7 @@ fn counted(own: &Analysts, key: &str, collapse_key: CollapseKey) -> Vec<String> 
     own.map(|one| text(&one.event["event_type"])).collect()
 }
 
-/// With the secret key Amplitude is queried, which is no event.
+/// The test of a connection queries Amplitude with the secret key, and sends no event.
 async fn the_connection_is_tested_without_an_event(own: &Analysts) {
     let path = format!("/v1/destinations/{}/test", own.id);
     let tested = own.world().api.post(&path, &json!({})).await.ok();
@@ -85,7 +86,7 @@ async fn the_connection_is_tested_without_an_event(own: &Analysts) {
     assert!(own.amplitude.requests().iter().all(|exchange| exchange.target.starts_with("GET /api/2/usersearch")));
 }
 
-/// Test purchases go with the sandbox's key only, and those for money never do.
+/// Test purchases are sent with the sandbox's key only, and real purchases never with it.
 async fn what_is_bought_in_a_test_has_a_project_of_its_own(own: &mut Analysts) {
     let world = own.world();
     let platform = json!({
@@ -120,7 +121,7 @@ async fn what_is_bought_in_a_test_has_a_project_of_its_own(own: &mut Analysts) {
     let deleted = own.world().api.call(Method::DELETE, &format!("/v1/destinations/{alone}"), &json!({})).await;
     assert_eq!(deleted.status, 204);
 
-    // The customer has both by now: each profile shows what was bought in its own world.
+    // The customer has bought both: each profile shows the purchases of its own environment.
     own.world().rvs().change("tested", &json!({ "autoRenewing": false, "cancelReason": 1 }));
     notify_tested(own, &url, "SUBSCRIPTION_AUTO_RENEWAL_OFF").await;
     own.amplitude.wait_counted(SANDBOX_KEY, 2, SOON).await;
@@ -129,7 +130,7 @@ async fn what_is_bought_in_a_test_has_a_project_of_its_own(own: &mut Analysts) {
     }
 }
 
-/// Amazon notifies of the receipt that was bought in a test.
+/// Posts a notification of the receipt `tested`.
 async fn notify_tested(own: &mut Analysts, url: &str, kind: &str) {
     let package_name = "com.example.sandbox".to_owned();
     let message = own.world().sns.notification(&Rtn { package_name, at: own.now(), ..Rtn::new(kind, "tested") });
@@ -138,7 +139,7 @@ async fn notify_tested(own: &mut Analysts, url: &str, kind: &str) {
     own.world().wait_outcome(&message.id).await;
 }
 
-/// By setting, an event of a customer without a name is sent, waits for the name, or is left out.
+/// By setting, an event of a customer without an external id is sent, waits for the id, or is skipped.
 async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
     let nameless = "amzn1.account.NAMELESS";
     let wait =
@@ -180,7 +181,7 @@ async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
     }
 }
 
-/// Forbidden and short ids are never sent; a lower minimum sends the short one.
+/// Forbidden and short external ids are not sent. With a lower minimum length the short one is.
 async fn an_id_that_amplitude_refuses_is_the_customers_data_problem(own: &mut Analysts) {
     for (number, id) in ["4711", " Anonymous"].into_iter().enumerate() {
         let (customer, receipt) = (format!("amzn1.account.REFUSED{number}"), format!("refused-{number}"));
@@ -210,7 +211,8 @@ async fn an_id_that_amplitude_refuses_is_the_customers_data_problem(own: &mut An
     patch(own, &own.id, &json!({ "min_id_length": null })).await;
 }
 
-/// Of several events in a request, the one that is refused is given up, and so is a silenced device's; the rest arrive.
+/// Of several events in a request, only the refused one is given up, as is the event of a silenced device; the others
+/// arrive.
 async fn what_is_refused_goes_alone(own: &mut Analysts) {
     own.amplitude.refuse_type(KEY, STARTED);
     let (tried, notifications) = Subscription::begin("tried", "amzn1.account.TRIED", own.now(), Some(3));
@@ -219,7 +221,7 @@ async fn what_is_refused_goes_alone(own: &mut Analysts) {
     let dead = wait_delivery(own.world(), (&own.id, "tried"), (STARTED, "dead")).await;
     wait_delivery(own.world(), (&own.id, "tried"), (PURCHASED, "delivered")).await;
     let tries = requests_with(&own.amplitude, STARTED);
-    assert_eq!(tries.len(), 1, "what is refused is not tried again: {tries:?}");
+    assert_eq!(tries.len(), 1, "a refused event is not retried: {tries:?}");
     let attempts = own.world().api.get(&format!("/v1/deliveries/{}/attempts", text(&dead["id"]))).await.ok();
     assert_eq!(attempts["items"][0]["status"], 400, "{attempts}");
 
@@ -236,7 +238,7 @@ async fn what_is_refused_goes_alone(own: &mut Analysts) {
     assert_eq!(show(own, &own.id).await["enabled"], true);
 }
 
-/// Events of a user over the daily quota are sent later, not never.
+/// Events of a user over the daily quota are sent when the quota allows it again.
 async fn a_daily_quota_is_waited_out(own: &mut Analysts) {
     own.name("amzn1.account.QUOTA", "quota@shop").await;
     own.amplitude.exceed_quota(KEY, "quota@shop");
@@ -252,8 +254,8 @@ async fn a_daily_quota_is_waited_out(own: &mut Analysts) {
     assert_eq!(profile.events.len(), 1);
 }
 
-/// Amplitude echoes a wrong key in clear: it is shown nowhere, the integration is disabled where people see it, and
-/// what is owed arrives when the right key is set.
+/// Amplitude's answer contains the wrong key in the clear: settle shows it nowhere, disables the integration with a
+/// visible reason, and sends what is owed when the right key is set.
 async fn a_wrong_key_disables_and_the_right_one_sends_what_is_owed(own: &mut Analysts) {
     patch(own, &own.id, &json!({ "api_key": WRONG_KEY })).await;
     let mut bought = own.buy("keyless", "amzn1.account.KEYLESS").await;

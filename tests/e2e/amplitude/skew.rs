@@ -1,4 +1,4 @@
-//! Processes whose clock is not the database's.
+//! Processes whose clock differs from the database's.
 
 use super::{KEY, SECRET_KEY, integrate, wait_delivery};
 use domain::Timestamp;
@@ -8,7 +8,7 @@ use system_tests::clock::Clock;
 use system_tests::process::Backend;
 use system_tests::world::{Setting, World};
 
-/// More than the time after which an event is not sent any more.
+/// Longer than the time after which an event is not sent any more.
 const AHEAD_MS: i64 = 8 * 86_400_000;
 const PURCHASED: &str = "user.subscription.purchased";
 

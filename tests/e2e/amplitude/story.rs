@@ -1,4 +1,4 @@
-//! The promises that share one world: they run one after the other.
+//! The promises that share one world and run one after the other.
 
 use super::Analysts;
 use super::{chaos, events, order};

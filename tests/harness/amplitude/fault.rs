@@ -1,4 +1,4 @@
-//! What it does with a request instead of answering truly.
+//! Faults: what the fake does with a request instead of answering it by its rules.
 
 use crate::random::Random;
 use serde_json::Value;
@@ -8,76 +8,77 @@ use std::time::Duration;
 /// What happens to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// It is answered with this status, and nothing is kept.
+    /// The request is answered with this status, and its events are not taken.
     Status(u16),
-    /// It is judged, and if it is accepted, it is answered with this status all the same.
+    /// The request is judged. If it is accepted, its events are taken and the answer is this status.
     AnsweredWith(u16),
-    /// It is judged, and the connection is dropped.
+    /// The request is judged, and the connection is dropped without an answer.
     Lost,
     /// The connection is dropped at once.
     Dropped,
-    /// It is judged and answered after a while.
+    /// The request is judged at once and answered after this time.
     Late(Duration),
-    /// Nothing happens until [`super::Amplitude::release`]; then it is judged, if the sender is still there.
+    /// Nothing happens until [`super::Amplitude::release`]; then the request is judged, if its sender still waits.
     Hang,
-    /// It is judged, and nothing is answered until the sender goes away.
+    /// The request is judged and never answered; it ends when the sender gives up.
     Mute,
-    /// The user of the event at this place is throttled: 429, which names this event and none beside it.
+    /// The user of the event at this index is throttled: 429, which names this event only.
     Throttled(usize),
-    /// The event at this place is refused: 400, which names this event and none beside it.
+    /// The event at this index is refused: 400, which names this event only.
     Refused(usize),
-    /// The device of its first event is silenced: 400.
+    /// The device of the first event is silenced: 400.
     Silenced,
-    /// It is judged, and if it is accepted, this many events at its end are left out, and the answer does not count
-    /// them.
+    /// The request is judged. If it is accepted, its last events, this many, are neither taken nor counted in the
+    /// answer.
     Fewer(usize),
-    /// It is judged, and if it is accepted, the answer counts this many events less than were taken.
+    /// The request is judged. If it is accepted, the answer counts this many events fewer than were taken.
     Miscounted(usize),
-    /// The project as a whole is throttled: 429, which names nobody.
+    /// The project as a whole is throttled: 429, which names no user and no device.
     ProjectThrottled,
 }
 
-/// Names an event in every attempt and every run, so that a seed means the same again.
+/// The name of an event. It is the same in every attempt and every run, so that a seed draws the same faults again.
 pub type Name = fn(&Value) -> String;
 
-/// Faults by chance: which of them an event meets at which of its tries follows from the seed alone.
+/// Random faults. The seed alone decides which fault an event meets in which of its attempts.
 #[derive(Debug, Clone)]
 pub struct Chaos {
     seed: u64,
     percent: u64,
-    most: usize,
+    max_per_event: usize,
     name: Name,
-    tries: BTreeMap<String, usize>,
-    /// Whether a request may still be left without an answer.
+    attempts: BTreeMap<String, usize>,
+    /// Whether one request may still be left without an answer.
     is_mute: bool,
 }
 
 impl Chaos {
-    /// A fault in `percent` of the tries, but at most `most` for each event, so that it ends.
+    /// A fault in `percent` of the first `max_per_event` attempts of each event. Later attempts meet none, so that
+    /// every event arrives.
     #[must_use]
-    pub fn new(seed: u64, percent: u64, most: usize, name: Name) -> Self {
-        Self { seed, percent, most, name, tries: BTreeMap::new(), is_mute: false }
+    pub fn new(seed: u64, percent: u64, max_per_event: usize, name: Name) -> Self {
+        Self { seed, percent, max_per_event, name, attempts: BTreeMap::new(), is_mute: false }
     }
 
-    /// These faults, but the first request that draws `Late` is never answered. It is one at most, for it takes a
-    /// sender long to give up; what draws it later is answered late.
+    /// Leaves the first request that draws `Mute` without an answer. Every other one that draws it is answered late,
+    /// because a sender takes long to give up.
     #[must_use]
     pub const fn with_one_mute(mut self) -> Self {
         self.is_mute = true;
         self
     }
 
-    /// What a request with these events meets; its first event decides.
+    /// The fault of a request with these events; its first event decides.
     pub fn meet(&mut self, events: &[Value]) -> Option<Fault> {
         let name = (self.name)(events.first()?);
-        let tries = self.tries.entry(name.clone()).or_default();
-        *tries += 1;
-        if *tries > self.most {
+        let attempts = self.attempts.entry(name.clone()).or_default();
+        *attempts += 1;
+        if *attempts > self.max_per_event {
             return None;
         }
         let mixed = name.bytes().fold(self.seed, |mixed, byte| mixed.wrapping_mul(31).wrapping_add(u64::from(byte)));
-        let mut random = Random::new(mixed.wrapping_add(u64::try_from(*tries).unwrap_or(0) << 40));
-        // The first number of seeds that lie side by side is nearly the same.
+        let mut random = Random::new(mixed.wrapping_add(u64::try_from(*attempts).unwrap_or(0) << 40));
+        // Neighbouring seeds have nearly the same first number.
         random.below(2);
         let fault = random.percent(self.percent).then(|| fault(&mut random, events.len()))?;
         if fault == Fault::Mute && !std::mem::take(&mut self.is_mute) {
@@ -99,13 +100,13 @@ fn fault(random: &mut Random, events: usize) -> Fault {
         7 => Fault::Lost,
         8 => Fault::Dropped,
         9 => Fault::Throttled(place(random, events)),
-        // A single event that is too large would have to be given up.
+        // A single event that is too large is given up by its sender.
         10 if events > 1 => Fault::Status(413),
         11 | 12 if events > 1 => Fault::Refused(place(random, events)),
         13 => Fault::Silenced,
         14 => Fault::Mute,
         15 => Fault::ProjectThrottled,
-        // What is left out for good would count as delivered after some tries.
+        // Not `Fewer`: after some attempts the sender counts the omitted events as delivered.
         16 => Fault::Miscounted(1),
         17 => Fault::Status(400),
         _ => late(random),

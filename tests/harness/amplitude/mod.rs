@@ -25,28 +25,27 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// A day.
 const DAY_MS: i64 = 86_400_000;
 
-/// One request, as it came.
+/// One request and its answer.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     /// The method and the path with its query.
     pub target: String,
-    /// The body as JSON; null when it is none.
+    /// The body as JSON; null if it is not JSON.
     pub body: Value,
-    /// When it came.
+    /// When it arrived.
     pub began: Instant,
-    /// When it was answered or its connection was closed, by whichever side; `None` while it is open.
+    /// When it was answered, or either side closed the connection; `None` while the request is open.
     pub closed_at: Option<Instant>,
-    /// The status that it was answered with; `None` also when the connection was dropped.
+    /// The status of the answer; `None` while there is none and when the connection was dropped.
     pub status: Option<u16>,
-    /// What it was answered.
+    /// The body of the answer.
     pub answer: Value,
 }
 
 impl Exchange {
-    /// Its events.
+    /// The events in its body.
     #[must_use]
     pub fn events(&self) -> &[Value] {
         self.body["events"].as_array().map_or(&[], Vec::as_slice)
@@ -63,14 +62,14 @@ struct Seen {
     chaos: Option<Chaos>,
     /// Event types that are refused, by the key of the project.
     unwelcome: Vec<(String, String)>,
-    /// The events that a fault named as never to be taken, by insert id.
+    /// The insert ids of the events that a fault named as refused for good.
     blamed: BTreeSet<String>,
     ahead_ms: i64,
     /// Short ids that were removed from events.
     removed_ids: usize,
 }
 
-/// The service; gone when dropped.
+/// The running fake; it stops when dropped.
 pub struct Amplitude {
     port: u16,
     shared: Shared,
@@ -89,18 +88,18 @@ impl Amplitude {
         Self { port, shared, server }
     }
 
-    /// Its origin, as `SETTLE_AMPLITUDE_ALLOWED_URLS` names it.
+    /// Its origin, as a value of `SETTLE_AMPLITUDE_ALLOWED_URLS`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// A new project with these keys.
+    /// Adds a project with these keys.
     pub fn project(&self, api_key: &str, secret_key: &str) {
         self.seen().projects.insert(api_key.to_owned(), Project::new(secret_key));
     }
 
-    /// The project's key is another from now on; what it counted stays.
+    /// Replaces the API key of a project; what the project counted stays.
     ///
     /// # Panics
     /// When there is no such project.
@@ -110,7 +109,7 @@ impl Amplitude {
         seen.projects.insert(new.to_owned(), project);
     }
 
-    /// Its present time.
+    /// The time that its clock shows.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.seen().now()
@@ -121,33 +120,33 @@ impl Amplitude {
         self.seen().ahead_ms += i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     }
 
-    /// Moves its clock forward to `now`, as another's shows it.
+    /// Moves its clock forward to `now`, for example to the time of another clock; never back.
     pub fn set(&self, now: Timestamp) {
         let mut seen = self.seen();
         seen.ahead_ms = seen.ahead_ms.max(now.millis_since(api::clock::now()));
     }
 
-    /// What the next requests meet, one each, before anything else that was scripted.
+    /// Sets the faults of the next requests, one each. They precede every other scripted fault.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
         self.seen().next.extend(faults);
     }
 
-    /// What every request meets from now on.
+    /// Sets the fault of every request from now on.
     pub fn answer(&self, fault: Fault) {
         self.seen().always = Some(fault);
     }
 
-    /// What every request meets whose first event is of this type.
+    /// Sets the fault of every request whose first event is of this type.
     pub fn answer_to(&self, event_type: &str, fault: Fault) {
         self.seen().of_type.insert(event_type.to_owned(), fault);
     }
 
-    /// What requests meet by chance.
+    /// Lets requests meet random faults.
     pub fn disturb(&self, chaos: Chaos) {
         self.seen().chaos = Some(chaos);
     }
 
-    /// No fault any more.
+    /// Removes all faults, random ones included.
     pub fn answer_truly(&self) {
         let mut seen = self.seen();
         seen.next.clear();
@@ -156,28 +155,28 @@ impl Amplitude {
         seen.chaos = None;
     }
 
-    /// Lets everything that hangs go on.
+    /// Lets every request that hangs go on.
     pub fn release(&self) {
         self.shared.released.send_modify(|times| *times += 1);
     }
 
-    /// A project takes no events of this type from now on.
+    /// Makes a project refuse events of this type.
     pub fn refuse_type(&self, api_key: &str, event_type: &str) {
         self.seen().unwelcome.push((api_key.to_owned(), event_type.to_owned()));
     }
 
-    /// A project takes nothing of this device from now on.
+    /// Makes a project refuse every event of this device.
     pub fn silence(&self, api_key: &str, device_id: &str) {
         self.change(api_key, |project, _| project.silence(device_id));
     }
 
-    /// A user or device is too busy for this time.
+    /// Throttles a user or device for this time.
     pub fn throttle(&self, api_key: &str, id: &str, time: Duration) {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         self.change(api_key, |project, now| project.limit(id, Limit::Rate, now.plus_millis(millis)));
     }
 
-    /// A user or device has used up its day.
+    /// Makes a user or device exceed its daily quota for the next 24 hours.
     pub fn exceed_quota(&self, api_key: &str, id: &str) {
         self.change(api_key, |project, now| project.limit(id, Limit::Daily, now.plus_millis(DAY_MS)));
     }
@@ -188,7 +187,7 @@ impl Amplitude {
         self.seen().requests.clone()
     }
 
-    /// What a project counted, each event once, in the order in which it was accepted first.
+    /// The events that a project counted, each once, in the order of their first acceptance.
     ///
     /// # Panics
     /// When there is no such project.
@@ -197,7 +196,7 @@ impl Amplitude {
         self.of(api_key, |project| project.events().to_vec())
     }
 
-    /// The changes of profiles that a project took, each once, in the order in which they were accepted first.
+    /// The `$identify` requests that a project took, each once, in the order of their first acceptance.
     ///
     /// # Panics
     /// When there is no such project.
@@ -206,19 +205,20 @@ impl Amplitude {
         self.of(api_key, |project| project.identified().to_vec())
     }
 
-    /// The events that a [`Fault::Refused`] or [`Fault::Silenced`] named, by insert id: their sender abandons them.
+    /// The insert ids of the events that a [`Fault::Refused`] or [`Fault::Silenced`] refused. Their sender gives
+    /// them up.
     #[must_use]
     pub fn blamed(&self) -> BTreeSet<String> {
         self.seen().blamed.clone()
     }
 
-    /// How many repeated events a project ignored.
+    /// Number of repeated events that a project ignored.
     #[must_use]
     pub fn repeated(&self, api_key: &str) -> usize {
         self.of(api_key, Project::repeated)
     }
 
-    /// What a project knows of a user, by user id or else device id.
+    /// The profile of a user, by user id or, failing that, by device id.
     ///
     /// # Panics
     /// When there is no such project.
@@ -227,10 +227,10 @@ impl Amplitude {
         self.of(api_key, |project| project.profile(id))
     }
 
-    /// Waits until a project counted as many events as wanted, and gives all of them.
+    /// Waits until a project has counted at least `count` events, and returns all of them.
     ///
     /// # Panics
-    /// When it does not in time.
+    /// When the deadline passes.
     pub async fn wait_counted(&self, api_key: &str, count: usize, deadline: Duration) -> Vec<Counted> {
         wait::until(deadline, &format!("{count} events in {api_key}"), async || {
             let events = self.events(api_key);
@@ -240,16 +240,16 @@ impl Amplitude {
         .await
     }
 
-    /// Checks what must hold whatever a scenario does.
+    /// Checks the rules that hold for a sender in every scenario.
     ///
     /// # Panics
-    /// With what no sender should do.
+    /// When a rule is broken, with all broken rules.
     pub fn check(&self) {
         let wrong = self.verdict();
         assert!(wrong.is_empty(), "what no sender should do: {wrong:#?}");
     }
 
-    /// What [`Self::check`] fails on, as a list.
+    /// The broken rules that [`Self::check`] fails on.
     #[must_use]
     pub fn verdict(&self) -> Vec<String> {
         let seen = self.seen();

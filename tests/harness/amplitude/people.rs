@@ -1,17 +1,17 @@
-//! Whose events they are: users and devices, joined at the first naming, with their properties.
+//! The users of a project: which user ids and device ids belong to one person, and that person's properties.
 
 use domain::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Maximum number of updates of user properties per user and hour; others are dropped.
-const UPDATES: usize = 1800;
+/// Maximum number of updates of user properties per user and hour; further ones are dropped.
+const MAX_UPDATES: usize = 1800;
 const HOUR_MS: i64 = 3_600_000;
 
-/// What is known of a user.
+/// What a project knows of a user.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
-    /// Their id, once they were named.
+    /// The user id; `None` while only a device id is known.
     pub user_id: Option<String>,
     /// Their devices.
     pub device_ids: BTreeSet<String>,
@@ -42,18 +42,18 @@ impl Person {
     }
 }
 
-/// All users of a project. A person is named by a number; two that turn out to be one keep both.
+/// All users of a project. A person is an index; when two prove to be one person, both indexes stay valid.
 #[derive(Debug, Default)]
 pub struct People {
     all: Vec<Person>,
     by_user: BTreeMap<String, usize>,
     by_device: BTreeMap<String, usize>,
-    /// From a person to the one that they became.
+    /// Maps the index of an anonymous person to the named one that took it over.
     joined: BTreeMap<usize, usize>,
 }
 
 impl People {
-    /// Who sent an event with these ids, at least one of which is there.
+    /// The person with these ids, added if new. At least one id must be present.
     pub fn identify(&mut self, user_id: Option<&str>, device_id: Option<&str>) -> usize {
         let of_device = device_id.and_then(|device| self.by_device.get(device).copied());
         let person = match user_id {
@@ -67,7 +67,7 @@ impl People {
         person
     }
 
-    /// The person with this user id; the nameless one of the device becomes them.
+    /// The person with this user id. The anonymous person of the device is merged into them.
     fn named(&mut self, user: &str, of_device: Option<usize>) -> usize {
         let nameless = of_device.filter(|person| self.all[*person].user_id.is_none());
         let known = self.by_user.get(user).copied();
@@ -80,7 +80,7 @@ impl People {
         person
     }
 
-    /// What the named one lacks comes from the nameless one.
+    /// Copies the properties that the named person lacks, and all devices, from the anonymous one.
     fn join(&mut self, nameless: usize, person: usize) {
         let was = std::mem::take(&mut self.all[nameless]);
         for (name, value) in was.properties {
@@ -98,13 +98,13 @@ impl People {
         self.all.len() - 1
     }
 
-    /// Sets properties of a person; whether it did, since updates above the limit are dropped.
+    /// Sets properties of a person. Returns `false` if the update exceeds the limit and is dropped.
     pub fn update(&mut self, person: usize, properties: &Map<String, Value>, now: Timestamp) -> bool {
         let person = &mut self.all[person];
         while person.updates.front().is_some_and(|first| now.millis_since(*first) >= HOUR_MS) {
             person.updates.pop_front();
         }
-        let is_allowed = person.updates.len() < UPDATES;
+        let is_allowed = person.updates.len() < MAX_UPDATES;
         if is_allowed {
             person.updates.push_back(now);
             person.change(properties);
@@ -112,12 +112,12 @@ impl People {
         is_allowed
     }
 
-    /// The person with this user id, or else device id.
+    /// The person with this user id or, failing that, device id.
     pub fn find(&self, id: &str) -> Option<usize> {
         self.by_user.get(id).or_else(|| self.by_device.get(id)).copied()
     }
 
-    /// Who a person is by now.
+    /// The index of the person that this one was merged into; its own if it was not.
     pub fn present(&self, mut person: usize) -> usize {
         while let Some(next) = self.joined.get(&person) {
             person = *next;
@@ -125,7 +125,7 @@ impl People {
         person
     }
 
-    /// A person with these events.
+    /// The profile of a person with these events.
     pub fn profile(&self, person: usize, events: Vec<Value>) -> Profile {
         let person = &self.all[person];
         Profile {

@@ -1,4 +1,4 @@
-//! What one project takes, counts and knows.
+//! One project: the events it accepts and counts, its limits and its users.
 
 use super::people::{People, Profile};
 use super::request::{Event, IDENTIFY, text};
@@ -7,28 +7,28 @@ use domain::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// How long a repeated event is ignored.
-const WINDOW_MS: i64 = 7 * 86_400_000;
-/// The time over which events per second are a mean.
-const SPAN_MS: i64 = 30_000;
-/// Maximum number of events of one id within it: 30 a second.
-const IN_SPAN: usize = 900;
-/// The longest text, and the longest array as JSON.
-const LONGEST: usize = 1024;
+/// An event that is repeated within this time is ignored.
+const DEDUPLICATION_MS: i64 = 7 * 86_400_000;
+/// The time over which the events per second are averaged.
+const RATE_SPAN_MS: i64 = 30_000;
+/// Maximum number of events of one id within [`RATE_SPAN_MS`]: 30 a second.
+const MAX_IN_SPAN: usize = 900;
+/// Maximum length of a text, and of an array as JSON, in characters.
+const MAX_CHARS: usize = 1024;
 /// The daily quota that an answer names.
-const DAILY: usize = 500_000;
+const DAILY_QUOTA: usize = 500_000;
 
 /// An event that was counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counted {
     /// The event, after all cuts.
     pub event: Value,
-    /// When it was accepted first, by the fake's clock.
+    /// When it was first accepted, by the fake's clock.
     pub at: Timestamp,
     person: usize,
 }
 
-/// Why nothing is taken of somebody.
+/// Why events of a user or device are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// Too many events a second.
@@ -37,20 +37,20 @@ pub enum Limit {
     Daily,
 }
 
-/// A project.
+/// A project and everything it received.
 #[derive(Debug, Default)]
 pub struct Project {
     secret_key: String,
     events: Vec<Counted>,
-    /// Changes of profiles, which are no events.
+    /// Accepted `$identify` entries, which change profiles and are not counted as events.
     identified: Vec<Counted>,
-    /// When each event was counted last, by insert id and device.
+    /// When each event was last counted, by insert id and device id.
     counted: BTreeMap<(String, Option<String>), Timestamp>,
     repeated: usize,
     people: People,
     silenced: BTreeSet<String>,
     limits: BTreeMap<String, (Limit, Timestamp)>,
-    /// The events of late, by id.
+    /// The times of the events within [`RATE_SPAN_MS`], by user id or device id.
     recent: BTreeMap<String, VecDeque<Timestamp>>,
     cut: usize,
     dropped: usize,
@@ -85,7 +85,7 @@ impl Project {
         self.repeated
     }
 
-    /// How many values were cut, and how many updates dropped.
+    /// The number of values that were cut and of updates that were dropped.
     pub const fn losses(&self) -> (usize, usize) {
         (self.cut, self.dropped)
     }
@@ -96,7 +96,7 @@ impl Project {
         Some(self.people.profile(person, own.map(|one| one.event.clone()).collect()))
     }
 
-    /// Takes all events of a request, or none.
+    /// Accepts all events of a request, or none.
     pub fn take(&mut self, events: &[Event], now: Timestamp) -> Result<(), Refusal> {
         if let Some((index, device)) = self.first_silenced(events) {
             return Err(Refusal::silenced(device, index));
@@ -116,14 +116,13 @@ impl Project {
         devices.find(|(_, device)| self.silenced.contains(*device))
     }
 
-    /// Whether nobody among them is held back.
+    /// Refuses the events if one of their users or devices is under this limit.
     fn within(&self, events: &[Event], limit: Limit, now: Timestamp) -> Result<(), Refusal> {
         let is_limited = |id: &str| self.limits.get(id).is_some_and(|(kind, until)| *kind == limit && *until > now);
         match limit {
             Limit::Rate => busy(events, |id| is_limited(id).then_some(31)).map_or(Ok(()), |busy| Err(busy.throttled())),
-            Limit::Daily => {
-                busy(events, |id| is_limited(id).then_some(DAILY + 1)).map_or(Ok(()), |busy| Err(busy.over_quota()))
-            }
+            Limit::Daily => busy(events, |id| is_limited(id).then_some(DAILY_QUOTA + 1))
+                .map_or(Ok(()), |busy| Err(busy.over_quota())),
         }
     }
 
@@ -134,12 +133,12 @@ impl Project {
         }
         for (id, count) in &mut counts {
             let recent = self.recent.entry(id.clone()).or_default();
-            while recent.front().is_some_and(|first| now.millis_since(*first) >= SPAN_MS) {
+            while recent.front().is_some_and(|first| now.millis_since(*first) >= RATE_SPAN_MS) {
                 recent.pop_front();
             }
             *count += recent.len();
         }
-        let eps = |id: &str| counts.get(id).filter(|count| **count > IN_SPAN).map(|count| count.div_ceil(30));
+        let eps = |id: &str| counts.get(id).filter(|count| **count > MAX_IN_SPAN).map(|count| count.div_ceil(30));
         busy(events, eps).map_or(Ok(()), |busy| Err(busy.throttled()))
     }
 
@@ -149,7 +148,7 @@ impl Project {
         }
         if let Some(insert_id) = text(event, "insert_id") {
             let name = (insert_id.to_owned(), text(event, "device_id").map(str::to_owned));
-            if self.counted.get(&name).is_some_and(|last| now.millis_since(*last) < WINDOW_MS) {
+            if self.counted.get(&name).is_some_and(|last| now.millis_since(*last) < DEDUPLICATION_MS) {
                 self.repeated += 1;
                 return;
             }
@@ -171,12 +170,12 @@ impl Project {
     }
 }
 
-/// Whose event it is: which field, and the id in it.
+/// The ids of an event, each with its field.
 fn ids(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
     ["user_id", "device_id"].into_iter().filter_map(|field| Some((field, text(event, field)?)))
 }
 
-/// Users and devices with more events than they may have, if there are any. `eps` is their number.
+/// The users and devices for which `eps` returns a number of events per second; `None` if there are none.
 fn busy(events: &[Event], eps: impl Fn(&str) -> Option<usize>) -> Option<Busy> {
     let mut found: Option<Busy> = None;
     for (index, event) in events.iter().enumerate() {
@@ -190,19 +189,19 @@ fn busy(events: &[Event], eps: impl Fn(&str) -> Option<usize>) -> Option<Busy> {
     found
 }
 
-/// Cuts what is too long; the number of values cut.
+/// Cuts values that are too long, and returns their number.
 fn cut(value: &mut Value) -> usize {
     match value {
         Value::String(text) => {
-            let is_long = text.chars().count() > LONGEST;
+            let is_long = text.chars().count() > MAX_CHARS;
             if is_long {
-                *text = text.chars().take(LONGEST).collect();
+                *text = text.chars().take(MAX_CHARS).collect();
             }
             usize::from(is_long)
         }
         Value::Array(items) => {
             let before = items.len();
-            while json!(items).to_string().chars().count() > LONGEST && items.pop().is_some() {}
+            while json!(items).to_string().chars().count() > MAX_CHARS && items.pop().is_some() {}
             usize::from(items.len() < before)
         }
         Value::Object(fields) => fields.values_mut().map(cut).sum(),

@@ -1,21 +1,21 @@
-//! Reading a request, up to the point where the project's own state matters.
+//! Parses a request and judges everything that does not depend on the project's state.
 
 use super::response::Refusal;
 use serde_json::{Map, Value};
 
-/// A request must be smaller.
-const BYTES: usize = 1_000_000;
-/// A request must have fewer events.
-const EVENTS: usize = 2000;
-/// The shortest id, unless the request sets another.
+/// A request of this size or more is refused.
+const BYTES_LIMIT: usize = 1_000_000;
+/// A request with this number of events or more is refused.
+const EVENTS_LIMIT: usize = 2000;
+/// Minimum length of an id, unless the request sets another.
 const MIN_ID_LENGTH: u64 = 5;
 
-/// Ids that are nobody's, in lower case.
+/// Ids that Amplitude refuses because they name no user, in lower case.
 const FORBIDDEN: [&str; 14] =
     ["anonymous", "nil", "none", "null", "n/a", "na", "undefined", "unknown", "", NO_DEVICE, "{}", "lmy47d", "0", "-1"];
 const NO_DEVICE: &str = "00000000-0000-0000-0000-000000000000";
 
-/// Types that only Amplitude itself, or an API that is not played here, uses.
+/// Event types that only Amplitude itself uses, or an API that this fake does not have.
 const RESERVED: [&str; 7] = [
     "[Amplitude] Start Session",
     "[Amplitude] End Session",
@@ -26,26 +26,26 @@ const RESERVED: [&str; 7] = [
     "$groupidentify",
 ];
 
-/// Changes properties of a user and is counted as no event.
+/// The event type that changes properties of a user and is not counted as an event.
 pub const IDENTIFY: &str = "$identify";
-/// What such a change may do; others are not played here.
+/// The operations of [`IDENTIFY`] that this fake knows.
 const OPERATIONS: [&str; 2] = ["$set", "$unset"];
 
-/// One event.
+/// One event, as its JSON object.
 pub type Event = Map<String, Value>;
 
-/// A request as it can be read without knowing the project.
+/// A parsed request.
 #[derive(Debug)]
 pub struct Upload {
-    /// Whose it is.
+    /// The API key of its project.
     pub api_key: String,
     events: Vec<Value>,
     min_id_length: u64,
 }
 
-/// Reads the request's frame.
+/// Parses the body of a request.
 pub fn read(body: &[u8]) -> Result<Upload, Refusal> {
-    if body.len() >= BYTES {
+    if body.len() >= BYTES_LIMIT {
         return Err(Refusal::too_large());
     }
     if body.is_empty() {
@@ -66,9 +66,9 @@ pub fn read(body: &[u8]) -> Result<Upload, Refusal> {
 }
 
 impl Upload {
-    /// Its events, each judged by itself, and how many ids were removed from them.
+    /// The events, each checked, and the number of short ids that were removed from them.
     pub fn events(self) -> Result<(Vec<Event>, usize), Refusal> {
-        if self.events.len() >= EVENTS {
+        if self.events.len() >= EVENTS_LIMIT {
             return Err(Refusal::too_large());
         }
         let (mut events, mut removed) = (Vec::new(), 0);
@@ -147,7 +147,7 @@ fn has_allowed_values(event: &Event, index: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What an identification changes: plain values, or operations alone.
+/// Checks that an [`IDENTIFY`] event has either plain values or operations, not both.
 fn has_operations(event: &Event, index: usize) -> Result<(), Refusal> {
     let properties = event.get("user_properties").and_then(Value::as_object);
     let Some(properties) = properties.filter(|properties| !properties.is_empty()) else {

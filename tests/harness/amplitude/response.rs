@@ -1,8 +1,8 @@
-//! What it answers.
+//! The bodies and statuses of the fake's answers.
 
 use serde_json::{Map, Value, json};
 
-/// A request that is refused, with nothing of it kept.
+/// The answer to a refused request, none of whose events is taken.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
     /// The status.
@@ -38,7 +38,7 @@ impl Refusal {
         Self::of_event("Invalid field values on some events", "events_with_invalid_fields", (field, index))
     }
 
-    /// An event is left without an id, for this one was too short.
+    /// An event has no id left because this one was too short.
     pub fn short(field: &str, index: usize) -> Self {
         Self::of_event("Invalid id length for user_id or device_id", "events_with_invalid_id_lengths", (field, index))
     }
@@ -48,7 +48,7 @@ impl Refusal {
         Self { status: 400, body }
     }
 
-    /// A device from which nothing is taken.
+    /// The events of a silenced device are refused.
     pub fn silenced(device_id: &str, index: usize) -> Self {
         let body = json!({
             "code": 400, "error": "Some devices are silenced", "eps_threshold": 0,
@@ -58,7 +58,7 @@ impl Refusal {
         Self { status: 400, body }
     }
 
-    /// The project sends more than it may; nobody in particular is named.
+    /// The whole project exceeds its rate; no user or device is named.
     pub fn project_throttled() -> Self {
         let body = json!({
             "code": 429, "error": "Too many requests", "eps_threshold": 1000,
@@ -67,7 +67,7 @@ impl Refusal {
         Self { status: 429, body }
     }
 
-    /// The body of an error of a server in between, and of a refusal for a reason that no table lists.
+    /// An error of a server in between, or a refusal for a reason that Amplitude does not document.
     pub fn status(status: u16) -> Self {
         match status {
             400 => Self { status, body: json!({ "code": 400, "error": "Bad request" }) },
@@ -81,16 +81,16 @@ impl Refusal {
 /// Users and devices of a request that have too many events.
 #[derive(Debug, Default)]
 pub struct Busy {
-    /// By user id, how many.
+    /// User id to number of events.
     pub users: Map<String, Value>,
-    /// By device id, how many.
+    /// Device id to number of events.
     pub devices: Map<String, Value>,
-    /// The first event of any of them.
+    /// The index of the first event of any of them.
     pub first: usize,
 }
 
 impl Busy {
-    /// Too many a second.
+    /// 429: too many events a second.
     pub fn throttled(self) -> Refusal {
         let body = json!({
             "code": 429, "error": "Too many requests for some devices and users", "eps_threshold": 30,
@@ -99,7 +99,7 @@ impl Busy {
         Refusal { status: 429, body }
     }
 
-    /// Too many a day.
+    /// 429: too many events a day.
     pub fn over_quota(self) -> Refusal {
         let body = json!({
             "code": 429, "error": "Exceeded daily quota", "eps_threshold": 30,
@@ -110,12 +110,12 @@ impl Busy {
     }
 }
 
-/// What an accepted request is answered.
+/// The answer to an accepted request.
 pub fn accepted(events: usize, bytes: usize, at_ms: i64) -> Value {
     json!({ "code": 200, "events_ingested": events, "payload_size_bytes": bytes, "server_upload_time": at_ms })
 }
 
-/// This answer with `missing` events less.
+/// This answer, counting `missing` events fewer.
 pub fn miscounted(mut body: Value, missing: usize) -> Value {
     let taken = body["events_ingested"].as_u64().unwrap_or_default();
     body["events_ingested"] = json!(taken.saturating_sub(u64::try_from(missing).unwrap_or(u64::MAX)));

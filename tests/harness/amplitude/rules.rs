@@ -1,4 +1,4 @@
-//! What no sender should do, seen from its requests.
+//! The rules that every sender must keep, checked on its requests.
 
 use super::Exchange;
 use serde_json::Value;
@@ -6,19 +6,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// More events are not recommended in one request.
-const EVENTS: usize = 10;
-/// More requests a second are not allowed.
-const REQUESTS: usize = 100;
+/// Amplitude recommends at most this number of events in one request.
+const MAX_EVENTS: usize = 10;
+/// Amplitude allows at most this number of requests a second.
+const MAX_PER_SECOND: usize = 100;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Every rule that was broken, with what broke it.
+/// Every broken rule, with the request that broke it.
 pub fn broken(requests: &[Exchange]) -> Vec<String> {
     let mut wrong: Vec<String> = requests.iter().filter_map(malformed).collect();
-    wrong.extend(two_contents(requests));
-    wrong.extend(at_once(requests));
-    if let Some(first) = requests.windows(REQUESTS + 1).find(|some| within_a_second(some)).and_then(<[_]>::first) {
-        wrong.push(format!("more than {REQUESTS} requests within a second of {:?}", first.began));
+    wrong.extend(changed_contents(requests));
+    wrong.extend(overlaps(requests));
+    if let Some(first) = requests.windows(MAX_PER_SECOND + 1).find(|some| within_a_second(some)).and_then(<[_]>::first)
+    {
+        wrong.push(format!("more than {MAX_PER_SECOND} requests within a second of {:?}", first.began));
     }
     wrong
 }
@@ -34,7 +35,7 @@ fn malformed(exchange: &Exchange) -> Option<String> {
     if is_whole || lacks {
         return Some(format!("{} was answered {}", exchange.target, exchange.answer));
     }
-    if exchange.events().len() > EVENTS {
+    if exchange.events().len() > MAX_EVENTS {
         return Some(format!("{} events in one request", exchange.events().len()));
     }
     let is_odd = |event: &&Value| {
@@ -44,8 +45,8 @@ fn malformed(exchange: &Exchange) -> Option<String> {
     exchange.events().iter().find(is_odd).map(|event| format!("no insert_id, an ip, or revenue beside price: {event}"))
 }
 
-/// Events whose content is another one in another attempt. Each project has events of its own.
-fn two_contents(requests: &[Exchange]) -> Vec<String> {
+/// Events whose content differs between two attempts. An insert id counts within one project.
+fn changed_contents(requests: &[Exchange]) -> Vec<String> {
     let (mut first, mut wrong) = (BTreeMap::<String, Value>::new(), Vec::new());
     for (key, event) in
         requests.iter().flat_map(|exchange| exchange.events().iter().map(|event| (&exchange.body["api_key"], event)))
@@ -63,8 +64,8 @@ fn two_contents(requests: &[Exchange]) -> Vec<String> {
     wrong
 }
 
-/// Requests about one device of which the second came while the first was open: neither answered nor given up.
-fn at_once(requests: &[Exchange]) -> Vec<String> {
+/// Pairs of requests about one device, where the second arrived before the first was answered or given up.
+fn overlaps(requests: &[Exchange]) -> Vec<String> {
     let (mut last, mut wrong) = (BTreeMap::<String, &Exchange>::new(), Vec::new());
     for exchange in requests {
         let Some(event) = exchange.events().first() else { continue };
@@ -73,7 +74,7 @@ fn at_once(requests: &[Exchange]) -> Vec<String> {
         if let Some(before) = before.filter(|before| before.closed_at.is_none_or(|closed| closed > exchange.began)) {
             wrong.push(format!("two requests about {device} in flight at once:\n{before:?}\n{exchange:?}"));
         }
-        // Of several the one that is open longest.
+        // Keep the request that closes last.
         let is_last = |closed: Instant| exchange.closed_at.is_none_or(|own| own >= closed);
         if before.is_none_or(|before| before.closed_at.is_some_and(is_last)) {
             last.insert(device, exchange);

@@ -1,4 +1,4 @@
-//! The endpoints.
+//! The HTTP endpoints of the fake.
 
 use super::fault::Fault;
 use super::request::{self, Event};
@@ -30,7 +30,7 @@ pub struct Shared {
     pub released: watch::Sender<u64>,
 }
 
-/// Listens on this port.
+/// Serves the endpoints on this port.
 pub async fn serve(port: u16, shared: Shared) -> JoinHandle<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("the fake's port");
     let router = Router::new().fallback(receive).layer(DefaultBodyLimit::disable()).with_state(shared);
@@ -38,7 +38,7 @@ pub async fn serve(port: u16, shared: Shared) -> JoinHandle<()> {
     tokio::spawn(async move { axum::serve(Wires(listener), service).await.unwrap_or_default() })
 }
 
-/// One request, as it was read.
+/// One HTTP request with its whole body.
 struct Request {
     method: Method,
     uri: Uri,
@@ -81,7 +81,7 @@ async fn receive(
     (StatusCode::from_u16(status).unwrap_or_default(), headers, text).into_response()
 }
 
-/// A request until it is answered, or until its sender goes away: then nobody waits for the answer any more.
+/// Marks a request as closed when its handler ends: after the answer, or when the sender closed the connection.
 struct Open {
     shared: Shared,
     place: usize,
@@ -97,7 +97,7 @@ impl Drop for Open {
 }
 
 impl Seen {
-    /// Keeps the request and returns the fault that it meets.
+    /// Records the request; returns its index and the fault that it meets.
     fn keep(&mut self, request: &Request) -> (usize, Option<Fault>) {
         let exchange = Exchange {
             target: format!("{} {}", request.method, request.uri),
@@ -112,7 +112,7 @@ impl Seen {
         (self.requests.len() - 1, fault)
     }
 
-    /// A request was answered, or its connection closed.
+    /// Records that a request was answered, or that its connection was closed (`answer` is `None`).
     fn close(&mut self, place: usize, answer: Option<(u16, &Value)>) {
         if let Some(exchange) = self.requests.get_mut(place) {
             exchange.closed_at = Some(Instant::now());
@@ -155,7 +155,7 @@ impl Seen {
         Refusal::invalid("event_properties", place)
     }
 
-    /// All of a device that is silenced are lost, although only the first is named.
+    /// All events of a silenced device are refused, although the answer names only the first.
     fn silenced(&mut self, body: &[u8]) -> Refusal {
         let events = events(body);
         let device = events.first().and_then(|event| event["device_id"].as_str()).unwrap_or_default();
@@ -163,7 +163,7 @@ impl Seen {
         Refusal::silenced(device, 0)
     }
 
-    /// Takes the events of a request, but for `fewer` at its end.
+    /// Accepts the events of a request except the last `missing`.
     fn upload(&mut self, body: &[u8], missing: usize) -> Result<Value, Refusal> {
         let upload = request::read(body)?;
         let (now, key) = (self.now(), upload.api_key.clone());
@@ -214,7 +214,7 @@ fn insert_id(event: &Value) -> Option<String> {
     event["insert_id"].as_str().map(str::to_owned)
 }
 
-/// The user of the event at this place is too busy.
+/// The refusal that throttles the user and the device of the event at this index.
 fn throttled(body: &[u8], place: usize) -> Refusal {
     let event = events(body).into_iter().nth(place).unwrap_or_default();
     let id = |field: &str| {

@@ -1,4 +1,4 @@
-//! Connections that can be dropped in the middle of a request, as by a network that fails.
+//! Connections that a test can drop in the middle of a request, as a failing network does.
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Cutter(Arc<AtomicBool>);
 
 impl Cutter {
-    /// Nothing is read from or written to the connection any more.
+    /// Makes every further read and write of the connection fail.
     pub fn cut(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -32,7 +32,7 @@ impl Connected<IncomingStream<'_, Wires>> for Cutter {
     }
 }
 
-/// A listener of such connections.
+/// A listener whose connections can be cut.
 pub struct Wires(pub TcpListener);
 
 impl Listener for Wires {

@@ -1,4 +1,4 @@
-//! Reading and writing on one connection. Waiting is a read with a time limit, so that it ends with the other side.
+//! Reads and writes on one connection. A wait is a read with a time limit, so that it ends when the client closes.
 
 use super::{Fault, Received, Shared};
 use socket2::SockRef;
@@ -6,51 +6,51 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Between two bytes of what drips.
+/// The time between two bytes of a dripping answer.
 const SECOND: Duration = Duration::from_secs(1);
-/// Number of bytes written at once. The system's send buffer is as large, so that what was written was nearly received.
+/// Number of bytes written at once. The send buffer has this size too, so that nearly all written bytes were received.
 const PIECE_BYTES: usize = 16 * 1024;
 const BIG_BYTES: usize = 10_000_000;
 const BOMB_BYTES: usize = 1_000_000;
-/// What a bomb begins with: gzip without a name or time.
+/// The head of a gzip file without a name or time.
 const GZIP: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 
-/// Where a conversation takes place.
-pub struct Talk<'a> {
-    /// The connection, with or without TLS.
+/// One connection and the state of its endpoint.
+pub struct Connection<'a> {
+    /// The TCP socket below the stream, with or without TLS.
     pub socket: &'a TcpStream,
-    /// Where it is kept.
+    /// What the endpoint received and is scripted to answer.
     pub shared: &'a Shared,
 }
 
 /// Reads requests and answers them until the connection ends.
-pub fn talk(mut stream: impl Read + Write, talk: &Talk<'_>) {
+pub fn serve(mut stream: impl Read + Write, connection: &Connection<'_>) {
     while let Some(received) = read_request(&mut stream) {
         let fault = {
-            let mut seen = talk.shared.seen();
+            let mut seen = connection.shared.seen();
             let scripted = || seen.next.pop_front().or_else(|| seen.always.clone()).unwrap_or(Fault::Status(200));
             let fault = Fault::at(&received.path).unwrap_or_else(scripted);
             seen.requests.push(received);
             fault
         };
-        if answer(&mut stream, talk, &fault).is_none() {
+        if answer(&mut stream, connection, &fault).is_none() {
             return;
         }
     }
 }
 
-/// `None` when the connection is over.
-fn answer(stream: &mut (impl Read + Write), talk: &Talk<'_>, fault: &Fault) -> Option<()> {
-    let send_text = |stream: &mut _, text: String| send(stream, talk, text.as_bytes());
+/// Answers one request; `None` when the connection is over.
+fn answer(stream: &mut (impl Read + Write), connection: &Connection<'_>, fault: &Fault) -> Option<()> {
+    let send_text = |stream: &mut _, text: String| send(stream, connection, text.as_bytes());
     match fault {
-        Fault::Never => stays(stream, talk, None),
-        Fault::Drip => drip(stream, talk, &head(200, "content-length: 0\r\n")),
+        Fault::Never => wait_while_open(stream, connection, None),
+        Fault::Drip => drip(stream, connection, &head(200, "content-length: 0\r\n")),
         Fault::DripBody => {
             send_text(stream, head(200, "content-length: 1000\r\n"))?;
-            drip(stream, talk, &"x".repeat(1000))
+            drip(stream, connection, &"x".repeat(1000))
         }
         Fault::Reset => {
-            SockRef::from(talk.socket).set_linger(Some(Duration::ZERO)).expect("a socket that can be reset");
+            SockRef::from(connection.socket).set_linger(Some(Duration::ZERO)).expect("a socket that can be reset");
             None
         }
         Fault::Drop => None,
@@ -63,11 +63,11 @@ fn answer(stream: &mut (impl Read + Write), talk: &Talk<'_>, fault: &Fault) -> O
         }
         Fault::Big => {
             send_text(stream, head(200, &format!("content-length: {BIG_BYTES}\r\n")))?;
-            (0..BIG_BYTES / PIECE_BYTES + 1).try_for_each(|_| send(stream, talk, &[b'x'; PIECE_BYTES]))
+            (0..BIG_BYTES / PIECE_BYTES + 1).try_for_each(|_| send(stream, connection, &[b'x'; PIECE_BYTES]))
         }
         Fault::Bomb => {
             send_text(stream, head(200, &format!("content-encoding: gzip\r\ncontent-length: {BOMB_BYTES}\r\n")))?;
-            bomb().chunks(PIECE_BYTES).try_for_each(|piece| send(stream, talk, piece))
+            bomb().chunks(PIECE_BYTES).try_for_each(|piece| send(stream, connection, piece))
         }
         Fault::EndlessHead => {
             send_text(stream, "HTTP/1.1 200 OK\r\n".to_owned())?;
@@ -80,31 +80,31 @@ fn head(status: u16, headers: &str) -> String {
     format!("HTTP/1.1 {status} Scripted\r\ncontent-type: text/plain\r\n{headers}\r\n")
 }
 
-fn send(stream: &mut impl Write, talk: &Talk<'_>, bytes: &[u8]) -> Option<()> {
-    // What the system refuses to shrink stays as it is.
-    let _ = SockRef::from(talk.socket).set_send_buffer_size(PIECE_BYTES);
+fn send(stream: &mut impl Write, connection: &Connection<'_>, bytes: &[u8]) -> Option<()> {
+    // The system may refuse a small buffer; a larger one does too.
+    let _ = SockRef::from(connection.socket).set_send_buffer_size(PIECE_BYTES);
     stream.write_all(bytes).and_then(|()| stream.flush()).ok()?;
-    talk.shared.seen().sent_bytes += bytes.len();
+    connection.shared.seen().sent_bytes += bytes.len();
     Some(())
 }
 
-fn drip(stream: &mut (impl Read + Write), talk: &Talk<'_>, text: &str) -> Option<()> {
+fn drip(stream: &mut (impl Read + Write), connection: &Connection<'_>, text: &str) -> Option<()> {
     text.bytes().try_for_each(|byte| {
-        send(stream, talk, &[byte])?;
-        stays(stream, talk, Some(SECOND))
+        send(stream, connection, &[byte])?;
+        wait_while_open(stream, connection, Some(SECOND))
     })
 }
 
-/// Waits until the other side goes, or for `time`; `Some` if it has not gone.
-fn stays(stream: &mut impl Read, talk: &Talk<'_>, time: Option<Duration>) -> Option<()> {
-    talk.socket.set_read_timeout(time).expect("a time limit");
+/// Waits for `time` or until the client closes; `Some` if the connection is still open.
+fn wait_while_open(stream: &mut impl Read, connection: &Connection<'_>, time: Option<Duration>) -> Option<()> {
+    connection.socket.set_read_timeout(time).expect("a time limit");
     let read = stream.read(&mut [0]);
-    talk.socket.set_read_timeout(None).expect("no time limit");
+    connection.socket.set_read_timeout(None).expect("no time limit");
     let is_there = read.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
     is_there.then_some(())
 }
 
-/// One request with its body, or nothing when the other side is gone.
+/// Reads one request with its body; `None` when the client has closed the connection.
 fn read_request(stream: &mut impl Read) -> Option<Received> {
     let mut bytes = Vec::new();
     let mut byte = [0];
@@ -126,7 +126,8 @@ fn read_request(stream: &mut impl Read) -> Option<Received> {
     Some(Received { path, headers, body })
 }
 
-/// Zeros by RFC 1951 3.2.6: a literal, then ever again "258 times what stands one before", 13 bits each.
+/// Compressed zeros (RFC 1951 3.2.6): one literal, then a back-reference of length 258 and distance 1, 13 bits each,
+/// again and again.
 fn bomb() -> Vec<u8> {
     let mut bits = vec![true, true, false]; // The last block, with fixed codes.
     bits.extend([false, false, true, true, false, false, false, false]);
@@ -137,7 +138,7 @@ fn bomb() -> Vec<u8> {
     bits.extend([false; 7]); // Its end.
     let byte = |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
     let mut bytes: Vec<u8> = GZIP.into_iter().chain(bits.chunks(8).map(byte)).collect();
-    // The check sum at the end is wrong: nobody should come so far.
+    // The checksum at the end is wrong: no client may read that far.
     bytes.resize(BOMB_BYTES, 0);
     bytes
 }

@@ -1,4 +1,4 @@
-//! A certificate for a name, by an authority that is trusted only by a setting.
+//! A certificate for a host name, issued by an authority that only a setting makes trusted.
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -9,7 +9,7 @@ use openssl::ssl::{SslAcceptor, SslMethod};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name, X509NameBuilder};
 
-/// A server's certificate with its key, and who vouches for it.
+/// A server's certificate with its key and its issuing authority.
 pub struct Identity {
     pub authority: X509,
     certificate: X509,
@@ -19,14 +19,14 @@ pub struct Identity {
 impl Identity {
     pub fn new(name: &str) -> Self {
         let (authority_key, key) = (new_key(), new_key());
-        let issuer = called("settle's tests");
+        let issuer = named("settle's tests");
         let mut authority = builder(&issuer, &issuer, &authority_key);
         authority
             .append_extension(BasicConstraints::new().critical().ca().build().expect("an extension"))
             .expect("room");
         authority.sign(&authority_key, MessageDigest::sha256()).expect("a signature");
         let authority = authority.build();
-        let mut certificate = builder(&called(name), &issuer, &key);
+        let mut certificate = builder(&named(name), &issuer, &key);
         let names = SubjectAlternativeName::new().dns(name).build(&certificate.x509v3_context(Some(&authority), None));
         certificate.append_extension(names.expect("an extension")).expect("room");
         certificate.sign(&authority_key, MessageDigest::sha256()).expect("a signature");
@@ -45,7 +45,7 @@ fn new_key() -> PKey<Private> {
     Rsa::generate(2048).and_then(PKey::from_rsa).expect("a key")
 }
 
-fn called(name: &str) -> X509Name {
+fn named(name: &str) -> X509Name {
     let mut builder = X509NameBuilder::new().expect("a name");
     builder.append_entry_by_text("CN", name).expect("a name");
     builder.build()

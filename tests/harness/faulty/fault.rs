@@ -7,19 +7,19 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 pub enum Fault {
     /// No answer ever comes; the connection stays.
     Never,
-    /// The answer's head comes at one byte per second.
+    /// The head of the answer is sent at one byte per second.
     Drip,
-    /// The answer is 200, and its body comes at one byte per second.
+    /// The answer is 200, and its body is sent at one byte per second.
     DripBody,
     /// The request is read, then the connection is reset.
     Reset,
-    /// The request is read and would be processed, then the connection is closed without an answer.
+    /// The request is read, then the connection is closed without an answer.
     Drop,
-    /// This status.
+    /// The answer has this status and no body.
     Status(u16),
-    /// This status, with this `Retry-After`.
+    /// The answer has this status and this `Retry-After`.
     RetryAfter(u16, String),
-    /// This status, to this place.
+    /// The answer has this status and this `Location`.
     Redirect(u16, String),
     /// 200 with a body of 10 MB.
     Big,
@@ -30,7 +30,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The path at which it happens.
+    /// The path of the URL at which this fault happens.
     #[must_use]
     pub fn path(&self) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
@@ -49,7 +49,7 @@ impl Fault {
         }
     }
 
-    /// What happens at a path; nothing for one that is not of a fault.
+    /// The fault of a path; `None` for a path without one.
     #[must_use]
     pub fn at(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();

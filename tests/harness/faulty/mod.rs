@@ -1,6 +1,6 @@
-//! A webhook endpoint where everything goes wrong that can: by the path of its URL, or as a test scripts it.
+//! A webhook endpoint with every fault that HTTP allows: chosen by the path of its URL, or scripted by a test.
 //!
-//! It keeps what it received and counts what it could send, so that a test sees from outside how little was read of it.
+//! It records what it received and counts the bytes that it could send, so that a test sees how little was read.
 
 mod answer;
 mod certificate;
@@ -8,14 +8,14 @@ mod fault;
 
 pub use fault::Fault;
 
-use answer::{Talk, talk};
+use answer::{Connection, serve};
 use certificate::Identity;
 use openssl::ssl::SslAcceptor;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// One request, as it came.
+/// One received request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
     /// Path and query.
@@ -44,7 +44,7 @@ struct Seen {
     is_over: bool,
 }
 
-/// What its threads share.
+/// The state that its threads share.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Seen>>);
 
@@ -71,7 +71,7 @@ impl Faulty {
         Self::at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// Listens there.
+    /// Listens on this address.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -80,7 +80,7 @@ impl Faulty {
         Self::listen(address, None)
     }
 
-    /// Speaks TLS with a certificate for `name` by an authority of its own, which comes in DER.
+    /// Serves TLS with a certificate for `name`; also returns its authority's certificate in DER.
     ///
     /// # Panics
     /// When it cannot listen.
@@ -104,19 +104,19 @@ impl Faulty {
                 }
                 seen.seen().connections += 1;
                 let (seen, acceptor) = (seen.clone(), acceptor.clone());
-                std::thread::spawn(move || converse(stream, acceptor.as_deref(), &seen));
+                std::thread::spawn(move || serve_connection(stream, acceptor.as_deref(), &seen));
             }
         });
         Self { address, scheme, shared }
     }
 
-    /// The URL at which this always happens.
+    /// The URL at which this fault always happens.
     #[must_use]
     pub fn url(&self, fault: &Fault) -> String {
         self.url_of(&fault.path())
     }
 
-    /// The URL at which the fault of [`Self::answer`] happens.
+    /// The URL at which the scripted faults happen: see [`Self::answer`].
     #[must_use]
     pub fn scripted_url(&self) -> String {
         self.url_of("/hook")
@@ -126,18 +126,18 @@ impl Faulty {
         format!("{}://{}{path}", self.scheme, self.address)
     }
 
-    /// Where it listens.
+    /// The port on which it listens.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// What happens at [`Self::scripted_url`] from now on, after the faults of [`Self::answer_next`]. At first 200.
+    /// Sets what happens at [`Self::scripted_url`] after the faults of [`Self::answer_next`]. The default is 200.
     pub fn answer(&self, fault: Fault) {
         self.shared.seen().always = Some(fault);
     }
 
-    /// What happens to the next `times` requests there.
+    /// Sets what happens to the next `times` requests at [`Self::scripted_url`].
     pub fn answer_next(&self, times: usize, fault: &Fault) {
         self.shared.seen().next.extend(std::iter::repeat_n(fault.clone(), times));
     }
@@ -148,13 +148,13 @@ impl Faulty {
         self.shared.seen().requests.clone()
     }
 
-    /// How many connections were opened.
+    /// The number of connections that were opened.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.seen().connections
     }
 
-    /// How many bytes the other side, or the buffers on the way, took of what was sent.
+    /// The number of bytes that clients, or buffers on the way, took.
     #[must_use]
     pub fn sent_bytes(&self) -> usize {
         self.shared.seen().sent_bytes
@@ -164,21 +164,21 @@ impl Faulty {
 impl Drop for Faulty {
     fn drop(&mut self) {
         self.shared.seen().is_over = true;
-        // Lets the listening thread see that it is over. Where nobody listens any more, it is over already.
+        // Wakes the listening thread, so that it sees the flag and ends. An error means that it has ended already.
         drop(TcpStream::connect(self.address));
     }
 }
 
-/// Talks on one connection until it ends.
-fn converse(stream: TcpStream, acceptor: Option<&SslAcceptor>, shared: &Shared) {
+/// Serves one connection until it ends.
+fn serve_connection(stream: TcpStream, acceptor: Option<&SslAcceptor>, shared: &Shared) {
     let Ok(socket) = stream.try_clone() else { return };
-    let talk_about = Talk { socket: &socket, shared };
+    let connection = Connection { socket: &socket, shared };
     match acceptor {
-        None => talk(stream, &talk_about),
+        None => serve(stream, &connection),
         Some(acceptor) => {
-            // Who does not trust the certificate hangs up here.
+            // A client that does not trust the certificate closes the connection here.
             if let Ok(stream) = acceptor.accept(stream) {
-                talk(stream, &talk_about);
+                serve(stream, &connection);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A webhook endpoint that keeps every request, verifies it as a stranger would, and answers as a test scripts it.
+//! A webhook endpoint that records every request, verifies it as any consumer would, and answers as a test scripts it.
 
 mod reply;
 
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// One request, as it came.
+/// One received request.
 #[derive(Debug, Clone)]
 pub struct Received {
     /// `webhook-id`.
@@ -33,16 +33,16 @@ pub struct Received {
     pub headers: HeaderMap,
     /// The body, byte for byte.
     pub raw: Vec<u8>,
-    /// The body as JSON; null when it is none.
+    /// The body as JSON; null if it is not JSON.
     pub body: Value,
-    /// The result of [`Signed::verify`] with the newest secret and with the newest public key, as far as they are
-    /// known; `Err` too while neither is.
+    /// The result of [`Signed::verify`] with the newest secret and the newest public key that the receiver trusts;
+    /// `Err` while it trusts neither.
     pub verified: Result<(), String>,
-    /// When it came.
+    /// When it arrived.
     pub began: Instant,
-    /// When it was answered; `None` while it hangs or when the sender gave up.
+    /// When it was answered; `None` while it hangs, and if the sender gave up.
     pub finished_at: Option<Instant>,
-    /// The status that it was answered with.
+    /// The status of the answer; `None` also if the connection was dropped.
     pub status: Option<u16>,
 }
 
@@ -54,13 +54,13 @@ impl Received {
         of_purchase.or_else(|| self.body["event_type"].as_str()).unwrap_or_default()
     }
 
-    /// The purchase it is about, by the collapse key of `purchase.updated`; empty for an event of another shape.
+    /// The collapse key in a `purchase.updated`; empty for any other event.
     #[must_use]
     pub fn collapse_key(&self) -> &str {
         self.body["attributes"]["collapse_key"].as_str().unwrap_or_default()
     }
 
-    /// The store's name of the purchase it is about.
+    /// The receipt id of its purchase; empty if it names none.
     #[must_use]
     pub fn receipt_id(&self) -> &str {
         let ids = self.body["external_ids"].as_array().into_iter().flatten();
@@ -75,13 +75,13 @@ impl Received {
         of_purchase.or_else(|| self.body["id"].as_str()).unwrap_or_default()
     }
 
-    /// Its revision.
+    /// The revision in a `purchase.updated`; 0 for any other event.
     #[must_use]
     pub fn revision(&self) -> i64 {
         self.body["attributes"]["revision"].as_i64().unwrap_or_default()
     }
 
-    /// Whether we acknowledged it.
+    /// Whether the receiver acknowledged it (2xx).
     #[must_use]
     pub fn is_acked(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
@@ -90,14 +90,14 @@ impl Received {
 
 #[derive(Default)]
 struct Seen {
-    /// Secrets and public keys; the newest is the last.
+    /// Trusted secrets and public keys; the newest is the last.
     keys: Vec<String>,
     next: VecDeque<Reply>,
-    /// To the first request of each `webhook-id` about receipts whose names begin so.
+    /// A prefix of receipt ids, and the reply to the first request of each `webhook-id` about such a receipt.
     first: Option<(String, Reply)>,
     always: Option<Reply>,
     requests: Vec<Received>,
-    /// By event type.
+    /// The schema of each event type.
     schemas: BTreeMap<String, Validator>,
     is_time_ignored: bool,
     is_refusal_wanted: bool,
@@ -110,7 +110,7 @@ struct Shared {
     released: watch::Sender<u64>,
 }
 
-/// The endpoint; one destination each.
+/// The endpoint of one destination.
 pub struct Receiver {
     port: u16,
     shared: Shared,
@@ -138,12 +138,12 @@ impl Receiver {
         format!("http://127.0.0.1:{}/hook", self.port)
     }
 
-    /// Everything that comes from now on is kept in a file of its own in this folder, for [`deliveries::read`].
+    /// Stores every further request in a new file in this folder, for [`deliveries::read`].
     pub fn keep_in(&self, folder: &Path) {
         self.seen().journal = Some(Journal::within(folder));
     }
 
-    /// What signatures are verified with: a secret, or a public key.
+    /// Verifies signatures with this key, a secret or a public key, from now on.
     pub fn trust(&self, key: &str) {
         let mut seen = self.seen();
         seen.keys.retain(|known| known != key);
@@ -151,27 +151,27 @@ impl Receiver {
         seen.is_refusal_wanted = false;
     }
 
-    /// Trusts the keys in what the API showed of a destination.
+    /// Trusts the keys in the API's answer about a destination.
     ///
     /// # Panics
-    /// When it showed neither a secret nor a public key.
+    /// When the answer has neither a secret nor a public key.
     pub fn trust_shown(&self, destination: &Value) {
         let keys: Vec<&str> = ["secret", "public_key"].iter().filter_map(|name| destination[name].as_str()).collect();
         assert!(!keys.is_empty(), "nothing that verifies is shown: {destination}");
         keys.into_iter().for_each(|key| self.trust(key));
     }
 
-    /// Until the next [`Self::trust`], a signature that is refused is what the test wants.
+    /// Until the next [`Self::trust`] the test expects signatures to be refused.
     pub fn want_refusals(&self) {
         self.seen().is_refusal_wanted = true;
     }
 
-    /// From now on the time of a signature is not compared with ours: the program's clock is moved.
+    /// From now on the time of a signature is not checked, because the test moves the program's clock.
     pub fn ignore_time(&self) {
         self.seen().is_time_ignored = true;
     }
 
-    /// The schema of every event of this type.
+    /// Sets the schema of an event type.
     ///
     /// # Panics
     /// When it is not a JSON Schema.
@@ -181,7 +181,7 @@ impl Receiver {
         self.seen().schemas.insert(event_type.to_owned(), validator);
     }
 
-    /// The types of the acknowledged events about a receipt but for `purchase.updated`, in the order of arrival.
+    /// The types of the acknowledged events about a receipt, without `purchase.updated`, in the order of arrival.
     #[must_use]
     pub fn event_types(&self, receipt_id: &str) -> Vec<String> {
         let seen = self.seen();
@@ -190,32 +190,32 @@ impl Receiver {
         seen.requests.iter().filter(is_wanted).map(|one| one.event_type().to_owned()).collect()
     }
 
-    /// What was given to [`Self::trust`] last.
+    /// The key that was trusted last.
     ///
     /// # Panics
-    /// When nothing was.
+    /// When no key was trusted.
     #[must_use]
     pub fn secret(&self) -> String {
         self.seen().keys.last().cloned().expect("a secret: add the destination first")
     }
 
-    /// What is answered from now on, after the answers of [`Self::answer_next`]. At first 200.
+    /// Sets the reply to every request after those of [`Self::answer_next`]. The default is 200.
     pub fn answer(&self, reply: Reply) {
         self.seen().always = Some(reply);
     }
 
-    /// What the next `times` requests are answered with.
+    /// Sets the reply to the next `times` requests.
     pub fn answer_next(&self, times: usize, reply: &Reply) {
         self.seen().next.extend(std::iter::repeat_n(reply.clone(), times));
     }
 
-    /// What the first request of each `webhook-id` about receipts whose names begin so is answered with from now on,
-    /// whatever else was scripted.
+    /// Sets the reply to the first request of each `webhook-id` about receipts whose ids begin with `receipts`. It
+    /// precedes every other scripted reply.
     pub fn answer_first(&self, receipts: &str, reply: Reply) {
         self.seen().first = Some((receipts.to_owned(), reply));
     }
 
-    /// Lets everything that hangs be answered.
+    /// Answers every request that hangs.
     pub fn release(&self) {
         self.shared.released.send_modify(|times| *times += 1);
     }
@@ -224,7 +224,7 @@ impl Receiver {
     pub async fn refuse(&mut self) {
         if let Some(server) = self.server.take() {
             server.abort();
-            // It ends with being cancelled.
+            // Always an error, because the task was aborted.
             drop(server.await);
         }
     }
@@ -232,26 +232,26 @@ impl Receiver {
     /// Opens the port again.
     ///
     /// # Panics
-    /// When somebody else took it.
+    /// When another program has taken it.
     pub async fn accept(&mut self) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await.expect("the receiver's port");
         let router = Router::new().fallback(receive).with_state(self.shared.clone());
         self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
     }
 
-    /// How many requests have come.
+    /// The number of requests received.
     #[must_use]
     pub fn count(&self) -> usize {
         self.seen().requests.len()
     }
 
-    /// Everything received so far, in the order of arrival.
+    /// All requests so far, in the order of arrival.
     #[must_use]
     pub fn all(&self) -> Vec<Received> {
         self.seen().requests.clone()
     }
 
-    /// What was received about one purchase.
+    /// The `purchase.updated` requests about one purchase.
     #[must_use]
     pub fn about(&self, collapse_key: &str) -> Vec<Received> {
         let seen = self.seen();
@@ -276,10 +276,10 @@ impl Receiver {
         revisions
     }
 
-    /// Waits until at least `count` requests about a purchase have come, and gives them.
+    /// Waits for at least `count` `purchase.updated` requests about a purchase, and returns them.
     ///
     /// # Panics
-    /// When they do not come in time.
+    /// When the deadline passes.
     pub async fn wait_for(&self, collapse_key: &str, count: usize, deadline: Duration) -> Vec<Received> {
         wait::until(deadline, &format!("{count} requests about {collapse_key}"), async || {
             let found = self.about(collapse_key);
@@ -288,7 +288,7 @@ impl Receiver {
         .await
     }
 
-    /// Checks what must hold for everything that any destination ever receives.
+    /// Checks what must hold for all requests to a destination.
     ///
     /// # Panics
     /// With the rule that was broken.
@@ -326,7 +326,7 @@ impl Receiver {
         }
     }
 
-    /// Whether each event came under one `webhook-id` only, as it must where nobody redelivered it.
+    /// Checks that each event came under one `webhook-id` only, as it must unless it was redelivered.
     ///
     /// # Errors
     /// The event that came under several.
@@ -344,11 +344,11 @@ impl Receiver {
         Ok(())
     }
 
-    /// Whether the user's state in each event is the one after its transition.
+    /// Checks that the user's state in each event is the state after its transition.
     ///
     /// # Errors
-    /// The event whose state is from before.
-    pub fn fresh_users(&self) -> Result<(), String> {
+    /// The event with the state before its transition.
+    pub fn check_user_states(&self) -> Result<(), String> {
         let stale = self.all().into_iter().find(|request| {
             let state = &request.body["customer_journey_state"];
             match request.event_type() {
@@ -374,8 +374,8 @@ impl Drop for Receiver {
     }
 }
 
-/// What we add to the documented shapes is optional in the schemas, since the documentation's examples lack it; what we
-/// send always has it.
+/// Fields that settle adds to `attributes`. They are optional in the schemas, because the documented examples lack
+/// them, but every request must have them.
 const ADDED: [&str; 6] =
     ["coalesced", "occurred_at", "previous_acked_revision", "revision", "state_digest", "verified"];
 /// Fields that we add to `user.*`.
@@ -392,7 +392,8 @@ const ADDED_OF_PURCHASE: [&str; 8] = [
     "product_type",
 ];
 
-/// Whether an event is of the shape of its schema, and has what we add to it. A test of the connection has no event.
+/// Checks an event against its schema, and that it has the added fields. A connection test (`webhook-test`) has no
+/// event.
 fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) -> Result<(), String> {
     if request.headers.contains_key("webhook-test") {
         return Ok(());
@@ -412,7 +413,8 @@ fn check_shape(schemas: &BTreeMap<String, Validator>, request: &Received) -> Res
     if missing.is_empty() { Ok(()) } else { Err(format!("{name} lacks {missing:?}: {request:?}")) }
 }
 
-/// Pairs of answered requests about one purchase of which the second came before the first was answered.
+/// Pairs of requests about one purchase where the first was answered only after the second had arrived. A first
+/// request without an answer is not reported.
 fn overlaps(requests: &[Received]) -> Vec<(&Received, &Received)> {
     let mut last = BTreeMap::<&str, &Received>::new();
     let mut found = Vec::new();
@@ -437,18 +439,18 @@ async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -
         request.finished_at = Some(Instant::now());
         request.status = response.as_ref().map(|response| response.status().as_u16());
     }
-    // Ends the connection's task without a byte, which no response could do.
+    // Ends the connection's task without sending a byte, which no response can do.
     response.unwrap_or_else(|| std::panic::resume_unwind(Box::new("the connection is dropped")))
 }
 
-/// The result with each key, the newest first.
+/// The result of verifying with each trusted key, the newest key first.
 fn results(seen: &Seen, signed: Signed<'_>) -> Vec<KeyResult> {
     let verify = if seen.is_time_ignored { Signed::verify_at_any_time } else { Signed::verify };
     let result = |key: &String| KeyResult { key: key.clone(), refusal: verify(&signed, key).err() };
     seen.keys.iter().rev().map(result).collect()
 }
 
-/// Whether the newest key of each version is content.
+/// `Ok` if the newest key of each version accepts the signature.
 fn verified(results: &[KeyResult]) -> Result<(), String> {
     let mut newest = Version::ALL.iter().filter_map(|version| results.iter().find(|one| one.version() == *version));
     match newest.find_map(|one| one.refusal.clone()) {
@@ -458,7 +460,7 @@ fn verified(results: &[KeyResult]) -> Result<(), String> {
     }
 }
 
-/// Keeps the request and returns what to do with it.
+/// Records the request; returns its index and its reply.
 fn keep(seen: &mut Seen, headers: HeaderMap, raw: &Bytes) -> (usize, Reply) {
     let webhook_id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
     let results = results(seen, Signed { headers: &headers, raw });

@@ -1,4 +1,4 @@
-//! What the endpoint answers, and how.
+//! The replies of the endpoint.
 
 use crate::wait;
 use axum::body::{Body, Bytes};
@@ -17,7 +17,7 @@ pub enum Reply {
     Status(u16),
     /// Answers 503 with `Retry-After` in seconds.
     RetryAfter(u64),
-    /// Answers 503 with the date that is this many seconds ahead as `Retry-After`.
+    /// Answers 503 with a date as `Retry-After`, this many seconds from now.
     RetryAfterDate(i64),
     /// Answers 503 with this text as `Retry-After`.
     RetryAfterText(&'static str),
@@ -29,9 +29,9 @@ pub enum Reply {
     Drip,
     /// Answers 200 with a body of 10 MB.
     Big,
-    /// Keeps the request, and drops the connection without an answer.
+    /// Records the request, and drops the connection without an answer.
     Drop,
-    /// Answers 307 with this `Location`: the same request, there.
+    /// Answers 307 with this `Location`.
     Redirect(String),
 }
 
@@ -39,7 +39,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const BIG_BYTES: usize = 10_000_000;
 
 impl Reply {
-    /// The answer; nothing when the connection is to be dropped.
+    /// The response; `None` when the connection is to be dropped.
     pub(super) async fn answer(self, released: &watch::Sender<u64>) -> Option<Response> {
         match self {
             Self::Status(status) => Some(response(status, None, Body::empty())),
@@ -62,7 +62,7 @@ impl Reply {
     }
 }
 
-/// Without keep-alive, so that a closed port is closed for everybody at once.
+/// A response without keep-alive, so that after [`Receiver::refuse`](super::Receiver::refuse) no connection is left.
 fn response(status: u16, header_line: Option<(HeaderName, String)>, body: Body) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or_default();
     let mut response = (status, [(CONNECTION, "close")], body).into_response();
@@ -76,7 +76,7 @@ fn retry_after(header_line: String) -> Response {
     response(503, Some((RETRY_AFTER, header_line)), Body::empty())
 }
 
-/// As RFC 9110 5.6.7 prefers it.
+/// A date in the preferred form of RFC 9110 5.6.7.
 fn http_date(seconds_ahead: i64) -> String {
     let at = api::clock::now().plus_millis(seconds_ahead * 1000);
     let at = jiff::Timestamp::from_microsecond(at.micros()).expect("a time");

@@ -1,4 +1,4 @@
-//! The Amazon ingress with a real storage behind it, a scripted SNS, and an engine that records.
+//! The Amazon ingress with a real database, a scripted SNS, and an engine that records signals.
 
 mod notifications;
 mod refusals;
@@ -27,7 +27,7 @@ const INGRESS_KEY: &str = "8f3c0f6a1e";
 const TOKEN: &str = "2336412f37fb687f5d51e6e2425dacbb";
 const SOON: Duration = Duration::from_secs(10);
 
-/// One key for all tests: making it takes a moment.
+/// One key for all tests, because generating it takes a moment.
 static SIGNER: LazyLock<Signer> =
     LazyLock::new(|| Signer::generate(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).expect("a key"));
 
@@ -39,12 +39,13 @@ fn now() -> Timestamp {
     at("2026-06-01T12:00:00Z")
 }
 
-/// SNS as it answers GET: certificates and confirmations, each with its own trouble; every request is recorded.
+/// A fake of SNS for GET requests, certificates and confirmations, which a test can make fail. It records every
+/// request.
 #[derive(Default)]
 struct Sns {
     requests: Mutex<Vec<String>>,
     trouble: Mutex<Option<FetchError>>,
-    /// What happens while a subscription is being confirmed.
+    /// Runs once while a subscription is being confirmed.
     meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
@@ -72,7 +73,7 @@ impl Fetch for Sns {
         };
         let is_confirmation = !url.ends_with(".pem");
         let meanwhile = self.meanwhile.lock().expect("no panic").take_if(|_| is_confirmation);
-        // One turn of the runtime, so that whoever comes at the same time really waits.
+        // Yields once, so that a concurrent request really waits.
         async move {
             tokio::task::yield_now().await;
             if let Some(meanwhile) = meanwhile {
@@ -84,7 +85,7 @@ impl Fetch for Sns {
     }
 }
 
-/// An engine that records its signals.
+/// An engine (the interface to Temporal) that records its signals.
 #[derive(Default)]
 struct Recording(Mutex<Vec<(CollapseKey, &'static str)>>);
 
@@ -98,7 +99,7 @@ impl Engine for Recording {
         async { Ok(None) }.boxed()
     }
 
-    fn destination(&self, _: DestinationId, _: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn signal_destination(&self, _: DestinationId, _: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
         async { Ok(()) }.boxed()
     }
 
@@ -106,12 +107,12 @@ impl Engine for Recording {
         async { Ok(()) }.boxed()
     }
 
-    fn connected(&self) -> bool {
+    fn is_connected(&self) -> bool {
         true
     }
 }
 
-/// One platform and the ingress before it.
+/// One platform with its ingress.
 struct World {
     amazon: Amazon,
     store: Store,
@@ -122,7 +123,7 @@ struct World {
     _folder: Folder,
 }
 
-/// How a world begins.
+/// The initial state of a world.
 #[derive(Default)]
 struct Beginning {
     topic: Option<&'static str>,
@@ -149,15 +150,14 @@ impl World {
             std::fs::write(&file, SIGNER.certificate_pem().expect("a certificate")).expect("written");
             certificates.push((SIGNER.certificate_url("us-east-1").parse().expect("a URL"), file));
         }
-        let settings =
-            Settings { certificates, auto_confirm_accounts: beginning.accounts, allow_china: false, clock: now };
+        let settings = Settings { certificates, auto_confirm_accounts: beginning.accounts, clock: now };
         let (sns, engine) = (Arc::new(Sns::default()), Arc::new(Recording::default()));
         let dispatch = Dispatch::start(engine.clone(), store.clone());
         let amazon = Amazon::with_fetch(settings, sns.clone()).expect("settings");
         Self { amazon, store, dispatch, engine, sns, platform, _folder: folder }
     }
 
-    /// The answer to SNS: status and reason.
+    /// Posts a body, and returns the status and the reason of the answer.
     async fn post(&self, body: &str) -> (u16, &'static str) {
         let answer = self.amazon.receive(&self.store, &self.dispatch, INGRESS_KEY, body.as_bytes()).await;
         (answer.status, answer.reason)
@@ -177,13 +177,13 @@ impl World {
         alarms.items.into_iter().map(|alarm| alarm.kind).collect()
     }
 
-    /// How often any alarm was raised.
+    /// How often alarms were raised in all.
     async fn raised(&self) -> i64 {
         let alarms = self.store.alarms(Page::default()).await.expect("storage answers");
         alarms.items.iter().map(|alarm| alarm.count).sum()
     }
 
-    /// Waits until the engine was signalled for a purchase, and returns the first signal.
+    /// Waits for a signal to a purchase, and returns the name of the first one.
     async fn wait_signal(&self, receipt_id: &str) -> &'static str {
         let key = CollapseKey::of(self.platform.id, receipt_id);
         wait::until(SOON, "a signal", async || {
@@ -235,7 +235,7 @@ fn notification(number: u128, topic: &str, message: &str) -> String {
     SIGNER.sign_notification(&letter(number, topic), None, message).expect("signed")
 }
 
-/// A signed renewal of [`TOPIC`]; number, message id and receipt belong together.
+/// A signed renewal of [`TOPIC`]; the number determines the message id and the receipt.
 fn renewal(number: u128) -> String {
     notification(number, TOPIC, &sample("SUBSCRIPTION_RENEWED", &format!("receipt-{number}")).message())
 }

@@ -1,4 +1,4 @@
-//! What is signed is stored, once, and the engine is signalled for what is open.
+//! A signed notification is stored once, and the engine is signalled for open ones.
 
 use super::{
     FetchError, INGRESS_KEY, PACKAGE, SIGNER, TOPIC, World, letter, message_id, notification, renewal, sample,
@@ -16,7 +16,7 @@ async fn a_signed_notification_is_stored_and_signalled() {
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].store_type.as_str(), rows[0].receipt_id.as_str()), ("SUBSCRIPTION_RENEWED", "receipt-1"));
     assert_eq!(rows[0].collapse_key, Some(CollapseKey::of(world.platform.id, "receipt-1")));
-    assert_eq!((rows[0].outcome, rows[0].waiting_for.as_deref()), (None, Some("window")));
+    assert_eq!((rows[0].outcome, rows[0].waiting_for), (None, Some(storage::WaitingFor::Window)));
     world.wait_signal("receipt-1").await;
     assert_eq!(world.sns.requests(), [SIGNER.certificate_url("us-east-1")]);
 }
@@ -115,9 +115,9 @@ async fn signed_unreadable_or_foreign_messages_raise_an_alarm() {
         let raised = world.raised().await;
         assert!(raised > before);
         assert_eq!(world.post(&body).await, (200, "accepted before"));
-        assert_eq!(world.raised().await, raised, "a repetition is no news");
+        assert_eq!(world.raised().await, raised, "a repetition raises no alarm");
     }
-    // The refused one does not stand in the way of the rightful one.
+    // The refused notification does not make the right one a duplicate.
     foreign.package_name = PACKAGE;
     assert_eq!(world.post(&notification(4, TOPIC, &foreign.message())).await, (200, "accepted"));
 }
@@ -172,7 +172,7 @@ async fn a_revocation_is_flushed_where_the_platform_is_set_so() {
     assert_eq!(signal(1, "SUBSCRIPTION_CANCELLED", "receipt-1").await, "flush");
     assert_eq!(signal(2, "SUBSCRIPTION_EXPIRED", "receipt-2").await, "notified");
     let open = world.store.open_after(0, 10).await.expect("storage answers");
-    assert_eq!(open.iter().map(|row| row.quiet_ms).collect::<Vec<_>>(), [0, 120_000]);
+    assert_eq!(open.iter().map(|row| row.quiet.as_secs()).collect::<Vec<_>>(), [0, 120]);
 }
 
 /// Samples 2 and 3 of Amazon's page (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>): one

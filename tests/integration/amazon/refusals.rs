@@ -1,8 +1,8 @@
-//! What is refused: each with its own reason, before any request leaves and without a row in the inbox.
+//! Refused messages: each has its own reason, causes no outgoing request and stores no row in the inbox.
 
 use super::{Beginning, SIGNER, STRANGER, TOKEN, TOPIC, World, letter, notification, renewal, subscription};
 
-/// A right notification with one piece of it written otherwise.
+/// A valid notification in which `from` is replaced with `to`.
 fn with(from: &str, to: &str) -> String {
     let document = renewal(1);
     assert!(document.contains(from), "{from} is in {document}");
@@ -126,7 +126,7 @@ async fn a_refused_message_causes_no_request_and_no_row() {
     assert_eq!(world.sns.requests(), [""; 0]);
     assert!(world.store.open_after(0, 10).await.expect("storage answers").is_empty());
     assert_eq!((world.alarms().await.len(), world.topics().await.len()), (0, 1));
-    // This world accepts what is right: it was not the world that refused.
+    // This world accepts a valid notification, so the refusals were due to the messages.
     assert_eq!(world.post(&renewal(1)).await, (200, "accepted"));
 }
 

@@ -1,4 +1,4 @@
-//! The beginning and the end of a topic's subscription.
+//! Confirming, approving and ending a topic's subscription.
 
 use super::{
     ACCOUNT, Beginning, FetchError, SIGNER, STRANGER, TOKEN, TOPIC, World, letter, notification, renewal, sample,
@@ -29,7 +29,7 @@ async fn the_configured_topic_is_confirmed_by_one_visit() {
     assert_eq!(world.post(&subscription(1, TOPIC)).await, CONFIRMED);
     assert_eq!(confirmations(&world), [subscribe_url(TOPIC)]);
     assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Confirmed)]);
-    // Amazon's console has a button to send it again.
+    // Amazon's console can send the request again.
     assert_eq!(world.post(&subscription(2, TOPIC)).await, CONFIRMED);
 }
 
@@ -65,7 +65,7 @@ async fn a_strangers_topic_waits_for_approval_unvisited() {
     assert_eq!(world.alarms().await, ["topic_pending"]);
     let url = world.store.subscribe_url(topics[0].id).await.expect("storage answers").expect("kept");
     assert_eq!(url.expose_secret(), subscribe_url(STRANGER));
-    // The expected topic is not kept out by a stranger who came first.
+    // An unknown topic that came first does not block the expected one.
     assert_eq!(world.post(&subscription(2, TOPIC)).await, CONFIRMED);
 }
 
@@ -75,14 +75,14 @@ async fn notifications_of_a_pending_topic_wait_for_its_approval() {
     assert_eq!(world.post(&subscription(1, TOPIC)).await, NEEDS_APPROVAL);
     let body = renewal(2);
     assert_eq!(world.post(&body).await, (200, "accepted"));
-    assert_eq!(world.stored(&body).await[0].waiting_for.as_deref(), Some("topic approval"));
+    assert_eq!(world.stored(&body).await[0].waiting_for, Some(storage::WaitingFor::TopicApproval));
     let topic = world.store.topics(world.platform.id).await.expect("storage answers")[0].id;
     world.store.approve_topic(topic).await.expect("approved");
-    // An approval counts at once, for what waited and for what comes.
-    assert_eq!(world.stored(&body).await[0].waiting_for.as_deref(), Some("window"));
+    // An approval counts at once, for waiting notifications and for later ones.
+    assert_eq!(world.stored(&body).await[0].waiting_for, Some(storage::WaitingFor::Window));
     let next = renewal(3);
     assert_eq!(world.post(&next).await, (200, "accepted"));
-    assert_eq!(world.stored(&next).await[0].waiting_for.as_deref(), Some("window"));
+    assert_eq!(world.stored(&next).await[0].waiting_for, Some(storage::WaitingFor::Window));
     world.wait_signal("receipt-3").await;
 }
 
@@ -130,7 +130,7 @@ async fn the_end_of_a_subscription_is_noted_and_never_undone() {
     assert!(confirmations(&world).is_empty());
     assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Unsubscribed)]);
     assert_eq!(world.alarms().await, ["topic_unsubscribed"]);
-    // What was on its way still counts, and Amazon's console can begin anew.
+    // Notifications that were already on their way still count, and Amazon's console can subscribe again.
     assert_eq!(world.post(&renewal(2)).await, (200, "accepted"));
     assert_eq!(world.post(&subscription(3, TOPIC)).await, CONFIRMED);
     assert_eq!(world.topics().await, [(TOPIC.to_owned(), TopicState::Confirmed)]);

@@ -1,12 +1,12 @@
-//! Why something is as it is, whether the ledger agrees, and what is sent again, over HTTP.
+//! Explanations, audits and redeliveries over HTTP.
 
 use super::edge::{Service, accept};
 use domain::{CollapseKey, DestinationId};
 use serde_json::{Value, json};
 use storage::Fate;
 
-/// A service with a destination and purchases in revision 1, each with the notification that was settled in it and an
-/// event that is owed to nobody.
+/// A service with a destination and purchases in revision 1, each with its settled notification and an event without
+/// deliveries.
 async fn with_purchases(name: &str, receipts: &[&str]) -> (Service, String, DestinationId, Vec<CollapseKey>) {
     let service = Service::start(name).await;
     let (app, platform) = service.platform().await;
@@ -27,7 +27,7 @@ async fn with_purchases(name: &str, receipts: &[&str]) -> (Service, String, Dest
     (service, app, destination.unwrap_or_else(|| panic!("{}", created.body)), keys)
 }
 
-/// Every sentence of an explanation, the upper ones first.
+/// All sentences of an explanation, parents before children.
 fn sentences(node: &Value) -> Vec<String> {
     let own = node["summary"].as_str().unwrap_or_default().to_owned();
     let then = node["then"].as_array().into_iter().flatten();
@@ -185,7 +185,7 @@ async fn repeating_a_page_after_a_lost_answer_owes_nothing() {
             assert_eq!(redeliver(wrong, 1).await.status, 400, "{wrong}");
         }
         let other = format!("{}{}", "ä".repeat(99), path.len() % 10);
-        assert_eq!(redeliver(&other, 1).await.body["owed"], 1, "another run owes anew");
+        assert_eq!(redeliver(&other, 1).await.body["owed"], 1, "another run records the deliveries again");
         service.raw("UPDATE deliveries SET status = 'delivered', finished_at = created_at");
     }
     let other = service.send_json("POST", &replay, &json!({ "run": "/v1/redeliveries" })).await;

@@ -1,4 +1,4 @@
-//! An admin's action on a purchase reaches the engine as a signal.
+//! An admin's action on a purchase becomes a signal to its workflow.
 
 use super::edge::{Service, accept};
 use domain::CollapseKey;
@@ -11,7 +11,7 @@ async fn purchase(service: &Service) -> (CollapseKey, i64) {
     accept(&service.store, platform, "receipt", Fate::Open).await
 }
 
-/// The signals that are not the dispatcher's.
+/// The recorded signals, without `notified`, which the dispatcher sends.
 fn signals(service: &Service) -> Vec<Signal> {
     let all = service.engine.signals().into_iter().map(|(_, signal)| signal);
     all.filter(|signal| !matches!(signal, Signal::Notified(_))).collect()

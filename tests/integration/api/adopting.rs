@@ -1,4 +1,4 @@
-//! Purchases that were there before us, destinations that come later, and the settings of a platform.
+//! Adopting earlier purchases, snapshots for later destinations, and the settings of a platform, over HTTP.
 
 use super::edge::Service;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ async fn an_import_is_accepted_once_signalled_and_counted() {
     assert!(first.body["unnamed"][0]["detail"].to_string().contains("`anna`"), "{}", first.body);
     let key = domain::CollapseKey::of(platform, "r1");
     wait::until(Duration::from_secs(10), "the import's signal", async || match &service.engine.signals()[..] {
-        [(listed, Signal::Notified(notified))] if *listed == key && notified.quiet_ms > 0 => Ok(()),
+        [(listed, Signal::Notified(notified))] if *listed == key && !notified.quiet.is_zero() => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;

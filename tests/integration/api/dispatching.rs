@@ -1,4 +1,4 @@
-//! The dispatcher over a real inbox: every purchase with open rows is signalled, whatever happens to the engine.
+//! The dispatcher with a real inbox: every purchase with open rows is signalled, even if the engine was unavailable.
 
 use super::edge::{Recording, accept, open};
 use api::dispatch::Dispatch;
@@ -11,7 +11,7 @@ use system_tests::folder::Folder;
 use system_tests::wait;
 use workflows::signal::Signal;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn platform(store: &Store) -> PlatformId {
     let app_id = store.new_app("reader").await.expect("an app").id;
@@ -33,7 +33,7 @@ async fn platform(store: &Store) -> PlatformId {
     store.new_platform(new).await.expect("a platform").id
 }
 
-/// The newest row of each purchase that the engine was signalled.
+/// The newest row that was signalled for each purchase.
 fn newest(engine: &Recording) -> BTreeMap<CollapseKey, i64> {
     let mut newest = BTreeMap::new();
     for (key, signal) in engine.signals() {
@@ -46,7 +46,7 @@ fn newest(engine: &Recording) -> BTreeMap<CollapseKey, i64> {
 }
 
 async fn wait_signalled(engine: &Recording, expected: &BTreeMap<CollapseKey, i64>) {
-    wait::until(PATIENCE, "every purchase's newest row to be signalled", async || {
+    wait::until(TIMEOUT, "every purchase's newest row to be signalled", async || {
         let signalled = newest(engine);
         if signalled == *expected {
             Ok(())
@@ -78,16 +78,20 @@ async fn a_burst_of_one_purchase_is_one_signal_at_first() {
         dispatch.notify(key, seq, 120_000, None);
         tokio::task::yield_now().await;
     }
-    wait::until(PATIENCE, "the first signal", async || {
-        if engine.signals().is_empty() { Err("none".to_owned()) } else { Ok(()) }
-    })
+    wait::until(
+        TIMEOUT,
+        "the first signal",
+        async || {
+            if engine.signals().is_empty() { Err("none".to_owned()) } else { Ok(()) }
+        },
+    )
     .await;
     wait::throughout(Duration::from_millis(300), "one signal", async || match engine.signals().len() {
         1 => Ok(()),
         count => Err(format!("{count} signals")),
     })
     .await;
-    assert_eq!(dispatch.waiting(), 1, "the trailing signal is due later");
+    assert_eq!(dispatch.unsignalled_purchases(), 1, "the trailing signal is due later");
 }
 
 #[tokio::test]
@@ -134,10 +138,10 @@ async fn keys_beyond_memory_are_read_back_from_the_inbox() {
     for (key, seq) in &rows {
         dispatch.notify(*key, *seq, 120_000, None);
     }
-    assert!(dispatch.waiting() <= 4, "{} keys in memory", dispatch.waiting());
+    assert!(dispatch.unsignalled_purchases() <= 4, "{} keys in memory", dispatch.unsignalled_purchases());
     engine.set_down(false);
     wait_signalled(&engine, &rows).await;
-    assert!(dispatch.waiting() <= 4);
+    assert!(dispatch.unsignalled_purchases() <= 4);
 }
 
 #[tokio::test]
@@ -156,5 +160,5 @@ async fn ten_thousand_keys_are_accepted_without_the_engine() {
         }
     }
     assert!(began.elapsed() < Duration::from_secs(5), "100,000 notifications took {:?}", began.elapsed());
-    assert!(dispatch.waiting() <= 10_000);
+    assert!(dispatch.unsignalled_purchases() <= 10_000);
 }

@@ -1,4 +1,4 @@
-//! `/openapi.json` is whole: each route has examples, and they are what they are examples of.
+//! `/openapi.json` is complete: each route has examples, and each example matches its schema.
 
 use super::edge::Service;
 use jsonschema::Validator;
@@ -9,7 +9,7 @@ fn validator(document: &Value, schema: &Value) -> Validator {
     jsonschema::options().should_validate_formats(true).build(&whole).expect("a schema")
 }
 
-/// What a reference leads to, or the schema itself.
+/// The schema that a `$ref` names, or the schema itself.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     schema["$ref"].as_str().and_then(|path| document.pointer(path.trim_start_matches('#'))).unwrap_or(schema)
 }

@@ -1,4 +1,5 @@
-//! The edge under test: the whole router, SQLite in a folder of its own, a recording engine, a scripted store.
+//! The HTTP service under test: the whole router with SQLite in a temporary folder, a recording engine and a scripted
+//! store.
 
 use api::config::{Flags, load};
 use api::dispatch::{Dispatch, Engine, EngineError};
@@ -27,19 +28,19 @@ use workflows::signal::{DestinationSignal, Signal};
 /// The admin token of every service under test.
 pub const TOKEN: &str = "the-admin-token-of-the-tests";
 
-/// An engine that records its signals, and can be down.
+/// An engine (the interface to Temporal) that records its signals and can be made unavailable.
 #[derive(Default)]
 pub struct Recording {
     signals: Mutex<Vec<(CollapseKey, Signal)>>,
     destination_signals: Mutex<Vec<(DestinationId, DestinationSignal)>>,
     supervised: Mutex<Vec<DestinationId>>,
     down: AtomicBool,
-    /// What a query of a run answers; null stands for no open run.
+    /// The answer of a run's `status` query; null if no run is open.
     pub status: Mutex<Value>,
 }
 
 impl Recording {
-    /// Switches it off or on.
+    /// Makes the engine unavailable (`true`) or available.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
     }
@@ -54,13 +55,13 @@ impl Recording {
         self.destination_signals.lock().expect("no test panicked").clone()
     }
 
-    /// The destinations that could be sent something, in order.
+    /// The destinations whose run was started or signalled to supervise them, in order.
     pub fn supervised(&self) -> Vec<DestinationId> {
         self.supervised.lock().expect("no test panicked").clone()
     }
 
     fn answer<T>(&self, value: T) -> Result<T, EngineError> {
-        if self.connected() { Ok(value) } else { Err(EngineError::Unavailable("switched off".to_owned())) }
+        if self.is_connected() { Ok(value) } else { Err(EngineError::Unavailable("switched off".to_owned())) }
     }
 }
 
@@ -79,7 +80,11 @@ impl Engine for Recording {
         async { answer }.boxed()
     }
 
-    fn destination(&self, id: DestinationId, signal: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {
+    fn signal_destination(
+        &self,
+        id: DestinationId,
+        signal: DestinationSignal,
+    ) -> BoxFuture<'_, Result<(), EngineError>> {
         let answer = self.answer(());
         if answer.is_ok() {
             self.destination_signals.lock().expect("no test panicked").push((id, signal));
@@ -95,19 +100,19 @@ impl Engine for Recording {
         async { answer }.boxed()
     }
 
-    fn connected(&self) -> bool {
+    fn is_connected(&self) -> bool {
         !self.down.load(Ordering::SeqCst)
     }
 }
 
-/// What the store's own servers answer; it counts visits.
+/// A fake of the store's servers, which records the requested URLs.
 #[derive(Default)]
 pub struct Scripted {
-    /// Whether it answers at all.
+    /// Whether every request fails.
     pub down: AtomicBool,
-    /// What was visited.
+    /// The requested URLs.
     pub visits: Mutex<Vec<String>>,
-    /// What happens during the next visit.
+    /// Runs during the next request.
     pub meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
@@ -126,36 +131,36 @@ impl Fetch for Scripted {
     }
 }
 
-/// One answer.
+/// One answer of the service.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
     /// The media type.
     pub media: String,
-    /// The body as JSON; a string when it is none.
+    /// The body as JSON; a JSON string of the text if it is not JSON.
     pub body: Value,
 }
 
-/// The edge under test.
+/// The HTTP service under test.
 pub struct Service {
     router: Router,
-    /// Its engine.
+    /// The recording engine.
     pub engine: Arc<Recording>,
-    /// Its storage.
+    /// The storage.
     pub store: Store,
-    /// The store's servers.
+    /// The fake of the store's servers.
     pub sns: Arc<Scripted>,
     folder: Folder,
 }
 
 impl Service {
-    /// A fresh one.
+    /// A new service with an empty database.
     pub async fn start(name: &str) -> Self {
         Self::with(name, &[]).await
     }
 
-    /// A fresh one with these variables, which restrict what destinations may be.
+    /// A new service with these environment variables.
     pub async fn with(name: &str, variables: &[(&str, &str)]) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = load(&Flags::default(), &variables).expect("valid settings");
@@ -163,12 +168,7 @@ impl Service {
         let store = open(&folder).await;
         let engine = Arc::new(Recording::default());
         let sns = Arc::new(Scripted::default());
-        let settings = Settings {
-            certificates: Vec::new(),
-            auto_confirm_accounts: Vec::new(),
-            allow_china: false,
-            clock: clock::now,
-        };
+        let settings = Settings { certificates: Vec::new(), auto_confirm_accounts: Vec::new(), clock: clock::now };
         let edge = Edge {
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
@@ -177,7 +177,7 @@ impl Service {
             send: api::sender(&config),
             admin_token: SecretString::from(TOKEN),
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),
-            default_window_ms: 120_000,
+            default_window: std::time::Duration::from_secs(120),
             metrics: Metrics::install(),
             clock: clock::now,
             random: clock::random_bytes,
@@ -185,7 +185,7 @@ impl Service {
         Self { router: router::router(Arc::new(edge)), engine, store, sns, folder }
     }
 
-    /// One request, with the admin token.
+    /// Sends a request with the admin token and, unless it is null, a JSON body.
     pub async fn send_json(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         self.send(method, path, Some(&format!("Bearer {TOKEN}")), body).await
@@ -196,7 +196,7 @@ impl Service {
         self.send_json("GET", path, &Value::Null).await
     }
 
-    /// One request as it is.
+    /// Sends any request.
     #[expect(clippy::too_many_arguments, reason = "the four parts of a request")]
     pub async fn send(&self, method: &str, path: &str, authorization: Option<&str>, body: Vec<u8>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
@@ -215,7 +215,7 @@ impl Service {
         Answer { status, media, body }
     }
 
-    /// An app and a platform of it.
+    /// Creates an app and a platform of it.
     pub async fn platform(&self) -> (String, PlatformId) {
         let app = self.send_json("POST", "/v1/apps", &json!({ "name": "reader" })).await;
         let app = app.body["id"].as_str().expect("an id").to_owned();
@@ -241,23 +241,23 @@ impl Service {
         connection
     }
 
-    /// Changes what is stored, beside the service: for what only settling brings about.
+    /// Executes SQL in the database, for a state that otherwise only a settling brings about.
     pub fn raw(&self, text: &str) {
         self.connection().batch_execute(text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
 
-    /// How many purchases have a next wake.
+    /// The number of purchases with a `next_wake_at`.
     pub fn woken(&self) -> i64 {
         self.raw_number("SELECT COUNT(*) AS value FROM purchases WHERE next_wake_at IS NOT NULL")
     }
 
-    /// A number of what is stored, as the column `value`.
+    /// The number that a query returns in the column `value`.
     pub fn raw_number(&self, text: &str) -> i64 {
         let rows: Vec<Number> = diesel::sql_query(text).load(&mut self.connection()).expect("a number");
         rows[0].value
     }
 
-    /// Purchases of the one platform, in revision 1 and asleep.
+    /// Inserts purchases of the only platform, in revision 1 and without a next wake.
     pub async fn seed(&self, receipts: &[&str]) -> Vec<CollapseKey> {
         let apps = self.store.apps(storage::Page::default()).await.expect("apps").items;
         let platform = &self.store.platforms(apps[0].id, storage::Page::default()).await.expect("platforms").items[0];
@@ -265,15 +265,15 @@ impl Service {
         for (key, receipt) in keys.iter().zip(receipts) {
             self.raw(&format!(
                 "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-                     verify_attempts, settling, fingerprint, changed, created_at, updated_at)
-                     VALUES ('{key}', '{}', '{}', '{receipt}', 1, '', 'active', '{{}}', 0, 1, '', FALSE, 1, 1)",
+                     verify_attempts, settling, fingerprint, created_at, updated_at)
+                     VALUES ('{key}', '{}', '{}', '{receipt}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1)",
                 platform.id, platform.app_id
             ));
         }
         keys
     }
 
-    /// A `purchase.updated` of each purchase.
+    /// Inserts a `purchase.updated` of each purchase.
     pub fn seed_events(&self) {
         self.raw(
             "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
@@ -283,20 +283,20 @@ impl Service {
 }
 
 impl Answer {
-    /// The names of the fields that a problem complains of.
+    /// The names of the fields in a problem's `errors`.
     pub fn wrong_fields(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
         errors.iter().filter_map(|error| error["field"].as_str()).collect()
     }
 }
 
-/// A database in that folder.
+/// Opens a database in that folder.
 pub async fn open(folder: &Folder) -> Store {
     let database = Database::Sqlite(folder.path().join("settle.sqlite"));
     Store::open(Config { database, key: Key::new([7; 32]), clock: clock::now }).await.expect("the database opens")
 }
 
-/// Keeps one notification of a receipt; its purchase and its row.
+/// Accepts one notification of a receipt; returns its purchase and its sequence number.
 pub async fn accept(store: &Store, platform: PlatformId, receipt: &str, fate: Fate) -> (CollapseKey, i64) {
     let notification = notification(platform, receipt);
     let row = NewNotification {

@@ -1,4 +1,4 @@
-//! The HTTP edge with a real storage behind it and an engine that records its signals.
+//! The HTTP API with a real database and an engine that records signals.
 
 mod accounting;
 mod actions;

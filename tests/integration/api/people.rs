@@ -1,4 +1,5 @@
-//! What people set by HTTP: customers, the catalogue, rates; each route right, each field wrong, and twice.
+//! Settings over HTTP: customers, the catalogue, rates. Each route with valid fields, with each field wrong, and
+//! repeated.
 
 use super::edge::{Answer, Service};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ impl Shop {
         self.send_json("GET", path, Value::Null).await
     }
 
-    /// Wants 400, complaining of these fields.
+    /// Checks that a request is refused with a 400 that names these fields.
     async fn refuses(&self, (method, path): (&str, &str), body: Value, fields: &[&str]) {
         let answer = self.send_json(method, path, body.clone()).await;
         assert_eq!(
@@ -125,7 +126,11 @@ async fn a_catalogue_is_built_piece_by_piece_and_read_as_one_document() {
     assert_eq!(shop.get("/entitlements").await.body["items"][1], before);
     assert_eq!(shop.send_json("PUT", "/catalogue", json!({ "entitlements": [], "products": [] })).await.status, 200);
     assert_eq!(shop.get("/entitlements/tv").await.status, 404);
-    assert_eq!(shop.send_json("PUT", "/catalogue", document.clone()).await.status, 200, "what was read is taken back");
+    assert_eq!(
+        shop.send_json("PUT", "/catalogue", document.clone()).await.status,
+        200,
+        "the answer of GET is accepted by PUT"
+    );
     assert_eq!(shop.get("/catalogue").await.body, document);
     assert_eq!(shop.get("/entitlements/tv").await.body, before, "with the same id");
     assert_eq!(shop.send_json("DELETE", "/entitlements/tv", Value::Null).await.status, 200);

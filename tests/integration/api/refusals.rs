@@ -1,12 +1,12 @@
-//! What a client did wrong is its mistake, is named, and is never a 500.
+//! A client's mistake is answered with a 4xx that names it, never with a 500.
 
 use super::edge::{Answer, Service, TOKEN};
-use api::router::{Access, routes};
+use api::routes::{Access, routes};
 use serde_json::{Value, json};
 
 const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 
-/// The route's path with something in place of each parameter.
+/// The path of a route with `with` in place of each parameter.
 fn filled(path: &str, with: &str) -> String {
     let mut filled = String::new();
     for (at, part) in path.split('/').enumerate() {
@@ -73,7 +73,7 @@ async fn an_unknown_id_is_not_found_on_every_route() {
     }
 }
 
-/// A body that is right, so that only the id is wrong.
+/// A valid body for a route, so that only the id is wrong.
 fn sample_body(path: &str) -> Value {
     match path.rsplit_once("/v1/").map_or("", |(_, rest)| rest.split('/').nth(2).unwrap_or_default()) {
         "customers" => return json!({ "external_id": "anna", "app_user_id": "u" }),
@@ -105,7 +105,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
     }
 }
 
-/// Routes that take a body, on things that exist, with their required fields.
+/// Routes with a body, for resources that exist, each with its required fields.
 async fn with_bodies(service: &Service) -> Vec<(&'static str, String, Value)> {
     let (app, platform) = service.platform().await;
     let webhook = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" });

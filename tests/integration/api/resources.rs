@@ -1,4 +1,4 @@
-//! Apps, platforms, topics and what is read of the ledger.
+//! Apps, platforms, topics, and reading notifications, purchases, events and deliveries.
 
 use super::edge::{Service, accept};
 use domain::TopicId;
@@ -237,7 +237,7 @@ async fn metrics_show_the_inbox_age_and_the_schemas_are_listed() {
     assert_eq!(index["events"][0], json!({ "type": "purchase.updated", "version": "2.0", "url": url }));
     let user = "https://settle.example.com/base/api/v1/events/schema/user.journey.trial.started";
     assert_eq!(index["events"][1], json!({ "type": "user.journey.trial.started", "version": "1.0", "url": user }));
-    assert_eq!(index["events"].as_array().map(Vec::len), Some(domain::event::schemas().len()));
+    assert_eq!(index["events"].as_array().map(Vec::len), Some(domain::schemas::all().len()));
     let schema = service.get("/api/v1/events/schema/purchase.updated").await;
     assert_eq!((schema.media.as_str(), &schema.body["title"]), ("application/schema+json", &json!("purchase.updated")));
     assert_eq!(service.get("/api/v1/events/schema/purchase.eaten").await.status, 404);

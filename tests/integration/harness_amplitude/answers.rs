@@ -1,4 +1,4 @@
-//! What a request is answered.
+//! The answers of the fake Amplitude.
 
 use super::{DAY, KEY, OTHER, error, event, fake, plain, post, profile, send, upload};
 use serde_json::{Value, json};
@@ -186,7 +186,11 @@ async fn a_refused_type_is_named_by_the_first_offending_index() {
     let answer = send(&fake, json!([plain("a", "device-1"), plain("c", "device-1"), tried("d")])).await;
     assert_eq!(answer.body["events_with_invalid_fields"], json!({ "event_properties": [2] }));
     assert_eq!(send(&fake, json!([plain("a", "device-1"), plain("c", "device-1")])).await.status, 200);
-    assert_eq!(upload(&fake, &json!({ "api_key": OTHER, "events": [tried("b")] })).await.status, 200, "only there");
+    assert_eq!(
+        upload(&fake, &json!({ "api_key": OTHER, "events": [tried("b")] })).await.status,
+        200,
+        "another project takes the type"
+    );
 }
 
 #[tokio::test]
@@ -228,7 +232,7 @@ async fn thirty_events_a_second_of_one_device_are_the_limit() {
     assert_eq!((answer.status, &answer.body["throttled_devices"]), (429, &json!({ "device-1": 31 })));
     assert_eq!(send(&fake, many(0, 900)).await.status, 200);
     assert_eq!(send(&fake, many(900, 901)).await.status, 429);
-    assert_eq!(send(&fake, json!([plain("x", "device-2")])).await.status, 200, "another device is not concerned");
+    assert_eq!(send(&fake, json!([plain("x", "device-2")])).await.status, 200, "another device is not throttled");
     fake.pass(Duration::from_secs(31));
     assert_eq!(send(&fake, many(900, 901)).await.status, 200);
     assert_eq!(fake.events(KEY).len(), 902);

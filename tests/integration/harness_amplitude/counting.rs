@@ -1,4 +1,4 @@
-//! What becomes of an accepted event.
+//! The effects of accepted events in the fake Amplitude.
 
 use super::{DAY, KEY, event, fake, plain, profile, send};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ async fn a_nameless_device_joins_the_user_at_the_first_naming() {
     send(&fake, json!([plain("c", "device-2"), named("d", "device-2", "anna@shop"), plain("e", "device-2")])).await;
     let anna = profile(&fake, "anna@shop");
     let ids: Vec<_> = anna.events.iter().filter_map(|event| event["insert_id"].as_str()).collect();
-    assert_eq!(ids, ["a", "b", "c", "d", "e"], "what was before the naming and after it");
+    assert_eq!(ids, ["a", "b", "c", "d", "e"], "events before and after the naming");
     assert_eq!(anna.device_ids.len(), 2);
     send(&fake, json!([named("f", "device-1", "bert@shop")])).await;
     assert_eq!(profile(&fake, "bert@shop").events.len(), 1, "a named user is never taken over");

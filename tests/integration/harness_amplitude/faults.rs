@@ -1,4 +1,4 @@
-//! What a test can make it do, and what its check reports of its sender.
+//! The scripted faults of the fake Amplitude, and what its check reports about a sender.
 
 use super::{KEY, OTHER, SECRET, error, event, fake, plain, post, send};
 use axum::http::Method;
@@ -26,7 +26,7 @@ async fn scripted_statuses_store_nothing() {
     fake.answer_to("bought", Fault::Status(500));
     assert_eq!(send(&fake, json!([plain("a", "device-1")])).await.status, 500);
     let other = event("b", "device-1", &json!({ "event_type": "tried" }));
-    assert_eq!(send(&fake, json!([other])).await.status, 200, "only what begins with the named type");
+    assert_eq!(send(&fake, json!([other])).await.status, 200, "only requests whose first event has the type");
     fake.answer(Fault::Status(503));
     assert_eq!(send(&fake, json!([other])).await.status, 503);
     fake.answer_truly();
@@ -75,7 +75,7 @@ async fn a_mute_request_leaves_what_was_accepted() {
     assert_eq!(fake.requests().iter().map(|pending| pending.status).collect::<Vec<_>>(), [None, Some(200)]);
 }
 
-/// Waits until the first request is in flight no more.
+/// Waits until the first request is no longer in flight.
 async fn wait_closed(fake: &Amplitude) {
     wait::until(SOON, "the end of the first request", async || {
         let first = fake.requests().swap_remove(0);
@@ -105,7 +105,7 @@ async fn an_unanswered_request_is_in_flight_until_its_sender_leaves() {
                 fake.check();
             } else {
                 send(&fake, json!([plain("b", "device-1")])).await;
-                // Not only of the last one before.
+                // The check compares with every earlier request in flight, not only with the last one.
                 send(&fake, json!([plain("c", "device-1")])).await;
                 drop(pending);
                 assert_eq!(fake.verdict().len(), 2, "{fault:?}: {:?}", fake.verdict());
@@ -264,7 +264,7 @@ async fn the_check_reports_what_no_sender_should_do() {
     assert!(fake.verdict().iter().any(|wrong| wrong.contains("in flight at once")), "{:?}", fake.verdict());
 }
 
-/// Requests of as many devices at once.
+/// Sends this number of requests concurrently, each about another device.
 async fn send_at_once(fake: &Amplitude, requests: usize) {
     let all = (0..requests).map(|n| {
         let (insert_id, device) = (format!("{n} {}", fake.requests().len()), format!("device-{n}"));

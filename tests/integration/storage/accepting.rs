@@ -1,7 +1,8 @@
-//! The inbox folds repeated facts, by any sender and however often.
+//! The inbox: a repeated message writes nothing, and a duplicate notification is stored with that outcome.
 
 use super::world::{WINDOW_MS, World, is_missing, renewal, story};
 use domain::{Outcome, PlatformId};
+use std::time::Duration;
 use storage::{Accepted, Error, Fate, NewNotification, Page};
 
 story! {
@@ -119,7 +120,7 @@ story! {
             assert!(matches!(task.await.unwrap().unwrap()[..], [Accepted::New { .. }]));
         }
         assert!(is_missing(&bad.await.unwrap().unwrap_err()));
-        assert_eq!(world.broken(1000).await, [], "what was undone was not accepted");
+        assert_eq!(world.broken(1000).await, [], "notifications of a rolled-back batch are not accepted");
     }
 }
 
@@ -138,7 +139,8 @@ story! {
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.collapse_key), (Some(Outcome::Unknown), None));
         let genuine = renewal(world.platform.id, "m3", "r1", 1);
-        assert!(matches!(world.accept(genuine).await, Accepted::New { .. }), "a refused row folds nothing away");
+        assert!(matches!(world.accept(genuine).await, Accepted::New { .. }),
+            "a refused row makes no later one a duplicate");
     }
 }
 
@@ -148,11 +150,12 @@ story! {
         world.pass(20_000);
         let open = world.store.open_after(0, 10).await.unwrap();
         assert_eq!((open.len(), open[0].seq, open[0].collapse_key), (1, seq, world.key("r1")));
-        assert!((WINDOW_MS - 30_000..=WINDOW_MS - 20_000).contains(&open[0].quiet_ms), "{open:?}");
-        assert!(world.store.inbox_age().await.unwrap().unwrap() >= 20_000);
+        let quiet_ms = domain::time::millis(open[0].quiet);
+        assert!((WINDOW_MS - 30_000..=WINDOW_MS - 20_000).contains(&quiet_ms), "{open:?}");
+        assert!(world.store.inbox_age().await.unwrap().unwrap() >= Duration::from_secs(20));
         assert_eq!(world.store.open_after(seq, 10).await.unwrap(), []);
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
-        assert_eq!((view.outcome, view.waiting_for.as_deref()), (None, Some("window")));
+        assert_eq!((view.outcome, view.waiting_for), (None, Some(storage::WaitingFor::Window)));
     }
 }
 
@@ -213,7 +216,7 @@ story! {
     }
 }
 
-/// One message for one receipt from every caller, and one fact in messages of every caller's own.
+/// A message that every caller sends, and a notification that every caller sends in a message of its own.
 fn crowd(platform: PlatformId, caller: i64, number: i64) -> Vec<NewNotification> {
     vec![
         renewal(platform, &format!("shared-{number}"), &format!("shared-{number}"), number),
@@ -233,12 +236,12 @@ story! {
     async fn an_immediate_notification_needs_no_quiet_on_reload(world: World) {
         let key = world.key("r1");
         world.notify("m1", "r1", 1).await;
-        assert!(world.store.load(key, 0, 500).await.unwrap().quiet_ms > 0);
+        assert!(!world.store.load(key, 0, 500).await.unwrap().quiet.is_zero());
         let mut row = renewal(world.platform.id, "m2", "r1", 2);
         row.fate = Fate::AtOnce;
         world.accept(row).await;
-        assert_eq!(world.store.load(key, 0, 500).await.unwrap().quiet_ms, 0);
+        assert!(world.store.load(key, 0, 500).await.unwrap().quiet.is_zero());
         world.notify("m3", "r1", 3).await;
-        assert_eq!(world.store.load(key, 0, 500).await.unwrap().quiet_ms, 0, "and takes the others with it");
+        assert!(world.store.load(key, 0, 500).await.unwrap().quiet.is_zero(), "the other open notifications do not wait either");
     }
 }

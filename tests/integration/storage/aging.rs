@@ -1,13 +1,13 @@
-//! Time that passes for the whole ledger, and queries of it then.
+//! Makes all rows of a database older, and audits them.
 
 use super::world::World;
-use storage::{Audited, Broken, Page};
+use storage::{Audited, Page, RuleFindings};
 
 pub const MINUTE_MS: i64 = 60_000;
 pub const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 
-/// What [`World::pass`] does not make older on PostgreSQL, since nothing else depends on it.
-const ALSO: [(&str, &str); 12] = [
+/// The columns of times that [`World::pass`] does not change on PostgreSQL, because only these tests depend on them.
+const OTHER_TIMES: [(&str, &str); 12] = [
     ("notifications", "finished_at"),
     ("purchases", "created_at"),
     ("purchases", "updated_at"),
@@ -23,20 +23,20 @@ const ALSO: [(&str, &str); 12] = [
 ];
 
 impl World {
-    /// Lets time pass for every row.
+    /// Lets time pass, and makes every row older by it.
     pub fn age(&self, millis: i64) {
         self.pass(millis);
         if self.is_postgres() {
             let mut raw = self.raw();
-            for (table, column) in ALSO {
+            for (table, column) in OTHER_TIMES {
                 raw.run(&format!("UPDATE {table} SET {column} = {column} - {}", millis * 1000));
             }
         }
     }
 
-    /// All rules that are broken, after an audit page by page: with the examples of all pages.
-    pub async fn audit(&self, limit: i64) -> Vec<Broken> {
-        let (mut cursor, mut all) = (None, Vec::<Broken>::new());
+    /// All broken rules, with the examples of all pages of the audit.
+    pub async fn audit(&self, limit: i64) -> Vec<RuleFindings> {
+        let (mut cursor, mut all) = (None, Vec::<RuleFindings>::new());
         loop {
             let Audited { broken, next_cursor, .. } = self.store.audit(Page { cursor, limit }).await.unwrap();
             for one in broken {
@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    /// All rules that are broken, each with its count.
+    /// The names of all broken rules, each with its number of violations.
     pub async fn broken(&self, limit: i64) -> Vec<(&'static str, i64)> {
         self.audit(limit).await.into_iter().map(|one| (one.name, one.violations)).collect()
     }

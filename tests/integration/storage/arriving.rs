@@ -1,5 +1,5 @@
-//! Profiles that do not arrive: what is skipped, refused or dead is not held by the integration, and what it is owed
-//! instead comes to an end.
+//! Profiles that do not arrive: settle does not believe that the integration has a skipped, refused or dead profile,
+//! and does not owe it another one for ever.
 
 use super::payments::monthly;
 use super::profiling::PURCHASED;
@@ -9,28 +9,28 @@ use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, NotificationKind, Snapshot, Timestamp, TransitionKind};
 use storage::{Claim, Claimed, DestinationPatch, Page, Rendered, Run, Verdict};
 
-/// A day and an hour more.
-const DAY_MS: i64 = 25 * HOUR_MS;
+/// A day and an hour.
+const DAY_AND_HOUR_MS: i64 = 25 * HOUR_MS;
 
 impl World {
-    /// Claims a lane whose bodies are made so; nothing is left to send.
+    /// Claims a lane with this result of rendering, after which nothing is left to send.
     async fn put_aside(&self, (key, to): (CollapseKey, DestinationId), rendered: Rendered) {
         let render = rendering(move |_| rendered.clone());
         let claimed = self.store.claim(Claim { render, ..claim(key, to, "aside") }).await.unwrap();
         assert!(!matches!(claimed, Claimed::Send(_)), "{claimed:?}");
     }
 
-    /// How many purchases are due now.
+    /// The number of purchases that are due now.
     async fn due(&self) -> usize {
         self.store.due(100).await.unwrap().len()
     }
 
-    /// How many purchases a snapshot owes something of.
+    /// The number of purchases of which a snapshot owes something.
     async fn snapshot(&self, to: DestinationId) -> usize {
-        self.store.snapshot(to, Page::default(), Run::Real).await.unwrap().owed.len()
+        self.store.backfill(to, Page::default(), Run::Real).await.unwrap().owed.len()
     }
 
-    /// Fails what is next in a lane for good; its types.
+    /// Makes the next deliveries of a lane dead, and returns their types.
     async fn kill(&self, (key, to): (CollapseKey, DestinationId)) -> Vec<String> {
         let Claimed::Send(batch) = self.claim(key, to, "kill").await else { return Vec::new() };
         let sent = Sent { batch, key, to, token: "kill".to_owned(), mode: storage::Mode::Lane };
@@ -50,7 +50,7 @@ story! {
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.put_aside((world.key("r1"), to), skip()).await;
         world.resettle(world.key("r1")).await;
-        assert_eq!(world.profiles(to), 0, "a settling without news owes nothing that would be skipped again");
+        assert_eq!(world.profiles(to), 0, "a settling without a change owes nothing that would be skipped again");
         assert_eq!((world.snapshot(to).await, world.profiles(to)), (1, 1), "a key was set: it was never sent");
         world.put_aside((world.key("r1"), to), skip()).await;
         world.resettle(world.key("r1")).await;
@@ -59,7 +59,7 @@ story! {
         world.resettle(world.key("r1")).await;
         assert_eq!(world.profiles(to), 2, "a change is owed");
         world.drain((world.key("r1"), to)).await;
-        assert_eq!((world.snapshot(to).await, world.profiles(to)), (0, 2), "it has it");
+        assert_eq!((world.snapshot(to).await, world.profiles(to)), (0, 2), "the integration has the state");
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -83,9 +83,9 @@ story! {
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         world.sleep();
         assert_eq!(world.kill((key, to)).await, [PURCHASED]);
-        assert_eq!(world.due().await, 1, "nothing else would recheck it");
+        assert_eq!(world.due().await, 1, "the failed event rechecks the purchase");
         let mut dead = 0;
-        for wait in [0, HOUR_MS + 1, DAY_MS] {
+        for wait in [0, HOUR_MS + 1, DAY_AND_HOUR_MS] {
             assert_eq!(world.due().await, usize::from(wait == 0), "the next recheck waits");
             world.pass(wait);
             assert_eq!(world.due().await, 1);
@@ -95,13 +95,13 @@ story! {
         }
         assert_eq!((world.woken(), world.profiles(to)), (0, dead), "it ends");
         world.resettle(key).await;
-        assert_eq!(world.profiles(to), dead, "what is always refused is not owed anew by each settling");
+        assert_eq!(world.profiles(to), dead, "a profile that is always refused is not owed again by each settling");
         world.entitle("silver").await;
         world.sleep();
         world.resettle(key).await;
         assert_eq!(world.profiles(to), dead + 1);
         assert_eq!(world.kill((key, to)).await, [PROFILE_UPDATED]);
-        assert_eq!(world.due().await, 1, "another state begins anew");
+        assert_eq!(world.due().await, 1, "another state may be refused as often again");
         world.resettle(key).await;
         assert_eq!(world.drain((key, to)).await.len(), 1);
         world.resettle(key).await;
@@ -138,7 +138,7 @@ story! {
 }
 
 impl World {
-    /// A trial begins.
+    /// Accepts and settles the beginning of a trial.
     async fn begin_trial(&self, receipt: &str) {
         let report =
             Report { kind: NotificationKind::SubscriptionPurchased, customer: Some("customer-1"), related: None };
@@ -152,7 +152,7 @@ impl World {
     }
 }
 
-/// In its trial of a month.
+/// A snapshot in a trial of a month.
 fn trial() -> Snapshot {
     let ends: Timestamp = "2027-02-10T12:00:00Z".parse().unwrap();
     Snapshot { trial_ends_at: Some(ends), ..monthly() }
@@ -170,12 +170,12 @@ story! {
         world.show("r1", converted, &[(TransitionKind::TrialConverted, 1), (TransitionKind::Purchased, 1)]).await;
         let known = world.raw().texts("SELECT profile AS value FROM events WHERE profile IS NOT NULL ORDER BY seq");
         assert!(known[0].contains("\"ltv_usd\":\"0\"") && known.last().unwrap().contains("\"ltv_usd\":null"), "{known:?}");
-        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "the event cannot take a value away");
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "the event cannot remove a value");
         let sent = world.drain((key, more)).await;
         let types: Vec<_> = sent.iter().map(|(event_type, _)| event_type.as_str()).collect();
         assert_eq!(types, [PURCHASED, PROFILE_UPDATED]);
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 2)]).await;
-        assert_eq!(world.profiles(more), 1, "it is gone already");
+        assert_eq!(world.profiles(more), 1, "the value was removed already");
         assert_eq!(world.broken(1000).await, []);
     }
 }
@@ -189,6 +189,6 @@ story! {
         world.show("r1", monthly(), &[(TransitionKind::TrialConverted, 1)]).await;
         assert_eq!((world.kill((key, more)).await, world.profiles(more)), (vec![PROFILE_UPDATED.to_owned()], 1));
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 2)]).await;
-        assert_eq!(world.profiles(more), 2, "the event alone would leave it");
+        assert_eq!(world.profiles(more), 2, "the event alone would not remove the value");
     }
 }

@@ -1,4 +1,4 @@
-//! The audit: silent about what the store wrote, and not about what somebody did to it by hand.
+//! The audit: it finds nothing in what settle wrote, and notices every change that was made by hand.
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, Sent, finish};
@@ -9,7 +9,7 @@ use storage::{
     SecretString, Verdict,
 };
 
-/// Two destinations and a purchase with most of what can become of a delivery: delivered, superseded, dead, owed again.
+/// Two destinations and purchases whose deliveries are delivered, superseded, dead and redelivered.
 async fn live(world: &World) {
     let hook = world.destination("hook").await;
     let analytics = world.analytics("analytics").await;
@@ -32,7 +32,7 @@ async fn live(world: &World) {
     world.age(2 * MINUTE_MS);
 }
 
-/// Notifications with everything that can become of one beside being settled.
+/// Notifications with every other outcome than `settled`.
 async fn otherwise(world: &World) {
     let (platform, key) = (world.platform.id, world.key("r3"));
     let mut outcomes = Vec::new();
@@ -71,10 +71,10 @@ story! {
     }
 }
 
-/// What notices that a notification is gone.
+/// The rule that notices a missing notification.
 const ACCEPTED: &[&str] = &["accepted_is_stored"];
 
-/// Which rows, of which table, and what notices that they are gone.
+/// A table, a condition of its rows, and the rules that notice when these rows are missing.
 const DELETIONS: &[(&str, &str, &[&str])] = &[
     ("notifications", "message_id = 'r1-2'", &["coalesced_adds_up", "accepted_is_stored"]),
     ("notifications", "outcome = 'settled'", ACCEPTED),
@@ -110,12 +110,12 @@ const DELETIONS: &[(&str, &str, &[&str])] = &[
         &["an_event_was_owed", "superseded_by_a_newer", "acknowledged_was_delivered"],
     ),
     ("deliveries", "status = 'dead'", &["redeliveries_are_numbered"]),
-    ("attempts", "class = 'delivered'", &["delivered_was_answered", "attempts_are_recorded"]),
+    ("attempts", "class = 'success'", &["delivered_was_answered", "attempts_are_recorded"]),
     ("lanes", "acked_revision IS NOT NULL", &["acknowledged_is_recorded"]),
     ("user_lanes", "acked_revision IS NOT NULL", &["a_users_state_is_recorded"]),
 ];
 
-/// How those that are gone are named.
+/// The examples with which the audit names missing notifications.
 const GONE: &str = "SELECT 'notification ' || seq || ' of ' || COALESCE('purchase ' || collapse_key, 'no purchase') \
      AS value FROM gone";
 
@@ -123,7 +123,7 @@ story! {
     async fn a_row_deleted_by_hand_is_noticed(world: World) {
         live(&world).await;
         otherwise(&world).await;
-        // Somebody who deletes rows by hand does not check whether others point to them.
+        // Foreign keys are not checked, as after a change by hand.
         let unchecked = if world.is_postgres() { "SET session_replication_role = replica" } else { "PRAGMA foreign_keys = OFF" };
         let back = if world.is_postgres() { "OVERRIDING SYSTEM VALUE " } else { "" };
         for (table, which, expected) in DELETIONS {
@@ -155,7 +155,7 @@ story! {
         let (platform, second) = (world.platform.id, world.second_process().await);
         let crowd = |whose: &str, beside: i64| {
             let whose = whose.to_owned();
-            // The second row of each holds a fact that the other process accepts too.
+            // The other process accepts the same notification as the second row in another message.
             (0..700).flat_map(move |number| {
                 let own = renewal(platform, &format!("{whose}-{number}"), &format!("{whose}-{}", number % 9), number);
                 [own, renewal(platform, &format!("{whose}-same-{number}"), &format!("r{}", number % 3), number + beside)]
@@ -178,7 +178,7 @@ story! {
     }
 }
 
-/// What is changed by hand, how it is undone, and what notices it.
+/// A change by hand, its undoing, and the rule that notices it.
 const CHANGES: &[(&str, &str, &str)] = &[
     (
         "UPDATE notifications SET finished_at = NULL WHERE message_id = 'r1-1'",
@@ -251,7 +251,7 @@ story! {
         world.age(2 * MINUTE_MS);
         let all = DestinationPatch { events: Some(vec!["*".to_owned()]), ..Default::default() };
         world.store.update_destination(states.id, all).await.unwrap();
-        assert_eq!(world.broken(1000).await, [], "it did not choose user.* then");
+        assert_eq!(world.broken(1000).await, [], "the destination had not chosen user.* then");
         world.age(2 * MINUTE_MS);
         world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         let elsewhere = Filter { platforms: vec![other.id], environments: Vec::new() };
@@ -264,7 +264,8 @@ story! {
         world.age(2 * MINUTE_MS);
         world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         world.age(2 * MINUTE_MS);
-        assert_eq!(world.broken(1000).await, [], "it wants nothing of this platform, and what was is not known any more");
+        assert_eq!(world.broken(1000).await, [],
+            "the filter excludes this platform, and earlier filters are not known");
     }
 }
 
@@ -277,10 +278,9 @@ story! {
         world.pass(LEASE_MS + 1);
         world.revise("r1", 2).await;
         let newer = world.attempt(key, hook.id, "b").await;
-        let mut success = finish(&late, Verdict::Delivered);
-        success.result.events[0].class = "success";
+        let success = finish(&late, Verdict::Delivered);
         world.end(success).await;
-        assert_eq!(world.store.delivery(late.delivery_id).await.unwrap().status, "superseded");
+        assert_eq!(world.store.delivery(late.delivery_id).await.unwrap().status, storage::DeliveryStatus::Superseded);
         assert_eq!(world.broken(1000).await, []);
         world.finish(&newer, Verdict::Dead).await;
         assert_eq!(world.broken(1000).await, []);
@@ -307,7 +307,7 @@ story! {
                 batch: sent, key, to: hook.id, token: "a".to_owned(), mode: Mode::Lane,
             };
             let mut failed = finish(&sent, Verdict::Dead);
-            failed.result.endpoint_signal = EndpointSignal::Failure { pause_ms: None };
+            failed.result.endpoint_signal = EndpointSignal::Failure { pause: None };
             world.end(failed).await;
         }
         world.age(2 * MINUTE_MS);

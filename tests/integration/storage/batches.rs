@@ -1,12 +1,12 @@
-//! What is too much for one transaction: it is done batch by batch, and gone on with where it was cut off.
+//! Work that is too much for one transaction is done in batches, and continued after an interruption.
 
 use super::world::{Raw, World, story};
 use domain::DestinationId;
 use storage::{Destination, DestinationPatch};
 
-/// More than one batch.
+/// More rows than one batch.
 const MANY: i64 = 2_500;
-/// How many one batch is.
+/// Number of rows in a batch.
 const BATCH: i64 = 2_000;
 
 /// A destination with many deliveries in this status.
@@ -32,7 +32,7 @@ fn count(world: &World, to: DestinationId, status: &str) -> i64 {
     ))
 }
 
-/// The notes of what is still to be reconsidered.
+/// The destinations whose waiting deliveries are still to be reconsidered.
 fn noted(world: &World) -> Vec<String> {
     world.raw().texts("SELECT id AS value FROM destinations WHERE reconsider_after IS NOT NULL")
 }
@@ -45,7 +45,7 @@ fn set_anew(to: &Destination, url: &str) -> DestinationPatch {
     }
 }
 
-/// From now on the database fails every change of a table after which this holds.
+/// Makes every update fail that leaves a row of this table in this condition.
 pub fn fail_where(world: &World, table: &str, which: &str) {
     let text = match world.raw() {
         Raw::Sqlite(_) => format!(
@@ -80,17 +80,18 @@ story! {
         let url = "https://example.com/other";
         world.store.update_destination(hook.id, set_anew(&hook, url)).await.unwrap_err();
         assert_eq!(world.store.destination(hook.id).await.unwrap().settings["url"], url, "the change is kept");
-        assert_eq!(noted(&world), [hook.id.to_string()], "and with it that something is left to do");
+        assert_eq!(noted(&world), [hook.id.to_string()], "the rest is noted together with the change");
         assert_eq!((count(&world, hook.id, "pending"), count(&world, hook.id, "waiting")), (BATCH, MANY - BATCH));
         let second = world.second_process().await;
         second.reconsider_left(100).await.unwrap_err();
-        assert_eq!(count(&world, hook.id, "waiting"), MANY - BATCH, "what fails again is left again");
+        assert_eq!(count(&world, hook.id, "waiting"), MANY - BATCH, "a batch that fails again is left again");
         fail_no_more(&world, "deliveries");
-        // What was reconsidered waits anew, by the new settings.
+        // As if reconsidered deliveries wait again under the new settings.
         world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE n < 3");
         assert_eq!(second.reconsider_left(100).await.unwrap(), MANY - BATCH, "a batch is not cut");
         assert_eq!(second.reconsider_left(100).await.unwrap(), 0);
-        assert_eq!((count(&world, hook.id, "waiting"), noted(&world).len()), (3, 0), "it goes on from where it was");
+        assert_eq!((count(&world, hook.id, "waiting"), noted(&world).len()), (3, 0),
+            "it continues where it was interrupted");
     }
 }
 
@@ -102,7 +103,7 @@ story! {
         assert_eq!(count(&world, other.id, "waiting"), MANY);
         let renamed = DestinationPatch { name: Some("renamed".to_owned()), ..Default::default() };
         world.store.update_destination(other.id, renamed).await.unwrap();
-        assert_eq!(count(&world, other.id, "waiting"), MANY, "by another name nothing is set anew");
+        assert_eq!(count(&world, other.id, "waiting"), MANY, "a change of the name reconsiders nothing");
     }
 }
 

@@ -1,15 +1,17 @@
-//! A destination in trouble: its breaker, the probe, pauses, and being disabled. What it is owed is never lost.
+//! A failing destination: its breaker, probes, pauses, and when it is disabled. What it is owed is never lost.
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{World, story};
+use domain::time::{DAY, HOUR, MINUTE, duration};
 use domain::{CollapseKey, DestinationId};
+use std::time::Duration;
 use storage::{
-    Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, Idle, LaneState, Mode, Page, Verdict,
+    Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle, LaneState, Mode, Page, Verdict,
 };
 
-const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
+const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
-/// Purchases `r0`, `r1`, … in revision 1, and one failed request for each of them but the last.
+/// Settles purchases `r0`, `r1`, … and fails one request for each of them except the last.
 async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
     for number in 0..purchases {
         world.revise(&format!("r{number}"), 1).await;
@@ -20,19 +22,19 @@ async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
 }
 
 async fn state(world: &World, id: DestinationId) -> String {
-    world.store.destination(id).await.unwrap().state
+    world.store.destination(id).await.unwrap().state.as_str().to_owned()
 }
 
 async fn destination_need(world: &World, id: DestinationId) -> DestinationNeed {
     world.store.destination_need(id, 100).await.unwrap()
 }
 
-/// The purchases whose runs wait for an attempt, page by page until there is none.
+/// The purchases whose lanes are in back-off, page by page, each noted as cancelled.
 async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<Vec<CollapseKey>> {
     let mut pages = Vec::new();
     while let Some(page) = world.store.lanes_in_backoff(id, limit).await.unwrap() {
         let again = world.store.lanes_in_backoff(id, limit).await.unwrap();
-        assert_eq!(again.as_ref(), Some(&page), "what was not noted is returned again");
+        assert_eq!(again.as_ref(), Some(&page), "lanes that are not noted as cancelled are returned again");
         world.store.backoff_cancelled(id, page.through).await.unwrap();
         let mut keys = page.keys;
         keys.sort_unstable();
@@ -41,7 +43,7 @@ async fn lanes_in_backoff(world: &World, id: DestinationId, limit: i64) -> Vec<V
     pages
 }
 
-/// The lanes that are to be drained.
+/// The purchases whose lanes are to be drained.
 async fn drained(world: &World, id: DestinationId) -> Vec<CollapseKey> {
     match destination_need(world, id).await {
         DestinationNeed::Drain { mut keys, .. } => {
@@ -70,13 +72,13 @@ story! {
         assert_eq!((shown.state.as_str(), shown.reason.as_deref()), ("open", Some("the endpoint answered 500")));
         for (mode, receipt) in [(Mode::Lane, "r10"), (Mode::Drain, "r10"), (Mode::Lane, "r3")] {
             let claimed = world.store.claim(Claim { mode, ..claim(world.key(receipt), hook.id, "c") }).await.unwrap();
-            assert!(matches!(claimed, Claimed::Idle(Idle::Owed { ms: 1..=30_000, last_seq: 1.. })), "{claimed:?}");
+            assert!(matches!(claimed, Claimed::Idle(Idle::Owed { wait, last_seq: 1.. }) if (1..=30_000).contains(&wait.as_millis())), "{claimed:?}");
         }
         let nothing = world.claim(world.key("unheard"), hook.id, "n").await;
         assert!(matches!(nothing, Claimed::Idle(Idle::Closed { last_seq: 0 })), "{nothing:?}");
         assert_eq!(world.store.lanes(world.key("r10")).await.unwrap().len(), 1, "it is owed, not forgotten");
-        let health = world.store.health(hook.id).await.unwrap();
-        assert_eq!((health.failures, health.owed), (10, 11));
+        let HealthView { health, owed } = world.store.health(hook.id).await.unwrap();
+        assert_eq!((health.failures, owed), (10, 11));
         assert_eq!(health.last_error.as_deref(), Some("the endpoint answered 500"));
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
         assert_eq!((alarms.len(), alarms[0].kind.as_str()), (1, "destination"), "{alarms:?}");
@@ -94,7 +96,7 @@ story! {
             world.pass(5_001);
         }
         assert_eq!(state(&world, hook.id).await, "failing");
-        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 1);
+        assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 1);
     }
 }
 
@@ -103,23 +105,23 @@ story! {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 11).await;
         world.revise("r4", 2).await;
-        let DestinationNeed::Probe { key, in_ms } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
+        let DestinationNeed::Probe { key, wait } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
         assert_eq!(key, world.key("r4"));
-        assert!((29_000..=30_000).contains(&in_ms), "{in_ms}");
+        assert!((29_000..=30_000).contains(&wait.as_millis()), "{wait:?}");
         world.pass(30_000);
-        assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Probe { key, in_ms: 0 });
+        assert_eq!(destination_need(&world, hook.id).await, DestinationNeed::Probe { key, wait: Duration::ZERO });
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p1").await;
         assert_eq!((probe.revision, probe.number), (2, 1));
-        // As if it had been the last step of the schedule.
+        // As after the last step of the schedule.
         let left = world.finish(&probe, Verdict::Dead).await;
         assert!(matches!(left, LaneState::Owed { .. }), "{left:?}");
         let stored = world.store.delivery(probe.delivery_id).await.unwrap();
         assert_eq!((stored.status.as_str(), stored.attempts), ("pending", 1));
-        let DestinationNeed::Probe { key: other, in_ms } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
-        assert_ne!(other, key, "what fails by itself does not keep the breaker open");
-        assert!((29_000..=30_000).contains(&in_ms), "{in_ms}");
+        let DestinationNeed::Probe { key: other, wait } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
+        assert_ne!(other, key, "another lane is probed next");
+        assert!((29_000..=30_000).contains(&wait.as_millis()), "{wait:?}");
         let again = world.attempt_as(Mode::Probe, (key, hook.id), "p2").await;
-        assert_eq!(again.number, 1, "a probe is none of the schedule's attempts");
+        assert_eq!(again.number, 1, "a probe does not count as an attempt of the schedule");
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts WHERE mode = 'probe' AND counts"), 0);
     }
 }
@@ -146,12 +148,12 @@ story! {
             world.revise(&format!("r{number}"), 1).await;
         }
         for number in 0..9 {
-            // Two at each moment; that of `r3` is soon over by itself.
+            // Two requests are sent at each moment; the back-off of `r3` ends soon.
             world.pass(number % 2);
             let wait = if number == 3 { RETRY } else { LONG };
             world.send(&format!("r{number}"), hook.id, wait).await;
         }
-        assert_eq!(world.store.lanes_in_backoff(hook.id, 3).await.unwrap(), None, "it may be tried");
+        assert_eq!(world.store.lanes_in_backoff(hook.id, 3).await.unwrap(), None, "the breaker is not open yet");
         world.send("r9", hook.id, LONG).await;
         let pages = lanes_in_backoff(&world, hook.id, 3).await;
         assert!(pages.len() > 1 && pages.iter().all(|page| page.len() <= 4), "{pages:?}");
@@ -159,10 +161,10 @@ story! {
         all.sort_unstable();
         assert_eq!(all, sorted(&world, &["r0", "r1", "r2", "r4", "r5", "r6", "r7", "r8", "r9"]));
         world.pass(30_000);
-        let DestinationNeed::Probe { key, in_ms: 0 } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
+        let DestinationNeed::Probe { key, wait: Duration::ZERO } = destination_need(&world, hook.id).await else { panic!("nothing to probe") };
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
         world.finish(&probe, LONG).await;
-        assert_eq!(lanes_in_backoff(&world, hook.id, 3).await, [vec![key]], "only what was tried since");
+        assert_eq!(lanes_in_backoff(&world, hook.id, 3).await, [vec![key]], "only lanes that were attempted since");
     }
 }
 
@@ -170,14 +172,16 @@ story! {
     async fn making_everything_due_cancels_back_offs(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
-        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(), "they wait for their time");
+        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(),
+            "lanes in back-off are not called back by themselves");
         world.pass(5);
         world.store.retry_now(hook.id).await.unwrap();
         assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, [sorted(&world, &["r0", "r1"])]);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r0", "r1", "r2"]));
         world.pass(5);
         world.send("r0", hook.id, LONG).await;
-        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(), "it failed since");
+        assert_eq!(lanes_in_backoff(&world, hook.id, 9).await, Vec::<Vec<CollapseKey>>::new(),
+            "the lane failed after the back-offs were cancelled");
     }
 }
 
@@ -210,9 +214,9 @@ story! {
         let owed = sorted(&world, &["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9"]);
         assert_eq!(drained(&world, hook.id).await, owed);
         let drain = world.attempt_as(Mode::Drain, (owed[0], hook.id), "d").await;
-        assert_eq!(drained(&world, hook.id).await.len(), 9, "nobody else is sent to a lane that somebody has");
+        assert_eq!(drained(&world, hook.id).await.len(), 9, "a claimed lane is not drained");
         assert!(matches!(world.finish(&drain, LONG).await, LaneState::Wait { .. }));
-        assert_eq!(drained(&world, hook.id).await.len(), 9, "what was tried since keeps its back-off");
+        assert_eq!(drained(&world, hook.id).await.len(), 9, "a lane that was attempted since keeps its back-off");
         let mine = world.attempt(owed[1], hook.id, "l").await;
         assert_eq!(mine.number, 2, "the purchase's own run finds it due too");
         for key in &owed[2..] {
@@ -231,23 +235,24 @@ story! {
         }
         let fail = async |receipt: &str, delay_ms| {
             let sent = world.attempt(world.key(receipt), hook.id, "a").await;
-            let mut end = finish(&sent, Verdict::Retry { delay_ms });
-            (end.status, end.result.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause_ms: Some(60_000) });
+            let mut end = finish(&sent, Verdict::Retry { delay: duration(delay_ms) });
+            (end.status, end.result.endpoint_signal) = (Some(429), EndpointSignal::Failure { pause: Some(duration(60_000)) });
             world.end(end).await.lane
         };
         assert!(matches!(fail("r1", 50_000).await, LaneState::Owed { .. }), "it is due when the pause ends");
         let claimed = world.claim(world.key("r2"), hook.id, "b").await;
-        assert!(matches!(claimed, Claimed::Idle(Idle::Owed { ms: 58_000..=60_000, .. })), "{claimed:?}");
-        assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000..=60_000 }));
+        assert!(matches!(claimed, Claimed::Idle(Idle::Owed { wait, .. }) if (58_000..=60_000).contains(&wait.as_millis())), "{claimed:?}");
+        assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { wait } if (58_000..=60_000).contains(&wait.as_millis())));
         assert_eq!(state(&world, hook.id).await, "failing");
         world.pass(60_001);
         assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r1", "r2", "r3"]));
-        assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { ms } if ms > 60_000), "it has a wait of its own");
+        assert!(matches!(fail("r2", HOUR_MS).await, LaneState::Wait { wait } if wait > MINUTE), "the lane has a back-off of its own");
         assert!(matches!(world.claim(world.key("r2"), hook.id, "c").await, Claimed::Idle(Idle::Wait { .. })));
         assert!(matches!(world.claim(world.key("r3"), hook.id, "d").await, Claimed::Idle(Idle::Owed { .. })));
         world.pass(60_001);
         world.send("r1", hook.id, Verdict::Delivered).await;
-        assert_eq!(drained(&world, hook.id).await, [world.key("r3")], "what failed by itself keeps its wait");
+        assert_eq!(drained(&world, hook.id).await, [world.key("r3")],
+            "a lane that failed by itself keeps its back-off");
         assert_eq!(state(&world, hook.id).await, "healthy");
     }
 }
@@ -268,13 +273,16 @@ story! {
         assert!(matches!(destination_need(&world, hook).await, DestinationNeed::Pause { .. }));
         world.pass(5);
         world.store.retry_now(hook).await.unwrap();
-        assert_eq!(drained(&world, hook).await, sorted(&world, &["r1", "r2"]), "what was never tried keeps its time");
-        assert!(matches!(destination_need(&world, other).await, DestinationNeed::Pause { .. }), "nobody else is retried now");
+        assert_eq!(drained(&world, hook).await, sorted(&world, &["r1", "r2"]),
+            "a delivery that was never attempted keeps its due time");
+        assert!(matches!(destination_need(&world, other).await, DestinationNeed::Pause { .. }),
+            "another destination is not retried");
         world.pass(5);
         let again = world.attempt(world.key("r1"), hook, "again").await;
         assert_eq!(again.number, 2);
         assert!(matches!(world.finish(&again, LONG).await, LaneState::Wait { .. }));
-        assert_eq!(drained(&world, hook).await, [world.key("r2")], "what was tried since has a wait of its own");
+        assert_eq!(drained(&world, hook).await, [world.key("r2")],
+            "a lane that was attempted since has a back-off of its own");
         world.raw().run("UPDATE health SET opened_at = 5");
         world.store.retry_now(hook).await.unwrap();
         assert!(matches!(destination_need(&world, hook).await, DestinationNeed::Probe { .. }), "an open breaker stays open");
@@ -291,10 +299,10 @@ story! {
         }
         for (sent, pause_ms) in held.iter().zip([60_000, 1_000]) {
             let mut end = finish(sent, LONG);
-            end.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(pause_ms) };
+            end.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(pause_ms)) };
             world.end(end).await;
         }
-        assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { ms: 58_000.. }));
+        assert!(matches!(destination_need(&world, hook.id).await, DestinationNeed::Pause { wait } if wait >= Duration::from_secs(58)));
     }
 }
 
@@ -320,8 +328,8 @@ story! {
         let on = DestinationPatch { enabled: Some(true), ..Default::default() };
         let shown = world.store.update_destination(hook.id, on).await.unwrap();
         assert_eq!((shown.enabled, shown.state.as_str(), shown.reason), (true, "healthy", None));
-        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 0);
-        assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r0", "r1", "r2"]), "it is due, back-off or not");
+        assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 0);
+        assert_eq!(drained(&world, hook.id).await, sorted(&world, &["r0", "r1", "r2"]), "enabling cancels back-offs");
         assert_eq!(world.attempt(world.key("r0"), hook.id, "c").await.revision, 2, "the newest state");
         assert_eq!(world.attempt(world.key("r1"), hook.id, "d").await.number, 2);
     }
@@ -334,12 +342,12 @@ story! {
         world.pass(46_000);
         let probe = world.attempt_as(Mode::Probe, (world.key("r10"), hook.id), "p").await;
         let late = async || world.store.overdue(9).await.unwrap().destinations;
-        assert_eq!(late().await, [hook.id], "although nothing is due for hours, it is to be probed");
+        assert_eq!(late().await, [hook.id], "an open breaker is probed although nothing is due for hours");
         world.pass(5);
         world.finish(&probe, Verdict::Delivered).await;
-        assert_eq!(late().await, [], "it has time to deliver what it owes");
+        assert_eq!(late().await, [], "after recovery the destination has time to be drained");
         world.pass(46_000);
-        assert_eq!(late().await, [hook.id], "what was tried before it recovered is late");
+        assert_eq!(late().await, [hook.id], "lanes that failed before the recovery are late");
         for number in 0..10 {
             world.send(&format!("r{number}"), hook.id, LONG).await;
         }
@@ -361,14 +369,14 @@ story! {
             (finish(&sent, LONG), endpoint_signal)
         };
         let gone = EndpointSignal::Gone { reason: "the endpoint is gone".to_owned() };
-        let late = [ends("r1", gone.clone()).await, ends("r2", EndpointSignal::Failure { pause_ms: Some(60_000) }).await];
+        let late = [ends("r1", gone.clone()).await, ends("r2", EndpointSignal::Failure { pause: Some(duration(60_000)) }).await];
         let moved = DestinationPatch { settings: Some(serde_json::json!({ "url": "https://b.example" })), ..Default::default() };
         world.store.update_destination(hook.id, moved).await.unwrap();
         for (mut end, endpoint_signal) in late {
             end.result.endpoint_signal = endpoint_signal;
             world.end(end).await;
         }
-        let health = world.store.health(hook.id).await.unwrap();
+        let health = world.store.health(hook.id).await.unwrap().health;
         assert_eq!((state(&world, hook.id).await.as_str(), health.failures, health.paused_until), ("healthy", 0, None));
         let (mut late, _) = ends("r3", gone.clone()).await;
         for enabled in [false, true] {
@@ -377,7 +385,7 @@ story! {
         }
         late.result.endpoint_signal = gone.clone();
         world.end(late).await;
-        assert_eq!(state(&world, hook.id).await, "healthy", "it was enabled since");
+        assert_eq!(state(&world, hook.id).await, "healthy", "a 410 from before the enabling does not disable");
         let (mut fresh, _) = ends("r4", gone.clone()).await;
         fresh.result.endpoint_signal = gone;
         world.end(fresh).await;
@@ -390,7 +398,7 @@ story! {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
         world.store.retry_now(hook.id).await.unwrap();
-        assert_eq!(world.store.health(hook.id).await.unwrap().recovered_at, None);
+        assert_eq!(world.store.health(hook.id).await.unwrap().health.recovered_at, None);
         let day_ms = 24 * HOUR_MS;
         for _ in 0..6 {
             world.pass(day_ms);
@@ -398,7 +406,7 @@ story! {
             world.pass(1);
             let sent = world.attempt(world.key("r0"), hook.id, "a").await;
             let mut end = finish(&sent, LONG);
-            end.patience_ms = 5 * day_ms;
+            end.disable_after = DAY * 5;
             world.end(end).await;
             if state(&world, hook.id).await == "disabled" {
                 return;

@@ -1,4 +1,4 @@
-//! Naming customers, adopting their purchases, and snapshots for those who come later.
+//! Naming customers, adopting their purchases, and snapshots for later destinations.
 
 use super::seeded::Seed;
 use super::world::{World, is_missing, new_destination, new_platform, record, story};
@@ -47,7 +47,7 @@ story! {
         world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "anna").await.unwrap();
         assert_eq!(world.woken(), 2);
         let named = world.store.customer(world.app.id, CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
-        assert_eq!(named.user_id, user, "the first id only names");
+        assert_eq!(named.user_id, user, "the first external id keeps the user");
     }
 }
 
@@ -78,7 +78,8 @@ story! {
         let joined = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "anna").await.unwrap();
         assert_eq!((joined.user_id, &joined.app_user_ids[..]), (anna.user_id, &["u1".to_owned(), "u2".to_owned()][..]));
         let of_anna = format!("SELECT COUNT(*) AS value FROM purchases WHERE user_id = '{}'", anna.user_id);
-        assert_eq!((world.raw().number(&of_anna), world.woken()), (2, 1), "what joins is announced, what was there is not");
+        assert_eq!((world.raw().number(&of_anna), world.woken()), (2, 1),
+            "the joining purchase is announced, the user's own one is not");
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 0);
     }
 }
@@ -111,7 +112,7 @@ story! {
         world.seed(&Seed { receipt: "r1", ..Seed::default() });
         let named = world.store.name_customer(world.app.id, Owner::Receipt("r1".to_owned()), "anna").await.unwrap();
         assert_eq!(named.user_id, UserId::anonymous(world.app.id, "amazon", "receipt/r1"));
-        assert_eq!(named.app_user_ids, [""; 0], "it is no name of the store's");
+        assert_eq!(named.app_user_ids, [""; 0], "a receipt's anonymous user has no app_user_id");
         world.notify("m1", "r2", 1000).await;
         let otto = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "otto").await.unwrap();
         assert_eq!(otto.app_user_ids, ["customer-1"], "by notifications that are still open");
@@ -150,13 +151,13 @@ story! {
         assert_eq!(anna.app_user_ids, ["u1"]);
         let loaded = world.store.load(world.key("r1"), 0, 500).await.unwrap();
         assert_eq!(loaded.notifications[0].1.kind, domain::NotificationKind::Adopted);
-        assert!(loaded.quiet_ms > 0, "it has its window");
+        assert!(!loaded.quiet.is_zero(), "an adopted purchase has a window");
         let later = at.plus_millis(60_000);
         let again = world.store.adopt(&world.platform, all.clone(), later).await.unwrap();
         assert_eq!((again.accepted.len(), again.known, again.waiting), (0, 1, 2));
-        assert_eq!(world.store.adopted(world.platform.id).await.unwrap(), [(None, 2)]);
+        assert_eq!(world.store.count_adopted(world.platform.id).await.unwrap(), [(None, 2)]);
         world.store.discard(world.key("r1"), None, "me", "test").await.unwrap();
-        let counts = world.store.adopted(world.platform.id).await.unwrap();
+        let counts = world.store.count_adopted(world.platform.id).await.unwrap();
         assert!(counts.contains(&(None, 1)) && counts.contains(&(Some(Outcome::Discarded), 1)), "{counts:?}");
         let third = world.store.adopt(&world.platform, all, later).await.unwrap();
         assert_eq!((third.accepted.len(), third.known, third.waiting), (0, 2, 1));
@@ -177,7 +178,7 @@ story! {
             lost.decision.purchase = domain::Purchase::default();
             lost.decision.outcomes = lost.seqs.iter().map(|seq| (*seq, Outcome::Abandoned)).collect();
             assert_eq!(world.done(lost).await, 0);
-            assert_eq!(world.store.adopted(world.platform.id).await.unwrap(), [(Some(Outcome::Abandoned), times)]);
+            assert_eq!(world.store.count_adopted(world.platform.id).await.unwrap(), [(Some(Outcome::Abandoned), times)]);
         }
     }
 }
@@ -195,8 +196,8 @@ story! {
         let all = async |run| {
             let (mut purchases, mut owed, mut cursor) = (0, Vec::new(), None);
             loop {
-                let part = world.store.snapshot(hook.id, page(cursor), run).await.unwrap();
-                purchases += part.purchases;
+                let part = world.store.backfill(hook.id, page(cursor), run).await.unwrap();
+                purchases += part.checked;
                 owed.extend(part.owed);
                 cursor = part.next_cursor;
                 if cursor.is_none() {
@@ -217,12 +218,12 @@ story! {
         assert_eq!(world.raw().number(newest), 2);
         let patch = DestinationPatch { events: Some(vec!["user.*".to_owned()]), ..DestinationPatch::default() };
         world.store.update_destination(hook.id, patch).await.unwrap();
-        let error = world.store.snapshot(hook.id, Page::default(), Run::Dry).await.unwrap_err();
+        let error = world.store.backfill(hook.id, Page::default(), Run::Dry).await.unwrap_err();
         let is_right = matches!(&error, Error::Unsuitable(why) if why.contains("user.* and not purchase.updated"));
         assert!(is_right, "{error}");
         let other = world.store.new_app("Other").await.unwrap();
         let stranger = world.store.new_destination(new_destination(&other, "hook")).await.unwrap();
-        let part = world.store.snapshot(stranger.id, Page::default(), Run::Real).await.unwrap();
-        assert_eq!((part.purchases, part.owed.len()), (0, 0), "of its own app only");
+        let part = world.store.backfill(stranger.id, Page::default(), Run::Real).await.unwrap();
+        assert_eq!((part.checked, part.owed.len()), (0, 0), "of its own app only");
     }
 }

@@ -1,10 +1,12 @@
-//! Lanes: one attempt in flight, the newest state first, nothing owed is forgotten.
+//! Lanes: at most one attempt in flight, the newest state only, and nothing owed is forgotten.
 
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, is_missing, story};
 use domain::DeliveryId;
+use domain::time::{duration, millis};
 use storage::{
-    Claimed, DeliveryFilter, DestinationPatch, EndpointSignal, Finish, Idle, LaneState, Mode, Page, Verdict,
+    AttemptClass, Claimed, DeliveryFilter, DestinationPatch, EndpointSignal, Finish, Idle, LaneState, Mode, Page,
+    Verdict,
 };
 
 story! {
@@ -25,7 +27,7 @@ story! {
         let view = world.store.delivery(attempt.delivery_id).await.unwrap();
         assert_eq!((view.status.as_str(), view.attempts, view.next_due_at), ("delivered", 1, None));
         let attempts = world.store.attempts(attempt.delivery_id).await.unwrap();
-        assert_eq!((attempts.len(), attempts[0].status, attempts[0].class.as_str()), (1, Some(200), "delivered"));
+        assert_eq!((attempts.len(), attempts[0].status, attempts[0].class.as_str()), (1, Some(200), "success"));
     }
 }
 
@@ -35,8 +37,8 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
-        let Claimed::Idle(Idle::Leased { ms }) = world.claim(key, hook.id, "b").await else { panic!("two have the lane") };
-        assert!((1..=LEASE_MS).contains(&ms));
+        let Claimed::Idle(Idle::Leased { wait }) = world.claim(key, hook.id, "b").await else { panic!("two have the lane") };
+        assert!((1..=LEASE_MS).contains(&millis(wait)));
         world.pass(LEASE_MS + 1);
         assert!(!world.store.holds_lease(first.key, first.to, "a").await.unwrap());
         let second = world.attempt(key, hook.id, "b").await;
@@ -54,7 +56,7 @@ story! {
         let first = world.attempt(key, hook.id, "a").await;
         world.pass(LEASE_MS + 1);
         let second = world.attempt(key, hook.id, "b").await;
-        let late = world.finish(&first, Verdict::Retry { delay_ms: 500_000 }).await;
+        let late = world.finish(&first, Verdict::Retry { delay: duration(500_000) }).await;
         assert!(matches!(late, LaneState::Wait { .. }), "{late:?}");
         assert!(world.store.holds_lease(second.key, second.to, "b").await.unwrap());
         assert_eq!(world.store.attempts(first.delivery_id).await.unwrap()[0].class, "server_error");
@@ -64,7 +66,7 @@ story! {
         world.finish(&second, Verdict::Delivered).await;
         assert!(world.store.holds_lease(third.key, third.to, "c").await.unwrap());
         let delivered = world.store.delivery(third.delivery_id).await.unwrap();
-        assert_eq!(delivered.status, "delivered");
+        assert_eq!(delivered.status, storage::DeliveryStatus::Delivered);
         world.finish(&third, Verdict::Dead).await;
         assert_eq!(world.store.delivery(third.delivery_id).await.unwrap(), delivered, "it ended before, once");
     }
@@ -76,11 +78,11 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let attempt = world.attempt(key, hook.id, "a").await;
-        let left = world.finish(&attempt, Verdict::Retry { delay_ms: 5_000 }).await;
-        assert!(matches!(left, LaneState::Wait { ms } if (4_000..=5_000).contains(&ms)), "{left:?}");
+        let left = world.finish(&attempt, Verdict::Retry { delay: duration(5_000) }).await;
+        assert!(matches!(left, LaneState::Wait { wait } if (4_000..=5_000).contains(&millis(wait))), "{left:?}");
         assert!(world.store.lanes(key).await.unwrap()[0].failing);
-        let Claimed::Idle(Idle::Wait { ms, last_error }) = world.claim(key, hook.id, "b").await else { panic!("not waiting") };
-        assert!((1..=5_000).contains(&ms));
+        let Claimed::Idle(Idle::Wait { wait, last_error }) = world.claim(key, hook.id, "b").await else { panic!("not waiting") };
+        assert!((1..=5_000).contains(&millis(wait)));
         assert_eq!(last_error.as_deref(), Some("the endpoint answered 500"));
         world.pass(5_001);
         assert_eq!(world.attempt(key, hook.id, "c").await.number, 2);
@@ -93,16 +95,16 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         for round in 0..20 {
-            let class = if round % 2 == 0 { "invalid_settings" } else { "late" };
+            let class = if round % 2 == 0 { AttemptClass::InvalidSettings } else { AttemptClass::Late };
             let token = format!("unsent-{round}");
             let attempt = world.attempt(key, hook.id, &token).await;
             assert_eq!(attempt.number, 1);
-            let mut end = finish(&attempt, Verdict::Retry { delay_ms: 1_000 });
+            let mut end = finish(&attempt, Verdict::Retry { delay: duration(1_000) });
             (end.status, end.result.endpoint_signal) = (None, EndpointSignal::Neutral);
             (end.result.events[0].class, end.result.events[0].counts) = (class, false);
             let id = end.result.events[0].delivery_id;
             world.end(end).await;
-            assert_eq!(world.store.delivery(id).await.unwrap().first_tried_at, None, "{class}: nothing was tried");
+            assert_eq!(world.store.delivery(id).await.unwrap().first_tried_at, None, "{class:?}: nothing was tried");
             world.pass(1_001);
         }
         for round in 0..3 {
@@ -111,7 +113,7 @@ story! {
         }
         let sent = world.attempt(key, hook.id, "sent").await;
         assert_eq!(sent.number, 1);
-        world.finish(&sent, Verdict::Retry { delay_ms: 1_000 }).await;
+        world.finish(&sent, Verdict::Retry { delay: duration(1_000) }).await;
         world.pass(1_001);
         assert_eq!(world.attempt(key, hook.id, "next").await.number, 2);
         let attempts = world.store.attempts(sent.delivery_id).await.unwrap();
@@ -131,11 +133,11 @@ story! {
         assert_eq!((dead.status.as_str(), dead.last_error.as_deref()), ("dead", Some("the destination was deleted")));
         assert!(dead.finished_at.is_some());
         let stored = world.store.deliveries(of(other.id), Page::default()).await.unwrap().items.remove(0);
-        assert_eq!(stored.status, "pending");
-        // One that was recorded at that moment ends when its lane is claimed.
+        assert_eq!(stored.status, storage::DeliveryStatus::Pending);
+        // A delivery that was recorded at the moment of the deletion ends when its lane is claimed.
         world.raw().run("UPDATE deliveries SET status = 'pending'");
         assert!(matches!(world.claim(world.key("r1"), hook.id, "a").await, Claimed::Idle(Idle::Closed { .. })));
-        let listed = DeliveryFilter { status: Some("dead".to_owned()), ..Default::default() };
+        let listed = DeliveryFilter { status: Some(storage::DeliveryStatus::Dead), ..Default::default() };
         let dead = world.store.deliveries(listed, Page::default()).await.unwrap().items;
         assert_eq!((dead.len(), dead[0].destination_id), (1, hook.id));
     }
@@ -147,13 +149,13 @@ story! {
         world.revise("r1", 1).await;
         let key = world.key("r1");
         let attempt = world.attempt(key, hook.id, "a").await;
-        let end = finish(&attempt, Verdict::Retry { delay_ms: 5_000 });
+        let end = finish(&attempt, Verdict::Retry { delay: duration(5_000) });
         world.end(end.clone()).await;
         world.pass(3_000);
         let again = world.end(end.clone()).await.lane;
-        assert!(matches!(again, LaneState::Wait { ms } if ms <= 2_000), "{again:?}");
+        assert!(matches!(again, LaneState::Wait { wait } if millis(wait) <= 2_000), "{again:?}");
         assert_eq!(world.store.attempts(attempt.delivery_id).await.unwrap().len(), 1);
-        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 1);
+        assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 1);
         let unknown = Finish { token: "never claimed".to_owned(), ..end };
         assert!(is_missing(&world.store.finish(unknown).await.unwrap_err()));
     }
@@ -167,7 +169,7 @@ story! {
         let key = world.key("r1");
         let attempt = world.attempt(key, hook.id, "a").await;
         assert_eq!(attempt.revision, 2);
-        let filter = DeliveryFilter { status: Some("superseded".to_owned()), ..Default::default() };
+        let filter = DeliveryFilter { status: Some(storage::DeliveryStatus::Superseded), ..Default::default() };
         let superseded = world.store.deliveries(filter, Page::default()).await.unwrap().items;
         assert_eq!((superseded.len(), superseded[0].revision), (1, 1));
         assert!(superseded[0].finished_at.is_some());
@@ -188,7 +190,7 @@ story! {
         world.finish(&new, Verdict::Delivered).await;
         world.finish(&old, Verdict::Delivered).await;
         assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
-        assert_eq!(world.store.delivery(old.delivery_id).await.unwrap().status, "superseded");
+        assert_eq!(world.store.delivery(old.delivery_id).await.unwrap().status, storage::DeliveryStatus::Superseded);
         world.revise("r1", 3).await;
         let next = world.attempt(key, hook.id, "c").await;
         assert_eq!(attribute(&next.body, "previous_acked_revision"), 2);
@@ -207,7 +209,7 @@ story! {
             let attempt = world.attempt(key, hook.id, token).await;
             sent.push(attempt.event_type.clone());
             let is_state = attempt.event_type == "purchase.updated";
-            let verdict = if is_state { Verdict::Retry { delay_ms: 60_000 } } else { Verdict::Delivered };
+            let verdict = if is_state { Verdict::Retry { delay: duration(60_000) } } else { Verdict::Delivered };
             let left = world.finish(&attempt, verdict).await;
             if sent.len() == 3 {
                 assert!(matches!(left, LaneState::Wait { .. }), "{left:?}");
@@ -230,7 +232,7 @@ story! {
         world.owe_user_event(key, hook.id, ("user.subscription.renewed", 1));
         world.owe_user_event(key, hook.id, ("user.subscription.cancelled", 2));
         let first = world.attempt(key, hook.id, "a").await;
-        world.finish(&first, Verdict::Retry { delay_ms: 9_000 }).await;
+        world.finish(&first, Verdict::Retry { delay: duration(9_000) }).await;
         assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Idle(Idle::Wait { .. })));
         world.pass(9_001);
         let again = world.attempt(key, hook.id, "c").await;
@@ -282,7 +284,7 @@ story! {
         let second = world.attempt(key, hook.id, "b").await;
         assert_eq!(second.delivery_id, DeliveryId::of(hook.id, first.event_id, 1));
         assert_eq!(attribute(&second.body, "previous_acked_revision"), 1);
-        world.finish(&second, Verdict::Retry { delay_ms: 900_000 }).await;
+        world.finish(&second, Verdict::Retry { delay: duration(900_000) }).await;
         world.store.redeliver(key, Some(hook.id), None).await.unwrap();
         let third = world.attempt(key, hook.id, "c").await;
         assert_eq!((third.delivery_id, third.number), (second.delivery_id, 2));

@@ -1,7 +1,8 @@
-//! One user in two environments: events to a destination in one do not affect the other.
+//! One user in two environments: what is sent about one environment does not affect the other.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, renewal, story};
+use domain::time::{duration, millis};
 use domain::{CollapseKey, DestinationId, Environment, PlatformId, RedeliverySelector, Timestamp, TransitionKind};
 use serde_json::{Value, json};
 use storage::{
@@ -10,14 +11,14 @@ use storage::{
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
-/// A platform of the sandbox, beside the world's own.
+/// Creates a sandbox platform besides the world's own one.
 async fn sandbox(world: &World) -> PlatformId {
     let mut new = new_platform(&world.app, "sandbox");
     new.environment = Environment::Sandbox;
     world.store.new_platform(new).await.unwrap().id
 }
 
-/// Something happens to what the same customer bought on another platform.
+/// Settles a transition of the same customer's purchase on another platform.
 async fn happen_on(world: &World, platform: PlatformId, (receipt, what): (&str, TransitionKind)) -> CollapseKey {
     world.accept(renewal(platform, &format!("{receipt}-there"), receipt, 1_000)).await;
     let key = CollapseKey::of(platform, receipt);
@@ -49,19 +50,21 @@ story! {
         let state = world.attempt(tested, to, "c").await;
         world.finish(&state, Verdict::Delivered).await;
         let again = world.attempt(tested, to, "d").await;
-        assert!(again.event_type == "user.subscription.renewed" && !again.is_stale, "the sandbox has nothing newer");
+        assert!(again.event_type == "user.subscription.renewed" && !again.is_stale,
+            "nothing newer was sent about the sandbox");
         world.finish(&again, RETRY).await;
         let newest = happen_on(&world, there, ("t2", TransitionKind::Purchased)).await;
         let newest = world.attempt(newest, to, "e").await;
         world.finish(&newest, Verdict::Delivered).await;
         world.pass(5_001);
         let again = world.attempt(tested, to, "f").await;
-        assert!(again.is_stale, "now it has");
+        assert!(again.is_stale, "now a newer state was sent about the sandbox");
         world.finish(&again, Verdict::Delivered).await;
         assert_eq!((acknowledged(&world, "production"), acknowledged(&world, "sandbox")), (2, 3));
         assert_eq!(world.broken(1000).await, []);
         world.raw().run("UPDATE user_lanes SET acked_revision = NULL WHERE environment = 'sandbox'");
-        assert_eq!(world.broken(1000).await, [("a_users_state_is_recorded", 2)], "the other environment does not stand for it");
+        assert_eq!(world.broken(1000).await, [("a_users_state_is_recorded", 2)],
+            "the state of the other environment does not count");
     }
 }
 
@@ -84,11 +87,11 @@ story! {
         let second = world.claim(world.key("p2"), to, "d").await;
         assert!(matches!(second, Claimed::Idle(Idle::UserBusy { .. })), "{second:?}");
         let mut throttled = finish(&other, RETRY);
-        (throttled.result.endpoint_signal, throttled.result.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
+        (throttled.result.endpoint_signal, throttled.result.user_pause) = (EndpointSignal::Success, Some(duration(TEN_MINUTES_MS)));
         world.end(throttled).await;
         world.pass(6_000);
         let claimed = world.claim(tested, to, "e").await;
-        assert!(matches!(claimed, Claimed::Idle(Idle::Wait { ms, .. }) if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
+        assert!(matches!(claimed, Claimed::Idle(Idle::Wait { wait, .. }) if millis(wait) > TEN_MINUTES_MS - 60_000), "{claimed:?}");
         let DestinationNeed::Drain { mut keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         keys.sort_unstable();
         let mut owed = [world.key("p1"), world.key("p2")];
@@ -139,7 +142,7 @@ story! {
     }
 }
 
-/// Lists the product that everything here is bought of.
+/// Adds the product of all purchases here to the catalogue.
 fn list(world: &World) {
     let app = world.app.id;
     world.raw().run(&format!(
@@ -150,7 +153,7 @@ fn list(world: &World) {
     ));
 }
 
-/// One customer buys for `months` months, perhaps in a test.
+/// One customer buys and pays for `months` months, perhaps in a test purchase.
 async fn buy(world: &World, platform: PlatformId, (receipt, months, is_test): (&str, i64, bool)) -> CollapseKey {
     let key = CollapseKey::of(platform, receipt);
     for month in 1..=months {
@@ -166,7 +169,7 @@ async fn buy(world: &World, platform: PlatformId, (receipt, months, is_test): (&
     key
 }
 
-/// Sends what happened to a purchase. Its body is the end of the user's access in its environment, and over all.
+/// Sends the next event of a purchase. Its body has the end of the user's access in its environment and in both.
 async fn send_ends(world: &World, lane: (CollapseKey, DestinationId)) -> Sent {
     let render = rendering(|unsent| {
         let end = |state: &Value| state["active_entitlements"][0]["expiration"].clone();
@@ -204,7 +207,7 @@ story! {
             assert_eq!(received, json!([environment, after(ends.0), after(ends.1)]), "r{number}");
         }
         let apart = "SELECT COUNT(state_apart) AS value FROM events";
-        assert_eq!(world.raw().number(apart), 3, "only where it is another state");
+        assert_eq!(world.raw().number(apart), 3, "stored only where the environment's state differs");
     }
 }
 
@@ -222,14 +225,15 @@ story! {
     }
 }
 
-/// A webhook that wants these environments.
+/// Creates a webhook that is filtered to these environments.
 async fn wanting(world: &World, name: &str, environments: &[Environment]) -> DestinationId {
     let mut new = new_destination(&world.app, name);
     new.filter = Filter { platforms: Vec::new(), environments: environments.to_vec() };
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// Of which purchases a destination was owed anything, and the end of access by each `user.*` event that it gets.
+/// Delivers everything of these purchases, and returns the index of the purchase and the end of access of each `user.*`
+/// event.
 async fn received_by(world: &World, to: DestinationId, keys: &[CollapseKey]) -> Vec<(usize, Value)> {
     let mut found = Vec::new();
     for (number, key) in keys.iter().enumerate() {
@@ -258,7 +262,8 @@ story! {
         let keys = [buy(&world, here, ("money", 2, false)).await, buy(&world, here, ("test", 4, true)).await,
             buy(&world, here, ("more", 3, false)).await];
         let of = |received: &[(usize, i64)]| received.iter().map(|(key, ends)| (*key, after(*ends))).collect::<Vec<_>>();
-        assert_eq!(received_by(&world, production, &keys).await, of(&[(0, 2), (2, 3)]), "its own world's state");
+        assert_eq!(received_by(&world, production, &keys).await, of(&[(0, 2), (2, 3)]),
+            "the state of its own environment");
         assert_eq!(received_by(&world, sandbox, &keys).await, of(&[(1, 4)]));
         assert_eq!(received_by(&world, all, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
         assert_eq!(received_by(&world, both, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
@@ -273,7 +278,7 @@ story! {
             let replayed = world.store.redeliver_all(all, Page::default(), Run::Dry).await.unwrap();
             assert_eq!(replayed.owing.owed, i64::try_from(expected.len()).unwrap());
             world.raw().run(&format!("DELETE FROM attempts; DELETE FROM deliveries WHERE destination_id = '{to}'"));
-            let mut snapshot = world.store.snapshot(to, Page::default(), Run::Dry).await.unwrap().owed;
+            let mut snapshot = world.store.backfill(to, Page::default(), Run::Dry).await.unwrap().owed;
             snapshot.sort_unstable();
             assert_eq!(snapshot, expected);
         }
@@ -299,6 +304,6 @@ story! {
         let production = wanting(&world, "production", &[Environment::Production]).await;
         let all = RedeliverySelector::All.to(production);
         let replayed = world.store.redeliver_all(all, Page::default(), Run::Dry).await.unwrap();
-        assert_eq!(replayed.owing.owed, 1, "what was owed to it once may be owed again");
+        assert_eq!(replayed.owing.owed, 1, "an event that was owed once may be owed again");
     }
 }

@@ -1,8 +1,9 @@
-//! What explains a notification, a purchase, an event and a destination.
+//! The data for explaining a notification, a purchase, an event and a destination.
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, finish};
 use super::world::{World, is_missing, new_destination, renewal, story};
+use domain::time::duration;
 use domain::{EventId, Outcome, TransitionKind};
 use storage::{EndpointSignal, Fate, Verdict};
 
@@ -54,7 +55,7 @@ story! {
         let [(notification, announced)] = of.notifications.as_slice() else { panic!("{:?}", of.notifications) };
         assert_eq!(notification.view.revision, Some(1));
         let sending = &announced[0].sendings[0];
-        assert_eq!(sending.delivery.status, "superseded");
+        assert_eq!(sending.delivery.status, storage::DeliveryStatus::Superseded);
         let successor = sending.successor.as_ref().unwrap();
         assert_eq!((successor.revision, successor.status.as_str()), (3, "delivered"));
         assert!(successor.finished_at.is_some());
@@ -83,13 +84,13 @@ story! {
         world.accept(waiting).await;
         let notification = async |message: &str| world.store.explain_message(message).await.unwrap().notifications.remove(0).0;
         let window = notification("m1").await;
-        assert_eq!(window.view.waiting_for.as_deref(), Some("window"));
+        assert_eq!(window.view.waiting_for, Some(storage::WaitingFor::Window));
         assert!(window.window_ends_at.is_some() && window.held.is_none());
         let hold = notification("m2").await;
-        assert_eq!(hold.view.waiting_for.as_deref(), Some("hold"));
+        assert_eq!(hold.view.waiting_for, Some(storage::WaitingFor::Hold));
         assert_eq!(hold.held, Some((until, Some("ann".to_owned()), Some("looking".to_owned()))));
         let topic = notification("m3").await;
-        assert_eq!(topic.view.waiting_for.as_deref(), Some("topic approval"));
+        assert_eq!(topic.view.waiting_for, Some(storage::WaitingFor::TopicApproval));
         assert_eq!(topic.topic_arn.as_deref(), Some("arn:aws:sns:topic"));
         let of = world.store.explain_purchase(world.key("r1")).await.unwrap();
         assert_eq!((of.purchase, of.notifications.len(), of.events.len()), (None, 1, 0));
@@ -105,17 +106,16 @@ story! {
         world.send("r1", hook.id, Verdict::Dead).await;
         let sent = world.attempt(world.key("r2"), hook.id, "a").await;
         let mut paused = finish(&sent, RETRY);
-        paused.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(MINUTE_MS) };
+        paused.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(MINUTE_MS)) };
         world.end(paused).await;
-        let of = world.store.explain_destination(hook.id).await.unwrap();
-        let portrait = of.portrait;
+        let portrait = world.store.explain_destination(hook.id).await.unwrap();
         assert_eq!((portrait.addressee.health.owed, portrait.owes.dead, portrait.owes.waiting), (2, 1, 0));
-        assert!(portrait.addressee.health.paused_until.is_some_and(|until| until > of.now));
+        assert!(portrait.addressee.health.health.paused_until.is_some_and(|until| until > portrait.now));
         assert_eq!((portrait.owed.len(), portrait.dead.len()), (2, 1));
         assert_eq!(portrait.dead[0].delivery.collapse_key, world.key("r1"));
         world.store.delete_destination(hook.id).await.unwrap();
         let gone = world.store.explain_destination(hook.id).await.unwrap();
-        assert!(gone.portrait.addressee.deleted_at.is_some(), "the ledger knows it still");
+        assert!(gone.addressee.deleted_at.is_some(), "its row is kept");
         let announced = world.store.explain_purchase(world.key("r1")).await.unwrap();
         assert_eq!(announced.addressees.len(), 1);
     }

@@ -1,16 +1,17 @@
-//! How a destination stands, and what is forgotten before it is enabled again.
+//! The figures of a destination, and skipping its events before it is enabled with `newest_only`.
 
 use super::world::{World, story};
 use domain::event::PURCHASE_UPDATED;
 use domain::{Environment, TransitionKind};
 use storage::{DeliveryFilter, DestinationPatch, Error, FilterPatch, Forgotten, LimitsPatch, Page, Verdict};
 
-/// More than any of these stories has.
+/// A limit that no story reaches.
 const ALL: i64 = 100;
 
-/// The event types of what is in a status to a destination, in the order of their making.
+/// The event types of a destination's deliveries in this status, oldest first.
 async fn in_status(world: &World, to: domain::DestinationId, status: &str) -> Vec<String> {
-    let filter = DeliveryFilter { destination_id: Some(to), status: Some(status.to_owned()), ..Default::default() };
+    let filter =
+        DeliveryFilter { destination_id: Some(to), status: Some(status.parse().unwrap()), ..Default::default() };
     let found = world.store.deliveries(filter, Page { cursor: None, limit: 1000 }).await.unwrap();
     found.items.into_iter().rev().map(|delivery| delivery.event_type).collect()
 }
@@ -30,7 +31,7 @@ story! {
         world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE status = 'pending'");
         let health = world.store.destination_health(hook.id).await.unwrap();
         assert_eq!((health.health.owed, health.owes.waiting, health.owes.dead), (0, 1, 1));
-        assert_eq!(health.health.last_error.as_deref(), Some("the endpoint answered 500"));
+        assert_eq!(health.health.health.last_error.as_deref(), Some("the endpoint answered 500"));
     }
 }
 
@@ -53,9 +54,9 @@ story! {
         assert_eq!(forgotten, Forgotten { skipped: 3, more: false });
         assert_eq!(in_status(&world, hook.id, "pending").await, [PURCHASE_UPDATED; 3]);
         assert_eq!(in_status(&world, hook.id, "skipped").await, ["user.subscription.renewed"; 3]);
-        assert_eq!(in_status(&world, other.id, "pending").await.len(), 6, "nobody else's are forgotten");
+        assert_eq!(in_status(&world, other.id, "pending").await.len(), 6, "another destination's are not skipped");
         let again = world.store.forget_user_events(hook.id, ALL).await.unwrap();
-        assert_eq!(again, Forgotten { skipped: 0, more: false }, "repeated it skips nothing new");
+        assert_eq!(again, Forgotten { skipped: 0, more: false }, "a repetition skips nothing");
         switch(&world, hook.id, true).await;
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         assert_eq!(sent.types(), [PURCHASE_UPDATED]);
@@ -69,7 +70,7 @@ story! {
         for number in 1..=5 {
             world.happen(&format!("r{number}"), number, &[TransitionKind::Renewed]).await;
         }
-        // One of those that came first is being sent, and stands in nobody's way.
+        // One of the first deliveries is in flight, and does not stop the others from being skipped.
         world.raw().run(&format!(
             "INSERT INTO lanes (destination_id, collapse_key, lease_token, lease_until)
                  VALUES ('{}', '{}', 't', 9223372036854775807)",
@@ -135,7 +136,7 @@ story! {
         let filter = |filter| DestinationPatch { filter: Some(filter), ..Default::default() };
         let platforms = Some(vec![world.platform.id]);
         let environments = Some(vec![Environment::Sandbox]);
-        // Nobody who made them saw another one.
+        // Each patch was made without knowing the others.
         let patches = [
             limits(LimitsPatch { rate: Some(Some(10)), ..Default::default() }),
             limits(LimitsPatch { concurrency: Some(4), ..Default::default() }),
@@ -148,7 +149,7 @@ story! {
         let after = world.store.destination(hook.id).await.unwrap();
         assert_eq!((after.rate, after.concurrency, after.schedule), (Some(10), 4, Some(vec![1, 2])));
         assert_eq!((Some(after.filter.platforms), Some(after.filter.environments)), (platforms, environments));
-        // What is named as nothing becomes nothing, and alone.
+        // A field that is set to null is removed, and only that one.
         let patch = LimitsPatch { rate: Some(None), schedule: Some(None), ..Default::default() };
         let after = world.store.update_destination(hook.id, limits(patch)).await.unwrap();
         assert_eq!((after.rate, after.concurrency, after.schedule), (None, 4, None));

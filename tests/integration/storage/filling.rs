@@ -7,17 +7,20 @@ const ROWS: i64 = 100_000;
 /// The row whose names are written into statements.
 const ROW: i64 = 50_000;
 /// The tables that are filled: none of them may be read as a whole.
-pub const FILLED: [&str; 10] = [
+pub const FILLED: [&str; 13] = [
     "platforms",
     "users",
     "purchases",
     "notifications",
     "events",
     "deliveries",
+    "attempts",
     "lanes",
+    "user_lanes",
     "replacements",
     "payments",
     "sales",
+    "pages",
 ];
 
 /// Fills the tables: a user, a purchase, a notification, an event and a delivery for each number.
@@ -62,13 +65,13 @@ fn purchases(app: &str, platform: &str) -> Vec<Rows> {
         (
             "purchases",
             "collapse_key, platform_id, app_id, receipt_id, user_id, revision, digest, state, environment, purchase,
-                term_sku, product_id, waits_for, waits_through, verify_attempts, settling, fingerprint, changed,
+                term_sku, product_id, waits_for, waits_through, verify_attempts, settling, fingerprint,
                 next_wake_at, created_at, updated_at",
             format!(
                 "'k' || i, '{platform}', {app}, 'r' || i, 'u' || i, 1, '', 'active',
                 CASE WHEN i % 100 = 0 THEN 'sandbox' ELSE 'production' END, '{{}}', 's' || (i % 1000),
                 'p' || (i % 1000), CASE WHEN i % 1000 = 0 THEN 'parked' END,
-                CASE WHEN i % 1000 = 0 THEN i END, 0, 1, '', FALSE, {BEGINNING} + i, i, i"
+                CASE WHEN i % 1000 = 0 THEN i END, 0, 1, '', {BEGINNING} + i, i, i"
             ),
         ),
         (
@@ -97,7 +100,21 @@ fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
                 tried_at, created_at",
             format!("'d' || i, {destination}, 'e' || i, 0, {event_type}, 'k' || i, 1, {status}, 1, i, i, i"),
         ),
-        ("lanes", "destination_id, collapse_key", format!("{destination}, 'k' || i")),
+        (
+            "attempts",
+            "delivery_id, number, token, mode, counts, started_at, status, class",
+            "'d' || i, 1, 't' || i, 'lane', TRUE, i, 200, 'success'".to_owned(),
+        ),
+        (
+            "lanes",
+            "destination_id, collapse_key, lease_token, lease_until",
+            format!(
+                "{destination}, 'k' || i, CASE WHEN i % 1000 = 0 THEN 't' || i END,
+                CASE WHEN i % 1000 = 0 THEN i END"
+            ),
+        ),
+        ("user_lanes", "destination_id, user_id, environment", format!("{destination}, 'u' || i, 'production'")),
+        ("pages", "run, cursor, request_digest, answer, at", "'n' || (i % 10), 'c' || i, 'd', '{}', i".to_owned()),
         ("replacements", "old_key, new_key, created_at", "'o' || i, 'k' || i, i".to_owned()),
         (
             "payments",
@@ -117,19 +134,30 @@ fn destination(world: &World) -> String {
     world.app.id.to_string().chars().rev().collect()
 }
 
-/// The value for the next `?` of a statement, by the column that it is compared with.
+/// The column that the next `?` of a statement is compared with, also where several are compared at once.
+fn column(before: &str) -> &str {
+    let several = before.rsplit_once(") ").filter(|(_, values)| values.starts_with(['<', '>']));
+    let compared = match several {
+        Some((columns, values)) => {
+            let columns = columns.rsplit('(').next().unwrap_or_default();
+            columns.split(", ").nth(values.matches(',').count()).unwrap_or_default()
+        }
+        None => before.trim_end_matches("NOT IN (").trim_end_matches("IN (").trim_end_matches([' ', '=', '<', '>']),
+    };
+    let compared = compared.trim_end_matches("+ 0").trim_end_matches("|| ''").trim_end();
+    compared.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default()
+}
+
+/// The value for the next `?` of a statement.
 pub fn value(before: &str, world: &World) -> String {
     let before = before.trim_end();
     if before.ends_with("LIMIT") {
         return "100".to_owned();
     }
-    let compared = before.trim_end_matches("IN (").trim_end_matches([' ', '=', '<', '>']);
-    let column = compared.trim_end_matches("+ 0").trim_end_matches("|| ''").trim_end();
-    let column = column.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default();
     // The end of a range is above its beginning.
     let row = if before.ends_with("<=") { ROW + 1000 } else { ROW };
     let text = |prefix: &str| format!("'{prefix}{row}'");
-    match column {
+    match column(before) {
         "app_id" => format!("'{}'", world.app.id),
         "platform_id" => format!("'{}'", world.platform.id),
         "destination_id" => format!("'{}'", destination(world)),
@@ -137,6 +165,7 @@ pub fn value(before: &str, world: &World) -> String {
         "receipt_id" => text("r"),
         "message_id" => text("m"),
         "event_id" | "other_event_id" | "id" => text("e"),
+        "delivery_id" => text("d"),
         "user_id" => text("u"),
         "external_id" => text("x"),
         "fold_key" => text("f"),
@@ -145,13 +174,15 @@ pub fn value(before: &str, world: &World) -> String {
         "day" => "'day1'".to_owned(),
         "currency" => "'EUR'".to_owned(),
         "environment" => "'sandbox'".to_owned(),
+        // The status of an answer, not of a delivery.
+        "status" if before.ends_with('(') => "408".to_owned(),
         "last_error" | "store_type" | "event_type" | "status" => "'pending'".to_owned(),
+        "token" | "lease_token" => text("t"),
         "ingress_key" => text("i"),
         "usd" => "'1'".to_owned(),
-        // A pair is compared: a time and a key.
-        "" if before.ends_with('(') => row.to_string(),
         "" => text("k"),
-        "unverified_since" | "seq" | "revision" | "user_revision" => row.to_string(),
+        "unverified_since" | "seq" | "number" | "at" => row.to_string(),
+        column if column.ends_with("revision") => row.to_string(),
         column if column.ends_with("_at") || column.ends_with("_until") => row.to_string(),
         column => panic!("no value is known for `{column}`, the end of: {before}"),
     }

@@ -1,4 +1,4 @@
-//! Filtered destinations: each is shown the user's state over the purchases that it wants, and no other.
+//! Filtered destinations: each gets the user's state over the purchases that match its filter only.
 
 use super::profiling::{PURCHASED, entitlements};
 use super::sending::{Sent, claim, must_send, rendering};
@@ -6,15 +6,17 @@ use super::world::{World, happened, new_destination, new_platform, record, renew
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, PlatformId, TransitionKind};
 use serde_json::Value;
-use storage::{Change, Claim, Claimed, DestinationPatch, Filter, FilterPatch, Named, Product, Rendered, Run, Verdict};
+use storage::{
+    Change, Claim, Claimed, DestinationPatch, EntitlementText, Filter, FilterPatch, Product, Rendered, Run, Verdict,
+};
 
 impl World {
-    /// Another platform, and an integration or a webhook that wants it alone.
+    /// Creates another platform of the app.
     async fn other(&self) -> PlatformId {
         self.store.new_platform(new_platform(&self.app, "other")).await.unwrap().id
     }
 
-    /// A destination that wants these platforms alone.
+    /// Creates a destination that is filtered to these platforms: an integration if it keeps a profile, else a webhook.
     async fn of_platforms(
         &self,
         name: &str,
@@ -27,7 +29,7 @@ impl World {
         self.store.new_destination(new).await.unwrap().id
     }
 
-    /// What the same customer does with a receipt of a platform, whose product is this one.
+    /// Settles transitions of the same customer's receipt on a platform, with this product.
     async fn happens_on(
         &self,
         platform: PlatformId,
@@ -49,16 +51,16 @@ impl World {
         self.done(record).await;
     }
 
-    /// A product of this name entitles to what is called so too.
+    /// Adds a product and an entitlement, both named `sku`, to the catalogue.
     async fn list(&self, sku: &str) {
-        let named = Change::SetEntitlement(sku.to_owned(), Named { name: sku.to_owned(), description: None });
+        let named = Change::SetEntitlement(sku.to_owned(), EntitlementText { name: sku.to_owned(), description: None });
         let product = Product { entitlements: vec![sku.to_owned()], ..Product::default() };
         for change in [named, Change::SetProduct(sku.to_owned(), product)] {
             self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
         }
     }
 
-    /// Sends all that a lane owes; the entitlements that each body shows.
+    /// Delivers everything of a lane, and returns the entitlements in each body.
     async fn shown(&self, key: CollapseKey, to: DestinationId) -> Vec<Vec<String>> {
         let mut all = Vec::new();
         while let Claimed::Send(batch) = self.claim(key, to, "shown").await {
@@ -73,7 +75,7 @@ impl World {
     }
 }
 
-/// Has everything that is called `term` called something else.
+/// Replaces each text `term` with another SKU.
 fn rename(value: &mut Value, sku: &str) {
     match value {
         Value::String(text) if text == "term" => sku.clone_into(text),
@@ -103,7 +105,8 @@ story! {
         let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
         world.store.change_catalogue(world.app.id, Change::SetProduct("on-x".to_owned(), listed), Run::Real).await.unwrap();
         world.settle_as(a, ("on-x", &[])).await;
-        assert_eq!((world.profiles(stored), world.profiles(all)), (0, 1), "nothing of it is on its platforms");
+        assert_eq!((world.profiles(stored), world.profiles(all)), (0, 1),
+            "the change is not on the destination's platforms");
         assert_eq!(world.profiles(both), 1);
         let listed = Product { entitlements: vec!["gold".to_owned()], ..Product::default() };
         world.store.change_catalogue(world.app.id, Change::SetProduct("on-y".to_owned(), listed), Run::Real).await.unwrap();
@@ -112,7 +115,7 @@ story! {
         assert_eq!(world.shown(b, stored).await, [["gold"]]);
         assert_eq!(world.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{stored}' AND collapse_key = '{a}'"
-        )), 0, "nothing goes in the lane of a purchase that it does not want");
+        )), 0, "nothing is owed in the lane of a purchase outside the filter");
         let bodies = world.raw().texts(&format!(
             "SELECT body AS value FROM deliveries WHERE destination_id = '{stored}' AND event_type = '{PROFILE_UPDATED}'"
         ));

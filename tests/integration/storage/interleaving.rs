@@ -1,10 +1,11 @@
-//! Two workers, one lane, any order of steps, in any mode: the invariants hold at every step.
+//! Two workers, one lane, a random order of steps in random modes: the invariants hold at every step.
 //!
 //! I2: one terminal state per delivery. I3: the acknowledged revision never falls. I4: the same
 //! webhook-id has the same bytes. I7: at most one live lease. And events are sent in order, all of them.
 
 use super::sending::{Sent, claim, finish};
 use super::world::{LEASE_MS, World, story};
+use domain::time::duration;
 use domain::{CollapseKey, DeliveryId, DestinationId, TransitionKind};
 use std::collections::HashMap;
 use storage::{Claim, Claimed, DeliveryFilter, EndpointSignal, Mode, Page, Store, Verdict};
@@ -25,18 +26,18 @@ impl Dice {
     }
 }
 
-/// What two workers hold, and what was seen so far.
+/// The claims of two workers, and what was observed so far.
 struct Lane {
     key: CollapseKey,
     to: DestinationId,
     workers: [Store; 2],
-    /// Claimed and not finished.
+    /// The requests that are claimed and not finished.
     held: Vec<Sent>,
     bodies: HashMap<DeliveryId, String>,
-    closed: HashMap<DeliveryId, String>,
+    closed: HashMap<DeliveryId, storage::DeliveryStatus>,
     acked: i64,
     revision: i64,
-    /// How many events of what happened were recorded.
+    /// Number of recorded `user.*` events.
     reported: usize,
 }
 
@@ -94,13 +95,14 @@ impl Lane {
             5 | 6 if !self.held.is_empty() => {
                 let index = usize::try_from(dice.roll(self.held.len() as u64)).unwrap();
                 let sent = self.held.swap_remove(index);
-                let verdict = if dice.roll(2) == 0 { Verdict::Delivered } else { Verdict::Retry { delay_ms: 1_000 } };
+                let verdict =
+                    if dice.roll(2) == 0 { Verdict::Delivered } else { Verdict::Retry { delay: duration(1_000) } };
                 let mut end = finish(&sent, verdict);
                 if end.result.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0 {
-                    end.result.endpoint_signal = EndpointSignal::Failure { pause_ms: Some(700) };
+                    end.result.endpoint_signal = EndpointSignal::Failure { pause: Some(duration(700)) };
                 }
-                end.result.lane_pause_ms =
-                    (end.result.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0).then_some(900);
+                end.result.lane_pause = (end.result.endpoint_signal != EndpointSignal::Success && dice.roll(2) == 0)
+                    .then_some(duration(900));
                 self.workers[index % 2].finish(end).await.unwrap();
             }
             _ => world.pass(i64::try_from(dice.roll(2)).unwrap() * (LEASE_MS + 1) + 1_001),
@@ -142,15 +144,15 @@ impl Lane {
         let mut is_owed = false;
         for delivery in world.store.deliveries(filter, page).await.unwrap().items.into_iter().rev() {
             if delivery.event_type.starts_with("user.") {
-                let is_next = !(is_owed && delivery.status == "delivered");
+                let is_next = !(is_owed && delivery.status == storage::DeliveryStatus::Delivered);
                 assert!(
-                    is_next && delivery.status != "superseded",
+                    is_next && delivery.status != storage::DeliveryStatus::Superseded,
                     "seed {seed}: {delivery:?} overtook or was skipped"
                 );
-                is_owed |= delivery.status == "pending";
+                is_owed |= delivery.status == storage::DeliveryStatus::Pending;
             }
-            if delivery.status != "pending" {
-                let closed = self.closed.entry(delivery.id).or_insert_with(|| delivery.status.clone());
+            if delivery.status != storage::DeliveryStatus::Pending {
+                let closed = self.closed.entry(delivery.id).or_insert(delivery.status);
                 assert_eq!(*closed, delivery.status, "seed {seed}: a delivery ended twice");
             }
         }

@@ -1,7 +1,8 @@
-//! How fast a destination is sent to, over all processes: its rate, requests at once, one user at a time.
+//! The limits of a destination across all processes: its rate, its concurrency, one user at a time.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send};
 use super::world::{LEASE_MS, World, new_destination, story};
+use domain::time::{duration, millis};
 use domain::{DestinationId, TransitionKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ async fn limited(world: &World, limits: Limits) -> DestinationId {
     world.store.new_destination(new).await.unwrap().id
 }
 
-/// Claims all of these at once, in turn by one store and the other.
+/// Claims all these lanes concurrently, alternately by both stores.
 async fn claim_all(stores: &[Store; 2], world: &World, receipts: &[String], to: DestinationId) -> Vec<Claimed> {
     let claims = receipts.iter().enumerate().map(|(number, receipt)| {
         let (store, key) = (stores[number % 2].clone(), world.key(receipt));
@@ -39,7 +40,8 @@ async fn purchases(world: &World, count: usize) -> Vec<String> {
     receipts
 }
 
-/// A claim whose destination is changed like this by another process while it waits for the destination's health.
+/// Makes a claim wait for the lock on the destination's health, changes the destination in another session, and returns
+/// the result of the claim.
 async fn claim_during(world: &World, to: DestinationId, change: &str) -> Claimed {
     let mut other = world.raw();
     other.run("BEGIN; SELECT 1 FROM health FOR UPDATE");
@@ -100,8 +102,8 @@ story! {
         world.revise("r1", 1).await;
         assert_eq!(rests().await, None, "it is due");
         world.send("r1", hook, RETRY).await;
-        let (ms, why) = rests().await.unwrap();
-        assert!((1..=5_000).contains(&ms) && why.is_some(), "{ms} {why:?}");
+        let (wait, why) = rests().await.unwrap();
+        assert!((1..=5_000).contains(&wait.as_millis()) && why.is_some(), "{wait:?} {why:?}");
         world.pass(5_001);
         assert_eq!(rests().await, None, "it is due again");
     }
@@ -119,17 +121,17 @@ story! {
         for claimed in claimed {
             match claimed {
                 Claimed::Send(batch) => {
-                    assert!((0..=2_000).contains(&batch.start_in_ms));
+                    assert!((0..=2_000).contains(&batch.start_in.as_millis()));
                     sent += 1;
                 }
-                Claimed::Idle(Idle::Owed { ms, .. }) => {
-                    assert!((1..=2_000).contains(&ms), "{ms}");
+                Claimed::Idle(Idle::Owed { wait, .. }) => {
+                    assert!((1..=2_000).contains(&wait.as_millis()), "{wait:?}");
                     owed += 1;
                 }
                 other => panic!("{other:?}"),
             }
         }
-        // One at once, and one every 200 ms of the next two seconds and of the time that the claims took.
+        // One immediately, and one every 200 ms of the next two seconds and of the time that the claims took.
         let expected = 1 + (2_000 + took_ms) / 200;
         assert!(owed > 0 && sent <= expected + 1 && sent * 10 >= 11 * 9, "{sent} of {expected} in {took_ms} ms");
         world.pass(2_000);
@@ -138,7 +140,7 @@ story! {
         let DestinationNeed::Drain { keys, .. } = world.store.destination_need(hook, 5).await.unwrap() else { panic!("nothing is owed") };
         let late = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
         let left = usize::try_from(owed).unwrap() - late;
-        assert_eq!(keys.len(), left.min(5), "what was sent away is owed");
+        assert_eq!(keys.len(), left.min(5), "lanes that got no slot are owed");
     }
 }
 
@@ -154,7 +156,7 @@ story! {
                     let (key, token) = (world.key(receipt), "a".to_owned());
                     sent.push(Sent { batch, key, to: hook, token, mode: Mode::Lane });
                 }
-                Claimed::Idle(Idle::Owed { ms, .. }) => assert!((1..=1_000).contains(&ms)),
+                Claimed::Idle(Idle::Owed { wait, .. }) => assert!((1..=1_000).contains(&wait.as_millis())),
                 other => panic!("{other:?}"),
             }
         }
@@ -172,7 +174,7 @@ story! {
     }
 }
 
-/// A purchase that nobody has.
+/// A receipt that is neither `free` nor among the sent ones.
 fn other<'a>(world: &World, receipts: &'a [String], sent: &[Sent], free: &str) -> &'a str {
     let is_free = |receipt: &&String| **receipt != free && sent.iter().all(|sent| sent.key != world.key(receipt));
     receipts.iter().find(is_free).unwrap()
@@ -194,20 +196,21 @@ story! {
         let state = world.attempt(key, to, "b").await;
         assert_eq!((state.types(), state.revision), (vec!["purchase.updated"], 2));
         world.finish(&state, Verdict::Delivered).await;
-        assert!(matches!(world.claim(key, to, "c").await, Claimed::Idle(Idle::Wait { .. })), "the first holds back the others");
+        assert!(matches!(world.claim(key, to, "c").await, Claimed::Idle(Idle::Wait { .. })),
+            "the first event in back-off holds back the others");
         world.pass(5_001);
         let sent = world.attempt(key, to, "d").await;
-        assert_eq!(sent.types(), all, "what was never tried follows");
+        assert_eq!(sent.types(), all, "events that were never attempted follow");
         let numbers: Vec<_> = sent.batch.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, [2, 2, 2, 1]);
         let mut end = finish(&sent, Verdict::Delivered);
         end.result.events[1].verdict = Verdict::Dead;
-        end.result.events[2].verdict = Verdict::Retry { delay_ms: 60_000 };
-        end.result.events[3].verdict = Verdict::Retry { delay_ms: 0 };
+        end.result.events[2].verdict = Verdict::Retry { delay: duration(60_000) };
+        end.result.events[3].verdict = Verdict::Retry { delay: duration(0) };
         assert!(matches!(world.end(end).await.lane, LaneState::Wait { .. }));
         let filter = DeliveryFilter { collapse_key: Some(key), ..Default::default() };
         let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
-        let statuses: Vec<_> = deliveries.map(|one| one.status).filter(|status| status != "superseded").collect();
+        let statuses: Vec<_> = deliveries.map(|one| one.status.as_str()).filter(|status| *status != "superseded").collect();
         assert_eq!(statuses, ["delivered", "dead", "pending", "pending", "delivered"]);
     }
 }
@@ -219,13 +222,14 @@ story! {
         let key = world.key("r1");
         world.pass(1);
         let first = world.attempt(key, to, "a").await;
-        let mut end = finish(&first, Verdict::Retry { delay_ms: 0 });
-        end.result.events[1].verdict = Verdict::Retry { delay_ms: 60_000 };
+        let mut end = finish(&first, Verdict::Retry { delay: duration(0) });
+        end.result.events[1].verdict = Verdict::Retry { delay: duration(60_000) };
         world.end(end).await;
         let next = world.attempt(key, to, "b").await;
-        assert_eq!(next.types(), ["purchase.updated"], "it was never tried and is due longest");
+        assert_eq!(next.types(), ["purchase.updated"], "the state was never attempted and has been due longest");
         world.finish(&next, Verdict::Delivered).await;
-        assert_eq!(world.attempt(key, to, "c").await.types(), ["user.subscription.cancelled"], "not the third before the second");
+        assert_eq!(world.attempt(key, to, "c").await.types(), ["user.subscription.cancelled"],
+            "the second event comes before the third");
     }
 }
 
@@ -243,7 +247,9 @@ story! {
                     let (key, token) = (world.key(receipt), "a".to_owned());
                     sent.push(Sent { batch, key, to, token, mode: Mode::Lane });
                 }
-                Claimed::Idle(Idle::UserBusy { ms, last_seq }) => assert!((1..=500).contains(&ms) && last_seq > 0, "{ms}"),
+                Claimed::Idle(Idle::UserBusy { wait, last_seq }) => {
+                    assert!((1..=500).contains(&wait.as_millis()) && last_seq > 0, "{wait:?}");
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -279,19 +285,19 @@ story! {
         world.happen_to("customer-2", "other", &[TransitionKind::Purchased]).await;
         let sent = world.attempt(world.key("r1"), to, "a").await;
         let mut end = finish(&sent, RETRY);
-        (end.result.endpoint_signal, end.result.user_pause_ms) = (EndpointSignal::Success, Some(TEN_MINUTES_MS));
+        (end.result.endpoint_signal, end.result.user_pause) = (EndpointSignal::Success, Some(duration(TEN_MINUTES_MS)));
         world.end(end).await;
         world.pass(6_000);
         for receipt in ["r1", "r2"] {
             let claimed = world.claim(world.key(receipt), to, "b").await;
-            assert!(matches!(claimed, Claimed::Idle(Idle::Wait { ms, .. }) if ms > TEN_MINUTES_MS - 60_000), "{claimed:?}");
+            assert!(matches!(claimed, Claimed::Idle(Idle::Wait { wait, .. }) if millis(wait) > TEN_MINUTES_MS - 60_000), "{claimed:?}");
         }
         let DestinationNeed::Drain { keys, .. } = world.store.destination_need(to, 9).await.unwrap() else { panic!("nothing to drain") };
         assert_eq!(keys, [world.key("other")]);
         let other = world.attempt(world.key("other"), to, "c").await;
         world.finish(&other, Verdict::Delivered).await;
         world.drain((world.key("other"), to)).await;
-        assert_eq!(world.store.destination_need(to, 9).await.unwrap(), DestinationNeed::Pause { ms: 30_000 }, "it is rechecked");
+        assert_eq!(world.store.destination_need(to, 9).await.unwrap(), DestinationNeed::Pause { wait: Duration::from_secs(30) }, "it is rechecked");
         world.pass(TEN_MINUTES_MS);
         world.attempt(world.key("r2"), to, "d").await;
     }

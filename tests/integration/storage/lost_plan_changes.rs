@@ -1,5 +1,5 @@
-//! Changes of plan over two receipts whose notification was lost: linked by the store's reason, the customer and the
-//! dates.
+//! Changes of plan over two receipts whose notification was lost: the receipts are linked by the store's reason, the
+//! customer and the dates.
 
 use super::world::{BEGINNING, Report, World, record, reported, story};
 use domain::verification::{EndReason, Product};
@@ -15,7 +15,7 @@ fn at(ms: i64) -> Timestamp {
     Timestamp::from_micros(BEGINNING).plus_millis(ms)
 }
 
-/// A receipt that began then and runs.
+/// A snapshot of a running subscription that began at this time.
 fn running(sku: &str, began_ms: i64) -> Snapshot {
     Snapshot {
         product: Product::Subscription,
@@ -27,7 +27,7 @@ fn running(sku: &str, began_ms: i64) -> Snapshot {
     }
 }
 
-/// The receipt that the change ended.
+/// The snapshot of the old receipt after the change.
 fn replaced() -> Snapshot {
     let closed = Snapshot { ends_at: Some(at(CHANGE_MS)), end_reason: Some(EndReason::Replaced), ..running("gold", 0) };
     Snapshot { renews_at: None, auto_renewing: Some(false), ..closed }
@@ -51,7 +51,7 @@ fn decided(world: &World, (receipt, shown): (&str, &Snapshot), loaded: &storage:
     Record { decision, ..record(world.key(receipt), loaded) }
 }
 
-/// Settles what the store shows then; how often it had moved.
+/// Settles a receipt as the store shows it at this time, and returns how often the record had to be repeated.
 async fn settle(world: &World, (receipt, shown): (&str, &Snapshot), now_ms: i64) -> u32 {
     let mut moved = 0;
     loop {
@@ -60,11 +60,11 @@ async fn settle(world: &World, (receipt, shown): (&str, &Snapshot), now_ms: i64)
             Recorded::Done { .. } => return moved,
             Recorded::Moved => moved += 1,
         }
-        assert!(moved < 3, "it moves for ever");
+        assert!(moved < 3, "the purchase changes again and again");
     }
 }
 
-/// Which event of which purchase was recorded, in order.
+/// The recorded `user.*` events, each with its purchase, in order.
 fn announced(world: &World) -> Vec<(String, String)> {
     let text =
         "SELECT collapse_key || ' ' || event_type AS value FROM events WHERE event_type LIKE 'user.%' ORDER BY seq";
@@ -92,7 +92,7 @@ async fn alarms(world: &World) -> Vec<(String, i64)> {
     world.store.alarms(page).await.unwrap().items.into_iter().map(|alarm| (alarm.kind, alarm.count)).collect()
 }
 
-/// The old receipt is bought, and ends by a change of plan of which nothing else is known.
+/// Settles the purchase of the old receipt and its end by a change of plan, without the new receipt.
 async fn lose_the_change(world: &World) {
     accept(world, "old", (NotificationKind::SubscriptionPurchased, 0), ("customer-1", None)).await;
     settle(world, ("old", &running("gold", 0)), HOUR_MS).await;
@@ -121,7 +121,7 @@ story! {
         let body: serde_json::Value = serde_json::from_str(&bodies[0]).unwrap();
         assert_eq!(body["previous_sku_ref_id"], "gold", "{body}");
         let old = world.load(world.key("old")).await;
-        assert!(old.is_replaced && old.due, "it is rechecked, so that nobody waits for its successor any more");
+        assert!(old.is_replaced && old.due, "it is rechecked, so that it no longer waits for a successor");
         settle(&world, ("old", &replaced()), CHANGE_MS + 20 * DAY_MS).await;
         assert_eq!(world.load(world.key("old")).await.purchase.successor_missing_since(), None);
         accept(&world, "new", (NotificationKind::PlanChanged, CHANGE_MS + 60_000), ("customer-1", Some("old"))).await;

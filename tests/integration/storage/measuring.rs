@@ -1,11 +1,11 @@
-//! The figures of destinations that an operator's gauges show.
+//! The figures of destinations for the metrics.
 
 use super::sending::RETRY;
 use super::world::{World, story};
 use domain::DestinationId;
 use storage::Verdict;
 
-/// The state of a destination, what it is owed and for how many minutes.
+/// The state of a destination, the number of owed deliveries, and the age of the oldest in minutes.
 async fn figures(world: &World, id: DestinationId) -> Option<(String, i64, i64)> {
     let all = world.store.figures().await.unwrap();
     let one = all.into_iter().find(|one| one.id == id)?;
@@ -22,7 +22,7 @@ story! {
         world.send("r2", hook, RETRY).await;
         world.send("r1", other, Verdict::Delivered).await;
         assert_eq!(figures(&world, hook).await, Some(("failing".to_owned(), 2, 5)), "the oldest counts");
-        assert_eq!(figures(&world, other).await, Some(("healthy".to_owned(), 1, 0)), "what arrived does not");
+        assert_eq!(figures(&world, other).await, Some(("healthy".to_owned(), 1, 0)), "a delivered one does not count");
         world.send("r2", other, Verdict::Delivered).await;
         assert_eq!(figures(&world, other).await, Some(("healthy".to_owned(), 0, 0)));
         world.store.delete_destination(hook).await.unwrap();

@@ -1,7 +1,7 @@
 //! The storage story: one story, run on SQLite and on PostgreSQL.
 //!
-//! It goes through the public functions of `storage`. Raw SQL is used where the story needs a row that is hard to
-//! bring about, a later hour on PostgreSQL, or a query's plan.
+//! The stories call the public functions of `storage`. They use raw SQL only for rows that are hard to bring about, for
+//! a later time on PostgreSQL, and for query plans.
 
 mod accepting;
 mod aging;
@@ -24,7 +24,6 @@ mod measuring;
 mod operator_events;
 mod payments;
 mod plan_changes;
-mod plans;
 mod profiling;
 mod purchase_body;
 mod reconsider;

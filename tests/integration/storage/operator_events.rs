@@ -1,8 +1,9 @@
-//! Operators' events about a destination, and when it is disabled without a person.
+//! Operators' events about a destination, and when settle disables it.
 
-use super::sending::{HOUR_MS, PATIENCE_MS, RETRY, claim, finish, rendering};
+use super::sending::{HOUR_MS, PATIENCE, RETRY, claim, finish, rendering};
 use super::world::{World, new_destination, story};
-use domain::event::schemas;
+use domain::schemas;
+use domain::time::{HOUR, duration};
 use domain::{CollapseKey, DestinationId};
 use serde_json::Value;
 use storage::{
@@ -10,7 +11,7 @@ use storage::{
     LaneState, Mode, Page, Rendered, Verdict,
 };
 
-const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
+const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
 async fn chooses(world: &World, name: &str, events: &[&str]) -> DestinationId {
     let mut new = new_destination(&world.app, name);
@@ -22,12 +23,12 @@ fn about(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }
 
-/// The bodies that a destination gets about another one, which must all be valid.
+/// Delivers the operators' events about `of` to a destination, and returns their bodies, which must be valid.
 async fn operator_events(world: &World, of: DestinationId, to: DestinationId) -> Vec<Value> {
     let mut bodies = Vec::new();
     while let Claimed::Send(batch) = world.claim(about(of), to, "w").await {
         let body: Value = serde_json::from_str(&batch.attempts[0].body).unwrap();
-        let (.., schema) = schemas().into_iter().find(|(kind, ..)| body["event_type"] == *kind).unwrap();
+        let (.., schema) = schemas::all().into_iter().find(|(kind, ..)| body["event_type"] == *kind).unwrap();
         assert!(jsonschema::is_valid(&schema, &body), "{body}");
         assert_eq!(
             (&body["destination"]["id"], &body["id"]),
@@ -44,7 +45,7 @@ fn types(bodies: &[Value]) -> Vec<&str> {
     bodies.iter().map(|body| body["event_type"].as_str().unwrap()).collect()
 }
 
-/// A request about a purchase of its own that fails; what follows.
+/// Fails a request about a new purchase, and returns the result.
 async fn fails(world: &World, number: i64, to: DestinationId) -> FinishResult {
     let receipt = format!("r{number}");
     world.revise(&receipt, number + 1).await;
@@ -160,7 +161,7 @@ story! {
             }
             world.pass(301_000);
         }
-        let dead = DeliveryFilter { status: Some("dead".to_owned()), ..Default::default() };
+        let dead = DeliveryFilter { status: Some(storage::DeliveryStatus::Dead), ..Default::default() };
         assert_eq!(world.store.deliveries(dead, Page::default()).await.unwrap().items.len(), 3);
         let bodies = operator_events(&world, hook, watcher).await;
         assert_eq!(types(&bodies), ["destination.exhausted"; 2]);
@@ -168,7 +169,7 @@ story! {
         assert_eq!(bodies[0]["reason"], reason);
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
         assert_eq!((alarms[0].count, alarms[0].detail.clone()), (2, format!("hook ({hook}): {reason}")));
-        assert_eq!(world.store.destination(hook).await.unwrap().state, "healthy", "it is no fault of the destination");
+        assert_eq!(world.store.destination(hook).await.unwrap().state.as_str(), "healthy", "it is no fault of the destination");
     }
 }
 
@@ -184,7 +185,7 @@ story! {
             hours = hour;
             world.happen("r2", number, &[domain::TransitionKind::Renewed]).await;
             let sent = world.attempt(world.key("r2"), hook, "a").await;
-            world.end(finish(&sent, Verdict::Retry { delay_ms: HOUR_MS / 2 })).await
+            world.end(finish(&sent, Verdict::Retry { delay: duration(HOUR_MS / 2) })).await
         };
         for (number, (hour, expected)) in (1..).zip([(1, 0), (59, 0), (61, 1), (62, 0), (85, 1), (109, 1), (110, 0)]) {
             let result = at(hour, number).await;
@@ -202,14 +203,14 @@ story! {
             assert!(reason.contains(percent) && reason.contains("answered 500"), "{reason}");
         }
         assert!(reasons[3].starts_with("nothing went well for 121 h"), "{reasons:?}");
-        assert_eq!((shown.reason.as_deref(), PATIENCE_MS), (Some(reasons[3]), 120 * HOUR_MS));
+        assert_eq!((shown.reason.as_deref(), PATIENCE), (Some(reasons[3]), HOUR * 120));
 
         world.pass(HOUR_MS);
         let on = DestinationPatch { enabled: Some(true), ..Default::default() };
         world.store.update_destination(hook, on).await.unwrap();
         world.pass(HOUR_MS);
         let again = world.send("r2", hook, RETRY).await;
-        assert_eq!(again.operator_events, [""; 0], "it has all of the patience again");
+        assert_eq!(again.operator_events, [""; 0], "the time until it is disabled starts again");
         assert!(world.store.destination(hook).await.unwrap().enabled);
     }
 }
@@ -222,7 +223,7 @@ story! {
         world.pass(1_000 * HOUR_MS);
         world.revise("r2", 1).await;
         for hour in 0..=12 {
-            let result = world.send("r2", hook, Verdict::Retry { delay_ms: HOUR_MS / 2 }).await;
+            let result = world.send("r2", hook, Verdict::Retry { delay: duration(HOUR_MS / 2) }).await;
             let is_disabled = !world.store.destination(hook).await.unwrap().enabled;
             assert_eq!(is_disabled, hour == 12, "hour {hour}");
             let operator_events = if hour == 12 { vec!["destination.disabled"] } else { vec!["destination.failing"; usize::from([6, 9, 11].contains(&hour))] };

@@ -1,4 +1,4 @@
-//! The ledger: each payment earns once, a refund takes back once, and every integration gets both.
+//! The ledger: each payment counts once, each refund once, and every integration gets both.
 
 use super::aging::MINUTE_MS;
 use super::sending::{RETRY, claim, finish, must_send, rendering};
@@ -13,14 +13,14 @@ use domain::{
 use std::collections::BTreeMap;
 use storage::{Change, Differs, NewSale, Page, Product, RevenueFilter, RevenueLine, Run, Verdict};
 
-/// The purchase began at this time of the store.
+/// The store time of the purchase.
 const BOUGHT: &str = "2027-01-10T12:00:00Z";
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// What the store shows of a monthly subscription at its second day.
+/// The snapshot of a monthly subscription two days after its purchase.
 pub fn monthly() -> Snapshot {
     Snapshot {
         at: at("2027-01-12T12:00:00Z"),
@@ -35,7 +35,7 @@ pub fn monthly() -> Snapshot {
     }
 }
 
-/// The customer was given the money back.
+/// The snapshot of a refunded subscription.
 fn refunded() -> Snapshot {
     Snapshot {
         ends_at: Some(at("2027-01-11T12:00:00Z")),
@@ -47,7 +47,7 @@ fn refunded() -> Snapshot {
 }
 
 impl World {
-    /// Puts a price into the catalogue.
+    /// Adds a product with this price to the catalogue.
     pub async fn sell(&self, usd: &str) {
         let prices =
             vec![Price { country: None, currency: "USD".to_owned(), price: usd.parse().unwrap(), since: None }];
@@ -56,7 +56,7 @@ impl World {
         self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
     }
 
-    /// Settles a receipt as the store shows it, with what happened in which term.
+    /// Accepts a notification of a receipt and settles it with this snapshot and these transitions, each in its term.
     pub async fn show(&self, receipt: &str, shown: Snapshot, happened: &[(TransitionKind, u64)]) -> i64 {
         let key = self.key(receipt);
         let number = self.raw().number("SELECT COUNT(*) AS value FROM notifications") + 1;
@@ -64,7 +64,7 @@ impl World {
         self.settle_shown(key, shown, happened).await
     }
 
-    /// Settles what is open of a purchase in the same way.
+    /// Settles the open notifications of a purchase with this snapshot and these transitions, each in its term.
     pub async fn settle_shown(&self, key: CollapseKey, shown: Snapshot, happened: &[(TransitionKind, u64)]) -> i64 {
         let loaded = self.load(key).await;
         let verification = Verification::Verified(Box::new(shown));
@@ -81,7 +81,7 @@ impl World {
         self.done(record).await
     }
 
-    /// Settles a receipt again without a notification.
+    /// Settles a receipt again without a new notification.
     async fn settle_again(&self, receipt: &str) -> i64 {
         let key = self.key(receipt);
         let mut record = record(key, &self.load(key).await);
@@ -89,7 +89,7 @@ impl World {
         self.done(record).await
     }
 
-    /// The entries of the ledger: number, kind, amount and source.
+    /// The ledger's entries of a receipt: number of the payment, kind, amount and source.
     fn ledger(&self, receipt: &str) -> Vec<String> {
         self.raw().texts(&format!(
             "SELECT number || ' ' || kind || ' ' || COALESCE(usd, COALESCE(unknown_because, '-')) || ' ' || source \
@@ -98,7 +98,7 @@ impl World {
         ))
     }
 
-    /// Delivers everything that is owed of a receipt to a destination; the sum of what was earned by it.
+    /// Delivers everything of a receipt to a destination, and returns the events with revenue and their amounts.
     async fn sum_up(&self, receipt: &str, to: DestinationId) -> Vec<String> {
         while let storage::Claimed::Send(batch) = self.claim(self.key(receipt), to, "sum").await {
             let sent = super::sending::Sent {
@@ -117,7 +117,7 @@ impl World {
         ))
     }
 
-    /// The lines of the revenue audit, all pages of this size.
+    /// The lines of the revenue audit, read in pages of this size.
     async fn audited(&self, limit: i64) -> Vec<RevenueLine> {
         let (mut cursor, mut lines) = (None, Vec::new());
         loop {
@@ -131,7 +131,7 @@ impl World {
         }
     }
 
-    /// What differs, by what the ledger has it as.
+    /// The audit's lines that differ, each with its kind in the ledger.
     pub async fn differing(&self) -> Vec<(Option<String>, Differs)> {
         let lines = self.audited(1000).await;
         lines.into_iter().filter_map(|line| Some((line.kind, line.differs?))).collect()
@@ -165,12 +165,12 @@ story! {
         assert_eq!(world.ledger("r1"), both, "once");
         let expected_events = ["user.subscription.purchased 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("r1", analytics.id).await, expected_events);
-        assert_eq!(world.sum_up("r1", created_later.id).await, [""; 0], "it never got the payment");
+        assert_eq!(world.sum_up("r1", created_later.id).await, [""; 0], "the destination never received the payment");
         let owed_of = |id: DestinationId| world.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{id}' AND event_type = '{REVENUE_ADJUSTED}'"
         ));
         assert_eq!((owed_of(analytics.id), owed_of(later.id), owed_of(created_later.id)), (1, 0, 0));
-        // The store shows it valid again: the money is back, once.
+        // The store shows the purchase as valid again: the payment is restored once.
         world.show("r1", monthly(), &[(TransitionKind::Resumed, 1)]).await;
         world.show("r1", monthly(), &[]).await;
         assert_eq!(world.ledger("r1"), [both[0], both[1], "1 restored 9.99 store"]);
@@ -225,7 +225,7 @@ story! {
         });
         let lane = |token: &str| storage::Claim { render: render(), ..claim(world.key("r1"), analytics.id, token) };
         let sent = must_send(&world.store, lane("a")).await;
-        assert_eq!(sent.types(), ["user.subscription.purchased", "user.subscription.expired"], "the refund goes behind");
+        assert_eq!(sent.types(), ["user.subscription.purchased", "user.subscription.expired"], "the refund comes last");
         world.finish(&sent, RETRY).await;
         let state = must_send(&world.store, lane("b")).await;
         assert_eq!(state.types(), ["purchase.updated"]);
@@ -276,7 +276,7 @@ story! {
         world.show("r1", refunded(), &[(TransitionKind::Expired, 1)]).await;
         let expected_events = ["user.subscription.purchased 9.99", "revenue.adjusted -1.50", "revenue.adjusted -8.49"];
         assert_eq!(world.sum_up("r1", analytics.id).await, expected_events);
-        // What was not matched is, as soon as its payment appears, and earns the reported amount at once.
+        // An unmatched sale is matched as soon as its payment is recorded, which then has the reported amount.
         world.show("r2", monthly(), &[(TransitionKind::Purchased, 1)]).await;
         assert_eq!(world.ledger("r2"), ["1 initial 7.00 report"]);
         assert_eq!(world.sum_up("r2", analytics.id).await, ["user.subscription.purchased 7.00"]);
@@ -349,11 +349,11 @@ story! {
         assert_eq!(world.ledger("r1"), ["1 initial 9.99 catalogue", "1 correction 2.01 report"]);
         world.raw().run("UPDATE purchases SET next_wake_at = NULL");
         world.store.put_rates(world.app.id, vec![rate("2027-01-10", "1.5")]).await.unwrap();
-        assert_eq!(due(), 0, "it is known");
+        assert_eq!(due(), 0, "an unchanged rate rechecks nothing");
     }
 }
 
-/// What the store shows at this time of the day of the payment, with a promotion.
+/// A snapshot at this time on the day of the payment, perhaps with a promotion.
 fn promoted(time: &str, offer: Option<Offer>) -> Snapshot {
     Snapshot { at: at(&format!("2027-01-10T{time}:00Z")), offer, ..monthly() }
 }
@@ -365,7 +365,7 @@ story! {
         let introductory = Some(Offer::Introductory);
         let queued = || Snapshot { has_queued_offer: true, ..promoted("12:05", None) };
         let converted = [(TransitionKind::TrialConverted, 1), (TransitionKind::Renewed, 1)];
-        // The first payment after a trial is in a promotion, which is queued until then.
+        // The first payment after a trial has a promotion, which was queued until then.
         for (receipt, first) in [("agrees", promoted("12:05", introductory)), ("lags", queued())] {
             world.show(receipt, first, &converted).await;
             world.show(receipt, promoted("12:20", introductory), &[]).await;
@@ -375,7 +375,7 @@ story! {
             world.show(receipt, promoted("16:00", None), &[]).await;
             assert_eq!(world.sum_up(receipt, analytics.id).await, [""; 0], "{receipt}: its price is known to nobody");
         }
-        // The first payment of the full price, after a promotion.
+        // The first payment at the full price, after a promotion.
         world.show("agrees at once", promoted("12:05", None), &[(TransitionKind::Renewed, 2)]).await;
         assert_eq!(world.sum_up("agrees at once", analytics.id).await, ["user.subscription.renewed 9.99"]);
         world.show("lags behind", promoted("12:05", introductory), &[(TransitionKind::Renewed, 2)]).await;
@@ -387,7 +387,7 @@ story! {
         world.show("lags behind", refunded(), &[(TransitionKind::Expired, 2)]).await;
         let earned = ["revenue.adjusted 9.99", "revenue.adjusted -9.99"];
         assert_eq!(world.sum_up("lags behind", analytics.id).await, earned);
-        // What is queued still when the store has caught up is for a later payment.
+        // A promotion that is still queued when the store has caught up belongs to a later payment.
         world.show("queued", queued(), &[(TransitionKind::Renewed, 2)]).await;
         world.show("queued", Snapshot { has_queued_offer: true, ..promoted("15:00", None) }, &[]).await;
         assert_eq!(world.sum_up("queued", analytics.id).await, ["revenue.adjusted 9.99"]);
@@ -408,7 +408,7 @@ story! {
         );
         let explained = [(Some("initial".to_owned()), Differs::Dead), (Some("refund".to_owned()), Differs::Skipped)];
         assert_eq!(world.differing().await, explained);
-        // Only one of them is sent again: what was sent does not add up.
+        // Only one of the two is delivered, so the sum of what was sent differs.
         world.raw().run("UPDATE deliveries SET status = 'delivered' WHERE event_type = 'user.subscription.purchased'");
         let differing = world.differing().await;
         assert!(differing.contains(&(Some("refund".to_owned()), Differs::Unequal)), "{differing:?}");
@@ -460,7 +460,7 @@ story! {
         assert!(!found.lines.is_empty());
         let none = world.store.audit_revenue(month("2026-12"), Page { cursor: None, limit: 100 }).await.unwrap();
         assert_eq!(none.lines, []);
-        // What somebody did by hand is named.
+        // The audit names changes that were made by hand.
         for (change, undo, expected) in [
             ("UPDATE payments SET usd = '1.00' WHERE usd = '9.99'", "UPDATE payments SET usd = '9.99' WHERE usd = '1.00'",
              Differs::Unequal),
@@ -482,7 +482,7 @@ story! {
 #[test]
 fn a_kind_of_entry_is_read_as_it_is_written() {
     for kind in EntryKind::ALL {
-        assert_eq!(kind.as_str().parse(), Ok(kind));
+        assert_eq!(kind.as_str().parse(), Ok(*kind));
     }
 }
 

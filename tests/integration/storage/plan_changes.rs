@@ -1,10 +1,10 @@
-//! Changes of plan over two receipts: linked when notified, counted when real.
+//! Changes of plan over two receipts: linked by the notification, effective once the new receipt is known to be real.
 
 use super::world::{Raw, Report, World, happened, record, renewal, reported, story};
 use domain::{CollapseKey, NotificationKind, TopicId, TransitionKind};
 use storage::{Accepted, Due, Fate, NewNotification, Recorded, SecretString};
 
-/// That `new` took the place of `old`.
+/// The notification that `new` replaced `old`.
 fn changed(world: &World, message: &str, (old, new): (&str, &str)) -> NewNotification {
     let report = Report { kind: NotificationKind::PlanChanged, customer: Some("customer-1"), related: Some(old) };
     reported(world.platform.id, (message, new), 50_000, report)
@@ -27,10 +27,10 @@ story! {
         assert_eq!(world.accept(row).await, Accepted::Repeated);
         assert!(matches!(world.accept(changed(&world, "m2", ("old", "new"))).await, Accepted::Duplicate { .. }));
         world.accept(changed(&world, "m3", ("old", "newer"))).await;
-        assert_eq!(links(&mut world.raw()), expected, "the first link stands");
+        assert_eq!(links(&mut world.raw()), expected, "the first link stays");
         world.accept(changed(&world, "m4", ("new", "old"))).await;
         world.accept(changed(&world, "m5", ("same", "same"))).await;
-        assert_eq!(links(&mut world.raw()), expected, "two never replace each other, and none replaces itself");
+        assert_eq!(links(&mut world.raw()), expected, "there is no cycle of links, not even of one");
         world.accept(changed(&world, "m6", ("new", "newest"))).await;
         assert_eq!(links(&mut world.raw()).len(), 2, "a change of plan may follow another");
     }
@@ -76,7 +76,7 @@ story! {
         world.happen("old", 1, &[TransitionKind::Purchased]).await;
         let (old, new) = (world.key("old"), world.key("new"));
         world.accept(changed(&world, "m1", ("old", "new"))).await;
-        assert!(!world.load(old).await.is_replaced, "nobody knows yet that the new one is real");
+        assert!(!world.load(old).await.is_replaced, "the new receipt is not known to be real yet");
         let mut unsure = record(new, &world.load(new).await);
         unsure.decision.outcomes = Vec::new();
         (unsure.is_answer, unsure.is_real) = (false, false);
@@ -91,7 +91,7 @@ story! {
         world.settle(old).await;
         assert!(!world.load(old).await.due);
         world.revise("new", 60).await;
-        assert!(!world.load(old).await.due, "it became real once");
+        assert!(!world.load(old).await.due, "a later revision does not recheck the old receipt");
     }
 }
 
@@ -155,7 +155,7 @@ story! {
     }
 }
 
-/// Lists two SKUs that grant the same, and one that grants something else.
+/// Adds two SKUs with the same entitlement and one with another entitlement to the catalogue.
 fn list(world: &World) {
     let app = world.app.id;
     world.raw().run(&format!(
@@ -169,7 +169,7 @@ fn list(world: &World) {
     ));
 }
 
-/// One customer begins to subscribe to a SKU, on a day, reported by this type of notification.
+/// Settles the beginning of one customer's subscription to a SKU on a day, reported by this type of notification.
 async fn subscribe(world: &World, (sku, day): (&str, i64), kind: domain::NotificationKind) -> i64 {
     let since = domain::Timestamp::from_micros(super::world::BEGINNING).plus_millis(day * 86_400_000);
     let report = super::world::Report { kind, customer: Some("customer-1"), related: None };

@@ -8,13 +8,13 @@ use super::world::{
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{CollapseKey, DestinationId, Environment, NotificationKind, TransitionKind};
 use serde_json::Value;
-use storage::{Change, Claimed, Filter, Named, Owner, Page, PlatformPatch, Product, Recorded, Run, Verdict};
+use storage::{Change, Claimed, EntitlementText, Filter, Owner, Page, PlatformPatch, Product, Recorded, Run, Verdict};
 
-/// What the integrations here choose.
+/// The event type that the integrations here choose.
 pub const PURCHASED: &str = "user.subscription.purchased";
 
 impl World {
-    /// An integration that keeps these attributes and chose one event.
+    /// Creates an integration that keeps these user properties and chose one event.
     pub async fn keeping(&self, name: &str, attributes: Attributes) -> DestinationId {
         let mut new = new_destination(&self.app, name);
         (new.traits.per_user, new.traits.per_request) = (true, 10);
@@ -23,14 +23,14 @@ impl World {
         self.store.new_destination(new).await.unwrap().id
     }
 
-    /// How many profiles a destination was ever owed.
+    /// The number of `profile.updated` that a destination was ever owed.
     pub fn profiles(&self, to: DestinationId) -> i64 {
         self.raw().number(&format!(
             "SELECT COUNT(*) AS value FROM deliveries WHERE destination_id = '{to}' AND event_type = '{PROFILE_UPDATED}'"
         ))
     }
 
-    /// Settles a purchase again without a notification, as after a change around it.
+    /// Settles a purchase again without a new notification, as after a change of settings.
     pub async fn resettle(&self, key: CollapseKey) {
         let again = record(key, &self.load(key).await);
         match self.store.record(again).await.unwrap() {
@@ -39,17 +39,19 @@ impl World {
         }
     }
 
-    /// The product of every purchase here entitles to this alone.
+    /// Makes the product of all purchases here grant this entitlement only.
     pub async fn entitle(&self, entitlement: &str) {
-        let named =
-            Change::SetEntitlement(entitlement.to_owned(), Named { name: entitlement.to_owned(), description: None });
+        let named = Change::SetEntitlement(
+            entitlement.to_owned(),
+            EntitlementText { name: entitlement.to_owned(), description: None },
+        );
         let product = Product { entitlements: vec![entitlement.to_owned()], ..Product::default() };
         for change in [named, Change::SetProduct("term".to_owned(), product)] {
             self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
         }
     }
 
-    /// Sends all that a lane owes; the bodies, by their types.
+    /// Delivers everything of a lane, and returns the type and the body of each event.
     pub async fn drain(&self, (key, to): (CollapseKey, DestinationId)) -> Vec<(String, Value)> {
         let mut all = Vec::new();
         for turn in 0.. {
@@ -63,7 +65,7 @@ impl World {
     }
 }
 
-/// The entitlements that a profile shows.
+/// The active entitlements in a body.
 pub fn entitlements(body: &Value) -> Vec<&str> {
     let all = body["active_entitlements"].as_array().unwrap().iter();
     all.map(|one| one["entitlement_ref_id"].as_str().unwrap()).collect()
@@ -76,13 +78,15 @@ story! {
         let hook = world.destination("hook").await.id;
         world.entitle("gold").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
-        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 0), "the event that was chosen carries it");
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 0), "the chosen event carries the state");
         world.revise("r1", 2).await;
-        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "a new end is part of the one alone");
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 1), "only the extended profile has the end");
         world.happen("r1", 3, &[TransitionKind::Renewed]).await;
-        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2), "an event that nobody chose carries nothing");
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2),
+            "an event that is not chosen carries no state");
         world.happen("r2", 1, &[TransitionKind::Renewed]).await;
-        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2), "another purchase of the same is no news");
+        assert_eq!((world.profiles(plain), world.profiles(more)), (0, 2),
+            "another purchase of the same product changes no profile");
         assert_eq!(world.profiles(hook), 0, "a webhook keeps no profiles, whatever it chooses");
         assert_eq!(world.broken(1000).await, []);
     }
@@ -122,14 +126,14 @@ story! {
         for receipt in ["r2", "r3"] {
             world.resettle(world.key(receipt)).await;
         }
-        assert_eq!(world.profiles(to), 1, "a name is one change");
+        assert_eq!(world.profiles(to), 1, "naming makes one change of the profile");
         world.happen_to("third", "r4", &[TransitionKind::Purchased]).await;
         world.entitle("silver").await;
         world.store.name_customer(world.app.id, named("third"), "anna").await.unwrap();
         world.resettle(world.key("r4")).await;
         assert_eq!(world.profiles(to), 2);
         world.resettle(world.key("r1")).await;
-        assert_eq!(world.profiles(to), 2, "who was joined has it already");
+        assert_eq!(world.profiles(to), 2, "the joined user has the state already");
         let sent = world.drain((world.key("r4"), to)).await;
         let anna = world.store.customer(world.app.id, storage::CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
         let profile = sent.iter().find(|(event_type, _)| event_type == PROFILE_UPDATED).unwrap();
@@ -142,7 +146,7 @@ story! {
     async fn a_first_record_that_names_no_event_is_owed_a_profile(world: World) {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.revise("unlisted", 1).await;
-        assert_eq!(world.profiles(to), 0, "who has nothing to show is no news");
+        assert_eq!(world.profiles(to), 0, "a user without entitlements is owed no profile");
         world.entitle("gold").await;
         let report = Report { kind: NotificationKind::Adopted, customer: Some("somebody"), related: None };
         world.accept(reported(world.platform.id, ("imported", "r1"), 1_000, report)).await;
@@ -240,7 +244,7 @@ story! {
         }
         world.happen_to("other", "r3", &[TransitionKind::Purchased]).await;
         let to = world.keeping("late", Attributes::Documented).await;
-        let snapshot = async |run| world.store.snapshot(to, Page::default(), run).await.unwrap();
+        let snapshot = async |run| world.store.backfill(to, Page::default(), run).await.unwrap();
         assert_eq!((snapshot(Run::Dry).await.owed.len(), world.profiles(to)), (2, 0), "two users");
         assert_eq!((snapshot(Run::Real).await.owed.len(), world.profiles(to)), (2, 2));
         assert_eq!((snapshot(Run::Real).await.owed.len(), world.profiles(to)), (0, 2));
@@ -266,17 +270,19 @@ story! {
         world.accept(renewal(there, "t1", "tested", 1_000)).await;
         let tested = CollapseKey::of(there, "tested");
         world.settle(tested).await;
-        assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "of the other world only");
+        assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0),
+            "only the other environment's profile is owed");
         let sent = world.drain((tested, to)).await;
         assert_eq!((&sent[0].1["environment"], entitlements(&sent[0].1)), (&"sandbox".into(), vec!["gold"]));
         world.done(happened(record(tested, &world.load(tested).await), &[TransitionKind::Expired])).await;
         assert_eq!((world.profiles(to), world.profiles(filtered)), (1, 0), "its state is the same");
 
-        // A platform that is moved to the sandbox takes its purchases there: each world is owed what changed in it.
+        // A platform that becomes a sandbox takes its purchases there: the profile of each environment is owed its
+        // change.
         let sandboxed = PlatformPatch { environment: Some(Environment::Sandbox), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, sandboxed).await.unwrap();
         world.resettle(world.key("r1")).await;
-        assert_eq!((world.profiles(to), world.profiles(filtered)), (2, 1), "nothing is left for money");
+        assert_eq!((world.profiles(to), world.profiles(filtered)), (2, 1), "the production profile has become empty");
         let sent = world.drain((world.key("r1"), to)).await;
         let profile = sent.iter().find(|(event_type, _)| event_type == PROFILE_UPDATED).unwrap();
         assert_eq!((&profile.1["environment"], entitlements(&profile.1).len()), (&"production".into(), 0));

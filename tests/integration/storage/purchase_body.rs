@@ -1,4 +1,4 @@
-//! The body of `purchase.updated`: its digest, the catalogue, and what makes a revision.
+//! The body of `purchase.updated`: its digest, the catalogue, and which changes make a revision.
 
 use super::world::{BEGINNING, Report, World, happened, record, reported, story};
 use domain::{NotificationKind, Timestamp, Transition, TransitionKind};
@@ -8,7 +8,7 @@ async fn data(world: &World, receipt: &str) -> Value {
     world.store.purchase(world.key(receipt)).await.unwrap().data["data"].clone()
 }
 
-/// The decision that was recorded last, once more and about nothing new.
+/// A record with the purchase unchanged.
 async fn again(world: &World, receipt: &str) -> storage::Record {
     let key = world.key(receipt);
     let loaded = world.load(key).await;
@@ -23,7 +23,7 @@ story! {
         assert_eq!(world.done(again(&world, "r1").await).await, 1);
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM events"), 1);
         let what_happened = happened(again(&world, "r1").await, &[TransitionKind::Renewed]);
-        assert_eq!(world.done(what_happened).await, 2, "what happened has a name, though the record is the same");
+        assert_eq!(world.done(what_happened).await, 2, "a transition makes a revision although the record is the same");
         let digests = "SELECT COUNT(*) AS value FROM purchases WHERE LENGTH(digest) = 64";
         assert_eq!(world.raw().number(digests), 1);
     }
@@ -32,7 +32,8 @@ story! {
 story! {
     async fn the_catalogue_is_read_when_a_purchase_is_announced(world: World) {
         world.revise("r1", 1).await;
-        assert_eq!(data(&world, "r1").await["entitlements"], Value::Array(Vec::new()), "a product that nobody listed");
+        assert_eq!(data(&world, "r1").await["entitlements"], Value::Array(Vec::new()),
+            "the product is not in the catalogue");
         let (app, id) = (world.app.id, world.platform.id);
         world.raw().run(&format!(
             "INSERT INTO entitlements (app_id, ref_id, id, name) VALUES ('{app}', 'gold', '{id}', 'Gold'),
@@ -52,7 +53,7 @@ story! {
              INSERT INTO product_entitlements (app_id, sku, position, ref_id) VALUES ('{app}', 'term', 1, 'blue')"
         ));
         assert_eq!(world.done(again(&world, "r1").await).await, 3);
-        assert_eq!(names(&data(&world, "r1").await), ["blue"], "the term's own listing is nearer than its parent's");
+        assert_eq!(names(&data(&world, "r1").await), ["blue"], "the SKU's own product precedes its parent's");
         assert_eq!(world.done(again(&world, "r1").await).await, 3);
     }
 }

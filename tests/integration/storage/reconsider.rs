@@ -1,5 +1,5 @@
-//! What concerns more purchases than one transaction should touch: the first are woken with the change, the others
-//! batch by batch, by whoever sweeps.
+//! A change that affects more purchases than one transaction should touch: the first ones are rechecked with the
+//! change, the others in batches by the sweep of any process.
 
 use super::batches::{fail_no_more, fail_where};
 use super::seeded::Seed;
@@ -7,27 +7,27 @@ use super::world::{World, record, story};
 use domain::{CollapseKey, Environment};
 use storage::{Change, PlatformPatch, Product, Recorded, Run, SecretString};
 
-/// More than two batches.
+/// More purchases than two batches.
 const MANY: i64 = 2_500;
-/// How many one batch is.
+/// Number of purchases in a batch.
 const BATCH: i64 = 1_000;
-/// More than all.
+/// A limit that no test reaches.
 const ALL: i64 = 10_000;
 
-/// Many purchases of the platform, before every other in the order of their keys: half of `month`, half of `year`.
+/// Inserts many purchases, half of `month` and half of `year`, with keys that precede those of all others.
 fn crowd(world: &World) {
     world.raw().run(&format!(
         "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
-             verify_attempts, settling, fingerprint, changed, created_at, updated_at, term_sku, product_id,
+             verify_attempts, settling, fingerprint, created_at, updated_at, term_sku, product_id,
              unverified_since)
              WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {MANY})
              SELECT '00000000-0000-5000-8000-' || (100000000000 + n), '{}', '{}', 'c' || n, 1, '', 'active', '{{}}',
-             3, 1, '', FALSE, 1, 1, CASE WHEN n % 2 = 0 THEN 'month' ELSE 'year' END, 'plan', 1 FROM counted",
+             3, 1, '', 1, 1, CASE WHEN n % 2 = 0 THEN 'month' ELSE 'year' END, 'plan', 1 FROM counted",
         world.platform.id, world.app.id
     ));
 }
 
-/// A crowd, and one purchase that was settled, behind them all.
+/// Inserts a crowd, and settles one purchase, whose key comes last.
 async fn crowd_and_one(world: &World) -> CollapseKey {
     crowd(world);
     world.revise("r1", 1).await;
@@ -42,7 +42,7 @@ async fn set(world: &World, patch: PlatformPatch) {
     world.store.update_platform(world.platform.id, patch).await.unwrap();
 }
 
-/// Why something is still to be reconsidered.
+/// The reasons of the noted rechecks.
 fn noted(world: &World) -> Vec<String> {
     world.raw().texts("SELECT why AS value FROM rechecks ORDER BY why")
 }
@@ -63,7 +63,7 @@ story! {
         assert_eq!((world.woken(), noted(&world).len()), (MANY + 1, 0));
         assert_eq!(count(&world, "settling = 2"), MANY + 1, "each once");
         let began_before = world.store.record(record(key, &before)).await.unwrap();
-        assert_eq!(began_before, Recorded::Moved, "it was decided by what is no more");
+        assert_eq!(began_before, Recorded::Moved, "the decision used the settings before the change");
         assert_eq!(world.store.continue_rechecks(ALL).await.unwrap(), 0);
         world.settle(key).await;
         assert_eq!(world.woken(), MANY);
@@ -94,9 +94,10 @@ story! {
         assert_eq!((world.woken(), noted(&world).len()), (BATCH * 2, 1));
         let second = world.second_process().await;
         second.continue_rechecks(ALL).await.unwrap_err();
-        assert_eq!(world.woken(), BATCH * 2, "what fails again is left again");
+        assert_eq!(world.woken(), BATCH * 2, "a batch that fails again is left again");
         fail_no_more(&world, "purchases");
-        assert_eq!(second.continue_rechecks(ALL).await.unwrap(), MANY + 1 - BATCH * 2, "it goes on from where it was");
+        assert_eq!(second.continue_rechecks(ALL).await.unwrap(), MANY + 1 - BATCH * 2,
+            "it continues where it was interrupted");
         assert_eq!((count(&world, "settling = 2"), noted(&world).len()), (MANY + 1, 0));
     }
 }
@@ -124,7 +125,7 @@ story! {
         world.store.continue_rechecks(1).await.unwrap();
         assert_eq!((world.woken(), count(&world, "next_wake_at IS NOT NULL AND term_sku = 'year'")), (BATCH, 0));
         assert_eq!(change("year").await, MANY / 2);
-        assert_eq!(world.woken(), BATCH + BATCH / 2, "from the first on");
+        assert_eq!(world.woken(), BATCH + BATCH / 2, "an unfinished recheck starts again");
         world.store.continue_rechecks(ALL).await.unwrap();
         assert_eq!((world.woken(), noted(&world).len()), (MANY, 0));
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM recheck_skus"), 0);
@@ -163,7 +164,8 @@ story! {
         world.pass(1_000);
         assert_eq!((fail().await, fail().await), (1, 2));
         world.store.continue_rechecks(ALL).await.unwrap();
-        assert_eq!((count(&world, "unverified_since IS NOT NULL"), fail().await), (1, 3), "what failed since counts");
+        assert_eq!((count(&world, "unverified_since IS NOT NULL"), fail().await), (1, 3),
+            "failures after the change count");
         world.sleep();
         world.raw().run("UPDATE purchases SET unverified_since = 1");
         let query = world.store.store_query(key).await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Redelivery: what was sent is owed once more, a lost table is restored, and nothing is counted twice.
+//! Redelivery: sent events are owed again, a lost table is restored, and nothing is counted twice.
 
 use super::aging::{DAY_MS, MINUTE_MS};
 use super::sending::{RETRY, Sent, finish};
@@ -6,7 +6,8 @@ use super::world::{World, is_missing, new_destination, new_platform, story};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
 use std::collections::BTreeMap;
 use storage::{
-    Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Idle, Mode, Owing, Page, Redelivered, Run, Skipped, Verdict,
+    AttemptClass, Claimed, DeliveryFilter, EndpointSignal, Error, Filter, Idle, Mode, Owing, Page, Redelivered, Run,
+    Skipped, Verdict,
 };
 
 async fn again(world: &World, what: RedeliverySelector) -> Owing {
@@ -19,7 +20,7 @@ fn skipped<const N: usize>(why: [(Skipped, i64); N]) -> BTreeMap<Skipped, i64> {
     why.into_iter().collect()
 }
 
-/// Delivers until nothing is due; what was sent, with its revision.
+/// Delivers until nothing is due, and returns the types and revisions of what was sent.
 pub async fn drain(world: &World, key: CollapseKey, to: DestinationId) -> Vec<(String, i64)> {
     let mut sent = Vec::new();
     loop {
@@ -47,7 +48,7 @@ story! {
         assert_eq!(again(&world, RedeliverySelector::Event(event)).await.skipped, skipped([(Skipped::AlreadyOwed, 1)]));
         let sent = world.attempt(key, hook.id, "a").await;
         assert_eq!((sent.event_id, sent.delivery_id), (event, domain::DeliveryId::of(hook.id, event, 1)));
-        // A person who redelivers does not wait for its back-off.
+        // An admin's redelivery cancels the back-off.
         world.finish(&sent, RETRY).await;
         assert!(matches!(world.claim(key, hook.id, "b").await, Claimed::Idle(Idle::Wait { .. })));
         let owing = again(&world, RedeliverySelector::Event(event)).await;
@@ -104,9 +105,9 @@ story! {
             let selection = what.to(None);
             let dry = world.store.redeliver_all(selection.clone(), page.clone(), Run::Dry).await.unwrap();
             let done = world.store.redeliver_all(selection, page, Run::Real).await.unwrap();
-            assert_eq!((dry.checked, dry.owing.owed), (done.checked, done.owing.owed), "a dry run foretells");
+            assert_eq!((dry.checked, dry.owing.owed), (done.checked, done.owing.owed), "a dry run counts the same");
             (seen, owed, cursor) = (seen + done.checked, owed + done.owing.owed, done.next_cursor);
-            // What was sent again is delivered meanwhile, and not sent twice for that.
+            // Deliveries of the first pages arrive meanwhile, and are not sent a second time.
             for receipt in ["r1", "r2"] {
                 drain(&world, world.key(receipt), hook.id).await;
             }
@@ -118,7 +119,7 @@ story! {
         let of = |receipt: &str| DeliveryFilter { collapse_key: Some(world.key(receipt)), ..Default::default() };
         let twice = world.store.deliveries(of("r2"), Page::default()).await.unwrap().items;
         let revisions: Vec<_> = twice.iter().filter(|one| one.n == 1).map(|one| one.revision).collect();
-        assert_eq!(revisions, [2], "revision 2 stands for the one in that time");
+        assert_eq!(revisions, [2], "revision 2 is sent instead of the one in that time");
         assert_eq!(world.store.deliveries(of("before"), Page::default()).await.unwrap().items.len(), 1);
     }
 }
@@ -140,7 +141,7 @@ story! {
         let request = |cursor| world.store.redeliver_all(failed.clone(), Page { cursor, limit: 2 }, Run::Real);
         let one = request(None).await.unwrap();
         assert_eq!((one.checked, one.owing.owed), (2, 1));
-        // It dies again: that is a later failure, outside this range.
+        // The delivery dies again: that later failure is outside this range.
         world.send("r1", hook.id, Verdict::Dead).await;
         let two = request(one.next_cursor).await.unwrap();
         assert_eq!((two.checked, two.owing.owed, two.next_cursor), (2, 1, None));
@@ -194,13 +195,13 @@ story! {
             sent.into_iter().map(|(event_type, _)| event_type).collect::<Vec<_>>()
         };
         let (state, event) = ("purchase.updated", "user.subscription.purchased");
-        // Who is named is owed no more than what it chose, and nobody anything twice.
+        // A named destination is owed only what it chose, and no destination is owed anything twice.
         world.store.redeliver(key, Some(users.id), None).await.unwrap();
         world.store.redeliver(key, None, None).await.unwrap();
         assert_eq!(types(counting.id).await, [event], "it has the state, and would count it twice");
         assert_eq!(types(hook.id).await, [state, event]);
         assert_eq!(types(users.id).await, [event]);
-        // What was taken meanwhile is not dead any more, however often it died.
+        // An event that was delivered meanwhile is no longer dead, even if several of its deliveries died.
         world.store.redeliver(key, None, None).await.unwrap();
         assert_eq!((types(counting.id).await.len(), types(users.id).await.len()), (0, 0));
         assert_eq!(types(hook.id).await, [state]);
@@ -219,7 +220,7 @@ story! {
         let owing = again(&world, RedeliverySelector::Event(sent.event_id)).await;
         assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::Counted, 1)])));
 
-        // After an answer 500 it may have been counted; within seven days it would be recognized.
+        // After a 500 the event may have been counted; within seven days a repetition is recognized.
         world.happen("r2", 1, &[TransitionKind::Purchased]).await;
         let unclear = world.attempt(world.key("r2"), analytics.id, "b").await;
         let first_tried_at = world.store.delivery(unclear.delivery_id).await.unwrap().first_tried_at;
@@ -237,13 +238,13 @@ story! {
         let explained = world.store.explain_event(unclear.event_id).await.unwrap().event.sendings;
         assert!(explained.iter().all(|one| one.not_again == Some(Skipped::MayBeCounted)), "{explained:?}");
 
-        // Nor does an answer that nobody can read, as a proxy gives it, or one that counted too few.
-        for (receipt, class) in [("r4", "unreadable"), ("r5", "too_few")] {
+        // The same holds after an unreadable answer, as of a proxy, and after one that counted too few events.
+        for (receipt, class) in [("r4", AttemptClass::Unreadable), ("r5", AttemptClass::TooFew)] {
             world.happen(receipt, 1, &[TransitionKind::Purchased]).await;
-            let unread = world.attempt(world.key(receipt), analytics.id, class).await;
+            let unread = world.attempt(world.key(receipt), analytics.id, class.as_str()).await;
             let mut judged = finish(&unread, Verdict::Dead);
             (judged.status, judged.result.events[0].class) = (Some(200), class);
-            // After this many days of failures it would be disabled.
+            // Neutral, because a failure would disable the destination after so many days.
             judged.result.endpoint_signal = EndpointSignal::Neutral;
             world.end(judged).await;
             world.age(8 * DAY_MS);
@@ -251,7 +252,7 @@ story! {
             assert_eq!((owing.owed, owing.skipped), (0, skipped([(Skipped::MayBeCounted, 1)])));
         }
 
-        // What was refused for good was never counted.
+        // An event that was refused for good was never counted.
         world.happen("r3", 1, &[TransitionKind::Purchased]).await;
         let refused = world.attempt(world.key("r3"), analytics.id, "d").await;
         let mut judged = finish(&refused, Verdict::Dead);
@@ -262,7 +263,7 @@ story! {
     }
 }
 
-/// Replays page by page; the result.
+/// Replays page by page, and returns the numbers of purchases, of owed deliveries and of skipped ones.
 async fn replay(
     world: &World,
     to: DestinationId,
@@ -330,7 +331,7 @@ story! {
             let purchase = world.store.purchase(one.collapse_key).await.unwrap();
             assert_eq!(purchase.data["attributes"]["state_digest"], one.state_digest);
         }
-        // It has none of them, and requests them.
+        // The destination lacks all of them and requests them.
         let lacks: Vec<CollapseKey> = fed.iter().map(|one| one.collapse_key).collect();
         let named = RedeliverySelector::Purchases(lacks.clone());
         let (purchases, owed, _) = replay(&world, hook.id, named, Run::Real).await;

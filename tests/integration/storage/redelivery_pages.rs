@@ -1,4 +1,4 @@
-//! Bulk runs: a page is owed once in its run, whether its answer arrived or not.
+//! Bulk redeliveries: each page is recorded once per run, even if its answer was lost and the page is repeated.
 
 use super::aging::DAY_MS;
 use super::redelivery::drain;
@@ -19,7 +19,7 @@ async fn replay(world: &World, to: DestinationId, (cursor, run): (Option<&str>, 
     world.store.redeliver_all(RedeliverySelector::All.to(to), page(cursor), once(run)).await
 }
 
-/// Three purchases whose newest state was delivered, and where to.
+/// Settles three purchases, delivers their newest state, and returns the destination.
 async fn delivered(world: &World) -> Destination {
     let hook = world.destination("hook").await;
     for receipt in RECEIPTS {
@@ -31,7 +31,7 @@ async fn delivered(world: &World) -> Destination {
 
 const RECEIPTS: [&str; 3] = ["r1", "r2", "r3"];
 
-/// Delivers all that is owed.
+/// Delivers everything that is owed.
 async fn arrive(world: &World, to: DestinationId) {
     for receipt in RECEIPTS {
         drain(world, world.key(receipt), to).await;
@@ -139,7 +139,7 @@ story! {
     }
 }
 
-/// Another app in the same database, with purchases of its own.
+/// A world of another app in the same database.
 async fn beside(world: &World) -> World {
     let app = world.store.new_app("Beside").await.unwrap();
     let platform = world.store.new_platform(new_platform(&app, "ingress-beside")).await.unwrap();

@@ -1,12 +1,13 @@
-//! Bodies: made when an event is sent for the first time, of all that is known then, and frozen. Some are not sent.
+//! Bodies: rendered when an event is sent for the first time, from what is known then, and frozen. Some events are not
+//! sent.
 
 use super::sending::{RETRY, Sent, claim, finish, must_send, rendering};
 use super::world::{LEASE_MS, World, new_platform, renewal, story};
 use domain::{CollapseKey, DestinationId, Environment, TransitionKind, UserId};
 use std::sync::{Arc, Mutex};
 use storage::{
-    Claim, Claimed, DeliveryFilter, DestinationPatch, Filter, Finish, Idle, Mode, Owner, Page, Render, Rendered,
-    Unsent, Verdict,
+    AttemptClass, Claim, Claimed, DeliveryFilter, DeliveryStatus, DestinationPatch, Filter, Finish, Idle, Mode, Owner,
+    Page, Render, Rendered, Unsent, Verdict,
 };
 
 fn app_user(name: &str) -> Owner {
@@ -14,13 +15,13 @@ fn app_user(name: &str) -> Owner {
 }
 
 /// The type and the status of each delivery to a destination, the oldest first.
-async fn statuses(world: &World, to: DestinationId) -> Vec<(String, String)> {
+async fn statuses(world: &World, to: DestinationId) -> Vec<(String, DeliveryStatus)> {
     let filter = DeliveryFilter { destination_id: Some(to), ..Default::default() };
     let deliveries = world.store.deliveries(filter, Page::default()).await.unwrap().items.into_iter().rev();
     deliveries.map(|one| (one.event_type, one.status)).collect()
 }
 
-/// What is not sent before the customer is named.
+/// Renders a body only when the customer has an external id.
 fn waits_for_a_name() -> Render {
     rendering(|unsent| match &unsent.external_id {
         Some(id) => Rendered::Body(format!("{id} {}", unsent.event_type)),
@@ -38,7 +39,7 @@ story! {
         world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         let lane = (world.key("r1"), hook.id);
         assert!(matches!(claim_by(&world, waits_for_a_name(), lane).await, Claimed::Idle(Idle::Closed { last_seq: 2 })));
-        let waiting = |kind: &str| (kind.to_owned(), "waiting".to_owned());
+        let waiting = |kind: &str| (kind.to_owned(), DeliveryStatus::Waiting);
         let both = [waiting("user.subscription.purchased"), waiting("purchase.updated")];
         assert_eq!(statuses(&world, hook.id).await, both);
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 0, "nothing was attempted");
@@ -46,7 +47,7 @@ story! {
         assert_eq!(world.store.lanes(lane.0).await.unwrap(), []);
         assert_eq!(world.store.overdue(9).await.unwrap().destinations, []);
         assert_eq!(world.store.destination_need(hook.id, 9).await.unwrap(), storage::DestinationNeed::Rest);
-        let listed = DeliveryFilter { status: Some("waiting".to_owned()), ..Default::default() };
+        let listed = DeliveryFilter { status: Some(DeliveryStatus::Waiting), ..Default::default() };
         let listed = world.store.deliveries(listed, Page::default()).await.unwrap().items;
         assert_eq!(listed[0].last_error.as_deref(), Some("the customer has no id yet"));
         assert_eq!((listed[0].attempts, listed[0].next_due_at, listed[0].finished_at), (0, None, None));
@@ -106,7 +107,7 @@ story! {
         world.store.update_destination(hook.id, patch).await.unwrap();
         let sent = world.attempt(world.key("r1"), hook.id, "a").await;
         assert_eq!(sent.types(), ["user.subscription.purchased"]);
-        assert!(statuses(&world, other.id).await.iter().all(|(_, status)| status == "waiting"));
+        assert!(statuses(&world, other.id).await.iter().all(|(_, status)| *status == DeliveryStatus::Waiting));
     }
 }
 
@@ -126,15 +127,15 @@ story! {
         assert_eq!(batch.attempts[0].body, "user.subscription.renewed");
         let filter = DeliveryFilter { destination_id: Some(hook.id), ..Default::default() };
         let mut closed = world.store.deliveries(filter, Page::default()).await.unwrap().items;
-        closed.retain(|delivery| delivery.status != "pending");
+        closed.retain(|delivery| delivery.status != DeliveryStatus::Pending);
         let bodies: Vec<_> =
             closed.iter().map(|one| (one.status.as_str(), one.last_error.as_deref().unwrap(), one.attempts)).collect();
         assert_eq!(bodies, [("dead", "the id is too short", 0), ("skipped", "the wrong environment", 0)]);
         assert!(closed.iter().all(|delivery| delivery.finished_at.is_some()));
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 1);
-        let skipped = DeliveryFilter { status: Some("skipped".to_owned()), ..Default::default() };
+        let skipped = DeliveryFilter { status: Some(DeliveryStatus::Skipped), ..Default::default() };
         assert_eq!(world.store.deliveries(skipped, Page::default()).await.unwrap().items.len(), 1);
-        assert_eq!(world.store.health(hook.id).await.unwrap().failures, 0);
+        assert_eq!(world.store.health(hook.id).await.unwrap().health.failures, 0);
     }
 }
 
@@ -253,7 +254,7 @@ story! {
 story! {
     async fn an_older_user_state_is_stale_after_a_newer_ack(world: World) {
         let (to, hook) = (world.analytics("analytics").await.id, world.destination("hook").await.id);
-        // P1's `renewed` is stuck, P2's `expired` is delivered, then comes P1's again.
+        // The `renewed` of P1 fails, the `expired` of P2 is delivered, and then P1's is sent again.
         world.happen("p1", 1, &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         assert!(!stuck.is_stale);
@@ -264,14 +265,15 @@ story! {
         world.finish(&newer, Verdict::Delivered).await;
         world.pass(5_001);
         let state = world.attempt(world.key("p1"), to, "c").await;
-        assert!(state.event_type == "purchase.updated" && !state.is_stale, "it holds no state of the user");
+        assert!(state.event_type == "purchase.updated" && !state.is_stale,
+            "a `purchase.updated` has no state of the user");
         world.finish(&state, Verdict::Delivered).await;
         let again = world.attempt(world.key("p1"), to, "d").await;
         assert!(again.event_type == "user.subscription.renewed" && again.is_stale);
         assert_eq!(again.body, stuck.body, "it is decided anew at each attempt");
         world.finish(&again, Verdict::Delivered).await;
         let acked = "SELECT MAX(acked_revision) AS value FROM user_lanes";
-        assert_eq!(world.raw().number(acked), 2, "it never falls");
+        assert_eq!(world.raw().number(acked), 2, "the acknowledged revision never falls");
         world.happen("p1", 2, &[TransitionKind::Cancelled]).await;
         assert!(!world.attempt(world.key("p1"), to, "e").await.is_stale);
         assert!(!world.attempt(world.key("p1"), hook, "f").await.is_stale);
@@ -285,7 +287,7 @@ story! {
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&stuck, RETRY).await;
         world.happen("p2", 1, &[TransitionKind::Expired]).await;
-        // It is taken, but its answer is lost, and it would not be taken a second time.
+        // The event may have been taken, because its answer was lost, and a repetition would be ignored.
         let newer = world.attempt(world.key("p2"), to, "b").await;
         world.finish(&newer, RETRY).await;
         world.pass(5_001);
@@ -295,13 +297,13 @@ story! {
         world.finish(&again, Verdict::Delivered).await;
         world.send("p2", to, Verdict::Delivered).await;
         let newest = world.attempt(world.key("p2"), to, "d").await;
-        assert!(newest.event_type == "user.subscription.expired" && !newest.is_stale, "it is the newest that there is");
+        assert!(newest.event_type == "user.subscription.expired" && !newest.is_stale, "the event has the newest state");
         let statement = "SELECT MAX(sent_revision) AS value FROM user_lanes";
         assert_eq!(world.raw().number(statement), 2, "a stale state does not count as sent");
     }
 }
 
-/// The end of a request that was refused, for good or to be tried again.
+/// The end of a request that was answered 400, with this verdict.
 fn refused(sent: &Sent, verdict: Verdict) -> Finish {
     Finish { status: Some(400), ..finish(sent, verdict) }
 }
@@ -336,7 +338,7 @@ story! {
         world.happen("p3", 2, &[TransitionKind::Renewed]).await;
         let newest = world.attempt(world.key("p3"), to, "e").await;
         world.end(refused(&newest, Verdict::Dead)).await;
-        assert_eq!(newest_sent(&world), 2, "what is acknowledged is never forgotten");
+        assert_eq!(newest_sent(&world), 2, "a refusal does not undo an acknowledged state");
         assert!(world.attempt(world.key("p1"), to, "f").await.is_stale);
     }
 }
@@ -350,12 +352,12 @@ story! {
         let older = world.attempt(world.key("p1"), to, "a").await;
         world.end(refused(&older, RETRY)).await;
         let lost = world.attempt(world.key("p2"), to, "b").await;
-        // Its worker died: what it sent may have been taken.
+        // The worker died, so its request may have been taken.
         world.pass(LEASE_MS + 1);
         let again = world.attempt(world.key("p2"), to, "c").await;
         assert_eq!(again.delivery_id, lost.delivery_id);
         world.end(refused(&again, Verdict::Dead)).await;
-        assert_eq!((newest_sent(&world), statuses(&world, to).await[2].1.as_str()), (2, "dead"));
+        assert_eq!((newest_sent(&world), statuses(&world, to).await[2].1), (2, DeliveryStatus::Dead));
         world.send("p1", to, Verdict::Delivered).await;
         assert!(world.attempt(world.key("p1"), to, "d").await.is_stale);
     }
@@ -374,7 +376,7 @@ story! {
         let state = world.attempt(world.key("p1"), to, "s").await;
         world.finish(&state, Verdict::Delivered).await;
         let again = world.attempt(world.key("p1"), to, "b").await;
-        assert!(!again.is_stale, "nothing is known of her there yet");
+        assert!(!again.is_stale, "nothing was sent about this user to that destination yet");
         world.finish(&again, RETRY).await;
         world.happen_to("first", "p2", &[TransitionKind::Purchased]).await;
         let newer = world.attempt(world.key("p2"), to, "c").await;
@@ -392,7 +394,7 @@ story! {
         for token in ["a", "b"] {
             let sent = world.attempt(key, hook.id, token).await;
             let mut end = finish(&sent, RETRY);
-            (end.result.events[0].class, end.result.events[0].counts) = ("invalid_settings", false);
+            (end.result.events[0].class, end.result.events[0].counts) = (AttemptClass::InvalidSettings, false);
             world.end(end).await;
             assert_eq!(world.raw().number("SELECT COUNT(first_tried_at) AS value FROM deliveries"), 0);
             world.pass(5_001);
@@ -415,7 +417,7 @@ story! {
         claim_by(&world, waits_for_a_name(), (world.key("r1"), hook.id)).await;
         world.store.delete_destination(hook.id).await.unwrap();
         world.store.name_customer(world.app.id, app_user("anna's"), "anna").await.unwrap();
-        let dead = |kind: &str| (kind.to_owned(), "dead".to_owned());
+        let dead = |kind: &str| (kind.to_owned(), DeliveryStatus::Dead);
         let both = [dead("user.subscription.purchased"), dead("purchase.updated")];
         assert_eq!(statuses(&world, hook.id).await, both);
     }

@@ -1,4 +1,4 @@
-//! Retention: bodies go when they are old, rows never, and nothing that somebody still needs.
+//! Retention: old bodies are pruned, unless they are still needed; rows are never deleted.
 
 use super::aging::{DAY_MS, MINUTE_MS};
 use super::sending::{claim, must_send, rendering};
@@ -14,7 +14,7 @@ async fn prune(world: &World, limit: i64) -> usize {
     world.store.prune(now.plus_millis(-NINETY_DAYS_MS), limit).await.unwrap()
 }
 
-/// The numbers of rows, table by table.
+/// The number of rows in each table.
 fn rows(world: &World) -> Vec<i64> {
     let count = |table: &str| world.raw().number(&format!("SELECT COUNT(*) AS value FROM {table}"));
     ["notifications", "purchases", "events", "deliveries", "attempts", "lanes"].map(count).to_vec()
@@ -36,9 +36,9 @@ story! {
         world.raw().run("UPDATE events SET state_apart = body");
         world.age(NINETY_DAYS_MS - MINUTE_MS);
         let before = rows(&world);
-        assert_eq!(prune(&world, 1000).await, 0, "they are young");
+        assert_eq!(prune(&world, 1000).await, 0, "the bodies are not old enough");
         world.age(2 * MINUTE_MS);
-        // Two notifications, the first state and the user's event, and three deliveries, of which one was superseded.
+        // Two notifications, two events (the first state and the user's), and three deliveries, one of them superseded.
         assert_eq!(prune(&world, 1000).await, 2 + 2 + 3);
         assert_eq!(prune(&world, 1000).await, 0, "once");
         assert_eq!(rows(&world), before);
@@ -50,7 +50,8 @@ story! {
         assert!(oldest.body["data"].is_null() && user.body.as_object().is_some_and(serde_json::Map::is_empty));
         assert_eq!(number(&world, "attempts WHERE response IS NOT NULL OR headers IS NOT NULL"), 0);
         assert_eq!(number(&world, "deliveries WHERE body IS NOT NULL"), 0);
-        assert_eq!(number(&world, "events WHERE state_apart IS NOT NULL"), 1, "what stands beside a body goes with it");
+        assert_eq!(number(&world, "events WHERE state_apart IS NOT NULL"), 1,
+            "the state beside a body is pruned with it");
         let announced = world.store.explain_purchase(world.key("r1")).await.unwrap().events;
         let pruned: Vec<bool> = announced.iter().map(|one| one.event.pruned_at.is_some()).collect();
         assert_eq!(pruned, [true, true, false]);
@@ -58,7 +59,7 @@ story! {
         let event = RedeliverySelector::Event(user.id).to(None);
         let again = world.store.redeliver_all(event, Page::default(), Run::Real).await.unwrap();
         assert_eq!((again.owing.owed, again.owing.skipped.get(&Skipped::Pruned)), (0, Some(&1)));
-        // The newest state can be redelivered any time, and is stale once a newer one is recorded.
+        // The newest state can always be redelivered, and can be pruned once a newer one is recorded.
         let purchase = RedeliverySelector::Purchase(world.key("r1"));
         let again = world.store.redeliver_all(purchase.to(None), Page::default(), Run::Real).await.unwrap();
         assert_eq!(again.owing.owed, 1);
@@ -87,11 +88,11 @@ story! {
         assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 2);
         let owed = "deliveries WHERE status IN ('pending', 'waiting') AND pruned_at IS NOT NULL";
         assert_eq!(number(&world, owed), 0);
-        // What is owed is sent as it was, and goes when it is old itself.
+        // An owed body is sent unchanged, and is pruned when its delivery is old.
         let state = world.attempt(world.key("r1"), hook.id, "b").await;
         assert_eq!((state.revision, state.body.contains("\"data\"")), (2, true));
         world.finish(&state, Verdict::Delivered).await;
-        assert_eq!(prune(&world, 1000).await, 0, "it ended just now");
+        assert_eq!(prune(&world, 1000).await, 0, "the delivery has just ended");
         world.age(NINETY_DAYS_MS + MINUTE_MS);
         assert_eq!(prune(&world, 1000).await, 1, "its delivery, and not the newest state");
     }
@@ -135,7 +136,7 @@ story! {
         }
         assert_eq!(pruned.iter().sum::<usize>(), 4 + 3 + 4, "four notifications, three states, four deliveries: {pruned:?}");
         assert!(pruned.iter().all(|count| *count <= 3), "one row of each table at a time: {pruned:?}");
-        // The fourth state was passed while it was the newest; the next scan begins anew and finds it.
+        // The scan passed the fourth state while it was the newest; the next scan starts again and finds it.
         world.revise("r1", 4).await;
         let mut later = 0;
         for _ in 0..12 {

@@ -1,32 +1,33 @@
-//! `Retry-After` of a destination for one purchase: how long its lane waits, and what ends that.
+//! A `Retry-After` for one purchase: how long its lane waits, and what ends the wait.
 
 use super::sending::{HOUR_MS, RETRY, claim, finish};
 use super::world::{LEASE_MS, World, story};
+use domain::time::{HOUR, duration, millis};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, TransitionKind};
+use std::time::Duration;
 use storage::{Claim, Claimed, DestinationNeed, DestinationPatch, Idle, LaneState, Mode, Page, Run, Verdict};
 
-const LONG: Verdict = Verdict::Retry { delay_ms: 10 * HOUR_MS };
+const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
-/// Sends what must be due: it fails with a `Retry-After` of an hour.
+/// Fails the next request of a lane with a `Retry-After` of an hour.
 async fn fail_for_an_hour(world: &World, receipt: &str, to: DestinationId) -> LaneState {
     fail_for(world, (receipt, to), (HOUR_MS, HOUR_MS)).await
 }
 
-/// Sends what must be due: it fails with these waits of the event and of the lane.
+/// Fails the next request of a lane with these waits of the event and of the lane.
 async fn fail_for(world: &World, (receipt, to): (&str, DestinationId), (delay_ms, pause_ms): (i64, i64)) -> LaneState {
     let sent = world.attempt(world.key(receipt), to, "asks").await;
-    let mut end = finish(&sent, Verdict::Retry { delay_ms });
-    end.result.lane_pause_ms = Some(pause_ms);
+    let mut end = finish(&sent, Verdict::Retry { delay: duration(delay_ms) });
+    end.result.lane_pause = Some(duration(pause_ms));
     world.end(end).await.lane
 }
 
-/// Checks that nobody may send in the lane for at most this time, and that nobody is started to.
+/// Checks that the lane cannot be claimed for about this time, and that no run is started for it.
 async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), at_most_ms: i64) {
     let key = world.key(receipt);
     for mode in [Mode::Lane, Mode::Drain] {
         let claimed = world.store.claim(Claim { mode, ..claim(key, to, "left") }).await.unwrap();
-        let is_right =
-            matches!(claimed, Claimed::Idle(Idle::Wait { ms, .. }) if (at_most_ms - 30_000..=at_most_ms).contains(&ms));
+        let is_right = matches!(claimed, Claimed::Idle(Idle::Wait { wait, .. }) if (at_most_ms - 30_000..=at_most_ms).contains(&millis(wait)));
         assert!(is_right, "{receipt}: {claimed:?}");
     }
     assert_eq!(destination_need(world, to).await, DestinationNeed::Rest, "{receipt} cannot be claimed");
@@ -34,7 +35,7 @@ async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), a
     assert_eq!(world.store.overdue(9).await.unwrap().destinations, [], "nothing of {receipt} is late");
 }
 
-/// A new revision must be sent now, and the destination takes it.
+/// Checks that a new revision is sent now, and delivers it.
 async fn check_sent(world: &World, (receipt, to): (&str, DestinationId), revision: i64) {
     let sent = world.attempt(world.key(receipt), to, "sent").await;
     assert_eq!(sent.revision, revision, "{receipt}");
@@ -58,7 +59,7 @@ story! {
         world.revise("r1", 1).await;
         assert!(matches!(fail_for_an_hour(&world, "r1", hook).await, LaneState::Wait { .. }));
         world.revise("r1", 2).await;
-        assert_eq!(drained(&world, hook).await, [world.key("r1")], "somebody has to check it, once");
+        assert_eq!(drained(&world, hook).await, [world.key("r1")], "the new event makes the lane due once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.revise("r1", 3).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS - 50_000).await;
@@ -79,9 +80,9 @@ story! {
         world.revise("r1", 1).await;
         let sent = world.attempt(world.key("r1"), hook, "a").await;
         world.revise("r1", 2).await;
-        let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
-        end.result.lane_pause_ms = Some(HOUR_MS);
-        assert!(matches!(world.end(end).await.lane, LaneState::Wait { ms } if ms > HOUR_MS / 2), "not at once");
+        let mut end = finish(&sent, Verdict::Retry { delay: duration(HOUR_MS) });
+        end.result.lane_pause = Some(duration(HOUR_MS));
+        assert!(matches!(world.end(end).await.lane, LaneState::Wait { wait } if wait > HOUR / 2), "the event that arrived meanwhile is not due at once");
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
         check_sent(&world, ("r1", hook), 2).await;
@@ -95,7 +96,7 @@ story! {
         let event = world.attempt(world.key("r1"), hook, "a").await;
         assert_eq!(world.finish(&event, RETRY).await, LaneState::More);
         let left = fail_for_an_hour(&world, "r1", hook).await;
-        assert!(matches!(left, LaneState::Wait { ms: ..=5_000 }), "the event has a wait of its own: {left:?}");
+        assert!(matches!(left, LaneState::Wait { wait } if wait <= Duration::from_secs(5)), "the event has a wait of its own: {left:?}");
         world.pass(5_001);
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.pass(HOUR_MS);
@@ -114,8 +115,8 @@ story! {
         world.store.retry_now(hook).await.unwrap();
         world.pass(5);
         let sent = world.attempt_as(Mode::Probe, (world.key("r1"), hook), "p").await;
-        let mut end = finish(&sent, Verdict::Retry { delay_ms: HOUR_MS });
-        end.result.lane_pause_ms = Some(HOUR_MS);
+        let mut end = finish(&sent, Verdict::Retry { delay: duration(HOUR_MS) });
+        end.result.lane_pause = Some(duration(HOUR_MS));
         world.end(end).await;
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
     }
@@ -172,7 +173,7 @@ story! {
         for _ in 0..2 {
             world.send("r1", hook, Verdict::Delivered).await;
         }
-        assert_eq!(destination_need(&world, hook).await, DestinationNeed::Rest, "it and the state were sent");
+        assert_eq!(destination_need(&world, hook).await, DestinationNeed::Rest, "the event and the state were sent");
     }
 }
 
@@ -187,12 +188,12 @@ story! {
         check_left_alone(&world, ("r1", hook), HOUR_MS).await;
         world.store.retry_now(hook).await.unwrap();
         world.pass(5);
-        assert_eq!(drained(&world, hook).await.len(), 2, "what was held back is due as what was tried");
+        assert_eq!(drained(&world, hook).await.len(), 2, "held-back deliveries are due as attempted ones are");
         check_sent(&world, ("r1", hook), 2).await;
         world.revise("r2", 2).await;
         world.send("r2", hook, RETRY).await;
         world.pass(5_001);
-        assert_eq!(world.attempt(world.key("r2"), hook, "again").await.number, 2, "the first one came in its time");
+        assert_eq!(world.attempt(world.key("r2"), hook, "again").await.number, 2, "a plain back-off ends in time");
     }
 }
 
@@ -255,8 +256,8 @@ story! {
         let lost = world.attempt(world.key("r1"), hook, "a").await;
         world.pass(LEASE_MS + 1);
         let mine = world.attempt(world.key("r1"), hook, "b").await;
-        let mut end = finish(&lost, Verdict::Retry { delay_ms: HOUR_MS });
-        end.result.lane_pause_ms = Some(HOUR_MS);
+        let mut end = finish(&lost, Verdict::Retry { delay: duration(HOUR_MS) });
+        end.result.lane_pause = Some(duration(HOUR_MS));
         world.finish(&mine, Verdict::Delivered).await;
         world.end(end).await;
         world.revise("r1", 2).await;

@@ -1,21 +1,23 @@
-//! Claims and what comes of them, in the world of a story.
+//! Claims and their results in a world.
 
 use super::world::{LEASE_MS, Report, World, happened, record, reported};
 use domain::event::{PURCHASE_UPDATED, for_destination};
+use domain::time::duration;
 use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use storage::{
-    Attempt, Batch, Claim, Claimed, DeliveryResult, Destination, EndpointSignal, EventResult, Finish, FinishResult,
-    LaneState, Mode, Render, Rendered, Store, Unsent, Verdict,
+    Attempt, AttemptClass, Batch, Claim, Claimed, DeliveryResult, Destination, EndpointSignal, EventResult, Finish,
+    FinishResult, LaneState, Mode, Render, Rendered, Store, Unsent, Verdict,
 };
 
 pub const HOUR_MS: i64 = 3_600_000;
 /// A webhook's.
-pub const PATIENCE_MS: i64 = protocols::destinations::webhook::PATIENCE_MS;
+pub const PATIENCE: Duration = protocols::destinations::webhook::DISABLE_AFTER;
 
-/// A request that was claimed. It reads as its first attempt.
+/// A claimed request; it dereferences to its first attempt.
 #[derive(Debug)]
 pub struct Sent {
     pub batch: Box<Batch>,
@@ -40,7 +42,7 @@ impl Sent {
     }
 }
 
-/// Bodies as a webhook gets them.
+/// Renders bodies as for a webhook.
 pub fn render() -> Render {
     Arc::new(|destination: &Destination, unsent: &Unsent| {
         let body = unsent.body.clone();
@@ -54,25 +56,25 @@ pub fn render() -> Render {
     })
 }
 
-/// Bodies as this function makes them.
+/// Renders bodies with this function.
 pub fn rendering(render: impl Fn(&Unsent) -> Rendered + Send + Sync + 'static) -> Render {
     Arc::new(move |_: &Destination, unsent: &Unsent| render(unsent))
 }
 
-/// A claim by a purchase's own run.
+/// A claim of a lane by the purchase's run.
 pub fn claim(key: CollapseKey, to: DestinationId, token: &str) -> Claim {
     Claim {
         key,
         destination: to,
         token: token.to_owned(),
-        lease_ms: LEASE_MS,
+        lease: duration(LEASE_MS),
         mode: Mode::Lane,
         at_most: 10,
         render: render(),
     }
 }
 
-/// Claims what must be due.
+/// Claims a lane in which something must be due.
 pub async fn must_send(store: &Store, claim: Claim) -> Sent {
     let (key, to, token, mode) = (claim.key, claim.destination, claim.token.clone(), claim.mode);
     match store.claim(claim).await.unwrap() {
@@ -81,12 +83,12 @@ pub async fn must_send(store: &Store, claim: Claim) -> Sent {
     }
 }
 
-/// What becomes of all events of a request: an answer 200, or 500.
+/// The end of a request with this verdict for all its events, answered 200 or 500.
 pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
     let failed = !matches!(verdict, Verdict::Delivered);
     let judged = |attempt: &Attempt| EventResult {
         delivery_id: attempt.delivery_id,
-        class: if failed { "server_error" } else { "delivered" },
+        class: if failed { AttemptClass::ServerError } else { AttemptClass::Success },
         error: failed.then(|| "the endpoint answered 500".to_owned()),
         counts: true,
         verdict,
@@ -97,40 +99,40 @@ pub fn finish(sent: &Sent, verdict: Verdict) -> Finish {
         token: sent.token.clone(),
         mode: sent.mode,
         started_at: sent.batch.lease_until,
-        latency_ms: 12,
+        latency: Duration::from_millis(12),
         status: Some(if failed { 500 } else { 200 }),
         headers: vec![("retry-after".to_owned(), "7".to_owned())],
         response: Some("body".to_owned()),
         result: DeliveryResult {
             events: sent.batch.attempts.iter().map(judged).collect(),
-            endpoint_signal: if failed { EndpointSignal::Failure { pause_ms: None } } else { EndpointSignal::Success },
-            lane_pause_ms: None,
-            user_pause_ms: None,
+            endpoint_signal: if failed { EndpointSignal::Failure { pause: None } } else { EndpointSignal::Success },
+            lane_pause: None,
+            user_pause: None,
             at_most: None,
             alarm: None,
         },
-        patience_ms: PATIENCE_MS,
+        disable_after: PATIENCE,
     }
 }
 
-pub const RETRY: Verdict = Verdict::Retry { delay_ms: 5_000 };
+pub const RETRY: Verdict = Verdict::Retry { delay: Duration::from_secs(5) };
 
 impl World {
     pub async fn claim(&self, key: CollapseKey, to: DestinationId, token: &str) -> Claimed {
         self.store.claim(claim(key, to, token)).await.unwrap()
     }
 
-    /// Claims what must be due.
+    /// Claims a lane in which something must be due.
     pub async fn attempt(&self, key: CollapseKey, to: DestinationId, token: &str) -> Sent {
         must_send(&self.store, claim(key, to, token)).await
     }
 
-    /// Claims in another mode.
+    /// As [`Self::attempt`], in another mode.
     pub async fn attempt_as(&self, mode: Mode, (key, to): (CollapseKey, DestinationId), token: &str) -> Sent {
         must_send(&self.store, Claim { mode, ..claim(key, to, token) }).await
     }
 
-    /// What is left in the lane after a request.
+    /// Ends a request, and returns what is left in its lane.
     pub async fn finish(&self, sent: &Sent, verdict: Verdict) -> LaneState {
         self.end(finish(sent, verdict)).await.lane
     }
@@ -139,13 +141,13 @@ impl World {
         self.store.finish(finish).await.unwrap()
     }
 
-    /// Sends what must be due, with this answer.
+    /// Claims a lane in which something must be due, and ends the request with this verdict.
     pub async fn send(&self, receipt: &str, to: DestinationId, verdict: Verdict) -> FinishResult {
         let sent = self.attempt(self.key(receipt), to, &format!("send-{receipt}")).await;
         self.end(finish(&sent, verdict)).await
     }
 
-    /// A destination to which requests about one user are made one after the other, up to ten events in each.
+    /// Creates a destination that gets requests about one user one after the other, with up to ten events in each.
     pub async fn analytics(&self, name: &str) -> Destination {
         let mut new = super::world::new_destination(&self.app, name);
         new.traits.per_user = true;
@@ -153,7 +155,7 @@ impl World {
         self.store.new_destination(new).await.unwrap()
     }
 
-    /// Something happens to what a customer bought.
+    /// Settles transitions of a customer's purchase.
     pub async fn happen_to(&self, customer: &str, receipt: &str, whats: &[TransitionKind]) -> i64 {
         let report = Report { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
         let number = self.load(self.key(receipt)).await.revision + 1;

@@ -1,13 +1,15 @@
-//! What people set of an app and a platform: the catalogue, rates, and which purchases a change wakes.
+//! Settings of an app and a platform: the catalogue, rates, and which purchases a change rechecks.
 
 use super::seeded::Seed;
 use super::world::{World, is_missing, story};
 use domain::catalogue::{Price, ProductRef};
 use std::collections::BTreeMap;
-use storage::{Catalogue, Change, Error, Named, Page, PlatformPatch, Product, Rate, Run, SecretString, entitlement_id};
+use storage::{
+    Catalogue, Change, EntitlementText, Error, Page, PlatformPatch, Product, Rate, Run, SecretString, entitlement_id,
+};
 
-fn named(name: &str) -> Named {
-    Named { name: name.to_owned(), description: Some(format!("about {name}")) }
+fn named(name: &str) -> EntitlementText {
+    EntitlementText { name: name.to_owned(), description: Some(format!("about {name}")) }
 }
 
 fn lists(refs: &[&str]) -> Product {
@@ -33,7 +35,8 @@ fn catalogue() -> Catalogue {
     }
 }
 
-/// Five purchases: two of `month`, of which one of the parent; one of the parent alone; one of neither, one unread.
+/// Inserts five purchases: `r1` of `month` and `parent`, `r2` of `month`, `r3` of `parent`, `r4` of neither, and `r5`
+/// without SKUs.
 fn seed(world: &World) {
     let of = |receipt, term_sku, product| world.seed(&Seed { receipt, term_sku, product, ..Seed::default() });
     of("r1", Some("month"), Some("parent"));
@@ -168,7 +171,7 @@ story! {
         seed(&world);
         let patch = |product_ref| PlatformPatch { product_ref: Some(product_ref), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, patch(ProductRef::Term)).await.unwrap();
-        assert_eq!(world.woken(), 0, "it is so already");
+        assert_eq!(world.woken(), 0, "an unchanged setting rechecks nothing");
         let changed = world.store.update_platform(world.platform.id, patch(ProductRef::Parent)).await.unwrap();
         assert_eq!((changed.product_ref, world.woken()), (ProductRef::Parent, 3));
     }
@@ -209,7 +212,7 @@ story! {
         world.seed(&Seed { receipt: "r3", product: Some("p"), waits_for: Some("parked"), ..Seed::default() });
         let patch = |environment| PlatformPatch { environment: Some(environment), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, patch(domain::Environment::Production)).await.unwrap();
-        assert_eq!(world.woken(), 0, "it is so already");
+        assert_eq!(world.woken(), 0, "an unchanged setting rechecks nothing");
         world.store.update_platform(world.platform.id, patch(domain::Environment::Sandbox)).await.unwrap();
         assert_eq!(world.woken(), 2);
     }

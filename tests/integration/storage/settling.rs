@@ -1,6 +1,7 @@
-//! Loading and recording: every notification ends once, every decision is recorded once.
+//! Loading and recording: every notification gets one outcome, every decision is recorded once.
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
+use domain::time::millis;
 use domain::{Decision, EventId, Outcome};
 use storage::{EventFilter, Page, PurchaseFilter, Recorded};
 
@@ -20,11 +21,11 @@ story! {
         let second = world.notify("m2", "r1", 2).await;
         let key = world.key("r1");
         let loaded = world.store.load(key, first, 500).await.unwrap();
-        assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&loaded.quiet_ms), "{}", loaded.quiet_ms);
-        assert_eq!((loaded.newest_seq, loaded.cap_ms), (second, None));
-        assert_eq!(world.store.load(key, second, 500).await.unwrap().quiet_ms, 0);
+        assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&millis(loaded.quiet)), "{:?}", loaded.quiet);
+        assert_eq!((loaded.newest_seq, loaded.cap), (second, None));
+        assert!(world.store.load(key, second, 500).await.unwrap().quiet.is_zero());
         world.pass(WINDOW_MS);
-        assert_eq!(world.store.load(key, first, 500).await.unwrap().quiet_ms, 0);
+        assert!(world.store.load(key, first, 500).await.unwrap().quiet.is_zero());
     }
 }
 
@@ -35,8 +36,8 @@ story! {
         world.notify("m1", "r1", 1).await;
         world.pass(100_000);
         world.notify("m2", "r1", 2).await;
-        let cap_ms = world.load(world.key("r1")).await.cap_ms.unwrap();
-        assert!((190_000..=200_000).contains(&cap_ms), "{cap_ms}");
+        let cap = world.load(world.key("r1")).await.cap.unwrap();
+        assert!((190..=200).contains(&cap.as_secs()), "{cap:?}");
     }
 }
 
@@ -167,7 +168,7 @@ story! {
             let once = record(key, &world.load(key).await);
             let (recorded, discarded) = tokio::join!(second.record(once), world.store.discard(key, None, "ann", "a race"));
             let settled = matches!(recorded.unwrap(), Recorded::Done { .. });
-            assert_eq!(i64::from(settled) + discarded.unwrap(), 1, "exactly one of them ended it");
+            assert_eq!(i64::from(settled) + discarded.unwrap(), 1, "either the record or the discard set the outcome");
         }
     }
 }
@@ -178,15 +179,15 @@ story! {
         let key = world.key("r1");
         let until = world.store.now().await.unwrap().plus_millis(60_000);
         world.store.hold(key, until, "ann", "looking").await.unwrap();
-        let held_ms = world.load(key).await.held_ms.unwrap();
-        assert!((50_000..=60_000).contains(&held_ms), "{held_ms}");
+        let held = world.load(key).await.held.unwrap();
+        assert!((50..=60).contains(&held.as_secs()), "{held:?}");
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
-        assert_eq!(view.waiting_for.as_deref(), Some("hold"));
+        assert_eq!(view.waiting_for, Some(storage::WaitingFor::Hold));
         world.store.release(key).await.unwrap();
-        assert_eq!(world.load(key).await.held_ms, None);
+        assert_eq!(world.load(key).await.held, None);
         world.store.hold(key, until, "ann", "again").await.unwrap();
         world.pass(61_000);
-        assert_eq!(world.load(key).await.held_ms, None);
+        assert_eq!(world.load(key).await.held, None);
         assert!(is_missing(&world.store.hold(world.key("r9"), until, "ann", "?").await.unwrap_err()));
     }
 }

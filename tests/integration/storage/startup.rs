@@ -1,4 +1,4 @@
-//! Opening a database: who may, with which key, and how often.
+//! Opening a database: with which key, by how many processes, and again.
 
 use super::world::{World, key_of_all_ones, new_destination, renewal, story};
 use domain::Timestamp;

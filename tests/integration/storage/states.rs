@@ -1,10 +1,10 @@
-//! The state of a user in an event: all their purchases as they were in the transaction that recorded it.
+//! The user's state in an event: over all their purchases, as they were in the transaction that recorded the event.
 
 use super::world::{BEGINNING, Report, World, happened, record, reported, story};
 use domain::{NotificationKind, Timestamp, TransitionKind};
 use storage::{EventFilter, EventView, Page, Recorded, Store};
 
-/// Has the catalogue list the product of all purchases.
+/// Adds the product of all purchases to the catalogue.
 fn list(world: &World) {
     let (app, id) = (world.app.id, world.platform.id);
     world.raw().run(&format!(
@@ -15,7 +15,7 @@ fn list(world: &World) {
     ));
 }
 
-/// When the user loses the entitlement, as an event shows it.
+/// The end of the entitlement in an event.
 fn until(event: &EventView) -> String {
     event.body["active_entitlements"][0]["expiration"].as_str().unwrap_or("never had").to_owned()
 }
@@ -25,7 +25,7 @@ fn renewal(revision: i64) -> String {
     Timestamp::from_micros(BEGINNING).plus_millis(revision * 30 * 24 * 3_600_000).to_string()
 }
 
-/// The events of users, by their revisions.
+/// The `user.*` events in the order of their user revisions.
 async fn all_events(world: &World) -> Vec<EventView> {
     let page = Page { cursor: None, limit: 1000 };
     let mut events = world.store.events(EventFilter::default(), page).await.unwrap().items;
@@ -78,7 +78,7 @@ story! {
         world.done(happened(record(new, &world.load(new).await), &[TransitionKind::PlanChanged])).await;
         let events = all_events(&world).await;
         assert_eq!(until(&events[2]), renewal(3));
-        assert_eq!(until(&events[3]), renewal(1), "the old one gave it for longer, and is over");
+        assert_eq!(until(&events[3]), renewal(1), "the replaced receipt no longer counts");
     }
 }
 

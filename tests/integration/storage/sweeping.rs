@@ -1,7 +1,8 @@
-//! What the sweep finds: exactly what is overdue.
+//! The sweep finds exactly what is overdue.
 
 use super::aging::MINUTE_MS;
 use super::world::{LEASE_MS, WINDOW_MS, World, new_platform, renewal, story};
+use domain::time::duration;
 use domain::{DestinationId, TransitionKind};
 use storage::{DestinationPatch, Due, Verdict};
 
@@ -9,7 +10,7 @@ async fn due(world: &World) -> Vec<Due> {
     world.store.due(100).await.unwrap()
 }
 
-/// The destinations that are owed something late.
+/// The destinations with an overdue delivery.
 async fn late(world: &World) -> Vec<DestinationId> {
     world.store.overdue(100).await.unwrap().destinations
 }
@@ -71,12 +72,12 @@ story! {
         assert_eq!(late(&world).await, []);
         world.pass(46_000);
         assert_eq!(late(&world).await, [hook.id]);
-        assert_eq!(due(&world).await, [], "the purchase has nothing to do with it");
+        assert_eq!(due(&world).await, [], "the purchase is not overdue");
         let attempt = world.attempt(key, hook.id, "a").await;
         assert_eq!(late(&world).await, []);
         world.pass(LEASE_MS + 1);
         assert_eq!(late(&world).await, [hook.id], "its worker died");
-        world.finish(&attempt, Verdict::Retry { delay_ms: 600_000 }).await;
+        world.finish(&attempt, Verdict::Retry { delay: duration(600_000) }).await;
         assert_eq!(late(&world).await, []);
         world.pass(646_000);
         assert_eq!(late(&world).await, [hook.id]);
@@ -84,7 +85,7 @@ story! {
         world.store.update_destination(hook.id, off).await.unwrap();
         let recalls = async || world.store.overdue(100).await.unwrap().in_backoff;
         assert_eq!(late(&world).await, []);
-        assert_eq!(recalls().await, [hook.id], "its lane may wait in a run, and is to be called back");
+        assert_eq!(recalls().await, [hook.id], "its lane may be in back-off in a run, and has to be called back");
         let now = world.store.now().await.unwrap();
         world.store.backoff_cancelled(hook.id, now).await.unwrap();
         assert_eq!(recalls().await, []);
@@ -95,10 +96,10 @@ story! {
     async fn debts_of_deleted_destinations_are_found_and_closed(world: World) {
         let (hook, other) = (world.destination("hook").await, world.destination("other").await);
         world.happen("r1", 1, &[TransitionKind::Renewed]).await;
-        assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "nobody was deleted");
+        assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "no destination was deleted");
         world.store.delete_destination(hook.id).await.unwrap();
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0, "the deletion ended all of it");
-        // As if they had been recorded by a process that had not seen the deletion.
+        // As if a process that had not seen the deletion had recorded them.
         for (status, event_type) in [("pending", "purchase.updated"), ("waiting", "user.subscription.renewed")] {
             world.raw().run(&format!(
                 "UPDATE deliveries SET status = '{status}', finished_at = NULL WHERE event_type = '{event_type}'
@@ -106,14 +107,15 @@ story! {
                 hook.id
             ));
         }
-        assert_eq!(world.broken(1000).await, [], "there is time to end them");
+        assert_eq!(world.broken(1000).await, [], "the audit allows time to end them");
         world.age(11 * MINUTE_MS);
         assert_eq!(world.broken(1000).await, [("nothing_is_owed_to_the_deleted", 2)]);
         assert_eq!(world.store.end_deleted_owed(1).await.unwrap(), 1);
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 1);
         assert_eq!(world.store.end_deleted_owed(100).await.unwrap(), 0);
         assert_eq!(world.broken(1000).await, []);
-        assert_eq!(world.store.destination_health(other.id).await.unwrap().health.owed, 2, "nobody else's end");
+        assert_eq!(world.store.destination_health(other.id).await.unwrap().health.owed, 2,
+            "deliveries of other destinations stay");
     }
 }
 
@@ -179,12 +181,12 @@ story! {
         let second = world.store.overdue(100).await.unwrap();
         assert!(second.found.len() == 5 && !second.more);
         assert!(second.found.iter().all(|due| !keys.contains(&due.collapse_key)));
-        assert!(world.load(keys[0]).await.due, "the run that was woken still finds its wake");
+        assert!(world.load(keys[0]).await.due, "the signalled run still finds the recheck due");
         world.pass(1_000);
         let now = world.store.now().await.unwrap().micros();
         world.raw().run(&format!("UPDATE purchases SET next_wake_at = {now} WHERE collapse_key = '{}'", keys[0]));
         world.pass(1);
-        assert_eq!(due(&world).await.len(), 6, "a wake that was set since counts at once");
+        assert_eq!(due(&world).await.len(), 6, "a next wake that was set since counts at once");
         world.pass(301_000);
         assert_eq!(due(&world).await.len(), 20, "they are tried again later");
     }

@@ -1,4 +1,4 @@
-//! Topics: who may send, and what waits until that is decided.
+//! Topics: which may send, and the notifications that wait for that decision.
 
 use super::world::{World, is_missing, new_platform, renewal, story};
 use domain::{Outcome, PlatformId, Timestamp, TopicId};
@@ -42,7 +42,7 @@ story! {
         let topic = pending(&world, &["r1", "r2", "r1"]).await;
         assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
         let view = world.store.notifications_of("waiting-0").await.unwrap().remove(0);
-        assert_eq!(view.waiting_for.as_deref(), Some("topic approval"));
+        assert_eq!(view.waiting_for, Some(storage::WaitingFor::TopicApproval));
         assert!(world.store.subscribe_url(topic).await.unwrap().is_some());
         let released = world.store.approve_topic(topic).await.unwrap();
         let mut keys: Vec<_> = released.iter().map(|(key, _)| *key).collect();
@@ -79,7 +79,8 @@ story! {
         assert!(world.store.subscribe_url(topic).await.unwrap().is_none());
         let later = world.store.now().await.unwrap().plus_millis(60_000);
         assert_eq!(keep(&world.store, world.platform.id, "arn:1", later).await, PendingTopic::Renewed);
-        assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Rejected, "it was decided");
+        assert_eq!(world.store.topic(topic).await.unwrap().state, TopicState::Rejected,
+            "a rejected topic stays rejected");
         assert!(matches!(world.accept(renewal(world.platform.id, "genuine", "r1", 0)).await, Accepted::New { .. }));
     }
 }
@@ -132,7 +133,7 @@ story! {
     }
 }
 
-/// That somebody else decided first, and what it is now.
+/// Checks for the conflict that another decision came first, and for the present state in its text.
 fn overtaken<T: std::fmt::Debug>(decided: Result<T, Error>, now: &str) {
     match decided {
         Err(Error::Conflict { what: "topic", detail }) => assert_eq!(detail, format!("it is {now} now")),
@@ -231,7 +232,7 @@ story! {
         assert!(!world.store.is_full(topic).await.unwrap());
         world.accept(waiting(10_000)).await;
         assert!(world.store.is_full(topic).await.unwrap());
-        // A process that died after the decision left all of them: the sweep goes on.
+        // As if a process had died after the decision: the sweep continues.
         world.raw().run(&format!("UPDATE topics SET state = 'confirmed' WHERE id = '{topic}'"));
         world.store.expire_topics(world.store.now().await.unwrap()).await.unwrap();
         assert_eq!(world.store.open_after(0, 20_000).await.unwrap().len(), 10_000);

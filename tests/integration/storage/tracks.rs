@@ -1,11 +1,12 @@
-//! The two tracks of a lane: the newest state supersedes older ones, and events are sent in order, all of them.
+//! The two tracks of a lane: the newest state supersedes older ones, and the other events are all sent in order.
 
 use super::sending::Sent;
 use super::world::{LEASE_MS, World, story};
 use domain::TransitionKind;
+use domain::time::duration;
 use storage::{Claimed, DeliveryFilter, DestinationPatch, LaneState, Mode, Page, Verdict};
 
-/// Delivers until nothing is owed; what was sent, with its revision.
+/// Delivers until nothing is owed, and returns the types and revisions of what was sent.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
     let (key, mut sent) = (world.key(receipt), Vec::new());
     loop {
@@ -37,7 +38,7 @@ story! {
                 ("purchase.updated", 2),
             ]
         );
-        let filter = DeliveryFilter { status: Some("superseded".to_owned()), ..Default::default() };
+        let filter = DeliveryFilter { status: Some(storage::DeliveryStatus::Superseded), ..Default::default() };
         let superseded = world.store.deliveries(filter, Page::default()).await.unwrap().items;
         assert_eq!((superseded.len(), superseded[0].event_type.as_str()), (1, "purchase.updated"));
     }
@@ -50,7 +51,7 @@ story! {
         let key = world.key("r1");
         let first = world.attempt(key, hook.id, "a").await;
         assert_eq!(first.event_type, "user.subscription.cancelled");
-        assert_eq!(world.finish(&first, Verdict::Retry { delay_ms: 60_000 }).await, LaneState::More);
+        assert_eq!(world.finish(&first, Verdict::Retry { delay: duration(60_000) }).await, LaneState::More);
         world.happen("r1", 2, &[TransitionKind::Renewed]).await;
         assert_eq!(names(&drain(&world, "r1", hook.id).await), [("purchase.updated", 2)]);
         assert_eq!(world.raw().number("SELECT acked_revision AS value FROM lanes"), 2);
@@ -88,7 +89,7 @@ story! {
         let hook = world.destination("hook").await;
         world.happen("r1", 1, &[TransitionKind::Purchased]).await;
         let key = world.key("r1");
-        // It is in flight, and its worker dies.
+        // A request in flight whose worker dies.
         world.attempt(key, hook.id, "a").await;
         world.revise("r1", 2).await;
         world.revise("r1", 3).await;

@@ -1,12 +1,12 @@
-//! Users: who owns a purchase, and how their state is announced.
+//! Users: who owns a purchase, and how the user's state is announced.
 
 use super::sending::{claim, must_send, rendering};
 use super::world::{Report, World, happened, record, renewal, reported, story};
 use domain::{CollapseKey, EventId, NotificationKind, TransitionKind, UserId};
 use storage::{Claim, Error, EventFilter, Owner, Page, PurchaseFilter, Recorded, Rendered, Store, Verdict};
 
-/// Accepts and settles a notification of one receipt, by a customer of the store.
-async fn settle_report(world: &World, receipt: &str, (customer, at_ms): (Option<&str>, i64)) -> CollapseKey {
+/// Accepts a notification of a receipt, perhaps of a customer, and returns the purchase.
+async fn accept_report(world: &World, receipt: &str, (customer, at_ms): (Option<&str>, i64)) -> CollapseKey {
     let report = Report { kind: NotificationKind::Renewed, customer, related: None };
     world.accept(reported(world.platform.id, (&format!("{receipt}-{at_ms}"), receipt), at_ms, report)).await;
     world.key(receipt)
@@ -39,7 +39,8 @@ story! {
         assert_eq!(world.raw().number("SELECT MAX(occurred_at) AS value FROM events"), 5_000);
 
         world.revise("r1", 2).await;
-        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 1, "nothing that has a name happened");
+        assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 1,
+            "without a transition the user has no new revision");
         world.happen("r1", 3, &[TransitionKind::Renewed]).await;
         assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 2);
     }
@@ -64,7 +65,7 @@ story! {
         assert_eq!(owner(&world, world.key("r1")).await, Some(user));
         assert_eq!(owner(&world, world.key("r2")).await, Some(user));
         assert_eq!(world.raw().number("SELECT revision AS value FROM users"), 2);
-        let other = settle_report(&world, "r3", (Some("customer-2"), 1)).await;
+        let other = accept_report(&world, "r3", (Some("customer-2"), 1)).await;
         world.settle(other).await;
         world.destination("hook").await;
         assert_eq!(owner(&world, other).await, Some(of_customer(&world, "customer-2")));
@@ -73,15 +74,15 @@ story! {
 
 story! {
     async fn a_receipt_without_a_customer_owns_itself_until_named(world: World) {
-        let key = settle_report(&world, "r1", (None, 1)).await;
+        let key = accept_report(&world, "r1", (None, 1)).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(of_customer(&world, "receipt/r1")));
-        settle_report(&world, "r1", (Some("customer-1"), 2)).await;
+        accept_report(&world, "r1", (Some("customer-1"), 2)).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")));
-        settle_report(&world, "r1", (None, 3)).await;
+        accept_report(&world, "r1", (None, 3)).await;
         world.settle(key).await;
-        assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")), "known once, known for ever");
+        assert_eq!(owner(&world, key).await, Some(of_customer(&world, "customer-1")), "a known customer stays");
         let first = world.raw().texts("SELECT first_user_id AS value FROM purchases");
         assert_eq!(first, [of_customer(&world, "receipt/r1").to_string()]);
     }
@@ -89,18 +90,19 @@ story! {
 
 story! {
     async fn a_user_named_by_a_receipt_stays_the_same_user(world: World) {
-        let key = settle_report(&world, "r1", (None, 1)).await;
+        let key = accept_report(&world, "r1", (None, 1)).await;
         world.settle(key).await;
         let user = of_customer(&world, "receipt/r1");
         world.raw().run("UPDATE users SET external_id = 'ext-1'");
-        settle_report(&world, "r1", (Some("customer-1"), 2)).await;
+        accept_report(&world, "r1", (Some("customer-1"), 2)).await;
         world.settle(key).await;
         assert_eq!(owner(&world, key).await, Some(user));
         let view = world.store.purchase(key).await.unwrap();
         assert_eq!(view.data["data"]["last_seen_external_id"], "ext-1");
-        let second = settle_report(&world, "r2", (Some("customer-1"), 1)).await;
+        let second = accept_report(&world, "r2", (Some("customer-1"), 1)).await;
         world.settle(second).await;
-        assert_eq!(owner(&world, second).await, Some(user), "the store's customer is that user from now on");
+        assert_eq!(owner(&world, second).await, Some(user),
+            "later purchases of the store's customer belong to that user");
         let named = PurchaseFilter { external_id: Some("ext-1".to_owned()), ..Default::default() };
         assert_eq!(world.store.purchases(named, Page::default()).await.unwrap().items.len(), 2);
         let nobody = PurchaseFilter { external_id: Some("ext-2".to_owned()), ..Default::default() };
@@ -154,7 +156,7 @@ story! {
     }
 }
 
-/// Settles a purchase as something that happened, until it has not moved.
+/// Settles a purchase with a transition, again while it has changed in between.
 async fn settle(store: Store, key: CollapseKey) -> i64 {
     loop {
         let loaded = store.load(key, i64::MAX, 500).await.unwrap();
@@ -191,11 +193,11 @@ story! {
         let second = world.second_process().await;
         let receipts: Vec<String> = (0..16).map(|number| format!("r{number}")).collect();
         for (number, receipt) in receipts.iter().enumerate() {
-            settle_report(&world, receipt, (Some(["customer-1", "customer-2"][number % 2]), 1)).await;
+            accept_report(&world, receipt, (Some(["customer-1", "customer-2"][number % 2]), 1)).await;
         }
         let mut settlings = Vec::new();
         for (number, receipt) in receipts.iter().enumerate() {
-            // Each process gets both users, in opposite order.
+            // Each process settles purchases of both users, in opposite order.
             let store = if number % 4 < 2 { world.store.clone() } else { second.clone() };
             settlings.push(tokio::spawn(settle(store, world.key(receipt))));
         }
@@ -215,7 +217,7 @@ story! {
         let first = happened(record(key, &world.load(key).await), &[TransitionKind::TrialStarted, TransitionKind::Purchased]);
         let answer = world.store.record(first.clone()).await.unwrap();
         assert_eq!(world.second_process().await.record(first.clone()).await.unwrap(), answer);
-        // The answer was lost with the process.
+        // The process was restarted before it had the answer.
         let World { store, config, folder: _folder, .. } = world;
         drop(store);
         let store = Store::open(config).await.unwrap();
@@ -240,12 +242,12 @@ story! {
         });
         let waiting = "SELECT COUNT(*) AS value FROM deliveries WHERE status = 'waiting'";
         world.store.name_customer(world.app.id, Owner::AppUser("anna's".to_owned()), "anna").await.unwrap();
-        let key = settle_report(&world, "r1", (None, 1_000)).await;
+        let key = accept_report(&world, "r1", (None, 1_000)).await;
         world.settle(key).await;
         let claimed = world.store.claim(Claim { render: render(), ..claim(key, hook, "a") }).await.unwrap();
         assert!(matches!(claimed, storage::Claimed::Idle(storage::Idle::Closed { .. })), "{claimed:?}");
-        assert_eq!(world.raw().number(waiting), 1, "the owner is the receipt's own");
-        settle_report(&world, "r1", (Some("anna's"), 2_000)).await;
+        assert_eq!(world.raw().number(waiting), 1, "the receipt has a user of its own");
+        accept_report(&world, "r1", (Some("anna's"), 2_000)).await;
         world.settle(key).await;
         assert_eq!(world.raw().number(waiting), 0);
         let sent = must_send(&world.store, Claim { render: render(), ..claim(key, hook, "b") }).await;

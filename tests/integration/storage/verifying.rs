@@ -1,7 +1,8 @@
-//! Querying the store: which stores can be queried, with what, and how failures are counted.
+//! Queries to the store: which purchases can be queried, with which values, and how failures are counted.
 
 use super::world::{Report, World, is_missing, new_platform, record, renewal, reported, story};
 use domain::{NotificationKind, Verification};
+use std::time::Duration;
 use storage::{ExposeSecret, Page, PlatformPatch, SecretString};
 
 story! {
@@ -18,11 +19,11 @@ story! {
         assert!(!["secret-of", "customer-1", "r1"].iter().any(|secret| shown.contains(secret)), "{shown}");
         assert!(world.load(key).await.verify);
         world.settle(key).await;
-        assert!(world.load(key).await.verify, "the customer is kept with the purchase");
+        assert!(world.load(key).await.verify, "the purchase keeps the customer");
         let report = Report { kind: NotificationKind::Renewed, customer: Some("customer-2"), related: None };
         world.accept(reported(world.platform.id, ("m2", "r1"), 2, report)).await;
         let query = world.store.store_query(key).await.unwrap().unwrap();
-        assert_eq!(query.app_user_id, "customer-2", "the newest notification knows it best");
+        assert_eq!(query.app_user_id, "customer-2", "the customer of the newest notification is used");
     }
 }
 
@@ -119,14 +120,14 @@ story! {
         world.notify("m1", "r1", 1).await;
         world.pass(200_000);
         assert_eq!(world.store.due(10).await.unwrap().len(), 1);
-        world.store.schedule_query(key, 60_000).await.unwrap();
+        world.store.schedule_query(key, Duration::from_secs(60)).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), []);
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
-        assert_eq!(view.waiting_for.as_deref(), Some("verification"));
+        assert_eq!(view.waiting_for, Some(storage::WaitingFor::Verification));
         assert!(!world.load(key).await.due);
         world.notify("m2", "r1", 2).await;
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
-        assert_eq!(view.waiting_for.as_deref(), Some("window"));
+        assert_eq!(view.waiting_for, Some(storage::WaitingFor::Window));
         world.pass(60_000);
         assert_eq!(world.store.due(10).await.unwrap().iter().map(|due| due.why).collect::<Vec<_>>(), ["wake"]);
         let loaded = world.load(key).await;

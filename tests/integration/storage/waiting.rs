@@ -1,13 +1,15 @@
-//! Notifications that wait for their store after their window: shown to people, left alone by the dispatcher and the
-//! sweep.
+//! Notifications that wait for the store after their window: the API shows them, and the dispatcher and the sweep do
+//! not signal them.
 
 use super::world::{WINDOW_MS, World, is_missing, record, story};
+use domain::time::millis;
 use domain::{CollapseKey, Outcome, Parked, Timestamp, Waits};
+use std::time::Duration;
 use storage::{Due, Page, Record};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// A record of what is open in which only `decided` is decided, and the rest waits an hour.
+/// A record in which only the notifications of `decided` have an outcome, and the others wait for an hour.
 async fn partly(world: &World, key: CollapseKey, decided: &[(i64, Outcome)], waits: Waits) -> Record {
     let loaded = world.load(key).await;
     let mut record = record(key, &loaded);
@@ -18,7 +20,7 @@ async fn partly(world: &World, key: CollapseKey, decided: &[(i64, Outcome)], wai
     record
 }
 
-async fn waiting_for(world: &World, message: &str) -> Option<String> {
+async fn waiting_for(world: &World, message: &str) -> Option<storage::WaitingFor> {
     world.store.notifications_of(message).await.unwrap().remove(0).waiting_for
 }
 
@@ -36,11 +38,11 @@ story! {
         world.done(partly(&world, key, &[(with_outcome, Outcome::Settled)], Waits::Verification).await).await;
         let view = world.store.notifications_of("said").await.unwrap().remove(0);
         assert_eq!((view.outcome, view.waiting_for), (Some(Outcome::Settled), None));
-        assert_eq!(waiting_for(&world, "kept").await.as_deref(), Some("verification"));
+        assert_eq!(waiting_for(&world, "kept").await, Some(storage::WaitingFor::Verification));
         let loaded = world.load(key).await;
         assert_eq!(loaded.notifications.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [undecided]);
         let standing = world.store.purchase(key).await.unwrap().standing;
-        assert_eq!(standing.waiting_for.as_deref(), Some("verification"));
+        assert_eq!(standing.waiting_for, Some(storage::WaitsFor::Verification));
         assert!(standing.next_wake_at.is_some());
         world.settle(key).await;
         let view = world.store.notifications_of("kept").await.unwrap().remove(0);
@@ -55,9 +57,9 @@ story! {
         let first = world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         world.done(partly(&world, key, &[], Waits::Parked(Parked::UnknownReceipt)).await).await;
-        assert_eq!(waiting_for(&world, "m1").await.as_deref(), Some("parked"));
-        let quiet_ms = world.store.load(key, 0, 500).await.unwrap().quiet_ms;
-        assert_eq!(quiet_ms, 0, "it was flushed: its wake does not wait for the rest of a window");
+        assert_eq!(waiting_for(&world, "m1").await, Some(storage::WaitingFor::Parked));
+        let quiet = world.store.load(key, 0, 500).await.unwrap().quiet;
+        assert!(quiet.is_zero(), "it was flushed: its wake does not wait for the rest of a window");
         assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
         assert_eq!(world.store.inbox_age().await.unwrap(), None);
         world.pass(WINDOW_MS + 20_000);
@@ -67,7 +69,7 @@ story! {
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
         let loaded = world.load(key).await;
         assert!(loaded.due);
-        assert_eq!((loaded.newest_seq, loaded.late_ms), (first, None), "it is not late, it waits");
+        assert_eq!((loaded.newest_seq, loaded.late), (first, None), "a waiting notification is not late");
     }
 }
 
@@ -79,14 +81,14 @@ story! {
         let key = world.key("r1");
         world.done(partly(&world, key, &[], Waits::Verification).await).await;
         world.pass(WINDOW_MS * 2);
-        assert_eq!(world.store.due(10).await.unwrap(), [], "its longest wait is not the platform's");
+        assert_eq!(world.store.due(10).await.unwrap(), [], "`max_wait` does not end a wait for the store");
         let second = world.notify("m2", "r1", 2).await;
         let loaded = world.store.load(key, 0, 500).await.unwrap();
-        assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&loaded.quiet_ms), "{}", loaded.quiet_ms);
-        assert!(loaded.cap_ms.is_some_and(|cap_ms| cap_ms > 140_000), "{:?}", loaded.cap_ms);
+        assert!((WINDOW_MS - 5_000..=WINDOW_MS).contains(&millis(loaded.quiet)), "{:?}", loaded.quiet);
+        assert!(loaded.cap.is_some_and(|cap| millis(cap) > 140_000), "{:?}", loaded.cap);
         assert_eq!(loaded.notifications.len(), 2);
-        assert_eq!(waiting_for(&world, "m1").await.as_deref(), Some("verification"));
-        assert_eq!(waiting_for(&world, "m2").await.as_deref(), Some("window"));
+        assert_eq!(waiting_for(&world, "m1").await, Some(storage::WaitingFor::Verification));
+        assert_eq!(waiting_for(&world, "m2").await, Some(storage::WaitingFor::Window));
         let open = world.store.open_after(0, 10).await.unwrap();
         assert_eq!(open.iter().map(|open| open.seq).collect::<Vec<_>>(), [second]);
         world.pass(WINDOW_MS + 20_000);
@@ -169,11 +171,11 @@ story! {
         assert_eq!(world.store.due(10).await.unwrap().len(), 2);
         world.store.delete_platform(world.platform.id).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "wake" }]);
-        assert!(!world.load(key).await.verify, "its store is not queried any more, so that the wait ends");
+        assert!(!world.load(key).await.verify, "the store of a deleted platform is not queried, so the wait ends");
         let queried = world.key("asked");
         world.notify("m2", "asked", 1).await;
         world.pass(200_000);
-        world.store.schedule_query(queried, 1_000).await.unwrap();
+        world.store.schedule_query(queried, Duration::from_secs(1)).await.unwrap();
         world.pass(2_000);
         let found = world.store.due(10).await.unwrap();
         assert!(found.contains(&Due { collapse_key: queried, why: "wake" }), "{found:?}");

@@ -1,4 +1,4 @@
-//! A fresh database with an app and a platform, on either backend.
+//! A new database with an app and a platform, on SQLite or PostgreSQL.
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
@@ -15,14 +15,14 @@ use storage::{
 };
 use system_tests::folder::Folder;
 
-/// The story's beginning on SQLite: 2027-01-15.
+/// What the clock shows at first on SQLite: 2027-01-15, in microseconds.
 pub const BEGINNING: i64 = 1_800_000_000_000_000;
 pub const WINDOW_MS: i64 = 120_000;
 pub const LEASE_MS: i64 = 30_000;
-/// The trace of notifications and records.
+/// The `traceparent` of all notifications and records.
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Runs one story on both databases. Its world has a clock of its own.
+/// Defines one story, which runs on both databases, each time in a new world with a clock of its own.
 macro_rules! story {
     ($(#[$meta:meta])* async fn $name:ident($world:ident: $type:ty) $body:block) => {
         $(#[$meta])*
@@ -56,7 +56,7 @@ pub struct World {
     pub app: App,
     pub platform: Platform,
     pub now: &'static AtomicI64,
-    /// Its files, as long as the story runs.
+    /// The folder of its files, which lives as long as the story.
     pub folder: Folder,
 }
 
@@ -72,7 +72,7 @@ struct TextRow {
     value: String,
 }
 
-/// A connection beside the store.
+/// A database connection of the test's own.
 pub enum Raw {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
@@ -132,7 +132,7 @@ impl World {
         Self { store, config, app, platform, now, folder }
     }
 
-    /// The store of a second process; on SQLite, where there is none, the same again.
+    /// A second store, as of another process; on SQLite, which one process uses, the same store.
     pub async fn second_process(&self) -> Store {
         if self.is_postgres() { Store::open(self.config.clone()).await.unwrap() } else { self.store.clone() }
     }
@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    /// Lets time pass. PostgreSQL's own clock cannot be moved, so there everything becomes older.
+    /// Lets time pass. PostgreSQL's clock cannot be moved, so there the times in the rows are moved back.
     pub fn pass(&self, millis: i64) {
         let micros = millis * 1000;
         if !self.is_postgres() {
@@ -220,7 +220,7 @@ impl World {
         self.store.load(key, i64::MAX, 500).await.unwrap()
     }
 
-    /// Settles what is open, into a new revision.
+    /// Settles the open notifications of a purchase, which makes a new revision.
     pub async fn settle(&self, key: CollapseKey) -> (i64, Vec<Lane>) {
         let loaded = self.load(key).await;
         match self.store.record(record(key, &loaded)).await.unwrap() {
@@ -243,7 +243,7 @@ impl World {
         self.done(record).await
     }
 
-    /// Records what must not have moved; its revision.
+    /// Records a settling whose purchase must not have changed meanwhile, and returns its revision.
     pub async fn done(&self, record: Record) -> i64 {
         match self.store.record(record).await.unwrap() {
             Recorded::Done { revision, .. } => revision,
@@ -295,7 +295,7 @@ pub fn renewal(platform_id: PlatformId, message_id: &str, receipt_id: &str, at_m
     reported(platform_id, (message_id, receipt_id), at_ms, report)
 }
 
-/// What a notification reports beside its purchase and its time.
+/// The kind, the customer and the related receipt of a notification.
 pub struct Report<'a> {
     pub kind: NotificationKind,
     pub customer: Option<&'a str>,
@@ -337,8 +337,8 @@ pub fn reported(
     }
 }
 
-/// A record of what was loaded, in which all of it is settled: the store shows a subscription that renews a month
-/// later with every revision, so that there is always a change, and no transition happens.
+/// A record that settles everything that was loaded, without a transition. The snapshot renews a month later with every
+/// revision, so that there is always a change.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
     let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
     let month_ms = 30 * 24 * 3600 * 1000;

@@ -1,12 +1,17 @@
-//! What holds for attempts wherever they are judged, counted or planned.
+//! Rules for attempts that several packages share: which answers refuse an event, and how long an event may be
+//! repeated.
 
-/// Statuses from 400 to 499 that refuse no event: 408, 425 and 429 are about the time, 410 is about all events.
+use crate::time::{DAY, HOUR};
+use std::time::Duration;
+
+/// Statuses from 400 to 499 that do not refuse the event itself: 408, 425 and 429 ask for a later attempt, 410 refuses
+/// all events.
 pub const NO_REFUSALS: [u16; 4] = [408, 410, 425, 429];
-/// How long a destination that counts recognizes an event by its id, in milliseconds: after seven days it would count it
+/// How long a destination that counts events recognizes a repeated event by its id. After seven days it counts it
 /// twice.
-pub const RECOGNIZED_MS: i64 = 7 * 24 * 3_600_000;
-/// How long after its first attempt such an event is attempted, in milliseconds: never in the last hour.
-pub const REPEATED_MS: i64 = RECOGNIZED_MS - 3_600_000;
+pub const RECOGNIZED: Duration = DAY.saturating_mul(7);
+/// How long after its first attempt such an event may be attempted again: an hour less, as a margin.
+pub const REPEATED: Duration = RECOGNIZED.saturating_sub(HOUR);
 
 /// Whether a status refuses the event itself.
 #[must_use]

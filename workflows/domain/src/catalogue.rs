@@ -1,4 +1,4 @@
-//! What the installation's owner defines about products: entitlements and prices.
+//! What the company that runs the installation defines about its products: entitlements and prices.
 
 use crate::time::Timestamp;
 use rust_decimal::Decimal;
@@ -46,7 +46,8 @@ pub struct Price {
     /// The price of one term. A decimal, written as text.
     #[schemars(with = "String", extend("format" = "decimal"))]
     pub price: Decimal,
-    /// The price applies to plans that began then or later, until the next price of the same country; absent for always.
+    /// The price applies to plans that began then or later, until the next price of the same country; absent for
+    /// always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "since"))]
     pub since: Option<Since>,

@@ -1,8 +1,8 @@
 //! Where a platform's purchases are made.
 
+use crate::names::names;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::str::FromStr;
 
 /// Which of a store's two environments a platform belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
@@ -15,37 +15,7 @@ pub enum Environment {
     Sandbox,
 }
 
-impl Environment {
-    /// The name in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Production => "production",
-            Self::Sandbox => "sandbox",
-        }
-    }
-
-    /// The environment of a purchase on a platform of this environment: a purchase that is not for money belongs to the
-    /// sandbox everywhere.
-    #[must_use]
-    pub const fn of_purchase(self, is_for_money: bool) -> Self {
-        if is_for_money { self } else { Self::Sandbox }
-    }
-}
-
-/// A text that was expected to be an environment and is not.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an environment (expected `production` or `sandbox`)")]
-pub struct InvalidEnvironment(String);
-
-impl FromStr for Environment {
-    type Err = InvalidEnvironment;
-
-    fn from_str(text: &str) -> Result<Self, InvalidEnvironment> {
-        match text {
-            "production" => Ok(Self::Production),
-            "sandbox" => Ok(Self::Sandbox),
-            other => Err(InvalidEnvironment(other.to_owned())),
-        }
-    }
-}
+names!(Environment, "an environment (expected `production` or `sandbox`)" {
+    Production = "production",
+    Sandbox = "sandbox",
+});

@@ -48,7 +48,7 @@ macro_rules! uuid_ids {
 }
 
 uuid_ids! {
-    /// The installation's customer. One per database.
+    /// The company that runs the installation. One per database.
     OrgId = "org id";
     /// An app of the org.
     AppId = "app id";
@@ -68,6 +68,15 @@ uuid_ids! {
     UserId = "user id";
 }
 
+/// The purchases that a profile covers.
+#[derive(Debug, Clone, Copy)]
+pub struct ProfileScope<'a> {
+    /// Their environment.
+    pub environment: Environment,
+    /// Their platforms; all of them when empty.
+    pub platforms: &'a [PlatformId],
+}
+
 impl CollapseKey {
     /// The purchase that `receipt_id` names on this platform.
     #[must_use]
@@ -85,19 +94,12 @@ impl EventId {
         let name = format!("{epoch}/{revision}/{event_type}/{n}");
         Self(Uuid::new_v5(&key.uuid(), name.as_bytes()))
     }
-}
 
-impl EventId {
-    /// The id of the event that carries a user's changed profile in one environment. A user's revision is used once.
+    /// The id of the event that carries a user's changed profile. A user's revision is used once.
     #[must_use]
-    pub fn of_profile(
-        user: UserId,
-        epoch: i64,
-        user_revision: i64,
-        (environment, platforms): (Environment, &[PlatformId]),
-    ) -> Self {
-        let mut name = format!("{epoch}/{user_revision}/profile.updated/{}", environment.as_str());
-        for platform in platforms {
+    pub fn of_profile(user: UserId, epoch: i64, user_revision: i64, scope: ProfileScope<'_>) -> Self {
+        let mut name = format!("{epoch}/{user_revision}/profile.updated/{}", scope.environment.as_str());
+        for platform in scope.platforms {
             name.push('/');
             name.push_str(&platform.to_string());
         }

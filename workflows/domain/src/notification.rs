@@ -1,6 +1,7 @@
-//! Notifications in settle's own terms. A store's spelling stays in that store's folder.
+//! Notifications in settle's own terms. The names that a store uses stay in that store's folder.
 
 use crate::ids::CollapseKey;
+use crate::names::names;
 use crate::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,15 +13,15 @@ pub struct Notification {
     pub message_id: String,
     /// Which purchase it is about.
     pub collapse_key: CollapseKey,
-    /// The store's name of that purchase.
+    /// The store's id of that receipt.
     pub receipt_id: String,
     /// What happened.
     pub kind: NotificationKind,
-    /// The store's own name of the type; for people, and to fold a repeated message.
+    /// The store's own name of the type; for people, and to recognize a duplicate notification.
     pub store_type: String,
     /// When it happened, by the store's clock.
     pub store_time: Timestamp,
-    /// The store's name of the customer.
+    /// The store's id of the customer.
     pub app_user_id: Option<String>,
     /// The other receipt of a plan change: the old one on `PlanChanged`, the new one on `Replaced`.
     pub related_receipt_id: Option<String>,
@@ -28,7 +29,7 @@ pub struct Notification {
     pub is_test: bool,
 }
 
-/// What happened. The order of the variants is the order in which equal store times are read.
+/// What happened. Notifications with equal store times are read in the order of these variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationKind {
@@ -54,11 +55,11 @@ pub enum NotificationKind {
     AutoRenewalOff,
     /// A reminder that the subscription will end, since it does not renew.
     ScheduledToEnd,
-    /// A payment failed and the store grants grace.
+    /// A payment failed and a grace period began.
     GraceBegan,
-    /// The grace is over: the payment was repaired, or the subscription ended with it.
+    /// The grace period is over: the payment was repaired, or the subscription ended.
     #[serde(rename = "grace_ended")]
-    GraceExpired,
+    OutOfGrace,
     /// A subscription was cancelled, voluntarily or not.
     SubscriptionCancelled,
     /// A consumable was cancelled.
@@ -71,6 +72,27 @@ pub enum NotificationKind {
     Expired,
     /// A type that is not known.
     Unknown,
+}
+
+impl NotificationKind {
+    /// Kinds which report a payment. `OutOfGrace` at the end of the grace period reports the end instead.
+    pub(crate) const PAYMENTS: [Self; 3] = [Self::TrialConverted, Self::Renewed, Self::OutOfGrace];
+    /// Kinds which report that a subscription began.
+    pub(crate) const BEGINNINGS: [Self; 2] = [Self::SubscriptionPurchased, Self::PlanChanged];
+    /// Kinds which report that a one-time purchase was made.
+    pub(crate) const BOUGHT: [Self; 2] = [Self::ConsumablePurchased, Self::EntitlementPurchased];
+    /// Kinds which report an end.
+    pub(crate) const ENDS: [Self; 2] = [Self::SubscriptionCancelled, Self::Expired];
+
+    /// Whether it reports a payment.
+    pub(crate) fn is_payment(self) -> bool {
+        Self::PAYMENTS.contains(&self)
+    }
+
+    /// Whether it reports an end.
+    pub(crate) fn is_end(self) -> bool {
+        Self::ENDS.contains(&self)
+    }
 }
 
 /// The final result of a notification.
@@ -94,28 +116,12 @@ pub enum Outcome {
     Abandoned,
 }
 
-macro_rules! outcome_names {
-    ($($variant:ident = $name:literal),*) => {
-        impl Outcome {
-            /// The name used in storage, metrics and the API.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $name),* } }
-        }
-        impl std::str::FromStr for Outcome {
-            type Err = String;
-            fn from_str(name: &str) -> Result<Self, String> {
-                match name { $($name => Ok(Self::$variant),)* other => Err(format!("`{other}` is not an outcome")) }
-            }
-        }
-    };
-}
-
-outcome_names!(
+names!(Outcome, "an outcome" {
     Settled = "settled",
     NoChange = "no_change",
     Duplicate = "duplicate",
     Refused = "refused",
     Discarded = "discarded",
     Unknown = "unknown",
-    Abandoned = "given_up"
-);
+    Abandoned = "given_up",
+});

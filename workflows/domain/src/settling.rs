@@ -1,9 +1,11 @@
-//! What a settling loads and records. Workflows, activities and storage pass these types on as they are; their JSON is in
-//! histories, so a field is only ever added, with a default.
+//! What a settling loads and records. Workflows, activities and storage pass these types on as they are; their JSON is
+//! in histories, so a field is only ever added, with a default.
 
+use crate::time::{as_millis, as_optional_millis};
 use crate::{AppId, CollapseKey, Decision, Lane, Notification, Outcome, PlatformId, Purchase, State, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Maximum number of notifications in one settling.
 pub const MAX_PER_SETTLING: i64 = 500;
@@ -27,12 +29,15 @@ pub struct Loaded {
     pub more: bool,
     /// The newest waiting sequence number; 0 when nothing waits.
     pub newest_seq: i64,
-    /// Milliseconds until the window of the rows above `through` ends; 0 without such rows.
-    pub quiet_ms: i64,
-    /// Milliseconds until the max-wait cap of the oldest of them.
-    pub cap_ms: Option<i64>,
-    /// Milliseconds until its hold ends; absent when it is not held.
-    pub held_ms: Option<i64>,
+    /// How long until the window of the rows above `through` ends; zero without such rows.
+    #[serde(rename = "quiet_ms", with = "as_millis")]
+    pub quiet: Duration,
+    /// How long until the max-wait cap of the oldest of them.
+    #[serde(rename = "cap_ms", with = "as_optional_millis", default)]
+    pub cap: Option<Duration>,
+    /// How long until its hold ends; absent when it is not held.
+    #[serde(rename = "held_ms", with = "as_optional_millis", default)]
+    pub held: Option<Duration>,
     /// Whether it must be settled without new notifications, because its wake is due.
     #[serde(default)]
     pub due: bool,
@@ -44,10 +49,10 @@ pub struct Loaded {
     pub is_replaced: bool,
     /// Its open lanes.
     pub lanes: Vec<Lane>,
-    /// How long the window of the youngest row that waits for nothing else has been over, in milliseconds; negative when it
-    /// is not. Measured where it is loaded, and in no history.
+    /// How long the window of the youngest row that waits for nothing else has been over. Only
+    /// for a metric of the activity `load`, so it is not serialized.
     #[serde(skip)]
-    pub late_ms: Option<i64>,
+    pub late: Option<Duration>,
     /// The time of the load.
     pub now: Timestamp,
 }
@@ -88,8 +93,8 @@ impl Record {
         self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::Abandoned)
     }
 
-    /// Whether failures of the store count anew: it answered, or it cannot be queried. So `is_real` means here that the
-    /// store was not merely out of reach.
+    /// Whether the count of failed queries starts again from zero: the store answered, or it cannot be queried at all.
+    /// In both cases it was not merely unreachable.
     #[must_use]
     pub const fn ends_failures(&self) -> bool {
         self.is_answer || self.is_real

@@ -27,6 +27,9 @@ const LATEST_MICROS: i64 = 253_402_128_000_000_000;
 const EARLIEST_MICROS: i64 = -62_135_510_400_000_000;
 
 impl Timestamp {
+    /// The first one there is.
+    pub const EARLIEST: Self = Self(EARLIEST_MICROS);
+
     /// From microseconds since 1970, clamped to the years 1 to 9999.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
@@ -63,16 +66,34 @@ impl Timestamp {
         Self::from_micros(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// This instant minus a duration, clamped.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self::from_micros(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+
     /// The duration from `earlier` to this instant; zero when `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The duration between two instants, whichever is earlier.
+    #[must_use]
+    pub const fn distance(self, other: Self) -> Duration {
+        Duration::from_micros(self.0.abs_diff(other.0))
+    }
+
     /// Milliseconds from `earlier` to this instant, rounded towards zero; negative when it is later.
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0) / 1000
+    }
+
+    /// RFC 3339 with the offset in digits, as some documented fields have it.
+    #[must_use]
+    pub fn with_offset(self) -> String {
+        format!("{}+00:00", self.to_string().trim_end_matches('Z'))
     }
 }
 
@@ -117,4 +138,42 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[must_use]
 pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The duration of some milliseconds; zero for a negative number.
+#[must_use]
+pub fn duration(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+/// A duration in JSON, as a whole number of milliseconds; a negative one is read as zero.
+#[expect(clippy::missing_errors_doc, reason = "serde calls these")]
+pub mod as_millis {
+    use super::{Deserialize, Deserializer, Duration, Serializer, duration, millis};
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(millis(*duration))
+    }
+
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        i64::deserialize(deserializer).map(duration)
+    }
+}
+
+/// A duration as in [`as_millis`], or null.
+#[expect(clippy::missing_errors_doc, reason = "serde calls these")]
+pub mod as_optional_millis {
+    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, duration, millis};
+
+    /// Writes it.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(millis).serialize(serializer)
+    }
+
+    /// Reads it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Option::deserialize(deserializer).map(|ms: Option<i64>| ms.map(duration))
+    }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Transition {
     /// Its kind.
     pub kind: TransitionKind,
-    /// When it happened, by the store: the time of the notification that reported it, or the store's date that caused it.
-    /// `None` when neither is known: then it is the time of `record`.
+    /// When it happened, by the store: the time of the notification that reported it, or the store's date that caused
+    /// it. `None` when neither is known: then it is the time of `record`.
     pub at: Option<Timestamp>,
     /// In which term of the subscription, from 1, as far as terms can be counted.
     pub cycle: Option<u64>,
@@ -31,6 +31,13 @@ macro_rules! transition_kinds {
             pub const fn event_type(self) -> &'static str { match self { $(Self::$name => $event_type),* } }
         }
     };
+}
+
+impl TransitionKind {
+    /// Those that show a payment after a trial or after the first term.
+    pub(crate) const PAYMENTS: [Self; 3] = [Self::Renewed, Self::Recovered, Self::TrialConverted];
+    /// Those that begin a purchase.
+    pub(crate) const BEGINNINGS: [Self; 2] = [Self::Purchased, Self::PlanChanged];
 }
 
 transition_kinds! {

@@ -1,33 +1,40 @@
-//! What querying the store showed of a receipt, in settle's own terms.
+//! The result of querying the store about a receipt, in settle's own terms.
 //!
-//! A store's spelling stays in that store's folder; what an answer means for a purchase is decided in `decide`.
+//! The names that a store uses stay in that store's folder. `decide` holds what an answer means for a purchase.
 
 use crate::environment::Environment;
-use crate::time::Timestamp;
+use crate::time::{HOUR, MINUTE, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-/// What querying the store showed of a receipt.
+/// Maximum time by which a snapshot lags behind the store's own notifications. For renewals a lag of one minute to one
+/// hour was observed; the rest is a margin.
+pub(crate) const LAG: Duration = HOUR.saturating_mul(2);
+/// Two dates in snapshots that are less than a minute apart are the same date.
+pub(crate) const SAME: Duration = MINUTE;
+
+/// The result of querying the store about a receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verification {
-    /// The store knows the receipt and shows this.
+    /// The store knows the receipt.
     Verified(Box<Snapshot>),
     /// The store answers that the receipt is no longer valid.
     Gone,
-    /// The store does not accept the receipt: it is queried again later, a bounded number of times.
+    /// The store does not accept the receipt. It is queried again later, a limited number of times.
     Parked(Parked),
-    /// The store cannot be queried: the platform has no secret, or the store refused the one it has.
+    /// The store cannot be queried: the platform has no shared secret, or the store refused it.
     Unverifiable,
     /// The store could not be reached for longer than a settling waits.
     Unreachable {
-        /// The first failed attempt.
+        /// The time of the first failed attempt.
         since: Timestamp,
     },
 }
 
 impl Verification {
-    /// This answer, marked as one of this environment of the store.
+    /// This answer, with the environment of the store that was queried.
     #[must_use]
     pub fn of(mut self, environment: Environment) -> Self {
         if let Self::Verified(snapshot) = &mut self {
@@ -42,7 +49,7 @@ impl Verification {
         matches!(self, Self::Verified(_) | Self::Gone)
     }
 
-    /// Whether the purchase may be taken for real: the store knows it, or cannot be queried.
+    /// Whether the purchase counts as real: the store knows it, or the store cannot be queried.
     #[must_use]
     pub const fn is_real(&self) -> bool {
         matches!(self, Self::Verified(_) | Self::Unverifiable)
@@ -53,11 +60,11 @@ impl Verification {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Parked {
-    /// It does not know the receipt, or not yet.
+    /// It does not know the receipt (yet).
     UnknownReceipt,
     /// It does not know the receipt, on a platform that believes such receipts: [`UnknownReceipts::Believe`].
     Believable,
-    /// The receipt is another customer's.
+    /// The receipt belongs to another customer.
     WrongCustomer,
 }
 
@@ -116,30 +123,30 @@ pub struct Snapshot {
     pub renews_at: Option<Timestamp>,
     /// When it ended or will end.
     pub ends_at: Option<Timestamp>,
-    /// Why it ends.
+    /// Why it ended or will end.
     pub end_reason: Option<EndReason>,
     /// Whether it will renew.
     pub auto_renewing: Option<bool>,
     /// The end of the trial, only while it runs.
     pub trial_ends_at: Option<Timestamp>,
-    /// The end of the grace that the store grants, only while it runs.
+    /// The end of the grace period, only while it runs.
     pub grace_ends_at: Option<Timestamp>,
     /// When a scheduled change of plan takes effect.
     pub deferred_at: Option<Timestamp>,
-    /// The SKU that it changes to.
+    /// The SKU of the scheduled change.
     pub deferred_sku: Option<String>,
-    /// Whether an introductory price holds now.
+    /// Whether an introductory price applies now.
     pub in_intro_offer: bool,
-    /// The promotion whose price holds now.
+    /// The promotion whose price applies now.
     pub offer: Option<Offer>,
-    /// Whether there is a promotion whose price will hold from a later payment on.
+    /// Whether there is a promotion whose price will apply from a later payment on.
     pub has_queued_offer: bool,
     /// The customer's country, two letters.
     pub country: Option<String>,
     /// Whether it was bought in a test programme of the store.
     pub is_test: bool,
-    /// Which environment of the store was queried, by the platform's setting. Records without it count as production:
-    /// there a failed payment is never taken for one that succeeded.
+    /// Which environment of the store was queried, by the platform's setting. Old records without it count as
+    /// production, where a failed payment is never taken for a successful one.
     pub environment: Environment,
 }
 
@@ -161,7 +168,7 @@ pub enum Offer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Product {
-    /// Not shown by the store, or of a type that is not known.
+    /// The store does not show it, or shows an unknown type.
     #[default]
     Unknown,
     /// It renews.
@@ -176,17 +183,17 @@ pub enum Product {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
-    /// Not known yet; it comes later.
+    /// The store does not show it yet, and will show it later.
     Pending,
     /// The customer cancelled the order.
     Customer,
-    /// The store ended it: unpaid after grace, or customer service.
+    /// The store ended it: unpaid after the grace period, or by its customer service.
     Store,
     /// The store ended it for an internal reason.
     Internal,
     /// A change of plan put another receipt in its place.
     Replaced,
-    /// A reason that is not known, by the store's number.
+    /// An unknown reason, with the store's number for it.
     Other(i64),
 }
 

@@ -1,8 +1,8 @@
-//! The workflow `destination`: a run lives while a destination is owed deliveries that purchases' runs do not attempt: its
-//! breaker is open, it requested a pause, or its limits are used up.
+//! The workflow `destination`: a run lives while a destination is owed deliveries that purchases' runs do not attempt:
+//! its breaker is open, it requested a pause, or its limits are used up.
 //!
-//! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one timer
-//! and one activity, `supervise`. The owed lanes are in storage: nothing here grows with the number of purchases.
+//! Signal handlers only fold into [`state::State`]; `run` executes what [`state::State::next`] returns. There is one
+//! timer and one activity, `supervise`. The owed lanes are in storage: nothing here grows with the number of purchases.
 
 pub mod state;
 pub mod status;
@@ -12,8 +12,8 @@ mod tests;
 use crate::activities::{Activities, RedeliverAll, RedeliveryProgress, SetEnabled, Supervise, Supervised, Test};
 use crate::contract;
 use crate::options;
-use crate::run::{Alarm, closing, execute, why, workflow_time};
-use crate::signal::{Admin, Enable, Lenient, Range, Replay};
+use crate::run::{Alarm, changed, closing, execute, why, workflow_time};
+use crate::signal::{Admin, Enable, Lenient, RedeliverEvents, Replay};
 use domain::DestinationId;
 use serde::{Deserialize, Serialize};
 use state::{AdminRequest, Next, Redelivery, State};
@@ -24,8 +24,8 @@ use std::task::{Context, Poll};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ContinueAsNewOptions, SyncWorkflowContext, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
-    WorkflowContextView, WorkflowResult, WorkflowTermination,
+    ContinueAsNewOptions, SyncWorkflowContext, WorkflowCancellationToken, WorkflowContext, WorkflowContextView,
+    WorkflowResult, WorkflowTermination,
 };
 
 /// The input of a run: empty, since the workflow id names the destination. A continued run gets the state of the last
@@ -76,7 +76,10 @@ impl Destination {
                     redeliver(ctx, id, redelivery).await;
                     continue;
                 }
-                Next::Supervise { is_probe } => supervision = Some(RunningSupervision::begin(ctx, id, *is_probe)),
+                Next::Supervise { is_probe } => {
+                    let input = Supervise { destination_id: id, is_probe: *is_probe };
+                    supervision = Some(RunningSupervision::begin(ctx, input));
+                }
                 Next::Sleep(until) => alarm.set(ctx, *until, "until the next check"),
                 Next::Close => {
                     show(ctx);
@@ -104,11 +107,11 @@ impl Destination {
 
     /// Send again what failed, all events of a time range, or one event.
     #[signal(name = contract::REDELIVER)]
-    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Range>) {
+    pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<RedeliverEvents>) {
         self.fold(contract::REDELIVER, signal, State::redeliver);
     }
 
-    /// Send the newest states that it lacks.
+    /// Send the newest state of purchases; by default only those that it has not acknowledged.
     #[signal(name = contract::REPLAY)]
     pub fn replay(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Replay>) {
         self.fold(contract::REPLAY, signal, State::replay);
@@ -172,13 +175,12 @@ struct RunningSupervision<'a> {
 }
 
 impl<'a> RunningSupervision<'a> {
-    fn begin(ctx: &'a WorkflowContext<Destination>, destination_id: DestinationId, is_probe: bool) -> Self {
+    fn begin(ctx: &'a WorkflowContext<Destination>, input: Supervise) -> Self {
         ctx.state_mut(|destination| destination.state.begin());
         let token = ctx.cancellation_token().child_token();
-        let summary = if is_probe { "probe it now" } else { "deliver what is owed" };
+        let summary = if input.is_probe { "probe it now" } else { "deliver what is owed" };
         let options = options::supervise(token.clone(), summary.to_owned());
-        let future =
-            Box::pin(ctx.execute_activity(Activities::supervise, Supervise { destination_id, is_probe }, options));
+        let future = Box::pin(ctx.execute_activity(Activities::supervise, input, options));
         Self { token, future }
     }
 
@@ -268,10 +270,7 @@ async fn wait<'a>(
     alarm: &mut Alarm<'a>,
     seen: u64,
 ) {
-    // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would spin on
-    // the one thread of all workflows. The timer and the activity end by that token.
-    let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
-    let mut changed = pin!(ctx.wait_condition_with_options(move |destination| destination.state.changes != seen, own));
+    let mut changed = pin!(changed(ctx, move |destination| destination.state.changes != seen));
     std::future::poll_fn(|task| {
         if supervision.as_mut().is_some_and(|running| running.poll(ctx, task)) {
             *supervision = None;
@@ -280,7 +279,7 @@ async fn wait<'a>(
         if alarm.poll(task) {
             return Poll::Ready(());
         }
-        changed.as_mut().poll(task).map(|_| ())
+        changed.as_mut().poll(task)
     })
     .await;
 }

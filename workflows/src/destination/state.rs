@@ -1,9 +1,9 @@
-//! The state of a destination's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
-//! to do. All times are workflow time.
+//! The state of a destination's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns
+//! what to do. All times are workflow time.
 
 use crate::activities::{Supervised, Supervision};
 use crate::contract;
-use crate::signal::{Admin, Enable, MAX_NAMED, Range, Replay};
+use crate::signal::{Admin, Enable, MAX_NAMED, RedeliverEvents, Replay};
 use domain::{RedeliverySelector, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -12,9 +12,9 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// Whether something is owed since the last start of `supervise`.
+    /// Whether an `owed` signal came since the last start of `supervise`.
     pub news: bool,
-    /// Whether `supervise` must run now, whatever the run waits for: a request was executed.
+    /// Whether `supervise` must run at once, even during a pause, because a request was executed.
     pub urgent: bool,
     /// Whether to probe an open breaker before its time.
     pub probe: bool,
@@ -175,8 +175,8 @@ impl State {
     }
 
     /// Folds a `redeliver` signal.
-    pub fn redeliver(&mut self, range: Range) {
-        let Range { by, reason, from, until, event_id } = range;
+    pub fn redeliver(&mut self, wanted: RedeliverEvents) {
+        let RedeliverEvents { by, reason, from, until, event_id } = wanted;
         let admin = Admin { by, reason };
         let time = |text: &Option<String>| text.as_deref().map(str::parse::<Timestamp>).transpose();
         if let Some(event) = event_id {
@@ -262,7 +262,7 @@ impl State {
     pub fn supervised(&mut self, supervised: Supervised, now: Timestamp) {
         self.is_supervising = false;
         let still = if self.must_wait() { None } else { self.until.filter(|until| *until > now) };
-        self.until = supervised.next_check_ms.map(|ms| now.plus_millis(ms.max(0))).or(still);
+        self.until = supervised.next_check_in.map(|wait| now.plus(wait)).or(still);
         self.last = supervised;
     }
 

@@ -4,9 +4,10 @@ use super::state::{AdminRequest, Next, Redelivery, State};
 use super::status::Status;
 use crate::activities::{Supervised, Supervision};
 use crate::contract;
-use crate::signal::{Admin, DestinationSignal, Enable, MAX_NAMED, Range, Replay};
+use crate::signal::{Admin, DestinationSignal, Enable, MAX_NAMED, RedeliverEvents, Replay};
 use domain::{CollapseKey, DestinationId, EventId, RedeliverySelector, Timestamp};
 use serde_json::json;
+use std::time::Duration;
 
 /// Microseconds.
 const SECOND: i64 = 1_000_000;
@@ -20,8 +21,9 @@ fn id() -> DestinationId {
     DestinationId::new(uuid::Uuid::nil())
 }
 
-fn found(state: Supervision, next_check_ms: Option<i64>) -> Supervised {
-    Supervised { next_check_ms, state, owed: 7, message: Some("the endpoint answered 503".to_owned()) }
+fn found(state: Supervision, next_check_ms: Option<u64>) -> Supervised {
+    let next_check_in = next_check_ms.map(Duration::from_millis);
+    Supervised { next_check_in, state, owed: 7, message: Some("the endpoint answered 503".to_owned()) }
 }
 
 /// A run whose `supervise` at time 0 returned this.
@@ -113,7 +115,7 @@ fn a_long_redelivery_alternates_with_supervision() {
     let begun = Redelivery::new(RedeliverySelector::Failed, Admin::default());
     let going_on = Redelivery { cursor: Some("500".to_owned()), ..begun.clone() };
     let mut state = State::default();
-    state.redeliver(Range::default());
+    state.redeliver(RedeliverEvents::default());
     assert_eq!(state.next(at(0)), Next::Admin(AdminRequest::Redeliver(begun.clone())));
     state.redelivered(&begun, Ok(Some("500".to_owned())));
     state.executed(None);
@@ -139,8 +141,8 @@ fn a_long_redelivery_alternates_with_supervision() {
     assert_eq!(state.noted.as_deref(), Some("redeliver: no such destination"));
 }
 
-fn range(from: &str, until: &str) -> Range {
-    Range { from: Some(from.to_owned()), until: Some(until.to_owned()), ..Range::default() }
+fn range(from: &str, until: &str) -> RedeliverEvents {
+    RedeliverEvents { from: Some(from.to_owned()), until: Some(until.to_owned()), ..RedeliverEvents::default() }
 }
 
 #[test]
@@ -179,7 +181,7 @@ fn redeliveries_take_turns_and_an_equal_one_starts_anew() {
 
 #[test]
 fn an_invalid_range_is_noted_and_requests_nothing() {
-    let half = Range { until: None, ..range("2026-11-20T00:00:00Z", "") };
+    let half = RedeliverEvents { until: None, ..range("2026-11-20T00:00:00Z", "") };
     let backwards = range("2026-11-21T00:00:00Z", "2026-11-20T00:00:00Z");
     let garbage = range("yesterday", "2026-11-21T00:00:00Z");
     for (wrong, why) in [(garbage, "from"), (backwards, "later `until`"), (half, "later `until`")] {
@@ -214,7 +216,7 @@ fn one_selector_is_redelivered_and_two_at_once_are_noted() {
     let (event, key) = (EventId::new(uuid::Uuid::nil()), CollapseKey::new(uuid::Uuid::nil()));
     let named = |count| Replay { collapse_keys: Some(vec![key; count]), ..Replay::default() };
     let mut state = State::default();
-    state.redeliver(Range { event_id: Some(event), ..Range::default() });
+    state.redeliver(RedeliverEvents { event_id: Some(event), ..RedeliverEvents::default() });
     state.replay(named(MAX_NAMED));
     let redeliveries: Vec<RedeliverySelector> =
         state.admin.iter().filter_map(AdminRequest::redelivery).map(|one| one.selector.clone()).collect();
@@ -226,7 +228,7 @@ fn one_selector_is_redelivered_and_two_at_once_are_noted() {
         let noted = state.noted.take().unwrap_or_default();
         assert!(noted.starts_with("replay: payload not understood: expected"), "{noted}");
     }
-    state.redeliver(Range { event_id: Some(event), ..both });
+    state.redeliver(RedeliverEvents { event_id: Some(event), ..both });
     let noted = state.noted.take().unwrap_or_default();
     assert!(noted.starts_with("redeliver: payload not understood: expected"), "{noted}");
     assert_eq!(state.admin.len(), 2, "neither is requested");
@@ -269,7 +271,7 @@ fn a_supervision_that_finds_nothing_keeps_a_waiting_lane() {
 #[test]
 fn a_pause_that_is_over_is_forgotten() {
     let mut state = after(found(Supervision::Pause, Some(300_000)));
-    state.redeliver(Range::default());
+    state.redeliver(RedeliverEvents::default());
     state.executed(None);
     state.begin();
     state.supervised(found(Supervision::Rest, None), at(SECOND));
@@ -314,7 +316,8 @@ fn a_workflow_id_and_its_inverse_agree() {
 #[test]
 fn every_signal_is_an_object_that_a_run_reads() {
     let admin = Admin { by: Some("me".to_owned()), reason: Some("a test".to_owned()) };
-    let (redeliver, replay) = (Range::from(admin.clone()), Replay { by: admin.by.clone(), ..Replay::default() });
+    let (redeliver, replay) =
+        (RedeliverEvents::from(admin.clone()), Replay { by: admin.by.clone(), ..Replay::default() });
     let replay = DestinationSignal::Replay(Replay { reason: admin.reason.clone(), ..replay });
     let signals = [
         DestinationSignal::Redeliver(redeliver),

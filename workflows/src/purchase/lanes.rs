@@ -2,7 +2,7 @@
 
 use super::Purchase;
 use crate::activities::{Activities, Deliver, Delivered};
-use crate::options;
+use crate::options::{self, Retries};
 use crate::run::why;
 use domain::{CollapseKey, DestinationId};
 use std::collections::BTreeMap;
@@ -47,7 +47,8 @@ impl<'a> Lanes<'a> {
                 continue;
             }
             let token = ctx.cancellation_token().child_token();
-            let options = options::lane(token.clone(), lane.failing, format!("destination {destination_id}"));
+            let retries = if lane.failing { Retries::UntilItEnds } else { Retries::None };
+            let options = options::lane(token.clone(), retries, format!("destination {destination_id}"));
             let deliver = Deliver { collapse_key: key, destination_id };
             let delivering = Box::pin(ctx.execute_activity(Activities::deliver, deliver, options));
             let started_for = lane.last_seq;

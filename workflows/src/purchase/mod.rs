@@ -12,7 +12,7 @@ mod tests;
 
 use crate::activities::{self, Activities, SetHold};
 use crate::contract;
-use crate::run::{Alarm, closing, execute, timestamp, why, workflow_time};
+use crate::run::{Alarm, changed, closing, execute, timestamp, why, workflow_time};
 use crate::signal::{Admin, CancelBackoff, Discard, Hold, Lenient, Notified, Redeliver};
 use domain::{CollapseKey, Timestamp};
 use lanes::Lanes;
@@ -25,8 +25,8 @@ use std::pin::pin;
 use std::task::Poll;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
-    ContinueAsNewOptions, SyncWorkflowContext, WaitConditionOptions, WorkflowCancellationToken, WorkflowContext,
-    WorkflowContextView, WorkflowResult, WorkflowTermination,
+    ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult,
+    WorkflowTermination,
 };
 
 /// The input of a run: empty, since the workflow id names the purchase. A continued run gets the state of the last one.
@@ -72,8 +72,8 @@ impl Purchase {
                     execute_request(ctx, key, request).await;
                     continue;
                 }
-                Next::Settle { flush } => {
-                    settle(ctx, key, *flush).await;
+                Next::Settle(mode) => {
+                    settle(ctx, key, *mode).await;
                     continue;
                 }
                 Next::Close if lanes.is_empty() => {
@@ -109,7 +109,7 @@ impl Purchase {
         }
     }
 
-    /// Load the purchase now, without waiting for a window.
+    /// Load the purchase now. A window that has not ended stays open.
     #[signal(name = contract::WAKE)]
     pub fn wake(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _any: Lenient<Admin>) {
         self.state.wake();
@@ -118,62 +118,53 @@ impl Purchase {
     /// Settle now, ignoring the window.
     #[signal(name = contract::FLUSH)]
     pub fn flush(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
-        if let Err(why) = signal.0 {
-            self.state.unreadable(contract::FLUSH, &why);
-            return;
-        }
-        self.state.flush();
+        self.fold(contract::FLUSH, signal, |state, _| state.flush());
     }
 
     /// Stop settling.
     #[signal(name = contract::HOLD)]
     pub fn hold(&mut self, ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Hold>) {
-        match signal.0 {
-            Ok(hold) => self.state.hold(hold, timestamp(ctx.workflow_time())),
-            Err(why) => self.state.unreadable(contract::HOLD, &why),
-        }
+        let now = timestamp(ctx.workflow_time());
+        self.fold(contract::HOLD, signal, |state, hold| state.hold(hold, now));
     }
 
     /// End a hold.
     #[signal(name = contract::RELEASE)]
     pub fn release(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Admin>) {
-        match signal.0 {
-            Ok(signal) => self.state.enqueue(AdminRequest::Release(signal)),
-            Err(why) => self.state.unreadable(contract::RELEASE, &why),
-        }
+        self.fold(contract::RELEASE, signal, |state, admin| state.enqueue(AdminRequest::Release(admin)));
     }
 
     /// Discard the waiting notifications.
     #[signal(name = contract::DISCARD)]
     pub fn discard(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Discard>) {
-        match signal.0 {
-            Ok(signal) => self.state.enqueue(AdminRequest::Discard(signal)),
-            Err(why) => self.state.unreadable(contract::DISCARD, &why),
-        }
+        self.fold(contract::DISCARD, signal, |state, discard| state.enqueue(AdminRequest::Discard(discard)));
     }
 
     /// Send the newest state again.
     #[signal(name = contract::REDELIVER)]
     pub fn redeliver(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<Redeliver>) {
-        match signal.0 {
-            Ok(signal) => self.state.enqueue(AdminRequest::Redeliver(signal)),
-            Err(why) => self.state.unreadable(contract::REDELIVER, &why),
-        }
+        self.fold(contract::REDELIVER, signal, |state, redeliver| state.enqueue(AdminRequest::Redeliver(redeliver)));
     }
 
     /// Stop waiting for the next attempt of a lane.
     #[signal(name = contract::CANCEL_BACKOFF)]
     pub fn cancel_backoff(&mut self, _ctx: &mut SyncWorkflowContext<Self>, signal: Lenient<CancelBackoff>) {
-        match signal.0 {
-            Ok(CancelBackoff { destination_id }) => self.state.cancel_backoff(destination_id),
-            Err(why) => self.state.unreadable(contract::CANCEL_BACKOFF, &why),
-        }
+        self.fold(contract::CANCEL_BACKOFF, signal, |state, CancelBackoff { destination_id }| {
+            state.cancel_backoff(destination_id);
+        });
     }
 
     /// What the purchase is waiting for.
     #[query(name = contract::STATUS)]
     pub fn status(&self, _ctx: &WorkflowContextView) -> Status {
         self.current_status()
+    }
+
+    fn fold<T>(&mut self, name: &str, signal: Lenient<T>, fold: impl FnOnce(&mut State, T)) {
+        match signal.0 {
+            Ok(signal) => fold(&mut self.state, signal),
+            Err(why) => self.state.unreadable(name, &why),
+        }
     }
 
     fn current_status(&self) -> Status {
@@ -216,12 +207,12 @@ fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
 
 async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, request: &AdminRequest) {
     let failed = match request.clone() {
-        AdminRequest::Hold { for_ms, admin } => {
-            let hold = SetHold { collapse_key: key, for_ms: Some(for_ms), admin };
+        AdminRequest::Hold { duration, admin } => {
+            let hold = SetHold { collapse_key: key, duration: Some(duration), admin };
             execute(ctx, || Activities::hold, hold).await.err()
         }
         AdminRequest::Release(admin) => {
-            let release = SetHold { collapse_key: key, for_ms: None, admin };
+            let release = SetHold { collapse_key: key, duration: None, admin };
             let answer = execute(ctx, || Activities::hold, release).await;
             ctx.state_mut(|purchase| {
                 purchase.state.hold = None;
@@ -235,13 +226,8 @@ async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, requ
         }
         AdminRequest::Redeliver(Redeliver { destination_id, .. }) => {
             let once = Some(ctx.state_mut(|purchase| purchase.state.name_redelivery(ctx.run_id())));
-            match execute(
-                ctx,
-                || Activities::redeliver,
-                activities::Redeliver { collapse_key: key, destination_id, once },
-            )
-            .await
-            {
+            let redeliver = activities::Redeliver { collapse_key: key, destination_id, once };
+            match execute(ctx, || Activities::redeliver, redeliver).await {
                 Ok(lanes) => {
                     ctx.state_mut(|purchase| purchase.state.woken(&lanes));
                     None
@@ -260,15 +246,12 @@ async fn execute_request(ctx: &WorkflowContext<Purchase>, key: CollapseKey, requ
 
 /// Waits for the first of: a lane's end, the timer, a signal, a cancellation.
 async fn wait<'a>(ctx: &'a WorkflowContext<Purchase>, lanes: &mut Lanes<'a>, alarm: &mut Alarm<'a>, seen: u64) {
-    // With the workflow's own token this would be ready for ever once the run is cancelled, and the loop would spin on
-    // the one thread of all workflows. The timer and the lanes end by that token.
-    let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
-    let mut changed = pin!(ctx.wait_condition_with_options(move |purchase| purchase.state.changes != seen, own));
+    let mut changed = pin!(changed(ctx, move |purchase| purchase.state.changes != seen));
     std::future::poll_fn(|task| {
         if lanes.poll(ctx, task) || alarm.poll(task) {
             return Poll::Ready(());
         }
-        changed.as_mut().poll(task).map(|_| ())
+        changed.as_mut().poll(task)
     })
     .await;
 }

@@ -3,7 +3,7 @@
 //! runs are open.
 
 use super::Purchase;
-use super::state::SettlingStart;
+use super::state::{SettlingMode, SettlingStart};
 use crate::activities::{Activities, Load, Loaded, Record, Recorded, Verify};
 use crate::options;
 use crate::run::{execute, why, workflow_time};
@@ -11,13 +11,12 @@ use domain::{CollapseKey, Parked, SettlingContext, Verification};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
 
-/// Settles the notifications whose window is over, in rounds; all of them when `flush`.
-pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bool) {
-    let mut ignore_windows = flush;
+/// Settles what the mode covers, in rounds.
+pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, mut mode: SettlingMode) {
     let mut last_round = Vec::new();
     loop {
         let now = workflow_time(ctx);
-        let start = ctx.state_mut(|purchase| purchase.state.begin(ignore_windows, now));
+        let start = ctx.state_mut(|purchase| purchase.state.begin(mode, now));
         let loaded = match execute(ctx, || Activities::load, Load { collapse_key: key, through: start.through }).await {
             Ok(loaded) => loaded,
             Err(error) => return note(ctx, &error),
@@ -46,7 +45,7 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, flush: bo
                     return;
                 }
                 // The window of the notifications that did not fit into one settling is over too.
-                ignore_windows = true;
+                mode = SettlingMode::Flush;
                 last_round = round;
             }
             Err(error) => return note(ctx, &error),

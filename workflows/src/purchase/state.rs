@@ -1,11 +1,14 @@
-//! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what to
-//! do. All times are workflow time.
+//! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
+//! to do. All times are workflow time.
+//!
+//! Each new notification restarts the window: a `notified` signal moves its end to a later time, up to the max-wait
+//! cap.
 
 use crate::activities::{Delivered, Loaded, Verified};
 use crate::attributes::Values;
 use crate::contract;
 use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
-use domain::time::{DAY, HOUR, millis};
+use domain::time::{DAY, HOUR, as_millis};
 use domain::{DestinationId, Lane, Timestamp, Verification};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -13,22 +16,23 @@ use std::time::Duration;
 
 /// How long a hold without an end lasts.
 const HOLD: Duration = DAY.saturating_mul(7);
-/// Maximum window that a signal opens, as for platforms: a signal sent by hand must not stop a purchase for ever.
+/// Maximum window that a signal can open, the same as for platforms: a signal that a person sends must not stop a
+/// purchase for ever.
 const MAX_WINDOW: Duration = HOUR;
 
 /// The state that a run carries over to the next one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
-    /// The newest sequence number that has had a window, or has one now.
+    /// The newest sequence number whose window has begun or ended.
     pub through: i64,
-    /// When the window ends.
+    /// When the window ends, if no cap ends it before; `None` while no window is open.
     pub window: Option<Timestamp>,
     /// When the max-wait cap ends the window.
     pub cap: Option<Timestamp>,
     /// Number of notifications signalled since the last settling.
     pub pending: i64,
-    /// Whether to load now, and settle what is not inside a window.
+    /// Whether to load now, and settle the notifications whose window has ended.
     pub check_now: bool,
     /// Whether to settle now, ignoring the window.
     pub flush: bool,
@@ -74,8 +78,9 @@ pub struct PendingQuery {
 pub enum AdminRequest {
     /// Stop settling for a while.
     Hold {
-        /// Duration in milliseconds, from now.
-        for_ms: i64,
+        /// How long, from now.
+        #[serde(rename = "for_ms", with = "as_millis")]
+        duration: Duration,
         /// Who and why.
         admin: Admin,
     },
@@ -117,11 +122,8 @@ pub struct OpenLane {
 pub enum Next {
     /// Execute a request of an admin.
     Admin(AdminRequest),
-    /// Load, and settle what is due.
-    Settle {
-        /// Whether windows are ignored.
-        flush: bool,
-    },
+    /// Load, and settle.
+    Settle(SettlingMode),
     /// Sleep until this time.
     Sleep(Timestamp),
     /// Wait for lanes.
@@ -130,15 +132,24 @@ pub enum Next {
     Close,
 }
 
+/// What a settling covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettlingMode {
+    /// The notifications whose window has ended.
+    Due,
+    /// All waiting notifications, even if their window has not ended.
+    Flush,
+}
+
 /// The start of a settling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettlingStart {
     /// The newest sequence number that has had its window.
     pub through: i64,
-    /// Whether the window is open, so that nothing may be settled unless the cap is over.
+    /// Whether the window has not ended, so that nothing may be settled before the cap.
     pub is_early: bool,
-    /// Whether windows are ignored.
-    pub is_flush: bool,
+    /// What it covers.
+    pub mode: SettlingMode,
 }
 
 impl State {
@@ -152,14 +163,18 @@ impl State {
             self.check_now = true;
         }
         if let Some(until) = self.hold {
-            return if self.check_now { Next::Settle { flush: false } } else { Next::Sleep(until) };
+            return if self.check_now { Next::Settle(SettlingMode::Due) } else { Next::Sleep(until) };
         }
-        if self.flush || self.check_now {
-            return Next::Settle { flush: self.flush };
+        if self.flush {
+            return Next::Settle(SettlingMode::Flush);
+        }
+        if self.check_now {
+            return Next::Settle(SettlingMode::Due);
         }
         match self.due() {
             Some(due) if due <= now => {
-                Next::Settle { flush: self.pending_query.as_ref().is_some_and(|query| query.is_flush) }
+                let is_flush = self.pending_query.as_ref().is_some_and(|query| query.is_flush);
+                Next::Settle(if is_flush { SettlingMode::Flush } else { SettlingMode::Due })
             }
             Some(due) => Next::Sleep(due),
             None if self.lanes.is_empty() => Next::Close,
@@ -178,18 +193,16 @@ impl State {
         self.window_ends().max(self.pending_query.as_ref().map(|query| query.until))
     }
 
-    /// Folds a `notified` signal.
+    /// Folds a `notified` signal: it restarts the window.
     pub fn notified(&mut self, notified: &Notified, now: Timestamp) {
         self.changes += 1;
         self.through = self.through.max(notified.through);
         self.pending = self.pending.saturating_add(notified.count.max(0));
-        self.quiet_until(
-            later(now, notified.quiet_ms.min(millis(MAX_WINDOW))),
-            notified.cap_ms.map(|cap| later(now, cap)),
-        );
+        self.extend_window(now.plus(notified.quiet.min(MAX_WINDOW)), notified.cap.map(|cap| now.plus(cap)));
     }
 
-    fn quiet_until(&mut self, end: Timestamp, cap: Option<Timestamp>) {
+    /// Restarts the window: moves its end to `end`, never to an earlier time, and keeps the earliest cap.
+    fn extend_window(&mut self, end: Timestamp, cap: Option<Timestamp>) {
         self.window = Some(self.window.map_or(end, |window| window.max(end)));
         self.cap = match (self.cap, cap) {
             (Some(known), Some(new)) => Some(known.min(new)),
@@ -203,7 +216,7 @@ impl State {
         self.check_now = true;
     }
 
-    /// Folds a `flush` signal; a hold is stronger.
+    /// Folds a `flush` signal. A purchase on hold is not settled.
     pub fn flush(&mut self) {
         self.changes += 1;
         if self.hold.is_some() {
@@ -217,17 +230,17 @@ impl State {
     pub fn hold(&mut self, hold: Hold, now: Timestamp) {
         self.changes += 1;
         let until = hold.until.as_deref().map(str::parse::<Timestamp>);
-        let for_ms = match until {
-            Some(Ok(until)) => until.millis_since(now).max(0),
+        let duration = match until {
+            Some(Ok(until)) => until.since(now),
             Some(Err(error)) => {
                 self.noted = Some(format!("hold: until {error}; held for seven days"));
-                millis(HOLD)
+                HOLD
             }
-            None => millis(HOLD),
+            None => HOLD,
         };
-        self.hold = Some(later(now, for_ms));
+        self.hold = Some(now.plus(duration));
         self.pending_query = None;
-        self.admin.push_back(AdminRequest::Hold { for_ms, admin: hold.into() });
+        self.admin.push_back(AdminRequest::Hold { duration, admin: hold.into() });
     }
 
     /// Folds a request of an admin; requests are executed in order.
@@ -236,8 +249,8 @@ impl State {
         self.admin.push_back(request);
     }
 
-    /// A name for the next redelivery of the run, which no other run uses. A replay gives the same names, since requests
-    /// have an order.
+    /// A name for the next redelivery of the run, which no other run uses. A replay gives the same names, since
+    /// requests have an order.
     pub fn name_redelivery(&mut self, run: &str) -> String {
         self.redeliveries += 1;
         format!("{run}/redeliver/{}", self.redeliveries)
@@ -249,11 +262,11 @@ impl State {
         self.noted = Some(format!("{signal}: payload not understood: {why}"));
     }
 
-    /// Begins a settling and closes the window; a later signal opens another one. A window that is not over stays open
-    /// unless it is flushed: a wake must not shorten it. `load` returns when the max-wait cap ends, since it knows the
-    /// oldest open row.
-    pub fn begin(&mut self, flush: bool, now: Timestamp) -> SettlingStart {
-        let is_early = !flush && self.window.is_some_and(|window| window > now);
+    /// Begins a settling. A window that has ended is removed, and a later signal opens another one. A window that has
+    /// not ended stays open unless it is flushed: a `wake` signal must not shorten it. The cap is removed, since `load`
+    /// returns the present one.
+    pub fn begin(&mut self, mode: SettlingMode, now: Timestamp) -> SettlingStart {
+        let is_early = mode == SettlingMode::Due && self.window.is_some_and(|window| window > now);
         self.check_now = false;
         self.flush = false;
         self.cap = None;
@@ -261,7 +274,7 @@ impl State {
             self.window = None;
             self.pending = 0;
         }
-        SettlingStart { through: self.through, is_early, is_flush: flush }
+        SettlingStart { through: self.through, is_early, mode }
     }
 
     /// Folds the output of `load`. Returns whether to continue with `decide`.
@@ -273,18 +286,18 @@ impl State {
         self.opened(&loaded.lanes);
         // A hold that came while `load` ran is not in its output yet.
         if !self.admin.iter().any(|request| matches!(request, AdminRequest::Hold { .. })) {
-            self.hold = loaded.held_ms.map(|left| later(now, left));
+            self.hold = loaded.held.map(|left| now.plus(left));
         }
         if self.hold.is_some() {
             self.pending_query = None;
             return false;
         }
-        let is_capped = loaded.cap_ms == Some(0);
-        if !start.is_flush && !is_capped {
-            let cap = loaded.cap_ms.map(|cap| later(now, cap));
-            if loaded.quiet_ms > 0 {
+        let is_capped = loaded.cap == Some(Duration::ZERO);
+        if start.mode == SettlingMode::Due && !is_capped {
+            let cap = loaded.cap.map(|cap| now.plus(cap));
+            if !loaded.quiet.is_zero() {
                 self.through = self.through.max(loaded.newest_seq);
-                self.quiet_until(later(now, loaded.quiet_ms), cap);
+                self.extend_window(now.plus(loaded.quiet), cap);
                 return false;
             }
             if start.is_early {
@@ -293,9 +306,9 @@ impl State {
             }
         }
         let is_wanted = loaded.due || !loaded.notifications.is_empty();
-        // A wake does not query the store before its time; a flush does.
-        let is_too_early = self.pending_query.as_ref().is_some_and(|query| query.until > now) && !start.is_flush;
-        if is_wanted && loaded.verify && is_too_early {
+        // A `wake` signal does not query the store before the next query is due; a `flush` does.
+        let is_too_early = self.pending_query.as_ref().is_some_and(|query| query.until > now);
+        if is_wanted && loaded.verify && is_too_early && start.mode == SettlingMode::Due {
             return false;
         }
         self.pending_query = None;
@@ -304,14 +317,14 @@ impl State {
 
     /// Folds the output of `verify`. Returns the result, unless nothing may be decided now.
     pub fn verified(&mut self, verified: Verified, start: SettlingStart, now: Timestamp) -> Option<Verification> {
-        // A hold that came meanwhile stops it; the load at its end queries again.
+        // A hold that came meanwhile stops the settling. The load at its end queries the store again.
         if self.hold.is_some() {
             return None;
         }
         if verified.verification.is_none() {
             let why = verified.why.unwrap_or_else(|| "the store could not be queried".to_owned());
-            self.pending_query =
-                Some(PendingQuery { until: later(now, verified.next_query_ms), why, is_flush: start.is_flush });
+            let (until, is_flush) = (now.plus(verified.next_query_in), start.mode == SettlingMode::Flush);
+            self.pending_query = Some(PendingQuery { until, why, is_flush });
         }
         verified.verification
     }
@@ -326,7 +339,7 @@ impl State {
         self.current.failing = self.failing();
     }
 
-    /// Folds lanes that must be attempted at once, whatever they wait for.
+    /// Folds lanes that must be attempted at once, even if they wait for their next attempt.
     pub fn woken(&mut self, lanes: &[Lane]) {
         self.opened(lanes);
         for lane in lanes {
@@ -336,8 +349,8 @@ impl State {
         }
     }
 
-    /// Folds a `cancel_backoff` signal: a lane that waits for its next attempt is started again, and makes it or ends as
-    /// owed. A first attempt that is in flight needs no signal.
+    /// Folds a `cancel_backoff` signal: a lane that waits for its next attempt is started again, and makes it or ends
+    /// as owed. A first attempt that is in flight needs no signal.
     pub fn cancel_backoff(&mut self, destination: Option<DestinationId>) {
         self.changes += 1;
         for (id, lane) in &mut self.lanes {
@@ -345,7 +358,8 @@ impl State {
         }
     }
 
-    /// Folds the end of a lane that saw deliveries up to `delivered.last_seq`.
+    /// Folds the output of `deliver`. The run removes the lane here, and so closes it, unless it has newer deliveries.
+    /// A closed lane can still be owed deliveries: the destination's run attempts those.
     pub fn delivered(&mut self, destination: DestinationId, delivered: &Delivered) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = false;
@@ -356,7 +370,7 @@ impl State {
         self.current.failing = self.failing();
     }
 
-    /// Folds the failure of a healthy lane's first attempt: the engine retries it from now on.
+    /// Folds the failure of a healthy lane's first attempt: Temporal retries it from now on.
     pub fn failed(&mut self, destination: DestinationId) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = true;
@@ -364,7 +378,7 @@ impl State {
         self.current.failing = self.failing();
     }
 
-    /// Folds the end of a lane that cannot continue; the sweep finds it if deliveries are still owed.
+    /// Folds a failure of `deliver` that is not retried. If deliveries are still owed, the sweep finds them.
     pub fn lost(&mut self, destination: DestinationId, why: String) {
         self.lanes.remove(&destination);
         self.noted = Some(why);
@@ -374,8 +388,4 @@ impl State {
     fn failing(&self) -> i64 {
         i64::try_from(self.lanes.values().filter(|lane| lane.failing).count()).unwrap_or(i64::MAX)
     }
-}
-
-fn later(now: Timestamp, millis: i64) -> Timestamp {
-    now.plus_millis(millis.max(0))
 }

@@ -1,63 +1,69 @@
-//! The addresses that are forbidden unless the operator allows them. Pure: nothing is resolved here.
+//! Forbidden addresses: private networks, loopback, link-local and all others where no public server can be. No request
+//! goes to a forbidden address unless the operator allows its network. Pure: nothing is resolved here.
 //!
-//! The ranges are IANA's special-purpose registries, read at their widest
-//! (<https://www.iana.org/assignments/iana-ipv4-special-registry>, `…-ipv6-special-registry`).
+//! The source is IANA's special-purpose registries (<https://www.iana.org/assignments/iana-ipv4-special-registry>,
+//! `…-ipv6-special-registry`). A registered block is forbidden as a whole, even where the registry marks some of its
+//! addresses as globally reachable.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 #[cfg(test)]
 mod tests;
 
-/// IPv4 networks without public servers: address and prefix length.
+/// The forbidden IPv4 networks: address and prefix length.
 const FORBIDDEN_V4: [([u8; 4], u32); 15] = [
-    ([0, 0, 0, 0], 8),
-    ([10, 0, 0, 0], 8),
-    ([100, 64, 0, 0], 10),
-    ([127, 0, 0, 0], 8),
-    ([169, 254, 0, 0], 16),
-    ([172, 16, 0, 0], 12),
-    ([192, 0, 0, 0], 24),
-    ([192, 0, 2, 0], 24),
-    ([192, 88, 99, 0], 24),
-    ([192, 168, 0, 0], 16),
-    ([198, 18, 0, 0], 15),
-    ([198, 51, 100, 0], 24),
-    ([203, 0, 113, 0], 24),
-    ([224, 0, 0, 0], 4),
-    ([240, 0, 0, 0], 4),
+    ([0, 0, 0, 0], 8),       // "this network" (RFC 791)
+    ([10, 0, 0, 0], 8),      // private (RFC 1918)
+    ([100, 64, 0, 0], 10),   // shared by carrier-grade NAT (RFC 6598)
+    ([127, 0, 0, 0], 8),     // loopback (RFC 1122)
+    ([169, 254, 0, 0], 16),  // link-local, with the metadata services of clouds (RFC 3927)
+    ([172, 16, 0, 0], 12),   // private (RFC 1918)
+    ([192, 0, 0, 0], 24),    // IETF protocol assignments (RFC 6890)
+    ([192, 0, 2, 0], 24),    // documentation (RFC 5737)
+    ([192, 88, 99, 0], 24),  // 6to4 relay anycast (RFC 7526)
+    ([192, 168, 0, 0], 16),  // private (RFC 1918)
+    ([198, 18, 0, 0], 15),   // benchmarks (RFC 2544)
+    ([198, 51, 100, 0], 24), // documentation (RFC 5737)
+    ([203, 0, 113, 0], 24),  // documentation (RFC 5737)
+    ([224, 0, 0, 0], 4),     // multicast (RFC 5771)
+    ([240, 0, 0, 0], 4),     // reserved (RFC 1112), with limited broadcast
 ];
 
-/// The parts of IPv6 global unicast that are special: protocol assignments with Teredo, both
-/// documentation networks, 6to4.
-const FORBIDDEN_V6: [(u128, u32); 4] =
-    [(0x2001 << 112, 23), (0x2001_0db8 << 96, 32), (0x2002 << 112, 16), (0x3fff << 112, 20)];
+/// The forbidden networks within [`GLOBAL_UNICAST`]: address and prefix length.
+const FORBIDDEN_V6: [(u128, u32); 4] = [
+    (0x2001 << 112, 23),     // IETF protocol assignments, with Teredo (RFC 2928)
+    (0x2001_0db8 << 96, 32), // documentation (RFC 3849)
+    (0x2002 << 112, 16),     // 6to4 (RFC 3056)
+    (0x3fff << 112, 20),     // documentation (RFC 9637)
+];
 
-/// Global unicast, the only part of IPv6 where public servers are.
+/// Global unicast. All other IPv6 addresses are forbidden except NAT64: loopback, unique local (private), link-local,
+/// multicast and so on.
 const GLOBAL_UNICAST: (u128, u32) = (0x2000 << 112, 3);
-/// NAT64: the IPv4 address is in the last 32 bits. Refusing it outright would stop all delivery from a
-/// network that has only IPv6.
+/// NAT64 (RFC 6052): the last 32 bits are an IPv4 address, which is checked instead. Forbidding NAT64 would stop all
+/// delivery from a network that has only IPv6.
 const NAT64: (u128, u32) = (0x0064_ff9b << 96, 96);
 
-/// Whether a request to this address could reach something that is not a public server.
+/// Whether an address is forbidden: a request to it could reach something that is not a public server.
 #[must_use]
-pub fn forbidden(address: IpAddr) -> bool {
+pub fn is_forbidden(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => forbidden_v4(address),
-        IpAddr::V6(address) => forbidden_v6(address),
+        IpAddr::V4(address) => is_forbidden_v4(address),
+        IpAddr::V6(address) => is_forbidden_v6(address),
     }
 }
 
-fn forbidden_v4(address: Ipv4Addr) -> bool {
+fn is_forbidden_v4(address: Ipv4Addr) -> bool {
     let bits = u32::from(address);
     FORBIDDEN_V4.iter().any(|(network, prefix)| (bits ^ u32::from_be_bytes(*network)) >> (32 - prefix) == 0)
 }
 
-fn forbidden_v6(address: Ipv6Addr) -> bool {
+fn is_forbidden_v6(address: Ipv6Addr) -> bool {
     let bits = u128::from(address);
     let within = |(network, prefix): (u128, u32)| (bits ^ network) >> (128 - prefix) == 0;
     if within(NAT64) {
         let [.., a, b, c, d] = address.octets();
-        return forbidden_v4(Ipv4Addr::new(a, b, c, d));
+        return is_forbidden_v4(Ipv4Addr::new(a, b, c, d));
     }
     !within(GLOBAL_UNICAST) || FORBIDDEN_V6.into_iter().any(within)
 }

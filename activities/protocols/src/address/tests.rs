@@ -1,6 +1,6 @@
-use super::forbidden;
+use super::is_forbidden;
 
-/// First and last address of every range that is refused, and tricks that lead into one.
+/// The first and the last address of every forbidden range, and IPv6 addresses that contain a forbidden IPv4 address.
 const FORBIDDEN: &str = "
 0.0.0.0 0.255.255.255 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 127.0.0.1 127.255.255.255
 169.254.0.0 169.254.169.254 169.254.255.255 172.16.0.0 172.31.255.255 192.0.0.0 192.0.0.255
@@ -14,7 +14,7 @@ const FORBIDDEN: &str = "
 fec0::1 feff::1 ff00:: ff02::1 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 ";
 
-/// Public addresses, and the neighbours of the ranges above.
+/// Public addresses, with the direct neighbours of the forbidden ranges.
 const PUBLIC: &str = "
 1.0.0.0 1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0
 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 192.0.1.0 192.0.3.0 192.88.98.255 192.88.100.0
@@ -26,13 +26,13 @@ const PUBLIC: &str = "
 #[test]
 fn non_public_addresses_are_forbidden() {
     for address in FORBIDDEN.split_whitespace() {
-        assert!(forbidden(address.parse().unwrap()), "{address}");
+        assert!(is_forbidden(address.parse().unwrap()), "{address}");
     }
 }
 
 #[test]
 fn public_addresses_are_not_forbidden() {
     for address in PUBLIC.split_whitespace() {
-        assert!(!forbidden(address.parse().unwrap()), "{address}");
+        assert!(!is_forbidden(address.parse().unwrap()), "{address}");
     }
 }

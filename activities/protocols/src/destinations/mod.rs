@@ -1,6 +1,6 @@
-//! Destinations of events. One folder per kind, and the list of them in this file.
+//! Destinations of events: one folder per kind, and the list of kinds in this file.
 //!
-//! All is pure: settings, requests and replies are values. `activities::http` sends.
+//! Pure: settings, requests and replies are values. `activities::http` sends the requests.
 
 pub mod amplitude;
 mod redaction;
@@ -17,16 +17,17 @@ use domain::user::Attributes;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::fmt;
+use std::time::Duration;
 use storage::{Attempt, DeliveryResult, Destination, Rendered, Traits, Unsent};
 use url::Url;
 
-/// A value that a kind of destination cannot work with.
+/// An invalid value of a field or a setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}`: expected {expected}")]
 pub struct Invalid {
     /// The field, as it is named in the API.
     pub field: String,
-    /// The expected value. Never repeats a secret.
+    /// The expected form of the value. Never repeats a secret.
     pub expected: String,
 }
 
@@ -37,61 +38,61 @@ impl Invalid {
     }
 }
 
-/// What the operator allows destinations to be.
+/// The addresses that the operator allows for destinations.
 #[derive(Debug, Clone, Default)]
 pub struct Allowed {
-    /// Where requests may go.
+    /// The rules for the addresses of destinations' URLs.
     pub rules: Rules,
-    /// Origins of the operator in place of a vendor's, of any address and scheme.
+    /// Origins (scheme, host and port) that may replace a vendor's. Any address and scheme is allowed for them.
     pub origins: Vec<Url>,
 }
 
-/// The fields of a kind beside those of every kind.
+/// The API fields that only one kind of destination has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KindFields {
     /// Fields that can be set at any time.
     pub changeable: &'static [&'static str],
-    /// Fields that can be set only on creation.
+    /// Fields that can be set only when the destination is created.
     pub on_creation: &'static [&'static str],
 }
 
 /// A new destination, built by its kind from the fields of a request.
 #[derive(Debug, Clone)]
-pub struct Created {
-    /// The settings, which are stored and shown.
+pub struct NewSettings {
+    /// The settings, which are stored in plain text and shown.
     pub settings: Value,
-    /// The secrets, which are stored sealed: JSON in the kind's own form.
+    /// The secrets as JSON in the kind's own form; they are stored sealed.
     pub secret: SecretString,
     /// The secrets to show once, by their names in the API.
     pub shown: Vec<(&'static str, SecretString)>,
-    /// How it takes events.
+    /// How the kind takes events: order, batches and wildcards.
     pub traits: Traits,
 }
 
-/// A destination, changed by its kind.
+/// A changed destination, as its kind builds it from the fields of a request.
 #[derive(Debug, Clone)]
-pub struct Changed {
+pub struct ChangedSettings {
     /// All settings after the change.
     pub settings: Value,
     /// All secrets after the change.
     pub secret: SecretString,
     /// The secrets to show once, by their names in the API.
     pub shown: Vec<(&'static str, SecretString)>,
-    /// The user attributes of its profiles after the change, if it has profiles.
+    /// The user attributes in its profiles after the change; `None` for a kind without profiles.
     pub profile: Option<Attributes>,
 }
 
-/// The replacement of a secret, and the overlap with the old one. Its debug output shows neither a secret nor the
-/// randomness of one.
+/// The replacement of a secret, and how long the old one signs too. Debug output shows neither secrets nor random
+/// bytes.
 #[derive(Clone)]
 pub struct Rotation {
-    /// The new secret; one is generated when absent.
+    /// The new secret; `None` generates one.
     pub new_secret: Option<SecretString>,
-    /// Until when requests are signed with the old one too.
+    /// The time until which the old secret signs requests too.
     pub until: Timestamp,
     /// The time of the rotation.
     pub now: Timestamp,
-    /// Randomness for a new secret.
+    /// Random bytes for a new secret.
     pub random: [u8; 32],
 }
 
@@ -103,12 +104,25 @@ impl fmt::Debug for Rotation {
     }
 }
 
-/// What happened when a body was rendered, for counters.
+/// One request with its reply, to be judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Exchange<'a> {
+    /// The events of the request, in its order.
+    pub events: &'a [Attempt],
+    /// The reply.
+    pub reply: &'a Reply,
+    /// The current time by the database's clock.
+    pub at: Timestamp,
+    /// A random number from 0 to 1, which spreads retries.
+    pub jitter: f64,
+}
+
+/// What metrics count about the rendering of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RenderNotes {
-    /// Number of values that were cut.
+    /// Number of values that were truncated or left out, since they were too long.
     pub capped: u64,
-    /// Why the customer's id was refused, if it was: `forbidden`, `short` or `long`.
+    /// Why the user's external id was refused, if it was: `forbidden`, `short` or `long`.
     pub wrong_id: Option<&'static str>,
 }
 
@@ -141,13 +155,13 @@ impl Config {
         }
     }
 
-    /// The schedule of the named kind, for people.
+    /// The default schedule of the named kind, as the command line shows it.
     #[must_use]
     pub fn schedule_text(kind: &str) -> ScheduleText {
         if kind == amplitude::KIND { amplitude::SCHEDULE } else { webhook::SCHEDULE }
     }
 
-    /// The fields of each kind.
+    /// The API fields of each kind, as JSON Schemas.
     #[must_use]
     pub fn schemas() -> Vec<KindSchemas> {
         vec![webhook::schemas::schemas(), amplitude::schemas::schemas()]
@@ -156,13 +170,13 @@ impl Config {
     /// Builds the settings and secrets of a new destination of the named kind. Unknown fields are refused.
     ///
     /// # Errors
-    /// All invalid fields, or the kind itself.
+    /// All invalid fields, or an unknown kind.
     pub fn create(
         kind: &str,
         fields: &Map<String, Value>,
         allowed: &Allowed,
         random: [u8; 32],
-    ) -> Result<Created, Vec<Invalid>> {
+    ) -> Result<NewSettings, Vec<Invalid>> {
         match kind {
             webhook::KIND => webhook::config::create(fields, allowed, random),
             amplitude::KIND => amplitude::config::create(fields, allowed),
@@ -170,7 +184,7 @@ impl Config {
         }
     }
 
-    /// Changes the present fields and leaves the rest; null removes an optional one.
+    /// Changes the fields that the request contains and leaves the others; null removes an optional one.
     ///
     /// # Errors
     /// All invalid fields.
@@ -179,7 +193,7 @@ impl Config {
         secret: &SecretString,
         fields: &Map<String, Value>,
         allowed: &Allowed,
-    ) -> Result<Changed, Vec<Invalid>> {
+    ) -> Result<ChangedSettings, Vec<Invalid>> {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::change(&destination.settings, secret, fields, allowed),
             amplitude::KIND => amplitude::config::change(&destination.settings, secret, fields, allowed),
@@ -191,7 +205,11 @@ impl Config {
     ///
     /// # Errors
     /// The new secret is invalid, or the kind signs nothing.
-    pub fn rotate(destination: &Destination, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
+    pub fn rotate(
+        destination: &Destination,
+        secret: &SecretString,
+        rotation: &Rotation,
+    ) -> Result<ChangedSettings, Invalid> {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::rotate(&destination.settings, secret, rotation),
             other => Err(Invalid::new("kind", format!("`{}`: nothing is signed for `{other}`", webhook::KIND))),
@@ -210,7 +228,7 @@ impl Config {
         }
     }
 
-    /// Renders an event for a destination, for every attempt.
+    /// Renders an event for a destination. The body is frozen: every attempt sends it.
     #[must_use]
     pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
         match destination.kind.as_str() {
@@ -220,7 +238,7 @@ impl Config {
         }
     }
 
-    /// What happened in the call of [`Self::render`] that returned `rendered`.
+    /// What metrics count about the call of [`Self::render`] that returned `rendered`.
     #[must_use]
     pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> RenderNotes {
         match destination.kind.as_str() {
@@ -229,10 +247,10 @@ impl Config {
         }
     }
 
-    /// The request with one event, or several where the kind takes them. `at` is the time of this attempt.
+    /// The request with one event, or with several if the kind takes batches. `at` is the time of this attempt.
     ///
     /// # Errors
-    /// The events or the secret are not of this kind.
+    /// The events or the secret do not fit this kind.
     pub fn request(&self, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
         match self {
             Self::Webhook(config) => webhook::request::request(config, at, attempts),
@@ -240,7 +258,7 @@ impl Config {
         }
     }
 
-    /// Why a frozen event can never be sent, as a sentence for people; its class is `no_key`.
+    /// Why a frozen event can never be sent: its key was removed. A sentence for people; `None` when it can be sent.
     #[must_use]
     pub fn lacks_key(&self, attempt: &Attempt) -> Option<String> {
         match self {
@@ -249,34 +267,34 @@ impl Config {
         }
     }
 
-    /// Judges a reply for each event and for the destination. `jitter` is a random number from 0 to 1, `at` is now.
+    /// Judges a reply for each event and for the destination as a whole.
     #[must_use]
-    pub fn judge(&self, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
+    pub fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult {
         match self {
-            Self::Webhook(config) => webhook::response::judge(config, reply, events, (jitter, at)),
-            Self::Amplitude(config) => amplitude::response::judge(config, reply, events, (jitter, at)),
+            Self::Webhook(config) => webhook::response::judge(config, exchange),
+            Self::Amplitude(config) => amplitude::response::judge(config, exchange),
         }
     }
 
-    /// How long after its first attempt an event is sent, in milliseconds; `None` for no limit.
+    /// Time after an event's first attempt when it is no longer sent; `None` for no limit.
     #[must_use]
-    pub const fn gives_up_after_ms(&self) -> Option<i64> {
+    pub const fn gives_up_after(&self) -> Option<Duration> {
         match self {
             Self::Webhook(_) => None,
-            Self::Amplitude(_) => Some(amplitude::GIVES_UP_AFTER_MS),
+            Self::Amplitude(_) => Some(amplitude::GIVES_UP_AFTER),
         }
     }
 
-    /// How long without success before the destination is disabled, in milliseconds.
+    /// Time without a success after which a failed request disables the destination.
     #[must_use]
-    pub const fn patience_ms(&self) -> i64 {
+    pub const fn disable_after(&self) -> Duration {
         match self {
-            Self::Webhook(_) => webhook::PATIENCE_MS,
-            Self::Amplitude(_) => amplitude::PATIENCE_MS,
+            Self::Webhook(_) => webhook::DISABLE_AFTER,
+            Self::Amplitude(_) => amplitude::DISABLE_AFTER,
         }
     }
 
-    /// A text of the destination with our secrets redacted.
+    /// Redacts our secrets in a text that the destination sent.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         match self {
@@ -288,7 +306,7 @@ impl Config {
     /// A request that tests the connection and carries no event.
     ///
     /// # Errors
-    /// The setting that is missing for it.
+    /// A setting that the test needs is missing.
     pub fn test(&self, at: Timestamp, id: &str) -> Result<Request, Invalid> {
         match self {
             Self::Webhook(config) => webhook::request::test(config, at, id),
@@ -296,14 +314,14 @@ impl Config {
         }
     }
 
-    /// What the reply to [`Self::test`] shows.
+    /// Describes the reply to [`Self::test`] as a sentence for people.
     ///
     /// # Errors
-    /// What does not work, as a sentence for people.
-    pub fn tested(&self, reply: &Reply) -> Result<String, String> {
+    /// The connection does not work: the reason as a sentence for people.
+    pub fn describe_test(&self, reply: &Reply) -> Result<String, String> {
         match self {
-            Self::Webhook(_) => webhook::response::tested(reply),
-            Self::Amplitude(config) => amplitude::response::tested(config, reply),
+            Self::Webhook(_) => webhook::response::describe_test(reply),
+            Self::Amplitude(config) => amplitude::response::describe_test(config, reply),
         }
     }
 }

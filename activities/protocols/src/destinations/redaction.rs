@@ -1,10 +1,11 @@
-//! Redacts a secret that was cut off at the end of a text: replies are read up to a bound.
+//! Redacts a secret that is cut off at the end of a text, since only the beginning of a reply is read.
 
-/// The shortest beginning of a secret that is redacted. A shorter one reveals nothing and occurs everywhere.
-const SHORTEST: usize = 6;
+/// Minimum length in bytes of a secret's beginning that is redacted. A shorter one reveals little and would match
+/// unrelated text.
+const MIN_BYTES: usize = 6;
 
-/// Replaces the end of a text by `mark` where it is a beginning of one of the secrets, in any case of letters. The longest
-/// such end counts, so that nothing of one secret remains before another's beginning.
+/// Replaces the end of a text with `mark` if it is the beginning of one of the secrets, ignoring case. Of several
+/// matches the longest is replaced, so that no part of a secret remains.
 #[must_use]
 pub fn without_beginning<'a>(mut text: String, secrets: impl Iterator<Item = &'a str>, mark: &str) -> String {
     let longest = secrets.filter_map(|secret| beginning(&text, secret)).max();
@@ -15,10 +16,10 @@ pub fn without_beginning<'a>(mut text: String, secrets: impl Iterator<Item = &'a
     text
 }
 
-/// The length of the text's end that is the secret's beginning, in bytes.
+/// Length in bytes of the longest end of the text that is a beginning of the secret.
 fn beginning(text: &str, secret: &str) -> Option<usize> {
     let longest = secret.len().saturating_sub(1).min(text.len());
-    (SHORTEST..=longest).rev().find(|length| {
+    (MIN_BYTES..=longest).rev().find(|length| {
         let end = text.len().checked_sub(*length).and_then(|at| text.get(at..));
         end.zip(secret.get(..*length)).is_some_and(|(end, beginning)| end.eq_ignore_ascii_case(beginning))
     })

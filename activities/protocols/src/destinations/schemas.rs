@@ -1,4 +1,5 @@
-//! The fields of each kind of destination as JSON Schemas, for documentation. The kind's `config` checks them.
+//! The fields of each kind of destination as JSON Schemas, for the API's documentation. The kind's `config` validates
+//! them.
 
 use serde_json::{Map, Value};
 
@@ -7,13 +8,13 @@ use serde_json::{Map, Value};
 pub struct KindSchemas {
     /// The kind.
     pub kind: &'static str,
-    /// The fields of a creating request.
+    /// The fields of a request that creates a destination.
     pub created: Map<String, Value>,
-    /// Those of them that are required.
+    /// The required ones among `created`.
     pub required: &'static [&'static str],
-    /// The fields of a change.
+    /// The fields of a request that changes a destination.
     pub changed: Map<String, Value>,
-    /// The fields that are shown.
+    /// The fields that the API returns.
     pub shown: Map<String, Value>,
     /// A request that creates one.
     pub example: Value,
@@ -27,7 +28,7 @@ pub(super) fn fields(object: Value) -> Map<String, Value> {
     }
 }
 
-/// The fields with null as a value of the named ones, which restores their defaults.
+/// Allows null for the named fields; null restores a field's default.
 pub(super) fn nullable(mut fields: Map<String, Value>, names: &[&str]) -> Map<String, Value> {
     for name in names {
         let Some(schema) = fields.get_mut(*name).and_then(Value::as_object_mut) else { continue };

@@ -1,4 +1,6 @@
-//! Why there is no answer, in short messages that reveal nothing about our network.
+//! The reasons for which a request got no answer. Their messages reveal nothing about our network.
+
+use storage::AttemptClass;
 
 /// Why a request got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,10 +17,10 @@ pub enum Failure {
     /// A header cannot be sent.
     #[error("a header of the request cannot be sent")]
     Headers,
-    /// The host is a forbidden address.
+    /// The host is a forbidden address, such as one of a private network.
     #[error("the host is not a public address, which is not allowed")]
     Forbidden,
-    /// The name does not lead to public addresses.
+    /// The name does not exist, or resolves to a forbidden address.
     #[error("the host's name does not lead to public addresses")]
     Dns,
     /// No connection could be made.
@@ -36,17 +38,17 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Its stable name.
+    /// The class of an attempt that failed for this reason.
     #[must_use]
-    pub const fn class(self) -> &'static str {
+    pub const fn class(self) -> AttemptClass {
         match self {
-            Self::Url | Self::Scheme | Self::Port | Self::Headers => "invalid_url",
-            Self::Forbidden => "forbidden_address",
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
+            Self::Url | Self::Scheme | Self::Port | Self::Headers => AttemptClass::InvalidUrl,
+            Self::Forbidden => AttemptClass::ForbiddenAddress,
+            Self::Dns => AttemptClass::Dns,
+            Self::Connect => AttemptClass::Connect,
+            Self::Tls => AttemptClass::Tls,
+            Self::Timeout => AttemptClass::Timeout,
+            Self::Reset => AttemptClass::Reset,
         }
     }
 }

@@ -1,13 +1,14 @@
-//! Requests and replies as values, and the addresses that a request may go to. Nothing is sent here.
+//! Requests and replies as values, and the rules for the addresses of requests. `activities::http` sends.
 
 mod failure;
-mod target;
+mod rules;
 
 pub use failure::Failure;
-pub use target::{check, host_and_port, is_local, judge};
+pub use rules::{check_addresses, check_url, host_and_port, is_localhost};
 
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use storage::AttemptClass;
 use url::Url;
 
 /// The method of a request.
@@ -28,21 +29,21 @@ pub struct Request {
     pub url: Url,
     /// Names in lower case, and values.
     pub headers: Vec<(String, String)>,
-    /// The signed bytes; a GET has none.
+    /// The body, byte for byte as it is signed; empty for a GET.
     pub body: Vec<u8>,
-    /// Whether the operator chose the address: then any address and scheme is allowed.
+    /// Whether the operator chose the address. Then every address, port and scheme is allowed.
     pub is_operators: bool,
 }
 
 impl std::fmt::Debug for Request {
-    /// Method and host: path, headers and body can hold secrets.
+    /// Shows only the method and the host: path, headers and body can contain secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let host = self.url.host_str().unwrap_or_default();
         f.debug_struct("Request").field("method", &self.method).field("host", &host).finish_non_exhaustive()
     }
 }
 
-/// What the operator allows beyond public HTTPS servers.
+/// The servers that the operator allows beside public HTTPS servers.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     /// Networks that are allowed although they are not public, on any port.
@@ -64,24 +65,25 @@ impl Rules {
 /// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The server answered. A body that broke off is included as far as it came.
+    /// The server answered. Of a body that broke off, the part that arrived is included.
     Answer {
         /// The status code.
         status: u16,
         /// The `Retry-After` header, unparsed.
         retry_after: Option<String>,
-        /// `content-type`, `date`, `server`, `retry-after`, `via` and the server's ids of the request, each cut at 256
-        /// characters; names in lower case.
+        /// The headers `content-type`, `date`, `server`, `retry-after`, `via`, `x-request-id` and `cf-ray`, if present.
+        /// Names are in lower case; values are cut off after 256 characters.
         headers: Vec<(String, String)>,
         /// At most the first 64 KiB of the body.
         body: String,
     },
     /// There was no answer.
     Failure {
-        /// `forbidden_address`, `dns`, `connect`, `tls`, `timeout`, `reset` or `invalid_url`. A name that leads to a
-        /// forbidden address is `dns`, as one that does not exist: else the names of our network could be guessed.
-        class: &'static str,
-        /// A sentence for the owner of the destination. It reveals nothing about our network.
+        /// `forbidden_address`, `dns`, `connect`, `tls`, `timeout`, `reset` or `invalid_url`. A name that resolves to a
+        /// forbidden address has the class `dns`, like a name that does not exist: so nobody can probe our network for
+        /// names.
+        class: AttemptClass,
+        /// A sentence for the people who maintain the destination. It reveals nothing about our network.
         message: String,
     },
 }

@@ -1,6 +1,6 @@
-//! The stores that verify purchases. One folder per store, and the list of them in this file.
+//! The stores that verify purchases: one folder per store, and the list of stores in this file.
 //!
-//! All is pure: receipts, requests and replies are values. Sending and patience belong to `activities`.
+//! Pure: receipts, requests and replies are values. `activities` sends the requests and decides when to give up.
 
 pub mod amazon;
 
@@ -9,33 +9,33 @@ use domain::{Environment, PlatformId, Timestamp, Verification};
 use secrecy::SecretString;
 use std::time::Duration;
 
-/// The settings of each store.
+/// The settings of all stores.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Amazon's receipt verification service.
     pub amazon: amazon::Settings,
-    /// The one platform that is verified with a simulated store.
+    /// The platform that a simulated store verifies, if there is one.
     pub simulated: Option<Simulated>,
 }
 
-/// A simulated store in place of Amazon's, for one platform and no other.
+/// A simulated store, which replaces Amazon's for one platform.
 #[derive(Debug, Clone)]
 pub struct Simulated {
     /// The platform whose receipts it knows.
     pub platform: PlatformId,
-    /// Its settings.
+    /// The settings of the simulated store.
     pub amazon: amazon::Settings,
 }
 
-/// The receipt that a query is about. Never shown: it names a customer and holds a secret.
+/// The receipt that a query is about. It has no debug output, since it contains a user id and a secret.
 pub struct Receipt {
-    /// The store's environment, by the platform's setting and by nothing else.
+    /// The store's environment, as the platform's setting says.
     pub environment: Environment,
-    /// The store's id of the customer.
+    /// The store's id of the user.
     pub app_user_id: String,
-    /// The store's id of the purchase.
+    /// The store's id of the receipt.
     pub receipt_id: String,
-    /// The platform's secret.
+    /// The platform's shared secret.
     pub secret: SecretString,
 }
 
@@ -44,7 +44,7 @@ pub struct Receipt {
 pub enum Answer {
     /// The store answered.
     Verification(Verification),
-    /// The store does not accept the platform's secret.
+    /// The store refuses the platform's shared secret.
     Refused,
     /// The query has to be repeated.
     Retry(Retry),
@@ -53,20 +53,20 @@ pub enum Answer {
 /// Why a query has to be repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
-    /// A stable name of the kind of failure.
+    /// The kind of failure, used as a metric's label.
     pub class: &'static str,
-    /// A sentence for people. Never the store's own text, which can hold the URL and so the secret.
+    /// A sentence for people. It never repeats the store's own text, which can contain the URL and so the secret.
     pub why: String,
     /// Whether the store throttles all receipts of the platform.
     pub is_throttled: bool,
     /// The store's `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Whether a person should check it, since a repetition may never help.
+    /// Whether to raise an alarm: the answer is undocumented, and repeating the query may never help.
     pub is_strange: bool,
 }
 
 impl Retry {
-    /// A failure that passes by itself.
+    /// A failure that is likely to pass by itself.
     pub fn new(class: &'static str, why: impl Into<String>) -> Self {
         Self { class, why: why.into(), is_throttled: false, retry_after: None, is_strange: false }
     }
@@ -80,7 +80,7 @@ pub enum Store<'a> {
 }
 
 impl Settings {
-    /// The store of this name that verifies a platform; `None` when none can.
+    /// The store with this name, with the settings for a platform; `None` for a store that cannot verify.
     #[must_use]
     pub fn of(&self, store: &str, platform: PlatformId) -> Option<Store<'_>> {
         let simulated = self.simulated.as_ref().filter(|simulated| simulated.platform == platform);
@@ -90,7 +90,7 @@ impl Settings {
         }
     }
 
-    /// Whether the operator chose any store's address.
+    /// Whether the operator configured the address of any store.
     #[must_use]
     pub const fn has_chosen_address(&self) -> bool {
         self.amazon.base.is_some() || self.simulated.is_some()
@@ -104,7 +104,7 @@ impl Settings {
 }
 
 impl Store<'_> {
-    /// Whether the operator chose its address, which may be any.
+    /// Whether the operator configured the store's address. Such an address may be in any network.
     #[must_use]
     pub const fn is_at_chosen_address(self) -> bool {
         match self {
@@ -112,31 +112,31 @@ impl Store<'_> {
         }
     }
 
-    /// How long to retry, from the first failure, before settling without the store.
+    /// How long to retry after the first failure before the purchase is settled without the store.
     #[must_use]
-    pub const fn patience(self) -> Duration {
+    pub const fn give_up_after(self) -> Duration {
         match self {
-            Self::Amazon(settings) => settings.patience,
+            Self::Amazon(settings) => settings.give_up_after,
         }
     }
 
     /// The request of one query.
     ///
     /// # Errors
-    /// The answer that the store would give, when the receipt or the secret cannot be sent.
+    /// The secret or an id cannot be sent: the answer that stands for the store's refusal of it.
     pub fn request(self, receipt: &Receipt) -> Result<Request, Answer> {
         match self {
             Self::Amazon(settings) => amazon::request::request(settings, receipt),
         }
     }
 
-    /// What a reply about a receipt means. `at` is the time of the query.
+    /// Interprets the reply about a receipt. `at` is the time of the query.
     #[must_use]
     pub fn answer(self, reply: &Reply, receipt: &Receipt, at: Timestamp) -> Answer {
         let answer = match self {
             Self::Amazon(_) => amazon::response::answer(reply, &receipt.receipt_id, at),
         };
-        // No answer names its environment: only the request does.
+        // The store's answer does not contain the environment: it is that of the request.
         match answer {
             Answer::Verification(verification) => Answer::Verification(verification.of(receipt.environment)),
             other => other,

@@ -1,7 +1,7 @@
 //! I6: no request leaves to a forbidden address, however it is spelled, named, redirected to or cached, and no failure
 //! reveals anything about our network. A listener stands for the forbidden server.
 
-use super::{Http, Server, answered, certificate, class, get, http, judge, permissive, post};
+use super::{Http, Server, answered, certificate, check_addresses, class, get, http, permissive, post};
 use crate::http::Lookup;
 use futures::FutureExt as _;
 use protocols::http::{Failure, Reply, Rules};
@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use storage::AttemptClass;
 use url::Url;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -52,7 +53,7 @@ const MISLEADING: [&str; 9] = [
     "https://127.0.0.1:443@example.com/",
 ];
 
-/// Answers of a resolver. None of them may be connected to, though 127.0.0.1 alone may.
+/// Answers of a resolver, all of which are refused. 127.0.0.1 is allowed, but not beside a forbidden address.
 const ANSWERS: [&[&str]; 11] = [
     &["127.0.0.2"],
     &["127.0.0.1", "127.0.0.2"],
@@ -75,7 +76,7 @@ fn allowing(networks: &[&str], allow_http: bool) -> Rules {
     Rules { allowed_networks: networks.iter().map(|network| network.parse().unwrap()).collect(), allow_http }
 }
 
-/// Answers each lookup with the next of these, the last one for ever, and counts the lookups.
+/// A resolver that returns these answers in turn, then the last one for ever; and the number of its lookups.
 fn answering(answers: &[&[&str]]) -> (Lookup, Arc<AtomicUsize>) {
     let answers: Vec<Vec<IpAddr>> = answers.iter().map(|answer| ips(answer)).collect();
     let lookups = Arc::new(AtomicUsize::new(0));
@@ -89,7 +90,7 @@ fn answering(answers: &[&[&str]]) -> (Lookup, Arc<AtomicUsize>) {
 
 fn refused(reply: &Reply) -> (&str, &str) {
     match reply {
-        Reply::Failure { class, message } => (class, message),
+        Reply::Failure { class, message } => (class.as_str(), message),
         answer @ Reply::Answer { .. } => panic!("{answer:?}"),
     }
 }
@@ -178,26 +179,31 @@ async fn a_redirect_to_a_forbidden_address_is_not_followed() {
 
 #[test]
 fn networks_are_allowed_by_cidr_and_bring_other_ports() {
-    let verdict = |list: &[&str], port: u16, allowed: &[&str]| judge(&ips(list), port, &allowing(allowed, false));
+    let verdict =
+        |list: &[&str], port: u16, allowed: &[&str]| check_addresses(&ips(list), port, &allowing(allowed, false));
     assert_eq!(verdict(&["1.1.1.1", "2606:4700::1111"], 443, &[]), Ok(()));
     assert_eq!(verdict(&["1.1.1.1"], 8443, &[]), Ok(()));
     for port in [0, 22, 25, 80, 3306, 6379, 8080, 9200, 65535] {
         assert_eq!(verdict(&["1.1.1.1"], port, &[]), Err(Failure::Port), "{port}");
     }
-    // Plain `http` brings its own port and no other, to public addresses.
+    // `allow_http` also allows port 80 of public addresses, and no other port.
     for (port, expected) in
         [(80, Ok(())), (443, Ok(())), (8443, Ok(())), (22, Err(Failure::Port)), (8080, Err(Failure::Port))]
     {
-        assert_eq!(judge(&ips(&["1.1.1.1"]), port, &allowing(&[], true)), expected, "{port}");
-        assert_eq!(judge(&ips(&["1.1.1.1", "127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)), expected, "{port}");
-        assert_eq!(judge(&ips(&["127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)), Ok(()), "{port}");
+        assert_eq!(check_addresses(&ips(&["1.1.1.1"]), port, &allowing(&[], true)), expected, "{port}");
+        assert_eq!(
+            check_addresses(&ips(&["1.1.1.1", "127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)),
+            expected,
+            "{port}"
+        );
+        assert_eq!(check_addresses(&ips(&["127.0.0.1"]), port, &allowing(&["127.0.0.0/8"], true)), Ok(()), "{port}");
     }
     assert_eq!(verdict(&["10.0.0.1"], 22, &["10.0.0.0/24"]), Ok(()));
     assert_eq!(verdict(&["1.1.1.1", "10.0.0.1"], 443, &["10.0.0.0/24"]), Ok(()));
     assert_eq!(verdict(&["1.1.1.1", "10.0.0.1"], 22, &["10.0.0.0/24"]), Err(Failure::Port));
     assert_eq!(verdict(&["10.0.1.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
     assert_eq!(verdict(&["fd00::1"], 443, &["fd00::/8"]), Ok(()));
-    // An address within another one has to be allowed as such.
+    // To allow an IPv4 address within an IPv6 address, its IPv6 network must be allowed.
     assert_eq!(verdict(&["::ffff:10.0.0.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
     assert_eq!(verdict(&["64:ff9b::10.0.0.1"], 443, &["10.0.0.0/24"]), Err(Failure::Forbidden));
     assert_eq!(verdict(&[], 443, &["0.0.0.0/0"]), Err(Failure::Dns));
@@ -211,7 +217,7 @@ async fn an_operators_address_may_be_any() {
     assert_eq!(class(&strict.send(request(true)).await), "answer");
     assert_eq!(class(&strict.send(request(false)).await), "invalid_url");
     for ip in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fe80::1"] {
-        assert_eq!(judge(&ips(&[ip]), 1, &Rules::open()), Ok(()), "{ip}");
+        assert_eq!(check_addresses(&ips(&[ip]), 1, &Rules::open()), Ok(()), "{ip}");
     }
 }
 
@@ -234,14 +240,14 @@ async fn an_internal_name_fails_like_one_that_does_not_exist() {
     let mut replies = Vec::new();
     for lookup in lookups {
         let http = Http { lookup, ..http(Rules::default(), &[]) };
-        // Nor does its port reveal it.
+        // A forbidden port causes the same failure.
         for url in ["https://db.internal/", "https://db.internal:5432/"] {
             replies.push(http.send(post(url)).await);
         }
     }
     let message = "the host's name does not lead to public addresses".to_owned();
-    assert_eq!(replies, vec![Reply::Failure { class: "dns", message }; 8]);
-    // Names that are the machine itself everywhere reveal nothing about ours.
+    assert_eq!(replies, vec![Reply::Failure { class: AttemptClass::Dns, message }; 8]);
+    // `localhost` is the same on every machine: its own failure class reveals nothing.
     for name in ["localhost.", "hooks.localhost", "Hooks.LocalHost."] {
         let http = Http { lookup: answering(&[&["127.0.0.1"]]).0, ..http(Rules::default(), &[]) };
         assert_eq!(class(&http.send(post(&format!("https://{name}/"))).await), "forbidden_address", "{name}");

@@ -8,7 +8,7 @@ use super::clients::Clients;
 use super::response::BODY_CAP;
 use super::{Http, Parts, of_this_machine};
 use openssl::x509::X509;
-use protocols::http::{Method, Reply, Request, Rules, judge};
+use protocols::http::{Method, Reply, Request, Rules, check_addresses};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use server::{Server, certificate};
@@ -48,7 +48,7 @@ fn answered(status: u16, body: &str) -> Reply {
 
 fn class(reply: &Reply) -> &str {
     match reply {
-        Reply::Failure { class, .. } => class,
+        Reply::Failure { class, .. } => class.as_str(),
         Reply::Answer { .. } => "answer",
     }
 }

@@ -1,49 +1,44 @@
-//! Adopting: purchases from before the platform was connected. Each becomes a notification, so that it is verified and
-//! settled like any other; this module knows only what is known of it already and its result.
+//! Adopting purchases from before their platform was connected; the API and the CLI call it an import. For each new
+//! purchase this module inserts a notification with the store type `IMPORTED`, which is verified and settled like any
+//! other. An adopted purchase announces nothing at its first settling.
 
 use crate::admin::customers::{self, Owner};
 use crate::admin::platforms::Platform;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{Field, row, sql};
 use crate::db::store::Store;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification};
 use domain::{CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-/// The store type of an adopted purchase in the inbox. The index of migration `ledger` names it too.
+/// The store type of the notification of an adopted purchase. An index of the migration `ledger` names it too.
 const STORE_TYPE: &str = "IMPORTED";
 
 /// A purchase that is to be adopted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adoption {
-    /// The store's name of the purchase.
+    /// The store's id of the purchase.
     pub receipt_id: String,
-    /// The store's name of the customer.
+    /// The store's id of the customer.
     pub app_user_id: String,
-    /// The customer's own id, when it is known.
+    /// The app's own id of the customer, if known.
     pub external_id: Option<String>,
 }
 
 /// The result of adopting purchases.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Adopted {
-    /// The new ones, with the sequence numbers of their notifications.
+    /// The new purchases, with the sequence numbers of their notifications.
     pub accepted: Vec<(CollapseKey, i64)>,
-    /// How many were known before.
+    /// Number of purchases that were known before.
     pub known: i64,
-    /// How many were adopted before and are not settled yet.
+    /// Number of purchases that were adopted before and are not settled yet.
     pub waiting: i64,
-    /// The purchases whose customer could not be named, by their place in the list, and why. They are adopted all the
-    /// same.
+    /// The purchases whose external id conflicts with another one: their index in the list, and the reason. They are
+    /// adopted without it.
     pub unnamed: Vec<(usize, String)>,
-}
-
-row! {
-    struct Key {
-        collapse_key: CollapseKey,
-    }
 }
 
 row! {
@@ -53,10 +48,11 @@ row! {
     }
 }
 
-const KNOWN: Sql = statement!("SELECT collapse_key FROM purchases WHERE revision > 0 AND collapse_key IN (?*)");
+const KNOWN: Sql =
+    statement!("SELECT collapse_key AS value FROM purchases WHERE revision > 0 AND collapse_key IN (?*)");
 
 const ABANDONED: Sql = statement! {"
-    SELECT collapse_key
+    SELECT collapse_key AS value
     FROM notifications
     WHERE store_type = '{STORE_TYPE}' AND outcome = 'given_up' AND collapse_key IN (?*)
 "};
@@ -76,39 +72,39 @@ const COUNT_IMPORTED: Sql = statement! {hot "notifications_imported", "
 "};
 
 impl Store {
-    /// Adopts purchases of a platform that are not known yet, and names their customers.
+    /// Adopts the purchases of a list that are not known yet, and sets the external ids of all their customers. `at` is
+    /// the store time of the notifications.
     pub async fn adopt(&self, platform: &Platform, purchases: Vec<Adoption>, at: Timestamp) -> Result<Adopted, Error> {
         let mut adopted = Adopted { unnamed: self.name_all(platform, purchases.clone()).await?, ..Adopted::default() };
-        let known = self.known_of(platform.id, &purchases).await?;
-        let mut rows: Vec<(CollapseKey, &Adoption)> = Vec::with_capacity(purchases.len());
-        for purchase in &purchases {
-            let key = CollapseKey::of(platform.id, &purchase.receipt_id);
-            if known.contains(&key) {
-                adopted.known += 1;
-            } else {
-                rows.push((key, purchase));
-            }
-        }
-        let keys: Vec<CollapseKey> = rows.iter().map(|(key, _)| *key).collect();
-        let abandoned = self.count_abandoned(keys.clone()).await?;
-        let rows = rows
-            .into_iter()
-            .map(|(key, purchase)| row((platform.id, key), purchase, at, abandoned.get(&key).copied().unwrap_or(0)));
-        let rows = rows.collect();
-        let mut before = Vec::new();
-        for (key, accepted) in keys.into_iter().zip(self.accept(rows).await?) {
+        let keyed: Vec<(CollapseKey, &Adoption)> =
+            purchases.iter().map(|purchase| (CollapseKey::of(platform.id, &purchase.receipt_id), purchase)).collect();
+        let keys: Vec<CollapseKey> = keyed.iter().map(|(key, _)| *key).collect();
+        let (known, abandoned): (Vec<CollapseKey>, Vec<CollapseKey>) = self
+            .read(move |connection| Ok((within(connection, KNOWN, &keys)?, within(connection, ABANDONED, &keys)?)))
+            .await?;
+        let known: HashSet<CollapseKey> = known.into_iter().collect();
+        let new: Vec<_> = keyed.into_iter().filter(|(key, _)| !known.contains(key)).collect();
+        adopted.known = i64::try_from(purchases.len() - new.len()).unwrap_or(i64::MAX);
+        // An adoption that was given up may be repeated. Its notification gets another message id.
+        let times = |key: CollapseKey| abandoned.iter().filter(|abandoned| **abandoned == key).count();
+        let rows =
+            new.iter().map(|(key, purchase)| row(platform.id, purchase.notification(*key, at, times(*key)))).collect();
+        let mut adopted_before = Vec::new();
+        for ((key, _), accepted) in new.into_iter().zip(self.accept(rows).await?) {
             match accepted {
                 Accepted::New { seq } => adopted.accepted.push((key, seq)),
-                Accepted::Repeated | Accepted::Duplicate { .. } => before.push(key),
+                Accepted::Repeated | Accepted::Duplicate { .. } => adopted_before.push(key),
             }
         }
-        adopted.waiting = self.still_open(before.clone()).await?;
-        adopted.known += i64::try_from(before.len()).unwrap_or(i64::MAX) - adopted.waiting;
+        let count = i64::try_from(adopted_before.len()).unwrap_or(i64::MAX);
+        let open: Vec<i64> = self.read(move |connection| within(connection, COUNT_OPEN, &adopted_before)).await?;
+        adopted.waiting = open.first().copied().unwrap_or(0);
+        adopted.known += count - adopted.waiting;
         Ok(adopted)
     }
 
-    /// How many adopted purchases have ended with each outcome; `None` counts those that wait.
-    pub async fn adopted(&self, platform: PlatformId) -> Result<Vec<(Option<Outcome>, i64)>, Error> {
+    /// The number of adopted purchases by outcome; those without an outcome wait.
+    pub async fn count_adopted(&self, platform: PlatformId) -> Result<Vec<(Option<Outcome>, i64)>, Error> {
         self.read(move |connection| {
             let rows: Vec<Counted> = sql(COUNT_IMPORTED).bind(platform).all(connection)?;
             Ok(rows.into_iter().map(|row| (row.outcome, row.value)).collect())
@@ -116,7 +112,8 @@ impl Store {
         .await
     }
 
-    /// Names the customers of purchases with an external id, in one transaction; returns those that could not be named.
+    /// Sets the external ids of the purchases' customers, in one transaction. Returns the index and the reason of each
+    /// purchase whose external id conflicts.
     async fn name_all(&self, platform: &Platform, purchases: Vec<Adoption>) -> Result<Vec<(usize, String)>, Error> {
         if purchases.iter().all(|purchase| purchase.external_id.is_none()) {
             return Ok(Vec::new());
@@ -124,11 +121,11 @@ impl Store {
         let app = platform.app_id;
         self.write(move |write| {
             let mut unnamed = Vec::new();
-            for (at, purchase) in purchases.iter().enumerate() {
+            for (index, purchase) in purchases.iter().enumerate() {
                 let Some(external_id) = &purchase.external_id else { continue };
                 match customers::name(write, app, &Owner::AppUser(purchase.app_user_id.clone()), external_id) {
                     Ok(_) => {}
-                    Err(Error::Conflict { detail, .. }) => unnamed.push((at, detail)),
+                    Err(Error::Conflict { detail, .. }) => unnamed.push((index, detail)),
                     Err(error) => return Err(error),
                 }
             }
@@ -136,80 +133,50 @@ impl Store {
         })
         .await
     }
-
-    async fn known_of(&self, platform: PlatformId, purchases: &[Adoption]) -> Result<HashSet<CollapseKey>, Error> {
-        let keys: Vec<CollapseKey> =
-            purchases.iter().map(|purchase| CollapseKey::of(platform, &purchase.receipt_id)).collect();
-        self.read(move |connection| {
-            let rows: Vec<Key> = within(connection, KNOWN, &keys)?;
-            Ok(rows.into_iter().map(|row| row.collapse_key).collect())
-        })
-        .await
-    }
-
-    /// How often each was adopted and given up. An adoption that was given up may be repeated, as a notification of its
-    /// own.
-    async fn count_abandoned(&self, keys: Vec<CollapseKey>) -> Result<HashMap<CollapseKey, i64>, Error> {
-        self.read(move |connection| {
-            let rows: Vec<Key> = within(connection, ABANDONED, &keys)?;
-            let mut times = HashMap::new();
-            for row in rows {
-                *times.entry(row.collapse_key).or_insert(0) += 1;
-            }
-            Ok(times)
-        })
-        .await
-    }
-
-    async fn still_open(&self, keys: Vec<CollapseKey>) -> Result<i64, Error> {
-        self.read(move |connection| {
-            let counts: Vec<Number> = within(connection, COUNT_OPEN, &keys)?;
-            Ok(counts.first().map_or(0, |count| count.value))
-        })
-        .await
-    }
 }
 
-fn within<T>(connection: &mut AnyConnection, which: Sql, keys: &[CollapseKey]) -> Result<Vec<T>, Error>
-where
-    T: diesel::deserialize::QueryableByName<crate::db::connection::MultiBackend> + 'static,
-{
+/// Runs a statement that has a list of collapse keys as its only value. Without keys, the result is empty.
+fn within<T: Field + 'static>(
+    connection: &mut AnyConnection,
+    which: Sql,
+    keys: &[CollapseKey],
+) -> Result<Vec<T>, Error> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    sql(which).once().bind_list(keys.iter().copied()).all(connection)
+    sql(which).uncached().bind_list(keys.iter().copied()).values(connection)
 }
 
-/// The notification of an adoption that was given up this number of times before.
-fn row(
-    (platform_id, key): (PlatformId, CollapseKey),
-    purchase: &Adoption,
-    at: Timestamp,
-    abandoned: i64,
-) -> NewNotification {
-    let message_id = match abandoned {
-        0 => format!("import/{}", purchase.receipt_id),
-        times => format!("import/{}/{}", purchase.receipt_id, times + 1),
-    };
-    let notification = Notification {
-        message_id,
-        collapse_key: key,
-        receipt_id: purchase.receipt_id.clone(),
-        kind: NotificationKind::Adopted,
-        store_type: STORE_TYPE.to_owned(),
-        store_time: at,
-        app_user_id: Some(purchase.app_user_id.clone()),
-        related_receipt_id: None,
-        is_test: false,
-    };
+impl Adoption {
+    /// The notification of the purchase, after its adoption was abandoned this many times.
+    fn notification(&self, key: CollapseKey, at: Timestamp, abandoned: usize) -> Notification {
+        let message_id = match abandoned {
+            0 => format!("import/{}", self.receipt_id),
+            times => format!("import/{}/{}", self.receipt_id, times + 1),
+        };
+        Notification {
+            message_id,
+            collapse_key: key,
+            receipt_id: self.receipt_id.clone(),
+            kind: NotificationKind::Adopted,
+            store_type: STORE_TYPE.to_owned(),
+            store_time: at,
+            app_user_id: Some(self.app_user_id.clone()),
+            related_receipt_id: None,
+            is_test: false,
+        }
+    }
+}
+
+fn row(platform_id: PlatformId, notification: Notification) -> NewNotification {
     NewNotification {
         platform_id,
         body: serde_json::to_string(&notification).unwrap_or_default(),
         message_id: notification.message_id,
         receipt_id: notification.receipt_id,
-        collapse_key: Some(key),
+        collapse_key: Some(notification.collapse_key),
         store_type: notification.store_type,
-        store_time: Some(at),
+        store_time: Some(notification.store_time),
         app_user_id: notification.app_user_id,
         fate: Fate::Open,
         traceparent: None,

@@ -1,7 +1,7 @@
-//! Apps of the org. Deleting one hides it; the ledger keeps what it did.
+//! The apps of the org. A deleted app is hidden; its purchases, events and deliveries stay in the database.
 
 use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
+use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::random_uuid;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -10,28 +10,16 @@ use domain::{AppId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An app of the org.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct App {
-    /// Its id.
-    pub id: AppId,
-    /// Its name, unique among the apps that were not deleted.
-    pub name: String,
-    /// When it was created.
-    pub created_at: Timestamp,
-}
-
 row! {
-    struct AppRow {
-        id: AppId,
-        name: String,
-        created_at: Timestamp,
-    }
-}
-
-impl From<AppRow> for App {
-    fn from(row: AppRow) -> Self {
-        Self { id: row.id, name: row.name, created_at: row.created_at }
+    /// An app of the org.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    pub struct App {
+        /// Its id.
+        pub id: AppId,
+        /// Its name, unique among the apps that were not deleted.
+        pub name: String,
+        /// When it was created.
+        pub created_at: Timestamp,
     }
 }
 
@@ -40,7 +28,7 @@ const INSERT: Sql = statement!("INSERT INTO apps (id, name, created_at) VALUES (
 const FIND: Sql = statement!("SELECT id, name, created_at FROM apps WHERE id = ? AND deleted_at IS NULL");
 
 const LIST: Sql = statement! {"
-    SELECT id, name, created_at
+    SELECT {CREATED} AS cursor, id, name, created_at
     FROM apps
     WHERE deleted_at IS NULL AND (created_at, id) > (?, ?)
     ORDER BY created_at, id
@@ -62,7 +50,7 @@ const DELETE_DESTINATIONS: Sql =
     statement!("UPDATE destinations SET deleted_at = ? WHERE app_id = ? AND deleted_at IS NULL");
 
 impl Store {
-    /// Makes an app.
+    /// Creates an app.
     pub async fn new_app(&self, name: &str) -> Result<App, Error> {
         let (id, name) = (AppId::new(random_uuid()?), name.to_owned());
         self.write(move |write| {
@@ -79,34 +67,21 @@ impl Store {
 
     /// One app.
     pub async fn app(&self, id: AppId) -> Result<App, Error> {
-        self.read(move |connection| {
-            let row = sql(FIND);
-            let row: Option<AppRow> = row.bind(id).first(connection)?;
-            row.map(App::from).ok_or(Error::Missing { what: "app" })
-        })
-        .await
+        self.read(move |connection| sql(FIND).bind(id).one(connection, "app")).await
     }
 
     /// All apps, the oldest first.
     pub async fn apps(&self, page: Page) -> Result<Paged<App>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
-        self.read(move |connection| {
-            let rows: Vec<AppRow> = sql(LIST).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
-            Paged::cut(rows, page.size(), |row| format!("{}_{}", row.created_at.micros(), row.id), |row| Ok(row.into()))
-        })
-        .await
+        self.read(move |connection| page.read(connection, sql(LIST).bind(after).bind(id))).await
     }
 
     /// Renames an app.
     pub async fn rename_app(&self, id: AppId, name: &str) -> Result<App, Error> {
         let name = name.to_owned();
         self.write(move |write| {
-            let renamed: Option<AppRow> = sql(RENAME)
-                .bind(name.as_str())
-                .bind(id)
-                .first(write.connection)
-                .map_err(|error| error.or_taken("app", &name))?;
-            renamed.map(App::from).ok_or(Error::Missing { what: "app" })
+            let renamed = sql(RENAME).bind(name.as_str()).bind(id).one(write.connection, "app");
+            renamed.map_err(|error| error.or_taken("app", &name))
         })
         .await
     }

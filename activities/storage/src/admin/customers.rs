@@ -1,51 +1,45 @@
-//! Customers: the owners of purchases, by the customer's own id. Naming one announces nothing by itself: it wakes the
-//! purchases concerned, whose next settling does.
+//! Customers: the users who own purchases, and their external ids. The external id is the app's own id of a customer.
+//! Setting it announces nothing by itself: the user's purchases are rechecked, and their next settling announces it.
 
 use crate::admin::platforms::require_app;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{SingleText, clean, row, sql};
+use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::events::deliveries;
 use crate::purchases::purchase;
-use crate::purchases::users::{self, RECEIPT, Raced};
+use crate::purchases::users::{self, RECEIPT_PREFIX, Raced};
 use domain::{AppId, UserId};
 
-/// How a purchase's owner is found.
+/// How the user who owns a purchase is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// By the store's name of the customer.
+    /// By the store's id of the customer.
     AppUser(String),
-    /// As the owner of this receipt.
+    /// By a receipt of theirs.
     Receipt(String),
 }
 
 /// How a customer is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CustomerKey {
-    /// By the customer's own id.
+    /// By the external id.
     ExternalId(String),
-    /// By the store's names.
+    /// By an id of the store.
     Owner(Owner),
 }
 
 /// A user of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Customer {
-    /// Our own id, the same for ever.
+    /// The user's id in settle, which never changes.
     pub user_id: UserId,
-    /// The customer's own id, when somebody named it.
+    /// The app's own id of the customer, if it was set.
     pub external_id: Option<String>,
-    /// The store's names of the customer.
+    /// The stores' ids of the customer.
     pub app_user_ids: Vec<String>,
-}
-
-row! {
-    struct Id {
-        id: UserId,
-    }
 }
 
 row! {
@@ -55,22 +49,13 @@ row! {
     }
 }
 
-row! {
-    struct StoreName {
-        store: String,
-    }
-}
-
-/// A customer by the store's name: the key of `store_users`.
-struct Filed {
-    store: String,
-    name: String,
-}
-
 impl Store {
-    /// Names a purchase's owner by the customer's own id. The first id only names the user; where the id names
-    /// another user of the app already, the owner joins that one. A user who is called something else stays so:
-    /// [`Error::Conflict`].
+    /// Sets the external id of the user who owns a purchase. If another user of the app has that id already, the user
+    /// is merged into that one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the user has another external id already. Then nothing is changed.
     pub async fn name_customer(&self, app: AppId, owner: Owner, external_id: &str) -> Result<Customer, Error> {
         let external_id = external_id.to_owned();
         self.write(move |write| {
@@ -87,7 +72,7 @@ impl Store {
             let user = match &by {
                 CustomerKey::ExternalId(id) => named(connection, app, id)?,
                 CustomerKey::Owner(owner) => {
-                    filed(connection, app, owner)?.map(|filed| known(connection, app, &filed)).transpose()?.flatten()
+                    filed(connection, app, owner)?.map(|filed| filed.find(connection)).transpose()?.flatten()
                 }
             };
             view(connection, user.ok_or(Error::Missing { what: "customer" })?)
@@ -96,22 +81,22 @@ impl Store {
     }
 }
 
-/// Names an owner, and answers the user that the owner is from now on.
+/// Sets the external id of a purchase's owner. Returns the user who is the owner from now on.
 pub fn name(write: &mut Write<'_>, app: AppId, owner: &Owner, external_id: &str) -> Result<UserId, Error> {
     let filed = filed(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
-    let user = known_or_new(write, app, &filed)?;
+    let user = known_or_new(write, &filed)?;
     let other = named(write.connection, app, external_id)?.filter(|other| *other != user);
     let called = lock_both(write, user, other)?;
-    // A transaction that moved the owner or took the id meanwhile had these locks, and is done.
+    // Another transaction may have merged the user or set the id before these locks were taken.
     let taken = named(write.connection, app, external_id)?.filter(|taken| *taken != user);
-    if known(write.connection, app, &filed)? != Some(user) || taken != other {
+    if filed.find(write.connection)? != Some(user) || taken != other {
         return Err(Error::unavailable(Raced));
     }
     match (called, other) {
         (Some(called), _) if called == external_id => Ok(user),
         (Some(called), _) => Err(called_otherwise(&called, external_id)),
         (None, None) => first_name(write, user, external_id).map(|()| user),
-        (None, Some(other)) => join(write, user, other).map(|()| other),
+        (None, Some(other)) => merge(write, user, other).map(|()| other),
     }
 }
 
@@ -148,26 +133,28 @@ fn nobody(owner: &Owner) -> Error {
 }
 
 const STORE_OF_APP: Sql = statement! {"
-    SELECT store
+    SELECT store AS value
     FROM platforms
     WHERE app_id = ?
     ORDER BY deleted_at IS NOT NULL, created_at
     LIMIT 1
 "};
 
-/// Where the owner is filed; `None` when nothing is known of it.
-fn filed(connection: &mut AnyConnection, app: AppId, owner: &Owner) -> Result<Option<Filed>, Error> {
+/// The store's id under which the owner is stored; `None` if nothing is known of the owner.
+fn filed(connection: &mut AnyConnection, app_id: AppId, owner: &Owner) -> Result<Option<users::StoreUser>, Error> {
     match owner {
         Owner::AppUser(name) => {
-            let store: Option<StoreName> = sql(STORE_OF_APP).bind(app).first(connection)?;
-            Ok(store.map(|row| Filed { store: row.store, name: clean(name).into_owned() }))
+            let store = sql(STORE_OF_APP).bind(app_id).value(connection)?;
+            let app_user_id = clean(name).into_owned();
+            Ok(store.map(|store| users::StoreUser { app_id, store, app_user_id }))
         }
         Owner::Receipt(receipt) => {
             let receipt = clean(receipt);
-            let found = of_receipt(connection, app, &receipt)?;
-            Ok(found.map(|found| Filed {
+            let found = of_receipt(connection, app_id, &receipt)?;
+            Ok(found.map(|found| users::StoreUser {
+                app_id,
                 store: found.store,
-                name: found.app_user_id.unwrap_or_else(|| format!("{RECEIPT}{receipt}")),
+                app_user_id: found.app_user_id.unwrap_or_else(|| format!("{RECEIPT_PREFIX}{receipt}")),
             }))
         }
     }
@@ -190,7 +177,7 @@ const OWNER_BY_NOTIFICATION: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The owner of a receipt by its purchase, else by an open notification.
+/// The owner of a receipt, by its purchase or else by an open notification.
 fn of_receipt(connection: &mut AnyConnection, app: AppId, receipt: &str) -> Result<Option<StoreUser>, Error> {
     let mut found: Option<StoreUser> = None;
     for owner in [OWNER_BY_PURCHASE, OWNER_BY_NOTIFICATION] {
@@ -203,41 +190,33 @@ fn of_receipt(connection: &mut AnyConnection, app: AppId, receipt: &str) -> Resu
     Ok(found)
 }
 
-fn known(connection: &mut AnyConnection, app: AppId, filed: &Filed) -> Result<Option<UserId>, Error> {
-    users::find(connection, (app, &filed.store), &filed.name)
-}
-
-/// The owner's user, created when the owner was not known before.
-fn known_or_new(write: &mut Write<'_>, app: AppId, filed: &Filed) -> Result<UserId, Error> {
-    if let Some(user) = known(write.connection, app, filed)? {
-        return Ok(user);
+/// The user of an owner. Creates an anonymous user if there is none.
+fn known_or_new(write: &mut Write<'_>, filed: &users::StoreUser) -> Result<UserId, Error> {
+    match filed.find(write.connection)? {
+        Some(user) => Ok(user),
+        None => filed.assign(write, filed.anonymous()),
     }
-    let anonymous = UserId::anonymous(app, &filed.store, &filed.name);
-    users::make(write, app, anonymous)?;
-    users::bind(write, (app, &filed.store, &filed.name), anonymous)?;
-    known(write.connection, app, filed)?.ok_or_else(|| Error::unavailable(Raced))
 }
 
-const FIND_NAMED: Sql = statement!("SELECT id FROM users WHERE external_id = ? AND app_id = ?");
+const FIND_NAMED: Sql = statement!("SELECT id AS value FROM users WHERE external_id = ? AND app_id = ?");
 
 fn named(connection: &mut AnyConnection, app: AppId, external_id: &str) -> Result<Option<UserId>, Error> {
-    let row: Option<Id> = sql(FIND_NAMED).bind(external_id).bind(app).first(connection)?;
-    Ok(row.map(|row| row.id))
+    sql(FIND_NAMED).bind(external_id).bind(app).value(connection)
 }
 
 const SET_NAME: Sql = statement!("UPDATE users SET external_id = ? WHERE id = ?");
 
 fn first_name(write: &mut Write<'_>, user: UserId, external_id: &str) -> Result<(), Error> {
     sql(SET_NAME).bind(external_id).bind(user).run(write.connection)?;
-    wake(write, user)
+    recheck(write, user)
 }
 
 const MOVE_NAMES: Sql = statement!("UPDATE store_users SET user_id = ? WHERE user_id = ?");
 const MOVE_PURCHASES: Sql = statement!("UPDATE purchases SET user_id = ? WHERE user_id = ?");
 
-/// Moves everything of the anonymous user to the other. An anonymous user owns what one customer of the store bought.
-fn join(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error> {
-    wake(write, user)?;
+/// Merges a user without an external id into another user: moves the store's ids and the purchases.
+fn merge(write: &mut Write<'_>, user: UserId, other: UserId) -> Result<(), Error> {
+    recheck(write, user)?;
     sql(MOVE_NAMES).bind(other).bind(user).run(write.connection)?;
     sql(MOVE_PURCHASES).bind(other).bind(user).run(write.connection).map(drop)
 }
@@ -246,13 +225,13 @@ const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
     user_id = ?
 "};
 
-/// Wakes the user's purchases, so that the name is announced, and releases the deliveries that waited for it.
-fn wake(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
+/// Rechecks the user's purchases, so that the external id is announced, and releases the deliveries that wait for it.
+fn recheck(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     deliveries::release(write, user)?;
     purchase::recheck(write, OF_USER, [user.into()]).map(drop)
 }
 
-const NAME_OF_USER: Sql = statement!("SELECT COALESCE(external_id, '') AS value FROM users WHERE id = ?");
+const NAME_OF_USER: Sql = statement!("SELECT external_id AS value FROM users WHERE id = ?");
 
 const STORE_NAMES_OF_USER: Sql = statement! {"
     SELECT app_user_id AS value
@@ -262,14 +241,9 @@ const STORE_NAMES_OF_USER: Sql = statement! {"
 "};
 
 fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Error> {
-    let external_id = sql(NAME_OF_USER).bind(user);
-    let external_id: Option<SingleText> = external_id.first(connection)?;
-    let external_id = external_id.ok_or(Error::Missing { what: "customer" })?.value;
-    let names: Vec<SingleText> = sql(STORE_NAMES_OF_USER).bind(user).all(connection)?;
-    let names = names.into_iter().map(|row| row.value).filter(|name| !name.starts_with(RECEIPT));
-    Ok(Customer {
-        user_id: user,
-        external_id: Some(external_id).filter(|id| !id.is_empty()),
-        app_user_ids: names.collect(),
-    })
+    let external_id: Option<Option<String>> = sql(NAME_OF_USER).bind(user).value(connection)?;
+    let external_id = external_id.ok_or(Error::Missing { what: "customer" })?;
+    let mut app_user_ids: Vec<String> = sql(STORE_NAMES_OF_USER).bind(user).values(connection)?;
+    app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX));
+    Ok(Customer { user_id: user, external_id, app_user_ids })
 }

@@ -1,8 +1,8 @@
-//! Destinations, created, changed and deleted. Deleting one hides it; the ledger keeps its deliveries.
+//! Creating, changing and deleting destinations. A deleted destination is hidden; its deliveries stay in the database.
 
 use crate::admin::platforms::require_app;
 use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
+use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
@@ -11,11 +11,9 @@ use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::events::deliveries;
 use crate::reports::audit;
-use crate::settings::destinations::rows::{DestinationRow, EVERYTHING, LISTED, SELECT, require};
+use crate::settings::destinations::rows::{COLUMNS, DestinationRow, SELECT, require};
 use crate::settings::destinations::{Destination, DestinationPatch, NewDestination};
-use domain::event::Wildcards;
 use domain::health::State;
-use domain::user::Attributes;
 use domain::{AppId, DestinationId};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -23,7 +21,9 @@ use serde::Serialize;
 const DELETE: Sql = statement!("UPDATE destinations SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
 
 const LIST: Sql = statement! {"
-    {SELECT} AND app_id = ? AND (created_at, id) > (?, ?)
+    SELECT {CREATED} AS cursor, {COLUMNS}
+    FROM destinations
+    WHERE deleted_at IS NULL AND app_id = ? AND (created_at, id) > (?, ?)
     ORDER BY created_at, id
     LIMIT ?
 "};
@@ -36,31 +36,25 @@ impl Store {
         self.write(move |write| {
             require_app(write, new.app_id)?;
             insert(write, &secrets, id, &new)?;
-            require(write.connection, id)?.destination()
+            Ok(require(write.connection, id)?.destination())
         })
         .await
     }
 
     /// One destination.
     pub async fn destination(&self, id: DestinationId) -> Result<Destination, Error> {
-        self.read(move |connection| require(connection, id)?.destination()).await
+        self.read(move |connection| Ok(require(connection, id)?.destination())).await
     }
 
     /// The destinations of an app, the oldest first.
     pub async fn destinations(&self, app: AppId, page: Page) -> Result<Paged<Destination>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
-        self.read(move |connection| {
-            let rows: Vec<DestinationRow> =
-                sql(LIST).bind(app).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
-            let cursor = |row: &DestinationRow| format!("{}_{}", row.created_at.micros(), row.id);
-            Paged::cut(rows, page.size(), cursor, DestinationRow::destination)
-        })
-        .await
+        self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
     }
 
-    /// Changes a destination. What is owed to it stays owed; when it is enabled, all of that is due at once, and
-    /// failures count anew. With other settings all waiting deliveries are reconsidered, batch by batch;
-    /// [`Store::reconsider_left`] continues after an error.
+    /// Changes a destination. Its owed deliveries stay owed. If it is enabled, they are due at once, and its failures
+    /// are forgotten. If its settings change, its waiting deliveries are reconsidered in batches; after an error
+    /// [`Store::reconsider_left`] continues.
     pub async fn update_destination(&self, id: DestinationId, patch: DestinationPatch) -> Result<Destination, Error> {
         let secrets = self.secrets.clone();
         let has_settings = patch.settings.is_some();
@@ -77,7 +71,7 @@ impl Store {
                 if patch.events.is_some() || patch.filter.is_some() {
                     audit::reset_choice(write, id)?;
                 }
-                require(write.connection, id)?.destination()
+                Ok(require(write.connection, id)?.destination())
             })
             .await?;
         if has_settings {
@@ -86,8 +80,8 @@ impl Store {
         Ok(changed)
     }
 
-    /// Reconsiders the waiting deliveries of destinations with changed settings, at most about `limit`; returns how
-    /// many. There are some only after a change that was interrupted, or while one is being made.
+    /// Reconsiders about `limit` waiting deliveries of destinations whose settings changed. Returns the number. There
+    /// are such deliveries only during a change, or after one that was interrupted.
     pub async fn reconsider_left(&self, limit: i64) -> Result<i64, Error> {
         let mut reconsidered = 0;
         for id in self.read(move |connection| deliveries::unreconsidered(connection, limit)).await? {
@@ -99,8 +93,8 @@ impl Store {
         Ok(reconsidered)
     }
 
-    /// Reconsiders about `limit` waiting deliveries of a destination. A delivery that begins to wait meanwhile does so
-    /// by the stored settings.
+    /// Reconsiders about `limit` waiting deliveries of a destination. A delivery that starts to wait meanwhile was
+    /// already rendered with the new settings.
     async fn reconsider(&self, id: DestinationId, limit: i64) -> Result<i64, Error> {
         let mut reconsidered = 0;
         while reconsidered < limit {
@@ -110,8 +104,8 @@ impl Store {
         Ok(reconsidered)
     }
 
-    /// Hides a destination: nothing is sent to it any more, and what it was owed ends as `dead`, batch by batch.
-    /// [`Store::end_deleted_owed`] continues after an error.
+    /// Deletes a destination: it is hidden, nothing more is sent to it, and its owed deliveries end as `dead`, in
+    /// batches. After an error [`Store::end_deleted_owed`] continues.
     pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
         self.write(move |write| {
             let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
@@ -121,8 +115,8 @@ impl Store {
         self.end_deleted(id, i64::MAX).await.map(drop)
     }
 
-    /// Ends what deleted destinations are owed, at most about `limit` deliveries; returns how many. There are some only
-    /// after a deletion that was interrupted, or one that happened while an event was recorded.
+    /// Ends about `limit` owed deliveries of deleted destinations. Returns the number. There are such deliveries only
+    /// after a deletion that was interrupted, or that happened while an event was recorded.
     pub async fn end_deleted_owed(&self, limit: i64) -> Result<i64, Error> {
         let mut finished = 0;
         for id in self.read(move |connection| deliveries::deleted_owed(connection, limit)).await? {
@@ -140,7 +134,7 @@ impl Store {
         for status in deliveries::OPEN {
             let mut after = 0;
             while finished < limit {
-                let batch = self.write(move |write| deliveries::end_deleted(write, id, (status, after))).await?;
+                let batch = self.write(move |write| deliveries::end_deleted(write, id, status, after)).await?;
                 let Some((last, count)) = batch else { break };
                 after = last;
                 finished += count;
@@ -149,7 +143,7 @@ impl Store {
         Ok(finished)
     }
 
-    /// The secret of a destination.
+    /// The decrypted secret of a destination.
     pub async fn destination_secret(&self, id: DestinationId) -> Result<SecretString, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| require(connection, id)?.open_secret(&secrets)).await
@@ -158,12 +152,11 @@ impl Store {
 
 const LOCK: Sql = statement!("{SELECT} AND id = ? FOR NO KEY UPDATE");
 
-/// Locks a destination until the end of the transaction, after its health; the result of a request locks them in this
-/// order too. Events that are recorded meanwhile are still owed to it without waiting.
+/// Locks the health of a destination and then its row, until the end of the transaction. Finishing a request locks them
+/// in the same order. The lock does not block deliveries to the destination that are recorded meanwhile.
 fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<DestinationRow, Error> {
     health::lock(write, id)?;
-    let row = sql(LOCK).bind(id).first(write.connection)?;
-    row.ok_or(Error::Missing { what: "destination" })
+    sql(LOCK).bind(id).one(write.connection, "destination")
 }
 
 const INSERT: Sql = statement! {"
@@ -174,25 +167,24 @@ const INSERT: Sql = statement! {"
 
 /// Inserts a destination, with its health.
 fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &NewDestination) -> Result<(), Error> {
-    let wildcards = if new.traits.wildcards == Wildcards::Listed { LISTED } else { EVERYTHING };
     sql(INSERT)
         .bind(id)
         .bind(new.app_id)
         .bind(new.kind.as_str())
         .bind(new.name.as_str())
         .bind(json(&new.events)?)
-        .bind(wildcards)
+        .bind(new.traits.wildcards)
         .bind(json(&new.filter)?)
         .bind(json(&new.settings)?)
         .bind(secrets.seal("destinations", &id.to_string(), &new.secret)?)
         .bind(new.traits.per_user)
         .bind(new.traits.per_request)
-        .bind(new.traits.profile.map(Attributes::as_str))
+        .bind(new.traits.profile)
         .bind(new.limits.rate)
         .bind(new.limits.concurrency)
         .bind(new.limits.schedule.as_ref().map(json).transpose()?)
         .bind(new.enabled)
-        .bind(if new.enabled { State::Healthy.as_str() } else { State::Disabled.as_str() })
+        .bind(if new.enabled { State::Healthy } else { State::Disabled })
         .bind(write.now)
         .bind(write.now)
         .run(write.connection)
@@ -207,24 +199,24 @@ const UPDATE: Sql = statement! {"
     WHERE id = ?
 "};
 
-/// Changes a destination whose row is locked: fields that are not named keep what others changed meanwhile.
+/// Changes a destination whose row is locked. Fields that the patch does not name keep their stored value.
 fn update(
     write: &mut Write<'_>,
     secrets: &Secrets,
     row: DestinationRow,
     patch: &DestinationPatch,
 ) -> Result<(), Error> {
-    let limits = patch.limits.of(row.limits()?);
-    let filter = patch.filter.clone().unwrap_or_default().of(row.filter()?);
+    let limits = patch.limits.of(row.limits());
+    let filter = patch.filter.clone().unwrap_or_default().of(row.filter.clone());
     let secret = match &patch.secret {
         Some(secret) => secrets.seal("destinations", &row.id.to_string(), secret)?,
-        None => row.secret,
+        None => row.secret.clone(),
     };
     let enabled = patch.enabled.unwrap_or(row.enabled);
-    let state = match (&patch.state, enabled == row.enabled) {
-        (Some(state), _) => state.clone(),
-        (None, true) => row.state.clone(),
-        (None, false) => if enabled { State::Healthy } else { State::Disabled }.as_str().to_owned(),
+    let state = match (enabled, row.enabled) {
+        (true, false) => State::Healthy,
+        (false, true) => State::Disabled,
+        _ => row.state,
     };
     let is_enabled_again = enabled && !row.enabled;
     if is_enabled_again {
@@ -235,19 +227,19 @@ fn update(
     }
     let reason = match &patch.reason {
         Some(reason) => reason.clone(),
-        None => row.reason.filter(|_| !is_enabled_again),
+        None => row.reason.clone().filter(|_| !is_enabled_again),
     };
     let since = if state == row.state { row.since } else { write.now };
-    let name = patch.name.clone().unwrap_or(row.name);
+    let name = patch.name.as_ref().unwrap_or(&row.name);
     sql(UPDATE)
         .bind(name.as_str())
-        .bind(patch.events.as_ref().map(json).transpose()?.unwrap_or(row.events))
+        .bind(json(patch.events.as_ref().unwrap_or(&row.events))?)
         .bind(json(&filter)?)
         .bind(limits.rate)
         .bind(limits.concurrency)
         .bind(limits.schedule.as_ref().map(json).transpose()?)
-        .bind(patch.settings.as_ref().map(json).transpose()?.unwrap_or(row.settings))
-        .bind(patch.profile.map(Attributes::as_str).or(row.profile.as_deref()))
+        .bind(json(patch.settings.as_ref().unwrap_or(&row.settings))?)
+        .bind(patch.profile.or(row.profile))
         .bind(secret)
         .bind(enabled)
         .bind(state)
@@ -256,7 +248,7 @@ fn update(
         .bind(row.id)
         .run(write.connection)
         .map(drop)
-        .map_err(|error| error.or_taken("destination", &name))
+        .map_err(|error| error.or_taken("destination", name))
 }
 
 fn json(value: &impl Serialize) -> Result<String, Error> {

@@ -1,5 +1,5 @@
-//! Changes by an admin: apps, platforms, the catalogue, customers, rates, sales, and retention. A change causes a
-//! recheck of everything that it concerns.
+//! Changes by an admin: apps, platforms, destinations, the catalogue, customers, rates, sales and retention. A change
+//! that can alter the record of purchases causes a recheck of these purchases.
 
 pub mod adopt;
 pub mod apps;

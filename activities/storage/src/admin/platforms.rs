@@ -1,16 +1,16 @@
-//! Platforms: an app on one store. Deleting one hides it; the ledger keeps what it did.
+//! Platforms: an app on one store. A deleted platform is hidden; its purchases stay in the database.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::page::{Page, Paged};
+use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::topics;
 use crate::reports::audit;
-use crate::settling::reconsider::{self, RecheckReason};
+use crate::settling::rechecks::{self, RecheckReason};
 use domain::catalogue::ProductRef;
 use domain::{AppId, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
@@ -27,59 +27,62 @@ pub struct NewPlatform {
     pub name: String,
     /// The app's package name in the store.
     pub package_name: String,
-    /// Whether purchases of it are real.
+    /// Whether its purchases are for real money or of the store's sandbox.
     pub environment: Environment,
     /// The store's shared secret, for verification.
     pub shared_secret: Option<SecretString>,
-    /// The topic that alone may send to it, when it is known beforehand.
+    /// The only topic that may send to it, if already known.
     pub topic_arn: Option<String>,
-    /// The quiet period in milliseconds.
+    /// The length of the window in milliseconds.
     pub window_ms: i64,
-    /// The longest wait in milliseconds, however often the window is restarted.
+    /// The maximum time from a notification to its settling in milliseconds, even if new notifications restart the
+    /// window.
     pub max_wait_ms: Option<i64>,
-    /// Which SKU of a subscription names its product.
+    /// Which SKU of a subscription is its `product_ref_id`.
     pub product_ref: ProductRef,
     /// Whether a revocation is settled at once, without a window.
     pub flush_on_revoke: bool,
-    /// How receipts are treated that the store never knows.
+    /// What to do with a receipt that the store does not know.
     pub unknown_receipts: UnknownReceipts,
-    /// The unguessable part of the notification URL.
+    /// The secret part of the URL that notifications are sent to.
     pub ingress_key: String,
 }
 
-/// An app on one store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Platform {
-    /// Its id.
-    pub id: PlatformId,
-    /// The app it belongs to.
-    pub app_id: AppId,
-    /// The store's name.
-    pub store: String,
-    /// A name for people.
-    pub name: String,
-    /// The app's package name in the store.
-    pub package_name: String,
-    /// Whether purchases of it are real.
-    pub environment: Environment,
-    /// Whether a shared secret is stored.
-    pub has_shared_secret: bool,
-    /// The quiet period in milliseconds.
-    pub window_ms: i64,
-    /// The longest wait in milliseconds.
-    pub max_wait_ms: Option<i64>,
-    /// Which SKU of a subscription names its product.
-    pub product_ref: ProductRef,
-    /// Whether a revocation is settled at once, without a window.
-    pub flush_on_revoke: bool,
-    /// How receipts are treated that the store never knows.
-    pub unknown_receipts: UnknownReceipts,
-    /// Since when the store refuses the shared secret.
-    pub secret_refused_at: Option<Timestamp>,
-    /// The unguessable part of the notification URL.
-    pub ingress_key: String,
-    /// When it was created.
-    pub created_at: Timestamp,
+row! {
+    /// An app on one store.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Platform {
+        /// Its id.
+        pub id: PlatformId,
+        /// The app it belongs to.
+        pub app_id: AppId,
+        /// The store's name.
+        pub store: String,
+        /// A name for people.
+        pub name: String,
+        /// The app's package name in the store.
+        pub package_name: String,
+        /// Whether its purchases are for real money or of the store's sandbox.
+        pub environment: Environment,
+        /// Whether a shared secret is stored.
+        pub has_shared_secret: bool,
+        /// The length of the window in milliseconds.
+        pub window_ms: i64,
+        /// The maximum time from a notification to its settling in milliseconds.
+        pub max_wait_ms: Option<i64>,
+        /// Which SKU of a subscription is its `product_ref_id`.
+        pub product_ref: ProductRef,
+        /// Whether a revocation is settled at once, without a window.
+        pub flush_on_revoke: bool,
+        /// What to do with a receipt that the store does not know.
+        pub unknown_receipts: UnknownReceipts,
+        /// When the store began to refuse the shared secret; `None` while it accepts it.
+        pub secret_refused_at: Option<Timestamp>,
+        /// The secret part of the URL that notifications are sent to.
+        pub ingress_key: String,
+        /// When it was created.
+        pub created_at: Timestamp,
+    }
 }
 
 /// Changes of a platform; `None` leaves a field as it is.
@@ -95,76 +98,34 @@ pub struct PlatformPatch {
     pub shared_secret: Option<Option<SecretString>>,
     /// Another window, in milliseconds.
     pub window_ms: Option<i64>,
-    /// Another longest wait, in milliseconds; `Some(None)` removes it.
+    /// Another `max_wait`, in milliseconds; `Some(None)` removes it.
     pub max_wait_ms: Option<Option<i64>>,
-    /// Another SKU that names products; subscriptions whose name that changes are woken.
+    /// Which SKU is the `product_ref_id` from now on. Subscriptions with two different SKUs are rechecked.
     pub product_ref: Option<ProductRef>,
-    /// Settle revocations at once, or not.
+    /// Whether revocations are settled at once from now on.
     pub flush_on_revoke: Option<bool>,
-    /// Something else to become of receipts that the store never knows.
+    /// What to do from now on with a receipt that the store does not know.
     pub unknown_receipts: Option<UnknownReceipts>,
     /// A new ingress key.
     pub ingress_key: Option<String>,
-    /// A topic that may send as well, and is confirmed when it requests that.
+    /// One more topic that may send. Its subscription is confirmed when it requests that.
     pub topic_arn: Option<String>,
 }
 
-row! {
-    struct PlatformRow {
-        id: PlatformId,
-        app_id: AppId,
-        store: String,
-        name: String,
-        package_name: String,
-        environment: Environment,
-        shared_secret: Option<String>,
-        window_ms: i64,
-        max_wait_ms: Option<i64>,
-        product_ref: String,
-        flush_on_revoke: bool,
-        unknown_receipts: UnknownReceipts,
-        secret_refused_at: Option<Timestamp>,
-        ingress_key: String,
-        created_at: Timestamp,
-    }
-}
-
-const SELECT: &str = "
-    SELECT id, app_id, store, name, package_name, environment, shared_secret, window_ms, max_wait_ms,
-        product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, ingress_key, created_at
+const PLATFORM: &str = "
+    id, app_id, store, name, package_name, environment, (shared_secret IS NOT NULL) AS has_shared_secret, window_ms,
+        max_wait_ms, product_ref, flush_on_revoke, unknown_receipts, secret_refused_at, ingress_key, created_at
     FROM platforms
     WHERE deleted_at IS NULL";
-
-impl From<PlatformRow> for Platform {
-    fn from(row: PlatformRow) -> Self {
-        Self {
-            id: row.id,
-            app_id: row.app_id,
-            store: row.store,
-            name: row.name,
-            package_name: row.package_name,
-            environment: row.environment,
-            has_shared_secret: row.shared_secret.is_some(),
-            window_ms: row.window_ms,
-            max_wait_ms: row.max_wait_ms,
-            product_ref: product_ref(&row.product_ref),
-            flush_on_revoke: row.flush_on_revoke,
-            unknown_receipts: row.unknown_receipts,
-            secret_refused_at: row.secret_refused_at,
-            ingress_key: row.ingress_key,
-            created_at: row.created_at,
-        }
-    }
-}
 
 const DELETE: Sql = statement!("UPDATE platforms SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL");
 
 const FIND_BY_INGRESS_KEY: Sql = statement! {hot "platforms_ingress_key", "
-    {SELECT} AND ingress_key = ?
+    SELECT {PLATFORM} AND ingress_key = ?
 "};
 
 const LIST: Sql = statement! {"
-    {SELECT} AND app_id = ? AND (created_at, id) > (?, ?)
+    SELECT {CREATED} AS cursor, {PLATFORM} AND app_id = ? AND (created_at, id) > (?, ?)
     ORDER BY created_at, id
     LIMIT ?
 "};
@@ -180,42 +141,41 @@ impl Store {
             if let Some(arn) = &new.topic_arn {
                 topics::configure(write, id, arn)?;
             }
-            read(write.connection, id).map(Platform::from)
+            find(write.connection, id)
         })
         .await
     }
 
     /// One platform.
     pub async fn platform(&self, id: PlatformId) -> Result<Platform, Error> {
-        self.read(move |connection| read(connection, id).map(Platform::from)).await
+        self.read(move |connection| find(connection, id)).await
     }
 
     /// The platforms of an app, the oldest first.
     pub async fn platforms(&self, app: AppId, page: Page) -> Result<Paged<Platform>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
-        self.read(move |connection| {
-            let rows: Vec<PlatformRow> =
-                sql(LIST).bind(app).bind(after).bind(id).bind(page.size() + 1).all(connection)?;
-            Paged::cut(rows, page.size(), |row| format!("{}_{}", row.created_at.micros(), row.id), |row| Ok(row.into()))
-        })
-        .await
+        self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
     }
 
-    /// Changes a platform. A pending topic cannot be named: [`Error::Conflict`], and nothing is changed.
+    /// Changes a platform.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if `topic_arn` is a topic that awaits approval. Then nothing is changed.
     pub async fn update_platform(&self, id: PlatformId, patch: PlatformPatch) -> Result<Platform, Error> {
         let secrets = self.secrets.clone();
         self.write(move |write| {
-            let row = read(write.connection, id)?;
-            update(write, &secrets, row, &patch)?;
+            let before = find(write.connection, id)?;
+            update(write, &secrets, &before, &patch)?;
             if let Some(arn) = &patch.topic_arn {
                 topics::configure(write, id, arn)?;
             }
-            read(write.connection, id).map(Platform::from)
+            find(write.connection, id)
         })
         .await
     }
 
-    /// Hides a platform: its ingress key answers nobody any more.
+    /// Deletes a platform: it is hidden, and its ingress key no longer works.
     pub async fn delete_platform(&self, id: PlatformId) -> Result<(), Error> {
         self.write(move |write| {
             let deleted = sql(DELETE).bind(write.now).bind(id).run(write.connection)?;
@@ -226,38 +186,42 @@ impl Store {
 
     /// The platform that an ingress key belongs to.
     pub async fn platform_by_ingress_key(&self, key: &str) -> Result<Option<Platform>, Error> {
+        // PostgreSQL refuses a text with NUL, and no ingress key has one.
         let key = key.replace('\0', "");
-        self.read(move |connection| {
-            let row: Option<PlatformRow> = sql(FIND_BY_INGRESS_KEY).bind(key).first(connection)?;
-            Ok(row.map(Platform::from))
-        })
-        .await
+        self.read(move |connection| sql(FIND_BY_INGRESS_KEY).bind(key).first(connection)).await
     }
 
     /// The store's shared secret of a platform, for verification.
     pub async fn platform_secret(&self, id: PlatformId) -> Result<Option<SecretString>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
-            let sealed = read(connection, id)?.shared_secret;
-            sealed.map(|sealed| secrets.open("platforms", &id.to_string(), &sealed)).transpose()
+            let Sealed { shared_secret } = sql(SECRET).bind(id).one(connection, "platform")?;
+            shared_secret.map(|sealed| secrets.open("platforms", &id.to_string(), &sealed)).transpose()
         })
         .await
     }
 }
 
-const FIND: Sql = statement!("{SELECT} AND id = ?");
+row! {
+    struct Sealed {
+        shared_secret: Option<String>,
+    }
+}
 
-fn read(connection: &mut AnyConnection, id: PlatformId) -> Result<PlatformRow, Error> {
-    let row = sql(FIND).bind(id).first(connection)?;
-    row.ok_or(Error::Missing { what: "platform" })
+const SECRET: Sql = statement!("SELECT shared_secret FROM platforms WHERE deleted_at IS NULL AND id = ?");
+
+const FIND: Sql = statement!("SELECT {PLATFORM} AND id = ?");
+
+fn find(connection: &mut AnyConnection, id: PlatformId) -> Result<Platform, Error> {
+    sql(FIND).bind(id).one(connection, "platform")
 }
 
 const FIND_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? AND deleted_at IS NULL");
 
-/// An app that was not deleted.
+/// Checks that an app exists and was not deleted.
 pub fn require_app(write: &mut Write<'_>, id: AppId) -> Result<(), Error> {
-    let app: Option<Number> = sql(FIND_APP).bind(id).first(write.connection)?;
-    app.map(drop).ok_or(Error::Missing { what: "app" })
+    let created_at: Option<Timestamp> = sql(FIND_APP).bind(id).value(write.connection)?;
+    created_at.map(drop).ok_or(Error::Missing { what: "app" })
 }
 
 const INSERT: Sql = statement! {"
@@ -280,7 +244,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
         .bind(new.max_wait_ms)
         .bind(new.ingress_key.as_str())
         .bind(write.now)
-        .bind(product_ref_text(new.product_ref))
+        .bind(new.product_ref)
         .bind(new.flush_on_revoke)
         .bind(new.unknown_receipts)
         .run(write.connection)
@@ -290,67 +254,55 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
 
 const UPDATE: Sql = statement! {"
     UPDATE platforms
-    SET name = ?, package_name = ?, environment = ?, shared_secret = ?, window_ms = ?, max_wait_ms = ?,
-        ingress_key = ?, product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?, secret_refused_at = ?
+    SET name = ?, package_name = ?, environment = ?, window_ms = ?, max_wait_ms = ?, ingress_key = ?,
+        product_ref = ?, flush_on_revoke = ?, unknown_receipts = ?
     WHERE id = ?
 "};
 
-fn update(write: &mut Write<'_>, secrets: &Secrets, row: PlatformRow, patch: &PlatformPatch) -> Result<(), Error> {
-    let sealed = match &patch.shared_secret {
-        Some(secret) => seal(secrets, row.id, secret.as_ref())?,
-        None => row.shared_secret.clone(),
-    };
-    let before = (row.id, row.secret_refused_at, row.environment, product_ref(&row.product_ref));
-    let name = patch.name.clone().unwrap_or(row.name);
-    let refused_at = if patch.shared_secret.is_some() { None } else { row.secret_refused_at };
+const SET_SECRET: Sql = statement!("UPDATE platforms SET shared_secret = ?, secret_refused_at = NULL WHERE id = ?");
+
+fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
+    let name = patch.name.as_ref().unwrap_or(&before.name);
     sql(UPDATE)
         .bind(name.as_str())
-        .bind(patch.package_name.clone().unwrap_or(row.package_name))
-        .bind(patch.environment.unwrap_or(row.environment))
-        .bind(sealed)
-        .bind(patch.window_ms.unwrap_or(row.window_ms))
-        .bind(patch.max_wait_ms.unwrap_or(row.max_wait_ms))
-        .bind(patch.ingress_key.clone().unwrap_or(row.ingress_key))
-        .bind(patch.product_ref.map_or(row.product_ref, |chosen| product_ref_text(chosen).to_owned()))
-        .bind(patch.flush_on_revoke.unwrap_or(row.flush_on_revoke))
-        .bind(patch.unknown_receipts.unwrap_or(row.unknown_receipts))
-        .bind(refused_at)
-        .bind(row.id)
+        .bind(patch.package_name.as_ref().unwrap_or(&before.package_name).as_str())
+        .bind(patch.environment.unwrap_or(before.environment))
+        .bind(patch.window_ms.unwrap_or(before.window_ms))
+        .bind(patch.max_wait_ms.unwrap_or(before.max_wait_ms))
+        .bind(patch.ingress_key.as_ref().unwrap_or(&before.ingress_key).as_str())
+        .bind(patch.product_ref.unwrap_or(before.product_ref))
+        .bind(patch.flush_on_revoke.unwrap_or(before.flush_on_revoke))
+        .bind(patch.unknown_receipts.unwrap_or(before.unknown_receipts))
+        .bind(before.id)
         .run(write.connection)
-        .map_err(|error| error.or_taken("platform", &name))?;
-    wake_by(write, before, patch)
+        .map_err(|error| error.or_taken("platform", name))?;
+    if let Some(secret) = &patch.shared_secret {
+        let sealed = seal(secrets, before.id, secret.as_ref())?;
+        sql(SET_SECRET).bind(sealed).bind(before.id).run(write.connection)?;
+    }
+    recheck_affected(write, before, patch)
 }
 
-/// Wakes the purchases that the change concerns, for the sweep to settle at its own pace. The platform is changed
-/// first: a first record that did not see the change is waited for, and found.
-fn wake_by(
-    write: &mut Write<'_>,
-    (id, refused_at, environment, named_by): (PlatformId, Option<Timestamp>, Environment, ProductRef),
-    patch: &PlatformPatch,
-) -> Result<(), Error> {
+/// Notes a recheck of the purchases that the change affects; the sweep settles them at its own pace. Without a secret
+/// the store cannot be queried, so removing it rechecks none: it only forgets the failures of their verification.
+///
+/// The platform's row is updated first. A settling that is creating a purchase holds a shared lock on that row, so the
+/// update waits for it, and the recheck sees that purchase.
+fn recheck_affected(write: &mut Write<'_>, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
     if let Some(secret) = &patch.shared_secret {
-        let why = if secret.is_some() { RecheckReason::Secret(refused_at) } else { RecheckReason::Failures };
-        reconsider::recheck_platform(write, id, why)?;
+        match secret {
+            Some(_) => rechecks::recheck_secret(write, before.id, before.secret_refused_at)?,
+            None => rechecks::recheck_platform(write, before.id, RecheckReason::NoUsableSecret)?,
+        }
     }
-    if patch.environment.is_some_and(|chosen| chosen != environment) {
-        audit::reset_choices_of_platform(write, id)?;
-        reconsider::recheck_platform(write, id, RecheckReason::Environment)?;
+    if patch.environment.is_some_and(|chosen| chosen != before.environment) {
+        audit::reset_choices_of_platform(write, before.id)?;
+        rechecks::recheck_platform(write, before.id, RecheckReason::Environment)?;
     }
-    if patch.product_ref.is_some_and(|chosen| chosen != named_by) {
-        reconsider::recheck_platform(write, id, RecheckReason::ProductRef)?;
+    if patch.product_ref.is_some_and(|chosen| chosen != before.product_ref) {
+        rechecks::recheck_platform(write, before.id, RecheckReason::ProductRef)?;
     }
     Ok(())
-}
-
-const fn product_ref_text(chosen: ProductRef) -> &'static str {
-    match chosen {
-        ProductRef::Term => "term",
-        ProductRef::Parent => "parent",
-    }
-}
-
-fn product_ref(text: &str) -> ProductRef {
-    if text == "parent" { ProductRef::Parent } else { ProductRef::Term }
 }
 
 fn seal(secrets: &Secrets, id: PlatformId, secret: Option<&SecretString>) -> Result<Option<String>, Error> {

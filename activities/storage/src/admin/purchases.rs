@@ -1,4 +1,4 @@
-//! What an admin may do to one purchase: hold, release, discard.
+//! Changes of one purchase by an admin: hold it, release it, discard its open notifications.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -26,28 +26,30 @@ const DISCARD: Sql = statement! {"
 "};
 
 impl Store {
-    /// Stops settling of a purchase until a time.
+    /// Holds a purchase: its notifications are not settled until a time. Forgets the failures of its verification.
     #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn hold(&self, key: CollapseKey, until: Timestamp, by: &str, reason: &str) -> Result<(), Error> {
         let (by, reason) = (by.to_owned(), reason.to_owned());
         self.write(move |write| {
             purchase::lock(write, key)?;
-            purchase::forget_failures(write, purchase::OF_KEY, [key.into()])?;
+            purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
             sql(HOLD).bind(until).bind(by.as_str()).bind(reason.as_str()).bind(key).run(write.connection).map(drop)
         })
         .await
     }
 
-    /// Ends a hold. Where there is none, nothing happens.
+    /// Ends the hold of a purchase. Without a hold, nothing is changed but the failures of its verification, which are
+    /// forgotten.
     pub async fn release(&self, key: CollapseKey) -> Result<(), Error> {
         self.write(move |write| {
-            purchase::forget_failures(write, purchase::OF_KEY, [key.into()])?;
+            purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
             sql(RELEASE).bind(key).run(write.connection).map(drop)
         })
         .await
     }
 
-    /// Ends the open notifications up to a sequence number, or all of them; returns how many rows that ended.
+    /// Ends the open notifications of a purchase as `discarded`, all or up to a sequence number. Those that wait for
+    /// the approval of their topic stay open. Returns the number of discarded ones.
     #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn discard(&self, key: CollapseKey, through: Option<i64>, by: &str, reason: &str) -> Result<i64, Error> {
         let why = format!("{by}: {reason}");

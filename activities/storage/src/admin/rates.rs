@@ -1,15 +1,16 @@
-//! Rates of exchange: what one unit of a currency was worth in USD on a day. They hold for settlings from then on, and
-//! purchases that a sales report has on such a day are settled again.
+//! Exchange rates: the worth of one unit of a currency in USD on a day. New rates apply to later settlings. Purchases
+//! with a line of a sales report of that currency and day are rechecked.
 
 use crate::admin::platforms::require_app;
 use crate::admin::sales;
+use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase;
-use domain::AppId;
+use domain::{AppId, CollapseKey};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,22 +18,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Maximum number of rows per statement.
 const ROWS: usize = 500;
 
-/// One rate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Rate {
-    /// The day, such as `2026-01-31`.
-    pub day: String,
-    /// ISO 4217, three capital letters.
-    pub currency: String,
-    /// A decimal, as text.
-    pub usd: String,
-}
-
 row! {
-    struct RateRow {
-        day: String,
-        currency: String,
-        usd: String,
+    /// One rate.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct Rate {
+        /// The day, such as `2026-01-31`.
+        pub day: String,
+        /// ISO 4217, three capital letters.
+        pub currency: String,
+        /// A decimal, as text.
+        pub usd: String,
     }
 }
 
@@ -43,34 +38,42 @@ const UPSERT: Sql = statement! {"
 "};
 
 const LIST: Sql = statement! {"
-    SELECT day, currency, usd
+    SELECT day AS cursor, day, currency, usd
     FROM rates
     WHERE app_id = ? AND currency = ? AND day > ?
     ORDER BY day
     LIMIT ?
 "};
 
+const PURCHASES_OF_RATE: Sql = statement! {hot "sales_day", "
+    SELECT DISTINCT p.collapse_key AS value
+    FROM sales s
+    JOIN purchases p ON p.receipt_id = s.receipt_id AND p.app_id = s.app_id
+    LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day
+    WHERE s.app_id = ? AND s.currency = ? AND s.day = ? AND (r.usd IS NULL OR r.usd <> ?)
+"};
+
 impl Store {
-    /// Stores rates, in the place of those of the same day and currency. Of two for the same the later one holds.
-    /// Purchases with lines of a sales report of these currencies and days are rechecked.
+    /// Stores rates and replaces those of the same day and currency. If the list has two for the same day and currency,
+    /// the later one is stored. Purchases with a line of a sales report whose rate changes are rechecked.
     pub async fn put_rates(&self, app: AppId, rates: Vec<Rate>) -> Result<(), Error> {
-        let latest: BTreeMap<(String, String), String> =
-            rates.into_iter().map(|rate| ((rate.currency, rate.day), rate.usd)).collect();
-        let rows: Vec<((String, String), String)> = latest.into_iter().collect();
+        let latest: BTreeMap<_, Rate> =
+            rates.into_iter().map(|rate| ((rate.currency.clone(), rate.day.clone()), rate)).collect();
+        let rates: Vec<Rate> = latest.into_values().collect();
         self.write(move |write| {
             require_app(write, app)?;
             sales::lock_app(write, app)?;
-            let mut concerned = BTreeSet::new();
-            for ((currency, day), usd) in &rows {
-                concerned.extend(sales::rated(write.connection, app, (currency, day, usd))?);
+            let mut affected = BTreeSet::new();
+            for rate in &rates {
+                affected.extend(purchases_of(write.connection, app, rate)?);
             }
-            for rows in rows.chunks(ROWS) {
-                let values = rows.iter().map(|((currency, day), usd)| {
+            for rates in rates.chunks(ROWS) {
+                let values = rates.iter().map(|Rate { day, currency, usd }| {
                     [app.into(), currency.as_str().into(), day.as_str().into(), usd.as_str().into()]
                 });
-                sql(UPSERT).once().bind_rows(values).run(write.connection)?;
+                sql(UPSERT).uncached().bind_rows(values).run(write.connection)?;
             }
-            for key in concerned {
+            for key in affected {
                 purchase::recheck(write, purchase::OF_KEY, [key.into()])?;
             }
             Ok(())
@@ -82,15 +85,15 @@ impl Store {
     pub async fn rates(&self, app: AppId, currency: &str, page: Page) -> Result<Paged<Rate>, Error> {
         let currency = currency.to_owned();
         self.read(move |connection| {
-            let rows: Vec<RateRow> = sql(LIST)
-                .bind(app)
-                .bind(currency)
-                .bind(page.cursor.clone().unwrap_or_default())
-                .bind(page.size() + 1)
-                .all(connection)?;
-            let rate = |row: RateRow| Ok(Rate { day: row.day, currency: row.currency, usd: row.usd });
-            Paged::cut(rows, page.size(), |row| row.day.clone(), rate)
+            let after = page.cursor.clone().unwrap_or_default();
+            page.read(connection, sql(LIST).bind(app).bind(currency).bind(after))
         })
         .await
     }
+}
+
+/// The purchases with sales of this currency and day, unless the stored rate is the same.
+fn purchases_of(connection: &mut AnyConnection, app: AppId, rate: &Rate) -> Result<Vec<CollapseKey>, Error> {
+    let Rate { day, currency, usd } = rate;
+    sql(PURCHASES_OF_RATE).bind(app).bind(currency.as_str()).bind(day.as_str()).bind(usd.as_str()).values(connection)
 }

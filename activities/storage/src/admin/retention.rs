@@ -1,12 +1,11 @@
-//! Retention: bodies that are older than the operator wants to keep them. The ledger's rows stay for ever.
+//! Retention: removes bodies that are older than the operator keeps them. The rows stay for ever.
 //!
-//! Each table is walked in the order of its rows, some with each call, and from the beginning again at the end: what
-//! was still needed when it was passed goes the next time.
+//! Each call checks the next rows of each table, in the order of their sequence numbers. At the end it starts again at
+//! the beginning, for bodies that were still needed the last time.
 
-use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use domain::Timestamp;
@@ -15,13 +14,14 @@ use serde_json::json;
 /// Number of bodies that are removed in one transaction.
 const BATCH: usize = 200;
 
-/// The condition that nothing is owed for which the event `e` is needed: itself, and of a state all that was announced
-/// with it.
+/// No pending or waiting delivery needs the event `e`: none of its own, and for a `purchase.updated` none of its
+/// revision. The conditions are subqueries with a value and not `NOT EXISTS`, because a planner would read all owed
+/// deliveries.
 const UNNEEDED: &str = "
-    NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.status IN ('pending', 'waiting'))
-        AND (e.event_type <> 'purchase.updated' OR NOT EXISTS (SELECT 1 FROM deliveries d
+    (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.status IN ('pending', 'waiting') LIMIT 1) IS NULL
+        AND (e.event_type <> 'purchase.updated' OR (SELECT 1 FROM deliveries d
             WHERE d.collapse_key = e.collapse_key AND d.revision = e.revision AND d.status IN ('pending',
-            'waiting')))";
+            'waiting') LIMIT 1) IS NULL)";
 
 row! {
     struct Candidate {
@@ -42,13 +42,13 @@ row! {
 #[derive(Clone, Copy)]
 struct Table {
     name: &'static str,
-    /// Its next rows, the oldest first, and whether the body of each is old and needed by nobody.
+    /// Selects the next rows, the oldest first, and whether the body of each is old and no longer needed.
     candidates: Sql,
-    /// Removes the bodies of these rows; checks again what may have changed since they were selected.
+    /// Removes the bodies of these rows. Checks the conditions again that may have changed since the selection.
     remove: fn(&mut Write<'_>, &[i64]) -> Result<usize, Error>,
 }
 
-/// An open notification is needed to settle it.
+/// The body of an open notification is needed for its settling.
 const NOTIFICATIONS: Table = Table {
     name: "notifications",
     candidates: statement! {"
@@ -62,11 +62,11 @@ const NOTIFICATIONS: Table = Table {
     remove: remove_notifications,
 };
 
-/// Deliveries are rendered from the event and from the state that was announced with it, and the newest state of a
-/// purchase is shown on request.
+/// A delivery is rendered from its event and from the `purchase.updated` of the same revision. The API shows the newest
+/// `purchase.updated` of a purchase.
 const EVENTS: Table = Table {
     name: "events",
-    candidates: statement! {"
+    candidates: statement! {hot "deliveries_of_key or deliveries_pending", "
         SELECT e.seq, e.created_at AS at,
             (e.pruned_at IS NULL AND e.created_at < ? AND {UNNEEDED}
                 AND (e.event_type <> 'purchase.updated' OR EXISTS (SELECT 1 FROM events m
@@ -80,7 +80,7 @@ const EVENTS: Table = Table {
     remove: remove_events,
 };
 
-/// A delivery that has ended is never sent again: a redelivery is a delivery of its own.
+/// A delivery that has ended is never sent again: a redelivery is a new delivery.
 const DELIVERIES: Table = Table {
     name: "deliveries",
     candidates: statement! {"
@@ -95,9 +95,10 @@ const DELIVERIES: Table = Table {
 };
 
 impl Store {
-    /// Checks the next rows, at most `limit` of each table, and removes the bodies of those that ended before a time:
-    /// of notifications, of events, of deliveries, and the responses to their attempts. What waits, what is owed and
-    /// the newest state of a purchase keep theirs. Returns how many rows lost one.
+    /// Checks the next rows, at most `limit` of each table, and removes the bodies that are older than `before`: those
+    /// of notifications and deliveries that ended before it, with the responses to the deliveries' attempts, and those
+    /// of events that were recorded before it. Open notifications, owed deliveries with their events, and the newest
+    /// `purchase.updated` of a purchase keep their bodies. Returns the number of rows whose body was removed.
     pub async fn prune(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
         let mut pruned = 0;
         for table in [NOTIFICATIONS, EVENTS, DELIVERIES] {
@@ -107,7 +108,13 @@ impl Store {
     }
 
     async fn prune_table(&self, table: Table, before: Timestamp, limit: i64) -> Result<usize, Error> {
-        let (from, rows) = self.read(move |connection| candidates(connection, table, (before, limit))).await?;
+        let (from, rows) = self
+            .read(move |connection| {
+                let from = sql(THROUGH).bind(table.name).value(connection)?.unwrap_or(0);
+                let rows: Vec<Candidate> = sql(table.candidates).bind(before).bind(from).bind(limit).all(connection)?;
+                Ok((from, rows))
+            })
+            .await?;
         let spent: Vec<i64> = rows.iter().filter(|row| row.is_spent).map(|row| row.seq).collect();
         let mut pruned = 0;
         for batch in spent.chunks(BATCH) {
@@ -118,24 +125,13 @@ impl Store {
         let is_young = rows.last().is_some_and(|last| last.at >= before);
         let through = if is_end || is_young { 0 } else { rows.last().map_or(0, |last| last.seq) };
         if through != from {
-            self.write(move |write| note(write, table, through)).await?;
+            self.write(move |write| sql(NOTE_THROUGH).bind(table.name).bind(through).run(write.connection)).await?;
         }
         Ok(pruned)
     }
 }
 
 const THROUGH: Sql = statement!("SELECT through AS value FROM retention WHERE table_name = ?");
-
-/// Where the last call ended, and the rows behind it.
-fn candidates(
-    connection: &mut AnyConnection,
-    table: Table,
-    (before, limit): (Timestamp, i64),
-) -> Result<(i64, Vec<Candidate>), Error> {
-    let from: Option<Number> = sql(THROUGH).bind(table.name).first(connection)?;
-    let from = from.map_or(0, |from| from.value);
-    Ok((from, sql(table.candidates).bind(before).bind(from).bind(limit).all(connection)?))
-}
 
 const NOTE_THROUGH: Sql = statement! {"
     INSERT INTO retention (table_name, through)
@@ -144,10 +140,6 @@ const NOTE_THROUGH: Sql = statement! {"
     DO UPDATE SET through = excluded.through
 "};
 
-fn note(write: &mut Write<'_>, table: Table, through: i64) -> Result<(), Error> {
-    sql(NOTE_THROUGH).bind(table.name).bind(through).run(write.connection).map(drop)
-}
-
 const REDUCE_NOTIFICATIONS: Sql = statement! {"
     UPDATE notifications
     SET body = '{{}}', pruned_at = ?
@@ -155,7 +147,7 @@ const REDUCE_NOTIFICATIONS: Sql = statement! {"
 "};
 
 fn remove_notifications(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    sql(REDUCE_NOTIFICATIONS).once().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
+    sql(REDUCE_NOTIFICATIONS).uncached().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
 }
 
 const LOCK_EVENTS: Sql = statement!("SELECT seq, body FROM events WHERE seq IN (?*) ORDER BY seq FOR UPDATE");
@@ -166,10 +158,10 @@ const REDUCE_EVENT: Sql = statement! {"
     WHERE e.seq = ? AND {UNNEEDED}
 "};
 
-/// A redelivery locks the event's row too, and checks then whether it is still whole: so nothing is owed of an event
-/// while its body is removed.
+/// Locks the events first. A redelivery locks them too, and then checks that the body is still there: so no delivery of
+/// an event is recorded while its body is removed.
 fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    let events: Vec<EventBody> = sql(LOCK_EVENTS).once().bind_list(seqs.iter().copied()).all(write.connection)?;
+    let events: Vec<EventBody> = sql(LOCK_EVENTS).uncached().bind_list(seqs.iter().copied()).all(write.connection)?;
     let mut removed = 0;
     for event in events {
         removed +=
@@ -178,7 +170,7 @@ fn remove_events(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
     Ok(removed)
 }
 
-/// Reduces an event's body to what the audit and receivers need: what it counts, and its digest.
+/// Reduces an event's body to the fields that the audit and receivers need: `coalesced` and `state_digest`.
 fn reduced(body: &str) -> String {
     let body: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
     match body.get("attributes") {
@@ -202,8 +194,8 @@ const REDUCE_DELIVERIES: Sql = statement! {"
 "};
 
 fn remove_deliveries(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
-    sql(REDUCE_ATTEMPTS).once().bind_list(seqs.iter().copied()).run(write.connection)?;
-    sql(REDUCE_DELIVERIES).once().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
+    sql(REDUCE_ATTEMPTS).uncached().bind_list(seqs.iter().copied()).run(write.connection)?;
+    sql(REDUCE_DELIVERIES).uncached().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! Lines of a store's sales report: each is remembered by its transaction, and the purchases that they are about are
-//! rechecked. The entries of the ledger that follow are written by that settling, and not here.
+//! Import of a store's sales report. Its lines are stored by transaction, and the purchases whose ledger they change
+//! are rechecked. The settling that follows writes the entries of the ledger, not this module.
 
 use crate::admin::platforms::require_app;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::run::Run;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{self, Number, SingleText, row, sql};
+use crate::db::statement::{self, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::purchase;
@@ -20,81 +20,69 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A line of a sales report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSale {
-    /// The store's name of the transaction.
+    /// The store's id of the transaction.
     pub transaction_id: String,
-    /// What it is.
+    /// A charge, a refund or a chargeback.
     pub kind: SaleKind,
-    /// The store's name of the purchase.
+    /// The store's id of the purchase.
     pub receipt_id: String,
-    /// What was sold.
+    /// The SKU that was sold.
     pub sku: String,
     /// The amount: a decimal, never below 0.
     pub price: String,
-    /// ISO 4217, three capital letters.
+    /// The currency by ISO 4217: three capital letters.
     pub currency: String,
-    /// When it was created.
+    /// The time of the charge, refund or chargeback, by the store.
     pub at: Timestamp,
 }
 
-/// The result of importing a page of lines; of a dry run, what it would be.
+/// The result of an import; of a dry run, what it would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ImportedSales {
-    /// Lines that were not known.
+    /// Number of new lines.
     pub new: i64,
-    /// Lines that were known, and are the same.
+    /// Number of lines that were stored before and are the same.
     pub known: i64,
-    /// Lines that were known, and differ now.
+    /// Number of lines that were stored before with other content.
     pub changed: i64,
-    /// Lines whose payment is known.
+    /// Number of lines with a payment in the ledger.
     pub matched: i64,
-    /// Purchases that are settled again because of them.
+    /// Number of purchases that are rechecked because of the lines.
     pub purchases: i64,
-    /// Lines whose payment is not known; they are kept until it is.
+    /// Lines without a payment in the ledger. They stay stored, and are matched when the payment is recorded.
     pub unmatched: Vec<Unmatched>,
-    /// Payments whose price is not the one of the list, or that were given back.
+    /// Payments whose price differs from the ledger, that were refunded, or whose amount has no exchange rate.
     pub differences: Vec<Difference>,
 }
 
-/// A line whose payment is not known.
+/// A line without a payment in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unmatched {
     /// Its transaction.
     pub transaction_id: String,
-    /// What it is.
+    /// A charge, a refund or a chargeback.
     pub kind: SaleKind,
-    /// Why: `purchase_unknown`, or `payment_unknown` where no payment of the purchase is near its time.
+    /// Why: `purchase_unknown`, or `payment_unknown` if the purchase has no payment near its time.
     pub why: &'static str,
 }
 
-/// A payment for which the report differs from the ledger.
+/// A difference between the report and the ledger, for one payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Difference {
-    /// The transaction of the report; null where the price is right and only its rate was missing.
+    /// The transaction of the report; null if the price is right and only its exchange rate was missing.
     pub transaction_id: Option<String>,
     /// The purchase.
     pub collapse_key: CollapseKey,
-    /// The number of the payment.
+    /// The number of the term that was paid.
     pub number: i64,
-    /// What it is: `correction`, `refund` or `restored`; `no_rate` where its amount in USD is not known yet.
+    /// The kind of difference: `correction`, `refund` or `restored`; `no_rate` if the amount in USD is not known yet.
     pub what: &'static str,
-    /// The price that was known, such as `9.99 USD`.
+    /// The price of the payment in the ledger, such as `9.99 USD`.
     pub listed: Option<String>,
-    /// The price or amount of the report.
+    /// The amount in the report, such as `8.99 USD`.
     pub reported: Option<String>,
-    /// What the ledger is adjusted by, in USD.
+    /// The amount by which the ledger is adjusted, in USD.
     pub usd: Option<String>,
-}
-
-row! {
-    struct Known {
-        transaction_id: String,
-        kind: String,
-        sold_at: Timestamp,
-        price: String,
-        currency: String,
-        receipt_id: String,
-        sku: String,
-    }
 }
 
 row! {
@@ -105,20 +93,15 @@ row! {
 }
 
 row! {
-    struct Key {
-        collapse_key: CollapseKey,
-    }
-}
-
-row! {
-    struct Listed {
+    /// The price of a payment in the ledger.
+    struct PriceRow {
         number: i64,
         price: Option<String>,
         currency: Option<String>,
     }
 }
 
-/// The identity of a line: its transaction, what it is, and when it was given back.
+/// The identity of a line: its transaction, its kind, and the time of a refund or chargeback (0 for a charge).
 type Identity<'a> = (&'a str, SaleKind, i64);
 
 /// The lines about a receipt.
@@ -129,17 +112,24 @@ struct Lines<'a> {
     has_news: bool,
 }
 
+/// The sales of a receipt, each with the number of its payment in the ledger of one purchase; `None` without one.
+struct Matched<'a> {
+    sales: &'a [Sale],
+    numbers: Vec<Option<i64>>,
+}
+
 impl Store {
-    /// Imports lines of a sales report, all of them or none. A repeated line changes nothing; another content of a
-    /// transaction replaces the one before.
+    /// Imports lines of a sales report, all or none. A line that is stored already changes nothing; other content of
+    /// the same transaction replaces it.
     pub async fn import_sales(&self, app: AppId, sales: Vec<NewSale>, run: Run) -> Result<ImportedSales, Error> {
-        self.write(move |write| import(write, app, (&sales, run))).await
+        self.write(move |write| import(write, app, &sales, run)).await
     }
 }
 
-fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) -> Result<ImportedSales, Error> {
+fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Result<ImportedSales, Error> {
     require_app(write, app)?;
-    // A settling shares this row until it is committed: it sees these lines, or is found below with what it wrote.
+    // A settling holds a shared lock on the app's row until its commit. So either it sees these lines, or the
+    // comparison below sees what it wrote.
     if run == Run::Real {
         lock_app(write, app)?;
     }
@@ -147,14 +137,13 @@ fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) ->
     let mut answer = ImportedSales::default();
     let mut receipts: BTreeMap<&str, Lines<'_>> = BTreeMap::new();
     for sale in latest.into_values() {
-        let is_news = match known(write.connection, app, sale)? {
-            None => count(&mut answer.new),
-            Some(known) if known.is(sale) => {
-                answer.known += 1;
-                false
-            }
-            Some(_) => count(&mut answer.changed),
-        };
+        let is_same = is_same(write.connection, app, sale)?;
+        match is_same {
+            None => answer.new += 1,
+            Some(false) => answer.changed += 1,
+            Some(true) => answer.known += 1,
+        }
+        let is_news = is_same != Some(true);
         if is_news && run == Run::Real {
             upsert(write, app, sale)?;
         }
@@ -162,13 +151,13 @@ fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) ->
         of_receipt.all.push(sale);
         of_receipt.has_news |= is_news;
     }
-    let mut concerned = BTreeSet::new();
-    for (receipt_id, lines) in receipts {
-        concerned.extend(compare(write.connection, (app, receipt_id), (&lines, &mut answer))?);
+    let mut affected = BTreeSet::new();
+    for lines in receipts.values() {
+        affected.extend(compare(write.connection, app, lines, &mut answer)?);
     }
-    answer.purchases = i64::try_from(concerned.len()).unwrap_or(i64::MAX);
+    answer.purchases = i64::try_from(affected.len()).unwrap_or(i64::MAX);
     if run == Run::Real {
-        for key in concerned {
+        for key in affected {
             purchase::recheck(write, purchase::OF_KEY, [key.into()])?;
         }
     }
@@ -177,50 +166,33 @@ fn import(write: &mut Write<'_>, app: AppId, (sales, run): (&[NewSale], Run)) ->
 
 const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR NO KEY UPDATE");
 
-/// Locks the app's row, which the record of a settling shares until it is committed.
+/// Locks the app's row, on which a settling holds a shared lock until its commit.
 pub fn lock_app(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     if write.connection.is_shared() {
-        let _: Option<Number> = sql(LOCK_APP).bind(app).first(write.connection)?;
+        sql(LOCK_APP).bind(app).value::<i64>(write.connection)?;
     }
     Ok(())
 }
 
-const PURCHASES_OF_RATE: Sql = statement! {hot "sales_day", "
-    SELECT DISTINCT p.collapse_key
-    FROM sales s
-    JOIN purchases p ON p.receipt_id = s.receipt_id AND p.app_id = s.app_id
-    LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day
-    WHERE s.app_id = ? AND s.currency = ? AND s.day = ? AND (r.usd IS NULL OR r.usd <> ?)
-"};
-
-/// The purchases with sales of a currency and day for which there is another rate, or none.
-pub fn rated(
-    connection: &mut AnyConnection,
-    app: AppId,
-    (currency, day, usd): (&str, &str, &str),
-) -> Result<Vec<CollapseKey>, Error> {
-    let rows: Vec<Key> = sql(PURCHASES_OF_RATE).bind(app).bind(currency).bind(day).bind(usd).all(connection)?;
-    Ok(rows.into_iter().map(|row| row.collapse_key).collect())
-}
-
-fn count(counter: &mut i64) -> bool {
-    *counter += 1;
-    true
-}
-
-const FIND_LINES: Sql = statement! {"
-    SELECT transaction_id, kind, sold_at, price, currency, receipt_id, sku
+const IS_SAME: Sql = statement! {"
+    SELECT (sold_at = ? AND price = ? AND currency = ? AND receipt_id = ? AND sku = ?) AS value
     FROM sales
     WHERE app_id = ? AND transaction_id = ? AND kind = ? AND returned_at = ?
 "};
 
-fn known(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<Option<Known>, Error> {
-    sql(FIND_LINES)
+/// Whether a line is stored with the same content; `None` if its transaction is not stored.
+fn is_same(connection: &mut AnyConnection, app: AppId, sale: &NewSale) -> Result<Option<bool>, Error> {
+    sql(IS_SAME)
+        .bind(sale.at)
+        .bind(sale.price.as_str())
+        .bind(sale.currency.as_str())
+        .bind(statement::clean(&sale.receipt_id).as_ref())
+        .bind(statement::clean(&sale.sku).as_ref())
         .bind(app)
         .bind(statement::clean(&sale.transaction_id).as_ref())
         .bind(sale.kind.as_str())
         .bind(sale.returned_at())
-        .first(connection)
+        .value(connection)
 }
 
 const UPSERT: Sql = statement! {"
@@ -249,7 +221,7 @@ fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error
         .map(drop)
 }
 
-/// The day of a time in UTC, as rates of exchange have it.
+/// The day of a time in UTC, such as `2026-01-31`.
 fn day(at: Timestamp) -> String {
     at.to_string().chars().take("2026-01-31".len()).collect()
 }
@@ -261,29 +233,31 @@ const PURCHASES_OF_RECEIPT: Sql = statement! {"
     ORDER BY collapse_key
 "};
 
-/// Compares the lines about a receipt with its ledger; returns the purchases whose ledger or record they change.
+/// Compares the lines about a receipt with the ledger of its purchases. Returns the purchases to recheck.
 fn compare(
     connection: &mut AnyConnection,
-    (app, receipt_id): (AppId, &str),
-    (lines, answer): (&Lines<'_>, &mut ImportedSales),
+    app: AppId,
+    lines: &Lines<'_>,
+    answer: &mut ImportedSales,
 ) -> Result<Vec<CollapseKey>, Error> {
+    let Some(receipt_id) = lines.all.first().map(|line| line.receipt_id.as_str()) else { return Ok(Vec::new()) };
     let purchases: Vec<PurchaseRow> = sql(PURCHASES_OF_RECEIPT).bind(receipt_id).bind(app).all(connection)?;
-    let sales = with(connection, (app, receipt_id), &lines.all)?;
+    let stored = sales_of(connection, app, receipt_id)?;
+    let sales = with_lines(connection, app, stored, &lines.all)?;
     let is_line = |sale: &Sale| lines.all.iter().any(|line| line.identity() == identity(sale));
     let mut found = BTreeSet::new();
-    let mut concerned = Vec::new();
+    let mut affected = Vec::new();
     for row in &purchases {
         let known = purchase::read(&row.purchase)?;
         let booked = booked(connection, row.collapse_key)?;
-        let reach = payment::reach_ms(&known);
-        let matches = payment::matches(&booked, &sales, reach);
-        let matched =
-            sales.iter().zip(&matches).enumerate().filter(|(_, (sale, number))| number.is_some() && is_line(sale));
-        let places: Vec<usize> = matched.map(|(place, _)| place).collect();
+        let reach = payment::reach(&known);
+        let matched = Matched { sales: &sales, numbers: payment::matches(&booked, &sales, reach) };
+        let places = matched.pairs().enumerate().filter(|(_, (sale, number))| number.is_some() && is_line(sale));
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
         let adjustments = payment::adjustments(&booked, &sales, payment::refund_status(&known), reach);
-        differences(connection, (row.collapse_key, &adjustments), (&sales, &matches, answer))?;
+        answer.differences.extend(differences(connection, row.collapse_key, &adjustments, &matched)?);
         if (lines.has_news && !places.is_empty()) || !adjustments.is_empty() {
-            concerned.push(row.collapse_key);
+            affected.push(row.collapse_key);
         }
         found.extend(places);
     }
@@ -295,28 +269,28 @@ fn compare(
         kind: sale.kind,
         why,
     }));
-    Ok(concerned)
+    Ok(affected)
 }
 
-/// The sales of a receipt, with these lines in the place of those of the same transaction.
-fn with(
+/// The stored sales, with these lines added. A line replaces the sale with the same identity.
+fn with_lines(
     connection: &mut AnyConnection,
-    (app, receipt_id): (AppId, &str),
+    app: AppId,
+    mut sales: Vec<Sale>,
     lines: &[&NewSale],
 ) -> Result<Vec<Sale>, Error> {
-    let mut sales = sales_of(connection, (app, receipt_id))?;
     for line in lines {
-        let rate = rate(connection, app, line)?;
+        let price = line.price.parse();
         let row = SaleRow {
             transaction_id: line.transaction_id.clone(),
-            kind: line.kind.as_str().to_owned(),
+            kind: line.kind,
             sold_at: line.at,
-            price: line.price.clone(),
+            price: price.map_err(|cause| Error::corrupt_by("an amount of a sales report is not a decimal", cause))?,
             currency: line.currency.clone(),
-            rate,
+            rate: sql(FIND_RATE).bind(app).bind(line.currency.as_str()).bind(day(line.at)).value(connection)?,
         };
         sales.retain(|sale| identity(sale) != line.identity());
-        sales.push(row.sale()?);
+        sales.push(row.sale());
     }
     sales.sort_by(|a, b| (a.at, &a.transaction_id, a.kind).cmp(&(b.at, &b.transaction_id, b.kind)));
     Ok(sales)
@@ -324,59 +298,62 @@ fn with(
 
 const FIND_RATE: Sql = statement!("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?");
 
-fn rate(connection: &mut AnyConnection, app: AppId, line: &NewSale) -> Result<Option<String>, Error> {
-    let rate: Option<SingleText> =
-        sql(FIND_RATE).bind(app).bind(line.currency.as_str()).bind(day(line.at)).first(connection)?;
-    Ok(rate.map(|rate| rate.value))
-}
-
 const PAYMENTS_OF_PURCHASE: Sql = statement! {"
     SELECT number, price, currency
     FROM payments
     WHERE collapse_key = ? AND entry = 0
 "};
 
-/// Lists the adjustments of a purchase's ledger, and the amounts without a rate.
+/// The adjustments of a purchase's ledger, and the sales without an exchange rate.
 fn differences(
     connection: &mut AnyConnection,
-    (key, adjustments): (CollapseKey, &[Adjustment]),
-    (sales, matches, answer): (&[Sale], &[Option<i64>], &mut ImportedSales),
-) -> Result<(), Error> {
-    let listed: Vec<Listed> = sql(PAYMENTS_OF_PURCHASE).bind(key).all(connection)?;
+    collapse_key: CollapseKey,
+    adjustments: &[Adjustment],
+    matched: &Matched<'_>,
+) -> Result<Vec<Difference>, Error> {
+    let listed: Vec<PriceRow> = sql(PAYMENTS_OF_PURCHASE).bind(collapse_key).all(connection)?;
     let price = |number: i64| {
         let found = listed.iter().find(|one| one.number == number)?;
         Some(format!("{} {}", found.price.as_deref()?, found.currency.as_deref()?))
     };
-    let reported = |id: Option<&str>, number: i64| {
-        let mut of = sales.iter().zip(matches).filter(|(_, matched)| **matched == Some(number));
-        let sale = of.find(|(sale, _)| id.is_none_or(|id| sale.transaction_id == id))?.0;
-        Some(format!("{} {}", sale.price, sale.currency))
-    };
-    for one in adjustments {
-        answer.differences.push(Difference {
-            transaction_id: one.transaction_id.clone(),
-            collapse_key: key,
-            number: one.number,
-            what: one.kind.as_str(),
-            listed: price(one.number),
-            reported: reported(one.transaction_id.as_deref(), one.number),
-            usd: Some(one.usd.to_string()),
-        });
+    let adjusted = adjustments.iter().map(|one| Difference {
+        transaction_id: one.transaction_id.clone(),
+        collapse_key,
+        number: one.number,
+        what: one.kind.as_str(),
+        listed: price(one.number),
+        reported: matched.reported(one),
+        usd: Some(one.usd.to_string()),
+    });
+    let unrated = matched.pairs().filter(|(sale, _)| sale.usd.is_none()).filter_map(|(sale, number)| {
+        Some(Difference {
+            transaction_id: Some(sale.transaction_id.clone()),
+            collapse_key,
+            number: number?,
+            what: "no_rate",
+            listed: price(number?),
+            reported: Some(amount(sale)),
+            usd: None,
+        })
+    });
+    Ok(adjusted.chain(unrated).collect())
+}
+
+impl Matched<'_> {
+    fn pairs(&self) -> impl Iterator<Item = (&Sale, Option<i64>)> {
+        self.sales.iter().zip(self.numbers.iter().copied())
     }
-    for (sale, number) in sales.iter().zip(matches) {
-        if let (None, Some(number)) = (sale.usd, number) {
-            answer.differences.push(Difference {
-                transaction_id: Some(sale.transaction_id.clone()),
-                collapse_key: key,
-                number: *number,
-                what: "no_rate",
-                listed: price(*number),
-                reported: Some(format!("{} {}", sale.price, sale.currency)),
-                usd: None,
-            });
-        }
+
+    /// The amount of the sale that an adjustment follows from.
+    fn reported(&self, adjustment: &Adjustment) -> Option<String> {
+        let id = adjustment.transaction_id.as_ref();
+        let mut of_payment = self.pairs().filter(|(_, number)| *number == Some(adjustment.number));
+        of_payment.find(|(sale, _)| id.is_none_or(|id| sale.transaction_id == *id)).map(|(sale, _)| amount(sale))
     }
-    Ok(())
+}
+
+fn amount(sale: &Sale) -> String {
+    format!("{} {}", sale.price, sale.currency)
 }
 
 impl NewSale {
@@ -393,20 +370,7 @@ fn identity(sale: &Sale) -> Identity<'_> {
     (&sale.transaction_id, sale.kind, returned_at(sale.kind, sale.at))
 }
 
-/// A transaction is charged once, and given back in any number of parts.
+/// The time of a refund or chargeback, and 0 for a charge. A transaction is charged once, and may be refunded in parts.
 fn returned_at(kind: SaleKind, at: Timestamp) -> i64 {
     if kind == SaleKind::Charge { 0 } else { at.micros() }
-}
-
-impl Known {
-    fn is(&self, sale: &NewSale) -> bool {
-        let clean = |text: &str| statement::clean(text).into_owned();
-        self.transaction_id == clean(&sale.transaction_id)
-            && self.kind == sale.kind.as_str()
-            && self.sold_at == sale.at
-            && self.price == sale.price
-            && self.currency == sale.currency
-            && self.receipt_id == clean(&sale.receipt_id)
-            && self.sku == clean(&sale.sku)
-    }
 }

@@ -1,10 +1,10 @@
-//! Checkpoints of SQLite's log, beside the writer instead of inside its commits.
+//! Checkpoints of SQLite's write-ahead log (WAL), on a thread of their own instead of inside the writer's commits.
 //!
-//! A checkpoint copies the log's pages into the database and syncs both; whoever commits meanwhile would wait for all
-//! of it. So a thread copies the pages often, while they are few, in the mode that takes no lock of the writer's
-//! (PASSIVE, <https://sqlite.org/c3ref/wal_checkpoint_v2.html>). While there is always something new it never reaches
-//! the log's end, and only there the log starts over. So the writer finishes a long log between two groups, when hardly
-//! anything is left to copy.
+//! A checkpoint copies the log's pages into the database file and syncs both; a commit that triggers one waits for all
+//! of it. So this thread copies the pages often, while they are few, in the mode that takes no lock of the writer
+//! (PASSIVE, <https://sqlite.org/c3ref/wal_checkpoint_v2.html>). The log starts over only after all its pages were
+//! copied, which may never happen while the writer keeps adding pages. So when the log is long, the writer copies the
+//! rest itself between two groups, when hardly anything is left.
 
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
@@ -18,10 +18,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How often the log is copied.
-const EVERY: Duration = Duration::from_millis(250);
-/// A long log: 64 MiB of 4 KiB pages.
-const LONG_PAGES: i64 = 16 * 1024;
+/// How often the thread copies the log.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// A log with this many pages is long: 64 MiB of 4 KiB pages.
+const LONG_LOG_PAGES: i64 = 16 * 1024;
 
 row! {
     struct Progress {
@@ -29,14 +29,14 @@ row! {
     }
 }
 
-/// The thread that copies. It ends when this is dropped.
+/// A handle to the thread that copies. The thread ends when the handle is dropped.
 pub struct Checkpoints {
     is_long: Arc<AtomicBool>,
     _end: Sender<Infallible>,
 }
 
 impl Checkpoints {
-    /// Starts the thread; none where the server looks after its log itself.
+    /// Starts the thread. `None` for PostgreSQL, which does its checkpoints itself.
     pub fn start(database: &Database) -> Result<Option<Self>, Error> {
         if matches!(database, Database::Postgres(_)) {
             return Ok(None);
@@ -52,7 +52,7 @@ impl Checkpoints {
         Ok(Some(Self { is_long, _end: end }))
     }
 
-    /// Copies the rest of a long log on the writer's connection, which then starts it over.
+    /// Copies the rest of a long log on the writer's connection, so that the next commit starts the log over.
     pub fn finish(&self, writer: &mut AnyConnection) {
         if self.is_long.swap(false, Ordering::Relaxed) {
             log_failure(copy(writer));
@@ -61,21 +61,21 @@ impl Checkpoints {
 }
 
 fn repeat(mut connection: AnyConnection, is_long: &AtomicBool, stopped: &Receiver<Infallible>) {
-    while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+    while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
         let pages = log_failure(copy(&mut connection));
-        is_long.store(pages >= LONG_PAGES, Ordering::Relaxed);
+        is_long.store(pages >= LONG_LOG_PAGES, Ordering::Relaxed);
     }
 }
 
 const CHECKPOINT: Sql = statement!("PRAGMA wal_checkpoint(PASSIVE)");
 
-/// Copies what no reader needs any more from the log; the pages in it. Waits for nobody.
+/// Copies as many pages as it can without waiting for another connection; returns the number of pages in the log.
 fn copy(connection: &mut AnyConnection) -> Result<i64, Error> {
     let progress: Option<Progress> = sql(CHECKPOINT).first(connection)?;
     Ok(progress.map_or(0, |progress| progress.log))
 }
 
-/// Logs a failed copy. What is not copied now stays in the log and is copied later; only the log grows.
+/// Logs a failed copy. The pages stay in the log and are copied later; until then the log grows.
 fn log_failure(copied: Result<i64, Error>) -> i64 {
     copied.unwrap_or_else(|error| {
         tracing::warn!(error = %error, "the log of the database cannot be copied into it; is the disk full?");

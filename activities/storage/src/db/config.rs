@@ -59,8 +59,9 @@ pub struct Config {
 /// What was created when the database was opened for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Installation {
-    /// The installation's customer.
+    /// The id of the company that runs the installation.
     pub org_id: OrgId,
-    /// Raised by an operator after a restore, so that ids of a lost future are never used again.
+    /// A part of the ids of events. An operator raises it after restoring a backup, so that the ids of events that the
+    /// backup lacks are never used again.
     pub epoch: i64,
 }

@@ -2,25 +2,23 @@
 
 use crate::db::config::Database;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, sql};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::r2d2::R2D2Connection;
 use diesel::{Connection, ConnectionError, ConnectionResult, PgConnection, QueryResult, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use domain::Timestamp;
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-/// One advisory lock for everything that happens once per database. The number is arbitrary.
+/// The advisory lock of PostgreSQL that a process holds while it migrates and sets up the database. The number is
+/// arbitrary.
 const ADVISORY_LOCK: i64 = 0x5E77_1E00;
 
 const READER_CACHE_KIB: u32 = 8 * 1024;
 const WRITER_CACHE_KIB: u32 = 128 * 1024;
-/// 512 MiB of 4 KiB pages: a log of this size is copied in a commit after all.
+/// SQLite copies a log of this many pages (512 MiB) in a commit, although the checkpoint thread should have done it.
 const CHECKPOINT_PAGES: u32 = 128 * 1024;
-/// The size that the log's file keeps when it starts over: writing over it syncs faster than making it longer.
+/// The size that the log's file keeps when the log starts over: overwriting a file syncs faster than extending it.
 const WAL_BYTES: u32 = 128 * 1024 * 1024;
 
 /// A connection to either database.
@@ -32,10 +30,9 @@ pub enum AnyConnection {
     Sqlite(SqliteConnection),
 }
 
-const NOW: Sql = statement!("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS value");
-
 impl AnyConnection {
-    /// Connects, within about three seconds.
+    /// Connects and applies the session's settings. A PostgreSQL server has three seconds to answer, unless the
+    /// operator set `connect_timeout`.
     pub fn to(database: &Database) -> ConnectionResult<Self> {
         match database {
             Database::Sqlite(path) => {
@@ -51,8 +48,8 @@ impl AnyConnection {
         }
     }
 
-    /// Sets up the writing connection: room for the pages of a big group, and commits that leave the checkpoints to
-    /// `checkpoint.rs`.
+    /// Sets up the writing connection of SQLite: a cache for the pages of a big group, and commits that leave the
+    /// checkpoints to `checkpoint.rs`.
     pub fn prepare_to_write(&mut self) -> QueryResult<()> {
         if self.is_shared() {
             return Ok(());
@@ -66,27 +63,6 @@ impl AnyConnection {
     /// Whether several processes may write at the same time.
     pub const fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_))
-    }
-
-    /// The suffix of a SELECT that locks its rows until the end of the transaction. SQLite needs none: its writing
-    /// transactions exclude each other from their beginning.
-    pub const fn for_update(&self) -> &'static str {
-        if self.is_shared() { " FOR UPDATE" } else { "" }
-    }
-
-    /// Like [`Self::for_update`], but skips the rows that somebody else has locked instead of waiting.
-    pub const fn for_update_of_free(&self) -> &'static str {
-        if self.is_shared() { " FOR UPDATE SKIP LOCKED" } else { "" }
-    }
-
-    /// Now, by the clock that stamps rows: the database's own where several processes share it.
-    pub fn now(&mut self, clock: fn() -> Timestamp) -> Result<Timestamp, Error> {
-        if !self.is_shared() {
-            return Ok(clock());
-        }
-        let now = sql(NOW);
-        let now: Option<Number> = now.first(self)?;
-        Ok(Timestamp::from_micros(now.map_or(0, |now| now.value)))
     }
 
     /// Begins a transaction that writes, or a savepoint in one.
@@ -105,12 +81,12 @@ impl AnyConnection {
         <Self as Connection>::TransactionManager::commit_transaction(self)
     }
 
-    /// Undoes the innermost transaction or savepoint.
+    /// Rolls back the innermost transaction or savepoint.
     pub fn roll_back(&mut self) -> QueryResult<()> {
         <Self as Connection>::TransactionManager::rollback_transaction(self)
     }
 
-    /// Undoes the transaction with all its savepoints. A connection where that fails is of no more use.
+    /// Rolls back the transaction with all its savepoints. If that fails, the connection must not be used again.
     pub fn abandon(&mut self) -> QueryResult<()> {
         while self.depth() > 0 {
             self.roll_back()?;
@@ -124,7 +100,7 @@ impl AnyConnection {
         status.transaction_depth().ok().flatten().map_or(0, std::num::NonZeroU32::get)
     }
 
-    /// Runs `read` so that all it reads is of one moment.
+    /// Runs `read` in a transaction in which every statement sees the database as of one moment.
     pub fn at_one_moment<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         <Self as Connection>::TransactionManager::begin_transaction(self).map_err(Error::of_query)?;
         if self.is_shared() {
@@ -132,20 +108,21 @@ impl AnyConnection {
             self.batch_execute(isolation).map_err(Error::of_query)?;
         }
         let result = read(self);
-        // Nothing was written; what failed to end is seen and closed by the pool.
+        // Nothing was written. If the rollback failed, the pool detects the broken connection and closes it.
         let rolled_back = self.roll_back().map_err(Error::of_query);
         result.and_then(|value| rolled_back.map(|()| value))
     }
 
-    /// Whether the connection is of no more use.
+    /// Whether the connection is broken and must be replaced.
     pub fn is_lost(&mut self) -> bool {
         self.is_broken()
     }
 
-    /// Brings the tables up to date and runs `first`, while no other process does either.
+    /// Migrates the tables and runs `first`, while no other process does either.
     pub fn prepare<T>(&mut self, first: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         if self.is_shared() {
-            // A second opener waits here for the first one's migrations, however long they take.
+            // A second process waits here for the first one's migrations, however long they take: so there is no
+            // timeout.
             self.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").map_err(Error::of_query)?;
             self.batch_execute(&format!("SELECT pg_advisory_lock({ADVISORY_LOCK})")).map_err(Error::of_query)?;
         }
@@ -178,7 +155,7 @@ fn sqlite_settings() -> String {
     )
 }
 
-/// `on` also where the server's own default is weaker: 200 means durable.
+/// Sets `synchronous_commit = on` even if the server's default is weaker: the API answers 200 only for durable writes.
 fn postgres_settings() -> String {
     let commit = if crate::db::fault::is_planted("storage.durability_off") { "off" } else { "on" };
     format!(
@@ -187,7 +164,8 @@ fn postgres_settings() -> String {
     )
 }
 
-/// Sets a short timeout for a server that does not answer, unless the operator set one.
+/// Adds short timeouts to the connection string, for a server that does not answer. If the operator set
+/// `connect_timeout`, it adds none.
 fn with_connect_timeout(url: &str) -> String {
     let settings =
         "connect_timeout=3 keepalives_idle=10 keepalives_interval=5 keepalives_count=2 tcp_user_timeout=15000";

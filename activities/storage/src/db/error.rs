@@ -6,8 +6,8 @@ use std::sync::Arc;
 /// The technical cause behind an [`Error`].
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
-/// Why storage did not carry out a call. Nothing was written, except with [`Error::Unavailable`], after which it is
-/// unknown: every call may be repeated.
+/// Why a call of storage failed. Nothing was written; only after [`Error::Unavailable`] it is unknown whether the call
+/// was committed. Every call is idempotent and may be repeated.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The database cannot be reached or is overloaded. Try again; nobody else needs to act.
@@ -30,10 +30,10 @@ pub enum Error {
         /// The conflict.
         detail: String,
     },
-    /// The cursor is none of this list. The caller must begin at its first page.
+    /// The cursor does not belong to this list. The caller must begin at the first page.
     #[error("`cursor` must be the `next_cursor` of the page before")]
     Cursor,
-    /// The call does not fit the settings of what it names. The caller must change the setting first.
+    /// The settings of the named thing do not allow the call. The caller must change them first.
     #[error("{0}")]
     Unsuitable(String),
     /// A value cannot be stored. The caller must repair it.
@@ -80,11 +80,9 @@ impl Error {
     pub(crate) fn corrupt_by(what: impl Into<String>, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Corrupt { what: what.into(), source: Some(Arc::new(cause)) }
     }
-}
 
-impl Error {
-    /// The error of a failed statement. A conflict that a caller expects is recognized before, with
-    /// [`Error::is_taken`]; one that remains comes from a race and goes away when tried again.
+    /// The error of a failed statement. A unique violation becomes [`Error::Unavailable`]: a caller that expects one
+    /// recognizes it with [`Error::is_taken`]; any other comes from a race and goes away when tried again.
     pub(crate) fn of_query(cause: diesel::result::Error) -> Self {
         use diesel::result::DatabaseErrorKind::{CheckViolation, ForeignKeyViolation, NotNullViolation};
         match cause {
@@ -99,7 +97,7 @@ impl Error {
         }
     }
 
-    /// This error, or that the name is taken when it means that.
+    /// [`Error::Conflict`] with the taken name if this is a unique violation, else this error.
     pub(crate) fn or_taken(self, what: &'static str, name: &str) -> Self {
         if self.is_taken() {
             return Self::Conflict { what, detail: format!("the name `{name}` is taken, choose another") };
@@ -107,7 +105,7 @@ impl Error {
         self
     }
 
-    /// Whether a statement failed because what it wanted to write exists already.
+    /// Whether a statement failed with a unique violation: what it inserts exists already.
     pub(crate) fn is_taken(&self) -> bool {
         use diesel::result::{DatabaseErrorKind::UniqueViolation, Error::DatabaseError};
         let Self::Unavailable(cause) = self else { return false };

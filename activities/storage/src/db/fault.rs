@@ -1,23 +1,24 @@
-//! Named points where a test kills the process or plants a fault. Nothing is left of them in a release.
+//! Fail points: named places where a test aborts the process or injects a fault. A build without the feature
+//! `fail-points`, such as a release, contains none of them.
 
-/// Kills the process here when a test requires it.
+/// Aborts the process if a test activated the fail point of this name.
 #[cfg(feature = "fail-points")]
 pub fn kill_at(name: &str) {
     fail::fail_point!(name, |_| std::process::abort());
 }
 
-/// Kills nothing.
+/// Does nothing without the feature `fail-points`.
 #[cfg(not(feature = "fail-points"))]
 pub const fn kill_at(_: &str) {}
 
-/// Whether a test planted the fault of this name.
+/// Whether a test activated the fail point of this name.
 #[cfg(feature = "fail-points")]
 pub fn is_planted(name: &str) -> bool {
     fail::fail_point!(name, |_| true);
     false
 }
 
-/// Never, without fail points.
+/// False without the feature `fail-points`.
 #[cfg(not(feature = "fail-points"))]
 pub const fn is_planted(_: &str) -> bool {
     false

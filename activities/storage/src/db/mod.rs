@@ -1,7 +1,9 @@
-//! The database itself: connections, statements, the writer and the readers, and what every room needs beside them. It
-//! knows no table but `installation`, and none of its users.
+//! The database itself: connections, statements, the writer, the readers, and the types that every room (a folder of
+//! `src`, see the README) uses. It uses no other room, and no table but `installation`.
 
 pub mod checkpoint;
+pub mod clock;
+pub mod column;
 pub mod config;
 pub mod connection;
 pub mod error;

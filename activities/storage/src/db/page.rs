@@ -1,8 +1,15 @@
 //! Pages of a list. A cursor is opaque to callers: it names the last row of the page before.
 
+use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
+use crate::db::statement::{Field, Statement};
+use diesel::deserialize::{self, QueryableByName};
+use diesel::row::NamedRow;
 use schemars::JsonSchema;
 use serde::Serialize;
+
+/// The SQL of the column `cursor` of a list that is ordered by `created_at` and `id`.
+pub const CREATED: &str = "CAST(created_at AS TEXT) || '_' || id";
 
 /// Which part of a list is returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,25 +36,49 @@ pub struct Paged<T> {
     pub next_cursor: Option<String>,
 }
 
+/// A row of a list, with its cursor.
+struct Listed<T> {
+    /// The cursor that names this row: the column `cursor`.
+    cursor: String,
+    /// The other columns.
+    item: T,
+}
+
+impl<T: Field> QueryableByName<MultiBackend> for Listed<T> {
+    fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
+        Ok(Self { cursor: Field::read(row, "cursor")?, item: Field::read(row, "")? })
+    }
+}
+
 impl Page {
-    /// How many items the page has at most.
+    /// Reads this page by a statement whose last `?` is its `LIMIT`, and whose rows have a column `cursor`.
+    pub(crate) fn read<T: Field + 'static>(
+        &self,
+        connection: &mut AnyConnection,
+        list: Statement<'_>,
+    ) -> Result<Paged<T>, Error> {
+        let rows: Vec<Listed<T>> = list.bind(self.size() + 1).all(connection)?;
+        Paged::cut(rows, self.size(), |row| row.cursor.clone(), |row| Ok(row.item))
+    }
+
+    /// Maximum number of items on the page.
     pub(crate) fn size(&self) -> i64 {
         self.limit.clamp(1, 1000)
     }
 
-    /// The cursor of a list that is ordered by a number, or `first`.
+    /// The number in the cursor of a list that is ordered by it; `first` without a cursor.
     pub(crate) fn number_or(&self, first: i64) -> Result<i64, Error> {
         self.cursor.as_deref().map_or(Ok(first), |cursor| cursor.parse().map_err(|_| Error::Cursor))
     }
 
-    /// The cursor of a list that is ordered by a number and an id, or `first`.
+    /// The number and the id in a cursor `<number>_<id>`; `first` and an empty id without a cursor.
     pub(crate) fn pair_or(&self, first: i64) -> Result<(i64, String), Error> {
         let Some(cursor) = &self.cursor else { return Ok((first, String::new())) };
         let (number, id) = cursor.split_once('_').ok_or(Error::Cursor)?;
         Ok((number.parse().map_err(|_| Error::Cursor)?, id.to_owned()))
     }
 
-    /// The cursor of a list that is ordered by two numbers, or `first` of both.
+    /// The numbers in a cursor `<number>_<number>`; `first` for both without a cursor.
     pub(crate) fn numbers_or(&self, first: i64) -> Result<(i64, i64), Error> {
         let (number, second) = self.pair_or(first)?;
         if second.is_empty() {
@@ -58,7 +89,13 @@ impl Page {
 }
 
 impl<T> Paged<T> {
-    /// A page of `size` from up to one row more than that; `cursor` names a row.
+    /// This page, with each item converted.
+    pub fn map<U>(self, item: impl FnMut(T) -> U) -> Paged<U> {
+        Paged { items: self.items.into_iter().map(item).collect(), next_cursor: self.next_cursor }
+    }
+
+    /// A page of at most `size` items from rows that were read with a limit of `size + 1`: the extra row only shows
+    /// that there is a next page. `cursor` returns the cursor that names a row.
     pub(crate) fn cut<R>(
         mut rows: Vec<R>,
         size: i64,

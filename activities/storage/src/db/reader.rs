@@ -1,4 +1,4 @@
-//! Readers: connections of their own, used on threads where blocking is allowed.
+//! The pool of reading connections. Their calls block, so they run on Tokio's blocking threads.
 
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
@@ -9,20 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
+/// Maximum number of open reading connections.
 const CONNECTIONS: u32 = 6;
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a read waits for a connection.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A bounded number of reading connections.
 #[derive(Clone)]
 pub struct Readers {
     pool: Pool<Connections>,
-    /// Keeps waiting readers out of the runtime's threads.
+    /// One for each connection: a read waits for a permit asynchronously, so that it blocks no thread meanwhile.
     permits: Arc<Semaphore>,
-    /// The lock on an SQLite file; held while anybody may read or write.
+    /// The lock file of an SQLite database: the lock is held as long as a handle exists.
     _lock: Option<Arc<File>>,
 }
 
-/// Makes the pool's connections.
+/// Opens and checks the pool's connections.
 #[derive(Debug)]
 pub struct Connections(Database);
 
@@ -44,14 +46,15 @@ impl ManageConnection for Connections {
 }
 
 impl Readers {
-    /// Connections are opened when they are needed.
+    /// A pool without open connections: each is opened when it is first needed.
     pub fn new(database: Database, lock: Option<Arc<File>>) -> Self {
-        // A file does not go away; asking a server costs a round trip and saves an error after a restart.
+        // A file needs no check. Pinging a server costs a round trip, and avoids an error on the first read after the
+        // server's restart.
         let is_remote = matches!(database, Database::Postgres(_));
         let pool = Pool::builder()
             .max_size(CONNECTIONS)
             .min_idle(Some(0))
-            .connection_timeout(PATIENCE)
+            .connection_timeout(TIMEOUT)
             .test_on_check_out(is_remote)
             .error_handler(Box::new(NopErrorHandler))
             .build_unchecked(Connections(database));

@@ -1,10 +1,10 @@
-//! Whether a call is carried out, or its effect is only counted.
+//! The choice between a real call and a dry run.
 
-/// Whether a change is made, or its effect is only counted.
+/// Whether a call makes its change or is a dry run. Not a run of a workflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Run {
-    /// It is made.
+    /// It makes the change.
     Real,
-    /// It is only counted.
+    /// It only counts what it would change.
     Dry,
 }

@@ -1,7 +1,7 @@
 //! Secrets at rest: AES-256-GCM with a random nonce, bound to the row they belong to.
 //!
-//! A stored secret is `v1:` and the lower-case hex of nonce, ciphertext and tag. The row is the
-//! associated data, so that a value copied to another row does not decrypt there.
+//! A stored secret is `v1:` and the lower-case hex of nonce, ciphertext and tag. The associated data is
+//! `table/id` of the row, so that a value that is copied to another row cannot be decrypted there.
 
 use crate::db::config::Key;
 use crate::db::error::Error;
@@ -17,12 +17,12 @@ const TAG_BYTES: usize = 16;
 pub struct Secrets(Key);
 
 impl Secrets {
-    /// With this key.
+    /// Uses this key.
     pub const fn new(key: Key) -> Self {
         Self(key)
     }
 
-    /// The stored form of `secret` in the row named by `table` and `id`.
+    /// Encrypts `secret` for the row named by `table` and `id`; returns the stored form.
     pub fn seal(&self, table: &str, id: &str, secret: &SecretString) -> Result<String, Error> {
         let mut nonce = [0; NONCE_BYTES];
         let mut tag = [0; TAG_BYTES];
@@ -36,7 +36,7 @@ impl Secrets {
         Ok(format!("{PREFIX}{}{}{}", hex(&nonce), hex(&sealed), hex(&tag)))
     }
 
-    /// The secret that is stored as `sealed` in the row named by `table` and `id`.
+    /// Decrypts `sealed`, the stored form of a secret in the row named by `table` and `id`.
     pub fn open(&self, table: &str, id: &str, sealed: &str) -> Result<SecretString, Error> {
         self.decrypt(table, id, sealed)
             .map(SecretString::from)
@@ -54,7 +54,7 @@ impl Secrets {
     }
 }
 
-/// Lower-case hex.
+/// The bytes in lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,16 +1,18 @@
 //! The texts of statements: constants beside the functions that run them, one text for both databases.
 //!
-//! The typed query builder refuses what we live on for a connection of either kind (`ON CONFLICT`, `RETURNING`,
-//! multi-row inserts), so statements are texts. A text is plain SQL, and beside it:
+//! Diesel's typed query builder does not support `ON CONFLICT`, `RETURNING` and multi-row inserts for a connection of
+//! either kind, so statements are texts. A text is plain SQL with these additions:
 //!
-//! - `?` is a value, `?*` a list of values, and after `VALUES` it is rows of values;
-//! - `{NAME}` is a constant text, put in by the compiler: what several statements share;
-//! - `{{which}}` is the place of a [`Clause`], where a statement is one of few;
-//! - `FOR UPDATE` and the like stand at the end. SQLite needs none, its writing transactions exclude each other from
-//!   their beginning, so there it is left out.
+//! - `?` is a value, `?*` a list of values; after `VALUES`, `?*` is a list of rows;
+//! - `{NAME}` is a constant text that several statements share; the compiler inserts it;
+//! - `{{which}}` is the place of a [`Clause`], where a statement has several variants;
+//! - a lock such as `FOR UPDATE` stands at the end. It is left out on SQLite, where a writing transaction excludes all
+//!   others from its beginning.
 //!
-//! In tests each of these constants is in one list, without being named there: `tests/integration/storage/statements.rs`
-//! prepares all of them on both databases, and explains the hot ones over filled tables.
+//! `hot "index"` marks a statement that runs often or over a large table, and names the index that must serve it.
+//! With the feature `fail-points` every constant registers itself in one list (`inventory`).
+//! `tests/integration/storage/statements.rs` prepares all of them on both databases, and checks the query plans of the
+//! hot ones over filled tables.
 
 use std::borrow::Cow;
 
@@ -21,7 +23,8 @@ pub struct Sql {
     pub place: &'static str,
     /// Its text.
     pub text: &'static str,
-    /// Of a hot statement: the index that serves it, or several with `or` between them.
+    /// The index that must serve a hot statement, or several with `or` between them; `None` if the statement is not
+    /// hot.
     pub index: Option<&'static str>,
 }
 
@@ -32,18 +35,18 @@ pub struct Clause {
     pub place: &'static str,
     /// Its text.
     pub text: &'static str,
-    /// Where it serves a hot statement: the index that it uses.
+    /// The index that must serve a hot statement with this clause.
     pub index: Option<&'static str>,
     /// The statements that it completes.
     pub completes: &'static [Sql],
 }
 
-/// The place of a clause.
+/// The placeholder that a clause replaces: what `formatcp!` makes of `{{which}}`.
 const WHICH: &str = "{which}";
 /// The ends of statements that lock the rows that they read.
 const LOCKS: [&str; 4] = ["FOR UPDATE", "FOR UPDATE SKIP LOCKED", "FOR NO KEY UPDATE", "FOR SHARE"];
 
-/// A statement: `const FIND: Sql = statement!("SELECT …");`, and with the index that serves it where it is hot:
+/// A statement: `const FIND: Sql = statement!("SELECT …");`. A hot one names the index that must serve it:
 /// `statement!(hot "name_of_index", "SELECT …")`.
 macro_rules! statement {
     (hot $index:literal, $text:literal) => {
@@ -88,15 +91,13 @@ macro_rules! clause {
 pub(crate) use {clause, statement};
 
 impl Sql {
-    /// This statement, for the rows that a clause means.
+    /// This statement with a clause in the place of `{which}`.
     #[must_use]
     pub fn of(self, which: Clause) -> Cow<'static, str> {
         Cow::Owned(self.text.replace(WHICH, which.text))
     }
-}
 
-impl Sql {
-    /// This statement, for the rows that meet all of these conditions.
+    /// This statement with these conditions, joined by `AND`, in the place of `{which}`; with `TRUE` if there are none.
     #[must_use]
     pub fn with(self, conditions: &[&str]) -> Cow<'static, str> {
         let all = if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") };
@@ -129,7 +130,7 @@ pub struct Complete {
     pub place: &'static str,
     /// Its text.
     pub text: Cow<'static, str>,
-    /// Of a hot statement: the index that serves it.
+    /// The index that must serve it, if it is hot.
     pub index: Option<&'static str>,
 }
 

@@ -15,7 +15,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The text that is encrypted to recognize the key.
+/// A known text that is stored encrypted: at startup it can be decrypted with the right key only.
 const KEY_CHECK: &str = "settle";
 
 row! {
@@ -53,7 +53,8 @@ fn open(config: Config) -> Result<Store, Error> {
     Ok(Store { writer, readers, secrets, installation, clock })
 }
 
-/// A path that cannot be opened is the operator's to mend; a server that does not answer comes back.
+/// Connects. An SQLite file that cannot be opened is [`Error::Corrupt`], which the operator must mend; a server that
+/// does not answer is [`Error::Unavailable`].
 fn connect(database: &Database) -> Result<AnyConnection, Error> {
     AnyConnection::to(database).map_err(|cause| match database {
         Database::Sqlite(path) => Error::corrupt_by(format!("{} cannot be opened", path.display()), cause),
@@ -61,7 +62,7 @@ fn connect(database: &Database) -> Result<AnyConnection, Error> {
     })
 }
 
-/// Holds a lock file beside the database as long as the file is open.
+/// Takes the lock file beside the database. The lock is held as long as the returned file is open.
 fn lock(database: &Path) -> Result<File, Error> {
     let mut name = database.as_os_str().to_owned();
     name.push(".lock");

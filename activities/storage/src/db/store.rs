@@ -1,4 +1,4 @@
-//! The handle to a database. Each room adds its part of [`Store`].
+//! The handle to a database. Each room adds its methods to [`Store`].
 
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
@@ -7,7 +7,7 @@ use crate::db::reader::Readers;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
-use crate::db::writer::{Place, Write, Writer};
+use crate::db::writer::{JobKind, Write, Writer};
 use domain::Timestamp;
 
 /// The database of one installation. Clones share it.
@@ -29,13 +29,13 @@ impl std::fmt::Debug for Store {
 const TOUCH: Sql = statement!("UPDATE installation SET epoch = epoch WHERE id = ?");
 
 impl Store {
-    /// What was created when the database was opened for the first time.
+    /// The installation, which was created when the database was opened for the first time.
     #[must_use]
     pub const fn installation(&self) -> Installation {
         self.installation
     }
 
-    /// Now, by the clock that stamps rows.
+    /// The present time by the clock that stamps rows.
     pub async fn now(&self) -> Result<Timestamp, Error> {
         let clock = self.clock;
         self.readers.read(move |connection| connection.now(clock)).await
@@ -44,26 +44,42 @@ impl Store {
     /// Whether a write would succeed now.
     pub async fn ping(&self) -> Result<(), Error> {
         self.write(|write| {
-            // Where processes share the row, none of them may hold up the others with it.
+            // On PostgreSQL the id matches no row, so that no process locks the row that all share.
             let id = i64::from(!write.connection.is_shared());
             sql(TOUCH).bind(id).run(write.connection).map(drop)
         })
         .await
     }
 
+    /// Runs `work` in the writer's next transaction. `work` may run more than once before it is committed.
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
-        self.writer.write(Place::Elsewhere, work).await
+        self.writer.write(JobKind::Other, work).await
     }
 
+    /// Runs `read` on a reading connection.
     pub(crate) async fn read<T, F>(&self, read: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
     {
         self.readers.read(read).await
+    }
+
+    /// Runs `read` on a reading connection, with the time by the clock that stamps rows.
+    pub(crate) async fn read_now<T, F>(&self, read: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut AnyConnection, Timestamp) -> Result<T, Error> + Send + 'static,
+    {
+        let clock = self.clock;
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            read(connection, now)
+        })
+        .await
     }
 }

@@ -1,268 +1,202 @@
-//! The health of destinations: the stored figures, and how a request changes them. The rules are `domain`'s.
+//! The health of destinations: how it is stored, and how the result of a request changes it. The rules, such as when a
+//! destination is disabled, are in `domain::health`.
 
-use crate::db::connection::AnyConnection;
+use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
-use crate::db::statement::{row, sql};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::delivery::lanes::{EndpointSignal, Finish, Mode};
 use crate::delivery::operators::{self, OperatorEvents, OperatorNotice};
 use crate::events::{alarms, deliveries};
 use crate::settings::destinations::{self, Destination, DestinationRow};
+use diesel::deserialize::{self, QueryableByName};
+use diesel::row::NamedRow;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use domain::event::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED};
 use domain::health::{Assessment, Failure, Health, Notice, State};
+use domain::time::{HOUR, MINUTE};
 use domain::{CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::time::Duration;
 
 /// The health of a destination, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct HealthView {
-    /// Failures in a row, each of another purchase than the one before.
-    pub failures: i64,
-    /// What went wrong last, for people.
-    pub last_error: Option<String>,
-    /// The first failure since the last success.
-    pub first_failure_at: Option<Timestamp>,
-    /// The last failure.
-    pub last_failure_at: Option<Timestamp>,
-    /// The last success; of a healthy destination, up to a minute old.
-    pub last_success_at: Option<Timestamp>,
-    /// Since when the breaker is open.
-    pub opened_at: Option<Timestamp>,
-    /// When it was probed last.
-    pub probed_at: Option<Timestamp>,
-    /// When it recovered last.
-    pub recovered_at: Option<Timestamp>,
-    /// Until when its `Retry-After` pauses it.
-    pub paused_until: Option<Timestamp>,
-    /// How many deliveries it is owed, counted up to a bound.
+    /// Its failures and successes.
+    #[serde(flatten)]
+    pub health: Health,
+    /// Number of deliveries that it is owed, counted up to 100,000.
     pub owed: i64,
 }
 
-row! {
-    /// The stored health of a destination.
-    pub struct HealthRow {
-        failures: i64,
-        last_failed_key: Option<String>,
-        last_error: Option<String>,
-        first_failure_at: Option<Timestamp>,
-        last_failure_at: Option<Timestamp>,
-        last_success_at: Option<Timestamp>,
-        opened_at: Option<Timestamp>,
-        probed_at: Option<Timestamp>,
-        recovered_at: Option<Timestamp>,
-        retry_requested_at: Option<Timestamp>,
-        changed_at: Option<Timestamp>,
-        paused_until: Option<Timestamp>,
-        next_slot_at: Timestamp,
-        warned: i64,
-        is_announced: bool,
-        backoff_cancelled_through: Option<Timestamp>,
-    }
-}
-
-const SELECT: &str = "SELECT failures, last_failed_key, last_error, first_failure_at, last_failure_at, \
-     last_success_at, opened_at, probed_at, recovered_at, retry_requested_at, changed_at, paused_until, next_slot_at, \
-     warned, is_announced, backoff_cancelled_through FROM health WHERE destination_id = ?";
-
-/// How often a destination's exhausted deliveries are announced at most, in milliseconds: each announcement points to
-/// the list of dead ones.
-const EXHAUSTED_EVERY_MS: i64 = 600_000;
-
-impl HealthRow {
-    /// The figures that the rules work on.
-    pub const fn health(&self) -> Health {
-        Health {
-            failures: self.failures,
-            first_failure_at: self.first_failure_at,
-            last_failure_at: self.last_failure_at,
-            last_success_at: self.last_success_at,
-            opened_at: self.opened_at,
-            probed_at: self.probed_at,
-            recovered_at: self.recovered_at,
-            retry_requested_at: self.retry_requested_at,
-            changed_at: self.changed_at,
-            paused_until: self.paused_until,
-            warned: self.warned,
-            is_announced: self.is_announced,
-        }
-    }
-
+/// The stored health of a destination.
+pub struct HealthRow {
+    /// What the rules work on.
+    pub health: Health,
     /// When the next request may be made under the destination's rate.
-    pub const fn next_slot_at(&self) -> Timestamp {
-        self.next_slot_at
-    }
+    pub next_slot_at: Timestamp,
+    /// For deliveries whose last attempt began until this time, the back-off in the purchases' runs was cancelled.
+    pub backoff_cancelled_through: Option<Timestamp>,
+}
 
-    /// Until when tried deliveries had the back-off of their purchases' runs cancelled.
-    pub const fn backoff_cancelled_through(&self) -> Option<Timestamp> {
-        self.backoff_cancelled_through
-    }
-
-    /// Which purchase failed last.
-    pub fn last_failed_key(&self) -> Option<&str> {
-        self.last_failed_key.as_deref()
-    }
-
-    /// The health for people, with how much is owed.
-    pub fn view(self, owed: i64) -> HealthView {
-        HealthView {
-            failures: self.failures,
-            last_error: self.last_error,
-            first_failure_at: self.first_failure_at,
-            last_failure_at: self.last_failure_at,
-            last_success_at: self.last_success_at,
-            opened_at: self.opened_at,
-            probed_at: self.probed_at,
-            recovered_at: self.recovered_at,
-            paused_until: self.paused_until,
-            owed,
-        }
+impl QueryableByName<MultiBackend> for HealthRow {
+    fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
+        let at = |column: &str| NamedRow::get::<Nullable<BigInt>, Option<Timestamp>>(row, column);
+        let health = Health {
+            failures: NamedRow::get::<BigInt, i64>(row, "failures")?,
+            last_error: NamedRow::get::<Nullable<Text>, Option<String>>(row, "last_error")?,
+            first_failure_at: at("first_failure_at")?,
+            last_failure_at: at("last_failure_at")?,
+            last_success_at: at("last_success_at")?,
+            opened_at: at("opened_at")?,
+            probed_at: at("probed_at")?,
+            recovered_at: at("recovered_at")?,
+            paused_until: at("paused_until")?,
+            last_failed_key: NamedRow::get::<Nullable<Text>, Option<CollapseKey>>(row, "last_failed_key")?,
+            retry_requested_at: at("retry_requested_at")?,
+            changed_at: at("changed_at")?,
+            warned: NamedRow::get::<BigInt, i64>(row, "warned")?,
+            is_announced: NamedRow::get::<Bool, bool>(row, "is_announced")?,
+        };
+        let next_slot_at = NamedRow::get::<BigInt, Timestamp>(row, "next_slot_at")?;
+        Ok(Self { health, next_slot_at, backoff_cancelled_through: at("backoff_cancelled_through")? })
     }
 }
+
+/// Minimum time between two `destination.exhausted` events about one destination. Each event refers to the list of all
+/// its dead deliveries.
+const EXHAUSTED_EVERY: Duration = MINUTE.saturating_mul(10);
 
 impl Store {
     /// The health of a destination.
     pub async fn health(&self, id: DestinationId) -> Result<HealthView, Error> {
-        self.read(move |connection| {
-            let owed = deliveries::owed(connection, id)?;
-            Ok(find(connection, id)?.view(owed))
-        })
-        .await
+        self.read(move |connection| view(connection, id)).await
     }
 }
 
-/// The health of a new destination.
-pub fn insert(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql("INSERT INTO health (destination_id, failures, next_slot_at, warned, is_announced) VALUES (?, 0, 0, 0, ?)")
-        .bind(id)
-        .bind(false)
-        .run(write.connection)
-        .map(drop)
+/// The health of a destination, with the number of deliveries that it is owed.
+pub fn view(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthView, Error> {
+    let owed = deliveries::owed(connection, id)?;
+    Ok(HealthView { health: find(connection, id)?.health, owed })
 }
+
+const INSERT: Sql = statement! {"
+    INSERT INTO health (destination_id, failures, next_slot_at, warned, is_announced)
+    VALUES (?, 0, 0, 0, FALSE)
+"};
+
+/// Inserts the health of a new destination.
+pub fn insert(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
+    sql(INSERT).bind(id).run(write.connection).map(drop)
+}
+
+const SELECT: &str = "
+    SELECT failures, last_failed_key, last_error, first_failure_at, last_failure_at, last_success_at, opened_at,
+        probed_at, recovered_at, retry_requested_at, changed_at, paused_until, next_slot_at, warned, is_announced,
+        backoff_cancelled_through
+    FROM health
+    WHERE destination_id = ?";
+
+const FIND: Sql = statement!("{SELECT}");
 
 /// The health of a destination.
 pub fn find(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthRow, Error> {
-    sql(SELECT).bind(id).first(connection)?.ok_or(Error::Missing { what: "destination" })
+    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "destination" })
 }
 
-/// Locks the health of a destination until the end of the transaction: after the lane and its user, before the
+const LOCK: Sql = statement!("{SELECT} FOR UPDATE");
+
+/// Locks the health of a destination until the end of the transaction. The order of locks is lane, user, health,
 /// destination.
 pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
-    let lock = write.connection.for_update();
-    sql(format!("{SELECT}{lock}")).bind(id).first(write.connection)?.ok_or(Error::Missing { what: "destination" })
+    sql(LOCK).bind(id).first(write.connection)?.ok_or(Error::Missing { what: "destination" })
 }
 
-/// Forgets what failed, because a person enabled the destination.
+/// Forgets the failures, because a person enabled the destination.
 pub fn reset(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    let health = lock(write, id)?.health().enabled(write.now);
-    store(write, id, (&health, None))
+    let health = lock(write, id)?.health.enabled(write.now);
+    store(write, id, &health)
 }
 
-/// Notes that the destination was changed: requests from before say nothing of it.
+const CHANGED: Sql = statement!("UPDATE health SET changed_at = ? WHERE destination_id = ?");
+
+/// Notes that the settings or the secret of the destination changed: a failure of an earlier request no longer counts.
 pub fn changed(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql("UPDATE health SET changed_at = ? WHERE destination_id = ?")
-        .bind(write.now)
-        .bind(id)
-        .run(write.connection)
-        .map(drop)
+    sql(CHANGED).bind(write.now).bind(id).run(write.connection).map(drop)
 }
 
-/// Notes that a probe goes out, or when the next request may be made.
-pub fn note_request(
-    write: &mut Write<'_>,
-    id: DestinationId,
-    (is_probe, next_slot_at): (bool, Option<Timestamp>),
-) -> Result<(), Error> {
-    if !is_probe && next_slot_at.is_none() {
-        return Ok(());
-    }
-    sql("UPDATE health SET probed_at = COALESCE(?, probed_at), next_slot_at = COALESCE(?, next_slot_at) \
-         WHERE destination_id = ?")
-    .bind(is_probe.then_some(write.now))
-    .bind(next_slot_at)
-    .bind(id)
-    .run(write.connection)
-    .map(drop)
+const NOTE_PROBE: Sql = statement!("UPDATE health SET probed_at = ? WHERE destination_id = ?");
+
+/// Notes the time of a probe.
+pub fn note_probe(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
+    sql(NOTE_PROBE).bind(write.now).bind(id).run(write.connection).map(drop)
 }
 
-/// Updates the health of a destination by a request, and notifies operators. `began` is when it was claimed, `died` why
-/// a delivery ended as dead.
-pub fn update(
-    write: &mut Write<'_>,
-    finish: &Finish,
-    (began, died): (Timestamp, Option<&str>),
-) -> Result<OperatorEvents, Error> {
+const NOTE_SLOT: Sql = statement!("UPDATE health SET next_slot_at = ? WHERE destination_id = ?");
+
+/// Notes when the next request may be made under the destination's rate.
+pub fn note_slot(write: &mut Write<'_>, id: DestinationId, next_slot_at: Timestamp) -> Result<(), Error> {
+    sql(NOTE_SLOT).bind(next_slot_at).bind(id).run(write.connection).map(drop)
+}
+
+/// Updates the health of a destination after a request that was claimed at `began`, and notifies operators.
+pub fn update(write: &mut Write<'_>, finish: &Finish, began: Timestamp) -> Result<OperatorEvents, Error> {
     let id = finish.destination;
-    let mut events = match &finish.result.endpoint_signal {
-        EndpointSignal::Neutral => OperatorEvents::default(),
-        EndpointSignal::Success => succeeded(write, id, if finish.mode == Mode::Probe { write.now } else { began })?,
-        // A failure from before it recovered, or with other settings, is reported late and concerns the destination as
-        // it was.
+    match &finish.result.endpoint_signal {
+        EndpointSignal::Neutral => Ok(OperatorEvents::default()),
+        EndpointSignal::Success => succeeded(write, id, if finish.mode == Mode::Probe { write.now } else { began }),
+        // The destination recovered or was changed after this request was claimed, so its failure no longer counts.
         EndpointSignal::Failure { .. } | EndpointSignal::Gone { .. }
-            if lock(write, id)?.health().is_stale_request(began) =>
+            if lock(write, id)?.health.is_stale_request(began) =>
         {
-            OperatorEvents::default()
+            Ok(OperatorEvents::default())
         }
-        EndpointSignal::Failure { pause_ms } => failed(write, finish, *pause_ms)?,
-        EndpointSignal::Gone { reason } => disable(write, id, reason)?,
-    };
-    if let Some(error) = died {
-        events.add(announce_exhausted(
-            write,
-            finish.destination,
-            format!("a delivery failed for the last time: {error}"),
-        )?);
+        EndpointSignal::Failure { pause } => failed(write, finish, *pause),
+        EndpointSignal::Gone { reason } => disable(write, id, reason),
     }
-    Ok(events)
 }
 
 fn succeeded(write: &mut Write<'_>, id: DestinationId, began: Timestamp) -> Result<OperatorEvents, Error> {
-    // Most requests succeed at a healthy destination: nothing is locked then, and nothing written.
-    if find(write.connection, id)?.health().succeeded(began, write.now).is_none() {
+    // Most requests succeed at a healthy destination. For these, no row is locked and none is written.
+    if find(write.connection, id)?.health.succeeded(began, write.now).is_none() {
         return Ok(OperatorEvents::default());
     }
-    let Some((row, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
-    let Some(judged) = row.health().succeeded(began, write.now) else { return Ok(OperatorEvents::default()) };
-    store(write, id, (&judged.health, None))?;
-    conclude(write, destination, &judged, None)
+    let Some((health, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
+    let Some(assessment) = health.succeeded(began, write.now) else { return Ok(OperatorEvents::default()) };
+    conclude(write, destination, &assessment, None)
 }
 
-fn failed(write: &mut Write<'_>, finish: &Finish, pause_ms: Option<i64>) -> Result<OperatorEvents, Error> {
-    let id = finish.destination;
-    let Some((row, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
-    let key = finish.key.to_string();
+fn failed(write: &mut Write<'_>, finish: &Finish, pause: Option<Duration>) -> Result<OperatorEvents, Error> {
+    let Some((health, destination)) = locked(write, finish.destination)? else { return Ok(OperatorEvents::default()) };
     let error = error(finish);
-    let is_another = row.last_failed_key() != Some(key.as_str());
-    let failure = Failure { is_another, pause_ms, patience_ms: finish.patience_ms };
-    let judged = row.health().failed(failure, write.now);
-    store(write, id, (&judged.health, Some((finish.key, error.as_str()))))?;
-    let reason = match judged.state {
+    let failure = Failure { key: finish.key, error: error.clone(), pause, disable_after: finish.disable_after };
+    let assessment = health.failed(failure, write.now);
+    let reason = match assessment.state {
         State::Disabled => {
-            format!("nothing went well for {}: {error}", time_without_success(&judged.health, write.now))
+            format!("nothing went well for {}: {error}", time_without_success(&assessment.health, write.now))
         }
         _ => error,
     };
-    conclude(write, destination, &judged, Some(&reason))
+    conclude(write, destination, &assessment, Some(&reason))
 }
 
 fn disable(write: &mut Write<'_>, id: DestinationId, reason: &str) -> Result<OperatorEvents, Error> {
-    let Some((row, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
-    let health = Health { is_announced: true, ..row.health() };
-    store(write, id, (&health, None))?;
-    let judged = Assessment { health, state: State::Disabled, notices: vec![Notice::Disabled] };
-    conclude(write, destination, &judged, Some(reason))
+    let Some((health, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
+    conclude(write, destination, &health.refused_all(), Some(reason))
 }
 
-/// Notifies operators why a delivery died; of many, once in a while.
+/// Notifies operators that a delivery is dead, and why; at most once per [`EXHAUSTED_EVERY`] for one destination.
 pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: String) -> Result<OperatorEvents, Error> {
     lock(write, id)?;
     let Some(destination) = destinations::find(write.connection, id)? else { return Ok(OperatorEvents::default()) };
     let last = operators::last(write.connection, id, DESTINATION_EXHAUSTED)?;
-    if last.is_some_and(|last| write.now.millis_since(last.created_at) < EXHAUSTED_EVERY_MS) {
+    if last.is_some_and(|last| write.now < last.created_at.plus(EXHAUSTED_EVERY)) {
         return Ok(OperatorEvents::default());
     }
-    let destination = destination.destination()?;
+    let destination = destination.destination();
     alarm(write, &destination, &reason)?;
     operators::announce(
         write,
@@ -271,100 +205,100 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
     )
 }
 
-/// A destination that is enabled, its health locked.
-fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<Option<(HealthRow, DestinationRow)>, Error> {
-    let row = lock(write, id)?;
+/// Locks the health of a destination; `None` if the destination is disabled or deleted.
+fn locked(write: &mut Write<'_>, id: DestinationId) -> Result<Option<(Health, DestinationRow)>, Error> {
+    let health = lock(write, id)?.health;
     let destination = destinations::find(write.connection, id)?.filter(|found| found.enabled);
-    Ok(destination.map(|destination| (row, destination)))
+    Ok(destination.map(|destination| (health, destination)))
 }
 
-/// What was wrong with a request, for people.
+/// The error of a failed request, for people: that of its first event with an error.
 fn error(finish: &Finish) -> String {
     let failed = finish.result.events.iter().find(|result| result.error.is_some()).or(finish.result.events.first());
-    let error = failed.map(|result| result.error.clone().unwrap_or_else(|| result.class.to_owned()));
-    crate::db::statement::clean(&error.unwrap_or_else(|| "the request failed".to_owned())).into_owned()
+    let error = failed.map(|result| result.error.clone().unwrap_or_else(|| result.class.as_str().to_owned()));
+    clean(&error.unwrap_or_else(|| "the request failed".to_owned())).into_owned()
 }
 
-/// Stores the health. A failure is stored with its purchase and the error.
-fn store(
-    write: &mut Write<'_>,
-    id: DestinationId,
-    (health, failure): (&Health, Option<(CollapseKey, &str)>),
-) -> Result<(), Error> {
-    sql("UPDATE health SET failures = ?, last_failed_key = ?, last_error = COALESCE(?, last_error), \
-         first_failure_at = ?, last_failure_at = ?, last_success_at = ?, opened_at = ?, probed_at = ?, \
-         recovered_at = ?, retry_requested_at = ?, paused_until = ?, warned = ?, is_announced = ? WHERE destination_id = ?")
-    .bind(health.failures)
-    .bind(failure.map(|(key, _)| key))
-    .bind(failure.map(|(_, error)| error))
-    .bind(health.first_failure_at)
-    .bind(health.last_failure_at)
-    .bind(health.last_success_at)
-    .bind(health.opened_at)
-    .bind(health.probed_at)
-    .bind(health.recovered_at)
-    .bind(health.retry_requested_at)
-    .bind(health.paused_until)
-    .bind(health.warned)
-    .bind(health.is_announced)
-    .bind(id)
-    .run(write.connection)
-    .map(drop)
+const STORE: Sql = statement! {"
+    UPDATE health
+    SET failures = ?, last_failed_key = ?, last_error = ?, first_failure_at = ?, last_failure_at = ?,
+        last_success_at = ?, opened_at = ?, probed_at = ?, recovered_at = ?, retry_requested_at = ?,
+        paused_until = ?, warned = ?, is_announced = ?
+    WHERE destination_id = ?
+"};
+
+fn store(write: &mut Write<'_>, id: DestinationId, health: &Health) -> Result<(), Error> {
+    sql(STORE)
+        .bind(health.failures)
+        .bind(health.last_failed_key)
+        .bind(health.last_error.as_deref())
+        .bind(health.first_failure_at)
+        .bind(health.last_failure_at)
+        .bind(health.last_success_at)
+        .bind(health.opened_at)
+        .bind(health.probed_at)
+        .bind(health.recovered_at)
+        .bind(health.retry_requested_at)
+        .bind(health.paused_until)
+        .bind(health.warned)
+        .bind(health.is_announced)
+        .bind(id)
+        .run(write.connection)
+        .map(drop)
 }
 
-/// Stores the new state and notifies operators.
+/// Stores the new health and state, and notifies operators.
 fn conclude(
     write: &mut Write<'_>,
     row: DestinationRow,
-    judged: &Assessment,
+    assessment: &Assessment,
     reason: Option<&str>,
 ) -> Result<OperatorEvents, Error> {
-    let before = row.destination()?;
-    if before.state != judged.state.as_str() {
-        destinations::set_state(write, before.id, (judged.state, reason))?;
+    store(write, row.id, &assessment.health)?;
+    let before = row.destination();
+    if before.state != assessment.state {
+        destinations::set_state(write, before.id, assessment.state, reason)?;
     }
     let mut events = OperatorEvents::default();
-    if judged.notices.is_empty() {
+    if assessment.notices.is_empty() {
         return Ok(events);
     }
     let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(events) };
-    let now = now.destination()?;
-    if judged.notices.contains(&Notice::Disabled) {
+    let now = now.destination();
+    if assessment.notices.contains(&Notice::Disabled) {
         alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
     }
-    if judged.notices.contains(&Notice::Opened) {
+    if assessment.notices.contains(&Notice::Opened) {
         let why = reason.unwrap_or_default();
         alarm(write, &now, &format!("its breaker is open, it is only tried every half minute: {why}"))?;
     }
-    for announcement in &judged.notices {
-        let (event_type, reason) = match announcement {
-            Notice::Opened => (DESTINATION_FAILING, reason.map(str::to_owned)),
-            Notice::Warned { percent } => (DESTINATION_FAILING, Some(warning(*percent, (judged, write.now), reason))),
+    for notice in &assessment.notices {
+        let reason = reason.map(str::to_owned);
+        let (event_type, reason) = match notice {
+            Notice::Opened => (DESTINATION_FAILING, reason),
+            Notice::Warned { percent } => {
+                let since = time_without_success(&assessment.health, write.now);
+                let over = format!("{percent} % of the time after which it is disabled");
+                let error = reason.unwrap_or_default();
+                (DESTINATION_FAILING, Some(format!("nothing went well for {since}, {over}: {error}")))
+            }
             Notice::Recovered => (DESTINATION_RECOVERED, None),
-            Notice::Disabled => (DESTINATION_DISABLED, reason.map(str::to_owned)),
+            Notice::Disabled => (DESTINATION_DISABLED, reason),
         };
         events.add(operators::announce(write, &now, &OperatorNotice { event_type, reason })?);
     }
     Ok(events)
 }
 
-/// Raises an alarm for people, whoever else is notified.
-fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result<(), Error> {
+/// Raises an alarm for people. Alarms do not depend on which destinations chose events for operators.
+pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result<(), Error> {
     let Destination { id, name, .. } = destination;
     alarms::raise(write, None, "destination", &format!("{name} ({id}): {what}"))
 }
 
-/// The warning to operators before the destination is disabled.
-fn warning(percent: i64, (judged, now): (&Assessment, Timestamp), error: Option<&str>) -> String {
-    format!(
-        "nothing went well for {}, {percent} % of the time after which it is disabled: {}",
-        time_without_success(&judged.health, now),
-        error.unwrap_or_default()
-    )
-}
-
-/// How long there was no success, for people.
+/// The time since the last success, for people.
 fn time_without_success(health: &Health, now: Timestamp) -> String {
-    let minutes = health.well_at().map_or(0, |at| now.millis_since(at) / 60_000);
-    format!("{} h {} min", minutes / 60, minutes % 60)
+    let seconds = health.well_at().map_or(0, |at| now.since(at).as_secs());
+    let (hours, rest) = (seconds / HOUR.as_secs(), seconds % HOUR.as_secs());
+    format!("{hours} h {} min", rest / MINUTE.as_secs())
 }

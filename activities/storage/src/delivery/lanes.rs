@@ -1,39 +1,43 @@
-//! Lanes: at most one attempt in flight per destination and purchase, over two tracks.
+//! Lanes. A lane is what one purchase owes to one destination, on two tracks: the newest `purchase.updated`, and all
+//! other events in order. At most one request of a lane is in flight.
 
+use crate::db::statement::stored;
+use crate::delivery::class::AttemptClass;
 use crate::settings::destinations::Destination;
 use crate::settling::payments::Earned;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
 use secrecy::SecretString;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
-/// The run that makes an attempt.
+/// The key of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// The purchase's own run. It stops at an open breaker and at a limit that is used up.
-    Lane,
-    /// The destination's run, which delivers what is owed.
-    Drain,
-    /// The destination's run, which tries an open breaker. What fails uses up no step of the schedule.
-    Probe,
+pub struct LaneKey {
+    /// The purchase.
+    pub key: CollapseKey,
+    /// The destination.
+    pub destination: DestinationId,
 }
 
-impl Mode {
-    /// The name used in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lane => "lane",
-            Self::Drain => "drain",
-            Self::Probe => "probe",
-        }
+stored! {
+    /// The run that makes an attempt, and what for.
+    pub enum Mode {
+        /// The purchase's run. It sends nothing while the breaker is open, and when the rate or concurrency is
+        /// exhausted.
+        Lane = "lane",
+        /// The destination's run, which delivers the backlog under the same limits.
+        Drain = "drain",
+        /// The destination's run, which sends a probe although the breaker is open. A probe uses up no step of the
+        /// retry schedule.
+        Probe = "probe",
     }
 }
 
 /// Renders an event for a destination, when it is first sent; the body is frozen then.
 pub type Render = Arc<dyn Fn(&Destination, &Unsent) -> Rendered + Send + Sync>;
 
-/// The request for a lane, and for how long.
+/// A claim on a lane, for one request.
 #[derive(Clone)]
 pub struct Claim {
     /// The purchase.
@@ -42,17 +46,24 @@ pub struct Claim {
     pub destination: DestinationId,
     /// The token that identifies the claim.
     pub token: String,
-    /// How long the lease lasts, in milliseconds.
-    pub lease_ms: i64,
+    /// How long the lease lasts.
+    pub lease: Duration,
     /// The run that makes the attempt.
     pub mode: Mode,
-    /// Maximum number of events in the request; the destination's own bound holds too.
+    /// Maximum number of events in the request; the destination's own maximum applies too.
     pub at_most: i64,
-    /// How a body is made.
+    /// Renders the bodies that are not frozen yet.
     pub render: Render,
 }
 
-/// An event that was not sent to a destination yet, with everything that its body may be rendered from.
+impl Claim {
+    /// The claimed lane.
+    pub(crate) const fn lane(&self) -> LaneKey {
+        LaneKey { key: self.key, destination: self.destination }
+    }
+}
+
+/// An event that was never sent to a destination, with everything that its body may be rendered from.
 #[derive(Debug, Clone)]
 pub struct Unsent {
     /// The event.
@@ -65,35 +76,36 @@ pub struct Unsent {
     pub revision: i64,
     /// When it was recorded.
     pub created_at: Timestamp,
-    /// When it happened by the store, where that is known.
+    /// When it happened by the store's clock, if known.
     pub occurred_at: Option<Timestamp>,
-    /// Its body before it is rendered for a destination.
+    /// Its stored body, with the state of the user that the destination's filter selects.
     pub body: serde_json::Value,
-    /// The user who owned the purchase when it was recorded, or else its owner.
+    /// The user that the event was recorded for; if there was none, the user who owns the purchase now.
     pub user_id: Option<UserId>,
-    /// The first owner of the purchase: the same in all its events, whichever user that one joins.
+    /// The first user who owned the purchase. It is the same in all events of the purchase, even if that user was
+    /// merged into another.
     pub first_user_id: Option<UserId>,
-    /// Which of the user's revisions it carries.
+    /// The revision of the user's state in the event; `None` without a state.
     pub user_revision: Option<i64>,
-    /// The user's state over their purchases in this environment, with the fields of a `user.*` event's body; null for
-    /// an event without a state, and where the purchase was of another environment when it was recorded.
+    /// The user's state over their purchases in this environment, with the fields of a `user.*` event's body. Null for
+    /// an event without a state, and if the event was recorded in another environment.
     pub user_state: serde_json::Value,
-    /// More attributes of the user in this environment, by their names; null where `user_state` is, and where no
-    /// integration keeps them.
+    /// More attributes of the user in this environment, by name. Null if `user_state` is null, and if none were stored.
     pub user_profile: serde_json::Value,
-    /// The customer's own id, as it is known now.
+    /// The customer's external id, as it is known now.
     pub external_id: Option<String>,
-    /// The `data` of the purchase in this revision; null for what is not about a purchase.
+    /// The `data` of the purchase in this revision; null for an event that is not about a purchase.
     pub data: serde_json::Value,
-    /// The store, such as in `platforms.store`; empty for what is not about a purchase.
+    /// The store, as in `platforms.store`; empty for an event that is not about a purchase.
     pub store: String,
-    /// The environment of the purchase; that of money for what is not about one.
+    /// The environment in which the event is sent.
     pub environment: Environment,
-    /// All `user.*` events of the same revision, this one too, in their order, whether or not they were chosen.
+    /// All `user.*` events of the same revision in order, this one included, whether the destination chose them or not.
     pub siblings: Vec<Sibling>,
     /// The newest revision of the purchase that the destination acknowledged.
     pub acked_revision: Option<i64>,
-    /// The entry of the ledger that it announces to a destination that counts; `None` for all other events.
+    /// The entry of the ledger that it announces. `None` for all other events, and if the destination does not get
+    /// requests user by user.
     pub earned: Option<Earned>,
 }
 
@@ -104,36 +116,36 @@ pub struct Sibling {
     pub event_id: EventId,
     /// Its type.
     pub event_type: String,
-    /// When it was first owed to the destination, as the place among all deliveries; `None` if it never was. Once set,
-    /// it stays.
+    /// The sequence number of its first delivery to the destination; `None` if it was never owed to it. It never
+    /// changes once it is set.
     pub owed_seq: Option<i64>,
 }
 
 /// The result of rendering a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rendered {
-    /// This body, in every attempt. It carries no amount.
+    /// A body without an amount.
     Body(String),
-    /// This body, in every attempt, and the amount in it.
+    /// A body with an amount of money.
     Revenue {
         /// The body.
         body: String,
         /// The amount in the body, in USD, as a decimal.
         usd: String,
     },
-    /// It waits until the customer is named.
+    /// The delivery waits until the customer's external id is set.
     Wait {
         /// Why.
         why: String,
     },
-    /// The destination is not to get it.
+    /// The delivery is skipped: the destination must not get the event.
     Skip {
         /// Why.
         why: String,
     },
-    /// It cannot be sent: what a person set is wrong.
+    /// It cannot be sent, because a setting that a person entered is wrong.
     Refuse {
-        /// What is wrong, without the value.
+        /// The error, without the value of the setting.
         why: String,
     },
 }
@@ -141,16 +153,16 @@ pub enum Rendered {
 /// The result of a claim.
 #[derive(Debug)]
 pub enum Claimed {
-    /// Send this; the lane is leased to the claimer.
+    /// The request to send; the lane is leased to the claimer.
     Send(Box<Batch>),
     /// Nothing can be sent now.
     Idle(Idle),
-    /// A delivery ended as dead because it cannot be sent, and operators are notified of it: this claim goes no
-    /// further, and the next one continues.
+    /// A delivery can never be sent and is dead now, and events for operators were recorded. Claim again to continue
+    /// with the next delivery.
     Undeliverable {
-        /// The types of the events about the destination that were recorded, whichever destinations are owed them.
+        /// The types of the events about the destination that were recorded, even if no destination is owed them.
         events: Vec<&'static str>,
-        /// Other destinations that are owed these events,, each once.
+        /// Other destinations that are owed these events, each once.
         owing: Vec<DestinationId>,
     },
 }
@@ -158,41 +170,42 @@ pub enum Claimed {
 /// Why nothing of a lane can be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Idle {
-    /// Nothing is due yet.
+    /// No delivery is due yet, or the lane's user is paused.
     Wait {
-        /// Milliseconds until something is.
-        ms: i64,
-        /// Why the last attempt of what waits failed.
+        /// How long until a delivery is due, or until the pause ends.
+        wait: Duration,
+        /// The last error of the waiting delivery, or that the user is paused.
         last_error: Option<String>,
     },
-    /// Another claimer has the lane.
+    /// Another claimer holds the lane.
     Leased {
-        /// Milliseconds until its lease ends.
-        ms: i64,
+        /// How long until its lease ends; a short time if the lane is only locked.
+        wait: Duration,
     },
     /// A request about the lane's user is in flight for another purchase.
     UserBusy {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// Milliseconds until claiming again makes sense, at least 1.
-        ms: i64,
+        /// How long until claiming again makes sense, at least a millisecond.
+        wait: Duration,
     },
-    /// The destination cannot take it now: its breaker is open, it asked for a pause, or its limits are used up.
-    /// What is owed is delivered by the destination's own run.
+    /// The destination cannot take a request now: its breaker is open, it is paused, or its rate or concurrency is
+    /// exhausted. The destination's own run will deliver what the lane owes.
     Owed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
-        /// Milliseconds until claiming again makes sense, at least 1.
-        ms: i64,
+        /// How long until claiming again makes sense, at least a millisecond.
+        wait: Duration,
     },
-    /// Nothing is pending, or the destination is disabled or deleted.
+    /// The lane is closed: no delivery is pending, or the destination is disabled or deleted. The lane of a disabled
+    /// destination can still owe deliveries.
     Closed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
     },
 }
 
-/// One request, ready to be sent: an event, or several of one lane where the destination takes them.
+/// One request of a lane, ready to be sent, with one event or several.
 #[derive(Debug)]
 pub struct Batch {
     /// When its lease began, by the clock of this process.
@@ -203,16 +216,16 @@ pub struct Batch {
     pub secret: SecretString,
     /// Its events, in order; at least one.
     pub attempts: Vec<Attempt>,
-    /// How long to wait before it is sent, in milliseconds, to keep the destination's rate; at most 2,000.
-    pub start_in_ms: i64,
-    /// When the lease ends, by the clock that stamps rows.
+    /// How long to wait before it is sent, to keep the destination's rate; at most two seconds.
+    pub start_in: Duration,
+    /// When the lease ends, by the database's clock.
     pub lease_until: Timestamp,
 }
 
 /// One attempt of a delivery, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// The delivery, and the `webhook-id`.
+    /// The delivery; its id is sent as the `webhook-id`.
     pub delivery_id: DeliveryId,
     /// The event.
     pub event_id: EventId,
@@ -220,19 +233,22 @@ pub struct Attempt {
     pub event_type: String,
     /// The purchase's revision that the event announces.
     pub revision: i64,
-    /// Which step of the schedule it is, from 1: one more than the attempts that were finished and counted. Not
-    /// counted are probes, unusable settings, a lease that was lost before the request, and a worker that died, even
-    /// if it died after its request: the schedule rather grants an attempt too many than loses one.
+    /// The step of the retry schedule, from 1: one more than the number of counted attempts. These attempts are not
+    /// counted: probes; attempts before their time, after a recovery or a retry by a person; those with unusable
+    /// settings, or with a lease that was lost before the request; those whose failure was not about this event; and
+    /// those whose worker died, even after its request. So the schedule may grant an attempt too many, and never loses
+    /// one.
     pub number: i64,
-    /// How often the destination refused it: [`domain::attempt::is_refusal`].
+    /// Number of counted attempts that the destination refused: [`domain::attempt::is_refusal`].
     pub refusals: i64,
-    /// When it was attempted first.
+    /// When the first attempt began.
     pub first_tried_at: Option<Timestamp>,
-    /// Whether the destination acknowledged a newer state of its user meanwhile.
+    /// Whether the destination may have a newer state of the user than this event carries: a newer one was sent,
+    /// answered or not, or any state of another user who owns the purchase now.
     pub is_stale: bool,
     /// The body, the same in every attempt.
     pub body: String,
-    /// The trace it belongs to.
+    /// The W3C trace context that it belongs to.
     pub traceparent: Option<String>,
 }
 
@@ -245,22 +261,29 @@ pub struct Finish {
     pub destination: DestinationId,
     /// The token that the lane was claimed with.
     pub token: String,
-    /// The run that made it.
+    /// The run that made the request.
     pub mode: Mode,
-    /// When the attempt began.
+    /// When the request began.
     pub started_at: Timestamp,
-    /// How long it took, in milliseconds.
-    pub latency_ms: i64,
+    /// How long it took.
+    pub latency: Duration,
     /// The status of the answer, when there was one.
     pub status: Option<i32>,
-    /// Some headers of the answer.
+    /// The headers of the answer that are recorded.
     pub headers: Vec<(String, String)>,
-    /// The beginning of the answer.
+    /// The beginning of the answer's body.
     pub response: Option<String>,
-    /// What it came to.
+    /// The verdicts for the events, and what the request shows of the destination.
     pub result: DeliveryResult,
-    /// After how long without a success it is disabled, in milliseconds.
-    pub patience_ms: i64,
+    /// The destination is disabled after this time without a success.
+    pub disable_after: Duration,
+}
+
+impl Finish {
+    /// The lane that was claimed.
+    pub(crate) const fn lane(&self) -> LaneKey {
+        LaneKey { key: self.key, destination: self.destination }
+    }
 }
 
 /// The result of a request, independent of the destination's kind.
@@ -268,12 +291,12 @@ pub struct Finish {
 pub struct DeliveryResult {
     /// One for each event of the request, in its order.
     pub events: Vec<EventResult>,
-    /// What it shows of the destination as a whole.
+    /// What the request shows of the destination as a whole.
     pub endpoint_signal: EndpointSignal,
-    /// How long the destination wants no request for this purchase, in milliseconds.
-    pub lane_pause_ms: Option<i64>,
-    /// How long the destination wants no request for this user, in milliseconds.
-    pub user_pause_ms: Option<i64>,
+    /// How long the destination wants no request of this lane.
+    pub lane_pause: Option<Duration>,
+    /// How long the destination wants no request about this user.
+    pub user_pause: Option<Duration>,
     /// Maximum number of events in the next request of this lane.
     pub at_most: Option<i64>,
     /// An alarm for operators, without secrets.
@@ -281,17 +304,17 @@ pub struct DeliveryResult {
 }
 
 impl DeliveryResult {
-    /// This result with the destination's `Retry-After`: the lane pauses for that time, but no longer than until the first
-    /// retry of an event.
+    /// Adds the destination's `Retry-After`: the lane pauses for that time, but only until the first retry of an event.
+    /// Without an event to retry, it does not pause.
     #[must_use]
-    pub fn with_retry_after(self, retry_after_ms: Option<i64>) -> Self {
-        let wait_ms = |one: &EventResult| match one.verdict {
-            Verdict::Retry { delay_ms } => Some(delay_ms),
+    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        let delay = |one: &EventResult| match one.verdict {
+            Verdict::Retry { delay } => Some(delay),
             Verdict::Delivered | Verdict::Dead => None,
         };
-        let soonest_ms = self.events.iter().filter_map(wait_ms).min();
-        let lane_pause_ms = soonest_ms.zip(retry_after_ms).map(|(wait_ms, retry_after_ms)| wait_ms.min(retry_after_ms));
-        Self { lane_pause_ms: lane_pause_ms.filter(|ms| *ms > 0), ..self }
+        let soonest = self.events.iter().filter_map(delay).min();
+        let lane_pause = soonest.zip(retry_after).map(|(soonest, retry_after)| soonest.min(retry_after));
+        Self { lane_pause: lane_pause.filter(|pause| !pause.is_zero()), ..self }
     }
 }
 
@@ -302,11 +325,11 @@ pub struct EventResult {
     pub delivery_id: DeliveryId,
     /// What follows for it.
     pub verdict: Verdict,
-    /// A stable name of the result; `success` when it was delivered.
-    pub class: &'static str,
-    /// A sentence for people when it failed, without secrets.
+    /// How the attempt went.
+    pub class: AttemptClass,
+    /// Why it failed, for people and without secrets.
     pub error: Option<String>,
-    /// Whether the attempt counts as a step of the schedule.
+    /// Whether the attempt counts as a step of the retry schedule.
     pub counts: bool,
 }
 
@@ -317,8 +340,8 @@ pub enum Verdict {
     Delivered,
     /// Try again.
     Retry {
-        /// In milliseconds from now.
-        delay_ms: i64,
+        /// How long from now.
+        delay: Duration,
     },
     /// Never try again.
     Dead,
@@ -331,12 +354,13 @@ pub enum EndpointSignal {
     Success,
     /// The endpoint did not answer successfully.
     Failure {
-        /// How long it pauses requests, if it does, in milliseconds.
-        pause_ms: Option<i64>,
+        /// How long the endpoint wants no requests, if it set a `Retry-After` for all.
+        pause: Option<Duration>,
     },
     /// It shows nothing about the endpoint.
     Neutral,
-    /// The endpoint takes no requests any more.
+    /// The endpoint refused all further requests, by a 410 or because it does not know the API key: the destination is
+    /// disabled.
     Gone {
         /// Why.
         reason: String,
@@ -346,19 +370,19 @@ pub enum EndpointSignal {
 /// What is left in a lane after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneState {
-    /// Something is due.
+    /// A delivery is due.
     More,
-    /// Something will be due.
+    /// The next delivery is due later.
     Wait {
-        /// In milliseconds from now.
-        ms: i64,
+        /// How long from now, at least a millisecond.
+        wait: Duration,
     },
-    /// Something is owed that the destination cannot take now.
+    /// A delivery is owed that the destination cannot take now. The destination's own run will deliver it.
     Owed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
     },
-    /// Nothing is pending, or the destination is disabled or deleted.
+    /// The lane is closed, see [`Idle::Closed`]: no delivery is pending, or the destination is disabled or deleted.
     Closed {
         /// The newest sequence number recorded in the lane.
         last_seq: i64,
@@ -372,6 +396,6 @@ pub struct FinishResult {
     pub lane: LaneState,
     /// Other destinations that are owed an event about this one, each once.
     pub owing: Vec<DestinationId>,
-    /// The types of the events about the destination that were recorded, whichever destinations are owed them.
+    /// The types of the events about the destination that were recorded, even if no destination is owed them.
     pub operator_events: Vec<&'static str>,
 }

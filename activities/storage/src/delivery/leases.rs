@@ -1,22 +1,24 @@
-//! The lanes of a purchase as a run uses them: what is due, who has the lease, a claim and its finish.
+//! The lanes of a purchase as a run uses them: when a delivery is due, who holds the lease, the claim and its finish.
 
 use crate::db::error::Error;
 use crate::db::fault;
-use crate::db::statement::{row, sql};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
 use crate::db::store::Store;
-use crate::db::writer::Place;
+use crate::db::writer::JobKind;
 use crate::delivery::claim::{self, pick};
-use crate::delivery::lanes::{Claim, Claimed, Finish, FinishResult};
+use crate::delivery::lanes::{Claim, Claimed, Finish, FinishResult, LaneKey};
 use crate::delivery::{finish, health};
 use crate::events::{deliveries, lanes};
-use domain::health::millis_until;
+use domain::health::wait_until;
 use domain::{CollapseKey, DestinationId, Lane, Timestamp};
+use std::time::Duration;
 
-row! {
-    struct Lease {
-        lease_until: Timestamp,
-    }
-}
+const LEASE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
+    SELECT lease_until AS value
+    FROM lanes
+    WHERE destination_id = ? AND collapse_key = ? AND lease_token = ?
+"};
 
 impl Store {
     /// The open lanes of a purchase, of enabled destinations.
@@ -29,50 +31,45 @@ impl Store {
         self.read(move |connection| deliveries::last_seq(connection, key, destination)).await
     }
 
-    /// How long nothing in a lane is due, in milliseconds, and why the last attempt of what waits failed. `None` when
-    /// something is due, when nothing is owed, and while the destination's own run delivers it.
+    /// How long until the next delivery of a lane is due, and its last error. `None` if a delivery is due, if none is
+    /// owed, and while the destination's own run delivers them.
     pub async fn lane_wait(
         &self,
         key: CollapseKey,
         destination: DestinationId,
-    ) -> Result<Option<(i64, Option<String>)>, Error> {
+    ) -> Result<Option<(Duration, Option<String>)>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let health = health::find(connection, destination)?.health();
-            let Some(head) = pick::next(connection, (key, destination), &health)? else { return Ok(None) };
+            let health = health::find(connection, destination)?.health;
+            let Some(head) = pick::next(connection, LaneKey { key, destination }, &health)? else { return Ok(None) };
             let due_at = pick::due_at(&head, &health);
-            let is_late = due_at <= now || health.owes_ms(due_at, now).is_some();
-            Ok((!is_late).then(|| (millis_until(due_at, now), head.last_error)))
+            let is_late = due_at <= now || health.owed_for(due_at, now).is_some();
+            Ok((!is_late).then(|| (wait_until(due_at, now), head.last_error)))
         })
         .await
     }
 
-    /// Leases a lane for one request, if something in it is due, nobody else has it and the destination takes it.
+    /// Leases a lane for one request, if a delivery of it is due, nobody else holds the lane, and the destination can
+    /// take the request.
     pub async fn claim(&self, claim: Claim) -> Result<Claimed, Error> {
         let secrets = self.secrets.clone();
-        let place = Place::Lanes(claim.destination);
+        let place = JobKind::Lanes(claim.destination);
         self.writer.write(place, move |write| claim::claim(write, &secrets, &claim)).await
     }
 
-    /// Records how a request went and reads the lane again, in one transaction.
+    /// Records how a request went, and returns what is left in the lane, in one transaction.
     pub async fn finish(&self, finish: Finish) -> Result<FinishResult, Error> {
-        self.writer.write(Place::Lanes(finish.destination), move |write| finish::finish(write, &finish)).await
+        self.writer.write(JobKind::Lanes(finish.destination), move |write| finish::finish(write, &finish)).await
     }
 
-    /// Whether the claimer with this token may still send.
+    /// Whether the claimer with this token still holds an unexpired lease.
     pub async fn holds_lease(&self, key: CollapseKey, destination: DestinationId, token: &str) -> Result<bool, Error> {
         let (clock, token) = (self.clock, token.to_owned());
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let lease: Option<Lease> =
-                sql("SELECT lease_until FROM lanes WHERE destination_id = ? AND collapse_key = ? \
-                 AND lease_token = ?")
-                .bind(destination)
-                .bind(key)
-                .bind(token)
-                .first(connection)?;
-            Ok(fault::is_planted("lease.ignored") || lease.is_some_and(|lease| lease.lease_until > now))
+            let until: Option<Timestamp> = sql(LEASE).bind(destination).bind(key).bind(token).value(connection)?;
+            Ok(fault::is_planted("lease.ignored") || until.is_some_and(|until| until > now))
         })
         .await
     }

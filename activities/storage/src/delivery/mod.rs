@@ -1,8 +1,10 @@
-//! Delivery: lanes are claimed, requests finished, and the health of destinations updated.
+//! Delivery: claims lanes, finishes requests, and updates the health of destinations.
 
 pub mod claim;
+pub mod class;
 pub mod destination_need;
 pub mod finish;
+pub mod free_lanes;
 pub mod health;
 pub mod lanes;
 pub mod leases;

@@ -1,8 +1,9 @@
-//! Notices to operators about a destination: events of their own, owed to the other destinations of its app that chose
-//! them, never to itself.
+//! Events for operators about a destination. They are owed to the other destinations of its app that chose them, never
+//! to the destination itself.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
@@ -10,10 +11,9 @@ use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settings::destinations::{self, Destination};
 use domain::event::DestinationEvent;
-use domain::health::State;
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
 
-/// A notice to operators.
+/// An event for operators that is to be recorded.
 pub struct OperatorNotice {
     /// The type of the event.
     pub event_type: &'static str,
@@ -21,10 +21,10 @@ pub struct OperatorNotice {
     pub reason: Option<String>,
 }
 
-/// The events that were recorded, and the destinations that are owed them.
+/// The events for operators that were recorded, and the destinations that are owed them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OperatorEvents {
-    /// The types of the events, in their order.
+    /// The types of the events, in the order of recording.
     pub events: Vec<&'static str>,
     /// The destinations that are owed them, each once.
     pub owing: Vec<DestinationId>,
@@ -39,7 +39,7 @@ row! {
 }
 
 impl OperatorEvents {
-    /// Appends other events.
+    /// Appends other events, and each destination that is not in the list yet.
     pub fn add(&mut self, other: Self) {
         self.events.extend(other.events);
         for id in other.owing {
@@ -50,18 +50,25 @@ impl OperatorEvents {
     }
 }
 
-/// The id of a destination in the place of a purchase's key.
+/// The collapse key of the events about a destination: the destination's id.
 pub const fn lane_of(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }
 
+const LAST: Sql = statement! {hot "events_of_key", "
+    SELECT revision, created_at
+    FROM events
+    WHERE collapse_key = ? AND event_type = ?
+    ORDER BY seq DESC
+    LIMIT 1
+"};
+
 /// The last event of a type about a destination.
 pub fn last(connection: &mut AnyConnection, id: DestinationId, event_type: &str) -> Result<Option<Last>, Error> {
-    sql("SELECT revision, created_at FROM events WHERE collapse_key = ? AND event_type = ? ORDER BY seq DESC LIMIT 1")
-        .bind(lane_of(id))
-        .bind(event_type)
-        .first(connection)
+    sql(LAST).bind(lane_of(id)).bind(event_type).first(connection)
 }
+
+const EPOCH: Sql = statement!("SELECT epoch AS value FROM installation WHERE id = 1");
 
 /// Records an event about a destination, whose health is locked. Its revision counts the events of one type.
 pub fn announce(
@@ -70,7 +77,7 @@ pub fn announce(
     notice: &OperatorNotice,
 ) -> Result<OperatorEvents, Error> {
     let revision = last(write.connection, concerned.id, notice.event_type)?.map_or(1, |last| last.revision + 1);
-    let epoch: Option<Number> = sql("SELECT epoch AS value FROM installation WHERE id = 1").first(write.connection)?;
+    let epoch: Option<Number> = sql(EPOCH).first(write.connection)?;
     let key = lane_of(concerned.id);
     let event = Event {
         id: EventId::of(key, epoch.map_or(0, |epoch| epoch.value), revision, notice.event_type, 0),
@@ -79,17 +86,8 @@ pub fn announce(
         revision,
         traceparent: None,
     };
-    let body = body(write, concerned, (&event, notice))?;
-    let stored = StoredEvent {
-        user: None,
-        occurred_at: None,
-        environment: None,
-        body,
-        state_apart: None,
-        profile: None,
-        views: None,
-    };
-    insert(write, &event, stored)?;
+    let body = body(write, concerned, &event, notice)?;
+    insert(write, &event, StoredEvent { body, ..StoredEvent::default() })?;
     let mut events = OperatorEvents { events: vec![notice.event_type], owing: Vec::new() };
     for other in destinations::of_app(write.connection, concerned.app_id)? {
         if other.id != concerned.id && other.chose(notice.event_type) {
@@ -103,19 +101,19 @@ pub fn announce(
 fn body(
     write: &mut Write<'_>,
     concerned: &Destination,
-    (event, notice): (&Event, &OperatorNotice),
+    event: &Event,
+    notice: &OperatorNotice,
 ) -> Result<String, Error> {
-    let health = health::find(write.connection, concerned.id)?.health();
-    let state: State =
-        concerned.state.parse().map_err(|cause| Error::corrupt_by("the state of a destination is none", cause))?;
+    let health = health::find(write.connection, concerned.id)?.health;
     let event = DestinationEvent {
         id: event.id,
         event_type: notice.event_type,
         created_at: write.now,
-        destination: (concerned.id, concerned.app_id),
+        destination: concerned.id,
+        app: concerned.app_id,
         name: &concerned.name,
         kind: &concerned.kind,
-        state,
+        state: concerned.state,
         reason: notice.reason.as_deref(),
         since: concerned.since,
         failures: health.failures,

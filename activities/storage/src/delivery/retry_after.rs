@@ -1,103 +1,110 @@
-//! `Retry-After` of a destination for one lane: nothing is sent there until a time. It also holds for deliveries that
-//! become owed meanwhile; those are held back when they are picked.
+//! The `Retry-After` of a destination for one lane: nothing of the lane is sent until its time, including deliveries
+//! that are recorded meanwhile. These are held back when the lane is claimed.
 //!
-//! A delivery that is held back counts as tried when the `Retry-After` was received, so that a retry by a person makes
-//! it due too.
+//! A delivery that is held back is recorded as tried when the `Retry-After` was received, so that a retry by a person
+//! makes it due too.
 
 use crate::db::error::Error;
-use crate::db::statement::{row, sql};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::delivery::claim::lane::LaneRow;
 use crate::delivery::health;
-use crate::delivery::lanes::{Finish, Verdict};
-use domain::health::Health;
-use domain::{CollapseKey, DestinationId, Timestamp};
+use crate::delivery::lanes::{Finish, LaneKey, Verdict};
+use domain::Timestamp;
+use domain::health::{Health, RetryAfter};
 
-row! {
-    struct RetryAfter {
-        retry_after_until: Timestamp,
-    }
-}
-
-/// The error of a delivery that was never tried and is held back.
+/// The error of a delivery that is held back and has no other error.
 const PAUSED: &str = "the destination sent Retry-After for this purchase: nothing is sent until then";
 
-/// Applies the result of a request: a success or a new `Retry-After` ends the one before. The lane is locked.
+const BEGIN: Sql = statement! {"
+    UPDATE lanes
+    SET retry_after_received_at = ?, retry_after_until = ?
+    WHERE destination_id = ? AND collapse_key = ?
+"};
+
+/// Records the `Retry-After` of an answer. A success or a new `Retry-After` ends the earlier one. The lane is locked.
 pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Result<(), Error> {
-    let lane = (finish.key, finish.destination);
-    let pause_ms = finish.result.lane_pause_ms.filter(|ms| *ms > 0);
+    let pause = finish.result.lane_pause.filter(|pause| !pause.is_zero());
     let is_success = finish.result.events.iter().any(|result| result.verdict == Verdict::Delivered);
-    if row.retry_after_until.is_some() && (is_success || pause_ms.is_some()) {
-        end(write, lane)?;
+    if row.retry_after_until.is_some() && (is_success || pause.is_some()) {
+        end(write, finish.lane())?;
     }
-    let Some(pause_ms) = pause_ms else { return Ok(()) };
-    let retry_after = (write.now, write.now.plus_millis(pause_ms));
-    sql("UPDATE lanes SET retry_after_received_at = ?, retry_after_until = ? WHERE destination_id = ? AND collapse_key = ?")
-        .bind(retry_after.0)
-        .bind(retry_after.1)
+    let Some(pause) = pause else { return Ok(()) };
+    let retry_after = RetryAfter { received_at: write.now, until: write.now.plus(pause) };
+    sql(BEGIN)
+        .bind(retry_after.received_at)
+        .bind(retry_after.until)
         .bind(finish.destination)
         .bind(finish.key)
         .run(write.connection)?;
-    let health = health::find(write.connection, finish.destination)?.health();
-    hold_back(write, lane, (retry_after, &health))
+    let health = health::find(write.connection, finish.destination)?.health;
+    hold_back(write, finish.lane(), retry_after, &health)
 }
 
-/// Holds back the lane's deliveries as long as a `Retry-After` runs, before one is picked. The lane is locked.
-pub fn apply(
-    write: &mut Write<'_>,
-    lane: (CollapseKey, DestinationId),
-    (row, health): (&LaneRow, &Health),
-) -> Result<(), Error> {
-    match row.retry_after_received_at.zip(row.retry_after_until) {
-        Some(retry_after) if health.retry_after_until(retry_after, write.now).is_some() => {
-            hold_back(write, lane, (retry_after, health))
-        }
-        _ => Ok(()),
+/// Holds back the lane's deliveries if a `Retry-After` is in force. Runs before a delivery is picked. The lane is
+/// locked.
+pub fn apply(write: &mut Write<'_>, lane: LaneKey, row: &LaneRow, health: &Health) -> Result<(), Error> {
+    let retry_after = row.retry_after_received_at.zip(row.retry_after_until);
+    let retry_after = retry_after.map(|(received_at, until)| RetryAfter { received_at, until });
+    match retry_after.filter(|retry_after| health.holds(*retry_after, write.now)) {
+        Some(retry_after) => hold_back(write, lane, retry_after, health),
+        None => Ok(()),
     }
 }
 
-/// Ends a `Retry-After`: the deliveries that it held back are due.
-pub fn end(write: &mut Write<'_>, (key, destination): (CollapseKey, DestinationId)) -> Result<(), Error> {
-    let lock = write.connection.for_update();
-    let retry_after: Option<RetryAfter> = sql(format!(
-        "SELECT retry_after_until FROM lanes WHERE destination_id = ? AND collapse_key = ? AND retry_after_until IS NOT NULL{lock}"
-    ))
-    .bind(destination)
-    .bind(key)
-    .first(write.connection)?;
-    let Some(RetryAfter { retry_after_until }) = retry_after else { return Ok(()) };
-    sql("UPDATE deliveries SET next_due_at = ? WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' \
-         AND next_due_at + 0 = ? AND next_due_at + 0 > ?")
-    .bind(write.now)
-    .bind(key)
-    .bind(destination)
-    .bind(retry_after_until)
-    .bind(write.now)
-    .run(write.connection)?;
-    sql("UPDATE lanes SET retry_after_received_at = NULL, retry_after_until = NULL WHERE destination_id = ? AND collapse_key = ?")
-        .bind(destination)
-        .bind(key)
-        .run(write.connection)
-        .map(drop)
+const LOCK: Sql = statement! {"
+    SELECT retry_after_until AS value
+    FROM lanes
+    WHERE destination_id = ? AND collapse_key = ? AND retry_after_until IS NOT NULL
+    FOR UPDATE
+"};
+
+const RELEASE: Sql = statement! {hot "deliveries_pending", "
+    UPDATE deliveries
+    SET next_due_at = ?
+    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending'
+        AND next_due_at + 0 = ? AND next_due_at + 0 > ?
+"};
+
+const END: Sql = statement! {"
+    UPDATE lanes
+    SET retry_after_received_at = NULL, retry_after_until = NULL
+    WHERE destination_id = ? AND collapse_key = ?
+"};
+
+/// Ends a `Retry-After`: the deliveries that it held back become due.
+pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<(), Error> {
+    let until: Option<Timestamp> = sql(LOCK).bind(lane.destination).bind(lane.key).value(write.connection)?;
+    let Some(until) = until else { return Ok(()) };
+    sql(RELEASE)
+        .bind(write.now)
+        .bind(lane.key)
+        .bind(lane.destination)
+        .bind(until)
+        .bind(write.now)
+        .run(write.connection)?;
+    sql(END).bind(lane.destination).bind(lane.key).run(write.connection).map(drop)
 }
 
-/// Holds back all due deliveries, by their own time or since the destination recovered. `+ 0` so that no planner walks
-/// everything that the destination is owed instead of the lane.
-fn hold_back(
-    write: &mut Write<'_>,
-    (key, destination): (CollapseKey, DestinationId),
-    ((at, until), health): ((Timestamp, Timestamp), &Health),
-) -> Result<(), Error> {
-    sql("UPDATE deliveries SET next_due_at = ?, tried_at = ?, last_error = COALESCE(last_error, ?) \
-         WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' \
-         AND (next_due_at + 0 <= ? OR tried_at + 0 < ?)")
-    .bind(until)
-    .bind(at)
-    .bind(PAUSED)
-    .bind(key)
-    .bind(destination)
-    .bind(write.now)
-    .bind(health.due_since().unwrap_or(Timestamp::from_micros(i64::MIN)))
-    .run(write.connection)
-    .map(drop)
+/// `+ 0` keeps the planner from walking all deliveries to the destination instead of those of the lane.
+const HOLD_BACK: Sql = statement! {hot "deliveries_pending", "
+    UPDATE deliveries
+    SET next_due_at = ?, tried_at = ?, last_error = COALESCE(last_error, ?)
+    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending'
+        AND (next_due_at + 0 <= ? OR tried_at + 0 < ?)
+"};
+
+/// Holds back all deliveries that are due: by their own time, or because the destination recovered.
+fn hold_back(write: &mut Write<'_>, lane: LaneKey, retry_after: RetryAfter, health: &Health) -> Result<(), Error> {
+    sql(HOLD_BACK)
+        .bind(retry_after.until)
+        .bind(retry_after.received_at)
+        .bind(PAUSED)
+        .bind(lane.key)
+        .bind(lane.destination)
+        .bind(write.now)
+        .bind(health.due_since().unwrap_or(Timestamp::EARLIEST))
+        .run(write.connection)
+        .map(drop)
 }

@@ -1,12 +1,14 @@
-//! A user at a destination with requests in the order of its user: which states were sent and acknowledged, who has the
-//! lease, and how long the user is paused.
+//! The lane of a user at a destination that gets requests user by user: which states of the user were sent and
+//! acknowledged, who holds the lease, and how long requests about the user are paused.
 //!
-//! Environments are separate at a destination: a state in one says nothing of the other. Requests about a user are made
-//! one after the other over both, since events of a platform may be of either.
+//! A destination keeps the states of the two environments apart. Requests about one user are sent one after the other
+//! over both environments, because events of one platform may be of either.
 
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
+use crate::delivery::lanes::Finish;
 use crate::events::deliveries::{DeliveryRow, UNCLEAR};
 use crate::settings::destinations;
 use domain::{DestinationId, Environment, Timestamp, UserId};
@@ -23,8 +25,9 @@ pub struct UserLane {
 }
 
 row! {
-    /// Its lease and pause.
+    /// The lease and the pause of a user at a destination, in one environment.
     pub struct UserLaneRow {
+        pub environment: Environment,
         pub lease_token: Option<String>,
         pub lease_until: Option<Timestamp>,
         pub paused_until: Option<Timestamp>,
@@ -38,124 +41,147 @@ row! {
     }
 }
 
-/// The rows of a user in both environments, locked until the end of the transaction and made first; `None` when another
-/// process has one of them locked.
-pub fn lock_free(
-    write: &mut Write<'_>,
-    (destination, user): (DestinationId, UserId),
-) -> Result<Option<[(Environment, UserLaneRow); 2]>, Error> {
-    let lock = write.connection.for_update_of_free();
-    let text = format!(
-        "SELECT lease_token, lease_until, paused_until FROM user_lanes \
-         WHERE destination_id = ? AND user_id = ? AND environment = ?{lock}"
-    );
-    let mut locked = |environment: Environment| -> Result<Option<(Environment, UserLaneRow)>, Error> {
-        sql("INSERT INTO user_lanes (destination_id, user_id, environment) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(destination)
-            .bind(user)
-            .bind(environment)
-            .run(write.connection)?;
-        let row: Option<UserLaneRow> =
-            sql(text.clone()).bind(destination).bind(user).bind(environment).first(write.connection)?;
-        Ok(row.map(|row| (environment, row)))
+const INSERT: Sql = statement! {"
+    INSERT INTO user_lanes (destination_id, user_id, environment)
+    VALUES (?, ?, ?)
+    ON CONFLICT DO NOTHING
+"};
+
+const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_user_lanes or user_lanes_pkey", "
+    SELECT environment, lease_token, lease_until, paused_until
+    FROM user_lanes
+    WHERE destination_id = ? AND user_id = ? AND environment = ?
+    FOR UPDATE SKIP LOCKED
+"};
+
+/// Locks the rows of a user in both environments until the end of the transaction, and inserts them if they are
+/// missing. `None` if another process has one of them locked.
+pub fn lock_free(write: &mut Write<'_>, lane: UserLane) -> Result<Option<[UserLaneRow; 2]>, Error> {
+    let mut locked = |environment: Environment| -> Result<Option<UserLaneRow>, Error> {
+        let of_user = |text: Sql| sql(text).bind(lane.destination).bind(lane.user).bind(environment);
+        of_user(INSERT).run(write.connection)?;
+        of_user(LOCK_FREE).first(write.connection)
     };
     let (production, sandbox) = (locked(Environment::Production)?, locked(Environment::Sandbox)?);
-    Ok(production.zip(sandbox).map(|(production, sandbox)| [production, sandbox]))
+    Ok(production.zip(sandbox).map(<[_; 2]>::from))
 }
 
-/// Leases a user, whose rows are locked.
-pub fn lease(
+const LEASE: Sql = statement! {"
+    UPDATE user_lanes
+    SET lease_token = ?, lease_until = ?
+    WHERE destination_id = ? AND user_id = ?
+"};
+
+/// Leases a user in both environments. The rows are locked.
+pub fn lease(write: &mut Write<'_>, lane: UserLane, token: &str, until: Timestamp) -> Result<(), Error> {
+    sql(LEASE).bind(token).bind(until).bind(lane.destination).bind(lane.user).run(write.connection).map(drop)
+}
+
+const END_LEASE: Sql = statement! {"
+    UPDATE user_lanes
+    SET lease_token = NULL, lease_until = NULL,
+        paused_until = CASE WHEN environment = ? THEN ? ELSE paused_until END
+    WHERE destination_id = ? AND user_id = ? AND lease_token = ?
+"};
+
+/// Ends the lease of a user, and starts the pause that the destination set, in the environment of the request.
+pub fn end_lease(
     write: &mut Write<'_>,
-    (destination, user): (DestinationId, UserId),
-    (token, until): (&str, Timestamp),
+    finish: &Finish,
+    user: UserId,
+    environment: Option<Environment>,
 ) -> Result<(), Error> {
-    sql("UPDATE user_lanes SET lease_token = ?, lease_until = ? WHERE destination_id = ? AND user_id = ?")
-        .bind(token)
-        .bind(until)
-        .bind(destination)
+    let paused_until = finish.result.user_pause.map(|pause| write.now.plus(pause));
+    let paused_in = environment.filter(|_| paused_until.is_some());
+    sql(END_LEASE)
+        .bind(paused_in.map(Environment::as_str))
+        .bind(paused_until)
+        .bind(finish.destination)
         .bind(user)
+        .bind(finish.token.as_str())
         .run(write.connection)
         .map(drop)
 }
 
-/// Ends the lease with this token, and begins a pause in an environment if there is one.
-pub fn end_lease(
-    write: &mut Write<'_>,
-    (destination, user): (DestinationId, UserId),
-    (token, paused): (&str, Option<(Environment, Timestamp)>),
-) -> Result<(), Error> {
-    sql("UPDATE user_lanes SET lease_token = NULL, lease_until = NULL, \
-         paused_until = CASE WHEN environment = ? THEN ? ELSE paused_until END \
-         WHERE destination_id = ? AND user_id = ? AND lease_token = ?")
-    .bind(paused.map(|(environment, _)| environment.as_str()))
-    .bind(paused.map(|(_, until)| until))
-    .bind(destination)
-    .bind(user)
-    .bind(token)
-    .run(write.connection)
-    .map(drop)
+/// The revision of a user's state that a request carries.
+#[derive(Clone, Copy)]
+pub struct UserState {
+    /// The user at the destination.
+    pub lane: UserLane,
+    /// The revision of the user's state.
+    pub revision: i64,
 }
 
-/// Notes which state of the user a request carries.
-pub fn note_sent(write: &mut Write<'_>, lane: UserLane, revision: i64) -> Result<(), Error> {
-    sql("INSERT INTO user_lanes (destination_id, user_id, environment, sent_revision) VALUES (?, ?, ?, ?) \
-         ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET sent_revision = excluded.sent_revision \
-         WHERE user_lanes.sent_revision IS NULL OR user_lanes.sent_revision < excluded.sent_revision")
-    .bind(lane.destination)
-    .bind(lane.user)
-    .bind(lane.environment)
-    .bind(revision)
-    .run(write.connection)
-    .map(drop)
+const NOTE_SENT: Sql = statement! {"
+    INSERT INTO user_lanes (destination_id, user_id, environment, sent_revision)
+    VALUES (?, ?, ?, ?)
+    ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET sent_revision = excluded.sent_revision
+    WHERE user_lanes.sent_revision IS NULL OR user_lanes.sent_revision < excluded.sent_revision
+"};
+
+const ACKNOWLEDGE: Sql = statement! {"
+    INSERT INTO user_lanes (destination_id, user_id, environment, acked_revision)
+    VALUES (?, ?, ?, ?)
+    ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET acked_revision = excluded.acked_revision
+    WHERE user_lanes.acked_revision IS NULL OR user_lanes.acked_revision < excluded.acked_revision
+"};
+
+const FORGET_SENT: Sql = statement! {"
+    UPDATE user_lanes
+    SET sent_revision = COALESCE((
+        SELECT e.user_revision
+        FROM events e
+        WHERE e.user_id = user_lanes.user_id AND e.user_revision <= user_lanes.sent_revision
+            AND e.user_revision > COALESCE(user_lanes.acked_revision, 0)
+            AND EXISTS (
+                SELECT 1
+                FROM deliveries d
+                WHERE d.event_id = e.id AND d.destination_id = user_lanes.destination_id
+                    AND d.environment = user_lanes.environment
+                    AND (d.status = 'delivered'
+                        OR EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id AND {UNCLEAR}))
+            )
+        ORDER BY e.user_revision DESC
+        LIMIT 1), acked_revision)
+    WHERE destination_id = ? AND user_id = ? AND environment = ? AND sent_revision = ?
+"};
+
+impl UserState {
+    /// Notes that the state is being sent.
+    pub fn note_sent(self, write: &mut Write<'_>) -> Result<(), Error> {
+        self.run(write, NOTE_SENT)
+    }
+
+    fn run(self, write: &mut Write<'_>, text: Sql) -> Result<(), Error> {
+        let UserLane { destination, user, environment } = self.lane;
+        sql(text).bind(destination).bind(user).bind(environment).bind(self.revision).run(write.connection).map(drop)
+    }
 }
 
-/// Notes the state that a delivery carried, where requests are made user by user. The acknowledged revision never
-/// falls.
+/// Notes that the destination acknowledged the state that a delivery carried, if it gets requests user by user. The
+/// acknowledged revision never decreases.
 pub fn acknowledge(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
-    let Some((lane, revision)) = state_of(write, delivery)? else { return Ok(()) };
-    sql("INSERT INTO user_lanes (destination_id, user_id, environment, acked_revision) VALUES (?, ?, ?, ?) \
-         ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET acked_revision = excluded.acked_revision \
-         WHERE user_lanes.acked_revision IS NULL OR user_lanes.acked_revision < excluded.acked_revision")
-    .bind(lane.destination)
-    .bind(lane.user)
-    .bind(lane.environment)
-    .bind(revision)
-    .run(write.connection)
-    .map(drop)
+    state_of(write, delivery)?.map_or(Ok(()), |state| state.run(write, ACKNOWLEDGE))
 }
 
-/// Forgets the newest sent state when its delivery died and the destination surely does not have it. Then the newest is
-/// what it acknowledged, or one above that which was sent without a clear refusal: it walks down from the forgotten one
-/// to the acknowledged one, and stops at the first.
+/// Lowers the newest sent revision after its delivery became dead, if the destination surely did not get it. The new
+/// value is the highest revision between the acknowledged one and this one that was delivered, or sent without a clear
+/// refusal; else the acknowledged one.
 pub fn forget_sent(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
-    let Some((lane, revision)) = state_of(write, delivery)? else { return Ok(()) };
-    sql(format!(
-        "UPDATE user_lanes SET sent_revision = COALESCE((SELECT e.user_revision FROM events e \
-         WHERE e.user_id = user_lanes.user_id AND e.user_revision <= user_lanes.sent_revision \
-         AND e.user_revision > COALESCE(user_lanes.acked_revision, 0) AND EXISTS (SELECT 1 FROM deliveries d \
-         WHERE d.event_id = e.id AND d.destination_id = user_lanes.destination_id \
-         AND d.environment = user_lanes.environment AND (d.status = 'delivered' OR EXISTS (SELECT 1 FROM attempts a \
-         WHERE a.delivery_id = d.id AND {UNCLEAR}))) ORDER BY e.user_revision DESC LIMIT 1), acked_revision) \
-         WHERE destination_id = ? AND user_id = ? AND environment = ? AND sent_revision = ?"
-    ))
-    .bind(lane.destination)
-    .bind(lane.user)
-    .bind(lane.environment)
-    .bind(revision)
-    .run(write.connection)
-    .map(drop)
+    state_of(write, delivery)?.map_or(Ok(()), |state| state.run(write, FORGET_SENT))
 }
 
-/// Which state of a user a delivery carried, and where, if requests are made user by user there.
-fn state_of(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<Option<(UserLane, i64)>, Error> {
+const ABOUT: Sql = statement!("SELECT user_id, user_revision FROM events WHERE id = ?");
+
+/// The state of a user that a delivery carried; `None` if it carried none, or if its destination does not get requests
+/// user by user.
+fn state_of(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<Option<UserState>, Error> {
     let destination = delivery.destination_id;
     if !destinations::find(write.connection, destination)?.is_some_and(|found| found.per_user) {
         return Ok(None);
     }
-    let about: Option<About> = sql("SELECT user_id, user_revision FROM events WHERE id = ?")
-        .bind(delivery.event_id)
-        .first(write.connection)?;
+    let about: Option<About> = sql(ABOUT).bind(delivery.event_id).first(write.connection)?;
     let Some(About { user_id: Some(user), user_revision: Some(revision) }) = about else { return Ok(None) };
     let lane = delivery.environment.map(|environment| UserLane { destination, user, environment });
-    Ok(lane.map(|lane| (lane, revision)))
+    Ok(lane.map(|lane| UserState { lane, revision }))
 }

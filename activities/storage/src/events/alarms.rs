@@ -1,4 +1,4 @@
-//! Alarms: conditions that need a person. A repeated alarm is counted, so that they stay few.
+//! Alarms: conditions that need a person. An alarm that is raised again is counted in its row.
 
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
@@ -10,40 +10,37 @@ use domain::{PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A condition that needs a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Alarm {
-    /// When it was raised first.
-    pub at: Timestamp,
-    /// When it was raised last.
-    pub last_at: Timestamp,
-    /// How often it was raised.
-    pub count: i64,
-    /// Which platform it is about.
-    pub platform_id: Option<PlatformId>,
-    /// A stable name.
-    pub kind: String,
-    /// A sentence for people, without secrets.
-    pub detail: String,
-}
-
-/// Indexed values must fit into a page of an index.
-const MAX_DETAIL_CHARS: usize = 500;
-
 row! {
-    struct AlarmRow {
-        seq: i64,
-        at: Timestamp,
-        last_at: Timestamp,
-        times: i64,
-        platform_id: Option<PlatformId>,
-        kind: String,
-        detail: String,
+    /// A condition that needs a person.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct Alarm {
+        /// When it was raised first.
+        pub at: Timestamp,
+        /// When it was raised last.
+        pub last_at: Timestamp,
+        /// How often it was raised.
+        pub count: i64,
+        /// Which platform it is about.
+        pub platform_id: Option<PlatformId>,
+        /// A stable name.
+        pub kind: String,
+        /// A sentence for people, without secrets.
+        pub detail: String,
     }
 }
 
+row! {
+    struct AlarmRow {
+        alarm: Alarm,
+        seq: i64,
+    }
+}
+
+/// Maximum length of a detail in characters: it is indexed, and must fit into a page of the index.
+const MAX_DETAIL_CHARS: usize = 500;
+
 const LIST: Sql = statement! {"
-    SELECT seq, at, last_at, times, platform_id, kind, detail
+    SELECT seq, at, last_at, times AS count, platform_id, kind, detail
     FROM alarms
     WHERE (last_at, seq) < (?, ?)
     ORDER BY last_at DESC, seq DESC
@@ -51,19 +48,19 @@ const LIST: Sql = statement! {"
 "};
 
 impl Store {
-    /// Raises an alarm. One that is raised again with the same detail is counted.
+    /// Raises an alarm. If one with the same platform, kind and detail exists, its count is raised instead.
     pub async fn alarm(&self, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
         let (kind, detail) = (kind.to_owned(), detail.to_owned());
         self.write(move |write| raise(write, platform, &kind, &detail)).await
     }
 
-    /// The alarms, the last raised first.
+    /// The alarms, the last raised one first.
     pub async fn alarms(&self, page: Page) -> Result<Paged<Alarm>, Error> {
         let (before, below) = page.numbers_or(i64::MAX)?;
         self.read(move |connection| {
             let rows: Vec<AlarmRow> = sql(LIST).bind(before).bind(below).bind(page.size() + 1).all(connection)?;
-            let cursor = |row: &AlarmRow| format!("{}_{}", row.last_at.micros(), row.seq);
-            Paged::cut(rows, page.size(), cursor, |row| Ok(row.alarm()))
+            let cursor = |row: &AlarmRow| format!("{}_{}", row.alarm.last_at.micros(), row.seq);
+            Paged::cut(rows, page.size(), cursor, |row| Ok(row.alarm))
         })
         .await
     }
@@ -76,21 +73,8 @@ const RAISE: Sql = statement! {"
     DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1
 "};
 
-/// Raises an alarm within a transaction that does more.
+/// Raises an alarm, in the transaction of the caller.
 pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
     let detail: String = clean(detail).chars().take(MAX_DETAIL_CHARS).collect();
     sql(RAISE).bind(write.now).bind(write.now).bind(platform).bind(kind).bind(detail).run(write.connection).map(drop)
-}
-
-impl AlarmRow {
-    fn alarm(self) -> Alarm {
-        Alarm {
-            at: self.at,
-            last_at: self.last_at,
-            count: self.times,
-            platform_id: self.platform_id,
-            kind: self.kind,
-            detail: self.detail,
-        }
-    }
 }

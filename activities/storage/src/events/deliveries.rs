@@ -2,8 +2,8 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::status::DeliveryStatus;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
@@ -41,20 +41,14 @@ row! {
     }
 }
 
-row! {
-    struct Id {
-        id: DestinationId,
-    }
-}
-
 /// The columns of a [`DeliveryRow`].
 pub const SELECT: &str = "
     SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, attempts, next_due_at,
         first_tried_at, tried_at, body, environment, last_error, traceparent
     FROM deliveries";
 
-/// The next `user.*` deliveries behind a sequence number that a destination is owed. Written as their index is, so that
-/// the states that are owed beside them are not gone through.
+/// The next owed `user.*` deliveries of a destination after a sequence number. It repeats the condition of the index
+/// `deliveries_news`, so that owed deliveries of `purchase.updated` are not read.
 pub const NEXT_OF_USERS: &str = "
     SELECT seq
     FROM deliveries
@@ -63,15 +57,15 @@ pub const NEXT_OF_USERS: &str = "
     ORDER BY seq
     LIMIT ?";
 
-/// Number of deliveries per transaction, so that nothing else waits long for it.
+/// Number of deliveries per transaction, so that other writes do not wait long.
 pub const BATCH: i64 = 2000;
-/// The statuses of deliveries that have not ended: tried, or waiting for a customer's id.
+/// The statuses of deliveries that have not ended: pending, or waiting for the user's own id.
 pub const OPEN: [DeliveryStatus; 2] = [DeliveryStatus::Pending, DeliveryStatus::Waiting];
 /// The error of a delivery to a deleted destination.
 const DELETED: &str = "the destination was deleted";
 
 /// Maximum number of owed deliveries that are counted.
-const MOST_COUNTED: i64 = 100_000;
+const MAX_COUNTED: i64 = 100_000;
 
 const INSERT: Sql = statement! {"
     INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
@@ -79,7 +73,8 @@ const INSERT: Sql = statement! {"
     VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', 0, ?, ?, ?)
 "};
 
-/// Records that a destination is owed an event, for the `n`th time.
+/// Records that a destination is owed an event. `n` numbers the deliveries of the event to it, from 0; those above 0
+/// are redeliveries.
 pub fn owe(write: &mut Write<'_>, event: &Event, destination: DestinationId, n: u32) -> Result<(), Error> {
     sql(INSERT)
         .bind(DeliveryId::of(destination, event.id, n))
@@ -98,11 +93,13 @@ pub fn owe(write: &mut Write<'_>, event: &Event, destination: DestinationId, n: 
 
 const SET_ENVIRONMENT: Sql = statement!("UPDATE deliveries SET environment = ? WHERE id = ?");
 
-/// Records that a destination is owed an event that belongs to this environment, whatever becomes of its purchase.
+/// Like [`owe`] with `n` 0, and freezes the environment of the delivery: it stays this one even if its purchase
+/// changes.
 pub fn owe_in(
     write: &mut Write<'_>,
-    (event, environment): (&Event, Environment),
+    event: &Event,
     destination: DestinationId,
+    environment: Environment,
 ) -> Result<(), Error> {
     owe(write, event, destination, 0)?;
     sql(SET_ENVIRONMENT)
@@ -116,30 +113,30 @@ const FIND: Sql = statement!("{SELECT} WHERE id = ?");
 
 /// One delivery.
 pub fn find(connection: &mut AnyConnection, id: DeliveryId) -> Result<DeliveryRow, Error> {
-    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "delivery" })
+    sql(FIND).bind(id).one(connection, "delivery")
 }
 
-const RELEASE_OF_USER: Sql = statement! {hot "deliveries_waiting", "
+const RELEASE: Sql = statement! {"
     UPDATE deliveries
     SET status = 'pending', next_due_at = ?, last_error = NULL
-    WHERE status = 'waiting'
-        AND collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = ?)
+    WHERE status = 'waiting' AND {{which}}
+"};
+const OF_USER: Clause = clause! {&[RELEASE], hot "deliveries_waiting", "
+    collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = ?)
+"};
+const OF_PURCHASE: Clause = clause!(&[RELEASE], hot "deliveries_waiting", "collapse_key = ?");
+const OF_BATCH: Clause = clause! {&[RELEASE], hot "deliveries_of_destination or deliveries_unnamed", "
+    destination_id = ? AND seq > ? AND seq <= ?
 "};
 
-/// Makes the deliveries of a user's purchases due that waited for the customer's id.
+/// Makes due the deliveries of a user's purchases that waited for the user's own id.
 pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
-    sql(RELEASE_OF_USER).bind(write.now).bind(user).run(write.connection).map(drop)
+    sql(RELEASE.of(OF_USER)).bind(write.now).bind(user).run(write.connection).map(drop)
 }
 
-const RELEASE_OF_PURCHASE: Sql = statement! {hot "deliveries_waiting", "
-    UPDATE deliveries
-    SET status = 'pending', next_due_at = ?, last_error = NULL
-    WHERE status = 'waiting' AND collapse_key = ?
-"};
-
-/// Makes the waiting deliveries of one purchase due, which is another user's from now on.
+/// Makes due the waiting deliveries of one purchase, which another user owns from now on.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
-    sql(RELEASE_OF_PURCHASE).bind(write.now).bind(key).run(write.connection).map(drop)
+    sql(RELEASE.of(OF_PURCHASE)).bind(write.now).bind(key).run(write.connection).map(drop)
 }
 
 const END_OF_BATCH: Sql = statement! {hot "deliveries_of_destination", "
@@ -149,21 +146,21 @@ const END_OF_BATCH: Sql = statement! {hot "deliveries_of_destination", "
     HAVING MAX(seq) IS NOT NULL
 "};
 
-/// The end of the next batch of a destination's deliveries in a status behind a sequence number; `None` when there is
-/// none.
-pub fn batch(
+/// The last sequence number of the next batch of a destination's deliveries in a status; the batch begins after
+/// `after`. `None` when there is none.
+fn end_of_batch(
     connection: &mut AnyConnection,
     destination: DestinationId,
-    (status, after): (DeliveryStatus, i64),
+    status: DeliveryStatus,
+    after: i64,
 ) -> Result<Option<i64>, Error> {
-    let last: Option<Number> =
-        sql(END_OF_BATCH).bind(destination).bind(status).bind(after).bind(BATCH).first(connection)?;
-    Ok(last.map(|last| last.value))
+    sql(END_OF_BATCH).bind(destination).bind(status).bind(after).bind(BATCH).value(connection)
 }
 
 const REQUEST_RECONSIDERATION: Sql = statement!("UPDATE destinations SET reconsider_after = 0 WHERE id = ?");
 
-/// Notes that all waiting deliveries of a destination are to be reconsidered, because its settings changed.
+/// Notes that all deliveries of a destination that wait for a user's own id are to be reconsidered, which means to
+/// become due, because its settings changed.
 pub fn request_reconsideration(write: &mut Write<'_>, destination: DestinationId) -> Result<(), Error> {
     sql(REQUEST_RECONSIDERATION).bind(destination).run(write.connection).map(drop)
 }
@@ -175,21 +172,15 @@ const LOCK_RECONSIDERATION: Sql = statement! {"
     FOR NO KEY UPDATE
 "};
 
-const RECONSIDER_BATCH: Sql = statement! {hot "deliveries_of_destination or deliveries_unnamed", "
-    UPDATE deliveries
-    SET status = 'pending', next_due_at = ?, last_error = NULL
-    WHERE destination_id = ? AND status = 'waiting' AND seq > ? AND seq <= ?
-"};
-
 const NOTE_RECONSIDERED: Sql = statement!("UPDATE destinations SET reconsider_after = ? WHERE id = ?");
 
-/// Reconsiders the next batch of a destination's waiting deliveries and notes how far it went; returns how many they
-/// were, or `None` when nothing is left. The note is locked meanwhile, so that a new one is not lost.
+/// Makes due the next batch of a destination's waiting deliveries and notes the end of the batch; returns how many
+/// became due, or `None` when nothing is left. The note is locked meanwhile, so that a new one is not lost.
 pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<Option<i64>, Error> {
-    let noted: Option<Number> = sql(LOCK_RECONSIDERATION).bind(destination).first(write.connection)?;
-    let Some(Number { value: after }) = noted else { return Ok(None) };
-    let last = batch(write.connection, destination, (DeliveryStatus::Waiting, after))?;
-    let reconsidered = sql(RECONSIDER_BATCH)
+    let noted: Option<i64> = sql(LOCK_RECONSIDERATION).bind(destination).value(write.connection)?;
+    let Some(after) = noted else { return Ok(None) };
+    let last = end_of_batch(write.connection, destination, DeliveryStatus::Waiting, after)?;
+    let reconsidered = sql(RELEASE.of(OF_BATCH))
         .bind(write.now)
         .bind(destination)
         .bind(after)
@@ -200,7 +191,7 @@ pub fn reconsider(write: &mut Write<'_>, destination: DestinationId) -> Result<O
 }
 
 const UNRECONSIDERED: Sql = statement! {"
-    SELECT id
+    SELECT id AS value
     FROM destinations
     WHERE deleted_at IS NULL AND reconsider_after IS NOT NULL
     ORDER BY id
@@ -209,8 +200,7 @@ const UNRECONSIDERED: Sql = statement! {"
 
 /// The destinations with waiting deliveries that are still to be reconsidered, at most `limit`.
 pub fn unreconsidered(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
-    let rows: Vec<Id> = sql(UNRECONSIDERED).bind(limit).all(connection)?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    sql(UNRECONSIDERED).bind(limit).values(connection)
 }
 
 const LAST_SEQ: Sql = statement! {hot "deliveries_of_key", "
@@ -223,21 +213,19 @@ const LAST_SEQ: Sql = statement! {hot "deliveries_of_key", "
 
 /// The newest sequence number ever recorded in a lane, or 0.
 pub fn last_seq(connection: &mut AnyConnection, key: CollapseKey, destination: DestinationId) -> Result<i64, Error> {
-    let last: Option<Number> = sql(LAST_SEQ).bind(key).bind(destination).first(connection)?;
-    Ok(last.map_or(0, |last| last.value))
+    Ok(sql(LAST_SEQ).bind(key).bind(destination).value(connection)?.unwrap_or(0))
 }
 
 const COUNT_OWED: Sql = statement! {
     hot "deliveries_of_destination or deliveries_tried or deliveries_pending or deliveries_due", "
     SELECT COUNT(*) AS value
     FROM (SELECT seq FROM deliveries WHERE destination_id = ?
-        AND status = 'pending' LIMIT {MOST_COUNTED}) AS owed
+        AND status = 'pending' LIMIT {MAX_COUNTED}) AS owed
 "};
 
-/// How many deliveries a destination is owed, counted up to a bound.
+/// Number of deliveries that a destination is owed, counted up to [`MAX_COUNTED`].
 pub fn owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<i64, Error> {
-    let owed: Option<Number> = sql(COUNT_OWED).bind(destination).first(connection)?;
-    Ok(owed.map_or(0, |owed| owed.value))
+    Ok(sql(COUNT_OWED).bind(destination).value(connection)?.unwrap_or(0))
 }
 
 const OLDEST_OWED: Sql = statement! {hot "deliveries_of_destination", "
@@ -250,8 +238,7 @@ const OLDEST_OWED: Sql = statement! {hot "deliveries_of_destination", "
 
 /// When the oldest delivery that a destination is owed was recorded.
 pub fn oldest_owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<Option<Timestamp>, Error> {
-    let oldest: Option<Number> = sql(OLDEST_OWED).bind(destination).first(connection)?;
-    Ok(oldest.map(|oldest| Timestamp::from_micros(oldest.value)))
+    sql(OLDEST_OWED).bind(destination).value(connection)
 }
 
 const ANY_OWED: Sql = statement! {
@@ -264,8 +251,7 @@ const ANY_OWED: Sql = statement! {
 
 /// Whether a destination is owed anything.
 pub fn is_owed(connection: &mut AnyConnection, destination: DestinationId) -> Result<bool, Error> {
-    let any: Option<Number> = sql(ANY_OWED).bind(destination).first(connection)?;
-    Ok(any.is_some())
+    Ok(sql(ANY_OWED).bind(destination).value::<i64>(connection)?.is_some())
 }
 
 const END_BATCH: Sql = statement! {"
@@ -274,14 +260,15 @@ const END_BATCH: Sql = statement! {"
     WHERE destination_id = ? AND status = ? AND seq > ? AND seq <= ?
 "};
 
-/// Ends one batch of what is still owed to a deleted destination: where the next one begins, and how many ended. `None`
-/// when there is no more.
+/// Ends one batch of the deliveries in a status that are still owed to a deleted destination, as dead. Returns the last
+/// sequence number of the batch and the number of ended deliveries; `None` when nothing is left.
 pub fn end_deleted(
     write: &mut Write<'_>,
     destination: DestinationId,
-    (status, after): (DeliveryStatus, i64),
+    status: DeliveryStatus,
+    after: i64,
 ) -> Result<Option<(i64, i64)>, Error> {
-    let Some(last) = batch(write.connection, destination, (status, after))? else { return Ok(None) };
+    let Some(last) = end_of_batch(write.connection, destination, status, after)? else { return Ok(None) };
     let finished = sql(END_BATCH)
         .bind(DELETED)
         .bind(write.now)
@@ -299,13 +286,13 @@ const END_LANE: Sql = statement! {"
     WHERE collapse_key = ? AND destination_id = ? AND status IN ('pending', 'waiting')
 "};
 
-/// Ends what is still owed in one lane of a destination that was deleted.
-pub fn end_deleted_lane(write: &mut Write<'_>, (key, destination): (CollapseKey, DestinationId)) -> Result<(), Error> {
+/// Ends the deliveries that are still owed in one lane of a deleted destination, as dead.
+pub fn end_deleted_lane(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<(), Error> {
     sql(END_LANE).bind(DELETED).bind(write.now).bind(key).bind(destination).run(write.connection).map(drop)
 }
 
 const DELETED_OWED: Sql = statement! {"
-    SELECT x.id
+    SELECT x.id AS value
     FROM destinations x
     WHERE x.deleted_at IS NOT NULL
         AND (EXISTS (SELECT 1 FROM deliveries d WHERE d.destination_id = x.id AND d.status = 'pending')
@@ -316,12 +303,11 @@ const DELETED_OWED: Sql = statement! {"
 
 /// The deleted destinations that are still owed something, at most `limit`.
 pub fn deleted_owed(connection: &mut AnyConnection, limit: i64) -> Result<Vec<DestinationId>, Error> {
-    let rows: Vec<Id> = sql(DELETED_OWED).bind(limit).all(connection)?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    sql(DELETED_OWED).bind(limit).values(connection)
 }
 
-/// An attempt `a` after which the destination may have the event although it did not confirm it. A refusal is clear,
-/// and so is an event that was never in a request.
+/// The condition that the destination may have the event after attempt `a`, although it did not acknowledge it. An
+/// answer of 4xx is a clear refusal, and the listed classes are of attempts without a request.
 pub const UNCLEAR: &str = "
     (a.status IS NULL OR a.status >= 500 OR (a.status < 400 AND COALESCE(a.class, '') <> 'success'))
         AND COALESCE(a.class, '') NOT IN ('invalid_settings', 'late', 'too_late', 'no_key', 'postponed')";

@@ -1,4 +1,4 @@
-//! The row of an event. Nobody is owed it by being kept.
+//! The row of an event. Storing an event owes it to no destination: that is `deliveries`.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -8,21 +8,24 @@ use crate::events::deliveries::Event;
 use domain::{Environment, Timestamp, UserId};
 
 /// The columns of an event beside those that a delivery needs.
+#[derive(Clone, Default)]
 pub struct StoredEvent {
-    /// The user, who never changes, and which of their revisions it carries, if it carries one.
-    pub user: Option<(UserId, Option<i64>)>,
-    /// When it happened by the store.
+    /// The user who owned the purchase when the event was recorded; never changed later.
+    pub user_id: Option<UserId>,
+    /// The revision of the user whose state it carries; `None` when it carries no state.
+    pub user_revision: Option<i64>,
+    /// When it happened, by the store's clock.
     pub occurred_at: Option<Timestamp>,
-    /// Its body before it is rendered for a destination.
+    /// Its body, from which the body for each destination is rendered.
     pub body: String,
     /// The environment of its purchase, which decides the destinations that are owed it; none for an event about a
     /// destination.
     pub environment: Option<Environment>,
-    /// The user's state over their purchases in the environment of this event, if the body has another one.
+    /// The user's state over their purchases in the environment of this event alone; `None` when the body has the same.
     pub state_apart: Option<String>,
-    /// More attributes of the user in that environment, where an integration keeps them.
+    /// The extended attributes of the user in that environment; `None` when no destination keeps them.
     pub profile: Option<String>,
-    /// Both for destinations that want certain platforms only, see [`crate::settling::views`].
+    /// State and attributes for destinations that want certain platforms only, see [`crate::settling::views`].
     pub views: Option<String>,
 }
 
@@ -32,17 +35,17 @@ const INSERT: Sql = statement! {"
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 "};
 
-/// Stores an event. It is owed to nobody yet.
+/// Stores an event. No destination is owed it yet.
 pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Result<(), Error> {
     sql(INSERT)
         .bind(event.id)
         .bind(event.collapse_key)
         .bind(event.event_type.as_str())
         .bind(event.revision)
-        .bind(stored.user.map(|(id, _)| id))
-        .bind(stored.user.and_then(|(_, revision)| revision))
+        .bind(stored.user_id)
+        .bind(stored.user_revision)
         .bind(stored.occurred_at)
-        .bind(stored.environment.map(|environment| environment.as_str()))
+        .bind(stored.environment)
         .bind(stored.body)
         .bind(stored.state_apart)
         .bind(stored.profile)

@@ -1,4 +1,7 @@
-//! The open lanes of a purchase: which destinations are owed something of it.
+//! The open lanes of a purchase: the destinations that are owed a delivery of one of its events.
+//!
+//! A lane is open while it has a pending delivery and its destination is enabled: no column says so, and no statement
+//! closes a lane.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;

@@ -1,4 +1,4 @@
-//! Owed to the outside: deliveries of events, and alarms for operators.
+//! Events, their deliveries, and alarms for operators.
 
 pub mod alarms;
 pub mod deliveries;

@@ -1,21 +1,24 @@
 //! The status of a delivery, as it is stored.
 
 use crate::db::statement::stored;
+use serde::{Deserialize, Serialize};
 
 stored! {
     /// The status of a delivery.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
     pub enum DeliveryStatus {
-        /// It is sent when it is due.
+        /// It is owed, and sent when it is due.
         Pending = "pending",
-        /// It waits for the customer's id.
+        /// It is owed, and waits for the user's own id.
         Waiting = "waiting",
-        /// The destination confirmed it.
+        /// The destination acknowledged it.
         Delivered = "delivered",
-        /// A newer event was sent in its place.
+        /// It is not sent any more: a newer event takes its place.
         Superseded = "superseded",
-        /// A setting ended it before it was sent.
+        /// A setting of the destination ended it before it was sent.
         Skipped = "skipped",
-        /// It is never sent again.
+        /// It was given up. An admin can have its event sent again, as another delivery.
         Dead = "dead",
     }
 }

@@ -1,33 +1,35 @@
-//! The hot path of the inbox: many notifications in few statements.
+//! The hot path of the inbox: inserts many notifications with few statements.
 //!
-//! Rows go in with `ON CONFLICT DO NOTHING`. Only rows that conflicted are checked one by one: a repeated message is
-//! `Repeated`, another message that reports the same is stored as a duplicate.
+//! Rows are inserted with `ON CONFLICT DO NOTHING`. Only rows that conflict are examined one by one. The same message
+//! again is `Repeated`, and nothing is written. A duplicate notification (another message with the purchase, store type
+//! and store time of an earlier one) is stored with the outcome `duplicate`; it does not restart the window.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, Value, clean, row, sql};
+use crate::db::statement::{Value, batches, clean, row, sql};
 use crate::db::store::Store;
-use crate::db::writer::{Faults, Place, Write};
+use crate::db::writer::{Faults, JobKind, Write};
 use crate::inbox::acceptances;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification};
 use crate::purchases::replacements;
-use domain::{Outcome, PlatformId, Timestamp};
+use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::time::Duration;
 
-/// Maximum number of rows per statement: few sizes, so that each is prepared once. 17 values per row stay below the
-/// 32,766 of SQLite and the 65,535 of PostgreSQL.
+/// Numbers of rows per statement. 512 rows of 17 values are below the limits of 32,766 values on SQLite and 65,535 on
+/// PostgreSQL.
 const SIZES: [usize; 4] = [512, 64, 8, 1];
 
-/// Where a fault may be planted around the commit of notifications.
+/// The fail points around the commit of notifications.
 const ACCEPT: Faults = Faults {
     before_commit: "accept.before_commit",
     after_commit: "accept.after_commit",
     early_answer: Some("accept.acknowledge_early"),
 };
 
-/// The longest id or store type that is stored.
+/// Maximum length in bytes of an id or store type.
 const MAX_INDEXED_BYTES: usize = 1000;
 
 const INSERT: Sql = statement! {"
@@ -41,14 +43,17 @@ const INSERT: Sql = statement! {"
 
 row! {
     struct Window {
-        window_ms: i64,
-        max_wait_ms: Option<i64>,
+        length: Duration,
+        max_wait: Option<Duration>,
     }
 }
 
 row! {
-    struct Inserted {
-        seq: i64,
+    /// What identifies a notification: the same identity again is a repeated message. The store type belongs to it,
+    /// because Amazon's own samples have one message id and one receipt with two types
+    /// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>).
+    #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    struct Identity {
         message_id: String,
         receipt_id: String,
         store_type: String,
@@ -57,17 +62,14 @@ row! {
 }
 
 row! {
-    struct First {
-        message_id: String,
+    struct Inserted {
+        identity: Identity,
+        seq: i64,
     }
 }
 
-/// The identity of a notification: message, receipt, store type, platform. The type belongs to it: Amazon's own samples
-/// have one message id and one receipt with two types
-/// (<https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>).
-type Identity = (String, String, String, PlatformId);
-
-/// One row on its way in.
+/// A notification with the computed columns of its row.
+#[derive(Clone)]
 struct Incoming<'n> {
     notification: &'n NewNotification,
     identity: Identity,
@@ -78,16 +80,18 @@ struct Incoming<'n> {
 }
 
 impl Store {
-    /// Accepts notifications, in order; they survive a power cut when this returns.
+    /// Accepts notifications and returns the result of each, in order. When this returns, they are durable: they
+    /// survive a power cut.
     pub async fn accept(&self, notifications: Vec<NewNotification>) -> Result<Vec<Accepted>, Error> {
         if notifications.is_empty() {
             return Ok(Vec::new());
         }
-        self.writer.write_items(Place::Named(ACCEPT), notifications, insert).await
+        self.writer.write_items(JobKind::WithFaults(ACCEPT), notifications, insert).await
     }
 }
 
-/// The key that a repeated notification shares with the first of its purchase: store time and store type.
+/// The key that a duplicate notification shares with the first one of its purchase: store time and store type. `None`
+/// without a store time: then it is no duplicate.
 pub fn fold_key(store_type: &str, store_time: Option<Timestamp>) -> Option<String> {
     Some(format!("{}/{}", store_time?.micros(), clean(store_type)))
 }
@@ -101,7 +105,7 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
     }
     let mut in_order: Vec<&Incoming<'_>> = incoming.iter().collect();
     if write.connection.is_shared() {
-        // Two processes that insert the same rows in one order wait for each other, and never in a circle.
+        // All processes insert in the same order, so that two with the same rows do not deadlock.
         in_order.sort_by_key(|row| (row.notification.collapse_key, &row.fold_key, &row.identity));
     }
     let inserted = insert_all(write, &in_order)?;
@@ -110,32 +114,22 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
         accepted.push(match inserted.get(&row.identity) {
             _ if firsts.get(&row.identity) != Some(&index) => Accepted::Repeated,
             Some(&seq) => Accepted::New { seq },
-            None => fold(write, row)?,
+            None => resolve_conflict(write, row)?,
         });
     }
-    let entries =
-        notifications.iter().zip(&accepted).filter_map(|(notification, accepted)| entry(notification, *accepted));
-    acceptances::note(write, entries.collect())?;
-    let is_open = |notification: &NewNotification| {
-        notification.collapse_key.is_some() && !matches!(notification.fate, Fate::WaitTopic(_) | Fate::Final(..))
-    };
-    let news = notifications.iter().zip(&accepted).filter(|(_, accepted)| matches!(accepted, Accepted::New { .. }));
-    let links = news.filter(|(notification, _)| is_open(notification));
-    replacements::insert(
-        write,
-        links
-            .filter_map(|(notification, _)| replacements::link_in(notification.platform_id, &notification.body))
-            .collect(),
-    )?;
-    Ok(accepted)
-}
-
-/// The acceptance entry of a notification that has a row now.
-const fn entry(notification: &NewNotification, accepted: Accepted) -> Option<acceptances::Entry> {
-    match accepted {
-        Accepted::New { seq } | Accepted::Duplicate { seq } => Some((seq, notification.collapse_key)),
-        Accepted::Repeated => None,
+    let (mut entries, mut links) = (Vec::new(), Vec::new());
+    for (row, accepted) in incoming.iter().zip(&accepted) {
+        let notification = row.notification;
+        if let Accepted::New { seq } | Accepted::Duplicate { seq } = accepted {
+            entries.push((*seq, notification.collapse_key));
+        }
+        if matches!(accepted, Accepted::New { .. }) && row.is_open() {
+            links.extend(replacements::link_in(notification.platform_id, &notification.body));
+        }
     }
+    acceptances::note(write, entries)?;
+    replacements::insert(write, links)?;
+    Ok(accepted)
 }
 
 fn prepare<'n>(write: &mut Write<'_>, notifications: &[&'n NewNotification]) -> Result<Vec<Incoming<'n>>, Error> {
@@ -169,11 +163,11 @@ fn check_lengths(notification: &NewNotification) -> Result<(), Error> {
     Ok(())
 }
 
-const WINDOW: Sql = statement!("SELECT window_ms, max_wait_ms FROM platforms WHERE id = ?");
+const WINDOW: Sql = statement!("SELECT window_ms AS length, max_wait_ms AS max_wait FROM platforms WHERE id = ?");
 
 fn window(write: &mut Write<'_>, platform: PlatformId) -> Result<Window, Error> {
     let window = sql(WINDOW).bind(platform);
-    window.first(write.connection)?.ok_or(Error::Missing { what: "platform" })
+    window.one(write.connection, "platform")
 }
 
 impl<'n> Incoming<'n> {
@@ -185,35 +179,45 @@ impl<'n> Incoming<'n> {
             }
             Fate::Open | Fate::AtOnce | Fate::WaitTopic(_) => None,
         };
-        // A notification that is refused or not yet trusted must never fold the genuine one away.
-        let may_fold = matches!(notification.fate, Fate::Open | Fate::AtOnce) && outcome.is_none();
-        let fold_key = if may_fold { fold_key(&notification.store_type, notification.store_time) } else { None };
-        Self {
+        let mut incoming = Self {
             notification,
-            identity: (
-                clean(&notification.message_id).into_owned(),
-                clean(&notification.receipt_id).into_owned(),
-                clean(&notification.store_type).into_owned(),
-                notification.platform_id,
-            ),
-            due_at: if matches!(notification.fate, Fate::AtOnce) { now } else { now.plus_millis(window.window_ms) },
-            cap_at: window.max_wait_ms.map(|max_wait_ms| now.plus_millis(max_wait_ms)),
-            fold_key,
+            identity: Identity {
+                message_id: clean(&notification.message_id).into_owned(),
+                receipt_id: clean(&notification.receipt_id).into_owned(),
+                store_type: clean(&notification.store_type).into_owned(),
+                platform_id: notification.platform_id,
+            },
+            due_at: if matches!(notification.fate, Fate::AtOnce) { now } else { now.plus(window.length) },
+            cap_at: window.max_wait.map(|max_wait| now.plus(max_wait)),
+            fold_key: None,
             outcome,
+        };
+        // A notification that is refused or not yet trusted must never make the genuine one a duplicate.
+        if incoming.is_open() {
+            incoming.fold_key = fold_key(&notification.store_type, notification.store_time);
+        }
+        incoming
+    }
+
+    fn is_open(&self) -> bool {
+        self.outcome.is_none() && self.topic().is_none()
+    }
+
+    /// The topic whose approval it waits for.
+    const fn topic(&self) -> Option<TopicId> {
+        match self.notification.fate {
+            Fate::WaitTopic(topic) => Some(topic),
+            Fate::Open | Fate::AtOnce | Fate::Final(..) => None,
         }
     }
 
     fn values(&self, now: Timestamp) -> [Value<'_>; 17] {
-        let topic = match &self.notification.fate {
-            Fate::WaitTopic(topic) => Some(*topic),
-            Fate::Open | Fate::AtOnce | Fate::Final(..) => None,
-        };
         [
             self.notification.platform_id.into(),
-            Value::from(self.identity.0.as_str()),
-            Value::from(self.identity.1.as_str()),
+            Value::from(self.identity.message_id.as_str()),
+            Value::from(self.identity.receipt_id.as_str()),
             self.notification.collapse_key.into(),
-            Value::from(self.identity.2.as_str()),
+            Value::from(self.identity.store_type.as_str()),
             self.notification.store_time.into(),
             Value::Text(self.notification.app_user_id.as_deref().map(clean)),
             Value::Text(Some(clean(&self.notification.body))),
@@ -222,53 +226,49 @@ impl<'n> Incoming<'n> {
             self.due_at.into(),
             self.cap_at.into(),
             Value::from(self.fold_key.as_deref()),
-            topic.into(),
-            Value::from(self.outcome.as_ref().map(|(outcome, _)| outcome.as_str())),
+            self.topic().into(),
+            Value::from(self.outcome.as_ref().map(|(outcome, _)| *outcome)),
             Value::from(self.outcome.as_ref().map(|(_, reason)| reason.as_ref())),
-            Value::from(self.outcome.as_ref().map(|_| now.micros())),
+            Value::from(self.outcome.as_ref().map(|_| now)),
         ]
     }
 }
 
 fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashMap<Identity, i64>, Error> {
     let mut seqs = HashMap::with_capacity(incoming.len());
-    let mut rest = incoming;
-    for size in SIZES {
-        while rest.len() >= size {
-            let (rows, others) = rest.split_at(size);
-            rest = others;
-            let inserted: Vec<Inserted> =
-                sql(INSERT).bind_rows(rows.iter().map(|row| row.values(write.now))).all(write.connection)?;
-            let named = |row: Inserted| ((row.message_id, row.receipt_id, row.store_type, row.platform_id), row.seq);
-            seqs.extend(inserted.into_iter().map(named));
-        }
+    for batch in batches(incoming, &SIZES) {
+        let rows = batch.iter().map(|row| row.values(write.now));
+        let inserted: Vec<Inserted> = sql(INSERT).bind_rows(rows).all(write.connection)?;
+        seqs.extend(inserted.into_iter().map(|row| (row.identity, row.seq)));
     }
     Ok(seqs)
 }
 
 const FIND_FIRST: Sql = statement! {hot "notifications_of_key", "
-    SELECT message_id FROM notifications WHERE collapse_key = ? AND fold_key = ?
+    SELECT message_id AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?
 "};
 
-/// Resolves a row that conflicted: repeated, or a duplicate of another message.
-fn fold(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
+/// The id of the message whose notification has this purchase and fold key.
+pub fn first_message(
+    write: &mut Write<'_>,
+    key: Option<CollapseKey>,
+    fold_key: Option<&str>,
+) -> Result<Option<String>, Error> {
+    sql(FIND_FIRST).bind(key).bind(fold_key).value(write.connection)
+}
+
+/// The result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another message.
+fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if is_stored(write, row)? {
         return Ok(Accepted::Repeated);
     }
-    let first: Option<First> =
-        sql(FIND_FIRST).bind(row.notification.collapse_key).bind(row.fold_key.as_deref()).first(write.connection)?;
+    let first = first_message(write, row.notification.collapse_key, row.fold_key.as_deref())?;
     let reason = match first {
-        Some(first) => format!("message {} reported it first", first.message_id),
+        Some(message_id) => format!("message {message_id} reported it first"),
         None => return Err(Error::unavailable(Raced)),
     };
-    let duplicate = Incoming {
-        notification: row.notification,
-        identity: row.identity.clone(),
-        due_at: row.due_at,
-        cap_at: row.cap_at,
-        fold_key: None,
-        outcome: Some((Outcome::Duplicate, Cow::Owned(reason))),
-    };
+    let outcome = Some((Outcome::Duplicate, Cow::Owned(reason)));
+    let duplicate = Incoming { fold_key: None, outcome, ..row.clone() };
     let inserted: Option<Inserted> = sql(INSERT).bind_rows([duplicate.values(write.now)]).first(write.connection)?;
     Ok(inserted.map_or(Accepted::Repeated, |row| Accepted::Duplicate { seq: row.seq }))
 }
@@ -280,17 +280,17 @@ const FIND_STORED: Sql = statement! {hot "notifications_identity", "
 "};
 
 fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
-    let (message_id, receipt_id, store_type, platform_id) = &row.identity;
-    let stored: Option<Number> = sql(FIND_STORED)
+    let Identity { message_id, receipt_id, store_type, platform_id } = &row.identity;
+    let stored: Option<i64> = sql(FIND_STORED)
         .bind(message_id.as_str())
         .bind(receipt_id.as_str())
         .bind(store_type.as_str())
         .bind(*platform_id)
-        .first(write.connection)?;
+        .value(write.connection)?;
     Ok(stored.is_some())
 }
 
-/// The conflicting row is gone: another process was writing it.
+/// The conflicting row cannot be found: another process is writing it, or rolled it back.
 #[derive(Debug, thiserror::Error)]
 #[error("another process wrote the same notification at the same time")]
 struct Raced;

@@ -1,19 +1,20 @@
-//! A record of what was accepted, apart from the notifications: by it the audit finds a notification that is gone.
+//! A record of the accepted notifications in a table of its own: with it the audit finds a notification whose row is
+//! gone.
 //!
-//! Accepting costs one more row for up to sixteen notifications, at the end of a table without further indexes. Only
-//! the audit reads it.
+//! It costs one more row for up to sixteen notifications, at the end of a table that has no index but its key. Only the
+//! audit reads it.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, sql};
+use crate::db::statement::{Value, batches, sql};
 use crate::db::writer::Write;
 use domain::CollapseKey;
 
 /// Maximum number of notifications in one row.
 const PER_ROW: usize = 16;
-/// The sequence numbers in one row differ by less than this, which bounds the search for one.
+/// The sequence numbers in one row differ by less than this, so that the audit searches few rows for a number.
 pub const SPAN: i64 = 256;
-/// Maximum number of rows per statement: few sizes, so that each is prepared once.
+/// Numbers of rows per statement.
 const SIZES: [usize; 3] = [16, 4, 1];
 
 /// A notification: its sequence number, and its purchase unless it names none.
@@ -21,19 +22,14 @@ pub type Entry = (i64, Option<CollapseKey>);
 
 const INSERT: Sql = statement!("INSERT INTO acceptances (seq, notifications) VALUES ?* ON CONFLICT DO NOTHING");
 
-/// Records what is accepted in this transaction. A conflict refuses no notification: it shows in the audit.
+/// Records the notifications that are accepted in this transaction. A conflict with another row does not reject them;
+/// the audit reports it.
 pub fn note(write: &mut Write<'_>, mut entries: Vec<Entry>) -> Result<(), Error> {
     entries.sort_unstable();
     let rows: Vec<(i64, String)> = rows(&entries).map(json).collect::<Result<_, _>>()?;
-    let mut rest = rows.as_slice();
-    for size in SIZES {
-        while rest.len() >= size {
-            let (rows, others) = rest.split_at(size);
-            rest = others;
-            sql(INSERT)
-                .bind_rows(rows.iter().map(|(seq, json)| [Value::from(*seq), Value::from(json.as_str())]))
-                .run(write.connection)?;
-        }
+    for batch in batches(&rows, &SIZES) {
+        let rows = batch.iter().map(|(seq, json)| [Value::from(*seq), Value::from(json.as_str())]);
+        sql(INSERT).bind_rows(rows).run(write.connection)?;
     }
     Ok(())
 }

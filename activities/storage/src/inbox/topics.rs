@@ -1,13 +1,13 @@
-//! Topics that requested to send to a platform, and who decided about them.
+//! The topics of a platform, and the decisions whether they may send notifications.
 //!
-//! Every decision names the state it was taken in and changes nothing when that is over: of two concurrent decisions
-//! one fails with the present state. Notifications that waited for it are ended or released afterwards, by `waiting`.
+//! A decision names the state that it was made for. It fails when the topic is in another state by now: so one of two
+//! concurrent decisions fails. Afterwards `waiting` releases or refuses the notifications that waited for the decision.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{row, sql, stored};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use domain::{CollapseKey, PlatformId, Timestamp, TopicId};
@@ -15,39 +15,43 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-/// How far a topic is trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TopicState {
-    /// Named in the platform's settings: its subscription may be confirmed at once.
-    Configured,
-    /// It requested to send, and nobody has decided yet.
-    Pending,
-    /// It may send.
-    Confirmed,
-    /// An admin refused it.
-    Rejected,
-    /// Nobody decided in time.
-    Expired,
-    /// Its owner ended the subscription.
-    Unsubscribed,
+stored! {
+    /// How far a topic is trusted.
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum TopicState {
+        /// It may send: it is named in the platform's settings. Its subscription is confirmed when it requests that.
+        Configured = "configured",
+        /// It requested to send, and no admin has decided yet.
+        Pending = "pending",
+        /// It may send.
+        Confirmed = "confirmed",
+        /// An admin refused it.
+        Rejected = "rejected",
+        /// No admin decided in time.
+        Expired = "expired",
+        /// Its subscription was ended at the store.
+        Unsubscribed = "unsubscribed",
+    }
 }
 
-/// A topic of a platform.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Topic {
-    /// Its id.
-    pub id: TopicId,
-    /// The platform that it wants to send to.
-    pub platform_id: PlatformId,
-    /// Its name at the store.
-    pub arn: String,
-    /// How far it is trusted.
-    pub state: TopicState,
-    /// When it first requested to send.
-    pub requested_at: Timestamp,
-    /// When its present state was decided.
-    pub decided_at: Option<Timestamp>,
+row! {
+    /// A topic of a platform.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+    pub struct Topic {
+        /// Its id.
+        pub id: TopicId,
+        /// The platform that it wants to send to.
+        pub platform_id: PlatformId,
+        /// Its name at the store.
+        pub arn: String,
+        /// How far it is trusted.
+        pub state: TopicState,
+        /// When it first requested to send.
+        pub requested_at: Timestamp,
+        /// When its present state was decided.
+        pub decided_at: Option<Timestamp>,
+    }
 }
 
 /// The result of a topic's request to send.
@@ -55,68 +59,24 @@ pub struct Topic {
 pub enum PendingTopic {
     /// It is pending now.
     New,
-    /// It was pending already, or is decided; a pending one has the newer URL now.
+    /// It is stored already: decided, or pending and now with the newer URL.
     Renewed,
     /// Too many are pending on this platform; it was not stored.
     Full,
 }
 
-/// The newest row of each purchase that was released.
+/// The purchases whose notifications were released, each with the sequence number of the newest.
 pub type Released = Vec<(CollapseKey, i64)>;
 
 /// Maximum number of pending topics of one platform.
 const PENDING_PER_PLATFORM: i64 = 5;
 
-impl TopicState {
-    const ALL: [Self; 6] =
-        [Self::Configured, Self::Pending, Self::Confirmed, Self::Rejected, Self::Expired, Self::Unsubscribed];
-
-    /// The name used in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Configured => "configured",
-            Self::Pending => "pending",
-            Self::Confirmed => "confirmed",
-            Self::Rejected => "rejected",
-            Self::Expired => "expired",
-            Self::Unsubscribed => "unsubscribed",
-        }
-    }
-}
-
-row! {
-    /// A topic as it is stored.
-    pub struct TopicRow {
-        pub id: TopicId,
-        platform_id: PlatformId,
-        arn: String,
-        state: String,
-        subscribe_url: Option<String>,
-        requested_at: Timestamp,
-        decided_at: Option<Timestamp>,
-    }
-}
-
-/// The columns of a [`TopicRow`].
-pub const SELECT: &str = "SELECT id, platform_id, arn, state, subscribe_url, requested_at, decided_at FROM topics";
-
-impl TopicRow {
-    /// The topic, without the secret of its URL.
-    pub fn topic(self) -> Result<Topic, Error> {
-        let state = TopicState::ALL.into_iter().find(|state| state.as_str() == self.state);
-        Ok(Topic {
-            state: state.ok_or_else(|| Error::corrupt(format!("topic {} has the state `{}`", self.id, self.state)))?,
-            id: self.id,
-            platform_id: self.platform_id,
-            arn: self.arn,
-            requested_at: self.requested_at,
-            decided_at: self.decided_at,
-        })
-    }
-}
+/// The columns of a [`Topic`].
+const SELECT: &str = "SELECT id, platform_id, arn, state, requested_at, decided_at FROM topics";
 
 const OF_PLATFORM: Sql = statement!("{SELECT} WHERE platform_id = ? ORDER BY requested_at, id");
+
+const SUBSCRIBE_URL: Sql = statement!("SELECT subscribe_url AS value FROM topics WHERE id = ?");
 
 const INSERT_PENDING: Sql = statement! {"
     INSERT INTO topics (id, platform_id, arn, state, subscribe_url, requested_at, expires_at)
@@ -142,20 +102,16 @@ const UNSUBSCRIBE: Sql = statement! {"
 impl Store {
     /// The topics of a platform, the oldest first.
     pub async fn topics(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
-        self.read(move |connection| {
-            let rows: Vec<TopicRow> = sql(OF_PLATFORM).bind(platform).all(connection)?;
-            rows.into_iter().map(TopicRow::topic).collect()
-        })
-        .await
+        self.read(move |connection| sql(OF_PLATFORM).bind(platform).all(connection)).await
     }
 
     /// One topic.
     pub async fn topic(&self, id: TopicId) -> Result<Topic, Error> {
-        self.read(move |connection| by_id(connection, id)?.topic()).await
+        self.read(move |connection| by_id(connection, id)).await
     }
 
     /// Stores a topic's request to send, until an admin decides or `expires_at`. At most five per platform are pending.
-    /// A topic that was decided stays as it is, unless it had expired or its owner had left.
+    /// A decided topic stays as it is, unless it expired or was unsubscribed.
     #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn add_pending_topic(
         &self,
@@ -167,7 +123,7 @@ impl Store {
         let (new_id, arn, secrets) = (TopicId::new(random_uuid()?), arn.to_owned(), self.secrets.clone());
         self.write(move |write| {
             lock_platform(write, platform)?;
-            let known = by_arn(write.connection, platform, &arn)?.map(TopicRow::topic).transpose()?;
+            let known = by_arn(write.connection, platform, &arn)?;
             let id = known.as_ref().map_or(new_id, |topic| topic.id);
             let state = known.map(|topic| topic.state);
             match state {
@@ -192,10 +148,10 @@ impl Store {
         .await
     }
 
-    /// Makes a topic one that may send, forgets its subscribe URL and releases what waited for it.
+    /// Confirms a topic, deletes its subscribe URL and releases the notifications that waited for it.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when an admin rejected it: nobody but an admin takes that back.
+    /// [`Error::Conflict`] when an admin rejected it: only an admin can take that back.
     pub async fn pin_topic(&self, platform: PlatformId, arn: &str) -> Result<(Topic, Released), Error> {
         let arn = arn.to_owned();
         let topic = self.write(move |write| pin(write, platform, &arn)).await?;
@@ -203,42 +159,44 @@ impl Store {
         Ok((topic, released))
     }
 
-    /// Where a pending topic's subscription is confirmed.
+    /// The URL that confirms the subscription of a pending topic.
     pub async fn subscribe_url(&self, id: TopicId) -> Result<Option<SecretString>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
-            let sealed = by_id(connection, id)?.subscribe_url;
+            let sealed: Option<Option<String>> = sql(SUBSCRIBE_URL).bind(id).value(connection)?;
+            let sealed = sealed.ok_or(Error::Missing { what: "topic" })?;
             sealed.map(|sealed| secrets.open("topics", &id.to_string(), &sealed)).transpose()
         })
         .await
     }
 
-    /// Lets a pending topic send and releases what waited for it: the newest row of each purchase.
+    /// Lets a pending topic send, and releases the notifications that waited for it.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when it is not pending, or not any more.
+    /// [`Error::Conflict`] when it is not pending.
     pub async fn approve_topic(&self, id: TopicId) -> Result<Released, Error> {
-        self.write(move |write| decide(write, id, (TopicState::Pending, TopicState::Confirmed))).await?;
+        self.write(move |write| decide(write, id, TopicState::Pending, TopicState::Confirmed)).await?;
         Ok(self.end_waiting(id).await?.released)
     }
 
-    /// Refuses a topic that was `seen` in a state, and what waited for it; answers how many rows that ended.
+    /// Rejects a topic that the caller saw in the state `seen`, and refuses the notifications that waited for it;
+    /// returns their number.
     ///
     /// # Errors
     /// [`Error::Conflict`] when it is in another state by now, or rejected already.
     pub async fn reject_topic(&self, id: TopicId, seen: TopicState) -> Result<i64, Error> {
-        self.write(move |write| decide(write, id, (seen, TopicState::Rejected))).await?;
+        self.write(move |write| decide(write, id, seen, TopicState::Rejected)).await?;
         Ok(self.end_waiting(id).await?.refused)
     }
 
-    /// Ends the pending topics whose time is over, and what still waits for a decided one; returns how many rows that
-    /// refused.
+    /// Expires the pending topics whose time is over, and ends the notifications that still wait for a decided topic;
+    /// returns how many were refused.
     pub async fn expire_topics(&self, now: Timestamp) -> Result<i64, Error> {
         self.write(move |write| sql(EXPIRE).bind(write.now).bind(now).run(write.connection)).await?;
         self.end_all_waiting().await
     }
 
-    /// Notes that the owner of a topic that may send ended its subscription. Another one stays as it is.
+    /// Marks a topic that may send as unsubscribed: its subscription ended. A topic in another state stays as it is.
     pub async fn mark_unsubscribed(&self, platform: PlatformId, arn: &str) -> Result<(), Error> {
         let arn = arn.to_owned();
         self.write(move |write| {
@@ -248,13 +206,13 @@ impl Store {
     }
 }
 
-/// Names a topic in the platform's settings: its subscription is confirmed at its request. One that may send already
-/// stays as it is.
+/// Lets a topic that the platform's settings name send: its subscription is confirmed when it requests that. A
+/// confirmed topic stays confirmed.
 ///
 /// # Errors
-/// [`Error::Conflict`] when it is pending: its subscription is confirmed by an approval, which visits its URL.
+/// [`Error::Conflict`] when it is pending: an admin must approve it instead, which visits its subscribe URL.
 pub fn configure(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Result<(), Error> {
-    let topic = put(write, platform, arn, (TopicState::Configured, CONFIGURE))?;
+    let topic = put(write, platform, arn, CONFIGURE)?;
     match topic.state {
         TopicState::Pending => Err(Error::Conflict {
             what: "topic",
@@ -265,64 +223,65 @@ pub fn configure(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Resu
 }
 
 fn pin(write: &mut Write<'_>, platform: PlatformId, arn: &str) -> Result<Topic, Error> {
-    let topic = put(write, platform, arn, (TopicState::Confirmed, CONFIRM))?;
+    let topic = put(write, platform, arn, CONFIRM)?;
     if topic.state == TopicState::Confirmed { Ok(topic) } else { Err(decided_otherwise(topic.state)) }
 }
 
-const UPSERT: &str = "
-    INSERT INTO topics (id, platform_id, arn, state, requested_at, decided_at)
-    VALUES (?, ?, ?, ?, ?, ?)
+const INSERT: &str = "INSERT INTO topics (id, platform_id, arn, requested_at, decided_at, state)";
+const REPLACE: &str = "
     ON CONFLICT (platform_id, arn) DO UPDATE SET state = excluded.state, decided_at = excluded.decided_at,
         subscribe_url = NULL, expires_at = NULL";
 
-const CONFIGURE: Sql = statement!("{UPSERT} WHERE topics.state NOT IN ('pending', 'confirmed')");
-const CONFIRM: Sql = statement!("{UPSERT} WHERE topics.state <> 'rejected'");
+const CONFIGURE: Sql = statement! {"
+    {INSERT} VALUES (?, ?, ?, ?, ?, 'configured')
+    {REPLACE}
+    WHERE topics.state NOT IN ('pending', 'confirmed')
+"};
+const CONFIRM: Sql = statement! {"
+    {INSERT} VALUES (?, ?, ?, ?, ?, 'confirmed')
+    {REPLACE}
+    WHERE topics.state <> 'rejected'
+"};
 
-/// Makes a topic, or changes the state of the one there is when `upsert` allows that; what it is now.
-fn put(
-    write: &mut Write<'_>,
-    platform: PlatformId,
-    arn: &str,
-    (state, upsert): (TopicState, Sql),
-) -> Result<Topic, Error> {
+/// Inserts a topic, or changes the state of the stored one if `upsert` allows that; returns the topic as it is then.
+fn put(write: &mut Write<'_>, platform: PlatformId, arn: &str, upsert: Sql) -> Result<Topic, Error> {
     sql(upsert)
         .bind(TopicId::new(random_uuid()?))
         .bind(platform)
         .bind(arn)
-        .bind(state.as_str())
         .bind(write.now)
         .bind(write.now)
         .run(write.connection)?;
-    by_arn(write.connection, platform, arn)?.ok_or(Error::Missing { what: "topic" })?.topic()
+    by_arn(write.connection, platform, arn)?.ok_or(Error::Missing { what: "topic" })
 }
 
 const FIND: Sql = statement!("{SELECT} WHERE id = ?");
 
 /// One topic.
-fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<TopicRow, Error> {
-    sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "topic" })
+fn by_id(connection: &mut AnyConnection, id: TopicId) -> Result<Topic, Error> {
+    sql(FIND).bind(id).one(connection, "topic")
 }
 
 const LOCK: Sql = statement!("{SELECT} WHERE id = ? FOR UPDATE");
 
-/// Locks a topic: nobody else decides about it or ends what waits for it until the end of the transaction.
-pub fn locked(write: &mut Write<'_>, id: TopicId) -> Result<TopicRow, Error> {
-    let found = sql(LOCK).bind(id).first(write.connection)?;
-    found.ok_or(Error::Missing { what: "topic" })
+/// Locks a topic until the end of the transaction: no other process decides about it, or ends the notifications that
+/// wait for it.
+pub fn locked(write: &mut Write<'_>, id: TopicId) -> Result<Topic, Error> {
+    sql(LOCK).bind(id).one(write.connection, "topic")
 }
 
 const FIND_BY_ARN: Sql = statement!("{SELECT} WHERE platform_id = ? AND arn = ?");
 
-fn by_arn(connection: &mut AnyConnection, platform: PlatformId, arn: &str) -> Result<Option<TopicRow>, Error> {
+fn by_arn(connection: &mut AnyConnection, platform: PlatformId, arn: &str) -> Result<Option<Topic>, Error> {
     sql(FIND_BY_ARN).bind(platform).bind(arn).first(connection)
 }
 
 const LOCK_PLATFORM: Sql =
     statement!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL FOR UPDATE");
 
-/// Locks the platform, so that two processes do not both store the fifth topic.
+/// Locks the platform, so that two processes do not store more pending topics together than the maximum.
 fn lock_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {
-    let found: Option<Number> = sql(LOCK_PLATFORM).bind(platform).first(write.connection)?;
+    let found: Option<i64> = sql(LOCK_PLATFORM).bind(platform).value(write.connection)?;
     found.map(drop).ok_or(Error::Missing { what: "platform" })
 }
 
@@ -333,8 +292,7 @@ const COUNT_PENDING: Sql = statement! {"
 "};
 
 fn pending(write: &mut Write<'_>, platform: PlatformId) -> Result<i64, Error> {
-    let count: Option<Number> = sql(COUNT_PENDING).bind(platform).first(write.connection)?;
-    Ok(count.map_or(0, |count| count.value))
+    Ok(sql(COUNT_PENDING).bind(platform).value(write.connection)?.unwrap_or(0))
 }
 
 const DECIDE: Sql = statement! {"
@@ -343,14 +301,14 @@ const DECIDE: Sql = statement! {"
     WHERE id = ? AND state = ?
 "};
 
-/// Takes a decision in the state it was meant for.
-fn decide(write: &mut Write<'_>, id: TopicId, (from, to): (TopicState, TopicState)) -> Result<(), Error> {
-    let now = by_id(write.connection, id)?.topic()?.state;
+/// Changes the state of a topic from `from` to `to`; fails if it is in another state.
+fn decide(write: &mut Write<'_>, id: TopicId, from: TopicState, to: TopicState) -> Result<(), Error> {
+    let now = by_id(write.connection, id)?.state;
     if from == to {
         return Err(decided_otherwise(now));
     }
-    let decided = sql(DECIDE).bind(to.as_str()).bind(write.now).bind(id).bind(from.as_str()).run(write.connection)?;
-    if decided == 0 { Err(decided_otherwise(by_id(write.connection, id)?.topic()?.state)) } else { Ok(()) }
+    let decided = sql(DECIDE).bind(to).bind(write.now).bind(id).bind(from).run(write.connection)?;
+    if decided == 0 { Err(decided_otherwise(by_id(write.connection, id)?.state)) } else { Ok(()) }
 }
 
 fn decided_otherwise(now: TopicState) -> Error {

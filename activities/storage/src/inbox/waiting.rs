@@ -1,31 +1,31 @@
 //! The notifications that wait for a topic's approval, and what a decision does to them.
 //!
-//! They are ended in pages, so that accepting never waits behind a giant transaction. A process that dies between two
-//! pages leaves the rest to the sweep.
+//! They are released or refused in pages, so that accepting never waits for a long transaction. A process that dies
+//! between two pages leaves the rest to the sweep.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::inbox::accept::fold_key;
-use crate::inbox::topics::{self, Released, SELECT as TOPICS, TopicRow, TopicState};
+use crate::inbox::accept::{first_message, fold_key};
+use crate::inbox::topics::{self, Released, TopicState};
 use crate::purchases::replacements;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::collections::BTreeMap;
 
-/// The result of ending the rows that waited for a topic.
+/// The notifications that waited for a topic and were released or refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WaitingResult {
     /// The purchases that may be settled now.
     pub released: Released,
-    /// How many rows were refused.
+    /// Number of refused notifications.
     pub refused: i64,
 }
 
-/// Maximum number of rows that are ended in one transaction.
+/// Maximum number of notifications per transaction.
 const PAGE: usize = 500;
-/// Maximum number of rows that wait for one topic.
+/// Maximum number of notifications that wait for one topic.
 const MAX_WAITING: i64 = 10_000;
 
 row! {
@@ -39,7 +39,7 @@ row! {
     }
 }
 
-/// The rows that one transaction ended.
+/// The notifications that one transaction released or ended.
 struct PageResult {
     rows: usize,
     released: BTreeMap<CollapseKey, i64>,
@@ -55,7 +55,7 @@ const LAST_OF_FULL: Sql = statement! {"
 "};
 
 impl Store {
-    /// Applies the decision about a topic to the rows that wait for it; nothing while it is pending.
+    /// Applies the decision about a topic to the notifications that wait for it. Does nothing while it is pending.
     pub async fn end_waiting(&self, id: TopicId) -> Result<WaitingResult, Error> {
         let (mut released, mut refused) = (BTreeMap::new(), 0_i64);
         loop {
@@ -68,41 +68,42 @@ impl Store {
         }
     }
 
-    /// Whether the maximum number of rows waits for a topic.
+    /// Whether the maximum number of notifications waits for a topic.
     pub async fn is_full(&self, id: TopicId) -> Result<bool, Error> {
         self.read(move |connection| {
-            let last: Option<Number> = sql(LAST_OF_FULL).bind(id).bind(MAX_WAITING - 1).first(connection)?;
+            let last: Option<i64> = sql(LAST_OF_FULL).bind(id).bind(MAX_WAITING - 1).value(connection)?;
             Ok(last.is_some())
         })
         .await
     }
 
-    /// Ends what waits for every decided topic: rows that were accepted at the moment of a decision, and those that a
-    /// process that died left. Returns how many were refused.
+    /// Releases or refuses the notifications that still wait for a decided topic: those that were accepted at the
+    /// moment of the decision, and those that a process left when it died. Returns how many were refused.
     pub(crate) async fn end_all_waiting(&self) -> Result<i64, Error> {
-        let decided: Vec<TopicRow> = self.read(|connection| sql(DECIDED).all(connection)).await?;
+        let decided: Vec<TopicId> = self.read(|connection| sql(DECIDED).values(connection)).await?;
         let mut refused = 0_i64;
         for topic in decided {
-            refused = refused.saturating_add(self.end_waiting(topic.id).await?.refused);
+            refused = refused.saturating_add(self.end_waiting(topic).await?.refused);
         }
         Ok(refused)
     }
 }
 
 const DECIDED: Sql = statement! {"
-    {TOPICS}
+    SELECT id AS value
+    FROM topics
     WHERE state <> 'pending' AND EXISTS (SELECT 1 FROM notifications n
         WHERE n.waiting_topic_id = topics.id AND n.waiting_topic_id IS NOT NULL AND n.outcome IS NULL)
 "};
 
-/// Two processes never end the same rows: the second would take the first's released row for an earlier report. So the
-/// topic is locked before its rows are read.
+/// Releases or refuses one page. The topic is locked before its rows are read, so that two processes never take the
+/// same rows: the second would find the row that the first released, and call it a duplicate of itself.
 fn end_page(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
-    match topics::locked(write, id)?.topic()?.state {
+    match topics::locked(write, id)?.state {
         TopicState::Pending => Ok(PageResult { rows: 0, released: BTreeMap::new(), refused: 0 }),
         TopicState::Rejected => refuse(write, id, "its topic was rejected"),
         TopicState::Expired => refuse(write, id, "nobody approved its topic in time"),
-        // A topic whose owner left had been trusted, and its notifications still count.
+        // An unsubscribed topic was trusted before, and its notifications still count.
         TopicState::Configured | TopicState::Confirmed | TopicState::Unsubscribed => release(write, id),
     }
 }
@@ -128,25 +129,20 @@ const WAITING_BATCH: Sql = statement! {"
     LIMIT {PAGE}
 "};
 
-const FIND_FOLDED: Sql = statement! {hot "notifications_of_key", "
-    SELECT seq AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?
-"};
-
 const RELEASE: Sql = statement!("UPDATE notifications SET waiting_topic_id = NULL, fold_key = ? WHERE seq = ?");
 
-/// Opens the rows that waited for a topic, unless another message reported the same in the meantime.
+/// Opens the notifications that waited for a topic. One that another message reported meanwhile becomes a duplicate.
 fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
     let waiting: Vec<WaitingRow> = sql(WAITING_BATCH).bind(id).all(write.connection)?;
     let (rows, mut released, mut links) = (waiting.len(), BTreeMap::new(), Vec::new());
     for row in waiting {
         let Some(key) = row.collapse_key else {
-            end(write, row.seq, (Outcome::Unknown, "it names no purchase"))?;
+            end(write, row.seq, Outcome::Unknown, "it names no purchase")?;
             continue;
         };
         let fold_key = fold_key(&row.store_type, row.store_time);
-        let first: Option<Number> = sql(FIND_FOLDED).bind(key).bind(fold_key.as_deref()).first(write.connection)?;
-        if first.is_some() {
-            end(write, row.seq, (Outcome::Duplicate, "another message reported it first"))?;
+        if first_message(write, Some(key), fold_key.as_deref())?.is_some() {
+            end(write, row.seq, Outcome::Duplicate, "another message reported it first")?;
             continue;
         }
         sql(RELEASE).bind(fold_key).bind(row.seq).run(write.connection)?;
@@ -163,6 +159,6 @@ const END: Sql = statement! {"
     WHERE seq = ? AND outcome IS NULL
 "};
 
-fn end(write: &mut Write<'_>, seq: i64, (outcome, reason): (Outcome, &str)) -> Result<(), Error> {
+fn end(write: &mut Write<'_>, seq: i64, outcome: Outcome, reason: &str) -> Result<(), Error> {
     sql(END).bind(outcome).bind(reason).bind(write.now).bind(seq).run(write.connection).map(drop)
 }

@@ -4,10 +4,21 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
-use crate::purchases::purchase;
 use crate::settings::listing::Listings;
+use domain::catalogue::ProductRef;
 use domain::user::OwnedPurchase;
-use domain::{AppId, CollapseKey, Environment, PlatformId, Timestamp, UserId};
+use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, Timestamp, UserId};
+
+/// Purchases of a user, and the environment in which a profile or a state is computed from them.
+#[derive(Clone, Copy)]
+pub struct UserPurchases<'a> {
+    /// The user.
+    pub user: UserId,
+    /// All purchases of the user, or those on certain platforms.
+    pub owned: &'a [OwnedPurchase],
+    /// The environment of the profile or state.
+    pub environment: Environment,
+}
 
 row! {
     struct OwnedRow {
@@ -15,8 +26,8 @@ row! {
         platform_id: PlatformId,
         platform_type: String,
         environment: Environment,
-        product_ref: String,
-        purchase: String,
+        product_ref: ProductRef,
+        purchase: Purchase,
         real_at: Option<Timestamp>,
     }
 }
@@ -35,19 +46,18 @@ const OWNED: Sql = statement! {hot "purchases_user", "
 pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<OwnedPurchase>, Error> {
     let rows: Vec<OwnedRow> = sql(OWNED).bind(user).all(connection)?;
     let mut listings = Listings::of(app);
-    rows.into_iter()
-        .map(|row| {
-            let purchase = purchase::read(&row.purchase)?;
-            Ok(OwnedPurchase {
-                collapse_key: row.collapse_key,
-                platform_id: row.platform_id,
-                platform_type: row.platform_type,
-                environment: purchase.environment(row.environment),
-                is_replaced: row.real_at.is_some(),
-                product_ref: purchase::product_ref(&row.product_ref),
-                listing: listings.find(connection, &purchase)?,
-                purchase,
-            })
-        })
-        .collect()
+    let mut owned = Vec::with_capacity(rows.len());
+    for row in rows {
+        owned.push(OwnedPurchase {
+            collapse_key: row.collapse_key,
+            platform_id: row.platform_id,
+            platform_type: row.platform_type,
+            environment: row.purchase.environment(row.environment),
+            is_replaced: row.real_at.is_some(),
+            product_ref: row.product_ref,
+            listing: listings.find(connection, &row.purchase)?,
+            purchase: row.purchase,
+        });
+    }
+    Ok(owned)
 }

@@ -3,11 +3,12 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Number, SingleText, Value, row, sql, stored};
+use crate::db::statement::{Value, json_columns, row, sql, stored};
 use crate::db::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
 use std::borrow::Cow;
+use std::time::Duration;
 
 row! {
     /// A purchase as it is stored.
@@ -28,30 +29,32 @@ row! {
 }
 
 row! {
-    /// The app and platform of a purchase, and the settings that hold for it.
+    /// The app and platform of a purchase, and the platform's settings for it.
     pub struct Origin {
         pub platform_id: PlatformId,
         pub app_id: AppId,
         pub store: String,
         pub environment: Environment,
-        product_ref: String,
-        pub max_wait_ms: Option<i64>,
-        /// What happens if the store never knows its receipt.
+        /// Which SKU names the product.
+        pub product_ref: ProductRef,
+        pub max_wait: Option<Duration>,
+        /// What to do if the store does not know its receipt.
         pub unknown_receipts: UnknownReceipts,
-        /// Whether the store would answer: a secret is there, and it was not refused.
-        pub has_secret: bool,
+        /// Whether the store can be queried: the platform is not deleted and has a secret that the store has not
+        /// refused.
+        has_secret: bool,
         pub receipt_id: String,
     }
 }
 
 const SELECT: &str = "
     SELECT app_user_id, user_id, revision, digest, state, purchase, waits_for, waits_through, settling,
-        fingerprint, changed, held_until, next_wake_at
+        fingerprint, held_until, next_wake_at
     FROM purchases
     WHERE collapse_key = ?";
 
 const ORIGIN: &str = "
-    SELECT f.id AS platform_id, f.app_id, f.store, f.environment, f.product_ref, f.window_ms, f.max_wait_ms,
+    SELECT f.id AS platform_id, f.app_id, f.store, f.environment, f.product_ref, f.max_wait_ms AS max_wait,
         f.unknown_receipts, (f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL
         AND f.deleted_at IS NULL) AS has_secret, o.receipt_id
     FROM";
@@ -63,21 +66,11 @@ impl PurchaseRow {
     }
 }
 
-impl Origin {
-    /// Which SKU names the product.
-    pub fn product_ref(&self) -> ProductRef {
-        product_ref(&self.product_ref)
-    }
-}
-
-/// The setting with this stored name.
-pub fn product_ref(text: &str) -> ProductRef {
-    if text == "parent" { ProductRef::Parent } else { ProductRef::Term }
-}
+json_columns!(Purchase);
 
 const FIND: Sql = statement!("{SELECT}");
 
-/// The row, when there is one.
+/// The row of a purchase, if there is one.
 pub fn find(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<PurchaseRow>, Error> {
     sql(FIND).bind(key).first(connection)
 }
@@ -107,15 +100,15 @@ pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option
 const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR SHARE");
 const LOCK_PLATFORM: Sql = statement!("SELECT created_at AS value FROM platforms WHERE id = ? FOR SHARE");
 
-/// Like [`origin`], with the platform and the app locked as they are until the end of the transaction: a change of a
-/// setting or of the catalogue comes after this record and finds what it wrote, or before it and is seen by it.
-pub fn settled_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, Error> {
+/// Like [`origin`], and locks the app and the platform (shared) until the end of the transaction. So a change of a
+/// setting or of the catalogue comes before this record and is seen by it, or after it and finds what the record wrote.
+pub fn lock_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, Error> {
     let Some(origin) = origin(write.connection, key)? else { return Ok(None) };
     if !write.connection.is_shared() {
         return Ok(Some(origin));
     }
-    let _: Option<Number> = sql(LOCK_APP).bind(origin.app_id).first(write.connection)?;
-    let _: Option<Number> = sql(LOCK_PLATFORM).bind(origin.platform_id).first(write.connection)?;
+    let _: Option<i64> = sql(LOCK_APP).bind(origin.app_id).value(write.connection)?;
+    let _: Option<i64> = sql(LOCK_PLATFORM).bind(origin.platform_id).value(write.connection)?;
     self::origin(write.connection, key)
 }
 
@@ -128,17 +121,24 @@ const CUSTOMER: Sql = statement! {hot "notifications_of_key", "
     LIMIT 1
 "};
 
-/// The store's name of the customer to query: the newest open notification knows it best.
-pub fn customer(
-    connection: &mut AnyConnection,
-    key: CollapseKey,
-    row: Option<&PurchaseRow>,
-) -> Result<Option<String>, Error> {
-    let notification: Option<SingleText> = sql(CUSTOMER).bind(key).first(connection)?;
-    Ok(notification.map(|notification| notification.value).or_else(|| row.and_then(|row| row.app_user_id.clone())))
+impl Origin {
+    /// The store's id of the customer, for a query about a purchase: that of the newest open notification, else the
+    /// last known one. `None` if the store cannot be queried or no id is known.
+    pub fn customer(
+        &self,
+        connection: &mut AnyConnection,
+        key: CollapseKey,
+        row: Option<&PurchaseRow>,
+    ) -> Result<Option<String>, Error> {
+        if !self.has_secret {
+            return Ok(None);
+        }
+        let notified: Option<String> = sql(CUSTOMER).bind(key).value(connection)?;
+        Ok(notified.or_else(|| row.and_then(|row| row.app_user_id.clone())))
+    }
 }
 
-/// Locks the row until the end of the transaction, and creates it first when there is a notification.
+/// Locks the row until the end of the transaction. If there is none, it is created from the purchase's notifications.
 pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Error> {
     if let Some(row) = find_locked(write, key)? {
         return Ok(row);
@@ -160,12 +160,12 @@ const LOCK_MANY: Sql = statement! {"
     ORDER BY collapse_key
     FOR NO KEY UPDATE
 "};
-/// What a clause for [`recheck`] completes.
+/// The statements that a clause for [`recheck`] completes.
 pub const RECHECKS: [Sql; 2] = [RECHECK, LOCK_MANY];
 
-/// Asks for another look at purchases that are few, at once; answers at how many. For many there is `reconsider`. A
-/// settling of theirs that began before and is not recorded yet finds that the purchase has moved: it may not overwrite
-/// the wake, nor miss what caused it.
+/// Rechecks a few purchases at once; returns how many. For many there is `settling::rechecks`. The recheck raises the
+/// settling number, so a settling that began before and is not recorded yet is answered `Moved`: otherwise it would
+/// overwrite the wake, and miss the change that caused it.
 pub fn recheck<'v>(
     write: &mut Write<'_>,
     which: Clause,
@@ -182,7 +182,8 @@ const RECHECK_BY: Sql = statement! {"
     WHERE collapse_key = ? AND (next_wake_at IS NULL OR next_wake_at > ?)
 "};
 
-/// Rechecks a purchase by a time at the latest. A settling that is recorded meanwhile replaces the recheck.
+/// Rechecks a purchase at `at`, unless it is checked earlier. A settling that is recorded before then replaces the
+/// recheck.
 pub fn recheck_by(write: &mut Write<'_>, key: CollapseKey, at: Timestamp) -> Result<(), Error> {
     sql(RECHECK_BY).bind(at).bind(key).bind(at).run(write.connection).map(drop)
 }
@@ -192,7 +193,7 @@ pub fn lock_existing(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Erro
     find_locked(write, key).map(drop)
 }
 
-const FORGET_FAILURES: Sql = statement! {"
+const RESET_FAILURES: Sql = statement! {"
     UPDATE purchases
     SET unverified_since = NULL, verify_attempts = 0
     WHERE unverified_since IS NOT NULL AND {{which}}
@@ -204,27 +205,27 @@ const LOCK_UNVERIFIED: Sql = statement! {"
     ORDER BY collapse_key
     FOR NO KEY UPDATE
 "};
-/// What a clause for [`forget_failures`] completes.
-pub const FORGETS: [Sql; 2] = [FORGET_FAILURES, LOCK_UNVERIFIED];
+/// The statements that a clause for [`reset_failures`] completes.
+pub const RESETS: [Sql; 2] = [RESET_FAILURES, LOCK_UNVERIFIED];
 
 /// One purchase.
-pub const OF_KEY: Clause = clause!(&[RECHECK, LOCK_MANY, FORGET_FAILURES, LOCK_UNVERIFIED], "collapse_key = ?");
+pub const OF_KEY: Clause = clause!(&[RECHECK, LOCK_MANY, RESET_FAILURES, LOCK_UNVERIFIED], "collapse_key = ?");
 
-/// Forgets failures of the store about purchases that are few: failures from now on count anew.
-pub fn forget_failures<'v>(
+/// Resets the number of failed queries of a few purchases to 0, and the time of the first one.
+pub fn reset_failures<'v>(
     write: &mut Write<'_>,
     which: Clause,
     values: impl IntoIterator<Item = Value<'v>>,
 ) -> Result<(), Error> {
     let values: Vec<Value<'v>> = values.into_iter().collect();
     lock_in_order(write, LOCK_UNVERIFIED.of(which), &values)?;
-    sql(FORGET_FAILURES.of(which)).bind_all(values).run(write.connection).map(drop)
+    sql(RESET_FAILURES.of(which)).bind_all(values).run(write.connection).map(drop)
 }
 
-/// Locks purchases in the order of their keys, so that two processes never wait for each other in a circle.
+/// Locks purchases in the order of their keys, so that two processes do not deadlock.
 fn lock_in_order(write: &mut Write<'_>, lock: Cow<'static, str>, values: &[Value<'_>]) -> Result<(), Error> {
     if write.connection.is_shared() {
-        sql(lock).bind_all(values.iter().cloned()).all::<SingleText>(write.connection)?;
+        sql(lock).bind_all(values.iter().cloned()).values::<CollapseKey>(write.connection)?;
     }
     Ok(())
 }
@@ -237,8 +238,8 @@ fn find_locked(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Purchas
 
 const INSERT: Sql = statement! {"
     INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, state, purchase,
-        settling, fingerprint, changed, digest, verify_attempts, created_at, updated_at)
-    VALUES (?, ?, ?, ?, 0, ?, ?, 0, '', ?, '', 0, ?, ?)
+        settling, fingerprint, digest, verify_attempts, created_at, updated_at)
+    VALUES (?, ?, ?, ?, 0, ?, ?, 0, '', '', 0, ?, ?)
     ON CONFLICT DO NOTHING
 "};
 
@@ -251,14 +252,13 @@ fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<()
         .bind(origin.receipt_id.as_str())
         .bind(nothing.state())
         .bind(json(&nothing)?)
-        .bind(false)
         .bind(write.now)
         .bind(write.now)
         .run(write.connection)
         .map(drop)
 }
 
-/// A purchase as it is stored.
+/// A purchase as JSON, as it is stored.
 pub fn json(purchase: &Purchase) -> Result<String, Error> {
     serde_json::to_string(purchase).map_err(|cause| Error::corrupt_by("a purchase cannot be written as JSON", cause))
 }
@@ -269,13 +269,15 @@ pub fn read(stored: &str) -> Result<Purchase, Error> {
 }
 
 stored! {
-    /// What the notifications wait for that a decision leaves open.
+    /// What the notifications of a purchase wait for after a settling left them open.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "snake_case")]
     pub enum WaitsFor {
         /// An answer of the store.
         Verification = "verification",
-        /// Another answer, which confirms the last one.
+        /// A later answer of the store, which shows what they report: the last one did not show it yet.
         Confirmation = "confirmation",
-        /// A person, or the end of the time allowed: the store does not accept them.
+        /// A person, or the end of the time allowed: the store does not accept the receipt.
         Parked = "parked",
     }
 }

@@ -1,42 +1,24 @@
-//! Changes of plan over two receipts: which purchase took the place of which.
+//! Changes of plan over two receipts: which purchase replaced which.
 //!
-//! The link is stored with the notification that reports it, before either purchase settles. It counts from the moment
-//! when the new purchase is known to be real. What a replaced purchase is, is not decided here.
+//! The link is stored with the notification that reports it, before either purchase is settled. It takes effect when
+//! the new purchase is known to be real. `domain` decides the state of a replaced purchase.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, SingleText, row, sql};
+use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::purchases::purchase;
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Purchase, Timestamp};
 
-/// The purchase that was replaced, and the one in its place.
+/// A replaced purchase, and the one in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Link {
     old: CollapseKey,
     new: CollapseKey,
 }
 
-row! {
-    struct Old {
-        old_key: CollapseKey,
-    }
-}
-
-row! {
-    struct Real {
-        real_at: Option<Timestamp>,
-    }
-}
-
-row! {
-    struct Inferred {
-        is_inferred: bool,
-    }
-}
-
-/// How a plan change stands in the body of a notification: few have it, so few are parsed.
+/// A body without this text reports no change of plan, and is not parsed.
 const MARK: &str = "\"plan_changed\"";
 
 /// The link that a notification reports, if it reports one.
@@ -54,9 +36,9 @@ const INSERT: Sql = statement! {"
     ON CONFLICT DO NOTHING
 "};
 
-/// Inserts links. The first one of a purchase stands, and two purchases never replace each other.
+/// Inserts links. The first link of a replaced purchase is kept, and two purchases never replace each other.
 pub fn insert(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> {
-    // In one order, so that two processes never wait for each other in a circle.
+    // All processes insert in the same order, so that they do not deadlock.
     links.sort_unstable();
     for link in links {
         sql(INSERT)
@@ -77,66 +59,63 @@ const INFER: Sql = statement! {"
     ON CONFLICT DO NOTHING
 "};
 
-/// Links two purchases that no notification links, with the new one known to be real; returns whether it did: the first
-/// link of a purchase stands.
+/// Links two purchases that no notification links; the new one is known to be real. Returns whether the link was
+/// inserted: the first link of the old purchase is kept.
 pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Result<bool, Error> {
     let linked =
         sql(INFER).bind(old).bind(new).bind(write.now).bind(write.now).bind(new).bind(old).run(write.connection)?;
     Ok(linked > 0)
 }
 
-const LINKS_TO: Sql = statement!("SELECT is_inferred FROM replacements WHERE new_key = ?");
+const LINKS_TO: Sql = statement!("SELECT is_inferred AS value FROM replacements WHERE new_key = ?");
 
-/// Whether the link to what a purchase replaced was inferred; `None` when there is no link.
+/// Whether all links to the purchases that this one replaced were inferred; `None` when there is no link.
 pub fn is_inferred(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<bool>, Error> {
-    let links: Vec<Inferred> = sql(LINKS_TO).bind(new).all(connection)?;
-    Ok((!links.is_empty()).then(|| links.iter().all(|link| link.is_inferred)))
+    let links: Vec<bool> = sql(LINKS_TO).bind(new).values(connection)?;
+    Ok((!links.is_empty()).then(|| links.iter().all(|is_inferred| *is_inferred)))
 }
 
-const LINK_OF: Sql = statement!("SELECT real_at FROM replacements WHERE old_key = ?");
+/// Since when the purchase in the place of this one is known to be real. At most one row, since `old_key` is unique.
+const LINK: &str = "SELECT real_at AS value FROM replacements WHERE old_key = ?";
+const LINK_OF: Sql = statement!("{LINK}");
 
-/// Whether a link names what replaced a purchase, real or not.
+/// Whether a link names the purchase that replaced this one, whether or not that is known to be real.
 pub fn is_linked(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
-    let link: Option<Real> = sql(LINK_OF).bind(old).first(connection)?;
-    Ok(link.is_some())
+    Ok(sql(LINK_OF).bind(old).value::<Option<Timestamp>>(connection)?.is_some())
 }
 
 const REALIZE: Sql = statement! {hot "replacements_new", "
     UPDATE replacements
     SET real_at = ?
     WHERE new_key = ? AND real_at IS NULL
-    RETURNING old_key
+    RETURNING old_key AS value
 "};
 
-/// Notes that a purchase is known to be real: what it replaced is replaced from now on, and rechecked.
+/// Notes that a purchase is known to be real: the purchases that it replaced count as replaced from now on, and are
+/// rechecked.
 pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
-    let mut replaced: Vec<Old> = sql(REALIZE).bind(write.now).bind(new).all(write.connection)?;
-    replaced.sort_unstable_by_key(|row| row.old_key);
-    for row in replaced {
-        purchase::recheck(write, purchase::OF_KEY, [row.old_key.into()])?;
+    let mut replaced: Vec<CollapseKey> = sql(REALIZE).bind(write.now).bind(new).values(write.connection)?;
+    replaced.sort_unstable();
+    for old in replaced {
+        purchase::recheck(write, purchase::OF_KEY, [old.into()])?;
     }
     Ok(())
 }
 
-const LOCK_LINK_OF: Sql = statement!("SELECT real_at FROM replacements WHERE old_key = ? FOR SHARE");
+const LOCK_LINK_OF: Sql = statement!("{LINK} FOR SHARE");
 
-/// Like [`is_replaced`], for a record, before or after which the other becomes real: after it, `realize` finds its row.
-/// Called with the owner locked and before the purchase is, which is the order of `realize`.
-pub fn is_replaced_now(write: &mut Write<'_>, old: CollapseKey) -> Result<bool, Error> {
-    let link: Option<Real> = sql(LOCK_LINK_OF).bind(old).first(write.connection)?;
-    Ok(link.is_some_and(|link| link.real_at.is_some()))
+/// Like [`is_replaced`], and locks the link until the end of the transaction. If the new purchase becomes real before
+/// this record, it is seen here; if after it, [`realize`] finds the purchase's row. The user must be locked, and the
+/// purchase must not be locked yet: `realize` locks in that order.
+pub fn lock_is_replaced(write: &mut Write<'_>, old: CollapseKey) -> Result<bool, Error> {
+    let link: Option<Option<Timestamp>> = sql(LOCK_LINK_OF).bind(old).value(write.connection)?;
+    Ok(link.flatten().is_some())
 }
 
-const REAL_LINK_OF: Sql = statement! {"
-    SELECT real_at AS value
-    FROM replacements
-    WHERE old_key = ? AND real_at IS NOT NULL
-"};
-
-/// Whether another purchase that is known to be real took its place.
+/// Whether another purchase that is known to be real replaced this one.
 pub fn is_replaced(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
-    let real: Option<Number> = sql(REAL_LINK_OF).bind(old).first(connection)?;
-    Ok(real.is_some())
+    let link: Option<Option<Timestamp>> = sql(LINK_OF).bind(old).value(connection)?;
+    Ok(link.flatten().is_some())
 }
 
 const REPLACED_BY: Sql = statement! {hot "replacements_new", "
@@ -148,8 +127,7 @@ const REPLACED_BY: Sql = statement! {hot "replacements_new", "
     LIMIT 1
 "};
 
-/// The purchase whose place this one took; of several, the one that was linked last.
+/// The purchase that this one replaced; of several, the one that was linked last.
 pub fn replaced(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<Purchase>, Error> {
-    let old: Option<SingleText> = sql(REPLACED_BY).bind(new).first(connection)?;
-    old.map(|old| purchase::read(&old.value)).transpose()
+    sql(REPLACED_BY).bind(new).value(connection)
 }

@@ -1,8 +1,9 @@
-//! The candidates of a page: what a selector covers, in the order of its cursor.
+//! The candidates of a page: the events and purchases that a selector names, in the order of its cursor.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::events::deliveries::Event;
 use crate::purchases::purchase;
@@ -11,21 +12,21 @@ use domain::event::PURCHASE_UPDATED;
 use domain::{AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySelector, Selection, Timestamp};
 use std::ops::Range;
 
-/// An event, or the newest state of a purchase.
+/// An event that may be owed again, or the newest state of a purchase.
 pub struct Candidate {
     pub collapse_key: CollapseKey,
-    /// The event; `None` for the newest state.
+    /// The event; `None` for the newest `purchase.updated`.
     pub event: Option<Event>,
-    /// Of a dead delivery: its destination.
+    /// The destination of a dead delivery; `None` for other candidates.
     pub only_to: Option<DestinationId>,
-    /// Whether no later state of the selection stands for it.
+    /// Whether no later `purchase.updated` of the selection replaces it; true for all other events.
     pub is_last: bool,
-    /// Its place among those of its purchase.
+    /// Its place among the candidates of its purchase.
     seq: i64,
 }
 
 row! {
-    struct Row {
+    struct CandidateRow {
         seq: i64,
         at: Timestamp,
         id: EventId,
@@ -44,9 +45,9 @@ row! {
     }
 }
 
-impl From<Row> for Candidate {
-    fn from(row: Row) -> Self {
-        let Row { seq, id, event_type, collapse_key, revision, traceparent, only_to, is_last, .. } = row;
+impl From<CandidateRow> for Candidate {
+    fn from(row: CandidateRow) -> Self {
+        let CandidateRow { seq, id, event_type, collapse_key, revision, traceparent, only_to, is_last, .. } = row;
         let is_state = event_type == PURCHASE_UPDATED;
         let event = (!is_state).then_some(Event { id, event_type, collapse_key, revision, traceparent });
         Self { collapse_key, event, only_to, is_last, seq }
@@ -59,8 +60,8 @@ impl From<CollapseKey> for Candidate {
     }
 }
 
-/// A page of candidates: by purchase, so that all who lock purchases do it in one order; of each purchase in the order of
-/// what happened. `app` limits a time range.
+/// A page of candidates, sorted by purchase, so that purchases are locked in the order of their keys; within a purchase
+/// in the order of recording. `app` limits [`RedeliverySelector::Range`] to one app.
 pub fn candidates(
     connection: &mut AnyConnection,
     selection: &Selection,
@@ -78,7 +79,7 @@ pub fn candidates(
             let mut keys = keys.clone();
             keys.sort_unstable();
             keys.dedup();
-            whole(keys)
+            single_page(keys)
         }
         RedeliverySelector::Behind | RedeliverySelector::All | RedeliverySelector::NeverOwed => {
             let app = suitable(connection, selection)?.app_id;
@@ -89,10 +90,12 @@ pub fn candidates(
     Ok(found)
 }
 
-fn whole<R: Into<Candidate>>(rows: Vec<R>) -> Paged<Candidate> {
+/// A single page with all rows.
+fn single_page<R: Into<Candidate>>(rows: Vec<R>) -> Paged<Candidate> {
     Paged { items: rows.into_iter().map(Into::into).collect(), next_cursor: None }
 }
 
+/// A page of the rows, of which there is one more than fits when another page follows.
 fn cut<R: Into<Candidate>>(
     rows: Vec<R>,
     page: &Page,
@@ -101,13 +104,18 @@ fn cut<R: Into<Candidate>>(
     Paged::cut(rows, page.size(), cursor, |row| Ok(row.into()))
 }
 
-/// The destination of a selector of states, which must receive them.
+/// The one destination of a selector that names states of purchases.
+///
+/// # Errors
+///
+/// [`Error::Unsuitable`] if no destination is named, or it did not choose `purchase.updated`. A snapshot also accepts a
+/// destination that keeps profiles.
 pub fn suitable(connection: &mut AnyConnection, selection: &Selection) -> Result<Destination, Error> {
     let Some(id) = selection.receivers.destination() else {
         return Err(Error::Unsuitable("states are sent to one destination: name it".to_owned()));
     };
     let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
-    let destination = destination.destination()?;
+    let destination = destination.destination();
     let is_snapshot = selection.selector == RedeliverySelector::NeverOwed;
     if destination.chose(PURCHASE_UPDATED) || (is_snapshot && destination.profile.is_some()) {
         return Ok(destination);
@@ -120,10 +128,13 @@ pub fn suitable(connection: &mut AnyConnection, selection: &Selection) -> Result
     Err(Error::Unsuitable(detail))
 }
 
-const PURCHASES_OF_APP: &str = "
-    SELECT collapse_key FROM purchases
+const PURCHASES_OF_APP: Sql = statement! {hot "purchases_app", "
+    SELECT collapse_key
+    FROM purchases
     WHERE app_id = ? AND collapse_key > ?
-    ORDER BY collapse_key LIMIT ?";
+    ORDER BY collapse_key
+    LIMIT ?
+"};
 
 fn of_app(connection: &mut AnyConnection, app: AppId, page: &Page) -> Result<Paged<Candidate>, Error> {
     let statement = sql(PURCHASES_OF_APP).bind(app).bind(page.cursor.clone().unwrap_or_default());
@@ -132,59 +143,61 @@ fn of_app(connection: &mut AnyConnection, app: AppId, page: &Page) -> Result<Pag
     cut(keys, page, ToString::to_string)
 }
 
-/// Events `e`. Of a purchase's states in the selection only the last is sent: it stands for the others, which are the
-/// states `m` of `$later`.
-macro_rules! events {
-    ($later:literal, $from:literal) => {
-        concat!(
-            "
-    SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent,
-        CAST(NULL AS TEXT) AS only_to,
-        (e.event_type <> 'purchase.updated' OR NOT EXISTS (
-            SELECT 1 FROM events m
-            WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq",
-            $later,
-            "
-        )) AS is_last
-    FROM events e",
-            $from
-        )
-    };
-}
-
-const EVENT: &str = "
+const EVENT: Sql = statement! {"
     SELECT seq, created_at AS at, id, event_type, collapse_key, revision, traceparent,
         CAST(NULL AS TEXT) AS only_to, TRUE AS is_last
     FROM events
-    WHERE id = ?";
+    WHERE id = ?
+"};
 
 fn event(connection: &mut AnyConnection, id: EventId) -> Result<Paged<Candidate>, Error> {
-    let found: Option<Row> = sql(EVENT).bind(id).first(connection)?;
-    Ok(whole(vec![found.ok_or(Error::Missing { what: "event" })?]))
+    let found: Option<CandidateRow> = sql(EVENT).bind(id).first(connection)?;
+    Ok(single_page(vec![found.ok_or(Error::Missing { what: "event" })?]))
 }
 
-const OF_PURCHASE: &str = events!(
-    "",
-    "
+/// A purchase's events. Of its `purchase.updated` events only the last is sent.
+const OF_PURCHASE: Sql = statement! {hot "events_of_key", "
+    SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent,
+        CAST(NULL AS TEXT) AS only_to,
+        (e.event_type <> 'purchase.updated' OR NOT EXISTS (
+            SELECT 1
+            FROM events m
+            WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq
+        )) AS is_last
+    FROM events e
     WHERE e.collapse_key = ? AND e.seq > ?
-    ORDER BY e.seq LIMIT ?"
-);
+    ORDER BY e.seq
+    LIMIT ?
+"};
 
 fn of_purchase(connection: &mut AnyConnection, key: CollapseKey, page: &Page) -> Result<Paged<Candidate>, Error> {
     purchase::find(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let statement = sql(OF_PURCHASE).bind(key).bind(page.number_or(0)?).bind(page.size() + 1);
-    let rows: Vec<Row> = statement.all(connection)?;
+    let rows: Vec<CandidateRow> = statement.all(connection)?;
     cut(rows, page, |row| row.seq.to_string())
 }
 
-/// Written so that no index of the app's purchases seems better than the one of times.
-const IN_RANGE: &str = events!(
-    " AND m.created_at < ?",
-    "
+/// The events of a time range. Of the `purchase.updated` events of each purchase only the last one in the range is
+/// sent. The second condition on `created_at` repeats the first, so that the planner can estimate the number of rows.
+const IN_RANGE: Sql = statement! {"
+    SELECT e.seq, e.created_at AS at, e.id, e.event_type, e.collapse_key, e.revision, e.traceparent,
+        CAST(NULL AS TEXT) AS only_to,
+        (e.event_type <> 'purchase.updated' OR NOT EXISTS (
+            SELECT 1
+            FROM events m
+            WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq
+                AND m.created_at < ?
+        )) AS is_last
+    FROM events e
     JOIN purchases p ON p.collapse_key = e.collapse_key
-    WHERE (e.created_at, e.seq) > (?, ?) AND e.created_at < ? AND (? IS NULL OR p.app_id || '' = ?)
-    ORDER BY e.created_at, e.seq LIMIT ?"
-);
+    WHERE (e.created_at, e.seq) > (?, ?) AND e.created_at >= ? AND e.created_at < ? AND {{which}}
+    ORDER BY e.created_at, e.seq
+    LIMIT ?
+"};
+
+const OF_ALL: Clause = clause!(&[IN_RANGE], hot "events_created", "TRUE");
+/// `|| ''` keeps the planner from using the index of the app's purchases instead of the one by time.
+const OF_APP: Clause = clause!(&[IN_RANGE], hot "events_created", "p.app_id || '' = ?");
 
 fn in_range(
     connection: &mut AnyConnection,
@@ -192,67 +205,76 @@ fn in_range(
     app: Option<AppId>,
     page: &Page,
 ) -> Result<Paged<Candidate>, Error> {
-    // Behind the last row of the page before; at first, behind all that is older than the range.
+    // The rows after the last one of the page before. On the first page, those from the beginning of the range.
     let (at, seq) = match page.cursor {
         Some(_) => page.numbers_or(0)?,
         None => (range.start.micros().saturating_sub(1), i64::MAX),
     };
-    let statement = sql(IN_RANGE).bind(range.end).bind(at).bind(seq).bind(range.end).bind(app).bind(app);
-    let rows: Vec<Row> = statement.bind(page.size() + 1).all(connection)?;
+    let which = if app.is_some() { OF_APP } else { OF_ALL };
+    let statement = sql(IN_RANGE.of(which)).bind(range.end).bind(at).bind(seq).bind(at).bind(range.end).bind_all(app);
+    let rows: Vec<CandidateRow> = statement.bind(page.size() + 1).all(connection)?;
     cut(rows, page, |row| format!("{}_{}", row.at.micros(), row.seq))
 }
 
-/// Dead deliveries `d` up to the newest that there was at the first page.
-macro_rules! dead {
-    ($to:literal) => {
-        concat!(
-            "
+/// The dead deliveries up to the one that was the newest at the first page.
+const DEAD: Sql = statement! {"
     SELECT d.seq, d.created_at AS at, d.event_id AS id, d.event_type, d.collapse_key, d.revision, d.traceparent,
         d.destination_id AS only_to,
         (d.event_type <> 'purchase.updated' OR NOT EXISTS (
-            SELECT 1 FROM deliveries m
+            SELECT 1
+            FROM deliveries m
             WHERE m.collapse_key = d.collapse_key AND m.destination_id = d.destination_id AND m.status = 'dead'
                 AND m.event_type = 'purchase.updated' AND m.seq > d.seq AND m.seq <= ?
         )) AS is_last
     FROM deliveries d
-    WHERE d.status = 'dead' AND d.seq > ? AND d.seq <= ?",
-            $to,
-            "
-    ORDER BY d.seq LIMIT ?"
-        )
-    };
-}
+    WHERE d.status = 'dead' AND d.seq > ? AND d.seq <= ? AND {{which}}
+    ORDER BY d.seq
+    LIMIT ?
+"};
 
-const DEAD: &str = dead!("");
-const DEAD_OF_APP: &str = dead!(" AND d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)");
-const DEAD_OF_DESTINATION: &str = dead!(" AND d.destination_id = ?");
-const NEWEST_DEAD: &str = "SELECT seq AS value FROM deliveries WHERE status = 'dead' ORDER BY seq DESC LIMIT 1";
+const TO_ALL: Clause = clause!(&[DEAD], hot "deliveries_dead", "TRUE");
+const TO_APP: Clause = clause! {&[DEAD], hot "deliveries_dead or deliveries_of_destination", "
+    d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)
+"};
+const TO_DESTINATION: Clause = clause! {&[DEAD], hot "deliveries_dead or deliveries_of_destination", "
+    d.destination_id = ?
+"};
 
-/// What dies anew meanwhile is left out.
+const NEWEST_DEAD: Sql = statement! {hot "deliveries_dead", "
+    SELECT seq AS value
+    FROM deliveries
+    WHERE status = 'dead'
+    ORDER BY seq DESC
+    LIMIT 1
+"};
+
+/// The dead deliveries. Redeliveries of this run that become dead in turn are left out.
 fn dead(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> Result<Paged<Candidate>, Error> {
     let (seq, through) = match page.cursor {
         Some(_) => page.numbers_or(0)?,
         None => (0, sql(NEWEST_DEAD).first::<Number>(connection)?.map_or(0, |newest| newest.value)),
     };
-    let (text, id) = match receivers {
-        Receivers::All => (DEAD, None),
-        Receivers::App(id) => (DEAD_OF_APP, Some(id.to_string())),
-        Receivers::One(id) => (DEAD_OF_DESTINATION, Some(id.to_string())),
+    let (which, id) = match receivers {
+        Receivers::All => (TO_ALL, None),
+        Receivers::App(id) => (TO_APP, Some(id.to_string())),
+        Receivers::One(id) => (TO_DESTINATION, Some(id.to_string())),
     };
-    let statement = sql(text).bind(through).bind(seq).bind(through).bind_all(id);
-    let rows: Vec<Row> = statement.bind(page.size() + 1).all(connection)?;
+    let statement = sql(DEAD.of(which)).bind(through).bind(seq).bind(through).bind_all(id);
+    let rows: Vec<CandidateRow> = statement.bind(page.size() + 1).all(connection)?;
     cut(rows, page, |row| format!("{}_{through}", row.seq))
 }
 
-/// Written so that no index of the destination's dead deliveries seems better than the one of the lane.
-const DEAD_IN_LANE: &str = "
+/// `|| ''` keeps the planner from using the index of the destination's dead deliveries instead of the one of the lane.
+const DEAD_IN_LANE: Sql = statement! {hot "deliveries_of_key", "
     SELECT seq, created_at AS at, event_id AS id, event_type, collapse_key, revision, traceparent,
         destination_id AS only_to, TRUE AS is_last
     FROM deliveries
     WHERE collapse_key = ? AND destination_id = ? AND status || '' = 'dead' AND event_type <> ?
-    ORDER BY seq";
+    ORDER BY seq
+"};
 
-/// The `user.*` events of a purchase that died, one that died twice twice, and then its newest state.
+/// The dead deliveries of a purchase's lanes, except those of `purchase.updated`, and then the newest state. An event
+/// with two dead deliveries appears twice.
 fn of_lanes(connection: &mut AnyConnection, key: CollapseKey, receivers: Receivers) -> Result<Paged<Candidate>, Error> {
     let origin = purchase::origin(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let mut lanes = destinations::of_app(connection, origin.app_id)?;
@@ -260,10 +282,10 @@ fn of_lanes(connection: &mut AnyConnection, key: CollapseKey, receivers: Receive
         lanes.retain(|lane| lane.id == named);
         lanes.first().ok_or(Error::Missing { what: "destination" })?;
     }
-    let mut found = whole(vec![key]);
+    let mut found = single_page(vec![key]);
     for lane in lanes {
         let statement = sql(DEAD_IN_LANE).bind(key).bind(lane.id).bind(PURCHASE_UPDATED);
-        found.items.extend(statement.all::<Row>(connection)?.into_iter().map(Candidate::from));
+        found.items.extend(statement.all::<CandidateRow>(connection)?.into_iter().map(Candidate::from));
     }
     Ok(found)
 }

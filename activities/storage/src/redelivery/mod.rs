@@ -1,8 +1,9 @@
-//! Redelivery: owes again what a selector covers, page by page: candidates, a verdict for each destination, a delivery.
+//! Redelivery: records again, page by page, deliveries of the events that a selector names. Each page has candidates;
+//! each candidate gets a verdict per destination; an accepted one becomes a new delivery.
 
+pub mod backfill;
 pub mod candidates;
 pub mod page;
 pub mod policy;
 pub mod runs;
-pub mod snapshot;
 pub mod verdict;

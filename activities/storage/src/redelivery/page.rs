@@ -1,11 +1,14 @@
-//! A page of a redelivery: each candidate gets a verdict for each destination, and is owed or only counted by it.
+//! A page of a redelivery: each candidate gets a verdict for each destination. By the verdict it is recorded as owed,
+//! or in a dry run only counted.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
+use crate::delivery::lanes::LaneKey;
 use crate::delivery::retry_after;
 use crate::events::deliveries::Event;
 use crate::events::lanes;
@@ -24,39 +27,43 @@ use std::collections::BTreeMap;
 /// The result of one page.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redelivered {
-    /// How many events, dead deliveries or purchases were checked.
+    /// Number of events, dead deliveries or purchases that were checked.
     pub checked: i64,
-    /// The deliveries.
+    /// The deliveries that were recorded, and those that were not.
     pub owing: Owing,
     /// The cursor of the next page; `None` at the end.
     pub next_cursor: Option<String>,
 }
 
-/// The events that are owed again, and those that are not, with the reason.
+/// The deliveries that were recorded, and those that were not, with the reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owing {
-    /// How many deliveries are owed now that were not before; of a dry run, would be.
+    /// Number of new deliveries; in a dry run, of those that would be recorded.
     pub owed: i64,
-    /// How many were not, by the reason.
+    /// Number of deliveries that were not recorded, by reason.
     pub skipped: BTreeMap<Skipped, i64>,
-    /// The destinations whose lanes have something to deliver.
+    /// The destinations with a new delivery, or with a delivery that became due.
     pub destinations: Vec<DestinationId>,
-    /// The purchases of which something is owed: of [`RedeliverySelector::NeverOwed`] alone.
+    /// The purchases with a new delivery, for [`RedeliverySelector::NeverOwed`]; empty for all other selectors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub purchases: Vec<CollapseKey>,
 }
 
-/// A page that was selected and not yet carried out.
+/// A page whose candidates were read, before it is carried out.
 pub struct Selected {
     pub selection: Selection,
     pub candidates: Paged<Candidate>,
 }
 
 impl Store {
-    /// Owes a page of the selection once more, as far as each event may be owed again; a dry run only counts. A page's
-    /// cursor names where the one before ended; without one, it begins again. What is owed once in a run is not owed
-    /// again by it: [`RunMode::Once`]. A selector of states needs one destination, which chose them:
-    /// [`Error::Unsuitable`].
+    /// Carries out one page of a redelivery: records a new delivery for each event that may be owed again. A dry run
+    /// only counts. The cursor is the end of the page before; without one, the first page is read. With
+    /// [`RunMode::Once`] a page that is requested twice records nothing twice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsuitable`] if the selector names states of purchases, and the selection does not name one destination
+    /// that chose `purchase.updated`.
     pub async fn redeliver_all(
         &self,
         selection: Selection,
@@ -72,9 +79,10 @@ impl Store {
         self.carry_out(selected, mode, place).await
     }
 
-    /// Sends the newest `purchase.updated` and the dead `user.*` events of the purchase again, to one destination or to
-    /// all, as far as each may be owed again, and ends the back-off of those lanes. A request with a name is carried
-    /// out once, since its deliveries may have arrived before it is repeated. Returns the open lanes.
+    /// Records the newest `purchase.updated` and the dead events of a purchase as owed again, to one destination or to
+    /// all, as far as each may be owed again. Ends the back-off of those lanes, and returns the open lanes. `once` is
+    /// an idempotency key: with the same key it is carried out once, because its deliveries may have arrived before the
+    /// request is repeated.
     pub async fn redeliver(
         &self,
         key: CollapseKey,
@@ -114,7 +122,7 @@ impl Store {
     }
 }
 
-/// Why an event would not be owed to a destination by [`RedeliverySelector::Event`]; `None` where it would.
+/// Why [`RedeliverySelector::Event`] would not record a new delivery of an event; `None` if it would.
 pub fn refused(
     connection: &mut AnyConnection,
     event: EventId,
@@ -127,7 +135,7 @@ pub fn refused(
     Ok(done.owing.skipped.into_keys().next())
 }
 
-/// The app whose purchases are selected; `None` for all.
+/// The app whose purchases are selected; `None` for all apps.
 fn app_of(connection: &mut AnyConnection, receivers: Receivers) -> Result<Option<AppId>, Error> {
     match receivers {
         Receivers::All => Ok(None),
@@ -139,11 +147,11 @@ fn app_of(connection: &mut AnyConnection, receivers: Receivers) -> Result<Option
     }
 }
 
-/// What a verdict leads to.
+/// What is done with a verdict.
 enum Step<'s, 'c> {
-    /// It is only counted, as of now.
+    /// The deliveries are only counted, with the state of this time.
     Dry(&'s mut AnyConnection, Timestamp),
-    /// It is owed.
+    /// The deliveries are recorded.
     Owe(&'s mut Write<'c>),
 }
 
@@ -201,7 +209,8 @@ impl Step<'_, '_> {
         }
     }
 
-    /// What a purchase belongs to, if there is one. It is locked before anything of it is owed.
+    /// The app, platform and environment of a purchase; `None` if there is no such purchase. Locks the purchase before
+    /// a delivery of it is recorded.
     fn origin(&mut self, key: CollapseKey) -> Result<Option<Origin>, Error> {
         let origin = purchase::origin(self.connection(), key)?;
         let Self::Owe(write) = self else { return Ok(origin) };
@@ -218,10 +227,8 @@ impl Step<'_, '_> {
             Self::Owe(write) => write,
         };
         let verdict = verdict::owe(write, resend)?;
-        match due {
-            DueNow::Lane => make_lane_due(write, resend)?,
-            DueNow::Event if is_owed(verdict) => make_event_due(write, resend)?,
-            DueNow::Event | DueNow::Nothing => {}
+        if due == DueNow::Lane || is_owed(verdict) {
+            make_due(write, resend, due)?;
         }
         Ok(verdict)
     }
@@ -252,35 +259,39 @@ impl Owing {
     }
 }
 
-const NEWEST_EVENT: &str = "
+const NEWEST_EVENT: Sql = statement! {hot "events_of_key", "
     SELECT id, event_type, collapse_key, revision, traceparent
     FROM events
     WHERE collapse_key = ? AND event_type = ?
-    ORDER BY seq DESC LIMIT 1";
+    ORDER BY seq DESC
+    LIMIT 1
+"};
 
 /// The newest `purchase.updated`.
 fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Event>, Error> {
     sql(NEWEST_EVENT).bind(key).bind(PURCHASE_UPDATED).first(connection)
 }
 
-const MAKE_EVENT_DUE: &str = "
-    UPDATE deliveries SET next_due_at = ?
-    WHERE event_id = ? AND destination_id = ? AND status = 'pending' AND next_due_at > ?";
+const MAKE_EVENT_DUE: Sql = statement! {hot "deliveries_event", "
+    UPDATE deliveries
+    SET next_due_at = ?
+    WHERE event_id = ? AND destination_id = ? AND status = 'pending' AND next_due_at > ?
+"};
 
-fn make_event_due(write: &mut Write<'_>, resend: Resend<'_>) -> Result<(), Error> {
+const MAKE_LANE_DUE: Sql = statement! {hot "deliveries_pending", "
+    UPDATE deliveries
+    SET next_due_at = ?
+    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND next_due_at + 0 > ?
+"};
+
+/// Makes the selected event due, or all pending deliveries of its lane, and ends the lane's `Retry-After`.
+fn make_due(write: &mut Write<'_>, resend: Resend<'_>, due: DueNow) -> Result<(), Error> {
     let Resend { event, destination, .. } = resend;
-    retry_after::end(write, (event.collapse_key, destination.id))?;
-    let statement = sql(MAKE_EVENT_DUE).bind(write.now).bind(event.id).bind(destination.id).bind(write.now);
-    statement.run(write.connection).map(drop)
-}
-
-const MAKE_LANE_DUE: &str = "
-    UPDATE deliveries SET next_due_at = ?
-    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND next_due_at > ?";
-
-fn make_lane_due(write: &mut Write<'_>, resend: Resend<'_>) -> Result<(), Error> {
-    let Resend { event, destination, .. } = resend;
-    retry_after::end(write, (event.collapse_key, destination.id))?;
-    let statement = sql(MAKE_LANE_DUE).bind(write.now).bind(event.collapse_key).bind(destination.id).bind(write.now);
-    statement.run(write.connection).map(drop)
+    let statement = match due {
+        DueNow::Nothing => return Ok(()),
+        DueNow::Event => sql(MAKE_EVENT_DUE).bind(write.now).bind(event.id),
+        DueNow::Lane => sql(MAKE_LANE_DUE).bind(write.now).bind(event.collapse_key),
+    };
+    retry_after::end(write, LaneKey { key: event.collapse_key, destination: destination.id })?;
+    statement.bind(destination.id).bind(write.now).run(write.connection).map(drop)
 }

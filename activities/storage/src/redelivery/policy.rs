@@ -1,29 +1,29 @@
-//! How selectors differ in what is owed.
+//! The policy of each selector: on which condition an event is owed again, and what becomes due at once.
 
 use crate::redelivery::verdict::{Condition, Skipped};
 use domain::RedeliverySelector::{self, All, Behind, Event, Failed, Lanes, NeverOwed, Purchase, Purchases, Range};
 
-/// How the candidates of a selector are owed.
+/// How the candidates of a selector are treated.
 #[derive(Clone, Copy)]
 pub struct Policy {
-    /// When an event is owed.
+    /// The condition on which an event is owed again.
     pub condition: Condition,
-    /// Which deliveries are due at once.
+    /// Which pending deliveries become due at once.
     pub due: DueNow,
-    /// The reason where there is no such purchase.
+    /// Why a candidate is skipped whose purchase does not exist.
     pub absent: Skipped,
-    /// The reason where the destination is not of the purchase's app.
+    /// Why a candidate is skipped whose destination does not belong to the purchase's app, or was deleted.
     pub elsewhere: Skipped,
 }
 
-/// Which deliveries are due at once, whatever they wait for.
+/// Which pending deliveries become due at once, whatever their back-off.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum DueNow {
     /// None.
     Nothing,
-    /// Those of the selected event, because a person selected it.
+    /// Those of the selected event.
     Event,
-    /// All of the lane: its back-off ends.
+    /// All of the lane, so that its back-off ends.
     Lane,
 }
 

@@ -1,32 +1,37 @@
-//! Pages of runs that owe in bulk: each is carried out once, however often it is requested. An answer can be lost, and
-//! its deliveries arrive meanwhile: owed again, they would be sent twice.
+//! Runs of a redelivery. A run is the series of page requests under one name that the caller chose; it is not a
+//! Temporal run. Each page is carried out once, even if it is requested again because its answer was lost: its
+//! deliveries may have arrived, and would be sent twice.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
 use crate::db::run::Run;
 use crate::db::secrets::hex;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
+use domain::time::DAY;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
-/// How long a page's answer is stored, in milliseconds.
-const RETENTION_MS: i64 = 7 * 24 * 3600 * 1000;
+/// How long a page's answer is stored.
+const RETENTION: Duration = DAY.saturating_mul(7);
 
 /// How a page is carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunMode {
-    /// It is only counted.
+    /// Its deliveries are only counted.
     Dry,
-    /// It is owed at each request.
+    /// Its deliveries are recorded at each request.
     Anew,
-    /// It is owed once in the run of this name: requested again within a week, it returns the same answer.
+    /// Its deliveries are recorded once in the run of this name. A repeated request within a week returns the first
+    /// answer.
     Once(String),
 }
 
-/// A page's place in its run.
+/// A page of a run: its run, its cursor, and the digest of its request.
 #[derive(Debug, Clone)]
 pub struct PageOfRun {
     run: String,
@@ -48,7 +53,8 @@ impl From<Run> for RunMode {
 }
 
 impl RunMode {
-    /// The place of a page in its run, if it is of one. `request` is what distinguishes the run's content.
+    /// The place of a page in its run; `None` for a request without a run. `request` is everything that must be the
+    /// same in all requests of the run.
     pub(crate) fn place(&self, page: &Page, request: &serde_json::Value) -> Option<PageOfRun> {
         let Self::Once(run) = self else { return None };
         let request_digest = hex(&openssl::sha::sha256(request.to_string().as_bytes()));
@@ -57,7 +63,11 @@ impl RunMode {
 }
 
 impl Store {
-    /// The answer of a page that was carried out. [`Error::Conflict`] when its run was requested with another content.
+    /// The stored answer of a page; `None` if it was not carried out yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the run of this name had another request.
     pub(crate) async fn answered<T>(&self, place: Option<PageOfRun>) -> Result<Option<T>, Error>
     where
         T: DeserializeOwned + Send + 'static,
@@ -66,9 +76,10 @@ impl Store {
         self.read(move |connection| answered(connection, &place)).await
     }
 
-    /// Deletes the answers of more than a week ago, the oldest first; returns how many, at most `limit`.
+    /// Deletes at most `limit` answers that are older than a week, the oldest first. Returns the number of deleted
+    /// ones.
     pub async fn forget_pages(&self, limit: i64) -> Result<usize, Error> {
-        let before = self.now().await?.plus_millis(-RETENTION_MS);
+        let before = self.now().await?.minus(RETENTION);
         let oldest: Option<Number> = self.read(move |connection| sql(OLDEST).bind(before).first(connection)).await?;
         if oldest.is_none() {
             return Ok(0);
@@ -77,25 +88,35 @@ impl Store {
     }
 }
 
-const OLDEST: &str = "SELECT at AS value FROM pages WHERE at < ? ORDER BY at LIMIT 1";
-const FORGET: &str = "
+const OLDEST: Sql = statement! {hot "pages_at", "
+    SELECT at AS value
+    FROM pages
+    WHERE at < ?
+    ORDER BY at
+    LIMIT 1
+"};
+
+const FORGET: Sql = statement! {hot "pages_at", "
     DELETE FROM pages
-    WHERE (run, cursor) IN (SELECT run, cursor FROM pages WHERE at < ? ORDER BY at LIMIT ?)";
+    WHERE (run, cursor) IN (SELECT run, cursor FROM pages WHERE at < ? ORDER BY at LIMIT ?)
+"};
 
-const BEGIN: &str = "
-    INSERT INTO pages (run, cursor, request_digest, answer, at) VALUES (?, ?, ?, '', ?)
-    ON CONFLICT DO NOTHING";
-const FINISH: &str = "UPDATE pages SET answer = ? WHERE run = ? AND cursor = ?";
-const ANSWER: &str = "SELECT request_digest, answer FROM pages WHERE run = ? AND cursor = ?";
+const BEGIN: Sql = statement! {"
+    INSERT INTO pages (run, cursor, request_digest, answer, at)
+    VALUES (?, ?, ?, '', ?)
+    ON CONFLICT DO NOTHING
+"};
 
-/// Carries a page out and stores its answer, unless that was done before: then returns that answer.
+const FINISH: Sql = statement!("UPDATE pages SET answer = ? WHERE run = ? AND cursor = ?");
+
+/// Carries out a page and stores its answer. If the page was carried out before, returns the stored answer.
 pub fn once<T: Serialize + DeserializeOwned>(
     write: &mut Write<'_>,
     place: Option<&PageOfRun>,
     work: impl FnOnce(&mut Write<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let Some(place) = place else { return work(write) };
-    // A request for the same page at the same time waits here until the first one has its answer.
+    // A concurrent request for the same page waits here until the transaction of the first one ends.
     let (run, cursor) = (place.run.as_str(), place.cursor.as_str());
     let statement = sql(BEGIN).bind(run).bind(cursor).bind(place.request_digest.as_str()).bind(write.now);
     if statement.run(write.connection)? == 0 {
@@ -106,6 +127,8 @@ pub fn once<T: Serialize + DeserializeOwned>(
     sql(FINISH).bind(answer).bind(run).bind(cursor).run(write.connection)?;
     Ok(done)
 }
+
+const ANSWER: Sql = statement!("SELECT request_digest, answer FROM pages WHERE run = ? AND cursor = ?");
 
 fn answered<T: DeserializeOwned>(connection: &mut AnyConnection, place: &PageOfRun) -> Result<Option<T>, Error> {
     let row: Option<Answered> = sql(ANSWER).bind(place.run.as_str()).bind(place.cursor.as_str()).first(connection)?;

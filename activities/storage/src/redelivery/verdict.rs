@@ -1,18 +1,19 @@
-//! Owing an event again: whether it may be, and the one way to do it.
+//! Whether an event may be owed to a destination again, and the only function that records it.
 //!
-//! A destination with requests in the order of its user counts what it receives, and recognizes an event by its id for
-//! seven days. It never gets an event twice: within that time it would drop it, after that time it would count it
-//! twice.
+//! A destination that gets requests user by user (`per_user`) counts events, and recognizes a repeated id for seven
+//! days. So an event that it acknowledged is never sent to it again: within seven days it would drop the event, later
+//! it would count it twice. An event that it may have without an acknowledgement is sent again within these days only.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::statement::{Number, Statement, row, sql};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event, UNCLEAR};
 use crate::purchases::purchase::Origin;
 use crate::settings::destinations::Destination;
 use crate::settling::payments;
-use domain::attempt::REPEATED_MS;
+use domain::attempt::REPEATED;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
 use domain::user::PROFILE_UPDATED;
 use domain::{DestinationId, Environment, EventId, Timestamp};
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Skipped {
-    /// A newer state of the same purchase stands for it.
+    /// A newer state of the same purchase is sent instead.
     Superseded,
     /// The destination does not choose such events, or those of this platform.
     NotChosen,
@@ -31,26 +32,26 @@ pub enum Skipped {
     AlreadyOwed,
     /// The destination acknowledged it, or a newer state, since.
     Acknowledged,
-    /// The destination has it, and would count it twice.
+    /// The destination acknowledged it, and would drop it or count it twice.
     Counted,
-    /// The destination may have it, and would not recognize it any more.
+    /// The destination may have it, and so long after its first attempt would count it twice.
     MayBeCounted,
-    /// Its body was removed, for its age.
+    /// Its body was removed because of its age.
     Pruned,
-    /// It is an event about a destination: such events are announced once.
+    /// It is an event about a destination: such events are sent once.
     Operators,
     /// The destination was deleted.
     Deleted,
-    /// There is no such purchase, or nothing was announced of it yet.
+    /// There is no such purchase, or no event of it was announced yet.
     Unknown,
 }
 
-/// When an event is owed again.
+/// The condition on which an event is owed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// Always.
     Always,
-    /// Only if the destination did not acknowledge it, or a newer state, meanwhile.
+    /// Only if the destination acknowledged neither the event nor a newer state.
     Unacknowledged,
     /// Only if it was never owed to the destination.
     NeverOwed,
@@ -60,27 +61,21 @@ pub enum Condition {
 #[derive(Clone, Copy)]
 pub struct Resend<'a> {
     pub event: &'a Event,
-    /// The origin of its purchase.
+    /// The app, platform and environment of its purchase.
     pub origin: &'a Origin,
     pub destination: &'a Destination,
     pub condition: Condition,
 }
 
-/// The number of the delivery that would be owed, or why none.
+/// The number `n` of the new delivery among those of its event to its destination, or why there is none.
 pub type DeliveryNumber = Result<u32, Skipped>;
 
 row! {
-    /// The deliveries of an event to a destination.
+    /// The earlier deliveries of an event to a destination: numbers by status, and the next number `n`.
     struct PastDeliveries {
         open: i64,
         delivered: i64,
         next_n: i64,
-    }
-}
-
-row! {
-    struct EventEnvironment {
-        environment: Option<Environment>,
     }
 }
 
@@ -107,18 +102,18 @@ pub fn verdict(connection: &mut AnyConnection, resend: Resend<'_>, now: Timestam
         return Ok(Err(Skipped::Counted));
     }
     let unclear = if destination.per_user { unclear_since(connection, event.id, destination.id)? } else { None };
-    if unclear.is_some_and(|since| since.plus_millis(REPEATED_MS) <= now) {
+    if unclear.is_some_and(|since| since.plus(REPEATED) <= now) {
         return Ok(Err(Skipped::MayBeCounted));
     }
-    let rows: Vec<Pruned> = sources(event, "").all(connection)?;
-    if rows.iter().any(|row| row.pruned_at.is_some()) {
+    if sources(connection, event, SOURCES)?.iter().any(|row| row.pruned_at.is_some()) {
         return Ok(Err(Skipped::Pruned));
     }
     Ok(Ok(u32::try_from(past.next_n).unwrap_or(u32::MAX)))
 }
 
-/// Whether events of this type are for a destination: because it chose them, or because they follow from what else it is
-/// owed, and it wants those of this platform and environment. What changes a payment goes where that went.
+/// Whether a destination gets an event. Its filter must match the platform and the environment. It must have chosen the
+/// type, or keep profiles for a `profile.updated`. A `revenue.adjusted` goes to the destinations of its payment,
+/// whatever their filter.
 fn is_for(connection: &mut AnyConnection, resend: Resend<'_>) -> Result<bool, Error> {
     let Resend { event, origin, destination, .. } = resend;
     let is_for = match event.event_type.as_str() {
@@ -130,8 +125,8 @@ fn is_for(connection: &mut AnyConnection, resend: Resend<'_>) -> Result<bool, Er
     Ok(is_for && destination.filter.wants(origin.platform_id, environment))
 }
 
-/// Carries out the verdict. The purchase is locked. Changes of a payment go where the payment goes again: they were not
-/// sent there while the payment was not.
+/// Records a new delivery, if the verdict allows it. The purchase is locked. With a payment its changes are owed again
+/// too, because they are not sent to a destination that does not have the payment.
 pub fn owe(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
     let verdict = owe_one(write, resend)?;
     if verdict.is_ok() && resend.destination.per_user {
@@ -143,9 +138,8 @@ pub fn owe(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, 
 }
 
 fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, Error> {
-    // Retention locks the rows that it prunes: either it sees what is owed here, or this sees that it pruned.
-    let lock = write.connection.for_update();
-    let _: Vec<Pruned> = sources(resend.event, lock).all(write.connection)?;
+    // Retention locks the rows too before it prunes them. So either it sees the new delivery, or this sees the pruning.
+    sources(write.connection, resend.event, LOCK_SOURCES)?;
     let verdict = verdict(write.connection, resend, write.now)?;
     if let Ok(n) = verdict {
         deliveries::owe(write, resend.event, resend.destination.id, n)?;
@@ -154,61 +148,68 @@ fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, 
     Ok(verdict)
 }
 
-const RECORDED_ENVIRONMENT: &str = "SELECT environment FROM events WHERE id = ?";
+const RECORDED_ENVIRONMENT: Sql = statement!("SELECT environment AS value FROM events WHERE id = ?");
 
-/// The environment in which an event of a purchase was recorded, which decided the destinations that were owed it.
+/// The environment in which an event of a purchase was recorded. Filters of destinations are matched with it.
 fn recorded_environment(connection: &mut AnyConnection, event: EventId) -> Result<Option<Environment>, Error> {
-    let recorded: Option<EventEnvironment> = sql(RECORDED_ENVIRONMENT).bind(event).first(connection)?;
-    Ok(recorded.and_then(|recorded| recorded.environment))
+    let recorded: Option<Option<Environment>> = sql(RECORDED_ENVIRONMENT).bind(event).value(connection)?;
+    Ok(recorded.flatten())
 }
 
-const PAST: &str = "
+const PAST: Sql = statement! {hot "deliveries_event", "
     SELECT COUNT(CASE WHEN status IN ('pending', 'waiting') THEN 1 END) AS open,
         COUNT(CASE WHEN status = 'delivered' THEN 1 END) AS delivered,
         COALESCE(MAX(n) + 1, 0) AS next_n
     FROM deliveries
-    WHERE event_id = ? AND destination_id = ?";
+    WHERE event_id = ? AND destination_id = ?
+"};
 
 fn past(connection: &mut AnyConnection, event: EventId, destination: DestinationId) -> Result<PastDeliveries, Error> {
     let past = sql(PAST).bind(event).bind(destination).first(connection)?;
     Ok(past.unwrap_or(PastDeliveries { open: 0, delivered: 0, next_n: 0 }))
 }
 
-const ACKNOWLEDGED: &str = "
+const ACKNOWLEDGED: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     SELECT acked_revision AS value
     FROM lanes
-    WHERE destination_id = ? AND collapse_key = ? AND acked_revision IS NOT NULL";
+    WHERE destination_id = ? AND collapse_key = ? AND acked_revision IS NOT NULL
+"};
 
-/// Whether a state is not newer than what the destination acknowledged.
+/// Whether an event is a `purchase.updated` of a revision that the destination acknowledged, or of an older one.
 fn has_state(connection: &mut AnyConnection, event: &Event, destination: DestinationId) -> Result<bool, Error> {
     if event.event_type != PURCHASE_UPDATED {
         return Ok(false);
     }
-    let acked: Option<Number> = sql(ACKNOWLEDGED).bind(destination).bind(event.collapse_key).first(connection)?;
-    Ok(acked.is_some_and(|acked| acked.value >= event.revision))
+    let acked: Option<i64> = sql(ACKNOWLEDGED).bind(destination).bind(event.collapse_key).value(connection)?;
+    Ok(acked.is_some_and(|acked| acked >= event.revision))
 }
 
-/// Since when the destination may have the event although it did not confirm it.
+const FIRST_UNCLEAR: Sql = statement! {hot "deliveries_event", "
+    SELECT a.started_at AS value
+    FROM deliveries d
+    JOIN attempts a ON a.delivery_id = d.id
+    WHERE d.event_id = ? AND d.destination_id = ? AND {UNCLEAR}
+    ORDER BY a.started_at
+    LIMIT 1
+"};
+
+/// When the first attempt began after which the destination may have the event without having acknowledged it.
 fn unclear_since(
     connection: &mut AnyConnection,
     event: EventId,
     destination: DestinationId,
 ) -> Result<Option<Timestamp>, Error> {
-    let first: Option<Number> = sql(format!(
-        "SELECT a.started_at AS value FROM deliveries d JOIN attempts a ON a.delivery_id = d.id \
-         WHERE d.event_id = ? AND d.destination_id = ? AND {UNCLEAR} ORDER BY a.started_at LIMIT 1"
-    ))
-    .bind(event)
-    .bind(destination)
-    .first(connection)?;
-    Ok(first.map(|first| Timestamp::from_micros(first.value)))
+    sql(FIRST_UNCLEAR).bind(event).bind(destination).value(connection)
 }
 
-const SET_FIRST_TRY: &str = "
-    UPDATE deliveries SET first_tried_at = ?
-    WHERE event_id = ? AND destination_id = ? AND n = ?";
+const SET_FIRST_TRY: Sql = statement! {"
+    UPDATE deliveries
+    SET first_tried_at = ?
+    WHERE event_id = ? AND destination_id = ? AND n = ?
+"};
 
-/// The time after which the event would not be recognized runs from the first try of all, whatever delivery it was of.
+/// Copies the time of the first unclear attempt to the new delivery: the destination recognizes the event's id for
+/// seven days from the first attempt of any of its deliveries.
 fn copy_first_try(write: &mut Write<'_>, resend: Resend<'_>, n: u32) -> Result<(), Error> {
     let Resend { event, destination, .. } = resend;
     if !destination.per_user {
@@ -219,13 +220,20 @@ fn copy_first_try(write: &mut Write<'_>, resend: Resend<'_>, n: u32) -> Result<(
     statement.run(write.connection).map(drop)
 }
 
-const SOURCES: &str = "
-    SELECT pruned_at FROM events
+const OF_SOURCES: &str = "
+    SELECT pruned_at
+    FROM events
     WHERE collapse_key = ? AND (id = ? OR (revision = ? AND event_type = ?))
     ORDER BY seq";
 
-/// The rows that a body is rendered from: the event, and the state that was announced with it.
-fn sources<'e>(event: &'e Event, lock: &str) -> Statement<'e> {
-    let statement = sql(format!("{SOURCES}{lock}"));
-    statement.bind(event.collapse_key).bind(event.id).bind(event.revision).bind(PURCHASE_UPDATED)
+const SOURCES: Sql = statement! {hot "events_of_key", "{OF_SOURCES}"};
+
+const LOCK_SOURCES: Sql = statement! {hot "events_of_key", "
+    {OF_SOURCES}
+    FOR UPDATE
+"};
+
+/// The rows that a body is rendered from: the event, and the `purchase.updated` of the same revision.
+fn sources(connection: &mut AnyConnection, event: &Event, which: Sql) -> Result<Vec<Pruned>, Error> {
+    sql(which).bind(event.collapse_key).bind(event.id).bind(event.revision).bind(PURCHASE_UPDATED).all(connection)
 }

@@ -1,146 +1,136 @@
 //! Deliveries and their attempts, as the API shows them.
 
-use crate::db::connection::AnyConnection;
+use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, row, sql};
+use crate::db::statement::{Field, row, sql};
 use crate::db::store::Store;
 use crate::events::status::DeliveryStatus;
-use crate::reports::listing::{Filtered, storable};
+use crate::reports::listing::Filtered;
+use diesel::deserialize;
+use diesel::row::NamedRow;
 use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Which deliveries are listed; all that are set must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct DeliveryFilter {
-    /// Of this purchase.
+    /// Only those of this purchase.
     pub collapse_key: Option<CollapseKey>,
-    /// To this destination.
+    /// Only those to this destination.
     pub destination_id: Option<DestinationId>,
-    /// In this status.
-    pub status: Option<String>,
-}
-
-/// A delivery as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(rename = "Delivery")]
-pub struct DeliveryView {
-    /// Its id, and the `webhook-id`.
-    pub id: DeliveryId,
-    /// The event.
-    pub event_id: EventId,
-    /// The event's type.
-    pub event_type: String,
-    /// The purchase.
-    pub collapse_key: CollapseKey,
-    /// The destination.
-    pub destination_id: DestinationId,
-    /// The purchase's revision that the event announces.
-    pub revision: i64,
-    /// How often the event was owed to that destination before: 0 for the first time.
-    pub n: i64,
-    /// `pending`, `waiting`, `delivered`, `superseded`, `skipped` or `dead`.
-    #[schemars(extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead"]))]
-    pub status: String,
-    /// How many attempts were begun; those whose settings made no request count as one until the next.
-    pub attempts: i64,
-    /// When the next attempt is due, while pending.
-    pub next_due_at: Option<Timestamp>,
-    /// Why the last attempt failed, or why it was not attempted.
-    pub last_error: Option<String>,
-    /// When it was attempted first.
-    pub first_tried_at: Option<Timestamp>,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
-    /// When its body and the responses to its attempts were removed, for their age.
-    pub pruned_at: Option<Timestamp>,
-    /// When it was recorded.
-    pub created_at: Timestamp,
-}
-
-/// An attempt as the API shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(rename = "Attempt")]
-pub struct AttemptView {
-    /// Which attempt of its delivery, from 1.
-    pub number: i64,
-    /// Who made it: the purchase's run (`lane`), or the destination's, to deliver what is owed (`drain`) or to see
-    /// whether it answers again (`probe`).
-    pub mode: String,
-    /// Whether it used up a step of the schedule.
-    pub counts: bool,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When it was finished; never, when its worker died.
-    pub finished_at: Option<Timestamp>,
-    /// How long it took, in milliseconds.
-    pub latency_ms: i64,
-    /// The status of the answer, when there was one.
-    pub status: Option<i32>,
-    /// A stable name for how it went.
-    pub class: String,
-    /// What went wrong, for people.
-    pub error: Option<String>,
-    /// Some headers of the answer.
-    pub headers: Vec<(String, String)>,
-    /// The beginning of the answer.
-    pub response: Option<String>,
-    /// When the next attempt was due then.
-    pub next_due_at: Option<Timestamp>,
+    /// Only those in this status.
+    #[schemars(
+        with = "Option<String>",
+        extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead", null])
+    )]
+    pub status: Option<DeliveryStatus>,
 }
 
 row! {
-    struct DeliveryRow {
-        seq: i64,
-        id: DeliveryId,
-        event_id: EventId,
-        event_type: String,
-        collapse_key: CollapseKey,
-        destination_id: DestinationId,
-        revision: i64,
-        n: i64,
-        status: DeliveryStatus,
-        attempts: i64,
-        next_due_at: Timestamp,
-        last_error: Option<String>,
-        first_tried_at: Option<Timestamp>,
-        finished_at: Option<Timestamp>,
-        pruned_at: Option<Timestamp>,
-        created_at: Timestamp,
+    /// A delivery as the API shows it.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    #[schemars(rename = "Delivery")]
+    pub struct DeliveryView {
+        /// Its id, which is sent as the `webhook-id`.
+        pub id: DeliveryId,
+        /// The event.
+        pub event_id: EventId,
+        /// The event's type.
+        pub event_type: String,
+        /// The purchase.
+        pub collapse_key: CollapseKey,
+        /// The destination.
+        pub destination_id: DestinationId,
+        /// The purchase's revision that the event announces.
+        pub revision: i64,
+        /// Number of earlier deliveries of the event to this destination: 0 for the first.
+        pub n: i64,
+        /// `pending`, `waiting`, `delivered`, `superseded`, `skipped` or `dead`.
+        #[schemars(
+            with = "String",
+            extend("enum" = ["pending", "waiting", "delivered", "superseded", "skipped", "dead"])
+        )]
+        pub status: DeliveryStatus,
+        /// Number of attempts that were begun. An attempt without a request, because of unusable settings or an expired
+        /// lease, is replaced by the next one.
+        pub attempts: i64,
+        /// When the next attempt is due; null unless it is pending.
+        pub next_due_at: Option<Timestamp>,
+        /// Why the last attempt failed, or why it was not attempted.
+        pub last_error: Option<String>,
+        /// When the first request was made. Of a redelivery this can be a request of an earlier delivery.
+        pub first_tried_at: Option<Timestamp>,
+        /// When it ended; null while it is pending or waiting.
+        pub finished_at: Option<Timestamp>,
+        /// When its body and the responses to its attempts were removed because of their age.
+        pub pruned_at: Option<Timestamp>,
+        /// When it was recorded.
+        pub created_at: Timestamp,
     }
 }
 
 row! {
-    struct AttemptRow {
+    /// An attempt as the API shows it.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    #[schemars(rename = "Attempt")]
+    pub struct AttemptView {
+        /// The number of the attempt in its delivery, from 1.
+        pub number: i64,
+        /// The run that made it: the purchase's (`lane`), or the destination's, to deliver its backlog (`drain`) or to
+        /// probe it (`probe`).
+        pub mode: String,
+        /// Whether it used up a step of the retry schedule.
+        pub counts: bool,
+        /// When it began.
+        pub started_at: Timestamp,
+        /// When it was finished; null if it is in flight, or if its worker died.
+        pub finished_at: Option<Timestamp>,
+        /// How long it took, in milliseconds.
+        pub latency_ms: i64,
+        /// The status of the answer, when there was one.
+        #[schemars(with = "Option<i32>")]
+        pub status: Option<i64>,
+        /// How it went, by a name that never changes; `unfinished` without a result.
+        pub class: String,
+        /// What went wrong, for people.
+        pub error: Option<String>,
+        /// The headers of the answer that were recorded.
+        pub headers: Vec<(String, String)>,
+        /// The beginning of the answer's body.
+        pub response: Option<String>,
+        /// When the next attempt was due, as planned after this one.
+        pub next_due_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    struct DeliveryAttempt {
         delivery_id: DeliveryId,
-        number: i64,
-        mode: String,
-        counts: bool,
-        started_at: Timestamp,
-        finished_at: Option<Timestamp>,
-        latency_ms: Option<i64>,
-        status: Option<i64>,
-        class: Option<String>,
-        error: Option<String>,
-        headers: Option<String>,
-        response: Option<String>,
-        next_due_at: Option<Timestamp>,
+        attempt: AttemptView,
     }
 }
 
 const DELIVERY: &str = "
-    SELECT seq, id, event_id, event_type, collapse_key, destination_id, revision, n, status, attempts,
-        next_due_at, last_error, first_tried_at, finished_at, pruned_at, created_at
+    id, event_id, event_type, collapse_key, destination_id, revision, n, status, attempts,
+        CASE WHEN status = 'pending' THEN next_due_at END AS next_due_at, last_error, first_tried_at, finished_at,
+        pruned_at, created_at
     FROM deliveries";
 const ATTEMPT: &str = "
-    SELECT a.delivery_id, a.number, a.mode, a.counts, a.started_at, a.finished_at, a.latency_ms, a.status,
-        a.class, a.error, a.headers, a.response, a.next_due_at
+    SELECT a.delivery_id, a.number, a.mode, a.counts, a.started_at, a.finished_at,
+        COALESCE(a.latency_ms, 0) AS latency_ms, a.status, COALESCE(a.class, 'unfinished') AS class, a.error,
+        a.headers, a.response, a.next_due_at
     FROM attempts a";
 
-const LIST: Sql = statement!("{DELIVERY} WHERE seq < ? AND {{which}} ORDER BY seq DESC LIMIT ?");
+const LIST: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS cursor, {DELIVERY}
+    WHERE seq < ? AND {{which}}
+    ORDER BY seq DESC
+    LIMIT ?
+"};
 const DEAD: Clause = clause!(&[LIST], hot "deliveries_dead", "status = 'dead'");
 const PENDING: Clause = clause!(&[LIST], hot "deliveries_owed", "status = 'pending'");
 const WAITING: Clause = clause!(&[LIST], hot "deliveries_unnamed", "status = 'waiting'");
@@ -149,7 +139,7 @@ const IN_STATUS: Clause = clause!(&[LIST], "status = ?");
 const OF_KEY: Clause = clause!(&[LIST], "collapse_key = ?");
 const OF_DESTINATION: Clause = clause!(&[LIST], "destination_id = ?");
 
-const FIND: Sql = statement!("{DELIVERY} WHERE id = ?");
+const FIND: Sql = statement!("SELECT {DELIVERY} WHERE id = ?");
 
 const ATTEMPTS_OF_DELIVERY: Sql = statement!("{ATTEMPT} WHERE a.delivery_id = ? ORDER BY a.number");
 
@@ -158,59 +148,38 @@ impl Store {
     pub async fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Result<Paged<DeliveryView>, Error> {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
-            // An index of one status answers only where the statement itself names it.
-            let (named, other) = match filter.status.as_deref().map(str::parse) {
-                Some(Ok(DeliveryStatus::Dead)) => (Some(DEAD), None),
-                Some(Ok(DeliveryStatus::Pending)) => (Some(PENDING), None),
-                Some(Ok(DeliveryStatus::Waiting)) => (Some(WAITING), None),
-                Some(Ok(DeliveryStatus::Skipped)) => (Some(SKIPPED), None),
-                Some(Ok(DeliveryStatus::Delivered | DeliveryStatus::Superseded) | Err(_)) | None => {
-                    (None, filter.status.map(storable))
-                }
+            // A partial index of one status serves only a statement that has this status as a literal.
+            let (named, other) = match filter.status {
+                Some(DeliveryStatus::Dead) => (Some(DEAD), None),
+                Some(DeliveryStatus::Pending) => (Some(PENDING), None),
+                Some(DeliveryStatus::Waiting) => (Some(WAITING), None),
+                Some(DeliveryStatus::Skipped) => (Some(SKIPPED), None),
+                Some(DeliveryStatus::Delivered | DeliveryStatus::Superseded) | None => (None, filter.status),
             };
-            let rows: Vec<DeliveryRow> = Filtered::new(LIST, [below.into()])
+            let list = Filtered::new(LIST, [below.into()])
                 .when(named)
                 .and(OF_KEY, filter.collapse_key)
                 .and(OF_DESTINATION, filter.destination_id)
-                .and(IN_STATUS, other)
-                .page(&page)
-                .all(connection)?;
-            Paged::cut(rows, page.size(), |row| row.seq.to_string(), |row| Ok(row.view()))
+                .and(IN_STATUS, other);
+            page.read(connection, list.statement())
         })
         .await
     }
 
     /// One delivery.
     pub async fn delivery(&self, id: DeliveryId) -> Result<DeliveryView, Error> {
-        self.read(move |connection| {
-            let row: Option<DeliveryRow> = sql(FIND).bind(id).first(connection)?;
-            row.map(DeliveryRow::view).ok_or(Error::Missing { what: "delivery" })
-        })
-        .await
+        self.read(move |connection| sql(FIND).bind(id).one(connection, "delivery")).await
     }
 
-    /// The attempts of a delivery, the oldest first. One that is in flight, or whose worker died, has
-    /// the class `unfinished`.
+    /// The attempts of a delivery, the oldest first. An attempt that is in flight, or whose worker died, has the class
+    /// `unfinished`.
     pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, Error> {
-        self.read(move |connection| {
-            let rows: Vec<AttemptRow> = sql(ATTEMPTS_OF_DELIVERY).bind(id).all(connection)?;
-            Ok(rows.into_iter().map(AttemptRow::view).collect())
-        })
-        .await
+        self.read(move |connection| sql(ATTEMPTS_OF_DELIVERY).bind(id).all(connection)).await
     }
 }
 
-/// Completed by a condition and an order.
-pub const DELIVERIES_WHERE: Sql = statement!("{DELIVERY} WHERE {{which}}");
-
-/// Deliveries by a condition and an order.
-pub fn deliveries_where(
-    connection: &mut AnyConnection,
-    (which, value): (Clause, Value<'_>),
-) -> Result<Vec<DeliveryView>, Error> {
-    let rows: Vec<DeliveryRow> = sql(DELIVERIES_WHERE.of(which)).once().bind(value).all(connection)?;
-    Ok(rows.into_iter().map(DeliveryRow::view).collect())
-}
+/// Selects deliveries; a clause adds the condition and the order.
+pub const DELIVERIES_WHERE: Sql = statement!("SELECT {DELIVERY} WHERE {{which}}");
 
 const NEWEST_ATTEMPTS: Sql = statement! {"
     {ATTEMPT}
@@ -219,67 +188,28 @@ const NEWEST_ATTEMPTS: Sql = statement! {"
     ORDER BY a.delivery_id, a.number
 "};
 
-/// The newest attempts of each of these deliveries, at most `most`, the oldest of them first.
+/// The newest attempts of each of these deliveries, at most `limit` per delivery, the oldest first.
 pub fn newest_attempts(
     connection: &mut AnyConnection,
     deliveries: &[DeliveryId],
-    most: i64,
+    limit: i64,
 ) -> Result<HashMap<DeliveryId, Vec<AttemptView>>, Error> {
     let mut all: HashMap<DeliveryId, Vec<AttemptView>> = HashMap::new();
     if deliveries.is_empty() {
         return Ok(all);
     }
-    let rows: Vec<AttemptRow> =
-        sql(NEWEST_ATTEMPTS).once().bind_list(deliveries.iter().copied()).bind(most).all(connection)?;
+    let rows: Vec<DeliveryAttempt> =
+        sql(NEWEST_ATTEMPTS).uncached().bind_list(deliveries.iter().copied()).bind(limit).all(connection)?;
     for row in rows {
-        all.entry(row.delivery_id).or_default().push(row.view());
+        all.entry(row.delivery_id).or_default().push(row.attempt);
     }
     Ok(all)
 }
 
-/// Headers that cannot be read are not shown.
-fn headers(stored: &str) -> Vec<(String, String)> {
-    serde_json::from_str(stored).unwrap_or_default()
-}
-
-impl DeliveryRow {
-    fn view(self) -> DeliveryView {
-        let is_pending = self.status == DeliveryStatus::Pending;
-        DeliveryView {
-            id: self.id,
-            event_id: self.event_id,
-            event_type: self.event_type,
-            collapse_key: self.collapse_key,
-            destination_id: self.destination_id,
-            revision: self.revision,
-            n: self.n,
-            status: self.status.as_str().to_owned(),
-            attempts: self.attempts,
-            next_due_at: is_pending.then_some(self.next_due_at),
-            last_error: self.last_error,
-            first_tried_at: self.first_tried_at,
-            finished_at: self.finished_at,
-            pruned_at: self.pruned_at,
-            created_at: self.created_at,
-        }
-    }
-}
-
-impl AttemptRow {
-    fn view(self) -> AttemptView {
-        AttemptView {
-            number: self.number,
-            mode: self.mode,
-            counts: self.counts,
-            started_at: self.started_at,
-            finished_at: self.finished_at,
-            latency_ms: self.latency_ms.unwrap_or(0),
-            status: self.status.and_then(|status| i32::try_from(status).ok()),
-            class: self.class.unwrap_or_else(|| "unfinished".to_owned()),
-            error: self.error,
-            headers: self.headers.as_deref().map(headers).unwrap_or_default(),
-            response: self.response,
-            next_due_at: self.next_due_at,
-        }
+/// Headers that are not valid JSON are left out.
+impl Field for Vec<(String, String)> {
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self> {
+        let stored = Option::<String>::read(row, name)?;
+        Ok(stored.and_then(|stored| serde_json::from_str(&stored).ok()).unwrap_or_default())
     }
 }

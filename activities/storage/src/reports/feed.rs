@@ -1,4 +1,5 @@
-//! The feed: the purchases of an app and their revisions, for a receiver that lost its table or doubts it.
+//! The feed: the purchases of an app with their newest revisions, page by page. With it a receiver can rebuild or check
+//! its own table.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -12,33 +13,27 @@ use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A purchase in the feed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Fed {
-    /// The purchase.
-    pub collapse_key: CollapseKey,
-    /// Its newest revision.
-    pub revision: i64,
-    /// The digest of its newest state: `attributes.state_digest` of its newest `purchase.updated`.
-    pub state_digest: String,
-    /// The newest revision that the destination acknowledged, when the feed is for one.
-    pub acknowledged_revision: Option<i64>,
-    /// When it was settled last.
-    pub updated_at: Timestamp,
-}
-
 row! {
-    struct FedRow {
-        collapse_key: CollapseKey,
-        revision: i64,
-        digest: String,
-        acked_revision: Option<i64>,
-        updated_at: Timestamp,
+    /// A purchase in the feed.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    #[schemars(rename = "Fed")]
+    pub struct FeedEntry {
+        /// The purchase.
+        pub collapse_key: CollapseKey,
+        /// Its newest revision.
+        pub revision: i64,
+        /// The digest of its newest state: `attributes.state_digest` of its newest `purchase.updated`.
+        pub state_digest: String,
+        /// The newest revision that the destination acknowledged; null if the request names no destination.
+        pub acknowledged_revision: Option<i64>,
+        /// When it was settled last.
+        pub updated_at: Timestamp,
     }
 }
 
 const FEED: Sql = statement! {"
-    SELECT p.collapse_key, p.revision, p.digest, l.acked_revision, p.updated_at
+    SELECT p.collapse_key AS cursor, p.collapse_key, p.revision, p.digest AS state_digest,
+        l.acked_revision AS acknowledged_revision, p.updated_at
     FROM purchases p
     LEFT JOIN lanes l ON l.destination_id = ? AND l.collapse_key = p.collapse_key
     WHERE p.app_id = ? AND p.collapse_key > ? AND p.revision > 0 AND {{which}}
@@ -47,47 +42,30 @@ const FEED: Sql = statement! {"
 "};
 const ON_PLATFORMS: Clause = clause!(&[FEED], "p.platform_id IN (?*)");
 const IN_ENVIRONMENT: Clause = clause!(&[FEED], hot "purchases_environment", "p.environment = ?");
-const IN_ENVIRONMENTS: Clause = clause!(&[FEED], "p.environment IN (?*)");
 
 impl Store {
-    /// The purchases of an app that were announced, each once, in the order of their keys; for a destination those of
-    /// the platforms and environments that it wants.
-    pub async fn feed(&self, app: AppId, to: Option<DestinationId>, page: Page) -> Result<Paged<Fed>, Error> {
+    /// The announced purchases of an app, in the order of their keys. For a destination, only those whose platform and
+    /// environment its filter matches.
+    pub async fn feed(&self, app: AppId, to: Option<DestinationId>, page: Page) -> Result<Paged<FeedEntry>, Error> {
         self.read(move |connection| {
-            let wanted = to.map(|id| wanted(connection, app, id)).transpose()?;
-            let Filter { platforms, environments } = wanted.unwrap_or_default();
+            let wanted = to.map(|id| wanted(connection, app, id)).transpose()?.unwrap_or_default();
+            // Every announced purchase has one of the two environments, so a filter with both needs no condition.
+            let environment = wanted.environments.first().copied().filter(|_| wanted.is_one_environment());
             let after = page.cursor.clone().unwrap_or_default();
             let to = to.map(|id| id.to_string()).unwrap_or_default();
-            let one = environments.first().filter(|_| environments.len() == 1).copied();
-            let several = environments.into_iter().filter(|_| one.is_none());
-            let rows: Vec<FedRow> = Filtered::new(FEED, [to.into(), app.into(), after.into()])
-                .and(ON_PLATFORMS, Value::list(platforms))
-                .and(IN_ENVIRONMENT, one)
-                .and(IN_ENVIRONMENTS, Value::list(several))
-                .page(&page)
-                .all(connection)?;
-            Paged::cut(rows, page.size(), |row| row.collapse_key.to_string(), |row| Ok(row.fed()))
+            let list = Filtered::new(FEED, [to.into(), app.into(), after.into()])
+                .and(ON_PLATFORMS, Value::list(wanted.platforms))
+                .and(IN_ENVIRONMENT, environment);
+            page.read(connection, list.statement())
         })
         .await
     }
 }
 
-/// What a destination wants of the purchases of its app: [`Filter::wants`] is a condition on a purchase as it was
-/// recorded last.
+/// The filter of a destination. The statement applies it, as [`Filter::wants`] does, to the newest record of each
+/// purchase.
 fn wanted(connection: &mut AnyConnection, app: AppId, id: DestinationId) -> Result<Filter, Error> {
     let missing = Error::Missing { what: "destination of this app" };
     let found = destinations::find(connection, id)?.filter(|found| found.app_id == app).ok_or(missing)?;
-    found.filter()
-}
-
-impl FedRow {
-    fn fed(self) -> Fed {
-        Fed {
-            collapse_key: self.collapse_key,
-            revision: self.revision,
-            state_digest: self.digest,
-            acknowledged_revision: self.acked_revision,
-            updated_at: self.updated_at,
-        }
-    }
+    Ok(found.destination().filter)
 }

@@ -1,10 +1,10 @@
-//! The figures of a destination: its failures and successes, and what it is owed. Also what an admin skips before it is
-//! enabled again.
+//! The figures of destinations for metrics and the API: state, health and number of owed deliveries. Also skipping the
+//! owed `user.*` events of a disabled destination, before an admin enables it again.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{Value, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::delivery::health::{self, HealthView};
@@ -16,51 +16,50 @@ use domain::{DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Which of the next deliveries of users are forgotten: those that are not being sent at this moment, and did not end
-/// meanwhile.
+/// A delivery that can be skipped: it is pending or waiting, and its lane is not leased.
 const FORGETTABLE: &str = "
     status IN ('pending', 'waiting')
         AND NOT EXISTS (SELECT 1 FROM lanes l WHERE l.destination_id = deliveries.destination_id
             AND l.collapse_key = deliveries.collapse_key AND l.lease_token IS NOT NULL AND l.lease_until > ?)";
 
-/// The error of a delivery that was skipped so.
+/// The error of a skipped delivery.
 const FORGOTTEN: &str = "an admin enabled the destination with the newest states only";
 
-/// The health of a destination, and what is owed to it.
+/// The health of a destination, with the numbers of its pending, waiting and dead deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DestinationHealth {
-    /// Its health, and what is to be sent.
+    /// Its health, and the number of its pending deliveries.
     #[serde(flatten)]
     pub health: HealthView,
-    /// Deliveries that wait for the customer to be named, or failed for good.
+    /// The numbers of its waiting and dead deliveries.
     #[serde(flatten)]
     pub owes: Owes,
 }
 
-/// The figures of a destination.
+/// The figures of a destination for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figures {
     /// The destination.
     pub id: DestinationId,
     /// `healthy`, `failing`, `open` or `disabled`.
     pub state: String,
-    /// How many deliveries it is owed, counted up to a bound.
+    /// Number of deliveries that it is owed, counted up to 100,000.
     pub owed: i64,
-    /// How long it has been owed the oldest of them, in milliseconds; 0 when there is none.
+    /// The age of the oldest of them, in milliseconds; 0 when there is none.
     pub oldest_owed_ms: i64,
 }
 
 /// The result of skipping the `user.*` events that a destination is owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forgotten {
-    /// How many ended.
+    /// Number of skipped deliveries.
     pub skipped: i64,
-    /// Whether there may be more.
+    /// Whether more deliveries may be left to skip.
     pub more: bool,
 }
 
 row! {
-    struct Standing {
+    struct StateRow {
         id: DestinationId,
         state: String,
     }
@@ -71,11 +70,9 @@ const STATES: Sql = statement!("SELECT id, state FROM destinations WHERE deleted
 impl Store {
     /// The figures of all destinations that were not deleted.
     pub async fn figures(&self) -> Result<Vec<Figures>, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let all: Vec<Standing> = sql(STATES).all(connection)?;
-            let figures = |Standing { id, state }| {
+        self.read_now(move |connection, now| {
+            let all: Vec<StateRow> = sql(STATES).all(connection)?;
+            let figures = |StateRow { id, state }| {
                 let oldest = deliveries::oldest_owed(connection, id)?;
                 let oldest_owed_ms = oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
                 Ok(Figures { id, state, owed: deliveries::owed(connection, id)?, oldest_owed_ms })
@@ -85,54 +82,63 @@ impl Store {
         .await
     }
 
-    /// The health of a destination. Deliveries are counted up to a bound.
+    /// The health of a destination, with the numbers of its deliveries, which are counted up to a maximum.
     pub async fn destination_health(&self, id: DestinationId) -> Result<DestinationHealth, Error> {
         self.read(move |connection| {
-            let owed = deliveries::owed(connection, id)?;
-            let health = health::find(connection, id)?.view(owed);
+            let health = health::view(connection, id)?;
             Ok(DestinationHealth { health, owes: explain::owes(connection, id)? })
         })
         .await
     }
 
-    /// Ends the `user.*` deliveries that a disabled destination is owed as `skipped`, batch by batch and at most
-    /// `limit`: called again it goes on with what is left. One that is being sent at this moment ends by its own
-    /// attempt. An enabled destination: [`Error::Conflict`].
+    /// Ends the owed `user.*` deliveries of a disabled destination as `skipped`, in batches and at most `limit`. Call
+    /// it again for the rest. A delivery that is being sent at this moment is left to its attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the destination is enabled.
     pub async fn forget_user_events(&self, id: DestinationId, limit: i64) -> Result<Forgotten, Error> {
         let (mut after, mut skipped) = (0, 0);
         while skipped < limit {
-            let at_most = deliveries::BATCH.min(limit - skipped);
-            let Some(batch) = self.write(move |write| forget(write, id, (after, at_most))).await? else {
+            let batch = Batch { id, after, at_most: deliveries::BATCH.min(limit - skipped) };
+            let Some(passed) = self.write(move |write| batch.forget(write)).await? else {
                 return Ok(Forgotten { skipped, more: false });
             };
-            after = batch.last;
-            skipped += batch.count;
+            after = passed.last;
+            skipped += passed.count;
         }
         Ok(Forgotten { skipped, more: true })
     }
 
-    /// How many [`Store::forget_user_events`] would end now, and what it would refuse.
+    /// The number of deliveries that [`Store::forget_user_events`] would skip now. Has the same errors.
     pub async fn count_user_events(&self, id: DestinationId) -> Result<i64, Error> {
-        let (clock, mut after, mut counted) = (self.clock, 0, 0);
-        let count = |after| {
-            self.read(move |connection| {
-                let now = connection.now(clock)?;
-                count(connection, id, (after, now))
-            })
-        };
-        while let Some(batch) = count(after).await? {
-            after = batch.last;
-            counted += batch.count;
+        let (mut after, mut counted) = (0, 0);
+        loop {
+            let batch = Batch { id, after, at_most: deliveries::BATCH };
+            let Some(passed) = self.read_now(move |connection, now| batch.count(connection, now)).await? else {
+                return Ok(counted);
+            };
+            after = passed.last;
+            counted += passed.count;
         }
-        Ok(counted)
     }
 }
 
-/// A batch of deliveries that was gone through.
+/// The next owed `user.*` deliveries of a destination.
+#[derive(Clone, Copy)]
 struct Batch {
+    id: DestinationId,
+    /// Only those with a higher sequence number.
+    after: i64,
+    /// Maximum number of them.
+    at_most: i64,
+}
+
+/// The result of one batch.
+struct Passed {
     /// The last sequence number in it.
     last: i64,
-    /// How many of them are, or would be, forgotten.
+    /// Number of deliveries that were skipped, or would be.
     count: i64,
 }
 
@@ -142,59 +148,50 @@ const FORGET: Sql = statement! {hot "deliveries_news", "
     WHERE seq IN ({NEXT_OF_USERS}) AND {FORGETTABLE}
 "};
 
-/// Forgets one batch behind a sequence number; `None` when there is none.
-fn forget(write: &mut Write<'_>, id: DestinationId, (after, at_most): (i64, i64)) -> Result<Option<Batch>, Error> {
-    let destination = check_disabled(write.connection, id)?;
-    let Some(last) = end_of_batch(write.connection, id, (after, at_most))? else { return Ok(None) };
-    profiles::forget_all(write, &destination, (after, at_most))?;
-    let skipped = sql(FORGET)
-        .bind(FORGOTTEN)
-        .bind(write.now)
-        .bind(id)
-        .bind(after)
-        .bind(at_most)
-        .bind(write.now)
-        .run(write.connection)?;
-    Ok(Some(Batch { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
-}
-
 const COUNT_FORGETTABLE: Sql = statement! {hot "deliveries_news", "
     SELECT COUNT(*) AS value
     FROM deliveries
     WHERE seq IN ({NEXT_OF_USERS}) AND {FORGETTABLE}
 "};
 
-/// Counts one batch.
-fn count(
-    connection: &mut AnyConnection,
-    id: DestinationId,
-    (after, now): (i64, Timestamp),
-) -> Result<Option<Batch>, Error> {
-    check_disabled(connection, id)?;
-    let Some(last) = end_of_batch(connection, id, (after, deliveries::BATCH))? else { return Ok(None) };
-    let found: Option<Number> =
-        sql(COUNT_FORGETTABLE).bind(id).bind(after).bind(deliveries::BATCH).bind(now).first(connection)?;
-    Ok(Some(Batch { last, count: found.map_or(0, |found| found.value) }))
-}
-
 const END_OF_BATCH: Sql = statement! {hot "deliveries_news", "
     SELECT MAX(seq) AS value FROM ({NEXT_OF_USERS}) batch HAVING MAX(seq) IS NOT NULL
 "};
 
-fn end_of_batch(
-    connection: &mut AnyConnection,
-    id: DestinationId,
-    (after, at_most): (i64, i64),
-) -> Result<Option<i64>, Error> {
-    let last: Option<Number> = sql(END_OF_BATCH).bind(id).bind(after).bind(at_most).first(connection)?;
-    Ok(last.map(|last| last.value))
+impl Batch {
+    /// Skips the batch; `None` when it is empty.
+    fn forget(self, write: &mut Write<'_>) -> Result<Option<Passed>, Error> {
+        let destination = check_disabled(write.connection, self.id)?;
+        let Some(last) = self.end(write.connection)? else { return Ok(None) };
+        profiles::note_all_lost(write, &destination, self.after, self.at_most)?;
+        let forget = sql(FORGET).bind(FORGOTTEN).bind(write.now).bind_all(self.values()).bind(write.now);
+        let skipped = forget.run(write.connection)?;
+        Ok(Some(Passed { last, count: i64::try_from(skipped).unwrap_or(i64::MAX) }))
+    }
+
+    /// Counts the deliveries of the batch that would be skipped; `None` when it is empty.
+    fn count(self, connection: &mut AnyConnection, now: Timestamp) -> Result<Option<Passed>, Error> {
+        check_disabled(connection, self.id)?;
+        let Some(last) = self.end(connection)? else { return Ok(None) };
+        let count = sql(COUNT_FORGETTABLE).bind_all(self.values()).bind(now).value(connection)?;
+        Ok(Some(Passed { last, count: count.unwrap_or(0) }))
+    }
+
+    fn end(self, connection: &mut AnyConnection) -> Result<Option<i64>, Error> {
+        sql(END_OF_BATCH).bind_all(self.values()).value(connection)
+    }
+
+    /// The values of [`NEXT_OF_USERS`].
+    fn values(self) -> [Value<'static>; 3] {
+        [self.id.into(), self.after.into(), self.at_most.into()]
+    }
 }
 
 fn check_disabled(connection: &mut AnyConnection, id: DestinationId) -> Result<Destination, Error> {
-    let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
+    let destination = destinations::rows::require(connection, id)?;
     if destination.enabled {
         let detail = "it is enabled, so its events are on their way: disable it first".to_owned();
         return Err(Error::Conflict { what: "destination", detail });
     }
-    destination.destination()
+    Ok(destination.destination())
 }

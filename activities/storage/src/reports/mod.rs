@@ -1,10 +1,12 @@
-//! Stored data, read for people and programs: lists, explanations, the audit, the feed, figures, differences of
-//! revenue.
+//! Stored data, read for people and programs: lists of rows, explanations, the audit of the tables, the feed of
+//! purchases, figures of destinations, and the comparison of sent revenue with the ledger.
 
 pub mod audit;
+pub mod choosers;
 pub mod deliveries;
 pub mod explain;
 pub mod feed;
 pub mod figures;
 pub mod listing;
+pub mod notifications;
 pub mod revenue;

@@ -1,32 +1,34 @@
-//! Whether the revenue sent to each integration adds up to the ledger, page by page of purchases.
+//! Compares the revenue that was sent to each integration with the ledger, by pages of purchases. An integration is a
+//! destination that gets requests user by user and counts revenue.
 //!
-//! One statement has the entries of a page with their deliveries, so that it sees one moment. Another one has the
-//! revenue that was sent without an entry.
+//! One statement reads the entries of a page together with their deliveries, so that both are of the same moment.
+//! Another one reads the revenue that was sent without an entry in the ledger.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::page::Page;
+use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::events::status::DeliveryStatus;
-use crate::settings::destinations::{self, Destination};
+use crate::reports::choosers::{self, Chooser};
 use domain::{AppId, CollapseKey, DestinationId, Environment, EventId, PlatformId, Timestamp};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 
 /// Which part of the ledger is compared.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct RevenueFilter {
-    /// Of this app; of all without one.
+    /// Only those of this app.
     pub app_id: Option<AppId>,
-    /// Of this month in UTC, such as `2026-11`; of all without one.
+    /// Only those of this month in UTC.
+    #[schemars(extend("format" = "month"))]
     pub month: Option<String>,
 }
 
-/// An integration that counts.
+/// A destination that counts revenue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Integration {
     /// Its id.
@@ -42,81 +44,74 @@ pub struct Integration {
 pub struct RevenueLine {
     /// The integration.
     pub destination_id: DestinationId,
-    /// The month in UTC in which it happened.
+    /// The month in UTC in which it happened, such as `2026-01`.
     pub month: String,
-    /// Whether it is for money or of the store's test world.
+    /// Whether it is of real money or of the store's sandbox.
     pub environment: Environment,
     /// The SKU that was paid.
     pub sku: Option<String>,
     /// The purchase.
     pub collapse_key: CollapseKey,
-    /// Its event.
+    /// The event that announces it.
     pub event_id: EventId,
-    /// What it is; null for what is in no ledger.
+    /// The kind of the entry; null for revenue without an entry.
     pub kind: Option<String>,
-    /// By the ledger, in USD; null where that is not known.
+    /// The amount in the ledger, in USD; null if it is not known.
     pub ledger: Option<String>,
-    /// The revenue in frozen bodies, in USD, by the status of their delivery: `delivered`, `owed` or `dead`.
+    /// The amount in the frozen body, in USD, by the status of the delivery: `delivered`, `owed` or `dead`.
     pub sent: BTreeMap<&'static str, String>,
-    /// Why the integration did not get what the ledger has; null where it did.
+    /// Why the delivered revenue differs from the ledger; null if it does not.
     pub differs: Option<Differs>,
 }
 
-/// Why an integration did not get what the ledger has.
+/// Why the revenue that an integration got differs from the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Differs {
-    /// The price is not known, so that nothing is sent.
+    /// The price is not known, so no revenue is sent.
     PriceUnknown,
-    /// It does not choose the event, or not of this platform or environment.
+    /// The integration did not choose the event, or its filter does not match the platform or the environment.
     NotChosen,
-    /// It was created after the event, or had another choice then.
-    #[serde(rename = "made_later")]
+    /// The integration was created after the event, or had another choice of events then.
     CreatedLater,
-    /// It is owed, and on its way.
+    /// The delivery is pending.
     Owed,
-    /// It waits until the customer is named.
+    /// The delivery waits until the customer's external id is set.
     WaitingForName,
     /// The delivery is dead.
     Dead,
-    /// The integration does not want it, such as for the lack of a key.
+    /// The delivery was skipped, for example because the integration has no API key for it.
     Skipped,
-    /// It changes a payment that the integration was never owed.
+    /// The entry changes a payment that the integration was never owed.
     PaymentNotOwed,
-    /// The revenue that was sent is not the ledger's. Nothing explains it.
+    /// The amount that was sent differs from the ledger. There is no explanation for it.
     Unequal,
-    /// There is no delivery. Nothing explains it.
+    /// There is no delivery. There is no explanation for it.
     Missing,
-    /// It was sent, and is in no ledger. Nothing explains it.
+    /// Revenue was sent without an entry in the ledger. There is no explanation for it.
     NotInLedger,
 }
 
 impl Differs {
-    /// Whether it is no error: it follows from the destination's choice and the status of deliveries.
+    /// Whether the difference is expected: it follows from the choice of the integration or the status of the delivery.
     #[must_use]
     pub const fn is_explained(self) -> bool {
         !matches!(self, Self::Unequal | Self::Missing | Self::NotInLedger)
     }
 }
 
-impl RevenueLine {
-    /// Whether it differs, and nothing explains it.
-    #[must_use]
-    pub fn is_unexplained(&self) -> bool {
-        self.differs.is_some_and(|differs| !differs.is_explained())
-    }
-}
-
-/// The result of comparing one page of purchases.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RevenuePage {
-    /// How many purchases were compared.
+/// The comparison of the sent revenue with the ledger, for one page of purchases.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RevenueAudit {
+    /// Number of purchases that were checked.
     pub purchases: i64,
     /// The integrations of their apps.
     pub integrations: Vec<Integration>,
-    /// Every entry at every integration.
+    /// One line for each entry of the ledger at each integration, and for revenue without an entry.
     pub lines: Vec<RevenueLine>,
-    /// The cursor of the next page; `None` at the end.
+    /// Number of lines that differ without an explanation.
+    pub unexplained: usize,
+    /// The cursor of the next page; null at the end.
     pub next_cursor: Option<String>,
 }
 
@@ -128,7 +123,7 @@ row! {
 }
 
 row! {
-    /// An entry, and one of its deliveries.
+    /// An entry of the ledger, joined with one of its deliveries, if there is one.
     struct EntryRow {
         collapse_key: CollapseKey,
         number: i64,
@@ -151,7 +146,8 @@ row! {
 }
 
 row! {
-    struct Stray {
+    /// A delivery with revenue whose event has no entry in the ledger.
+    struct StrayRow {
         collapse_key: CollapseKey,
         event_id: EventId,
         destination_id: DestinationId,
@@ -163,28 +159,12 @@ row! {
     }
 }
 
-row! {
-    struct Choice {
-        id: DestinationId,
-        chosen_at: Option<Timestamp>,
-    }
-}
-
-/// An integration, and since when it chooses what it chooses.
-struct Chooser {
-    destination: Destination,
-    since: Timestamp,
-}
-
-/// Which integrations were owed a payment, and to which it was delivered.
+/// The integrations that were owed a payment, and those to which it was delivered.
 #[derive(Default)]
 struct Paid {
     owed: HashSet<DestinationId>,
     delivered: HashSet<DestinationId>,
 }
-
-/// Rows that were written at the same moment as a choice may not have seen it.
-const MARGIN_MS: i64 = 60_000;
 
 const ENTRIES: Sql = statement! {"
     SELECT p.collapse_key, p.number, p.entry, p.app_id, p.kind, p.event_id, e.event_type,
@@ -211,28 +191,8 @@ const STRAYS: Sql = statement! {"
     ORDER BY d.seq
 "};
 
-impl Store {
-    /// Compares the ledger with the revenue sent to each integration, for the next purchases.
-    pub async fn audit_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenuePage, Error> {
-        self.read(move |connection| {
-            let after = page.cursor.clone().unwrap_or_default();
-            let mut keys = keys(connection, &filter, (&after, page.size() + 1))?;
-            let size = usize::try_from(page.size()).unwrap_or(usize::MAX);
-            let has_more = keys.len() > size;
-            keys.truncate(size);
-            let purchases = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-            let Some(last) = keys.last().map(|row| row.collapse_key) else {
-                return Ok(RevenuePage { purchases, integrations: Vec::new(), lines: Vec::new(), next_cursor: None });
-            };
-            let (lines, integrations) = compare(connection, &filter, (&keys, (&after, last)))?;
-            Ok(RevenuePage { purchases, integrations, lines, next_cursor: has_more.then(|| last.to_string()) })
-        })
-        .await
-    }
-}
-
 const KEYS_OF_APP: Sql = statement! {hot "purchases_app", "
-    SELECT collapse_key, app_id
+    SELECT collapse_key AS cursor, collapse_key, app_id
     FROM purchases
     WHERE app_id = ? AND collapse_key > ?
     ORDER BY collapse_key
@@ -240,41 +200,63 @@ const KEYS_OF_APP: Sql = statement! {hot "purchases_app", "
 "};
 
 const KEYS: Sql = statement! {"
-    SELECT collapse_key, app_id
+    SELECT collapse_key AS cursor, collapse_key, app_id
     FROM purchases
     WHERE collapse_key > ?
     ORDER BY collapse_key
     LIMIT ?
 "};
 
-fn keys(
-    connection: &mut AnyConnection,
-    filter: &RevenueFilter,
-    (after, limit): (&str, i64),
-) -> Result<Vec<Key>, Error> {
-    match filter.app_id {
-        Some(app) => sql(KEYS_OF_APP).bind(app).bind(after).bind(limit).all(connection),
-        None => sql(KEYS).bind(after).bind(limit).all(connection),
+impl Store {
+    /// Compares the ledger with the revenue that was sent to each integration, for a page of purchases.
+    pub async fn audit_revenue(&self, filter: RevenueFilter, page: Page) -> Result<RevenueAudit, Error> {
+        self.read(move |connection| {
+            let after = page.cursor.clone().unwrap_or_default();
+            let keys = match filter.app_id {
+                Some(app) => sql(KEYS_OF_APP).bind(app).bind(after.as_str()),
+                None => sql(KEYS).bind(after.as_str()),
+            };
+            let Paged::<Key> { items: keys, next_cursor } = page.read(connection, keys)?;
+            let mut integrations = BTreeMap::new();
+            for row in &keys {
+                if let Entry::Vacant(place) = integrations.entry(row.app_id) {
+                    place.insert(integrations_of(connection, row.app_id)?);
+                }
+            }
+            let mut lines = Vec::new();
+            if let Some(last) = keys.last() {
+                let entries: Vec<EntryRow> =
+                    sql(ENTRIES).bind(after.as_str()).bind(last.collapse_key).all(connection)?;
+                lines.extend(compare(&integrations, &entries));
+                let strays: Vec<StrayRow> = sql(STRAYS).bind(after.as_str()).bind(last.collapse_key).all(connection)?;
+                let is_known = |id| integrations.values().flatten().any(|one| one.destination.id == id);
+                lines.extend(strays.into_iter().filter(|stray| is_known(stray.destination_id)).map(StrayRow::line));
+            }
+            lines.retain(|line| filter.month.as_ref().is_none_or(|month| *month == line.month));
+            let integrations = integrations.into_values().flatten().map(|Chooser { destination, .. }| Integration {
+                id: destination.id,
+                app_id: destination.app_id,
+                name: destination.name,
+            });
+            let purchases = i64::try_from(keys.len()).unwrap_or(i64::MAX);
+            let is_unexplained = |line: &&RevenueLine| line.differs.is_some_and(|differs| !differs.is_explained());
+            let unexplained = lines.iter().filter(is_unexplained).count();
+            Ok(RevenueAudit { purchases, integrations: integrations.collect(), lines, unexplained, next_cursor })
+        })
+        .await
     }
 }
 
-fn compare(
-    connection: &mut AnyConnection,
-    filter: &RevenueFilter,
-    (keys, (after, last)): (&[Key], (&str, CollapseKey)),
-) -> Result<(Vec<RevenueLine>, Vec<Integration>), Error> {
-    let mut choosers: BTreeMap<AppId, Vec<Chooser>> = BTreeMap::new();
-    for row in keys {
-        if let Entry::Vacant(place) = choosers.entry(row.app_id) {
-            place.insert(of_app(connection, row.app_id)?);
-        }
-    }
-    let wants = |app: Option<AppId>, month: &str| {
-        (filter.app_id.is_none() || app.is_none() || app == filter.app_id)
-            && filter.month.as_deref().is_none_or(|wanted| wanted == month)
-    };
+/// The integrations of an app, with the times of their choices.
+fn integrations_of(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
+    let mut all = choosers::of_app(connection, app)?;
+    all.retain(|one| one.destination.per_user && one.deleted_at.is_none());
+    Ok(all)
+}
+
+/// Compares each entry and its deliveries with the integrations of its app.
+fn compare(integrations: &BTreeMap<AppId, Vec<Chooser>>, rows: &[EntryRow]) -> Vec<RevenueLine> {
     let (mut lines, mut paid) = (Vec::new(), Paid::default());
-    let rows: Vec<EntryRow> = sql(ENTRIES).bind(after).bind(last).all(connection)?;
     for entry in rows.chunk_by(|a, b| (a.collapse_key, a.number, a.entry) == (b.collapse_key, b.number, b.entry)) {
         let Some(first) = entry.first() else { continue };
         if first.entry == 0 {
@@ -284,61 +266,36 @@ fn compare(
                 delivered: entry.iter().filter(|row| row.is(DeliveryStatus::Delivered)).filter_map(by).collect(),
             };
         }
-        if wants(Some(first.app_id), &month(first.occurred_at)) {
-            let of_app = choosers.get(&first.app_id).map(Vec::as_slice).unwrap_or_default();
-            lines.extend(of_app.iter().filter_map(|chooser| line(chooser, entry, &paid)));
-        }
+        let of_app = integrations.get(&first.app_id).map(Vec::as_slice).unwrap_or_default();
+        lines.extend(of_app.iter().filter_map(|chooser| line(chooser, entry, &paid)));
     }
-    let strays: Vec<Stray> = sql(STRAYS).bind(after).bind(last).all(connection)?;
-    let is_known = |id: DestinationId| choosers.values().flatten().any(|one| one.destination.id == id);
-    let strays = strays.into_iter().filter(|stray| is_known(stray.destination_id) && wants(None, &month(stray.at)));
-    lines.extend(strays.map(Stray::line));
-    let integration = |one: &Chooser| Integration {
-        id: one.destination.id,
-        app_id: one.destination.app_id,
-        name: one.destination.name.clone(),
-    };
-    Ok((lines, choosers.values().flatten().map(integration).collect()))
+    lines
 }
 
-const DESTINATIONS_OF_APP: Sql = statement!("SELECT id, chosen_at FROM destinations WHERE app_id = ?");
-
-/// The integrations of an app that count.
-fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
-    let destinations = destinations::of_app(connection, app)?;
-    let choices: Vec<Choice> = sql(DESTINATIONS_OF_APP).bind(app).all(connection)?;
-    let chooser = |destination: Destination| {
-        let chosen_at = choices.iter().find(|choice| choice.id == destination.id).and_then(|choice| choice.chosen_at);
-        let since = chosen_at.map_or(destination.created_at, |at| at.max(destination.created_at));
-        Chooser { destination, since }
-    };
-    Ok(destinations.into_iter().filter(|one| one.per_user).map(chooser).collect())
-}
-
-/// Compares an entry with an integration. `paid` has the deliveries of the payment that it is, or changes.
+/// Compares an entry with an integration. `paid` are the deliveries of its payment: the entry is that payment or
+/// changes it.
 fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLine> {
     let first = entry.first()?;
     let id = chooser.destination.id;
     let own: Vec<&EntryRow> = entry.iter().filter(|row| row.destination_id == Some(id)).collect();
     let mut sent: BTreeMap<&'static str, String> = BTreeMap::new();
-    // Of several deliveries of one event at most one was taken: the one that was delivered, else the last.
-    let bearing = || own.iter().filter(|row| row.revenue.is_some());
-    let bearer = bearing().find(|row| row.is(DeliveryStatus::Delivered)).or_else(|| bearing().next_back());
-    if let Some((row, revenue)) = bearer.and_then(|row| Some((row, row.revenue.clone()?))) {
-        sent.insert(fate(row.status), revenue);
+    // Of several deliveries of one event, the integration accepted one at most: the delivered one, or else the last.
+    let with_revenue = || own.iter().filter(|row| row.revenue.is_some());
+    let compared = with_revenue().find(|row| row.is(DeliveryStatus::Delivered)).or_else(|| with_revenue().next_back());
+    if let Some((row, revenue)) = compared.and_then(|row| Some((row, row.revenue.clone()?))) {
+        sent.insert(status_name(row.status), revenue);
     }
     let ledger = first.usd.clone();
-    let is_nothing = ledger.as_deref().is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')));
-    let differs = match bearer {
+    let differs = match compared {
         Some(row) if row.revenue != ledger => Some(Differs::Unequal),
         Some(row) if row.is(DeliveryStatus::Delivered) => None,
         Some(row) => Some(row.unfinished()),
-        None if own.is_empty() => chooser.silent(first, (is_nothing, paid)),
+        None if own.is_empty() => without_delivery(chooser, first, paid),
         None if ledger.is_none() => Some(Differs::PriceUnknown),
-        None if is_nothing => None,
+        None if first.is_nothing() => None,
         None => Some(own.last().map_or(Differs::Missing, |row| row.unfinished())),
     };
-    // Skipped because the payment was not counted, and it is now.
+    // The change was skipped because the payment was not delivered then. The payment is delivered now.
     let is_counted = first.entry > 0 && paid.delivered.contains(&id);
     let differs = differs.map(|why| if why == Differs::Skipped && is_counted { Differs::Unequal } else { why });
     Some(RevenueLine {
@@ -355,20 +312,23 @@ fn line(chooser: &Chooser, entry: &[EntryRow], paid: &Paid) -> Option<RevenueLin
     })
 }
 
-impl Chooser {
-    /// Why there is no delivery of an entry; `None` where none is missing.
-    fn silent(&self, entry: &EntryRow, (is_nothing, paid): (bool, &Paid)) -> Option<Differs> {
-        let types = std::iter::once(&entry.event_type).chain(&entry.other_event_type);
-        let chooses = types.into_iter().any(|event_type| self.destination.chose(event_type));
-        let is_wanted = chooses && self.destination.filter.wants(entry.platform_id, entry.environment);
-        match () {
-            () if is_nothing => entry.usd.is_none().then_some(Differs::PriceUnknown),
-            () if entry.entry > 0 && paid.owed.contains(&self.destination.id) => Some(Differs::Missing),
-            () if entry.entry > 0 => Some(Differs::PaymentNotOwed),
-            () if entry.created_at < self.since.plus_millis(MARGIN_MS) => Some(Differs::CreatedLater),
-            () if !is_wanted => Some(Differs::NotChosen),
-            () => Some(Differs::Missing),
-        }
+/// Why there is no delivery of an entry; `None` if there must be none.
+fn without_delivery(chooser: &Chooser, entry: &EntryRow, paid: &Paid) -> Option<Differs> {
+    let Chooser { destination, .. } = chooser;
+    let chooses = [Some(&entry.event_type), entry.other_event_type.as_ref()]
+        .into_iter()
+        .flatten()
+        .any(|event_type| destination.chose(event_type));
+    if entry.is_nothing() {
+        entry.usd.is_none().then_some(Differs::PriceUnknown)
+    } else if entry.entry > 0 {
+        Some(if paid.owed.contains(&destination.id) { Differs::Missing } else { Differs::PaymentNotOwed })
+    } else if entry.created_at < chooser.known_from() {
+        Some(Differs::CreatedLater)
+    } else if chooses && destination.filter.wants(entry.platform_id, entry.environment) {
+        Some(Differs::Missing)
+    } else {
+        Some(Differs::NotChosen)
     }
 }
 
@@ -377,20 +337,25 @@ impl EntryRow {
         self.status == Some(status)
     }
 
-    /// Why it did not arrive, by the status of its delivery.
+    /// Whether its amount is 0 or not known.
+    fn is_nothing(&self) -> bool {
+        self.usd.as_deref().is_none_or(|usd| !usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')))
+    }
+
+    /// Why the entry was not delivered, by the status of its delivery.
     fn unfinished(&self) -> Differs {
         match self.status {
             Some(DeliveryStatus::Pending) => Differs::Owed,
             Some(DeliveryStatus::Waiting) => Differs::WaitingForName,
             Some(DeliveryStatus::Dead) => Differs::Dead,
             Some(DeliveryStatus::Skipped) => Differs::Skipped,
-            // Delivered without an amount, which the ledger has.
+            // It was delivered without the amount that the ledger has.
             _ => Differs::Unequal,
         }
     }
 }
 
-impl Stray {
+impl StrayRow {
     fn line(self) -> RevenueLine {
         RevenueLine {
             destination_id: self.destination_id,
@@ -401,14 +366,14 @@ impl Stray {
             event_id: self.event_id,
             kind: None,
             ledger: None,
-            sent: BTreeMap::from([(fate(Some(self.status)), self.revenue)]),
+            sent: BTreeMap::from([(status_name(Some(self.status)), self.revenue)]),
             differs: Some(Differs::NotInLedger),
         }
     }
 }
 
-/// What an amount is shown under, by the status of the delivery that carries it.
-const fn fate(status: Option<DeliveryStatus>) -> &'static str {
+/// The key of an amount in [`RevenueLine::sent`], by the status of its delivery.
+const fn status_name(status: Option<DeliveryStatus>) -> &'static str {
     match status {
         Some(DeliveryStatus::Delivered) => "delivered",
         Some(DeliveryStatus::Dead) => "dead",

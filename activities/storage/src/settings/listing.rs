@@ -1,31 +1,35 @@
-//! The catalogue's listing of a purchase's product, as a settling needs it. How it is stored is not here.
+//! The catalogue's listing of a purchase's product, as a settling needs it. `admin` changes the catalogue.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{SingleText, clean, row, sql};
+use crate::db::statement::{clean, json_columns, row, sql};
 use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
 use domain::event::listed_price;
 use domain::{AppId, Purchase};
+use rust_decimal::Decimal;
 use std::collections::HashMap;
+use uuid::Uuid;
 
 row! {
     struct EntitlementRow {
         description: Option<String>,
         ref_id: String,
-        id: String,
+        id: Uuid,
         name: String,
     }
 }
 
-/// The listings of one app that were read in one transaction, each once.
+json_columns!(Vec<Price>);
+
+/// Reads listings of one app in one transaction, each SKU once.
 pub struct Listings {
     app: AppId,
     read: HashMap<String, Option<Listing>>,
 }
 
 impl Listings {
-    /// Of this app.
+    /// Reads the listings of this app.
     pub fn of(app: AppId) -> Self {
         Self { app, read: HashMap::new() }
     }
@@ -60,43 +64,35 @@ const ENTITLEMENTS: Sql = statement! {"
 /// The listing of a SKU; `None` when the catalogue has none.
 pub fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<Option<Listing>, Error> {
     let sku = &clean(sku);
-    let product: Option<SingleText> = sql(PRICES).bind(app).bind(sku.as_ref()).first(connection)?;
-    let Some(prices) = product else { return Ok(None) };
-    let prices: Vec<Price> = serde_json::from_str(&prices.value)
-        .map_err(|cause| Error::corrupt_by(format!("the prices of product `{sku}` are not readable"), cause))?;
+    let Some(prices) = sql(PRICES).bind(app).bind(sku.as_ref()).value(connection)? else { return Ok(None) };
     let rows: Vec<EntitlementRow> = sql(ENTITLEMENTS).bind(app).bind(sku.as_ref()).all(connection)?;
-    let entitlements = rows.into_iter().map(EntitlementRow::entitlement).collect::<Result<_, _>>()?;
-    Ok(Some(Listing { entitlements, prices }))
+    Ok(Some(Listing { entitlements: rows.into_iter().map(EntitlementRow::entitlement).collect(), prices }))
 }
 
 impl EntitlementRow {
-    fn entitlement(self) -> Result<Entitlement, Error> {
-        let id = self.id.parse();
-        Ok(Entitlement {
-            id: id.map_err(|cause| {
-                Error::corrupt_by(format!("the id of entitlement `{}` is not a UUID", self.ref_id), cause)
-            })?,
+    fn entitlement(self) -> Entitlement {
+        Entitlement {
+            id: self.id,
             description: self.description,
             entitlement_ref_id: self.ref_id,
             name: self.name,
             kind: Auth::BinaryAuth,
-        })
+        }
     }
 }
 
 const USD_RATE: Sql = statement!("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?");
 
-/// What one unit of the price's currency was worth in USD on the day of the purchase: a decimal. `None` when there is
-/// no price, when that day's rate was not imported, or when the beginning is unknown: it is never guessed.
+/// What one unit of the price's currency was worth in USD on the day of the purchase. `None` when there is no price,
+/// when that day's rate was not imported, or when the day of the purchase is unknown: the rate is never guessed.
 pub fn usd_rate(
     connection: &mut AnyConnection,
     app: AppId,
-    (purchase, listing): (&Purchase, &Listing),
-) -> Result<Option<String>, Error> {
+    purchase: &Purchase,
+    listing: &Listing,
+) -> Result<Option<Decimal>, Error> {
     let Some(price) = listed_price(&listing.prices, purchase) else { return Ok(None) };
     let Some(began) = purchase.not_before() else { return Ok(None) };
     let day: String = began.to_string().chars().take("2026-01-31".len()).collect();
-    let rate: Option<SingleText> =
-        sql(USD_RATE).bind(app).bind(price.currency.to_ascii_uppercase()).bind(day).first(connection)?;
-    Ok(rate.map(|rate| rate.value))
+    sql(USD_RATE).bind(app).bind(price.currency.to_ascii_uppercase()).bind(day).value(connection)
 }

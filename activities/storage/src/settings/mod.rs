@@ -1,4 +1,4 @@
-//! The settings of operators, as all other rooms read them. Changes are made in `admin`.
+//! The settings of the operator, as all other rooms read them. `admin` changes them.
 
 pub mod destinations;
 pub mod listing;

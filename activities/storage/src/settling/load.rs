@@ -1,24 +1,29 @@
-//! Loading a purchase for settling: all of it as of one moment, without a change.
+//! Loads what a settling needs to know of a purchase, as of one moment. Writes nothing.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{json_columns, row, sql};
 use crate::db::store::Store;
 use crate::events::lanes;
-use crate::purchases::purchase::{self, Origin, PurchaseRow};
+use crate::purchases::purchase::{self, PurchaseRow};
 use crate::purchases::replacements;
 use domain::settling::Loaded;
 use domain::{CollapseKey, Notification, Purchase, Timestamp};
+use std::time::Duration;
 
 row! {
     struct OpenRow {
         seq: i64,
-        body: String,
+        body: Notification,
     }
 }
 
+json_columns!(Notification);
+
 row! {
+    #[derive(Default)]
+    /// The times of the open notifications of a purchase.
     struct Extent {
         oldest_at: Option<Timestamp>,
         newest_seq: Option<i64>,
@@ -28,50 +33,54 @@ row! {
 }
 
 impl Store {
-    /// Loads a purchase for settling. Open rows at or below `through` are never waited for again.
+    /// Loads a purchase for settling. The window of open notifications at or below `through` is over; only those above
+    /// it are waited for.
     pub async fn load(&self, key: CollapseKey, through: i64, limit: i64) -> Result<Loaded, Error> {
         let clock = self.clock;
         self.read(move |connection| {
             connection.at_one_moment(|connection| {
                 let now = connection.now(clock)?;
-                load(connection, key, Wanted { through, limit, now })
+                load(connection, key, &LoadRequest { through, limit, now })
             })
         })
         .await
     }
 }
 
-struct Wanted {
+/// The parameters of a load.
+struct LoadRequest {
     through: i64,
     limit: i64,
     now: Timestamp,
 }
 
-fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Result<Loaded, Error> {
-    let now = wanted.now;
+fn load(connection: &mut AnyConnection, key: CollapseKey, request: &LoadRequest) -> Result<Loaded, Error> {
+    let now = request.now;
     let row = purchase::find(connection, key)?;
     let origin = purchase::origin(connection, key)?;
-    let open = open_rows(connection, key, wanted.limit.saturating_add(1))?;
+    let open: Vec<OpenRow> = sql(OPEN).bind(key).bind(request.limit.saturating_add(1)).all(connection)?;
     let waits_through = row.as_ref().and_then(|row| row.waits_through).unwrap_or(0);
-    let extent = extent(connection, key, (wanted.through, waits_through))?;
-    let limit = usize::try_from(wanted.limit).unwrap_or(0);
-    let max_wait_ms = origin.as_ref().and_then(|origin| origin.max_wait_ms);
-    let left = |since: Timestamp, ms: i64| since.plus_millis(ms).millis_since(now).max(0);
+    let extent = extent(connection, key, request.through, waits_through)?;
+    let limit = usize::try_from(request.limit).unwrap_or(0);
+    let max_wait = origin.as_ref().and_then(|origin| origin.max_wait);
     let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
     Ok(Loaded {
         platform_id: origin.as_ref().map(|origin| origin.platform_id),
         app_id: origin.as_ref().map(|origin| origin.app_id),
-        verify: verify(connection, key, (origin.as_ref(), row.as_ref()))?,
+        verify: match &origin {
+            Some(origin) => origin.customer(connection, key, row.as_ref())?.is_some(),
+            None => false,
+        },
         purchase: row.as_ref().map_or_else(|| Ok(Purchase::default()), PurchaseRow::known)?,
         revision: row.as_ref().map_or(0, |row| row.revision),
         settling: row.as_ref().map_or(0, |row| row.settling),
         more: open.len() > limit,
-        notifications: open.into_iter().take(limit).map(OpenRow::read).collect::<Result<_, _>>()?,
+        notifications: open.into_iter().take(limit).map(|row| (row.seq, row.body)).collect(),
         newest_seq: extent.newest_seq.unwrap_or(0),
-        quiet_ms: extent.quiet_at.map_or(0, |at| left(at, 0)),
-        cap_ms: max_wait_ms.and_then(|ms| Some(left(extent.oldest_at?, ms))),
-        late_ms: extent.due_at.map(|due| now.millis_since(due)),
-        held_ms: held_until.map(|until| until.millis_since(now).max(1)),
+        quiet: extent.quiet_at.map(|at| at.since(now)).unwrap_or_default(),
+        cap: max_wait.and_then(|max_wait| Some(extent.oldest_at?.plus(max_wait).since(now))),
+        late: extent.due_at.filter(|due| *due <= now).map(|due| now.since(due)),
+        held: held_until.map(|until| until.since(now).max(Duration::from_millis(1))),
         due: row.and_then(|row| row.next_wake_at).is_some_and(|at| at <= now),
         is_replaced: replacements::is_replaced(connection, key)?,
         lanes: lanes::open(connection, key)?,
@@ -79,14 +88,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, wanted: Wanted) -> Res
     })
 }
 
-fn verify(
-    connection: &mut AnyConnection,
-    key: CollapseKey,
-    (origin, row): (Option<&Origin>, Option<&PurchaseRow>),
-) -> Result<bool, Error> {
-    Ok(origin.is_some_and(|origin| origin.has_secret) && purchase::customer(connection, key, row)?.is_some())
-}
-
+/// `seq + 0` keeps the planner from walking the index of all open notifications instead of those of the purchase.
 const OPEN: Sql = statement! {hot "notifications_of_key", "
     SELECT seq, body
     FROM notifications
@@ -94,11 +96,6 @@ const OPEN: Sql = statement! {hot "notifications_of_key", "
     ORDER BY seq + 0
     LIMIT ?
 "};
-
-/// `seq + 0` so that no planner walks all open rows in order instead of those of the purchase.
-fn open_rows(connection: &mut AnyConnection, key: CollapseKey, limit: i64) -> Result<Vec<OpenRow>, Error> {
-    sql(OPEN).bind(key).bind(limit).all(connection)
-}
 
 const EXTENT: Sql = statement! {"
     SELECT MIN(CASE WHEN seq > ? THEN accepted_at END) AS oldest_at, MAX(seq) AS newest_seq,
@@ -109,14 +106,11 @@ const EXTENT: Sql = statement! {"
     WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
 "};
 
-/// How old and how new the open rows are; the youngest is searched above `through` only. Rows that had their window and
-/// wait for something else do not count: they must not cut the window of a new one short. One that is settled at once
-/// takes the others with it.
-fn extent(
-    connection: &mut AnyConnection,
-    key: CollapseKey,
-    (through, waits_through): (i64, i64),
-) -> Result<Extent, Error> {
+/// When the oldest open notification was accepted, and when the window ends. Each further notification restarts the
+/// window: it ends at the latest `due_at` of the notifications above `through`. One that is settled at once (`due_at`
+/// is not after `accepted_at`) ends the window for all. Notifications up to `waits_through` had their window and wait
+/// for something else. They do not count, so that they do not cut the window of a new one short.
+fn extent(connection: &mut AnyConnection, key: CollapseKey, through: i64, waits_through: i64) -> Result<Extent, Error> {
     let extent = sql(EXTENT)
         .bind(waits_through)
         .bind(through.max(waits_through))
@@ -124,13 +118,5 @@ fn extent(
         .bind(waits_through)
         .bind(key)
         .first(connection)?;
-    Ok(extent.unwrap_or(Extent { oldest_at: None, newest_seq: None, quiet_at: None, due_at: None }))
-}
-
-impl OpenRow {
-    fn read(self) -> Result<(i64, Notification), Error> {
-        let notification = serde_json::from_str(&self.body)
-            .map_err(|cause| Error::corrupt_by(format!("notification {} is not readable", self.seq), cause))?;
-        Ok((self.seq, notification))
-    }
+    Ok(extent.unwrap_or_default())
 }

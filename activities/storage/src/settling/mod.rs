@@ -4,7 +4,7 @@ pub mod events;
 pub mod load;
 pub mod payments;
 pub mod profiles;
-pub mod reconsider;
+pub mod rechecks;
 pub mod record;
 pub mod revision;
 pub mod succession;

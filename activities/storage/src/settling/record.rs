@@ -1,58 +1,59 @@
-//! Recording a decision: one transaction, once.
+//! Records a decision in one transaction, once.
 //!
-//! The purchase's row carries the number of its last settling and a fingerprint of what it settled: a repeated record
-//! is answered again, anything else has moved. The owner is locked first, then the purchase.
+//! The purchase's row has the number of its last settling, and a fingerprint of the notifications that it settled. A
+//! record with both is a repeated one and gets the same answer; one with the next number is written; any other is
+//! answered `Moved`. The user is locked first, then the purchase.
 
 use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::secrets::hex;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, SingleText, clean, sql};
+use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
-use crate::db::writer::{Faults, Place, Write};
+use crate::db::writer::{Faults, JobKind, Write};
 use crate::events::{alarms, deliveries, lanes};
 use crate::purchases::owned::owned;
-use crate::purchases::purchase::{self, Origin, PurchaseRow, WaitsFor};
+use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::replacements;
 use crate::purchases::users::{Customer, Raced, UserRow};
-use crate::settings::destinations::{self, Destination};
+use crate::settings::destinations;
 use crate::settings::listing::{Listings, usd_rate};
 use crate::settling::payments::Booking;
-use crate::settling::profiles::{self, Subject, Trigger};
-use crate::settling::revision::{Announcement, Carried};
+use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
+use crate::settling::revision::{Announcement, Description, Settling};
 use crate::settling::{events, succession};
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Details, RecordSource};
 use domain::settling::{Record, Recorded};
 use domain::user::{self, OwnedPurchase};
-use domain::{CollapseKey, Lag, Lane, Outcome, Purchase, TransitionKind, Waits};
-use serde_json::Value;
+use domain::{CollapseKey, Lag, Lane, Outcome, Purchase, Waits};
+use std::borrow::Cow;
 
-/// Where a fault may be planted around the commit of a record.
+/// The fail points around the commit of a record.
 const RECORD: Faults =
     Faults { before_commit: "record.before_commit", after_commit: "record.after_commit", early_answer: None };
 
-/// The longest SKU that is indexed.
+/// Maximum length in bytes of a SKU in an indexed column; a longer one is left out there.
 const MAX_INDEXED_BYTES: usize = 1000;
 
 impl Store {
-    /// Records a decision in one transaction, idempotent by settling number and notifications.
+    /// Records a decision in one transaction. It is idempotent by the settling number and the notifications.
     pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
         let installation = self.installation;
-        self.writer.write(Place::Named(RECORD), move |write| record_once(write, &record, installation)).await
+        self.writer.write(JobKind::WithFaults(RECORD), move |write| record_once(write, &record, installation)).await
     }
 }
 
 fn record_once(write: &mut Write<'_>, record: &Record, installation: Installation) -> Result<Recorded, Error> {
     let key = record.collapse_key;
     let seen = purchase::find(write.connection, key)?;
-    let origin = purchase::settled_origin(write, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let origin = purchase::lock_origin(write, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let app_user_id = app_user_id(write, record, seen.as_ref())?;
     let customer = Customer { origin: &origin, row: seen.as_ref(), app_user_id: app_user_id.as_deref() };
     let is_owned = record.settles() || seen.as_ref().is_some_and(|row| row.user_id.is_some());
     let owner = if is_owned { Some(customer.lock(write)?) } else { None };
-    let is_replaced = replacements::is_replaced_now(write, key)?;
+    let is_replaced = replacements::lock_is_replaced(write, key)?;
     let row = purchase::lock(write, key)?;
     if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
         return Ok(Recorded::Done { revision: row.revision, state: row.state, lanes: open_lanes(write, key)? });
@@ -64,61 +65,50 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     if seen.is_some_and(|seen| (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())) {
         return Err(Error::unavailable(Raced));
     }
-    // The store could not be queried when it was decided, and now it can.
-    if !record.is_queried && origin.has_secret && purchase::customer(write.connection, key, Some(&row))?.is_some() {
+    // The decision was made without a query, because the store could not be queried; now it can.
+    if !record.is_queried && origin.customer(write.connection, key, Some(&row))?.is_some() {
         return Ok(Recorded::Moved);
     }
-    if succession::find_successor(write, record, (&origin, owner.as_ref()))? {
+    let mut settling = Settling {
+        record: Cow::Borrowed(record),
+        origin: &origin,
+        owner: owner.as_ref(),
+        app_user_id: app_user_id.as_deref(),
+        installation,
+    };
+    if succession::find_successor(write, &settling)? {
         return Ok(Recorded::Moved);
     }
-    let changed = as_change(write, record, (&origin, owner.as_ref()))?;
-    let record = changed.as_ref().unwrap_or(record);
-    let succeeding = succession::succeed(write, record, (&origin, owner.as_ref()))?;
-    let record = succeeding.as_ref().unwrap_or(record);
-    let settling = Settling { record, origin: &origin, owner: owner.as_ref(), app_user_id: app_user_id.as_deref() };
-    settling.write(write, &row, installation)
+    announce_change(write, &mut settling)?;
+    succession::succeed(write, &mut settling)?;
+    settling.write(write, &row)
 }
 
-/// The record with a beginning that is a change of plan over two receipts; `None` where nothing begins. The owner is
-/// locked, so that their other purchases stay as they are.
-fn as_change(
-    write: &mut Write<'_>,
-    record: &Record,
-    (origin, owner): (&Origin, Option<&UserRow>),
-) -> Result<Option<Record>, Error> {
-    let begins = record.decision.transitions.iter().any(|transition| transition.kind == TransitionKind::Purchased);
-    let Some(owner) = owner.filter(|_| begins && !record.decision.purchase.is_one_time_purchase()) else {
-        return Ok(None);
-    };
+/// Announces a beginning as a change of plan if it is one beside another subscription of the user. The user is locked,
+/// so that their other purchases do not change meanwhile.
+fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<(), Error> {
+    let (origin, decision) = (settling.origin, &settling.record.decision);
+    let may_change = settling.begins() && !decision.purchase.is_one_time_purchase();
+    let Some(owner) = settling.owner.filter(|_| may_change) else { return Ok(()) };
     let others = owned(write.connection, origin.app_id, owner.id)?;
-    let purchase = record.decision.purchase.clone();
     let bought = OwnedPurchase {
-        collapse_key: record.collapse_key,
+        collapse_key: settling.record.collapse_key,
         platform_id: origin.platform_id,
         platform_type: origin.store.clone(),
-        environment: purchase.environment(origin.environment),
-        is_replaced: record.is_replaced,
-        product_ref: origin.product_ref(),
-        listing: Listings::of(origin.app_id).find(write.connection, &purchase)?,
-        purchase,
+        environment: settling.environment(),
+        is_replaced: settling.record.is_replaced,
+        product_ref: origin.product_ref,
+        listing: Listings::of(origin.app_id).find(write.connection, &decision.purchase)?,
+        purchase: decision.purchase.clone(),
     };
-    let decision = user::announce_change(record.decision.clone(), &bought, &others);
-    Ok(Some(Record { decision, ..record.clone() }))
+    settling.record.to_mut().decision = user::announce_change(decision.clone(), &bought, &others);
+    Ok(())
 }
 
-/// A settling that is recorded, with its locks held.
-struct Settling<'a> {
-    record: &'a Record,
-    origin: &'a Origin,
-    owner: Option<&'a UserRow>,
-    app_user_id: Option<&'a str>,
-}
-
-/// The comparison with what was announced before.
-struct Found<'a> {
+/// A decision compared with what was announced before.
+struct Comparison<'a> {
     row: &'a PurchaseRow,
-    data: Value,
-    details: Details,
+    description: Description,
     digest: String,
     changed: bool,
     revision: i64,
@@ -128,7 +118,7 @@ struct Found<'a> {
 const UPDATE: Sql = statement! {"
     UPDATE purchases
     SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?,
-        settling = ?, fingerprint = ?, changed = ?, app_user_id = ?, user_id = ?,
+        settling = ?, fingerprint = ?, app_user_id = ?, user_id = ?,
         first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?,
         unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END,
         verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ?
@@ -136,15 +126,15 @@ const UPDATE: Sql = statement! {"
 "};
 
 impl Settling<'_> {
-    fn write(&self, write: &mut Write<'_>, row: &PurchaseRow, installation: Installation) -> Result<Recorded, Error> {
-        let record = self.record;
+    fn write(&self, write: &mut Write<'_>, row: &PurchaseRow) -> Result<Recorded, Error> {
+        let record = &*self.record;
         if record.is_real {
             replacements::realize(write, record.collapse_key)?;
         }
         let found = self.compare(write, row)?;
         self.update(write, &found)?;
         for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::Abandoned] {
-            end(write, record, (outcome, found.changed), found.revision)?;
+            found.end(write, record, outcome)?;
         }
         note_lag(write, record)?;
         self.alarm(write, row)?;
@@ -152,18 +142,18 @@ impl Settling<'_> {
         let mut carried = None;
         if found.changed {
             let announcement = Announcement {
-                record,
-                origin: self.origin,
-                owner: self.owner.map(|owner| (owner, self.app_user_id)),
-                installation,
+                settling: self,
                 revision: found.revision,
-                coalesced: i64::try_from(seqs_with(record, (Outcome::Settled, true)).len()).unwrap_or(i64::MAX),
-                data: &found.data,
-                details: &found.details,
+                coalesced: i64::try_from(found.seqs(record, Outcome::Settled).len()).unwrap_or(i64::MAX),
+                description: &found.description,
+                destinations: &destinations,
             };
-            carried = events::announce(write, (&announcement, &found.booking), &destinations)?;
+            carried = events::announce(write, &announcement, &found.booking)?;
         }
-        self.owe_profile(write, (found.revision, installation), (&destinations, carried.as_ref()))?;
+        // A purchase without a revision has no lanes in which a profile could be sent.
+        if let Some(owner) = self.owner.filter(|_| found.revision > 0) {
+            profiles::owe(write, &self.subject(owner, found.revision), &destinations, carried.as_ref())?;
+        }
         Ok(Recorded::Done {
             revision: found.revision,
             state: record.decision.purchase.state(),
@@ -171,43 +161,30 @@ impl Settling<'_> {
         })
     }
 
-    /// Owes the owner's profile where it changed and no event of this record carries it. A purchase without a revision
-    /// has none.
-    fn owe_profile(
-        &self,
-        write: &mut Write<'_>,
-        (revision, installation): (i64, Installation),
-        to: (&[Destination], Option<&Carried>),
-    ) -> Result<(), Error> {
-        let Some(owner) = self.owner.filter(|_| revision > 0) else { return Ok(()) };
-        let subject = Subject {
+    /// The owner, whose profile may have changed with this record.
+    fn subject<'s>(&'s self, owner: &'s UserRow, revision: i64) -> Subject<'s> {
+        Subject {
+            check: ProfileCheck { origin: self.origin, owner, trigger: Trigger::Settling },
             collapse_key: self.record.collapse_key,
             revision,
-            environment: self.record.decision.purchase.environment(self.origin.environment),
-            origin: self.origin,
-            owner,
-            installation,
-            trigger: Trigger::Settling,
+            environment: self.environment(),
+            installation: self.installation,
             traceparent: self.record.traceparent.as_deref(),
-        };
-        profiles::owe(write, &subject, to).map(drop)
+        }
     }
 
-    /// Whether there is something new to announce. Before the first announcement, an unknown purchase is not new.
-    fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Found<'r>, Error> {
+    /// Compares the decision with what was announced before. A purchase that was never announced and about which
+    /// nothing is known is unchanged.
+    fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Comparison<'r>, Error> {
         let after = &self.record.decision.purchase;
         let listing = Listings::of(self.origin.app_id).find(write.connection, after)?;
-        let rate = usd_rate(write.connection, self.origin.app_id, (after, &listing))?;
-        let usd_rate = rate.as_deref().map(str::parse).transpose();
+        let usd_rate = usd_rate(write.connection, self.origin.app_id, after, &listing)?;
         let replaced = replacements::replaced(write.connection, self.record.collapse_key)?;
-        let described = RecordSource {
-            replaced_sku: replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref())),
-            usd_rate: usd_rate.map_err(|cause| Error::corrupt_by("a rate is not a decimal", cause))?,
-            ..self.described(after, &listing)
-        };
-        let (mut data, mut details) = (event::data(described), Details::of(described));
-        let booking = Booking::of(write, (self.record, self.origin), (&mut data, &mut details))?;
-        let digest = event::state_digest(&data);
+        let replaced_sku = replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref));
+        let described = RecordSource { replaced_sku, usd_rate, ..self.described(after, &listing) };
+        let mut description = Description { data: event::data(described), details: Details::of(described) };
+        let booking = Booking::of(write, self, &mut description)?;
+        let digest = event::state_digest(&description.data);
         let is_new = if row.digest.is_empty() {
             let (nothing, unlisted) = (Purchase::default(), Listing::default());
             digest != event::state_digest(&event::data(self.described(&nothing, &unlisted)))
@@ -217,10 +194,10 @@ impl Settling<'_> {
         let has_happened = !self.record.decision.transitions.is_empty() || booking.adjusts();
         let changed = is_new || row.state != after.state() || has_happened;
         let digest = if changed { digest } else { row.digest.clone() };
-        Ok(Found { row, data, details, digest, changed, revision: row.revision + i64::from(changed), booking })
+        Ok(Comparison { row, description, digest, changed, revision: row.revision + i64::from(changed), booking })
     }
 
-    /// The description of a purchase, without rates and without what it replaced.
+    /// The source of the description of a purchase, without the rate and the replaced SKU.
     fn described<'p>(&'p self, purchase: &'p Purchase, listing: &'p Listing) -> RecordSource<'p> {
         RecordSource {
             purchase,
@@ -228,18 +205,19 @@ impl Settling<'_> {
             receipt_id: &self.origin.receipt_id,
             environment: self.origin.environment,
             external_id: self.owner.and_then(|owner| owner.external_id.as_deref()),
-            product_ref: self.origin.product_ref(),
+            product_ref: self.origin.product_ref,
             listing,
             usd_rate: None,
             replaced_sku: None,
         }
     }
 
-    /// A past wake has been followed by this settling. The customer comes from the inbox: decisions know nothing of
-    /// customers. Deliveries that waited for the name of another owner are reconsidered. Notifications wait unseen by
-    /// the sweep only if a wake will settle them.
-    fn update(&self, write: &mut Write<'_>, found: &Found<'_>) -> Result<(), Error> {
-        let (record, decision) = (self.record, &self.record.decision);
+    /// Updates the row of the purchase. The next wake is the one that this decision computes. `app_user_id` comes from
+    /// the notifications, since a decision does not have it. If the owner changed, deliveries that waited for the id of
+    /// the former one become due. Notifications that the decision leaves open are hidden from the sweep and the
+    /// dispatcher only if a wake will settle them.
+    fn update(&self, write: &mut Write<'_>, found: &Comparison<'_>) -> Result<(), Error> {
+        let (record, decision) = (&*self.record, &self.record.decision);
         let waits_for = decision.waits.map(waits_for);
         let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
         let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
@@ -250,18 +228,17 @@ impl Settling<'_> {
         sql(UPDATE)
             .bind(found.revision)
             .bind(decision.purchase.state())
-            .bind(decision.purchase.environment(self.origin.environment))
+            .bind(self.environment())
             .bind(purchase::json(&decision.purchase)?)
             .bind(found.digest.as_str())
             .bind(sku(ProductRef::Term).as_deref())
             .bind(sku(ProductRef::Parent).as_deref())
             .bind(record.settling)
             .bind(fingerprint(&record.seqs))
-            .bind(found.changed)
             .bind(self.app_user_id)
             .bind(owner)
             .bind(owner)
-            .bind(waits_for.map(WaitsFor::as_str))
+            .bind(waits_for)
             .bind(waits_through)
             .bind(record.ends_failures())
             .bind(record.ends_failures())
@@ -272,7 +249,8 @@ impl Settling<'_> {
             .map(drop)
     }
 
-    /// Raises an alarm when notifications begin to wait for a store that does not answer, and when they are given up.
+    /// Raises the alarms of a record: notifications begin to wait for a store that does not answer; notifications are
+    /// given up; or the successor of a replaced purchase is unknown.
     fn alarm(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
         let decision = &self.record.decision;
         let begins = decision.waits == Some(Waits::Verification)
@@ -287,14 +265,14 @@ impl Settling<'_> {
             let detail = format!("notifications were given up: {ABANDONED}");
             alarms::raise(write, platform, "given_up", &detail)?;
         }
-        succession::alarm(write, (self.record, before), self.origin)
+        succession::alarm(write, self, before)
     }
 }
 
-/// Why a notification is given up.
+/// The reason of the outcome `abandoned`: the notification was given up.
 const ABANDONED: &str = "the store did not accept their receipts in the time allowed";
 
-/// What is waited for, as it is stored.
+/// The stored form of what notifications wait for.
 const fn waits_for(waits: Waits) -> WaitsFor {
     match waits {
         Waits::Verification => WaitsFor::Verification,
@@ -311,8 +289,8 @@ const NEWEST_CUSTOMER: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The store's name of the customer: of what is settled the newest that has one, or what was known before.
-/// Notifications that the store does not accept are not believed.
+/// The store's id of the customer: that of the newest settled notification with one, else the known one. Abandoned
+/// notifications, whose receipts the store does not accept, are left out unless the store answered.
 fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow>) -> Result<Option<String>, Error> {
     let known = seen.and_then(|row| row.app_user_id.clone());
     let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::Abandoned;
@@ -321,9 +299,8 @@ fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow
     if seqs.is_empty() {
         return Ok(known);
     }
-    let named: Option<SingleText> =
-        sql(NEWEST_CUSTOMER).once().bind_list(seqs).bind(record.collapse_key).first(write.connection)?;
-    Ok(named.map(|named| named.value).or(known))
+    let named = sql(NEWEST_CUSTOMER).uncached().bind_list(seqs).bind(record.collapse_key).value(write.connection)?;
+    Ok(named.or(known))
 }
 
 fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Error> {
@@ -333,7 +310,7 @@ fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Erro
     lanes::open(write.connection, key)
 }
 
-/// The notifications that were settled, in 64 letters.
+/// The SHA-256 of the sequence numbers of the settled notifications, in hex.
 fn fingerprint(seqs: &[i64]) -> String {
     let mut seqs = seqs.to_vec();
     seqs.sort_unstable();
@@ -352,19 +329,12 @@ fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
     if record.seqs.is_empty() {
         return Ok(true);
     }
-    let open: Option<Number> = sql(COUNT_OPEN)
-        .once()
+    let open: Option<i64> = sql(COUNT_OPEN)
+        .uncached()
         .bind_list(record.seqs.iter().copied())
         .bind(record.collapse_key)
-        .first(write.connection)?;
-    Ok(open.is_some_and(|open| usize::try_from(open.value) == Ok(record.seqs.len())))
-}
-
-/// The notifications that get this outcome, of those that the decision saw. One without a decision stays open.
-fn seqs_with(record: &Record, (outcome, changed): (Outcome, bool)) -> Vec<i64> {
-    let actual = |outcome| if outcome == Outcome::Settled && !changed { Outcome::NoChange } else { outcome };
-    let all = record.decision.outcomes.iter();
-    all.filter(|(seq, decided)| actual(*decided) == outcome && record.seqs.contains(seq)).map(|(seq, _)| *seq).collect()
+        .value(write.connection)?;
+    Ok(open.is_some_and(|open| usize::try_from(open) == Ok(record.seqs.len())))
 }
 
 const NOTE_LAG: Sql = statement! {"
@@ -374,7 +344,8 @@ const NOTE_LAG: Sql = statement! {"
         AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))
 "};
 
-/// Stores with a notification how the store's answer related to it, for the explanation.
+/// Stores how the store's answer related to a notification, as the reason of the notification; `settle explain` shows
+/// it.
 fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
     let Some((since, lag)) = record.decision.lag else { return Ok(()) };
     let reason = match lag {
@@ -393,24 +364,34 @@ const END: Sql = statement! {"
     WHERE seq IN (?*)
 "};
 
-fn end(
-    write: &mut Write<'_>,
-    record: &Record,
-    (outcome, changed): (Outcome, bool),
-    revision: i64,
-) -> Result<(), Error> {
-    let seqs = seqs_with(record, (outcome, changed));
-    if seqs.is_empty() {
-        return Ok(());
+impl Comparison<'_> {
+    /// The notifications that the decision saw and that get this outcome; `Settled` becomes `NoChange` when nothing is
+    /// announced. A notification without an outcome stays open.
+    fn seqs(&self, record: &Record, outcome: Outcome) -> Vec<i64> {
+        let actual = |decided| if decided == Outcome::Settled && !self.changed { Outcome::NoChange } else { decided };
+        let all = record
+            .decision
+            .outcomes
+            .iter()
+            .filter(|(seq, decided)| actual(*decided) == outcome && record.seqs.contains(seq));
+        all.map(|(seq, _)| *seq).collect()
     }
-    let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
-    sql(END)
-        .once()
-        .bind(outcome)
-        .bind(is_settled.then_some(revision))
-        .bind((outcome == Outcome::Abandoned).then_some(ABANDONED))
-        .bind(write.now)
-        .bind_list(seqs)
-        .run(write.connection)
-        .map(drop)
+
+    /// Gives the notifications their outcome. All of them are open: `are_open` checked that under the purchase's lock.
+    fn end(&self, write: &mut Write<'_>, record: &Record, outcome: Outcome) -> Result<(), Error> {
+        let seqs = self.seqs(record, outcome);
+        if seqs.is_empty() {
+            return Ok(());
+        }
+        let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
+        sql(END)
+            .uncached()
+            .bind(outcome)
+            .bind(is_settled.then_some(self.revision))
+            .bind((outcome == Outcome::Abandoned).then_some(ABANDONED))
+            .bind(write.now)
+            .bind_list(seqs)
+            .run(write.connection)
+            .map(drop)
+    }
 }

@@ -1,37 +1,56 @@
-//! A revision of a purchase that is announced: its events, and the data that they are made from.
+//! A settling in the transaction of its record, and the revision that it announces.
 
 use crate::db::config::Installation;
 use crate::db::fault;
 use crate::events::deliveries::Event;
 use crate::purchases::purchase::Origin;
 use crate::purchases::users::UserRow;
+use crate::settings::destinations::Destination;
 use domain::event::Details;
 use domain::settling::Record;
-use domain::{DestinationId, Environment, EventId};
+use domain::{DestinationId, Environment, EventId, TransitionKind};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
-/// Everything that the events of a record are made from.
-pub struct Announcement<'a> {
+/// A settling in the transaction of its record, with its locks held.
+pub struct Settling<'a> {
     /// The decision.
-    pub record: &'a Record,
+    pub record: Cow<'a, Record>,
     /// The app and platform of the purchase.
     pub origin: &'a Origin,
-    /// Its owner, locked, and the store's name of them.
-    pub owner: Option<(&'a UserRow, Option<&'a str>)>,
+    /// The user who owns the purchase; `None` while nothing is decided about it.
+    pub owner: Option<&'a UserRow>,
+    /// The store's id of that user.
+    pub app_user_id: Option<&'a str>,
     /// The installation.
     pub installation: Installation,
-    /// The purchase's revision that is announced.
-    pub revision: i64,
-    /// How many notifications were settled in it.
-    pub coalesced: i64,
-    /// The purchase's record.
-    pub data: &'a Value,
-    /// The fields of the purchase that every event has beside the documented ones.
-    pub details: &'a Details,
 }
 
-/// The state of their user that the events of a record carry, and the destinations that are owed one of them.
+/// The record of a purchase, as its events show it.
+pub struct Description {
+    /// The documented fields.
+    pub data: Value,
+    /// The fields that every event has beside them.
+    pub details: Details,
+}
+
+/// All values from which the events of a settling are built.
+pub struct Announcement<'a> {
+    /// The settling.
+    pub settling: &'a Settling<'a>,
+    /// The purchase's revision that is announced.
+    pub revision: i64,
+    /// Number of notifications that were settled in it.
+    pub coalesced: i64,
+    /// The purchase's record.
+    pub description: &'a Description,
+    /// The destinations of the app.
+    pub destinations: &'a [Destination],
+}
+
+/// The revision of the user whose state the events of a settling carry, and the destinations that are owed one of these
+/// events.
 pub struct Carried {
     /// The user's revision.
     pub user_revision: i64,
@@ -39,16 +58,23 @@ pub struct Carried {
     pub to: BTreeSet<DestinationId>,
 }
 
-impl Announcement<'_> {
+impl Settling<'_> {
     /// The environment of the purchase.
     pub fn environment(&self) -> Environment {
         self.record.decision.purchase.environment(self.origin.environment)
     }
 
+    /// Whether the purchase begins with this settling, by the decision as it is so far.
+    pub fn begins(&self) -> bool {
+        self.record.decision.transitions.iter().any(|transition| transition.kind == TransitionKind::Purchased)
+    }
+}
+
+impl Announcement<'_> {
     /// The events of the transitions, in their order.
-    pub fn happened(&self) -> Vec<Event> {
+    pub fn transition_events(&self) -> Vec<Event> {
         let mut times: HashMap<&str, u32> = HashMap::new();
-        let transitions = self.record.decision.transitions.iter();
+        let transitions = self.settling.record.decision.transitions.iter();
         let event = |event_type| {
             let n = times.entry(event_type).or_insert(0);
             *n += 1;
@@ -57,16 +83,17 @@ impl Announcement<'_> {
         transitions.map(|transition| transition.kind.event_type()).map(event).collect()
     }
 
-    /// Event number `n` of a type in this revision.
+    /// The event of a type in this revision; `n` numbers those of one type from 0.
     pub fn event(&self, event_type: &str, n: u32) -> Event {
-        let key = self.record.collapse_key;
-        let named = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
+        let record = &self.settling.record;
+        let key = record.collapse_key;
+        let revision = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
         Event {
-            id: EventId::of(key, self.installation.epoch, named, event_type, n),
+            id: EventId::of(key, self.settling.installation.epoch, revision, event_type, n),
             event_type: event_type.to_owned(),
             collapse_key: key,
             revision: self.revision,
-            traceparent: self.record.traceparent.clone(),
+            traceparent: record.traceparent.clone(),
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Changes of plan over two receipts whose notification was lost: the two find each other, whichever is settled first.
+//! Changes of plan over two receipts whose notification was lost: the settling of either receipt finds the other one.
 //!
-//! Everything happens in the transaction of a record, with the owner of both receipts locked. Which receipt succeeds
-//! which, and what is announced, is `domain`'s.
+//! Everything happens in the transaction of a record, with the owner of both receipts locked. `domain` decides which
+//! receipt succeeds which, and what is announced.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -9,20 +9,20 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::alarms;
-use crate::purchases::purchase::{self, Origin, PurchaseRow};
+use crate::purchases::purchase::{self, PurchaseRow};
 use crate::purchases::replacements;
 use crate::purchases::users::UserRow;
-use domain::settling::Record;
-use domain::{CollapseKey, Purchase, Timestamp, TransitionKind, user};
+use crate::settling::revision::Settling;
+use domain::{CollapseKey, Purchase, Timestamp, user};
 
 row! {
     struct Candidate {
         collapse_key: CollapseKey,
-        purchase: String,
+        purchase: Purchase,
     }
 }
 
-/// The owner's purchases of a platform that were replaced, without a link to their successor.
+/// The owner's purchases of a platform that are replaced and have no link to their successor.
 const REPLACED: Sql = statement! {"
     SELECT p.collapse_key, p.purchase
     FROM purchases p
@@ -31,7 +31,7 @@ const REPLACED: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
-/// The owner's purchases of a platform that replaced none.
+/// The owner's purchases of a platform that no link names as a successor.
 const UNLINKED: Sql = statement! {"
     SELECT p.collapse_key, p.purchase
     FROM purchases p
@@ -40,62 +40,56 @@ const UNLINKED: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
-/// The detail of the alarm; it names the platform alone.
-const ALARM: &str = "a subscription ended by an immediate change of plan, and no notification names its new receipt, so that \
-     SUBSCRIPTION_MODIFIED_IMMEDIATE was lost: if the new receipt is known elsewhere, import it with `settle app import`; \
-     it is then linked and sku_change is sent. After a week without it expired is sent";
+/// The detail of the alarm. It names no purchase, so that a platform has one such alarm, which is counted.
+const ALARM: &str = "a subscription ended by an immediate change of plan, and no notification names its new receipt, so \
+     that SUBSCRIPTION_MODIFIED_IMMEDIATE was lost: if the new receipt is known elsewhere, import it with \
+     `settle app import`; it is then linked and sku_change is sent. After a week without it expired is sent";
 
-/// Links a purchase with its successor that no notification names, if that is known already, and rechecks the
-/// successor. Returns whether it did: the decision did not know of it then.
-pub fn find_successor(
-    write: &mut Write<'_>,
-    record: &Record,
-    (origin, owner): (&Origin, Option<&UserRow>),
-) -> Result<bool, Error> {
-    let old = &record.decision.purchase;
-    let Some(owner) = owner.filter(|_| old.successor_missing_since().is_some()) else { return Ok(false) };
-    let known = candidates(write.connection, UNLINKED, (origin, owner, record.collapse_key))?;
+/// Links a replaced purchase to its successor and rechecks the successor, if no notification names it and it is known
+/// already. Returns whether it did: the decision is outdated then, since it did not know the successor.
+pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<bool, Error> {
+    let old = &settling.record.decision.purchase;
+    let Some(owner) = settling.owner.filter(|_| old.successor_missing_since().is_some()) else { return Ok(false) };
+    let known = candidates(write.connection, UNLINKED, settling, owner)?;
     let new = nearest(old.expires_at(), known, |new| old.is_succeeded_by(new).then(|| new.not_before())?);
     let Some(new) = new else { return Ok(false) };
-    if !replacements::infer(write, record.collapse_key, new)? {
+    if !replacements::infer(write, settling.record.collapse_key, new)? {
         return Ok(false);
     }
     purchase::recheck(write, purchase::OF_KEY, [new.into()])?;
     Ok(true)
 }
 
-/// The record of a receipt whose beginning was not announced and that succeeds another one, with the change of plan
-/// announced; `None` where it succeeds none. The other one is rechecked.
-pub fn succeed(
-    write: &mut Write<'_>,
-    record: &Record,
-    (origin, owner): (&Origin, Option<&UserRow>),
-) -> Result<Option<Record>, Error> {
-    let new = &record.decision.purchase;
-    let begins = record.decision.transitions.iter().any(|transition| transition.kind == TransitionKind::Purchased);
-    let is_first = (begins || new.is_beginning_unannounced()) && !new.is_one_time_purchase();
-    let Some(owner) = owner.filter(|_| record.is_real && is_first) else { return Ok(None) };
-    let is_successor = match replacements::is_inferred(write.connection, record.collapse_key)? {
+/// Announces a change of plan if the settled receipt succeeds another one and its own beginning was not announced
+/// before. Links the two and rechecks the other one.
+pub fn succeed(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<(), Error> {
+    let (key, new) = (settling.record.collapse_key, &settling.record.decision.purchase);
+    let is_first = (settling.begins() || new.is_beginning_unannounced()) && !new.is_one_time_purchase();
+    let Some(owner) = settling.owner.filter(|_| settling.record.is_real && is_first) else { return Ok(()) };
+    let is_successor = match replacements::is_inferred(write.connection, key)? {
         Some(is_inferred) => is_inferred,
         None => {
-            let known = candidates(write.connection, REPLACED, (origin, owner, record.collapse_key))?;
+            let known = candidates(write.connection, REPLACED, settling, owner)?;
             let old = nearest(new.not_before(), known, |old| old.is_succeeded_by(new).then(|| old.expires_at())?);
-            link(write, old, record.collapse_key)?
+            link(write, old, key)?
         }
     };
-    let announced = is_successor.then(|| user::announce_succession(record.decision.clone()));
-    Ok(announced.map(|decision| Record { decision, ..record.clone() }))
+    if is_successor {
+        settling.record.to_mut().decision = user::announce_succession(settling.record.decision.clone());
+    }
+    Ok(())
 }
 
-/// Raises an alarm when a purchase is first recorded as replaced by a receipt that no notification names.
-pub fn alarm(write: &mut Write<'_>, (record, before): (&Record, &PurchaseRow), origin: &Origin) -> Result<(), Error> {
+/// Raises an alarm when a purchase is first recorded as replaced while no link names its successor.
+pub fn alarm(write: &mut Write<'_>, settling: &Settling<'_>, before: &PurchaseRow) -> Result<(), Error> {
+    let record = &settling.record;
     if record.decision.purchase.successor_missing_since().is_none()
         || before.known()?.successor_missing_since().is_some()
         || replacements::is_linked(write.connection, record.collapse_key)?
     {
         return Ok(());
     }
-    alarms::raise(write, Some(origin.platform_id), "replacement_unknown", ALARM)
+    alarms::raise(write, Some(settling.origin.platform_id), "replacement_unknown", ALARM)
 }
 
 fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Result<bool, Error> {
@@ -107,22 +101,24 @@ fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Re
     Ok(is_linked)
 }
 
+/// The owner's other purchases on the platform that a statement selects.
 fn candidates(
     connection: &mut AnyConnection,
     candidates: Sql,
-    (origin, owner, except): (&Origin, &UserRow, CollapseKey),
-) -> Result<Vec<(CollapseKey, Purchase)>, Error> {
-    let rows: Vec<Candidate> = sql(candidates).bind(owner.id).bind(origin.platform_id).bind(except).all(connection)?;
-    rows.into_iter().map(|row| Ok((row.collapse_key, purchase::read(&row.purchase)?))).collect()
+    settling: &Settling<'_>,
+    owner: &UserRow,
+) -> Result<Vec<Candidate>, Error> {
+    let platform = settling.origin.platform_id;
+    sql(candidates).bind(owner.id).bind(platform).bind(settling.record.collapse_key).all(connection)
 }
 
-/// The candidate whose time is nearest; of equal ones the first key.
+/// The candidate whose time is nearest to `at`; of two equally near ones the one with the lower key.
 fn nearest(
     at: Option<Timestamp>,
-    known: Vec<(CollapseKey, Purchase)>,
+    known: Vec<Candidate>,
     time: impl Fn(&Purchase) -> Option<Timestamp>,
 ) -> Option<CollapseKey> {
     let at = at?;
-    let times = known.into_iter().filter_map(|(key, purchase)| Some((time(&purchase)?.millis_since(at).abs(), key)));
-    times.min().map(|(_, key)| key)
+    let distance = |one: &Candidate| Some((time(&one.purchase)?.millis_since(at).abs(), one.collapse_key));
+    known.iter().filter_map(distance).min().map(|(_, key)| key)
 }

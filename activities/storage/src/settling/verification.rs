@@ -3,16 +3,16 @@
 //! The one place where a shared secret is decrypted for a request. Nothing is sent here.
 
 use crate::db::error::Error;
-use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::events::alarms;
 use crate::purchases::purchase;
-use crate::settling::reconsider::{self, RecheckReason};
+use crate::settling::rechecks::{self, RecheckReason};
 use domain::{CollapseKey, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
 use std::fmt;
+use std::time::Duration;
 
 /// The parameters of a query of a store.
 pub struct StoreQuery {
@@ -22,15 +22,15 @@ pub struct StoreQuery {
     pub store: String,
     /// Which of the store's environments is queried.
     pub environment: Environment,
-    /// The store's name of the customer.
+    /// The store's id of the user.
     pub app_user_id: String,
-    /// The store's name of the purchase.
+    /// The receipt id.
     pub receipt_id: String,
-    /// What happens if the store never knows the receipt.
+    /// What to do if the store does not know the receipt.
     pub unknown_receipts: UnknownReceipts,
     /// The platform's shared secret.
     pub secret: SecretString,
-    /// The secret as it is stored, to detect whether it still is the platform's.
+    /// The stored form of the secret, to detect whether the platform has another one by now.
     sealed: String,
 }
 
@@ -46,23 +46,17 @@ impl fmt::Debug for StoreQuery {
 }
 
 row! {
-    /// How long a store has not answered about a purchase.
+    /// Since when the store has not answered about a purchase, and how many queries failed since then.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct Unanswered {
-        /// The first failed attempt since its last answer.
+        /// The first failed query since its last answer.
         pub since: Timestamp,
-        /// How many attempts failed since then.
+        /// Number of failed queries since its last answer.
         pub attempts: i64,
     }
 }
 
-row! {
-    struct Sealed {
-        shared_secret: Option<String>,
-    }
-}
-
-const SHARED_SECRET: Sql = statement!("SELECT shared_secret FROM platforms WHERE id = ?");
+const SHARED_SECRET: Sql = statement!("SELECT shared_secret AS value FROM platforms WHERE id = ?");
 
 const COUNT_FAILURE: Sql = statement! {"
     UPDATE purchases
@@ -93,15 +87,13 @@ impl Store {
     pub async fn store_query(&self, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
-            let Some(origin) = purchase::origin(connection, key)?.filter(|origin| origin.has_secret) else {
-                return Ok(None);
-            };
+            let Some(origin) = purchase::origin(connection, key)? else { return Ok(None) };
             let row = purchase::find(connection, key)?;
-            let Some(app_user_id) = purchase::customer(connection, key, row.as_ref())? else { return Ok(None) };
-            let sealed: Option<Sealed> = sql(SHARED_SECRET).bind(origin.platform_id).first(connection)?;
-            let Some(sealed) = sealed.and_then(|row| row.shared_secret) else { return Ok(None) };
+            let Some(app_user_id) = origin.customer(connection, key, row.as_ref())? else { return Ok(None) };
+            let sealed: Option<Option<String>> = sql(SHARED_SECRET).bind(origin.platform_id).value(connection)?;
+            let Some(sealed) = sealed.flatten() else { return Ok(None) };
             Ok(Some(StoreQuery {
-                secret: open(&secrets, origin.platform_id, &sealed)?,
+                secret: secrets.open("platforms", &origin.platform_id.to_string(), &sealed)?,
                 sealed,
                 platform_id: origin.platform_id,
                 store: origin.store,
@@ -114,40 +106,35 @@ impl Store {
         .await
     }
 
-    /// Notes that the store did not answer about a purchase; returns since when it does not, and how often.
+    /// Counts a failed query about a purchase; returns since when the store has not answered, and how many queries
+    /// failed.
     pub async fn verify_failed(&self, key: CollapseKey) -> Result<Unanswered, Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
-            reconsider::forget_noted(write, key)?;
-            let unanswered = sql(COUNT_FAILURE).bind(write.now).bind(key).first(write.connection)?;
-            unanswered.ok_or(Error::Missing { what: "purchase" })
+            rechecks::reset_noted_failures(write, key)?;
+            sql(COUNT_FAILURE).bind(write.now).bind(key).one(write.connection, "purchase")
         })
         .await
     }
 
-    /// Notes that the store is queried again about a purchase in `delay_ms`: until then the sweep leaves it alone, and
-    /// from then on it finds it, should the run that waits be lost.
-    pub async fn schedule_query(&self, key: CollapseKey, delay_ms: i64) -> Result<(), Error> {
+    /// Notes that the store is queried again about a purchase after `delay`. Until then the sweep leaves the purchase
+    /// alone; after that the sweep finds it, in case the waiting run was lost.
+    pub async fn schedule_query(&self, key: CollapseKey, delay: Duration) -> Result<(), Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
-            sql(SCHEDULE)
-                .bind(write.now.plus_millis(delay_ms))
-                .bind(write.now)
-                .bind(key)
-                .run(write.connection)
-                .map(drop)
+            sql(SCHEDULE).bind(write.now.plus(delay)).bind(write.now).bind(key).run(write.connection).map(drop)
         })
         .await
     }
 
-    /// Notes that the store answered about a purchase, although not that it is real: failures from now on count anew.
+    /// Resets the number of failed queries of a purchase: the store answered, although not that the purchase is real.
     /// `record` does the same for an answer that it records.
     pub async fn verify_answered(&self, key: CollapseKey) -> Result<(), Error> {
-        self.write(move |write| purchase::forget_failures(write, purchase::OF_KEY, [key.into()])).await
+        self.write(move |write| purchase::reset_failures(write, purchase::OF_KEY, [key.into()])).await
     }
 
-    /// Notes that the store refuses the secret of a query, so that it is not used again; returns whether that was news.
-    /// A secret that was set meanwhile is not refused.
+    /// Notes that the store refuses the secret of a query, so that the secret is not used again; returns whether that
+    /// was new. Nothing changes if the platform has another secret by now.
     pub async fn refuse_secret(&self, query: &StoreQuery) -> Result<bool, Error> {
         let (platform, sealed) = (query.platform_id, query.sealed.clone());
         self.write(move |write| {
@@ -156,7 +143,7 @@ impl Store {
             if refused == 0 {
                 return Ok(false);
             }
-            reconsider::recheck_platform(write, platform, RecheckReason::Failures)?;
+            rechecks::recheck_platform(write, platform, RecheckReason::NoUsableSecret)?;
             let detail = "the store refuses the shared secret: set the right one on the platform; until then \
                           its purchases are announced unverified";
             alarms::raise(write, Some(platform), "secret_refused", detail).map(|()| true)
@@ -164,20 +151,16 @@ impl Store {
         .await
     }
 
-    /// Wakes the purchases of a platform whose receipts the store did not accept; returns how many they are, counted up
-    /// to a bound.
+    /// Rechecks the purchases of a platform whose receipts the store did not accept; returns their number, counted up
+    /// to 100,000.
     pub async fn retry_parked(&self, platform: PlatformId) -> Result<i64, Error> {
-        let parked = self.read(move |connection| reconsider::parked(connection, platform)).await?;
+        let parked = self.read(move |connection| rechecks::parked(connection, platform)).await?;
         self.write(move |write| {
-            let known: Option<Number> = sql(FIND_PLATFORM).bind(platform).first(write.connection)?;
+            let known: Option<i64> = sql(FIND_PLATFORM).bind(platform).value(write.connection)?;
             known.ok_or(Error::Missing { what: "platform" })?;
-            reconsider::recheck_platform(write, platform, RecheckReason::Parked)
+            rechecks::recheck_platform(write, platform, RecheckReason::Parked)
         })
         .await?;
         Ok(parked)
     }
-}
-
-fn open(secrets: &Secrets, platform: PlatformId, sealed: &str) -> Result<SecretString, Error> {
-    secrets.open("platforms", &platform.to_string(), sealed)
 }

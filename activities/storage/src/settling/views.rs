@@ -1,14 +1,15 @@
-//! The state of a user for filtered destinations: over their purchases on the platforms that one wants.
+//! Views: the state of a user for destinations with a platform filter, over the purchases on the wanted platforms.
 //!
-//! It is computed when an event is recorded, for each choice of platforms by itself, and stored with the event. What a
-//! filter wants of environments is not here: the state apart of an environment is a part of each view.
+//! A view is computed when an event is recorded, once for each set of wanted platforms, and stored with the event. A
+//! filter of environments needs no view: each view also has the state in the environment of the event alone.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::purchases::owned::UserPurchases;
 use crate::settings::destinations::Destination;
 use crate::settling::profiles;
-use domain::user::{self, Attributes, OwnedPurchase};
-use domain::{Environment, PlatformId, UserId};
+use domain::PlatformId;
+use domain::user::{self, Attributes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -17,18 +18,18 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct View {
     platforms: Vec<PlatformId>,
-    /// With the fields of the body.
+    /// The state over both environments, with the field names of the body.
     pub state: Value,
     /// The state in the environment of the event alone.
     pub state_apart: Value,
-    /// More attributes in that environment; null where no integration keeps them.
+    /// The extended attributes in that environment; null where no destination keeps them.
     pub profile: Value,
 }
 
-/// The views of these destinations, as they are stored; `None` where none of them wants certain platforms only.
+/// The views for these destinations, as they are stored; `None` where none of them has a platform filter.
 pub fn of(
     connection: &mut AnyConnection,
-    (user, owned, environment): (UserId, &[OwnedPurchase], Environment),
+    purchases: UserPurchases<'_>,
     destinations: &[Destination],
 ) -> Result<Option<String>, Error> {
     let filtered = destinations.iter().map(|one| one.filter.sorted_platforms());
@@ -36,18 +37,18 @@ pub fn of(
     let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
     let mut views = Vec::with_capacity(choices.len());
     for platforms in choices {
-        let covered = user::on_platforms(owned, &platforms);
+        let covered = user::on_platforms(purchases.owned, &platforms);
         let state = user::state(&covered);
-        let state_apart = user::state_apart(&covered, environment).unwrap_or_else(|| state.clone());
-        let profile =
-            if is_extended { profiles::of(connection, user, (&covered, environment))?.extended() } else { Value::Null };
+        let state_apart = user::state_apart(&covered, purchases.environment).unwrap_or_else(|| state.clone());
+        let covered = UserPurchases { owned: &covered, ..purchases };
+        let profile = if is_extended { profiles::of(connection, covered)?.extended() } else { Value::Null };
         views.push(View { platforms, state, state_apart, profile });
     }
     let stored = (!views.is_empty()).then(|| serde_json::to_string(&views)).transpose();
     stored.map_err(|cause| Error::corrupt_by("a state cannot be written as JSON", cause))
 }
 
-/// The view of a destination that wants these platforms, if it was stored.
+/// The view for a destination that wants these platforms, if it was stored.
 pub fn find(stored: Option<&str>, platforms: &[PlatformId]) -> Result<Option<View>, Error> {
     let views: Option<Vec<View>> = stored.map(serde_json::from_str).transpose().map_err(unreadable)?;
     Ok(views.into_iter().flatten().find(|view| view.platforms == platforms))

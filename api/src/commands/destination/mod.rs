@@ -1,24 +1,19 @@
 //! `settle destination`: the receivers of events.
 
+mod bulk;
 mod flags;
-mod redeliver;
-mod replay;
 mod retry;
 mod shown;
-mod snapshot;
 
-use crate::commands::FAILED;
-use crate::commands::client::{Client, Page, Remote, segment};
+use crate::commands::client::{Client, Page, segment};
 use crate::commands::confirm::Confirm;
 use crate::commands::secret::Source;
 use crate::commands::table::{self, Column};
+use bulk::{Redeliver, Replay, Snapshot};
 use clap::Subcommand;
 use flags::Fields;
-use redeliver::Redeliver;
-use replay::Replay;
 use secrecy::ExposeSecret;
-use serde_json::{Map, Value, json};
-use snapshot::Snapshot;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 const COLUMNS: &[Column] = &[
@@ -34,7 +29,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Destinations: the receivers of an app's events.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Example:
   settle destination create --app ID --name backend --url https://example.com/hooks --event purchase.updated
@@ -43,15 +38,7 @@ Example:
 Next: keep what is shown only once (the webhook's secret: the receiver verifies with it), then
 `settle destination test ID`. `settle listen --secret @FILE` is a receiver to try with.
 `settle destination snapshot ID` sends it the known purchases.")]
-pub struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
+pub enum Verb {
     /// Add a destination to an app. A secret in the answer is shown only here.
     #[command(after_help = "\
 Examples:
@@ -210,56 +197,50 @@ Next: what it was owed is never sent. `settle delivery list --destination ID` sh
     },
 }
 
-/// Does one verb.
-pub async fn destination(options: Options) -> anyhow::Result<ExitCode> {
-    let client = options.remote.client()?;
-    let remote = &options.remote;
-    let one = match options.verb {
+/// Runs one subcommand.
+pub async fn destination(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
+    let one = match verb {
         Verb::List { app, page } => {
             let answer = client.get(&format!("/v1/apps/{}/destinations", segment(&app)), &page.query()).await?;
             let nothing = "No destinations yet: `settle destination create --help`.";
-            return Ok(table::answer_list(remote, &answer, COLUMNS, nothing));
+            return Ok(table::answer_list(client, &answer, COLUMNS, nothing));
         }
-        Verb::Test { id } => return test(&client, remote, &id).await,
-        Verb::Snapshot(wanted) => return snapshot::snapshot(&client, remote, &wanted).await,
-        Verb::Replay(wanted) => return replay::replay(&client, remote, &wanted).await,
-        Verb::Retry { id, reason } => return retry::retry(&client, remote, &id, reason).await,
-        Verb::Probe { id, reason } => return probe(&client, remote, &id, reason).await,
-        Verb::Redeliver(wanted) => return redeliver::redeliver(&client, remote, &wanted).await,
+        Verb::Test { id } => return test(client, &id).await,
+        Verb::Snapshot(wanted) => return bulk::snapshot(client, &wanted).await,
+        Verb::Replay(wanted) => return bulk::replay(client, &wanted).await,
+        Verb::Retry { id, reason } => return retry::retry(client, &id, reason).await,
+        Verb::Probe { id, reason } => return probe(client, &id, reason).await,
+        Verb::Redeliver(wanted) => return bulk::redeliver(client, &wanted).await,
         Verb::Delete { id, confirm } => {
             confirm.prompt(&format!("Destination {id} is deleted: what it is owed is never sent."))?;
-            return Ok(table::answer(remote, &client.delete(&path(&id)).await?));
+            return Ok(table::answer(client, &client.delete(&path(&id)).await?));
         }
         Verb::Create { app, kind, disabled, fields } => {
             let mut body = fields.body()?;
-            body.insert("kind".to_owned(), kind.into());
-            body.insert("enabled".to_owned(), (!disabled).into());
-            client.post(&format!("/v1/apps/{}/destinations", segment(&app)), &body.into()).await?
+            body["kind"] = kind.into();
+            body["enabled"] = (!disabled).into();
+            client.post(&format!("/v1/apps/{}/destinations", segment(&app)), &body).await?
         }
         Verb::Show { id } => client.get(&path(&id), &[]).await?,
         Verb::Update { id, clear, fields } => {
             let mut body = fields.body()?;
-            body.extend(clear.into_iter().map(|name| (name, Value::Null)));
-            client.patch(&path(&id), &body.into()).await?
+            clear.iter().for_each(|name| body[name] = Value::Null);
+            client.patch(&path(&id), &body).await?
         }
-        Verb::Enable { id, dry_run: true, .. } => return count_skipped(&client, remote, &id).await,
+        Verb::Enable { id, dry_run: true, .. } => return count_skipped(client, &id).await,
         Verb::Enable { id, newest_only: false, .. } => client.patch(&path(&id), &json!({ "enabled": true })).await?,
         Verb::Enable { id, newest_only: true, .. } => {
             client.patch(&path(&id), &json!({ "enabled": true, "newest_only": true })).await?
         }
         Verb::Disable { id } => client.patch(&path(&id), &json!({ "enabled": false })).await?,
         Verb::RotateSecret { id, secret, overlap_hours } => {
-            let mut body = Map::new();
-            if let Some(source) = secret {
-                body.insert("secret".to_owned(), source.read()?.expose_secret().into());
-            }
-            if let Some(hours) = overlap_hours {
-                body.insert("overlap_hours".to_owned(), hours.into());
-            }
-            client.post(&format!("{}/rotate-secret", path(&id)), &body.into()).await?
+            let secret = secret.map(|source| source.read()).transpose()?;
+            let secret = secret.as_ref().map(ExposeSecret::expose_secret);
+            let body = json!({ "secret": secret, "overlap_hours": overlap_hours });
+            client.post(&format!("{}/rotate-secret", path(&id)), &body).await?
         }
     };
-    if remote.json {
+    if client.json {
         table::json(&one);
     } else {
         shown::show(&one);
@@ -271,41 +252,26 @@ fn path(id: &str) -> String {
     format!("/v1/destinations/{}", segment(id))
 }
 
-async fn probe(client: &Client, remote: &Remote, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
-    let mut body = Map::new();
-    if let Some(reason) = reason {
-        body.insert("reason".to_owned(), reason.into());
-    }
-    let answer = client.post(&format!("{}/probe", path(id)), &body.into()).await?;
-    if remote.json {
-        return Ok(table::answer(remote, &answer));
-    }
-    table::line(&format!(
+async fn probe(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
+    let answer = client.post(&format!("{}/probe", path(id)), &json!({ "reason": reason })).await?;
+    let sentence = format!(
         "If its breaker is open, it is tried now with one delivery; `settle destination show {id}` shows the result, \
          `settle destination retry {id}` sends all that is owed."
-    ));
-    Ok(ExitCode::SUCCESS)
+    );
+    Ok(table::answer_line(client, &answer, &sentence))
 }
 
-async fn count_skipped(client: &Client, remote: &Remote, id: &str) -> anyhow::Result<ExitCode> {
+async fn count_skipped(client: &Client, id: &str) -> anyhow::Result<ExitCode> {
     let body = json!({ "newest_only": true, "dry_run": true });
     let answer = client.post(&format!("{}/enable", path(id)), &body).await?;
-    if remote.json {
-        table::json(&answer);
-    } else {
-        table::line(&format!("{} deliveries of user.* events would end as skipped.", table::field(&answer, "skipped")));
-    }
-    Ok(ExitCode::SUCCESS)
+    let sentence = format!("{} deliveries of user.* events would end as skipped.", table::field(&answer, "skipped"));
+    Ok(table::answer_line(client, &answer, &sentence))
 }
 
-async fn test(client: &Client, remote: &Remote, id: &str) -> anyhow::Result<ExitCode> {
+async fn test(client: &Client, id: &str) -> anyhow::Result<ExitCode> {
     let answer = client.post(&format!("{}/test", path(id)), &json!({})).await?;
     let works = answer["ok"] == true;
-    if remote.json {
-        table::json(&answer);
-    } else {
-        let verdict = if works { "It works" } else { "It does not work" };
-        table::line(&format!("{verdict}: {}", table::field(&answer, "detail")));
-    }
-    Ok(if works { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    let verdict = if works { "It works" } else { "It does not work" };
+    let shown = table::answer_line(client, &answer, &format!("{verdict}: {}", table::field(&answer, "detail")));
+    Ok(if works { shown } else { ExitCode::FAILURE })
 }

@@ -1,23 +1,22 @@
 //! `settle destination retry`: sends what is owed now, and prints the result.
 
 use super::path;
-use crate::commands::FAILED;
-use crate::commands::client::{Client, Remote};
+use crate::commands::client::Client;
 use crate::commands::table::{self, field};
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long the result is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Maximum time to wait for the result.
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Time between two checks.
 const POLL: Duration = Duration::from_millis(250);
 
 /// The result of a retry.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    /// All of it arrived.
+    /// Nothing is owed any more.
     Sent,
     /// An attempt failed, for this reason.
     Failed(String),
@@ -25,13 +24,12 @@ enum Verdict {
     Underway,
 }
 
-/// Sends what is owed and waits until all of it arrived, something failed or the time is up.
-pub async fn retry(client: &Client, remote: &Remote, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
+/// Sends what is owed, and waits until nothing is owed, an attempt failed, or the time is up.
+pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let before = client.get(&path(id), &[]).await?;
-    let body: Map<String, Value> = reason.into_iter().map(|reason| ("reason".to_owned(), reason.into())).collect();
-    let answer = client.post(&format!("{}/retry", path(id)), &body.into()).await?;
-    if remote.json {
-        return Ok(table::answer(remote, &answer));
+    let answer = client.post(&format!("{}/retry", path(id)), &json!({ "reason": reason })).await?;
+    if client.json {
+        return Ok(table::answer(client, &answer));
     }
     let owed = answer["owed"].as_i64().unwrap_or_default();
     if owed == 0 {
@@ -47,9 +45,9 @@ pub async fn retry(client: &Client, remote: &Remote, id: &str, reason: Option<St
             Verdict::Sent => table::line("All of it arrived."),
             Verdict::Failed(why) => {
                 table::line(&format!("It failed again: {why}. {} still owed and tried later.", deliveries(left)));
-                return Ok(ExitCode::from(FAILED));
+                return Ok(ExitCode::FAILURE);
             }
-            Verdict::Underway if began.elapsed() < PATIENCE => {
+            Verdict::Underway if began.elapsed() < TIMEOUT => {
                 sleep(POLL).await;
                 continue;
             }
@@ -66,7 +64,7 @@ fn deliveries(count: i64) -> String {
     if count == 1 { "1 delivery is".to_owned() } else { format!("{count} deliveries are") }
 }
 
-/// The result so far, from the destination's health before and now.
+/// The result until now: compares the destination's health with its health before the retry.
 fn verdict(before: &Value, now: &Value) -> Verdict {
     let failed_at = |destination: &Value| field(destination, "health.last_failure_at");
     let is_newer = now["health"]["last_failure_at"] != before["health"]["last_failure_at"];

@@ -1,4 +1,4 @@
-//! One destination as it is printed: its settings and its health.
+//! Prints one destination: its settings and its health.
 
 use crate::commands::layout::short_times;
 use crate::commands::table::{self, field, text};
@@ -7,7 +7,7 @@ use protocols::destinations::Config;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Fields that are printed in a fixed place, or as part of another line.
+/// Fields that have a fixed place in the output, or are part of another line.
 const PLACED: [&str; 13] = [
     "id",
     "app_id",
@@ -23,7 +23,7 @@ const PLACED: [&str; 13] = [
     "concurrency",
     "schedule",
 ];
-/// Fields that only the answer to the creating request has.
+/// Fields that only the answer to the request that created them has.
 const SHOWN_ONCE: [&str; 2] = ["secret", "private_key"];
 const LAST: [&str; 2] = ["health", "created_at"];
 

@@ -2,12 +2,13 @@
 //!
 //! Created by the first run and reused by every later one.
 
-use super::{data, simulated};
+use super::simulated;
 use crate::clock;
-use crate::commands::serve;
+use crate::commands::{data, serve};
 use crate::stores::amazon::signer::Signer;
 use anyhow::Context;
 use domain::catalogue::Price;
+use domain::time::millis;
 use domain::{AppId, Environment};
 use ipnet::{IpNet, Ipv4Net};
 use protocols::destinations::{Allowed, Config, Invalid, webhook};
@@ -17,18 +18,19 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use storage::{
-    App, Catalogue, Change, Destination, DestinationPatch, Filter, Limits, Named, NewDestination, NewPlatform, Page,
-    Platform, PlatformPatch, Product, Run, Store,
+    App, Catalogue, Change, Destination, DestinationPatch, EntitlementText, Filter, Limits, NewDestination,
+    NewPlatform, Page, Platform, PlatformPatch, Product, Run, Store,
 };
 use tokio::net::TcpListener;
 use url::Url;
 
 /// The demo's app.
 pub const APP: &str = "demo";
-/// Its package name at the store.
+/// The package name of the demo's app.
 pub const PACKAGE_NAME: &str = "com.example.demo";
-/// The account from which the store's own topics come.
+/// The AWS account of Amazon's own topics.
 pub const ACCOUNT: &str = "033616359524";
 /// The topic that samples come from.
 pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
@@ -36,7 +38,7 @@ pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
 /// never fetched.
 pub const REGION: &str = "us-east-1";
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// Twenty years: nobody renews the certificate of a demo.
+/// The certificate of the demo is valid for twenty years, because nothing renews it.
 const VALID_MS: i64 = 20 * 365 * DAY_MS;
 const NAME: &str = "demo";
 const RECEIVER: &str = "built-in receiver";
@@ -76,8 +78,8 @@ pub struct Wanted<'a> {
     /// The directory of its secrets.
     pub data: &'a Path,
     /// The window of its platform.
-    pub window_ms: i64,
-    /// Whether the window was set by a flag, and so replaces that of an earlier run.
+    pub window: Duration,
+    /// Whether a flag set the window, so that it replaces the window of an earlier run.
     pub is_window_set: bool,
 }
 
@@ -126,7 +128,7 @@ async fn platform(
         environment: Environment::Sandbox,
         shared_secret: Some(shared_secret.clone()),
         topic_arn: Some(TOPIC_ARN.to_owned()),
-        window_ms: wanted.window_ms,
+        window_ms: millis(wanted.window),
         max_wait_ms: None,
         product_ref: domain::catalogue::ProductRef::Term,
         flush_on_revoke: false,
@@ -136,14 +138,14 @@ async fn platform(
     store.new_platform(new).await
 }
 
-/// Updates the platform of an earlier run to the present window and the simulated store.
+/// Updates the platform of an earlier run: its window, its environment and the secret of the simulated store.
 async fn bring_up_to_date(
     store: &Store,
     platform: Platform,
     wanted: &Wanted<'_>,
     shared_secret: &SecretString,
 ) -> Result<Platform, storage::Error> {
-    let window_ms = (wanted.is_window_set && platform.window_ms != wanted.window_ms).then_some(wanted.window_ms);
+    let window_ms = Some(millis(wanted.window)).filter(|ms| wanted.is_window_set && platform.window_ms != *ms);
     let is_verified = platform.has_shared_secret && platform.secret_refused_at.is_none();
     let is_sandbox = platform.environment == Environment::Sandbox;
     if window_ms.is_none() && is_verified && is_sandbox {
@@ -163,7 +165,7 @@ async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
     if store.catalogue(app).await? != Catalogue::default() {
         return Ok(());
     }
-    let entitlement = Named { name: "Gold".to_owned(), description: Some("what the demo sells".to_owned()) };
+    let entitlement = EntitlementText { name: "Gold".to_owned(), description: Some("what the demo sells".to_owned()) };
     let mut catalogue = Catalogue::default();
     catalogue.entitlements.insert(simulated::ENTITLEMENT.to_owned(), entitlement);
     for (sku, name, price, is_gold) in simulated::PRODUCTS {
@@ -179,7 +181,7 @@ async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The destination and the listener at its address, which stays the same while its port is free.
+/// The demo's destination, and the listener of its receiver. The port of an earlier run is used again if it is free.
 async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, TcpListener)> {
     let known = store.destinations(app, Page::default()).await.context("the demo destination")?;
     let known = known.items.into_iter().find(|destination| destination.name == RECEIVER);
@@ -218,7 +220,7 @@ fn new_destination(app_id: AppId, fields: &Map<String, Value>) -> anyhow::Result
     })
 }
 
-/// The receiver is on this machine.
+/// Allows a receiver on this machine.
 fn allowed() -> Allowed {
     let allowed_networks = vec![IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8))];
     Allowed { rules: Rules { allowed_networks, allow_http: true }, ..Allowed::default() }

@@ -31,7 +31,7 @@ pub fn addresses(variables: &Variables) -> anyhow::Result<Option<DevServer>> {
     Ok(Some(DevServer { address: free(7233)?, ui: free(8233)? }))
 }
 
-/// The usual port when it is free, so that bookmarks work; else any.
+/// The usual port if it is free, so that bookmarks work; otherwise any free port.
 fn free(usual: u16) -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));

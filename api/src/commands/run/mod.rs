@@ -1,10 +1,9 @@
-//! `settle run`: all in one. Temporal's dev server as a child, SQLite, the API, the worker, a demo that is ready to
-//! try.
+//! `settle run`: all in one process: SQLite, the API, the worker and a demo app, with Temporal's dev server as a child
+//! process.
 //!
-//! Every failure on a fresh machine is one line with the next step. The inbox opens first and waits for nothing else:
-//! while Temporal is fetched, starts or is broken, notifications are accepted.
+//! A failure on a fresh machine is one line with the next step. The inbox opens first and waits for nothing else:
+//! notifications are accepted while Temporal is fetched, starts or fails.
 
-pub mod data;
 pub mod demo;
 mod dev_server;
 pub mod simulated;
@@ -12,7 +11,7 @@ mod temporal;
 
 use super::receiver::{self, Style};
 use super::stop::Stop;
-use super::{serve, settings, table, worker};
+use super::{data, serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Certificate, Config, Flags, Variables, environment};
 use crate::{config, telemetry, times};
@@ -20,6 +19,7 @@ use activities::engine::Engine;
 use anyhow::Context;
 use demo::Demo;
 use dev_server::DevServer;
+use domain::time::millis;
 use secrecy::ExposeSecret;
 use simulated::Simulated;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ use temporal::Temporal;
 use tokio::net::TcpListener;
 use worker::Parts;
 
-/// How long Temporal may be unreachable before a warning; notifications are accepted without it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// After this time without an answer of Temporal, a warning is logged. Notifications are accepted meanwhile.
+const WARN_AFTER: Duration = Duration::from_secs(60);
 
 /// All in one: Temporal's dev server, a SQLite database, the API and the worker, with a demo app ready to try.
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,7 @@ impl Options {
         }
     }
 
-    /// The first given flag that only `run` takes.
+    /// The first flag that is set and belongs only to `run`.
     pub fn own_flag(&self) -> Option<&'static str> {
         let flags = [("--listen", self.listen.is_some()), ("--window", self.window.is_some())];
         flags.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
@@ -73,13 +73,12 @@ impl Options {
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
     let dev_server = dev_server::addresses(&variables)?;
-    telemetry::start(None, &variables).map_err(anyhow::Error::msg)?;
+    telemetry::start(&variables).map_err(anyhow::Error::msg)?;
     let (config, data) = prepare(&options.flags(), variables)?;
     let store = settings::open(&config).await?;
     let listener = serve::bind(config.http.listen).await?;
     let stop = Stop::on_signals()?;
-    let wanted =
-        demo::Wanted { data: &data, window_ms: times::millis(config.window), is_window_set: options.window.is_some() };
+    let wanted = demo::Wanted { data: &data, window: config.window, is_window_set: options.window.is_some() };
     let demo = demo::set_up(&store, &wanted).await?;
     let runner = Runner { config, store, listener, demo, data, dev_server };
     if let Some(server) = runner.run(stop).await? {
@@ -91,7 +90,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 /// The settings, completed from the data directory.
 fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, PathBuf)> {
-    let loaded = settings::load_with(flags, &variables)?;
+    let loaded = config::load(flags, &variables)?;
     let data = data::directory(&loaded.data)?;
     if loaded.key.is_none() {
         variables.insert("SETTLE_KEY".to_owned(), data::key(&data)?.expose_secret().to_owned());
@@ -101,13 +100,13 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
         None => data::admin_token(&data)?,
     };
     let flags = Flags { data: Some(data.clone()), ..flags.clone() };
-    let mut config = settings::load_with(&flags, &variables)?;
+    let mut config = config::load(&flags, &variables)?;
     config.http.admin_token = Some(token);
     allow_demo(&mut config, &data)?;
     Ok((config, data))
 }
 
-/// Allows the demo: trusts its samples, and permits a receiver on this machine.
+/// Changes the settings for the demo: trusts its certificate and topic, and allows a receiver on this machine.
 fn allow_demo(config: &mut Config, data: &Path) -> anyhow::Result<()> {
     let signer = demo::load_or_create_signer(data).context("the key that samples are signed with")?;
     let url = signer.certificate_url(demo::REGION).parse().context("the samples' certificate")?;
@@ -175,7 +174,7 @@ impl Runner {
         let greeting = greet(&engine, stop.clone(), welcome);
         let starting = start_temporal(self.data, self.dev_server, stop);
         let result = tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
-        // Only the worker uses it, and that has ended.
+        // Only the worker uses the simulated store, and the worker has ended.
         simulating.abort();
         drop(end_receiver);
         let received = receiving.await.context("the demo's receiver")?;
@@ -213,10 +212,10 @@ impl Runner {
         }
     }
 
-    /// The command to try, with the flags that it needs here.
+    /// The `settle sample` command, with the flags that are needed to reach this process.
     fn next_command(&self, api: std::net::SocketAddr) -> String {
-        let mut command =
-            if started_by_cargo() { "cargo run -- sample".to_owned() } else { "settle sample".to_owned() };
+        let is_from_cargo = environment().contains_key("CARGO");
+        let mut command = if is_from_cargo { "cargo run -- sample" } else { "settle sample" }.to_owned();
         if api != std::net::SocketAddr::from(([127, 0, 0, 1], 8080)) {
             command.push_str(&format!(" --service http://{api}"));
         }
@@ -227,16 +226,12 @@ impl Runner {
     }
 }
 
-fn started_by_cargo() -> bool {
-    config::environment().contains_key("CARGO")
-}
-
 /// Prints the addresses once everything runs.
 async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<()> {
     let began = clock::now();
     let mut has_warned = false;
     while !engine.connected() && !stop.is_requested() {
-        if !has_warned && clock::now().millis_since(began) > times::millis(PATIENCE) {
+        if !has_warned && clock::now().millis_since(began) > millis(WARN_AFTER) {
             tracing::warn!(
                 address = engine.address(),
                 "Temporal does not answer yet; notifications are accepted, and settled once it does"

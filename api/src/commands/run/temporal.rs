@@ -1,14 +1,10 @@
 //! The Temporal dev server as a child process: started, watched, restarted when it dies, and ended with this process.
 //!
-//! A shell between this process and the server reads a pipe. When this process ends, in whatever way, the pipe closes
-//! and
-//! the shell kills the server; the line `stop` lets the server end by itself first. Both are in a process group of
-//! their
-//! own, so that Ctrl-C reaches only this process. The server runs with a lower priority: a store waits for an answer
-//! and
-//! gives up, while a window can be settled a little later. Nothing waits for the server to start, and a server that
-//! fails
-//! stops nothing else.
+//! A shell between this process and the server reads a pipe. When this process ends, also by SIGKILL, the pipe closes
+//! and the shell kills the server. The line `stop` in the pipe sends SIGTERM to the server instead. Shell and server
+//! are in a process group of their own, so that Ctrl-C reaches only this process. The server runs with a lower priority,
+//! because a store gives up waiting for an answer, while settling can be a little late. Nothing waits until the server
+//! has started, and a server that fails stops nothing else.
 
 use super::dev_server::DevServer;
 use crate::tools;
@@ -25,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+/// The script of the shell. Its argument is the command of the server.
 const KEEPER: &str = r#"
 exec 3<&0
 nice -n 10 "$@" 3<&- </dev/null &
@@ -39,11 +36,11 @@ kill "$keeper" 2>/dev/null
 exit "$code"
 "#;
 
-/// How long the server may take to end after `stop`.
-const GRACE: Duration = Duration::from_secs(10);
-/// Time between a death and the next start; doubled up to the longest while the server dies early.
-const REST: Duration = Duration::from_secs(1);
-const LONGEST_REST: Duration = Duration::from_secs(30);
+/// The server is killed when it has not ended this long after `stop`.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between the death of the server and the next start; doubled each time that the server dies early.
+const BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// A server that dies before this time died early.
 const EARLY: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
@@ -60,8 +57,8 @@ struct Server {
     addresses: DevServer,
 }
 
-/// Finds the program, or fetches it, on a thread of its own: that can take minutes, and the process may end
-/// meanwhile.
+/// Finds or fetches the Temporal CLI. It runs on a thread of its own, because fetching can take minutes and must not
+/// delay the end of the process.
 pub async fn find(data: PathBuf) -> anyhow::Result<PathBuf> {
     let (sender, found) = oneshot::channel();
     let thread = std::thread::Builder::new().name("settle-tools".to_owned());
@@ -71,7 +68,7 @@ pub async fn find(data: PathBuf) -> anyhow::Result<PathBuf> {
     Ok(found.await.context("the search for the Temporal CLI broke down")??)
 }
 
-/// Starts the server, and again whenever it ends.
+/// Starts the server, and restarts it whenever it ends.
 pub fn start(cli: PathBuf, data: PathBuf, addresses: DevServer) -> anyhow::Result<Temporal> {
     let server = Server { cli, data, addresses };
     let (stop, stopped) = channel();
@@ -114,19 +111,10 @@ impl Server {
 
     fn spawn(&self) -> anyhow::Result<Child> {
         let log = self.log()?;
+        let [port, ui_port] = [self.addresses.address, self.addresses.ui].map(|address| address.port().to_string());
         let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "settle-temporal"]).arg(&self.cli).args([
-            "server",
-            "start-dev",
-            "--ip",
-            "127.0.0.1",
-        ]);
-        command.args([
-            "--port",
-            &self.addresses.address.port().to_string(),
-            "--ui-port",
-            &self.addresses.ui.port().to_string(),
-        ]);
+        command.args(["-c", KEEPER, "settle-temporal"]).arg(&self.cli);
+        command.args(["server", "start-dev", "--ip", "127.0.0.1", "--port", &port, "--ui-port", &ui_port]);
         command.arg("--db-filename").arg(self.data.join("temporal.db"));
         command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
         command.args(["--log-level", "warn"]);
@@ -136,7 +124,7 @@ impl Server {
 
     /// Restarts the server whenever it dies, until it is stopped.
     fn keep(&self, stopped: &Receiver<()>) {
-        let mut rest = REST;
+        let mut rest = BACKOFF;
         loop {
             let began = Instant::now();
             match self.spawn() {
@@ -149,7 +137,7 @@ impl Server {
             if stopped.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
-            rest = if began.elapsed() > EARLY { REST } else { LONGEST_REST.min(rest * 2) };
+            rest = if began.elapsed() > EARLY { BACKOFF } else { MAX_BACKOFF.min(rest * 2) };
         }
     }
 
@@ -174,7 +162,7 @@ enum Watched {
     Died,
 }
 
-/// Watches the server until it dies, or until it is stopped, and then ends it.
+/// Waits until the server dies, or until a stop is requested, and then ends the server.
 fn watch(mut child: Child, stopped: &Receiver<()>) -> Watched {
     while matches!(child.try_wait(), Ok(None)) {
         if stopped.recv_timeout(POLL * 4) != Err(RecvTimeoutError::Timeout) {
@@ -185,15 +173,15 @@ fn watch(mut child: Child, stopped: &Receiver<()>) -> Watched {
     Watched::Died
 }
 
-/// Ends the server, and kills it when it does not end in time.
+/// Ends the server, and kills it if it does not end in time.
 fn end(mut child: Child) {
     let mut pipe = child.stdin.take();
     if let Some(pipe) = &mut pipe {
-        // It may be gone already; then the wait below ends at once.
+        // The write fails if the server is gone already; then the wait below ends at once.
         let _ = pipe.write_all(b"stop\n");
     }
     let stopped_at = Instant::now();
-    while stopped_at.elapsed() < GRACE && matches!(child.try_wait(), Ok(None)) {
+    while stopped_at.elapsed() < STOP_TIMEOUT && matches!(child.try_wait(), Ok(None)) {
         std::thread::sleep(POLL);
     }
     drop(pipe);

@@ -1,10 +1,10 @@
 //! `/v1/apps/{app_id}/catalogue` and its parts: entitlements, and products with their prices.
 //!
-//! Every change can be sent with `?dry_run=true`: it then only counts the purchases that it would concern.
+//! With `?dry_run=true`, a change only counts the purchases that it would affect.
 
 mod fields;
 
-pub use fields::{Catalogue, NewEntitlement, NewProduct, Product};
+pub use fields::{Catalogue, Product};
 
 use super::sales::RunQuery;
 use crate::edge::{Edge, Shared};
@@ -16,7 +16,7 @@ use domain::AppId;
 use fields::Sku;
 use schemars::JsonSchema;
 use serde::Serialize;
-use storage::{App, Change, Page, Paged};
+use storage::{App, Change, EntitlementText, Page, Paged, UnmappedSku};
 use uuid::Uuid;
 
 /// The number of known purchases that a change concerns.
@@ -40,23 +40,14 @@ pub struct Entitlement {
     description: Option<String>,
 }
 
-/// A SKU that was bought and is not in the catalogue.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct UnmappedSku {
-    /// The SKU, that of the term where there is one.
-    sku: String,
-    /// Number of purchases that have it.
-    purchases: i64,
-}
-
 /// `PUT /v1/apps/{app_id}/entitlements/{ref}`
 pub async fn set_entitlement(
     State(edge): State<Shared>,
     Ids(app, Sku(id)): Ids<AppId, Sku>,
     Query(query): Query<RunQuery>,
-    Body(new): Body<NewEntitlement>,
+    Body(new): Body<EntitlementText>,
 ) -> Result<Json<Concerned>, Error> {
-    change(&edge, app, &query, Change::SetEntitlement(id, new.into())).await
+    change(&edge, app, &query, Change::SetEntitlement(id, new)).await
 }
 
 /// `DELETE /v1/apps/{app_id}/entitlements/{ref}`: removes it from all products.
@@ -93,11 +84,11 @@ pub async fn set_product(
     State(edge): State<Shared>,
     Ids(app, Sku(sku)): Ids<AppId, Sku>,
     Query(query): Query<RunQuery>,
-    mut draft: Draft<NewProduct>,
+    mut draft: Draft<storage::Product>,
 ) -> Result<Json<Concerned>, Error> {
-    draft.body.check("", &mut draft.wrong);
+    fields::check(&draft.body, "", &mut draft.wrong);
     let new = draft.finish()?;
-    change(&edge, app, &query, Change::SetProduct(sku, new.into())).await
+    change(&edge, app, &query, Change::SetProduct(sku, new)).await
 }
 
 /// `DELETE /v1/apps/{app_id}/products/{sku}`
@@ -147,11 +138,10 @@ pub async fn replace(
     change(&edge, app.id, &query, Change::Replace(catalogue.into())).await
 }
 
-/// `GET /v1/apps/{app_id}/catalogue/unmapped`: what was bought and is not listed, the most bought first.
+/// `GET /v1/apps/{app_id}/catalogue/unmapped`: SKUs that were bought and are not in the catalogue, the most bought
+/// first.
 pub async fn unmapped(State(edge): State<Shared>, Stored(app): Stored<App>) -> Result<Json<Paged<UnmappedSku>>, Error> {
-    let found = edge.store.unmapped(app.id).await?;
-    let items = found.into_iter().map(|one| UnmappedSku { sku: one.sku, purchases: one.purchases }).collect();
-    Ok(Json(Paged { items, next_cursor: None }))
+    Ok(Json(Paged { items: edge.store.unmapped(app.id).await?, next_cursor: None }))
 }
 
 async fn of_app(edge: &Edge, app: AppId) -> Result<storage::Catalogue, Error> {
@@ -165,8 +155,7 @@ async fn change(edge: &Edge, app: AppId, query: &RunQuery, change: Change) -> Re
     Ok(Json(Concerned { purchases }))
 }
 
-/// A page of a list that is in memory as a whole, by the ids of its items. The cursor is the last id of the page
-/// before.
+/// Cuts a page out of a list in memory, which is sorted by id. The cursor is the last id of the previous page.
 fn paged<'a, T>(page: Page, all: impl Iterator<Item = (&'a String, T)>) -> Paged<T> {
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let mut rest = all.skip_while(|(id, _)| page.cursor.as_ref().is_some_and(|after| *id <= after)).peekable();

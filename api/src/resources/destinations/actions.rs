@@ -1,11 +1,12 @@
-//! The actions of an admin on one destination. Each is a signal to its workflow, which starts when none is open; 202.
+//! The actions of an admin on one destination. Each sends a signal to the destination's workflow, starts a run if none
+//! is open, and answers 202.
 
 use super::FORGOTTEN_AT_ONCE;
 use crate::answer::Accepted;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Draft, Stored};
-use crate::openapi::{Operation, Output, Schemas};
+use crate::operation::{Operation, Output, Schemas};
 use crate::resources::signals::{Action, taken};
 use axum::Json;
 use axum::extract::State;
@@ -82,8 +83,8 @@ impl Output for Enabled {
 
 type Answer = Result<Accepted<SignaledDestination>, Error>;
 
-/// `POST …/enable`: send what is owed again; with `newest_only` the newest state of each purchase alone. With `dry_run`
-/// it only counts the events that would be skipped; 200.
+/// `POST …/enable`: starts to send again, first what is owed; with `newest_only`, only the newest state of each
+/// purchase. With `dry_run` it only counts the events that would be skipped, and answers 200.
 pub async fn enable(
     State(edge): State<Shared>,
     Stored(Destination { id, .. }): Stored<Destination>,
@@ -98,13 +99,13 @@ pub async fn enable(
         let skipped = edge.store.count_user_events(id).await?;
         return Ok(Enabled::Dry(Skipping { destination_id: id, skipped }));
     }
-    // The first part here, so that an error is answered; the workflow skips the rest.
+    // The first part is skipped here, so that the answer can report an error; the workflow skips the rest.
     let is_left = newest_only && edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?.more;
     let enable = workflows::signal::Enable { newest_only: is_left, ..admin.into() };
     send(&edge, id, DestinationSignal::Enable(enable)).await.map(Enabled::Signaled)
 }
 
-/// `POST …/disable`: send nothing. Purchases settle on, and what is owed stays owed.
+/// `POST …/disable`: stops sending. Purchases are still settled, and what is owed stays owed.
 pub async fn disable(
     State(edge): State<Shared>,
     Stored(destination): Stored<Destination>,
@@ -113,8 +114,7 @@ pub async fn disable(
     send(&edge, destination.id, DestinationSignal::Disable(action.into())).await.map(Accepted)
 }
 
-/// `POST …/probe`: try now whether it answers again, without waiting for the next probe. A disabled destination is not
-/// probed: enabling it tries it.
+/// `POST …/probe`: sends a probe now, without waiting for the next one. 409 for a disabled destination.
 pub async fn probe(
     State(edge): State<Shared>,
     Stored(destination): Stored<Destination>,
@@ -126,9 +126,8 @@ pub async fn probe(
     send(&edge, destination.id, DestinationSignal::Probe(action.into())).await.map(Accepted)
 }
 
-/// `POST …/retry`: send what is owed now, whatever it waits for: back-offs and a pause end, and an open breaker is
-/// tried.
-/// Nothing new is owed; `owed` is the number of deliveries to send.
+/// `POST …/retry`: sends what is owed now. Back-offs and a pause end, and an open breaker is probed. It owes nothing
+/// new; `owed` is the number of deliveries to send.
 pub async fn retry(
     State(edge): State<Shared>,
     Stored(destination): Stored<Destination>,
@@ -140,11 +139,11 @@ pub async fn retry(
     let id = destination.id;
     let owed = edge.store.health(id).await?.owed;
     edge.store.retry_now(id).await?;
-    taken(edge.dispatch.engine().destination(id, DestinationSignal::Probe(action.into()))).await?;
+    taken(edge.dispatch.engine().signal_destination(id, DestinationSignal::Probe(action.into()))).await?;
     Ok(Accepted(Retrying { destination_id: id, owed }))
 }
 
-/// `POST …/redeliver`: send again what failed for good.
+/// `POST …/redeliver`: sends dead deliveries again.
 pub async fn redeliver(
     State(edge): State<Shared>,
     Stored(destination): Stored<Destination>,
@@ -160,6 +159,6 @@ async fn send(
     signal: DestinationSignal,
 ) -> Result<SignaledDestination, Error> {
     let name = signal.name();
-    taken(edge.dispatch.engine().destination(destination_id, signal)).await?;
+    taken(edge.dispatch.engine().signal_destination(destination_id, signal)).await?;
     Ok(SignaledDestination { destination_id, signal: name })
 }

@@ -1,5 +1,4 @@
-//! The fields that destinations of every kind have. Further fields belong to their kind, see
-//! [`protocols::destinations`].
+//! The fields that all kinds of destinations have. [`protocols::destinations`] has the further fields of each kind.
 
 use crate::edge::Edge;
 use crate::error::Error;
@@ -13,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use storage::{Filter, FilterPatch, Limits, LimitsPatch};
 
-/// Maximum number of events in a choice.
+/// Maximum number of entries in `events`.
 const MAX_EVENTS: usize = 32;
 
 /// A new destination. Each kind has fields of its own beside these.
@@ -91,7 +90,7 @@ fn schedule_description() -> String {
 }
 
 impl Common {
-    /// Checks more than the types of its fields; `bound` is the kind's maximum of requests a second.
+    /// Checks what the schema cannot; `bound` is the kind's maximum number of requests a second.
     pub fn check(&self, bound: Option<i64>, wrong: &mut FieldErrors) {
         if let Some(expected) = self.events.as_ref().and_then(|events| wrong_choice(events)) {
             wrong.add("events", expected);
@@ -106,7 +105,7 @@ impl Common {
         }
     }
 
-    /// Adds an error for each platform in the filter that is not one of the app's.
+    /// Adds an error for each platform in the filter that does not belong to the app.
     pub async fn check_platforms(&self, edge: &Edge, app: AppId, wrong: &mut FieldErrors) -> Result<(), Error> {
         let Some(Some(FilterFields { platforms: Some(Some(platforms)), .. })) = &self.filter else { return Ok(()) };
         for (at, id) in platforms.iter().enumerate() {
@@ -143,6 +142,7 @@ impl Common {
     }
 }
 
+/// The error of a wrong choice of events; `None` when it is right.
 fn wrong_choice(events: &[String]) -> Option<String> {
     let expected = domain::event::check_choice(events).err()?;
     let choices = domain::event::choices();
@@ -150,7 +150,7 @@ fn wrong_choice(events: &[String]) -> Option<String> {
     Some(strange.map_or(expected, |name| instead_of(name, &choices)))
 }
 
-/// The expectation for an unknown name: the nearest name first, then all that are sent.
+/// The error of an unknown event type: it proposes the nearest type, then lists all types that are sent.
 fn instead_of(strange: &str, choices: &[&str]) -> String {
     let is_sent = |name: &&str| domain::event::unsent_choices(&[(*name).to_owned()]).is_empty();
     let sent: Vec<&str> = choices.iter().copied().filter(is_sent).collect();

@@ -1,5 +1,4 @@
-//! `/v1/destinations`: where an app's events are sent. The rules of each kind are those of
-//! [`protocols::destinations`].
+//! `/v1/destinations`: the receivers of an app's events. [`protocols::destinations`] has the rules of each kind.
 
 mod actions;
 mod fields;
@@ -21,19 +20,19 @@ use axum::Json;
 use axum::extract::State;
 use domain::DestinationId;
 use fields::NewDestination;
-use protocols::destinations::{self, Changed, Config, Invalid};
+use protocols::destinations::{ChangedSettings, Config, Invalid, NewSettings};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use shown::{CreatedDestination, DestinationDetail};
 use storage::{App, Destination, DestinationPatch, Filter, Forgotten, Limits, Paged};
 
-/// Maximum number of `user.*` events that one request skips, within its time.
+/// Maximum number of `user.*` events that one request skips, so that it ends before the time limit.
 const FORGOTTEN_AT_ONCE: i64 = 50_000;
 
 /// Secrets that are shown once, by name.
 type Shown = Vec<(&'static str, SecretString)>;
 
-/// `POST /v1/apps/{app_id}/destinations`. Secrets are in this answer only.
+/// `POST /v1/apps/{app_id}/destinations`. Only this answer shows the secrets.
 pub async fn create(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
@@ -51,7 +50,7 @@ pub async fn create(
         prepared = collect_errors(Config::create(&body.kind, &fields, &edge.allowed, (edge.random)()), wrong);
     }
     let NewDestination { kind, name, common, .. } = draft.finish()?;
-    let Some(destinations::Created { settings, secret, shown, traits }) = prepared else {
+    let Some(NewSettings { settings, secret, shown, traits }) = prepared else {
         return Err(Error::invalid("kind", "a kind of destination"));
     };
     let limits = common.limits(bound).of(Limits { rate: bound, ..Limits::default() });
@@ -65,18 +64,16 @@ pub async fn create(
     Ok(Created(CreatedDestination::new(detail, shown, &chosen)))
 }
 
-/// `GET /v1/apps/{app_id}/destinations`, without secrets and figures.
+/// `GET /v1/apps/{app_id}/destinations`, without secrets and health.
 pub async fn list(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<shown::Destination>>, Error> {
-    let found = edge.store.destinations(app.id, query.page()).await?;
-    let items = found.items.into_iter().map(shown::Destination::from).collect();
-    Ok(Json(Paged { items, next_cursor: found.next_cursor }))
+    Ok(Json(edge.store.destinations(app.id, query.page()).await?.map(shown::Destination::from)))
 }
 
-/// `GET /v1/destinations/{destination_id}`: all but its secrets, and what is owed to it.
+/// `GET /v1/destinations/{destination_id}`: its settings without secrets, and its health.
 pub async fn show(
     State(edge): State<Shared>,
     Stored(destination): Stored<Destination>,
@@ -84,8 +81,8 @@ pub async fn show(
     Ok(Json(DestinationDetail::read(&edge, destination).await?))
 }
 
-/// `PATCH /v1/destinations/{destination_id}`. What is owed stays owed while it is disabled, and is sent when it is
-/// enabled again: all of it, or with `newest_only` the newest state of each purchase alone.
+/// `PATCH /v1/destinations/{destination_id}`. While it is disabled, what is owed stays owed. When it is enabled again,
+/// all of it is sent, or with `newest_only` only the newest state of each purchase.
 pub async fn update(
     State(edge): State<Shared>,
     Stored(before): Stored<Destination>,
@@ -119,8 +116,13 @@ pub async fn update(
     Ok(Json(CreatedDestination::new(detail, shown.unwrap_or_default(), &chosen)))
 }
 
-/// Adds the change of its kind to the patch. Returns the secrets that are shown once.
-fn update_patch(patch: &mut DestinationPatch, before: &Destination, secret: SecretString, changed: Changed) -> Shown {
+/// Adds the changed settings of its kind to the patch. Returns the secrets that only this answer shows.
+fn update_patch(
+    patch: &mut DestinationPatch,
+    before: &Destination,
+    secret: SecretString,
+    changed: ChangedSettings,
+) -> Shown {
     patch.profile = changed.profile;
     patch.settings = Some(changed.settings).filter(|settings| *settings != before.settings);
     patch.secret = Some(changed.secret).filter(|new| new.expose_secret() != secret.expose_secret());
@@ -157,7 +159,7 @@ impl Switch {
     /// Changes the destination, and enables or disables it.
     async fn apply(self, edge: &Edge, id: DestinationId, mut patch: DestinationPatch) -> Result<Destination, Error> {
         if self.newest_only {
-            // First what can be refused, so that a refusal skips nothing.
+            // First the changes that storage can refuse: after a refusal no event is skipped.
             edge.store.update_destination(id, std::mem::take(&mut patch)).await?;
             let Forgotten { skipped, more } = edge.store.forget_user_events(id, FORGOTTEN_AT_ONCE).await?;
             if more {
@@ -178,30 +180,30 @@ impl Switch {
     }
 }
 
-/// Wakes the destination's run after a change. When the engine does not take it, the sweep does so later.
+/// Starts or signals the destination's workflow after a change. If Temporal does not take the signal, the sweep finds
+/// what is owed later.
 async fn supervise(edge: &Edge, id: DestinationId) {
     if let Err(error) = super::signals::taken(edge.dispatch.engine().supervise(id)).await {
-        tracing::warn!(destination.id = %id, reason = %error, "the engine did not take a signal; the sweep finds what is owed");
+        tracing::warn!(destination.id = %id, reason = %error, "Temporal took no signal; the sweep finds what is owed");
     }
 }
 
-/// Takes the fields of these names.
+/// Moves the fields of these names out of the map.
 fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Map<String, Value> {
     names.iter().filter_map(|name| fields.remove_entry(*name)).collect()
 }
 
-/// Takes the fields of the kind, and refuses all others when the kind is known; `once` is the common field that only
-/// this
-/// request has.
+/// Moves the fields of the kind out of the map. If the kind is known, all remaining fields are errors. `request_field`
+/// is the common field that only this request has: `kind` or `newest_only`.
 fn own_fields(
     fields: &mut Map<String, Value>,
     names: Option<&[&'static str]>,
-    once: &'static str,
+    request_field: &'static str,
     wrong: &mut FieldErrors,
 ) -> Map<String, Value> {
     let Some(names) = names else { return std::mem::take(fields) };
     let own = take(fields, names);
-    let common = [once, "name", "events", "filter", "enabled", "rate", "concurrency", "schedule"];
+    let common = [request_field, "name", "events", "filter", "enabled", "rate", "concurrency", "schedule"];
     let known = [&common[..], names].concat();
     fields.keys().for_each(|name| wrong.add_unknown(name, &known));
     own

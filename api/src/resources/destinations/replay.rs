@@ -1,4 +1,4 @@
-//! `POST /v1/destinations/{destination_id}/replay`: the newest state of each purchase, one delivery for each.
+//! `POST /v1/destinations/{destination_id}/replay`: sends the newest state of purchases again, one delivery for each.
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::Destination;
 
-/// Maximum number of purchases that can be named in one request.
-const MOST_NAMED: usize = 500;
+/// Maximum number of `collapse_keys` in one request.
+const MAX_KEYS: usize = 500;
 
 /// Which purchases to send: those that the destination is behind with, by default.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ pub struct ReplayPage {
     /// Every purchase, whatever was acknowledged.
     all: Option<bool>,
     /// These purchases, which the receiver lacks. Not with `all`.
-    #[schemars(extend("maxItems" = MOST_NAMED))]
+    #[schemars(extend("maxItems" = MAX_KEYS))]
     collapse_keys: Option<Vec<CollapseKey>>,
     /// The page.
     #[serde(flatten)]
@@ -41,8 +41,8 @@ pub struct Replayed {
     next_cursor: Option<String>,
 }
 
-/// Owes a page of purchases: those that the destination is behind with, or `all`, or those that `collapse_keys` names
-/// because the receiver lacks them.
+/// Owes the newest states of a page of purchases: those whose newest state the destination did not acknowledge, `all`,
+/// or those in `collapse_keys`.
 pub async fn replay(
     State(edge): State<Shared>,
     Stored(destination): Stored<Destination>,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use storage::{Destination, DestinationPatch};
 
 /// Default number of hours for which the old secret signs too.
-const HOURS: i64 = 24;
+const DEFAULT_OVERLAP_HOURS: i64 = 24;
 const HOUR_MS: i64 = 3600 * 1000;
 
 /// A new signing secret.
@@ -41,13 +41,14 @@ pub struct Tested {
     detail: String,
 }
 
-/// `POST …/rotate-secret`: another signing secret, shown in this answer only. The old one signs beside it for a while.
+/// `POST …/rotate-secret`: replaces the signing secret. Only this answer shows the new one. Both sign until the overlap
+/// ends.
 pub async fn rotate(
     State(edge): State<Shared>,
     Stored(destination): Stored<Destination>,
     mut draft: Draft<RotateSecret>,
 ) -> Result<Json<CreatedDestination>, Error> {
-    let hours = draft.body.overlap_hours.unwrap_or(HOURS);
+    let hours = draft.body.overlap_hours.unwrap_or(DEFAULT_OVERLAP_HOURS);
     let (new_secret, now) = (draft.body.secret.take(), (edge.clock)());
     let rotation = Rotation { new_secret, until: now.plus_millis(hours * HOUR_MS), now, random: (edge.random)() };
     let secret = edge.store.destination_secret(destination.id).await?;
@@ -64,8 +65,8 @@ pub async fn rotate(
     Ok(Json(CreatedDestination::new(detail, shown, &[])))
 }
 
-/// `POST …/test`: one request that carries no event and is stored nowhere. 200 whether it works or not, with what was
-/// found.
+/// `POST …/test`: sends one request that carries no event and is not stored. The answer is 200 even if the test fails;
+/// `ok` and `detail` show the result.
 pub async fn test(
     State(edge): State<Shared>,
     Stored(destination): Stored<Destination>,
@@ -75,7 +76,7 @@ pub async fn test(
     let refused = |invalid: Invalid| Error::Conflict(format!("nothing was sent; {invalid}"));
     let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
     let request = config.test((edge.clock)(), &clock::random_uuid().to_string()).map_err(refused)?;
-    let tested = config.tested(&(edge.send)(request).await);
+    let tested = config.describe_test(&(edge.send)(request).await);
     let ok = tested.is_ok();
     Ok(Json(Tested { ok, detail: config.redact(&tested.unwrap_or_else(|why| why)) }))
 }

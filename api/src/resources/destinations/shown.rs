@@ -1,4 +1,4 @@
-//! A destination as it is shown: all but its secrets.
+//! A destination in answers: everything except its secrets.
 
 use super::Shown;
 use crate::edge::Edge;
@@ -86,7 +86,7 @@ impl From<storage::Destination> for Destination {
             concurrency: destination.concurrency,
             schedule: destination.schedule,
             enabled: destination.enabled,
-            state: destination.state,
+            state: destination.state.as_str().to_owned(),
             since: destination.since,
             reason: destination.reason,
             created_at: destination.created_at,
@@ -104,7 +104,7 @@ impl DestinationDetail {
 }
 
 impl CreatedDestination {
-    /// A destination with its new secrets, and warnings about the events that this request chose.
+    /// Adds the new secrets, and warnings about the events that this request chose.
     pub fn new(mut detail: DestinationDetail, shown: Shown, chosen: &[String]) -> Self {
         let secrets = shown.iter().map(|(name, secret)| ((*name).to_owned(), Value::from(secret.expose_secret())));
         detail.destination.settings.extend(secrets);

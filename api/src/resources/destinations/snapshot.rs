@@ -1,4 +1,5 @@
-//! `POST /v1/destinations/{destination_id}/snapshot`: the newest state of every purchase that was never sent to it.
+//! `POST /v1/destinations/{destination_id}/snapshot`: the initial load of a destination. It sends the newest state of
+//! every purchase that was never owed to it.
 
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -16,9 +17,9 @@ use tokio::time::timeout;
 use workflows::signal::Signal;
 
 /// Maximum number of concurrent signals.
-const SIGNALS: usize = 8;
-/// Maximum time for all signals of a page. The sweep finds what the engine did not take by then.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONCURRENCY: usize = 8;
+/// Maximum time for all signals of a page. The sweep finds the lanes of signals that Temporal did not take by then.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The result of a page of a snapshot.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -31,26 +32,28 @@ pub struct SnapshotPage {
     next_cursor: Option<String>,
 }
 
-/// Owes a page of purchases, and wakes those that are owed now. Repeated, it owes nothing new.
+/// Owes the newest states of a page of purchases, and signals the purchases that are newly owed. A repetition owes
+/// nothing new.
 pub async fn snapshot(
     State(edge): State<Shared>,
     Stored(Destination { id, .. }): Stored<Destination>,
     Body(body): Body<OwedPage>,
 ) -> Result<Json<SnapshotPage>, Error> {
-    let (page, run) = body.page();
-    check_cursor(page.cursor.as_deref())?;
-    let page = edge.store.snapshot(id, page, run).await?;
-    if run == Run::Real && timeout(PATIENCE, wake(&edge, &page.owed)).await.is_err() {
-        tracing::warn!(destination.id = %id, "the engine took not all signals of a snapshot; the sweep finds the rest");
+    let run = body.run();
+    check_cursor(body.cursor.as_deref())?;
+    let page = edge.store.backfill(id, body.page(), run).await?;
+    if run == Run::Real && timeout(TIMEOUT, wake(&edge, &page.owed)).await.is_err() {
+        tracing::warn!(destination.id = %id, "Temporal took not all signals in time; the sweep finds the rest");
     }
-    Ok(Json(SnapshotPage { purchases: page.purchases, owed: page.owed.len(), next_cursor: page.next_cursor }))
+    Ok(Json(SnapshotPage { purchases: page.checked, owed: page.owed.len(), next_cursor: page.next_cursor }))
 }
 
+/// Sends the signal `wake` to each purchase.
 async fn wake(edge: &Edge, keys: &[CollapseKey]) {
     let signal = async |key: &CollapseKey| {
         if let Err(error) = edge.dispatch.engine().signal(*key, Signal::Wake).await {
             tracing::debug!(collapse_key = %key, error = chain(&error), "a wake was not taken; the sweep finds the lane");
         }
     };
-    stream::iter(keys).for_each_concurrent(SIGNALS, signal).await;
+    stream::iter(keys).for_each_concurrent(CONCURRENCY, signal).await;
 }

@@ -1,6 +1,5 @@
-//! `/v1/explain`: why something is as it is, as sentences and as data. Storage has the facts, `sentences` the texts,
-//! and
-//! `story` builds the tree.
+//! `/v1/explain`: explains a notification, purchase, event or destination, in sentences and as data. Storage reads the
+//! facts, `sentences` writes the texts, and `story` builds the tree.
 
 mod node;
 mod sentences;

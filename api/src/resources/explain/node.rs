@@ -1,4 +1,4 @@
-//! A node of an explanation: a thing, a sentence about it, and its consequences.
+//! A node of an explanation: a sentence about one thing, its facts, and the nodes below it.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with a sentence and no facts.
+    /// A node with a sentence, without facts and children.
     pub fn new(what: &'static str, summary: String) -> Self {
         Self { what, summary, facts: Map::new(), then: Vec::new() }
     }

@@ -1,30 +1,30 @@
-//! Builds the tree: notification, outcome, revision, events, deliveries, attempts.
+//! Builds the tree of an explanation: notifications, revisions, events, deliveries, attempts.
 
 use super::node::Node;
-use super::sentences::{self, Unsent};
+use super::sentences::{self, Unsent, unsent};
 use domain::{CollapseKey, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AnnouncedEvent, Destination, OfDestination, OfEvent, OfMessage, OfPurchase, PurchaseView,
-    ReceivedNotification, Sending,
+    Addressee, AnnouncedEvent, Destination, EventExplanation, MessageExplanation, Portrait, PurchaseExplanation,
+    PurchaseView, ReceivedNotification, Sending,
 };
 
-/// A message of a store.
-pub fn message(message_id: &str, of: &OfMessage) -> Node {
+/// The tree of a store's message.
+pub fn message(message_id: &str, of: &MessageExplanation) -> Node {
     let notifications = of.notifications.iter().map(|(one, events)| {
         notification(one).then(events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now)))
     });
     Node::new("message", sentences::message(message_id, of)).fact("message_id", message_id).then(notifications)
 }
 
-/// A purchase.
-pub fn purchase(key: CollapseKey, of: &OfPurchase) -> Node {
+/// The tree of a purchase.
+pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
     let node = Node::new("purchase", sentences::purchase(key, of)).fact("collapse_key", key);
     let node = match &of.purchase {
         Some(view) => node.of(&PurchaseView { data: Value::Null, ..view.clone() }),
         None => node,
     };
-    let notifications = Node::new("notifications", sentences::notifications(&of.notifications, of.has_older));
+    let notifications = Node::new("notifications", sentences::notifications(of));
     let revisions = of.events.chunk_by(|a, b| a.event.revision == b.event.revision).filter_map(|events| {
         let revision = events.first()?.event.revision;
         let settled = of.notifications.iter().filter(|one| sentences::is_settled_in(one, revision)).count();
@@ -36,27 +36,28 @@ pub fn purchase(key: CollapseKey, of: &OfPurchase) -> Node {
     if of.events.is_empty() { node.then([Node::new("nothing", sentences::no_events())]) } else { node }
 }
 
-/// An event.
-pub fn event(of: &OfEvent) -> Node {
+/// The tree of an event.
+pub fn event(of: &EventExplanation) -> Node {
     let node = event_with_deliveries(&of.event, &of.addressees, of.now);
     let causes = Node::new("notifications", sentences::caused_by(&of.notifications))
         .then(of.notifications.iter().map(notification));
     Node { then: std::iter::once(causes).chain(node.then).collect(), ..node }
 }
 
-/// A destination.
-pub fn destination(of: &OfDestination) -> Node {
-    let addressee = &of.portrait.addressee;
-    let all =
-        |sendings: &[Sending]| -> Vec<Node> { sendings.iter().map(|one| delivery(one, addressee, of.now)).collect() };
+/// The tree of a destination.
+pub fn destination(portrait: &Portrait) -> Node {
+    let addressee = &portrait.addressee;
+    let all = |sendings: &[Sending]| -> Vec<Node> {
+        sendings.iter().map(|one| delivery(one, addressee, portrait.now)).collect()
+    };
     let Destination { id, app_id, kind, name, state, enabled, since, .. } = &addressee.destination;
-    let owes = &of.portrait.owes;
-    Node::new("destination", sentences::destination(&of.portrait, of.now))
+    let owes = &portrait.owes;
+    Node::new("destination", sentences::destination(portrait))
         .fact("destination_id", id)
         .fact("app_id", app_id)
         .fact("kind", kind)
         .fact("name", name)
-        .fact("state", state)
+        .fact("state", state.as_str())
         .fact("enabled", enabled)
         .fact("since", since)
         .fact("health", &addressee.health)
@@ -65,11 +66,11 @@ pub fn destination(of: &OfDestination) -> Node {
         .then([Node::new("choice", sentences::choice(&addressee.destination))])
         .then(sentences::health(&addressee.health).map(|sentence| Node::new("health", sentence)))
         .then([
-            Node::new("owed", sentences::owed(&of.portrait))
+            Node::new("owed", sentences::owed(portrait))
                 .fact("pending", addressee.health.owed)
                 .fact("waiting", owes.waiting)
-                .then(all(&of.portrait.owed)),
-            Node::new("dead", sentences::dead(&of.portrait)).fact("dead", owes.dead).then(all(&of.portrait.dead)),
+                .then(all(&portrait.owed)),
+            Node::new("dead", sentences::dead(portrait)).fact("dead", owes.dead).then(all(&portrait.dead)),
         ])
 }
 
@@ -87,15 +88,15 @@ fn event_with_deliveries(announced: &AnnouncedEvent, addressees: &[Addressee], n
         let mine = |sending: &&Sending| sending.delivery.destination_id == addressee.destination.id;
         let sent: Vec<Node> = announced.sendings.iter().filter(mine).map(|one| delivery(one, addressee, now)).collect();
         if sent.is_empty() {
-            node.then.extend(Unsent::of(&announced.event, addressee).map(|why| unsent(why, addressee)));
+            node.then.extend(unsent(&announced.event, addressee).map(|why| not_sent(why, addressee)));
         }
         node.then.extend(sent);
     }
     if node.then.len() == without_deliveries { node.then([Node::new("nobody", sentences::nobody())]) } else { node }
 }
 
-fn unsent(why: Unsent, addressee: &Addressee) -> Node {
-    Node::new("not_sent", why.sentence(addressee)).fact("why", why.code()).to(&addressee.destination)
+fn not_sent(Unsent { code, sentence }: Unsent, addressee: &Addressee) -> Node {
+    Node::new("not_sent", sentence).fact("why", code).to(&addressee.destination)
 }
 
 fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> Node {
@@ -109,7 +110,7 @@ fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> Node {
 }
 
 impl Node {
-    /// Adds the destination that the node is about.
+    /// Adds the destination of the node as facts.
     fn to(self, Destination { id, name, kind, .. }: &Destination) -> Self {
         self.fact("destination_id", id).fact("destination", name).fact("kind", kind)
     }

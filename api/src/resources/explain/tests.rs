@@ -1,12 +1,13 @@
 //! The sentences, one for each state.
 
-use super::sentences::{self, Unsent};
+use super::sentences::{self, unsent};
 use domain::event::{Change, Wildcards};
+use domain::health::Health;
 use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, DeliveryView, Destination, EventFacts, Filter, HealthView, NotificationView, Owes,
-    Portrait, ReceivedNotification, Sending, Skipped, Successor,
+    Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, EventFacts, Filter, HealthView,
+    NotificationView, Owes, Portrait, ReceivedNotification, Sending, Skipped, Successor, WaitingFor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -38,23 +39,12 @@ fn hook() -> Addressee {
         concurrency: 32,
         schedule: None,
         enabled: true,
-        state: "healthy".to_owned(),
+        state: domain::health::State::Healthy,
         reason: None,
         since: at(0),
         created_at: at(0),
     };
-    let health = HealthView {
-        failures: 0,
-        last_error: None,
-        first_failure_at: None,
-        last_failure_at: None,
-        last_success_at: None,
-        opened_at: None,
-        probed_at: None,
-        recovered_at: None,
-        paused_until: None,
-        owed: 0,
-    };
+    let health = HealthView { health: Health::default(), owed: 0 };
     Addressee { destination, chosen_at: None, deleted_at: None, health }
 }
 
@@ -74,7 +64,7 @@ fn event() -> EventFacts {
     }
 }
 
-fn sending(status: &str) -> Sending {
+fn sending(status: DeliveryStatus) -> Sending {
     let delivery = DeliveryView {
         id: id::<DeliveryId>(),
         event_id: id::<EventId>(),
@@ -83,19 +73,19 @@ fn sending(status: &str) -> Sending {
         destination_id: id(),
         revision: 3,
         n: 0,
-        status: status.to_owned(),
+        status,
         attempts: 2,
-        next_due_at: (status == "pending").then(|| at(60)),
+        next_due_at: (status == DeliveryStatus::Pending).then(|| at(60)),
         last_error: Some("the endpoint answered 500".to_owned()),
         first_tried_at: Some(at(1)),
-        finished_at: (status != "pending").then(|| at(20)),
+        finished_at: (status != DeliveryStatus::Pending).then(|| at(20)),
         pruned_at: None,
         created_at: at(1),
     };
     Sending { delivery, attempts: Vec::new(), successor: None, not_again: None }
 }
 
-fn notification(outcome: Option<Outcome>, waiting_for: Option<&str>) -> ReceivedNotification {
+fn notification(outcome: Option<Outcome>, waiting_for: Option<WaitingFor>) -> ReceivedNotification {
     ReceivedNotification {
         view: NotificationView {
             seq: 1,
@@ -106,7 +96,7 @@ fn notification(outcome: Option<Outcome>, waiting_for: Option<&str>) -> Received
             store_type: "RENEWED".to_owned(),
             accepted_at: at(0),
             outcome,
-            waiting_for: waiting_for.map(str::to_owned),
+            waiting_for,
             revision: outcome.map(|_| 3),
             reason: None,
         },
@@ -148,7 +138,7 @@ fn a_change_shows_the_value_before_and_after() {
 
 #[test]
 fn a_missing_delivery_has_a_reason() {
-    let reason = |addressee: &Addressee| Unsent::of(&event(), addressee).map(Unsent::code);
+    let reason = |addressee: &Addressee| unsent(&event(), addressee).map(|why| why.code);
     assert_eq!(reason(&hook()), Some("unexplained"));
     let created_later = Addressee { destination: Destination { created_at: at(11), ..hook().destination }, ..hook() };
     assert_eq!(reason(&created_later), Some("created_later"));
@@ -165,27 +155,32 @@ fn a_missing_delivery_has_a_reason() {
     assert_eq!(reason(&Addressee { deleted_at: Some(at(9)), ..hook() }), None, "it was deleted before");
     assert_eq!(reason(&Addressee { deleted_at: Some(at(11)), ..hook() }), Some("deleted"));
     let about = EventFacts { origin: None, collapse_key: id(), ..event() };
-    assert_eq!(Unsent::of(&about, &hook()), Some(Unsent::Itself));
+    assert_eq!(unsent(&about, &hook()).map(|why| why.code), Some("itself"));
 }
 
 #[test]
 fn why_not_is_a_sentence() {
+    let sentence = |addressee: &Addressee| unsent(&event(), addressee).expect("a reason").sentence;
     let mut addressee = hook();
     addressee.destination.events = vec!["purchase.updated".to_owned(), "device.*".to_owned()];
     assert_eq!(
-        Unsent::Type.sentence(&addressee),
+        sentence(&addressee),
         format!("not to {HOOK}: the destination does not choose this type (it chooses purchase.updated, device.*)")
     );
-    let text = Unsent::CreatedLater(at(11)).sentence(&addressee);
+    addressee.destination.created_at = at(11);
+    let text = sentence(&addressee);
     assert!(text.contains("created later, at 2027-01-15T08:00:11.000000Z") && text.contains("snapshot"), "{text}");
-    assert!(Unsent::Unexplained.sentence(&addressee).contains("settle audit"));
+    assert!(sentence(&hook()).contains("settle audit"));
 }
 
 #[test]
 fn a_delivery_shows_its_final_status() {
-    assert_eq!(sentence(&sending("delivered"), &hook()), ": delivered at 2027-01-15T08:00:20.000000Z, with attempt 2");
-    assert_eq!(sentence(&sending("skipped"), &hook()), ": not sent: the endpoint answered 500");
-    let dead = sentence(&sending("dead"), &hook());
+    assert_eq!(
+        sentence(&sending(DeliveryStatus::Delivered), &hook()),
+        ": delivered at 2027-01-15T08:00:20.000000Z, with attempt 2"
+    );
+    assert_eq!(sentence(&sending(DeliveryStatus::Skipped), &hook()), ": not sent: the endpoint answered 500");
+    let dead = sentence(&sending(DeliveryStatus::Dead), &hook());
     assert!(dead.starts_with(": dead at 2027-01-15T08:00:20.000000Z: the endpoint answered 500;"), "{dead}");
     assert!(dead.contains(&format!("settle redeliver event {ID}")), "{dead}");
     for (why, text) in [
@@ -193,11 +188,11 @@ fn a_delivery_shows_its_final_status() {
         (Skipped::Pruned, "nor by a redelivery: its body was removed"),
         (Skipped::AlreadyOwed, "but it is owed again by now"),
     ] {
-        let lost = sentence(&Sending { not_again: Some(why), ..sending("dead") }, &hook());
+        let lost = sentence(&Sending { not_again: Some(why), ..sending(DeliveryStatus::Dead) }, &hook());
         assert!(lost.contains(text) && !lost.contains("settle redeliver"), "{lost}");
     }
-    assert!(sentence(&sending("waiting"), &hook()).contains("as soon as the customer is named"));
-    let mut again = sending("delivered");
+    assert!(sentence(&sending(DeliveryStatus::Waiting), &hook()).contains("as soon as the customer is named"));
+    let mut again = sending(DeliveryStatus::Delivered);
     (again.delivery.n, again.delivery.pruned_at) = (1, Some(at(99)));
     let text = sentence(&again, &hook());
     assert!(text.starts_with(", sent again (the 2nd time): delivered") && text.contains("pruned at"), "{text}");
@@ -205,45 +200,45 @@ fn a_delivery_shows_its_final_status() {
 
 #[test]
 fn a_superseded_delivery_shows_its_successor_and_its_status() {
-    let mut one = sending("superseded");
+    let mut one = sending(DeliveryStatus::Superseded);
     assert_eq!(sentence(&one, &hook()), ": superseded by a newer revision");
     for (status, became) in [
-        ("delivered", "which was delivered at 2027-01-15T08:00:40.000000Z"),
-        ("dead", "which died at 2027-01-15T08:00:40.000000Z"),
-        ("pending", "which is owed"),
+        (DeliveryStatus::Delivered, "which was delivered at 2027-01-15T08:00:40.000000Z"),
+        (DeliveryStatus::Dead, "which died at 2027-01-15T08:00:40.000000Z"),
+        (DeliveryStatus::Pending, "which is owed"),
     ] {
-        one.successor = Some(Successor { revision: 7, status: status.to_owned(), finished_at: Some(at(40)) });
+        one.successor = Some(Successor { revision: 7, status, finished_at: Some(at(40)) });
         assert_eq!(sentence(&one, &hook()), format!(": superseded by revision 7, {became}"));
     }
 }
 
 #[test]
 fn an_owed_delivery_shows_the_reason_for_its_delay() {
-    let one = sending("pending");
+    let one = sending(DeliveryStatus::Pending);
     let owed = sentence(&one, &hook());
     assert_eq!(
         owed,
         ": owed, tried 2 times, tried again at 2027-01-15T08:01:00.000000Z; the last time: the endpoint answered 500"
     );
-    let mut late = sending("pending");
+    let mut late = sending(DeliveryStatus::Pending);
     late.delivery.next_due_at = Some(at(29));
     assert!(sentence(&late, &hook()).starts_with(": owed, tried 2 times, and tried again as soon as its lane is free"));
     late.attempts = vec![attempt()];
     late.attempts[0].finished_at = None;
     assert_eq!(sentence(&late, &hook()), ": owed, and being sent at this moment unless its worker died");
-    let mut new = sending("pending");
+    let mut new = sending(DeliveryStatus::Pending);
     (new.delivery.attempts, new.delivery.last_error) = (0, None);
     assert_eq!(sentence(&new, &hook()), ": owed, due at 2027-01-15T08:01:00.000000Z");
     new.delivery.next_due_at = Some(at(29));
     assert!(sentence(&new, &hook()).contains("as soon as its lane is free"));
 
     let mut addressee = hook();
-    addressee.health.paused_until = Some(at(31));
+    addressee.health.health.paused_until = Some(at(31));
     assert_eq!(
         sentence(&one, &addressee),
         ": owed: the destination requested a pause until 2027-01-15T08:00:31.000000Z"
     );
-    addressee.health.opened_at = Some(at(5));
+    addressee.health.health.opened_at = Some(at(5));
     assert!(sentence(&one, &addressee).contains("does not answer since 2027-01-15T08:00:05.000000Z"));
     (addressee.destination.enabled, addressee.destination.reason) = (false, Some("it answered 410".to_owned()));
     assert_eq!(
@@ -291,16 +286,16 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
     };
     assert_eq!(sentence(&notification(Some(Outcome::Settled), None)), "settled in revision 3");
     assert_eq!(sentence(&notification(Some(Outcome::NoChange), None)), "settled, and nothing changed (revision 3)");
-    let mut window = notification(None, Some("window"));
+    let mut window = notification(None, Some(WaitingFor::Window));
     window.window_ends_at = Some(at(120));
     assert!(sentence(&window).contains("ends at 2027-01-15T08:02:00.000000Z unless another notification arrives"));
-    let mut hold = notification(None, Some("hold"));
+    let mut hold = notification(None, Some(WaitingFor::Hold));
     hold.held = Some((at(60), Some("ann".to_owned()), Some("checking".to_owned())));
     assert_eq!(
         sentence(&hold),
         "waits for the end of a hold by ann until 2027-01-15T08:01:00.000000Z, with the reason: checking"
     );
-    let mut verification = notification(None, Some("verification"));
+    let mut verification = notification(None, Some(WaitingFor::Verification));
     (verification.unverified_since, verification.next_wake_at) = (Some(at(1)), Some(at(60)));
     assert!(
         sentence(&verification).contains("which does not answer since")
@@ -320,11 +315,12 @@ fn a_destination_shows_its_state_and_its_debts() {
         owes: Owes { waiting: 0, dead },
         owed: Vec::new(),
         dead: Vec::new(),
+        now: at(30),
     };
-    let stands = |addressee: Addressee| sentences::destination(&portrait(addressee, 0), at(30));
+    let stands = |addressee: Addressee| sentences::destination(&portrait(addressee, 0));
     assert_eq!(stands(hook()), format!("destination {HOOK}: healthy since 2027-01-15T08:00:00.000000Z"));
     let mut open = hook();
-    (open.health.opened_at, open.health.probed_at) = (Some(at(5)), Some(at(25)));
+    (open.health.health.opened_at, open.health.health.probed_at) = (Some(at(5)), Some(at(25)));
     assert!(stands(open).contains("tried every 30 s, last at 2027-01-15T08:00:25.000000Z"));
     let mut off = hook();
     off.destination.enabled = false;
@@ -333,12 +329,12 @@ fn a_destination_shows_its_state_and_its_debts() {
     assert_eq!(sentences::owed(&portrait(hook(), 0)), "nothing is owed to it");
     assert_eq!(sentences::dead(&portrait(hook(), 0)), "nothing is dead");
     assert!(sentences::dead(&portrait(hook(), 1)).starts_with("1 delivery is dead (`settle redeliver failed"));
-    let many = portrait(hook(), Portrait::MOST_COUNTED);
+    let many = portrait(hook(), Portrait::MAX_COUNTED);
     assert!(sentences::dead(&many).starts_with("10000 or more deliveries are dead"));
-    let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending("dead") };
+    let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending(DeliveryStatus::Dead) };
     let of = |count, dead| sentences::dead(&Portrait { dead, ..portrait(hook(), count) });
     assert_eq!(of(1, vec![lost()]), "1 delivery is dead, and none of it would be sent again; the newest:");
-    for (count, dead) in [(2, vec![lost()]), (2, vec![lost(), sending("dead")])] {
+    for (count, dead) in [(2, vec![lost()]), (2, vec![lost(), sending(DeliveryStatus::Dead)])] {
         assert!(of(count, dead).contains("`settle redeliver failed"), "not all is lost");
     }
 }

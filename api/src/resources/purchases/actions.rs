@@ -1,4 +1,5 @@
-//! The actions of an admin on one purchase. Each is a signal to its workflow, which starts when it sleeps; 202.
+//! The actions of an admin on one purchase. Each sends a signal to the purchase's workflow, starts a run if none is
+//! open, and answers 202.
 
 use super::newest;
 use crate::answer::Accepted;
@@ -45,7 +46,7 @@ pub struct PurchaseRedelivery {
 
 type Answer = Result<Accepted<SignaledPurchase>, Error>;
 
-/// `POST …/flush`: settle now; never through a hold.
+/// `POST …/flush`: settle now, unless the purchase is held.
 pub async fn flush(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
     newest(&edge, key).await?;
     send(&edge, key, Signal::Flush(action.into())).await
@@ -69,7 +70,7 @@ pub async fn release(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(
     send(&edge, key, Signal::Release(action.into())).await
 }
 
-/// `POST …/discard`: end the notifications accepted until now without recording them.
+/// `POST …/discard`: give the notifications accepted until now the outcome `discarded`, without settling them.
 pub async fn discard(State(edge): State<Shared>, Id(key): Id<CollapseKey>, Body(action): Body<Action>) -> Answer {
     let Admin { by, reason } = action.into();
     let through = Some(newest(&edge, key).await?);
@@ -91,6 +92,7 @@ pub async fn redeliver(
     send(&edge, key, Signal::Redeliver(Redeliver { by, reason, destination_id })).await
 }
 
+/// Refuses the id of a destination that does not exist.
 async fn known(edge: &Edge, id: DestinationId) -> Result<(), Error> {
     match edge.store.destination(id).await {
         Ok(_) => Ok(()),

@@ -1,10 +1,11 @@
-//! `/v1/purchases`: the state of each, and what waits.
+//! `/v1/purchases`: the state of each purchase, its lanes and its open run.
 
 mod actions;
 
 pub use actions::{discard, flush, hold, redeliver, release};
 
 use super::notifications::PurchaseNotification;
+use super::query::Listed;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Id, PageQuery, Query};
@@ -12,29 +13,13 @@ use axum::Json;
 use axum::extract::State;
 use domain::{AppId, CollapseKey, Lane, PlatformId, Timestamp};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
 use storage::{Page, Paged, PurchaseFilter, PurchaseView};
 
-/// Maximum time to wait for the engine's part of the answer.
-const STATUS_WAIT: Duration = Duration::from_secs(2);
-
-/// Which purchases.
-#[derive(Debug, Deserialize, JsonSchema)]
-pub struct PurchaseQuery {
-    /// Only those of this platform.
-    platform_id: Option<PlatformId>,
-    /// Only those of this receipt.
-    receipt_id: Option<String>,
-    /// Only those of this customer, by the store's name.
-    app_user_id: Option<String>,
-    /// Only those of this customer, by the customer's own id.
-    external_id: Option<String>,
-    /// The page.
-    #[serde(flatten)]
-    page: PageQuery,
-}
+/// Maximum time to wait for the status of the open run.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A purchase, its lanes and its open run.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -71,15 +56,13 @@ pub struct PurchaseDetail {
 /// `GET /v1/purchases`, the last settled first.
 pub async fn list(
     State(edge): State<Shared>,
-    Query(query): Query<PurchaseQuery>,
+    Query(Listed { filter, page }): Query<Listed<PurchaseFilter>>,
 ) -> Result<Json<Paged<PurchaseView>>, Error> {
-    let PurchaseQuery { platform_id, receipt_id, app_user_id, external_id, page } = query;
-    let (page, receipt) = (page.page(), receipt_id.clone());
-    let may_be_unsettled = page.cursor.is_none() && app_user_id.is_none() && external_id.is_none();
-    let filter = PurchaseFilter { platform_id, receipt_id, app_user_id, external_id };
-    let mut found = edge.store.purchases(filter, page).await?;
-    if let (Some(receipt), true, None) = (receipt, may_be_unsettled, &found.next_cursor) {
-        for key in open_of_receipt(&edge, platform_id, &receipt).await? {
+    let page = page.page();
+    let may_be_unsettled = page.cursor.is_none() && filter.app_user_id.is_none() && filter.external_id.is_none();
+    let mut found = edge.store.purchases(filter.clone(), page).await?;
+    if let (Some(receipt), true, None) = (filter.receipt_id, may_be_unsettled, &found.next_cursor) {
+        for key in open_of_receipt(&edge, filter.platform_id, &receipt).await? {
             if !found.items.iter().any(|item| item.collapse_key == key) {
                 found.items.extend(unsettled(&edge, key).await?);
             }
@@ -88,12 +71,12 @@ pub async fn list(
     Ok(Json(found))
 }
 
-/// `GET /v1/purchases/{collapse_key}`: what is stored, and the status of the open run (`status`, null when none
-/// is open; `status_error` when the engine did not answer).
+/// `GET /v1/purchases/{collapse_key}`: the stored purchase, and the status of the open run (`status`, null when none is
+/// open; `status_error` when the run did not answer).
 pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Result<Json<PurchaseDetail>, Error> {
     let purchase = find(&edge, key).await?;
     let lanes = edge.store.lanes(key).await?;
-    let answered = tokio::time::timeout(STATUS_WAIT, edge.dispatch.engine().status(key)).await;
+    let answered = tokio::time::timeout(STATUS_TIMEOUT, edge.dispatch.engine().status(key)).await;
     let (status, status_error) = match answered {
         Ok(Ok(status)) => (status, None),
         Ok(Err(error)) => (None, Some(error.to_string())),
@@ -123,9 +106,7 @@ pub async fn notifications(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<PurchaseNotification>>, Error> {
     newest(&edge, key).await?;
-    let found = edge.store.notifications_of_purchase(key, query.page()).await?;
-    let items = found.items.into_iter().map(PurchaseNotification::from).collect();
-    Ok(Json(Paged { items, next_cursor: found.next_cursor }))
+    Ok(Json(edge.store.notifications_of_purchase(key, query.page()).await?.map(PurchaseNotification::from)))
 }
 
 async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
@@ -137,7 +118,7 @@ async fn find(edge: &Edge, key: CollapseKey) -> Result<PurchaseView, Error> {
     }
 }
 
-/// The purchases of a receipt that have notifications without an outcome.
+/// The purchases of a receipt that may have notifications without an outcome: with a platform, the one purchase there.
 async fn open_of_receipt(edge: &Edge, platform: Option<PlatformId>, receipt: &str) -> Result<Vec<CollapseKey>, Error> {
     match platform {
         Some(platform) => Ok(vec![CollapseKey::of(platform, receipt)]),
@@ -145,7 +126,7 @@ async fn open_of_receipt(edge: &Edge, platform: Option<PlatformId>, receipt: &st
     }
 }
 
-/// A purchase that has notifications and is not settled yet.
+/// A purchase that has notifications and is not settled yet, with the state `unknown`.
 async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>, Error> {
     let found = edge.store.notifications_of_purchase(key, Page { cursor: None, limit: 1 }).await?;
     let Some(newest) = found.items.into_iter().next() else { return Ok(None) };
@@ -165,7 +146,8 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
     }))
 }
 
-/// The newest sequence number of a purchase that is known.
+/// The newest sequence number of a purchase's notifications; 0 when it has a record but no notification. Fails when the
+/// purchase is unknown.
 async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     let page = Page { cursor: None, limit: 1 };
     let found = edge.store.notifications_of_purchase(key, page).await?;
@@ -175,7 +157,7 @@ async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     }
 }
 
-/// The state of a purchase in readable form; a running one without renewal names both.
+/// The state of a purchase in readable form.
 #[must_use]
 pub fn state_for_people(state: &str) -> &str {
     match state {

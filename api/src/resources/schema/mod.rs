@@ -3,7 +3,7 @@
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Id;
-use crate::openapi::{Operation, Output, Schemas};
+use crate::operation::{Operation, Output, Schemas};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 const MEDIA: &str = "application/schema+json";
 
 /// Type, version and schema of each event that is sent.
-static SCHEMAS: LazyLock<Vec<(&str, &str, Value)>> = LazyLock::new(domain::event::schemas);
+static SCHEMAS: LazyLock<Vec<(&str, &str, Value)>> = LazyLock::new(domain::schemas::all);
 
 /// The events that are sent, and their schemas.
 #[derive(Debug, Serialize, JsonSchema)]

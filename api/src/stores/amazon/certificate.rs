@@ -1,7 +1,7 @@
-//! Which certificate may sign for a topic, and its public key. Fetching and caching are in `keyring`.
+//! Checks whether a certificate may sign for a topic, and reads its public key. `keyring` fetches and caches them.
 //!
-//! There is no chain to check: SNS publishes the leaf alone. TLS to the pinned host is the root of
-//! trust, as in AWS's own libraries.
+//! SNS publishes only the leaf certificate, so no chain is checked. TLS to the SNS host of the topic's region is the
+//! root of trust, as in AWS's own libraries.
 
 use super::refusal::Refusal;
 use super::topic::Arn;
@@ -15,39 +15,41 @@ use openssl::x509::X509;
 
 /// The largest certificate that is read.
 pub const MAX_CERTIFICATE_BYTES: usize = 64 * 1024;
+/// The accepted lengths of an RSA key.
 const KEY_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
-/// Temporary: the URL is right, so the host has a problem of its own.
-const NOT_A_CERTIFICATE: Refusal = Refusal::Unavailable("certificate is not exactly one PEM block");
+/// Temporary: the URL is valid, so the host answers wrongly for now.
+const NOT_A_CERTIFICATE: Refusal = Refusal::TryAgain("certificate is not exactly one PEM block");
 
-/// Refuses a certificate URL unless it is `https://{host of the topic}/SimpleNotificationService-{32
-/// hex}.pem`, letter for letter. The text is compared, not parsed, so that no parser can be misled.
+/// Refuses a certificate URL unless it is exactly
+/// `https://{host of the topic}/SimpleNotificationService-{32 hex digits}.pem`. The text is compared and not parsed, so
+/// that no difference between URL parsers can be used to name another host.
 ///
 /// # Errors
-/// Any other URL.
+/// The URL has another form.
 pub fn check_url(url: &str, arn: &Arn<'_>) -> Result<(), Refusal> {
-    let rest = url.strip_prefix("https://").ok_or(Refusal::Malformed("SigningCertURL is not https"))?;
-    let (host, path) = rest.split_once('/').ok_or(Refusal::Malformed("SigningCertURL has no path"))?;
+    let rest = url.strip_prefix("https://").ok_or(Refusal::Invalid("SigningCertURL is not https"))?;
+    let (host, path) = rest.split_once('/').ok_or(Refusal::Invalid("SigningCertURL has no path"))?;
     if host != arn.host() {
-        return Err(Refusal::Malformed("SigningCertURL is not at the SNS host of the topic's region"));
+        return Err(Refusal::Invalid("SigningCertURL is not at the SNS host of the topic's region"));
     }
     let name = path.strip_prefix("SimpleNotificationService-").and_then(|name| name.strip_suffix(".pem"));
     let is_hex = |text: &str| text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if name.is_some_and(is_hex) {
         Ok(())
     } else {
-        Err(Refusal::Malformed("SigningCertURL is not the path of a signing certificate"))
+        Err(Refusal::Invalid("SigningCertURL is not the path of a signing certificate"))
     }
 }
 
-/// The region in a certificate URL of the right shape.
+/// The region in a certificate URL; `None` when the URL does not begin as one of SNS.
 pub(super) fn region_of(url: &str) -> Option<&str> {
     url.strip_prefix("https://sns.")?.split_once('.').map(|(region, _)| region)
 }
 
-/// A public key of SNS with the validity of its certificate.
+/// A public key of SNS, with the validity period of its certificate.
 #[derive(Debug)]
 pub struct SigningKey {
-    /// The key, parsed once.
+    /// The public key.
     pub key: PKey<Public>,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -57,13 +59,13 @@ impl SigningKey {
     /// Reads a certificate that claims to sign for a region.
     ///
     /// # Errors
-    /// More or less than one PEM block, a name that does not sign for the region, or a weak key.
+    /// The file is not exactly one PEM block, no name in it may sign for the region, or the key is weak or not RSA.
     pub fn read(pem: &[u8], region: &str) -> Result<Self, Refusal> {
         let certificate = only_block(pem).ok_or(NOT_A_CERTIFICATE)?;
         if !is_named(&certificate, region) {
-            return Err(Refusal::Malformed("certificate is not named as a signer of the topic's region"));
+            return Err(Refusal::Invalid("certificate is not named as a signer of the topic's region"));
         }
-        let weak = Refusal::Malformed("certificate has no RSA key of 2048 bits or more");
+        let weak = Refusal::Invalid("certificate has no RSA key of 2048 bits or more");
         let key = certificate.public_key().map_err(|_| weak)?;
         if key.rsa().is_err() || !KEY_BITS.contains(&key.bits()) {
             return Err(weak);
@@ -73,49 +75,48 @@ impl SigningKey {
         Ok(Self { key, not_before, not_after })
     }
 
-    /// Refuses a key outside the validity of its certificate, for now: SNS does not sign with expired ones, so the
-    /// clock of
-    /// this machine is more likely to be wrong.
+    /// Refuses a key outside the validity period of its certificate. The refusal is temporary: SNS does not sign with
+    /// expired certificates, so probably the clock of this machine is wrong.
     ///
     /// # Errors
-    /// `now` is before the first or after the last instant of the validity.
+    /// `now` is outside the validity period.
     pub fn check_dates(&self, now: Timestamp) -> Result<(), Refusal> {
         if now < self.not_before {
-            return Err(Refusal::Unavailable("certificate is not valid yet"));
+            return Err(Refusal::TryAgain("certificate is not valid yet"));
         }
-        if self.is_over(now) {
-            return Err(Refusal::Unavailable("certificate has expired"));
+        if self.has_expired(now) {
+            return Err(Refusal::TryAgain("certificate has expired"));
         }
         Ok(())
     }
 
-    /// Whether it has expired.
+    /// Whether the certificate has expired.
     #[must_use]
-    pub fn is_over(&self, now: Timestamp) -> bool {
+    pub fn has_expired(&self, now: Timestamp) -> bool {
         now > self.not_after
     }
 
-    /// The end of its validity.
+    /// The end of the validity period.
     #[must_use]
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
     }
 }
 
-/// The certificate, when the body is one PEM block and nothing else: an answer of the SNS API that
-/// contains a PEM was accepted once (the 2022 attack on the official libraries).
+/// The certificate, if the body is one PEM block and nothing else. In 2022, AWS's libraries could be attacked because
+/// they accepted an answer of the SNS API that merely contained a PEM block.
 fn only_block(pem: &[u8]) -> Option<X509> {
     let text = std::str::from_utf8(pem).ok()?.trim_end_matches(['\r', '\n']);
     let inner = text.strip_prefix("-----BEGIN CERTIFICATE-----")?.strip_suffix("-----END CERTIFICATE-----")?;
     let base64: Vec<u8> = inner.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
     let der = STANDARD.decode(base64).ok()?;
     let certificate = X509::from_der(&der).ok()?;
-    // The library stops reading at the certificate's end; what follows it is refused here.
+    // OpenSSL stops reading at the certificate's end, so trailing bytes are found by encoding it again.
     (certificate.to_der().ok()? == der).then_some(certificate)
 }
 
-/// The names that AWS's Java library (2026) knows: one for classic regions, one per newer region, and
-/// those of China and GovCloud.
+/// Whether a certificate has one of the names that AWS's Java library (2026) accepts for a region: one name for all
+/// classic regions, one for each newer region, and those of China and GovCloud.
 fn is_named(certificate: &X509, region: &str) -> bool {
     let wanted = if region.starts_with("cn-") {
         vec![format!("sns-{region}.amazonaws.com.cn")]

@@ -1,61 +1,61 @@
-//! The SNS document around a message: read once, strictly, borrowing from the body.
+//! The SNS document around a message: parsed once, strictly, borrowing from the body.
 //!
-//! What SNS does not sign (`UnsubscribeURL`, `MessageAttributes`, every header) is skipped unread.
+//! The fields that SNS does not sign (`UnsubscribeURL`, `MessageAttributes`) and all HTTP headers are ignored.
 
 use super::refusal::Refusal;
 use domain::Timestamp;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use uuid::Uuid;
 
-/// The largest body: a message of 1 MiB whose every other character is escaped still fits.
+/// The body limit: 2 MiB. A message of 1 MiB in which every second character is escaped still fits.
 pub const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
-/// How far ahead of the clock a message may be.
+/// How far a message's time may be ahead of this machine's clock.
 const MAX_AHEAD_MS: i64 = 15 * 60 * 1000;
-/// Keys of a document; real ones have ten or eleven.
-const MAX_KEYS: usize = 64;
+/// Maximum number of unknown keys of a document; real documents have ten or eleven keys.
+const MAX_UNKNOWN_KEYS: usize = 64;
 
-/// An SNS document whose fields have the right shape. Its author is not verified yet.
+/// An SNS document whose fields have the right form. Its signature is not verified yet.
 #[derive(Debug)]
 pub struct Envelope<'a> {
-    /// Its type, with the fields that only this type has.
+    /// The type of the document, with the fields that only this type has.
     pub kind: Kind<'a>,
     /// The id of the message, the same on every retry.
     pub message_id: Cow<'a, str>,
-    /// Which topic sent it.
+    /// The ARN of the topic that claims to have sent it.
     pub topic_arn: Cow<'a, str>,
     /// The published message.
     pub message: Cow<'a, str>,
-    /// When it was published, as written, since that is what is signed.
+    /// When it was published, as SNS wrote it: the signature covers this text.
     pub timestamp: Cow<'a, str>,
-    /// The time of publishing as an instant.
+    /// When it was published.
     pub at: Timestamp,
-    /// How it is signed.
+    /// The signature algorithm.
     pub version: Version,
     /// The signature, base64.
     pub signature: Cow<'a, str>,
-    /// The claimed URL of the certificate. Unsigned.
+    /// The URL of the signing certificate. The signature does not cover it.
     pub certificate_url: Cow<'a, str>,
 }
 
 /// The three types of document.
 #[derive(Debug)]
 pub enum Kind<'a> {
-    /// Something was published.
+    /// A published message.
     Notification {
         /// Signed when it is present.
         subject: Option<Cow<'a, str>>,
     },
-    /// The topic requests to send here.
+    /// The topic asks for confirmation before it sends here.
     SubscriptionConfirmation(Link<'a>),
     /// The subscription was ended.
     UnsubscribeConfirmation(Link<'a>),
 }
 
-/// The confirmation link of a subscription. It works for everybody, so it is never logged.
+/// The confirmation link of a subscription. Whoever has it can confirm the subscription, so it is never logged.
 pub struct Link<'a> {
     /// The URL to visit.
     pub subscribe_url: Cow<'a, str>,
@@ -69,7 +69,7 @@ impl fmt::Debug for Link<'_> {
     }
 }
 
-/// The two ways in which SNS signs.
+/// `SignatureVersion`: the two signature algorithms of SNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
     /// RSA PKCS#1 v1.5 with SHA-1, the default.
@@ -78,7 +78,7 @@ pub enum Version {
     Two,
 }
 
-/// Reads a body.
+/// Parses a body.
 ///
 /// # Errors
 /// A body that is not a valid document of SNS.
@@ -86,63 +86,59 @@ pub fn parse(body: &[u8]) -> Result<Envelope<'_>, Refusal> {
     if body.len() > MAX_BODY_BYTES {
         return Err(Refusal::TooLarge);
     }
-    let fields: Fields<'_> =
-        serde_json::from_slice(body).map_err(|_| Refusal::Malformed("body is not a JSON object"))?;
+    let fields: Fields<'_> = serde_json::from_slice(body).map_err(|_| Refusal::Invalid("body is not a JSON object"))?;
     fields.envelope()
 }
 
 impl Envelope<'_> {
-    /// Refuses a time in the future, for now: the clock of this machine may be slow. Old messages are accepted: SNS
-    /// repeats
-    /// for an hour, and a repetition changes nothing.
+    /// Refuses a message from the future. The refusal is temporary: the clock of this machine may be slow. Old messages
+    /// are accepted: SNS repeats a message for an hour, and a repetition changes nothing.
     ///
     /// # Errors
-    /// More than fifteen minutes ahead of `now`.
+    /// The message's time is more than fifteen minutes ahead of `now`.
     pub fn check_time(&self, now: Timestamp) -> Result<(), Refusal> {
         if self.at > now.plus_millis(MAX_AHEAD_MS) {
-            return Err(Refusal::Unavailable("Timestamp is in the future"));
+            return Err(Refusal::TryAgain("Timestamp is in the future"));
         }
         Ok(())
     }
 }
 
-/// A field as it was found.
-#[derive(Debug)]
+/// The value of a field that is not null.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
 enum Found<'a> {
+    #[serde(borrow)]
     Text(Cow<'a, str>),
-    Null,
-    Other,
+    Other(IgnoredAny),
 }
 
+/// The known fields of a document.
 #[derive(Debug, Default)]
 struct Fields<'a> {
-    slots: [Option<Found<'a>>; NAMES.len()],
-    duplicate: bool,
-    too_many: bool,
+    /// By index: `None` when absent, `Some(None)` when null.
+    slots: [Option<Option<Found<'a>>>; NAMES.len()],
+    has_duplicates: bool,
+    has_too_many: bool,
 }
 
-/// The fields that are read, and their places in [`Fields`].
-const NAMES: [&str; 11] = [
-    "Type",
-    "MessageId",
-    "TopicArn",
-    "Message",
-    "Timestamp",
-    "SignatureVersion",
-    "Signature",
-    "SigningCertURL",
-    "Subject",
-    "SubscribeURL",
-    "Token",
-];
-
-/// One field: its place, and the reasons for its absence and for a wrong type.
-struct Name(usize, &'static str, &'static str);
+/// One known field: its index in [`Fields`], and the reasons of a refusal when it is absent or not a string.
+struct Name {
+    index: usize,
+    missing: &'static str,
+    not_a_string: &'static str,
+}
 
 macro_rules! names {
-    ($($constant:ident = $place:literal $name:literal;)*) => {$(
-        const $constant: Name = Name($place, concat!($name, " is missing"), concat!($name, " is not a string"));
-    )*};
+    ($($constant:ident = $index:literal $name:literal;)*) => {
+        $(const $constant: Name = Name {
+            index: $index,
+            missing: concat!($name, " is missing"),
+            not_a_string: concat!($name, " is not a string"),
+        };)*
+        /// The names of the fields, by index.
+        const NAMES: &[&str] = &[$($name),*];
+    };
 }
 
 names! {
@@ -161,11 +157,11 @@ names! {
 
 impl<'a> Fields<'a> {
     fn envelope(mut self) -> Result<Envelope<'a>, Refusal> {
-        if self.duplicate {
-            return Err(Refusal::Malformed("a key appears twice"));
+        if self.has_duplicates {
+            return Err(Refusal::Invalid("a key appears twice"));
         }
-        if self.too_many {
-            return Err(Refusal::Malformed("too many keys"));
+        if self.has_too_many {
+            return Err(Refusal::Invalid("too many keys"));
         }
         let kind = self.kind()?;
         let message_id = self.text(&MESSAGE_ID)?;
@@ -173,11 +169,11 @@ impl<'a> Fields<'a> {
         let topic_arn = self.text(&TOPIC_ARN)?;
         let message = self.text(&MESSAGE)?;
         let timestamp = self.text(&TIMESTAMP)?;
-        let at = instant(&timestamp).ok_or(Refusal::Malformed("Timestamp is not a UTC time"))?;
+        let at = instant(&timestamp).ok_or(Refusal::Invalid("Timestamp is not a UTC time"))?;
         let version = match &*self.text(&SIGNATURE_VERSION)? {
             "1" => Version::One,
             "2" => Version::Two,
-            _ => return Err(Refusal::Malformed("SignatureVersion is neither 1 nor 2")),
+            _ => return Err(Refusal::Invalid("SignatureVersion is neither 1 nor 2")),
         };
         let signature = self.text(&SIGNATURE)?;
         let certificate_url = self.text(&SIGNING_CERT_URL)?;
@@ -189,7 +185,7 @@ impl<'a> Fields<'a> {
             "Notification" => Ok(Kind::Notification { subject: self.optional(&SUBJECT)? }),
             "SubscriptionConfirmation" => Ok(Kind::SubscriptionConfirmation(self.link()?)),
             "UnsubscribeConfirmation" => Ok(Kind::UnsubscribeConfirmation(self.link()?)),
-            _ => Err(Refusal::Malformed("Type is unknown")),
+            _ => Err(Refusal::Invalid("Type is unknown")),
         }
     }
 
@@ -197,47 +193,48 @@ impl<'a> Fields<'a> {
         Ok(Link { subscribe_url: self.text(&SUBSCRIBE_URL)?, token: self.text(&TOKEN)? })
     }
 
+    /// A required text.
     fn text(&mut self, name: &Name) -> Result<Cow<'a, str>, Refusal> {
-        match self.slots.get_mut(name.0).and_then(Option::take) {
-            Some(Found::Text(text)) => Ok(text),
-            None => Err(Refusal::Malformed(name.1)),
-            Some(_) => Err(Refusal::Malformed(name.2)),
+        match self.slots.get_mut(name.index).and_then(Option::take) {
+            Some(Some(Found::Text(text))) => Ok(text),
+            None => Err(Refusal::Invalid(name.missing)),
+            Some(_) => Err(Refusal::Invalid(name.not_a_string)),
         }
     }
 
-    /// An optional text: absent and null are equal.
+    /// An optional text: null means absent.
     fn optional(&mut self, name: &Name) -> Result<Option<Cow<'a, str>>, Refusal> {
-        match self.slots.get_mut(name.0).and_then(Option::take) {
+        match self.slots.get_mut(name.index).and_then(Option::take).flatten() {
             Some(Found::Text(text)) => Ok(Some(text)),
-            None | Some(Found::Null) => Ok(None),
-            Some(Found::Other) => Err(Refusal::Malformed(name.2)),
+            None => Ok(None),
+            Some(Found::Other(_)) => Err(Refusal::Invalid(name.not_a_string)),
         }
     }
 }
 
 fn check_message_id(text: &str) -> Result<(), Refusal> {
-    // 36 characters leave only the hyphenated form of those that the parser knows.
+    // Of the forms that the parser accepts, only the hyphenated one has 36 characters.
     if text.len() == 36 && Uuid::try_parse(text).is_ok() {
         return Ok(());
     }
-    Err(Refusal::Malformed("MessageId is not a UUID"))
+    Err(Refusal::Invalid("MessageId is not a UUID"))
 }
 
-/// `2026-01-31T12:00:00.000Z`: this shape alone, the fraction optional.
+/// Parses `2026-01-31T12:00:00.000Z`; no other form is accepted, and the fraction is optional.
 fn instant(text: &str) -> Option<Timestamp> {
     const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
     let bytes = text.as_bytes();
     let (head, tail) = bytes.split_at_checked(SHAPE.len())?;
-    let shaped = head.iter().zip(SHAPE).all(|(byte, like)| match like {
+    let head_fits = head.iter().zip(SHAPE).all(|(byte, like)| match like {
         b'0' => byte.is_ascii_digit(),
         other => byte == other,
     });
     let fraction = tail.strip_suffix(b"Z")?;
-    let fraction_is_right = match fraction.strip_prefix(b".") {
+    let fraction_fits = match fraction.strip_prefix(b".") {
         Some(digits) => (1..=9).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit),
         None => fraction.is_empty(),
     };
-    if shaped && fraction_is_right { text.parse().ok() } else { None }
+    if head_fits && fraction_fits { text.parse().ok() } else { None }
 }
 
 impl<'de> Deserialize<'de> for Fields<'de> {
@@ -257,17 +254,17 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
         let mut fields = Fields::default();
-        let mut others = HashSet::new();
+        let mut unknown = HashSet::new();
         while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
-            if let Some(place) = NAMES.iter().position(|name| *name == key) {
-                let found = Some(map.next_value::<Found<'de>>()?);
-                let before = fields.slots.get_mut(place).and_then(|slot| std::mem::replace(slot, found));
-                fields.duplicate |= before.is_some();
+            if let Some(index) = NAMES.iter().position(|name| *name == key) {
+                let found = Some(map.next_value::<Option<Found<'de>>>()?);
+                let before = fields.slots.get_mut(index).and_then(|slot| std::mem::replace(slot, found));
+                fields.has_duplicates |= before.is_some();
             } else {
                 map.next_value::<IgnoredAny>()?;
-                fields.too_many |= others.len() >= MAX_KEYS;
-                if !fields.too_many {
-                    fields.duplicate |= !others.insert(key);
+                fields.has_too_many |= unknown.len() >= MAX_UNKNOWN_KEYS;
+                if !fields.has_too_many {
+                    fields.has_duplicates |= !unknown.insert(key);
                 }
             }
         }
@@ -275,68 +272,6 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// A string borrowed where it has no escapes.
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match deserializer.deserialize_str(FoundVisitor)? {
-            Found::Text(text) => Ok(Self(text)),
-            Found::Null | Found::Other => Err(serde::de::Error::custom("expected a string")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Found<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FoundVisitor)
-    }
-}
-
-struct FoundVisitor;
-
-impl<'de> Visitor<'de> for FoundVisitor {
-    type Value = Found<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Found<'de>, E> {
-        Ok(Found::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Found<'de>, E> {
-        Ok(Found::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_unit<E>(self) -> Result<Found<'de>, E> {
-        Ok(Found::Null)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Found<'de>, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Found<'de>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Found::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Found::Other)
-    }
-}
+/// A string, borrowed from the body if it has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -1,5 +1,5 @@
 //! The outgoing requests: the GET of a signing certificate and the GET that confirms a subscription. `certificate` and
-//! `topic` check the URLs before.
+//! `topic` check their URLs before they are requested.
 
 use futures::future::BoxFuture;
 use std::time::Duration;
@@ -9,34 +9,34 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = super::certificate::MAX_CERTIFICATE_BYTES;
 
-/// Why a GET failed. Messages hold no URL: that of a subscription is a secret.
+/// Why a GET failed. The texts contain no URL: the URL that confirms a subscription is a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
-    /// Temporary: a later attempt may succeed.
+    /// No answer, or not 200; a later attempt may succeed.
     #[error("SNS did not answer as it should: {0}")]
     Unavailable(String),
     /// The answer is longer than the limit.
     #[error("SNS answered more than {MAX_ANSWER_BYTES} bytes")]
     TooLong,
-    /// A URL that is never visited.
+    /// The URL is not one of SNS, so it was not requested.
     #[error("the URL is not one of SNS (expected https://sns.REGION.amazonaws.com/?Action=ConfirmSubscription…)")]
     Forbidden,
 }
 
-/// Fetches a page of SNS: the network, or a test double.
+/// Sends a GET to SNS. Tests replace it by a double.
 pub trait Fetch: Send + Sync + 'static {
-    /// The body of a 200 answer.
+    /// Sends a GET, and returns the body of a 200 answer.
     fn get<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Vec<u8>, FetchError>>;
 }
 
-/// The network.
+/// Sends over HTTPS.
 pub struct Https {
     client: reqwest::Client,
 }
 
 impl Https {
-    /// A client without redirects, proxy or plain HTTP. The process must have installed its TLS
-    /// provider before.
+    /// A client that follows no redirect and uses neither a proxy nor plain HTTP. The process must have installed its
+    /// TLS provider before.
     ///
     /// # Errors
     /// The machine's root certificates cannot be read.

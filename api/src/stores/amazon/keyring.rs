@@ -1,5 +1,5 @@
-//! The signing keys: those of the settings, and fetched ones, each fetched once however many messages
-//! wait for it. Failures are never cached.
+//! The signing keys: those of the settings, and those that are fetched and cached. All messages that wait for the same
+//! key share one fetch. Failures are not cached.
 
 use super::certificate::SigningKey;
 use super::fetch::{Fetch, FetchError};
@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 /// Maximum number of cached keys. AWS rotates about once a year per region.
 const MAX_KEYS: usize = 64;
 /// Maximum number of concurrent fetches.
-const MAX_FLIGHTS: usize = 16;
-const BUSY: Refusal = Refusal::Unavailable("too many certificates are being fetched");
-const UNREACHABLE: Refusal = Refusal::Unavailable("certificate could not be fetched");
+const MAX_FETCHES: usize = 16;
+const BUSY: Refusal = Refusal::TryAgain("too many certificates are being fetched");
+const UNREACHABLE: Refusal = Refusal::TryAgain("certificate could not be fetched");
 
 type Fetched = Result<Arc<SigningKey>, Refusal>;
-type Flight = Shared<BoxFuture<'static, Fetched>>;
+/// A running fetch, which several messages can await.
+type SharedFetch = Shared<BoxFuture<'static, Fetched>>;
 
 /// The keys, by certificate URL. Clones share them.
 #[derive(Clone)]
@@ -29,73 +30,75 @@ pub struct Keyring {
 struct Inner {
     preloaded: HashMap<String, Arc<SigningKey>>,
     cached: RwLock<HashMap<String, Arc<SigningKey>>>,
-    flights: Mutex<HashMap<String, Flight>>,
+    running: Mutex<HashMap<String, SharedFetch>>,
     fetch: Arc<dyn Fetch>,
 }
 
 impl Keyring {
-    /// A keyring that holds `preloaded` for ever and fetches the rest.
+    /// A keyring that keeps the `preloaded` keys for ever and fetches all others.
     #[must_use]
     pub fn new(preloaded: HashMap<String, Arc<SigningKey>>, fetch: Arc<dyn Fetch>) -> Self {
-        let inner = Inner { preloaded, cached: RwLock::default(), flights: Mutex::default(), fetch };
+        let inner = Inner { preloaded, cached: RwLock::default(), running: Mutex::default(), fetch };
         Self { inner: Arc::new(inner) }
     }
 
     /// The key behind a URL that `certificate::check_url` has passed.
     ///
     /// # Errors
-    /// 503 while the host does not answer, or with no certificate, or with one that is not valid at `now`; otherwise
-    /// why the certificate never signs for the region.
+    /// [`Refusal::TryAgain`] when too many fetches run, the host does not answer or answers no certificate, or the
+    /// certificate is not valid at `now`. [`Refusal::Invalid`] when the certificate may not sign for the region, or its
+    /// key is weak.
     pub async fn key(&self, url: &str, region: &str, now: Timestamp) -> Fetched {
-        let key = match self.at_hand(url, now) {
+        let key = match self.available(url, now) {
             Some(key) => key,
-            None => self.flight(url, region, now)?.await?,
+            None => self.join_fetch(url, region, now)?.await?,
         };
         key.check_dates(now)?;
         Ok(key)
     }
 
-    fn at_hand(&self, url: &str, now: Timestamp) -> Option<Arc<SigningKey>> {
+    /// The key of a URL if no fetch is needed.
+    fn available(&self, url: &str, now: Timestamp) -> Option<Arc<SigningKey>> {
         if let Some(key) = self.inner.preloaded.get(url) {
             return Some(key.clone());
         }
         let cached = self.inner.cached.read().unwrap_or_else(PoisonError::into_inner);
-        cached.get(url).filter(|key| !key.is_over(now)).cloned()
+        cached.get(url).filter(|key| !key.has_expired(now)).cloned()
     }
 
-    /// Joins the fetch of this URL, or starts it as a task of its own, so that a sender that hangs up
-    /// does not end it for the others.
-    fn flight(&self, url: &str, region: &str, now: Timestamp) -> Result<Flight, Refusal> {
-        let mut flights = self.inner.flights();
-        if let Some(flight) = flights.get(url) {
-            return Ok(flight.clone());
+    /// Joins the running fetch of this URL, or starts one. It runs as a task of its own: a sender that disconnects does
+    /// not cancel it for the others.
+    fn join_fetch(&self, url: &str, region: &str, now: Timestamp) -> Result<SharedFetch, Refusal> {
+        let mut running = self.inner.running();
+        if let Some(fetch) = running.get(url) {
+            return Ok(fetch.clone());
         }
-        // It may have landed between the check of the keys and the lock.
-        if let Some(key) = self.at_hand(url, now) {
+        // A fetch may have finished between the check of the keys and the lock.
+        if let Some(key) = self.available(url, now) {
             return Ok(futures::future::ready(Ok(key)).boxed().shared());
         }
-        if flights.len() >= MAX_FLIGHTS {
+        if running.len() >= MAX_FETCHES {
             return Err(BUSY);
         }
-        let task = tokio::spawn(self.inner.clone().fly(url.to_owned(), region.to_owned()));
-        let flight = async move { task.await.unwrap_or(Err(UNREACHABLE)) }.boxed().shared();
-        flights.insert(url.to_owned(), flight.clone());
-        Ok(flight)
+        let task = tokio::spawn(self.inner.clone().fetch_key(url.to_owned(), region.to_owned()));
+        let fetch = async move { task.await.unwrap_or(Err(UNREACHABLE)) }.boxed().shared();
+        running.insert(url.to_owned(), fetch.clone());
+        Ok(fetch)
     }
 }
 
 impl Inner {
-    fn flights(&self) -> MutexGuard<'_, HashMap<String, Flight>> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, HashMap<String, SharedFetch>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fly(self: Arc<Self>, url: String, region: String) -> Fetched {
-        let landing = Landing { inner: &self, url: &url };
+    async fn fetch_key(self: Arc<Self>, url: String, region: String) -> Fetched {
+        let running = RunningFetch { inner: &self, url: &url };
         let fetched = match self.fetch.get(&url).await {
             Ok(pem) => SigningKey::read(&pem, &region).map(Arc::new).inspect_err(|refusal| {
                 tracing::warn!(reason = refusal.reason(), url, "the fetched file is not a signing certificate");
             }),
-            Err(FetchError::TooLong) => Err(Refusal::Unavailable("certificate is longer than 64 KiB")),
+            Err(FetchError::TooLong) => Err(Refusal::TryAgain("certificate is longer than 64 KiB")),
             Err(error) => {
                 tracing::warn!(%error, url, "a signing certificate could not be fetched");
                 Err(UNREACHABLE)
@@ -104,10 +107,11 @@ impl Inner {
         if let Ok(key) = &fetched {
             self.cache(&url, key.clone());
         }
-        drop(landing);
+        drop(running);
         fetched
     }
 
+    /// Adds a key to the cache; a full cache first drops the key that expires first.
     fn cache(&self, url: &str, key: Arc<SigningKey>) {
         let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
         if cached.len() >= MAX_KEYS {
@@ -118,14 +122,14 @@ impl Inner {
     }
 }
 
-/// Takes a flight off the list when it ends, also by a panic.
-struct Landing<'a> {
+/// Removes a fetch from the running ones when it ends, also by a panic.
+struct RunningFetch<'a> {
     inner: &'a Inner,
     url: &'a str,
 }
 
-impl Drop for Landing<'_> {
+impl Drop for RunningFetch<'_> {
     fn drop(&mut self) {
-        self.inner.flights().remove(self.url);
+        self.inner.running().remove(self.url);
     }
 }

@@ -1,4 +1,4 @@
-//! Maps a message of Amazon to notifications: one per receipt that it concerns.
+//! Maps a message of Amazon to rows of the inbox: one notification for each receipt in it.
 
 use super::envelope::Envelope;
 use super::notification::{Rtn, Unreadable};
@@ -6,7 +6,7 @@ use domain::{CollapseKey, Notification, NotificationKind, Outcome};
 use storage::{Fate, NewNotification, Platform};
 use uuid::Uuid;
 
-/// The kind of Amazon's type. "Out of grace" is a recovery: the customer fixed the payment.
+/// Maps Amazon's type to a kind of notification.
 #[must_use]
 pub fn kind(store_type: &str) -> NotificationKind {
     match store_type {
@@ -17,7 +17,7 @@ pub fn kind(store_type: &str) -> NotificationKind {
         "SUBSCRIPTION_AUTO_RENEWAL_ON" => NotificationKind::AutoRenewalOn,
         "SUBSCRIPTION_SCHEDULED_TO_END" => NotificationKind::ScheduledToEnd,
         "SUBSCRIPTION_IN_GRACE_PERIOD" => NotificationKind::GraceBegan,
-        "SUBSCRIPTION_OUT_OF_GRACE_PERIOD" => NotificationKind::GraceExpired,
+        "SUBSCRIPTION_OUT_OF_GRACE_PERIOD" => NotificationKind::OutOfGrace,
         "SUBSCRIPTION_MODIFIED_IMMEDIATE" => NotificationKind::PlanChanged,
         "SUBSCRIPTION_MODIFIED_DEFERRED" => NotificationKind::PlanChangeScheduled,
         "SUBSCRIPTION_CANCELLED" => NotificationKind::SubscriptionCancelled,
@@ -30,8 +30,8 @@ pub fn kind(store_type: &str) -> NotificationKind {
     }
 }
 
-/// The rows of a message that could be read: two for an immediate plan change that names the old
-/// receipt, else one. Rows of another app's package end at once as refused.
+/// The rows of a message that could be read: two for an immediate plan change that names the old receipt, otherwise
+/// one. A message of another app's package is one row, which gets the outcome `refused` at once.
 #[must_use]
 pub fn rows(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn, fate: &Fate) -> Vec<NewNotification> {
     if rtn.package_name != platform.package_name {
@@ -49,7 +49,7 @@ pub fn rows(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn, fate: &Fate
     rows
 }
 
-/// Whether a notification ends access, so that a platform may want it settled without a window.
+/// Whether a notification takes access away: with `flush_on_revoke` it is settled without a window.
 const fn is_revocation(kind: NotificationKind) -> bool {
     matches!(
         kind,
@@ -74,7 +74,7 @@ impl RowBuilder<'_> {
             receipt_id: receipt_id.to_owned(),
             kind,
             store_type: self.rtn.store_type.clone(),
-            // Absent, the time of publishing, which was 6 s later in Amazon's own sample.
+            // Without a `timestamp`, the time of publishing: 6 s later in Amazon's own sample.
             store_time: self.rtn.at.unwrap_or(self.envelope.at),
             app_user_id: self.rtn.app_user_id.clone(),
             related_receipt_id: related.map(str::to_owned),
@@ -95,9 +95,10 @@ impl RowBuilder<'_> {
     }
 }
 
+/// The row of a message about another app's package.
 fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotification {
     let reason = format!("appPackageName is `{}`, expected `{}`", rtn.package_name, platform.package_name);
-    // Without a store time, so that a later and rightful one is not taken for a duplicate.
+    // It has no store time: otherwise a later notification for the right package would count as its duplicate.
     NewNotification {
         receipt_id: rtn.receipt_id.clone(),
         app_user_id: rtn.app_user_id.clone(),
@@ -105,12 +106,13 @@ fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotifi
     }
 }
 
-/// The row of a message that could not be read: it stores the raw message, for people.
+/// The row of a message that could not be read, with the raw message as its body.
 #[must_use]
 pub fn unreadable(platform: &Platform, envelope: &Envelope<'_>, why: Unreadable) -> NewNotification {
     closed_row(platform, envelope, why.store_type, Fate::Final(Outcome::Unknown, why.reason.to_owned()))
 }
 
+/// A row that already has its outcome and belongs to no purchase.
 fn closed_row(platform: &Platform, envelope: &Envelope<'_>, store_type: String, fate: Fate) -> NewNotification {
     NewNotification {
         platform_id: platform.id,
@@ -120,14 +122,14 @@ fn closed_row(platform: &Platform, envelope: &Envelope<'_>, store_type: String, 
         store_type,
         store_time: None,
         app_user_id: None,
-        // PostgreSQL keeps no NUL in a text.
+        // PostgreSQL cannot store NUL in a text.
         body: envelope.message.replace('\0', "\u{fffd}"),
         fate,
         traceparent: traceparent(envelope),
     }
 }
 
-/// One trace per message: its UUID is the trace id, as W3C Trace Context writes it.
+/// The `traceparent` of W3C Trace Context, with the message's UUID as the trace id; `None` when the UUID cannot be one.
 fn traceparent(envelope: &Envelope<'_>) -> Option<String> {
     let id = Uuid::try_parse(&envelope.message_id).ok().filter(|id| !id.is_nil())?;
     let (_, low) = id.as_u64_pair();

@@ -1,16 +1,15 @@
-//! The ingress of the Amazon Appstore: Real-Time Notifications, which come through SNS over HTTPS.
+//! The ingress of the Amazon Appstore: Real-Time Notifications, which arrive through SNS over HTTPS.
 //!
-//! envelope → topic → certificate → signature → notification → mapping → inbox. All files are pure
-//! but this one, `subscription`, `recipient` and `keyring`, which wait, and `fetch`, which sends.
-//! Nothing is stored before the signature is verified, and nothing is fetched for a topic that may not
-//! send here.
+//! envelope → topic → certificate → signature → notification → mapping → inbox. Only this file, `subscription`,
+//! `recipient`, `keyring` and `fetch` do I/O; `settings` reads files at the start; all others are pure. Nothing is
+//! stored before the signature is verified, and no certificate is fetched for a topic that may not send here.
 
 pub mod certificate;
 pub mod envelope;
-pub mod fetch;
-pub mod keyring;
-pub mod mapping;
-pub mod notification;
+mod fetch;
+mod keyring;
+mod mapping;
+mod notification;
 mod recipient;
 mod refusal;
 pub mod report;
@@ -20,7 +19,7 @@ pub mod signer;
 mod subscription;
 #[cfg(test)]
 mod tests;
-pub mod topic;
+mod topic;
 
 pub use fetch::{Fetch, FetchError};
 pub use refusal::Refusal;
@@ -41,7 +40,7 @@ use topic::{Arn, Course, Standing};
 /// This store's name on a platform.
 pub const STORE: &str = "amazon";
 
-/// How old a message may be before the log mentions it: SNS repeats for an hour at most.
+/// A message that is older than this is logged: SNS repeats a message for an hour at most.
 const OLD_MS: i64 = 3_600_000;
 
 /// The state of the ingress. Shared by all requests.
@@ -61,14 +60,14 @@ pub struct Answer {
     pub reason: &'static str,
 }
 
-/// Where notifications are stored and signalled.
+/// The database that stores notifications, and the dispatcher that signals them.
 #[derive(Clone, Copy)]
 struct Intake<'a> {
     store: &'a Store,
     dispatch: &'a Dispatch,
 }
 
-/// One message whose signature is right.
+/// One message whose signature is verified.
 #[derive(Clone, Copy)]
 struct Received<'a> {
     intake: Intake<'a>,
@@ -79,7 +78,7 @@ struct Received<'a> {
 }
 
 impl Amazon {
-    /// An ingress on the real network. The process must have installed its TLS provider before.
+    /// An ingress that sends over HTTPS. The process must have installed its TLS provider before.
     ///
     /// # Errors
     /// A setting is invalid.
@@ -91,7 +90,7 @@ impl Amazon {
         Self::with_fetch(settings, Arc::new(https))
     }
 
-    /// An ingress with another `Fetch`: tests count and script its answers.
+    /// An ingress with another `Fetch`, for tests.
     ///
     /// # Errors
     /// A setting is invalid.
@@ -100,7 +99,7 @@ impl Amazon {
         Ok(Self { settings, keyring, recipients: Recipients::default(), fetch })
     }
 
-    /// Receives one request of SNS. The answer 200 means that all of it is durable.
+    /// Receives one request of SNS. The answer 200 means that all its notifications are durably stored.
     #[expect(clippy::too_many_arguments, reason = "what a request consists of, and where it goes")]
     pub async fn receive(&self, store: &Store, dispatch: &Dispatch, ingress_key: &str, body: &[u8]) -> Answer {
         match self.take(Intake { store, dispatch }, ingress_key, body).await {
@@ -114,24 +113,24 @@ impl Amazon {
         }
     }
 
-    /// Confirms a subscription after an admin's approval.
+    /// Confirms a subscription: sends a GET to its subscribe URL.
     ///
     /// # Errors
-    /// `Forbidden` for a URL that confirms nothing; otherwise SNS did not do it, and may later.
+    /// `Forbidden` when the URL does not confirm a subscription at SNS; otherwise SNS failed, and may succeed later.
     pub async fn visit(&self, subscribe_url: &SecretString) -> Result<(), FetchError> {
         let url = subscribe_url.expose_secret();
-        if !topic::is_subscribe_url(url, self.settings.allow_china) {
+        if !topic::is_subscribe_url(url) {
             return Err(FetchError::Forbidden);
         }
         self.fetch.get(url).await.map(|_| ())
     }
 
-    /// Whether a text names a topic that could be followed.
+    /// Checks that a text is the ARN of a topic that could be followed.
     ///
     /// # Errors
-    /// What is expected instead.
+    /// The expected form, as text.
     pub fn check_topic(&self, name: &str) -> Result<(), String> {
-        let arn = Arn::parse(name, self.settings.allow_china);
+        let arn = Arn::parse(name);
         arn.map(drop).map_err(|refusal| format!("an ARN such as arn:aws:sns:us-east-1:123456789012:name ({refusal})"))
     }
 
@@ -139,24 +138,24 @@ impl Amazon {
         let now = (self.settings.clock)();
         let mut recipient = self.recipients.find(intake.store, ingress_key, now).await?;
         let envelope = envelope::parse(body)?;
-        let arn = Arn::parse(&envelope.topic_arn, self.settings.allow_china)?;
+        let arn = Arn::parse(&envelope.topic_arn)?;
         envelope.check_time(now)?;
         certificate::check_url(&envelope.certificate_url, &arn)?;
         topic::check_link(&envelope, &arn)?;
         let mut standing = topic::standing(&recipient.topics, arn.text);
-        // The cache serves notifications of trusted topics only: anything else needs the present state.
+        // The cached state is enough for notifications of pinned topics. Everything else needs the current state.
         if standing != Standing::Pinned || matches!(envelope.kind, Kind::SubscriptionConfirmation(_)) {
             recipient = self.recipients.read(intake.store, ingress_key, now).await?;
             standing = topic::standing(&recipient.topics, arn.text);
         }
-        let foreseen = topic::is_foreseen(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
-        let course = topic::course(&envelope, standing, foreseen)?;
+        let approval = topic::approval(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
+        let course = topic::course(&envelope, standing, approval)?;
         let signer = self.keyring.key(&envelope.certificate_url, arn.region, now).await?;
         signature::verify(&envelope, &signer.key)?;
         let received = Received { intake, recipient: &recipient, envelope: &envelope, arn, standing };
         match course {
             Course::Accept => {
-                mention_age(&recipient.platform, &envelope, now);
+                log_age(&recipient.platform, &envelope, now);
                 accept(received, Fate::Open).await
             }
             Course::AcceptWaiting(topic) => accept_waiting(received, topic).await,
@@ -167,14 +166,14 @@ impl Amazon {
     }
 }
 
-/// Verifies a stored message by a certificate at hand, as `settle amazon verify` does: all checks of a
-/// message from SNS, but for its topic.
+/// Verifies a message from a file with a certificate from a file, for `settle amazon verify`. It makes all checks of
+/// the ingress, except whether a platform follows the topic.
 ///
 /// # Errors
 /// The refusal with its stable reason.
 pub fn verify_file(message: &[u8], certificate_pem: &[u8], at: Timestamp) -> Result<(), Refusal> {
     let envelope = envelope::parse(message)?;
-    let arn = Arn::parse(&envelope.topic_arn, false)?;
+    let arn = Arn::parse(&envelope.topic_arn)?;
     certificate::check_url(&envelope.certificate_url, &arn)?;
     topic::check_link(&envelope, &arn)?;
     let signer = SigningKey::read(certificate_pem, arn.region)?;
@@ -183,15 +182,16 @@ pub fn verify_file(message: &[u8], certificate_pem: &[u8], at: Timestamp) -> Res
     envelope.check_time(at)
 }
 
-fn mention_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
+/// Logs a message that is older than SNS repeats.
+fn log_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
     let age_ms = now.millis_since(envelope.at);
     if age_ms > OLD_MS {
         tracing::warn!(platform.id = %platform.id, message.id = %envelope.message_id, age_ms, "a message is older than SNS repeats");
     }
 }
 
-/// Stores the notifications of a message, then signals the dispatcher. Every signed message is stored and answered 200,
-/// whatever its content.
+/// Stores the notifications of a message, then passes them to the dispatcher. Every message with a valid signature is
+/// stored and answered 200, even if its content cannot be read.
 async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
     let Received { intake: Intake { store, dispatch }, recipient, envelope, .. } = received;
     let platform = &recipient.platform;
@@ -210,11 +210,11 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         Ok("accepted")
     });
     let accepted_rows = store.accept(rows).await.map_err(|error| storage_failed(&error))?;
-    let mut is_news = false;
+    let mut is_new = false;
     for (accepted, row) in accepted_rows.into_iter().zip(fates) {
         match accepted {
             Accepted::New { seq } => {
-                is_news = true;
+                is_new = true;
                 counter!("settle_notifications_accepted_total").increment(1);
                 match row {
                     (Some(key), Fate::Open) => dispatch.notify(key, seq, platform.window_ms, platform.max_wait_ms),
@@ -227,26 +227,25 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
             }
         }
     }
-    if let (Some(kind), Some(detail), true) = (alarm, detail, is_news) {
+    if let (Some(kind), Some(detail), true) = (alarm, detail, is_new) {
         tracing::info!(message.id = %envelope.message_id, alarm.kind = kind, "a message gave cause for an alarm");
         raise(store, platform.id, kind, &detail).await;
     }
-    Ok(if is_news { "accepted" } else { "accepted before" })
+    Ok(if is_new { "accepted" } else { "accepted before" })
 }
 
-/// Stores the notifications of a topic that waits for approval. The decision may fall between the check of the topic
-/// and
-/// the insert, and would then miss these rows: so the topic is checked once more.
+/// Stores the notifications of a topic that waits for approval. An admin may decide between the check of the topic and
+/// the insert, and that decision would miss these rows. So the topic is checked again after the insert.
 async fn accept_waiting(received: Received<'_>, topic: TopicId) -> Result<&'static str, Refusal> {
     if received.intake.store.is_full(topic).await.map_err(|error| storage_failed(&error))? {
-        return Err(Refusal::Unavailable("too many notifications wait for the topic's approval"));
+        return Err(Refusal::TryAgain("too many notifications wait for the topic's approval"));
     }
     let reason = accept(received, Fate::WaitTopic(topic)).await?;
     subscription::catch_up(received, topic).await?;
     Ok(reason)
 }
 
-/// The detail of an alarm, equal for all messages of one cause, so that alarms are counted and do not pile up.
+/// The detail of an alarm. It is equal for all messages with the same cause, so that one alarm counts them all.
 fn alarm_detail(rows: &[NewNotification]) -> String {
     let of = |row: &NewNotification| match &row.fate {
         Fate::Final(_, reason) => reason.clone(),
@@ -257,7 +256,7 @@ fn alarm_detail(rows: &[NewNotification]) -> String {
     rows.first().map(of).unwrap_or_default()
 }
 
-/// Raises an alarm about something that is done already; a failure to store it is only logged.
+/// Raises an alarm. A failure to store it is only logged, because the message itself is already stored.
 async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: &str) {
     counter!("settle_alarms_total", "kind" => kind).increment(1);
     tracing::warn!(alarm.kind = kind, platform.id = %platform, detail, "an alarm was raised");
@@ -266,8 +265,8 @@ async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: 
     }
 }
 
-/// Every storage error is temporary for SNS, which repeats the message.
+/// The refusal for an error of the database: temporary, so SNS repeats the message.
 fn storage_failed(error: &storage::Error) -> Refusal {
     tracing::error!(error = chain(error), "storage failed at the Amazon ingress");
-    Refusal::Unavailable("storage is not available")
+    Refusal::TryAgain("storage is not available")
 }

@@ -1,5 +1,5 @@
-//! Amazon's Real-Time Notification inside a message, read leniently: it is signed, so it is
-//! Amazon's, and its pages show several shapes that are not JSON or not as described.
+//! Amazon's Real-Time Notification inside a message, parsed leniently. The message is signed, so Amazon wrote it, and
+//! Amazon's documentation shows samples that are not valid JSON or differ from its own description.
 //! <https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>
 
 use domain::Timestamp;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 const MAX_RECEIPT_CHARS: usize = 200;
 const MAX_USER_CHARS: usize = 128;
-/// Amazon's longest type has 41; it is a column of an index, so it must have a bound.
+/// Amazon's longest type has 41 characters. The type is in an index, so its length must have a limit.
 const MAX_TYPE_CHARS: usize = 128;
 const MAX_PACKAGE_CHARS: usize = 255;
 
@@ -24,9 +24,9 @@ pub struct Rtn {
     pub app_user_id: Option<String>,
     /// `relatedReceipts.cancelledReceiptId`
     pub cancelled_receipt_id: Option<String>,
-    /// `timestamp`; when absent, the envelope's time is used.
+    /// `timestamp`; `None` when absent, and the time of the envelope is used instead.
     pub at: Option<Timestamp>,
-    /// `betaProductTransaction`, and its older name `betaProduct`
+    /// `betaProductTransaction`, or its older name `betaProduct`
     pub is_test: bool,
 }
 
@@ -35,14 +35,15 @@ pub struct Rtn {
 pub struct Unreadable {
     /// Which field is wrong, and how.
     pub reason: &'static str,
-    /// Its type, when that much could be read; empty otherwise.
+    /// The type of the notification; empty when it could not be read either.
     pub store_type: String,
 }
 
-/// Reads a message.
+/// Parses a message.
 ///
 /// # Errors
-/// No receipt, type or package name can be found in it, or one that no database should index.
+/// The message is not a JSON object; the receipt, type or package name is absent, too long or has control characters;
+/// or `appUserId` is present and not valid.
 pub fn read(message: &str) -> Result<Rtn, Unreadable> {
     let fields =
         object(message).ok_or(Unreadable { reason: "message is not a JSON object", store_type: String::new() })?;
@@ -73,7 +74,7 @@ pub fn read(message: &str) -> Result<Rtn, Unreadable> {
     })
 }
 
-/// Parses again without trailing commas, which Amazon's own samples have.
+/// Parses a JSON object; if that fails, parses it again without trailing commas, which Amazon's own samples have.
 fn object(message: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(message).or_else(|_| serde_json::from_str(&without_trailing_commas(message))).ok()
 }
@@ -96,18 +97,19 @@ fn without_trailing_commas(text: &str) -> String {
     clean
 }
 
+/// Whether the next character that is not a space closes an object or array.
 fn closes_next(rest: &str) -> bool {
     rest.trim_start_matches([' ', '\t', '\r', '\n']).starts_with(['}', ']'])
 }
 
-/// A string with a bound and without control characters, which no id has and PostgreSQL cannot store.
+/// A string of 1 to `max_chars` characters without control characters. Ids have none, and PostgreSQL cannot store NUL.
 fn text(fields: &Map<String, Value>, name: &str, max_chars: usize) -> Option<String> {
     let text = fields.get(name)?.as_str()?;
     let fits = !text.is_empty() && text.chars().count() <= max_chars && !text.contains(char::is_control);
     fits.then(|| text.to_owned())
 }
 
-/// An integer of 64 bits, also as a string or with a fraction of zero.
+/// An integer of 64 bits; also as a string, or as a number such as `1.0`.
 fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
@@ -117,7 +119,7 @@ fn integer(value: &Value) -> Option<i64> {
 }
 
 fn whole(number: f64) -> Option<i64> {
-    // 2^53: up to here a float is the integer that was written.
+    // Up to 2^53, a float represents every integer exactly.
     let is_exact = number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0;
     is_exact.then_some(number as i64)
 }

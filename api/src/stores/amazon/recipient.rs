@@ -1,5 +1,4 @@
-//! The platform of an ingress key, and the topics that may send to it: read from storage and
-//! cached for a second.
+//! The platform of an ingress key with its topics, read from the database and cached for a second.
 
 use super::refusal::Refusal;
 use domain::Timestamp;
@@ -7,12 +6,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use storage::{Platform, Store, Topic};
 
-const REMEMBERED_MS: i64 = 1000;
-const MAX_REMEMBERED: usize = 1024;
-/// Real keys have 22 to 32 characters; longer texts are not worth a query.
+const CACHED_MS: i64 = 1000;
+const MAX_CACHED: usize = 1024;
+/// Real keys have 22 to 32 characters. A text that is longer than this is refused without a query.
 const MAX_INGRESS_KEY_BYTES: usize = 128;
 
-/// A platform with its topics, as of a moment ago.
+/// A platform with its topics, as they were at `read_at`.
 #[derive(Debug)]
 pub struct Recipient {
     /// The platform.
@@ -25,31 +24,31 @@ pub struct Recipient {
 /// The recipients of the last second, by ingress key.
 #[derive(Default)]
 pub struct Recipients {
-    remembered: RwLock<HashMap<String, Arc<Recipient>>>,
+    cached: RwLock<HashMap<String, Arc<Recipient>>>,
 }
 
 impl Recipients {
-    /// The platform behind an ingress key, at most a second old.
+    /// The platform of an ingress key, from the cache or the database: at most a second old.
     ///
     /// # Errors
-    /// The key is unknown, or storage does not answer.
+    /// The key is unknown, or the database does not answer.
     pub async fn find(&self, store: &Store, ingress_key: &str, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
-        match self.remembered(ingress_key, now) {
+        match self.cached(ingress_key, now) {
             Some(recipient) => Ok(recipient),
             None => self.read(store, ingress_key, now).await,
         }
     }
 
-    fn remembered(&self, ingress_key: &str, now: Timestamp) -> Option<Arc<Recipient>> {
-        let remembered = self.remembered.read().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = |read_at: Timestamp| (0..REMEMBERED_MS).contains(&now.millis_since(read_at));
-        remembered.get(ingress_key).filter(|recipient| is_fresh(recipient.read_at)).cloned()
+    fn cached(&self, ingress_key: &str, now: Timestamp) -> Option<Arc<Recipient>> {
+        let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = |read_at: Timestamp| (0..CACHED_MS).contains(&now.millis_since(read_at));
+        cached.get(ingress_key).filter(|recipient| is_fresh(recipient.read_at)).cloned()
     }
 
-    /// Reads the platform from storage. For a topic that is not trusted yet: an approval counts at once.
+    /// Reads the platform from the database, not from the cache: an approval of a topic applies at once.
     ///
     /// # Errors
-    /// The key is unknown, or storage does not answer.
+    /// The key is unknown, or the database does not answer.
     pub async fn read(&self, store: &Store, ingress_key: &str, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
         if ingress_key.len() > MAX_INGRESS_KEY_BYTES || ingress_key.contains('\0') {
             return Err(Refusal::UnknownIngress);
@@ -58,15 +57,15 @@ impl Recipients {
         let platform = found.filter(|platform| platform.store == super::STORE).ok_or(Refusal::UnknownIngress)?;
         let topics = store.topics(platform.id).await.map_err(|error| super::storage_failed(&error))?;
         let recipient = Arc::new(Recipient { platform, topics, read_at: now });
-        self.remember(ingress_key, recipient.clone());
+        self.cache(ingress_key, recipient.clone());
         Ok(recipient)
     }
 
-    fn remember(&self, ingress_key: &str, recipient: Arc<Recipient>) {
-        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= MAX_REMEMBERED {
-            remembered.clear();
+    fn cache(&self, ingress_key: &str, recipient: Arc<Recipient>) {
+        let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
+        if cached.len() >= MAX_CACHED {
+            cached.clear();
         }
-        remembered.insert(ingress_key.to_owned(), recipient);
+        cached.insert(ingress_key.to_owned(), recipient);
     }
 }

@@ -1,36 +1,39 @@
-//! Why a message is not accepted. A variant decides the answer; the reasons are stable, since they are
-//! a metric's label and an answer's body.
+//! Why a message is not accepted. The variant decides the status of the answer. The reason is a metric's label and the
+//! answer's text, so it is stable.
 
-/// A message that is not accepted.
+/// Why a message is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It can never be valid.
+    /// The message can never be accepted: a field is wrong, or the certificate or signature is.
     #[error("{0}")]
-    Malformed(&'static str),
-    /// Its topic may not send here.
+    Invalid(&'static str),
+    /// The topic may not send to this platform.
     #[error("{0}")]
-    Topic(&'static str),
-    /// The ingress key is unknown.
-    #[error("unknown ingress key")]
+    TopicNotAllowed(&'static str),
+    /// No platform has this ingress key.
+    #[error("{UNKNOWN_INGRESS}")]
     UnknownIngress,
-    /// It is larger than any message can be.
-    #[error("body larger than 2 MiB")]
+    /// The body exceeds the body limit.
+    #[error("{TOO_LARGE}")]
     TooLarge,
-    /// A fault of settle, or a temporary one of SNS, which repeats the message.
+    /// A temporary failure of settle or SNS; SNS repeats the message.
     #[error("{0}")]
-    Unavailable(&'static str),
+    TryAgain(&'static str),
 }
 
+const UNKNOWN_INGRESS: &str = "unknown ingress key";
+const TOO_LARGE: &str = "body larger than 2 MiB";
+
 impl Refusal {
-    /// The answer's status. SNS drops a message for ever on 4xx and repeats it on 503.
+    /// The status of the answer. SNS drops a message for good on 4xx and repeats it on 503.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::Malformed(_) => 400,
-            Self::Topic(_) => 403,
+            Self::Invalid(_) => 400,
+            Self::TopicNotAllowed(_) => 403,
             Self::UnknownIngress => 404,
             Self::TooLarge => 413,
-            Self::Unavailable(_) => 503,
+            Self::TryAgain(_) => 503,
         }
     }
 
@@ -38,9 +41,9 @@ impl Refusal {
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
-            Self::Malformed(reason) | Self::Topic(reason) | Self::Unavailable(reason) => reason,
-            Self::UnknownIngress => "unknown ingress key",
-            Self::TooLarge => "body larger than 2 MiB",
+            Self::Invalid(reason) | Self::TopicNotAllowed(reason) | Self::TryAgain(reason) => reason,
+            Self::UnknownIngress => UNKNOWN_INGRESS,
+            Self::TooLarge => TOO_LARGE,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The sales report of the Developer Console and the Reporting API: transactions of one month as CSV.
 //!
-//! Bytes in, values out. Columns are found by their names, which differ in case, spaces and brackets between reports
-//! (`Sales Price`, `Sales Price (Marketplace Currency)`); columns beside those of [`COLUMNS`] are not read. Source:
+//! This module is pure. Columns are found by their names, which differ in case, spaces and brackets between reports
+//! (`Sales Price`, `Sales Price (Marketplace Currency)`); columns that are not in [`COLUMNS`] are ignored. Source:
 //! <https://developer.amazon.com/docs/reports-promo/sales-reports.html>. A summary report of 2017 or earlier has no
-//! transactions, and is refused for the columns that it lacks.
+//! transactions, so it is refused: required columns are missing.
 
 use domain::Timestamp;
 use domain::payment::SaleKind;
@@ -13,7 +13,7 @@ use rust_decimal::Decimal;
 use std::fmt;
 use storage::NewSale;
 
-/// The columns that are read; all but the last are required.
+/// The columns that are read. All except the last are required.
 pub const COLUMNS: [&str; 8] = [
     "Transaction Id",
     "Transaction Time",
@@ -25,9 +25,9 @@ pub const COLUMNS: [&str; 8] = [
     "In-App Subscription Status",
 ];
 const REQUIRED: usize = 7;
-/// The longest SKU or id.
-const LONGEST: usize = 1000;
-/// Names of time zones in which marketplaces report, and their hours from UTC.
+/// Maximum length of a SKU or id, in bytes.
+const MAX_BYTES: usize = 1000;
+/// The time zones that reports use, with their offset from UTC in minutes.
 const ZONES: [(&str, i32); 22] = [
     ("UTC", 0),
     ("GMT", 0),
@@ -56,11 +56,11 @@ const ZONES: [(&str, i32); 22] = [
 /// The contents of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Its transactions, each with its line.
+    /// The transactions, each with its line number, from 1.
     pub sales: Vec<(u64, NewSale)>,
-    /// Lines of free trials, in which nothing was paid.
+    /// Number of lines of free trials, in which nothing was paid.
     pub trials: u64,
-    /// Lines without a receipt: apps, and not what was bought in them.
+    /// Number of lines without a receipt: sales of the app itself, and not of products in it.
     pub without_receipt: u64,
 }
 
@@ -84,10 +84,10 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Reads a report.
+/// Parses a report.
 ///
 /// # Errors
-/// Everything that is wrong in it, by line and column; nothing of a report with a wrong line is used.
+/// Every wrong place of the report, by line and column. A report with a wrong line is refused as a whole.
 pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
     let whole = |expected: &str| vec![Wrong { line: 1, column: "", expected: expected.to_owned() }];
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(&[0x1f, 0x8b]) {
@@ -122,7 +122,8 @@ pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
     if wrong.is_empty() { Ok(report) } else { Err(wrong) }
 }
 
-/// The line of a place, which is before the end of the line before and before empty lines.
+/// The line number of a record, from 1. The parser's position can be before the previous line's end and before empty
+/// lines, so these are skipped.
 fn line(text: &str, ends: &[usize], position: &csv::Position) -> u64 {
     let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
     let rest = text.as_bytes().get(start..).unwrap_or_default();
@@ -131,10 +132,10 @@ fn line(text: &str, ends: &[usize], position: &csv::Position) -> u64 {
     u64::try_from(begun).unwrap_or(u64::MAX).saturating_add(1)
 }
 
-/// Lines as a report has them, with a first line that names the columns.
+/// Writes transactions as a report, with a header line.
 pub fn write<'s>(sales: impl Iterator<Item = &'s NewSale>) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    // Writing into memory cannot fail, and every line has as many cells as the first.
+    // Writing to memory cannot fail, and all lines have the same number of cells.
     let _ = writer.write_record(COLUMNS);
     for sale in sales {
         let time = sale.at.to_string();
@@ -145,7 +146,7 @@ pub fn write<'s>(sales: impl Iterator<Item = &'s NewSale>) -> Vec<u8> {
     writer.into_inner().unwrap_or_default()
 }
 
-/// Where each of [`COLUMNS`] is.
+/// The position of each of [`COLUMNS`] in the report; `None` when it is absent.
 fn places(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()], Vec<Wrong>> {
     let names: Vec<String> = header.iter().map(plain).collect();
     let places = COLUMNS.map(|column| {
@@ -163,7 +164,7 @@ fn places(header: &csv::StringRecord) -> Result<[Option<usize>; COLUMNS.len()], 
     if lacking.is_empty() { Ok(places) } else { Err(lacking) }
 }
 
-/// A column's name without case, spaces and signs.
+/// A column's name in lower case, without spaces and punctuation.
 fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
@@ -201,7 +202,7 @@ impl Cells<'_> {
         }
     }
 
-    /// The column that names trials may be absent: then only the price does.
+    /// Whether this is a charge of nothing, which is a trial. The column that names trials may be absent.
     fn is_free_charge(&self) -> bool {
         let is_free = self.cell(6).parse::<Decimal>().is_ok_and(|price| price.is_zero());
         is_free && self.cell(2).parse() == Ok(SaleKind::Charge)
@@ -218,8 +219,8 @@ impl Cells<'_> {
 
     fn text(&mut self, column: usize) -> String {
         let text = self.cell(column).to_owned();
-        if text.is_empty() || text.len() > LONGEST || text.chars().any(char::is_control) {
-            self.note(column, format!("a text of 1 to {LONGEST} bytes without control characters"));
+        if text.is_empty() || text.len() > MAX_BYTES || text.chars().any(char::is_control) {
+            self.note(column, format!("a text of 1 to {MAX_BYTES} bytes without control characters"));
         }
         text
     }
@@ -232,7 +233,7 @@ impl Cells<'_> {
         })
     }
 
-    /// A refund is below 0 in some reports; which way the money goes is the transaction's type.
+    /// The price without its sign: some reports have negative refunds, but the transaction's type already shows that.
     fn price(&mut self, column: usize) -> String {
         let text = self.cell(column).to_owned();
         match text.parse::<Decimal>() {
@@ -261,7 +262,7 @@ impl Cells<'_> {
     }
 }
 
-/// RFC 3339, or a date and a time of day in the marketplace's zone, which is UTC unless it is named.
+/// Parses RFC 3339, or a date and a time of day with the name of a zone behind it; without a name the zone is UTC.
 fn time(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);

@@ -1,4 +1,4 @@
-//! The operator's settings of Amazon, checked before anything is opened.
+//! The operator's settings of Amazon, checked at the start.
 
 use super::certificate::{self, SigningKey};
 use super::topic::{self, Arn};
@@ -11,13 +11,12 @@ use url::Url;
 /// The operator's settings of Amazon.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Signing certificates that are not fetched, by their URL. They follow the same rules as fetched ones.
+    /// Signing certificates that are read from files instead of fetched, by their URL. The same rules apply to them as
+    /// to fetched ones.
     pub certificates: Vec<(Url, PathBuf)>,
-    /// AWS accounts whose first topic is followed without approval.
+    /// AWS accounts whose first topic needs no approval.
     pub auto_confirm_accounts: Vec<String>,
-    /// Whether topics of AWS in China may send.
-    pub allow_china: bool,
-    /// The clock for certificates and messages.
+    /// The clock by which certificates and messages are checked.
     pub clock: fn() -> Timestamp,
 }
 
@@ -25,21 +24,15 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("[amazon] {field}: {expected}")]
 pub struct Invalid {
-    /// Which setting.
+    /// The name of the setting.
     pub field: String,
     /// What was expected, and what was found.
     pub expected: String,
 }
 
 impl Settings {
-    /// Reads the certificates, and checks everything.
+    /// Reads and checks the certificates. Returns their keys by URL.
     pub(super) fn keys(&self) -> Result<HashMap<String, Arc<SigningKey>>, Invalid> {
-        for account in &self.auto_confirm_accounts {
-            if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
-                let expected = format!("expected AWS account numbers of twelve digits, found `{account}`");
-                return Err(Invalid { field: "auto_confirm_accounts".to_owned(), expected });
-            }
-        }
         let mut keys = HashMap::new();
         for (url, file) in &self.certificates {
             let invalid = |expected: String| Invalid { field: format!("certificates `{url}`"), expected };
@@ -54,13 +47,13 @@ impl Settings {
         Ok(keys)
     }
 
-    /// A certificate from a file stands for one that could have been fetched, and for no other.
+    /// The region in the URL of a certificate. The URL must be one from which a certificate could be fetched.
     fn region(&self, url: &Url) -> Result<String, String> {
         let shape = "expected https://sns.REGION.amazonaws.com/SimpleNotificationService-(32 hex digits).pem";
         let region = certificate::region_of(url.as_str()).ok_or(shape)?;
         let partition = topic::partition_of(region).ok_or(shape)?;
         let text = format!("arn:{partition}:sns:{region}:000000000000:any");
-        let arn = Arn::parse(&text, self.allow_china).map_err(|why| format!("{shape}: {why}"))?;
+        let arn = Arn::parse(&text).map_err(|why| format!("{shape}: {why}"))?;
         certificate::check_url(url.as_str(), &arn).map_err(|why| format!("{shape}: {why}"))?;
         Ok(region.to_owned())
     }

@@ -9,21 +9,21 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Public};
 use openssl::sign::Verifier;
 
-/// The longest signature that is verified: that of a key of 8192 bits.
+/// Maximum length of a signature: that of a key of 8192 bits.
 const MAX_SIGNATURE_BYTES: usize = 1024;
-const WRONG: Refusal = Refusal::Malformed("signature is wrong");
+const WRONG: Refusal = Refusal::Invalid("signature is wrong");
 
-/// Verifies a document. The result is never cached: every message is verified.
+/// Verifies the signature of a document.
 ///
 /// # Errors
-/// The signature is not one of this key over exactly these fields.
+/// This key did not sign exactly these fields.
 pub fn verify(envelope: &Envelope<'_>, key: &PKey<Public>) -> Result<(), Refusal> {
     let mut space = [0; MAX_SIGNATURE_BYTES + 3];
     let length = STANDARD
         .decode_slice(envelope.signature.as_bytes(), &mut space)
-        .map_err(|_| Refusal::Malformed("Signature is not base64"))?;
+        .map_err(|_| Refusal::Invalid("Signature is not base64"))?;
     let signature = space.get(..length).ok_or(WRONG)?;
-    // An error of the library is a refusal too.
+    // An error of OpenSSL counts as a wrong signature.
     if is_signed(envelope, signature, key).unwrap_or(false) { Ok(()) } else { Err(WRONG) }
 }
 
@@ -41,9 +41,9 @@ fn is_signed(envelope: &Envelope<'_>, signature: &[u8], key: &PKey<Public>) -> R
     verifier.verify(signature)
 }
 
-/// Name and value of each field in the order of AWS's page "Verifying the signatures of Amazon SNS
-/// messages". The list is fixed by the type: a list of whatever is present would let text move from
-/// one field to another under a genuine signature.
+/// Name and value of each signed field, in the order of AWS's page "Verifying the signatures of Amazon SNS messages".
+/// The type of the document decides which fields are signed. If the present fields decided, an attacker could move text
+/// from one field to another and keep the signature.
 fn signed_fields<'e>(envelope: &'e Envelope<'_>) -> Vec<(&'static str, &'e str)> {
     let mut fields = Vec::with_capacity(7);
     fields.push(("Message", &*envelope.message));

@@ -1,8 +1,8 @@
-//! Signs messages as SNS does, for `settle sample` and for tests. The certificate is self-made, so
-//! what it signs is trusted only where the settings name it.
+//! Signs messages as SNS does, for `settle sample` and for tests. Its certificate is self-signed, so an ingress accepts
+//! the messages only if its settings name that certificate.
 //!
-//! The layout and the order of what is signed are written here a second time on purpose: a
-//! mistake in `signature` shows as messages that do not verify.
+//! On purpose, nothing is shared with `signature`: the format and order of the signed fields are written here a second
+//! time, so that a mistake in `signature` makes the verification fail.
 
 use super::envelope::Version;
 use super::topic::Arn;
@@ -21,7 +21,7 @@ use openssl::x509::{X509, X509Builder, X509NameBuilder};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The name in every certificate of a classic region.
+/// The name in the certificates of all classic regions.
 const NAME: &str = "sns.amazonaws.com";
 
 /// A key or certificate that cannot be created or used.
@@ -43,9 +43,9 @@ pub struct Header<'a> {
     pub message_id: Uuid,
     /// The topic that sends it.
     pub topic_arn: &'a str,
-    /// When it is published; in milliseconds.
+    /// When it is published, to the millisecond.
     pub at: Timestamp,
-    /// How it is signed.
+    /// The signature algorithm.
     pub version: Version,
 }
 
@@ -62,14 +62,14 @@ pub struct Sample<'a> {
     pub receipt_id: &'a str,
     /// `relatedReceipts.cancelledReceiptId`
     pub cancelled_receipt_id: Option<&'a str>,
-    /// `timestamp`; in milliseconds.
+    /// `timestamp`, to the millisecond.
     pub at: Timestamp,
     /// `betaProductTransaction`
     pub is_test: bool,
 }
 
 impl Sample<'_> {
-    /// The message, in the order of Amazon's own sample.
+    /// The JSON of the notification, with its fields in the order of Amazon's own sample.
     #[must_use]
     pub fn message(&self) -> String {
         let related = self.cancelled_receipt_id.map_or_else(|| json!({}), |old| json!({ "cancelledReceiptId": old }));
@@ -96,14 +96,14 @@ impl Signer {
         Self::with_names(2048, &[NAME], not_before, not_after)
     }
 
-    /// A key of another length and a certificate of other names, the first of which is the common name.
+    /// A key of `bits` and a certificate with these names; the first is the common name.
     pub(super) fn with_names(bits: u32, names: &[&str], from: Timestamp, until: Timestamp) -> Result<Self, Unusable> {
         let key = PKey::from_rsa(Rsa::generate(bits)?)?;
         let certificate = certificate(&key, names, from, until)?;
         Self::of(key, certificate)
     }
 
-    /// A key and its certificate from PEM.
+    /// Reads a key and its certificate from PEM.
     ///
     /// # Errors
     /// They are not PEM, or do not belong together.
@@ -118,11 +118,11 @@ impl Signer {
 
     fn of(key: PKey<Private>, certificate: X509) -> Result<Self, Unusable> {
         let digest = certificate.digest(MessageDigest::sha256())?;
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { key, certificate, file_name: format!("SimpleNotificationService-{hex}.pem") })
+        let file_name = format!("SimpleNotificationService-{}.pem", storage::hex(&digest[..16]));
+        Ok(Self { key, certificate, file_name })
     }
 
-    /// The private key, PEM: to be stored between runs.
+    /// The private key as PEM, to store it between runs.
     ///
     /// # Errors
     /// OpenSSL does not write it.
@@ -130,7 +130,7 @@ impl Signer {
         Ok(self.key.private_key_to_pem_pkcs8()?)
     }
 
-    /// The certificate, PEM, for the settings.
+    /// The certificate as PEM, for the settings.
     ///
     /// # Errors
     /// OpenSSL does not write it.
@@ -138,7 +138,7 @@ impl Signer {
         Ok(self.certificate.to_pem()?)
     }
 
-    /// The certificate's URL in a region; its name contains the certificate's digest.
+    /// The certificate's URL in a region. Its file name contains the first half of the certificate's SHA-256.
     #[must_use]
     pub fn certificate_url(&self, region: &str) -> String {
         format!("https://sns.{region}.amazonaws.com/{}", self.file_name)
@@ -154,18 +154,13 @@ impl Signer {
         subject: Option<&str>,
         message: &str,
     ) -> Result<String, Unusable> {
-        let base = Base::of(header);
-        let mut signed = vec![("Message", message), ("MessageId", &base.message_id)];
-        signed.extend(subject.map(|subject| ("Subject", subject)));
-        signed.extend([("Timestamp", &*base.timestamp), ("TopicArn", header.topic_arn), ("Type", "Notification")]);
-        let mut shown = vec![("Type", "Notification"), ("MessageId", &base.message_id), ("TopicArn", header.topic_arn)];
-        shown.extend(subject.map(|subject| ("Subject", subject)));
-        shown.extend([("Message", message), ("Timestamp", &base.timestamp)]);
-        let unsubscribe = format!(
-            "https://sns.{}.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={}:{}",
-            base.region, header.topic_arn, base.message_id
-        );
-        self.document(&base, &Layout { signed: &signed, shown: &shown, last: Some(("UnsubscribeURL", &unsubscribe)) })
+        let (id, time, arn) = (header.message_id.to_string(), header.timestamp(), header.topic_arn);
+        let mut fields = vec![("Type", "Notification"), ("MessageId", &*id), ("TopicArn", arn)];
+        fields.extend(subject.map(|subject| ("Subject", subject)));
+        fields.extend([("Message", message), ("Timestamp", &*time)]);
+        let host = header.host();
+        let unsubscribe = format!("https://{host}/?Action=Unsubscribe&SubscriptionArn={arn}:{id}");
+        self.document(header, &fields, Some(("UnsubscribeURL", &unsubscribe)))
     }
 
     /// A signed SubscriptionConfirmation.
@@ -173,9 +168,9 @@ impl Signer {
     /// # Errors
     /// OpenSSL does not sign.
     pub fn sign_subscription(&self, header: &Header<'_>, token: &str) -> Result<String, Unusable> {
-        let arn = header.topic_arn;
         let message = format!(
-            "You have chosen to subscribe to the topic {arn}.\nTo confirm the subscription, visit the SubscribeURL included in this message."
+            "You have chosen to subscribe to the topic {}.\nTo confirm the subscription, visit the SubscribeURL included in this message.",
+            header.topic_arn
         );
         self.sign_link(header, &LinkDocument { kind: "SubscriptionConfirmation", token, message: &message })
     }
@@ -185,58 +180,48 @@ impl Signer {
     /// # Errors
     /// OpenSSL does not sign.
     pub fn sign_unsubscription(&self, header: &Header<'_>, token: &str) -> Result<String, Unusable> {
-        let arn = header.topic_arn;
         let message = format!(
-            "You have chosen to deactivate subscription {arn}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
-            header.message_id
+            "You have chosen to deactivate subscription {}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
+            header.topic_arn, header.message_id
         );
         self.sign_link(header, &LinkDocument { kind: "UnsubscribeConfirmation", token, message: &message })
     }
 
     fn sign_link(&self, header: &Header<'_>, document: &LinkDocument<'_>) -> Result<String, Unusable> {
         let LinkDocument { kind, token, message } = *document;
-        let base = Base::of(header);
-        let arn = header.topic_arn;
-        let url = format!(
-            "https://sns.{}.amazonaws.com/?Action=ConfirmSubscription&TopicArn={arn}&Token={token}",
-            base.region
-        );
-        let signed = [
-            ("Message", message),
-            ("MessageId", &*base.message_id),
-            ("SubscribeURL", &*url),
-            ("Timestamp", &*base.timestamp),
-            ("Token", token),
-            ("TopicArn", arn),
+        let (id, time, arn) = (header.message_id.to_string(), header.timestamp(), header.topic_arn);
+        let url = format!("https://{}/?Action=ConfirmSubscription&TopicArn={arn}&Token={token}", header.host());
+        let fields = [
             ("Type", kind),
-        ];
-        let shown = [
-            ("Type", kind),
-            ("MessageId", &*base.message_id),
+            ("MessageId", &*id),
             ("Token", token),
             ("TopicArn", arn),
             ("Message", message),
             ("SubscribeURL", &*url),
-            ("Timestamp", &*base.timestamp),
+            ("Timestamp", &*time),
         ];
-        self.document(&base, &Layout { signed: &signed, shown: &shown, last: None })
+        self.document(header, &fields, None)
     }
 
-    fn document(&self, base: &Base, layout: &Layout<'_>) -> Result<String, Unusable> {
-        let text: String = layout.signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
-        let signature = self.sign(&text, base.version)?;
-        let url = self.certificate_url(&base.region);
-        let version = match base.version {
+    /// A document with these fields and their signature. The fields are signed in the alphabetical order of their
+    /// names. The field `last` is not signed and stands at the end.
+    fn document(&self, header: &Header<'_>, fields: &[Field<'_>], last: Option<Field<'_>>) -> Result<String, Unusable> {
+        let mut signed = fields.to_vec();
+        signed.sort_unstable();
+        let text: String = signed.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect();
+        let signature = self.sign(&text, header.version)?;
+        let url = self.certificate_url(header.region());
+        let version = match header.version {
             Version::One => "1",
             Version::Two => "2",
         };
         let proof = [("SignatureVersion", version), ("Signature", &*signature), ("SigningCertURL", &*url)];
-        let all = layout.shown.iter().copied().chain(proof).chain(layout.last);
+        let all = fields.iter().copied().chain(proof).chain(last);
         let lines: Vec<String> = all.map(|(name, value)| format!("  \"{name}\" : {}", Value::from(value))).collect();
         Ok(format!("{{\n{}\n}}", lines.join(",\n")))
     }
 
-    /// The signature of a text, base64.
+    /// The signature of a text, as base64.
     ///
     /// # Errors
     /// OpenSSL does not sign.
@@ -257,33 +242,23 @@ struct LinkDocument<'a> {
     message: &'a str,
 }
 
-/// Which fields a document has: in the order of signing, in that of showing, and behind the signature.
-struct Layout<'a> {
-    signed: &'a [(&'a str, &'a str)],
-    shown: &'a [(&'a str, &'a str)],
-    last: Option<(&'a str, &'a str)>,
-}
+/// Name and value of a field.
+type Field<'a> = (&'a str, &'a str);
 
-/// The values that a document repeats.
-struct Base {
-    version: Version,
-    message_id: String,
-    timestamp: String,
-    region: String,
-}
+impl Header<'_> {
+    fn region(&self) -> &str {
+        Arn::read(self.topic_arn).map_or("us-east-1", |arn| arn.region)
+    }
 
-impl Base {
-    fn of(header: &Header<'_>) -> Self {
-        let region = Arn::parse(header.topic_arn, true).map_or("us-east-1", |arn| arn.region);
-        let mut timestamp = header.at.to_string();
+    fn host(&self) -> String {
+        format!("sns.{}.amazonaws.com", self.region())
+    }
+
+    /// The time as SNS writes it, with milliseconds.
+    fn timestamp(&self) -> String {
+        let mut timestamp = self.at.to_string();
         timestamp.truncate("2026-01-31T12:00:00.000".len());
-        timestamp.push('Z');
-        Self {
-            version: header.version,
-            message_id: header.message_id.to_string(),
-            timestamp,
-            region: region.to_owned(),
-        }
+        timestamp + "Z"
     }
 }
 

@@ -1,6 +1,6 @@
-//! The start and the end of a topic's subscription: which topics are confirmed, which wait for approval,
-//! and what happens when a subscription ends. A URL to unsubscribe is never visited, and neither is the
-//! one in an UnsubscribeConfirmation: it would subscribe anew.
+//! The start and the end of a topic's subscription. A new subscription is confirmed at once or waits for approval; an
+//! ended one raises an alarm. An `UnsubscribeURL` is never requested, nor is the URL in an UnsubscribeConfirmation,
+//! which would subscribe again.
 
 use super::envelope::Kind;
 use super::refusal::Refusal;
@@ -10,22 +10,23 @@ use domain::{Timestamp, TopicId};
 use secrecy::SecretString;
 use storage::{PendingTopic, Released};
 
-/// The life of a confirmation token, by the API reference of SNS.
-const TOKEN_LIFE_MS: i64 = 2 * 24 * 3_600_000;
+/// How long a confirmation token is valid, by the API reference of SNS: two days.
+const TOKEN_VALID_MS: i64 = 2 * 24 * 3_600_000;
 
 impl Amazon {
-    /// Visits the subscribe URL and pins the topic. The order makes a crash harmless: SNS repeats the message.
+    /// Requests the subscribe URL, then pins the topic. After a crash between the two, SNS repeats the message and both
+    /// are done again.
     pub(super) async fn confirm(&self, received: Received<'_>) -> Result<&'static str, Refusal> {
         let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else { return Ok("ignored") };
         let platform = received.recipient.platform.id;
         if let Err(error) = self.visit(&SecretString::from(link.subscribe_url.as_ref())).await {
             tracing::warn!(%error, platform.id = %platform, "a subscription could not be confirmed");
-            return Err(Refusal::Unavailable("subscription could not be confirmed"));
+            return Err(Refusal::TryAgain("subscription could not be confirmed"));
         }
         let pinned = received.intake.store.pin_topic(platform, received.arn.text).await;
         let (_, released) = pinned.map_err(|error| match error {
-            // An admin rejected it while its URL was visited.
-            storage::Error::Conflict { .. } => Refusal::Topic("topic was rejected"),
+            // An admin rejected the topic while the URL was requested.
+            storage::Error::Conflict { .. } => Refusal::TopicNotAllowed("topic was rejected"),
             other => storage_failed(&other),
         })?;
         notify(received, released);
@@ -39,7 +40,7 @@ pub(super) async fn request_approval(received: Received<'_>, now: Timestamp) -> 
     let Kind::SubscriptionConfirmation(link) = &received.envelope.kind else { return Ok("ignored") };
     let platform = received.recipient.platform.id;
     let url = SecretString::from(link.subscribe_url.as_ref());
-    let until = now.plus_millis(TOKEN_LIFE_MS);
+    let until = now.plus_millis(TOKEN_VALID_MS);
     let pending = received.intake.store.add_pending_topic(platform, received.arn.text, url, until).await;
     let pending = pending.map_err(|error| storage_failed(&error))?;
     match pending {
@@ -55,16 +56,17 @@ pub(super) async fn request_approval(received: Received<'_>, now: Timestamp) -> 
         }
         PendingTopic::Renewed => Ok("topic waits for approval"),
         PendingTopic::Full => {
-            // Anybody can send requests under ever new names, so the alarm does not name the topic.
+            // Anybody can send requests from any number of topics. The alarm does not name the topic, so that one alarm
+            // counts them all.
             tracing::info!(platform.id = %platform, topic.arn = received.arn.text, "a sixth topic requests to send");
             let detail = "another topic requests to send while five wait for approval";
             raise(received.intake.store, platform, "too_many_pending_topics", detail).await;
-            Err(Refusal::Topic("too many pending topics"))
+            Err(Refusal::TopicNotAllowed("too many pending topics"))
         }
     }
 }
 
-/// Notes that a subscription was ended.
+/// Marks the subscription of a pinned topic as ended, and raises an alarm.
 pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal> {
     let platform = received.recipient.platform.id;
     if received.standing == Standing::Pinned {
@@ -79,7 +81,7 @@ pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal>
     Ok("unsubscription noted")
 }
 
-/// Applies a decision about the topic to rows that were inserted meanwhile.
+/// Applies a decision about the topic to rows that were inserted after it: released rows are passed to the dispatcher.
 pub(super) async fn catch_up(received: Received<'_>, topic: TopicId) -> Result<(), Refusal> {
     let decided = received.intake.store.end_waiting(topic).await.map_err(|error| storage_failed(&error))?;
     notify(received, decided.released);

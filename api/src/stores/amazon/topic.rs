@@ -1,5 +1,5 @@
-//! Which topics may send. Any customer of AWS can subscribe this service to a signed topic: the topic is
-//! the only authority, so it is checked before anything is fetched.
+//! Which topics may send. Any AWS account can create a topic, and SNS signs its messages too. So the signature alone
+//! proves nothing: the topic must be one that the platform follows, and it is checked before anything is fetched.
 
 use super::envelope::{Envelope, Kind};
 use super::refusal::Refusal;
@@ -7,31 +7,38 @@ use domain::TopicId;
 use storage::{Topic, TopicState};
 use url::Url;
 
-/// A topic's name, taken apart: `arn:{partition}:sns:{region}:{account}:{name}`.
+/// The parts of a topic's ARN, `arn:{partition}:sns:{region}:{account}:{name}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arn<'a> {
-    /// The whole name.
+    /// The whole ARN.
     pub text: &'a str,
-    /// Its region, such as `us-east-1`.
+    /// The region, such as `us-east-1`.
     pub region: &'a str,
-    /// The account of its owner: twelve digits.
+    /// The AWS account that owns the topic: twelve digits.
     pub account: &'a str,
     in_china: bool,
 }
 
-const NOT_AN_ARN: Refusal = Refusal::Malformed("TopicArn is not the name of an SNS topic");
-
 impl<'a> Arn<'a> {
-    /// Reads a topic's name. FIFO topics are no exception: they cannot send over HTTP.
+    /// Parses the ARN of a topic outside China.
     ///
     /// # Errors
-    /// Another shape, or a topic in China while those are not allowed.
-    pub fn parse(text: &'a str, allow_china: bool) -> Result<Self, Refusal> {
-        let arn = Self::split(text).ok_or(NOT_AN_ARN)?;
-        if arn.in_china && !allow_china {
-            return Err(Refusal::Topic("topics in China are not allowed by the settings"));
+    /// The text is no ARN of a topic, or the topic is in China.
+    pub fn parse(text: &'a str) -> Result<Self, Refusal> {
+        let arn = Self::read(text)?;
+        if arn.in_china {
+            return Err(Refusal::TopicNotAllowed("topics in China are not allowed by the settings"));
         }
         Ok(arn)
+    }
+
+    /// Parses the ARN of a topic in any region. ARNs of FIFO topics are refused, because FIFO topics cannot send over
+    /// HTTP.
+    ///
+    /// # Errors
+    /// The text is no ARN of a topic.
+    pub fn read(text: &'a str) -> Result<Self, Refusal> {
+        Self::split(text).ok_or(Refusal::Invalid("TopicArn is not the name of an SNS topic"))
     }
 
     fn split(text: &'a str) -> Option<Self> {
@@ -43,21 +50,15 @@ impl<'a> Arn<'a> {
         (right && named).then_some(Self { text, region, account, in_china: partition == "aws-cn" })
     }
 
-    /// The one host of this topic.
+    /// The host of SNS in the topic's region.
     #[must_use]
     pub fn host(&self) -> String {
         format!("sns.{}.amazonaws.com{}", self.region, if self.in_china { ".cn" } else { "" })
     }
-
-    /// Whether its certificates carry the names that are used in China.
-    #[must_use]
-    pub const fn in_china(&self) -> bool {
-        self.in_china
-    }
 }
 
-/// `us-east-1`, `us-gov-west-1`, `ap-southeast-10`: two letters, labels, a number. `s3-us-west-2` is
-/// none, which matters since it would make the host of a bucket named `sns`.
+/// Whether a text has the form of a region, such as `us-east-1`, `us-gov-west-1` or `ap-southeast-10`: two letters,
+/// labels, a number. `s3-us-west-2` must not fit: `sns.s3-us-west-2.amazonaws.com` is the host of an S3 bucket.
 fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let [first, labels @ .., last] = parts.as_slice() else { return false };
@@ -71,7 +72,8 @@ fn is_region(text: &str) -> bool {
         && last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Isolated partitions have other hosts than `amazonaws.com` and no Appstore.
+/// The partition of a region. `None` for the isolated partitions: their hosts are not under `amazonaws.com`, and they
+/// have no Appstore.
 pub(super) fn partition_of(region: &str) -> Option<&'static str> {
     match region.split('-').nth(1)? {
         "gov" => Some("aws-us-gov"),
@@ -89,17 +91,17 @@ fn is_name(text: &str) -> bool {
 /// The standing of a topic with a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It may send. One that was unsubscribed is still the operator's choice.
+    /// It may send. A topic whose subscription ended stays pinned, because the operator once chose it.
     Pinned,
     /// It waits for approval.
     Pending(TopicId),
     /// An admin rejected it.
     Rejected,
-    /// New, or undecided for so long that its request expired.
+    /// It is new, or its request expired before an admin decided.
     Unknown,
 }
 
-/// The standing of a topic with a platform.
+/// Looks up the standing of a topic among the platform's topics.
 #[must_use]
 pub fn standing(topics: &[Topic], arn: &str) -> Standing {
     let Some(topic) = topics.iter().find(|topic| topic.arn == arn) else { return Standing::Unknown };
@@ -111,53 +113,65 @@ pub fn standing(topics: &[Topic], arn: &str) -> Standing {
     }
 }
 
-/// Whether the topic is trusted without approval: the platform follows none yet, and the settings name its
-/// account.
-#[must_use]
-pub fn is_foreseen(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> bool {
-    let follows_one = topics.iter().any(|topic| standing(std::slice::from_ref(topic), &topic.arn) == Standing::Pinned);
-    !follows_one && accounts.iter().any(|account| account == arn.account)
+/// Whether an admin must approve a topic that the platform does not follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approval {
+    /// No: the platform follows no topic yet, and `auto_confirm_accounts` lists the topic's account.
+    NotNeeded,
+    /// Yes.
+    Needed,
 }
 
-/// The treatment of a message after its signature is verified.
+/// Decides whether an admin must approve a topic that the platform does not follow.
+#[must_use]
+pub fn approval(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> Approval {
+    let follows_one = topics.iter().any(|topic| standing(std::slice::from_ref(topic), &topic.arn) == Standing::Pinned);
+    let is_automatic = !follows_one && accounts.iter().any(|account| account == arn.account);
+    if is_automatic { Approval::NotNeeded } else { Approval::Needed }
+}
+
+/// What to do with a message after its signature is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Course {
     /// Store it.
     Accept,
     /// Store it until the topic is approved or rejected.
     AcceptWaiting(TopicId),
-    /// Visit the subscribe URL and pin the topic.
+    /// Request the subscribe URL and pin the topic.
     Confirm,
     /// Store the topic as pending, for an admin to approve.
     RequestApproval,
-    /// Note that the subscription ended.
+    /// Record that the subscription ended.
     Unsubscribe,
 }
 
-/// Decides what is done with a message, before anything is fetched.
+/// Decides what to do with a message. It runs before the signature is verified, so that no certificate is fetched for a
+/// topic that may not send.
 ///
 /// # Errors
-/// The topic may not send this here.
-pub fn course(envelope: &Envelope<'_>, standing: Standing, foreseen: bool) -> Result<Course, Refusal> {
+/// The topic may not send this message to the platform.
+pub fn course(envelope: &Envelope<'_>, standing: Standing, approval: Approval) -> Result<Course, Refusal> {
     match (&envelope.kind, standing) {
-        (_, Standing::Rejected) => Err(Refusal::Topic("topic was rejected")),
+        (_, Standing::Rejected) => Err(Refusal::TopicNotAllowed("topic was rejected")),
         (Kind::Notification { .. }, Standing::Pinned) => Ok(Course::Accept),
         (Kind::Notification { .. }, Standing::Pending(topic)) => Ok(Course::AcceptWaiting(topic)),
         (Kind::SubscriptionConfirmation(_), Standing::Pinned) => Ok(Course::Confirm),
-        (Kind::SubscriptionConfirmation(_), _) if foreseen => Ok(Course::Confirm),
-        (Kind::SubscriptionConfirmation(_), _) => Ok(Course::RequestApproval),
+        (Kind::SubscriptionConfirmation(_), _) => Ok(match approval {
+            Approval::NotNeeded => Course::Confirm,
+            Approval::Needed => Course::RequestApproval,
+        }),
         (Kind::UnsubscribeConfirmation(_), Standing::Pinned | Standing::Pending(_)) => Ok(Course::Unsubscribe),
-        (_, Standing::Unknown) => Err(Refusal::Topic("topic is not known to this platform")),
+        (_, Standing::Unknown) => Err(Refusal::TopicNotAllowed("topic is not known to this platform")),
     }
 }
 
-/// Refuses a subscription whose link does not confirm exactly this topic at its own host.
+/// Refuses a SubscriptionConfirmation whose link does not confirm exactly this topic at its own SNS host.
 ///
 /// # Errors
-/// Any other URL. It is signed, but only by the owner of the topic.
+/// The link has another host, topic, action or token. A valid signature does not exclude that: any topic gets one.
 pub fn check_link(envelope: &Envelope<'_>, arn: &Arn<'_>) -> Result<(), Refusal> {
     let Kind::SubscriptionConfirmation(link) = &envelope.kind else { return Ok(()) };
-    let wrong = Refusal::Malformed("SubscribeURL does not confirm this topic");
+    let wrong = Refusal::Invalid("SubscribeURL does not confirm this topic");
     let parsed = SubscribeUrl::parse(&link.subscribe_url).ok_or(wrong)?;
     if parsed.host == arn.host() && parsed.topic_arn == arn.text && parsed.token == link.token {
         Ok(())
@@ -174,8 +188,8 @@ struct SubscribeUrl {
 }
 
 impl SubscribeUrl {
-    /// `https://{host}/?Action=ConfirmSubscription&TopicArn=…&Token=…`, each once, nothing hidden
-    /// before or behind it.
+    /// Parses `https://{host}/?Action=ConfirmSubscription&TopicArn=…&Token=…`. Each parameter must appear once, and the
+    /// URL must have no credentials, port, path or fragment.
     fn parse(text: &str) -> Option<Self> {
         let (host, query) = text.strip_prefix("https://")?.split_once("/?")?;
         let plain =
@@ -193,9 +207,9 @@ impl SubscribeUrl {
     }
 }
 
-/// Whether a URL is one that confirms a subscription at the host of the topic it names.
+/// Whether a URL confirms a subscription at the SNS host of the topic that it names.
 #[must_use]
-pub fn is_subscribe_url(text: &str, allow_china: bool) -> bool {
+pub fn is_subscribe_url(text: &str) -> bool {
     let Some(parsed) = SubscribeUrl::parse(text) else { return false };
-    Arn::parse(&parsed.topic_arn, allow_china).is_ok_and(|arn| arn.host() == parsed.host)
+    Arn::parse(&parsed.topic_arn).is_ok_and(|arn| arn.host() == parsed.host)
 }

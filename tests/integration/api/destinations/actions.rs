@@ -1,4 +1,4 @@
-//! Switching on and off, and signals to a destination's workflow.
+//! Enabling and disabling a destination, and signals to its workflow.
 
 use super::super::edge::Service;
 use super::{check_wrong, create, desk, webhook};
@@ -92,14 +92,14 @@ async fn switching_works_without_the_engine_and_signals_it_when_back() {
     let off = service.send_json("PATCH", &path, &json!({ "enabled": false })).await.body;
     assert_eq!((&off["enabled"], &off["state"]), (&json!(false), &json!("disabled")));
     assert_eq!(off["reason"], "disabled by an admin");
-    assert_eq!(service.engine.supervised(), [id_of(&path)], "what waits in runs is called back");
+    assert_eq!(service.engine.supervised(), [id_of(&path)], "its run is signalled to call waiting lanes back");
     service.engine.set_down(true);
     let on = service.send_json("PATCH", &path, &json!({ "enabled": true })).await;
     assert_eq!((on.status, &on.body["state"]), (200, &json!("healthy")), "{}", on.body);
     assert!(on.body.get("reason").is_none(), "{}", on.body);
     service.engine.set_down(false);
     service.send_json("PATCH", &path, &json!({ "enabled": true })).await;
-    assert_eq!(service.engine.supervised().len(), 1, "it was on already");
+    assert_eq!(service.engine.supervised().len(), 1, "enabling an enabled destination signals nothing");
     service.send_json("PATCH", &path, &json!({ "enabled": false })).await;
     service.send_json("PATCH", &path, &json!({ "enabled": true })).await;
     assert_eq!(service.engine.supervised(), [id_of(&path); 3]);
@@ -142,7 +142,7 @@ async fn enabling_with_newest_only_skips_the_owed_user_events() {
     }
 }
 
-/// More than one request ends.
+/// More deliveries than one request skips.
 const VERY_MANY: i64 = 50_001;
 
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn an_event_in_flight_is_not_skipped() {
         id_of(&path)
     ));
     service.send_json("PATCH", &path, &json!({ "enabled": true, "newest_only": true })).await;
-    assert_eq!(figures(&service, &path).await, (json!(3), json!(1)), "its own attempt ends it");
+    assert_eq!(figures(&service, &path).await, (json!(3), json!(1)), "a delivery in flight is not skipped");
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn newest_only_belongs_to_enabling() {
     let body = json!({ "newest_only": true, "enabled": true, "name": "other" });
     let enabled = service.send_json("PATCH", &path, &body).await;
     assert_eq!(enabled.status, 409, "its events are on their way: {}", enabled.body);
-    assert_eq!(service.get(&path).await.body["name"], "hook", "nothing is half done");
+    assert_eq!(service.get(&path).await.body["name"], "hook", "a refused change alters nothing");
     let enabled = service.send_json("POST", &format!("{path}/enable"), &json!({ "newest_only": true })).await;
     assert_eq!(enabled.status, 409, "{}", enabled.body);
 }

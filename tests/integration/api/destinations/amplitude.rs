@@ -1,4 +1,4 @@
-//! What an Amplitude integration has: a region, keys that are never shown, users of its events.
+//! The settings of an Amplitude integration: its region, keys that are never shown, and how it names users.
 
 use super::super::edge::Service;
 use super::{check_wrong, create, desk};
@@ -9,7 +9,7 @@ const KEY: &str = "c0ffee00c0ffee00c0ffee00c0ffee00";
 const SECRET: &str = "5ec2e700000000000000000000000000";
 const SANDBOX: &str = "5a17db0c5a17db0c5a17db0c5a17db0c";
 
-/// What an integration is made of at least, and these fields.
+/// The body of a new integration: the required fields and these.
 fn integration(more: &Value) -> Value {
     let mut body = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu", "api_key": KEY });
     for (field, value) in more.as_object().expect("fields") {

@@ -1,4 +1,4 @@
-//! `/openapi.json` names every field of a destination, and no other.
+//! `/openapi.json` documents exactly the fields of a destination.
 
 use super::{create, desk, webhook};
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ async fn each_documented_field_of_a_change_is_known_to_one_kind() {
     assert_eq!(known, documented);
 }
 
-/// Whether null is a value of it.
+/// Whether a schema accepts null.
 fn admits_null(document: &Value, schema: &Value) -> bool {
     let named = schema["$ref"].as_str().and_then(|path| document.pointer(path.trim_start_matches('#')));
     let schema = named.unwrap_or(schema);
@@ -86,7 +86,7 @@ async fn null_is_documented_where_it_resets_a_field() {
     analytics.as_object_mut().expect("an object").extend(keys.as_object().cloned().expect("an object"));
     let document = service.get("/openapi.json").await.body;
     let schemas = &document["components"]["schemas"]["DestinationPatch"]["properties"];
-    // Null is the same as silence about these.
+    // For these fields null means the same as absence.
     let silent = ["enabled", "events", "name", "newest_only"];
     for field in names(schemas).into_iter().filter(|field| !silent.contains(&field.as_str())) {
         let mut is_taken = false;

@@ -1,4 +1,4 @@
-//! Names, events, filters, limits: the same for every kind.
+//! The fields that every kind of destination has: names, events, filters, limits.
 
 use super::{Answer, check_wrong, create, desk, webhook, webhook_with};
 use serde_json::{Value, json};
@@ -122,10 +122,10 @@ async fn all_wrong_fields_are_named_at_once_across_layers() {
     change.as_object_mut().expect("fields").remove("kind");
     check_wrong(&service.send_json("PATCH", &path, &change).await, &fields);
     let after = service.get(&path).await.body;
-    assert_eq!((&after["name"], &after["url"]), (&before["name"], &before["url"]), "nothing is half done");
+    assert_eq!((&after["name"], &after["url"]), (&before["name"], &before["url"]), "a refused change alters nothing");
 }
 
-/// What was expected of a field.
+/// What a refusal says was expected of a field.
 fn expected(answer: &Answer, field: &str) -> String {
     let errors = answer.body["errors"].as_array().expect("errors");
     let found = errors.iter().find(|error| error["field"] == field).and_then(|error| error["expected"].as_str());

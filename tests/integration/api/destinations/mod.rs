@@ -1,4 +1,4 @@
-//! Destinations: what every kind has, what each kind has besides, and actions on one.
+//! Destinations: the common fields, the fields of each kind, and actions.
 
 mod actions;
 mod amplitude;
@@ -16,26 +16,26 @@ async fn desk(name: &str) -> (Service, String) {
     (service, format!("/v1/apps/{app}/destinations"))
 }
 
-/// What a webhook is made of.
+/// The body of a new webhook.
 fn webhook() -> Value {
     json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hooks" })
 }
 
-/// A webhook with another value of this field.
+/// The body of a new webhook with this field.
 fn webhook_with(field: &str, value: &Value) -> Value {
     let mut body = webhook();
     body[field] = value.clone();
     body
 }
 
-/// Makes one that must be right; its path, and what was answered.
+/// Creates a destination; returns its path and the answer.
 async fn create(service: &Service, list: &str, body: &Value) -> (String, Value) {
     let created = service.send_json("POST", list, body).await;
     assert_eq!(created.status, 201, "{body}: {}", created.body);
     (format!("/v1/destinations/{}", created.body["id"].as_str().expect("an id")), created.body)
 }
 
-/// A 400 that names exactly these fields.
+/// Checks that the answer is a 400 that names exactly these fields.
 fn check_wrong(answer: &Answer, fields: &[&str]) {
     let mut wrong = answer.wrong_fields();
     wrong.sort_unstable();

@@ -1,4 +1,4 @@
-//! What a webhook has: a URL, headers, signatures, a secret that is shown once and replaced.
+//! The settings of a webhook: URL, headers, signatures, and a secret that is shown once and can be rotated.
 
 use super::super::edge::Service;
 use super::{check_wrong, create, desk, webhook, webhook_with};
@@ -48,7 +48,7 @@ async fn a_signature_of_another_kind_shows_what_verifies_it() {
     let (path, shown) = create(&service, &list, &webhook_with("signature", &json!("v1a"))).await;
     let public = shown["public_key"].as_str().expect("a public key").to_owned();
     assert!(public.starts_with("whpk_") && shown.get("secret").is_none(), "{shown}");
-    assert_eq!(service.get(&path).await.body["public_key"], json!(public), "it is no secret");
+    assert_eq!(service.get(&path).await.body["public_key"], json!(public), "a public key is always shown");
     let both = service.send_json("PATCH", &path, &json!({ "signature": "v1,v1a" })).await.body;
     assert!(both["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")), "it was never shown: {both}");
     assert_eq!(both["public_key"], json!(public));
@@ -77,7 +77,7 @@ async fn a_rotated_secret_is_shown_once_and_both_sign_for_a_while() {
     receiver.trust(own);
     service.send_json("POST", &format!("{path}/test"), &Value::Null).await;
     let verified: Vec<bool> = receiver.all().iter().map(|one| one.verified.is_ok()).collect();
-    assert_eq!(verified, [true, true, false, true], "without overlap the one before signs no more");
+    assert_eq!(verified, [true, true, false, true], "without an overlap the old key no longer signs");
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn a_test_of_a_forbidden_address_sends_and_reveals_nothing() {
     let (service, list) = desk("forbidden").await;
     let forbidden = webhook_with("url", &json!("https://169.254.169.254/"));
     check_wrong(&service.send_json("POST", &list, &forbidden).await, &["url"]);
-    // What was allowed when it was set.
+    // Set in the database, as if the address had been allowed when it was set.
     let (path, _) = create(&service, &list, &webhook()).await;
     service.raw("UPDATE destinations SET settings = '{\"url\":\"https://169.254.169.254/\",\"headers\":[]}'");
     let answer = service.send_json("POST", &format!("{path}/test"), &Value::Null).await;

@@ -1,20 +1,22 @@
-//! How a walk records transitions, and covers them so that each is announced once.
+//! How a walk records transitions, and up to which time each kind is then covered, so that it is announced once.
 
 use super::walk::Walk;
-use crate::time::Timestamp;
+use crate::time::{MINUTE, Timestamp};
 use crate::transition::{Transition, TransitionKind};
+use std::time::Duration;
 
-/// Maximum distance of two reports of one act; beyond that, a report in between was lost.
-const ONE_ACT_MS: i64 = 600_000;
+/// Two reports of the same kind, at most ten minutes apart, are of one event at the store. With more time between them,
+/// a report of the opposite was lost.
+const REPEATED_WITHIN: Duration = MINUTE.saturating_mul(10);
 
 impl Walk<'_> {
-    /// Announces what a report of this time names.
+    /// Announces a transition that a report of `time` names.
     pub fn announce(&mut self, transition: TransitionKind, time: Timestamp) {
         self.push(transition, Some(time));
         self.announced.cover(transition, time);
     }
 
-    /// Announces what must have happened, although no notification reported it.
+    /// Announces a transition that must have happened although no report names it. `at` is its time, if known.
     pub fn infer(&mut self, transition: TransitionKind, at: Option<Timestamp>) {
         self.push(transition, at);
         self.announced.cover(transition, self.clock);
@@ -37,11 +39,13 @@ impl Walk<'_> {
         self.transitions.push(Transition { kind: transition, at, cycle });
     }
 
+    /// Whether a report of `time` is about a transition that was announced already.
     pub fn is_covered(&self, transition: TransitionKind, time: Timestamp) -> bool {
         self.announced.covered(transition) >= Some(time)
     }
 
-    pub fn is_echo(&self, transition: TransitionKind, time: Timestamp) -> bool {
-        self.announced.covered(transition).is_some_and(|announced| time.millis_since(announced) <= ONE_ACT_MS)
+    /// Whether a report of `time` repeats one that was announced at most ten minutes before.
+    pub fn is_repeated(&self, transition: TransitionKind, time: Timestamp) -> bool {
+        self.announced.covered(transition).is_some_and(|announced| time.since(announced) <= REPEATED_WITHIN)
     }
 }

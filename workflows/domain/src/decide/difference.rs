@@ -1,4 +1,5 @@
-//! Transitions that follow from the difference of two stages, where no report named them.
+//! Transitions that no report named: they follow from the difference between the stage after the walk and the stage by
+//! the store.
 
 use super::walk::Walk;
 use crate::notification::NotificationKind;
@@ -6,11 +7,20 @@ use crate::purchase::{Life, Stage};
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
 
-/// Maximum number of renewals announced in one settling, the newest ones.
-const RENEWALS_AT_MOST: u64 = 36;
+/// Maximum number of renewals that one settling announces. The newest ones are announced.
+const MAX_RENEWALS: u64 = 36;
+
+/// When a payment was made.
+#[derive(Debug, Clone, Copy)]
+pub enum PaidAt {
+    /// The time of the report that names it.
+    Reported(Timestamp),
+    /// No report names it: the time by the calendar or a late report, if known.
+    Inferred(Option<Timestamp>),
+}
 
 impl Walk<'_> {
-    /// Goes from where the reports led to where the purchase stands, and announces what lies between.
+    /// Sets the stage to `goal`, where the purchase stands, and announces the transitions that lead there.
     pub fn reach(&mut self, goal: &Stage) {
         let mut goal = goal.clone();
         if self.has_paid() && goal.in_trial && !self.stage.in_trial {
@@ -25,7 +35,7 @@ impl Walk<'_> {
                 self.stage = Stage { life: Life::Running, in_grace: false, is_off: goal.is_off, ..self.stage.clone() };
                 self.continue_to(&goal);
             }
-            // Nothing announces a revocation or a replacement, nor what came back unpaid.
+            // No event announces a revocation, a replacement, or a subscription that runs again without a payment.
             _ => {}
         }
         if self.stage.life == Life::Replaced {
@@ -41,7 +51,7 @@ impl Walk<'_> {
         self.stage = goal;
     }
 
-    /// Takes over the first sight of a purchase, without a report that names anything: nothing is announced.
+    /// Sets the stage at the first sight of a purchase that no report named. Nothing is announced.
     fn see_first(&mut self, goal: &Stage) {
         let unannounced = [
             (goal.runs() && goal.is_off, TransitionKind::Cancelled),
@@ -82,12 +92,10 @@ impl Walk<'_> {
         }
     }
 
-    /// Announces the payments that lie between, and the plan that changed with them.
+    /// Announces the payments between the stage and `goal`, and then a change of plan.
     fn catch_up(&mut self, goal: &Stage) {
         if goal.in_trial {
-            let has_begun = [TransitionKind::Purchased, TransitionKind::PlanChanged]
-                .iter()
-                .any(|transition| self.announced.covered(*transition).is_some());
+            let has_begun = self.announced.last_covered(&TransitionKind::BEGINNINGS).is_some();
             if !self.stage.in_trial && has_begun {
                 self.stage.in_trial = true;
                 self.stage.terms = goal.terms;
@@ -112,7 +120,7 @@ impl Walk<'_> {
         self.change_plan(goal.sku.as_deref());
     }
 
-    /// Announces a change of plan, if the store shows another one than was announced.
+    /// Announces a change of plan, if the store shows another SKU than was announced.
     pub fn change_plan(&mut self, shown: Option<&str>) {
         let (Some(announced), Some(shown)) = (self.stage.sku.as_deref(), shown) else { return };
         if announced != shown {
@@ -123,7 +131,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Announces the end.
+    /// Announces the end, and before it the payments that were not announced and a trial that did not convert.
     pub fn expire(&mut self, goal: &Stage, reported_at: Option<Timestamp>) {
         let reported_at = reported_at
             .or_else(|| self.late_report_at(&[NotificationKind::Expired, NotificationKind::SubscriptionCancelled]));
@@ -140,43 +148,39 @@ impl Walk<'_> {
         self.stage = Stage { terms: terms.max(goal.terms), ..goal.clone() };
     }
 
-    /// Announces the payments up to this term, the last of them at the time of its report if there was one.
+    /// Announces the payments up to term `number`. The last one has the time of its report, if one is given.
     pub fn pay(&mut self, number: Option<u64>, reported_at: Option<Timestamp>) {
         let (Some(from), Some(to)) = (self.stage.terms, number) else {
-            return self.renew(
-                reported_at
-                    .or_else(|| self.late_report_at(&[NotificationKind::Renewed, NotificationKind::GraceExpired])),
-                reported_at.is_some(),
-            );
+            let late = || self.late_report_at(&[NotificationKind::Renewed, NotificationKind::OutOfGrace]);
+            return self.renew(reported_at.map_or_else(|| PaidAt::Inferred(late()), PaidAt::Reported));
         };
-        let left = RENEWALS_AT_MOST.saturating_sub(self.renewals);
+        let left = MAX_RENEWALS.saturating_sub(self.renewals);
         let first = from.max(to.saturating_sub(left)).saturating_add(1);
         self.stage.terms = Some(to.max(from));
         for term in first..=to {
             self.stage.terms = Some(term);
             self.renewals = self.renewals.saturating_add(1);
-            match reported_at.filter(|_| term == to) {
-                Some(time) => self.renew(Some(time), true),
-                None => self.renew(self.term_began(), false),
-            }
+            let reported_at = reported_at.filter(|_| term == to);
+            self.renew(reported_at.map_or_else(|| PaidAt::Inferred(self.term_began()), PaidAt::Reported));
         }
     }
 
-    /// Announces one payment.
-    pub fn renew(&mut self, at: Option<Timestamp>, is_reported: bool) {
+    /// Announces one payment: a recovery in a grace period, else a renewal, after a conversion if a trial ran.
+    pub fn renew(&mut self, paid_at: PaidAt) {
         let transition = if self.stage.in_grace { TransitionKind::Recovered } else { TransitionKind::Renewed };
         let conversion = self.stage.in_trial.then_some(TransitionKind::TrialConverted);
         self.stage.in_trial = false;
         self.stage.in_grace = false;
         for transition in conversion.into_iter().chain([transition]) {
-            match at.filter(|_| is_reported) {
-                Some(time) => self.announce(transition, time),
-                None => self.infer(transition, at),
+            match paid_at {
+                PaidAt::Reported(time) => self.announce(transition, time),
+                PaidAt::Inferred(at) => self.infer(transition, at),
             }
         }
     }
 
-    /// When the present term began, by the calendar. A recovery came later, at an unknown time.
+    /// When the present term began, by the calendar; `None` in a grace period, since a recovery happens at an unknown
+    /// later time.
     fn term_began(&self) -> Option<Timestamp> {
         let number = self.stage.terms?.checked_sub(1)?;
         self.calendar?.end(number).filter(|_| !self.stage.in_grace)
@@ -189,6 +193,6 @@ impl Walk<'_> {
     }
 
     fn has_paid(&self) -> bool {
-        super::truth::PAYMENTS.iter().any(|transition| self.announced.covered(*transition).is_some())
+        self.announced.last_covered(&TransitionKind::PAYMENTS).is_some()
     }
 }

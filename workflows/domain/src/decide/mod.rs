@@ -1,7 +1,7 @@
-//! The decision of one settling: what is known afterwards, what happened, and the outcome of each notification.
+//! The decision of one settling: the purchase afterwards, its transitions, and the outcome of each notification.
 //!
-//! The state comes from the store when it answered; reports name the transitions and fill in what it does not show.
-//! Ids, revisions and bodies are not here: they belong to the transaction that records the decision.
+//! The state comes from the store if it answered. The reports name the transitions, and fill in what the store does not
+//! show yet. The transaction that records the decision adds ids, revisions and bodies.
 
 mod announce;
 mod difference;
@@ -17,11 +17,11 @@ mod walk;
 pub(crate) mod tests;
 
 use crate::notification::{Notification, NotificationKind, Outcome};
-use crate::purchase::{Behind, Life, Moment, Purchase, Unconfirmed};
+use crate::purchase::{Answer, Behind, Life, Moment, Purchase, Unconfirmed};
 use crate::time::Timestamp;
 use crate::transition::Transition;
 use crate::verification::{Parked, Verification};
-use lag::{Evidence, Weighed};
+use lag::{Assessment, Evidence};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use walk::Walk;
@@ -31,32 +31,34 @@ use walk::Walk;
 pub struct SettlingContext<'a> {
     /// What querying the store showed.
     pub verification: &'a Verification,
-    /// Whether a change of plan put another receipt in its place that is known to be real.
+    /// Whether a change of plan put another receipt in the place of this one, and the other receipt is known to be
+    /// real.
     pub is_replaced: bool,
-    /// Now, by the clock that stamps rows.
+    /// The time of the settling, by the database's clock.
     pub now: Timestamp,
 }
 
 /// The result of one settling.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
-    /// What is known now.
+    /// The purchase after the settling.
     pub purchase: Purchase,
-    /// What happened, in the order in which it is announced.
+    /// What happened, in the order in which events announce it.
     pub transitions: Vec<Transition>,
-    /// The outcome of each notification, by its sequence number; those that are not listed stay open and wait. `Settled`
-    /// becomes `NoChange` where the record finds no change.
+    /// The outcome of each notification, by its sequence number. A notification without an outcome here waits. Where
+    /// the transaction finds that the record did not change, it stores `NoChange` instead of `Settled`.
     pub outcomes: Vec<(i64, Outcome)>,
-    /// What the others wait for.
+    /// What the notifications without an outcome wait for.
     pub waits: Option<Waits>,
-    /// When to check it again without a notification.
+    /// The next wake: when to recheck the purchase without a notification.
     pub wake: Option<Timestamp>,
-    /// How the store stands to a notification that its answer contradicts or contradicted, and the time of that one.
+    /// The time of a notification that the store's answer contradicts or contradicted, and whether the answer shows it
+    /// now.
     #[serde(default)]
     pub lag: Option<(Timestamp, Lag)>,
 }
 
-/// How an answer of a store that lags stands to a notification.
+/// Whether the answer of a store that lags shows what a notification reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lag {
@@ -64,7 +66,7 @@ pub enum Lag {
     Behind,
     /// The answer shows it now.
     CaughtUp,
-    /// An answer two hours later still contradicts it, and counts.
+    /// An answer two hours later still contradicts it: the answer is believed.
     Overruled,
 }
 
@@ -81,7 +83,7 @@ impl Lag {
     }
 }
 
-/// What notifications wait for after their window.
+/// What notifications wait for after their window has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Waits {
@@ -93,9 +95,9 @@ pub enum Waits {
     Parked(Parked),
 }
 
-/// Decides what `notifications` mean for a purchase of which `purchase` is known so far.
+/// Decides what `notifications`, each with its sequence number, mean for `purchase`.
 ///
-/// Total and pure. The order of the notifications does not matter, nor whether one of them comes twice.
+/// A pure function that never fails. Neither the order of the notifications nor a repeated one changes the result.
 #[must_use]
 pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], context: SettlingContext<'_>) -> Decision {
     let is_believed = waiting::is_believed(purchase, context);
@@ -103,7 +105,7 @@ pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], contex
         Verification::Parked(_) if is_believed => {
             SettlingContext { verification: &Verification::Unverifiable, ..context }
         }
-        Verification::Parked(why) => return waiting::park(purchase, notifications, *why, context.now),
+        Verification::Parked(reason) => return waiting::park(purchase, notifications, *reason, context.now),
         _ => context,
     };
     let ready = waiting::decidable(purchase, notifications, context);
@@ -119,7 +121,7 @@ pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], contex
         Verification::Unreachable { .. } => Some(Waits::Verification),
         _ => Some(Waits::Confirmation),
     };
-    let wake = if is_believed { wake::weekly(&after, context.now) } else { wake::after(&after, context) };
+    let wake = if is_believed { wake::weekly(&after, context.now) } else { wake::next(&after, context) };
     Decision {
         transitions,
         outcomes: ready.iter().map(|(seq, notification)| (*seq, outcome(notification))).collect(),
@@ -130,8 +132,8 @@ pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], contex
     }
 }
 
-/// The notifications that the answer does not contradict, or contradicts for good; and the newest of the others, which
-/// wait for the answer to show them.
+/// Splits off the reports of an end or a scheduled change that must wait until a later snapshot shows them. Returns the
+/// other notifications, and the newest of those that wait.
 fn confirmed<'a>(
     purchase: &Purchase,
     ready: Vec<&'a (i64, Notification)>,
@@ -144,20 +146,18 @@ fn confirmed<'a>(
         return (ready, None);
     }
     let merged = Merged::of(purchase, &others, context);
-    let Some(weighed) = &merged.weighed else { return (ready, None) };
+    let Some(assessment) = &merged.assessment else { return (ready, None) };
     let evidence = merged.evidence(purchase, context);
     let waiting: BTreeSet<Moment> =
-        doubtful.iter().map(moment).filter(|moment| evidence.is_premature(&weighed.stage, *moment)).collect();
+        doubtful.iter().map(moment).filter(|moment| evidence.must_wait(&assessment.stage, *moment)).collect();
     let late_store = waiting.iter().map(|(time, _)| Behind { since: *time, is_decided: false }).max();
     (ready.into_iter().filter(|one| !waiting.contains(&moment(one))).collect(), late_store)
 }
 
-/// When the purchase ended by the newest notification of an end that is not decided now.
+/// The time of the newest notification of an end that waits.
 fn waiting_end(notifications: &[(i64, Notification)], ready: &[&(i64, Notification)]) -> Option<Timestamp> {
-    let is_end =
-        |one: &Notification| matches!(one.kind, NotificationKind::SubscriptionCancelled | NotificationKind::Expired);
     let is_ready = |seq: i64| ready.iter().any(|(decided, _)| *decided == seq);
-    let ends = notifications.iter().filter(|(seq, one)| is_end(one) && !is_ready(*seq));
+    let ends = notifications.iter().filter(|(seq, one)| one.kind.is_end() && !is_ready(*seq));
     ends.map(|(_, one)| one.store_time).max()
 }
 
@@ -168,12 +168,12 @@ const fn outcome(notification: &Notification) -> Outcome {
     }
 }
 
-/// The reports of one settling of known kinds, each once.
+/// The new reports of one settling, each once, without those of an unknown kind.
 #[derive(Debug, Default)]
 struct Reports {
-    /// Those newer than all that were settled before, in the order of the store's clock.
+    /// Newer than every report that was settled before, in the order of the store's clock.
     fresh: Vec<Moment>,
-    /// The others that are new.
+    /// The others: a newer report was settled before them.
     late: Vec<Moment>,
 }
 
@@ -198,12 +198,12 @@ impl SettlingContext<'_> {
     }
 }
 
-/// What is known with the notifications and the answer of a settling.
+/// The purchase with the notifications and the answer of a settling.
 struct Merged {
     after: Purchase,
     reports: Reports,
-    /// What both show together, if the store answered.
-    weighed: Option<Weighed>,
+    /// The stage by both; `None` if the store did not answer.
+    assessment: Option<Assessment>,
 }
 
 impl Merged {
@@ -217,7 +217,7 @@ impl Merged {
         if context.is_replaced {
             after.replace();
         }
-        let mut merged = Self { after, reports, weighed: None };
+        let mut merged = Self { after, reports, assessment: None };
         match context.verification {
             Verification::Verified(snapshot) => {
                 if let Some(time) = merged.begins_again(before) {
@@ -225,16 +225,16 @@ impl Merged {
                 }
                 merged.after.apply_snapshot(snapshot);
                 let shown = truth::shown(before, &merged.after, snapshot);
-                merged.weighed = Some(merged.evidence(before, context).weigh(shown));
+                merged.assessment = Some(merged.evidence(before, context).assess(shown));
             }
             Verification::Gone => {
-                let weighed = merged.evidence(before, context).weigh(truth::gone(&merged.after));
-                if weighed.stage.runs() {
+                let assessment = merged.evidence(before, context).assess(truth::gone(&merged.after));
+                if assessment.stage.runs() {
                     merged.after.invalidate_unconfirmed(context.now);
                 } else {
                     merged.after.invalidate(context.now);
                 }
-                merged.weighed = Some(weighed);
+                merged.assessment = Some(assessment);
             }
             Verification::Unverifiable | Verification::Unreachable { .. } | Verification::Parked(_) => {
                 if let (Some(time), Some(last)) = (merged.begins_again(before), &before.snapshot) {
@@ -254,38 +254,38 @@ impl Merged {
         Evidence { before, after: &self.after, fresh: &self.reports.fresh, late: &self.reports.late, snapshot, at }
     }
 
-    /// When it was paid again after its end, if it was.
+    /// The time of the first new report of a payment after the end of the subscription, if there is one.
     fn begins_again(&self, before: &Purchase) -> Option<Timestamp> {
         let pays = |(time, kind): &&Moment| match kind {
             NotificationKind::SubscriptionPurchased | NotificationKind::Renewed | NotificationKind::TrialConverted => {
                 true
             }
-            NotificationKind::GraceExpired => !before.is_end_of_grace(*time),
+            NotificationKind::OutOfGrace => !before.is_end_of_grace(*time),
             _ => false,
         };
         let is_over = matches!(before.stage.life, Life::Cut | Life::Expired);
-        // What was paid before the end belongs to the terms that ended.
+        // A payment before the end belongs to the terms that ended.
         let is_later = |(time, _): &&Moment| before.expires_at().is_none_or(|end| *time > end);
         let paid = self.reports.fresh.iter().filter(|_| is_over).filter(pays);
         paid.filter(is_later).map(|(time, _)| *time).next()
     }
 }
 
-/// What a settling knows, and what happened.
+/// The purchase after a settling, and its transitions.
 struct Settled {
     purchase: Purchase,
     transitions: Vec<Transition>,
 }
 
-/// Brings notifications and answer together: the stage afterwards, and the transitions on the way to it.
+/// Walks the reports, then announces the difference between the end of the walk and the stage by the store.
 fn settle(
     before: &Purchase,
     notifications: &[&(i64, Notification)],
     context: SettlingContext<'_>,
     late_store: Option<Behind>,
 ) -> Settled {
-    let Merged { mut after, reports, weighed } = Merged::of(before, notifications, context);
-    let truth = weighed.as_ref().map(|weighed| weighed.stage.clone());
+    let Merged { mut after, reports, assessment } = Merged::of(before, notifications, context);
+    let truth = assessment.as_ref().map(|assessment| assessment.stage.clone());
     let goal = truth.clone().unwrap_or_else(|| truth::reported(&after));
     let mut walk = Walk::new(&after, &reports, truth);
     walk.follow();
@@ -294,19 +294,19 @@ fn settle(
     let Walk { stage, mut announced, transitions, .. } = walk;
     let has_reports = !reports.fresh.is_empty() || !reports.late.is_empty();
     announced.newest = announced.newest.max(reports.fresh.last().copied());
-    announced.is_unverified = weighed.is_none() && (announced.is_unverified || has_reports);
+    announced.is_unverified = assessment.is_none() && (announced.is_unverified || has_reports);
     after.announced = announced;
-    match (weighed, after.answered_at()) {
-        (Some(weighed), Some(at)) => {
-            after.behind = weighed.behind.max(late_store);
-            after.set_incomplete_since(weighed.incomplete_since);
-            let switch = weighed.unconfirmed.switch || late_store.is_some();
-            let unconfirmed = Unconfirmed { switch, ..weighed.unconfirmed };
-            after.leave_plan(before, &stage, at);
-            after.set_stage(stage, weighed.shown_terms, (at, unconfirmed));
+    match (assessment, after.answered_at()) {
+        (Some(assessment), Some(at)) => {
+            after.behind = assessment.behind.max(late_store);
+            after.set_incomplete_since(assessment.incomplete_since);
+            let switch = assessment.unconfirmed.switch || late_store.is_some();
+            let unconfirmed = Unconfirmed { switch, ..assessment.unconfirmed };
+            after.record_plan_change(before, &stage, at);
+            after.set_stage(Answer { at, stage, shown_terms: assessment.shown_terms, unconfirmed });
         }
         _ => after.stage = stage,
     }
-    after.note_missing_successor(before, context.now);
+    after.record_missing_successor(before, context.now);
     Settled { purchase: after, transitions }
 }

@@ -1,110 +1,119 @@
-//! What a notification of a payment announces: a term that began, a recovery, a conversion, each payment once.
+//! What a report of a payment announces: a renewal, a recovery from a failed payment, or the conversion of a trial.
+//! Each payment is announced once, although several reports and snapshots can show it.
 
-use super::truth::{ECHO_MS, PAYMENTS};
+use super::difference::PaidAt;
+use super::truth::DUPLICATE_REPORT;
 use super::walk::Walk;
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Moment};
-use crate::time::Timestamp;
+use crate::time::{DAY, HOUR, Timestamp};
 use crate::transition::TransitionKind;
+use std::time::Duration;
 
-/// Maximum distance of two reports of one recovery.
-const ONE_RECOVERY_MS: i64 = 86_400_000;
-/// Maximum distance of two reports of different kinds about one payment. The shortest term that is sold is a week,
-/// of which a grace can take six days; in the store's test world terms last minutes.
-const ONE_PAYMENT_MS: i64 = 43_200_000;
+/// Two reports of one recovery are at most a day apart.
+const ONE_RECOVERY: Duration = DAY;
+/// Two reports of different kinds about one payment are at most half a day apart. Two payments are at
+/// least a day apart: the shortest term is a week, and a failed payment is repaired at most six days into it. In the
+/// store's sandbox terms last minutes, so [`Walk::is_payment_announced`] uses [`DUPLICATE_REPORT`] there.
+const ONE_PAYMENT: Duration = HOUR.saturating_mul(12);
 
 impl Walk<'_> {
-    /// Ends the trial by a payment, whatever the store still shows.
-    pub fn past_trial(&mut self) {
+    /// Ends the trial because a payment was reported, even if the snapshot still shows the trial.
+    pub fn end_trial(&mut self) {
         if std::mem::take(&mut self.stage.in_trial) {
             self.stage.terms = Some(1);
         }
     }
 
-    /// Announces the payment of a term: one that began newly, or after its payment had failed.
-    pub fn apply_payment(&mut self, time: Timestamp, kind: NotificationKind, ahead: &[Moment]) {
+    /// Announces the payment that a report names: a renewal, or a recovery if the payment had failed before.
+    /// `later_reports` are the reports after this one.
+    pub fn apply_payment(&mut self, time: Timestamp, kind: NotificationKind, later_reports: &[Moment]) {
         let is_over = self.stage.is_over();
-        let is_end = self.is_over_in_truth() && (is_over || kind == NotificationKind::GraceExpired);
-        if matches!(self.stage.life, Life::Replaced | Life::Revoked) || is_end {
+        let reports_end = self.store_shows_end() && (is_over || kind == NotificationKind::OutOfGrace);
+        if matches!(self.stage.life, Life::Replaced | Life::Revoked) || reports_end {
             return;
         }
         if kind == NotificationKind::TrialConverted && !self.stage.in_trial {
-            return self.convert(time, ahead);
+            return self.convert(time, later_reports);
         }
-        if self.is_paid(time, kind) {
+        if self.is_payment_announced(time, kind) {
             return;
         }
-        self.revive(is_over);
-        self.resume_in_time(ahead);
-        let is_repair =
-            kind == NotificationKind::GraceExpired || (kind == NotificationKind::Renewed && is_repaired(time, ahead));
-        if is_repair && !self.stage.in_grace && !is_over {
+        if is_over {
+            self.run_again();
+        }
+        self.resume_before_payment(later_reports);
+        let is_recovery = kind == NotificationKind::OutOfGrace
+            || (kind == NotificationKind::Renewed && was_recovery(time, later_reports));
+        if is_recovery && !self.stage.in_grace && !is_over {
             self.infer(TransitionKind::GraceBegan, None);
             self.stage.in_grace = true;
         }
         let next = self.stage.terms.map(|terms| terms.saturating_add(1));
         let shown = self.truth.as_ref().and_then(|truth| truth.terms);
         let is_regular = !self.stage.in_grace && !self.stage.in_trial;
-        let dated = self.calendar.filter(|_| is_regular).map(|calendar| calendar.containing(time));
-        let number = next.map(|next| dated.unwrap_or(next).clamp(next, shown.unwrap_or(next).max(next)));
+        let by_date = self.calendar.filter(|_| is_regular).map(|calendar| calendar.containing(time));
+        // The term by the date of the report, but at least the next one and at most the last one that the store shows.
+        let number = next.map(|next| by_date.unwrap_or(next).clamp(next, shown.unwrap_or(next).max(next)));
         self.pay(number, Some(time));
-        self.change_plan_in_time();
-        if kind != NotificationKind::GraceExpired && self.truth.is_none() {
+        self.change_plan_with_payment();
+        if kind != NotificationKind::OutOfGrace && self.truth.is_none() {
             self.stage.is_off = false;
             self.announced.unannounced.remove(&TransitionKind::Cancelled);
         }
     }
 
-    /// Announces the conversion of an unseen trial. Its payment can have been announced as a renewal, or counted already.
-    pub fn convert(&mut self, time: Timestamp, ahead: &[Moment]) {
+    /// Announces the conversion of a trial that no snapshot showed. Its payment may have been announced as a renewal,
+    /// or may be counted in the terms already.
+    pub fn convert(&mut self, time: Timestamp, later_reports: &[Moment]) {
         if self.announced.covered(TransitionKind::TrialConverted).is_some() {
             return;
         }
-        self.revive(self.stage.is_over());
-        self.resume_in_time(ahead);
-        if self.is_payment_announced(time) {
+        if self.stage.is_over() {
+            self.run_again();
+        }
+        self.resume_before_payment(later_reports);
+        if self.is_announced_as_renewal(time) {
             self.announce(TransitionKind::TrialConverted, time);
-        } else if let Some(number) = self.uncounted(time) {
+        } else if let Some(number) = self.uncounted_term(time) {
             self.stage.terms = number.checked_sub(1);
             self.stage.in_trial = true;
             self.pay(Some(number), Some(time));
-            self.change_plan_in_time();
+            self.change_plan_with_payment();
         } else {
             self.stage.in_trial = true;
-            self.renew(Some(time), true);
+            self.renew(PaidAt::Reported(time));
         }
         if self.truth.is_none() {
             self.stage.is_off = false;
         }
     }
 
-    /// The number of the term that this payment began, if the terms that were counted do not contain it.
-    fn uncounted(&self, time: Timestamp) -> Option<u64> {
+    /// The number of the term that a payment at `time` began; `None` if that term is among the counted ones.
+    fn uncounted_term(&self, time: Timestamp) -> Option<u64> {
         let (calendar, terms) = (self.calendar?, self.stage.terms?);
         let next = terms.saturating_add(1);
         let shown = self.truth.as_ref().and_then(|truth| truth.terms);
-        let dated = calendar.containing(time);
-        let is_counted = shown.is_some_and(|shown| shown <= terms) || (!self.stage.in_grace && dated <= terms);
-        (!is_counted).then(|| dated.clamp(next, shown.unwrap_or(next).max(next)))
+        let by_date = calendar.containing(time);
+        let is_counted = shown.is_some_and(|shown| shown <= terms) || (!self.stage.in_grace && by_date <= terms);
+        (!is_counted).then(|| by_date.clamp(next, shown.unwrap_or(next).max(next)))
     }
 
-    /// Whether the payment of this time was announced as a renewal or a recovery: two of them are a term apart.
-    fn is_payment_announced(&self, time: Timestamp) -> bool {
+    /// Whether the payment of a conversion at `time` was announced as a renewal or a recovery: the last one of these is
+    /// at most half a day away, or in the same term.
+    fn is_announced_as_renewal(&self, time: Timestamp) -> bool {
         let term = |time| self.calendar.map(|calendar| calendar.containing(time));
         let is_same = |announced: Timestamp| {
-            let apart = time.millis_since(announced).abs();
-            apart <= ONE_PAYMENT_MS || (term(announced).is_some() && term(announced) == term(time))
+            time.distance(announced) <= ONE_PAYMENT || (term(announced).is_some() && term(announced) == term(time))
         };
-        let announced = [TransitionKind::Renewed, TransitionKind::Recovered]
-            .iter()
-            .filter_map(|transition| self.announced.covered(*transition))
-            .max();
+        let announced = self.announced.last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
         !self.stage.in_grace && announced.is_some_and(is_same)
     }
 
-    /// Whether the payment of this report was announced: by a snapshot, for its term, or by another report of the same act.
-    fn is_paid(&self, time: Timestamp, kind: NotificationKind) -> bool {
-        if PAYMENTS.iter().any(|transition| self.is_covered(*transition, time)) {
+    /// Whether the payment of this report was announced already: some payment is covered up to that time, its term is
+    /// counted, or a report of another kind announced it a short time before.
+    fn is_payment_announced(&self, time: Timestamp, kind: NotificationKind) -> bool {
+        if self.announced.last_covered(&TransitionKind::PAYMENTS) >= Some(time) {
             return true;
         }
         if self.stage.in_grace || self.stage.is_over() || kind == NotificationKind::TrialConverted {
@@ -117,26 +126,13 @@ impl Walk<'_> {
             NotificationKind::Renewed => [TransitionKind::TrialConverted, TransitionKind::Recovered],
             _ => [TransitionKind::Renewed, TransitionKind::Recovered],
         };
-        let apart = if self.known.is_of_test_world() { ECHO_MS } else { ONE_PAYMENT_MS };
-        let is_echo = |transition: &TransitionKind| {
-            self.announced.covered(*transition).is_some_and(|announced| time.millis_since(announced) <= apart)
-        };
-        others.iter().any(is_echo)
+        let limit = if self.known.is_sandbox() { DUPLICATE_REPORT } else { ONE_PAYMENT };
+        self.announced.last_covered(&others).is_some_and(|announced| time.since(announced) <= limit)
     }
 }
 
-/// Whether the next report about a payment shows that it had failed.
-fn is_repaired(time: Timestamp, ahead: &[Moment]) -> bool {
-    let next = ahead.iter().find(|(_, kind)| {
-        matches!(
-            kind,
-            NotificationKind::GraceExpired
-                | NotificationKind::GraceBegan
-                | NotificationKind::Renewed
-                | NotificationKind::TrialConverted
-        )
-    });
-    next.is_some_and(|(later, kind)| {
-        *kind == NotificationKind::GraceExpired && later.millis_since(time) <= ONE_RECOVERY_MS
-    })
+/// Whether a reported renewal was a recovery: the next report about a payment is an `OutOfGrace` within a day.
+fn was_recovery(time: Timestamp, later_reports: &[Moment]) -> bool {
+    let next = later_reports.iter().find(|(_, kind)| kind.is_payment() || *kind == NotificationKind::GraceBegan);
+    next.is_some_and(|(later, kind)| *kind == NotificationKind::OutOfGrace && later.since(time) <= ONE_RECOVERY)
 }

@@ -1,26 +1,26 @@
-//! A subscription whose successor is unknown: when it is checked, and what is announced where the successor stays unknown.
+//! A replaced subscription whose successor is unknown: when it is rechecked, and what is announced after a week.
 
 use super::walk::Walk;
 use crate::purchase::{Life, Purchase};
-use crate::time::Timestamp;
+use crate::time::{DAY, Timestamp};
 use crate::transition::TransitionKind;
+use std::time::Duration;
 
-const DAY_MS: i64 = 86_400_000;
-/// How long the successor may stay unknown.
-const PATIENCE_MS: i64 = 7 * DAY_MS;
+/// How long the successor may stay unknown before the end of the old subscription is announced.
+const MAX_WAIT: Duration = DAY.saturating_mul(7);
 
-/// The next check of such a purchase: daily, and at the end of the week.
+/// The next recheck of such a purchase: daily, and at the end of the week.
 pub(super) fn next_check(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let until = purchase.successor_missing_since()?.plus_millis(PATIENCE_MS);
-    (now < until).then(|| now.plus_millis(DAY_MS).min(until))
+    let until = purchase.successor_missing_since()?.plus(MAX_WAIT);
+    (now < until).then(|| now.plus(DAY).min(until))
 }
 
 impl Walk<'_> {
-    /// Announces the end of what was replaced a week ago by a receipt that is still unknown: the customer has no known
-    /// access. It stays replaced.
+    /// Announces the end of a purchase that was replaced a week ago by a receipt that is still unknown, since no known
+    /// purchase gives the customer access. The purchase stays replaced.
     pub fn end_without_successor(&mut self, now: Timestamp) {
         let since = self.known.successor_missing_since();
-        let is_overdue = since.is_some_and(|since| now.millis_since(since) >= PATIENCE_MS);
+        let is_overdue = since.is_some_and(|since| now.since(since) >= MAX_WAIT);
         let is_named = self.known.is_replaced() || self.stage.life != Life::Replaced;
         if !is_overdue
             || is_named

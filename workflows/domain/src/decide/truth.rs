@@ -1,23 +1,19 @@
-//! Where a purchase stands: by the snapshot, or by the reports since the store answered last.
+//! The stage of a purchase by one source: the snapshot, the answer that the receipt is no longer valid, or the reports
+//! since the store's last answer. `lag` then corrects the stage of a snapshot by recent notifications.
 
 use super::walk::Walk;
 use crate::notification::NotificationKind;
 use crate::purchase::{Life, Purchase, Stage};
-use crate::time::Timestamp;
+use crate::time::{MINUTE, Timestamp};
 use crate::transition::TransitionKind;
-use crate::verification::{EndReason, Snapshot};
+use crate::verification::{EndReason, LAG, SAME, Snapshot};
+use std::time::Duration;
 
-/// Maximum lag of the store's own data: an end that it does not confirm is believed after that.
-const LAG_MS: i64 = 2 * 3_600_000;
-/// Dates closer than this are one date.
-const SAME_MS: i64 = 60_000;
-/// Maximum distance of two reports that can be of one act.
-pub(super) const ECHO_MS: i64 = 120_000;
-/// Transitions that show a payment after a trial or after the first term.
-pub(super) const PAYMENTS: [TransitionKind; 3] =
-    [TransitionKind::Renewed, TransitionKind::Recovered, TransitionKind::TrialConverted];
+/// Two reports of one event at the store are at most two minutes apart.
+pub(super) const DUPLICATE_REPORT: Duration = MINUTE.saturating_mul(2);
 
-/// The stage by a snapshot. `after` has the reports of this settling and this snapshot.
+/// The stage by a snapshot. `before` is the purchase before this settling; `after` includes its reports and this
+/// snapshot.
 pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) -> Stage {
     let sku = snapshot.term_sku.clone().or_else(|| before.stage.sku.clone());
     let is_replaced = after.is_replaced() || snapshot.end_reason == Some(EndReason::Replaced);
@@ -31,8 +27,7 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
         };
         return Stage { life, sku, ..Stage::default() };
     }
-    let in_trial = observation.in_trial();
-    let is_over = observation.is_over(in_trial);
+    let (in_trial, is_over) = (observation.in_trial(), observation.is_over());
     let life = match (is_over, is_replaced || (is_over && after.was_reported(NotificationKind::Replaced))) {
         (_, true) => Life::Replaced,
         (true, false) => Life::Expired,
@@ -44,13 +39,13 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
         in_trial,
         in_grace: runs && after.grace_end().is_some(),
         is_off: !runs || observation.is_off(),
-        terms: if in_trial { Some(0) } else { observation.terms(is_over) },
+        terms: if in_trial { Some(0) } else { observation.terms() },
         pending: snapshot.deferred_sku.clone().filter(|pending| runs && Some(pending) != sku.as_ref()),
         sku,
     }
 }
 
-/// The stage when the receipt is no longer valid.
+/// The stage after the store answered that the receipt is no longer valid.
 pub(super) fn gone(after: &Purchase) -> Stage {
     let life = if after.is_replaced()
         || after.was_reported(NotificationKind::Replaced)
@@ -65,13 +60,14 @@ pub(super) fn gone(after: &Purchase) -> Stage {
     Stage { life, in_grace: false, is_off: !after.is_one_time(), pending: None, ..after.stage.clone() }
 }
 
-/// The stage by the reports since the store answered last, or by all of them.
+/// The stage by the reports since the store's last answer; by all reports if it never answered.
 pub(super) fn reported(after: &Purchase) -> Stage {
-    let mut walk = Walk::again(after);
+    let mut walk = Walk::since_last_answer(after);
     walk.follow();
     if after.is_replaced() { Stage { life: Life::Replaced, ..walk.stage } } else { walk.stage }
 }
 
+/// One snapshot, and the purchase before and after it.
 struct Observation<'a> {
     before: &'a Purchase,
     after: &'a Purchase,
@@ -79,14 +75,16 @@ struct Observation<'a> {
 }
 
 impl Observation<'_> {
-    /// Whether the receipt has an end date, or shows that it will not renew. One that shows neither changes nothing.
+    /// Whether auto-renewal is off: the snapshot has an end date or shows that the subscription will not renew. Without
+    /// any of end date, renewal date and flag, the known value stays.
     fn is_off(&self) -> bool {
-        let flag = self.snapshot.auto_renewing.map(|renews| !renews);
-        let shows = || if self.snapshot.renews_at.is_some() { Some(false) } else { None };
-        self.snapshot.ends_at.is_some() || flag.or_else(shows).unwrap_or(self.before.stage.is_off)
+        let by_flag = self.snapshot.auto_renewing.map(|renews| !renews);
+        let by_date = || if self.snapshot.renews_at.is_some() { Some(false) } else { None };
+        self.snapshot.ends_at.is_some() || by_flag.or_else(by_date).unwrap_or(self.before.stage.is_off)
     }
 
-    /// Whether a trial is all it had: none of its dates lies beyond the trial, and no payment was reported.
+    /// Whether a trial is all that it had so far: nothing was paid. A running trial counts, and a past one if no date
+    /// of the receipt lies beyond it and no payment was reported or announced.
     fn in_trial(&self) -> bool {
         let Some(trial_end) = self.after.trial_end() else { return false };
         if self.after.was_reported(NotificationKind::TrialConverted) || self.was_paid() {
@@ -95,7 +93,7 @@ impl Observation<'_> {
         if self.snapshot.trial_ends_at.is_some_and(|end| end > self.snapshot.at) {
             return true;
         }
-        let is_beyond = |date: Timestamp| date.millis_since(trial_end) > SAME_MS;
+        let is_beyond = |date: Timestamp| date.since(trial_end) > SAME;
         match self.after.period_end() {
             Some(_) if self.is_unpaid_end() => self.before.stage.in_trial,
             Some(end) if end <= self.snapshot.at && self.snapshot.ends_at.is_some() => {
@@ -108,101 +106,104 @@ impl Observation<'_> {
         }
     }
 
-    /// Whether something was paid before this snapshot, as far as that was seen.
+    /// Whether a payment before this snapshot was announced, or the last answer showed one.
     fn was_paid(&self) -> bool {
-        let stood = self.before.verified.as_ref().map(|verified| &verified.stage).filter(|stage| !stage.in_trial);
-        let is_past = |stage: &Stage| {
+        let last = self.before.verified.as_ref().map(|verified| &verified.stage).filter(|stage| !stage.in_trial);
+        let was_paid = |stage: &Stage| {
             !stage.is_unknown() && (self.before.has_shown_trial() || stage.terms.is_some_and(|terms| terms > 1))
         };
-        PAYMENTS.iter().any(|transition| self.before.announced.covered(*transition).is_some())
-            || stood.is_some_and(is_past)
+        self.before.announced.last_covered(&TransitionKind::PAYMENTS).is_some() || last.is_some_and(was_paid)
     }
 
-    fn is_over(&self, in_trial: bool) -> bool {
+    /// Whether the subscription is over: its end date is past, or its grace period ended two hours ago or more, or,
+    /// with auto-renewal off, its last period ended two hours ago or more.
+    fn is_over(&self) -> bool {
         let at = self.snapshot.at;
-        let is_long_past = |end: Timestamp| at.millis_since(end) >= LAG_MS;
+        let is_long_past = |end: Timestamp| at.since(end) >= LAG;
         if let Some(end) = self.snapshot.ends_at {
             return end <= at;
         }
         if let Some(grace) = self.after.grace_end() {
             return is_long_past(grace) && !self.is_date_of_failure(grace);
         }
-        let trial = || self.after.trial_end().filter(|_| in_trial);
+        let trial = || self.after.trial_end().filter(|_| self.in_trial());
         let counted = || self.after.calendar()?.end(self.before.stage.terms?);
         let end = self.snapshot.renews_at.or_else(trial).or_else(counted);
         self.is_off() && end.is_some_and(is_long_past)
     }
 
-    /// Whether it ended with its grace: nothing was paid after the term before, also where the grace lasted so long that
-    /// its end is one of a term.
+    /// Whether it ended unpaid, with its grace period: then no term after the failed payment counts, even if the grace
+    /// period lasted so long that its end is also the end of a term.
     fn is_unpaid_end(&self) -> bool {
         let Some(end) = self.snapshot.ends_at.filter(|end| *end <= self.snapshot.at) else { return false };
         let known = &self.before.stage;
         let has_failed = known.in_grace || (known.is_over() && self.before.payment_issues_began_at().is_some());
         let is_end_of_grace = match self.after.last_grace_end() {
-            Some(grace) => grace.millis_since(end).abs() <= LAG_MS,
+            Some(grace) => grace.distance(end) <= LAG,
             None => self.snapshot.end_reason == Some(EndReason::Store),
         };
         has_failed && is_end_of_grace && !self.is_repaired_before(end)
     }
 
-    /// Whether a notification reported that the failed payment was made, some time before this end.
+    /// Whether a notification reported that the failed payment was repaired. An `OutOfGrace` in the two hours before
+    /// this end does not count: it reports the end itself.
     fn is_repaired_before(&self, end: Timestamp) -> bool {
         let failed = self.before.announced.covered(TransitionKind::GraceBegan).or_else(|| self.before.answered_at());
         let paid =
             self.after.newest(&[NotificationKind::TrialConverted, NotificationKind::Renewed]).map(|(time, _)| time);
-        let repaired = self.after.newest(&[NotificationKind::GraceExpired]).map(|(time, _)| time);
-        paid.max(repaired.filter(|time| end.millis_since(*time) > LAG_MS)) > failed
+        let repaired = self.after.newest(&[NotificationKind::OutOfGrace]).map(|(time, _)| time);
+        paid.max(repaired.filter(|time| end.since(*time) > LAG)) > failed
     }
 
-    /// Whether this date of a grace is only that of the payment that failed, and not the end of the grace.
+    /// Whether the store shows the date of the failed payment in place of the end of the grace period. Then the grace
+    /// period has no known end.
     fn is_date_of_failure(&self, grace: Timestamp) -> bool {
         let calendar = self.after.calendar();
         let known = self.before.stage.terms.filter(|_| !self.before.stage.is_unknown());
         let counted = calendar.and_then(|calendar| calendar.end(known?));
         let is_boundary = || calendar.is_none_or(|calendar| calendar.is_end(grace));
         let paid_until = counted.or_else(|| self.after.last_period_end());
-        let is_failure = paid_until.map_or_else(is_boundary, |end| grace.millis_since(end) < LAG_MS);
-        self.after.has_dateless_grace() && is_failure
+        let is_failure = paid_until.map_or_else(is_boundary, |end| grace.since(end) < LAG);
+        self.after.has_grace_without_end() && is_failure
     }
 
-    /// The number of paid terms that began.
-    fn terms(&self, is_over: bool) -> Option<u64> {
+    /// The number of paid terms that have begun, by the snapshot; the known number where the snapshot cannot tell.
+    fn terms(&self) -> Option<u64> {
         let known = self.before.stage.terms;
         let Some(end) = self.after.period_end() else { return known };
         if known.is_some() && self.is_unpaid_end() {
             return known;
         }
         let Some(calendar) = self.after.calendar() else {
-            // What was first seen after its end had at least the term in which it ended.
-            let last_term = || self.after.terms().map(|terms| terms.containing(end).max(1)).filter(|_| is_over);
+            // A purchase that is first seen after its end had at least the term in which it ended.
+            let last_term = || self.after.terms().map(|terms| terms.containing(end).max(1)).filter(|_| self.is_over());
             return self.counted(end).or_else(last_term);
         };
-        if self.after.has_dateless_grace() {
+        if self.after.has_grace_without_end() {
             let begun = || calendar.begun(self.snapshot.at).saturating_sub(1).max(1);
             let shown = || if end <= self.snapshot.at { calendar.ending(end) } else { Some(begun()) };
             return known.or_else(shown);
         }
-        if is_over && !calendar.is_end(end) {
+        if self.is_over() && !calendar.is_end(end) {
             return known.or_else(|| Some(calendar.containing(end)));
         }
-        let is_due = end <= self.snapshot.at;
-        if self.after.grace_end().is_some() && !is_due && known.is_some() {
+        let is_past = end <= self.snapshot.at;
+        if self.after.grace_end().is_some() && !is_past && known.is_some() {
             return known;
         }
         calendar.ending(end).or(known)
     }
 
-    /// The number of terms without a calendar: one more when the date moved on and that renewal was not announced.
+    /// The number of terms when the dates follow no calendar: one more than known if the end of the period moved to a
+    /// later date and the renewal at the earlier date was not announced.
     fn counted(&self, end: Timestamp) -> Option<u64> {
         let known = self.before.stage.terms?;
         let last = self.before.period_end().filter(|_| self.after.grace_end().is_none());
-        let Some(last) = last.filter(|last| end.millis_since(*last) > SAME_MS && self.snapshot.ends_at.is_none())
-        else {
+        let Some(last) = last.filter(|last| end.since(*last) > SAME && self.snapshot.ends_at.is_none()) else {
             return Some(known);
         };
-        let announced = PAYMENTS.iter().filter_map(|transition| self.before.announced.covered(*transition)).max();
-        let is_announced = announced.is_some_and(|announced| last.millis_since(announced) <= ECHO_MS);
+        let announced = self.before.announced.last_covered(&TransitionKind::PAYMENTS);
+        let is_announced = announced.is_some_and(|announced| last.since(announced) <= DUPLICATE_REPORT);
         Some(if is_announced { known } else { known.saturating_add(1) })
     }
 }

@@ -1,30 +1,28 @@
-//! What waits when the store gives no answer: for the store, or for the receipt to be accepted.
+//! Which notifications wait when the store gives no answer: until it can be reached, or until it accepts the receipt.
 
 use super::{Decision, SettlingContext, Waits, outcome};
 use crate::notification::{Notification, NotificationKind, Outcome};
 use crate::purchase::{Behind, Purchase};
-use crate::time::Timestamp;
+use crate::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::verification::{Parked, Verification};
+use std::time::Duration;
 
-const MINUTE_MS: i64 = 60_000;
-const HOUR_MS: i64 = 60 * MINUTE_MS;
+/// When a receipt that the store does not know is rechecked, counted from the first query.
+const UNKNOWN_RECEIPT: [Duration; 5] = [MINUTE, MINUTE.saturating_mul(10), HOUR, HOUR.saturating_mul(6), DAY];
+/// When a receipt of another customer is rechecked, counted from the first query.
+const WRONG_CUSTOMER: [Duration; 2] = [HOUR, DAY];
+/// After this time without an answer of the store, all reports are believed.
+pub(super) const BELIEVED_AFTER: Duration = DAY;
 
-/// When a receipt that the store does not know is checked again, after the first query.
-const UNKNOWN_RECEIPT_MS: [i64; 5] = [MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, 24 * HOUR_MS];
-/// When a receipt of another customer is checked again, after the first query.
-const WRONG_CUSTOMER_MS: [i64; 2] = [HOUR_MS, 24 * HOUR_MS];
-/// How long the store may be unreachable before all reports are believed.
-pub(super) const BELIEVED_AFTER_MS: i64 = 24 * HOUR_MS;
-
-/// Kinds that the store could not contradict.
-const SURE: [NotificationKind; 5] = [
+/// Kinds that are settled without an answer: a snapshot could not change what they announce.
+const SETTLED_UNVERIFIED: [NotificationKind; 5] = [
     NotificationKind::Renewed,
     NotificationKind::AutoRenewalOff,
     NotificationKind::AutoRenewalOn,
     NotificationKind::GraceBegan,
     NotificationKind::TrialConverted,
 ];
-/// Kinds that begin a purchase. While one of them waits, nothing is settled before it.
+/// Kinds that begin a purchase. While one of them waits, no other notification of an unknown purchase is settled.
 const BEGINNINGS: [NotificationKind; 5] = [
     NotificationKind::Adopted,
     NotificationKind::SubscriptionPurchased,
@@ -40,17 +38,18 @@ pub(super) fn decidable<'a>(
     context: SettlingContext<'_>,
 ) -> Vec<&'a (i64, Notification)> {
     let Verification::Unreachable { since } = context.verification else { return notifications.iter().collect() };
-    if context.now.millis_since(*since) >= BELIEVED_AFTER_MS {
+    if context.now.since(*since) >= BELIEVED_AFTER {
         return notifications.iter().collect();
     }
     let begins = |(_, notification): &(i64, Notification)| BEGINNINGS.contains(&notification.kind);
     if purchase.stage.is_unknown() && notifications.iter().any(begins) {
         return Vec::new();
     }
-    notifications.iter().filter(|(_, notification)| SURE.contains(&notification.kind)).collect()
+    notifications.iter().filter(|(_, notification)| SETTLED_UNVERIFIED.contains(&notification.kind)).collect()
 }
 
-/// Lets everything wait: nothing is known but an end or a scheduled change that the store does not show yet.
+/// All notifications wait: they report only an end or a scheduled change, the store does not show it yet, and nothing
+/// else is known of the purchase.
 pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, context: SettlingContext<'_>) -> Decision {
     let mut after = purchase.clone();
     after.parked_since = None;
@@ -59,37 +58,39 @@ pub(super) fn postpone(purchase: &Purchase, behind: Option<Behind>, context: Set
         transitions: Vec::new(),
         outcomes: Vec::new(),
         waits: Some(Waits::Confirmation),
-        wake: super::wake::after(&after, context),
+        wake: super::wake::next(&after, context),
         lag: super::Lag::between(purchase.behind, after.behind),
         purchase: after,
     }
 }
 
-/// Whether a receipt that the store does not know is believed now: its platform wants that, and the schedule is over or
-/// was over before. The store is queried once for each later notification; its first answer verifies as usual.
+/// Whether a receipt that the store does not know is believed: the platform's setting allows it, and the last scheduled
+/// recheck is over now or was over before. For later notifications the store is still queried, once each; if it
+/// answers, the answer counts as usual.
 pub(super) fn is_believed(purchase: &Purchase, context: SettlingContext<'_>) -> bool {
     let is_over = || {
-        let last = UNKNOWN_RECEIPT_MS.last().copied().unwrap_or_default();
-        purchase.parked_since.is_some_and(|since| context.now.millis_since(since) >= last)
+        let last = UNKNOWN_RECEIPT.last().copied().unwrap_or_default();
+        purchase.parked_since.is_some_and(|since| context.now.since(since) >= last)
     };
     matches!(context.verification, Verification::Parked(Parked::Believable)) && (purchase.is_believed || is_over())
 }
 
-/// Lets everything wait while the store does not accept the receipt, until the last scheduled check.
+/// All notifications wait while the store does not accept the receipt. After the last scheduled recheck they are given
+/// up.
 pub(super) fn park(
     purchase: &Purchase,
     notifications: &[(i64, Notification)],
-    why: Parked,
+    reason: Parked,
     now: Timestamp,
 ) -> Decision {
-    let schedule: &[i64] = match why {
-        Parked::UnknownReceipt | Parked::Believable => &UNKNOWN_RECEIPT_MS,
-        Parked::WrongCustomer => &WRONG_CUSTOMER_MS,
+    let schedule: &[Duration] = match reason {
+        Parked::UnknownReceipt | Parked::Believable => &UNKNOWN_RECEIPT,
+        Parked::WrongCustomer => &WRONG_CUSTOMER,
     };
     let mut after = purchase.clone();
     let since = *after.parked_since.get_or_insert(now);
-    let passed = now.millis_since(since);
-    let next = schedule.iter().find(|wait| **wait > passed).map(|wait| since.plus_millis(*wait));
+    let passed = now.since(since);
+    let next = schedule.iter().find(|wait| **wait > passed).map(|wait| since.plus(*wait));
     let mut outcomes = Vec::new();
     if next.is_none() {
         after.parked_since = None;
@@ -99,7 +100,7 @@ pub(super) fn park(
         };
         outcomes.extend(notifications.iter().map(|(seq, notification)| (*seq, last_outcome(notification))));
     }
-    let waits = next.filter(|_| !notifications.is_empty()).map(|_| Waits::Parked(why));
+    let waits = next.filter(|_| !notifications.is_empty()).map(|_| Waits::Parked(reason));
     let wake = next.or_else(|| super::wake::weekly(&after, now));
     Decision { purchase: after, transitions: Vec::new(), outcomes, waits, wake, lag: None }
 }

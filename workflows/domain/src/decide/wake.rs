@@ -1,78 +1,78 @@
-//! When a purchase is checked again without a notification, so that a lost notification repairs itself.
+//! The next wake of a purchase: when it is rechecked without a notification, so that a lost notification does no harm.
 
 use super::{SettlingContext, successor, waiting};
 use crate::purchase::Purchase;
-use crate::time::Timestamp;
-use crate::verification::{Product, Verification};
+use crate::time::{DAY, HOUR, MINUTE, Timestamp};
+use crate::verification::{LAG, Product, Verification};
+use std::time::Duration;
 
-const MINUTE_MS: i64 = 60_000;
-const HOUR_MS: i64 = 60 * MINUTE_MS;
-const DAY_MS: i64 = 24 * HOUR_MS;
-const WEEK_MS: i64 = 7 * DAY_MS;
+const WEEK: Duration = DAY.saturating_mul(7);
+/// How long after an event a snapshot certainly shows it: the maximum lag and a margin.
+const CAUGHT_UP: Duration = LAG.saturating_add(MINUTE.saturating_mul(5));
+/// The first rechecks, counted from a date of the receipt or from a notification that the store does not show yet.
+const FIRST_RECHECKS: [Duration; 3] = [MINUTE.saturating_mul(10), HOUR, CAUGHT_UP];
+/// The time between two rechecks after the first ones.
+const RECHECK_EVERY: Duration = HOUR.saturating_mul(6);
+/// No recheck is later than two days after the date or the notification.
+const RECHECKED_FOR: Duration = DAY.saturating_mul(2);
 
-/// How long after a date of the store, or after a notification that it does not show yet, the store is queried again.
-const FIRST_MS: [i64; 3] = [10 * MINUTE_MS, HOUR_MS, 2 * HOUR_MS + 5 * MINUTE_MS];
-/// How often after that.
-const THEN_MS: i64 = 6 * HOUR_MS;
-/// For how long.
-const FOR_MS: i64 = 2 * DAY_MS;
-
-/// The next check of a purchase after this settling.
-pub(super) fn after(purchase: &Purchase, context: SettlingContext<'_>) -> Option<Timestamp> {
+/// The next wake of a purchase after a settling; `None` when it needs no recheck.
+pub(super) fn next(purchase: &Purchase, context: SettlingContext<'_>) -> Option<Timestamp> {
     match context.verification {
         Verification::Unverifiable => successor::next_check(purchase, context.now),
-        Verification::Unreachable { since } => {
-            Some(context.now.plus_millis(retry_ms(context.now.millis_since(*since))))
-        }
+        Verification::Unreachable { since } => Some(context.now.plus(retry(context.now.since(*since)))),
         Verification::Verified(_) | Verification::Gone | Verification::Parked(_) => {
-            let behind = purchase.behind.and_then(|behind| check(behind.since, context.now));
+            let behind = purchase.behind.and_then(|behind| recheck(behind.since, context.now));
             let regular = if purchase.stage.is_over() {
-                reason(purchase, context.now)
+                for_end_reason(purchase, context.now)
             } else {
                 dates(purchase, context.now).chain(weekly(purchase, context.now)).min()
             };
-            let promoted = promoted(purchase, context.now);
-            [behind, regular, promoted, successor::next_check(purchase, context.now)].into_iter().flatten().min()
+            let promotion = for_promotion(purchase, context.now);
+            [behind, regular, promotion, successor::next_check(purchase, context.now)].into_iter().flatten().min()
         }
     }
 }
 
-/// When the store shows with certainty which promotion held for the last payment.
-fn promoted(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
-    let sure = purchase.unconfirmed_offer_at()?.plus_millis(2 * HOUR_MS + 5 * MINUTE_MS);
-    Some(sure.max(now.plus_millis(10 * MINUTE_MS)))
+/// When to recheck which promotion applied to the last payment, while the last snapshot may not show it yet.
+fn for_promotion(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let shown_at = purchase.unconfirmed_offer_at()?.plus(CAUGHT_UP);
+    Some(shown_at.max(now.plus(MINUTE.saturating_mul(10))))
 }
 
-/// A week from now, for a subscription that runs and an entitlement that is owned: the notification of its end can be
-/// lost.
+/// A week from now, for a running subscription and an owned entitlement: the notification of the end can be lost.
 pub(super) fn weekly(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let product = purchase.snapshot.as_ref().map(|snapshot| snapshot.product);
     let can_end = !purchase.is_one_time() || product == Some(Product::Entitlement);
     let is_live = purchase.stage.runs() && can_end;
-    is_live.then(|| now.plus_millis(WEEK_MS))
+    is_live.then(|| now.plus(WEEK))
 }
 
-/// The delay to the next query of an unreachable store: five minutes in the first hour, then longer and longer.
-const fn retry_ms(passed: i64) -> i64 {
-    match passed {
-        ..HOUR_MS => 5 * MINUTE_MS,
-        HOUR_MS..21_600_000 => 15 * MINUTE_MS,
-        21_600_000..waiting::BELIEVED_AFTER_MS => {
-            let left = waiting::BELIEVED_AFTER_MS - passed;
-            if left < 30 * MINUTE_MS { left } else { 30 * MINUTE_MS }
-        }
-        _ => 30 * MINUTE_MS,
+/// The delay before the next query of a store that cannot be reached: 5 minutes in the first hour, 15 until the sixth,
+/// then 30. A query also falls on the moment at which all reports are believed without an answer.
+fn retry(passed: Duration) -> Duration {
+    let minutes = |count| MINUTE.saturating_mul(count);
+    if passed < HOUR {
+        return minutes(5);
+    }
+    if passed < HOUR.saturating_mul(6) {
+        return minutes(15);
+    }
+    match waiting::BELIEVED_AFTER.saturating_sub(passed) {
+        Duration::ZERO => minutes(30),
+        left => left.min(minutes(30)),
     }
 }
 
-/// The next check for the reason of the end, which may come later: daily, for a week.
-fn reason(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+/// When to recheck for the reason of the end, which the store may show later than the end itself: daily, for a week.
+fn for_end_reason(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let end = purchase.awaits_reason()?;
-    let next = now.plus_millis(DAY_MS);
-    (!purchase.is_replaced() && next <= end.plus_millis(WEEK_MS + DAY_MS)).then_some(next)
+    let next = now.plus(DAY);
+    (!purchase.is_replaced() && next <= end.plus(WEEK + DAY)).then_some(next)
 }
 
-/// The next check for each date of the store at which something is due.
+/// The next recheck for each date of a running subscription: renewal, end, scheduled change, end of the grace period
+/// and end of the trial.
 fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp> {
     let is_live = purchase.stage.runs() && !purchase.is_one_time();
     let snapshot = purchase.snapshot.as_ref().filter(|_| is_live);
@@ -82,17 +82,18 @@ fn dates(purchase: &Purchase, now: Timestamp) -> impl Iterator<Item = Timestamp>
         let renews_at = shown.renews_at.or_else(|| shown.ends_at.map_or_else(counted, |_| None));
         [renews_at, shown.ends_at, shown.deferred_at, purchase.grace_end(), trial]
     });
-    dates.into_iter().flatten().flatten().filter_map(move |date| check(date, now))
+    dates.into_iter().flatten().flatten().filter_map(move |date| recheck(date, now))
 }
 
-/// The first check of a date that is still to come; none when it passed long ago.
-fn check(date: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    let passed = now.millis_since(date);
-    let first = FIRST_MS.into_iter().find(|wait| *wait > passed);
+/// The next recheck for one date; `None` when the date passed more than two days ago.
+fn recheck(date: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let passed = now.since(date);
+    let first = FIRST_RECHECKS.into_iter().find(|wait| *wait > passed);
     let later = || {
-        let last = FIRST_MS.last()?;
-        let times = passed.saturating_sub(*last) / THEN_MS;
-        Some(last.saturating_add(times.saturating_add(1).saturating_mul(THEN_MS))).filter(|wait| *wait <= FOR_MS)
+        let last = FIRST_RECHECKS.last()?;
+        let times = passed.saturating_sub(*last).as_secs() / RECHECK_EVERY.as_secs();
+        let times = u32::try_from(times).unwrap_or(u32::MAX).saturating_add(1);
+        Some(last.saturating_add(RECHECK_EVERY.saturating_mul(times))).filter(|wait| *wait <= RECHECKED_FOR)
     };
-    first.or_else(later).map(|wait| date.plus_millis(wait))
+    first.or_else(later).map(|wait| date.plus(wait))
 }

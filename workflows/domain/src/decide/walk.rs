@@ -1,7 +1,9 @@
-//! The way from the stage that was last announced, report by report, to the present.
+//! The walk: applies the new reports one by one to the stage that was announced last, and announces a transition for
+//! each.
 //!
-//! A report announces the transition that it names, unless that was announced before: each transition is covered up to
-//! the time of the report that announced it or of the snapshot that showed it, and a renewal belongs to a term.
+//! A report announces the transition that it names, unless that was announced before. For each kind of transition the
+//! record holds up to which time it is covered: the time of the last report that announced it, or of the snapshot that
+//! showed it. A renewal is also announced only once for each term.
 
 use super::Reports;
 use crate::notification::NotificationKind;
@@ -9,27 +11,34 @@ use crate::purchase::{Announced, Life, Moment, Purchase, Stage, Terms};
 use crate::time::Timestamp;
 use crate::transition::{Transition, TransitionKind};
 
-/// One walk.
+/// The state of a walk.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
-    /// What is known, with the reports and the snapshot of this settling.
+    /// The purchase, with the reports and the snapshot of this settling.
     pub known: &'a Purchase,
-    /// Where it stands, by the store.
+    /// The stage by the store's answer and the reports that it may not show yet; `None` if the store did not answer.
     pub truth: Option<Stage>,
+    /// The purchase's terms, if its dates follow the calendar.
     pub calendar: Option<Terms>,
-    /// The reports that are walked, and those that came too late for it.
+    /// The reports to walk, in the order of the store's clock.
     reports: Vec<Moment>,
+    /// New reports that are older than one that was settled before. They are not walked.
     pub late: Vec<Moment>,
-    /// The time up to which a transition is covered that no report named.
+    /// The time up to which an inferred transition is covered: that of the present report, after the walk that of the
+    /// answer.
     pub clock: Timestamp,
+    /// The stage after the reports walked so far.
     pub stage: Stage,
+    /// What was announced, with the transitions of this walk.
     pub announced: Announced,
+    /// The transitions of this walk, in order.
     pub transitions: Vec<Transition>,
-    /// The number of renewals so far, since a settling announces only so many.
+    /// The number of renewals in this walk: one settling announces a limited number.
     pub renewals: u64,
 }
 
 impl<'a> Walk<'a> {
+    /// A walk that begins at the stage that was announced last. `truth` is the stage by the store, if it answered.
     pub fn new(known: &'a Purchase, reports: &Reports, truth: Option<Stage>) -> Self {
         let newest = reports.fresh.last().map(|(time, _)| *time);
         let clock = if truth.is_some() { known.answered_at() } else { newest };
@@ -47,31 +56,31 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// A walk of the reports since the store answered last.
-    pub fn again(known: &'a Purchase) -> Self {
+    /// A walk that begins at the stage of the store's last answer, and walks all reports since then again.
+    pub fn since_last_answer(known: &'a Purchase) -> Self {
         let verified = known.verified.clone().unwrap_or_default();
         let fresh = known.reports_after(verified.announced.newest);
         let walk = Self::new(known, &Reports { fresh, late: Vec::new() }, None);
         Self { stage: verified.stage, announced: verified.announced, ..walk }
     }
 
-    /// Walks all reports.
+    /// Applies all reports in order.
     pub fn follow(&mut self) {
         let reports = std::mem::take(&mut self.reports);
         let now = self.clock;
         let mut rest = reports.as_slice();
-        while let Some(((time, kind), ahead)) = rest.split_first() {
+        while let Some(((time, kind), later_reports)) = rest.split_first() {
             self.clock = *time;
-            self.keep_pace(*time, rest);
-            self.apply(*time, *kind, ahead);
-            rest = ahead;
+            self.announce_unreported_payments(*time, rest);
+            self.apply(*time, *kind, later_reports);
+            rest = later_reports;
         }
         self.clock = now;
     }
 
-    fn apply(&mut self, time: Timestamp, kind: NotificationKind, ahead: &[Moment]) {
-        let is_new = self.stage.is_unknown();
-        if !self.concerns(kind) {
+    fn apply(&mut self, time: Timestamp, kind: NotificationKind, later_reports: &[Moment]) {
+        let is_first_sight = self.stage.is_unknown();
+        if !self.fits_product(kind) {
             return;
         }
         match kind {
@@ -82,52 +91,50 @@ impl<'a> Walk<'a> {
                 self.begin(time, kind);
             }
             NotificationKind::ConsumableCancelled | NotificationKind::EntitlementCancelled => self.take_back(),
-            NotificationKind::SubscriptionCancelled | NotificationKind::Expired => self.end(time, kind, ahead),
+            NotificationKind::SubscriptionCancelled | NotificationKind::Expired => self.end(time, kind, later_reports),
             NotificationKind::Adopted => self.adopt(),
             NotificationKind::Replaced if self.truth.is_none() => self.stage.life = Life::Replaced,
-            NotificationKind::ScheduledToEnd if is_new && self.truth.is_none() => {
+            NotificationKind::ScheduledToEnd if is_first_sight && self.truth.is_none() => {
                 self.appear();
                 self.stage.is_off = true;
             }
             NotificationKind::Replaced | NotificationKind::Unknown => {}
-            _ if is_new => self.begin_unseen(time, kind),
-            NotificationKind::TrialConverted | NotificationKind::Renewed | NotificationKind::GraceExpired => {
-                self.apply_payment(time, kind, ahead)
+            _ if is_first_sight => self.begin_midway(time, kind),
+            NotificationKind::TrialConverted | NotificationKind::Renewed | NotificationKind::OutOfGrace => {
+                self.apply_payment(time, kind, later_reports)
             }
             NotificationKind::PlanChangeScheduled => self.schedule_change(time),
             NotificationKind::AutoRenewalOn => self.switch_on(time),
-            NotificationKind::AutoRenewalOff | NotificationKind::ScheduledToEnd => self.switch_off(time, kind, ahead),
-            NotificationKind::GraceBegan => self.begin_grace(time, ahead),
+            NotificationKind::AutoRenewalOff | NotificationKind::ScheduledToEnd => {
+                self.switch_off(time, kind, later_reports)
+            }
+            NotificationKind::GraceBegan => self.begin_grace(time, later_reports),
         }
     }
 
-    /// Announces the payments before this report that the store shows and no report of this settling names.
-    fn keep_pace(&mut self, time: Timestamp, reports: &[Moment]) {
-        let pays = |(_, kind): &Moment| {
-            matches!(
-                kind,
-                NotificationKind::Renewed | NotificationKind::GraceExpired | NotificationKind::TrialConverted
-            )
-        };
-        if !self.stage.runs() || reports.iter().any(pays) {
+    /// Announces the payments before this report that the store shows, if neither this report nor a later one is of a
+    /// payment.
+    fn announce_unreported_payments(&mut self, time: Timestamp, reports: &[Moment]) {
+        if !self.stage.runs() || reports.iter().any(|(_, kind)| kind.is_payment()) {
             return;
         }
         let shown = self.truth.as_ref().and_then(|truth| truth.terms);
         let (Some(calendar), Some(shown), Some(announced)) = (self.calendar, shown, self.stage.terms) else { return };
         let number = calendar.begun(time).min(shown);
         if number > announced {
-            self.resume_in_time(reports);
+            self.resume_before_payment(reports);
             self.pay(Some(number), None);
-            self.change_plan_in_time();
+            self.change_plan_with_payment();
         }
     }
 
-    /// Announces a resume before a payment, since what does not renew is not paid, unless the store shows that it still is
-    /// off.
-    pub fn resume_in_time(&mut self, ahead: &[Moment]) {
+    /// Announces that auto-renewal was switched on again before a payment: a subscription with auto-renewal off is not
+    /// charged. Only if the store answered: the next report of a switch tells whether it was on, and without one the
+    /// store does.
+    pub fn resume_before_payment(&mut self, later_reports: &[Moment]) {
         let switch =
             |(_, kind): &&Moment| matches!(kind, NotificationKind::AutoRenewalOn | NotificationKind::AutoRenewalOff);
-        let is_on = match ahead.iter().find(switch) {
+        let is_on = match later_reports.iter().find(switch) {
             Some((_, kind)) => *kind == NotificationKind::AutoRenewalOff,
             None => self.truth.as_ref().is_some_and(|truth| truth.runs() && !truth.is_off),
         };
@@ -139,15 +146,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Changes the plan with the first payment of the term that the store shows.
-    pub fn change_plan_in_time(&mut self) {
+    /// Announces a change of plan once the payments have reached the term that the store shows.
+    pub fn change_plan_with_payment(&mut self) {
         let shown = self.truth.as_ref().filter(|truth| truth.terms <= self.stage.terms);
         let sku = shown.and_then(|truth| truth.sku.clone());
         self.change_plan(sku.as_deref());
     }
 
-    /// Whether a report of this kind fits the product.
-    fn concerns(&self, kind: NotificationKind) -> bool {
+    /// Whether a report of this kind is possible for the product: one-time purchase or subscription.
+    fn fits_product(&self, kind: NotificationKind) -> bool {
         match kind {
             NotificationKind::Adopted | NotificationKind::Replaced => true,
             NotificationKind::ConsumablePurchased
@@ -158,25 +165,28 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub fn is_over_in_truth(&self) -> bool {
+    /// Whether the purchase is over by `truth`.
+    pub fn store_shows_end(&self) -> bool {
         self.truth.as_ref().is_some_and(Stage::is_over)
     }
 
-    fn runs_in_truth(&self) -> bool {
+    fn store_shows_running(&self) -> bool {
         self.truth.as_ref().is_some_and(Stage::runs)
     }
 
-    /// Begins a receipt: by its first report, or again after its end.
+    /// Applies the report of a beginning: the first report of a receipt, a new purchase after its end, or a change of
+    /// plan.
     fn begin(&mut self, time: Timestamp, kind: NotificationKind) {
         let was_over = matches!(self.stage.life, Life::Cut | Life::Expired | Life::Revoked);
-        let is_back = was_over && !self.is_over_in_truth() && !self.is_covered(TransitionKind::Purchased, time);
+        let begins_again = was_over && !self.store_shows_end() && !self.is_covered(TransitionKind::Purchased, time);
         let is_change = kind == NotificationKind::PlanChanged;
         if is_change && !self.stage.is_unknown() {
             if self.announced.covered(TransitionKind::PlanChanged).is_none() && self.stage.life != Life::Replaced {
-                self.revive(is_back);
-                let has_begun = [TransitionKind::TrialStarted, TransitionKind::Purchased]
-                    .iter()
-                    .any(|transition| self.announced.covered(*transition).is_some());
+                if begins_again {
+                    self.run_again();
+                }
+                let started = [TransitionKind::TrialStarted, TransitionKind::Purchased];
+                let has_begun = self.announced.last_covered(&started).is_some();
                 if self.stage.in_trial && !has_begun {
                     self.announce(TransitionKind::TrialStarted, time);
                 }
@@ -184,17 +194,18 @@ impl<'a> Walk<'a> {
             }
             return;
         }
-        // The receipt of a plan change is announced as that, also when the store reports a purchase besides.
+        // A receipt that began with a change of plan is announced as such a change, even if a purchase is reported too.
         let is_known_change =
             kind == NotificationKind::SubscriptionPurchased && self.known.was_reported(NotificationKind::PlanChanged);
-        if !is_back && (is_known_change || !self.stage.is_unknown()) {
+        if !begins_again && (is_known_change || !self.stage.is_unknown()) {
             return;
         }
         let had_trial = self.stage.is_unknown() && self.known.trial_end().is_some();
-        let next = self.stage.terms.filter(|_| is_back && self.truth.is_none()).map(|terms| terms.saturating_add(1));
+        let next =
+            self.stage.terms.filter(|_| begins_again && self.truth.is_none()).map(|terms| terms.saturating_add(1));
         self.appear();
         if self.known.is_one_time() {
-            // A one-time purchase is announced once, whatever comes late.
+            // A one-time purchase is announced once, even if a late report of its beginning follows.
             if self.announced.covered(TransitionKind::Purchased).is_none() {
                 self.announce(TransitionKind::Purchased, time);
             }
@@ -204,7 +215,7 @@ impl<'a> Walk<'a> {
         self.announced.unannounced.remove(&TransitionKind::GraceBegan);
         self.stage.pending = None;
         self.stage.in_trial = had_trial || self.truth.as_ref().is_some_and(|truth| truth.in_trial);
-        let shown = self.stage.terms.filter(|_| is_back);
+        let shown = self.stage.terms.filter(|_| begins_again);
         self.stage.terms = shown.or(next).or(Some(u64::from(!self.stage.in_trial)));
         if self.stage.in_trial {
             self.announce(TransitionKind::TrialStarted, time);
@@ -212,15 +223,14 @@ impl<'a> Walk<'a> {
         self.announce(if is_change { TransitionKind::PlanChanged } else { TransitionKind::Purchased }, time);
     }
 
-    /// Lets it run again after its end.
-    pub fn revive(&mut self, is_back: bool) {
-        if is_back {
-            self.stage = Stage { life: Life::Running, in_grace: false, is_off: false, ..self.stage.clone() };
-            self.announced.is_expired = false;
-        }
+    /// Sets the stage to running again after an end.
+    pub fn run_again(&mut self) {
+        self.stage = Stage { life: Life::Running, in_grace: false, is_off: false, ..self.stage.clone() };
+        self.announced.is_expired = false;
     }
 
-    /// Lets it run from now on, as the store shows it; what no report named of that stays unannounced.
+    /// Sets the stage at the first sight of a purchase, or at a new beginning: running, with what the store shows. A
+    /// grace period and auto-renewal that is off stay unannounced until a report names them.
     fn appear(&mut self) {
         self.stage = match &self.truth {
             Some(truth) if truth.runs() => truth.clone(),
@@ -232,26 +242,27 @@ impl<'a> Walk<'a> {
         self.announced.unannounced.extend(self.stage.in_grace.then_some(TransitionKind::GraceBegan));
     }
 
-    /// Takes over what the store shows of an imported purchase, and announces nothing of it.
+    /// Sets the stage of an imported purchase to what the store shows, and announces nothing.
     fn adopt(&mut self) {
         if let Some(truth) = self.truth.clone().filter(|_| self.stage.is_unknown()) {
             self.stage = truth;
         }
     }
 
-    /// Begins a receipt by a first report that is no beginning: it announces what it names, and nothing else is announced.
-    fn begin_unseen(&mut self, time: Timestamp, kind: NotificationKind) {
-        if kind == NotificationKind::GraceExpired && self.is_over_in_truth() {
+    /// Applies the first report of a receipt when it is not a beginning. Only the transitions that the report names are
+    /// announced.
+    fn begin_midway(&mut self, time: Timestamp, kind: NotificationKind) {
+        if kind == NotificationKind::OutOfGrace && self.store_shows_end() {
             return;
         }
         self.appear();
         match kind {
             NotificationKind::Renewed => {
-                self.past_trial();
+                self.end_trial();
                 self.announce(TransitionKind::Renewed, time);
             }
             NotificationKind::TrialConverted => {
-                self.past_trial();
+                self.end_trial();
                 self.stage.terms = self.stage.terms.max(Some(1));
                 self.announce(TransitionKind::TrialConverted, time);
                 self.announce(TransitionKind::Renewed, time);
@@ -267,14 +278,14 @@ impl<'a> Walk<'a> {
             }
             NotificationKind::GraceBegan => {
                 if !self.stage.in_grace && self.truth.as_ref().is_some_and(Stage::runs) {
-                    // It was repaired since: the term that the store shows is the one that the repair began.
+                    // The payment was repaired since then: the term that the store shows began with that repair.
                     self.stage.terms = self.stage.terms.map(|terms| terms.saturating_sub(1));
                 }
                 self.stage.in_grace = true;
                 self.announce(TransitionKind::GraceBegan, time);
             }
-            NotificationKind::GraceExpired => {
-                self.past_trial();
+            NotificationKind::OutOfGrace => {
+                self.end_trial();
                 self.stage.in_grace = false;
                 self.announce(TransitionKind::Recovered, time);
             }
@@ -288,30 +299,31 @@ impl<'a> Walk<'a> {
 
     fn schedule_change(&mut self, time: Timestamp) {
         let shown = self.truth.as_ref().map(|truth| truth.pending.clone());
-        let is_news = match &shown {
+        let is_new = match &shown {
             Some(pending) => pending.is_some() && *pending != self.stage.pending,
             None => true,
         };
+        // The empty SKU: a report announced the change before the store showed where it leads.
         let is_announced = self.stage.pending.as_deref() == Some("") && shown.is_some();
-        if self.stage.runs() && is_news && !is_announced && !self.is_covered(TransitionKind::PlanChangeScheduled, time)
-        {
+        if self.stage.runs() && is_new && !is_announced && !self.is_covered(TransitionKind::PlanChangeScheduled, time) {
             self.announce(TransitionKind::PlanChangeScheduled, time);
             self.stage.pending = shown.flatten().or_else(|| Some(String::new()));
         }
     }
 
     fn switch_on(&mut self, time: Timestamp) {
-        let is_back =
-            self.stage.life == Life::Expired && self.runs_in_truth() && !self.is_covered(TransitionKind::Resumed, time);
-        if self.stage.life == Life::Cut || is_back {
-            self.revive(true);
+        let is_on_after_end = self.stage.life == Life::Expired
+            && self.store_shows_running()
+            && !self.is_covered(TransitionKind::Resumed, time);
+        if self.stage.life == Life::Cut || is_on_after_end {
+            self.run_again();
             self.stage.is_off = true;
         }
         if !self.stage.runs() || self.is_covered(TransitionKind::Resumed, time) {
             return;
         }
         if !self.stage.is_off {
-            if self.is_echo(TransitionKind::Resumed, time) {
+            if self.is_repeated(TransitionKind::Resumed, time) {
                 return;
             }
             self.infer(TransitionKind::Cancelled, None);
@@ -321,19 +333,17 @@ impl<'a> Walk<'a> {
         self.announce(TransitionKind::Resumed, time);
     }
 
-    fn switch_off(&mut self, time: Timestamp, kind: NotificationKind, ahead: &[Moment]) {
+    fn switch_off(&mut self, time: Timestamp, kind: NotificationKind, later_reports: &[Moment]) {
         let is_reminder = kind == NotificationKind::ScheduledToEnd;
-        let is_outdated = is_reminder && !self.was_off(ahead);
+        let is_outdated = is_reminder && !self.was_off(later_reports);
         if !self.stage.runs() || is_outdated || self.is_covered(TransitionKind::Cancelled, time) {
             return;
         }
         if self.stage.is_off {
             let is_unannounced = self.announced.unannounced.contains(&TransitionKind::Cancelled);
-            let has_begun = [TransitionKind::Purchased, TransitionKind::PlanChanged]
-                .iter()
-                .any(|transition| self.announced.covered(*transition).is_some());
+            let has_begun = self.announced.last_covered(&TransitionKind::BEGINNINGS).is_some();
             let is_named = is_unannounced && has_begun;
-            if (is_reminder && !is_named) || (!is_unannounced && self.is_echo(TransitionKind::Cancelled, time)) {
+            if (is_reminder && !is_named) || (!is_unannounced && self.is_repeated(TransitionKind::Cancelled, time)) {
                 return;
             }
             if !is_unannounced && kind == NotificationKind::SubscriptionCancelled {
@@ -348,36 +358,33 @@ impl<'a> Walk<'a> {
         self.announce(TransitionKind::Cancelled, time);
     }
 
-    /// Whether the store shows that it will not renew, or a later report shows that this was changed.
-    fn was_off(&self, ahead: &[Moment]) -> bool {
+    /// Whether auto-renewal was off at the time of this report: the store shows that it is off or that the purchase is
+    /// over, the store did not answer, or a later report switches it on.
+    fn was_off(&self, later_reports: &[Moment]) -> bool {
         let is_shown = self.truth.as_ref().is_none_or(|truth| truth.is_over() || truth.is_off);
-        is_shown || ahead.iter().any(|(_, kind)| *kind == NotificationKind::AutoRenewalOn)
+        is_shown || later_reports.iter().any(|(_, kind)| *kind == NotificationKind::AutoRenewalOn)
     }
 
-    /// Announces a grace, if the store shows it, or that it went on from there.
-    fn begin_grace(&mut self, time: Timestamp, ahead: &[Moment]) {
+    /// Announces the grace period that a report names, unless the store answered and shows neither the grace period nor
+    /// what can follow it: an end or another term. A later report of a payment confirms it too.
+    fn begin_grace(&mut self, time: Timestamp, later_reports: &[Moment]) {
         let is_unannounced = self.announced.unannounced.contains(&TransitionKind::GraceBegan);
-        let is_graced = self.truth.as_ref().is_some_and(|truth| truth.runs() && truth.in_grace);
-        self.revive(
-            is_graced && self.stage.life == Life::Expired && !self.is_covered(TransitionKind::GraceBegan, time),
-        );
+        let store_shows_grace = self.truth.as_ref().is_some_and(|truth| truth.runs() && truth.in_grace);
+        if store_shows_grace && self.stage.life == Life::Expired && !self.is_covered(TransitionKind::GraceBegan, time) {
+            self.run_again();
+        }
         if !self.stage.runs()
             || self.is_covered(TransitionKind::GraceBegan, time)
             || (self.stage.in_grace && !is_unannounced)
         {
             return;
         }
-        let is_repair = |(_, kind): &Moment| {
-            matches!(
-                kind,
-                NotificationKind::GraceExpired | NotificationKind::Renewed | NotificationKind::TrialConverted
-            )
-        };
+        let is_repair = |(_, kind): &Moment| kind.is_payment();
         let is_shown = self.truth.as_ref().is_none_or(|truth| {
-            truth.in_grace || truth.is_over() || truth.terms > self.stage.terms || ahead.iter().any(is_repair)
+            truth.in_grace || truth.is_over() || truth.terms > self.stage.terms || later_reports.iter().any(is_repair)
         });
         if is_shown {
-            self.resume_in_time(ahead);
+            self.resume_before_payment(later_reports);
             self.announced.unannounced.remove(&TransitionKind::GraceBegan);
             self.stage.in_grace = true;
             self.announce(TransitionKind::GraceBegan, time);
@@ -390,16 +397,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Announces the end, if the store shows it too. A cancellation of what still runs switches auto-renewal off.
-    fn end(&mut self, time: Timestamp, kind: NotificationKind, ahead: &[Moment]) {
-        let is_cancelled = kind == NotificationKind::SubscriptionCancelled;
-        let Some(truth) = self.truth.clone() else { return self.end_unverified(time, is_cancelled) };
-        if truth.runs() && is_cancelled && self.was_off(ahead) {
+    /// Announces the end that a report names, if the store shows it too. While the store shows that the subscription
+    /// runs, a reported cancellation only switches auto-renewal off.
+    fn end(&mut self, time: Timestamp, kind: NotificationKind, later_reports: &[Moment]) {
+        let Some(truth) = self.truth.clone() else { return self.end_unverified(time, kind) };
+        if truth.runs() && kind == NotificationKind::SubscriptionCancelled && self.was_off(later_reports) {
             if self.stage.is_unknown() {
                 self.appear();
                 self.announced.unannounced.insert(TransitionKind::Cancelled);
             }
-            return self.switch_off(time, kind, ahead);
+            return self.switch_off(time, kind, later_reports);
         }
         if truth.life != Life::Expired {
             return;
@@ -413,8 +420,10 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Announces an end that cannot be verified: it is the replacement if another receipt is known to have taken its place.
-    fn end_unverified(&mut self, time: Timestamp, is_cancelled: bool) {
+    /// Announces an end without an answer of the store. If another receipt is known to have replaced this one, the
+    /// purchase is replaced and nothing is announced.
+    fn end_unverified(&mut self, time: Timestamp, kind: NotificationKind) {
+        let is_cancelled = kind == NotificationKind::SubscriptionCancelled;
         match self.stage.life {
             _ if self.known.is_replaced() || self.known.was_reported(NotificationKind::Replaced) => {
                 self.stage.life = Life::Replaced

@@ -2,10 +2,10 @@
 
 use super::PURCHASE_UPDATED;
 use crate::transition::TransitionKind;
-use crate::user::PROFILE_UPDATED;
 use serde::{Deserialize, Serialize};
 
-/// Documented types that no connected store causes today. The types that we send are named where they are built.
+/// Documented types that no connected store causes today. The types that are sent are named where their bodies are
+/// built.
 const NOT_YET: [&str; 7] = [
     "device.impression",
     "device.session.end",
@@ -26,13 +26,17 @@ pub const DESTINATION_RECOVERED: &str = "destination.recovered";
 pub const DESTINATION_DISABLED: &str = "destination.disabled";
 
 /// Events for operators, about another destination.
-pub(super) const OPERATORS: [&str; 4] =
+pub(crate) const OPERATORS: [&str; 4] =
     [DESTINATION_FAILING, DESTINATION_EXHAUSTED, DESTINATION_RECOVERED, DESTINATION_DISABLED];
+
+/// The type of the event that carries a changed profile when no chosen event carries it. It cannot be chosen: only
+/// integrations that keep profiles receive it.
+pub const PROFILE_UPDATED: &str = "profile.updated";
 
 /// The revenue of a payment changed: a refund, a corrected price, or a restored payment.
 pub const REVENUE_ADJUSTED: &str = "revenue.adjusted";
 
-/// Types that cannot be chosen: they follow from earlier events to an analytics integration, and no webhook gets them.
+/// Types that cannot be chosen: an analytics integration receives them because of earlier events; a webhook never does.
 const IMPLIED: [&str; 2] = [PROFILE_UPDATED, REVENUE_ADJUSTED];
 
 /// Whether events of this type follow from others and cannot be chosen.
@@ -76,8 +80,8 @@ pub enum Wildcards {
     Listed,
 }
 
-/// Whether a destination that chose `chosen` receives events of this type. Events for operators have a wildcard of their
-/// own: `*` does not include them.
+/// Whether a destination that chose `chosen` receives events of this type. Events for operators have a wildcard of
+/// their own: `*` does not include them.
 #[must_use]
 pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> bool {
     if is_implied(event_type) {
@@ -107,8 +111,8 @@ pub fn check_choice(chosen: &[String]) -> Result<(), String> {
     }
 }
 
-/// Warnings about choices that cause no event today: documented types that no connected store causes, and wildcards that
-/// stand for such types alone. One sentence for each.
+/// Warnings about choices that cause no event today: documented types that no connected store causes, and wildcards
+/// that stand for such types alone. One sentence for each.
 #[must_use]
 pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
     let all = choices();

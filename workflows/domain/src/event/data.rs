@@ -1,4 +1,5 @@
-//! The record of a purchase: the 26 fields of the documented `data` and our own. Every field is always present.
+//! The record of a purchase: the field `data` of `purchase.updated`, with the 26 documented fields and settle's own
+//! (`details.rs`). Every field is always present.
 
 use super::details::Details;
 use super::price::{in_usd, letters, price};
@@ -14,18 +15,18 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// Everything that goes into the record of a purchase.
+/// The input of the record of a purchase.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordSource<'a> {
     /// The purchase.
     pub purchase: &'a Purchase,
-    /// The name of the store, such as in `platforms.store`.
+    /// The name of the store, as in `platforms.store`.
     pub platform_type: &'a str,
-    /// The store's name of the purchase.
+    /// The store's id of the receipt.
     pub receipt_id: &'a str,
     /// The environment of the platform.
     pub environment: Environment,
-    /// The customer's own id of its owner, when it is known.
+    /// The buyer's id in the company's own system, if known.
     pub external_id: Option<&'a str>,
     /// Which SKU is the `product_ref_id`.
     pub product_ref: ProductRef,
@@ -33,7 +34,7 @@ pub struct RecordSource<'a> {
     pub listing: &'a Listing,
     /// The rate of exchange to USD of the price's currency on the day of the purchase.
     pub usd_rate: Option<Decimal>,
-    /// The SKU of the purchase that it replaced in a change of plan, by `product_ref`.
+    /// The SKU of the purchase that this one replaced in a change of plan, by `product_ref`.
     pub replaced_sku: Option<&'a str>,
 }
 
@@ -41,10 +42,10 @@ pub struct RecordSource<'a> {
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(transform = additions_are_optional)]
 pub(super) struct Data<'a> {
-    /// Billing cycles so far; the original purchase is the first.
+    /// Number of terms so far; the original purchase is the first.
     #[schemars(range(min = 1))]
     billing_cycles: Option<u64>,
-    /// When the present cancellation began.
+    /// When auto-renewal was switched off, if it is off now.
     canceled_at: Option<Timestamp>,
     /// How long one term lasts, as ISO 8601.
     #[schemars(extend("format" = "duration"))]
@@ -69,13 +70,13 @@ pub(super) struct Data<'a> {
     is_production: bool,
     /// The device with access that was seen last.
     last_seen_device_id: Option<Uuid>,
-    /// The owner's id in the customer's own system.
+    /// The buyer's id in the company's own system.
     last_seen_external_id: Option<&'a str>,
-    /// When it began.
+    /// When the purchase began.
     not_before: Option<Timestamp>,
     /// The purchase that it replaced in a change of plan.
     original_purchase_guid: Option<&'a str>,
-    /// When the payment failed that was not repaired since.
+    /// When the payment failed, if it was not repaired since.
     payment_issues_began_at: Option<Timestamp>,
     /// The store.
     platform_type: &'a str,
@@ -89,13 +90,13 @@ pub(super) struct Data<'a> {
     /// The currency of the price.
     #[schemars(regex(pattern = r"^[A-Z]{3}$"))]
     purchase_currency: Option<String>,
-    /// The store's name of the purchase.
+    /// The receipt id.
     purchase_guid: &'a str,
     /// The price of one term, in the currency of the purchase.
     purchase_price: Option<Decimal>,
     /// When it was revoked.
     revoked_at: Option<Timestamp>,
-    /// The store's name of the newest payment.
+    /// The newest payment: receipt id and number of renewals, or the id in the store's sales report.
     transaction_id: String,
     /// Our additions.
     #[serde(flatten)]
@@ -119,21 +120,21 @@ struct DeviceWithAccess {
 
 /// The record of a purchase. Unknown fields are null.
 #[must_use]
-pub fn data(described: RecordSource<'_>) -> Value {
-    // Serialization fails only for maps with keys that are no strings, and there is none.
-    serde_json::to_value(Data::of(described)).unwrap_or_default()
+pub fn data(source: RecordSource<'_>) -> Value {
+    // Serialization fails only for a map whose keys are not strings; there is none.
+    serde_json::to_value(Data::of(source)).unwrap_or_default()
 }
 
 impl<'a> Data<'a> {
-    fn of(described: RecordSource<'a>) -> Self {
-        let RecordSource { purchase, platform_type, receipt_id, environment, external_id, .. } = described;
-        let price: Option<&Price> = price(described);
+    fn of(source: RecordSource<'a>) -> Self {
+        let RecordSource { purchase, platform_type, receipt_id, environment, external_id, .. } = source;
+        let price: Option<&Price> = price(source);
         Self {
             billing_cycles: purchase.billing_cycles(),
             canceled_at: purchase.canceled_at(),
             current_term_length: purchase.term_length(),
             devices_with_access: Vec::new(),
-            entitlements: &described.listing.entitlements,
+            entitlements: &source.listing.entitlements,
             expires_at: purchase.expires_at(),
             is_active: purchase.state().is_active(),
             is_auto_renewable: purchase.is_auto_renewable(),
@@ -147,21 +148,21 @@ impl<'a> Data<'a> {
             original_purchase_guid: purchase.original_receipt_id(),
             payment_issues_began_at: purchase.payment_issues_began_at(),
             platform_type,
-            price_in_usd: price.and_then(|price| in_usd(price, described.usd_rate)),
-            product_ref_id: purchase.sku(described.product_ref),
+            price_in_usd: price.and_then(|price| in_usd(price, source.usd_rate)),
+            product_ref_id: purchase.sku(source.product_ref),
             purchase_country: purchase.country().and_then(|country| letters(country, 2)),
             purchase_currency: price.and_then(|price| letters(&price.currency, 3)),
             purchase_guid: receipt_id,
             purchase_price: price.map(|price| price.price),
             revoked_at: purchase.revoked_at(),
             transaction_id: transaction_id(purchase, receipt_id),
-            details: Details::of(described),
+            details: Details::of(source),
         }
     }
 }
 
-/// The store gives renewals no id of their own: from the second term on, the receipt id and the number of
-/// renewals. Without the beginning the number is not known, and the receipt id stands alone.
+/// The id of the newest payment. The store gives renewals no id of their own, so it is the receipt id, and from the
+/// second term on the receipt id with the number of renewals. If that number is not known, it is the receipt id alone.
 fn transaction_id(purchase: &Purchase, receipt_id: &str) -> String {
     match purchase.billing_cycles() {
         Some(cycles) if cycles > 1 => format!("{receipt_id}..{}", cycles.saturating_sub(1)),
@@ -169,7 +170,7 @@ fn transaction_id(purchase: &Purchase, receipt_id: &str) -> String {
     }
 }
 
-/// Lower-case hex SHA-256 of the RFC 8785 form of `data`: equal digests, equal records.
+/// The SHA-256 of the RFC 8785 form of `data`, in lower-case hex: records with equal digests are equal.
 #[must_use]
 pub fn state_digest(data: &Value) -> String {
     // Canonicalization fails only for values that are not JSON.

@@ -63,19 +63,19 @@ enum ProductType {
 impl Details {
     /// The details of a purchase. The SKU of a replaced purchase counts only before any change of plan of its own.
     #[must_use]
-    pub fn of(described: RecordSource<'_>) -> Self {
-        let purchase = described.purchase;
-        let sku = purchase.sku(described.product_ref);
-        let replaced = || described.replaced_sku.filter(|replaced| Some(*replaced) != sku);
-        let previous = purchase.previous_sku(described.product_ref).or_else(replaced);
+    pub fn of(source: RecordSource<'_>) -> Self {
+        let purchase = source.purchase;
+        let sku = purchase.sku(source.product_ref);
+        let replaced = || source.replaced_sku.filter(|replaced| Some(*replaced) != sku);
+        let previous = purchase.previous_sku(source.product_ref).or_else(replaced);
         Self {
-            environment: purchase.environment(described.environment),
+            environment: purchase.environment(source.environment),
             expiration_reason: purchase.end_reason().map(ExpirationReason::of),
             offer_type: purchase.offer(),
             pending_at: purchase.pending_at(),
             pending_sku_ref_id: purchase.pending_sku().map(str::to_owned),
             previous_sku_ref_id: previous.map(str::to_owned),
-            price_source: price(described).map(|_| PriceSource::Catalogue),
+            price_source: price(source).map(|_| PriceSource::Catalogue),
             product_type: ProductType::of(purchase.product()),
         }
     }

@@ -1,7 +1,7 @@
-//! The bodies of events, their schemas, and which events a destination chose.
+//! The bodies of events about purchases and destinations, and which events a destination chose.
 //!
-//! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add fields to it. The bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations'
-//! shapes are not here.
+//! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add fields to it. The
+//! bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations' shapes are not here.
 
 mod changes;
 mod choice;
@@ -16,15 +16,16 @@ pub(crate) mod tests;
 
 pub use changes::{Change, changes};
 pub use choice::{
-    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, REVENUE_ADJUSTED,
-    Wildcards, check_choice, choices, chooses, is_for_operators, is_implied, unsent_choices,
+    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, PROFILE_UPDATED,
+    REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, is_for_operators, is_implied, unsent_choices,
 };
 pub use data::{RecordSource, data, state_digest};
 pub use details::Details;
 pub use operators::DestinationEvent;
 pub use price::listed_price;
-pub use schema::{USER_VERSION, schemas};
 
+pub(crate) use choice::OPERATORS;
+pub(crate) use operators::DestinationBody;
 pub(crate) use price::usd_of;
 #[cfg(test)]
 pub(crate) use schema::ADDITIONS;
@@ -46,7 +47,7 @@ pub const PURCHASE_VERSION: &str = "2.0";
 /// Everything that goes into the body of one `purchase.updated`.
 #[derive(Debug, Clone, Copy)]
 pub struct PurchaseUpdated<'a> {
-    /// The installation's customer.
+    /// The company that runs the installation.
     pub org_id: OrgId,
     /// The app.
     pub app_id: AppId,
@@ -98,14 +99,14 @@ struct Attributes {
     /// The type of the event.
     #[schemars(extend("const" = PURCHASE_UPDATED))]
     event_type: &'static str,
-    /// When the newest transition of this revision happened, by the store; null without a transition, or when its time is
-    /// not known.
+    /// When the newest transition of this revision happened, by the store; null without a transition, or when its time
+    /// is not known.
     occurred_at: Option<Timestamp>,
     /// The installation's customer.
     org_id: Option<Uuid>,
     /// The app on one store.
     platform_id: Option<Uuid>,
-    /// The newest revision that this destination had acknowledged before.
+    /// The newest revision that this destination acknowledged before the first attempt of this event.
     #[schemars(range(min = 1))]
     previous_acked_revision: Option<i64>,
     /// Grows by one with each change of this purchase.
@@ -149,7 +150,7 @@ impl PurchaseUpdated<'_> {
 }
 
 /// The body as it is sent to one destination. `previous_acked_revision` is the newest revision that this
-/// destination acknowledged before the first attempt.
+/// destination acknowledged before the first attempt. The body is stored with it and stays the same for all attempts.
 #[must_use]
 pub fn for_destination(mut body: Value, destination: DestinationId, previous_acked_revision: Option<i64>) -> Value {
     if let Some(attributes) = body.get_mut("attributes").and_then(Value::as_object_mut) {

@@ -3,7 +3,6 @@
 use crate::health::State;
 use crate::ids::{AppId, DestinationId, EventId};
 use crate::time::Timestamp;
-use crate::user::created_date;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -18,8 +17,10 @@ pub struct DestinationEvent<'a> {
     pub event_type: &'a str,
     /// When it was recorded.
     pub created_at: Timestamp,
-    /// The affected destination, and the app whose events it receives.
-    pub destination: (DestinationId, AppId),
+    /// The affected destination.
+    pub destination: DestinationId,
+    /// The app whose events it receives.
+    pub app: AppId,
     /// That destination's name for people.
     pub name: &'a str,
     /// That destination's kind.
@@ -47,7 +48,7 @@ pub(crate) struct DestinationBody {
     #[schemars(extend("format" = "date-time"))]
     created_date: String,
     /// The destination that it is about.
-    destination: Concerned,
+    destination: DestinationIdentity,
     /// The destination's state: `healthy`, `failing`, `open` while only probes are sent, or `disabled`.
     #[schemars(extend("enum" = ["healthy", "failing", "open", "disabled"]))]
     state: &'static str,
@@ -65,7 +66,8 @@ pub(crate) struct DestinationBody {
 
 /// The destination that an event is about.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Concerned {
+#[schemars(rename = "Concerned")]
+struct DestinationIdentity {
     /// Its id.
     id: Uuid,
     /// Its name for people.
@@ -80,16 +82,15 @@ impl DestinationEvent<'_> {
     /// The body; it is the same for every destination.
     #[must_use]
     pub fn body(&self) -> Value {
-        let (id, app_id) = self.destination;
         let body = DestinationBody {
             id: self.id.uuid(),
             event_type: self.event_type.to_owned(),
-            created_date: created_date(self.created_at),
-            destination: Concerned {
-                id: id.uuid(),
+            created_date: self.created_at.with_offset(),
+            destination: DestinationIdentity {
+                id: self.destination.uuid(),
                 name: self.name.to_owned(),
                 kind: self.kind.to_owned(),
-                app_id: app_id.uuid(),
+                app_id: self.app.uuid(),
             },
             state: self.state.as_str(),
             reason: self.reason.map(str::to_owned),

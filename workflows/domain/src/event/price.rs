@@ -1,4 +1,4 @@
-//! The price of a purchase, from the catalogue's list of prices: stores show none.
+//! The price of a payment: the price of one term, from the catalogue's list of prices, since stores show no prices.
 
 use super::RecordSource;
 use crate::catalogue::Price;
@@ -6,11 +6,11 @@ use crate::purchase::Purchase;
 use crate::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-/// The price that the owner pays; `None` when nothing was paid yet, as in a trial, or a promotion has a price of its own.
-pub fn price(described: RecordSource<'_>) -> Option<&Price> {
-    let purchase = described.purchase;
+/// The price that the buyer pays; `None` if nothing was paid yet, as in a trial, or a promotion has a price of its own.
+pub fn price(source: RecordSource<'_>) -> Option<&Price> {
+    let purchase = source.purchase;
     let was_paid = purchase.is_one_time_purchase() || purchase.was_paid();
-    if was_paid && purchase.offer().is_none() { listed_price(&described.listing.prices, purchase) } else { None }
+    if was_paid && purchase.offer().is_none() { listed_price(&source.listing.prices, purchase) } else { None }
 }
 
 /// The listed price of a purchase: the price of its country, else the general one, that applied when its plan began.
@@ -19,21 +19,21 @@ pub fn listed_price<'a>(prices: &'a [Price], purchase: &Purchase) -> Option<&'a 
     listed(prices, purchase.country(), purchase.plan_began_at())
 }
 
-/// The price of this country, else the general one; of several, the newest that applied at that time. When the time is
-/// not known, only a list without dates has a price.
+/// The price of this country, else the general one; of several, the newest that applied at `at`. If `at` is not known,
+/// there is a price only if no matching price has a date.
 pub fn listed<'a>(prices: &'a [Price], country: Option<&str>, at: Option<Timestamp>) -> Option<&'a Price> {
-    let concerns = |price: &&Price| match (price.country.as_deref(), country) {
+    let is_for_country = |price: &&Price| match (price.country.as_deref(), country) {
         (Some(listed), Some(country)) => listed.eq_ignore_ascii_case(country),
         (listed, _) => listed.is_none(),
     };
-    let sendable = |price: &&Price| letters(&price.currency, 3).is_some();
-    let concerned = || prices.iter().filter(sendable).filter(concerns);
-    if at.is_none() && concerned().any(|price| price.since.is_some()) {
+    let has_valid_currency = |price: &&Price| letters(&price.currency, 3).is_some();
+    let matching = || prices.iter().filter(has_valid_currency).filter(is_for_country);
+    if at.is_none() && matching().any(|price| price.since.is_some()) {
         return None;
     }
-    let held = |price: &&Price| price.since.is_none_or(|since| Some(since.at()) <= at);
-    // `max_by_key` takes the last of equal ones; the first of the list must win.
-    concerned().filter(held).rev().max_by_key(|price| (price.country.is_some(), price.since))
+    let applied = |price: &&Price| price.since.is_none_or(|since| Some(since.at()) <= at);
+    // `max_by_key` takes the last of equal elements, and here the first in the list must win.
+    matching().filter(applied).rev().max_by_key(|price| (price.country.is_some(), price.since))
 }
 
 /// A listed price in USD: unchanged, or converted by the rate of the purchase's day, in cents. `None` without a rate.
@@ -52,7 +52,7 @@ pub fn usd_of(amount: Decimal, currency: &str, usd_rate: Option<Decimal>) -> Opt
     Some(cents)
 }
 
-/// A code of `count` letters, in capitals; `None` for anything else, which could not be sent.
+/// A code of `count` ASCII letters, in upper case; `None` for any other text.
 pub fn letters(code: &str, count: usize) -> Option<String> {
     let is_code = code.len() == count && code.bytes().all(|byte| byte.is_ascii_alphabetic());
     is_code.then(|| code.to_ascii_uppercase())

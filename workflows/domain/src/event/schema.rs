@@ -1,24 +1,9 @@
-//! JSON Schemas (draft 2020-12) of all events that we send, generated from the types of the bodies.
-//!
-//! Every documented field is required, our additions are optional, and unknown fields are allowed: a receiver that
-//! validates keeps working when we add one.
+//! Which fields of a body a schema requires: all documented ones, none of settle's additions.
 
-use super::choice::OPERATORS;
-use super::operators::DestinationBody;
-use super::{PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
 use crate::time::Timestamp;
-use crate::transition::TransitionKind;
-use crate::user::UserBody;
-use schemars::generate::SchemaSettings;
-use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::borrow::Cow;
-
-/// The version of the flat shape of `user.*`. Their bodies carry none, as documented.
-pub const USER_VERSION: &str = "1.0";
-/// The version of the flat shape of `destination.*`.
-pub const DESTINATION_VERSION: &str = "1.0";
 
 /// Our additions to the documented shapes.
 pub(crate) const ADDITIONS: [&str; 16] = [
@@ -39,41 +24,6 @@ pub(crate) const ADDITIONS: [&str; 16] = [
     "user_revision",
     "verified",
 ];
-
-/// Type, version and schema of each event that we can send.
-#[must_use]
-pub fn schemas() -> Vec<(&'static str, &'static str, Value)> {
-    let purchase = (PURCHASE_UPDATED, PURCHASE_VERSION, named::<PurchaseBody<'_>>(PURCHASE_UPDATED));
-    let users =
-        TransitionKind::ALL.iter().map(|what| (what.event_type(), USER_VERSION, typed::<UserBody>(what.event_type())));
-    let operators = OPERATORS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
-    std::iter::once(purchase).chain(users).chain(operators).collect()
-}
-
-/// The schema of a flat body, for one event type.
-fn typed<Body: JsonSchema>(event_type: &str) -> Value {
-    let mut schema = named::<Body>(event_type);
-    if let Some(Value::Object(field)) = schema.pointer_mut("/properties/event_type") {
-        field.insert("const".to_owned(), json!(event_type));
-    }
-    schema
-}
-
-/// The schema of a body, titled by its event type.
-fn named<Body: JsonSchema>(event_type: &str) -> Value {
-    let settings = SchemaSettings::draft2020_12().for_serialize();
-    let widths = RecursiveTransform(drop_width as fn(&mut Schema));
-    let mut schema = settings.with_transform(widths).into_generator().into_root_schema_for::<Body>();
-    schema.insert("title".to_owned(), json!(event_type));
-    schema.to_value()
-}
-
-/// Removes the width of integers: only formats that draft 2020-12 defines stay.
-fn drop_width(schema: &mut Schema) {
-    if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.contains("int")) {
-        schema.remove("format");
-    }
-}
 
 /// Removes our additions from the required fields of an object.
 pub(crate) fn additions_are_optional(schema: &mut Schema) {

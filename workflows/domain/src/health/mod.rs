@@ -1,36 +1,45 @@
-//! The health of a destination: when its breaker opens and closes, when it is paused, warned about and disabled, and when
-//! its deliveries are due.
+//! The health of a destination: when its breaker opens and closes, when it is paused, when operators are warned, when
+//! it is disabled, and when its deliveries are due.
 //!
-//! The health follows from its requests, one after the other. `storage` counts them and stores the result; the
-//! destination's kind decides what one response means.
+//! A destination is disabled after a time without a success, some days, that its kind sets. Only a failed request
+//! disables it, and only 12 hours or more after the first failure since the last success.
+//!
+//! The results of the requests change the health one by one. `storage` stores it; the destination's kind decides what
+//! one response means.
 
 #[cfg(test)]
 mod tests;
 
-use crate::time::Timestamp;
+use crate::ids::CollapseKey;
+use crate::time::{HOUR, MINUTE, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::str::FromStr;
+use std::time::Duration;
 
-/// Number of failures in a row, each of another purchase than the one before, that open the breaker.
+/// Number of failures in a row that open the breaker. A failure for the same purchase as the failure before it is not
+/// counted.
 pub const BREAKER_FAILURES: i64 = 10;
-/// Time between two probes while the breaker is open, in milliseconds.
-pub const PROBE_EVERY_MS: i64 = 30_000;
-/// Minimum time between the first and the last failure of a destination that is disabled, in milliseconds.
-pub const APART_MS: i64 = 12 * 3_600_000;
-/// A warning is sent when this percentage of the patience is over.
-pub const WARNINGS_PERCENT: [i64; 3] = [50, 70, 90];
-/// How often the success of a healthy destination is noted at most, in milliseconds.
-pub const SUCCESS_NOTED_EVERY_MS: i64 = 60_000;
-/// Maximum pause of a destination, in milliseconds.
-pub const LONGEST_PAUSE_MS: i64 = 3_600_000;
-/// Maximum wait for a slot under a destination's rate, in milliseconds.
-pub const LATEST_START_MS: i64 = 2_000;
+/// Time between two probes while the breaker is open.
+pub const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// Minimum time from the first failure since the last success to the failure that disables the destination.
+pub const MIN_FAILURE_SPAN: Duration = HOUR.saturating_mul(12);
+/// Operators are warned when these percentages of the time have passed after which the destination is disabled.
+pub const WARNINGS_PERCENT: [u32; 3] = [50, 70, 90];
+/// Minimum time between two recorded successes of a healthy destination, so that not every request writes its row.
+pub const SUCCESS_NOTED_EVERY: Duration = MINUTE;
+/// Maximum pause of a destination by its `Retry-After`.
+pub const LONGEST_PAUSE: Duration = HOUR;
+/// Maximum wait for a slot under a destination's rate.
+pub const LATEST_START: Duration = Duration::from_secs(2);
 
-/// The state of a destination, as people see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The state of a destination, as the API shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// Its last request succeeded, or there was none.
     Healthy,
-    /// Its last request failed.
+    /// A request has failed since the last success.
     Failing,
     /// Its breaker is open: only probes are sent.
     Open,
@@ -51,7 +60,7 @@ impl State {
     }
 }
 
-/// A text that was expected to be the state of a destination and is not.
+/// A text that is not the name of a destination's state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not the state of a destination")]
 pub struct InvalidState(String);
@@ -65,44 +74,64 @@ impl FromStr for State {
     }
 }
 
-/// The recorded health of a destination.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The recorded health of a destination. The API shows the serialized fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Health {
-    /// Failures in a row, each of another purchase than the one before.
+    /// Number of failures in a row; several in a row for the same purchase count once.
     pub failures: i64,
-    /// The first failure since the last success.
+    /// What went wrong last, for people.
+    pub last_error: Option<String>,
+    /// When the first request failed since the last success.
     pub first_failure_at: Option<Timestamp>,
-    /// The last failure.
+    /// When a request failed last.
     pub last_failure_at: Option<Timestamp>,
-    /// The last success; up to a minute old for a healthy destination.
+    /// When a request succeeded last. While the destination is healthy, this is up to a minute too early.
     pub last_success_at: Option<Timestamp>,
-    /// Since when the breaker is open.
+    /// When the breaker opened; null while it is closed.
     pub opened_at: Option<Timestamp>,
-    /// When it was probed last.
+    /// When the last probe was sent.
     pub probed_at: Option<Timestamp>,
-    /// When the breaker closed for the last time, or a person enabled the destination.
+    /// When its breaker closed last, or a person enabled it.
     pub recovered_at: Option<Timestamp>,
-    /// When a person requested an immediate retry of all pending deliveries.
-    pub retry_requested_at: Option<Timestamp>,
-    /// When its settings or secrets were changed.
-    pub changed_at: Option<Timestamp>,
-    /// The end of the pause that it requested. Stays until a request succeeds.
+    /// The end of the pause by its `Retry-After`; null without a pause.
     pub paused_until: Option<Timestamp>,
+    /// The purchase of the last failure since the last success.
+    #[serde(skip)]
+    pub last_failed_key: Option<CollapseKey>,
+    /// When a person last requested an immediate retry of all pending deliveries.
+    #[serde(skip)]
+    pub retry_requested_at: Option<Timestamp>,
+    /// When its settings or its secret were changed last.
+    #[serde(skip)]
+    pub changed_at: Option<Timestamp>,
     /// Number of warnings since the last success.
+    #[serde(skip)]
     pub warned: i64,
-    /// Whether its trouble was announced to operators, and not its recovery yet.
+    /// Whether operators were notified that it fails, and not yet that it recovered.
+    #[serde(skip)]
     pub is_announced: bool,
 }
 
 /// A request that failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Whether its purchase differs from that of the failure before.
-    pub is_another: bool,
-    /// The pause that the destination requested, in milliseconds.
-    pub pause_ms: Option<i64>,
-    /// How long the destination may fail before it is disabled, in milliseconds.
-    pub patience_ms: i64,
+    /// The purchase of its lane.
+    pub key: CollapseKey,
+    /// What went wrong, for people.
+    pub error: String,
+    /// The pause that the destination requested.
+    pub pause: Option<Duration>,
+    /// The destination is disabled after this time without a success.
+    pub disable_after: Duration,
+}
+
+/// A `Retry-After` of the destination for one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryAfter {
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// Nothing is sent to the lane before this time.
+    pub until: Timestamp,
 }
 
 /// A notice to operators.
@@ -110,18 +139,18 @@ pub struct Failure {
 pub enum Notice {
     /// The breaker opened.
     Opened,
-    /// A percentage of the patience is over.
+    /// A percentage of the time has passed after which the destination is disabled.
     Warned {
         /// One of [`WARNINGS_PERCENT`].
-        percent: i64,
+        percent: u32,
     },
-    /// The breaker closed.
+    /// The destination works again, after trouble that was announced.
     Recovered,
-    /// The patience is over.
+    /// The destination was disabled.
     Disabled,
 }
 
-/// The result of a request for its destination.
+/// The new health of a destination after a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assessment {
     /// The new health.
@@ -132,102 +161,126 @@ pub struct Assessment {
     pub notices: Vec<Notice>,
 }
 
-/// Whether a request may be made at a destination's rate.
+/// When a request may be made under a destination's rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
     /// It may be made soon.
     Free {
-        /// Milliseconds until it may be made, at most [`LATEST_START_MS`].
-        in_ms: i64,
-        /// When the next one may be made.
+        /// How long until it may be made, at most [`LATEST_START`].
+        wait: Duration,
+        /// When the next request may be made.
         next_at: Timestamp,
     },
-    /// Its slot is too late.
+    /// The next free slot is further ahead than [`LATEST_START`].
     Later {
-        /// Milliseconds until another try makes sense, at least 1.
-        ms: i64,
+        /// How long until a slot comes near, at least a millisecond.
+        wait: Duration,
     },
 }
 
 impl Health {
     /// The health after a failed request.
     #[must_use]
-    pub fn failed(mut self, failure: Failure, now: Timestamp) -> Assessment {
-        let mut notices = Vec::new();
-        self.failures = self.failures.saturating_add(i64::from(failure.is_another));
-        self.first_failure_at = self.first_failure_at.or(Some(now));
-        self.last_failure_at = Some(now);
-        if let Some(ms) = failure.pause_ms {
-            let until = now.plus_millis(ms.clamp(0, LONGEST_PAUSE_MS));
-            let running = self.paused_until.filter(|_| self.paused_ms(now).is_some());
-            self.paused_until = running.max(Some(until));
+    pub fn failed(&self, failure: Failure, now: Timestamp) -> Assessment {
+        let (mut health, mut notices) = (self.clone(), Vec::new());
+        let is_another = self.last_failed_key != Some(failure.key);
+        health.failures = self.failures.saturating_add(i64::from(is_another));
+        health.last_failed_key = Some(failure.key);
+        health.last_error = Some(failure.error);
+        health.first_failure_at = self.first_failure_at.or(Some(now));
+        health.last_failure_at = Some(now);
+        if let Some(pause) = failure.pause {
+            let running = self.paused_until.filter(|_| self.paused_for(now).is_some());
+            health.paused_until = running.max(Some(now.plus(pause.min(LONGEST_PAUSE))));
         }
-        if self.opened_at.is_none() && self.failures >= BREAKER_FAILURES {
-            self.opened_at = Some(now);
+        if health.opened_at.is_none() && health.failures >= BREAKER_FAILURES {
+            health.opened_at = Some(now);
             notices.push(Notice::Opened);
         }
-        if self.is_over(100, failure.patience_ms, now) {
+        if health.has_failed_for(100, failure.disable_after, now) {
             notices.push(Notice::Disabled);
-            self.is_announced = true;
-            return Assessment { health: self, state: State::Disabled, notices };
+            health.is_announced = true;
+            return Assessment { health, state: State::Disabled, notices };
         }
-        let over = WARNINGS_PERCENT.into_iter().filter(|percent| self.is_over(*percent, failure.patience_ms, now));
-        if let Some((nth, percent)) = (1..).zip(over).last().filter(|(nth, _)| *nth > self.warned) {
-            self.warned = nth;
+        let disable_after = failure.disable_after;
+        let passed = WARNINGS_PERCENT.into_iter().filter(|percent| health.has_failed_for(*percent, disable_after, now));
+        if let Some((nth, percent)) = (1..).zip(passed).last().filter(|(nth, _)| *nth > self.warned) {
+            health.warned = nth;
             notices.push(Notice::Warned { percent });
         }
-        self.is_announced |= !notices.is_empty();
-        let state = if self.opened_at.is_some() { State::Open } else { State::Failing };
-        Assessment { health: self, state, notices }
+        health.is_announced |= !notices.is_empty();
+        let state = if health.opened_at.is_some() { State::Open } else { State::Failing };
+        Assessment { health, state, notices }
     }
 
-    /// Whether this percentage is over both of the patience and of [`APART_MS`]: one failure after a long silence is no
-    /// reason to warn.
-    fn is_over(&self, percent: i64, patience_ms: i64, now: Timestamp) -> bool {
-        let since = |at: Option<Timestamp>| at.map_or(0, |at| now.millis_since(at));
-        let is_over = |ms: i64, of_ms: i64| ms.saturating_mul(100) >= of_ms.saturating_mul(percent);
-        is_over(since(self.well_at()), patience_ms) && is_over(since(self.first_failure_at), APART_MS)
+    /// Whether this percentage of `disable_after` has passed since the destination last worked, and this percentage of
+    /// [`MIN_FAILURE_SPAN`] since the first failure: one failure after a long time without requests is no reason to
+    /// warn.
+    fn has_failed_for(&self, percent: u32, disable_after: Duration, now: Timestamp) -> bool {
+        let has_passed = |since: Option<Timestamp>, limit: Duration| {
+            let passed = since.map_or(Duration::ZERO, |since| now.since(since));
+            passed.saturating_mul(100) >= limit.saturating_mul(percent)
+        };
+        has_passed(self.well_at(), disable_after) && has_passed(self.first_failure_at, MIN_FAILURE_SPAN)
     }
 
-    /// The health after a successful request that began at `began`; `None` when nothing changes. A request that began
-    /// before the last failure neither ends a pause nor closes the breaker.
+    /// The health after a successful request that began at `began`; `None` when nothing changes. While the breaker is
+    /// open or the destination paused, a success changes nothing if its request began before the last failure.
     #[must_use]
-    pub fn succeeded(mut self, began: Timestamp, now: Timestamp) -> Option<Assessment> {
-        let is_closed = self.opened_at.is_some() || self.paused_until.is_some();
-        if is_closed && self.last_failure_at.is_some_and(|failed_at| began <= failed_at) {
+    pub fn succeeded(&self, began: Timestamp, now: Timestamp) -> Option<Assessment> {
+        let is_blocked = self.opened_at.is_some() || self.paused_until.is_some();
+        if is_blocked && self.last_failure_at.is_some_and(|failed_at| began <= failed_at) {
             return None;
         }
-        let was_noted = |at: Timestamp| now.millis_since(at) < SUCCESS_NOTED_EVERY_MS;
-        if self.is_well() && self.last_success_at.is_some_and(was_noted) {
+        if self.is_well() && self.last_success_at.is_some_and(|at| now < at.plus(SUCCESS_NOTED_EVERY)) {
             return None;
         }
+        let health = Self {
+            last_success_at: Some(now),
+            // The end of a pause makes no delivery due early: one that failed keeps its own back-off.
+            recovered_at: if self.opened_at.is_some() { Some(now) } else { self.recovered_at },
+            last_error: self.last_error.clone(),
+            last_failure_at: self.last_failure_at,
+            probed_at: self.probed_at,
+            retry_requested_at: self.retry_requested_at,
+            changed_at: self.changed_at,
+            ..Self::default()
+        };
         let notices = if self.is_announced { vec![Notice::Recovered] } else { Vec::new() };
-        // The end of a pause alone makes nothing due: a delivery that failed by itself keeps its own wait.
-        if self.opened_at.is_some() {
-            self.recovered_at = Some(now);
-        }
-        (self.failures, self.warned, self.is_announced) = (0, 0, false);
-        (self.first_failure_at, self.opened_at, self.paused_until) = (None, None, None);
-        self.last_success_at = Some(now);
-        Some(Assessment { health: self, state: State::Healthy, notices })
+        Some(Assessment { health, state: State::Healthy, notices })
     }
 
-    /// The health after a person enabled the destination: it starts anew, and all owed deliveries are due. If its trouble
-    /// was announced, the first success is announced too.
+    /// The health after the destination refused all further requests, as with a 410: it is disabled at once.
     #[must_use]
-    pub fn enabled(self, now: Timestamp) -> Self {
-        let Self { last_success_at, last_failure_at, changed_at, is_announced, .. } = self;
-        Self { last_success_at, last_failure_at, changed_at, is_announced, recovered_at: Some(now), ..Self::default() }
+    pub fn refused_all(&self) -> Assessment {
+        let health = Self { is_announced: true, last_failed_key: None, ..self.clone() };
+        Assessment { health, state: State::Disabled, notices: vec![Notice::Disabled] }
     }
 
-    /// Whether a request that was claimed at `began` does not count any more: the destination has recovered since, or has
-    /// other settings.
+    /// The health after a person enabled the destination: failures are forgotten, and all owed deliveries are due. If
+    /// operators were notified of its trouble, its first success is announced as the recovery.
+    #[must_use]
+    pub fn enabled(&self, now: Timestamp) -> Self {
+        Self {
+            recovered_at: Some(now),
+            last_error: self.last_error.clone(),
+            last_success_at: self.last_success_at,
+            last_failure_at: self.last_failure_at,
+            changed_at: self.changed_at,
+            is_announced: self.is_announced,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the failure of a request that was claimed at `began` no longer counts, because the destination recovered
+    /// or its settings were changed after that.
     #[must_use]
     pub fn is_stale_request(&self, began: Timestamp) -> bool {
         self.recovered_at.max(self.changed_at).is_some_and(|since| began < since)
     }
 
-    /// Since when all deliveries that were attempted before are due.
+    /// A delivery that was last attempted before this time is due, whatever its back-off: the time of the last
+    /// recovery, or of the last retry by a person.
     #[must_use]
     pub fn due_since(&self) -> Option<Timestamp> {
         self.recovered_at.max(self.retry_requested_at)
@@ -239,56 +292,55 @@ impl Health {
         !has_failed && self.opened_at.is_none() && self.paused_until.is_none()
     }
 
-    /// When it was last known to work: by a request, or because a person enabled it; the first failure for a destination
-    /// that never answered.
+    /// When it last worked: the last success, recovery or enabling; the first failure if there was none of these.
     #[must_use]
     pub fn well_at(&self) -> Option<Timestamp> {
         self.last_success_at.max(self.recovered_at).or(self.first_failure_at)
     }
 
-    /// Milliseconds until the end of its pause; `None` when it is not paused.
+    /// How long its pause lasts; `None` when it is not paused.
     #[must_use]
-    pub fn paused_ms(&self, now: Timestamp) -> Option<i64> {
-        // A pause longer than the maximum comes from a clock that was set back.
-        let ms = millis_until(self.paused_until.filter(|until| *until > now)?, now);
-        (ms <= LONGEST_PAUSE_MS).then_some(ms)
+    pub fn paused_for(&self, now: Timestamp) -> Option<Duration> {
+        // A pause longer than the maximum can only mean that the clock was set back.
+        let left = wait_until(self.paused_until.filter(|until| *until > now)?, now);
+        (left <= LONGEST_PAUSE).then_some(left)
     }
 
-    /// Milliseconds until the next probe; `None` while the breaker is closed.
+    /// How long until the next probe; `None` while the breaker is closed.
     #[must_use]
-    pub fn probe_in_ms(&self, now: Timestamp) -> Option<i64> {
+    pub fn probe_in(&self, now: Timestamp) -> Option<Duration> {
         let opened_at = self.opened_at?;
-        // A clock that was set back must not keep it from being probed.
+        // If the clock was set back, the destination is still probed.
         let last = self.probed_at.map_or(opened_at, |probed_at| probed_at.max(opened_at)).min(now);
-        let next = last.plus_millis(PROBE_EVERY_MS);
-        Some(if next > now { millis_until(next, now) } else { 0 })
+        let next = last.plus(PROBE_EVERY);
+        Some(if next > now { wait_until(next, now) } else { Duration::ZERO })
     }
 
-    /// Milliseconds for which only probes may be sent; `None` when all requests may.
+    /// How long the pause lasts, or the time until the next probe while the breaker is open; the longer of the two.
+    /// `None` when all requests may be sent.
     #[must_use]
-    pub fn closed_ms(&self, now: Timestamp) -> Option<i64> {
-        let probe_ms = self.probe_in_ms(now).map(|ms| ms.max(1));
-        self.paused_ms(now).max(probe_ms)
+    pub fn blocked_for(&self, now: Timestamp) -> Option<Duration> {
+        let probe_in = self.probe_in(now).map(|wait| wait.max(SHORTEST_WAIT));
+        self.paused_for(now).max(probe_in)
     }
 
-    /// Milliseconds for which a delivery that is due at `due_at` is owed by the destination as a whole, because nothing may
-    /// be sent now; `None` when it has a wait of its own, as one that is due after the end of a pause.
+    /// How long a delivery that is due at `due_at` is held up by the open breaker or the pause of its destination.
+    /// `None` when requests may be sent, and when the delivery is due only after the end of the pause.
     #[must_use]
-    pub fn owes_ms(&self, due_at: Timestamp, now: Timestamp) -> Option<i64> {
+    pub fn owed_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
         let has_own_wait = self.opened_at.is_none() && self.paused_until.is_none_or(|until| due_at > until);
-        if has_own_wait { None } else { self.closed_ms(now) }
+        if has_own_wait { None } else { self.blocked_for(now) }
     }
 
-    /// Until when a lane waits for a Retry-After that was received at `at` and lasts to `until`; `None` when it is over. A
-    /// recovery of the destination ends it too.
+    /// Whether a lane still waits for a `Retry-After`. The wait ends at its time, at a recovery of the destination, and
+    /// at a retry by a person.
     #[must_use]
-    pub fn retry_after_until(&self, (at, until): (Timestamp, Timestamp), now: Timestamp) -> Option<Timestamp> {
-        let is_over = until <= now || self.due_since().is_some_and(|since| at < since);
-        (!is_over).then_some(until)
+    pub fn holds(&self, retry_after: RetryAfter, now: Timestamp) -> bool {
+        retry_after.until > now && self.due_since().is_none_or(|since| retry_after.received_at >= since)
     }
 
-    /// When a delivery with the next attempt at `next_due_at` is due: a delivery that was attempted before the destination
-    /// recovered, or before a person requested a retry, is due since then.
+    /// When a delivery is due. `next_due_at` is the time by its back-off. If the delivery was last attempted before
+    /// [`Self::due_since`], it is due since then.
     #[must_use]
     pub fn due_at(&self, next_due_at: Timestamp, tried_at: Option<Timestamp>) -> Timestamp {
         match (tried_at, self.due_since()) {
@@ -298,22 +350,25 @@ impl Health {
     }
 }
 
-/// The slot of a request, when the next one is free at `next_at` and the rate is `per_second`.
+/// The next slot for a request, when the rate is `per_second` and the next slot is free at `next_at`.
 #[must_use]
 pub fn slot(next_at: Timestamp, per_second: i64, now: Timestamp) -> Slot {
-    let step_micros = 1_000_000_i64.checked_div(per_second.max(1)).unwrap_or(1_000_000).max(1);
-    // A slot further ahead comes from a clock that was set back.
-    let furthest = now.micros().saturating_add(LATEST_START_MS * 1000).saturating_add(step_micros);
-    let turn = next_at.min(Timestamp::from_micros(furthest)).max(now);
-    let in_ms = if turn > now { millis_until(turn, now) } else { 0 };
-    if in_ms > LATEST_START_MS {
-        return Slot::Later { ms: in_ms.saturating_sub(LATEST_START_MS).max(1) };
+    let step = Duration::from_secs(1) / u32::try_from(per_second.clamp(1, 1_000_000)).unwrap_or(1);
+    // A slot further ahead can only mean that the clock was set back.
+    let turn = next_at.min(now.plus(LATEST_START).plus(step)).max(now);
+    let wait = if turn > now { wait_until(turn, now) } else { Duration::ZERO };
+    if wait > LATEST_START {
+        return Slot::Later { wait: wait.saturating_sub(LATEST_START).max(SHORTEST_WAIT) };
     }
-    Slot::Free { in_ms, next_at: Timestamp::from_micros(turn.micros().saturating_add(step_micros)) }
+    Slot::Free { wait, next_at: turn.plus(step) }
 }
 
-/// Milliseconds until `then`, rounded up, at least 1.
+/// The time until `then`, rounded up to a millisecond, at least one.
 #[must_use]
-pub fn millis_until(then: Timestamp, now: Timestamp) -> i64 {
-    then.micros().saturating_sub(now.micros()).saturating_add(999).div_euclid(1000).max(1)
+pub fn wait_until(then: Timestamp, now: Timestamp) -> Duration {
+    let micros = then.since(now).as_micros();
+    Duration::from_millis(u64::try_from(micros.div_ceil(1000)).unwrap_or(u64::MAX)).max(SHORTEST_WAIT)
 }
+
+/// Minimum of every wait.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);

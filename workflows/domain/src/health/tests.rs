@@ -1,27 +1,38 @@
 //! The rules of health, as tables of requests and results.
 
 use super::{
-    APART_MS, Assessment, BREAKER_FAILURES, Failure, Health, LATEST_START_MS, LONGEST_PAUSE_MS, Notice, PROBE_EVERY_MS,
-    SUCCESS_NOTED_EVERY_MS, Slot, State, slot,
+    Assessment, BREAKER_FAILURES, Failure, Health, LATEST_START, LONGEST_PAUSE, MIN_FAILURE_SPAN, Notice, PROBE_EVERY,
+    RetryAfter, SUCCESS_NOTED_EVERY, Slot, State, slot,
 };
-use crate::time::Timestamp;
+use crate::ids::CollapseKey;
+use crate::time::{DAY, HOUR, Timestamp, millis};
+use std::time::Duration;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
-const PATIENCE_MS: i64 = 5 * DAY_MS;
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(1_800_000_000_000 + ms)
 }
 
-fn failure() -> Failure {
-    Failure { is_another: true, pause_ms: None, patience_ms: PATIENCE_MS }
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
-/// After `times` failures, one each second.
+/// The failure of one purchase.
+fn failure() -> Failure {
+    failure_of(0)
+}
+
+fn failure_of(purchase: i64) -> Failure {
+    let key = CollapseKey::new(uuid::Uuid::from_u64_pair(0, u64::try_from(purchase).unwrap()));
+    Failure { key, error: format!("{purchase} failed"), pause: None, disable_after: DAY * 5 }
+}
+
+/// After `times` failures, one each second, each of another purchase.
 fn failed(times: i64) -> Assessment {
-    let first = Health::default().failed(failure(), at(0));
-    (1..times).fold(first, |assessment, n| assessment.health.failed(failure(), at(n * 1000)))
+    let first = Health::default().failed(failure_of(1), at(0));
+    (1..times).fold(first, |assessment, n| assessment.health.failed(failure_of(n + 1), at(n * 1000)))
 }
 
 #[test]
@@ -32,7 +43,7 @@ fn the_breaker_opens_at_the_tenth_failure_in_a_row_and_once() {
             (assessment.state, assessment.health.failures, &assessment.notices[..]),
             (State::Failing, times, &[][..])
         );
-        assert_eq!(assessment.health.closed_ms(at(times * 1000)), None);
+        assert_eq!(assessment.health.blocked_for(at(times * 1000)), None);
     }
     let opened = failed(BREAKER_FAILURES);
     let opened_at = at((BREAKER_FAILURES - 1) * 1000);
@@ -44,8 +55,8 @@ fn the_breaker_opens_at_the_tenth_failure_in_a_row_and_once() {
 
 #[test]
 fn one_purchase_alone_never_opens_the_breaker() {
-    let same = Failure { is_another: false, ..failure() };
-    let assessment = (1..100).fold(failed(1), |assessment, n| assessment.health.failed(same, at(n * 1000)));
+    let again = |assessment: Assessment, n: i64| assessment.health.failed(failure_of(1), at(n * 1000));
+    let assessment = (1..100).fold(failed(1), again);
     assert_eq!((assessment.state, assessment.health.failures), (State::Failing, 1));
     assert_eq!(assessment.health.last_failure_at, Some(at(99_000)));
 }
@@ -66,7 +77,7 @@ fn success_closes_the_breaker_and_makes_earlier_attempts_due() {
     let well = open.succeeded(at(59_000), at(60_000)).unwrap();
     assert_eq!((well.state, &well.notices[..]), (State::Healthy, &[Notice::Recovered][..]));
     let health = well.health;
-    assert_eq!((health.closed_ms(at(60_000)), health.recovered_at), (None, Some(at(60_000))));
+    assert_eq!((health.blocked_for(at(60_000)), health.recovered_at), (None, Some(at(60_000))));
     let due = |next, tried| health.due_at(at(next), tried);
     assert_eq!(due(9_000_000, Some(at(59_999))), at(60_000));
     assert_eq!(due(50_000, Some(at(1_000))), at(50_000), "it was due before");
@@ -100,42 +111,44 @@ fn a_claim_before_a_recovery_or_a_change_is_stale() {
 #[test]
 fn a_clock_that_is_set_back_stops_no_destination() {
     let hour_ms = 3_600_000;
-    assert_eq!(slot(at(hour_ms), 10, at(0)), Slot::Later { ms: 100 });
-    assert_eq!(slot(at(100), 10, at(0)), Slot::Free { in_ms: 100, next_at: at(200) });
+    assert_eq!(slot(at(hour_ms), 10, at(0)), Slot::Later { wait: ms(100) });
+    assert_eq!(slot(at(100), 10, at(0)), Slot::Free { wait: ms(100), next_at: at(200) });
     let probed = Health { probed_at: Some(at(hour_ms)), ..failed(BREAKER_FAILURES).health };
-    assert_eq!(probed.probe_in_ms(at(60_000)), Some(PROBE_EVERY_MS));
+    assert_eq!(probed.probe_in(at(60_000)), Some(PROBE_EVERY));
 }
 
 #[test]
 fn a_retry_after_holds_until_its_time_or_a_recovery() {
-    let until = |health: Health, now| health.retry_after_until((at(1_000), at(9_000)), at(now));
+    let retry_after = RetryAfter { received_at: at(1_000), until: at(9_000) };
+    let holds = |health: Health, now| health.holds(retry_after, at(now));
     let recovered = |millis| Health { recovered_at: Some(at(millis)), ..Health::default() };
-    assert_eq!(until(Health::default(), 8_999), Some(at(9_000)));
-    assert_eq!(until(Health::default(), 9_000), None);
-    assert_eq!(until(recovered(1_000), 5_000), Some(at(9_000)), "it was received since");
-    assert_eq!(until(recovered(1_001), 5_000), None);
+    assert!(holds(Health::default(), 8_999));
+    assert!(!holds(Health::default(), 9_000));
+    assert!(holds(recovered(1_000), 5_000), "it was received since");
+    assert!(!holds(recovered(1_001), 5_000));
 }
 
 #[test]
 fn a_healthy_destinations_success_is_noted_once_a_minute() {
     let first = Health::default().succeeded(at(0), at(0)).unwrap().health;
-    assert_eq!(first.succeeded(at(1), at(SUCCESS_NOTED_EVERY_MS - 1)), None);
-    let later = first.succeeded(at(1), at(SUCCESS_NOTED_EVERY_MS)).unwrap();
-    assert_eq!((later.health.last_success_at, &later.notices[..]), (Some(at(SUCCESS_NOTED_EVERY_MS)), &[][..]));
+    let noted_again = millis(SUCCESS_NOTED_EVERY);
+    assert_eq!(first.succeeded(at(1), at(noted_again - 1)), None);
+    let later = first.succeeded(at(1), at(noted_again)).unwrap();
+    assert_eq!((later.health.last_success_at, &later.notices[..]), (Some(at(noted_again)), &[][..]));
     let failed = first.failed(failure(), at(1)).health;
     assert!(failed.succeeded(at(0), at(2)).is_some(), "after a failure at once");
 }
 
 #[test]
 fn a_pause_is_never_shortened_and_ends_with_a_success() {
-    let pause = |ms| Failure { pause_ms: Some(ms), ..failure() };
+    let pause = |ms| Failure { pause: Some(Duration::from_millis(ms)), ..failure() };
     let paused = Health::default().failed(pause(60_000), at(0));
     assert_eq!(paused.state, State::Failing);
-    assert_eq!(paused.health.closed_ms(at(0)), Some(60_000));
-    assert_eq!(paused.health.closed_ms(at(59_999)), Some(1));
-    assert_eq!(paused.health.closed_ms(at(60_000)), None);
+    assert_eq!(paused.health.blocked_for(at(0)), Some(ms(60_000)));
+    assert_eq!(paused.health.blocked_for(at(59_999)), Some(ms(1)));
+    assert_eq!(paused.health.blocked_for(at(60_000)), None);
     let shorter = paused.health.failed(pause(1_000), at(10_000)).health;
-    assert_eq!(shorter.closed_ms(at(10_000)), Some(50_000));
+    assert_eq!(shorter.blocked_for(at(10_000)), Some(ms(50_000)));
     assert_eq!(shorter.succeeded(at(9_000), at(11_000)), None, "a request from before the pause does not end it");
     let well = shorter.succeeded(at(60_500), at(61_000)).unwrap();
     assert_eq!(well.health.paused_until, None);
@@ -145,39 +158,41 @@ fn a_pause_is_never_shortened_and_ends_with_a_success() {
 
 #[test]
 fn no_pause_outlasts_the_longest_whoever_set_the_clock_back() {
-    let pause = |ms| Failure { pause_ms: Some(ms), ..failure() };
-    let paused = Health::default().failed(pause(i64::MAX), at(0)).health;
-    assert_eq!(paused.paused_ms(at(0)), Some(LONGEST_PAUSE_MS));
+    let pause = |pause| Failure { pause: Some(pause), ..failure() };
+    let paused = Health::default().failed(pause(Duration::MAX), at(0)).health;
+    assert_eq!(paused.paused_for(at(0)), Some(LONGEST_PAUSE));
     let back = at(-DAY_MS);
-    assert_eq!(paused.paused_ms(back), None, "it was begun a day later");
-    assert_eq!(paused.failed(pause(5_000), back).health.paused_ms(back), Some(5_000));
+    assert_eq!(paused.paused_for(back), None, "it was begun a day later");
+    assert_eq!(paused.failed(pause(ms(5_000)), back).health.paused_for(back), Some(ms(5_000)));
 }
 
 #[test]
 fn a_pause_owes_what_is_due_by_its_end_and_an_outage_everything() {
-    let paused = Health::default().failed(Failure { pause_ms: Some(60_000), ..failure() }, at(0)).health;
-    for (due_ms, owed_ms) in [(-5, Some(60_000)), (60_000, Some(60_000)), (60_001, None), (HOUR_MS, None)] {
-        assert_eq!(paused.owes_ms(at(due_ms), at(0)), owed_ms, "{due_ms}");
-        assert_eq!(paused.owes_ms(at(due_ms), at(60_000)), None, "the pause is over");
+    let minute = Some(ms(60_000));
+    let paused = Health::default().failed(Failure { pause: minute, ..failure() }, at(0)).health;
+    for (due_ms, owed_for) in [(-5, minute), (60_000, minute), (60_001, None), (HOUR_MS, None)] {
+        assert_eq!(paused.owed_for(at(due_ms), at(0)), owed_for, "{due_ms}");
+        assert_eq!(paused.owed_for(at(due_ms), at(60_000)), None, "the pause is over");
     }
     let open = failed(BREAKER_FAILURES).health;
-    assert_eq!(open.owes_ms(at(HOUR_MS), at(39_000)), Some(1));
-    assert_eq!(Health::default().owes_ms(at(0), at(0)), None);
+    assert_eq!(open.owed_for(at(HOUR_MS), at(39_000)), Some(ms(1)));
+    assert_eq!(Health::default().owed_for(at(0), at(0)), None);
 }
 
 #[test]
 fn an_open_breaker_is_probed_every_half_minute() {
     let mut health = failed(BREAKER_FAILURES).health;
     let opened_ms = (BREAKER_FAILURES - 1) * 1000;
-    assert_eq!(health.probe_in_ms(at(opened_ms)), Some(PROBE_EVERY_MS));
-    assert_eq!(health.closed_ms(at(opened_ms)), Some(PROBE_EVERY_MS));
-    assert_eq!(health.probe_in_ms(at(opened_ms + PROBE_EVERY_MS)), Some(0));
-    assert_eq!(health.closed_ms(at(opened_ms + PROBE_EVERY_MS)), Some(1), "for everyone else it stays closed");
-    health.probed_at = Some(at(opened_ms + PROBE_EVERY_MS));
-    assert_eq!(health.probe_in_ms(at(opened_ms + PROBE_EVERY_MS + 1)), Some(PROBE_EVERY_MS - 1));
+    let probe_ms = opened_ms + millis(PROBE_EVERY);
+    assert_eq!(health.probe_in(at(opened_ms)), Some(PROBE_EVERY));
+    assert_eq!(health.blocked_for(at(opened_ms)), Some(PROBE_EVERY));
+    assert_eq!(health.probe_in(at(probe_ms)), Some(Duration::ZERO));
+    assert_eq!(health.blocked_for(at(probe_ms)), Some(ms(1)), "for everyone else it stays closed");
+    health.probed_at = Some(at(probe_ms));
+    assert_eq!(health.probe_in(at(probe_ms + 1)), Some(PROBE_EVERY - ms(1)));
     health.probed_at = Some(at(0));
-    assert_eq!(health.probe_in_ms(at(opened_ms)), Some(PROBE_EVERY_MS), "a probe of an earlier outage");
-    assert_eq!(failed(1).health.probe_in_ms(at(0)), None);
+    assert_eq!(health.probe_in(at(opened_ms)), Some(PROBE_EVERY), "a probe of an earlier outage");
+    assert_eq!(failed(1).health.probe_in(at(0)), None);
 }
 
 /// The notices of a destination that succeeded at 0 and fails every hour from then on, with their hours.
@@ -185,7 +200,7 @@ fn hourly(first_hour: i64, well: bool) -> Vec<(i64, Notice)> {
     let mut health = Health { last_success_at: well.then(|| at(0)), ..Health::default() };
     let mut notices = Vec::new();
     for hour in first_hour..first_hour + 200 {
-        let assessment = health.failed(Failure { is_another: false, ..failure() }, at(hour * HOUR_MS));
+        let assessment = health.failed(failure(), at(hour * HOUR_MS));
         notices.extend(assessment.notices.iter().map(|notice| (hour, *notice)));
         if assessment.state == State::Disabled {
             return notices;
@@ -209,7 +224,7 @@ fn after_a_silence_failures_must_lie_half_a_day_apart() {
     let warned = |hour: i64, percent| (1000 + hour, Notice::Warned { percent });
     let expected = [warned(6, 50), warned(9, 70), warned(11, 90), (1012, Notice::Disabled)];
     assert_eq!(hourly(1000, true), expected);
-    assert_eq!(APART_MS, 12 * HOUR_MS);
+    assert_eq!(MIN_FAILURE_SPAN, HOUR * 12);
 }
 
 #[test]
@@ -238,17 +253,17 @@ fn requests_are_spread_evenly_over_two_seconds_at_most() {
     let (mut next, mut starts) = (at(-5_000), Vec::new());
     let sent_away = loop {
         match slot(next, 4, at(0)) {
-            Slot::Free { in_ms, next_at } => {
-                starts.push(in_ms);
+            Slot::Free { wait, next_at } => {
+                starts.push(wait);
                 next = next_at;
             }
-            Slot::Later { ms } => break ms,
+            Slot::Later { wait } => break wait,
         }
     };
-    assert_eq!(starts, [0, 250, 500, 750, 1_000, 1_250, 1_500, 1_750, LATEST_START_MS]);
-    assert_eq!(sent_away, 250, "then its slot is two seconds away");
+    assert_eq!(starts, [0, 250, 500, 750, 1_000, 1_250, 1_500, 1_750, 2_000].map(ms));
+    assert_eq!((starts.last(), sent_away), (Some(&LATEST_START), ms(250)), "then its slot is two seconds away");
     for wrong in [0, -7] {
-        assert_eq!(slot(at(0), wrong, at(0)), Slot::Free { in_ms: 0, next_at: at(1_000) }, "one a second at least");
+        assert_eq!(slot(at(0), wrong, at(0)), Slot::Free { wait: ms(0), next_at: at(1_000) }, "one a second at least");
     }
 }
 

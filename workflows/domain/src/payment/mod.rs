@@ -1,9 +1,8 @@
-//! Payments: which transitions are payments, the price of each, and its later adjustments.
+//! Payments: which transitions are payments, and the later adjustments of a payment in the ledger.
 //!
-//! Each term of a purchase is paid once, by its number, however many notifications report it. A payment keeps the price
-//! that was known when it was recorded; a refund, a corrected price and a restored payment are entries of their own after
-//! it, so that the amounts sent to destinations add up at any time. Sums of prices are the store's; sending is not
-//! here.
+//! Each term of a purchase is paid once, even if several notifications report it. The price of a payment is computed in
+//! `event/price.rs` and does not change once it is recorded: a refund, a corrected price and a restored payment are
+//! ledger entries of their own after it. So the amounts that were sent to destinations always add up to the revenue.
 
 mod adjust;
 
@@ -13,14 +12,16 @@ mod tests;
 pub use adjust::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, charges, matches, newest};
 
 use crate::catalogue::PriceSource;
+use crate::names::names;
 use crate::purchase::{Purchase, State};
-use crate::time::{DAY, Timestamp, millis};
+use crate::time::{DAY, Timestamp};
 use crate::transition::{Transition, TransitionKind};
 use crate::verification::Unit;
 use crate::{NotificationKind, event};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Why the ledger of a purchase has an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,33 +46,6 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    /// All kinds.
-    pub const ALL: [Self; 8] = [
-        Self::Initial,
-        Self::Renewal,
-        Self::TrialConversion,
-        Self::Recovery,
-        Self::PlanChange,
-        Self::Refund,
-        Self::Restored,
-        Self::Correction,
-    ];
-
-    /// The name in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Initial => "initial",
-            Self::Renewal => "renewal",
-            Self::TrialConversion => "trial_conversion",
-            Self::Recovery => "recovery",
-            Self::PlanChange => "plan_change",
-            Self::Refund => "refund",
-            Self::Restored => "restored",
-            Self::Correction => "correction",
-        }
-    }
-
     /// Whether it is a payment, and not a change of one.
     #[must_use]
     pub const fn is_payment(self) -> bool {
@@ -79,21 +53,23 @@ impl EntryKind {
     }
 }
 
-impl std::str::FromStr for EntryKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or_else(|| format!("`{text}` is not a kind of ledger entry"))
-    }
-}
+names!(EntryKind, "a kind of ledger entry" {
+    Initial = "initial",
+    Renewal = "renewal",
+    TrialConversion = "trial_conversion",
+    Recovery = "recovery",
+    PlanChange = "plan_change",
+    Refund = "refund",
+    Restored = "restored",
+    Correction = "correction",
+});
 
 /// A payment that the ledger does not have yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Payment {
     /// Its kind.
     pub kind: EntryKind,
-    /// The number of the paid term, from 1; negative when terms cannot be counted.
+    /// The number of the paid term, from 1; a negative number, unique in the purchase, if terms cannot be counted.
     pub number: i64,
     /// The index of the transition that announces it.
     pub place: usize,
@@ -101,7 +77,7 @@ pub struct Payment {
     pub other_place: Option<usize>,
     /// When it was paid, by the store.
     pub at: Option<Timestamp>,
-    /// Whether its price is that of the record.
+    /// Whether its price is the price in the record; false if the plan changed after it.
     pub is_priced: bool,
 }
 
@@ -143,20 +119,16 @@ pub enum UnknownPrice {
     Unconfirmed,
 }
 
-impl UnknownPrice {
-    /// The name in storage, events and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ProductUnknown => "product_unknown",
-            Self::Promotion => "promotion",
-            Self::NotListed => "not_listed",
-            Self::NoRate => "no_rate",
-            Self::PlanChanged => "plan_changed",
-            Self::Unconfirmed => "unconfirmed",
-        }
-    }
+names!(UnknownPrice {
+    ProductUnknown = "product_unknown",
+    Promotion = "promotion",
+    NotListed = "not_listed",
+    NoRate = "no_rate",
+    PlanChanged = "plan_changed",
+    Unconfirmed = "unconfirmed",
+});
 
+impl UnknownPrice {
     /// Why the record of a purchase has no price in USD; `None` when it has one.
     #[must_use]
     pub fn of(data: &Value) -> Option<Self> {
@@ -174,8 +146,8 @@ impl UnknownPrice {
     }
 }
 
-/// The payments among the transitions of one settling, in order, without those of terms that are paid already.
-/// `purchase` is the purchase after the settling, `paid` holds the numbers in the ledger.
+/// The payments among the transitions of one settling, in order, without terms that are paid already. `purchase` is the
+/// purchase after the settling; `paid` has the numbers of the payments in the ledger.
 #[must_use]
 pub fn payments(transitions: &[Transition], purchase: &Purchase, paid: &BTreeSet<i64>) -> Vec<Payment> {
     let mut found = candidates(transitions, purchase);
@@ -236,12 +208,14 @@ fn candidates(transitions: &[Transition], purchase: &Purchase) -> Vec<Payment> {
     found
 }
 
-/// An immediate change of plan begins a receipt of its own, whose first term is paid with it unless it is a trial. A
-/// scheduled change happens with a renewal, which is the payment.
+/// Whether a change of plan is the first payment of a new receipt. An immediate change begins a new receipt, and its
+/// first term is paid at once unless it is a trial. A scheduled change happens with a renewal, and that renewal is the
+/// payment.
 fn is_first_of_new_plan(change: &Transition, transitions: &[Transition], purchase: &Purchase) -> bool {
     let is_of_new_receipt =
         purchase.was_reported(NotificationKind::PlanChanged) || purchase.original_receipt_id().is_some();
-    // A purchase that continues another one is announced as a change without a notification of one.
+    // A purchase beside another one with a shared entitlement is announced as a change of plan that no notification
+    // named.
     let is_paid = |one: &Transition| PAYING.contains(&one.kind) && one.cycle == change.cycle;
     let takes_up = || change.cycle == Some(1) && !transitions.iter().any(is_paid);
     let is_first = change.cycle.is_none_or(|cycle| cycle <= 1);
@@ -256,7 +230,8 @@ const PAYING: [TransitionKind; 4] =
 #[must_use]
 pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     let state = purchase.state();
-    // A change of plan refunds a part, which only the sales report shows; an unpaid term is not refunded.
+    // A change of plan refunds a part of the payment, and only the sales report shows how much. An unpaid term is not
+    // refunded.
     if state == State::Replaced || purchase.payment_issues_began_at().is_some() {
         return RefundStatus::Unknown;
     }
@@ -267,12 +242,12 @@ pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     }
 }
 
-/// Maximum distance between a charge in a sales report and its payment, in milliseconds: half a term, from one day to half
-/// a month. A one-time purchase has one payment, whenever it was charged.
+/// Maximum time between a charge in a sales report and its payment: half a term, at least one day and at most 15 days.
+/// No limit for a one-time purchase, which has only one payment.
 #[must_use]
-pub fn reach_ms(purchase: &Purchase) -> i64 {
+pub fn reach(purchase: &Purchase) -> Duration {
     if purchase.is_one_time_purchase() {
-        return i64::MAX;
+        return Duration::MAX;
     }
     let term = purchase.snapshot.as_ref().and_then(|snapshot| snapshot.term);
     let days = term.map_or(30, |term| {
@@ -282,10 +257,9 @@ pub fn reach_ms(purchase: &Purchase) -> i64 {
             Unit::Month => 30,
             Unit::Year => 365,
         };
-        i64::from(term.count).saturating_mul(unit)
+        u32::from(term.count).saturating_mul(unit)
     });
-    let day_ms = millis(DAY);
-    (days.saturating_mul(day_ms) / 2).clamp(day_ms, day_ms.saturating_mul(15))
+    (DAY.saturating_mul(days) / 2).clamp(DAY, DAY.saturating_mul(15))
 }
 
 /// Replaces the price and the transaction id of the record by those of the store's sales report for the newest payment.

@@ -2,17 +2,18 @@
 
 use super::{
     Adjustment, EntryKind, LedgerEntry, Payment, RefundStatus, Sale, SaleKind, UnknownPrice, adjustments, charges,
-    matches, payments, reach_ms, refund_status, report_price,
+    matches, payments, reach, refund_status, report_price,
 };
 use crate::event::tests::{day, known, monthly};
 use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
-use crate::time::{DAY, millis};
+use crate::time::DAY;
 use crate::transition::{Transition, TransitionKind};
 use crate::verification::{EndReason, Product, Snapshot, Verification};
 use rust_decimal::Decimal;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 fn shown(kinds: &[NotificationKind], snapshot: Snapshot) -> Purchase {
     known(kinds, &Verification::Verified(Box::new(snapshot)))
@@ -106,7 +107,7 @@ fn a_one_time_purchase_is_paid_once_however_often_reported() {
     let reported = [Transition { kind: TransitionKind::Purchased, at: None, cycle: None }];
     let numbers = |paid: &[i64]| payments(&reported, &purchase, &paid.iter().copied().collect()).len();
     assert_eq!((numbers(&[]), numbers(&[1])), (1, 0));
-    assert_eq!(reach_ms(&purchase), i64::MAX);
+    assert_eq!(reach(&purchase), Duration::MAX);
 }
 
 #[test]
@@ -189,7 +190,7 @@ fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
 
 fn adjusted(booked: &[LedgerEntry], sales: &[Sale], refund_status: RefundStatus) -> Vec<(i64, EntryKind, String)> {
     let shown = |one: Adjustment| (one.number, one.kind, one.usd.to_string());
-    adjustments(booked, sales, refund_status, 15 * millis(DAY)).into_iter().map(shown).collect()
+    adjustments(booked, sales, refund_status, 15 * DAY).into_iter().map(shown).collect()
 }
 
 #[test]
@@ -271,12 +272,14 @@ fn a_charge_belongs_to_the_nearest_payment_and_each_has_one() {
         sale("e", SaleKind::Refund, 91, "4"),
         sale("f", SaleKind::Refund, 3, "4"),
     ];
-    let reach = 15 * millis(DAY);
-    assert_eq!(matches(&booked, &sales, reach), [None, Some(1), None, Some(3), Some(3), None]);
-    let ids: Vec<_> =
-        charges(&booked, &sales, reach).into_iter().map(|(number, sale)| (number, sale.transaction_id)).collect();
+    let half_a_month = 15 * DAY;
+    assert_eq!(matches(&booked, &sales, half_a_month), [None, Some(1), None, Some(3), Some(3), None]);
+    let ids: Vec<_> = charges(&booked, &sales, half_a_month)
+        .into_iter()
+        .map(|(number, sale)| (number, sale.transaction_id))
+        .collect();
     assert_eq!(ids, [(1, "b".to_owned()), (3, "d".to_owned())]);
-    assert_eq!(reach_ms(&bought()), reach);
+    assert_eq!(reach(&bought()), half_a_month);
 }
 
 #[test]

@@ -1,27 +1,33 @@
-//! From which date the terms of a purchase are counted.
+//! The anchor: the date from which the terms of a purchase are counted.
 //!
-//! The end of the trial, else the purchase; but an unseen trial lies between the purchase and the first term,
-//! so that every date of renewal that the store shows is compared with the row and corrects it. The number of a term
-//! that was announced never falls.
+//! It is the end of the trial, else the date of the purchase. A trial that no snapshot showed lies between the purchase
+//! and the first term and makes that date wrong. So every renewal date that the store shows is compared with the row of
+//! terms: a date that is no boundary of the row becomes the new anchor. The number of an announced term never falls.
 
-use super::{BEGAN, Origin, Purchase, Terms};
+use super::{Origin, Purchase, Terms};
 use crate::notification::NotificationKind;
-use crate::time::Timestamp;
+use crate::time::{HOUR, Timestamp};
 use crate::verification::Snapshot;
+use std::time::Duration;
 
-const HOUR_MS: i64 = 3_600_000;
-/// Maximum distance between two dates of the store that are one.
-const SAME_DATE_MS: i64 = 2 * HOUR_MS;
-/// A term of a test can be as short as some minutes; nothing that is sold is shorter than this.
-const SHORTENED_MS: i64 = 12 * HOUR_MS;
-/// How long before its date a term is never paid.
-const UNPAID_MS: i64 = 84 * HOUR_MS;
-/// Kinds that report a payment.
-const PAYMENTS: [NotificationKind; 3] =
-    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::GraceExpired];
+/// Two dates of the store are the same if they are at most two hours apart.
+const SAME_DATE: Duration = HOUR.saturating_mul(2);
+/// A term up to half a day long is an accelerated term of the sandbox: the shortest term that is sold is a week.
+const MAX_ACCELERATED: Duration = HOUR.saturating_mul(12);
+/// A term is never paid earlier than this before its date.
+const MAX_EARLY_PAYMENT: Duration = HOUR.saturating_mul(84);
+
+/// Whether a snapshot is the first one of its purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// The first.
+    First,
+    /// A later one.
+    Later,
+}
 
 impl Purchase {
-    /// Its terms, as the calendar counts them.
+    /// The row of its terms: the known row while the length of a term stays the same, else one from the beginning.
     pub(crate) fn terms(&self) -> Option<Terms> {
         let shown = self.snapshot.as_ref()?.term.filter(|term| term.count > 0);
         let known = self.seen.terms.filter(|known| shown.is_none_or(|term| term == known.term));
@@ -34,7 +40,7 @@ impl Purchase {
         let term = snapshot.term.filter(|term| term.count > 0)?;
         let trial_end = self.trial_end();
         let anchor = trial_end.or(snapshot.purchased_at).or_else(|| self.began_at())?;
-        let is_seen = trial_end.is_some() || BEGAN.iter().any(|kind| self.was_reported(*kind));
+        let is_seen = trial_end.is_some() || NotificationKind::BEGINNINGS.iter().any(|kind| self.was_reported(*kind));
         let origin = if is_seen { Origin::Seen } else { Origin::Purchase };
         Some(Terms { anchor, term, before: 0, origin })
     }
@@ -43,24 +49,24 @@ impl Purchase {
     pub(super) fn changed_terms(&self, snapshot: &Snapshot) -> Option<Terms> {
         let old = self.terms().filter(|_| self.stage.runs())?;
         let term = snapshot.term.filter(|term| term.count > 0 && *term != old.term)?;
-        // Counted when that date was shown: an unconfirmed notification can have begun the new row.
-        let stood = self.verified.as_ref().map_or(self.stage.terms, |verified| verified.shown_terms);
+        // The count of the last answer: an unconfirmed notification may have counted the first term of the new row.
+        let last_count = self.verified.as_ref().map_or(self.stage.terms, |verified| verified.shown_terms);
         let is_open = |date: &Timestamp| *date <= snapshot.at && old.is_open(*date) && old.is_end(*date);
         let scheduled = self.seen.change_at.filter(is_open);
         let shown = || self.snapshot.as_ref().and_then(|last| last.deferred_at.or(last.renews_at));
-        let anchor = scheduled.or_else(shown).or_else(|| old.end(stood.unwrap_or(0))).unwrap_or(snapshot.at);
-        let before = scheduled.and_then(|date| old.ending(date)).or(stood).unwrap_or(0);
+        let anchor = scheduled.or_else(shown).or_else(|| old.end(last_count.unwrap_or(0))).unwrap_or(snapshot.at);
+        let before = scheduled.and_then(|date| old.ending(date)).or(last_count).unwrap_or(0);
         Some(Terms { anchor, term, before, origin: Origin::Seen })
     }
 
-    /// Keeps the row of terms, corrected by the date of renewal that is shown.
-    pub(super) fn keep_terms(&mut self, is_first: bool) {
+    /// Stores the row of terms, corrected by the shown renewal date.
+    pub(super) fn store_terms(&mut self, sight: Sight) {
         if self.is_converted_first() {
             self.seen.terms = None;
         }
         let Some(row) = self.terms() else { return };
-        let shown = self.shown_end(row, is_first).filter(|_| !self.is_changing());
-        let counted = shown.and_then(|end| Some((end, self.number(row, end, is_first)?)));
+        let shown = self.shown_end(row, sight).filter(|_| !self.is_changing());
+        let counted = shown.and_then(|end| Some((end, self.number(row, end, sight)?)));
         self.seen.terms = Some(match counted {
             Some((end, number)) if !row.is_end(end) || row.ending(end) != Some(number) => {
                 Terms { anchor: end, before: number, origin: Origin::Renewal, ..row }
@@ -69,98 +75,98 @@ impl Purchase {
         });
     }
 
-    /// Raises the number of the running term to that of the announced terms, when all of them must have begun before
-    /// the date of renewal that is shown.
-    pub(super) fn count_announced(&mut self, at: Timestamp) {
+    /// Raises the number of the running term to the number of announced terms, if all of these must have begun before
+    /// the shown renewal date.
+    pub(super) fn raise_to_announced(&mut self, at: Timestamp) {
         let row = self.calendar().filter(|_| self.stage.runs() && !self.stage.in_trial);
         let Some(row) = row else { return };
-        let Some(end) = self.shown_end(row, false).filter(|_| !self.is_changing()) else { return };
+        let Some(end) = self.shown_end(row, Sight::Later).filter(|_| !self.is_changing()) else { return };
         let announced = self.announced_before(end, at);
         if row.ending(end).is_some_and(|number| number < announced) {
             self.seen.terms = Some(Terms { anchor: end, before: announced, origin: Origin::Renewal, ..row });
         }
     }
 
-    /// Whether a scheduled change of the plan took effect of which the store may not show the new term yet: a date is
-    /// then no boundary of the old row.
+    /// Whether a scheduled change of plan is taking effect, and the store may not show its new term yet. A shown date
+    /// is then no boundary of the old row.
     fn is_changing(&self) -> bool {
         let at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
         let date = self.seen.change_at.filter(|date| self.seen.terms.is_none_or(|row| row.is_open(*date)));
         date.zip(at).is_some_and(|(date, at)| {
-            let passed = at.millis_since(date);
-            passed >= -UNPAID_MS && (passed <= UNPAID_MS || self.is_repaired_late(date, at))
+            date.since(at) <= MAX_EARLY_PAYMENT
+                && (at.since(date) <= MAX_EARLY_PAYMENT || self.is_repaired_late(date, at))
         })
     }
 
-    /// Whether the payment of that date failed and was repaired so late that only the receipt, or a recent notification,
-    /// still shows the change.
+    /// Whether the payment of the change failed and was repaired late: the receipt still shows the change as scheduled,
+    /// or a payment of the last two hours was reported.
     fn is_repaired_late(&self, date: Timestamp, at: Timestamp) -> bool {
         let is_scheduled = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.deferred_at.is_some());
-        let paid = self.newest(&PAYMENTS).map(|(time, _)| time).filter(|time| *time > date);
-        is_scheduled || paid.is_some_and(|paid| at.millis_since(paid) <= SAME_DATE_MS)
+        let paid = self.newest(&NotificationKind::PAYMENTS).map(|(time, _)| time).filter(|time| *time > date);
+        is_scheduled || paid.is_some_and(|paid| at.since(paid) <= SAME_DATE)
     }
 
-    /// Whether a conversion is the first payment of what began with a trial that no snapshot showed: the terms are
-    /// counted from there. Where more was announced, the conversion is one of the terms that were counted.
+    /// Whether a new report of a conversion shows a trial that no snapshot showed, so that terms are counted from
+    /// there. Not so if more than one term was known: then the conversion is one of the counted terms.
     fn is_converted_first(&self) -> bool {
-        let stood = self.verified.as_ref().map(|verified| &verified.stage);
-        let is_first = stood.is_none_or(|stage| !stage.in_grace && stage.terms.is_none_or(|terms| terms <= 1));
+        let last = self.verified.as_ref().map(|verified| &verified.stage);
+        let is_first = last.is_none_or(|stage| !stage.in_grace && stage.terms.is_none_or(|terms| terms <= 1));
         let is_fresh = || {
             self.reports_after(self.announced.newest).iter().any(|(_, kind)| *kind == NotificationKind::TrialConverted)
         };
         !self.has_shown_trial() && !self.stage.is_over() && is_first && is_fresh()
     }
 
-    /// The end of the running paid period, where the store shows one that can be trusted to be a boundary.
-    fn shown_end(&self, row: Terms, is_first: bool) -> Option<Timestamp> {
+    /// The shown end of the running paid period; `None` if that date may be no boundary of terms.
+    fn shown_end(&self, row: Terms, sight: Sight) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
         let in_trial = snapshot.trial_ends_at.is_some_and(|end| end > snapshot.at);
         if in_trial || self.is_one_time() {
             return None;
         }
         if self.grace_end().is_some() {
-            // The renewal that failed ended the last paid term. It can have moved with the attempts after that, so that
-            // a known row is the better one.
-            return snapshot.renews_at.filter(|due| is_first && *due <= snapshot.at);
+            // The failed renewal was due at the end of the last paid term. Its date can move with each attempt, so that
+            // a known row is better.
+            return snapshot.renews_at.filter(|due| sight == Sight::First && *due <= snapshot.at);
         }
         match snapshot.ends_at {
             None => snapshot.renews_at,
-            // Switched off, the end is the day on which it would have renewed; another one can be a refund to come.
+            // With auto-renewal off, the end is the day on which it would have renewed. Another date can be that of a
+            // refund.
             Some(end) if end > snapshot.at => {
                 let nearest = || row.end(row.ending(end)?);
-                let is_boundary = || nearest().is_some_and(|near| near.millis_since(end).abs() <= UNPAID_MS);
-                Some(end).filter(|_| is_first || is_boundary())
+                let is_boundary = || nearest().is_some_and(|near| near.distance(end) <= MAX_EARLY_PAYMENT);
+                Some(end).filter(|_| sight == Sight::First || is_boundary())
             }
             Some(_) => None,
         }
     }
 
-    /// The number of the term that ends at this date.
-    fn number(&self, row: Terms, end: Timestamp, is_first: bool) -> Option<u64> {
+    /// The number of the term that ends at this date; `None` if an accelerated term cannot be counted.
+    fn number(&self, row: Terms, end: Timestamp, sight: Sight) -> Option<u64> {
         let at = self.snapshot.as_ref()?.at;
-        let after = end.millis_since(row.anchor);
-        let is_shortened = self.is_of_test_world() || after <= SHORTENED_MS;
+        let is_shortened = self.is_sandbox() || end.since(row.anchor) <= MAX_ACCELERATED;
         let nearest = row.ending(end).or_else(|| (!is_shortened).then(|| row.before.saturating_add(1)))?;
-        if is_first && !row.is_end(end) {
-            // What is left over after whole terms is the trial.
+        if sight == Sight::First && !row.is_end(end) {
+            // The time that whole terms leave over is the trial.
             let whole = row.begun(end).saturating_sub(1).max(1);
             return Some(whole.min(row.containing(at).max(1)).max(self.announced_before(end, at)));
         }
-        let last = self.seen.period_ends_at.filter(|_| !is_first).and_then(|last| Some((last, row.ending(last)?)));
+        let last =
+            self.seen.period_ends_at.filter(|_| sight == Sight::Later).and_then(|last| Some((last, row.ending(last)?)));
         let (has_moved, known) = match last {
-            Some((last, number)) => (end.millis_since(last) > SAME_DATE_MS, number),
+            Some((last, number)) => (end.since(last) > SAME_DATE, number),
             None => (false, 0),
         };
-        let is_paid =
-            has_moved && self.reports_after(self.announced.newest).iter().any(|(_, kind)| PAYMENTS.contains(kind));
+        let is_paid = has_moved && self.reports_after(self.announced.newest).iter().any(|(_, kind)| kind.is_payment());
         let at_least = if is_paid { known.saturating_add(1) } else { 0 };
-        // A date beyond the running term is more than one term away from the last one only if those began.
+        // At most one term more than known, or as many as have begun by now.
         let at_most = row.containing(at).max(known.saturating_add(1));
         Some(nearest.min(at_most).max(at_least).max(self.announced_before(end, at)))
     }
 
-    /// The number of announced terms, if all of them must have begun before this date of renewal.
+    /// The number of announced terms, if all of them must have begun before this renewal date; else 0.
     fn announced_before(&self, end: Timestamp, at: Timestamp) -> u64 {
-        self.stage.terms.filter(|_| self.stage.runs() && end.millis_since(at) > UNPAID_MS).unwrap_or(0)
+        self.stage.terms.filter(|_| self.stage.runs() && end.since(at) > MAX_EARLY_PAYMENT).unwrap_or(0)
     }
 }

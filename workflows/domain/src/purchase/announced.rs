@@ -13,13 +13,15 @@ pub struct Announced {
     /// The time up to which each transition is covered: that of the report that announced it, or of the snapshot that
     /// showed it. A report of that time or before is about what was announced already.
     pub through: BTreeMap<TransitionKind, Timestamp>,
-    /// The newest report that was settled. Older ones are late: only the difference of stages announces what they report.
+    /// The newest report that was settled. An older report that comes later is not walked: what it reports is announced
+    /// only if the difference of stages shows it.
     pub newest: Option<Moment>,
-    /// What holds since the first sight and was not announced; the report that names it announces it.
+    /// Transitions that happened before the first sight and were not announced. A later report that names one announces
+    /// it.
     pub unannounced: BTreeSet<TransitionKind>,
-    /// Whether the end was announced, and no payment since.
+    /// Whether the end was announced, and no beginning or payment since.
     pub is_expired: bool,
-    /// Whether the last settling had no answer of the store.
+    /// Whether reports were settled since the store's last answer.
     pub is_unverified: bool,
 }
 
@@ -27,6 +29,11 @@ impl Announced {
     /// The time up to which `transition` is covered.
     pub fn covered(&self, transition: TransitionKind) -> Option<Timestamp> {
         self.through.get(&transition).copied()
+    }
+
+    /// The latest time up to which one of these transitions is covered.
+    pub fn last_covered(&self, transitions: &[TransitionKind]) -> Option<Timestamp> {
+        transitions.iter().filter_map(|transition| self.covered(*transition)).max()
     }
 
     /// Covers `transition` up to `time`.

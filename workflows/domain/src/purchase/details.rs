@@ -1,22 +1,20 @@
-//! The fields of the record beside the documented ones, from what is known.
+//! The fields of the record that settle adds to the documented ones.
 
 use super::{Life, Purchase};
 use crate::notification::NotificationKind;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
-use crate::verification::{EndReason, Offer, Product};
+use crate::verification::{EndReason, LAG, Offer, Product};
 
-/// How long a snapshot may lag.
-const LAG_MS: i64 = 2 * 3_600_000;
-/// Notifications about consumables alone.
+/// Kinds of notifications that only a consumable has.
 const CONSUMABLE: [NotificationKind; 2] =
     [NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled];
-/// Notifications about entitlements alone.
+/// Kinds of notifications that only an entitlement has.
 const ENTITLEMENT: [NotificationKind; 2] =
     [NotificationKind::EntitlementPurchased, NotificationKind::EntitlementCancelled];
 
 impl Purchase {
-    /// What kind of thing was bought: by the store, else by the notifications, each of which names one.
+    /// The kind of product: by the store, else by the kinds of the notifications.
     #[must_use]
     pub fn product(&self) -> Product {
         let shown = self.snapshot.as_ref().map_or(Product::Unknown, |snapshot| snapshot.product);
@@ -34,7 +32,7 @@ impl Purchase {
         }
     }
 
-    /// Why it ended or will end; `None` while it goes on, and when the store gives no reason.
+    /// Why it ended or will end; `None` while it renews, or if the store shows no reason.
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
         if self.stage.life == Life::Replaced {
@@ -44,31 +42,25 @@ impl Purchase {
         self.snapshot.as_ref()?.end_reason.filter(|_| ends)
     }
 
-    /// The promotion whose price holds. Snapshots of earlier versions know introductory ones only.
+    /// The promotion whose price applies. Records of earlier versions know only introductory ones.
     #[must_use]
     pub fn offer(&self) -> Option<Offer> {
         let snapshot = self.snapshot.as_ref()?;
         snapshot.offer.or(snapshot.in_intro_offer.then_some(Offer::Introductory))
     }
 
-    /// Whether the last snapshot may not show yet which promotion held for the payment of this time: one is queued or in
-    /// progress, and the store may lag. That it did neither begin nor end with the payment shows only later.
+    /// Whether the last snapshot may not show yet which promotion held for the payment of this time: one is queued or
+    /// in progress, and the store may lag. That it did neither begin nor end with the payment shows only later.
     #[must_use]
     pub fn is_offer_unconfirmed(&self, paid_at: Timestamp) -> bool {
         let Some(shown) = self.snapshot.as_ref() else { return false };
-        shown.at.millis_since(paid_at) < LAG_MS && (shown.has_queued_offer || self.offer().is_some())
+        shown.at.since(paid_at) < LAG && (shown.has_queued_offer || self.offer().is_some())
     }
 
     /// When the last payment was made, if the last snapshot may not show its promotion yet.
     pub(crate) fn unconfirmed_offer_at(&self) -> Option<Timestamp> {
-        let paid = [
-            TransitionKind::Purchased,
-            TransitionKind::PlanChanged,
-            TransitionKind::TrialConverted,
-            TransitionKind::Renewed,
-            TransitionKind::Recovered,
-        ];
-        let last = paid.iter().filter_map(|transition| self.announced.covered(*transition)).max()?;
+        let [began, paid] = [TransitionKind::BEGINNINGS.as_slice(), &TransitionKind::PAYMENTS];
+        let last = self.announced.last_covered(began).max(self.announced.last_covered(paid))?;
         (!self.stage.in_trial && self.is_offer_unconfirmed(last)).then_some(last)
     }
 }

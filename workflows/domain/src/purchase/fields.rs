@@ -1,19 +1,20 @@
-//! The fields of the record, read from what is known.
+//! The documented fields of the record, computed from what is known.
 
-use super::{BEGAN, Life, Purchase, Register, ReportTimes, State};
+use super::{Life, NewestText, Purchase, ReportTimes, State};
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
-use crate::time::Timestamp;
+use crate::time::{HOUR, Timestamp};
 use crate::verification::{EndReason, Term};
+use std::time::Duration;
 
-/// Kinds by which a subscription runs and its payment is in order.
+/// Kinds which report that a subscription runs and is paid.
 const PAID: [NotificationKind; 5] = [
     NotificationKind::SubscriptionPurchased,
     NotificationKind::TrialConverted,
     NotificationKind::Renewed,
     NotificationKind::PlanChanged,
-    NotificationKind::GraceExpired,
+    NotificationKind::OutOfGrace,
 ];
 /// Kinds after which earlier reports about auto-renewal no longer hold, unless the store shows otherwise.
 const RENEWS: [NotificationKind; 5] = [
@@ -23,20 +24,19 @@ const RENEWS: [NotificationKind; 5] = [
     NotificationKind::PlanChanged,
     NotificationKind::AutoRenewalOn,
 ];
-/// Kinds by which auto-renewal is on, when the store was queried: a paid term does not show that the next one will be.
+/// Kinds which report that auto-renewal is on, for purchases that the store has answered about. A renewal is not among
+/// them: one paid term does not show that the next one will be paid.
 const SWITCHED_ON: [NotificationKind; 3] =
     [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged, NotificationKind::AutoRenewalOn];
-/// Kinds by which auto-renewal is off. `SCHEDULED_TO_END` without an OFF before it means that the OFF was lost.
+/// Kinds which report that auto-renewal is off. If no `AutoRenewalOff` came before a `ScheduledToEnd`, it was lost.
 const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
 /// Kinds of a cancellation, by the customer or the store.
 const CANCELLED: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled];
-/// Kinds of an end.
-const ENDS: [NotificationKind; 2] = [NotificationKind::SubscriptionCancelled, NotificationKind::Expired];
-/// An end that is later than the recovery by more than this belongs to another failed payment.
-const AT_THE_END_MS: i64 = 2 * 3_600_000;
+/// An `OutOfGrace` in the last two hours before the end reports that end. An earlier one reports a recovery.
+const END_MARGIN: Duration = HOUR.saturating_mul(2);
 
 impl Purchase {
-    /// The state: what the store showed last, and the unverified reports since then.
+    /// The state, by the store's last answer and the reports that it does not show.
     #[must_use]
     pub const fn state(&self) -> State {
         self.stage.state()
@@ -48,29 +48,31 @@ impl Purchase {
         self.answered_at()
     }
 
-    /// Whether the state stands although the store could not confirm it.
+    /// Whether the store has not confirmed the state: it never answered, reports were settled since, or its answer does
+    /// not show the newest notification yet.
     #[must_use]
     pub fn is_unverified(&self) -> bool {
         let is_behind = self.behind.is_some_and(|behind| !behind.is_decided);
         self.announced.is_unverified || is_behind || self.answered_at().is_none()
     }
 
-    /// The SKU that names the product; `None` while it was never verified. One-time purchases have one SKU.
+    /// The SKU that identifies the product, of the term or the parent; `None` before the store first showed the
+    /// receipt. A one-time purchase has only one SKU.
     #[must_use]
     pub fn sku(&self, by: ProductRef) -> Option<&str> {
         let snapshot = self.snapshot.as_ref()?;
-        // A payment of a changed plan can be known before the store shows the new plan's SKU.
+        // The stage can have the SKU of a new plan before the snapshot shows it.
         let term = self.stage.sku.as_deref().or(snapshot.term_sku.as_deref()).filter(|_| by == ProductRef::Term);
         term.or(snapshot.product_id.as_deref())
     }
 
-    /// The customer's country.
+    /// The customer's country, by the store.
     #[must_use]
     pub fn country(&self) -> Option<&str> {
         self.snapshot.as_ref()?.country.as_deref()
     }
 
-    /// When it ended, will end or renew; `None` for a one-time purchase, and while it was never verified.
+    /// When it ended, will end or will renew; `None` for a one-time purchase, and before the store's first answer.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         if self.is_one_time() {
@@ -82,7 +84,7 @@ impl Purchase {
             let counted = || self.terms()?.end(self.stage.terms?);
             let is_stale = |end: &Timestamp| self.stage.runs() && *end <= snapshot.at;
             let end = snapshot.ends_at.filter(|end| !is_stale(end));
-            let end = end.or_else(|| self.grace_end().filter(|_| !self.is_paid_since()));
+            let end = end.or_else(|| self.grace_end().filter(|_| !self.is_payment_in_order()));
             end.or_else(renewed).or(snapshot.renews_at).or_else(trial).or_else(counted)
         });
         match (self.gone_at, shown) {
@@ -91,39 +93,40 @@ impl Purchase {
         }
     }
 
-    /// Whether it ran at this time, by its dates: which settling was recorded first does not matter.
+    /// Whether it ran at `at`, by its dates, so that the order in which two purchases are settled does not matter.
     pub(crate) fn ran_at(&self, at: Timestamp) -> bool {
         let has_begun = self.stage.life != Life::Unknown && self.not_before().is_some_and(|began| began < at);
         let is_over = self.stage.is_over();
-        let will_end = self.is_auto_renewable() == Some(false) || (self.stage.in_grace && !self.has_dateless_grace());
-        // The store showed it running last: then the notification dates the end.
-        let is_unread = is_over && self.verified.as_ref().is_none_or(|verified| !verified.stage.is_over());
-        let reported = self.newest(&ENDS).filter(|_| is_unread).map(|(time, _)| time);
+        let will_end =
+            self.is_auto_renewable() == Some(false) || (self.stage.in_grace && !self.has_grace_without_end());
+        // If the last answer showed it running, the notification gives the date of the end.
+        let is_end_unshown = is_over && self.verified.as_ref().is_none_or(|verified| !verified.stage.is_over());
+        let reported = self.newest(&NotificationKind::ENDS).filter(|_| is_end_unshown).map(|(time, _)| time);
         let ends = [self.expires_at().filter(|_| is_over || will_end), reported, self.reported_end_at];
         let end = ends.into_iter().flatten().min();
         has_begun && end.map_or(!is_over, |end| end > at)
     }
 
-    /// One term, as ISO 8601; `None` for a one-time purchase.
+    /// The length of one term, as ISO 8601; `None` for a one-time purchase.
     #[must_use]
     pub fn term_length(&self) -> Option<String> {
         let term = self.snapshot.as_ref()?.term.filter(|_| !self.is_one_time())?;
         Some(Term::iso(term))
     }
 
-    /// Whether an introductory price holds now.
+    /// Whether an introductory price applies now.
     #[must_use]
     pub fn is_in_intro_offer(&self) -> Option<bool> {
         Some(self.snapshot.as_ref()?.in_intro_offer)
     }
 
-    /// Whether it is announced although the store never knew its receipt.
+    /// Whether the store never knew the receipt, and the platform's setting believes such receipts.
     #[must_use]
     pub const fn is_believed(&self) -> bool {
         self.is_believed
     }
 
-    /// Whether a subscription was paid at least once: a trial alone is not paid.
+    /// Whether a subscription was paid at least once. A trial is not a payment; a one-time purchase gives false.
     #[must_use]
     pub fn was_paid(&self) -> bool {
         if self.is_one_time() {
@@ -135,7 +138,7 @@ impl Purchase {
         }
     }
 
-    /// Whether the catalogue's products are of another kind: a consumable or an entitlement.
+    /// Whether it is a consumable or an entitlement, and not a subscription.
     #[must_use]
     pub fn is_one_time_purchase(&self) -> bool {
         self.is_one_time()
@@ -144,7 +147,7 @@ impl Purchase {
     /// The receipt that this one replaced in a change of plan.
     #[must_use]
     pub fn original_receipt_id(&self) -> Option<&str> {
-        self.original_receipt_id.as_ref().map(Register::value)
+        self.original_receipt_id.as_ref().map(NewestText::value)
     }
 
     /// Whether a notification or the store shows that it was bought in the store's test programme.
@@ -153,21 +156,21 @@ impl Purchase {
         self.is_test || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_test)
     }
 
-    /// In which environment it was made, on a platform of this one.
+    /// The environment of the purchase: the sandbox for a test purchase on any platform, else that of the platform.
     #[must_use]
     pub fn environment(&self, platform: Environment) -> Environment {
-        platform.of_purchase(!self.is_test())
+        if self.is_test() { Environment::Sandbox } else { platform }
     }
 
-    /// When it began; `None` when that is not known.
+    /// When it began: by the store, else by the reports; `None` if neither tells.
     #[must_use]
     pub fn not_before(&self) -> Option<Timestamp> {
         let shown = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at);
         shown.or_else(|| self.began_at())
     }
 
-    /// The number of terms that were paid or granted, the first one included; a trial is part of the first. `None` for a
-    /// one-time purchase, when the length of a term is not known, and by reports alone without the beginning.
+    /// The number of terms that were paid or granted, the first one included; a trial is part of the first. `None` for
+    /// a one-time purchase, when the length of a term is not known, and by reports alone without the beginning.
     #[must_use]
     pub fn billing_cycles(&self) -> Option<u64> {
         if self.is_one_time() {
@@ -181,7 +184,7 @@ impl Purchase {
         Some(self.reports.get(&NotificationKind::Renewed).map_or(0, ReportTimes::count).saturating_add(1))
     }
 
-    /// Whether it will renew, as far as that is known.
+    /// Whether it will renew; `None` if that is not known.
     #[must_use]
     pub fn is_auto_renewable(&self) -> Option<bool> {
         if self.is_one_time() || self.stage.is_over() {
@@ -189,11 +192,11 @@ impl Purchase {
         } else if self.snapshot.is_some() {
             Some(!self.stage.is_off)
         } else {
-            self.auto_renewal()
+            self.reported_auto_renewal()
         }
     }
 
-    /// Whether a trial became paid; `None` when it is not known whether there was a trial.
+    /// Whether a trial became paid; `None` if it is not known whether there was a trial.
     #[must_use]
     pub fn is_free_trial_conversion(&self) -> Option<bool> {
         if self.is_one_time() {
@@ -207,7 +210,7 @@ impl Purchase {
         }
     }
 
-    /// Whether it is in a trial; `None` when it shows none and the beginning was not seen.
+    /// Whether it is in a trial; `None` if no trial was shown and the beginning is not known.
     #[must_use]
     pub fn is_in_trial_period(&self) -> Option<bool> {
         let is_past =
@@ -221,7 +224,8 @@ impl Purchase {
         }
     }
 
-    /// When the present cancellation began; for a one-time purchase, when it was taken back.
+    /// When auto-renewal was switched off, if it is off now or the subscription ended; for a one-time purchase, when it
+    /// was taken back.
     #[must_use]
     pub fn canceled_at(&self) -> Option<Timestamp> {
         if self.is_one_time() {
@@ -239,13 +243,13 @@ impl Purchase {
         let since = self.newest(&SWITCHED_ON).max(self.seen.renewing_at.map(|at| (at, NotificationKind::Unknown)));
         let reminded = self.first_after(since, &[NotificationKind::ScheduledToEnd]);
         let expired = self
-            .newest(&[NotificationKind::Expired, NotificationKind::GraceExpired])
+            .newest(&[NotificationKind::Expired, NotificationKind::OutOfGrace])
             .filter(|end| self.stage.is_over() && Some(*end) > since);
         let seen = [reminded, expired.map(|(time, _)| time), self.seen.off_at];
         self.first_after(since, &CANCELLED).or_else(|| seen.into_iter().flatten().min())
     }
 
-    /// When the payment failed that was not repaired since. It outlives a grace that ends in expiry.
+    /// When the payment failed, if it was not repaired since; also set after the grace period ended unpaid.
     #[must_use]
     pub fn payment_issues_began_at(&self) -> Option<Timestamp> {
         if self.answered_at().is_none() {
@@ -256,7 +260,7 @@ impl Purchase {
         }
         let end = self.period_end().filter(|_| self.stage.is_over());
         let is_recovery = |(time, kind): &(Timestamp, NotificationKind)| {
-            *kind != NotificationKind::GraceExpired || end.is_none_or(|end| end.millis_since(*time) > AT_THE_END_MS)
+            *kind != NotificationKind::OutOfGrace || end.is_none_or(|end| end.since(*time) > END_MARGIN)
         };
         let reports = PAID.iter().filter_map(|kind| Some((*kind, self.reports.get(kind)?)));
         let paid =
@@ -266,31 +270,32 @@ impl Purchase {
         self.first_after(since, &[NotificationKind::GraceBegan]).or(seen)
     }
 
-    /// When it ended, while the store does not show why and can still be queried for that.
+    /// The date of the end, while the store shows the reason as pending, so that it is queried again.
     pub(crate) fn awaits_reason(&self) -> Option<Timestamp> {
         let is_known = self.gone_at.or(self.gone_again_at).is_some();
         let snapshot = self.snapshot.as_ref().filter(|_| !is_known)?;
         snapshot.ends_at.filter(|_| snapshot.end_reason == Some(EndReason::Pending))
     }
 
-    /// Whether its beginning was reported, and the store showed it since.
+    /// Whether its beginning was reported, and the store showed the receipt at least once.
     pub(super) fn is_beginning_known(&self) -> bool {
-        self.snapshot.is_some() && BEGAN.iter().any(|kind| self.was_reported(*kind))
+        self.snapshot.is_some() && NotificationKind::BEGINNINGS.iter().any(|kind| self.was_reported(*kind))
     }
 
-    /// Whether reports since the last snapshot show that the payment was repaired.
-    fn is_paid_since(&self) -> bool {
+    /// Whether no payment is failing. If the snapshot shows a grace period, a newer report repaired the payment.
+    fn is_payment_in_order(&self) -> bool {
         self.stage.runs() && !self.stage.in_grace
     }
 
-    /// The end of the term that reports since the last snapshot began.
+    /// The end of the running term, if only reports since the last answer show that it began.
     fn unverified_end(&self) -> Option<Timestamp> {
         let number = self.stage.terms.filter(|_| self.stage.runs() && !self.stage.in_grace)?;
         let shown = self.verified.as_ref()?.shown_terms?;
         self.calendar()?.end(number).filter(|_| number > shown)
     }
 
-    fn auto_renewal(&self) -> Option<bool> {
+    /// Whether auto-renewal is on, by the reports alone.
+    fn reported_auto_renewal(&self) -> Option<bool> {
         let on = self.newest(&RENEWS);
         if self.newest(&SWITCHED_OFF) > on {
             return Some(false);

@@ -1,7 +1,6 @@
-//! What is known of one purchase: the reports of its notifications, the last snapshot of the store, and what was
-//! announced of both.
+//! What is known of one purchase: the reports of its notifications, the store's last snapshot, and what was announced.
 //!
-//! How these three are brought together is in `decide`. Nothing is guessed: what is not known is `None`.
+//! `decide` brings the three together. Nothing is guessed: a value that is not known is `None`.
 
 mod anchor;
 mod announced;
@@ -25,157 +24,165 @@ pub(crate) use state::{Life, Stage};
 pub(crate) use terms::{Origin, Terms};
 
 use crate::notification::{Notification, NotificationKind};
-use crate::time::Timestamp;
+use crate::time::{DAY, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
-use crate::verification::{Product, Snapshot};
-use plan::LeftPlan;
-use reports::{Register, ReportTimes};
+use crate::verification::{LAG, Product, SAME, Snapshot};
+use anchor::Sight;
+use plan::PreviousPlan;
+use reports::{NewestText, ReportTimes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use terms::TRIALS;
 
-/// What is known of one purchase. The default value knows nothing.
+/// What is known of one purchase. The default value is a purchase of which nothing is known.
 ///
-/// The reports are a record that grows by joining: the same set gives the same record in any order and over any
-/// number of settlings. Its size is bounded, and it knows nothing of customers: it is written into histories.
+/// The same set of reports gives the same value, in any order and over any number of settlings. Its size is bounded. It
+/// holds no customer identifier, since Temporal's histories contain it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Purchase {
     reports: BTreeMap<NotificationKind, ReportTimes>,
-    original_receipt_id: Option<Register>,
+    original_receipt_id: Option<NewestText>,
     is_test: bool,
-    /// Whether another receipt took its place. Never undone.
+    /// Whether another receipt took its place. Once true, it stays true.
     is_replaced: bool,
     /// The last snapshot of the store.
     pub(crate) snapshot: Option<Snapshot>,
     /// When the store first answered that the receipt is no longer valid, unless it was over before.
     gone_at: Option<Timestamp>,
-    /// When the store last answered so.
+    /// When the store last answered that the receipt is no longer valid.
     gone_again_at: Option<Timestamp>,
     seen: Seen,
-    /// The plan before the last change that snapshots of this receipt showed.
-    left_plan: Option<LeftPlan>,
-    /// Where it stands.
+    /// The plan before the last change of plan.
+    left_plan: Option<PreviousPlan>,
+    /// Where it stands now.
     pub(crate) stage: Stage,
-    /// Where it stood, and what was announced, when the store answered last; later reports go on from there.
+    /// The stage and the announcements as of the store's last answer. Without a new answer, later reports are walked
+    /// from there.
     pub(crate) verified: Option<Verified>,
     /// What was announced.
     pub(crate) announced: Announced,
-    /// The first of the consecutive queries in which the store did not accept the receipt.
+    /// The time of the first query in which the store did not accept the receipt; `None` when it was accepted since.
     pub(crate) parked_since: Option<Timestamp>,
-    /// Whether the store never knew the receipt, and its platform believes such receipts.
+    /// Whether the store never knew the receipt, and the platform's setting believes such receipts.
     pub(crate) is_believed: bool,
-    /// The newest notification that the last answer contradicts.
+    /// The notification, or the incomplete change, that the last answer contradicts.
     pub(crate) behind: Option<Behind>,
     /// When it ended, by a notification that waits for the store.
     reported_end_at: Option<Timestamp>,
-    /// Since when the store shows that another receipt took its place, while nothing is known of that one.
+    /// When the store first showed that another receipt took its place, while that receipt is unknown.
     successor_missing_since: Option<Timestamp>,
 }
 
-/// A notification that the store's answer contradicts, so that the purchase is checked again soon.
+/// A notification or an incomplete change that the store's answer contradicts, so that the purchase is rechecked soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Behind {
-    /// When it happened by the store, or when an incomplete change was first seen.
+    /// When it happened, by the store's clock; for an incomplete change, when it was first seen.
     pub since: Timestamp,
-    /// Whether an answer two hours later still contradicted it: then the answer counts.
+    /// Whether an answer two hours later still contradicted it: then the answer is believed.
     pub is_decided: bool,
 }
 
-/// Which parts of a stage rest on notifications that the answer does not show yet.
+/// Which parts of a stage only notifications show, and the store's answer does not show yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Unconfirmed {
-    /// Whether it will renew.
+    /// Whether auto-renewal is on.
     pub switch: bool,
-    /// What is paid, and whether it is in grace.
+    /// What is paid, and whether a grace period runs.
     pub payment: bool,
 }
 
-/// What was known when the store answered last.
+/// The result of a settling with an answer of the store, for [`Purchase::set_stage`].
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// When the store answered.
+    pub at: Timestamp,
+    /// Where the purchase stands.
+    pub stage: Stage,
+    /// The number of paid terms that the answer alone shows.
+    pub shown_terms: Option<u64>,
+    /// The parts of the stage that the answer does not show yet.
+    pub unconfirmed: Unconfirmed,
+}
+
+/// What was known after the store's last answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Verified {
-    /// Where it stood.
+    /// Where the purchase stood.
     pub stage: Stage,
     /// What was announced.
     pub announced: Announced,
-    /// The number of paid terms that the snapshot itself showed.
+    /// The number of paid terms that the answer alone showed.
     pub shown_terms: Option<u64>,
 }
 
-/// What earlier snapshots showed that the last one does not show any more.
+/// What snapshots showed over time. The last snapshot may not show it any more.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Seen {
     /// The end of its trial.
     trial_ends_at: Option<Timestamp>,
-    /// The row of its terms.
+    /// The present row of equal terms.
     #[serde(alias = "changed")]
     terms: Option<Terms>,
-    /// The end of the period that was shown last while it ran.
+    /// The last shown end of a period that ran and whose payment was in order.
     period_ends_at: Option<Timestamp>,
-    /// The last snapshot in which it was going to renew.
+    /// The time of the last answer that showed auto-renewal as on.
     renewing_at: Option<Timestamp>,
-    /// The first snapshot since then in which it was not.
+    /// The time of the first answer after that which showed it as off.
     off_at: Option<Timestamp>,
-    /// The last snapshot in which its payment was in order.
+    /// The time of the last answer that showed no failed payment.
     paid_at: Option<Timestamp>,
-    /// The first snapshot since then in which it was in grace.
+    /// The time of the first answer after that which showed a grace period.
     grace_at: Option<Timestamp>,
-    /// The end of the grace that was last shown, until something is paid.
+    /// The last shown end of a grace period; `None` once the payment is repaired.
     grace_ends_at: Option<Timestamp>,
-    /// When the change of plan takes effect that was last shown as scheduled.
+    /// The date of the change of plan that was last shown as scheduled.
     change_at: Option<Timestamp>,
-    /// The first of the consecutive snapshots that show an incomplete change.
+    /// The time of the first snapshot that showed an incomplete change, while all later ones show it too.
     incomplete_since: Option<Timestamp>,
 }
 
-/// A one-time purchase was made.
-const BOUGHT: [NotificationKind; 2] = [NotificationKind::ConsumablePurchased, NotificationKind::EntitlementPurchased];
-/// A one-time purchase was taken back.
+/// Kinds of the cancellation of a one-time purchase.
 const TAKEN_BACK: [NotificationKind; 2] =
     [NotificationKind::ConsumableCancelled, NotificationKind::EntitlementCancelled];
-/// This receipt began.
-const BEGAN: [NotificationKind; 2] = [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged];
-/// A recovery is not reported so close to the end of the grace, or later: that is its end.
-const AT_THE_END_MS: i64 = 600_000;
-/// How long a change of plan is remembered after the store stopped showing it as scheduled.
-const CHANGING_MS: i64 = 7 * 86_400_000;
-/// Auto-renewal was switched off.
+/// An `OutOfGrace` reported in the last ten minutes of the grace period, or later, reports the end and not a recovery.
+const GRACE_END_MARGIN: Duration = MINUTE.saturating_mul(10);
+/// How long after its date a change of plan is remembered, once the store does not show it as scheduled any more.
+const CHANGE_REMEMBERED_FOR: Duration = DAY.saturating_mul(7);
+/// Kinds by which auto-renewal is off.
 const SWITCHED_OFF: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, NotificationKind::SubscriptionCancelled];
-/// How long a snapshot may show what was true before a notification.
-const STALE_MS: i64 = 2 * 3_600_000;
-/// A conversion or a beginning that is not exactly at the end of the trial still belongs to it.
-const SAME_MOMENT_MS: i64 = 60_000;
 
 impl Purchase {
-    /// Adds the report of one notification. One of an unknown kind adds nothing.
+    /// Adds the report of one notification. A notification of an unknown kind adds nothing.
     pub(crate) fn add_report(&mut self, notification: &Notification) {
         if notification.kind == NotificationKind::Unknown {
             return;
         }
-        self.reports.entry(notification.kind).or_default().at(notification.store_time);
+        self.reports.entry(notification.kind).or_default().add(notification.store_time);
         self.is_test |= notification.is_test;
         if notification.kind == NotificationKind::PlanChanged {
             let old = notification.related_receipt_id.as_ref();
-            Register::join(&mut self.original_receipt_id, notification, old);
+            NewestText::update(&mut self.original_receipt_id, notification, old);
         }
     }
 
-    /// Takes over a snapshot of the store.
+    /// Stores a snapshot, and updates what snapshots showed over time.
     pub(crate) fn apply_snapshot(&mut self, snapshot: &Snapshot) {
         let changed = self.changed_terms(snapshot);
         let is_new_trial = snapshot.trial_ends_at.is_some_and(|end| self.seen.trial_ends_at != Some(end));
         if changed.is_some() || is_new_trial {
             self.seen.terms = changed;
         }
-        // While a payment fails, the change waits for it.
+        // A scheduled change whose payment fails takes effect only when that payment is repaired.
         let was_scheduled = self.snapshot.as_ref().is_some_and(|last| last.deferred_at.is_some());
-        let is_new = |date: &Timestamp| was_scheduled || snapshot.at.millis_since(*date) < CHANGING_MS;
+        let is_new = |date: &Timestamp| was_scheduled || snapshot.at.since(*date) < CHANGE_REMEMBERED_FOR;
         self.seen.change_at = snapshot.deferred_at.or(self.seen.change_at.filter(is_new));
         self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
-        let is_first = self.snapshot.replace(snapshot.clone()).is_none();
-        self.keep_terms(is_first);
+        let last = self.snapshot.replace(snapshot.clone());
+        self.store_terms(if last.is_some() { Sight::Later } else { Sight::First });
         if snapshot.ends_at.is_none_or(|end| end > snapshot.at) && self.grace_end().is_none() {
             self.seen.period_ends_at = self.period_end().or(self.seen.period_ends_at);
         }
@@ -184,19 +191,19 @@ impl Purchase {
         self.gone_again_at = None;
     }
 
-    /// Notes the answer that the receipt is no longer valid. What was over before keeps its end.
+    /// Records the answer that the receipt is no longer valid. A purchase that was over before keeps its end.
     pub(crate) fn invalidate(&mut self, now: Timestamp) {
         let was_over = matches!(self.stage.life, Life::Expired | Life::Replaced);
         self.gone_at = self.gone_at.or(Some(now).filter(|_| !was_over));
         self.gone_again_at = Some(now);
     }
 
-    /// Notes such an answer while a newer notification reports that it runs.
+    /// Records the answer that the receipt is no longer valid, while a newer notification reports that it runs.
     pub(crate) const fn invalidate_unconfirmed(&mut self, now: Timestamp) {
         self.gone_again_at = Some(now);
     }
 
-    /// Begins a new row of terms with a payment after the end.
+    /// Begins a new row of terms with a payment that was made after the end.
     pub(crate) fn begin_again(&mut self, time: Timestamp, snapshot: &Snapshot) {
         if let Some(term) = snapshot.term.filter(|term| term.count > 0) {
             self.seen.terms =
@@ -204,47 +211,49 @@ impl Purchase {
         }
     }
 
-    /// Notes when it ended by a notification that waits for the store, if one does.
+    /// Sets when it ended, by a notification that waits until the store shows that end; `None` if none waits.
     pub(crate) const fn set_reported_end(&mut self, at: Option<Timestamp>) {
         self.reported_end_at = at;
     }
 
-    /// Notes since when snapshots show an incomplete change, if the last one does.
+    /// Sets the time of the first snapshot that showed an incomplete change; `None` if the last one shows none.
     pub(crate) fn set_incomplete_since(&mut self, at: Option<Timestamp>) {
         self.seen.incomplete_since = at;
     }
 
-    /// The first of the consecutive snapshots that show an incomplete change.
+    /// The time of the first snapshot that showed an incomplete change, while all later ones show it too.
     pub(crate) const fn incomplete_since(&self) -> Option<Timestamp> {
         self.seen.incomplete_since
     }
 
-    /// Whether this time lies at the end of its grace, or later: a recovery reported for then is the end.
+    /// Whether `time` is at most ten minutes before the end of the grace period, or later: an `OutOfGrace` of that time
+    /// reports the end and not a recovery.
     pub(crate) fn is_end_of_grace(&self, time: Timestamp) -> bool {
-        self.seen.grace_ends_at.is_some_and(|end| end.millis_since(time) <= AT_THE_END_MS)
+        self.seen.grace_ends_at.is_some_and(|end| end.since(time) <= GRACE_END_MARGIN)
     }
 
-    /// The end of its last grace, as it was last shown.
+    /// The last shown end of a grace period; `None` once the payment is repaired.
     pub(crate) const fn last_grace_end(&self) -> Option<Timestamp> {
         self.seen.grace_ends_at
     }
 
-    /// When a scheduled change of plan takes effect.
+    /// The date of the change of plan that was last shown as scheduled.
     pub(crate) const fn change_at(&self) -> Option<Timestamp> {
         self.seen.change_at
     }
 
-    /// Notes that another receipt took its place.
+    /// Records that another receipt took its place.
     pub(crate) const fn replace(&mut self) {
         self.is_replaced = true;
     }
 
-    /// Notes that its beginning was announced as a change of plan: a notification of that change is no news.
+    /// Records that its beginning was announced as a change of plan, so that a later notification of that change
+    /// announces nothing.
     pub(crate) fn cover_change(&mut self, at: Timestamp) {
         self.cover_beginning(TransitionKind::PlanChanged, at);
     }
 
-    /// Notes that a part of its beginning was announced.
+    /// Records that a transition of its beginning was announced.
     pub(crate) fn cover_beginning(&mut self, transition: TransitionKind, at: Timestamp) {
         self.announced.cover(transition, at);
         if let Some(verified) = &mut self.verified {
@@ -252,20 +261,15 @@ impl Purchase {
         }
     }
 
-    /// Whether another receipt took its place, whatever the store still shows of this one.
+    /// Whether another receipt took its place, even if the store still shows this one as running.
     pub(crate) const fn is_replaced(&self) -> bool {
         self.is_replaced
     }
 
-    /// Sets the stage by an answer of the store, and the number of paid terms that the answer shows. What rests on
-    /// notifications alone was not seen in the answer.
-    pub(crate) fn set_stage(
-        &mut self,
-        stage: Stage,
-        shown_terms: Option<u64>,
-        (at, unconfirmed): (Timestamp, Unconfirmed),
-    ) {
-        self.forget_stale(&stage);
+    /// Sets the stage after an answer of the store. The unconfirmed parts do not count as shown by that answer.
+    pub(crate) fn set_stage(&mut self, answer: Answer) {
+        let Answer { at, stage, shown_terms, unconfirmed } = answer;
+        self.correct_stale_times(&stage);
         if stage.runs() && !stage.is_off {
             self.seen.renewing_at = if unconfirmed.switch { self.seen.renewing_at } else { Some(at) };
             self.seen.off_at = None;
@@ -283,12 +287,12 @@ impl Purchase {
         }
         self.verified = Some(Verified { stage: stage.clone(), announced: self.announced.clone(), shown_terms });
         self.stage = stage;
-        self.count_announced(at);
+        self.raise_to_announced(at);
     }
 
-    /// Moves sights before a switch or a failed payment that the snapshot of then did not show yet, since its
-    /// notification came later.
-    fn forget_stale(&mut self, stage: &Stage) {
+    /// Corrects when auto-renewal was last shown as on, and the payment as in order: a snapshot that was taken after
+    /// the switch or the failed payment can have lagged. The time is moved before the report of it, which came later.
+    fn correct_stale_times(&mut self, stage: &Stage) {
         let was_renewing = self.stage.runs() && !self.stage.is_off;
         if was_renewing && (stage.is_off || !stage.runs()) {
             self.seen.renewing_at = self.before_newest(self.seen.renewing_at, &SWITCHED_OFF);
@@ -298,16 +302,16 @@ impl Purchase {
         }
     }
 
-    /// A sight, moved before the newest report of these kinds if that was a short while earlier.
+    /// The time of an answer; moved just before the newest report of these kinds if that is less than two hours older.
     fn before_newest(&self, seen_at: Option<Timestamp>, kinds: &[NotificationKind]) -> Option<Timestamp> {
         let newest = self.newest(kinds).map(|(time, _)| time);
         seen_at.map(|at| match newest {
-            Some(time) if (0..STALE_MS).contains(&at.millis_since(time)) => time.plus_millis(-1),
+            Some(time) if time <= at && at.since(time) < LAG => time.plus_millis(-1),
             _ => at,
         })
     }
 
-    /// When the store answered last.
+    /// The time of the store's last answer.
     pub(crate) fn answered_at(&self) -> Option<Timestamp> {
         let shown_at = self.snapshot.as_ref().map(|snapshot| snapshot.at);
         self.gone_at.max(self.gone_again_at).max(shown_at)
@@ -334,7 +338,7 @@ impl Purchase {
         reports
     }
 
-    /// The end of its trial, as far as a trial was seen.
+    /// The end of its trial; `None` if neither a snapshot nor a conversion showed a trial.
     pub(crate) fn trial_end(&self) -> Option<Timestamp> {
         let converted = || self.reports.get(&NotificationKind::TrialConverted)?.first();
         self.seen.trial_ends_at.or_else(converted)
@@ -345,10 +349,10 @@ impl Purchase {
         self.seen.trial_ends_at.is_some()
     }
 
-    /// Its terms, unless the dates of the store do not follow the calendar, as in an accelerated test.
+    /// Its terms; `None` if the store's dates do not follow the calendar, as in an accelerated test.
     pub(crate) fn calendar(&self) -> Option<Terms> {
         let terms = self.terms()?;
-        let ends = self.period_end().filter(|end| end.millis_since(terms.anchor) > SAME_MOMENT_MS);
+        let ends = self.period_end().filter(|end| end.since(terms.anchor) > SAME);
         ends.is_none_or(|end| terms.ending(end).is_some()).then_some(terms)
     }
 
@@ -358,55 +362,56 @@ impl Purchase {
         snapshot.ends_at.or(snapshot.renews_at)
     }
 
-    /// The end of the period that was shown last while it ran and no payment had failed.
+    /// The last shown end of a period that ran and whose payment was in order.
     pub(crate) const fn last_period_end(&self) -> Option<Timestamp> {
         self.seen.period_ends_at
     }
 
-    /// The date of the grace that the store grants.
+    /// The date that the store shows as the end of the grace period; `None` when no grace period runs.
     ///
-    /// The store's sandbox shows the end of the trial, the renewal and the grace as one date
-    /// (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-examples.html>), so that there only a later date
-    /// is a grace. For money the store shows the date only while the grace runs; only one that was over before the
-    /// payment was due belongs to an earlier failure.
+    /// The sandbox shows the end of the trial, the renewal and the end of the grace period as one date
+    /// (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-examples.html>). There only a date later than the
+    /// others is a grace period. In production the store shows the date only during a grace period; a past date before
+    /// the payment was due belongs to an earlier failed payment and is ignored.
     pub(crate) fn grace_end(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref()?;
         let due = snapshot.renews_at.max(snapshot.trial_ends_at);
-        let is_test = self.is_of_test_world();
-        snapshot.grace_ends_at.filter(|grace| {
-            let lasts = |due| grace.millis_since(due);
-            match due.map(lasts) {
-                Some(lasts) if is_test => lasts > 0,
-                Some(lasts) => lasts >= -SAME_MOMENT_MS || *grace > snapshot.at,
-                None => true,
-            }
+        let is_test = self.is_sandbox();
+        snapshot.grace_ends_at.filter(|grace| match due {
+            Some(due) if is_test => *grace > due,
+            Some(due) => due.since(*grace) <= SAME || *grace > snapshot.at,
+            None => true,
         })
     }
 
-    /// Whether the store shows a grace whose date is not later than the renewal. The renewal is then no sign of a
-    /// payment: it is the one that failed, or it moved with the grace.
-    pub(crate) fn has_dateless_grace(&self) -> bool {
+    /// Whether the store shows a grace period whose date is not later than the renewal, so that its true end is
+    /// unknown. The renewal date is then no sign of a payment: it is the date of the failed payment, or it moved with
+    /// the grace period.
+    pub(crate) fn has_grace_without_end(&self) -> bool {
         let renews_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.renews_at);
-        self.grace_end().is_some_and(|grace| renews_at.is_some_and(|due| grace.millis_since(due) <= SAME_MOMENT_MS))
+        self.grace_end().is_some_and(|grace| renews_at.is_some_and(|due| grace.since(due) <= SAME))
     }
 
-    /// A consumable or an entitlement. A receipt never changes from one to a subscription.
+    /// Whether it is a consumable or an entitlement. A receipt never changes between these and a subscription.
     pub(crate) fn is_one_time(&self) -> bool {
         match self.snapshot.as_ref().map(|snapshot| snapshot.product) {
             Some(Product::Subscription) => false,
             Some(Product::Consumable | Product::Entitlement) => true,
-            Some(Product::Unknown) | None => BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.was_reported(*kind)),
+            Some(Product::Unknown) | None => {
+                NotificationKind::BOUGHT.iter().chain(&TAKEN_BACK).any(|kind| self.was_reported(*kind))
+            }
         }
     }
 
-    /// Whether a one-time purchase was cancelled, by the reports.
+    /// Whether a one-time purchase was cancelled after it was last bought, by the reports.
     pub(crate) fn is_taken_back(&self) -> bool {
-        self.newest(&TAKEN_BACK) > self.newest(&BOUGHT)
+        self.newest(&TAKEN_BACK) > self.newest(&NotificationKind::BOUGHT)
     }
 
     /// When it began, by the reports.
     fn began_at(&self) -> Option<Timestamp> {
-        let beginning: &[NotificationKind] = if self.is_one_time() { &BOUGHT } else { &BEGAN };
+        let beginning: &[NotificationKind] =
+            if self.is_one_time() { &NotificationKind::BOUGHT } else { &NotificationKind::BEGINNINGS };
         beginning.iter().filter_map(|kind| self.reports.get(kind)?.first()).min()
     }
 

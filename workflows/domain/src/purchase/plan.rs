@@ -1,25 +1,25 @@
-//! Changes of plan: the one before, and the one that is scheduled.
+//! Changes of plan: the plan before the last change, and the plan that is scheduled.
 
 use super::{Purchase, Stage};
 use crate::catalogue::ProductRef;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The plan that a receipt had before another one.
+/// The plan that a receipt had before its last change of plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct LeftPlan {
+pub(super) struct PreviousPlan {
     /// The SKU of its term.
     term_sku: Option<String>,
     /// The SKU of its product.
     product_id: Option<String>,
-    /// When the next plan began.
+    /// When this plan ended and the next one began.
     left_at: Timestamp,
     /// When that was noticed.
     noticed_at: Timestamp,
 }
 
-impl LeftPlan {
+impl PreviousPlan {
     fn sku(&self, by: ProductRef) -> Option<&str> {
         let term = self.term_sku.as_deref().filter(|_| by == ProductRef::Term);
         term.or(self.product_id.as_deref())
@@ -27,16 +27,16 @@ impl LeftPlan {
 }
 
 impl Purchase {
-    /// Notes the plan that it leaves, if `stage` has another SKU than was known `before`. It was left at the date that
-    /// was scheduled for that, or else at the renewal, as far as that date is past.
-    pub(crate) fn leave_plan(&mut self, before: &Self, stage: &Stage, at: Timestamp) {
+    /// Records the plan before a change of plan, if `stage` has another SKU than the purchase `before`. The change
+    /// happened at its scheduled date, else at the renewal, else at `at`; a date later than `at` is not used.
+    pub(crate) fn record_plan_change(&mut self, before: &Self, stage: &Stage, at: Timestamp) {
         let Some((left, next)) = before.stage.sku.as_ref().zip(stage.sku.as_ref()) else { return };
         if left == next {
             return;
         }
         let last = before.snapshot.as_ref();
         let dates = [before.change_at(), last.and_then(|last| last.renews_at)];
-        self.left_plan = Some(LeftPlan {
+        self.left_plan = Some(PreviousPlan {
             term_sku: Some(left.clone()),
             product_id: last.and_then(|last| last.product_id.clone()),
             left_at: dates.into_iter().flatten().find(|date| *date <= at).unwrap_or(at),
@@ -44,20 +44,21 @@ impl Purchase {
         });
     }
 
-    /// The SKU of the term before the last change of plan, and when that was noticed.
-    pub(crate) fn left_sku(&self) -> Option<(&String, Timestamp)> {
+    /// The last change of plan: the SKU of the term before it, and when the change was noticed.
+    pub(crate) fn last_plan_change(&self) -> Option<(&String, Timestamp)> {
         let left = self.left_plan.as_ref()?;
         Some((left.term_sku.as_ref()?, left.noticed_at))
     }
 
-    /// The SKU before the last change of plan of this receipt; `None` when no change was seen, or none of this SKU.
+    /// The SKU before the last change of plan of this receipt; `None` if no change was seen, or the change kept this
+    /// SKU.
     #[must_use]
     pub fn previous_sku(&self, by: ProductRef) -> Option<&str> {
         self.left_plan.as_ref()?.sku(by).filter(|left| Some(*left) != self.sku(by))
     }
 
-    /// When its plan began: at the last change of plan that was seen, else with the purchase. The store never changes
-    /// the price of a plan that runs.
+    /// When the present plan began: at the last change of plan that was seen, else with the purchase. The listed price
+    /// of that time applies, since the store never changes the price of a running plan.
     #[must_use]
     pub fn plan_began_at(&self) -> Option<Timestamp> {
         self.left_plan.as_ref().map(|left| left.left_at).or_else(|| self.not_before())

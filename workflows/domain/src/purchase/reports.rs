@@ -1,17 +1,17 @@
-//! What is stored of the notifications of a purchase: small values that grow only by joining.
+//! What is stored of the notifications of a purchase.
 //!
-//! Joining is commutative, associative and idempotent, so that the order and the grouping of notifications cannot
-//! matter. What a report means for a purchase is not here.
+//! Adding reports is commutative, associative and idempotent, so that neither the order of notifications nor their
+//! split into settlings matters. What a report means for a purchase is in `decide`.
 
 use crate::notification::{Notification, NotificationKind};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Maximum number of times that are stored of one kind. Older ones are only counted.
-const REMEMBERED: usize = 16;
+/// Maximum number of stored times of one kind of report. Older ones are only counted.
+const MAX_TIMES: usize = 16;
 
-/// One report on the store's time line. Equal times are ordered by the rank of the kind.
+/// One report: its time by the store's clock, and its kind. Equal times are ordered by kind.
 pub type Moment = (Timestamp, NotificationKind);
 
 /// The times of the reports of one kind.
@@ -20,20 +20,20 @@ pub type Moment = (Timestamp, NotificationKind);
 pub struct ReportTimes {
     /// The earliest time of all.
     first: Option<Timestamp>,
-    /// The newest times, at most [`REMEMBERED`].
+    /// The newest times, at most [`MAX_TIMES`].
     newest: BTreeSet<Timestamp>,
-    /// The number of times older than those.
+    /// The number of reports that are older than those in `newest`.
     older: u64,
 }
 
 impl ReportTimes {
-    /// Adds one time; a stored one changes nothing.
+    /// Adds one time. A time that is stored already changes nothing.
     ///
-    /// A time older than a full set is counted as a new one: whether it is a repetition cannot be known any more, and
-    /// the inbox has folded repetitions before.
-    pub fn at(&mut self, time: Timestamp) {
+    /// A time older than all stored ones is counted as a new report if the set is full. Whether it was counted before
+    /// cannot be known any more; the inbox does not pass on duplicate notifications.
+    pub fn add(&mut self, time: Timestamp) {
         self.first = Some(self.first.map_or(time, |first| first.min(time)));
-        if self.newest.insert(time) && self.newest.len() > REMEMBERED {
+        if self.newest.insert(time) && self.newest.len() > MAX_TIMES {
             self.newest.pop_first();
             self.older = self.older.saturating_add(1);
         }
@@ -60,18 +60,18 @@ impl ReportTimes {
     }
 }
 
-/// A text of which the newest report counts. The order of the fields decides what is newest.
+/// A text from the newest report that has one. The order of the fields decides which report is newest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Register {
+pub struct NewestText {
     at: Timestamp,
     kind: NotificationKind,
     message_id: String,
     value: String,
 }
 
-impl Register {
-    /// Joins the text of a notification into what is known of it.
-    pub fn join(known: &mut Option<Self>, notification: &Notification, value: Option<&String>) {
+impl NewestText {
+    /// Replaces the known text by that of a notification, if there is one and the notification is newer.
+    pub fn update(known: &mut Option<Self>, notification: &Notification, value: Option<&String>) {
         let Some(value) = value else { return };
         let candidate = Self {
             at: notification.store_time,
@@ -84,7 +84,7 @@ impl Register {
         }
     }
 
-    /// The text.
+    /// The newest text.
     pub fn value(&self) -> &str {
         &self.value
     }

@@ -1,20 +1,22 @@
-//! When a purchase was taken back, and what only ended.
+//! When a purchase was taken back, as opposed to one that ended in the normal way.
 //!
-//! The store dates an end and gives a reason, but does not say whether money was returned: what ends before the end
-//! of what was paid was taken back, whatever the reason.
+//! The store shows a date and a reason of an end, but not whether money was returned. A purchase that ends before the
+//! end of what was paid counts as taken back, for any reason.
 
-use super::{BOUGHT, Purchase, SAME_MOMENT_MS, TAKEN_BACK, TRIALS, Terms};
+use super::{Purchase, TAKEN_BACK, TRIALS, Terms};
 use crate::environment::Environment;
-use crate::time::Timestamp;
+use crate::notification::NotificationKind;
+use crate::time::{DAY, HOUR, Timestamp};
 use crate::transition::TransitionKind;
-use crate::verification::EndReason;
+use crate::verification::{EndReason, SAME};
+use std::time::Duration;
 
-/// Maximum distance of an end from the end of what was paid at which both are one.
-const NEAR_MS: i64 = 2 * 3_600_000;
+/// An end and the end of what was paid are the same if they are at most two hours apart.
+const NEAR: Duration = HOUR.saturating_mul(2);
 /// The shortest term and the shortest trial that the store sells.
-const SHORTEST_MS: i64 = 7 * 86_400_000;
+const SHORTEST: Duration = DAY.saturating_mul(7);
 /// How much earlier than its date the store may renew.
-const EARLY_MS: i64 = 43_200_000;
+const RENEWAL_LEAD: Duration = HOUR.saturating_mul(12);
 
 impl Purchase {
     /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. `None` while the
@@ -26,10 +28,10 @@ impl Purchase {
             if self.awaits_reason().is_some() {
                 return None;
             }
-            let reported = || self.first_after(self.newest(&BOUGHT), &TAKEN_BACK);
+            let reported = || self.first_after(self.newest(&NotificationKind::BOUGHT), &TAKEN_BACK);
             return snapshot.and_then(|snapshot| snapshot.ends_at).or_else(reported).or(self.gone_at);
         }
-        // A payment or a switch that the store does not show yet keeps running what it still shows as ended.
+        // The store may still show an end, while a newer payment or switch is believed that it does not show yet.
         if self.stage.runs() {
             return None;
         }
@@ -42,18 +44,18 @@ impl Purchase {
         (!is_unpaid && self.is_before_paid_end(end)).then_some(end)
     }
 
-    /// Whether the receipt was no longer valid before the end of what was paid. Later it can have ended in between,
-    /// unseen.
+    /// Whether the store answered before the end of what was paid that the receipt is no longer valid. A later answer
+    /// proves nothing: the purchase may have ended normally before.
     fn is_gone_before_paid_end(&self, gone_at: Timestamp) -> bool {
         let counted = || self.terms().filter(|_| !self.is_accelerated())?.end(self.stage.terms?);
         let shown = || self.seen.period_ends_at.or_else(|| self.period_end());
         let trial = || self.trial_end().filter(|_| self.stage.in_trial);
         let is_unpaid = self.payment_issues_began_at().is_some();
         let paid_end = trial().or_else(counted).or_else(shown);
-        !is_unpaid && paid_end.is_none_or(|end| end.millis_since(gone_at) > NEAR_MS)
+        !is_unpaid && paid_end.is_none_or(|end| end.since(gone_at) > NEAR)
     }
 
-    /// Whether it ended before the end of what was paid, as far as that can be known.
+    /// Whether it ended before the end of what was paid; false if that cannot be known.
     fn is_before_paid_end(&self, end: Timestamp) -> bool {
         match (self.terms().filter(|_| !self.is_accelerated()), self.stage.terms) {
             (Some(terms), Some(number)) => {
@@ -69,32 +71,30 @@ impl Purchase {
         }
     }
 
-    /// Whether it ended before the period did that the store showed last. Without one, only what is shorter than
-    /// anything that is sold is known to have been taken back.
+    /// Whether it ended before the end of the last shown period. If no period was shown, only a purchase that ran
+    /// shorter than the shortest term is known to have been taken back.
     fn is_before_shown_end(&self, end: Timestamp) -> bool {
         let shown = self.seen.period_ends_at.or_else(|| self.trial_end().filter(|_| self.stage.in_trial));
-        let paid = [TransitionKind::Renewed, TransitionKind::Recovered]
-            .iter()
-            .filter_map(|transition| self.announced.covered(*transition))
-            .max();
-        let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.millis_since(*paid) <= EARLY_MS));
+        let paid = self.announced.last_covered(&[TransitionKind::Renewed, TransitionKind::Recovered]);
+        let paid_since = paid.filter(|paid| shown.is_none_or(|shown| shown.since(*paid) <= RENEWAL_LEAD));
         match (shown, paid_since) {
-            (Some(shown), None) => end < shown && (self.is_of_test_world() || !is_near(end, shown)),
-            _ if self.is_of_test_world() => false,
+            (Some(shown), None) => end < shown && (self.is_sandbox() || !is_near(end, shown)),
+            _ if self.is_sandbox() => false,
             (_, paid) => {
                 let began = paid.or_else(|| self.not_before());
-                began.is_some_and(|began| end.millis_since(began) < SHORTEST_MS - NEAR_MS)
+                began.is_some_and(|began| end.since(began) < SHORTEST.saturating_sub(NEAR))
             }
         }
     }
 
-    /// Whether a trial that was over before the first sight explains this end as that of a term.
+    /// Whether a trial that was over before the first snapshot explains this end: counted from the end of such a trial,
+    /// it is the end of a term.
     fn ends_after_unseen_trial(&self, end: Timestamp, terms: Terms) -> bool {
         let is_unseen = self.seen.period_ends_at.is_none() && self.trial_end().is_none() && !self.is_beginning_known();
         let purchased_at = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at).filter(|_| is_unseen);
         let ends = |anchor: Timestamp| {
             let row = Terms { anchor, ..terms };
-            row.is_end(end) && end.millis_since(anchor) >= -NEAR_MS
+            row.is_end(end) && anchor.since(end) <= NEAR
         };
         purchased_at
             .is_some_and(|purchased_at| TRIALS.iter().filter_map(|trial| trial.after(purchased_at, 1)).any(ends))
@@ -103,16 +103,16 @@ impl Purchase {
     /// Whether the store showed a period that is much shorter than the term, as in an accelerated test.
     fn is_accelerated(&self) -> bool {
         let shown = self.seen.period_ends_at.zip(self.terms());
-        shown.is_some_and(|(end, terms)| end.millis_since(terms.anchor) > SAME_MOMENT_MS && terms.ending(end).is_none())
+        shown.is_some_and(|(end, terms)| end.since(terms.anchor) > SAME && terms.ending(end).is_none())
     }
 
-    /// Whether it is of the store's test world, where periods can be of any length.
-    pub(crate) fn is_of_test_world(&self) -> bool {
+    /// Whether it was made in the store's sandbox, where periods can have any length.
+    pub(crate) fn is_sandbox(&self) -> bool {
         let platform = self.snapshot.as_ref().map(|snapshot| snapshot.environment).unwrap_or_default();
         self.environment(platform) == Environment::Sandbox
     }
 }
 
 fn is_near(end: Timestamp, other: Timestamp) -> bool {
-    end.millis_since(other).abs() <= NEAR_MS
+    end.distance(other) <= NEAR
 }

@@ -1,5 +1,6 @@
 //! The states of a purchase, and the stage that is stored of it.
 
+use crate::names::names;
 use serde::{Deserialize, Serialize};
 
 /// The state of a purchase.
@@ -8,55 +9,27 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// Nothing is known yet.
     Unknown,
-    /// It runs in a trial and will be charged after it.
+    /// A trial runs, and the first payment follows it.
     Trial,
-    /// It runs in a trial, and auto-renewal is off.
+    /// A trial runs, and auto-renewal is off.
     TrialOff,
-    /// It runs. A subscription renews as far as we know.
+    /// It runs. For a subscription, auto-renewal is on as far as is known.
     Active,
     /// It runs, and auto-renewal is off.
     Off,
-    /// A payment failed and the store grants grace.
+    /// A payment failed, and the subscription runs on in a grace period.
     Grace,
     /// A subscription ended.
     Expired,
-    /// A one-time purchase was taken back.
+    /// A one-time purchase was taken back (refunded or cancelled).
     Revoked,
     /// A change of plan put another receipt in its place. Final.
     Replaced,
 }
 
 impl State {
-    /// All states.
-    pub const ALL: [Self; 9] = [
-        Self::Unknown,
-        Self::Trial,
-        Self::TrialOff,
-        Self::Active,
-        Self::Off,
-        Self::Grace,
-        Self::Expired,
-        Self::Revoked,
-        Self::Replaced,
-    ];
-
-    /// The name used in storage, the API and search attributes.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Trial => "trial",
-            Self::TrialOff => "trial_off",
-            Self::Active => "active",
-            Self::Off => "off",
-            Self::Grace => "grace",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-            Self::Replaced => "replaced",
-        }
-    }
-
-    /// Whether the customer has access: by the state, never by the clock. `None` while nothing is known.
+    /// Whether the customer has access. This depends on the state alone, never on the clock. `None` if nothing is
+    /// known.
     #[must_use]
     pub const fn is_active(self) -> Option<bool> {
         match self {
@@ -67,14 +40,17 @@ impl State {
     }
 }
 
-impl std::str::FromStr for State {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|state| state.as_str() == text);
-        found.ok_or_else(|| format!("`{text}` is not a state of a purchase"))
-    }
-}
+names!(State, "a state of a purchase" {
+    Unknown = "unknown",
+    Trial = "trial",
+    TrialOff = "trial_off",
+    Active = "active",
+    Off = "off",
+    Grace = "grace",
+    Expired = "expired",
+    Revoked = "revoked",
+    Replaced = "replaced",
+});
 
 /// Whether a purchase runs, and how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -85,7 +61,8 @@ pub enum Life {
     Unknown,
     /// It runs.
     Running,
-    /// An unverified cancellation ended it; auto-renewal switched on shows that it runs after all.
+    /// It ended by a cancellation that the store has not confirmed. A later report that auto-renewal was switched on
+    /// shows that it still runs.
     Cut,
     /// It ended.
     Expired,
@@ -95,7 +72,7 @@ pub enum Life {
     Replaced,
 }
 
-/// Where a purchase stands: its state, and what of its course the state does not show.
+/// Where a purchase stands: the parts of its state, its number of terms and its plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stage {
@@ -103,15 +80,15 @@ pub struct Stage {
     pub life: Life,
     /// Whether a trial is all that it had so far: nothing was paid.
     pub in_trial: bool,
-    /// Whether a payment failed and the store grants grace.
+    /// Whether a payment failed and a grace period runs.
     pub in_grace: bool,
     /// Whether auto-renewal is off.
     pub is_off: bool,
-    /// The number of paid terms that began, 0 in a trial; `None` when that cannot be counted.
+    /// The number of paid terms that have begun, 0 in a trial; `None` if terms cannot be counted.
     pub terms: Option<u64>,
     /// The SKU of the term.
     pub sku: Option<String>,
-    /// The SKU that a scheduled change leads to; empty when only a notification reported the change.
+    /// The SKU of a scheduled change of plan; empty if only a notification reported the change, without a SKU.
     pub pending: Option<String>,
 }
 

@@ -1,46 +1,48 @@
-//! The receipt that took the place of this one in an immediate change of plan, while no notification names it.
+//! The successor: the receipt that took the place of this one in an immediate change of plan, if no notification names
+//! it.
 //!
-//! The store gives the old receipt the reason of its end and the new one no reference to it
-//! (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html>), so that only the notification
-//! links the two. Where it was lost, the same customer's receipt of another SKU that begins when this one ends is the one.
+//! The store shows the reason of the end on the old receipt, but no reference between the two receipts
+//! (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html>); only the notification links
+//! them. If that was lost, the successor is the same customer's receipt of another SKU that begins when this one ends.
 
 use super::{Life, Purchase};
 use crate::catalogue::ProductRef;
 use crate::notification::NotificationKind;
-use crate::time::Timestamp;
+use crate::time::{MINUTE, Timestamp};
 use crate::transition::TransitionKind;
 use crate::verification::EndReason;
+use std::time::Duration;
 
-/// Maximum distance between the end of a receipt and the beginning of the one in its place.
-const ONE_CHANGE_MS: i64 = 600_000;
+/// Maximum time between the end of a receipt and the beginning of its successor.
+const MAX_GAP: Duration = MINUTE.saturating_mul(10);
 
 impl Purchase {
-    /// Since when the store shows that another receipt took its place, while nothing is known of that one.
+    /// When the store first showed that another receipt took its place, while that receipt is unknown.
     #[must_use]
     pub const fn successor_missing_since(&self) -> Option<Timestamp> {
         self.successor_missing_since
     }
 
-    /// Notes whether its successor is missing after a settling. A receipt that an import adopted as replaced is no
-    /// news.
-    pub(crate) fn note_missing_successor(&mut self, before: &Self, now: Timestamp) {
+    /// Records after a settling whether its successor is unknown. A receipt that was replaced before it was imported is
+    /// not recorded.
+    pub(crate) fn record_missing_successor(&mut self, before: &Self, now: Timestamp) {
         let reason = self.snapshot.as_ref().and_then(|snapshot| snapshot.end_reason);
         let is_named = self.is_replaced || self.was_reported(NotificationKind::Replaced);
         let is_missing = self.stage.life == Life::Replaced
             && reason == Some(EndReason::Replaced)
             && !is_named
             && !self.is_one_time();
-        let is_news = match before.stage.life {
+        let is_new = match before.stage.life {
             Life::Unknown => !self.was_reported(NotificationKind::Adopted),
             Life::Running | Life::Cut | Life::Expired => true,
             Life::Revoked | Life::Replaced => false,
         };
         self.successor_missing_since =
-            self.successor_missing_since.or_else(|| is_news.then_some(now)).filter(|_| is_missing);
+            self.successor_missing_since.or_else(|| is_new.then_some(now)).filter(|_| is_missing);
     }
 
-    /// Whether `new`, a receipt of the same customer and platform, is the one in its place: it began within ten minutes of
-    /// this one's end, with another SKU.
+    /// Whether `new`, a receipt of the same customer and platform, is the missing successor: it began within ten
+    /// minutes of the end of this one, with another SKU.
     #[must_use]
     pub fn is_succeeded_by(&self, new: &Self) -> bool {
         let Some((end, beginning)) = self.expires_at().zip(new.not_before()) else { return false };
@@ -49,15 +51,13 @@ impl Purchase {
             && !new.is_one_time()
             && self.is_test() == new.is_test()
             && new_sku.is_some_and(|sku| old_sku.is_some_and(|old| old != sku))
-            && beginning.millis_since(end).abs() <= ONE_CHANGE_MS
+            && beginning.distance(end) <= MAX_GAP
     }
 
     /// Whether it runs, and neither its purchase nor the change of plan that led to it was announced.
     #[must_use]
     pub fn is_beginning_unannounced(&self) -> bool {
-        let is_announced = |transition| self.announced.covered(transition).is_some();
-        self.stage.runs()
-            && !self.is_one_time()
-            && ![TransitionKind::Purchased, TransitionKind::PlanChanged].into_iter().any(is_announced)
+        let is_announced = self.announced.last_covered(&TransitionKind::BEGINNINGS).is_some();
+        self.stage.runs() && !self.is_one_time() && !is_announced
     }
 }

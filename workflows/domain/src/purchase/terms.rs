@@ -1,11 +1,12 @@
-//! Terms by the calendar: the n-th term ends n terms after the anchor. It is never added to the end of the
-//! term before it, since a month that is too short for the day must not move all later ones.
+//! Terms by the calendar: the n-th term ends n terms after the anchor. Terms are not chained to the end of the term
+//! before, since one month without that day (the 31st) would move all later ends.
 
-use crate::time::Timestamp;
+use crate::time::{HOUR, Timestamp};
 use crate::verification::{Term, Unit};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
-/// One unbroken row of equal terms.
+/// A row: consecutive terms of equal length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// When the first of them began.
@@ -14,21 +15,22 @@ pub struct Terms {
     pub term: Term,
     /// The number of terms before the anchor.
     pub before: u64,
-    /// How the anchor is known.
+    /// From what the anchor is known.
     #[serde(default)]
     pub origin: Origin,
 }
 
-/// How the anchor of a row is known.
+/// From what the anchor of a row is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// The beginning, the end of the trial or a change of the length was seen.
     #[default]
     Seen,
-    /// The purchase; an unseen trial may have followed it, so that the day of the month can be another one.
+    /// The date of the purchase. A trial that no snapshot showed may have followed, so that the day of the month may
+    /// differ.
     Purchase,
-    /// A renewal that the store showed. Terms are counted from it both ways.
+    /// A renewal date that the store showed. Terms are counted from it forwards and backwards.
     Renewal,
 }
 
@@ -46,19 +48,19 @@ const DAY_MICROS: i64 = 86_400_000_000;
 /// How much earlier than its date the store may renew.
 const EARLY_MICROS: i64 = DAY_MICROS / 2;
 
-/// How much earlier than counted a term can begin, when the day of the month is that of a month which is too short
-/// for the true one, or the other way round: the 28th instead of the 31st.
+/// How much earlier than counted a term can begin if the anchor fell into a short month: it is on the 28th instead of
+/// the 31st, or the other way round.
 const CLAMPED_MICROS: i64 = 7 * DAY_MICROS / 2;
 
 impl Terms {
-    /// Whether a scheduled change at `date` can still begin another row: this one did not begin with it. A renewal that was
-    /// shown for that date is no beginning.
+    /// Whether a scheduled change at `date` can still begin another row, since this row did not begin with that change.
+    /// A row whose anchor is a shown renewal did not begin there.
     pub fn is_open(&self, date: Timestamp) -> bool {
         self.anchor != date || self.origin == Origin::Renewal
     }
 
-    /// The number of the term that ends at the boundary nearest to `date`; `None` when that is before the
-    /// first term's end, as with the shortened terms of a test.
+    /// The number of the term that ends at the boundary nearest to `date`; `None` if that is before the end of the
+    /// first term, as for the accelerated terms of the sandbox.
     pub fn ending(&self, date: Timestamp) -> Option<u64> {
         let nearest = self.nearest(date);
         let number = self.number(nearest);
@@ -66,14 +68,14 @@ impl Terms {
         (is_end && number > 0).then_some(number)
     }
 
-    /// The number of terms that ended at the boundary nearest to `date`; none of this row at its anchor.
+    /// The number of terms that have ended at the boundary nearest to `date`, with those before this row.
     pub fn elapsed(&self, date: Timestamp) -> u64 {
         self.number(self.nearest(date))
     }
 
-    /// How much earlier than its date the store may renew, in milliseconds.
-    pub fn early_ms(&self) -> i64 {
-        EARLY_MICROS.min(self.micros() / 4) / 1000
+    /// How much earlier than its date the store may renew: half a day, and at most a quarter of a term.
+    pub fn renewal_lead(&self) -> Duration {
+        Duration::from_micros(EARLY_MICROS.min(self.micros() / 4).unsigned_abs())
     }
 
     /// The number of the term in which `time` lies; `before` when it is earlier than all of them.
@@ -100,7 +102,7 @@ impl Terms {
 
     /// Whether `date` is an end of a term, give or take two hours.
     pub fn is_end(&self, date: Timestamp) -> bool {
-        let near = |end: Timestamp| end.millis_since(date).abs() <= 2 * 3_600_000;
+        let near = |end: Timestamp| end.distance(date) <= HOUR * 2;
         self.boundary(self.nearest(date)).is_some_and(near)
     }
 

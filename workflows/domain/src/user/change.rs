@@ -1,5 +1,6 @@
 //! A purchase of another SKU with an entitlement of a running purchase: a change of plan over two receipts that no
-//! notification links. The vendor's documentation: "User has purchased a different SKU that grants the same entitlement."
+//! notification links. The vendor's documentation: "User has purchased a different SKU that grants the same
+//! entitlement."
 
 use super::OwnedPurchase;
 use crate::catalogue::ProductRef;
@@ -23,7 +24,8 @@ pub fn announce_change(mut decision: Decision, bought: &OwnedPurchase, others: &
 }
 
 impl OwnedPurchase {
-    /// Whether it grants an entitlement of another purchase that ran when it began.
+    /// Whether it is a change of plan from `other`: another SKU with a shared entitlement, and `other` ran when it
+    /// began.
     fn continues(&self, other: &Self) -> bool {
         let entitles = |purchase: &Self, name: &str| {
             purchase.listing.entitlements.iter().any(|entitlement| entitlement.entitlement_ref_id == name)
@@ -32,7 +34,7 @@ impl OwnedPurchase {
         let sku = |purchase: &Self| purchase.purchase.sku(ProductRef::Term).map(str::to_owned);
         let is_other = self.collapse_key != other.collapse_key && sku(self) != sku(other);
         let ran = self.purchase.not_before().is_some_and(|began| other.purchase.ran_at(began));
-        let is_running_before = ran && other.counts() && !other.purchase.is_one_time_purchase();
+        let is_running_before = ran && other.is_counted() && !other.purchase.is_one_time_purchase();
         is_other && is_running_before && self.environment == other.environment && shares()
     }
 }

@@ -39,7 +39,7 @@ impl Journey {
     /// The journey of the owner of these purchases.
     pub fn of(owned: &[OwnedPurchase]) -> Self {
         let subscriptions = || owned.iter().filter(|owned| !owned.purchase.is_one_time_purchase());
-        let counted = subscriptions().filter(|owned| owned.counts());
+        let counted = subscriptions().filter(|owned| owned.is_counted());
         let counted: Vec<_> = counted.map(|owned| Subscription::of(&owned.purchase)).collect();
         let journey = Self::with(&counted);
         // A plan that was paid and then replaced counts as paid.

@@ -1,6 +1,6 @@
-//! The owner of purchases: the state over all of them, and the body of a `user.*` event.
+//! The user who owns purchases: their state across all of them, and the body of a `user.*` event.
 //!
-//! The transaction that records finds a user's purchases; everything here gets them as arguments.
+//! The transaction that records a settling loads the user's purchases; the functions here get them as arguments.
 //! The shape is the vendor documentation's example of user events; we only add to it.
 
 mod change;
@@ -11,8 +11,9 @@ mod succession;
 #[cfg(test)]
 mod tests;
 
+pub use crate::event::PROFILE_UPDATED;
 pub use change::announce_change;
-pub use profile::{Attributes, PROFILE_UPDATED, Profile, ProfileUpdated, paid_in_usd};
+pub use profile::{Attributes, Profile, ProfileUpdated, paid_in_usd};
 pub use succession::announce_succession;
 
 use crate::catalogue::{Entitlement, Listing, ProductRef};
@@ -35,7 +36,7 @@ pub struct OwnedPurchase {
     pub collapse_key: CollapseKey,
     /// The platform it was made on.
     pub platform_id: PlatformId,
-    /// The store it was made in, such as in `platforms.store`.
+    /// The store it was made in, as in `platforms.store`.
     pub platform_type: String,
     /// The environment it was made in.
     pub environment: Environment,
@@ -54,9 +55,9 @@ pub struct OwnedPurchase {
 pub struct Customer {
     /// Our own id, the same for ever.
     pub user_id: UserId,
-    /// The customer's own id, when it is known.
+    /// The user's id in the company's own system, if known.
     pub external_id: Option<String>,
-    /// The store's name of the customer, for the purchase that an event is about.
+    /// The store's id of the customer, for the purchase that an event is about.
     pub app_user_id: Option<String>,
 }
 
@@ -69,7 +70,7 @@ pub struct UserEvent<'a> {
     pub event_type: &'a str,
     /// The store of the purchase that it is about.
     pub event_platform: &'a str,
-    /// The store's name of that purchase.
+    /// The store's id of that receipt.
     pub receipt_id: &'a str,
     /// More about that purchase.
     pub details: &'a Details,
@@ -196,7 +197,7 @@ impl UserEvent<'_> {
             external_ids: external_ids(self.customer, self.receipt_id),
             user_id: self.customer.user_id.uuid(),
             id: self.id.uuid(),
-            created_date: created_date(self.created_at),
+            created_date: self.created_at.with_offset(),
             user_revision: self.user_revision,
             occurred_at: self.occurred_at,
             details: self.details.clone(),
@@ -218,7 +219,7 @@ pub fn state_apart(owned: &[OwnedPurchase], environment: Environment) -> Option<
     (state != self::state(owned)).then_some(state)
 }
 
-/// The purchases of a user on these platforms; all of them without one.
+/// The purchases of a user on these platforms; all purchases if `platforms` is empty.
 #[must_use]
 pub fn on_platforms(owned: &[OwnedPurchase], platforms: &[PlatformId]) -> Vec<OwnedPurchase> {
     let is_wanted = |one: &&OwnedPurchase| platforms.is_empty() || platforms.contains(&one.platform_id);
@@ -239,14 +240,14 @@ pub fn state(owned: &[OwnedPurchase]) -> Value {
 }
 
 impl OwnedPurchase {
-    /// Whether it is part of its owner's state: a replaced purchase is not.
-    fn counts(&self) -> bool {
+    /// Whether it counts for its user's state: a replaced purchase does not.
+    fn is_counted(&self) -> bool {
         !self.is_replaced && self.purchase.state() != State::Replaced
     }
 
     /// Whether it gives access now.
     fn is_active(&self) -> bool {
-        self.counts() && self.purchase.state().is_active() == Some(true)
+        self.is_counted() && self.purchase.state().is_active() == Some(true)
     }
 
     /// When its access ends or renews. A one-time purchase has no end, whatever a store shows.
@@ -254,8 +255,8 @@ impl OwnedPurchase {
         if self.purchase.is_one_time_purchase() { None } else { self.purchase.expires_at() }
     }
 
-    /// The greater, the longer it gives access. An unknown end counts as the nearest one. The rest only makes the choice
-    /// between equal ends deterministic.
+    /// A sort key: the purchase with the greatest one gives access longest. An unknown end sorts before any known one.
+    /// The last two parts only make the choice between equal ends deterministic.
     fn endurance(&self) -> (bool, Option<Timestamp>, Option<Timestamp>, CollapseKey) {
         let purchase = &self.purchase;
         (purchase.is_one_time_purchase(), self.expiration(), purchase.last_verified(), self.collapse_key)
@@ -314,9 +315,4 @@ pub fn id_format(external_id: &str) -> &'static str {
         64 if is_hex() => "sha256",
         _ => "custom",
     }
-}
-
-/// A time in the documented form of this field, with the offset in digits.
-pub(crate) fn created_date(time: Timestamp) -> String {
-    format!("{}+00:00", time.to_string().trim_end_matches('Z'))
 }

@@ -3,10 +3,11 @@
 //! A profile covers one environment. The documented attributes are the state in `user.*` events; their names in a
 //! vendor's system are not here.
 
-use super::{OwnedPurchase, created_date, state};
+use super::{OwnedPurchase, state};
 use crate::environment::Environment;
-use crate::event::state_digest;
+use crate::event::{PROFILE_UPDATED, state_digest};
 use crate::ids::{EventId, UserId};
+use crate::names::names;
 use crate::payment::Total;
 use crate::purchase::State;
 use crate::time::Timestamp;
@@ -15,9 +16,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// The type of the event that carries a changed profile where no chosen event does. It cannot be chosen: integrations
-/// that keep profiles get it, and no other destination.
-pub const PROFILE_UPDATED: &str = "profile.updated";
 /// The state of a subscription that does not exist.
 const NO_SUBSCRIPTION: &str = "none";
 /// The fields of an active entitlement that are not part of a profile.
@@ -32,20 +30,11 @@ pub enum Attributes {
     /// The eight of the documented integration.
     #[default]
     Documented,
-    /// Those, and six more: see this package's README.
+    /// Those, and six more: renewal, end, state, number of renewals, first purchase, revenue.
     Extended,
 }
 
-impl Attributes {
-    /// The name in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Documented => "documented",
-            Self::Extended => "extended",
-        }
-    }
-}
+names!(Attributes { Documented = "documented", Extended = "extended", });
 
 /// The attributes beside the documented ones. `None` when they are not known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,7 +82,8 @@ pub struct ProfileUpdated<'a> {
 }
 
 impl Profile {
-    /// The profile of the owner of these purchases, all of one environment. `ltv_usd` is the sum of the payments, if known.
+    /// The profile of the owner of these purchases, all of one environment. `ltv_usd` is the sum of the payments, if
+    /// known.
     #[must_use]
     pub fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         Self { state: state(owned), extended: Extended::of(owned, ltv_usd) }
@@ -151,7 +141,7 @@ impl Extended {
     fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         let is_subscription =
             |one: &&OwnedPurchase| !one.purchase.is_one_time_purchase() && one.purchase.state() != State::Unknown;
-        let counted = owned.iter().filter(is_subscription).filter(|one| one.counts());
+        let counted = owned.iter().filter(is_subscription).filter(|one| one.is_counted());
         let longest = counted.max_by_key(|one| (one.is_active(), one.endurance()));
         let paid = owned.iter().filter(is_subscription).filter(|one| one.purchase.was_paid());
         Self {
@@ -191,8 +181,9 @@ impl OwnedPurchase {
     }
 }
 
-/// The known revenue of these purchases in USD. Each comes with the total of its ledger entries, `None` without an entry,
-/// since the payments of an imported purchase are not known. `None` when there were payments and no amount is known.
+/// The known revenue of these purchases in USD. Each comes with the total of its ledger entries, `None` without an
+/// entry, since the payments of an imported purchase are not known. `None` when there were payments and no amount is
+/// known.
 #[must_use]
 pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a OwnedPurchase, Option<Total>)>) -> Option<String> {
     let nothing = |one: &OwnedPurchase| (one.payments() == Some(0)).then_some(Decimal::ZERO);
@@ -215,7 +206,7 @@ impl ProfileUpdated<'_> {
             fields.insert("id".to_owned(), json!(self.id));
             fields.insert("user_id".to_owned(), json!(self.user_id));
             fields.insert("user_revision".to_owned(), json!(self.user_revision));
-            fields.insert("created_date".to_owned(), json!(created_date(self.created_at)));
+            fields.insert("created_date".to_owned(), json!(self.created_at.with_offset()));
             fields.insert("environment".to_owned(), json!(self.environment));
             fields.insert("platform_environment".to_owned(), json!(self.platform_environment));
         }

@@ -2,14 +2,16 @@
 
 mod verification;
 
-use super::state::{AdminRequest, Next, SettlingStart, State};
+use super::state::{AdminRequest, Next, SettlingMode, SettlingStart, State};
 use super::status::Status;
 use crate::activities::{Delivered, Loaded, Verified};
 use crate::contract;
 use crate::signal::{Admin, Hold, Lenient, Notified};
+use domain::time::duration;
 use domain::{
     CollapseKey, DestinationId, Lane, Notification, NotificationKind, PlatformId, Purchase, Timestamp, Verification,
 };
+use std::time::Duration;
 
 /// Microseconds.
 const SECOND: i64 = 1_000_000;
@@ -20,7 +22,7 @@ fn at(micros: i64) -> Timestamp {
 }
 
 fn notified(through: i64) -> Notified {
-    Notified { through, quiet_ms: 120_000, count: 1, cap_ms: None }
+    Notified { through, quiet: Duration::from_secs(120), count: 1, cap: None }
 }
 
 fn key() -> CollapseKey {
@@ -45,14 +47,14 @@ fn nothing_waits() -> Loaded {
         notifications: Vec::new(),
         more: false,
         newest_seq: 0,
-        quiet_ms: 0,
-        cap_ms: None,
-        held_ms: None,
+        quiet: Duration::ZERO,
+        cap: None,
+        held: None,
         due: false,
         verify: false,
         is_replaced: false,
         lanes: Vec::new(),
-        late_ms: None,
+        late: None,
         now: Timestamp::default(),
     }
 }
@@ -73,11 +75,11 @@ fn one_waits(seq: i64) -> Loaded {
 }
 
 const fn quiet(through: i64) -> SettlingStart {
-    SettlingStart { through, is_early: false, is_flush: false }
+    SettlingStart { through, is_early: false, mode: SettlingMode::Due }
 }
 
 const fn early(through: i64) -> SettlingStart {
-    SettlingStart { through, is_early: true, is_flush: false }
+    SettlingStart { through, is_early: true, mode: SettlingMode::Due }
 }
 
 #[test]
@@ -96,18 +98,22 @@ fn a_cap_that_load_reports_as_over_settles_in_an_open_window() {
     let mut state = State::default();
     state.notified(&notified(1), at(0));
     state.wake();
-    let start = state.begin(false, at(SECOND));
+    let start = state.begin(SettlingMode::Due, at(SECOND));
     assert!(start.is_early);
-    assert!(state.loaded(&Loaded { cap_ms: Some(0), quiet_ms: 60_000, ..one_waits(1) }, start, at(SECOND)));
+    assert!(state.loaded(
+        &Loaded { cap: Some(Duration::ZERO), quiet: Duration::from_secs(60), ..one_waits(1) },
+        start,
+        at(SECOND)
+    ));
 }
 
 #[test]
 fn a_cap_of_rows_that_are_settled_already_cuts_no_later_window() {
     let mut state = State::default();
-    state.notified(&Notified { cap_ms: Some(10_000), ..notified(2) }, at(0));
-    assert_eq!(state.next(at(10 * SECOND)), Next::Settle { flush: false });
-    let start = state.begin(false, at(10 * SECOND));
-    assert!(!state.loaded(&Loaded { cap_ms: Some(115_000), ..one_waits(2) }, start, at(10 * SECOND)));
+    state.notified(&Notified { cap: Some(Duration::from_secs(10)), ..notified(2) }, at(0));
+    assert_eq!(state.next(at(10 * SECOND)), Next::Settle(SettlingMode::Due));
+    let start = state.begin(SettlingMode::Due, at(10 * SECOND));
+    assert!(!state.loaded(&Loaded { cap: Some(Duration::from_secs(115)), ..one_waits(2) }, start, at(10 * SECOND)));
     assert_eq!(state.next(at(10 * SECOND)), Next::Sleep(at(WINDOW)));
 }
 
@@ -115,7 +121,7 @@ fn a_cap_of_rows_that_are_settled_already_cuts_no_later_window() {
 fn a_hold_during_a_load_is_not_overridden_by_its_answer() {
     let mut state = State::default();
     state.notified(&notified(1), at(0));
-    let start = state.begin(false, at(WINDOW));
+    let start = state.begin(SettlingMode::Due, at(WINDOW));
     state.hold(Hold::default(), at(WINDOW));
     assert!(!state.loaded(&one_waits(1), start, at(WINDOW)));
     assert!(state.hold.is_some());
@@ -127,7 +133,7 @@ fn a_notification_opens_a_window_and_the_end_of_it_settles() {
     state.notified(&notified(1), at(0));
     assert_eq!(state.next(at(0)), Next::Sleep(at(WINDOW)));
     assert_eq!(state.next(at(WINDOW - 1)), Next::Sleep(at(WINDOW)));
-    assert_eq!(state.next(at(WINDOW)), Next::Settle { flush: false });
+    assert_eq!(state.next(at(WINDOW)), Next::Settle(SettlingMode::Due));
 }
 
 #[test]
@@ -136,7 +142,7 @@ fn a_second_notification_moves_the_window_and_never_back() {
     state.notified(&notified(1), at(0));
     state.notified(&notified(2), at(30 * SECOND));
     assert_eq!(state.next(at(30 * SECOND)), Next::Sleep(at(150 * SECOND)));
-    state.notified(&Notified { through: 1, quiet_ms: 10, count: 1, cap_ms: None }, at(40 * SECOND));
+    state.notified(&Notified { through: 1, quiet: Duration::from_millis(10), count: 1, cap: None }, at(40 * SECOND));
     assert_eq!(state.next(at(40 * SECOND)), Next::Sleep(at(150 * SECOND)));
 }
 
@@ -144,18 +150,21 @@ fn a_second_notification_moves_the_window_and_never_back() {
 fn the_cap_ends_a_window_that_is_never_quiet() {
     let mut state = State::default();
     for second in 0..10 {
-        let cap_ms = Some(300_000 - second * 60_000);
-        state.notified(&Notified { cap_ms, ..notified(second) }, at(second * 60 * SECOND));
+        let cap = Some(duration(300_000 - second * 60_000));
+        state.notified(&Notified { cap, ..notified(second) }, at(second * 60 * SECOND));
     }
     assert_eq!(state.next(at(299 * SECOND)), Next::Sleep(at(300 * SECOND)));
-    assert_eq!(state.next(at(300 * SECOND)), Next::Settle { flush: false });
+    assert_eq!(state.next(at(300 * SECOND)), Next::Settle(SettlingMode::Due));
 }
 
 #[test]
 fn a_signal_during_settling_opens_the_next_window() {
     let mut state = State::default();
     state.notified(&notified(1), at(0));
-    assert_eq!(state.begin(false, at(WINDOW)), SettlingStart { through: 1, is_early: false, is_flush: false });
+    assert_eq!(
+        state.begin(SettlingMode::Due, at(WINDOW)),
+        SettlingStart { through: 1, is_early: false, mode: SettlingMode::Due }
+    );
     state.notified(&notified(2), at(WINDOW));
     assert!(state.loaded(&one_waits(1), quiet(1), at(WINDOW)));
     assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(2 * WINDOW)));
@@ -166,18 +175,18 @@ fn a_wake_inside_a_window_does_not_shorten_it() {
     let mut state = State::default();
     state.notified(&notified(1), at(0));
     state.wake();
-    assert_eq!(state.next(at(SECOND)), Next::Settle { flush: false });
-    assert!(state.begin(false, at(SECOND)).is_early);
+    assert_eq!(state.next(at(SECOND)), Next::Settle(SettlingMode::Due));
+    assert!(state.begin(SettlingMode::Due, at(SECOND)).is_early);
     state.loaded(&one_waits(1), early(1), at(SECOND));
     assert_eq!(state.next(at(SECOND)), Next::Sleep(at(WINDOW)));
-    assert_eq!(state.next(at(WINDOW)), Next::Settle { flush: false });
-    assert!(!state.begin(false, at(WINDOW)).is_early);
+    assert_eq!(state.next(at(WINDOW)), Next::Settle(SettlingMode::Due));
+    assert!(!state.begin(SettlingMode::Due, at(WINDOW)).is_early);
 }
 
 #[test]
 fn a_signal_by_hand_opens_no_endless_window() {
     let mut state = State::default();
-    state.notified(&Notified { through: 1, quiet_ms: i64::MAX, count: i64::MAX, cap_ms: Some(i64::MAX) }, at(0));
+    state.notified(&Notified { through: 1, quiet: Duration::MAX, count: i64::MAX, cap: Some(Duration::MAX) }, at(0));
     assert_eq!(state.next(at(0)), Next::Sleep(at(3600 * SECOND)));
 }
 
@@ -185,8 +194,8 @@ fn a_signal_by_hand_opens_no_endless_window() {
 fn rows_without_a_signal_rearm_the_window_once() {
     let mut state = State::default();
     state.notified(&notified(1), at(0));
-    state.begin(false, at(WINDOW));
-    let younger = Loaded { quiet_ms: 5_000, ..one_waits(2) };
+    state.begin(SettlingMode::Due, at(WINDOW));
+    let younger = Loaded { quiet: Duration::from_secs(5), ..one_waits(2) };
     assert!(!state.loaded(&younger, quiet(1), at(WINDOW)));
     assert_eq!(state.through, 2);
     assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(WINDOW + 5 * SECOND)));
@@ -197,11 +206,11 @@ fn a_flush_ignores_the_window_but_never_a_hold() {
     let mut state = State::default();
     state.notified(&notified(1), at(0));
     state.flush();
-    assert_eq!(state.next(at(0)), Next::Settle { flush: true });
-    assert!(!state.begin(true, at(0)).is_early);
+    assert_eq!(state.next(at(0)), Next::Settle(SettlingMode::Flush));
+    assert!(!state.begin(SettlingMode::Flush, at(0)).is_early);
     assert!(state.loaded(
-        &Loaded { quiet_ms: 5_000, ..one_waits(2) },
-        SettlingStart { is_flush: true, ..quiet(1) },
+        &Loaded { quiet: Duration::from_secs(5), ..one_waits(2) },
+        SettlingStart { mode: SettlingMode::Flush, ..quiet(1) },
         at(0)
     ));
 
@@ -218,10 +227,12 @@ fn a_hold_sleeps_to_its_end_and_then_settles() {
     let mut state = State::default();
     let until = Timestamp::from_micros(10 * SECOND).to_string();
     state.hold(Hold { until: Some(until), ..Hold::default() }, at(0));
-    assert!(matches!(state.next(at(0)), Next::Admin(AdminRequest::Hold { for_ms: 10_000, .. })));
+    assert!(
+        matches!(state.next(at(0)), Next::Admin(AdminRequest::Hold { duration, .. }) if duration == Duration::from_secs(10))
+    );
     state.admin.pop_front();
     assert_eq!(state.next(at(0)), Next::Sleep(at(10 * SECOND)));
-    assert_eq!(state.next(at(10 * SECOND)), Next::Settle { flush: false });
+    assert_eq!(state.next(at(10 * SECOND)), Next::Settle(SettlingMode::Due));
 }
 
 #[test]
@@ -236,8 +247,8 @@ fn an_unreadable_hold_lasts_seven_days_and_is_noted() {
 fn a_hold_in_storage_stops_settling_and_keeps_the_rows() {
     let mut state = State::default();
     state.wake();
-    state.begin(false, at(0));
-    assert!(!state.loaded(&Loaded { held_ms: Some(1000), ..one_waits(1) }, quiet(0), at(0)));
+    state.begin(SettlingMode::Due, at(0));
+    assert!(!state.loaded(&Loaded { held: Some(Duration::from_secs(1)), ..one_waits(1) }, quiet(0), at(0)));
     assert_eq!(state.next(at(0)), Next::Sleep(at(SECOND)));
 }
 

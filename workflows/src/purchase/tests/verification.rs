@@ -2,12 +2,16 @@
 
 use super::*;
 
-fn again(next_query_ms: i64) -> Verified {
-    Verified { verification: None, next_query_ms, why: Some("no answer came in time".to_owned()) }
+fn again(seconds: u64) -> Verified {
+    Verified {
+        verification: None,
+        next_query_in: Duration::from_secs(seconds),
+        why: Some("no answer came in time".to_owned()),
+    }
 }
 
 fn answer() -> Verified {
-    Verified { verification: Some(Verification::Gone), next_query_ms: 0, why: None }
+    Verified { verification: Some(Verification::Gone), next_query_in: Duration::ZERO, why: None }
 }
 
 fn to_verify(seq: i64) -> Loaded {
@@ -18,9 +22,9 @@ fn to_verify(seq: i64) -> Loaded {
 fn pending() -> State {
     let mut state = State::default();
     state.notified(&notified(1), at(0));
-    let start = state.begin(false, at(WINDOW));
+    let start = state.begin(SettlingMode::Due, at(WINDOW));
     assert!(state.loaded(&to_verify(1), start, at(WINDOW)));
-    assert_eq!(state.verified(again(30_000), start, at(WINDOW)), None);
+    assert_eq!(state.verified(again(30), start, at(WINDOW)), None);
     state
 }
 
@@ -30,8 +34,8 @@ const AGAIN: i64 = WINDOW + 30 * SECOND;
 fn the_store_is_queried_again_at_the_time_in_the_answer() {
     let mut state = pending();
     assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(AGAIN)));
-    assert_eq!(state.next(at(AGAIN)), Next::Settle { flush: false });
-    let start = state.begin(false, at(AGAIN));
+    assert_eq!(state.next(at(AGAIN)), Next::Settle(SettlingMode::Due));
+    let start = state.begin(SettlingMode::Due, at(AGAIN));
     assert!(state.loaded(&to_verify(1), start, at(AGAIN)));
     assert_eq!(state.verified(answer(), start, at(AGAIN)), Some(Verification::Gone));
     assert_eq!(state.next(at(AGAIN)), Next::Close);
@@ -41,25 +45,25 @@ fn the_store_is_queried_again_at_the_time_in_the_answer() {
 fn a_wake_does_not_query_before_its_time_and_a_flush_does() {
     let mut state = pending();
     state.wake();
-    assert_eq!(state.next(at(WINDOW)), Next::Settle { flush: false });
-    let start = state.begin(false, at(WINDOW));
+    assert_eq!(state.next(at(WINDOW)), Next::Settle(SettlingMode::Due));
+    let start = state.begin(SettlingMode::Due, at(WINDOW));
     assert!(!state.loaded(&to_verify(1), start, at(WINDOW)));
     assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(AGAIN)));
 
     state.flush();
-    assert_eq!(state.next(at(WINDOW)), Next::Settle { flush: true });
-    let start = state.begin(true, at(WINDOW));
+    assert_eq!(state.next(at(WINDOW)), Next::Settle(SettlingMode::Flush));
+    let start = state.begin(SettlingMode::Flush, at(WINDOW));
     assert!(state.loaded(&to_verify(1), start, at(WINDOW)));
-    assert_eq!(state.verified(again(1_000), start, at(WINDOW)), None);
+    assert_eq!(state.verified(again(1), start, at(WINDOW)), None);
     assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(WINDOW + SECOND)));
-    assert_eq!(state.next(at(WINDOW + SECOND)), Next::Settle { flush: true }, "the next query is a flush too");
+    assert_eq!(state.next(at(WINDOW + SECOND)), Next::Settle(SettlingMode::Flush), "the next query is a flush too");
 }
 
 #[test]
 fn a_load_without_a_store_to_query_settles_without_one() {
     let mut state = pending();
     state.wake();
-    let start = state.begin(false, at(WINDOW));
+    let start = state.begin(SettlingMode::Due, at(WINDOW));
     assert!(state.loaded(&one_waits(1), start, at(WINDOW)));
     assert_eq!(state.next(at(WINDOW)), Next::Close);
 }
@@ -68,7 +72,7 @@ fn a_load_without_a_store_to_query_settles_without_one() {
 fn a_load_without_open_rows_stops_queries() {
     let mut state = pending();
     state.wake();
-    let start = state.begin(false, at(WINDOW));
+    let start = state.begin(SettlingMode::Due, at(WINDOW));
     assert!(!state.loaded(&Loaded { verify: true, ..nothing_waits() }, start, at(WINDOW)));
     assert_eq!(state.next(at(WINDOW)), Next::Close);
 }
@@ -80,9 +84,12 @@ fn a_new_window_and_the_next_query_are_both_waited_for() {
     assert_eq!(state.next(at(AGAIN)), Next::Sleep(at(2 * WINDOW + SECOND)), "the new window is longer");
 
     let mut state = pending();
-    state.notified(&Notified { quiet_ms: 2_000, ..notified(2) }, at(WINDOW));
+    state.notified(&Notified { quiet: Duration::from_secs(2), ..notified(2) }, at(WINDOW));
     assert_eq!(state.next(at(WINDOW)), Next::Sleep(at(AGAIN)), "the store wants more time");
-    assert_eq!(state.begin(false, at(AGAIN)), SettlingStart { through: 2, is_early: false, is_flush: false });
+    assert_eq!(
+        state.begin(SettlingMode::Due, at(AGAIN)),
+        SettlingStart { through: 2, is_early: false, mode: SettlingMode::Due }
+    );
 }
 
 #[test]
@@ -93,12 +100,12 @@ fn a_hold_stops_queries_until_its_end() {
     state.admin.clear();
     assert_eq!(Status::of(Some(key()), &state).verification, None);
     assert_eq!(state.next(at(AGAIN)), Next::Sleep(at(2 * WINDOW)));
-    assert_eq!(state.next(at(2 * WINDOW)), Next::Settle { flush: false });
+    assert_eq!(state.next(at(2 * WINDOW)), Next::Settle(SettlingMode::Due));
 
     let mut state = pending();
     state.wake();
-    let start = state.begin(false, at(WINDOW));
-    assert!(!state.loaded(&Loaded { held_ms: Some(120_000), ..to_verify(1) }, start, at(WINDOW)));
+    let start = state.begin(SettlingMode::Due, at(WINDOW));
+    assert!(!state.loaded(&Loaded { held: Some(Duration::from_secs(120)), ..to_verify(1) }, start, at(WINDOW)));
     assert_eq!(state.next(at(AGAIN)), Next::Sleep(at(2 * WINDOW)));
 }
 
@@ -106,11 +113,11 @@ fn a_hold_stops_queries_until_its_end() {
 fn a_verification_is_not_used_when_a_hold_came_meanwhile() {
     let mut state = State::default();
     state.notified(&notified(1), at(0));
-    let start = state.begin(false, at(WINDOW));
+    let start = state.begin(SettlingMode::Due, at(WINDOW));
     assert!(state.loaded(&to_verify(1), start, at(WINDOW)));
     state.hold(Hold::default(), at(WINDOW));
     assert_eq!(state.verified(answer(), start, at(WINDOW)), None);
-    assert_eq!(state.verified(again(1_000), start, at(WINDOW)), None);
+    assert_eq!(state.verified(again(1), start, at(WINDOW)), None);
     assert_eq!(state.pending_query, None);
     assert!(matches!(state.next(at(WINDOW)), Next::Admin(AdminRequest::Hold { .. })));
 }
@@ -120,14 +127,14 @@ fn a_due_purchase_settles_without_notifications() {
     let due = || Loaded { due: true, verify: true, ..nothing_waits() };
     let mut state = State::default();
     state.wake();
-    let start = state.begin(false, at(0));
+    let start = state.begin(SettlingMode::Due, at(0));
     assert!(state.loaded(&due(), start, at(0)));
     assert_eq!(state.verified(answer(), start, at(0)), Some(Verification::Gone));
     assert_eq!(state.next(at(0)), Next::Close, "`record` sets the next wake");
 
     state.notified(&notified(1), at(0));
     state.wake();
-    let start = state.begin(false, at(SECOND));
+    let start = state.begin(SettlingMode::Due, at(SECOND));
     assert!(!state.loaded(&due(), start, at(SECOND)));
     assert_eq!(state.next(at(SECOND)), Next::Sleep(at(WINDOW)));
 }
@@ -139,7 +146,7 @@ fn status_shows_why_it_waits_and_until_when() {
     let wanted = "verification: no answer came in time; queried again at 1970-01-01T00:02:30.000000Z";
     assert!(status.details().contains(wanted), "{}", status.details());
     assert_eq!(status.window_ends_at, None);
-    let start = state.begin(false, at(AGAIN));
+    let start = state.begin(SettlingMode::Due, at(AGAIN));
     assert!(state.loaded(&to_verify(1), start, at(AGAIN)));
     assert_eq!(Status::of(Some(key()), &state).verification, None);
 }

@@ -1,10 +1,10 @@
-//! The body of Amplitude's answer. Nothing in it can make this fail: each field is parsed on its own, and one that cannot be
-//! parsed counts as absent.
+//! Parses the body of Amplitude's answer. Each field is parsed on its own: a field that cannot be parsed counts as
+//! absent, and the others are still used.
 
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// The fields of a request that may be shown by name. Any other could hold personal data.
+/// The names of fields that may be shown in an error. Any other name in an answer could contain personal data.
 const FIELDS: [&str; 25] = [
     "api_key",
     "country",
@@ -36,29 +36,30 @@ const FIELDS: [&str; 25] = [
 /// One parsed answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The status, as the body repeats it.
+    /// The HTTP status, which the body repeats.
     pub code: Option<i64>,
-    /// Amplitude's error text, in lower case. It can hold the key.
+    /// Amplitude's error text, in lower case. It can contain the API key.
     pub error: String,
     /// Number of ingested events.
     pub ingested: Option<i64>,
-    /// Whether the request as a whole lacks a field.
+    /// Whether the request lacks a required field outside its events.
     pub lacks_field: bool,
-    /// Events with an invalid field, by their place in the request, and the field where it may be shown. The lists name only the
-    /// first such event.
+    /// Events with an invalid field: the position in the request, and the name of the field if it may be shown.
+    /// Amplitude names only the first such event.
     pub wrong: Vec<(usize, Option<&'static str>)>,
-    /// Events of silenced devices, by their place.
+    /// Positions of events whose device Amplitude has silenced.
     pub silenced: BTreeSet<usize>,
-    /// Silenced devices, whose events Amplitude drops.
+    /// Ids of silenced devices: Amplitude drops their events.
     pub silenced_devices: BTreeSet<String>,
-    /// Whether Amplitude throttles the user of the request's events.
+    /// Whether Amplitude throttles the user or the device of the request's events.
     pub is_throttled: bool,
-    /// Whether the user has used up the daily quota.
+    /// Whether the user or the device has exceeded the daily quota.
     pub is_over_quota: bool,
 }
 
 impl Answer {
-    /// Parses a body; `None` when it is not Amplitude's: not an object, or one with neither code nor error.
+    /// Parses a body. `None` when it is not Amplitude's: not a JSON object, or one without code, error and number of
+    /// ingested events.
     pub fn read(body: &str) -> Option<Self> {
         let Ok(Value::Object(fields)) = serde_json::from_str(body) else { return None };
         let has = |names: &[&str]| names.iter().any(|name| fields.get(*name).is_some_and(has_content));
@@ -76,18 +77,18 @@ impl Answer {
         (answer.code.is_some() || answer.ingested.is_some() || !answer.error.is_empty()).then_some(answer)
     }
 
-    /// Whether the API key is invalid. The answer repeats the key in clear.
+    /// Whether Amplitude does not know the API key. Such an answer repeats the key in plain text.
     pub fn refuses_key(&self) -> bool {
         self.error.contains("invalid api key") || self.error.contains("invalid api_key")
     }
 
-    /// Whether the request was misdirected: it arrived at another path, or without its body.
-    pub fn finds_no_request(&self) -> bool {
+    /// Whether the request arrived at another path or without its body.
+    pub fn is_misdirected(&self) -> bool {
         ["missing request body", "invalid request path"].iter().any(|found| self.error.contains(found))
     }
 
-    /// Whether the request as a whole is malformed, which only a new version of settle can fix.
-    pub fn finds_defect(&self) -> bool {
+    /// Whether the request as a whole is malformed. That is a defect of settle.
+    pub fn is_defect(&self) -> bool {
         self.error.contains("invalid json request body") || (self.lacks_field && self.wrong.is_empty())
     }
 }
@@ -98,7 +99,8 @@ pub fn is_search(body: &str) -> bool {
     fields.get("matches").is_some_and(Value::is_array)
 }
 
-/// `{field: [place]}`, of three kinds; the last is undocumented, but the vendor's own SDKs parse it.
+/// The events with an invalid field, from three objects of the form `{field: [position]}`. The third is undocumented,
+/// but the vendor's SDKs parse it.
 fn wrong(fields: &Map<String, Value>) -> Vec<(usize, Option<&'static str>)> {
     let kinds = ["events_with_invalid_fields", "events_with_missing_fields", "events_with_invalid_id_lengths"];
     let named = kinds.into_iter().filter_map(|kind| fields.get(kind)?.as_object()).flatten();
@@ -114,7 +116,7 @@ fn places(list: Option<&Value>) -> impl Iterator<Item = usize> + '_ {
     list.iter().filter_map(Value::as_u64).filter_map(|place| usize::try_from(place).ok())
 }
 
-/// The members of a list, or the keys of an object of counts.
+/// The members of a list, or the keys of an object `{name: count}`.
 fn names(value: Option<&Value>) -> BTreeSet<String> {
     match value {
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),

@@ -1,8 +1,9 @@
-//! The body of an event, frozen for every attempt with its environment; it holds no key.
+//! The body of an event. It is frozen for all attempts, together with the event's environment, and contains no API key.
 //!
-//! The key, and whether user properties are left unchanged, are added to each request.
+//! Each request adds the API key and, where needed, the flag that leaves user properties unchanged.
 
 use super::caps::Caps;
+use super::identity::Identity;
 use super::keys::Key;
 use super::properties::{self, CAPPED};
 use super::settings::Settings;
@@ -15,13 +16,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use storage::{Destination, Rendered, Unsent};
 
-/// Maximum size of a body. Ten of these are less than the 1 MB that Amplitude takes in one request.
-const MOST_BYTES: usize = 90_000;
-/// Milliseconds since 1970 with the 13 digits that Amplitude requires: from 2001 to 2286.
-const TIMES: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=9_999_999_999_999;
-/// The place of `purchase.updated`, after all other events of its revision.
+/// Maximum size of a body in bytes. Ten such bodies are smaller than the 1 MB that Amplitude accepts in one request.
+const MAX_BYTES: usize = 90_000;
+/// The valid values of `time`: milliseconds since 1970 with 13 digits, as Amplitude requires (the years 2001 to 2286).
+const VALID_TIMES: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=9_999_999_999_999;
+/// The last two digits of `event_id` of a `purchase.updated`, which follows all other events of its revision.
 const LAST_PLACE: usize = 99;
-/// The type of an event that changes its user's properties and is not counted
+/// The type of an event that changes user properties and that Amplitude does not count
 /// (<https://amplitude.com/docs/apis/analytics/http-v2>).
 const IDENTIFY: &str = "$identify";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -29,39 +30,45 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// A frozen event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Frozen {
-    /// Whether it is about a sandbox purchase.
+    /// Whether the event is about a sandbox purchase.
     pub sandbox: bool,
     /// The event, in Amplitude's form.
     pub event: Map<String, Value>,
 }
 
 impl Frozen {
-    /// Parses a frozen body; `None` when it is of another kind.
+    /// Parses a frozen body; `None` when it was not frozen for Amplitude.
     pub fn read(body: &str) -> Option<Self> {
         serde_json::from_str(body).ok()
     }
+
+    /// The environment of the event's purchase.
+    pub const fn environment(&self) -> Environment {
+        if self.sandbox { Environment::Sandbox } else { Environment::Production }
+    }
 }
 
-/// Number of bodies, from the first, that may go in one request: those of one environment.
-pub fn together<'a>(bodies: impl IntoIterator<Item = &'a str>) -> usize {
-    let mut worlds = bodies.into_iter().map(|body| Frozen::read(body).is_some_and(|frozen| frozen.sandbox));
-    worlds.next().map_or(0, |first| 1 + worlds.take_while(|world| *world == first).count())
+/// Number of bodies, from the first on, that one request may contain: those of the same environment as the first.
+pub fn batch_size<'a>(bodies: impl IntoIterator<Item = &'a str>) -> usize {
+    let environment = |body| Frozen::read(body).map(|frozen| frozen.environment()).unwrap_or_default();
+    let mut environments = bodies.into_iter().map(environment);
+    environments.next().map_or(0, |first| 1 + environments.take_while(|other| *other == first).count())
 }
 
-/// Renders an event, or returns why it is not sent, or not yet. No reason holds a key or an id.
+/// Renders an event, or returns the reason for which it is not sent now or ever. No reason contains a key or an id.
 #[must_use]
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     match frozen(destination, unsent) {
-        Ok(body) if body.len() <= MOST_BYTES => match amount(unsent, &body) {
+        Ok(body) if body.len() <= MAX_BYTES => match amount(unsent, &body) {
             Some(usd) => Rendered::Revenue { body, usd },
             None => Rendered::Body(body),
         },
-        Ok(_) => Rendered::Refuse { why: format!("the event is longer than {MOST_BYTES} bytes") },
+        Ok(_) => Rendered::Refuse { why: format!("the event is longer than {MAX_BYTES} bytes") },
         Err(rendered) => rendered,
     }
 }
 
-/// What happened when a body was rendered, for counters.
+/// What metrics count about the rendering of a body.
 #[must_use]
 pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> RenderNotes {
     match rendered {
@@ -76,7 +83,7 @@ pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rende
     }
 }
 
-/// The amount in a body, in the ledger's spelling where the values are equal.
+/// The amount in a body as a decimal text: the ledger's own text if it has the same value.
 fn amount(unsent: &Unsent, body: &str) -> Option<String> {
     let amount = Frozen::read(body)?.event.get("revenue")?.as_f64()?;
     let entered = unsent.earned.as_ref().and_then(storage::Earned::revenue);
@@ -94,10 +101,12 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     if needs_data && !unsent.data.is_object() {
         return Err(Rendered::Refuse { why: "the data of the purchase was not stored".into() });
     }
-    let sandbox = unsent.environment == Environment::Sandbox;
-    let key = Key::of_world(sandbox);
+    let key = Key::of(unsent.environment);
     if !settings.keys.has(key) {
-        let world = if sandbox { "of the store's test world" } else { "for money" };
+        let world = match unsent.environment {
+            Environment::Production => "for money",
+            Environment::Sandbox => "of the store's test world",
+        };
         let why = format!("it is about a purchase {world}, and the integration has no `{}`", key.name());
         return Err(Rendered::Skip { why });
     }
@@ -109,10 +118,14 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     }
     let identity = identity::of(&settings, unsent)?;
     let mut caps = Caps::default();
-    let mut event = base(unsent, &mut caps);
-    event.extend(settings.partner_id.as_ref().map(|id| ("partner_id".to_owned(), json!(id))));
-    event.insert("device_id".to_owned(), json!(identity.device_id));
-    event.extend(identity.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
+    let mut event = base(&settings, unsent, identity);
+    event.insert("event_id".to_owned(), json!(event_id(unsent)));
+    if !unsent.store.is_empty() {
+        event.insert("platform".to_owned(), json!(caps.text(&unsent.store)));
+    }
+    if let Some(country) = unsent.data.get("purchase_country").and_then(Value::as_str) {
+        event.insert("country".to_owned(), json!(caps.text(country)));
+    }
     add_revenue(unsent, &mut event, &mut caps);
     if unsent.user_state.is_object() {
         event.insert("user_properties".to_owned(), json!(properties::of_user(&settings, unsent, &mut caps)));
@@ -122,10 +135,11 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
         about.insert(CAPPED.to_owned(), json!(caps.cut));
     }
     event.insert("event_properties".to_owned(), Value::Object(about));
-    Ok(json!({ "sandbox": sandbox, "event": event }).to_string())
+    Ok(text(unsent, event))
 }
 
-/// Renders a profile. It is skipped for a user without an external id, who gets a profile together with the id.
+/// Renders a `profile.updated` as a `$identify`. A user without an external id has one only with `without_external_id` `send`:
+/// otherwise it is skipped, since the external id will cause a new one.
 fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
     if !unsent.user_state.is_object() {
         return Err(Rendered::Skip { why: "its platform is in another environment by now".into() });
@@ -134,9 +148,17 @@ fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
         Rendered::Wait { why } => Rendered::Skip { why },
         other => other,
     })?;
-    let mut caps = Caps::default();
-    let mut event = Map::new();
+    let mut event = base(settings, unsent, identity);
     event.insert("event_type".to_owned(), json!(IDENTIFY));
+    let operations = properties::operations(settings, unsent, &mut Caps::default());
+    event.insert("user_properties".to_owned(), operations);
+    Ok(text(unsent, event))
+}
+
+/// The fields of every event.
+fn base(settings: &Settings, unsent: &Unsent, identity: Identity) -> Map<String, Value> {
+    let mut event = Map::new();
+    event.insert("event_type".to_owned(), json!(unsent.event_type));
     event.insert("insert_id".to_owned(), json!(unsent.event_id));
     event.insert("time".to_owned(), json!(time(unsent)));
     event.insert("library".to_owned(), json!(format!("settle/{VERSION}")));
@@ -144,32 +166,17 @@ fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
     event.extend(settings.partner_id.as_ref().map(|id| ("partner_id".to_owned(), json!(id))));
     event.insert("device_id".to_owned(), json!(identity.device_id));
     event.extend(identity.user_id.map(|user_id| ("user_id".to_owned(), json!(user_id))));
-    event.insert("user_properties".to_owned(), properties::operations(settings, unsent, &mut caps));
-    let sandbox = unsent.environment == Environment::Sandbox;
-    Ok(json!({ "sandbox": sandbox, "event": event }).to_string())
+    event
 }
 
-/// The fields of every event.
-fn base(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
-    let mut event = Map::new();
-    event.insert("event_type".to_owned(), json!(unsent.event_type));
-    event.insert("insert_id".to_owned(), json!(unsent.event_id));
-    event.insert("event_id".to_owned(), json!(event_id(unsent)));
-    event.insert("time".to_owned(), json!(time(unsent)));
-    event.insert("library".to_owned(), json!(format!("settle/{VERSION}")));
-    event.insert("ingestion_metadata".to_owned(), json!({ "source_name": "settle", "source_version": VERSION }));
-    if !unsent.store.is_empty() {
-        event.insert("platform".to_owned(), json!(caps.text(&unsent.store)));
-    }
-    if let Some(country) = unsent.data.get("purchase_country").and_then(Value::as_str) {
-        event.insert("country".to_owned(), json!(caps.text(country)));
-    }
-    event
+/// Serializes a frozen event.
+fn text(unsent: &Unsent, event: Map<String, Value>) -> String {
+    json!({ "sandbox": unsent.environment == Environment::Sandbox, "event": event }).to_string()
 }
 
 fn add_revenue(unsent: &Unsent, event: &mut Map<String, Value>, caps: &mut Caps) {
     let Some(revenue) = revenue::of(unsent) else { return };
-    // Never `price` and `quantity` too: their product would win over the revenue.
+    // `price` and `quantity` are not sent: Amplitude would use their product instead of `revenue`.
     event.insert("revenue".to_owned(), json!(revenue.amount));
     event.insert("revenueType".to_owned(), json!(revenue.kind));
     event.insert("currency".to_owned(), json!("USD"));
@@ -178,13 +185,18 @@ fn add_revenue(unsent: &Unsent, event: &mut Map<String, Value>, caps: &mut Caps)
     }
 }
 
-/// The store's time of the event, else the time of its recording; never that of its delivery.
+/// The store's time of the event if it is known and valid, else the time when the event was recorded.
 fn time(unsent: &Unsent) -> i64 {
     let millis = |time: Timestamp| time.micros().div_euclid(1000);
-    unsent.occurred_at.map(millis).filter(|time| TIMES.contains(time)).unwrap_or_else(|| millis(unsent.created_at))
+    unsent
+        .occurred_at
+        .map(millis)
+        .filter(|time| VALID_TIMES.contains(time))
+        .unwrap_or_else(|| millis(unsent.created_at))
 }
 
-/// Orders events of one user and time: by the purchase's revision, then by the place in it.
+/// The `event_id`, by which Amplitude orders events of one user with the same `time`: revision × 100 + position in the
+/// revision.
 fn event_id(unsent: &Unsent) -> i64 {
     let place = unsent.siblings.iter().position(|one| one.event_id == unsent.event_id).map_or(0, |place| place + 1);
     let place = if unsent.event_type == PURCHASE_UPDATED { LAST_PLACE } else { place.min(LAST_PLACE - 1) };

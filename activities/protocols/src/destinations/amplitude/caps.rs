@@ -1,25 +1,25 @@
-//! Cuts and counts the values that Amplitude would silently cut: a text, and a list as one value, of more than 1024
-//! characters.
+//! Truncates and counts values of more than 1024 characters, which Amplitude would truncate without notice. A list
+//! counts as one value, as JSON.
 
 use serde_json::Value;
 
-/// Maximum length of a value in UTF-16 units, the strictest way to count characters.
-const MOST: usize = 1024;
+/// Maximum length of a value in UTF-16 code units. By no other way of counting characters is a text longer.
+const MAX_UNITS: usize = 1024;
 
-/// Cuts, and counts what it cut.
+/// Truncates values and counts those that were too long.
 #[derive(Debug, Default)]
 pub struct Caps {
-    /// Number of texts that were cut or left out.
+    /// Number of texts that were truncated, or left out of a list.
     pub cut: u64,
 }
 
 impl Caps {
-    /// A text, cut where it is too long.
+    /// The text, truncated to [`MAX_UNITS`].
     pub fn text(&mut self, text: &str) -> String {
         let mut units = 0;
         let fits = |letter: &char| {
             units += letter.len_utf16();
-            units <= MOST
+            units <= MAX_UNITS
         };
         let fitting: String = text.chars().take_while(fits).collect();
         if fitting.len() < text.len() {
@@ -28,14 +28,15 @@ impl Caps {
         fitting
     }
 
-    /// A list of texts, without those that do not fit: a cut name would be another name.
+    /// A list of texts without those that do not fit. Members are not truncated, since a truncated name would be
+    /// another name.
     pub fn list<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) -> Value {
         let mut units = "[]".len();
         let mut fitting = Vec::new();
         for text in texts {
             let text = Value::from(text);
             let with_it = units + written(&text) + usize::from(!fitting.is_empty());
-            if with_it <= MOST {
+            if with_it <= MAX_UNITS {
                 units = with_it;
                 fitting.push(text);
             } else {

@@ -1,10 +1,10 @@
-//! Creates, changes and reads the settings of an integration.
+//! Creates, changes and parses the settings of an Amplitude destination, called an integration.
 
 use super::KIND;
 use super::keys::{Key, Keys};
 use super::settings::{Endpoint, Settings};
-use crate::destinations::schedule::{Schedule, Step, USUAL_SECONDS};
-use crate::destinations::{Allowed, Changed, Created, Invalid, KindFields};
+use crate::destinations::schedule::{DEFAULT_WAITS_SECONDS, Schedule, Step};
+use crate::destinations::{Allowed, ChangedSettings, Invalid, KindFields, NewSettings};
 use domain::event::Wildcards;
 use domain::user::Attributes;
 use secrecy::SecretString;
@@ -12,14 +12,14 @@ use serde_json::{Map, Value};
 use storage::{Destination, Traits};
 use url::Url;
 
-/// Maximum and default number of requests a second: a tenth below Amplitude's 100, since requests may arrive closer together
-/// than they were sent.
+/// Maximum and default number of requests a second. Amplitude's limit is 100; the margin of a tenth allows for requests
+/// that arrive closer together than they were sent.
 pub const RATE: i64 = 90;
 /// Amplitude's recommended number of events in one request.
 const PER_REQUEST: i64 = 10;
-/// The error of an unknown field. The caller knows those of every kind.
+/// The error for an unknown field. The caller has removed the fields that every kind of destination has.
 const NO_FIELD: &str = "no such field";
-/// Its fields.
+/// The API fields of an integration.
 pub const FIELDS: KindFields = KindFields {
     changeable: &[
         "endpoint",
@@ -39,29 +39,29 @@ pub const FIELDS: KindFields = KindFields {
 /// The configuration of an integration. Its debug output hides the keys.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where events go.
+    /// The URL to which events are sent.
     pub(super) events: Url,
-    /// Where users are searched.
+    /// The URL of the search for users, which a connection test calls.
     pub(super) search: Url,
     /// Whether the operator chose these URLs.
     pub(super) is_operators: bool,
-    /// The project's minimum length of an id.
+    /// The project's minimum length of a user or device id.
     pub(super) min_id_length: u64,
     pub(super) keys: Keys,
     /// The waits between attempts.
     pub(super) schedule: Schedule,
-    /// Whether these are the default ones, whose last, a day, repeats for as long as there is time.
-    is_usual: bool,
+    /// Whether `schedule` is the default one. Its last wait, a day, repeats until [`super::GIVES_UP_AFTER`].
+    has_default_schedule: bool,
 }
 
 impl Config {
     /// How long to wait after a failed attempt, in milliseconds; `None` when it was the last one.
     ///
-    /// With the default schedule there is no last one: recoveries bring attempts forward, so that their number does not
+    /// The default schedule has no last attempt: recoveries bring attempts forward, so the number of attempts does not
     /// show how much time has passed.
     pub(super) fn wait_ms(&self, step: Step, retry_after_ms: Option<i64>, jitter: f64) -> Option<i64> {
-        let last = i64::try_from(USUAL_SECONDS.len()).unwrap_or(i64::MAX);
-        let number = if self.is_usual { step.number.min(last) } else { step.number };
+        let last = i64::try_from(DEFAULT_WAITS_SECONDS.len()).unwrap_or(i64::MAX);
+        let number = if self.has_default_schedule { step.number.min(last) } else { step.number };
         self.schedule.wait_ms(Step { number, ..step }, retry_after_ms, jitter)
     }
 }
@@ -70,14 +70,15 @@ impl Config {
 ///
 /// # Errors
 /// All invalid fields. No key is repeated.
-pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<Created, Vec<Invalid>> {
+pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSettings, Vec<Invalid>> {
     let (settings, secret) = apply(Settings::default(), Keys::default(), fields, allowed)?;
     let profile = profile(&settings);
     let traits = Traits { wildcards: Wildcards::Listed, per_user: true, per_request: PER_REQUEST, profile };
-    Ok(Created { settings, secret, shown: Vec::new(), traits })
+    Ok(NewSettings { settings, secret, shown: Vec::new(), traits })
 }
 
-/// Changes the present fields and leaves the rest; null removes a key and restores a setting's default.
+/// Changes the fields that the request contains and leaves the others. Null removes a key, and restores a setting's
+/// default.
 ///
 /// # Errors
 /// All invalid fields. No key is repeated.
@@ -86,11 +87,11 @@ pub fn change(
     secret: &SecretString,
     fields: &Map<String, Value>,
     allowed: &Allowed,
-) -> Result<Changed, Vec<Invalid>> {
+) -> Result<ChangedSettings, Vec<Invalid>> {
     let settings = read(settings).map_err(|wrong| vec![wrong])?;
     let (settings, secret) = apply(settings, Keys::open(secret), fields, allowed)?;
     let profile = profile(&settings);
-    Ok(Changed { settings, secret, shown: Vec::new(), profile })
+    Ok(ChangedSettings { settings, secret, shown: Vec::new(), profile })
 }
 
 /// Builds the configuration of a stored integration.
@@ -113,11 +114,11 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
         min_id_length: settings.min_id_length,
         keys,
         schedule: Schedule::new(own_schedule),
-        is_usual: own_schedule.is_none(),
+        has_default_schedule: own_schedule.is_none(),
     })
 }
 
-/// A text of Amplitude with our keys redacted.
+/// Redacts our keys in a text that Amplitude sent.
 #[must_use]
 pub fn redact(config: &Config, text: &str) -> String {
     config.keys.redact(text)
@@ -128,7 +129,7 @@ pub(super) fn read(settings: &Value) -> Result<Settings, Invalid> {
     serde_json::from_value(settings.clone()).map_err(|_| Invalid::new("settings", format!("those of kind `{KIND}`")))
 }
 
-/// The user attributes that these settings send.
+/// The user attributes that these settings choose.
 fn profile(settings: &Value) -> Option<Attributes> {
     read(settings).ok().map(|settings| settings.user_properties)
 }
@@ -154,7 +155,7 @@ fn apply(
     settings.keys = keys.stored();
     match serde_json::to_value(settings) {
         Ok(settings) if wrong.is_empty() => Ok((settings, keys.seal())),
-        // Settings are texts, numbers and a list: they can be written.
+        // Settings of texts and numbers can always be serialized, so `wrong` is not empty here.
         Ok(_) | Err(_) => Err(wrong),
     }
 }
@@ -163,7 +164,7 @@ fn no_endpoint() -> Invalid {
     Invalid::new("endpoint", "`standard` or `eu`, the region of the project: it is never guessed")
 }
 
-/// Checks that there is a project, and that sandbox events never go to the production one.
+/// Checks that there is an API key, and that production and sandbox events have different ones.
 fn check_keys(keys: &Keys) -> Result<(), Invalid> {
     match (keys.get(Key::Production), keys.get(Key::Sandbox)) {
         (None, None) => Err(Invalid::new("api_key", "the API key of the project, or a `sandbox_api_key`")),

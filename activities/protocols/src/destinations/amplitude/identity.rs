@@ -1,9 +1,9 @@
 //! The user and the device that an event belongs to.
 
-use super::settings::{Settings, Unnamed, UserIdIs};
+use super::settings::{Settings, UserIdSource, WithoutExternalId};
 use storage::{Rendered, Unsent};
 
-/// Ids that Amplitude refuses, in lower case and trimmed: the placeholders that faulty programs send
+/// Ids that Amplitude refuses, in lower case and without surrounding spaces: placeholders that faulty programs send
 /// (<https://amplitude.com/docs/apis/analytics/http-v2>).
 const FORBIDDEN: [&str; 14] = [
     "",
@@ -21,24 +21,25 @@ const FORBIDDEN: [&str; 14] = [
     "unknown",
     "{}",
 ];
-/// Maximum length of an id. A longer one would be cut, and then identify somebody else.
-const MOST: usize = 1024;
-/// The remedy for any refused id.
+/// Maximum length of an id in characters. Amplitude would truncate a longer one, which could then identify another
+/// user.
+const MAX_ID_LENGTH: usize = 1024;
+/// The remedy for any refused id, as part of an error.
 const OTHER_ID: &str = "set the integration to name customers by settle's own id (`--user-id user_id`), and redeliver";
-/// The remedy for a short one.
+/// The remedy for an id that is too short, as part of an error.
 const LOWER: &str = "lower it (`--min-id-length`) if the project takes such ids";
 
 /// The user and the device that an event belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The user's id in Amplitude; absent while the customer has no external id.
+    /// The user's id in Amplitude; `None` while the user has no external id and the setting sends events without one.
     pub user_id: Option<String>,
-    /// Our id of the purchase's first user, always: with another device id a repetition would count as another event. Where
-    /// that user was merged into another, it links the two in Amplitude.
+    /// settle's id of the purchase's first user. It never changes: Amplitude would count a retry with another device id
+    /// as a second event. When that user is merged into another, it links the two in Amplitude.
     pub device_id: String,
 }
 
-/// The identity of an event, or why it cannot be sent, or not yet. No reason repeats an id.
+/// The identity of an event, or the reason for which it is not sent now or ever. No reason repeats an id.
 pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
     let (Some(user), Some(first)) = (unsent.user_id, unsent.first_user_id) else {
         return Err(Rendered::Skip {
@@ -46,22 +47,22 @@ pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
         });
     };
     let user_id = match (settings.user_id, unsent.external_id.as_deref(), settings.without_external_id) {
-        (UserIdIs::UserId, _, _) => Some(user.to_string()),
-        (UserIdIs::ExternalId, Some(id), _) => Some(usable(id, settings.min_id_length)?.to_owned()),
-        (UserIdIs::ExternalId, None, Unnamed::Send) => None,
-        (UserIdIs::ExternalId, None, Unnamed::Wait) => {
+        (UserIdSource::UserId, _, _) => Some(user.to_string()),
+        (UserIdSource::ExternalId, Some(id), _) => Some(usable(id, settings.min_id_length)?.to_owned()),
+        (UserIdSource::ExternalId, None, WithoutExternalId::Send) => None,
+        (UserIdSource::ExternalId, None, WithoutExternalId::Wait) => {
             return Err(Rendered::Wait { why: "the customer has no external id yet".into() });
         }
-        (UserIdIs::ExternalId, None, Unnamed::Skip) => {
+        (UserIdSource::ExternalId, None, WithoutExternalId::Skip) => {
             return Err(Rendered::Skip { why: "the customer has no external id".into() });
         }
     };
     Ok(Identity { user_id, device_id: first.to_string() })
 }
 
-/// The stable reason why the customer's external id is refused; `None` when it is valid or not sent.
+/// The metric's label for a refused external id; `None` when the id is valid or not sent.
 pub fn wrong(settings: &Settings, unsent: &Unsent) -> Option<&'static str> {
-    let id = unsent.external_id.as_deref().filter(|_| settings.user_id == UserIdIs::ExternalId)?;
+    let id = unsent.external_id.as_deref().filter(|_| settings.user_id == UserIdSource::ExternalId)?;
     refused(id, settings.min_id_length).map(|(reason, _)| reason)
 }
 
@@ -69,7 +70,8 @@ fn usable(id: &str, min_id_length: u64) -> Result<&str, Rendered> {
     refused(id, min_id_length).map_or(Ok(id), |(_, why)| Err(Rendered::Refuse { why }))
 }
 
-/// Why an id is refused: a stable reason, and a sentence with the remedy, since an external id never changes.
+/// Why an id is refused: a metric's label, and a sentence with the remedy. Waiting is no remedy, since an external id
+/// never changes.
 fn refused(id: &str, min_id_length: u64) -> Option<(&'static str, String)> {
     if FORBIDDEN.contains(&id.trim().to_lowercase().as_str()) {
         let why = "is one that Amplitude refuses, because it stands for nobody";
@@ -80,6 +82,6 @@ fn refused(id: &str, min_id_length: u64) -> Option<(&'static str, String)> {
         let why = format!("is shorter than the `min_id_length` of {min_id_length}: {LOWER}, or {OTHER_ID}");
         return Some(("short", format!("the customer's external id {why}")));
     }
-    let why = || format!("the customer's external id is longer than {MOST} characters: {OTHER_ID}");
-    (length > MOST).then(|| ("long", why()))
+    let why = || format!("the customer's external id is longer than {MAX_ID_LENGTH} characters: {OTHER_ID}");
+    (length > MAX_ID_LENGTH).then(|| ("long", why()))
 }

@@ -3,6 +3,7 @@
 use crate::destinations::redaction::without_beginning;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use domain::Environment;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -11,12 +12,12 @@ use std::collections::BTreeMap;
 
 /// The replacement of a key in a text.
 const REDACTED: &str = "[REDACTED]";
-/// Maximum length of a key.
-const LONGEST: usize = 128;
+/// Maximum length of a key in bytes.
+const MAX_KEY_LENGTH: usize = 128;
 /// The expected form of a key.
 const EXPECTED: &str = "a key as Amplitude shows it: 1 to 128 ASCII letters, digits, `-`, `_` and `.`";
 
-/// Which key.
+/// The kinds of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// The API key of the project for production events.
@@ -27,7 +28,7 @@ pub enum Key {
     Sandbox,
 }
 
-/// Which keys are set, as it is shown.
+/// Which keys are set, as the API shows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StoredKeys {
@@ -52,9 +53,12 @@ impl Key {
         }
     }
 
-    /// The API key for sandbox or for production events.
-    pub const fn of_world(is_sandbox: bool) -> Self {
-        if is_sandbox { Self::Sandbox } else { Self::Production }
+    /// The API key for events of an environment.
+    pub const fn of(environment: Environment) -> Self {
+        match environment {
+            Environment::Production => Self::Production,
+            Environment::Sandbox => Self::Sandbox,
+        }
     }
 }
 
@@ -84,8 +88,10 @@ impl Keys {
         SecretString::from(Value::Object(sealed).to_string())
     }
 
-    /// Sets a key from a field of a request; null removes it. `None` when the field is no key; the error is the expected
-    /// form.
+    /// Sets a key from a field of a request; null removes it. `None` when the field is not a key.
+    ///
+    /// # Errors
+    /// The expected form of a key.
     pub fn set(&mut self, name: &str, value: &Value) -> Option<Result<(), &'static str>> {
         let key = Key::ALL.into_iter().find(|key| key.name() == name)?;
         if value.is_null() {
@@ -94,7 +100,7 @@ impl Keys {
         }
         let is_key = |text: &&str| {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-            (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_plain)
+            (1..=MAX_KEY_LENGTH).contains(&text.len()) && text.bytes().all(is_plain)
         };
         Some(match value.as_str().filter(is_key) {
             Some(text) => {
@@ -105,7 +111,7 @@ impl Keys {
         })
     }
 
-    /// Which ones are set.
+    /// Which keys are set.
     pub fn stored(&self) -> StoredKeys {
         let has = |key: Key| self.0.contains_key(&key);
         StoredKeys {
@@ -115,25 +121,26 @@ impl Keys {
         }
     }
 
-    /// A key in clear.
+    /// A key in plain text.
     pub fn get(&self, key: Key) -> Option<&str> {
         self.0.get(&key).map(|text| text.expose_secret())
     }
 
-    /// The key that a connection test uses: that of the secret key's project, which is the production one if it is set.
-    pub fn tested(&self) -> Key {
-        Key::of_world(!self.0.contains_key(&Key::Production))
+    /// The API key that a connection test uses: the production one if it is set, else the sandbox one. The secret key
+    /// must belong to the same project.
+    pub fn test_key(&self) -> Key {
+        if self.0.contains_key(&Key::Production) { Key::Production } else { Key::Sandbox }
     }
 
-    /// The credentials of a project for HTTP's Basic authentication.
+    /// The credentials for HTTP Basic authentication; `None` without a secret key.
     pub fn basic(&self) -> Option<String> {
-        let api_key = self.get(self.tested())?;
+        let api_key = self.get(self.test_key())?;
         let secret_key = self.get(Key::Secret)?;
         Some(format!("{api_key}:{secret_key}"))
     }
 
-    /// Redacts all keys in a text, in any case of letters, plain or encoded for Basic authentication. No character of a key
-    /// is escaped in a URL or in JSON.
+    /// Redacts all keys in a text, ignoring case, in plain text or encoded for Basic authentication. Escaped forms need
+    /// not be handled: no character of a key is escaped in a URL or in JSON.
     pub fn redact(&self, text: &str) -> String {
         let mut hidden: Vec<String> = self.0.values().map(|key| key.expose_secret().to_owned()).collect();
         for pair in self.pairs() {

@@ -1,7 +1,7 @@
-//! Amplitude: the events of a customer's project, for analysts.
+//! Amplitude: events for a project of this analytics vendor.
 //!
-//! Requests follow Amplitude's HTTP V2 API (<https://amplitude.com/docs/apis/analytics/http-v2>). The README of this folder
-//! lists what is sent and what each answer means. Batch upload, the Identify API and deletion are not used.
+//! Requests follow Amplitude's HTTP V2 API (<https://amplitude.com/docs/apis/analytics/http-v2>). The README of this
+//! folder lists what is sent and what each answer means. Batch upload, the Identify API and deletion are not used.
 
 mod answer;
 pub mod body;
@@ -22,16 +22,19 @@ mod tests;
 pub use config::Config;
 
 use super::schedule::ScheduleText;
-use domain::attempt::{RECOGNIZED_MS, REPEATED_MS};
+use domain::attempt::{RECOGNIZED, REPEATED};
+use std::time::Duration;
 
-/// Its schedule for people.
+/// The default schedule, as the command line shows it.
 pub const SCHEDULE: ScheduleText = ScheduleText {
     usual: "5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h, then daily, until 6d 23h after the first attempt",
     end: "; never later than 6d 23h after the first attempt",
 };
-/// The name of this kind.
+/// The name of this kind of destination, in the API and in the database.
 pub const KIND: &str = "amplitude";
-/// How long after its first attempt an event is sent.
-pub const GIVES_UP_AFTER_MS: i64 = REPEATED_MS;
-/// How long without success before it is disabled: as long as its events can be repeated.
-pub const PATIENCE_MS: i64 = RECOGNIZED_MS;
+/// Time after an event's first attempt when it is no longer sent: an hour less than the seven days in which Amplitude
+/// recognizes a repeated event.
+pub const GIVES_UP_AFTER: Duration = REPEATED;
+/// Time without a success after which a failed request disables the destination: the seven days in which Amplitude
+/// recognizes a repeated event. That is an hour longer than [`GIVES_UP_AFTER`].
+pub const DISABLE_AFTER: Duration = RECOGNIZED;

@@ -1,4 +1,4 @@
-//! The properties of an event and of its user: the tables in the README of this folder.
+//! The properties of an event and of its user. The README of this folder describes each of them.
 
 use super::caps::Caps;
 use super::revenue::{self, money};
@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use storage::Unsent;
 
-/// The property that holds the number of values that were cut.
+/// The property with the number of values that were too long.
 pub const CAPPED: &str = "settle_capped";
 
-/// Properties of the purchase with the names that they have in the `data` of `purchase.updated`.
-const SAME: [&str; 21] = [
+/// Properties of the purchase that are copied from the `data` of `purchase.updated` under the same name.
+const COPIED: [&str; 21] = [
     "billing_cycles",
     "canceled_at",
     "current_term_length",
@@ -36,15 +36,15 @@ const SAME: [&str; 21] = [
     "purchase_currency",
     "revoked_at",
 ];
-/// Properties of an adjusted payment: the kind of adjustment, and the event of the payment.
+/// Properties of a `revenue.adjusted`: fields of its body, and their names here.
 const ADJUSTED: [(&str, &str); 2] = [("kind", "adjustment"), ("payment_event_id", "payment_insert_id")];
-/// Where the body of an event holds the store's time: of `user.*`, and of `purchase.updated`.
-const OCCURRED: [&str; 2] = ["/occurred_at", "/attributes/occurred_at"];
-/// Prices: texts in `data`, numbers here, so that they can be summed.
+/// JSON pointers to the store's time in the body of a `user.*` event and of a `purchase.updated`.
+const OCCURRED_AT: [&str; 2] = ["/occurred_at", "/attributes/occurred_at"];
+/// Prices. They are texts in `data` and numbers here, so that Amplitude can sum them.
 const PRICES: [&str; 2] = ["price_in_usd", "purchase_price"];
-/// The user's total payments: a text in the profile, a number here.
+/// The user's total payments: a text in the stored profile, a number here.
 const LIFETIME_VALUE: &str = "ltv_usd";
-/// The flags of the user's journey, by their names in the body of `user.*`.
+/// The names of flags in `customer_journey_state` of a `user.*` body.
 const JOURNEY: [&str; 4] = ["former_subscriber", "in_grace_period", "in_intro_offer_period", "in_trial_period"];
 
 /// The properties of an event. Unknown ones are left out.
@@ -63,13 +63,13 @@ pub fn of_event(unsent: &Unsent, caps: &mut Caps) -> Map<String, Value> {
     if data.is_object() {
         properties.insert("entitlements".to_owned(), caps.list(texts(data, "entitlements", "/entitlement_ref_id")));
     }
-    if let Some(at) = OCCURRED.iter().find_map(|place| plain(unsent.body.pointer(place)?, caps)) {
+    if let Some(at) = OCCURRED_AT.iter().find_map(|place| plain(unsent.body.pointer(place)?, caps)) {
         properties.insert("occurred_at".to_owned(), at);
     }
     if let Some(verified) = unsent.body.pointer("/attributes/verified").and_then(Value::as_bool) {
         properties.insert("verified".to_owned(), json!(verified));
     }
-    let named = SAME.into_iter().map(|name| (name, name)).chain([("product_ref_id", "sku")]);
+    let named = COPIED.into_iter().map(|name| (name, name)).chain([("product_ref_id", "sku")]);
     for (name, property) in named {
         if let Some(value) = data.get(name).and_then(|value| plain(value, caps)) {
             properties.insert(property.to_owned(), value);
@@ -100,8 +100,8 @@ pub fn of_user(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Map<Str
     all
 }
 
-/// The operations that set a profile to these attributes and unset unknown ones. A profile's operations are not mixed with
-/// plain values (<https://amplitude.com/docs/apis/analytics/identify>).
+/// The operations of a `$identify`: `$set` of the known attributes, `$unset` of the unknown ones. Amplitude does not
+/// allow operations beside plain values (<https://amplitude.com/docs/apis/analytics/identify>).
 pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Value {
     let unknown = extended(settings, unsent).into_iter().filter(|(_, value)| value.is_null());
     let unset: Map<String, Value> = unknown.map(|(name, _)| (name, json!("-"))).collect();
@@ -109,7 +109,7 @@ pub fn operations(settings: &Settings, unsent: &Unsent, caps: &mut Caps) -> Valu
     if unset.is_empty() { json!({ "$set": set }) } else { json!({ "$set": set, "$unset": unset }) }
 }
 
-/// The attributes beside the documented ones, null where unknown; none unless the integration sends them.
+/// The additional attributes of the setting `extended`, null where unknown. Empty with the setting `documented`.
 fn extended(settings: &Settings, unsent: &Unsent) -> Map<String, Value> {
     let stored = unsent.user_profile.as_object().filter(|_| settings.user_properties == Attributes::Extended);
     let named = |(name, value): (&String, &Value)| {
@@ -133,7 +133,8 @@ fn documented(settings: &Settings, state: &Value, caps: &mut Caps) -> Map<String
     lists.into_iter().chain(journey).map(named).collect()
 }
 
-/// Where the SKUs are. Events of earlier versions have them only as a part of each entitlement.
+/// Where the body contains the SKUs: attribute, list, and part of each member. Events of earlier versions have a SKU
+/// only within each entitlement.
 fn skus(state: &Value) -> (&'static str, &'static str, &'static str) {
     let attribute = "active_skus";
     if state.get(attribute).is_some() {
@@ -147,14 +148,14 @@ fn flag(state: &Value, name: &str) -> bool {
     state.get("customer_journey_state").and_then(|state| state.get(name)).and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// One field of each member of a list, without duplicates, in the list's order.
+/// One text of each member of a list, in the list's order and without duplicates. `part` is a JSON pointer.
 fn texts<'a>(body: &'a Value, list: &str, part: &str) -> Vec<&'a str> {
     let members = body.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut seen = BTreeSet::new();
     members.iter().filter_map(|member| member.pointer(part)?.as_str()).filter(|text| seen.insert(*text)).collect()
 }
 
-/// A text, a number or a boolean; other values are left out.
+/// A text (truncated), a number or a boolean; `None` for other values.
 fn plain(value: &Value, caps: &mut Caps) -> Option<Value> {
     match value {
         Value::String(text) => Some(Value::String(caps.text(text))),

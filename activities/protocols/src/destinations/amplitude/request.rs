@@ -1,41 +1,43 @@
-//! The request of one attempt: frozen events, the key of their environment, and what is decided at each attempt.
+//! The request of one attempt: frozen events, the API key of their environment, and per event the flag that leaves user
+//! properties unchanged.
 
 use super::Config;
-use super::body::{Frozen, together};
+use super::body::{Frozen, batch_size};
 use super::keys::Key;
-use super::settings::USUAL_MIN_ID_LENGTH;
+use super::settings::DEFAULT_MIN_ID_LENGTH;
 use crate::destinations::Invalid;
 use crate::http::{Method, Request};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use domain::Environment;
 use domain::event::PURCHASE_UPDATED;
 use serde_json::{Value, json};
 use storage::Attempt;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
-/// The user that a connection test searches for, who does not exist.
+/// The id that a connection test searches for. No user has it.
 const NOBODY: &str = "settle-connection-test";
 
-/// The request with these events in their order, or with as many from the first as are of one environment: the others are
-/// retried at once (see [`super::response::judge`]). Equal attempts give equal bytes.
+/// The request with these events in their order. From the first event of another environment on, events are left out
+/// and retried at once (see [`super::response::judge`]). Equal attempts give equal bytes.
 ///
 /// # Errors
-/// The key of their environment is no longer set, or a body is not of this kind.
+/// The API key of their environment is not set, or a body was not frozen for Amplitude.
 pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid> {
-    let count = together(attempts.iter().map(|attempt| attempt.body.as_str()));
-    let mut sandbox = false;
+    let count = batch_size(attempts.iter().map(|attempt| attempt.body.as_str()));
+    let mut environment = Environment::default();
     let mut events = Vec::with_capacity(count);
     for attempt in attempts.iter().take(count) {
         let frozen =
             Frozen::read(&attempt.body).ok_or_else(|| Invalid::new("body", "an event frozen for Amplitude"))?;
-        sandbox = frozen.sandbox;
+        environment = frozen.environment();
         events.push(event(attempt, frozen));
     }
-    let key = Key::of_world(sandbox);
+    let key = Key::of(environment);
     let expected = || Invalid::new(key.name(), "a key: an event is to go to its project");
     let api_key = config.keys.get(key).ok_or_else(expected)?;
     let mut body = json!({ "api_key": api_key, "events": events });
-    if config.min_id_length != USUAL_MIN_ID_LENGTH {
+    if config.min_id_length != DEFAULT_MIN_ID_LENGTH {
         body["options"] = json!({ "min_id_length": config.min_id_length });
     }
     Ok(Request {
@@ -50,14 +52,15 @@ pub fn request(config: &Config, attempts: &[Attempt]) -> Result<Request, Invalid
     })
 }
 
-/// Why an event can never be sent: the key of its environment was removed after it was frozen.
+/// Why an event can never be sent: the API key of its environment was removed after the event was frozen.
 pub fn lacks_key(config: &Config, attempt: &Attempt) -> Option<String> {
-    let key = Key::of_world(Frozen::read(&attempt.body)?.sandbox);
+    let key = Key::of(Frozen::read(&attempt.body)?.environment());
     let is_lacking = config.keys.get(key).is_none();
     is_lacking.then(|| format!("the `{}` was removed, and no other project is to know of it", key.name()))
 }
 
-/// An event without news about its user leaves the profile unchanged; that is decided at each attempt.
+/// The event as it is sent. User properties are left unchanged when a newer state of the user was sent already, or the
+/// event carries none. That is decided at each attempt.
 fn event(attempt: &Attempt, frozen: Frozen) -> Value {
     let mut event = frozen.event;
     if attempt.is_stale || attempt.event_type == PURCHASE_UPDATED {
@@ -66,10 +69,10 @@ fn event(attempt: &Attempt, frozen: Frozen) -> Value {
     Value::Object(event)
 }
 
-/// A search for a user who does not exist, which shows whether the keys are valid and carries no event.
+/// A search for a user who does not exist. It shows whether the keys are valid, and carries no event.
 ///
 /// # Errors
-/// The secret key is not set: without it only events can be sent.
+/// The secret key is not set; without it Amplitude accepts only events.
 pub fn test(config: &Config) -> Result<Request, Invalid> {
     let expected = || Invalid::new("secret_key", "a secret key: only with it can the connection be tested");
     let basic = config.keys.basic().ok_or_else(expected)?;

@@ -1,39 +1,42 @@
-//! Judges an answer by Amplitude's table (<https://amplitude.com/docs/apis/analytics/http-v2>), row by row, and by known
-//! pitfalls of its own SDKs.
+//! Judges an answer by Amplitude's documentation (<https://amplitude.com/docs/apis/analytics/http-v2>), and by
+//! undocumented answers that its SDKs handle. The README of this folder has a table of all answers.
 //!
-//! A retry is always safe within seven days, since an event is counted once: so everything that is neither clearly accepted
-//! nor clearly refused is retried.
+//! Within seven days Amplitude counts a repeated event once, so a retry is safe. Therefore every event that is neither
+//! clearly accepted nor clearly refused is retried.
 
 use super::answer::{Answer, is_search};
-use super::body::{Frozen, together};
+use super::body::{Frozen, batch_size};
 use super::keys::Key;
-use super::{Config, GIVES_UP_AFTER_MS};
+use super::{Config, GIVES_UP_AFTER};
+use crate::destinations::Exchange;
 use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
 use domain::Timestamp;
+use domain::time::{duration, millis};
 use std::cmp::Ordering;
-use storage::{Attempt, DeliveryResult, EndpointSignal, EventResult, Verdict};
+use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
 const MINUTE_MS: i64 = 60 * 1000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-/// How long a throttled user or project pauses.
+/// How long a throttled user pauses, and the minimum pause of a throttled project.
 const THROTTLE_MS: i64 = 30 * 1000;
-/// The shortest wait after a refusal that may concern all our requests.
+/// Minimum wait after a 403, which probably refuses all our requests.
 const REFUSED_MS: i64 = 15 * MINUTE_MS;
-/// How long before the time limit the last attempt is, at the latest.
+/// The last attempt is planned this long before [`GIVES_UP_AFTER`], so that it is still sent if it is a little late.
 const MARGIN_MS: i64 = 10 * MINUTE_MS;
-/// The number of undocumented refusals of an event alone at which it dies, so that the next one follows.
-const REFUSALS: i64 = 5;
-/// Number of attempts whose events are counted as too few. A repetition may not be counted, so after that the event counts
-/// as delivered.
-const COUNTS: i64 = 3;
+/// Number of undocumented refusals at which an event becomes dead, if it was alone in the request. It then no longer
+/// blocks the events behind it.
+const MAX_REFUSALS: i64 = 5;
+/// Number of the attempt at which an event counts as delivered although Amplitude counted fewer events than were sent.
+/// More retries may never help, since Amplitude may not count an event that it already knows.
+const ATTEMPTS_IF_TOO_FEW: i64 = 3;
 
-/// Judges a reply for each event and for the project. `jitter` is a random number from 0 to 1, `at` is now. No text of
-/// Amplitude is repeated.
+/// Judges a reply for each event and for the project as a whole. Results never repeat Amplitude's own texts.
 #[must_use]
-pub fn judge(config: &Config, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
+pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
+    let Exchange { events, reply, at, jitter } = exchange;
     let (sent, left) =
-        events.split_at_checked(together(events.iter().map(|one| one.body.as_str()))).unwrap_or((events, &[]));
+        events.split_at_checked(batch_size(events.iter().map(|one| one.body.as_str()))).unwrap_or((events, &[]));
     let retry_after = match reply {
         Reply::Answer { retry_after, .. } => retry_after.as_deref().and_then(|text| retry_after_ms(text, at)),
         Reply::Failure { .. } => None,
@@ -41,21 +44,20 @@ pub fn judge(config: &Config, reply: &Reply, events: &[Attempt], (jitter, at): (
     let case = Case { config, sent, jitter, at, retry_after };
     let mut result = match reply {
         Reply::Answer { status, body, .. } => case.answered(*status, Answer::read(body)),
-        Reply::Failure { class, message } => case.failure(class, message, None),
+        Reply::Failure { class, message } => case.failure(Reason::new(*class, message), None),
     }
-    .with_retry_after(retry_after);
-    result
-        .events
-        .extend(left.iter().map(|one| at_once(one, "postponed", "its project is another one: it is sent separately")));
+    .with_retry_after(retry_after.map(duration));
+    let postponed = Reason::without_step(AttemptClass::Postponed, "its project is another one: it is sent separately");
+    result.events.extend(left.iter().map(|one| retry(one, 0, postponed)));
     result
 }
 
-/// Describes the reply to a test.
+/// Describes the reply to a connection test.
 ///
 /// # Errors
-/// What does not work, as a sentence for people.
-pub fn tested(config: &Config, reply: &Reply) -> Result<String, String> {
-    let key = config.keys.tested();
+/// The connection does not work: the reason as a sentence for people.
+pub fn describe_test(config: &Config, reply: &Reply) -> Result<String, String> {
+    let key = config.keys.test_key();
     let wrong = match reply {
         Reply::Answer { status: 200, body, .. } if is_search(body) => {
             let is_all = key == Key::Sandbox || config.keys.get(Key::Sandbox).is_none();
@@ -76,7 +78,27 @@ pub fn tested(config: &Config, reply: &Reply) -> Result<String, String> {
     Err(format!("{wrong} (the `{}` was tried)", key.name()))
 }
 
-/// One reply, and what it is judged by.
+/// Why an event was not accepted.
+#[derive(Clone, Copy)]
+struct Reason<'a> {
+    class: AttemptClass,
+    why: &'a str,
+    /// Whether the attempt counts as a step of the schedule.
+    counts: bool,
+}
+
+impl<'a> Reason<'a> {
+    const fn new(class: AttemptClass, why: &'a str) -> Self {
+        Self { class, why, counts: true }
+    }
+
+    /// A reason that has nothing to do with the event itself: the attempt uses no step of the schedule.
+    const fn without_step(class: AttemptClass, why: &'a str) -> Self {
+        Self { class, why, counts: false }
+    }
+}
+
+/// One reply with its context.
 struct Case<'a> {
     config: &'a Config,
     /// The events that the request held, in its order.
@@ -92,34 +114,43 @@ impl Case<'_> {
             (200, Some(answer)) if answer.code.is_none_or(|code| code == 200) && answer.error.is_empty() => {
                 self.accepted(&answer)
             }
-            (200, _) => self.failure("unreadable", "the answer was 200, but its body is not Amplitude's", None),
+            (200, _) => self.failure(
+                Reason::new(AttemptClass::Unreadable, "the answer was 200, but its body is not Amplitude's"),
+                None,
+            ),
             (400 | 401 | 403, Some(answer)) if answer.refuses_key() => self.key_refused(),
-            (400, Some(answer)) if answer.finds_no_request() => self.misdirected(),
-            (400, Some(answer)) if answer.finds_defect() => self.defect(),
-            (400 | 429, Some(answer)) if self.blames(&answer) => self.sort(status, &answer),
+            (400, Some(answer)) if answer.is_misdirected() => self.misdirected(),
+            (400, Some(answer)) if answer.is_defect() => self.defect(),
+            (400 | 429, Some(answer)) if self.blames(&answer) => self.judge_named(status, &answer),
             (400, Some(_)) => self.refused(),
             (403, _) => self.forbidden(),
             (413, _) => self.too_large(),
             (429, _) => self.throttled(),
-            (502..=504, _) => self.failure("server_error", &describe(status), Some(self.pause_ms())),
-            _ => self.failure(class(status), &describe(status), self.retry_after.map(|_| self.pause_ms())),
+            (502..=504, _) => {
+                self.failure(Reason::new(AttemptClass::ServerError, &describe(status)), Some(self.pause_ms()))
+            }
+            _ => self.failure(Reason::new(class(status), &describe(status)), self.retry_after.map(|_| self.pause_ms())),
         }
     }
 
     fn accepted(&self, answer: &Answer) -> DeliveryResult {
         let sent = i64::try_from(self.sent.len()).unwrap_or(i64::MAX);
         let ingested = answer.ingested.unwrap_or(sent);
-        let result = self.all(EndpointSignal::Success, |one| match (ingested < sent, one.number < COUNTS) {
-            (true, true) => self.by_schedule(one, "too_few", "Amplitude counted fewer events than the request held"),
-            _ => EventResult {
-                delivery_id: one.delivery_id,
-                verdict: Verdict::Delivered,
-                class: "success",
-                error: None,
-                counts: true,
-            },
-        });
-        let comes_again = result.events.iter().any(|one| one.class == "too_few");
+        let result =
+            self.all(EndpointSignal::Success, |one| match (ingested < sent, one.number < ATTEMPTS_IF_TOO_FEW) {
+                (true, true) => self.by_schedule(
+                    one,
+                    Reason::new(AttemptClass::TooFew, "Amplitude counted fewer events than the request held"),
+                ),
+                _ => EventResult {
+                    delivery_id: one.delivery_id,
+                    verdict: Verdict::Delivered,
+                    class: AttemptClass::Success,
+                    error: None,
+                    counts: true,
+                },
+            });
+        let comes_again = result.events.iter().any(|one| one.class == AttemptClass::TooFew);
         let alarm = match ingested.cmp(&sent) {
             Ordering::Less if comes_again => "Amplitude counted fewer events than a request held: they are sent again",
             Ordering::Less => "Amplitude counted fewer events than a request held, and they are taken as delivered",
@@ -129,193 +160,207 @@ impl Case<'_> {
         DeliveryResult { alarm: Some(alarm.to_owned()), ..result }
     }
 
-    /// An unknown key of the only project, or of production, disables the integration, so that nothing is sent in vain; events
-    /// of an unknown sandbox key beside another one only wait.
+    /// Amplitude does not know the API key. The production key, or the only key, disables the integration. A sandbox
+    /// key beside a production key raises an alarm, and its events are retried hourly.
     fn key_refused(&self) -> DeliveryResult {
-        let sandbox = self.sent.first().and_then(|one| Frozen::read(&one.body)).is_some_and(|frozen| frozen.sandbox);
-        let why = format!("Amplitude does not know the key `{}`", Key::of_world(sandbox).name());
-        let goes_on = sandbox && self.config.keys.get(Key::Production).is_some();
+        let first = self.sent.first().and_then(|one| Frozen::read(&one.body));
+        let key = Key::of(first.map(|frozen| frozen.environment()).unwrap_or_default());
+        let why = format!("Amplitude does not know the key `{}`", key.name());
+        let goes_on = key == Key::Sandbox && self.config.keys.get(Key::Production).is_some();
         let (endpoint_signal, alarm) = if goes_on {
             (EndpointSignal::Neutral, Some(why.clone()))
         } else {
             (EndpointSignal::Gone { reason: why.clone() }, None)
         };
-        let result = self.all(endpoint_signal, |one| self.later(one, HOUR_MS, ("invalid_api_key", &why, false)));
+        let reason = Reason::without_step(AttemptClass::InvalidApiKey, &why);
+        let result = self.all(endpoint_signal, |one| self.later(one, HOUR_MS, reason));
         DeliveryResult { alarm, ..result }
     }
 
-    /// A wrong URL, or a proxy that drops bodies: an operator can correct it while the events wait.
+    /// A wrong URL, or a proxy that drops bodies. The events are retried by the schedule, so that an operator can
+    /// correct it meanwhile.
     fn misdirected(&self) -> DeliveryResult {
         let why = "Amplitude got no request of ours: the path is another, or the body was lost on the way";
         let alarm = format!("{why}. Check the endpoint's URL, and proxies");
-        DeliveryResult { alarm: Some(alarm), ..self.failure("misdirected", why, None) }
+        DeliveryResult { alarm: Some(alarm), ..self.failure(Reason::new(AttemptClass::Misdirected, why), None) }
     }
 
-    /// Only a new version of settle can correct it.
+    /// The request is malformed: a defect that only a new version of settle can correct. Its events are dead.
     fn defect(&self) -> DeliveryResult {
         let why = "Amplitude cannot read our request";
-        let result = self.all(EndpointSignal::Failure { pause_ms: None }, |one| dead(one, "defect", why));
+        let result =
+            self.all(EndpointSignal::Failure { pause: None }, |one| dead(one, Reason::new(AttemptClass::Defect, why)));
         DeliveryResult { alarm: Some(format!("{why}: this is a defect of settle")), ..result }
     }
 
-    /// Whether it names an event of ours, or throttles its user.
+    /// Whether the answer names an event of the request, or throttles its user.
     fn blames(&self, answer: &Answer) -> bool {
         let is_named = |place: usize| self.verdict(answer, place).is_some();
         answer.is_throttled || answer.is_over_quota || (0..self.sent.len()).any(is_named)
     }
 
-    /// The verdict on an event that the answer names. The lists name only the first invalid event: the others are retried at
-    /// once, and each round removes at least one.
+    /// The verdict on an event that the answer names; `None` when it does not name the event. An answer names only the
+    /// first invalid event: the others are retried at once, and each request removes at least one.
     fn verdict(&self, answer: &Answer, place: usize) -> Option<EventResult> {
         let one = self.sent.get(place)?;
         if let Some((_, field)) = answer.wrong.iter().find(|(wrong, _)| *wrong == place) {
             let field = field.map_or("one of its fields".to_owned(), |field| format!("its `{field}`"));
-            return Some(dead(one, "refused", &format!("Amplitude refused the event for {field}")));
+            let why = format!("Amplitude refused the event for {field}");
+            return Some(dead(one, Reason::new(AttemptClass::Refused, &why)));
         }
         let device = || Frozen::read(&one.body)?.event.get("device_id")?.as_str().map(str::to_owned);
         let is_silenced = answer.silenced.contains(&place)
             || (!answer.silenced_devices.is_empty()
                 && device().is_some_and(|device| answer.silenced_devices.contains(&device)));
-        is_silenced.then(|| dead(one, "silenced", "Amplitude has silenced the customer: it takes none of their events"))
+        let silenced =
+            Reason::new(AttemptClass::Silenced, "Amplitude has silenced the customer: it takes none of their events");
+        is_silenced.then(|| dead(one, silenced))
     }
 
-    fn sort(&self, status: u16, answer: &Answer) -> DeliveryResult {
+    /// Applies the verdicts on the events that the answer names. The others are retried: after a pause if their user is
+    /// throttled or over quota, else at once.
+    fn judge_named(&self, status: u16, answer: &Answer) -> DeliveryResult {
         let (class, why, pause_ms) = match (answer.is_over_quota, answer.is_throttled) {
-            (true, _) => ("quota", "the customer has used up a day's events at Amplitude", Some(HOUR_MS)),
-            (false, true) => ("throttled", "the customer has too many events at Amplitude just now", Some(THROTTLE_MS)),
-            (false, false) => ("not_taken", "another event of the same request was refused", None),
+            (true, _) => (AttemptClass::Quota, "the customer has used up a day's events at Amplitude", Some(HOUR_MS)),
+            (false, true) => {
+                (AttemptClass::Throttled, "the customer has too many events at Amplitude just now", Some(THROTTLE_MS))
+            }
+            (false, false) => (AttemptClass::NotTaken, "another event of the same request was refused", None),
         };
+        let reason = Reason::without_step(class, why);
         let others = |one: &Attempt| match pause_ms {
-            Some(pause_ms) => self.later(one, pause_ms, (class, why, false)),
-            None => at_once(one, class, why),
+            Some(pause_ms) => self.later(one, pause_ms, reason),
+            None => retry(one, 0, reason),
         };
         let verdict_of = |(place, one): (usize, &Attempt)| self.verdict(answer, place).unwrap_or_else(|| others(one));
         let events: Vec<_> = self.sent.iter().enumerate().map(verdict_of).collect();
-        let is_silenced = events.iter().any(|one| one.class == "silenced");
-        // The project works; but a throttled user shows nothing about the project.
+        let is_silenced = events.iter().any(|one| one.class == AttemptClass::Silenced);
+        // A refused event shows that the project works. A throttled user shows nothing about the project.
         let endpoint_signal =
             if status == 400 && pause_ms.is_none() { EndpointSignal::Success } else { EndpointSignal::Neutral };
         let alarm = is_silenced.then(|| "Amplitude has silenced a customer".to_owned());
-        DeliveryResult { events, endpoint_signal, lane_pause_ms: None, user_pause_ms: pause_ms, at_most: None, alarm }
+        DeliveryResult {
+            events,
+            endpoint_signal,
+            lane_pause: None,
+            user_pause: pause_ms.map(duration),
+            at_most: None,
+            alarm,
+        }
     }
 
-    /// An undocumented refusal: halving the request finds the refused event, and that one is retried a few times.
+    /// An undocumented refusal. Halving the request finds the refused event, which is then retried alone until
+    /// [`MAX_REFUSALS`].
     fn refused(&self) -> DeliveryResult {
         let why = "Amplitude refused the event for a reason that it does not document";
         if let [one] = self.sent {
-            // Alone, for the fifth time: refusals of a larger request are not its own, nor are attempts that were not refused.
-            let is_last = one.refusals.min(one.number.saturating_sub(1)).saturating_add(1) >= REFUSALS;
-            let verdict = if is_last { dead(one, "refused", why) } else { self.by_schedule(one, "refused", why) };
-            return self.all(EndpointSignal::Failure { pause_ms: None }, |_| verdict.clone());
+            // The minimum of both counts: `refusals` also counts requests with other events, and `number` also counts
+            // attempts that failed otherwise.
+            let is_last = one.refusals.min(one.number.saturating_sub(1)).saturating_add(1) >= MAX_REFUSALS;
+            let reason = Reason::new(AttemptClass::Refused, why);
+            let verdict = if is_last { dead(one, reason) } else { self.by_schedule(one, reason) };
+            return self.all(EndpointSignal::Failure { pause: None }, |_| verdict.clone());
         }
-        DeliveryResult {
-            at_most: Some(self.half()),
-            ..self.all(EndpointSignal::Neutral, |one| at_once(one, "refused", why))
-        }
+        self.halved(Reason::without_step(AttemptClass::Refused, why))
     }
 
-    /// The firewall refuses us, or the region is not served.
+    /// Amplitude's firewall refuses us, or it does not serve the region. The events are retried slowly.
     fn forbidden(&self) -> DeliveryResult {
         let why = "Amplitude's firewall refuses us, or it does not serve the region (403)";
+        let reason = Reason::new(AttemptClass::Forbidden, why);
         let slow = |one: &Attempt| match self.wait_ms(one) {
-            Some(wait_ms) => self.later(one, wait_ms.max(REFUSED_MS), ("forbidden", why, true)),
-            None => dead(one, "forbidden", why),
+            Some(wait_ms) => self.later(one, wait_ms.max(REFUSED_MS), reason),
+            None => dead(one, reason),
         };
-        DeliveryResult { alarm: Some(why.to_owned()), ..self.all(EndpointSignal::Failure { pause_ms: None }, slow) }
+        DeliveryResult { alarm: Some(why.to_owned()), ..self.all(EndpointSignal::Failure { pause: None }, slow) }
     }
 
     fn too_large(&self) -> DeliveryResult {
         if self.sent.len() > 1 {
-            let why = "the request was too large, and is sent in halves";
-            return DeliveryResult {
-                at_most: Some(self.half()),
-                ..self.all(EndpointSignal::Neutral, |one| at_once(one, "too_large", why))
-            };
+            return self.halved(Reason::without_step(
+                AttemptClass::TooLarge,
+                "the request was too large, and is sent in halves",
+            ));
         }
         let why = "Amplitude finds a single event too large";
         DeliveryResult {
             alarm: Some(why.to_owned()),
-            ..self.all(EndpointSignal::Neutral, |one| dead(one, "too_large", why))
+            ..self.all(EndpointSignal::Neutral, |one| dead(one, Reason::new(AttemptClass::TooLarge, why)))
         }
     }
 
-    /// No user is named: the project as a whole sends too much. The attempt does not count as a step of the schedule, since
-    /// pauses and recoveries can follow one another fast.
+    /// The project as a whole sends too much: the answer names no user. The attempt uses no step of the schedule, since
+    /// pauses and recoveries can alternate quickly and would soon use up all steps.
     fn throttled(&self) -> DeliveryResult {
         let pause_ms = self.retry_after.unwrap_or_default().clamp(THROTTLE_MS, HOUR_MS);
         let why = "Amplitude takes no more events of the project just now (429)";
-        self.all(EndpointSignal::Failure { pause_ms: Some(pause_ms) }, |one| {
-            self.later(one, pause_ms, ("throttled", why, false))
-        })
+        let reason = Reason::without_step(AttemptClass::Throttled, why);
+        self.all(EndpointSignal::Failure { pause: Some(duration(pause_ms)) }, |one| self.later(one, pause_ms, reason))
     }
 
-    /// Nothing is known about the events, and the project, or the way to it, fails.
-    fn failure(&self, class: &'static str, why: &str, pause_ms: Option<i64>) -> DeliveryResult {
-        self.all(EndpointSignal::Failure { pause_ms }, |one| self.by_schedule(one, class, why))
+    /// Nothing is known about the events; the project or the network fails. The events are retried by the schedule.
+    fn failure(&self, reason: Reason<'_>, pause_ms: Option<i64>) -> DeliveryResult {
+        self.all(EndpointSignal::Failure { pause: pause_ms.map(duration) }, |one| self.by_schedule(one, reason))
+    }
+
+    /// All events are retried at once, in requests of half the size.
+    fn halved(&self, reason: Reason<'_>) -> DeliveryResult {
+        let half = i64::try_from(self.sent.len() / 2).unwrap_or(1).max(1);
+        DeliveryResult { at_most: Some(half), ..self.all(EndpointSignal::Neutral, |one| retry(one, 0, reason)) }
     }
 
     fn all(&self, endpoint_signal: EndpointSignal, judge: impl Fn(&Attempt) -> EventResult) -> DeliveryResult {
         let events = self.sent.iter().map(judge).collect();
-        DeliveryResult { events, endpoint_signal, lane_pause_ms: None, user_pause_ms: None, at_most: None, alarm: None }
+        DeliveryResult { events, endpoint_signal, lane_pause: None, user_pause: None, at_most: None, alarm: None }
     }
 
-    fn by_schedule(&self, one: &Attempt, class: &'static str, why: &str) -> EventResult {
+    fn by_schedule(&self, one: &Attempt, reason: Reason<'_>) -> EventResult {
         match self.wait_ms(one) {
-            Some(wait_ms) => self.later(one, wait_ms, (class, why, true)),
-            None => dead(one, class, why),
+            Some(wait_ms) => self.later(one, wait_ms, reason),
+            None => dead(one, reason),
         }
     }
 
-    /// A retry after a wait, the last one shortly before the seven days are over.
-    fn later(&self, one: &Attempt, wait_ms: i64, (class, why, counts): (&'static str, &str, bool)) -> EventResult {
+    /// A retry after a wait. The last one is [`MARGIN_MS`] before [`GIVES_UP_AFTER`]; after that the event is dead.
+    fn later(&self, one: &Attempt, wait_ms: i64, reason: Reason<'_>) -> EventResult {
         let passed_ms = one.first_tried_at.map_or(0, |first| self.at.millis_since(first).max(0));
-        let left_ms = GIVES_UP_AFTER_MS.saturating_sub(MARGIN_MS).saturating_sub(passed_ms);
+        let left_ms = millis(GIVES_UP_AFTER).saturating_sub(MARGIN_MS).saturating_sub(passed_ms);
         if left_ms <= 0 {
-            return dead(one, class, &format!("{why}; and after seven days Amplitude would count it twice"));
+            let why = format!("{}; and after seven days Amplitude would count it twice", reason.why);
+            return dead(one, Reason { why: &why, ..reason });
         }
-        retry(one, wait_ms.min(left_ms), (class, why, counts))
+        retry(one, wait_ms.min(left_ms), reason)
     }
 
     fn wait_ms(&self, one: &Attempt) -> Option<i64> {
-        self.config.wait_ms(self.step(one), self.retry_after, self.jitter)
+        let step = Step { number: one.number, first_tried_at: one.first_tried_at, at: self.at };
+        self.config.wait_ms(step, self.retry_after, self.jitter)
     }
 
     fn pause_ms(&self) -> i64 {
         self.config.schedule.pause_ms(self.retry_after)
     }
-
-    const fn step(&self, one: &Attempt) -> Step {
-        Step { number: one.number, first_tried_at: one.first_tried_at, at: self.at }
-    }
-
-    fn half(&self) -> i64 {
-        i64::try_from(self.sent.len() / 2).unwrap_or(1).max(1)
-    }
 }
 
-/// A retry without a wait: the failure is not this event's.
-fn at_once(one: &Attempt, class: &'static str, why: &str) -> EventResult {
-    retry(one, 0, (class, why, false))
-}
-
-fn retry(one: &Attempt, delay_ms: i64, (class, why, counts): (&'static str, &str, bool)) -> EventResult {
-    let verdict = Verdict::Retry { delay_ms };
+fn retry(one: &Attempt, delay_ms: i64, Reason { class, why, counts }: Reason<'_>) -> EventResult {
+    let verdict = Verdict::Retry { delay: duration(delay_ms) };
     EventResult { delivery_id: one.delivery_id, verdict, class, error: Some(why.to_owned()), counts }
 }
 
-fn dead(one: &Attempt, class: &'static str, why: &str) -> EventResult {
-    EventResult { verdict: Verdict::Dead, ..retry(one, 0, (class, why, true)) }
+/// The event is dead: this was its last attempt.
+fn dead(one: &Attempt, reason: Reason<'_>) -> EventResult {
+    EventResult { verdict: Verdict::Dead, counts: true, ..retry(one, 0, reason) }
 }
 
 fn describe(status: u16) -> String {
     format!("Amplitude answered {status}")
 }
 
-const fn class(status: u16) -> &'static str {
+const fn class(status: u16) -> AttemptClass {
     match status {
-        300..=399 => "redirect",
-        400..=499 => "client_error",
-        500..=599 => "server_error",
-        _ => "unexpected_status",
+        300..=399 => AttemptClass::Redirect,
+        400..=499 => AttemptClass::ClientError,
+        500..=599 => AttemptClass::ServerError,
+        _ => AttemptClass::UnexpectedStatus,
     }
 }

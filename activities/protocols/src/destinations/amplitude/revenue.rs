@@ -1,4 +1,5 @@
-//! The revenue of an event, in Amplitude's form. The ledger decides which event carries which amount.
+//! The revenue of an event in Amplitude's form. The ledger decides which event carries which amount: the price of a
+//! payment goes to Amplitude with exactly one event.
 
 use domain::payment::EntryKind;
 use storage::{Earned, Unsent};
@@ -12,31 +13,31 @@ pub struct Revenue {
     pub kind: &'static str,
 }
 
-/// The revenue of this event, if it carries a payment whose price is known, or an adjustment of one.
+/// The revenue of an event that carries a payment with a known price, or an adjustment; else `None`.
 pub fn of(unsent: &Unsent) -> Option<Revenue> {
     let earned = unsent.earned.as_ref()?;
     let amount: f64 = earned.revenue()?.parse().ok()?;
     amount.is_finite().then_some(Revenue { amount, kind: kind(earned.kind) })
 }
 
-/// Why this event carries a payment without its amount.
+/// Why the price of the payment that this event carries is unknown; `None` when it is known, or the event carries none.
 pub fn unknown_because(unsent: &Unsent) -> Option<&str> {
     let earned = unsent.earned.as_ref().filter(|earned| !earned.is_elsewhere && earned.usd.is_none());
     earned.and_then(|earned| earned.unknown_because.as_deref())
 }
 
-/// Why an adjustment of a payment is not sent.
+/// Why an adjustment of a payment is not sent; `None` when it is sent.
 pub fn not_counted_because(unsent: &Unsent) -> Option<&'static str> {
     unsent.earned.as_ref()?.not_counted_because
 }
 
-/// The SKU that was paid.
+/// The SKU of the payment: the ledger's, else that of the purchase.
 pub fn sku(unsent: &Unsent) -> Option<&str> {
     let listed = || unsent.data.get("product_ref_id").and_then(serde_json::Value::as_str);
     unsent.earned.as_ref().and_then(|Earned { sku, .. }| sku.as_deref()).or_else(listed)
 }
 
-/// An amount of money from a text, as in `data`, or a number.
+/// Parses an amount of money from a text (as in `data`) or a number.
 pub fn money(value: &serde_json::Value) -> Option<f64> {
     let amount = value.as_str().and_then(|text| text.parse().ok()).or_else(|| value.as_f64());
     amount.filter(|amount: &f64| amount.is_finite())

@@ -1,4 +1,4 @@
-//! The fields of an integration, as they are documented.
+//! The fields of an integration as JSON Schemas, for the API's documentation.
 
 use crate::destinations::schemas::{KindSchemas, fields, nullable};
 use serde_json::json;

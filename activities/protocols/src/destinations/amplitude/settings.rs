@@ -1,4 +1,4 @@
-//! The settings of an integration without its keys: set by a request, stored as JSON, parsed again for each event.
+//! The settings of an integration except its keys. An API request sets them, and they are stored as JSON.
 
 use super::keys::StoredKeys;
 use crate::destinations::Allowed;
@@ -15,36 +15,37 @@ const EU: &str = "https://api.eu.amplitude.com/2/httpapi";
 /// The search for users, in either region.
 const STANDARD_SEARCH: &str = "https://amplitude.com/api/2/usersearch";
 const EU_SEARCH: &str = "https://analytics.eu.amplitude.com/api/2/usersearch";
-/// The path of events, where a URL names none.
+/// The path for events if the endpoint's URL has none.
 const PATH: &str = "/2/httpapi";
 const SEARCH_PATH: &str = "/api/2/usersearch";
 
 /// Amplitude's default minimum length of an id.
-pub const USUAL_MIN_ID_LENGTH: u64 = 5;
-/// Our own ids, which are sent as device ids, have 36 characters; a longer minimum would refuse all of them.
-const LONGEST_MIN_ID_LENGTH: u64 = 36;
+pub const DEFAULT_MIN_ID_LENGTH: u64 = 5;
+/// Maximum of `min_id_length`. settle's own ids, which are sent as device ids, have 36 characters: a longer minimum
+/// would refuse all of them.
+const MAX_MIN_ID_LENGTH: u64 = 36;
 /// Maximum length of a prefix.
-const LONGEST_PREFIX: usize = 32;
+const MAX_PREFIX: usize = 32;
 /// Maximum length of a partner's id.
-const LONGEST_PARTNER_ID: usize = 64;
+const MAX_PARTNER_ID: usize = 64;
 
 /// The settings of an integration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Where events go; it has no default, since it is a region.
+    /// The endpoint for events. It has no default, since it depends on the project's region.
     pub endpoint: Option<Endpoint>,
-    /// What names a customer.
-    pub user_id: UserIdIs,
-    /// What happens to events of customers without an external id.
-    pub without_external_id: Unnamed,
+    /// Which id identifies a user.
+    pub user_id: UserIdSource,
+    /// What happens to events of users without an external id.
+    pub without_external_id: WithoutExternalId,
     /// The project's minimum length of an id.
     pub min_id_length: u64,
     /// The prefix of the names of user properties.
     pub prefix: String,
-    /// Which user properties are sent.
+    /// Which user properties are kept up to date.
     pub user_properties: Attributes,
-    /// The sender of the events, as an Amplitude partner.
+    /// The Amplitude partner that sends the events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partner_id: Option<String>,
     /// Which keys are set.
@@ -52,22 +53,23 @@ pub struct Settings {
     pub keys: StoredKeys,
 }
 
-/// Which id identifies a customer in Amplitude.
+/// Which id identifies a user in Amplitude.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum UserIdIs {
-    /// The customer's external id.
+pub enum UserIdSource {
+    /// The user's external id.
     #[default]
     ExternalId,
-    /// Our id.
+    /// settle's `user_id`.
     UserId,
 }
 
-/// What happens to events of customers without an external id.
+/// What happens to events of users without an external id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Unnamed {
-    /// They are sent with the device id alone; Amplitude merges them into the user after the first event with both ids.
+pub enum WithoutExternalId {
+    /// They are sent with the device id alone. Amplitude merges the device into the user after the first event with
+    /// both ids.
     #[default]
     Send,
     /// They wait for the external id.
@@ -76,15 +78,15 @@ pub enum Unnamed {
     Skip,
 }
 
-/// Where events go.
+/// The endpoint for events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {
-    /// Amplitude.
+    /// Amplitude's standard region.
     Standard,
-    /// Amplitude in the European Union.
+    /// Amplitude's region in the European Union.
     Eu,
-    /// A URL that the operator allows in its place.
+    /// A URL that replaces Amplitude's. The operator's setting must allow its origin.
     #[serde(untagged)]
     Other(Url),
 }
@@ -93,9 +95,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             endpoint: None,
-            user_id: UserIdIs::default(),
-            without_external_id: Unnamed::default(),
-            min_id_length: USUAL_MIN_ID_LENGTH,
+            user_id: UserIdSource::default(),
+            without_external_id: WithoutExternalId::default(),
+            min_id_length: DEFAULT_MIN_ID_LENGTH,
             prefix: "namiml_".to_owned(),
             user_properties: Attributes::default(),
             partner_id: None,
@@ -105,8 +107,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Sets a field from a request; null restores the default. `None` when there is no such field; the error is the
-    /// expected form.
+    /// Sets a field from a request; null restores the default. `None` when there is no such field.
+    ///
+    /// # Errors
+    /// The expected form of the field.
     pub fn set(&mut self, name: &str, value: &Value, allowed: &Allowed) -> Option<Result<(), &'static str>> {
         Some(match name {
             "endpoint" => Endpoint::parse(value, allowed).map(|endpoint| self.endpoint = Some(endpoint)),
@@ -152,7 +156,8 @@ impl Endpoint {
         Ok(Self::Other(url))
     }
 
-    /// The URLs of events and of the search for users. `None` when the operator no longer allows it.
+    /// The URLs for events and for the search for users. `None` when the operator's setting no longer allows the
+    /// origin.
     pub fn urls(&self, allowed: &Allowed) -> Option<(Url, Url)> {
         let (events, search) = match self {
             Self::Standard => (STANDARD.parse(), STANDARD_SEARCH.parse()),
@@ -174,9 +179,9 @@ fn choice<T: Default + DeserializeOwned>(value: &Value) -> Option<T> {
 
 fn min_id_length(value: &Value) -> Option<u64> {
     if value.is_null() {
-        return Some(USUAL_MIN_ID_LENGTH);
+        return Some(DEFAULT_MIN_ID_LENGTH);
     }
-    value.as_u64().filter(|least| (1..=LONGEST_MIN_ID_LENGTH).contains(least))
+    value.as_u64().filter(|least| (1..=MAX_MIN_ID_LENGTH).contains(least))
 }
 
 fn partner_id(value: &Value) -> Result<Option<String>, &'static str> {
@@ -184,7 +189,7 @@ fn partner_id(value: &Value) -> Result<Option<String>, &'static str> {
         return Ok(None);
     }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let is_id = |text: &&str| (1..=LONGEST_PARTNER_ID).contains(&text.len()) && text.bytes().all(is_plain);
+    let is_id = |text: &&str| (1..=MAX_PARTNER_ID).contains(&text.len()) && text.bytes().all(is_plain);
     let id = value.as_str().filter(is_id).ok_or("1 to 64 ASCII letters, digits, `-`, `_` and `.`")?;
     Ok(Some(id.to_owned()))
 }
@@ -194,8 +199,7 @@ fn prefix(value: &Value) -> Option<String> {
         return Some(Settings::default().prefix);
     }
     let is_name = |text: &&str| {
-        (1..=LONGEST_PREFIX).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        (1..=MAX_PREFIX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     value.as_str().filter(is_name).map(str::to_owned)
 }

@@ -1,6 +1,6 @@
-//! When an attempt follows a failed one: the schedule of a destination, and its `Retry-After`.
+//! The time of the next attempt after a failed one: by the destination's schedule, or by the answer's `Retry-After`.
 //!
-//! Pure; random numbers and the time are arguments. The meaning of a status is decided by each kind.
+//! Pure: random numbers and the time are arguments. Each kind of destination decides what an answer's status means.
 
 use super::Invalid;
 use domain::Timestamp;
@@ -11,27 +11,28 @@ mod tests;
 
 const SECOND_MS: i64 = 1000;
 const HOUR_MS: i64 = 3600 * SECOND_MS;
-/// Maximum pause of a destination without a `Retry-After`.
-const PAUSE_MS: i64 = 30 * SECOND_MS;
+/// Maximum pause of a whole destination without a `Retry-After`, and the maximum lower bound of one with it.
+const MAX_DEFAULT_PAUSE_MS: i64 = 30 * SECOND_MS;
 /// Maximum length of a schedule, in days.
 pub const LONGEST_DAYS: u32 = 8;
-const LONGEST_SECONDS: i64 = LONGEST_DAYS as i64 * 24 * 3600;
-/// Maximum number of its waits.
-const STEPS: usize = 100;
-/// [`LONGEST_DAYS`] for people.
+const MAX_SECONDS: i64 = LONGEST_DAYS as i64 * 24 * 3600;
+/// Maximum number of waits in a schedule.
+const MAX_WAITS: usize = 100;
+/// [`LONGEST_DAYS`] as a text for errors and documentation.
 pub const LONGEST: &str = "together at most 691200 (8 days)";
 
-/// The default waits, the example of Standard Webhooks: the tenth and last attempt is 75 h 35 min 5 s after the first.
-pub const USUAL_SECONDS: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
+/// The default waits in seconds, as Standard Webhooks recommends: the tenth and last attempt is 75 h 35 min 5 s after
+/// the first.
+pub const DEFAULT_WAITS_SECONDS: [i64; 9] = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
-/// Checks a schedule: the waits in seconds after the first, the second… attempt.
+/// Validates a schedule: the waits in seconds after the first attempt, the second, and so on.
 ///
 /// # Errors
 /// The expected form of a schedule.
 pub fn check_schedule(seconds: &[i64]) -> Result<(), Invalid> {
     let total = seconds.iter().try_fold(0_i64, |sum, wait| sum.checked_add(*wait));
-    let is_short = total.is_some_and(|total| total <= LONGEST_SECONDS);
-    let is_counted = (1..=STEPS).contains(&seconds.len()) && seconds.iter().all(|wait| *wait >= 1);
+    let is_short = total.is_some_and(|total| total <= MAX_SECONDS);
+    let is_counted = (1..=MAX_WAITS).contains(&seconds.len()) && seconds.iter().all(|wait| *wait >= 1);
     if is_short && is_counted {
         Ok(())
     } else {
@@ -46,19 +47,19 @@ pub struct Schedule {
     waits_ms: Vec<i64>,
 }
 
-/// The schedule of a kind, for people.
+/// The schedule of a kind of destination, as the command line shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScheduleText {
     /// The default schedule.
     pub usual: &'static str,
-    /// The end that is added to a schedule of a destination's own.
+    /// Text to append to a schedule that a destination sets itself.
     pub end: &'static str,
 }
 
 /// Which attempt failed, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// Its number among the attempts that count, from 1.
+    /// The number of the step in the schedule, from 1. Attempts that use no step are not counted.
     pub number: i64,
     /// The time of the first attempt; `None` when this is the first.
     pub first_tried_at: Option<Timestamp>,
@@ -70,12 +71,12 @@ impl Schedule {
     /// A schedule of these waits in seconds, or the default one.
     #[must_use]
     pub fn new(seconds: Option<&[i64]>) -> Self {
-        let seconds = seconds.filter(|seconds| !seconds.is_empty()).unwrap_or(&USUAL_SECONDS);
+        let seconds = seconds.filter(|seconds| !seconds.is_empty()).unwrap_or(&DEFAULT_WAITS_SECONDS);
         let waits_ms: Vec<i64> = seconds.iter().map(|wait| wait.max(&1).saturating_mul(SECOND_MS)).collect();
         Self { first_ms: waits_ms.first().copied().unwrap_or(SECOND_MS), waits_ms }
     }
 
-    /// The first wait, which is also the shortest pause of a destination, in milliseconds.
+    /// The first wait, in milliseconds.
     #[must_use]
     pub const fn first_ms(&self) -> i64 {
         self.first_ms
@@ -83,9 +84,10 @@ impl Schedule {
 
     /// How long to wait after a failed attempt, in milliseconds; `None` when it was the last one.
     ///
-    /// Without `retry_after_ms` it is the step's wait, moved by up to a fifth either way by `jitter` from 0 to 1.
-    /// `retry_after_ms` is bounded by the step's wait and twice that, or an hour if that is longer. Past the schedule's end,
-    /// by the time since the first attempt, it adds nothing to the step's wait.
+    /// Without `retry_after_ms`, the result is the step's wait, spread by up to 20 % either way; `jitter` is between 0
+    /// and 1. With it, the result is `retry_after_ms`, limited in three ways: at least the step's wait; at most twice the
+    /// step's wait or an hour, whichever is longer; and not past the end of the schedule, counted from the first
+    /// attempt, unless the step's wait itself ends later.
     #[must_use]
     pub fn wait_ms(&self, step: Step, retry_after_ms: Option<i64>, jitter: f64) -> Option<i64> {
         let place = usize::try_from(step.number.saturating_sub(1)).unwrap_or(0);
@@ -96,11 +98,11 @@ impl Schedule {
         })
     }
 
-    /// How long the whole destination pauses, in milliseconds: `retry_after_ms` between the first wait and an hour, or the
-    /// first wait without it. The first wait counts as at most half a minute here.
+    /// How long the whole destination pauses, in milliseconds. Without `retry_after_ms`: the schedule's first wait, or
+    /// 30 s if that is shorter. With it: `retry_after_ms`, at least the pause without it and at most an hour.
     #[must_use]
     pub fn pause_ms(&self, retry_after_ms: Option<i64>) -> i64 {
-        let base_ms = self.first_ms.min(PAUSE_MS);
+        let base_ms = self.first_ms.min(MAX_DEFAULT_PAUSE_MS);
         retry_after_ms.map_or(base_ms, |retry_after_ms| retry_after_ms.clamp(base_ms, HOUR_MS))
     }
 
@@ -112,13 +114,13 @@ impl Schedule {
     }
 }
 
-/// The wait from `at` in a `Retry-After` header (RFC 9110 10.2.3), in milliseconds: seconds, or a date in any of the three
-/// forms of HTTP. A date in the past is 0; anything else is `None`.
+/// Parses a `Retry-After` header (RFC 9110 10.2.3): a number of seconds, or a date in any of HTTP's three formats.
+/// Returns the wait from `at` in milliseconds: 0 for a date in the past, `None` for any other text.
 #[must_use]
 pub fn retry_after_ms(text: &str, at: Timestamp) -> Option<i64> {
     let text = text.trim_matches([' ', '\t']);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are a very long wait.
+        // A number too large for an `i64` is a very long wait.
         return Some(text.parse::<i64>().map_or(i64::MAX, |seconds| seconds.saturating_mul(SECOND_MS)));
     }
     let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
@@ -126,7 +128,7 @@ pub fn retry_after_ms(text: &str, at: Timestamp) -> Option<i64> {
     Some(then.millis_since(at).max(0))
 }
 
-/// A wait moved by up to a fifth either way.
+/// Spreads a wait by up to 20 % either way. A jitter outside 0 to 1 spreads nothing.
 fn spread(wait_ms: i64, jitter: f64) -> i64 {
     let jitter = if (0.0..=1.0).contains(&jitter) { jitter } else { 0.5 };
     #[expect(clippy::cast_possible_truncation, reason = "from 0 to 400, and a float cast saturates")]

@@ -7,23 +7,23 @@ use super::secrets::Secrets;
 use super::signature::{Key, Version};
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
-use crate::destinations::{Allowed, Changed, Created, Invalid, KindFields, Rotation};
-use crate::http;
+use crate::destinations::{Allowed, ChangedSettings, Invalid, KindFields, NewSettings, Rotation};
+use crate::http::{self, Rules};
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 use storage::{Destination, Traits};
 use url::Url;
 
-/// Its fields. Keys are set on creation: a rotation replaces them.
+/// The fields of a webhook. Keys can be set only on creation; later a rotation replaces them.
 pub const FIELDS: KindFields =
     KindFields { changeable: &["url", "headers", "signature"], on_creation: &["secret", "private_key"] };
 /// The expected form of a URL.
 const EXPECTED: &str = "a URL such as https://example.com/hook";
-/// The choices of signatures. The first is the default.
+/// The values of `signature`, and the versions that each chooses. The first value is the default.
 const SIGNATURES: [(&str, &[Version]); 3] =
     [("v1", &[Version::V1]), ("v1a", &[Version::V1a]), ("v1,v1a", &[Version::V1, Version::V1a])];
-/// The setting that holds until when replaced secrets sign too.
+/// The name of the setting with the time until which replaced secrets sign too.
 const OLD_SECRETS: &str = "old_secret_signs_until";
 /// Maximum time for which a replaced key goes on signing, in milliseconds.
 const LONGEST_OVERLAP_MS: i64 = 7 * 24 * 3600 * 1000;
@@ -45,12 +45,12 @@ pub struct Config {
     hidden: Vec<SecretString>,
 }
 
-/// Builds a webhook from `url`, `headers`, `signature`, and maybe `secret` or `private_key`. An address or a port
-/// that can never be delivered to is refused; the addresses of a name are checked when a request is sent.
+/// Builds a webhook from `url`, `headers`, `signature`, `secret` and `private_key`; only `url` is required. A forbidden
+/// address or port in the URL is refused here. A host name is resolved and checked only when a request is sent.
 ///
 /// # Errors
 /// All invalid fields.
-pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<Created, Vec<Invalid>> {
+pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<NewSettings, Vec<Invalid>> {
     let mut wrong = unknown(fields);
     let mut key = |version: Version, name: &str| {
         let created = provided_key(fields, version, name).unwrap_or_else(|| version.new_key(random));
@@ -71,10 +71,10 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) 
     }
     let shown = shown(&settings, &secrets, |_| true);
     let (settings, secret) = (Value::Object(settings), secrets.seal());
-    Ok(Created { settings, secret, shown, traits: Traits::default() })
+    Ok(NewSettings { settings, secret, shown, traits: Traits::default() })
 }
 
-/// Changes `url`, `signature` (null for the default) and `headers` (each by its name; null removes one, or all).
+/// Changes `url`, `signature` (null sets the default) and `headers` (null removes one header, or all).
 ///
 /// # Errors
 /// All invalid fields.
@@ -83,7 +83,7 @@ pub fn change(
     secret: &SecretString,
     fields: &Map<String, Value>,
     allowed: &Allowed,
-) -> Result<Changed, Vec<Invalid>> {
+) -> Result<ChangedSettings, Vec<Invalid>> {
     let mut secrets = Secrets::open(secret).map_err(|invalid| vec![invalid])?;
     let before = settings.as_object().cloned().unwrap_or_default();
     let mut wrong = unknown(fields);
@@ -94,19 +94,19 @@ pub fn change(
         Ok(settings) if wrong.is_empty() => {
             let old = chosen(&before).unwrap_or_default();
             let shown = shown(&settings, &secrets, |version| !old.contains(&version));
-            Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
+            Ok(ChangedSettings { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
         }
         Ok(_) => Err(wrong),
         Err(more) => Err(wrong.into_iter().chain(more).collect()),
     }
 }
 
-/// Replaces the key of the new secret's version, or else those of all chosen versions. The old ones go on signing beside
-/// the new ones until the rotation's time.
+/// Replaces keys. With `rotation.new_secret`, only the key of its version is replaced; without it, the keys of all
+/// chosen versions. The replaced keys sign too until `rotation.until`.
 ///
 /// # Errors
-/// The new key is invalid, or too many old ones still sign.
-pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> Result<Changed, Invalid> {
+/// The new key is invalid, the overlap is too long, or too many replaced keys still sign.
+pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> Result<ChangedSettings, Invalid> {
     let mut secrets = Secrets::open(secret)?;
     let mut settings = settings.as_object().cloned().unwrap_or_default();
     if rotation.until > rotation.now.plus_millis(LONGEST_OVERLAP_MS) {
@@ -129,7 +129,7 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
         settings.insert(OLD_SECRETS.to_owned(), json!(rotation.until));
     }
     let shown = shown(&settings, &secrets, |version| replaced.contains(&version));
-    Ok(Changed { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
+    Ok(ChangedSettings { settings: Value::Object(settings), secret: secrets.seal(), shown, profile: None })
 }
 
 /// Builds the configuration of a stored webhook.
@@ -157,8 +157,8 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     Ok(Config { url, schedule, keys, headers, hidden })
 }
 
-/// Redacts our secrets and the values of the owner's headers in a text of the endpoint, also one that is cut off at the
-/// end. Values shorter than four characters stay, since they occur everywhere.
+/// Redacts keys and header values in a text that the endpoint sent, even a value that is cut off at the end of the
+/// text. Values shorter than four bytes are not redacted, since they would match unrelated text.
 #[must_use]
 pub fn redact(config: &Config, text: &str) -> String {
     let hide = |text: String, secret: &SecretString| text.replace(secret.expose_secret(), REDACTED);
@@ -166,7 +166,7 @@ pub fn redact(config: &Config, text: &str) -> String {
     without_beginning(whole, config.hidden.iter().map(|secret| secret.expose_secret()), REDACTED)
 }
 
-/// The newest shared secret.
+/// The current shared secret.
 #[must_use]
 pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
     Secrets::open(secret).ok()?.newest(Version::V1).map(|(_, text)| SecretString::from(text))
@@ -201,7 +201,7 @@ fn apply(
     if wrong.is_empty() { Ok(settings) } else { Err(wrong) }
 }
 
-/// Shows the public key where signatures need one.
+/// Sets `public_key` if the chosen signatures include `v1a`; else removes it.
 fn note_public_key(settings: &mut Map<String, Value>, secrets: &Secrets) -> Result<(), Invalid> {
     settings.remove("public_key");
     if chosen(settings)?.contains(&Version::V1a) {
@@ -220,13 +220,14 @@ fn chosen(settings: &Map<String, Value>) -> Result<&'static [Version], Invalid> 
 fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
     let text = value.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
     let url: Url = text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))?;
-    check(&url, allowed.rules.allow_http).map_err(|expected| Invalid::new("url", expected))?;
+    check(&url, &allowed.rules).map_err(|expected| Invalid::new("url", expected))?;
     Ok(url)
 }
 
-/// Checks that a request can be sent to a URL. Done only when it is set: what the operator allows may change later.
+/// Refuses a URL with a forbidden address or port. Checked only when the URL is set, since the allowed networks may
+/// change later.
 fn reachable(url: Url, allowed: &Allowed) -> Result<Url, Invalid> {
-    match http::check(&url, &allowed.rules) {
+    match http::check_url(&url, &allowed.rules) {
         Ok(()) => Ok(url),
         Err(why) => Err(Invalid::new(
             "url",
@@ -235,10 +236,10 @@ fn reachable(url: Url, allowed: &Allowed) -> Result<Url, Invalid> {
     }
 }
 
-fn check(url: &Url, allow_http: bool) -> Result<(), String> {
+fn check(url: &Url, rules: &Rules) -> Result<(), String> {
     match url.scheme() {
         "https" => {}
-        "http" if allow_http => {}
+        "http" if rules.allow_http => {}
         "http" => return Err("an https:// URL (http:// needs `destinations.allow_http`, for development)".to_owned()),
         other => return Err(format!("an https:// URL, and it is {other}://")),
     }
@@ -251,14 +252,14 @@ fn check(url: &Url, allow_http: bool) -> Result<(), String> {
     if url.has_host() { Ok(()) } else { Err(EXPECTED.to_owned()) }
 }
 
-/// The unknown fields. The caller knows those of every kind.
+/// One error for each unknown field. The caller has removed the fields that every kind of destination has.
 fn unknown(fields: &Map<String, Value>) -> Vec<Invalid> {
     let is_known = |name: &str| FIELDS.changeable.iter().chain(FIELDS.on_creation).any(|own| *own == name);
     let surplus = fields.keys().filter(|name| !is_known(name));
     surplus.map(|name| Invalid::new(name, "no such field")).collect()
 }
 
-/// The key of this version in a request, if there is one.
+/// The key of this version that the request contains, if any.
 fn provided_key(fields: &Map<String, Value>, version: Version, name: &str) -> Option<Result<String, Invalid>> {
     let value = fields.get(name).filter(|value| !value.is_null())?;
     let text = value.as_str().unwrap_or_default();
@@ -266,7 +267,7 @@ fn provided_key(fields: &Map<String, Value>, version: Version, name: &str) -> Op
     Some(if is_right { Ok(text.to_owned()) } else { Err(version.invalid()) })
 }
 
-/// The secrets to show once: those that verify the chosen versions that are `wanted`.
+/// The secrets to show once: for each chosen version that is `wanted`, the one with which a receiver verifies.
 fn shown(
     settings: &Map<String, Value>,
     secrets: &Secrets,

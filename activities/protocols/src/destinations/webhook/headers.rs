@@ -1,18 +1,19 @@
-//! Extra headers of an endpoint's owner: their names are shown, their values are secrets.
+//! The extra headers that an admin sets for an endpoint. The API shows their names; their values are secrets.
 
 use crate::destinations::Invalid;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// Maximum number of headers.
-const MOST: usize = 20;
-/// Maximum length of a name.
-const NAME_BYTES: usize = 100;
-/// Maximum length of a value: longer than usual tokens, and shorter than the limits of common servers.
-const VALUE_BYTES: usize = 2048;
+const MAX_HEADERS: usize = 20;
+/// Maximum length of a name in bytes.
+const MAX_NAME_BYTES: usize = 100;
+/// Maximum length of a value in bytes. Access tokens are shorter; common servers allow more.
+const MAX_VALUE_BYTES: usize = 2048;
 
-/// Headers that we set, and those of the connection instead of the request (RFC 9110 7.6.1).
-const OURS: [&str; 17] = [
+/// The reserved headers: those that settle sets, and hop-by-hop headers, which belong to the connection (RFC 9110
+/// 7.6.1).
+const RESERVED: [&str; 17] = [
     "accept-encoding",
     "connection",
     "content-encoding",
@@ -31,13 +32,17 @@ const OURS: [&str; 17] = [
     "user-agent",
     "via",
 ];
-/// The prefix of the headers of Standard Webhooks.
-const STANDARD: &str = "webhook-";
+/// The prefix of the headers of Standard Webhooks, which are reserved too.
+const RESERVED_PREFIX: &str = "webhook-";
 
-/// Values by name.
+/// Header values by their names in lower case.
 pub type Headers = BTreeMap<String, String>;
 
-/// Changes headers by the fields of a request: a text sets one, null removes it; null for all removes all.
+/// Changes the headers as the field `headers` of an API request says. In an object, a text sets a header and null
+/// removes it. Null instead of an object removes all headers.
+///
+/// # Errors
+/// All invalid headers, also names that occur more than once.
 pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> {
     let fields = match value {
         Value::Null => {
@@ -47,7 +52,7 @@ pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> 
         Value::Object(fields) => fields,
         _ => return Err(vec![Invalid::new("headers", "an object of names and values, such as {\"x-tenant\": \"7\"}")]),
     };
-    let mut wrong = twice(fields);
+    let mut wrong = duplicates(fields);
     for (name, value) in fields {
         let lower = name.to_ascii_lowercase();
         match value {
@@ -59,40 +64,41 @@ pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> 
             _ => wrong.push(Invalid::new(&field(name), "a text, or null to remove it")),
         }
     }
-    if headers.len() > MOST {
-        wrong.push(Invalid::new("headers", format!("at most {MOST}")));
+    if headers.len() > MAX_HEADERS {
+        wrong.push(Invalid::new("headers", format!("at most {MAX_HEADERS}")));
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-/// Checks a header whose name is in lower case. The error is the expected form, and never repeats the value.
+/// Checks a header whose name is in lower case. Any token of RFC 9110 5.6.2 is accepted as a name. The error describes
+/// the recommended form and never repeats the value.
 pub fn check(name: &str, value: &str) -> Result<(), String> {
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || name.len() > NAME_BYTES || !name.bytes().all(is_letter) {
-        return Err(format!("a name of 1 to {NAME_BYTES} letters, digits and hyphens"));
+    let is_token_char = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(is_token_char) {
+        return Err(format!("a name of 1 to {MAX_NAME_BYTES} letters, digits and hyphens"));
     }
-    if name.starts_with(STANDARD) || OURS.contains(&name) {
+    if name.starts_with(RESERVED_PREFIX) || RESERVED.contains(&name) {
         return Err("another name: this header is set by settle or by the connection".to_owned());
     }
     let is_visible = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
     let is_trimmed = value.trim_matches([' ', '\t']).len() == value.len();
-    if value.is_empty() || value.len() > VALUE_BYTES || !is_trimmed || !value.bytes().all(is_visible) {
-        return Err(format!("a value of 1 to {VALUE_BYTES} visible ASCII characters, without spaces at its ends"));
+    if value.is_empty() || value.len() > MAX_VALUE_BYTES || !is_trimmed || !value.bytes().all(is_visible) {
+        return Err(format!("a value of 1 to {MAX_VALUE_BYTES} visible ASCII characters, without spaces at its ends"));
     }
     Ok(())
 }
 
-/// The names that differ only in their case.
-fn twice(fields: &Map<String, Value>) -> Vec<Invalid> {
+/// One error for each name that occurs more than once, ignoring case.
+fn duplicates(fields: &Map<String, Value>) -> Vec<Invalid> {
     let mut seen = BTreeMap::<String, usize>::new();
     for name in fields.keys() {
         *seen.entry(name.to_ascii_lowercase()).or_default() += 1;
     }
-    let twice = seen.into_iter().filter(|(_, times)| *times > 1);
-    twice.map(|(name, _)| Invalid::new(&field(&name), "a name once, in whatever case")).collect()
+    let duplicates = seen.into_iter().filter(|(_, times)| *times > 1);
+    duplicates.map(|(name, _)| Invalid::new(&field(&name), "a name once, in whatever case")).collect()
 }
 
 fn field(name: &str) -> String {
-    // A name is cut so that no error becomes longer than the name that it refuses.
-    format!("headers.{}", name.chars().take(NAME_BYTES).collect::<String>())
+    // The name is cut off, so that a very long one does not cause a very long error.
+    format!("headers.{}", name.chars().take(MAX_NAME_BYTES).collect::<String>())
 }

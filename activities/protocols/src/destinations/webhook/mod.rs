@@ -17,10 +17,12 @@ mod tests;
 pub use config::Config;
 
 use super::schedule::ScheduleText;
+use domain::time::DAY;
+use std::time::Duration;
 
-/// Its schedule for people.
+/// The default schedule, as the command line shows it.
 pub const SCHEDULE: ScheduleText = ScheduleText { usual: "10 attempts over 75 h 35 m", end: "" };
-/// The name of this kind.
+/// The name of this kind of destination, in the API and in the database.
 pub const KIND: &str = "webhook";
-/// How long without success before it is disabled: five days.
-pub const PATIENCE_MS: i64 = 5 * 24 * 3600 * 1000;
+/// Time without a success after which a failed request disables the destination: five days.
+pub const DISABLE_AFTER: Duration = DAY.saturating_mul(5);

@@ -1,4 +1,4 @@
-//! The request of one attempt: the stored body, and the signed headers.
+//! The request of one attempt: the frozen body, and the headers with its signature.
 
 use super::config::Config;
 use crate::destinations::Invalid;
@@ -9,13 +9,13 @@ use serde_json::json;
 use storage::Attempt;
 
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
-/// The prefix of a test's `webhook-id`; no id of an event has it.
+/// The prefix of a test's `webhook-id`. No event's id has this prefix.
 const TEST: &str = "test_";
 
-/// The signed request of one event. `at` is the time of this attempt; `webhook-id` is the same in all of them.
+/// The signed request with one event. `at` is the time of this attempt. `webhook-id` is the same in all attempts.
 ///
 /// # Errors
-/// There is no event, or a key signs nothing.
+/// There is not exactly one event, or a key cannot sign.
 pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
     let [attempt] = attempts else {
         return Err(Invalid::new("attempts", "one event: a webhook takes them one by one"));
@@ -23,11 +23,11 @@ pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<R
     sign(config, at, &attempt.delivery_id.to_string(), &attempt.body)
 }
 
-/// A signed request that carries no event: its body is of the type `test`, its `webhook-id` begins with `test_`, and its
-/// header `webhook-test` is `true`.
+/// A signed request that carries no event: its body is of the type `test`, its `webhook-id` begins with `test_`, and
+/// its header `webhook-test` is `true`.
 ///
 /// # Errors
-/// The id has a dot, or a key signs nothing.
+/// The id is empty or has a dot or an invisible character, or a key cannot sign.
 pub fn test(config: &Config, at: Timestamp, id: &str) -> Result<Request, Invalid> {
     let id = format!("{TEST}{}", id.strip_prefix(TEST).unwrap_or(id));
     let data = json!({"message": "A test of this endpoint. It carries no event."});

@@ -1,49 +1,58 @@
-//! Judges a reply of a webhook: 2xx is success, everything else is retried until the schedule ends.
+//! Judges a reply of a webhook. 2xx is success. Any other answer, or none, is retried until the schedule ends, with two
+//! exceptions:
 //!
-//! 410 disables the endpoint. 429, 502, 503 and 504 pause the whole destination. An event that the endpoint refuses again
-//! and again dies, so that the next follows; the newest state of a purchase does not.
+//! * 410 disables the destination; the event stays owed, even past the end of its schedule.
+//! * An event becomes dead at the fifth answer that refuses it (4xx except 408, 410, 425 and 429), so that it does not
+//!   block the events behind it. A `purchase.updated` is not affected, since a newer state replaces it.
+//!
+//! 429, 502, 503 and 504 also pause the whole destination.
 
 use super::Config;
+use crate::destinations::Exchange;
 use crate::destinations::schedule::{Step, retry_after_ms};
 use crate::http::Reply;
 use domain::Timestamp;
 use domain::attempt::is_refusal;
 use domain::event::PURCHASE_UPDATED;
-use storage::{Attempt, DeliveryResult, EndpointSignal, EventResult, Verdict};
+use domain::time::duration;
+use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
 const GONE: u16 = 410;
-/// The number of the refusal at which an event dies.
-const REFUSALS: i64 = 5;
+/// Number of refusals at which an event becomes dead.
+const MAX_REFUSALS: i64 = 5;
 
-/// Judges a reply for each event and for the endpoint. `jitter` from 0 to 1 moves a wait by up to a fifth either way.
+/// Judges a reply for each event and for the endpoint as a whole. The jitter spreads a wait by up to 20 % either way; a
+/// wait by `Retry-After` is not spread.
 #[must_use]
-pub fn judge(config: &Config, reply: &Reply, events: &[Attempt], (jitter, at): (f64, Timestamp)) -> DeliveryResult {
+pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
+    let Exchange { events, reply, at, jitter } = exchange;
     let retry_after_ms = match reply {
         Reply::Answer { retry_after: Some(text), .. } => retry_after_ms(text, at),
         _ => None,
     };
-    let judge = |one: &Attempt| {
+    let judge_event = |one: &Attempt| {
         let wait_ms = config.schedule.wait_ms(step(one, at), retry_after_ms, jitter);
+        // After a 410 the event stays owed even when this was its last attempt.
         event_verdict(reply, one, wait_ms.or_else(|| is_gone(reply).then(|| config.schedule.first_ms())))
     };
-    let events = events.iter().map(judge).collect();
+    let events = events.iter().map(judge_event).collect();
     let endpoint_signal = match reply {
         Reply::Answer { status: 200..=299, .. } => EndpointSignal::Success,
         Reply::Answer { status: GONE, .. } => EndpointSignal::Gone { reason: describe(GONE) },
         Reply::Answer { status: 429 | 502..=504, .. } => {
-            EndpointSignal::Failure { pause_ms: Some(config.schedule.pause_ms(retry_after_ms)) }
+            EndpointSignal::Failure { pause: Some(duration(config.schedule.pause_ms(retry_after_ms))) }
         }
-        Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause_ms: None },
+        Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause: None },
     };
-    DeliveryResult { events, endpoint_signal, lane_pause_ms: None, user_pause_ms: None, at_most: None, alarm: None }
-        .with_retry_after(retry_after_ms)
+    DeliveryResult { events, endpoint_signal, lane_pause: None, user_pause: None, at_most: None, alarm: None }
+        .with_retry_after(retry_after_ms.map(duration))
 }
 
-/// Describes the reply to a test.
+/// Describes the reply to a connection test.
 ///
 /// # Errors
-/// Why an event would not have been delivered.
-pub fn tested(reply: &Reply) -> Result<String, String> {
+/// The reason for which an event would not have been delivered.
+pub fn describe_test(reply: &Reply) -> Result<String, String> {
     match reply {
         Reply::Answer { status: status @ 200..=299, .. } => Ok(describe(*status)),
         Reply::Answer { status, .. } => Err(describe(*status)),
@@ -55,14 +64,14 @@ const fn step(event: &Attempt, at: Timestamp) -> Step {
     Step { number: event.number, first_tried_at: event.first_tried_at, at }
 }
 
-/// The verdict on one event. `wait_ms` is `None` after its last attempt.
+/// The verdict on one event. `wait_ms` is the wait before the next attempt; `None` when this attempt was the last.
 fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventResult {
     let (class, message) = match reply {
         Reply::Answer { status: 200..=299, .. } => {
             return EventResult {
                 delivery_id: event.delivery_id,
                 verdict: Verdict::Delivered,
-                class: "success",
+                class: AttemptClass::Success,
                 error: None,
                 counts: true,
             };
@@ -71,10 +80,10 @@ fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventR
         Reply::Failure { class, message } => (*class, message.clone()),
     };
     let is_refused = matches!(reply, Reply::Answer { status, .. } if is_refusal(*status));
-    let is_last = event.refusals.saturating_add(1) >= REFUSALS && event.event_type != PURCHASE_UPDATED;
+    let is_last = event.refusals.saturating_add(1) >= MAX_REFUSALS && event.event_type != PURCHASE_UPDATED;
     let (verdict, message) = match wait_ms {
-        _ if is_refused && is_last => (Verdict::Dead, format!("{message}, and refused it {REFUSALS} times")),
-        Some(delay_ms) => (Verdict::Retry { delay_ms }, message),
+        _ if is_refused && is_last => (Verdict::Dead, format!("{message}, and refused it {MAX_REFUSALS} times")),
+        Some(delay_ms) => (Verdict::Retry { delay: duration(delay_ms) }, message),
         None => (Verdict::Dead, message),
     };
     EventResult { delivery_id: event.delivery_id, verdict, class, error: Some(message), counts: !is_gone(reply) }
@@ -93,12 +102,12 @@ fn describe(status: u16) -> String {
     format!("the endpoint answered {status}{more}")
 }
 
-const fn class(status: u16) -> &'static str {
+const fn class(status: u16) -> AttemptClass {
     match status {
-        300..=399 => "redirect",
-        GONE => "gone",
-        400..=499 => "client_error",
-        500..=599 => "server_error",
-        _ => "unexpected_status",
+        300..=399 => AttemptClass::Redirect,
+        GONE => AttemptClass::Gone,
+        400..=499 => AttemptClass::ClientError,
+        500..=599 => AttemptClass::ServerError,
+        _ => AttemptClass::UnexpectedStatus,
     }
 }

@@ -1,4 +1,4 @@
-//! The fields of a webhook, as they are documented.
+//! The fields of a webhook as JSON Schemas, for the API's documentation.
 
 use crate::destinations::schemas::{KindSchemas, fields, nullable};
 use serde_json::json;

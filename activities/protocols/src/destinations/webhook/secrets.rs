@@ -1,7 +1,7 @@
 //! The secrets of a webhook, as one sealed JSON: `{"keys": [{"secret", "until"?}], "headers": {name: value}}`.
 //!
-//! The newest key comes first; one without `until` is in use until it is replaced. There is always such a key of
-//! each version, so that the choice of signatures can change at any time.
+//! The newest key comes first. A key without `until` is current: it signs until a rotation replaces it. There is always
+//! a current key of each version, so that the setting `signature` can change at any time.
 
 use super::headers::Headers;
 use super::signature::{Key, Version};
@@ -12,15 +12,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 /// Maximum number of replaced keys, over both versions.
-const OLD_KEYS: usize = 10;
-/// Shorter texts are no secrets, and occur everywhere.
-const SECRET_BYTES: usize = 4;
+const MAX_OLD_KEYS: usize = 10;
+/// Minimum length of a text that is redacted. Shorter texts would be redacted in unrelated places.
+const MIN_HIDDEN_BYTES: usize = 4;
 
-/// The secrets, opened. Never shown: there is no debug output of them.
+/// The secrets in plain text. The type has no debug output.
 #[derive(Serialize, Deserialize)]
 pub struct Secrets {
     keys: Vec<Sealed>,
-    /// The owner's headers.
+    /// The extra headers.
     pub headers: Headers,
 }
 
@@ -32,7 +32,7 @@ struct Sealed {
 }
 
 impl Secrets {
-    /// These keys in use, and no headers.
+    /// Secrets with these current keys and without headers.
     pub fn new(keys: impl IntoIterator<Item = String>) -> Self {
         let keys = keys.into_iter().map(|secret| Sealed { secret, until: None }).collect();
         Self { keys, headers: Headers::new() }
@@ -56,15 +56,18 @@ impl Secrets {
         parsed.filter(wanted).collect()
     }
 
-    /// The key of a version that is in use, and its text.
+    /// The current key of a version, parsed and as text.
     pub fn newest(&self, version: Version) -> Option<(Key, String)> {
         let current = self.keys.iter().filter(|sealed| sealed.until.is_none());
         let mut parsed = current.filter_map(|sealed| Some((Key::parse(&sealed.secret).ok()?, sealed.secret.clone())));
         parsed.find(|(key, _)| key.version == version)
     }
 
-    /// Puts a new key before the others. The one that it replaces signs until the rotation's time, and expired ones are
+    /// Makes a new key the current one of its version. The replaced key signs until `rotation.until`. Expired keys are
     /// removed.
+    ///
+    /// # Errors
+    /// The key is current already, or too many replaced keys still sign.
     pub fn replace(&mut self, version: Version, text: String, rotation: &Rotation) -> Result<(), Invalid> {
         if self.newest(version).is_some_and(|(_, current)| current == text) {
             return Err(Invalid::new("secret", "another one than the one in use"));
@@ -75,16 +78,16 @@ impl Secrets {
         }
         self.keys.retain(|key| key.secret != text && key.until.is_none_or(|until| until > rotation.now));
         self.keys.insert(0, Sealed { secret: text, until: None });
-        if self.keys.iter().filter(|key| key.until.is_some()).count() <= OLD_KEYS {
+        if self.keys.iter().filter(|key| key.until.is_some()).count() <= MAX_OLD_KEYS {
             return Ok(());
         }
         let expected =
-            format!("no more than {OLD_KEYS} replaced keys at a time: let some end, or rotate without overlap");
+            format!("no more than {MAX_OLD_KEYS} replaced keys at a time: let some end, or rotate without overlap");
         Err(Invalid::new("secret", expected))
     }
 
-    /// Every text to redact, the longest first: keys with and without their prefix, headers' values with and without their
-    /// scheme (`Bearer`), and all of these as they are escaped in JSON.
+    /// Every text to redact, the longest first: keys with and without their prefix, header values with and without
+    /// their scheme (`Bearer`), and each of these in its JSON-escaped form.
     pub fn hidden(&self) -> Vec<SecretString> {
         let keys = self.keys.iter().map(|key| key.secret.as_str());
         let keys = keys.flat_map(|key| [key, key.split_once('_').map_or(key, |(_, bytes)| bytes)]);
@@ -94,7 +97,7 @@ impl Secrets {
         let within_json = plain.iter().map(|text| json!(text).to_string());
         let within_json = within_json.filter_map(|text| Some(text.strip_prefix('"')?.strip_suffix('"')?.to_owned()));
         let mut all: Vec<String> = within_json.chain(plain.iter().cloned()).collect();
-        all.retain(|text| text.len() >= SECRET_BYTES);
+        all.retain(|text| text.len() >= MIN_HIDDEN_BYTES);
         all.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         all.dedup();
         all.into_iter().map(SecretString::from).collect()

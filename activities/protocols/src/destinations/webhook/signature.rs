@@ -1,8 +1,8 @@
 //! Keys and signatures of Standard Webhooks 1.0.0: `v1` is HMAC-SHA256 with a shared secret, `v1a` is ed25519 with a
-//! private key that stays here.
+//! private key that is never shown.
 //!
-//! Signatures have the narrowest form that all known verifiers parse: one comma within a signature, one space
-//! between two, standard base64 with padding.
+//! The strictest verifiers define the form of signatures: one comma within a signature, one space between two, standard
+//! base64 with padding.
 
 use crate::destinations::Invalid;
 use base64::Engine as _;
@@ -102,7 +102,8 @@ impl Key {
     }
 }
 
-/// The ed25519 key of its 32 bytes, or of these with the public key's appended.
+/// Parses the 32 bytes of an ed25519 private key. The 32 bytes of its public key may follow; those of another key are
+/// refused.
 fn private(bytes: &[u8]) -> Option<PKey<Private>> {
     let (seed, public) = bytes.split_at_checked(SEED_BYTES)?;
     let key = PKey::private_key_from_raw_bytes(seed, Id::ED25519).ok()?;

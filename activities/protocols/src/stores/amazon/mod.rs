@@ -12,24 +12,24 @@ mod tests;
 use std::time::Duration;
 use url::Url;
 
-/// The default of [`Settings::patience`].
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
-/// The default of [`Settings::per_second`]. Amazon publishes no rate.
+/// The default of [`Settings::give_up_after`].
+const GIVE_UP_AFTER: Duration = Duration::from_secs(15 * 60);
+/// The default of [`Settings::per_second`]. Amazon publishes no rate limit.
 const PER_SECOND: u32 = 10;
 
-/// How to reach RVS.
+/// How to query RVS.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Scheme, host and port in place of Amazon's; Amazon's when absent.
+    /// Scheme, host and port that replace Amazon's; `None` for Amazon's.
     pub base: Option<Url>,
-    /// How long to retry, from the first failure, before settling without the store.
-    pub patience: Duration,
+    /// `amazon.patience`: how long to retry after the first failure before the purchase is settled without the store.
+    pub give_up_after: Duration,
     /// Maximum number of queries a second per platform.
     pub per_second: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { base: None, patience: PATIENCE, per_second: PER_SECOND }
+        Self { base: None, give_up_after: GIVE_UP_AFTER, per_second: PER_SECOND }
     }
 }

@@ -1,4 +1,4 @@
-//! The request about one receipt. The secret is in its path: its URL is never shown.
+//! The request about one receipt. Its path contains the shared secret, so the URL is never logged or stored.
 
 use super::Settings;
 use crate::http::{Method, Request};
@@ -11,14 +11,14 @@ use secrecy::ExposeSecret;
 const AMAZON_URL: &str = "https://appstore-sdk.amazon.com";
 const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 
-/// All but RFC 3986's unreserved characters: ids hold `/`, `+`, `!`, `=` and `:`.
+/// The characters to percent-encode: all except RFC 3986's unreserved ones. Ids contain `/`, `+`, `!`, `=` and `:`.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The request. The environment is the platform's: nothing that a caller sends chooses it, and there is no second
-/// try in the other one, since the sandbox accepts any secret.
+/// Builds the request. The platform's setting decides the environment. The other environment is never tried, since the
+/// sandbox accepts any secret.
 ///
 /// # Errors
-/// Ids that no path can hold are never sent; the error is the answer that the store would give.
+/// The secret or an id cannot be a path segment: the answer that stands for the store's refusal of it.
 pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer> {
     let secret = segment(receipt.secret.expose_secret()).ok_or(Answer::Refused)?;
     let user =
@@ -36,7 +36,8 @@ pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer
     Ok(Request { method: Method::Get, url, headers, body: Vec::new(), is_operators: true })
 }
 
-/// One segment of a path. `.` and `..` are no segments to any URL parser, however they are encoded.
+/// Encodes a path segment; `None` for empty text, `.` and `..`. URL parsers remove `.` and `..` from a path even when
+/// they are percent-encoded.
 fn segment(text: &str) -> Option<String> {
     let is_usable = !matches!(text, "" | "." | "..");
     is_usable.then(|| utf8_percent_encode(text, SEGMENT).to_string())

@@ -1,5 +1,5 @@
-//! What Amazon's answer means. Nothing in a body can make this fail: each field is parsed on its own, and one that cannot
-//! be parsed counts as absent.
+//! Interprets Amazon's answer. Each field of the body is parsed on its own: a field that cannot be parsed counts as
+//! absent, and the others are still used.
 
 use super::term::term;
 use crate::http::Reply;
@@ -9,12 +9,12 @@ use domain::{Parked, Snapshot, Timestamp, Verification};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// What a reply about `receipt_id` means. `at` is the time of the query.
+/// Interprets the reply about `receipt_id`. `at` is the time of the query.
 #[must_use]
 pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
     let (status, retry_after, body) = match reply {
         Reply::Answer { status, retry_after, body, .. } => (*status, retry_after.as_deref(), body),
-        Reply::Failure { class, message } => return Answer::Retry(Retry::new(class, message.clone())),
+        Reply::Failure { class, message } => return Answer::Retry(Retry::new(class.as_str(), message.clone())),
     };
     match status {
         200 => valid(body, receipt_id, at),
@@ -28,7 +28,7 @@ pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
             ..Retry::new("throttled", "the store throttles our requests (429)")
         }),
         500..=599 => Answer::Retry(Retry::new("server_error", format!("the store answered {status}"))),
-        // 404, 498 and 499 stand in old tables only; no other status is documented at all.
+        // Only old versions of Amazon's documentation list 404, 498 and 499. No other status is documented.
         _ => Answer::Retry(Retry {
             is_strange: true,
             ..Retry::new("unexpected_status", format!("the store answered {status}, which is not documented"))
@@ -36,7 +36,7 @@ pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
     }
 }
 
-/// `Retry-After` in seconds; a date is not parsed.
+/// A `Retry-After` in seconds. Its other form, a date, is ignored.
 fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
@@ -109,7 +109,8 @@ fn country(text: &str) -> Option<String> {
     is_code.then(|| text.to_ascii_uppercase())
 }
 
-/// The promotions with this status, `inprogress` or `queued`. Amazon's page and an implementation differ in capitals.
+/// The promotions with this status, `inprogress` or `queued`. Amazon's documentation and other implementations spell
+/// the status with different capitals.
 fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
     let running = |promotion: &Value| {
         let text = |name: &str| promotion.get(name).and_then(Value::as_str).map(plain).unwrap_or_default();
@@ -121,28 +122,29 @@ fn offers(promotions: &Value, status: &str) -> Vec<Offer> {
     }
 }
 
-/// `Introductory Price - All Customers`, `Promotional Price - Lapsed Customers` or `Retention Offer`, written plainly.
+/// The kind of promotion. `text` is the output of [`plain`] for `Introductory Price - All Customers`,
+/// `Promotional Price - Lapsed Customers`, `Retention Offer` or another type.
 fn offer(text: &str) -> Offer {
     let kinds =
         [("introductory", Offer::Introductory), ("lapsed", Offer::LapsedCustomer), ("retention", Offer::Retention)];
     kinds.into_iter().find(|(part, _)| text.contains(part)).map_or(Offer::Other, |(_, offer)| offer)
 }
 
-/// Letters and digits in lower case: `In Progress` and `InProgress` are equal.
+/// Keeps letters and digits, in lower case, so that `In Progress` and `InProgress` are equal.
 fn plain(text: &str) -> String {
     text.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// The fields of an answer, each of which may be missing, null, a string or something else altogether.
+/// The fields of an answer. Each may be missing, null, or of an unexpected JSON type.
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl Fields<'_> {
-    /// Whether it is about a receipt at all: a proxy's own page is not.
+    /// Whether the answer describes a receipt. An answer of a proxy does not.
     fn is_about_a_receipt(&self) -> bool {
         ["productId", "productType", "purchaseDate"].iter().any(|name| self.text(name).is_some())
     }
 
-    /// A text; a number counts as one.
+    /// A text field; a number is converted.
     fn text(&self, name: &str) -> Option<String> {
         let text = match self.0.get(name)? {
             Value::String(text) => text.trim().to_owned(),
@@ -153,7 +155,7 @@ impl Fields<'_> {
         is_present.then_some(text)
     }
 
-    /// A whole number, also in quotes or with a fraction.
+    /// An integer field, also as a text. A fraction is cut off.
     fn number(&self, name: &str) -> Option<i64> {
         let text = self.text(name)?;
         #[expect(
@@ -164,12 +166,12 @@ impl Fields<'_> {
         text.parse().ok().or_else(rounded)
     }
 
-    /// A date in milliseconds. None of Amazon's lies before 1970, so 0 and less count as absent.
+    /// A date in milliseconds since 1970. Zero and negative numbers count as absent.
     fn date(&self, name: &str) -> Option<Timestamp> {
         self.number(name).filter(|millis| *millis > 0).map(Timestamp::from_millis)
     }
 
-    /// Yes or no, also in quotes or as 1 and 0.
+    /// A boolean field, also as a text or as 1 and 0.
     fn flag(&self, name: &str) -> Option<bool> {
         if let Some(Value::Bool(flag)) = self.0.get(name) {
             return Some(*flag);

@@ -1,8 +1,8 @@
-//! The length of a term, in any of Amazon's spellings.
+//! Parses the length of a term in each of Amazon's notations.
 
 use domain::verification::{Term, Unit};
 
-/// The names of terms, and their lengths.
+/// The names of term lengths, in lower case without hyphens.
 const NAMES: [(&str, u16, Unit); 11] = [
     ("daily", 1, Unit::Day),
     ("weekly", 1, Unit::Week),
@@ -17,9 +17,9 @@ const NAMES: [(&str, u16, Unit); 11] = [
     ("yearly", 1, Unit::Year),
 ];
 
-/// `1 Month`, `7 Days`, `SemiAnnually`, `P3M`; `None` for everything else.
+/// Parses `1 Month`, `7 Days`, `SemiAnnually` or `P3M`; `None` for other texts.
 pub fn term(name: &str) -> Option<Term> {
-    // `Bi-Weekly` is a name; `-1 Week` is not a week.
+    // A hyphen is ignored in a name (`Bi-Weekly`), but not in a number (`-1 Week` is invalid).
     let is_name = name.trim_start().starts_with(|letter: char| letter.is_ascii_alphabetic());
     let is_significant = |letter: &char| !(letter.is_whitespace() || is_name && matches!(letter, '-' | '_'));
     let text: String = name.chars().filter(is_significant).map(|letter| letter.to_ascii_lowercase()).collect();
@@ -28,7 +28,7 @@ pub fn term(name: &str) -> Option<Term> {
     named.or_else(|| iso(&text)).or_else(|| counted(&text))
 }
 
-/// `p1w`, `p12m`.
+/// Parses an ISO 8601 duration in lower case: `p1w`, `p12m`.
 fn iso(text: &str) -> Option<Term> {
     let (count, letter) = split(text.strip_prefix('p')?)?;
     let unit = match letter {
@@ -41,7 +41,7 @@ fn iso(text: &str) -> Option<Term> {
     Some(Term { count, unit })
 }
 
-/// `2months`.
+/// Parses a number and a unit: `2months`.
 fn counted(text: &str) -> Option<Term> {
     let (count, name) = split(text)?;
     let unit = match name.strip_suffix('s').unwrap_or(name) {
@@ -54,7 +54,7 @@ fn counted(text: &str) -> Option<Term> {
     Some(Term { count, unit })
 }
 
-/// A number of at least 1, and what follows it.
+/// Splits a text into a number of at least 1 and the rest.
 fn split(text: &str) -> Option<(u16, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (count, rest) = text.split_at_checked(digits)?;

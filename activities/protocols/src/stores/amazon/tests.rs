@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::time::Duration;
+use storage::AttemptClass;
 
 const SECRET: &str = "2:made/up+secret=of!ours:with-odd_signs~==";
 const USER: &str = "customer/with+odd!signs=";
@@ -95,7 +96,7 @@ fn every_status_has_its_meaning() {
         assert_eq!((retry.class, retry.is_strange, retry.is_throttled), ("unexpected_status", true, false));
         assert!(retry.why.contains(&status.to_string()) && !retry.why.contains(SECRET), "{}", retry.why);
     }
-    let failure = Reply::Failure { class: "timeout", message: "no answer came in time".to_owned() };
+    let failure = Reply::Failure { class: AttemptClass::Timeout, message: "no answer came in time".to_owned() };
     let expected = Answer::Retry(Retry::new("timeout", "no answer came in time"));
     assert_eq!(answer(&failure, RECEIPT, at()), expected);
 }
@@ -135,7 +136,7 @@ fn a_body_about_no_receipt_is_retried() {
     assert!(matches!(replied(200, &unnamed), Answer::Verification(Verification::Verified(_))));
 }
 
-/// The shapes of Amazon's documented answers, with values of ours.
+/// Answers of the shapes that Amazon documents, with invented values.
 #[test]
 fn documented_answers_are_read() {
     let subscription = read(json!({

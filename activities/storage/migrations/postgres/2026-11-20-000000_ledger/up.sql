@@ -30,9 +30,9 @@ CREATE TABLE platforms (
     product_ref TEXT NOT NULL,
     -- Whether a revocation is settled at once, without a window.
     flush_on_revoke BOOLEAN NOT NULL,
-    -- How receipts are treated that the store never knows: `give_up` or `believe`.
+    -- What to do with a receipt that the store does not know: `give_up` or `believe`.
     unknown_receipts TEXT NOT NULL,
-    -- Since when the store refuses the shared secret; NULL while it does not.
+    -- When the store began to refuse the shared secret; NULL while it accepts it.
     secret_refused_at BIGINT,
     ingress_key TEXT NOT NULL,
     created_at BIGINT NOT NULL,
@@ -62,7 +62,7 @@ CREATE TABLE destinations (
     events TEXT NOT NULL,
     -- The meaning of wildcards in `events`: `everything` or `listed`.
     wildcards TEXT NOT NULL,
-    -- JSON: platforms and environments whose events are wanted; empty lists want all.
+    -- JSON: platforms and environments whose events are wanted; an empty list means all.
     filter TEXT NOT NULL,
     settings TEXT NOT NULL,
     secret TEXT NOT NULL,
@@ -71,19 +71,19 @@ CREATE TABLE destinations (
     per_request BIGINT NOT NULL,
     -- Which user attributes it keeps profiles of: `documented` or `extended`; NULL where it keeps none.
     profile TEXT,
-    -- Maximum number of requests a second, and of concurrent ones, over all processes.
+    -- Maximum number of requests a second (NULL for no limit), and of concurrent ones, over all processes.
     rate BIGINT,
     concurrency BIGINT NOT NULL,
-    -- JSON: the waits between attempts in seconds; NULL for those of its kind.
+    -- JSON: the waits between attempts in seconds; NULL for the default of its kind.
     schedule TEXT,
     enabled BOOLEAN NOT NULL,
     state TEXT NOT NULL,
     reason TEXT,
     since BIGINT NOT NULL,
-    -- Since when it has its present choice; NULL since it was created.
+    -- When the events that it chose changed last: by its choice, its filter or a change of a platform; NULL if never.
     chosen_at BIGINT,
-    -- After which delivery the waiting ones are still to be reconsidered, since its settings changed; NULL when all
-    -- were.
+    -- Its settings changed, and the waiting deliveries after this sequence number are still to be reconsidered; NULL
+    -- when none are.
     reconsider_after BIGINT,
     created_at BIGINT NOT NULL,
     deleted_at BIGINT
@@ -101,22 +101,22 @@ CREATE TABLE health (
     first_failure_at BIGINT,
     last_failure_at BIGINT,
     last_success_at BIGINT,
-    -- The breaker: since when it is open, when it was tried last, when it closed again.
+    -- The breaker: when it opened, when the last probe was sent, when the destination recovered.
     opened_at BIGINT,
     probed_at BIGINT,
     recovered_at BIGINT,
     -- When a person requested a retry of everything that had been tried, and when its settings or secrets were changed.
     retry_requested_at BIGINT,
     changed_at BIGINT,
-    -- Until when its `Retry-After` pauses it.
+    -- When the pause ends that its `Retry-After` requested.
     paused_until BIGINT,
-    -- When the next request may be made under its rate.
+    -- When its rate allows the next request.
     next_slot_at BIGINT NOT NULL,
-    -- How many warnings were sent before it is disabled.
+    -- Number of warnings sent that it will be disabled.
     warned BIGINT NOT NULL,
-    -- Whether its trouble was announced to operators, and its end was not yet.
+    -- Whether an event announced its trouble to operators, and none announced the end of it yet.
     is_announced BOOLEAN NOT NULL,
-    -- Until when tried deliveries had the back-off of their purchases' runs cancelled.
+    -- The back-off was cancelled in the runs of purchases with a delivery tried up to this time.
     backoff_cancelled_through BIGINT
 );
 
@@ -132,44 +132,45 @@ CREATE TABLE notifications (
     body TEXT NOT NULL,
     traceparent TEXT,
     accepted_at BIGINT NOT NULL,
-    -- The end of its window and of its longest wait, as the platform's settings were then.
+    -- When its window ends, and when `max_wait` ends it anyway, by the platform's settings at its acceptance.
     due_at BIGINT NOT NULL,
     cap_at BIGINT,
-    -- The key that a repeated message shares with the first of its purchase. NULL unless it is the first report.
+    -- The key by which duplicate notifications are found: store time and store type. NULL for a duplicate, and for a
+    -- row that is refused, not trusted yet or has no store time.
     fold_key TEXT,
     waiting_topic_id TEXT,
     outcome TEXT,
     revision BIGINT,
     reason TEXT,
     finished_at BIGINT,
-    -- When its body was removed, for its age.
+    -- When its body was removed because of its age.
     pruned_at BIGINT
 );
--- One message can name one receipt with two types: the type belongs to the identity.
+-- One message can report two types about one receipt: so the type belongs to the identity.
 CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, store_type, platform_id);
--- Folds, and finds the rows of a purchase. One index for both: each further one with unordered keys costs a page per
--- row.
+-- Finds duplicates, and the rows of a purchase. One index for both: each further index with unordered keys costs a page
+-- per row.
 CREATE UNIQUE INDEX notifications_of_key ON notifications (collapse_key, fold_key);
 CREATE INDEX notifications_open ON notifications (seq) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
 CREATE INDEX notifications_due ON notifications (due_at) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
 CREATE INDEX notifications_cap ON notifications (cap_at)
     WHERE outcome IS NULL AND waiting_topic_id IS NULL AND cap_at IS NOT NULL;
 CREATE INDEX notifications_receipt ON notifications (receipt_id) WHERE outcome IS NULL;
--- The outcomes of adopted purchases.
+-- For the outcomes of adopted purchases.
 CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHERE store_type = 'IMPORTED';
 CREATE INDEX notifications_waiting ON notifications (waiting_topic_id, seq)
     WHERE outcome IS NULL AND waiting_topic_id IS NOT NULL;
 
--- A record of what was accepted: by it the audit finds a notification that is gone. Written in the transaction of the
--- notifications, one row for up to sixteen of them, and never changed.
+-- A record of the accepted notifications: with it the audit finds a notification whose row is gone. Written in the
+-- transaction of the notifications, one row for up to sixteen of them, and never changed.
 CREATE TABLE acceptances (
-    -- The lowest sequence number in it; the others are at most 255 above.
+    -- The lowest sequence number in the row; the others are at most 255 higher.
     seq BIGINT NOT NULL PRIMARY KEY,
     -- JSON: the sequence number of each notification, and its purchase or null.
     notifications TEXT NOT NULL
 );
 
--- The owners of purchases. Anonymous until the customer's own id is named.
+-- The owners of purchases. A user is anonymous until an admin names the user's own id (`external_id`).
 CREATE TABLE users (
     id TEXT NOT NULL PRIMARY KEY,
     app_id TEXT NOT NULL REFERENCES apps (id),
@@ -177,7 +178,7 @@ CREATE TABLE users (
     revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL
 );
--- By the id first: people search for it without naming the app.
+-- The id comes first: people search for it without naming the app.
 CREATE UNIQUE INDEX users_external ON users (external_id, app_id) WHERE external_id IS NOT NULL;
 
 -- Which user a store's own customer is.
@@ -203,7 +204,7 @@ CREATE TABLE products (
     app_id TEXT NOT NULL REFERENCES apps (id),
     sku TEXT NOT NULL,
     name TEXT,
-    -- JSON: a list of prices, each with an optional time since when it holds.
+    -- JSON: a list of prices, each with an optional time from which it holds.
     prices TEXT NOT NULL,
     PRIMARY KEY (app_id, sku)
 );
@@ -218,7 +219,7 @@ CREATE TABLE product_entitlements (
     FOREIGN KEY (app_id, ref_id) REFERENCES entitlements (app_id, ref_id)
 );
 
--- The value of one unit of a currency was worth in USD on a day (`2026-01-31`).
+-- What one unit of a currency was worth in USD on a day (`2026-01-31`).
 CREATE TABLE rates (
     app_id TEXT NOT NULL REFERENCES apps (id),
     currency TEXT NOT NULL,
@@ -234,37 +235,37 @@ CREATE TABLE purchases (
     receipt_id TEXT NOT NULL,
     app_user_id TEXT,
     user_id TEXT REFERENCES users (id),
-    -- The first owner: the same for ever, whichever user that one joins.
+    -- The first owner. It never changes, even if that user is merged into another.
     first_user_id TEXT REFERENCES users (id),
     revision BIGINT NOT NULL,
-    -- Of `data` as it was announced last; empty before.
+    -- The digest of `data` as it was announced last; empty before the first announcement.
     digest TEXT NOT NULL,
     state TEXT NOT NULL,
-    -- The environment in which it counts, as it was recorded last: a test purchase is of the sandbox on every platform.
-    -- NULL before.
+    -- The environment in which it counts, as recorded last: a test purchase counts in the sandbox on every platform.
+    -- NULL before the first record.
     environment TEXT,
     purchase TEXT NOT NULL,
     -- The SKUs of its product as the store showed them: the term's and the parent's.
     term_sku TEXT,
     product_id TEXT,
-    -- What open notifications up to `waits_through` wait for after their window: `verification` or `parked`.
+    -- What open notifications up to `waits_through` wait for after their window: `verification`, `confirmation` or
+    -- `parked`.
     waits_for TEXT,
     waits_through BIGINT,
-    -- The first failed attempt since the store last answered, and how many there were.
+    -- The first failed query since the store last answered, and the number of failed queries since then.
     unverified_since BIGINT,
     verify_attempts BIGINT NOT NULL,
-    -- The last settling: its number, what it settled and whether it raised the revision. A recheck raises the number
-    -- too, so that a settling that began before is not recorded.
+    -- The number of the last settling, and the fingerprint of the notifications that it settled. A recheck raises the
+    -- number too, so that a settling that began before is not recorded.
     settling BIGINT NOT NULL,
     fingerprint TEXT NOT NULL,
-    changed BOOLEAN NOT NULL,
     held_until BIGINT,
     held_by TEXT,
     held_reason TEXT,
     next_wake_at BIGINT,
-    -- When the sweep last woke it for a past wake: until it is followed, others are woken first for a while.
+    -- When the sweep last woke it for a past wake. Until a settling follows, the sweep wakes others first for a while.
     wake_tried_at BIGINT,
-    -- How many entries its ledger has in `payments`.
+    -- The number of its entries in the ledger (table `payments`).
     payments BIGINT NOT NULL DEFAULT 0,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
@@ -283,36 +284,36 @@ CREATE INDEX purchases_wake ON purchases (platform_id, next_wake_at) WHERE next_
 CREATE INDEX purchases_waiting ON purchases (platform_id, next_wake_at)
     WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL);
 
--- Rechecks of many purchases that are not done, batch by batch: `secret`, `failures`, `environment`, `product_ref` or
--- `parked` of a platform, `catalogue` of an app. The row goes with its last batch.
+-- Notes of rechecks of many purchases that are not done yet. Reasons: `secret`, `failures`, `environment`,
+-- `product_ref` or `parked` of a platform, `catalogue` of an app. The last batch deletes the row.
 CREATE TABLE rechecks (
     why TEXT NOT NULL,
     -- The platform or the app.
     subject_id TEXT NOT NULL,
     app_id TEXT NOT NULL REFERENCES apps (id),
     requested_at BIGINT NOT NULL,
-    -- Of a secret: since when the store refused the one before it.
+    -- For `secret`: when the store began to refuse the secret before the new one; NULL if it did not.
     refused_at BIGINT,
-    -- After which of the app's purchases, in the order of their keys, none was rechecked yet.
+    -- The last purchase that was walked; the purchases of the app are walked in the order of their keys.
     after_key TEXT NOT NULL,
     PRIMARY KEY (why, subject_id)
 );
 
--- The SKUs that the recheck for the catalogue of an app is about.
+-- The SKUs whose listings changed: the recheck for the catalogue of an app rechecks their purchases.
 CREATE TABLE recheck_skus (
     app_id TEXT NOT NULL REFERENCES apps (id),
     sku TEXT NOT NULL,
     PRIMARY KEY (app_id, sku)
 );
 
--- A change of plan over two receipts, known as soon as it was reported. `real_at`: since when the new one is known to
--- be real.
+-- A change of plan over two receipts, stored as soon as it is reported. `real_at`: since when the new purchase is known
+-- to be real.
 CREATE TABLE replacements (
     old_key TEXT NOT NULL PRIMARY KEY,
     new_key TEXT NOT NULL,
     real_at BIGINT,
     created_at BIGINT NOT NULL,
-    -- Whether no notification reports it: it follows from the store's reason and the dates of both receipts.
+    -- Whether it was inferred from the store's reason and the dates of both receipts, without a notification.
     is_inferred BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE INDEX replacements_new ON replacements (new_key);
@@ -320,28 +321,29 @@ CREATE INDEX replacements_new ON replacements (new_key);
 CREATE TABLE events (
     seq BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
     id TEXT NOT NULL,
-    -- A purchase; of events about a destination, that destination's id.
+    -- The purchase; for an event about a destination, the id of that destination.
     collapse_key TEXT NOT NULL,
     event_type TEXT NOT NULL,
     revision BIGINT NOT NULL,
-    -- The user, and which of their revisions it carries; none of `purchase.updated`.
+    -- The user, and the revision of the user that the event carries; `purchase.updated` carries none.
     user_id TEXT,
     user_revision BIGINT,
-    -- When it happened by the store, where that is known.
+    -- When it happened, by the store's clock, if that is known.
     occurred_at BIGINT,
-    -- The environment of its purchase when it was recorded: it decides, once, the destinations that are owed the event.
-    -- NULL of events about a destination.
+    -- The environment of its purchase when the event was recorded. It decides which destinations are owed the event,
+    -- and never changes. NULL for an event about a destination.
     environment TEXT,
     body TEXT NOT NULL,
-    -- JSON: the user's state over their purchases in the environment of this one; NULL where `body` has the same.
+    -- JSON: the user's state over their purchases in the environment of this event; NULL when `body` has the same.
     state_apart TEXT,
-    -- JSON: more attributes of the user in that environment; NULL where no integration keeps them.
+    -- JSON: the extended attributes of the user in that environment; NULL when no destination keeps them.
     profile TEXT,
-    -- JSON: both over the purchases on the platforms that filtered destinations want; NULL where none is filtered so.
+    -- JSON: both, over the purchases on the platforms that a destination wants, for each platform filter; NULL without
+    -- one.
     views TEXT,
     traceparent TEXT,
     created_at BIGINT NOT NULL,
-    -- When its body was reduced to what the audit and receivers need, for its age.
+    -- When its body was reduced, because of its age, to what the audit and receivers need.
     pruned_at BIGINT
 );
 CREATE UNIQUE INDEX events_id ON events (id);
@@ -362,20 +364,20 @@ CREATE TABLE deliveries (
     status TEXT NOT NULL,
     attempts BIGINT NOT NULL,
     next_due_at BIGINT NOT NULL,
-    -- When it was first and last attempted; a delivery that a running `Retry-After` holds back counts as attempted when
-    -- that was received.
+    -- When it was attempted first and last. A delivery that a `Retry-After` holds back counts as attempted when that
+    -- was received.
     first_tried_at BIGINT,
     tried_at BIGINT,
-    -- Frozen at the first claim; NULL before. So is the environment in which it is sent.
+    -- The body and the environment in which it is sent: both are frozen at the first claim, and NULL before.
     body TEXT,
     environment TEXT,
-    -- The revenue in the body, in USD; below 0 for what was given back. NULL for nothing, and before.
+    -- The revenue in the body, in USD; below 0 for a refund. NULL when the body has none, and before the first claim.
     revenue TEXT,
     last_error TEXT,
     traceparent TEXT,
     created_at BIGINT NOT NULL,
     finished_at BIGINT,
-    -- When its body and the responses to its attempts were removed, for their age.
+    -- When its body and the responses to its attempts were removed because of their age.
     pruned_at BIGINT
 );
 CREATE UNIQUE INDEX deliveries_id ON deliveries (id);
@@ -386,13 +388,13 @@ CREATE INDEX deliveries_pending ON deliveries (collapse_key, destination_id, seq
 CREATE INDEX deliveries_owed ON deliveries (status, seq) WHERE status = 'pending';
 CREATE INDEX deliveries_dead ON deliveries (status, seq) WHERE status = 'dead';
 CREATE INDEX deliveries_due ON deliveries (destination_id, next_due_at) WHERE status = 'pending';
--- Deliveries that were tried before a destination recovered are due since then.
+-- Deliveries that were tried before a destination recovered are due since the recovery.
 CREATE INDEX deliveries_tried ON deliveries (destination_id, tried_at) WHERE status = 'pending';
 CREATE INDEX deliveries_waiting ON deliveries (collapse_key) WHERE status = 'waiting';
 -- For lists.
 CREATE INDEX deliveries_unnamed ON deliveries (seq) WHERE status = 'waiting';
 CREATE INDEX deliveries_skipped ON deliveries (seq) WHERE status = 'skipped';
--- Owed deliveries that no newer state stands for.
+-- Owed deliveries that a newer state does not supersede.
 CREATE INDEX deliveries_news ON deliveries (destination_id, seq)
     WHERE status IN ('pending', 'waiting') AND event_type <> 'purchase.updated';
 
@@ -400,10 +402,11 @@ CREATE TABLE attempts (
     delivery_id TEXT NOT NULL REFERENCES deliveries (id),
     number BIGINT NOT NULL,
     token TEXT NOT NULL,
-    -- The run that made it: `lane`, `drain` or `probe`; and whether it used up a step of the schedule.
+    -- What made it: the run of the purchase (`lane`), or that of the destination (`drain`, `probe`); and whether it
+    -- used up a step of the schedule.
     mode TEXT NOT NULL,
     counts BOOLEAN NOT NULL,
-    -- NULL until the attempt is finished, and for ever when its worker died.
+    -- NULL until the attempt is finished; it stays NULL if the worker died.
     finished_at BIGINT,
     started_at BIGINT NOT NULL,
     latency_ms BIGINT,
@@ -413,7 +416,7 @@ CREATE TABLE attempts (
     -- JSON: some headers of the answer.
     headers TEXT,
     response TEXT,
-    -- When the next attempt was due then.
+    -- When the next attempt was due after this one.
     next_due_at BIGINT,
     PRIMARY KEY (delivery_id, number)
 );
@@ -424,7 +427,7 @@ CREATE TABLE lanes (
     acked_revision BIGINT,
     lease_token TEXT,
     lease_until BIGINT,
-    -- The user that is leased with it, where requests about one user are made one after the other.
+    -- The user that is leased together with the lane, if requests about one user are made one after the other.
     lease_user_id TEXT,
     -- When the destination's `Retry-After` for this purchase was received, and until when it holds.
     retry_after_received_at BIGINT,
@@ -433,8 +436,8 @@ CREATE TABLE lanes (
 );
 CREATE INDEX lanes_leased ON lanes (destination_id, lease_until) WHERE lease_token IS NOT NULL;
 
--- The states of a user in an environment at a destination with requests in the order of its user: the newest that it
--- acknowledged, and the newest that was sent, or was about to be, and that it may have.
+-- The states of a user in an environment, for a destination that is sent one request about a user at a time: the newest
+-- revision that it acknowledged, and the newest that was sent or about to be sent, so that it may have it.
 CREATE TABLE user_lanes (
     destination_id TEXT NOT NULL REFERENCES destinations (id),
     user_id TEXT NOT NULL,
@@ -443,7 +446,7 @@ CREATE TABLE user_lanes (
     sent_revision BIGINT,
     lease_token TEXT,
     lease_until BIGINT,
-    -- Until when the destination pauses this user.
+    -- When the pause for this user ends that the destination requested.
     paused_until BIGINT,
     PRIMARY KEY (destination_id, user_id, environment)
 );
@@ -455,19 +458,19 @@ CREATE TABLE profiles (
     user_id TEXT NOT NULL,
     environment TEXT NOT NULL,
     digest TEXT NOT NULL,
-    -- `owed`, `lost` when it did not arrive and is owed again, `left` when it did not and only another state, or a snapshot,
-    -- is worth another try.
+    -- `owed`; `lost` when it did not arrive and the next settling owes it again; `left` when it did not arrive and only
+    -- another state, or a backfill, owes it again.
     arrival TEXT NOT NULL,
-    -- How often in a row a delivery with this state died.
+    -- Number of deliveries in a row that died with this state.
     deaths BIGINT NOT NULL,
-    -- The attributes in it that are known and may become unknown, with commas between them.
+    -- The known attributes that may become unknown, with commas between them.
     shown TEXT NOT NULL,
     PRIMARY KEY (destination_id, user_id, environment)
 );
 
 CREATE TABLE alarms (
     seq BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
-    -- First and last time, and how often.
+    -- When it was raised first and last, and how often.
     at BIGINT NOT NULL,
     last_at BIGINT NOT NULL,
     times BIGINT NOT NULL,
@@ -478,14 +481,14 @@ CREATE TABLE alarms (
 CREATE UNIQUE INDEX alarms_same ON alarms (kind, detail, COALESCE(platform_id, ''));
 CREATE INDEX alarms_order ON alarms (last_at, seq);
 
--- How far each table was walked for bodies that are too old; it begins anew at the end.
+-- How far the retention walked each table in search of old bodies; at the end it restarts.
 CREATE TABLE retention (
     table_name TEXT NOT NULL PRIMARY KEY,
     through BIGINT NOT NULL
 );
 
--- The answers of pages of bulk runs: requested again, a page gives the same answer and owes nothing. The first page's
--- cursor is empty; `request_digest` distinguishes the run's content from others.
+-- The answers to pages of a named redelivery: a page that is requested again gets the same answer and owes nothing. The
+-- cursor of the first page is empty; `request_digest` shows whether the request is still the same.
 CREATE TABLE pages (
     run TEXT NOT NULL,
     cursor TEXT NOT NULL,
@@ -496,31 +499,32 @@ CREATE TABLE pages (
 );
 CREATE INDEX pages_at ON pages (at);
 
--- Money: the revenue of each payment of a purchase, and what changed it since. Rows are only added.
+-- The ledger: the price of each payment of a purchase, and the entries that changed it since. Rows are only added, and
+-- only the reason of an unknown price is changed later.
 CREATE TABLE payments (
     collapse_key TEXT NOT NULL,
     -- The number of the term that was paid, from 1; below 0 where terms cannot be counted.
     number BIGINT NOT NULL,
-    -- 0 is the payment, the others change it, in their order.
+    -- 0 is the payment; higher numbers are the changes of it, in their order.
     entry BIGINT NOT NULL,
     app_id TEXT NOT NULL REFERENCES apps (id),
-    -- Whether it is for money or in the store's test environment: `production` or `sandbox`.
+    -- `production`, or `sandbox` in the store's test environment.
     environment TEXT NOT NULL,
     -- `initial`, `renewal`, `trial_conversion`, `recovery`, `plan_change`; `refund`, `restored`, `correction`.
     kind TEXT NOT NULL,
-    -- The event that announces it, and the other one that announces the same: a conversion is also a renewal.
+    -- The event that announces it, and another one that announces the same payment: a conversion is also a renewal.
     event_id TEXT NOT NULL,
     other_event_id TEXT,
     occurred_at BIGINT NOT NULL,
     sku TEXT,
     price TEXT,
     currency TEXT,
-    -- What it adds, in USD, and why that is not known.
+    -- The amount in USD that it adds; or why that is unknown.
     usd TEXT,
     unknown_because TEXT,
     -- The source of the amount: `catalogue`, `store` or `report`.
     source TEXT NOT NULL,
-    -- The store's name of the transaction, where it comes from a sales report.
+    -- The store's id of the transaction, if the amount comes from a sales report.
     transaction_id TEXT,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (collapse_key, number, entry)
@@ -534,14 +538,14 @@ CREATE TABLE sales (
     transaction_id TEXT NOT NULL,
     -- `charge`, `refund` or `chargeback`.
     kind TEXT NOT NULL,
-    -- A transaction can be given back in parts: their time (micros), and 0 for a charge.
+    -- A transaction can be refunded in parts: the time of this part (micros); 0 for a charge.
     returned_at BIGINT NOT NULL,
     receipt_id TEXT NOT NULL,
     sku TEXT NOT NULL,
     price TEXT NOT NULL,
     currency TEXT NOT NULL,
     sold_at BIGINT NOT NULL,
-    -- Its day (`2026-01-31`), by which it is counted in USD.
+    -- The day of the sale (`2026-01-31`), whose rate converts the price to USD.
     day TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (app_id, transaction_id, kind, returned_at)

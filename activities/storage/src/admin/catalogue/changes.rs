@@ -1,6 +1,6 @@
-//! Changes of a catalogue: counted first, then written, and the purchases concerned are rechecked.
+//! Changes of a catalogue: counts the affected purchases, writes the change, and rechecks these purchases.
 
-use super::{Catalogue, Change, Unmapped, concern, tables};
+use super::{Catalogue, Change, affected, tables};
 use crate::admin::platforms::require_app;
 use crate::db::error::Error;
 use crate::db::run::Run;
@@ -8,16 +8,22 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::settling::reconsider;
+use crate::settling::rechecks;
 use domain::AppId;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// Maximum number of unmapped SKUs that are shown.
-const MOST_UNMAPPED: i64 = 1_000;
+const MAX_UNMAPPED: i64 = 1_000;
 
 row! {
-    struct UnmappedRow {
-        sku: String,
-        purchases: i64,
+    /// A SKU that was bought and is not in the catalogue.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    pub struct UnmappedSku {
+        /// The SKU of the term, or of the product without one.
+        pub sku: String,
+        /// Number of purchases that have it.
+        pub purchases: i64,
     }
 }
 
@@ -38,46 +44,43 @@ impl Store {
         self.read(move |connection| tables::read(connection, app)).await
     }
 
-    /// Changes the catalogue and returns how many purchases that concerns; a very great number is only known to be one.
-    /// A dry run only counts. Counting comes first: no other writer waits for it.
+    /// Changes the catalogue and returns the number of affected purchases, counted up to about 100,000. A dry run only
+    /// counts. The purchases are counted before the writing transaction, so that no other writer waits for it.
     pub async fn change_catalogue(&self, app: AppId, change: Change, run: Run) -> Result<i64, Error> {
         let counted = change.clone();
-        let concerned = self
+        let affected = self
             .read(move |connection| {
                 let before = tables::read(connection, app)?;
                 let mut after = before.clone();
                 after.change(counted)?;
-                concern::count(connection, app, &concern::skus(&before, &after))
+                affected::count(connection, app, &affected::skus(&before, &after))
             })
             .await?;
         if run == Run::Dry {
-            return Ok(concerned);
+            return Ok(affected);
         }
         self.write(move |write| {
             lock(write, app)?;
             let before = tables::read(write.connection, app)?;
             let mut after = before.clone();
             after.change(change.clone())?;
-            tables::write(write, app, (&before, &after))?;
-            reconsider::recheck_skus(write, app, &concern::skus(&before, &after))
+            tables::write(write, app, &before, &after)?;
+            rechecks::recheck_skus(write, app, &affected::skus(&before, &after))
         })
         .await?;
-        Ok(concerned)
+        Ok(affected)
     }
 
-    /// The SKUs of purchases that the catalogue does not list, the most bought first.
-    pub async fn unmapped(&self, app: AppId) -> Result<Vec<Unmapped>, Error> {
-        self.read(move |connection| {
-            let rows: Vec<UnmappedRow> = sql(UNMAPPED).bind(app).bind(MOST_UNMAPPED).all(connection)?;
-            Ok(rows.into_iter().map(|row| Unmapped { sku: row.sku, purchases: row.purchases }).collect())
-        })
-        .await
+    /// The SKUs of purchases that are not in the catalogue, the one with the most purchases first.
+    pub async fn unmapped(&self, app: AppId) -> Result<Vec<UnmappedSku>, Error> {
+        self.read(move |connection| sql(UNMAPPED).bind(app).bind(MAX_UNMAPPED).all(connection)).await
     }
 }
 
 const LOCK_APP: Sql = statement!("UPDATE apps SET name = name WHERE id = ?");
 
-/// Changes of one catalogue take turns. An update locks less than FOR UPDATE: new purchases may refer to the app.
+/// Locks the app, so that changes of its catalogue run one after the other. An `UPDATE` of the row locks less than `FOR
+/// UPDATE`: new purchases may still refer to the app.
 fn lock(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
     require_app(write, app)?;
     sql(LOCK_APP).bind(app).run(write.connection).map(drop)

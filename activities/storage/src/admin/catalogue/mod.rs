@@ -1,82 +1,96 @@
-//! The catalogue of an app: which product entitles to what, and what it costs.
+//! The catalogue of an app: its products, their entitlements and their prices.
 //!
-//! A catalogue is small and read as a whole. A change is computed on it, so that what it concerns is known before
-//! anything is written; the purchases concerned are woken, and the sweep settles them at its own pace.
+//! A catalogue is small and read as a whole. A change is computed in memory, so that the affected purchases are known
+//! before it is written. They are rechecked, and the sweep settles them at its own pace.
 
-mod changes;
-mod concern;
+mod affected;
+pub mod changes;
 mod tables;
 
 use crate::db::error::Error;
 use domain::AppId;
 use domain::catalogue::{Auth, Entitlement, Price};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Maximum number of products and of entitlements of an app.
-pub const MOST_LISTED: usize = 5_000;
+pub const MAX_LISTED: usize = 5_000;
 
-/// A product of an app.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Maximum number of entitlements, and of prices, of a product.
+pub const MAX_PER_PRODUCT: usize = 300;
+
+/// A product's entitlements and prices.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NewProduct", extend("examples" = [
+    { "name": "Monthly", "entitlements": ["gold"], "prices": [{ "country": "DE", "currency": "EUR", "price": "9.99" }] },
+]))]
 pub struct Product {
     /// A name for people.
+    #[schemars(length(min = 1, max = 200))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The reference ids of its entitlements, in this order.
+    /// The reference ids of its entitlements, each once.
+    #[schemars(extend("x-expected" = "a list of the reference ids of entitlements, maybe empty"))]
     pub entitlements: Vec<String>,
-    /// Its prices.
+    /// Its prices: one per country, and one at most without a country, or several with another `since` each.
+    #[schemars(extend("maxItems" = MAX_PER_PRODUCT))]
+    #[serde(default, deserialize_with = "list")]
     pub prices: Vec<Price>,
 }
 
-/// The name of an entitlement.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Named {
+/// The texts of an entitlement. Its reference id is the key of [`Catalogue::entitlements`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NewEntitlement")]
+#[schemars(extend("examples" = [{ "name": "Gold", "description": "Everything without advertisements" }]))]
+pub struct EntitlementText {
     /// A name for people.
+    #[schemars(length(min = 1, max = 200))]
     pub name: String,
     /// More about it, for people.
+    #[schemars(length(max = 1000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
 
-/// All of it: entitlements by reference id, products by SKU.
+/// Reads null as an empty list.
+fn list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Price>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A whole catalogue: entitlements by reference id, products by SKU.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Catalogue {
     /// The entitlements.
-    pub entitlements: BTreeMap<String, Named>,
+    pub entitlements: BTreeMap<String, EntitlementText>,
     /// The products.
     pub products: BTreeMap<String, Product>,
-}
-
-/// A SKU that was bought and is not in the catalogue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unmapped {
-    /// The SKU, the term's where there is one.
-    pub sku: String,
-    /// How many purchases have it.
-    pub purchases: i64,
 }
 
 /// One change of a catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// An entitlement is added or named anew.
-    SetEntitlement(String, Named),
-    /// An entitlement is removed, from the products that list it too.
+    /// An entitlement is added, or its texts are replaced.
+    SetEntitlement(String, EntitlementText),
+    /// An entitlement is removed, also from the products that list it.
     DeleteEntitlement(String),
     /// A product is added or replaced.
     SetProduct(String, Product),
     /// A product is removed.
     DeleteProduct(String),
-    /// All of it is replaced.
+    /// The whole catalogue is replaced.
     Replace(Catalogue),
 }
 
-/// The id of an entitlement: the same whenever an entitlement of this reference id is made in the app.
+/// The id of an entitlement, computed from the app and the reference id.
 #[must_use]
 pub fn entitlement_id(app: AppId, ref_id: &str) -> Uuid {
     Uuid::new_v5(&app.uuid(), format!("entitlement/{ref_id}").as_bytes())
 }
 
 impl Catalogue {
-    /// An entitlement of it as events show it.
+    /// An entitlement as events show it.
     #[must_use]
     pub fn entitlement(&self, app: AppId, ref_id: &str) -> Option<Entitlement> {
         let named = self.entitlements.get(ref_id)?;
@@ -118,8 +132,8 @@ impl Catalogue {
             }
         }
         for (what, count) in [("entitlements", self.entitlements.len()), ("products", self.products.len())] {
-            if count > MOST_LISTED {
-                return refused(what, format!("there would be {count}, and an app has at most {MOST_LISTED}"));
+            if count > MAX_LISTED {
+                return refused(what, format!("there would be {count}, and an app has at most {MAX_LISTED}"));
             }
         }
         Ok(())
@@ -128,11 +142,11 @@ impl Catalogue {
 
 #[cfg(test)]
 mod tests {
-    use super::{Catalogue, Change, Named, Product, concern};
+    use super::{Catalogue, Change, EntitlementText, Product, affected};
     use std::collections::BTreeSet;
 
     fn catalogue() -> Catalogue {
-        let named = |name: &str| Named { name: name.to_owned(), description: None };
+        let named = |name: &str| EntitlementText { name: name.to_owned(), description: None };
         let lists = |refs: &[&str]| Product {
             entitlements: refs.iter().map(|text| (*text).to_owned()).collect(),
             ..Product::default()
@@ -149,12 +163,12 @@ mod tests {
         let before = catalogue();
         let mut after = before.clone();
         after.change(change).unwrap();
-        concern::skus(&before, &after)
+        affected::skus(&before, &after)
     }
 
     #[test]
     fn a_change_concerns_the_products_whose_listing_it_changes() {
-        let named = |name: &str| Named { name: name.to_owned(), description: None };
+        let named = |name: &str| EntitlementText { name: name.to_owned(), description: None };
         let all = |skus: &[&str]| skus.iter().map(|sku| (*sku).to_owned()).collect::<BTreeSet<_>>();
         assert_eq!(concerns(Change::SetEntitlement("tv".to_owned(), named("Television"))), all(&["month"]));
         assert_eq!(concerns(Change::SetEntitlement("tv".to_owned(), named("TV"))), all(&[]));

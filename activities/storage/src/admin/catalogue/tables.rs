@@ -1,6 +1,6 @@
-//! How a catalogue is stored: read as a whole, written where it differs.
+//! The tables of a catalogue. It is read as a whole; only the rows that differ are written.
 
-use super::{Catalogue, Named, Product, entitlement_id};
+use super::{Catalogue, EntitlementText, Product, entitlement_id};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -42,7 +42,7 @@ pub fn read(connection: &mut AnyConnection, app: AppId) -> Result<Catalogue, Err
     let mut catalogue = Catalogue::default();
     let rows: Vec<EntitlementRow> = sql(ENTITLEMENTS).bind(app).all(connection)?;
     for row in rows {
-        catalogue.entitlements.insert(row.ref_id, Named { name: row.name, description: row.description });
+        catalogue.entitlements.insert(row.ref_id, EntitlementText { name: row.name, description: row.description });
     }
     let rows: Vec<ProductRow> = sql(PRODUCTS).bind(app).all(connection)?;
     for row in rows {
@@ -60,24 +60,24 @@ pub fn read(connection: &mut AnyConnection, app: AppId) -> Result<Catalogue, Err
 }
 
 /// Writes the difference between two catalogues.
-pub fn write(write: &mut Write<'_>, app: AppId, (before, after): (&Catalogue, &Catalogue)) -> Result<(), Error> {
-    // Rows that a product lists are deleted before it and inserted after it.
+pub fn write(write: &mut Write<'_>, app: AppId, before: &Catalogue, after: &Catalogue) -> Result<(), Error> {
+    // The links of a product to its entitlements are deleted before the product, and inserted after it.
     for (sku, product) in &before.products {
         if after.products.get(sku) != Some(product) {
-            delete(write, DELETE_LINKS, (app, sku))?;
+            sql(DELETE_LINKS).bind(app).bind(sku.as_str()).run(write.connection)?;
         }
     }
     for sku in before.products.keys().filter(|sku| !after.products.contains_key(*sku)) {
-        delete(write, DELETE_PRODUCT, (app, sku))?;
+        sql(DELETE_PRODUCT).bind(app).bind(sku.as_str()).run(write.connection)?;
     }
     for ref_id in before.entitlements.keys().filter(|ref_id| !after.entitlements.contains_key(*ref_id)) {
-        delete(write, DELETE_ENTITLEMENT, (app, ref_id))?;
+        sql(DELETE_ENTITLEMENT).bind(app).bind(ref_id.as_str()).run(write.connection)?;
     }
     for (ref_id, named) in after.entitlements.iter().filter(|(id, named)| before.entitlements.get(*id) != Some(named)) {
-        put_entitlement(write, app, (ref_id, named))?;
+        put_entitlement(write, app, ref_id, named)?;
     }
     for (sku, product) in after.products.iter().filter(|(sku, product)| before.products.get(*sku) != Some(product)) {
-        put_product(write, app, (sku, product))?;
+        put_product(write, app, sku, product)?;
     }
     Ok(())
 }
@@ -86,10 +86,6 @@ const DELETE_LINKS: Sql = statement!("DELETE FROM product_entitlements WHERE app
 const DELETE_PRODUCT: Sql = statement!("DELETE FROM products WHERE app_id = ? AND sku = ?");
 const DELETE_ENTITLEMENT: Sql = statement!("DELETE FROM entitlements WHERE app_id = ? AND ref_id = ?");
 
-fn delete(write: &mut Write<'_>, which: Sql, (app, id): (AppId, &str)) -> Result<(), Error> {
-    sql(which).bind(app).bind(id).run(write.connection).map(drop)
-}
-
 const PUT_ENTITLEMENT: Sql = statement! {"
     INSERT INTO entitlements (app_id, ref_id, id, name, description)
     VALUES (?, ?, ?, ?, ?)
@@ -97,7 +93,7 @@ const PUT_ENTITLEMENT: Sql = statement! {"
     DO UPDATE SET name = excluded.name, description = excluded.description
 "};
 
-fn put_entitlement(write: &mut Write<'_>, app: AppId, (ref_id, named): (&str, &Named)) -> Result<(), Error> {
+fn put_entitlement(write: &mut Write<'_>, app: AppId, ref_id: &str, named: &EntitlementText) -> Result<(), Error> {
     sql(PUT_ENTITLEMENT)
         .bind(app)
         .bind(ref_id)
@@ -120,7 +116,7 @@ const INSERT_LINK: Sql = statement! {"
     VALUES (?, ?, ?, ?)
 "};
 
-fn put_product(write: &mut Write<'_>, app: AppId, (sku, product): (&str, &Product)) -> Result<(), Error> {
+fn put_product(write: &mut Write<'_>, app: AppId, sku: &str, product: &Product) -> Result<(), Error> {
     let prices = serde_json::to_string(&product.prices)
         .map_err(|cause| Error::corrupt_by("a price cannot be written as JSON", cause))?;
     sql(PUT_PRODUCT).bind(app).bind(sku).bind(product.name.as_deref()).bind(prices).run(write.connection)?;

@@ -1,9 +1,8 @@
 //! The grouping writer: the one thread of a process that writes.
 //!
-//! It takes everything that waits, runs it in one transaction and answers after the commit, so that
-//! one fsync serves many. Each job has a savepoint of its own: what fails undoes itself alone. A
-//! group that meets trouble which may pass (a deadlock, a lost connection) is undone and its jobs are
-//! run one by one. What a job does is not here.
+//! It takes all jobs that wait, runs them in one transaction and answers after the commit, so that one fsync serves
+//! many (group commit). Each job has a savepoint of its own, so that a failed job is rolled back alone. After a
+//! transient error (a deadlock, a lost connection) the group is rolled back and its jobs are run one by one.
 
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;
@@ -21,23 +20,24 @@ use tokio::time::Instant;
 #[cfg(test)]
 mod tests;
 
-/// Maximum number of waiting jobs; a caller beyond that waits with its job in hand.
-const QUEUE_JOBS: usize = 4096;
-/// Maximum number of jobs in a group, and of items that are written together.
-const GROUP_JOBS: usize = 1024;
-const GROUP_ITEMS: usize = 4096;
-/// How long a transaction takes more jobs: it ends with the job at work, and the rest of its group has the next one.
-const TRANSACTION: Duration = Duration::from_millis(250);
-/// How often a job that is run alone is tried.
-const TRIES: usize = 4;
+/// Maximum number of queued jobs; further callers wait until there is room.
+const MAX_QUEUED_JOBS: usize = 4096;
+/// Maximum number of jobs in a group.
+const MAX_GROUP_JOBS: usize = 1024;
+/// A group with this many items takes no further job.
+const MAX_GROUP_ITEMS: usize = 4096;
+/// After this time a transaction starts no further job; the rest of its group is run in the next transaction.
+const MAX_TRANSACTION_TIME: Duration = Duration::from_millis(250);
+/// Maximum number of tries of a job that is run alone.
+const MAX_TRIES: usize = 4;
 
 /// The context of a job: the transaction's connection, and the time of its group.
 pub struct Write<'c> {
     /// The connection, in a transaction.
     pub connection: &'c mut AnyConnection,
-    /// Now, by the clock that stamps rows.
+    /// The present time by the clock that stamps rows.
     pub now: Timestamp,
-    /// The beginning of the transaction by the clock of this process, or a little earlier.
+    /// When the transaction had begun, by the monotonic clock of this process; a little before `now`.
     pub began: Instant,
 }
 
@@ -47,54 +47,56 @@ pub struct Writer {
     queue: mpsc::Sender<Box<dyn Job>>,
 }
 
-/// Where a fault may be planted around a commit, and what a job works on.
+/// What a job works on, and whether there are fail points around its commit. The jobs of a group are sorted by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
-    /// At the points of these names.
-    Named(Faults),
-    /// Nowhere. It works on lanes of this destination.
+pub enum JobKind {
+    /// Its commit has these fail points.
+    WithFaults(Faults),
+    /// It works on lanes of this destination.
     Lanes(DestinationId),
-    /// Nowhere.
-    Elsewhere,
+    /// Anything else.
+    Other,
 }
 
-impl Place {
+impl JobKind {
     const fn faults(self) -> Option<Faults> {
         match self {
-            Self::Named(faults) => Some(faults),
-            Self::Lanes(_) | Self::Elsewhere => None,
+            Self::WithFaults(faults) => Some(faults),
+            Self::Lanes(_) | Self::Other => None,
         }
     }
 }
 
-/// The points around a commit where a fault may be planted.
+/// The names of the fail points around a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Faults {
-    /// The process is killed before it.
+    /// Aborts the process before the commit.
     pub before_commit: &'static str,
-    /// The process is killed after it.
+    /// Aborts the process after the commit.
     pub after_commit: &'static str,
-    /// The job is answered before it.
+    /// Answers the job before the commit.
     pub early_answer: Option<&'static str>,
 }
 
-/// One unit of writing. It can be run again until it was committed.
+/// One unit of writing. It may be run again until it is committed.
 trait Job: Any + Send {
-    fn place(&self) -> Place;
-    /// How many items it has that are written together with those of all jobs of its type; none, when it is run by itself.
+    fn kind(&self) -> JobKind;
+    /// Number of its items, which are written together with those of all jobs of its type; 0 for a job that is run by
+    /// itself.
     fn items(&self) -> usize;
-    /// Runs it, and with it the items of `others`, which are of its type.
+    /// Runs it together with the items of `others`, which are of its type.
     fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error>;
-    /// Answers with what `run` gave, or with `error`.
+    /// Answers the caller with the result of `run`, or with `error`.
     fn answer(&mut self, error: Option<Error>);
 }
 
 impl Writer {
-    /// Starts the thread, on a connection that is set up already.
+    /// Starts the thread on a connection that is set up already.
     pub fn start(database: Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
-        let (queue, jobs) = mpsc::channel(QUEUE_JOBS);
+        let (queue, jobs) = mpsc::channel(MAX_QUEUED_JOBS);
         let checkpoints = Checkpoints::start(&database)?;
-        let state = Thread { database, connection: Some(connection), clock, checkpoints, transaction: TRANSACTION };
+        let state =
+            Thread { database, connection: Some(connection), clock, checkpoints, transaction: MAX_TRANSACTION_TIME };
         thread::Builder::new()
             .name("storage-writer".to_owned())
             .spawn(move || state.work(jobs))
@@ -102,31 +104,31 @@ impl Writer {
         Ok(Self { queue })
     }
 
-    /// Runs `work` in the next group. It may run more than once before it is committed.
-    pub async fn write<T, F>(&self, place: Place, work: F) -> Result<T, Error>
+    /// Runs `work` in the next group. `work` may run more than once before it is committed.
+    pub async fn write<T, F>(&self, kind: JobKind, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.put(Box::new(Work { place, work, result: None, reply: Some(reply) })).await?;
+        self.enqueue(Box::new(Work { kind, work, result: None, reply: Some(reply) })).await?;
         answer.await.map_err(Error::unavailable)?
     }
 
-    /// Writes items together with those of all who wait and write with the same function, which answers each in order. It
-    /// may run more than once before it is committed.
-    pub async fn write_items<I, O, F>(&self, place: Place, items: Vec<I>, work: F) -> Result<Vec<O>, Error>
+    /// Writes items together with those of all waiting jobs that use the same function. `work` returns one result for
+    /// each item, in order; it may run more than once before it is committed.
+    pub async fn write_items<I, O, F>(&self, kind: JobKind, items: Vec<I>, work: F) -> Result<Vec<O>, Error>
     where
         I: Send + 'static,
         O: Send + 'static,
         F: Fn(&mut Write<'_>, &[&I]) -> Result<Vec<O>, Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.put(Box::new(Batch { place, items, work, result: None, reply: Some(reply) })).await?;
+        self.enqueue(Box::new(Batch { kind, items, work, result: None, reply: Some(reply) })).await?;
         answer.await.map_err(Error::unavailable)?
     }
 
-    async fn put(&self, job: Box<dyn Job>) -> Result<(), Error> {
+    async fn enqueue(&self, job: Box<dyn Job>) -> Result<(), Error> {
         self.queue.send(job).await.map_err(|_| Error::unavailable(Stopped))
     }
 }
@@ -137,10 +139,10 @@ impl Writer {
 struct Stopped;
 
 struct Work<T, F> {
-    place: Place,
+    kind: JobKind,
     work: F,
-    result: Option<Result<T, Error>>,
-    reply: Option<oneshot::Sender<Result<T, Error>>>,
+    result: Option<T>,
+    reply: Option<Reply<T>>,
 }
 
 impl<T, F> Job for Work<T, F>
@@ -148,8 +150,8 @@ where
     T: Send + 'static,
     F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
 {
-    fn place(&self) -> Place {
-        self.place
+    fn kind(&self) -> JobKind {
+        self.kind
     }
 
     fn items(&self) -> usize {
@@ -158,8 +160,7 @@ where
 
     fn run(&mut self, write: &mut Write<'_>, _: &mut [&mut dyn Job]) -> Result<(), Error> {
         self.result = None;
-        let value = (self.work)(write)?;
-        self.result = Some(Ok(value));
+        self.result = Some((self.work)(write)?);
         Ok(())
     }
 
@@ -169,10 +170,10 @@ where
 }
 
 struct Batch<I, O, F> {
-    place: Place,
+    kind: JobKind,
     items: Vec<I>,
     work: F,
-    result: Option<Result<Vec<O>, Error>>,
+    result: Option<Vec<O>>,
     reply: Option<Reply<Vec<O>>>,
 }
 
@@ -182,8 +183,8 @@ where
     O: Send + 'static,
     F: Fn(&mut Write<'_>, &[&I]) -> Result<Vec<O>, Error> + Send + 'static,
 {
-    fn place(&self) -> Place {
-        self.place
+    fn kind(&self) -> JobKind {
+        self.kind
     }
 
     fn items(&self) -> usize {
@@ -196,9 +197,9 @@ where
         let others: Vec<&mut Self> = others.collect();
         let items: Vec<&I> = self.items.iter().chain(others.iter().flat_map(|other| &other.items)).collect();
         let mut answers = (self.work)(write, &items)?.into_iter();
-        self.result = Some(Ok(answers.by_ref().take(self.items.len()).collect()));
+        self.result = Some(answers.by_ref().take(self.items.len()).collect());
         for other in others {
-            other.result = Some(Ok(answers.by_ref().take(other.items.len()).collect()));
+            other.result = Some(answers.by_ref().take(other.items.len()).collect());
         }
         Ok(())
     }
@@ -210,12 +211,12 @@ where
 
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// Answers once; the caller may have gone, which does not matter here.
-fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<Result<T, Error>>, error: Option<Error>) {
+/// Answers once. A caller that waits no longer is ignored.
+fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<T>, error: Option<Error>) {
     let Some(to) = to.take() else { return };
     let result = match error {
         Some(error) => Err(error),
-        None => result.take().unwrap_or_else(|| Err(Error::unavailable(Stopped))),
+        None => result.take().ok_or_else(|| Error::unavailable(Stopped)),
     };
     drop(to.send(result));
 }
@@ -225,15 +226,15 @@ struct Thread {
     connection: Option<AnyConnection>,
     clock: fn() -> Timestamp,
     checkpoints: Option<Checkpoints>,
-    /// How long a transaction takes more jobs.
+    /// After this time a transaction starts no further job.
     transaction: Duration,
 }
 
 /// How a transaction ended, for all the jobs in it.
 enum TransactionResult {
-    /// Committed, the first jobs, at least one; each one's own error is beside it.
+    /// The first jobs, at least one, are committed; each job's own error is in the list.
     Committed(Vec<Option<Error>>),
-    /// Undone by trouble that may pass.
+    /// Rolled back after a transient error.
     Undone(Error),
     /// The commit itself failed: its result is unknown, so nothing is run again.
     Unknown(Error),
@@ -244,22 +245,22 @@ impl Thread {
         while let Some(first) = jobs.blocking_recv() {
             let mut group = vec![first];
             let mut items = group[0].items();
-            while group.len() < GROUP_JOBS && items < GROUP_ITEMS {
+            while group.len() < MAX_GROUP_JOBS && items < MAX_GROUP_ITEMS {
                 let Ok(job) = jobs.try_recv() else { break };
                 items += job.items();
                 group.push(job);
             }
-            // Processes take turns at a destination: all take destinations in one order, so that none waits in a circle.
-            group.sort_by_key(|job| job.place());
-            self.settle(&mut group);
+            // All processes lock destinations in the same order, so that they do not deadlock.
+            group.sort_by_key(|job| job.kind());
+            self.commit_group(&mut group);
             if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
                 checkpoints.finish(connection);
             }
         }
     }
 
-    /// Runs a group to its end and answers all of it.
-    fn settle(&mut self, mut group: &mut [Box<dyn Job>]) {
+    /// Runs a group in as many transactions as it needs, and answers all its jobs.
+    fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
         while !group.is_empty() {
             match self.transact(group) {
                 TransactionResult::Committed(errors) => {
@@ -268,25 +269,25 @@ impl Thread {
                     group = rest;
                 }
                 TransactionResult::Unknown(error) => return answer_all(group, &error),
-                TransactionResult::Undone(_) => return self.settle_each(group),
+                TransactionResult::Undone(_) => return self.commit_each(group),
             }
         }
     }
 
-    fn settle_each(&mut self, group: &mut [Box<dyn Job>]) {
+    fn commit_each(&mut self, group: &mut [Box<dyn Job>]) {
         for index in 0..group.len() {
-            // Without a server none of those who wait needs to wait longer.
+            // Without a server no other job can succeed either, so all are answered at once.
             if let Err(error) = self.connect() {
                 return answer_all(&mut group[index..], &error);
             }
-            self.settle_alone(&mut group[index]);
+            self.commit_alone(&mut group[index]);
         }
     }
 
-    fn settle_alone(&mut self, job: &mut Box<dyn Job>) {
+    fn commit_alone(&mut self, job: &mut Box<dyn Job>) {
         let alone = std::slice::from_mut(job);
         let mut last = Error::unavailable(Stopped);
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             match self.transact(alone) {
                 TransactionResult::Committed(errors) => return answer(alone, errors),
                 TransactionResult::Unknown(error) => return answer_all(alone, &error),
@@ -296,7 +297,7 @@ impl Thread {
         answer_all(alone, &last);
     }
 
-    /// A connection, the one there is or a new one.
+    /// The open connection, or a new one.
     fn connect(&mut self) -> Result<&mut AnyConnection, Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -309,14 +310,14 @@ impl Thread {
         Ok(self.connection.insert(connection))
     }
 
-    /// One transaction for these jobs.
+    /// Runs as many of these jobs in one transaction as its time allows.
     fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> TransactionResult {
         let (clock, transaction) = (self.clock, self.transaction);
         let connection = match self.connect() {
             Ok(connection) => connection,
             Err(error) => return TransactionResult::Undone(error),
         };
-        let errors = match run(connection, jobs, (clock, transaction)) {
+        let errors = match run(connection, jobs, clock, transaction) {
             Ok(errors) => errors,
             Err(error) => {
                 if connection.abandon().is_err() || connection.is_lost() {
@@ -327,7 +328,7 @@ impl Thread {
         };
         let jobs = &mut jobs[..errors.len()];
         let is_early = |job: &&mut Box<dyn Job>| {
-            job.place().faults().and_then(|faults| faults.early_answer).is_some_and(fault::is_planted)
+            job.kind().faults().and_then(|faults| faults.early_answer).is_some_and(fault::is_planted)
         };
         jobs.iter_mut().filter(is_early).for_each(|job| job.answer(None));
         kill_at(jobs, |faults| faults.before_commit);
@@ -336,7 +337,7 @@ impl Thread {
         match committed {
             Ok(()) => TransactionResult::Committed(errors),
             Err(cause) => {
-                // The connection is not used again: nobody knows what state it is in.
+                // The state of the connection is unknown, so it is not used again.
                 self.connection = None;
                 TransactionResult::Unknown(Error::unavailable(cause))
             }
@@ -344,11 +345,13 @@ impl Thread {
     }
 }
 
-/// Begins a transaction and runs the jobs in it, those with items at once, and the others as far as there is time: the errors are those of the jobs that were run.
+/// Begins a transaction and runs jobs in it: those with items together, the others until `transaction` is over. Returns
+/// the errors of the jobs that were run, which are the first ones.
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],
-    (clock, transaction): (fn() -> Timestamp, Duration),
+    clock: fn() -> Timestamp,
+    transaction: Duration,
 ) -> Result<Vec<Option<Error>>, Error> {
     connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();
@@ -372,12 +375,13 @@ fn run(
     Ok(errors)
 }
 
-/// The type of a job that has items.
+/// The type of a job that has items; `None` for a job that is run by itself.
 fn batch(job: &dyn Job) -> Option<TypeId> {
     (job.items() > 0).then(|| (job as &dyn Any).type_id())
 }
 
-/// Writes the items of all these jobs in one go. No, when one of them holds what cannot be stored, or is alone.
+/// Writes the items of all these jobs together. Returns false when an item cannot be stored, or when there is only one
+/// such job: then each job is run by itself.
 fn write_together(
     write: &mut Write<'_>,
     jobs: &mut [Box<dyn Job>],
@@ -395,8 +399,8 @@ fn write_together(
     }
 }
 
-/// Runs one job in a savepoint, or in the transaction itself when it is alone there.
-/// The outer error undoes the whole transaction.
+/// Runs one job in a savepoint, or in the transaction itself if it is the only job there. The outer error rolls back
+/// the whole transaction.
 fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Option<Error>, Error> {
     if alone {
         return match job.run(write, &mut []) {
@@ -430,6 +434,6 @@ fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
 }
 
 fn kill_at(jobs: &[Box<dyn Job>], point: impl Fn(Faults) -> &'static str) {
-    let points: BTreeSet<&str> = jobs.iter().filter_map(|job| job.place().faults()).map(point).collect();
+    let points: BTreeSet<&str> = jobs.iter().filter_map(|job| job.kind().faults()).map(point).collect();
     points.into_iter().for_each(fault::kill_at);
 }

@@ -1,6 +1,6 @@
-//! The grouping writer, job by job.
+//! Tests of the grouping writer, without its thread.
 
-use super::{Batch, Job, Place, TRANSACTION, Thread, Work, Write};
+use super::{Batch, Job, JobKind, MAX_TRANSACTION_TIME, Thread, Work, Write};
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// A thread's state over a file with a table `t`, and the file.
+/// The thread's state, with a connection to a file with a table `t`, and the file's path.
 fn thread(name: &str) -> (Thread, PathBuf) {
     let path = std::env::temp_dir().join(format!("settle-writer-{}-{name}.db", std::process::id()));
     drop(std::fs::remove_file(&path));
@@ -24,7 +24,7 @@ fn thread(name: &str) -> (Thread, PathBuf) {
             connection: Some(connection),
             clock: Timestamp::default,
             checkpoints: None,
-            transaction: TRANSACTION,
+            transaction: MAX_TRANSACTION_TIME,
         },
         path,
     )
@@ -41,14 +41,14 @@ fn job(value: i64, mut failures: u32, error: Error) -> (Box<dyn Job>, oneshot::R
         }
         Ok(value)
     };
-    (Box::new(Work { place: Place::Elsewhere, work, result: None, reply: Some(reply) }), answer)
+    (Box::new(Work { kind: JobKind::Other, work, result: None, reply: Some(reply) }), answer)
 }
 
-/// A job that answers the time of its transaction.
+/// A job that returns the time of its transaction.
 fn stamping() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
     let (reply, answer) = oneshot::channel();
     let work = |write: &mut Write<'_>| Ok(write.now.millis_since(Timestamp::default()));
-    (Box::new(Work { place: Place::Elsewhere, work, result: None, reply: Some(reply) }), answer)
+    (Box::new(Work { kind: JobKind::Other, work, result: None, reply: Some(reply) }), answer)
 }
 
 fn stored(path: &PathBuf) -> Vec<i64> {
@@ -67,10 +67,10 @@ fn trouble_that_passes_costs_nobody_his_write() {
     let (mut thread, path) = thread("passing");
     let (mut group, mut answers): (Vec<_>, Vec<_>) =
         [job(1, 0, passing()), job(2, 2, passing()), job(3, 0, passing())].into_iter().unzip();
-    thread.settle(&mut group);
+    thread.commit_group(&mut group);
     let (after, answer) = job(4, 0, passing());
     answers.push(answer);
-    thread.settle(&mut [after]);
+    thread.commit_group(&mut [after]);
     for (answer, expected) in answers.iter_mut().zip(1..) {
         assert_eq!(answer.try_recv().unwrap().unwrap(), expected);
     }
@@ -85,7 +85,7 @@ fn a_job_past_the_time_limit_gets_the_next_transaction() {
     for (transaction, expected) in [(Duration::from_secs(3600), [0, 0, 0]), (Duration::ZERO, [1, 2, 3])] {
         thread.transaction = transaction;
         let (mut group, mut answers): (Vec<_>, Vec<_>) = (0..3).map(|_| stamping()).unzip();
-        thread.settle(&mut group);
+        thread.commit_group(&mut group);
         assert_eq!(answers.iter_mut().map(|answer| answer.try_recv().unwrap().unwrap()).collect::<Vec<_>>(), expected);
     }
     drop(std::fs::remove_file(path));
@@ -97,10 +97,10 @@ fn what_fails_for_good_undoes_itself_alone() {
     let missing = Error::Missing { what: "thing" };
     let (mut group, mut answers): (Vec<_>, Vec<_>) =
         [job(1, 0, passing()), job(2, 9, missing.clone()), job(3, 0, passing())].into_iter().unzip();
-    thread.settle(&mut group);
+    thread.commit_group(&mut group);
     let (single, answer) = job(4, 9, missing);
     answers.push(answer);
-    thread.settle(&mut [single]);
+    thread.commit_group(&mut [single]);
     let succeeded: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
     assert_eq!(succeeded, [true, false, true, false]);
     assert_eq!(stored(&path), [1, 3]);
@@ -110,7 +110,7 @@ fn what_fails_for_good_undoes_itself_alone() {
 fn trouble_that_stays_is_reported_after_a_few_tries() {
     let (mut thread, path) = thread("stays");
     let (mut group, mut answers): (Vec<_>, Vec<_>) = [job(1, 0, passing()), job(2, 99, passing())].into_iter().unzip();
-    thread.settle(&mut group);
+    thread.commit_group(&mut group);
     assert!(answers[0].try_recv().unwrap().is_ok());
     assert!(matches!(answers[1].try_recv().unwrap(), Err(Error::Unavailable(_))));
     assert_eq!(stored(&path), [1]);
@@ -119,17 +119,22 @@ fn trouble_that_stays_is_reported_after_a_few_tries() {
 #[test]
 fn without_a_server_nobody_waits_for_the_others_turns() {
     let database = Database::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned());
-    let mut thread =
-        Thread { database, connection: None, clock: Timestamp::default, checkpoints: None, transaction: TRANSACTION };
+    let mut thread = Thread {
+        database,
+        connection: None,
+        clock: Timestamp::default,
+        checkpoints: None,
+        transaction: MAX_TRANSACTION_TIME,
+    };
     let (job, mut answer) = job(1, 0, passing());
-    thread.settle(&mut [job]);
+    thread.commit_group(&mut [job]);
     assert!(matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_))));
 }
 
 /// The answer of a batch.
 type Counts = Result<Vec<usize>, Error>;
 
-/// Inserts values in one go, no negative one, and answers each with how many there were.
+/// Inserts values together, fails on a negative one, and returns for each how many there were.
 fn insert(write: &mut Write<'_>, values: &[&i64]) -> Counts {
     for value in values {
         sql("INSERT INTO t (v) VALUES (?)").bind(**value).run(write.connection)?;
@@ -145,7 +150,7 @@ fn insert(write: &mut Write<'_>, values: &[&i64]) -> Counts {
 fn batch(items: &[i64]) -> (Box<dyn Job>, oneshot::Receiver<Counts>) {
     let (reply, answer) = oneshot::channel();
     let items = items.to_vec();
-    (Box::new(Batch { place: Place::Elsewhere, items, work: insert, result: None, reply: Some(reply) }), answer)
+    (Box::new(Batch { kind: JobKind::Other, items, work: insert, result: None, reply: Some(reply) }), answer)
 }
 
 #[test]
@@ -156,7 +161,7 @@ fn items_are_written_in_one_go_unless_one_cannot_be_stored() {
         let (mut thread, path) = thread("batch");
         let ((first, mut a), (other, mut b), (second, mut c)) =
             (batch(&[1, 2]), job(9, 0, passing()), batch(&[3, last]));
-        thread.settle(&mut [first, other, second]);
+        thread.commit_group(&mut [first, other, second]);
         assert_eq!([a.try_recv().unwrap().ok(), c.try_recv().unwrap().ok()], expected);
         assert_eq!(b.try_recv().unwrap().unwrap(), 9);
         assert_eq!(stored(&path), left);

@@ -2,29 +2,42 @@
 
 use crate::db::error::Error;
 use crate::db::fault;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health::HealthRow;
-use crate::delivery::lanes::{Claim, Claimed, Idle};
+use crate::delivery::lanes::{Claim, Claimed, Idle, LaneKey};
 use crate::delivery::user_lanes::UserLane;
 use crate::events::deliveries;
 use crate::settings::destinations::{Destination, DestinationRow};
-use domain::{CollapseKey, DestinationId, Timestamp, UserId};
+use domain::{Timestamp, UserId};
+use std::time::Duration;
 
-/// How soon a lane is claimed again while its destination has as many requests as it takes, in milliseconds.
-pub const BUSY_MS: i64 = 250;
+/// How soon a lane is claimed again if another process has it or its user locked, or if the destination's concurrency
+/// is exhausted.
+pub const BUSY: Duration = Duration::from_millis(250);
 
 /// A lane that is being claimed. Its lock is held.
 pub struct Lane<'a> {
     pub claim: &'a Claim,
-    /// As it was read last, with its secret.
+    /// The destination's row as it was read last, with the encrypted secret.
     pub found: DestinationRow,
     pub destination: Destination,
     pub row: LaneRow,
     pub health: HealthRow,
-    /// The owner of the purchase, locked for the destination; `None` where requests are not made user by user, and
-    /// where the purchase has no owner.
+    /// The user who owns the purchase, whose lane at the destination is locked. `None` if the destination does not get
+    /// requests user by user, or if the purchase has no user.
     pub user: Option<UserLane>,
+    pub start: Start,
+}
+
+/// When a request may start.
+#[derive(Clone, Copy, Default)]
+pub struct Start {
+    /// How long from now.
+    pub wait: Duration,
+    /// When the next request may start; `None` if the destination has no rate.
+    pub next_slot_at: Option<Timestamp>,
 }
 
 row! {
@@ -40,62 +53,56 @@ row! {
 }
 
 impl Lane<'_> {
-    pub fn owed(&self, write: &mut Write<'_>, ms: i64) -> Result<Claimed, Error> {
+    /// The answer to a claim that the destination as a whole cannot take now.
+    pub fn owed(&self, write: &mut Write<'_>, wait: Duration) -> Result<Claimed, Error> {
         let last_seq = deliveries::last_seq(write.connection, self.claim.key, self.claim.destination)?;
-        Ok(Claimed::Idle(Idle::Owed { last_seq, ms }))
+        Ok(Claimed::Idle(Idle::Owed { last_seq, wait }))
     }
 }
 
+/// The answer to a claim of a closed lane.
 pub fn closed(write: &mut Write<'_>, claim: &Claim) -> Result<Claimed, Error> {
     Ok(Claimed::Idle(Idle::Closed { last_seq: deliveries::last_seq(write.connection, claim.key, claim.destination)? }))
 }
 
-/// Locks a lane until the end of the transaction, and makes its row first.
-pub fn lock_lane(write: &mut Write<'_>, key: CollapseKey, destination: DestinationId) -> Result<LaneRow, Error> {
-    let lock = write.connection.for_update();
-    find_or_make(write, (key, destination), lock)?.ok_or(Error::Missing { what: "lane" })
+const SELECT: &str = "
+    SELECT acked_revision, lease_token, lease_until, lease_user_id, retry_after_received_at, retry_after_until
+    FROM lanes
+    WHERE destination_id = ? AND collapse_key = ?";
+
+const LOCK: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
+    {SELECT}
+    FOR UPDATE
+"};
+
+/// Locks a lane until the end of the transaction. Inserts its row if there is none.
+pub fn lock(write: &mut Write<'_>, lane: LaneKey) -> Result<LaneRow, Error> {
+    find_or_make(write, lane, LOCK)?.ok_or(Error::Missing { what: "lane" })
 }
 
-/// Locks a lane, unless another process has it locked. A claim does not wait for it: with several lanes and their
-/// destination's health in one transaction, two claims would wait for each other.
-pub fn lock_free_lane(
-    write: &mut Write<'_>,
-    key: CollapseKey,
-    destination: DestinationId,
-) -> Result<Result<LaneRow, Claimed>, Error> {
-    let lock = write.connection.for_update_of_free();
-    let lane = find_or_make(write, (key, destination), lock)?;
-    Ok(lane.ok_or(Claimed::Idle(Idle::Leased { ms: BUSY_MS })))
+const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
+    {SELECT}
+    FOR UPDATE SKIP LOCKED
+"};
+
+/// Locks a lane; `None` if another process has it locked. A claim must not wait for that lock: transactions with
+/// several lanes and the health of their destination could deadlock.
+pub fn lock_free(write: &mut Write<'_>, lane: LaneKey) -> Result<Option<LaneRow>, Error> {
+    find_or_make(write, lane, LOCK_FREE)
 }
 
-fn find_or_make(
-    write: &mut Write<'_>,
-    (key, destination): (CollapseKey, DestinationId),
-    lock: &str,
-) -> Result<Option<LaneRow>, Error> {
-    if let Some(lane) = find_locked(write, (key, destination), lock)? {
-        return Ok(Some(lane));
+const INSERT: Sql = statement!("INSERT INTO lanes (destination_id, collapse_key) VALUES (?, ?) ON CONFLICT DO NOTHING");
+
+fn find_or_make(write: &mut Write<'_>, lane: LaneKey, lock: Sql) -> Result<Option<LaneRow>, Error> {
+    let found = sql(lock).bind(lane.destination).bind(lane.key).first(write.connection)?;
+    if found.is_some() {
+        return Ok(found);
     }
-    sql("INSERT INTO lanes (destination_id, collapse_key) VALUES (?, ?) ON CONFLICT DO NOTHING")
-        .bind(destination)
-        .bind(key)
-        .run(write.connection)?;
-    find_locked(write, (key, destination), lock)
+    sql(INSERT).bind(lane.destination).bind(lane.key).run(write.connection)?;
+    sql(lock).bind(lane.destination).bind(lane.key).first(write.connection)
 }
 
-fn find_locked(
-    write: &mut Write<'_>,
-    (key, destination): (CollapseKey, DestinationId),
-    lock: &str,
-) -> Result<Option<LaneRow>, Error> {
-    let text = format!(
-        "SELECT acked_revision, lease_token, lease_until, lease_user_id, retry_after_received_at, retry_after_until FROM lanes \
-         WHERE destination_id = ? AND collapse_key = ?{lock}"
-    );
-    sql(text).bind(destination).bind(key).first(write.connection)
-}
-
-/// When the lease of a lane ends, if somebody has one.
+/// When the lease of a lane ends; `None` if nobody holds it.
 pub fn live_lease(lane: &LaneRow, now: Timestamp) -> Option<Timestamp> {
     if fault::is_planted("lease.ignored") {
         return None;

@@ -1,8 +1,10 @@
-//! The limits on claiming a lane: another claimer, its user, the destination's breaker, rate and concurrency.
+//! The limits on claiming a lane: a request in flight about its user, the user's pause, and the destination's breaker,
+//! pause, rate and concurrency.
 
-use super::lane::{BUSY_MS, Lane, closed};
+use super::lane::{BUSY, Lane, Start, closed};
 use crate::db::error::Error;
 use crate::db::fault;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
@@ -10,12 +12,13 @@ use crate::delivery::lanes::{Claim, Claimed, Idle, Mode};
 use crate::delivery::user_lanes::{self, UserLane};
 use crate::events::deliveries;
 use crate::settings::destinations;
-use domain::health::{Slot, millis_until, slot};
-use domain::{Environment, Timestamp, UserId};
+use domain::health::{Slot, slot, wait_until};
+use domain::{Environment, UserId};
+use std::time::Duration;
 
-/// How soon a lane is claimed again while another purchase's request of its user is in flight, at most, in
-/// milliseconds: most requests end long before their lease.
-const USER_BUSY_MS: i64 = 500;
+/// Maximum wait before a lane is claimed again while a request about its user is in flight for another purchase: most
+/// requests complete long before their lease ends.
+const USER_BUSY: Duration = Duration::from_millis(500);
 
 row! {
     struct Owner {
@@ -24,90 +27,88 @@ row! {
     }
 }
 
-/// When a request may start.
-#[derive(Clone, Copy)]
-pub struct Start {
-    /// In milliseconds from now.
-    pub in_ms: i64,
-    /// When the next one may, where the destination has a rate.
-    pub next_slot_at: Option<Timestamp>,
-}
-
-/// The environment in which events of a purchase `p` on a platform `f` are sent now: like a body, in the sandbox as
-/// soon as either is of it.
+/// The environment in which events of a purchase `p` on a platform `f` are sent now: the sandbox, if the purchase or
+/// its platform is of the sandbox. A body is rendered by the same rule.
 pub const SENT_ENVIRONMENT: &str =
     "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
-/// When a request for this lane may start, or else why it may not. Locks its user, then the destination's health. A
-/// probe is held back by its user alone. What another process changed in the destination until then holds: a change
-/// locks its health too.
-pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Result<Start, Claimed>, Error> {
+/// Sets when a request for this lane may start, or returns why it may not start now. Locks the user, then the
+/// destination's health. Only its user holds back a probe. The destination is read again under the lock of its health,
+/// which a change of the destination takes too: so the newest settings apply.
+pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
     if let Some(claimed) = user(write, lane)? {
-        return Ok(Err(claimed));
+        return Ok(Some(claimed));
     }
     if write.connection.is_shared() {
         lane.health = health::lock(write, lane.claim.destination)?;
         let found = destinations::find(write.connection, lane.claim.destination)?.filter(|found| found.enabled);
-        let Some(found) = found else { return closed(write, lane.claim).map(Err) };
-        lane.destination = found.clone().destination()?;
+        let Some(found) = found else { return closed(write, lane.claim).map(Some) };
+        lane.destination = found.clone().destination();
         lane.found = found;
     }
     let is_probe = lane.claim.mode == Mode::Probe;
-    let closed_ms = lane.health.health().closed_ms(write.now);
-    let busy_ms = if is_full(write, lane)? { Some(BUSY_MS) } else { None };
-    if let (false, Some(ms)) = (is_probe, closed_ms.or(busy_ms)) {
-        return lane.owed(write, ms).map(Err);
+    let blocked_for = lane.health.health.blocked_for(write.now);
+    let busy_for = if is_full(write, lane)? { Some(BUSY) } else { None };
+    if let (false, Some(wait)) = (is_probe, blocked_for.or(busy_for)) {
+        return lane.owed(write, wait).map(Some);
     }
-    let Some(rate) = lane.destination.rate else { return Ok(Ok(Start { in_ms: 0, next_slot_at: None })) };
-    match slot(lane.health.next_slot_at(), rate, write.now) {
-        Slot::Free { in_ms, next_at } => Ok(Ok(Start { in_ms, next_slot_at: Some(next_at) })),
-        Slot::Later { .. } if is_probe => Ok(Ok(Start { in_ms: 0, next_slot_at: None })),
-        Slot::Later { ms } => lane.owed(write, ms).map(Err),
+    let Some(rate) = lane.destination.rate else { return Ok(None) };
+    match slot(lane.health.next_slot_at, rate, write.now) {
+        Slot::Free { wait, next_at } => lane.start = Start { wait, next_slot_at: Some(next_at) },
+        Slot::Later { .. } if is_probe => {}
+        Slot::Later { wait } => return lane.owed(write, wait).map(Some),
     }
+    Ok(None)
 }
 
-/// Locks the user of the lane, where requests are made user by user; returns why nothing may be sent about them now.
+const OWNER: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases", "
+    SELECT p.user_id, {SENT_ENVIRONMENT} AS environment
+    FROM purchases p
+    JOIN platforms f ON f.id = p.platform_id
+    WHERE p.collapse_key = ?
+"};
+
+/// Locks the user of the lane, if the destination gets requests user by user. Returns why no request about the user may
+/// be sent now.
 fn user(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
     if !lane.destination.per_user {
         return Ok(None);
     }
-    let owner = sql(format!(
-        "SELECT p.user_id, {SENT_ENVIRONMENT} AS environment FROM purchases p JOIN platforms f \
-         ON f.id = p.platform_id WHERE p.collapse_key = ?"
-    ));
-    let owner: Option<Owner> = owner.bind(lane.claim.key).first(write.connection)?;
+    let owner: Option<Owner> = sql(OWNER).bind(lane.claim.key).first(write.connection)?;
     let Some(Owner { user_id: Some(user), environment }) = owner else { return Ok(None) };
-    let destination = lane.claim.destination;
-    let Some(rows) = user_lanes::lock_free(write, (destination, user))? else {
-        return user_busy(write, lane.claim, BUSY_MS).map(Some);
+    let user = UserLane { destination: lane.claim.destination, user, environment };
+    let Some(rows) = user_lanes::lock_free(write, user)? else {
+        return user_busy(write, lane.claim, BUSY).map(Some);
     };
-    lane.user = Some(UserLane { destination, user, environment });
+    lane.user = Some(user);
     let is_ignored = fault::is_planted("lease.ignored");
-    let leased = rows.iter().filter_map(|(_, row)| row.lease_token.as_ref().and(row.lease_until)).max();
+    let leased = rows.iter().filter_map(|row| row.lease_token.as_ref().and(row.lease_until)).max();
     if let Some(until) = leased.filter(|until| *until > write.now && !is_ignored) {
-        return user_busy(write, lane.claim, millis_until(until, write.now).min(USER_BUSY_MS)).map(Some);
+        return user_busy(write, lane.claim, wait_until(until, write.now).min(USER_BUSY)).map(Some);
     }
-    let paused = rows.iter().filter(|(of, _)| *of == environment).find_map(|(_, row)| row.paused_until);
+    let paused = rows.iter().filter(|row| row.environment == environment).find_map(|row| row.paused_until);
     let paused = paused.filter(|until| *until > write.now);
     Ok(paused.map(|until| {
         Claimed::Idle(Idle::Wait {
-            ms: millis_until(until, write.now),
+            wait: wait_until(until, write.now),
             last_error: Some("the destination paused requests about this user".to_owned()),
         })
     }))
 }
 
-fn user_busy(write: &mut Write<'_>, claim: &Claim, ms: i64) -> Result<Claimed, Error> {
+fn user_busy(write: &mut Write<'_>, claim: &Claim, wait: Duration) -> Result<Claimed, Error> {
     let last_seq = deliveries::last_seq(write.connection, claim.key, claim.destination)?;
-    Ok(Claimed::Idle(Idle::UserBusy { last_seq, ms }))
+    Ok(Claimed::Idle(Idle::UserBusy { last_seq, wait }))
 }
 
-/// Whether as many requests are in flight as the destination takes.
+const IN_FLIGHT: Sql = statement! {hot "lanes_leased", "
+    SELECT COUNT(*) AS value
+    FROM lanes
+    WHERE destination_id = ? AND lease_token IS NOT NULL AND lease_until > ?
+"};
+
+/// Whether the destination's concurrency is exhausted.
 fn is_full(write: &mut Write<'_>, lane: &Lane<'_>) -> Result<bool, Error> {
-    let live: Option<Number> = sql("SELECT COUNT(*) AS value FROM lanes WHERE destination_id = ? \
-         AND lease_token IS NOT NULL AND lease_until > ?")
-    .bind(lane.claim.destination)
-    .bind(write.now)
-    .first(write.connection)?;
+    let live: Option<Number> = sql(IN_FLIGHT).bind(lane.claim.destination).bind(write.now).first(write.connection)?;
     Ok(live.is_some_and(|live| live.value >= lane.destination.concurrency))
 }

@@ -1,16 +1,19 @@
-//! Bodies: rendered when an event is first sent to a destination, frozen then, and never changed.
+//! Bodies. A body is rendered when its event is first sent to a destination, and then frozen: every later attempt sends
+//! the same body.
 
 use super::lane::Lane;
 use super::pick;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::delivery::lanes::{Mode, Rendered, Sibling, Unsent};
 use crate::delivery::operators::OperatorEvents;
-use crate::delivery::user_lanes::UserLane;
+use crate::delivery::user_lanes::{UserLane, UserState};
 use crate::events::deliveries::DeliveryRow;
+use crate::events::status::DeliveryStatus;
 use crate::purchases::users;
 use crate::settling::payments;
 use crate::settling::profiles::{self, Failure};
@@ -28,26 +31,27 @@ pub struct Frozen {
     pub body: String,
     /// The environment in which it is sent.
     pub environment: Environment,
-    /// The amount in it, in USD, when it is rendered now.
+    /// The amount in the body, in USD; `None` without an amount, and if the body was frozen before.
     pub revenue: Option<String>,
-    /// Which state of its user it carries, if any, and whether that is news to the destination.
+    /// Whether it carries a state of its user, and whether the destination may have a newer one.
     pub state: State,
 }
 
-/// The state of its user in an event.
+/// Whether an event carries a state of its user, and whether the destination may have a newer one.
 #[derive(Clone, Copy)]
 pub enum State {
-    /// Nothing.
+    /// The event carries none, or the destination does not get requests user by user.
     None,
-    /// A state of this user, in this revision of theirs: no newer one was sent.
-    New(UserLane, i64),
-    /// A state that is older than one that was sent.
+    /// It carries a state, and no newer one was sent.
+    New(UserState),
+    /// It carries a state, and a newer one was sent, answered or not; or a state of another user was sent, who owns the
+    /// purchase now.
     Stale,
 }
 
 row! {
-    /// An event, and what is known of its purchase now.
-    struct Facts {
+    /// An event, with its purchase, platform and users as they are now.
+    struct EventRow {
         seq: i64,
         created_at: Timestamp,
         occurred_at: Option<Timestamp>,
@@ -75,15 +79,9 @@ row! {
 }
 
 row! {
-    struct Body {
-        body: String,
-    }
-}
-
-row! {
-    /// Which state of a user an event carries, and which ones were sent to the destination and acknowledged: of the
-    /// event's user, and of the purchase's present owner.
-    struct Age {
+    /// The revision of the user's state in an event, and the revisions that the destination was sent and acknowledged:
+    /// of the event's user, and of the user who owns the purchase now.
+    struct StateRevisions {
         user_id: Option<UserId>,
         user_revision: Option<i64>,
         acked_revision: Option<i64>,
@@ -97,14 +95,14 @@ row! {
 enum Prepared {
     /// This body, its environment, and the amount in it.
     Body(String, Environment, Option<String>),
-    /// It is not to be sent now, or at all.
+    /// The delivery is not sent in this request: it waits for the customer's id, was skipped, or is dead.
     PutAside,
-    /// It can never be sent, and operators were notified.
+    /// The delivery is dead because it can never be sent, and operators were notified.
     Undeliverable(OperatorEvents),
 }
 
-/// The bodies of one request, which begins with `head`. Deliveries that are not to be sent are put aside; empty when
-/// nothing is left. It ends at the first one of which operators are notified.
+/// The bodies of one request, which begins with `head`. Deliveries that may not be sent are left out, so the result can
+/// be empty. Stops at the first delivery about which operators are notified.
 pub fn batch(
     write: &mut Write<'_>,
     lane: &Lane<'_>,
@@ -112,22 +110,18 @@ pub fn batch(
 ) -> Result<Result<Vec<Frozen>, OperatorEvents>, Error> {
     let room = lane.claim.at_most.min(lane.destination.per_request);
     let is_alone = head.event_type == PURCHASE_UPDATED || lane.claim.mode == Mode::Probe || room <= 1;
-    let mut rows = if is_alone {
-        Vec::new()
-    } else {
-        pick::followers(write.connection, (&head, &lane.health.health()), (room - 1, write.now))?
-    };
+    let mut rows = if is_alone { Vec::new() } else { pick::followers(write, lane, &head, room - 1)? };
     rows.insert(0, head);
     let removes = lane.destination.profile == Some(Attributes::Extended);
     let mut frozen = Vec::with_capacity(rows.len());
     for row in rows {
         match body(write, lane, &row)? {
             Prepared::Body(body, environment, revenue) => {
-                let state = state(write.connection, lane, (row.event_id, environment))?;
+                let state = state(write.connection, lane, row.event_id, environment)?;
                 if row.event_type == PROFILE_UPDATED && matches!(state, State::Stale) {
                     pick::supersede_profile(write, &row)?;
                     if removes {
-                        profiles::forget(write, &row, Failure::Overtaken)?;
+                        profiles::note_failure(write, &row, Failure::Superseded)?;
                     }
                     continue;
                 }
@@ -140,8 +134,14 @@ pub fn batch(
     Ok(Ok(frozen))
 }
 
-/// The body of a delivery and its environment, frozen before or rendered now. A delivery that cannot be sent dies like
-/// one that failed: operators are notified.
+const PUT_ASIDE: Sql = statement! {"
+    UPDATE deliveries
+    SET status = ?, last_error = ?, finished_at = ?
+    WHERE id = ? AND status = 'pending'
+"};
+
+/// The body of a delivery and its environment, frozen before or rendered now. A delivery that can never be sent becomes
+/// dead, and operators are notified, as for one that failed for the last time.
 fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Prepared, Error> {
     if let (Some(body), Some(environment)) = (&row.body, row.environment) {
         return Ok(Prepared::Body(body.clone(), environment, None));
@@ -150,22 +150,17 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     let (status, why) = match rendered {
         Rendered::Body(body) => return Ok(Prepared::Body(body, unsent.environment, None)),
         Rendered::Revenue { body, usd } => return Ok(Prepared::Body(body, unsent.environment, Some(usd))),
-        Rendered::Wait { why } => ("waiting", why),
-        Rendered::Skip { why } => ("skipped", why),
-        Rendered::Refuse { why } => ("dead", why),
+        Rendered::Wait { why } => (DeliveryStatus::Waiting, why),
+        Rendered::Skip { why } => (DeliveryStatus::Skipped, why),
+        Rendered::Refuse { why } => (DeliveryStatus::Dead, why),
     };
-    let finished_at = (status != "waiting").then_some(write.now);
-    let changed =
-        sql("UPDATE deliveries SET status = ?, last_error = ?, finished_at = ? WHERE id = ? AND status = 'pending'")
-            .bind(status)
-            .bind(why.as_str())
-            .bind(finished_at)
-            .bind(row.id)
-            .run(write.connection)?;
+    let finished_at = (status != DeliveryStatus::Waiting).then_some(write.now);
+    let end = sql(PUT_ASIDE).bind(status).bind(why.as_str()).bind(finished_at).bind(row.id);
+    let changed = end.run(write.connection)?;
     if finished_at.is_some() && changed > 0 {
-        profiles::forget(write, row, Failure::Unwanted)?;
+        profiles::note_failure(write, row, Failure::Unwanted)?;
     }
-    if status != "dead" || changed == 0 {
+    if status != DeliveryStatus::Dead || changed == 0 {
         return Ok(Prepared::PutAside);
     }
     let operator_events =
@@ -173,8 +168,8 @@ fn body(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<Pre
     Ok(if operator_events.events.is_empty() { Prepared::PutAside } else { Prepared::Undeliverable(operator_events) })
 }
 
-/// A delivery that waits for a customer's name must not miss one that is set at this moment: then the user is locked,
-/// and the body rendered again.
+/// Renders a body. If the result is to wait for the customer's id, locks the user and renders again: so an id that is
+/// set at this moment is not missed.
 fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(Rendered, Unsent), Error> {
     let (unsent, owner) = unsent(write.connection, lane, row)?;
     let rendered = (lane.claim.render)(&lane.destination, &unsent);
@@ -188,38 +183,49 @@ fn render(write: &mut Write<'_>, lane: &Lane<'_>, row: &DeliveryRow) -> Result<(
     Ok(((lane.claim.render)(&lane.destination, &unsent), unsent))
 }
 
-/// The environment in which an event was recorded, and the one in which it is sent: one that was not for money when it
-/// was recorded, or is on a platform of the sandbox by now, is never sent among those for money.
-fn environments(data: &Value, platform: Option<Environment>) -> (Environment, Environment) {
-    let is_for_money = data.get("is_production").and_then(Value::as_bool) != Some(false);
-    let of = |platform: Environment| platform.of_purchase(is_for_money);
-    (of(Environment::Production), of(platform.unwrap_or(Environment::Production)))
+/// The environments of an event.
+struct Environments {
+    recorded_in: Environment,
+    sent_in: Environment,
 }
 
-/// The environment that a profile covers, and in which it is sent: in the sandbox where it covers what is for money and the
-/// platform was moved there since.
-fn profile_environments(body: &Value, platform: Option<Environment>) -> (Environment, Environment) {
-    let read = |name: &str| body.get(name)?.as_str()?.parse::<Environment>().ok();
-    let covers = read("environment").unwrap_or(Environment::Sandbox);
-    let was_moved = platform.is_some_and(|platform| Some(platform) != read("platform_environment"));
-    (covers, if was_moved { Environment::Sandbox } else { covers })
+impl Environments {
+    /// Of an event about a purchase. An event that was recorded for a test purchase, or whose platform is of the
+    /// sandbox now, is sent in the sandbox.
+    fn of_event(data: &Value, platform: Option<Environment>) -> Self {
+        let is_for_money = data.get("is_production").and_then(Value::as_bool) != Some(false);
+        let of = |platform: Environment| if is_for_money { platform } else { Environment::Sandbox };
+        let sent_in = of(platform.unwrap_or(Environment::Production));
+        Self { recorded_in: of(Environment::Production), sent_in }
+    }
+
+    /// Of a `profile.updated`: the environment that it covers. If its platform is of another environment now, the
+    /// profile is sent in the sandbox.
+    fn of_profile(body: &Value, platform: Option<Environment>) -> Self {
+        let read = |name: &str| body.get(name)?.as_str()?.parse::<Environment>().ok();
+        let covers = read("environment").unwrap_or(Environment::Sandbox);
+        let was_moved = platform.is_some_and(|platform| Some(platform) != read("platform_environment"));
+        Self { recorded_in: covers, sent_in: if was_moved { Environment::Sandbox } else { covers } }
+    }
 }
 
-/// The state of its user in an event.
+/// The state of the user that an event shows to one destination.
 struct Shown {
-    /// Over the purchases in its environment; null for an event without a state.
+    /// The state over the user's purchases in the event's environment; null for an event without a state.
     state: Value,
-    /// More attributes there.
+    /// More attributes of the user over the same purchases.
     profile: Value,
-    /// The body as the destination gets it.
+    /// The body of the event, with the state over the purchases that the destination wants.
     body: Value,
 }
 
-/// Selects the user's state in an event for a destination: over the platforms and the environment that it wants. A
-/// state of another environment is not sent there, nor one that was not stored for its platforms.
-fn shown(lane: &Lane<'_>, facts: &Facts, (body, is_at_home): (Value, bool)) -> Result<Shown, Error> {
+/// Selects the user's state for a destination: the state over the platforms and the environment that its filter names.
+/// `state` and `profile` are null if the event is sent in another environment than it was recorded in, or if no state
+/// was stored for these platforms.
+fn shown(lane: &Lane<'_>, facts: &EventRow, body: Value, environments: &Environments) -> Result<Shown, Error> {
     let filter = &lane.destination.filter;
     let platforms = filter.sorted_platforms();
+    let is_at_home = environments.recorded_in == environments.sent_in;
     let has_state = facts.user_revision.is_some() && is_at_home;
     let is_profile = body.get("event_type").and_then(Value::as_str) == Some(PROFILE_UPDATED);
     if platforms.is_empty() || is_profile {
@@ -237,7 +243,7 @@ fn shown(lane: &Lane<'_>, facts: &Facts, (body, is_at_home): (Value, bool)) -> R
     Ok(Shown { state, profile, body: with_state(body, Some(narrowed)) })
 }
 
-/// The body with another state of the user.
+/// The body with its state of the user replaced.
 fn with_state(mut body: Value, state: Option<Value>) -> Value {
     if let (Some(fields), Some(Value::Object(state))) = (body.as_object_mut(), state) {
         fields.extend(state);
@@ -245,19 +251,25 @@ fn with_state(mut body: Value, state: Option<Value>) -> Value {
     body
 }
 
-/// Everything that a body may be rendered from, and the owner of the purchase.
+const FACTS: Sql = statement! {hot "events_id", "
+    SELECT e.seq, e.created_at, e.occurred_at, e.body, e.state_apart, e.profile, e.views, e.user_id,
+        e.user_revision, p.user_id AS owner_id, p.first_user_id, u.external_id AS event_external_id,
+        o.external_id AS owner_external_id, f.store, f.environment
+    FROM events e
+    LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
+    LEFT JOIN platforms f ON f.id = p.platform_id
+    LEFT JOIN users u ON u.id = e.user_id
+    LEFT JOIN users o ON o.id = p.user_id
+    WHERE e.id = ?
+"};
+
+/// Everything that a body may be rendered from, and the user who owns the purchase.
 fn unsent(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
     row: &DeliveryRow,
 ) -> Result<(Unsent, Option<UserId>), Error> {
-    let facts: Option<Facts> = sql("SELECT e.seq, e.created_at, e.occurred_at, e.body, e.state_apart, e.profile, e.views, e.user_id, \
-         e.user_revision, p.user_id AS owner_id, p.first_user_id, u.external_id AS event_external_id, \
-         o.external_id AS owner_external_id, f.store, f.environment FROM events e LEFT JOIN purchases p ON p.collapse_key = e.collapse_key \
-         LEFT JOIN platforms f ON f.id = p.platform_id LEFT JOIN users u ON u.id = e.user_id \
-         LEFT JOIN users o ON o.id = p.user_id WHERE e.id = ?")
-    .bind(row.event_id)
-    .first(connection)?;
+    let facts: Option<EventRow> = sql(FACTS).bind(row.event_id).first(connection)?;
     let facts = facts.ok_or(Error::Missing { what: "event" })?;
     let body = json(&facts.body)?;
     let (is_state, is_profile) = (row.event_type == PURCHASE_UPDATED, row.event_type == PROFILE_UPDATED);
@@ -266,12 +278,12 @@ fn unsent(
         (_, true) => Value::Null,
         _ => state_data(connection, row, facts.seq)?,
     };
-    let (recorded_in, environment) = if is_profile {
-        profile_environments(&body, facts.environment)
+    let environments = if is_profile {
+        Environments::of_profile(&body, facts.environment)
     } else {
-        environments(&data, facts.environment)
+        Environments::of_event(&data, facts.environment)
     };
-    let shown = shown(lane, &facts, (body, recorded_in == environment))?;
+    let shown = shown(lane, &facts, body, &environments)?;
     let unsent = Unsent {
         event_id: row.event_id,
         event_type: row.event_type.clone(),
@@ -288,7 +300,7 @@ fn unsent(
         user_revision: facts.user_revision,
         external_id: facts.event_external_id.or(facts.owner_external_id),
         store: facts.store.unwrap_or_default(),
-        environment,
+        environment: environments.sent_in,
         siblings: if is_state || is_profile { Vec::new() } else { siblings(connection, row)? },
         acked_revision: lane.row.acked_revision,
         earned: if lane.destination.per_user { payments::earned(connection, row)? } else { None },
@@ -296,32 +308,38 @@ fn unsent(
     Ok((unsent, facts.owner_id))
 }
 
-/// The record of the purchase that was announced with an event: its `purchase.updated` was written next.
+const NEXT_STATE: Sql = statement! {hot "events_of_key", "
+    SELECT body AS value
+    FROM events
+    WHERE collapse_key = ? AND event_type = 'purchase.updated' AND seq > ?
+    ORDER BY seq
+    LIMIT 1
+"};
+
+/// The `data` of the purchase in the revision of an event: that of the next `purchase.updated`, which was recorded
+/// after the other events of the revision.
 fn state_data(connection: &mut AnyConnection, row: &DeliveryRow, seq: i64) -> Result<Value, Error> {
-    let state: Option<Body> = sql("SELECT body FROM events WHERE collapse_key = ? AND event_type = ? AND seq > ? \
-         ORDER BY seq LIMIT 1")
-    .bind(row.collapse_key)
-    .bind(PURCHASE_UPDATED)
-    .bind(seq)
-    .first(connection)?;
-    Ok(state.map(|state| json(&state.body)).transpose()?.map_or(Value::Null, |body| data(&body)))
+    let state: Option<String> = sql(NEXT_STATE).bind(row.collapse_key).bind(seq).value(connection)?;
+    Ok(state.map(|state| json(&state)).transpose()?.map_or(Value::Null, |body| data(&body)))
 }
 
 fn data(body: &Value) -> Value {
     body.get("data").cloned().unwrap_or_default()
 }
 
+const SIBLINGS: Sql = statement! {hot "events_of_key", "
+    SELECT e.id AS event_id, e.event_type, MIN(d.seq) AS owed_seq
+    FROM events e
+    LEFT JOIN deliveries d ON d.event_id = e.id AND d.destination_id = ?
+    WHERE e.collapse_key = ? AND e.revision = ? AND e.event_type NOT IN ('purchase.updated', '{PROFILE_UPDATED}')
+    GROUP BY e.seq, e.id, e.event_type
+    ORDER BY e.seq
+"};
+
 /// The events of the same purchase in the same revision, whether or not the destination chose them.
 fn siblings(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Vec<Sibling>, Error> {
-    let rows: Vec<SiblingRow> = sql("SELECT e.id AS event_id, e.event_type, MIN(d.seq) AS owed_seq FROM events e \
-         LEFT JOIN deliveries d ON d.event_id = e.id AND d.destination_id = ? WHERE e.collapse_key = ? \
-         AND e.revision = ? AND e.event_type NOT IN (?, ?) GROUP BY e.seq, e.id, e.event_type ORDER BY e.seq")
-    .bind(row.destination_id)
-    .bind(row.collapse_key)
-    .bind(row.revision)
-    .bind(PURCHASE_UPDATED)
-    .bind(PROFILE_UPDATED)
-    .all(connection)?;
+    let rows: Vec<SiblingRow> =
+        sql(SIBLINGS).bind(row.destination_id).bind(row.collapse_key).bind(row.revision).all(connection)?;
     let sibling = |SiblingRow { event_id, event_type, owed_seq }| Sibling { event_id, event_type, owed_seq };
     Ok(rows.into_iter().map(sibling).collect())
 }
@@ -330,36 +348,44 @@ fn json(body: &str) -> Result<Value, Error> {
     serde_json::from_str(body).map_err(|cause| Error::corrupt_by("an event's body is not JSON", cause))
 }
 
-/// Which state of a user an event carries. A newer one that was sent without an answer may have been taken: the older
-/// one would overwrite it, and the newer would not be taken a second time. Revisions of two users cannot be compared:
-/// where the owner joined another user since, any state of that one is newer. Each environment is by itself.
+const AGE: Sql = statement! {hot "events_id", "
+    SELECT e.user_id, e.user_revision, t.acked_revision, t.sent_revision,
+        o.acked_revision AS owner_acked_revision, o.sent_revision AS owner_sent_revision
+    FROM events e
+    LEFT JOIN user_lanes t ON t.destination_id = ? AND t.user_id = e.user_id AND t.environment = ?
+    LEFT JOIN user_lanes o ON o.destination_id = ? AND o.user_id = ? AND o.environment = ?
+    WHERE e.id = ?
+"};
+
+/// Which state of a user an event carries. A newer state that was sent without an answer may have arrived: the older
+/// one would overwrite it, and the newer one would not be accepted a second time. Revisions of two users cannot be
+/// compared: if the user was merged into another one since, any state of that one counts as newer. Each environment is
+/// separate.
 fn state(
     connection: &mut AnyConnection,
     lane: &Lane<'_>,
-    (event, environment): (EventId, Environment),
+    event: EventId,
+    environment: Environment,
 ) -> Result<State, Error> {
     let destination = lane.claim.destination;
     if !lane.destination.per_user {
         return Ok(State::None);
     }
     let owner = lane.user.map(|lane| lane.user);
-    let age: Option<Age> = sql("SELECT e.user_id, e.user_revision, t.acked_revision, t.sent_revision, \
-         o.acked_revision AS owner_acked_revision, o.sent_revision AS owner_sent_revision FROM events e \
-         LEFT JOIN user_lanes t ON t.destination_id = ? AND t.user_id = e.user_id AND t.environment = ? \
-         LEFT JOIN user_lanes o ON o.destination_id = ? AND o.user_id = ? AND o.environment = ? WHERE e.id = ?")
-    .bind(destination)
-    .bind(environment)
-    .bind(destination)
-    .bind(owner)
-    .bind(environment)
-    .bind(event)
-    .first(connection)?;
-    let Some(age) = age else { return Ok(State::None) };
-    let (Some(user), Some(revision)) = (age.user_id, age.user_revision) else { return Ok(State::None) };
-    let is_older = age.acked_revision.max(age.sent_revision).is_some_and(|newest| newest > revision);
-    let owners = age.owner_acked_revision.or(age.owner_sent_revision);
+    let revisions: Option<StateRevisions> = sql(AGE)
+        .bind(destination)
+        .bind(environment)
+        .bind(destination)
+        .bind(owner)
+        .bind(environment)
+        .bind(event)
+        .first(connection)?;
+    let Some(revisions) = revisions else { return Ok(State::None) };
+    let (Some(user), Some(revision)) = (revisions.user_id, revisions.user_revision) else { return Ok(State::None) };
+    let is_older = revisions.acked_revision.max(revisions.sent_revision).is_some_and(|newest| newest > revision);
+    let owners = revisions.owner_acked_revision.or(revisions.owner_sent_revision);
     if is_older || (owner != Some(user) && owners.is_some()) {
         return Ok(State::Stale);
     }
-    Ok(State::New(UserLane { destination, user, environment }, revision))
+    Ok(State::New(UserState { lane: UserLane { destination, user, environment }, revision }))
 }

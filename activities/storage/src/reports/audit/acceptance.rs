@@ -1,18 +1,18 @@
-//! Whether every accepted notification is still stored, and every stored one was accepted.
+//! The rules that every accepted notification is stored, and that every stored one was accepted.
 //!
-//! An acceptance is committed together with its notifications, and both stay for ever. So the counterpart of a row that
-//! was read must exist.
+//! An acceptance and its notifications are committed in one transaction, and neither is ever deleted. So for each row
+//! of the one table there must be a row of the other.
 
-use super::walk::{ACCEPTANCES, NOTIFICATIONS, Range};
+use super::range::{ACCEPTANCES, NOTIFICATIONS, Range};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, SingleText, row, sql};
+use crate::db::statement::{row, sql};
 use crate::inbox::acceptances::{self, Entry, SPAN};
 use std::collections::HashSet;
 
-/// Maximum number of notifications that one statement looks up.
-const AT_ONCE: usize = 512;
+/// Maximum number of notifications that one statement reads.
+const MAX_PER_STATEMENT: usize = 512;
 
 row! {
     struct Acceptance {
@@ -30,9 +30,9 @@ row! {
 
 const ACCEPTED: Sql = statement!("SELECT a.seq, a.notifications FROM acceptances a WHERE {ACCEPTANCES} ORDER BY a.seq");
 
-/// `accepted_is_stored`.
-pub fn accepted_are_stored(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
-    let acceptances: Vec<Acceptance> = sql(ACCEPTED).bind_all(range.values()).all(connection)?;
+/// The rule `accepted_is_stored`.
+pub fn accepted_are_stored(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
+    let acceptances: Vec<Acceptance> = sql(ACCEPTED).bind_all(range.values.clone()).all(connection)?;
     let (mut entries, mut broken) = (Vec::new(), Vec::new());
     for acceptance in acceptances {
         match acceptances::read(&acceptance.notifications) {
@@ -40,18 +40,19 @@ pub fn accepted_are_stored(connection: &mut AnyConnection, range: &Range<'_>) ->
             None => broken.push(format!("acceptance {}, which cannot be read", acceptance.seq)),
         }
     }
-    for entries in entries.chunks(AT_ONCE) {
-        let there = there(connection, entries)?;
-        broken.extend(entries.iter().filter(|(seq, _)| !there.contains(seq)).map(describe));
+    for entries in entries.chunks(MAX_PER_STATEMENT) {
+        let stored = stored(connection, entries)?;
+        broken.extend(entries.iter().filter(|(seq, _)| !stored.contains(seq)).map(describe));
     }
     Ok(broken)
 }
 
-const THERE: Sql = statement!("SELECT seq AS value FROM notifications WHERE seq IN (?*)");
+const STORED_OF: Sql = statement!("SELECT seq AS value FROM notifications WHERE seq IN (?*)");
 
-fn there(connection: &mut AnyConnection, entries: &[Entry]) -> Result<HashSet<i64>, Error> {
-    let rows: Vec<Number> = sql(THERE).once().bind_list(entries.iter().map(|(seq, _)| *seq)).all(connection)?;
-    Ok(rows.into_iter().map(|row| row.value).collect())
+/// The sequence numbers of these entries that are stored.
+fn stored(connection: &mut AnyConnection, entries: &[Entry]) -> Result<HashSet<i64>, Error> {
+    let stored = sql(STORED_OF).uncached().bind_list(entries.iter().map(|(seq, _)| *seq)).values(connection)?;
+    Ok(stored.into_iter().collect())
 }
 
 fn describe((seq, key): &Entry) -> String {
@@ -65,12 +66,12 @@ const ACCEPTANCES_AROUND: Sql = statement!("SELECT notifications AS value FROM a
 
 const STORED: Sql = statement!("SELECT n.seq, n.message_id FROM notifications n WHERE {NOTIFICATIONS} ORDER BY n.seq");
 
-/// `stored_was_accepted`.
-pub fn stored_were_accepted(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<String>, Error> {
-    let stored: Vec<StoredNotification> = sql(STORED).bind_all(range.values()).all(connection)?;
+/// The rule `stored_was_accepted`.
+pub fn stored_were_accepted(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
+    let stored: Vec<StoredNotification> = sql(STORED).bind_all(range.values.clone()).all(connection)?;
     let (Some(first), Some(last)) = (stored.first(), stored.last()) else { return Ok(Vec::new()) };
-    let near: Vec<SingleText> = sql(ACCEPTANCES_AROUND).bind(first.seq - SPAN).bind(last.seq).all(connection)?;
+    let near: Vec<String> = sql(ACCEPTANCES_AROUND).bind(first.seq - SPAN).bind(last.seq).values(connection)?;
     let accepted: HashSet<i64> =
-        near.iter().filter_map(|row| acceptances::read(&row.value)).flatten().map(|(seq, _)| seq).collect();
+        near.iter().filter_map(|stored| acceptances::read(stored)).flatten().map(|(seq, _)| seq).collect();
     Ok(stored.into_iter().filter(|row| !accepted.contains(&row.seq)).map(|row| row.message_id).collect())
 }

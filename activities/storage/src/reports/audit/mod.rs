@@ -1,130 +1,170 @@
-//! Conservation: whether the tables agree with each other, page by page.
+//! The audit: checks page by page whether the tables agree with each other. The checks are called rules.
 //!
-//! Nothing here repairs, and nothing runs on the way of a notification or a delivery. Each page is bounded, so that the
-//! caller decides the cost of a check.
+//! The audit repairs nothing, and does not run while a notification is settled or a delivery is sent. The caller sets
+//! the size of a page, and so the cost of a check.
 
 mod acceptance;
 mod checks;
 mod owed;
-mod walk;
+mod range;
 
 pub use owed::{reset_choice, reset_choices_of_platform};
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
-use crate::db::sql::Sql;
-use crate::db::statement::{SingleText, sql};
+use crate::db::sql::{Clause, Sql};
+use crate::db::statement::sql;
 use crate::db::store::Store;
-use checks::CHECKS;
+use checks::TABLES;
+use range::{Key, Range};
+use schemars::JsonSchema;
 use serde::Serialize;
-use walk::{Range, WALKS};
 
-/// Maximum number of rows that are named for a broken rule.
+/// Maximum number of examples of a broken rule.
 const EXAMPLES: usize = 5;
 
-/// A rule that must hold between the tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Rule {
-    /// A stable name.
+/// A rule, and the rows that break it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RuleFindings {
+    /// Its name.
     pub name: &'static str,
+    /// The table that it checks.
+    pub of: &'static str,
     /// The rule, in a sentence.
     pub description: &'static str,
-    /// The name of the table whose rows it checks.
-    pub of: &'static str,
-}
-
-/// Rows of a page that break a rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Broken {
-    /// The rule's name.
-    pub name: &'static str,
-    /// How many rows of the page break it.
+    /// Number of rows that break it.
     pub violations: i64,
-    /// The first of them, by what names them.
+    /// The names of the first of them.
     pub examples: Vec<String>,
 }
 
 /// The result of checking one page of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audited {
-    /// How many rows were checked.
+    /// Number of rows that were checked.
     pub checked: i64,
-    /// The rules that do not hold.
-    pub broken: Vec<Broken>,
+    /// The broken rules.
+    pub broken: Vec<RuleFindings>,
     /// The cursor of the next page; `None` at the end of the last table.
     pub next_cursor: Option<String>,
 }
 
-/// How a rule is checked on a range of rows.
-enum Check {
-    /// By a statement that selects the names of rows that break it.
-    Text(Sql),
-    /// By code, where one statement on both databases is not enough.
-    Code(fn(&mut AnyConnection, &Range<'_>) -> Result<Vec<String>, Error>),
+/// A table that is checked.
+struct Table {
+    name: &'static str,
+    key: Key,
+    /// Selects the next keys after one, as texts.
+    keys: Sql,
+    checks: &'static [Check],
 }
 
-/// All rules, those of a table together, in the order of the tables.
+/// A rule, and how it is checked.
+struct Check {
+    name: &'static str,
+    description: &'static str,
+    by: By,
+}
+
+/// How a rule is checked on a range of rows.
+enum By {
+    /// By a statement that selects the names of the rows that break it.
+    Clause(Clause),
+    /// By code, if one statement for both databases is not enough. Returns the names of the rows that break it.
+    Code(fn(&mut AnyConnection, &Range) -> Result<Vec<String>, Error>),
+}
+
+/// All rules without violations, in the order of the tables.
 #[must_use]
-pub fn rules() -> Vec<Rule> {
-    CHECKS.iter().map(|(rule, _)| *rule).collect()
+pub fn rules() -> Vec<RuleFindings> {
+    let of = |table: &'static Table| table.checks.iter().map(|check| table.findings(check, Vec::new()));
+    TABLES.iter().flat_map(of).collect()
+}
+
+/// The table and the key after which a check continues, by the cursor `table:key`.
+fn position(cursor: Option<&str>) -> Result<(usize, &str), Error> {
+    let Some(cursor) = cursor else { return Ok((0, "")) };
+    let (name, key) = cursor.split_once(':').ok_or(Error::Cursor)?;
+    let place = TABLES.iter().position(|table| table.name == name && table.key.is(key)).ok_or(Error::Cursor)?;
+    Ok((place, key))
 }
 
 impl Store {
     /// Checks every rule on the next rows: at most `page.limit` of one table.
     pub async fn audit(&self, page: Page) -> Result<Audited, Error> {
-        let (walk, after) = walk::position(page.cursor.as_deref())?;
-        let (clock, size) = (self.clock, page.size());
-        self.read(move |connection| {
-            let walk = WALKS.get(walk).ok_or(Error::Cursor)?;
-            let now = connection.now(clock)?;
-            let keys = walk.keys(connection, &after, size)?;
-            let Some(last) = keys.last().cloned() else {
-                return Ok(Audited { checked: 0, broken: Vec::new(), next_cursor: walk.next() });
-            };
+        self.read_now(move |connection, now| {
+            let (place, after) = position(page.cursor.as_deref())?;
+            let table = TABLES.get(place).ok_or(Error::Cursor)?;
+            let from = table.key.values(after);
+            let keys: Vec<String> = sql(table.keys).bind_all(from.clone()).bind(page.size()).values(connection)?;
             let checked = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-            let next_cursor = if checked < size { walk.next() } else { Some(walk.cursor(&last)) };
-            let broken = broken(connection, &Range { walk, after: &after, last: &last, now })?;
-            Ok(Audited { checked, broken, next_cursor })
+            let next_table = || TABLES.get(place + 1).map(|table| format!("{}:", table.name));
+            let Some(last) = keys.last() else {
+                return Ok(Audited { checked, broken: Vec::new(), next_cursor: next_table() });
+            };
+            let is_end = checked < page.size();
+            let next_cursor = if is_end { next_table() } else { Some(format!("{}:{last}", table.name)) };
+            let values = from.into_iter().chain(table.key.values(last)).collect();
+            Ok(Audited { checked, broken: table.broken(connection, &Range { values, now })?, next_cursor })
         })
         .await
     }
 }
 
-fn broken(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<Broken>, Error> {
-    let mut all = Vec::new();
-    for (rule, check) in CHECKS.iter().filter(|(rule, _)| rule.of == range.walk.table) {
-        let mut named = match check {
-            Check::Text(text) => named(connection, range, *text)?,
-            Check::Code(check) => check(connection, range)?,
-        };
-        if !named.is_empty() {
-            let violations = i64::try_from(named.len()).unwrap_or(i64::MAX);
-            named.truncate(EXAMPLES);
-            all.push(Broken { name: rule.name, violations, examples: named });
+impl Table {
+    /// The rules that are broken by these rows.
+    fn broken(&self, connection: &mut AnyConnection, range: &Range) -> Result<Vec<RuleFindings>, Error> {
+        let mut all = Vec::new();
+        for check in self.checks {
+            all.push(self.findings(check, check.by.broken(connection, range)?));
         }
+        all.retain(|one| one.violations > 0);
+        Ok(all)
     }
-    Ok(all)
+
+    fn findings(&self, check: &Check, broken: Vec<String>) -> RuleFindings {
+        let violations = i64::try_from(broken.len()).unwrap_or(i64::MAX);
+        let examples = broken.into_iter().take(EXAMPLES).collect();
+        RuleFindings { name: check.name, of: self.name, description: check.description, violations, examples }
+    }
 }
 
-fn named(connection: &mut AnyConnection, range: &Range<'_>, check: Sql) -> Result<Vec<String>, Error> {
-    let rows: Vec<SingleText> = sql(check).bind_all(range.values()).all(connection)?;
-    Ok(rows.into_iter().map(|row| row.value).collect())
+impl By {
+    /// The names of the rows that break the rule.
+    fn broken(&self, connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
+        match self {
+            Self::Clause(clause) => {
+                let lists = clause.completes.iter().map(|list| sql(list.of(*clause)).bind_all(range.values.clone()));
+                lists.map(|list| list.values(connection)).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+            }
+            Self::Code(code) => code(connection, range),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CHECKS, Check, WALKS};
+    use super::{TABLES, position, rules};
     use std::collections::BTreeSet;
 
     #[test]
-    fn a_rule_has_a_name_of_its_own_and_a_table_that_is_walked() {
-        let range = |table| WALKS.iter().find(|walk| walk.table == table).map_or("", |walk| walk.range);
-        let names: BTreeSet<_> = CHECKS.iter().map(|(rule, _)| rule.name).collect();
-        assert_eq!(names.len(), CHECKS.len());
-        for (rule, check) in CHECKS {
-            assert!(WALKS.iter().any(|walk| walk.table == rule.of), "{}", rule.name);
-            assert!(!matches!(check, Check::Text(text) if !text.text.contains(range(rule.of))), "{}", rule.name);
+    fn a_rule_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = rules().into_iter().map(|rule| rule.name).collect();
+        assert_eq!(names.len(), rules().len());
+    }
+
+    #[test]
+    fn a_cursor_names_its_place() {
+        for (place, table) in TABLES.iter().enumerate() {
+            let cursor = format!("{}:7", table.name);
+            assert_eq!(position(Some(&cursor)).unwrap(), (place, "7"));
+        }
+    }
+
+    #[test]
+    fn a_strange_cursor_is_refused() {
+        for cursor in ["", "notifications", "nothing:1", "notifications:x"] {
+            assert!(position(Some(cursor)).is_err(), "{cursor}");
         }
     }
 }

@@ -1,30 +1,28 @@
-//! A destination: its health, what is owed to it and which deliveries died.
+//! The explanation of a destination: its health, its owed and its dead deliveries.
 
 use super::events::{self, AnnouncedEvent, Sending};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::sql;
 use crate::delivery::health::{self, HealthView};
-use crate::events::deliveries;
 use crate::events::status::DeliveryStatus;
+use crate::reports::choosers::{self, Chooser};
 use crate::reports::deliveries::DELIVERIES_WHERE;
-use crate::settings::destinations::{self, Destination};
+use crate::settings::destinations::Destination;
 use domain::{AppId, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Maximum number of owed and of dead deliveries that are shown.
-const MOST_SHOWN: i64 = 5;
-/// Maximum number of deliveries that are counted.
-const MOST_COUNTED: i64 = 10_000;
+const MAX_SHOWN: i64 = 5;
 
-/// A destination as an event sees it.
+/// A destination that an event of its app may have been owed to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Addressee {
-    /// The destination, perhaps a deleted one.
+    /// The destination, also a deleted one.
     pub destination: Destination,
-    /// Since when it has its present choice; `None` since it was created.
+    /// When it got its present choice of events; `None` if it has had it since its creation.
     pub chosen_at: Option<Timestamp>,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
@@ -32,56 +30,45 @@ pub struct Addressee {
     pub health: HealthView,
 }
 
-/// How many deliveries are in a status, up to a bound.
+/// The numbers of waiting and dead deliveries of a destination, each counted up to 10,000.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Owes {
-    /// Owed as soon as their customers are named.
+    /// Deliveries that wait until the customer's external id is set.
     pub waiting: i64,
-    /// Dead.
+    /// Dead deliveries.
     pub dead: i64,
 }
 
-/// A destination with what is owed to it.
+/// The explanation of a destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Portrait {
     /// The destination.
     pub addressee: Addressee,
-    /// How many deliveries wait for a name or died; at most [`Portrait::MOST_COUNTED`] of each are counted.
+    /// The numbers of its waiting and dead deliveries, each counted up to [`Portrait::MAX_COUNTED`].
     pub owes: Owes,
-    /// The oldest that are owed.
+    /// The oldest pending deliveries.
     pub owed: Vec<Sending>,
-    /// The newest that are dead.
+    /// The newest dead deliveries.
     pub dead: Vec<Sending>,
+    /// The time of the reading.
+    pub now: Timestamp,
 }
 
 impl Portrait {
-    /// Maximum number of deliveries that are counted.
-    pub const MOST_COUNTED: i64 = MOST_COUNTED;
+    /// Maximum number of deliveries in a status that are counted.
+    pub const MAX_COUNTED: i64 = 10_000;
 }
 
-row! {
-    struct Since {
-        chosen_at: Option<Timestamp>,
-        deleted_at: Option<Timestamp>,
-    }
-}
-
-row! {
-    struct App {
-        app_id: AppId,
-    }
-}
-
-/// Adds the destinations, deleted ones too, of the apps that these events belong to, unless they are there.
-pub fn add_addressees(
+/// The destinations of the apps that these events belong to, also deleted ones.
+pub fn addressees<'a>(
     connection: &mut AnyConnection,
-    events: &[AnnouncedEvent],
-    addressees: &mut Vec<Addressee>,
-) -> Result<(), Error> {
+    events: impl IntoIterator<Item = &'a AnnouncedEvent>,
+) -> Result<Vec<Addressee>, Error> {
+    let mut addressees: Vec<Addressee> = Vec::new();
     for one in events {
         let app = match one.event.origin {
             Some((app, ..)) => Some(app),
-            // An event about a destination: its key is that destination's id.
+            // The collapse key of an event about a destination is the destination's id.
             None => app_of(connection, DestinationId::new(one.event.collapse_key.uuid()))?,
         };
         let Some(app) = app else { continue };
@@ -89,53 +76,47 @@ pub fn add_addressees(
             addressees.extend(of_app(connection, app)?);
         }
     }
-    Ok(())
+    Ok(addressees)
 }
 
-/// A destination with what is owed to it, if there ever was one.
+/// The explanation of a destination; `None` if there never was one with this id.
 pub fn portrait(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) -> Result<Option<Portrait>, Error> {
     let Some(app) = app_of(connection, id)? else { return Ok(None) };
     let addressee = of_app(connection, app)?.into_iter().find(|one| one.destination.id == id);
     let Some(addressee) = addressee else { return Ok(None) };
     let owes = owes(connection, id)?;
-    let owed = events::sendings(connection, (OLDEST_OWED, id.into()), now)?;
-    let dead = events::sendings(connection, (NEWEST_DEAD, id.into()), now)?;
-    Ok(Some(Portrait { addressee, owes, owed, dead }))
+    let owed = events::sendings(connection, sql(DELIVERIES_WHERE.of(OLDEST_OWED)).bind(id), now)?;
+    let dead = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_DEAD)).bind(id), now)?;
+    Ok(Some(Portrait { addressee, owes, owed, dead, now }))
 }
 
 const OLDEST_OWED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "
     destination_id = ? AND status = 'pending'
     ORDER BY seq
-    LIMIT {MOST_SHOWN}
+    LIMIT {MAX_SHOWN}
 "};
 const NEWEST_DEAD: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "
     destination_id = ? AND status = 'dead'
     ORDER BY seq DESC
-    LIMIT {MOST_SHOWN}
+    LIMIT {MAX_SHOWN}
 "};
 
-const APP_OF_DESTINATION: Sql = statement!("SELECT app_id FROM destinations WHERE id = ?");
+const APP_OF_DESTINATION: Sql = statement!("SELECT app_id AS value FROM destinations WHERE id = ?");
 
 fn app_of(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<AppId>, Error> {
-    let app: Option<App> = sql(APP_OF_DESTINATION).bind(id).first(connection)?;
-    Ok(app.map(|app| app.app_id))
+    sql(APP_OF_DESTINATION).bind(id).value(connection)
 }
-
-const CHOICE: Sql = statement!("SELECT chosen_at, deleted_at FROM destinations WHERE id = ?");
 
 fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, Error> {
     let mut all = Vec::new();
-    for destination in destinations::ever_of_app(connection, app)? {
-        let since: Option<Since> = sql(CHOICE).bind(destination.id).first(connection)?;
-        let owed = deliveries::owed(connection, destination.id)?;
-        let health = health::find(connection, destination.id)?.view(owed);
-        let (chosen_at, deleted_at) = since.map_or((None, None), |since| (since.chosen_at, since.deleted_at));
+    for Chooser { destination, chosen_at, deleted_at } in choosers::of_app(connection, app)? {
+        let health = health::view(connection, destination.id)?;
         all.push(Addressee { destination, chosen_at, deleted_at, health });
     }
     Ok(all)
 }
 
-/// The waiting and dead deliveries of a destination.
+/// Counts the waiting and dead deliveries of a destination.
 pub fn owes(connection: &mut AnyConnection, id: DestinationId) -> Result<Owes, Error> {
     Ok(Owes {
         waiting: count(connection, id, DeliveryStatus::Waiting)?,
@@ -149,6 +130,6 @@ const COUNT_IN_STATUS: Sql = statement! {"
 "};
 
 fn count(connection: &mut AnyConnection, id: DestinationId, status: DeliveryStatus) -> Result<i64, Error> {
-    let counted: Option<Number> = sql(COUNT_IN_STATUS).bind(id).bind(status).bind(MOST_COUNTED).first(connection)?;
-    Ok(counted.map_or(0, |counted| counted.value))
+    let counted = sql(COUNT_IN_STATUS).bind(id).bind(status).bind(Portrait::MAX_COUNTED).value(connection)?;
+    Ok(counted.unwrap_or(0))
 }

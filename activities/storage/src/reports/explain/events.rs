@@ -1,76 +1,87 @@
-//! Announced events: the destinations that were owed each, and every attempt.
+//! The explanation of events: the deliveries of each, with their attempts.
 
-use crate::db::connection::AnyConnection;
+use super::newest::{MAX_ROWS, Newest};
+use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, row, sql};
+use crate::db::statement::{Field, Statement, row, sql};
 use crate::events::status::DeliveryStatus;
 use crate::redelivery::page;
 use crate::redelivery::verdict::Skipped;
 use crate::reports::deliveries::{self, AttemptView, DELIVERIES_WHERE, DeliveryView};
+use diesel::deserialize;
+use diesel::row::NamedRow;
 use domain::event::{Change, PURCHASE_UPDATED, changes};
 use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, Timestamp, UserId};
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// Maximum number of attempts of a delivery that are shown, the newest.
-const MOST_ATTEMPTS: i64 = 20;
+/// Maximum number of attempts of a delivery that are shown: the newest ones.
+const MAX_ATTEMPTS: i64 = 20;
 
 /// An event and its deliveries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnnouncedEvent {
     /// The event.
     pub event: EventFacts,
-    /// How a `purchase.updated` differs from the one before it; `None` where there is none before, where the body of
-    /// either was removed, and of all other events.
+    /// How a `purchase.updated` differs from the one before it. `None` for the first one, if either body was removed,
+    /// and for all other events.
     pub changes: Option<Vec<Change>>,
-    /// Its deliveries, in the order in which they were owed.
+    /// Its deliveries, in the order of recording.
     pub sendings: Vec<Sending>,
 }
 
-/// An event without its body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct EventFacts {
-    /// Its id.
-    pub id: EventId,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub event_type: String,
-    /// Its purchase; of an event about a destination, that destination's id.
-    pub collapse_key: CollapseKey,
-    /// The purchase's revision that it announces.
-    pub revision: i64,
-    /// The user; none when it is about a destination.
-    pub user_id: Option<UserId>,
-    /// Which of the user's revisions it carries; none of `purchase.updated`.
-    pub user_revision: Option<i64>,
-    /// When it happened by the store, where that is known.
-    pub occurred_at: Option<Timestamp>,
-    /// When it was recorded.
-    pub created_at: Timestamp,
-    /// When its body was removed, for its age.
-    pub pruned_at: Option<Timestamp>,
-    /// Of a purchase: its app and platform, and its environment when this was recorded.
-    pub origin: Option<(AppId, PlatformId, Environment)>,
-    /// The entry of the ledger that it announces.
-    pub payment: Option<PaymentFacts>,
+/// The app, platform and environment of a purchase.
+type Origin = (AppId, PlatformId, Environment);
+
+row! {
+    /// An event without its body.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    pub struct EventFacts {
+        /// Its id.
+        pub id: EventId,
+        /// Its type.
+        #[serde(rename = "type")]
+        pub event_type: String,
+        /// Its purchase; for an event about a destination, the id of that destination.
+        pub collapse_key: CollapseKey,
+        /// The purchase's revision that it announces.
+        pub revision: i64,
+        /// The user; `None` if it is about a destination.
+        pub user_id: Option<UserId>,
+        /// The revision of the user's state that it carries; `None` for a `purchase.updated`.
+        pub user_revision: Option<i64>,
+        /// When it happened by the store's clock, if known.
+        pub occurred_at: Option<Timestamp>,
+        /// When it was recorded.
+        pub created_at: Timestamp,
+        /// When its body was removed because of its age.
+        pub pruned_at: Option<Timestamp>,
+        /// The app and platform of its purchase, and the environment when it was recorded. `None` if it is about a
+        /// destination.
+        pub origin: Option<Origin>,
+        /// The entry of the ledger that it announces.
+        pub payment: Option<PaymentFacts>,
+    }
 }
 
-/// An entry of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PaymentFacts {
-    /// What it is.
-    pub kind: String,
-    /// The number of the term that was paid.
-    pub number: i64,
-    /// What it adds, in USD; null where that is not known.
-    pub usd: Option<String>,
-    /// Why it is not known.
-    pub unknown_because: Option<String>,
-    /// The source of the amount: `catalogue`, `store` or `report`.
-    pub source: String,
-    /// The store's name of the transaction, where it comes from a sales report.
-    pub transaction_id: Option<String>,
+row! {
+    /// An entry of the ledger.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    pub struct PaymentFacts {
+        /// The kind of the entry.
+        pub kind: String,
+        /// The number of the term that was paid.
+        pub number: i64,
+        /// The amount in USD; null if it is not known.
+        pub usd: Option<String>,
+        /// Why the amount is not known.
+        pub unknown_because: Option<String>,
+        /// The source of the amount: `catalogue`, `store` or `report`.
+        pub source: String,
+        /// The store's id of the transaction, if the entry comes from a sales report.
+        pub transaction_id: Option<String>,
+    }
 }
 
 /// A delivery with its attempts.
@@ -78,62 +89,54 @@ pub struct PaymentFacts {
 pub struct Sending {
     /// The delivery.
     pub delivery: DeliveryView,
-    /// Its newest attempts, the oldest of them first.
+    /// Its newest attempts, from old to new.
     pub attempts: Vec<AttemptView>,
-    /// The delivery that took its place, if it was superseded.
+    /// The delivery that superseded it, if it is superseded.
     pub successor: Option<Successor>,
-    /// If it is dead: why its event would not be sent again on request; `None` where it would.
+    /// Why its event could not be sent again on request, if it is dead; `None` if it could.
     pub not_again: Option<Skipped>,
 }
 
-/// The delivery that took the place of a superseded delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Successor {
-    /// Its revision.
-    pub revision: i64,
-    /// Its status.
-    pub status: String,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
+row! {
+    /// The delivery that superseded another one.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    pub struct Successor {
+        /// Its revision.
+        pub revision: i64,
+        /// Its status.
+        pub status: DeliveryStatus,
+        /// When it ended.
+        pub finished_at: Option<Timestamp>,
+    }
 }
 
 row! {
     struct EventRow {
         seq: i64,
-        id: EventId,
-        event_type: String,
-        collapse_key: CollapseKey,
-        revision: i64,
-        user_id: Option<UserId>,
-        user_revision: Option<i64>,
-        occurred_at: Option<Timestamp>,
-        created_at: Timestamp,
-        pruned_at: Option<Timestamp>,
-        app_id: Option<AppId>,
-        platform_id: Option<PlatformId>,
-        environment: Option<Environment>,
-        kind: Option<String>,
-        number: Option<i64>,
-        usd: Option<String>,
-        unknown_because: Option<String>,
-        source: Option<String>,
-        transaction_id: Option<String>,
+        facts: EventFacts,
     }
 }
 
 row! {
     struct StateRow {
         id: EventId,
-        body: String,
+        body: serde_json::Value,
         is_pruned: bool,
     }
 }
 
-row! {
-    struct SuccessorRow {
-        revision: i64,
-        status: String,
-        finished_at: Option<Timestamp>,
+impl Field for Option<Origin> {
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
+        let (app, platform) = (Option::read(row, "app_id")?, Option::read(row, "platform_id")?);
+        let environment = Option::read(row, "environment")?;
+        Ok(app.zip(platform).zip(environment).map(|((app, platform), environment)| (app, platform, environment)))
+    }
+}
+
+impl Field for Option<PaymentFacts> {
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self> {
+        let kind = Option::<String>::read(row, "kind")?;
+        kind.map(|_| PaymentFacts::read(row, name)).transpose()
     }
 }
 
@@ -153,10 +156,11 @@ const OF_REVISION: Sql = statement! {hot "events_of_key", "
 /// The events of a revision, in their order.
 pub fn of_revision(
     connection: &mut AnyConnection,
-    (key, revision): (CollapseKey, i64),
+    key: CollapseKey,
+    revision: i64,
     now: Timestamp,
 ) -> Result<Vec<AnnouncedEvent>, Error> {
-    let rows: Vec<EventRow> = sql(OF_REVISION).bind(key).bind(revision).all(connection)?;
+    let rows = sql(OF_REVISION).bind(key).bind(revision).all(connection)?;
     with_deliveries(connection, rows, now)
 }
 
@@ -164,18 +168,14 @@ const OF_PURCHASE: Sql = statement! {hot "events_of_key", "
     {SELECT} e.collapse_key = ? ORDER BY e.seq DESC LIMIT ?
 "};
 
-/// The newest events of a purchase, the oldest of them first, and whether there are more.
+/// The newest events of a purchase, from old to new, and whether there are older ones.
 pub fn of_purchase(
     connection: &mut AnyConnection,
     key: CollapseKey,
-    (most, now): (i64, Timestamp),
-) -> Result<(Vec<AnnouncedEvent>, bool), Error> {
-    let mut rows: Vec<EventRow> = sql(OF_PURCHASE).bind(key).bind(most + 1).all(connection)?;
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let has_older = rows.len() > most;
-    rows.truncate(most);
-    rows.reverse();
-    Ok((with_deliveries(connection, rows, now)?, has_older))
+    now: Timestamp,
+) -> Result<Newest<AnnouncedEvent>, Error> {
+    let Newest { all, has_older } = Newest::of(sql(OF_PURCHASE).bind(key).bind(MAX_ROWS + 1).all(connection)?);
+    Ok(Newest { all: with_deliveries(connection, all, now)?, has_older })
 }
 
 const FIND: Sql = statement! {hot "events_id", "
@@ -184,34 +184,32 @@ const FIND: Sql = statement! {hot "events_id", "
 
 /// One event.
 pub fn of_id(connection: &mut AnyConnection, id: EventId, now: Timestamp) -> Result<Option<AnnouncedEvent>, Error> {
-    let rows: Vec<EventRow> = sql(FIND).bind(id).all(connection)?;
+    let rows = sql(FIND).bind(id).all(connection)?;
     Ok(with_deliveries(connection, rows, now)?.into_iter().next())
 }
 
 const OF_EVENTS: Clause = clause!(&[DELIVERIES_WHERE], "event_id IN (?*) ORDER BY seq");
 
-/// Events of one purchase, in their order, with their deliveries.
+/// Adds the deliveries and changes to events of one purchase.
 fn with_deliveries(
     connection: &mut AnyConnection,
     rows: Vec<EventRow>,
     now: Timestamp,
 ) -> Result<Vec<AnnouncedEvent>, Error> {
     let mut changes = changed(connection, &rows)?;
-    let events: Vec<EventFacts> = rows.into_iter().map(EventRow::facts).collect();
-    let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+    let ids: Vec<EventId> = rows.iter().map(|row| row.facts.id).collect();
     let mut of_event: HashMap<EventId, Vec<Sending>> = HashMap::new();
     if !ids.is_empty() {
-        for sending in sendings(connection, (OF_EVENTS, Value::List(ids.into_iter().map(Value::from).collect())), now)?
-        {
+        for sending in sendings(connection, sql(DELIVERIES_WHERE.of(OF_EVENTS)).bind_list(ids), now)? {
             of_event.entry(sending.delivery.event_id).or_default().push(sending);
         }
     }
-    let with = |event: EventFacts| AnnouncedEvent {
+    let mut with = |event: EventFacts| AnnouncedEvent {
         changes: changes.remove(&event.id),
         sendings: of_event.remove(&event.id).unwrap_or_default(),
         event,
     };
-    Ok(events.into_iter().map(with).collect())
+    Ok(rows.into_iter().map(|row| with(row.facts)).collect())
 }
 
 const STATES: Sql = statement! {hot "events_of_key", "
@@ -222,13 +220,13 @@ const STATES: Sql = statement! {hot "events_of_key", "
     LIMIT ?
 "};
 
-/// How each of these states differs from the one before it, as far as both bodies are stored.
+/// How each `purchase.updated` of these events differs from the one before it, if both bodies are stored.
 fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<EventId, Vec<Change>>, Error> {
-    let mut states = rows.iter().filter(|row| row.event_type == PURCHASE_UPDATED).rev().peekable();
+    let mut states = rows.iter().filter(|row| row.facts.event_type == PURCHASE_UPDATED).rev().peekable();
     let Some(newest) = states.peek().copied() else { return Ok(HashMap::new()) };
     let with_one_before = i64::try_from(states.count() + 1).unwrap_or(i64::MAX);
     let newest_first: Vec<StateRow> = sql(STATES)
-        .bind(newest.collapse_key)
+        .bind(newest.facts.collapse_key)
         .bind(PURCHASE_UPDATED)
         .bind(newest.seq)
         .bind(with_one_before)
@@ -237,27 +235,22 @@ fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<
     for pair in newest_first.windows(2) {
         let [after, before] = pair else { continue };
         if !after.is_pruned && !before.is_pruned {
-            changed.insert(after.id, changes(&before.parsed(), &after.parsed()));
+            changed.insert(after.id, changes(&before.body, &after.body));
         }
     }
     Ok(changed)
 }
 
-/// Deliveries, with their attempts.
-pub fn sendings(
-    connection: &mut AnyConnection,
-    (which, value): (Clause, Value<'_>),
-    now: Timestamp,
-) -> Result<Vec<Sending>, Error> {
-    let deliveries = deliveries::deliveries_where(connection, (which, value))?;
+/// The deliveries that a statement selects, with their attempts.
+pub fn sendings(connection: &mut AnyConnection, select: Statement<'_>, now: Timestamp) -> Result<Vec<Sending>, Error> {
+    let deliveries: Vec<DeliveryView> = select.uncached().all(connection)?;
     let ids: Vec<DeliveryId> = deliveries.iter().map(|delivery| delivery.id).collect();
-    let mut attempts = deliveries::newest_attempts(connection, &ids, MOST_ATTEMPTS)?;
+    let mut attempts = deliveries::newest_attempts(connection, &ids, MAX_ATTEMPTS)?;
     let mut sendings = Vec::with_capacity(deliveries.len());
     for delivery in deliveries {
-        let is_replaced =
-            delivery.status == DeliveryStatus::Superseded.as_str() && delivery.event_type == PURCHASE_UPDATED;
+        let is_replaced = delivery.status == DeliveryStatus::Superseded && delivery.event_type == PURCHASE_UPDATED;
         let successor = if is_replaced { successor(connection, &delivery)? } else { None };
-        let not_again = if delivery.status == DeliveryStatus::Dead.as_str() {
+        let not_again = if delivery.status == DeliveryStatus::Dead {
             page::refused(connection, delivery.event_id, delivery.destination_id, now)?
         } else {
             None
@@ -277,50 +270,12 @@ const SUCCESSOR: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The next state in the lane that was not superseded itself.
+/// The next `purchase.updated` of the lane that was not superseded itself.
 fn successor(connection: &mut AnyConnection, delivery: &DeliveryView) -> Result<Option<Successor>, Error> {
-    let row: Option<SuccessorRow> = sql(SUCCESSOR)
+    sql(SUCCESSOR)
         .bind(delivery.collapse_key)
         .bind(delivery.destination_id)
         .bind(PURCHASE_UPDATED)
         .bind(delivery.id)
-        .first(connection)?;
-    Ok(row.map(|row| Successor { revision: row.revision, status: row.status, finished_at: row.finished_at }))
-}
-
-impl StateRow {
-    fn parsed(&self) -> serde_json::Value {
-        serde_json::from_str(&self.body).unwrap_or_default()
-    }
-}
-
-impl EventRow {
-    fn facts(self) -> EventFacts {
-        EventFacts {
-            id: self.id,
-            event_type: self.event_type,
-            collapse_key: self.collapse_key,
-            revision: self.revision,
-            user_id: self.user_id,
-            user_revision: self.user_revision,
-            occurred_at: self.occurred_at,
-            created_at: self.created_at,
-            pruned_at: self.pruned_at,
-            origin: match (self.app_id, self.platform_id, self.environment) {
-                (Some(app), Some(platform), Some(environment)) => Some((app, platform, environment)),
-                _ => None,
-            },
-            payment: match (self.kind, self.number, self.source) {
-                (Some(kind), Some(number), Some(source)) => Some(PaymentFacts {
-                    kind,
-                    number,
-                    usd: self.usd,
-                    unknown_because: self.unknown_because,
-                    source,
-                    transaction_id: self.transaction_id,
-                }),
-                _ => None,
-            },
-        }
-    }
+        .first(connection)
 }

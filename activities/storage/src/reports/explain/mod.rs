@@ -1,7 +1,9 @@
-//! Explanations of a notification, a purchase, an event or a destination, as facts. The sentences are the API's.
+//! Explanations of a message of a store, a purchase, an event or a destination, as facts. The API turns them into
+//! sentences.
 
 mod destination;
 mod events;
+mod newest;
 mod notifications;
 
 pub use destination::{Addressee, Owes, Portrait, owes};
@@ -9,21 +11,18 @@ pub use events::{AnnouncedEvent, EventFacts, PaymentFacts, Sending, Successor};
 pub use notifications::ReceivedNotification;
 
 use crate::db::error::Error;
-use crate::db::page::Page;
 use crate::db::store::Store;
 use crate::purchases::purchase;
 use crate::reports::listing::PurchaseView;
 use domain::{CollapseKey, DestinationId, EventId, Timestamp};
-
-/// Maximum number of notifications and of events of a purchase that are explained, the newest.
-const MOST: i64 = 100;
+use newest::Newest;
 
 /// The explanation of one message of a store.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OfMessage {
+pub struct MessageExplanation {
     /// Its notifications, one for each purchase, with the events that followed.
     pub notifications: Vec<(ReceivedNotification, Vec<AnnouncedEvent>)>,
-    /// The destinations of all apps concerned.
+    /// The destinations of the events' apps.
     pub addressees: Vec<Addressee>,
     /// As of when.
     pub now: Timestamp,
@@ -31,20 +30,20 @@ pub struct OfMessage {
 
 /// The explanation of a purchase.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OfPurchase {
+pub struct PurchaseExplanation {
     /// The purchase; `None` when it is not settled yet.
     pub purchase: Option<PurchaseView>,
     /// Its notifications, the oldest first.
     pub notifications: Vec<ReceivedNotification>,
     /// Its events, the oldest first.
     pub events: Vec<AnnouncedEvent>,
-    /// Whether there are older ones that are not shown.
+    /// Whether older notifications or events are not shown.
     pub has_older: bool,
     /// The destinations of its app.
     pub addressees: Vec<Addressee>,
-    /// Whether its store never knew its receipt, and its platform believes such receipts.
+    /// Whether the store does not know its receipt, and the platform's setting is to believe such receipts.
     pub is_believed: bool,
-    /// Since when its store shows that another receipt took its place, while that one is unknown.
+    /// When the store began to show that another receipt replaced it; `None` if that receipt is known.
     pub successor_missing_since: Option<Timestamp>,
     /// As of when.
     pub now: Timestamp,
@@ -52,7 +51,7 @@ pub struct OfPurchase {
 
 /// The explanation of an event.
 #[derive(Debug, Clone, PartialEq)]
-pub struct OfEvent {
+pub struct EventExplanation {
     /// The notifications that were settled in its revision, the oldest first.
     pub notifications: Vec<ReceivedNotification>,
     /// The event.
@@ -63,62 +62,48 @@ pub struct OfEvent {
     pub now: Timestamp,
 }
 
-/// The explanation of a destination.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OfDestination {
-    /// The destination and its health.
-    pub portrait: Portrait,
-    /// As of when.
-    pub now: Timestamp,
-}
-
 impl Store {
-    /// The notifications of a message, and the events that followed.
-    pub async fn explain_message(&self, message_id: &str) -> Result<OfMessage, Error> {
-        let (clock, message_id) = (self.clock, message_id.to_owned());
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let (mut notifications, mut addressees) = (Vec::new(), Vec::new());
+    /// Explains a message: its notifications, and the events of the revisions in which they were settled.
+    pub async fn explain_message(&self, message_id: &str) -> Result<MessageExplanation, Error> {
+        let message_id = message_id.to_owned();
+        self.read_now(move |connection, now| {
+            let mut notifications = Vec::new();
             for one in notifications::of_message(connection, &message_id, now)? {
                 let events = match (one.view.collapse_key, one.view.revision) {
-                    (Some(key), Some(revision)) => events::of_revision(connection, (key, revision), now)?,
+                    (Some(key), Some(revision)) => events::of_revision(connection, key, revision, now)?,
                     _ => Vec::new(),
                 };
-                destination::add_addressees(connection, &events, &mut addressees)?;
                 notifications.push((one, events));
             }
             if notifications.is_empty() {
                 return Err(Error::Missing { what: "notification of this message" });
             }
-            Ok(OfMessage { notifications, addressees, now })
+            let events = notifications.iter().flat_map(|(_, events)| events);
+            let addressees = destination::addressees(connection, events)?;
+            Ok(MessageExplanation { notifications, addressees, now })
         })
         .await
     }
 
-    /// The history of a purchase: its newest notifications and events, with their deliveries.
-    pub async fn explain_purchase(&self, key: CollapseKey) -> Result<OfPurchase, Error> {
-        let page = Page { cursor: None, limit: MOST };
+    /// Explains a purchase: its newest notifications and events, with their deliveries.
+    pub async fn explain_purchase(&self, key: CollapseKey) -> Result<PurchaseExplanation, Error> {
         let purchase = match self.purchase(key).await {
             Err(Error::Missing { .. }) => None,
             found => Some(found?),
         };
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let (notifications, older_notifications) = notifications::of_purchase(connection, key, (page.size(), now))?;
-            if notifications.is_empty() && purchase.is_none() {
+        self.read_now(move |connection, now| {
+            let notifications = Newest::of(notifications::of_purchase(connection, key, now)?);
+            if notifications.all.is_empty() && purchase.is_none() {
                 return Err(Error::Missing { what: "purchase" });
             }
-            let (events, older_events) = events::of_purchase(connection, key, (page.size(), now))?;
-            let mut addressees = Vec::new();
-            destination::add_addressees(connection, &events, &mut addressees)?;
+            let events = events::of_purchase(connection, key, now)?;
             let known = purchase::find(connection, key)?.map(|row| row.known()).transpose()?.unwrap_or_default();
-            Ok(OfPurchase {
+            Ok(PurchaseExplanation {
                 purchase,
-                notifications,
-                events,
-                has_older: older_notifications || older_events,
-                addressees,
+                has_older: notifications.has_older || events.has_older,
+                notifications: notifications.all,
+                addressees: destination::addressees(connection, &events.all)?,
+                events: events.all,
                 is_believed: known.is_believed(),
                 successor_missing_since: known.successor_missing_since(),
                 now,
@@ -127,28 +112,22 @@ impl Store {
         .await
     }
 
-    /// An event: the notifications that caused it, and its deliveries.
-    pub async fn explain_event(&self, id: EventId) -> Result<OfEvent, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
+    /// Explains an event: the notifications that caused it, and its deliveries.
+    pub async fn explain_event(&self, id: EventId) -> Result<EventExplanation, Error> {
+        self.read_now(move |connection, now| {
             let event = events::of_id(connection, id, now)?.ok_or(Error::Missing { what: "event" })?;
-            let revision = (event.event.collapse_key, event.event.revision);
-            let notifications = notifications::of_revision(connection, revision, (MOST, now))?;
-            let mut addressees = Vec::new();
-            destination::add_addressees(connection, std::slice::from_ref(&event), &mut addressees)?;
-            Ok(OfEvent { notifications, event, addressees, now })
+            let EventFacts { collapse_key, revision, .. } = event.event;
+            let notifications = notifications::of_revision(connection, collapse_key, revision, now)?;
+            let addressees = destination::addressees(connection, [&event])?;
+            Ok(EventExplanation { notifications, event, addressees, now })
         })
         .await
     }
 
-    /// A destination: its health, what is owed to it and which deliveries died.
-    pub async fn explain_destination(&self, id: DestinationId) -> Result<OfDestination, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let portrait = destination::portrait(connection, id, now)?.ok_or(Error::Missing { what: "destination" })?;
-            Ok(OfDestination { portrait, now })
+    /// Explains a destination: its health, its oldest owed and its newest dead deliveries.
+    pub async fn explain_destination(&self, id: DestinationId) -> Result<Portrait, Error> {
+        self.read_now(move |connection, now| {
+            destination::portrait(connection, id, now)?.ok_or(Error::Missing { what: "destination" })
         })
         .await
     }

@@ -1,159 +1,122 @@
-//! Received notifications, with everything that they wait or waited for.
+//! Notifications, with everything that they wait for.
 
-use crate::db::connection::AnyConnection;
+use super::newest::MAX_ROWS;
+use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, row, sql};
-use crate::inbox::notifications::NotificationView;
-use crate::purchases::purchase::WaitsFor;
-use domain::{CollapseKey, Outcome, PlatformId, Timestamp};
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Field, Statement, row, sql};
+use crate::reports::notifications::{NotificationView, VIEW, WITH_PURCHASE, WaitingFor};
+use const_format::formatcp;
+use diesel::deserialize;
+use diesel::row::NamedRow;
+use domain::{CollapseKey, Timestamp};
 use serde::Serialize;
 
-/// A notification with what it waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ReceivedNotification {
-    /// The notification.
-    #[serde(flatten)]
-    pub view: NotificationView,
-    /// When it happened, by the store's clock.
-    pub store_time: Option<Timestamp>,
-    /// When it had its outcome.
-    #[serde(rename = "ended_at")]
-    pub finished_at: Option<Timestamp>,
-    /// When its body was removed, for its age.
-    pub pruned_at: Option<Timestamp>,
-    /// While it waits for its window: when that ends, unless a new notification restarts it.
-    pub window_ends_at: Option<Timestamp>,
-    /// While it is held: until when, who holds it and why.
-    pub held: Option<(Timestamp, Option<String>, Option<String>)>,
-    /// While it waits for the store: since when that does not answer.
-    pub unverified_since: Option<Timestamp>,
-    /// While it waits for the store: when it is queried again.
-    pub next_wake_at: Option<Timestamp>,
-    /// While it waits for a topic's approval: which topic.
-    pub topic_arn: Option<String>,
-}
+/// A hold of a purchase: its end, who holds it, and the reason.
+type Held = (Timestamp, Option<String>, Option<String>);
 
 row! {
-    struct ReceivedRow {
-        seq: i64,
-        message_id: String,
-        platform_id: PlatformId,
-        collapse_key: Option<CollapseKey>,
-        receipt_id: String,
-        store_type: String,
-        store_time: Option<Timestamp>,
-        accepted_at: Timestamp,
-        outcome: Option<Outcome>,
-        revision: Option<i64>,
-        reason: Option<String>,
-        finished_at: Option<Timestamp>,
-        pruned_at: Option<Timestamp>,
-        window_ends_at: Option<Timestamp>,
-        topic_arn: Option<String>,
-        waits_for_topic: bool,
-        held_until: Option<Timestamp>,
-        held_by: Option<String>,
-        held_reason: Option<String>,
-        waits_for: Option<WaitsFor>,
-        waits_through: Option<i64>,
-        unverified_since: Option<Timestamp>,
-        next_wake_at: Option<Timestamp>,
+    /// A notification with what it waits for.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    pub struct ReceivedNotification {
+        /// The notification.
+        #[serde(flatten)]
+        pub view: NotificationView,
+        /// When it happened, by the store's clock.
+        pub store_time: Option<Timestamp>,
+        /// When it got its outcome.
+        #[serde(rename = "ended_at")]
+        pub finished_at: Option<Timestamp>,
+        /// When its body was removed because of its age.
+        pub pruned_at: Option<Timestamp>,
+        /// The end of its window, while it waits for that; a new notification restarts the window.
+        pub window_ends_at: Option<Timestamp>,
+        /// The hold of its purchase, while it waits for the end of that.
+        pub held: Option<Held>,
+        /// When the store stopped answering, while it waits for the store.
+        pub unverified_since: Option<Timestamp>,
+        /// When the store is queried again, while it waits for the store.
+        pub next_wake_at: Option<Timestamp>,
+        /// The topic that must be approved, while it waits for that.
+        pub topic_arn: Option<String>,
     }
 }
 
-const SELECT: &str = "
-    SELECT n.seq, n.message_id, n.platform_id, n.collapse_key, n.receipt_id, n.store_type, n.store_time,
-        n.accepted_at, n.outcome, n.revision, n.reason, n.finished_at, n.pruned_at,
+impl Field for Option<Held> {
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
+        let Some(until) = Field::read(row, "held_until")? else { return Ok(None) };
+        Ok(Some((until, Field::read(row, "held_by")?, Field::read(row, "held_reason")?)))
+    }
+}
+
+/// Binds now, and then the values of the condition that follows.
+const SELECT: &str = formatcp! {"
+    SELECT {VIEW}, n.store_time, n.finished_at, n.pruned_at,
         (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
-        AND m.outcome IS NULL AND m.waiting_topic_id IS NULL) AS window_ends_at, t.arn AS topic_arn,
-        (n.waiting_topic_id IS NOT NULL) AS waits_for_topic, p.held_until, p.held_by, p.held_reason,
-        p.waits_for, p.waits_through, p.unverified_since, p.next_wake_at
-    FROM notifications n
-    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
-    LEFT JOIN topics t ON t.id = n.waiting_topic_id";
+        AND m.outcome IS NULL AND m.waiting_topic_id IS NULL) AS window_ends_at,
+        p.held_until, p.held_by, p.held_reason, p.unverified_since, p.next_wake_at, t.arn AS topic_arn
+    FROM {WITH_PURCHASE}
+    LEFT JOIN topics t ON t.id = n.waiting_topic_id
+"};
 
 const OF_MESSAGE: Sql = statement!("{SELECT} WHERE n.message_id = ? ORDER BY n.seq");
 
-/// The notifications of a message, one for each purchase.
+/// The notifications of a message of a store, one for each purchase.
 pub fn of_message(
     connection: &mut AnyConnection,
     message_id: &str,
     now: Timestamp,
 ) -> Result<Vec<ReceivedNotification>, Error> {
-    let rows: Vec<ReceivedRow> = sql(OF_MESSAGE).bind(message_id).all(connection)?;
-    Ok(rows.into_iter().map(|row| row.notification(now)).collect())
+    read(connection, sql(OF_MESSAGE).bind(now).bind(message_id))
 }
 
-/// The newest notifications of a purchase, the oldest of them first, and whether there are more.
+const OF_PURCHASE: Sql = statement!("{SELECT} WHERE n.collapse_key = ? ORDER BY n.seq DESC LIMIT ?");
+
+/// The newest notifications of a purchase, from new to old: at most one more than is shown.
 pub fn of_purchase(
     connection: &mut AnyConnection,
     key: CollapseKey,
-    (most, now): (i64, Timestamp),
-) -> Result<(Vec<ReceivedNotification>, bool), Error> {
-    newest(connection, (OF_KEY, vec![key.into()]), (most, now))
+    now: Timestamp,
+) -> Result<Vec<ReceivedNotification>, Error> {
+    read(connection, sql(OF_PURCHASE).bind(now).bind(key).bind(MAX_ROWS + 1))
 }
 
-/// The notifications that were settled in a revision, the oldest first.
+const OF_REVISION: Sql = statement! {"
+    {SELECT}
+    WHERE n.collapse_key = ? AND n.revision = ? AND n.outcome = 'settled'
+    ORDER BY n.seq DESC
+    LIMIT ?
+"};
+
+/// The newest notifications that were settled in a revision, from old to new.
 pub fn of_revision(
     connection: &mut AnyConnection,
-    (key, revision): (CollapseKey, i64),
-    (most, now): (i64, Timestamp),
+    key: CollapseKey,
+    revision: i64,
+    now: Timestamp,
 ) -> Result<Vec<ReceivedNotification>, Error> {
-    newest(connection, (OF_REVISION, vec![key.into(), revision.into()]), (most, now)).map(|(found, _)| found)
+    let mut newest = read(connection, sql(OF_REVISION).bind(now).bind(key).bind(revision).bind(MAX_ROWS))?;
+    newest.reverse();
+    Ok(newest)
 }
 
-const NEWEST: Sql = statement!("{SELECT} WHERE {{which}} ORDER BY n.seq DESC LIMIT ?");
-const OF_KEY: Clause = clause!(&[NEWEST], "n.collapse_key = ?");
-const OF_REVISION: Clause = clause!(&[NEWEST], "n.collapse_key = ? AND n.revision = ? AND n.outcome = 'settled'");
-
-fn newest(
-    connection: &mut AnyConnection,
-    (which, values): (Clause, Vec<Value<'_>>),
-    (most, now): (i64, Timestamp),
-) -> Result<(Vec<ReceivedNotification>, bool), Error> {
-    let mut rows: Vec<ReceivedRow> = sql(NEWEST.of(which)).bind_all(values).bind(most + 1).all(connection)?;
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let has_older = rows.len() > most;
-    rows.truncate(most);
-    Ok((rows.into_iter().rev().map(|row| row.notification(now)).collect(), has_older))
+fn read(connection: &mut AnyConnection, select: Statement<'_>) -> Result<Vec<ReceivedNotification>, Error> {
+    let rows: Vec<ReceivedNotification> = select.all(connection)?;
+    Ok(rows.into_iter().map(ReceivedNotification::with_present_waits).collect())
 }
 
-impl ReceivedRow {
-    fn notification(self, now: Timestamp) -> ReceivedNotification {
-        let held_until = self.held_until.filter(|until| *until > now);
-        let had_its_window = self.waits_through.is_some_and(|through| self.seq <= through);
-        let waiting_for = match self.outcome {
-            Some(_) => None,
-            None if self.waits_for_topic => Some("topic approval".to_owned()),
-            None if held_until.is_some() => Some("hold".to_owned()),
-            None if had_its_window => Some(self.waits_for.unwrap_or(WaitsFor::Verification).as_str().to_owned()),
-            None => Some("window".to_owned()),
-        };
-        let is = |what: &str| waiting_for.as_deref() == Some(what);
-        let waits_for_store = waiting_for.as_deref().is_some_and(|what| what.parse::<WaitsFor>().is_ok());
-        ReceivedNotification {
-            store_time: self.store_time,
-            finished_at: self.finished_at,
-            pruned_at: self.pruned_at,
-            window_ends_at: self.window_ends_at.filter(|_| is("window")),
-            held: held_until.filter(|_| is("hold")).map(|until| (until, self.held_by, self.held_reason)),
+impl ReceivedNotification {
+    /// Removes the facts about everything that the notification does not wait for.
+    fn with_present_waits(self) -> Self {
+        let waits_for_window = self.view.waiting_for == Some(WaitingFor::Window);
+        let is_held = self.view.waiting_for == Some(WaitingFor::Hold);
+        let waits_for_store = self.view.waiting_for.is_some_and(WaitingFor::is_of_store);
+        Self {
+            window_ends_at: self.window_ends_at.filter(|_| waits_for_window),
+            held: self.held.filter(|_| is_held),
             unverified_since: self.unverified_since.filter(|_| waits_for_store),
             next_wake_at: self.next_wake_at.filter(|_| waits_for_store),
-            topic_arn: self.topic_arn,
-            view: NotificationView {
-                seq: self.seq,
-                message_id: self.message_id,
-                platform_id: self.platform_id,
-                collapse_key: self.collapse_key,
-                receipt_id: self.receipt_id,
-                store_type: self.store_type,
-                accepted_at: self.accepted_at,
-                outcome: self.outcome,
-                waiting_for,
-                revision: self.revision,
-                reason: self.reason,
-            },
+            ..self
         }
     }
 }

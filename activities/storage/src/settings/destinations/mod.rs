@@ -1,10 +1,13 @@
-//! Destinations: the endpoints that events are delivered to. Deleting one hides it; the ledger keeps its deliveries.
+//! Destinations: the endpoints that events are delivered to. Deleting one hides it; its deliveries stay in the
+//! database.
 
 pub mod rows;
 
-pub use rows::{DestinationRow, ever_of_app, find, of_app, set_state};
+pub use rows::{DestinationRow, find, of_app, set_state};
 
+use crate::db::statement::{json_columns, row};
 use domain::event::{Wildcards, chooses};
+use domain::health::State;
 use domain::user::Attributes;
 use domain::{AppId, DestinationId, Environment, PlatformId, Timestamp};
 use schemars::JsonSchema;
@@ -27,35 +30,35 @@ pub struct NewDestination {
     pub filter: Filter,
     /// The settings of its kind, without secrets.
     pub settings: serde_json::Value,
-    /// Its secrets, in a form that is its kind's.
+    /// Its secrets, in the format of its kind.
     pub secret: SecretString,
-    /// What its kind determines.
+    /// The properties that its kind determines.
     pub traits: Traits,
-    /// How fast it takes requests.
+    /// The limits on its requests.
     pub limits: Limits,
     /// Whether deliveries are attempted.
     pub enabled: bool,
 }
 
-/// Which events a destination wants, beside their types. An empty list wants all.
+/// The platforms and environments whose events a destination wants. An empty list means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Filter {
-    /// Only of these platforms.
+    /// The wanted platforms.
     pub platforms: Vec<PlatformId>,
-    /// Only of these environments.
+    /// The wanted environments.
     pub environments: Vec<Environment>,
 }
 
 impl Filter {
-    /// Whether events of purchases on this platform that count in this environment are wanted.
+    /// Whether it wants the events of a purchase on this platform that counts in this environment.
     #[must_use]
     pub fn wants(&self, platform: PlatformId, environment: Environment) -> bool {
         (self.platforms.is_empty() || self.platforms.contains(&platform))
             && (self.environments.is_empty() || self.environments.contains(&environment))
     }
 
-    /// The platforms that it wants, each once and in order; empty for all.
+    /// The wanted platforms, each once and in order; empty for all.
     #[must_use]
     pub fn sorted_platforms(&self) -> Vec<PlatformId> {
         let platforms: BTreeSet<PlatformId> = self.platforms.iter().copied().collect();
@@ -72,9 +75,9 @@ impl Filter {
 /// Changes of a filter; `None` leaves a list as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilterPatch {
-    /// Other platforms; an empty list wants all.
+    /// New platforms; an empty list means all.
     pub platforms: Option<Vec<PlatformId>>,
-    /// Other environments; an empty list wants all.
+    /// New environments; an empty list means all.
     pub environments: Option<Vec<Environment>>,
 }
 
@@ -95,12 +98,13 @@ impl From<Filter> for FilterPatch {
     }
 }
 
-/// What a destination's kind determines about its deliveries.
+/// The properties of a destination that its kind determines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traits {
     /// The meaning of the wildcards in its choice.
     pub wildcards: Wildcards,
-    /// Whether requests about one user are made one after the other, over all their purchases.
+    /// Whether requests about one user are made one after the other, over all their purchases. Such a destination
+    /// counts: it adds up the revenue of a user, so it is sent each change of a payment.
     pub per_user: bool,
     /// Maximum number of events in one request.
     pub per_request: i64,
@@ -114,7 +118,7 @@ impl Default for Traits {
     }
 }
 
-/// How fast a destination takes requests, over all processes.
+/// The limits on the requests to a destination, over all processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum number of requests a second; `None` for no limit.
@@ -134,11 +138,11 @@ impl Default for Limits {
 /// Changes of the limits; `None` leaves a limit as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LimitsPatch {
-    /// Requests a second; `Some(None)` for no limit.
+    /// New maximum number of requests a second; `Some(None)` for no limit.
     pub rate: Option<Option<i64>>,
-    /// Concurrent requests.
+    /// New maximum number of concurrent requests.
     pub concurrency: Option<i64>,
-    /// Other waits; `Some(None)` for those of its kind.
+    /// New waits between attempts, in seconds; `Some(None)` for those of its kind.
     pub schedule: Option<Option<Vec<i64>>>,
 }
 
@@ -154,88 +158,85 @@ impl LimitsPatch {
     }
 }
 
-/// An endpoint that events are delivered to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Destination {
-    /// Its id.
-    pub id: DestinationId,
-    /// The app whose events it receives.
-    pub app_id: AppId,
-    /// Its kind.
-    pub kind: String,
-    /// A name for people.
-    pub name: String,
-    /// The event types it chose.
-    pub events: Vec<String>,
-    /// The meaning of the wildcards in its choice.
-    pub wildcards: Wildcards,
-    /// Which platforms' and environments' events it wants.
-    pub filter: Filter,
-    /// The settings of its kind, without secrets.
-    pub settings: serde_json::Value,
-    /// Whether requests about one user are made one after the other.
-    pub per_user: bool,
-    /// Maximum number of events in one request.
-    pub per_request: i64,
-    /// Which user attributes it keeps profiles of; `None` where it keeps none.
-    #[serde(skip)]
-    pub profile: Option<Attributes>,
-    /// Maximum number of requests a second over all processes; `None` for no limit.
-    pub rate: Option<i64>,
-    /// Maximum number of concurrent requests over all processes.
-    pub concurrency: i64,
-    /// The waits between attempts, in seconds; `None` for those of its kind.
-    pub schedule: Option<Vec<i64>>,
-    /// Whether deliveries are attempted.
-    pub enabled: bool,
-    /// `healthy`, `failing`, `open` or `disabled`.
-    pub state: String,
-    /// Why it is in that state.
-    pub reason: Option<String>,
-    /// Since when it is in that state.
-    pub since: Timestamp,
-    /// When it was created.
-    pub created_at: Timestamp,
+row! {
+    /// An endpoint that events are delivered to.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Destination {
+        /// Its id.
+        pub id: DestinationId,
+        /// The app whose events it receives.
+        pub app_id: AppId,
+        /// Its kind.
+        pub kind: String,
+        /// A name for people.
+        pub name: String,
+        /// The event types it chose.
+        pub events: Vec<String>,
+        /// The meaning of the wildcards in its choice.
+        pub wildcards: Wildcards,
+        /// Which platforms' and environments' events it wants.
+        pub filter: Filter,
+        /// The settings of its kind, without secrets.
+        pub settings: serde_json::Value,
+        /// Whether requests about one user are made one after the other.
+        pub per_user: bool,
+        /// Maximum number of events in one request.
+        pub per_request: i64,
+        /// Which user attributes it keeps profiles of; `None` where it keeps none.
+        pub profile: Option<Attributes>,
+        /// Maximum number of requests a second over all processes; `None` for no limit.
+        pub rate: Option<i64>,
+        /// Maximum number of concurrent requests over all processes.
+        pub concurrency: i64,
+        /// The waits between attempts, in seconds; `None` for those of its kind.
+        pub schedule: Option<Vec<i64>>,
+        /// Whether deliveries are attempted.
+        pub enabled: bool,
+        /// The state that people see.
+        pub state: State,
+        /// Why it is in that state.
+        pub reason: Option<String>,
+        /// Since when it is in that state.
+        pub since: Timestamp,
+        /// When it was created.
+        pub created_at: Timestamp,
+    }
 }
+
+json_columns!(Filter, Vec<String>, Vec<i64>);
 
 /// Changes of a destination; `None` leaves a field as it is.
 #[derive(Debug, Clone, Default)]
 pub struct DestinationPatch {
     /// A new name.
     pub name: Option<String>,
-    /// Another choice of event types.
+    /// A new choice of event types.
     pub events: Option<Vec<String>>,
-    /// Other platforms and environments.
+    /// Changes of the wanted platforms and environments.
     pub filter: Option<FilterPatch>,
-    /// Another pace.
+    /// Changes of the limits.
     pub limits: LimitsPatch,
-    /// Other settings, as a whole. Deliveries that wait for a customer's id are reconsidered.
+    /// New settings, which replace the old ones as a whole. Deliveries that wait for the user's own id become due,
+    /// because the new settings may not need it.
     pub settings: Option<serde_json::Value>,
-    /// Other user attributes, where it keeps profiles.
+    /// Which user attributes it keeps profiles of from now on.
     pub profile: Option<Attributes>,
     /// A new secret.
     pub secret: Option<SecretString>,
-    /// The settings and the secret that the new ones are based on. When others are stored by now, nothing changes:
+    /// The settings and the secret that the new ones are based on. If the stored ones differ, nothing is changed:
     /// [`crate::Error::Conflict`].
     pub based_on: Option<(serde_json::Value, SecretString)>,
-    /// Switch it on or off. What is owed stays owed; switched on, it begins anew as `healthy`.
+    /// Switches it on or off. Owed deliveries stay owed; when it is switched on, its state is `healthy` again.
     pub enabled: Option<bool>,
-    /// Another state; `since` becomes now when it differs.
-    pub state: Option<String>,
-    /// Why; `Some(None)` removes it.
+    /// The reason that people see; `Some(None)` removes it.
     pub reason: Option<Option<String>>,
 }
 
 impl Destination {
-    /// What its kind determines.
+    /// The limits on its requests.
     #[must_use]
-    pub const fn traits(&self) -> Traits {
-        Traits {
-            wildcards: self.wildcards,
-            per_user: self.per_user,
-            per_request: self.per_request,
-            profile: self.profile,
-        }
+    pub fn limits(&self) -> Limits {
+        Limits { rate: self.rate, concurrency: self.concurrency, schedule: self.schedule.clone() }
     }
 
     /// Whether it chose events of this type.

@@ -1,6 +1,6 @@
 //! The row of a destination.
 
-use super::{Destination, Filter, Limits};
+use super::Destination;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
@@ -8,106 +8,57 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use const_format::formatcp;
-use domain::event::Wildcards;
 use domain::health::State;
-use domain::user::Attributes;
-use domain::{AppId, DestinationId, Timestamp};
+use domain::{AppId, DestinationId};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use std::ops::Deref;
 
 row! {
-    /// A destination as it is stored.
+    /// A destination as it is stored, with its secret.
     #[derive(Clone)]
     pub struct DestinationRow {
-        pub id: DestinationId,
-        pub app_id: AppId,
-        pub kind: String,
-        pub name: String,
-        pub events: String,
-        pub wildcards: String,
-        pub filter: String,
-        pub settings: String,
+        destination: Destination,
+        /// Its secret, encrypted.
         pub secret: String,
-        pub per_user: bool,
-        pub per_request: i64,
-        pub profile: Option<String>,
-        pub rate: Option<i64>,
-        pub concurrency: i64,
-        pub schedule: Option<String>,
-        pub enabled: bool,
-        pub state: String,
-        pub reason: Option<String>,
-        pub since: Timestamp,
-        pub created_at: Timestamp,
     }
 }
 
-/// The columns of a destination, also of one that was deleted.
-const ANY: &str = "
-    SELECT id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, per_request, profile,
-        rate, concurrency, schedule, enabled, state, reason, since, created_at
-    FROM destinations";
+/// The columns of a destination.
+pub const COLUMNS: &str = "
+    id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, per_request, profile, rate,
+        concurrency, schedule, enabled, state, reason, since, created_at";
 
 /// The columns of a destination that was not deleted.
-pub const SELECT: &str = formatcp!("{ANY} WHERE deleted_at IS NULL");
+pub const SELECT: &str = formatcp!("SELECT {COLUMNS} FROM destinations WHERE deleted_at IS NULL");
 
-pub const EVERYTHING: &str = "everything";
-pub const LISTED: &str = "listed";
+impl Deref for DestinationRow {
+    type Target = Destination;
+
+    fn deref(&self) -> &Destination {
+        &self.destination
+    }
+}
 
 impl DestinationRow {
     /// The destination without its secret.
-    pub fn destination(self) -> Result<Destination, Error> {
-        let unreadable = |cause| self.unreadable(cause);
-        let limits = self.limits()?;
-        Ok(Destination {
-            events: serde_json::from_str(&self.events).map_err(unreadable)?,
-            wildcards: if self.wildcards == LISTED { Wildcards::Listed } else { Wildcards::Everything },
-            filter: self.filter()?,
-            schedule: limits.schedule,
-            settings: serde_json::from_str(&self.settings).map_err(unreadable)?,
-            id: self.id,
-            app_id: self.app_id,
-            kind: self.kind,
-            name: self.name,
-            per_user: self.per_user,
-            per_request: self.per_request,
-            profile: self.profile.as_deref().map(attributes),
-            rate: self.rate,
-            concurrency: self.concurrency,
-            enabled: self.enabled,
-            state: self.state,
-            reason: self.reason,
-            since: self.since,
-            created_at: self.created_at,
-        })
+    pub fn destination(self) -> Destination {
+        self.destination
     }
 
-    /// Which platforms' and environments' events it wants.
-    pub fn filter(&self) -> Result<Filter, Error> {
-        serde_json::from_str(&self.filter).map_err(|cause| self.unreadable(cause))
-    }
-
-    /// How fast it takes requests.
-    pub fn limits(&self) -> Result<Limits, Error> {
-        let schedule = self.schedule.as_deref().map(serde_json::from_str).transpose();
-        let schedule = schedule.map_err(|cause| self.unreadable(cause))?;
-        Ok(Limits { rate: self.rate, concurrency: self.concurrency, schedule })
-    }
-
-    fn unreadable(&self, cause: serde_json::Error) -> Error {
-        Error::corrupt_by(format!("the settings of destination {} are not JSON", self.id), cause)
-    }
-
-    /// Whether it still has these settings and this secret, so that no other change is overwritten unseen.
+    /// Checks that it still has these settings and this secret, so that no concurrent change is overwritten.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it has others.
     pub fn check_unchanged(&self, secrets: &Secrets, settings: &Value, secret: &SecretString) -> Result<(), Error> {
         let is_same_secret = self.open_secret(secrets)?.expose_secret() == secret.expose_secret();
-        if is_same_secret && serde_json::from_str::<Value>(&self.settings).is_ok_and(|stored| stored == *settings) {
+        if is_same_secret && self.settings == *settings {
             return Ok(());
         }
         Err(Error::Conflict { what: "destination", detail: "somebody else changed it meanwhile: try again".to_owned() })
     }
 
-    /// The destination's secret.
+    /// Decrypts the destination's secret.
     pub fn open_secret(&self, secrets: &Secrets) -> Result<SecretString, Error> {
         secrets.open("destinations", &self.id.to_string(), &self.secret)
     }
@@ -124,16 +75,7 @@ const OF_APP: Sql = statement!("{SELECT} AND app_id = ? ORDER BY created_at, id"
 
 /// The destinations of an app that were not deleted, enabled or not.
 pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Destination>, Error> {
-    let rows: Vec<DestinationRow> = sql(OF_APP).bind(app).all(connection)?;
-    rows.into_iter().map(DestinationRow::destination).collect()
-}
-
-const EVER_OF_APP: Sql = statement!("{ANY} WHERE app_id = ? ORDER BY created_at, id");
-
-/// All destinations that an app ever had, the deleted ones too.
-pub fn ever_of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Destination>, Error> {
-    let rows: Vec<DestinationRow> = sql(EVER_OF_APP).bind(app).all(connection)?;
-    rows.into_iter().map(DestinationRow::destination).collect()
+    sql(OF_APP).bind(app).all(connection)
 }
 
 /// A destination that was not deleted.
@@ -147,24 +89,15 @@ const SET_STATE: Sql = statement! {"
     WHERE id = ? AND deleted_at IS NULL
 "};
 
-/// Sets the state of a destination that people see, and why. In the state `disabled` nothing is sent to it.
-pub fn set_state(
-    write: &mut Write<'_>,
-    id: DestinationId,
-    (state, reason): (State, Option<&str>),
-) -> Result<(), Error> {
+/// Sets the state that people see, and the reason. The state `disabled` also switches the destination off.
+pub fn set_state(write: &mut Write<'_>, id: DestinationId, state: State, reason: Option<&str>) -> Result<(), Error> {
     sql(SET_STATE)
-        .bind(state.as_str())
+        .bind(state)
         .bind(write.now)
-        .bind(state.as_str())
+        .bind(state)
         .bind(reason)
         .bind(state != State::Disabled)
         .bind(id)
         .run(write.connection)
         .map(drop)
-}
-
-/// The attributes with this stored name.
-fn attributes(text: &str) -> Attributes {
-    if text == Attributes::Extended.as_str() { Attributes::Extended } else { Attributes::Documented }
 }

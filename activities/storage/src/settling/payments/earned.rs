@@ -1,4 +1,5 @@
-//! The revenue of an event, as a destination that counts receives it.
+//! The revenue of an event, as a destination that counts receives it: the price of a payment, or the amount by which an
+//! adjustment changes it.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -13,23 +14,23 @@ use domain::{DestinationId, EventId};
 /// The entry of the ledger that an event announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Earned {
-    /// What it is.
+    /// The kind of the entry.
     pub kind: EntryKind,
-    /// Its amount in USD; `None` where that is not known.
+    /// Its amount in USD; `None` when the amount is unknown.
     pub usd: Option<String>,
-    /// Why it is not known.
+    /// Why the amount is unknown.
     pub unknown_because: Option<String>,
     /// The SKU that was paid.
     pub sku: Option<String>,
-    /// Whether another event announces the same payment to the destination, and carries the amount.
+    /// Whether another event announces the same payment to the destination, and carries the amount in its place.
     pub is_elsewhere: bool,
-    /// Of a change of a payment: why the destination has nothing that could change.
+    /// For a change of a payment: why the destination has no payment that could change.
     pub not_counted_because: Option<&'static str>,
 }
 
 row! {
     struct EntryRow {
-        kind: String,
+        kind: EntryKind,
         entry: i64,
         usd: Option<String>,
         unknown_because: Option<String>,
@@ -42,9 +43,16 @@ row! {
 }
 
 row! {
-    struct Owed {
+    struct OwedRow {
         event_id: EventId,
         status: DeliveryStatus,
+    }
+}
+
+impl EntryRow {
+    /// The events that announce the payment.
+    fn payment_events(&self) -> Vec<EventId> {
+        std::iter::once(self.payment_event_id).chain(self.payment_other_event_id).collect()
     }
 }
 
@@ -57,18 +65,16 @@ impl Earned {
     }
 }
 
-/// The entry that a delivery announces to a destination that counts.
+/// The entry that a delivery announces to a destination that counts; `None` if its event announces none.
 pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Option<Earned>, Error> {
     let Some(entry) = entry(connection, row.event_id)? else { return Ok(None) };
-    let payment: Vec<EventId> = std::iter::once(entry.payment_event_id).chain(entry.payment_other_event_id).collect();
-    let owed = owed(connection, &payment, row.destination_id)?;
+    let owed = owed(connection, &entry.payment_events(), row.destination_id)?;
     let is_payment = entry.entry == 0;
-    // Which of the two was owed first never changes, whatever the destination chooses later.
+    // Which of the two events was owed first never changes, even if the destination changes its choice.
     let first = owed.first().map_or(entry.event_id, |first| first.event_id);
-    let kind: EntryKind = entry.kind.parse().map_err(|what: String| Error::corrupt(what))?;
     let is_other = is_payment && entry.other_event_id == Some(row.event_id);
     Ok(Some(Earned {
-        kind: if is_other { EntryKind::Renewal } else { kind },
+        kind: if is_other { EntryKind::Renewal } else { entry.kind },
         usd: entry.usd,
         unknown_because: entry.unknown_because,
         sku: entry.sku,
@@ -77,13 +83,13 @@ pub fn earned(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Optio
     }))
 }
 
-/// Whether an event that nobody chooses is owed to a destination nevertheless.
+/// Whether a destination is owed an event that no choice names: a change of a payment, if the destination counts and
+/// was ever owed the payment.
 pub fn is_implied(connection: &mut AnyConnection, event: EventId, destination: &Destination) -> Result<bool, Error> {
     let Some(entry) = entry(connection, event)?.filter(|entry| entry.entry > 0 && destination.per_user) else {
         return Ok(false);
     };
-    let payment: Vec<EventId> = std::iter::once(entry.payment_event_id).chain(entry.payment_other_event_id).collect();
-    was_owed(connection, &payment, destination.id)
+    was_owed(connection, &entry.payment_events(), destination.id)
 }
 
 /// Whether a destination was ever owed one of these events.
@@ -100,13 +106,13 @@ const CHANGES: Sql = statement! {hot "payments_other_event", "
     ORDER BY p.entry
 "};
 
-/// The events that change the payment of an event, in their order.
+/// The events of the changes of the payment that an event announces, in their order.
 pub fn changes(connection: &mut AnyConnection, payment: EventId) -> Result<Vec<Event>, Error> {
     sql(CHANGES).bind(payment).bind(payment).all(connection)
 }
 
-/// Nothing is taken back where it was never counted.
-fn not_counted_because(owed: &[Owed]) -> Option<&'static str> {
+/// Why a change of a payment changes nothing at a destination: what it never counted is not taken back there.
+fn not_counted_because(owed: &[OwedRow]) -> Option<&'static str> {
     let is = |status: DeliveryStatus| owed.iter().any(|one| one.status == status);
     match () {
         () if is(DeliveryStatus::Delivered) || is(DeliveryStatus::Pending) || is(DeliveryStatus::Waiting) => None,
@@ -124,7 +130,7 @@ const OWED: Sql = statement! {"
     ORDER BY seq
 "};
 
-fn owed(connection: &mut AnyConnection, events: &[EventId], destination: DestinationId) -> Result<Vec<Owed>, Error> {
+fn owed(connection: &mut AnyConnection, events: &[EventId], destination: DestinationId) -> Result<Vec<OwedRow>, Error> {
     sql(OWED).bind_list(events.iter().copied()).bind(destination).all(connection)
 }
 

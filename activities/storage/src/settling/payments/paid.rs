@@ -1,4 +1,4 @@
-//! The payments of a user, by the ledger.
+//! The sum that a user paid, by the ledger.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -6,12 +6,13 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use domain::payment::Total;
 use domain::{CollapseKey, Environment, UserId};
+use rust_decimal::Decimal;
 use std::collections::HashMap;
 
 row! {
     struct UsdRow {
         collapse_key: CollapseKey,
-        usd: Option<String>,
+        usd: Option<Decimal>,
     }
 }
 
@@ -23,16 +24,15 @@ const PAID_BY_USER: Sql = statement! {"
     ORDER BY m.collapse_key, m.number, m.entry
 "};
 
-/// The total of the ledger for each purchase of a user in an environment: its payments, less what was given back.
+/// The total of the ledger for each purchase of a user in an environment: the payments, less the refunds.
 pub fn paid_by(
     connection: &mut AnyConnection,
-    (user, environment): (UserId, Environment),
+    user: UserId,
+    environment: Environment,
 ) -> Result<HashMap<CollapseKey, Total>, Error> {
     let rows: Vec<UsdRow> = sql(PAID_BY_USER).bind(user).bind(environment).all(connection)?;
     let mut sums: HashMap<CollapseKey, Total> = HashMap::new();
     for UsdRow { collapse_key, usd } in rows {
-        let usd = usd.as_deref().map(str::parse).transpose();
-        let usd = usd.map_err(|cause| Error::corrupt_by("an amount of the ledger is not a decimal", cause))?;
         sums.entry(collapse_key).or_default().add(usd);
     }
     Ok(sums)

@@ -3,26 +3,28 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Number, row, sql, stored};
+use crate::db::statement::{row, sql, stored};
 use crate::db::writer::Write;
 use crate::events::deliveries::{DeliveryRow, NEXT_OF_USERS};
 use crate::purchases::purchase;
 use crate::settings::destinations::Destination;
 use const_format::formatcp;
+use domain::time::{DAY, HOUR};
 use domain::user::{Attributes, Profile};
 use domain::{DestinationId, Environment, UserId};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-/// A user at an integration, in an environment.
+/// The key of a row: a user at an integration, in an environment.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct ProfileKey {
     pub destination: DestinationId,
     pub user: UserId,
     pub environment: Environment,
 }
 
 row! {
-    /// The profile that was owed last.
+    /// The profile that was owed last. `shown` lists its known attributes, with commas between them.
     pub struct OwedProfile {
         digest: String,
         arrival: Arrival,
@@ -31,7 +33,7 @@ row! {
 }
 
 row! {
-    struct Carrier {
+    struct CarrierRow {
         user_id: Option<UserId>,
         environment: Option<Environment>,
         profile: Option<String>,
@@ -45,44 +47,46 @@ stored! {
         Owed = "owed",
         /// It did not arrive, and the next settling of the user owes it again.
         Lost = "lost",
-        /// It is not accepted at present: another state is owed, or a snapshot owes it again.
-        Left = "left",
+        /// It did not arrive and is not sent again by itself: another state of the user owes it, or a backfill.
+        NotRetried = "left",
     }
 }
 
-/// How soon the purchase of a delivery that died is rechecked, in milliseconds: by how many died in a row that carried
-/// the same state. One more death leaves the profile, so that a profile that is always refused comes to an end.
-const RECHECK_AFTER_MS: [i64; 3] = [0, 3_600_000, 24 * 3_600_000];
+/// How soon the purchase of a delivery that died is rechecked: the first death in a row with the same state, the
+/// second, the third. After one more death the profile is given up, so that a profile that is always refused is not
+/// sent for ever.
+const RECHECK_AFTER: [Duration; 3] = [Duration::ZERO, HOUR, DAY];
 
-/// What checks whether a profile is owed.
+/// What compares the profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
     /// A settling of a purchase.
     Settling,
-    /// A snapshot.
-    Snapshot,
+    /// A backfill: the initial load of a destination.
+    Backfill,
 }
 
-/// Why what carried a profile did not arrive.
+/// Why the delivery that carried a profile did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// It died after it was sent. Its purchase is locked.
     Died,
-    /// It was skipped or refused before it was sent, because of a setting, or nothing of the customer is accepted.
+    /// It was ended before it was sent: by a setting, or because the integration accepts nothing of this user.
     Unwanted,
-    /// A newer event was sent instead, which cannot remove the attributes that it was to remove.
-    Overtaken,
+    /// A newer event was sent in its place. That one does not remove the attributes that this one was to remove.
+    Superseded,
 }
 
 impl OwedProfile {
-    /// Whether the integration may have another profile than one with this digest. A snapshot owes again what is left.
+    /// Whether the integration is owed the profile with this digest: its last one was another one, or was lost. A
+    /// backfill also owes a profile that was given up.
     pub fn lacks(&self, digest: &str, trigger: Trigger) -> bool {
         self.digest != digest
             || self.arrival == Arrival::Lost
-            || (trigger == Trigger::Snapshot && self.arrival == Arrival::Left)
+            || (trigger == Trigger::Backfill && self.arrival == Arrival::NotRetried)
     }
 
-    /// Whether the integration may have an attribute that this profile does not know any more.
+    /// Whether the integration may have an attribute that is unknown in the new profile.
     pub fn outlives(&self, profile: &Profile, attributes: Attributes) -> bool {
         if self.arrival != Arrival::Owed {
             return profile.lacks_any(attributes);
@@ -98,8 +102,8 @@ const FIND: Sql = statement! {"
     WHERE destination_id = ? AND user_id = ? AND environment = ?
 "};
 
-pub fn find(connection: &mut AnyConnection, place: Place) -> Result<Option<OwedProfile>, Error> {
-    sql(FIND).bind(place.destination).bind(place.user).bind(place.environment).first(connection)
+pub fn find(connection: &mut AnyConnection, key: ProfileKey) -> Result<Option<OwedProfile>, Error> {
+    sql(FIND).bind(key.destination).bind(key.user).bind(key.environment).first(connection)
 }
 
 const UPSERT: Sql = statement! {"
@@ -111,12 +115,12 @@ const UPSERT: Sql = statement! {"
 "};
 
 /// Notes that a profile with this digest and these known attributes is owed.
-pub fn note(write: &mut Write<'_>, place: Place, (digest, known): (&str, &BTreeSet<String>)) -> Result<(), Error> {
+pub fn note(write: &mut Write<'_>, key: ProfileKey, digest: &str, known: &BTreeSet<String>) -> Result<(), Error> {
     let shown: Vec<&str> = known.iter().map(String::as_str).collect();
     sql(UPSERT)
-        .bind(place.destination)
-        .bind(place.user)
-        .bind(place.environment)
+        .bind(key.destination)
+        .bind(key.user)
+        .bind(key.environment)
         .bind(digest)
         .bind(Arrival::Owed)
         .bind(shown.join(","))
@@ -131,15 +135,17 @@ const FIND_CARRIER: Sql = statement! {"
 "};
 
 /// Notes that the delivery that carried the profile of a user did not arrive and never will.
-pub fn forget(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -> Result<(), Error> {
-    let carrier: Option<Carrier> = sql(FIND_CARRIER).bind(delivery.event_id).first(write.connection)?;
-    let Some(Carrier { user_id: Some(user), environment: Some(environment), profile }) = carrier else { return Ok(()) };
-    let place = Place { destination: delivery.destination_id, user, environment };
+pub fn note_failure(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Failure) -> Result<(), Error> {
+    let carrier: Option<CarrierRow> = sql(FIND_CARRIER).bind(delivery.event_id).first(write.connection)?;
+    let Some(CarrierRow { user_id: Some(user), environment: Some(environment), profile }) = carrier else {
+        return Ok(());
+    };
+    let key = ProfileKey { destination: delivery.destination_id, user, environment };
     match failure {
-        Failure::Unwanted => set_arrival(write, place, Arrival::Left).map(drop),
-        Failure::Overtaken if !profile.is_some_and(|profile| profile.contains(":null")) => Ok(()),
-        Failure::Overtaken => set_arrival(write, place, Arrival::Lost).map(drop),
-        Failure::Died => record_death(write, delivery, place),
+        Failure::Unwanted => set_arrival(write, key, Arrival::NotRetried).map(drop),
+        Failure::Superseded if !profile.is_some_and(|profile| profile.contains(":null")) => Ok(()),
+        Failure::Superseded => set_arrival(write, key, Arrival::Lost).map(drop),
+        Failure::Died => record_death(write, delivery, key),
     }
 }
 
@@ -150,20 +156,17 @@ const COUNT_DEATH: Sql = statement! {"
     RETURNING deaths AS value
 "};
 
-/// Rechecks the purchase, unless too many deliveries died that carried this state.
-fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, place: Place) -> Result<(), Error> {
-    if !set_arrival(write, place, Arrival::Lost)? {
+/// Counts the death and rechecks the purchase, unless too many deliveries with this state died.
+fn record_death(write: &mut Write<'_>, delivery: &DeliveryRow, key: ProfileKey) -> Result<(), Error> {
+    if !set_arrival(write, key, Arrival::Lost)? {
         return Ok(());
     }
-    let deaths: Option<Number> =
-        sql(COUNT_DEATH).bind(place.destination).bind(place.user).bind(place.environment).first(write.connection)?;
-    let before = deaths.and_then(|deaths| usize::try_from(deaths.value - 1).ok()).unwrap_or_default();
-    match RECHECK_AFTER_MS.get(before) {
-        Some(after_ms) => {
-            let at = write.now.plus_millis(*after_ms);
-            purchase::recheck_by(write, delivery.collapse_key, at)
-        }
-        None => set_arrival(write, place, Arrival::Left).map(drop),
+    let deaths: Option<i64> =
+        sql(COUNT_DEATH).bind(key.destination).bind(key.user).bind(key.environment).value(write.connection)?;
+    let before = deaths.and_then(|deaths| usize::try_from(deaths - 1).ok()).unwrap_or_default();
+    match RECHECK_AFTER.get(before) {
+        Some(after) => purchase::recheck_by(write, delivery.collapse_key, write.now.plus(*after)),
+        None => set_arrival(write, key, Arrival::NotRetried).map(drop),
     }
 }
 
@@ -174,12 +177,12 @@ const SET_ARRIVAL: Sql = statement! {"
 "};
 
 /// Notes the arrival of the owed profile; returns whether that was new.
-fn set_arrival(write: &mut Write<'_>, place: Place, arrival: Arrival) -> Result<bool, Error> {
+fn set_arrival(write: &mut Write<'_>, key: ProfileKey, arrival: Arrival) -> Result<bool, Error> {
     let changed = sql(SET_ARRIVAL)
         .bind(arrival)
-        .bind(place.destination)
-        .bind(place.user)
-        .bind(place.environment)
+        .bind(key.destination)
+        .bind(key.user)
+        .bind(key.environment)
         .bind(arrival)
         .run(write.connection)?;
     Ok(changed > 0)
@@ -199,8 +202,9 @@ const LOSE_ALL: Sql = statement! {"
     WHERE destination_id = ? AND user_id IN (SELECT e.user_id {CARRIED})
 "};
 
-/// Forgets the profiles that the next deliveries of a destination carry, see [`NEXT_OF_USERS`], and rechecks a purchase of each of their users.
-pub fn forget_all(write: &mut Write<'_>, destination: &Destination, (after, at_most): (i64, i64)) -> Result<(), Error> {
+/// Notes that the profiles in the next `user.*` deliveries of a destination are lost, see [`NEXT_OF_USERS`], and
+/// rechecks one purchase of each of their users.
+pub fn note_all_lost(write: &mut Write<'_>, destination: &Destination, after: i64, at_most: i64) -> Result<(), Error> {
     if destination.profile.is_none() {
         return Ok(());
     }

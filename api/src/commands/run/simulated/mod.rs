@@ -1,8 +1,8 @@
-//! The simulated store of the demo: it answers about receipts as Amazon's Receipt Verification does, from the
-//! notifications that `settle sample` sent.
+//! The simulated store of the demo. It answers as Amazon's Receipt Verification Service does, and derives each receipt
+//! from the notifications that `settle sample` sent.
 //!
-//! It listens on this machine only, and only the demo's platform is verified with it: it knows the receipts of that
-//! platform alone, by a secret of its own, and its receipts are marked as tests.
+//! It listens only on this machine. Only the demo's platform is verified with it, with a secret of its own, and all its
+//! receipts are marked as tests.
 
 mod receipt;
 
@@ -24,11 +24,11 @@ use storage::{Page, Store};
 use tokio::net::TcpListener;
 use url::Url;
 
-/// Path of a verification in the store's sandbox.
+/// The path of a query in Amazon's sandbox.
 const ROUTE: &str = "/sandbox/version/1.0/verifyReceiptId/developer/{secret}/user/{app_user_id}/receiptId/{receipt_id}";
 /// Maximum number of notifications of one receipt that are read, the newest first.
-const MOST: i64 = 1000;
-/// The store's status for a secret that is not the developer's.
+const MAX_NOTIFICATIONS: i64 = 1000;
+/// Amazon's status for a wrong shared secret.
 const WRONG_SECRET: u16 = 496;
 
 /// The state of the simulated store.
@@ -41,7 +41,7 @@ pub struct Simulated {
     pub secret: SecretString,
 }
 
-/// Binds a port of this machine; the address under which it answers from then on.
+/// Binds a free port of this machine. Returns the listener and its URL.
 pub async fn bind() -> anyhow::Result<(TcpListener, Url)> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
     let listener = listener.await.context("no free port for the demo's simulated store")?;
@@ -63,7 +63,9 @@ async fn verify(
         return StatusCode::from_u16(WRONG_SECRET).unwrap_or(StatusCode::FORBIDDEN).into_response();
     }
     let key = CollapseKey::of(simulated.platform, &receipt_id);
-    let Ok(found) = simulated.store.notifications_of_purchase(key, Page { cursor: None, limit: MOST }).await else {
+    let Ok(found) =
+        simulated.store.notifications_of_purchase(key, Page { cursor: None, limit: MAX_NOTIFICATIONS }).await
+    else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let sent = found.items.into_iter().rev().map(|one| Sent { store_type: one.store_type, at: one.accepted_at });

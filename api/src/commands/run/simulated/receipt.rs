@@ -1,7 +1,7 @@
-//! The receipt that the simulated store shows, built from its own notifications. Pure.
+//! Builds the receipt that the simulated store answers, from the notifications of the purchase. Pure.
 //!
-//! It follows what Amazon documents of its receipts, as far as a demo needs it: terms of thirty days that renew by
-//! themselves while renewal is on.
+//! The receipt has the fields that Amazon documents, as far as a demo needs them. Its terms last thirty days and renew
+//! by themselves while auto-renewal is on.
 
 use domain::Timestamp;
 use serde_json::{Value, json};
@@ -57,10 +57,13 @@ struct Receipt {
 /// The store's answer about a receipt at `now`; `None` when it is unknown. The notifications are in the order in which
 /// they were accepted.
 pub fn receipt(receipt_id: &str, sent: &[Sent], now: Timestamp) -> Option<Value> {
-    let mut receipt = Receipt::begin(sent.first()?);
-    for (number, one) in sent.iter().enumerate() {
+    let (first, rest) = sent.split_first()?;
+    let mut receipt = Receipt::begin(first);
+    // As the first notification, these two only begin the receipt: they are not applied to it as well.
+    let is_beginning = matches!(first.store_type.as_str(), "SUBSCRIPTION_RENEWED" | "SUBSCRIPTION_MODIFIED_IMMEDIATE");
+    for one in if is_beginning { rest } else { sent } {
         receipt.pass(one.at);
-        receipt.apply(one, number == 0);
+        receipt.apply(one);
     }
     receipt.pass(now);
     Some(receipt.shown(receipt_id))
@@ -86,7 +89,7 @@ impl Receipt {
         }
     }
 
-    /// Lets time pass: terms that are over renew, or end the subscription.
+    /// Moves the receipt to `now`: each term that has ended renews, or ends the subscription.
     fn pass(&mut self, now: Timestamp) {
         while self.kind == "SUBSCRIPTION" && self.end.is_none() && self.term_ends_at <= now {
             match self.grace_ends_at {
@@ -103,14 +106,14 @@ impl Receipt {
         self.sku = self.deferred_sku.take().unwrap_or(self.sku);
     }
 
-    fn apply(&mut self, one: &Sent, is_first: bool) {
+    fn apply(&mut self, one: &Sent) {
         match one.store_type.as_str() {
             "SUBSCRIPTION_PURCHASED" if self.end.is_some() => {
                 self.end = None;
                 self.renews = true;
                 self.term_ends_at = one.at.plus_millis(TERM_MS);
             }
-            "SUBSCRIPTION_RENEWED" if !is_first => {
+            "SUBSCRIPTION_RENEWED" => {
                 self.renew();
                 self.grace_ends_at = None;
             }
@@ -122,7 +125,7 @@ impl Receipt {
             "SUBSCRIPTION_AUTO_RENEWAL_OFF" => self.renews = false,
             "SUBSCRIPTION_AUTO_RENEWAL_ON" => self.renews = true,
             "SUBSCRIPTION_MODIFIED_DEFERRED" => self.deferred_sku = Some(YEARLY),
-            "SUBSCRIPTION_MODIFIED_IMMEDIATE" if !is_first => self.end = Some((one.at, Reason::Replaced)),
+            "SUBSCRIPTION_MODIFIED_IMMEDIATE" => self.end = Some((one.at, Reason::Replaced)),
             "SUBSCRIPTION_EXPIRED" => {
                 let reason = if self.renews { Reason::Store } else { Reason::Customer };
                 self.end = Some((one.at, reason));
@@ -134,7 +137,7 @@ impl Receipt {
         }
     }
 
-    /// As the store writes it. Marked as a test, as everything here is.
+    /// The JSON of the receipt, as Amazon writes it, marked as a test.
     fn shown(&self, receipt_id: &str) -> Value {
         let is_subscription = self.kind == "SUBSCRIPTION";
         let millis = |at: Timestamp| at.micros().div_euclid(1000);

@@ -1,12 +1,11 @@
 //! Sentences about a destination: its state, its choice of events, what is owed to it and what is dead.
 
-use super::{count, label};
-use domain::Timestamp;
+use super::phrases::{count, environments, label, sentence};
 use storage::{Addressee, Destination, HealthView, Portrait};
 
-/// The state of a destination.
-pub fn destination(portrait: &Portrait, now: Timestamp) -> String {
-    let Addressee { destination, health, deleted_at, .. } = &portrait.addressee;
+/// The sentence about the state of a destination.
+pub fn destination(portrait: &Portrait) -> String {
+    let Addressee { destination, health: HealthView { health, .. }, deleted_at, .. } = &portrait.addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     let stands = if let Some(at) = deleted_at {
         format!("deleted at {at}; its deliveries stay in the ledger")
@@ -18,51 +17,44 @@ pub fn destination(portrait: &Portrait, now: Timestamp) -> String {
     } else if let Some(since) = health.opened_at {
         let tried = health.probed_at.map_or_else(String::new, |at| format!(", last at {at}"));
         format!("it does not answer since {since}{reason}; it is tried every 30 s{tried}")
-    } else if let Some(until) = health.paused_until.filter(|until| *until > now) {
+    } else if let Some(until) = health.paused_until.filter(|until| *until > portrait.now) {
         format!("it requested a pause until {until}{reason}")
     } else {
-        format!("{} since {}{reason}", destination.state, destination.since)
+        format!("{} since {}{reason}", destination.state.as_str(), destination.since)
     };
     format!("destination {}: {stands}", label(destination))
 }
 
-/// The events that a destination chooses.
+/// The sentence about the events that a destination chooses.
 pub fn choice(destination: &Destination) -> String {
-    let mut sentence = format!("it chooses {}", destination.events.join(", "));
-    if !destination.filter.platforms.is_empty() {
-        let platforms: Vec<String> = destination.filter.platforms.iter().map(ToString::to_string).collect();
-        sentence.push_str(&format!(", of platform {}", platforms.join(", ")));
-    }
-    if !destination.filter.environments.is_empty() {
-        let wanted: Vec<_> = destination.filter.environments.iter().map(|environment| environment.as_str()).collect();
-        sentence.push_str(&format!(", of environment {}", wanted.join(", ")));
-    }
-    if let Some(rate) = destination.rate {
-        sentence.push_str(&format!(", at most {rate} requests a second"));
-    }
-    sentence
+    let Destination { events, filter, rate, .. } = destination;
+    let platforms: Vec<String> = filter.platforms.iter().map(ToString::to_string).collect();
+    sentence([
+        Some(format!("it chooses {}", events.join(", "))),
+        (!platforms.is_empty()).then(|| format!(", of platform {}", platforms.join(", "))),
+        (!filter.environments.is_empty()).then(|| format!(", of environment {}", environments(filter))),
+        rate.map(|rate| format!(", at most {rate} requests a second")),
+    ])
 }
 
-/// The latest results of its requests.
-pub fn health(health: &HealthView) -> Option<String> {
-    let mut parts = Vec::new();
-    if let Some(at) = health.last_success_at {
-        parts.push(format!("it last answered with success at {at}"));
-    }
-    if health.failures > 0 {
+/// The sentence about the latest results of its requests; `None` before the first.
+pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
+    let failing = (health.failures > 0).then(|| {
         let since = health.first_failure_at.map_or_else(String::new, |at| format!(" since {at}"));
-        parts.push(format!("{} in a row{since}", count(usize::try_from(health.failures).unwrap_or(0), "failure")));
-    }
-    if let (Some(at), Some(error)) = (health.last_failure_at, health.last_error.as_deref()) {
-        parts.push(format!("the last failure was at {at}: {error}"));
-    }
-    if let Some(at) = health.recovered_at {
-        parts.push(format!("it recovered at {at}"));
-    }
+        format!("{} in a row{since}", count(usize::try_from(health.failures).unwrap_or(0), "failure"))
+    });
+    let last = health.last_failure_at.zip(health.last_error.as_deref());
+    let parts = [
+        health.last_success_at.map(|at| format!("it last answered with success at {at}")),
+        failing,
+        last.map(|(at, error)| format!("the last failure was at {at}: {error}")),
+        health.recovered_at.map(|at| format!("it recovered at {at}")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// What is owed to a destination.
+/// The sentence about the deliveries that are owed to a destination.
 pub fn owed(portrait: &Portrait) -> String {
     let waiting = match portrait.owes.waiting {
         0 => String::new(),
@@ -74,8 +66,8 @@ pub fn owed(portrait: &Portrait) -> String {
     }
 }
 
-/// The dead deliveries of a destination. Not all of them may be sent again: when all are shown, it is known whether any
-/// may.
+/// The sentence about the dead deliveries of a destination. A redelivery skips some of them. If all are shown and each
+/// would be skipped, the sentence proposes no command.
 pub fn dead(portrait: &Portrait) -> String {
     let (id, dead, shown) = (portrait.addressee.destination.id, portrait.owes.dead, &portrait.dead);
     if dead == 0 {
@@ -90,10 +82,11 @@ pub fn dead(portrait: &Portrait) -> String {
     format!("{} dead{again}; the newest:", bounded(dead, "delivery is", "deliveries are"))
 }
 
+/// A counted number with its noun. Counting ends at a maximum, so the text may be "or more".
 fn bounded(number: i64, one: &str, many: &str) -> String {
     match number {
         1 => format!("1 {one}"),
-        number if number >= Portrait::MOST_COUNTED => format!("{number} or more {many}"),
+        number if number >= Portrait::MAX_COUNTED => format!("{number} or more {many}"),
         number => format!("{number} {many}"),
     }
 }

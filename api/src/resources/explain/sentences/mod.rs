@@ -1,67 +1,67 @@
-//! The sentences that explain why something is as it is. Pure: storage provides the facts.
+//! The sentences of explanations. Pure: storage provides the facts.
 
 mod destination;
+mod phrases;
 mod sent;
 
 pub use destination::{choice, dead, destination, health, owed};
-pub use sent::{Unsent, attempt, changes, delivery, earlier_attempts, event};
+pub use sent::{Unsent, attempt, changes, delivery, earlier_attempts, event, unsent};
 
 use crate::resources::purchases::state_for_people;
 use domain::{CollapseKey, Outcome};
-use storage::{Destination, OfMessage, OfPurchase, ReceivedNotification};
+use phrases::{count, sentence, were};
+use storage::{MessageExplanation, PurchaseExplanation, ReceivedNotification, WaitingFor};
 
-/// A message of a store.
-pub fn message(message_id: &str, of: &OfMessage) -> String {
+/// The sentence about a message of a store.
+pub fn message(message_id: &str, of: &MessageExplanation) -> String {
     let accepted = of.notifications.iter().map(|(one, _)| one.view.accepted_at).min();
     let accepted = accepted.map_or_else(String::new, |at| format!(", accepted at {at}"));
     format!("message {message_id}{accepted}, about {}", count(of.notifications.len(), "purchase"))
 }
 
-/// The state of a purchase.
-pub fn purchase(key: CollapseKey, of: &OfPurchase) -> String {
+/// The sentence about the state of a purchase.
+pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     let Some(view) = &of.purchase else { return format!("purchase {key}: not settled yet") };
     let customer = view.app_user_id.as_deref().map_or_else(String::new, |name| format!(", customer {name}"));
-    let mut sentence = format!(
-        "purchase {key}: state {}, revision {}; receipt {}{customer}",
-        state_for_people(&view.state),
-        view.revision,
-        view.receipt_id
-    );
-    if let Some(until) = view.held_until.filter(|until| *until > of.now) {
-        sentence.push_str(&format!("; held until {until}: nothing is settled before, unless it is released"));
-    }
-    if let Some(since) = view.standing.unverified_since {
-        sentence.push_str(&format!("; its store does not answer about it since {since}"));
-    }
-    if of.is_believed {
-        sentence.push_str(
-            "; its store never knew its receipt, and the platform believes such ones (`unknown_receipts`): it is unverified",
-        );
-    }
-    if let Some(since) = of.successor_missing_since {
-        sentence.push_str(&format!(
-            "; replaced by a receipt that no notification names, as its store shows since {since}: SUBSCRIPTION_MODIFIED_IMMEDIATE \
-             was lost. The new receipt is linked when it becomes known; a week without it, and expired is sent"
-        ));
-    }
-    if let Some(at) = view.standing.next_wake_at {
-        sentence.push_str(&format!("; checked again at {at} at the latest"));
-    }
-    sentence
+    sentence([
+        Some(format!(
+            "purchase {key}: state {}, revision {}; receipt {}{customer}",
+            state_for_people(&view.state),
+            view.revision,
+            view.receipt_id
+        )),
+        view.held_until
+            .filter(|until| *until > of.now)
+            .map(|until| format!("; held until {until}: nothing is settled before, unless it is released")),
+        view.standing.unverified_since.map(|since| format!("; its store does not answer about it since {since}")),
+        of.is_believed.then(|| {
+            "; its store never knew its receipt, and the platform believes such ones (`unknown_receipts`): it is \
+             unverified"
+                .to_owned()
+        }),
+        of.successor_missing_since.map(|since| {
+            format!(
+                "; replaced by a receipt that no notification names, as its store shows since {since}: \
+                 SUBSCRIPTION_MODIFIED_IMMEDIATE was lost. The new receipt is linked when it becomes known; a week \
+                 without it, and expired is sent"
+            )
+        }),
+        view.standing.next_wake_at.map(|at| format!("; checked again at {at} at the latest")),
+    ])
 }
 
-/// The received notifications.
-pub fn notifications(all: &[ReceivedNotification], has_older: bool) -> String {
-    let older = if has_older { "; older ones are not shown here" } else { "" };
-    format!("received {}{older}", count(all.len(), "notification"))
+/// The sentence about the notifications of a purchase.
+pub fn notifications(of: &PurchaseExplanation) -> String {
+    let older = if of.has_older { "; older ones are not shown here" } else { "" };
+    format!("received {}{older}", count(of.notifications.len(), "notification"))
 }
 
-/// Whether a notification was settled in a revision, with a change.
+/// Whether a notification has the outcome `settled` in this revision.
 pub fn is_settled_in(notification: &ReceivedNotification, revision: i64) -> bool {
     notification.view.outcome == Some(Outcome::Settled) && notification.view.revision == Some(revision)
 }
 
-/// A revision.
+/// The sentence about a revision, in which `settled` notifications were settled.
 pub fn revision(revision: i64, settled: usize) -> String {
     match settled {
         0 => format!(
@@ -72,7 +72,7 @@ pub fn revision(revision: i64, settled: usize) -> String {
     }
 }
 
-/// What caused an event.
+/// The sentence about the notifications that caused an event.
 pub fn caused_by(notifications: &[ReceivedNotification]) -> String {
     match notifications.len() {
         0 => "no notification caused it: its purchase was checked again, at a scheduled time (a wake) or because the \
@@ -82,12 +82,12 @@ pub fn caused_by(notifications: &[ReceivedNotification]) -> String {
     }
 }
 
-/// A purchase without events.
+/// The sentence about a purchase without events.
 pub fn no_events() -> String {
     "no event was recorded yet".to_owned()
 }
 
-/// An event of an app without destinations.
+/// The sentence about an event of an app without destinations.
 pub fn nobody() -> String {
     "the app had no destination".to_owned()
 }
@@ -95,16 +95,14 @@ pub fn nobody() -> String {
 /// One notification: its outcome, or what it waits for.
 pub fn notification(notification: &ReceivedNotification) -> String {
     let view = &notification.view;
-    let mut sentence = format!("{} {}: {}", view.accepted_at, view.store_type, fate(notification));
-    if let Some(reason) = &view.reason {
-        sentence.push_str(&format!(" ({reason})"));
-    }
-    if let Some(at) = notification.pruned_at {
-        sentence.push_str(&format!("; its body was pruned at {at}"));
-    }
-    sentence
+    sentence([
+        Some(format!("{} {}: {}", view.accepted_at, view.store_type, fate(notification))),
+        view.reason.as_ref().map(|reason| format!(" ({reason})")),
+        notification.pruned_at.map(|at| format!("; its body was pruned at {at}")),
+    ])
 }
 
+/// The outcome of a notification, or what it waits for.
 fn fate(notification: &ReceivedNotification) -> String {
     let at_revision = notification.view.revision.map_or_else(String::new, |revision| format!(" (revision {revision})"));
     match notification.view.outcome {
@@ -127,12 +125,12 @@ fn fate(notification: &ReceivedNotification) -> String {
 fn waits(notification: &ReceivedNotification) -> String {
     let since = notification.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
     let again = notification.next_wake_at.map_or_else(String::new, |at| format!(", checked again at {at}"));
-    match notification.view.waiting_for.as_deref() {
-        Some("window") => match notification.window_ends_at {
+    match notification.view.waiting_for {
+        Some(WaitingFor::Window) => match notification.window_ends_at {
             Some(at) => format!("waits for its window, which ends at {at} unless another notification arrives"),
             None => "waits for its window".to_owned(),
         },
-        Some("hold") => match &notification.held {
+        Some(WaitingFor::Hold) => match &notification.held {
             Some((until, by, reason)) => {
                 let by = by.as_deref().map_or_else(String::new, |by| format!(" by {by}"));
                 let reason =
@@ -141,28 +139,13 @@ fn waits(notification: &ReceivedNotification) -> String {
             }
             None => "waits for the end of a hold".to_owned(),
         },
-        Some("topic approval") => {
+        Some(WaitingFor::TopicApproval) => {
             let topic = notification.topic_arn.as_deref().map_or_else(String::new, |arn| format!(" {arn}"));
             format!("waits for the approval of the topic{topic} (`settle platform topics`)")
         }
-        Some("verification") => format!("waits for its store, which does not answer{since}{again}"),
-        Some("confirmation") => format!("waits for its store, which does not show it yet{again}"),
-        Some("parked") => format!("parked, for its store does not know the receipt{again}"),
-        Some(other) => format!("waits for {other}"),
+        Some(WaitingFor::Verification) => format!("waits for its store, which does not answer{since}{again}"),
+        Some(WaitingFor::Confirmation) => format!("waits for its store, which does not show it yet{again}"),
+        Some(WaitingFor::Parked) => format!("parked, for its store does not know the receipt{again}"),
         None => "waits".to_owned(),
     }
-}
-
-/// `hook` (webhook, ID)
-fn label(destination: &Destination) -> String {
-    format!("`{}` ({} {})", destination.name, destination.kind, destination.id)
-}
-
-fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
-}
-
-fn were(number: usize, what: &str) -> String {
-    let verb = if number == 1 { "was" } else { "were" };
-    format!("{} {verb}", count(number, what))
 }

@@ -1,164 +1,117 @@
-//! Sentences about what was sent: why a destination has no delivery of an event, and the result of each delivery and
+//! Sentences about deliveries: why a destination has no delivery of an event, and the result of each delivery and
 //! attempt.
 
-use super::label;
+use super::phrases::{environments, label, sentence};
 use domain::Timestamp;
 use domain::event::{Change, is_implied};
 use domain::user::PROFILE_UPDATED;
 use serde_json::Value;
-use storage::{Addressee, AttemptView, Destination, EventFacts, PaymentFacts, Sending, Skipped};
+use storage::{
+    Addressee, AttemptView, DeliveryStatus, Destination, EventFacts, HealthView, PaymentFacts, Sending, Skipped,
+};
 
-/// Maximum number of characters of an answer in a sentence; the facts have all of it.
+/// Maximum number of characters of an answer in a sentence. The facts contain the whole answer.
 const ANSWER_CHARS: usize = 200;
-/// Maximum number of characters of a changed value in a sentence; the facts have all of it.
+/// Maximum number of characters of a changed value in a sentence. The facts contain the whole value.
 const VALUE_CHARS: usize = 80;
-/// The header of an answer that explains when the next attempt follows.
+/// The header of an answer by which a destination sets the time of the next attempt.
 const RETRY_AFTER: &str = "retry-after";
 
-/// Why a destination has no delivery of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsent {
-    /// The event is about this destination.
-    Itself,
-    /// It was deleted before.
-    Deleted(Timestamp),
-    /// It was created later.
-    CreatedLater(Timestamp),
-    /// It does not choose this type.
-    Type,
-    /// It is a profile, and the destination keeps none.
-    NoProfiles,
-    /// It is a profile that the destination has.
-    SameProfile,
-    /// It wants events of other platforms only.
-    Platform,
-    /// It wants events of other environments only.
-    Environment,
-    /// This type cannot be chosen: it follows from a payment that a destination that counts was owed before.
-    Implied,
-    /// It chooses this type only since a later time.
-    ChosenLater(Timestamp),
-    /// Nothing explains it.
-    Unexplained,
-}
-
-impl Unsent {
-    /// Why this destination has no delivery of this event; `None` when it was deleted before.
-    pub fn of(event: &EventFacts, addressee: &Addressee) -> Option<Self> {
-        let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
-        let is_itself = event.origin.is_none() && event.collapse_key.uuid() == destination.id.uuid();
-        Some(match event.origin {
-            _ if is_itself => Self::Itself,
-            _ if deleted_at.is_some_and(|at| at <= event.created_at) => return None,
-            _ if destination.created_at > event.created_at => Self::CreatedLater(destination.created_at),
-            _ if event.event_type == PROFILE_UPDATED && destination.profile.is_none() => Self::NoProfiles,
-            _ if event.event_type == PROFILE_UPDATED => Self::SameProfile,
-            _ if is_implied(&event.event_type) => Self::Implied,
-            _ if !destination.chose(&event.event_type) => Self::Type,
-            Some((_, platform, _))
-                if !destination.filter.platforms.is_empty() && !destination.filter.platforms.contains(&platform) =>
-            {
-                Self::Platform
-            }
-            Some((_, platform, environment)) if !destination.filter.wants(platform, environment) => Self::Environment,
-            _ => match (chosen_at, deleted_at) {
-                (Some(at), _) if *at > event.created_at => Self::ChosenLater(*at),
-                (_, Some(at)) => Self::Deleted(*at),
-                _ => Self::Unexplained,
-            },
-        })
-    }
-
+/// The reason why a destination has no delivery of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unsent {
     /// The stable code.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Itself => "itself",
-            Self::Deleted(_) => "deleted",
-            Self::CreatedLater(_) => "created_later",
-            Self::Type => "type_not_chosen",
-            Self::NoProfiles => "keeps_no_profiles",
-            Self::SameProfile => "has_this_profile",
-            Self::Platform => "filtered_by_platform",
-            Self::Environment => "filtered_by_environment",
-            Self::Implied => "follows_from_nothing",
-            Self::ChosenLater(_) => "chosen_later",
-            Self::Unexplained => "unexplained",
-        }
-    }
-
+    pub code: &'static str,
     /// The sentence.
-    pub fn sentence(self, addressee: &Addressee) -> String {
-        let Destination { id, events, filter, .. } = &addressee.destination;
-        let why = match self {
-            Self::Itself => "it is about this destination, which receives no events about itself".to_owned(),
-            Self::Deleted(at) => format!("the destination was deleted at {at}"),
-            Self::CreatedLater(at) => format!(
-                "the destination was created later, at {at} (`settle destination snapshot {id}` sends it the earlier purchases)"
+    pub sentence: String,
+}
+
+/// The reason why this destination has no delivery of this event. `None` if the destination was deleted before the
+/// event was recorded: then it is not mentioned.
+pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
+    let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
+    let Destination { id, events, filter, created_at, .. } = destination;
+    let is_profile = event.event_type == PROFILE_UPDATED;
+    let (code, why) = match event.origin {
+        None if event.collapse_key.uuid() == id.uuid() => {
+            ("itself", "it is about this destination, which receives no events about itself".to_owned())
+        }
+        _ if deleted_at.is_some_and(|at| at <= event.created_at) => return None,
+        _ if *created_at > event.created_at => (
+            "created_later",
+            format!(
+                "the destination was created later, at {created_at} (`settle destination snapshot {id}` sends it the \
+                 earlier purchases)"
             ),
-            Self::Type => format!("the destination does not choose this type (it chooses {})", events.join(", ")),
-            Self::NoProfiles => "profiles go only to integrations that keep user properties".to_owned(),
-            Self::SameProfile => {
-                "it was owed the same profile before, another event carries it, or it is of a platform or environment that it \
-                 does not want".to_owned()
+        ),
+        _ if is_profile && destination.profile.is_none() => {
+            ("keeps_no_profiles", "profiles go only to integrations that keep user properties".to_owned())
+        }
+        _ if is_profile => (
+            "has_this_profile",
+            "it was owed the same profile before, another event carries it, or it is of a platform or environment \
+             that it does not want"
+                .to_owned(),
+        ),
+        _ if is_implied(&event.event_type) => (
+            "follows_from_nothing",
+            "it changes a payment, and is for integrations that count and were owed that payment".to_owned(),
+        ),
+        _ if !destination.chose(&event.event_type) => {
+            ("type_not_chosen", format!("the destination does not choose this type (it chooses {})", events.join(", ")))
+        }
+        Some((_, platform, _)) if !filter.platforms.is_empty() && !filter.platforms.contains(&platform) => {
+            ("filtered_by_platform", "the destination wants events of other platforms only".to_owned())
+        }
+        Some((_, platform, environment)) if !filter.wants(platform, environment) => (
+            "filtered_by_environment",
+            format!("the destination wants events of environment {} only", environments(filter)),
+        ),
+        _ => match (chosen_at, deleted_at) {
+            (Some(at), _) if *at > event.created_at => {
+                ("chosen_later", format!("the destination chose other events then; its choice is of {at}"))
             }
-            Self::Platform => "the destination wants events of other platforms only".to_owned(),
-            Self::Environment => {
-                let wanted: Vec<_> = filter.environments.iter().map(|environment| environment.as_str()).collect();
-                format!("the destination wants events of environment {} only", wanted.join(", "))
-            }
-            Self::Implied => {
-                "it changes a payment, and is for integrations that count and were owed that payment".to_owned()
-            }
-            Self::ChosenLater(at) => format!("the destination chose other events then; its choice is of {at}"),
-            Self::Unexplained => {
-                "the reason is unknown: the delivery is missing (`settle audit` reports it too)".to_owned()
-            }
-        };
-        format!("not to {}: {why}", label(&addressee.destination))
-    }
+            (_, Some(at)) => ("deleted", format!("the destination was deleted at {at}")),
+            _ => (
+                "unexplained",
+                "the reason is unknown: the delivery is missing (`settle audit` reports it too)".to_owned(),
+            ),
+        },
+    };
+    Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })
 }
 
-/// An event.
+/// The sentence about an event.
 pub fn event(event: &EventFacts) -> String {
-    let mut sentence = format!("event {} ({}), created at {}", event.event_type, event.id, event.created_at);
-    if let Some(at) = event.occurred_at {
-        sentence.push_str(&format!(", happened at {at} by the store"));
-    }
-    if let Some(revision) = event.user_revision {
-        sentence.push_str(&format!(", the user's revision {revision}"));
-    }
-    if let Some(payment) = &event.payment {
-        sentence.push_str(&self::payment(payment));
-    }
-    if let Some(at) = event.pruned_at {
-        sentence.push_str(&format!("; its body was pruned at {at}"));
-    }
-    sentence
+    sentence([
+        Some(format!("event {} ({}), created at {}", event.event_type, event.id, event.created_at)),
+        event.occurred_at.map(|at| format!(", happened at {at} by the store")),
+        event.user_revision.map(|revision| format!(", the user's revision {revision}")),
+        event.payment.as_ref().map(payment),
+        event.pruned_at.map(|at| format!("; its body was pruned at {at}")),
+    ])
 }
 
-/// The payment of an event.
+/// The part of a sentence about the payment of an event: its kind, its number, and its price or why that is unknown.
 fn payment(payment: &PaymentFacts) -> String {
     let what = format!("; {} of payment {}", payment.kind, payment.number);
     let by = payment.transaction_id.as_deref().map_or_else(String::new, |id| format!(" {id}"));
-    match (&payment.usd, payment.unknown_because.as_deref()) {
-        (Some(usd), _) => format!("{what}: {usd} USD by the {}{by}", payment.source),
-        (None, Some("product_unknown")) => format!("{what}, its price unknown: the store never showed the product"),
-        (None, Some("promotion")) => format!("{what}, its price unknown: a promotion has a price of its own"),
-        (None, Some("not_listed")) => {
-            format!("{what}, its price unknown: the catalogue lists none (`settle product set`)")
-        }
-        (None, Some("no_rate")) => {
-            format!("{what}, its price unknown in USD: no rate of that day (`settle app rates`)")
-        }
-        (None, Some("unconfirmed")) => {
-            format!("{what}, its price unknown until the store shows for sure whether a promotion held for it")
-        }
-        (None, Some("plan_changed")) => format!("{what}, its price unknown: the plan changed since, at once"),
-        (None, _) => format!("{what}, its price unknown"),
+    if let Some(usd) = &payment.usd {
+        return format!("{what}: {usd} USD by the {}{by}", payment.source);
     }
+    let why = match payment.unknown_because.as_deref() {
+        Some("product_unknown") => ": the store never showed the product",
+        Some("promotion") => ": a promotion has a price of its own",
+        Some("not_listed") => ": the catalogue lists none (`settle product set`)",
+        Some("no_rate") => " in USD: no rate of that day (`settle app rates`)",
+        Some("unconfirmed") => " until the store shows for sure whether a promotion held for it",
+        Some("plan_changed") => ": the plan changed since, at once",
+        _ => "",
+    };
+    format!("{what}, its price unknown{why}")
 }
 
-/// The changes of a state against the one before it.
+/// The sentence about the changes from the previous state to this one.
 pub fn changes(all: &[Change]) -> String {
     if all.is_empty() {
         return "the record is the same as before".to_owned();
@@ -167,40 +120,42 @@ pub fn changes(all: &[Change]) -> String {
     format!("changed: {}", all.iter().map(change).collect::<Vec<_>>().join("; "))
 }
 
-/// A value as JSON, shortened.
+/// A value as text, shortened.
 fn value(value: &Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    if text.chars().count() <= VALUE_CHARS {
-        return text;
-    }
-    let cut: String = text.chars().take(VALUE_CHARS).collect();
-    format!("{cut}…")
+    shortened(&value.as_str().map_or_else(|| value.to_string(), str::to_owned), VALUE_CHARS)
 }
 
-/// A delivery.
+fn shortened(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The sentence about a delivery.
 pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let again = if view.n > 0 { format!(", sent again ({})", nth(view.n)) } else { String::new() };
     let pruned = view.pruned_at.map_or_else(String::new, |at| format!("; its body and answers were pruned at {at}"));
-    format!("to {}{again}: {}{pruned}", label(&addressee.destination), became(one, addressee, now))
+    format!("to {}{again}: {}{pruned}", label(&addressee.destination), delivery_state(one, addressee, now))
 }
 
-fn became(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
+/// The state of a delivery, with the reason.
+fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let at = view.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
     let why = view.last_error.as_deref().unwrap_or("no reason was recorded");
-    match view.status.as_str() {
-        "delivered" => format!("delivered{at}, with attempt {}", view.attempts),
-        "superseded" => superseded(one),
-        "skipped" => format!("not sent: {why}"),
-        "waiting" => format!("waits, and is sent as soon as the customer is named: {why}"),
-        "dead" => format!("dead{at}: {why}; never tried again by itself{}", redelivery(one)),
-        "pending" => owed_because(one, addressee, now),
-        other => other.to_owned(),
+    match view.status {
+        DeliveryStatus::Delivered => format!("delivered{at}, with attempt {}", view.attempts),
+        DeliveryStatus::Superseded => superseded(one),
+        DeliveryStatus::Skipped => format!("not sent: {why}"),
+        DeliveryStatus::Waiting => format!("waits, and is sent as soon as the customer is named: {why}"),
+        DeliveryStatus::Dead => format!("dead{at}: {why}; never tried again by itself{}", redelivery(one)),
+        DeliveryStatus::Pending => owed_because(one, addressee, now),
     }
 }
 
-/// How a dead event is sent again, or why it would not be.
+/// The command that sends a dead event again, or why a redelivery would skip it.
 fn redelivery(one: &Sending) -> String {
     let why = match one.not_again {
         None => return format!(" (`settle redeliver event {}`)", one.delivery.event_id),
@@ -220,6 +175,7 @@ fn redelivery(one: &Sending) -> String {
     format!(", nor by a redelivery: {why}")
 }
 
+/// The sentence about a superseded delivery, with the state of its successor.
 fn superseded(one: &Sending) -> String {
     let Some(successor) = &one.successor else {
         let is_profile = one.delivery.event_type == PROFILE_UPDATED;
@@ -227,19 +183,20 @@ fn superseded(one: &Sending) -> String {
         return why.map_or_else(|| "superseded by a newer revision".to_owned(), |why| format!("superseded: {why}"));
     };
     let at = successor.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
-    let became = match successor.status.as_str() {
-        "delivered" => format!("which was delivered{at}"),
-        "dead" => format!("which died{at}"),
-        "skipped" => "which was not sent".to_owned(),
-        "waiting" => "which waits for the customer's name".to_owned(),
-        _ => "which is owed".to_owned(),
+    let became = match successor.status {
+        DeliveryStatus::Delivered => format!("which was delivered{at}"),
+        DeliveryStatus::Dead => format!("which died{at}"),
+        DeliveryStatus::Skipped => "which was not sent".to_owned(),
+        DeliveryStatus::Waiting => "which waits for the customer's name".to_owned(),
+        DeliveryStatus::Pending | DeliveryStatus::Superseded => "which is owed".to_owned(),
     };
     format!("superseded by revision {}, {became}", successor.revision)
 }
 
-/// Why a delivery is not sent yet: the destination as a whole, or its own back-off.
+/// Why a pending delivery is not sent yet: the destination is disabled, open or paused, or the delivery waits for its
+/// back-off.
 fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
-    let Addressee { destination, health, .. } = addressee;
+    let Addressee { destination, health: HealthView { health, .. }, .. } = addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     if !destination.enabled {
         return format!("owed: the destination is disabled since {}{reason}", destination.since);
@@ -269,7 +226,7 @@ fn owed_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> String 
     }
 }
 
-/// The attempts of a delivery that are not shown.
+/// The sentence about the attempts of a delivery that are not shown; `None` when all are.
 pub fn earlier_attempts(one: &Sending) -> Option<String> {
     let shown = i64::try_from(one.attempts.len()).unwrap_or(i64::MAX);
     let left_out = one.delivery.attempts.saturating_sub(shown);
@@ -278,26 +235,21 @@ pub fn earlier_attempts(one: &Sending) -> Option<String> {
         .then(|| format!("{left_out} earlier attempts are not shown here: `settle delivery attempts {id}`"))
 }
 
-/// An attempt.
+/// The sentence about an attempt.
 pub fn attempt(attempt: &AttemptView) -> String {
     let by = match attempt.mode.as_str() {
         "probe" => ", to see whether it answers again",
         "drain" => ", with what was owed",
         _ => "",
     };
-    let mut sentence = format!("attempt {} at {}{by}: {}", attempt.number, attempt.started_at, answer(attempt));
-    for (name, value) in &attempt.headers {
-        if name.eq_ignore_ascii_case(RETRY_AFTER) {
-            sentence.push_str(&format!("; {name}: {value}"));
-        }
-    }
-    if let Some(response) = attempt.response.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
-        sentence.push_str(&format!("; its answer: {}", one_line(response)));
-    }
-    if let Some(at) = attempt.next_due_at {
-        sentence.push_str(&format!("; the next was due at {at}"));
-    }
-    sentence
+    let retry_after = attempt.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(RETRY_AFTER));
+    let response = attempt.response.as_deref().map(str::trim).filter(|text| !text.is_empty());
+    sentence([
+        Some(format!("attempt {} at {}{by}: {}", attempt.number, attempt.started_at, answer(attempt))),
+        Some(retry_after.map(|(name, value)| format!("; {name}: {value}")).collect()),
+        response.map(|response| format!("; its answer: {}", one_line(response))),
+        attempt.next_due_at.map(|at| format!("; the next was due at {at}")),
+    ])
 }
 
 fn answer(attempt: &AttemptView) -> String {
@@ -314,12 +266,7 @@ fn answer(attempt: &AttemptView) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut shown: String = line.chars().take(ANSWER_CHARS).collect();
-    if shown.len() < line.len() {
-        shown.push('…');
-    }
-    shown
+    shortened(&text.split_whitespace().collect::<Vec<_>>().join(" "), ANSWER_CHARS)
 }
 
 fn times(number: i64) -> String {

@@ -1,5 +1,5 @@
 //! Four messages that AWS signed, from the test data of its own libraries. They are not part of this
-//! repository: where they are absent, the own vectors alone stand for the layout.
+//! repository: without them, only our own vectors test the format.
 
 use super::super::verify_file;
 use super::{at, workspace};
@@ -67,7 +67,7 @@ fn an_aws_message_with_one_changed_signed_byte_is_refused() {
                 bytes[place] = if bytes[place] == b'1' { b'2' } else { b'1' };
                 let mut changed = document.clone();
                 changed[field] = String::from_utf8(bytes).expect("ASCII").into();
-                // Only the certificate's name is the one thing a file takes on trust: 32 other digits are as good.
+                // `verify_file` does not fetch the URL, so any 32 hex digits in its file name are accepted.
                 let is_name = field == "SigningCertURL" && verdict(&real, &changed.to_string(), DURING).is_ok();
                 let is_digit = value[place..].len() <= "ffffffffffffffffffffffffffffffff.pem".len()
                     && value[place..].len() > ".pem".len();

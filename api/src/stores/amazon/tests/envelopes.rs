@@ -9,7 +9,7 @@ fn signed() -> String {
     SIGNER.sign_notification(&header(Version::One), Some("Hello"), "Hello world").expect("signed")
 }
 
-/// The document with one piece of it written otherwise.
+/// The document with one part of its text replaced.
 fn with(from: &str, to: &str) -> String {
     let document = signed();
     assert!(document.contains(from), "{from} is in {document}");

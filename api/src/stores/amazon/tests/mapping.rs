@@ -106,7 +106,7 @@ fn each_of_the_sixteen_types_has_its_kind_others_are_unknown() {
     for other in ["SUBSCRIPTION_CANCELED", "subscription_renewed", "SUBSCRIPTION_PAUSED", "X"] {
         assert_eq!(kind(other), NotificationKind::Unknown);
     }
-    assert_eq!(kind("SUBSCRIPTION_OUT_OF_GRACE_PERIOD"), NotificationKind::GraceExpired);
+    assert_eq!(kind("SUBSCRIPTION_OUT_OF_GRACE_PERIOD"), NotificationKind::OutOfGrace);
     insta::assert_debug_snapshot!(types.map(|store_type| (store_type, kind(store_type))));
 }
 

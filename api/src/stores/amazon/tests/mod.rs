@@ -21,7 +21,7 @@ use uuid::Uuid;
 const ARN: &str = "arn:aws:sns:us-east-1:033616359524:LT0XA";
 const TOKEN: &str = "2336412f37fb687f5d51e6e2425dacbb";
 
-/// One key for all tests: making it takes a moment.
+/// One key for all tests: generating it takes a moment.
 static SIGNER: LazyLock<Signer> =
     LazyLock::new(|| Signer::generate(at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")).expect("a key"));
 
@@ -58,7 +58,7 @@ fn verdict(document: &str) -> String {
     }
 }
 
-/// A fake of SNS: one answer for all requests, behind a gate, and a list of the requested URLs.
+/// A fake of SNS. It gives one answer to all requests, which tests can hold back, and lists the requested URLs.
 struct Pages {
     answer: Mutex<Result<Vec<u8>, FetchError>>,
     requests: Mutex<Vec<String>>,

@@ -1,7 +1,9 @@
 //! Names of topics, links of subscriptions, and the table of courses.
 
 use super::super::envelope::{Version, parse};
-use super::super::topic::{self, Arn, Course, Standing, check_link, course, is_foreseen, is_subscribe_url, standing};
+use super::super::topic::{
+    self, Approval, Arn, Course, Standing, approval, check_link, course, is_subscribe_url, standing,
+};
 use super::{ARN, SIGNER, TOKEN, header, now};
 use domain::{PlatformId, TopicId};
 use storage::{Topic, TopicState};
@@ -17,7 +19,7 @@ fn only_the_name_of_a_standard_topic_is_one() {
         "arn:aws-us-gov:sns:us-gov-west-1:123456789012:t",
         "arn:aws-cn:sns:cn-north-1:123456789012:t",
     ] {
-        assert_eq!(Arn::parse(text, true).map(|arn| arn.text), Ok(text));
+        assert_eq!(Arn::read(text).map(|arn| arn.text), Ok(text));
     }
     let too_long = format!("{long}x");
     for text in [
@@ -47,13 +49,12 @@ fn only_the_name_of_a_standard_topic_is_one() {
         "arn:aws-eusc:sns:eusc-de-east-1:033616359524:LT0XA",
     ] {
         assert_eq!(
-            Arn::parse(text, true).map_err(|why| why.reason()),
+            Arn::read(text).map_err(|why| why.reason()),
             Err("TopicArn is not the name of an SNS topic"),
             "{text}"
         );
     }
-    let china =
-        Arn::parse("arn:aws-cn:sns:cn-north-1:123456789012:t", false).map_err(|why| (why.status(), why.reason()));
+    let china = Arn::parse("arn:aws-cn:sns:cn-north-1:123456789012:t").map_err(|why| (why.status(), why.reason()));
     assert_eq!(china, Err((403, "topics in China are not allowed by the settings")));
 }
 
@@ -64,7 +65,7 @@ fn a_topic_speaks_through_one_host() {
         ("arn:aws-us-gov:sns:us-gov-west-1:123456789012:t", "sns.us-gov-west-1.amazonaws.com"),
         ("arn:aws-cn:sns:cn-north-1:123456789012:t", "sns.cn-north-1.amazonaws.com.cn"),
     ] {
-        assert_eq!(Arn::parse(text, true).expect("a topic").host(), host);
+        assert_eq!(Arn::read(text).expect("a topic").host(), host);
     }
 }
 
@@ -81,11 +82,11 @@ fn a_subscription_is_confirmed_by_one_url_only() {
     let escaped = base.replace("TopicArn=arn:aws:sns:", "TopicArn=arn%3Aaws%3Asns%3A");
     let another_order =
         format!("https://sns.us-east-1.amazonaws.com/?Token={TOKEN}&TopicArn={ARN}&Action=ConfirmSubscription");
-    let arn = Arn::parse(ARN, false).expect("a topic");
+    let arn = Arn::parse(ARN).expect("a topic");
     let check = |url: &str| check_link(&parse(link(url, TOKEN).as_bytes()).expect("a document"), &arn);
     for url in [&base, &escaped, &another_order] {
         assert_eq!(check(url), Ok(()), "{url}");
-        assert!(is_subscribe_url(url, false), "{url}");
+        assert!(is_subscribe_url(url), "{url}");
     }
     let wrong = [
         base.replace("https://", "http://"),
@@ -115,8 +116,8 @@ fn a_subscription_is_confirmed_by_one_url_only() {
     for url in wrong {
         assert_eq!(check(&url).map_err(|why| why.reason()), Err("SubscribeURL does not confirm this topic"), "{url}");
     }
-    assert!(!is_subscribe_url("https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe", false));
-    assert!(!is_subscribe_url(&base.replace("sns.us-east-1", "sns.us-west-2"), false));
+    assert!(!is_subscribe_url("https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe"));
+    assert!(!is_subscribe_url(&base.replace("sns.us-east-1", "sns.us-west-2")));
 }
 
 fn known(state: TopicState) -> Topic {
@@ -156,7 +157,7 @@ fn what_is_done_is_one_table() {
         let topics: Vec<Topic> = state.map(known).into_iter().collect();
         for (document, wanted) in documents.iter().zip(courses) {
             let envelope = parse(document.as_bytes()).expect("a document");
-            let found = course(&envelope, standing(&topics, ARN), false).map_err(|why| why.reason());
+            let found = course(&envelope, standing(&topics, ARN), Approval::Needed).map_err(|why| why.reason());
             assert_eq!(found, wanted, "{state:?} {:?}", envelope.kind);
         }
     }
@@ -164,20 +165,22 @@ fn what_is_done_is_one_table() {
 
 #[test]
 fn a_configured_account_is_followed_only_as_the_first_topic() {
-    let arn = Arn::parse(ARN, false).expect("a topic");
+    let arn = Arn::parse(ARN).expect("a topic");
     let accounts = ["033616359524".to_owned()];
     let another = Topic { arn: ARN.replace("LT0XA", "other"), ..known(TopicState::Confirmed) };
-    assert!(is_foreseen(&[], &arn, &accounts));
-    assert!(!is_foreseen(&[], &arn, &[]));
-    assert!(!is_foreseen(&[], &arn, &["123456789012".to_owned()]));
-    assert!(!is_foreseen(std::slice::from_ref(&another), &arn, &accounts));
-    // A pending topic of a stranger does not keep the configured one away.
-    assert!(is_foreseen(&[Topic { state: TopicState::Pending, ..another }], &arn, &accounts));
+    assert_eq!(approval(&[], &arn, &accounts), Approval::NotNeeded);
+    assert_eq!(approval(&[], &arn, &[]), Approval::Needed);
+    assert_eq!(approval(&[], &arn, &["123456789012".to_owned()]), Approval::Needed);
+    assert_eq!(approval(std::slice::from_ref(&another), &arn, &accounts), Approval::Needed);
+    // A pending topic of another account does not block the first topic of a configured account.
+    let pending = Topic { state: TopicState::Pending, ..another };
+    assert_eq!(approval(&[pending], &arn, &accounts), Approval::NotNeeded);
     let document = SIGNER.sign_subscription(&header(Version::One), TOKEN).expect("signed");
     let envelope = parse(document.as_bytes()).expect("a document");
-    assert_eq!(course(&envelope, Standing::Unknown, true), Ok(Course::Confirm));
+    assert_eq!(course(&envelope, Standing::Unknown, Approval::NotNeeded), Ok(Course::Confirm));
     assert_eq!(
-        course(&envelope, topic::standing(&[known(TopicState::Rejected)], ARN), true).map_err(|why| why.status()),
+        course(&envelope, topic::standing(&[known(TopicState::Rejected)], ARN), Approval::NotNeeded)
+            .map_err(|why| why.status()),
         Err(403)
     );
 }

@@ -1,5 +1,5 @@
 //! Our own vectors: three types, two versions, with and without a subject, signed once with a key that
-//! was discarded. They show that what verified once verifies for ever.
+//! was discarded. They show that a message that once verified still verifies.
 
 use super::super::verify_file;
 use super::{at, workspace};

@@ -1,121 +1,128 @@
 //! A store whose snapshots lag behind its own notifications.
 //!
-//! A snapshot is evidence up to its lag, a signed notification is evidence of its instant. Where the newest notification
-//! is younger than the lag and the snapshot contradicts it, a payment, grace, auto-renewal or conversion stands, and an
-//! end or a scheduled change waits. Nothing opposite is inferred until the first snapshot after the lag, which decides.
-//! Incomplete changes, which no notification named and a snapshot shows only in part, wait in the same way.
+//! A snapshot may miss what happened in the two hours before it ([`LAG`]); a notification is exact about its own time.
+//! When a snapshot contradicts a notification that is younger than two hours:
+//!
+//! * a payment, a conversion, a grace period or a switch of auto-renewal is believed although the snapshot does not
+//!   show it ([`Evidence::assess`]);
+//! * an end or a scheduled change of plan waits until a snapshot shows it ([`Evidence::must_wait`]).
+//!
+//! The first snapshot that is taken two hours or more after the notification decides. Until then, nothing is announced
+//! that would undo what the notification reported. A change that no notification named, and that a snapshot shows only
+//! in part, also waits for up to two hours (`incomplete.rs`).
 
 mod incomplete;
 
 use crate::notification::NotificationKind;
 use crate::purchase::{Behind, Life, Moment, Purchase, Stage, Unconfirmed};
-use crate::time::Timestamp;
+use crate::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::transition::TransitionKind;
-use crate::verification::Snapshot;
+use crate::verification::{LAG, SAME, Snapshot};
+use std::time::Duration;
 
-/// How long a snapshot may lag: a minute to an hour was seen of renewals, and a margin.
-pub(in crate::decide) const LAG_MS: i64 = 2 * HOUR_MS;
-/// How long a contradiction is checked again after it was decided.
-const WATCHED_MS: i64 = 48 * HOUR_MS;
-/// How far the store's clock may be ahead of ours.
-const CLOCKS_MS: i64 = HOUR_MS;
-const HOUR_MS: i64 = 3_600_000;
-/// How long an end that is reported and shown waits for its reason: a change of plan reports its new receipt within that.
-/// It is also how much earlier than the end its report can be.
-const REASON_MS: i64 = 600_000;
-/// Dates closer than this are one date.
-const SAME_MS: i64 = 60_000;
+/// A notification that a snapshot contradicts is rechecked until it is two days old, even after the snapshot has
+/// decided.
+const RECHECKED_FOR: Duration = DAY.saturating_mul(2);
+/// Maximum time by which the store's clock may be ahead of ours.
+const MAX_CLOCK_SKEW: Duration = HOUR;
+/// How long an end that a notification reports and a snapshot shows may wait for its reason. A change of plan names its
+/// new receipt within that time.
+const REASON_WAIT: Duration = MINUTE.saturating_mul(10);
+/// Maximum time between the report of an end and the end itself.
+const MAX_EARLY_REPORT: Duration = MINUTE.saturating_mul(10);
 
 #[cfg(test)]
 std::thread_local! {
-    /// A planted fault: a grace that the snapshot shows counts, whatever was paid since.
+    /// A planted fault: a grace period that the snapshot shows is believed, even if a payment was reported since.
     static BELIEVES_STALE_GRACE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// The result of `run` while the fault is planted in this thread.
+/// Runs `run` with the fault planted in this thread, and returns its result.
 #[cfg(test)]
 pub(in crate::decide) fn believing_stale_grace<T>(run: impl FnOnce() -> T) -> T {
     BELIEVES_STALE_GRACE.set(true);
-    let found = run();
+    let result = run();
     BELIEVES_STALE_GRACE.set(false);
-    found
+    result
 }
 
-const PAYMENTS: [NotificationKind; 3] =
-    [NotificationKind::TrialConverted, NotificationKind::Renewed, NotificationKind::GraceExpired];
-const BEGINNINGS: [NotificationKind; 2] = [NotificationKind::SubscriptionPurchased, NotificationKind::PlanChanged];
-const ENDS: [NotificationKind; 2] = [NotificationKind::SubscriptionCancelled, NotificationKind::Expired];
 const SWITCHES: [NotificationKind; 3] =
     [NotificationKind::AutoRenewalOn, NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd];
-const BOUGHT: [NotificationKind; 2] = [NotificationKind::ConsumablePurchased, NotificationKind::EntitlementPurchased];
-
-/// Kinds that may wait for a snapshot that shows them.
-const WAITING: [NotificationKind; 6] = [
+/// Kinds of notifications that can wait until a snapshot shows what they report.
+const CAN_WAIT: [NotificationKind; 6] = [
     NotificationKind::SubscriptionCancelled,
     NotificationKind::Expired,
     NotificationKind::ConsumableCancelled,
     NotificationKind::EntitlementCancelled,
     NotificationKind::PlanChangeScheduled,
-    NotificationKind::GraceExpired,
+    NotificationKind::OutOfGrace,
 ];
 
-/// An answer of the store beside the known notifications.
+/// Input of [`Evidence::assess`]: the store's answer in one settling, and the notifications known by then.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::decide) struct Evidence<'a> {
-    /// What was known before this settling.
+    /// The purchase before this settling.
     pub before: &'a Purchase,
-    /// What is known with the notifications and the answer of this settling.
+    /// The purchase with the notifications and the answer of this settling.
     pub after: &'a Purchase,
-    /// The notifications of this settling that are newer than all before, and the others.
+    /// The reports of this settling that are newer than all reports that were settled before.
     pub fresh: &'a [Moment],
+    /// The other new reports of this settling: a newer one was settled before them.
     pub late: &'a [Moment],
-    /// The snapshot; `None` when the receipt is no longer valid.
+    /// The snapshot; `None` if the store answered that the receipt is no longer valid.
     pub snapshot: Option<&'a Snapshot>,
     /// When the store was queried.
     pub at: Timestamp,
 }
 
-/// What an answer and the newest notifications show together.
+/// Where a purchase stands by the store's answer and the newest notifications together.
 #[derive(Debug, Clone)]
-pub(in crate::decide) struct Weighed {
-    /// Where the purchase stands.
+pub(in crate::decide) struct Assessment {
+    /// The stage of the purchase.
     pub stage: Stage,
-    /// The number of paid terms that the answer itself shows.
+    /// The number of paid terms that the answer alone shows.
     pub shown_terms: Option<u64>,
-    /// What the answer contradicts.
+    /// The notification, or the incomplete change, that the answer contradicts.
     pub behind: Option<Behind>,
-    /// What rests on notifications alone.
+    /// The parts of `stage` that only notifications show.
     pub unconfirmed: Unconfirmed,
-    /// The first of the consecutive snapshots that show an incomplete change.
+    /// The time of the first snapshot that showed the incomplete change; `None` if the answer shows none.
     pub incomplete_since: Option<Timestamp>,
 }
 
-/// Whether a notification of this kind and time could wait for an answer of `at`.
+/// Whether a notification is recent, and of a kind that can wait: only then can [`Evidence::must_wait`] be true. `at`
+/// is the time of the answer.
 pub(in crate::decide) fn may_wait((time, kind): Moment, at: Timestamp) -> bool {
-    WAITING.contains(&kind) && is_recent(time, at)
+    CAN_WAIT.contains(&kind) && is_recent(time, at)
 }
 
-/// Whether an answer of `at` may not show yet what happened at `time`.
-const fn is_recent(time: Timestamp, at: Timestamp) -> bool {
-    let age = at.millis_since(time);
-    age < LAG_MS && age >= -CLOCKS_MS
+/// Kinds which report that a subscription runs.
+fn running_kinds() -> Vec<NotificationKind> {
+    let switched_on = [NotificationKind::AutoRenewalOn];
+    [NotificationKind::PAYMENTS.as_slice(), &NotificationKind::BEGINNINGS, &switched_on].concat()
 }
 
-impl Weighed {
-    /// Notes a contradiction; of several the newest counts. Returns whether the notification stands.
-    fn contradict(&mut self, time: Timestamp, at: Timestamp) -> bool {
+/// Whether an answer from `at` may still miss what happened at `time`.
+fn is_recent(time: Timestamp, at: Timestamp) -> bool {
+    at.since(time) < LAG && time.since(at) <= MAX_CLOCK_SKEW
+}
+
+impl Assessment {
+    /// Records that the answer contradicts a notification of `time`, and returns whether the notification is still
+    /// believed. Of several contradictions, an undecided one is kept rather than a decided one, then the newest.
+    fn record_contradiction(&mut self, time: Timestamp, at: Timestamp) -> bool {
         let is_decided = !is_recent(time, at);
         let behind = Behind { since: time, is_decided };
-        let newest = self.behind.filter(|known| (!known.is_decided, known.since) >= (!is_decided, time));
-        self.behind = newest.or(Some(behind));
+        let stronger = self.behind.filter(|known| (!known.is_decided, known.since) >= (!is_decided, time));
+        self.behind = stronger.or(Some(behind));
         !is_decided
     }
 }
 
 impl Evidence<'_> {
-    /// Where the purchase stands by `shown`, the answer alone, and the notifications that it may not show yet.
-    pub fn weigh(&self, shown: Stage) -> Weighed {
-        let mut weighed = Weighed {
+    /// Corrects `shown`, the stage by the answer alone, by the notifications that the answer may not show yet.
+    pub fn assess(&self, shown: Stage) -> Assessment {
+        let mut assessment = Assessment {
             shown_terms: shown.terms,
             stage: shown,
             behind: None,
@@ -123,60 +130,58 @@ impl Evidence<'_> {
             incomplete_since: None,
         };
         let is_subscription = !self.after.is_one_time();
-        if !is_subscription || matches!(weighed.stage.life, Life::Replaced | Life::Revoked) {
-            return weighed;
+        if !is_subscription || matches!(assessment.stage.life, Life::Replaced | Life::Revoked) {
+            return assessment;
         }
-        let shown = weighed.stage.clone();
-        self.weigh_payment(&mut weighed, &shown);
-        self.weigh_switch(&mut weighed, &shown);
-        self.hold_incomplete(&mut weighed, &shown);
-        self.watch_end(&mut weighed);
-        weighed.behind = weighed.behind.or_else(|| self.watched(&weighed.stage));
-        weighed
+        let shown = assessment.stage.clone();
+        self.assess_payment(&mut assessment, &shown);
+        self.assess_switch(&mut assessment, &shown);
+        self.keep_known_while_incomplete(&mut assessment, &shown);
+        self.recheck_missing_end(&mut assessment);
+        assessment.behind = assessment.behind.or_else(|| self.decided_contradiction(&assessment.stage));
+        assessment
     }
 
-    /// A contradiction that was decided, while it is still checked again and the answer stays the same.
-    fn watched(&self, stage: &Stage) -> Option<Behind> {
+    /// A contradiction that an earlier snapshot decided and that is still rechecked, if the stage has not changed
+    /// since.
+    fn decided_contradiction(&self, stage: &Stage) -> Option<Behind> {
         let known = &self.before.stage;
         let is_same = (stage.life, stage.in_grace, stage.is_off, stage.terms)
             == (known.life, known.in_grace, known.is_off, known.terms);
-        let is_open = |behind: &Behind| self.at.millis_since(behind.since) < WATCHED_MS;
-        self.before.behind.filter(|behind| behind.is_decided && is_same && is_open(behind))
+        let is_rechecked = |behind: &Behind| self.at.since(behind.since) < RECHECKED_FOR;
+        self.before.behind.filter(|behind| behind.is_decided && is_same && is_rechecked(behind))
     }
 
-    /// Whether it is a notification of this settling.
+    /// Whether this report came with this settling.
     fn is_new(&self, moment: Moment) -> bool {
         self.fresh.contains(&moment) || self.late.contains(&moment)
     }
 
-    /// The newest notification of these kinds, unless it is too old to matter.
+    /// The newest report of these kinds that is younger than two days.
     fn newest(&self, kinds: &[NotificationKind]) -> Option<Moment> {
-        let age = |time: Timestamp| self.at.millis_since(time);
-        self.after.newest(kinds).filter(|(time, _)| (-CLOCKS_MS..WATCHED_MS).contains(&age(*time)))
+        let matters = |time: Timestamp| self.at.since(time) < RECHECKED_FOR && time.since(self.at) <= MAX_CLOCK_SKEW;
+        self.after.newest(kinds).filter(|(time, _)| matters(*time))
     }
 
     fn newest_end(&self) -> Option<Moment> {
-        self.newest(&ENDS)
+        self.newest(&NotificationKind::ENDS)
     }
 
-    /// Whether the snapshot shows a paid period that goes on after `time`. A receipt that never shows dates contradicts
-    /// nothing.
+    /// Whether the snapshot shows a paid period that lasts beyond `time`. Also true for a receipt that never showed the
+    /// end of a period: it cannot contradict a payment.
     fn is_paid_beyond(&self, time: Timestamp) -> bool {
-        let margin = self.after.calendar().map_or(SAME_MS, |calendar| calendar.early_ms());
+        let margin = self.after.calendar().map_or(SAME, |calendar| calendar.renewal_lead());
         match self.after.period_end() {
-            Some(end) => end.millis_since(time) > margin,
+            Some(end) => end.since(time) > margin,
             None => self.before.period_end().is_none(),
         }
     }
 
-    /// Whether this report of a recovery came with the end of the grace: then it reports the end.
-    fn ends_grace(&self, time: Timestamp) -> bool {
-        self.after.is_end_of_grace(time)
-    }
-
-    /// The newest notification about what is paid.
+    /// The newest report of a payment, a beginning or a failed payment. `OutOfGrace` at the end of the grace period is
+    /// not one: it reports the end of the subscription.
     fn newest_payment(&self) -> Option<Moment> {
-        let recovered = self.newest(&[NotificationKind::GraceExpired]).filter(|(time, _)| !self.ends_grace(*time));
+        let recovered =
+            self.newest(&[NotificationKind::OutOfGrace]).filter(|(time, _)| !self.after.is_end_of_grace(*time));
         let others = [
             NotificationKind::TrialConverted,
             NotificationKind::Renewed,
@@ -187,8 +192,9 @@ impl Evidence<'_> {
         self.newest(&others).max(recovered)
     }
 
-    /// Whether a payment, grace or beginning is news, or stood until now.
-    fn stood(&self, (time, kind): Moment) -> bool {
+    /// Whether this report of a payment, grace period or beginning is new in this settling, or was believed in the last
+    /// one.
+    fn is_new_or_believed(&self, (time, kind): Moment) -> bool {
         let known = &self.before.stage;
         if self.is_new((time, kind)) {
             return true;
@@ -196,27 +202,33 @@ impl Evidence<'_> {
         known.runs() && known.in_grace == (kind == NotificationKind::GraceBegan)
     }
 
-    /// Lets a reported payment, conversion or grace stand.
-    fn weigh_payment(&self, weighed: &mut Weighed, shown: &Stage) {
-        let Some(payment) = self.newest_payment().filter(|payment| self.stood(*payment)) else { return };
+    /// Believes the newest report of a payment, conversion, grace period or beginning if the answer may not show it
+    /// yet.
+    fn assess_payment(&self, assessment: &mut Assessment, shown: &Stage) {
+        let Some(payment) = self.newest_payment().filter(|payment| self.is_new_or_believed(*payment)) else { return };
         #[cfg(test)]
         if shown.in_grace && BELIEVES_STALE_GRACE.get() {
             return;
         }
         let (time, kind) = payment;
-        let is_back = shown.life == Life::Expired && self.newest_end() < Some(payment) && self.is_older_end(time);
+        let is_paid_after_end =
+            shown.life == Life::Expired && self.newest_end() < Some(payment) && self.is_older_end(time);
         let is_contradicted = match kind {
-            NotificationKind::GraceBegan => (is_back && self.before.stage.runs()) || self.lacks_grace(shown, time),
-            _ if BEGINNINGS.contains(&kind) => (is_back || self.lacks_return(shown, time)) && self.snapshot.is_some(),
-            _ => is_back || self.lacks_payment(shown, payment),
+            NotificationKind::GraceBegan => {
+                (is_paid_after_end && self.before.stage.runs()) || self.lacks_grace(shown, time)
+            }
+            _ if NotificationKind::BEGINNINGS.contains(&kind) => {
+                (is_paid_after_end || self.lacks_return(shown, time)) && self.snapshot.is_some()
+            }
+            _ => is_paid_after_end || self.lacks_payment(shown, payment),
         };
-        if !is_contradicted || !weighed.contradict(time, self.at) {
+        if !is_contradicted || !assessment.record_contradiction(time, self.at) {
             return;
         }
-        weighed.unconfirmed.payment = true;
-        let goes_on = shown.runs() && !self.before.stage.is_over();
-        let is_off = if goes_on { weighed.stage.is_off } else { self.is_switched_off(Some(time)) };
-        let changed = self.due_change(kind, shown).or_else(|| self.changed(shown));
+        assessment.unconfirmed.payment = true;
+        let is_uninterrupted = shown.runs() && !self.before.stage.is_over();
+        let is_off = if is_uninterrupted { assessment.stage.is_off } else { self.is_switched_off(Some(time)) };
+        let changed = self.due_sku(kind, shown).or_else(|| self.recent_sku(shown));
         let stage = Stage {
             life: Life::Running,
             is_off,
@@ -227,71 +239,71 @@ impl Evidence<'_> {
             } else {
                 self.terms(shown, payment)
             },
-            pending: if changed.is_some() { None } else { weighed.stage.pending.take() },
+            pending: if changed.is_some() { None } else { assessment.stage.pending.take() },
             sku: changed.or_else(|| shown.sku.clone()),
         };
-        weighed.stage = stage;
+        assessment.stage = stage;
     }
 
-    /// Whether what was bought again after its end is shown without its end and without what was paid.
+    /// Whether a subscription was bought again after its end, and the snapshot shows neither that end nor the new
+    /// payment.
     fn lacks_return(&self, shown: &Stage, time: Timestamp) -> bool {
         self.before.stage.is_over() && shown.runs() && !self.is_paid_beyond(time)
     }
 
-    /// Whether the end that the snapshot shows is older than what happened at `time`.
+    /// Whether the end that the snapshot shows is not later than `time`. Also true if the answer has no date of an end.
     fn is_older_end(&self, time: Timestamp) -> bool {
         let end = self.snapshot.and_then(|snapshot| snapshot.ends_at);
         end.is_none_or(|end| end <= time)
     }
 
-    /// Whether the snapshot shows neither this grace nor that it was repaired since.
+    /// Whether the snapshot shows neither this grace period nor the payment that repaired it.
     fn lacks_grace(&self, shown: &Stage, time: Timestamp) -> bool {
         let known = &self.before.stage;
         let is_repaired = || {
-            let is_announced = crate::decide::truth::PAYMENTS
-                .iter()
-                .any(|transition| self.before.announced.covered(*transition) >= Some(time));
+            let is_announced = self.before.announced.last_covered(&TransitionKind::PAYMENTS) >= Some(time);
             self.is_paid_beyond(time) && (is_announced || known.is_unknown() || shown.terms > known.terms)
         };
         shown.runs() && !shown.in_grace && !is_repaired()
     }
 
-    /// Whether the snapshot does not show the payment of this report yet, or not all of it.
+    /// Whether the snapshot does not show the payment of this report yet, or only a part of it.
     fn lacks_payment(&self, shown: &Stage, payment: Moment) -> bool {
-        let is_partial = self.due_change(NotificationKind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
+        let is_partial = self.due_sku(NotificationKind::Renewed, shown).or_else(|| self.recent_sku(shown)).is_some();
         let next = self.before.stage.terms.map(|terms| terms.saturating_add(u64::from(self.is_new(payment))));
-        let is_leap = next.is_some() && shown.terms > next && self.is_changing(shown);
-        let is_lacking = is_partial || is_leap || !self.is_paid_beyond(payment.0);
+        let skips_term = next.is_some() && shown.terms > next && self.is_changing(shown);
+        let is_lacking = is_partial || skips_term || !self.is_paid_beyond(payment.0);
         shown.runs() && (shown.in_grace || shown.in_trial || is_lacking)
     }
 
-    /// The SKU that a payment changed to by a schedule that was shown earlier, while the snapshot still shows the old one.
-    fn due_change(&self, kind: NotificationKind, shown: &Stage) -> Option<String> {
+    /// The SKU to which this payment changed the plan, as an earlier snapshot had scheduled; `None` if the snapshot
+    /// shows that SKU already, or no change is due.
+    fn due_sku(&self, kind: NotificationKind, shown: &Stage) -> Option<String> {
         let known = &self.before.stage;
-        let pending = known.pending.as_ref().filter(|sku| !sku.is_empty() && PAYMENTS.contains(&kind))?;
-        let early = self.after.calendar().map_or(SAME_MS, |calendar| calendar.early_ms());
-        let is_due = self.before.change_at().is_some_and(|at| at.millis_since(self.at) <= early);
+        let pending = known.pending.as_ref().filter(|sku| !sku.is_empty() && kind.is_payment())?;
+        let lead = self.after.calendar().map_or(SAME, |calendar| calendar.renewal_lead());
+        let is_due = self.before.change_at().is_some_and(|at| at.since(self.at) <= lead);
         (is_due && shown.sku == known.sku).then(|| pending.clone())
     }
 
-    /// The SKU that it changed to a short while ago, while the snapshot still shows the one before.
-    fn changed(&self, shown: &Stage) -> Option<String> {
-        let (left, at) = self.before.left_sku()?;
-        let is_stale = is_recent(at, self.at) && shown.sku.as_ref() == Some(left);
+    /// The SKU after a change of plan in the last two hours, while the snapshot still shows the SKU before it.
+    fn recent_sku(&self, shown: &Stage) -> Option<String> {
+        let (old_sku, at) = self.before.last_plan_change()?;
+        let is_stale = is_recent(at, self.at) && shown.sku.as_ref() == Some(old_sku);
         self.before.stage.sku.clone().filter(|_| is_stale)
     }
 
-    /// The number of the term that was paid.
+    /// The number of paid terms after this payment.
     fn terms(&self, shown: &Stage, payment: Moment) -> Option<u64> {
         let known = self.before.stage.terms;
-        // The payment after an unseen trial is the one that its beginning was taken for.
+        // A trial that no snapshot showed looked like a paid term: its conversion is the payment of that same term.
         let is_first = payment.1 == NotificationKind::TrialConverted
             && self.after.calendar().is_some_and(|calendar| Some(calendar.containing(payment.0)) <= known);
         let is_next = self.is_new(payment) && !is_first;
         let next = || known.map(|terms| terms.saturating_add(u64::from(is_next)));
-        let is_partial = self.due_change(NotificationKind::Renewed, shown).or_else(|| self.changed(shown)).is_some();
-        let is_leap = shown.terms > next() && self.is_changing(shown);
-        let terms = if self.before.stage.is_over() || is_partial || is_leap {
+        let is_partial = self.due_sku(NotificationKind::Renewed, shown).or_else(|| self.recent_sku(shown)).is_some();
+        let skips_term = shown.terms > next() && self.is_changing(shown);
+        let terms = if self.before.stage.is_over() || is_partial || skips_term {
             next()
         } else if self.is_paid_beyond(payment.0) {
             shown.terms.max(known)
@@ -303,84 +315,89 @@ impl Evidence<'_> {
         terms.map(|terms| terms.max(1))
     }
 
-    /// Whether its plan changes just now, so that not every field may show the new one yet.
+    /// Whether the plan changed a short while ago, so that some fields of the snapshot may still show the old plan.
     fn is_changing(&self, shown: &Stage) -> bool {
         let is_new = |date: Timestamp| is_recent(date, self.at);
-        let has_left = self.before.left_sku().is_some_and(|(_, at)| is_new(at));
+        let has_changed = self.before.last_plan_change().is_some_and(|(_, at)| is_new(at));
         let is_near = |date: Timestamp| is_new(date) || (self.before.stage.in_grace && date <= self.at);
         let is_due = self.before.change_at().is_some_and(is_near);
-        has_left || (is_due && (self.before.stage.pending.is_some() || shown.sku != self.before.stage.sku))
+        has_changed || (is_due && (self.before.stage.pending.is_some() || shown.sku != self.before.stage.sku))
     }
 
-    /// Whether auto-renewal is off by the last notification about it, if that is later than `since`.
+    /// Whether the newest notification about auto-renewal is later than `since` and reports that it is off.
     fn is_switched_off(&self, since: Option<Timestamp>) -> bool {
         let is_later = |time: Timestamp| since.is_none_or(|since| time > since);
         self.newest(&SWITCHES).is_some_and(|(time, kind)| kind != NotificationKind::AutoRenewalOn && is_later(time))
     }
 
-    /// Lets a reported switch of auto-renewal stand.
-    fn weigh_switch(&self, weighed: &mut Weighed, shown: &Stage) {
+    /// Believes the newest report of a switch of auto-renewal if the answer may not show it yet.
+    fn assess_switch(&self, assessment: &mut Assessment, shown: &Stage) {
         let Some(switch @ (time, kind)) = self.newest(&SWITCHES) else { return };
         let is_off = kind != NotificationKind::AutoRenewalOn;
         let transition = if is_off { TransitionKind::Cancelled } else { TransitionKind::Resumed };
-        let is_news = self.is_new(switch) && self.before.announced.covered(transition) < Some(time);
-        if !is_news && (self.is_new(switch) || self.before.stage.is_off != is_off) {
+        let is_unannounced = self.is_new(switch) && self.before.announced.covered(transition) < Some(time);
+        if !is_unannounced && (self.is_new(switch) || self.before.stage.is_off != is_off) {
             return;
         }
-        let is_back = !is_off && shown.life == Life::Expired && self.newest_end() < Some(switch);
-        let is_contradicted = is_back || (shown.runs() && shown.is_off != is_off);
-        if !is_contradicted || !weighed.contradict(time, self.at) {
+        let is_on_after_end = !is_off && shown.life == Life::Expired && self.newest_end() < Some(switch);
+        let is_contradicted = is_on_after_end || (shown.runs() && shown.is_off != is_off);
+        if !is_contradicted || !assessment.record_contradiction(time, self.at) {
             return;
         }
-        weighed.unconfirmed.switch = true;
-        weighed.stage.is_off = is_off;
-        if is_back && !weighed.stage.runs() {
+        assessment.unconfirmed.switch = true;
+        assessment.stage.is_off = is_off;
+        if is_on_after_end && !assessment.stage.runs() {
             let known = self.before.stage.clone();
             let in_grace = known.runs() && known.in_grace;
-            weighed.stage = Stage { life: Life::Running, in_grace, is_off, ..known };
+            assessment.stage = Stage { life: Life::Running, in_grace, is_off, ..known };
         }
     }
 
-    /// Keeps checking a while longer for an end that was not shown in time.
-    fn watch_end(&self, weighed: &mut Weighed) {
-        let is_decided = |end: &Moment| self.is_new(*end) && !is_recent(end.0, self.at);
-        let Some(end) = self.newest_end().filter(is_decided) else { return };
-        let kinds = [PAYMENTS.as_slice(), &BEGINNINGS, &[NotificationKind::AutoRenewalOn]].concat();
-        let is_cancel = end.1 == NotificationKind::SubscriptionCancelled && weighed.stage.is_off;
-        if weighed.stage.runs() && !is_cancel && self.after.newest(&kinds) < Some(end) {
-            weighed.contradict(end.0, self.at);
+    /// Records a contradiction, so that the purchase is rechecked, when an end was reported more than two hours ago and
+    /// the answer still does not show it.
+    fn recheck_missing_end(&self, assessment: &mut Assessment) {
+        let is_overdue = |end: &Moment| self.is_new(*end) && !is_recent(end.0, self.at);
+        let Some(end) = self.newest_end().filter(is_overdue) else { return };
+        let running = running_kinds();
+        let is_cancel = end.1 == NotificationKind::SubscriptionCancelled && assessment.stage.is_off;
+        if assessment.stage.runs() && !is_cancel && self.after.newest(&running) < Some(end) {
+            assessment.record_contradiction(end.0, self.at);
         }
     }
 
-    /// Whether this report of an end or a scheduled change waits: it is the newest of its kind, and `stage`, which all
-    /// others and the snapshot show, contradicts it.
-    pub fn is_premature(&self, stage: &Stage, moment: Moment) -> bool {
+    /// Whether this report of an end or a scheduled change must wait for a later snapshot: `stage`, the stage by the
+    /// snapshot and all other reports, contradicts it, and no newer report shows that the purchase runs.
+    pub fn must_wait(&self, stage: &Stage, moment: Moment) -> bool {
         let (time, kind) = moment;
         let is_newest = |kinds: &[NotificationKind]| self.after.newest(kinds) < Some(moment);
-        let runs_on = [PAYMENTS.as_slice(), &BEGINNINGS, &[NotificationKind::AutoRenewalOn]].concat();
+        let running = running_kinds();
         match kind {
-            NotificationKind::Expired => stage.runs() && is_newest(&runs_on) && !self.shows_end_of(time),
+            NotificationKind::Expired => stage.runs() && is_newest(&running) && !self.shows_end_of(time),
             NotificationKind::SubscriptionCancelled => {
-                stage.runs() && is_newest(&runs_on) && !self.is_cancelled_by_now() && !self.shows_end_of(time)
+                stage.runs() && is_newest(&running) && !self.shows_new_cancellation() && !self.shows_end_of(time)
             }
             NotificationKind::ConsumableCancelled | NotificationKind::EntitlementCancelled => {
-                stage.runs() && is_newest(&BOUGHT)
+                stage.runs() && is_newest(&NotificationKind::BOUGHT)
             }
             NotificationKind::PlanChangeScheduled => {
                 let known = &self.before.stage;
                 let is_shown = stage.pending.is_some() && stage.pending != known.pending;
-                stage.runs() && !is_shown && (known.is_unknown() || stage.sku == known.sku) && is_newest(&PAYMENTS)
+                stage.runs()
+                    && !is_shown
+                    && (known.is_unknown() || stage.sku == known.sku)
+                    && is_newest(&NotificationKind::PAYMENTS)
             }
-            NotificationKind::GraceExpired => stage.runs() && stage.in_grace && self.ends_grace(time),
+            NotificationKind::OutOfGrace => stage.runs() && stage.in_grace && self.after.is_end_of_grace(time),
             _ => false,
         }
     }
 
-    /// Whether the snapshot shows a cancellation that lets the paid time run out, and that is news.
-    fn is_cancelled_by_now(&self) -> bool {
+    /// Whether the snapshot shows an end in the future, while auto-renewal was on until now and no new report switches
+    /// it off: a new cancellation at the end of what was paid.
+    fn shows_new_cancellation(&self) -> bool {
         let is_shown = self.snapshot.and_then(|snapshot| snapshot.ends_at).is_some_and(|end| end > self.at);
-        let off =
+        let is_switch_off =
             |(_, kind): &Moment| matches!(kind, NotificationKind::AutoRenewalOff | NotificationKind::ScheduledToEnd);
-        is_shown && !(self.before.stage.runs() && self.before.stage.is_off) && !self.fresh.iter().any(off)
+        is_shown && !(self.before.stage.runs() && self.before.stage.is_off) && !self.fresh.iter().any(is_switch_off)
     }
 }

@@ -206,15 +206,15 @@ impl Case {
             (1_i64..).zip(&arrow.reports).map(|(n, kind)| (n, report(*kind, now.plus_millis(n * 1_000 - 1_800_000))));
         Self { reports: reports.collect(), known, verification, has_trial, now }
     }
+}
 
-    fn settle(
-        &self,
-        known: &Purchase,
-        reports: &[(i64, Notification)],
-        (verification, now): (&Verification, Timestamp),
-    ) -> Decision {
-        decide(known, reports, SettlingContext { verification, is_replaced: false, now })
-    }
+fn settle_at(
+    known: &Purchase,
+    reports: &[(i64, Notification)],
+    verification: &Verification,
+    now: Timestamp,
+) -> Decision {
+    decide(known, reports, SettlingContext { verification, is_replaced: false, now })
 }
 
 /// The settling of one line.
@@ -237,11 +237,11 @@ fn at(verification: &Verification, at: Timestamp) -> Verification {
 fn settled_late(arrow: &Arrow, lag: &Lag) -> [Decision; 2] {
     let case = Case::of(arrow);
     let stale = at(&verification(&lag.shows, case.has_trial), case.now);
-    let first = case.settle(&case.known, &case.reports, (&stale, case.now));
+    let first = settle_at(&case.known, &case.reports, &stale, case.now);
     let is_open = |(seq, _): &&(i64, Notification)| first.outcomes.iter().all(|(decided, _)| decided != seq);
     let open: Vec<_> = case.reports.iter().filter(is_open).cloned().collect();
     let later = case.now.plus_millis(1_860_000);
-    let second = case.settle(&first.purchase, &open, (&at(&case.verification, later), later));
+    let second = settle_at(&first.purchase, &open, &at(&case.verification, later), later);
     [first, second]
 }
 
@@ -278,8 +278,8 @@ fn every_arrow_ends_alike_when_the_store_lags_first() {
             ));
         }
         let later = case.now.plus_millis(1_860_000);
-        let at_once = case.settle(&case.known, &case.reports, (&case.verification, case.now)).purchase;
-        let at_once = case.settle(&at_once, &[], (&at(&case.verification, later), later)).purchase;
+        let at_once = settle_at(&case.known, &case.reports, &case.verification, case.now).purchase;
+        let at_once = settle_at(&at_once, &[], &at(&case.verification, later), later).purchase;
         let (late, prompt) = (record_of(&second.purchase), record_of(&at_once));
         if late != prompt {
             let differs = late.lines().zip(prompt.lines()).filter(|(late, prompt)| late != prompt).collect::<Vec<_>>();

@@ -99,7 +99,7 @@ fn a_conversion_from_grace_is_one_recovery() {
     );
     assert_eq!(kinds(&paid), [TransitionKind::TrialConverted, TransitionKind::Recovered]);
     let at = day(33).plus_millis(10 * MINUTE);
-    for kind in [NotificationKind::Renewed, NotificationKind::GraceExpired] {
+    for kind in [NotificationKind::Renewed, NotificationKind::OutOfGrace] {
         let later = read(&paid.purchase, &[report(kind, at)], Snapshot { at, ..converted(0) });
         assert_eq!(cycles(&later), [], "{kind:?}");
         goes_on(&later.purchase, paid.purchase.billing_cycles().unwrap());

@@ -29,11 +29,7 @@ fn deferred(at: Timestamp) -> Snapshot {
 
 /// The minutes of the checks after a notification of `at`, and the decision of the last one, with the snapshots of
 /// `shows`.
-fn checks(
-    first: &Decision,
-    (at, until): (Timestamp, i64),
-    shows: impl Fn(Timestamp) -> Snapshot,
-) -> (Vec<i64>, Decision) {
+fn checks(first: &Decision, at: Timestamp, until: i64, shows: impl Fn(Timestamp) -> Snapshot) -> (Vec<i64>, Decision) {
     let mut waits = Vec::new();
     let mut last = first.clone();
     while let Some(wake) = last.wake.filter(|wake| wake.millis_since(at) <= until) {
@@ -50,7 +46,7 @@ fn a_reported_payment_grace_or_auto_renewal_stands() {
     type Shows = fn(Timestamp) -> Snapshot;
     let cases: [(&Purchase, NotificationKind, Shows, TransitionKind, State); 6] = [
         (&in_grace, NotificationKind::Renewed, grace, TransitionKind::Recovered, State::Active),
-        (&in_grace, NotificationKind::GraceExpired, grace, TransitionKind::Recovered, State::Active),
+        (&in_grace, NotificationKind::OutOfGrace, grace, TransitionKind::Recovered, State::Active),
         (&bought(), NotificationKind::Renewed, monthly, TransitionKind::Renewed, State::Active),
         (&bought(), NotificationKind::GraceBegan, monthly, TransitionKind::GraceBegan, State::Grace),
         (&bought(), NotificationKind::AutoRenewalOff, monthly, TransitionKind::Cancelled, State::Off),
@@ -61,7 +57,7 @@ fn a_reported_payment_grace_or_auto_renewal_stands() {
         let first = read(known, &[report(kind, at)], stale(at.plus_millis(2 * MINUTE)));
         assert_eq!((kinds(&first), first.purchase.state()), (vec![transition], state), "{kind:?}");
         assert!(first.purchase.is_unverified(), "{kind:?}");
-        let (waits, last) = checks(&first, (at, 2 * HOUR), stale);
+        let (waits, last) = checks(&first, at, 2 * HOUR, stale);
         assert_eq!(waits, [10, 60], "{kind:?}");
         assert_eq!(
             (last.purchase.state(), last.wake),
@@ -78,7 +74,7 @@ fn the_first_check_after_two_hours_decides_and_is_watched() {
     let undone = read(&first.purchase, &[], monthly(at.plus_millis(2 * HOUR)));
     assert_eq!((kinds(&undone), undone.purchase.state()), (vec![TransitionKind::Resumed], State::Active));
     assert!(!undone.purchase.is_unverified());
-    let (waits, last) = checks(&undone, (at, 48 * HOUR), monthly);
+    let (waits, last) = checks(&undone, at, 48 * HOUR, monthly);
     assert_eq!(waits, [125, 485, 845, 1205, 1565, 1925, 2285, 2645]);
     assert_eq!(last.wake.map(|wake| wake > at.plus_millis(6 * 24 * HOUR)), Some(true));
 }
@@ -162,7 +158,7 @@ fn what_runs_again_after_its_end_is_a_payment_or_a_resumption() {
     let at = day(35);
     for (kind, transition) in [
         (NotificationKind::Renewed, TransitionKind::Renewed),
-        (NotificationKind::GraceExpired, TransitionKind::Renewed),
+        (NotificationKind::OutOfGrace, TransitionKind::Renewed),
         (NotificationKind::AutoRenewalOn, TransitionKind::Resumed),
         (NotificationKind::SubscriptionPurchased, TransitionKind::Purchased),
     ] {

@@ -132,7 +132,7 @@ fn every_kind_from_every_state_leads_to_the_table_s_state() {
 #[test]
 fn the_names_of_states_parse_back_to_them() {
     for state in State::ALL {
-        assert_eq!(state.as_str().parse(), Ok(state));
+        assert_eq!(state.as_str().parse(), Ok(*state));
     }
 }
 
@@ -160,7 +160,7 @@ fn a_settling_without_notifications_changes_nothing() {
 fn a_late_report_does_not_undo_a_newer_one() {
     let expired =
         after(&[NotificationKind::SubscriptionPurchased, NotificationKind::Renewed, NotificationKind::Expired]);
-    let late = settle(&expired, &[notification(NotificationKind::GraceExpired, 15)]);
+    let late = settle(&expired, &[notification(NotificationKind::OutOfGrace, 15)]);
     assert_eq!(late.purchase.state(), State::Expired);
     let newer = settle(&late.purchase, &[notification(NotificationKind::Renewed, 40)]);
     assert_eq!(newer.purchase.state(), State::Active);

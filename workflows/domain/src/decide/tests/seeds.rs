@@ -16,6 +16,6 @@ fn a_recovery_without_a_reported_grace_is_one_renewal() {
     assert_eq!((kinds(&renewed), renewed.purchase.billing_cycles()), (vec![TransitionKind::Renewed], Some(2)));
     let twice = read(&renewed.purchase, &[report(NotificationKind::Renewed, day(36))], shown(day(37)));
     assert_eq!(kinds(&twice), []);
-    let late = read(&twice.purchase, &[report(NotificationKind::GraceExpired, day(36))], shown(day(42)));
+    let late = read(&twice.purchase, &[report(NotificationKind::OutOfGrace, day(36))], shown(day(42)));
     assert_eq!((kinds(&late), late.purchase.billing_cycles()), (vec![], Some(2)));
 }

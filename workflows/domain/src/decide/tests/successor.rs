@@ -29,18 +29,13 @@ fn shown(seconds: i64, reason: Option<EndReason>) -> Verification {
     }))
 }
 
-fn settle(
-    known: &Purchase,
-    reports: &[Notification],
-    (verification, seconds): (&Verification, i64),
-    is_replaced: bool,
-) -> Decision {
+fn settle(known: &Purchase, reports: &[Notification], verification: &Verification, seconds: i64) -> Decision {
     let numbered: Vec<_> = (1..).zip(reports.iter().cloned()).collect();
-    decide(known, &numbered, SettlingContext { verification, is_replaced, now: at(seconds) })
+    decide(known, &numbered, SettlingContext { verification, is_replaced: false, now: at(seconds) })
 }
 
 fn check(known: &Purchase, seconds: i64) -> Decision {
-    settle(known, &[], (&shown(seconds, Some(EndReason::Replaced)), seconds), false)
+    settle(known, &[], &shown(seconds, Some(EndReason::Replaced)), seconds)
 }
 
 fn names(decision: &Decision) -> Vec<TransitionKind> {
@@ -52,8 +47,8 @@ fn replaced() -> Decision {
     let bought = settle(
         &Purchase::default(),
         &[notification(NotificationKind::SubscriptionPurchased, 0)],
-        (&shown(HOUR, None), HOUR),
-        false,
+        &shown(HOUR, None),
+        HOUR,
     );
     check(&bought.purchase, READ)
 }
@@ -77,8 +72,8 @@ fn it_is_checked_daily_for_a_week_and_then_expires_once() {
             notification(NotificationKind::Expired, READ + 8 * DAY),
             notification(NotificationKind::SubscriptionCancelled, CHANGE),
         ],
-        (&shown(READ + 9 * DAY, Some(EndReason::Replaced)), READ + 9 * DAY),
-        false,
+        &shown(READ + 9 * DAY, Some(EndReason::Replaced)),
+        READ + 9 * DAY,
     );
     assert_eq!((names(&again), again.wake), (Vec::new(), None));
 }
@@ -88,18 +83,18 @@ fn a_link_or_the_old_receipt_s_notification_ends_the_search() {
     let known = replaced().purchase;
     assert_eq!(known.successor_missing_since(), Some(at(READ)));
     let verification = shown(READ + 8 * DAY, Some(EndReason::Replaced));
-    let linked = settle(&known, &[], (&verification, READ + 8 * DAY), true);
+    let context = SettlingContext { verification: &verification, is_replaced: true, now: at(READ + 8 * DAY) };
+    let linked = decide(&known, &[], context);
     assert_eq!((names(&linked), linked.wake), (Vec::new(), None));
     let early = shown(READ + DAY, Some(EndReason::Replaced));
-    let named = settle(&known, &[notification(NotificationKind::Replaced, CHANGE)], (&early, READ + DAY), false);
+    let named = settle(&known, &[notification(NotificationKind::Replaced, CHANGE)], &early, READ + DAY);
     assert_eq!((named.purchase.successor_missing_since(), named.wake), (None, None));
 }
 
 #[test]
 fn what_an_import_adopts_as_replaced_is_no_news() {
     let verification = shown(READ, Some(EndReason::Replaced));
-    let adopted =
-        settle(&Purchase::default(), &[notification(NotificationKind::Adopted, READ)], (&verification, READ), false);
+    let adopted = settle(&Purchase::default(), &[notification(NotificationKind::Adopted, READ)], &verification, READ);
     assert_eq!((adopted.purchase.successor_missing_since(), adopted.wake), (None, None));
 }
 
@@ -108,16 +103,12 @@ fn what_expired_before_its_reason_was_known_expires_once() {
     let bought = settle(
         &Purchase::default(),
         &[notification(NotificationKind::SubscriptionPurchased, 0)],
-        (&shown(HOUR, None), HOUR),
-        false,
+        &shown(HOUR, None),
+        HOUR,
     );
     let pending = shown(READ, Some(EndReason::Pending));
-    let finished = settle(
-        &bought.purchase,
-        &[notification(NotificationKind::SubscriptionCancelled, CHANGE)],
-        (&pending, READ),
-        false,
-    );
+    let finished =
+        settle(&bought.purchase, &[notification(NotificationKind::SubscriptionCancelled, CHANGE)], &pending, READ);
     assert_eq!(names(&finished), [TransitionKind::Expired]);
     let explained = check(&finished.purchase, READ + DAY);
     assert!(explained.purchase.successor_missing_since().is_some());

@@ -1,10 +1,10 @@
 //! The payment of each line of a sales report.
 //!
-//! It is found by the transaction id when the report has the charge, else by time. A line about a payment that is not in
-//! the ledger belongs to none.
+//! It is found by the transaction id when the report has the charge, else by time. A line about a payment that is not
+//! in the ledger belongs to none.
 
 use super::{Known, Sale, SaleKind};
-use crate::time::{DAY, Timestamp, millis};
+use crate::time::{DAY, Timestamp};
 use rust_decimal::Decimal;
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use std::time::Duration;
 const MAX_EARLY: Duration = DAY;
 
 /// Assigns one charge to each payment: of all pairs within reach, the nearest first.
-pub fn assign_charges<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: i64) {
+pub fn assign_charges<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach: Duration) {
     let charges = || sales.iter().filter(|sale| is_payment(sale));
-    let pair = |(place, one): (usize, &Known<'_>), sale: &'a Sale| (distance_ms(sale.at, one.at), place, sale);
+    let pair = |(place, one): (usize, &Known<'_>), sale: &'a Sale| (sale.at.distance(one.at), place, sale);
     let all = known.iter().enumerate().flat_map(|one| charges().map(move |sale| pair(one, sale)));
-    let mut pairs: Vec<_> = all.filter(|(distance, ..)| *distance <= reach_ms).collect();
+    let mut pairs: Vec<_> = all.filter(|(distance, ..)| *distance <= reach).collect();
     pairs.sort_by(|a, b| (a.0, a.1, &a.2.transaction_id).cmp(&(b.0, b.1, &b.2.transaction_id)));
     let mut taken: Vec<&Sale> = Vec::new();
     for (_, place, sale) in pairs {
@@ -28,10 +28,10 @@ pub fn assign_charges<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: 
     }
 }
 
-/// Assigns each refund to the payment of the same transaction, else to the one for which it is booked, else to the last one
-/// before it of which that much is left.
-pub fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach_ms: i64) {
-    let is_absent = |sale: &&Sale| known.iter().all(|one| distance_ms(sale.at, one.at) > reach_ms);
+/// Assigns each refund to the payment of the same transaction, else to the one for which it is booked, else to the last
+/// one before it of which that much is left.
+pub fn assign_returns<'a>(known: &mut [Known<'a>], sales: &'a [Sale], reach: Duration) {
+    let is_absent = |sale: &&Sale| known.iter().all(|one| sale.at.distance(one.at) > reach);
     let absent: Vec<Timestamp> =
         sales.iter().filter(|sale| is_payment(sale)).filter(is_absent).map(|sale| sale.at).collect();
     let mut returns: Vec<&Sale> = sales.iter().filter(|sale| sale.kind != SaleKind::Charge).collect();
@@ -68,18 +68,14 @@ fn is_payment(sale: &Sale) -> bool {
     sale.kind == SaleKind::Charge && !sale.is_of_trial()
 }
 
-const fn distance_ms(a: Timestamp, b: Timestamp) -> i64 {
-    a.millis_since(b).saturating_abs()
-}
-
 /// The payment whose refund the store showed at that time.
 fn shown_by_store(known: &[Known<'_>], sale: &Sale) -> Option<usize> {
-    let is_near = |at: Timestamp| distance_ms(at, sale.at) <= millis(MAX_EARLY);
+    let is_near = |at: Timestamp| at.distance(sale.at) <= MAX_EARLY;
     known.iter().rposition(|one| one.returns.is_empty() && one.store_refund.is_some_and(is_near))
 }
 
-/// The last payment before a refund of which that much is left, else of which anything is. `after` is the last charge of a
-/// payment that is not in the ledger: a refund after it is not taken from a payment before it.
+/// The last payment before a refund of which that much is left, else of which anything is. `after` is the last charge
+/// of a payment that is not in the ledger: a refund after it is not taken from a payment before it.
 fn last_with_room(known: &[Known<'_>], sale: &Sale, after: Option<Timestamp>) -> Option<usize> {
     let is_before = |one: &Known<'_>| match one.charge {
         Some(charge) => charge.at <= sale.at,

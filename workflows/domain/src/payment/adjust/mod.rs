@@ -1,8 +1,8 @@
 //! The adjustments of payments: the entries that the ledger lacks.
 //!
-//! The expected sum of a payment follows from what is known now: its price (the report's, else the recorded one), minus
-//! refunds. An adjustment is the difference to the booked sum, so that the same facts again adjust nothing. `matching`
-//! finds the payment of each line of a report.
+//! The expected sum of a payment is its price (that of the sales report, else the recorded one) minus refunds. An
+//! adjustment is the difference between that and the booked sum, so processing the same facts again adjusts nothing.
+//! `matching` finds the payment of each line of a sales report.
 
 mod matching;
 
@@ -10,11 +10,13 @@ mod matching;
 mod tests;
 
 use super::EntryKind;
+use crate::names::names;
 use crate::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// An entry in the ledger. The entries of one payment follow each other in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,34 +45,21 @@ pub enum SaleKind {
     Chargeback,
 }
 
-impl SaleKind {
-    /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Charge, Self::Refund, Self::Chargeback];
-
-    /// The name in storage and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Charge => "charge",
-            Self::Refund => "refund",
-            Self::Chargeback => "chargeback",
-        }
-    }
-}
+names!(SaleKind { Charge = "charge", Refund = "refund", Chargeback = "chargeback", });
 
 impl std::str::FromStr for SaleKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
-        found.ok_or_else(|| "`charge`, `refund` or `chargeback`".to_owned())
+        let found = Self::ALL.iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text));
+        found.copied().ok_or_else(|| "`charge`, `refund` or `chargeback`".to_owned())
     }
 }
 
 /// A line of a sales report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sale {
-    /// The store's name of the transaction.
+    /// The store's id of the transaction.
     pub transaction_id: String,
     /// Its kind.
     pub kind: SaleKind,
@@ -91,7 +80,7 @@ pub enum RefundStatus {
     Refunded(Timestamp),
     /// It is valid.
     Valid,
-    /// Not known, or not known as an amount.
+    /// It is not known whether or how much was refunded.
     Unknown,
 }
 
@@ -131,32 +120,32 @@ pub fn adjustments(
     booked: &[LedgerEntry],
     sales: &[Sale],
     refund_status: RefundStatus,
-    reach_ms: i64,
+    reach: Duration,
 ) -> Vec<Adjustment> {
-    let known = known(booked, sales, reach_ms);
+    let known = known(booked, sales, reach);
     let present = newest(booked);
     let adjust =
         |one: &Known<'_>| one.adjust(if present == Some(one.number) { refund_status } else { RefundStatus::Unknown });
     known.iter().filter_map(adjust).collect()
 }
 
-/// The number of the payment of each line; `None` when there is none.
+/// For each line of a report, the number of its payment; `None` if no payment in the ledger matches.
 #[must_use]
-pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach_ms: i64) -> Vec<Option<i64>> {
-    let known = known(booked, sales, reach_ms);
+pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> Vec<Option<i64>> {
+    let known = known(booked, sales, reach);
     let of = |sale: &Sale| {
         let same = |other: &Sale| std::ptr::eq(other, sale);
-        let owner =
+        let payment =
             known.iter().find(|one| one.charge.is_some_and(same) || one.returns.iter().any(|other| same(other)));
-        owner.map(|owner| owner.number)
+        payment.map(|payment| payment.number)
     };
     sales.iter().map(of).collect()
 }
 
 /// The charges of a sales report, by the number of their payment.
 #[must_use]
-pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach_ms: i64) -> BTreeMap<i64, Sale> {
-    let known = known(booked, sales, reach_ms);
+pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, Sale> {
+    let known = known(booked, sales, reach);
     known.iter().filter_map(|one| Some((one.number, one.charge?.clone()))).collect()
 }
 
@@ -168,7 +157,7 @@ pub fn newest(booked: &[LedgerEntry]) -> Option<i64> {
 }
 
 impl Sale {
-    /// Whether it is the free beginning of a trial: a charge of nothing, which is no payment.
+    /// Whether it is the beginning of a trial: a charge of zero is not a payment.
     #[must_use]
     pub fn is_of_trial(&self) -> bool {
         self.kind == SaleKind::Charge && self.price.is_zero()
@@ -201,7 +190,7 @@ impl<'a> Known<'a> {
                 self.refund_ids.extend(entry.transaction_id.as_deref());
             }
             EntryKind::Restored => (self.is_refunded, self.store_refund) = (false, None),
-            // The revenue of a payment without a price, as it was corrected later.
+            // A payment was recorded without a price, and this entry added it later.
             EntryKind::Correction if entry.transaction_id.is_none() => self.earned = self.earned.or(entry.usd),
             EntryKind::Correction => {}
             _ => (self.at, self.earned) = (entry.at, entry.usd),
@@ -285,13 +274,13 @@ fn part(price: Decimal, part: Decimal, charge: Decimal) -> Decimal {
     cents
 }
 
-fn known<'a>(booked: &'a [LedgerEntry], sales: &'a [Sale], reach_ms: i64) -> Vec<Known<'a>> {
+fn known<'a>(booked: &'a [LedgerEntry], sales: &'a [Sale], reach: Duration) -> Vec<Known<'a>> {
     let mut known: BTreeMap<i64, Known<'a>> = BTreeMap::new();
     for entry in booked {
         known.entry(entry.number).or_insert_with(|| Known::of(entry)).add(entry);
     }
     let mut known: Vec<Known<'a>> = known.into_values().collect();
-    matching::assign_charges(&mut known, sales, reach_ms);
-    matching::assign_returns(&mut known, sales, reach_ms);
+    matching::assign_charges(&mut known, sales, reach);
+    matching::assign_returns(&mut known, sales, reach);
     known
 }

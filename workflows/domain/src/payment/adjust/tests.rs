@@ -4,10 +4,12 @@ use super::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, 
 use crate::event::tests::day;
 use crate::payment::EntryKind;
 use crate::payment::EntryKind::{Initial, Refund, Renewal};
+use crate::time::DAY;
 use SaleKind::{Charge, Chargeback, Refund as Return};
 use rust_decimal::Decimal;
+use std::time::Duration;
 
-const REACH_MS: i64 = 15 * 86_400_000;
+const REACH: Duration = DAY.saturating_mul(15);
 const VALID: RefundStatus = RefundStatus::Valid;
 
 fn usd(text: &str) -> Decimal {
@@ -46,12 +48,12 @@ fn settled(
     refund_status: RefundStatus,
 ) -> (Vec<(i64, String)>, Vec<LedgerEntry>) {
     let mut entries = booked.to_vec();
-    let added = adjustments(&entries, sales, refund_status, REACH_MS);
+    let added = adjustments(&entries, sales, refund_status, REACH);
     for Adjustment { number, kind, at, usd, transaction_id } in added.clone() {
         entries.push(LedgerEntry { number, kind, at: at.unwrap_or_else(|| day(0)), usd: Some(usd), transaction_id });
     }
     entries.sort_by_key(|entry| entry.number);
-    assert_eq!(adjustments(&entries, sales, refund_status, REACH_MS), [], "the same facts again");
+    assert_eq!(adjustments(&entries, sales, refund_status, REACH), [], "the same facts again");
     (added.into_iter().map(|one| (one.number, one.usd.to_string())).collect(), entries)
 }
 
@@ -117,7 +119,7 @@ fn a_refund_booked_for_another_payment_is_moved_once() {
 fn a_refund_of_an_unknown_charge_is_taken_from_no_payment() {
     let sales = [charge_and(3, Charge, 69), charge_and(3, Return, 121)];
     let booked = [paid(4, Some("9.99"))];
-    assert_eq!(matches(&booked, &sales, REACH_MS), [None, None]);
+    assert_eq!(matches(&booked, &sales, REACH), [None, None]);
     assert_eq!(added(&booked, &sales), []);
     // It was taken before the report had its charge.
     let (taken, booked) = settled(&booked, &sales[1..], VALID);
@@ -133,7 +135,7 @@ fn no_more_is_refunded_than_was_earned() {
     let own = [sale("a", Return, 62, "9.99"), sale("b", Return, 62, "9.99"), sale("c", Return, 63, "9.99")];
     let booked = [paid(1, Some("9.99")), paid(2, Some("9.99"))];
     assert_eq!(added(&booked, &own), [(1, "-9.99".to_owned()), (2, "-9.99".to_owned())]);
-    assert_eq!(matches(&booked, &own, REACH_MS), [Some(2), Some(1), None], "nothing is left for the third");
+    assert_eq!(matches(&booked, &own, REACH), [Some(2), Some(1), None], "nothing is left for the third");
     let parts = [sale("a", Return, 62, "4.00"), sale("b", Return, 62, "4.00"), sale("c", Return, 63, "9.99")];
     assert_eq!(added(&booked, &parts), [(1, "-9.99".to_owned()), (2, "-8.00".to_owned())]);
 }
@@ -162,7 +164,7 @@ fn a_charge_of_nothing_is_no_payment() {
     let trial = sale("t0", Charge, 25, "0.00");
     assert!(trial.is_of_trial());
     let booked = [paid(1, Some("9.99"))];
-    assert_eq!(matches(&booked, std::slice::from_ref(&trial), REACH_MS), [None]);
+    assert_eq!(matches(&booked, std::slice::from_ref(&trial), REACH), [None]);
     assert_eq!(added(&booked, &[trial, sale("own", Return, 32, "9.99")]), one(1, "-9.99"));
 }
 

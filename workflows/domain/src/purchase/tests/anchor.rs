@@ -117,7 +117,7 @@ fn a_first_sight_in_grace_counts_from_the_renewal_that_failed() {
         );
         let paid = read(
             &first.purchase,
-            &[(NotificationKind::GraceExpired, "2026-04-30")],
+            &[(NotificationKind::OutOfGrace, "2026-04-30")],
             shown(2, "2026-04-30T01:00", "2026-06-28"),
         );
         assert_eq!(cycles(&paid), [(TransitionKind::Recovered, Some(2))]);

@@ -135,7 +135,7 @@ fn payment_issues_outlive_expiry_and_end_with_a_recovery() {
     let reported = read(&seen, &[report(NotificationKind::GraceBegan, "2026-02-28")], &grace);
     assert_eq!(reported.payment_issues_began_at(), Some(time("2026-02-28")));
     let unpaid = Snapshot { end_reason: Some(EndReason::Store), ..off("2026-03-07", "2026-03-06") };
-    let over = read(&reported, &[report(NotificationKind::GraceExpired, "2026-03-06")], &unpaid);
+    let over = read(&reported, &[report(NotificationKind::OutOfGrace, "2026-03-06")], &unpaid);
     assert_eq!((over.payment_issues_began_at(), over.revoked_at()), (Some(time("2026-02-28")), None));
     let recovered = read(&reported, &[], &monthly("2026-03-04", "2026-03-31"));
     assert_eq!(recovered.payment_issues_began_at(), None);

@@ -75,7 +75,7 @@ fn a_failed_payment_is_grace_with_the_old_renewal_s_date_too() {
     let later = settle(&grace.purchase, &[], failed(day(35), day(31)));
     assert_eq!((kinds(&later), later.purchase.state()), (vec![], State::Grace));
     let repaired = Snapshot { renews_at: Some("2026-03-10T00:00:00Z".parse().unwrap()), ..shown(day(36)) };
-    let repaired = settle(&later.purchase, &[(NotificationKind::GraceExpired, day(36))], repaired);
+    let repaired = settle(&later.purchase, &[(NotificationKind::OutOfGrace, day(36))], repaired);
     assert_eq!((kinds(&repaired), repaired.purchase.billing_cycles()), (vec![Recovered], Some(2)));
 }
 
@@ -250,10 +250,8 @@ fn a_grace_never_shown_is_unpaid_when_the_store_ends_it() {
 fn what_was_paid_in_a_grace_of_one_term_ends_as_a_paid_term() {
     for case in unpaid() {
         let failed = case.failed().purchase;
-        let reports = [
-            (NotificationKind::GraceExpired, case.due.plus_millis(48 * HOUR)),
-            (NotificationKind::Expired, case.grace),
-        ];
+        let reports =
+            [(NotificationKind::OutOfGrace, case.due.plus_millis(48 * HOUR)), (NotificationKind::Expired, case.grace)];
         let over = settle(&failed, &reports, case.over(case.grace.plus_millis(HOUR), EndReason::Customer));
         let is_trial = case.trial_ends_at.is_some();
         let cycles = if is_trial { 1 } else { 2 };

@@ -98,10 +98,10 @@ fn payment_issues_end_with_a_recovery_and_outlive_an_expiry() {
         began(&[NotificationKind::SubscriptionPurchased, NotificationKind::GraceBegan, NotificationKind::Expired]),
         Some(at(20))
     );
-    assert_eq!(began(&[NotificationKind::GraceBegan, NotificationKind::GraceExpired]), None);
+    assert_eq!(began(&[NotificationKind::GraceBegan, NotificationKind::OutOfGrace]), None);
     assert_eq!(began(&[NotificationKind::GraceBegan, NotificationKind::Renewed]), None);
     assert_eq!(
-        began(&[NotificationKind::GraceBegan, NotificationKind::GraceExpired, NotificationKind::GraceBegan]),
+        began(&[NotificationKind::GraceBegan, NotificationKind::OutOfGrace, NotificationKind::GraceBegan]),
         Some(at(30))
     );
 }
@@ -164,7 +164,7 @@ proptest! {
             (Just(times.clone()), Just(times).prop_shuffle())
         })
     ) {
-        let take = |times: &[i64]| times.iter().fold(ReportTimes::default(), |mut reports, time| { reports.at(at(*time)); reports });
+        let take = |times: &[i64]| times.iter().fold(ReportTimes::default(), |mut reports, time| { reports.add(at(*time)); reports });
         let (sorted, shuffled) = times;
         let reported = take(&sorted);
         prop_assert_eq!(&reported, &take(&shuffled));

@@ -37,7 +37,7 @@ const SIGHTS: [NotificationKind; 4] = [
     NotificationKind::Adopted,
     NotificationKind::Renewed,
     NotificationKind::AutoRenewalOn,
-    NotificationKind::GraceExpired,
+    NotificationKind::OutOfGrace,
 ];
 
 /// One subscription as the store knows it.
@@ -96,7 +96,7 @@ fn report(kind: NotificationKind, at: Timestamp) -> Notification {
 }
 
 /// Settles one payment at the end of this term in its way: what is known then, and the transitions.
-fn pay(known: &Purchase, sold: Sold, (number, way): (i64, Way)) -> (Purchase, Vec<(TransitionKind, Option<u64>)>) {
+fn pay(known: &Purchase, sold: Sold, number: i64, way: Way) -> (Purchase, Vec<(TransitionKind, Option<u64>)>) {
     let due = sold.boundary(number);
     let reports = [report(NotificationKind::Renewed, due.plus_millis(7_000))];
     let at = due.plus_millis(3 * MINUTE);
@@ -117,7 +117,7 @@ fn pay(known: &Purchase, sold: Sold, (number, way): (i64, Way)) -> (Purchase, Ve
 }
 
 /// Sees it first in this term, and then each payment in its way. What is wrong, if anything is.
-fn live(sold: Sold, (sight, first): (NotificationKind, i64), way: impl Fn(i64) -> Way) -> Result<(), String> {
+fn live(sold: Sold, sight: NotificationKind, first: i64, way: impl Fn(i64) -> Way) -> Result<(), String> {
     let begun = sold.boundary(first - 1);
     let reports = [report(sight, begun.plus_millis(7_000))];
     let at =
@@ -128,7 +128,7 @@ fn live(sold: Sold, (sight, first): (NotificationKind, i64), way: impl Fn(i64) -
         .iter()
         .filter(|reported| matches!(reported.kind, TransitionKind::Renewed | TransitionKind::Recovered))
         .count();
-    let is_payment = matches!(sight, NotificationKind::Renewed | NotificationKind::GraceExpired);
+    let is_payment = matches!(sight, NotificationKind::Renewed | NotificationKind::OutOfGrace);
     if payments != usize::from(is_payment) {
         return Err(format!("the first sight announces {:?}", seen.transitions));
     }
@@ -137,7 +137,7 @@ fn live(sold: Sold, (sight, first): (NotificationKind, i64), way: impl Fn(i64) -
     let end = first + sold.renewals();
     for number in first..end {
         let way = way(number);
-        let (after, reported) = pay(&known, sold, (number, way));
+        let (after, reported) = pay(&known, sold, number, way);
         cycle += 1;
         if reported != [(TransitionKind::Renewed, Some(cycle))] || after.billing_cycles() != Some(cycle) {
             let due = sold.boundary(number);
@@ -180,7 +180,7 @@ fn lives_of(year: i64) -> (usize, Vec<String>) {
                     mixture @ 0..=3 => WAYS[mixture],
                     _ => WAYS[(usize::try_from(number).unwrap() * 7 + ways / 3) % WAYS.len()],
                 };
-                if let Err(error) = live(sold, (sight, middle), way) {
+                if let Err(error) = live(sold, sight, middle, way) {
                     wrong.push(format!("{sold:?}, {sight:?} in term {middle}: {error}"));
                 }
             }

@@ -5,8 +5,7 @@ mod profile;
 
 use super::journey::{Journey, Subscription};
 use super::{
-    Customer, OwnedPurchase, UserEvent, active_entitlements, active_skus, created_date, external_ids, id_format,
-    state_apart,
+    Customer, OwnedPurchase, UserEvent, active_entitlements, active_skus, external_ids, id_format, state_apart,
 };
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
@@ -403,8 +402,8 @@ fn an_external_ids_type_is_read_from_its_letters() {
 
 #[test]
 fn the_created_date_has_six_decimals_and_its_offset_in_digits() {
-    assert_eq!(created_date(day(0)), "2026-03-01T12:00:00.000000+00:00");
-    assert_eq!(created_date(Timestamp::from_micros(1)), "1970-01-01T00:00:00.000001+00:00");
+    assert_eq!(day(0).with_offset(), "2026-03-01T12:00:00.000000+00:00");
+    assert_eq!(Timestamp::from_micros(1).with_offset(), "1970-01-01T00:00:00.000001+00:00");
 }
 
 prop_compose! {
@@ -460,7 +459,7 @@ proptest! {
 
     #[test]
     fn a_replaced_purchase_changes_only_the_former_subscriber_flag((purchases, _) in orders()) {
-        let counting = purchases.iter().filter(|owned| owned.counts()).cloned().collect::<Vec<_>>();
+        let counting = purchases.iter().filter(|owned| owned.is_counted()).cloned().collect::<Vec<_>>();
         let runs = counting.iter().any(|one| !one.purchase.is_one_time_purchase() && one.is_active());
         let was_paid = purchases.iter().any(|one| one.purchase.was_paid());
         let mut alone = body(TransitionKind::Renewed, &counting);

@@ -4,7 +4,7 @@ use super::{customer, owned, until, unverified};
 use crate::catalogue::Listing;
 use crate::environment::Environment;
 use crate::event::tests::{bought, day, entitlement, monthly, price};
-use crate::ids::{EventId, PlatformId};
+use crate::ids::{EventId, PlatformId, ProfileScope};
 use crate::notification::NotificationKind;
 use crate::payment::Total;
 use crate::purchase::Purchase;
@@ -144,10 +144,14 @@ fn a_profile_changes_with_what_it_shows_and_with_nothing_else() {
     assert_eq!(digest(&one, Attributes::Documented, None), digest(&other, Attributes::Documented, None), "{same}");
 }
 
+const fn scope(environment: Environment, platforms: &[PlatformId]) -> ProfileScope<'_> {
+    ProfileScope { environment, platforms }
+}
+
 #[test]
 fn a_profile_is_an_event_of_its_user() {
     let user_id = customer().user_id;
-    let id = EventId::of_profile(user_id, 1, 4, (Environment::Production, &[]));
+    let id = EventId::of_profile(user_id, 1, 4, scope(Environment::Production, &[]));
     let platform = owned("receipt", bought(monthly())).platform_id;
     let profile = Profile::of(&[owned("receipt", bought(monthly()))], None);
     let body = ProfileUpdated {
@@ -161,7 +165,7 @@ fn a_profile_is_an_event_of_its_user() {
     };
     insta::assert_json_snapshot!(PROFILE_UPDATED, body.body());
     for other in [(2, 4, Environment::Production), (1, 5, Environment::Production), (1, 4, Environment::Sandbox)] {
-        assert_ne!(EventId::of_profile(user_id, other.0, other.1, (other.2, &[])), id);
+        assert_ne!(EventId::of_profile(user_id, other.0, other.1, scope(other.2, &[])), id);
     }
-    assert_ne!(EventId::of_profile(user_id, 1, 4, (Environment::Production, &[platform])), id);
+    assert_ne!(EventId::of_profile(user_id, 1, 4, scope(Environment::Production, &[platform])), id);
 }

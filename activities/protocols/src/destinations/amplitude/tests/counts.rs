@@ -1,4 +1,4 @@
-//! What is counted of rendered bodies.
+//! What metrics count about rendered bodies.
 
 use super::*;
 use crate::destinations::{self, RenderNotes};

@@ -10,7 +10,7 @@ mod response;
 mod settings;
 
 use super::{Config, config};
-use crate::destinations::Allowed;
+use crate::destinations::{Allowed, Exchange};
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards};
 use domain::payment::EntryKind;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, TransitionKind, UserId};
@@ -68,7 +68,7 @@ fn integration(more: Value) -> (Destination, SecretString) {
         concurrency: 32,
         schedule: None,
         enabled: true,
-        state: "healthy".to_owned(),
+        state: domain::health::State::Healthy,
         reason: None,
         since: Timestamp::default(),
         created_at: Timestamp::default(),

@@ -1,8 +1,8 @@
-//! Whatever Amplitude answers, each event has a verdict, and no key is shown.
+//! For any answer of Amplitude, each event has a verdict and no key is shown.
 
 use super::response::{BODIES, events, now};
 use super::*;
-use crate::destinations::amplitude::GIVES_UP_AFTER_MS;
+use crate::destinations::amplitude::GIVES_UP_AFTER;
 use crate::destinations::amplitude::response::judge;
 use crate::http::Reply;
 use storage::{EndpointSignal as Signal, Verdict};
@@ -61,16 +61,17 @@ proptest! {
         let mut events = vec![Attempt { number, refusals, first_tried_at, ..events(1)[0].clone() }; count];
         events.iter_mut().skip(sandbox_from).for_each(|one| one.body = BODIES[1].clone());
         let reply = Reply::Answer { status, retry_after, headers: Vec::new(), body };
-        let result = judge(&ready(json!({})), &reply, &events, (jitter, now()));
+        let result = judge(&ready(json!({})), Exchange { events: &events, reply: &reply, at: now(), jitter });
         prop_assert_eq!(result.events.len(), count);
         let delivered = result.events.iter().any(|one| one.verdict == Verdict::Delivered);
         prop_assert!(!delivered || status == 200);
         prop_assert!(!delivered || result.endpoint_signal == Signal::Success);
         for one in &result.events {
-            if let Verdict::Retry { delay_ms } = one.verdict {
-                prop_assert!((0..=GIVES_UP_AFTER_MS).contains(&delay_ms));
-                // Retries at once that do not count must end: they only occur in a request of several events.
-                prop_assert!(delay_ms > 0 || count > 1);
+            if let Verdict::Retry { delay } = one.verdict {
+                prop_assert!(delay <= GIVES_UP_AFTER);
+                // An immediate retry that uses no step could repeat for ever. It occurs only after a request of several
+                // events.
+                prop_assert!(!delay.is_zero() || count > 1);
             }
         }
         let shown = format!("{result:?}");

@@ -1,16 +1,17 @@
 //! Verdicts on answers, row by row of Amplitude's table.
 
 use super::*;
-use crate::destinations::amplitude::response::{judge, tested};
-use crate::destinations::amplitude::{GIVES_UP_AFTER_MS, KIND};
+use crate::destinations::amplitude::response::{describe_test, judge};
+use crate::destinations::amplitude::{GIVES_UP_AFTER, KIND};
 use crate::http::Reply;
+use domain::time::{HOUR, MINUTE, duration};
 use std::sync::LazyLock;
-use storage::{DeliveryResult, EndpointSignal as Signal, Verdict};
+use storage::{AttemptClass, DeliveryResult, EndpointSignal as Signal, Verdict};
 
 const SECOND_MS: i64 = 1000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-const FAILURE: Signal = Signal::Failure { pause_ms: None };
+const FAILURE: Signal = Signal::Failure { pause: None };
 
 /// A frozen production event, and a sandbox one.
 pub(super) static BODIES: LazyLock<[String; 2]> = LazyLock::new(|| {
@@ -33,7 +34,7 @@ fn answer(status: u16, body: &str) -> Reply {
 }
 
 fn judge_reply(reply: &Reply, events: &[Attempt]) -> DeliveryResult {
-    judge(&ready(json!({})), reply, events, (0.5, now()))
+    judge(&ready(json!({})), Exchange { events, reply, at: now(), jitter: 0.5 })
 }
 
 fn judge_answer(status: u16, body: Value, count: usize) -> DeliveryResult {
@@ -44,10 +45,10 @@ fn judge_answer(status: u16, body: Value, count: usize) -> DeliveryResult {
 fn summary(result: &DeliveryResult) -> Vec<(&'static str, String, bool)> {
     let became = |verdict: &Verdict| match verdict {
         Verdict::Delivered => "delivered".to_owned(),
-        Verdict::Retry { delay_ms } => delay_ms.to_string(),
+        Verdict::Retry { delay } => delay.as_millis().to_string(),
         Verdict::Dead => "dead".to_owned(),
     };
-    result.events.iter().map(|one| (one.class, became(&one.verdict), one.counts)).collect()
+    result.events.iter().map(|one| (one.class.as_str(), became(&one.verdict), one.counts)).collect()
 }
 
 fn rows(rows: &[(&'static str, &str, bool)]) -> Vec<(&'static str, String, bool)> {
@@ -60,7 +61,7 @@ fn ingested_events_are_delivered() {
     let result = judge_answer(200, taken, 2);
     assert_eq!(summary(&result), rows(&[("success", "delivered", true); 2]));
     assert_eq!(
-        (result.endpoint_signal, result.alarm, result.at_most, result.user_pause_ms),
+        (result.endpoint_signal, result.alarm, result.at_most, result.user_pause),
         (Signal::Success, None, None, None)
     );
     assert_eq!(judge_answer(200, json!({"code": 200}), 2).alarm, None);
@@ -73,7 +74,7 @@ fn counting_too_many_events_delivers_and_raises_an_alarm() {
     assert_eq!((result.endpoint_signal, result.alarm.is_some()), (Signal::Success, true));
 }
 
-/// A repetition within seven days is safe; but Amplitude may not count it, so that the count would stay too low for ever.
+/// Amplitude may not count a repeated event, so the number of ingested events could stay too low on every retry.
 #[test]
 fn counting_too_few_events_retries_twice_and_raises_an_alarm() {
     for ingested in [-1, 0, 1] {
@@ -159,7 +160,7 @@ fn an_unknown_only_sandbox_key_disables_the_integration() {
     let body = json!({"code": 400, "error": format!("Invalid API key: {SANDBOX_KEY}")}).to_string();
     let alone = ready(json!({"api_key": null, "secret_key": null}));
     let events = [Attempt { body: BODIES[1].clone(), ..events(1)[0].clone() }];
-    let result = judge(&alone, &answer(400, &body), &events, (0.5, now()));
+    let result = judge(&alone, Exchange { events: &events, reply: &answer(400, &body), at: now(), jitter: 0.5 });
     assert_eq!(summary(&result), rows(&[("invalid_api_key", "3600000", false)]));
     let reason = "Amplitude does not know the key `sandbox_api_key`".to_owned();
     assert_eq!((result.endpoint_signal, result.alarm), (Signal::Gone { reason }, None));
@@ -226,7 +227,7 @@ fn a_throttled_customer_pauses_30_seconds_alone() {
             body["code"] = json!(status);
             let result = judge_answer(status, body.clone(), 2);
             assert_eq!(summary(&result), rows(&[("throttled", "30000", false); 2]), "{body}");
-            assert_eq!((result.endpoint_signal, result.user_pause_ms), (Signal::Neutral, Some(30_000)));
+            assert_eq!((result.endpoint_signal, result.user_pause), (Signal::Neutral, Some(duration(30_000))));
         }
     }
 }
@@ -237,7 +238,7 @@ fn a_customer_over_quota_is_retried_hourly() {
         let body = json!({"code": 429, "error": "x", list: {"someone": 500_001}, "throttled_users": {"someone": 40}});
         let result = judge_answer(429, body, 1);
         assert_eq!(summary(&result), rows(&[("quota", "3600000", false)]));
-        assert_eq!((result.endpoint_signal, result.user_pause_ms), (Signal::Neutral, Some(HOUR_MS)));
+        assert_eq!((result.endpoint_signal, result.user_pause), (Signal::Neutral, Some(HOUR)));
     }
 }
 
@@ -248,7 +249,10 @@ fn a_throttled_project_is_paused_as_a_whole() {
     {
         let result = judge_reply(&answer(429, body), &events(2));
         assert_eq!(summary(&result), rows(&[("throttled", "30000", false); 2]), "{body}");
-        assert_eq!((result.endpoint_signal, result.user_pause_ms), (Signal::Failure { pause_ms: Some(30_000) }, None));
+        assert_eq!(
+            (result.endpoint_signal, result.user_pause),
+            (Signal::Failure { pause: Some(duration(30_000)) }, None)
+        );
     }
     for (retry_after, pause_ms) in [("1", 30_000), ("90", 90_000), ("99999999999999999999", HOUR_MS), ("soon", 30_000)]
     {
@@ -256,7 +260,7 @@ fn a_throttled_project_is_paused_as_a_whole() {
             Reply::Answer { status: 429, retry_after: Some(retry_after.into()), headers: vec![], body: String::new() };
         assert_eq!(
             judge_reply(&reply, &events(1)).endpoint_signal,
-            Signal::Failure { pause_ms: Some(pause_ms) },
+            Signal::Failure { pause: Some(duration(pause_ms)) },
             "{retry_after}"
         );
     }
@@ -319,13 +323,13 @@ fn server_failures_are_retried_by_schedule() {
         for body in ["", r#"{"code":200,"events_ingested":1}"#, r#"{"throttled_events":[0]}"#] {
             let result = judge_reply(&answer(status, body), &events(1));
             assert_eq!(summary(&result), rows(&[(class, "5000", true)]), "{status}");
-            assert_eq!(result.endpoint_signal, Signal::Failure { pause_ms }, "{status}");
+            assert_eq!(result.endpoint_signal, Signal::Failure { pause: pause_ms.map(duration) }, "{status}");
         }
     }
     // A 400 of a proxy is not Amplitude's answer: it costs nothing but time.
     let result = judge_reply(&answer(400, "<html>"), &[Attempt { number: 6, refusals: 5, ..events(1)[0].clone() }]);
     assert_eq!(summary(&result), rows(&[("client_error", "36000000", true)]));
-    let failure = Reply::Failure { class: "timeout", message: "no answer came in time".to_owned() };
+    let failure = Reply::Failure { class: AttemptClass::Timeout, message: "no answer came in time".to_owned() };
     let result = judge_reply(&failure, &events(2));
     assert_eq!((summary(&result), result.endpoint_signal), (rows(&[("timeout", "5000", true); 2]), FAILURE));
     assert_eq!(result.events[0].error.as_deref(), Some("no answer came in time"));
@@ -338,7 +342,7 @@ fn amplitudes_retry_after_is_bounded() {
             Reply::Answer { status: 503, retry_after: Some(retry_after.into()), headers: vec![], body: String::new() };
         let result = judge_reply(&reply, &events(1));
         assert_eq!(summary(&result), rows(&[("server_error", wait, true)]), "{retry_after}");
-        assert_eq!(result.endpoint_signal, Signal::Failure { pause_ms: Some(pause_ms) });
+        assert_eq!(result.endpoint_signal, Signal::Failure { pause: Some(duration(pause_ms)) });
     }
 }
 
@@ -351,14 +355,18 @@ fn the_last_attempt_is_shortly_before_the_seven_days_are_over() {
         let last = loop {
             attempts += 1;
             let one = Attempt { number: attempts, first_tried_at: Some(first), ..events(1)[0].clone() };
-            let result = judge(&config, &answer(500, ""), &[one], (jitter, at));
+            let result = judge(&config, Exchange { events: &[one], reply: &answer(500, ""), at, jitter });
             match result.events[0].verdict {
-                Verdict::Retry { delay_ms } => at = at.plus_millis(delay_ms),
+                Verdict::Retry { delay } => at = at.plus(delay),
                 _ => break result.events[0].clone(),
             }
         };
-        assert_eq!((last.verdict, last.class), (Verdict::Dead, "server_error"), "it was sent, and may be counted");
-        assert_eq!(at.millis_since(first), GIVES_UP_AFTER_MS - 10 * MINUTE_MS);
+        assert_eq!(
+            (last.verdict, last.class),
+            (Verdict::Dead, AttemptClass::ServerError),
+            "it was sent, and may be counted"
+        );
+        assert_eq!(at.since(first), GIVES_UP_AFTER - MINUTE * 10);
         assert!((12..=17).contains(&attempts), "{attempts}");
     }
 }
@@ -379,10 +387,10 @@ fn a_custom_schedule_is_used_and_cut_at_seven_days() {
     let first = now().plus_millis(-MINUTE_MS);
     let at = |number| {
         let one = Attempt { number, first_tried_at: Some(first), ..events(1)[0].clone() };
-        summary(&judge(&config, &answer(500, ""), &[one], (0.5, now())))
+        summary(&judge(&config, Exchange { events: &[one], reply: &answer(500, ""), at: now(), jitter: 0.5 }))
     };
     assert_eq!(at(1), rows(&[("server_error", "60000", true)]));
-    let left = (GIVES_UP_AFTER_MS - 11 * MINUTE_MS).to_string();
+    let left = (GIVES_UP_AFTER - MINUTE * 11).as_millis().to_string();
     assert_eq!(at(2), rows(&[("server_error", left.as_str(), true)]));
     assert_eq!(at(3), rows(&[("server_error", "dead", true)]));
 }
@@ -402,28 +410,29 @@ fn a_connection_tests_result_names_what_does_not_work() {
     let config = ready(json!({}));
     for body in [r#"{"matches":[],"type":"nomatch"}"#, r#"{"matches":[{"user_id":"a"}]}"#] {
         let expected = "Amplitude knows the `api_key` and the `secret_key`; the `sandbox_api_key` was not tried";
-        assert_eq!(tested(&config, &answer(200, body)).as_deref(), Ok(expected));
-        let production = tested(&ready(json!({"sandbox_api_key": null})), &answer(200, body));
+        assert_eq!(describe_test(&config, &answer(200, body)).as_deref(), Ok(expected));
+        let production = describe_test(&ready(json!({"sandbox_api_key": null})), &answer(200, body));
         assert_eq!(production.as_deref(), Ok("Amplitude knows the `api_key` and the `secret_key`"));
-        let sandbox = tested(&ready(json!({"api_key": null})), &answer(200, body));
+        let sandbox = describe_test(&ready(json!({"api_key": null})), &answer(200, body));
         assert_eq!(sandbox.as_deref(), Ok("Amplitude knows the `sandbox_api_key` and the `secret_key`"));
     }
     for body in ["", "<html>Log in</html>", "{}", "[]", r#"{"matches":null}"#, r#"{"code":200}"#, r#"{"matches":[]"#] {
-        let wrong = tested(&config, &answer(200, body)).unwrap_err();
+        let wrong = describe_test(&config, &answer(200, body)).unwrap_err();
         assert!(wrong.contains("not by Amplitude") && wrong.contains("`api_key`"), "{body}: {wrong}");
     }
     for status in [204, 301, 400, 401, 403, 429, 500] {
-        assert!(tested(&config, &answer(status, API_KEY)).is_err_and(|why| !why.contains(API_KEY)), "{status}");
+        assert!(describe_test(&config, &answer(status, API_KEY)).is_err_and(|why| !why.contains(API_KEY)), "{status}");
     }
-    let failure = Reply::Failure { class: "dns", message: "the host's name could not be resolved".to_owned() };
+    let failure =
+        Reply::Failure { class: AttemptClass::Dns, message: "the host's name could not be resolved".to_owned() };
     let expected = "the host's name could not be resolved (the `api_key` was tried)".to_owned();
-    assert_eq!(tested(&config, &failure), Err(expected));
+    assert_eq!(describe_test(&config, &failure), Err(expected));
 }
 
 #[test]
 fn the_kind_is_found_by_its_name() {
     let (destination, secret) = integration(json!({}));
     let config = crate::destinations::Config::ready(&destination, &secret, &allowed()).unwrap();
-    assert_eq!((destination.kind.as_str(), config.gives_up_after_ms()), (KIND, Some(GIVES_UP_AFTER_MS)));
+    assert_eq!((destination.kind.as_str(), config.gives_up_after()), (KIND, Some(GIVES_UP_AFTER)));
     assert_eq!(config.redact(API_KEY), "[REDACTED]");
 }

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::destinations::{self, Invalid};
+use domain::time::DAY;
 use domain::user::Attributes;
 use secrecy::ExposeSecret as _;
 
-fn wrong(result: Result<destinations::Created, Vec<Invalid>>) -> Vec<String> {
+fn wrong(result: Result<destinations::NewSettings, Vec<Invalid>>) -> Vec<String> {
     let mut fields: Vec<_> = result.err().unwrap().into_iter().map(|wrong| wrong.field).collect();
     fields.sort();
     fields
@@ -14,7 +15,7 @@ fn wrong(result: Result<destinations::Created, Vec<Invalid>>) -> Vec<String> {
 #[test]
 fn amplitude_without_success_is_disabled_after_seven_days() {
     let config = destinations::Config::Amplitude(ready(json!({})));
-    assert_eq!(config.patience_ms(), 7 * 24 * 3_600_000);
+    assert_eq!(config.disable_after(), DAY * 7);
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod signatures;
 
 use super::config::{Config, create, ready};
 use super::request::request;
-use crate::destinations::{Allowed, Changed, Created};
+use crate::destinations::{Allowed, ChangedSettings, NewSettings};
 use crate::http::Request;
 use domain::event::Wildcards;
 use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
@@ -30,7 +30,7 @@ fn fields(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
-fn created(input: &Value) -> Created {
+fn created(input: &Value) -> NewSettings {
     create(&fields(input), &Allowed::default(), [7; 32]).unwrap()
 }
 
@@ -51,7 +51,7 @@ fn destination(settings: Value, schedule: Option<Vec<i64>>) -> Destination {
         concurrency: 32,
         schedule,
         enabled: true,
-        state: "healthy".to_owned(),
+        state: domain::health::State::Healthy,
         reason: None,
         since: Timestamp::default(),
         created_at: Timestamp::default(),
@@ -62,7 +62,7 @@ fn config_of(settings: &Value, secret: &SecretString) -> Config {
     ready(&destination(settings.clone(), None), secret, &Allowed::default()).unwrap()
 }
 
-fn after(changed: &Changed) -> Config {
+fn after(changed: &ChangedSettings) -> Config {
     config_of(&changed.settings, &changed.secret)
 }
 

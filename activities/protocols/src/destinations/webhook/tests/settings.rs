@@ -2,8 +2,9 @@
 
 use super::{URL, config, created, destination, fields, shown};
 use crate::destinations::webhook::config::{change, create, newest_secret, ready, redact};
-use crate::destinations::{self, Allowed, Changed, Created, Invalid};
+use crate::destinations::{self, Allowed, ChangedSettings, Invalid, NewSettings};
 use crate::http::Rules;
+use domain::time::DAY;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
@@ -12,14 +13,14 @@ fn wrong(input: &Value) -> Vec<String> {
     created.err().unwrap_or_default().into_iter().map(|invalid| invalid.field).collect()
 }
 
-fn changed(created: &Created, input: &Value) -> Result<Changed, Vec<Invalid>> {
+fn changed(created: &NewSettings, input: &Value) -> Result<ChangedSettings, Vec<Invalid>> {
     change(&created.settings, &created.secret, &fields(input), &Allowed::default())
 }
 
 #[test]
 fn a_webhook_without_success_is_disabled_after_five_days() {
     let config = destinations::Config::Webhook(config(&json!({})));
-    assert_eq!(config.patience_ms(), 5 * 24 * 3_600_000);
+    assert_eq!(config.disable_after(), DAY * 5);
 }
 
 #[test]
@@ -206,7 +207,7 @@ fn debug_output_and_replies_show_neither_keys_nor_headers() {
 fn a_token_cut_off_at_the_end_of_a_reply_is_redacted() {
     let token: String = (0..250).map(|number| format!("{number:08x}")).collect();
     let config = config(&json!({"headers": {"authorization": format!("Bearer {token}")}}));
-    // A header's value is read up to 256 characters: all of it is the token's beginning.
+    // Header values are cut off after 256 characters: this one contains only the token's beginning.
     for (text, shown) in [
         (token[..256].to_owned(), "[redacted]"),
         (format!("Bearer {token}")[..256].to_owned(), "[redacted]"),

@@ -4,7 +4,7 @@ use super::{AT_SECONDS, BODY, ID, SECRET, URL, after, at, attempt, config, confi
 use crate::destinations::webhook::config::{Config, rotate};
 use crate::destinations::webhook::request::{request, test};
 use crate::destinations::webhook::signature::Key;
-use crate::destinations::{Changed, Rotation};
+use crate::destinations::{ChangedSettings, Rotation};
 use crate::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -49,13 +49,13 @@ fn rotation(new_secret: Option<&str>, overlap_ms: i64, now: Timestamp) -> Rotati
     Rotation { new_secret: new_secret.map(SecretString::from), until: now.plus_millis(overlap_ms), now, random }
 }
 
-fn rotated(from: &Changed, rotation: &Rotation) -> Changed {
+fn rotated(from: &ChangedSettings, rotation: &Rotation) -> ChangedSettings {
     rotate(&from.settings, &from.secret, rotation).unwrap()
 }
 
-fn new(new_secret: &Value) -> Changed {
+fn new(new_secret: &Value) -> ChangedSettings {
     let created = created(new_secret);
-    Changed { settings: created.settings, secret: created.secret, shown: created.shown, profile: None }
+    ChangedSettings { settings: created.settings, secret: created.secret, shown: created.shown, profile: None }
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn the_asymmetric_signature_of_svixs_test() {
     let signature = key.sign(r#"msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{"test": 2432232314}"#).unwrap();
     let expected = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==";
     assert_eq!(signature, expected);
-    // A public key of another private key behind it is a mistake.
+    // The appended public key of another private key is refused.
     let other = private.replace("fVKIDij2", "fVKIDij3");
     assert!(Key::parse(&other).is_err());
 }
@@ -242,7 +242,8 @@ proptest! {
         prop_assert_eq!(request.body, body.into_bytes());
     }
 
-    /// One space, one comma, padded standard base64, a plain integer, lower case, and no dot in the id.
+    /// The form: one space between signatures, one comma within each, padded standard base64; a plain integer as
+    /// timestamp; lower-case header names; no dot in the id.
     #[test]
     fn signed_headers_have_the_strictest_verifiers_form(
         random in any::<[u8; 32]>(), rounds in 0_usize..4, micros in 0_i64..4_000_000_000_000_000,

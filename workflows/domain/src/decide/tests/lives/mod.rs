@@ -31,7 +31,7 @@ fn truth(life: &Life) -> Vec<TransitionKind> {
 /// The record. When it was first seen to be cancelled depends on the checks; a report's time does not.
 fn record(replay: &Replay, life: &Life) -> String {
     let dates =
-        |report: &&Notification| !matches!(report.kind, NotificationKind::Expired | NotificationKind::GraceExpired);
+        |report: &&Notification| !matches!(report.kind, NotificationKind::Expired | NotificationKind::OutOfGrace);
     let is_dated = |at: Timestamp| life.reports.iter().filter(dates).any(|report| report.store_time == at);
     let canceled_at = replay.known.canceled_at().filter(|at| !is_dated(*at));
     let record = record_of(&replay.known);

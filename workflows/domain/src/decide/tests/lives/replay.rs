@@ -18,8 +18,8 @@ const WINDOW: i64 = 2 * MINUTE;
 /// The notifications of a life, and when each arrives.
 pub type Arrivals = Vec<(Timestamp, Notification)>;
 
-/// One settling, as the fixture writes arrows: whether the store can be queried, the old state, the kinds, the new state,
-/// the events.
+/// One settling, as the fixture writes arrows: whether the store can be queried, the old state, the kinds, the new
+/// state, the events.
 pub type Step = (bool, State, Vec<NotificationKind>, State, Vec<String>);
 
 /// The settlings of a life.

@@ -76,7 +76,8 @@ impl Author {
         self.show();
     }
 
-    /// Whether what was paid and ended runs again, a while later, by one notification. By auto-renewal alone nothing is paid.
+    /// Whether what was paid and ended runs again, a while later, by one notification. By auto-renewal alone nothing is
+    /// paid.
     pub(super) fn comes_back(&mut self) -> bool {
         if self.in_trial || self.life.charges.is_empty() || !self.chance.percent(35) {
             return false;
@@ -84,7 +85,7 @@ impl Author {
         self.now = self.now.plus_millis(self.chance.between(4 * HOUR, 6 * DAY));
         let kinds = [
             NotificationKind::Renewed,
-            NotificationKind::GraceExpired,
+            NotificationKind::OutOfGrace,
             NotificationKind::TrialConverted,
             NotificationKind::SubscriptionPurchased,
             NotificationKind::AutoRenewalOn,

@@ -219,7 +219,8 @@ impl Author {
         Timestamp::from_micros(end.as_microsecond())
     }
 
-    /// How long a grace lasts: not longer than the term that was not paid, of the shortest plan where another one follows.
+    /// How long a grace lasts: not longer than the term that was not paid, of the shortest plan where another one
+    /// follows.
     fn grace_days(&mut self) -> i64 {
         let term = self.boundary(self.begun + 1).millis_since(self.now) / DAY;
         let days = if self.shown.deferred_sku.is_some() { 7 } else { term };
@@ -390,7 +391,7 @@ impl Author {
                 self.life.vital.extend(repair);
             }
             if is_soon && self.life.reports.last().is_some_and(|report| report.kind == NotificationKind::Renewed) {
-                self.report(NotificationKind::GraceExpired);
+                self.report(NotificationKind::OutOfGrace);
             }
             if is_soon {
                 let reported: Vec<_> =
@@ -404,7 +405,7 @@ impl Author {
         let kind = self.chance.pick(&[
             NotificationKind::SubscriptionCancelled,
             NotificationKind::Expired,
-            NotificationKind::GraceExpired,
+            NotificationKind::OutOfGrace,
         ]);
         self.over(grace_end, EndReason::Store, kind);
         false
@@ -423,9 +424,9 @@ impl Author {
             ]),
             (false, TransitionKind::Recovered) => self.chance.pick(&[
                 &[NotificationKind::Renewed],
-                &[NotificationKind::GraceExpired],
-                &[NotificationKind::GraceExpired],
-                &[NotificationKind::Renewed, NotificationKind::GraceExpired],
+                &[NotificationKind::OutOfGrace],
+                &[NotificationKind::OutOfGrace],
+                &[NotificationKind::Renewed, NotificationKind::OutOfGrace],
             ]),
             (false, _) if self.chance.percent(8) => &[NotificationKind::Unknown],
             (false, _) => &[NotificationKind::Renewed],

@@ -1,6 +1,6 @@
-//! Revisions by the thousand, written as settling writes them: accepted and recorded by a store of the test's own on
-//! the same PostgreSQL, while the processes under test deliver. Settling them through Temporal's dev server would take
-//! an hour; what is proved here begins after it.
+//! Writes thousands of revisions as settling writes them, with the storage package on the same PostgreSQL, while the
+//! processes under test deliver them. Settling them through Temporal's dev server would take an hour, and these tests
+//! are about delivery.
 
 use domain::verification::Product;
 use domain::{
@@ -13,16 +13,16 @@ use system_tests::world::World;
 
 /// Number of purchases that are written at once.
 const AT_ONCE: usize = 64;
-/// What happens in turn, after the purchase.
+/// The transitions of the revisions after the first one, in turn.
 const TURNS: [TransitionKind; 2] = [TransitionKind::Cancelled, TransitionKind::Resumed];
 
-/// The database of a world, written as its processes write it.
-pub struct Ledger {
+/// Writes revisions into the database of a world.
+pub struct RevisionWriter {
     store: Store,
     platform_id: PlatformId,
 }
 
-impl Ledger {
+impl RevisionWriter {
     /// Opens the database of a world, which is PostgreSQL.
     pub async fn of(world: &World) -> Self {
         let database = Database::Postgres(world.installation.database().to_owned());
@@ -31,7 +31,7 @@ impl Ledger {
         Self { store, platform_id: world.platform_id }
     }
 
-    /// Writes `revisions` revisions of each receipt, in each of which something happened, in any order over receipts.
+    /// Writes `revisions` revisions of each receipt, each with a transition. Receipts are written concurrently.
     pub async fn write(&self, receipts: &[String], revisions: i64) {
         let all = stream::iter(receipts).map(async |receipt| {
             for _ in 0..revisions {
@@ -41,7 +41,7 @@ impl Ledger {
         all.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
     }
 
-    /// One more revision of a receipt's purchase.
+    /// Writes the next revision of a receipt's purchase.
     async fn revise(&self, receipt: &str) {
         let key = CollapseKey::of(self.platform_id, receipt);
         let number = self.load(key).await.revision;
@@ -91,7 +91,7 @@ impl Ledger {
     }
 }
 
-/// The store shows a subscription that renews a month later with every revision, and one thing happened.
+/// A settling with one transition, whose snapshot renews one month later with every revision.
 fn record(key: CollapseKey, loaded: &Loaded) -> Record {
     let month_ms = 30 * 24 * 3600 * 1000;
     let snapshot = Snapshot {

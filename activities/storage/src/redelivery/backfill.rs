@@ -1,5 +1,6 @@
-//! A snapshot for a destination: the newest state of every purchase of its app, that was never owed to it, and the
-//! profile of every user, where it keeps profiles and has another one.
+//! The backfill of a destination, which the API calls its snapshot. It is owed the newest `purchase.updated` of every
+//! purchase of its app, if that was never owed to it. If it keeps profiles, it is also owed the profile of every user
+//! of which it has another version or none.
 
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
@@ -10,26 +11,29 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::{purchase, users};
 use crate::redelivery::candidates::suitable;
-use crate::settling::profiles;
+use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, Selection, UserId};
 use std::collections::BTreeSet;
 
-/// One page of a snapshot.
+/// One page of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotPage {
-    /// How many purchases were checked.
-    pub purchases: i64,
-    /// Those of which something is owed now, and was not before.
+pub struct BackfillPage {
+    /// Number of purchases that were checked.
+    pub checked: i64,
+    /// The purchases with a new delivery of their state, or of their user's profile.
     pub owed: Vec<CollapseKey>,
     /// The cursor of the next page; `None` at the end.
     pub next_cursor: Option<String>,
 }
 
 impl Store {
-    /// Owes a destination the newest `purchase.updated` of a page of purchases, each that was never owed to it, and the
-    /// profiles of their users that it has not. A dry run only counts. A destination that neither chose such events nor
-    /// keeps profiles: [`Error::Unsuitable`].
-    pub async fn snapshot(&self, id: DestinationId, page: Page, run: Run) -> Result<SnapshotPage, Error> {
+    /// Records as owed to a destination, for a page of purchases, each newest `purchase.updated` that was never owed to
+    /// it, and the profiles of their users that it does not have. A dry run only counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsuitable`] if the destination neither chose `purchase.updated` nor keeps profiles.
+    pub async fn backfill(&self, id: DestinationId, page: Page, run: Run) -> Result<BackfillPage, Error> {
         let selection = RedeliverySelector::NeverOwed.to(id);
         let selected = self.select(selection.clone(), page).await?;
         let keys: Vec<CollapseKey> = selected.candidates.items.iter().map(|one| one.collapse_key).collect();
@@ -40,10 +44,11 @@ impl Store {
                 owed.push(key);
             }
         }
-        Ok(SnapshotPage { purchases: states.checked, owed, next_cursor: states.next_cursor })
+        Ok(BackfillPage { checked: states.checked, owed, next_cursor: states.next_cursor })
     }
 
-    /// The purchases whose user's profile is owed. Each is owed in a transaction of its own, which locks one user.
+    /// Records the profiles of the purchases' users as owed, each in a transaction of its own, which locks one user.
+    /// Returns the purchases with a new delivery.
     async fn owe_profiles(
         &self,
         selection: Selection,
@@ -64,12 +69,12 @@ impl Store {
     }
 }
 
-/// The user of a purchase of which something was announced.
+/// The user of a purchase; `None` if no event of the purchase was announced yet.
 fn owner(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<UserId>, Error> {
     Ok(purchase::find(connection, key)?.filter(|row| row.revision > 0).and_then(|row| row.user_id))
 }
 
-/// The purchases, one of each user, whose profile would be owed.
+/// The purchases, one per user, whose user's profile would be owed.
 fn due(
     connection: &mut AnyConnection,
     selection: &Selection,
@@ -81,14 +86,16 @@ fn due(
         let Some(owner) = owner(connection, key)?.filter(|owner| seen.insert(*owner)) else { continue };
         let owner = users::read(connection, owner)?;
         let Some(origin) = purchase::origin(connection, key)? else { continue };
-        if profiles::is_due(connection, (&origin, &owner), &destination)? {
+        let check = ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Backfill };
+        if check.is_due(connection, &destination)? {
             due.push(key);
         }
     }
     Ok(due)
 }
 
-/// Owes the profile of a purchase's user, if the destination keeps profiles and has another one; whether it did.
+/// Records the profile of a purchase's user as owed, if the destination keeps profiles and has another version or none.
+/// Returns whether it did.
 fn owe(
     write: &mut Write<'_>,
     key: CollapseKey,
@@ -96,23 +103,21 @@ fn owe(
     installation: Installation,
 ) -> Result<bool, Error> {
     let destination = suitable(write.connection, selection)?;
-    let seen = owner(write.connection, key)?;
-    let Some(owner) = seen.filter(|_| destination.profile.is_some()) else { return Ok(false) };
+    let unlocked = owner(write.connection, key)?;
+    let Some(owner) = unlocked.filter(|_| destination.profile.is_some()) else { return Ok(false) };
     let owner = users::lock(write, owner)?;
     let row = purchase::lock(write, key)?;
     if row.user_id != Some(owner.id) {
         return Err(Error::unavailable(users::Raced));
     }
     let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
-    let subject = profiles::Subject {
+    let subject = Subject {
+        check: ProfileCheck { origin: &origin, owner: &owner, trigger: Trigger::Backfill },
         collapse_key: key,
         revision: row.revision,
         environment: row.known()?.environment(origin.environment),
-        origin: &origin,
-        owner: &owner,
         installation,
-        trigger: profiles::Trigger::Snapshot,
         traceparent: None,
     };
-    profiles::owe(write, &subject, (&[destination], None))
+    profiles::owe(write, &subject, &[destination], None)
 }

@@ -9,8 +9,8 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A store sends again after a few seconds, so readiness must not hang longer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Maximum time for the database to answer `/readyz`.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The process answers.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -43,19 +43,19 @@ pub enum Connection {
     Unreachable,
 }
 
-/// `GET /livez`: the process answers.
+/// `GET /livez`: 200 while the process answers.
 pub async fn live() -> Json<Live> {
     Json(Live { status: "ok" })
 }
 
-/// `GET /readyz`: 200 while the inbox accepts, whether the engine answers or not.
+/// `GET /readyz`: 200 while the database answers, even if Temporal does not.
 pub async fn ready(State(edge): State<Shared>) -> Result<Json<Ready>, Error> {
-    match timeout(PATIENCE, edge.store.ping()).await {
+    match timeout(TIMEOUT, edge.store.ping()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => return Err(Error::Unavailable("the inbox does not answer in time".to_owned())),
     }
-    let is_connected = edge.dispatch.engine().connected();
+    let is_connected = edge.dispatch.engine().is_connected();
     let temporal = if is_connected { Connection::Connected } else { Connection::Unreachable };
     Ok(Json(Ready { status: "ok", inbox: "ok", temporal }))
 }

@@ -11,22 +11,22 @@ use std::path::{Path, PathBuf};
 /// The default directory.
 pub const DEFAULT: &str = "settle-data";
 
-/// The file with the admin token.
+/// The path of the file with the admin token.
 pub fn token_file(data: &Path) -> PathBuf {
     data.join("admin-token")
 }
 
-/// The private key that signs samples.
+/// The path of the private key that signs samples.
 pub fn sample_key_file(data: &Path) -> PathBuf {
     data.join("sample-key.pem")
 }
 
-/// The certificate of that key.
+/// The path of that key's certificate.
 pub fn sample_certificate_file(data: &Path) -> PathBuf {
     data.join("sample-certificate.pem")
 }
 
-/// Creates the directory, readable by its owner only, and returns its full path.
+/// Creates the directory, readable by its owner only, checks that it is writable, and returns its full path.
 pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
     let next_step =
         || format!("the data directory {} cannot be used: name another one with --data DIR", data.display());
@@ -38,39 +38,36 @@ pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
     Ok(data)
 }
 
-/// Reads a file; the first run creates it with `text`.
-pub fn load_or_create(path: &Path, text: impl FnOnce() -> anyhow::Result<String>) -> anyhow::Result<String> {
+/// The admin token of this directory.
+pub fn admin_token(data: &Path) -> anyhow::Result<SecretString> {
+    secret::<24>(&token_file(data))
+}
+
+/// The key that encrypts secrets at rest, in hex as `SETTLE_KEY` takes it.
+pub fn key(data: &Path) -> anyhow::Result<SecretString> {
+    secret::<32>(&data.join("key"))
+}
+
+/// The secret of the demo's simulated store.
+pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
+    secret::<24>(&data.join("simulated-store-secret"))
+}
+
+/// Reads a secret from its file. If the file does not exist, it is created with `N` random bytes in hex.
+fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
     match std::fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => bail!("{} is empty: delete it, and it is created anew", path.display()),
-        Ok(text) => Ok(text.trim_end().to_owned()),
+        Ok(text) => Ok(text.trim_end().into()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let text = text()?;
-            write(path, text.as_bytes())?;
-            Ok(text.trim_end().to_owned())
+            let text = storage::hex(&clock::random_bytes::<N>());
+            write(path, format!("{text}\n").as_bytes())?;
+            Ok(text.into())
         }
         Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
     }
 }
 
-/// The admin token of this directory.
-pub fn admin_token(data: &Path) -> anyhow::Result<SecretString> {
-    load_or_create(&token_file(data), || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<24>()))))
-        .map(SecretString::from)
-}
-
-/// The key that encrypts secrets at rest, as `SETTLE_KEY` writes it.
-pub fn key(data: &Path) -> anyhow::Result<SecretString> {
-    load_or_create(&data.join("key"), || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<32>()))))
-        .map(SecretString::from)
-}
-
-/// The secret of the demo's simulated store.
-pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
-    let random = || Ok(format!("{}\n", storage::hex(&clock::random_bytes::<24>())));
-    load_or_create(&data.join("simulated-store-secret"), random).map(SecretString::from)
-}
-
-/// Writes a file atomically and durably: a key that is lost cannot be recovered.
+/// Writes a file atomically, and syncs it and its directory to the disk: a lost key cannot be recovered.
 pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("{} cannot be written", path.display());
     let partial = path.with_extension("partial");

@@ -1,29 +1,31 @@
-//! Which purchases a change of the catalogue concerns: those whose product it lists otherwise than before.
+//! The purchases that a change of the catalogue affects: those whose product has other entitlements or prices after it,
+//! or is added or removed.
 
-use super::{Catalogue, Named, Product};
+use super::{Catalogue, EntitlementText, Product};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
-use crate::settling::reconsider;
+use crate::settling::rechecks;
 use domain::AppId;
 use domain::catalogue::Price;
 use std::collections::BTreeSet;
 
 row! {
-    struct OfProduct {
+    /// Number of purchases with one SKU of their term.
+    struct TermCount {
         term_sku: Option<String>,
         purchases: i64,
     }
 }
 
-/// The SKUs whose listing, as events show it, differs.
+/// The SKUs whose entitlements or prices, as events show them, differ between two catalogues.
 pub fn skus(before: &Catalogue, after: &Catalogue) -> BTreeSet<String> {
     let all = before.products.keys().chain(after.products.keys());
     all.filter(|sku| listing(before, sku) != listing(after, sku)).cloned().collect()
 }
 
-type Listing<'c> = (Vec<(&'c str, Option<&'c Named>)>, &'c [Price]);
+type Listing<'c> = (Vec<(&'c str, Option<&'c EntitlementText>)>, &'c [Price]);
 
 /// The listing of a product as events show it; `None` when it is not listed.
 fn listing<'c>(catalogue: &'c Catalogue, sku: &str) -> Option<Listing<'c>> {
@@ -38,20 +40,21 @@ const COUNT_TERMS_OF_PRODUCT: Sql = statement! {hot "purchases_product", "
     GROUP BY term_sku
 "};
 
-/// How many purchases have one of these SKUs, each counted once; of a very great number only that it is one.
+/// The number of purchases with one of these SKUs. Each purchase is counted once. Counts about 100,000 at most.
 pub fn count(connection: &mut AnyConnection, app: AppId, skus: &BTreeSet<String>) -> Result<i64, Error> {
     let mut count = 0;
     for sku in skus {
         let of_term = [app.into(), sku.as_str().into()];
-        count += reconsider::count(connection, reconsider::OF_TERM, of_term, reconsider::MOST_COUNTED - count)?;
-        let of_product: Vec<OfProduct> = sql(COUNT_TERMS_OF_PRODUCT)
-            .once()
+        count += rechecks::count(connection, rechecks::OF_TERM, of_term, rechecks::MAX_COUNTED - count)?;
+        let of_product: Vec<TermCount> = sql(COUNT_TERMS_OF_PRODUCT)
+            .uncached()
             .bind(app)
             .bind(sku.as_str())
-            .bind(reconsider::MOST_COUNTED - count)
+            .bind(rechecks::MAX_COUNTED - count)
             .all(connection)?;
-        let is_counted = |row: &&OfProduct| row.term_sku.as_ref().is_some_and(|term| skus.contains(term));
-        count += of_product.iter().filter(|row| !is_counted(row)).map(|row| row.purchases).sum::<i64>();
+        // A purchase whose term has one of the SKUs is counted with that SKU.
+        let is_counted_by_term = |row: &&TermCount| row.term_sku.as_ref().is_some_and(|term| skus.contains(term));
+        count += of_product.iter().filter(|row| !is_counted_by_term(row)).map(|row| row.purchases).sum::<i64>();
     }
     Ok(count)
 }

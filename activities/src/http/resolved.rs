@@ -1,21 +1,22 @@
-//! The addresses of a URL, resolved once and checked all together.
+//! Resolves the host of a URL once, and checks all its addresses together.
 
 use super::Lookup;
-use protocols::http::{Failure, Rules, host_and_port, is_local, judge};
+use protocols::http::{Failure, Rules, check_addresses, host_and_port, is_localhost};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use url::{Host, Url};
 
 /// Time limit for resolving a name.
-const DNS: Duration = Duration::from_secs(5);
-/// The addresses that a request may connect to, and no others.
+const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The checked addresses of a URL: a request may connect only to these.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Target {
-    /// At least one.
+pub struct Resolved {
+    /// At least one address.
     pub addresses: Vec<SocketAddr>,
 }
 
-impl Target {
+impl Resolved {
     /// Resolves the URL's host and checks every address: one forbidden address refuses the whole name.
     pub async fn find(url: &Url, rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
         let (host, port) = host_and_port(url, rules)?;
@@ -24,22 +25,23 @@ impl Target {
             Host::Ipv6(address) => vec![IpAddr::V6(address)],
             Host::Domain(name) => resolve(name, lookup).await?,
         };
-        judge(&addresses, port, rules).map_err(|failure| public_failure(failure, host))?;
+        check_addresses(&addresses, port, rules).map_err(|failure| public_failure(failure, host))?;
         Ok(Self { addresses: addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect() })
     }
 }
 
 async fn resolve(name: &str, lookup: &Lookup) -> Result<Vec<IpAddr>, Failure> {
-    match tokio::time::timeout(DNS, lookup(name.to_owned())).await {
+    match tokio::time::timeout(DNS_TIMEOUT, lookup(name.to_owned())).await {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(_)) | Err(_) => Err(Failure::Dns),
     }
 }
 
-/// The failure as it is shown: a name of our network looks like one that does not exist.
+/// The failure to show: a name of a private network gets the same failure as one that does not exist, so that nobody
+/// can probe our network for names.
 fn public_failure(failure: Failure, host: Host<&str>) -> Failure {
     match (failure, host) {
-        (Failure::Forbidden, Host::Domain(name)) if !is_local(name) => {
+        (Failure::Forbidden, Host::Domain(name)) if !is_localhost(name) => {
             tracing::info!(host = name, "a destination's name resolves to an address that is not allowed");
             Failure::Dns
         }

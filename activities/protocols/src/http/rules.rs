@@ -1,0 +1,76 @@
+//! Checks whether a request may go to a URL: its scheme, port and addresses.
+
+use super::{Failure, Rules};
+use crate::address;
+use std::net::{IpAddr, Ipv4Addr};
+use url::{Host, Url};
+
+/// The allowed ports of public servers. Any other port could belong to a service that is not a web server.
+const PUBLIC_PORTS: [u16; 2] = [443, 8443];
+/// The additional allowed port where plain `http` is allowed.
+const HTTP_PORT: u16 = 80;
+/// The name that always resolves to the machine itself (RFC 6761 6.3), like all its subdomains.
+const LOCALHOST: &str = "localhost";
+
+/// Checks a URL without a DNS lookup. Refuses a forbidden address, `localhost`, and a port that no address of the name
+/// could allow.
+///
+/// # Errors
+/// Why no request can be sent to the URL, as a sentence for people.
+pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
+    check_unresolved(url, rules).map_err(|failure| failure.to_string())
+}
+
+fn check_unresolved(url: &Url, rules: &Rules) -> Result<(), Failure> {
+    let (host, port) = host_and_port(url, rules)?;
+    match host {
+        Host::Ipv4(address) => check_addresses(&[address.into()], port, rules),
+        Host::Ipv6(address) => check_addresses(&[address.into()], port, rules),
+        Host::Domain(name) if is_localhost(name) => check_addresses(&[Ipv4Addr::LOCALHOST.into()], port, rules),
+        // The name may resolve to an address in an allowed network, where every port is allowed.
+        Host::Domain(_) if !rules.allowed_networks.is_empty() || is_public_port(port, rules) => Ok(()),
+        Host::Domain(_) => Err(Failure::Port),
+    }
+}
+
+/// The host and port of a URL with an allowed scheme.
+///
+/// # Errors
+/// The scheme is not allowed, or the URL has no host or has a user name or password.
+pub fn host_and_port<'a>(url: &'a Url, rules: &Rules) -> Result<(Host<&'a str>, u16), Failure> {
+    match url.scheme() {
+        "https" => {}
+        "http" if rules.allow_http => {}
+        _ => return Err(Failure::Scheme),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Failure::Url);
+    }
+    url.host().zip(url.port_or_known_default()).ok_or(Failure::Url)
+}
+
+/// Checks the addresses of a host. One forbidden address refuses the whole host, since the connection could go to it.
+///
+/// # Errors
+/// There is no address, one is forbidden, or the port is not allowed.
+pub fn check_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result<(), Failure> {
+    if addresses.is_empty() {
+        return Err(Failure::Dns);
+    }
+    let is_allowed = |ip: &IpAddr| rules.allowed_networks.iter().any(|network| network.contains(ip));
+    if addresses.iter().any(|ip| address::is_forbidden(*ip) && !is_allowed(ip)) {
+        return Err(Failure::Forbidden);
+    }
+    if is_public_port(port, rules) || addresses.iter().all(is_allowed) { Ok(()) } else { Err(Failure::Port) }
+}
+
+/// Whether a name is `localhost` or a subdomain of it.
+#[must_use]
+pub fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.strip_suffix(LOCALHOST).is_some_and(|subdomain| subdomain.is_empty() || subdomain.ends_with('.'))
+}
+
+fn is_public_port(port: u16, rules: &Rules) -> bool {
+    PUBLIC_PORTS.contains(&port) || (rules.allow_http && port == HTTP_PORT)
+}

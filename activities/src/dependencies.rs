@@ -1,0 +1,38 @@
+//! The dependencies of the activities.
+
+use crate::engine::Engine;
+use crate::http::Http;
+use crate::share::Shares;
+use crate::verifier::Verifier;
+use domain::Timestamp;
+use protocols::destinations::Allowed;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use storage::Store;
+
+/// The dependencies of the activities, built once per process.
+#[derive(Clone)]
+pub struct Context {
+    /// The database.
+    pub store: Store,
+    /// Sends requests to addresses that admins chose, and checks each address.
+    pub http: Http,
+    /// The addresses that the operator allows for destinations.
+    pub allowed_addresses: Allowed,
+    /// Verifies purchases with their stores.
+    pub verifier: Arc<Verifier>,
+    /// Temporal, to wake purchases and destinations.
+    pub engine: Engine,
+    /// The wall clock of this machine, used only for the timestamps of signatures. Stored times come from the
+    /// database's clock.
+    pub clock: fn() -> Timestamp,
+    /// A random number from 0 to 1, for the jitter of retries.
+    pub random: fn() -> f64,
+    /// How long bodies (of notifications, events, deliveries and answers) are stored; `None` stores them for ever.
+    pub retention: Option<Duration>,
+    /// The number of this worker's delivery slots that each destination occupies.
+    pub shares: Shares,
+    /// Set when the worker stops; long activities then start nothing new.
+    pub stopping: Arc<AtomicBool>,
+}

@@ -1,0 +1,181 @@
+//! Delivers the backlog of one destination: loads a page of lanes at a time and attempts a bounded number of them
+//! concurrently.
+//!
+//! A lane that fails is handed back to its purchase: the purchase's run retries it and shows the retries in Temporal.
+
+#[cfg(test)]
+mod tests;
+
+use crate::attempt::{AttemptResult, LEASE_RETRY, NO_LIMIT, attempt, claim};
+use crate::dependencies::Context;
+use crate::round::Round;
+use domain::CollapseKey;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+use storage::{Claim, DestinationNeed, Error, Idle, LaneState, Mode};
+use workflows::signal::Signal;
+
+/// Maximum wait for the destination's rate or concurrency. After a longer one the drain ends, and the next check goes
+/// on.
+const MAX_LIMIT_WAIT: Duration = Duration::from_secs(5);
+/// Maximum number of lanes in memory: those that wait and those in flight.
+pub const MAX_LANES: i64 = 200;
+
+/// How long a lane waits, once, while a request about another purchase of its user is in flight. Then the next lane
+/// takes its place. Without the wait, a user with many purchases would cause many futile claims.
+const USER_BUSY_WAIT: Duration = Duration::from_millis(100);
+
+/// The result of a drain.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct DrainResult {
+    /// Number of completed attempts, also those that sent no request.
+    pub attempts: u64,
+    /// How long until a lane that is busy now can be claimed.
+    pub busy_for: Option<Duration>,
+    /// How long until the next attempt of a lane that this destination's run must make itself: one that belongs to no
+    /// purchase, or whose lease expired.
+    pub due_in: Option<Duration>,
+}
+
+impl DrainResult {
+    /// Adds the result of another drain.
+    #[must_use]
+    pub fn merge(self, other: &Self) -> Self {
+        Self {
+            attempts: self.attempts.saturating_add(other.attempts),
+            busy_for: sooner(self.busy_for, other.busy_for),
+            due_in: sooner(self.due_in, other.due_in),
+        }
+    }
+}
+
+/// The shorter of two durations; `None` counts as absent.
+pub fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
+}
+
+/// The lanes of a drain.
+struct Lanes {
+    waiting: VecDeque<CollapseKey>,
+    in_flight: BTreeSet<CollapseKey>,
+}
+
+impl Lanes {
+    /// Takes the next waiting lane and marks it as in flight.
+    fn next(&mut self) -> Option<CollapseKey> {
+        let key = self.waiting.pop_front()?;
+        self.in_flight.insert(key);
+        Some(key)
+    }
+
+    /// Number of lanes to load; `None` while lanes wait or [`MAX_LANES`] are in flight.
+    fn room(&self) -> Option<i64> {
+        let room = MAX_LANES.saturating_sub(i64::try_from(self.in_flight.len()).unwrap_or(i64::MAX));
+        (self.waiting.is_empty() && room > 0).then_some(room)
+    }
+
+    fn refill(&mut self, keys: Vec<CollapseKey>) {
+        self.waiting.extend(keys.into_iter().filter(|key| !self.in_flight.contains(key)));
+    }
+}
+
+/// Attempts each lane until it is closed, fails or has to wait. When the drain is over, it starts no further request
+/// and waits for those in flight. A slow lane delays no other: while attempts complete, more lanes are loaded.
+pub async fn drain(
+    context: &Context,
+    round: &Round,
+    keys: Vec<CollapseKey>,
+    concurrency: i64,
+) -> Result<DrainResult, Error> {
+    let at_once = usize::try_from(concurrency.clamp(1, MAX_LANES)).unwrap_or(1);
+    let mut lanes = Lanes { waiting: keys.into(), in_flight: BTreeSet::new() };
+    let mut running = FuturesUnordered::new();
+    let (mut result, mut failed) = (DrainResult::default(), None);
+    loop {
+        while running.len() < at_once && !round.is_drain_over() {
+            let Some(key) = lanes.next() else { break };
+            running.push(drain_lane(context, round, key).map(move |lane_result| (key, lane_result)));
+        }
+        let Some((key, lane_result)) = running.next().await else { break };
+        lanes.in_flight.remove(&key);
+        let more = match lane_result {
+            Ok(lane_result) => {
+                let has_progress = lane_result.attempts > 0 && !round.is_drain_over();
+                result = result.merge(&lane_result);
+                if has_progress { refill(context, round, &mut lanes).await } else { Ok(()) }
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = more {
+            round.halt();
+            failed = Some(error);
+        }
+    }
+    failed.map_or(Ok(result), Err)
+}
+
+/// Loads more lanes if none waits.
+async fn refill(context: &Context, round: &Round, lanes: &mut Lanes) -> Result<(), Error> {
+    let Some(room) = lanes.room() else { return Ok(()) };
+    if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(round.destination, room).await? {
+        lanes.refill(keys);
+    }
+    Ok(())
+}
+
+/// Attempts one lane until it is closed, fails or has to wait.
+async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Result<DrainResult, Error> {
+    let mut result = DrainResult::default();
+    let (mut at_most, mut has_waited) = (NO_LIMIT, false);
+    while !round.is_drain_over() {
+        let claim = Claim { at_most, ..claim(key, round.destination, round.token(), Mode::Drain) };
+        match attempt(context, &claim).await? {
+            AttemptResult::Completed(completed) => {
+                result.attempts += 1;
+                at_most = completed.at_most.unwrap_or(NO_LIMIT);
+                match completed.lane {
+                    LaneState::More if completed.retry_reason.is_none() || completed.at_most.is_some() => continue,
+                    LaneState::More | LaneState::Closed { .. } => {}
+                    LaneState::Owed { .. } => round.hold_back(),
+                    LaneState::Wait { wait } if completed.is_for_operators => result.due_in = Some(wait),
+                    LaneState::Wait { .. } => hand_back(context, key).await,
+                }
+                return Ok(result);
+            }
+            AttemptResult::Idle(Idle::Owed { wait, .. }) if wait <= MAX_LIMIT_WAIT => {
+                tokio::time::sleep(wait).await;
+            }
+            AttemptResult::Idle(Idle::Owed { wait, .. }) => {
+                // The breaker is open or the destination pauses: no lane of it can be attempted now.
+                round.hold_back();
+                result.busy_for = Some(wait);
+                return Ok(result);
+            }
+            AttemptResult::Idle(Idle::UserBusy { wait, .. }) if !has_waited => {
+                has_waited = true;
+                tokio::time::sleep(USER_BUSY_WAIT.min(wait)).await;
+            }
+            AttemptResult::Idle(Idle::Leased { wait } | Idle::UserBusy { wait, .. } | Idle::Wait { wait, .. }) => {
+                result.busy_for = Some(wait);
+                return Ok(result);
+            }
+            AttemptResult::LeaseExpired => {
+                result.due_in = Some(LEASE_RETRY);
+                return Ok(result);
+            }
+            AttemptResult::Idle(Idle::Closed { .. }) => return Ok(result),
+        }
+    }
+    Ok(result)
+}
+
+/// Hands a failed lane back to its purchase: signals the purchase's run, which waits for the lane's next attempt. If
+/// the signal fails, the sweep finds the lane.
+async fn hand_back(context: &Context, key: CollapseKey) {
+    fail::fail_point!("drain.before_hand_back", |_| std::process::abort());
+    if let Err(error) = context.engine.signal(key, Signal::Wake).await {
+        tracing::warn!(collapse_key = %key, error = %error, "a lane was not handed back; the sweep will find it");
+    }
+}

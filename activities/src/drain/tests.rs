@@ -1,0 +1,199 @@
+//! Which lanes a drain loads, and how long it waits while a request about the same user is in flight.
+
+use super::*;
+use crate::engine::Engine;
+use crate::http::Http;
+use crate::{Shares, Verifier};
+use domain::{
+    DestinationId, Environment, Notification, NotificationKind, SettlingContext, Timestamp, UnknownReceipts,
+    Verification,
+};
+use protocols::destinations::{Allowed, webhook};
+use protocols::http::Rules;
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Arc;
+use storage::{
+    Claimed, Config, Database, Filter, Key, Limits, NewDestination, NewNotification, NewPlatform, Platform, Record,
+    Recorded, SecretString, Store, Traits,
+};
+
+/// A time limit: much longer than [`USER_BUSY_WAIT`], and much shorter than a round.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Two purchases of one user, both owed to a destination that gets one request per user at a time. The destination's
+/// stored secret is invalid, so every attempt ends without a request.
+struct World {
+    context: Context,
+    destination: DestinationId,
+    keys: [CollapseKey; 2],
+    folder: PathBuf,
+}
+
+impl World {
+    async fn start(name: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = std::env::temp_dir().join(format!("settle-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let database = Database::Sqlite(folder.join("settle.db"));
+        let store = Store::open(Config { database, key: Key::new([1; 32]), clock }).await.unwrap();
+        let app = store.new_app("Acme").await.unwrap();
+        let platform = store.new_platform(new_platform(app.id)).await.unwrap();
+        let new = NewDestination {
+            app_id: app.id,
+            kind: webhook::KIND.to_owned(),
+            name: "hook".to_owned(),
+            events: vec!["*".to_owned()],
+            filter: Filter::default(),
+            settings: json!({ "url": "https://example.com/hook" }),
+            secret: SecretString::from("no secret"),
+            traits: Traits { per_user: true, ..Traits::default() },
+            limits: Limits::default(),
+            enabled: true,
+        };
+        let destination = store.new_destination(new).await.unwrap().id;
+        let keys = [buy(&store, &platform, "one").await, buy(&store, &platform, "other").await];
+        let context = Context {
+            store,
+            http: Http::new(Rules::default()),
+            allowed_addresses: Allowed::default(),
+            verifier: Arc::new(Verifier::new(protocols::stores::Settings::default())),
+            engine: Engine::start_at("test", "http://127.0.0.1:1").unwrap(),
+            clock,
+            random: || 0.5,
+            retention: None,
+            shares: Shares::default(),
+            stopping: Arc::default(),
+        };
+        Self { context, destination, keys, folder }
+    }
+
+    fn claim(&self, key: CollapseKey) -> Claim {
+        claim(key, self.destination, "another run".to_owned(), Mode::Lane)
+    }
+
+    fn round(&self) -> Round {
+        Round::new(self.destination, "run".to_owned(), 1, Arc::default())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn clock() -> Timestamp {
+    Timestamp::from_micros(1_800_000_000_000_000)
+}
+
+fn new_platform(app_id: domain::AppId) -> NewPlatform {
+    NewPlatform {
+        app_id,
+        store: "amazon".to_owned(),
+        name: "Amazon".to_owned(),
+        package_name: "com.acme".to_owned(),
+        environment: Environment::Production,
+        shared_secret: None,
+        topic_arn: None,
+        window_ms: 1_000,
+        max_wait_ms: None,
+        product_ref: domain::catalogue::ProductRef::Term,
+        flush_on_revoke: false,
+        unknown_receipts: UnknownReceipts::GiveUp,
+        ingress_key: "ingress".to_owned(),
+    }
+}
+
+/// The user buys a subscription, and the purchase is settled.
+async fn buy(store: &Store, platform: &Platform, receipt: &str) -> CollapseKey {
+    let key = CollapseKey::of(platform.id, receipt);
+    let notification = Notification {
+        message_id: receipt.to_owned(),
+        collapse_key: key,
+        receipt_id: receipt.to_owned(),
+        kind: NotificationKind::SubscriptionPurchased,
+        store_type: "SUBSCRIPTION_PURCHASED".to_owned(),
+        store_time: clock(),
+        app_user_id: Some("customer".to_owned()),
+        related_receipt_id: None,
+        is_test: false,
+    };
+    let new = NewNotification {
+        platform_id: platform.id,
+        message_id: notification.message_id.clone(),
+        receipt_id: notification.receipt_id.clone(),
+        collapse_key: Some(key),
+        store_type: notification.store_type.clone(),
+        store_time: Some(notification.store_time),
+        app_user_id: notification.app_user_id.clone(),
+        body: json!(notification).to_string(),
+        fate: storage::Fate::Open,
+        traceparent: None,
+    };
+    store.accept(vec![new]).await.unwrap();
+    let loaded = store.load(key, i64::MAX, 10).await.unwrap();
+    let verification = Verification::Unverifiable;
+    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
+    let record = Record {
+        collapse_key: key,
+        settling: loaded.settling + 1,
+        revision: loaded.revision,
+        seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
+        decision: domain::decide(&loaded.purchase, &loaded.notifications, context),
+        is_replaced: false,
+        is_queried: loaded.verify,
+        is_answer: false,
+        is_real: true,
+        traceparent: None,
+    };
+    let Recorded::Done { lanes, .. } = store.record(record).await.unwrap() else { panic!("the purchase moved") };
+    assert_eq!(lanes.len(), 1, "the destination is owed its events");
+    key
+}
+
+#[test]
+fn no_lane_is_taken_twice_and_memory_is_bounded() {
+    let key = |number: u8| CollapseKey::new(uuid::Uuid::from_bytes([number; 16]));
+    let mut lanes = Lanes { waiting: [key(1), key(2)].into(), in_flight: BTreeSet::new() };
+    assert_eq!((lanes.next(), lanes.room()), (Some(key(1)), None), "one waits");
+    assert_eq!((lanes.next(), lanes.room()), (Some(key(2)), Some(MAX_LANES - 2)));
+    lanes.refill(vec![key(2), key(3)]);
+    assert_eq!((lanes.next(), lanes.next()), (Some(key(3)), None));
+    lanes.in_flight.extend((0..200).map(key));
+    assert_eq!(lanes.room(), None);
+}
+
+#[test]
+fn merged_drain_results_keep_the_soonest_time() {
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let one = DrainResult { attempts: 2, busy_for: seconds(5), due_in: None };
+    let other = DrainResult { attempts: 1, busy_for: seconds(3), due_in: seconds(9) };
+    assert_eq!(one.merge(&other), DrainResult { attempts: 3, busy_for: seconds(3), due_in: seconds(9) });
+    assert_eq!(sooner(None, None), None);
+}
+
+/// The order of writes is certain: the other run's claim, the drain's claim (which finds the user busy), the end of the
+/// other run's request. Storage writes one destination's jobs in their order, and `join!` polls the futures in theirs.
+#[tokio::test]
+async fn a_lane_is_attempted_after_a_short_request_of_its_user() {
+    let world = World::start("short").await;
+    let (round, [one, other]) = (world.round(), world.keys);
+    let claim = world.claim(one);
+    let (first, drained) =
+        futures::join!(attempt(&world.context, &claim), drain(&world.context, &round, vec![other], 1));
+    assert!(matches!(first, Ok(AttemptResult::Completed(_))), "{first:?}");
+    let drained = drained.unwrap();
+    assert!(drained.attempts > 0 && drained.busy_for.is_none(), "it waits for the other purchase: {drained:?}");
+}
+
+#[tokio::test]
+async fn a_lane_does_not_wait_for_a_long_request_of_its_user() {
+    let world = World::start("long").await;
+    let (round, [one, other]) = (world.round(), world.keys);
+    let in_flight = world.context.store.claim(world.claim(one)).await.unwrap();
+    assert!(matches!(in_flight, Claimed::Send(_)), "{in_flight:?}");
+    let drained = tokio::time::timeout(SOON, drain(&world.context, &round, vec![other], 1)).await;
+    let drained = drained.expect("the lane is left to a later check").unwrap();
+    assert!(drained.attempts == 0 && drained.busy_for.is_some(), "{drained:?}");
+}

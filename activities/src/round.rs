@@ -1,0 +1,126 @@
+//! One run of `supervise`: until when it starts new requests, and the lease tokens of its claims.
+
+use domain::DestinationId;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use temporalio_sdk::activities::ActivityContext;
+use tokio::time::Instant;
+use workflows::options::SUPERVISE_BUDGET;
+
+/// Time between two heartbeats to Temporal.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
+
+/// One run of the activity.
+pub struct Round {
+    /// The supervised destination.
+    pub destination: DestinationId,
+    token: String,
+    /// Whether Temporal lost the previous run: its claims may have left leased lanes.
+    pub follows_a_lost_run: bool,
+    claims: AtomicU64,
+    began: Instant,
+    /// Whether the worker stops.
+    stopping: Arc<AtomicBool>,
+    /// Whether the run was cancelled or storage failed.
+    is_halted: AtomicBool,
+    /// Whether the destination takes no more requests now.
+    is_held_back: AtomicBool,
+}
+
+impl Round {
+    /// Starts a round now; `attempt` is Temporal's number of the attempt, from 1.
+    pub fn new(destination: DestinationId, token: String, attempt: u32, stopping: Arc<AtomicBool>) -> Self {
+        Self {
+            destination,
+            token,
+            follows_a_lost_run: attempt > 1,
+            claims: AtomicU64::default(),
+            began: Instant::now(),
+            stopping,
+            is_halted: AtomicBool::default(),
+            is_held_back: AtomicBool::default(),
+        }
+    }
+
+    /// A new lease token for each claim: without it, two lanes of one user would count as one holder.
+    pub fn token(&self) -> String {
+        format!("{}/{}", self.token, self.claims.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Whether the current drain starts no further request: the destination takes none now, or the round is finished.
+    pub fn is_drain_over(&self) -> bool {
+        self.is_held_back.load(Ordering::Relaxed) || self.is_finished()
+    }
+
+    /// Ends the current drain; [`Self::resume`] allows the next one.
+    pub fn hold_back(&self) {
+        self.is_held_back.store(true, Ordering::Relaxed);
+    }
+
+    /// Allows the next drain. A finished round stays finished.
+    pub fn resume(&self) {
+        self.is_held_back.store(false, Ordering::Relaxed);
+    }
+
+    /// Finishes the round before its time.
+    pub fn halt(&self) {
+        self.is_halted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the round starts no further request: it was halted, the worker stops, or [`SUPERVISE_BUDGET`] is over.
+    pub fn is_finished(&self) -> bool {
+        self.is_halted.load(Ordering::Relaxed)
+            || self.stopping.load(Ordering::Relaxed)
+            || self.began.elapsed() > SUPERVISE_BUDGET
+    }
+
+    /// Sends heartbeats to Temporal for ever, and halts the round when the activity is cancelled.
+    pub async fn send_heartbeats(&self, ctx: &ActivityContext) -> Infallible {
+        loop {
+            if let Err(error) = ctx.record_heartbeat(()).await {
+                tracing::debug!(error = %error, "a heartbeat was not sent");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
+                () = ctx.cancelled(), if !self.is_halted.load(Ordering::Relaxed) => self.halt(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round() -> Round {
+        Round::new(DestinationId::new(uuid::Uuid::nil()), "run/1/1".to_owned(), 1, Arc::default())
+    }
+
+    #[tokio::test]
+    async fn a_stopped_halted_or_long_round_begins_nothing_new() {
+        for end in [|round: &Round| round.halt(), |round: &Round| round.stopping.store(true, Ordering::Relaxed)] {
+            let round = round();
+            assert!(!round.is_drain_over());
+            end(&round);
+            assert!(round.is_drain_over() && round.is_finished());
+        }
+        let mut long = round();
+        long.began -= SUPERVISE_BUDGET + Duration::from_secs(1);
+        assert!(long.is_drain_over());
+    }
+
+    #[tokio::test]
+    async fn holding_back_ends_a_drain_and_not_the_round() {
+        let round = round();
+        round.hold_back();
+        assert!(round.is_drain_over() && !round.is_finished());
+    }
+
+    #[tokio::test]
+    async fn each_claim_has_its_own_token() {
+        let round = round();
+        assert_eq!([round.token(), round.token()], ["run/1/1/0", "run/1/1/1"]);
+    }
+}

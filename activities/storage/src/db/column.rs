@@ -1,0 +1,290 @@
+//! Values of statements and columns of rows: how each type is stored. Instants are microseconds, durations
+//! milliseconds; ids, decimals and enums are texts.
+
+use crate::db::connection::MultiBackend;
+use diesel::QueryResult;
+use diesel::deserialize::{self, FromSql};
+use diesel::query_builder::AstPass;
+use diesel::row::NamedRow;
+use diesel::sql_types::{BigInt, Bool, Nullable, SqlType, Text};
+use domain::catalogue::ProductRef;
+use domain::event::Wildcards;
+use domain::health::State as Health;
+use domain::payment::{EntryKind, SaleKind, UnknownPrice};
+use domain::time::millis;
+use domain::user::Attributes;
+use domain::{
+    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, OrgId, Outcome, PlatformId, State, Timestamp,
+    TopicId, UnknownReceipts, UserId,
+};
+use rust_decimal::Decimal;
+use std::borrow::Cow;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A value that is bound to a `?` of a statement.
+#[derive(Debug, Clone)]
+pub enum Value<'a> {
+    /// A number or a time.
+    Int(Option<i64>),
+    /// A text or an id.
+    Text(Option<Cow<'a, str>>),
+    /// A Boolean.
+    Bool(bool),
+    /// Bound to a `?*`: values, written with commas between them.
+    List(Vec<Value<'a>>),
+    /// Bound to a `?*` after `VALUES`: rows of values.
+    Rows(Vec<Vec<Value<'a>>>),
+}
+
+impl Value<'_> {
+    /// Writes the value into the SQL of a statement, as bind parameters.
+    pub fn push<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
+        match self {
+            Self::Int(value) => out.push_bind_param::<Nullable<BigInt>, _>(value),
+            Self::Text(value) => out.push_bind_param::<Nullable<Text>, _>(value),
+            Self::Bool(value) => out.push_bind_param::<Bool, _>(value),
+            Self::List(values) => values.iter().enumerate().try_for_each(|(index, value)| {
+                out.push_sql(if index > 0 { ", " } else { "" });
+                value.push(out.reborrow())
+            }),
+            Self::Rows(rows) => rows.iter().enumerate().try_for_each(|(index, row)| {
+                out.push_sql(if index > 0 { ", (" } else { "(" });
+                row.iter().enumerate().try_for_each(|(index, value)| {
+                    out.push_sql(if index > 0 { ", " } else { "" });
+                    value.push(out.reborrow())
+                })?;
+                out.push_sql(")");
+                Ok(())
+            }),
+        }
+    }
+}
+
+impl<'a> Value<'a> {
+    /// A list; `None` for no values, because SQL has no empty list.
+    pub fn list<V: Into<Self>>(values: impl IntoIterator<Item = V>) -> Option<Self> {
+        let values: Vec<Self> = values.into_iter().map(Into::into).collect();
+        (!values.is_empty()).then_some(Self::List(values))
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Text(Some(Cow::Borrowed(value)))
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Value<'a> {
+    fn from(value: Option<&'a str>) -> Self {
+        Self::Text(value.map(Cow::Borrowed))
+    }
+}
+
+/// A type that can be read from a column.
+pub trait Column {
+    /// The SQL type of the column.
+    type Sql;
+}
+
+impl<T: Column<Sql: SqlType>> Column for Option<T> {
+    type Sql = Nullable<T::Sql>;
+}
+
+/// The type of a row's field. It is read from the column with the field's name; a field that is a row itself is read
+/// from several columns.
+pub trait Field: Sized {
+    /// Reads the field of this name.
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self>;
+}
+
+impl<T: Column + FromSql<<T as Column>::Sql, MultiBackend>> Field for T {
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self> {
+        NamedRow::get::<T::Sql, T>(row, name)
+    }
+}
+
+impl Column for i64 {
+    type Sql = BigInt;
+}
+
+impl Column for bool {
+    type Sql = Bool;
+}
+
+impl Column for String {
+    type Sql = Text;
+}
+
+/// Implements reading a type from a column: the expression converts it from the Rust type `raw`.
+macro_rules! read_column {
+    ($name:ty, |$stored:ident: $raw:ty| $read:expr) => {
+        impl $crate::db::column::Column for $name {
+            type Sql = <$raw as $crate::db::column::Column>::Sql;
+        }
+
+        impl
+            diesel::deserialize::FromSql<
+                <$raw as $crate::db::column::Column>::Sql,
+                $crate::db::connection::MultiBackend,
+            > for $name
+        {
+            fn from_sql(value: $crate::db::connection::MultiRawValue<'_>) -> diesel::deserialize::Result<Self> {
+                let $stored = <$raw as diesel::deserialize::FromSql<
+                    <$raw as $crate::db::column::Column>::Sql,
+                    $crate::db::connection::MultiBackend,
+                >>::from_sql(value)?;
+                Ok($read)
+            }
+        }
+    };
+}
+
+/// Implements writing a type as a variant of [`Value`].
+macro_rules! written_column {
+    ($name:ty, |$value:ident| $kind:ident($write:expr)) => {
+        impl From<$name> for $crate::db::column::Value<'_> {
+            fn from($value: $name) -> Self {
+                Self::$kind(Some($write))
+            }
+        }
+
+        impl From<Option<$name>> for $crate::db::column::Value<'_> {
+            fn from(value: Option<$name>) -> Self {
+                Self::$kind(value.map(|$value| $write))
+            }
+        }
+    };
+}
+
+/// Implements reading and writing a type that is stored as text.
+macro_rules! text_column {
+    ($name:ty, |$text:ident| $read:expr, |$value:ident| $write:expr) => {
+        $crate::db::column::read_column!($name, |$text: String| $read);
+        $crate::db::column::written_column!($name, |$value| Text(std::borrow::Cow::from($write)));
+    };
+}
+
+/// Implements both for an enum of `domain`, with the text that is stored for each variant.
+macro_rules! domain_enum {
+    ($name:ident { $($variant:ident = $text:literal),* }) => {
+        text_column!(
+            $name,
+            |text| match text.as_str() {
+                $($text => Self::$variant,)*
+                _ => return Err(format!("`{text}` is not stored here").into()),
+            },
+            |value| match value { $($name::$variant => $text,)* }
+        );
+    };
+}
+
+/// Implements reading types that are stored as JSON.
+macro_rules! json_columns {
+    ($($name:ty),*) => {
+        $($crate::db::column::read_column!($name, |text: String| serde_json::from_str(&text)?);)*
+    };
+}
+
+/// Implements both for types that are written with `Display` and read with `FromStr`.
+macro_rules! parsed_columns {
+    ($($name:ident),*) => {
+        $(text_column!($name, |text| text.parse()?, |value| value.to_string());)*
+    };
+}
+
+/// Implements both for types that are written with `as_str` and read with `FromStr`.
+macro_rules! named_columns {
+    ($($name:ident),*) => {
+        $(text_column!($name, |text| text.parse()?, |value| value.as_str());)*
+    };
+}
+
+parsed_columns!(AppId, CollapseKey, DeliveryId, DestinationId, EventId, OrgId, PlatformId, TopicId, UserId);
+parsed_columns!(Decimal, Uuid);
+named_columns!(EntryKind, Environment, Health, Outcome, SaleKind, State, UnknownReceipts);
+domain_enum!(Attributes { Documented = "documented", Extended = "extended" });
+domain_enum!(ProductRef { Term = "term", Parent = "parent" });
+domain_enum!(Wildcards { Everything = "everything", Listed = "listed" });
+domain_enum!(UnknownPrice {
+    ProductUnknown = "product_unknown",
+    Promotion = "promotion",
+    NotListed = "not_listed",
+    NoRate = "no_rate",
+    PlanChanged = "plan_changed",
+    Unconfirmed = "unconfirmed"
+});
+
+json_columns!(serde_json::Value);
+written_column!(i64, |number| Int(number));
+written_column!(String, |text| Text(Cow::Owned(text)));
+read_column!(Timestamp, |micros: i64| Self::from_micros(micros));
+written_column!(Timestamp, |time| Int(time.micros()));
+read_column!(Duration, |milliseconds: i64| Self::from_millis(milliseconds.try_into()?));
+written_column!(Duration, |duration| Int(millis(duration)));
+
+/// Declares an enum, with the text that is stored for each variant.
+macro_rules! stored {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// The text that is stored and shown.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err(format!("`{text}` is not stored here")),
+                }
+            }
+        }
+
+        $crate::db::column::text_column!($name, |text| text.parse()?, |value| value.as_str());
+    };
+}
+
+/// Declares a struct that is read from the columns with the names of its fields. A field that is such a struct itself
+/// is read from the columns with the names of its own fields.
+macro_rules! row {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        $vis struct $name { $($(#[$doc])* $fvis $field: $type,)* }
+
+        impl diesel::deserialize::QueryableByName<$crate::db::connection::MultiBackend> for $name {
+            fn build<'a>(
+                row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
+            ) -> diesel::deserialize::Result<Self> {
+                Ok(Self {
+                    $($field: <$type as $crate::db::column::Field>::read(row, stringify!($field))?,)*
+                })
+            }
+        }
+
+        impl $crate::db::column::Field for $name {
+            fn read<'a>(
+                row: &impl diesel::row::NamedRow<'a, $crate::db::connection::MultiBackend>,
+                _name: &str,
+            ) -> diesel::deserialize::Result<Self> {
+                diesel::deserialize::QueryableByName::build(row)
+            }
+        }
+    };
+}
+
+pub(crate) use {json_columns, read_column, row, stored, text_column, written_column};

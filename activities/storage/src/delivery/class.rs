@@ -1,0 +1,69 @@
+//! The class of an attempt: how it went. The names are stored and shown, so they never change.
+
+use crate::db::statement::stored;
+
+stored! {
+    /// How an attempt went for one event.
+    pub enum AttemptClass {
+        /// The destination accepted the event.
+        Success = "success",
+        /// It answered with a redirect.
+        Redirect = "redirect",
+        /// It answered 410: it wants no more events.
+        Gone = "gone",
+        /// It answered with another status from 400 to 499.
+        ClientError = "client_error",
+        /// It answered with a status from 500 to 599.
+        ServerError = "server_error",
+        /// It answered with another status.
+        UnexpectedStatus = "unexpected_status",
+        /// It answered 200, but the body cannot be read.
+        Unreadable = "unreadable",
+        /// It counted fewer events than the request held.
+        TooFew = "too_few",
+        /// It does not know the API key.
+        InvalidApiKey = "invalid_api_key",
+        /// The URL has another path, or the request's body was lost on its way.
+        Misdirected = "misdirected",
+        /// It cannot read the request: a defect of settle.
+        Defect = "defect",
+        /// It refused this event.
+        Refused = "refused",
+        /// It refused another event of the same request.
+        NotTaken = "not_taken",
+        /// It accepts no events of this user.
+        Silenced = "silenced",
+        /// The user has exhausted a daily quota.
+        Quota = "quota",
+        /// It accepts no more events just now.
+        Throttled = "throttled",
+        /// It denied access.
+        Forbidden = "forbidden",
+        /// The request was too large.
+        TooLarge = "too_large",
+        /// Nothing was sent: the event is sent in a separate request.
+        Postponed = "postponed",
+        /// Nothing was sent: the URL or a header is not valid.
+        InvalidUrl = "invalid_url",
+        /// Nothing was sent: the host has a forbidden address, such as one of a private network.
+        ForbiddenAddress = "forbidden_address",
+        /// The host name could not be resolved.
+        Dns = "dns",
+        /// No connection could be made.
+        Connect = "connect",
+        /// No TLS connection could be made.
+        Tls = "tls",
+        /// No answer came in time.
+        Timeout = "timeout",
+        /// The connection ended before an answer came.
+        Reset = "reset",
+        /// Nothing was sent: no request can be built with the destination's settings.
+        InvalidSettings = "invalid_settings",
+        /// Nothing was sent: the lease had expired, or could expire during the request.
+        Late = "late",
+        /// Nothing was sent: the event is so old that the destination could count a repetition twice.
+        TooLate = "too_late",
+        /// Nothing was sent: the settings have no API key for the event.
+        NoKey = "no_key",
+    }
+}

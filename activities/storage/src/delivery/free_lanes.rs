@@ -1,0 +1,160 @@
+//! The free lanes of a destination: those with a pending delivery that nobody has leased.
+//!
+//! `hot "index"` in a statement names the index that serves it; a test checks that both databases use it.
+
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{Statement, row, sql};
+use crate::delivery::claim::limits::SENT_ENVIRONMENT;
+use domain::health::Health;
+use domain::{CollapseKey, DestinationId, Timestamp};
+
+row! {
+    /// A purchase.
+    pub struct Key {
+        pub collapse_key: CollapseKey,
+    }
+}
+
+/// The delivery is first in its track: a `purchase.updated`, or an event with no earlier event of the lane that is not
+/// due yet. Events of a lane are sent in order, so an event behind one that is not due is not due either. Binds the
+/// values of [`Lanes::head`].
+const IS_HEAD: &str = "(d.event_type = 'purchase.updated' OR NOT EXISTS (
+        SELECT 1
+        FROM deliveries h
+        WHERE h.collapse_key = d.collapse_key AND h.destination_id = d.destination_id AND h.status = 'pending'
+            AND h.event_type <> 'purchase.updated' AND h.seq < d.seq AND h.next_due_at > ?
+            AND (h.tried_at IS NULL OR h.tried_at >= ?)))";
+
+/// The lease of its lane. Binds now.
+const LEASE: &str = "
+        SELECT 1
+        FROM lanes l
+        WHERE l.destination_id = d.destination_id AND l.collapse_key = d.collapse_key
+            AND l.lease_token IS NOT NULL AND l.lease_until > ?";
+
+const FREE: Sql = statement! {"
+    SELECT d.collapse_key
+    FROM deliveries d
+    WHERE d.destination_id = ? AND d.status = 'pending' AND NOT EXISTS ({LEASE})
+        AND {{which}}
+    LIMIT ?
+"};
+
+/// Free lanes of a destination with requests user by user: the user, too, must be neither leased nor paused in this
+/// environment. The condition is a subquery with a value and not a `NOT EXISTS`, because a planner would start with all
+/// users who are leased or paused, of which it expects few.
+const FREE_OF_USERS: Sql = statement! {"
+    SELECT d.collapse_key
+    FROM deliveries d
+    WHERE d.destination_id = ? AND d.status = 'pending' AND NOT EXISTS ({LEASE})
+        AND (
+            SELECT u.lease_until > ? OR u.paused_until > ?
+            FROM purchases p
+            JOIN platforms f ON f.id = p.platform_id
+            JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id
+                AND u.environment = {SENT_ENVIRONMENT}
+            WHERE p.collapse_key = d.collapse_key) IS NOT TRUE
+        AND {{which}}
+    LIMIT ?
+"};
+
+const ALL: &[Sql] = &[FREE, FREE_OF_USERS];
+
+/// Lanes with a delivery that is due by its own time. Binds now and the values of [`Lanes::head`].
+pub const DUE: Clause = clause! {ALL, hot "deliveries_due", "
+    d.next_due_at <= ? AND {IS_HEAD}
+    ORDER BY d.next_due_at
+"};
+
+/// Lanes with a delivery whose time was before another time. Binds that time and the values of [`Lanes::head`].
+pub const LATE: Clause = clause! {&[FREE], hot "deliveries_due", "
+    d.next_due_at < ? AND {IS_HEAD}
+    ORDER BY d.next_due_at
+"};
+
+/// Lanes with a delivery that was last tried before [`Lanes::due_since`], and so is due. Binds that time and the values
+/// of [`Lanes::head`].
+pub const TRIED_BEFORE: Clause = clause! {ALL, hot "deliveries_tried", "
+    d.tried_at < ? AND {IS_HEAD}
+    ORDER BY d.tried_at
+"};
+
+/// Lanes without a delivery that was tried after a time, the newest delivery first. Binds that time.
+pub const UNTRIED_SINCE: Clause = clause! {ALL, hot "deliveries_of_destination", "
+    NOT EXISTS (
+        SELECT 1
+        FROM deliveries t
+        WHERE t.collapse_key = d.collapse_key AND t.destination_id = d.destination_id AND t.status = 'pending'
+            AND t.tried_at > ?)
+    ORDER BY d.seq DESC
+"};
+
+/// Lanes with a delivery that was tried after a time, the one tried longest ago first. Binds that time.
+pub const TRIED_SINCE: Clause = clause! {ALL, hot "deliveries_tried", "
+    d.tried_at > ?
+    ORDER BY d.tried_at
+"};
+
+/// A leased lane with a due delivery. Its worker may have died.
+const TAKEN: Sql = statement! {hot "deliveries_due or lanes_leased", "
+    SELECT d.collapse_key
+    FROM deliveries d
+    WHERE d.destination_id = ? AND d.status = 'pending' AND d.next_due_at <= ? AND EXISTS ({LEASE}) AND {IS_HEAD}
+    ORDER BY d.next_due_at
+    LIMIT 1
+"};
+
+/// A lane with a due delivery, leased or not.
+const ANY_DUE: Sql = statement! {hot "deliveries_due", "
+    SELECT d.collapse_key
+    FROM deliveries d
+    WHERE d.destination_id = ? AND d.status = 'pending' AND d.next_due_at <= ? AND {IS_HEAD}
+    ORDER BY d.next_due_at
+    LIMIT 1
+"};
+
+/// The lanes of a destination, as they are now.
+#[derive(Clone, Copy)]
+pub struct Lanes {
+    destination: DestinationId,
+    per_user: bool,
+    /// A delivery that was last tried before this time is due; see [`Health::due_since`].
+    pub due_since: Option<Timestamp>,
+    /// The time by the database's clock.
+    pub now: Timestamp,
+}
+
+impl Lanes {
+    /// All lanes of a destination.
+    pub fn new(destination: DestinationId, health: &Health, now: Timestamp) -> Self {
+        Self { destination, per_user: false, due_since: health.due_since(), now }
+    }
+
+    /// Only the lanes whose user is neither leased nor paused, for a destination with requests user by user.
+    pub const fn of_free_users(self) -> Self {
+        Self { per_user: true, ..self }
+    }
+
+    /// Selects the free lanes that match a clause. The caller binds the clause's values next, then the limit.
+    pub fn matching(self, which: Clause) -> Statement<'static> {
+        if !self.per_user {
+            return sql(FREE.of(which)).bind(self.destination).bind(self.now);
+        }
+        sql(FREE_OF_USERS.of(which)).bind(self.destination).bind(self.now).bind(self.now).bind(self.now)
+    }
+
+    /// Selects a leased lane with a due delivery.
+    pub fn taken(self) -> Statement<'static> {
+        sql(TAKEN).bind(self.destination).bind(self.now).bind(self.now).bind_all(self.head())
+    }
+
+    /// Selects a lane with a due delivery, leased or not.
+    pub fn any_due(self) -> Statement<'static> {
+        sql(ANY_DUE).bind(self.destination).bind(self.now).bind_all(self.head())
+    }
+
+    /// The values that [`IS_HEAD`] binds.
+    pub fn head(self) -> [Timestamp; 2] {
+        [self.now, self.due_since.unwrap_or(Timestamp::EARLIEST)]
+    }
+}

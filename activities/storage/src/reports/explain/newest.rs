@@ -1,0 +1,23 @@
+//! The newest rows of a list, and whether there are older ones that are not shown.
+
+/// Maximum number of notifications, and of events, of a purchase that are explained.
+pub const MAX_ROWS: i64 = 100;
+
+/// The newest rows of a list, in the order from old to new.
+pub struct Newest<T> {
+    /// At most [`MAX_ROWS`].
+    pub all: Vec<T>,
+    /// Whether there are older ones.
+    pub has_older: bool,
+}
+
+impl<T> Newest<T> {
+    /// Keeps the newest [`MAX_ROWS`] rows of a list in the order from new to old, and reverses it.
+    pub fn of(mut all: Vec<T>) -> Self {
+        let most = usize::try_from(MAX_ROWS).unwrap_or(usize::MAX);
+        let has_older = all.len() > most;
+        all.truncate(most);
+        all.reverse();
+        Self { all, has_older }
+    }
+}

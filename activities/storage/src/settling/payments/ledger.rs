@@ -1,0 +1,122 @@
+//! The rows of the ledger and of sales reports, as they are read.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use domain::payment::{self, EntryKind, LedgerEntry, Sale, SaleKind, UnknownPrice};
+use domain::{AppId, CollapseKey, EventId, Timestamp};
+use rust_decimal::Decimal;
+
+row! {
+    /// An entry of the ledger.
+    pub struct EntryRow {
+        pub number: i64,
+        kind: EntryKind,
+        pub occurred_at: Timestamp,
+        usd: Option<Decimal>,
+        pub unknown_because: Option<UnknownPrice>,
+        transaction_id: Option<String>,
+    }
+}
+
+row! {
+    /// A line of a sales report, and what one unit of its currency was worth in USD.
+    pub struct SaleRow {
+        pub transaction_id: String,
+        pub kind: SaleKind,
+        pub sold_at: Timestamp,
+        pub price: Decimal,
+        pub currency: String,
+        pub rate: Option<Decimal>,
+    }
+}
+
+row! {
+    /// The events and the SKU of a payment, and the number of its entries.
+    pub struct PaymentEvents {
+        pub event_id: EventId,
+        other_event_id: Option<EventId>,
+        pub sku: Option<String>,
+        pub entries: i64,
+    }
+}
+
+const ENTRIES: Sql = statement! {"
+    SELECT number, kind, occurred_at, usd, unknown_because, transaction_id
+    FROM payments
+    WHERE collapse_key = ?
+    ORDER BY number, entry
+"};
+
+/// The ledger of a purchase, as it is stored: the entries of each payment in their order.
+pub fn entries(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<EntryRow>, Error> {
+    sql(ENTRIES).bind(key).all(connection)
+}
+
+/// The ledger of a purchase, as `domain` needs it: the entries of each payment in their order.
+pub fn booked(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<LedgerEntry>, Error> {
+    Ok(entries(connection, key)?.into_iter().map(EntryRow::booked).collect())
+}
+
+const SALES_OF_RECEIPT: Sql = statement! {hot "sales_receipt", "
+    SELECT s.transaction_id, s.kind, s.sold_at, s.price, s.currency, r.usd AS rate
+    FROM sales s
+    LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day
+    WHERE s.app_id = ? AND s.receipt_id = ?
+    ORDER BY s.sold_at, s.transaction_id, s.kind
+"};
+
+/// The lines of sales reports about a receipt.
+pub fn sales_of(connection: &mut AnyConnection, app: AppId, receipt_id: &str) -> Result<Vec<Sale>, Error> {
+    let rows: Vec<SaleRow> = sql(SALES_OF_RECEIPT).bind(app).bind(receipt_id).all(connection)?;
+    Ok(rows.into_iter().map(SaleRow::sale).collect())
+}
+
+const FIND_PAYMENT_EVENTS: Sql = statement! {"
+    SELECT event_id, other_event_id, sku,
+        (SELECT COUNT(*) FROM payments m WHERE m.collapse_key = p.collapse_key
+        AND m.number = p.number) AS entries
+    FROM payments p
+    WHERE collapse_key = ? AND number = ? AND entry = 0
+"};
+
+/// The events and the SKU of the payment with this number.
+pub fn payment_events(connection: &mut AnyConnection, key: CollapseKey, number: i64) -> Result<PaymentEvents, Error> {
+    let carrier: Option<PaymentEvents> = sql(FIND_PAYMENT_EVENTS).bind(key).bind(number).first(connection)?;
+    carrier.ok_or_else(|| Error::corrupt("an adjustment changes no payment"))
+}
+
+impl PaymentEvents {
+    /// The events that announce the payment.
+    pub fn events(&self) -> Vec<EventId> {
+        std::iter::once(self.event_id).chain(self.other_event_id).collect()
+    }
+}
+
+impl EntryRow {
+    /// The entry as `domain` needs it.
+    pub fn booked(self) -> LedgerEntry {
+        LedgerEntry {
+            number: self.number,
+            kind: self.kind,
+            at: self.occurred_at,
+            usd: self.usd,
+            transaction_id: self.transaction_id,
+        }
+    }
+}
+
+impl SaleRow {
+    /// The line as `domain` needs it, with its amount in USD.
+    pub fn sale(self) -> Sale {
+        Sale {
+            usd: payment::usd(self.price, &self.currency, self.rate),
+            transaction_id: self.transaction_id,
+            kind: self.kind,
+            at: self.sold_at,
+            price: self.price,
+            currency: self.currency,
+        }
+    }
+}

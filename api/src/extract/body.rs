@@ -1,0 +1,103 @@
+//! The body of a request.
+
+use super::check;
+use super::fields::{Draft, Fields, drafted, schema};
+use crate::error::Error;
+use crate::operation::{Input, Operation, Schemas};
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use serde_json::{Map, Value, json};
+
+/// A JSON object. An empty body counts as an empty object.
+pub struct Body<T>(pub T);
+
+/// A body of CSV.
+pub struct Csv(pub Bytes);
+
+/// A store's message, as raw bytes.
+pub struct Message(pub Bytes);
+
+impl<T: Fields, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        Draft::from_request(request, state).await?.finish().map(Self)
+    }
+}
+
+impl<T: Fields, S: Send + Sync> FromRequest<S> for Draft<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let bytes = whole(request, state).await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return drafted(Map::new());
+        }
+        // The parser limits nesting to 128 levels.
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(fields)) => drafted(fields),
+            Ok(other) => Err(Error::invalid("body", format!("a JSON object, and it is {}", check::name_of(&other)))),
+            Err(error) => Err(Error::invalid("body", format!("a JSON object ({error})"))),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Csv {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let kind =
+            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !kind.to_ascii_lowercase().starts_with("text/csv") {
+            return Err(Error::invalid("content-type", format!("`text/csv`, and it is `{kind}`")));
+        }
+        whole(request, state).await.map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Message {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        whole(request, state).await.map(Self)
+    }
+}
+
+/// Reads the whole body of a request. The body limit is set in the router.
+async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+        // The type of the rejection is opaque: only its status shows that the body is too large.
+        StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
+        _ => Error::invalid("body", "a body that arrives whole"),
+    })
+}
+
+impl<T: Fields> Input for Body<T> {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        let is_required = schema::<T>()["required"].as_array().is_some_and(|all| !all.is_empty());
+        let schema = schemas.requests.subschema_for::<T>();
+        let content = json!({ "application/json": { "schema": schema } });
+        operation.body = Some(json!({ "required": is_required, "content": content }));
+    }
+}
+
+impl<T: Fields> Input for Draft<T> {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        Body::<T>::describe(operation, schemas);
+    }
+}
+
+impl Input for Csv {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        let content = json!({ "text/csv": { "schema": {} } });
+        operation.body = Some(json!({ "required": true, "content": content }));
+    }
+}
+
+impl Input for Message {
+    fn describe(operation: &mut Operation, _: &mut Schemas) {
+        let content = json!({ "text/plain": { "schema": {} }, "application/json": { "schema": {} } });
+        operation.body = Some(json!({ "required": true, "content": content }));
+    }
+}

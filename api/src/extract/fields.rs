@@ -1,0 +1,90 @@
+//! Deserializes an object after a check against the schema of its type.
+
+use super::check::{self, FieldErrors};
+use crate::error::Error;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer};
+use serde_json::{Map, Value};
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// The type of a body, or of a query.
+pub trait Fields: DeserializeOwned + JsonSchema + 'static {}
+
+impl<T: DeserializeOwned + JsonSchema + 'static> Fields for T {}
+
+/// A JSON body that was checked against its schema and needs further checks.
+#[derive(Debug)]
+pub struct Draft<T> {
+    /// The body. Wrong values are replaced by valid ones or removed, so that the other fields can be checked.
+    pub body: T,
+    /// The wrong fields of the body.
+    pub wrong: FieldErrors,
+}
+
+impl<T> Draft<T> {
+    /// Returns the body if no field is wrong.
+    ///
+    /// # Errors
+    /// With each wrong field and what was expected there.
+    pub fn finish(self) -> Result<T, Error> {
+        self.wrong.finish().map(|()| self.body)
+    }
+}
+
+/// Checks the fields of an object and deserializes it.
+///
+/// # Errors
+/// With each wrong field and what was expected there.
+pub fn checked<T: Fields>(fields: Map<String, Value>) -> Result<T, Error> {
+    drafted(fields)?.finish()
+}
+
+/// Deserializes an object. Wrong values are replaced or removed, and listed in [`Draft::wrong`].
+///
+/// # Errors
+/// The object cannot be deserialized although each field fits its schema.
+pub fn drafted<T: Fields>(mut fields: Map<String, Value>) -> Result<Draft<T>, Error> {
+    let mut wrong = FieldErrors::default();
+    check::object(&mut fields, schema::<T>(), "", &mut wrong);
+    match serde_json::from_value(Value::Object(fields)) {
+        Ok(body) => Ok(Draft { body, wrong }),
+        Err(error) => {
+            wrong.finish()?;
+            Err(Error::invalid("body", format!("fields that fit together ({error})")))
+        }
+    }
+}
+
+/// The schema of a request's type, without references to other schemas. It is generated once per type.
+pub fn schema<T: JsonSchema + 'static>() -> &'static Value {
+    static KNOWN: Mutex<BTreeMap<TypeId, &'static Value>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.entry(TypeId::of::<T>()).or_insert_with(|| {
+        let settings =
+            SchemaSettings::draft2020_12().for_deserialize().with(|settings| settings.inline_subschemas = true);
+        Box::leak(Box::new(settings.into_generator().into_root_schema_for::<T>().to_value()))
+    })
+}
+
+/// Deserializes a field in which null differs from absent: `Some(None)` when it is null.
+///
+/// # Errors
+/// The value cannot be deserialized.
+pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Deserializes a secret, which is a text or null.
+///
+/// # Errors
+/// The value is not a text.
+pub fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
+}

@@ -1,0 +1,43 @@
+//! Reads properties of a JSON Schema.
+
+use serde_json::Value;
+
+/// The schema without its alternative `null`.
+pub fn present(schema: &Value) -> &Value {
+    let mut alternatives = schema["anyOf"].as_array().into_iter().flatten();
+    alternatives.find(|one| one["type"] != "null").unwrap_or(schema)
+}
+
+/// The texts that a schema lists (`enum`, `const`); empty when it lists none.
+pub fn choices(schema: &Value) -> Vec<&str> {
+    let listed = schema["enum"].as_array().into_iter().flatten();
+    let named = schema["oneOf"].as_array().into_iter().flatten().map(|one| &one["const"]);
+    listed.chain(named).filter_map(Value::as_str).collect()
+}
+
+/// The JSON type in a schema, apart from `null`; empty when it names none.
+pub fn type_of(schema: &Value) -> &str {
+    let schema = present(schema);
+    match &schema["type"] {
+        Value::String(name) => name,
+        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|name| *name != "null").unwrap_or_default(),
+        _ if !choices(schema).is_empty() => "string",
+        _ => "",
+    }
+}
+
+/// Whether the schema of an object requires a field.
+pub fn is_required(schema: &Value, name: &str) -> bool {
+    schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name))
+}
+
+/// Converts a text of a query to the type in its schema. A text that cannot be converted stays a text, and the check
+/// reports it.
+pub fn of_text(schema: &Value, text: String) -> Value {
+    let value = match type_of(schema) {
+        "integer" => text.parse::<i64>().ok().map(Value::from),
+        "boolean" => text.parse::<bool>().ok().map(Value::from),
+        _ => None,
+    };
+    value.unwrap_or(Value::String(text))
+}

@@ -1,0 +1,119 @@
+//! Describes a route for `/openapi.json` by the types of its handler's arguments and answer.
+//!
+//! Each of these types implements [`Input`] or [`Output`] where it is defined.
+
+use crate::error::Error;
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
+use std::future::Future;
+
+/// The description of one route.
+#[derive(Debug, Default)]
+pub struct Operation {
+    /// Schemas of the ids in the path, in order.
+    pub path: Vec<Value>,
+    /// The parameters of the query.
+    pub query: Vec<Value>,
+    /// The `requestBody`.
+    pub body: Option<Value>,
+    /// The answers by status, without errors.
+    pub answers: Map<String, Value>,
+}
+
+/// The schemas that routes refer to.
+pub struct Schemas {
+    /// Schemas of requests.
+    pub requests: SchemaGenerator,
+    /// Schemas of answers.
+    pub responses: SchemaGenerator,
+}
+
+impl Default for Schemas {
+    fn default() -> Self {
+        let settings = || SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = PATH.into());
+        Self {
+            requests: settings().for_deserialize().into_generator(),
+            responses: settings().for_serialize().into_generator(),
+        }
+    }
+}
+
+/// The path of the schemas in the document.
+const PATH: &str = "/components/schemas";
+
+/// A part of a request.
+pub trait Input {
+    /// Adds it to the description of a route.
+    fn describe(operation: &mut Operation, schemas: &mut Schemas);
+}
+
+/// An answer.
+pub trait Output {
+    /// Adds it to the description of a route.
+    fn describe(operation: &mut Operation, schemas: &mut Schemas);
+}
+
+/// A handler whose arguments are all [`Input`] and whose answer is [`Output`].
+pub trait Described<Parts> {
+    /// Adds the arguments and the answer to the description of a route.
+    fn describe(operation: &mut Operation, schemas: &mut Schemas);
+}
+
+macro_rules! described {
+    ($($part:ident)*) => {
+        impl<F, Answer, $($part,)*> Described<($($part,)*)> for F
+        where
+            F: Fn($($part,)*) -> Answer,
+            Answer: Future<Output: Output>,
+            $($part: Input,)*
+        {
+            fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+                $($part::describe(operation, schemas);)*
+                <Answer::Output as Output>::describe(operation, schemas);
+            }
+        }
+    };
+}
+
+described!();
+described!(A);
+described!(A B);
+described!(A B C);
+described!(A B C D);
+
+impl Operation {
+    /// Adds an answer that has a body.
+    pub fn answer(&mut self, status: StatusCode, media: &str, schema: &Schema) {
+        let content = json!({ media: { "schema": schema } });
+        self.answers.insert(status.as_str().to_owned(), json!({ "content": content }));
+    }
+
+    /// Adds an answer whose body is this type as JSON.
+    pub fn json<T: JsonSchema>(&mut self, status: StatusCode, schemas: &mut Schemas) {
+        self.answer(status, "application/json", &schemas.responses.subschema_for::<T>());
+    }
+}
+
+impl<T> Input for State<T> {
+    fn describe(_: &mut Operation, _: &mut Schemas) {}
+}
+
+impl<T> Input for Extension<T> {
+    fn describe(_: &mut Operation, _: &mut Schemas) {}
+}
+
+impl<T: JsonSchema> Output for Json<T> {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        operation.json::<T>(StatusCode::OK, schemas);
+    }
+}
+
+impl<T: Output> Output for Result<T, Error> {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        T::describe(operation, schemas);
+    }
+}

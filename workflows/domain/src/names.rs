@@ -1,0 +1,29 @@
+//! Enums whose variants have names in storage and the API.
+
+/// Gives each variant of an enum its name, and parses names where it says what they are: `names!(Color, "a color" { …
+/// })`.
+macro_rules! names {
+    ($type:ident { $($variant:ident = $name:literal,)* }) => {
+        impl $type {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The name in storage, metrics and the API.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $name),* } }
+        }
+    };
+    ($type:ident, $what:literal { $($variant:ident = $name:literal,)* }) => {
+        names!($type { $($variant = $name,)* });
+
+        impl std::str::FromStr for $type {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text { $($name => Ok(Self::$variant),)* other => Err(format!(concat!("`{}` is not ", $what), other)) }
+            }
+        }
+    };
+}
+
+pub(crate) use names;
