@@ -1,7 +1,8 @@
 //! Delivers the backlog of one destination: loads a page of lanes at a time and attempts a bounded number of them
 //! concurrently.
 //!
-//! A lane that fails is handed back to its purchase: the purchase's run retries it and shows the retries in Temporal.
+//! A failed lane that has to wait is handed back to its purchase: the purchase's run retries it and shows the retries in
+//! Temporal.
 
 #[cfg(test)]
 mod tests;
@@ -17,8 +18,8 @@ use std::time::Duration;
 use storage::{Claim, DestinationNeed, Error, Idle, LaneState, Mode};
 use workflows::signal::Signal;
 
-/// Maximum wait for the destination's rate or concurrency. After a longer one the drain ends, and the next check goes
-/// on.
+/// Maximum wait for the destination: its rate, its concurrency, a pause or the breaker. If it would be longer, the drain
+/// ends, and a later run of the activity goes on.
 const MAX_LIMIT_WAIT: Duration = Duration::from_secs(5);
 /// Maximum number of lanes in memory: those that wait and those in flight.
 pub const MAX_LANES: i64 = 200;
@@ -30,9 +31,10 @@ const USER_BUSY_WAIT: Duration = Duration::from_millis(100);
 /// The result of a drain.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DrainResult {
-    /// Number of completed attempts, also those that sent no request.
+    /// Number of claims that were finished, also those that sent no request.
     pub attempts: u64,
-    /// How long until a lane that is busy now can be claimed.
+    /// How long until a lane that was left can be attempted: it is leased, has to wait, or its destination does not take it
+    /// now.
     pub busy_for: Option<Duration>,
     /// How long until the next attempt of a lane that this destination's run must make itself: one that belongs to no
     /// purchase, or whose lease expired.
@@ -148,7 +150,7 @@ async fn drain_lane(context: &Context, round: &Round, key: CollapseKey) -> Resul
                 tokio::time::sleep(wait).await;
             }
             AttemptResult::Idle(Idle::Owed { wait, .. }) => {
-                // The breaker is open or the destination pauses: no lane of it can be attempted now.
+                // The destination takes no request for a while: breaker, pause, rate or concurrency.
                 round.hold_back();
                 result.busy_for = Some(wait);
                 return Ok(result);

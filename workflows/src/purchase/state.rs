@@ -1,8 +1,8 @@
 //! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
 //! to do. All times are workflow time.
 //!
-//! Each new notification restarts the window: a `notified` signal moves its end to a later time, up to the max-wait
-//! cap.
+//! Each new notification that opens a window restarts the window: a `notified` signal moves its end to a later time, up to
+//! the max-wait cap.
 
 use crate::activities::{Delivered, Loaded, Verified};
 use crate::attributes::Values;
@@ -144,7 +144,7 @@ pub enum SettlingMode {
 /// The start of a settling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SettlingStart {
-    /// The newest sequence number that has had its window.
+    /// The newest sequence number whose window has begun or ended.
     pub through: i64,
     /// Whether the window has not ended, so that nothing may be settled before the cap.
     pub is_early: bool,
@@ -358,8 +358,8 @@ impl State {
         }
     }
 
-    /// Folds the output of `deliver`. The run removes the lane here, and so closes it, unless it has newer deliveries.
-    /// A closed lane can still be owed deliveries: the destination's run attempts those.
+    /// Folds the output of `deliver`: the run forgets a closed lane, unless it has newer deliveries. Deliveries can still be
+    /// owed in it: the destination's run attempts those.
     pub fn delivered(&mut self, destination: DestinationId, delivered: &Delivered) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = false;

@@ -2,7 +2,8 @@
 //!
 //! A destination that gets requests user by user (`per_user`) counts events, and recognizes a repeated id for seven
 //! days. So an event that it acknowledged is never sent to it again: within seven days it would drop the event, later
-//! it would count it twice. An event that it may have without an acknowledgement is sent again within these days only.
+//! it would count it twice. An event that it may have without an acknowledgement is sent again until an hour before the
+//! end of these days.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -26,11 +27,11 @@ use serde::{Deserialize, Serialize};
 pub enum Skipped {
     /// A newer state of the same purchase is sent instead.
     Superseded,
-    /// The destination does not choose such events, or those of this platform.
+    /// The destination does not choose such events, or those of this platform or environment.
     NotChosen,
-    /// It is owed already.
+    /// It is owed already, or was before, where only what was never owed is sent.
     AlreadyOwed,
-    /// The destination acknowledged it, or a newer state, since.
+    /// The destination acknowledged it, or a newer state.
     Acknowledged,
     /// The destination acknowledged it, and would drop it or count it twice.
     Counted,
@@ -49,7 +50,7 @@ pub enum Skipped {
 /// The condition on which an event is owed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// Always.
+    /// None beside those that hold for every redelivery.
     Always,
     /// Only if the destination acknowledged neither the event nor a newer state.
     Unacknowledged,
@@ -208,8 +209,8 @@ const SET_FIRST_TRY: Sql = statement! {"
     WHERE event_id = ? AND destination_id = ? AND n = ?
 "};
 
-/// Copies the time of the first unclear attempt to the new delivery: the destination recognizes the event's id for
-/// seven days from the first attempt of any of its deliveries.
+/// Copies the earliest time at which the destination may have received the event to the new delivery: it recognizes the
+/// event's id for seven days from then.
 fn copy_first_try(write: &mut Write<'_>, resend: Resend<'_>, n: u32) -> Result<(), Error> {
     let Resend { event, destination, .. } = resend;
     if !destination.per_user {

@@ -1,8 +1,9 @@
 //! Records a decision in one transaction, once.
 //!
 //! The purchase's row has the number of its last settling, and a fingerprint of the notifications that it settled. A
-//! record with both is a repeated one and gets the same answer; one with the next number is written; any other is
-//! answered `Moved`. The user is locked first, then the purchase.
+//! record with both is a repeated one and gets the same answer. One with the next number is written, unless something that
+//! its decision relied on has changed. All others are answered `Moved`. Locks are taken in this order: the platform, the
+//! user, the receipt in its place, the purchase.
 
 use crate::db::config::Installation;
 use crate::db::error::Error;
@@ -65,7 +66,7 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     if seen.is_some_and(|seen| (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())) {
         return Err(Error::unavailable(Raced));
     }
-    // The decision was made without a query, because the store could not be queried; now it can.
+    // The decision was made without a query, because the platform had no secret or no customer was known; now it can be.
     if !record.is_queried && origin.customer(write.connection, key, Some(&row))?.is_some() {
         return Ok(Recorded::Moved);
     }

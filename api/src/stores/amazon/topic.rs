@@ -91,7 +91,7 @@ fn is_name(text: &str) -> bool {
 /// The standing of a topic with a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It may send. A topic whose subscription ended stays pinned, because the operator once chose it.
+    /// It may send. A topic whose subscription ended stays pinned, because it was trusted once.
     Pinned,
     /// It waits for approval.
     Pending(TopicId),
@@ -141,7 +141,7 @@ pub enum Course {
     Confirm,
     /// Store the topic as pending, for an admin to approve.
     RequestApproval,
-    /// Record that the subscription ended.
+    /// Raise an alarm; record that the subscription ended, if the topic was pinned.
     Unsubscribe,
 }
 

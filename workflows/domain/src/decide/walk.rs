@@ -24,8 +24,8 @@ pub(super) struct Walk<'a> {
     reports: Vec<Moment>,
     /// New reports that are older than one that was settled before. They are not walked.
     pub late: Vec<Moment>,
-    /// The time up to which an inferred transition is covered: that of the present report, after the walk that of the
-    /// answer.
+    /// The time up to which an inferred transition is covered: that of the present report; after the walk that of the
+    /// answer, or without one that of the newest report, or of the last announcement.
     pub clock: Timestamp,
     /// The stage after the reports walked so far.
     pub stage: Stage,
@@ -165,7 +165,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether the purchase is over by `truth`.
+    /// Whether the purchase is over by the answer of the store, and by the reports that it may not show yet.
     pub fn store_shows_end(&self) -> bool {
         self.truth.as_ref().is_some_and(Stage::is_over)
     }
@@ -250,7 +250,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Applies the first report of a receipt when it is not a beginning. Only the transitions that the report names are
-    /// announced.
+    /// announced, and the payment that a converted trial implies.
     fn begin_midway(&mut self, time: Timestamp, kind: NotificationKind) {
         if kind == NotificationKind::OutOfGrace && self.store_shows_end() {
             return;
