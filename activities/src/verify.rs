@@ -6,7 +6,7 @@
 
 use crate::dependencies::Context;
 use crate::pace::{Permit, Throttle};
-use domain::time::MINUTE;
+use domain::time::{MINUTE, duration, millis};
 use domain::{CollapseKey, Parked, PlatformId, Timestamp, UnknownReceipts, Verification};
 use protocols::stores::{Answer, Receipt, Retry, Store};
 use std::time::Duration;
@@ -189,7 +189,8 @@ fn next_query_in(
     let wait = spread((FIRST_RETRY * (1 << doublings)).min(MAX_RETRY_WAIT), jitter);
     // A random time after the `Retry-After`, so that the queries of all purchases do not arrive together.
     let retry_after = retry_after.map_or(Duration::ZERO, |retry_after| retry_after.saturating_add(wait / 4));
-    (!left.is_zero()).then(|| wait.max(retry_after).min(left).max(Duration::from_millis(1)))
+    // Whole milliseconds, as the workflow's timer has them: it must not end before the time that storage knows.
+    (!left.is_zero()).then(|| duration(millis(wait.max(retry_after).min(left)).max(1)))
 }
 
 /// Raises an alarm; a failure to store it is only logged.
@@ -221,9 +222,9 @@ fn count(answer: &'static str) {
     metrics::counter!("settle_verifications_total", "answer" => answer).increment(1);
 }
 
-/// Spreads a wait by up to 50 % either way. `jitter` is from 0 to 1.
+/// Spreads a wait by up to 50 % either way, to whole milliseconds. `jitter` is from 0 to 1.
 fn spread(wait: Duration, jitter: f64) -> Duration {
-    wait.mul_f64(0.5 + jitter.clamp(0.0, 1.0))
+    duration(millis(wait.mul_f64(0.5 + jitter.clamp(0.0, 1.0))))
 }
 
 #[cfg(test)]

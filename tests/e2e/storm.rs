@@ -27,13 +27,13 @@ use tokio::time::Instant;
 use workflows::contract;
 
 /// Number of purchases that run concurrently.
-const PURCHASES: usize = 16;
+const PURCHASES: usize = 24;
 /// Minimum number of rounds with a notification during a settling.
 const HITS: usize = 200;
 /// No new round begins after this time.
 const LONGEST: Duration = Duration::from_secs(150);
 /// The window: long enough for a revision to arrive within it on a busy machine.
-const WINDOW: Duration = Duration::from_secs(4);
+const WINDOW: Duration = Duration::from_secs(8);
 /// How long before the end of a window the test begins to wait for its settling.
 const BEFORE: Duration = Duration::from_millis(200);
 

@@ -247,7 +247,8 @@ fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
     let mut line = match (problem["title"].as_str(), problem["detail"].as_str()) {
         (Some(title), Some(detail)) => format!("{title}: {detail}"),
-        _ => format!("the service answered {status}"),
+        (Some(line), None) | (None, Some(line)) => line.to_owned(),
+        (None, None) => format!("the service answered {status}"),
     };
     if status == StatusCode::UNAUTHORIZED {
         line.push_str(

@@ -193,8 +193,9 @@ fn need(
         let wait = if destination.per_user { USER_TAKEN } else { TAKEN };
         return Ok(DestinationNeed::Pause { wait });
     }
-    let is_paused = destination.per_user && lanes.any_due().first::<Key>(connection)?.is_some();
-    Ok(if is_paused { DestinationNeed::Pause { wait: USER_PAUSED } } else { DestinationNeed::Rest })
+    // Its user is paused, or it became due between these statements.
+    let is_due = lanes.any_due().first::<Key>(connection)?.is_some();
+    Ok(if is_due { DestinationNeed::Pause { wait: USER_PAUSED } } else { DestinationNeed::Rest })
 }
 
 /// The free lanes of a destination with a due delivery, the one that has waited longest first.

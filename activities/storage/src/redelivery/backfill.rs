@@ -11,9 +11,10 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::{purchase, users};
 use crate::redelivery::candidates::suitable;
+use crate::redelivery::runs::RunMode;
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use domain::{CollapseKey, DestinationId, RedeliverySelector, Selection, UserId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// One page of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +36,16 @@ impl Store {
     /// [`Error::Unsuitable`] if the destination neither chose `purchase.updated` nor keeps profiles.
     pub async fn backfill(&self, id: DestinationId, page: Page, run: Run) -> Result<BackfillPage, Error> {
         let selection = RedeliverySelector::NeverOwed.to(id);
-        let selected = self.select(selection.clone(), page).await?;
+        let mut selected = self.select(selection.clone(), page).await?;
         let keys: Vec<CollapseKey> = selected.candidates.items.iter().map(|one| one.collapse_key).collect();
-        let states = self.carry_out(selected, run.into(), None).await?;
+        let states = self.carry_out(selected.clone(), RunMode::Dry, None).await?;
         let mut owed = states.owing.purchases;
+        if run == Run::Real && !owed.is_empty() {
+            // Only these purchases are locked: a repeated backfill blocks no settling.
+            let missing: HashSet<CollapseKey> = owed.into_iter().collect();
+            selected.candidates.items.retain(|one| missing.contains(&one.collapse_key));
+            owed = self.carry_out(selected, RunMode::Anew, None).await?.owing.purchases;
+        }
         for key in self.owe_profiles(selection, keys, run).await? {
             if !owed.contains(&key) {
                 owed.push(key);

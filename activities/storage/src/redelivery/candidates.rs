@@ -13,6 +13,7 @@ use domain::{AppId, CollapseKey, DestinationId, EventId, Receivers, RedeliverySe
 use std::ops::Range;
 
 /// An event that may be owed again, or the newest state of a purchase.
+#[derive(Clone)]
 pub struct Candidate {
     pub collapse_key: CollapseKey,
     /// The event; `None` for the newest `purchase.updated`.

@@ -50,6 +50,7 @@ pub struct Owing {
 }
 
 /// A page whose candidates were read, before it is carried out.
+#[derive(Clone)]
 pub struct Selected {
     pub selection: Selection,
     pub candidates: Paged<Candidate>,
@@ -90,8 +91,19 @@ impl Store {
         once: Option<String>,
     ) -> Result<Vec<Lane>, Error> {
         let selection = RedeliverySelector::Lanes(key).to(destination);
-        self.redeliver_all(selection, Page::default(), once.map_or(RunMode::Anew, RunMode::Once)).await?;
-        self.read(move |connection| lanes::open(connection, key)).await
+        let place = once.map_or(RunMode::Anew, RunMode::Once).place(&Page::default(), &json!(selection));
+        self.write(move |write| {
+            runs::once(write, place.as_ref(), |write| {
+                // No event of the purchase dies between its selection and its new delivery.
+                if purchase::find(write.connection, key)?.is_some() {
+                    purchase::lock(write, key)?;
+                }
+                let candidates = candidates(write.connection, &selection, None, &Page::default())?;
+                Step::Owe(write).carry_out(&Selected { selection: selection.clone(), candidates })
+            })?;
+            lanes::open(write.connection, key)
+        })
+        .await
     }
 
     pub(super) async fn select(&self, selection: Selection, page: Page) -> Result<Selected, Error> {

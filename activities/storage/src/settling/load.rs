@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{json_columns, row, sql};
+use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::events::lanes;
 use crate::purchases::purchase::{self, PurchaseRow};
@@ -15,11 +15,16 @@ use std::time::Duration;
 row! {
     struct OpenRow {
         seq: i64,
-        body: Notification,
+        body: String,
     }
 }
 
-json_columns!(Notification);
+impl OpenRow {
+    fn read(self) -> Result<(i64, Notification), Error> {
+        let unreadable = |cause| Error::corrupt_by(format!("notification {} is not readable", self.seq), cause);
+        Ok((self.seq, serde_json::from_str(&self.body).map_err(unreadable)?))
+    }
+}
 
 row! {
     #[derive(Default)]
@@ -75,7 +80,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: &LoadRequest)
         revision: row.as_ref().map_or(0, |row| row.revision),
         settling: row.as_ref().map_or(0, |row| row.settling),
         more: open.len() > limit,
-        notifications: open.into_iter().take(limit).map(|row| (row.seq, row.body)).collect(),
+        notifications: open.into_iter().take(limit).map(OpenRow::read).collect::<Result<_, _>>()?,
         newest_seq: extent.newest_seq.unwrap_or(0),
         quiet: extent.quiet_at.map(|at| at.since(now)).unwrap_or_default(),
         cap: max_wait.and_then(|max_wait| Some(extent.oldest_at?.plus(max_wait).since(now))),

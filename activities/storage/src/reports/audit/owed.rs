@@ -20,7 +20,7 @@ const DELETED_MS: i64 = 600_000;
 row! {
     struct Updated {
         id: EventId,
-        body: Value,
+        body: String,
         settled: i64,
     }
 }
@@ -48,8 +48,10 @@ const COALESCED: Sql = statement! {hot "notifications_of_key", "
 /// The rule `coalesced_adds_up`.
 pub fn coalesced(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     let rows: Vec<Updated> = sql(COALESCED).bind_all(range.values.clone()).all(connection)?;
-    // A pruned body keeps `coalesced`.
-    let counted = |row: &Updated| row.body.pointer("/attributes/coalesced").and_then(Value::as_i64);
+    // A pruned body keeps `coalesced`. An unreadable body breaks the rule.
+    let counted = |row: &Updated| {
+        serde_json::from_str::<Value>(&row.body).ok()?.pointer("/attributes/coalesced").and_then(Value::as_i64)
+    };
     let differs = |row: &Updated| counted(row) != Some(row.settled);
     Ok(rows.iter().filter(|row| differs(row)).map(|row| row.id.to_string()).collect())
 }

@@ -120,7 +120,7 @@ row! {
 row! {
     struct StateRow {
         id: EventId,
-        body: serde_json::Value,
+        body: String,
         is_pruned: bool,
     }
 }
@@ -231,11 +231,12 @@ fn changed(connection: &mut AnyConnection, rows: &[EventRow]) -> Result<HashMap<
         .bind(newest.seq)
         .bind(with_one_before)
         .all(connection)?;
+    let read = |row: &StateRow| serde_json::from_str::<serde_json::Value>(&row.body).unwrap_or_default();
     let mut changed = HashMap::new();
     for pair in newest_first.windows(2) {
         let [after, before] = pair else { continue };
         if !after.is_pruned && !before.is_pruned {
-            changed.insert(after.id, changes(&before.body, &after.body));
+            changed.insert(after.id, changes(&read(before), &read(after)));
         }
     }
     Ok(changed)

@@ -79,6 +79,9 @@ fn each_wrong_shape_has_its_own_reason() {
         (with("\"TopicArn\"", "\"Topic\""), "TopicArn is missing"),
         (with("\"Message\"", "\"Massage\""), "Message is missing"),
         (with("\"Hello world\"", "{}"), "Message is not a string"),
+        // What is no string is skipped, not read: a message is not verified yet.
+        (with("\"Hello world\"", "[1e400]"), "Message is not a string"),
+        (with("\"Hello world\"", &("[".repeat(200) + &"]".repeat(200))), "Message is not a string"),
         (with("\"Hello\"", "1"), "Subject is not a string"),
         (with("\"Timestamp\"", "\"Time\""), "Timestamp is missing"),
         (with("2026-06-01T12:00:00.000Z", "2026-06-01T12:00:00.000+00:00"), "Timestamp is not a UTC time"),
