@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Default address of a service.
 const SERVICE: &str = "http://127.0.0.1:8080";
 
-/// Which service, and the token for it.
+// Which service, and the token for it. No documentation, as for `Admin`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
     /// Address of the service [default: http://127.0.0.1:8080, or the listen address of --config]. (A

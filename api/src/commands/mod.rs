@@ -109,14 +109,14 @@ enum Command {
     History(history::Options),
 }
 
-// A command of the admin API: its verb, and the service. It has no documentation, and the verb stands last: clap takes the
-// description in the help from what comes last.
+// A command of the admin API: its verb, and the service. No documentation, neither here nor at what is flattened: it would
+// replace that of the verbs in the help.
 #[derive(Debug, clap::Args)]
 struct Admin<V: Subcommand> {
-    #[command(flatten)]
-    remote: Remote,
     #[command(subcommand)]
     verb: V,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 impl<V: Subcommand> Admin<V> {

@@ -7,7 +7,7 @@ use clap::Args;
 use std::path::PathBuf;
 use storage::{Error, Store};
 
-/// Where settings and data are. Taken before and after the name of a command.
+// Where settings and data are. Taken before and after the name of a command. No documentation, as for `Admin`.
 #[derive(Debug, Clone, Default, Args)]
 #[group(skip)]
 pub struct Place {
