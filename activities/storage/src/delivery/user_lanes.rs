@@ -126,7 +126,7 @@ const ACKNOWLEDGE: Sql = statement! {"
     WHERE user_lanes.acked_revision IS NULL OR user_lanes.acked_revision < excluded.acked_revision
 "};
 
-const FORGET_SENT: Sql = statement! {"
+const FORGET_SENT: Sql = statement! {hot "events_of_user", "
     UPDATE user_lanes
     SET sent_revision = COALESCE((
         SELECT e.user_revision

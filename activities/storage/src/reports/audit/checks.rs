@@ -246,8 +246,8 @@ const BROKEN_LANES: Sql = statement! {"
 const LANES_CHECKS: &[Check] = checks! {BROKEN_LANES:
     acknowledged_was_delivered: "the acknowledged revision of a lane is the newest purchase.updated that was answered \
         with success",
-        "COALESCE(l.acked_revision, 0) <> COALESCE((SELECT MAX(d.revision) FROM deliveries d
+        (hot "deliveries_of_key", "COALESCE(l.acked_revision, 0) <> COALESCE((SELECT MAX(d.revision) FROM deliveries d
             WHERE d.collapse_key = l.collapse_key AND d.destination_id = l.destination_id
             AND d.event_type = 'purchase.updated' AND (d.status = 'delivered' OR EXISTS
-            (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id AND a.class = 'success'))), 0)";
+            (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id AND a.class = 'success'))), 0)");
 };
