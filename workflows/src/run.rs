@@ -24,7 +24,8 @@ type Timer<'a> = Pin<Box<dyn CancellableFuture<Output = TimerResult> + 'a>>;
 pub struct Alarm<'a>(Option<(Timestamp, Timer<'a>)>);
 
 impl<'a> Alarm<'a> {
-    /// Starts a new timer only if `until` is earlier than the running one; a later time is set again when that fires.
+    /// Starts a new timer only if `until` is earlier than the running one; after it fired, the loop of
+    /// the run sets the later one.
     pub fn set<W>(&mut self, ctx: &'a WorkflowContext<W>, until: Timestamp, summary: &str) {
         if self.0.as_ref().is_some_and(|(at, _)| *at <= until) {
             return;
@@ -51,9 +52,9 @@ pub fn closing<W>(ctx: &WorkflowContext<W>) -> bool {
     ctx.cancellation_token().is_cancelled() || ctx.continue_as_new_suggested() || ctx.history_length() > LONGEST_HISTORY
 }
 
-/// Waits until a condition on the state holds. With the workflow's own token this would be ready for ever once the run
-/// is cancelled, and its loop would spin on the one thread of all workflows; what it waits for besides ends by that
-/// token.
+/// Waits until a condition on the state holds. The wait has a token of its own: a cancelled run still waits for its
+/// activities, and with the workflow's token this wait would be over at once, each time, so that its loop would spin on
+/// the one thread of all workflows.
 pub async fn changed<W>(ctx: &WorkflowContext<W>, holds: impl FnMut(&W) -> bool) {
     let own = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
     // Its own token is never cancelled.

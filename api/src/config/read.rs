@@ -300,6 +300,7 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
     texts.iter().map(|text| parsed("destinations.allowed_networks", text, "networks such as 127.0.0.0/8")).collect()
 }
 
+/// The quiet window of a platform: two minutes unless set, one second to one hour.
 fn window(text: Option<&str>) -> Result<Duration, Invalid> {
     let expected = || invalid("window", "5s, 2m or 1h, from 1s to 1h");
     bounded(text.unwrap_or("2m"), Duration::from_secs(3600)).ok_or_else(expected)

@@ -17,14 +17,14 @@ pub struct Message {
     message_id: String,
     /// When it was accepted.
     accepted_at: Timestamp,
-    /// Its notifications: one for each receipt that it concerns.
+    /// Its notifications: one for each receipt and type that it reports.
     notifications: Vec<Notification>,
 }
 
 /// A notification: its outcome, or what it waits for.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Notification {
-    /// Its purchase; null when it could not be read.
+    /// Its purchase; null when the notification could not be read.
     collapse_key: Option<CollapseKey>,
     /// Its type, as the store names it.
     #[serde(rename = "type")]
@@ -96,7 +96,7 @@ impl From<NotificationView> for PurchaseNotification {
 pub struct ListedNotification {
     /// Its platform.
     platform_id: PlatformId,
-    /// The store's name of the purchase; empty when it could not be read.
+    /// The receipt's id; empty when the notification could not be read.
     receipt_id: String,
     /// The notification.
     #[serde(flatten)]

@@ -88,7 +88,7 @@ fn purchases(app: &str, platform: &str) -> Vec<Rows> {
         ),
         (
             "notifications",
-            "platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at, due_at, fold_key,
+            "platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at, due_at, duplicate_key,
                 outcome, revision, finished_at",
             format!("'{platform}', 'm' || i, 'r' || i, 'k' || i, 'T', '{{}}', i, i, 'f' || i, {outcome}, 1, i"),
         ),
@@ -180,7 +180,7 @@ pub fn value(before: &str, world: &World) -> String {
         "delivery_id" => text("d"),
         "user_id" => text("u"),
         "external_id" => text("x"),
-        "fold_key" => text("f"),
+        "duplicate_key" => text("f"),
         "term_sku" => "'s1'".to_owned(),
         "product_id" => "'p1'".to_owned(),
         "day" => "'day1'".to_owned(),

@@ -1,8 +1,8 @@
 //! The state of a purchase's run. Pure: signals and outputs of activities are folded in, [`State::next`] returns what
 //! to do. All times are workflow time.
 //!
-//! Each new notification that opens a window restarts the window: a `notified` signal moves its end to a later time, up to
-//! the max-wait cap.
+//! Each new notification restarts the window, unless it is a duplicate or is settled at once: a `notified` signal moves
+//! its end to a later time, up to the max-wait cap.
 
 use crate::activities::{Delivered, Loaded, Verified};
 use crate::attributes::Values;

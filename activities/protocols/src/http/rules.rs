@@ -12,8 +12,8 @@ const HTTP_PORT: u16 = 80;
 /// The name that always resolves to the machine itself (RFC 6761 6.3), like all its subdomains.
 const LOCALHOST: &str = "localhost";
 
-/// Checks a URL without a DNS lookup. Refuses a forbidden address, `localhost`, and a port that no address of the name
-/// could allow.
+/// Checks a URL without a DNS lookup. Refuses a forbidden address (`localhost` is 127.0.0.1), and a port that is not
+/// public unless some network is allowed.
 ///
 /// # Errors
 /// Why no request can be sent to the URL, as a sentence for people.

@@ -100,7 +100,8 @@ pub struct PlatformPatch {
     pub window_ms: Option<i64>,
     /// Another `max_wait`, in milliseconds; `Some(None)` removes it.
     pub max_wait_ms: Option<Option<i64>>,
-    /// Which SKU is the `product_ref_id` from now on. Subscriptions with two different SKUs are rechecked.
+    /// Which SKU is the `product_ref_id` from now on. Subscriptions whose term has another SKU
+    /// than its product are rechecked.
     pub product_ref: Option<ProductRef>,
     /// Whether revocations are settled at once from now on.
     pub flush_on_revoke: Option<bool>,
@@ -284,18 +285,21 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
 }
 
 /// Notes a recheck of the purchases that the change affects; the sweep settles them at its own pace. Without a secret
-/// the store cannot be queried, so removing it rechecks none: it only forgets the failures of their verification.
+/// the store cannot be queried, so removing it rechecks none: it only sets their counts of failed
+/// queries back to 0.
 ///
 /// The platform's row is updated first. A settling that is creating a purchase holds a shared lock on that row, so the
 /// update waits for it, and the recheck sees that purchase.
 fn recheck_affected(write: &mut Write<'_>, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
     if let Some(secret) = &patch.shared_secret {
         match secret {
+            // Those that failed since the store began to refuse the old one.
             Some(_) => rechecks::recheck_secret(write, before.id, before.secret_refused_at)?,
             None => rechecks::recheck_platform(write, before.id, RecheckReason::NoUsableSecret)?,
         }
     }
     if patch.environment.is_some_and(|chosen| chosen != before.environment) {
+        // The filters of destinations match other purchases from now on.
         audit::reset_choices_of_platform(write, before.id)?;
         rechecks::recheck_platform(write, before.id, RecheckReason::Environment)?;
     }

@@ -26,7 +26,7 @@ const DISCARD: Sql = statement! {"
 "};
 
 impl Store {
-    /// Holds a purchase: its notifications are not settled until a time. Forgets the failures of its verification.
+    /// Holds a purchase: its notifications are not settled until a time. Sets its count of failed queries back to 0.
     #[expect(clippy::too_many_arguments, reason = "four arguments that read well at the call, and the store")]
     pub async fn hold(&self, key: CollapseKey, until: Timestamp, by: &str, reason: &str) -> Result<(), Error> {
         let (by, reason) = (by.to_owned(), reason.to_owned());
@@ -38,8 +38,7 @@ impl Store {
         .await
     }
 
-    /// Ends the hold of a purchase. Without a hold, nothing is changed but the failures of its verification, which are
-    /// forgotten.
+    /// Ends the hold of a purchase. Sets its count of failed queries back to 0, also without a hold.
     pub async fn release(&self, key: CollapseKey) -> Result<(), Error> {
         self.write(move |write| {
             purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;

@@ -3,9 +3,9 @@
 //! If the claim lost its lease, the attempts are still recorded, and a success still ends a pending delivery.
 //! Everything else about the deliveries is left to the claimer that holds the lease now.
 //!
-//! Nobody closes a lane: it is closed when nothing is pending, or when its destination is disabled or deleted. This module
-//! and a claim answer so, with the newest sequence number in the lane. The activity `deliver` returns that number, and the
-//! purchase's run forgets the lane, unless something newer was recorded.
+//! Nobody closes a lane: it is closed when nothing is pending, or when its destination is disabled or deleted. This
+//! module and a claim answer so, with the newest sequence number in the lane. The activity `deliver` returns that
+//! number, and the purchase's run forgets the lane, unless something newer was recorded.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -127,6 +127,7 @@ const END: Sql = statement! {"
     WHERE id = ? AND status = 'pending'
 "};
 
+/// The next body shows it as `previous_acked_revision`.
 const ACKNOWLEDGE: Sql = statement! {"
     UPDATE lanes
     SET acked_revision = ?

@@ -2,7 +2,8 @@
 //!
 //! Rows are inserted with `ON CONFLICT DO NOTHING`. Only rows that conflict are examined one by one. The same message
 //! again is `Repeated`, and nothing is written. A duplicate notification (another message with the purchase, store type
-//! and store time of an earlier one) is stored with the outcome `duplicate`; it does not restart the window.
+//! and store time of an earlier one: the unique index `notifications_of_key` over `duplicate_key`) is stored with the
+//! outcome `duplicate`; it does not restart the window.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -34,7 +35,7 @@ const MAX_INDEXED_BYTES: usize = 1000;
 
 const INSERT: Sql = statement! {"
     INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, store_time,
-        app_user_id, body, traceparent, accepted_at, due_at, cap_at, fold_key, waiting_topic_id, outcome,
+        app_user_id, body, traceparent, accepted_at, due_at, cap_at, duplicate_key, waiting_topic_id, outcome,
         reason, finished_at)
     VALUES ?*
     ON CONFLICT DO NOTHING
@@ -75,7 +76,7 @@ struct Incoming<'n> {
     identity: Identity,
     due_at: Timestamp,
     cap_at: Option<Timestamp>,
-    fold_key: Option<String>,
+    duplicate_key: Option<String>,
     outcome: Option<(Outcome, Cow<'n, str>)>,
 }
 
@@ -92,7 +93,7 @@ impl Store {
 
 /// The key that a duplicate notification shares with the first one of its purchase: store time and store type. `None`
 /// without a store time: then it is no duplicate.
-pub fn fold_key(store_type: &str, store_time: Option<Timestamp>) -> Option<String> {
+pub fn duplicate_key(store_type: &str, store_time: Option<Timestamp>) -> Option<String> {
     Some(format!("{}/{}", store_time?.micros(), clean(store_type)))
 }
 
@@ -106,7 +107,7 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
     let mut in_order: Vec<&Incoming<'_>> = incoming.iter().collect();
     if write.connection.is_shared() {
         // All processes insert in the same order, so that two with the same rows do not deadlock.
-        in_order.sort_by_key(|row| (row.notification.collapse_key, &row.fold_key, &row.identity));
+        in_order.sort_by_key(|row| (row.notification.collapse_key, &row.duplicate_key, &row.identity));
     }
     let inserted = insert_all(write, &in_order)?;
     let mut accepted = Vec::with_capacity(incoming.len());
@@ -189,12 +190,12 @@ impl<'n> Incoming<'n> {
             },
             due_at: if matches!(notification.fate, Fate::AtOnce) { now } else { now.plus(window.length) },
             cap_at: window.max_wait.map(|max_wait| now.plus(max_wait)),
-            fold_key: None,
+            duplicate_key: None,
             outcome,
         };
         // A notification that is refused or not yet trusted must never make the genuine one a duplicate.
         if incoming.is_open() {
-            incoming.fold_key = fold_key(&notification.store_type, notification.store_time);
+            incoming.duplicate_key = duplicate_key(&notification.store_type, notification.store_time);
         }
         incoming
     }
@@ -225,7 +226,7 @@ impl<'n> Incoming<'n> {
             now.into(),
             self.due_at.into(),
             self.cap_at.into(),
-            Value::from(self.fold_key.as_deref()),
+            Value::from(self.duplicate_key.as_deref()),
             self.topic().into(),
             Value::from(self.outcome.as_ref().map(|(outcome, _)| *outcome)),
             Value::from(self.outcome.as_ref().map(|(_, reason)| reason.as_ref())),
@@ -245,16 +246,16 @@ fn insert_all(write: &mut Write<'_>, incoming: &[&Incoming<'_>]) -> Result<HashM
 }
 
 const FIND_FIRST: Sql = statement! {hot "notifications_of_key", "
-    SELECT message_id AS value FROM notifications WHERE collapse_key = ? AND fold_key = ?
+    SELECT message_id AS value FROM notifications WHERE collapse_key = ? AND duplicate_key = ?
 "};
 
-/// The id of the message whose notification has this purchase and fold key.
+/// The id of the message whose notification has this purchase and duplicate key.
 pub fn first_message(
     write: &mut Write<'_>,
     key: Option<CollapseKey>,
-    fold_key: Option<&str>,
+    duplicate_key: Option<&str>,
 ) -> Result<Option<String>, Error> {
-    sql(FIND_FIRST).bind(key).bind(fold_key).value(write.connection)
+    sql(FIND_FIRST).bind(key).bind(duplicate_key).value(write.connection)
 }
 
 /// The result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another message.
@@ -262,13 +263,13 @@ fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepte
     if is_stored(write, row)? {
         return Ok(Accepted::Repeated);
     }
-    let first = first_message(write, row.notification.collapse_key, row.fold_key.as_deref())?;
+    let first = first_message(write, row.notification.collapse_key, row.duplicate_key.as_deref())?;
     let reason = match first {
         Some(message_id) => format!("message {message_id} reported it first"),
         None => return Err(Error::unavailable(Raced)),
     };
     let outcome = Some((Outcome::Duplicate, Cow::Owned(reason)));
-    let duplicate = Incoming { fold_key: None, outcome, ..row.clone() };
+    let duplicate = Incoming { duplicate_key: None, outcome, ..row.clone() };
     let inserted: Option<Inserted> = sql(INSERT).bind_rows([duplicate.values(write.now)]).first(write.connection)?;
     Ok(inserted.map_or(Accepted::Repeated, |row| Accepted::Duplicate { seq: row.seq }))
 }

@@ -8,7 +8,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::inbox::accept::{first_message, fold_key};
+use crate::inbox::accept::{duplicate_key, first_message};
 use crate::inbox::topics::{self, Released, TopicState};
 use crate::purchases::replacements;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
@@ -129,7 +129,7 @@ const WAITING_BATCH: Sql = statement! {"
     LIMIT {PAGE}
 "};
 
-const RELEASE: Sql = statement!("UPDATE notifications SET waiting_topic_id = NULL, fold_key = ? WHERE seq = ?");
+const RELEASE: Sql = statement!("UPDATE notifications SET waiting_topic_id = NULL, duplicate_key = ? WHERE seq = ?");
 
 /// Opens the notifications that waited for a topic. One that another message reported meanwhile becomes a duplicate.
 fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
@@ -140,12 +140,12 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
             end(write, row.seq, Outcome::Unknown, "it names no purchase")?;
             continue;
         };
-        let fold_key = fold_key(&row.store_type, row.store_time);
-        if first_message(write, Some(key), fold_key.as_deref())?.is_some() {
+        let duplicate_key = duplicate_key(&row.store_type, row.store_time);
+        if first_message(write, Some(key), duplicate_key.as_deref())?.is_some() {
             end(write, row.seq, Outcome::Duplicate, "another message reported it first")?;
             continue;
         }
-        sql(RELEASE).bind(fold_key).bind(row.seq).run(write.connection)?;
+        sql(RELEASE).bind(duplicate_key).bind(row.seq).run(write.connection)?;
         released.insert(key, row.seq);
         links.extend(replacements::link_in(row.platform_id, &row.body));
     }

@@ -87,13 +87,13 @@ pub async fn redeliver(
     let Admin { by, reason } = action.into();
     newest(&edge, key).await?;
     if let Some(id) = destination_id {
-        known(&edge, id).await?;
+        require_destination(&edge, id).await?;
     }
     send(&edge, key, Signal::Redeliver(Redeliver { by, reason, destination_id })).await
 }
 
 /// Refuses the id of a destination that does not exist.
-async fn known(edge: &Edge, id: DestinationId) -> Result<(), Error> {
+async fn require_destination(edge: &Edge, id: DestinationId) -> Result<(), Error> {
     match edge.store.destination(id).await {
         Ok(_) => Ok(()),
         Err(storage::Error::Missing { .. }) => {

@@ -17,7 +17,7 @@ impl Walk<'_> {
     }
 
     /// Announces a transition that must have happened although no report names it. `at` is its time, if known.
-    pub fn infer(&mut self, transition: TransitionKind, at: Option<Timestamp>) {
+    pub fn announce_unreported(&mut self, transition: TransitionKind, at: Option<Timestamp>) {
         self.push(transition, at);
         self.announced.cover(transition, self.clock);
     }

@@ -68,24 +68,27 @@ impl Walk<'_> {
             let is_unannounced = self.announced.unannounced.remove(&TransitionKind::Cancelled);
             self.stage.is_off = false;
             if !is_unannounced {
-                self.infer(TransitionKind::Resumed, self.late_report_at(&[NotificationKind::AutoRenewalOn]));
+                self.announce_unreported(
+                    TransitionKind::Resumed,
+                    self.late_report_at(&[NotificationKind::AutoRenewalOn]),
+                );
             }
         }
         self.catch_up(goal);
         if !self.stage.in_grace && goal.in_grace {
-            self.infer(TransitionKind::GraceBegan, self.late_report_at(&[NotificationKind::GraceBegan]));
+            self.announce_unreported(TransitionKind::GraceBegan, self.late_report_at(&[NotificationKind::GraceBegan]));
         } else if !goal.in_grace {
             self.announced.unannounced.remove(&TransitionKind::GraceBegan);
         }
         if !self.stage.is_off && goal.is_off {
-            self.infer(
+            self.announce_unreported(
                 TransitionKind::Cancelled,
                 self.late_report_at(&[NotificationKind::AutoRenewalOff, NotificationKind::ScheduledToEnd]),
             );
         }
         let is_scheduled = goal.pending.is_some() && goal.pending != self.stage.pending;
         if is_scheduled && self.stage.pending.as_deref() != Some("") {
-            self.infer(
+            self.announce_unreported(
                 TransitionKind::PlanChangeScheduled,
                 self.late_report_at(&[NotificationKind::PlanChangeScheduled]),
             );
@@ -99,7 +102,7 @@ impl Walk<'_> {
             if !self.stage.in_trial && has_begun {
                 self.stage.in_trial = true;
                 self.stage.terms = goal.terms;
-                self.infer(TransitionKind::TrialStarted, None);
+                self.announce_unreported(TransitionKind::TrialStarted, None);
             }
             return;
         }
@@ -127,7 +130,7 @@ impl Walk<'_> {
             self.stage.sku = Some(shown.to_owned());
             self.stage.pending = None;
             let at = self.term_began();
-            self.infer(TransitionKind::PlanChanged, at);
+            self.announce_unreported(TransitionKind::PlanChanged, at);
         }
     }
 
@@ -140,9 +143,9 @@ impl Walk<'_> {
             self.catch_up(goal);
         }
         if self.stage.in_trial {
-            self.infer(TransitionKind::TrialDidNotConvert, at);
+            self.announce_unreported(TransitionKind::TrialDidNotConvert, at);
         }
-        self.infer(TransitionKind::Expired, at);
+        self.announce_unreported(TransitionKind::Expired, at);
         self.announced.unannounced.clear();
         let terms = self.stage.terms;
         self.stage = Stage { terms: terms.max(goal.terms), ..goal.clone() };
@@ -174,7 +177,7 @@ impl Walk<'_> {
         for transition in conversion.into_iter().chain([transition]) {
             match paid_at {
                 PaidAt::Reported(time) => self.announce(transition, time),
-                PaidAt::Inferred(at) => self.infer(transition, at),
+                PaidAt::Inferred(at) => self.announce_unreported(transition, at),
             }
         }
     }

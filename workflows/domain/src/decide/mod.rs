@@ -227,6 +227,8 @@ impl Merged {
                 let shown = truth::shown(before, &merged.after, snapshot);
                 merged.assessment = Some(merged.evidence(before, context).assess(shown));
             }
+            // RVS's 410: the receipt is over. `truth::gone` sets the state; `invalidate` dates the end, unless it was
+            // over before.
             Verification::Gone => {
                 let assessment = merged.evidence(before, context).assess(truth::gone(&merged.after));
                 if assessment.stage.runs() {

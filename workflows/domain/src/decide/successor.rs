@@ -31,8 +31,8 @@ impl Walk<'_> {
         }
         let at = self.known.expires_at();
         if self.stage.in_trial {
-            self.infer(TransitionKind::TrialDidNotConvert, at);
+            self.announce_unreported(TransitionKind::TrialDidNotConvert, at);
         }
-        self.infer(TransitionKind::Expired, at);
+        self.announce_unreported(TransitionKind::Expired, at);
     }
 }

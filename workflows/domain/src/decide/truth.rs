@@ -10,7 +10,7 @@ use crate::verification::{EndReason, LAG, SAME, Snapshot};
 use std::time::Duration;
 
 /// Two reports of one event at the store are at most two minutes apart.
-pub(super) const DUPLICATE_REPORT: Duration = MINUTE.saturating_mul(2);
+pub(super) const SAME_REPORT: Duration = MINUTE.saturating_mul(2);
 
 /// The stage by a snapshot. `before` is the purchase before this settling; `after` includes its reports and this
 /// snapshot.
@@ -45,7 +45,8 @@ pub(super) fn shown(before: &Purchase, after: &Purchase, snapshot: &Snapshot) ->
     }
 }
 
-/// The stage after the store answered that the receipt is no longer valid.
+/// The stage after the store answered that the receipt is no longer valid, as RVS does by a 410: expired, or revoked if
+/// it was bought once; replaced stays replaced.
 pub(super) fn gone(after: &Purchase) -> Stage {
     let life = if after.is_replaced()
         || after.was_reported(NotificationKind::Replaced)
@@ -203,7 +204,7 @@ impl Observation<'_> {
             return Some(known);
         };
         let announced = self.before.announced.last_covered(&TransitionKind::PAYMENTS);
-        let is_announced = announced.is_some_and(|announced| last.since(announced) <= DUPLICATE_REPORT);
+        let is_announced = announced.is_some_and(|announced| last.since(announced) <= SAME_REPORT);
         Some(if is_announced { known } else { known.saturating_add(1) })
     }
 }

@@ -1,4 +1,5 @@
-//! Which notifications wait when the store gives no answer: until it can be reached, or until it accepts the receipt.
+//! Which notifications wait for the store: until it can be reached, until it accepts the receipt, or until it shows
+//! what they report.
 
 use super::{Decision, SettlingContext, Waits, outcome};
 use crate::notification::{Notification, NotificationKind, Outcome};
@@ -23,7 +24,7 @@ const SETTLED_UNVERIFIED: [NotificationKind; 5] = [
     NotificationKind::TrialConverted,
 ];
 /// Kinds that begin a purchase. While one of them waits, no other notification of an unknown purchase is settled.
-const BEGINNINGS: [NotificationKind; 5] = [
+const FIRST_KINDS: [NotificationKind; 5] = [
     NotificationKind::Adopted,
     NotificationKind::SubscriptionPurchased,
     NotificationKind::ConsumablePurchased,
@@ -31,7 +32,7 @@ const BEGINNINGS: [NotificationKind; 5] = [
     NotificationKind::PlanChanged,
 ];
 
-/// The notifications that are decided now; the others wait for the store.
+/// The notifications that can be decided without the store, if it cannot be reached; the others wait for it.
 pub(super) fn decidable<'a>(
     purchase: &Purchase,
     notifications: &'a [(i64, Notification)],
@@ -41,7 +42,7 @@ pub(super) fn decidable<'a>(
     if context.now.since(*since) >= BELIEVED_AFTER {
         return notifications.iter().collect();
     }
-    let begins = |(_, notification): &(i64, Notification)| BEGINNINGS.contains(&notification.kind);
+    let begins = |(_, notification): &(i64, Notification)| FIRST_KINDS.contains(&notification.kind);
     if purchase.stage.is_unknown() && notifications.iter().any(begins) {
         return Vec::new();
     }

@@ -1,4 +1,8 @@
 //! The next wake of a purchase: when it is rechecked without a notification, so that a lost notification does no harm.
+//!
+//! Other delays are elsewhere: of a receipt that the store refuses (RVS's 400 and 497) in `waiting.rs`, of a receipt
+//! whose successor is not known in `successor.rs`, and of a store that cannot be reached in the first minutes in the
+//! activity `verify`, which asks again by itself.
 
 use super::{SettlingContext, successor, waiting};
 use crate::purchase::Purchase;
@@ -7,7 +11,8 @@ use crate::verification::{LAG, Product, Verification};
 use std::time::Duration;
 
 const WEEK: Duration = DAY.saturating_mul(7);
-/// How long after an event a snapshot certainly shows it: the maximum lag and a margin.
+/// How long after an event a snapshot certainly shows it: the maximum lag, two hours, and a
+/// margin of five minutes.
 const CAUGHT_UP: Duration = LAG.saturating_add(MINUTE.saturating_mul(5));
 /// The first rechecks, counted from a date of the receipt or from a notification that the store does not show yet.
 const FIRST_RECHECKS: [Duration; 3] = [MINUTE.saturating_mul(10), HOUR, CAUGHT_UP];
@@ -64,7 +69,8 @@ fn retry(passed: Duration) -> Duration {
     }
 }
 
-/// When to recheck for the reason of the end, which the store may show later than the end itself: daily, for a week.
+/// When to recheck for the reason of the end, which the store may show later than the end itself: daily, until
+/// the eighth day.
 fn for_end_reason(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let end = purchase.awaits_reason()?;
     let next = now.plus(DAY);

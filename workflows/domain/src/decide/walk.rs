@@ -141,7 +141,7 @@ impl<'a> Walk<'a> {
         if self.truth.is_some() && self.stage.is_off && is_on {
             self.stage.is_off = false;
             if !self.announced.unannounced.remove(&TransitionKind::Cancelled) {
-                self.infer(TransitionKind::Resumed, None);
+                self.announce_unreported(TransitionKind::Resumed, None);
             }
         }
     }
@@ -326,7 +326,7 @@ impl<'a> Walk<'a> {
             if self.is_repeated(TransitionKind::Resumed, time) {
                 return;
             }
-            self.infer(TransitionKind::Cancelled, None);
+            self.announce_unreported(TransitionKind::Cancelled, None);
         }
         self.stage.is_off = false;
         self.announced.unannounced.remove(&TransitionKind::Cancelled);
@@ -350,7 +350,7 @@ impl<'a> Walk<'a> {
                 return;
             }
             if !is_unannounced {
-                self.infer(TransitionKind::Resumed, None);
+                self.announce_unreported(TransitionKind::Resumed, None);
             }
         }
         self.stage.is_off = true;

@@ -1,4 +1,5 @@
-//! The price of a payment: the price of one term, from the catalogue's list of prices, since stores show no prices.
+//! The listed price of a payment: the price of one term in the catalogue, since stores show no prices. A sales report's
+//! price takes its place (storage's `settling/payments`).
 
 use super::RecordSource;
 use crate::catalogue::Price;

@@ -1,8 +1,10 @@
 //! Payments: which transitions are payments, and the later adjustments of a payment in the ledger.
 //!
-//! Each term of a purchase is paid once, even if several notifications report it. The price of a payment is computed in
-//! `event/price.rs` and does not change once it is recorded: a refund, a corrected price and a restored payment are
-//! ledger entries of their own after it. So the amounts that were sent to destinations always add up to the revenue.
+//! Each term of a purchase is paid once, even if several notifications report it. The price of a payment is the one of
+//! a sales report, else the catalogue's (`event/price.rs`), else unknown; `Booking::of` in storage's
+//! `settling/payments` decides it. It does not change once it is recorded: a refund, a corrected price and a restored
+//! payment are ledger entries of their own after it. So the amounts that were sent to destinations always add up to the
+//! revenue.
 
 mod adjust;
 

@@ -80,7 +80,9 @@ pub struct Stage {
     pub life: Life,
     /// Whether a trial is all that it had so far: nothing was paid.
     pub in_trial: bool,
-    /// Whether a payment failed and a grace period runs.
+    /// Whether a payment failed and a grace period runs. It begins by a report or by the store's grace date, and ends
+    /// by a payment, or two hours after that date if the store does not show more (`decide/truth.rs`; by reports:
+    /// `decide/walk.rs`).
     pub in_grace: bool,
     /// Whether auto-renewal is off.
     pub is_off: bool,

@@ -1,9 +1,9 @@
-//! The fields of an integration as JSON Schemas, for the API's documentation.
+//! The fields of an Amplitude destination as JSON Schemas, for the API's documentation.
 
 use crate::destinations::schemas::{KindSchemas, fields, nullable};
 use serde_json::json;
 
-/// The fields that an integration takes and shows.
+/// The fields that an Amplitude destination takes and shows.
 pub fn schemas() -> KindSchemas {
     let settings = fields(json!({
         "endpoint": {
@@ -13,7 +13,7 @@ pub fn schemas() -> KindSchemas {
         },
         "user_id": {
             "type": "string", "enum": ["external_id", "user_id"], "default": "external_id",
-            "description": "Which id identifies a customer.",
+            "description": "Which id identifies a customer: the app's own (`external_id`) or settle's (`user_id`).",
         },
         "without_external_id": {
             "type": "string", "enum": ["send", "wait", "skip"], "default": "send",

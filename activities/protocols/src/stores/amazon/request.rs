@@ -18,18 +18,19 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// sandbox accepts any secret.
 ///
 /// # Errors
-/// The secret or an id cannot be a path segment: the answer that stands for the store's refusal of it.
+/// The secret or an id cannot be a path segment. An unusable secret counts as refused, a user id as another customer's
+/// receipt, a receipt id as unknown.
 pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer> {
     let secret = segment(receipt.secret.expose_secret()).ok_or(Answer::Refused)?;
     let user =
         segment(&receipt.app_user_id).ok_or(Answer::Verification(Verification::Parked(Parked::WrongCustomer)))?;
     let id = segment(&receipt.receipt_id).ok_or(Answer::Verification(Verification::Parked(Parked::UnknownReceipt)))?;
-    let world = match receipt.environment {
+    let environment = match receipt.environment {
         Environment::Production => "",
         Environment::Sandbox => "/sandbox",
     };
     let base = settings.base.as_ref().map_or(AMAZON_URL, |base| base.as_str().trim_end_matches('/'));
-    let url = format!("{base}{world}/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{id}");
+    let url = format!("{base}{environment}/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{id}");
     let url = url.parse().map_err(|_| Answer::Retry(Retry::new("invalid_url", "the store's address is no URL")))?;
     let headers = [("accept", "application/json"), ("user-agent", USER_AGENT)];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();

@@ -137,7 +137,7 @@ CREATE TABLE notifications (
     cap_at BIGINT,
     -- The key by which duplicate notifications are found: store time and store type. NULL for a duplicate, and for a
     -- row that is refused, not trusted yet or has no store time.
-    fold_key TEXT,
+    duplicate_key TEXT,
     waiting_topic_id TEXT,
     outcome TEXT,
     revision BIGINT,
@@ -150,7 +150,7 @@ CREATE TABLE notifications (
 CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, store_type, platform_id);
 -- Finds duplicates, and the rows of a purchase. One index for both: each further index with unordered keys costs a page
 -- per row.
-CREATE UNIQUE INDEX notifications_of_key ON notifications (collapse_key, fold_key);
+CREATE UNIQUE INDEX notifications_of_key ON notifications (collapse_key, duplicate_key);
 CREATE INDEX notifications_open ON notifications (seq) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
 CREATE INDEX notifications_due ON notifications (due_at) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
 CREATE INDEX notifications_cap ON notifications (cap_at)

@@ -20,7 +20,7 @@ row! {
     /// A SKU that was bought and is not in the catalogue.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
     pub struct UnmappedSku {
-        /// The SKU of the term, or of the product without one.
+        /// The SKU of its term; that of its product if the term has none.
         pub sku: String,
         /// Number of purchases that have it.
         pub purchases: i64,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Maximum number of products and of entitlements of an app.
+/// Maximum number of products of an app, and of its entitlements.
 pub const MAX_LISTED: usize = 5_000;
 
 /// Maximum number of entitlements, and of prices, of a product.
@@ -34,7 +34,8 @@ pub struct Product {
     /// The reference ids of its entitlements, each once.
     #[schemars(extend("x-expected" = "a list of the reference ids of entitlements, maybe empty"))]
     pub entitlements: Vec<String>,
-    /// Its prices: one per country, and one at most without a country, or several with another `since` each.
+    /// Its prices: for each country, and for all others without a country, one, or several that apply from different
+    /// days (`since`).
     #[schemars(extend("maxItems" = MAX_PER_PRODUCT))]
     #[serde(default, deserialize_with = "list")]
     pub prices: Vec<Price>,
@@ -93,19 +94,19 @@ impl Catalogue {
     /// An entitlement as events show it.
     #[must_use]
     pub fn entitlement(&self, app: AppId, ref_id: &str) -> Option<Entitlement> {
-        let named = self.entitlements.get(ref_id)?;
+        let text = self.entitlements.get(ref_id)?;
         Some(Entitlement {
-            description: named.description.clone(),
+            description: text.description.clone(),
             entitlement_ref_id: ref_id.to_owned(),
             id: entitlement_id(app, ref_id),
-            name: named.name.clone(),
+            name: text.name.clone(),
             kind: Auth::BinaryAuth,
         })
     }
 
     fn change(&mut self, change: Change) -> Result<(), Error> {
         match change {
-            Change::SetEntitlement(ref_id, named) => drop(self.entitlements.insert(ref_id, named)),
+            Change::SetEntitlement(ref_id, text) => drop(self.entitlements.insert(ref_id, text)),
             Change::DeleteEntitlement(ref_id) => {
                 self.entitlements.remove(&ref_id).ok_or(Error::Missing { what: "entitlement in the catalogue" })?;
                 for product in self.products.values_mut() {

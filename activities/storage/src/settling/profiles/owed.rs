@@ -1,4 +1,5 @@
-//! The profile of a user that an integration was owed last, and whether it arrived.
+//! The profile of a user (their attributes, which an Amplitude destination keeps up to date) that was owed last, and
+//! whether it arrived.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -33,6 +34,7 @@ row! {
 }
 
 row! {
+    /// The event that carries a profile.
     struct CarrierRow {
         user_id: Option<UserId>,
         environment: Option<Environment>,
@@ -44,7 +46,7 @@ stored! {
     /// Whether the profile that was owed last arrived.
     enum Arrival {
         /// It is on its way, or arrived.
-        Owed = "owed",
+        NotLost = "owed",
         /// It did not arrive, and the next settling of the user owes it again.
         Lost = "lost",
         /// It did not arrive and is not sent again by itself: another state of the user owes it, or a backfill.
@@ -69,7 +71,7 @@ pub enum Trigger {
 /// Why the delivery that carried a profile did not arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// It died after it was sent. Its purchase is locked.
+    /// It died after it was sent. The caller has locked its purchase.
     Died,
     /// It was ended before it was sent: by a setting, or because the integration accepts nothing of this user.
     Unwanted,
@@ -88,7 +90,7 @@ impl OwedProfile {
 
     /// Whether the integration may have an attribute that is unknown in the new profile.
     pub fn outlives(&self, profile: &Profile, attributes: Attributes) -> bool {
-        if self.arrival != Arrival::Owed {
+        if self.arrival != Arrival::NotLost {
             return profile.lacks_any(attributes);
         }
         let known = profile.known(attributes);
@@ -122,7 +124,7 @@ pub fn note(write: &mut Write<'_>, key: ProfileKey, digest: &str, known: &BTreeS
         .bind(key.user)
         .bind(key.environment)
         .bind(digest)
-        .bind(Arrival::Owed)
+        .bind(Arrival::NotLost)
         .bind(shown.join(","))
         .run(write.connection)
         .map(drop)
@@ -143,6 +145,7 @@ pub fn note_failure(write: &mut Write<'_>, delivery: &DeliveryRow, failure: Fail
     let key = ProfileKey { destination: delivery.destination_id, user, environment };
     match failure {
         Failure::Unwanted => set_arrival(write, key, Arrival::NotRetried).map(drop),
+        // A null in the stored JSON removes an attribute.
         Failure::Superseded if !profile.is_some_and(|profile| profile.contains(":null")) => Ok(()),
         Failure::Superseded => set_arrival(write, key, Arrival::Lost).map(drop),
         Failure::Died => record_death(write, delivery, key),
