@@ -217,3 +217,26 @@ story! {
         assert_eq!(world.woken(), 2);
     }
 }
+
+story! {
+    async fn two_changes_of_a_platform_at_once_both_hold(world: World) {
+        let id = world.platform.id;
+        let renamed = PlatformPatch { name: Some("renamed".to_owned()), ..PlatformPatch::default() };
+        let rotated = format!("UPDATE platforms SET ingress_key = 'rotated' WHERE id = '{id}'");
+        let mut other = world.raw();
+        // On SQLite a writer excludes all others.
+        if world.is_postgres() {
+            other.run(&format!("BEGIN; {rotated}"));
+            let store = world.store.clone();
+            let renaming = tokio::spawn(async move { store.update_platform(id, renamed).await.unwrap() });
+            world.wait_for_a_lock().await;
+            other.run("COMMIT");
+            renaming.await.unwrap();
+        } else {
+            other.run(&rotated);
+            world.store.update_platform(id, renamed).await.unwrap();
+        }
+        let platform = world.store.platform(id).await.unwrap();
+        assert_eq!((platform.name.as_str(), platform.ingress_key.as_str()), ("renamed", "rotated"));
+    }
+}

@@ -9,11 +9,13 @@ use domain::{
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 use storage::{
     Accepted, App, Config, Database, Destination, Error, Fate, Filter, Key, Limits, Loaded, NewDestination,
     NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Traits,
 };
 use system_tests::folder::Folder;
+use system_tests::wait;
 
 /// What the clock shows at first on SQLite: 2027-01-15, in microseconds.
 pub const BEGINNING: i64 = 1_800_000_000_000_000;
@@ -135,6 +137,16 @@ impl World {
     /// A second store, as of another process; on SQLite, which one process uses, the same store.
     pub async fn second_process(&self) -> Store {
         if self.is_postgres() { Store::open(self.config.clone()).await.unwrap() } else { self.store.clone() }
+    }
+
+    /// Waits until a session of the database waits for a lock; on PostgreSQL only.
+    pub async fn wait_for_a_lock(&self) {
+        wait::until(Duration::from_secs(10), "a session that waits for a lock", async || {
+            let waiting = "SELECT COUNT(*) AS value FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            if self.raw().number(waiting) > 0 { Ok(()) } else { Err("none".to_owned()) }
+        })
+        .await;
     }
 
     pub fn is_postgres(&self) -> bool {

@@ -166,7 +166,7 @@ impl Store {
     pub async fn update_platform(&self, id: PlatformId, patch: PlatformPatch) -> Result<Platform, Error> {
         let secrets = self.secrets.clone();
         self.write(move |write| {
-            let before = find(write.connection, id)?;
+            let before = lock(write, id)?;
             update(write, &secrets, &before, &patch)?;
             if let Some(arn) = &patch.topic_arn {
                 topics::configure(write, id, arn)?;
@@ -212,6 +212,16 @@ row! {
 const SECRET: Sql = statement!("SELECT shared_secret FROM platforms WHERE deleted_at IS NULL AND id = ?");
 
 const FIND: Sql = statement!("SELECT {PLATFORM} AND id = ?");
+
+const LOCK: Sql = statement! {"
+    SELECT {PLATFORM} AND id = ?
+    FOR NO KEY UPDATE
+"};
+
+/// Reads a platform and locks it: a change writes the columns that it does not change as they were read.
+fn lock(write: &mut Write<'_>, id: PlatformId) -> Result<Platform, Error> {
+    sql(LOCK).bind(id).one(write.connection, "platform")
+}
 
 fn find(connection: &mut AnyConnection, id: PlatformId) -> Result<Platform, Error> {
     sql(FIND).bind(id).one(connection, "platform")
@@ -288,8 +298,8 @@ fn update(write: &mut Write<'_>, secrets: &Secrets, before: &Platform, patch: &P
 /// the store cannot be queried, so removing it rechecks none: it only sets their counts of failed
 /// queries back to 0.
 ///
-/// The platform's row is updated first. A settling that is creating a purchase holds a shared lock on that row, so the
-/// update waits for it, and the recheck sees that purchase.
+/// The platform's row is locked first. A settling that is creating a purchase holds a shared lock on that row, so the
+/// change waits for it, and the recheck sees that purchase.
 fn recheck_affected(write: &mut Write<'_>, before: &Platform, patch: &PlatformPatch) -> Result<(), Error> {
     if let Some(secret) = &patch.shared_secret {
         match secret {
