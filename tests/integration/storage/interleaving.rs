@@ -3,11 +3,12 @@
 //! I2: one terminal state per delivery. I3: the acknowledged revision never falls. I4: the same
 //! webhook-id has the same bytes. I7: at most one live lease. And events are sent in order, all of them.
 
-use super::sending::{Sent, claim, finish};
+use super::sending::{Sent, claim, finish, must_send};
 use super::world::{LEASE_MS, World, story};
 use domain::time::duration;
 use domain::{CollapseKey, DeliveryId, DestinationId, TransitionKind};
 use std::collections::HashMap;
+use std::sync::Mutex;
 use storage::{Claim, Claimed, DeliveryFilter, EndpointSignal, Mode, Page, Store, Verdict};
 
 const SEEDS: u64 = 6;
@@ -160,5 +161,36 @@ impl Lane {
         let acked = world.raw().number(&format!("{acked} '{}'", self.key));
         assert!(acked >= self.acked, "seed {seed}: the acknowledged revision fell from {} to {acked}", self.acked);
         self.acked = acked;
+    }
+}
+
+/// A record of another process that commits after a claim saw its lane empty and before it read the newest number.
+const RECORDED_MEANWHILE: &str = "
+    INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
+        next_due_at, created_at)
+    SELECT '00000000' || SUBSTR(id, 9), destination_id, event_id, n + 1, event_type, collapse_key, revision, 'pending', 0, 1, 1
+    FROM deliveries";
+
+story! {
+    async fn what_is_recorded_while_a_lane_is_closed_is_claimed(world: World) {
+        let to = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        let sent = must_send(&world.store, claim(world.key("r1"), to, "a")).await;
+        world.store.finish(finish(&sent, Verdict::Delivered)).await.unwrap();
+        let point = format!("claim.seen_empty/{}", world.key("r1"));
+        // On SQLite a writer excludes all others.
+        if world.is_postgres() {
+            let other = Mutex::new(Some(world.raw()));
+            let record = move || {
+                if let Some(mut other) = other.lock().unwrap().take() {
+                    other.run(RECORDED_MEANWHILE);
+                }
+            };
+            fail::cfg_callback(&point, record).unwrap();
+        }
+        let claimed = world.store.claim(claim(world.key("r1"), to, "b")).await.unwrap();
+        fail::remove(&point);
+        let is_sent = matches!(claimed, Claimed::Send(_));
+        assert_eq!(is_sent, world.is_postgres(), "{claimed:?}");
     }
 }

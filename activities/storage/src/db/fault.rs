@@ -11,6 +11,16 @@ pub fn kill_at(name: &str) {
 #[cfg(not(feature = "fail-points"))]
 pub const fn kill_at(_: &str) {}
 
+/// Runs what a test planned for this place and this thing.
+#[cfg(feature = "fail-points")]
+pub fn run_at(name: &str, of: impl std::fmt::Display) {
+    fail::fail_point!(&format!("{name}/{of}"));
+}
+
+/// Does nothing without the feature `fail-points`.
+#[cfg(not(feature = "fail-points"))]
+pub fn run_at(_: &str, _: impl std::fmt::Display) {}
+
 /// Whether a test activated the fail point of this name.
 #[cfg(feature = "fail-points")]
 pub fn is_planted(name: &str) -> bool {

@@ -10,6 +10,7 @@ pub mod pick;
 mod render;
 
 use crate::db::error::Error;
+use crate::db::fault;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -96,8 +97,18 @@ impl Lane<'_> {
             let newest = pick::newest(write.connection, claim.lane())?;
             return newest.map_or_else(|| closed(write, claim).map(Err), |head| Ok(Ok(head)));
         }
-        let Some(head) = next(write.connection, claim.lane(), health)? else {
-            return closed(write, claim).map(Err);
+        let head = match next(write.connection, claim.lane(), health)? {
+            Some(head) => head,
+            // A record may commit between two statements. So a lane is closed by the number that was the newest before
+            // it was seen empty: the run claims again for a newer one.
+            None => {
+                let last_seq = deliveries::last_seq(write.connection, claim.key, claim.destination)?;
+                fault::run_at("claim.seen_empty", claim.key);
+                match next(write.connection, claim.lane(), health)? {
+                    Some(head) => head,
+                    None => return Ok(Err(Claimed::Idle(Idle::Closed { last_seq }))),
+                }
+            }
         };
         let due_at = due_at(&head, health);
         if let Some(wait) = health.owed_for(due_at, write.now) {
