@@ -4,13 +4,22 @@ mod notifications;
 mod refusals;
 mod subscriptions;
 
+use api::config::{Flags, load};
 use api::dispatch::{Dispatch, Engine, EngineError};
+use api::edge::Edge;
+use api::metrics::Metrics;
 use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Header, Sample, Signer};
 use api::stores::amazon::{Amazon, Fetch, FetchError, Settings};
+use api::{clock, router};
+use axum::Router;
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
 use domain::{CollapseKey, DestinationId, Environment, Timestamp};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use storage::{Config, Database, Key, NewPlatform, NotificationView, Page, Platform, Store, TopicState};
@@ -114,13 +123,13 @@ impl Engine for Recording {
 
 /// One platform with its ingress.
 struct World {
-    amazon: Amazon,
+    amazon: Arc<Amazon>,
     store: Store,
     dispatch: Dispatch,
     engine: Arc<Recording>,
     sns: Arc<Sns>,
     platform: Platform,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// The initial state of a world.
@@ -153,14 +162,40 @@ impl World {
         let settings = Settings { certificates, auto_confirm_accounts: beginning.accounts, clock: now };
         let (sns, engine) = (Arc::new(Sns::default()), Arc::new(Recording::default()));
         let dispatch = Dispatch::start(engine.clone(), store.clone());
-        let amazon = Amazon::with_fetch(settings, sns.clone()).expect("settings");
-        Self { amazon, store, dispatch, engine, sns, platform, _folder: folder }
+        let amazon = Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("settings"));
+        Self { amazon, store, dispatch, engine, sns, platform, folder }
     }
 
     /// Posts a body, and returns the status and the reason of the answer.
     async fn post(&self, body: &str) -> (u16, &'static str) {
         let answer = self.amazon.receive(&self.store, &self.dispatch, INGRESS_KEY, body.as_bytes()).await;
         (answer.status, answer.reason)
+    }
+
+    /// The whole HTTP service with this ingress.
+    fn router(&self) -> Router {
+        let config = load(&Flags::default(), &BTreeMap::new()).expect("valid settings");
+        router::router(Arc::new(Edge {
+            dispatch: self.dispatch.clone(),
+            store: self.store.clone(),
+            amazon: self.amazon.clone(),
+            allowed: api::allowed(&config),
+            send: api::sender(&config),
+            admin_token: SecretString::from("the-admin-token-of-the-tests"),
+            public_url: "https://settle.example.com/".parse().expect("a URL"),
+            default_window: Duration::from_secs(120),
+            metrics: Metrics::install(),
+            clock: now,
+            random: clock::random_bytes,
+        }))
+    }
+
+    /// A connection that keeps all others from writing, until it is dropped.
+    fn locked_database(&self) -> SqliteConnection {
+        let path = self.folder.path().join("settle.db");
+        let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("a connection");
+        connection.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").expect("the lock");
+        connection
     }
 
     async fn stored(&self, body: &str) -> Vec<NotificationView> {

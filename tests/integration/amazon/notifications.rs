@@ -3,9 +3,12 @@
 use super::{
     FetchError, INGRESS_KEY, PACKAGE, SIGNER, TOPIC, World, letter, message_id, notification, renewal, sample,
 };
+use axum::body::Body;
+use axum::http::Request;
 use domain::{CollapseKey, Outcome};
 use std::sync::Arc;
-use storage::PlatformPatch;
+use storage::{Fate, NewNotification, PlatformPatch};
+use tower::ServiceExt;
 
 #[tokio::test]
 async fn a_signed_notification_is_stored_and_signalled() {
@@ -197,4 +200,49 @@ async fn both_types_of_amazons_own_samples_are_stored() {
     let types: Vec<_> = rows.iter().map(|one| (one.store_type.as_str(), one.outcome, one.collapse_key)).collect();
     let key = Some(CollapseKey::of(world.platform.id, receipt));
     assert_eq!(types, [("CONSUMABLE_PURCHASED", None, key), ("ENTITLEMENT_PURCHASED", None, key)]);
+}
+
+#[tokio::test]
+async fn a_repeat_signals_a_row_that_nobody_signalled() {
+    let world = World::following().await;
+    world.post(&renewal(2)).await;
+    world.wait_signal("receipt-2").await;
+    let body = renewal(1);
+    // As by a process that ended before it signalled.
+    let row = NewNotification {
+        platform_id: world.platform.id,
+        message_id: message_id(&body),
+        receipt_id: "receipt-1".to_owned(),
+        collapse_key: Some(CollapseKey::of(world.platform.id, "receipt-1")),
+        store_type: "SUBSCRIPTION_RENEWED".to_owned(),
+        store_time: None,
+        app_user_id: None,
+        body: "{}".to_owned(),
+        fate: Fate::Open,
+        traceparent: None,
+    };
+    world.store.accept(vec![row]).await.expect("storage answers");
+    assert_eq!(world.post(&body).await, (200, "accepted before"));
+    assert_eq!(world.wait_signal("receipt-1").await, "notified");
+}
+
+#[tokio::test]
+async fn what_a_vanished_client_sent_is_stored_and_signalled() {
+    let world = World::following().await;
+    world.post(&renewal(2)).await;
+    let locked = world.locked_database();
+    let mut posting = Box::pin(world.router().oneshot(post(renewal(1))));
+    for _ in 0..100 {
+        assert!(futures::poll!(&mut posting).is_pending(), "the database is locked");
+        tokio::task::yield_now().await;
+    }
+    drop(posting);
+    drop(locked);
+    world.wait_signal("receipt-1").await;
+    assert_eq!(world.stored(&renewal(1)).await.len(), 1);
+}
+
+fn post(body: String) -> Request<Body> {
+    let path = format!("/v1/stores/amazon/{INGRESS_KEY}");
+    Request::builder().method("POST").uri(path).body(Body::from(body)).expect("a request")
 }

@@ -9,8 +9,22 @@ story! {
     async fn the_same_message_again_writes_nothing(world: World) {
         let first = renewal(world.platform.id, "m1", "r1", 1);
         assert!(matches!(world.accept(first.clone()).await, Accepted::New { .. }));
-        assert_eq!(world.accept(first).await, Accepted::Repeated);
+        assert!(matches!(world.accept(first).await, Accepted::Repeated { .. }));
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM notifications"), 1);
+    }
+}
+
+story! {
+    async fn a_repeated_message_names_its_row_while_it_is_open(world: World) {
+        let first = renewal(world.platform.id, "m1", "r1", 1);
+        let seq = world.notify("m1", "r1", 1).await;
+        world.pass(30_000);
+        let Accepted::Repeated { open: Some(open) } = world.accept(first.clone()).await else { panic!("not open") };
+        assert_eq!((open.seq, open.collapse_key, open.cap), (seq, world.key("r1"), None));
+        let rest = (WINDOW_MS - 31_000..=WINDOW_MS - 29_000).contains(&domain::time::millis(open.quiet));
+        assert!(rest, "the rest of the window: {:?}", open.quiet);
+        world.settle(world.key("r1")).await;
+        assert_eq!(world.accept(first).await, Accepted::Repeated { open: None });
     }
 }
 
@@ -19,7 +33,7 @@ story! {
         world.notify("m1", "r1", 1).await;
         let again = renewal(world.platform.id, "m2", "r1", 1);
         let Accepted::Duplicate { .. } = world.accept(again.clone()).await else { panic!("not a duplicate") };
-        assert_eq!(world.accept(again).await, Accepted::Repeated);
+        assert_eq!(world.accept(again).await, Accepted::Repeated { open: None });
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
         assert_eq!(view.outcome, Some(Outcome::Duplicate));
         assert!(view.reason.unwrap().contains("m1"));
@@ -227,7 +241,7 @@ fn crowd(platform: PlatformId, caller: i64, number: i64) -> Vec<NewNotification>
 fn name(accepted: &Accepted) -> &'static str {
     match accepted {
         Accepted::New { .. } => "new",
-        Accepted::Repeated => "repeated",
+        Accepted::Repeated { .. } => "repeated",
         Accepted::Duplicate { .. } => "duplicate",
     }
 }

@@ -1,17 +1,17 @@
 //! The hot path of the inbox: inserts many notifications with few statements.
 //!
 //! Rows are inserted with `ON CONFLICT DO NOTHING`. Only rows that conflict are examined one by one. The same message
-//! again is `Repeated`, and nothing is written. A duplicate notification (another message with the purchase, store type
+//! again is `Repeated`, and nothing is written; its row is returned if it is open, to be signalled once more. A duplicate notification (another message with the purchase, store type
 //! and store time of an earlier one: the unique index `notifications_of_key` over `duplicate_key`) is stored with the
 //! outcome `duplicate`; it does not restart the window.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Value, batches, clean, row, sql};
+use crate::db::statement::{Statement, Value, batches, clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::{Faults, JobKind, Write};
 use crate::inbox::acceptances;
-use crate::inbox::notifications::{Accepted, Fate, NewNotification};
+use crate::inbox::notifications::{Accepted, Fate, NewNotification, Open, OpenRow, WAITS_FOR_NOTHING};
 use crate::purchases::replacements;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::borrow::Cow;
@@ -113,7 +113,7 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
     let mut accepted = Vec::with_capacity(incoming.len());
     for (index, row) in incoming.iter().enumerate() {
         accepted.push(match inserted.get(&row.identity) {
-            _ if firsts.get(&row.identity) != Some(&index) => Accepted::Repeated,
+            _ if firsts.get(&row.identity) != Some(&index) => Accepted::Repeated { open: None },
             Some(&seq) => Accepted::New { seq },
             None => resolve_conflict(write, row)?,
         });
@@ -261,7 +261,7 @@ pub fn first_message(
 /// The result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another message.
 fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if is_stored(write, row)? {
-        return Ok(Accepted::Repeated);
+        return Ok(Accepted::Repeated { open: find_open(write, row)? });
     }
     let first = first_message(write, row.notification.collapse_key, row.duplicate_key.as_deref())?;
     let reason = match first {
@@ -271,24 +271,41 @@ fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepte
     let outcome = Some((Outcome::Duplicate, Cow::Owned(reason)));
     let duplicate = Incoming { duplicate_key: None, outcome, ..row.clone() };
     let inserted: Option<Inserted> = sql(INSERT).bind_rows([duplicate.values(write.now)]).first(write.connection)?;
-    Ok(inserted.map_or(Accepted::Repeated, |row| Accepted::Duplicate { seq: row.seq }))
+    Ok(inserted.map_or(Accepted::Repeated { open: None }, |row| Accepted::Duplicate { seq: row.seq }))
 }
 
+/// Of the stored row `n` with an identity.
+const OF_IDENTITY: &str = "n.message_id = ? AND n.receipt_id = ? AND n.store_type = ? AND n.platform_id = ?";
+
 const FIND_STORED: Sql = statement! {hot "notifications_identity", "
-    SELECT seq AS value
-    FROM notifications
-    WHERE message_id = ? AND receipt_id = ? AND store_type = ? AND platform_id = ?
+    SELECT n.seq AS value FROM notifications n WHERE {OF_IDENTITY}
+"};
+
+const FIND_OPEN: Sql = statement! {hot "notifications_identity", "
+    SELECT n.seq, n.collapse_key, n.due_at, n.cap_at
+    FROM notifications n
+    WHERE {OF_IDENTITY} AND n.outcome IS NULL AND n.waiting_topic_id IS NULL AND {WAITS_FOR_NOTHING}
 "};
 
 fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
-    let Identity { message_id, receipt_id, store_type, platform_id } = &row.identity;
-    let stored: Option<i64> = sql(FIND_STORED)
-        .bind(message_id.as_str())
-        .bind(receipt_id.as_str())
-        .bind(store_type.as_str())
-        .bind(*platform_id)
-        .value(write.connection)?;
+    let stored: Option<i64> = row.identity.find(FIND_STORED).value(write.connection)?;
     Ok(stored.is_some())
+}
+
+/// The stored row of the same identity, if it is open.
+fn find_open(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Option<Open>, Error> {
+    let found: Option<OpenRow> = row.identity.find(FIND_OPEN).first(write.connection)?;
+    Ok(found.map(|open| open.open(write.now)))
+}
+
+impl Identity {
+    fn find(&self, statement: Sql) -> Statement<'_> {
+        sql(statement)
+            .bind(self.message_id.as_str())
+            .bind(self.receipt_id.as_str())
+            .bind(self.store_type.as_str())
+            .bind(self.platform_id)
+    }
 }
 
 /// The conflicting row cannot be found: another process is writing it, or rolled it back.

@@ -54,7 +54,10 @@ pub enum Accepted {
         seq: i64,
     },
     /// This message again: it is stored already for this receipt, store type and platform. Nothing was written.
-    Repeated,
+    Repeated {
+        /// The stored row, if it is open: whoever stored it may have ended before the purchase was signalled.
+        open: Option<Open>,
+    },
     /// A duplicate notification: another message reported the same before. Its row has the outcome `duplicate`.
     Duplicate {
         /// The row's sequence number.
@@ -76,7 +79,7 @@ pub struct Open {
 }
 
 row! {
-    struct OpenRow {
+    pub struct OpenRow {
         seq: i64,
         collapse_key: CollapseKey,
         due_at: Timestamp,
@@ -89,7 +92,7 @@ const MAX_NAMED: i64 = 100;
 
 /// The condition that a notification `n` was not left open by a settling, to wait for an answer of the store or a
 /// person.
-const WAITS_FOR_NOTHING: &str = "
+pub const WAITS_FOR_NOTHING: &str = "
     NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key AND p.waits_through >= n.seq)";
 
 const OPEN_AFTER: Sql = statement! {hot "notifications_open", "
@@ -148,7 +151,7 @@ impl Store {
 }
 
 impl OpenRow {
-    fn open(&self, now: Timestamp) -> Open {
+    pub fn open(&self, now: Timestamp) -> Open {
         Open {
             seq: self.seq,
             collapse_key: self.collapse_key,

@@ -27,6 +27,7 @@ pub use settings::{Invalid, Settings};
 
 use crate::dispatch::Dispatch;
 use certificate::SigningKey;
+use domain::time::millis;
 use domain::{PlatformId, Timestamp, TopicId};
 use envelope::{Envelope, Kind};
 use keyring::Keyring;
@@ -34,7 +35,7 @@ use metrics::counter;
 use recipient::{Recipient, Recipients};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
-use storage::{Accepted, Fate, NewNotification, Platform, Store, chain};
+use storage::{Accepted, Fate, NewNotification, Open, Platform, Store, chain};
 use topic::{Arn, Course, Standing};
 
 /// This store's name on a platform.
@@ -222,7 +223,13 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
                     _ => {}
                 }
             }
-            Accepted::Repeated | Accepted::Duplicate { .. } => {
+            Accepted::Repeated { open } => {
+                counter!("settle_notifications_duplicate_total").increment(1);
+                if let Some(Open { seq, collapse_key, quiet, cap }) = open {
+                    dispatch.notify(collapse_key, seq, millis(quiet), cap.map(millis));
+                }
+            }
+            Accepted::Duplicate { .. } => {
                 counter!("settle_notifications_duplicate_total").increment(1);
             }
         }
