@@ -9,11 +9,13 @@
 use crate::attempt::{AttemptResult, Completed, LEASE_RETRY, NO_LIMIT, attempt, claim};
 use crate::dependencies::Context;
 use crate::failure::Failed;
+use std::sync::Arc;
 use std::time::Duration;
 use storage::{Claim, Idle, LaneState, Mode, fault};
 use temporalio_sdk::activities::ActivityInfo;
 use tokio::time::Instant;
 use workflows::activities::{Deliver, Delivered};
+use workflows::options::PROMPT_ATTEMPT;
 
 /// Time after which no further attempt begins: a new run goes on, and the activity's time-out interrupts no attempt.
 const BUDGET: Duration = Duration::from_secs(8);
@@ -33,11 +35,33 @@ pub fn name(info: &ActivityInfo) -> String {
     format!("{run}/{}", info.activity_id)
 }
 
+/// Attempts the due deliveries of a lane within a workflow task, for [`PROMPT_ATTEMPT`] at most. What takes longer goes
+/// on, and the regular activity, which the run starts next, waits for it.
+///
+/// # Errors
+/// As those of [`deliver`].
+pub async fn within_task(context: Arc<Context>, token: String, lane: Deliver) -> Result<Delivered, Failed> {
+    let (prompt, input) = (context.prompt.clone(), lane.clone());
+    let mut attempting = tokio::spawn(async move { deliver(&context, &token, &input).await });
+    match tokio::time::timeout(PROMPT_ATTEMPT, &mut attempting).await {
+        Ok(ended) => ended.unwrap_or_else(|error| Err(later(LEASE_RETRY, error.to_string()))),
+        Err(_) => {
+            prompt.leave(&lane, attempting);
+            Ok(Delivered { last_seq: 0, more: true })
+        }
+    }
+}
+
 /// Attempts the due deliveries until the lane is closed, is left to the destination's run, or [`BUDGET`] is over.
 ///
 /// # Errors
 /// An attempt failed, or the next one is due later: Temporal runs the activity again at that time.
 pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
+    if let Some(left) = context.prompt.take(lane)
+        && let Ok(ended) = left.await
+    {
+        return ended;
+    }
     let Some(_slot) = context.shares.take(lane.destination_id) else { return defer(context, lane).await };
     if fault::is_planted("deliver.start_twice") {
         // As if a worker that Temporal believes dead still runs.

@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::http::Http;
+use crate::prompt::Prompt;
 use crate::share::Shares;
 use crate::verifier::Verifier;
 use domain::Timestamp;
@@ -33,6 +34,8 @@ pub struct Context {
     pub retention: Option<Duration>,
     /// The number of this worker's delivery slots that each destination occupies.
     pub shares: Shares,
+    /// Which destinations answer promptly, and attempts that a workflow task could not wait for.
+    pub prompt: Prompt,
     /// Set when the worker stops; long activities then start nothing new.
     pub stopping: Arc<AtomicBool>,
 }

@@ -11,6 +11,7 @@ mod failure;
 pub mod http;
 mod load;
 mod pace;
+mod prompt;
 mod retention;
 mod round;
 mod share;
@@ -21,6 +22,7 @@ mod verify;
 pub mod worker;
 
 pub use dependencies::Context;
+pub use prompt::Prompt;
 pub use share::Shares;
 pub use verifier::Verifier;
 
@@ -54,13 +56,23 @@ impl Context {
     /// Records the decision of a settling.
     #[activity(definition = RecordActivity)]
     pub async fn record(self: Arc<Self>, _ctx: ActivityContext, input: Record) -> Result<Recorded, ActivityError> {
-        self.store.record(input).await.map_err(failure::storage)
+        let mut recorded = self.store.record(input).await.map_err(failure::storage)?;
+        if let Recorded::Done { lanes, prompt, .. } = &mut recorded {
+            *prompt = self.prompt.among(lanes.iter().map(|lane| lane.destination_id));
+        }
+        Ok(recorded)
     }
 
     /// Attempts the deliveries of a lane, for a purchase's run.
     #[activity(definition = DeliverActivity)]
     pub async fn deliver(self: Arc<Self>, ctx: ActivityContext, input: Deliver) -> Result<Delivered, ActivityError> {
-        deliver::deliver(&self, &deliver::token(ctx.info()), &input).await.map_err(failure::failure)
+        let (info, token) = (ctx.info(), deliver::token(ctx.info()));
+        let delivered = if info.is_local {
+            deliver::within_task(self, token, input).await
+        } else {
+            deliver::deliver(&self, &token, &input).await
+        };
+        delivered.map_err(failure::failure)
     }
 
     /// Sets or releases a hold on a purchase.

@@ -54,7 +54,7 @@ pub fn run(
 ) -> Result<(), Error> {
     runtime.block_on(async move {
         let mut stop = std::pin::pin!(stop);
-        let engine = context.engine.clone();
+        let (engine, prompt) = (context.engine.clone(), context.prompt.clone());
         let client = tokio::select! {
             client = engine.client() => client,
             () = &mut stop => return Ok(()),
@@ -76,6 +76,7 @@ pub fn run(
         tokio::select! {
             // If one worker fails, stop the other: a process that only settles or only delivers would look healthy.
             result = async { tokio::try_join!(settling.run(), delivering.run()) } => {
+                prompt.finish().await;
                 result.map(drop).map_err(|error| stopped(&error))
             }
             () = stopping => Ok(()),

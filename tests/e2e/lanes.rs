@@ -8,7 +8,7 @@ use system_tests::receiver::{Received, Receiver, Reply};
 use system_tests::runs;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
-use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
+use temporalio_common::protos::temporal::api::enums::v1::{EventType, WorkflowExecutionStatus};
 use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 
 /// The second back-off of a delivery is four to six minutes: for an earlier attempt the back-off was cancelled.
@@ -264,5 +264,58 @@ async fn a_long_run_continues_as_new_with_its_hold_and_lanes() {
     world.wait_outcome(&message_id).await;
     world.wait_acked("long", 2).await;
     wait_statuses(&world, "long", &world.destination_id, &[(1, "superseded"), (2, "delivered")]).await;
+    world.finish().await;
+}
+
+/// The runs of `deliver` in a history: within a workflow task, and as an activity of its own.
+async fn delivers(world: &World, receipt_id: &str) -> (usize, usize) {
+    let history = world.temporal.history(&world.workflow(receipt_id)).await;
+    let scheduled = history.iter().filter(|event| event.event_type() == EventType::ActivityTaskScheduled).count();
+    (runs::done(&history, "deliver").len(), scheduled)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_destination_is_attempted_within_the_task() {
+    let mut world = World::start(quick()).await;
+    world.send("SUBSCRIPTION_PURCHASED", "first").await;
+    world.wait_acked("first", 1).await;
+    world.send("SUBSCRIPTION_PURCHASED", "prompt").await;
+    world.wait_acked("prompt", 1).await;
+    world.wait_asleep("prompt").await;
+    assert_eq!(delivers(&world, "prompt").await, (1, 0));
+    // An attempt that outlasts its task is finished by the activity, and not repeated.
+    world.receiver.answer_next(1, &Reply::Hang);
+    world.send("SUBSCRIPTION_PURCHASED", "slow").await;
+    let workflow = world.workflow("slow");
+    wait::until(SOON, "the activity that waits for the attempt", async || {
+        let pending = world.temporal.pending_activities(&workflow).await;
+        if pending.is_empty() { Err("none".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    world.receiver.release();
+    world.wait_acked("slow", 1).await;
+    world.wait_asleep("slow").await;
+    assert_eq!(delivers(&world, "slow").await, (1, 1));
+    assert_eq!(world.wait_received("slow", 1).await.len(), 1, "one request");
+    // It was not prompt the last time.
+    world.send("SUBSCRIPTION_PURCHASED", "after").await;
+    world.wait_acked("after", 1).await;
+    world.wait_asleep("after").await;
+    assert_eq!(delivers(&world, "after").await, (0, 1));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_destination_that_fails_is_retried_visibly() {
+    let mut world = World::start(quick()).await;
+    world.send("SUBSCRIPTION_PURCHASED", "first").await;
+    world.wait_acked("first", 1).await;
+    world.receiver.answer(FAILING);
+    world.send("SUBSCRIPTION_PURCHASED", "failing").await;
+    wait_backing_off(&world, "failing").await;
+    assert_eq!(delivers(&world, "failing").await, (1, 1));
+    world.receiver.answer(WELL);
+    world.act("failing", "redeliver", &json!({ "reason": "they are back" })).await;
+    world.wait_acked("failing", 1).await;
     world.finish().await;
 }

@@ -13,7 +13,7 @@ pub const APP: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleA
 pub const PLATFORM: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettlePlatform");
 /// The purchase's state.
 pub const STATE: SearchAttributeKey<String> = SearchAttributeKey::keyword("SettleState");
-/// The purchase's revision.
+/// The purchase's revision at the last upsert: an event is not worth a revision alone.
 pub const REVISION: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleRevision");
 /// Whether it is held.
 pub const HELD: SearchAttributeKey<bool> = SearchAttributeKey::bool("SettleHeld");
@@ -57,6 +57,12 @@ impl Values {
     #[must_use]
     pub fn state_name(&self) -> &'static str {
         self.state.unwrap_or(State::Unknown).as_str()
+    }
+
+    /// Whether more than the revision differs.
+    #[must_use]
+    pub fn differs_visibly(&self, other: &Self) -> bool {
+        *self != Self { revision: self.revision, ..other.clone() }
     }
 
     /// All attributes as one upsert.

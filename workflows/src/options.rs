@@ -113,6 +113,19 @@ pub fn lane(token: WorkflowCancellationToken, retries: Retries, summary: String)
         .build()
 }
 
+/// How long an attempt may hold its workflow task. An attempt that takes longer is finished by a regular activity.
+pub const PROMPT_ATTEMPT: Duration = Duration::from_secs(2);
+
+/// `deliver` within the workflow task: one attempt, for a destination that answered promptly lately.
+pub fn prompt_lane(summary: String) -> LocalActivityOptions {
+    LocalActivityOptions::builder()
+        .start_to_close_timeout(PROMPT_ATTEMPT.saturating_mul(2))
+        .schedule_to_close_timeout(PROMPT_ATTEMPT.saturating_mul(2))
+        .retry_policy(once())
+        .summary(summary)
+        .build()
+}
+
 /// `supervise`. The engine retries storage errors and lost workers; the workflow decides when to check again.
 pub fn supervise(token: WorkflowCancellationToken, summary: String) -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(SUPERVISE_RUN)

@@ -104,6 +104,7 @@ pub async fn attempt(context: &Context, claim: &Claim) -> Result<AttemptResult, 
     };
     fail::fail_point!("deliver.after_send", |_| std::process::abort());
     let latency = began.elapsed();
+    context.prompt.note(claim.destination, &sent.result.endpoint_signal, latency);
     let (retry_reason, at_most) = (retry_reason(&sent.result.events), sent.result.at_most);
     let finish = finish(claim, sent, started_at, latency);
     log_results(&finish, &batch);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::Engine;
 use crate::http::Http;
-use crate::{Shares, Verifier};
+use crate::{Prompt, Shares, Verifier};
 use domain::{
     DestinationId, Environment, Notification, NotificationKind, SettlingContext, Timestamp, UnknownReceipts,
     Verification,
@@ -63,6 +63,7 @@ impl World {
             random: || 0.5,
             retention: None,
             shares: Shares::default(),
+            prompt: Prompt::default(),
             stopping: Arc::default(),
         };
         Self { context, destination, keys, folder }

@@ -10,7 +10,7 @@ use crate::telemetry;
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
-use activities::{Shares, Verifier};
+use activities::{Prompt, Shares, Verifier};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -95,6 +95,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         random: fraction,
         retention: config.retention,
         shares: Shares::default(),
+        prompt: Prompt::default(),
         stopping: Arc::default(),
     };
     let runtime = tokio::runtime::Handle::current();

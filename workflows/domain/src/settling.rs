@@ -2,7 +2,9 @@
 //! in histories, so a field is only ever added, with a default.
 
 use crate::time::{as_millis, as_optional_millis};
-use crate::{AppId, CollapseKey, Decision, Lane, Notification, Outcome, PlatformId, Purchase, State, Timestamp};
+use crate::{
+    AppId, CollapseKey, Decision, DestinationId, Lane, Notification, Outcome, PlatformId, Purchase, State, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -120,6 +122,10 @@ pub enum Recorded {
         state: State,
         /// Its open lanes.
         lanes: Vec<Lane>,
+        /// The destinations that answered promptly lately, in ascending order: the first attempt at one of these is
+        /// made within the workflow task. The worker that records adds them.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        prompt: BTreeSet<DestinationId>,
     },
     /// The purchase changed since `load`; nothing is recorded.
     Moved,

@@ -1,6 +1,7 @@
 //! The lanes in flight: at most one `deliver` activity per destination.
 
 use super::Purchase;
+use super::state::Start;
 use crate::activities::{Activities, Deliver, Delivered};
 use crate::options::{self, Retries};
 use crate::run::why;
@@ -21,6 +22,7 @@ struct InFlight<'a> {
     started_for: i64,
     /// Whether it was started for a failing lane, so that the engine retries it.
     retried: bool,
+    start: Start,
 }
 
 /// The lanes in flight, by destination.
@@ -41,23 +43,28 @@ impl<'a> Lanes<'a> {
         let owed = ctx.state(|purchase| purchase.state.lanes.clone());
         for (destination_id, lane) in owed {
             if let Some(running) = self.0.get(&destination_id) {
-                if lane.wake || lane.last_seq > running.started_for {
+                // An attempt within the task ends soon by itself.
+                if (lane.wake || lane.last_seq > running.started_for) && running.start == Start::Regular {
                     running.token.cancel_with_reason("there is news for this lane");
                 }
                 continue;
             }
             let token = ctx.cancellation_token().child_token();
-            let retries = if lane.failing { Retries::UntilItEnds } else { Retries::None };
-            let options = options::lane(token.clone(), retries, format!("destination {destination_id}"));
-            let deliver = Deliver { collapse_key: key, destination_id };
-            let delivering = Box::pin(ctx.execute_activity(Activities::deliver, deliver, options));
-            let started_for = lane.last_seq;
-            self.0.insert(destination_id, InFlight { token, delivering, started_for, retried: lane.failing });
-            ctx.state_mut(|purchase| {
-                if let Some(lane) = purchase.state.lanes.get_mut(&destination_id) {
-                    lane.wake = false;
+            let (deliver, summary) =
+                (Deliver { collapse_key: key, destination_id }, format!("destination {destination_id}"));
+            let start = ctx.state_mut(|purchase| purchase.state.started(destination_id));
+            let delivering: Delivering<'a> = match start {
+                Start::WithinTask => {
+                    Box::pin(ctx.execute_local_activity(Activities::deliver, deliver, options::prompt_lane(summary)))
                 }
-            });
+                Start::Regular => {
+                    let retries = if lane.failing { Retries::UntilItEnds } else { Retries::None };
+                    let options = options::lane(token.clone(), retries, summary);
+                    Box::pin(ctx.execute_activity(Activities::deliver, deliver, options))
+                }
+            };
+            let (started_for, retried) = (lane.last_seq, lane.failing);
+            self.0.insert(destination_id, InFlight { token, delivering, started_for, retried, start });
         }
     }
 
@@ -71,14 +78,16 @@ impl<'a> Lanes<'a> {
     /// Polls in a fixed order and folds the first lane that ended; returns whether there was one.
     pub fn poll(&mut self, ctx: &WorkflowContext<Purchase>, task: &mut Context<'_>) -> bool {
         let finished = self.0.iter_mut().find_map(|(id, running)| match running.delivering.as_mut().poll(task) {
-            Poll::Ready(result) => Some((*id, running.retried && !running.token.is_cancelled(), result)),
+            Poll::Ready(result) => Some((*id, running.retried && !running.token.is_cancelled(), running.start, result)),
             Poll::Pending => None,
         });
-        let Some((destination_id, was_last, result)) = finished else { return false };
+        let Some((destination_id, was_last, start, result)) = finished else { return false };
         self.0.remove(&destination_id);
         ctx.state_mut(|purchase| match result {
             Ok(delivered) => purchase.state.delivered(destination_id, &delivered),
             Err(ActivityExecutionError::Cancelled(_)) => {}
+            // The worker had no slot for it, or was lost: nothing is known of the destination.
+            Err(error) if start == Start::WithinTask && error.as_timeout().is_some() => {}
             // The first attempt of a healthy lane, or one that failed after its cancellation: the engine does not
             // retry a cancelled activity, so the lane is started again.
             Err(_) if !was_last => purchase.state.failed(destination_id),

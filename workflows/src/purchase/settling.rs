@@ -35,11 +35,12 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, mut mode:
         let more = loaded.more;
         match execute(ctx, || Activities::record, decide(key, loaded, &verification)).await {
             Ok(Recorded::Moved) => {}
-            Ok(Recorded::Done { revision, state, lanes }) => {
+            Ok(Recorded::Done { revision, state, lanes, prompt }) => {
                 ctx.state_mut(|purchase| {
                     purchase.state.current.revision = revision;
                     purchase.state.current.state = Some(state);
                     purchase.state.opened(&lanes);
+                    purchase.state.answered_promptly(&prompt);
                 });
                 if !more {
                     return;
@@ -86,12 +87,12 @@ fn decide(key: CollapseKey, loaded: Loaded, verification: &Verification) -> Reco
     }
 }
 
-/// Upserts the search attributes if they changed, and the details, which cost nothing.
+/// Upserts the search attributes if others than the revision changed, and the details, which cost nothing.
 pub fn show(ctx: &WorkflowContext<Purchase>, key: CollapseKey) {
     let upsert = ctx.state_mut(|purchase| {
         let state = &mut purchase.state;
         state.current.held = state.hold.is_some();
-        let worth_an_event = state.current != state.upserted && state.current.app_id.is_some();
+        let worth_an_event = state.current.differs_visibly(&state.upserted) && state.current.app_id.is_some();
         worth_an_event.then(|| {
             state.upserted = state.current.clone();
             state.upserted.upsert(key)

@@ -30,6 +30,7 @@ use domain::settling::{Record, Recorded};
 use domain::user::{self, OwnedPurchase};
 use domain::{CollapseKey, Lag, Lane, Outcome, Purchase, Waits};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// The fail points around the commit of a record.
 const RECORD: Faults =
@@ -57,7 +58,8 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     let is_replaced = replacements::lock_is_replaced(write, key)?;
     let row = purchase::lock(write, key)?;
     if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
-        return Ok(Recorded::Done { revision: row.revision, state: row.state, lanes: open_lanes(write, key)? });
+        let lanes = open_lanes(write, key)?;
+        return Ok(Recorded::Done { revision: row.revision, state: row.state, lanes, prompt: BTreeSet::new() });
     }
     let is_next = row.settling + 1 == record.settling && row.revision == record.revision;
     if !is_next || is_replaced != record.is_replaced || !are_open(write, record)? {
@@ -159,6 +161,7 @@ impl Settling<'_> {
             revision: found.revision,
             state: record.decision.purchase.state(),
             lanes: open_lanes(write, record.collapse_key)?,
+            prompt: BTreeSet::new(),
         })
     }
 

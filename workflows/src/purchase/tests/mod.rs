@@ -2,7 +2,7 @@
 
 mod verification;
 
-use super::state::{AdminRequest, Next, SettlingMode, SettlingStart, State};
+use super::state::{AdminRequest, Next, SettlingMode, SettlingStart, Start, State};
 use super::status::Status;
 use crate::activities::{Delivered, Loaded, Verified};
 use crate::contract;
@@ -11,6 +11,7 @@ use domain::time::duration;
 use domain::{
     CollapseKey, DestinationId, Lane, Notification, NotificationKind, PlatformId, Purchase, Timestamp, Verification,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Microseconds.
@@ -281,6 +282,21 @@ fn a_lane_ends_only_when_its_end_has_seen_the_newest_delivery() {
     assert_eq!(state.next(at(0)), Next::Lanes);
     state.delivered(destination(), &Delivered { last_seq: 9, more: false });
     assert_eq!(state.next(at(0)), Next::Close);
+}
+
+#[test]
+fn a_prompt_destination_gets_one_attempt_within_the_task() {
+    let mut state = State::default();
+    let prompt = BTreeSet::from([destination()]);
+    state.opened(&[lane(7)]);
+    state.answered_promptly(&prompt);
+    assert_eq!(state.started(destination()), Start::WithinTask);
+    assert_eq!(state.started(destination()), Start::Regular);
+    state.answered_promptly(&BTreeSet::new());
+    assert_eq!(state.started(destination()), Start::Regular);
+    state.failed(destination());
+    state.answered_promptly(&prompt);
+    assert_eq!(state.started(destination()), Start::Regular, "a failing lane is retried by the engine");
 }
 
 #[test]

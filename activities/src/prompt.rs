@@ -1,0 +1,112 @@
+//! Attempts within a workflow task: which destinations answer promptly enough for that, and the attempts that did not
+//! end in time, which a regular activity finishes.
+
+use crate::failure::Failed;
+use domain::DestinationId;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use storage::EndpointSignal;
+use tokio::task::JoinHandle;
+use workflows::activities::{Deliver, Delivered};
+
+/// Maximum latency of a prompt answer.
+const PROMPT: Duration = Duration::from_secs(1);
+
+type Lane = (domain::CollapseKey, DestinationId);
+type Attempting = JoinHandle<Result<Delivered, Failed>>;
+
+/// What this process knows of the attempts it made. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Prompt(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The destinations whose last answer was a prompt success.
+    destinations: BTreeSet<DestinationId>,
+    /// The attempts that took longer than their workflow task could wait.
+    unfinished: HashMap<Lane, Attempting>,
+}
+
+impl Prompt {
+    /// Notes what an attempt showed of its destination.
+    pub fn note(&self, destination: DestinationId, signal: &EndpointSignal, latency: Duration) {
+        let mut known = self.known();
+        if matches!(signal, EndpointSignal::Success) && latency <= PROMPT {
+            known.destinations.insert(destination);
+        } else {
+            known.destinations.remove(&destination);
+        }
+    }
+
+    /// Which of these destinations answered promptly lately. A destination without an attempt of this process is none.
+    pub fn among(&self, destinations: impl Iterator<Item = DestinationId>) -> BTreeSet<DestinationId> {
+        let known = self.known();
+        destinations.filter(|id| known.destinations.contains(id)).collect()
+    }
+
+    /// Leaves an attempt to the regular activity of its lane. Its destination is no longer prompt.
+    pub fn leave(&self, lane: &Deliver, attempting: Attempting) {
+        let mut known = self.known();
+        known.destinations.remove(&lane.destination_id);
+        // Another worker may have run the regular activity: it found the lane leased, and the result in storage.
+        known.unfinished.retain(|_, attempting| !attempting.is_finished());
+        known.unfinished.insert((lane.collapse_key, lane.destination_id), attempting);
+    }
+
+    /// Takes the attempt that was left of a lane.
+    pub fn take(&self, lane: &Deliver) -> Option<Attempting> {
+        self.known().unfinished.remove(&(lane.collapse_key, lane.destination_id))
+    }
+
+    /// Waits for all attempts that were left and not taken: the process stops.
+    pub async fn finish(&self) {
+        let left: Vec<Attempting> = self.known().unfinished.drain().map(|(_, attempting)| attempting).collect();
+        futures::future::join_all(left).await;
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{CollapseKey, PlatformId};
+    use uuid::Uuid;
+
+    fn lane() -> Deliver {
+        let platform = PlatformId::new(Uuid::nil());
+        Deliver { collapse_key: CollapseKey::of(platform, "receipt"), destination_id: DestinationId::new(Uuid::nil()) }
+    }
+
+    fn is_prompt(prompt: &Prompt) -> bool {
+        !prompt.among([lane().destination_id].into_iter()).is_empty()
+    }
+
+    #[test]
+    fn only_the_last_answer_counts_and_only_a_quick_success() {
+        let prompt = Prompt::default();
+        assert!(!is_prompt(&prompt), "nothing is known yet");
+        let note = |signal: EndpointSignal, millis| {
+            prompt.note(lane().destination_id, &signal, Duration::from_millis(millis));
+            is_prompt(&prompt)
+        };
+        assert!(note(EndpointSignal::Success, 1000));
+        assert!(!note(EndpointSignal::Success, 1001));
+        assert!(note(EndpointSignal::Success, 1));
+        assert!(!note(EndpointSignal::Failure { pause: None }, 1));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_was_left_is_taken_once() {
+        let prompt = Prompt::default();
+        prompt.note(lane().destination_id, &EndpointSignal::Success, Duration::ZERO);
+        prompt.leave(&lane(), tokio::spawn(async { Ok(Delivered { last_seq: 7, more: false }) }));
+        assert!(!is_prompt(&prompt));
+        let attempting = prompt.take(&lane()).expect("the attempt");
+        assert_eq!(attempting.await.unwrap().unwrap().last_seq, 7);
+        assert!(prompt.take(&lane()).is_none());
+    }
+}
