@@ -90,6 +90,14 @@ fn redeliveries_are_counted_before_and_after() {
     let dry: Vec<&str> = range.iter().copied().chain(["--dry-run"]).collect();
     assert_eq!(owed(&dry), (json!(3), json!({})));
     assert_eq!(owed(&["redeliver", "event", FIRST]), (json!(1), json!({})));
+    let listed = desk.answer(&["delivery", "list", "--destination", &destination]);
+    let webhook_id = listed["items"][0]["id"].as_str().expect("an id");
+    assert_eq!(owed(&["redeliver", "event", webhook_id]), (json!(0), json!({ "already_owed": 1 })), "the same event");
+    let explained = text(&desk, &["explain", "event", webhook_id]);
+    assert!(explained.starts_with("event purchase.updated") && explained.contains(FIRST), "{explained}");
+    let explained = text(&desk, &["explain", "destination", &destination]);
+    let line = format!("    purchase.updated {FIRST} of purchase {FIRST} (receipt r0): owed");
+    assert!(explained.lines().any(|one| one.starts_with(&line)), "{explained}");
     assert_eq!(owed(&range), (json!(2), json!({ "already_owed": 1 })));
     assert_eq!(owed(&["redeliver", "purchase", "r1"]), (json!(0), json!({ "already_owed": 1 })));
     assert_eq!(owed(&["redeliver", "failed"]), (json!(0), json!({})));
