@@ -1,6 +1,6 @@
 //! `settle explain`, `audit` and `redeliver` with a running service that never reaches Temporal.
 
-use super::cli::{settle, stderr_of, stdout_of};
+use super::cli::{logged, settle, stderr_of, stdout_of, wait_open};
 use super::cli_settings::Desk;
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Duration;
 use system_tests::folder::Folder;
+use system_tests::ports;
 use system_tests::wait;
 
 const FIRST: &str = "6b275a67-0bbb-4f3a-99b9-000000000000";
@@ -90,6 +91,14 @@ fn redeliveries_are_counted_before_and_after() {
     let dry: Vec<&str> = range.iter().copied().chain(["--dry-run"]).collect();
     assert_eq!(owed(&dry), (json!(3), json!({})));
     assert_eq!(owed(&["redeliver", "event", FIRST]), (json!(1), json!({})));
+    let listed = desk.answer(&["delivery", "list", "--destination", &destination]);
+    let webhook_id = listed["items"][0]["id"].as_str().expect("an id");
+    assert_eq!(owed(&["redeliver", "event", webhook_id]), (json!(0), json!({ "already_owed": 1 })), "the same event");
+    let explained = text(&desk, &["explain", "event", webhook_id]);
+    assert!(explained.starts_with("event purchase.updated") && explained.contains(FIRST), "{explained}");
+    let explained = text(&desk, &["explain", "destination", &destination]);
+    let line = format!("    purchase.updated {FIRST} of purchase {FIRST} (receipt r0): owed");
+    assert!(explained.lines().any(|one| one.starts_with(&line)), "{explained}");
     assert_eq!(owed(&range), (json!(2), json!({ "already_owed": 1 })));
     assert_eq!(owed(&["redeliver", "purchase", "r1"]), (json!(0), json!({ "already_owed": 1 })));
     assert_eq!(owed(&["redeliver", "failed"]), (json!(0), json!({})));
@@ -178,6 +187,36 @@ fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
     assert!(stderr_of(&wrong).contains("2h for two hours ago"), "{}", stderr_of(&wrong));
     let both = desk.run(&["redeliver", "failed", "--app", &desk.app, "--destination", &other]);
     assert!(stderr_of(&both).contains("`app_id`: expected not to be given with"), "{}", stderr_of(&both));
+}
+
+#[test]
+fn what_waits_after_a_sample_is_found_by_the_printed_line() {
+    let folder = Folder::new("cli-sample");
+    // Samples are sent to the address in the settings, so the port is chosen before.
+    let address = format!("127.0.0.1:{}", ports::free());
+    let mut service = settle(&folder, &["run", "--data", "data", "--listen", &address]);
+    let mut running = logged(&folder, &mut service);
+    wait_open(&folder, &mut running);
+    let url = format!("http://{address}");
+    let command = |line: &[&str]| settle(&folder, &[line, &["--service", &url, "--data", "data"]].concat());
+    let text = |line: &[&str]| stdout_of(&command(line).output().expect("settle starts"));
+    assert_eq!(text(&["purchase", "list"]), "No purchases yet: try `settle sample`.\n");
+    for (is_from_cargo, program) in [(true, "cargo run --"), (false, "settle")] {
+        let mut sample = command(&["sample", "--receipt", "r1"]);
+        let sample = if is_from_cargo { sample.env("CARGO", "cargo") } else { sample.env_remove("CARGO") };
+        let output = sample.output().expect("settle starts");
+        let printed = stdout_of(&output);
+        let last = printed.lines().last().unwrap_or_else(|| panic!("{}", stderr_of(&output))).trim();
+        let rest = last.strip_prefix(program).and_then(|rest| rest.strip_prefix(" purchase explain "));
+        let (key, flags) = rest.and_then(|rest| rest.split_once(' ')).unwrap_or_else(|| panic!("{printed}"));
+        assert_eq!(flags, format!("--service {url} --data data"));
+        let listed = text(&["purchase", "list"]);
+        assert!(listed.contains(&format!("a notification waits: `settle explain purchase {key}`")), "{listed}");
+    }
+    let waits = text(&["explain", "purchase", "r1"]);
+    assert!(waits.contains("not settled yet") && waits.contains("waits for its window"), "{waits}");
+    assert!(text(&["purchase", "list", "--receipt", "r1"]).contains("not known yet"));
+    assert_eq!(text(&["purchase", "list", "--receipt", "r2"]), "No purchase matches.\n");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::cli::{settle, stderr_of, stdout_of};
 use super::cli_settings::Desk;
 use serde_json::{Value, json};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::{Output, Stdio};
 use system_tests::folder::Folder;
 
@@ -193,6 +194,60 @@ fn a_destination_is_switched_off_and_on_and_deleted() {
     }
     assert_eq!(desk.run(&["destination", "delete", &id]).status.code(), Some(0));
     assert_eq!(desk.answer(&["destination", "list", "--app", &desk.app])["items"], json!([]));
+}
+
+/// A fake service with a destination that owes one delivery. The first retry of it fails; then its breaker is open.
+fn failing() -> String {
+    let service = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", service.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        let mut failed_at = Value::Null;
+        for mut stream in service.incoming().flatten() {
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap_or_default();
+            let line = String::from_utf8_lossy(&request[..length]);
+            let body = if line.starts_with("POST") {
+                failed_at = if failed_at.is_null() { FAILED_AT[0] } else { FAILED_AT[1] }.into();
+                json!({ "destination_id": "d", "owed": 1 })
+            } else if line.starts_with("GET /v1/deliveries") {
+                // What is due before the failure is on its way.
+                json!({ "items": [{ "next_due_at": DUE_AT }, { "next_due_at": "2026-01-31T11:00:00.000000Z" }] })
+            } else {
+                let opened_at = if failed_at == FAILED_AT[1] { failed_at.clone() } else { Value::Null };
+                json!({ "health": {
+                    "owed": 1, "last_failure_at": failed_at, "last_error": "answered 503", "opened_at": opened_at,
+                }})
+            };
+            let (body, close) = (body.to_string(), "connection: close");
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{close}\r\n\r\n", body.len());
+            drop(stream.write_all((head + &body).as_bytes()));
+        }
+    });
+    url
+}
+
+const FAILED_AT: [&str; 2] = ["2026-01-31T12:00:00.000000Z", "2026-01-31T13:00:00.000000Z"];
+const DUE_AT: &str = "2026-01-31T12:10:00.000000Z";
+
+#[test]
+fn a_retry_that_fails_shows_the_next_attempt_and_exits_with_1() {
+    let folder = Folder::new("cli-retry");
+    let retried = |url: &str, more: &[&str]| {
+        let line = [&["destination", "retry", "d", "--service", url], more].concat();
+        let output = settle(&folder, &line).env("SETTLE_ADMIN_TOKEN", "a-token").output().expect("settle starts");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        stdout_of(&output)
+    };
+    let url = failing();
+    let failed = "1 delivery is owed; sending now.\nIt failed again: answered 503. 1 delivery is still owed; ";
+    assert_eq!(retried(&url, &[]), format!("{failed}the next attempt is due at 2026-01-31T12:10:00Z.\n"));
+    assert_eq!(retried(&url, &[]), format!("{failed}its breaker is open, so it is tried every 30 s.\n"));
+    let answer: Value = serde_json::from_str(&retried(&failing(), &["--json"])).expect("JSON");
+    let expected = json!({
+        "destination_id": "d", "owed": 1, "result": "failed", "left": 1, "error": "answered 503",
+        "next_attempt_at": DUE_AT,
+    });
+    assert_eq!(answer, expected);
 }
 
 #[test]

@@ -69,6 +69,11 @@ impl Page {
     }
 }
 
+/// The name by which this program was started.
+pub fn program() -> &'static str {
+    if config::environment().contains_key("CARGO") { "cargo run --" } else { "settle" }
+}
+
 /// One segment of a path, escaped.
 pub fn segment(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string().replace("%2D", "-")
@@ -102,6 +107,13 @@ impl Remote {
             (None, None) => SERVICE.parse().context("the usual address of a service")?,
         };
         Ok(Client { json: self.json, http: http()?, url, token: self.admin_token(&variables, config)? })
+    }
+
+    /// A command for the same service, as a person types it: with the flags that this command was started with.
+    pub fn command(&self, words: &str) -> String {
+        let address = self.service.as_ref().map(|url| url.as_str().trim_end_matches('/'));
+        let service = address.map_or_else(String::new, |url| format!(" --service {url}"));
+        format!("{} {words}{service}{}", program(), self.place.as_typed())
     }
 
     /// The data directory of `settle run`.

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 pub const COLUMNS: &[Column] = &[
     ("id", "id"),
     ("event", "event_type"),
+    ("event id", "event_id"),
     ("revision", "revision"),
     ("status", "status"),
     ("attempts", "attempts"),

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 Example:
   settle explain purchase RECEIPT
   settle explain notification 3f0c3a5e-7d38-5f6e-9d3c-0f6a4e6f2b11      (the message id, as the store named it)
-  settle explain event EVENT_ID                                        (`event_id` in what a receiver got)
+  settle explain event EVENT_ID      (or the `webhook-id` that a receiver got)
   settle explain destination ID
 Next: `settle redeliver --help` sends again what did not arrive. --json prints the same as data.")]
 pub struct Options {
@@ -45,10 +45,11 @@ Next: `settle redeliver purchase RECEIPT` sends again what did not arrive.")]
     /// What caused an event, which destinations received it, which did not, and why.
     #[command(after_help = "\
 Example:
-  settle explain event EVENT_ID      (the `event_id` in what a receiver got)
+  settle explain event EVENT_ID      (in what a receiver got: `id` of a `user.*` event, `attributes.event_id` of a
+                                     `purchase.updated`, or the header `webhook-id`)
 Next: `settle redeliver event EVENT_ID` sends it again.")]
     Event {
-        /// The event's id.
+        /// The event's id, or that of one of its deliveries: the `webhook-id`.
         id: String,
     },
     /// The state of a destination, what is owed to it and what is dead.
@@ -70,7 +71,7 @@ pub async fn explain(options: Options) -> anyhow::Result<ExitCode> {
         Subject::Purchase { collapse_key } => {
             format!("purchases/{}", names::collapse_key(&client, collapse_key).await?)
         }
-        Subject::Event { id } => format!("events/{}", segment(id)),
+        Subject::Event { id } => format!("events/{}", segment(&names::event_id(&client, id).await?)),
         Subject::Destination { id } => format!("destinations/{}", segment(id)),
     };
     show(&client, &path).await

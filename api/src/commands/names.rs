@@ -1,10 +1,10 @@
 //! Resolves ids and names: adds the name of a platform or destination to a list that has only its id, and finds the
-//! purchase of a collapse key or receipt id.
+//! purchase of a collapse key or receipt id, and the event of a delivery.
 
-use super::client::{Client, segment};
+use super::client::{Client, Refused, segment};
 use super::table;
 use anyhow::bail;
-use domain::CollapseKey;
+use domain::{CollapseKey, DeliveryId};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -63,5 +63,17 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
         _ => bail!(
             "several platforms know a receipt `{text}`: give the collapse key, see `settle purchase list --receipt`"
         ),
+    }
+}
+
+/// Resolves the id of an event, or that of one of its deliveries (`webhook-id`), to the event's id.
+pub async fn event_id(client: &Client, text: &str) -> anyhow::Result<String> {
+    if text.parse::<DeliveryId>().is_err() {
+        return Ok(text.to_owned());
+    }
+    match client.get(&format!("/v1/deliveries/{}", segment(text)), &[]).await {
+        Ok(delivery) => Ok(table::field(&delivery, "event_id")),
+        Err(error) if error.is::<Refused>() => Ok(text.to_owned()),
+        Err(error) => Err(error),
     }
 }

@@ -159,9 +159,11 @@ pub async fn purchase(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
             names::add(client, &mut answer, names::PLATFORM).await;
             let items = answer.get_mut("items").and_then(Value::as_array_mut);
             items.into_iter().flatten().for_each(|item| humanize_state(client, item));
-            let is_filtered = filter.iter().any(|(_, value)| value.is_some());
-            let nothing = if is_filtered { "No purchase matches." } else { "No purchases yet: try `settle sample`." };
-            return Ok(table::answer_list(client, &answer, COLUMNS, nothing));
+            let nothing = match table::items(&answer) {
+                [] if !client.json => no_purchase(client, &filter).await?,
+                _ => String::new(),
+            };
+            return Ok(table::answer_list(client, &answer, COLUMNS, &nothing));
         }
         Verb::Show { collapse_key } => {
             let mut shown = client.get(&path(client, &collapse_key).await?, &[]).await?;
@@ -180,6 +182,31 @@ pub async fn purchase(verb: Verb, client: &Client) -> anyhow::Result<ExitCode> {
     };
     let answer = act(client, &request, &action).await?;
     Ok(table::answer_line(client, &answer, &action.sentence(&request.collapse_key)))
+}
+
+/// Maximum number of notifications that are searched for one that waits.
+const NEWEST: &str = "500";
+
+/// The sentence about an empty list: whether a notification waits. A purchase of a filter by receipt or customer is
+/// listed before it is settled.
+async fn no_purchase(client: &Client, filter: &[(&'static str, &Option<String>)]) -> anyhow::Result<String> {
+    let mut given = filter.iter().filter(|(_, value)| value.is_some());
+    let nothing = match (given.next(), given.next()) {
+        (None, _) => "No purchases yet: try `settle sample`.",
+        (Some(("platform_id", _)), None) => "No purchase matches.",
+        _ => return Ok("No purchase matches.".to_owned()),
+    };
+    let platform = filter.iter().find_map(|(name, value)| (*name == "platform_id").then(|| (*value).clone())).flatten();
+    let newest = [("platform_id", platform), ("limit", Some(NEWEST.to_owned()))];
+    let newest = client.get("/v1/notifications", &newest).await?;
+    let mut waiting = table::items(&newest).iter().filter(|one| one["outcome"].is_null());
+    Ok(match waiting.find_map(|one| one["collapse_key"].as_str()) {
+        Some(key) => format!(
+            "Nothing is settled yet, but a notification waits: `settle explain purchase {key}` shows for what; \
+             `settle notification list` shows all."
+        ),
+        None => nothing.to_owned(),
+    })
 }
 
 /// Replaces the state of a purchase by its readable form, unless it is printed as JSON.

@@ -76,10 +76,11 @@ fn received(style: Style, id: &str, event: &Value) -> String {
     let either =
         |nested: &str, flat: &str| Some(at(nested)).filter(|text| !text.is_empty()).unwrap_or_else(|| at(flat));
     format!(
-        "received  {}  revision {}  {}  (verified, webhook-id {id})",
+        "received  {}  revision {}  {}  (verified, event {}, webhook-id {id})",
         either("attributes.event_type", "event_type"),
         either("attributes.revision", "user_revision"),
         summary(event),
+        either("attributes.event_id", "id"),
     )
 }
 

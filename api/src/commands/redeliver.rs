@@ -37,10 +37,11 @@ enum Selection {
     /// Send one event again.
     #[command(after_help = "\
 Example:
-  settle redeliver event EVENT_ID --destination ID      (the `event_id` in what a receiver got)
+  settle redeliver event EVENT_ID --destination ID      (or the `webhook-id` that a receiver got)
 Next: `settle explain event EVENT_ID` shows the result.")]
     Event {
-        /// The event's id: `event_id` in what a receiver got.
+        /// The event's id (`id` of a `user.*` event, `attributes.event_id` of a `purchase.updated`), or that of one of
+        /// its deliveries: the `webhook-id`.
         id: String,
     },
     /// Send the newest state of a purchase and all its `user.*` events again.
@@ -107,7 +108,7 @@ pub async fn redeliver(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let mut flags = String::new();
     let mut body = match &options.selection {
-        Selection::Event { id } => json!({ "event_id": id }),
+        Selection::Event { id } => json!({ "event_id": names::event_id(&client, id).await? }),
         Selection::Purchase { collapse_key } => {
             json!({ "collapse_key": names::collapse_key(&client, collapse_key).await? })
         }

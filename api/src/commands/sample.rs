@@ -159,7 +159,7 @@ fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Valu
         times::countdown(window),
         clock_time(due)
     ));
-    table::line(&format!("  settle purchase explain {key}"));
+    table::line(&format!("  {}", options.remote.command(&format!("purchase explain {key}"))));
     std::io::stderr().is_terminal().then_some(due)
 }
 

@@ -25,6 +25,13 @@ impl Place {
         Flags { config: self.config.clone(), data: self.data.clone(), ..Flags::default() }
     }
 
+    /// The given flags, each with a space before it.
+    pub fn as_typed(&self) -> String {
+        let flags = [("--config", &self.config), ("--data", &self.data)];
+        let given = flags.into_iter().filter_map(|(name, path)| Some(format!(" {name} {}", path.as_ref()?.display())));
+        given.collect()
+    }
+
     /// The settings in the named settings file; `None` when no file is named.
     pub fn load(&self, variables: &Variables) -> anyhow::Result<Option<Config>> {
         let is_named = self.config.is_some() || variables.get("SETTLE_CONFIG").is_some_and(|file| !file.is_empty());

@@ -290,6 +290,21 @@ story! {
 }
 
 story! {
+    async fn a_retry_that_fails_keeps_the_earlier_due_time(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        world.send("r1", hook, RETRY).await;
+        world.pass(5);
+        world.store.retry_now(hook).await.unwrap();
+        world.pass(5);
+        world.send("r1", hook, LONG).await;
+        assert!(matches!(world.claim(world.key("r1"), hook, "early").await, Claimed::Idle(Idle::Wait { .. })));
+        world.pass(5_001);
+        assert_eq!(world.attempt(world.key("r1"), hook, "due").await.number, 2, "the retry used up no step");
+    }
+}
+
+story! {
     async fn a_shorter_pause_does_not_end_a_longer_one(world: World) {
         let hook = world.destination("hook").await;
         let mut held = Vec::new();

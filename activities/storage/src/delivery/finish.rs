@@ -155,6 +155,17 @@ impl Finished<'_> {
         }
     }
 
+    /// When the next attempt is due, if it is due at `planned` by the schedule. A retry by a person that fails before
+    /// the delivery's own time does not put that off, unless the destination requested a pause.
+    fn next_due_at(&self, planned: Timestamp) -> Timestamp {
+        let result = &self.finish.result;
+        let is_paused = result.lane_pause.is_some() || result.user_pause.is_some();
+        if self.finish.mode == Mode::Probe || is_paused || !self.is_extra() {
+            return planned;
+        }
+        planned.min(self.delivery.next_due_at)
+    }
+
     /// Records the attempt.
     fn note(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let Self { finish, result, .. } = self;
@@ -162,7 +173,7 @@ impl Finished<'_> {
         let headers = (!finish.headers.is_empty()).then(|| serde_json::to_string(&finish.headers)).transpose();
         let headers = headers.map_err(|cause| Error::corrupt_by("headers cannot be written as JSON", cause))?;
         let next_due_at = match self.verdict() {
-            Verdict::Retry { delay } => Some(write.now.plus(delay)),
+            Verdict::Retry { delay } => Some(self.next_due_at(write.now.plus(delay))),
             Verdict::Delivered | Verdict::Dead => None,
         };
         sql(NOTE)
@@ -197,7 +208,7 @@ impl Finished<'_> {
                 profiles::note_failure(write, delivery, if is_silenced { Failure::Unwanted } else { Failure::Died })
             }
             Verdict::Retry { delay } if self.holds_lease => sql(RETRY)
-                .bind(write.now.plus(delay))
+                .bind(self.next_due_at(write.now.plus(delay)))
                 .bind(error(self.result))
                 .bind(delivery.id)
                 .run(write.connection)

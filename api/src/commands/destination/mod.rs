@@ -152,7 +152,8 @@ Next: when it works, `settle destination snapshot ID` sends the known purchases.
     /// Send what is owed now, whatever it waits for, and print the result. Exits with 1 when it fails again.
     ///
     /// Back-offs and a pause end, and an open breaker is tried. What arrived or died is not sent again: that is what
-    /// `settle redeliver` does.
+    /// `settle redeliver` does. With --json the answer also has `result` (`sent`, `failed`, `underway`, `nothing_owed`),
+    /// `left`, `error` and `next_attempt_at`.
     #[command(after_help = "\
 Example:
   settle destination retry ID --reason \"the receiver is back\"

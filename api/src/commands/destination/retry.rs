@@ -2,7 +2,9 @@
 
 use super::path;
 use crate::commands::client::Client;
+use crate::commands::layout::short_times;
 use crate::commands::table::{self, field};
+use domain::Timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,9 +15,14 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Time between two checks.
 const POLL: Duration = Duration::from_millis(250);
 
+/// How a destination with an open breaker is tried, as a phrase.
+const WHILE_OPEN: &str = "its breaker is open, so it is tried every 30 s";
+
 /// The result of a retry.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
+    /// Nothing was owed.
+    NothingOwed,
     /// Nothing is owed any more.
     Sent,
     /// An attempt failed, for this reason.
@@ -27,36 +34,95 @@ enum Verdict {
 /// Sends what is owed, and waits until nothing is owed, an attempt failed, or the time is up.
 pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
     let before = client.get(&path(id), &[]).await?;
-    let answer = client.post(&format!("{}/retry", path(id)), &json!({ "reason": reason })).await?;
-    if client.json {
-        return Ok(table::answer(client, &answer));
-    }
+    let mut answer = client.post(&format!("{}/retry", path(id)), &json!({ "reason": reason })).await?;
     let owed = answer["owed"].as_i64().unwrap_or_default();
-    if owed == 0 {
-        table::line("Nothing is owed to it.");
-        return Ok(ExitCode::SUCCESS);
+    if owed > 0 && !client.json {
+        table::line(&format!("{} owed; sending now.", deliveries(owed)));
     }
-    table::line(&format!("{} owed; sending now.", deliveries(owed)));
-    let began = Instant::now();
-    loop {
-        let now = client.get(&path(id), &[]).await?;
-        let left = now["health"]["owed"].as_i64().unwrap_or_default();
-        match verdict(&before, &now) {
+    let (verdict, now) = if owed == 0 { (Verdict::NothingOwed, before) } else { result(client, id, &before).await? };
+    let left = now["health"]["owed"].as_i64().unwrap_or_default();
+    let next_attempt_at = match &verdict {
+        Verdict::Failed(_) => next_attempt(client, id, &now).await?,
+        _ => None,
+    };
+    if client.json {
+        answer["result"] = verdict.name().into();
+        answer["left"] = left.into();
+        answer["error"] = verdict.error().into();
+        answer["next_attempt_at"] = next_attempt_at.into();
+        table::json(&answer);
+    } else {
+        match &verdict {
+            Verdict::NothingOwed => table::line("Nothing is owed to it."),
             Verdict::Sent => table::line("All of it arrived."),
             Verdict::Failed(why) => {
-                table::line(&format!("It failed again: {why}. {} still owed and tried later.", deliveries(left)));
-                return Ok(ExitCode::FAILURE);
-            }
-            Verdict::Underway if began.elapsed() < TIMEOUT => {
-                sleep(POLL).await;
-                continue;
+                let later = later(&now, next_attempt_at.as_deref());
+                table::line(&format!("It failed again: {why}. {} still owed; {later}.", deliveries(left)));
             }
             Verdict::Underway => table::line(&format!(
                 "{} still owed, nothing failed so far: `settle destination show {id}` shows the progress.",
                 deliveries(left)
             )),
         }
-        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(if verdict.error().is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Waits for the result. Returns it with the destination as it was then.
+async fn result(client: &Client, id: &str, before: &Value) -> anyhow::Result<(Verdict, Value)> {
+    let began = Instant::now();
+    loop {
+        let now = client.get(&path(id), &[]).await?;
+        let verdict = verdict(before, &now);
+        if verdict != Verdict::Underway || began.elapsed() >= TIMEOUT {
+            return Ok((verdict, now));
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// When the next attempt is due, if a delivery's own time says so: an open breaker is probed instead.
+async fn next_attempt(client: &Client, id: &str, now: &Value) -> anyhow::Result<Option<String>> {
+    if now["health"]["opened_at"].is_string() {
+        return Ok(None);
+    }
+    let filter = [("destination_id", id), ("status", "pending"), ("limit", "500")];
+    let filter = filter.map(|(name, value)| (name, Some(value.to_owned())));
+    let owed = client.get("/v1/deliveries", &filter).await?;
+    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    // What is due earlier is on its way at this moment.
+    let failed_at = time(&now["health"]["last_failure_at"]);
+    let due = table::items(&owed).iter().filter_map(|one| time(&one["next_due_at"]));
+    let earliest = due.filter(|at| Some(*at) > failed_at).min();
+    let paused_until = time(&now["health"]["paused_until"]);
+    Ok(earliest.map(|at| paused_until.map_or(at, |until| until.max(at)).to_string()))
+}
+
+/// When what is owed is tried again, as a phrase.
+fn later(now: &Value, next_attempt_at: Option<&str>) -> String {
+    match next_attempt_at {
+        _ if now["health"]["opened_at"].is_string() => WHILE_OPEN.to_owned(),
+        Some(at) => format!("the next attempt is due at {}", short_times(at)),
+        None => "it is tried later".to_owned(),
+    }
+}
+
+impl Verdict {
+    /// Its name in JSON.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::NothingOwed => "nothing_owed",
+            Self::Sent => "sent",
+            Self::Failed(_) => "failed",
+            Self::Underway => "underway",
+        }
+    }
+
+    fn error(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) => Some(why),
+            _ => None,
+        }
     }
 }
 
@@ -79,7 +145,7 @@ fn verdict(before: &Value, now: &Value) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{Verdict, verdict};
+    use super::{Verdict, later, verdict};
     use serde_json::{Value, json};
 
     fn destination(owed: i64, failed_at: &Value) -> Value {
@@ -94,5 +160,14 @@ mod tests {
         assert_eq!(verdict(&before, &destination(0, &old)), Verdict::Sent);
         assert_eq!(verdict(&before, &destination(3, &new)), Verdict::Failed("answered 503".to_owned()));
         assert_eq!(verdict(&destination(1, &Value::Null), &destination(1, &Value::Null)), Verdict::Underway);
+    }
+
+    #[test]
+    fn the_next_attempt_has_a_time_or_a_reason() {
+        let mut now = destination(3, &Value::Null);
+        assert_eq!(later(&now, Some("noon")), "the next attempt is due at noon");
+        assert_eq!(later(&now, None), "it is tried later");
+        now["health"]["opened_at"] = json!("noon");
+        assert!(later(&now, None).contains("every 30 s"));
     }
 }

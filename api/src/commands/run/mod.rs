@@ -9,6 +9,7 @@ mod dev_server;
 pub mod simulated;
 mod temporal;
 
+use super::client::program;
 use super::receiver::{self, Style};
 use super::stop::Stop;
 use super::{data, serve, settings, table, worker};
@@ -214,8 +215,7 @@ impl Runner {
 
     /// The `settle sample` command, with the flags that are needed to reach this process.
     fn next_command(&self, api: std::net::SocketAddr) -> String {
-        let is_from_cargo = environment().contains_key("CARGO");
-        let mut command = if is_from_cargo { "cargo run -- sample" } else { "settle sample" }.to_owned();
+        let mut command = format!("{} sample", program());
         if api != std::net::SocketAddr::from(([127, 0, 0, 1], 8080)) {
             command.push_str(&format!(" --service http://{api}"));
         }

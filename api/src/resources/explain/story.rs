@@ -47,9 +47,12 @@ pub fn event(of: &EventExplanation) -> Node {
 /// The tree of a destination.
 pub fn destination(portrait: &Portrait) -> Node {
     let addressee = &portrait.addressee;
-    let all = |sendings: &[Sending]| -> Vec<Node> {
-        sendings.iter().map(|one| delivery(one, addressee, portrait.now)).collect()
+    let of = |one: &Sending| {
+        let node = delivery(one, addressee, portrait.now)
+            .fact("receipt_id", portrait.receipts.get(&one.delivery.collapse_key));
+        Node { summary: sentences::delivery_of(portrait, one), ..node }
     };
+    let all = |sendings: &[Sending]| -> Vec<Node> { sendings.iter().map(of).collect() };
     let Destination { id, app_id, kind, name, state, enabled, since, .. } = &addressee.destination;
     let owes = &portrait.owes;
     Node::new("destination", sentences::destination(portrait))

@@ -167,6 +167,17 @@ fn why_not_is_a_sentence() {
         sentence(&addressee),
         format!("not to {HOOK}: the destination does not choose this type (it chooses purchase.updated, device.*)")
     );
+    // At a destination of such a kind, wildcards include only the documented types.
+    addressee.destination.wildcards = Wildcards::Listed;
+    (addressee.destination.events, addressee.destination.kind) = (vec!["*".to_owned()], "k".to_owned());
+    let state = EventFacts { event_type: "purchase.updated".to_owned(), ..event() };
+    let text = unsent(&state, &addressee).expect("a reason").sentence;
+    assert!(
+        text.ends_with("(it chooses *, and a wildcard of a destination of kind k does not include purchase.updated)")
+    );
+    let about = EventFacts { event_type: "destination.failing".to_owned(), ..event() };
+    let text = unsent(&about, &addressee).expect("a reason").sentence;
+    assert!(text.ends_with("(it chooses *, and `*` does not include events about destinations)"), "{text}");
     addressee.destination.created_at = at(11);
     let text = sentence(&addressee);
     assert!(text.contains("created later, at 2027-01-15T08:00:11.000000Z") && text.contains("snapshot"), "{text}");
@@ -315,6 +326,7 @@ fn a_destination_shows_its_state_and_its_debts() {
         owes: Owes { waiting: 0, dead },
         owed: Vec::new(),
         dead: Vec::new(),
+        receipts: [(id(), "r1".to_owned())].into(),
         now: at(30),
     };
     let stands = |addressee: Addressee| sentences::destination(&portrait(addressee, 0));
@@ -329,6 +341,9 @@ fn a_destination_shows_its_state_and_its_debts() {
     assert_eq!(sentences::owed(&portrait(hook(), 0)), "nothing is owed to it");
     assert_eq!(sentences::dead(&portrait(hook(), 0)), "nothing is dead");
     assert!(sentences::dead(&portrait(hook(), 1)).starts_with("1 delivery is dead (`settle redeliver failed"));
+    let owed = sentences::delivery_of(&portrait(hook(), 0), &sending(DeliveryStatus::Pending));
+    let named = format!("purchase.updated {ID} of purchase {ID} (receipt r1): owed, tried 2 times, tried again at ");
+    assert!(owed.starts_with(&named), "{owed}");
     let many = portrait(hook(), Portrait::MAX_COUNTED);
     assert!(sentences::dead(&many).starts_with("10000 or more deliveries are dead"));
     let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending(DeliveryStatus::Dead) };

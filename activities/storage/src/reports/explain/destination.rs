@@ -4,15 +4,16 @@ use super::events::{self, AnnouncedEvent, Sending};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::sql;
+use crate::db::statement::{row, sql};
 use crate::delivery::health::{self, HealthView};
 use crate::events::status::DeliveryStatus;
 use crate::reports::choosers::{self, Chooser};
 use crate::reports::deliveries::DELIVERIES_WHERE;
 use crate::settings::destinations::Destination;
-use domain::{AppId, DestinationId, Timestamp};
+use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// Maximum number of owed and of dead deliveries that are shown.
 const MAX_SHOWN: i64 = 5;
@@ -50,6 +51,8 @@ pub struct Portrait {
     pub owed: Vec<Sending>,
     /// The newest dead deliveries.
     pub dead: Vec<Sending>,
+    /// The receipt ids of the purchases of both.
+    pub receipts: HashMap<CollapseKey, String>,
     /// The time of the reading.
     pub now: Timestamp,
 }
@@ -87,7 +90,30 @@ pub fn portrait(connection: &mut AnyConnection, id: DestinationId, now: Timestam
     let owes = owes(connection, id)?;
     let owed = events::sendings(connection, sql(DELIVERIES_WHERE.of(OLDEST_OWED)).bind(id), now)?;
     let dead = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_DEAD)).bind(id), now)?;
-    Ok(Some(Portrait { addressee, owes, owed, dead, now }))
+    let receipts = receipts(connection, owed.iter().chain(&dead).map(|one| one.delivery.collapse_key))?;
+    Ok(Some(Portrait { addressee, owes, owed, dead, receipts, now }))
+}
+
+row! {
+    struct Receipt {
+        collapse_key: CollapseKey,
+        receipt_id: String,
+    }
+}
+
+const RECEIPTS: Sql = statement!("SELECT collapse_key, receipt_id FROM purchases WHERE collapse_key IN (?*)");
+
+/// The receipt ids of these purchases.
+fn receipts(
+    connection: &mut AnyConnection,
+    keys: impl Iterator<Item = CollapseKey>,
+) -> Result<HashMap<CollapseKey, String>, Error> {
+    let keys: Vec<CollapseKey> = keys.collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<Receipt> = sql(RECEIPTS).uncached().bind_list(keys).all(connection)?;
+    Ok(rows.into_iter().map(|row| (row.collapse_key, row.receipt_id)).collect())
 }
 
 const OLDEST_OWED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "

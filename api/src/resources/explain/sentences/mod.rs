@@ -5,7 +5,7 @@ mod phrases;
 mod sent;
 
 pub use destination::{choice, dead, destination, health, owed};
-pub use sent::{Unsent, attempt, changes, delivery, earlier_attempts, event, unsent};
+pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, unsent};
 
 use crate::resources::purchases::state_for_people;
 use domain::{CollapseKey, Outcome};

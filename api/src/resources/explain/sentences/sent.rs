@@ -3,11 +3,12 @@
 
 use super::phrases::{environments, label, sentence};
 use domain::Timestamp;
-use domain::event::{Change, is_implied};
+use domain::event::{Change, Wildcards, chooses, is_for_operators, is_implied};
 use domain::user::PROFILE_UPDATED;
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, DeliveryStatus, Destination, EventFacts, HealthView, PaymentFacts, Sending, Skipped,
+    Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, EventFacts, HealthView, PaymentFacts, Portrait,
+    Sending, Skipped,
 };
 
 /// Maximum number of characters of an answer in a sentence. The facts contain the whole answer.
@@ -30,7 +31,7 @@ pub struct Unsent {
 /// event was recorded: then it is not mentioned.
 pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     let Addressee { destination, chosen_at, deleted_at, .. } = addressee;
-    let Destination { id, events, filter, created_at, .. } = destination;
+    let Destination { id, filter, created_at, .. } = destination;
     let is_profile = event.event_type == PROFILE_UPDATED;
     let (code, why) = match event.origin {
         None if event.collapse_key.uuid() == id.uuid() => {
@@ -58,7 +59,7 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
             "it changes a payment, and is for integrations that count and were owed that payment".to_owned(),
         ),
         _ if !destination.chose(&event.event_type) => {
-            ("type_not_chosen", format!("the destination does not choose this type (it chooses {})", events.join(", ")))
+            ("type_not_chosen", format!("the destination does not choose this type ({})", choice(destination, event)))
         }
         Some((_, platform, _)) if !filter.platforms.is_empty() && !filter.platforms.contains(&platform) => {
             ("filtered_by_platform", "the destination wants events of other platforms only".to_owned())
@@ -79,6 +80,19 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
         },
     };
     Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })
+}
+
+/// What a destination chooses instead of this event, and why a wildcard of it does not include the event.
+fn choice(destination: &Destination, event: &EventFacts) -> String {
+    let Destination { kind, events, .. } = destination;
+    let (event_type, it_chooses) = (&event.event_type, format!("it chooses {}", events.join(", ")));
+    if is_for_operators(event_type) && events.iter().any(|choice| choice == "*") {
+        format!("{it_chooses}, and `*` does not include events about destinations")
+    } else if chooses(events, Wildcards::Everything, event_type) {
+        format!("{it_chooses}, and a wildcard of a destination of kind {kind} does not include {event_type}")
+    } else {
+        it_chooses
+    }
 }
 
 /// The sentence about an event.
@@ -138,6 +152,15 @@ pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String 
     let again = if view.n > 0 { format!(", sent again ({})", nth(view.n)) } else { String::new() };
     let pruned = view.pruned_at.map_or_else(String::new, |at| format!("; its body and answers were pruned at {at}"));
     format!("to {}{again}: {}{pruned}", label(&addressee.destination), delivery_state(one, addressee, now))
+}
+
+/// The sentence about a delivery among those of its destination.
+pub fn delivery_of(portrait: &Portrait, one: &Sending) -> String {
+    let DeliveryView { event_type, event_id, collapse_key, .. } = &one.delivery;
+    let about = if is_for_operators(event_type) { "about destination" } else { "of purchase" };
+    let receipt = portrait.receipts.get(collapse_key).map_or_else(String::new, |id| format!(" (receipt {id})"));
+    let state = delivery_state(one, &portrait.addressee, portrait.now);
+    format!("{event_type} {event_id} {about} {collapse_key}{receipt}: {state}")
 }
 
 /// The state of a delivery, with the reason.
