@@ -390,6 +390,8 @@ fn settings_and_data_are_named_before_or_after_the_command() {
         &["app", "list", "--data", "mine", "--service", &service],
         &["--config", "own.toml", "app", "list"],
         &["app", "list", "--config", "own.toml"],
+        // The address that `run` recorded.
+        &["app", "list", "--data", "mine"],
     ] {
         let output = ran(&folder, line);
         assert_eq!(output.status.code(), Some(0), "{line:?}: {}", stderr_of(&output));

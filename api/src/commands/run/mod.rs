@@ -11,7 +11,7 @@ mod temporal;
 
 use super::receiver::{self, Style};
 use super::stop::Stop;
-use super::{data, serve, settings, table, worker};
+use super::{client, data, serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Certificate, Config, Flags, Variables, environment};
 use crate::{config, telemetry, times};
@@ -77,6 +77,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let (config, data) = prepare(&options.flags(), variables)?;
     let store = settings::open(&config).await?;
     let listener = serve::bind(config.http.listen).await?;
+    record_address(&data, &listener)?;
     let stop = Stop::on_signals()?;
     let wanted = demo::Wanted { data: &data, window: config.window, is_window_set: options.window.is_some() };
     let demo = demo::set_up(&store, &wanted).await?;
@@ -104,6 +105,12 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
     config.http.admin_token = Some(token);
     allow_demo(&mut config, &data)?;
     Ok((config, data))
+}
+
+/// Writes into the data directory where this process serves, so that commands with the same --data find it.
+fn record_address(data: &Path, listener: &TcpListener) -> anyhow::Result<()> {
+    let url = client::listening(listener.local_addr().context("the API's address")?)?;
+    data::write(&data::service_file(data), format!("{url}\n").as_bytes())
 }
 
 /// Changes the settings for the demo: trusts its certificate and topic, and allows a receiver on this machine.
