@@ -282,7 +282,7 @@ fn every_window_is_read_in_the_same_way() {
     let folder = Folder::new("window");
     for window in ["2h", "5", "-5s", "soon"] {
         let output = ran(&folder, &["run", "--listen", "127.0.0.1:0", &format!("--window={window}")]);
-        check_failure(&output, &["`window`", "SETTLE_WINDOW", "2m"]);
+        check_failure(&output, &["`window`", "--window", "2m"]);
     }
     let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0", "--window", "1m 30s"]);
     wait_open(&folder, &mut logged(&folder, &mut command));
