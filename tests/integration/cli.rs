@@ -143,6 +143,7 @@ fn wrong_usage_ends_with_2() {
         &["app"],
         &["purchase", "show"],
         &["sample", "--type", "paused"],
+        &["run", "--listen", "8091"],
         &["amazon", "verify", "--message", "m", "--certificate", "c", "--at", "yesterday"],
         &["platform", "update", "id", "--shared-secret", "tops3cret"],
     ] {

@@ -46,7 +46,7 @@ pub struct Options {
     #[command(flatten)]
     place: settings::Place,
     /// Address of the API [default: 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = settings::address)]
     listen: Option<std::net::SocketAddr>,
     /// How long a purchase of the demo must be quiet before it is settled, 1s to 1h [default: 2m].
     #[arg(long, value_name = "DURATION")]
@@ -159,9 +159,9 @@ impl Runner {
         let welcome = self.welcome(engine.address())?;
         // The receiver ends last, so that the worker's last deliveries arrive.
         let (end_receiver, receiver_stop) = Stop::by_hand();
-        let secret = self.demo.secret.clone();
+        let webhook = receiver::webhook(&self.demo.secret)?;
         let receiving = tokio::spawn(async move {
-            receiver::receive(self.demo.receiver, &secret, Style::Line, receiver_stop.requested()).await
+            receiver::receive(self.demo.receiver, webhook, Style::Line, receiver_stop.requested()).await
         });
         let (simulated, simulated_url) = simulated::bind().await?;
         let known = Simulated {
