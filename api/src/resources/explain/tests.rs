@@ -196,6 +196,10 @@ fn a_delivery_shows_its_final_status() {
     (again.delivery.n, again.delivery.pruned_at) = (1, Some(at(99)));
     let text = sentence(&again, &hook());
     assert!(text.starts_with(", sent again (the 2nd time): delivered") && text.contains("pruned at"), "{text}");
+    for (n, time) in [(3, "the 4th time"), (10, "the 11th time"), (20, "the 21st time"), (111, "the 112th time")] {
+        again.delivery.n = n;
+        assert!(sentence(&again, &hook()).contains(time), "{time}");
+    }
 }
 
 #[test]
