@@ -34,7 +34,7 @@ struct Receiver {
 
 /// The verifier of requests that are signed with a secret.
 pub fn webhook(secret: &SecretString) -> anyhow::Result<Webhook> {
-    let secret = Some(secret.expose_secret()).filter(|secret| secret.starts_with("whsec_"));
+    let secret = secret.expose_secret().strip_prefix("whsec_").filter(|key| !key.is_empty());
     secret.and_then(|secret| Webhook::new(secret).ok()).ok_or_else(|| {
         anyhow::anyhow!("this is not a webhook secret (expected `whsec_` and base64, as settle showed it)")
     })
@@ -84,7 +84,10 @@ fn received(style: Style, id: &str, event: &Value) -> String {
         at("attributes.event_type").or_else(|| at("event_type")).or_else(|| at("type")),
         revision.or_else(|| at("user_revision").map(|revision| format!("user_revision {revision}"))),
         Some(summary(event)).filter(|text| !text.is_empty()),
-        Some(format!("(verified, webhook-id {id})")),
+        Some(match at("attributes.event_id").or_else(|| at("event_type").and_then(|_| at("id"))) {
+            Some(event_id) => format!("(verified, event {event_id}, webhook-id {id})"),
+            None => format!("(verified, webhook-id {id})"),
+        }),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
@@ -119,15 +122,16 @@ mod tests {
     #[test]
     fn each_kind_of_event_is_one_line_without_gaps() {
         let updated = json!({
-            "attributes": {"event_type": "purchase.updated", "revision": 2}, "data": {"product_ref_id": "gold"},
+            "attributes": {"event_id": "e", "event_type": "purchase.updated", "revision": 2},
+            "data": {"product_ref_id": "gold"},
         });
         let renewed = json!({"event_type": "user.subscription.renewed", "user_revision": 4, "environment": "sandbox"});
-        let failing = json!({"event_type": "destination.failing"});
-        let test = json!({"type": "test", "data": {"message": "A test."}});
+        let failing = json!({"event_type": "destination.failing", "id": "f"});
+        let test = json!({"type": "test", "id": "test_1", "data": {"message": "A test."}});
         for (event, line) in [
-            (updated, "received  purchase.updated  revision 2  product_ref_id=gold  (verified, webhook-id w)"),
+            (updated, "received  purchase.updated  revision 2  product_ref_id=gold  (verified, event e, webhook-id w)"),
             (renewed, "received  user.subscription.renewed  user_revision 4  (verified, webhook-id w)"),
-            (failing, "received  destination.failing  (verified, webhook-id w)"),
+            (failing, "received  destination.failing  (verified, event f, webhook-id w)"),
             (test, "received  test  (verified, webhook-id w)"),
         ] {
             assert_eq!(received(Style::Line, "w", &event), line);
