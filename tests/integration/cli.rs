@@ -143,6 +143,7 @@ fn wrong_usage_ends_with_2() {
         &["app"],
         &["purchase", "show"],
         &["sample", "--type", "paused"],
+        &["run", "--listen", "8091"],
         &["amazon", "verify", "--message", "m", "--certificate", "c", "--at", "yesterday"],
         &["platform", "update", "id", "--shared-secret", "tops3cret"],
     ] {
@@ -282,7 +283,7 @@ fn every_window_is_read_in_the_same_way() {
     let folder = Folder::new("window");
     for window in ["2h", "5", "-5s", "soon"] {
         let output = ran(&folder, &["run", "--listen", "127.0.0.1:0", &format!("--window={window}")]);
-        check_failure(&output, &["`window`", "SETTLE_WINDOW", "2m"]);
+        check_failure(&output, &["`window`", "--window", "2m"]);
     }
     let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0", "--window", "1m 30s"]);
     wait_open(&folder, &mut logged(&folder, &mut command));
@@ -390,6 +391,8 @@ fn settings_and_data_are_named_before_or_after_the_command() {
         &["app", "list", "--data", "mine", "--service", &service],
         &["--config", "own.toml", "app", "list"],
         &["app", "list", "--config", "own.toml"],
+        // The address that `run` recorded.
+        &["app", "list", "--data", "mine"],
     ] {
         let output = ran(&folder, line);
         assert_eq!(output.status.code(), Some(0), "{line:?}: {}", stderr_of(&output));

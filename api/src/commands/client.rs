@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use url::Url;
 
@@ -23,8 +23,8 @@ const SERVICE: &str = "http://127.0.0.1:8080";
 // Which service, and the token for it. No documentation, as for `Admin`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
-    /// Address of the service [default: http://127.0.0.1:8080, or the listen address of --config]. (A
-    /// destination's own address is its `--url`.)
+    /// Address of the service [default: the listen address of --config, or that of the last `settle run` on --data,
+    /// or http://127.0.0.1:8080]. (A destination's own address is its `--url`.)
     #[arg(
         long,
         env = "SETTLE_URL",
@@ -104,7 +104,7 @@ impl Remote {
         let url = match (&self.service, &config) {
             (Some(service), _) => service.clone(),
             (None, Some(config)) => listening(config.http.listen)?,
-            (None, None) => SERVICE.parse().context("the usual address of a service")?,
+            (None, None) => recorded(&self.place.data(&variables))?,
         };
         Ok(Client { json: self.json, http: http()?, url, token: self.admin_token(&variables, config)? })
     }
@@ -146,9 +146,16 @@ impl Remote {
     }
 }
 
+/// The URL that `settle run` recorded in its data directory, or the default one.
+fn recorded(data: &Path) -> anyhow::Result<Url> {
+    let file = super::data::service_file(data);
+    let url = std::fs::read_to_string(&file).unwrap_or_else(|_| SERVICE.to_owned());
+    url.trim().parse().with_context(|| format!("{} holds no URL: delete it", file.display()))
+}
+
 /// The URL at which this machine reaches a service that listens at an address. An unspecified address becomes
 /// localhost.
-fn listening(address: SocketAddr) -> anyhow::Result<Url> {
+pub fn listening(address: SocketAddr) -> anyhow::Result<Url> {
     let mut address = address;
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
@@ -212,7 +219,7 @@ impl Client {
     async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
         let (status, text) = send(request.bearer_auth(self.token.expose_secret()), &self.url).await?;
         if !status.is_success() {
-            return Err(refusal(status, &text));
+            return Err(refusal(&self.url, status, &text));
         }
         if text.trim().is_empty() {
             return Ok(Value::Null);
@@ -255,7 +262,7 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
 }
 
 /// The error of a problem document (RFC 9457), as one line. Its detail names each wrong field.
-fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
+fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
     let mut line = match (problem["title"].as_str(), problem["detail"].as_str()) {
         (Some(title), Some(detail)) => format!("{title}: {detail}"),
@@ -263,9 +270,11 @@ fn refusal(status: StatusCode, text: &str) -> anyhow::Error {
         (None, None) => format!("the service answered {status}"),
     };
     if status == StatusCode::UNAUTHORIZED {
-        line.push_str(
-            " (the token is another service's: give --token @FILE, or --data with the directory of that service)",
-        );
+        line.push_str(&format!(
+            " (the token is not that of {}: give its address with --service, or its token with --token @FILE, or the \
+             directory of both with --data)",
+            service.origin().ascii_serialization()
+        ));
     }
     if status.is_client_error() { Refused(line).into() } else { anyhow!(line) }
 }

@@ -16,6 +16,11 @@ pub fn token_file(data: &Path) -> PathBuf {
     data.join("admin-token")
 }
 
+/// The path of the file with the URL at which `run` serves.
+pub fn service_file(data: &Path) -> PathBuf {
+    data.join("service-url")
+}
+
 /// The path of the private key that signs samples.
 pub fn sample_key_file(data: &Path) -> PathBuf {
     data.join("sample-key.pem")

@@ -5,7 +5,7 @@ use super::progress::{Pace, bar, complain};
 use super::rows::{self, Row};
 use super::table;
 use crate::resources::import::{ImportedPurchase, MAX_PURCHASES};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
     let platform = format!("/v1/platforms/{}", segment(&options.platform));
     let path = format!("{platform}/import");
     if options.file.is_some() {
-        warn_unverified(&client.get(&platform, &[]).await?);
+        check_verification(&client.get(&platform, &[]).await?)?;
     }
     let tally = match &options.file {
         Some(file) => Some(send_all(client, &path, file, options.rate).await?),
@@ -88,16 +88,20 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Warns when purchases cannot be verified: only the store knows the dates and the state of an adopted purchase.
-fn warn_unverified(platform: &Value) {
+/// Refuses an import without a shared secret, and warns when the store refused it: only the store knows the dates and
+/// the state of an adopted purchase. Without a secret each would end without a change, and be known to a later import.
+fn check_verification(platform: &Value) -> anyhow::Result<()> {
     let state = table::field(platform, "verification.state");
-    if state != "on" {
-        eprintln!(
-            "Verification is {state} on this platform, so these purchases cannot be verified with the store: set the right \
-             secret with `settle platform update {} --shared-secret @FILE`.",
-            table::field(platform, "id")
-        );
+    let next = format!(
+        "set the right secret with `settle platform update {} --shared-secret @FILE`",
+        table::field(platform, "id")
+    );
+    match state.as_str() {
+        "on" => {}
+        "off" => bail!("nothing is imported: verification is off on this platform; {next}"),
+        _ => eprintln!("Verification is {state} on this platform, so these purchases cannot be verified: {next}."),
     }
+    Ok(())
 }
 
 async fn send_all(client: &Client, path: &str, file: &Path, rate: u32) -> anyhow::Result<Tally> {

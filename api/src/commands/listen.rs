@@ -3,7 +3,7 @@
 use super::receiver::{self, Style};
 use super::secret::Source;
 use super::stop::Stop;
-use super::{serve, table};
+use super::{serve, settings, table};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ Next: `settle purchase redeliver COLLAPSE_KEY` sends something to it. A destinat
 service unless it was started with allowed_networks and allow_http; the demo of `settle run` was.")]
 pub struct Options {
     /// Address to listen on.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    #[arg(long, value_name = "ADDR", value_parser = settings::address, default_value = "127.0.0.1:9000")]
     listen: SocketAddr,
     /// Where the destination's secret is read: `@FILE`, or `-` for standard input.
     #[arg(long, value_name = "@FILE|-")]
@@ -30,12 +30,12 @@ pub struct Options {
 
 /// Receives until the process is stopped.
 pub async fn listen(options: Options) -> anyhow::Result<ExitCode> {
-    let secret = options.secret.read()?;
+    let webhook = receiver::webhook(&options.secret.read()?)?;
     let listener = serve::bind(options.listen).await?;
     let style = if options.json { Style::Json } else { Style::Line };
     if style == Style::Line {
         table::line(&format!("Listening on http://{} (Ctrl-C ends)", listener.local_addr()?));
     }
-    receiver::receive(listener, &secret, style, Stop::on_signals()?.requested()).await?;
+    receiver::receive(listener, webhook, style, Stop::on_signals()?.requested()).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,10 +6,9 @@ use super::table::{self, Column};
 use clap::Subcommand;
 use std::process::ExitCode;
 
-/// The columns of a list of notifications.
-pub const COLUMNS: &[Column] = &[
+/// The columns of the notifications of one message, which was accepted at one time.
+const COLUMNS: &[Column] = &[
     ("type", "type"),
-    ("accepted", "accepted_at"),
     ("outcome", "outcome"),
     ("waiting for", "waiting_for"),
     ("revision", "revision"),

@@ -61,7 +61,7 @@ Example:
   settle purchase show RECEIPT
 Next: `settle explain purchase RECEIPT` shows how it came to this state.")]
     Show {
-        /// Which one.
+        /// Its collapse key, or the store's receipt id.
         collapse_key: String,
     },
     /// Explain it in sentences: notifications, outcomes, revisions, events, deliveries, attempts.
@@ -70,7 +70,7 @@ Example:
   settle purchase explain RECEIPT
 Next: `settle redeliver purchase RECEIPT` sends again what did not arrive.")]
     Explain {
-        /// Which one.
+        /// Its collapse key, or the store's receipt id.
         collapse_key: String,
     },
     /// Settle now, without waiting for the window's end. Never through a hold.
@@ -129,7 +129,7 @@ Next: `settle explain purchase RECEIPT` shows whether it arrived. `settle redeli
 
 #[derive(Debug, clap::Args)]
 pub struct Request {
-    /// Which one.
+    /// Its collapse key, or the store's receipt id.
     collapse_key: String,
     /// Why; it is stored.
     #[arg(long)]

@@ -32,16 +32,21 @@ struct Receiver {
     style: Style,
 }
 
+/// The verifier of requests that are signed with a secret.
+pub fn webhook(secret: &SecretString) -> anyhow::Result<Webhook> {
+    let secret = secret.expose_secret().strip_prefix("whsec_").filter(|key| !key.is_empty());
+    secret.and_then(|secret| Webhook::new(secret).ok()).ok_or_else(|| {
+        anyhow::anyhow!("this is not a webhook secret (expected `whsec_` and base64, as settle showed it)")
+    })
+}
+
 /// Receives until `stop` ends.
 pub async fn receive(
     listener: TcpListener,
-    secret: &SecretString,
+    webhook: Webhook,
     style: Style,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let webhook = Webhook::new(secret.expose_secret()).map_err(|_| {
-        anyhow::anyhow!("this is not a webhook secret (expected `whsec_` and base64, as settle showed it)")
-    })?;
     let router = Router::new()
         .fallback(event)
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
@@ -71,17 +76,20 @@ fn received(style: Style, id: &str, event: &Value) -> String {
     if style == Style::Json {
         return json!({"webhook_id": id, "verified": true, "event": event}).to_string();
     }
-    let at = |path: &str| table::field(event, path);
-    // `purchase.updated` has `attributes` and `data`; all other events are flat.
-    let either =
-        |nested: &str, flat: &str| Some(at(nested)).filter(|text| !text.is_empty()).unwrap_or_else(|| at(flat));
-    format!(
-        "received  {}  revision {}  {}  (verified, event {}, webhook-id {id})",
-        either("attributes.event_type", "event_type"),
-        either("attributes.revision", "user_revision"),
-        summary(event),
-        either("attributes.event_id", "id"),
-    )
+    let at = |path: &str| Some(table::field(event, path)).filter(|text| !text.is_empty());
+    // `purchase.updated` has `attributes` and `data`; all other events are flat. A test has a `type` and a message.
+    let revision = at("attributes.revision").map(|revision| format!("revision {revision}"));
+    let parts = [
+        Some("received".to_owned()),
+        at("attributes.event_type").or_else(|| at("event_type")).or_else(|| at("type")),
+        revision.or_else(|| at("user_revision").map(|revision| format!("user_revision {revision}"))),
+        Some(summary(event)).filter(|text| !text.is_empty()),
+        Some(match at("attributes.event_id").or_else(|| at("event_type").and_then(|_| at("id"))) {
+            Some(event_id) => format!("(verified, event {event_id}, webhook-id {id})"),
+            None => format!("(verified, webhook-id {id})"),
+        }),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
 /// The fields of an event that are printed, if they are present.
@@ -104,4 +112,37 @@ fn summary(event: &Value) -> String {
         }
     }
     facts.join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Style, received, webhook};
+    use serde_json::json;
+
+    #[test]
+    fn each_kind_of_event_is_one_line_without_gaps() {
+        let updated = json!({
+            "attributes": {"event_id": "e", "event_type": "purchase.updated", "revision": 2},
+            "data": {"product_ref_id": "gold"},
+        });
+        let renewed = json!({"event_type": "user.subscription.renewed", "user_revision": 4, "environment": "sandbox"});
+        let failing = json!({"event_type": "destination.failing", "id": "f"});
+        let test = json!({"type": "test", "id": "test_1", "data": {"message": "A test."}});
+        for (event, line) in [
+            (updated, "received  purchase.updated  revision 2  product_ref_id=gold  (verified, event e, webhook-id w)"),
+            (renewed, "received  user.subscription.renewed  user_revision 4  (verified, webhook-id w)"),
+            (failing, "received  destination.failing  (verified, event f, webhook-id w)"),
+            (test, "received  test  (verified, webhook-id w)"),
+        ] {
+            assert_eq!(received(Style::Line, "w", &event), line);
+        }
+    }
+
+    #[test]
+    fn only_what_settle_shows_as_a_secret_is_one() {
+        assert!(webhook(&"whsec_bm9uc2Vuc2U=".into()).is_ok());
+        for wrong in ["nonsense", "bm9uc2Vuc2U=", "whsec_", "whsk_bm9uc2Vuc2U=", "whsec_?"] {
+            assert!(webhook(&wrong.into()).is_err(), "{wrong}");
+        }
+    }
 }

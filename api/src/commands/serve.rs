@@ -41,7 +41,7 @@ Example:
 Next: `settle worker` with the same settings, then `settle app create NAME`. On one machine `settle run` is both.")]
 pub struct Options {
     /// Address to listen on [default: 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = settings::address)]
     listen: Option<SocketAddr>,
     #[command(flatten)]
     settings: settings::Options,

@@ -4,6 +4,7 @@ use crate::clock;
 use crate::config::{Config, Database, Flags, Variables, environment, load};
 use anyhow::{Context, bail};
 use clap::Args;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use storage::{Error, Store};
 
@@ -68,6 +69,12 @@ impl Options {
     }
 }
 
+/// Parses an address to listen on.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let expected = if text.parse::<u16>().is_ok() { format!("127.0.0.1:{text}") } else { "127.0.0.1:8080".to_owned() };
+    text.parse().map_err(|_| format!("expected an IP address and a port, such as {expected}"))
+}
+
 /// Opens the database and migrates its tables.
 pub async fn open(config: &Config) -> anyhow::Result<Store> {
     let Some(key) = &config.key else {
@@ -84,7 +91,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Store> {
     opened.map_err(|error| match error {
         Error::Locked(path) => anyhow::anyhow!(
             "another settle is running on {}: stop it, or name another directory with --data \
-             (several processes on one database need PostgreSQL: --database)",
+             (several processes on one database need PostgreSQL: SETTLE_DATABASE)",
             path.display()
         ),
         other => anyhow::Error::new(other).context(match &config.database {

@@ -85,7 +85,9 @@ async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
             for name in ["id", "name", "kind", "enabled", "state", "since", "reason"] {
                 one[name] = shown[name].clone();
             }
-            one["last_error"] = shown["health"]["last_error"].clone();
+            for name in ["last_error", "skipped"] {
+                one[name] = shown["health"][name].clone();
+            }
             found.push(one);
         }
     }
@@ -143,13 +145,18 @@ fn counts_by_state(destinations: &[Value]) -> String {
     }
     let of = |state: &str| destinations.iter().filter(|one| one["state"] == state).count();
     let states = ["healthy", "failing", "open", "disabled"].map(|state| (state, of(state)));
-    let states = states.into_iter().filter(|(_, count)| *count > 0).map(|(state, count)| format!("{count} {state}"));
+    let states = states.into_iter().filter(|(_, count)| *count > 0);
+    let states = states.map(|(state, count)| match state {
+        "open" => format!("{count} with an open breaker"),
+        state => format!("{count} {state}"),
+    });
     states.collect::<Vec<_>>().join(", ")
 }
 
 /// The line about one destination.
 fn destination(one: &Value) -> String {
-    let mut text = format!("{} {}: {}", field(one, "name"), field(one, "id"), field(one, "state"));
+    let state = if one["state"] == "open" { "breaker open".to_owned() } else { field(one, "state") };
+    let mut text = format!("{} {}: {state}", field(one, "name"), field(one, "id"));
     if one["state"] != "healthy" {
         text.push_str(&format!(" since {}", field(one, "since")));
     }
@@ -164,6 +171,10 @@ fn destination(one: &Value) -> String {
     let dead = one["dead"].as_i64().unwrap_or_default();
     if dead > 0 {
         text.push_str(&format!(", {dead} failed for good"));
+    }
+    let skipped = one["skipped"].as_i64().unwrap_or_default();
+    if skipped > 0 {
+        text.push_str(&format!(", {skipped} skipped"));
     }
     if one["state"] == "open" {
         text.push_str(&format!("; `settle destination retry {}` tries it now", field(one, "id")));
@@ -192,7 +203,8 @@ mod tests {
             "destinations": [
                 {"id": "d1", "name": "billing", "state": "open", "since": "2026-01-31T12:00:00.5Z", "reason": "503",
                  "owed": 12, "dead": 1},
-                {"id": "d2", "name": "analytics", "state": "healthy", "owed": 0, "dead": 0, "last_error": "old"},
+                {"id": "d2", "name": "analytics", "state": "healthy", "owed": 0, "dead": 0, "skipped": 2,
+                 "last_error": "old"},
             ],
             "alarms": [{"last_at": "2026-01-31T12:00:00.5Z", "kind": "destination", "count": 3, "detail": "billing"}],
         });
@@ -200,10 +212,10 @@ mod tests {
         let expected = [
             "Inbox|accepts notifications",
             "Temporal|does not answer: notifications are accepted, and settled once it does",
-            "Destinations|1 healthy, 1 open",
-            "|billing d1: open since 2026-01-31T12:00:00Z (503), 12 owed, 1 failed for good; `settle destination retry \
-             d1` tries it now",
-            "|analytics d2: healthy, nothing owed",
+            "Destinations|1 healthy, 1 with an open breaker",
+            "|billing d1: breaker open since 2026-01-31T12:00:00Z (503), 12 owed, 1 failed for good; `settle \
+             destination retry d1` tries it now",
+            "|analytics d2: healthy, nothing owed, 2 skipped",
             "Alarms|1 in the last 24 hours; `settle alarm list` shows all",
             "|2026-01-31T12:00:00Z destination, 3 times: billing",
         ];

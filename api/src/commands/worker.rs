@@ -34,7 +34,7 @@ Example:
 Next: the workers are listed in the Temporal UI under the task queues `settle` and `settle-deliver`.")]
 pub struct Options {
     /// Address on which `/metrics` and `/livez` of this worker are served [default: none].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = settings::address)]
     metrics: Option<SocketAddr>,
     #[command(flatten)]
     settings: settings::Options,

@@ -18,18 +18,18 @@ use url::Url;
 
 /// The error for a setting that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("setting `{field}`{}: expected {expected}", from(.variable))]
+#[error("setting `{field}`{}: expected {expected}", from(.origin))]
 pub struct Invalid {
     /// The setting's name in the file, such as `destinations.allow_http`.
     pub field: String,
-    /// Its environment variable, if it has one.
-    pub variable: Option<&'static str>,
+    /// The flag that was given for it, else its environment variable, if it has one.
+    pub origin: Option<&'static str>,
     /// The expected value.
     pub expected: String,
 }
 
-fn from(variable: &Option<&'static str>) -> String {
-    variable.map(|name| format!(" ({name})")).unwrap_or_default()
+fn from(origin: &Option<&'static str>) -> String {
+    origin.map(|name| format!(" ({name})")).unwrap_or_default()
 }
 
 /// All settings.

@@ -118,6 +118,24 @@ pub fn environment() -> Variables {
 /// # Errors
 /// A setting cannot be used. The error names it and what was expected, and never contains a secret.
 pub fn load(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
+    read(flags, variables).map_err(|wrong| flags.blame(wrong))
+}
+
+impl Flags {
+    /// Names the flag where it set the wrong setting.
+    fn blame(&self, wrong: Invalid) -> Invalid {
+        let flags = [
+            ("data", "--data", self.data.is_some()),
+            ("database", "--database", self.database.is_some()),
+            ("listen", "--listen", self.listen.is_some()),
+            ("window", "--window", self.window.is_some()),
+        ];
+        let flag = flags.into_iter().find(|(field, _, is_set)| *is_set && *field == wrong.field);
+        Invalid { origin: flag.map(|(_, flag, _)| flag).or(wrong.origin), ..wrong }
+    }
+}
+
+fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
     let raw = gather(flags, variables)?;
     let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
     Ok(Config {
@@ -194,7 +212,7 @@ fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
 
 fn invalid(field: &str, expected: impl Into<String>) -> Invalid {
     let variable = VARIABLES.iter().find(|(name, ..)| *name == field).map(|(_, variable, _)| *variable);
-    Invalid { field: field.to_owned(), variable, expected: expected.into() }
+    Invalid { field: field.to_owned(), origin: variable, expected: expected.into() }
 }
 
 fn parsed<T: FromStr<Err: Display>>(field: &str, text: &str, expected: &str) -> Result<T, Invalid> {

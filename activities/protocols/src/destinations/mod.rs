@@ -216,6 +216,15 @@ impl Config {
         }
     }
 
+    /// The warning that sandbox events are skipped, if the destination lacks what its kind needs for them.
+    #[must_use]
+    pub fn sandbox_warning(destination: &Destination) -> Option<&'static str> {
+        match destination.kind.as_str() {
+            amplitude::KIND => amplitude::config::sandbox_warning(&destination.settings),
+            _ => None,
+        }
+    }
+
     /// Builds the configuration of a stored destination.
     ///
     /// # Errors

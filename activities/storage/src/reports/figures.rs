@@ -31,7 +31,7 @@ pub struct DestinationHealth {
     /// Its health, and the number of its pending deliveries.
     #[serde(flatten)]
     pub health: HealthView,
-    /// The numbers of its waiting and dead deliveries.
+    /// The numbers of its waiting, dead and skipped deliveries.
     #[serde(flatten)]
     pub owes: Owes,
 }

@@ -102,7 +102,9 @@ fn owed(health: &Value) -> String {
         1 => "1 delivery".to_owned(),
         owed => format!("{owed} deliveries"),
     };
-    for (name, phrase) in [("waiting", "wait for the customer to be named"), ("dead", "failed for good")] {
+    for (name, phrase) in
+        [("waiting", "wait for the customer to be named"), ("dead", "failed for good"), ("skipped", "skipped")]
+    {
         if count(name) > 0 {
             text.push_str(&format!("; {} {phrase}", count(name)));
         }

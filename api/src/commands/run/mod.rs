@@ -12,7 +12,7 @@ mod temporal;
 use super::client::program;
 use super::receiver::{self, Style};
 use super::stop::Stop;
-use super::{data, serve, settings, table, worker};
+use super::{client, data, serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Certificate, Config, Flags, Variables, environment};
 use crate::{config, telemetry, times};
@@ -47,7 +47,7 @@ pub struct Options {
     #[command(flatten)]
     place: settings::Place,
     /// Address of the API [default: 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = settings::address)]
     listen: Option<std::net::SocketAddr>,
     /// How long a purchase of the demo must be quiet before it is settled, 1s to 1h [default: 2m].
     #[arg(long, value_name = "DURATION")]
@@ -78,6 +78,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let (config, data) = prepare(&options.flags(), variables)?;
     let store = settings::open(&config).await?;
     let listener = serve::bind(config.http.listen).await?;
+    record_address(&data, &listener)?;
     let stop = Stop::on_signals()?;
     let wanted = demo::Wanted { data: &data, window: config.window, is_window_set: options.window.is_some() };
     let demo = demo::set_up(&store, &wanted).await?;
@@ -105,6 +106,12 @@ fn prepare(flags: &Flags, mut variables: Variables) -> anyhow::Result<(Config, P
     config.http.admin_token = Some(token);
     allow_demo(&mut config, &data)?;
     Ok((config, data))
+}
+
+/// Writes into the data directory where this process serves, so that commands with the same --data find it.
+fn record_address(data: &Path, listener: &TcpListener) -> anyhow::Result<()> {
+    let url = client::listening(listener.local_addr().context("the API's address")?)?;
+    data::write(&data::service_file(data), format!("{url}\n").as_bytes())
 }
 
 /// Changes the settings for the demo: trusts its certificate and topic, and allows a receiver on this machine.
@@ -153,9 +160,9 @@ impl Runner {
         let welcome = self.welcome(engine.address())?;
         // The receiver ends last, so that the worker's last deliveries arrive.
         let (end_receiver, receiver_stop) = Stop::by_hand();
-        let secret = self.demo.secret.clone();
+        let webhook = receiver::webhook(&self.demo.secret)?;
         let receiving = tokio::spawn(async move {
-            receiver::receive(self.demo.receiver, &secret, Style::Line, receiver_stop.requested()).await
+            receiver::receive(self.demo.receiver, webhook, Style::Line, receiver_stop.requested()).await
         });
         let (simulated, simulated_url) = simulated::bind().await?;
         let known = Simulated {

@@ -18,13 +18,13 @@ use crate::error::Error;
 use crate::extract::{Draft, FieldErrors, Id, PageQuery, Query, Stored};
 use axum::Json;
 use axum::extract::State;
-use domain::DestinationId;
+use domain::{DestinationId, Environment};
 use fields::NewDestination;
 use protocols::destinations::{ChangedSettings, Config, Invalid, NewSettings};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use shown::{CreatedDestination, DestinationDetail};
-use storage::{App, Destination, DestinationPatch, Filter, Forgotten, Limits, Paged};
+use storage::{App, Destination, DestinationPatch, Filter, Forgotten, Limits, Page, Paged, Platform};
 
 /// Maximum number of `user.*` events that one request skips, so that it ends before the time limit.
 const FORGOTTEN_AT_ONCE: i64 = 50_000;
@@ -60,8 +60,19 @@ pub async fn create(
     let new = storage::NewDestination { app_id, kind, name, events, filter, settings, secret, traits, limits, enabled };
     let created = edge.store.new_destination(new).await?;
     let chosen = created.events.clone();
+    let skipping = sandbox_warning(&edge, &created).await?;
     let detail = DestinationDetail::read(&edge, created).await?;
-    Ok(Created(CreatedDestination::new(detail, shown, &chosen)))
+    Ok(Created(CreatedDestination::new(detail, shown, &chosen).with_warning(skipping)))
+}
+
+/// The warning that a destination skips the events of sandbox platforms, if it wants those of one.
+async fn sandbox_warning(edge: &Edge, created: &Destination) -> Result<Option<&'static str>, Error> {
+    let Some(warning) = Config::sandbox_warning(created) else { return Ok(None) };
+    let platforms = edge.store.platforms(created.app_id, Page::default()).await?.items;
+    let is_wanted = |platform: &Platform| {
+        platform.environment == Environment::Sandbox && created.filter.wants(platform.id, Environment::Sandbox)
+    };
+    Ok(platforms.iter().any(is_wanted).then_some(warning))
 }
 
 /// `GET /v1/apps/{app_id}/destinations`, without secrets and health.

@@ -64,7 +64,7 @@ pub struct CreatedDestination {
     /// The destination.
     #[serde(flatten)]
     detail: DestinationDetail,
-    /// Warnings about chosen events that are not sent yet.
+    /// Warnings about chosen events that are not sent yet, or that it skips.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -109,5 +109,11 @@ impl CreatedDestination {
         let secrets = shown.iter().map(|(name, secret)| ((*name).to_owned(), Value::from(secret.expose_secret())));
         detail.destination.settings.extend(secrets);
         Self { detail, warnings: domain::event::unsent_choices(chosen) }
+    }
+
+    /// Adds a warning.
+    pub fn with_warning(mut self, warning: Option<&str>) -> Self {
+        self.warnings.extend(warning.map(str::to_owned));
+        self
     }
 }

@@ -75,6 +75,11 @@ pub fn destination(portrait: &Portrait) -> Node {
                 .then(all(&portrait.owed)),
             Node::new("dead", sentences::dead(portrait)).fact("dead", owes.dead).then(all(&portrait.dead)),
         ])
+        .then(
+            sentences::skipped(portrait).map(|sentence| {
+                Node::new("skipped", sentence).fact("skipped", owes.skipped).then(all(&portrait.skipped))
+            }),
+        )
 }
 
 fn notification(one: &ReceivedNotification) -> Node {

@@ -207,6 +207,10 @@ fn a_delivery_shows_its_final_status() {
     (again.delivery.n, again.delivery.pruned_at) = (1, Some(at(99)));
     let text = sentence(&again, &hook());
     assert!(text.starts_with(", sent again (the 2nd time): delivered") && text.contains("pruned at"), "{text}");
+    for (n, time) in [(3, "the 4th time"), (10, "the 11th time"), (20, "the 21st time"), (111, "the 112th time")] {
+        again.delivery.n = n;
+        assert!(sentence(&again, &hook()).contains(time), "{time}");
+    }
 }
 
 #[test]
@@ -323,9 +327,10 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
 fn a_destination_shows_its_state_and_its_debts() {
     let portrait = |addressee: Addressee, dead| Portrait {
         addressee,
-        owes: Owes { waiting: 0, dead },
+        owes: Owes { waiting: 0, dead, skipped: 0 },
         owed: Vec::new(),
         dead: Vec::new(),
+        skipped: Vec::new(),
         receipts: [(id(), "r1".to_owned())].into(),
         now: at(30),
     };
@@ -346,6 +351,14 @@ fn a_destination_shows_its_state_and_its_debts() {
     assert!(owed.starts_with(&named), "{owed}");
     let many = portrait(hook(), Portrait::MAX_COUNTED);
     assert!(sentences::dead(&many).starts_with("10000 or more deliveries are dead"));
+    assert_eq!(sentences::skipped(&portrait(hook(), 0)), None);
+    let mut health = hook().health;
+    health.health.recovered_at = Some(at(5));
+    assert!(sentences::health(&health).is_some_and(|text| text.contains("it recovered at")));
+    health.health.failures = 1;
+    assert!(sentences::health(&health).is_some_and(|text| !text.contains("recovered")), "it fails again");
+    let skipping = Portrait { owes: Owes { skipped: 2, ..Owes::default() }, ..portrait(hook(), 0) };
+    assert_eq!(sentences::skipped(&skipping).as_deref(), Some("2 deliveries were skipped; the newest:"));
     let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending(DeliveryStatus::Dead) };
     let of = |count, dead| sentences::dead(&Portrait { dead, ..portrait(hook(), count) });
     assert_eq!(of(1, vec![lost()]), "1 delivery is dead, and none of it would be sent again; the newest:");

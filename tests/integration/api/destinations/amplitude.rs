@@ -19,6 +19,25 @@ fn integration(more: &Value) -> Value {
 }
 
 #[tokio::test]
+async fn an_integration_without_the_key_of_a_sandbox_is_warned() {
+    let (service, list) = desk("amplitude-sandbox").await;
+    let without = service.send_json("POST", &list, &integration(&json!({}))).await.body;
+    assert_eq!(without["warnings"], json!(null), "the app has no sandbox platform");
+    let platform = service.get(&list.replace("destinations", "platforms")).await.body["items"][0]["id"].clone();
+    let path = format!("/v1/platforms/{}", platform.as_str().expect("an id"));
+    service.send_json("PATCH", &path, &json!({ "environment": "sandbox" })).await;
+    let warned = service.send_json("POST", &list, &integration(&json!({ "name": "second" }))).await.body;
+    assert!(warned["warnings"][0].to_string().contains("`sandbox_api_key`"), "{warned}");
+    for more in [
+        json!({ "name": "third", "sandbox_api_key": SANDBOX }),
+        json!({ "name": "fourth", "filter": { "environments": ["production"] } }),
+    ] {
+        let created = service.send_json("POST", &list, &integration(&more)).await.body;
+        assert_eq!((created["kind"].as_str(), &created["warnings"]), (Some("amplitude"), &json!(null)), "{created}");
+    }
+}
+
+#[tokio::test]
 async fn absent_fields_have_their_defaults() {
     let (service, list) = desk("amplitude-defaults").await;
     let (path, created) = create(&service, &list, &integration(&json!({}))).await;

@@ -25,7 +25,7 @@ async fn absent_fields_have_their_defaults() {
     let health = json!({
         "failures": 0, "last_error": null, "first_failure_at": null, "last_failure_at": null, "last_success_at": null,
         "opened_at": null, "probed_at": null, "recovered_at": null, "paused_until": null, "owed": 0, "waiting": 0,
-        "dead": 0,
+        "dead": 0, "skipped": 0,
     });
     assert_eq!(shown["health"], health);
     assert!(shown.get("reason").is_none() && shown["since"].is_string(), "{shown}");

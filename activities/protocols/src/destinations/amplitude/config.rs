@@ -118,6 +118,15 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     })
 }
 
+/// The warning that sandbox events are skipped, if there is no key for them.
+#[must_use]
+pub fn sandbox_warning(settings: &Value) -> Option<&'static str> {
+    let is_covered = read(settings).is_ok_and(|settings| settings.keys.has(Key::Sandbox));
+    (!is_covered).then_some(
+        "the app has a sandbox platform, and without a `sandbox_api_key` the events of its purchases are skipped",
+    )
+}
+
 /// Redacts our keys in a text that Amplitude sent.
 #[must_use]
 pub fn redact(config: &Config, text: &str) -> String {

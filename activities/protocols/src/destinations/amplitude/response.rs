@@ -73,7 +73,8 @@ pub fn describe_test(config: &Config, reply: &Reply) -> Result<String, String> {
             .to_owned(),
         Reply::Answer { status: 429, .. } => "Amplitude throttles us: try again in a minute".to_owned(),
         Reply::Answer { status, .. } => format!("Amplitude answered {status} to a search for a user"),
-        Reply::Failure { message, .. } => message.clone(),
+        // No key was tried: nothing answered.
+        Reply::Failure { message, .. } => return Err(message.clone()),
     };
     Err(format!("{wrong} (the `{}` was tried)", key.name()))
 }

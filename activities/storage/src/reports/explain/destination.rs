@@ -1,4 +1,4 @@
-//! The explanation of a destination: its health, its owed and its dead deliveries.
+//! The explanation of a destination: its health, and its owed, dead and skipped deliveries.
 
 use super::events::{self, AnnouncedEvent, Sending};
 use crate::db::connection::AnyConnection;
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::HashMap;
 
-/// Maximum number of owed and of dead deliveries that are shown.
+/// Maximum number of owed, of dead and of skipped deliveries that are shown.
 const MAX_SHOWN: i64 = 5;
 
 /// A destination that an event of its app may have been owed to.
@@ -31,13 +31,15 @@ pub struct Addressee {
     pub health: HealthView,
 }
 
-/// The numbers of waiting and dead deliveries of a destination, each counted up to 10,000.
+/// The numbers of waiting, dead and skipped deliveries of a destination, each counted up to 10,000.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Owes {
     /// Deliveries that wait until the customer's external id is set.
     pub waiting: i64,
     /// Dead deliveries.
     pub dead: i64,
+    /// Deliveries that ended unsent, because the destination must not get their events.
+    pub skipped: i64,
 }
 
 /// The explanation of a destination.
@@ -45,13 +47,15 @@ pub struct Owes {
 pub struct Portrait {
     /// The destination.
     pub addressee: Addressee,
-    /// The numbers of its waiting and dead deliveries, each counted up to [`Portrait::MAX_COUNTED`].
+    /// The numbers of its waiting, dead and skipped deliveries, each counted up to [`Portrait::MAX_COUNTED`].
     pub owes: Owes,
     /// The oldest pending deliveries.
     pub owed: Vec<Sending>,
     /// The newest dead deliveries.
     pub dead: Vec<Sending>,
-    /// The receipt ids of the purchases of both.
+    /// The newest skipped deliveries.
+    pub skipped: Vec<Sending>,
+    /// The receipt ids of their purchases.
     pub receipts: HashMap<CollapseKey, String>,
     /// The time of the reading.
     pub now: Timestamp,
@@ -90,8 +94,10 @@ pub fn portrait(connection: &mut AnyConnection, id: DestinationId, now: Timestam
     let owes = owes(connection, id)?;
     let owed = events::sendings(connection, sql(DELIVERIES_WHERE.of(OLDEST_OWED)).bind(id), now)?;
     let dead = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_DEAD)).bind(id), now)?;
-    let receipts = receipts(connection, owed.iter().chain(&dead).map(|one| one.delivery.collapse_key))?;
-    Ok(Some(Portrait { addressee, owes, owed, dead, receipts, now }))
+    let skipped = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_SKIPPED)).bind(id), now)?;
+    let shown = owed.iter().chain(&dead).chain(&skipped);
+    let receipts = receipts(connection, shown.map(|one| one.delivery.collapse_key))?;
+    Ok(Some(Portrait { addressee, owes, owed, dead, skipped, receipts, now }))
 }
 
 row! {
@@ -127,6 +133,12 @@ const NEWEST_DEAD: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_des
     LIMIT {MAX_SHOWN}
 "};
 
+const NEWEST_SKIPPED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "
+    destination_id = ? AND status = 'skipped'
+    ORDER BY seq DESC
+    LIMIT {MAX_SHOWN}
+"};
+
 const APP_OF_DESTINATION: Sql = statement!("SELECT app_id AS value FROM destinations WHERE id = ?");
 
 fn app_of(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<AppId>, Error> {
@@ -142,11 +154,12 @@ fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addressee>, 
     Ok(all)
 }
 
-/// Counts the waiting and dead deliveries of a destination.
+/// Counts the waiting, dead and skipped deliveries of a destination.
 pub fn owes(connection: &mut AnyConnection, id: DestinationId) -> Result<Owes, Error> {
     Ok(Owes {
         waiting: count(connection, id, DeliveryStatus::Waiting)?,
         dead: count(connection, id, DeliveryStatus::Dead)?,
+        skipped: count(connection, id, DeliveryStatus::Skipped)?,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Sentences about a destination: its state, its choice of events, what is owed to it and what is dead.
+//! Sentences about a destination: its state, its choice of events, and what is owed to it, dead or skipped.
 
 use super::phrases::{count, environments, label, sentence};
 use storage::{Addressee, Destination, HealthView, Portrait};
@@ -48,7 +48,7 @@ pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
         health.last_success_at.map(|at| format!("it last answered with success at {at}")),
         failing,
         last.map(|(at, error)| format!("the last failure was at {at}: {error}")),
-        health.recovered_at.map(|at| format!("it recovered at {at}")),
+        health.recovered_at.filter(|_| health.failures == 0).map(|at| format!("it recovered at {at}")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))
@@ -80,6 +80,12 @@ pub fn dead(portrait: &Portrait) -> String {
         format!(" (`settle redeliver failed --destination {id}` sends again what may be)")
     };
     format!("{} dead{again}; the newest:", bounded(dead, "delivery is", "deliveries are"))
+}
+
+/// The sentence about the deliveries that a destination must not get; `None` without one.
+pub fn skipped(portrait: &Portrait) -> Option<String> {
+    let skipped = portrait.owes.skipped;
+    (skipped > 0).then(|| format!("{} skipped; the newest:", bounded(skipped, "delivery was", "deliveries were")))
 }
 
 /// A counted number with its noun. Counting ends at a maximum, so the text may be "or more".

@@ -4,7 +4,7 @@ mod destination;
 mod phrases;
 mod sent;
 
-pub use destination::{choice, dead, destination, health, owed};
+pub use destination::{choice, dead, destination, health, owed, skipped};
 pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, unsent};
 
 use crate::resources::purchases::state_for_people;

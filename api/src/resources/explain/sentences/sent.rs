@@ -297,9 +297,12 @@ fn times(number: i64) -> String {
 }
 
 fn nth(n: i64) -> String {
-    match n {
-        1 => "the 2nd time".to_owned(),
-        2 => "the 3rd time".to_owned(),
-        n => format!("time {}", n.saturating_add(1)),
-    }
+    let number = n.saturating_add(1);
+    let ending = match number % 10 {
+        1 if number % 100 != 11 => "st",
+        2 if number % 100 != 12 => "nd",
+        3 if number % 100 != 13 => "rd",
+        _ => "th",
+    };
+    format!("the {number}{ending} time")
 }

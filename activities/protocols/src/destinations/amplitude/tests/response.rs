@@ -425,7 +425,7 @@ fn a_connection_tests_result_names_what_does_not_work() {
     }
     let failure =
         Reply::Failure { class: AttemptClass::Dns, message: "the host's name could not be resolved".to_owned() };
-    let expected = "the host's name could not be resolved (the `api_key` was tried)".to_owned();
+    let expected = "the host's name could not be resolved".to_owned();
     assert_eq!(describe_test(&config, &failure), Err(expected));
 }
 
