@@ -110,10 +110,10 @@ impl Remote {
     }
 
     /// A command for the same service, as a person types it: with the flags that this command was started with.
-    pub fn command(&self, words: &str) -> String {
+    pub fn command(&self, arguments: &str) -> String {
         let address = self.service.as_ref().map(|url| url.as_str().trim_end_matches('/'));
         let service = address.map_or_else(String::new, |url| format!(" --service {url}"));
-        format!("{} {words}{service}{}", program(), self.place.as_typed())
+        format!("{} {arguments}{service}{}", program(), self.place.as_typed())
     }
 
     /// The data directory of `settle run`.

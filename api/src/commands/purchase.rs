@@ -190,8 +190,8 @@ const NEWEST: &str = "500";
 /// The sentence about an empty list: whether a notification waits. A purchase of a filter by receipt or customer is
 /// listed before it is settled.
 async fn no_purchase(client: &Client, filter: &[(&'static str, &Option<String>)]) -> anyhow::Result<String> {
-    let mut given = filter.iter().filter(|(_, value)| value.is_some());
-    let nothing = match (given.next(), given.next()) {
+    let mut chosen = filter.iter().filter(|(_, value)| value.is_some());
+    let nothing = match (chosen.next(), chosen.next()) {
         (None, _) => "No purchases yet: try `settle sample`.",
         (Some(("platform_id", _)), None) => "No purchase matches.",
         _ => return Ok("No purchase matches.".to_owned()),

@@ -26,11 +26,11 @@ impl Place {
         Flags { config: self.config.clone(), data: self.data.clone(), ..Flags::default() }
     }
 
-    /// The given flags, each with a space before it.
+    /// The flags as they were typed, each with a space before it.
     pub fn as_typed(&self) -> String {
         let flags = [("--config", &self.config), ("--data", &self.data)];
-        let given = flags.into_iter().filter_map(|(name, path)| Some(format!(" {name} {}", path.as_ref()?.display())));
-        given.collect()
+        let typed = flags.into_iter().filter_map(|(name, path)| Some(format!(" {name} {}", path.as_ref()?.display())));
+        typed.collect()
     }
 
     /// The settings in the named settings file; `None` when no file is named.

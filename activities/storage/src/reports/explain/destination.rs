@@ -133,7 +133,7 @@ const NEWEST_DEAD: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_des
     LIMIT {MAX_SHOWN}
 "};
 
-const NEWEST_SKIPPED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "
+const NEWEST_SKIPPED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_skipped or deliveries_of_destination", "
     destination_id = ? AND status = 'skipped'
     ORDER BY seq DESC
     LIMIT {MAX_SHOWN}
