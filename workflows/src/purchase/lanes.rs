@@ -75,9 +75,9 @@ impl<'a> Lanes<'a> {
             Poll::Pending => None,
         });
         let Some((destination_id, was_last, result)) = finished else { return false };
-        self.0.remove(&destination_id);
+        let started_for = self.0.remove(&destination_id).map_or(0, |running| running.started_for);
         ctx.state_mut(|purchase| match result {
-            Ok(delivered) => purchase.state.delivered(destination_id, &delivered),
+            Ok(delivered) => purchase.state.delivered(destination_id, &delivered, started_for),
             Err(ActivityExecutionError::Cancelled(_)) => {}
             // The first attempt of a healthy lane, or one that failed after its cancellation: the engine does not
             // retry a cancelled activity, so the lane is started again.
