@@ -35,7 +35,7 @@ const ALARM: NewAlarm<'_> = NewAlarm {
     platform: None,
     kind: "epoch_raised",
     detail: "the database was restored, or failed over to another server: what it recorded last may be lost; \
-             see \"After a restore\" in the guide to operating",
+             see \"Backup and restore\" in the guide to operating",
 };
 
 /// The two columns that are the same on a server that does not show its lineage.
