@@ -4,7 +4,8 @@
 //! It would announce other events under ids that destinations have seen. So its epoch is raised: by an admin, and on
 //! PostgreSQL by the first transaction that needs it and finds another lineage than the stored one. A lineage is the
 //! server's system identifier with its timeline, which PostgreSQL raises at each promotion and recovery to a point in
-//! time. Where a server does not show it, and on SQLite, only an admin raises the epoch.
+//! time. Where a server does not show it, and on SQLite, only an admin raises the epoch. A lineage that is shown where
+//! none is stored is another one: the database may have been moved.
 //!
 //! The new epoch is the present time in seconds. A count would give the same epoch to two futures of one backup, and to
 //! two servers of which the second never got the first one's new epoch.
@@ -38,7 +39,7 @@ const ALARM: NewAlarm<'_> = NewAlarm {
              see \"Backup and restore\" in the guide to operating",
 };
 
-/// The two columns that are the same on a server that does not show its lineage.
+/// The stored lineage and the present one. They are equal on a server that does not show its lineage.
 const SHOWN: &str = "
     SELECT epoch, lineage, COALESCE(settle_lineage(), lineage) AS present
     FROM installation
