@@ -20,6 +20,7 @@ mod max_wait;
 mod metrics;
 mod operators;
 mod recovery;
+mod restored;
 mod scripts;
 mod search;
 mod secrets;

@@ -251,6 +251,19 @@ fn migrate_makes_the_tables_and_ends() {
 }
 
 #[test]
+fn migrate_raises_the_epoch_of_a_restored_database() {
+    let folder = Folder::new("epoch");
+    let line = ["migrate", "--database", "db/settle.sqlite", "--raise-epoch"];
+    let output = settle(&folder, &line).env("SETTLE_KEY", KEY).output().expect("settle");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
+    let raised = "The epoch was raised from 1 to ";
+    let new = stdout_of(&output).split_once(raised).map(|(_, rest)| rest.split(':').next().map(str::to_owned));
+    let new = new.flatten().unwrap_or_else(|| panic!("{}", stdout_of(&output)));
+    let output = settle(&folder, &line[..3]).env("SETTLE_KEY", KEY).output().expect("settle");
+    assert!(stdout_of(&output).contains(&format!(", epoch {new})")), "{}", stdout_of(&output));
+}
+
+#[test]
 fn the_inbox_is_open_while_temporal_is_searched_for() {
     let folder = Folder::new("looking");
     // This Temporal CLI runs without answering while its folder exists.

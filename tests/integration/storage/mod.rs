@@ -13,6 +13,7 @@ mod catalogue;
 mod customers;
 mod delivering;
 mod environments;
+mod epochs;
 mod explaining;
 mod figures;
 mod filling;

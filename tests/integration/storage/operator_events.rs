@@ -13,13 +13,15 @@ use storage::{
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
-async fn chooses(world: &World, name: &str, events: &[&str]) -> DestinationId {
+/// Creates a destination that chose these events.
+pub async fn chooses(world: &World, name: &str, events: &[&str]) -> DestinationId {
     let mut new = new_destination(&world.app, name);
     new.events = events.iter().map(|&name| name.to_owned()).collect();
     world.store.new_destination(new).await.unwrap().id
 }
 
-fn about(id: DestinationId) -> CollapseKey {
+/// The collapse key of the events about a destination.
+pub fn about(id: DestinationId) -> CollapseKey {
     CollapseKey::new(id.uuid())
 }
 
@@ -46,7 +48,7 @@ fn types(bodies: &[Value]) -> Vec<&str> {
 }
 
 /// Fails a request about a new purchase, and returns the result.
-async fn fails(world: &World, number: i64, to: DestinationId) -> FinishResult {
+pub async fn fails(world: &World, number: i64, to: DestinationId) -> FinishResult {
     let receipt = format!("r{number}");
     world.revise(&receipt, number + 1).await;
     let sent = world.attempt(world.key(&receipt), to, "f").await;

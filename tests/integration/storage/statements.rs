@@ -82,9 +82,9 @@ story! {
     }
 }
 
-/// The database's own clock, where several processes share it.
+/// The clock and the lineage of a server, which several processes share.
 fn is_of_postgres(text: &str) -> bool {
-    text.contains("clock_timestamp()")
+    text.contains("clock_timestamp()") || text.contains("settle_lineage()")
 }
 
 /// The file's own settings.

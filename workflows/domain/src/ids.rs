@@ -68,6 +68,9 @@ uuid_ids! {
     UserId = "user id";
 }
 
+/// The epoch of a database that lost nothing yet.
+pub const FIRST_EPOCH: i64 = 1;
+
 /// The purchases that a profile covers.
 #[derive(Debug, Clone, Copy)]
 pub struct ProfileScope<'a> {
@@ -113,6 +116,16 @@ impl DeliveryId {
     #[must_use]
     pub fn of(destination: DestinationId, event: EventId, n: u32) -> Self {
         Self(Uuid::new_v5(&destination.uuid(), format!("{event}/{n}").as_bytes()))
+    }
+
+    /// The delivery of an event that was announced earlier: its id may be of an epoch before this one, in which the
+    /// destination got a delivery of the same number.
+    #[must_use]
+    pub fn in_epoch(destination: DestinationId, event: EventId, epoch: i64, n: u32) -> Self {
+        if epoch == FIRST_EPOCH {
+            return Self::of(destination, event, n);
+        }
+        Self(Uuid::new_v5(&destination.uuid(), format!("{event}/{epoch}/{n}").as_bytes()))
     }
 }
 

@@ -78,16 +78,17 @@ impl<'a> Lanes<'a> {
     /// Polls in a fixed order and folds the first lane that ended; returns whether there was one.
     pub fn poll(&mut self, ctx: &WorkflowContext<Purchase>, task: &mut Context<'_>) -> bool {
         let finished = self.0.iter_mut().find_map(|(id, running)| match running.delivering.as_mut().poll(task) {
-            Poll::Ready(result) => Some((*id, running.retried && !running.token.is_cancelled(), running.start, result)),
+            Poll::Ready(result) => Some((*id, result)),
             Poll::Pending => None,
         });
-        let Some((destination_id, was_last, start, result)) = finished else { return false };
-        self.0.remove(&destination_id);
+        let Some((destination_id, result)) = finished else { return false };
+        let Some(lane) = self.0.remove(&destination_id) else { return false };
+        let was_last = lane.retried && !lane.token.is_cancelled();
         ctx.state_mut(|purchase| match result {
-            Ok(delivered) => purchase.state.delivered(destination_id, &delivered),
+            Ok(delivered) => purchase.state.delivered(destination_id, &delivered, lane.started_for),
             Err(ActivityExecutionError::Cancelled(_)) => {}
             // The worker had no slot for it, or was lost: nothing is known of the destination.
-            Err(error) if start == Start::WithinTask && error.as_timeout().is_some() => {}
+            Err(error) if lane.start == Start::WithinTask && error.as_timeout().is_some() => {}
             // The first attempt of a healthy lane, or one that failed after its cancellation: the engine does not
             // retry a cancelled activity, so the lane is started again.
             Err(_) if !was_last => purchase.state.failed(destination_id),

@@ -384,13 +384,19 @@ impl State {
         }
     }
 
-    /// Folds the output of `deliver`: the run forgets a closed lane, unless it has newer deliveries. Deliveries can still be
-    /// owed in it: the destination's run attempts those.
-    pub fn delivered(&mut self, destination: DestinationId, delivered: &Delivered) {
+    /// Folds the output of a `deliver` that was started when `started_for` was the newest delivery: the run forgets a
+    /// closed lane, unless it has newer deliveries. Deliveries can still be owed in it: the destination's run attempts
+    /// those.
+    ///
+    /// A delivery is committed before the run learns of it. If storage does not know it at the end of `deliver`, the
+    /// database was restored from before it, and no `deliver` would ever find it. Deliveries that were recorded since
+    /// have lower numbers, so the run loads the lanes again.
+    pub fn delivered(&mut self, destination: DestinationId, delivered: &Delivered, started_for: i64) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
             lane.failing = false;
-            if !delivered.more && lane.last_seq <= delivered.last_seq && !lane.wake {
+            if !delivered.more && lane.last_seq <= delivered.last_seq.max(started_for) && !lane.wake {
                 self.lanes.remove(&destination);
+                self.check_now |= delivered.last_seq < started_for;
             }
         }
         self.current.failing = self.failing();

@@ -56,12 +56,9 @@ pub struct Config {
     pub clock: fn() -> Timestamp,
 }
 
-/// What was created when the database was opened for the first time.
+/// What was created when the database was opened for the first time, and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Installation {
     /// The id of the company that runs the installation.
     pub org_id: OrgId,
-    /// A part of the ids of events. An operator raises it after restoring a backup, so that the ids of events that the
-    /// backup lacks are never used again.
-    pub epoch: i64,
 }

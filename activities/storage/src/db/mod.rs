@@ -1,11 +1,14 @@
 //! The database itself: connections, statements, the writer, the readers, and the types that every room (a folder of
-//! `src`, see the README) uses. It uses no other room, and no table but `installation`.
+//! `src`, see the README) uses. It uses no other room, and no table but
+//! `installation` and, to raise one, `alarms`.
 
+pub mod alarm;
 pub mod checkpoint;
 pub mod clock;
 pub mod column;
 pub mod config;
 pub mod connection;
+pub mod epoch;
 pub mod error;
 pub mod fault;
 pub mod page;

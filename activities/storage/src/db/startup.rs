@@ -2,6 +2,7 @@
 
 use crate::db::config::{Config, Database, Installation};
 use crate::db::connection::AnyConnection;
+use crate::db::epoch;
 use crate::db::error::Error;
 use crate::db::reader::Readers;
 use crate::db::secrets::{Secrets, random_uuid};
@@ -9,6 +10,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Writer;
+use domain::ids::FIRST_EPOCH;
 use domain::{OrgId, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -21,7 +23,6 @@ const KEY_CHECK: &str = "settle";
 row! {
     struct InstallationRow {
         org_id: OrgId,
-        epoch: i64,
         key_check: String,
     }
 }
@@ -76,11 +77,11 @@ fn lock(database: &Path) -> Result<File, Error> {
     }
 }
 
-const READ: Sql = statement!("SELECT org_id, epoch, key_check FROM installation WHERE id = 1");
+const READ: Sql = statement!("SELECT org_id, key_check FROM installation WHERE id = 1");
 
 const INSERT: Sql = statement! {"
-    INSERT INTO installation (id, org_id, epoch, key_check, created_at)
-    VALUES (1, ?, 1, ?, ?)
+    INSERT INTO installation (id, org_id, epoch, lineage, key_check, created_at)
+    VALUES (1, ?, ?, ?, ?, ?)
 "};
 
 fn installation(
@@ -89,12 +90,15 @@ fn installation(
     clock: fn() -> Timestamp,
 ) -> Result<Installation, Error> {
     let read = || sql(READ);
+    let lineage = epoch::lineage(connection)?;
     let row: InstallationRow = match read().first(connection)? {
         Some(row) => row,
         None => {
             let now = connection.now(clock)?;
             sql(INSERT)
                 .bind(OrgId::new(random_uuid()?))
+                .bind(FIRST_EPOCH)
+                .bind(lineage)
                 .bind(secrets.seal("installation", "1", &SecretString::from(KEY_CHECK))?)
                 .bind(now)
                 .run(connection)?;
@@ -107,5 +111,6 @@ fn installation(
             "its secrets were encrypted with another key: give the key that it was first opened with (SETTLE_KEY)",
         ));
     }
-    Ok(Installation { org_id: row.org_id, epoch: row.epoch })
+    epoch::renew(connection, clock)?;
+    Ok(Installation { org_id: row.org_id })
 }

@@ -35,6 +35,17 @@ impl Store {
         self.installation
     }
 
+    /// The epoch, a part of the ids of events.
+    pub async fn epoch(&self) -> Result<i64, Error> {
+        self.write(|write| write.epoch()).await
+    }
+
+    /// Raises the epoch, because a backup was restored; returns the new one. From then on events get ids that the
+    /// database never used, also before the backup was restored.
+    pub async fn raise_epoch(&self) -> Result<i64, Error> {
+        self.write(|write| write.raise_epoch()).await
+    }
+
     /// The present time by the clock that stamps rows.
     pub async fn now(&self) -> Result<Timestamp, Error> {
         let clock = self.clock;

@@ -4,7 +4,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::events::deliveries::{self, Event};
@@ -68,8 +68,6 @@ pub fn last(connection: &mut AnyConnection, id: DestinationId, event_type: &str)
     sql(LAST).bind(lane_of(id)).bind(event_type).first(connection)
 }
 
-const EPOCH: Sql = statement!("SELECT epoch AS value FROM installation WHERE id = 1");
-
 /// Records an event about a destination, whose health is locked. Its revision counts the events of one type.
 pub fn announce(
     write: &mut Write<'_>,
@@ -77,10 +75,9 @@ pub fn announce(
     notice: &OperatorNotice,
 ) -> Result<OperatorEvents, Error> {
     let revision = last(write.connection, concerned.id, notice.event_type)?.map_or(1, |last| last.revision + 1);
-    let epoch: Option<Number> = sql(EPOCH).first(write.connection)?;
     let key = lane_of(concerned.id);
     let event = Event {
-        id: EventId::of(key, epoch.map_or(0, |epoch| epoch.value), revision, notice.event_type, 0),
+        id: EventId::of(key, write.epoch()?, revision, notice.event_type, 0),
         event_type: notice.event_type.to_owned(),
         collapse_key: key,
         revision,
@@ -91,7 +88,7 @@ pub fn announce(
     let mut events = OperatorEvents { events: vec![notice.event_type], owing: Vec::new() };
     for other in destinations::of_app(write.connection, concerned.app_id)? {
         if other.id != concerned.id && other.chose(notice.event_type) {
-            deliveries::owe(write, &event, other.id, 0)?;
+            deliveries::owe(write, &event, other.id)?;
             events.owing.push(other.id);
         }
     }

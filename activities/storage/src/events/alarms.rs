@@ -1,9 +1,10 @@
 //! Alarms: conditions that need a person. An alarm that is raised again is counted in its row.
 
+use crate::db::alarm::NewAlarm;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, row, sql};
+use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use domain::{PlatformId, Timestamp};
@@ -36,9 +37,6 @@ row! {
     }
 }
 
-/// Maximum length of a detail in characters: it is indexed, and must fit into a page of the index.
-const MAX_DETAIL_CHARS: usize = 500;
-
 const LIST: Sql = statement! {"
     SELECT seq, at, last_at, times AS count, platform_id, kind, detail
     FROM alarms
@@ -66,15 +64,7 @@ impl Store {
     }
 }
 
-const RAISE: Sql = statement! {"
-    INSERT INTO alarms (at, last_at, times, platform_id, kind, detail)
-    VALUES (?, ?, 1, ?, ?, ?)
-    ON CONFLICT (kind, detail, COALESCE(platform_id, ''))
-    DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1
-"};
-
 /// Raises an alarm, in the transaction of the caller.
 pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
-    let detail: String = clean(detail).chars().take(MAX_DETAIL_CHARS).collect();
-    sql(RAISE).bind(write.now).bind(write.now).bind(platform).bind(kind).bind(detail).run(write.connection).map(drop)
+    NewAlarm { platform, kind, detail }.raise(write.connection, write.now)
 }

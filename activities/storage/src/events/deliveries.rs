@@ -73,27 +73,50 @@ const INSERT: Sql = statement! {"
     VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', 0, ?, ?, ?)
 "};
 
-/// Records that a destination is owed an event. `n` numbers the deliveries of the event to it, from 0; those above 0
-/// are redeliveries.
-pub fn owe(write: &mut Write<'_>, event: &Event, destination: DestinationId, n: u32) -> Result<(), Error> {
-    sql(INSERT)
-        .bind(DeliveryId::of(destination, event.id, n))
-        .bind(destination)
-        .bind(event.id)
-        .bind(i64::from(n))
-        .bind(event.event_type.as_str())
-        .bind(event.collapse_key)
-        .bind(event.revision)
-        .bind(write.now)
-        .bind(event.traceparent.as_deref())
-        .bind(write.now)
-        .run(write.connection)
-        .map(drop)
+/// A delivery that is to be recorded.
+struct NewDelivery<'a> {
+    id: DeliveryId,
+    event: &'a Event,
+    destination: DestinationId,
+    /// Numbers the deliveries of the event to the destination, from 0.
+    n: u32,
+}
+
+/// Records that a destination is owed an event of the same transaction.
+pub fn owe(write: &mut Write<'_>, event: &Event, destination: DestinationId) -> Result<(), Error> {
+    let id = DeliveryId::of(destination, event.id, 0);
+    NewDelivery { id, event, destination, n: 0 }.insert(write)
+}
+
+/// Records that a destination is owed an event that was recorded earlier, perhaps in an earlier epoch. `n` is the
+/// number of its deliveries of the event so far.
+pub fn owe_again(write: &mut Write<'_>, event: &Event, destination: DestinationId, n: u32) -> Result<(), Error> {
+    let id = DeliveryId::in_epoch(destination, event.id, write.epoch()?, n);
+    NewDelivery { id, event, destination, n }.insert(write)
+}
+
+impl NewDelivery<'_> {
+    fn insert(&self, write: &mut Write<'_>) -> Result<(), Error> {
+        let event = self.event;
+        sql(INSERT)
+            .bind(self.id)
+            .bind(self.destination)
+            .bind(event.id)
+            .bind(i64::from(self.n))
+            .bind(event.event_type.as_str())
+            .bind(event.collapse_key)
+            .bind(event.revision)
+            .bind(write.now)
+            .bind(event.traceparent.as_deref())
+            .bind(write.now)
+            .run(write.connection)
+            .map(drop)
+    }
 }
 
 const SET_ENVIRONMENT: Sql = statement!("UPDATE deliveries SET environment = ? WHERE id = ?");
 
-/// Like [`owe`] with `n` 0, and freezes the environment of the delivery: it stays this one even if its purchase
+/// Like [`owe`], and freezes the environment of the delivery: it stays this one even if its purchase
 /// changes.
 pub fn owe_in(
     write: &mut Write<'_>,
@@ -101,7 +124,7 @@ pub fn owe_in(
     destination: DestinationId,
     environment: Environment,
 ) -> Result<(), Error> {
-    owe(write, event, destination, 0)?;
+    owe(write, event, destination)?;
     sql(SET_ENVIRONMENT)
         .bind(environment)
         .bind(DeliveryId::of(destination, event.id, 0))

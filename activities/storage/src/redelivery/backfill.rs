@@ -2,7 +2,6 @@
 //! purchase of its app, if that was never owed to it. If it keeps profiles, it is also owed the profile of every user
 //! of which it has another version or none.
 
-use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
@@ -65,10 +64,10 @@ impl Store {
         if run == Run::Dry {
             return self.read(move |connection| due(connection, &selection, keys)).await;
         }
-        let (installation, mut owed) = (self.installation, Vec::new());
+        let mut owed = Vec::new();
         for key in keys {
             let selection = selection.clone();
-            if self.write(move |write| owe(write, key, &selection, installation)).await? {
+            if self.write(move |write| owe(write, key, &selection)).await? {
                 owed.push(key);
             }
         }
@@ -103,12 +102,7 @@ fn due(
 
 /// Records the profile of a purchase's user as owed, if the destination keeps profiles and has another version or none.
 /// Returns whether it did.
-fn owe(
-    write: &mut Write<'_>,
-    key: CollapseKey,
-    selection: &Selection,
-    installation: Installation,
-) -> Result<bool, Error> {
+fn owe(write: &mut Write<'_>, key: CollapseKey, selection: &Selection) -> Result<bool, Error> {
     let destination = suitable(write.connection, selection)?;
     let unlocked = owner(write.connection, key)?;
     let Some(owner) = unlocked.filter(|_| destination.profile.is_some()) else { return Ok(false) };
@@ -123,7 +117,6 @@ fn owe(
         collapse_key: key,
         revision: row.revision,
         environment: row.known()?.environment(origin.environment),
-        installation,
         traceparent: None,
     };
     profiles::owe(write, &subject, &[destination], None)

@@ -143,7 +143,7 @@ fn owe_one(write: &mut Write<'_>, resend: Resend<'_>) -> Result<DeliveryNumber, 
     sources(write.connection, resend.event, LOCK_SOURCES)?;
     let verdict = verdict(write.connection, resend, write.now)?;
     if let Ok(n) = verdict {
-        deliveries::owe(write, resend.event, resend.destination.id, n)?;
+        deliveries::owe_again(write, resend.event, resend.destination.id, n)?;
         copy_first_try(write, resend, n)?;
     }
     Ok(verdict)

@@ -129,7 +129,7 @@ fn store(
     let mut to = Vec::new();
     for destination in announcement.destinations {
         if destination.chose(&event.event_type) && destination.filter.wants(platform, environment) {
-            deliveries::owe(write, event, destination.id, 0)?;
+            deliveries::owe(write, event, destination.id)?;
             to.push(destination.id);
         }
     }

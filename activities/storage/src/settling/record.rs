@@ -146,6 +146,7 @@ impl Settling<'_> {
         if found.changed {
             let announcement = Announcement {
                 settling: self,
+                epoch: write.epoch()?,
                 revision: found.revision,
                 coalesced: i64::try_from(found.seqs(record, Outcome::Settled).len()).unwrap_or(i64::MAX),
                 description: &found.description,
@@ -172,7 +173,6 @@ impl Settling<'_> {
             collapse_key: self.record.collapse_key,
             revision,
             environment: self.environment(),
-            installation: self.installation,
             traceparent: self.record.traceparent.as_deref(),
         }
     }

@@ -39,6 +39,8 @@ pub struct Description {
 pub struct Announcement<'a> {
     /// The settling.
     pub settling: &'a Settling<'a>,
+    /// The epoch of the database.
+    pub epoch: i64,
     /// The purchase's revision that is announced.
     pub revision: i64,
     /// Number of notifications that were settled in it.
@@ -89,7 +91,7 @@ impl Announcement<'_> {
         let key = record.collapse_key;
         let revision = if fault::is_planted("record.reuse_event_id") { 1 } else { self.revision };
         Event {
-            id: EventId::of(key, self.settling.installation.epoch, revision, event_type, n),
+            id: EventId::of(key, self.epoch, revision, event_type, n),
             event_type: event_type.to_owned(),
             collapse_key: key,
             revision: self.revision,

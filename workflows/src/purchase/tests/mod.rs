@@ -1,5 +1,6 @@
 //! The state of a purchase's run: what it does next.
 
+mod restored;
 mod verification;
 
 use super::state::{AdminRequest, Next, SettlingMode, SettlingStart, Start, State};
@@ -278,9 +279,9 @@ fn a_lane_ends_only_when_its_end_has_seen_the_newest_delivery() {
     state.opened(&[lane(7)]);
     assert_eq!(state.next(at(0)), Next::Lanes);
     state.opened(&[lane(9)]);
-    state.delivered(destination(), &Delivered { last_seq: 7, more: false });
+    state.delivered(destination(), &Delivered { last_seq: 7, more: false }, 7);
     assert_eq!(state.next(at(0)), Next::Lanes);
-    state.delivered(destination(), &Delivered { last_seq: 9, more: false });
+    state.delivered(destination(), &Delivered { last_seq: 9, more: false }, 9);
     assert_eq!(state.next(at(0)), Next::Close);
 }
 
@@ -303,7 +304,7 @@ fn a_prompt_destination_gets_one_attempt_within_the_task() {
 fn a_redelivery_is_not_lost_to_a_lane_that_is_just_ending() {
     let mut state = State::default();
     state.woken(&[lane(7)]);
-    state.delivered(destination(), &Delivered { last_seq: 7, more: false });
+    state.delivered(destination(), &Delivered { last_seq: 7, more: false }, 7);
     assert_eq!(state.next(at(0)), Next::Lanes);
 }
 
@@ -313,7 +314,7 @@ fn failing_lanes_are_counted_until_they_succeed() {
     state.opened(&[lane(1)]);
     state.failed(destination());
     assert_eq!(state.current.failing, 1);
-    state.delivered(destination(), &Delivered { last_seq: 1, more: false });
+    state.delivered(destination(), &Delivered { last_seq: 1, more: false }, 1);
     assert_eq!(state.current.failing, 0);
 }
 

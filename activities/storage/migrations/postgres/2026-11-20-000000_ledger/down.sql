@@ -24,4 +24,5 @@ DROP TABLE destinations;
 DROP TABLE topics;
 DROP TABLE platforms;
 DROP TABLE apps;
+DROP FUNCTION settle_lineage();
 DROP TABLE installation;

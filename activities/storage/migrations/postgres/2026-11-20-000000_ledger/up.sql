@@ -3,10 +3,24 @@
 CREATE TABLE installation (
     id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
     org_id TEXT NOT NULL,
+    -- A part of the ids of events. It is raised when the database may have lost what it recorded last.
     epoch BIGINT NOT NULL,
+    -- PostgreSQL's system identifier and timeline when a process saw them last; NULL where they are not shown.
+    lineage TEXT,
     key_check TEXT NOT NULL,
     created_at BIGINT NOT NULL
 );
+
+-- The server's system identifier and its timeline, which a promotion and a recovery to a point in time raise. NULL if
+-- the server does not show them, as some managed ones.
+CREATE FUNCTION settle_lineage() RETURNS TEXT LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (SELECT system_identifier FROM pg_catalog.pg_control_system()) || '/'
+        || left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8);
+EXCEPTION WHEN OTHERS THEN
+    RETURN NULL;
+END
+$$;
 
 CREATE TABLE apps (
     id TEXT NOT NULL PRIMARY KEY,

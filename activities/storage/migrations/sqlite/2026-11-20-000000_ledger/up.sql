@@ -3,7 +3,10 @@
 CREATE TABLE installation (
     id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
     org_id TEXT NOT NULL,
+    -- A part of the ids of events. It is raised when the database may have lost what it recorded last.
     epoch BIGINT NOT NULL,
+    -- PostgreSQL's system identifier and timeline when a process saw them last; NULL where they are not shown.
+    lineage TEXT,
     key_check TEXT NOT NULL,
     created_at BIGINT NOT NULL
 );

@@ -7,6 +7,7 @@
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
+use crate::db::epoch;
 use crate::db::error::Error;
 use crate::db::fault;
 use domain::{DestinationId, Timestamp};
@@ -39,6 +40,28 @@ pub struct Write<'c> {
     pub now: Timestamp,
     /// When the transaction had begun, by the monotonic clock of this process; a little before `now`.
     pub began: Instant,
+    /// The epoch, once it was read in the transaction.
+    epoch: Option<i64>,
+}
+
+impl Write<'_> {
+    /// The epoch of the database as of this transaction, in which it is read once. If the database was restored or
+    /// failed over, the transaction fails; the writer raises the epoch and runs its jobs again.
+    pub fn epoch(&mut self) -> Result<i64, Error> {
+        if let Some(epoch) = self.epoch {
+            return Ok(epoch);
+        }
+        let epoch = epoch::read(self.connection)?;
+        self.epoch = Some(epoch);
+        Ok(epoch)
+    }
+
+    /// Raises the epoch; returns the new one.
+    pub fn raise_epoch(&mut self) -> Result<i64, Error> {
+        // The savepoint of this job may be rolled back, so the new epoch is not remembered.
+        self.epoch = None;
+        epoch::raise(self.connection, self.now)
+    }
 }
 
 /// A handle to the writer. The thread ends when the last handle is dropped.
@@ -320,7 +343,9 @@ impl Thread {
         let errors = match run(connection, jobs, clock, transaction) {
             Ok(errors) => errors,
             Err(error) => {
-                if connection.abandon().is_err() || connection.is_lost() {
+                let is_usable = connection.abandon().is_ok() && !connection.is_lost();
+                // If the epoch cannot be raised, the next try of the job does it.
+                if !is_usable || (epoch::is_other_lineage(&error) && epoch::renew(connection, clock).is_err()) {
                     self.connection = None;
                 }
                 return TransactionResult::Undone(error);
@@ -356,7 +381,7 @@ fn run(
     connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();
     let now = connection.now(clock)?;
-    let mut write = Write { connection, now, began };
+    let mut write = Write { connection, now, began, epoch: None };
     let batch = jobs.iter().find_map(|job| batch(job.as_ref()));
     let is_in_batch = |job: &dyn Job| batch.is_some() && self::batch(job) == batch;
     let is_together = write_together(&mut write, jobs, is_in_batch)?;

@@ -350,7 +350,7 @@ fn announce_adjustment(
     insert(write, event, stored)?;
     for destination in announcement.destinations.iter().filter(|destination| destination.per_user) {
         if earned::was_owed(write.connection, &carrier.events(), destination.id)? {
-            deliveries::owe(write, event, destination.id, 0)?;
+            deliveries::owe(write, event, destination.id)?;
         }
     }
     Ok(())

@@ -17,7 +17,6 @@ mod owed;
 
 pub use owed::{Failure, Trigger, note_all_lost, note_failure};
 
-use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::writer::Write;
@@ -56,8 +55,6 @@ pub struct Subject<'a> {
     pub revision: i64,
     /// Its environment.
     pub environment: Environment,
-    /// The installation.
-    pub installation: Installation,
     /// The trace that caused it.
     pub traceparent: Option<&'a str>,
 }
@@ -214,12 +211,7 @@ fn insert(
     let (user, ChangedProfile { environment, platforms, profile, .. }) = (subject.check.owner.id, changed);
     let environment = *environment;
     let event = Event {
-        id: EventId::of_profile(
-            user,
-            subject.installation.epoch,
-            user_revision,
-            ProfileScope { environment, platforms },
-        ),
+        id: EventId::of_profile(user, write.epoch()?, user_revision, ProfileScope { environment, platforms }),
         event_type: PROFILE_UPDATED.to_owned(),
         collapse_key: subject.collapse_key,
         revision: subject.revision,

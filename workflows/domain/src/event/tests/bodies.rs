@@ -7,8 +7,9 @@ use crate::event::{PURCHASE_UPDATED, RecordSource, data, for_destination, state_
 use crate::notification::{Notification, NotificationKind};
 use crate::purchase::Purchase;
 use crate::verification::{Snapshot, Verification};
-use crate::{CollapseKey, Environment, EventId, SettlingContext, decide};
+use crate::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, SettlingContext, decide};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// The 26 fields of `data` in the vendor's documentation of `purchase.updated` 2.0, and the eight that we add.
 const FIELDS: [&str; 34] = [
@@ -192,4 +193,13 @@ fn event_ids_never_change() {
     let key = CollapseKey::new(uuid::uuid!("6b275a67-0bbb-4f3a-99b9-6600bf711993"));
     // python3 -c 'import uuid; print(uuid.uuid5(uuid.UUID("6b275a67-…"), "1/2/purchase.updated/0"))'
     assert_eq!(EventId::of(key, 1, 2, PURCHASE_UPDATED, 0).to_string(), "43a9c0c8-6675-5d36-8eb9-a638f5833482");
+}
+
+#[test]
+fn a_delivery_of_a_later_epoch_has_an_id_of_its_own() {
+    let key = CollapseKey::new(uuid::uuid!("6b275a67-0bbb-4f3a-99b9-6600bf711993"));
+    let (to, event) = (DestinationId::new(key.uuid()), EventId::of(key, 1, 2, PURCHASE_UPDATED, 0));
+    assert_eq!(DeliveryId::in_epoch(to, event, 1, 3), DeliveryId::of(to, event, 3));
+    let ids = [(1, 3), (2, 3), (3, 3), (3, 2)].map(|(epoch, n)| DeliveryId::in_epoch(to, event, epoch, n));
+    assert_eq!(BTreeSet::from(ids).len(), ids.len(), "{ids:?}");
 }

@@ -1,0 +1,129 @@
+//! The epoch: a part of the ids of events.
+//!
+//! A database that was restored from a backup, or failed over to a server that lagged, has lost what it recorded last.
+//! It would announce other events under ids that destinations have seen. So its epoch is raised: by an admin, and on
+//! PostgreSQL by the first transaction that needs it and finds another lineage than the stored one. A lineage is the
+//! server's system identifier with its timeline, which PostgreSQL raises at each promotion and recovery to a point in
+//! time. Where a server does not show it, and on SQLite, only an admin raises the epoch. A lineage that is shown where
+//! none is stored is another one: the database may have been moved.
+//!
+//! The new epoch is the present time in seconds. A count would give the same epoch to two futures of one backup, and to
+//! two servers of which the second never got the first one's new epoch.
+
+use crate::db::alarm::NewAlarm;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use domain::Timestamp;
+
+row! {
+    /// The stored epoch and lineage, and the lineage that the server shows. On SQLite both are the stored one.
+    struct EpochRow {
+        epoch: i64,
+        lineage: Option<String>,
+        present: Option<String>,
+    }
+}
+
+/// The database has another lineage than the stored one: [`renew`] must be called before the transaction is run again.
+#[derive(Debug, thiserror::Error)]
+#[error("the database was restored or failed over")]
+struct OtherLineage;
+
+/// The alarm for people when the lineage changed.
+const ALARM: NewAlarm<'_> = NewAlarm {
+    platform: None,
+    kind: "epoch_raised",
+    detail: "the database was restored, or failed over to another server: what it recorded last may be lost; \
+             see \"Backup and restore\" in the guide to operating",
+};
+
+/// The stored lineage and the present one. They are equal on a server that does not show its lineage.
+const SHOWN: &str = "
+    SELECT epoch, lineage, COALESCE(settle_lineage(), lineage) AS present
+    FROM installation
+    WHERE id = 1";
+
+const READ_SHARED: Sql = statement!("{SHOWN}");
+const LOCK_SHARED: Sql = statement!("{SHOWN} FOR UPDATE");
+const READ: Sql = statement!("SELECT epoch, lineage, lineage AS present FROM installation WHERE id = 1");
+const LINEAGE: Sql = statement!("SELECT settle_lineage() AS value");
+const RAISE: Sql = statement!("UPDATE installation SET epoch = ?, lineage = ? WHERE id = 1");
+
+/// The epoch.
+///
+/// # Errors
+/// The lineage changed, see [`is_other_lineage`].
+pub fn read(connection: &mut AnyConnection) -> Result<i64, Error> {
+    let text = if connection.is_shared() { READ_SHARED } else { READ };
+    let row: EpochRow = sql(text).one(connection, "installation")?;
+    if row.lineage != row.present {
+        return Err(Error::unavailable(OtherLineage));
+    }
+    Ok(row.epoch)
+}
+
+/// Whether a transaction failed because the lineage changed.
+pub fn is_other_lineage(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(cause) if cause.is::<OtherLineage>())
+}
+
+/// The lineage that the server shows; `None` if it does not, and on SQLite.
+pub fn lineage(connection: &mut AnyConnection) -> Result<Option<String>, Error> {
+    if !connection.is_shared() {
+        return Ok(None);
+    }
+    let shown = sql(LINEAGE).value::<Option<String>>(connection)?.flatten();
+    if shown.is_none() {
+        tracing::warn!(
+            "PostgreSQL does not show its timeline to this user: run `settle migrate --raise-epoch` after every \
+             restore and fail-over"
+        );
+    }
+    Ok(shown)
+}
+
+/// Raises the epoch; returns the new one. Locks the installation, so that two processes do it one after the other.
+pub fn raise(connection: &mut AnyConnection, now: Timestamp) -> Result<i64, Error> {
+    let row = lock(connection)?;
+    row.raise(connection, now)
+}
+
+/// Raises the epoch and an alarm if the lineage changed and no other process did it before. It is a transaction of its
+/// own: one that holds other locks must not wait for the installation.
+pub fn renew(connection: &mut AnyConnection, clock: fn() -> Timestamp) -> Result<(), Error> {
+    connection.begin().map_err(Error::of_query)?;
+    let raised = raise_if_changed(connection, clock);
+    let closed = if raised.is_ok() { connection.commit() } else { connection.roll_back() };
+    closed.map_err(Error::of_query)?;
+    if let Some(epoch) = raised? {
+        tracing::warn!(epoch, "the database was restored or failed over: from now on events have ids of a new epoch");
+    }
+    Ok(())
+}
+
+fn raise_if_changed(connection: &mut AnyConnection, clock: fn() -> Timestamp) -> Result<Option<i64>, Error> {
+    let row = lock(connection)?;
+    if row.lineage == row.present {
+        return Ok(None);
+    }
+    let now = connection.now(clock)?;
+    let epoch = row.raise(connection, now)?;
+    ALARM.raise(connection, now)?;
+    Ok(Some(epoch))
+}
+
+fn lock(connection: &mut AnyConnection) -> Result<EpochRow, Error> {
+    let text = if connection.is_shared() { LOCK_SHARED } else { READ };
+    sql(text).one(connection, "installation")
+}
+
+impl EpochRow {
+    /// Stores the next epoch and the lineage that the server shows.
+    fn raise(self, connection: &mut AnyConnection, now: Timestamp) -> Result<i64, Error> {
+        let epoch = now.micros().div_euclid(1_000_000).max(self.epoch.saturating_add(1));
+        sql(RAISE).bind(epoch).bind(self.present.as_deref()).run(connection)?;
+        Ok(epoch)
+    }
+}

@@ -1,0 +1,86 @@
+//! A database that is restored from a backup while a run is open: what it has lost is announced anew under other ids,
+//! and the run ends.
+
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use system_tests::receiver::Reply;
+use system_tests::sns::Rtn;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+use workflows::contract;
+
+const RECEIPT: &str = "restored";
+
+/// The files of the database: itself, its log, and the index of the log.
+fn files(world: &World) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", world.installation.database())))
+}
+
+/// The contents of the files, while no process runs.
+fn copied(world: &World) -> [Option<Vec<u8>>; 3] {
+    files(world).map(|file| std::fs::read(file).ok())
+}
+
+/// Puts a copy in the place of the files, while no process runs.
+fn restore(world: &World, backup: [Option<Vec<u8>>; 3]) {
+    for (file, content) in files(world).iter().zip(backup) {
+        match content {
+            Some(content) => std::fs::write(file, content).expect("a restored file"),
+            None => drop(std::fs::remove_file(file)),
+        }
+    }
+}
+
+/// Waits until an attempt has failed and the run waits for the next one.
+async fn wait_backing_off(world: &World) {
+    let workflow = world.workflow(RECEIPT);
+    wait::until(SOON, "a delivery that backs off", async || {
+        let pending = world.temporal.pending_activities(&workflow).await;
+        let is_waiting = pending.iter().any(|one| one.attempt >= 2 && one.last_failure.is_some());
+        if is_waiting { Ok(()) } else { Err(format!("{pending:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_backup_uses_no_id_for_two_bodies() {
+    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    world.send("SUBSCRIPTION_PURCHASED", RECEIPT).await;
+    world.wait_acked(RECEIPT, 1).await;
+    world.wait_asleep(RECEIPT).await;
+    world.kill9();
+    let backup = copied(&world);
+    world.restart().await;
+
+    // Revision 2, which the backup does not have. It was sent, and the run that tries it again is open.
+    world.receiver.answer(Reply::Status(500));
+    let lost = world.sns.notification(&Rtn::new("SUBSCRIPTION_AUTO_RENEWAL_OFF", RECEIPT));
+    assert_eq!(world.post(&lost).await.expect("an answer").status, 200);
+    wait_backing_off(&world).await;
+    world.kill9();
+    restore(&world, backup);
+    let raised = world.installation.call(&["migrate", "--raise-epoch"]);
+    let printed = String::from_utf8_lossy(&raised.stdout);
+    assert!(raised.status.success() && printed.contains("The epoch was raised from 1 to "), "{raised:?}");
+    world.receiver.answer(Reply::Status(200));
+    world.restart().await;
+    assert_eq!(world.purchase(RECEIPT).await["revision"], 1, "the backup");
+
+    // The open run knows a delivery that no `deliver` finds.
+    let now = json!({ "by": "tests", "reason": "it is restored" });
+    let workflow = world.workflow(RECEIPT);
+    world.temporal.signal(&workflow, contract::CANCEL_BACKOFF, &now).await.expect("an open run");
+    world.wait_asleep(RECEIPT).await;
+
+    // Another revision 2, and what was lost, once it is sent again.
+    world.send("SUBSCRIPTION_RENEWED", RECEIPT).await;
+    world.wait_acked(RECEIPT, 2).await;
+    assert_eq!(world.post(&lost).await.expect("an answer").status, 200);
+    world.wait_acked(RECEIPT, 3).await;
+    let received = world.receiver.about(&world.key(RECEIPT).to_string());
+    let second = received.iter().filter(|one| one.revision() == 2);
+    let (ids, bodies): (BTreeSet<_>, BTreeSet<_>) = second.map(|one| (&one.webhook_id, &one.raw)).unzip();
+    assert_eq!((ids.len(), bodies.len()), (2, 2), "{received:?}");
+    world.finish().await;
+}
