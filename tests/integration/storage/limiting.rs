@@ -11,6 +11,7 @@ use storage::{
     NewDestination, Page, Rendered, Store, Unsent, Verdict,
 };
 use system_tests::wait;
+use system_tests::world::SOON;
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
@@ -48,7 +49,7 @@ async fn claim_during(world: &World, to: DestinationId, change: &str) -> Claimed
     let (store, mut claim) = (world.store.clone(), claim(world.key("r1"), to, "a"));
     claim.render = Arc::new(|destination: &Destination, _: &Unsent| Rendered::Body(destination.name.clone()));
     let claiming = tokio::spawn(async move { store.claim(claim).await.unwrap() });
-    wait::until(Duration::from_secs(2), "a claim that waits", async || {
+    wait::until(SOON, "a claim that waits", async || {
         let waits = "SELECT COUNT(*) AS value FROM pg_stat_activity
             WHERE datname = current_database() AND wait_event_type = 'Lock'";
         if world.raw().number(waits) > 0 { Ok(()) } else { Err("none".to_owned()) }
