@@ -9,6 +9,7 @@ use domain::{
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 use storage::{
     Accepted, App, Config, Database, Destination, Error, Fate, Filter, Key, Limits, Loaded, NewDestination,
     NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Traits,
@@ -29,6 +30,7 @@ macro_rules! story {
         mod $name {
             use super::*;
             use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
             async fn story($world: $type) $body
 
@@ -198,6 +200,15 @@ impl World {
         for (table, column) in times {
             raw.run(&format!("UPDATE {table} SET {column} = {column} - {micros}"));
         }
+    }
+
+    /// Checks that a wait is what is left of one of `full_ms` that began at `began` or a little later. PostgreSQL's
+    /// clock runs on meanwhile.
+    pub async fn check_left(&self, wait: Duration, full_ms: i64, began: Timestamp) {
+        let now = self.store.now().await.unwrap();
+        let passed = if self.is_postgres() { now.millis_since(began) + 1 } else { 0 };
+        let wait = i64::try_from(wait.as_millis()).unwrap();
+        assert!((full_ms - passed..=full_ms).contains(&wait), "{wait} of {full_ms} ms are left after {passed} ms");
     }
 
     pub fn key(&self, receipt_id: &str) -> CollapseKey {
