@@ -57,6 +57,7 @@ impl World {
     }
 
     /// Checks that the sweep had to help no purchase and no destination, unless [`Self::let_sweep_help`] allows it.
+    /// It may always signal a purchase whose next wake is due, and a destination that was disabled.
     ///
     /// # Errors
     /// The first signal that was needed.
@@ -118,8 +119,8 @@ impl World {
     async fn was_delivering(&self, finding: &Finding) -> bool {
         let is_open = |run: &Vec<HistoryEvent>| {
             let began = run.first().map(runs::time).is_some_and(|began| began < finding.read_at);
-            let ended = run.last().filter(|last| is_end(last.event_type())).map(runs::time);
-            began && ended.is_none_or(|ended| ended >= finding.read_at)
+            let closed = run.last().filter(|last| is_end(last.event_type())).map(runs::time);
+            began && closed.is_none_or(|closed| closed >= finding.read_at)
         };
         if self.runs_of(&finding.workflow).await.iter().any(is_open) {
             return true;
@@ -194,8 +195,8 @@ fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
 
 /// Whether these events began something of this kind and did not end it.
 fn has_open(events: &[HistoryEvent], is_wanted: impl Fn(&HistoryEvent) -> bool) -> bool {
-    let ended: BTreeSet<i64> = events.iter().filter_map(beginning).collect();
-    events.iter().any(|event| is_wanted(event) && !ended.contains(&event.event_id))
+    let closed: BTreeSet<i64> = events.iter().filter_map(beginning).collect();
+    events.iter().any(|event| is_wanted(event) && !closed.contains(&event.event_id))
 }
 
 /// The id of the event that began what this event ended: a workflow task, an activity or a timer.

@@ -30,7 +30,6 @@ macro_rules! story {
         mod $name {
             use super::*;
             use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
             async fn story($world: $type) $body
 
