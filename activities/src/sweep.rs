@@ -3,7 +3,7 @@
 
 use crate::engine::Engine;
 use crate::retention;
-use domain::{CollapseKey, DestinationId};
+use domain::{CollapseKey, DestinationId, Timestamp};
 use futures::StreamExt;
 use std::time::Duration;
 use storage::{Due, Error, Overdue, Store};
@@ -37,11 +37,11 @@ pub async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) 
     let began = Instant::now();
     let Overdue { found: due, destinations, in_backoff, more, at } = store.overdue(MAX_WOKEN).await?;
     let found = due.len();
-    start_destinations(engine, &destinations, "lane");
-    start_destinations(engine, &in_backoff, "cancel_backoff");
+    start_destinations(engine, &destinations, "lane", at);
+    start_destinations(engine, &in_backoff, "cancel_backoff", at);
     let woken_keys: Vec<Option<CollapseKey>> = futures::stream::iter(due)
         .take_while(|_| std::future::ready(began.elapsed() < BUDGET))
-        .map(|due| wake(engine, due))
+        .map(|due| wake(engine, due, at))
         .buffer_unordered(MAX_CONCURRENT)
         .collect()
         .await;
@@ -77,9 +77,10 @@ async fn schedule_rechecks(store: &Store) -> bool {
 }
 
 /// Signals the runs of destinations, starting those that do not exist.
-fn start_destinations(engine: &Engine, found: &[DestinationId], why: &'static str) {
+fn start_destinations(engine: &Engine, found: &[DestinationId], why: &'static str, read_at: Timestamp) {
     for id in found {
         metrics::counter!("settle_sweep_findings_total", "why" => why).increment(1);
+        tracing::debug!(destination.id = %id, why, %read_at, "signals an overdue destination");
         engine.supervise(*id);
     }
 }
@@ -112,8 +113,9 @@ async fn end_deleted(store: &Store) {
 }
 
 /// Signals a purchase's run; returns the purchase if Temporal accepted the signal.
-async fn wake(engine: &Engine, due: Due) -> Option<CollapseKey> {
+async fn wake(engine: &Engine, due: Due, read_at: Timestamp) -> Option<CollapseKey> {
     metrics::counter!("settle_sweep_findings_total", "why" => due.why).increment(1);
+    tracing::debug!(collapse_key = %due.collapse_key, why = due.why, %read_at, "signals an overdue purchase");
     match engine.signal(due.collapse_key, Signal::Wake).await {
         Ok(()) => Some(due.collapse_key),
         Err(error) => {

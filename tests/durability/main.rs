@@ -11,7 +11,7 @@ use system_tests::{http, wait};
 
 const CALLS: &str = "fsync,fdatasync,read,recvfrom,readv,write,writev,sendto,sendmsg";
 const NOTIFICATIONS: usize = 20;
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// The relevant events of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

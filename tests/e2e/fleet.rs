@@ -17,8 +17,8 @@ const OTHER_WORKER: usize = 3;
 /// The `serve` processes.
 const SERVES: [usize; 2] = [SERVE, OTHER_SERVE];
 
-/// An attempt or workflow task that died with its worker is repeated after its time-out, within half a minute; on a
-/// busy machine the sweep may have to help.
+/// An attempt or workflow task that died with its worker is repeated after its time-out, within half a minute. The
+/// sweep might mend within this time what was lost, so the end of each test checks that it had to help nobody.
 const REPEATED: Duration = Duration::from_secs(150);
 
 /// The notifications of one purchase, in this order.

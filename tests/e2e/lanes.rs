@@ -13,8 +13,6 @@ use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 
 /// The second back-off of a delivery is four to six minutes: for an earlier attempt the back-off was cancelled.
 const BEFORE_THE_BACK_OFF_ENDS: Duration = Duration::from_secs(60);
-/// The sweep looks every half minute for lanes that are 45 s late.
-const SWEPT: Duration = Duration::from_secs(150);
 const FAILING: Reply = Reply::Status(500);
 const WELL: Reply = Reply::Status(200);
 
@@ -194,7 +192,7 @@ async fn a_disabled_destination_gets_the_newest_once_enabled() {
     assert!(other.all().is_empty(), "a disabled destination gets nothing");
     enable(&world, &other_id, true).await;
     let key = world.key("owed").to_string();
-    let received = other.wait_for(&key, 1, SWEPT).await;
+    let received = other.wait_for(&key, 1, SOON).await;
     assert_eq!(received.iter().map(Received::revision).collect::<Vec<_>>(), [2], "only the newest");
     wait_statuses(&world, "owed", &other_id, &[(1, "superseded"), (2, "delivered")]).await;
     world.wait_asleep("owed").await;

@@ -5,7 +5,6 @@ use crate::metrics::wait_shown;
 use domain::{CollapseKey, DestinationId};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::Duration;
 use system_tests::receiver::{Received, Receiver, Reply};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
@@ -21,8 +20,6 @@ const REFUSED: &str = "refused";
 const REFUSALS: usize = 5;
 /// More purchases than it takes to open a breaker.
 const MANY: usize = 12;
-/// The sweep finds what no signal reported, at least 45 s late: an earlier delivery was signalled.
-const BEFORE_THE_SWEEP: Duration = Duration::from_secs(30);
 /// The expected events: type, state and part of the reason.
 const EVENTS: [(&str, &str, Option<&str>); 4] = [
     ("destination.exhausted", "failing", Some("the endpoint answered 404, and refused it 5 times")),
@@ -52,7 +49,7 @@ impl Pair {
     /// Waits until the first `count` of [`EVENTS`] were acknowledged.
     async fn wait_received(&self, count: usize) {
         let wanted: Vec<&str> = EVENTS.iter().take(count).map(|(event_type, ..)| *event_type).collect();
-        wait::until(BEFORE_THE_SWEEP, &format!("{wanted:?}"), async || {
+        wait::until(SOON, &format!("{wanted:?}"), async || {
             let all = self.watching.all();
             let event_types: Vec<&str> = all.iter().filter(|one| one.is_acked()).map(Received::event_type).collect();
             if event_types == wanted { Ok(()) } else { Err(format!("{event_types:?}")) }

@@ -55,8 +55,9 @@ impl Calendar {
         let clock = Clock::new(now);
         let own = [("FAILPOINTS", clock.fail_point()), ("SETTLE_AMAZON_RVS_PER_SECOND", "1000".to_owned())];
         setting.variables.extend(own.map(|(name, value)| (name.to_owned(), value)));
-        let world =
+        let mut world =
             World::start(Setting { window_seconds: 1, events: vec!["*".to_owned()], rvs: true, ..setting }).await;
+        world.let_sweep_help("its clock is moved, and timers in Temporal do not move with it");
         world.receiver.ignore_time();
         world.rvs().follow(clock.reader());
         Self { world, clock, now, lag: None }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 impl World {
     /// Waits until every accepted message has its outcome and the newest revision of each purchase is acknowledged, and
-    /// checks what must hold at the end of every test.
+    /// checks what must hold at the end of every test: the invariants, and that the sweep had to help nobody.
     ///
     /// # Panics
     /// With the invariant that does not hold.
@@ -41,7 +41,8 @@ impl World {
             self.newest(key, timeout).await.map_err(|late| format!("I5: {late}"))?;
         }
         self.rvs.iter().for_each(Rvs::check);
-        self.receiver.verdict()
+        self.receiver.verdict()?;
+        self.check_unhelped().await
     }
 
     /// I5: the last acknowledged revision is the newest one, or the delivery of the newest one is dead.

@@ -11,6 +11,7 @@ pub mod contract;
 pub mod deliveries;
 pub mod documents;
 pub mod faulty;
+pub mod findings;
 pub mod folder;
 pub mod history;
 pub mod http;

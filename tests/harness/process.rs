@@ -36,6 +36,10 @@ const FOREIGN: &[&str] = &[
     "TEMPORAL_PROFILE",
 ];
 
+/// The log of every process, unless a test sets another: the default one, and the findings of the sweep, which
+/// [`findings`](super::findings) reads.
+const LOG: &str = "warn,settle=info,api=info,activities=info,workflows=info,storage=info,activities::sweep=debug";
+
 /// Which database an installation has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -131,6 +135,14 @@ impl Installation {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// The output of all its processes so far, also of those that were killed.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let entries = std::fs::read_dir(self.folder()).into_iter().flatten().filter_map(Result::ok);
+        let logs = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "log"));
+        logs.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
+    }
+
     /// A client of the first `run` or `serve` process.
     #[must_use]
     pub fn api(&self) -> http::Api {
@@ -204,7 +216,7 @@ impl Installation {
             command.env_remove(name);
         }
         command.args(arguments).current_dir(self.folder()).env("TEMPORAL_ADDRESS", &self.temporal);
-        command.env("SETTLE_CONFIG", self.folder().join("settle.toml"));
+        command.env("SETTLE_CONFIG", self.folder().join("settle.toml")).env("SETTLE_LOG", LOG);
         command.env("SETTLE_URL", self.url()).env("SETTLE_ADMIN_TOKEN", &self.token);
         command.envs(variables.iter().copied());
         command

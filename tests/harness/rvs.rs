@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// The shared secret that it accepts at first. Its characters are those that must be encoded in a path.
 pub const SECRET: &str = "2:rvs/secret+of=the:tests!==";
@@ -64,6 +65,8 @@ pub struct Query {
     pub receipt_id: String,
     /// The status of the answer; `None` while it hangs, and if the sender gave up.
     pub status: Option<u16>,
+    /// When it arrived.
+    pub began: Instant,
 }
 
 /// A receipt that it knows.
@@ -403,6 +406,7 @@ fn read(path: &str) -> Option<Query> {
         app_user_id: decoded(user)?,
         receipt_id: decoded(receipt)?,
         status: None,
+        began: Instant::now(),
     })
 }
 

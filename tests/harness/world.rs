@@ -89,6 +89,8 @@ pub struct World {
     setting: Setting,
     pub(super) accepted: Vec<String>,
     pub(super) is_finished: bool,
+    /// Why the sweep may help, if it may.
+    pub(super) sweep_helps: Option<&'static str>,
 }
 
 impl World {
@@ -127,6 +129,7 @@ impl World {
             setting,
             accepted,
             is_finished,
+            sweep_helps: None,
         }
     }
 

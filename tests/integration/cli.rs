@@ -8,10 +8,10 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 use system_tests::folder::Folder;
 use system_tests::reaper::Watched;
 use system_tests::wait;
+use system_tests::world::SOON;
 
 const KEY: &str = "0000000000000000000000000000000000000000000000000000000000000001";
 const TOKEN: &str = "a-token-for-the-tests-of-the-command-line";
@@ -271,7 +271,7 @@ fn the_inbox_is_open_while_temporal_is_searched_for() {
     wait_open(&folder, &mut running);
     running.signal("INT");
     let exited = || running.exit_status().ok_or_else(|| "it still runs".to_owned());
-    let status = wait::until_blocking(Duration::from_secs(5), "the end of settle", exited).expect("an end");
+    let status = wait::until_blocking(SOON, "the end of settle", exited).expect("an end");
     assert_eq!(status.code(), Some(0), "{}", log(&folder));
 }
 
@@ -286,7 +286,7 @@ fn a_dev_server_that_does_not_stay_up_keeps_the_inbox_open() {
         0 | 1 => Err(log(&folder)),
         _ => Ok(()),
     };
-    wait::until_blocking(Duration::from_secs(30), "two deaths of the dev server", twice).expect("two deaths");
+    wait::until_blocking(SOON, "two deaths of the dev server", twice).expect("two deaths");
     wait_open(&folder, &mut running);
     assert!(log(&folder).contains("notifications are accepted"), "{}", log(&folder));
 }
@@ -338,7 +338,7 @@ pub fn wait_open(folder: &Folder, running: &mut Watched) -> String {
             .map_err(|error| error.to_string())?;
         if answer.starts_with("HTTP/1.1 200") { Ok(address.to_owned()) } else { Err(answer) }
     };
-    wait::until_blocking(Duration::from_secs(30), "an open inbox", check).expect("an open inbox")
+    wait::until_blocking(SOON, "an open inbox", check).expect("an open inbox")
 }
 
 /// Starts `settle run` on `data` in this folder, and waits until it has opened its database.
@@ -357,7 +357,7 @@ fn running(folder: &Folder) -> Watched {
         }
         None => Err("not open yet".to_owned()),
     };
-    wait::until_blocking(Duration::from_secs(30), "settle to open its data", check).expect("an open database");
+    wait::until_blocking(SOON, "settle to open its data", check).expect("an open database");
     running
 }
 
@@ -382,7 +382,7 @@ fn an_address_at_which_no_temporal_answers_is_explained() {
     let mut command = settle(&folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
     let _running = logged(&folder, &mut command);
     let check = || if log(&folder).contains("TEMPORAL_ADDRESS") { Ok(()) } else { Err(log(&folder)) };
-    wait::until_blocking(Duration::from_secs(60), "a line about Temporal", check).expect("a warning");
+    wait::until_blocking(SOON, "a line about Temporal", check).expect("a warning");
     let log = log(&folder);
     assert!(log.contains("no Temporal server answers at this address") && log.contains("127.0.0.1:9"), "{log}");
     assert!(!log.contains("ConnectError") && !log.contains("transport::Error"), "{log}");

@@ -6,10 +6,10 @@ use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::time::Duration;
 use system_tests::folder::Folder;
 use system_tests::ports;
 use system_tests::wait;
+use system_tests::world::SOON;
 
 const FIRST: &str = "6b275a67-0bbb-4f3a-99b9-000000000000";
 
@@ -77,7 +77,7 @@ fn the_audit_gauge_exists_at_once_and_shows_breaches_soon() {
         Some(line) if line == "settle_audit_violations 0" => Err(line),
         other => panic!("{other:?}"),
     };
-    wait::until_blocking(Duration::from_secs(10), "what the first check finds", check).expect("a violation");
+    wait::until_blocking(SOON, "what the first check finds", check).expect("a violation");
 }
 
 #[test]

@@ -27,8 +27,8 @@ const AT_SECONDS: i64 = 784_111_777;
 const SHORT_TIMEOUT: Duration = Duration::from_millis(1200);
 /// Time limit of attempts that end long before it.
 const LONG_TIMEOUT: Duration = Duration::from_secs(30);
-/// Additional time that a busy machine may need.
-const MARGIN: Duration = Duration::from_secs(5);
+/// Additional time that a busy machine may need; less than [`LONG_TIMEOUT`].
+const MARGIN: Duration = Duration::from_secs(25);
 /// Maximum number of bytes that an endpoint can send of a long answer: what settle reads, and the system's buffers on
 /// both sides. It is less than the smallest long answer.
 const LITTLE_BYTES: usize = 900_000;

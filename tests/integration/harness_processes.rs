@@ -1,10 +1,10 @@
 //! No process and no folder of a test outlives it.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 use system_tests::folder::Folder;
 use system_tests::reaper::Watched;
 use system_tests::wait;
+use system_tests::world::SOON;
 
 /// The test that [`a_killed_test_process_ends_its_children_too`] runs in a process of its own and kills.
 const VICTIM: &str = "harness_processes::starts_a_child_and_waits";
@@ -32,9 +32,7 @@ fn starts_a_child_and_waits() {
     }
     let mut child = Watched::spawn(Command::new("tail").args(["-f", "/dev/null"])).expect("tail starts");
     std::fs::write(folder.join("child"), format!("{} ", child.id())).expect("the child's id is known");
-    let status = wait::until_blocking(Duration::from_secs(60), "being killed", || {
-        child.exit_status().ok_or_else(|| "alive".to_owned())
-    });
+    let status = wait::until_blocking(SOON, "being killed", || child.exit_status().ok_or_else(|| "alive".to_owned()));
     panic!("the child ended by itself, or nobody killed us: {status:?}");
 }
 
@@ -45,7 +43,7 @@ fn a_killed_test_process_ends_its_children_too() {
     let mut victim = Command::new(std::env::current_exe().expect("these tests"));
     victim.args(["--exact", VICTIM]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut victim = victim.spawn().expect("these tests once more");
-    let child_id = wait::until_blocking(Duration::from_secs(30), "the child's id", || {
+    let child_id = wait::until_blocking(SOON, "the child's id", || {
         let text = std::fs::read_to_string(folder.join("child")).map_err(|error| error.to_string())?;
         text.strip_suffix(' ').map(str::to_owned).ok_or(text)
     });
@@ -54,7 +52,7 @@ fn a_killed_test_process_ends_its_children_too() {
     drop(std::fs::remove_dir_all(&folder));
     let child = child_id.expect("the child's id");
     let gone = || if alive(&child) { Err("alive".to_owned()) } else { Ok(()) };
-    wait::until_blocking(Duration::from_secs(10), "the child's death", gone).expect("no orphan");
+    wait::until_blocking(SOON, "the child's death", gone).expect("no orphan");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use system_tests::folder::Folder;
 use system_tests::receiver::{Receiver, Reply};
 use system_tests::signature::Signed;
 use system_tests::wait;
+use system_tests::world::SOON;
 
 const KEY: &str = "one";
 /// The public key of Svix's own test of `v1a`.
@@ -169,7 +170,7 @@ async fn two_attempts_at_once_are_noticed() {
     let receiver = after(&[]).await;
     receiver.answer(Reply::Hang);
     let sent = [send(&receiver, "a", &update(1)), send(&receiver, "a", &update(1))];
-    receiver.wait_for(KEY, 2, Duration::from_secs(10)).await;
+    receiver.wait_for(KEY, 2, SOON).await;
     receiver.release();
     for one in sent {
         one.await.expect("sent");

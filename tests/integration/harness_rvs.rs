@@ -10,6 +10,7 @@ use std::time::Duration;
 use system_tests::http::{Answer, send_raw};
 use system_tests::rvs::{CUSTOMER, Receipt, Reply, Rvs};
 use system_tests::wait;
+use system_tests::world::SOON;
 
 const SECRET: &str = "2%3Arvs%2Fsecret%2Bof%3Dthe%3Atests%21%3D%3D";
 
@@ -68,7 +69,7 @@ async fn scripted_answers_come_first_and_then_true_ones() {
     rvs.answer_about("a/b", Reply::Hang);
     let url = format!("{}{path}", rvs.url());
     let hanging = tokio::spawn(async move { send_raw(Method::GET, &url, &[], Vec::new()).await });
-    rvs.wait_queries("a/b", 6, Duration::from_secs(10)).await;
+    rvs.wait_queries("a/b", 6, SOON).await;
     wait::throughout(Duration::from_millis(200), "no answer", async || {
         let status = rvs.about("a/b").last().and_then(|query| query.status);
         status.map_or(Ok(()), |status| Err(status.to_string()))

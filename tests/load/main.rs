@@ -58,6 +58,7 @@ async fn main() {
     })
     .await;
     world.temporal.let_others_first();
+    world.let_sweep_help("settling is behind while the ingress is measured");
     let seconds = usize::try_from(options.seconds).unwrap_or(usize::MAX);
     let saturating = options.per_second.saturating_mul(seconds);
     let mut messages = messages::Messages::new(&world.sns, &world.notification_url, options.purchases);

@@ -12,18 +12,17 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
 const OWED: usize = 1000;
-const ROUNDS: usize = 3;
-const PER_ROUND: usize = 15;
-/// Maximum factor by which the other destination's lag may grow, over all rounds.
+/// Number of rounds, each with a control a moment before. The median round is judged: whatever else the machine does
+/// during less than half of the rounds changes nothing, and what it does all the time changes the control too.
+const ROUNDS: usize = 7;
+const PER_ROUND: usize = 7;
+/// Maximum factor by which the other destination's lag may grow.
 const MAX_RATIO: f64 = 2.0;
-/// Maximum factor in a single round, on a busy machine.
-const MAX_RATIO_OF_A_ROUND: f64 = 3.0;
 /// Maximum growth of the worker's memory, 40 kB for each lane; -1 to 13.2 MiB were seen.
 const MAX_GROWTH_MIB: f64 = 40.0;
-/// Differences of the lag that do not count, in one round and in the mean of all. A delivery that had to wait for the
-/// slot of a hanging request would be seconds late.
-const NOISE_MS: f64 = 400.0;
-const NOISE_OF_ALL_MS: f64 = 100.0;
+/// A difference of the lag that does not count. A delivery that had to wait for the slot of a hanging request would be
+/// seconds late.
+const NOISE_MS: f64 = 100.0;
 
 fn time(value: &Value) -> i64 {
     value.as_str().expect("a time").parse::<domain::Timestamp>().expect("a time").micros()
@@ -49,6 +48,12 @@ async fn lag_ms(world: &mut World, round: &str) -> f64 {
     }
     lags.sort_unstable();
     lags[lags.len() / 2] as f64 / 1000.0
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
 }
 
 async fn enable(world: &World, destination_id: &str, enabled: bool) {
@@ -90,6 +95,7 @@ fn resident_mib(process: u32) -> f64 {
 async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
     let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
     let mut world = World::start(setting).await;
+    world.let_sweep_help("revisions are written past the runs");
     let receipts: Vec<String> = (0..OWED).map(|number| format!("old-{number}")).collect();
     enable(&world, &world.destination_id.clone(), false).await;
     RevisionWriter::of(&world).await.write(&receipts, 1).await;
@@ -114,21 +120,13 @@ async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
         enable(&world, &hanging_id, true).await;
         wait_hanging(&hanging, known).await;
         let with = lag_ms(&mut world, &format!("with-{round}")).await;
-        let ratio = with / without;
-        println!(
-            "round {round}: lag of the neighbour {without:.0} ms without and {with:.0} ms with a hanging one, ratio {ratio:.2}"
-        );
-        assert!(
-            ratio <= MAX_RATIO_OF_A_ROUND || with - without <= NOISE_MS,
-            "in round {round} the neighbour's lag grew {ratio:.2} times"
-        );
+        println!("round {round}: lag of the neighbour {without:.0} ms without and {with:.0} ms with a hanging one");
         lags.push((without, with));
     }
-    let sum = |pick: fn(&(f64, f64)) -> f64| lags.iter().map(pick).sum::<f64>();
-    let ratio = sum(|pair| pair.1) / sum(|pair| pair.0);
-    let longer_ms = (sum(|pair| pair.1) - sum(|pair| pair.0)) / ROUNDS as f64;
-    println!("ratio over all rounds {ratio:.2}, {longer_ms:.0} ms longer in the mean");
-    assert!(ratio <= MAX_RATIO || longer_ms <= NOISE_OF_ALL_MS, "the neighbour's lag grew {ratio:.2} times");
+    let ratio = median(lags.iter().map(|(without, with)| with / without));
+    let longer_ms = median(lags.iter().map(|(without, with)| with - without));
+    println!("in the median round {ratio:.2} times as long, {longer_ms:.0} ms longer");
+    assert!(ratio <= MAX_RATIO || longer_ms <= NOISE_MS, "the neighbour's lag grew {ratio:.2} times");
 
     world.wait_state(&hanging_id, "open").await;
     wait_quiet(&world).await;
@@ -139,7 +137,7 @@ async fn a_hanging_destination_with_a_thousand_lanes_slows_no_other() {
     hanging.answer(Reply::Status(200));
     hanging.release();
     enable(&world, &hanging_id, true).await;
-    wait::until(Duration::from_secs(120), "everything owed after its return", async || {
+    wait::until(Duration::from_secs(300), "everything owed after its return", async || {
         let acked = hanging.revisions_by_key().len();
         if acked >= OWED { Ok(()) } else { Err(format!("{acked}")) }
     })

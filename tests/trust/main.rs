@@ -7,4 +7,5 @@ mod forbidden;
 mod hanging;
 mod limits;
 mod outage;
+mod pace;
 mod revisions;

@@ -55,6 +55,7 @@ pub async fn live(folder: &Path, signature: &'static str) {
     let variables = vec![("FAILPOINTS".to_owned(), clock.fail_point())];
     let setting = Setting { window_seconds: WINDOW_SECONDS, events, variables, signature, ..Setting::default() };
     let mut world = World::start(setting).await;
+    world.let_sweep_help("its clock is moved, and the times in Temporal do not move with it");
     world.receiver.keep_in(folder);
     world.receiver.ignore_time();
     send_all(&mut world, "é-before", clock.now()).await;

@@ -19,7 +19,7 @@ use storage::{
 };
 
 /// A time limit: much longer than [`USER_BUSY_WAIT`], and much shorter than a round.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Two purchases of one user, both owed to a destination that gets one request per user at a time. The destination's
 /// stored secret is invalid, so every attempt ends without a request.

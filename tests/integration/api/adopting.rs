@@ -2,8 +2,8 @@
 
 use super::edge::Service;
 use serde_json::{Value, json};
-use std::time::Duration;
 use system_tests::wait;
+use system_tests::world::SOON;
 use workflows::signal::Signal;
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn an_import_is_accepted_once_signalled_and_counted() {
     assert_eq!(first.body["unnamed"][0]["field"], "purchases[1].external_id");
     assert!(first.body["unnamed"][0]["detail"].to_string().contains("`anna`"), "{}", first.body);
     let key = domain::CollapseKey::of(platform, "r1");
-    wait::until(Duration::from_secs(10), "the import's signal", async || match &service.engine.signals()[..] {
+    wait::until(SOON, "the import's signal", async || match &service.engine.signals()[..] {
         [(listed, Signal::Notified(notified))] if *listed == key && !notified.quiet.is_zero() => Ok(()),
         other => Err(format!("{other:?}")),
     })

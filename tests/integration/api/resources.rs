@@ -5,9 +5,9 @@ use domain::TopicId;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use storage::{Fate, TopicState};
 use system_tests::wait;
+use system_tests::world::SOON;
 
 const ARN: &str = "arn:aws:sns:us-east-1:123456789012:reader";
 const SUBSCRIBE: &str = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription\
@@ -122,7 +122,7 @@ async fn an_approved_topic_is_confirmed_and_what_waited_is_signalled() {
     assert_eq!(again.status, 409);
     assert!(again.body["detail"].to_string().contains("the topic is confirmed now"), "{}", again.body);
     assert_eq!(*service.sns.visits.lock().expect("visits"), [SUBSCRIBE]);
-    wait::until(Duration::from_secs(10), "the released row's signal", async || match &service.engine.signals()[..] {
+    wait::until(SOON, "the released row's signal", async || match &service.engine.signals()[..] {
         [(rows, workflows::signal::Signal::Notified(notified))] if *rows == key && notified.through == seq => Ok(()),
         other => Err(format!("{other:?}")),
     })

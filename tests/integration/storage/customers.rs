@@ -3,8 +3,8 @@
 use super::seeded::Seed;
 use super::world::{World, is_missing, new_destination, new_platform, record, story};
 use domain::{Outcome, UserId};
-use std::time::Duration;
 use storage::{Adoption, CustomerKey, DestinationPatch, Error, Owner, Page, Run};
+use system_tests::world::SOON;
 use tokio::time::timeout;
 
 fn app_user(name: &str) -> Owner {
@@ -217,7 +217,7 @@ story! {
         if world.is_postgres() {
             settling.run("BEGIN; SELECT 1 FROM purchases FOR UPDATE");
         }
-        let again = timeout(Duration::from_secs(10), all(Run::Real)).await.expect("it waits for no purchase");
+        let again = timeout(SOON, all(Run::Real)).await.expect("it waits for no purchase");
         assert_eq!((again, pending()), ((3, Vec::new()), 2), "again owes nothing new");
         drop(settling);
         world.seed_event(world.key("r1"), 2);

@@ -23,6 +23,7 @@ mod limiting;
 mod lost_plan_changes;
 mod measuring;
 mod operator_events;
+mod overlapping;
 mod payments;
 mod plan_changes;
 mod profiling;

@@ -399,9 +399,9 @@ story! {
             assert_eq!(world.raw().number("SELECT COUNT(first_tried_at) AS value FROM deliveries"), 0);
             world.pass(5_001);
         }
+        let before = world.store.now().await.unwrap();
         let first = world.attempt(key, hook.id, "c").await;
-        let began = first.first_tried_at.unwrap();
-        assert!(world.store.now().await.unwrap().millis_since(began) < 5_000);
+        assert!(first.first_tried_at.unwrap() >= before);
         world.finish(&first, RETRY).await;
         world.pass(600_000);
         let sent = world.attempt_as(Mode::Drain, (key, hook.id), "d").await;

@@ -9,7 +9,7 @@ async fn keep(store: &Store, platform: PlatformId, arn: &str, expires_at: Timest
 }
 
 /// A pending topic with one waiting notification for each receipt.
-async fn pending(world: &World, receipts: &[&str]) -> TopicId {
+pub async fn pending(world: &World, receipts: &[&str]) -> TopicId {
     let expires_at = world.store.now().await.unwrap().plus_millis(60_000);
     assert_eq!(keep(&world.store, world.platform.id, "arn:1", expires_at).await, PendingTopic::New);
     let topic = world.store.topics(world.platform.id).await.unwrap().remove(0);

@@ -212,6 +212,15 @@ impl World {
         }
     }
 
+    /// Checks that a wait is what is left of one of `full_ms` that began at `began` or a little later. PostgreSQL's
+    /// clock runs on meanwhile.
+    pub async fn check_left(&self, wait: Duration, full_ms: i64, began: Timestamp) {
+        let now = self.store.now().await.unwrap();
+        let passed = if self.is_postgres() { now.millis_since(began) + 1 } else { 0 };
+        let wait = i64::try_from(wait.as_millis()).unwrap();
+        assert!((full_ms - passed..=full_ms).contains(&wait), "{wait} of {full_ms} ms are left after {passed} ms");
+    }
+
     pub fn key(&self, receipt_id: &str) -> CollapseKey {
         CollapseKey::of(self.platform.id, receipt_id)
     }

@@ -1,0 +1,216 @@
+//! What the sweep found overdue and signalled in a world, and whether that was needed.
+//!
+//! The sweep signals what is late. On a busy machine that may be a purchase whose run was about to settle it; such a
+//! signal changes nothing. A signal was needed if nothing else would have made progress: then a wake-up was lost, in the
+//! dispatcher, a run or an activity, and without the sweep the purchase would never be settled. The histories in
+//! Temporal show which of both it was, however busy the machine was.
+
+use super::runs;
+use super::world::{SOON, World};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
+use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use workflows::contract;
+
+/// Why the sweep signals a purchase with a notification that is not settled in time.
+const UNSETTLED: &str = "unsettled";
+/// Why the sweep signals a destination with a delivery that is not attempted in time.
+const LANE: &str = "lane";
+/// How long after the sweep's reading its signal arrives at most: the time of one sweep and of one call.
+const SIGNALLED: Duration = Duration::from_secs(15);
+
+/// A signal of the sweep, as a log shows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Finding {
+    /// When the sweep read the database: what was late then.
+    read_at: Duration,
+    /// The workflow that it signalled.
+    workflow: String,
+    why: String,
+}
+
+impl Finding {
+    /// Reads a line of a log, such as `… collapse_key=… why="unsettled" read_at=2026-01-31T10:00:00.000000Z`.
+    fn read(line: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let value = line.split_once(&format!(" {name}="))?.1;
+            Some(value.split(' ').next()?.trim_matches('"').to_owned())
+        };
+        let (why, read_at) = (field("why")?, field("read_at")?.parse::<domain::Timestamp>().ok()?);
+        let purchase = field("collapse_key").and_then(|key| Some(contract::workflow_id(key.parse().ok()?)));
+        let destination = || Some(contract::destination_workflow_id(field("destination.id")?.parse().ok()?));
+        let workflow = purchase.or_else(destination)?;
+        Some(Self { read_at: Duration::from_micros(u64::try_from(read_at.micros()).ok()?), workflow, why })
+    }
+}
+
+impl World {
+    /// Lets the sweep help in this story. `because` says in a sentence why it has to.
+    ///
+    /// # Panics
+    /// When there is no reason.
+    pub fn let_sweep_help(&mut self, because: &'static str) {
+        assert!(because.contains(' '), "a sentence says why the sweep has to help");
+        self.sweep_helps = Some(because);
+    }
+
+    /// Checks that the sweep had to help no purchase and no destination, unless [`Self::let_sweep_help`] allows it.
+    /// It may always signal a purchase whose next wake is due, and a destination that was disabled.
+    ///
+    /// # Errors
+    /// The first signal that was needed.
+    pub(super) async fn check_unhelped(&self) -> Result<(), String> {
+        let logs = self.installation.logs();
+        let found: BTreeSet<Finding> = logs.lines().filter_map(Finding::read).collect();
+        if let Some(because) = self.sweep_helps {
+            println!("the sweep may help ({because}); it signalled {} times", found.len());
+            return Ok(());
+        }
+        for finding in found {
+            let needed = match finding.why.as_str() {
+                UNSETTLED => self.was_unattended(&finding).await,
+                LANE => !self.was_delivering(&finding).await,
+                _ => continue,
+            };
+            if needed {
+                let runs = self.runs_of(&finding.workflow).await;
+                let seen: Vec<_> = runs.iter().map(|run| runs::summary(run)).collect();
+                return Err(format!("a lost wake-up: the sweep had to help, {finding:?}; the runs: {seen:#?}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn runs_of(&self, workflow: &str) -> Vec<Vec<HistoryEvent>> {
+        let mut runs = Vec::new();
+        for run in self.temporal.runs(workflow).await.into_iter().filter_map(|run| run.execution) {
+            runs.push(self.temporal.run_history(&run).await);
+        }
+        runs
+    }
+
+    /// Whether nothing was about to settle a purchase when the sweep signalled it.
+    async fn was_unattended(&self, finding: &Finding) -> bool {
+        let runs = self.runs_of(&finding.workflow).await;
+        let is_it = |event: &HistoryEvent| {
+            let late = runs::time(event).checked_sub(finding.read_at);
+            is_wake(event) && late.is_some_and(|late| late < SIGNALLED)
+        };
+        let Some((run, at)) = runs.iter().find_map(|run| Some((run, run.iter().position(is_it)?))) else {
+            return true;
+        };
+        let signalled_at = runs::time(&run[at]);
+        // The first two events of a run that the signal itself started.
+        let before = if at > 1 { &run[..at] } else { &[] };
+        let others = runs.iter().filter(|other| other.first() != run.first()).flatten();
+        let has_progressed =
+            before.iter().chain(others).map(runs::time).any(|time| (finding.read_at..signalled_at).contains(&time));
+        let is_notified_late = runs.iter().flat_map(|run| runs::notified(run)).any(|(time, notified)| {
+            // The dispatcher sent it when the window had ended.
+            time >= signalled_at && notified.quiet.is_zero()
+        });
+        !has_progressed && !is_under_way(before, signalled_at) && !is_notified_late
+    }
+
+    /// Whether a destination's run was open when the sweep read the database, or a run of a purchase was about to
+    /// deliver.
+    async fn was_delivering(&self, finding: &Finding) -> bool {
+        let is_open = |run: &Vec<HistoryEvent>| {
+            let began = run.first().map(runs::time).is_some_and(|began| began < finding.read_at);
+            let closed = run.last().filter(|last| is_end(last.event_type())).map(runs::time);
+            began && closed.is_none_or(|closed| closed >= finding.read_at)
+        };
+        if self.runs_of(&finding.workflow).await.iter().any(is_open) {
+            return true;
+        }
+        for run in self.temporal.list("WorkflowType = 'purchase'").await.into_iter().filter_map(|run| run.execution) {
+            let history = self.temporal.run_history(&run).await;
+            let before = history.partition_point(|event| runs::time(event) <= finding.read_at);
+            let is_of_it = |event: &HistoryEvent| is_task(event) && concerns(event, &finding.workflow);
+            if is_open(&history) && has_open(&history[..before], is_of_it) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn is_wake(event: &HistoryEvent) -> bool {
+    match event.attributes.as_ref() {
+        Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal)) => signal.signal_name == contract::WAKE,
+        _ => false,
+    }
+}
+
+/// Whether a run has ended with an event of this type.
+const fn is_end(event: EventType) -> bool {
+    use EventType::{
+        WorkflowExecutionCanceled, WorkflowExecutionCompleted, WorkflowExecutionContinuedAsNew,
+        WorkflowExecutionFailed, WorkflowExecutionTerminated, WorkflowExecutionTimedOut,
+    };
+    matches!(
+        event,
+        WorkflowExecutionCanceled
+            | WorkflowExecutionCompleted
+            | WorkflowExecutionContinuedAsNew
+            | WorkflowExecutionFailed
+            | WorkflowExecutionTerminated
+            | WorkflowExecutionTimedOut
+    )
+}
+
+/// A workflow task, or an activity.
+fn is_task(event: &HistoryEvent) -> bool {
+    matches!(event.event_type(), EventType::WorkflowTaskScheduled | EventType::ActivityTaskScheduled)
+}
+
+/// Whether an event is no attempt to deliver to another destination than that of this workflow.
+fn concerns(event: &HistoryEvent, workflow: &str) -> bool {
+    let Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) = event.attributes.as_ref() else {
+        return true;
+    };
+    let input: Vec<u8> =
+        scheduled.input.iter().flat_map(|input| &input.payloads).flat_map(|one| one.data.clone()).collect();
+    let input = String::from_utf8_lossy(&input);
+    let id = workflow.rsplit('/').next().unwrap_or_default();
+    scheduled.activity_type.as_ref().is_none_or(|kind| kind.name != "deliver") || input.contains(id)
+}
+
+/// Whether a run with these events has a workflow task, an activity that settles, or a timer that ends soon. An attempt
+/// to deliver settles nothing.
+fn is_under_way(events: &[HistoryEvent], now: Duration) -> bool {
+    has_open(events, |event| match event.attributes.as_ref() {
+        Some(Attributes::ActivityTaskScheduledEventAttributes(scheduled)) => {
+            scheduled.activity_type.as_ref().is_none_or(|kind| kind.name != "deliver")
+        }
+        Some(Attributes::TimerStartedEventAttributes(timer)) => {
+            let seconds = timer.start_to_fire_timeout.as_ref().map_or(0, |length| length.seconds.unsigned_abs());
+            runs::time(event) + Duration::from_secs(seconds) < now + SOON
+        }
+        _ => is_task(event),
+    })
+}
+
+/// Whether these events began something of this kind and did not end it.
+fn has_open(events: &[HistoryEvent], is_wanted: impl Fn(&HistoryEvent) -> bool) -> bool {
+    let closed: BTreeSet<i64> = events.iter().filter_map(beginning).collect();
+    events.iter().any(|event| is_wanted(event) && !closed.contains(&event.event_id))
+}
+
+/// The id of the event that began what this event ended: a workflow task, an activity or a timer.
+fn beginning(event: &HistoryEvent) -> Option<i64> {
+    Some(match event.attributes.as_ref()? {
+        Attributes::WorkflowTaskCompletedEventAttributes(end) => end.scheduled_event_id,
+        Attributes::WorkflowTaskFailedEventAttributes(end) => end.scheduled_event_id,
+        Attributes::WorkflowTaskTimedOutEventAttributes(end) => end.scheduled_event_id,
+        Attributes::ActivityTaskCompletedEventAttributes(end) => end.scheduled_event_id,
+        Attributes::ActivityTaskFailedEventAttributes(end) => end.scheduled_event_id,
+        Attributes::ActivityTaskTimedOutEventAttributes(end) => end.scheduled_event_id,
+        Attributes::ActivityTaskCanceledEventAttributes(end) => end.scheduled_event_id,
+        Attributes::TimerFiredEventAttributes(end) => end.started_event_id,
+        Attributes::TimerCanceledEventAttributes(end) => end.started_event_id,
+        _ => return None,
+    })
+}

@@ -1,0 +1,64 @@
+//! How fast this machine delivers without a limit, in the minutes of a test: the control for a rate that a test
+//! expects, because a busy machine may not reach it.
+
+use super::revisions::RevisionWriter;
+use reqwest::Method;
+use serde_json::json;
+use std::time::Duration;
+use system_tests::receiver::Received;
+use system_tests::wait;
+use system_tests::world::World;
+use tokio::time::Instant;
+
+/// The beginning of the receipts' names.
+const NAME: &str = "control-";
+const PURCHASES: usize = 200;
+/// Time limit on any machine.
+const ENOUGH: Duration = Duration::from_secs(600);
+
+/// Whether a request belongs to a control.
+pub fn is_control(request: &Received) -> bool {
+    request.receipt_id().starts_with(NAME)
+}
+
+/// The requests a second of the world's own destination while it is owed [`PURCHASES`] purchases and has no rate.
+pub async fn unlimited(world: &World) -> f64 {
+    let path = format!("/v1/destinations/{}", world.destination_id);
+    let change = async |body: serde_json::Value| drop(world.api.call(Method::PATCH, &path, &body).await.ok());
+    let (before, known) = (world.receiver.count(), world.receiver.revisions_by_key().len());
+    change(json!({ "enabled": false, "rate": null })).await;
+    let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("{NAME}{number}")).collect();
+    RevisionWriter::of(world).await.write(&receipts, 1).await;
+    change(json!({ "enabled": true })).await;
+    wait::until(ENOUGH, "everything owed to the control", async || {
+        // All requests are copied only when there are enough of them.
+        if world.receiver.count() < before + PURCHASES {
+            return Err("too few requests".to_owned());
+        }
+        let purchases = world.receiver.revisions_by_key().len() - known;
+        if purchases >= PURCHASES { Ok(()) } else { Err(format!("{purchases} purchases")) }
+    })
+    .await;
+    let received = world.receiver.all();
+    let times: Vec<Instant> = received.iter().filter(|one| is_control(one)).map(|one| one.began).collect();
+    let per_second = per_second(&times);
+    println!("control: {per_second:.1} requests a second without a limit");
+    per_second
+}
+
+/// The requests a second between the first and the last of these times, which are in order.
+pub fn per_second(times: &[Instant]) -> f64 {
+    let [first, .., last] = times else { return 0.0 };
+    (times.len() - 1) as f64 / (*last - *first).as_secs_f64()
+}
+
+/// Checks that the requests at these times, which are in order, never exceeded a rate that began at `began`. So nobody
+/// fails because requests that were sent in time arrive together on a busy machine.
+pub fn check_never_ahead(times: &[Instant], rate: usize, began: Instant) {
+    /// One at the beginning, one for the rounding of a slot, and one probe, which needs no slot.
+    const MORE: f64 = 3.0;
+    for (number, time) in (1_u32..).zip(times) {
+        let allowed = (*time - began).as_secs_f64() * rate as f64 + MORE;
+        assert!(f64::from(number) <= allowed, "{number} requests {:?} after the beginning", *time - began);
+    }
+}
