@@ -152,7 +152,7 @@ impl Engine {
             let closed_for = observed.closed_for(run.as_ref(), Instant::now());
             match step(run.as_ref(), &own, closed_for) {
                 Step::Keep => return Ok(Claimed::Ours),
-                Step::Start => self.start_sweep(client, &own).await?,
+                Step::Start => self.start_sweep(client, WorkflowIdConflictPolicy::UseExisting).await?,
                 Step::Terminate(run_id) => self.terminate_sweep(client, run_id).await?,
                 Step::Wait => return Ok(Claimed::Pending),
                 Step::Leave(holder) => {
@@ -177,7 +177,13 @@ impl Engine {
         }
     }
 
-    async fn start_sweep(&self, client: &Client, own: &str) -> Result<(), TemporalError> {
+    /// Starts the sweep in the name of this installation.
+    pub(super) async fn start_sweep(
+        &self,
+        client: &Client,
+        existing: WorkflowIdConflictPolicy,
+    ) -> Result<(), TemporalError> {
+        let own = self.installation.to_string();
         let request = StartWorkflowExecutionRequest {
             namespace: client.namespace(),
             workflow_id: contract::SWEEP.to_owned(),
@@ -186,7 +192,7 @@ impl Engine {
             identity: self.identity.clone(),
             // No request id: for a repeated one the server would return the run that it started first, even if that run
             // has completed.
-            workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting as i32,
+            workflow_id_conflict_policy: existing as i32,
             memo: Some(Memo { fields: [(INSTALLATION.to_owned(), json(&own.into()))].into() }),
             user_metadata: Some(summary("finds what is overdue and wakes it")),
             ..Default::default()

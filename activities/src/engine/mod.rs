@@ -3,12 +3,13 @@
 //!
 //! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored.
 //! `connection` connects; `claim` finds out whose the namespace is; `dev_server` holds the addresses of a server that this
-//! process starts; `destination_signals` decides when to signal a destination's run.
+//! process starts; `search_attributes` registers them; `destination_signals` decides when to signal a destination's run.
 
 mod claim;
 mod connection;
 mod destination_signals;
 mod dev_server;
+mod search_attributes;
 
 pub use claim::NamespaceTaken;
 pub use connection::namespace_of;
@@ -18,17 +19,16 @@ use claim::{Claimed, Observed};
 use connection::{FAILURES_BEFORE_WARNING, Server, connect};
 use destination_signals::DestinationSignals;
 use domain::{CollapseKey, DestinationId, OrgId};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::tonic::{Code, IntoRequest, Request, Status};
 use temporalio_client::{Client, ClientOptions, NamespacedClient};
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
 use temporalio_common::protos::temporal::api::enums::v1::{QueryRejectCondition, TaskQueueKind};
-use temporalio_common::protos::temporal::api::operatorservice::v1::{
-    AddSearchAttributesRequest, ListSearchAttributesRequest,
-};
+use temporalio_common::protos::temporal::api::operatorservice::v1::ListSearchAttributesRequest;
 use temporalio_common::protos::temporal::api::query::v1::WorkflowQuery;
 use temporalio_common::protos::temporal::api::sdk::v1::UserMetadata;
 use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
@@ -38,7 +38,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 use temporalio_common::search_attributes::SearchAttributes;
 use tokio::sync::watch;
 use workflows::signal::{DestinationSignal, Signal};
-use workflows::{attributes, contract};
+use workflows::{attributes, contract, purchase};
 
 /// Time limit of one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,6 +81,8 @@ pub struct Engine {
     installation: OrgId,
     server: Server,
     namespace: Arc<str>,
+    /// The search attributes that are left out; `None` before that is known.
+    left_out: Arc<Mutex<Option<BTreeSet<&'static str>>>>,
 }
 
 /// Whether this installation may use the namespace.
@@ -101,6 +103,7 @@ struct SignalWithStart {
     signal: &'static str,
     payload: serde_json::Value,
     summary: &'static str,
+    input: Option<Payloads>,
     attributes: SearchAttributes,
 }
 
@@ -134,6 +137,7 @@ impl Engine {
             installation,
             server,
             namespace: options.namespace.as_str().into(),
+            left_out: Arc::default(),
         };
         tokio::spawn(destination_signals::run(engine.clone()));
         tokio::spawn(engine.clone().keep(options, publish));
@@ -240,13 +244,17 @@ impl Engine {
     /// # Errors
     /// See [`TemporalError`]. After `Unavailable` the signal may or may not have arrived; repeating it is harmless.
     pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
-        let known = [attributes::COLLAPSE_KEY.value_set(key.to_string())];
+        let left_out: Vec<String> = self.left_out().into_iter().flatten().map(str::to_owned).collect();
+        let mut known = vec![attributes::COLLAPSE_KEY.value_set(key.to_string())];
+        known.retain(|update| !left_out.iter().any(|name| name == update.name()));
+        let input = (!left_out.is_empty()).then(|| serde_json::json!(purchase::Start { carried: None, left_out }));
         let message = SignalWithStart {
             workflow_id: contract::workflow_id(key),
             workflow_type: contract::PURCHASE,
             signal: signal.name(),
             payload: signal.payload(),
             summary: "one purchase",
+            input: input.map(|input| Payloads { payloads: vec![json(&input)] }),
             attributes: SearchAttributes::new(known),
         };
         self.signal_with_start(message).await
@@ -283,6 +291,7 @@ impl Engine {
             signal: signal.name(),
             payload: signal.payload(),
             summary: "what one destination is owed",
+            input: None,
             attributes: SearchAttributes::default(),
         };
         self.signal_with_start(message).await
@@ -301,6 +310,7 @@ impl Engine {
             workflow_id: message.workflow_id,
             workflow_type: Some(WorkflowType { name: message.workflow_type.to_owned() }),
             task_queue: Some(queue()),
+            input: message.input,
             signal_name: message.signal.to_owned(),
             signal_input: Some(Payloads { payloads: vec![json(&message.payload)] }),
             identity: self.identity.clone(),
@@ -342,37 +352,6 @@ impl Engine {
             self.register(client).await?;
         }
         Ok(claimed)
-    }
-
-    /// Registers the missing search attributes.
-    async fn register(&self, client: &Client) -> Result<(), TemporalError> {
-        let mut operator = client.connection().operator_service();
-        let list = timed(ListSearchAttributesRequest { namespace: client.namespace() });
-        let known = match operator.list_search_attributes(list).await {
-            Ok(known) => known.into_inner().custom_attributes,
-            // Temporal Cloud refuses this call: its operator registers the attributes, see
-            // `api/src/commands/README.md`.
-            Err(status) if matches!(status.code(), Code::PermissionDenied | Code::Unimplemented) => {
-                tracing::warn!("search attributes cannot be registered: api/src/commands/README.md names them");
-                return Ok(());
-            }
-            Err(status) => return Err(status.into()),
-        };
-        let wanted = attributes::all();
-        for (name, kind) in wanted {
-            if known.get(name).is_some_and(|have| *have != kind as i32) {
-                tracing::error!(attribute = name, "a search attribute exists with another type; remove it");
-            }
-        }
-        let missing = wanted.into_iter().filter(|(name, _)| !known.contains_key(*name));
-        let search_attributes: std::collections::HashMap<String, i32> =
-            missing.map(|(name, kind)| (name.to_owned(), kind as i32)).collect();
-        if search_attributes.is_empty() {
-            return Ok(());
-        }
-        let add = AddSearchAttributesRequest { search_attributes, namespace: client.namespace() };
-        operator.add_search_attributes(timed(add)).await?;
-        Ok(())
     }
 }
 
