@@ -1,7 +1,7 @@
-//! The claim of a Temporal namespace. Workflow ids and task queues do not name the installation, so two installations in
-//! one namespace would take each other's work. Therefore the sweep's run carries the id of its installation in its memo,
-//! and a process of another installation goes no further. Temporal has at most one open run of an id, so installations
-//! that start at once agree whose namespace it is.
+//! The claim of a Temporal namespace. Workflow ids and task queues do not name the installation, so two installations
+//! in one namespace would take each other's work. Therefore the sweep's run carries the id of its installation in its
+//! memo, and a process of another installation goes no further. Temporal has at most one open run of an id, so
+//! installations that start at once agree whose namespace it is.
 
 use super::{Engine, TemporalError, execution, json, queue, summary, timed};
 use std::time::Duration;
@@ -28,8 +28,8 @@ const MAX_STEPS: u32 = 5;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "Temporal's namespace `{namespace}` at {address} belongs to {holder}, and this database is the installation {own}: \
-     in one namespace they would take each other's work. Name another namespace in TEMPORAL_NAMESPACE. If the other one \
-     is gone for good, end its claim and start again: \
+     in one namespace they would take each other's work. Name another namespace in TEMPORAL_NAMESPACE. If the other \
+     one is gone for good, end its claim and start again: \
      `temporal workflow terminate --address {address} --namespace {namespace} --workflow-id {sweep}`",
     sweep = contract::SWEEP
 )]
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refusal_names_the_namespace_the_installations_and_both_ways_out() {
+    fn the_refusal_names_both_installations_and_both_ways_out() {
         let (address, namespace) = ("temporal:7233".to_owned(), "default".to_owned());
         let taken = NamespaceTaken { address, namespace, holder: installation("other"), own: OWN.to_owned() };
         let sentence = taken.to_string();

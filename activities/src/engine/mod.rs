@@ -1,9 +1,9 @@
 //! The connection to Temporal: starts, signals and queries workflows, and ensures that the search attributes are
 //! registered, and that the sweep runs and is this installation's.
 //!
-//! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored.
-//! `connection` connects; `claim` finds out whose the namespace is; `dev_server` holds the addresses of a server that this
-//! process starts; `search_attributes` registers them; `destination_signals` decides when to signal a destination's run.
+//! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored. `connection`
+//! connects; `claim` finds out whose the namespace is; `dev_server` holds the addresses of a server that this process
+//! starts; `search_attributes` registers them; `destination_signals` decides when to signal a destination's run.
 
 mod claim;
 mod connection;
@@ -119,8 +119,8 @@ impl Engine {
         Ok(Self::connect_in_background(identity, installation, Server::External(Box::new(connection)), options))
     }
 
-    /// Connects in the background to a dev server that the caller starts with the namespace of [`namespace_of`]. Ignores
-    /// the environment.
+    /// Connects in the background to a dev server that the caller starts with the namespace of [`namespace_of`].
+    /// Ignores the environment.
     #[must_use]
     pub fn start_at(identity: &str, installation: OrgId, dev_server: DevServer) -> Self {
         let options = ClientOptions::new(namespace_of(installation)).build();
@@ -189,7 +189,8 @@ impl Engine {
         self.last_call_succeeded.load(Ordering::Relaxed)
     }
 
-    /// Waits until this installation has the namespace, and returns the client. `None`: the task that connects has ended.
+    /// Waits until this installation has the namespace, and returns the client. `None`: the task that connects has
+    /// ended.
     pub async fn client(&self) -> Option<Client> {
         let mut access = self.access.clone();
         match &*access.wait_for(|access| matches!(access, Access::Ours(_))).await.ok()? {

@@ -133,8 +133,8 @@ impl Engine {
             let names: Vec<&str> = left_out.iter().copied().collect();
             tracing::warn!(
                 attributes = names.join(", "),
-                "Temporal does not take these search attributes, so runs are not found by them; api/src/commands/README.md \
-                 names their types; everything else works"
+                "Temporal does not take these search attributes, so runs are not found by them; everything else works; \
+                 api/src/commands/README.md names their types"
             );
         }
         *known = Some(left_out);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_registered_with_its_type_is_neither_added_nor_left_out() {
+    fn what_is_registered_is_neither_added_nor_left_out() {
         assert_eq!(Lacking::among(&registered()), Lacking { missing: Vec::new(), mistyped: LeftOut::new() });
         assert_eq!(Lacking::among(&HashMap::new()).missing, attributes::all());
     }

@@ -2,7 +2,8 @@
 //! notifications are merged into it. Memory is bounded, and ingress never waits for Temporal.
 //!
 //! The inbox holds the notifications, so a lost signal loses nothing: `refill` reads back from the inbox what does not
-//! fit in memory, and at the start what the process before may not have signalled. `plan`, which is pure, decides when to signal; `send` sends the signals.
+//! fit in memory, and at the start what the process before may not have signalled. `plan`, which is pure, decides when
+//! to signal; `send` sends the signals.
 
 mod plan;
 mod refill;

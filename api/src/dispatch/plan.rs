@@ -1,8 +1,8 @@
 //! Decides when to send which signal. Pure: time is an argument (milliseconds of any monotonic clock).
 //!
-//! Every step costs O(log n). A key is in exactly one of four places: `due` (it has an unsent signal), `backlog` (its rows
-//! are from before the start of the process, and perhaps signalled already), in flight (the call is running), or `resting`
-//! (all rows are signalled; the key is kept to limit the rate of its next signals).
+//! Every step costs O(log n). A key is in exactly one of four places: `due` (it has an unsent signal), `backlog` (its
+//! rows are from before the start of the process, and perhaps signalled already), in flight (the call is running), or
+//! `resting` (all rows are signalled; the key is kept to limit the rate of its next signals).
 
 use domain::CollapseKey;
 use domain::time::duration;
@@ -246,7 +246,8 @@ impl Plan {
         self.missed_from = Some(self.missed_from.map_or(seq, |from| from.min(seq)));
     }
 
-    /// Call it before rows above `cursor` are read from the inbox. From then on, rows above it no longer count as missed.
+    /// Call it before rows above `cursor` are read from the inbox. From then on, rows above it no longer count as
+    /// missed.
     pub fn about_to_read(&mut self, cursor: i64) {
         if self.missed_from.is_some_and(|from| from > cursor) {
             self.missed_from = None;

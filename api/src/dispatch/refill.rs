@@ -1,8 +1,9 @@
-//! Reads rows back from the inbox: those that did not fit in memory, and at the start the newest ones without an outcome.
+//! Reads rows back from the inbox: those that did not fit in memory, and at the start the newest ones without an
+//! outcome.
 //!
 //! What the process before this one signalled is not stored, so a start repeats signals, which is harmless. Its cost is
-//! limited: one signal for each purchase, only while no other signal is due, and for the newest [`START_LIMIT`] purchases.
-//! The sweep signals older ones once they are overdue.
+//! limited: one signal for each purchase, only while no other signal is due, and for the newest [`START_LIMIT`]
+//! purchases. The sweep signals older ones once they are overdue.
 
 use super::Shared;
 use super::plan::UnsentSignal;

@@ -148,7 +148,7 @@ fn a_page_that_is_read_later_shows_what_was_missed_above_it() {
 }
 
 #[test]
-fn rows_from_before_the_start_are_signalled_newest_first_and_last() {
+fn rows_of_before_the_start_come_last_the_newest_first() {
     let mut plan = plan(10);
     for seq in [3, 2, 1] {
         plan.add_to_backlog(0, unsent(u128::try_from(seq).expect("small"), seq));

@@ -156,8 +156,8 @@ impl Store {
         .await
     }
 
-    /// The newest open notification of each purchase, with a sequence number below `seq`, newest first. Without purchases
-    /// that are held, and without notifications that a settling left open.
+    /// The newest open notification of each purchase, with a sequence number below `seq`, newest first. Without
+    /// purchases that are held, and without notifications that a settling left open.
     pub async fn newest_open_before(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {
         let clock = self.clock;
         self.read(move |connection| {
