@@ -4,6 +4,7 @@
 //! slow destinations occupy no slot that settling needs.
 
 use crate::dependencies::Context;
+use crate::engine::NamespaceTaken;
 use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,6 +20,9 @@ pub enum Error {
     /// A worker could not be built, or Temporal rejected it for good. The operator must act.
     #[error("the worker stopped: {0}")]
     Stopped(String),
+    /// Another installation has the namespace. The operator must act.
+    #[error(transparent)]
+    Taken(NamespaceTaken),
 }
 
 /// Maximum number of concurrent tasks of each kind, in this process.
@@ -45,7 +49,8 @@ impl Default for Slots {
 /// calling thread.
 ///
 /// # Errors
-/// [`Error::Stopped`]: a worker could not be built, or ended by itself.
+/// [`Error::Stopped`]: a worker could not be built, or ended by itself. [`Error::Taken`]: it must not work in this
+/// namespace.
 pub fn run(
     runtime: &tokio::runtime::Handle,
     context: Context,
@@ -57,6 +62,7 @@ pub fn run(
         let (engine, prompt) = (context.engine.clone(), context.prompt.clone());
         let client = tokio::select! {
             client = engine.client() => client,
+            taken = engine.taken() => return Err(Error::Taken(taken)),
             () = &mut stop => return Ok(()),
         };
         let Some(client) = client else { return Ok(()) };
@@ -79,6 +85,8 @@ pub fn run(
                 prompt.finish().await;
                 result.map(drop).map_err(|error| stopped(&error))
             }
+            // Tasks of another installation are not finished: they would be looked up in the wrong database.
+            taken = engine.taken() => Err(Error::Taken(taken)),
             () = stopping => Ok(()),
         }
     })

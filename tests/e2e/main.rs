@@ -18,6 +18,7 @@ mod lanes;
 mod lives;
 mod max_wait;
 mod metrics;
+mod namespaces;
 mod operators;
 mod recovery;
 mod restored;

@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 use std::time::Duration;
+use system_tests::process::{Backend, Installation};
+use system_tests::sns::Sns;
+use system_tests::temporal::{Memory, Temporal};
 use system_tests::wait;
-use system_tests::world::{Setting, World};
+use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
 
 /// How long the list of workflows may lag behind the workflows themselves.
@@ -89,4 +92,31 @@ async fn a_held_purchase_with_a_failing_destination_is_found_as_such() {
     wait_found(&world, "sick", "SettleHeld = false", WorkflowExecutionStatus::Completed).await;
     wait_found(&world, "sick", "SettleDestinationsFailing = 0", WorkflowExecutionStatus::Completed).await;
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attributes_that_temporal_does_not_take_are_left_out() {
+    let temporal = Temporal::start(Memory::Volatile).await;
+    // A namespace on SQLite has room for ten of this type.
+    let others: String = (0..10).map(|number| format!(" --name Other{number} --type Keyword")).collect();
+    drop(temporal.run_line(&format!("temporal operator search-attribute create{others}")).await);
+    let installation = Installation::new(Backend::Sqlite, &temporal.address(), &Sns::new());
+    let mut process = installation.start(&["run", "--window", "1s"], &[]);
+    process.wait_connected().await;
+    let sample = installation.call(&["sample", "--json"]);
+    let sent: Value = serde_json::from_slice(&sample.stdout).unwrap_or_else(|error| panic!("{error}: {sample:?}"));
+    let key = sent["collapse_key"].as_str().expect("a collapse key");
+    wait::until(SOON, "a delivered event", async || {
+        let answer = installation.api().try_get(&format!("/v1/deliveries?status=delivered&collapse_key={key}")).await?;
+        let count = answer.body["items"].as_array().map_or(0, Vec::len);
+        if count > 0 { Ok(()) } else { Err(format!("{answer:?}\n{}", process.log())) }
+    })
+    .await;
+    wait::until(VISIBLE, "a run that is found by an attribute that fits", async || {
+        let found = temporal.list("SettleRevision = 1 AND WorkflowType = 'purchase'").await;
+        if found.len() == 1 { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    let warnings = process.log().matches("does not take these search attributes").count();
+    assert_eq!(warnings, 1, "{}", process.log());
 }

@@ -46,7 +46,9 @@ impl Temporal {
         let arguments = arguments.replace("TEMPORAL_ADDRESS", &self.address());
         let address =
             if arguments.contains("--address ") { String::new() } else { format!("--address {}", self.address()) };
-        let script = format!("exec \"$0\" {arguments} {address} --namespace {NAMESPACE}");
+        let namespace =
+            if arguments.contains("--namespace ") { String::new() } else { format!("--namespace {NAMESPACE}") };
+        let script = format!("exec \"$0\" {arguments} {address} {namespace}");
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script).arg(cli()).stdin(Stdio::null());
         let output = shell.output().await.expect("a shell");

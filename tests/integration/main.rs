@@ -14,4 +14,5 @@ mod harness_processes;
 mod harness_receiver;
 mod harness_rvs;
 mod harness_temporal;
+mod own_server;
 mod storage;

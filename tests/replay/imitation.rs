@@ -48,7 +48,7 @@ macro_rules! imitation {
                     let deliver = Deliver { collapse_key: key, destination_id: lane.destination_id };
                     let options = options::lane(ctx.cancellation_token().child_token(), Retries::None, String::new());
                     let delivering = ctx.execute_activity(Activities::deliver, deliver, options);
-                    ctx.upsert_search_attributes(values.upsert(key));
+                    ctx.upsert_search_attributes(values.upsert(key, &[]));
                     delivering.await?;
                 }
                 Ok(())

@@ -65,9 +65,9 @@ impl Values {
         *self != Self { revision: self.revision, ..other.clone() }
     }
 
-    /// All attributes as one upsert.
+    /// All attributes as one upsert, without those of these names.
     #[must_use]
-    pub fn upsert(&self, key: CollapseKey) -> Vec<SearchAttributeUpdate> {
+    pub fn upsert(&self, key: CollapseKey, left_out: &[String]) -> Vec<SearchAttributeUpdate> {
         let mut all = vec![
             COLLAPSE_KEY.value_set(key.to_string()),
             STATE.value_set(self.state_name().to_owned()),
@@ -77,6 +77,7 @@ impl Values {
         ];
         all.extend(self.app_id.map(|id| APP.value_set(id.to_string())));
         all.extend(self.platform_id.map(|id| PLATFORM.value_set(id.to_string())));
+        all.retain(|update| !left_out.iter().any(|name| name == update.name()));
         all
     }
 }

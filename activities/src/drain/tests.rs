@@ -1,7 +1,7 @@
 //! Which lanes a drain loads, and how long it waits while a request about the same user is in flight.
 
 use super::*;
-use crate::engine::Engine;
+use crate::engine::{DevServer, Engine};
 use crate::http::Http;
 use crate::{Prompt, Shares, Verifier};
 use domain::{
@@ -53,12 +53,13 @@ impl World {
         };
         let destination = store.new_destination(new).await.unwrap().id;
         let keys = [buy(&store, &platform, "one").await, buy(&store, &platform, "other").await];
+        let org_id = store.installation().org_id;
         let context = Context {
             store,
             http: Http::new(Rules::default()),
             allowed_addresses: Allowed::default(),
             verifier: Arc::new(Verifier::new(protocols::stores::Settings::default())),
-            engine: Engine::start_at("test", "http://127.0.0.1:1").unwrap(),
+            engine: Engine::start_at("test", org_id, DevServer::default()),
             clock,
             random: || 0.5,
             retention: None,

@@ -1,46 +1,50 @@
 //! The connection to Temporal: starts, signals and queries workflows, and ensures that the search attributes are
-//! registered and that the sweep runs.
+//! registered, and that the sweep runs and is this installation's.
 //!
-//! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored.
-//! `destination_signals` decides when to signal a destination's run.
+//! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored. `connection`
+//! connects; `claim` finds out whose the namespace is; `dev_server` holds the addresses of a server that this process
+//! starts; `search_attributes` registers them; `destination_signals` decides when to signal a destination's run.
 
+mod claim;
+mod connection;
 mod destination_signals;
+mod dev_server;
+mod search_attributes;
 
+pub use claim::NamespaceTaken;
+pub use connection::namespace_of;
+pub use dev_server::{Addresses, DevServer};
+
+use claim::{Claimed, Observed};
+use connection::{FAILURES_BEFORE_WARNING, Server, connect};
 use destination_signals::DestinationSignals;
-use domain::{CollapseKey, DestinationId};
-use std::sync::Arc;
+use domain::{CollapseKey, DestinationId, OrgId};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use temporalio_client::envconfig::LoadClientConfigProfileOptions;
-use temporalio_client::errors::ClientConnectError;
 use temporalio_client::tonic::{Code, IntoRequest, Request, Status};
-use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, RetryOptions, Url};
+use temporalio_client::{Client, ClientOptions, NamespacedClient};
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
-use temporalio_common::protos::temporal::api::enums::v1::{
-    QueryRejectCondition, TaskQueueKind, WorkflowIdConflictPolicy,
-};
-use temporalio_common::protos::temporal::api::operatorservice::v1::{
-    AddSearchAttributesRequest, ListSearchAttributesRequest,
-};
+use temporalio_common::protos::temporal::api::enums::v1::{QueryRejectCondition, TaskQueueKind};
+use temporalio_common::protos::temporal::api::operatorservice::v1::ListSearchAttributesRequest;
 use temporalio_common::protos::temporal::api::query::v1::WorkflowQuery;
 use temporalio_common::protos::temporal::api::sdk::v1::UserMetadata;
 use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     QueryWorkflowRequest, SignalWithStartWorkflowExecutionRequest, SignalWorkflowExecutionRequest,
-    StartWorkflowExecutionRequest,
 };
 use temporalio_common::search_attributes::SearchAttributes;
 use tokio::sync::watch;
 use workflows::signal::{DestinationSignal, Signal};
-use workflows::{attributes, contract};
+use workflows::{attributes, contract, purchase};
 
 /// Time limit of one call.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time between two attempts to connect.
+/// Time between two attempts to connect, and to claim the namespace for the first time.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Number of failed attempts to connect before a warning: a server that starts at the same time needs some seconds.
-const FAILURES_BEFORE_WARNING: u32 = 8;
-/// Time between two checks that the sweep runs and the search attributes exist.
+/// Time between two checks that the sweep runs and is this installation's, and that the search attributes exist.
 const ENSURE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why Temporal did not accept a request.
@@ -70,20 +74,26 @@ impl From<Status> for TemporalError {
 /// The connection to Temporal. Clones share it.
 #[derive(Clone)]
 pub struct Engine {
-    client: watch::Receiver<Option<Client>>,
+    access: watch::Receiver<Access>,
     last_call_succeeded: Arc<AtomicBool>,
     signals: Arc<DestinationSignals>,
     identity: String,
-    address: Arc<str>,
+    installation: OrgId,
+    server: Server,
+    namespace: Arc<str>,
+    /// The search attributes that are left out; `None` before that is known.
+    left_out: Arc<Mutex<Option<BTreeSet<&'static str>>>>,
 }
 
-/// Who runs the Temporal server. An external one that does not answer causes a warning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Server {
-    /// Somebody else: it should run already.
-    External,
-    /// The caller, who may still be downloading or starting it.
-    Embedded,
+/// Whether this installation may use the namespace.
+#[derive(Clone)]
+enum Access {
+    /// Not known yet.
+    Unknown,
+    /// The namespace is this installation's.
+    Ours(Client),
+    /// The namespace is another installation's.
+    Taken(NamespaceTaken),
 }
 
 /// A signal to one workflow. If no run is open, Temporal starts one.
@@ -93,6 +103,7 @@ struct SignalWithStart {
     signal: &'static str,
     payload: serde_json::Value,
     summary: &'static str,
+    input: Option<Payloads>,
     attributes: SearchAttributes,
 }
 
@@ -102,59 +113,74 @@ impl Engine {
     ///
     /// # Errors
     /// When those settings are wrong, with the setting's name.
-    pub fn start(identity: &str) -> Result<Self, String> {
+    pub fn start(identity: &str, installation: OrgId) -> Result<Self, String> {
         let (connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
             .map_err(|error| format!("Temporal's settings (TEMPORAL_*): {error}"))?;
-        Ok(Self::connect_in_background(identity, connection, options, Server::External))
+        Ok(Self::connect_in_background(identity, installation, Server::External(Box::new(connection)), options))
     }
 
-    /// Connects in the background to the server at `address`, which the caller starts. Ignores the environment.
-    ///
-    /// # Errors
-    /// When `address` is not a URL.
-    pub fn start_at(identity: &str, address: &str) -> Result<Self, String> {
-        let url: Url = address.parse().map_err(|error| format!("Temporal's address `{address}`: {error}"))?;
-        let options = ClientOptions::new("default").build();
-        Ok(Self::connect_in_background(identity, ConnectionOptions::new(url).build(), options, Server::Embedded))
+    /// Connects in the background to a dev server that the caller starts with the namespace of [`namespace_of`].
+    /// Ignores the environment.
+    #[must_use]
+    pub fn start_at(identity: &str, installation: OrgId, dev_server: DevServer) -> Self {
+        let options = ClientOptions::new(namespace_of(installation)).build();
+        Self::connect_in_background(identity, installation, Server::Own(dev_server), options)
     }
 
-    fn connect_in_background(
-        identity: &str,
-        mut connection: ConnectionOptions,
-        options: ClientOptions,
-        server: Server,
-    ) -> Self {
-        identity.clone_into(&mut connection.identity);
-        connection.retry_options = RetryOptions::no_retries();
-        let (publish, client) = watch::channel(None);
-        let signals = Arc::new(DestinationSignals::new());
-        let address = host_and_port(&connection.target).into();
-        let engine =
-            Self { client, last_call_succeeded: Arc::default(), signals, identity: identity.to_owned(), address };
+    fn connect_in_background(identity: &str, installation: OrgId, server: Server, options: ClientOptions) -> Self {
+        let (publish, access) = watch::channel(Access::Unknown);
+        let engine = Self {
+            access,
+            last_call_succeeded: Arc::default(),
+            signals: Arc::new(DestinationSignals::new()),
+            identity: identity.to_owned(),
+            installation,
+            server,
+            namespace: options.namespace.as_str().into(),
+            left_out: Arc::default(),
+        };
         tokio::spawn(destination_signals::run(engine.clone()));
-        let keeper = engine.clone();
-        tokio::spawn(async move {
-            let client = connect(connection, options, server).await;
-            publish.send_replace(Some(client));
-            loop {
-                let ensured = keeper.ensure().await;
-                keeper.last_call_succeeded.store(ensured.is_ok(), Ordering::Relaxed);
-                if let Err(error) = ensured {
+        tokio::spawn(engine.clone().keep(options, publish));
+        engine
+    }
+
+    /// Connects, then ensures every [`ENSURE_INTERVAL`] that everything in Temporal is as it must be.
+    async fn keep(self, options: ClientOptions, publish: watch::Sender<Access>) {
+        let client = connect(&self.identity, &self.server, options).await;
+        let (mut observed, mut failures) = (Observed::default(), 0_u32);
+        loop {
+            let ensured = self.ensure(&client, &mut observed).await;
+            self.last_call_succeeded.store(matches!(ensured, Ok(Claimed::Ours)), Ordering::Relaxed);
+            let is_starting = matches!(*publish.borrow(), Access::Unknown);
+            failures = if ensured.is_ok() { 0 } else { failures.saturating_add(1) };
+            match ensured {
+                Ok(Claimed::Ours) => _ = publish.send_if_modified(|access| access.give(&client)),
+                Ok(Claimed::Pending) => {}
+                Ok(Claimed::Taken(taken)) => _ = publish.send_if_modified(|access| access.take(taken)),
+                // A server that was just started needs some attempts.
+                Err(error) if !is_starting || failures.is_multiple_of(FAILURES_BEFORE_WARNING) => {
                     tracing::warn!(error = %error, "the sweep or the search attributes could not be ensured");
                 }
-                tokio::select! {
-                    () = tokio::time::sleep(ENSURE_INTERVAL) => {}
-                    () = publish.closed() => return,
-                }
+                Err(_) => {}
             }
-        });
-        engine
+            let interval = if matches!(*publish.borrow(), Access::Unknown) { RETRY_INTERVAL } else { ENSURE_INTERVAL };
+            tokio::select! {
+                () = tokio::time::sleep(interval) => {}
+                () = publish.closed() => return,
+            }
+        }
     }
 
     /// Host and port of the server, in the form that Temporal's command-line tool takes.
     #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
+    pub fn address(&self) -> String {
+        self.server.address()
+    }
+
+    /// The namespace that the workflows are in.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// Whether Temporal answered the last periodic call. There is one every 10 s; false before the first.
@@ -163,14 +189,44 @@ impl Engine {
         self.last_call_succeeded.load(Ordering::Relaxed)
     }
 
-    /// Waits until the connection exists, and returns the client. `None`: the task that connects has ended.
+    /// Waits until this installation has the namespace, and returns the client. `None`: the task that connects has
+    /// ended.
     pub async fn client(&self) -> Option<Client> {
-        self.client.clone().wait_for(Option::is_some).await.ok()?.clone()
+        let mut access = self.access.clone();
+        match &*access.wait_for(|access| matches!(access, Access::Ours(_))).await.ok()? {
+            Access::Ours(client) => Some(client.clone()),
+            Access::Unknown | Access::Taken(_) => None,
+        }
     }
 
-    /// The client, if the connection exists already.
+    /// Waits until another installation has the namespace. A process that takes work from Temporal must stop then.
+    pub async fn taken(&self) -> NamespaceTaken {
+        self.first_taken(|access| matches!(access, Access::Taken(_))).await
+    }
+
+    /// Waits until it is known whose the namespace is, and returns if it is another installation's. A process that only
+    /// signals can go on when that happens later: its signals wait.
+    pub async fn taken_at_start(&self) -> NamespaceTaken {
+        self.first_taken(|access| !matches!(access, Access::Unknown)).await
+    }
+
+    async fn first_taken(&self, is_wanted: impl FnMut(&Access) -> bool) -> NamespaceTaken {
+        let mut access = self.access.clone();
+        if let Ok(found) = access.wait_for(is_wanted).await
+            && let Access::Taken(taken) = &*found
+        {
+            return taken.clone();
+        }
+        std::future::pending().await
+    }
+
+    /// The client, if this installation has the namespace.
     fn now(&self) -> Result<Client, TemporalError> {
-        self.client.borrow().clone().ok_or_else(|| TemporalError::Unavailable("not connected yet".to_owned()))
+        match &*self.access.borrow() {
+            Access::Unknown => Err(TemporalError::Unavailable("not connected yet".to_owned())),
+            Access::Ours(client) => Ok(client.clone()),
+            Access::Taken(taken) => Err(TemporalError::Unavailable(taken.to_string())),
+        }
     }
 
     /// Calls Temporal once.
@@ -189,13 +245,17 @@ impl Engine {
     /// # Errors
     /// See [`TemporalError`]. After `Unavailable` the signal may or may not have arrived; repeating it is harmless.
     pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
-        let known = [attributes::COLLAPSE_KEY.value_set(key.to_string())];
+        let left_out: Vec<String> = self.left_out().into_iter().flatten().map(str::to_owned).collect();
+        let mut known = vec![attributes::COLLAPSE_KEY.value_set(key.to_string())];
+        known.retain(|update| !left_out.iter().any(|name| name == update.name()));
+        let input = (!left_out.is_empty()).then(|| serde_json::json!(purchase::Start { carried: None, left_out }));
         let message = SignalWithStart {
             workflow_id: contract::workflow_id(key),
             workflow_type: contract::PURCHASE,
             signal: signal.name(),
             payload: signal.payload(),
             summary: "one purchase",
+            input: input.map(|input| Payloads { payloads: vec![json(&input)] }),
             attributes: SearchAttributes::new(known),
         };
         self.signal_with_start(message).await
@@ -232,6 +292,7 @@ impl Engine {
             signal: signal.name(),
             payload: signal.payload(),
             summary: "what one destination is owed",
+            input: None,
             attributes: SearchAttributes::default(),
         };
         self.signal_with_start(message).await
@@ -250,6 +311,7 @@ impl Engine {
             workflow_id: message.workflow_id,
             workflow_type: Some(WorkflowType { name: message.workflow_type.to_owned() }),
             task_queue: Some(queue()),
+            input: message.input,
             signal_name: message.signal.to_owned(),
             signal_input: Some(Payloads { payloads: vec![json(&message.payload)] }),
             identity: self.identity.clone(),
@@ -282,101 +344,37 @@ impl Engine {
         Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
     }
 
-    /// Ensures that the search attributes are registered and that the sweep runs. Both are lost when Temporal's
-    /// database is deleted, and an operator can terminate the sweep by hand.
-    async fn ensure(&self) -> Result<(), TemporalError> {
-        let client = self.now()?;
-        self.register(&client).await?;
-        let request = StartWorkflowExecutionRequest {
-            namespace: client.namespace(),
-            workflow_id: contract::SWEEP.to_owned(),
-            workflow_type: Some(WorkflowType { name: contract::SWEEP.to_owned() }),
-            task_queue: Some(queue()),
-            identity: self.identity.clone(),
-            // No request id: for a repeated one the server would return the run that it started first, even if that run
-            // has completed.
-            workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting as i32,
-            user_metadata: Some(summary("finds what is overdue and wakes it")),
-            ..Default::default()
-        };
-        client.connection().workflow_service().start_workflow_execution(timed(request)).await?;
-        Ok(())
-    }
-
-    /// Registers the missing search attributes.
-    async fn register(&self, client: &Client) -> Result<(), TemporalError> {
-        let mut operator = client.connection().operator_service();
-        let list = timed(ListSearchAttributesRequest { namespace: client.namespace() });
-        let known = match operator.list_search_attributes(list).await {
-            Ok(known) => known.into_inner().custom_attributes,
-            // Temporal Cloud refuses this call: its operator registers the attributes, see
-            // `api/src/commands/README.md`.
-            Err(status) if matches!(status.code(), Code::PermissionDenied | Code::Unimplemented) => {
-                tracing::warn!("search attributes cannot be registered: api/src/commands/README.md names them");
-                return Ok(());
-            }
-            Err(status) => return Err(status.into()),
-        };
-        let wanted = attributes::all();
-        for (name, kind) in wanted {
-            if known.get(name).is_some_and(|have| *have != kind as i32) {
-                tracing::error!(attribute = name, "a search attribute exists with another type; remove it");
-            }
+    /// Ensures that the search attributes are registered, and that the sweep runs and is this installation's. Both are
+    /// lost when Temporal's database is deleted, and an operator can terminate the sweep by hand. In another
+    /// installation's namespace nothing is registered.
+    async fn ensure(&self, client: &Client, observed: &mut Observed) -> Result<Claimed, TemporalError> {
+        let claimed = self.claim(client, observed).await?;
+        if matches!(claimed, Claimed::Ours) {
+            self.register(client).await?;
         }
-        let missing = wanted.into_iter().filter(|(name, _)| !known.contains_key(*name));
-        let search_attributes: std::collections::HashMap<String, i32> =
-            missing.map(|(name, kind)| (name.to_owned(), kind as i32)).collect();
-        if search_attributes.is_empty() {
-            return Ok(());
-        }
-        let add = AddSearchAttributesRequest { search_attributes, namespace: client.namespace() };
-        operator.add_search_attributes(timed(add)).await?;
-        Ok(())
+        Ok(claimed)
     }
 }
 
-async fn connect(connection: ConnectionOptions, options: ClientOptions, server: Server) -> Client {
-    let mut failures = 0_u32;
-    loop {
-        // Without the time-out, `connect` would wait for ever for a server that accepts the connection and sends
-        // nothing.
-        let attempt = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(connection.clone())).await;
-        let why = match attempt {
-            Ok(Ok(connected)) => match Client::new(connected, options.clone()) {
-                Ok(client) => return client,
-                Err(error) => error.to_string(),
-            },
-            Ok(Err(error)) => cause(&error),
-            Err(_) => "it accepts connections and does not answer".to_owned(),
-        };
-        failures = failures.saturating_add(1);
-        if failures == FAILURES_BEFORE_WARNING && server == Server::External {
-            tracing::warn!(
-                address = host_and_port(&connection.target),
-                reason = why,
-                "no Temporal server answers at this address, which TEMPORAL_ADDRESS or Temporal's profile file names; \
-                 retrying; notifications are accepted meanwhile"
-            );
+impl Access {
+    /// Notes that the namespace is this installation's; returns whether that is new.
+    fn give(&mut self, client: &Client) -> bool {
+        let is_new = !matches!(self, Self::Ours(_));
+        if is_new {
+            *self = Self::Ours(client.clone());
         }
-        tokio::time::sleep(RETRY_INTERVAL).await;
+        is_new
     }
-}
 
-fn host_and_port(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-/// The innermost cause of a failure: the part that an operator can act on.
-fn cause(error: &ClientConnectError) -> String {
-    if let ClientConnectError::SystemInfoCallError(status) = error {
-        return format!("something answers that is no Temporal server ({})", status.message());
+    /// Notes that the namespace is another installation's; returns whether that is new.
+    fn take(&mut self, taken: NamespaceTaken) -> bool {
+        let is_new = !matches!(self, Self::Taken(before) if *before == taken);
+        if is_new {
+            tracing::error!(reason = %taken, "this installation must not use its Temporal namespace");
+            *self = Self::Taken(taken);
+        }
+        is_new
     }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 fn timed<T>(message: T) -> Request<T>

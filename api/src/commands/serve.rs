@@ -58,10 +58,13 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let listener = bind(config.http.listen).await?;
     let stop = Stop::on_signals()?;
-    let engine = connect(&identity("serve"))?;
-    let edge = edge(&config, store, engine)?;
+    let engine = connect(&identity("serve"), &store)?;
+    let edge = edge(&config, store, engine.clone())?;
     table::line(&format!("settle serves http://{} (Ctrl-C ends)", listener.local_addr()?));
-    http(listener, edge, stop).await?;
+    tokio::select! {
+        served = http(listener, edge, stop) => served?,
+        taken = engine.taken_at_start() => return Err(taken.into()),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -85,9 +88,9 @@ pub fn identity(command: &str) -> String {
 }
 
 /// Starts the connection to the Temporal server that the `TEMPORAL_*` variables name.
-pub fn connect(identity: &str) -> anyhow::Result<engine::Engine> {
+pub fn connect(identity: &str, store: &Store) -> anyhow::Result<engine::Engine> {
     let address = environment().remove("TEMPORAL_ADDRESS").filter(|address| !address.is_empty());
-    engine::Engine::start(identity).map_err(|why| match address {
+    engine::Engine::start(identity, store.installation().org_id).map_err(|why| match address {
         Some(address) => anyhow::anyhow!(
             "TEMPORAL_ADDRESS is `{address}`: expected HOST:PORT of a Temporal server, such as 127.0.0.1:7233 ({why})"
         ),

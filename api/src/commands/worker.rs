@@ -54,7 +54,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(address) = options.metrics {
         show_metrics(serve::bind(address).await?, stop.clone());
     }
-    let engine = serve::connect(&serve::identity("worker"))?;
+    let engine = serve::connect(&serve::identity("worker"), &store)?;
     table::line("settle works (Ctrl-C ends)");
     work(Parts { config: &config, store, engine, simulated: None }, stop).await?;
     Ok(ExitCode::SUCCESS)
@@ -108,7 +108,10 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         let _ = sender.send(result);
     });
     thread.context("no thread for the worker")?;
-    receiver.await.context("the worker broke down")?.context("the worker cannot go on")
+    match receiver.await.context("the worker broke down")? {
+        Err(worker::Error::Taken(taken)) => Err(taken.into()),
+        result => result.context("the worker cannot go on"),
+    }
 }
 
 /// The settings by which receipts are verified with each store.

@@ -2,7 +2,8 @@
 //! notifications are merged into it. Memory is bounded, and ingress never waits for Temporal.
 //!
 //! The inbox holds the notifications, so a lost signal loses nothing: `refill` reads back from the inbox what does not
-//! fit in memory. `plan`, which is pure, decides when to signal; `send` sends the signals.
+//! fit in memory, and at the start what the process before may not have signalled. `plan`, which is pure, decides when
+//! to signal; `send` sends the signals.
 
 mod plan;
 mod refill;
@@ -60,7 +61,8 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Starts the dispatcher. It first signals all notifications in the inbox that have no outcome.
+    /// Starts the dispatcher. Besides new notifications, it signals purchases whose notifications in the inbox have no
+    /// outcome: the newest ones, up to a limit, and only while no other signal is due.
     #[must_use]
     pub fn start(engine: Arc<dyn Engine>, store: Store) -> Self {
         Self::with_capacity(engine, store, DEFAULT_CAPACITY)
@@ -119,7 +121,7 @@ struct Shared {
     plan: Mutex<Plan>,
     /// Wakes `send`: the plan has a new step.
     plan_changed: Notify,
-    /// Wakes `refill`: a purchase left memory, or rows were missed.
+    /// Wakes `refill`: a signal was sent, so that memory may have room, or rows were missed.
     room_freed: Notify,
     engine: Arc<dyn Engine>,
     /// Time zero of the plan.
@@ -133,6 +135,11 @@ impl Shared {
 
     fn now_ms(&self) -> i64 {
         i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn add_to_backlog(&self, unsent: UnsentSignal) {
+        self.plan().add_to_backlog(self.now_ms(), unsent);
+        self.plan_changed.notify_one();
     }
 
     fn notify(&self, unsent: UnsentSignal) {

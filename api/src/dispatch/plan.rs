@@ -1,7 +1,8 @@
 //! Decides when to send which signal. Pure: time is an argument (milliseconds of any monotonic clock).
 //!
-//! Every step costs O(log n). A key is in exactly one of three places: `due` (it has an unsent signal), in flight
-//! (the call is running), or `resting` (all rows are signalled; the key is kept to limit the rate of its next signals).
+//! Every step costs O(log n). A key is in exactly one of four places: `due` (it has an unsent signal), `backlog` (its
+//! rows are from before the start of the process, and perhaps signalled already), in flight (the call is running), or
+//! `resting` (all rows are signalled; the key is kept to limit the rate of its next signals).
 
 use domain::CollapseKey;
 use domain::time::duration;
@@ -83,6 +84,8 @@ struct Entry {
 enum Place {
     /// To be signalled at this time.
     Due(i64),
+    /// To be signalled when no key is due, the highest sequence number first.
+    Backlog(i64),
     InFlight,
     /// To be forgotten at this time.
     Resting(i64),
@@ -94,6 +97,7 @@ pub struct Plan {
     capacity: usize,
     entries: HashMap<CollapseKey, Entry>,
     due: BTreeSet<(i64, CollapseKey)>,
+    backlog: BTreeSet<(i64, CollapseKey)>,
     resting: BTreeSet<(i64, CollapseKey)>,
     /// Rows from this sequence number on may not be in memory.
     missed_from: Option<i64>,
@@ -104,15 +108,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// An empty plan of at most `capacity` keys. All rows of the inbox count as missed, so a refill comes first.
+    /// An empty plan of at most `capacity` keys.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
             entries: HashMap::new(),
             due: BTreeSet::new(),
+            backlog: BTreeSet::new(),
             resting: BTreeSet::new(),
-            missed_from: Some(0),
+            missed_from: None,
             failures: 0,
             paused_until: i64::MIN,
         }
@@ -125,15 +130,27 @@ impl Plan {
             return;
         }
         let entry = self.entries.entry(unsent.key).or_insert_with(|| Entry::new(now));
-        if !entry.add(now, unsent) {
+        let is_new = entry.add(now, unsent);
+        match entry.place {
+            Place::Resting(at) if is_new => self.resting.remove(&(at, unsent.key)),
+            // Also the row that was read from the inbox before this call.
+            Place::Backlog(seq) => self.backlog.remove(&(seq, unsent.key)),
+            Place::Resting(_) | Place::Due(_) | Place::InFlight => return,
+        };
+        self.queue(unsent.key, now);
+    }
+
+    /// Adds the newest row of a purchase from before the start of the process. If memory has no room for its key, it is
+    /// left to the sweep.
+    pub fn add_to_backlog(&mut self, now: i64, unsent: UnsentSignal) {
+        if self.entries.contains_key(&unsent.key) || self.backlog_room() == 0 || !self.make_room() {
             return;
         }
-        if let Place::Resting(at) = entry.place {
-            self.resting.remove(&(at, unsent.key));
-            let at = now.max(entry.not_before);
-            entry.place = Place::Due(at);
-            self.due.insert((at, unsent.key));
-        }
+        let mut entry = Entry::new(now);
+        entry.add(now, unsent);
+        entry.place = Place::Backlog(unsent.seq);
+        self.entries.insert(unsent.key, entry);
+        self.backlog.insert((unsent.seq, unsent.key));
     }
 
     /// Adds one row that needs a flush, which is sent without spacing. If memory has no room for its key, the row is
@@ -157,14 +174,17 @@ impl Plan {
     /// [`Plan::refused`] reports its result.
     pub fn next(&mut self, now: i64) -> Step {
         self.forget_rested(now);
-        let Some(&(at, key)) = self.due.first() else {
-            return self.resting.first().map_or(Step::Idle, |&(at, _)| Step::Sleep(at));
+        let due_at = self.due.first().map(|&(at, _)| at.max(self.paused_until));
+        let next = match due_at {
+            Some(at) if at <= now => self.due.pop_first(),
+            _ if self.paused_until <= now => self.backlog.pop_last(),
+            _ => None,
         };
-        let at = at.max(self.paused_until);
-        if at > now {
-            return Step::Sleep(at);
-        }
-        self.due.pop_first();
+        let Some((_, key)) = next else {
+            let backlog_at = (!self.backlog.is_empty()).then_some(self.paused_until);
+            let wake = due_at.into_iter().chain(backlog_at).min().or(self.resting.first().map(|&(at, _)| at));
+            return wake.map_or(Step::Idle, Step::Sleep);
+        };
         let Some(entry) = self.entries.get_mut(&key) else { return Step::Sleep(now) };
         entry.place = Place::InFlight;
         entry.unsignalled.1 = entry.unsignalled.0;
@@ -226,7 +246,8 @@ impl Plan {
         self.missed_from = Some(self.missed_from.map_or(seq, |from| from.min(seq)));
     }
 
-    /// Call it before rows above `cursor` are read from the inbox. From then on, rows above it no longer count as missed.
+    /// Call it before rows above `cursor` are read from the inbox. From then on, rows above it no longer count as
+    /// missed.
     pub fn about_to_read(&mut self, cursor: i64) {
         if self.missed_from.is_some_and(|from| from > cursor) {
             self.missed_from = None;
@@ -239,7 +260,13 @@ impl Plan {
         self.capacity.saturating_sub(self.unsignalled_purchases())
     }
 
-    /// Number of keys that are due or in flight.
+    /// Number of further keys that fit into the backlog, which takes half of the memory at most.
+    #[must_use]
+    pub fn backlog_room(&self) -> usize {
+        self.capacity.div_ceil(2).saturating_sub(self.backlog.len()).min(self.room())
+    }
+
+    /// Number of keys that are due, in the backlog or in flight.
     #[must_use]
     pub fn unsignalled_purchases(&self) -> usize {
         self.entries.len().saturating_sub(self.resting.len())

@@ -1,25 +1,73 @@
-//! Reads rows back from the inbox: those that did not fit in memory, and at the start all rows without an outcome.
+//! Reads rows back from the inbox: those that did not fit in memory, and at the start the newest ones without an
+//! outcome.
+//!
+//! What the process before this one signalled is not stored, so a start repeats signals, which is harmless. Its cost is
+//! limited: one signal for each purchase, only while no other signal is due, and for the newest [`START_LIMIT`]
+//! purchases. The sweep signals older ones once they are overdue.
 
 use super::Shared;
 use super::plan::UnsentSignal;
 use domain::time::millis;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Store, chain};
+use storage::{Open, Store, chain};
 use tokio::time::sleep;
 
+/// Maximum number of purchases that a start signals.
+const START_LIMIT: usize = 10_000;
 /// Maximum number of rows of one read.
 const PAGE: usize = 500;
 /// The pause after the database did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The reading of the inbox at the start, from its newest row backwards.
+struct StartPass {
+    /// The rows below this sequence number are still to be read; `None` when all are, or enough.
+    before: Option<i64>,
+    /// Number of further purchases to signal.
+    left: usize,
+}
+
+impl StartPass {
+    const fn new() -> Self {
+        Self { before: Some(i64::MAX), left: START_LIMIT }
+    }
+
+    /// From where and how many rows to read next; `None` while memory has no room, and at the end.
+    fn next(&self, shared: &Shared) -> Option<(i64, usize)> {
+        let limit = shared.plan().backlog_room().min(PAGE).min(self.left);
+        self.before.filter(|_| limit > 0).map(|before| (before, limit))
+    }
+
+    /// Reads one page.
+    async fn read(&mut self, shared: &Shared, store: &Store, (before, limit): (i64, usize)) {
+        match store.newest_open_before(before, i64::try_from(limit).unwrap_or(i64::MAX)).await {
+            Ok(page) => {
+                self.before = page.last().map(|last| last.seq);
+                self.left = self.left.saturating_sub(page.len());
+                for row in page {
+                    shared.add_to_backlog(unsent(row));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the inbox could not be read at the start; it is tried again");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
 /// Runs until it is aborted.
 pub(super) async fn run(shared: Arc<Shared>, store: Store) {
+    let mut start_pass = StartPass::new();
     loop {
         let missed = shared.plan().missed_from();
-        match missed {
-            Some(from) => pass(&shared, &store, from.saturating_sub(1)).await,
-            None => shared.room_freed.notified().await,
+        if let Some(from) = missed {
+            pass(&shared, &store, from.saturating_sub(1)).await;
+        } else if let Some(page) = start_pass.next(&shared) {
+            start_pass.read(&shared, &store, page).await;
+        } else {
+            shared.room_freed.notified().await;
         }
     }
 }
@@ -41,8 +89,7 @@ async fn pass(shared: &Shared, store: &Store, mut cursor: i64) {
         let Some(last) = page.last() else { return };
         cursor = last.seq;
         for row in page {
-            let (quiet_ms, cap_ms) = (millis(row.quiet), row.cap.map(millis));
-            shared.notify(UnsentSignal { key: row.collapse_key, seq: row.seq, quiet_ms, cap_ms });
+            shared.notify(unsent(row));
         }
     }
 }
@@ -56,4 +103,9 @@ async fn wait_for_room(shared: &Shared) -> i64 {
         }
         shared.room_freed.notified().await;
     }
+}
+
+fn unsent(row: Open) -> UnsentSignal {
+    let (quiet_ms, cap_ms) = (millis(row.quiet), row.cap.map(millis));
+    UnsentSignal { key: row.collapse_key, seq: row.seq, quiet_ms, cap_ms }
 }

@@ -18,11 +18,8 @@ fn unsent(number: u128, seq: i64) -> UnsentSignal {
     UnsentSignal { key: key(number), seq, quiet_ms: WINDOW_MS, cap_ms: None }
 }
 
-/// A plan after its first refill.
 fn plan(capacity: usize) -> Plan {
-    let mut plan = Plan::new(capacity);
-    plan.about_to_read(-1);
-    plan
+    Plan::new(capacity)
 }
 
 /// Sends all signals that are due now, and returns them.
@@ -151,8 +148,57 @@ fn a_page_that_is_read_later_shows_what_was_missed_above_it() {
 }
 
 #[test]
-fn a_plan_begins_with_everything_missed() {
-    assert_eq!(Plan::new(1).missed_from(), Some(0));
+fn rows_of_before_the_start_come_last_the_newest_first() {
+    let mut plan = plan(10);
+    for seq in [3, 2, 1] {
+        plan.add_to_backlog(0, unsent(u128::try_from(seq).expect("small"), seq));
+    }
+    plan.notify(0, unsent(7, 70));
+    plan.notify(5, unsent(8, 80));
+    let keys: Vec<CollapseKey> = flush(&mut plan, 5).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, [7, 8, 3, 2, 1].map(key));
+}
+
+#[test]
+fn news_of_a_purchase_take_it_out_of_the_backlog() {
+    let mut plan = plan(10);
+    for seq in [1, 2, 3] {
+        plan.add_to_backlog(0, unsent(u128::try_from(seq).expect("small"), seq));
+    }
+    plan.notify(1, unsent(1, 9));
+    plan.notify(2, unsent(2, 2));
+    let sent: Vec<_> = flush(&mut plan, 2).into_iter().map(|(key, notified)| (key, notified.through)).collect();
+    assert_eq!(sent, [(key(1), 9), (key(2), 2), (key(3), 3)]);
+    plan.add_to_backlog(3, unsent(1, 8));
+    assert_eq!(flush(&mut plan, 3), [], "a newer row of it was signalled");
+}
+
+#[test]
+fn the_backlog_leaves_room_for_what_is_new() {
+    let mut plan = plan(4);
+    for number in 1..=10 {
+        plan.add_to_backlog(0, unsent(number, 1));
+    }
+    assert_eq!((plan.unsignalled_purchases(), plan.backlog_room()), (2, 0));
+    plan.notify(0, unsent(11, 11));
+    plan.notify(0, unsent(12, 12));
+    assert_eq!((plan.missed_from(), plan.room()), (None, 0));
+    flush(&mut plan, 0);
+    assert_eq!(plan.backlog_room(), 2);
+}
+
+#[test]
+fn the_backlog_waits_while_the_engine_is_down() {
+    let mut plan = plan(10);
+    plan.add_to_backlog(0, unsent(9, 9));
+    for number in 1..=4 {
+        plan.notify(0, unsent(number, 1));
+    }
+    for _ in 0..4 {
+        let Step::Signal(key, _) = plan.next(0) else { panic!("a signal is due") };
+        plan.failed(0, key);
+    }
+    assert!(matches!(plan.next(0), Step::Sleep(until) if until > 0), "all keys pause");
 }
 
 #[test]

@@ -106,6 +106,23 @@ async fn a_start_signals_everything_that_is_open() {
 }
 
 #[tokio::test]
+async fn a_start_signals_each_purchase_once_the_newest_first() {
+    let folder = Folder::new("newest");
+    let store = open(&folder).await;
+    let platform = platform(&store).await;
+    let rows = fill(&store, platform, 25).await;
+    let engine = Arc::new(Recording::default());
+    let _dispatch = Dispatch::start(engine.clone(), store.clone());
+    wait_signalled(&engine, &rows).await;
+    let signals = engine.signals();
+    assert_eq!(signals.len(), rows.len(), "{signals:?}");
+    let newest_row = rows.iter().max_by_key(|(_, seq)| **seq).map(|(key, _)| *key);
+    // A few calls run concurrently.
+    let first: Vec<Option<CollapseKey>> = signals.iter().take(4).map(|(key, _)| Some(*key)).collect();
+    assert!(first.contains(&newest_row), "{first:?}");
+}
+
+#[tokio::test]
 async fn an_engine_that_was_away_gets_every_signal() {
     let folder = Folder::new("away");
     let store = open(&folder).await;

@@ -174,6 +174,29 @@ story! {
 }
 
 story! {
+    async fn the_newest_open_row_of_each_purchase_is_read_backwards(world: World) {
+        let patch = storage::PlatformPatch { max_wait_ms: Some(Some(150_000)), ..Default::default() };
+        world.store.update_platform(world.platform.id, patch).await.unwrap();
+        world.revise("held", 1).await;
+        let until = world.store.now().await.unwrap().plus_millis(600_000);
+        world.store.hold(world.key("held"), until, "ann", "a look").await.unwrap();
+        world.notify("m1", "held", 5).await;
+        world.notify("m2", "r1", 1).await;
+        world.pass(60_000);
+        let other = world.notify("m3", "r2", 1).await;
+        let newest = world.notify("m4", "r1", 2).await;
+        let open = world.store.newest_open_before(i64::MAX, 10).await.unwrap();
+        assert_eq!(open.iter().map(|open| open.seq).collect::<Vec<_>>(), [newest, other]);
+        let caps: Vec<i64> = open.iter().map(|open| open.cap.map_or(0, domain::time::millis)).collect();
+        assert!(caps[0] <= 90_000 && caps[1] > 90_000, "the first notification of a window limits it: {caps:?}");
+        assert!(open[0].quiet > Duration::from_secs(60), "the newest one restarts it: {open:?}");
+        let [first] = world.store.newest_open_before(i64::MAX, 1).await.unwrap()[..] else { panic!("one row") };
+        let rest = world.store.newest_open_before(first.seq, 10).await.unwrap();
+        assert_eq!(rest.iter().map(|open| open.seq).collect::<Vec<_>>(), [other]);
+    }
+}
+
+story! {
     async fn the_notifications_of_a_purchase_are_listed_newest_first(world: World) {
         for number in 0..5 {
             world.notify(&format!("m{number}"), "r1", number).await;

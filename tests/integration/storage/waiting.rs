@@ -61,6 +61,7 @@ story! {
         let quiet = world.store.load(key, 0, 500).await.unwrap().quiet;
         assert!(quiet.is_zero(), "it was flushed: its wake does not wait for the rest of a window");
         assert_eq!(world.store.open_after(0, 10).await.unwrap(), []);
+        assert_eq!(world.store.newest_open_before(i64::MAX, 10).await.unwrap(), []);
         assert_eq!(world.store.inbox_age().await.unwrap(), None);
         world.pass(WINDOW_MS + 20_000);
         assert_eq!(world.store.due(10).await.unwrap(), []);
@@ -91,6 +92,9 @@ story! {
         assert_eq!(waiting_for(&world, "m2").await, Some(storage::WaitingFor::Window));
         let open = world.store.open_after(0, 10).await.unwrap();
         assert_eq!(open.iter().map(|open| open.seq).collect::<Vec<_>>(), [second]);
+        let newest = world.store.newest_open_before(i64::MAX, 10).await.unwrap();
+        assert_eq!(newest.iter().map(|open| open.seq).collect::<Vec<_>>(), [second]);
+        assert!(newest[0].cap.is_some_and(|cap| millis(cap) > 140_000), "{newest:?}");
         world.pass(WINDOW_MS + 20_000);
         assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: key, why: "unsettled" }]);
     }

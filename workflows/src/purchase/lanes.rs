@@ -1,7 +1,7 @@
 //! The lanes in flight: at most one `deliver` activity per destination.
 
 use super::Purchase;
-use super::state::Start;
+use super::state::LaneStart;
 use crate::activities::{Activities, Deliver, Delivered};
 use crate::options::{self, Retries};
 use crate::run::why;
@@ -22,7 +22,7 @@ struct InFlight<'a> {
     started_for: i64,
     /// Whether it was started for a failing lane, so that the engine retries it.
     retried: bool,
-    start: Start,
+    start: LaneStart,
 }
 
 /// The lanes in flight, by destination.
@@ -44,7 +44,7 @@ impl<'a> Lanes<'a> {
         for (destination_id, lane) in owed {
             if let Some(running) = self.0.get(&destination_id) {
                 // An attempt within the task ends soon by itself.
-                if (lane.wake || lane.last_seq > running.started_for) && running.start == Start::Regular {
+                if (lane.wake || lane.last_seq > running.started_for) && running.start == LaneStart::Regular {
                     running.token.cancel_with_reason("there is news for this lane");
                 }
                 continue;
@@ -54,10 +54,10 @@ impl<'a> Lanes<'a> {
                 (Deliver { collapse_key: key, destination_id }, format!("destination {destination_id}"));
             let start = ctx.state_mut(|purchase| purchase.state.started(destination_id));
             let delivering: Delivering<'a> = match start {
-                Start::WithinTask => {
+                LaneStart::WithinTask => {
                     Box::pin(ctx.execute_local_activity(Activities::deliver, deliver, options::prompt_lane(summary)))
                 }
-                Start::Regular => {
+                LaneStart::Regular => {
                     let retries = if lane.failing { Retries::UntilItEnds } else { Retries::None };
                     let options = options::lane(token.clone(), retries, summary);
                     Box::pin(ctx.execute_activity(Activities::deliver, deliver, options))
@@ -88,7 +88,7 @@ impl<'a> Lanes<'a> {
             Ok(delivered) => purchase.state.delivered(destination_id, &delivered, lane.started_for),
             Err(ActivityExecutionError::Cancelled(_)) => {}
             // The worker had no slot for it, or was lost: nothing is known of the destination.
-            Err(error) if lane.start == Start::WithinTask && error.as_timeout().is_some() => {}
+            Err(error) if lane.start == LaneStart::WithinTask && error.as_timeout().is_some() => {}
             // The first attempt of a healthy lane, or one that failed after its cancellation: the engine does not
             // retry a cancelled activity, so the lane is started again.
             Err(_) if !was_last => purchase.state.failed(destination_id),

@@ -35,6 +35,9 @@ use temporalio_workflow::{
 pub struct Start {
     /// The state of the last run.
     pub carried: Option<State>,
+    /// Names of search attributes that the engine does not take. An upsert of one would fail for ever.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// One purchase's run.
@@ -42,14 +45,15 @@ pub struct Start {
 pub struct Purchase {
     key: Option<CollapseKey>,
     state: State,
+    left_out: Vec<String>,
 }
 
 #[workflow_methods]
 impl Purchase {
     #[init]
     fn new(ctx: &WorkflowContextView, start: Lenient<Start>) -> Self {
-        let state = start.0.ok().and_then(|start| start.carried).unwrap_or_default();
-        Self { key: contract::collapse_key(ctx.workflow_id()), state }
+        let Start { carried, left_out } = start.0.unwrap_or_default();
+        Self { key: contract::collapse_key(ctx.workflow_id()), state: carried.unwrap_or_default(), left_out }
     }
 
     /// Runs until there is no window, no hold, no query, no request and no lane.
@@ -198,9 +202,9 @@ fn end_run(ctx: &WorkflowContext<Purchase>) -> Result<(), WorkflowTermination> {
     if ctx.cancellation_token().is_cancelled() {
         return Ok(());
     }
-    let mut carried = ctx.state(|purchase| purchase.state.clone());
+    let (mut carried, left_out) = ctx.state(|purchase| (purchase.state.clone(), purchase.left_out.clone()));
     carried.continued = carried.continued.saturating_add(1);
-    let start = Start { carried: Some(carried) };
+    let start = Start { carried: Some(carried), left_out };
     ctx.continue_as_new(start.into(), ContinueAsNewOptions::default())?;
     Ok(())
 }

@@ -95,10 +95,10 @@ pub fn show(ctx: &WorkflowContext<Purchase>, key: CollapseKey) {
         let worth_an_event = state.current.differs_visibly(&state.upserted) && state.current.app_id.is_some();
         worth_an_event.then(|| {
             state.upserted = state.current.clone();
-            state.upserted.upsert(key)
+            state.upserted.upsert(key, &purchase.left_out)
         })
     });
-    if let Some(attributes) = upsert {
+    if let Some(attributes) = upsert.filter(|attributes| !attributes.is_empty()) {
         ctx.upsert_search_attributes(attributes);
     }
     ctx.set_current_details(ctx.state(|purchase| purchase.current_status().details()));

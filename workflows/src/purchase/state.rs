@@ -122,7 +122,7 @@ pub struct OpenLane {
 
 /// How the attempt of a lane is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum LaneStart {
     /// By a local activity within the workflow task, which costs one event instead of six, for a short time.
     WithinTask,
     /// By a regular activity, which is visible in the Temporal UI while it runs and is retried.
@@ -359,10 +359,10 @@ impl State {
     }
 
     /// Folds the start of a lane. Returns how its attempt is made.
-    pub fn started(&mut self, destination: DestinationId) -> Start {
-        let Some(lane) = self.lanes.get_mut(&destination) else { return Start::Regular };
+    pub fn started(&mut self, destination: DestinationId) -> LaneStart {
+        let Some(lane) = self.lanes.get_mut(&destination) else { return LaneStart::Regular };
         lane.wake = false;
-        if std::mem::take(&mut lane.is_prompt) && !lane.failing { Start::WithinTask } else { Start::Regular }
+        if std::mem::take(&mut lane.is_prompt) && !lane.failing { LaneStart::WithinTask } else { LaneStart::Regular }
     }
 
     /// Folds lanes that must be attempted at once, even if they wait for their next attempt.

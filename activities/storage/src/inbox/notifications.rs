@@ -103,6 +103,33 @@ const OPEN_AFTER: Sql = statement! {hot "notifications_open", "
     LIMIT ?
 "};
 
+/// The newest open notification of each purchase, newest first. Without purchases that are held, and without
+/// notifications that a settling left open: their runs knew of them, and the sweep wakes these purchases.
+const NEWEST_OPEN: Sql = statement! {hot "notifications_open", "
+    SELECT n.seq, n.collapse_key, n.due_at, (
+            SELECT MIN(m.cap_at + 0)
+            FROM notifications m
+            WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
+                AND NOT EXISTS (
+                    SELECT 1
+                    FROM purchases q
+                    WHERE q.collapse_key = m.collapse_key AND q.waits_through >= m.seq)
+        ) AS cap_at
+    FROM notifications n
+    WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.seq < ?
+        AND NOT EXISTS (
+            SELECT 1
+            FROM notifications m
+            WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
+                AND m.seq + 0 > n.seq)
+        AND NOT EXISTS (
+            SELECT 1
+            FROM purchases p
+            WHERE p.collapse_key = n.collapse_key AND (p.held_until > ? OR p.waits_through >= n.seq))
+    ORDER BY n.seq DESC
+    LIMIT ?
+"};
+
 const OLDEST_OPEN: Sql = statement! {hot "notifications_open", "
     SELECT n.accepted_at AS value
     FROM notifications n
@@ -127,6 +154,18 @@ impl Store {
         self.read(move |connection| {
             let now = connection.now(clock)?;
             let rows: Vec<OpenRow> = sql(OPEN_AFTER).bind(seq).bind(limit).all(connection)?;
+            Ok(rows.into_iter().map(|row| row.open(now)).collect())
+        })
+        .await
+    }
+
+    /// The newest open notification of each purchase, with a sequence number below `seq`, newest first. Without
+    /// purchases that are held, and without notifications that a settling left open.
+    pub async fn newest_open_before(&self, seq: i64, limit: i64) -> Result<Vec<Open>, Error> {
+        let clock = self.clock;
+        self.read(move |connection| {
+            let now = connection.now(clock)?;
+            let rows: Vec<OpenRow> = sql(NEWEST_OPEN).bind(seq).bind(now).bind(limit).all(connection)?;
             Ok(rows.into_iter().map(|row| row.open(now)).collect())
         })
         .await

@@ -1,39 +1,45 @@
-//! The addresses of the Temporal dev server that `settle run` starts when the environment names no server.
+//! Whether `settle run` starts a Temporal dev server, and the ports of that server.
 
 use crate::config::Variables;
+use activities::engine::Addresses;
 use anyhow::Context;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 /// Temporal's standard variables that name a server, a profile or a file of profiles.
 const VARIABLES: [&str; 3] = ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"];
 
-/// The addresses of the dev server.
-#[derive(Debug, Clone, Copy)]
-pub struct DevServer {
-    /// Where workers and clients connect.
-    pub address: SocketAddr,
-    /// The address of the web UI.
-    pub ui: SocketAddr,
+/// Whether a dev server is needed: the environment names no other server.
+pub fn is_needed(variables: &Variables) -> bool {
+    !VARIABLES.iter().any(|name| variables.get(*name).is_some_and(|text| !text.is_empty()))
 }
 
-impl DevServer {
-    /// The address as Temporal's client takes it.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
+/// Which ports a dev server is started at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ports {
+    /// The usual ones where they are free, so that bookmarks work.
+    Usual,
+    /// Any free ones.
+    Any,
 }
 
-/// The addresses of the dev server; `None` when the environment names another server.
-pub fn addresses(variables: &Variables) -> anyhow::Result<Option<DevServer>> {
-    if VARIABLES.iter().any(|name| variables.get(*name).is_some_and(|text| !text.is_empty())) {
-        return Ok(None);
-    }
-    Ok(Some(DevServer { address: free(7233)?, ui: free(8233)? }))
+/// Addresses that are free at the moment. Another program can take them before the server does.
+pub fn free_addresses(ports: Ports) -> anyhow::Result<Addresses> {
+    let (temporal, ui) = match ports {
+        Ports::Usual => (7233, 8233),
+        Ports::Any => (0, 0),
+    };
+    // Both are bound at once, so that they differ.
+    let (temporal, ui) = (bind(temporal)?, bind(ui)?);
+    Ok(Addresses { temporal: address(&temporal)?, ui: address(&ui)? })
 }
 
-/// The usual port if it is free, so that bookmarks work; otherwise any free port.
-fn free(usual: u16) -> anyhow::Result<SocketAddr> {
+/// Binds this port if it is free, otherwise any free port.
+fn bind(wanted: u16) -> anyhow::Result<TcpListener> {
     let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-    listener.and_then(|listener| listener.local_addr()).context("no free port for the Temporal dev server")
+        TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    listener.context("no free port for the Temporal dev server")
+}
+
+fn address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
+    listener.local_addr().context("the address of the Temporal dev server")
 }

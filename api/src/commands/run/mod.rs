@@ -8,18 +8,17 @@ pub mod demo;
 mod dev_server;
 pub mod simulated;
 mod temporal;
+mod welcome;
 
-use super::client::program;
 use super::receiver::{self, Style};
 use super::stop::Stop;
 use super::{client, data, serve, settings, table, worker};
 use crate::clock;
 use crate::config::{Certificate, Config, Flags, Variables, environment};
-use crate::{config, telemetry, times};
-use activities::engine::Engine;
+use crate::{config, telemetry};
+use activities::engine::{DevServer, Engine, namespace_of};
 use anyhow::Context;
 use demo::Demo;
-use dev_server::DevServer;
 use domain::time::millis;
 use secrecy::ExposeSecret;
 use simulated::Simulated;
@@ -27,8 +26,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use storage::Store;
-use temporal::Temporal;
+use temporal::{Server, Temporal};
 use tokio::net::TcpListener;
+use welcome::Welcome;
 use worker::Parts;
 
 /// After this time without an answer of Temporal, a warning is logged. Notifications are accepted meanwhile.
@@ -73,7 +73,7 @@ impl Options {
 /// Runs until the process is stopped.
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
-    let dev_server = dev_server::addresses(&variables)?;
+    let dev_server = dev_server::is_needed(&variables).then(DevServer::default);
     telemetry::start(&variables).map_err(anyhow::Error::msg)?;
     let (config, data) = prepare(&options.flags(), variables)?;
     let store = settings::open(&config).await?;
@@ -126,10 +126,10 @@ fn allow_demo(config: &mut Config, data: &Path) -> anyhow::Result<()> {
 }
 
 /// Finds or fetches the dev server, if one is needed, and starts it. `None` also when `stop` comes first.
-async fn start_temporal(data: PathBuf, dev_server: Option<DevServer>, stop: Stop) -> anyhow::Result<Option<Temporal>> {
-    let Some(dev_server) = dev_server else { return Ok(None) };
+async fn start_temporal(server: Option<Server>, stop: Stop) -> anyhow::Result<Option<Temporal>> {
+    let Some(server) = server else { return Ok(None) };
     tokio::select! {
-        cli = temporal::find(data.clone()) => Ok(Some(temporal::start(cli?, data, dev_server)?)),
+        cli = temporal::find(server.data.clone()) => Ok(Some(temporal::start(cli?, server)?)),
         () = stop.requested() => Ok(None),
     }
 }
@@ -153,11 +153,12 @@ impl Runner {
         ));
         let identity = serve::identity("run");
         let engine = match &self.dev_server {
-            Some(dev_server) => Engine::start_at(&identity, &dev_server.url()).map_err(anyhow::Error::msg)?,
-            None => serve::connect(&identity)?,
+            Some(dev_server) => Engine::start_at(&identity, self.store.installation().org_id, dev_server.clone()),
+            None => serve::connect(&identity, &self.store)?,
         };
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone())?;
-        let welcome = self.welcome(engine.address())?;
+        let welcome = self.welcome()?;
+        let server = self.server();
         // The receiver ends last, so that the worker's last deliveries arrive.
         let (end_receiver, receiver_stop) = Stop::by_hand();
         let webhook = receiver::webhook(&self.demo.secret)?;
@@ -180,7 +181,7 @@ impl Runner {
         };
         let working = worker::work(parts, stop.clone());
         let greeting = greet(&engine, stop.clone(), welcome);
-        let starting = start_temporal(self.data, self.dev_server, stop);
+        let starting = start_temporal(server, stop);
         let result = tokio::try_join!(serving, working, greeting, starting).map(|(.., server)| server);
         // Only the worker uses the simulated store, and the worker has ended.
         simulating.abort();
@@ -189,52 +190,25 @@ impl Runner {
         result.and_then(|server| received.map(|()| server))
     }
 
-    fn welcome(&self, temporal: &str) -> anyhow::Result<String> {
-        let api = self.listener.local_addr().context("the API's address")?;
-        let ui = self
-            .dev_server
-            .map_or_else(|| "that of this server".to_owned(), |dev_server| format!("http://{}", dev_server.ui));
-        let window = Duration::from_millis(self.demo.platform.window_ms.unsigned_abs());
-        Ok(format!(
-            "\n  settle runs.\n\n  \
-             API          http://{api}\n  \
-             Temporal     {temporal}  (`temporal --address {temporal} workflow list`)\n  \
-             Temporal UI  {ui}\n  \
-             Data         {}\n  \
-             Admin token  {}\n  \
-             Demo app     window {}; its store is simulated, its events are printed here\n\n\
-             Next, in another terminal:\n\n  {}\n",
-            self.data.display(),
-            self.token_place(),
-            times::compact(window),
-            self.next_command(api)
-        ))
+    fn welcome(&self) -> anyhow::Result<Welcome> {
+        Ok(Welcome {
+            api: self.listener.local_addr().context("the API's address")?,
+            data: self.data.clone(),
+            admin_token: self.config.http.admin_token.clone(),
+            window: Duration::from_millis(self.demo.platform.window_ms.unsigned_abs()),
+            dev_server: self.dev_server.clone(),
+        })
     }
 
-    fn token_place(&self) -> String {
-        let file = data::token_file(&self.data);
-        let used = self.config.http.admin_token.as_ref().map(ExposeSecret::expose_secret);
-        match std::fs::read_to_string(&file) {
-            Ok(token) if Some(token.trim()) == used => file.display().to_string(),
-            _ => "the one in the settings (SETTLE_ADMIN_TOKEN)".to_owned(),
-        }
-    }
-
-    /// The `settle sample` command, with the flags that are needed to reach this process.
-    fn next_command(&self, api: std::net::SocketAddr) -> String {
-        let mut command = format!("{} sample", program());
-        if api != std::net::SocketAddr::from(([127, 0, 0, 1], 8080)) {
-            command.push_str(&format!(" --service http://{api}"));
-        }
-        if std::path::Path::new(data::DEFAULT).canonicalize().ok().as_ref() != Some(&self.data) {
-            command.push_str(&format!(" --data {}", self.data.display()));
-        }
-        command
+    /// The dev server to start, if one is needed.
+    fn server(&self) -> Option<Server> {
+        let namespace = namespace_of(self.store.installation().org_id);
+        self.dev_server.clone().map(|dev_server| Server { data: self.data.clone(), namespace, dev_server })
     }
 }
 
 /// Prints the addresses once everything runs.
-async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<()> {
+async fn greet(engine: &Engine, stop: Stop, welcome: Welcome) -> anyhow::Result<()> {
     let began = clock::now();
     let mut has_warned = false;
     while !engine.connected() && !stop.is_requested() {
@@ -248,7 +222,7 @@ async fn greet(engine: &Engine, stop: Stop, welcome: String) -> anyhow::Result<(
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     if !stop.is_requested() {
-        table::line(&welcome);
+        table::line(&welcome.text(engine));
     }
     Ok(())
 }

@@ -5,15 +5,19 @@
 //! are in a process group of their own, so that Ctrl-C reaches only this process. The server runs with a lower priority,
 //! because a store gives up waiting for an answer, while settling can be a little late. Nothing waits until the server
 //! has started, and a server that fails stops nothing else.
+//!
+//! Another program can take a port of the server before the server binds it. The server then ends, and is started at
+//! other ports, until the engine has found it: the server has a namespace that no other has.
 
-use super::dev_server::DevServer;
+use super::dev_server::{Ports, free_addresses};
 use crate::tools;
+use activities::engine::{Addresses, DevServer};
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -51,10 +55,14 @@ pub struct Temporal {
     keeper: Option<JoinHandle<()>>,
 }
 
-struct Server {
-    cli: PathBuf,
-    data: PathBuf,
-    addresses: DevServer,
+/// How the server is started.
+pub struct Server {
+    /// The directory of its files.
+    pub data: PathBuf,
+    /// The namespace that it has besides `default`.
+    pub namespace: String,
+    /// Its addresses.
+    pub dev_server: DevServer,
 }
 
 /// Finds or fetches the Temporal CLI. It runs on a thread of its own, because fetching can take minutes and must not
@@ -68,12 +76,11 @@ pub async fn find(data: PathBuf) -> anyhow::Result<PathBuf> {
     Ok(found.await.context("the search for the Temporal CLI broke down")??)
 }
 
-/// Starts the server, and restarts it whenever it ends.
-pub fn start(cli: PathBuf, data: PathBuf, addresses: DevServer) -> anyhow::Result<Temporal> {
-    let server = Server { cli, data, addresses };
+/// Starts the server with this Temporal CLI, and restarts it whenever it ends.
+pub fn start(cli: PathBuf, server: Server) -> anyhow::Result<Temporal> {
     let (stop, stopped) = channel();
     let thread = std::thread::Builder::new().name("settle-temporal".to_owned());
-    let keeper = thread.spawn(move || server.keep(&stopped)).context("no thread for the Temporal dev server")?;
+    let keeper = thread.spawn(move || server.keep(&cli, &stopped)).context("no thread for the Temporal dev server")?;
     Ok(Temporal { stop: Some(stop), keeper: Some(keeper) })
 }
 
@@ -109,12 +116,22 @@ impl Server {
         opened.with_context(|| format!("{} cannot be written", path.display()))
     }
 
-    fn spawn(&self) -> anyhow::Result<Child> {
+    /// The addresses of the next start.
+    fn addresses(&self, ports: Ports) -> anyhow::Result<Addresses> {
+        match self.dev_server.final_addresses() {
+            Some(addresses) => Ok(addresses),
+            None => Ok(self.dev_server.propose(free_addresses(ports)?)),
+        }
+    }
+
+    fn spawn(&self, cli: &Path, ports: Ports) -> anyhow::Result<Child> {
         let log = self.log()?;
-        let [port, ui_port] = [self.addresses.address, self.addresses.ui].map(|address| address.port().to_string());
+        let Addresses { temporal, ui } = self.addresses(ports)?;
+        let [port, ui_port] = [temporal, ui].map(|address| address.port().to_string());
         let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "settle-temporal"]).arg(&self.cli);
+        command.args(["-c", KEEPER, "settle-temporal"]).arg(cli);
         command.args(["server", "start-dev", "--ip", "127.0.0.1", "--port", &port, "--ui-port", &ui_port]);
+        command.args(["--namespace", &self.namespace]);
         command.arg("--db-filename").arg(self.data.join("temporal.db"));
         command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
         command.args(["--log-level", "warn"]);
@@ -123,11 +140,11 @@ impl Server {
     }
 
     /// Restarts the server whenever it dies, until it is stopped.
-    fn keep(&self, stopped: &Receiver<()>) {
-        let mut rest = BACKOFF;
+    fn keep(&self, cli: &Path, stopped: &Receiver<()>) {
+        let (mut rest, mut ports) = (BACKOFF, Ports::Usual);
         loop {
             let began = Instant::now();
-            match self.spawn() {
+            match self.spawn(cli, ports) {
                 Ok(child) => match watch(child, stopped) {
                     Watched::Stopped => return,
                     Watched::Died => self.log_death(rest),
@@ -138,6 +155,8 @@ impl Server {
                 return;
             }
             rest = if began.elapsed() > EARLY { BACKOFF } else { MAX_BACKOFF.min(rest * 2) };
+            // Two servers that took each other's usual ports must not do so again.
+            ports = Ports::Any;
         }
     }
 

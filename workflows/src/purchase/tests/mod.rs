@@ -3,9 +3,11 @@
 mod restored;
 mod verification;
 
-use super::state::{AdminRequest, Next, SettlingMode, SettlingStart, Start, State};
+use super::Start;
+use super::state::{AdminRequest, LaneStart, Next, SettlingMode, SettlingStart, State};
 use super::status::Status;
 use crate::activities::{Delivered, Loaded, Verified};
+use crate::attributes::Values;
 use crate::contract;
 use crate::signal::{Admin, Hold, Lenient, Notified};
 use domain::time::duration;
@@ -291,13 +293,13 @@ fn a_prompt_destination_gets_one_attempt_within_the_task() {
     let prompt = BTreeSet::from([destination()]);
     state.opened(&[lane(7)]);
     state.answered_promptly(&prompt);
-    assert_eq!(state.started(destination()), Start::WithinTask);
-    assert_eq!(state.started(destination()), Start::Regular);
+    assert_eq!(state.started(destination()), LaneStart::WithinTask);
+    assert_eq!(state.started(destination()), LaneStart::Regular);
     state.answered_promptly(&BTreeSet::new());
-    assert_eq!(state.started(destination()), Start::Regular);
+    assert_eq!(state.started(destination()), LaneStart::Regular);
     state.failed(destination());
     state.answered_promptly(&prompt);
-    assert_eq!(state.started(destination()), Start::Regular, "a failing lane is retried by the engine");
+    assert_eq!(state.started(destination()), LaneStart::Regular, "a failing lane is retried by the engine");
 }
 
 #[test]
@@ -336,6 +338,18 @@ fn a_carried_state_can_be_read_and_so_can_an_old_one() {
     let back: State = serde_json::from_str(&json).unwrap_or_default();
     assert_eq!((back.through, back.window, back.lanes, back.hold), (3, state.window, state.lanes, state.hold));
     assert!(serde_json::from_str::<State>("{}").is_ok());
+}
+
+#[test]
+fn attributes_that_are_left_out_are_not_upserted() {
+    let names = |left_out: &[String]| -> Vec<String> {
+        Values::default().upsert(key(), left_out).iter().map(|update| update.name().to_owned()).collect()
+    };
+    let all = names(&[]);
+    assert_eq!(all.len(), 5, "{all:?}");
+    assert_eq!(names(&["SettleState".to_owned(), "SettleApp".to_owned()]).len(), 4);
+    assert!(names(&all).is_empty());
+    assert_eq!(serde_json::to_string(&Start::default()).unwrap_or_default(), r#"{"carried":null}"#);
 }
 
 #[test]

@@ -1,0 +1,309 @@
+//! The claim of a Temporal namespace. Workflow ids and task queues do not name the installation, so two installations
+//! in one namespace would take each other's work. Therefore the sweep's run carries the id of its installation in its
+//! memo, and a process of another installation goes no further. Temporal has at most one open run of an id, so
+//! installations that start at once agree whose namespace it is.
+
+use super::{Engine, TemporalError, execution, json, queue, summary, timed};
+use std::time::Duration;
+use temporalio_client::tonic::Code;
+use temporalio_client::{Client, NamespacedClient};
+use temporalio_common::protos::temporal::api::common::v1::{Memo, Payload, WorkflowType};
+use temporalio_common::protos::temporal::api::enums::v1::{WorkflowExecutionStatus, WorkflowIdConflictPolicy};
+use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
+use temporalio_common::protos::temporal::api::workflowservice::v1::{
+    DescribeWorkflowExecutionRequest, StartWorkflowExecutionRequest, TerminateWorkflowExecutionRequest,
+};
+use tokio::time::Instant;
+use workflows::contract;
+
+/// Name of the memo's field that holds the id of the installation.
+const INSTALLATION: &str = "installation";
+/// How long the run of another installation must have been closed before its claim is taken over: twice the time in
+/// which a process of that installation starts the sweep again.
+const TAKE_OVER_AFTER: Duration = super::ENSURE_INTERVAL.saturating_mul(2);
+/// Maximum number of steps in a row. More mean that somebody else starts and closes the sweep at the same time.
+const MAX_STEPS: u32 = 5;
+
+/// Why an installation must not use a namespace: it belongs to another one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "Temporal's namespace `{namespace}` at {address} belongs to {holder}, and this database is the installation {own}: \
+     in one namespace they would take each other's work. Name another namespace in TEMPORAL_NAMESPACE. If the other \
+     one is gone for good, end its claim and start again: \
+     `temporal workflow terminate --address {address} --namespace {namespace} --workflow-id {sweep}`",
+    sweep = contract::SWEEP
+)]
+pub struct NamespaceTaken {
+    address: String,
+    namespace: String,
+    holder: Holder,
+    own: String,
+}
+
+/// Whose run the newest run of the sweep's workflow id is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Holder {
+    /// An installation's, by its id.
+    Installation(String),
+    /// A sweep's that was started by hand.
+    Nobody,
+    /// That of a workflow that is not the sweep.
+    Stranger,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Installation(id) => write!(f, "the installation {id}"),
+            Self::Nobody => f.write_str("a sweep of no installation"),
+            Self::Stranger => write!(f, "another program with a workflow `{}`", contract::SWEEP),
+        }
+    }
+}
+
+/// The newest run of the sweep's workflow id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Run {
+    id: String,
+    holder: Holder,
+    is_open: bool,
+}
+
+/// The next step of a process that wants the namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// The namespace is this installation's, and the sweep runs.
+    Keep,
+    /// Start the sweep, which claims the namespace.
+    Start,
+    /// Terminate this run.
+    Terminate(String),
+    /// Wait: the other installation may claim it again.
+    Wait,
+    /// Leave it: it belongs to this other one.
+    Leave(Holder),
+}
+
+/// The result of claiming a namespace.
+pub(super) enum Claimed {
+    /// It is this installation's, and the sweep runs.
+    Ours,
+    /// It was another installation's until a moment ago.
+    Pending,
+    /// It is another installation's.
+    Taken(NamespaceTaken),
+}
+
+/// The closed run of the sweep that this process has seen last, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Observed(Option<(String, Instant)>);
+
+impl Observed {
+    /// How long this run has been known to be closed.
+    fn closed_for(&mut self, run: Option<&Run>, now: Instant) -> Duration {
+        let closed = run.filter(|run| !run.is_open).map(|run| run.id.clone());
+        let before = self.0.take().filter(|(id, _)| Some(id) == closed.as_ref());
+        self.0 = before.or_else(|| closed.map(|id| (id, now)));
+        self.0.as_ref().map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(*since))
+    }
+}
+
+/// The next step of the installation `own`.
+fn step(run: Option<&Run>, own: &str, closed_for: Duration) -> Step {
+    let Some(Run { id, holder, is_open }) = run else { return Step::Start };
+    let is_own = matches!(holder, Holder::Installation(id) if id == own);
+    match (holder, is_open) {
+        (Holder::Installation(_), true) if is_own => Step::Keep,
+        (Holder::Installation(_) | Holder::Stranger, true) => Step::Leave(holder.clone()),
+        (Holder::Nobody, true) => Step::Terminate(id.clone()),
+        (Holder::Installation(_), false) if !is_own && closed_for < TAKE_OVER_AFTER => Step::Wait,
+        (_, false) => Step::Start,
+    }
+}
+
+impl Run {
+    fn of(info: WorkflowExecutionInfo) -> Self {
+        let is_sweep = info.task_queue == contract::TASK_QUEUE
+            && info.r#type.as_ref().is_some_and(|workflow_type| workflow_type.name == contract::SWEEP);
+        let claim = info.memo.as_ref().and_then(|memo| memo.fields.get(INSTALLATION));
+        let holder = match claim.and_then(text) {
+            _ if !is_sweep => Holder::Stranger,
+            Some(id) => Holder::Installation(id),
+            None => Holder::Nobody,
+        };
+        let is_open = matches!(
+            info.status(),
+            WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused | WorkflowExecutionStatus::Unspecified
+        );
+        Self { id: info.execution.map(|run| run.run_id).unwrap_or_default(), holder, is_open }
+    }
+}
+
+fn text(payload: &Payload) -> Option<String> {
+    serde_json::from_slice(&payload.data).ok()
+}
+
+impl Engine {
+    /// Ensures that the sweep runs and that its run is this installation's.
+    pub(super) async fn claim(&self, client: &Client, observed: &mut Observed) -> Result<Claimed, TemporalError> {
+        let own = self.installation.to_string();
+        for _ in 0..MAX_STEPS {
+            let run = self.newest_sweep(client).await?;
+            let closed_for = observed.closed_for(run.as_ref(), Instant::now());
+            match step(run.as_ref(), &own, closed_for) {
+                Step::Keep => return Ok(Claimed::Ours),
+                Step::Start => self.start_sweep(client, WorkflowIdConflictPolicy::UseExisting).await?,
+                Step::Terminate(run_id) => self.terminate_sweep(client, run_id).await?,
+                Step::Wait => return Ok(Claimed::Pending),
+                Step::Leave(holder) => {
+                    let (address, namespace) = (self.address(), self.namespace().to_owned());
+                    return Ok(Claimed::Taken(NamespaceTaken { address, namespace, holder, own }));
+                }
+            }
+        }
+        Err(TemporalError::Unavailable("the sweep is started and ended by somebody else".to_owned()))
+    }
+
+    async fn newest_sweep(&self, client: &Client) -> Result<Option<Run>, TemporalError> {
+        let request = DescribeWorkflowExecutionRequest {
+            namespace: client.namespace(),
+            execution: Some(execution(contract::SWEEP.to_owned())),
+        };
+        match client.connection().workflow_service().describe_workflow_execution(timed(request)).await {
+            Ok(found) => Ok(found.into_inner().workflow_execution_info.map(Run::of)),
+            // Of an unknown namespace, the start that follows fails with the same code.
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(status.into()),
+        }
+    }
+
+    /// Starts the sweep in the name of this installation.
+    pub(super) async fn start_sweep(
+        &self,
+        client: &Client,
+        existing: WorkflowIdConflictPolicy,
+    ) -> Result<(), TemporalError> {
+        let own = self.installation.to_string();
+        let request = StartWorkflowExecutionRequest {
+            namespace: client.namespace(),
+            workflow_id: contract::SWEEP.to_owned(),
+            workflow_type: Some(WorkflowType { name: contract::SWEEP.to_owned() }),
+            task_queue: Some(queue()),
+            identity: self.identity.clone(),
+            // No request id: for a repeated one the server would return the run that it started first, even if that run
+            // has completed.
+            workflow_id_conflict_policy: existing as i32,
+            memo: Some(Memo { fields: [(INSTALLATION.to_owned(), json(&own.into()))].into() }),
+            user_metadata: Some(summary("finds what is overdue and wakes it")),
+            ..Default::default()
+        };
+        client.connection().workflow_service().start_workflow_execution(timed(request)).await?;
+        Ok(())
+    }
+
+    /// Terminates a run that names no installation. It may have ended meanwhile.
+    async fn terminate_sweep(&self, client: &Client, run_id: String) -> Result<(), TemporalError> {
+        let mut run = execution(contract::SWEEP.to_owned());
+        run.run_id = run_id;
+        let request = TerminateWorkflowExecutionRequest {
+            namespace: client.namespace(),
+            workflow_execution: Some(run),
+            reason: "it names no installation".to_owned(),
+            identity: self.identity.clone(),
+            ..Default::default()
+        };
+        match client.connection().workflow_service().terminate_workflow_execution(timed(request)).await {
+            Err(status) if status.code() != Code::NotFound => Err(status.into()),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "1b9d6bcd";
+    const NEVER: Duration = Duration::ZERO;
+
+    fn run(holder: Holder, is_open: bool) -> Run {
+        Run { id: "run".to_owned(), holder, is_open }
+    }
+
+    fn installation(id: &str) -> Holder {
+        Holder::Installation(id.to_owned())
+    }
+
+    #[test]
+    fn an_unclaimed_namespace_is_claimed_by_starting_the_sweep() {
+        assert_eq!(step(None, OWN, NEVER), Step::Start);
+        assert_eq!(step(Some(&run(installation(OWN), false)), OWN, NEVER), Step::Start);
+        assert_eq!(step(Some(&run(installation(OWN), true)), OWN, NEVER), Step::Keep);
+    }
+
+    #[test]
+    fn an_open_run_of_another_installation_is_left_alone() {
+        let other = installation("other");
+        assert_eq!(step(Some(&run(other.clone(), true)), OWN, TAKE_OVER_AFTER), Step::Leave(other));
+        assert_eq!(step(Some(&run(Holder::Stranger, true)), OWN, NEVER), Step::Leave(Holder::Stranger));
+    }
+
+    #[test]
+    fn a_lost_claim_may_be_renewed_before_it_is_taken_over() {
+        let closed = run(installation("other"), false);
+        assert_eq!(step(Some(&closed), OWN, TAKE_OVER_AFTER - Duration::from_millis(1)), Step::Wait);
+        assert_eq!(step(Some(&closed), OWN, TAKE_OVER_AFTER), Step::Start);
+    }
+
+    #[test]
+    fn a_sweep_of_no_installation_is_replaced() {
+        assert_eq!(step(Some(&run(Holder::Nobody, true)), OWN, NEVER), Step::Terminate("run".to_owned()));
+        assert_eq!(step(Some(&run(Holder::Nobody, false)), OWN, NEVER), Step::Start);
+        assert_eq!(step(Some(&run(Holder::Stranger, false)), OWN, NEVER), Step::Start);
+    }
+
+    #[test]
+    fn the_close_of_a_run_counts_from_its_first_sight() {
+        let (mut observed, now) = (Observed::default(), Instant::now());
+        let (closed, later) = (run(installation("other"), false), now + TAKE_OVER_AFTER);
+        assert_eq!(observed.closed_for(Some(&closed), now), NEVER);
+        assert_eq!(observed.closed_for(Some(&closed), later), TAKE_OVER_AFTER);
+        let next = Run { id: "next".to_owned(), ..closed };
+        assert_eq!(observed.closed_for(Some(&next), later), NEVER, "another run was closed later");
+        assert_eq!(observed.closed_for(Some(&run(installation("other"), true)), later), NEVER);
+        assert_eq!(observed.closed_for(Some(&next), later), NEVER, "it was claimed again meanwhile");
+    }
+
+    #[test]
+    fn the_memo_of_a_sweep_names_its_installation() {
+        let memo = Memo { fields: [(INSTALLATION.to_owned(), json(&OWN.into()))].into() };
+        let mut info = WorkflowExecutionInfo {
+            r#type: Some(WorkflowType { name: contract::SWEEP.to_owned() }),
+            task_queue: contract::TASK_QUEUE.to_owned(),
+            status: WorkflowExecutionStatus::Running as i32,
+            memo: Some(memo),
+            ..Default::default()
+        };
+        assert_eq!(Run::of(info.clone()), Run { id: String::new(), holder: installation(OWN), is_open: true });
+        info.memo = None;
+        info.status = WorkflowExecutionStatus::Terminated as i32;
+        assert_eq!(Run::of(info.clone()), Run { id: String::new(), holder: Holder::Nobody, is_open: false });
+        info.task_queue = "another".to_owned();
+        assert_eq!(Run::of(info).holder, Holder::Stranger);
+    }
+
+    #[test]
+    fn the_refusal_names_both_installations_and_both_ways_out() {
+        let (address, namespace) = ("temporal:7233".to_owned(), "default".to_owned());
+        let taken = NamespaceTaken { address, namespace, holder: installation("other"), own: OWN.to_owned() };
+        let sentence = taken.to_string();
+        for part in [
+            "`default` at temporal:7233 belongs to the installation other",
+            "this database is the installation 1b9d6bcd",
+            "TEMPORAL_NAMESPACE",
+            "`temporal workflow terminate --address temporal:7233 --namespace default --workflow-id sweep`",
+        ] {
+            assert!(sentence.contains(part), "{part} is missing: {sentence}");
+        }
+    }
+}

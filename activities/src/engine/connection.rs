@@ -1,0 +1,123 @@
+//! Connecting to a Temporal server, for as long as it takes.
+
+use super::dev_server::DevServer;
+use super::{CALL_TIMEOUT, RETRY_INTERVAL, timed};
+use domain::OrgId;
+use temporalio_client::errors::ClientConnectError;
+use temporalio_client::tonic::Code;
+use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, RetryOptions, Url};
+use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
+
+/// Number of failed attempts before a warning: a server that starts at the same time needs some seconds.
+pub(super) const FAILURES_BEFORE_WARNING: u32 = 8;
+
+/// Who runs the Temporal server. An external one that does not answer causes a warning.
+#[derive(Clone)]
+pub(super) enum Server {
+    /// Somebody else: it should run already.
+    External(Box<ConnectionOptions>),
+    /// This process, which may still be downloading or starting it.
+    Own(DevServer),
+}
+
+impl Server {
+    /// Host and port of the server.
+    pub fn address(&self) -> String {
+        match self {
+            Self::External(connection) => host_and_port(&connection.target),
+            Self::Own(dev_server) => dev_server
+                .addresses()
+                .map_or_else(|| "127.0.0.1".to_owned(), |addresses| addresses.temporal.to_string()),
+        }
+    }
+
+    /// How to connect; `None` while a dev server has no address.
+    fn connection(&self) -> Option<ConnectionOptions> {
+        match self {
+            Self::External(connection) => Some(ConnectionOptions::clone(connection)),
+            Self::Own(dev_server) => {
+                let url = format!("http://{}", dev_server.addresses()?.temporal);
+                Some(ConnectionOptions::new(url.parse::<Url>().ok()?).build())
+            }
+        }
+    }
+}
+
+/// The namespace of an installation on its own dev server. No other server has it: a call that reaches another server,
+/// which took the port, is refused there and takes nobody's work.
+#[must_use]
+pub fn namespace_of(installation: OrgId) -> String {
+    let id: String = installation.to_string().chars().take(8).collect();
+    format!("settle-{id}")
+}
+
+/// Connects, retrying for ever.
+pub(super) async fn connect(identity: &str, server: &Server, options: ClientOptions) -> Client {
+    let mut failures = 0_u32;
+    loop {
+        if let Some(mut connection) = server.connection() {
+            identity.clone_into(&mut connection.identity);
+            connection.retry_options = RetryOptions::no_retries();
+            let reason = match connect_once(connection, &options, server).await {
+                Ok(client) => return client,
+                Err(reason) => reason,
+            };
+            failures = failures.saturating_add(1);
+            if failures == FAILURES_BEFORE_WARNING && matches!(server, Server::External(_)) {
+                tracing::warn!(
+                    address = server.address(),
+                    reason,
+                    "no Temporal server answers at this address, which TEMPORAL_ADDRESS or Temporal's profile file \
+                     names; retrying; notifications are accepted meanwhile"
+                );
+            }
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// Connects once. The error is the reason why that failed.
+async fn connect_once(
+    connection: ConnectionOptions,
+    options: &ClientOptions,
+    server: &Server,
+) -> Result<Client, String> {
+    // Without the time-out, `connect` would wait for ever for a server that accepts the connection and sends nothing.
+    let connected = tokio::time::timeout(CALL_TIMEOUT, Connection::connect(connection)).await;
+    let connected = connected.map_err(|_| "it accepts connections and does not answer".to_owned())?;
+    let connected = connected.map_err(|error| cause(&error))?;
+    let client = Client::new(connected, options.clone()).map_err(|error| error.to_string())?;
+    if let Server::Own(dev_server) = server {
+        find(dev_server, &client).await?;
+    }
+    Ok(client)
+}
+
+/// Checks that the server that answers is the one that this process starts: no other has the namespace.
+async fn find(dev_server: &DevServer, client: &Client) -> Result<(), String> {
+    let Some(addresses) = dev_server.addresses() else { return Err("it has no address yet".to_owned()) };
+    let request = DescribeNamespaceRequest { namespace: client.namespace(), ..Default::default() };
+    match client.connection().workflow_service().describe_namespace(timed(request)).await {
+        Ok(_) if dev_server.note_found(addresses.temporal) => Ok(()),
+        Ok(_) => Err("it moved to another port".to_owned()),
+        Err(status) if status.code() == Code::NotFound => Err("another Temporal server answers there".to_owned()),
+        Err(status) => Err(status.message().to_owned()),
+    }
+}
+
+fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// The innermost cause of a failure: the part that an operator can act on.
+fn cause(error: &ClientConnectError) -> String {
+    if let ClientConnectError::SystemInfoCallError(status) = error {
+        return format!("something answers that is no Temporal server ({})", status.message());
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

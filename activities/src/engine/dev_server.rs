@@ -1,0 +1,97 @@
+//! The addresses of a Temporal dev server that this process starts and the engine connects to.
+
+use std::net::SocketAddr;
+use tokio::sync::watch;
+
+/// Where a dev server listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// For workers and clients.
+    pub temporal: SocketAddr,
+    /// For browsers: the web UI.
+    pub ui: SocketAddr,
+}
+
+/// A dev server that this process starts. Another program can take a port before the server does; then the server is
+/// started at other addresses. They no longer change once the engine has found the server. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct DevServer(watch::Sender<State>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    addresses: Option<Addresses>,
+    is_found: bool,
+}
+
+impl DevServer {
+    /// Proposes the addresses of the next start. Returns those to use: after the engine has found the server, these are
+    /// the former ones.
+    #[must_use]
+    pub fn propose(&self, addresses: Addresses) -> Addresses {
+        self.0.send_modify(|state| {
+            if !state.is_found {
+                state.addresses = Some(addresses);
+            }
+        });
+        self.addresses().unwrap_or(addresses)
+    }
+
+    /// The present addresses; `None` before the first start.
+    #[must_use]
+    pub fn addresses(&self) -> Option<Addresses> {
+        self.0.borrow().addresses
+    }
+
+    /// The addresses, once the engine has found the server there.
+    #[must_use]
+    pub fn final_addresses(&self) -> Option<Addresses> {
+        let state = *self.0.borrow();
+        state.addresses.filter(|_| state.is_found)
+    }
+
+    /// Notes that the server was found at this address. Returns false when it was moved meanwhile.
+    pub(super) fn note_found(&self, temporal: SocketAddr) -> bool {
+        self.0.send_if_modified(|state| {
+            let is_here = state.addresses.is_some_and(|addresses| addresses.temporal == temporal);
+            state.is_found |= is_here;
+            is_here
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(port: u16) -> Addresses {
+        let [temporal, ui] = [port, port + 1000].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        Addresses { temporal, ui }
+    }
+
+    #[test]
+    fn a_server_moves_until_it_is_found() {
+        let server = DevServer::default();
+        assert_eq!((server.addresses(), server.final_addresses()), (None, None));
+        assert_eq!(server.propose(addresses(7233)), addresses(7233));
+        assert_eq!(server.propose(addresses(50_000)), addresses(50_000));
+        assert_eq!((server.addresses(), server.final_addresses()), (Some(addresses(50_000)), None));
+    }
+
+    #[test]
+    fn a_server_that_was_found_stays_where_it_is() {
+        let server = DevServer::default();
+        assert_eq!(server.propose(addresses(7233)), addresses(7233));
+        assert!(server.note_found(addresses(7233).temporal));
+        assert_eq!(server.propose(addresses(50_000)), addresses(7233));
+        assert_eq!(server.final_addresses(), Some(addresses(7233)));
+    }
+
+    #[test]
+    fn a_server_that_moved_meanwhile_was_not_found() {
+        let server = DevServer::default();
+        assert_eq!(server.propose(addresses(7233)), addresses(7233));
+        assert_eq!(server.propose(addresses(50_000)), addresses(50_000));
+        assert!(!server.note_found(addresses(7233).temporal));
+        assert_eq!(server.final_addresses(), None);
+    }
+}
