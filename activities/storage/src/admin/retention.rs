@@ -71,7 +71,7 @@ const NEXT_EVENTS: Sql = statement! {hot "events_unpruned", "
         ) AS is_spent
     FROM events e
     WHERE e.pruned_at IS NULL AND e.seq > ?
-    ORDER BY e.pruned_at, e.seq
+    ORDER BY e.seq
     LIMIT ?
 "};
 

@@ -352,8 +352,8 @@ CREATE UNIQUE INDEX events_id ON events (id);
 CREATE INDEX events_of_key ON events (collapse_key, event_type, seq);
 CREATE INDEX events_of_user ON events (user_id, user_revision) WHERE user_id IS NOT NULL;
 CREATE INDEX events_created ON events (created_at, seq);
--- For the retention. The first column is constant, so that no planner prefers the primary key.
-CREATE INDEX events_unpruned ON events (pruned_at, seq) WHERE pruned_at IS NULL;
+-- For the retention: what still has its body.
+CREATE INDEX events_unpruned ON events (seq) WHERE pruned_at IS NULL;
 
 CREATE TABLE deliveries (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
