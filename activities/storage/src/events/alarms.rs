@@ -3,7 +3,7 @@
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, row, sql};
+use crate::db::statement::{Value, clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use domain::{PlatformId, Timestamp};
@@ -51,7 +51,11 @@ impl Store {
     /// Raises an alarm. If one with the same platform, kind and detail exists, its count is raised instead.
     pub async fn alarm(&self, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
         let (kind, detail) = (kind.to_owned(), detail.to_owned());
-        self.write(move |write| raise(write, platform, &kind, &detail)).await
+        self.write(move |write| {
+            raise(write, platform, &kind, &detail);
+            Ok(())
+        })
+        .await
     }
 
     /// The alarms, the last raised one first.
@@ -73,8 +77,11 @@ const RAISE: Sql = statement! {"
     DO UPDATE SET last_at = excluded.last_at, times = alarms.times + 1
 "};
 
-/// Raises an alarm, in the transaction of the caller.
-pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
+/// Raises an alarm at the end of the caller's transaction: one alarm may be raised by settlings of many purchases.
+pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) {
     let detail: String = clean(detail).chars().take(MAX_DETAIL_CHARS).collect();
-    sql(RAISE).bind(write.now).bind(write.now).bind(platform).bind(kind).bind(detail).run(write.connection).map(drop)
+    let order = format!("{kind}/{detail}/{}", platform.map(|id| id.to_string()).unwrap_or_default());
+    let statement = sql(RAISE).bind(write.now).bind(write.now).bind(platform);
+    let statement = statement.bind(Value::Text(Some(kind.to_owned().into()))).bind(Value::Text(Some(detail.into())));
+    write.run_last(order, statement);
 }
