@@ -16,6 +16,7 @@ mod resources;
 pub mod router;
 pub mod routes;
 pub mod stores;
+mod sweeping;
 mod telemetry;
 mod times;
 pub mod tools;

@@ -90,6 +90,11 @@ fn describe() {
     describe_counter!("settle_alarms_total", "Alarms raised, by kind.");
     describe_counter!("settle_dispatch_signals_total", "Signals sent to the engine, by result.");
     describe_gauge!("settle_inbox_age_seconds", Unit::Seconds, "Age of the oldest notification without an outcome.");
+    describe_gauge!(
+        "settle_sweep_age_seconds",
+        Unit::Seconds,
+        "Time since a sweep finished; an alarm is raised at 300."
+    );
     describe_gauge!("settle_audit_violations", "Rows that break a rule of the audit; must read 0.");
     describe_gauge!("settle_dispatch_waiting_keys", "Purchases that wait for their signal in this process.");
     describe_histogram!(

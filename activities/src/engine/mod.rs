@@ -287,6 +287,18 @@ impl Engine {
     async fn ensure(&self) -> Result<(), TemporalError> {
         let client = self.now()?;
         self.register(&client).await?;
+        self.start_sweep(&client, WorkflowIdConflictPolicy::UseExisting).await
+    }
+
+    /// Terminates the run of the sweep, whatever holds it up, and starts another.
+    ///
+    /// # Errors
+    /// See [`TemporalError`].
+    pub async fn restart_sweep(&self) -> Result<(), TemporalError> {
+        self.start_sweep(&self.now()?, WorkflowIdConflictPolicy::TerminateExisting).await
+    }
+
+    async fn start_sweep(&self, client: &Client, existing: WorkflowIdConflictPolicy) -> Result<(), TemporalError> {
         let request = StartWorkflowExecutionRequest {
             namespace: client.namespace(),
             workflow_id: contract::SWEEP.to_owned(),
@@ -295,7 +307,7 @@ impl Engine {
             identity: self.identity.clone(),
             // No request id: for a repeated one the server would return the run that it started first, even if that run
             // has completed.
-            workflow_id_conflict_policy: WorkflowIdConflictPolicy::UseExisting as i32,
+            workflow_id_conflict_policy: existing as i32,
             user_metadata: Some(summary("finds what is overdue and wakes it")),
             ..Default::default()
         };

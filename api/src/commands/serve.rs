@@ -9,7 +9,7 @@ use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::{Edge, Sender};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
-use crate::{auditing, router, telemetry};
+use crate::{auditing, router, sweeping, telemetry};
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};
@@ -95,7 +95,7 @@ pub fn connect(identity: &str) -> anyhow::Result<engine::Engine> {
     })
 }
 
-/// Creates the state of the HTTP edge, and starts the dispatcher and the background audit.
+/// Creates the state of the HTTP edge, and starts the dispatcher, the background audit and the watch over sweeps.
 pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Result<Arc<Edge>> {
     let Some(admin_token) = config.http.admin_token.clone() else {
         bail!("no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` makes one)");
@@ -107,6 +107,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
     };
     let metrics = Metrics::install();
     auditing::watch(store.clone(), &metrics);
+    sweeping::watch(store.clone(), engine.clone());
     Ok(Arc::new(Edge {
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::config::{self, Config, Database, environment};
 use crate::metrics::{self, Metrics};
 use crate::resources::health;
-use crate::telemetry;
+use crate::{sweeping, telemetry};
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
@@ -55,6 +55,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
         show_metrics(serve::bind(address).await?, stop.clone());
     }
     let engine = serve::connect(&serve::identity("worker"))?;
+    sweeping::watch(store.clone(), engine.clone());
     table::line("settle works (Ctrl-C ends)");
     work(Parts { config: &config, store, engine, simulated: None }, stop).await?;
     Ok(ExitCode::SUCCESS)

@@ -487,6 +487,14 @@ CREATE TABLE alarms (
 CREATE UNIQUE INDEX alarms_same ON alarms (kind, detail, COALESCE(platform_id, ''));
 CREATE INDEX alarms_order ON alarms (last_at, seq);
 
+-- The last sweep.
+CREATE TABLE sweeps (
+    id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
+    finished_at BIGINT NOT NULL,
+    -- When its workflow was started again, because no sweep had finished for a while.
+    restarted_at BIGINT
+);
+
 -- How far the retention walked the events in search of bodies that are not needed; at the end it restarts.
 CREATE TABLE retention (
     id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),

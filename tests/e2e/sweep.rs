@@ -1,0 +1,55 @@
+//! A sweep that hangs, and one whose workflow is stuck for ever: both are noticed, and sweeps go on.
+
+use serde_json::Value;
+use std::time::Duration;
+use system_tests::postgres;
+use system_tests::process::Backend;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+/// Time limit until a process notices a late sweep.
+const NOTICED: Duration = Duration::from_secs(120);
+
+/// Takes the id of the sweep, and is run by nobody.
+const STUCK: &str = "temporal workflow start --type sweep --workflow-id sweep --task-queue nobody \
+                     --id-conflict-policy TerminateExisting";
+/// As if the last sweep had finished ten minutes earlier, until its workflow is started again.
+const EARLIER: &str = "UPDATE sweeps SET finished_at = finished_at - 600000000 WHERE restarted_at IS NULL";
+
+/// The alarms about the sweep.
+async fn alarms(world: &World) -> Result<Vec<Value>, String> {
+    let found = world.api.try_get("/v1/alarms").await?;
+    let all = found.body["items"].as_array().cloned().unwrap_or_default();
+    Ok(all.into_iter().filter(|alarm| alarm["kind"] == "sweep").collect())
+}
+
+/// Waits for a state of the sweep after a sweep has finished.
+async fn wait_sweep(world: &World, state: &str) {
+    wait::until(SOON, &format!("a sweep that is {state}"), async || {
+        let ready = world.api.try_get("/readyz").await?.body;
+        if ready["sweep"] == state && ready["last_sweep_at"].is_string() { Ok(()) } else { Err(ready.to_string()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_sweep_is_started_again_once() {
+    let hangs = ("FAILPOINTS".to_owned(), "sweep.hang=1*return".to_owned());
+    let setting = Setting { backend: Backend::Postgres, variables: vec![hangs], ..Setting::default() };
+    let world = World::start(setting).await;
+    // The first sweep hangs, ends by itself and is repeated.
+    wait_sweep(&world, "on_time").await;
+    world.temporal.run_line(STUCK).await;
+    let database = world.installation.database();
+    let found = wait::until(NOTICED, "the alarm", async || {
+        postgres::execute(database, EARLIER).map_err(|error| error.to_string())?;
+        let found = alarms(&world).await?;
+        if found.is_empty() { Err("none".to_owned()) } else { Ok(found) }
+    })
+    .await;
+    wait_sweep(&world, "on_time").await;
+    // Both processes watch, and one acted.
+    assert_eq!(found.iter().map(|alarm| alarm["count"].as_i64()).collect::<Vec<_>>(), [Some(1)]);
+    assert_eq!(alarms(&world).await, Ok(found));
+    world.finish().await;
+}
