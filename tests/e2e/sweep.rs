@@ -10,11 +10,16 @@ use system_tests::world::{SOON, Setting, World};
 /// Time limit until a process notices a late sweep.
 const NOTICED: Duration = Duration::from_secs(120);
 
-/// Takes the id of the sweep, and is run by nobody.
-const STUCK: &str = "temporal workflow start --type sweep --workflow-id sweep --task-queue nobody \
-                     --id-conflict-policy TerminateExisting";
 /// As if the last sweep had finished ten minutes earlier, until its workflow is started again.
 const EARLIER: &str = "UPDATE sweeps SET finished_at = finished_at - 600000000 WHERE restarted_at IS NULL";
+
+/// A line that replaces the run of the sweep by one that does not begin for an hour.
+fn stuck(installation: &str) -> String {
+    format!(
+        "temporal workflow start --type sweep --workflow-id sweep --task-queue settle --start-delay 1h \
+         --memo 'installation=\"{installation}\"' --id-conflict-policy TerminateExisting"
+    )
+}
 
 /// The alarms about the sweep.
 async fn alarms(world: &World) -> Result<Vec<Value>, String> {
@@ -35,11 +40,16 @@ async fn wait_sweep(world: &World, state: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_sweep_is_started_again_once() {
     let hangs = ("FAILPOINTS".to_owned(), "sweep.hang=1*return".to_owned());
-    let setting = Setting { backend: Backend::Postgres, variables: vec![hangs], ..Setting::default() };
-    let world = World::start(setting).await;
+    let setting =
+        Setting { backend: Backend::Postgres, window_seconds: 1, variables: vec![hangs], ..Setting::default() };
+    let mut world = World::start(setting).await;
+    world.send("SUBSCRIPTION_PURCHASED", "r1").await;
+    let received = world.wait_received("r1", 1).await;
+    let installation =
+        received[0].body["attributes"]["org_id"].as_str().expect("the id of the installation").to_owned();
     // The first sweep hangs, ends by itself and is repeated.
     wait_sweep(&world, "on_time").await;
-    world.temporal.run_line(STUCK).await;
+    world.temporal.run_line(&stuck(&installation)).await;
     let database = world.installation.database();
     let found = wait::until(NOTICED, "the alarm", async || {
         postgres::execute(database, EARLIER).map_err(|error| error.to_string())?;
