@@ -14,6 +14,7 @@ mod pace;
 mod retention;
 mod round;
 mod share;
+mod stuck;
 mod supervise;
 mod sweep;
 mod verifier;

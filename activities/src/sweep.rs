@@ -9,6 +9,7 @@ use crate::dependencies::Context;
 use crate::engine::Engine;
 use crate::failure::Failed;
 use crate::retention;
+use crate::stuck;
 use domain::{CollapseKey, DestinationId};
 use futures::StreamExt;
 use std::time::Duration;
@@ -31,6 +32,8 @@ const MAX_RECONSIDERED: i64 = 2000;
 const MAX_SCANNED: i64 = 10_000;
 /// Time limit of that scan.
 const SCAN_BUDGET: Duration = Duration::from_secs(2);
+/// Time limit for examining runs that may make no progress.
+const EXAMINE_BUDGET: Duration = Duration::from_secs(2);
 /// Time after which no further signal is sent: the next sweep goes on.
 const BUDGET: Duration = Duration::from_secs(4);
 
@@ -70,7 +73,7 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
 }
 
 /// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
-/// settings, signals the runs of overdue purchases and destinations, reconsiders waiting deliveries after a change of
+/// settings, ends runs that make no progress, signals the runs of overdue purchases and destinations, reconsiders waiting deliveries after a change of
 /// their destination's settings, ends the deliveries to deleted destinations, and removes old bodies.
 async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) -> Result<Swept, Error> {
     if let Err(error) = expire_topics(store).await {
@@ -78,7 +81,10 @@ async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) -> R
     }
     let has_more_purchases = schedule_rechecks(store).await;
     let began = Instant::now();
-    let Overdue { found: due, destinations, in_backoff, more, at } = store.overdue(MAX_WOKEN).await?;
+    let Overdue { found: due, may_be_stuck, destinations, in_backoff, more, at } = store.overdue(MAX_WOKEN).await?;
+    if timeout(EXAMINE_BUDGET, stuck::end(store, engine, may_be_stuck)).await.is_err() {
+        tracing::debug!("not all late runs were examined; the next sweep goes on");
+    }
     let found = due.len();
     start_destinations(engine, &destinations, "lane");
     start_destinations(engine, &in_backoff, "cancel_backoff");

@@ -16,7 +16,6 @@ mod resources;
 pub mod router;
 pub mod routes;
 pub mod stores;
-mod sweeping;
 mod telemetry;
 mod times;
 pub mod tools;

@@ -1,8 +1,9 @@
 //! The recorder of metrics, the description of every metric, and their rendering for Prometheus.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::time::Duration;
+use storage::LastSweep;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -61,6 +62,11 @@ fn builder() -> PrometheusBuilder {
     // Only an empty list of bounds is an error.
     let lagging = PrometheusBuilder::new().set_buckets_for_metric(lag, LAG_BUCKETS_SECONDS);
     lagging.and_then(|all| all.set_buckets_for_metric(verification, REQUEST_BUCKETS_SECONDS)).unwrap_or_default()
+}
+
+/// Sets the gauge of the time since the last sweep.
+pub fn set_sweep_age(last: &LastSweep) {
+    gauge!("settle_sweep_age_seconds").set(last.age.as_secs_f64());
 }
 
 fn describe() {

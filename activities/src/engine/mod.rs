@@ -5,6 +5,7 @@
 //! `destination_signals` decides when to signal a destination's run.
 
 mod destination_signals;
+mod stuck;
 
 use destination_signals::DestinationSignals;
 use domain::{CollapseKey, DestinationId};

@@ -1,15 +1,14 @@
 //! `settle serve`: the HTTP edge and the dispatcher, which `run` uses too.
 
-use super::settings;
 use super::stop::Stop;
-use super::table;
+use super::{settings, sweeping, table};
 use crate::clock;
 use crate::config::{self, Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
 use crate::edge::{Edge, Sender};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
-use crate::{auditing, router, sweeping, telemetry};
+use crate::{auditing, router, telemetry};
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};

@@ -1,12 +1,12 @@
 //! `settle worker`: runs workflows and activities, which `run` uses too.
 
 use super::stop::Stop;
-use super::{serve, settings, table};
+use super::{serve, settings, sweeping, table};
 use crate::clock;
 use crate::config::{self, Config, Database, environment};
 use crate::metrics::{self, Metrics};
 use crate::resources::health;
-use crate::{sweeping, telemetry};
+use crate::telemetry;
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};

@@ -2,8 +2,7 @@
 
 use crate::answer::Text;
 use crate::edge::Shared;
-use crate::metrics::CONTENT_TYPE;
-use crate::sweeping;
+use crate::metrics::{CONTENT_TYPE, set_sweep_age};
 use axum::extract::State;
 use domain::health::State as DestinationState;
 use metrics::gauge;
@@ -42,7 +41,7 @@ pub async fn show(State(edge): State<Shared>) -> Text {
     let age = edge.store.inbox_age().await.ok().flatten();
     gauge!("settle_inbox_age_seconds").set(age.map_or(0.0, |age| age.as_secs_f64()));
     if let Ok(last) = edge.store.last_sweep().await {
-        sweeping::set_gauge(&last);
+        set_sweep_age(&last);
     }
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of keys")]
     gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.unsignalled_purchases() as f64);

@@ -1,10 +1,10 @@
 //! Watches that sweeps go on: without them nothing that was lost is repaired. The workflow of the sweep may be stuck in a
 //! way that no retry ends, so the process that notices it terminates the run and starts another.
 
+use crate::metrics;
 use activities::engine::Engine;
-use metrics::gauge;
 use std::time::Duration;
-use storage::{LastSweep, Store, chain};
+use storage::{Store, chain};
 
 /// Time between two checks.
 const EVERY: Duration = Duration::from_secs(20);
@@ -31,7 +31,7 @@ pub fn watch(store: Store, engine: Engine) {
 /// Starts the sweep again if it is late and no other process does.
 async fn check(store: &Store, engine: &Engine) -> Result<(), storage::Error> {
     let last = store.last_sweep().await?;
-    set_gauge(&last);
+    metrics::set_sweep_age(&last);
     if !last.is_late() || !store.claim_sweep_restart().await? {
         return Ok(());
     }
@@ -43,9 +43,4 @@ async fn check(store: &Store, engine: &Engine) -> Result<(), storage::Error> {
         ),
     }
     Ok(())
-}
-
-/// Sets the gauge of the time since the last sweep.
-pub fn set_gauge(last: &LastSweep) {
-    gauge!("settle_sweep_age_seconds").set(last.age.as_secs_f64());
 }
