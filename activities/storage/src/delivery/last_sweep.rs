@@ -53,18 +53,16 @@ const FINISH: Sql = statement! {"
 "};
 
 const INSERT: Sql = statement! {"
-    INSERT INTO sweeps (id, finished_at)
-    SELECT 1, created_at
-    FROM installation
-    WHERE TRUE
-    ON CONFLICT (id)
-    DO NOTHING
+    INSERT INTO sweeps (id)
+    VALUES (1)
+    ON CONFLICT DO NOTHING
 "};
 
 const CLAIM_RESTART: Sql = statement! {"
     UPDATE sweeps
     SET restarted_at = ?
-    WHERE finished_at <= ? AND (restarted_at IS NULL OR restarted_at <= ?)
+    WHERE COALESCE(finished_at, (SELECT created_at FROM installation)) <= ?
+        AND (restarted_at IS NULL OR restarted_at <= ?)
 "};
 
 impl Store {

@@ -490,7 +490,8 @@ CREATE INDEX alarms_order ON alarms (last_at, seq);
 -- The last sweep.
 CREATE TABLE sweeps (
     id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
-    finished_at BIGINT NOT NULL,
+    -- NULL before the first.
+    finished_at BIGINT,
     -- When its workflow was started again, because no sweep had finished for a while.
     restarted_at BIGINT
 );
