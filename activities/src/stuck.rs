@@ -14,8 +14,8 @@ const ALARM: &str = "the run of a purchase made no progress, because its workflo
 
 /// Ends those of the runs of these purchases that are stuck.
 pub async fn end(store: &Store, engine: &Engine, keys: Vec<CollapseKey>) {
-    let ended = futures::stream::iter(keys).map(|key| end_one(store, engine, key));
-    ended.buffer_unordered(MAX_CONCURRENT).for_each(|()| std::future::ready(())).await;
+    let examined = futures::stream::iter(keys).map(|key| end_one(store, engine, key));
+    examined.buffer_unordered(MAX_CONCURRENT).for_each(|()| std::future::ready(())).await;
 }
 
 async fn end_one(store: &Store, engine: &Engine, key: CollapseKey) {

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_about_the_sweep_says_when_one_finished() {
+    fn the_line_about_the_sweep_names_its_last_end() {
         let on_time = json!({ "sweep": "on_time", "last_sweep_at": "2026-01-31T11:00:00.5Z" });
         assert_eq!(sweep(&on_time), "repairs what was lost; the last one finished at 2026-01-31T11:00:00Z");
         let new = json!({ "sweep": "on_time", "last_sweep_at": null });
