@@ -15,6 +15,7 @@ mod prompt;
 mod retention;
 mod round;
 mod share;
+mod stuck;
 mod supervise;
 mod sweep;
 mod verifier;
@@ -142,7 +143,10 @@ impl Context {
 
     /// Signals the runs of overdue purchases and destinations, and does the periodic clean-up.
     #[activity(definition = SweepActivity)]
-    pub async fn sweep(self: Arc<Self>, _ctx: ActivityContext, _round: u32) -> Result<Swept, ActivityError> {
-        sweep::sweep(&self.store, &self.engine, self.retention).await.map_err(failure::storage)
+    pub async fn sweep(self: Arc<Self>, ctx: ActivityContext, _round: u32) -> Result<Swept, ActivityError> {
+        tokio::select! {
+            swept = sweep::sweep_in_time(&self) => swept.map_err(failure::failure),
+            cancelled = sweep::send_heartbeats(&ctx) => Err(failure::failure(cancelled)),
+        }
     }
 }

@@ -5,7 +5,7 @@ use domain::time::millis;
 use std::time::Duration;
 use storage::{Error, Store};
 
-/// Maximum number of rows of each table that one sweep scans: one to two million a day.
+/// Maximum number of bodies of each table that one sweep removes, or of events checks: one to two million a day.
 const MAX_ROWS: i64 = 1000;
 /// Time limit for removing bodies: the next sweep goes on, and the activity does not time out.
 const BUDGET: Duration = Duration::from_secs(3);

@@ -1,8 +1,9 @@
 //! The recorder of metrics, the description of every metric, and their rendering for Prometheus.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::time::Duration;
+use storage::LastSweep;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -63,6 +64,11 @@ fn builder() -> PrometheusBuilder {
     lagging.and_then(|all| all.set_buckets_for_metric(verification, REQUEST_BUCKETS_SECONDS)).unwrap_or_default()
 }
 
+/// Sets the gauge of the time since the last sweep.
+pub fn set_sweep_age(last: &LastSweep) {
+    gauge!("settle_sweep_age_seconds").set(last.age.as_secs_f64());
+}
+
 fn describe() {
     describe_counter!("settle_notifications_accepted_total", "Notifications stored in the inbox.");
     describe_counter!(
@@ -90,6 +96,11 @@ fn describe() {
     describe_counter!("settle_alarms_total", "Alarms raised, by kind.");
     describe_counter!("settle_dispatch_signals_total", "Signals sent to the engine, by result.");
     describe_gauge!("settle_inbox_age_seconds", Unit::Seconds, "Age of the oldest notification without an outcome.");
+    describe_gauge!(
+        "settle_sweep_age_seconds",
+        Unit::Seconds,
+        "Time since a sweep finished; an alarm is raised at 300."
+    );
     describe_gauge!("settle_audit_violations", "Rows that break a rule of the audit; must read 0.");
     describe_gauge!("settle_dispatch_waiting_keys", "Purchases that wait for their signal in this process.");
     describe_histogram!(

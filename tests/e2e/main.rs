@@ -26,6 +26,7 @@ mod scripts;
 mod search;
 mod secrets;
 mod storm;
+mod sweep;
 mod verification;
 mod windows;
 mod year;

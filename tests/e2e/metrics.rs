@@ -24,6 +24,7 @@ async fn every_counter_of_the_path_is_on_the_metrics_page() {
         "settle_deliveries_total{outcome=\"delivered\"} 1",
         "settle_inbox_age_seconds 0",
         "settle_audit_violations 0",
+        "settle_sweep_age_seconds ",
     ];
     wait_shown(&world, &wanted.map(str::to_owned)).await;
 

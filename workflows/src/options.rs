@@ -25,6 +25,13 @@ pub const TEST_TIMEOUT: Duration = Duration::from_secs(25);
 /// Timeout of `redeliver_all` over all its retries.
 pub const REDELIVER_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Timeout of one run of `sweep`.
+pub const SWEEP_RUN: Duration = Duration::from_secs(40);
+/// After this time a run of `sweep` ends by itself, whatever it waits for: no run outlasts [`SWEEP_RUN`].
+pub const SWEEP_BUDGET: Duration = Duration::from_secs(25);
+/// Heartbeat timeout of `sweep`: without a heartbeat for this long, the engine treats the run as lost.
+pub const SWEEP_HEARTBEAT: Duration = Duration::from_secs(10);
+
 /// Timeout of one attempt of `verify`.
 pub const VERIFY_ATTEMPT: Duration = Duration::from_secs(20);
 
@@ -50,6 +57,14 @@ pub fn short() -> LocalActivityOptions {
 /// A regular activity that is retried until it succeeds, visibly and without blocking the workflow task.
 pub fn lasting() -> ActivityOptions {
     ActivityOptions::with_start_to_close_timeout(Duration::from_secs(10)).retry_policy(retried(20)).build()
+}
+
+/// `sweep`. The engine retries storage errors, lost workers and runs that took too long.
+pub fn sweep() -> ActivityOptions {
+    ActivityOptions::with_start_to_close_timeout(SWEEP_RUN)
+        .heartbeat_timeout(SWEEP_HEARTBEAT)
+        .retry_policy(retried(20))
+        .build()
 }
 
 /// `verify`: a short wait for a slot, fifteen seconds of HTTP and a margin. The engine retries storage errors only; the

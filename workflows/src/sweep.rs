@@ -42,7 +42,7 @@ impl Sweep {
             if ctx.cancellation_token().is_cancelled() {
                 return Ok(());
             }
-            let swept = ctx.execute_activity(Activities::sweep, round, options::lasting()).await;
+            let swept = ctx.execute_activity(Activities::sweep, round, options::sweep()).await;
             let found = swept.unwrap_or_default();
             ctx.set_current_details(format!("woken in the last sweep: {}", found.woken));
             let pause = if found.more { SHORT_PAUSE } else { PAUSE };

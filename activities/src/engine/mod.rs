@@ -10,6 +10,7 @@ mod connection;
 mod destination_signals;
 mod dev_server;
 mod search_attributes;
+mod stuck;
 
 pub use claim::NamespaceTaken;
 pub use connection::namespace_of;
@@ -27,7 +28,9 @@ use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::tonic::{Code, IntoRequest, Request, Status};
 use temporalio_client::{Client, ClientOptions, NamespacedClient};
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
-use temporalio_common::protos::temporal::api::enums::v1::{QueryRejectCondition, TaskQueueKind};
+use temporalio_common::protos::temporal::api::enums::v1::{
+    QueryRejectCondition, TaskQueueKind, WorkflowIdConflictPolicy,
+};
 use temporalio_common::protos::temporal::api::operatorservice::v1::ListSearchAttributesRequest;
 use temporalio_common::protos::temporal::api::query::v1::WorkflowQuery;
 use temporalio_common::protos::temporal::api::sdk::v1::UserMetadata;
@@ -353,6 +356,14 @@ impl Engine {
             self.register(client).await?;
         }
         Ok(claimed)
+    }
+
+    /// Terminates the run of the sweep, whatever holds it up, and starts another.
+    ///
+    /// # Errors
+    /// See [`TemporalError`].
+    pub async fn restart_sweep(&self) -> Result<(), TemporalError> {
+        self.start_sweep(&self.now()?, WorkflowIdConflictPolicy::TerminateExisting).await
     }
 }
 

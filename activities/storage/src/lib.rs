@@ -35,6 +35,7 @@ pub use delivery::lanes::{
     Attempt, Batch, Claim, Claimed, DeliveryResult, EndpointSignal, EventResult, Finish, FinishResult, Idle, LaneState,
     Mode, Render, Rendered, Sibling, Unsent, Verdict,
 };
+pub use delivery::last_sweep::LastSweep;
 pub use delivery::sweep::{Due, Overdue};
 pub use events::alarms::Alarm;
 pub use events::status::DeliveryStatus;

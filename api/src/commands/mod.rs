@@ -43,6 +43,7 @@ mod serve;
 mod settings;
 mod status;
 mod stop;
+mod sweeping;
 mod table;
 #[cfg(test)]
 mod tests;

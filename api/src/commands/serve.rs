@@ -1,8 +1,7 @@
 //! `settle serve`: the HTTP edge and the dispatcher, which `run` uses too.
 
-use super::settings;
 use super::stop::Stop;
-use super::table;
+use super::{settings, sweeping, table};
 use crate::clock;
 use crate::config::{self, Config, environment};
 use crate::dispatch::{Dispatch, Engine, EngineError};
@@ -98,7 +97,7 @@ pub fn connect(identity: &str, store: &Store) -> anyhow::Result<engine::Engine> 
     })
 }
 
-/// Creates the state of the HTTP edge, and starts the dispatcher and the background audit.
+/// Creates the state of the HTTP edge, and starts the dispatcher, the background audit and the watch over sweeps.
 pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Result<Arc<Edge>> {
     let Some(admin_token) = config.http.admin_token.clone() else {
         bail!("no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` makes one)");
@@ -110,6 +109,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
     };
     let metrics = Metrics::install();
     auditing::watch(store.clone(), &metrics);
+    sweeping::watch(store.clone(), engine.clone());
     Ok(Arc::new(Edge {
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,

@@ -1,4 +1,4 @@
-//! `settle status`: the state of the inbox, Temporal and the destinations, and the recent alarms.
+//! `settle status`: the state of the inbox, Temporal, the sweep and the destinations, and the recent alarms.
 
 use super::client::{Client, Remote, segment};
 use super::layout;
@@ -15,10 +15,11 @@ const MAX_ALARMS: usize = 20;
 /// Width of the section labels.
 const LABEL_WIDTH: usize = 12;
 
-/// Whether all is well: inbox, Temporal, destinations with what they are owed, alarms of the last day.
+/// Whether all is well: inbox, Temporal, sweep, destinations with what they are owed, alarms of the last day.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exits with 1 when the inbox does not accept, Temporal does not answer, or the breaker of a destination is open.
+Exits with 1 when the inbox does not accept, Temporal does not answer, no sweep finished for five minutes, or the breaker
+of a destination is open.
 
 Example:
   settle status
@@ -53,18 +54,22 @@ async fn collect(client: &Client) -> anyhow::Result<Value> {
     // The first request fails if no service answers, or if it does not accept the token.
     let destinations = destinations(client).await?;
     let alarms = client.get("/v1/alarms", &[("limit", Some(MAX_ALARMS.to_string()))]).await?;
-    let (inbox, temporal) = match client.get("/readyz", &[]).await {
-        Ok(ready) => (json!("ok"), ready["temporal"].clone()),
+    let (inbox, ready) = match client.get("/readyz", &[]).await {
+        Ok(ready) => (json!("ok"), ready),
         Err(error) => (json!(error.to_string()), Value::Null),
     };
+    let (temporal, sweep) = (&ready["temporal"], &ready["sweep"]);
     let since = clock::now().plus_millis(-RECENT_MS);
     let is_recent = |alarm: &&Value| alarm["last_at"].as_str().and_then(time).is_some_and(|at| at > since);
     let recent: Vec<&Value> = items(&alarms).iter().filter(is_recent).collect();
-    let is_ok = inbox == "ok" && temporal != "unreachable" && !destinations.iter().any(is_in_trouble);
+    let is_running = temporal != "unreachable" && sweep != "late";
+    let is_ok = inbox == "ok" && is_running && !destinations.iter().any(is_in_trouble);
     Ok(json!({
         "ok": is_ok,
         "inbox": inbox,
         "temporal": temporal,
+        "sweep": sweep,
+        "last_sweep_at": ready["last_sweep_at"],
         "destinations": destinations,
         "alarms": recent,
     }))
@@ -124,7 +129,7 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
         Some(_) => "does not answer: notifications are accepted, and settled once it does",
         None => "not known",
     };
-    let mut lines = vec![("Inbox", inbox), ("Temporal", temporal.to_owned())];
+    let mut lines = vec![("Inbox", inbox), ("Temporal", temporal.to_owned()), ("Sweep", sweep(found))];
     let destinations = items(&found["destinations"]);
     lines.push(("Destinations", counts_by_state(destinations)));
     lines.extend(destinations.iter().map(|one| ("", destination(one))));
@@ -136,6 +141,22 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
     });
     lines.extend(alarms.iter().map(|one| ("", alarm(one))));
     lines
+}
+
+/// The line about the sweep.
+fn sweep(found: &Value) -> String {
+    let last = match found["last_sweep_at"].as_str() {
+        Some(_) => format!("the last one finished at {}", field(found, "last_sweep_at")),
+        None => "none has finished yet".to_owned(),
+    };
+    match found["sweep"].as_str() {
+        Some("late") => format!(
+            "late, {last}: what was lost is not repaired; it is started again by itself, if a worker runs and Temporal \
+             answers"
+        ),
+        Some(_) => format!("repairs what was lost; {last}"),
+        None => "not known".to_owned(),
+    }
 }
 
 /// The number of destinations in each state.
@@ -193,13 +214,13 @@ fn alarm(one: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_in_trouble, sentences};
+    use super::{is_in_trouble, sentences, sweep};
     use serde_json::json;
 
     #[test]
     fn every_part_of_the_status_is_a_sentence() {
         let found = json!({
-            "inbox": "ok", "temporal": "unreachable",
+            "inbox": "ok", "temporal": "unreachable", "sweep": "late", "last_sweep_at": "2026-01-31T11:00:00.5Z",
             "destinations": [
                 {"id": "d1", "name": "billing", "state": "open", "since": "2026-01-31T12:00:00.5Z", "reason": "503",
                  "owed": 12, "dead": 1},
@@ -212,6 +233,8 @@ mod tests {
         let expected = [
             "Inbox|accepts notifications",
             "Temporal|does not answer: notifications are accepted, and settled once it does",
+            "Sweep|late, the last one finished at 2026-01-31T11:00:00Z: what was lost is not repaired; it is started \
+              again by itself, if a worker runs and Temporal answers",
             "Destinations|1 healthy, 1 with an open breaker",
             "|billing d1: breaker open since 2026-01-31T12:00:00Z (503), 12 owed, 1 failed for good; `settle \
              destination retry d1` tries it now",
@@ -220,6 +243,15 @@ mod tests {
             "|2026-01-31T12:00:00Z destination, 3 times: billing",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn the_line_about_the_sweep_names_its_last_end() {
+        let on_time = json!({ "sweep": "on_time", "last_sweep_at": "2026-01-31T11:00:00.5Z" });
+        assert_eq!(sweep(&on_time), "repairs what was lost; the last one finished at 2026-01-31T11:00:00Z");
+        let new = json!({ "sweep": "on_time", "last_sweep_at": null });
+        assert_eq!(sweep(&new), "repairs what was lost; none has finished yet");
+        assert_eq!(sweep(&json!({})), "not known");
     }
 
     #[test]

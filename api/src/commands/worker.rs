@@ -1,7 +1,7 @@
 //! `settle worker`: runs workflows and activities, which `run` uses too.
 
 use super::stop::Stop;
-use super::{serve, settings, table};
+use super::{serve, settings, sweeping, table};
 use crate::clock;
 use crate::config::{self, Config, Database, environment};
 use crate::metrics::{self, Metrics};
@@ -55,6 +55,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
         show_metrics(serve::bind(address).await?, stop.clone());
     }
     let engine = serve::connect(&serve::identity("worker"), &store)?;
+    sweeping::watch(store.clone(), engine.clone());
     table::line("settle works (Ctrl-C ends)");
     work(Parts { config: &config, store, engine, simulated: None }, stop).await?;
     Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@ use crate::edge::Shared;
 use crate::error::Error;
 use axum::Json;
 use axum::extract::State;
+use domain::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
@@ -31,6 +32,10 @@ pub struct Ready {
     inbox: &'static str,
     /// Whether the engine answers. Notifications are stored while it does not.
     temporal: Connection,
+    /// Whether sweeps, which repair what was lost, go on; null if that is not known.
+    sweep: Option<Sweep>,
+    /// When a sweep finished last; null before the first.
+    last_sweep_at: Option<Timestamp>,
 }
 
 /// Whether the engine answers.
@@ -41,6 +46,16 @@ pub enum Connection {
     Connected,
     /// It does not.
     Unreachable,
+}
+
+/// Whether sweeps go on.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sweep {
+    /// They do.
+    OnTime,
+    /// None finished for five minutes.
+    Late,
 }
 
 /// `GET /livez`: 200 while the process answers.
@@ -57,5 +72,8 @@ pub async fn ready(State(edge): State<Shared>) -> Result<Json<Ready>, Error> {
     }
     let is_connected = edge.dispatch.engine().is_connected();
     let temporal = if is_connected { Connection::Connected } else { Connection::Unreachable };
-    Ok(Json(Ready { status: "ok", inbox: "ok", temporal }))
+    let last = timeout(TIMEOUT, edge.store.last_sweep()).await.ok().and_then(Result::ok);
+    let sweep = last.map(|last| if last.is_late() { Sweep::Late } else { Sweep::OnTime });
+    let last_sweep_at = last.and_then(|last| last.finished_at);
+    Ok(Json(Ready { status: "ok", inbox: "ok", temporal, sweep, last_sweep_at }))
 }

@@ -2,7 +2,7 @@
 
 use crate::answer::Text;
 use crate::edge::Shared;
-use crate::metrics::CONTENT_TYPE;
+use crate::metrics::{CONTENT_TYPE, set_sweep_age};
 use axum::extract::State;
 use domain::health::State as DestinationState;
 use metrics::gauge;
@@ -35,11 +35,14 @@ fn destinations(all: &[Figures]) -> String {
     text
 }
 
-/// `GET /metrics`. Each scrape reads the age of the inbox and the state of destinations from the database. If it does
-/// not answer, the age is 0 and the gauges of destinations are absent.
+/// `GET /metrics`. Each scrape reads the age of the inbox, the last sweep and the state of destinations from the
+/// database. If it does not answer, the age of the inbox is 0 and the gauges of destinations are absent.
 pub async fn show(State(edge): State<Shared>) -> Text {
     let age = edge.store.inbox_age().await.ok().flatten();
     gauge!("settle_inbox_age_seconds").set(age.map_or(0.0, |age| age.as_secs_f64()));
+    if let Ok(last) = edge.store.last_sweep().await {
+        set_sweep_age(&last);
+    }
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of keys")]
     gauge!("settle_dispatch_waiting_keys").set(edge.dispatch.unsignalled_purchases() as f64);
     let figures = edge.store.figures().await.unwrap_or_default();

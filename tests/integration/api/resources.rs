@@ -221,7 +221,9 @@ async fn a_message_is_shown_with_its_outcome() {
 #[tokio::test]
 async fn readiness_depends_on_the_inbox_and_shows_the_engine() {
     let service = Service::start("ready").await;
-    assert_eq!(service.get("/readyz").await.body["temporal"], "connected");
+    let ready = service.get("/readyz").await.body;
+    assert_eq!([&ready["temporal"], &ready["sweep"]], ["connected", "on_time"], "no sweep is expected so early");
+    assert!(ready["last_sweep_at"].is_null());
     service.engine.set_down(true);
     let ready = service.get("/readyz").await;
     assert_eq!((ready.status, &ready.body["temporal"]), (200, &json!("unreachable")));

@@ -23,6 +23,9 @@ pub const FILLED: [&str; 13] = [
     "pages",
 ];
 
+/// Nearly all bodies were pruned, also of many rows after [`ROW`].
+const PRUNED_AT: &str = "CASE WHEN i % 1000 > 1 AND i < 90000 THEN i END";
+
 /// Fills the tables: a user, a purchase, a notification, an event and a delivery for each number.
 pub fn fill(raw: &mut Raw, world: &World) {
     let (app, platform, destination) = (world.app.id, world.platform.id, destination(world));
@@ -89,8 +92,10 @@ fn purchases(app: &str, platform: &str) -> Vec<Rows> {
         (
             "notifications",
             "platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at, due_at, duplicate_key,
-                outcome, revision, finished_at",
-            format!("'{platform}', 'm' || i, 'r' || i, 'k' || i, 'T', '{{}}', i, i, 'f' || i, {outcome}, 1, i"),
+                outcome, revision, finished_at, pruned_at",
+            format!(
+                "'{platform}', 'm' || i, 'r' || i, 'k' || i, 'T', '{{}}', i, i, 'f' || i, {outcome}, 1, i, {PRUNED_AT}"
+            ),
         ),
     ]
 }
@@ -103,14 +108,18 @@ fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
     vec![
         (
             "events",
-            "id, collapse_key, event_type, revision, user_id, user_revision, environment, body, created_at",
-            format!("'e' || i, 'k' || i, {event_type}, 1, 'u' || i, 1, 'production', '{{}}', i"),
+            "id, collapse_key, event_type, revision, user_id, user_revision, environment, body, created_at,
+                pruned_at",
+            format!("'e' || i, 'k' || i, {event_type}, 1, 'u' || i, 1, 'production', '{{}}', i, {PRUNED_AT}"),
         ),
         (
             "deliveries",
             "id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts, next_due_at,
-                tried_at, created_at",
-            format!("'d' || i, {destination}, 'e' || i, 0, {event_type}, 'k' || i, 1, {status}, 1, i, i, i"),
+                tried_at, created_at, finished_at, pruned_at",
+            format!(
+                "'d' || i, {destination}, 'e' || i, 0, {event_type}, 'k' || i, 1, {status}, 1, i, i, i,
+                CASE WHEN i % 100 > 1 THEN i END, {PRUNED_AT}"
+            ),
         ),
         (
             "attempts",

@@ -18,6 +18,7 @@ mod explaining;
 mod figures;
 mod filling;
 mod filtering;
+mod grouping;
 mod interleaving;
 mod limiting;
 mod lost_plan_changes;

@@ -145,3 +145,42 @@ story! {
         assert_eq!(later, 1);
     }
 }
+
+story! {
+    async fn what_was_pruned_before_is_not_read_again(world: World) {
+        let hook = world.destination("hook").await;
+        world.revise("r1", 1).await;
+        world.send("r1", hook.id, Verdict::Delivered).await;
+        world.revise("r1", 2).await;
+        world.send("r1", hook.id, Verdict::Delivered).await;
+        world.age(NINETY_DAYS_MS + MINUTE_MS);
+        // A hundred thousand older rows of each table, which were pruned long ago.
+        let older = |table: &str, values: &str| format!(
+            "INSERT INTO {table} WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers
+             WHERE i < 100000) SELECT {values} FROM numbers"
+        );
+        let (platform, destination) = (world.platform.id, hook.id);
+        let mut raw = world.raw();
+        raw.run(&older(
+            "notifications (seq, platform_id, message_id, receipt_id, store_type, body, accepted_at, due_at, outcome,
+             finished_at, pruned_at)",
+            &format!("-i, '{platform}', 'm' || i, 'r', 'T', '{{}}', 1, 1, 'settled', 1, 2"),
+        ));
+        raw.run(&older(
+            "events (seq, id, collapse_key, event_type, revision, body, created_at, pruned_at)",
+            "-i, 'e' || i, 'k', 'purchase.updated', 1, '{}', 1, 2",
+        ));
+        raw.run(&older(
+            "deliveries (seq, id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
+             next_due_at, created_at, finished_at, pruned_at)",
+            &format!(
+                "-i, 'd' || i, '{destination}', 'e' || i, 0, 'purchase.updated', 'k', 1, 'delivered', 1, 1, 1, 1, 2"
+            ),
+        ));
+        // A walk over all of them would begin here.
+        raw.run("INSERT INTO retention (id, through) VALUES (1, -100001)");
+        assert_eq!(prune(&world, 1).await, 3, "one row of each table in the first call");
+        assert_eq!(prune(&world, 1).await, 2, "the notification and the delivery of the newest state");
+        assert_eq!(prune(&world, 1).await, 0);
+    }
+}

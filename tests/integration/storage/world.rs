@@ -205,6 +205,9 @@ impl World {
             ("events", "created_at"),
             ("rechecks", "requested_at"),
             ("topics", "expires_at"),
+            ("sweeps", "finished_at"),
+            ("sweeps", "restarted_at"),
+            ("installation", "created_at"),
         ];
         let mut raw = self.raw();
         for (table, column) in times {

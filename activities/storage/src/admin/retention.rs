@@ -1,7 +1,9 @@
 //! Retention: removes bodies that are older than the operator keeps them. The rows stay for ever.
 //!
-//! Each call checks the next rows of each table, in the order of their sequence numbers. At the end it starts again at
-//! the beginning, for bodies that were still needed the last time.
+//! Partial indexes hold the rows that still have their body, so that no call reads a row whose body was removed before.
+//! Those of notifications and deliveries hold the rows that ended, in the order of their ends: each row that is old is
+//! pruned. An old event may still be needed: each call checks the next events, in the order of their sequence numbers,
+//! and at the end starts again at the beginning.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -38,105 +40,92 @@ row! {
     }
 }
 
-/// A table with bodies.
-#[derive(Clone, Copy)]
-struct Table {
-    name: &'static str,
-    /// Selects the next rows, the oldest first, and whether the body of each is old and no longer needed.
-    candidates: Sql,
-    /// Removes the bodies of these rows. Checks the conditions again that may have changed since the selection.
-    remove: fn(&mut Write<'_>, &[i64]) -> Result<usize, Error>,
-}
+/// Removes the bodies of these rows. Checks the conditions again that may have changed since the selection.
+type Remove = fn(&mut Write<'_>, &[i64]) -> Result<usize, Error>;
 
 /// The body of an open notification is needed for its settling.
-const NOTIFICATIONS: Table = Table {
-    name: "notifications",
-    candidates: statement! {"
-        SELECT seq, accepted_at AS at,
-            (pruned_at IS NULL AND outcome IS NOT NULL AND COALESCE(finished_at, accepted_at) < ?) AS is_spent
-        FROM notifications
-        WHERE seq > ?
-        ORDER BY seq
-        LIMIT ?
-    "},
-    remove: remove_notifications,
-};
+const SPENT_NOTIFICATIONS: Sql = statement! {hot "notifications_unpruned", "
+    SELECT seq AS value
+    FROM notifications
+    WHERE pruned_at IS NULL AND outcome IS NOT NULL AND finished_at < ?
+    ORDER BY finished_at
+    LIMIT ?
+"};
+
+/// A delivery that has ended is never sent again: a redelivery is a new delivery.
+const SPENT_DELIVERIES: Sql = statement! {hot "deliveries_unpruned", "
+    SELECT seq AS value
+    FROM deliveries
+    WHERE pruned_at IS NULL AND finished_at < ?
+    ORDER BY finished_at
+    LIMIT ?
+"};
 
 /// A delivery is rendered from its event and from the `purchase.updated` of the same revision. The API shows the newest
 /// `purchase.updated` of a purchase.
-const EVENTS: Table = Table {
-    name: "events",
-    candidates: statement! {hot "deliveries_of_key or deliveries_pending", "
-        SELECT e.seq, e.created_at AS at,
-            (e.pruned_at IS NULL AND e.created_at < ? AND {UNNEEDED}
-                AND (e.event_type <> 'purchase.updated' OR EXISTS (SELECT 1 FROM events m
-                    WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq))
-            ) AS is_spent
-        FROM events e
-        WHERE e.seq > ?
-        ORDER BY e.seq
-        LIMIT ?
-    "},
-    remove: remove_events,
-};
-
-/// A delivery that has ended is never sent again: a redelivery is a new delivery.
-const DELIVERIES: Table = Table {
-    name: "deliveries",
-    candidates: statement! {"
-        SELECT seq, created_at AS at,
-            (pruned_at IS NULL AND finished_at IS NOT NULL AND COALESCE(finished_at, created_at) < ?) AS is_spent
-        FROM deliveries
-        WHERE seq > ?
-        ORDER BY seq
-        LIMIT ?
-    "},
-    remove: remove_deliveries,
-};
+const NEXT_EVENTS: Sql = statement! {hot "events_unpruned", "
+    SELECT e.seq, e.created_at AS at,
+        (e.created_at < ? AND {UNNEEDED}
+            AND (e.event_type <> 'purchase.updated' OR EXISTS (SELECT 1 FROM events m
+                WHERE m.collapse_key = e.collapse_key AND m.event_type = 'purchase.updated' AND m.seq > e.seq))
+        ) AS is_spent
+    FROM events e
+    WHERE e.pruned_at IS NULL AND e.seq > ?
+    ORDER BY e.seq
+    LIMIT ?
+"};
 
 impl Store {
-    /// Checks the next rows, at most `limit` of each table, and removes the bodies that are older than `before`: those
-    /// of notifications and deliveries that ended before it, with the responses to the deliveries' attempts, and those
-    /// of events that were recorded before it. Open notifications, owed deliveries with their events, and the newest
-    /// `purchase.updated` of a purchase keep their bodies. Returns the number of rows whose body was removed.
+    /// Removes the bodies that are older than `before`, at most `limit` of each table: those of notifications and
+    /// deliveries that ended before it, with the responses to the deliveries' attempts, and those of events that were
+    /// recorded before it, of which the next `limit` are checked. Open notifications, owed deliveries with their
+    /// events, and the newest `purchase.updated` of a purchase keep their bodies. Returns the number of rows whose body
+    /// was removed.
     pub async fn prune(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
-        let mut pruned = 0;
-        for table in [NOTIFICATIONS, EVENTS, DELIVERIES] {
-            pruned += self.prune_table(table, before, limit).await?;
-        }
+        let spent = move |which: Sql| {
+            self.read(move |connection| sql(which).bind(before).bind(limit).values::<i64>(connection))
+        };
+        let mut pruned = self.remove(spent(SPENT_NOTIFICATIONS).await?, remove_notifications).await?;
+        pruned += self.prune_events(before, limit).await?;
+        pruned += self.remove(spent(SPENT_DELIVERIES).await?, remove_deliveries).await?;
         Ok(pruned)
     }
 
-    async fn prune_table(&self, table: Table, before: Timestamp, limit: i64) -> Result<usize, Error> {
+    async fn prune_events(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
         let (from, rows) = self
             .read(move |connection| {
-                let from = sql(THROUGH).bind(table.name).value(connection)?.unwrap_or(0);
-                let rows: Vec<Candidate> = sql(table.candidates).bind(before).bind(from).bind(limit).all(connection)?;
+                let from = sql(THROUGH).value(connection)?.unwrap_or(0);
+                let rows: Vec<Candidate> = sql(NEXT_EVENTS).bind(before).bind(from).bind(limit).all(connection)?;
                 Ok((from, rows))
             })
             .await?;
-        let spent: Vec<i64> = rows.iter().filter(|row| row.is_spent).map(|row| row.seq).collect();
-        let mut pruned = 0;
-        for batch in spent.chunks(BATCH) {
-            let batch = batch.to_vec();
-            pruned += self.write(move |write| (table.remove)(write, &batch)).await?;
-        }
         let is_end = i64::try_from(rows.len()).is_ok_and(|count| count < limit);
         let is_young = rows.last().is_some_and(|last| last.at >= before);
         let through = if is_end || is_young { 0 } else { rows.last().map_or(0, |last| last.seq) };
+        let spent = rows.into_iter().filter(|row| row.is_spent).map(|row| row.seq).collect();
+        let pruned = self.remove(spent, remove_events).await?;
         if through != from {
-            self.write(move |write| sql(NOTE_THROUGH).bind(table.name).bind(through).run(write.connection)).await?;
+            self.write(move |write| sql(NOTE_THROUGH).bind(through).run(write.connection)).await?;
         }
         Ok(pruned)
     }
+
+    async fn remove(&self, seqs: Vec<i64>, remove: Remove) -> Result<usize, Error> {
+        let mut removed = 0;
+        for batch in seqs.chunks(BATCH) {
+            let batch = batch.to_vec();
+            removed += self.write(move |write| remove(write, &batch)).await?;
+        }
+        Ok(removed)
+    }
 }
 
-const THROUGH: Sql = statement!("SELECT through AS value FROM retention WHERE table_name = ?");
+const THROUGH: Sql = statement!("SELECT through AS value FROM retention");
 
 const NOTE_THROUGH: Sql = statement! {"
-    INSERT INTO retention (table_name, through)
-    VALUES (?, ?)
-    ON CONFLICT (table_name)
+    INSERT INTO retention (id, through)
+    VALUES (1, ?)
+    ON CONFLICT (id)
     DO UPDATE SET through = excluded.through
 "};
 

@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, sql};
+use crate::db::statement::{Statement, clean, sql};
 use domain::{PlatformId, Timestamp};
 
 /// Maximum length of a detail in characters: it is indexed, and must fit into a page of the index.
@@ -30,8 +30,12 @@ const RAISE: Sql = statement! {"
 impl NewAlarm<'_> {
     /// Stores it in the transaction of the caller. An alarm that was raised before is counted in its row.
     pub fn raise(&self, connection: &mut AnyConnection, now: Timestamp) -> Result<(), Error> {
+        self.statement(now).run(connection).map(drop)
+    }
+
+    /// The statement that stores it.
+    pub fn statement(&self, now: Timestamp) -> Statement<'static> {
         let detail: String = clean(self.detail).chars().take(MAX_DETAIL_CHARS).collect();
-        let insert = sql(RAISE).bind(now).bind(now).bind(self.platform).bind(self.kind).bind(detail);
-        insert.run(connection).map(drop)
+        sql(RAISE).bind(now).bind(now).bind(self.platform).bind(self.kind.to_owned()).bind(detail)
     }
 }

@@ -280,7 +280,7 @@ fn update_health(
     if let Some(alarm) = &finish.result.alarm
         && let Some(found) = destinations::find(write.connection, finish.destination)?
     {
-        health::alarm(write, &found.destination(), alarm)?;
+        health::alarm(write, &found.destination(), alarm);
     }
     Ok(operator_events)
 }

@@ -197,7 +197,7 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
         return Ok(OperatorEvents::default());
     }
     let destination = destination.destination();
-    alarm(write, &destination, &reason)?;
+    alarm(write, &destination, &reason);
     operators::announce(
         write,
         &destination,
@@ -266,11 +266,11 @@ fn conclude(
     let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(events) };
     let now = now.destination();
     if assessment.notices.contains(&Notice::Disabled) {
-        alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
+        alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()));
     }
     if assessment.notices.contains(&Notice::Opened) {
         let why = reason.unwrap_or_default();
-        alarm(write, &now, &format!("its breaker is open, it is only tried every half minute: {why}"))?;
+        alarm(write, &now, &format!("its breaker is open, it is only tried every half minute: {why}"));
     }
     for notice in &assessment.notices {
         let reason = reason.map(str::to_owned);
@@ -291,9 +291,9 @@ fn conclude(
 }
 
 /// Raises an alarm for people. Alarms do not depend on which destinations chose events for operators.
-pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result<(), Error> {
+pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) {
     let Destination { id, name, .. } = destination;
-    alarms::raise(write, None, "destination", &format!("{name} ({id}): {what}"))
+    alarms::raise(write, None, "destination", &format!("{name} ({id}): {what}"));
 }
 
 /// The time since the last success, for people.

@@ -7,6 +7,7 @@ pub mod finish;
 pub mod free_lanes;
 pub mod health;
 pub mod lanes;
+pub mod last_sweep;
 pub mod leases;
 pub mod operators;
 pub mod retry_after;

@@ -20,6 +20,10 @@ use std::time::Duration;
 
 /// How long after its end a window may stay unsettled before the sweep continues the workflow.
 const UNSETTLED_GRACE: Duration = Duration::from_secs(15);
+/// How long it may stay unsettled, although the sweep signals its run, before the run is examined.
+const STUCK_GRACE: Duration = MINUTE.saturating_mul(10);
+/// Maximum number of runs that one sweep examines.
+const MAX_EXAMINED: i64 = 20;
 /// How long a due delivery may stay unattempted before the sweep continues its destination.
 const LANE_GRACE: Duration = Duration::from_secs(45);
 
@@ -36,6 +40,8 @@ const TRIED: Duration = MINUTE.saturating_mul(5);
 pub struct Overdue {
     /// The purchases to settle.
     pub found: Vec<Due>,
+    /// Of the purchases to settle, those that are so late that their runs may make no progress, the oldest ones.
+    pub may_be_stuck: Vec<CollapseKey>,
     /// The destinations with a late delivery, or that must be probed.
     pub destinations: Vec<DestinationId>,
     /// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.
@@ -137,10 +143,13 @@ impl Store {
         self.read(move |connection| {
             let now = connection.now(clock)?;
             let (wakes, more) = wakes(connection, now, limit)?;
-            let found =
-                [unsettled(connection, PAST_WINDOW, now, limit)?, unsettled(connection, PAST_CAP, now, limit)?, wakes];
+            let past_window = unsettled(connection, PAST_WINDOW, now, limit)?;
+            let stuck: Vec<Key> =
+                sql(PAST_WINDOW).bind(now.minus(STUCK_GRACE)).bind(now).bind(MAX_EXAMINED).all(connection)?;
+            let may_be_stuck = stuck.into_iter().map(|key| key.collapse_key).collect();
+            let found = [past_window, unsettled(connection, PAST_CAP, now, limit)?, wakes];
             let (destinations, in_backoff) = (late(connection, now)?, disabled(connection, now)?);
-            Ok(Overdue { found: in_turn(&found, limit), destinations, in_backoff, more, at: now })
+            Ok(Overdue { found: in_turn(&found, limit), may_be_stuck, destinations, in_backoff, more, at: now })
         })
         .await
     }

@@ -49,7 +49,11 @@ impl Store {
     /// Raises an alarm. If one with the same platform, kind and detail exists, its count is raised instead.
     pub async fn alarm(&self, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
         let (kind, detail) = (kind.to_owned(), detail.to_owned());
-        self.write(move |write| raise(write, platform, &kind, &detail)).await
+        self.write(move |write| {
+            raise(write, platform, &kind, &detail);
+            Ok(())
+        })
+        .await
     }
 
     /// The alarms, the last raised one first.
@@ -64,7 +68,9 @@ impl Store {
     }
 }
 
-/// Raises an alarm, in the transaction of the caller.
-pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) -> Result<(), Error> {
-    NewAlarm { platform, kind, detail }.raise(write.connection, write.now)
+/// Raises an alarm at the end of the caller's transaction: one alarm may be raised by settlings of many purchases.
+pub fn raise(write: &mut Write<'_>, platform: Option<PlatformId>, kind: &str, detail: &str) {
+    let order = format!("{kind}/{detail}/{}", platform.map(|id| id.to_string()).unwrap_or_default());
+    let statement = NewAlarm { platform, kind, detail }.statement(write.now);
+    write.run_last(order, statement);
 }

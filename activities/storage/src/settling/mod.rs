@@ -2,6 +2,7 @@
 
 pub mod events;
 pub mod load;
+pub mod owners;
 pub mod payments;
 pub mod profiles;
 pub mod rechecks;

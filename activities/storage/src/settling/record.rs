@@ -12,6 +12,7 @@ use crate::db::secrets::hex;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
+use crate::db::writer::order::{Order, Settled};
 use crate::db::writer::{Faults, JobKind, Write};
 use crate::events::{alarms, deliveries, lanes};
 use crate::purchases::owned::owned;
@@ -23,7 +24,7 @@ use crate::settings::listing::{Listings, usd_rate};
 use crate::settling::payments::Booking;
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use crate::settling::revision::{Announcement, Description, Settling};
-use crate::settling::{events, succession};
+use crate::settling::{events, owners, succession};
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Details, RecordSource};
 use domain::settling::{Record, Recorded};
@@ -43,7 +44,10 @@ impl Store {
     /// Records a decision in one transaction. It is idempotent by the settling number and the notifications.
     pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
         let installation = self.installation;
-        self.writer.write(JobKind::WithFaults(RECORD), move |write| record_once(write, &record, installation)).await
+        let settled = Settled { key: record.collapse_key, newest: record.seqs.iter().max().copied() };
+        let order = Order { settled, find: owners::find };
+        let work = move |write: &mut Write<'_>| record_once(write, &record, installation);
+        self.writer.write_ordered(JobKind::WithFaults(RECORD), order, work).await
     }
 }
 
@@ -263,11 +267,11 @@ impl Settling<'_> {
         let platform = Some(self.origin.platform_id);
         if begins {
             let detail = "the store cannot be reached: notifications wait until it answers, at most a day";
-            alarms::raise(write, platform, "verification_waits", detail)?;
+            alarms::raise(write, platform, "verification_waits", detail);
         }
         if decision.outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Abandoned) {
             let detail = format!("notifications were given up: {ABANDONED}");
-            alarms::raise(write, platform, "given_up", &detail)?;
+            alarms::raise(write, platform, "given_up", &detail);
         }
         succession::alarm(write, self, before)
     }

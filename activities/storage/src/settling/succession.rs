@@ -89,7 +89,8 @@ pub fn alarm(write: &mut Write<'_>, settling: &Settling<'_>, before: &PurchaseRo
     {
         return Ok(());
     }
-    alarms::raise(write, Some(settling.origin.platform_id), "replacement_unknown", ALARM)
+    alarms::raise(write, Some(settling.origin.platform_id), "replacement_unknown", ALARM);
+    Ok(())
 }
 
 fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Result<bool, Error> {

@@ -1,5 +1,6 @@
 DROP TABLE pages;
 DROP TABLE retention;
+DROP TABLE sweeps;
 DROP TABLE alarms;
 DROP TABLE profiles;
 DROP TABLE user_lanes;

@@ -163,6 +163,8 @@ CREATE INDEX notifications_receipt ON notifications (receipt_id) WHERE outcome I
 CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHERE store_type = 'IMPORTED';
 CREATE INDEX notifications_waiting ON notifications (waiting_topic_id, seq)
     WHERE outcome IS NULL AND waiting_topic_id IS NOT NULL;
+-- For the retention: what has ended and still has its body.
+CREATE INDEX notifications_unpruned ON notifications (finished_at) WHERE pruned_at IS NULL AND outcome IS NOT NULL;
 
 -- A record of the accepted notifications: with it the audit finds a notification whose row is gone. Written in the
 -- transaction of the notifications, one row for up to sixteen of them, and never changed.
@@ -353,6 +355,8 @@ CREATE UNIQUE INDEX events_id ON events (id);
 CREATE INDEX events_of_key ON events (collapse_key, event_type, seq);
 CREATE INDEX events_of_user ON events (user_id, user_revision) WHERE user_id IS NOT NULL;
 CREATE INDEX events_created ON events (created_at, seq);
+-- For the retention: what still has its body.
+CREATE INDEX events_unpruned ON events (seq) WHERE pruned_at IS NULL;
 
 CREATE TABLE deliveries (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -400,6 +404,8 @@ CREATE INDEX deliveries_skipped ON deliveries (seq) WHERE status = 'skipped';
 -- Owed deliveries that a newer state does not supersede.
 CREATE INDEX deliveries_news ON deliveries (destination_id, seq)
     WHERE status IN ('pending', 'waiting') AND event_type <> 'purchase.updated';
+-- For the retention: what has ended and still has its body.
+CREATE INDEX deliveries_unpruned ON deliveries (finished_at) WHERE pruned_at IS NULL AND finished_at IS NOT NULL;
 
 CREATE TABLE attempts (
     delivery_id TEXT NOT NULL REFERENCES deliveries (id),
@@ -484,9 +490,18 @@ CREATE TABLE alarms (
 CREATE UNIQUE INDEX alarms_same ON alarms (kind, detail, COALESCE(platform_id, ''));
 CREATE INDEX alarms_order ON alarms (last_at, seq);
 
--- How far the retention walked each table in search of old bodies; at the end it restarts.
+-- The last sweep.
+CREATE TABLE sweeps (
+    id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
+    -- NULL before the first.
+    finished_at BIGINT,
+    -- When its workflow was started again, because no sweep had finished for a while.
+    restarted_at BIGINT
+);
+
+-- How far the retention walked the events in search of bodies that are not needed; at the end it restarts.
 CREATE TABLE retention (
-    table_name TEXT NOT NULL PRIMARY KEY,
+    id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
     through BIGINT NOT NULL
 );
 

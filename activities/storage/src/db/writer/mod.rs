@@ -2,15 +2,19 @@
 //!
 //! It takes all jobs that wait, runs them in one transaction and answers after the commit, so that one fsync serves
 //! many (group commit). Each job has a savepoint of its own, so that a failed job is rolled back alone. After a
-//! transient error (a deadlock, a lost connection) the group is rolled back and its jobs are run one by one.
+//! transient error (a deadlock, a lost connection) the group is rolled back and run again in smaller parts, until the
+//! job that fails is alone. A database that refuses everything fails the whole group after a few transactions.
 
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::epoch;
-use crate::db::error::Error;
+use crate::db::error::{Error, chain};
 use crate::db::fault;
+use crate::db::statement::Statement;
 use domain::{DestinationId, Timestamp};
+use job::{Batch, Job, Work};
+use order::{Order, Settled};
 use std::any::{Any, TypeId};
 use std::collections::BTreeSet;
 use std::thread;
@@ -18,6 +22,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+mod job;
+pub mod order;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +37,9 @@ const MAX_GROUP_ITEMS: usize = 4096;
 const MAX_TRANSACTION_TIME: Duration = Duration::from_millis(250);
 /// Maximum number of tries of a job that is run alone.
 const MAX_TRIES: usize = 4;
+/// Maximum number of transactions of a group that are rolled back; then the rest of the group is answered. It is enough
+/// to find one failing job among [`MAX_GROUP_JOBS`].
+const MAX_UNDONE: usize = 16;
 
 /// The context of a job: the transaction's connection, and the time of its group.
 pub struct Write<'c> {
@@ -42,6 +51,13 @@ pub struct Write<'c> {
     pub began: Instant,
     /// The epoch, once it was read in the transaction.
     epoch: Option<i64>,
+    last: Vec<Last>,
+}
+
+/// A statement that is run at the end of a transaction.
+struct Last {
+    order: String,
+    statement: Statement<'static>,
 }
 
 impl Write<'_> {
@@ -61,6 +77,17 @@ impl Write<'_> {
         // The savepoint of this job may be rolled back, so the new epoch is not remembered.
         self.epoch = None;
         epoch::raise(self.connection, self.now)
+    }
+
+    /// Runs a statement at the end of the transaction, unless the job fails. For a row that jobs of many purchases
+    /// write: it is locked for a short time, and all processes lock such rows in the order of these texts.
+    pub fn run_last(&mut self, order: String, statement: Statement<'static>) {
+        self.last.push(Last { order, statement });
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        self.last.sort_by(|one, other| one.order.cmp(&other.order));
+        self.last.into_iter().try_for_each(|last| last.statement.run(self.connection).map(drop))
     }
 }
 
@@ -101,18 +128,6 @@ pub struct Faults {
     pub early_answer: Option<&'static str>,
 }
 
-/// One unit of writing. It may be run again until it is committed.
-trait Job: Any + Send {
-    fn kind(&self) -> JobKind;
-    /// Number of its items, which are written together with those of all jobs of its type; 0 for a job that is run by
-    /// itself.
-    fn items(&self) -> usize;
-    /// Runs it together with the items of `others`, which are of its type.
-    fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error>;
-    /// Answers the caller with the result of `run`, or with `error`.
-    fn answer(&mut self, error: Option<Error>);
-}
-
 impl Writer {
     /// Starts the thread on a connection that is set up already.
     pub fn start(database: Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
@@ -134,7 +149,18 @@ impl Writer {
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Box::new(Work { kind, work, result: None, reply: Some(reply) })).await?;
+        self.enqueue(Box::new(Work { kind, order: None, work, result: None, reply: Some(reply) })).await?;
+        answer.await.map_err(Error::unavailable)?
+    }
+
+    /// Like [`Self::write`], for a job that locks the user of a purchase.
+    pub async fn write_ordered<T, F>(&self, kind: JobKind, order: Order, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Box::new(Work { kind, order: Some(order), work, result: None, reply: Some(reply) })).await?;
         answer.await.map_err(Error::unavailable)?
     }
 
@@ -161,89 +187,6 @@ impl Writer {
 #[error("the writer has stopped")]
 struct Stopped;
 
-struct Work<T, F> {
-    kind: JobKind,
-    work: F,
-    result: Option<T>,
-    reply: Option<Reply<T>>,
-}
-
-impl<T, F> Job for Work<T, F>
-where
-    T: Send + 'static,
-    F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
-{
-    fn kind(&self) -> JobKind {
-        self.kind
-    }
-
-    fn items(&self) -> usize {
-        0
-    }
-
-    fn run(&mut self, write: &mut Write<'_>, _: &mut [&mut dyn Job]) -> Result<(), Error> {
-        self.result = None;
-        self.result = Some((self.work)(write)?);
-        Ok(())
-    }
-
-    fn answer(&mut self, error: Option<Error>) {
-        reply(&mut self.reply, &mut self.result, error);
-    }
-}
-
-struct Batch<I, O, F> {
-    kind: JobKind,
-    items: Vec<I>,
-    work: F,
-    result: Option<Vec<O>>,
-    reply: Option<Reply<Vec<O>>>,
-}
-
-impl<I, O, F> Job for Batch<I, O, F>
-where
-    I: Send + 'static,
-    O: Send + 'static,
-    F: Fn(&mut Write<'_>, &[&I]) -> Result<Vec<O>, Error> + Send + 'static,
-{
-    fn kind(&self) -> JobKind {
-        self.kind
-    }
-
-    fn items(&self) -> usize {
-        self.items.len()
-    }
-
-    fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error> {
-        self.result = None;
-        let others = others.iter_mut().filter_map(|other| (&mut **other as &mut dyn Any).downcast_mut::<Self>());
-        let others: Vec<&mut Self> = others.collect();
-        let items: Vec<&I> = self.items.iter().chain(others.iter().flat_map(|other| &other.items)).collect();
-        let mut answers = (self.work)(write, &items)?.into_iter();
-        self.result = Some(answers.by_ref().take(self.items.len()).collect());
-        for other in others {
-            other.result = Some(answers.by_ref().take(other.items.len()).collect());
-        }
-        Ok(())
-    }
-
-    fn answer(&mut self, error: Option<Error>) {
-        reply(&mut self.reply, &mut self.result, error);
-    }
-}
-
-type Reply<T> = oneshot::Sender<Result<T, Error>>;
-
-/// Answers once. A caller that waits no longer is ignored.
-fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<T>, error: Option<Error>) {
-    let Some(to) = to.take() else { return };
-    let result = match error {
-        Some(error) => Err(error),
-        None => result.take().ok_or_else(|| Error::unavailable(Stopped)),
-    };
-    drop(to.send(result));
-}
-
 struct Thread {
     database: Database,
     connection: Option<AnyConnection>,
@@ -258,9 +201,24 @@ enum TransactionResult {
     /// The first jobs, at least one, are committed; each job's own error is in the list.
     Committed(Vec<Option<Error>>),
     /// Rolled back after a transient error.
-    Undone(Error),
+    Undone(Undone),
+    /// The database cannot be reached.
+    Unreachable(Error),
     /// The commit itself failed: its result is unknown, so nothing is run again.
     Unknown(Error),
+}
+
+/// A transient error that rolled back a transaction.
+struct Undone {
+    /// The index of the job that failed, if it was run by itself.
+    index: Option<usize>,
+    error: Error,
+}
+
+impl From<Error> for Undone {
+    fn from(error: Error) -> Self {
+        Self { index: None, error }
+    }
 }
 
 impl Thread {
@@ -273,8 +231,9 @@ impl Thread {
                 items += job.items();
                 group.push(job);
             }
-            // All processes lock destinations in the same order, so that they do not deadlock.
-            group.sort_by_key(|job| job.kind());
+            if let Err(error) = sort(&mut group, self.connection.as_mut()) {
+                tracing::debug!(error = chain(&error), "a group of jobs is in no order: a deadlock rolls it back");
+            }
             self.commit_group(&mut group);
             if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
                 checkpoints.finish(connection);
@@ -282,42 +241,34 @@ impl Thread {
         }
     }
 
-    /// Runs a group in as many transactions as it needs, and answers all its jobs.
+    /// Runs a group in as many transactions as it needs, and answers all its jobs. After a rolled back transaction the
+    /// next one has the jobs before the one that failed, or half of them where that is not known, and then again more.
     fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
+        let (mut length, mut undone, mut tries) = (group.len(), 0, 0);
         while !group.is_empty() {
-            match self.transact(group) {
-                TransactionResult::Committed(errors) => {
-                    let (done, rest) = group.split_at_mut(errors.len());
-                    answer(done, errors);
-                    group = rest;
+            length = length.clamp(1, group.len());
+            let (done, errors) = match self.transact(&mut group[..length]) {
+                TransactionResult::Committed(errors) => (errors.len(), errors),
+                TransactionResult::Unreachable(error) | TransactionResult::Unknown(error) => {
+                    return answer_all(group, &error);
                 }
-                TransactionResult::Unknown(error) => return answer_all(group, &error),
-                TransactionResult::Undone(_) => return self.commit_each(group),
-            }
+                TransactionResult::Undone(Undone { index, error }) => {
+                    undone += 1;
+                    tries += usize::from(length == 1);
+                    if undone >= MAX_UNDONE {
+                        return answer_all(group, &error);
+                    }
+                    if tries < MAX_TRIES {
+                        length = index.unwrap_or(length / 2);
+                        continue;
+                    }
+                    (1, vec![Some(error)])
+                }
+            };
+            let (first, rest) = group.split_at_mut(done);
+            answer(first, errors);
+            (group, length, tries) = (rest, length.saturating_mul(2), 0);
         }
-    }
-
-    fn commit_each(&mut self, group: &mut [Box<dyn Job>]) {
-        for index in 0..group.len() {
-            // Without a server no other job can succeed either, so all are answered at once.
-            if let Err(error) = self.connect() {
-                return answer_all(&mut group[index..], &error);
-            }
-            self.commit_alone(&mut group[index]);
-        }
-    }
-
-    fn commit_alone(&mut self, job: &mut Box<dyn Job>) {
-        let alone = std::slice::from_mut(job);
-        let mut last = Error::unavailable(Stopped);
-        for _ in 0..MAX_TRIES {
-            match self.transact(alone) {
-                TransactionResult::Committed(errors) => return answer(alone, errors),
-                TransactionResult::Unknown(error) => return answer_all(alone, &error),
-                TransactionResult::Undone(error) => last = error,
-            }
-        }
-        answer_all(alone, &last);
     }
 
     /// The open connection, or a new one.
@@ -338,17 +289,17 @@ impl Thread {
         let (clock, transaction) = (self.clock, self.transaction);
         let connection = match self.connect() {
             Ok(connection) => connection,
-            Err(error) => return TransactionResult::Undone(error),
+            Err(error) => return TransactionResult::Unreachable(error),
         };
         let errors = match run(connection, jobs, clock, transaction) {
             Ok(errors) => errors,
-            Err(error) => {
+            Err(failed) => {
                 let is_usable = connection.abandon().is_ok() && !connection.is_lost();
                 // If the epoch cannot be raised, the next try of the job does it.
-                if !is_usable || (epoch::is_other_lineage(&error) && epoch::renew(connection, clock).is_err()) {
+                if !is_usable || (epoch::is_other_lineage(&failed.error) && epoch::renew(connection, clock).is_err()) {
                     self.connection = None;
                 }
-                return TransactionResult::Undone(error);
+                return TransactionResult::Undone(failed);
             }
         };
         let jobs = &mut jobs[..errors.len()];
@@ -370,6 +321,23 @@ impl Thread {
     }
 }
 
+/// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
+/// destinations by their ids, for settlings users by theirs. Users are only read for several settlings, and where other processes write too.
+///
+/// # Errors
+/// The users could not be read: the jobs are sorted by their kinds alone.
+fn sort(group: &mut [Box<dyn Job>], connection: Option<&mut AnyConnection>) -> Result<(), Error> {
+    group.sort_by_key(|job| job.kind());
+    let orders: Vec<Order> = group.iter().filter_map(|job| job.order()).collect();
+    let (Some(connection), [first, _, ..]) = (connection.filter(|one| one.is_shared()), orders.as_slice()) else {
+        return Ok(());
+    };
+    let settled: Vec<Settled> = orders.iter().map(|order| order.settled).collect();
+    let users = (first.find)(connection, &settled)?;
+    group.sort_by_cached_key(|job| (job.kind(), job.order().and_then(|order| users.get(&order.settled.key))));
+    Ok(())
+}
+
 /// Begins a transaction and runs jobs in it: those with items together, the others until `transaction` is over. Returns
 /// the errors of the jobs that were run, which are the first ones.
 fn run(
@@ -377,17 +345,17 @@ fn run(
     jobs: &mut [Box<dyn Job>],
     clock: fn() -> Timestamp,
     transaction: Duration,
-) -> Result<Vec<Option<Error>>, Error> {
+) -> Result<Vec<Option<Error>>, Undone> {
     connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();
     let now = connection.now(clock)?;
-    let mut write = Write { connection, now, began, epoch: None };
+    let mut write = Write { connection, now, began, epoch: None, last: Vec::new() };
     let batch = jobs.iter().find_map(|job| batch(job.as_ref()));
     let is_in_batch = |job: &dyn Job| batch.is_some() && self::batch(job) == batch;
     let is_together = write_together(&mut write, jobs, is_in_batch)?;
     let mut errors = Vec::with_capacity(jobs.len());
     let alone = jobs.len() == 1;
-    for job in jobs {
+    for (index, job) in jobs.iter_mut().enumerate() {
         if is_together && is_in_batch(job.as_ref()) {
             errors.push(None);
             continue;
@@ -395,8 +363,14 @@ fn run(
         if !errors.is_empty() && began.elapsed() > transaction {
             break;
         }
-        errors.push(run_one(&mut write, job.as_mut(), alone)?);
+        let last = write.last.len();
+        let error = run_one(&mut write, job.as_mut(), alone).map_err(|error| Undone { index: Some(index), error })?;
+        if error.is_some() {
+            write.last.truncate(last);
+        }
+        errors.push(error);
     }
+    write.finish()?;
     Ok(errors)
 }
 
@@ -420,7 +394,10 @@ fn write_together(
     match first.run(write, others) {
         Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| true),
         Err(error @ Error::Unavailable(_)) => Err(error),
-        Err(_) => write.connection.roll_back().map_err(Error::of_query).map(|()| false),
+        Err(_) => {
+            write.last.clear();
+            write.connection.roll_back().map_err(Error::of_query).map(|()| false)
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Tests of the grouping writer, without its thread.
 
-use super::{Batch, Job, JobKind, MAX_TRANSACTION_TIME, Thread, Work, Write};
+use super::{Batch, Job, JobKind, MAX_GROUP_JOBS, MAX_TRANSACTION_TIME, MAX_UNDONE, Thread, Work, Write};
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::statement::{Number, sql};
 use domain::Timestamp;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -41,14 +42,14 @@ fn job(value: i64, mut failures: u32, error: Error) -> (Box<dyn Job>, oneshot::R
         }
         Ok(value)
     };
-    (Box::new(Work { kind: JobKind::Other, work, result: None, reply: Some(reply) }), answer)
+    (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
 }
 
 /// A job that returns the time of its transaction.
 fn stamping() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
     let (reply, answer) = oneshot::channel();
     let work = |write: &mut Write<'_>| Ok(write.now.millis_since(Timestamp::default()));
-    (Box::new(Work { kind: JobKind::Other, work, result: None, reply: Some(reply) }), answer)
+    (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
 }
 
 fn stored(path: &PathBuf) -> Vec<i64> {
@@ -117,6 +118,26 @@ fn trouble_that_stays_is_reported_after_a_few_tries() {
 }
 
 #[test]
+fn a_database_that_refuses_everything_is_tried_a_few_times() {
+    let (mut thread, path) = thread("refused");
+    let runs = Arc::new(AtomicUsize::new(0));
+    let refused = || -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
+        let (reply, answer) = oneshot::channel();
+        let runs = Arc::clone(&runs);
+        let work = move |_: &mut Write<'_>| {
+            runs.fetch_add(1, Ordering::Relaxed);
+            Err(passing())
+        };
+        (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
+    };
+    let (mut group, mut answers): (Vec<_>, Vec<_>) = (0..MAX_GROUP_JOBS).map(|_| refused()).unzip();
+    thread.commit_group(&mut group);
+    assert!(answers.iter_mut().all(|answer| matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_)))));
+    assert_eq!(runs.load(Ordering::Relaxed), MAX_UNDONE);
+    assert_eq!(stored(&path), [0_i64; 0]);
+}
+
+#[test]
 fn without_a_server_nobody_waits_for_the_others_turns() {
     let database = Database::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned());
     let mut thread = Thread {
@@ -134,12 +155,17 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
 /// The answer of a batch.
 type Counts = Result<Vec<usize>, Error>;
 
-/// Inserts values together, fails on a negative one, and returns for each how many there were.
+/// A value whose row another process locks.
+const STUCK: i64 = -99;
+
+/// Inserts values together, fails on a negative one, for a while on [`STUCK`], and returns for each how many there were.
 fn insert(write: &mut Write<'_>, values: &[&i64]) -> Counts {
     for value in values {
         sql("INSERT INTO t (v) VALUES (?)").bind(**value).run(write.connection)?;
     }
-    if values.iter().any(|value| **value < 0) {
+    if values.iter().any(|value| **value == STUCK) {
+        Err(passing())
+    } else if values.iter().any(|value| **value < 0) {
         Err(Error::Missing { what: "value" })
     } else {
         Ok(vec![values.len(); values.len()])
@@ -166,4 +192,17 @@ fn items_are_written_in_one_go_unless_one_cannot_be_stored() {
         assert_eq!(b.try_recv().unwrap().unwrap(), 9);
         assert_eq!(stored(&path), left);
     }
+}
+
+#[test]
+fn items_that_are_stuck_cost_no_other_item_its_write() {
+    let (mut thread, path) = thread("stuck");
+    let count = i64::try_from(MAX_GROUP_JOBS).unwrap();
+    let value = |number: i64| if number == count - 1 { STUCK } else { number };
+    let (mut group, mut answers): (Vec<_>, Vec<_>) = (0..count).map(|number| batch(&[value(number)])).unzip();
+    thread.commit_group(&mut group);
+    let stuck = answers.pop().unwrap().try_recv().unwrap();
+    assert!(matches!(stuck, Err(Error::Unavailable(_))), "{stuck:?}");
+    assert!(answers.iter_mut().all(|answer| answer.try_recv().unwrap().is_ok()));
+    assert_eq!(stored(&path), (0..count - 1).collect::<Vec<_>>(), "each once");
 }

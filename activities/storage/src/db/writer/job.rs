@@ -1,0 +1,116 @@
+//! The jobs of the writer.
+
+use crate::db::error::Error;
+use crate::db::writer::order::Order;
+use crate::db::writer::{JobKind, Stopped, Write};
+use std::any::Any;
+use tokio::sync::oneshot;
+
+/// One unit of writing. It may be run again until it is committed.
+pub trait Job: Any + Send {
+    fn kind(&self) -> JobKind;
+    /// The rows that it shares with jobs of other purchases, if any.
+    fn order(&self) -> Option<Order>;
+    /// Number of its items, which are written together with those of all jobs of its type; 0 for a job that is run by
+    /// itself.
+    fn items(&self) -> usize;
+    /// Runs it together with the items of `others`, which are of its type.
+    fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error>;
+    /// Answers the caller with the result of `run`, or with `error`.
+    fn answer(&mut self, error: Option<Error>);
+}
+
+/// A job that is run by itself.
+pub struct Work<T, F> {
+    pub kind: JobKind,
+    pub order: Option<Order>,
+    pub work: F,
+    pub result: Option<T>,
+    pub reply: Option<Reply<T>>,
+}
+
+impl<T, F> Job for Work<T, F>
+where
+    T: Send + 'static,
+    F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+{
+    fn kind(&self) -> JobKind {
+        self.kind
+    }
+
+    fn order(&self) -> Option<Order> {
+        self.order
+    }
+
+    fn items(&self) -> usize {
+        0
+    }
+
+    fn run(&mut self, write: &mut Write<'_>, _: &mut [&mut dyn Job]) -> Result<(), Error> {
+        self.result = None;
+        self.result = Some((self.work)(write)?);
+        Ok(())
+    }
+
+    fn answer(&mut self, error: Option<Error>) {
+        reply(&mut self.reply, &mut self.result, error);
+    }
+}
+
+/// A job with items.
+pub struct Batch<I, O, F> {
+    pub kind: JobKind,
+    pub items: Vec<I>,
+    pub work: F,
+    pub result: Option<Vec<O>>,
+    pub reply: Option<Reply<Vec<O>>>,
+}
+
+impl<I, O, F> Job for Batch<I, O, F>
+where
+    I: Send + 'static,
+    O: Send + 'static,
+    F: Fn(&mut Write<'_>, &[&I]) -> Result<Vec<O>, Error> + Send + 'static,
+{
+    fn kind(&self) -> JobKind {
+        self.kind
+    }
+
+    fn order(&self) -> Option<Order> {
+        None
+    }
+
+    fn items(&self) -> usize {
+        self.items.len()
+    }
+
+    fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error> {
+        self.result = None;
+        let others = others.iter_mut().filter_map(|other| (&mut **other as &mut dyn Any).downcast_mut::<Self>());
+        let others: Vec<&mut Self> = others.collect();
+        let items: Vec<&I> = self.items.iter().chain(others.iter().flat_map(|other| &other.items)).collect();
+        let mut answers = (self.work)(write, &items)?.into_iter();
+        self.result = Some(answers.by_ref().take(self.items.len()).collect());
+        for other in others {
+            other.result = Some(answers.by_ref().take(other.items.len()).collect());
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, error: Option<Error>) {
+        reply(&mut self.reply, &mut self.result, error);
+    }
+}
+
+/// Where the result of a job is sent.
+pub type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// Answers once. A caller that waits no longer is ignored.
+fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<T>, error: Option<Error>) {
+    let Some(to) = to.take() else { return };
+    let result = match error {
+        Some(error) => Err(error),
+        None => result.take().ok_or_else(|| Error::unavailable(Stopped)),
+    };
+    drop(to.send(result));
+}

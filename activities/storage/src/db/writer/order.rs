@@ -1,0 +1,27 @@
+//! What the settlings of a group are ordered by: the users of their purchases.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use domain::{CollapseKey, UserId};
+use std::collections::HashMap;
+
+/// A settling, whose job locks the user of the purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// The purchase.
+    pub key: CollapseKey,
+    /// The newest notification that it settles.
+    pub newest: Option<i64>,
+}
+
+/// Finds the users of purchases. A job whose user is not found is in no order.
+pub type FindUsers = fn(&mut AnyConnection, &[Settled]) -> Result<HashMap<CollapseKey, UserId>, Error>;
+
+/// What a job is ordered by beside its kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    /// What it settles.
+    pub settled: Settled,
+    /// Finds its user.
+    pub find: FindUsers,
+}

@@ -1,0 +1,97 @@
+//! When the last sweep finished. Without sweeps nothing that was lost is repaired, so every process watches that they go
+//! on.
+
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::events::alarms;
+use domain::Timestamp;
+use domain::time::MINUTE;
+use std::time::Duration;
+
+/// Time without a finished sweep after which sweeps are late.
+const LATE: Duration = MINUTE.saturating_mul(5);
+/// The detail of the alarm. It names no time, so that there is one such alarm, which is counted.
+const ALARM: &str = "no sweep finished for five minutes, and its workflow was started again; if this repeats, see \
+                     whether a worker runs and reaches the database";
+
+row! {
+    struct Times {
+        created_at: Timestamp,
+        finished_at: Option<Timestamp>,
+    }
+}
+
+/// The last sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastSweep {
+    /// When it finished; `None` before the first.
+    pub finished_at: Option<Timestamp>,
+    /// Time since then, or since the installation was created.
+    pub age: Duration,
+}
+
+impl LastSweep {
+    /// Whether another one should have finished since.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.age >= LATE
+    }
+}
+
+const FIND: Sql = statement! {"
+    SELECT created_at, (SELECT finished_at FROM sweeps) AS finished_at
+    FROM installation
+"};
+
+const FINISH: Sql = statement! {"
+    INSERT INTO sweeps (id, finished_at)
+    VALUES (1, ?)
+    ON CONFLICT (id)
+    DO UPDATE SET finished_at = excluded.finished_at
+"};
+
+const INSERT: Sql = statement! {"
+    INSERT INTO sweeps (id)
+    VALUES (1)
+    ON CONFLICT DO NOTHING
+"};
+
+const CLAIM_RESTART: Sql = statement! {"
+    UPDATE sweeps
+    SET restarted_at = ?
+    WHERE COALESCE(finished_at, (SELECT created_at FROM installation)) <= ?
+        AND (restarted_at IS NULL OR restarted_at <= ?)
+"};
+
+impl Store {
+    /// Notes that a sweep finished now.
+    pub async fn sweep_finished(&self) -> Result<(), Error> {
+        self.write(|write| sql(FINISH).bind(write.now).run(write.connection).map(drop)).await
+    }
+
+    /// The last sweep.
+    pub async fn last_sweep(&self) -> Result<LastSweep, Error> {
+        self.read_now(|connection, now| {
+            let Times { created_at, finished_at } = sql(FIND).one(connection, "installation")?;
+            Ok(LastSweep { finished_at, age: now.since(finished_at.unwrap_or(created_at)) })
+        })
+        .await
+    }
+
+    /// Whether the caller must start the sweep's workflow again: sweeps are late, and no process did so within five
+    /// minutes. Of several processes one gets `true`. Raises an alarm.
+    pub async fn claim_sweep_restart(&self) -> Result<bool, Error> {
+        self.write(|write| {
+            sql(INSERT).run(write.connection)?;
+            let before = write.now.minus(LATE);
+            let claimed = sql(CLAIM_RESTART).bind(write.now).bind(before).bind(before).run(write.connection)?;
+            if claimed > 0 {
+                alarms::raise(write, None, "sweep", ALARM);
+            }
+            Ok(claimed > 0)
+        })
+        .await
+    }
+}

@@ -1,0 +1,60 @@
+//! The users that settlings are about to lock, before any of them is locked: the writer orders settlings by them.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::db::writer::order::Settled;
+use crate::purchases::users::{RECEIPT_PREFIX, StoreUser};
+use domain::{AppId, CollapseKey, UserId};
+use std::collections::HashMap;
+
+row! {
+    struct Owner {
+        collapse_key: CollapseKey,
+        user_id: UserId,
+    }
+}
+
+row! {
+    struct Named {
+        collapse_key: CollapseKey,
+        app_id: AppId,
+        store: String,
+        app_user_id: Option<String>,
+        receipt_id: String,
+    }
+}
+
+const OWNERS: Sql = statement! {"
+    SELECT collapse_key, user_id
+    FROM purchases
+    WHERE collapse_key IN (?*) AND user_id IS NOT NULL
+"};
+
+const NAMED: Sql = statement! {"
+    SELECT n.collapse_key, p.app_id, p.store, n.app_user_id, n.receipt_id
+    FROM notifications n
+    JOIN platforms p ON p.id = n.platform_id
+    WHERE n.seq IN (?*) AND n.collapse_key IS NOT NULL
+"};
+
+/// The users of purchases: the known one, else the anonymous one that the first settling creates. It may be another one
+/// by the time of the lock, if an admin names the customer.
+pub fn find(connection: &mut AnyConnection, settled: &[Settled]) -> Result<HashMap<CollapseKey, UserId>, Error> {
+    let keys = settled.iter().map(|one| one.key);
+    let owners: Vec<Owner> = sql(OWNERS).uncached().bind_list(keys).all(connection)?;
+    let mut users: HashMap<_, _> = owners.into_iter().map(|owner| (owner.collapse_key, owner.user_id)).collect();
+    let seqs: Vec<i64> =
+        settled.iter().filter(|one| !users.contains_key(&one.key)).filter_map(|one| one.newest).collect();
+    if seqs.is_empty() {
+        return Ok(users);
+    }
+    let named: Vec<Named> = sql(NAMED).uncached().bind_list(seqs).all(connection)?;
+    users.extend(named.into_iter().map(|one| {
+        let app_user_id = one.app_user_id.unwrap_or_else(|| format!("{RECEIPT_PREFIX}{}", one.receipt_id));
+        let customer = StoreUser { app_id: one.app_id, store: one.store, app_user_id };
+        (one.collapse_key, customer.anonymous())
+    }));
+    Ok(users)
+}

@@ -1,0 +1,94 @@
+//! What is stuck for ever is noticed and started again: a sweep that hangs, the sweep's workflow, the run of a purchase.
+
+use serde_json::Value;
+use std::time::Duration;
+use system_tests::postgres;
+use system_tests::process::Backend;
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
+
+/// Time limit until a process notices a late sweep.
+const NOTICED: Duration = Duration::from_secs(120);
+
+/// As if the last sweep had finished ten minutes earlier, until its workflow is started again.
+const EARLIER: &str = "UPDATE sweeps SET finished_at = finished_at - 600000000 WHERE restarted_at IS NULL";
+
+/// A line that replaces the run of the sweep by one that does not begin for an hour.
+fn stuck(installation: &str) -> String {
+    format!(
+        "temporal workflow start --type sweep --workflow-id sweep --task-queue settle --start-delay 1h \
+         --memo 'installation=\"{installation}\"' --id-conflict-policy TerminateExisting"
+    )
+}
+
+/// The alarms of a kind.
+async fn alarms(world: &World, kind: &str) -> Result<Vec<Value>, String> {
+    let found = world.api.try_get("/v1/alarms").await?;
+    let all = found.body["items"].as_array().cloned().unwrap_or_default();
+    Ok(all.into_iter().filter(|alarm| alarm["kind"] == kind).collect())
+}
+
+/// Waits for a state of the sweep after a sweep has finished.
+async fn wait_sweep(world: &World, state: &str) {
+    wait::until(SOON, &format!("a sweep that is {state}"), async || {
+        let ready = world.api.try_get("/readyz").await?.body;
+        if ready["sweep"] == state && ready["last_sweep_at"].is_string() { Ok(()) } else { Err(ready.to_string()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_sweep_is_started_again_once() {
+    let hangs = ("FAILPOINTS".to_owned(), "sweep.hang=1*return".to_owned());
+    let setting =
+        Setting { backend: Backend::Postgres, window_seconds: 1, variables: vec![hangs], ..Setting::default() };
+    let mut world = World::start(setting).await;
+    world.send("SUBSCRIPTION_PURCHASED", "r1").await;
+    let received = world.wait_received("r1", 1).await;
+    let installation =
+        received[0].body["attributes"]["org_id"].as_str().expect("the id of the installation").to_owned();
+    // The first sweep hangs, ends by itself and is repeated.
+    wait_sweep(&world, "on_time").await;
+    world.temporal.run_line(&stuck(&installation)).await;
+    let database = world.installation.database();
+    let found = wait::until(NOTICED, "the alarm", async || {
+        postgres::execute(database, EARLIER).map_err(|error| error.to_string())?;
+        let found = alarms(&world, "sweep").await?;
+        if found.is_empty() { Err("none".to_owned()) } else { Ok(found) }
+    })
+    .await;
+    wait_sweep(&world, "on_time").await;
+    // Both processes watch, and one acted.
+    assert_eq!(found.iter().map(|alarm| alarm["count"].as_i64()).collect::<Vec<_>>(), [Some(1)]);
+    assert_eq!(alarms(&world, "sweep").await, Ok(found));
+    world.finish().await;
+}
+
+/// As if the windows had ended twenty minutes earlier.
+const LATE: &str = "UPDATE notifications SET due_at = due_at - 1200000000 WHERE outcome IS NULL";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_whose_run_keeps_failing_is_settled_by_another() {
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let workflow = world.workflow("r1");
+    // No worker has this type, so each workflow task fails.
+    let line = format!("temporal workflow start --type unknown --workflow-id {workflow} --task-queue settle");
+    world.temporal.run_line(&line).await;
+    let message = world.send("SUBSCRIPTION_PURCHASED", "r1").await;
+    wait::until(NOTICED, "a workflow task that fails again and again", async || {
+        let task = world.temporal.describe(&workflow).await.and_then(|found| found.pending_workflow_task);
+        if task.as_ref().is_some_and(|task| task.attempt >= 3) { Ok(()) } else { Err(format!("{task:?}")) }
+    })
+    .await;
+    assert!(world.receiver.all().is_empty(), "nothing settles it");
+    postgres::execute(world.installation.database(), LATE).expect("the window ended earlier");
+    wait::until(NOTICED, "the outcome", async || {
+        world.receiver.revisions(&world.key("r1").to_string()).first().copied().ok_or("none".to_owned())
+    })
+    .await;
+    world.wait_outcome(&message).await;
+    let found = alarms(&world, "stuck").await.expect("the alarms");
+    assert_eq!(found.iter().map(|alarm| alarm["count"].as_i64()).collect::<Vec<_>>(), [Some(1)]);
+    world.finish().await;
+}
