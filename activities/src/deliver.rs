@@ -44,7 +44,7 @@ pub async fn within_task(context: Arc<Context>, token: String, lane: Deliver) ->
     let (prompt, input) = (context.prompt.clone(), lane.clone());
     let mut attempting = tokio::spawn(async move { deliver(&context, &token, &input).await });
     match tokio::time::timeout(PROMPT_ATTEMPT, &mut attempting).await {
-        Ok(ended) => ended.unwrap_or_else(|error| Err(later(LEASE_RETRY, error.to_string()))),
+        Ok(result) => result.unwrap_or_else(|error| Err(later(LEASE_RETRY, error.to_string()))),
         Err(_) => {
             prompt.leave(&lane, attempting);
             Ok(Delivered { last_seq: 0, more: true })
@@ -58,9 +58,9 @@ pub async fn within_task(context: Arc<Context>, token: String, lane: Deliver) ->
 /// An attempt failed, or the next one is due later: Temporal runs the activity again at that time.
 pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
     if let Some(left) = context.prompt.take(lane)
-        && let Ok(ended) = left.await
+        && let Ok(result) = left.await
     {
-        return ended;
+        return result;
     }
     let Some(_slot) = context.shares.take(lane.destination_id) else { return defer(context, lane).await };
     if fault::is_planted("deliver.start_twice") {

@@ -304,7 +304,8 @@ async fn a_worker_killed_after_a_good_probe_loses_and_repeats_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_before_it_hands_a_lane_back_loses_nothing() {
     // The probe succeeds, and the next request fails.
-    let world = killed_at("drain.before_hand_back", &[WELL, FAILING]).await;
+    let mut world = killed_at("drain.before_hand_back", &[WELL, FAILING]).await;
+    world.let_sweep_help("the worker was killed before it signalled the purchase's run");
     world.finish().await;
 }
 

@@ -162,7 +162,12 @@ async fn an_open_breaker_is_an_alarm_and_in_the_status() {
     let status = world.installation.call(&["status"]);
     let printed = text(&status);
     assert_eq!(status.status.code(), Some(1), "{printed}");
-    for part in ["1 open", "its breaker is open", &format!("`settle destination retry {id}`"), "Alarms        1 in"] {
+    for part in [
+        "1 with an open breaker",
+        "its breaker is open",
+        &format!("`settle destination retry {id}`"),
+        "Alarms        1 in",
+    ] {
         assert!(printed.contains(part), "`{part}` is missing: {printed}");
     }
     let json = world.installation.call(&["status", "--json"]);

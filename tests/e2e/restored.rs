@@ -55,7 +55,8 @@ async fn a_restored_backup_uses_no_id_for_two_bodies() {
 
     // Revision 2, which the backup does not have. It was sent, and the run that tries it again is open.
     world.receiver.answer(Reply::Status(500));
-    let lost = world.sns.notification(&Rtn::new("SUBSCRIPTION_AUTO_RENEWAL_OFF", RECEIPT));
+    // The store reports it as later than the renewal below, so that it changes the state in both futures.
+    let lost = world.sns.notification(&Rtn::new("SUBSCRIPTION_AUTO_RENEWAL_OFF", RECEIPT).later(600_000));
     assert_eq!(world.post(&lost).await.expect("an answer").status, 200);
     wait_backing_off(&world).await;
     world.kill9();

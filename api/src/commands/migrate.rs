@@ -6,7 +6,7 @@ use std::process::ExitCode;
 /// Bring the tables of the database up to date, and end. Every other command does the same when it starts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Examples:
+Example:
   SETTLE_KEY=… settle migrate --database postgres://settle@db.internal/settle
   SETTLE_KEY=… settle migrate --database settle-data/settle.sqlite --raise-epoch
 
