@@ -57,7 +57,8 @@ pub async fn within_task(context: Arc<Context>, token: String, lane: Deliver) ->
 /// # Errors
 /// An attempt failed, or the next one is due later: Temporal runs the activity again at that time.
 pub async fn deliver(context: &Context, token: &str, lane: &Deliver) -> Result<Delivered, Failed> {
-    if let Some(left) = context.prompt.take(lane)
+    // The result of an attempt that has ended is in storage, and may be old: another worker may have gone on with it.
+    if let Some(left) = context.prompt.take(lane).filter(|left| !left.is_finished())
         && let Ok(result) = left.await
     {
         return result;

@@ -1,5 +1,6 @@
 //! Ends runs of purchases that make no progress: their workflow task fails again and again, so that no signal reaches
-//! them. The sweep starts another run from the database, which has all that such a run knew.
+//! them. The sweep starts another run from the database, which has all that such a run knew, except signals of admins
+//! that it did not process.
 
 use crate::engine::Engine;
 use domain::CollapseKey;
@@ -10,7 +11,8 @@ use storage::Store;
 const MAX_CONCURRENT: usize = 8;
 /// The detail of the alarm. It names no purchase, so that there is one such alarm, which is counted.
 const ALARM: &str = "the run of a purchase made no progress, because its workflow task failed again and again; it was \
-                     ended, and another one started; the log and the Temporal UI name the purchase";
+                     ended, and another one started; the log and the Temporal UI name the purchase. Signals of admins \
+                     that it had not processed must be sent again";
 
 /// Ends those of the runs of these purchases that are stuck.
 pub async fn end(store: &Store, engine: &Engine, keys: Vec<CollapseKey>) {

@@ -127,9 +127,10 @@ impl Run {
             && info.r#type.as_ref().is_some_and(|workflow_type| workflow_type.name == contract::SWEEP);
         let claim = info.memo.as_ref().and_then(|memo| memo.fields.get(INSTALLATION));
         let holder = match claim.and_then(text) {
-            _ if !is_sweep => Holder::Stranger,
+            // Also on a queue that nobody polls: the process that notices it starts another one.
             Some(id) => Holder::Installation(id),
-            None => Holder::Nobody,
+            None if is_sweep => Holder::Nobody,
+            None => Holder::Stranger,
         };
         let is_open = matches!(
             info.status(),

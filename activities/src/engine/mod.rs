@@ -152,7 +152,7 @@ impl Engine {
         let client = connect(&self.identity, &self.server, options).await;
         let (mut observed, mut failures) = (Observed::default(), 0_u32);
         loop {
-            let ensured = self.ensure(&client, &mut observed).await;
+            let ensured = self.ensure(&client, &mut observed, failures).await;
             self.last_call_succeeded.store(matches!(ensured, Ok(Claimed::Ours)), Ordering::Relaxed);
             let is_starting = matches!(*publish.borrow(), Access::Unknown);
             failures = if ensured.is_ok() { 0 } else { failures.saturating_add(1) };
@@ -350,10 +350,19 @@ impl Engine {
     /// Ensures that the search attributes are registered, and that the sweep runs and is this installation's. Both are
     /// lost when Temporal's database is deleted, and an operator can terminate the sweep by hand. In another
     /// installation's namespace nothing is registered.
-    async fn ensure(&self, client: &Client, observed: &mut Observed) -> Result<Claimed, TemporalError> {
+    ///
+    /// Search attributes only help people to find runs. If they cannot be registered after so many failures, they are
+    /// left out until they can.
+    async fn ensure(&self, client: &Client, observed: &mut Observed, failures: u32) -> Result<Claimed, TemporalError> {
         let claimed = self.claim(client, observed).await?;
-        if matches!(claimed, Claimed::Ours) {
-            self.register(client).await?;
+        if matches!(claimed, Claimed::Ours)
+            && let Err(error) = self.register(client).await
+        {
+            if self.left_out().is_none() && failures < FAILURES_BEFORE_WARNING {
+                return Err(error);
+            }
+            tracing::warn!(error = %error, "the search attributes could not be registered; tried again soon");
+            self.leave_out_unknown();
         }
         Ok(claimed)
     }

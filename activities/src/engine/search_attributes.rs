@@ -140,6 +140,13 @@ impl Engine {
         *known = Some(left_out);
     }
 
+    /// Leaves out all attributes, unless it is known which ones Temporal takes.
+    pub(super) fn leave_out_unknown(&self) {
+        if self.left_out().is_none() {
+            self.note_left_out(attributes::all().into_iter().map(|(name, _)| name).collect());
+        }
+    }
+
     /// The attributes that are left out; `None` before that is known.
     pub(super) fn left_out(&self) -> Option<LeftOut> {
         self.left_out.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()

@@ -12,28 +12,36 @@ const EVERY: Duration = Duration::from_secs(20);
 /// Starts the task that checks the time of the last sweep, until the process ends.
 pub fn watch(store: Store, engine: Engine) {
     tokio::spawn(async move {
-        let mut was_connected = false;
+        let (mut was_connected, mut was_late) = (false, false);
         loop {
             tokio::time::sleep(EVERY).await;
             // After a start or an outage the sweep needs some seconds, too.
             let is_connected = engine.connected();
-            if is_connected
-                && was_connected
-                && let Err(error) = check(&store, &engine).await
-            {
-                tracing::warn!(error = chain(&error), "the time of the last sweep is not known; checked again soon");
-            }
+            // And a machine that slept finds all late at first.
+            let may_restart = is_connected && was_connected && was_late;
+            was_late = match check(&store, may_restart.then_some(&engine)).await {
+                Ok(is_late) => is_late,
+                Err(error) => {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the time of the last sweep is not known; checked again soon"
+                    );
+                    false
+                }
+            };
             was_connected = is_connected;
         }
     });
 }
 
-/// Starts the sweep again if it is late and no other process does.
-async fn check(store: &Store, engine: &Engine) -> Result<(), storage::Error> {
+/// Shows the age of the last sweep, and returns whether it is late. Then it is started again, if an engine can do it and
+/// no other process does.
+async fn check(store: &Store, engine: Option<&Engine>) -> Result<bool, storage::Error> {
     let last = store.last_sweep().await?;
     metrics::set_sweep_age(&last);
-    if !last.is_late() || !store.claim_sweep_restart().await? {
-        return Ok(());
+    let Some(engine) = engine.filter(|_| last.is_late()) else { return Ok(last.is_late()) };
+    if !store.claim_sweep_restart().await? {
+        return Ok(true);
     }
     match engine.restart_sweep().await {
         Ok(()) => tracing::error!("no sweep finished for five minutes: its workflow was started again"),
@@ -42,5 +50,5 @@ async fn check(store: &Store, engine: &Engine) -> Result<(), storage::Error> {
             "no sweep finished for five minutes, and its workflow was not started again; tried again in five minutes"
         ),
     }
-    Ok(())
+    Ok(true)
 }

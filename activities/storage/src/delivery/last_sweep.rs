@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Time without a finished sweep after which sweeps are late.
 const LATE: Duration = MINUTE.saturating_mul(5);
+/// A time that is further ahead was stored before the clock was put back, and says nothing.
+const AHEAD: Duration = MINUTE;
 /// The detail of the alarm. It names no time, so that there is one such alarm, which is counted.
 const ALARM: &str = "no sweep finished for five minutes, and its workflow was started again; if this repeats, see \
                      whether a worker runs and reaches the database";
@@ -61,8 +63,8 @@ const INSERT: Sql = statement! {"
 const CLAIM_RESTART: Sql = statement! {"
     UPDATE sweeps
     SET restarted_at = ?
-    WHERE COALESCE(finished_at, (SELECT created_at FROM installation)) <= ?
-        AND (restarted_at IS NULL OR restarted_at <= ?)
+    WHERE (COALESCE(finished_at, (SELECT created_at FROM installation)) <= ? OR finished_at > ?)
+        AND (restarted_at IS NULL OR restarted_at <= ? OR restarted_at > ?)
 "};
 
 impl Store {
@@ -75,7 +77,8 @@ impl Store {
     pub async fn last_sweep(&self) -> Result<LastSweep, Error> {
         self.read_now(|connection, now| {
             let Times { created_at, finished_at } = sql(FIND).one(connection, "installation")?;
-            Ok(LastSweep { finished_at, age: now.since(finished_at.unwrap_or(created_at)) })
+            let seen = finished_at.filter(|at| *at <= now.plus(AHEAD));
+            Ok(LastSweep { finished_at, age: now.since(seen.unwrap_or(created_at)) })
         })
         .await
     }
@@ -86,7 +89,9 @@ impl Store {
         self.write(|write| {
             sql(INSERT).run(write.connection)?;
             let before = write.now.minus(LATE);
-            let claimed = sql(CLAIM_RESTART).bind(write.now).bind(before).bind(before).run(write.connection)?;
+            let after = write.now.plus(AHEAD);
+            let times = sql(CLAIM_RESTART).bind(write.now).bind(before).bind(after).bind(before).bind(after);
+            let claimed = times.run(write.connection)?;
             if claimed > 0 {
                 alarms::raise(write, None, "sweep", ALARM);
             }

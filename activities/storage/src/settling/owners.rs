@@ -23,6 +23,7 @@ row! {
         store: String,
         app_user_id: Option<String>,
         receipt_id: String,
+        user_id: Option<UserId>,
     }
 }
 
@@ -33,13 +34,16 @@ const OWNERS: Sql = statement! {"
 "};
 
 const NAMED: Sql = statement! {"
-    SELECT n.collapse_key, p.app_id, p.store, n.app_user_id, n.receipt_id
+    SELECT n.collapse_key, p.app_id, p.store, n.app_user_id, n.receipt_id, u.user_id
     FROM notifications n
     JOIN platforms p ON p.id = n.platform_id
+    LEFT JOIN store_users u ON u.app_id = p.app_id AND u.store = p.store
+        AND u.app_user_id = COALESCE(n.app_user_id, '{RECEIPT_PREFIX}' || n.receipt_id)
     WHERE n.seq IN (?*) AND n.collapse_key IS NOT NULL
 "};
 
-/// The users of purchases: the known one, else the anonymous one that the first settling creates. It may be another one
+/// The users of purchases: the owner, else the user of the store's customer, else the anonymous one that the first
+/// settling creates. It may be another one
 /// by the time of the lock, if an admin names the customer.
 pub fn find(connection: &mut AnyConnection, settled: &[Settled]) -> Result<HashMap<CollapseKey, UserId>, Error> {
     let keys = settled.iter().map(|one| one.key);
@@ -54,7 +58,7 @@ pub fn find(connection: &mut AnyConnection, settled: &[Settled]) -> Result<HashM
     users.extend(named.into_iter().map(|one| {
         let app_user_id = one.app_user_id.unwrap_or_else(|| format!("{RECEIPT_PREFIX}{}", one.receipt_id));
         let customer = StoreUser { app_id: one.app_id, store: one.store, app_user_id };
-        (one.collapse_key, customer.anonymous())
+        (one.collapse_key, one.user_id.unwrap_or_else(|| customer.anonymous()))
     }));
     Ok(users)
 }

@@ -1,4 +1,6 @@
 DROP TABLE pages;
+DROP TABLE sales;
+DROP TABLE payments;
 DROP TABLE retention;
 DROP TABLE sweeps;
 DROP TABLE alarms;

@@ -37,8 +37,8 @@ const MAX_GROUP_ITEMS: usize = 4096;
 const MAX_TRANSACTION_TIME: Duration = Duration::from_millis(250);
 /// Maximum number of tries of a job that is run alone.
 const MAX_TRIES: usize = 4;
-/// Maximum number of transactions of a group that are rolled back; then the rest of the group is answered. It is enough
-/// to find one failing job among [`MAX_GROUP_JOBS`].
+/// Maximum number of transactions of a group that are rolled back one after the other; then the rest of the group is
+/// answered. It is enough to find one failing job among [`MAX_GROUP_JOBS`].
 const MAX_UNDONE: usize = 16;
 
 /// The context of a job: the transaction's connection, and the time of its group.
@@ -248,7 +248,10 @@ impl Thread {
         while !group.is_empty() {
             length = length.clamp(1, group.len());
             let (done, errors) = match self.transact(&mut group[..length]) {
-                TransactionResult::Committed(errors) => (errors.len(), errors),
+                TransactionResult::Committed(errors) => {
+                    undone = 0;
+                    (errors.len(), errors)
+                }
                 TransactionResult::Unreachable(error) | TransactionResult::Unknown(error) => {
                     return answer_all(group, &error);
                 }

@@ -196,13 +196,15 @@ fn items_are_written_in_one_go_unless_one_cannot_be_stored() {
 
 #[test]
 fn items_that_are_stuck_cost_no_other_item_its_write() {
-    let (mut thread, path) = thread("stuck");
     let count = i64::try_from(MAX_GROUP_JOBS).unwrap();
-    let value = |number: i64| if number == count - 1 { STUCK } else { number };
-    let (mut group, mut answers): (Vec<_>, Vec<_>) = (0..count).map(|number| batch(&[value(number)])).unzip();
-    thread.commit_group(&mut group);
-    let stuck = answers.pop().unwrap().try_recv().unwrap();
-    assert!(matches!(stuck, Err(Error::Unavailable(_))), "{stuck:?}");
-    assert!(answers.iter_mut().all(|answer| answer.try_recv().unwrap().is_ok()));
-    assert_eq!(stored(&path), (0..count - 1).collect::<Vec<_>>(), "each once");
+    for stuck in [0, 1, 341, 512, 682, count - 2, count - 1] {
+        let (mut thread, path) = thread(&format!("stuck-{stuck}"));
+        let value = |number: i64| if number == stuck { STUCK } else { number };
+        let (mut group, mut answers): (Vec<_>, Vec<_>) = (0..count).map(|number| batch(&[value(number)])).unzip();
+        thread.commit_group(&mut group);
+        let answer = answers.remove(usize::try_from(stuck).unwrap()).try_recv().unwrap();
+        assert!(matches!(answer, Err(Error::Unavailable(_))), "{answer:?}");
+        assert!(answers.iter_mut().all(|answer| answer.try_recv().unwrap().is_ok()), "{stuck}");
+        assert_eq!(stored(&path), (0..count).filter(|number| *number != stuck).collect::<Vec<_>>(), "each once");
+    }
 }

@@ -60,7 +60,7 @@ impl Lane<'_> {
     }
 }
 
-/// The answer to a claim of a closed lane.
+/// The answer to a claim of a lane that was seen closed. Whoever opens it again, or owes it more, starts its run.
 pub fn closed(write: &mut Write<'_>, claim: &Claim) -> Result<Claimed, Error> {
     Ok(Claimed::Idle(Idle::Closed { last_seq: deliveries::last_seq(write.connection, claim.key, claim.destination)? }))
 }
