@@ -209,7 +209,6 @@ struct Merged {
 impl Merged {
     fn of(before: &Purchase, notifications: &[&(i64, Notification)], context: SettlingContext<'_>) -> Self {
         let mut after = before.clone();
-        after.parked_since = None;
         let reports = Reports::of(before, notifications);
         for (_, notification) in notifications {
             after.add_report(notification);
@@ -244,6 +243,7 @@ impl Merged {
                 }
             }
         }
+        merged.after.parked_since = None;
         merged
     }
 

@@ -4,10 +4,10 @@
 //! and the first term and makes that date wrong. So every renewal date that the store shows is compared with the row of
 //! terms: a date that is no boundary of the row becomes the new anchor. The number of an announced term never falls.
 
-use super::{Origin, Purchase, Terms};
+use super::{Origin, Purchase, TRIALS, Terms};
 use crate::notification::NotificationKind;
 use crate::time::{HOUR, Timestamp};
-use crate::verification::Snapshot;
+use crate::verification::{LAG, Snapshot};
 use std::time::Duration;
 
 /// Two dates of the store are the same if they are at most two hours apart.
@@ -43,6 +43,23 @@ impl Purchase {
         let is_seen = trial_end.is_some() || NotificationKind::BEGINNINGS.iter().any(|kind| self.was_reported(*kind));
         let origin = if is_seen { Origin::Seen } else { Origin::Purchase };
         Some(Terms { anchor, term, before: 0, origin })
+    }
+
+    /// The end of a trial whose field the first snapshot lacks: within two hours of a purchase whose receipt the store
+    /// did not know at first, it renews at the end of a trial that the store sells, and not at the end of a term. A
+    /// store that lags shows each field on its own, so that a refunded trial can be gone before its end is shown.
+    pub(super) fn unshown_trial_end(&self, snapshot: &Snapshot) -> Option<Timestamp> {
+        let (purchased_at, renews_at) = snapshot.purchased_at.zip(snapshot.renews_at)?;
+        let term = snapshot.term.filter(|term| term.count > 0)?;
+        let is_fresh = self.snapshot.is_none()
+            && self.parked_since.is_some()
+            && snapshot.at.since(purchased_at) < LAG
+            && self.was_reported(NotificationKind::SubscriptionPurchased)
+            && !self.was_reported(NotificationKind::PlanChanged);
+        let is_plain = !snapshot.in_intro_offer && snapshot.offer.is_none() && snapshot.grace_ends_at.is_none();
+        let is_term = Terms { anchor: purchased_at, term, before: 0, origin: Origin::Seen }.is_end(renews_at);
+        let is_trial = || TRIALS.iter().filter_map(|trial| trial.after(purchased_at, 1)).any(|end| end == renews_at);
+        (is_fresh && is_plain && !self.is_sandbox() && !is_term && is_trial()).then_some(renews_at)
     }
 
     /// The row that a change of the term's length begins, if this receipt shows one.

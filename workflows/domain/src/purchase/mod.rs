@@ -180,7 +180,8 @@ impl Purchase {
         let was_scheduled = self.snapshot.as_ref().is_some_and(|last| last.deferred_at.is_some());
         let is_new = |date: &Timestamp| was_scheduled || snapshot.at.since(*date) < CHANGE_REMEMBERED_FOR;
         self.seen.change_at = snapshot.deferred_at.or(self.seen.change_at.filter(is_new));
-        self.seen.trial_ends_at = snapshot.trial_ends_at.or(self.seen.trial_ends_at);
+        self.seen.trial_ends_at =
+            snapshot.trial_ends_at.or(self.seen.trial_ends_at).or_else(|| self.unshown_trial_end(snapshot));
         let last = self.snapshot.replace(snapshot.clone());
         self.store_terms(if last.is_some() { Sight::Later } else { Sight::First });
         if snapshot.ends_at.is_none_or(|end| end > snapshot.at) && self.grace_end().is_none() {

@@ -1,10 +1,12 @@
 //! Lives in which a seed once found a fault, each as a case of its own.
 
+use super::settle_with;
 use super::verification::{bought, day, kinds, monthly, read, report};
 use crate::notification::NotificationKind;
+use crate::purchase::Purchase;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
-use crate::verification::Snapshot;
+use crate::verification::{EndReason, Parked, Snapshot, Verification};
 
 /// Seed 1875154959, `life-3-1`: IN_GRACE_PERIOD was lost, RENEWED came in time, and OUT_OF_GRACE_PERIOD about the same
 /// payment six days late. Amazon sends RENEWED for a renewal and for a recovery, so that one alone is a renewal.
@@ -18,4 +20,31 @@ fn a_recovery_without_a_reported_grace_is_one_renewal() {
     assert_eq!(kinds(&twice), []);
     let late = read(&twice.purchase, &[report(NotificationKind::OutOfGrace, day(36))], shown(day(42)));
     assert_eq!((kinds(&late), late.purchase.billing_cycles()), (vec![], Some(2)));
+}
+
+/// Seed 2040232537: the store knew the receipt only after an hour, when the trial had been refunded. It no longer showed
+/// the trial and did not show the end yet, so that a first term seemed to be paid.
+#[test]
+fn a_trial_that_the_first_answer_lacks_is_no_payment() {
+    let renews_at: Timestamp = "2026-01-24T00:00:00Z".parse().unwrap();
+    let at = day(0).plus_millis(62 * 60_000);
+    let purchased = [report(NotificationKind::SubscriptionPurchased, day(0))];
+    let unknown = Verification::Parked(Parked::UnknownReceipt);
+    let parked = settle_with(&Purchase::default(), &purchased, &unknown, day(0).plus_millis(120_000)).purchase;
+    let fortnight = |at| Snapshot { renews_at: Some(renews_at), ..monthly(at) };
+    let first = read(&parked, &purchased, fortnight(at));
+    assert_eq!(kinds(&first), [TransitionKind::TrialStarted, TransitionKind::Purchased]);
+    let ended = Snapshot { renews_at: None, ends_at: Some(at), end_reason: Some(EndReason::Store), ..monthly(day(7)) };
+    let ended = read(&first.purchase, &[], ended);
+    assert_eq!(kinds(&ended), [TransitionKind::TrialDidNotConvert, TransitionKind::Expired]);
+
+    // Such a date says nothing where the store knew the receipt at once, days later, of a month that is a term, or of a
+    // discount.
+    let known = read(&Purchase::default(), &purchased, fortnight(at));
+    let later = read(&parked, &purchased, fortnight(day(1)));
+    let term = read(&parked, &purchased, monthly(at));
+    let offer = read(&parked, &purchased, Snapshot { in_intro_offer: true, ..fortnight(at) });
+    for paid in [known, later, term, offer] {
+        assert_eq!(kinds(&paid), [TransitionKind::Purchased]);
+    }
 }
