@@ -9,11 +9,11 @@ mod drain;
 pub mod engine;
 mod failure;
 pub mod http;
-mod load;
 mod pace;
 mod prompt;
 mod retention;
 mod round;
+mod settle;
 mod share;
 mod stuck;
 mod supervise;
@@ -29,23 +29,25 @@ pub use verifier::Verifier;
 
 use domain::Lane;
 use round::Round;
+use settle::Attempt;
 use std::sync::Arc;
 use temporalio_common::ActivityError;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::ActivityContext;
 use workflows::activities::{
-    Deliver, DeliverActivity, Delivered, Discard, DiscardActivity, HoldActivity, Load, LoadActivity, Loaded, Record,
-    RecordActivity, Recorded, Redeliver, RedeliverActivity, RedeliverAll, RedeliverAllActivity, RedeliveryProgress,
-    SetEnabled, SetEnabledActivity, SetHold, Supervise, SuperviseActivity, Supervised, SweepActivity, Swept, Test,
-    TestActivity, Unfinished, Verified, Verify, VerifyActivity,
+    Deliver, DeliverActivity, Delivered, Discard, DiscardActivity, HoldActivity, Record, RecordActivity, Recorded,
+    Redeliver, RedeliverActivity, RedeliverAll, RedeliverAllActivity, RedeliveryProgress, SetEnabled,
+    SetEnabledActivity, SetHold, Settle, SettleActivity, Settled, Supervise, SuperviseActivity, Supervised,
+    SweepActivity, Swept, Test, TestActivity, Unfinished, Verified, Verify, VerifyActivity,
 };
 
 #[activities]
 impl Context {
-    /// Loads the purchase, its waiting notifications and its open lanes.
-    #[activity(definition = LoadActivity)]
-    pub async fn load(self: Arc<Self>, _ctx: ActivityContext, input: Load) -> Result<Loaded, ActivityError> {
-        load::load(&self.store, input).await.map_err(failure::storage)
+    /// Loads a purchase, and settles it unless the store must be queried first.
+    #[activity(definition = SettleActivity)]
+    pub async fn settle(self: Arc<Self>, ctx: ActivityContext, input: Settle) -> Result<Settled, ActivityError> {
+        let attempt = if ctx.info().is_local { Attempt::First } else { Attempt::Repeated };
+        settle::settle(&self, input, attempt).await.map_err(failure::storage)
     }
 
     /// Queries the purchase's store once.
@@ -54,14 +56,10 @@ impl Context {
         verify::verify(&self, input.collapse_key).await.map_err(failure::storage)
     }
 
-    /// Records the decision of a settling.
+    /// Records a decision of the workflow.
     #[activity(definition = RecordActivity)]
     pub async fn record(self: Arc<Self>, _ctx: ActivityContext, input: Record) -> Result<Recorded, ActivityError> {
-        let mut recorded = self.store.record(input).await.map_err(failure::storage)?;
-        if let Recorded::Done { lanes, prompt, .. } = &mut recorded {
-            *prompt = self.prompt.among(lanes.iter().map(|lane| lane.destination_id));
-        }
-        Ok(recorded)
+        settle::record(&self, input).await.map_err(failure::storage)
     }
 
     /// Attempts the deliveries of a lane, for a purchase's run.

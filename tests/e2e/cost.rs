@@ -8,9 +8,9 @@ use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use tokio::time::Instant;
 
 /// Maximum number of history events for one notification, settled and delivered in two workflow tasks.
-const MAX_OF_ONE: usize = 15;
+const MAX_OF_ONE: usize = 14;
 /// Maximum number of history events for 10 or 100 notifications that are sent within [`MOMENT`].
-const MAX_OF_BURST: usize = 24;
+const MAX_OF_BURST: usize = 22;
 
 /// A burst that takes longer to send, as on a busy machine, ends its window after the first notification's timer: a
 /// second timer waits for the rest, and updating the search attributes may take a workflow task of its own.

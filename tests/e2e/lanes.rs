@@ -247,7 +247,7 @@ async fn a_long_run_continues_as_new_with_its_hold_and_lanes() {
     wait_backing_off(&world, "long").await;
     let workflow = world.workflow("long");
     let history = world.temporal.history(&workflow).await;
-    assert!(runs::done(&history, "record").is_empty(), "a flush went through the hold");
+    assert!(runs::recorded(&history).is_empty(), "a flush went through the hold");
     wait::until(SOON, "the continued run in the list", async || {
         let states: Vec<_> = world.temporal.runs(&workflow).await.iter().map(|run| run.status()).collect();
         let continued = WorkflowExecutionStatus::ContinuedAsNew;

@@ -157,10 +157,10 @@ fn micros(time: Duration) -> Micros {
     Micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// The settlings of a run that a timer started: when it fired, and when the marker of the `record` activity was
+/// The settlings of a run that a timer started: when it fired, and when its record was
 /// written.
 fn settlings(history: &[HistoryEvent]) -> Vec<(Micros, Micros)> {
-    let recorded = runs::done(history, "record");
+    let recorded = runs::recorded(history);
     let fired = runs::times(history, EventType::TimerFired);
     // A flush settles without a timer of its own.
     let first_after = |fired: &Duration| recorded.iter().find(|at| *at >= fired).copied();

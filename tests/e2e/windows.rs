@@ -30,7 +30,7 @@ async fn check_last_window(world: &World, receipt_id: &str) {
     let waited = WINDOW.saturating_sub(notified.quiet);
     let notified = signalled.saturating_sub(waited);
     let fired = runs::times(&history, EventType::TimerFired).pop().expect("the end of a window");
-    let recorded = runs::done(&history, "record").pop().expect("a settling");
+    let recorded = runs::recorded(&history).pop().expect("a settling");
     for (what, time) in [("the timer fired", fired), ("it was settled", recorded)] {
         let after = time.saturating_sub(notified);
         assert!(after >= WINDOW, "{what} {after:?} after the last notification");
@@ -120,7 +120,7 @@ async fn a_recheck_inside_the_window_does_not_shorten_it() {
     let workflow = world.workflow("looked");
     world.temporal.signal(&workflow, workflows::contract::WAKE, &serde_json::json!({})).await.expect("an open run");
     wait::until(SOON, "a check", async || {
-        let loads = runs::done(&world.temporal.history(&workflow).await, "load");
+        let loads = runs::done(&world.temporal.history(&workflow).await, "settle");
         if loads.is_empty() { Err("none".to_owned()) } else { Ok(()) }
     })
     .await;

@@ -76,13 +76,24 @@ pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
 /// When the local activities of this name ended.
 #[must_use]
 pub fn done(history: &[HistoryEvent], activity: &str) -> Vec<Duration> {
-    let wanted = format!("\"{activity}\"");
+    markers(history, &[format!("\"{activity}\"")])
+}
+
+/// When settlings were recorded: by `settle`, or by `record` after the store was queried.
+#[must_use]
+pub fn recorded(history: &[HistoryEvent]) -> Vec<Duration> {
+    markers(history, &["\"record\"".to_owned(), "\"recorded\":".to_owned()])
+}
+
+/// The times of the markers with one of these texts.
+fn markers(history: &[HistoryEvent], wanted: &[String]) -> Vec<Duration> {
+    let is_wanted = |text: &str| wanted.iter().any(|wanted| text.contains(wanted));
     let is_it = |event: &&HistoryEvent| match event.attributes.as_ref() {
         Some(Attributes::MarkerRecordedEventAttributes(marker)) => marker
             .details
             .values()
             .flat_map(|details| &details.payloads)
-            .any(|payload| String::from_utf8_lossy(&payload.data).contains(&wanted)),
+            .any(|payload| is_wanted(&String::from_utf8_lossy(&payload.data))),
         _ => false,
     };
     history.iter().filter(is_it).map(time).collect()

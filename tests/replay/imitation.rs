@@ -1,11 +1,10 @@
 //! Two copies of the shortest path through the workflow `purchase`, under its name: one faithful, one with an
 //! additional timer. Replaying a history with both shows that the replay notices a change.
 
-use domain::{SettlingContext, Verification};
 use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult};
-use workflows::activities::{Activities, Deliver, Load, Loaded, Record, Recorded};
+use workflows::activities::{Activities, Deliver, Recorded, Settle, SettlingMode, SettlingStart};
 use workflows::attributes::Values;
 use workflows::contract;
 use workflows::options::{self, Retries};
@@ -28,22 +27,22 @@ macro_rules! imitation {
                 Self { signal: None }
             }
 
-            /// Window, load, record, deliver.
+            /// Window, settle, deliver.
             #[run(name = contract::PURCHASE)]
             pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<()> {
                 let ctx: &WorkflowContext<Self> = ctx;
                 let key = contract::collapse_key(ctx.workflow_id()).expect("a purchase's id");
                 let signal = ctx.state(|run| run.signal.clone()).unwrap_or_default();
                 ctx.timer(signal.quiet).await;
-                let load = Load { collapse_key: key, through: signal.through };
-                let loaded = ctx.execute_local_activity(Activities::load, load, options::short()).await?;
+                let start = SettlingStart { through: signal.through, is_early: false, mode: SettlingMode::Due };
+                let settle = Settle { collapse_key: key, start };
+                let settled = ctx.execute_local_activity(Activities::settle, settle, options::short()).await?;
                 if $extra {
                     ctx.timer(Duration::from_secs(1)).await;
                 }
+                let (loaded, recorded) = (settled.loaded, settled.recorded);
                 let values = Values { app_id: loaded.app_id, platform_id: loaded.platform_id, ..Values::default() };
-                let recorded =
-                    ctx.execute_local_activity(Activities::record, record(key, loaded), options::short()).await?;
-                let Recorded::Done { lanes, .. } = recorded else { return Ok(()) };
+                let Some(Recorded::Done { lanes, .. }) = recorded else { return Ok(()) };
                 for lane in lanes {
                     let deliver = Deliver { collapse_key: key, destination_id: lane.destination_id };
                     let options = options::lane(ctx.cancellation_token().child_token(), Retries::None, String::new());
@@ -61,23 +60,6 @@ macro_rules! imitation {
             }
         }
     };
-}
-
-fn record(collapse_key: domain::CollapseKey, loaded: Loaded) -> Record {
-    let context =
-        SettlingContext { verification: &Verification::Unverifiable, is_replaced: loaded.is_replaced, now: loaded.now };
-    Record {
-        collapse_key,
-        settling: loaded.settling + 1,
-        revision: loaded.revision,
-        seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
-        decision: domain::decide(&loaded.purchase, &loaded.notifications, context),
-        is_replaced: loaded.is_replaced,
-        is_queried: loaded.verify,
-        is_answer: false,
-        is_real: true,
-        traceparent: None,
-    }
 }
 
 /// Each imitation has a module of its own, because the macros define names.

@@ -4,7 +4,7 @@
 //! read those.
 
 use crate::signal::{Admin, Hold};
-pub use domain::settling::{Loaded, MAX_PER_SETTLING, Record, Recorded};
+pub use domain::settling::{Loaded, MAX_PER_SETTLING, Readiness, Record, Recorded, SettlingMode, SettlingStart};
 use domain::time::{as_millis, as_optional_millis};
 use domain::{CollapseKey, DestinationId, Lane, RedeliverySelector, Verification};
 use serde::{Deserialize, Serialize};
@@ -12,13 +12,23 @@ use std::time::Duration;
 use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 
-/// Input of `load`.
+/// Input of `settle`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Load {
+pub struct Settle {
     /// Which purchase.
     pub collapse_key: CollapseKey,
-    /// The newest sequence number that has had its window.
-    pub through: i64,
+    /// What may be settled.
+    pub start: SettlingStart,
+}
+
+/// Output of `settle`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Settled {
+    /// What was loaded; with the purchase and its notifications only if the store must be queried before deciding.
+    pub loaded: Loaded,
+    /// The result of the record, if the activity decided and recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
 }
 
 /// Input of `verify`.
@@ -213,9 +223,10 @@ pub struct Activities;
 
 #[activity_definitions]
 impl Activities {
-    /// Reads the purchase, its waiting notifications and its open lanes.
-    #[activity(name = "load")]
-    pub fn load(input: Load) -> Result<Loaded, ActivityError> {
+    /// Loads the purchase, its waiting notifications and its open lanes; decides and records, unless the store must be
+    /// queried first or nothing is settled now.
+    #[activity(name = "settle")]
+    pub fn settle(input: Settle) -> Result<Settled, ActivityError> {
         unimplemented!()
     }
     /// Queries the store once.
@@ -223,7 +234,7 @@ impl Activities {
     pub fn verify(input: Verify) -> Result<Verified, ActivityError> {
         unimplemented!()
     }
-    /// Records a decision in one idempotent transaction.
+    /// Records a decision of the workflow in one idempotent transaction.
     #[activity(name = "record")]
     pub fn record(input: Record) -> Result<Recorded, ActivityError> {
         unimplemented!()
@@ -276,8 +287,8 @@ impl Activities {
 }
 
 pub use activities::{
-    Deliver as DeliverActivity, Discard as DiscardActivity, Hold as HoldActivity, Load as LoadActivity,
-    Record as RecordActivity, Redeliver as RedeliverActivity, RedeliverAll as RedeliverAllActivity,
-    SetEnabled as SetEnabledActivity, Supervise as SuperviseActivity, Sweep as SweepActivity, Test as TestActivity,
+    Deliver as DeliverActivity, Discard as DiscardActivity, Hold as HoldActivity, Record as RecordActivity,
+    Redeliver as RedeliverActivity, RedeliverAll as RedeliverAllActivity, SetEnabled as SetEnabledActivity,
+    Settle as SettleActivity, Supervise as SuperviseActivity, Sweep as SweepActivity, Test as TestActivity,
     Verify as VerifyActivity,
 };

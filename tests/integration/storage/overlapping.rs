@@ -115,6 +115,26 @@ async fn a_notification_accepted_during_a_record_is_settled_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_load_waits_for_the_record_that_is_underway() {
+    let (world, second) = two_processes().await;
+    let key = world.key("r1");
+    let receiver = world.destination("hook").await;
+    world.notify("m1", "r1", 1_000).await;
+    let first = record(key, &world.load(key).await);
+    let stall = Stall::by(&world, "SELECT 1 FROM notifications FOR UPDATE");
+    let recording = begin_record(&world.store, first);
+    stall.wait_stalled(&world, 1).await;
+    let loading = tokio::spawn(async move { second.load_after_record(key, i64::MAX, 500).await.unwrap() });
+    stall.wait_stalled(&world, 2).await;
+    stall.end();
+    let (revision, lanes) = recorded(recording).await;
+    let loaded = soon(loading).await.unwrap();
+    assert_eq!((loaded.revision, seqs(&loaded)), (revision, vec![]));
+    assert_eq!(loaded.lanes, lanes);
+    assert_eq!(lanes.iter().map(|lane| lane.destination_id).collect::<Vec<_>>(), [receiver.id]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_notification_committed_after_a_later_one_is_settled() {
     let (world, second) = two_processes().await;
     let key = world.key("r1");

@@ -3,7 +3,8 @@
 
 use crate::time::{as_millis, as_optional_millis};
 use crate::{
-    AppId, CollapseKey, Decision, DestinationId, Lane, Notification, Outcome, PlatformId, Purchase, State, Timestamp,
+    AppId, CollapseKey, Decision, DestinationId, Lane, Notification, Outcome, Parked, PlatformId, Purchase,
+    SettlingContext, State, Timestamp, Verification, decide,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -19,13 +20,18 @@ pub struct Loaded {
     pub app_id: Option<AppId>,
     /// Its platform; absent when the purchase is not known.
     pub platform_id: Option<PlatformId>,
-    /// What is known about it.
+    /// Its state.
+    pub state: State,
+    /// What is known about it; left out of the history where the workflow does not decide.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub purchase: Purchase,
     /// Its revision; 0 before the first.
     pub revision: i64,
     /// The number of its last settling.
     pub settling: i64,
-    /// The waiting notifications, at most [`MAX_PER_SETTLING`], without customer identifiers.
+    /// The waiting notifications, at most [`MAX_PER_SETTLING`], without customer identifiers; left out where the
+    /// workflow does not decide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notifications: Vec<(i64, Notification)>,
     /// Whether more are waiting than were loaded.
     pub more: bool,
@@ -52,11 +58,83 @@ pub struct Loaded {
     /// Its open lanes.
     pub lanes: Vec<Lane>,
     /// How long the window of the youngest row that waits for nothing else has been over. Only
-    /// for a metric of the activity `load`, so it is not serialized.
+    /// for a metric of the activity `settle`, so it is not serialized.
     #[serde(skip)]
     pub late: Option<Duration>,
     /// The time of the load.
     pub now: Timestamp,
+}
+
+impl Loaded {
+    /// Leaves out the purchase and its notifications, which nobody decides about.
+    #[must_use]
+    pub fn without_bodies(self) -> Self {
+        Self { purchase: Purchase::default(), notifications: Vec::new(), ..self }
+    }
+
+    /// Whether there is anything to decide.
+    fn is_wanted(&self) -> bool {
+        self.due || !self.notifications.is_empty()
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// What a settling covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettlingMode {
+    /// The notifications whose window has ended.
+    Due,
+    /// All waiting notifications, even if their window has not ended.
+    Flush,
+}
+
+/// The start of a settling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettlingStart {
+    /// The newest sequence number whose window has begun or ended.
+    pub through: i64,
+    /// Whether the window has not ended, so that nothing may be settled before the cap.
+    pub is_early: bool,
+    /// What it covers.
+    pub mode: SettlingMode,
+}
+
+/// Whether something is settled now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is held.
+    Held,
+    /// Younger notifications restart the window.
+    Quiet,
+    /// The window has not ended.
+    Early,
+    /// There is nothing to decide.
+    Idle,
+    /// Something is settled now.
+    Ready,
+}
+
+impl SettlingStart {
+    /// Whether what was loaded is settled now.
+    #[must_use]
+    pub fn readiness(&self, loaded: &Loaded) -> Readiness {
+        let obeys_window = self.mode == SettlingMode::Due && loaded.cap != Some(Duration::ZERO);
+        if loaded.held.is_some() {
+            Readiness::Held
+        } else if obeys_window && !loaded.quiet.is_zero() {
+            Readiness::Quiet
+        } else if obeys_window && self.is_early {
+            Readiness::Early
+        } else if loaded.is_wanted() {
+            Readiness::Ready
+        } else {
+            Readiness::Idle
+        }
+    }
 }
 
 /// A decision that is to be recorded.
@@ -88,6 +166,26 @@ pub struct Record {
 }
 
 impl Record {
+    /// Decides what was loaded.
+    #[must_use]
+    pub fn decided(collapse_key: CollapseKey, loaded: &Loaded, verification: &Verification) -> Self {
+        let context = SettlingContext { verification, is_replaced: loaded.is_replaced, now: loaded.now };
+        let decision = decide(&loaded.purchase, &loaded.notifications, context);
+        let is_believed = *verification == Verification::Parked(Parked::Believable) && decision.purchase.is_believed();
+        Self {
+            collapse_key,
+            settling: loaded.settling.saturating_add(1),
+            revision: loaded.revision,
+            seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
+            decision,
+            is_replaced: loaded.is_replaced,
+            is_queried: loaded.verify,
+            is_answer: verification.is_answer(),
+            is_real: verification.is_real() || is_believed,
+            traceparent: None,
+        }
+    }
+
     /// Whether anything is decided about the purchase, so that it has an owner.
     #[must_use]
     pub fn settles(&self) -> bool {
@@ -127,6 +225,6 @@ pub enum Recorded {
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         prompt: BTreeSet<DestinationId>,
     },
-    /// The purchase changed since `load`; nothing is recorded.
+    /// The purchase changed since it was loaded; nothing is recorded.
     Moved,
 }

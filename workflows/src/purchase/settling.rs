@@ -1,13 +1,12 @@
-//! Settling: load, verify if `load` requires it, decide, record. Commands after `load` and `verify` depend on their
-//! outputs, commands after `record` on its output, never on what was decided in between, so that rules can change while
-//! runs are open.
+//! Settling: one activity loads, decides and records. If the store must be queried first, it only loads, and `verify`,
+//! decide and `record` follow. Commands after an activity depend on its output, never on what was decided in between, so
+//! that rules can change while runs are open.
 
 use super::Purchase;
-use super::state::{SettlingMode, SettlingStart};
-use crate::activities::{Activities, Load, Loaded, Record, Recorded, Verify};
+use crate::activities::{Activities, Loaded, Record, Recorded, Settle, SettlingMode, SettlingStart, Verify};
 use crate::options;
 use crate::run::{execute, why, workflow_time};
-use domain::{CollapseKey, Parked, SettlingContext, Verification};
+use domain::{CollapseKey, Verification};
 use temporalio_common::error::ActivityExecutionError;
 use temporalio_workflow::WorkflowContext;
 
@@ -17,47 +16,57 @@ pub async fn settle(ctx: &WorkflowContext<Purchase>, key: CollapseKey, mut mode:
     loop {
         let now = workflow_time(ctx);
         let start = ctx.state_mut(|purchase| purchase.state.begin(mode, now));
-        let loaded = match execute(ctx, || Activities::load, Load { collapse_key: key, through: start.through }).await {
-            Ok(loaded) => loaded,
+        let settled = match execute(ctx, || Activities::settle, Settle { collapse_key: key, start }).await {
+            Ok(settled) => settled,
             Err(error) => return note(ctx, &error),
         };
+        let loaded = settled.loaded;
         let now = workflow_time(ctx);
-        if !ctx.state_mut(|purchase| purchase.state.loaded(&loaded, start, now)) {
-            return;
-        }
-        // The last round left the same notifications open: they wait for something, and another round changes nothing.
-        let round: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
-        if !round.is_empty() && round == last_round {
-            return;
-        }
-        let verification = if loaded.verify { verify(ctx, key, start).await } else { Some(Verification::Unverifiable) };
-        let Some(verification) = verification else { return };
+        let is_ready = ctx.state_mut(|purchase| purchase.state.loaded(&loaded, start, now));
         let more = loaded.more;
-        match execute(ctx, || Activities::record, decide(key, loaded, &verification)).await {
-            Ok(Recorded::Moved) => {}
-            Ok(Recorded::Done { revision, state, lanes, prompt }) => {
-                ctx.state_mut(|purchase| {
-                    purchase.state.current.revision = revision;
-                    purchase.state.current.state = Some(state);
-                    purchase.state.opened(&lanes);
-                    purchase.state.answered_promptly(&prompt);
-                });
-                if !more {
-                    return;
-                }
-                // The window of the notifications that did not fit into one settling is over too.
-                mode = SettlingMode::Flush;
-                last_round = round;
-            }
-            Err(error) => return note(ctx, &error),
+        let round: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
+        let recorded = match settled.recorded {
+            Some(recorded) => Some(recorded),
+            // The last round left the same notifications open: they wait for something, and another round changes
+            // nothing.
+            None if !is_ready || (!round.is_empty() && round == last_round) => None,
+            None => verify_and_record(ctx, &loaded, Verify { collapse_key: key }, start).await,
+        };
+        let Some(recorded) = recorded else { return };
+        let is_done = ctx.state_mut(|purchase| purchase.state.recorded(recorded));
+        // A hold that came meanwhile stops further rounds; the end of the hold settles what is left.
+        if (is_done && !more) || ctx.state(|purchase| purchase.state.hold.is_some()) {
+            return;
+        }
+        if is_done {
+            // The window of the notifications that did not fit into one settling is over too.
+            mode = SettlingMode::Flush;
+            last_round = round;
+        }
+    }
+}
+
+/// Queries the store, decides and records; `None` when nothing is recorded now.
+async fn verify_and_record(
+    ctx: &WorkflowContext<Purchase>,
+    loaded: &Loaded,
+    input: Verify,
+    start: SettlingStart,
+) -> Option<Recorded> {
+    let key = input.collapse_key;
+    let verification = if loaded.verify { verify(ctx, input, start).await? } else { Verification::Unverifiable };
+    match execute(ctx, || Activities::record, Record::decided(key, loaded, &verification)).await {
+        Ok(recorded) => Some(recorded),
+        Err(error) => {
+            note(ctx, &error);
+            None
         }
     }
 }
 
 /// Queries the store; `None` when nothing may be decided now: the store is queried again later, or
 /// a hold came meanwhile.
-async fn verify(ctx: &WorkflowContext<Purchase>, key: CollapseKey, start: SettlingStart) -> Option<Verification> {
-    let input = Verify { collapse_key: key };
+async fn verify(ctx: &WorkflowContext<Purchase>, input: Verify, start: SettlingStart) -> Option<Verification> {
     let verified = match ctx.execute_activity(Activities::verify, input, options::verify()).await {
         Ok(verified) => verified,
         Err(error) => {
@@ -67,24 +76,6 @@ async fn verify(ctx: &WorkflowContext<Purchase>, key: CollapseKey, start: Settli
     };
     let now = workflow_time(ctx);
     ctx.state_mut(|purchase| purchase.state.verified(verified, start, now))
-}
-
-fn decide(key: CollapseKey, loaded: Loaded, verification: &Verification) -> Record {
-    let context = SettlingContext { verification, is_replaced: loaded.is_replaced, now: loaded.now };
-    let decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
-    let is_believed = *verification == Verification::Parked(Parked::Believable) && decision.purchase.is_believed();
-    Record {
-        collapse_key: key,
-        settling: loaded.settling.saturating_add(1),
-        revision: loaded.revision,
-        seqs: loaded.notifications.iter().map(|(seq, _)| *seq).collect(),
-        decision,
-        is_replaced: loaded.is_replaced,
-        is_queried: loaded.verify,
-        is_answer: verification.is_answer(),
-        is_real: verification.is_real() || is_believed,
-        traceparent: None,
-    }
 }
 
 /// Upserts the search attributes if others than the revision changed, and the details, which cost nothing.

@@ -4,7 +4,7 @@
 //! Each new notification restarts the window, unless it is a duplicate or is settled at once: a `notified` signal moves
 //! its end to a later time, up to the max-wait cap.
 
-use crate::activities::{Delivered, Loaded, Verified};
+use crate::activities::{Delivered, Loaded, Readiness, Recorded, SettlingMode, SettlingStart, Verified};
 use crate::attributes::Values;
 use crate::contract;
 use crate::signal::{Admin, Discard, Hold, Notified, Redeliver};
@@ -144,26 +144,6 @@ pub enum Next {
     Close,
 }
 
-/// What a settling covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SettlingMode {
-    /// The notifications whose window has ended.
-    Due,
-    /// All waiting notifications, even if their window has not ended.
-    Flush,
-}
-
-/// The start of a settling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SettlingStart {
-    /// The newest sequence number whose window has begun or ended.
-    pub through: i64,
-    /// Whether the window has not ended, so that nothing may be settled before the cap.
-    pub is_early: bool,
-    /// What it covers.
-    pub mode: SettlingMode,
-}
-
 impl State {
     /// The next thing to do at `now`.
     pub fn next(&mut self, now: Timestamp) -> Next {
@@ -289,14 +269,14 @@ impl State {
         SettlingStart { through: self.through, is_early, mode }
     }
 
-    /// Folds the output of `load`. Returns whether to continue with `decide`.
+    /// Folds what `settle` loaded. Returns whether something is settled now.
     pub fn loaded(&mut self, loaded: &Loaded, start: SettlingStart, now: Timestamp) -> bool {
         self.current.app_id = loaded.app_id.or(self.current.app_id);
         self.current.platform_id = loaded.platform_id.or(self.current.platform_id);
-        self.current.state = Some(loaded.purchase.state());
+        self.current.state = Some(loaded.state);
         self.current.revision = loaded.revision;
         self.opened(&loaded.lanes);
-        // A hold that came while `load` ran is not in its output yet.
+        // A hold that came while `settle` ran is not in its output yet.
         if !self.admin.iter().any(|request| matches!(request, AdminRequest::Hold { .. })) {
             self.hold = loaded.held.map(|left| now.plus(left));
         }
@@ -304,27 +284,38 @@ impl State {
             self.pending_query = None;
             return false;
         }
-        let is_capped = loaded.cap == Some(Duration::ZERO);
-        if start.mode == SettlingMode::Due && !is_capped {
-            let cap = loaded.cap.map(|cap| now.plus(cap));
-            if !loaded.quiet.is_zero() {
+        let cap = loaded.cap.map(|cap| now.plus(cap));
+        let readiness = start.readiness(loaded);
+        match readiness {
+            Readiness::Quiet => {
                 self.through = self.through.max(loaded.newest_seq);
                 self.extend_window(now.plus(loaded.quiet), cap);
                 return false;
             }
-            if start.is_early {
+            Readiness::Early => {
                 self.cap = cap;
                 return false;
             }
+            Readiness::Held | Readiness::Idle | Readiness::Ready => {}
         }
-        let is_wanted = loaded.due || !loaded.notifications.is_empty();
+        let is_ready = readiness == Readiness::Ready;
         // A `wake` signal does not query the store before the next query is due; a `flush` does.
         let is_too_early = self.pending_query.as_ref().is_some_and(|query| query.until > now);
-        if is_wanted && loaded.verify && is_too_early && start.mode == SettlingMode::Due {
+        if is_ready && loaded.verify && is_too_early && start.mode == SettlingMode::Due {
             return false;
         }
         self.pending_query = None;
-        is_wanted
+        is_ready
+    }
+
+    /// Folds a record. Returns whether it was written; else the purchase changed meanwhile.
+    pub fn recorded(&mut self, recorded: Recorded) -> bool {
+        let Recorded::Done { revision, state, lanes, prompt } = recorded else { return false };
+        self.current.revision = revision;
+        self.current.state = Some(state);
+        self.opened(&lanes);
+        self.answered_promptly(&prompt);
+        true
     }
 
     /// Folds the output of `verify`. Returns the result, unless nothing may be decided now.

@@ -1,13 +1,16 @@
-//! Loads what a settling needs to know of a purchase, as of one moment. Writes nothing.
+//! Loads what a settling needs to know of a purchase, as of one moment.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
+use crate::db::writer::order::{Order, Settled};
+use crate::db::writer::{JobKind, Write};
 use crate::events::lanes;
 use crate::purchases::purchase::{self, PurchaseRow};
 use crate::purchases::replacements;
+use crate::settling::owners;
 use domain::settling::Loaded;
 use domain::{CollapseKey, Notification, Purchase, Timestamp};
 use std::time::Duration;
@@ -52,6 +55,21 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Like [`Self::load`], after every record of the purchase that is being written now: after an attempt whose result
+    /// is not known. Its locks are those of a record.
+    pub async fn load_after_record(&self, key: CollapseKey, through: i64, limit: i64) -> Result<Loaded, Error> {
+        let order = Order { settled: Settled { key, newest: None }, find: owners::find };
+        let work = move |write: &mut Write<'_>| {
+            if purchase::origin(write.connection, key)?.is_some() {
+                purchase::lock(write, key)?;
+            }
+            load(write.connection, key, &LoadRequest { through, limit, now: write.now })
+        };
+        self.writer.write_ordered(JobKind::Other, order, work).await
+    }
+}
+
 /// The parameters of a load.
 struct LoadRequest {
     through: i64,
@@ -69,6 +87,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: &LoadRequest)
     let limit = usize::try_from(request.limit).unwrap_or(0);
     let max_wait = origin.as_ref().and_then(|origin| origin.max_wait);
     let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
+    let purchase = row.as_ref().map_or_else(|| Ok(Purchase::default()), PurchaseRow::known)?;
     Ok(Loaded {
         platform_id: origin.as_ref().map(|origin| origin.platform_id),
         app_id: origin.as_ref().map(|origin| origin.app_id),
@@ -76,7 +95,8 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: &LoadRequest)
             Some(origin) => origin.customer(connection, key, row.as_ref())?.is_some(),
             None => false,
         },
-        purchase: row.as_ref().map_or_else(|| Ok(Purchase::default()), PurchaseRow::known)?,
+        state: purchase.state(),
+        purchase,
         revision: row.as_ref().map_or(0, |row| row.revision),
         settling: row.as_ref().map_or(0, |row| row.settling),
         more: open.len() > limit,

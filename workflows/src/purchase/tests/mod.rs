@@ -4,9 +4,9 @@ mod restored;
 mod verification;
 
 use super::Start;
-use super::state::{AdminRequest, LaneStart, Next, SettlingMode, SettlingStart, State};
+use super::state::{AdminRequest, LaneStart, Next, State};
 use super::status::Status;
-use crate::activities::{Delivered, Loaded, Verified};
+use crate::activities::{Delivered, Loaded, SettlingMode, SettlingStart, Verified};
 use crate::attributes::Values;
 use crate::contract;
 use crate::signal::{Admin, Hold, Lenient, Notified};
@@ -45,6 +45,7 @@ fn nothing_waits() -> Loaded {
     Loaded {
         app_id: None,
         platform_id: None,
+        state: domain::State::Unknown,
         purchase: Purchase::default(),
         revision: 0,
         settling: 0,

@@ -2,8 +2,8 @@
 //! notifications that the database has lost, and those recorded since are lower.
 
 use super::{SECOND, WINDOW, at, destination, lane, nothing_waits, notified, one_waits};
-use crate::activities::{Delivered, Loaded};
-use crate::purchase::state::{Next, SettlingMode, SettlingStart, State};
+use crate::activities::{Delivered, Loaded, SettlingMode, SettlingStart};
+use crate::purchase::state::{Next, State};
 use std::time::Duration;
 
 /// What `deliver` returns when storage knows no delivery of the lane above this one.

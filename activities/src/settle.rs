@@ -1,0 +1,60 @@
+//! `settle`: loads what a settling needs, and, unless the store must be queried first, decides and records it. Only what
+//! the workflow decides about itself goes into its history: without the store's user ids, since everybody with access to
+//! Temporal can read it.
+
+use crate::Context;
+use domain::Verification;
+use domain::settling::Readiness;
+use storage::{Error, Store};
+use workflows::activities::{Loaded, MAX_PER_SETTLING, Record, Recorded, Settle, Settled};
+
+/// Which attempt of `settle` this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// The one within the workflow task.
+    First,
+    /// One after an attempt whose record may be committed, or still be on its way. It waits for that record, finds
+    /// nothing left to settle, and returns the lanes that the record opened.
+    Repeated,
+}
+
+/// Loads, and settles what may be settled without the store.
+pub async fn settle(context: &Context, input: Settle, attempt: Attempt) -> Result<Settled, Error> {
+    let loaded = load(&context.store, &input, attempt).await?;
+    match input.start.readiness(&loaded) {
+        Readiness::Ready if loaded.verify => Ok(Settled { loaded, recorded: None }),
+        Readiness::Ready => {
+            let decided = Record::decided(input.collapse_key, &loaded, &Verification::Unverifiable);
+            let recorded = record(context, decided).await?;
+            Ok(Settled { loaded: loaded.without_bodies(), recorded: Some(recorded) })
+        }
+        Readiness::Held | Readiness::Quiet | Readiness::Early | Readiness::Idle => {
+            Ok(Settled { loaded: loaded.without_bodies(), recorded: None })
+        }
+    }
+}
+
+/// Records a decision. Adds the destinations that answered this worker promptly lately.
+pub async fn record(context: &Context, decided: Record) -> Result<Recorded, Error> {
+    let mut recorded = context.store.record(decided).await?;
+    if let Recorded::Done { lanes, prompt: answered, .. } = &mut recorded {
+        *answered = context.prompt.among(lanes.iter().map(|lane| lane.destination_id));
+    }
+    Ok(recorded)
+}
+
+async fn load(store: &Store, input: &Settle, attempt: Attempt) -> Result<Loaded, Error> {
+    let (key, through) = (input.collapse_key, input.start.through);
+    let mut loaded = match attempt {
+        Attempt::First => store.load(key, through, MAX_PER_SETTLING).await?,
+        Attempt::Repeated => store.load_after_record(key, through, MAX_PER_SETTLING).await?,
+    };
+    fail::fail_point!("load.after", |_| std::process::abort());
+    if let Some(late) = loaded.late.filter(|_| loaded.held.is_none()) {
+        metrics::histogram!("settle_settling_lag_seconds").record(late);
+    }
+    for (_, notification) in &mut loaded.notifications {
+        notification.app_user_id = None;
+    }
+    Ok(loaded)
+}
