@@ -102,7 +102,7 @@ async fn in_the_delay_people_see_the_window_without_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_an_admin_ended_the_delay_a_timer_holds_the_rest() {
+async fn after_an_action_in_the_delay_a_timer_holds_the_rest() {
     let mut world = World::start(delayed()).await;
     world.send(BOUGHT, "rest").await;
     world.wait_notified("rest", 1).await;

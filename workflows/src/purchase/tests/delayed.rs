@@ -30,7 +30,7 @@ fn signals_of_the_delay_leave_their_rows_to_load() {
 }
 
 #[test]
-fn a_delay_that_was_ended_leaves_the_rest_to_a_timer() {
+fn a_delay_cut_short_leaves_the_rest_to_a_timer() {
     let mut state = started();
     state.wake();
     let now = at(10 * SECOND);
