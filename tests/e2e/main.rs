@@ -1,6 +1,24 @@
 //! End-to-end tests: signed messages in, verified webhooks out, with a real Temporal Server; processes, Temporal and
 //! receivers are killed on the way.
 
+/// Makes each story a test with each kind of quiet window.
+macro_rules! for_both_windows {
+    ($($story:ident),+ $(,)?) => {
+        mod timer {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $story() {
+                super::$story(workflows::window::QuietWindow::Timer).await;
+            })+
+        }
+        mod start_delay {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $story() {
+                super::$story(workflows::window::QuietWindow::StartDelay).await;
+            })+
+        }
+    };
+}
+
 mod admin;
 mod amplitude;
 mod burst;
@@ -25,6 +43,7 @@ mod restored;
 mod scripts;
 mod search;
 mod secrets;
+mod start_delay;
 mod storm;
 mod sweep;
 mod verification;

@@ -1,4 +1,4 @@
-//! The quiet window: one event per purchase two minutes after its last notification.
+//! The quiet window: one event per purchase two minutes after its last notification, whatever holds it in Temporal.
 
 use std::time::Duration;
 use system_tests::runs;
@@ -6,6 +6,17 @@ use system_tests::sns::Rtn;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
+use workflows::window::QuietWindow;
+
+for_both_windows! {
+    one_notification_is_one_event_after_two_minutes,
+    ten_notifications_in_five_minutes_are_one_event,
+    a_notification_without_a_signal_gets_a_window_of_its_own,
+    a_recheck_inside_the_window_does_not_shorten_it,
+    in_real_time_each_notification_restarts_the_window,
+    a_later_burst_is_the_next_revision,
+    duplicates_change_nothing_inside_the_window_or_after_it,
+}
 
 /// Alternating types of notifications, so that each one changes the purchase.
 const KINDS: [&str; 2] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON"];
@@ -21,20 +32,24 @@ fn kind(number: usize) -> &'static str {
     KINDS.iter().cycle().nth(number).copied().unwrap_or_default()
 }
 
-/// Checks in the history that the last window lasted two minutes after its last notification, and that its timer was
-/// not set to a later time. All of it is workflow time, whatever the time on a busy machine is.
+/// Checks in the history that the last window lasted two minutes after its last notification, and that its timer or
+/// start delay was not set to a later time. All of it is workflow time, whatever the time on a busy machine is.
 async fn check_last_window(world: &World, receipt_id: &str) {
     let history = world.temporal.history(&world.workflow(receipt_id)).await;
     let (signalled, notified) = runs::notified(&history).pop().expect("a signal");
     // A signal that was sent late carries the rest of the window.
     let waited = WINDOW.saturating_sub(notified.quiet);
     let notified = signalled.saturating_sub(waited);
-    let fired = runs::times(&history, EventType::TimerFired).pop().expect("the end of a window");
     let recorded = runs::recorded(&history).pop().expect("a settling");
-    for (what, time) in [("the timer fired", fired), ("it was settled", recorded)] {
-        let after = time.saturating_sub(notified);
-        assert!(after >= WINDOW, "{what} {after:?} after the last notification");
-    }
+    let after = recorded.saturating_sub(notified);
+    assert!(after >= WINDOW, "it was settled {after:?} after the last notification");
+    let Some(fired) = runs::times(&history, EventType::TimerFired).pop() else {
+        let after = (runs::time(&history[0]) + runs::start_delay(&history)).saturating_sub(notified);
+        assert!(after < WINDOW + ROUNDING, "the start was delayed to {after:?} after the last notification");
+        return;
+    };
+    let after = fired.saturating_sub(notified);
+    assert!(after >= WINDOW, "the timer fired {after:?} after the last notification");
     // A busy worker handles the signal later.
     let tasks = runs::times(&history, EventType::WorkflowTaskStarted);
     let handled = tasks.iter().find(|began| **began >= signalled).expect("the task of the signal");
@@ -45,9 +60,8 @@ async fn check_last_window(world: &World, receipt_id: &str) {
     assert!(after < WINDOW + ROUNDING, "the timer was set to {after:?} after the last notification was handled");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_notification_is_one_event_after_two_minutes() {
-    let mut world = World::start(Setting::default()).await;
+async fn one_notification_is_one_event_after_two_minutes(quiet_window: QuietWindow) {
+    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
     let message_id = world.send("SUBSCRIPTION_PURCHASED", "one").await;
     world.wait_notified("one", 1).await;
     world.pass("one", 115).await;
@@ -63,9 +77,8 @@ async fn one_notification_is_one_event_after_two_minutes() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_notifications_in_five_minutes_are_one_event() {
-    let mut world = World::start(Setting::default()).await;
+async fn ten_notifications_in_five_minutes_are_one_event(quiet_window: QuietWindow) {
+    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
     for number in 0..10 {
         world.send(kind(number), "ten").await;
         // The first notification is signalled at once, the later ones every ten seconds of real time. Those that are
@@ -90,17 +103,20 @@ async fn ten_notifications_in_five_minutes_are_one_event() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_notification_without_a_signal_gets_a_window_of_its_own() {
-    let mut world = World::start(Setting::default()).await;
+async fn a_notification_without_a_signal_gets_a_window_of_its_own(quiet_window: QuietWindow) {
+    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
     world.send("SUBSCRIPTION_PURCHASED", "unsignalled").await;
     world.wait_notified("unsignalled", 1).await;
     world.send("SUBSCRIPTION_AUTO_RENEWAL_OFF", "unsignalled").await;
     world.pass("unsignalled", 121).await;
     let workflow = world.workflow("unsignalled");
-    wait::until(SOON, "a second timer", async || {
+    let wanted = match quiet_window {
+        QuietWindow::Timer => 2,
+        QuietWindow::StartDelay => 1,
+    };
+    wait::until(SOON, "a timer of its own", async || {
         match world.temporal.count(&workflow, EventType::TimerStarted).await {
-            2 => Ok(()),
+            timers if timers == wanted => Ok(()),
             other => Err(format!("{other} timers")),
         }
     })
@@ -112,13 +128,17 @@ async fn a_notification_without_a_signal_gets_a_window_of_its_own() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_recheck_inside_the_window_does_not_shorten_it() {
-    let mut world = World::start(Setting::default()).await;
+async fn a_recheck_inside_the_window_does_not_shorten_it(quiet_window: QuietWindow) {
+    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
     world.send("SUBSCRIPTION_PURCHASED", "looked").await;
     world.wait_notified("looked", 1).await;
     let workflow = world.workflow("looked");
-    world.temporal.signal(&workflow, workflows::contract::WAKE, &serde_json::json!({})).await.expect("an open run");
+    // As the sweep sends it.
+    let line = format!(
+        "temporal workflow signal-with-start --workflow-id {workflow} --type purchase --task-queue settle \
+         --signal-name wake"
+    );
+    world.temporal.run_line(&line).await;
     wait::until(SOON, "a check", async || {
         let loads = runs::done(&world.temporal.history(&workflow).await, "settle");
         if loads.is_empty() { Err("none".to_owned()) } else { Ok(()) }
@@ -131,9 +151,9 @@ async fn a_recheck_inside_the_window_does_not_shorten_it() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn in_real_time_each_notification_restarts_the_window() {
-    let mut world = World::start(Setting { window_seconds: SHORT_WINDOW_SECONDS, ..Setting::default() }).await;
+async fn in_real_time_each_notification_restarts_the_window(quiet_window: QuietWindow) {
+    let mut world =
+        World::start(Setting { window_seconds: SHORT_WINDOW_SECONDS, quiet_window, ..Setting::default() }).await;
     let mut last = tokio::time::Instant::now();
     for number in 0..10 {
         world.send(kind(number), "real").await;
@@ -156,15 +176,20 @@ async fn in_real_time_each_notification_restarts_the_window() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_later_burst_is_the_next_revision() {
-    let mut world = World::start(Setting::default()).await;
+async fn a_later_burst_is_the_next_revision(quiet_window: QuietWindow) {
+    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
     for (revision, burst) in [["SUBSCRIPTION_PURCHASED"; 1].as_slice(), &KINDS].into_iter().enumerate() {
+        let mut last = String::new();
         for kind in burst {
-            world.send(kind, "bursts").await;
+            last = world.send(kind, "bursts").await;
         }
         world.wait_notified("bursts", i64::try_from(burst.len()).unwrap_or_default()).await;
-        world.pass("bursts", 122).await;
+        match quiet_window {
+            QuietWindow::Timer => world.pass("bursts", 122).await,
+            // After the start delay, what arrived in it has the rest of its window by the database's clock, which was not
+            // moved.
+            QuietWindow::StartDelay => drop(world.settle("bursts", &last).await),
+        }
         world.wait_acked("bursts", i64::try_from(revision + 1).unwrap_or_default()).await;
         world.wait_asleep("bursts").await;
     }
@@ -178,9 +203,8 @@ async fn a_later_burst_is_the_next_revision() {
     world.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn duplicates_change_nothing_inside_the_window_or_after_it() {
-    let mut world = World::start(Setting::default()).await;
+async fn duplicates_change_nothing_inside_the_window_or_after_it(quiet_window: QuietWindow) {
+    let mut world = World::start(Setting { quiet_window, ..Setting::default() }).await;
     let rtn = Rtn::new("SUBSCRIPTION_PURCHASED", "twice");
     let (first, other) = (world.sns.notification(&rtn), world.sns.notification(&rtn));
     for message in [&first, &first, &other] {

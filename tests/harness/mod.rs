@@ -13,6 +13,7 @@ pub mod documents;
 pub mod faulty;
 pub mod findings;
 pub mod folder;
+pub mod histories;
 pub mod history;
 pub mod http;
 pub mod invariants;

@@ -1,12 +1,16 @@
 //! Histories of earlier runs still replay, so that a changed workflow continues the open runs of the version before it.
 //!
-//! `renew-histories` made the histories (see README.md of this package). A replay compares the order and types of
-//! commands and not the inputs of activities, so it does not notice every change.
+//! `renew-histories` made the histories (see README.md of this package). Those of a release, in a folder of its name, are
+//! what its open runs have: they are never renewed, and each of them replays for good. A replay compares the order and
+//! types of commands and not the inputs of activities, so it does not notice every change.
 
 mod imitation;
 
 use imitation::{Changed, Faithful};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
+use system_tests::folder::Folder;
+use system_tests::histories;
 use temporalio_client::WorkflowHistory;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::History;
@@ -18,6 +22,9 @@ const SHOWN: &[(&str, &[EventType])] = &[
     ("one-notification", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
     ("rearmed-burst", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
     ("open-window", &[EventType::TimerStarted]),
+    ("delayed", &[EventType::MarkerRecorded, EventType::WorkflowExecutionCompleted]),
+    ("delayed-burst", &[EventType::TimerFired, EventType::WorkflowExecutionCompleted]),
+    ("delayed-flush", &[EventType::WorkflowExecutionSignaled, EventType::WorkflowExecutionCompleted]),
     ("retried-lane", &[EventType::ActivityTaskFailed, EventType::ActivityTaskCompleted]),
     ("hold-and-release", &[EventType::WorkflowExecutionSignaled, EventType::ActivityTaskCompleted]),
     ("flush", &[EventType::TimerStarted, EventType::ActivityTaskCompleted]),
@@ -34,22 +41,13 @@ const SHOWN: &[(&str, &[EventType])] = &[
     ("sweep", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
 ];
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("replay/histories")
-}
-
 fn read(name: &str) -> Vec<u8> {
-    let file = folder().join(format!("{name}.json"));
+    let file = histories::folder().join(format!("{name}.json"));
     std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// The names of all histories, without `.json`.
 fn names() -> Vec<String> {
-    let entries = std::fs::read_dir(folder()).expect("the folder of histories").filter_map(Result::ok);
-    let mut names: Vec<_> =
-        entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned)).collect();
-    names.sort();
-    names
+    histories::names(&histories::folder())
 }
 
 #[tokio::test]
@@ -71,8 +69,9 @@ async fn every_history_replays() {
 fn every_history_shows_what_it_is_named_for() {
     let names = names();
     for (kind, wanted) in SHOWN {
-        let of_kind: Vec<_> = names.iter().filter(|name| name.ends_with(kind)).collect();
-        assert!(!of_kind.is_empty(), "no history of {kind}: make it with renew-histories");
+        let of_kind: Vec<_> = names.iter().filter(|name| name.rsplit('/').next() == Some(*kind)).collect();
+        let is_present = of_kind.iter().any(|name| name.as_str() == *kind);
+        assert!(is_present, "no history of {kind}: make it with renew-histories");
         for name in of_kind {
             let history: History = serde_json::from_slice(&read(name)).expect("a history of the SDK");
             let seen: Vec<_> = history.events.iter().map(|event| event.event_type()).collect();
@@ -93,4 +92,34 @@ async fn a_workflow_with_one_more_timer_is_noticed() {
     let changed = WorkflowReplayer::new(changed).expect("a replayer").replay_workflow(history()).await;
     let why = changed.expect_err("one more timer went unnoticed").to_string();
     assert!(why.contains("TMPRL1100"), "noticed for another reason: {why}");
+}
+
+#[test]
+fn the_histories_of_a_release_are_read_and_never_renewed() {
+    let root = Folder::new("histories");
+    let write = |folder: &Path, name: &str| std::fs::write(folder.join(name), "{}").expect("a file");
+    write(&histories::to_write(root.path(), None).expect("the folder itself"), "new.json");
+    write(&histories::to_write(root.path(), Some("v0.1")).expect("a first time"), "old.json");
+    let again = histories::to_write(root.path(), Some("v0.1")).expect_err("a second time").to_string();
+    assert!(again.contains("the histories of v0.1 stay as they are"), "{again}");
+    assert!(
+        histories::to_write(root.path(), Some("../v0.2")).is_err()
+            && histories::to_write(root.path(), Some("v")).is_err()
+    );
+    assert!(histories::to_write(root.path(), None).is_ok(), "those of the present code are renewed");
+    assert_eq!(histories::names(root.path()), ["new", "v0.1/old"]);
+}
+
+#[test]
+fn no_history_of_a_release_is_deleted() {
+    let releases: BTreeSet<String> =
+        names().iter().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect();
+    for release in releases {
+        for kind in ["one-notification", "delayed", "sweep"] {
+            assert!(
+                names().contains(&format!("{release}/{kind}")),
+                "{release} has no {kind}: a part of it was deleted"
+            );
+        }
+    }
 }

@@ -4,14 +4,16 @@
 //! cargo build -p system-tests && target/debug/renew-histories
 //! ```
 //!
-//! It writes `tests/replay/histories/NAME.json`, or with an argument `PREFIX-NAME.json` beside those of earlier
-//! versions.
+//! It writes `tests/replay/histories/NAME.json`, or with the version of a release as argument
+//! `tests/replay/histories/VERSION/NAME.json`, once and never again.
 
 use anyhow::Context;
 use diesel::{Connection, PgConnection, RunQueryDsl};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
+use system_tests::histories;
 use system_tests::process::Backend;
 use system_tests::receiver::Reply;
 use system_tests::rvs::{self, Receipt};
@@ -19,19 +21,22 @@ use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use workflows::contract;
+use workflows::window::QuietWindow;
 
 const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 const STOPPED: &str = "SUBSCRIPTION_AUTO_RENEWAL_OFF";
 /// The number of events after which the server suggests to continue as new; small, so that the files stay small.
 const CONTINUE_AFTER: &str = "limit.historyCount.suggestContinueAsNew=80";
+/// When the second notification of a window arrives.
+const LATER: Duration = Duration::from_millis(1200);
 /// Fields of a history that name the machine; they are replaced.
 const LOCAL: [&str; 1] = ["identity"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let prefix = std::env::args().nth(1).map(|prefix| format!("{prefix}-")).unwrap_or_default();
-    let keep = Keep { folder: Path::new(env!("CARGO_MANIFEST_DIR")).join("replay/histories"), prefix };
-    std::fs::create_dir_all(&keep.folder)?;
+    let release = std::env::args().nth(1);
+    let keep = Keep { folder: histories::to_write(&histories::folder(), release.as_deref())? };
+    delayed(&keep).await?;
     let temporal = vec![CONTINUE_AFTER.to_owned()];
     let setting = Setting { backend: Backend::Postgres, window_seconds: 2, temporal, ..Setting::default() };
     let mut world = World::start(setting).await;
@@ -55,7 +60,6 @@ async fn main() -> anyhow::Result<()> {
 /// Where histories are stored.
 struct Keep {
     folder: PathBuf,
-    prefix: String,
 }
 
 impl Keep {
@@ -73,7 +77,7 @@ impl Keep {
     fn write(&self, name: &str, history: &[u8]) -> anyhow::Result<()> {
         let mut json: Value = serde_json::from_slice(history)?;
         blank(&mut json);
-        let file = self.folder.join(format!("{}{name}.json", self.prefix));
+        let file = self.folder.join(format!("{name}.json"));
         std::fs::write(&file, format!("{json}\n")).with_context(|| file.display().to_string())?;
         println!("{} events in {}", json["events"].as_array().map_or(0, Vec::len), file.display());
         Ok(())
@@ -110,6 +114,29 @@ async fn windows(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.send(BOUGHT, "open-window").await;
     wait_timer(world, "open-window").await;
     keep.newest(world, &world.workflow("open-window"), "open-window").await
+}
+
+/// Windows that are start delays: one that ends, one whose rest is a timer, and one that a flush ends.
+async fn delayed(keep: &Keep) -> anyhow::Result<()> {
+    let setting = Setting { window_seconds: 2, quiet_window: QuietWindow::StartDelay, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    for name in ["delayed", "delayed-burst"] {
+        world.send(BOUGHT, name).await;
+        world.wait_notified(name, 1).await;
+        if name == "delayed-burst" {
+            // So that something is left of its window when the delay ends.
+            wait::throughout(LATER, "a part of the window", async || Ok(())).await;
+            world.send(STOPPED, name).await;
+        }
+        world.wait_acked(name, 1).await;
+        keep.asleep(&world, name).await?;
+    }
+    world.send(BOUGHT, "delayed-flush").await;
+    world.act("delayed-flush", "flush", &json!({ "reason": "a history" })).await;
+    world.wait_acked("delayed-flush", 1).await;
+    keep.asleep(&world, "delayed-flush").await?;
+    world.finish().await;
+    Ok(())
 }
 
 /// A store that answers the second query.

@@ -10,6 +10,7 @@ pub mod purchase;
 mod run;
 pub mod signal;
 pub mod sweep;
+pub mod window;
 
 pub use destination::Destination;
 pub use purchase::Purchase;

@@ -3,14 +3,17 @@
 //!
 //! The process starts without waiting for Temporal: meanwhile notifications are accepted and stored. `connection`
 //! connects; `claim` finds out whose the namespace is; `dev_server` holds the addresses of a server that this process
-//! starts; `search_attributes` registers them; `destination_signals` decides when to signal a destination's run.
+//! starts; `search_attributes` registers them; `destination_signals` decides when to signal a destination's run; `window`
+//! lets a run begin at the end of its quiet window.
 
 mod claim;
 mod connection;
 mod destination_signals;
 mod dev_server;
 mod search_attributes;
+mod status;
 mod stuck;
+mod window;
 
 pub use claim::NamespaceTaken;
 pub use connection::namespace_of;
@@ -19,7 +22,7 @@ pub use dev_server::{Addresses, DevServer};
 use claim::{Claimed, Observed};
 use connection::{FAILURES_BEFORE_WARNING, Server, connect};
 use destination_signals::DestinationSignals;
-use domain::{CollapseKey, DestinationId, OrgId};
+use domain::{CollapseKey, DestinationId, OrgId, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,19 +31,18 @@ use temporalio_client::envconfig::LoadClientConfigProfileOptions;
 use temporalio_client::tonic::{Code, IntoRequest, Request, Status};
 use temporalio_client::{Client, ClientOptions, NamespacedClient};
 use temporalio_common::protos::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
-use temporalio_common::protos::temporal::api::enums::v1::{
-    QueryRejectCondition, TaskQueueKind, WorkflowIdConflictPolicy,
-};
+use temporalio_common::protos::temporal::api::enums::v1::{TaskQueueKind, WorkflowIdConflictPolicy};
 use temporalio_common::protos::temporal::api::operatorservice::v1::ListSearchAttributesRequest;
-use temporalio_common::protos::temporal::api::query::v1::WorkflowQuery;
 use temporalio_common::protos::temporal::api::sdk::v1::UserMetadata;
 use temporalio_common::protos::temporal::api::taskqueue::v1::TaskQueue;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    QueryWorkflowRequest, SignalWithStartWorkflowExecutionRequest, SignalWorkflowExecutionRequest,
+    SignalWithStartWorkflowExecutionRequest, SignalWorkflowExecutionRequest,
 };
 use temporalio_common::search_attributes::SearchAttributes;
 use tokio::sync::watch;
+use window::StartDelay;
 use workflows::signal::{DestinationSignal, Signal};
+use workflows::window::QuietWindow;
 use workflows::{attributes, contract, purchase};
 
 /// Time limit of one call.
@@ -84,6 +86,8 @@ pub struct Engine {
     installation: OrgId,
     server: Server,
     namespace: Arc<str>,
+    /// The clock of this process, if quiet windows are start delays: their details name the end.
+    delays_by: Option<fn() -> Timestamp>,
     /// The search attributes that are left out; `None` before that is known.
     left_out: Arc<Mutex<Option<BTreeSet<&'static str>>>>,
 }
@@ -108,6 +112,7 @@ struct SignalWithStart {
     summary: &'static str,
     input: Option<Payloads>,
     attributes: SearchAttributes,
+    delay: Option<StartDelay>,
 }
 
 impl Engine {
@@ -140,11 +145,19 @@ impl Engine {
             installation,
             server,
             namespace: options.namespace.as_str().into(),
+            delays_by: None,
             left_out: Arc::default(),
         };
         tokio::spawn(destination_signals::run(engine.clone()));
         tokio::spawn(engine.clone().keep(options, publish));
         engine
+    }
+
+    /// Sets what holds the quiet windows that begin from now on. Open runs go on as they were started. The clock is for
+    /// texts only.
+    #[must_use]
+    pub fn with_quiet_window(self, quiet_window: QuietWindow, clock: fn() -> Timestamp) -> Self {
+        Self { delays_by: (quiet_window == QuietWindow::StartDelay).then_some(clock), ..self }
     }
 
     /// Connects, then ensures every [`ENSURE_INTERVAL`] that everything in Temporal is as it must be.
@@ -243,15 +256,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Signals the purchase's run, starting it if there is none.
+    /// Signals the purchase's run, starting it if there is none. A run that is started for a notification begins at the
+    /// end of its window, if that is its start delay.
     ///
     /// # Errors
     /// See [`TemporalError`]. After `Unavailable` the signal may or may not have arrived; repeating it is harmless.
     pub async fn signal(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
+        let delay = self.delays_by.and_then(|_| StartDelay::of(&signal));
+        // Unlike a signal with a start, a plain one does not end the delay of an open run.
+        if delay.is_some() && self.signal_if_open(key, &signal).await? {
+            return Ok(());
+        }
         let left_out: Vec<String> = self.left_out().into_iter().flatten().map(str::to_owned).collect();
         let mut known = vec![attributes::COLLAPSE_KEY.value_set(key.to_string())];
         known.retain(|update| !left_out.iter().any(|name| name == update.name()));
-        let input = (!left_out.is_empty()).then(|| serde_json::json!(purchase::Start { carried: None, left_out }));
+        let start = purchase::Start { carried: None, delay: delay.as_ref().map(StartDelay::length), left_out };
+        let is_needed = start.delay.is_some() || !start.left_out.is_empty();
+        let input = is_needed.then(|| serde_json::json!(start));
         let message = SignalWithStart {
             workflow_id: contract::workflow_id(key),
             workflow_type: contract::PURCHASE,
@@ -260,6 +281,7 @@ impl Engine {
             summary: "one purchase",
             input: input.map(|input| Payloads { payloads: vec![json(&input)] }),
             attributes: SearchAttributes::new(known),
+            delay,
         };
         self.signal_with_start(message).await
     }
@@ -269,6 +291,11 @@ impl Engine {
     /// # Errors
     /// As of [`Self::signal`].
     pub async fn signal_open(&self, key: CollapseKey, signal: Signal) -> Result<(), TemporalError> {
+        self.signal_if_open(key, &signal).await.map(drop)
+    }
+
+    /// Signals the purchase's run; returns false if none is open.
+    async fn signal_if_open(&self, key: CollapseKey, signal: &Signal) -> Result<bool, TemporalError> {
         let client = self.now()?;
         let request = SignalWorkflowExecutionRequest {
             namespace: client.namespace(),
@@ -279,8 +306,9 @@ impl Engine {
             ..Default::default()
         };
         match client.connection().workflow_service().signal_workflow_execution(timed(request)).await {
-            Err(status) if status.code() != Code::NotFound => Err(status.into()),
-            Ok(_) | Err(_) => Ok(()),
+            Err(status) if status.code() == Code::NotFound => Ok(false),
+            Err(status) => Err(status.into()),
+            Ok(_) => Ok(true),
         }
     }
 
@@ -297,6 +325,7 @@ impl Engine {
             summary: "what one destination is owed",
             input: None,
             attributes: SearchAttributes::default(),
+            delay: None,
         };
         self.signal_with_start(message).await
     }
@@ -318,33 +347,16 @@ impl Engine {
             signal_name: message.signal.to_owned(),
             signal_input: Some(Payloads { payloads: vec![json(&message.payload)] }),
             identity: self.identity.clone(),
-            user_metadata: Some(summary(message.summary)),
+            user_metadata: Some(UserMetadata {
+                details: message.delay.zip(self.delays_by).map(|(delay, clock)| json(&delay.details(clock()).into())),
+                ..summary(message.summary)
+            }),
             search_attributes: Some(message.attributes.to_proto()),
+            workflow_start_delay: message.delay.and_then(|delay| delay.length().try_into().ok()),
             ..Default::default()
         };
         client.connection().workflow_service().signal_with_start_workflow_execution(timed(request)).await?;
         Ok(())
-    }
-
-    /// The open run's answer to the query `status`; `None` when no run is open.
-    ///
-    /// # Errors
-    /// See [`TemporalError`].
-    pub async fn status(&self, key: CollapseKey) -> Result<Option<serde_json::Value>, TemporalError> {
-        let client = self.now()?;
-        let request = QueryWorkflowRequest {
-            namespace: client.namespace(),
-            execution: Some(execution(contract::workflow_id(key))),
-            query: Some(WorkflowQuery { query_type: contract::STATUS.to_owned(), ..Default::default() }),
-            query_reject_condition: QueryRejectCondition::NotOpen as i32,
-        };
-        let answer = match client.connection().workflow_service().query_workflow(timed(request)).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) if status.code() == Code::NotFound => return Ok(None),
-            Err(status) => return Err(status.into()),
-        };
-        let payload = answer.query_result.and_then(|result| result.payloads.into_iter().next());
-        Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
     }
 
     /// Ensures that the search attributes are registered, and that the sweep runs and is this installation's. Both are

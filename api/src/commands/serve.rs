@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::Store;
 use tokio::net::TcpListener;
+use workflows::purchase::status::RunStatus;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// After a stop, running requests are cut off after this time.
@@ -42,14 +43,20 @@ pub struct Options {
     /// Address to listen on [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR", value_parser = settings::address)]
     listen: Option<SocketAddr>,
+    /// What holds the quiet window of a purchase in Temporal: `timer` or `start-delay` [default: timer].
+    #[arg(long, value_name = "KIND")]
+    engine_window: Option<String>,
     #[command(flatten)]
     settings: settings::Options,
 }
 
 /// Serves until the process is stopped.
 pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
-    let flags =
-        crate::config::Flags { listen: options.listen.map(|listen| listen.to_string()), ..options.settings.flags() };
+    let flags = config::Flags {
+        listen: options.listen.map(|listen| listen.to_string()),
+        engine_window: options.engine_window,
+        ..options.settings.flags()
+    };
     let variables = environment();
     telemetry::start(&variables).map_err(anyhow::Error::msg)?;
     let config = config::load(&flags, &variables)?;
@@ -57,7 +64,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let store = settings::open(&config).await?;
     let listener = bind(config.http.listen).await?;
     let stop = Stop::on_signals()?;
-    let engine = connect(&identity("serve"), &store)?;
+    let engine = with_window(connect(&identity("serve"), &store)?, &config);
     let edge = edge(&config, store, engine.clone())?;
     table::line(&format!("settle serves http://{} (Ctrl-C ends)", listener.local_addr()?));
     tokio::select! {
@@ -95,6 +102,11 @@ pub fn connect(identity: &str, store: &Store) -> anyhow::Result<engine::Engine> 
         ),
         None => anyhow::anyhow!(why),
     })
+}
+
+/// The connection, with the configured quiet window.
+pub fn with_window(engine: engine::Engine, config: &Config) -> engine::Engine {
+    engine.with_quiet_window(config.engine_window, clock::now)
 }
 
 /// Creates the state of the HTTP edge, and starts the dispatcher, the background audit and the watch over sweeps.
@@ -167,7 +179,7 @@ impl Engine for engine::Engine {
         async move { Self::signal(self, key, signal).await.map_err(translated) }.boxed()
     }
 
-    fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
+    fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<RunStatus, EngineError>> {
         async move { Self::status(self, key).await.map_err(translated) }.boxed()
     }
 

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
+use workflows::window::QuietWindow;
 
 /// The error for a setting that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +55,9 @@ pub struct Config {
     /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
     /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,
+    /// `engine.window`, `SETTLE_ENGINE_WINDOW`, `--engine-window`: what holds the quiet window of a purchase in
+    /// Temporal, `timer` or `start-delay`; default `timer`.
+    pub engine_window: QuietWindow,
     /// `retention`, `SETTLE_RETENTION`: how long bodies are stored, in days, such as `30d`, at least 8 days; `off`
     /// stores them for ever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,

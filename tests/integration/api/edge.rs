@@ -23,6 +23,7 @@ use storage::{Accepted, Config, Database, Fate, Key, NewNotification, Store};
 use system_tests::contract::{self, Answered};
 use system_tests::folder::Folder;
 use tower::ServiceExt;
+use workflows::purchase::status::RunStatus;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// The admin token of every service under test.
@@ -35,8 +36,8 @@ pub struct Recording {
     destination_signals: Mutex<Vec<(DestinationId, DestinationSignal)>>,
     supervised: Mutex<Vec<DestinationId>>,
     down: AtomicBool,
-    /// The answer of a run's `status` query; null if no run is open.
-    pub status: Mutex<Value>,
+    /// The status of the open run of every purchase.
+    pub status: Mutex<RunStatus>,
 }
 
 impl Recording {
@@ -74,9 +75,9 @@ impl Engine for Recording {
         async { answer }.boxed()
     }
 
-    fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<Value>, EngineError>> {
+    fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<RunStatus, EngineError>> {
         let status = self.status.lock().expect("no test panicked").clone();
-        let answer = self.answer(Some(status).filter(|status| !status.is_null()));
+        let answer = self.answer(status);
         async { answer }.boxed()
     }
 

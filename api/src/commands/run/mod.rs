@@ -52,6 +52,9 @@ pub struct Options {
     /// How long a purchase of the demo must be quiet before it is settled, 1s to 1h [default: 2m].
     #[arg(long, value_name = "DURATION")]
     window: Option<String>,
+    /// What holds the quiet window of a purchase in Temporal: `timer` or `start-delay` [default: timer].
+    #[arg(long, value_name = "KIND")]
+    engine_window: Option<String>,
 }
 
 impl Options {
@@ -59,13 +62,18 @@ impl Options {
         Flags {
             listen: self.listen.map(|listen| listen.to_string()),
             window: self.window.clone(),
+            engine_window: self.engine_window.clone(),
             ..self.place.flags()
         }
     }
 
     /// The first flag that is set and belongs only to `run`.
     pub fn own_flag(&self) -> Option<&'static str> {
-        let flags = [("--listen", self.listen.is_some()), ("--window", self.window.is_some())];
+        let flags = [
+            ("--listen", self.listen.is_some()),
+            ("--window", self.window.is_some()),
+            ("--engine-window", self.engine_window.is_some()),
+        ];
         flags.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }
 }
@@ -156,6 +164,7 @@ impl Runner {
             Some(dev_server) => Engine::start_at(&identity, self.store.installation().org_id, dev_server.clone()),
             None => serve::connect(&identity, &self.store)?,
         };
+        let engine = serve::with_window(engine, &self.config);
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone())?;
         let welcome = self.welcome()?;
         let server = self.server();

@@ -1,5 +1,6 @@
 //! The state of a purchase's run: what it does next.
 
+mod delayed;
 mod restored;
 mod verification;
 

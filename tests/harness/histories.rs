@@ -1,0 +1,56 @@
+//! The folders of the histories that `tests/replay` replays: one for those of the present code, and one for those of each released version.
+
+use anyhow::{Context, bail};
+use std::path::{Path, PathBuf};
+
+/// The folder of the histories of the present code, in which each release has a folder.
+#[must_use]
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("replay/histories")
+}
+
+/// The folder into which histories are written: that of the present code, or a new one for a release such as `v0.1`.
+/// Those of a release are never written again: they are what its open runs have.
+///
+/// # Errors
+/// When the release has histories already, or is no version.
+pub fn to_write(root: &Path, release: Option<&str>) -> anyhow::Result<PathBuf> {
+    let Some(release) = release else {
+        std::fs::create_dir_all(root)?;
+        return Ok(root.to_owned());
+    };
+    let is_version = release
+        .strip_prefix('v')
+        .is_some_and(|number| !number.is_empty() && number.split('.').all(|part| part.parse::<u32>().is_ok()));
+    if !is_version {
+        bail!("expected a version such as v0.1, got {release}");
+    }
+    std::fs::create_dir_all(root)?;
+    let folder = root.join(release);
+    std::fs::create_dir(&folder)
+        .with_context(|| format!("the histories of {release} stay as they are: {} exists", folder.display()))?;
+    Ok(folder)
+}
+
+/// The names of all histories, without `.json`; those of a release begin with its folder, such as `v0.1/`.
+///
+/// # Panics
+/// When a folder cannot be read.
+#[must_use]
+pub fn names(root: &Path) -> Vec<String> {
+    let mut names = files(root);
+    for release in entries(root).into_iter().filter(|entry| root.join(entry).is_dir()) {
+        names.extend(files(&root.join(&release)).into_iter().map(|name| format!("{release}/{name}")));
+    }
+    names.sort();
+    names
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    entries(folder).into_iter().filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect()
+}
