@@ -1,7 +1,7 @@
 //! A new database with an app and a platform, on SQLite or PostgreSQL.
 
 use diesel::connection::SimpleConnection;
-use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use domain::verification::Product;
 use domain::{
     CollapseKey, Environment, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
@@ -14,6 +14,7 @@ use storage::{
     NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Traits,
 };
 use system_tests::folder::Folder;
+use system_tests::postgres::PgConnection;
 
 /// What the clock shows at first on SQLite: 2027-01-15, in microseconds.
 pub const BEGINNING: i64 = 1_800_000_000_000_000;

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod error;
 pub mod fault;
 pub mod page;
+pub mod postgres;
 pub mod reader;
 pub mod run;
 pub mod secrets;
