@@ -35,7 +35,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A connection to PostgreSQL.
 pub struct PostgresConnection {
-    connection: AsyncPgConnection,
+    /// Boxed, because it is much larger than a connection to SQLite.
+    connection: Box<AsyncPgConnection>,
     transaction: AnsiTransactionManager,
     runtime: OwnRuntime,
 }
@@ -106,7 +107,7 @@ impl Connection for PostgresConnection {
     fn establish(url: &str) -> ConnectionResult<Self> {
         let address = Address::parse(url).map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?;
         let runtime = OwnRuntime::new().map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
-        let connection = runtime.block_on(connect(&address))?;
+        let connection = Box::new(runtime.block_on(connect(&address))?);
         Ok(Self { connection, transaction: AnsiTransactionManager::default(), runtime })
     }
 
@@ -114,7 +115,7 @@ impl Connection for PostgresConnection {
     where
         T: QueryFragment<Pg> + QueryId,
     {
-        self.runtime.block_on(AsyncConnectionCore::execute_returning_count(&mut self.connection, source))
+        self.runtime.block_on(AsyncConnectionCore::execute_returning_count(&mut *self.connection, source))
     }
 
     fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
@@ -148,7 +149,7 @@ impl LoadConnection for PostgresConnection {
     {
         let Self { connection, runtime, .. } = self;
         let rows = runtime.block_on(async {
-            let rows = AsyncConnectionCore::load(connection, source).await?;
+            let rows = AsyncConnectionCore::load(&mut **connection, source).await?;
             rows.map_ok(Ok).try_collect::<Vec<_>>().await
         });
         rows.map(Vec::into_iter)
@@ -162,7 +163,7 @@ impl R2D2Connection for PostgresConnection {
 
     fn is_broken(&mut self) -> bool {
         AnsiTransactionManager::is_broken_transaction_manager(self)
-            || PoolableConnection::is_broken(&mut self.connection)
+            || PoolableConnection::is_broken(&mut *self.connection)
     }
 }
 
