@@ -2,7 +2,7 @@
 //! environment or from files in the home folder.
 
 use super::tls::{Tls, Verified};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio_postgres::Config;
@@ -37,6 +37,8 @@ pub struct Address {
 struct Parameters {
     tls: Tls,
     tcp_user_timeout: Option<Duration>,
+    /// Number of hosts in the parameter `host`.
+    hosts: usize,
     names: BTreeSet<String>,
     rest: Vec<String>,
 }
@@ -54,6 +56,9 @@ impl Address {
         }
         let url = format!("{base}?{}", parameters.rest.join("&"));
         let config: Config = url.parse().map_err(|error| Invalid(crate::db::error::chain(&error)))?;
+        if parameters.hosts != 0 && parameters.hosts != config.get_hosts().len() {
+            return Err(Invalid("it names hosts both in its parameters and before them".to_owned()));
+        }
         let is_set = |name: &str| parameters.names.contains(name);
         let timeout =
             if is_set("connect_timeout") { config.get_connect_timeout().copied() } else { Some(CONNECT_TIMEOUT) };
@@ -104,11 +109,19 @@ impl Parameters {
             "tcp_user_timeout" => {
                 self.tcp_user_timeout = Some(Duration::from_millis(value.parse().map_err(|_| invalid())?));
             }
+            "host" => {
+                // tokio-postgres takes the list for one host.
+                for host in value.split(',') {
+                    self.hosts += 1;
+                    self.rest.push(format!("host={}", utf8_percent_encode(host, NON_ALPHANUMERIC)));
+                }
+            }
             "keepalives_count" => self.rest.push(format!("keepalives_retries={encoded}")),
             "target_session_attrs" => self.rest.push(format!("{name}={}", session(&value))),
             "gssencmode" if value == "disable" || value == "prefer" => {}
             _ if WITHOUT_EFFECT.contains(&name) => {}
-            _ => self.rest.push(pair.to_owned()),
+            // tokio-postgres takes the first one in the whole URL for the end of the password.
+            _ => self.rest.push(pair.replace('@', "%40")),
         }
         self.names.insert(name.to_owned());
         Ok(())

@@ -59,6 +59,9 @@ fn a_host_is_a_name_an_address_or_a_socket() {
     let socket = parsed("postgres://u@%2Frun%2Fpostgresql/db?sslmode=require");
     assert_eq!(socket.hosts[0].get_hosts(), [Host::Unix("/run/postgresql".into())]);
     assert_eq!(socket.hosts[0].get_ssl_mode(), SslMode::Disable);
+    let sockets = parsed("postgres:///db?host=/run/a,/run/b&application_name=a@b");
+    assert_eq!(sockets.hosts[1].get_hosts(), [Host::Unix("/run/b".into())]);
+    assert_eq!(sockets.hosts[0].get_application_name(), Some("a@b"));
     let both = parsed("postgres:///db?host=a,b&hostaddr=10.0.0.1,10.0.0.2&port=1,2&target_session_attrs=primary");
     let addresses: Vec<&[IpAddr]> = both.hosts.iter().map(tokio_postgres::Config::get_hostaddrs).collect();
     assert_eq!(addresses, [["10.0.0.1".parse::<IpAddr>().unwrap()], ["10.0.0.2".parse().unwrap()]]);
@@ -95,6 +98,7 @@ fn a_url_that_cannot_be_honoured_is_refused_without_its_values() {
         ("sslcrl=%2Ftmp%2Fhunter2", "sslcrl"),
         ("tcp_user_timeout=hunter2", "`tcp_user_timeout` has no valid value"),
         ("hostaddr=10.0.0.1,10.0.0.2", "it does not name as many ports and addresses as hosts"),
+        ("host=other", "it names hosts both in its parameters and before them"),
         ("connect_timeout=hunter2", "connect_timeout"),
         ("hunter2", "a parameter has no value"),
     ] {
