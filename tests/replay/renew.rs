@@ -8,10 +8,11 @@
 //! versions.
 
 use anyhow::Context;
-use diesel::{Connection, PgConnection, RunQueryDsl};
+use diesel::{Connection, RunQueryDsl};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use system_tests::postgres::PgConnection;
 use system_tests::process::Backend;
 use system_tests::receiver::Reply;
 use system_tests::rvs::{self, Receipt};

@@ -1,7 +1,7 @@
 //! A new database with an app and a platform, on SQLite or PostgreSQL.
 
 use diesel::connection::SimpleConnection;
-use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use domain::verification::Product;
 use domain::{
     CollapseKey, Environment, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
@@ -15,6 +15,7 @@ use storage::{
     NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Traits,
 };
 use system_tests::folder::Folder;
+use system_tests::postgres::PgConnection;
 use system_tests::wait;
 
 /// What the clock shows at first on SQLite: 2027-01-15, in microseconds.

@@ -8,7 +8,7 @@
 use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::fault;
-use crate::db::secrets::hex;
+use crate::db::secrets::sha256;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
@@ -323,7 +323,7 @@ fn fingerprint(seqs: &[i64]) -> String {
     let mut seqs = seqs.to_vec();
     seqs.sort_unstable();
     let text: Vec<String> = seqs.iter().map(i64::to_string).collect();
-    hex(&openssl::sha::sha256(text.join(",").as_bytes()))
+    sha256(&text.join(","))
 }
 
 const COUNT_OPEN: Sql = statement! {"
