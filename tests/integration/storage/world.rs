@@ -78,7 +78,7 @@ struct TextRow {
 /// A database connection of the test's own.
 pub enum Raw {
     Sqlite(SqliteConnection),
-    Postgres(PgConnection),
+    Postgres(Box<PgConnection>),
 }
 
 impl Raw {
@@ -94,7 +94,7 @@ impl Raw {
         let query = diesel::sql_query(text);
         let rows: Vec<Number> = match self {
             Self::Sqlite(connection) => query.load(connection),
-            Self::Postgres(connection) => query.load(connection),
+            Self::Postgres(connection) => query.load(&mut **connection),
         }
         .unwrap_or_else(|error| panic!("{text}: {error}"));
         rows[0].value
@@ -104,7 +104,7 @@ impl Raw {
         let query = diesel::sql_query(text);
         let rows: Vec<TextRow> = match self {
             Self::Sqlite(connection) => query.load(connection),
-            Self::Postgres(connection) => query.load(connection),
+            Self::Postgres(connection) => query.load(&mut **connection),
         }
         .unwrap_or_else(|error| panic!("{text}: {error}"));
         rows.into_iter().map(|row| row.value).collect()
@@ -168,7 +168,7 @@ impl World {
                 connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
                 Raw::Sqlite(connection)
             }
-            Database::Postgres(url) => Raw::Postgres(PgConnection::establish(url).unwrap()),
+            Database::Postgres(url) => Raw::Postgres(Box::new(PgConnection::establish(url).unwrap())),
         }
     }
 

@@ -150,7 +150,7 @@ fn hosts(common: &Config) -> Result<Vec<Config>, Invalid> {
     let host = |at: usize| {
         let mut host = without_hosts(common);
         match (names.get(at), addresses.get(at)) {
-            // TLS is not spoken over a socket of the machine.
+            // There is no TLS over a socket of the machine.
             (Some(Host::Unix(folder)), _) => host.host_path(folder).ssl_mode(SslMode::Disable),
             (Some(Host::Tcp(name)), _) => host.host(name),
             (None, Some(address)) => host.host(address.to_string()),
