@@ -14,6 +14,7 @@ use storage::{
     Accepted, App, Config, Database, Destination, Error, Fate, Filter, Key, Limits, Loaded, NewDestination,
     NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Traits,
 };
+use system_tests::distance::Distance;
 use system_tests::folder::Folder;
 use system_tests::postgres::PgConnection;
 use system_tests::wait;
@@ -125,6 +126,17 @@ impl World {
     pub async fn postgres(clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
         let url = tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap();
         Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await
+    }
+
+    /// On PostgreSQL at a distance; the proxy counts round trips.
+    pub async fn postgres_at_a_distance(
+        clock: fn() -> Timestamp,
+        now: &'static AtomicI64,
+        each_way: Duration,
+    ) -> (Self, Distance) {
+        let url = tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap();
+        let (distance, url) = Distance::before_url(&url, each_way).unwrap();
+        (Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await, distance)
     }
 
     async fn open(database: Database, clock: fn() -> Timestamp, now: &'static AtomicI64, folder: Folder) -> Self {

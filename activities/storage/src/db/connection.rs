@@ -2,7 +2,7 @@
 
 use crate::db::config::Database;
 use crate::db::error::Error;
-use crate::db::postgres::PostgresConnection;
+use crate::db::postgres::{PostgresConnection, Ticket};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::r2d2::R2D2Connection;
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
@@ -65,8 +65,43 @@ impl AnyConnection {
         matches!(self, Self::Postgres(_))
     }
 
+    /// Runs the next statement with the one after it, on PostgreSQL and in a transaction. Its error is the error of that
+    /// one.
+    pub fn defer_next(&mut self) {
+        if let Self::Postgres(connection) = self {
+            connection.defer_next();
+        }
+    }
+
+    /// Runs the query of `load` with the statement after it, on PostgreSQL and in a transaction. The ticket fetches its
+    /// rows; without a ticket nothing was run.
+    pub fn ahead(&mut self, load: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<Option<Ticket>, Error> {
+        match self {
+            Self::Postgres(connection) => connection.run_next_ahead(),
+            Self::Sqlite(_) => return Ok(None),
+        }
+        let loaded = load(self);
+        let Self::Postgres(connection) = self else { return Ok(None) };
+        let ticket = connection.ticket();
+        loaded.map(|()| ticket)
+    }
+
+    /// The next query was run ahead with this ticket.
+    pub fn fetch_next(&mut self, ticket: Ticket) {
+        if let Self::Postgres(connection) = self {
+            connection.fetch_next(ticket);
+        }
+    }
+
+    /// Whether a statement that was sent with a `COMMIT` was refused, so that the transaction rolled back.
+    pub const fn is_undone(&self) -> bool {
+        matches!(self, Self::Postgres(connection) if connection.is_undone())
+    }
+
     /// Begins a transaction that writes, or a savepoint in one.
     pub fn begin(&mut self) -> QueryResult<()> {
+        // Its error would be that of the next statement, so it costs no round trip.
+        self.defer_next();
         if self.depth() > 0 {
             return <Self as Connection>::TransactionManager::begin_transaction(self);
         }
@@ -102,9 +137,11 @@ impl AnyConnection {
 
     /// Runs `read` in a transaction in which every statement sees the database as of one moment.
     pub fn at_one_moment<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        self.defer_next();
         <Self as Connection>::TransactionManager::begin_transaction(self).map_err(Error::of_query)?;
         if self.is_shared() {
             let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+            self.defer_next();
             self.batch_execute(isolation).map_err(Error::of_query)?;
         }
         let result = read(self);
