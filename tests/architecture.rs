@@ -39,8 +39,8 @@ const PROTOCOLS: &[&str] = &[
     "domain",
     "httpdate",
     "ipnet",
-    "openssl",
     "percent-encoding",
+    "ring",
     "secrecy",
     "serde",
     "serde_json",
@@ -48,6 +48,11 @@ const PROTOCOLS: &[&str] = &[
     "thiserror",
     "url",
 ];
+
+/// Packages that may not come back: one TLS stack (rustls) and one provider of ciphers (ring), and no other library in C
+/// than SQLite's and ring's own.
+const BANNED: &[&str] =
+    &["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-src", "openssl-sys", "pq-src", "pq-sys"];
 
 /// Maximum number of lines of a file.
 const MAX_LINES: usize = 500;
@@ -163,6 +168,13 @@ fn workflows_depend_on_nothing_that_can_do_io() {
 #[test]
 fn protocols_depend_on_nothing_that_sends() {
     check_dependencies("protocols", PROTOCOLS);
+}
+
+#[test]
+fn openssl_and_libpq_are_not_built() {
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
+    let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    none("these packages may not be used", names.filter(|name| BANNED.contains(name)).map(str::to_owned));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The only place that reads the clock and generates random values. Everything else receives both as arguments.
 
 use domain::Timestamp;
+use ring::rand::{SecureRandom, SystemRandom};
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ fn unmoved() -> Timestamp {
 #[must_use]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    openssl::rand::rand_bytes(&mut bytes).expect("the random generator works");
+    SystemRandom::new().fill(&mut bytes).expect("the random generator works");
     bytes
 }
 

@@ -6,14 +6,19 @@ use super::reaper::Watched;
 use super::{ports, wait};
 use anyhow::Context;
 use api::tools::pypi::{Package, Wheel};
-use diesel::{Connection, PgConnection, RunQueryDsl};
+use diesel::{Connection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
+use diesel_async::async_connection_wrapper::{AsyncConnectionWrapper, BlockOn};
+use futures::executor::block_on;
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::task::unconstrained;
 
 const READY: Duration = Duration::from_secs(60);
 
@@ -54,6 +59,24 @@ const PACKAGE: Package = Package {
         },
     ],
 };
+
+/// A connection of a test's own, without TLS.
+pub type PgConnection = AsyncConnectionWrapper<AsyncPgConnection, Apart>;
+
+/// Waits on any thread, also in an async test, for what a runtime apart does.
+pub struct Apart(&'static Runtime);
+
+impl BlockOn for Apart {
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _context = self.0.enter();
+        block_on(unconstrained(future))
+    }
+
+    fn get_runtime() -> Self {
+        static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+        Self(&RUNTIME)
+    }
+}
 
 /// A server for the whole test process.
 struct Server {

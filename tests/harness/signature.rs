@@ -1,5 +1,5 @@
-//! Verifies signatures with third-party crates: `v1` with `standardwebhooks`, and `v1a`, which that crate lacks, with
-//! `ring`. The program itself signs with OpenSSL.
+//! Verifies signatures: `v1` with `standardwebhooks`, a reference verifier, and `v1a`, which that crate lacks, with
+//! `ring`, with which the program signs too; `tests/verifiers` verifies both with libraries of other languages.
 
 use axum::http::HeaderMap;
 use base64::Engine as _;

@@ -5,6 +5,7 @@ use api::stores::amazon::envelope::Version;
 use api::stores::amazon::signer::{Header, Sample, Signer};
 use domain::Timestamp;
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
 
 /// The region of the topic.
@@ -18,7 +19,7 @@ const DAY_MICROS: i64 = 86_400_000_000;
 
 /// A signer with its certificate, which the processes trust by a setting.
 pub struct Sns {
-    signer: Signer,
+    signer: Arc<Signer>,
 }
 
 /// A notification to be sent.
@@ -88,14 +89,17 @@ pub struct Message {
 }
 
 impl Sns {
-    /// A new key and certificate, valid from yesterday for 1,500 days, because tests move the clock.
+    /// The key and certificate of this process, valid from yesterday for 1,500 days, because tests move the clock.
     ///
     /// # Panics
-    /// When OpenSSL cannot create them.
+    /// When they cannot be created.
     #[must_use]
     pub fn new() -> Self {
-        let at = |days: i64| Timestamp::from_micros(clock::now().micros() + days * DAY_MICROS);
-        Self { signer: Signer::generate(at(-1), at(1_500)).expect("a key and a certificate") }
+        static SIGNER: LazyLock<Arc<Signer>> = LazyLock::new(|| {
+            let at = |days: i64| Timestamp::from_micros(clock::now().micros() + days * DAY_MICROS);
+            Arc::new(Signer::generate(at(-1), at(1_500)).expect("a key and a certificate"))
+        });
+        Self { signer: Arc::clone(&SIGNER) }
     }
 
     /// The URL of the certificate in the messages.
@@ -121,7 +125,7 @@ impl Sns {
     /// Any text in a new signed message of any topic.
     ///
     /// # Panics
-    /// When OpenSSL does not sign.
+    /// When the key cannot sign.
     #[must_use]
     pub fn message(&self, topic_arn: &str, text: &str) -> Message {
         let message_id = clock::random_uuid();
@@ -132,7 +136,7 @@ impl Sns {
     /// A signed subscription confirmation request of a topic.
     ///
     /// # Panics
-    /// When OpenSSL does not sign.
+    /// When the key cannot sign.
     #[must_use]
     pub fn subscription(&self, topic_arn: &str, token: &str) -> Message {
         let message_id = clock::random_uuid();

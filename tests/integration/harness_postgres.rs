@@ -1,8 +1,8 @@
 //! The PostgreSQL of the tests is a real one, with durable commits.
 
 use diesel::sql_types::{BigInt, Text};
-use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, sql_query};
-use system_tests::postgres;
+use diesel::{Connection, QueryableByName, RunQueryDsl, sql_query};
+use system_tests::postgres::{self, PgConnection};
 
 #[derive(QueryableByName)]
 struct Setting {

@@ -8,12 +8,13 @@
 //! `tests/replay/histories/VERSION/NAME.json`, once and never again.
 
 use anyhow::Context;
-use diesel::{Connection, PgConnection, RunQueryDsl};
+use diesel::{Connection, RunQueryDsl};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use system_tests::histories;
+use system_tests::postgres::PgConnection;
 use system_tests::process::Backend;
 use system_tests::receiver::Reply;
 use system_tests::rvs::{self, Receipt};

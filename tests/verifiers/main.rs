@@ -1,5 +1,5 @@
 //! Webhooks verify with the libraries that consumers have: `v1` with `standardwebhooks` of npm and of PyPI; `v1a`,
-//! which these do not know, with node's own `crypto` (OpenSSL, with which settle signs) and with PyNaCl (libsodium).
+//! which these do not know, with node's own `crypto` (OpenSSL) and with PyNaCl (libsodium).
 //! Each must agree with the crates `standardwebhooks` and `ring` on every stored request: those that other tests stored
 //! in the folder `SETTLE_TEST_DELIVERIES`, if that is set, and those of a rotation of keys.
 //!

@@ -10,7 +10,7 @@ pub use fault::Fault;
 
 use answer::{Connection, serve};
 use certificate::Identity;
-use openssl::ssl::SslAcceptor;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,24 +87,23 @@ impl Faulty {
     #[must_use]
     pub fn with_tls(name: &str) -> (Self, Vec<u8>) {
         let identity = Identity::new(name);
-        let authority = identity.authority.to_der().expect("DER");
-        (Self::listen((Ipv4Addr::LOCALHOST, 0).into(), Some(identity.acceptor())), authority)
+        (Self::listen((Ipv4Addr::LOCALHOST, 0).into(), Some(identity.server())), identity.authority.to_vec())
     }
 
-    fn listen(address: SocketAddr, acceptor: Option<SslAcceptor>) -> Self {
+    fn listen(address: SocketAddr, tls: Option<ServerConfig>) -> Self {
         let listener = TcpListener::bind(address).expect("an address to listen on");
         let address = listener.local_addr().expect("the listener's address");
-        let scheme = if acceptor.is_some() { "https" } else { "http" };
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Shared::default();
-        let (seen, acceptor) = (shared.clone(), acceptor.map(Arc::new));
+        let (seen, tls) = (shared.clone(), tls.map(Arc::new));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if seen.seen().is_over {
                     return;
                 }
                 seen.seen().connections += 1;
-                let (seen, acceptor) = (seen.clone(), acceptor.clone());
-                std::thread::spawn(move || serve_connection(stream, acceptor.as_deref(), &seen));
+                let (seen, tls) = (seen.clone(), tls.clone());
+                std::thread::spawn(move || serve_connection(stream, tls, &seen));
             }
         });
         Self { address, scheme, shared }
@@ -170,16 +169,13 @@ impl Drop for Faulty {
 }
 
 /// Serves one connection until it ends.
-fn serve_connection(stream: TcpStream, acceptor: Option<&SslAcceptor>, shared: &Shared) {
+fn serve_connection(stream: TcpStream, tls: Option<Arc<ServerConfig>>, shared: &Shared) {
     let Ok(socket) = stream.try_clone() else { return };
     let connection = Connection { socket: &socket, shared };
-    match acceptor {
+    match tls.map(ServerConnection::new) {
         None => serve(stream, &connection),
-        Some(acceptor) => {
-            // A client that does not trust the certificate closes the connection here.
-            if let Ok(stream) = acceptor.accept(stream) {
-                serve(stream, &connection);
-            }
-        }
+        // A client that does not trust the certificate closes the connection before its request.
+        Some(Ok(tls)) => serve(StreamOwned::new(tls, stream), &connection),
+        Some(Err(_)) => {}
     }
 }

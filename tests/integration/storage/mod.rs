@@ -35,6 +35,7 @@ mod redelivery_pages;
 mod rendering;
 mod retaining;
 mod retry_after;
+mod round_trips;
 mod seeded;
 mod sending;
 mod settings;

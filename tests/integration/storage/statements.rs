@@ -119,7 +119,7 @@ story! {
                 Raw::Postgres(connection) => {
                     connection.batch_execute("BEGIN").unwrap();
                     let lines: Vec<Line> =
-                        diesel::sql_query(format!("EXPLAIN ANALYZE {text}")).load(connection).expect(&text);
+                        diesel::sql_query(format!("EXPLAIN ANALYZE {text}")).load(&mut **connection).expect(&text);
                     connection.batch_execute("ROLLBACK").unwrap();
                     lines.into_iter().map(|line| line.text).collect()
                 }

@@ -1,7 +1,7 @@
 //! A new database with an app and a platform, on SQLite or PostgreSQL.
 
 use diesel::connection::SimpleConnection;
-use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use domain::verification::Product;
 use domain::{
     CollapseKey, Environment, Lane, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
@@ -14,7 +14,9 @@ use storage::{
     Accepted, App, Config, Database, Destination, Error, Fate, Filter, Key, Limits, Loaded, NewDestination,
     NewNotification, NewPlatform, Platform, Record, Recorded, SecretString, Store, Traits,
 };
+use system_tests::distance::Distance;
 use system_tests::folder::Folder;
+use system_tests::postgres::PgConnection;
 use system_tests::wait;
 
 /// What the clock shows at first on SQLite: 2027-01-15, in microseconds.
@@ -77,7 +79,7 @@ struct TextRow {
 /// A database connection of the test's own.
 pub enum Raw {
     Sqlite(SqliteConnection),
-    Postgres(PgConnection),
+    Postgres(Box<PgConnection>),
 }
 
 impl Raw {
@@ -93,7 +95,7 @@ impl Raw {
         let query = diesel::sql_query(text);
         let rows: Vec<Number> = match self {
             Self::Sqlite(connection) => query.load(connection),
-            Self::Postgres(connection) => query.load(connection),
+            Self::Postgres(connection) => query.load(&mut **connection),
         }
         .unwrap_or_else(|error| panic!("{text}: {error}"));
         rows[0].value
@@ -103,7 +105,7 @@ impl Raw {
         let query = diesel::sql_query(text);
         let rows: Vec<TextRow> = match self {
             Self::Sqlite(connection) => query.load(connection),
-            Self::Postgres(connection) => query.load(connection),
+            Self::Postgres(connection) => query.load(&mut **connection),
         }
         .unwrap_or_else(|error| panic!("{text}: {error}"));
         rows.into_iter().map(|row| row.value).collect()
@@ -124,6 +126,17 @@ impl World {
     pub async fn postgres(clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
         let url = tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap();
         Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await
+    }
+
+    /// On PostgreSQL at a distance; the proxy counts round trips.
+    pub async fn postgres_at_a_distance(
+        clock: fn() -> Timestamp,
+        now: &'static AtomicI64,
+        each_way: Duration,
+    ) -> (Self, Distance) {
+        let url = tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap();
+        let (distance, url) = Distance::before_url(&url, each_way).unwrap();
+        (Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await, distance)
     }
 
     async fn open(database: Database, clock: fn() -> Timestamp, now: &'static AtomicI64, folder: Folder) -> Self {
@@ -167,7 +180,7 @@ impl World {
                 connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
                 Raw::Sqlite(connection)
             }
-            Database::Postgres(url) => Raw::Postgres(PgConnection::establish(url).unwrap()),
+            Database::Postgres(url) => Raw::Postgres(Box::new(PgConnection::establish(url).unwrap())),
         }
     }
 

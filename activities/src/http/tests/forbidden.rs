@@ -226,7 +226,7 @@ async fn a_certificate_is_checked_against_the_name() {
     let (lookup, _) = answering(&[&["127.0.0.1"]]);
     for (name, expected) in [("hook.example.com", "answer"), ("other.example.com", "tls")] {
         let (certificate, key) = certificate(name);
-        let server = Server::with_tls(&certificate, &key);
+        let server = Server::with_tls(certificate.clone(), key);
         let http = Http { lookup: lookup.clone(), ..http(allowing(&["127.0.0.1/32"], false), &[certificate]) };
         let reply = http.send(post(&format!("https://hook.example.com:{}/", server.port()))).await;
         assert_eq!(class(&reply), expected, "{name}");
@@ -285,7 +285,7 @@ async fn a_request_goes_straight_to_its_server() {
     assert_eq!(permissive().send(post(&server.url("/"))).await, answered(200, ""));
     assert_eq!(server.connections(), 1);
     let (certificate, key) = certificate("localhost");
-    let server = Server::with_tls(&certificate, &key);
+    let server = Server::with_tls(certificate.clone(), key);
     let http = http(allowing(&["127.0.0.0/8", "::1/128"], false), &[certificate]);
     assert_eq!(http.send(post(&format!("https://localhost:{}/", server.port()))).await, answered(200, ""));
 }

@@ -7,7 +7,6 @@ mod server;
 use super::clients::Clients;
 use super::response::BODY_CAP;
 use super::{Http, Parts, of_this_machine};
-use openssl::x509::X509;
 use protocols::http::{Method, Reply, Request, Rules, check_addresses};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
@@ -20,11 +19,11 @@ fn permissive() -> Http {
     http(Rules { allowed_networks: vec!["127.0.0.0/8".parse().unwrap()], allow_http: true }, &[])
 }
 
-fn http(rules: Rules, trusted: &[X509]) -> Http {
+fn http(rules: Rules, trusted: &[CertificateDer<'static>]) -> Http {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
-        roots.add(CertificateDer::from(certificate.to_der().unwrap())).unwrap();
+        roots.add(certificate.clone()).unwrap();
     }
     let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     Http::with_parts(rules, Parts { tls, lookup: of_this_machine(), total: Duration::from_secs(15) })
@@ -191,7 +190,7 @@ async fn a_client_connects_to_its_addresses_for_any_name() {
 #[tokio::test]
 async fn a_certificate_must_be_trusted_and_carry_the_name() {
     let (mine, key) = certificate("localhost");
-    let server = Server::with_tls(&mine, &key);
+    let server = Server::with_tls(mine.clone(), key);
     let rules = || Rules {
         allowed_networks: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         allow_http: false,

@@ -1,12 +1,8 @@
 //! A server in separate threads, which records its requests and answers all of them the same.
 
-use openssl::asn1::Asn1Time;
-use openssl::hash::MessageDigest;
-use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
-use openssl::ssl::{SslAcceptor, SslMethod};
-use openssl::x509::extension::SubjectAlternativeName;
-use openssl::x509::{X509, X509NameBuilder};
+use rcgen::CertifiedKey;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,15 +42,12 @@ impl Server {
     }
 
     /// Answers 200 over TLS with this certificate.
-    pub fn with_tls(certificate: &X509, key: &PKey<Private>) -> Self {
-        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
-        acceptor.set_certificate(certificate).unwrap();
-        acceptor.set_private_key(key).unwrap();
-        let acceptor = acceptor.build();
+    pub fn with_tls(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Self {
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        let config = Arc::new(config);
         Self::start(move |stream, log| {
-            if let Ok(stream) = acceptor.accept(stream) {
-                talk(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", log);
-            }
+            let stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
+            talk(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", log);
         })
     }
 
@@ -127,20 +120,7 @@ fn read_request(stream: &mut impl Read) -> Option<String> {
 }
 
 /// A self-signed certificate for one name.
-pub fn certificate(name: &str) -> (X509, PKey<Private>) {
-    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-    let mut subject = X509NameBuilder::new().unwrap();
-    subject.append_entry_by_text("CN", name).unwrap();
-    let subject = subject.build();
-    let mut builder = X509::builder().unwrap();
-    builder.set_version(2).unwrap();
-    builder.set_subject_name(&subject).unwrap();
-    builder.set_issuer_name(&subject).unwrap();
-    builder.set_pubkey(&key).unwrap();
-    builder.set_not_before(&Asn1Time::from_unix(0).unwrap()).unwrap();
-    builder.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
-    let names = SubjectAlternativeName::new().dns(name).build(&builder.x509v3_context(None, None)).unwrap();
-    builder.append_extension(names).unwrap();
-    builder.sign(&key, MessageDigest::sha256()).unwrap();
-    (builder.build(), key)
+pub fn certificate(name: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    (cert.der().clone(), PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap())
 }

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 pub enum Database {
     /// One file, used by one process.
     Sqlite(PathBuf),
-    /// A connection URL or key-value string, for any number of processes.
+    /// A connection URL, for any number of processes.
     Postgres(String),
 }
 
 impl fmt::Debug for Database {
-    /// Without the connection string, which may hold a password.
+    /// Without the URL, which may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),

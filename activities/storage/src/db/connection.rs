@@ -2,9 +2,10 @@
 
 use crate::db::config::Database;
 use crate::db::error::Error;
+use crate::db::postgres::{PostgresConnection, Ticket};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::r2d2::R2D2Connection;
-use diesel::{Connection, ConnectionError, ConnectionResult, PgConnection, QueryResult, SqliteConnection};
+use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -25,14 +26,13 @@ const WAL_BYTES: u32 = 128 * 1024 * 1024;
 #[derive(diesel::MultiConnection)]
 pub enum AnyConnection {
     /// To PostgreSQL.
-    Postgres(PgConnection),
+    Postgres(PostgresConnection),
     /// To SQLite.
     Sqlite(SqliteConnection),
 }
 
 impl AnyConnection {
-    /// Connects and applies the session's settings. A PostgreSQL server has three seconds to answer, unless the
-    /// operator set `connect_timeout`.
+    /// Connects and applies the session's settings.
     pub fn to(database: &Database) -> ConnectionResult<Self> {
         match database {
             Database::Sqlite(path) => {
@@ -41,7 +41,7 @@ impl AnyConnection {
                 Ok(Self::Sqlite(connection))
             }
             Database::Postgres(url) => {
-                let mut connection = PgConnection::establish(&with_connect_timeout(url))?;
+                let mut connection = PostgresConnection::establish(url)?;
                 connection.batch_execute(&postgres_settings()).map_err(ConnectionError::CouldntSetupConfiguration)?;
                 Ok(Self::Postgres(connection))
             }
@@ -65,8 +65,43 @@ impl AnyConnection {
         matches!(self, Self::Postgres(_))
     }
 
+    /// Runs the next statement with the one after it, on PostgreSQL and in a transaction. Its error is the error of that
+    /// one.
+    pub fn defer_next(&mut self) {
+        if let Self::Postgres(connection) = self {
+            connection.defer_next();
+        }
+    }
+
+    /// Runs the query of `load` with the statement after it, on PostgreSQL and in a transaction. The ticket fetches its
+    /// rows; without a ticket nothing was run.
+    pub fn ahead(&mut self, load: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<Option<Ticket>, Error> {
+        match self {
+            Self::Postgres(connection) => connection.run_next_ahead(),
+            Self::Sqlite(_) => return Ok(None),
+        }
+        let loaded = load(self);
+        let Self::Postgres(connection) = self else { return Ok(None) };
+        let ticket = connection.ticket();
+        loaded.map(|()| ticket)
+    }
+
+    /// The next query was run ahead with this ticket.
+    pub fn fetch_next(&mut self, ticket: Ticket) {
+        if let Self::Postgres(connection) = self {
+            connection.fetch_next(ticket);
+        }
+    }
+
+    /// Whether a statement that was sent with a `COMMIT` was refused, so that the transaction rolled back.
+    pub const fn is_undone(&self) -> bool {
+        matches!(self, Self::Postgres(connection) if connection.is_undone())
+    }
+
     /// Begins a transaction that writes, or a savepoint in one.
     pub fn begin(&mut self) -> QueryResult<()> {
+        // Its error would be that of the next statement, so it costs no round trip.
+        self.defer_next();
         if self.depth() > 0 {
             return <Self as Connection>::TransactionManager::begin_transaction(self);
         }
@@ -102,9 +137,11 @@ impl AnyConnection {
 
     /// Runs `read` in a transaction in which every statement sees the database as of one moment.
     pub fn at_one_moment<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        self.defer_next();
         <Self as Connection>::TransactionManager::begin_transaction(self).map_err(Error::of_query)?;
         if self.is_shared() {
             let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+            self.defer_next();
             self.batch_execute(isolation).map_err(Error::of_query)?;
         }
         let result = read(self);
@@ -162,37 +199,4 @@ fn postgres_settings() -> String {
         "SET synchronous_commit = {commit}; SET statement_timeout = '15s'; SET lock_timeout = '5s'; \
          SET idle_in_transaction_session_timeout = '30s'; SET default_transaction_isolation = 'read committed'"
     )
-}
-
-/// Adds short timeouts to the connection string, for a server that does not answer. If the operator set
-/// `connect_timeout`, it adds none.
-fn with_connect_timeout(url: &str) -> String {
-    let settings =
-        "connect_timeout=3 keepalives_idle=10 keepalives_interval=5 keepalives_count=2 tcp_user_timeout=15000";
-    if url.contains("connect_timeout") {
-        return url.to_owned();
-    }
-    if !url.contains("://") {
-        return format!("{settings} {url}");
-    }
-    let separator = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{separator}{}", settings.replace(' ', "&"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::with_connect_timeout;
-
-    #[test]
-    fn a_silent_server_gets_three_seconds() {
-        assert!(with_connect_timeout("postgres://h/db").starts_with("postgres://h/db?connect_timeout=3&"));
-        assert!(with_connect_timeout("postgres://h/db?sslmode=require").contains("sslmode=require&connect_timeout=3&"));
-        assert!(with_connect_timeout("host=h dbname=db").ends_with(" host=h dbname=db"));
-    }
-
-    #[test]
-    fn an_operators_connect_timeout_stays() {
-        let url = "postgres://h/db?connect_timeout=9";
-        assert_eq!(with_connect_timeout(url), url);
-    }
 }

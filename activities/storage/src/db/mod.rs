@@ -12,6 +12,7 @@ pub mod epoch;
 pub mod error;
 pub mod fault;
 pub mod page;
+pub mod postgres;
 pub mod reader;
 pub mod run;
 pub mod secrets;

@@ -5,12 +5,11 @@
 
 use crate::db::config::Key;
 use crate::db::error::Error;
-use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::{ExposeSecret, SecretString};
 
 const PREFIX: &str = "v1:";
-const NONCE_BYTES: usize = 12;
-const TAG_BYTES: usize = 16;
 
 /// Encrypts and decrypts with the installation's key.
 #[derive(Debug, Clone)]
@@ -24,16 +23,14 @@ impl Secrets {
 
     /// Encrypts `secret` for the row named by `table` and `id`; returns the stored form.
     pub fn seal(&self, table: &str, id: &str, secret: &SecretString) -> Result<String, Error> {
-        let mut nonce = [0; NONCE_BYTES];
-        let mut tag = [0; TAG_BYTES];
-        let row = format!("{table}/{id}");
-        let plain = secret.expose_secret().as_bytes();
-        let sealed = openssl::rand::rand_bytes(&mut nonce)
-            .and_then(|()| {
-                encrypt_aead(Cipher::aes_256_gcm(), self.0.bytes(), Some(&nonce), row.as_bytes(), plain, &mut tag)
+        let nonce: [u8; NONCE_LEN] = random_bytes()?;
+        let mut bytes = secret.expose_secret().as_bytes().to_vec();
+        self.cipher()
+            .and_then(|key| {
+                key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), row(table, id), &mut bytes).ok()
             })
-            .map_err(Error::unavailable)?;
-        Ok(format!("{PREFIX}{}{}{}", hex(&nonce), hex(&sealed), hex(&tag)))
+            .ok_or_else(|| Error::corrupt("a secret cannot be encrypted"))?;
+        Ok(format!("{PREFIX}{}{}", hex(&nonce), hex(&bytes)))
     }
 
     /// Decrypts `sealed`, the stored form of a secret in the row named by `table` and `id`.
@@ -44,14 +41,21 @@ impl Secrets {
     }
 
     fn decrypt(&self, table: &str, id: &str, sealed: &str) -> Option<String> {
-        let bytes = unhex(sealed.strip_prefix(PREFIX)?)?;
-        let (nonce, rest) = bytes.split_at_checked(NONCE_BYTES)?;
-        let (cipher, tag) = rest.split_at_checked(rest.len().checked_sub(TAG_BYTES)?)?;
-        let row = format!("{table}/{id}");
-        let plain =
-            decrypt_aead(Cipher::aes_256_gcm(), self.0.bytes(), Some(nonce), row.as_bytes(), cipher, tag).ok()?;
-        String::from_utf8(plain).ok()
+        let mut bytes = unhex(sealed.strip_prefix(PREFIX)?)?;
+        let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let plain = self.cipher()?.open_in_place(nonce, row(table, id), sealed).ok()?;
+        String::from_utf8(plain.to_vec()).ok()
     }
+
+    fn cipher(&self) -> Option<LessSafeKey> {
+        UnboundKey::new(&AES_256_GCM, self.0.bytes()).ok().map(LessSafeKey::new)
+    }
+}
+
+/// The associated data of a secret in a row.
+fn row(table: &str, id: &str) -> Aad<String> {
+    Aad::from(format!("{table}/{id}"))
 }
 
 /// The bytes in lower-case hex.
@@ -70,14 +74,24 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// A random id, version 4.
 pub fn random_uuid() -> Result<uuid::Uuid, Error> {
-    let mut bytes = [0; 16];
-    openssl::rand::rand_bytes(&mut bytes).map_err(Error::unavailable)?;
-    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    Ok(uuid::Builder::from_random_bytes(random_bytes()?).into_uuid())
+}
+
+/// Bytes of the operating system's generator.
+fn random_bytes<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(Error::unavailable)?;
+    Ok(bytes)
+}
+
+/// The SHA-256 of a text, in lower-case hex.
+pub fn sha256(text: &str) -> String {
+    hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Key, Secrets};
+    use super::{Key, Secrets, sha256};
     use secrecy::{ExposeSecret, SecretString};
 
     #[test]
@@ -91,10 +105,22 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_was_sealed_by_openssl_is_opened() {
+        let sealed = "v1:000102030405060708090a0b6fe99a157e56a1c38420ac14c50e8817a2d4940d4b647a";
+        let secrets = Secrets::new(Key::new([7; 32]));
+        assert_eq!(secrets.open("destinations", "a", sealed).unwrap().expose_secret(), "whsec_x");
+    }
+
+    #[test]
     fn a_secret_is_never_sealed_the_same_way_twice() {
         let secrets = Secrets::new(Key::new([7; 32]));
         let seal = || secrets.seal("platforms", "a", &SecretString::from("s")).unwrap();
         assert_ne!(seal(), seal());
+    }
+
+    #[test]
+    fn a_digest_is_that_of_the_standard() {
+        assert_eq!(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]

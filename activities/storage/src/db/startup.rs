@@ -50,7 +50,7 @@ fn open(config: Config) -> Result<Store, Error> {
     let installation = connection.prepare(|connection| installation(connection, &secrets, clock))?;
     connection.prepare_to_write().map_err(Error::of_query)?;
     let readers = Readers::new(config.database.clone(), lock.map(Arc::new));
-    let writer = Writer::start(config.database, connection, clock)?;
+    let writer = Writer::start(&config.database, connection, clock)?;
     Ok(Store { writer, readers, secrets, installation, clock })
 }
 

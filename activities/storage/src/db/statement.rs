@@ -3,6 +3,7 @@
 
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
+use crate::db::postgres::Ticket;
 use crate::db::sql::without_lock;
 use diesel::deserialize::{self, QueryableByName};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -10,6 +11,7 @@ use diesel::row::NamedRow;
 use diesel::sql_types::Untyped;
 use diesel::{QueryResult, RunQueryDsl};
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 pub use crate::db::column::{Field, Value};
 pub(crate) use crate::db::column::{json_columns, row, stored};
@@ -70,6 +72,31 @@ impl<'a> Statement<'a> {
         self.on(connection).execute(connection).map_err(Error::of_query)
     }
 
+    /// Runs it in a transaction, on PostgreSQL together with the next statement whose result is needed: it costs no
+    /// round trip. If it fails, that one fails with its error.
+    pub fn later(self, connection: &mut AnyConnection) -> Result<(), Error> {
+        connection.defer_next();
+        self.run(connection).map(drop)
+    }
+
+    /// Runs it in a transaction, on PostgreSQL together with the next statement whose result is needed. On SQLite it is
+    /// run when its rows are fetched, so nothing that it reads may be written between.
+    pub fn ahead<T: QueryableByName<MultiBackend> + 'static>(
+        self,
+        connection: &mut AnyConnection,
+    ) -> Result<Ahead<'a, T>, Error> {
+        let ticket = connection.ahead(|connection| self.clone().all::<T>(connection).map(drop))?;
+        Ok(Ahead { statement: self, ticket, rows: PhantomData })
+    }
+
+    /// Like [`Self::ahead`], for the column `value`.
+    pub fn value_ahead<T: Field + 'static>(
+        self,
+        connection: &mut AnyConnection,
+    ) -> Result<Ahead<'a, Single<T>>, Error> {
+        self.ahead(connection)
+    }
+
     /// Runs it; returns all rows.
     pub fn all<T: QueryableByName<MultiBackend> + 'static>(
         self,
@@ -121,6 +148,36 @@ impl<'a> Statement<'a> {
     }
 }
 
+/// A query that may be running, and whose rows are fetched later.
+#[must_use]
+pub struct Ahead<'a, T> {
+    statement: Statement<'a>,
+    ticket: Option<Ticket>,
+    rows: PhantomData<T>,
+}
+
+impl<T: QueryableByName<MultiBackend> + 'static> Ahead<'_, T> {
+    /// All rows.
+    pub fn all(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
+        if let Some(ticket) = self.ticket {
+            connection.fetch_next(ticket);
+        }
+        self.statement.all(connection)
+    }
+
+    /// The first row.
+    pub fn first(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
+        Ok(self.all(connection)?.into_iter().next())
+    }
+}
+
+impl<T: Field + 'static> Ahead<'_, Single<T>> {
+    /// The column `value` of the first row.
+    pub fn value(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
+        Ok(self.first(connection)?.map(|row| row.value))
+    }
+}
+
 impl QueryId for Statement<'_> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
@@ -152,7 +209,7 @@ impl QueryFragment<MultiBackend> for Statement<'_> {
 }
 
 /// A row with one field.
-struct Single<T> {
+pub struct Single<T> {
     value: T,
 }
 

@@ -52,14 +52,14 @@ impl Store {
         self.readers.read(move |connection| connection.now(clock)).await
     }
 
-    /// Whether a write would succeed now.
+    /// Whether notifications would be accepted now.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.write(|write| {
+        let touch = |write: &mut Write<'_>| {
             // On PostgreSQL the id matches no row, so that no process locks the row that all share.
             let id = i64::from(!write.connection.is_shared());
             sql(TOUCH).bind(id).run(write.connection).map(drop)
-        })
-        .await
+        };
+        self.writer.write(JobKind::Check, touch).await
     }
 
     /// Runs `work` in the writer's next transaction. `work` may run more than once before it is committed.

@@ -9,10 +9,10 @@
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, row, sql};
+use crate::db::statement::{Ahead, clean, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::claim::lane::{self, LaneRow, live_lease};
-use crate::delivery::claim::pick::{due_at, next};
+use crate::delivery::claim::pick::{self, due_at};
 use crate::delivery::class::AttemptClass;
 use crate::delivery::lanes::{EventResult, Finish, FinishResult, LaneState, Mode, Verdict};
 use crate::delivery::operators::OperatorEvents;
@@ -51,16 +51,22 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
     if finish.result.events.iter().any(|result| result.verdict == Verdict::Dead) {
         purchase::lock_existing(write, finish.key)?;
     }
-    let lane = lane::lock(write, finish.lane())?;
-    let holds_lease = lane.lease_token.as_ref() == Some(&finish.token);
-    let (mut began, mut died, mut environment) = (None, None, None);
+    let lane = lane::lock_ahead(write, finish.lane())?;
+    let mut seen = Vec::with_capacity(finish.result.events.len());
     for result in &finish.result.events {
         let attempt = attempt(write, finish, result)?;
+        seen.push((result, attempt, deliveries::find_ahead(write.connection, result.delivery_id)?));
+    }
+    let lane = lane.first(write.connection)?.ok_or(Error::Missing { what: "lane" })?;
+    let holds_lease = lane.lease_token.as_ref() == Some(&finish.token);
+    let (mut began, mut died, mut environment) = (None, None, None);
+    for (result, attempt, delivery) in seen {
+        let attempt = attempt.first(write.connection)?.ok_or(Error::Missing { what: "attempt" })?;
+        let delivery = delivery.first(write.connection)?.ok_or(Error::Missing { what: "delivery" })?;
         // The result was recorded before, and the answer to that call was lost. Nothing is recorded twice.
         if attempt.finished_at.is_some() {
             continue;
         }
-        let delivery = deliveries::find(write.connection, result.delivery_id)?;
         let finished = Finished { finish, result, delivery, attempt, holds_lease };
         began = Some(finished.attempt.started_at);
         environment = environment.or(finished.delivery.environment);
@@ -72,7 +78,7 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
         }
     }
     if holds_lease {
-        sql(END_LEASE).bind(finish.destination).bind(finish.key).run(write.connection)?;
+        sql(END_LEASE).bind(finish.destination).bind(finish.key).later(write.connection)?;
         if let Some(user) = lane.lease_user_id {
             user_lanes::end_lease(write, finish, user, environment)?;
         }
@@ -100,12 +106,12 @@ const ATTEMPT: Sql = statement! {hot "sqlite_autoindex_attempts or attempts_pkey
 "};
 
 /// The attempt that was claimed with this token.
-fn attempt(write: &mut Write<'_>, finish: &Finish, result: &EventResult) -> Result<AttemptRow, Error> {
-    sql(ATTEMPT)
-        .bind(result.delivery_id)
-        .bind(finish.token.as_str())
-        .first(write.connection)?
-        .ok_or(Error::Missing { what: "attempt" })
+fn attempt<'f>(
+    write: &mut Write<'_>,
+    finish: &'f Finish,
+    result: &EventResult,
+) -> Result<Ahead<'f, AttemptRow>, Error> {
+    sql(ATTEMPT).bind(result.delivery_id).bind(finish.token.as_str()).ahead(write.connection)
 }
 
 const NOTE: Sql = statement! {"
@@ -189,8 +195,7 @@ impl Finished<'_> {
             .bind(next_due_at)
             .bind(result.delivery_id)
             .bind(self.attempt.number)
-            .run(write.connection)
-            .map(drop)
+            .later(write.connection)
     }
 
     /// Applies the verdict to the delivery.
@@ -211,15 +216,14 @@ impl Finished<'_> {
                 .bind(self.next_due_at(write.now.plus(delay)))
                 .bind(error(self.result))
                 .bind(delivery.id)
-                .run(write.connection)
-                .map(drop),
+                .later(write.connection),
             Verdict::Dead | Verdict::Retry { .. } => Ok(()),
         }
     }
 
     /// Ends the delivery, unless it has ended before.
     fn end(&self, write: &mut Write<'_>, status: DeliveryStatus, error: Option<String>) -> Result<(), Error> {
-        sql(END).bind(status).bind(error).bind(write.now).bind(self.delivery.id).run(write.connection).map(drop)
+        sql(END).bind(status).bind(error).bind(write.now).bind(self.delivery.id).later(write.connection)
     }
 
     /// Records the acknowledged revision: of the purchase for a `purchase.updated`, of the user's state for other
@@ -234,8 +238,7 @@ impl Finished<'_> {
             .bind(delivery.destination_id)
             .bind(delivery.collapse_key)
             .bind(delivery.revision)
-            .run(write.connection)
-            .map(drop)
+            .later(write.connection)
     }
 
     /// Clears `first_tried_at` if this was the first attempt and it sent no request: the time counts from the first
@@ -249,7 +252,7 @@ impl Finished<'_> {
         if was_sent || self.delivery.first_tried_at != Some(self.attempt.started_at) {
             return Ok(());
         }
-        sql(CORRECT_FIRST_TRY).bind(self.delivery.id).run(write.connection).map(drop)
+        sql(CORRECT_FIRST_TRY).bind(self.delivery.id).later(write.connection)
     }
 }
 
@@ -288,10 +291,14 @@ fn update_health(
 /// What is left in the lane. It is closed when no delivery is pending, or when the destination is disabled or deleted.
 fn lane_state(write: &mut Write<'_>, finish: &Finish, lane: &LaneRow) -> Result<LaneState, Error> {
     let destination = finish.destination;
-    let last_seq = deliveries::last_seq(write.connection, finish.key, destination)?;
-    let is_enabled = destinations::find(write.connection, destination)?.is_some_and(|found| found.enabled);
-    let health = health::find(write.connection, destination)?.health;
-    let next = if is_enabled { next(write.connection, finish.lane(), &health)? } else { None };
+    let found = destinations::find_ahead(write.connection, destination)?;
+    let health = health::find_ahead(write.connection, destination)?;
+    let last_seq = deliveries::last_seq_ahead(write.connection, finish.key, destination)?;
+    let heads = pick::heads(write.connection, finish.lane())?;
+    let last_seq = last_seq.first(write.connection)?.map_or(0, |last| last.value);
+    let is_enabled = found.first(write.connection)?.is_some_and(|found| found.enabled);
+    let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?.health;
+    let next = heads.next(write.connection, &health)?.filter(|_| is_enabled);
     let Some(next) = next else { return Ok(LaneState::Closed { last_seq }) };
     let due_at = due_at(&next, &health);
     if health.owed_for(due_at, write.now).is_some() {

@@ -4,7 +4,7 @@
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, sql};
+use crate::db::statement::{Ahead, clean, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::delivery::lanes::{EndpointSignal, Finish, Mode};
@@ -107,12 +107,22 @@ pub fn find(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthR
     sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "destination" })
 }
 
+/// Like [`find`], and the row is fetched later.
+pub fn find_ahead(connection: &mut AnyConnection, id: DestinationId) -> Result<Ahead<'static, HealthRow>, Error> {
+    sql(FIND).bind(id).ahead(connection)
+}
+
 const LOCK: Sql = statement!("{SELECT} FOR UPDATE");
 
 /// Locks the health of a destination until the end of the transaction. The order of locks is lane, user, health,
 /// destination.
 pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
-    sql(LOCK).bind(id).first(write.connection)?.ok_or(Error::Missing { what: "destination" })
+    lock_ahead(write, id)?.first(write.connection)?.ok_or(Error::Missing { what: "destination" })
+}
+
+/// Like [`lock`], and the row is fetched later.
+pub fn lock_ahead(write: &mut Write<'_>, id: DestinationId) -> Result<Ahead<'static, HealthRow>, Error> {
+    sql(LOCK).bind(id).ahead(write.connection)
 }
 
 /// Forgets the failures, because a person enabled the destination.
@@ -125,21 +135,21 @@ const CHANGED: Sql = statement!("UPDATE health SET changed_at = ? WHERE destinat
 
 /// Notes that the settings or the secret of the destination changed: a failure of an earlier request no longer counts.
 pub fn changed(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql(CHANGED).bind(write.now).bind(id).run(write.connection).map(drop)
+    sql(CHANGED).bind(write.now).bind(id).later(write.connection)
 }
 
 const NOTE_PROBE: Sql = statement!("UPDATE health SET probed_at = ? WHERE destination_id = ?");
 
 /// Notes the time of a probe.
 pub fn note_probe(write: &mut Write<'_>, id: DestinationId) -> Result<(), Error> {
-    sql(NOTE_PROBE).bind(write.now).bind(id).run(write.connection).map(drop)
+    sql(NOTE_PROBE).bind(write.now).bind(id).later(write.connection)
 }
 
 const NOTE_SLOT: Sql = statement!("UPDATE health SET next_slot_at = ? WHERE destination_id = ?");
 
 /// Notes when the next request may be made under the destination's rate.
 pub fn note_slot(write: &mut Write<'_>, id: DestinationId, next_slot_at: Timestamp) -> Result<(), Error> {
-    sql(NOTE_SLOT).bind(next_slot_at).bind(id).run(write.connection).map(drop)
+    sql(NOTE_SLOT).bind(next_slot_at).bind(id).later(write.connection)
 }
 
 /// Updates the health of a destination after a request that was claimed at `began`, and notifies operators.
@@ -243,8 +253,7 @@ fn store(write: &mut Write<'_>, id: DestinationId, health: &Health) -> Result<()
         .bind(health.warned)
         .bind(health.is_announced)
         .bind(id)
-        .run(write.connection)
-        .map(drop)
+        .later(write.connection)
 }
 
 /// Stores the new health and state, and notifies operators.

@@ -54,13 +54,14 @@ impl Store {
     /// take the request.
     pub async fn claim(&self, claim: Claim) -> Result<Claimed, Error> {
         let secrets = self.secrets.clone();
-        let place = JobKind::Lanes(claim.destination);
+        let place = JobKind::Lane(claim.destination, claim.key);
         self.writer.write(place, move |write| claim::claim(write, &secrets, &claim)).await
     }
 
     /// Records how a request went, and returns what is left in the lane, in one transaction.
     pub async fn finish(&self, finish: Finish) -> Result<FinishResult, Error> {
-        self.writer.write(JobKind::Lanes(finish.destination), move |write| finish::finish(write, &finish)).await
+        let place = JobKind::Lane(finish.destination, finish.key);
+        self.writer.write(place, move |write| finish::finish(write, &finish)).await
     }
 
     /// Whether the claimer with this token still holds an unexpired lease.

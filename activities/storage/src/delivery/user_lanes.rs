@@ -6,7 +6,7 @@
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::lanes::Finish;
 use crate::events::deliveries::{DeliveryRow, UNCLEAR};
@@ -57,12 +57,13 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_user_lanes or user_lane
 /// Locks the rows of a user in both environments until the end of the transaction, and inserts them if they are
 /// missing. `None` if another process has one of them locked.
 pub fn lock_free(write: &mut Write<'_>, lane: UserLane) -> Result<Option<[UserLaneRow; 2]>, Error> {
-    let mut locked = |environment: Environment| -> Result<Option<UserLaneRow>, Error> {
+    let mut lock = |environment: Environment| -> Result<Ahead<'static, UserLaneRow>, Error> {
         let of_user = |text: Sql| sql(text).bind(lane.destination).bind(lane.user).bind(environment);
-        of_user(INSERT).run(write.connection)?;
-        of_user(LOCK_FREE).first(write.connection)
+        of_user(INSERT).later(write.connection)?;
+        of_user(LOCK_FREE).ahead(write.connection)
     };
-    let (production, sandbox) = (locked(Environment::Production)?, locked(Environment::Sandbox)?);
+    let (production, sandbox) = (lock(Environment::Production)?, lock(Environment::Sandbox)?);
+    let (production, sandbox) = (production.first(write.connection)?, sandbox.first(write.connection)?);
     Ok(production.zip(sandbox).map(<[_; 2]>::from))
 }
 
@@ -74,7 +75,7 @@ const LEASE: Sql = statement! {"
 
 /// Leases a user in both environments. The rows are locked.
 pub fn lease(write: &mut Write<'_>, lane: UserLane, token: &str, until: Timestamp) -> Result<(), Error> {
-    sql(LEASE).bind(token).bind(until).bind(lane.destination).bind(lane.user).run(write.connection).map(drop)
+    sql(LEASE).bind(token).bind(until).bind(lane.destination).bind(lane.user).later(write.connection)
 }
 
 const END_LEASE: Sql = statement! {"
@@ -99,8 +100,7 @@ pub fn end_lease(
         .bind(finish.destination)
         .bind(user)
         .bind(finish.token.as_str())
-        .run(write.connection)
-        .map(drop)
+        .later(write.connection)
 }
 
 /// The revision of a user's state that a request carries.
@@ -154,7 +154,7 @@ impl UserState {
 
     fn run(self, write: &mut Write<'_>, text: Sql) -> Result<(), Error> {
         let UserLane { destination, user, environment } = self.lane;
-        sql(text).bind(destination).bind(user).bind(environment).bind(self.revision).run(write.connection).map(drop)
+        sql(text).bind(destination).bind(user).bind(environment).bind(self.revision).later(write.connection)
     }
 }
 

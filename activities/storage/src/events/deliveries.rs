@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
 use crate::events::status::DeliveryStatus;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, UserId};
@@ -109,8 +109,7 @@ impl NewDelivery<'_> {
             .bind(write.now)
             .bind(event.traceparent.as_deref())
             .bind(write.now)
-            .run(write.connection)
-            .map(drop)
+            .later(write.connection)
     }
 }
 
@@ -125,18 +124,14 @@ pub fn owe_in(
     environment: Environment,
 ) -> Result<(), Error> {
     owe(write, event, destination)?;
-    sql(SET_ENVIRONMENT)
-        .bind(environment)
-        .bind(DeliveryId::of(destination, event.id, 0))
-        .run(write.connection)
-        .map(drop)
+    sql(SET_ENVIRONMENT).bind(environment).bind(DeliveryId::of(destination, event.id, 0)).later(write.connection)
 }
 
 const FIND: Sql = statement!("{SELECT} WHERE id = ?");
 
-/// One delivery.
-pub fn find(connection: &mut AnyConnection, id: DeliveryId) -> Result<DeliveryRow, Error> {
-    sql(FIND).bind(id).one(connection, "delivery")
+/// One delivery. Its row is fetched later.
+pub fn find_ahead(connection: &mut AnyConnection, id: DeliveryId) -> Result<Ahead<'static, DeliveryRow>, Error> {
+    sql(FIND).bind(id).ahead(connection)
 }
 
 const RELEASE: Sql = statement! {"
@@ -159,7 +154,7 @@ pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
 
 /// Makes due the waiting deliveries of one purchase, which another user owns from now on.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
-    sql(RELEASE.of(OF_PURCHASE)).bind(write.now).bind(key).run(write.connection).map(drop)
+    sql(RELEASE.of(OF_PURCHASE)).bind(write.now).bind(key).later(write.connection)
 }
 
 const END_OF_BATCH: Sql = statement! {hot "deliveries_of_destination", "
@@ -236,7 +231,17 @@ const LAST_SEQ: Sql = statement! {hot "deliveries_of_key", "
 
 /// The newest sequence number ever recorded in a lane, or 0.
 pub fn last_seq(connection: &mut AnyConnection, key: CollapseKey, destination: DestinationId) -> Result<i64, Error> {
-    Ok(sql(LAST_SEQ).bind(key).bind(destination).value(connection)?.unwrap_or(0))
+    let last: Option<Number> = last_seq_ahead(connection, key, destination)?.first(connection)?;
+    Ok(last.map_or(0, |last| last.value))
+}
+
+/// Like [`last_seq`], and the number is fetched later; without a row it is 0.
+pub fn last_seq_ahead(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    destination: DestinationId,
+) -> Result<Ahead<'static, Number>, Error> {
+    sql(LAST_SEQ).bind(key).bind(destination).ahead(connection)
 }
 
 const COUNT_OWED: Sql = statement! {

@@ -52,6 +52,5 @@ pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Resu
         .bind(stored.views)
         .bind(event.traceparent.as_deref())
         .bind(write.now)
-        .run(write.connection)
-        .map(drop)
+        .later(write.connection)
 }

@@ -29,7 +29,7 @@ pub fn note(write: &mut Write<'_>, mut entries: Vec<Entry>) -> Result<(), Error>
     let rows: Vec<(i64, String)> = rows(&entries).map(json).collect::<Result<_, _>>()?;
     for batch in batches(&rows, &SIZES) {
         let rows = batch.iter().map(|(seq, json)| [Value::from(*seq), Value::from(json.as_str())]);
-        sql(INSERT).bind_rows(rows).run(write.connection)?;
+        sql(INSERT).bind_rows(rows).later(write.connection)?;
     }
     Ok(())
 }

@@ -277,7 +277,7 @@ fn by_arn(connection: &mut AnyConnection, platform: PlatformId, arn: &str) -> Re
 }
 
 const LOCK_PLATFORM: Sql =
-    statement!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL FOR UPDATE");
+    statement!("SELECT created_at AS value FROM platforms WHERE id = ? AND deleted_at IS NULL FOR NO KEY UPDATE");
 
 /// Locks the platform, so that two processes do not store more pending topics together than the maximum.
 fn lock_platform(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Error> {

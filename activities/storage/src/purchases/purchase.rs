@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, json_columns, row, sql, stored};
+use crate::db::statement::{Ahead, Value, json_columns, row, sql, stored};
 use crate::db::writer::Write;
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
@@ -72,7 +72,12 @@ const FIND: Sql = statement!("{SELECT}");
 
 /// The row of a purchase, if there is one.
 pub fn find(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<PurchaseRow>, Error> {
-    sql(FIND).bind(key).first(connection)
+    find_ahead(connection, key)?.first(connection)
+}
+
+/// Like [`find`], and the row is fetched later.
+pub fn find_ahead(connection: &mut AnyConnection, key: CollapseKey) -> Result<Ahead<'static, PurchaseRow>, Error> {
+    sql(FIND).bind(key).ahead(connection)
 }
 
 const ORIGIN_OF_PURCHASE: Sql = statement! {"
@@ -91,10 +96,12 @@ const ORIGIN_OF_NOTIFICATION: Sql = statement! {"
 
 /// The app and platform of a purchase, by its row or else by its notifications.
 pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Origin>, Error> {
-    if let Some(origin) = sql(ORIGIN_OF_PURCHASE).bind(key).first(connection)? {
+    let of_purchase = sql(ORIGIN_OF_PURCHASE).bind(key).ahead(connection)?;
+    let of_notification = sql(ORIGIN_OF_NOTIFICATION).bind(key).ahead(connection)?;
+    if let Some(origin) = of_purchase.first(connection)? {
         return Ok(Some(origin));
     }
-    sql(ORIGIN_OF_NOTIFICATION).bind(key).first(connection)
+    of_notification.first(connection)
 }
 
 const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR SHARE");
@@ -107,8 +114,8 @@ pub fn lock_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Ori
     if !write.connection.is_shared() {
         return Ok(Some(origin));
     }
-    let _: Option<i64> = sql(LOCK_APP).bind(origin.app_id).value(write.connection)?;
-    let _: Option<i64> = sql(LOCK_PLATFORM).bind(origin.platform_id).value(write.connection)?;
+    sql(LOCK_APP).bind(origin.app_id).later(write.connection)?;
+    sql(LOCK_PLATFORM).bind(origin.platform_id).later(write.connection)?;
     self::origin(write.connection, key)
 }
 
@@ -185,7 +192,7 @@ const RECHECK_BY: Sql = statement! {"
 /// Rechecks a purchase at `at`, unless it is checked earlier. A settling that is recorded before then replaces the
 /// recheck.
 pub fn recheck_by(write: &mut Write<'_>, key: CollapseKey, at: Timestamp) -> Result<(), Error> {
-    sql(RECHECK_BY).bind(at).bind(key).bind(at).run(write.connection).map(drop)
+    sql(RECHECK_BY).bind(at).bind(key).bind(at).later(write.connection)
 }
 
 /// Locks the row until the end of the transaction, if there is one.
@@ -243,7 +250,8 @@ const INSERT: Sql = statement! {"
     ON CONFLICT DO NOTHING
 "};
 
-fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<(), Error> {
+/// Inserts the row of a purchase that was never settled, unless there is one.
+pub fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<(), Error> {
     let nothing = Purchase::default();
     sql(INSERT)
         .bind(key)
@@ -254,8 +262,7 @@ fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<()
         .bind(json(&nothing)?)
         .bind(write.now)
         .bind(write.now)
-        .run(write.connection)
-        .map(drop)
+        .later(write.connection)
 }
 
 /// A purchase as JSON, as it is stored.

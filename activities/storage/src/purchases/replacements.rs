@@ -6,7 +6,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
+use crate::db::statement::{Ahead, Single, sql};
 use crate::db::writer::Write;
 use crate::purchases::purchase;
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Purchase, Timestamp};
@@ -47,7 +47,7 @@ pub fn insert(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> 
             .bind(write.now)
             .bind(link.new)
             .bind(link.old)
-            .run(write.connection)?;
+            .later(write.connection)?;
     }
     Ok(())
 }
@@ -104,18 +104,26 @@ pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
 
 const LOCK_LINK_OF: Sql = statement!("{LINK} FOR SHARE");
 
-/// Like [`is_replaced`], and locks the link until the end of the transaction. If the new purchase becomes real before
-/// this record, it is seen here; if after it, [`realize`] finds the purchase's row. The user must be locked, and the
-/// purchase must not be locked yet: `realize` locks in that order.
-pub fn lock_is_replaced(write: &mut Write<'_>, old: CollapseKey) -> Result<bool, Error> {
-    let link: Option<Option<Timestamp>> = sql(LOCK_LINK_OF).bind(old).value(write.connection)?;
-    Ok(link.flatten().is_some())
+/// The link of a purchase to the one in its place, which is fetched later.
+pub struct Replacement(Ahead<'static, Single<Option<Timestamp>>>);
+
+impl Replacement {
+    /// Whether another purchase that is known to be real replaced this one.
+    pub fn fetch(self, connection: &mut AnyConnection) -> Result<bool, Error> {
+        Ok(self.0.value(connection)?.flatten().is_some())
+    }
 }
 
-/// Whether another purchase that is known to be real replaced this one.
-pub fn is_replaced(connection: &mut AnyConnection, old: CollapseKey) -> Result<bool, Error> {
-    let link: Option<Option<Timestamp>> = sql(LINK_OF).bind(old).value(connection)?;
-    Ok(link.flatten().is_some())
+/// Like [`find`], and locks the link until the end of the transaction. If the new purchase becomes real before
+/// this record, it is seen here; if after it, [`realize`] finds the purchase's row. The user must be locked, and the
+/// purchase must not be locked yet: `realize` locks in that order.
+pub fn lock(write: &mut Write<'_>, old: CollapseKey) -> Result<Replacement, Error> {
+    sql(LOCK_LINK_OF).bind(old).value_ahead(write.connection).map(Replacement)
+}
+
+/// The link of a purchase to the one in its place.
+pub fn find(connection: &mut AnyConnection, old: CollapseKey) -> Result<Replacement, Error> {
+    sql(LINK_OF).bind(old).value_ahead(connection).map(Replacement)
 }
 
 const REPLACED_BY: Sql = statement! {hot "replacements_new", "

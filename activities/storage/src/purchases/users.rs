@@ -47,8 +47,11 @@ impl Customer<'_> {
     /// [`Error::Unavailable`] when the customer became another user meanwhile: the transaction is run again.
     pub fn lock(&self, write: &mut Write<'_>) -> Result<UserRow, Error> {
         let id = self.find_or_create(write)?;
-        let user = lock(write, id)?;
-        if write.connection.is_shared() && self.store_user().find(write.connection)? != Some(id) {
+        let user = sql(LOCK).bind(id).ahead(write.connection)?;
+        let is_shared = write.connection.is_shared();
+        let present = if is_shared { self.store_user().find(write.connection)? } else { Some(id) };
+        let user = user.first(write.connection)?.ok_or(Error::Missing { what: "user" })?;
+        if present != Some(id) {
             return Err(Error::unavailable(Raced));
         }
         Ok(user)
@@ -127,13 +130,13 @@ impl StoreUser {
     /// Assigns a user to the customer, unless one is assigned already; creates the user if there is none with this id.
     /// Returns the assigned user.
     pub fn assign(&self, write: &mut Write<'_>, user: UserId) -> Result<UserId, Error> {
-        sql(INSERT).bind(user).bind(self.app_id).bind(write.now).run(write.connection)?;
+        sql(INSERT).bind(user).bind(self.app_id).bind(write.now).later(write.connection)?;
         sql(INSERT_STORE_USER)
             .bind(self.app_id)
             .bind(self.store.as_str())
             .bind(self.app_user_id.as_str())
             .bind(user)
-            .run(write.connection)?;
+            .later(write.connection)?;
         self.find(write.connection)?.ok_or_else(|| Error::unavailable(Raced))
     }
 
@@ -169,7 +172,7 @@ const SET_REVISION: Sql = statement!("UPDATE users SET revision = ? WHERE id = ?
 /// Raises the revision of a user whose state is announced; returns the new revision.
 pub fn raise_revision(write: &mut Write<'_>, user: &UserRow) -> Result<i64, Error> {
     let revision = user.revision.saturating_add(1);
-    sql(SET_REVISION).bind(revision).bind(user.id).run(write.connection)?;
+    sql(SET_REVISION).bind(revision).bind(user.id).later(write.connection)?;
     Ok(revision)
 }
 

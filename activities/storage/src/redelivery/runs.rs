@@ -6,7 +6,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
 use crate::db::run::Run;
-use crate::db::secrets::hex;
+use crate::db::secrets::sha256;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::db::store::Store;
@@ -57,7 +57,7 @@ impl RunMode {
     /// same in all requests of the run.
     pub(crate) fn place(&self, page: &Page, request: &serde_json::Value) -> Option<PageOfRun> {
         let Self::Once(run) = self else { return None };
-        let request_digest = hex(&openssl::sha::sha256(request.to_string().as_bytes()));
+        let request_digest = sha256(&request.to_string());
         Some(PageOfRun { run: run.clone(), cursor: page.cursor.clone().unwrap_or_default(), request_digest })
     }
 }

@@ -64,8 +64,9 @@ const ENTITLEMENTS: Sql = statement! {"
 /// The listing of a SKU; `None` when the catalogue has none.
 pub fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<Option<Listing>, Error> {
     let sku = &clean(sku);
+    let rows = sql(ENTITLEMENTS).bind(app).bind(sku.as_ref()).ahead::<EntitlementRow>(connection)?;
     let Some(prices) = sql(PRICES).bind(app).bind(sku.as_ref()).value(connection)? else { return Ok(None) };
-    let rows: Vec<EntitlementRow> = sql(ENTITLEMENTS).bind(app).bind(sku.as_ref()).all(connection)?;
+    let rows = rows.all(connection)?;
     Ok(Some(Listing { entitlements: rows.into_iter().map(EntitlementRow::entitlement).collect(), prices }))
 }
 

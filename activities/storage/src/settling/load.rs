@@ -79,9 +79,11 @@ struct LoadRequest {
 
 fn load(connection: &mut AnyConnection, key: CollapseKey, request: &LoadRequest) -> Result<Loaded, Error> {
     let now = request.now;
-    let row = purchase::find(connection, key)?;
+    let row = purchase::find_ahead(connection, key)?;
+    let open = sql(OPEN).bind(key).bind(request.limit.saturating_add(1)).ahead::<OpenRow>(connection)?;
+    let replacement = replacements::find(connection, key)?;
     let origin = purchase::origin(connection, key)?;
-    let open: Vec<OpenRow> = sql(OPEN).bind(key).bind(request.limit.saturating_add(1)).all(connection)?;
+    let (row, open) = (row.first(connection)?, open.all(connection)?);
     let waits_through = row.as_ref().and_then(|row| row.waits_through).unwrap_or(0);
     let extent = extent(connection, key, request.through, waits_through)?;
     let limit = usize::try_from(request.limit).unwrap_or(0);
@@ -107,7 +109,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: &LoadRequest)
         late: extent.due_at.filter(|due| *due <= now).map(|due| now.since(due)),
         held: held_until.map(|until| until.since(now).max(Duration::from_millis(1))),
         due: row.and_then(|row| row.next_wake_at).is_some_and(|at| at <= now),
-        is_replaced: replacements::is_replaced(connection, key)?,
+        is_replaced: replacement.fetch(connection)?,
         lanes: lanes::open(connection, key)?,
         now,
     })

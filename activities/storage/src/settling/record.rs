@@ -8,7 +8,7 @@
 use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::fault;
-use crate::db::secrets::hex;
+use crate::db::secrets::sha256;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
@@ -47,20 +47,25 @@ impl Store {
         let settled = Settled { key: record.collapse_key, newest: record.seqs.iter().max().copied() };
         let order = Order { settled, find: owners::find };
         let work = move |write: &mut Write<'_>| record_once(write, &record, installation);
-        self.writer.write_ordered(JobKind::WithFaults(RECORD), order, work).await
+        self.writer.write_ordered(JobKind::Record(RECORD), order, work).await
     }
 }
 
 fn record_once(write: &mut Write<'_>, record: &Record, installation: Installation) -> Result<Recorded, Error> {
     let key = record.collapse_key;
-    let seen = purchase::find(write.connection, key)?;
+    let seen = purchase::find_ahead(write.connection, key)?;
     let origin = purchase::lock_origin(write, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let seen = seen.first(write.connection)?;
     let app_user_id = app_user_id(write, record, seen.as_ref())?;
     let customer = Customer { origin: &origin, row: seen.as_ref(), app_user_id: app_user_id.as_deref() };
     let is_owned = record.settles() || seen.as_ref().is_some_and(|row| row.user_id.is_some());
     let owner = if is_owned { Some(customer.lock(write)?) } else { None };
-    let is_replaced = replacements::lock_is_replaced(write, key)?;
+    let replacement = replacements::lock(write, key)?;
+    if seen.is_none() {
+        purchase::insert(write, key, &origin)?;
+    }
     let row = purchase::lock(write, key)?;
+    let is_replaced = replacement.fetch(write.connection)?;
     if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
         let lanes = open_lanes(write, key)?;
         return Ok(Recorded::Done { revision: row.revision, state: row.state, lanes, prompt: BTreeSet::new() });
@@ -253,8 +258,7 @@ impl Settling<'_> {
             .bind(decision.wake)
             .bind(write.now)
             .bind(record.collapse_key)
-            .run(write.connection)
-            .map(drop)
+            .later(write.connection)
     }
 
     /// Raises the alarms of a record: notifications begin to wait for a store that does not answer; notifications are
@@ -323,7 +327,7 @@ fn fingerprint(seqs: &[i64]) -> String {
     let mut seqs = seqs.to_vec();
     seqs.sort_unstable();
     let text: Vec<String> = seqs.iter().map(i64::to_string).collect();
-    hex(&openssl::sha::sha256(text.join(",").as_bytes()))
+    sha256(&text.join(","))
 }
 
 const COUNT_OPEN: Sql = statement! {"
@@ -363,7 +367,7 @@ fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
             format!("the store showed otherwise two hours after it, and its answer of {} counts", write.now)
         }
     };
-    sql(NOTE_LAG).bind(reason).bind(record.collapse_key).bind(since).run(write.connection).map(drop)
+    sql(NOTE_LAG).bind(reason).bind(record.collapse_key).bind(since).later(write.connection)
 }
 
 const END: Sql = statement! {"
@@ -399,7 +403,6 @@ impl Comparison<'_> {
             .bind((outcome == Outcome::Abandoned).then_some(ABANDONED))
             .bind(write.now)
             .bind_list(seqs)
-            .run(write.connection)
-            .map(drop)
+            .later(write.connection)
     }
 }

@@ -8,15 +8,20 @@ use super::topic::Arn;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::Timestamp;
-use openssl::asn1::{Asn1Time, Asn1TimeRef};
-use openssl::nid::Nid;
-use openssl::pkey::{PKey, Public};
-use openssl::x509::X509;
+use rsa::pkcs1::{self, RsaPublicKey};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::time::Time;
 
 /// The largest certificate that is read.
 pub const MAX_CERTIFICATE_BYTES: usize = 64 * 1024;
 /// The accepted lengths of an RSA key.
-const KEY_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
+const KEY_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// The type of a common name: `id-at-commonName` of RFC 5280.
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 /// Temporary: the URL is valid, so the host answers wrongly for now.
 const NOT_A_CERTIFICATE: Refusal = Refusal::TryAgain("certificate is not exactly one PEM block");
 
@@ -49,8 +54,8 @@ pub(super) fn region_of(url: &str) -> Option<&str> {
 /// A public key of SNS, with the validity period of its certificate.
 #[derive(Debug)]
 pub struct SigningKey {
-    /// The public key.
-    pub key: PKey<Public>,
+    /// The public key, an `RSAPublicKey` of RFC 8017 in DER.
+    pub key: Vec<u8>,
     not_before: Timestamp,
     not_after: Timestamp,
 }
@@ -66,13 +71,9 @@ impl SigningKey {
             return Err(Refusal::Invalid("certificate is not named as a signer of the topic's region"));
         }
         let weak = Refusal::Invalid("certificate has no RSA key of 2048 bits or more");
-        let key = certificate.public_key().map_err(|_| weak)?;
-        if key.rsa().is_err() || !KEY_BITS.contains(&key.bits()) {
-            return Err(weak);
-        }
-        let not_before = instant(certificate.not_before()).ok_or(NOT_A_CERTIFICATE)?;
-        let not_after = instant(certificate.not_after()).ok_or(NOT_A_CERTIFICATE)?;
-        Ok(Self { key, not_before, not_after })
+        let key = strong_key(&certificate).ok_or(weak)?;
+        let validity = &certificate.tbs_certificate.validity;
+        Ok(Self { key, not_before: instant(validity.not_before), not_after: instant(validity.not_after) })
     }
 
     /// Refuses a key outside the validity period of its certificate. The refusal is temporary: SNS does not sign with
@@ -105,19 +106,27 @@ impl SigningKey {
 
 /// The certificate, if the body is one PEM block and nothing else. In 2022, AWS's libraries could be attacked because
 /// they accepted an answer of the SNS API that merely contained a PEM block.
-fn only_block(pem: &[u8]) -> Option<X509> {
+fn only_block(pem: &[u8]) -> Option<Certificate> {
     let text = std::str::from_utf8(pem).ok()?.trim_end_matches(['\r', '\n']);
     let inner = text.strip_prefix("-----BEGIN CERTIFICATE-----")?.strip_suffix("-----END CERTIFICATE-----")?;
     let base64: Vec<u8> = inner.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
     let der = STANDARD.decode(base64).ok()?;
-    let certificate = X509::from_der(&der).ok()?;
-    // OpenSSL stops reading at the certificate's end, so trailing bytes are found by encoding it again.
-    (certificate.to_der().ok()? == der).then_some(certificate)
+    Certificate::from_der(&der).ok()
+}
+
+/// The certificate's public key; `None` if it is not an RSA key of an accepted length.
+fn strong_key(certificate: &Certificate) -> Option<Vec<u8>> {
+    let key = &certificate.tbs_certificate.subject_public_key_info;
+    let bytes = key.subject_public_key.as_bytes().filter(|_| key.algorithm.oid == pkcs1::ALGORITHM_OID)?;
+    let modulus = RsaPublicKey::from_der(bytes).ok()?.modulus;
+    let unused = modulus.as_bytes().first().map_or(0, |first| first.leading_zeros() as usize);
+    let bits = modulus.as_bytes().len() * 8 - unused;
+    KEY_BITS.contains(&bits).then(|| bytes.to_vec())
 }
 
 /// Whether a certificate has one of the names that AWS's Java library (2026) accepts for a region: one name for all
 /// classic regions, one for each newer region, and those of China and GovCloud.
-fn is_named(certificate: &X509, region: &str) -> bool {
+fn is_named(certificate: &Certificate, region: &str) -> bool {
     let wanted = if region.starts_with("cn-") {
         vec![format!("sns-{region}.amazonaws.com.cn")]
     } else if region.starts_with("us-gov-") {
@@ -125,15 +134,15 @@ fn is_named(certificate: &X509, region: &str) -> bool {
     } else {
         vec!["sns.amazonaws.com".to_owned(), format!("sns-signing.{region}.amazonaws.com")]
     };
-    let is_wanted = |name: &str| wanted.iter().any(|one| one == name);
-    let alternatives = certificate.subject_alt_names();
-    let by_alternative = alternatives.iter().flatten().filter_map(|name| name.dnsname()).any(is_wanted);
-    let mut common = certificate.subject_name().entries_by_nid(Nid::COMMONNAME);
-    by_alternative || common.any(|entry| entry.data().to_string().is_ok_and(|name| is_wanted(&name)))
+    let is_wanted = |name: &[u8]| wanted.iter().any(|one| one.as_bytes() == name);
+    let alternatives = certificate.tbs_certificate.get::<SubjectAltName>().ok().flatten();
+    let is_alternative =
+        |name: &GeneralName| matches!(name, GeneralName::DnsName(name) if is_wanted(name.as_str().as_bytes()));
+    let by_alternative = alternatives.is_some_and(|(_, names)| names.0.iter().any(is_alternative));
+    let mut subject = certificate.tbs_certificate.subject.0.iter().flat_map(|part| part.0.iter());
+    by_alternative || subject.any(|entry| entry.oid == COMMON_NAME && is_wanted(entry.value.value()))
 }
 
-fn instant(time: &Asn1TimeRef) -> Option<Timestamp> {
-    let since = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
-    let seconds = i64::from(since.days) * 86_400 + i64::from(since.secs);
-    Some(Timestamp::from_millis(seconds.saturating_mul(1000)))
+fn instant(time: Time) -> Timestamp {
+    Timestamp::from_millis(i64::try_from(time.to_unix_duration().as_millis()).unwrap_or(i64::MAX))
 }

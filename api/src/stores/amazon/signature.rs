@@ -4,41 +4,32 @@ use super::envelope::{Envelope, Kind, Link, Version};
 use super::refusal::Refusal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
-use openssl::pkey::{PKey, Public};
-use openssl::sign::Verifier;
+use ring::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
 /// Maximum length of a signature: that of a key of 8192 bits.
 const MAX_SIGNATURE_BYTES: usize = 1024;
 const WRONG: Refusal = Refusal::Invalid("signature is wrong");
 
-/// Verifies the signature of a document.
+/// Verifies the signature of a document with an `RSAPublicKey` in DER.
 ///
 /// # Errors
 /// This key did not sign exactly these fields.
-pub fn verify(envelope: &Envelope<'_>, key: &PKey<Public>) -> Result<(), Refusal> {
+pub fn verify(envelope: &Envelope<'_>, key: &[u8]) -> Result<(), Refusal> {
     let mut space = [0; MAX_SIGNATURE_BYTES + 3];
     let length = STANDARD
         .decode_slice(envelope.signature.as_bytes(), &mut space)
         .map_err(|_| Refusal::Invalid("Signature is not base64"))?;
     let signature = space.get(..length).ok_or(WRONG)?;
-    // An error of OpenSSL counts as a wrong signature.
-    if is_signed(envelope, signature, key).unwrap_or(false) { Ok(()) } else { Err(WRONG) }
-}
-
-fn is_signed(envelope: &Envelope<'_>, signature: &[u8], key: &PKey<Public>) -> Result<bool, ErrorStack> {
-    let digest = match envelope.version {
-        Version::One => MessageDigest::sha1(),
-        Version::Two => MessageDigest::sha256(),
+    let algorithm = match envelope.version {
+        Version::One => &RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
+        Version::Two => &RSA_PKCS1_2048_8192_SHA256,
     };
-    let mut verifier = Verifier::new(digest, key)?;
-    for (name, value) in signed_fields(envelope) {
-        for piece in [name, "\n", value, "\n"] {
-            verifier.update(piece.as_bytes())?;
-        }
+    let fields = signed_fields(envelope);
+    let mut text = String::with_capacity(fields.iter().map(|(name, value)| name.len() + value.len() + 2).sum());
+    for (name, value) in fields {
+        text.extend([name, "\n", value, "\n"]);
     }
-    verifier.verify(signature)
+    UnparsedPublicKey::new(algorithm, key).verify(text.as_bytes(), signature).map_err(|_| WRONG)
 }
 
 /// Name and value of each signed field, in the order of AWS's page "Verifying the signatures of Amazon SNS messages".

@@ -6,20 +6,34 @@
 
 use super::envelope::Version;
 use super::topic::Arn;
+use crate::clock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::Timestamp;
-use openssl::asn1::{Asn1Integer, Asn1Time};
-use openssl::bn::{BigNum, MsbOption};
-use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
-use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
-use openssl::sign::Signer as Rsassa;
-use openssl::x509::extension::SubjectAlternativeName;
-use openssl::x509::{X509, X509Builder, X509NameBuilder};
+use ring::digest::{SHA256, digest};
+use rsa::RsaPrivateKey;
+use rsa::pkcs1v15::{Signature, SigningKey};
+use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
+use rsa::rand_core::OsRng;
+use rsa::sha2::Sha256;
+use rsa::signature::{SignatureEncoding, Signer as Rsassa};
 use serde_json::{Value, json};
+use sha1::Sha1;
+use std::error::Error;
+use std::str::FromStr;
+use std::time::Duration;
 use uuid::Uuid;
+use x509_cert::Certificate;
+use x509_cert::builder::{Builder, CertificateBuilder, Profile};
+use x509_cert::der::asn1::{GeneralizedTime, Ia5String, UtcTime};
+use x509_cert::der::pem::LineEnding;
+use x509_cert::der::{self, DecodePem, Encode, EncodePem};
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::name::Name;
+use x509_cert::serial_number::SerialNumber;
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
+use x509_cert::time::{Time, Validity};
 
 /// The name in the certificates of all classic regions.
 const NAME: &str = "sns.amazonaws.com";
@@ -27,12 +41,16 @@ const NAME: &str = "sns.amazonaws.com";
 /// A key or certificate that cannot be created or used.
 #[derive(Debug, thiserror::Error)]
 #[error("no key and certificate to sign with (expected an RSA private key and its certificate, both PEM)")]
-pub struct Unusable(#[from] ErrorStack);
+pub struct Unusable(#[source] Box<dyn Error + Send + Sync>);
+
+fn unusable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Unusable {
+    Unusable(cause.into())
+}
 
 /// A private key and its self-signed certificate.
 pub struct Signer {
-    key: PKey<Private>,
-    certificate: X509,
+    key: RsaPrivateKey,
+    certificate: Certificate,
     file_name: String,
 }
 
@@ -91,15 +109,16 @@ impl Signer {
     /// A new key of 2048 bits and a certificate that is valid between two instants.
     ///
     /// # Errors
-    /// OpenSSL cannot create one.
+    /// None can be created.
     pub fn generate(not_before: Timestamp, not_after: Timestamp) -> Result<Self, Unusable> {
         Self::with_names(2048, &[NAME], not_before, not_after)
     }
 
     /// A key of `bits` and a certificate with these names; the first is the common name.
-    pub(super) fn with_names(bits: u32, names: &[&str], from: Timestamp, until: Timestamp) -> Result<Self, Unusable> {
-        let key = PKey::from_rsa(Rsa::generate(bits)?)?;
-        let certificate = certificate(&key, names, from, until)?;
+    pub(super) fn with_names(bits: usize, names: &[&str], from: Timestamp, until: Timestamp) -> Result<Self, Unusable> {
+        let key = RsaPrivateKey::new(&mut OsRng, bits).map_err(unusable)?;
+        let validity = time(from).and_then(|from| Ok(Validity { not_before: from, not_after: time(until)? }));
+        let certificate = certificate(&key, names, validity.map_err(unusable)?)?;
         Self::of(key, certificate)
     }
 
@@ -108,34 +127,34 @@ impl Signer {
     /// # Errors
     /// They are not PEM, or do not belong together.
     pub fn load(key_pem: &[u8], certificate_pem: &[u8]) -> Result<Self, Unusable> {
-        let key = PKey::private_key_from_pem(key_pem)?;
-        let certificate = X509::from_pem(certificate_pem)?;
-        if !certificate.public_key()?.public_eq(&key) {
-            return Err(Unusable(ErrorStack::get()));
+        let key = RsaPrivateKey::from_pkcs8_pem(std::str::from_utf8(key_pem).map_err(unusable)?).map_err(unusable)?;
+        let certificate = Certificate::from_pem(certificate_pem).map_err(unusable)?;
+        if certificate.tbs_certificate.subject_public_key_info != public_key(&key)? {
+            return Err(unusable("the certificate is that of another key"));
         }
         Self::of(key, certificate)
     }
 
-    fn of(key: PKey<Private>, certificate: X509) -> Result<Self, Unusable> {
-        let digest = certificate.digest(MessageDigest::sha256())?;
-        let file_name = format!("SimpleNotificationService-{}.pem", storage::hex(&digest[..16]));
+    fn of(key: RsaPrivateKey, certificate: Certificate) -> Result<Self, Unusable> {
+        let digest = digest(&SHA256, &certificate.to_der().map_err(unusable)?);
+        let file_name = format!("SimpleNotificationService-{}.pem", storage::hex(&digest.as_ref()[..16]));
         Ok(Self { key, certificate, file_name })
     }
 
     /// The private key as PEM, to store it between runs.
     ///
     /// # Errors
-    /// OpenSSL does not write it.
+    /// It cannot be written.
     pub fn key_pem(&self) -> Result<Vec<u8>, Unusable> {
-        Ok(self.key.private_key_to_pem_pkcs8()?)
+        Ok(self.key.to_pkcs8_pem(LineEnding::LF).map_err(unusable)?.as_bytes().to_vec())
     }
 
     /// The certificate as PEM, for the settings.
     ///
     /// # Errors
-    /// OpenSSL does not write it.
+    /// It cannot be written.
     pub fn certificate_pem(&self) -> Result<Vec<u8>, Unusable> {
-        Ok(self.certificate.to_pem()?)
+        Ok(self.certificate.to_pem(LineEnding::LF).map_err(unusable)?.into_bytes())
     }
 
     /// The certificate's URL in a region. Its file name contains the first half of the certificate's SHA-256.
@@ -147,7 +166,7 @@ impl Signer {
     /// A signed notification.
     ///
     /// # Errors
-    /// OpenSSL does not sign.
+    /// The key cannot sign.
     pub fn sign_notification(
         &self,
         header: &Header<'_>,
@@ -166,7 +185,7 @@ impl Signer {
     /// A signed SubscriptionConfirmation.
     ///
     /// # Errors
-    /// OpenSSL does not sign.
+    /// The key cannot sign.
     pub fn sign_subscription(&self, header: &Header<'_>, token: &str) -> Result<String, Unusable> {
         let message = format!(
             "You have chosen to subscribe to the topic {}.\nTo confirm the subscription, visit the SubscribeURL included in this message.",
@@ -178,7 +197,7 @@ impl Signer {
     /// A signed UnsubscribeConfirmation.
     ///
     /// # Errors
-    /// OpenSSL does not sign.
+    /// The key cannot sign.
     pub fn sign_unsubscription(&self, header: &Header<'_>, token: &str) -> Result<String, Unusable> {
         let message = format!(
             "You have chosen to deactivate subscription {}:{}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message.",
@@ -224,14 +243,13 @@ impl Signer {
     /// The signature of a text, as base64.
     ///
     /// # Errors
-    /// OpenSSL does not sign.
+    /// The key cannot sign.
     pub fn sign(&self, text: &str, version: Version) -> Result<String, Unusable> {
-        let digest = match version {
-            Version::One => MessageDigest::sha1(),
-            Version::Two => MessageDigest::sha256(),
+        let signature = match version {
+            Version::One => SigningKey::<Sha1>::new(self.key.clone()).try_sign(text.as_bytes()),
+            Version::Two => SigningKey::<Sha256>::new(self.key.clone()).try_sign(text.as_bytes()),
         };
-        let mut signer = Rsassa::new(digest, &self.key)?;
-        Ok(STANDARD.encode(signer.sign_oneshot_to_vec(text.as_bytes())?))
+        Ok(STANDARD.encode(signature.map_err(unusable)?.to_bytes()))
     }
 }
 
@@ -262,26 +280,33 @@ impl Header<'_> {
     }
 }
 
-fn certificate(key: &PKey<Private>, names: &[&str], from: Timestamp, until: Timestamp) -> Result<X509, ErrorStack> {
-    let mut name = X509NameBuilder::new()?;
-    name.append_entry_by_text("CN", names.first().copied().unwrap_or(NAME))?;
-    let name = name.build();
-    let mut builder = X509Builder::new()?;
-    builder.set_version(2)?;
-    let mut serial = BigNum::new()?;
-    serial.rand(127, MsbOption::MAYBE_ZERO, false)?;
-    builder.set_serial_number(&*Asn1Integer::from_bn(&serial)?)?;
-    builder.set_subject_name(&name)?;
-    builder.set_issuer_name(&name)?;
-    builder.set_not_before(&*Asn1Time::from_unix(from.micros().div_euclid(1_000_000))?)?;
-    builder.set_not_after(&*Asn1Time::from_unix(until.micros().div_euclid(1_000_000))?)?;
-    builder.set_pubkey(key)?;
-    let mut alternatives = SubjectAlternativeName::new();
-    for name in names {
-        alternatives.dns(name);
-    }
-    let alternatives = alternatives.build(&builder.x509v3_context(None, None))?;
-    builder.append_extension(alternatives)?;
-    builder.sign(key, MessageDigest::sha256())?;
-    Ok(builder.build())
+fn public_key(key: &RsaPrivateKey) -> Result<SubjectPublicKeyInfoOwned, Unusable> {
+    let der = key.to_public_key().to_public_key_der().map_err(unusable)?;
+    SubjectPublicKeyInfoOwned::try_from(der.as_bytes()).map_err(unusable)
+}
+
+/// An instant as certificates hold it: with two digits of the year until 2049.
+fn time(at: Timestamp) -> Result<Time, der::Error> {
+    let since = Duration::from_secs(u64::try_from(at.micros().div_euclid(1_000_000)).unwrap_or_default());
+    let short = UtcTime::from_unix_duration(since).map(Time::UtcTime);
+    short.or_else(|_| GeneralizedTime::from_unix_duration(since).map(Time::GeneralTime))
+}
+
+/// A certificate that the key signs itself.
+fn certificate(key: &RsaPrivateKey, names: &[&str], validity: Validity) -> Result<Certificate, Unusable> {
+    let subject = format!("CN={}", names.first().copied().unwrap_or(NAME));
+    let subject = Name::from_str(&subject).map_err(unusable)?;
+    let mut serial = clock::random_bytes::<16>();
+    // Positive, and of full length.
+    serial[0] = (serial[0] & 0x7f) | 0x40;
+    let serial = SerialNumber::new(&serial).map_err(unusable)?;
+    let signer = SigningKey::<Sha256>::new(key.clone());
+    let profile =
+        Profile::Leaf { issuer: subject.clone(), enable_key_agreement: false, enable_key_encipherment: false };
+    let mut builder = CertificateBuilder::new(profile, serial, validity, subject, public_key(key)?, &signer)
+        .map_err(|error| unusable(error.to_string()))?;
+    let names = names.iter().map(|name| Ia5String::new(name).map(GeneralName::DnsName));
+    let names = names.collect::<Result<Vec<_>, _>>().map_err(unusable)?;
+    builder.add_extension(&SubjectAltName(names)).map_err(|error| unusable(error.to_string()))?;
+    builder.build::<Signature>().map_err(|error| unusable(error.to_string()))
 }

@@ -53,7 +53,7 @@ pub struct Config {
 pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) -> Result<NewSettings, Vec<Invalid>> {
     let mut wrong = unknown(fields);
     let mut key = |version: Version, name: &str| {
-        let created = provided_key(fields, version, name).unwrap_or_else(|| version.new_key(random));
+        let created = provided_key(fields, version, name).unwrap_or_else(|| Ok(version.new_key(random)));
         created.map_err(|invalid| wrong.push(invalid)).ok()
     };
     let keys = [key(Version::V1, "secret"), key(Version::V1a, "private_key")];
@@ -116,7 +116,7 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
         Some(value) => vec![(Key::parse(value.expose_secret())?.version, value.expose_secret().to_owned())],
         None => {
             let versions = chosen(&settings)?.iter();
-            versions.map(|version| Ok((*version, version.new_key(rotation.random)?))).collect::<Result<_, Invalid>>()?
+            versions.map(|version| (*version, version.new_key(rotation.random))).collect()
         }
     };
     let replaced: Vec<Version> = new.iter().map(|(version, _)| *version).collect();

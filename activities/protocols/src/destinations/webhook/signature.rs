@@ -7,11 +7,10 @@
 use crate::destinations::Invalid;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
-use openssl::pkey::{Id, PKey, Private};
-use openssl::sign::Signer;
+use ring::hmac;
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// The prefix of a shared secret.
 const SHARED: &str = "whsec_";
@@ -43,13 +42,13 @@ impl Version {
     }
 
     /// A new key as text, derived from random bytes. Neither version's key reveals the other's.
-    pub fn new_key(self, random: [u8; 32]) -> Result<String, Invalid> {
-        let bytes = hmac(&random, self.label()).map_err(|_| self.invalid())?;
+    pub fn new_key(self, random: [u8; 32]) -> String {
+        let bytes = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &random), self.label().as_bytes());
         let prefix = match self {
             Self::V1 => SHARED,
             Self::V1a => PRIVATE,
         };
-        Ok(format!("{prefix}{}", STANDARD.encode(bytes)))
+        format!("{prefix}{}", STANDARD.encode(bytes))
     }
 
     /// The expected form of a key of this version. Repeats no part of the refused one.
@@ -66,7 +65,13 @@ impl Version {
 pub struct Key {
     /// The version of its signatures.
     pub version: Version,
-    key: PKey<Private>,
+    secret: Secret,
+}
+
+#[derive(Debug, Clone)]
+enum Secret {
+    Shared(hmac::Key),
+    Private(Arc<Ed25519KeyPair>),
 }
 
 impl Key {
@@ -77,41 +82,37 @@ impl Key {
             (encoded, None) => (Version::V1, encoded.unwrap_or_default()),
         };
         let bytes = STANDARD.decode(encoded).map_err(|_| version.invalid())?;
-        let key = match version {
-            Version::V1 if BYTES.contains(&bytes.len()) => PKey::hmac(&bytes),
+        let secret = match version {
+            Version::V1 if BYTES.contains(&bytes.len()) => Secret::Shared(hmac::Key::new(hmac::HMAC_SHA256, &bytes)),
             Version::V1 => return Err(version.invalid()),
-            Version::V1a => return private(&bytes).map(|key| Self { version, key }).ok_or_else(|| version.invalid()),
+            Version::V1a => Secret::Private(Arc::new(private(&bytes).ok_or_else(|| version.invalid())?)),
         };
-        key.map(|key| Self { version, key }).map_err(|_| version.invalid())
+        Ok(Self { version, secret })
     }
 
     /// `whpk_` and the raw 32 bytes of the public key in standard base64; a shared secret has none.
     pub fn public(&self) -> Option<String> {
-        let bytes = (self.version == Version::V1a).then(|| self.key.raw_public_key())?.ok()?;
-        Some(format!("{PUBLIC}{}", STANDARD.encode(bytes)))
+        match &self.secret {
+            Secret::Shared(_) => None,
+            Secret::Private(key) => Some(format!("{PUBLIC}{}", STANDARD.encode(key.public_key()))),
+        }
     }
 
     /// The signature of a text, with its version.
-    pub fn sign(&self, text: &str) -> Result<String, ErrorStack> {
-        let mut signer = match self.key.id() {
-            Id::ED25519 => Signer::new_without_digest(&self.key)?,
-            _ => Signer::new(MessageDigest::sha256(), &self.key)?,
+    pub fn sign(&self, text: &str) -> String {
+        let encoded = match &self.secret {
+            Secret::Shared(key) => STANDARD.encode(hmac::sign(key, text.as_bytes())),
+            Secret::Private(key) => STANDARD.encode(key.sign(text.as_bytes())),
         };
-        let bytes = signer.sign_oneshot_to_vec(text.as_bytes())?;
-        Ok(format!("{},{}", self.version.label(), STANDARD.encode(bytes)))
+        format!("{},{encoded}", self.version.label())
     }
 }
 
 /// Parses the 32 bytes of an ed25519 private key. The 32 bytes of its public key may follow; those of another key are
 /// refused.
-fn private(bytes: &[u8]) -> Option<PKey<Private>> {
-    let (seed, public) = bytes.split_at_checked(SEED_BYTES)?;
-    let key = PKey::private_key_from_raw_bytes(seed, Id::ED25519).ok()?;
-    let is_whole = public.is_empty() || key.raw_public_key().is_ok_and(|derived| derived == public);
-    is_whole.then_some(key)
-}
-
-fn hmac(key: &[u8], text: &str) -> Result<Vec<u8>, ErrorStack> {
-    let key = PKey::hmac(key)?;
-    Signer::new(MessageDigest::sha256(), &key)?.sign_oneshot_to_vec(text.as_bytes())
+fn private(bytes: &[u8]) -> Option<Ed25519KeyPair> {
+    match bytes.split_at_checked(SEED_BYTES)? {
+        (seed, []) => Ed25519KeyPair::from_seed_unchecked(seed).ok(),
+        (seed, public) => Ed25519KeyPair::from_seed_and_public_key(seed, public).ok(),
+    }
 }

@@ -1,6 +1,6 @@
-//! The grouping writer: the one thread of a process that writes.
+//! The grouping writer: the threads of a process that write; on SQLite there is one, see `purpose.rs`.
 //!
-//! It takes all jobs that wait, runs them in one transaction and answers after the commit, so that one fsync serves
+//! A thread takes all jobs that wait, runs them in one transaction and answers after the commit, so that one fsync serves
 //! many (group commit). Each job has a savepoint of its own, so that a failed job is rolled back alone. After a
 //! transient error (a deadlock, a lost connection) the group is rolled back and run again in smaller parts, until the
 //! job that fails is alone. A database that refuses everything fails the whole group after a few transactions.
@@ -12,11 +12,13 @@ use crate::db::epoch;
 use crate::db::error::{Error, chain};
 use crate::db::fault;
 use crate::db::statement::Statement;
-use domain::{DestinationId, Timestamp};
+use domain::Timestamp;
 use job::{Batch, Job, Work};
 use order::{Order, Settled};
+pub use purpose::{Faults, JobKind};
 use std::any::{Any, TypeId};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +26,7 @@ use tokio::time::Instant;
 
 mod job;
 pub mod order;
+mod purpose;
 #[cfg(test)]
 mod tests;
 
@@ -87,59 +90,40 @@ impl Write<'_> {
 
     fn finish(mut self) -> Result<(), Error> {
         self.last.sort_by(|one, other| one.order.cmp(&other.order));
-        self.last.into_iter().try_for_each(|last| last.statement.run(self.connection).map(drop))
+        self.last.into_iter().try_for_each(|last| last.statement.later(self.connection))
     }
 }
 
-/// A handle to the writer. The thread ends when the last handle is dropped.
+/// A handle to the writer. The threads end when the last handle is dropped.
 #[derive(Clone)]
 pub struct Writer {
-    queue: mpsc::Sender<Box<dyn Job>>,
-}
-
-/// What a job works on, and whether there are fail points around its commit. The jobs of a group are sorted by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum JobKind {
-    /// Its commit has these fail points.
-    WithFaults(Faults),
-    /// It works on lanes of this destination.
-    Lanes(DestinationId),
-    /// Anything else.
-    Other,
-}
-
-impl JobKind {
-    const fn faults(self) -> Option<Faults> {
-        match self {
-            Self::WithFaults(faults) => Some(faults),
-            Self::Lanes(_) | Self::Other => None,
-        }
-    }
-}
-
-/// The names of the fail points around a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Faults {
-    /// Aborts the process before the commit.
-    pub before_commit: &'static str,
-    /// Aborts the process after the commit.
-    pub after_commit: &'static str,
-    /// Answers the job before the commit.
-    pub early_answer: Option<&'static str>,
+    /// The queue of each thread.
+    queues: Arc<[mpsc::Sender<Box<dyn Job>>]>,
 }
 
 impl Writer {
-    /// Starts the thread on a connection that is set up already.
-    pub fn start(database: Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
-        let (queue, jobs) = mpsc::channel(MAX_QUEUED_JOBS);
-        let checkpoints = Checkpoints::start(&database)?;
-        let state =
-            Thread { database, connection: Some(connection), clock, checkpoints, transaction: MAX_TRANSACTION_TIME };
-        thread::Builder::new()
-            .name("storage-writer".to_owned())
-            .spawn(move || state.work(jobs))
-            .map_err(Error::unavailable)?;
-        Ok(Self { queue })
+    /// Starts the threads, the first one on a connection that is set up already. The others connect for their first
+    /// jobs.
+    pub fn start(database: &Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
+        let threads = if connection.is_shared() { purpose::threads() } else { 1 };
+        let mut connection = Some(connection);
+        let mut queues = Vec::with_capacity(threads);
+        for _ in 0..threads {
+            let (queue, jobs) = mpsc::channel(MAX_QUEUED_JOBS);
+            let state = Thread {
+                database: database.clone(),
+                connection: connection.take(),
+                clock,
+                checkpoints: Checkpoints::start(database)?,
+                transaction: MAX_TRANSACTION_TIME,
+            };
+            thread::Builder::new()
+                .name("storage-writer".to_owned())
+                .spawn(move || state.work(jobs))
+                .map_err(Error::unavailable)?;
+            queues.push(queue);
+        }
+        Ok(Self { queues: queues.into() })
     }
 
     /// Runs `work` in the next group. `work` may run more than once before it is committed.
@@ -178,7 +162,10 @@ impl Writer {
     }
 
     async fn enqueue(&self, job: Box<dyn Job>) -> Result<(), Error> {
-        self.queue.send(job).await.map_err(|_| Error::unavailable(Stopped))
+        let settled = job.order().map(|order| order.settled.key);
+        let queue = if self.queues.len() == 1 { 0 } else { job.kind().thread(settled) };
+        let queue = self.queues.get(queue).ok_or_else(|| Error::unavailable(Stopped))?;
+        queue.send(job).await.map_err(|_| Error::unavailable(Stopped))
     }
 }
 
@@ -316,9 +303,16 @@ impl Thread {
         match committed {
             Ok(()) => TransactionResult::Committed(errors),
             Err(cause) => {
+                let error = Error::of_query(cause);
+                if connection.is_undone() {
+                    if connection.abandon().is_err() {
+                        self.connection = None;
+                    }
+                    return TransactionResult::Undone(Undone { index: None, error });
+                }
                 // The state of the connection is unknown, so it is not used again.
                 self.connection = None;
-                TransactionResult::Unknown(Error::unavailable(cause))
+                TransactionResult::Unknown(Error::unavailable(error))
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{Claim, Claimed, Idle, LaneKey};
@@ -75,9 +75,10 @@ const LOCK: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     FOR UPDATE
 "};
 
-/// Locks a lane until the end of the transaction. Inserts its row if there is none.
-pub fn lock(write: &mut Write<'_>, lane: LaneKey) -> Result<LaneRow, Error> {
-    find_or_make(write, lane, LOCK)?.ok_or(Error::Missing { what: "lane" })
+/// Locks a lane until the end of the transaction. Inserts its row if there is none. The row is fetched later.
+pub fn lock_ahead(write: &mut Write<'_>, lane: LaneKey) -> Result<Ahead<'static, LaneRow>, Error> {
+    sql(INSERT).bind(lane.key).bind(lane.destination).later(write.connection)?;
+    sql(LOCK).bind(lane.destination).bind(lane.key).ahead(write.connection)
 }
 
 const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
@@ -88,19 +89,18 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
 /// Locks a lane; `None` if another process has it locked. A claim must not wait for that lock: transactions with
 /// several lanes and the health of their destination could deadlock.
 pub fn lock_free(write: &mut Write<'_>, lane: LaneKey) -> Result<Option<LaneRow>, Error> {
-    find_or_make(write, lane, LOCK_FREE)
+    sql(INSERT).bind(lane.key).bind(lane.destination).later(write.connection)?;
+    sql(LOCK_FREE).bind(lane.destination).bind(lane.key).first(write.connection)
 }
 
-const INSERT: Sql = statement!("INSERT INTO lanes (destination_id, collapse_key) VALUES (?, ?) ON CONFLICT DO NOTHING");
-
-fn find_or_make(write: &mut Write<'_>, lane: LaneKey, lock: Sql) -> Result<Option<LaneRow>, Error> {
-    let found = sql(lock).bind(lane.destination).bind(lane.key).first(write.connection)?;
-    if found.is_some() {
-        return Ok(found);
-    }
-    sql(INSERT).bind(lane.destination).bind(lane.key).run(write.connection)?;
-    sql(lock).bind(lane.destination).bind(lane.key).first(write.connection)
-}
+/// A destination that does not exist has no lane.
+const INSERT: Sql = statement! {"
+    INSERT INTO lanes (destination_id, collapse_key)
+    SELECT d.id, CAST(? AS TEXT)
+    FROM destinations d
+    WHERE d.id = ?
+    ON CONFLICT DO NOTHING
+"};
 
 /// When the lease of a lane ends; `None` if nobody holds it.
 pub fn live_lease(lane: &LaneRow, now: Timestamp) -> Option<Timestamp> {

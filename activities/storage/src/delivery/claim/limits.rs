@@ -5,7 +5,7 @@ use super::lane::{BUSY, Lane, Start, closed};
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::delivery::lanes::{Claim, Claimed, Idle, Mode};
@@ -39,16 +39,22 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claime
     if let Some(claimed) = user(write, lane)? {
         return Ok(Some(claimed));
     }
+    let mut in_flight = None;
     if write.connection.is_shared() {
-        lane.health = health::lock(write, lane.claim.destination)?;
-        let found = destinations::find(write.connection, lane.claim.destination)?.filter(|found| found.enabled);
+        let health = health::lock_ahead(write, lane.claim.destination)?;
+        let found = destinations::find_ahead(write.connection, lane.claim.destination)?;
+        in_flight = Some(self::in_flight(write, lane)?);
+        lane.health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
+        let found = found.first(write.connection)?.filter(|found| found.enabled);
         let Some(found) = found else { return closed(write, lane.claim).map(Some) };
         lane.destination = found.clone().destination();
         lane.found = found;
     }
     let is_probe = lane.claim.mode == Mode::Probe;
     let blocked_for = lane.health.health.blocked_for(write.now);
-    let busy_for = if is_full(write, lane)? { Some(BUSY) } else { None };
+    let in_flight = in_flight.map_or_else(|| self::in_flight(write, lane), Ok)?.first(write.connection)?;
+    let is_full = in_flight.is_some_and(|live| live.value >= lane.destination.concurrency);
+    let busy_for = is_full.then_some(BUSY);
     if let (false, Some(wait)) = (is_probe, blocked_for.or(busy_for)) {
         return lane.owed(write, wait).map(Some);
     }
@@ -107,8 +113,7 @@ const IN_FLIGHT: Sql = statement! {hot "lanes_leased", "
     WHERE destination_id = ? AND lease_token IS NOT NULL AND lease_until > ?
 "};
 
-/// Whether the destination's concurrency is exhausted.
-fn is_full(write: &mut Write<'_>, lane: &Lane<'_>) -> Result<bool, Error> {
-    let live: Option<Number> = sql(IN_FLIGHT).bind(lane.claim.destination).bind(write.now).first(write.connection)?;
-    Ok(live.is_some_and(|live| live.value >= lane.destination.concurrency))
+/// Number of requests to the destination that are in flight.
+fn in_flight(write: &mut Write<'_>, lane: &Lane<'_>) -> Result<Ahead<'static, Number>, Error> {
+    sql(IN_FLIGHT).bind(lane.claim.destination).bind(write.now).ahead(write.connection)
 }

@@ -13,44 +13,36 @@ use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::delivery::lanes::{Attempt, Batch, Claim, Claimed, Idle, Mode};
 use crate::delivery::operators::OperatorEvents;
 use crate::delivery::{health, retry_after, user_lanes};
 use crate::events::deliveries::{self, DeliveryRow};
 use crate::settings::destinations;
-use domain::attempt::NO_REFUSALS;
 use domain::health::wait_until;
 use lane::{BUSY, Lane, Start, closed, live_lease};
 use pick::{due_at, next};
-use render::{Frozen, State};
-
-row! {
-    /// A delivery's attempts: how many were counted, how many of these the destination refused, and 1 if the row of the
-    /// last attempt may be used again.
-    struct Tries {
-        counted: i64,
-        refused: i64,
-        reusable: i64,
-    }
-}
+use render::{Frozen, State, Tries};
 
 /// Leases a lane for one request.
 pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<Claimed, Error> {
-    let found = destinations::find(write.connection, claim.destination)?;
+    let found = destinations::find_ahead(write.connection, claim.destination)?;
+    let health = health::find_ahead(write.connection, claim.destination)?;
+    let locked = lane::lock_free(write, claim.lane())?;
+    let found = found.first(write.connection)?;
     if found.is_none() {
         // Ends deliveries that were recorded while the destination was being deleted.
         deliveries::end_deleted_lane(write, claim.key, claim.destination)?;
     }
     let Some(found) = found.filter(|found| found.enabled) else { return closed(write, claim) };
-    let Some(row) = lane::lock_free(write, claim.lane())? else {
+    let Some(row) = locked else {
         return Ok(Claimed::Idle(Idle::Leased { wait: BUSY }));
     };
     if let Some(until) = live_lease(&row, write.now) {
         return Ok(Claimed::Idle(Idle::Leased { wait: wait_until(until, write.now) }));
     }
-    let health = health::find(write.connection, claim.destination)?;
+    let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
     if claim.mode != Mode::Probe {
         retry_after::apply(write, claim.lane(), &row, &health.health)?;
     }
@@ -137,7 +129,7 @@ impl Lane<'_> {
             .bind(self.user.map(|lane| lane.user))
             .bind(claim.destination)
             .bind(claim.key)
-            .run(write.connection)?;
+            .later(write.connection)?;
         if let Some(user) = self.user {
             user_lanes::lease(write, user, &claim.token, lease_until)?;
         }
@@ -180,8 +172,8 @@ const FREEZE: Sql = statement! {"
 
 /// Begins an attempt. If the last attempt ended before its request was sent, its row is used again.
 fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt, Error> {
-    let Frozen { row, body, environment, revenue, state } = frozen;
-    let tries = tries(write, &row)?;
+    let Frozen { row, body, environment, revenue, state, tries } = frozen;
+    let tries = tries.first(write.connection)?.unwrap_or(Tries { counted: 0, refused: 0, reusable: 0 });
     let begun = if tries.reusable > 0 { row.attempts } else { row.attempts + 1 };
     sql(BEGIN)
         .bind(row.id)
@@ -189,7 +181,7 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         .bind(claim.token.as_str())
         .bind(claim.mode)
         .bind(write.now)
-        .run(write.connection)?;
+        .later(write.connection)?;
     let first_tried_at = row.first_tried_at.unwrap_or(write.now);
     let changed = sql(FREEZE)
         .bind(begun)
@@ -216,20 +208,6 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         body,
         traceparent: row.traceparent,
     })
-}
-
-const TRIES: Sql = statement! {hot "sqlite_autoindex_attempts or attempts_pkey", "
-    SELECT COUNT(CASE WHEN counts THEN 1 END) AS counted,
-        COUNT(CASE WHEN counts AND status BETWEEN 400 AND 499 AND status NOT IN (?*) THEN 1 END) AS refused,
-        COUNT(CASE WHEN number = ? AND class IN ('invalid_settings', 'late') THEN 1 END) AS reusable
-    FROM attempts
-    WHERE delivery_id = ?
-"};
-
-fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Tries, Error> {
-    let tries: Option<Tries> =
-        sql(TRIES).bind_list(NO_REFUSALS.map(i64::from)).bind(row.attempts).bind(row.id).first(write.connection)?;
-    Ok(tries.unwrap_or(Tries { counted: 0, refused: 0, reusable: 0 }))
 }
 
 /// The delivery ended after it was picked.

@@ -4,7 +4,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
+use crate::db::statement::{Ahead, sql};
 use crate::db::writer::Write;
 use crate::delivery::claim::lane::Lane;
 use crate::delivery::lanes::{Claim, LaneKey};
@@ -22,10 +22,29 @@ pub fn due_at(row: &DeliveryRow, health: &Health) -> Timestamp {
     health.due_at(row.next_due_at, row.tried_at)
 }
 
+/// The first deliveries of both tracks of a lane, which are fetched later.
+pub struct Heads {
+    state: Ahead<'static, DeliveryRow>,
+    event: Ahead<'static, DeliveryRow>,
+}
+
+/// Reads the first deliveries of both tracks.
+pub fn heads(connection: &mut AnyConnection, lane: LaneKey) -> Result<Heads, Error> {
+    let mut head = |text: Sql| sql(text).bind(lane.key).bind(lane.destination).ahead(connection);
+    Ok(Heads { state: head(NEWEST_STATE)?, event: head(OLDEST_EVENT)? })
+}
+
+impl Heads {
+    /// The one that is due first.
+    pub fn next(self, connection: &mut AnyConnection, health: &Health) -> Result<Option<DeliveryRow>, Error> {
+        let heads = [self.state.first(connection)?, self.event.first(connection)?];
+        Ok(heads.into_iter().flatten().min_by_key(|row| (due_at(row, health), row.seq)))
+    }
+}
+
 /// The next delivery of a lane: of the first ones of both tracks, the one that is due first.
 pub fn next(connection: &mut AnyConnection, lane: LaneKey, health: &Health) -> Result<Option<DeliveryRow>, Error> {
-    let heads = [newest_state(connection, lane)?, oldest_event(connection, lane)?];
-    Ok(heads.into_iter().flatten().min_by_key(|row| (due_at(row, health), row.seq)))
+    heads(connection, lane)?.next(connection, health)
 }
 
 /// The delivery that a probe sends: the newest `purchase.updated`, or the oldest event if there is none.
@@ -100,8 +119,7 @@ pub fn supersede(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
         .bind(claim.destination)
         .bind(claim.key)
         .bind(claim.destination)
-        .run(write.connection)
-        .map(drop)
+        .later(write.connection)
 }
 
 const SUPERSEDE_PROFILES: Sql = statement! {hot "deliveries_pending", "
@@ -125,8 +143,7 @@ pub fn supersede_profiles(write: &mut Write<'_>, claim: &Claim) -> Result<(), Er
         .bind(claim.key)
         .bind(claim.destination)
         .bind(PROFILE_UPDATED)
-        .run(write.connection)
-        .map(drop)
+        .later(write.connection)
 }
 
 const SUPERSEDE_PROFILE: Sql = statement! {hot "deliveries_id", "
@@ -137,5 +154,5 @@ const SUPERSEDE_PROFILE: Sql = statement! {hot "deliveries_id", "
 
 /// Ends a `profile.updated` as `superseded`, because a newer state of its user was sent.
 pub fn supersede_profile(write: &mut Write<'_>, row: &DeliveryRow) -> Result<(), Error> {
-    sql(SUPERSEDE_PROFILE).bind(NEWER_PROFILE).bind(write.now).bind(row.id).run(write.connection).map(drop)
+    sql(SUPERSEDE_PROFILE).bind(NEWER_PROFILE).bind(write.now).bind(row.id).later(write.connection)
 }

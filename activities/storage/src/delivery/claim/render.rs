@@ -6,7 +6,7 @@ use super::pick;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::delivery::lanes::{Mode, Rendered, Sibling, Unsent};
@@ -18,6 +18,7 @@ use crate::purchases::users;
 use crate::settling::payments;
 use crate::settling::profiles::{self, Failure};
 use crate::settling::views::{self, View};
+use domain::attempt::NO_REFUSALS;
 use domain::event::PURCHASE_UPDATED;
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{Environment, EventId, Timestamp, UserId};
@@ -35,6 +36,8 @@ pub struct Frozen {
     pub revenue: Option<String>,
     /// Whether it carries a state of its user, and whether the destination may have a newer one.
     pub state: State,
+    /// Its attempts so far.
+    pub tries: Ahead<'static, Tries>,
 }
 
 /// Whether an event carries a state of its user, and whether the destination may have a newer one.
@@ -91,6 +94,16 @@ row! {
     }
 }
 
+row! {
+    /// A delivery's attempts: how many were counted, how many of these the destination refused, and 1 if the row of the
+    /// last attempt may be used again.
+    pub struct Tries {
+        pub counted: i64,
+        pub refused: i64,
+        pub reusable: i64,
+    }
+}
+
 /// The result of rendering a body.
 enum Prepared {
     /// This body, its environment, and the amount in it.
@@ -115,6 +128,7 @@ pub fn batch(
     let removes = lane.destination.profile == Some(Attributes::Extended);
     let mut frozen = Vec::with_capacity(rows.len());
     for row in rows {
+        let tries = tries(write, &row)?;
         match body(write, lane, &row)? {
             Prepared::Body(body, environment, revenue) => {
                 let state = state(write.connection, lane, row.event_id, environment)?;
@@ -125,7 +139,7 @@ pub fn batch(
                     }
                     continue;
                 }
-                frozen.push(Frozen { row, body, environment, revenue, state });
+                frozen.push(Frozen { row, body, environment, revenue, state, tries });
             }
             Prepared::PutAside => {}
             Prepared::Undeliverable(operator_events) => return Ok(Err(operator_events)),
@@ -269,10 +283,11 @@ fn unsent(
     lane: &Lane<'_>,
     row: &DeliveryRow,
 ) -> Result<(Unsent, Option<UserId>), Error> {
+    let (is_state, is_profile) = (row.event_type == PURCHASE_UPDATED, row.event_type == PROFILE_UPDATED);
+    let siblings = if is_state || is_profile { None } else { Some(siblings(connection, row)?) };
     let facts: Option<EventRow> = sql(FACTS).bind(row.event_id).first(connection)?;
     let facts = facts.ok_or(Error::Missing { what: "event" })?;
     let body = json(&facts.body)?;
-    let (is_state, is_profile) = (row.event_type == PURCHASE_UPDATED, row.event_type == PROFILE_UPDATED);
     let data = match (is_state, is_profile) {
         (true, _) => data(&body),
         (_, true) => Value::Null,
@@ -301,7 +316,11 @@ fn unsent(
         external_id: facts.event_external_id.or(facts.owner_external_id),
         store: facts.store.unwrap_or_default(),
         environment: environments.sent_in,
-        siblings: if is_state || is_profile { Vec::new() } else { siblings(connection, row)? },
+        siblings: siblings
+            .map_or_else(|| Ok(Vec::new()), |rows| rows.all(connection))?
+            .into_iter()
+            .map(Into::into)
+            .collect(),
         acked_revision: lane.row.acked_revision,
         earned: if lane.destination.per_user { payments::earned(connection, row)? } else { None },
     };
@@ -337,11 +356,14 @@ const SIBLINGS: Sql = statement! {hot "events_of_key", "
 "};
 
 /// The events of the same purchase in the same revision, whether or not the destination chose them.
-fn siblings(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Vec<Sibling>, Error> {
-    let rows: Vec<SiblingRow> =
-        sql(SIBLINGS).bind(row.destination_id).bind(row.collapse_key).bind(row.revision).all(connection)?;
-    let sibling = |SiblingRow { event_id, event_type, owed_seq }| Sibling { event_id, event_type, owed_seq };
-    Ok(rows.into_iter().map(sibling).collect())
+fn siblings(connection: &mut AnyConnection, row: &DeliveryRow) -> Result<Ahead<'static, SiblingRow>, Error> {
+    sql(SIBLINGS).bind(row.destination_id).bind(row.collapse_key).bind(row.revision).ahead(connection)
+}
+
+impl From<SiblingRow> for Sibling {
+    fn from(SiblingRow { event_id, event_type, owed_seq }: SiblingRow) -> Self {
+        Self { event_id, event_type, owed_seq }
+    }
 }
 
 fn json(body: &str) -> Result<Value, Error> {
@@ -388,4 +410,16 @@ fn state(
         return Ok(State::Stale);
     }
     Ok(State::New(UserState { lane: UserLane { destination, user, environment }, revision }))
+}
+
+const TRIES: Sql = statement! {hot "sqlite_autoindex_attempts or attempts_pkey", "
+    SELECT COUNT(CASE WHEN counts THEN 1 END) AS counted,
+        COUNT(CASE WHEN counts AND status BETWEEN 400 AND 499 AND status NOT IN (?*) THEN 1 END) AS refused,
+        COUNT(CASE WHEN number = ? AND class IN ('invalid_settings', 'late') THEN 1 END) AS reusable
+    FROM attempts
+    WHERE delivery_id = ?
+"};
+
+fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Ahead<'static, Tries>, Error> {
+    sql(TRIES).bind_list(NO_REFUSALS.map(i64::from)).bind(row.attempts).bind(row.id).ahead(write.connection)
 }

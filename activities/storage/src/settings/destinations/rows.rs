@@ -5,7 +5,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use const_format::formatcp;
 use domain::health::State;
@@ -69,6 +69,11 @@ const FIND: Sql = statement!("{SELECT} AND id = ?");
 /// A destination that was not deleted, if there is one.
 pub fn find(connection: &mut AnyConnection, id: DestinationId) -> Result<Option<DestinationRow>, Error> {
     sql(FIND).bind(id).first(connection)
+}
+
+/// Like [`find`], and the row is fetched later.
+pub fn find_ahead(connection: &mut AnyConnection, id: DestinationId) -> Result<Ahead<'static, DestinationRow>, Error> {
+    sql(FIND).bind(id).ahead(connection)
 }
 
 const OF_APP: Sql = statement!("{SELECT} AND app_id = ? ORDER BY created_at, id");

@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, row, sql};
 use domain::payment::{self, EntryKind, LedgerEntry, Sale, SaleKind, UnknownPrice};
 use domain::{AppId, CollapseKey, EventId, Timestamp};
 use rust_decimal::Decimal;
@@ -69,8 +69,17 @@ const SALES_OF_RECEIPT: Sql = statement! {hot "sales_receipt", "
 
 /// The lines of sales reports about a receipt.
 pub fn sales_of(connection: &mut AnyConnection, app: AppId, receipt_id: &str) -> Result<Vec<Sale>, Error> {
-    let rows: Vec<SaleRow> = sql(SALES_OF_RECEIPT).bind(app).bind(receipt_id).all(connection)?;
+    let rows = sales_ahead(connection, app, receipt_id)?.all(connection)?;
     Ok(rows.into_iter().map(SaleRow::sale).collect())
+}
+
+/// Like [`sales_of`], and the rows are fetched later.
+pub fn sales_ahead<'r>(
+    connection: &mut AnyConnection,
+    app: AppId,
+    receipt_id: &'r str,
+) -> Result<Ahead<'r, SaleRow>, Error> {
+    sql(SALES_OF_RECEIPT).bind(app).bind(receipt_id).ahead(connection)
 }
 
 const FIND_PAYMENT_EVENTS: Sql = statement! {"

@@ -69,6 +69,7 @@ impl Booking {
     /// its events get that price.
     pub fn of(write: &mut Write<'_>, settling: &Settling<'_>, description: &mut Description) -> Result<Self, Error> {
         let (key, purchase) = (settling.record.collapse_key, &settling.record.decision.purchase);
+        let sales = ledger::sales_ahead(write.connection, settling.origin.app_id, &settling.origin.receipt_id)?;
         let entries = entries(write.connection, key)?;
         let unconfirmed = unconfirmed(&entries);
         let mut booked: Vec<LedgerEntry> = entries.into_iter().map(EntryRow::booked).collect();
@@ -82,7 +83,7 @@ impl Booking {
             new.into_iter().map(|payment| PricedPayment::listed(payment, data).confirmed_by(purchase, now)).collect();
         let already = booked.len();
         booked.extend(payments.iter().map(|paid| paid.booked(now)));
-        let sales = sales_of(write.connection, settling.origin.app_id, &settling.origin.receipt_id)?;
+        let sales: Vec<Sale> = sales.all(write.connection)?.into_iter().map(SaleRow::sale).collect();
         let reach = payment::reach(purchase);
         let charges = payment::charges(&booked, &sales, reach);
         let charge = |number: i64| charges.get(&number).filter(|charge| charge.usd.is_some());
@@ -107,7 +108,7 @@ impl Booking {
                     booked.push(entry(&correction, open.at));
                     adjustments.push(correction);
                 }
-                Err(why) => sql(SET_UNKNOWN).bind(why).bind(key).bind(open.number).run(write.connection).map(drop)?,
+                Err(why) => sql(SET_UNKNOWN).bind(why).bind(key).bind(open.number).later(write.connection)?,
             }
         }
         adjustments.extend(payment::adjustments(&booked, &sales, payment::refund_status(purchase), reach));
@@ -144,8 +145,7 @@ impl Booking {
         sql(COUNT_ENTRIES)
             .bind(i64::try_from(entries).unwrap_or(i64::MAX))
             .bind(announcement.settling.record.collapse_key)
-            .run(write.connection)
-            .map(drop)
+            .later(write.connection)
     }
 
     /// Writes an event for each adjustment, and owes it to every destination that counts and was owed the payment. Call
@@ -234,8 +234,7 @@ impl PricedPayment {
             .bind(source)
             .bind(self.transaction_id.as_deref())
             .bind(write.now)
-            .run(write.connection)
-            .map(drop)
+            .later(write.connection)
     }
 }
 
@@ -320,8 +319,7 @@ fn insert_adjustment(
         .bind(source)
         .bind(adjustment.transaction_id.as_deref())
         .bind(write.now)
-        .run(write.connection)
-        .map(drop)
+        .later(write.connection)
 }
 
 /// Records the event of one adjustment and owes it.

@@ -10,6 +10,7 @@ use super::{ARN, Pages, SIGNER, at, certificate, now};
 use std::collections::HashMap;
 use std::sync::Arc;
 use url::Url;
+use x509_cert::der::{DecodePem, Encode};
 
 const URL: &str = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-a86cb10b4e1f29c941702d737128f7b6.pem";
 const NOT_HTTPS: &str = "SigningCertURL is not https";
@@ -86,7 +87,8 @@ fn an_answer_is_one_pem_block_and_nothing_else() {
     let key = String::from_utf8(SIGNER.key_pem().expect("a key")).expect("PEM");
     let der_with_more = {
         use base64::Engine as _;
-        let mut der = openssl::x509::X509::from_pem(pem.as_bytes()).expect("a certificate").to_der().expect("DER");
+        let certificate = x509_cert::Certificate::from_pem(&pem).expect("a certificate");
+        let mut der = certificate.to_der().expect("DER");
         der.push(0);
         let text = base64::engine::general_purpose::STANDARD.encode(der);
         format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")

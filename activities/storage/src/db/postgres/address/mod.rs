@@ -1,0 +1,211 @@
+//! Reads the URL of a PostgreSQL database. It means what it means to libpq, except that nothing is read from the
+//! environment or from files in the home folder.
+
+use super::tls::{Tls, Verified};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+
+/// How long a host may take to accept a connection, unless the URL says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const KEEPALIVES_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVES_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVES_COUNT: u32 = 2;
+/// How long sent data may stay without an acknowledgement.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Parameters of libpq that change nothing here.
+const WITHOUT_EFFECT: &[&str] = &["client_encoding", "fallback_application_name", "sslcompression"];
+
+/// A URL that cannot be used, and why. It repeats no value, which might be a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid(pub String);
+
+/// The servers of one database, and how they are reached.
+pub struct Address {
+    /// One host each, in the order in which they are tried.
+    pub hosts: Vec<Config>,
+    /// How long each host may take to accept a connection; `None` for no limit.
+    pub timeout: Option<Duration>,
+    /// What is required of TLS.
+    pub tls: Tls,
+}
+
+/// The parameters of a URL: those that are read here, and the others.
+#[derive(Default)]
+struct Parameters {
+    tls: Tls,
+    tcp_user_timeout: Option<Duration>,
+    /// Number of hosts in the parameter `host`.
+    hosts: usize,
+    names: BTreeSet<String>,
+    rest: Vec<String>,
+}
+
+impl Address {
+    /// Reads `postgres://user:password@host:port,host:port/database?name=value&…`.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn parse(url: &str) -> Result<Self, Invalid> {
+        let (base, query) = split(url);
+        let mut parameters = Parameters::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            parameters.add(pair)?;
+        }
+        let url = format!("{base}?{}", parameters.rest.join("&"));
+        let config: Config = url.parse().map_err(|error| Invalid(crate::db::error::chain(&error)))?;
+        if parameters.hosts != 0 && parameters.hosts != config.get_hosts().len() {
+            return Err(Invalid("it names hosts both in its parameters and before them".to_owned()));
+        }
+        let is_set = |name: &str| parameters.names.contains(name);
+        let timeout =
+            if is_set("connect_timeout") { config.get_connect_timeout().copied() } else { Some(CONNECT_TIMEOUT) };
+        let mut common = config.clone();
+        common.ssl_mode(parameters.tls.mode());
+        common.tcp_user_timeout(parameters.tcp_user_timeout.unwrap_or(TCP_USER_TIMEOUT));
+        if !is_set("keepalives_idle") {
+            common.keepalives_idle(KEEPALIVES_IDLE);
+        }
+        if !is_set("keepalives_interval") {
+            common.keepalives_interval(KEEPALIVES_INTERVAL);
+        }
+        if !is_set("keepalives_count") {
+            common.keepalives_retries(KEEPALIVES_COUNT);
+        }
+        Ok(Self { hosts: hosts(&common)?, timeout, tls: parameters.tls })
+    }
+}
+
+/// The URL without its query, and the query. As in libpq, a question mark may stand in a password.
+fn split(url: &str) -> (&str, &str) {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let host = match url[host..].find(['@', '/']) {
+        Some(at) if url[host + at..].starts_with('@') => host + at,
+        _ => host,
+    };
+    match url[host..].find('?') {
+        Some(at) => (&url[..host + at], &url[host + at + 1..]),
+        None => (url, ""),
+    }
+}
+
+impl Parameters {
+    fn add(&mut self, pair: &str) -> Result<(), Invalid> {
+        let (name, encoded) = pair.split_once('=').ok_or_else(|| Invalid("a parameter has no value".to_owned()))?;
+        let invalid = || Invalid(format!("`{name}` has no valid value"));
+        let value = percent_decode_str(encoded).decode_utf8().map_err(|_| invalid())?;
+        match name {
+            "ssl" if value == "true" => self.tls.set_mode("require").ok_or_else(invalid)?,
+            "sslmode" => self.tls.set_mode(&value).ok_or_else(invalid)?,
+            "sslrootcert" if value == "system" => self.tls.verified_at_least = Verified::Name,
+            "sslrootcert" => {
+                self.tls.verified_at_least = Verified::Chain;
+                self.tls.authorities = Some(value.into_owned().into());
+            }
+            "sslcert" => self.tls.certificate = Some(value.into_owned().into()),
+            "sslkey" => self.tls.key = Some(value.into_owned().into()),
+            "tcp_user_timeout" => {
+                self.tcp_user_timeout = Some(Duration::from_millis(value.parse().map_err(|_| invalid())?));
+            }
+            "host" => {
+                // tokio-postgres takes the list for one host.
+                for host in value.split(',') {
+                    self.hosts += 1;
+                    self.rest.push(format!("host={}", utf8_percent_encode(host, NON_ALPHANUMERIC)));
+                }
+            }
+            "keepalives_count" => self.rest.push(format!("keepalives_retries={encoded}")),
+            "target_session_attrs" => self.rest.push(format!("{name}={}", session(&value))),
+            "gssencmode" if value == "disable" || value == "prefer" => {}
+            _ if WITHOUT_EFFECT.contains(&name) => {}
+            // tokio-postgres takes the first one in the whole URL for the end of the password.
+            _ => self.rest.push(pair.replace('@', "%40")),
+        }
+        self.names.insert(name.to_owned());
+        Ok(())
+    }
+}
+
+/// The property of a session that comes nearest to what libpq calls `value`.
+fn session(value: &str) -> &str {
+    match value {
+        "primary" => "read-write",
+        "standby" => "read-only",
+        "prefer-standby" => "any",
+        other => other,
+    }
+}
+
+/// A configuration for each host of `common`.
+fn hosts(common: &Config) -> Result<Vec<Config>, Invalid> {
+    let (names, addresses, ports) = (common.get_hosts(), common.get_hostaddrs(), common.get_ports());
+    let count = names.len().max(addresses.len()).max(1);
+    if [names.len(), addresses.len()].iter().any(|listed| *listed != 0 && *listed != count)
+        || (ports.len() > 1 && ports.len() != count)
+    {
+        return Err(Invalid("it does not name as many ports and addresses as hosts".to_owned()));
+    }
+    let host = |at: usize| {
+        let mut host = without_hosts(common);
+        match (names.get(at), addresses.get(at)) {
+            // There is no TLS over a socket of the machine.
+            (Some(Host::Unix(folder)), _) => host.host_path(folder).ssl_mode(SslMode::Disable),
+            (Some(Host::Tcp(name)), _) => host.host(name),
+            (None, Some(address)) => host.host(address.to_string()),
+            (None, None) => host.host("localhost"),
+        };
+        if let Some(address) = addresses.get(at) {
+            host.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(at).or(ports.first()) {
+            host.port(*port);
+        }
+        host
+    };
+    Ok((0..count).map(host).collect())
+}
+
+fn without_hosts(common: &Config) -> Config {
+    let mut config = Config::new();
+    if let Some(user) = common.get_user() {
+        config.user(user);
+    }
+    if let Some(password) = common.get_password() {
+        config.password(password);
+    }
+    if let Some(name) = common.get_dbname() {
+        config.dbname(name);
+    }
+    if let Some(options) = common.get_options() {
+        config.options(options);
+    }
+    if let Some(name) = common.get_application_name() {
+        config.application_name(name);
+    }
+    if let Some(limit) = common.get_connect_timeout() {
+        config.connect_timeout(*limit);
+    }
+    if let Some(limit) = common.get_tcp_user_timeout() {
+        config.tcp_user_timeout(*limit);
+    }
+    if let Some(interval) = common.get_keepalives_interval() {
+        config.keepalives_interval(interval);
+    }
+    if let Some(retries) = common.get_keepalives_retries() {
+        config.keepalives_retries(retries);
+    }
+    config
+        .ssl_mode(common.get_ssl_mode())
+        .ssl_negotiation(common.get_ssl_negotiation())
+        .keepalives(common.get_keepalives())
+        .keepalives_idle(common.get_keepalives_idle())
+        .target_session_attrs(common.get_target_session_attrs())
+        .channel_binding(common.get_channel_binding())
+        .load_balance_hosts(common.get_load_balance_hosts());
+    config
+}
+
+#[cfg(test)]
+mod tests;

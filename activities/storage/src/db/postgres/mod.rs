@@ -1,0 +1,293 @@
+//! Connections to PostgreSQL: tokio-postgres with rustls, behind diesel's synchronous traits.
+//!
+//! Each connection has a runtime of its own, which runs on the thread that waits for an answer: no other thread is woken
+//! for a statement. So a connection is used on threads where blocking is allowed, such as the writer's, and may be
+//! dropped anywhere. What needs no answer at once waits, and is sent with the next statement that does: see
+//! `session.rs`.
+
+mod address;
+mod failure;
+mod query;
+mod row;
+mod session;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use crate::db::error::chain;
+use address::Address;
+use diesel::connection::{
+    AnsiTransactionManager, CacheSize, ConnectionSealed, DynInstrumentation, Instrumentation, LoadConnection,
+    SimpleConnection, TransactionManager,
+};
+use diesel::expression::QueryMetadata;
+use diesel::internal::derives::multiconnection::MultiConnectionHelper;
+use diesel::migration::{CREATE_MIGRATIONS_TABLE, MigrationConnection};
+use diesel::pg::{Pg, PgMetadataLookup, PgTypeMetadata};
+use diesel::query_builder::{Query as DieselQuery, QueryFragment, QueryId};
+use diesel::r2d2::R2D2Connection;
+use diesel::sql_types::TypeMetadata;
+use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult};
+use query::Query;
+use row::PgRow;
+pub use session::Ticket;
+use session::{Request, Session};
+use std::any::Any;
+use std::future::Future;
+use std::mem;
+use std::vec;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What every session begins with.
+const SETTINGS: &str = "SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'";
+
+/// A connection to PostgreSQL.
+pub struct PostgresConnection {
+    /// Boxed, because it is much larger than a connection to SQLite.
+    session: Box<Session>,
+    transaction: AnsiTransactionManager,
+    runtime: OwnRuntime,
+    next: Next,
+    instrumentation: DynInstrumentation,
+}
+
+/// How the next statement is run.
+#[derive(Default)]
+enum Next {
+    /// Its answer is waited for.
+    #[default]
+    Now,
+    /// It is sent with the next statement that is run now.
+    Later,
+    /// So is this one, and its rows are fetched by its ticket.
+    Ahead(Option<Ticket>),
+    /// It was run ahead: its rows are fetched.
+    Fetched(Ticket),
+}
+
+/// The runtime of one connection. Dropping it never blocks, so it may happen on a thread of another runtime.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn new() -> std::io::Result<Self> {
+        Builder::new_current_thread().enable_all().build().map(Some).map(Self)
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        match &self.0 {
+            Some(runtime) => runtime.block_on(future),
+            None => unreachable!("it is taken when it is dropped"),
+        }
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Tries the hosts in their order, until one answers.
+async fn connect(address: &Address) -> ConnectionResult<Session> {
+    let tls = address.tls.config().map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?;
+    let tls = MakeRustlsConnect::new(tls);
+    let mut failure = ConnectionError::InvalidConnectionUrl("it names no host".to_owned());
+    for host in &address.hosts {
+        let connecting = async {
+            let (client, connection) =
+                host.connect(tls.clone()).await.map_err(|error| ConnectionError::BadConnection(chain(&error)))?;
+            // It ends with the client, whose requests fail when it failed.
+            tokio::spawn(async move { drop(connection.await) });
+            let set = client.batch_execute(SETTINGS).await;
+            set.map_err(|error| ConnectionError::CouldntSetupConfiguration(failure::of(&error)))?;
+            Ok(Session::new(client))
+        };
+        let connected = match address.timeout {
+            Some(limit) => timeout(limit, connecting).await.unwrap_or_else(|_| Err(silent())),
+            None => connecting.await,
+        };
+        match connected {
+            Ok(session) => return Ok(session),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn silent() -> ConnectionError {
+    ConnectionError::BadConnection("the server does not answer".to_owned())
+}
+
+impl PostgresConnection {
+    /// Sends the next statement with the one after it, if it is in a transaction. Its error is the error of that one.
+    pub fn defer_next(&mut self) {
+        self.next = Next::Later;
+    }
+
+    /// Sends the next query, if it is in a transaction, with the statement after it; see [`Self::ticket`].
+    pub fn run_next_ahead(&mut self) {
+        self.next = Next::Ahead(None);
+    }
+
+    /// The ticket of the query that was run ahead; `None` if it was not run.
+    pub fn ticket(&mut self) -> Option<Ticket> {
+        match mem::take(&mut self.next) {
+            Next::Ahead(ticket) => ticket,
+            Next::Now | Next::Later | Next::Fetched(_) => None,
+        }
+    }
+
+    /// The next statement was run ahead with this ticket.
+    pub fn fetch_next(&mut self, ticket: Ticket) {
+        self.next = Next::Fetched(ticket);
+    }
+
+    /// Whether the last request was sent with others of which the server refused one: then a `COMMIT` rolled back.
+    pub const fn is_undone(&self) -> bool {
+        self.session.is_undone()
+    }
+
+    fn is_in_transaction(&mut self) -> bool {
+        let status = AnsiTransactionManager::transaction_manager_status_mut(self);
+        status.transaction_depth().is_ok_and(|depth| depth.is_some())
+    }
+
+    fn wait<T>(&mut self, request: impl AsyncFnOnce(&mut Session) -> QueryResult<T>) -> QueryResult<T> {
+        self.runtime.block_on(request(&mut self.session))
+    }
+}
+
+impl SimpleConnection for PostgresConnection {
+    fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
+        if query.starts_with("ROLLBACK") {
+            self.next = Next::Now;
+            return self.wait(async |session| session.roll_back(query).await);
+        }
+        let request = Request::Batch(query.to_owned());
+        match mem::take(&mut self.next) {
+            Next::Later => {
+                self.session.queue(request);
+                Ok(())
+            }
+            Next::Now | Next::Ahead(_) | Next::Fetched(_) => {
+                self.wait(async |session| session.answer(request).await)?;
+                // A transaction may have ended, and with it the use of what was fetched.
+                self.session.forget();
+                Ok(())
+            }
+        }
+    }
+}
+
+impl ConnectionSealed for PostgresConnection {}
+
+impl Connection for PostgresConnection {
+    type Backend = Pg;
+    type TransactionManager = AnsiTransactionManager;
+
+    fn establish(url: &str) -> ConnectionResult<Self> {
+        let address = Address::parse(url).map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?;
+        let runtime = OwnRuntime::new().map_err(|error| ConnectionError::BadConnection(error.to_string()))?;
+        let session = Box::new(runtime.block_on(connect(&address))?);
+        Ok(Self {
+            session,
+            transaction: AnsiTransactionManager::default(),
+            runtime,
+            next: Next::Now,
+            instrumentation: DynInstrumentation::default_instrumentation(),
+        })
+    }
+
+    fn execute_returning_count<T>(&mut self, source: &T) -> QueryResult<usize>
+    where
+        T: QueryFragment<Pg> + QueryId,
+    {
+        let next = mem::take(&mut self.next);
+        let request = Request::Query(Query::of(source)?);
+        if matches!(next, Next::Later) && self.is_in_transaction() {
+            self.session.queue(request);
+            return Ok(0);
+        }
+        self.wait(async |session| session.answer(request).await).map(|answer| answer.changed)
+    }
+
+    fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
+        &mut self.transaction
+    }
+
+    fn instrumentation(&mut self) -> &mut dyn Instrumentation {
+        &mut *self.instrumentation
+    }
+
+    fn set_instrumentation(&mut self, instrumentation: impl Instrumentation) {
+        self.instrumentation = instrumentation.into();
+    }
+
+    fn set_prepared_statement_cache_size(&mut self, _: CacheSize) {}
+}
+
+impl LoadConnection for PostgresConnection {
+    type Cursor<'conn, 'query> = vec::IntoIter<QueryResult<PgRow>>;
+    type Row<'conn, 'query> = PgRow;
+
+    fn load<'conn, 'query, T>(&'conn mut self, source: T) -> QueryResult<Self::Cursor<'conn, 'query>>
+    where
+        T: DieselQuery + QueryFragment<Pg> + QueryId + 'query,
+        Pg: QueryMetadata<T::SqlType>,
+    {
+        let rows = match mem::take(&mut self.next) {
+            Next::Ahead(_) => {
+                let query = if self.is_in_transaction() { Some(Query::of(&source)?) } else { None };
+                self.next = Next::Ahead(query.map(|query| self.session.queue_query(query)));
+                Vec::new()
+            }
+            Next::Fetched(ticket) => self.wait(async |session| session.fetch(ticket).await)?,
+            Next::Now | Next::Later => {
+                let request = Request::Query(Query::of(&source)?);
+                self.wait(async |session| session.answer(request).await)?.rows
+            }
+        };
+        Ok(rows.into_iter().map(Ok).collect::<Vec<_>>().into_iter())
+    }
+}
+
+impl R2D2Connection for PostgresConnection {
+    fn ping(&mut self) -> QueryResult<()> {
+        self.batch_execute("")
+    }
+
+    fn is_broken(&mut self) -> bool {
+        AnsiTransactionManager::is_broken_transaction_manager(self) || self.session.is_closed()
+    }
+}
+
+impl MigrationConnection for PostgresConnection {
+    fn setup(&mut self) -> QueryResult<usize> {
+        self.batch_execute(CREATE_MIGRATIONS_TABLE).map(|()| 0)
+    }
+}
+
+/// The types of values and columns are all built in, so nothing is looked up in the database.
+struct BuiltIn;
+
+impl PgMetadataLookup for BuiltIn {
+    fn lookup_type(&mut self, _: &str, _: Option<&str>) -> PgTypeMetadata {
+        // The server infers the type.
+        PgTypeMetadata::new(0, 0)
+    }
+}
+
+impl MultiConnectionHelper for PostgresConnection {
+    fn to_any<'a>(_: &mut <Pg as TypeMetadata>::MetadataLookup) -> &mut (dyn Any + 'a) {
+        // A value without a size: nothing is allocated, so nothing is lost.
+        Box::leak(Box::new(BuiltIn))
+    }
+
+    fn from_any(lookup: &mut dyn Any) -> Option<&mut <Pg as TypeMetadata>::MetadataLookup> {
+        lookup.downcast_mut::<BuiltIn>().map(|lookup| lookup as &mut dyn PgMetadataLookup)
+    }
+}

@@ -1,0 +1,219 @@
+//! A session: what is sent to the server, in what order, and what it answers.
+//!
+//! What needs no answer at once waits in a queue. Everything that waits is sent together with the next query that needs
+//! one, in the order of the calls, and costs no round trip of its own. The server runs it one after the other. If it
+//! refuses one in a transaction, it refuses the rest of the transaction too, and the query that is waited for fails with
+//! that first error: so a transaction whose `COMMIT` succeeded has run all of them.
+
+use super::failure;
+use super::query::Query;
+use super::row::PgRow;
+use diesel::QueryResult;
+use diesel::result::Error;
+use futures::future::{MaybeDone, maybe_done};
+use futures::{TryStreamExt, poll};
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::pin::Pin;
+use tokio_postgres::{Client, Statement};
+
+/// What is sent to the server.
+pub enum Request {
+    /// One or more statements without values, whose rows are ignored.
+    Batch(String),
+    /// A statement with values.
+    Query(Query),
+}
+
+/// The server's answer to a request.
+#[derive(Default)]
+pub struct Answer {
+    /// Its rows.
+    pub rows: Vec<PgRow>,
+    /// Number of rows that it changed.
+    pub changed: usize,
+}
+
+/// Identifies a query whose rows are fetched later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(u64);
+
+/// A request that waits, or is waited for.
+struct Entry {
+    request: Request,
+    ticket: Option<Ticket>,
+}
+
+/// A session with a server.
+pub struct Session {
+    client: Client,
+    prepared: HashMap<String, Statement>,
+    queue: Vec<Entry>,
+    fetched: HashMap<Ticket, Vec<PgRow>>,
+    last_ticket: u64,
+    is_undone: bool,
+}
+
+type Sent<'s> = Pin<Box<MaybeDone<Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send + 's>>>>>;
+
+impl Session {
+    /// A session of this client.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            prepared: HashMap::new(),
+            queue: Vec::new(),
+            fetched: HashMap::new(),
+            last_ticket: 0,
+            is_undone: false,
+        }
+    }
+
+    /// Whether the connection is closed.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Whether the last request was sent with others of which the server refused one: then a `COMMIT` rolled back.
+    pub const fn is_undone(&self) -> bool {
+        self.is_undone
+    }
+
+    /// Sends a request with the next one that is waited for.
+    pub fn queue(&mut self, request: Request) {
+        self.queue.push(Entry { request, ticket: None });
+    }
+
+    /// Sends a query with the next request that is waited for; its rows are fetched by the ticket.
+    pub fn queue_query(&mut self, query: Query) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.queue.push(Entry { request: Request::Query(query), ticket: Some(ticket) });
+        ticket
+    }
+
+    /// The rows of a queued query.
+    pub async fn fetch(&mut self, ticket: Ticket) -> QueryResult<Vec<PgRow>> {
+        if !self.fetched.contains_key(&ticket) {
+            self.send(None).await?;
+        }
+        self.fetched.remove(&ticket).ok_or(Error::NotFound)
+    }
+
+    /// Forgets the rows that nobody fetched.
+    pub fn forget(&mut self) {
+        self.fetched.clear();
+    }
+
+    /// Sends all that waits and then this request; waits for all answers and returns the last one.
+    ///
+    /// # Errors
+    /// The first request that was refused.
+    pub async fn answer(&mut self, request: Request) -> QueryResult<Answer> {
+        self.send(Some(request)).await
+    }
+
+    /// Like [`Self::answer`] for a `ROLLBACK`, which succeeds whatever happened before it.
+    pub async fn roll_back(&mut self, statement: &str) -> QueryResult<()> {
+        self.queue.push(Entry { request: Request::Batch(statement.to_owned()), ticket: None });
+        let queue = mem::take(&mut self.queue);
+        self.fetched.clear();
+        let answers = self.exchange(&queue).await;
+        answers.into_iter().next_back().map_or(Ok(()), |last| last.map(drop).map_err(|error| failure::of(&error)))
+    }
+
+    async fn send(&mut self, last: Option<Request>) -> QueryResult<Answer> {
+        self.queue.extend(last.map(|request| Entry { request, ticket: None }));
+        self.is_undone = false;
+        let queue = mem::take(&mut self.queue);
+        let refused = self.prepare(&queue).await;
+        let mut newest = Answer::default();
+        for (index, (entry, answer)) in queue.iter().zip(self.exchange(&queue).await).enumerate() {
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => {
+                    self.is_undone = index + 1 < queue.len() && failure::is_refusal(&error);
+                    let first = refused.filter(|_| failure::is_aftermath(&error));
+                    return Err(failure::of(&first.unwrap_or(error)));
+                }
+            };
+            match entry.ticket {
+                Some(ticket) => drop(self.fetched.insert(ticket, answer.rows)),
+                None => newest = answer,
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Prepares those queries that are cached and were not prepared yet, all of them in one round trip. One that cannot
+    /// be prepared fails again when it is run. Returns its error, which may have aborted the transaction.
+    async fn prepare(&mut self, queue: &[Entry]) -> Option<tokio_postgres::Error> {
+        let mut texts = HashSet::new();
+        let mut sent = Vec::new();
+        for entry in queue {
+            let Request::Query(query) = &entry.request else { continue };
+            if query.is_cached && !self.prepared.contains_key(&query.text) && texts.insert(&query.text) {
+                let client = &self.client;
+                let prepare = async move { (&query.text, client.prepare_typed(&query.text, &query.kinds()).await) };
+                let mut prepare = Box::pin(maybe_done(prepare));
+                let _ = poll!(prepare.as_mut());
+                sent.push(prepare);
+            }
+        }
+        let mut refused = None;
+        for mut prepare in sent {
+            prepare.as_mut().await;
+            match prepare.as_mut().take_output() {
+                Some((text, Ok(statement))) => drop(self.prepared.insert(text.clone(), statement)),
+                Some((_, Err(error))) => refused = refused.or(Some(error)),
+                None => {}
+            }
+        }
+        refused
+    }
+
+    /// Sends requests in order, and then waits for their answers.
+    async fn exchange(&self, queue: &[Entry]) -> Vec<Result<Answer, tokio_postgres::Error>> {
+        let mut sent: Vec<Sent<'_>> = Vec::with_capacity(queue.len());
+        for entry in queue {
+            let mut run = Box::pin(maybe_done(self.run(&entry.request)));
+            // The client sends a request when it is polled for the first time.
+            let _ = poll!(run.as_mut());
+            sent.push(run);
+        }
+        let mut answers = Vec::with_capacity(sent.len());
+        for mut run in sent {
+            run.as_mut().await;
+            answers.extend(run.as_mut().take_output());
+        }
+        answers
+    }
+
+    fn run<'s>(
+        &'s self,
+        request: &'s Request,
+    ) -> Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send + 's>> {
+        Box::pin(async move {
+            let query = match request {
+                Request::Batch(statements) => {
+                    return self.client.batch_execute(statements).await.map(|()| Answer::default());
+                }
+                Request::Query(query) => query,
+            };
+            let rows = match self.prepared.get(&query.text) {
+                Some(statement) => self.client.query_raw(statement, &query.values).await?,
+                None => {
+                    let values = query.values.iter().map(|value| (value, value.kind.clone()));
+                    self.client.query_typed_raw(&query.text, values).await?
+                }
+            };
+            let mut rows = std::pin::pin!(rows);
+            let mut received = Vec::new();
+            while let Some(row) = rows.try_next().await? {
+                received.push(row);
+            }
+            let changed = rows.rows_affected().unwrap_or_default();
+            Ok(Answer { rows: PgRow::of_answer(received), changed: usize::try_from(changed).unwrap_or(usize::MAX) })
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! Which servers are reached, by a server that speaks the beginning of the protocol and then refuses every user.
+
+use super::PostgresConnection;
+use diesel::Connection;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A refusal with the message `reached`.
+const REFUSAL: &[u8] = b"E\0\0\0\x23SFATAL\0VFATAL\0C28000\0Mreached\0\0";
+
+/// How a server treats a connection.
+#[derive(Clone)]
+enum Manner {
+    Silent,
+    Plain,
+    Tls(Arc<ServerConfig>),
+}
+
+/// Starts a server; returns its port.
+fn server(manner: Manner) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            match &manner {
+                Manner::Silent => silent.push(stream),
+                Manner::Plain => drop(encryption(&mut stream, b"N").and_then(|()| refuse(stream))),
+                Manner::Tls(config) => {
+                    drop(encryption(&mut stream, b"S").and_then(|()| {
+                        refuse(StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream))
+                    }))
+                }
+            }
+        }
+    });
+    port
+}
+
+/// Answers the request for TLS.
+fn encryption(stream: &mut TcpStream, answer: &[u8]) -> std::io::Result<()> {
+    stream.read_exact(&mut [0; 8])?;
+    stream.write_all(answer)
+}
+
+/// Reads the startup message and refuses the user.
+fn refuse(mut stream: impl Read + Write) -> std::io::Result<()> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap();
+    stream.read_exact(&mut vec![0; length - 4])?;
+    stream.write_all(REFUSAL)?;
+    stream.flush()
+}
+
+/// A PEM file in the folder for temporary files, which is removed when it is dropped.
+struct PemFile(PathBuf);
+
+impl PemFile {
+    fn new(name: &str, pem: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("settle-postgres-{}-{name}.pem", std::process::id()));
+        std::fs::write(&path, pem).unwrap();
+        Self(path)
+    }
+
+    fn show(&self) -> String {
+        self.0.display().to_string().replace('/', "%2F")
+    }
+}
+
+impl Drop for PemFile {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+/// An authority in PEM, and a server with a certificate that it issued for `localhost`.
+fn identity() -> (String, ServerConfig) {
+    let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = pem(authority.self_signed(&authority_key).unwrap().der());
+    let issuer = Issuer::new(authority, authority_key);
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    (pem, serving(certificate.der(), &key))
+}
+
+/// A certificate that is its own authority, as `openssl req -x509` makes it, and a server with it.
+fn own_authority() -> (String, ServerConfig) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    (pem(certificate.der()), serving(certificate.der(), &key))
+}
+
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+}
+
+fn serving(certificate: &CertificateDer<'_>, key: &KeyPair) -> ServerConfig {
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let chain = vec![certificate.clone().into_owned()];
+    ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap()
+}
+
+/// Whether the server of this URL answered the user; else why not.
+fn reached(url: &str) -> Result<(), String> {
+    let Err(error) = PostgresConnection::establish(url) else { panic!("{url}: no server lets anybody in") };
+    let reason = error.to_string();
+    if reason.contains("reached") { Ok(()) } else { Err(reason) }
+}
+
+#[test]
+fn a_server_is_trusted_as_far_as_the_url_requires() {
+    let ((authority, theirs), (own, alone), (foreign, _)) = (identity(), own_authority(), identity());
+    let file = [PemFile::new("authority", &authority), PemFile::new("own", &own), PemFile::new("foreign", &foreign)];
+    let [authority, own, foreign] = file.each_ref().map(PemFile::show);
+    let (theirs, alone) = (server(Manner::Tls(Arc::new(theirs))), server(Manner::Tls(Arc::new(alone))));
+    for (host, query, is_reached) in [
+        (format!("127.0.0.1:{theirs}"), String::new(), true),
+        (format!("127.0.0.1:{theirs}"), "sslmode=require".to_owned(), true),
+        (format!("127.0.0.1:{theirs}"), format!("sslmode=require&sslrootcert={authority}"), true),
+        (format!("127.0.0.1:{theirs}"), format!("sslmode=require&sslrootcert={foreign}"), false),
+        (format!("127.0.0.1:{theirs}"), format!("sslmode=verify-ca&sslrootcert={authority}"), true),
+        (format!("127.0.0.1:{theirs}"), format!("sslmode=verify-ca&sslrootcert={foreign}"), false),
+        (format!("127.0.0.1:{theirs}"), format!("sslmode=verify-full&sslrootcert={authority}"), false),
+        (format!("localhost:{theirs}"), format!("sslmode=verify-full&sslrootcert={authority}"), true),
+        (format!("localhost:{theirs}"), "sslmode=verify-full".to_owned(), false),
+        (format!("localhost:{theirs}"), "sslmode=verify-ca".to_owned(), false),
+        (format!("localhost:{theirs}"), "sslrootcert=system".to_owned(), false),
+        (format!("localhost:{alone}"), format!("sslmode=verify-full&sslrootcert={own}"), true),
+        (format!("127.0.0.1:{alone}"), format!("sslmode=verify-full&sslrootcert={own}"), false),
+        (format!("localhost:{alone}"), format!("sslmode=verify-ca&sslrootcert={authority}"), false),
+    ] {
+        let reached = reached(&format!("postgres://u@{host}/db?{query}"));
+        assert_eq!(reached.is_ok(), is_reached, "{host} {query}: {reached:?}");
+    }
+}
+
+#[test]
+fn a_server_without_tls_is_refused_where_tls_is_required() {
+    let port = server(Manner::Plain);
+    assert_eq!(reached(&format!("postgres://u@127.0.0.1:{port}/db")), Ok(()));
+    for query in ["sslmode=require", "sslmode=verify-full", "sslrootcert=system"] {
+        assert!(reached(&format!("postgres://u@127.0.0.1:{port}/db?{query}")).is_err(), "{query}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    for name in ["sslrootcert", "sslcert"] {
+        let url = format!("postgres://u@127.0.0.1:1/db?sslmode=require&{name}=/none.pem&sslkey=/none.key");
+        let reason = reached(&url).unwrap_err();
+        assert!(reason.contains("/none."), "{reason}");
+    }
+}
+
+#[test]
+fn the_next_host_is_tried_after_a_closed_port_and_a_silent_one() {
+    let (silent, port) = (server(Manner::Silent), server(Manner::Plain));
+    let hosts = format!("127.0.0.1:1,127.0.0.1:{silent},127.0.0.1:{port}");
+    assert_eq!(reached(&format!("postgres://u@{hosts}/db?connect_timeout=1")), Ok(()));
+    assert_eq!(
+        reached(&format!("postgres://u@127.0.0.1:{silent}/db?connect_timeout=1")),
+        Err("the server does not answer".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_connection_may_be_dropped_in_an_async_context() {
+    let runtime = tokio::task::spawn_blocking(super::OwnRuntime::new).await.unwrap().unwrap();
+    drop(runtime);
+}

@@ -1,0 +1,112 @@
+//! What the jobs of a writer are for. On PostgreSQL each purpose has threads and connections of its own: no job waits
+//! for one of another purpose, whose statement may wait for a lock or for the server. On SQLite, which one transaction
+//! writes at a time, one thread has all jobs.
+
+use domain::{CollapseKey, DestinationId};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// What a job works on, and whether there are fail points around its commit. The jobs of a group are sorted by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobKind {
+    /// It accepts notifications.
+    Accept(Faults),
+    /// It checks that notifications would be accepted now.
+    Check,
+    /// It records a settling.
+    Record(Faults),
+    /// It works on the lane of this purchase at this destination.
+    Lane(DestinationId, CollapseKey),
+    /// Anything else.
+    Other,
+}
+
+/// The names of the fail points around a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Faults {
+    /// Aborts the process before the commit.
+    pub before_commit: &'static str,
+    /// Aborts the process after the commit.
+    pub after_commit: &'static str,
+    /// Answers the job before the commit.
+    pub early_answer: Option<&'static str>,
+}
+
+/// The purposes, and the number of threads of each on PostgreSQL.
+const THREADS: [(Purpose, usize); 4] =
+    [(Purpose::Accept, 1), (Purpose::Record, 4), (Purpose::Lanes, 4), (Purpose::Admin, 1)];
+
+/// What a job is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Accept,
+    Record,
+    Lanes,
+    Admin,
+}
+
+/// Number of threads on PostgreSQL.
+pub fn threads() -> usize {
+    THREADS.iter().map(|(_, threads)| threads).sum()
+}
+
+impl JobKind {
+    /// The fail points around its commit.
+    pub const fn faults(self) -> Option<Faults> {
+        match self {
+            Self::Accept(faults) | Self::Record(faults) => Some(faults),
+            Self::Check | Self::Lane(..) | Self::Other => None,
+        }
+    }
+
+    /// The index of the thread that runs jobs of this kind on PostgreSQL. Of a purpose with several, each has the jobs
+    /// of certain purchases: so two jobs of one purchase do not wait for each other's locks.
+    pub fn thread(self, settled: Option<CollapseKey>) -> usize {
+        let (purpose, key) = match self {
+            Self::Accept(_) | Self::Check => (Purpose::Accept, None),
+            Self::Record(_) => (Purpose::Record, settled),
+            Self::Lane(_, key) => (Purpose::Lanes, Some(key)),
+            Self::Other => (Purpose::Admin, None),
+        };
+        let mut first = 0;
+        for (other, threads) in THREADS {
+            if other == purpose {
+                return first + key.map_or(0, |key| place(key, threads));
+            }
+            first += threads;
+        }
+        0
+    }
+}
+
+/// The place of a purchase among `threads`.
+fn place(key: CollapseKey, threads: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    usize::try_from(hasher.finish() >> 32).unwrap_or_default() % threads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::PlatformId;
+    use std::collections::BTreeSet;
+    use uuid::Uuid;
+
+    const FAULTS: Faults = Faults { before_commit: "", after_commit: "", early_answer: None };
+
+    #[test]
+    fn no_two_purposes_share_a_thread() {
+        let platform = PlatformId::new(Uuid::nil());
+        let keys = || (0..200).map(|number| CollapseKey::of(platform, &number.to_string()));
+        let threads = |kind: JobKind| keys().map(move |key| kind.thread(Some(key))).collect::<BTreeSet<_>>();
+        let lane = |key| JobKind::Lane(DestinationId::new(Uuid::nil()), key).thread(None);
+        let all = [
+            threads(JobKind::Accept(FAULTS)),
+            threads(JobKind::Record(FAULTS)),
+            keys().map(lane).collect(),
+            threads(JobKind::Other),
+        ];
+        assert_eq!(all.iter().map(BTreeSet::len).collect::<Vec<_>>(), [1, 4, 4, 1]);
+        assert_eq!(all.iter().flatten().collect::<BTreeSet<_>>().len(), super::threads());
+    }
+}

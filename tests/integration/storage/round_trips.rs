@@ -1,0 +1,91 @@
+//! What a purchase costs on PostgreSQL in round trips, counted by a proxy; and that no purpose of the writer waits for
+//! another one.
+
+use super::sending::{claim, finish, must_send};
+use super::world::{BEGINNING, Raw, World, happened, record, renewal};
+use domain::{Timestamp, TransitionKind};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use storage::{Accepted, PlatformPatch, Verdict};
+use system_tests::wait;
+
+/// Number of purchases. Each of the writer's threads prepares its statements for the first ones.
+const PURCHASES: i64 = 24;
+/// Most round trips of each call, for a purchase whose user is new, with two events and two webhooks.
+const MOST: [(&str, u64); 5] = [("accept", 4), ("load", 8), ("record", 22), ("claim", 7), ("finish", 5)];
+
+static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
+
+fn now() -> Timestamp {
+    Timestamp::from_micros(NOW.load(Ordering::SeqCst))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_takes_few_round_trips_to_postgres() {
+    let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
+    let hooks = [world.destination("one").await.id, world.destination("two").await.id];
+    let mut least: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut count = |name: &'static str, before: u64| {
+        let trips = distance.trips() - before;
+        least.entry(name).and_modify(|least| *least = trips.min(*least)).or_insert(trips);
+    };
+    for number in 1..=PURCHASES {
+        let receipt = format!("receipt-{number}");
+        let key = world.key(&receipt);
+        let before = distance.trips();
+        world.notify(&format!("message-{number}"), &receipt, number * 1000).await;
+        count("accept", before);
+        let before = distance.trips();
+        let loaded = world.load(key).await;
+        count("load", before);
+        let before = distance.trips();
+        world.done(happened(record(key, &loaded), &[TransitionKind::Renewed])).await;
+        count("record", before);
+        for to in hooks {
+            while !world.store.lanes(key).await.unwrap().iter().all(|lane| lane.destination_id != to) {
+                let token = format!("{number}-{to}");
+                let before = distance.trips();
+                let sent = must_send(&world.store, claim(key, to, &token)).await;
+                count("claim", before);
+                let before = distance.trips();
+                world.store.finish(finish(&sent, Verdict::Delivered)).await.unwrap();
+                count("finish", before);
+            }
+        }
+    }
+    eprintln!("round trips: {least:?}");
+    for (name, most) in MOST {
+        assert!(least[name] <= most, "{name} takes {} round trips: {least:?}", least[name]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_admin_call_and_no_record_stands_before_accept() {
+    let world = World::postgres(now, &NOW).await;
+    world.notify("first", "receipt", 1000).await;
+    let key = world.key("receipt");
+    let settling = record(key, &world.load(key).await);
+    let Raw::Postgres(mut held) = world.raw() else { panic!("a session with PostgreSQL") };
+    diesel::connection::SimpleConnection::batch_execute(&mut *held, "BEGIN; SELECT 1 FROM platforms FOR NO KEY UPDATE")
+        .unwrap();
+    let (store, id) = (world.store.clone(), world.platform.id);
+    let patch = PlatformPatch { name: Some("renamed".to_owned()), ..PlatformPatch::default() };
+    let admin = tokio::spawn(async move { store.update_platform(id, patch).await });
+    let store = world.store.clone();
+    let recorded = tokio::spawn(async move { store.record(settling).await });
+    let waiting = async || {
+        let waiting = "SELECT COUNT(*) AS value FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waiting = world.raw().number(waiting);
+        if waiting == 2 { Ok(()) } else { Err(waiting.to_string()) }
+    };
+    wait::until(Duration::from_secs(10), "an admin call and a record that wait", waiting).await;
+    let accepted = world.store.accept(vec![renewal(world.platform.id, "second", "receipt", 2000)]).await.unwrap();
+    assert!(matches!(accepted[..], [Accepted::New { .. }]), "{accepted:?}");
+    world.store.ping().await.unwrap();
+    assert!(!admin.is_finished() && !recorded.is_finished(), "both still wait");
+    drop(held);
+    admin.await.unwrap().unwrap();
+    recorded.await.unwrap().unwrap();
+}
