@@ -20,7 +20,6 @@ use crate::delivery::operators::OperatorEvents;
 use crate::delivery::{health, retry_after, user_lanes};
 use crate::events::deliveries::{self, DeliveryRow};
 use crate::settings::destinations;
-use domain::attempt::NO_REFUSALS;
 use domain::health::wait_until;
 use lane::{BUSY, Lane, Start, closed, live_lease};
 use pick::{due_at, next};
@@ -220,15 +219,14 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
 
 const TRIES: Sql = statement! {hot "sqlite_autoindex_attempts or attempts_pkey", "
     SELECT COUNT(CASE WHEN counts THEN 1 END) AS counted,
-        COUNT(CASE WHEN counts AND status BETWEEN 400 AND 499 AND status NOT IN (?*) THEN 1 END) AS refused,
+        COUNT(CASE WHEN counts AND class = 'refused' THEN 1 END) AS refused,
         COUNT(CASE WHEN number = ? AND class IN ('invalid_settings', 'late') THEN 1 END) AS reusable
     FROM attempts
     WHERE delivery_id = ?
 "};
 
 fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Tries, Error> {
-    let tries: Option<Tries> =
-        sql(TRIES).bind_list(NO_REFUSALS.map(i64::from)).bind(row.attempts).bind(row.id).first(write.connection)?;
+    let tries: Option<Tries> = sql(TRIES).bind(row.attempts).bind(row.id).first(write.connection)?;
     Ok(tries.unwrap_or(Tries { counted: 0, refused: 0, reusable: 0 }))
 }
 
