@@ -15,6 +15,7 @@ mod stuck;
 pub use claim::NamespaceTaken;
 pub use connection::namespace_of;
 pub use dev_server::{Addresses, DevServer};
+pub use stuck::Stuck;
 
 use claim::{Claimed, Observed};
 use connection::{FAILURES_BEFORE_WARNING, Server, connect};
