@@ -67,14 +67,17 @@ async fn a_stuck_sweep_is_started_again_once() {
 /// As if the windows had ended twenty minutes earlier.
 const LATE: &str = "UPDATE notifications SET due_at = due_at - 1200000000 WHERE outcome IS NULL";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_purchase_whose_run_keeps_failing_is_settled_by_another() {
-    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
-    let mut world = World::start(setting).await;
+/// Starts a run for the purchase `r1` whose workflow tasks all fail, because no worker has this type, and sends a
+/// notification. Returns the workflow's id and the message's.
+async fn keep_failing(world: &mut World, signal: Option<&str>) -> (String, String) {
     let workflow = world.workflow("r1");
-    // No worker has this type, so each workflow task fails.
     let line = format!("temporal workflow start --type unknown --workflow-id {workflow} --task-queue settle");
     world.temporal.run_line(&line).await;
+    if let Some(signal) = signal {
+        let line =
+            format!("temporal workflow signal --workflow-id {workflow} --name {signal} --input '{{\"by\":\"ann\"}}'");
+        world.temporal.run_line(&line).await;
+    }
     let message = world.send("SUBSCRIPTION_PURCHASED", "r1").await;
     wait::until(NOTICED, "a workflow task that fails again and again", async || {
         let task = world.temporal.describe(&workflow).await.and_then(|found| found.pending_workflow_task);
@@ -83,11 +86,42 @@ async fn a_purchase_whose_run_keeps_failing_is_settled_by_another() {
     .await;
     assert!(world.receiver.all().is_empty(), "nothing settles it");
     postgres::execute(world.installation.database(), LATE).expect("the window ended earlier");
+    (workflow, message)
+}
+
+/// Waits until the purchase `r1` is settled.
+async fn wait_settled(world: &World, message: &str) {
     wait::until(NOTICED, "the outcome", async || {
         world.receiver.revisions(&world.key("r1").to_string()).first().copied().ok_or("none".to_owned())
     })
     .await;
-    world.wait_outcome(&message).await;
+    world.wait_outcome(message).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_run_with_a_signal_of_an_admin_stays() {
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let (workflow, message) = keep_failing(&mut world, Some("redeliver")).await;
+    let found = wait::until(NOTICED, "the alarm", async || {
+        let found = alarms(&world, "stuck").await?;
+        found.first().cloned().ok_or("none".to_owned())
+    })
+    .await;
+    assert!(found["detail"].as_str().is_some_and(|detail| detail.contains("was not ended")), "{found}");
+    assert!(world.receiver.all().is_empty(), "the run goes on failing, and has the signal");
+    // A person ends it, and the sweep starts another.
+    world.temporal.run_line(&format!("temporal workflow terminate --workflow-id {workflow}")).await;
+    wait_settled(&world, &message).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_whose_run_keeps_failing_is_settled_by_another() {
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let (_, message) = keep_failing(&mut world, None).await;
+    wait_settled(&world, &message).await;
     let found = alarms(&world, "stuck").await.expect("the alarms");
     assert_eq!(found.iter().map(|alarm| alarm["count"].as_i64()).collect::<Vec<_>>(), [Some(1)]);
     world.finish().await;

@@ -218,7 +218,7 @@ async fn a_301_is_a_failure_and_its_target_is_not_called() {
 #[tokio::test]
 async fn a_404_is_retried() {
     let (met, _faulty) = met(&Fault::Status(404), LONG_TIMEOUT).await;
-    met.check_failed("client_error");
+    met.check_failed("refused");
 }
 
 #[tokio::test]

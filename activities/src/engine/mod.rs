@@ -18,6 +18,7 @@ mod window;
 pub use claim::NamespaceTaken;
 pub use connection::namespace_of;
 pub use dev_server::{Addresses, DevServer};
+pub use stuck::Stuck;
 
 use claim::{Claimed, Observed};
 use connection::{FAILURES_BEFORE_WARNING, Server, connect};

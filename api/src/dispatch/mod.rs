@@ -89,6 +89,12 @@ impl Dispatch {
         self.shared.notify(UnsentSignal { key, seq, quiet_ms, cap_ms });
     }
 
+    /// Adds a row of the inbox that may be in the plan already.
+    #[expect(clippy::too_many_arguments, reason = "the four facts of one row")]
+    pub fn notify_again(&self, key: CollapseKey, seq: i64, quiet_ms: i64, cap_ms: Option<i64>) {
+        self.shared.notify_again(UnsentSignal { key, seq, quiet_ms, cap_ms });
+    }
+
     /// Adds a new row of the inbox that is settled without a window: sends a flush, which a hold stops.
     pub fn flush(&self, key: CollapseKey, seq: i64) {
         let now = self.shared.now_ms();
@@ -144,9 +150,17 @@ impl Shared {
     }
 
     fn notify(&self, unsent: UnsentSignal) {
+        self.add(|plan, now| plan.notify(now, unsent));
+    }
+
+    fn notify_again(&self, unsent: UnsentSignal) {
+        self.add(|plan, now| plan.notify_again(now, unsent));
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Plan, i64)) {
         let missed = {
             let mut plan = self.plan();
-            plan.notify(self.now_ms(), unsent);
+            add(&mut plan, self.now_ms());
             plan.missed_from().is_some()
         };
         self.plan_changed.notify_one();

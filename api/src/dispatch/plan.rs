@@ -123,7 +123,18 @@ impl Plan {
         }
     }
 
-    /// Adds one row. If memory has no room for its key, the row is marked as missed and read back from the inbox later.
+    /// Adds one row that may have been added before: one that was read from the inbox, or that a store repeated. It is
+    /// known if its sequence number is not above the newest.
+    pub fn notify_again(&mut self, now: i64, unsent: UnsentSignal) {
+        let is_known = |entry: &Entry| unsent.seq <= entry.newest && !matches!(entry.place, Place::Backlog(_));
+        if !self.entries.get(&unsent.key).is_some_and(is_known) {
+            self.notify(now, unsent);
+        }
+    }
+
+    /// Adds one new row. Its sequence number may be below the newest: processes commit in another order than they
+    /// number, and a database that failed over numbers again. If memory has no room for its key, the row is marked as
+    /// missed and read back from the inbox later.
     pub fn notify(&mut self, now: i64, unsent: UnsentSignal) {
         if !self.entries.contains_key(&unsent.key) && !self.make_room() {
             self.mark_missed_from(unsent.seq);
@@ -206,7 +217,7 @@ impl Plan {
         } else {
             entry.not_before = now;
         }
-        if entry.newest > entry.signalled || entry.flush.0.is_some() {
+        if entry.unsignalled.0 > 0 || entry.newest > entry.signalled || entry.flush.0.is_some() {
             self.queue(key, now);
         } else {
             let at = entry.quiet_until.max(entry.not_before);
@@ -315,12 +326,12 @@ impl Entry {
         }
     }
 
-    /// Adds one row. Returns false for a sequence number that is not above the newest: the row was added before.
+    /// Adds one row. Returns false for the newest one: it was added before.
     fn add(&mut self, now: i64, unsent: UnsentSignal) -> bool {
-        if unsent.seq <= self.newest {
+        if unsent.seq == self.newest {
             return false;
         }
-        self.newest = unsent.seq;
+        self.newest = self.newest.max(unsent.seq);
         self.unsignalled.0 = self.unsignalled.0.saturating_add(1);
         let quiet_ms = unsent.quiet_ms.max(0);
         self.quiet_until = self.quiet_until.max(now.saturating_add(quiet_ms));

@@ -89,7 +89,7 @@ async fn pass(shared: &Shared, store: &Store, mut cursor: i64) {
         let Some(last) = page.last() else { return };
         cursor = last.seq;
         for row in page {
-            shared.notify(unsent(row));
+            shared.notify_again(unsent(row));
         }
     }
 }

@@ -84,8 +84,25 @@ fn a_row_that_is_known_is_no_news() {
     plan.notify(0, unsent(1, 5));
     flush(&mut plan, 0);
     plan.notify(20_000, unsent(1, 5));
-    plan.notify(20_000, unsent(1, 4));
+    plan.notify_again(20_000, unsent(1, 5));
+    plan.notify_again(20_000, unsent(1, 4));
     assert_eq!(flush(&mut plan, 20_000), []);
+}
+
+#[test]
+fn a_database_that_failed_over_numbers_new_rows_again() {
+    let mut plan = plan(10);
+    plan.notify(0, unsent(1, 100));
+    flush(&mut plan, 0);
+    plan.notify(20_000, unsent(1, 4));
+    let quiet = duration(WINDOW_MS);
+    assert_eq!(flush(&mut plan, 20_000), [(key(1), Notified { through: 100, quiet, count: 1, cap: None })]);
+    plan.notify(30_000, unsent(1, 5));
+    let Step::Signal(again, notified) = plan.next(30_000) else { panic!("a signal is due") };
+    plan.notify(30_001, unsent(1, 6));
+    plan.sent(30_002, again, notified.through);
+    assert_eq!(flush(&mut plan, 30_002 + TWELFTH_MS).len(), 1, "the row that came while the call ran");
+    assert_eq!(flush(&mut plan, 30_002 + 2 * TWELFTH_MS), []);
 }
 
 #[test]

@@ -216,6 +216,11 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "an_end_has_a_reason",
     ),
     (
+        "UPDATE deliveries SET body = 'x' WHERE status = 'dead'",
+        "UPDATE deliveries SET body = NULL WHERE status = 'dead'",
+        "an_end_frees_the_body",
+    ),
+    (
         "UPDATE purchases SET revision = revision + 1",
         "UPDATE purchases SET revision = revision - 1",
         "revisions_were_announced",

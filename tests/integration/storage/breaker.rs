@@ -6,7 +6,8 @@ use domain::time::{DAY, HOUR, MINUTE, duration};
 use domain::{CollapseKey, DestinationId};
 use std::time::Duration;
 use storage::{
-    Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle, LaneState, Mode, Page, Verdict,
+    AttemptClass, Claim, Claimed, DestinationNeed, DestinationPatch, EndpointSignal, HealthView, Idle, LaneState, Mode,
+    Page, Verdict,
 };
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
@@ -443,18 +444,26 @@ story! {
         let hook = world.destination("hook").await;
         world.revise("r1", 1).await;
         let key = world.key("r1");
-        let answers =
-            [(404, true), (500, true), (408, true), (410, true), (425, true), (429, true), (400, false), (499, true)];
-        for (status, counts) in answers {
+        let answers = [
+            (404, AttemptClass::Refused, true),
+            (500, AttemptClass::ServerError, true),
+            (403, AttemptClass::Forbidden, true),
+            (408, AttemptClass::ClientError, true),
+            (410, AttemptClass::Gone, true),
+            (429, AttemptClass::Throttled, true),
+            (400, AttemptClass::Refused, false),
+            (499, AttemptClass::Refused, true),
+        ];
+        for (status, class, counts) in answers {
             let sent = world.attempt(key, hook.id, "a").await;
             let mut end = finish(&sent, RETRY);
-            (end.status, end.result.events[0].counts) = (Some(status), counts);
+            (end.status, end.result.events[0].class, end.result.events[0].counts) = (Some(status), class, counts);
             world.end(end).await;
             world.pass(5_001);
         }
         let probe = world.attempt_as(Mode::Probe, (key, hook.id), "p").await;
         let mut end = finish(&probe, RETRY);
-        end.status = Some(404);
+        (end.status, end.result.events[0].class) = (Some(404), AttemptClass::Refused);
         world.end(end).await;
         world.pass(5_001);
         let next = world.attempt(key, hook.id, "b").await;

@@ -93,9 +93,7 @@ fn purchases(app: &str, platform: &str) -> Vec<Rows> {
             "notifications",
             "platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at, due_at, duplicate_key,
                 outcome, revision, finished_at, pruned_at",
-            format!(
-                "'{platform}', 'm' || i, 'r' || i, 'k' || i, 'T', '{{}}', i, i, 'f' || i, {outcome}, 1, i, {PRUNED_AT}"
-            ),
+            format!("'{platform}', 'm' || i, 'r' || i, 'k' || i, 'T', '{{}}', i, i, i, {outcome}, 1, i, {PRUNED_AT}"),
         ),
     ]
 }
@@ -189,7 +187,6 @@ pub fn value(before: &str, world: &World) -> String {
         "delivery_id" => text("d"),
         "user_id" => text("u"),
         "external_id" => text("x"),
-        "duplicate_key" => text("f"),
         "term_sku" => "'s1'".to_owned(),
         "product_id" => "'p1'".to_owned(),
         "day" => "'day1'".to_owned(),
@@ -202,7 +199,7 @@ pub fn value(before: &str, world: &World) -> String {
         "ingress_key" => text("i"),
         "usd" => "'1'".to_owned(),
         "" => text("k"),
-        "unverified_since" | "seq" | "number" | "at" => row.to_string(),
+        "unverified_since" | "seq" | "number" | "at" | "duplicate_key" => row.to_string(),
         column if column.ends_with("revision") => row.to_string(),
         column if column.ends_with("_at") || column.ends_with("_until") => row.to_string(),
         column => panic!("no value is known for `{column}`, the end of: {before}"),

@@ -1,10 +1,11 @@
-//! Retention: old bodies are pruned, unless they are still needed; rows are never deleted.
+//! Retention: what ended keeps no body; old bodies and attempts are removed, unless they are still needed; the ledger
+//! stays.
 
 use super::aging::{DAY_MS, MINUTE_MS};
 use super::sending::{claim, must_send, rendering};
-use super::world::{World, story};
-use domain::{RedeliverySelector, TransitionKind};
-use storage::{Claim, Page, Rendered, Run, Skipped, Verdict};
+use super::world::{LEASE_MS, World, renewal, story};
+use domain::{Outcome, RedeliverySelector, TransitionKind};
+use storage::{Claim, Fate, NewNotification, Page, Rendered, Run, Skipped, Verdict};
 
 const NINETY_DAYS_MS: i64 = 90 * DAY_MS;
 
@@ -14,10 +15,10 @@ async fn prune(world: &World, limit: i64) -> usize {
     world.store.prune(now.plus_millis(-NINETY_DAYS_MS), limit).await.unwrap()
 }
 
-/// The number of rows in each table.
+/// The number of rows in each table of the ledger.
 fn rows(world: &World) -> Vec<i64> {
     let count = |table: &str| world.raw().number(&format!("SELECT COUNT(*) AS value FROM {table}"));
-    ["notifications", "purchases", "events", "deliveries", "attempts", "lanes"].map(count).to_vec()
+    ["notifications", "purchases", "events", "deliveries", "lanes"].map(count).to_vec()
 }
 
 fn number(world: &World, text: &str) -> i64 {
@@ -38,8 +39,8 @@ story! {
         let before = rows(&world);
         assert_eq!(prune(&world, 1000).await, 0, "the bodies are not old enough");
         world.age(2 * MINUTE_MS);
-        // Two notifications, two events (the first state and the user's), and three deliveries, one of them superseded.
-        assert_eq!(prune(&world, 1000).await, 2 + 2 + 3);
+        // Two events (the first state and the user's), and three deliveries, one of them superseded.
+        assert_eq!(prune(&world, 1000).await, 2 + 3);
         assert_eq!(prune(&world, 1000).await, 0, "once");
         assert_eq!(rows(&world), before);
         assert_eq!(world.broken(1000).await, []);
@@ -48,8 +49,7 @@ story! {
         assert!(newest.body["data"].is_object(), "the newest state of a purchase is whole");
         assert_eq!(oldest.body["attributes"]["coalesced"], 1);
         assert!(oldest.body["data"].is_null() && user.body.as_object().is_some_and(serde_json::Map::is_empty));
-        assert_eq!(number(&world, "attempts WHERE response IS NOT NULL OR headers IS NOT NULL"), 0);
-        assert_eq!(number(&world, "deliveries WHERE body IS NOT NULL"), 0);
+        assert_eq!(number(&world, "attempts WHERE number > 0"), 0);
         assert_eq!(number(&world, "events WHERE state_apart IS NOT NULL"), 1,
             "the state beside a body is pruned with it");
         let announced = world.store.explain_purchase(world.key("r1")).await.unwrap().events;
@@ -71,6 +71,60 @@ story! {
     }
 }
 
+/// The number of bodies and traces that are left in a table.
+fn left(world: &World, table: &str) -> i64 {
+    number(world, &format!("{table} WHERE (body IS NOT NULL AND body <> '{{}}') OR traceparent IS NOT NULL"))
+}
+
+story! {
+    async fn no_body_stays_after_the_end(world: World) {
+        let hook = world.destination("hook").await;
+        let platform = world.platform.id;
+        world.notify("first", "r1", 1).await;
+        assert_eq!(left(&world, "notifications"), 1);
+        world.settle(world.key("r1")).await;
+        world.accept(renewal(platform, "again", "r1", 1)).await;
+        assert_eq!(left(&world, "notifications"), 1, "the trace of a duplicate");
+        let fate = Fate::Final(Outcome::Refused, "another app's".to_owned());
+        world.accept(NewNotification { fate, ..renewal(platform, "refused", "r1", 2) }).await;
+        world.happen("r1", 3, &[TransitionKind::Renewed]).await;
+        assert_eq!(left(&world, "notifications"), 2);
+        for verdict in [Verdict::Dead, Verdict::Delivered] {
+            let sent = world.attempt(world.key("r1"), hook.id, "a").await;
+            assert_eq!(number(&world, "deliveries WHERE body IS NOT NULL"), 1, "frozen while it may be sent again");
+            world.finish(&sent, verdict).await;
+        }
+        assert_eq!(left(&world, "deliveries"), 0, "delivered, dead and superseded");
+        assert_eq!(world.broken(1000).await, []);
+        world.age(NINETY_DAYS_MS + MINUTE_MS);
+        prune(&world, 1000).await;
+        assert_eq!(number(&world, "notifications WHERE pruned_at IS NOT NULL"), 1, "what was refused");
+    }
+}
+
+story! {
+    async fn attempts_that_decide_something_stay(world: World) {
+        let (hook, analytics) = (world.destination("hook").await, world.analytics("analytics").await);
+        let key = world.key("r1");
+        world.revise("r1", 1).await;
+        let late = world.attempt(key, hook.id, "late").await;
+        world.pass(LEASE_MS + 1);
+        world.revise("r1", 2).await;
+        let newer = world.attempt(key, hook.id, "newer").await;
+        world.finish(&late, Verdict::Delivered).await;
+        world.finish(&newer, Verdict::Dead).await;
+        world.send("r1", analytics.id, Verdict::Dead).await;
+        world.age(NINETY_DAYS_MS + MINUTE_MS);
+        prune(&world, 1000).await;
+        let of = |which: &str| number(&world, &format!("attempts a JOIN deliveries d ON d.id = a.delivery_id WHERE {which}"));
+        assert_eq!(of("a.class = 'success'"), 1, "the lane acknowledged the revision by it");
+        assert_eq!(of(&format!("d.destination_id = '{}'", hook.id)), 1);
+        assert_eq!(of(&format!("d.destination_id = '{}'", analytics.id)), 1, "it may have counted the event");
+        assert_eq!(number(&world, "attempts WHERE response IS NOT NULL OR headers IS NOT NULL"), 0);
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
 story! {
     async fn what_waits_or_is_owed_keeps_its_body(world: World) {
         let hook = world.destination("hook").await;
@@ -82,8 +136,8 @@ story! {
                          WHERE event_type = 'user.subscription.renewed'");
         world.notify("open", "r2", 1).await;
         world.age(2 * NINETY_DAYS_MS);
-        // Two notifications, the event that was delivered, the state that was superseded, and their deliveries.
-        assert_eq!(prune(&world, 1000).await, 2 + 2 + 2);
+        // The event that was delivered, the state that was superseded, and their deliveries.
+        assert_eq!(prune(&world, 1000).await, 2 + 2);
         assert_eq!(number(&world, "notifications WHERE outcome IS NULL AND pruned_at IS NULL"), 1);
         assert_eq!(number(&world, "events WHERE pruned_at IS NOT NULL"), 2);
         let owed = "deliveries WHERE status IN ('pending', 'waiting') AND pruned_at IS NOT NULL";
@@ -134,8 +188,8 @@ story! {
         for _ in 0..6 {
             pruned.push(prune(&world, 1).await);
         }
-        assert_eq!(pruned.iter().sum::<usize>(), 4 + 3 + 4, "four notifications, three states, four deliveries: {pruned:?}");
-        assert!(pruned.iter().all(|count| *count <= 3), "one row of each table at a time: {pruned:?}");
+        assert_eq!(pruned.iter().sum::<usize>(), 3 + 4, "three states, four deliveries: {pruned:?}");
+        assert!(pruned.iter().all(|count| *count <= 2), "one row of each table at a time: {pruned:?}");
         // The scan passed the fourth state while it was the newest; the next scan starts again and finds it.
         world.revise("r1", 4).await;
         let mut later = 0;
@@ -179,8 +233,8 @@ story! {
         ));
         // A walk over all of them would begin here.
         raw.run("INSERT INTO retention (id, through) VALUES (1, -100001)");
-        assert_eq!(prune(&world, 1).await, 3, "one row of each table in the first call");
-        assert_eq!(prune(&world, 1).await, 2, "the notification and the delivery of the newest state");
+        assert_eq!(prune(&world, 1).await, 2, "one row of each table in the first call");
+        assert_eq!(prune(&world, 1).await, 1, "the delivery of the newest state");
         assert_eq!(prune(&world, 1).await, 0);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Statuses from 400 to 499 that do not refuse the event itself: 408, 425 and 429 ask for a later attempt, 410 refuses
 /// all events.
-pub const NO_REFUSALS: [u16; 4] = [408, 410, 425, 429];
+const NO_REFUSALS: [u16; 4] = [408, 410, 425, 429];
 /// How long a destination that counts events recognizes a repeated event by its id. After seven days it counts it
 /// twice.
 pub const RECOGNIZED: Duration = DAY.saturating_mul(7);

@@ -1,7 +1,11 @@
-//! Retention: removes bodies that are older than the operator keeps them. The rows stay for ever.
+//! Retention: removes bodies and attempts that are older than the operator keeps them. The ledger stays for ever:
+//! notifications, events and deliveries without their bodies.
 //!
-//! Partial indexes hold the rows that still have their body, so that no call reads a row whose body was removed before.
-//! Those of notifications and deliveries hold the rows that ended, in the order of their ends: each row that is old is
+//! A settled notification and an ended delivery lost their body when they ended, because nothing reads it any more. So
+//! of notifications only those are left here that were not settled, and of deliveries their attempts.
+//!
+//! Partial indexes hold the rows that are not pruned, so that no call reads a row that was pruned before. Those of
+//! notifications and deliveries hold the rows that ended, in the order of their ends: each row that is old is
 //! pruned. An old event may still be needed: each call checks the next events, in the order of their sequence numbers,
 //! and at the end starts again at the beginning.
 
@@ -47,12 +51,12 @@ type Remove = fn(&mut Write<'_>, &[i64]) -> Result<usize, Error>;
 const SPENT_NOTIFICATIONS: Sql = statement! {hot "notifications_unpruned", "
     SELECT seq AS value
     FROM notifications
-    WHERE pruned_at IS NULL AND outcome IS NOT NULL AND finished_at < ?
+    WHERE body <> '{{}}' AND outcome IS NOT NULL AND finished_at < ?
     ORDER BY finished_at
     LIMIT ?
 "};
 
-/// A delivery that has ended is never sent again: a redelivery is a new delivery.
+/// A delivery that has ended has no further attempt: a redelivery is a new delivery.
 const SPENT_DELIVERIES: Sql = statement! {hot "deliveries_unpruned", "
     SELECT seq AS value
     FROM deliveries
@@ -76,11 +80,10 @@ const NEXT_EVENTS: Sql = statement! {hot "events_unpruned", "
 "};
 
 impl Store {
-    /// Removes the bodies that are older than `before`, at most `limit` of each table: those of notifications and
-    /// deliveries that ended before it, with the responses to the deliveries' attempts, and those of events that were
-    /// recorded before it, of which the next `limit` are checked. Open notifications, owed deliveries with their
-    /// events, and the newest `purchase.updated` of a purchase keep their bodies. Returns the number of rows whose body
-    /// was removed.
+    /// Removes what is older than `before`, at most `limit` of each table: the bodies of notifications and the attempts
+    /// of deliveries that ended before it, and the bodies of events that were recorded before it, of which the next
+    /// `limit` are checked. Open notifications, owed deliveries with their events, and the newest `purchase.updated` of
+    /// a purchase keep everything. Returns the number of pruned rows.
     pub async fn prune(&self, before: Timestamp, limit: i64) -> Result<usize, Error> {
         let spent = move |which: Sql| {
             self.read(move |connection| sql(which).bind(before).bind(limit).values::<i64>(connection))
@@ -143,7 +146,7 @@ const LOCK_EVENTS: Sql = statement!("SELECT seq, body FROM events WHERE seq IN (
 
 const REDUCE_EVENT: Sql = statement! {"
     UPDATE events AS e
-    SET body = ?, state_apart = NULL, profile = NULL, views = NULL, pruned_at = ?
+    SET body = ?, state_apart = NULL, profile = NULL, views = NULL, traceparent = NULL, pruned_at = ?
     WHERE e.seq = ? AND {UNNEEDED}
 "};
 
@@ -171,6 +174,16 @@ fn reduced(body: &str) -> String {
     .to_string()
 }
 
+/// Attempts that still decide something stay, without the answers: those of a delivery that did not arrive at a
+/// destination that counts, which must not get an event twice, and one that succeeded after its delivery had ended
+/// otherwise, because the lane acknowledged it.
+const REMOVE_ATTEMPTS: Sql = statement! {"
+    DELETE FROM attempts
+    WHERE delivery_id IN (SELECT d.id FROM deliveries d JOIN destinations x ON x.id = d.destination_id
+            WHERE d.seq IN (?*) AND d.finished_at IS NOT NULL AND (d.status = 'delivered' OR NOT x.per_user))
+        AND (COALESCE(class, '') <> 'success' OR EXISTS (SELECT 1 FROM deliveries d
+            WHERE d.id = attempts.delivery_id AND d.status = 'delivered'))
+"};
 const REDUCE_ATTEMPTS: Sql = statement! {"
     UPDATE attempts
     SET headers = NULL, response = NULL
@@ -178,11 +191,12 @@ const REDUCE_ATTEMPTS: Sql = statement! {"
 "};
 const REDUCE_DELIVERIES: Sql = statement! {"
     UPDATE deliveries
-    SET body = NULL, pruned_at = ?
+    SET pruned_at = ?
     WHERE seq IN (?*) AND finished_at IS NOT NULL
 "};
 
 fn remove_deliveries(write: &mut Write<'_>, seqs: &[i64]) -> Result<usize, Error> {
+    sql(REMOVE_ATTEMPTS).uncached().bind_list(seqs.iter().copied()).run(write.connection)?;
     sql(REDUCE_ATTEMPTS).uncached().bind_list(seqs.iter().copied()).run(write.connection)?;
     sql(REDUCE_DELIVERIES).uncached().bind(write.now).bind_list(seqs.iter().copied()).run(write.connection)
 }

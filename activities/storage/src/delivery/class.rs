@@ -11,7 +11,7 @@ stored! {
         Redirect = "redirect",
         /// It answered 410: it wants no more events.
         Gone = "gone",
-        /// It answered with another status from 400 to 499.
+        /// It answered with a status from 400 to 499 that does not refuse the event.
         ClientError = "client_error",
         /// It answered with a status from 500 to 599.
         ServerError = "server_error",

@@ -17,7 +17,7 @@ use crate::delivery::class::AttemptClass;
 use crate::delivery::lanes::{EventResult, Finish, FinishResult, LaneState, Mode, Verdict};
 use crate::delivery::operators::OperatorEvents;
 use crate::delivery::{health, retry_after, user_lanes};
-use crate::events::deliveries::{self, DeliveryRow};
+use crate::events::deliveries::{self, DeliveryRow, FREED};
 use crate::events::status::DeliveryStatus;
 use crate::purchases::purchase;
 use crate::settings::destinations;
@@ -129,7 +129,7 @@ const RETRY: Sql = statement! {"
 
 const END: Sql = statement! {"
     UPDATE deliveries
-    SET status = ?, last_error = ?, finished_at = ?
+    SET status = ?, last_error = ?, finished_at = ?, {FREED}
     WHERE id = ? AND status = 'pending'
 "};
 

@@ -239,7 +239,7 @@ pub struct Attempt {
     /// those whose worker died, even after its request. So the schedule may grant an attempt too many, and never loses
     /// one.
     pub number: i64,
-    /// Number of counted attempts that the destination refused: [`domain::attempt::is_refusal`].
+    /// Number of counted attempts in which the destination refused this event: [`AttemptClass::Refused`].
     pub refusals: i64,
     /// When the first attempt began.
     pub first_tried_at: Option<Timestamp>,

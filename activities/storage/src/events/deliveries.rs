@@ -57,6 +57,9 @@ pub const NEXT_OF_USERS: &str = "
     ORDER BY seq
     LIMIT ?";
 
+/// What an ended delivery does not need: it is never sent again. Each statement that ends deliveries sets it.
+pub const FREED: &str = "body = NULL, traceparent = NULL";
+
 /// Number of deliveries per transaction, so that other writes do not wait long.
 pub const BATCH: i64 = 2000;
 /// The statuses of deliveries that have not ended: pending, or waiting for the user's own id.
@@ -143,7 +146,7 @@ const OF_USER: Clause = clause! {&[RELEASE], hot "deliveries_waiting", "
     collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = ?)
 "};
 const OF_PURCHASE: Clause = clause!(&[RELEASE], hot "deliveries_waiting", "collapse_key = ?");
-const OF_BATCH: Clause = clause! {&[RELEASE], hot "deliveries_of_destination or deliveries_unnamed", "
+const OF_BATCH: Clause = clause! {&[RELEASE], hot "deliveries_waiting_of_destination or deliveries_unnamed", "
     destination_id = ? AND seq > ? AND seq <= ?
 "};
 
@@ -157,12 +160,20 @@ pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), E
     sql(RELEASE.of(OF_PURCHASE)).bind(write.now).bind(key).later(write.connection)
 }
 
-const END_OF_BATCH: Sql = statement! {hot "deliveries_of_destination", "
+const END_OF_BATCH: Sql = statement! {"
     SELECT MAX(seq) AS value
-    FROM (SELECT seq FROM deliveries WHERE destination_id = ? AND status = ? AND seq > ?
+    FROM (SELECT seq FROM deliveries WHERE destination_id = ? AND seq > ? AND {{which}}
         ORDER BY seq LIMIT ?) batch
     HAVING MAX(seq) IS NOT NULL
 "};
+
+// A partial index of one status serves only a statement that has this status as a literal.
+const PENDING: Clause = clause!(&[END_OF_BATCH, END_BATCH], hot "deliveries_of_destination", "status = 'pending'");
+const WAITING: Clause = clause!(&[END_OF_BATCH, END_BATCH], hot "deliveries_waiting_of_destination or deliveries_unnamed", "status = 'waiting'");
+
+const fn in_status(status: DeliveryStatus) -> Clause {
+    if matches!(status, DeliveryStatus::Waiting) { WAITING } else { PENDING }
+}
 
 /// The last sequence number of the next batch of a destination's deliveries in a status; the batch begins after
 /// `after`. `None` when there is none.
@@ -172,7 +183,7 @@ fn end_of_batch(
     status: DeliveryStatus,
     after: i64,
 ) -> Result<Option<i64>, Error> {
-    sql(END_OF_BATCH).bind(destination).bind(status).bind(after).bind(BATCH).value(connection)
+    sql(END_OF_BATCH.of(in_status(status))).bind(destination).bind(after).bind(BATCH).value(connection)
 }
 
 const REQUEST_RECONSIDERATION: Sql = statement!("UPDATE destinations SET reconsider_after = 0 WHERE id = ?");
@@ -284,8 +295,8 @@ pub fn is_owed(connection: &mut AnyConnection, destination: DestinationId) -> Re
 
 const END_BATCH: Sql = statement! {"
     UPDATE deliveries
-    SET status = 'dead', last_error = ?, finished_at = ?
-    WHERE destination_id = ? AND status = ? AND seq > ? AND seq <= ?
+    SET status = 'dead', last_error = ?, finished_at = ?, {FREED}
+    WHERE destination_id = ? AND seq > ? AND seq <= ? AND {{which}}
 "};
 
 /// Ends one batch of the deliveries in a status that are still owed to a deleted destination, as dead. Returns the last
@@ -297,11 +308,10 @@ pub fn end_deleted(
     after: i64,
 ) -> Result<Option<(i64, i64)>, Error> {
     let Some(last) = end_of_batch(write.connection, destination, status, after)? else { return Ok(None) };
-    let finished = sql(END_BATCH)
+    let finished = sql(END_BATCH.of(in_status(status)))
         .bind(DELETED)
         .bind(write.now)
         .bind(destination)
-        .bind(status)
         .bind(after)
         .bind(last)
         .run(write.connection)?;
@@ -310,7 +320,7 @@ pub fn end_deleted(
 
 const END_LANE: Sql = statement! {"
     UPDATE deliveries
-    SET status = 'dead', last_error = ?, finished_at = ?
+    SET status = 'dead', last_error = ?, finished_at = ?, {FREED}
     WHERE collapse_key = ? AND destination_id = ? AND status IN ('pending', 'waiting')
 "};
 

@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Numbers of rows per statement. 512 rows of 17 values are below the limits of 32,766 values on SQLite and 65,535 on
 /// PostgreSQL.
@@ -76,7 +77,7 @@ struct Incoming<'n> {
     identity: Identity,
     due_at: Timestamp,
     cap_at: Option<Timestamp>,
-    duplicate_key: Option<String>,
+    duplicate_key: Option<i64>,
     outcome: Option<(Outcome, Cow<'n, str>)>,
 }
 
@@ -91,10 +92,13 @@ impl Store {
     }
 }
 
-/// The key that a duplicate notification shares with the first one of its purchase: store time and store type. `None`
-/// without a store time: then it is no duplicate.
-pub fn duplicate_key(store_type: &str, store_time: Option<Timestamp>) -> Option<String> {
-    Some(format!("{}/{}", store_time?.micros(), clean(store_type)))
+/// The key that a duplicate notification shares with the first one of its purchase: 64 bits of a hash of store time and
+/// store type, because each row has it twice, in its table and in an index. `None` without a store time: then it is no
+/// duplicate.
+pub fn duplicate_key(store_type: &str, store_time: Option<Timestamp>) -> Option<i64> {
+    let name = format!("{}/{}", store_time?.micros(), clean(store_type));
+    let (key, _) = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).as_u64_pair();
+    Some(key.cast_signed())
 }
 
 /// Inserts notifications and returns the result of each, in order.
@@ -107,7 +111,7 @@ pub fn insert(write: &mut Write<'_>, notifications: &[&NewNotification]) -> Resu
     let mut in_order: Vec<&Incoming<'_>> = incoming.iter().collect();
     if write.connection.is_shared() {
         // All processes insert in the same order, so that two with the same rows do not deadlock.
-        in_order.sort_by_key(|row| (row.notification.collapse_key, &row.duplicate_key, &row.identity));
+        in_order.sort_by_key(|row| (row.notification.collapse_key, row.duplicate_key, &row.identity));
     }
     let inserted = insert_all(write, &in_order)?;
     let mut accepted = Vec::with_capacity(incoming.len());
@@ -212,6 +216,12 @@ impl<'n> Incoming<'n> {
         }
     }
 
+    /// The body of a duplicate is that of the first one.
+    fn body(&self) -> &str {
+        let is_duplicate = matches!(self.outcome, Some((Outcome::Duplicate, _)));
+        if is_duplicate { "{}" } else { &self.notification.body }
+    }
+
     fn values(&self, now: Timestamp) -> [Value<'_>; 17] {
         [
             self.notification.platform_id.into(),
@@ -221,12 +231,12 @@ impl<'n> Incoming<'n> {
             Value::from(self.identity.store_type.as_str()),
             self.notification.store_time.into(),
             Value::Text(self.notification.app_user_id.as_deref().map(clean)),
-            Value::Text(Some(clean(&self.notification.body))),
+            Value::Text(Some(clean(self.body()))),
             Value::Text(self.notification.traceparent.as_deref().map(clean)),
             now.into(),
             self.due_at.into(),
             self.cap_at.into(),
-            Value::from(self.duplicate_key.as_deref()),
+            self.duplicate_key.into(),
             self.topic().into(),
             Value::from(self.outcome.as_ref().map(|(outcome, _)| *outcome)),
             Value::from(self.outcome.as_ref().map(|(_, reason)| reason.as_ref())),
@@ -253,7 +263,7 @@ const FIND_FIRST: Sql = statement! {hot "notifications_of_key", "
 pub fn first_message(
     write: &mut Write<'_>,
     key: Option<CollapseKey>,
-    duplicate_key: Option<&str>,
+    duplicate_key: Option<i64>,
 ) -> Result<Option<String>, Error> {
     sql(FIND_FIRST).bind(key).bind(duplicate_key).value(write.connection)
 }
@@ -263,7 +273,7 @@ fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepte
     if is_stored(write, row)? {
         return Ok(Accepted::Repeated { open: find_open(write, row)? });
     }
-    let first = first_message(write, row.notification.collapse_key, row.duplicate_key.as_deref())?;
+    let first = first_message(write, row.notification.collapse_key, row.duplicate_key)?;
     let reason = match first {
         Some(message_id) => format!("message {message_id} reported it first"),
         None => return Err(Error::unavailable(Raced)),
@@ -274,8 +284,8 @@ fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepte
     Ok(inserted.map_or(Accepted::Repeated { open: None }, |row| Accepted::Duplicate { seq: row.seq }))
 }
 
-/// Of the stored row `n` with an identity.
-const OF_IDENTITY: &str = "n.message_id = ? AND n.receipt_id = ? AND n.store_type = ? AND n.platform_id = ?";
+/// Of the stored row `n` with an identity. `|| ''` keeps the planner from using the index of open receipts.
+const OF_IDENTITY: &str = "n.message_id = ? AND n.receipt_id || '' = ? AND n.store_type = ? AND n.platform_id = ?";
 
 const FIND_STORED: Sql = statement! {hot "notifications_identity", "
     SELECT n.seq AS value FROM notifications n WHERE {OF_IDENTITY}

@@ -141,7 +141,7 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
             continue;
         };
         let duplicate_key = duplicate_key(&row.store_type, row.store_time);
-        if first_message(write, Some(key), duplicate_key.as_deref())?.is_some() {
+        if first_message(write, Some(key), duplicate_key)?.is_some() {
             end(write, row.seq, Outcome::Duplicate, "another message reported it first")?;
             continue;
         }

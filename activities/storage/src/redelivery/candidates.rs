@@ -234,10 +234,10 @@ const DEAD: Sql = statement! {"
 "};
 
 const TO_ALL: Clause = clause!(&[DEAD], hot "deliveries_dead", "TRUE");
-const TO_APP: Clause = clause! {&[DEAD], hot "deliveries_dead or deliveries_of_destination", "
+const TO_APP: Clause = clause! {&[DEAD], hot "deliveries_dead", "
     d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)
 "};
-const TO_DESTINATION: Clause = clause! {&[DEAD], hot "deliveries_dead or deliveries_of_destination", "
+const TO_DESTINATION: Clause = clause! {&[DEAD], hot "deliveries_dead", "
     d.destination_id = ?
 "};
 

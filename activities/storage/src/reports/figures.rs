@@ -8,7 +8,7 @@ use crate::db::statement::{Value, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::delivery::health::{self, HealthView};
-use crate::events::deliveries::{self, NEXT_OF_USERS};
+use crate::events::deliveries::{self, FREED, NEXT_OF_USERS};
 use crate::reports::explain::{self, Owes};
 use crate::settings::destinations::{self, Destination};
 use crate::settling::profiles;
@@ -144,7 +144,7 @@ struct Passed {
 
 const FORGET: Sql = statement! {hot "deliveries_news", "
     UPDATE deliveries
-    SET status = 'skipped', last_error = ?, finished_at = ?
+    SET status = 'skipped', last_error = ?, finished_at = ?, {FREED}
     WHERE seq IN ({NEXT_OF_USERS}) AND {FORGETTABLE}
 "};
 

@@ -9,7 +9,7 @@ use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::secrets::sha256;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
 use crate::db::writer::order::{Order, Settled};
@@ -372,9 +372,14 @@ fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
 
 const END: Sql = statement! {"
     UPDATE notifications
-    SET outcome = ?, revision = ?, reason = ?, finished_at = ?
+    SET outcome = ?, revision = ?, reason = ?, finished_at = ?, {{which}}
     WHERE seq IN (?*)
 "};
+
+/// Nothing reads the body of a settled notification, and its customer is the purchase's now. One with another outcome
+/// keeps both for the retention, so that a person can look at what was not understood.
+const SETTLED: Clause = clause!(&[END], "body = '{{}}', traceparent = NULL, app_user_id = NULL");
+const NOT_SETTLED: Clause = clause!(&[END], "traceparent = NULL");
 
 impl Comparison<'_> {
     /// The notifications that the decision saw and that get this outcome; `Settled` becomes `NoChange` when nothing is
@@ -396,7 +401,7 @@ impl Comparison<'_> {
             return Ok(());
         }
         let is_settled = matches!(outcome, Outcome::Settled | Outcome::NoChange);
-        sql(END)
+        sql(END.of(if is_settled { SETTLED } else { NOT_SETTLED }))
             .uncached()
             .bind(outcome)
             .bind(is_settled.then_some(self.revision))

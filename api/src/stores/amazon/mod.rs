@@ -226,7 +226,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
             Accepted::Repeated { open } => {
                 counter!("settle_notifications_duplicate_total").increment(1);
                 if let Some(Open { seq, collapse_key, quiet, cap }) = open {
-                    dispatch.notify(collapse_key, seq, millis(quiet), cap.map(millis));
+                    dispatch.notify_again(collapse_key, seq, millis(quiet), cap.map(millis));
                 }
             }
             Accepted::Duplicate { .. } => {

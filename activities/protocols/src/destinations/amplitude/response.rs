@@ -255,9 +255,7 @@ impl Case<'_> {
     fn refused(&self) -> DeliveryResult {
         let why = "Amplitude refused the event for a reason that it does not document";
         if let [one] = self.sent {
-            // The minimum of both counts: `refusals` also counts requests with other events, and `number` also counts
-            // attempts that failed otherwise.
-            let is_last = one.refusals.min(one.number.saturating_sub(1)).saturating_add(1) >= MAX_REFUSALS;
+            let is_last = one.refusals.saturating_add(1) >= MAX_REFUSALS;
             let reason = Reason::new(AttemptClass::Refused, why);
             let verdict = if is_last { dead(one, reason) } else { self.by_schedule(one, reason) };
             return self.all(EndpointSignal::Failure { pause: None }, |_| verdict.clone());

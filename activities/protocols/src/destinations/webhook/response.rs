@@ -102,10 +102,11 @@ fn describe(status: u16) -> String {
     format!("the endpoint answered {status}{more}")
 }
 
-const fn class(status: u16) -> AttemptClass {
+fn class(status: u16) -> AttemptClass {
     match status {
         300..=399 => AttemptClass::Redirect,
         GONE => AttemptClass::Gone,
+        status if is_refusal(status) => AttemptClass::Refused,
         400..=499 => AttemptClass::ClientError,
         500..=599 => AttemptClass::ServerError,
         _ => AttemptClass::UnexpectedStatus,

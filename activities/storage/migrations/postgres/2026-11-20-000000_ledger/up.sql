@@ -142,16 +142,19 @@ CREATE TABLE notifications (
     collapse_key TEXT,
     store_type TEXT NOT NULL,
     store_time BIGINT,
+    -- NULL once it is settled: then it is the purchase's.
     app_user_id TEXT,
+    -- `{}` once it is settled, a duplicate, or pruned: nothing reads it then.
     body TEXT NOT NULL,
+    -- NULL once it is settled.
     traceparent TEXT,
     accepted_at BIGINT NOT NULL,
     -- When its window ends, and when `max_wait` ends it anyway, by the platform's settings at its acceptance.
     due_at BIGINT NOT NULL,
     cap_at BIGINT,
-    -- The key by which duplicate notifications are found: store time and store type. NULL for a duplicate, and for a
-    -- row that is refused, not trusted yet or has no store time.
-    duplicate_key TEXT,
+    -- The key by which duplicate notifications are found: a hash of store time and store type. NULL for a duplicate, and
+    -- for a row that is refused, not trusted yet or has no store time.
+    duplicate_key BIGINT,
     waiting_topic_id TEXT,
     outcome TEXT,
     revision BIGINT,
@@ -160,8 +163,11 @@ CREATE TABLE notifications (
     -- When its body was removed because of its age.
     pruned_at BIGINT
 );
--- One message can report two types about one receipt: so the type belongs to the identity.
-CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, receipt_id, store_type, platform_id);
+-- One message can report two types about one receipt: so the type belongs to the identity. The purchase stands for its
+-- receipt and platform; a notification that names no purchase has an identity by these.
+CREATE UNIQUE INDEX notifications_identity ON notifications (message_id, store_type, collapse_key);
+CREATE UNIQUE INDEX notifications_unreadable ON notifications (message_id, receipt_id, store_type, platform_id)
+    WHERE collapse_key IS NULL;
 -- Finds duplicates, and the rows of a purchase. One index for both: each further index with unordered keys costs a page
 -- per row.
 CREATE UNIQUE INDEX notifications_of_key ON notifications (collapse_key, duplicate_key);
@@ -175,7 +181,7 @@ CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHER
 CREATE INDEX notifications_waiting ON notifications (waiting_topic_id, seq)
     WHERE outcome IS NULL AND waiting_topic_id IS NOT NULL;
 -- For the retention: what has ended and still has its body.
-CREATE INDEX notifications_unpruned ON notifications (finished_at) WHERE pruned_at IS NULL AND outcome IS NOT NULL;
+CREATE INDEX notifications_unpruned ON notifications (finished_at) WHERE body <> '{}' AND outcome IS NOT NULL;
 
 -- A record of the accepted notifications: with it the audit finds a notification whose row is gone. Written in the
 -- transaction of the notifications, one row for up to sixteen of them, and never changed.
@@ -386,22 +392,28 @@ CREATE TABLE deliveries (
     -- was received.
     first_tried_at BIGINT,
     tried_at BIGINT,
-    -- The body and the environment in which it is sent: both are frozen at the first claim, and NULL before.
+    -- The body and the environment in which it is sent: both are frozen at the first claim, and NULL before. The body is
+    -- NULL again once the delivery ended: a redelivery is another one.
     body TEXT,
     environment TEXT,
     -- The revenue in the body, in USD; below 0 for a refund. NULL when the body has none, and before the first claim.
     revenue TEXT,
     last_error TEXT,
+    -- NULL once it ended.
     traceparent TEXT,
     created_at BIGINT NOT NULL,
     finished_at BIGINT,
-    -- When its body and the responses to its attempts were removed because of their age.
+    -- When its attempts were removed because of their age.
     pruned_at BIGINT
 );
 CREATE UNIQUE INDEX deliveries_id ON deliveries (id);
 CREATE UNIQUE INDEX deliveries_event ON deliveries (event_id, destination_id, n);
 CREATE INDEX deliveries_of_key ON deliveries (collapse_key, destination_id, seq);
-CREATE INDEX deliveries_of_destination ON deliveries (destination_id, status, seq);
+-- By destination: only what is owed or did not arrive. An index of all would cost each delivery for ever.
+CREATE INDEX deliveries_of_destination ON deliveries (destination_id, seq) WHERE status = 'pending';
+CREATE INDEX deliveries_waiting_of_destination ON deliveries (destination_id, seq) WHERE status = 'waiting';
+CREATE INDEX deliveries_dead_of_destination ON deliveries (destination_id, seq) WHERE status = 'dead';
+CREATE INDEX deliveries_skipped_of_destination ON deliveries (destination_id, seq) WHERE status = 'skipped';
 CREATE INDEX deliveries_pending ON deliveries (collapse_key, destination_id, seq) WHERE status = 'pending';
 CREATE INDEX deliveries_owed ON deliveries (status, seq) WHERE status = 'pending';
 CREATE INDEX deliveries_dead ON deliveries (status, seq) WHERE status = 'dead';
@@ -415,7 +427,7 @@ CREATE INDEX deliveries_skipped ON deliveries (seq) WHERE status = 'skipped';
 -- Owed deliveries that a newer state does not supersede.
 CREATE INDEX deliveries_news ON deliveries (destination_id, seq)
     WHERE status IN ('pending', 'waiting') AND event_type <> 'purchase.updated';
--- For the retention: what has ended and still has its body.
+-- For the retention: what has ended and still has all its attempts.
 CREATE INDEX deliveries_unpruned ON deliveries (finished_at) WHERE pruned_at IS NULL AND finished_at IS NOT NULL;
 
 CREATE TABLE attempts (
@@ -581,3 +593,10 @@ CREATE TABLE sales (
 );
 CREATE INDEX sales_receipt ON sales (app_id, receipt_id);
 CREATE INDEX sales_day ON sales (app_id, currency, day);
+
+-- Each row of these tables is changed once or twice after its insert. By default a table is vacuumed when a fifth of it
+-- is dead: of a ledger of years that is months of dead rows.
+ALTER TABLE notifications SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_analyze_scale_factor = 0.02);
+ALTER TABLE events SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_analyze_scale_factor = 0.02);
+ALTER TABLE deliveries SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_analyze_scale_factor = 0.02);
+ALTER TABLE attempts SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_analyze_scale_factor = 0.02);

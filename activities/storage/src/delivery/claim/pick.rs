@@ -8,7 +8,7 @@ use crate::db::statement::{Ahead, sql};
 use crate::db::writer::Write;
 use crate::delivery::claim::lane::Lane;
 use crate::delivery::lanes::{Claim, LaneKey};
-use crate::events::deliveries::{DeliveryRow, SELECT};
+use crate::events::deliveries::{DeliveryRow, FREED, SELECT};
 use domain::Timestamp;
 use domain::event::REVENUE_ADJUSTED;
 use domain::health::Health;
@@ -102,7 +102,7 @@ pub fn followers(
 
 const SUPERSEDE: Sql = statement! {hot "deliveries_pending", "
     UPDATE deliveries
-    SET status = 'superseded', finished_at = ?
+    SET status = 'superseded', finished_at = ?, {FREED}
     WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type = 'purchase.updated'
         AND seq < (
             SELECT MAX(seq)
@@ -124,7 +124,7 @@ pub fn supersede(write: &mut Write<'_>, claim: &Claim) -> Result<(), Error> {
 
 const SUPERSEDE_PROFILES: Sql = statement! {hot "deliveries_pending", "
     UPDATE deliveries
-    SET status = 'superseded', last_error = ?, finished_at = ?
+    SET status = 'superseded', last_error = ?, finished_at = ?, {FREED}
     WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type = ?
         AND EXISTS (
             SELECT 1
@@ -148,7 +148,7 @@ pub fn supersede_profiles(write: &mut Write<'_>, claim: &Claim) -> Result<(), Er
 
 const SUPERSEDE_PROFILE: Sql = statement! {hot "deliveries_id", "
     UPDATE deliveries
-    SET status = 'superseded', last_error = ?, finished_at = ?
+    SET status = 'superseded', last_error = ?, finished_at = ?, {FREED}
     WHERE id = ? AND status = 'pending'
 "};
 

@@ -18,7 +18,6 @@ use crate::purchases::users;
 use crate::settling::payments;
 use crate::settling::profiles::{self, Failure};
 use crate::settling::views::{self, View};
-use domain::attempt::NO_REFUSALS;
 use domain::event::PURCHASE_UPDATED;
 use domain::user::{Attributes, PROFILE_UPDATED};
 use domain::{Environment, EventId, Timestamp, UserId};
@@ -414,12 +413,12 @@ fn state(
 
 const TRIES: Sql = statement! {hot "sqlite_autoindex_attempts or attempts_pkey", "
     SELECT COUNT(CASE WHEN counts THEN 1 END) AS counted,
-        COUNT(CASE WHEN counts AND status BETWEEN 400 AND 499 AND status NOT IN (?*) THEN 1 END) AS refused,
+        COUNT(CASE WHEN counts AND class = 'refused' THEN 1 END) AS refused,
         COUNT(CASE WHEN number = ? AND class IN ('invalid_settings', 'late') THEN 1 END) AS reusable
     FROM attempts
     WHERE delivery_id = ?
 "};
 
 fn tries(write: &mut Write<'_>, row: &DeliveryRow) -> Result<Ahead<'static, Tries>, Error> {
-    sql(TRIES).bind_list(NO_REFUSALS.map(i64::from)).bind(row.attempts).bind(row.id).ahead(write.connection)
+    sql(TRIES).bind(row.attempts).bind(row.id).ahead(write.connection)
 }

@@ -196,8 +196,8 @@ const DELIVERIES_CHECKS: &[Check] = checks! {BROKEN_DELIVERIES:
             OR (d.status IN ('pending', 'waiting')) <> (d.finished_at IS NULL)";
     nothing_is_owed_to_the_deleted: "nothing is owed to a destination that was deleted ten minutes ago or earlier",
         (by owed::to_deleted);
-    delivered_was_answered: "what is delivered has an attempt that was answered with success",
-        "d.status = 'delivered'
+    delivered_was_answered: "what is delivered has an attempt that was answered with success, until the retention",
+        "d.status = 'delivered' AND d.pruned_at IS NULL
             AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.delivery_id = d.id
                 AND a.finished_at IS NOT NULL AND a.status BETWEEN 200 AND 299)";
     acknowledged_is_recorded: "the acknowledged revision of a lane is at least that of each purchase.updated \
@@ -221,8 +221,12 @@ const DELIVERIES_CHECKS: &[Check] = checks! {BROKEN_DELIVERIES:
             AND NOT EXISTS (SELECT 1 FROM deliveries m WHERE m.collapse_key = d.collapse_key
                 AND m.destination_id = d.destination_id AND m.seq > d.seq
                 AND m.event_type = 'purchase.updated' AND m.revision >= d.revision)";
-    attempts_are_recorded: "every attempt that was begun is kept",
-        "d.attempts <> (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id)";
+    attempts_are_recorded: "every attempt that was begun is kept until the retention removes it, and there is no other",
+        "d.attempts < (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id)
+            OR (d.pruned_at IS NULL
+                AND d.attempts > (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id))";
+    an_end_frees_the_body: "what ended keeps no body: it is never sent again",
+        "d.finished_at IS NOT NULL AND d.body IS NOT NULL";
     redeliveries_are_numbered: "an event that was owed again was owed before",
         "d.n > 0
             AND NOT EXISTS (SELECT 1 FROM deliveries m WHERE m.event_id = d.event_id

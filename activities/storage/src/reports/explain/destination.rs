@@ -127,13 +127,13 @@ const OLDEST_OWED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_des
     ORDER BY seq
     LIMIT {MAX_SHOWN}
 "};
-const NEWEST_DEAD: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "
+const NEWEST_DEAD: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_dead_of_destination", "
     destination_id = ? AND status = 'dead'
     ORDER BY seq DESC
     LIMIT {MAX_SHOWN}
 "};
 
-const NEWEST_SKIPPED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_skipped or deliveries_of_destination", "
+const NEWEST_SKIPPED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_skipped_of_destination or deliveries_skipped", "
     destination_id = ? AND status = 'skipped'
     ORDER BY seq DESC
     LIMIT {MAX_SHOWN}

@@ -299,7 +299,6 @@ fn an_unlisted_refusal_is_bisected_and_dies_at_the_fifth() {
         summary(&result)
     };
     assert_eq!(alone(1, 0), rows(&[("refused", "5000", true)]));
-    assert_eq!(alone(1, 9), rows(&[("refused", "5000", true)]));
     assert_eq!(alone(9, 3), rows(&[("refused", "86400000", true)]));
     assert_eq!(alone(5, 4), rows(&[("refused", "dead", true)]));
 }

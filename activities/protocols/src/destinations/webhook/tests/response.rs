@@ -56,8 +56,8 @@ fn only_2xx_is_success() {
         (199, AttemptClass::UnexpectedStatus, ""),
         (301, AttemptClass::Redirect, ": redirects are not followed"),
         (307, AttemptClass::Redirect, ": redirects are not followed"),
-        (400, AttemptClass::ClientError, ""),
-        (404, AttemptClass::ClientError, ""),
+        (400, AttemptClass::Refused, ""),
+        (404, AttemptClass::Refused, ""),
         (429, AttemptClass::ClientError, ""),
         (500, AttemptClass::ServerError, ""),
         (503, AttemptClass::ServerError, ""),
@@ -112,7 +112,7 @@ fn a_user_event_dies_at_its_fifth_refusal_a_state_does_not() {
     let verdict = |status, event_type, refusals| judge_one(&answer(status, None), event(event_type, 6, refusals)).0;
     for status in [400, 401, 403, 404, 409, 413, 422, 451, 499] {
         let dead = verdict(status, RENEWED, 4);
-        assert_eq!((dead.verdict, dead.class), (Verdict::Dead, AttemptClass::ClientError));
+        assert_eq!((dead.verdict, dead.class), (Verdict::Dead, AttemptClass::Refused));
         let message = format!("the endpoint answered {status}, and refused it 5 times");
         assert_eq!(dead.error.as_deref(), Some(message.as_str()));
         assert!(matches!(verdict(status, RENEWED, 3).verdict, Verdict::Retry { .. }));
