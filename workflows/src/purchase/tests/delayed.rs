@@ -1,6 +1,7 @@
 //! The start delay of a run: the signals of its first workflow task.
 
 use super::*;
+use crate::purchase::Start;
 
 /// A run that was started at time zero for the first notification.
 fn started() -> State {
