@@ -4,7 +4,6 @@ mod delayed;
 mod restored;
 mod verification;
 
-use super::Start;
 use super::state::{AdminRequest, LaneStart, Next, State};
 use super::status::Status;
 use crate::activities::{Delivered, Loaded, SettlingMode, SettlingStart, Verified};
@@ -351,7 +350,6 @@ fn attributes_that_are_left_out_are_not_upserted() {
     assert_eq!(all.len(), 5, "{all:?}");
     assert_eq!(names(&["SettleState".to_owned(), "SettleApp".to_owned()]).len(), 4);
     assert!(names(&all).is_empty());
-    assert_eq!(serde_json::to_string(&Start::default()).unwrap_or_default(), r#"{"carried":null}"#);
 }
 
 #[test]
