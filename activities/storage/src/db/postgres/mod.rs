@@ -23,12 +23,12 @@ use diesel::connection::{
 use diesel::expression::QueryMetadata;
 use diesel::internal::derives::multiconnection::MultiConnectionHelper;
 use diesel::migration::{CREATE_MIGRATIONS_TABLE, MigrationConnection};
-use diesel::pg::{Pg, PgMetadataLookup, PgTypeMetadata};
+use diesel::pg::{Pg, PgMetadataLookup};
 use diesel::query_builder::{Query as DieselQuery, QueryFragment, QueryId};
 use diesel::r2d2::R2D2Connection;
 use diesel::sql_types::TypeMetadata;
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult};
-use query::Query;
+use query::{BuiltIn, Query};
 use row::PgRow;
 pub use session::Ticket;
 use session::{Request, Session};
@@ -268,16 +268,6 @@ impl R2D2Connection for PostgresConnection {
 impl MigrationConnection for PostgresConnection {
     fn setup(&mut self) -> QueryResult<usize> {
         self.batch_execute(CREATE_MIGRATIONS_TABLE).map(|()| 0)
-    }
-}
-
-/// The types of values and columns are all built in, so nothing is looked up in the database.
-struct BuiltIn;
-
-impl PgMetadataLookup for BuiltIn {
-    fn lookup_type(&mut self, _: &str, _: Option<&str>) -> PgTypeMetadata {
-        // The server infers the type.
-        PgTypeMetadata::new(0, 0)
     }
 }
 

@@ -1,8 +1,7 @@
 //! A query as it is sent: its text, and its values in PostgreSQL's binary format.
 
-use super::BuiltIn;
 use diesel::QueryResult;
-use diesel::pg::{Pg, PgQueryBuilder};
+use diesel::pg::{Pg, PgMetadataLookup, PgQueryBuilder, PgTypeMetadata};
 use diesel::query_builder::bind_collector::RawBytesBindCollector;
 use diesel::query_builder::{QueryBuilder, QueryFragment};
 use diesel::result::Error;
@@ -71,5 +70,15 @@ impl ToSql for Bound {
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         self.to_sql(kind, out)
+    }
+}
+
+/// The types of values and columns are all built in, so nothing is looked up in the database.
+pub struct BuiltIn;
+
+impl PgMetadataLookup for BuiltIn {
+    fn lookup_type(&mut self, _: &str, _: Option<&str>) -> PgTypeMetadata {
+        // The server infers the type.
+        PgTypeMetadata::new(0, 0)
     }
 }
