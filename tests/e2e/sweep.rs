@@ -102,6 +102,7 @@ async fn wait_settled(world: &World, message: &str) {
 async fn a_failing_run_with_a_signal_of_an_admin_stays() {
     let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
     let mut world = World::start(setting).await;
+    world.let_sweep_help("the run is terminated by hand");
     let (workflow, message) = keep_failing(&mut world, Some("redeliver")).await;
     let found = wait::until(NOTICED, "the alarm", async || {
         let found = alarms(&world, "stuck").await?;

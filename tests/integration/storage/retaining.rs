@@ -95,6 +95,11 @@ story! {
             world.finish(&sent, verdict).await;
         }
         assert_eq!(left(&world, "deliveries"), 0, "delivered, dead and superseded");
+        let failed = RedeliverySelector::Failed.to(None);
+        world.store.redeliver_all(failed, Page::default(), Run::Real).await.unwrap();
+        let again = world.attempt(world.key("r1"), hook.id, "b").await;
+        assert!(again.traceparent.is_some(), "the trace of its event");
+        world.finish(&again, Verdict::Delivered).await;
         assert_eq!(world.broken(1000).await, []);
         world.age(NINETY_DAYS_MS + MINUTE_MS);
         prune(&world, 1000).await;

@@ -169,7 +169,10 @@ const END_OF_BATCH: Sql = statement! {"
 
 // A partial index of one status serves only a statement that has this status as a literal.
 const PENDING: Clause = clause!(&[END_OF_BATCH, END_BATCH], hot "deliveries_of_destination", "status = 'pending'");
-const WAITING: Clause = clause!(&[END_OF_BATCH, END_BATCH], hot "deliveries_waiting_of_destination or deliveries_unnamed", "status = 'waiting'");
+const WAITING: Clause = clause! {
+    &[END_OF_BATCH, END_BATCH], hot "deliveries_waiting_of_destination or deliveries_unnamed", "
+    status = 'waiting'
+"};
 
 const fn in_status(status: DeliveryStatus) -> Clause {
     if matches!(status, DeliveryStatus::Waiting) { WAITING } else { PENDING }

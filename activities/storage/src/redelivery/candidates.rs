@@ -219,8 +219,8 @@ fn in_range(
 
 /// The dead deliveries up to the one that was the newest at the first page.
 const DEAD: Sql = statement! {"
-    SELECT d.seq, d.created_at AS at, d.event_id AS id, d.event_type, d.collapse_key, d.revision, d.traceparent,
-        d.destination_id AS only_to,
+    SELECT d.seq, d.created_at AS at, d.event_id AS id, d.event_type, d.collapse_key, d.revision,
+        (SELECT e.traceparent FROM events e WHERE e.id = d.event_id) AS traceparent, d.destination_id AS only_to,
         (d.event_type <> 'purchase.updated' OR NOT EXISTS (
             SELECT 1
             FROM deliveries m
@@ -267,9 +267,10 @@ fn dead(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> Re
 
 /// `|| ''` keeps the planner from using the index of the destination's dead deliveries instead of the one of the lane.
 const DEAD_IN_LANE: Sql = statement! {hot "deliveries_of_key", "
-    SELECT seq, created_at AS at, event_id AS id, event_type, collapse_key, revision, traceparent,
-        destination_id AS only_to, TRUE AS is_last
-    FROM deliveries
+    SELECT d.seq, d.created_at AS at, d.event_id AS id, d.event_type, d.collapse_key, d.revision,
+        (SELECT e.traceparent FROM events e WHERE e.id = d.event_id) AS traceparent, d.destination_id AS only_to,
+        TRUE AS is_last
+    FROM deliveries d
     WHERE collapse_key = ? AND destination_id = ? AND status || '' = 'dead' AND event_type <> ?
     ORDER BY seq
 "};

@@ -66,7 +66,7 @@ row! {
         pub first_tried_at: Option<Timestamp>,
         /// When it ended; null while it is pending or waiting.
         pub finished_at: Option<Timestamp>,
-        /// When its body and the responses to its attempts were removed because of their age.
+        /// When its attempts were removed because of their age. `attempts` is still their number.
         pub pruned_at: Option<Timestamp>,
         /// When it was recorded.
         pub created_at: Timestamp,

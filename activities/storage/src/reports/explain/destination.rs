@@ -133,7 +133,8 @@ const NEWEST_DEAD: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_dead_o
     LIMIT {MAX_SHOWN}
 "};
 
-const NEWEST_SKIPPED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_skipped_of_destination or deliveries_skipped", "
+const NEWEST_SKIPPED: Clause = clause! {
+    &[DELIVERIES_WHERE], hot "deliveries_skipped_of_destination or deliveries_skipped", "
     destination_id = ? AND status = 'skipped'
     ORDER BY seq DESC
     LIMIT {MAX_SHOWN}

@@ -150,7 +150,7 @@ fn shortened(text: &str, max_chars: usize) -> String {
 pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let again = if view.n > 0 { format!(", sent again ({})", nth(view.n)) } else { String::new() };
-    let pruned = view.pruned_at.map_or_else(String::new, |at| format!("; its body and answers were pruned at {at}"));
+    let pruned = view.pruned_at.map_or_else(String::new, |at| format!("; its attempts were pruned at {at}"));
     format!("to {}{again}: {}{pruned}", label(&addressee.destination), delivery_state(one, addressee, now))
 }
 
@@ -254,7 +254,7 @@ pub fn earlier_attempts(one: &Sending) -> Option<String> {
     let shown = i64::try_from(one.attempts.len()).unwrap_or(i64::MAX);
     let left_out = one.delivery.attempts.saturating_sub(shown);
     let id = one.delivery.id;
-    (left_out > 0 && shown > 0)
+    (left_out > 0 && shown > 0 && one.delivery.pruned_at.is_none())
         .then(|| format!("{left_out} earlier attempts are not shown here: `settle delivery attempts {id}`"))
 }
 
