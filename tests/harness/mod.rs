@@ -16,6 +16,7 @@ pub mod folder;
 pub mod history;
 pub mod http;
 pub mod invariants;
+pub mod load;
 pub mod ports;
 pub mod postgres;
 pub mod process;
