@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// Number of purchases whose histories are counted.
 const SAMPLE: usize = 20;
-/// After the last webhook its run still ends.
+/// After the last webhook its run still ends, and the engine counts for a second before it shows its counts.
 const REST: Duration = Duration::from_secs(2);
 
 /// When the window of each purchase ends.
@@ -107,6 +107,7 @@ impl Plan {
 
     /// Sends, waits for all webhooks and measures.
     pub async fn run(&self, subject: &mut Subject) -> Figures {
+        wait::pass(REST).await;
         let (cpu, requests) = (machine::usage(), requests::counts(subject.temporal()).await);
         let window_ends = self.send(subject).await;
         let missing = self.wait(subject, &window_ends).await;

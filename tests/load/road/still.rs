@@ -113,17 +113,15 @@ async fn sweeps(temporal: &Temporal) -> Vec<f64> {
 }
 
 fn report(what: &str, count: usize, [before, with]: &[Watched; 2]) -> Value {
-    println!(
-        "\n{count} {what}, {:<12}{:>14}{:>14}{:>16}{:>16}",
-        "process", "MB without", "MB with", "CPU ms/s without", "CPU ms/s with"
-    );
+    println!("\n{count} {what}:");
+    println!("{:<12}{:>14}{:>14}{:>18}{:>18}", "process", "MB without", "MB with", "CPU ms/s without", "CPU ms/s with");
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
     let megabytes =
         |watched: &Watched, kind: &String| watched.memory.get(kind).copied().unwrap_or_default() as f64 / 1_000_000.0;
     for (kind, cpu) in &with.cpu_ms {
         let cpu_before = before.cpu_ms.get(kind).copied().unwrap_or_default();
         println!(
-            "{kind:<40}{:>14.1}{:>14.1}{cpu_before:>16.2}{cpu:>16.2}",
+            "{kind:<12}{:>14.1}{:>14.1}{cpu_before:>18.2}{cpu:>18.2}",
             megabytes(before, kind),
             megabytes(with, kind)
         );

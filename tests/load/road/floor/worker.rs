@@ -54,18 +54,19 @@ pub async fn work(options: Options) {
             drop(write.write_all(format!("{key}\n").as_bytes()).await);
         }
     });
-    let notifications = async {
+    // A task of its own: the worker's leaves it little time.
+    let notifications = tokio::spawn(async move {
         let mut seq = 0;
         while let Ok(Some(line)) = keys.next_line().await {
             seq += 1;
             let Ok(key) = line.parse() else { continue };
             dispatch.notify(key, seq, options.window_ms, None);
         }
-    };
+    });
     let core = Runtime::from_current_tokio(RuntimeOptions::default()).expect("a runtime");
     let mut worker = Worker::new(&core, client, worker_options(Steps { delivered })).expect("a worker");
     tokio::select! {
-        () = notifications => {}
+        _ = notifications => {}
         result = worker.run() => result.expect("the floor works"),
     }
 }
