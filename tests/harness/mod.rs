@@ -18,6 +18,7 @@ pub mod histories;
 pub mod history;
 pub mod http;
 pub mod invariants;
+pub mod load;
 pub mod ports;
 pub mod postgres;
 pub mod process;

@@ -52,6 +52,7 @@ pub enum Backend {
 
 /// The settings that the processes of one installation share.
 pub struct Installation {
+    program: PathBuf,
     folder: Folder,
     backend: Backend,
     database: String,
@@ -109,7 +110,13 @@ impl Installation {
             url = signer.certificate_url(),
         );
         std::fs::write(folder.path().join("settle.toml"), settings).expect("the settings file");
-        Self { folder, backend, database, temporal: temporal.to_owned(), port, token }
+        Self { program: program(), folder, backend, database, temporal: temporal.to_owned(), port, token }
+    }
+
+    /// This installation with processes of another program, such as an earlier build.
+    #[must_use]
+    pub fn with_program(self, program: PathBuf) -> Self {
+        Self { program, ..self }
     }
 
     /// Where its files are.
@@ -212,7 +219,7 @@ impl Installation {
     }
 
     fn command(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(&self.program);
         for name in FOREIGN {
             command.env_remove(name);
         }

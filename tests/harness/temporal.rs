@@ -29,6 +29,7 @@ pub enum Memory {
 pub struct Temporal {
     folder: Folder,
     port: u16,
+    metrics_port: u16,
     memory: Memory,
     settings: Vec<String>,
     server: Option<Watched>,
@@ -63,17 +64,23 @@ impl Temporal {
     /// When it does not answer.
     pub async fn start_with(memory: Memory, settings: &[String]) -> Self {
         let folder = Folder::new("temporal");
-        let port = ports::free();
+        let (port, metrics_port) = (ports::free(), ports::free());
         let settings = settings.to_vec();
-        let mut server = spawn(folder.path(), port, (memory, &settings));
+        let mut server = spawn(folder.path(), [port, metrics_port], (memory, &settings));
         let client = ready(&mut server, port, folder.path()).await;
-        Self { folder, port, memory, settings, server: Some(server), client }
+        Self { folder, port, metrics_port, memory, settings, server: Some(server), client }
     }
 
     /// Host and port, as a value of `TEMPORAL_ADDRESS`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The URL of the server's own metrics.
+    #[must_use]
+    pub fn metrics_url(&self) -> String {
+        format!("http://127.0.0.1:{}/metrics", self.metrics_port)
     }
 
     /// A connected client; it reconnects by itself after a restart.
@@ -120,7 +127,7 @@ impl Temporal {
     /// When it does not answer in time.
     pub async fn restart(&mut self) {
         self.kill9();
-        let mut server = spawn(self.folder.path(), self.port, (self.memory, &self.settings));
+        let mut server = spawn(self.folder.path(), [self.port, self.metrics_port], (self.memory, &self.settings));
         self.client = ready(&mut server, self.port, self.folder.path()).await;
         self.server = Some(server);
     }
@@ -161,12 +168,12 @@ fn log(folder: &Path) -> PathBuf {
     folder.join("temporal.log")
 }
 
-fn spawn(folder: &Path, port: u16, (memory, settings): (Memory, &[String])) -> Watched {
+fn spawn(folder: &Path, [port, metrics_port]: [u16; 2], (memory, settings): (Memory, &[String])) -> Watched {
     let output = File::options().create(true).append(true).open(log(folder)).expect("the server's log");
     let mut command = Command::new(cli());
     command.args(["server", "start-dev", "--headless", "--log-level", "warn", "--port", &port.to_string()]);
     // Without this the server takes a fixed port for its metrics.
-    command.args(["--metrics-port", &ports::free().to_string()]);
+    command.args(["--metrics-port", &metrics_port.to_string()]);
     command.args(["--dynamic-config-value", "frontend.WorkflowTimeSkippingEnabled=true"]);
     for setting in settings {
         command.args(["--dynamic-config-value", setting]);

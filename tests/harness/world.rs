@@ -13,6 +13,7 @@ use super::temporal::{Memory, Temporal};
 use super::wait;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::Duration;
 use workflows::window::QuietWindow;
 
@@ -45,6 +46,8 @@ pub struct Setting {
     pub rvs: bool,
     /// The platform's environment: `sandbox` or `production`.
     pub environment: &'static str,
+    /// Another program than the one under test, to compare the two.
+    pub program: Option<PathBuf>,
     /// Environment variables of every process, such as `FAILPOINTS`. [`World::start_with`] adds more.
     pub variables: Vec<(String, String)>,
 }
@@ -62,6 +65,7 @@ impl Default for Setting {
             signature: "v1",
             rvs: false,
             environment: "sandbox",
+            program: None,
             variables: Vec::new(),
         }
     }
@@ -108,6 +112,10 @@ impl World {
         let temporal = Temporal::start_with(setting.memory, &setting.temporal).await;
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
         let installation = Installation::new(setting.backend, &temporal.address(), &sns);
+        let installation = match setting.program.clone() {
+            Some(program) => installation.with_program(program),
+            None => installation,
+        };
         let mut processes = launch(&installation, &setting, &[]);
         wait_all(&mut processes).await;
         let api = installation.api();

@@ -8,14 +8,12 @@
 //! The generator, the service with its dispatcher and worker, and the Temporal server share this machine's cores.
 //! Floors and load alternate. All messages differ in id, time and signature.
 
-mod client;
 mod floors;
-mod messages;
 mod outcome;
 
 use clap::Parser;
-use client::{Load, Pace};
 use std::time::Duration;
+use system_tests::load::{Load, Message, Messages, Pace};
 use system_tests::process::Backend;
 use system_tests::temporal::Memory;
 use system_tests::world::{Setting, World};
@@ -61,15 +59,17 @@ async fn main() {
     world.let_sweep_help("settling is behind while the ingress is measured");
     let seconds = usize::try_from(options.seconds).unwrap_or(usize::MAX);
     let saturating = options.per_second.saturating_mul(seconds);
-    let mut messages = messages::Messages::new(&world.sns, &world.notification_url, options.purchases);
+    let mut messages = Messages::new(&world.sns, &world.notification_url);
     let floors = floors::Floors::new(&world.sns).await;
     let load = Load::new(&world.notification_url, options.connections);
 
     println!("{:<8}{:>22}{:>22}{:>22}", "round", "signature alone /s", "insert alone /s", "acknowledged /s");
     let mut best = Vec::new();
+    let mut created = 0;
     let mut sent = Vec::new();
     for round in 1..=options.rounds {
-        let batch = messages.sign(saturating);
+        eprintln!("signing {saturating} messages …");
+        let batch = messages.sign(&receipts(&options, &mut created, saturating));
         let signature = floors.signatures(Duration::from_secs(3)).await;
         let insert = floors.inserts(Duration::from_secs(3)).await;
         let result = load.run(batch.clone(), Pace::Saturate, Duration::from_secs(options.seconds)).await;
@@ -77,22 +77,34 @@ async fn main() {
         println!("{round:<8}{signature:>22.0}{insert:>22.0}{rate:>22.0}");
         result.check();
         best.push(rate);
-        sent.extend(batch.into_iter().take(result.acknowledged()).map(|message| message.id));
+        sent.extend(batch.into_iter().take(result.acknowledged().len()).map(|message| message.id));
     }
     best.sort_by(f64::total_cmp);
     let median = best.get(best.len() / 2).copied().unwrap_or_default();
-    sent.extend(paced(&options, &mut messages, &load, median / 3.0).await);
+    let third = receipts(&options, &mut created, paced_count(&options, median / 3.0));
+    sent.extend(paced(&options, messages.sign(&third), &load, median / 3.0).await);
     drop(floors);
     outcome::check(&mut world, &sent, options.purchases, Duration::from_secs(options.window)).await;
     world.finish().await;
 }
 
-/// Sends at a fixed rate, and returns the ids of the acknowledged messages.
-async fn paced(options: &Options, messages: &mut messages::Messages<'_>, load: &Load, rate: f64) -> Vec<String> {
-    let duration = Duration::from_secs(options.paced_seconds);
+/// The receipts of the next `count` messages: every purchase in turn.
+fn receipts(options: &Options, created: &mut usize, count: usize) -> Vec<String> {
+    let first = *created;
+    *created += count;
+    (first..*created).map(|number| format!("load-{:05}", number % options.purchases)).collect()
+}
+
+/// The number of messages at this rate.
+fn paced_count(options: &Options, rate: f64) -> usize {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number of messages")]
-    let count = (rate * duration.as_secs_f64()) as usize;
-    let batch = messages.sign(count);
+    let count = (rate * Duration::from_secs(options.paced_seconds).as_secs_f64()) as usize;
+    count
+}
+
+/// Sends at a fixed rate, and returns the ids of the acknowledged messages.
+async fn paced(options: &Options, batch: Vec<Message>, load: &Load, rate: f64) -> Vec<String> {
+    let duration = Duration::from_secs(options.paced_seconds);
     let result = load.run(batch.clone(), Pace::PerSecond(rate), duration * 2).await;
     println!(
         "at a third, {:.0}/s: p50 {:.1} ms, p99 {:.1} ms, worst {:.1} ms, counted from when each was due",
@@ -102,5 +114,5 @@ async fn paced(options: &Options, messages: &mut messages::Messages<'_>, load: &
         result.latency_ms(1.0),
     );
     result.check();
-    batch.into_iter().take(result.acknowledged()).map(|message| message.id).collect()
+    batch.into_iter().take(result.acknowledged().len()).map(|message| message.id).collect()
 }

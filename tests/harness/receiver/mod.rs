@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::http::header::CONNECTION;
 use axum::response::Response;
 use jsonschema::Validator;
 use serde_json::Value;
@@ -101,6 +102,7 @@ struct Seen {
     schemas: BTreeMap<String, Validator>,
     is_time_ignored: bool,
     is_refusal_wanted: bool,
+    is_connection_reused: bool,
     journal: Option<Journal>,
 }
 
@@ -159,6 +161,11 @@ impl Receiver {
         let keys: Vec<&str> = ["secret", "public_key"].iter().filter_map(|name| destination[name].as_str()).collect();
         assert!(!keys.is_empty(), "nothing that verifies is shown: {destination}");
         keys.into_iter().for_each(|key| self.trust(key));
+    }
+
+    /// From now on connections stay open after an answer, as those of most servers do.
+    pub fn keep_alive(&self) {
+        self.seen().is_connection_reused = true;
     }
 
     /// Until the next [`Self::trust`] the test expects signatures to be refused.
@@ -274,6 +281,13 @@ impl Receiver {
             revisions.entry(request.collapse_key().to_owned()).or_default().push(request.revision());
         }
         revisions
+    }
+
+    /// When the last request about each purchase arrived.
+    #[must_use]
+    pub fn arrivals(&self) -> BTreeMap<String, Instant> {
+        let seen = self.seen();
+        seen.requests.iter().map(|request| (request.collapse_key().to_owned(), request.began)).collect()
     }
 
     /// Waits for at least `count` `purchase.updated` requests about a purchase, and returns them.
@@ -434,7 +448,10 @@ fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 
 async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -> Response {
     let (place, reply) = keep(&mut locked(&shared.seen), headers, &raw);
-    let response = reply.answer(&shared.released).await;
+    let mut response = reply.answer(&shared.released).await;
+    if let Some(response) = response.as_mut().filter(|_| locked(&shared.seen).is_connection_reused) {
+        response.headers_mut().remove(CONNECTION);
+    }
     if let Some(request) = locked(&shared.seen).requests.get_mut(place) {
         request.finished_at = Some(Instant::now());
         request.status = response.as_ref().map(|response| response.status().as_u16());
@@ -472,8 +489,8 @@ fn keep(seen: &mut Seen, headers: HeaderMap, raw: &Bytes) -> (usize, Reply) {
     let body = serde_json::from_slice(raw).unwrap_or(Value::Null);
     let (began, finished_at, status) = (Instant::now(), None, None);
     let request = Received { webhook_id, headers, raw: raw.to_vec(), body, verified, began, finished_at, status };
-    let is_first = seen.requests.iter().all(|before| before.webhook_id != request.webhook_id);
-    let first = seen.first.clone().filter(|(receipts, _)| is_first && request.receipt_id().starts_with(receipts));
+    let is_first = || seen.requests.iter().all(|before| before.webhook_id != request.webhook_id);
+    let first = seen.first.clone().filter(|(receipts, _)| request.receipt_id().starts_with(receipts) && is_first());
     let first = first.map(|(_, reply)| reply);
     let reply = first.or_else(|| seen.next.pop_front()).or_else(|| seen.always.clone()).unwrap_or(Reply::Status(200));
     seen.requests.push(request);

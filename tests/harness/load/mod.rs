@@ -1,6 +1,9 @@
 //! The load generator: keep-alive connections that write prepared requests and read the status of each answer.
 
-use crate::messages::Message;
+mod messages;
+
+pub use messages::{Message, Messages};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,35 +26,50 @@ pub struct Load {
     connections: usize,
 }
 
+/// A message that was answered with 200.
+#[derive(Debug, Clone, Copy)]
+pub struct Acknowledged {
+    /// Its index in the batch.
+    pub number: usize,
+    /// When it was due: when it was sent, or at a fixed rate when it should have been.
+    pub due: Instant,
+    /// The time from then to the answer.
+    pub latency: Duration,
+}
+
 /// The measurement of one run.
-pub struct Result {
-    latencies_us: Vec<u64>,
+pub struct Measured {
+    acknowledged: Vec<Acknowledged>,
     refused: Vec<u16>,
     took: Duration,
 }
 
 impl Load {
     /// A generator for the service at this URL.
+    #[must_use]
     pub fn new(url: &str, connections: usize) -> Self {
         let address = url.split('/').nth(2).unwrap_or_default().to_owned();
         Self { address, connections }
     }
 
     /// Sends the messages in order until all are sent or `at_most` has passed.
-    pub async fn run(&self, messages: Vec<Message>, pace: Pace, at_most: Duration) -> Result {
+    ///
+    /// # Panics
+    /// When the service closes a connection.
+    pub async fn run(&self, messages: Vec<Message>, pace: Pace, at_most: Duration) -> Measured {
         let began = Instant::now();
         let work =
             Arc::new(Work { address: self.address.clone(), messages, next: AtomicUsize::new(0), pace, began, at_most });
         let senders: Vec<_> = (0..self.connections).map(|_| tokio::spawn(send(work.clone()))).collect();
-        let mut result = Result { latencies_us: Vec::new(), refused: Vec::new(), took: Duration::ZERO };
+        let mut measured = Measured { acknowledged: Vec::new(), refused: Vec::new(), took: Duration::ZERO };
         for sender in senders {
-            let (latencies, refused) = sender.await.expect("a connection of the generator");
-            result.latencies_us.extend(latencies);
-            result.refused.extend(refused);
+            let (acknowledged, refused) = sender.await.expect("a connection of the generator");
+            measured.acknowledged.extend(acknowledged);
+            measured.refused.extend(refused);
         }
-        result.took = began.elapsed();
-        result.latencies_us.sort_unstable();
-        result
+        measured.took = began.elapsed();
+        measured.acknowledged.sort_unstable_by_key(|one| one.latency);
+        measured
     }
 }
 
@@ -65,27 +83,35 @@ struct Work {
     at_most: Duration,
 }
 
-async fn send(work: Arc<Work>) -> (Vec<u64>, Vec<u16>) {
+impl Pace {
+    /// When the message with this index is due.
+    #[must_use]
+    pub fn due(self, began: Instant, number: usize) -> Instant {
+        match self {
+            Self::Saturate => Instant::now(),
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
+            Self::PerSecond(rate) => began + Duration::from_secs_f64(number as f64 / rate),
+        }
+    }
+}
+
+async fn send(work: Arc<Work>) -> (Vec<Acknowledged>, Vec<u16>) {
     let mut stream = TcpStream::connect(&work.address).await.expect("the service listens");
     stream.set_nodelay(true).expect("no delay");
-    let (mut latencies, mut refused) = (Vec::new(), Vec::new());
+    let (mut acknowledged, mut refused) = (Vec::new(), Vec::new());
     let mut buffer = vec![0; 4096];
     while work.began.elapsed() < work.at_most {
         let number = work.next.fetch_add(1, Ordering::Relaxed);
         let Some(message) = work.messages.get(number) else { break };
-        let due = match work.pace {
-            Pace::Saturate => Instant::now(),
-            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
-            Pace::PerSecond(rate) => work.began + Duration::from_secs_f64(number as f64 / rate),
-        };
+        let due = work.pace.due(work.began, number);
         tokio::time::sleep_until(due).await;
         stream.write_all(&message.request).await.expect("the service reads");
         match status(&mut stream, &mut buffer).await {
-            200 => latencies.push(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX)),
+            200 => acknowledged.push(Acknowledged { number, due, latency: due.elapsed() }),
             other => refused.push(other),
         }
     }
-    (latencies, refused)
+    (acknowledged, refused)
 }
 
 /// Reads one answer and returns its status. Answers are short and have a content-length.
@@ -109,31 +135,41 @@ async fn status(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
     }
 }
 
-impl Result {
-    /// The number of requests that were answered with 200.
-    pub fn acknowledged(&self) -> usize {
-        self.latencies_us.len()
+impl Measured {
+    /// The requests that were answered with 200, the quickest first.
+    #[must_use]
+    pub fn acknowledged(&self) -> &[Acknowledged] {
+        &self.acknowledged
     }
 
     /// Answers with 200 per second.
+    #[must_use]
     pub fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
-        let acknowledged = self.acknowledged() as f64;
+        let acknowledged = self.acknowledged.len() as f64;
         acknowledged / self.took.as_secs_f64()
     }
 
     /// The latency at this quantile, from 0 to 1, in milliseconds.
+    #[must_use]
     pub fn latency_ms(&self, part: f64) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index below the length")]
-        let index = ((self.latencies_us.len() as f64 * part) as usize).min(self.latencies_us.len().saturating_sub(1));
-        #[expect(clippy::cast_precision_loss, reason = "microseconds of one request")]
-        let micros = self.latencies_us.get(index).copied().unwrap_or_default() as f64;
-        micros / 1000.0
+        quantile(&self.acknowledged, part).map_or(0.0, |one| one.latency.as_secs_f64() * 1000.0)
     }
 
-    /// Panics if any request was not answered with 200.
+    /// Checks that every request was answered with 200.
+    ///
+    /// # Panics
+    /// When one was not.
     pub fn check(&self) {
         assert!(self.refused.is_empty(), "not acknowledged: {:?}", self.refused.iter().take(10).collect::<Vec<_>>());
     }
+}
+
+/// The item at this quantile, from 0 to 1, of a sorted list; `None` when the list is empty.
+#[must_use]
+pub fn quantile<T>(sorted: &[T], part: f64) -> Option<&T> {
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 items")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index below the length")]
+    let index = ((sorted.len() as f64 * part) as usize).min(sorted.len().saturating_sub(1));
+    sorted.get(index)
 }

@@ -1,8 +1,8 @@
 //! Signed messages as complete HTTP requests, prepared before the measurement so that the generator costs little.
 
+use crate::sns::{Rtn, Sns};
 use domain::Timestamp;
 use std::sync::Arc;
-use system_tests::sns::{Rtn, Sns};
 
 /// A message and its request.
 #[derive(Clone)]
@@ -17,37 +17,42 @@ pub struct Message {
 pub struct Messages<'a> {
     sns: &'a Sns,
     path: String,
-    purchases: usize,
     created: usize,
     began: Timestamp,
 }
 
 impl<'a> Messages<'a> {
-    /// Messages for this endpoint, spread over this many purchases.
-    pub fn new(sns: &'a Sns, url: &str, purchases: usize) -> Self {
+    /// Messages for this endpoint.
+    #[must_use]
+    pub fn new(sns: &'a Sns, url: &str) -> Self {
         let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
-        Self { sns, path, purchases, created: 0, began: api::clock::now() }
+        Self { sns, path, created: 0, began: api::clock::now() }
     }
 
-    /// Signs `count` messages, on two threads.
-    pub fn sign(&mut self, count: usize) -> Vec<Message> {
-        eprintln!("signing {count} messages …");
+    /// Signs one message about each of these receipts, in this order, on two threads. Each is a renewal.
+    ///
+    /// # Panics
+    /// When OpenSSL does not sign.
+    pub fn sign(&mut self, receipts: &[String]) -> Vec<Message> {
         let first = self.created;
-        self.created += count;
-        let half = first + count / 2;
+        self.created += receipts.len();
+        let (some, others) = receipts.split_at(receipts.len() / 2);
         let this = &*self;
+        let signed = |receipts: &[String], first: usize| {
+            receipts.iter().zip(first..).map(|(receipt, number)| this.one(receipt, number)).collect::<Vec<_>>()
+        };
         std::thread::scope(|scope| {
-            let other = scope.spawn(move || (first..half).map(|number| this.one(number)).collect::<Vec<_>>());
-            let mine: Vec<_> = (half..first + count).map(|number| this.one(number)).collect();
-            let mut all = other.join().expect("the other signing thread");
+            let thread = scope.spawn(move || signed(some, first));
+            let mine = signed(others, first + some.len());
+            let mut all = thread.join().expect("the other signing thread");
             all.extend(mine);
             all
         })
     }
 
-    fn one(&self, number: usize) -> Message {
-        let receipt = format!("load-{:05}", number % self.purchases);
-        let mut rtn = Rtn::new("SUBSCRIPTION_RENEWED", &receipt);
+    fn one(&self, receipt: &str, number: usize) -> Message {
+        let mut rtn = Rtn::new("SUBSCRIPTION_RENEWED", receipt);
+        rtn.app_user_id = format!("amzn1.account.{receipt}");
         // Notifications of one purchase differ in the store's time.
         rtn.at = self.began.plus_millis(i64::try_from(number).unwrap_or(i64::MAX));
         let message = self.sns.notification(&rtn);

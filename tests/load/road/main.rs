@@ -1,0 +1,203 @@
+//! `road-load` measures the whole road, from a signed notification to the verified webhook: what a settled purchase costs
+//! the engine and settle, and how long after its window its webhook comes. Beside it the floor: a workflow with the same
+//! commands whose activities do nothing.
+//!
+//! ```sh
+//! cargo build --release && target/release/road-load
+//! ```
+//!
+//! The driver signs, sends, receives and verifies; settle, the Temporal server and PostgreSQL are its child processes,
+//! whose CPU time the system counts. Variants alternate, each round with a server and a database of its own.
+
+mod floor;
+mod ingress;
+mod machine;
+mod phase;
+mod report;
+mod requests;
+mod rows;
+mod still;
+mod subject;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use phase::Plan;
+use report::Round;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+use subject::{Installed, Other, Subject, Variant};
+use system_tests::process::Backend;
+
+/// As in settle, so that the floor has the same allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Purchases that are settled before the measurement, so that connections are open and the destination is known.
+const WARM: usize = 20;
+
+/// Measures what a settled purchase costs, and its lag.
+#[derive(Debug, Parser)]
+struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The database of settle.
+    #[arg(long, value_enum, default_value_t = DatabaseKind::Sqlite)]
+    database: DatabaseKind,
+    /// What is measured, in this order in each round.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "timer,floor")]
+    variants: Vec<Variant>,
+    /// Number of rounds.
+    #[arg(long, default_value_t = 2)]
+    rounds: u32,
+    /// Purchases of the burst, whose windows all end at once.
+    #[arg(long, default_value_t = 2_000)]
+    purchases: usize,
+    /// Notifications of each purchase.
+    #[arg(long, default_value_t = 5)]
+    notifications: usize,
+    /// The quiet window, in seconds.
+    #[arg(long, default_value_t = 5)]
+    window: u64,
+    /// Rates of purchases a second at which the lag is measured; 0 for none.
+    #[arg(long, value_delimiter = ',', default_value = "10,30,60")]
+    paces: Vec<u32>,
+    /// Seconds of each rate.
+    #[arg(long, default_value_t = 15)]
+    paced_seconds: u32,
+    /// Seconds after the windows within which the last webhook must come.
+    #[arg(long, default_value_t = 300)]
+    patience: u64,
+    /// A variable of settle's processes, such as SETTLE_LOG=info.
+    #[arg(long, value_name = "NAME=VALUE")]
+    variable: Vec<String>,
+    /// The program of the variant `other`, such as an earlier build.
+    #[arg(long, value_name = "FILE")]
+    other_program: Option<PathBuf>,
+    /// A further variable of the variant `other`.
+    #[arg(long, value_name = "NAME=VALUE")]
+    other_variable: Vec<String>,
+    /// Then measures the ingress while the burst's windows end, at saturation and at a third of that.
+    #[arg(long)]
+    ingress_at_third: bool,
+    /// Then watches this number of open windows.
+    #[arg(long, default_value_t = 0)]
+    open: usize,
+    /// Then watches this number of sleeping purchases, which are written to storage.
+    #[arg(long, default_value_t = 0)]
+    sleeping: usize,
+    /// Seconds for which ingress is measured, and open windows and sleeping purchases are watched.
+    #[arg(long, default_value_t = 60)]
+    watched_seconds: u64,
+    /// Prints JSON after the tables.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The process of the floor; the driver starts it.
+    #[command(hide = true)]
+    Floor(floor::worker::Options),
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DatabaseKind {
+    /// `settle run`.
+    Sqlite,
+    /// `settle serve` and `settle worker`.
+    Postgres,
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let mut options = Options::parse();
+    match options.command.take() {
+        Some(Command::Floor(options)) => floor::worker::work(options).await,
+        None => measure(&options).await,
+    }
+}
+
+async fn measure(options: &Options) {
+    let installed = installed(options);
+    let rounds = rounds(options, &installed).await;
+    let watched = Duration::from_secs(options.watched_seconds);
+    let patience = Duration::from_secs(options.patience);
+    let (mut ingress, mut still) = (Value::Null, Vec::new());
+    if options.ingress_at_third {
+        let measured = ingress::Options { burst: burst(options), time: watched };
+        ingress = ingress::at_third(&measured, &installed).await;
+    }
+    if options.open > 0 {
+        let plan = still::Plan { count: options.open, watched, patience };
+        still.push(still::open(plan, &installed).await);
+    }
+    if options.sleeping > 0 {
+        let plan = still::Plan { count: options.sleeping, watched, patience };
+        still.push(still::sleeping(plan, &installed).await);
+    }
+    if options.json {
+        println!("{}", json!({ "rounds": report::json(&rounds), "ingress": ingress, "still": still }));
+    }
+}
+
+/// The rounds, in which the variants alternate.
+async fn rounds(options: &Options, installed: &Installed) -> Vec<Round> {
+    let mut rounds = Vec::new();
+    if options.rounds == 0 {
+        return rounds;
+    }
+    report::print_head();
+    for number in 1..=options.rounds {
+        for variant in &options.variants {
+            let load_average = machine::load_average();
+            let mut subject = Subject::start(*variant, installed).await;
+            let phases = phases(options, &mut subject).await;
+            subject.finish().await;
+            let round = Round { number, variant: *variant, load_average, phases };
+            round.print();
+            rounds.push(round);
+        }
+    }
+    report::print_summary(&rounds);
+    rounds
+}
+
+fn burst(options: &Options) -> Plan {
+    Plan {
+        name: "burst".to_owned(),
+        purchases: options.purchases,
+        notifications: options.notifications,
+        per_second: None,
+        window: Duration::from_secs(options.window),
+        patience: Duration::from_secs(options.patience),
+    }
+}
+
+fn installed(options: &Options) -> Installed {
+    let variables = |named: &[String]| -> Vec<(String, String)> {
+        let pairs = named.iter().filter_map(|variable| variable.split_once('='));
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    Installed {
+        backend: match options.database {
+            DatabaseKind::Sqlite => Backend::Sqlite,
+            DatabaseKind::Postgres => Backend::Postgres,
+        },
+        window: Duration::from_secs(options.window),
+        variables: variables(&options.variable),
+        other: Other { program: options.other_program.clone(), variables: variables(&options.other_variable) },
+    }
+}
+
+/// The warm-up, which is not reported, the burst, and each rate.
+async fn phases(options: &Options, subject: &mut Subject) -> Vec<phase::Figures> {
+    let burst = burst(options);
+    Plan { name: "warm".to_owned(), purchases: WARM, notifications: 1, ..burst.clone() }.run(subject).await;
+    let mut figures = vec![burst.run(subject).await];
+    for rate in options.paces.iter().copied().filter(|rate| *rate > 0) {
+        let purchases = (rate * options.paced_seconds) as usize;
+        let plan = Plan { name: format!("{rate}/s"), purchases, per_second: Some(rate), ..burst.clone() };
+        figures.push(plan.run(subject).await);
+    }
+    figures
+}

@@ -1,0 +1,68 @@
+//! Rows that are written past settle: so many purchases cannot be settled one by one.
+
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::Text;
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+
+/// Rows of one statement.
+const AT_ONCE: usize = 200_000;
+
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// Copies the purchase of a receipt so many times, each with a key and a receipt of its own, without a user.
+///
+/// # Panics
+/// When the database refuses it.
+pub fn multiply(database: &str, receipt: &str, count: usize) {
+    if database.starts_with("postgres") {
+        let mut connection = PgConnection::establish(database).expect("the database");
+        let columns = "SELECT column_name::text AS name FROM information_schema.columns
+             WHERE table_name = 'purchases' AND table_schema = 'public'";
+        let columns = sql_query(columns).load::<Column>(&mut connection).expect("columns");
+        let key = "lpad(to_hex(i), 8, '0') || '-0000-5000-8000-000000000000'";
+        for (first, last) in steps(count) {
+            let numbers = format!("generate_series({first}::bigint, {last}) AS numbers(i)");
+            connection.batch_execute(&copy(&columns, key, &numbers, receipt)).expect("copies");
+        }
+        connection.batch_execute("ANALYZE purchases").expect("statistics");
+    } else {
+        let mut connection = SqliteConnection::establish(database).expect("the database");
+        let columns = "SELECT name FROM pragma_table_info('purchases')";
+        let columns = sql_query(columns).load::<Column>(&mut connection).expect("columns");
+        let key = "printf('%08x-0000-5000-8000-000000000000', i)";
+        for (first, last) in steps(count) {
+            let numbers = format!(
+                "(WITH RECURSIVE counted(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM counted WHERE i < {last})
+                  SELECT i FROM counted) AS numbers"
+            );
+            connection.batch_execute(&copy(&columns, key, &numbers, receipt)).expect("copies");
+        }
+        connection.batch_execute("ANALYZE").expect("statistics");
+    }
+}
+
+fn steps(count: usize) -> impl Iterator<Item = (usize, usize)> {
+    (1..=count).step_by(AT_ONCE).map(move |first| (first, (first + AT_ONCE - 1).min(count)))
+}
+
+fn copy(columns: &[Column], key: &str, numbers: &str, receipt: &str) -> String {
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let value = |name: &&str| match *name {
+        "collapse_key" => key.to_owned(),
+        "receipt_id" => "'sleeping-' || i".to_owned(),
+        "user_id" | "first_user_id" | "app_user_id" => "NULL".to_owned(),
+        // A month from now, like that of a subscription that was looked at today.
+        "next_wake_at" => "updated_at + 2592000000000".to_owned(),
+        other => other.to_owned(),
+    };
+    let values: Vec<String> = names.iter().map(value).collect();
+    format!(
+        "INSERT INTO purchases ({}) SELECT {} FROM purchases, {numbers} WHERE receipt_id = '{receipt}'",
+        names.join(", "),
+        values.join(", ")
+    )
+}

@@ -1,0 +1,154 @@
+//! What is measured: settle with one of its settings, or the floor.
+
+use super::floor::{self, Floor};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use system_tests::load::{Load, Messages, Pace};
+use system_tests::process::Backend;
+use system_tests::temporal::{Memory, Temporal};
+use system_tests::world::{Setting, World};
+use tokio::time::Instant;
+
+/// Connections of the generator.
+pub const CONNECTIONS: usize = 256;
+
+/// A way to settle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Variant {
+    /// settle; the window is a timer of the run.
+    Timer,
+    /// settle; the window is the delay of the run's start.
+    StartDelay,
+    /// As `timer`, with `--other-program` and `--other-variable`: an earlier build, or other settings.
+    Other,
+    /// The same commands without settle, see [`Floor`].
+    Floor,
+}
+
+impl Variant {
+    /// Its name in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Timer => "timer",
+            Self::StartDelay => "start-delay",
+            Self::Other => "other",
+            Self::Floor => "floor",
+        }
+    }
+}
+
+/// The settings of a round.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    /// The database.
+    pub backend: Backend,
+    /// The window.
+    pub window: Duration,
+    /// Variables of settle's processes.
+    pub variables: Vec<(String, String)>,
+    /// What differs in [`Variant::Other`].
+    pub other: Other,
+}
+
+/// What is compared with the program under test.
+#[derive(Debug, Clone, Default)]
+pub struct Other {
+    /// The program, if it is another.
+    pub program: Option<PathBuf>,
+    /// Further variables of its processes.
+    pub variables: Vec<(String, String)>,
+}
+
+/// A running variant.
+pub enum Subject {
+    /// settle.
+    Settle(Box<World>),
+    /// The floor.
+    Floor(Box<Floor>),
+}
+
+impl Subject {
+    /// Starts it with a Temporal server and a database of its own.
+    pub async fn start(variant: Variant, installed: &Installed) -> Self {
+        let (window, other) = match variant {
+            Variant::Timer => ("timer", Other::default()),
+            Variant::StartDelay => ("start-delay", Other::default()),
+            Variant::Other => ("timer", installed.other.clone()),
+            Variant::Floor => return Self::Floor(Box::new(Floor::start(installed.window).await)),
+        };
+        let mut variables = vec![("SETTLE_ENGINE_WINDOW".to_owned(), window.to_owned())];
+        variables.extend(installed.variables.iter().chain(&other.variables).cloned());
+        let mut world = World::start(Setting {
+            backend: installed.backend,
+            memory: Memory::File,
+            window_seconds: installed.window.as_secs(),
+            program: other.program,
+            variables,
+            ..Setting::default()
+        })
+        .await;
+        world.receiver.keep_alive();
+        world.let_sweep_help("on a busy machine settling is behind");
+        Self::Settle(Box::new(world))
+    }
+
+    /// settle; `None` for the floor.
+    pub const fn world(&self) -> Option<&World> {
+        match self {
+            Self::Settle(world) => Some(world),
+            Self::Floor(_) => None,
+        }
+    }
+
+    /// Its Temporal server.
+    pub const fn temporal(&self) -> &Temporal {
+        match self {
+            Self::Settle(world) => &world.temporal,
+            Self::Floor(floor) => &floor.temporal,
+        }
+    }
+
+    /// Sends one notification about each of these receipts, in this order, and returns when the last one of each
+    /// purchase was due.
+    pub async fn send(&mut self, receipts: &[String], pace: Pace) -> BTreeMap<String, Instant> {
+        let world = match self {
+            Self::Floor(floor) => return floor.send(receipts, pace).await,
+            Self::Settle(world) => world,
+        };
+        let signed = Messages::new(&world.sns, &world.notification_url).sign(receipts);
+        let load = Load::new(&world.notification_url, CONNECTIONS);
+        let measured = load.run(signed, pace, Duration::from_secs(600)).await;
+        measured.check();
+        let mut last = BTreeMap::<String, Instant>::new();
+        for sent in measured.acknowledged() {
+            let Some(receipt) = receipts.get(sent.number) else { continue };
+            let due = last.entry(world.key(receipt).to_string()).or_insert(sent.due);
+            *due = sent.due.max(*due);
+        }
+        last
+    }
+
+    /// When the last webhook about each purchase arrived, or the last activity of the floor.
+    pub fn arrivals(&self) -> BTreeMap<String, Instant> {
+        match self {
+            Self::Settle(world) => world.receiver.arrivals(),
+            Self::Floor(floor) => floor.arrivals(),
+        }
+    }
+
+    /// The workflow id of a receipt's purchase.
+    pub fn workflow_id(&self, receipt: &str) -> String {
+        match self {
+            Self::Settle(world) => world.workflow(receipt),
+            Self::Floor(_) => floor::workflow_id(floor::key(receipt)),
+        }
+    }
+
+    /// Checks every webhook, and ends everything.
+    pub async fn finish(self) {
+        if let Self::Settle(world) = self {
+            world.finish().await;
+        }
+    }
+}
