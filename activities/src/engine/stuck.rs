@@ -1,24 +1,21 @@
-//! Runs that make no progress: their workflow task fails again and again.
+//! Ends runs that make no progress.
 
 use super::{Engine, TemporalError, execution, timed};
 use domain::CollapseKey;
 use temporalio_client::NamespacedClient;
 use temporalio_client::tonic::Code;
+use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     DescribeWorkflowExecutionRequest, TerminateWorkflowExecutionRequest,
 };
 use workflows::contract;
 
-/// Number of attempts of one workflow task after which a late run is stuck. Each signal lets the server count anew, and
-/// the sweep signals late runs.
-const STUCK_ATTEMPTS: i32 = 3;
-
 impl Engine {
-    /// Terminates the purchase's run if its workflow task keeps failing; returns whether it did.
+    /// Terminates the purchase's run if one is open; returns whether one was. A run that an operator paused stays.
     ///
     /// # Errors
     /// See [`TemporalError`].
-    pub async fn end_stuck(&self, key: CollapseKey) -> Result<bool, TemporalError> {
+    pub async fn end_run(&self, key: CollapseKey) -> Result<bool, TemporalError> {
         let client = self.now()?;
         let describe = DescribeWorkflowExecutionRequest {
             namespace: client.namespace(),
@@ -29,13 +26,14 @@ impl Engine {
             Err(status) if status.code() == Code::NotFound => return Ok(false),
             Err(status) => return Err(status.into()),
         };
-        if found.pending_workflow_task.is_none_or(|task| task.attempt < STUCK_ATTEMPTS) {
+        let Some(run) = found.workflow_execution_info else { return Ok(false) };
+        if run.status() != WorkflowExecutionStatus::Running {
             return Ok(false);
         }
         let request = TerminateWorkflowExecutionRequest {
             namespace: client.namespace(),
-            workflow_execution: found.workflow_execution_info.and_then(|info| info.execution),
-            reason: "its workflow task keeps failing".to_owned(),
+            workflow_execution: run.execution,
+            reason: "it was woken several times and did not settle".to_owned(),
             identity: self.identity.clone(),
             ..Default::default()
         };

@@ -48,4 +48,5 @@ mod tracks;
 mod users;
 mod verifying;
 mod waiting;
+mod waking;
 mod world;
