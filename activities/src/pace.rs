@@ -26,6 +26,7 @@ pub enum Permit {
 /// The rate limit of one process.
 #[derive(Debug)]
 pub struct Pace {
+    per_second: u32,
     interval: Duration,
     platforms: Mutex<HashMap<PlatformId, Platform>>,
 }
@@ -53,7 +54,13 @@ struct Platform {
 impl Pace {
     /// A limit of `per_second` queries a second per platform.
     pub fn new(per_second: u32) -> Self {
-        Self { interval: Duration::from_secs(1) / per_second.max(1), platforms: Mutex::default() }
+        let per_second = per_second.max(1);
+        Self { per_second, interval: Duration::from_secs(1) / per_second, platforms: Mutex::default() }
+    }
+
+    /// The number of queries a second per platform.
+    pub const fn per_second(&self) -> u32 {
+        self.per_second
     }
 
     /// Reserves the next permit. An unused permit is lost.

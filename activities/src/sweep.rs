@@ -1,6 +1,10 @@
 //! `sweep`: signals the runs of overdue purchases, starting those that do not exist. So every workflow can be rebuilt
 //! from the database alone. For late lanes it signals the run of their destination.
 //!
+//! Purchases are woken in steps of a second. In each step come those that a person waits for, then those whose window
+//! was missed, then changes of settings and the calendar, which may use four fifths of the rate at which a store may be
+//! queried: the rest is left to windows that end.
+//!
 //! A run sends heartbeats, and ends when it is cancelled or takes too long; what is in progress then is abandoned. If
 //! Temporal takes a run that goes on for lost, two sweep at once for that time at most. That is harmless: signals that
 //! wake a run may be repeated, and every write of a sweep is conditional on what it changes.
@@ -10,18 +14,27 @@ use crate::engine::Engine;
 use crate::failure::Failed;
 use crate::retention;
 use crate::stuck;
-use domain::{CollapseKey, DestinationId, Timestamp};
+use domain::{DestinationId, Timestamp};
 use futures::StreamExt;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use storage::{Due, Error, Overdue, Store, fault};
+use storage::{Due, Error, Overdue, Quota, Store, fault};
 use temporalio_sdk::activities::ActivityContext;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use workflows::activities::Swept;
 use workflows::options::SWEEP_BUDGET;
 use workflows::signal::Signal;
 
-/// Maximum number of purchases that one sweep signals, which limits the rate of signals.
-const MAX_WOKEN: i64 = 200;
+/// Time of one step.
+const STEP: Duration = Duration::from_secs(1);
+/// The times that a step may count as, whatever it took.
+const STEP_BOUNDS: std::ops::RangeInclusive<Duration> = STEP..=Duration::from_secs(3);
+/// The part of the rate of queries that changes of settings and the calendar may use.
+const SHARE: f64 = 0.8;
+/// Maximum number of purchases in each category of a step that has no other limit, which limits the rate of signals.
+const OTHERS: i64 = 50;
+/// The number of a platform's purchases that were woken and did not settle yet, as the time in which they are woken.
+const IN_PROGRESS: Duration = Duration::from_secs(10);
 /// Maximum number of concurrent signals.
 const MAX_CONCURRENT: usize = 8;
 /// Approximate maximum number of deliveries to deleted destinations that one sweep ends.
@@ -34,8 +47,8 @@ const MAX_SCANNED: i64 = 10_000;
 const SCAN_BUDGET: Duration = Duration::from_secs(2);
 /// Time limit for examining runs that may make no progress.
 const EXAMINE_BUDGET: Duration = Duration::from_secs(2);
-/// Time after which no further signal is sent: the next sweep goes on.
-const BUDGET: Duration = Duration::from_secs(4);
+/// Time after which no further step begins, and no further signal is sent: the next sweep goes on.
+const BUDGET: Duration = Duration::from_secs(12);
 
 /// Time between two heartbeats to Temporal.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
@@ -51,7 +64,7 @@ pub async fn sweep_in_time(context: &Context) -> Result<Swept, Failed> {
         if fault::is_planted("sweep.hang") {
             std::future::pending::<()>().await;
         }
-        let swept = sweep(&context.store, &context.engine, context.retention).await?;
+        let swept = sweep(context).await?;
         context.store.sweep_finished().await?;
         Ok(swept)
     };
@@ -73,38 +86,78 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
 }
 
 /// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
-/// settings, ends runs that make no progress, signals the runs of overdue purchases and destinations, reconsiders waiting deliveries after a change of
-/// their destination's settings, ends the deliveries to deleted destinations, and removes old bodies.
-async fn sweep(store: &Store, engine: &Engine, retention: Option<Duration>) -> Result<Swept, Error> {
+/// settings, signals the runs of late destinations and of overdue purchases, reconsiders waiting deliveries after a
+/// change of their destination's settings, ends the deliveries to deleted destinations, and removes old bodies.
+async fn sweep(context: &Context) -> Result<Swept, Error> {
+    let store = &context.store;
     if let Err(error) = expire_topics(store).await {
         tracing::warn!(error = %error, "topics were not expired; the next sweep tries again");
     }
     let has_more_purchases = schedule_rechecks(store).await;
-    let began = Instant::now();
-    let Overdue { found: due, may_be_stuck, destinations, in_backoff, more, at } = store.overdue(MAX_WOKEN).await?;
-    if timeout(EXAMINE_BUDGET, stuck::end(store, engine, may_be_stuck)).await.is_err() {
-        tracing::debug!("not all late runs were examined; the next sweep goes on");
+    let late = store.late_destinations().await?;
+    start_destinations(&context.engine, &late.destinations, "lane", late.at);
+    start_destinations(&context.engine, &late.in_backoff, "cancel_backoff", late.at);
+    let purchases = wake_overdue(context).await?;
+    reconsider_deliveries(store).await;
+    end_deleted(store).await;
+    retention::prune(store, context.retention).await;
+    let woken = purchases.woken + late.destinations.len() + late.in_backoff.len();
+    Ok(Swept { woken, more: has_more_purchases || purchases.more })
+}
+
+/// Wakes what is overdue, step by step.
+async fn wake_overdue(context: &Context) -> Result<Swept, Error> {
+    let (began, mut swept) = (Instant::now(), Swept::default());
+    let (mut step, mut took) = (began, STEP);
+    loop {
+        let overdue = context.store.overdue(quota(context.verifier.pace.per_second(), took)).await?;
+        let (found, more, postponed) = (overdue.found.len(), overdue.more, overdue.postponed.len());
+        let woken = wake_all(context, &overdue, began).await;
+        swept.woken += woken.len();
+        let has_progressed = !woken.is_empty() || (found == 0 && postponed > 0);
+        if let Err(error) = context.store.note_woken(overdue, woken).await {
+            tracing::warn!(error = %error, "wakes were not noted; the next sweep repeats them");
+            return Ok(swept);
+        }
+        swept.more = more && (has_progressed || found == 0);
+        if !swept.more || began.elapsed() > BUDGET || context.stopping.load(Ordering::Relaxed) {
+            return Ok(swept);
+        }
+        sleep_until(step + STEP).await;
+        took = step.elapsed();
+        step = Instant::now();
     }
-    let found = due.len();
-    start_destinations(engine, &destinations, "lane", at);
-    start_destinations(engine, &in_backoff, "cancel_backoff", at);
-    let woken_keys: Vec<Option<CollapseKey>> = futures::stream::iter(due)
-        .take_while(|_| std::future::ready(began.elapsed() < BUDGET))
-        .map(|due| wake(engine, due, at))
+}
+
+/// The quota of a step after one that took this time.
+fn quota(per_second: u32, took: Duration) -> Quota {
+    let rate = f64::from(per_second) * SHARE;
+    let wakes = |time: Duration| {
+        #[expect(clippy::cast_possible_truncation, reason = "at most a thousand a second for some seconds")]
+        let wakes = (rate * time.as_secs_f64()) as i64;
+        wakes.max(1)
+    };
+    Quota {
+        per_store: wakes(took.clamp(*STEP_BOUNDS.start(), *STEP_BOUNDS.end())),
+        unfollowed: wakes(IN_PROGRESS),
+        others: OTHERS,
+    }
+}
+
+/// Ends the runs that did not follow their wakes, and wakes all found purchases; returns those whose signal Temporal
+/// accepted.
+async fn wake_all(context: &Context, overdue: &Overdue, began: Instant) -> Vec<Due> {
+    let Overdue { found, unfollowed, at, .. } = overdue;
+    if timeout(EXAMINE_BUDGET, stuck::end(&context.store, &context.engine, unfollowed.clone())).await.is_err() {
+        tracing::debug!("not all runs without progress were ended; the next sweep goes on");
+    }
+    let woken: Vec<Option<Due>> = futures::stream::iter(found.clone())
+        .take_while(|_| std::future::ready(began.elapsed() < BUDGET + STEP))
+        .map(|due| wake(&context.engine, due, *at))
         .buffer_unordered(MAX_CONCURRENT)
         .collect()
         .await;
-    let is_full = i64::try_from(found).unwrap_or(i64::MAX) >= MAX_WOKEN;
-    let more = more || is_full || woken_keys.len() < found;
-    let keys: Vec<CollapseKey> = woken_keys.into_iter().flatten().collect();
-    let woken = keys.len() + destinations.len() + in_backoff.len();
-    if let Err(error) = store.wakes_tried(keys, at).await {
-        tracing::warn!(error = %error, "wakes were not recorded; the next sweep repeats them");
-    }
-    reconsider_deliveries(store).await;
-    end_deleted(store).await;
-    retention::prune(store, retention).await;
-    Ok(Swept { woken, more: has_more_purchases || (more && woken > 0) })
+    woken.into_iter().flatten().collect()
 }
 
 /// Schedules rechecks of the purchases that a change of settings affects; returns whether more may remain. The same
@@ -162,14 +215,29 @@ async fn end_deleted(store: &Store) {
 }
 
 /// Signals a purchase's run; returns the purchase if Temporal accepted the signal.
-async fn wake(engine: &Engine, due: Due, read_at: Timestamp) -> Option<CollapseKey> {
+async fn wake(engine: &Engine, due: Due, read_at: Timestamp) -> Option<Due> {
     metrics::counter!("settle_sweep_findings_total", "why" => due.why).increment(1);
     tracing::debug!(collapse_key = %due.collapse_key, why = due.why, %read_at, "signals an overdue purchase");
     match engine.signal(due.collapse_key, Signal::Wake).await {
-        Ok(()) => Some(due.collapse_key),
+        Ok(()) => Some(due),
         Err(error) => {
             tracing::warn!(collapse_key = %due.collapse_key, error = %error, "a purchase was not woken; the next sweep tries again");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_calendar_uses_four_fifths_of_the_rate() {
+        let seconds = |number| Duration::from_secs(number);
+        assert_eq!(quota(10, seconds(1)).per_store, 8);
+        assert_eq!(quota(100, seconds(2)).per_store, 160, "a long step counts");
+        assert_eq!(quota(100, seconds(60)).per_store, 240, "but not as a burst");
+        assert_eq!(quota(1, Duration::ZERO).per_store, 1);
+        assert_eq!(quota(10, seconds(1)).unfollowed, 80);
     }
 }

@@ -10,11 +10,15 @@ use protocols::http::{Reply, Request};
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::Store;
+use storage::{Store, chain};
 use url::Url;
+use workflows::signal::Signal;
 
 /// The known stores, by the name in the URL of their ingress. Each has an arm in the methods of [`Edge`].
 pub const STORES: &[&str] = &[amazon::STORE];
+
+/// Maximum number of purchases of a platform that are woken after a change by a person.
+const MAX_WOKEN: i64 = 20;
 
 /// Sends one request to a URL that a user of settle entered.
 pub type Sender = Arc<dyn Fn(Request) -> BoxFuture<'static, Reply> + Send + Sync>;
@@ -53,6 +57,33 @@ impl Edge {
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+
+    /// Wakes the purchases that a person waits for, after a change that rechecks few. What is not woken here is woken by
+    /// the sweep.
+    pub fn wake_for_persons(self: &Arc<Self>) {
+        let edge = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = edge.wake_all_for_persons().await {
+                tracing::debug!(error = chain(&error), "rechecked purchases were not woken; the sweep wakes them");
+            }
+        });
+    }
+
+    async fn wake_all_for_persons(&self) -> Result<(), storage::Error> {
+        let overdue = self.store.overdue_for_persons(MAX_WOKEN).await?;
+        let engine = self.dispatch.engine();
+        let mut woken = Vec::new();
+        for due in overdue.found.clone() {
+            match engine.signal(due.collapse_key, Signal::Wake).await {
+                Ok(()) => woken.push(due),
+                Err(error) => {
+                    tracing::debug!(collapse_key = %due.collapse_key, error = chain(&error), "not woken; the sweep wakes it");
+                    break;
+                }
+            }
+        }
+        self.store.note_woken(overdue, woken).await
     }
 
     /// Passes a message to the ingress of its store; `None` when there is no such store.

@@ -142,3 +142,23 @@ async fn a_sweep_that_was_terminated_is_claimed_by_its_owner_again() {
     assert_eq!(serve.exit_status(), None, "the first one goes on:\n{}", serve.log());
     serve.wait_connected().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_was_replaced_by_hand_is_claimed_again() {
+    let temporal = Temporal::start(Memory::Volatile).await;
+    let installation = Installation::new(Backend::Postgres, &temporal.address(), &Sns::new());
+    let mut serve = installation.start(&["serve"], &[]);
+    serve.wait_connected().await;
+    // Without its memo, and on a queue that nobody serves.
+    let line = "temporal workflow start --type sweep --workflow-id sweep --task-queue elsewhere \
+                --id-conflict-policy TerminateExisting";
+    drop(temporal.run_line(line).await);
+    wait::until(SOON, "the sweep on its queue", async || {
+        let found = temporal.describe("sweep").await.and_then(|found| found.workflow_execution_info);
+        let queue = found.map(|run| run.task_queue).unwrap_or_default();
+        if queue == "settle" { Ok(()) } else { Err(queue) }
+    })
+    .await;
+    assert_eq!(serve.exit_status(), None, "it goes on:\n{}", serve.log());
+    serve.wait_connected().await;
+}

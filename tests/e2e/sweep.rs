@@ -1,6 +1,7 @@
 //! What is stuck for ever is noticed and started again: a sweep that hangs, the sweep's workflow, the run of a purchase.
 
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use std::time::Duration;
 use system_tests::postgres;
 use system_tests::process::Backend;
@@ -64,8 +65,9 @@ async fn a_stuck_sweep_is_started_again_once() {
     world.finish().await;
 }
 
-/// As if the windows had ended twenty minutes earlier.
-const LATE: &str = "UPDATE notifications SET due_at = due_at - 1200000000 WHERE outcome IS NULL";
+/// As if the window had ended twenty minutes earlier, and three wakes had not been followed.
+const LATE: &str = "UPDATE notifications SET due_at = due_at - 1200000000, sweep_at = due_at - 1200000000, wakes = 3 \
+                    WHERE outcome IS NULL";
 
 /// Starts a run for the purchase `r1` whose workflow tasks all fail, because no worker has this type, and sends a
 /// notification. Returns the workflow's id and the message's.
@@ -125,5 +127,20 @@ async fn a_purchase_whose_run_keeps_failing_is_settled_by_another() {
     wait_settled(&world, &message).await;
     let found = alarms(&world, "stuck").await.expect("the alarms");
     assert_eq!(found.iter().map(|alarm| alarm["count"].as_i64()).collect::<Vec<_>>(), [Some(1)]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_customer_waits_for_no_sweep() {
+    let hangs = ("FAILPOINTS".to_owned(), "sweep.hang=return".to_owned());
+    let setting = Setting { window_seconds: 1, variables: vec![hangs], ..Setting::default() };
+    let mut world = World::start(setting).await;
+    world.send("SUBSCRIPTION_PURCHASED", "r1").await;
+    world.wait_received("r1", 1).await;
+    let path = format!("/v1/apps/{}/customers", world.app_id);
+    let named = json!({ "external_id": "anna", "receipt_id": "r1" });
+    assert_eq!(world.api.call(Method::PUT, &path, &named).await.status, 200);
+    let received = world.wait_received("r1", 2).await;
+    assert_eq!(received[1].body["data"]["last_seen_external_id"], "anna");
     world.finish().await;
 }

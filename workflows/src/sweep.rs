@@ -12,9 +12,8 @@ use temporalio_workflow::{ContinueAsNewOptions, WorkflowContext, WorkflowContext
 
 /// Time between two sweeps.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Time between two sweeps while more is due than one sweep may signal. This and the limit of one sweep bound the rate
-/// of signals, so that a Temporal server with a backlog is not overloaded.
-const SHORT_PAUSE: Duration = Duration::from_secs(5);
+/// Time between two sweeps while more is due than one sweep may signal. A sweep itself bounds the rate of its signals.
+const SHORT_PAUSE: Duration = Duration::from_secs(1);
 /// Number of sweeps in one run before it continues as a new one.
 const SWEEPS_PER_RUN: u32 = 300;
 

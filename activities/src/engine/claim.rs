@@ -1,8 +1,10 @@
 //! The claim of a Temporal namespace. Workflow ids and task queues do not name the installation, so two installations
 //! in one namespace would take each other's work. Therefore the sweep's run carries the id of its installation in its
 //! memo, and a process of another installation goes no further. Temporal has at most one open run of an id, so
-//! installations that start at once agree whose namespace it is.
+//! installations that start at once agree whose namespace it is. When Temporal was emptied, the processes that had the
+//! namespace claim it at once, and others wait a moment, so that none of these comes before them.
 
+use super::connection::Server;
 use super::{Engine, TemporalError, execution, json, queue, summary, timed};
 use std::time::Duration;
 use temporalio_client::tonic::Code;
@@ -21,6 +23,9 @@ const INSTALLATION: &str = "installation";
 /// How long the run of another installation must have been closed before its claim is taken over: twice the time in
 /// which a process of that installation starts the sweep again.
 const TAKE_OVER_AFTER: Duration = super::ENSURE_INTERVAL.saturating_mul(2);
+/// How long the sweep must have been missing before a process claims a namespace of a server that is not its own, unless
+/// it had the namespace before: twice the time in which a process that had it tries again to reach the server.
+const CLAIM_AFTER: Duration = super::RETRY_INTERVAL.saturating_mul(2);
 /// Maximum number of steps in a row. More mean that somebody else starts and closes the sweep at the same time.
 const MAX_STEPS: u32 = 5;
 
@@ -47,6 +52,8 @@ enum Holder {
     Installation(String),
     /// A sweep's that was started by hand.
     Nobody,
+    /// A sweep's that was started by hand, on a task queue that is not ours.
+    Elsewhere,
     /// That of a workflow that is not the sweep.
     Stranger,
 }
@@ -56,6 +63,7 @@ impl std::fmt::Display for Holder {
         match self {
             Self::Installation(id) => write!(f, "the installation {id}"),
             Self::Nobody => f.write_str("a sweep of no installation"),
+            Self::Elsewhere => f.write_str("a sweep on another task queue"),
             Self::Stranger => write!(f, "another program with a workflow `{}`", contract::SWEEP),
         }
     }
@@ -94,42 +102,67 @@ pub(super) enum Claimed {
     Taken(NamespaceTaken),
 }
 
-/// The closed run of the sweep that this process has seen last, and since when.
+/// What this process has seen of the sweep's run.
 #[derive(Debug, Default)]
-pub(super) struct Observed(Option<(String, Instant)>);
+pub(super) struct Observed {
+    /// The closed run that it has seen last, or that there is none (an empty id), and since when.
+    gone: Option<(String, Instant)>,
+    /// Whether it had the namespace.
+    had_namespace: bool,
+}
+
+/// What a step depends on, beside the run.
+#[derive(Debug, Clone, Copy)]
+struct Standing<'a> {
+    /// The installation of this process.
+    own: &'a str,
+    /// How long the run has been known to be closed, or to be missing.
+    gone_for: Duration,
+    /// Whether this process had the namespace, or started the server.
+    had_namespace: bool,
+}
 
 impl Observed {
-    /// How long this run has been known to be closed.
-    fn closed_for(&mut self, run: Option<&Run>, now: Instant) -> Duration {
-        let closed = run.filter(|run| !run.is_open).map(|run| run.id.clone());
-        let before = self.0.take().filter(|(id, _)| Some(id) == closed.as_ref());
-        self.0 = before.or_else(|| closed.map(|id| (id, now)));
-        self.0.as_ref().map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(*since))
+    /// How long this run has been known to be closed, or that there is none.
+    fn gone_for(&mut self, run: Option<&Run>, now: Instant) -> Duration {
+        let gone = match run {
+            Some(run) => (!run.is_open).then(|| run.id.clone()),
+            None => Some(String::new()),
+        };
+        let before = self.gone.take().filter(|(id, _)| Some(id) == gone.as_ref());
+        self.gone = before.or_else(|| gone.map(|id| (id, now)));
+        self.gone.as_ref().map_or(Duration::ZERO, |(_, since)| now.saturating_duration_since(*since))
     }
 }
 
-/// The next step of the installation `own`.
-fn step(run: Option<&Run>, own: &str, closed_for: Duration) -> Step {
-    let Some(Run { id, holder, is_open }) = run else { return Step::Start };
+/// The next step of a process.
+fn step(run: Option<&Run>, standing: Standing<'_>) -> Step {
+    let Standing { own, gone_for, had_namespace } = standing;
+    let Some(Run { id, holder, is_open }) = run else {
+        return if had_namespace || gone_for >= CLAIM_AFTER { Step::Start } else { Step::Wait };
+    };
     let is_own = matches!(holder, Holder::Installation(id) if id == own);
     match (holder, is_open) {
         (Holder::Installation(_), true) if is_own => Step::Keep,
-        (Holder::Installation(_) | Holder::Stranger, true) => Step::Leave(holder.clone()),
+        // An operator replaced the sweep of this installation by hand, and by one that nothing serves.
+        (Holder::Elsewhere, true) if had_namespace => Step::Terminate(id.clone()),
+        (Holder::Installation(_) | Holder::Elsewhere | Holder::Stranger, true) => Step::Leave(holder.clone()),
         (Holder::Nobody, true) => Step::Terminate(id.clone()),
-        (Holder::Installation(_), false) if !is_own && closed_for < TAKE_OVER_AFTER => Step::Wait,
+        (Holder::Installation(_), false) if !is_own && gone_for < TAKE_OVER_AFTER => Step::Wait,
         (_, false) => Step::Start,
     }
 }
 
 impl Run {
     fn of(info: WorkflowExecutionInfo) -> Self {
-        let is_sweep = info.task_queue == contract::TASK_QUEUE
-            && info.r#type.as_ref().is_some_and(|workflow_type| workflow_type.name == contract::SWEEP);
+        let is_sweep = info.r#type.as_ref().is_some_and(|workflow_type| workflow_type.name == contract::SWEEP);
+        let is_served = info.task_queue == contract::TASK_QUEUE;
         let claim = info.memo.as_ref().and_then(|memo| memo.fields.get(INSTALLATION));
         let holder = match claim.and_then(text) {
             // Also on a queue that nobody polls: the process that notices it starts another one.
             Some(id) => Holder::Installation(id),
-            None if is_sweep => Holder::Nobody,
+            None if is_sweep && is_served => Holder::Nobody,
+            None if is_sweep => Holder::Elsewhere,
             None => Holder::Stranger,
         };
         let is_open = matches!(
@@ -150,9 +183,16 @@ impl Engine {
         let own = self.installation.to_string();
         for _ in 0..MAX_STEPS {
             let run = self.newest_sweep(client).await?;
-            let closed_for = observed.closed_for(run.as_ref(), Instant::now());
-            match step(run.as_ref(), &own, closed_for) {
-                Step::Keep => return Ok(Claimed::Ours),
+            let standing = Standing {
+                own: &own,
+                gone_for: observed.gone_for(run.as_ref(), Instant::now()),
+                had_namespace: observed.had_namespace || matches!(self.server, Server::Own(_)),
+            };
+            match step(run.as_ref(), standing) {
+                Step::Keep => {
+                    observed.had_namespace = true;
+                    return Ok(Claimed::Ours);
+                }
                 Step::Start => self.start_sweep(client, WorkflowIdConflictPolicy::UseExisting).await?,
                 Step::Terminate(run_id) => self.terminate_sweep(client, run_id).await?,
                 Step::Wait => return Ok(Claimed::Pending),
@@ -235,44 +275,69 @@ mod tests {
         Holder::Installation(id.to_owned())
     }
 
+    fn newcomer(gone_for: Duration) -> Standing<'static> {
+        Standing { own: OWN, gone_for, had_namespace: false }
+    }
+
+    fn holder() -> Standing<'static> {
+        Standing { had_namespace: true, ..newcomer(NEVER) }
+    }
+
     #[test]
     fn an_unclaimed_namespace_is_claimed_by_starting_the_sweep() {
-        assert_eq!(step(None, OWN, NEVER), Step::Start);
-        assert_eq!(step(Some(&run(installation(OWN), false)), OWN, NEVER), Step::Start);
-        assert_eq!(step(Some(&run(installation(OWN), true)), OWN, NEVER), Step::Keep);
+        assert_eq!(step(None, newcomer(CLAIM_AFTER)), Step::Start);
+        assert_eq!(step(Some(&run(installation(OWN), false)), newcomer(NEVER)), Step::Start);
+        assert_eq!(step(Some(&run(installation(OWN), true)), newcomer(NEVER)), Step::Keep);
+    }
+
+    #[test]
+    fn an_emptied_server_is_claimed_first_by_who_had_it() {
+        assert_eq!(step(None, holder()), Step::Start);
+        assert_eq!(step(None, newcomer(CLAIM_AFTER - Duration::from_millis(1))), Step::Wait);
     }
 
     #[test]
     fn an_open_run_of_another_installation_is_left_alone() {
         let other = installation("other");
-        assert_eq!(step(Some(&run(other.clone(), true)), OWN, TAKE_OVER_AFTER), Step::Leave(other));
-        assert_eq!(step(Some(&run(Holder::Stranger, true)), OWN, NEVER), Step::Leave(Holder::Stranger));
+        assert_eq!(step(Some(&run(other.clone(), true)), newcomer(TAKE_OVER_AFTER)), Step::Leave(other));
+        for standing in [newcomer(NEVER), holder()] {
+            assert_eq!(step(Some(&run(Holder::Stranger, true)), standing), Step::Leave(Holder::Stranger));
+        }
     }
 
     #[test]
     fn a_lost_claim_may_be_renewed_before_it_is_taken_over() {
         let closed = run(installation("other"), false);
-        assert_eq!(step(Some(&closed), OWN, TAKE_OVER_AFTER - Duration::from_millis(1)), Step::Wait);
-        assert_eq!(step(Some(&closed), OWN, TAKE_OVER_AFTER), Step::Start);
+        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER - Duration::from_millis(1))), Step::Wait);
+        assert_eq!(step(Some(&closed), newcomer(TAKE_OVER_AFTER)), Step::Start);
     }
 
     #[test]
     fn a_sweep_of_no_installation_is_replaced() {
-        assert_eq!(step(Some(&run(Holder::Nobody, true)), OWN, NEVER), Step::Terminate("run".to_owned()));
-        assert_eq!(step(Some(&run(Holder::Nobody, false)), OWN, NEVER), Step::Start);
-        assert_eq!(step(Some(&run(Holder::Stranger, false)), OWN, NEVER), Step::Start);
+        assert_eq!(step(Some(&run(Holder::Nobody, true)), newcomer(NEVER)), Step::Terminate("run".to_owned()));
+        assert_eq!(step(Some(&run(Holder::Nobody, false)), newcomer(NEVER)), Step::Start);
+        assert_eq!(step(Some(&run(Holder::Stranger, false)), newcomer(NEVER)), Step::Start);
+    }
+
+    #[test]
+    fn a_sweep_elsewhere_is_replaced_only_by_who_had_the_namespace() {
+        let elsewhere = run(Holder::Elsewhere, true);
+        assert_eq!(step(Some(&elsewhere), holder()), Step::Terminate("run".to_owned()));
+        assert_eq!(step(Some(&elsewhere), newcomer(NEVER)), Step::Leave(Holder::Elsewhere));
     }
 
     #[test]
     fn the_close_of_a_run_counts_from_its_first_sight() {
         let (mut observed, now) = (Observed::default(), Instant::now());
         let (closed, later) = (run(installation("other"), false), now + TAKE_OVER_AFTER);
-        assert_eq!(observed.closed_for(Some(&closed), now), NEVER);
-        assert_eq!(observed.closed_for(Some(&closed), later), TAKE_OVER_AFTER);
+        assert_eq!(observed.gone_for(Some(&closed), now), NEVER);
+        assert_eq!(observed.gone_for(Some(&closed), later), TAKE_OVER_AFTER);
         let next = Run { id: "next".to_owned(), ..closed };
-        assert_eq!(observed.closed_for(Some(&next), later), NEVER, "another run was closed later");
-        assert_eq!(observed.closed_for(Some(&run(installation("other"), true)), later), NEVER);
-        assert_eq!(observed.closed_for(Some(&next), later), NEVER, "it was claimed again meanwhile");
+        assert_eq!(observed.gone_for(Some(&next), later), NEVER, "another run was closed later");
+        assert_eq!(observed.gone_for(Some(&run(installation("other"), true)), later), NEVER);
+        assert_eq!(observed.gone_for(Some(&next), later), NEVER, "it was claimed again meanwhile");
+        assert_eq!(observed.gone_for(None, later), NEVER, "it is missing since now");
+        assert_eq!(observed.gone_for(None, later + CLAIM_AFTER), CLAIM_AFTER);
     }
 
     #[test]
@@ -290,6 +355,8 @@ mod tests {
         info.status = WorkflowExecutionStatus::Terminated as i32;
         assert_eq!(Run::of(info.clone()), Run { id: String::new(), holder: Holder::Nobody, is_open: false });
         info.task_queue = "another".to_owned();
+        assert_eq!(Run::of(info.clone()).holder, Holder::Elsewhere);
+        info.r#type = None;
         assert_eq!(Run::of(info).holder, Holder::Stranger);
     }
 

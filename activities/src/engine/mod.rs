@@ -175,12 +175,14 @@ impl Engine {
                 Ok(Claimed::Pending) => {}
                 Ok(Claimed::Taken(taken)) => _ = publish.send_if_modified(|access| access.take(taken)),
                 // A server that was just started needs some attempts.
-                Err(error) if !is_starting || failures.is_multiple_of(FAILURES_BEFORE_WARNING) => {
+                Err(error) if (!is_starting && failures == 1) || failures.is_multiple_of(FAILURES_BEFORE_WARNING) => {
                     tracing::warn!(error = %error, "the sweep or the search attributes could not be ensured");
                 }
                 Err(_) => {}
             }
-            let interval = if matches!(*publish.borrow(), Access::Unknown) { RETRY_INTERVAL } else { ENSURE_INTERVAL };
+            // After an outage the server may be empty: this process claims it again before any other.
+            let is_urgent = failures > 0 || matches!(*publish.borrow(), Access::Unknown);
+            let interval = if is_urgent { RETRY_INTERVAL } else { ENSURE_INTERVAL };
             tokio::select! {
                 () = tokio::time::sleep(interval) => {}
                 () = publish.closed() => return,

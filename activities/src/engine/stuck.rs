@@ -1,30 +1,27 @@
-//! Runs that make no progress: their workflow task fails again and again.
+//! Ends runs that make no progress.
 
 use super::{Engine, TemporalError, execution, timed};
 use domain::CollapseKey;
 use temporalio_client::tonic::Code;
 use temporalio_client::{Client, NamespacedClient};
 use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
+use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     DescribeWorkflowExecutionRequest, GetWorkflowExecutionHistoryReverseRequest, TerminateWorkflowExecutionRequest,
 };
 use workflows::contract;
 
-/// Number of attempts of one workflow task after which a late run is stuck. Each signal lets the server count anew, and
-/// the sweep signals late runs.
-const STUCK_ATTEMPTS: i32 = 3;
-
 /// The signals of admins that no other run can do without. A flush is none: what is late is settled by the next run.
 const OF_ADMINS: [&str; 4] = [contract::HOLD, contract::RELEASE, contract::DISCARD, contract::REDELIVER];
 /// Number of events in one page of a history.
 const PAGE: i32 = 200;
 
-/// Whether a run was stuck, and what was done.
+/// What became of a run without progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stuck {
-    /// It is not stuck, or has ended.
-    No,
+    /// None is open, or an operator paused it.
+    NotRunning,
     /// It was terminated.
     Terminated,
     /// It has signals of admins that it did not process, which would be lost with it.
@@ -32,12 +29,12 @@ pub enum Stuck {
 }
 
 impl Engine {
-    /// Terminates the purchase's run if its workflow task keeps failing, unless it has signals of admins that it did
-    /// not process. One that arrives between this check and the end is lost.
+    /// Terminates the purchase's open run, unless it has signals of admins that it did not process. One that arrives
+    /// between this check and the end is lost. A run that an operator paused stays.
     ///
     /// # Errors
     /// See [`TemporalError`].
-    pub async fn end_stuck(&self, key: CollapseKey) -> Result<Stuck, TemporalError> {
+    pub async fn end_run(&self, key: CollapseKey) -> Result<Stuck, TemporalError> {
         let client = self.now()?;
         let describe = DescribeWorkflowExecutionRequest {
             namespace: client.namespace(),
@@ -45,26 +42,27 @@ impl Engine {
         };
         let found = match client.connection().workflow_service().describe_workflow_execution(timed(describe)).await {
             Ok(found) => found.into_inner(),
-            Err(status) if status.code() == Code::NotFound => return Ok(Stuck::No),
+            Err(status) if status.code() == Code::NotFound => return Ok(Stuck::NotRunning),
             Err(status) => return Err(status.into()),
         };
-        if found.pending_workflow_task.is_none_or(|task| task.attempt < STUCK_ATTEMPTS) {
-            return Ok(Stuck::No);
+        let Some(info) = found.workflow_execution_info else { return Ok(Stuck::NotRunning) };
+        if info.status() != WorkflowExecutionStatus::Running {
+            return Ok(Stuck::NotRunning);
         }
-        let run = found.workflow_execution_info.and_then(|info| info.execution);
+        let run = info.execution;
         if has_signals_of_admins(&client, run.clone()).await? {
             return Ok(Stuck::HasSignals);
         }
         let request = TerminateWorkflowExecutionRequest {
             namespace: client.namespace(),
             workflow_execution: run,
-            reason: "its workflow task keeps failing".to_owned(),
+            reason: "it was woken several times and did not settle".to_owned(),
             identity: self.identity.clone(),
             ..Default::default()
         };
         match client.connection().workflow_service().terminate_workflow_execution(timed(request)).await {
             // It has ended meanwhile.
-            Err(status) if status.code() == Code::NotFound => Ok(Stuck::No),
+            Err(status) if status.code() == Code::NotFound => Ok(Stuck::NotRunning),
             Err(status) => Err(status.into()),
             Ok(_) => Ok(Stuck::Terminated),
         }

@@ -36,7 +36,8 @@ pub use delivery::lanes::{
     Mode, Render, Rendered, Sibling, Unsent, Verdict,
 };
 pub use delivery::last_sweep::LastSweep;
-pub use delivery::sweep::{Due, Overdue};
+pub use delivery::late::LateDestinations;
+pub use delivery::sweep::{Due, Overdue, Postponed, Quota};
 pub use events::alarms::Alarm;
 pub use events::status::DeliveryStatus;
 pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};

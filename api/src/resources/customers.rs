@@ -87,7 +87,9 @@ pub async fn name(
     };
     let external_id = draft.finish()?.external_id;
     let Some(owner) = owner else { return Err(Error::Internal) };
-    Ok(Json(edge.store.name_customer(app.id, owner, &external_id).await.map_err(naming_error)?.into()))
+    let customer = edge.store.name_customer(app.id, owner, &external_id).await.map_err(naming_error)?;
+    edge.wake_for_persons();
+    Ok(Json(customer.into()))
 }
 
 /// `GET /v1/apps/{app_id}/customers?external_id=`, or by `app_user_id` or `receipt_id`.

@@ -245,6 +245,7 @@ pub async fn retry_parked(
     _: Body<Nothing>,
 ) -> Result<Accepted<Concerned>, Error> {
     let purchases = edge.store.retry_parked(platform.id).await?;
+    edge.wake_for_persons();
     Ok(Accepted(Concerned { purchases }))
 }
 

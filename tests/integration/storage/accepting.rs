@@ -265,6 +265,7 @@ fn name(accepted: &Accepted) -> &'static str {
     match accepted {
         Accepted::New { .. } => "new",
         Accepted::Repeated { .. } => "repeated",
+        Accepted::Waiting { .. } => "waiting",
         Accepted::Duplicate { .. } => "duplicate",
     }
 }

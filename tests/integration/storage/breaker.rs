@@ -192,7 +192,7 @@ story! {
     async fn the_sweep_cancels_back_offs_of_a_disabled_destination(world: World) {
         let hook = world.destination("hook").await;
         all_fail(&world, hook.id, 3).await;
-        let late = async || world.store.overdue(9).await.unwrap().in_backoff;
+        let late = async || world.store.late_destinations().await.unwrap().in_backoff;
         assert_eq!(late().await, []);
         let off = DestinationPatch { enabled: Some(false), ..Default::default() };
         world.store.update_destination(hook.id, off).await.unwrap();
@@ -364,7 +364,7 @@ story! {
         all_fail(&world, hook.id, 11).await;
         world.pass(46_000);
         let probe = world.attempt_as(Mode::Probe, (world.key("r10"), hook.id), "p").await;
-        let late = async || world.store.overdue(9).await.unwrap().destinations;
+        let late = async || world.store.late_destinations().await.unwrap().destinations;
         assert_eq!(late().await, [hook.id], "an open breaker is probed although nothing is due for hours");
         world.pass(5);
         world.finish(&probe, Verdict::Delivered).await;

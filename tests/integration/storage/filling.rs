@@ -197,6 +197,9 @@ pub fn value(before: &str, world: &World) -> String {
         "last_error" | "store_type" | "event_type" | "status" => "'pending'".to_owned(),
         "token" | "lease_token" => text("t"),
         "ingress_key" => text("i"),
+        "urgency" => "'calendar'".to_owned(),
+        // The end of a computed time.
+        "" if before.trim_end_matches([' ', '=', '<', '>']).ends_with("due_at END)") => row.to_string(),
         "usd" => "'1'".to_owned(),
         "" => text("k"),
         "unverified_since" | "seq" | "number" | "at" | "duplicate_key" => row.to_string(),

@@ -51,4 +51,5 @@ mod tracks;
 mod users;
 mod verifying;
 mod waiting;
+mod waking;
 mod world;

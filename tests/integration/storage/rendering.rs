@@ -45,7 +45,7 @@ story! {
         assert_eq!(world.raw().number("SELECT COUNT(*) AS value FROM attempts"), 0, "nothing was attempted");
         world.pass(100_000);
         assert_eq!(world.store.lanes(lane.0).await.unwrap(), []);
-        assert_eq!(world.store.overdue(9).await.unwrap().destinations, []);
+        assert_eq!(world.store.late_destinations().await.unwrap().destinations, []);
         assert_eq!(world.store.destination_need(hook.id, 9).await.unwrap(), storage::DestinationNeed::Rest);
         let listed = DeliveryFilter { status: Some(DeliveryStatus::Waiting), ..Default::default() };
         let listed = world.store.deliveries(listed, Page::default()).await.unwrap().items;

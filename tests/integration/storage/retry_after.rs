@@ -32,7 +32,7 @@ async fn check_left_alone(world: &World, (receipt, to): (&str, DestinationId), a
     }
     assert_eq!(destination_need(world, to).await, DestinationNeed::Rest, "{receipt} cannot be claimed");
     world.pass(50_000);
-    assert_eq!(world.store.overdue(9).await.unwrap().destinations, [], "nothing of {receipt} is late");
+    assert_eq!(world.store.late_destinations().await.unwrap().destinations, [], "nothing of {receipt} is late");
 }
 
 /// Checks that a new revision is sent now, and delivers it.

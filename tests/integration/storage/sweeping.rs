@@ -1,7 +1,7 @@
 //! The sweep finds exactly what is overdue.
 
 use super::aging::MINUTE_MS;
-use super::world::{LEASE_MS, WINDOW_MS, World, new_platform, renewal, story};
+use super::world::{LEASE_MS, WINDOW_MS, World, story};
 use domain::time::duration;
 use domain::{DestinationId, TransitionKind};
 use storage::{DestinationPatch, Due, Verdict};
@@ -12,7 +12,7 @@ async fn due(world: &World) -> Vec<Due> {
 
 /// The destinations with an overdue delivery.
 async fn late(world: &World) -> Vec<DestinationId> {
-    world.store.overdue(100).await.unwrap().destinations
+    world.store.late_destinations().await.unwrap().destinations
 }
 
 story! {
@@ -83,7 +83,7 @@ story! {
         assert_eq!(late(&world).await, [hook.id]);
         let off = DestinationPatch { enabled: Some(false), ..Default::default() };
         world.store.update_destination(hook.id, off).await.unwrap();
-        let recalls = async || world.store.overdue(100).await.unwrap().in_backoff;
+        let recalls = async || world.store.late_destinations().await.unwrap().in_backoff;
         assert_eq!(late(&world).await, []);
         assert_eq!(recalls().await, [hook.id], "its lane may be in back-off in a run, and has to be called back");
         let now = world.store.now().await.unwrap();
@@ -129,66 +129,6 @@ story! {
         assert_eq!(due(&world).await, [Due { collapse_key: world.key("r1"), why: "wake" }]);
         world.settle(world.key("r1")).await;
         assert_eq!(due(&world).await, []);
-    }
-}
-
-story! {
-    async fn each_platform_has_a_budget_of_wakes(world: World) {
-        let other = world.store.new_platform(new_platform(&world.app, "other")).await.unwrap();
-        for number in 0..25 {
-            world.revise(&format!("r{number}"), 1).await;
-        }
-        world.accept(renewal(other.id, "m1", "r1", 1)).await;
-        let key = domain::CollapseKey::of(other.id, "r1");
-        world.settle(key).await;
-        world.raw().run("UPDATE purchases SET next_wake_at = 5");
-        world.raw().run(&format!("UPDATE purchases SET next_wake_at = 7 WHERE collapse_key = '{key}'"));
-        let found = due(&world).await;
-        assert_eq!(found.len(), 21, "twenty of the one, and the other's although it is later");
-        assert!(found.contains(&Due { collapse_key: key, why: "wake" }));
-        for woken in found {
-            world.settle(woken.collapse_key).await;
-        }
-        assert_eq!(due(&world).await.len(), 5);
-    }
-}
-
-story! {
-    async fn no_overdue_category_starves_another(world: World) {
-        let hook = world.destination("hook").await;
-        world.revise("owed", 1).await;
-        for number in 0..10 {
-            world.notify(&format!("m{number}"), &format!("r{number}"), 1).await;
-        }
-        world.raw().run("UPDATE purchases SET next_wake_at = 5");
-        world.pass(WINDOW_MS * 2);
-        let found = world.store.overdue(4).await.unwrap();
-        assert_eq!((found.found.len(), &found.destinations[..]), (4, &[hook.id][..]));
-        assert!(found.found.iter().any(|due| due.why == "wake"), "{found:?}");
-    }
-}
-
-story! {
-    async fn a_wake_that_is_not_followed_lets_others_go_first(world: World) {
-        for number in 0..25 {
-            world.revise(&format!("r{number}"), 1).await;
-        }
-        world.raw().run("UPDATE purchases SET next_wake_at = 5");
-        let first = world.store.overdue(100).await.unwrap();
-        assert!(first.found.len() == 20 && first.more);
-        let keys: Vec<_> = first.found.iter().map(|due| due.collapse_key).collect();
-        world.store.wakes_tried(keys.clone(), first.at).await.unwrap();
-        let second = world.store.overdue(100).await.unwrap();
-        assert!(second.found.len() == 5 && !second.more);
-        assert!(second.found.iter().all(|due| !keys.contains(&due.collapse_key)));
-        assert!(world.load(keys[0]).await.due, "the signalled run still finds the recheck due");
-        world.pass(1_000);
-        let now = world.store.now().await.unwrap().micros();
-        world.raw().run(&format!("UPDATE purchases SET next_wake_at = {now} WHERE collapse_key = '{}'", keys[0]));
-        world.pass(1);
-        assert_eq!(due(&world).await.len(), 6, "a next wake that was set since counts at once");
-        world.pass(301_000);
-        assert_eq!(due(&world).await.len(), 20, "they are tried again later");
     }
 }
 

@@ -110,6 +110,21 @@ story! {
 }
 
 story! {
+    async fn a_repetition_after_the_decision_is_released(world: World) {
+        let topic = pending(&world, &[]).await;
+        let mut late = renewal(world.platform.id, "late", "r1", 1);
+        late.fate = Fate::WaitTopic(topic);
+        world.store.approve_topic(topic).await.unwrap();
+        // The request that stores it dies before it applies the decision.
+        assert!(matches!(world.accept(late.clone()).await, Accepted::New { .. }));
+        late.fate = Fate::Open;
+        assert_eq!(world.accept(late.clone()).await, Accepted::Waiting { topic });
+        assert_eq!(world.store.end_waiting(topic).await.unwrap().released.len(), 1);
+        assert!(matches!(world.accept(late).await, Accepted::Repeated { open: Some(_) }));
+    }
+}
+
+story! {
     async fn a_topic_named_in_the_settings_may_be_confirmed_at_once(world: World) {
         let mut named = new_platform(&world.app, "named");
         named.topic_arn = Some("arn:named".to_owned());

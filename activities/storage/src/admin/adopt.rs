@@ -93,7 +93,9 @@ impl Store {
         for ((key, _), accepted) in new.into_iter().zip(self.accept(rows).await?) {
             match accepted {
                 Accepted::New { seq } => adopted.accepted.push((key, seq)),
-                Accepted::Repeated { .. } | Accepted::Duplicate { .. } => adopted_before.push(key),
+                Accepted::Repeated { .. } | Accepted::Waiting { .. } | Accepted::Duplicate { .. } => {
+                    adopted_before.push(key);
+                }
             }
         }
         let count = i64::try_from(adopted_before.len()).unwrap_or(i64::MAX);

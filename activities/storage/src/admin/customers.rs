@@ -228,7 +228,7 @@ const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
 /// Rechecks the user's purchases, so that the external id is announced, and releases the deliveries that wait for it.
 fn recheck(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     deliveries::release(write, user)?;
-    purchase::recheck(write, OF_USER, [user.into()]).map(drop)
+    purchase::recheck(write, purchase::Urgency::Person, OF_USER, [user.into()]).map(drop)
 }
 
 const NAME_OF_USER: Sql = statement!("SELECT external_id AS value FROM users WHERE id = ?");

@@ -4,18 +4,19 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
+use crate::inbox::notifications;
 use crate::purchases::purchase;
 use domain::{CollapseKey, Outcome, Timestamp};
 
 const HOLD: Sql = statement! {"
     UPDATE purchases
-    SET held_until = ?, held_by = ?, held_reason = ?
+    SET held_until = ?, held_by = ?, held_reason = ?, woken_for = NULL
     WHERE collapse_key = ?
 "};
 
 const RELEASE: Sql = statement! {"
     UPDATE purchases
-    SET held_until = NULL, held_by = NULL, held_reason = NULL
+    SET held_until = NULL, held_by = NULL, held_reason = NULL, woken_for = NULL
     WHERE collapse_key = ?
 "};
 
@@ -33,7 +34,8 @@ impl Store {
         self.write(move |write| {
             purchase::lock(write, key)?;
             purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
-            sql(HOLD).bind(until).bind(by.as_str()).bind(reason.as_str()).bind(key).run(write.connection).map(drop)
+            sql(HOLD).bind(until).bind(by.as_str()).bind(reason.as_str()).bind(key).run(write.connection)?;
+            notifications::sweep_anew(write, key)
         })
         .await
     }
@@ -42,7 +44,8 @@ impl Store {
     pub async fn release(&self, key: CollapseKey) -> Result<(), Error> {
         self.write(move |write| {
             purchase::reset_failures(write, purchase::OF_KEY, [key.into()])?;
-            sql(RELEASE).bind(key).run(write.connection).map(drop)
+            sql(RELEASE).bind(key).run(write.connection)?;
+            notifications::sweep_anew(write, key)
         })
         .await
     }

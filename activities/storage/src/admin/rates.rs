@@ -74,7 +74,7 @@ impl Store {
                 sql(UPSERT).uncached().bind_rows(values).run(write.connection)?;
             }
             for key in affected {
-                purchase::recheck(write, purchase::OF_KEY, [key.into()])?;
+                purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [key.into()])?;
             }
             Ok(())
         })

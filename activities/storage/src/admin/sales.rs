@@ -158,7 +158,7 @@ fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Res
     answer.purchases = i64::try_from(affected.len()).unwrap_or(i64::MAX);
     if run == Run::Real {
         for key in affected {
-            purchase::recheck(write, purchase::OF_KEY, [key.into()])?;
+            purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [key.into()])?;
         }
     }
     Ok(answer)

@@ -1,52 +1,63 @@
-//! Overdue work. The sweep finds it here, so that storage alone can restart every workflow.
+//! What is overdue: purchases whose window has ended without a settling (`unsettled`), or whose next wake has passed
+//! (`wakes`). Nothing that waits is read, and what was found is noted, so that it is found again only after a back-off:
+//! the cost of a sweep is that of what is due.
 //!
-//! Each statement walks an index over open or pending rows, the oldest first. Its cost does not grow with the number of
-//! purchases that wait for nothing. Late deliveries are found per destination, not per purchase.
+//! A wake is noted after Temporal accepted it. A process that dies before it notes its wakes has them repeated by the
+//! next sweep, once; all else of the sweep is in the rows.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::fault;
-use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
 use crate::db::store::Store;
-use crate::delivery::destination_need::Tried;
-use crate::delivery::free_lanes::{Key, LATE, Lanes, TRIED_BEFORE};
-use crate::delivery::health;
-use crate::events::deliveries;
+use crate::delivery::{unsettled, wakes};
+use const_format::formatcp;
 use domain::time::MINUTE;
-use domain::{CollapseKey, DestinationId, PlatformId, Timestamp};
+use domain::{CollapseKey, Timestamp};
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// How long after its end a window may stay unsettled before the sweep continues the workflow.
-const UNSETTLED_GRACE: Duration = Duration::from_secs(15);
-/// How long it may stay unsettled, although the sweep signals its run, before the run is examined.
-const STUCK_GRACE: Duration = MINUTE.saturating_mul(10);
-/// Maximum number of runs that one sweep examines.
-const MAX_EXAMINED: i64 = 20;
-/// How long a due delivery may stay unattempted before the sweep continues its destination.
-const LANE_GRACE: Duration = Duration::from_secs(45);
+/// Number of wakes in a row that no settling followed, after which the purchase's run is ended.
+pub const MAX_UNFOLLOWED: i64 = 3;
+/// Time until a purchase is woken again that did not follow its first wake; it doubles with each further wake.
+pub const FIRST_BACKOFF: Duration = MINUTE;
+/// Number of doublings: the longest time is about an hour.
+const DOUBLINGS: i64 = 6;
 
-/// Maximum number of purchases of one platform whose next wake has passed that one sweep wakes, so that the store is
-/// not queried in a burst.
-const WAKES_PER_PLATFORM: i64 = 20;
+/// The back-off after another wake, in microseconds, by the number of `wakes` that were not followed before it.
+pub const BACKOFF: &str = formatcp!(
+    "CAST({} AS BIGINT) << CAST(CASE WHEN wakes > {DOUBLINGS} THEN {DOUBLINGS} ELSE wakes END AS INTEGER)",
+    FIRST_BACKOFF.as_micros()
+);
 
-/// Minimum time before a purchase is woken again that was woken and did not settle. So it never keeps other purchases
-/// from being woken.
-const TRIED: Duration = MINUTE.saturating_mul(5);
+/// Maximum numbers of purchases that are found at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Quota {
+    /// Of each platform whose store is queried, for the calendar and changes of settings.
+    pub per_store: i64,
+    /// Of each platform whose store is queried: those that were woken within the last minute and did not settle yet.
+    /// While there are so many, no others of it are found.
+    pub unfollowed: i64,
+    /// In each other category.
+    pub others: i64,
+}
 
-/// Overdue work.
+impl Quota {
+    /// Equal limits in all categories.
+    #[must_use]
+    pub const fn of(limit: i64) -> Self {
+        Self { per_store: limit, unfollowed: i64::MAX, others: limit }
+    }
+}
+
+/// Overdue purchases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overdue {
-    /// The purchases to settle.
+    /// The purchases to wake; those that a person waits for first.
     pub found: Vec<Due>,
-    /// Of the purchases to settle, those that are so late that their runs may make no progress, the oldest ones.
-    pub may_be_stuck: Vec<CollapseKey>,
-    /// The destinations with a late delivery, or that must be probed.
-    pub destinations: Vec<DestinationId>,
-    /// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.
-    pub in_backoff: Vec<DestinationId>,
-    /// Whether a platform may have more purchases to wake than are in `found`.
+    /// Those of them that did not follow several wakes: their runs may make no progress.
+    pub unfollowed: Vec<CollapseKey>,
+    /// Those that must not be woken before a time.
+    pub postponed: Vec<Postponed>,
+    /// Whether more may be due than are in `found`.
     pub more: bool,
     /// The time of the reading, by the database's clock.
     pub at: Timestamp,
@@ -57,203 +68,121 @@ pub struct Overdue {
 pub struct Due {
     /// The purchase.
     pub collapse_key: CollapseKey,
-    /// `unsettled` or `wake`.
+    /// [`UNSETTLED`] or [`WAKE`].
     pub why: &'static str,
 }
 
-row! {
-    struct Waking {
-        id: PlatformId,
-        is_deleted: bool,
-    }
+/// A window ended, and no settling followed.
+pub const UNSETTLED: &str = "unsettled";
+/// The next wake has passed.
+pub const WAKE: &str = "wake";
+
+/// A purchase that is past its time, and that the sweep must leave alone until another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Postponed {
+    /// The purchase.
+    pub due: Due,
+    /// Until when.
+    pub until: Timestamp,
 }
 
-/// Purchases whose newest open notification is past the end of its window, and waits for neither a hold, nor the store,
-/// nor the approval of its topic.
-const PAST_WINDOW: Sql = statement! {hot "notifications_due", "
-    SELECT n.collapse_key
-    FROM notifications n
-    WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.due_at < ?
-        AND NOT EXISTS (
-            SELECT 1
-            FROM notifications m
-            WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
-                AND m.seq + 0 > n.seq)
-        AND NOT EXISTS (
-            SELECT 1
-            FROM purchases p
-            WHERE p.collapse_key = n.collapse_key AND (p.held_until > ? OR p.waits_through >= n.seq))
-    ORDER BY n.due_at
-    LIMIT ?
-"};
+/// What the sweep does with a purchase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It wakes it.
+    Wake {
+        /// Number of wakes in a row that were not followed.
+        unfollowed: i64,
+    },
+    /// It leaves it alone until this time.
+    Postpone(Timestamp),
+}
 
-/// Purchases with an open notification that is past the `max_wait` of its platform.
-const PAST_CAP: Sql = statement! {hot "notifications_cap", "
-    SELECT DISTINCT n.collapse_key
-    FROM notifications n
-    WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.cap_at IS NOT NULL AND n.cap_at < ?
-        AND NOT EXISTS (
-            SELECT 1
-            FROM purchases p
-            WHERE p.collapse_key = n.collapse_key AND (p.held_until > ? OR p.waits_through >= n.seq))
-    LIMIT ?
-"};
-
-/// The platforms. There are few, so their purchases are read platform by platform.
-const WAKING: Sql = statement!("SELECT id, (deleted_at IS NOT NULL) AS is_deleted FROM platforms ORDER BY id");
-
-/// The purchases of a platform whose next wake has passed, and that were not woken for it within [`TRIED`].
-const PAST_WAKE: Sql = statement! {hot "purchases_wake", "
-    SELECT collapse_key
-    FROM purchases
-    WHERE next_wake_at IS NOT NULL AND next_wake_at <= ?
-        AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?)
-        AND (held_until IS NULL OR held_until <= ?) AND platform_id = ?
-    ORDER BY next_wake_at
-    LIMIT ?
-"};
-
-/// The purchases to wake of a deleted platform: only those with notifications that wait for the store, so that these
-/// end.
-const LAST_WAKE: Sql = statement! {hot "purchases_waiting", "
-    SELECT collapse_key
-    FROM purchases
-    WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL) AND next_wake_at <= ?
-        AND (wake_tried_at IS NULL OR wake_tried_at <= next_wake_at OR wake_tried_at <= ?)
-        AND (held_until IS NULL OR held_until <= ?) AND platform_id = ?
-    ORDER BY next_wake_at
-    LIMIT ?
-"};
-
-const NOTE_WOKEN: Sql = statement! {"
-    UPDATE purchases
-    SET wake_tried_at = ?
-    WHERE collapse_key = ? AND next_wake_at <= ?
-"};
+/// Purchases of one category.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The purchases.
+    pub all: Vec<(CollapseKey, Next)>,
+    /// Whether there may be more.
+    pub more: bool,
+}
 
 impl Store {
-    /// At most `limit` purchases that are overdue: their window or their next wake has passed.
+    /// At most `limit` purchases of each category that are overdue.
     pub async fn due(&self, limit: i64) -> Result<Vec<Due>, Error> {
-        Ok(self.overdue(limit).await?.found)
+        Ok(self.overdue(Quota::of(limit)).await?.found)
     }
 
-    /// All overdue work, with at most `limit` purchases.
-    pub async fn overdue(&self, limit: i64) -> Result<Overdue, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            let (wakes, more) = wakes(connection, now, limit)?;
-            let past_window = unsettled(connection, PAST_WINDOW, now, limit)?;
-            let stuck: Vec<Key> =
-                sql(PAST_WINDOW).bind(now.minus(STUCK_GRACE)).bind(now).bind(MAX_EXAMINED).all(connection)?;
-            let may_be_stuck = stuck.into_iter().map(|key| key.collapse_key).collect();
-            let found = [past_window, unsettled(connection, PAST_CAP, now, limit)?, wakes];
-            let (destinations, in_backoff) = (late(connection, now)?, disabled(connection, now)?);
-            Ok(Overdue { found: in_turn(&found, limit), may_be_stuck, destinations, in_backoff, more, at: now })
+    /// The overdue purchases, within a quota.
+    pub async fn overdue(&self, quota: Quota) -> Result<Overdue, Error> {
+        self.read_now(move |connection, now| overdue(connection, now, quota)).await
+    }
+
+    /// The purchases that a person waits for and whose next wake has passed, at most so many of each platform.
+    pub async fn overdue_for_persons(&self, limit: i64) -> Result<Overdue, Error> {
+        self.read_now(move |connection, now| {
+            let mut overdue = Overdue::new(now);
+            overdue.add(WAKE, wakes::for_persons(connection, now, limit)?);
+            Ok(overdue)
         })
         .await
     }
 
-    /// Notes that these purchases were woken at `at`. A purchase whose next wake was set to a later time is left out.
-    pub async fn wakes_tried(&self, mut woken: Vec<CollapseKey>, at: Timestamp) -> Result<(), Error> {
-        // Locks the rows in the order of their keys, so that two processes cannot deadlock.
-        woken.sort_unstable();
+    /// Notes which of the overdue purchases were woken, and until when others are postponed. A purchase that is being
+    /// settled is left out, and so is one whose next wake was set to a later time.
+    pub async fn note_woken(&self, overdue: Overdue, woken: Vec<Due>) -> Result<(), Error> {
+        if woken.is_empty() && overdue.postponed.is_empty() {
+            return Ok(());
+        }
         self.write(move |write| {
-            for key in &woken {
-                sql(NOTE_WOKEN).bind(at).bind(*key).bind(at).run(write.connection)?;
-            }
-            Ok(())
+            unsettled::note(write, &overdue, &woken)?;
+            wakes::note(write, &overdue, &woken)
         })
         .await
     }
 }
 
-fn unsettled(connection: &mut AnyConnection, past: Sql, now: Timestamp, limit: i64) -> Result<Vec<Due>, Error> {
-    let keys: Vec<Key> = sql(past).bind(now.minus(UNSETTLED_GRACE)).bind(now).bind(limit).all(connection)?;
-    Ok(due(keys, "unsettled"))
+fn overdue(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<Overdue, Error> {
+    let mut overdue = Overdue::new(now);
+    overdue.add(WAKE, wakes::for_persons(connection, now, quota.others)?);
+    overdue.add(UNSETTLED, unsettled::find(connection, now, quota.others)?);
+    overdue.add(WAKE, wakes::again(connection, now, quota.others)?);
+    overdue.add(WAKE, wakes::by_platform(connection, now, quota)?);
+    Ok(overdue)
 }
 
-fn due(keys: Vec<Key>, why: &'static str) -> Vec<Due> {
-    keys.into_iter().map(|key| Due { collapse_key: key.collapse_key, why }).collect()
-}
-
-const ENABLED: Sql =
-    statement!("SELECT id AS value FROM destinations WHERE enabled AND deleted_at IS NULL ORDER BY id");
-
-/// The enabled destinations with a late delivery, or that must be probed. There are few destinations, so they are read
-/// one by one.
-fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
-    if fault::is_planted("sweep.forget_lanes") {
-        return Ok(Vec::new());
+impl Overdue {
+    const fn new(at: Timestamp) -> Self {
+        Self { found: Vec::new(), unfollowed: Vec::new(), postponed: Vec::new(), more: false, at }
     }
-    let mut late = Vec::new();
-    for id in sql(ENABLED).values(connection)? {
-        if is_late(connection, id, now)? {
-            late.push(id);
+
+    /// Adds a category, each purchase once.
+    fn add(&mut self, why: &'static str, category: Found) {
+        let mut seen: HashSet<CollapseKey> = self.found.iter().map(|due| due.collapse_key).collect();
+        self.more |= category.more;
+        for (collapse_key, next) in category.all {
+            let due = Due { collapse_key, why };
+            match next {
+                Next::Postpone(until) => self.postponed.push(Postponed { due, until }),
+                Next::Wake { unfollowed } if seen.insert(collapse_key) => {
+                    self.found.push(due);
+                    if unfollowed >= MAX_UNFOLLOWED {
+                        self.unfollowed.push(collapse_key);
+                    }
+                }
+                Next::Wake { .. } => {}
+            }
         }
     }
-    Ok(late)
-}
 
-/// Whether a free lane has a delivery that is past its time, or that was last tried before the destination recovered;
-/// or whether the destination must be probed.
-fn is_late(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) -> Result<bool, Error> {
-    let before = now.minus(LANE_GRACE);
-    let health = health::find(connection, id)?.health;
-    let lanes = Lanes::new(id, &health, now);
-    let past = lanes.matching(LATE).bind(before).bind_all(lanes.head()).bind(1);
-    if past.first::<Key>(connection)?.is_some() {
-        return Ok(true);
+    /// The purchases of a category that were woken.
+    pub(crate) fn of(why: &'static str, woken: &[Due]) -> impl Iterator<Item = CollapseKey> {
+        woken.iter().filter(move |due| due.why == why).map(|due| due.collapse_key)
     }
-    if let Some(due_since) = health.due_since().filter(|at| *at < before) {
-        let left = lanes.matching(TRIED_BEFORE).bind(due_since).bind_all(lanes.head()).bind(1);
-        if left.first::<Key>(connection)?.is_some() {
-            return Ok(true);
-        }
+
+    /// The purchases of a category that are postponed, each with its time.
+    pub(crate) fn postponed(&self, why: &'static str) -> impl Iterator<Item = (CollapseKey, Timestamp)> {
+        let of_it = self.postponed.iter().filter(move |postponed| postponed.due.why == why);
+        of_it.map(|postponed| (postponed.due.collapse_key, postponed.until))
     }
-    Ok(health.opened_at.is_some_and(|at| at < before) && deliveries::is_owed(connection, id)?)
-}
-
-const DISABLED: Sql =
-    statement!("SELECT id AS value FROM destinations WHERE NOT enabled AND deleted_at IS NULL ORDER BY id");
-
-/// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.
-fn disabled(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
-    let mut found = Vec::new();
-    for id in sql(DISABLED).values(connection)? {
-        let through = health::find(connection, id)?.backoff_cancelled_through;
-        let tried = Tried { destination: id, after: through.unwrap_or(Timestamp::EARLIEST), until: now };
-        if tried.end_of_page(connection, 1)?.is_some() {
-            found.push(id);
-        }
-    }
-    Ok(found)
-}
-
-/// The purchases of all platforms whose next wake has passed, one of each platform in turn; and whether a platform may
-/// have more than [`WAKES_PER_PLATFORM`].
-fn wakes(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<(Vec<Due>, bool), Error> {
-    let platforms: Vec<Waking> = sql(WAKING).all(connection)?;
-    let mut past = Vec::with_capacity(platforms.len());
-    let (budget, mut more) = (limit.min(WAKES_PER_PLATFORM), false);
-    for platform in platforms {
-        let past_wake = sql(if platform.is_deleted { LAST_WAKE } else { PAST_WAKE });
-        let past_wake = past_wake.bind(now).bind(now.minus(TRIED)).bind(now).bind(platform.id).bind(budget);
-        let keys: Vec<Key> = past_wake.all(connection)?;
-        more |= i64::try_from(keys.len()).unwrap_or(i64::MAX) >= budget;
-        past.push(due(keys, "wake"));
-    }
-    Ok((in_turn(&past, limit), more))
-}
-
-/// Takes one purchase from each list in turn, and each purchase once, so that no list starves another.
-fn in_turn(lists: &[Vec<Due>], limit: i64) -> Vec<Due> {
-    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
-    let mut seen = HashSet::new();
-    (0..longest)
-        .flat_map(|index| lists.iter().filter_map(move |list| list.get(index)))
-        .filter(|due| seen.insert(due.collapse_key))
-        .take(usize::try_from(limit).unwrap_or(0))
-        .copied()
-        .collect()
 }

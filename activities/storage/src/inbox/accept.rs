@@ -11,7 +11,7 @@ use crate::db::statement::{Statement, Value, batches, clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::{Faults, JobKind, Write};
 use crate::inbox::acceptances;
-use crate::inbox::notifications::{Accepted, Fate, NewNotification, Open, OpenRow, WAITS_FOR_NOTHING};
+use crate::inbox::notifications::{Accepted, Fate, NewNotification, OPEN_OF_N, Open, OpenRow};
 use crate::purchases::replacements;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::borrow::Cow;
@@ -271,7 +271,9 @@ pub fn first_message(
 /// The result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another message.
 fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if is_stored(write, row)? {
-        return Ok(Accepted::Repeated { open: find_open(write, row)? });
+        let topic: Option<TopicId> = row.identity.find(FIND_TOPIC).value(write.connection)?;
+        let open = find_open(write, row)?;
+        return Ok(topic.map_or(Accepted::Repeated { open }, |topic| Accepted::Waiting { topic }));
     }
     let first = first_message(write, row.notification.collapse_key, row.duplicate_key)?;
     let reason = match first {
@@ -294,7 +296,13 @@ const FIND_STORED: Sql = statement! {hot "notifications_identity", "
 const FIND_OPEN: Sql = statement! {hot "notifications_identity", "
     SELECT n.seq, n.collapse_key, n.due_at, n.cap_at
     FROM notifications n
-    WHERE {OF_IDENTITY} AND n.outcome IS NULL AND n.waiting_topic_id IS NULL AND {WAITS_FOR_NOTHING}
+    WHERE {OF_IDENTITY} AND {OPEN_OF_N}
+"};
+
+const FIND_TOPIC: Sql = statement! {hot "notifications_identity", "
+    SELECT n.waiting_topic_id AS value
+    FROM notifications n
+    WHERE {OF_IDENTITY} AND n.outcome IS NULL AND n.waiting_topic_id IS NOT NULL
 "};
 
 fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {

@@ -4,6 +4,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
+use crate::db::writer::Write;
 use domain::{CollapseKey, Outcome, PlatformId, Timestamp, TopicId};
 use std::time::Duration;
 
@@ -58,6 +59,11 @@ pub enum Accepted {
         /// The stored row, if it is open: whoever stored it may have ended before the purchase was signalled.
         open: Option<Open>,
     },
+    /// This message again: its row waits for the decision about a topic, or was left waiting when that was decided.
+    Waiting {
+        /// The topic.
+        topic: TopicId,
+    },
     /// A duplicate notification: another message reported the same before. Its row has the outcome `duplicate`.
     Duplicate {
         /// The row's sequence number.
@@ -90,15 +96,15 @@ row! {
 /// Maximum number of purchases of one receipt. A receipt is of one platform, or of a few that have the same one.
 const MAX_NAMED: i64 = 100;
 
-/// The condition that a notification `n` was not left open by a settling, to wait for an answer of the store or a
-/// person.
-pub const WAITS_FOR_NOTHING: &str = "
-    NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = n.collapse_key AND p.waits_through >= n.seq)";
+/// A notification is open and waits neither for a topic, nor for the next wake of its purchase.
+pub const OPEN: &str = "outcome IS NULL AND waiting_topic_id IS NULL AND waits_since IS NULL";
+/// [`OPEN`], of the notification `n`.
+pub const OPEN_OF_N: &str = "n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
 
 const OPEN_AFTER: Sql = statement! {hot "notifications_open", "
     SELECT n.seq, n.collapse_key, n.due_at, n.cap_at
     FROM notifications n
-    WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.seq > ? AND {WAITS_FOR_NOTHING}
+    WHERE {OPEN_OF_N} AND n.seq > ?
     ORDER BY n.seq
     LIMIT ?
 "};
@@ -110,13 +116,10 @@ const NEWEST_OPEN: Sql = statement! {hot "notifications_open", "
             SELECT MIN(m.cap_at + 0)
             FROM notifications m
             WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
-                AND NOT EXISTS (
-                    SELECT 1
-                    FROM purchases q
-                    WHERE q.collapse_key = m.collapse_key AND q.waits_through >= m.seq)
+                AND m.waits_since IS NULL
         ) AS cap_at
     FROM notifications n
-    WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.seq < ?
+    WHERE {OPEN_OF_N} AND n.seq < ?
         AND NOT EXISTS (
             SELECT 1
             FROM notifications m
@@ -125,7 +128,7 @@ const NEWEST_OPEN: Sql = statement! {hot "notifications_open", "
         AND NOT EXISTS (
             SELECT 1
             FROM purchases p
-            WHERE p.collapse_key = n.collapse_key AND (p.held_until > ? OR p.waits_through >= n.seq))
+            WHERE p.collapse_key = n.collapse_key AND p.held_until > ?)
     ORDER BY n.seq DESC
     LIMIT ?
 "};
@@ -133,7 +136,7 @@ const NEWEST_OPEN: Sql = statement! {hot "notifications_open", "
 const OLDEST_OPEN: Sql = statement! {hot "notifications_open", "
     SELECT n.accepted_at AS value
     FROM notifications n
-    WHERE n.outcome IS NULL AND n.waiting_topic_id IS NULL AND {WAITS_FOR_NOTHING}
+    WHERE {OPEN_OF_N}
     ORDER BY n.seq
     LIMIT 1
 "};
@@ -198,4 +201,35 @@ impl OpenRow {
             cap: self.cap_at.map(|cap_at| cap_at.since(now)),
         }
     }
+}
+
+const BEGIN_WAIT: Sql = statement! {hot "notifications_of_key", "
+    UPDATE notifications
+    SET waits_since = ?
+    WHERE collapse_key = ? AND seq + 0 <= ? AND {OPEN}
+"};
+
+const END_WAIT: Sql = statement! {hot "notifications_of_key", "
+    UPDATE notifications
+    SET waits_since = NULL, sweep_at = NULL, wakes = NULL
+    WHERE collapse_key = ? AND seq + 0 > ? AND outcome IS NULL AND waits_since IS NOT NULL
+"};
+
+/// Notes that the open notifications of a purchase up to a sequence number wait for its next wake, and no others.
+pub fn wait(write: &mut Write<'_>, key: CollapseKey, through: Option<i64>) -> Result<(), Error> {
+    if let Some(through) = through {
+        sql(BEGIN_WAIT).bind(write.now).bind(key).bind(through).run(write.connection)?;
+    }
+    sql(END_WAIT).bind(key).bind(through.unwrap_or(0)).run(write.connection).map(drop)
+}
+
+const SWEEP_ANEW: Sql = statement! {hot "notifications_of_key", "
+    UPDATE notifications
+    SET sweep_at = NULL, wakes = NULL
+    WHERE collapse_key = ? AND outcome IS NULL AND sweep_at IS NOT NULL
+"};
+
+/// Lets the sweep find the open notifications of a purchase as if it had not found them before: its hold changed.
+pub fn sweep_anew(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
+    sql(SWEEP_ANEW).bind(key).run(write.connection).map(drop)
 }

@@ -157,7 +157,7 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Erro
 
 const RECHECK: Sql = statement! {"
     UPDATE purchases
-    SET next_wake_at = ?, settling = settling + 1, fingerprint = ''
+    SET next_wake_at = ?, urgency = ?, settling = settling + 1, fingerprint = ''
     WHERE {{which}}
 "};
 const LOCK_MANY: Sql = statement! {"
@@ -175,12 +175,13 @@ pub const RECHECKS: [Sql; 2] = [RECHECK, LOCK_MANY];
 /// overwrite the wake, and miss the change that caused it.
 pub fn recheck<'v>(
     write: &mut Write<'_>,
+    urgency: Urgency,
     which: Clause,
     values: impl IntoIterator<Item = Value<'v>>,
 ) -> Result<usize, Error> {
     let values: Vec<Value<'v>> = values.into_iter().collect();
     lock_in_order(write, LOCK_MANY.of(which), &values)?;
-    sql(RECHECK.of(which)).bind(write.now).bind_all(values).run(write.connection)
+    sql(RECHECK.of(which)).bind(write.now).bind(urgency).bind_all(values).run(write.connection)
 }
 
 const RECHECK_BY: Sql = statement! {"
@@ -273,6 +274,18 @@ pub fn json(purchase: &Purchase) -> Result<String, Error> {
 /// Parses a stored purchase.
 pub fn read(stored: &str) -> Result<Purchase, Error> {
     serde_json::from_str(stored).map_err(|cause| Error::corrupt_by("a purchase is not readable", cause))
+}
+
+stored! {
+    /// Why a purchase is woken, the most urgent first.
+    pub enum Urgency {
+        /// A person changed or requested something about this purchase or its owner.
+        Person = "person",
+        /// Something else changed that concerns it: a setting of many purchases, or another purchase.
+        Setting = "setting",
+        /// The time of its next check has come.
+        Calendar = "calendar",
+    }
 }
 
 stored! {

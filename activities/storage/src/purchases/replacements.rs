@@ -97,7 +97,7 @@ pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
     let mut replaced: Vec<CollapseKey> = sql(REALIZE).bind(write.now).bind(new).values(write.connection)?;
     replaced.sort_unstable();
     for old in replaced {
-        purchase::recheck(write, purchase::OF_KEY, [old.into()])?;
+        purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [old.into()])?;
     }
     Ok(())
 }

@@ -155,7 +155,7 @@ pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: Rechec
     let has_few_waiting =
         why == RecheckReason::Parked && count_if_few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
     if has_few_waiting {
-        return purchase::recheck(write, PARKED, [platform.into()]).map(drop);
+        return purchase::recheck(write, purchase::Urgency::Person, PARKED, [platform.into()]).map(drop);
     }
     begin(write, platform, why, None)
 }
@@ -188,7 +188,7 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
                 left -= of_term + of_product;
                 for (count, which) in [(of_term, OF_TERM), (of_product, OF_PRODUCT)] {
                     if count > 0 {
-                        purchase::recheck(write, which, [app.into(), sku.as_str().into()])?;
+                        purchase::recheck(write, purchase::Urgency::Setting, which, [app.into(), sku.as_str().into()])?;
                     }
                 }
             }
@@ -326,7 +326,7 @@ impl NoteRow {
             RecheckReason::Catalogue => (BATCHED_LISTED, Vec::new()),
             RecheckReason::NoUsableSecret => return Ok(()),
         };
-        purchase::recheck(write, which, self.values(last, more)).map(drop)
+        purchase::recheck(write, purchase::Urgency::Setting, which, self.values(last, more)).map(drop)
     }
 
     fn values<'v>(&self, last: CollapseKey, more: Vec<Value<'v>>) -> Vec<Value<'v>> {

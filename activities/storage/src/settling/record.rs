@@ -15,6 +15,7 @@ use crate::db::store::Store;
 use crate::db::writer::order::{Order, Settled};
 use crate::db::writer::{Faults, JobKind, Write};
 use crate::events::{alarms, deliveries, lanes};
+use crate::inbox::notifications;
 use crate::purchases::owned::owned;
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::replacements;
@@ -133,7 +134,8 @@ const UPDATE: Sql = statement! {"
         settling = ?, fingerprint = ?, app_user_id = ?, user_id = ?,
         first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?,
         unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END,
-        verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, updated_at = ?
+        verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, urgency = 'calendar',
+        updated_at = ?
     WHERE collapse_key = ?
 "};
 
@@ -258,7 +260,11 @@ impl Settling<'_> {
             .bind(decision.wake)
             .bind(write.now)
             .bind(record.collapse_key)
-            .later(write.connection)
+            .later(write.connection)?;
+        if waits_through.is_some() || found.row.waits_through.is_some() {
+            notifications::wait(write, record.collapse_key, waits_through)?;
+        }
+        Ok(())
     }
 
     /// Raises the alarms of a record: notifications begin to wait for a store that does not answer; notifications are

@@ -56,7 +56,7 @@ pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<
     if !replacements::infer(write, settling.record.collapse_key, new)? {
         return Ok(false);
     }
-    purchase::recheck(write, purchase::OF_KEY, [new.into()])?;
+    purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [new.into()])?;
     Ok(true)
 }
 
@@ -97,7 +97,7 @@ fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Re
     let Some(old) = old else { return Ok(false) };
     let is_linked = replacements::infer(write, old, new)?;
     if is_linked {
-        purchase::recheck(write, purchase::OF_KEY, [old.into()])?;
+        purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [old.into()])?;
     }
     Ok(is_linked)
 }

@@ -7,6 +7,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::events::alarms;
+use crate::inbox::notifications;
 use crate::purchases::purchase;
 use crate::settling::rechecks::{self, RecheckReason};
 use domain::{CollapseKey, Environment, PlatformId, Timestamp, UnknownReceipts};
@@ -71,6 +72,7 @@ const SCHEDULE: Sql = statement! {"
         WHERE n.collapse_key = purchases.collapse_key AND n.outcome IS NULL
         AND n.waiting_topic_id IS NULL AND n.due_at <= ?), waits_through)
     WHERE collapse_key = ?
+    RETURNING waits_through AS value
 "};
 
 const REFUSE_SECRET: Sql = statement! {"
@@ -122,7 +124,9 @@ impl Store {
     pub async fn schedule_query(&self, key: CollapseKey, delay: Duration) -> Result<(), Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
-            sql(SCHEDULE).bind(write.now.plus(delay)).bind(write.now).bind(key).run(write.connection).map(drop)
+            let schedule = sql(SCHEDULE).bind(write.now.plus(delay)).bind(write.now).bind(key);
+            let through: Option<Option<i64>> = schedule.value(write.connection)?;
+            notifications::wait(write, key, through.flatten())
         })
         .await
     }

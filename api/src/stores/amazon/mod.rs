@@ -229,6 +229,11 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
                     dispatch.notify_again(collapse_key, seq, millis(quiet), cap.map(millis));
                 }
             }
+            Accepted::Waiting { topic } => {
+                counter!("settle_notifications_duplicate_total").increment(1);
+                // The request that stored it may have died before it saw the decision about its topic.
+                subscription::catch_up(received, topic).await?;
+            }
             Accepted::Duplicate { .. } => {
                 counter!("settle_notifications_duplicate_total").increment(1);
             }

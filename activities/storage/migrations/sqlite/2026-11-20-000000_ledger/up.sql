@@ -149,6 +149,12 @@ CREATE TABLE notifications (
     revision BIGINT,
     reason TEXT,
     finished_at BIGINT,
+    -- When a settling left it open to wait for the next wake of its purchase; NULL while it does not wait for that.
+    waits_since BIGINT,
+    -- Number of wakes by the sweep that no settling followed, NULL before the first; and when the sweep takes it next, if
+    -- not at the end of its window.
+    wakes BIGINT,
+    sweep_at BIGINT,
     -- When its body was removed because of its age.
     pruned_at BIGINT
 );
@@ -160,10 +166,14 @@ CREATE UNIQUE INDEX notifications_unreadable ON notifications (message_id, recei
 -- Finds duplicates, and the rows of a purchase. One index for both: each further index with unordered keys costs a page
 -- per row.
 CREATE UNIQUE INDEX notifications_of_key ON notifications (collapse_key, duplicate_key);
-CREATE INDEX notifications_open ON notifications (seq) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
-CREATE INDEX notifications_due ON notifications (due_at) WHERE outcome IS NULL AND waiting_topic_id IS NULL;
-CREATE INDEX notifications_cap ON notifications (cap_at)
-    WHERE outcome IS NULL AND waiting_topic_id IS NULL AND cap_at IS NOT NULL;
+-- What a window, the dispatcher or the sweep has to end: nothing in these three waits for a topic, the store or a person.
+CREATE INDEX notifications_open ON notifications (seq)
+    WHERE outcome IS NULL AND waiting_topic_id IS NULL AND waits_since IS NULL;
+CREATE INDEX notifications_due
+    ON notifications (COALESCE(sweep_at, CASE WHEN cap_at < due_at THEN cap_at ELSE due_at END))
+    WHERE outcome IS NULL AND waiting_topic_id IS NULL AND waits_since IS NULL AND wakes IS NULL;
+CREATE INDEX notifications_woken ON notifications (sweep_at)
+    WHERE outcome IS NULL AND waiting_topic_id IS NULL AND waits_since IS NULL AND wakes IS NOT NULL;
 CREATE INDEX notifications_receipt ON notifications (receipt_id) WHERE outcome IS NULL;
 -- For the outcomes of adopted purchases.
 CREATE INDEX notifications_imported ON notifications (platform_id, outcome) WHERE store_type = 'IMPORTED';
@@ -274,8 +284,12 @@ CREATE TABLE purchases (
     held_by TEXT,
     held_reason TEXT,
     next_wake_at BIGINT,
-    -- When the sweep last woke it for a past wake. Until a settling follows, the sweep wakes others first for a while.
-    wake_tried_at BIGINT,
+    -- Why it is woken then: `person`, `setting` or `calendar`; the sweep takes them in this order.
+    urgency TEXT NOT NULL DEFAULT 'calendar',
+    -- The next wake for which the sweep woke it, and no settling followed: how often, and when it does so again.
+    woken_for BIGINT,
+    wakes BIGINT,
+    sweep_at BIGINT,
     -- The number of its entries in the ledger (table `payments`).
     payments BIGINT NOT NULL DEFAULT 0,
     created_at BIGINT NOT NULL,
@@ -291,7 +305,9 @@ CREATE INDEX purchases_term_sku ON purchases (app_id, term_sku) WHERE term_sku I
 CREATE INDEX purchases_product ON purchases (app_id, product_id) WHERE product_id IS NOT NULL;
 CREATE INDEX purchases_order ON purchases (updated_at, collapse_key);
 CREATE INDEX purchases_platform ON purchases (platform_id, updated_at, collapse_key);
-CREATE INDEX purchases_wake ON purchases (platform_id, next_wake_at) WHERE next_wake_at IS NOT NULL;
+CREATE INDEX purchases_wake ON purchases (platform_id, urgency, next_wake_at)
+    WHERE next_wake_at IS NOT NULL AND woken_for IS DISTINCT FROM next_wake_at;
+CREATE INDEX purchases_woken ON purchases (platform_id, sweep_at) WHERE woken_for = next_wake_at;
 CREATE INDEX purchases_waiting ON purchases (platform_id, next_wake_at)
     WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL);
 

@@ -212,6 +212,6 @@ pub fn note_all_lost(write: &mut Write<'_>, destination: &Destination, after: i6
         return Ok(());
     }
     let id = destination.id;
-    purchase::recheck(write, CARRIERS, [id.into(), after.into(), at_most.into()])?;
+    purchase::recheck(write, purchase::Urgency::Setting, CARRIERS, [id.into(), after.into(), at_most.into()])?;
     sql(LOSE_ALL).bind(Arrival::Lost).bind(id).bind(id).bind(after).bind(at_most).run(write.connection).map(drop)
 }

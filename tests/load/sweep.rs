@@ -1,0 +1,212 @@
+//! `sweep-load` measures the sweep's work in the database: millions of sleeping purchases, of which many are due.
+//!
+//! ```sh
+//! cargo build --release && target/release/sweep-load
+//! ```
+//!
+//! Each second it takes a step as the activity `sweep` does, and lets what was found settle at once. In the middle a
+//! customer is named.
+
+use clap::Parser;
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+use domain::Environment;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+use storage::{Config, Database, Key, NewPlatform, Owner, Platform, Quota, SecretString, Store};
+use system_tests::folder::Folder;
+use system_tests::postgres;
+use tokio::time::{Instant, sleep_until};
+
+/// Time of one step.
+const STEP: Duration = Duration::from_secs(1);
+/// The receipt of the customer who is named.
+const NAMED: &str = "named";
+/// A wake that is far ahead, in microseconds since 1970.
+const LATER: i64 = 4_102_444_800_000_000;
+
+/// Measures the sweep in a large database.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Number of purchases whose next wake is far ahead.
+    #[arg(long, default_value_t = 2_000_000)]
+    sleeping: u64,
+    /// Number of purchases whose next wake has passed.
+    #[arg(long, default_value_t = 100_000)]
+    due: u64,
+    /// `amazon.rvs_per_second`: the calendar uses four fifths of it.
+    #[arg(long, default_value_t = 1_000)]
+    per_second: i64,
+    /// Uses PostgreSQL in the place of SQLite.
+    #[arg(long)]
+    postgres: bool,
+}
+
+/// The database.
+enum Raw {
+    Sqlite(Box<SqliteConnection>),
+    Postgres(String),
+}
+
+impl Raw {
+    fn run(&mut self, text: &str) {
+        match self {
+            Self::Sqlite(connection) => connection.batch_execute(text).expect("a statement that SQLite takes"),
+            Self::Postgres(url) => postgres::execute(url, text).expect("a statement that PostgreSQL takes"),
+        }
+    }
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let options = Options::parse();
+    let folder = Folder::new("sweep-load");
+    let database = if options.postgres {
+        Database::Postgres(
+            tokio::task::spawn_blocking(postgres::database).await.expect("a thread").expect("PostgreSQL"),
+        )
+    } else {
+        Database::Sqlite(folder.path().join("settle.db"))
+    };
+    let config = Config { database: database.clone(), key: Key::new([1; 32]), clock: api::clock::now };
+    let store = Store::open(config).await.expect("an empty database");
+    let mut raw = match database {
+        Database::Sqlite(path) => Raw::Sqlite(Box::new(open(&path))),
+        Database::Postgres(url) => Raw::Postgres(url),
+    };
+    let platform = platform(&store).await;
+    let began = Instant::now();
+    seed(&mut raw, &platform, &Seed { name: "sleeping", count: options.sleeping, wake: LATER });
+    report("idle step, all asleep", vec![idle(&store).await, idle(&store).await, idle(&store).await]);
+    seed(&mut raw, &platform, &Seed { name: "due", count: options.due, wake: 5 });
+    raw.run("ANALYZE");
+    println!("{} sleeping and {} due purchases after {:.0?}", options.sleeping, options.due, began.elapsed());
+    drain(&options, &store, &mut raw, &platform).await;
+    report("idle step, all drained", vec![idle(&store).await, idle(&store).await, idle(&store).await]);
+}
+
+fn open(path: &Path) -> SqliteConnection {
+    let mut connection = SqliteConnection::establish(&path.to_string_lossy()).expect("the database");
+    connection.batch_execute("PRAGMA busy_timeout = 60000; PRAGMA synchronous = NORMAL").expect("its settings");
+    connection
+}
+
+async fn platform(store: &Store) -> Platform {
+    let app = store.new_app("Acme").await.expect("an app");
+    let platform = NewPlatform {
+        app_id: app.id,
+        store: "amazon".to_owned(),
+        name: "Amazon".to_owned(),
+        package_name: "com.acme".to_owned(),
+        environment: Environment::Production,
+        shared_secret: Some(SecretString::from("shared-secret-of-the-platform")),
+        topic_arn: None,
+        window_ms: 120_000,
+        max_wait_ms: None,
+        product_ref: domain::catalogue::ProductRef::Term,
+        flush_on_revoke: false,
+        unknown_receipts: domain::UnknownReceipts::GiveUp,
+        ingress_key: "key".to_owned(),
+    };
+    store.new_platform(platform).await.expect("a platform")
+}
+
+/// Purchases to insert.
+struct Seed {
+    /// The beginning of their receipts.
+    name: &'static str,
+    count: u64,
+    /// Their next wake, in microseconds since 1970.
+    wake: i64,
+}
+
+/// Inserts purchases.
+fn seed(raw: &mut Raw, platform: &Platform, Seed { name, count, wake }: &Seed) {
+    let (app, id) = (platform.app_id, platform.id);
+    let prefix = if *wake == LATER { "0001" } else { "0002" };
+    raw.run(&format!(
+        "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, revision, digest, state, purchase,
+             verify_attempts, settling, fingerprint, created_at, updated_at, next_wake_at)
+         WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {count})
+         SELECT '00000000-0000-0000-{prefix}-' || SUBSTR('' || (100000000000 + i), 1, 12), '{id}', '{app}',
+             '{name}' || i, 1, '', 'active', '{{}}', 0, 1, '', 1, 1, {wake} FROM numbers"
+    ));
+}
+
+/// How long a step takes that finds nothing, with the age of the inbox, which each scrape of `/metrics` reads.
+async fn idle(store: &Store) -> Duration {
+    let began = Instant::now();
+    let found = store.overdue(Quota::of(50)).await.expect("a step").found.len();
+    store.inbox_age().await.expect("the age of the inbox");
+    assert_eq!(found, 0, "nothing is due");
+    began.elapsed()
+}
+
+/// Drains what is due at four fifths of the rate, and names a customer in the middle.
+async fn drain(options: &Options, store: &Store, raw: &mut Raw, platform: &Platform) {
+    let quota = Quota { per_store: options.per_second * 4 / 5, unfollowed: options.per_second * 8, others: 50 };
+    let due = usize::try_from(options.due).unwrap_or(usize::MAX);
+    let (began, mut steps, mut woken) = (Instant::now(), Vec::new(), 0);
+    let (mut named_at, mut named_after) = (None, None);
+    while woken < due + 1 {
+        if named_at.is_none() && woken >= due / 2 {
+            name(raw, platform);
+            let owner = Owner::AppUser("customer".to_owned());
+            store.name_customer(platform.app_id, owner, "anna").await.expect("a name");
+            named_at = Some(Instant::now());
+        }
+        let step = Instant::now();
+        let found = store.overdue(quota).await.expect("a step");
+        let keys: Vec<_> = found.found.iter().map(|due| due.collapse_key).collect();
+        store.note_woken(found.clone(), found.found).await.expect("a note");
+        steps.push(step.elapsed());
+        assert!(!keys.is_empty(), "{woken} of {due} were found");
+        woken += keys.len();
+        let named = domain::CollapseKey::of(platform.id, NAMED);
+        if let Some(at) = named_at.filter(|_| named_after.is_none() && keys.contains(&named)) {
+            named_after = Some(at.elapsed());
+        }
+        let settled = keys.iter().fold(String::new(), |mut list, key| {
+            let _ = write!(list, "{}'{key}'", if list.is_empty() { "" } else { ", " });
+            list
+        });
+        raw.run(&format!(
+            "UPDATE purchases SET next_wake_at = {LATER}, urgency = 'calendar' WHERE collapse_key IN ({settled})"
+        ));
+        sleep_until(step + STEP).await;
+    }
+    let took = began.elapsed().as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a number of purchases")]
+    let rate = woken as f64 / took;
+    println!("drained {woken} in {took:.0} s: {rate:.0}/s; allowed: {}/s", quota.per_store);
+    println!("the customer was named while half was due, and found after {:.1?}", named_after.expect("found"));
+    report("step that finds a full quota", steps);
+}
+
+/// Inserts the purchase of the customer who is named later.
+fn name(raw: &mut Raw, platform: &Platform) {
+    let (app, id, key) = (platform.app_id, platform.id, domain::CollapseKey::of(platform.id, NAMED));
+    let user = "11111111-1111-4111-8111-111111111111";
+    for statement in [
+        format!("INSERT INTO users (id, app_id, revision, created_at) VALUES ('{user}', '{app}', 0, 1)"),
+        format!(
+            "INSERT INTO store_users (app_id, store, app_user_id, user_id)
+             VALUES ('{app}', 'amazon', 'customer', '{user}')"
+        ),
+        format!(
+            "INSERT INTO purchases (collapse_key, platform_id, app_id, receipt_id, app_user_id, user_id, revision,
+                 digest, state, purchase, verify_attempts, settling, fingerprint, created_at, updated_at, next_wake_at)
+             VALUES ('{key}', '{id}', '{app}', '{NAMED}', 'customer', '{user}', 1, '', 'active', '{{}}', 0, 1, '', 1, 1,
+                 {LATER})"
+        ),
+    ] {
+        raw.run(&statement);
+    }
+}
+
+fn report(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let at = |part: usize| times.get((times.len() * part / 100).min(times.len() - 1)).copied().unwrap_or_default();
+    println!("{what}: p50 {:.1?}, p99 {:.1?}, worst {:.1?}", at(50), at(99), at(100));
+}
