@@ -196,7 +196,6 @@ impl World {
             ("notifications", "due_at"),
             ("notifications", "cap_at"),
             ("notifications", "sweep_at"),
-            ("notifications", "finished_at"),
             ("purchases", "held_until"),
             ("purchases", "next_wake_at"),
             ("purchases", "woken_for"),

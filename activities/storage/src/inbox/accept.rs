@@ -271,9 +271,9 @@ pub fn first_message(
 /// The result of a row that conflicted: it is a repeated message, or it is stored as a duplicate of another message.
 fn resolve_conflict(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<Accepted, Error> {
     if is_stored(write, row)? {
-        let topic: Option<TopicId> = row.identity.find(FIND_TOPIC).value(write.connection)?;
+        let topic: Option<Option<TopicId>> = row.identity.find(FIND_TOPIC).value(write.connection)?;
         let open = find_open(write, row)?;
-        return Ok(topic.map_or(Accepted::Repeated { open }, |topic| Accepted::Waiting { topic }));
+        return Ok(topic.flatten().map_or(Accepted::Repeated { open }, |topic| Accepted::Waiting { topic }));
     }
     let first = first_message(write, row.notification.collapse_key, row.duplicate_key)?;
     let reason = match first {
@@ -302,7 +302,7 @@ const FIND_OPEN: Sql = statement! {hot "notifications_identity", "
 const FIND_TOPIC: Sql = statement! {hot "notifications_identity", "
     SELECT n.waiting_topic_id AS value
     FROM notifications n
-    WHERE {OF_IDENTITY} AND n.outcome IS NULL AND n.waiting_topic_id IS NOT NULL
+    WHERE {OF_IDENTITY} AND n.outcome IS NULL
 "};
 
 fn is_stored(write: &mut Write<'_>, row: &Incoming<'_>) -> Result<bool, Error> {
