@@ -3,9 +3,12 @@
 use super::dev_server::DevServer;
 use super::{CALL_TIMEOUT, RETRY_INTERVAL, timed};
 use domain::OrgId;
+use std::net::IpAddr;
 use temporalio_client::errors::ClientConnectError;
 use temporalio_client::tonic::Code;
-use temporalio_client::{Client, ClientOptions, Connection, ConnectionOptions, NamespacedClient, RetryOptions, Url};
+use temporalio_client::{
+    Client, ClientOptions, Connection, ConnectionOptions, GrpcCompression, NamespacedClient, RetryOptions, Url,
+};
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
 
 /// Number of failed attempts before a warning: a server that starts at the same time needs some seconds.
@@ -57,6 +60,10 @@ pub(super) async fn connect(identity: &str, server: &Server, options: ClientOpti
     loop {
         if let Some(mut connection) = server.connection() {
             identity.clone_into(&mut connection.identity);
+            if is_on_this_machine(&connection.target) {
+                // Compression would cost CPU at both ends and save nothing.
+                connection.grpc_compression = GrpcCompression::None;
+            }
             connection.retry_options = RetryOptions::no_retries();
             let reason = match connect_once(connection, &options, server).await {
                 Ok(client) => return client,
@@ -105,6 +112,12 @@ async fn find(dev_server: &DevServer, client: &Client) -> Result<(), String> {
     }
 }
 
+fn is_on_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
@@ -120,4 +133,20 @@ fn cause(error: &ClientConnectError) -> String {
         cause = deeper;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_addresses_are_on_this_machine() {
+        let is_here = |url: &str| is_on_this_machine(&url.parse().expect("a URL"));
+        for here in ["http://localhost:7233", "http://127.0.0.1:7233", "http://127.8.9.1:7233", "http://[::1]:7233"] {
+            assert!(is_here(here), "{here}");
+        }
+        for elsewhere in ["http://10.0.0.1:7233", "https://localhost.example.com:7233", "http://[2001:db8::1]:7233"] {
+            assert!(!is_here(elsewhere), "{elsewhere}");
+        }
+    }
 }

@@ -5,6 +5,9 @@ use super::subject::Variant;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A figure of the summary.
+type Measure = fn(&Figures) -> f64;
+
 /// The figures of one round of one variant.
 pub struct Round {
     /// Its number, from 1.
@@ -73,7 +76,7 @@ pub fn print_summary(rounds: &[Round]) {
     };
     let Some(first) = variants.first().copied() else { return };
     println!("\nburst, medians of the rounds (and ratio to {}):", first.name());
-    let measures: [(&str, fn(&Figures) -> f64); 4] = [
+    let measures: [(&str, Measure); 4] = [
         ("settled/s", |figures| figures.settled_per_second),
         ("engine CPU ms per purchase", Figures::engine_ms),
         ("own CPU ms per purchase", Figures::own_ms),

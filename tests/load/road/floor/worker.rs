@@ -40,9 +40,9 @@ pub async fn work(options: Options) {
     let connection = ConnectionOptions::new(url).identity("floor".to_owned()).build();
     let connection = Connection::connect(connection).await.expect("the Temporal server answers");
     let client = Client::new(connection, ClientOptions::new("default").build()).expect("a client");
-    // The dispatcher reads an inbox that is always empty.
-    let folder = Folder::new("floor");
-    let database = Database::Sqlite(folder.path().join("empty.sqlite"));
+    // The dispatcher reads an inbox that is always empty. The driver kills this process, and the reaper removes the folder.
+    let folder = Folder::of_process("floor");
+    let database = Database::Sqlite(folder.join("empty.sqlite"));
     let config = Config { database, key: Key::new([7; 32]), clock: api::clock::now };
     let store = Store::open(config).await.expect("a database");
     let dispatch = Dispatch::start(Arc::new(Signals(client.clone())), store);
