@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A proxy. It ends with the process.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ fn connect(client: TcpStream, server: TcpStream, each_way: Duration, trips: &Arc
 }
 
 /// Carries what is received to the other side, each packet this time later.
+#[expect(clippy::disallowed_methods, reason = "a delay is what it is for")]
 fn carry(mut from: TcpStream, mut to: TcpStream, each_way: Duration, seen: impl Fn() + Send + 'static) {
     let (sender, packets) = channel::<Packet>();
     thread::spawn(move || receive(&mut from, &sender, each_way, seen));

@@ -16,7 +16,7 @@ use domain::{
     Snapshot, Timestamp, Verification,
 };
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use storage::{
     Attempt, AttemptClass, Claim, Claimed, Config, Database, DeliveryResult, EndpointSignal, EventResult, Fate, Filter,
     Finish, Key, Limits, Loaded, Mode, NewDestination, NewNotification, NewPlatform, Record, Recorded, Rendered,
@@ -24,6 +24,7 @@ use storage::{
 };
 use system_tests::distance::Distance;
 use system_tests::postgres;
+use tokio::time::Instant;
 
 /// Measures the storage calls of workers.
 #[derive(Debug, Parser)]
