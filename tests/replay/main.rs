@@ -20,7 +20,7 @@ use workflows::{Destination, Purchase, Sweep};
 /// Event types that each history must have, so that a renewed one still shows what its name says.
 const SHOWN: &[(&str, &[EventType])] = &[
     ("one-notification", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
-    ("rearmed-burst", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
+    ("rearmed-burst", &[EventType::TimerFired, EventType::WorkflowExecutionCompleted]),
     ("open-window", &[EventType::TimerStarted]),
     ("delayed", &[EventType::MarkerRecorded, EventType::WorkflowExecutionCompleted]),
     ("delayed-burst", &[EventType::TimerFired, EventType::WorkflowExecutionCompleted]),
@@ -32,7 +32,7 @@ const SHOWN: &[(&str, &[EventType])] = &[
     ("redeliver", &[EventType::WorkflowExecutionSignaled, EventType::ActivityTaskCompleted]),
     ("continued-first", &[EventType::ActivityTaskCanceled, EventType::WorkflowExecutionContinuedAsNew]),
     ("continued-second", &[EventType::WorkflowExecutionStarted, EventType::ActivityTaskCompleted]),
-    ("failed-over-load", &[EventType::MarkerRecorded, EventType::ActivityTaskCompleted]),
+    ("failed-over-settling", &[EventType::MarkerRecorded, EventType::ActivityTaskCompleted]),
     ("queried-twice", &[EventType::TimerFired, EventType::ActivityTaskCompleted]),
     ("destination-recovered", &[EventType::TimerFired, EventType::WorkflowExecutionCompleted]),
     ("destination-continued", &[EventType::TimerStarted, EventType::WorkflowExecutionContinuedAsNew]),

@@ -45,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     admin(&mut world, &keep).await?;
     retried_lane(&mut world, &keep).await?;
     continued(&mut world, &keep).await?;
-    failed_over_load(&mut world, &keep).await?;
+    failed_over_settling(&mut world, &keep).await?;
     queried_twice(&keep).await?;
     destinations(&keep).await?;
     wait::until(SOON, "a second sweep", async || {
@@ -291,19 +291,19 @@ async fn continued(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
 }
 
 /// A database that answers only after the local activity has given up.
-async fn failed_over_load(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
-    world.send(BOUGHT, "failed-over-load").await;
-    wait_timer(world, "failed-over-load").await;
+async fn failed_over_settling(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
+    world.send(BOUGHT, "failed-over-settling").await;
+    wait_timer(world, "failed-over-settling").await;
     let mut frozen = Frozen::new(world)?;
-    let workflow = world.workflow("failed-over-load");
+    let workflow = world.workflow("failed-over-settling");
     wait::until(SOON, "the regular activity", async || {
         let count = world.temporal.count(&workflow, EventType::ActivityTaskScheduled).await;
         if count > 0 { Ok(()) } else { Err("none".to_owned()) }
     })
     .await;
     frozen.thaw()?;
-    world.wait_acked("failed-over-load", 1).await;
-    keep.asleep(world, "failed-over-load").await
+    world.wait_acked("failed-over-settling", 1).await;
+    keep.asleep(world, "failed-over-settling").await
 }
 
 /// A lock on the table that every settling reads.

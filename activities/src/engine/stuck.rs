@@ -17,7 +17,7 @@ const OF_ADMINS: [&str; 4] = [contract::HOLD, contract::RELEASE, contract::DISCA
 /// Number of events in one page of a history.
 const PAGE: i32 = 200;
 
-/// What became of a run without progress.
+/// The result for a run without progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stuck {
     /// None is open, or an operator paused it.

@@ -37,7 +37,7 @@ pub use delivery::lanes::{
 };
 pub use delivery::last_sweep::LastSweep;
 pub use delivery::late::LateDestinations;
-pub use delivery::sweep::{Due, Overdue, Postponed, Quota};
+pub use delivery::overdue::{Due, Overdue, Postponed, Quota};
 pub use events::alarms::Alarm;
 pub use events::status::DeliveryStatus;
 pub use inbox::notifications::{Accepted, Fate, NewNotification, Open};

@@ -2,7 +2,8 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
-use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use system_tests::postgres::PgConnection;
 
 /// Rows of one statement.
 const AT_ONCE: usize = 200_000;

@@ -22,7 +22,7 @@ pub enum Variant {
     StartDelay,
     /// As `timer`, with `--other-program` and `--other-variable`: an earlier build, or other settings.
     Other,
-    /// The same commands without settle, see [`Floor`].
+    /// A workflow with these commands without settle, see [`Floor`].
     Floor,
 }
 

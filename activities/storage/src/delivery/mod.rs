@@ -11,6 +11,7 @@ pub mod last_sweep;
 pub mod late;
 pub mod leases;
 pub mod operators;
+pub mod overdue;
 pub mod retry_after;
 pub mod sweep;
 pub mod unsettled;

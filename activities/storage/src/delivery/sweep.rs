@@ -8,104 +8,9 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::store::Store;
+use crate::delivery::overdue::{Due, Overdue, Quota, UNSETTLED, WAKE};
 use crate::delivery::{unsettled, wakes};
-use const_format::formatcp;
-use domain::time::MINUTE;
-use domain::{CollapseKey, Timestamp};
-use std::collections::HashSet;
-use std::time::Duration;
-
-/// Number of wakes in a row that no settling followed, after which the purchase's run is ended.
-pub const MAX_UNFOLLOWED: i64 = 3;
-/// Time until a purchase is woken again that did not follow its first wake; it doubles with each further wake.
-pub const FIRST_BACKOFF: Duration = MINUTE;
-/// Number of doublings: the longest time is about an hour.
-const DOUBLINGS: i64 = 6;
-
-/// The back-off after another wake, in microseconds, by the number of `wakes` that were not followed before it.
-pub const BACKOFF: &str = formatcp!(
-    "CAST({} AS BIGINT) << CAST(CASE WHEN wakes > {DOUBLINGS} THEN {DOUBLINGS} ELSE wakes END AS INTEGER)",
-    FIRST_BACKOFF.as_micros()
-);
-
-/// Maximum numbers of purchases that are found at once.
-#[derive(Debug, Clone, Copy)]
-pub struct Quota {
-    /// Of each platform whose store is queried, for the calendar and changes of settings.
-    pub per_store: i64,
-    /// Of each platform whose store is queried: those that were woken within the last minute and did not settle yet.
-    /// While there are so many, no others of it are found.
-    pub unfollowed: i64,
-    /// In each other category.
-    pub others: i64,
-}
-
-impl Quota {
-    /// Equal limits in all categories.
-    #[must_use]
-    pub const fn of(limit: i64) -> Self {
-        Self { per_store: limit, unfollowed: i64::MAX, others: limit }
-    }
-}
-
-/// Overdue purchases.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Overdue {
-    /// The purchases to wake; those that a person waits for first.
-    pub found: Vec<Due>,
-    /// Those of them that did not follow several wakes: their runs may make no progress.
-    pub unfollowed: Vec<CollapseKey>,
-    /// Those that must not be woken before a time.
-    pub postponed: Vec<Postponed>,
-    /// Whether more may be due than are in `found`.
-    pub more: bool,
-    /// The time of the reading, by the database's clock.
-    pub at: Timestamp,
-}
-
-/// A purchase that should be settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
-    /// The purchase.
-    pub collapse_key: CollapseKey,
-    /// [`UNSETTLED`] or [`WAKE`].
-    pub why: &'static str,
-}
-
-/// A window ended, and no settling followed.
-pub const UNSETTLED: &str = "unsettled";
-/// The next wake has passed.
-pub const WAKE: &str = "wake";
-
-/// A purchase that is past its time, and that the sweep must leave alone until another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Postponed {
-    /// The purchase.
-    pub due: Due,
-    /// Until when.
-    pub until: Timestamp,
-}
-
-/// What the sweep does with a purchase.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// It wakes it.
-    Wake {
-        /// Number of wakes in a row that were not followed.
-        unfollowed: i64,
-    },
-    /// It leaves it alone until this time.
-    Postpone(Timestamp),
-}
-
-/// Purchases of one category.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// The purchases.
-    pub all: Vec<(CollapseKey, Next)>,
-    /// Whether there may be more.
-    pub more: bool,
-}
+use domain::Timestamp;
 
 impl Store {
     /// At most `limit` purchases of each category that are overdue.
@@ -149,40 +54,4 @@ fn overdue(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Resu
     overdue.add(WAKE, wakes::again(connection, now, quota.others)?);
     overdue.add(WAKE, wakes::by_platform(connection, now, quota)?);
     Ok(overdue)
-}
-
-impl Overdue {
-    const fn new(at: Timestamp) -> Self {
-        Self { found: Vec::new(), unfollowed: Vec::new(), postponed: Vec::new(), more: false, at }
-    }
-
-    /// Adds a category, each purchase once.
-    fn add(&mut self, why: &'static str, category: Found) {
-        let mut seen: HashSet<CollapseKey> = self.found.iter().map(|due| due.collapse_key).collect();
-        self.more |= category.more;
-        for (collapse_key, next) in category.all {
-            let due = Due { collapse_key, why };
-            match next {
-                Next::Postpone(until) => self.postponed.push(Postponed { due, until }),
-                Next::Wake { unfollowed } if seen.insert(collapse_key) => {
-                    self.found.push(due);
-                    if unfollowed >= MAX_UNFOLLOWED {
-                        self.unfollowed.push(collapse_key);
-                    }
-                }
-                Next::Wake { .. } => {}
-            }
-        }
-    }
-
-    /// The purchases of a category that were woken.
-    pub(crate) fn of(why: &'static str, woken: &[Due]) -> impl Iterator<Item = CollapseKey> {
-        woken.iter().filter(move |due| due.why == why).map(|due| due.collapse_key)
-    }
-
-    /// The purchases of a category that are postponed, each with its time.
-    pub(crate) fn postponed(&self, why: &'static str) -> impl Iterator<Item = (CollapseKey, Timestamp)> {
-        let of_it = self.postponed.iter().filter(move |postponed| postponed.due.why == why);
-        of_it.map(|postponed| (postponed.due.collapse_key, postponed.until))
-    }
 }

@@ -9,7 +9,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::sweep::{BACKOFF, Due, Found, Next, Overdue, UNSETTLED};
+use crate::delivery::overdue::{BACKOFF, Due, Found, Next, Overdue, UNSETTLED};
 use crate::inbox::notifications::{OPEN, OPEN_OF_N};
 use domain::time::MINUTE;
 use domain::{CollapseKey, Timestamp};
@@ -167,7 +167,7 @@ const NOTE_WOKEN: Sql = statement! {"
     SET sweep_at = ? + CASE WHEN wakes IS NULL THEN {BACKOFF_OF_FIRST} ELSE {BACKOFF} END, wakes = COALESCE(wakes, 0) + 1
     WHERE seq IN (?*)
 "};
-const BACKOFF_OF_FIRST: u128 = crate::delivery::sweep::FIRST_BACKOFF.as_micros();
+const BACKOFF_OF_FIRST: u128 = crate::delivery::overdue::FIRST_BACKOFF.as_micros();
 
 const POSTPONE: Sql = statement!("UPDATE notifications SET sweep_at = ? WHERE seq IN (?*)");
 

@@ -7,7 +7,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
-use crate::delivery::sweep::{BACKOFF, Due, FIRST_BACKOFF, Found, Next, Overdue, Quota, WAKE};
+use crate::delivery::overdue::{BACKOFF, Due, FIRST_BACKOFF, Found, Next, Overdue, Quota, WAKE};
 use crate::inbox::notifications::OPEN_OF_N;
 use crate::purchases::purchase::Urgency;
 use domain::{CollapseKey, PlatformId, Timestamp};

@@ -1,5 +1,5 @@
 //! The floor: what Temporal and its SDK cost without settle. A workflow with the commands of a purchase and activities
-//! that do nothing, signalled by settle's own dispatcher, in a process of its own so that its CPU can be told apart.
+//! that do nothing, signalled by settle's own dispatcher, in a process of its own so that its CPU is counted apart.
 
 pub mod worker;
 mod workflow;

@@ -18,6 +18,7 @@ use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::unbounded_channel;
 use workflows::attributes;
+use workflows::purchase::status::RunStatus;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// The arguments of the process.
@@ -115,8 +116,8 @@ impl Engine for Signals {
         .boxed()
     }
 
-    fn status(&self, _key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
-        async { Ok(None) }.boxed()
+    fn status(&self, _key: CollapseKey) -> BoxFuture<'_, Result<RunStatus, EngineError>> {
+        async { Ok(RunStatus::NoRun) }.boxed()
     }
 
     fn signal_destination(
