@@ -1,6 +1,6 @@
-//! Ends runs of purchases that make no progress: the sweep woke them several times, and no settling followed. Another
-//! run is started from the database, which has all that such a run knew, except signals of admins that it did not
-//! process. A run that has some is kept, and people decide.
+//! Ends runs of purchases that make no progress: the sweep woke them several times, and their workflow task fails again
+//! and again, so that no signal reaches them. The sweep starts another run from the database, which has all that such a
+//! run knew, except signals of admins. A run that has some is kept, and people decide.
 
 use crate::engine::{Engine, Stuck};
 use domain::CollapseKey;
@@ -10,27 +10,24 @@ use storage::Store;
 /// Maximum number of concurrent calls.
 const MAX_CONCURRENT: usize = 8;
 // The details of the alarms. They name no purchase, so that there is one such alarm, which is counted.
-const TERMINATED: &str = "a purchase was woken several times and did not settle: its run was ended, if one was open, and \
-                          another one started; the log and the Temporal UI name the purchase";
-const HAS_SIGNALS: &str = "a purchase was woken several times and did not settle: its run was not ended, because it has \
-                           signals of admins that it did not process; the log and the Temporal UI name the purchase. \
-                           Repair what fails, or terminate the run and send the signals again";
+const TERMINATED: &str = "the run of a purchase made no progress, because its workflow task failed again and again; it \
+                          was ended, and another one started; the log and the Temporal UI name the purchase";
+const HAS_SIGNALS: &str = "the run of a purchase makes no progress, because its workflow task fails again and again; it \
+                           was not ended, because it has signals of admins, which may not be executed yet; the log and \
+                           the Temporal UI name the purchase. Repair what fails, or terminate the run and send the \
+                           signals again";
 
-/// Ends the open runs of these purchases, and raises an alarm for each.
+/// Ends those of the runs of these purchases that are stuck, and raises an alarm for each.
 pub async fn end(store: &Store, engine: &Engine, keys: Vec<CollapseKey>) {
     let runs = futures::stream::iter(keys).map(|key| end_one(store, engine, key));
     runs.buffer_unordered(MAX_CONCURRENT).for_each(|()| std::future::ready(())).await;
 }
 
 async fn end_one(store: &Store, engine: &Engine, key: CollapseKey) {
-    let alarm = match engine.end_run(key).await {
-        Ok(found @ (Stuck::NotRunning | Stuck::Terminated)) => {
-            let was_open = found == Stuck::Terminated;
-            tracing::error!(
-                collapse_key = %key,
-                was_open,
-                "a purchase was woken several times and did not settle: another run is started"
-            );
+    let alarm = match engine.end_stuck(key).await {
+        Ok(Stuck::No) => return,
+        Ok(Stuck::Terminated) => {
+            tracing::error!(collapse_key = %key, "a run made no progress: it was ended, and starts again");
             TERMINATED
         }
         Ok(Stuck::HasSignals) => {

@@ -11,6 +11,7 @@ use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Store, chain};
+use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 use workflows::signal::Signal;
 
@@ -47,6 +48,22 @@ pub struct Edge {
     pub clock: fn() -> Timestamp,
     /// Random bytes for ingress keys and secrets.
     pub random: fn() -> [u8; 32],
+    /// Who wakes the purchases that a person waits for.
+    pub waking: Waking,
+}
+
+/// One pass at a time wakes purchases: two would read those that neither has noted yet, and signal all of them twice.
+/// Another one waits, and reads what was changed until its turn; more are not needed.
+#[derive(Debug)]
+pub struct Waking {
+    places: Semaphore,
+    turn: Mutex<()>,
+}
+
+impl Default for Waking {
+    fn default() -> Self {
+        Self { places: Semaphore::new(2), turn: Mutex::default() }
+    }
 }
 
 /// The edge, as handlers receive it.
@@ -64,6 +81,8 @@ impl Edge {
     pub fn wake_for_persons(self: &Arc<Self>) {
         let edge = self.clone();
         tokio::spawn(async move {
+            let Ok(_place) = edge.waking.places.try_acquire() else { return };
+            let _turn = edge.waking.turn.lock().await;
             if let Err(error) = edge.wake_all_for_persons().await {
                 tracing::debug!(error = chain(&error), "rechecked purchases were not woken; the sweep wakes them");
             }

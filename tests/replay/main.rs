@@ -25,7 +25,7 @@ const SHOWN: &[(&str, &[EventType])] = &[
     ("delayed", &[EventType::MarkerRecorded, EventType::WorkflowExecutionCompleted]),
     ("delayed-burst", &[EventType::TimerFired, EventType::WorkflowExecutionCompleted]),
     ("delayed-flush", &[EventType::WorkflowExecutionSignaled, EventType::WorkflowExecutionCompleted]),
-    ("retried-lane", &[EventType::ActivityTaskFailed, EventType::ActivityTaskCompleted]),
+    ("retried-lane", &[EventType::ActivityTaskStarted, EventType::ActivityTaskCompleted]),
     ("hold-and-release", &[EventType::WorkflowExecutionSignaled, EventType::ActivityTaskCompleted]),
     ("flush", &[EventType::TimerStarted, EventType::ActivityTaskCompleted]),
     ("discard", &[EventType::WorkflowExecutionSignaled, EventType::WorkflowExecutionCompleted]),

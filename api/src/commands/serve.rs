@@ -123,6 +123,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine) -> anyhow::Re
     auditing::watch(store.clone(), &metrics);
     sweeping::watch(store.clone(), engine.clone());
     Ok(Arc::new(Edge {
+        waking: Default::default(),
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,
         amazon: Arc::new(Amazon::new(settings).context("the settings of the store")?),

@@ -177,6 +177,7 @@ impl World {
     fn router(&self) -> Router {
         let config = load(&Flags::default(), &BTreeMap::new()).expect("valid settings");
         router::router(Arc::new(Edge {
+            waking: Default::default(),
             dispatch: self.dispatch.clone(),
             store: self.store.clone(),
             amazon: self.amazon.clone(),

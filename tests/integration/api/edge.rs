@@ -171,6 +171,7 @@ impl Service {
         let sns = Arc::new(Scripted::default());
         let settings = Settings { certificates: Vec::new(), auto_confirm_accounts: Vec::new(), clock: clock::now };
         let edge = Edge {
+            waking: Default::default(),
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
             amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),

@@ -30,6 +30,19 @@ story! {
 }
 
 story! {
+    async fn a_record_of_before_a_hold_is_not_written(world: World) {
+        world.notify("m1", "r1", 1).await;
+        let key = world.key("r1");
+        let loaded = world.load(key).await;
+        let until = world.store.now().await.unwrap().plus_millis(WINDOW_MS);
+        world.store.hold(key, until, "ann", "looking").await.unwrap();
+        assert_eq!(world.store.record(record(key, &loaded)).await.unwrap(), storage::Recorded::Moved);
+        world.pass(WINDOW_MS + 1);
+        assert_eq!(world.settle(key).await.0, 1);
+    }
+}
+
+story! {
     async fn the_longest_wait_counts_from_the_oldest_row(world: World) {
         let patch = storage::PlatformPatch { max_wait_ms: Some(Some(300_000)), ..Default::default() };
         world.store.update_platform(world.platform.id, patch).await.unwrap();

@@ -27,7 +27,7 @@ impl Store {
     pub async fn overdue_for_persons(&self, limit: i64) -> Result<Overdue, Error> {
         self.read_now(move |connection, now| {
             let mut overdue = Overdue::new(now);
-            overdue.add(WAKE, wakes::for_persons(connection, now, limit)?);
+            overdue.add(WAKE, wakes::for_persons(connection, now, Quota::of(limit))?);
             Ok(overdue)
         })
         .await
@@ -49,7 +49,7 @@ impl Store {
 
 fn overdue(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<Overdue, Error> {
     let mut overdue = Overdue::new(now);
-    overdue.add(WAKE, wakes::for_persons(connection, now, quota.others)?);
+    overdue.add(WAKE, wakes::for_persons(connection, now, quota)?);
     overdue.add(UNSETTLED, unsettled::find(connection, now, quota.others)?);
     overdue.add(WAKE, wakes::again(connection, now, quota.others)?);
     overdue.add(WAKE, wakes::by_platform(connection, now, quota)?);

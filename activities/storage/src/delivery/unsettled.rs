@@ -27,7 +27,7 @@ const MARGIN: Duration = Duration::from_secs(15);
 const MAX_PATIENCE: Duration = MINUTE.saturating_mul(60);
 /// How long a purchase is postponed that was woken before, while the engine is only late.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Number of the last settled notifications that show whether the engine is late.
+/// Number of the last settled purchases that show whether the engine is late.
 const SAMPLES: i64 = 500;
 /// Maximum number of rows of one reading: a purchase can have many.
 const ROWS: i64 = 500;
@@ -84,17 +84,19 @@ const STANDINGS: Sql = statement! {hot "notifications_of_key", "
     GROUP BY n.collapse_key
 "};
 
-/// The ends of the windows of those of the last settled notifications that were settled late, and by themselves.
-const LATELY_SETTLED: Sql = statement! {hot "notifications_unpruned", "
-    SELECT due_at AS value
-    FROM (SELECT due_at, finished_at, outcome, wakes, waits_since
-        FROM notifications
-        WHERE pruned_at IS NULL AND outcome IS NOT NULL AND finished_at > ?
-        ORDER BY finished_at DESC
+/// The ends of the windows of those of the last settled notifications that were settled late, and by themselves. A
+/// record stamps its purchase and its notifications with one time.
+const LATELY_SETTLED: Sql = statement! {hot "purchases_order", "
+    SELECT n.due_at AS value
+    FROM (SELECT collapse_key, updated_at
+        FROM purchases
+        WHERE updated_at > ?
+        ORDER BY updated_at DESC
         LIMIT {SAMPLES}) newest
-    WHERE outcome IN ('settled', 'no_change') AND wakes IS NULL AND waits_since IS NULL
-        AND finished_at > due_at + {GRACE_MICROS}
-    ORDER BY due_at
+    JOIN notifications n ON n.collapse_key = newest.collapse_key AND n.finished_at = newest.updated_at
+    WHERE n.outcome IN ('settled', 'no_change') AND n.wakes IS NULL AND n.waits_since IS NULL
+        AND n.finished_at > n.due_at + {GRACE_MICROS}
+    ORDER BY n.due_at
 "};
 
 /// The overdue purchases, at most `limit` that were not woken before and as many that were.

@@ -96,9 +96,10 @@ const IN_PROGRESS: Sql = statement! {hot "purchases_woken", "
 "};
 
 /// The purchases that a person waits for, at most so many of each platform.
-pub fn for_persons(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<Found, Error> {
+pub fn for_persons(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<Found, Error> {
     let mut found = Found::default();
     for platform in platforms(connection)?.into_iter().filter(|platform| !platform.is_deleted) {
+        let limit = if platform.is_queried { quota.per_store } else { quota.others };
         let rows = sql(FOR_PERSON).bind(platform.id).bind(now).bind(limit).all(connection)?;
         found.append(rows, now, limit);
     }
@@ -182,11 +183,11 @@ fn in_turn(platforms: &[Found]) -> Found {
     Found { all: all.copied().collect(), more: platforms.iter().any(|found| found.more) }
 }
 
-/// Locks purchases whose next wake has passed. One that is being settled is left out, so that this waits for none.
+/// Locks purchases whose next wake has passed and that nobody else has noted meanwhile. One that is being settled is left out, so that this waits for none.
 const LOCK: Sql = statement! {"
     SELECT collapse_key AS value
     FROM purchases
-    WHERE collapse_key IN (?*) AND next_wake_at <= ?
+    WHERE collapse_key IN (?*) AND next_wake_at <= ? AND (woken_for IS DISTINCT FROM next_wake_at OR sweep_at <= ?)
     FOR UPDATE SKIP LOCKED
 "};
 
@@ -213,7 +214,8 @@ pub fn note(write: &mut Write<'_>, overdue: &Overdue, woken: &[Due]) -> Result<(
     if keys.is_empty() {
         return Ok(());
     }
-    let locked: Vec<CollapseKey> = sql(LOCK).uncached().bind_list(keys).bind(overdue.at).values(write.connection)?;
+    let locked: Vec<CollapseKey> =
+        sql(LOCK).uncached().bind_list(keys).bind(overdue.at).bind(overdue.at).values(write.connection)?;
     let mut groups: BTreeMap<Option<Timestamp>, Vec<CollapseKey>> = BTreeMap::new();
     for key in locked {
         groups.entry(postponed.get(&key).copied()).or_default().push(key);

@@ -6,7 +6,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::order::{Order, Settled};
-use crate::db::writer::{JobKind, Write};
+use crate::db::writer::{Faults, JobKind, Write};
 use crate::events::lanes;
 use crate::purchases::purchase::{self, PurchaseRow};
 use crate::purchases::replacements;
@@ -56,8 +56,9 @@ impl Store {
 }
 
 impl Store {
-    /// Like [`Self::load`], after every record of the purchase that is being written now: after an attempt whose result
-    /// is not known. Its locks are those of a record.
+    /// Like [`Self::load`], after every record of the purchase that this process writes or is to write, and after those
+    /// that others are writing now: for an attempt whose predecessor's result is not known. Its locks are those of a
+    /// record.
     pub async fn load_after_record(&self, key: CollapseKey, through: i64, limit: i64) -> Result<Loaded, Error> {
         let order = Order { settled: Settled { key, newest: None }, find: owners::find };
         let work = move |write: &mut Write<'_>| {
@@ -66,9 +67,13 @@ impl Store {
             }
             load(write.connection, key, &LoadRequest { through, limit, now: write.now })
         };
-        self.writer.write_ordered(JobKind::Other, order, work).await
+        self.writer.write_ordered(JobKind::Record(NO_FAULTS), order, work).await
     }
 }
+
+/// Its commit has no fail points, since it writes nothing.
+const NO_FAULTS: Faults =
+    Faults { before_commit: "load.before_commit", after_commit: "load.after_commit", early_answer: None };
 
 /// The parameters of a load.
 struct LoadRequest {

@@ -71,6 +71,10 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
         let lanes = open_lanes(write, key)?;
         return Ok(Recorded::Done { revision: row.revision, state: row.state, lanes, prompt: BTreeSet::new() });
     }
+    // A worker that was suspended since it loaded does not record through a hold.
+    if row.held_until.is_some_and(|until| until > write.now) {
+        return Ok(Recorded::Moved);
+    }
     let is_next = row.settling + 1 == record.settling && row.revision == record.revision;
     if !is_next || is_replaced != record.is_replaced || !are_open(write, record)? {
         return Ok(Recorded::Moved);
@@ -150,6 +154,7 @@ impl Settling<'_> {
         for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::Abandoned] {
             found.end(write, record, outcome)?;
         }
+        self.note_waits(write, row)?;
         note_lag(write, record)?;
         self.alarm(write, row)?;
         let destinations = destinations::of_app(write.connection, self.origin.app_id)?;
@@ -234,7 +239,6 @@ impl Settling<'_> {
     fn update(&self, write: &mut Write<'_>, found: &Comparison<'_>) -> Result<(), Error> {
         let (record, decision) = (&*self.record, &self.record.decision);
         let waits_for = decision.waits.map(waits_for);
-        let waits_through = waits_for.and(decision.wake).and(record.newest_waiting());
         let sku = |by| decision.purchase.sku(by).filter(|sku| sku.len() <= MAX_INDEXED_BYTES).map(clean);
         let owner = self.owner.map(|owner| owner.id).or(found.row.user_id);
         if found.row.user_id.is_some() && found.row.user_id != owner {
@@ -254,17 +258,29 @@ impl Settling<'_> {
             .bind(owner)
             .bind(owner)
             .bind(waits_for)
-            .bind(waits_through)
+            .bind(self.waits_through())
             .bind(record.ends_failures())
             .bind(record.ends_failures())
             .bind(decision.wake)
             .bind(write.now)
             .bind(record.collapse_key)
-            .later(write.connection)?;
-        if waits_through.is_some() || found.row.waits_through.is_some() {
-            notifications::wait(write, record.collapse_key, waits_through)?;
+            .later(write.connection)
+    }
+
+    /// Notes which notifications wait for the next wake. What this record settled keeps its note: it was not settled
+    /// late by the engine.
+    fn note_waits(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
+        let waits_through = self.waits_through();
+        if waits_through.is_some() || before.waits_through.is_some() {
+            notifications::wait(write, self.record.collapse_key, waits_through)?;
         }
         Ok(())
+    }
+
+    /// The newest notification that waits for the next wake.
+    fn waits_through(&self) -> Option<i64> {
+        let decision = &self.record.decision;
+        decision.waits.and(decision.wake).and(self.record.newest_waiting())
     }
 
     /// Raises the alarms of a record: notifications begin to wait for a store that does not answer; notifications are

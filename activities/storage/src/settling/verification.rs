@@ -68,7 +68,7 @@ const COUNT_FAILURE: Sql = statement! {"
 
 const SCHEDULE: Sql = statement! {"
     UPDATE purchases
-    SET next_wake_at = ?, waits_through = COALESCE((SELECT MAX(n.seq) FROM notifications n
+    SET next_wake_at = ?, urgency = 'calendar', waits_through = COALESCE((SELECT MAX(n.seq) FROM notifications n
         WHERE n.collapse_key = purchases.collapse_key AND n.outcome IS NULL
         AND n.waiting_topic_id IS NULL AND n.due_at <= ?), waits_through)
     WHERE collapse_key = ?

@@ -34,9 +34,9 @@ fn a_trial_that_the_first_answer_lacks_is_no_payment() {
     let fortnight = |at| Snapshot { renews_at: Some(renews_at), ..monthly(at) };
     let first = read(&parked, &purchased, fortnight(at));
     assert_eq!(kinds(&first), [TransitionKind::TrialStarted, TransitionKind::Purchased]);
-    let ended = Snapshot { renews_at: None, ends_at: Some(at), end_reason: Some(EndReason::Store), ..monthly(day(7)) };
-    let ended = read(&first.purchase, &[], ended);
-    assert_eq!(kinds(&ended), [TransitionKind::TrialDidNotConvert, TransitionKind::Expired]);
+    let over = Snapshot { renews_at: None, ends_at: Some(at), end_reason: Some(EndReason::Store), ..monthly(day(7)) };
+    let over = read(&first.purchase, &[], over);
+    assert_eq!(kinds(&over), [TransitionKind::TrialDidNotConvert, TransitionKind::Expired]);
 
     // Such a date says nothing where the store knew the receipt at once, days later, of a month that is a term, or of a
     // discount.
