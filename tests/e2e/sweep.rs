@@ -104,7 +104,7 @@ async fn wait_settled(world: &World, message: &str) {
 async fn a_failing_run_with_a_signal_of_an_admin_stays() {
     let setting = Setting { backend: Backend::Postgres, window_seconds: 1, ..Setting::default() };
     let mut world = World::start(setting).await;
-    world.let_sweep_help("the run is terminated by hand");
+    world.let_sweep_help("it wakes the run in vain");
     let (workflow, message) = keep_failing(&mut world, Some("redeliver")).await;
     let found = wait::until(NOTICED, "the alarm", async || {
         let found = alarms(&world, "stuck").await?;
@@ -113,8 +113,9 @@ async fn a_failing_run_with_a_signal_of_an_admin_stays() {
     .await;
     assert!(found["detail"].as_str().is_some_and(|detail| detail.contains("was not ended")), "{found}");
     assert!(world.receiver.all().is_empty(), "the run goes on failing, and has the signal");
-    // A person ends it, and the sweep starts another.
+    // A person ends it, and starts another by a signal.
     world.temporal.run_line(&format!("temporal workflow terminate --workflow-id {workflow}")).await;
+    world.act("r1", "flush", &json!({ "reason": "its run was ended" })).await;
     wait_settled(&world, &message).await;
     world.finish().await;
 }

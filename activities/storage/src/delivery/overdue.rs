@@ -59,7 +59,7 @@ pub struct Overdue {
 pub struct Due {
     /// The purchase.
     pub collapse_key: CollapseKey,
-    /// [`UNSETTLED`] or [`WAKE`].
+    /// `unsettled` or `wake`.
     pub why: &'static str,
 }
 
