@@ -160,10 +160,10 @@ impl Calendar {
         self.clock.set(now);
     }
 
-    /// Fires the sweep's timer until no `next_wake_at` is due.
+    /// Fires the sweep's timer until no `next_wake_at` is due; hundreds of purchases can be due at once.
     async fn wake_all(&mut self) {
         let (world, now) = (&self.world, self.now);
-        wait::until(SOON, &format!("no wake due at {now}"), async || {
+        wait::until(SOON * 5, &format!("no wake due at {now}"), async || {
             let late: Vec<Timestamp> = wakes(world).await.into_iter().filter(|wake| *wake <= now).collect();
             if late.is_empty() {
                 return Ok(());
