@@ -133,15 +133,20 @@ pub fn set_ahead(database: &str, ahead: Duration) -> anyhow::Result<()> {
 pub struct Hold(PgConnection);
 
 impl Hold {
-    /// Locks these rows, such as `purchases WHERE revision = 1`.
+    /// Locks these rows, such as `purchases WHERE revision = 1`, once nobody else does.
     ///
     /// # Errors
     /// When the server does not do it.
-    pub fn on(database: &str, rows: &str) -> anyhow::Result<Self> {
-        let mut connection = PgConnection::establish(database)?;
-        diesel::sql_query("BEGIN").execute(&mut connection)?;
-        diesel::sql_query(format!("SELECT 1 FROM {rows} FOR UPDATE")).execute(&mut connection)?;
-        Ok(Self(connection))
+    pub async fn on(database: &str, rows: &str) -> anyhow::Result<Self> {
+        let select = format!("SELECT 1 FROM {rows} FOR UPDATE");
+        let database = database.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let mut connection = PgConnection::establish(&database)?;
+            diesel::sql_query("BEGIN").execute(&mut connection)?;
+            diesel::sql_query(select).execute(&mut connection)?;
+            Ok(Self(connection))
+        })
+        .await?
     }
 
     /// Whether another session waits for them.

@@ -41,9 +41,19 @@ const OF_POSTGRES: &str = "SELECT COALESCE(t.relname, c.relname) || ' ' || c.rel
 const TABLES: &str = "SELECT relname AS value FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
 
-/// The sessions that may still see deleted rows, which a vacuum then keeps.
-const READERS: &str = "SELECT COUNT(*) AS value FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_xmin IS NOT NULL";
+/// A transaction id after everything that was deleted until now.
+const DELETED_BEFORE: &str = "SELECT pg_current_xact_id()::text AS value";
+
+/// Whether no transaction of the server is older: a vacuum keeps what the oldest of any database may see, since its own
+/// snapshot begins there.
+fn is_removable(before: &str) -> String {
+    format!(
+        "SELECT COUNT(*) AS value FROM pg_snapshot_xmin(pg_current_snapshot()) oldest
+            WHERE oldest > '{before}'::xid8 AND NOT EXISTS (SELECT 1 FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid()
+                AND age(backend_xmin) >= age('{before}'::xid8::xid))"
+    )
+}
 
 /// Lets the server analyze nothing by itself, which could keep deleted rows alive.
 fn end_autovacuum(world: &World) {
@@ -56,9 +66,10 @@ fn end_autovacuum(world: &World) {
 /// Everything that is stored, without gaps.
 async fn sizes(world: &World) -> Sizes {
     if world.is_postgres() {
-        wait::until(SOON, "no other reader", async || match world.raw().number(READERS) {
-            0 => Ok(()),
-            readers => Err(readers.to_string()),
+        let before = world.raw().texts(DELETED_BEFORE).remove(0);
+        wait::until(SOON, "the end of older transactions", async || match world.raw().number(&is_removable(&before)) {
+            1 => Ok(()),
+            _ => Err("there are some".to_owned()),
         })
         .await;
     }
