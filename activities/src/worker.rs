@@ -6,6 +6,7 @@
 use crate::dependencies::Context;
 use crate::engine::NamespaceTaken;
 use std::future::Future;
+use std::num::NonZero;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use temporalio_client::Client;
@@ -28,8 +29,10 @@ pub enum Error {
 /// Maximum number of concurrent tasks of each kind, in this process.
 #[derive(Debug, Clone, Copy)]
 pub struct Slots {
-    /// Workflow tasks.
+    /// Workflow tasks. A task keeps its slot during its local activities.
     pub workflow_tasks: usize,
+    /// Local activities, which settle and make the first attempts at prompt destinations.
+    pub local_activities: usize,
     /// Activities that send nothing to destinations. Most use only the database; `verify` also queries the store, and
     /// `sweep` also signals Temporal.
     pub activities: usize,
@@ -45,9 +48,22 @@ const CACHED_RUNS: usize = 5_000;
 const WORKFLOW_POLLS: usize = 8;
 const FIRST_TASKS: f32 = 0.5;
 
+/// Number of workflow tasks and of local activities for each core: 20 local activities, about 10 ms of CPU each, get it
+/// well within the three seconds that each may take. Of 20,000 open windows of two minutes 167 end each second; with
+/// four cores that is served while the database and prompt endpoints take half a second.
+const SETTLING_PER_CORE: usize = 20;
+/// The bounds of that number. At least: on few cores they wait for the database and for endpoints, too.
+const SETTLING_BOUNDS: std::ops::RangeInclusive<usize> = 40..=400;
+/// Number of regular activities. They are few, and most of them wait: for the store, or for Temporal.
+const ACTIVITIES: usize = 40;
+/// Number of deliveries, which wait for endpoints.
+const DELIVERIES: usize = 500;
+
 impl Default for Slots {
     fn default() -> Self {
-        Self { workflow_tasks: 40, activities: 40, deliveries: 500 }
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let settling = cores.saturating_mul(SETTLING_PER_CORE).clamp(*SETTLING_BOUNDS.start(), *SETTLING_BOUNDS.end());
+        Self { workflow_tasks: settling, local_activities: settling, activities: ACTIVITIES, deliveries: DELIVERIES }
     }
 }
 
@@ -111,7 +127,7 @@ fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> 
         .max_cached_workflows(CACHED_RUNS)
         .sticky_queue_schedule_to_start_timeout(Duration::from_secs(2))
         .graceful_shutdown_period(Duration::from_secs(5))
-        .tuner(tuner(slots.workflow_tasks, slots.activities))
+        .tuner(tuner(slots))
         .workflow_task_poller_behavior(PollerBehavior::SimpleMaximum(WORKFLOW_POLLS))
         .nonsticky_to_sticky_poll_ratio(FIRST_TASKS)
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(2))
@@ -125,18 +141,18 @@ fn delivering(core: &Runtime, client: Client, context: &Context, slots: Slots) -
     let options = WorkerOptions::new(contract::DELIVER_QUEUE)
         .register_activities(Context::clone(context))
         .graceful_shutdown_period(Duration::from_secs(20))
-        .tuner(tuner(1, slots.deliveries))
+        .tuner(tuner(Slots { workflow_tasks: 1, local_activities: 1, activities: slots.deliveries, ..slots }))
         .activity_task_poller_behavior(PollerBehavior::SimpleMaximum(5))
         .build();
     Worker::new(core, client, options).map_err(|error| stopped(&error))
 }
 
-fn tuner(workflow_tasks: usize, activities: usize) -> WorkerTuner {
+fn tuner(slots: Slots) -> WorkerTuner {
     WorkerTuner::TunerHolder(
         TunerHolder::builder()
-            .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(workflow_tasks))
-            .activity_task_slot_supplier(FixedSizeSlotSupplier::new(activities))
-            .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(activities))
+            .workflow_task_slot_supplier(FixedSizeSlotSupplier::new(slots.workflow_tasks))
+            .activity_task_slot_supplier(FixedSizeSlotSupplier::new(slots.activities))
+            .local_activity_task_slot_supplier(FixedSizeSlotSupplier::new(slots.local_activities))
             .nexus_task_slot_supplier(FixedSizeSlotSupplier::new(1))
             .build(),
     )

@@ -66,6 +66,15 @@ impl Default for Waking {
     }
 }
 
+impl Waking {
+    /// Runs a pass at its turn; `None` without it if one waits already.
+    async fn pass<T>(&self, pass: impl Future<Output = T>) -> Option<T> {
+        let _place = self.places.try_acquire().ok()?;
+        let _turn = self.turn.lock().await;
+        Some(pass.await)
+    }
+}
+
 /// The edge, as handlers receive it.
 pub type Shared = Arc<Edge>;
 
@@ -81,9 +90,7 @@ impl Edge {
     pub fn wake_for_persons(self: &Arc<Self>) {
         let edge = self.clone();
         tokio::spawn(async move {
-            let Ok(_place) = edge.waking.places.try_acquire() else { return };
-            let _turn = edge.waking.turn.lock().await;
-            if let Err(error) = edge.wake_all_for_persons().await {
+            if let Some(Err(error)) = edge.waking.pass(edge.wake_all_for_persons()).await {
                 tracing::debug!(error = chain(&error), "rechecked purchases were not woken; the sweep wakes them");
             }
         });
@@ -132,6 +139,28 @@ impl Edge {
         match store {
             amazon::STORE => self.amazon.check_topic(name),
             other => Err(format!("no topic: there is no store `{other}`")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::{join, join_all};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn one_pass_runs_one_waits_and_others_are_left_out() {
+        let (waking, gate, running) = (Waking::default(), Semaphore::new(0), AtomicUsize::new(0));
+        let pass = async || {
+            assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "two read what neither has noted");
+            gate.acquire().await.expect("an open gate").forget();
+            running.fetch_sub(1, Ordering::SeqCst);
+        };
+        for _ in 0..2 {
+            let passes = join_all((0..5).map(|_| waking.pass(pass())));
+            let (passes, ()) = join(passes, async { gate.add_permits(2) }).await;
+            assert_eq!(passes.into_iter().flatten().count(), 2);
         }
     }
 }

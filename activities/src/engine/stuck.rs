@@ -8,8 +8,10 @@ use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_common::protos::temporal::api::enums::v1::WorkflowExecutionStatus;
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+use temporalio_common::protos::temporal::api::workflow::v1::WorkflowExecutionInfo;
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
-    DescribeWorkflowExecutionRequest, GetWorkflowExecutionHistoryReverseRequest, TerminateWorkflowExecutionRequest,
+    DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse, GetWorkflowExecutionHistoryReverseRequest,
+    TerminateWorkflowExecutionRequest,
 };
 use workflows::contract;
 
@@ -51,12 +53,10 @@ impl Engine {
             Err(status) if status.code() == Code::NotFound => return Ok(Stuck::No),
             Err(status) => return Err(status.into()),
         };
-        let Some(info) = found.workflow_execution_info else { return Ok(Stuck::No) };
-        let keeps_failing = found.pending_workflow_task.is_some_and(|task| task.attempt >= STUCK_ATTEMPTS);
-        if info.status() != WorkflowExecutionStatus::Running || !keeps_failing {
+        if !is_stuck(&found) {
             return Ok(Stuck::No);
         }
-        let run = info.execution;
+        let run = found.workflow_execution_info.and_then(|info| info.execution);
         if has_signals_of_admins(&client, run.clone()).await? {
             return Ok(Stuck::HasSignals);
         }
@@ -74,6 +74,13 @@ impl Engine {
             Ok(_) => Ok(Stuck::Terminated),
         }
     }
+}
+
+/// Whether a run is open, and its workflow task fails again and again.
+fn is_stuck(found: &DescribeWorkflowExecutionResponse) -> bool {
+    let status = found.workflow_execution_info.as_ref().map(WorkflowExecutionInfo::status);
+    let keeps_failing = found.pending_workflow_task.as_ref().is_some_and(|task| task.attempt >= STUCK_ATTEMPTS);
+    status == Some(WorkflowExecutionStatus::Running) && keeps_failing
 }
 
 /// Whether a run has signals of admins.
@@ -102,5 +109,38 @@ async fn has_signals_of_admins(client: &Client, run: Option<WorkflowExecution>) 
             return Ok(false);
         }
         next_page_token = page.next_page_token;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use temporalio_common::protos::temporal::api::workflow::v1::{PendingActivityInfo, PendingWorkflowTaskInfo};
+
+    /// A run, with a workflow task in this attempt.
+    fn described(status: WorkflowExecutionStatus, attempt: Option<i32>) -> DescribeWorkflowExecutionResponse {
+        DescribeWorkflowExecutionResponse {
+            workflow_execution_info: Some(WorkflowExecutionInfo { status: status as i32, ..Default::default() }),
+            pending_workflow_task: attempt.map(|attempt| PendingWorkflowTaskInfo { attempt, ..Default::default() }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_run_is_stuck_only_while_its_workflow_task_fails() {
+        use WorkflowExecutionStatus::{Completed, Paused, Running};
+        assert!(is_stuck(&described(Running, Some(STUCK_ATTEMPTS))));
+        for attempt in [None, Some(1), Some(STUCK_ATTEMPTS - 1)] {
+            assert!(!is_stuck(&described(Running, attempt)), "it is late, or waits for a worker");
+        }
+        for status in [Paused, Completed] {
+            assert!(!is_stuck(&described(status, Some(99))), "people paused it, or it has ended");
+        }
+        assert!(!is_stuck(&DescribeWorkflowExecutionResponse::default()));
+        let waiting = DescribeWorkflowExecutionResponse {
+            pending_activities: vec![PendingActivityInfo { attempt: 99, ..Default::default() }],
+            ..described(Running, None)
+        };
+        assert!(!is_stuck(&waiting), "an activity that fails is in view, and retried");
     }
 }

@@ -28,7 +28,11 @@ fn destinations(all: &[Figures]) -> String {
     family("settle_destination_state", "1 for the state that the destination is in, 0 for the others.", state);
     #[expect(clippy::cast_precision_loss, reason = "a bounded number of deliveries")]
     let owed = all.iter().map(|one| (format!("\"{}\"", one.id), one.owed as f64)).collect();
-    family("settle_destination_owed", "Deliveries that the destination is owed, up to 100,000.", owed);
+    family(
+        "settle_destination_owed",
+        "Deliveries that the destination is owed; 10000 stands for at least as many.",
+        owed,
+    );
     #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^52")]
     let age = all.iter().map(|one| (format!("\"{}\"", one.id), one.oldest_owed_ms as f64 / 1000.0)).collect();
     family("settle_destination_oldest_owed_seconds", "Age of the oldest delivery that it is owed.", age);

@@ -30,3 +30,20 @@ story! {
         assert_eq!(world.store.figures().await.unwrap().len(), 1);
     }
 }
+
+story! {
+    async fn a_scrape_counts_ten_thousand_owed_deliveries(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.revise("r1", 1).await;
+        world.raw().run(
+            "INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,
+                 attempts, next_due_at, created_at)
+             WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < 10100)
+             SELECT 'd' || i, destination_id, event_id, i, event_type, collapse_key, revision, status, 0, next_due_at,
+                 created_at
+             FROM deliveries, numbers",
+        );
+        assert_eq!(figures(&world, hook).await, Some(("healthy".to_owned(), 10_000, 0)), "at least so many");
+        assert_eq!(world.store.destination_health(hook).await.unwrap().health.owed, 10_000);
+    }
+}

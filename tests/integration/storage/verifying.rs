@@ -131,6 +131,8 @@ story! {
         let view = world.store.notifications_of("m2").await.unwrap().remove(0);
         assert_eq!(view.waiting_for, Some(storage::WaitingFor::Window));
         world.pass(60_000);
+        assert_eq!(world.store.due(10).await.unwrap(), [], "the run queries the store by itself");
+        world.pass(61_000);
         assert_eq!(world.store.due(10).await.unwrap().iter().map(|due| due.why).collect::<Vec<_>>(), ["wake"]);
         let loaded = world.load(key).await;
         assert!(loaded.due && loaded.notifications.len() == 2);

@@ -163,6 +163,17 @@ story! {
 }
 
 story! {
+    async fn named_customers_wait_for_the_rate_of_their_store(world: World) {
+        world.seed_due("named", 25);
+        world.raw().run("UPDATE purchases SET urgency = 'person'");
+        assert_eq!(world.store.overdue_for_persons(3).await.unwrap().found.len(), 3);
+        for expected in [10, 10, 5, 0] {
+            assert_eq!(world.swept(Quota { per_store: 10, ..MANY }).await.len(), expected);
+        }
+    }
+}
+
+story! {
     async fn a_new_secret_is_before_the_calendar(world: World) {
         world.seed_due("calendar", 30);
         world.seed(&Seed { receipt: "unverified", ..Seed::default() });
@@ -218,6 +229,48 @@ story! {
             world.pass(minutes * MINUTE_MS + 1_000);
             assert!(world.store.overdue(MANY).await.unwrap().unfollowed.is_empty() == (minutes < 4));
             assert_eq!(world.swept(MANY).await.len(), 25, "they are tried again later");
+        }
+    }
+}
+
+story! {
+    async fn put_off_queries_hold_the_calendar_back(world: World) {
+        world.seed_due("r", 25);
+        let quota = Quota { per_store: 10, unfollowed: 10, others: 1_000 };
+        let woken = world.swept(quota).await;
+        assert_eq!(woken.len(), 10);
+        for key in &woken {
+            world.store.schedule_query(*key, std::time::Duration::from_secs(600)).await.unwrap();
+        }
+        for minutes in [0, 9, 1] {
+            world.pass(minutes * MINUTE_MS);
+            let swept = world.sweep(quota).await;
+            assert!(swept.found.is_empty() && swept.more, "their runs go on by themselves: {:?}", swept.found);
+        }
+        for key in &woken[..4] {
+            world.settle(*key).await;
+        }
+        let next = world.swept(quota).await;
+        assert!(next.len() == 4 && next.iter().all(|key| !woken.contains(key)), "four have left room for others");
+        world.pass(MINUTE_MS + 1_000);
+        let again = world.swept(quota).await;
+        assert!(woken[4..].iter().all(|key| again.contains(key)), "their runs were lost");
+    }
+}
+
+story! {
+    async fn two_sweeps_count_one_wake(world: World) {
+        world.notify("m1", "unsettled", 1).await;
+        world.pass(MISSED_MS);
+        world.seed_due("r", 1);
+        let (one, other) = (world.store.overdue(MANY).await.unwrap(), world.store.overdue(MANY).await.unwrap());
+        assert_eq!((one.found.len(), &one.found), (2, &other.found), "both read before one of them notes");
+        for sweep in [one, other] {
+            world.store.note_woken(sweep.clone(), sweep.found).await.unwrap();
+        }
+        for table in ["notifications", "purchases"] {
+            let wakes = format!("SELECT MAX(wakes) AS value FROM {table}");
+            assert_eq!(world.raw().number(&wakes), 1, "of {table}");
         }
     }
 }

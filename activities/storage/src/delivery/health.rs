@@ -28,7 +28,7 @@ pub struct HealthView {
     /// Its failures and successes.
     #[serde(flatten)]
     pub health: Health,
-    /// Number of deliveries that it is owed, counted up to 100,000.
+    /// Number of deliveries that it is owed, counted up to 10,000.
     pub owed: i64,
 }
 

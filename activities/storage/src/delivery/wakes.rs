@@ -86,12 +86,13 @@ const UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
     LIMIT ?
 "};
 
-/// Number of purchases of a platform that were woken once and may yet follow.
-const IN_PROGRESS: Sql = statement! {hot "purchases_woken", "
+/// Number of purchases of a platform that were woken once and may yet follow, or whose query of the store was put off.
+const IN_PROGRESS: Sql = statement! {hot "purchases_in_progress", "
     SELECT COUNT(*) AS value
     FROM (SELECT 1
         FROM purchases
-        WHERE platform_id = ? AND woken_for = next_wake_at AND sweep_at > ? AND sweep_at <= ? AND wakes = 1
+        WHERE platform_id = ? AND woken_for = next_wake_at AND wakes = 1 AND sweep_at > ?
+            AND (sweep_at <= ? OR next_wake_at > ?)
         LIMIT ?) found
 "};
 
@@ -151,9 +152,8 @@ pub fn by_platform(connection: &mut AnyConnection, now: Timestamp, quota: Quota)
 impl Quota {
     /// How many more purchases of a platform may be found.
     fn left(self, connection: &mut AnyConnection, platform: &Waking, now: Timestamp) -> Result<i64, Error> {
-        let in_progress =
-            sql(IN_PROGRESS).bind(platform.id).bind(now).bind(now.plus(FIRST_BACKOFF)).bind(self.unfollowed);
-        let in_progress: Option<i64> = in_progress.value(connection)?;
+        let of_platform = sql(IN_PROGRESS).bind(platform.id).bind(now).bind(now.plus(FIRST_BACKOFF)).bind(now);
+        let in_progress: Option<i64> = of_platform.bind(self.unfollowed).value(connection)?;
         Ok(self.per_store.min(self.unfollowed.saturating_sub(in_progress.unwrap_or(0))))
     }
 }

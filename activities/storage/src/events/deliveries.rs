@@ -67,8 +67,8 @@ pub const OPEN: [DeliveryStatus; 2] = [DeliveryStatus::Pending, DeliveryStatus::
 /// The error of a delivery to a deleted destination.
 const DELETED: &str = "the destination was deleted";
 
-/// Maximum number of owed deliveries that are counted.
-const MAX_COUNTED: i64 = 100_000;
+/// Maximum number of deliveries of a destination that are counted.
+pub const MAX_COUNTED: i64 = 10_000;
 
 const INSERT: Sql = statement! {"
     INSERT INTO deliveries (id, destination_id, event_id, n, event_type, collapse_key, revision, status,

@@ -43,7 +43,7 @@ pub struct Figures {
     pub id: DestinationId,
     /// `healthy`, `failing`, `open` or `disabled`.
     pub state: String,
-    /// Number of deliveries that it is owed, counted up to 100,000.
+    /// Number of deliveries that it is owed, counted up to 10,000: a scrape costs no more however many there are.
     pub owed: i64,
     /// The age of the oldest of them, in milliseconds; 0 when there is none.
     pub oldest_owed_ms: i64,

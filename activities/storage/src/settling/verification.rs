@@ -10,6 +10,7 @@ use crate::events::alarms;
 use crate::inbox::notifications;
 use crate::purchases::purchase;
 use crate::settling::rechecks::{self, RecheckReason};
+use domain::time::MINUTE;
 use domain::{CollapseKey, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
 use std::fmt;
@@ -66,9 +67,13 @@ const COUNT_FAILURE: Sql = statement! {"
     RETURNING unverified_since AS since, verify_attempts AS attempts
 "};
 
+/// Time after which a run is lost that should have queried the store again.
+const LOST: Duration = MINUTE;
+
 const SCHEDULE: Sql = statement! {"
     UPDATE purchases
-    SET next_wake_at = ?, urgency = 'calendar', waits_through = COALESCE((SELECT MAX(n.seq) FROM notifications n
+    SET next_wake_at = ?, woken_for = ?, sweep_at = ?, wakes = 1, urgency = 'calendar',
+        waits_through = COALESCE((SELECT MAX(n.seq) FROM notifications n
         WHERE n.collapse_key = purchases.collapse_key AND n.outcome IS NULL
         AND n.waiting_topic_id IS NULL AND n.due_at <= ?), waits_through)
     WHERE collapse_key = ?
@@ -119,12 +124,13 @@ impl Store {
         .await
     }
 
-    /// Notes that the store is queried again about a purchase after `delay`. Until then the sweep leaves the purchase
-    /// alone; after that the sweep finds it, in case the waiting run was lost.
+    /// Notes that the store is queried again about a purchase after `delay`. The run waits for that by itself, so the
+    /// purchase counts as woken; a minute later the sweep finds it, in case the run was lost.
     pub async fn schedule_query(&self, key: CollapseKey, delay: Duration) -> Result<(), Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
-            let schedule = sql(SCHEDULE).bind(write.now.plus(delay)).bind(write.now).bind(key);
+            let at = write.now.plus(delay);
+            let schedule = sql(SCHEDULE).bind(at).bind(at).bind(at.plus(LOST)).bind(write.now).bind(key);
             let through: Option<Option<i64>> = schedule.value(write.connection)?;
             notifications::wait(write, key, through.flatten())
         })

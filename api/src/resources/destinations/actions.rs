@@ -31,7 +31,7 @@ pub struct SignaledDestination {
 pub struct Retrying {
     /// The destination.
     destination_id: DestinationId,
-    /// Number of deliveries that are owed.
+    /// Number of deliveries that are owed, counted up to 10,000.
     owed: i64,
 }
 

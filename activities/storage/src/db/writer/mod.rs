@@ -3,7 +3,8 @@
 //! A thread takes all jobs that wait, runs them in one transaction and answers after the commit, so that one fsync serves
 //! many (group commit). Each job has a savepoint of its own, so that a failed job is rolled back alone. After a
 //! transient error (a deadlock, a lost connection) the group is rolled back and run again in smaller parts, until the
-//! job that fails is alone. A database that refuses everything fails the whole group after a few transactions.
+//! job that fails is alone. A database that refuses everything fails the whole group after a few transactions. A panic
+//! in a job is such an error too: no thread ends by it, and no caller waits for ever.
 
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;
@@ -18,6 +19,7 @@ use order::{Order, Settled};
 pub use purpose::{Faults, JobKind};
 use std::any::{Any, TypeId};
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -174,6 +176,20 @@ impl Writer {
 #[error("the writer has stopped")]
 struct Stopped;
 
+/// The writer panicked, which only a bug can cause. What it wrote is rolled back.
+#[derive(Debug, thiserror::Error)]
+#[error("the writer panicked")]
+struct Panicked;
+
+/// Runs a part of the writer's work. A panic, which its hook has printed, becomes an error; the connection must not be
+/// used again.
+fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        tracing::error!("the storage's writer panicked: its transaction is rolled back, and its connection replaced");
+        Error::unavailable(Panicked)
+    })
+}
+
 struct Thread {
     database: Database,
     connection: Option<AnyConnection>,
@@ -218,13 +234,20 @@ impl Thread {
                 items += job.items();
                 group.push(job);
             }
-            if let Err(error) = sort(&mut group, self.connection.as_mut()) {
-                tracing::debug!(error = chain(&error), "a group of jobs is in no order: a deadlock rolls it back");
+            if let Err(panicked) = catch(|| self.write_group(&mut group)) {
+                self.connection = None;
+                answer_all(&mut group, &panicked);
             }
-            self.commit_group(&mut group);
-            if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
-                checkpoints.finish(connection);
-            }
+        }
+    }
+
+    fn write_group(&mut self, group: &mut [Box<dyn Job>]) {
+        if let Err(error) = sort(group, self.connection.as_mut()) {
+            tracing::debug!(error = chain(&error), "a group of jobs is in no order: a deadlock rolls it back");
+        }
+        self.commit_group(group);
+        if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
+            checkpoints.finish(connection);
         }
     }
 
@@ -281,9 +304,13 @@ impl Thread {
             Ok(connection) => connection,
             Err(error) => return TransactionResult::Unreachable(error),
         };
-        let errors = match run(connection, jobs, clock, transaction) {
-            Ok(errors) => errors,
-            Err(failed) => {
+        let errors = match catch(|| run(connection, jobs, clock, transaction)) {
+            Ok(Ok(errors)) => errors,
+            Err(panicked) => {
+                self.connection = None;
+                return TransactionResult::Undone(panicked.into());
+            }
+            Ok(Err(failed)) => {
                 let is_usable = connection.abandon().is_ok() && !connection.is_lost();
                 // If the epoch cannot be raised, the next try of the job does it.
                 if !is_usable || (epoch::is_other_lineage(&failed.error) && epoch::renew(connection, clock).is_err()) {

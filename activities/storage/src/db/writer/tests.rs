@@ -1,5 +1,7 @@
-//! Tests of the grouping writer, without its thread.
+//! Tests of the grouping writer, nearly all without its thread.
 
+use super::job::Reply;
+use super::order::Order;
 use super::{Batch, Job, JobKind, MAX_GROUP_JOBS, MAX_TRANSACTION_TIME, MAX_UNDONE, Thread, Work, Write};
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
@@ -10,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// The thread's state, with a connection to a file with a table `t`, and the file's path.
 fn thread(name: &str) -> (Thread, PathBuf) {
@@ -207,4 +209,75 @@ fn items_that_are_stuck_cost_no_other_item_its_write() {
         assert!(answers.iter_mut().all(|answer| answer.try_recv().unwrap().is_ok()), "{stuck}");
         assert_eq!(stored(&path), (0..count).filter(|number| *number != stuck).collect::<Vec<_>>(), "each once");
     }
+}
+
+/// A job that panics whenever it is run.
+fn panicking() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
+    let (reply, answer) = oneshot::channel();
+    let work = |write: &mut Write<'_>| -> Result<i64, Error> {
+        sql("INSERT INTO t (v) VALUES (-1)").run(write.connection)?;
+        panic!("a bug in a job")
+    };
+    (Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: Some(reply) }), answer)
+}
+
+#[test]
+fn a_job_that_panics_fails_alone() {
+    let (mut thread, path) = thread("panic");
+    let (mut group, mut answers): (Vec<_>, Vec<_>) =
+        [job(1, 0, passing()), panicking(), job(3, 0, passing())].into_iter().unzip();
+    thread.commit_group(&mut group);
+    let (after, answer) = job(4, 0, passing());
+    answers.push(answer);
+    thread.commit_group(&mut [after]);
+    let succeeded: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
+    assert_eq!(succeeded, [true, false, true, true]);
+    assert_eq!(stored(&path), [1, 3, 4]);
+}
+
+/// A job that panics before it is in a transaction.
+struct Broken(Option<Reply<()>>);
+
+impl Job for Broken {
+    fn kind(&self) -> JobKind {
+        panic!("a bug beside the jobs")
+    }
+
+    fn order(&self) -> Option<Order> {
+        None
+    }
+
+    fn items(&self) -> usize {
+        0
+    }
+
+    fn run(&mut self, _: &mut Write<'_>, _: &mut [&mut dyn Job]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn answer(&mut self, error: Option<Error>) {
+        let Some(reply) = self.0.take() else { return };
+        drop(reply.send(error.map_or(Ok(()), Err)));
+    }
+}
+
+#[test]
+fn a_thread_outlives_a_panic_and_answers_all_its_callers() {
+    let (thread, path) = thread("outlives");
+    let (queue, jobs) = mpsc::channel(9);
+    let (reply, broken) = oneshot::channel();
+    let (beside, mut besides) = job(1, 0, passing());
+    let first: Box<dyn Job> = Box::new(Broken(Some(reply)));
+    for job in [first, beside] {
+        queue.blocking_send(job).unwrap();
+    }
+    let working = std::thread::spawn(move || thread.work(jobs));
+    assert!(matches!(broken.blocking_recv().unwrap(), Err(Error::Unavailable(_))));
+    let (after, answer) = job(2, 0, passing());
+    assert!(queue.blocking_send(after).is_ok(), "the thread lives on");
+    assert_eq!(answer.blocking_recv().unwrap().unwrap(), 2);
+    assert!(matches!(besides.try_recv().unwrap(), Err(Error::Unavailable(_))), "of the same group");
+    drop(queue);
+    working.join().unwrap();
+    assert_eq!(stored(&path), [2]);
 }

@@ -6,6 +6,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{row, sql};
 use crate::delivery::health::{self, HealthView};
+use crate::events::deliveries;
 use crate::events::status::DeliveryStatus;
 use crate::reports::choosers::{self, Chooser};
 use crate::reports::deliveries::DELIVERIES_WHERE;
@@ -63,7 +64,7 @@ pub struct Portrait {
 
 impl Portrait {
     /// Maximum number of deliveries in a status that are counted.
-    pub const MAX_COUNTED: i64 = 10_000;
+    pub const MAX_COUNTED: i64 = deliveries::MAX_COUNTED;
 }
 
 /// The destinations of the apps that these events belong to, also deleted ones.
