@@ -33,8 +33,8 @@ const STEP_BOUNDS: std::ops::RangeInclusive<Duration> = STEP..=Duration::from_se
 const SHARE: f64 = 0.8;
 /// Maximum number of purchases in each category of a step that has no other limit, which limits the rate of signals.
 const OTHERS: i64 = 50;
-/// The number of a platform's purchases that were woken, or whose query was put off, and that did not settle yet, as the
-/// time in which so many are woken.
+/// The number of a platform's purchases that were woken, or whose query that was put off is due, and that did not settle
+/// yet, as the time in which so many are woken.
 const IN_PROGRESS: Duration = Duration::from_secs(10);
 /// Maximum number of concurrent signals.
 const MAX_CONCURRENT: usize = 8;

@@ -4,6 +4,7 @@ use super::aging::MINUTE_MS;
 use super::seeded::Seed;
 use super::world::{WINDOW_MS, World, new_platform, renewal, story};
 use domain::CollapseKey;
+use std::time::Duration;
 use storage::{Due, Overdue, Owner, Quota};
 
 /// More than any story has.
@@ -240,21 +241,34 @@ story! {
         let woken = world.swept(quota).await;
         assert_eq!(woken.len(), 10);
         for key in &woken {
-            world.store.schedule_query(*key, std::time::Duration::from_secs(600)).await.unwrap();
+            world.store.schedule_query(*key, Duration::from_secs(5)).await.unwrap();
         }
-        for minutes in [0, 9, 1] {
-            world.pass(minutes * MINUTE_MS);
+        for seconds in [0, 5, 50] {
+            world.pass(seconds * 1_000);
             let swept = world.sweep(quota).await;
-            assert!(swept.found.is_empty() && swept.more, "their runs go on by themselves: {:?}", swept.found);
+            assert!(swept.found.is_empty() && swept.more, "their runs use the store's rate: {:?}", swept.found);
         }
         for key in &woken[..4] {
             world.settle(*key).await;
         }
         let next = world.swept(quota).await;
         assert!(next.len() == 4 && next.iter().all(|key| !woken.contains(key)), "four have left room for others");
-        world.pass(MINUTE_MS + 1_000);
+        world.pass(MINUTE_MS);
         let again = world.swept(quota).await;
         assert!(woken[4..].iter().all(|key| again.contains(key)), "their runs were lost");
+    }
+}
+
+story! {
+    async fn queries_of_days_do_not_stop_the_calendar(world: World) {
+        world.seed_due("r", 25);
+        let quota = Quota { per_store: 10, unfollowed: 10, others: 1_000 };
+        let woken = world.swept(quota).await;
+        for key in &woken {
+            world.store.schedule_query(*key, Duration::from_secs(600)).await.unwrap();
+        }
+        let next = world.swept(quota).await;
+        assert!(next.len() == 10 && next.iter().all(|key| !woken.contains(key)), "{next:?}");
     }
 }
 

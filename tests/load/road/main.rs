@@ -79,7 +79,7 @@ struct Options {
     /// Then measures the ingress while the burst's windows end, at saturation and at a third of that.
     #[arg(long)]
     ingress_at_third: bool,
-    /// Then watches this number of open windows.
+    /// Then watches this number of open windows, held as the first variant says.
     #[arg(long, default_value_t = 0)]
     open: usize,
     /// Then watches this number of sleeping purchases, which are written to storage.
@@ -127,12 +127,13 @@ async fn measure(options: &Options) {
         let measured = ingress::Options { burst: burst(options), time: watched };
         ingress = ingress::at_third(&measured, &installed).await;
     }
+    let variant = options.variants.first().copied().unwrap_or(Variant::Timer);
     if options.open > 0 {
-        let plan = still::Plan { count: options.open, watched, patience };
+        let plan = still::Plan { count: options.open, watched, patience, variant };
         still.push(still::open(plan, &installed).await);
     }
     if options.sleeping > 0 {
-        let plan = still::Plan { count: options.sleeping, watched, patience };
+        let plan = still::Plan { count: options.sleeping, watched, patience, variant };
         still.push(still::sleeping(plan, &installed).await);
     }
     if options.json {

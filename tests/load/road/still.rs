@@ -30,6 +30,8 @@ pub struct Plan {
     pub watched: Duration,
     /// How long opening the windows may take.
     pub patience: Duration,
+    /// How the windows are held.
+    pub variant: Variant,
 }
 
 /// What was seen.
@@ -46,7 +48,7 @@ struct Watched {
 /// Opens windows, watches, and prints.
 pub async fn open(plan: Plan, installed: &Installed) -> Value {
     let installed = Installed { window: LONG, ..installed.clone() };
-    let mut subject = Subject::start(Variant::Timer, &installed).await;
+    let mut subject = Subject::start(plan.variant, &installed).await;
     let before = watch(subject.temporal(), plan.watched).await;
     let receipts: Vec<String> = (0..plan.count).map(|number| format!("open-{number:07}")).collect();
     subject.send(&receipts, Pace::Saturate).await;
@@ -69,7 +71,7 @@ pub async fn open(plan: Plan, installed: &Installed) -> Value {
 
 /// Writes sleeping purchases to storage, watches, and prints.
 pub async fn sleeping(plan: Plan, installed: &Installed) -> Value {
-    let Subject::Settle(mut world) = Subject::start(Variant::Timer, installed).await else { return Value::Null };
+    let Subject::Settle(mut world) = Subject::start(plan.variant, installed).await else { return Value::Null };
     let template = "template";
     world.send("SUBSCRIPTION_PURCHASED", template).await;
     world.wait_acked(template, 1).await;

@@ -24,8 +24,8 @@ pub const BACKOFF: &str = formatcp!(
 pub struct Quota {
     /// Of each platform whose store is queried, for the calendar and changes of settings.
     pub per_store: i64,
-    /// Of each platform whose store is queried: those that were woken within the last minute, or whose query was put
-    /// off, and that did not settle yet. While there are so many, its changes of settings and its calendar wait.
+    /// Of each platform whose store is queried: those that were woken within the last minute, or whose query that was
+    /// put off is due, and that did not settle yet. While there are so many, its changes of settings and its calendar wait.
     pub unfollowed: i64,
     /// In each other category.
     pub others: i64,

@@ -12,6 +12,7 @@ use crate::inbox::notifications::OPEN_OF_N;
 use crate::purchases::purchase::Urgency;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 row! {
     struct Waking {
@@ -86,13 +87,16 @@ const UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
     LIMIT ?
 "};
 
-/// Number of purchases of a platform that were woken once and may yet follow, or whose query of the store was put off.
-const IN_PROGRESS: Sql = statement! {hot "purchases_in_progress", "
+/// How long before a query that was put off its purchase counts as woken: its run needs the store's rate then. A later
+/// one does not count, so that receipts which the store does not know for days never stop the calendar.
+const AHEAD: Duration = Duration::from_secs(10);
+
+/// Number of purchases of a platform that were woken once and may yet follow, or whose run queries the store soon.
+const IN_PROGRESS: Sql = statement! {hot "purchases_woken", "
     SELECT COUNT(*) AS value
     FROM (SELECT 1
         FROM purchases
-        WHERE platform_id = ? AND woken_for = next_wake_at AND wakes = 1 AND sweep_at > ?
-            AND (sweep_at <= ? OR next_wake_at > ?)
+        WHERE platform_id = ? AND woken_for = next_wake_at AND sweep_at > ? AND sweep_at <= ? AND wakes = 1
         LIMIT ?) found
 "};
 
@@ -152,8 +156,9 @@ pub fn by_platform(connection: &mut AnyConnection, now: Timestamp, quota: Quota)
 impl Quota {
     /// How many more purchases of a platform may be found.
     fn left(self, connection: &mut AnyConnection, platform: &Waking, now: Timestamp) -> Result<i64, Error> {
-        let of_platform = sql(IN_PROGRESS).bind(platform.id).bind(now).bind(now.plus(FIRST_BACKOFF)).bind(now);
-        let in_progress: Option<i64> = of_platform.bind(self.unfollowed).value(connection)?;
+        let until = now.plus(FIRST_BACKOFF + AHEAD);
+        let in_progress = sql(IN_PROGRESS).bind(platform.id).bind(now).bind(until).bind(self.unfollowed);
+        let in_progress: Option<i64> = in_progress.value(connection)?;
         Ok(self.per_store.min(self.unfollowed.saturating_sub(in_progress.unwrap_or(0))))
     }
 }

@@ -309,8 +309,6 @@ CREATE INDEX purchases_platform ON purchases (platform_id, updated_at, collapse_
 CREATE INDEX purchases_wake ON purchases (platform_id, urgency, next_wake_at)
     WHERE next_wake_at IS NOT NULL AND woken_for IS DISTINCT FROM next_wake_at;
 CREATE INDEX purchases_woken ON purchases (platform_id, sweep_at) WHERE woken_for = next_wake_at;
-CREATE INDEX purchases_in_progress ON purchases (platform_id, wakes, sweep_at)
-    WHERE woken_for = next_wake_at AND wakes = 1;
 CREATE INDEX purchases_waiting ON purchases (platform_id, next_wake_at)
     WHERE (waits_for IS NOT NULL OR waits_through IS NOT NULL);
 
