@@ -67,7 +67,7 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         pick::supersede_profiles(write, claim)?;
         heads = None;
     }
-    let mut head = match lane.head(write, heads)? {
+    let head = match lane.head(write, heads)? {
         Ok(head) => head,
         Err(claimed) => return Ok(claimed),
     };
@@ -75,22 +75,27 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         return Ok(claimed);
     }
     pick::supersede(write, claim)?;
-    loop {
-        let frozen = match render::batch(write, &lane, head)? {
-            Ok(frozen) => frozen,
-            Err(OperatorEvents { events, owing }) => return Ok(Claimed::Undeliverable { events, owing }),
-        };
-        if !frozen.is_empty() {
-            return lane.lease(write, secrets, frozen);
-        }
-        head = match lane.head(write, None)? {
-            Ok(head) => head,
-            Err(claimed) => return Ok(claimed),
-        };
-    }
+    lane.freeze(write, secrets, head)
 }
 
 impl Lane<'_> {
+    /// Freezes the bodies of the next deliveries, beginning with this one, and leases the lane for them.
+    fn freeze(&self, write: &mut Write<'_>, secrets: &Secrets, mut head: DeliveryRow) -> Result<Claimed, Error> {
+        loop {
+            let frozen = match render::batch(write, self, head)? {
+                Ok(frozen) => frozen,
+                Err(OperatorEvents { events, owing }) => return Ok(Claimed::Undeliverable { events, owing }),
+            };
+            if !frozen.is_empty() {
+                return self.lease(write, secrets, frozen);
+            }
+            head = match self.head(write, None)? {
+                Ok(head) => head,
+                Err(claimed) => return Ok(claimed),
+            };
+        }
+    }
+
     /// The next delivery, if one may be sent now, or why none may. `heads` are the first ones of the lane's tracks, if
     /// they were read already.
     fn head(&self, write: &mut Write<'_>, heads: Option<Heads>) -> Result<Result<DeliveryRow, Claimed>, Error> {
