@@ -7,9 +7,10 @@ use domain::{DestinationId, TransitionKind};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Claim, Claimed, DeliveryFilter, Destination, DestinationNeed, EndpointSignal, Idle, LaneState, Limits, Mode,
-    NewDestination, Page, Rendered, Store, Unsent, Verdict,
+    Claim, Claimed, DeliveryFilter, Destination, DestinationNeed, DestinationPatch, EndpointSignal, Idle, LaneState,
+    Limits, Mode, NewDestination, Page, Rendered, Store, Unsent, Verdict,
 };
+use system_tests::world::SOON;
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
@@ -39,16 +40,20 @@ async fn purchases(world: &World, count: usize) -> Vec<String> {
     receipts
 }
 
-/// Makes a claim wait for the lock on the destination's health, changes the destination in another session, and returns
-/// the result of the claim.
-async fn claim_during(world: &World, to: DestinationId, change: &str) -> Claimed {
+/// Makes a claim wait for a change of the destination that another process has begun, and returns the result of the
+/// claim.
+async fn claim_during(world: &World, to: DestinationId, change: DestinationPatch) -> Claimed {
     let mut other = world.raw();
-    other.run("BEGIN; SELECT 1 FROM health FOR UPDATE");
+    other.run("BEGIN; SELECT 1 FROM destinations FOR NO KEY UPDATE");
+    let second = world.second_process().await;
+    let changing = tokio::spawn(async move { second.update_destination(to, change).await.unwrap() });
+    world.wait_for_locks(1).await;
     let (store, mut claim) = (world.store.clone(), claim(world.key("r1"), to, "a"));
     claim.render = Arc::new(|destination: &Destination, _: &Unsent| Rendered::Body(destination.name.clone()));
     let claiming = tokio::spawn(async move { store.claim(claim).await.unwrap() });
-    world.wait_for_a_lock().await;
-    other.run(&format!("UPDATE destinations SET {change}; COMMIT"));
+    world.wait_for_locks(2).await;
+    other.run("COMMIT");
+    changing.await.unwrap();
     claiming.await.unwrap()
 }
 
@@ -57,12 +62,43 @@ story! {
         let hook = limited(&world, Limits::default()).await;
         world.revise("r1", 1).await;
         if world.is_postgres() {
-            let Claimed::Send(batch) = claim_during(&world, hook, "name = 'another'").await else { panic!("not sent") };
+            let renamed = DestinationPatch { name: Some("another".to_owned()), ..DestinationPatch::default() };
+            let Claimed::Send(batch) = claim_during(&world, hook, renamed).await else { panic!("not sent") };
             assert_eq!((batch.destination.name.as_str(), batch.attempts[0].body.as_str()), ("another", "another"));
             world.pass(LEASE_MS + 1);
-            let closed = claim_during(&world, hook, "enabled = FALSE").await;
+            let disabled = DestinationPatch { enabled: Some(false), ..DestinationPatch::default() };
+            let closed = claim_during(&world, hook, disabled).await;
             assert!(matches!(closed, Claimed::Idle(Idle::Closed { .. })), "{closed:?}");
         }
+    }
+}
+
+story! {
+    async fn a_claim_far_from_the_limits_waits_for_no_health(world: World) {
+        let hook = limited(&world, Limits::default()).await;
+        let receipts = purchases(&world, 2).await;
+        if world.is_postgres() {
+            let mut other = world.raw();
+            other.run("BEGIN; SELECT 1 FROM health FOR UPDATE");
+            for receipt in &receipts {
+                let claimed = tokio::time::timeout(SOON, world.claim(world.key(receipt), hook, receipt)).await;
+                assert!(matches!(claimed, Ok(Claimed::Send(_))), "it waits for another transaction: {claimed:?}");
+            }
+            other.run("COMMIT");
+        }
+    }
+}
+
+story! {
+    async fn claims_at_once_keep_to_a_limit_that_was_far(world: World) {
+        let hook = limited(&world, Limits { concurrency: 20, ..Limits::default() }).await;
+        let receipts = purchases(&world, 70).await;
+        let stores = [world.store.clone(), world.second_process().await];
+        let claimed = claim_all(&stores, &world, &receipts, hook).await;
+        let sent = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Send(_))).count();
+        assert_eq!(sent, 20);
+        let owed = claimed.iter().filter(|claimed| matches!(claimed, Claimed::Idle(Idle::Owed { .. }))).count();
+        assert_eq!(owed, 50, "{claimed:?}");
     }
 }
 

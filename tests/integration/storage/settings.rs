@@ -229,7 +229,7 @@ story! {
             other.run(&format!("BEGIN; {rotated}"));
             let store = world.store.clone();
             let renaming = tokio::spawn(async move { store.update_platform(id, renamed).await.unwrap() });
-            world.wait_for_a_lock().await;
+            world.wait_for_locks(1).await;
             other.run("COMMIT");
             renaming.await.unwrap();
         } else {

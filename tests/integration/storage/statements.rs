@@ -82,9 +82,9 @@ story! {
     }
 }
 
-/// The clock and the lineage of a server, which several processes share.
+/// The clock, the lineage and the locks of a server, which several processes share.
 fn is_of_postgres(text: &str) -> bool {
-    text.contains("clock_timestamp()") || text.contains("settle_lineage()")
+    text.contains("clock_timestamp()") || text.contains("advisory_xact_lock") || text.contains("settle_lineage()")
 }
 
 /// The file's own settings.

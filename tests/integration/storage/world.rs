@@ -152,12 +152,13 @@ impl World {
         if self.is_postgres() { Store::open(self.config.clone()).await.unwrap() } else { self.store.clone() }
     }
 
-    /// Waits until a session of the database waits for a lock; on PostgreSQL only.
-    pub async fn wait_for_a_lock(&self) {
-        wait::until(Duration::from_secs(10), "a session that waits for a lock", async || {
+    /// Waits until this many sessions of the database wait for a lock; on PostgreSQL only.
+    pub async fn wait_for_locks(&self, count: i64) {
+        wait::until(Duration::from_secs(10), "sessions that wait for a lock", async || {
             let waiting = "SELECT COUNT(*) AS value FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            if self.raw().number(waiting) > 0 { Ok(()) } else { Err("none".to_owned()) }
+            let waiting = self.raw().number(waiting);
+            if waiting >= count { Ok(()) } else { Err(waiting.to_string()) }
         })
         .await;
     }

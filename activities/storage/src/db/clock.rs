@@ -4,7 +4,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
+use crate::db::statement::{Ahead, Single, sql};
 use domain::Timestamp;
 
 const NOW: Sql = statement!("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) AS value");
@@ -16,5 +16,31 @@ impl AnyConnection {
             return Ok(clock());
         }
         Ok(sql(NOW).value(self)?.unwrap_or_default())
+    }
+
+    /// Like [`Self::now`], and the time is fetched later.
+    pub fn now_ahead(&mut self, clock: fn() -> Timestamp) -> Result<Now, Error> {
+        if !self.is_shared() {
+            return Ok(Now::Known(clock()));
+        }
+        sql(NOW).value_ahead(self).map(Now::Running)
+    }
+}
+
+/// The present time, which may still be on its way.
+pub enum Now {
+    /// It is known.
+    Known(Timestamp),
+    /// It is fetched from the server.
+    Running(Ahead<'static, Single<Timestamp>>),
+}
+
+impl Now {
+    /// The time.
+    pub fn fetch(self, connection: &mut AnyConnection) -> Result<Timestamp, Error> {
+        match self {
+            Self::Known(at) => Ok(at),
+            Self::Running(at) => Ok(at.value(connection)?.unwrap_or_default()),
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::db::alarm::NewAlarm;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, row, sql};
 use domain::Timestamp;
 
 row! {
@@ -56,12 +56,27 @@ const RAISE: Sql = statement!("UPDATE installation SET epoch = ?, lineage = ? WH
 /// # Errors
 /// The lineage changed, see [`is_other_lineage`].
 pub fn read(connection: &mut AnyConnection) -> Result<i64, Error> {
+    read_ahead(connection)?.fetch(connection)
+}
+
+/// Like [`read`], and the epoch is fetched later.
+pub fn read_ahead(connection: &mut AnyConnection) -> Result<EpochAhead, Error> {
     let text = if connection.is_shared() { READ_SHARED } else { READ };
-    let row: EpochRow = sql(text).one(connection, "installation")?;
-    if row.lineage != row.present {
-        return Err(Error::unavailable(OtherLineage));
+    sql(text).ahead(connection).map(EpochAhead)
+}
+
+/// The epoch, which is fetched later.
+pub struct EpochAhead(Ahead<'static, EpochRow>);
+
+impl EpochAhead {
+    /// The epoch.
+    ///
+    /// # Errors
+    /// The lineage changed, see [`is_other_lineage`].
+    pub fn fetch(self, connection: &mut AnyConnection) -> Result<i64, Error> {
+        let row = self.0.first(connection)?.ok_or(Error::Missing { what: "installation" })?;
+        row.known()
     }
-    Ok(row.epoch)
 }
 
 /// Whether a transaction failed because the lineage changed.
@@ -120,6 +135,11 @@ fn lock(connection: &mut AnyConnection) -> Result<EpochRow, Error> {
 }
 
 impl EpochRow {
+    /// The epoch, unless the lineage changed.
+    fn known(self) -> Result<i64, Error> {
+        if self.lineage == self.present { Ok(self.epoch) } else { Err(Error::unavailable(OtherLineage)) }
+    }
+
     /// Stores the next epoch and the lineage that the server shows.
     fn raise(self, connection: &mut AnyConnection, now: Timestamp) -> Result<i64, Error> {
         let epoch = now.micros().div_euclid(1_000_000).max(self.epoch.saturating_add(1));

@@ -176,6 +176,11 @@ impl<T: Field + 'static> Ahead<'_, Single<T>> {
     pub fn value(self, connection: &mut AnyConnection) -> Result<Option<T>, Error> {
         Ok(self.first(connection)?.map(|row| row.value))
     }
+
+    /// The column `value` of all rows.
+    pub fn values(self, connection: &mut AnyConnection) -> Result<Vec<T>, Error> {
+        Ok(self.all(connection)?.into_iter().map(|row| row.value).collect())
+    }
 }
 
 impl QueryId for Statement<'_> {

@@ -14,8 +14,10 @@ use crate::db::writer::Write;
 use crate::delivery::claim::lane::{self, LaneRow, live_lease};
 use crate::delivery::claim::pick::{self, due_at};
 use crate::delivery::class::AttemptClass;
+use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{EventResult, Finish, FinishResult, LaneState, Mode, Verdict};
 use crate::delivery::operators::OperatorEvents;
+use crate::delivery::user_lanes::UserState;
 use crate::delivery::{health, retry_after, user_lanes};
 use crate::events::deliveries::{self, DeliveryRow, FREED};
 use crate::events::status::DeliveryStatus;
@@ -40,6 +42,8 @@ struct Finished<'a> {
     finish: &'a Finish,
     result: &'a EventResult,
     delivery: DeliveryRow,
+    /// The state of a user that it carried to a destination that gets requests user by user.
+    state: Option<UserState>,
     attempt: AttemptRow,
     /// Whether the claim still holds the lease of the lane.
     holds_lease: bool,
@@ -55,19 +59,22 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
     let mut seen = Vec::with_capacity(finish.result.events.len());
     for result in &finish.result.events {
         let attempt = attempt(write, finish, result)?;
-        seen.push((result, attempt, deliveries::find_ahead(write.connection, result.delivery_id)?));
+        let state = user_lanes::state_ahead(write, finish.destination, result.delivery_id)?;
+        seen.push((result, attempt, deliveries::find_ahead(write.connection, result.delivery_id)?, state));
     }
+    let health = health::find_ahead(write.connection, finish.destination)?;
     let lane = lane.first(write.connection)?.ok_or(Error::Missing { what: "lane" })?;
     let holds_lease = lane.lease_token.as_ref() == Some(&finish.token);
     let (mut began, mut died, mut environment) = (None, None, None);
-    for (result, attempt, delivery) in seen {
+    for (result, attempt, delivery, state) in seen {
         let attempt = attempt.first(write.connection)?.ok_or(Error::Missing { what: "attempt" })?;
         let delivery = delivery.first(write.connection)?.ok_or(Error::Missing { what: "delivery" })?;
         // The result was recorded before, and the answer to that call was lost. Nothing is recorded twice.
         if attempt.finished_at.is_some() {
             continue;
         }
-        let finished = Finished { finish, result, delivery, attempt, holds_lease };
+        let state = state.fetch(write)?;
+        let finished = Finished { finish, result, delivery, state, attempt, holds_lease };
         began = Some(finished.attempt.started_at);
         environment = environment.or(finished.delivery.environment);
         finished.note(write)?;
@@ -87,7 +94,10 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
         retry_after::note_answer(write, finish, &lane)?;
     }
     let operator_events = match began {
-        Some(began) => update_health(write, finish, began, died)?,
+        Some(began) => {
+            let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
+            update_health(write, finish, &Before { health, began, died })?
+        }
         None => OperatorEvents::default(),
     };
     Ok(FinishResult {
@@ -208,7 +218,7 @@ impl Finished<'_> {
             }
             Verdict::Dead if self.holds_lease => {
                 self.end(write, DeliveryStatus::Dead, Some(error(self.result)))?;
-                user_lanes::forget_sent(write, delivery)?;
+                self.state.map_or(Ok(()), |state| state.forget_sent(write))?;
                 let is_silenced = self.result.class == AttemptClass::Silenced;
                 profiles::note_failure(write, delivery, if is_silenced { Failure::Unwanted } else { Failure::Died })
             }
@@ -231,7 +241,7 @@ impl Finished<'_> {
     fn acknowledge(&self, write: &mut Write<'_>) -> Result<(), Error> {
         let delivery = &self.delivery;
         if delivery.event_type != PURCHASE_UPDATED {
-            return user_lanes::acknowledge(write, delivery);
+            return self.state.map_or(Ok(()), |state| state.acknowledge(write));
         }
         sql(ACKNOWLEDGE)
             .bind(delivery.revision)
@@ -267,16 +277,20 @@ const END_LEASE: Sql = statement! {"
     WHERE destination_id = ? AND collapse_key = ?
 "};
 
-/// Updates the health of the destination after a request that was claimed at `began`. `died` is the error of the first
-/// delivery that the request ended as dead.
-fn update_health(
-    write: &mut Write<'_>,
-    finish: &Finish,
+/// What the health of the destination is updated by.
+struct Before {
+    /// The health before the request is recorded.
+    health: HealthRow,
+    /// When the request was claimed.
     began: Timestamp,
+    /// The error of the first delivery that the request ended as dead.
     died: Option<String>,
-) -> Result<OperatorEvents, Error> {
-    let mut operator_events = health::update(write, finish, began)?;
-    if let Some(error) = died {
+}
+
+/// Updates the health of the destination after a request.
+fn update_health(write: &mut Write<'_>, finish: &Finish, before: &Before) -> Result<OperatorEvents, Error> {
+    let mut operator_events = health::update(write, finish, &before.health.health, before.began)?;
+    if let Some(error) = &before.died {
         let reason = format!("a delivery failed for the last time: {error}");
         operator_events.add(health::announce_exhausted(write, finish.destination, reason)?);
     }

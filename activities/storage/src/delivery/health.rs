@@ -9,6 +9,7 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::delivery::lanes::{EndpointSignal, Finish, Mode};
 use crate::delivery::operators::{self, OperatorEvents, OperatorNotice};
+use crate::delivery::slots;
 use crate::events::{alarms, deliveries};
 use crate::settings::destinations::{self, Destination, DestinationRow};
 use diesel::deserialize::{self, QueryableByName};
@@ -114,15 +115,11 @@ pub fn find_ahead(connection: &mut AnyConnection, id: DestinationId) -> Result<A
 
 const LOCK: Sql = statement!("{SELECT} FOR UPDATE");
 
-/// Locks the health of a destination until the end of the transaction. The order of locks is lane, user, health,
-/// destination.
+/// Locks the health of a destination until the end of the transaction, against claims too. The order of locks is lane,
+/// user, slots, health, destination.
 pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
-    lock_ahead(write, id)?.first(write.connection)?.ok_or(Error::Missing { what: "destination" })
-}
-
-/// Like [`lock`], and the row is fetched later.
-pub fn lock_ahead(write: &mut Write<'_>, id: DestinationId) -> Result<Ahead<'static, HealthRow>, Error> {
-    sql(LOCK).bind(id).ahead(write.connection)
+    slots::take_all(write, id)?;
+    sql(LOCK).bind(id).one(write.connection, "destination")
 }
 
 /// Forgets the failures, because a person enabled the destination.
@@ -152,12 +149,23 @@ pub fn note_slot(write: &mut Write<'_>, id: DestinationId, next_slot_at: Timesta
     sql(NOTE_SLOT).bind(next_slot_at).bind(id).later(write.connection)
 }
 
-/// Updates the health of a destination after a request that was claimed at `began`, and notifies operators.
-pub fn update(write: &mut Write<'_>, finish: &Finish, began: Timestamp) -> Result<OperatorEvents, Error> {
+/// Updates the health of a destination after a request that was claimed at `began`, and notifies operators. `seen` is its
+/// health as it was read last, without a lock.
+pub fn update(
+    write: &mut Write<'_>,
+    finish: &Finish,
+    seen: &Health,
+    began: Timestamp,
+) -> Result<OperatorEvents, Error> {
     let id = finish.destination;
     match &finish.result.endpoint_signal {
         EndpointSignal::Neutral => Ok(OperatorEvents::default()),
-        EndpointSignal::Success => succeeded(write, id, if finish.mode == Mode::Probe { write.now } else { began }),
+        EndpointSignal::Success => {
+            let began = if finish.mode == Mode::Probe { write.now } else { began };
+            // Most requests succeed at a healthy destination. For these, no row is locked and none is written.
+            let is_news = seen.succeeded(began, write.now).is_some();
+            if is_news { succeeded(write, id, began) } else { Ok(OperatorEvents::default()) }
+        }
         // The destination recovered or was changed after this request was claimed, so its failure no longer counts.
         EndpointSignal::Failure { .. } | EndpointSignal::Gone { .. }
             if lock(write, id)?.health.is_stale_request(began) =>
@@ -170,10 +178,6 @@ pub fn update(write: &mut Write<'_>, finish: &Finish, began: Timestamp) -> Resul
 }
 
 fn succeeded(write: &mut Write<'_>, id: DestinationId, began: Timestamp) -> Result<OperatorEvents, Error> {
-    // Most requests succeed at a healthy destination. For these, no row is locked and none is written.
-    if find(write.connection, id)?.health.succeeded(began, write.now).is_none() {
-        return Ok(OperatorEvents::default());
-    }
     let Some((health, destination)) = locked(write, id)? else { return Ok(OperatorEvents::default()) };
     let Some(assessment) = health.succeeded(began, write.now) else { return Ok(OperatorEvents::default()) };
     conclude(write, destination, &assessment, None)
@@ -200,10 +204,13 @@ fn disable(write: &mut Write<'_>, id: DestinationId, reason: &str) -> Result<Ope
 
 /// Notifies operators that a delivery is dead, and why; at most once per [`EXHAUSTED_EVERY`] for one destination.
 pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: String) -> Result<OperatorEvents, Error> {
+    // Most are not the first ones. For these nobody waits.
+    if is_announced(write, id)? {
+        return Ok(OperatorEvents::default());
+    }
     lock(write, id)?;
     let Some(destination) = destinations::find(write.connection, id)? else { return Ok(OperatorEvents::default()) };
-    let last = operators::last(write.connection, id, DESTINATION_EXHAUSTED)?;
-    if last.is_some_and(|last| write.now < last.created_at.plus(EXHAUSTED_EVERY)) {
+    if is_announced(write, id)? {
         return Ok(OperatorEvents::default());
     }
     let destination = destination.destination();
@@ -213,6 +220,12 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
         &destination,
         &OperatorNotice { event_type: DESTINATION_EXHAUSTED, reason: Some(reason) },
     )
+}
+
+/// Whether operators were notified of dead deliveries within [`EXHAUSTED_EVERY`].
+fn is_announced(write: &mut Write<'_>, id: DestinationId) -> Result<bool, Error> {
+    let last = operators::last(write.connection, id, DESTINATION_EXHAUSTED)?;
+    Ok(last.is_some_and(|last| write.now < last.created_at.plus(EXHAUSTED_EVERY)))
 }
 
 /// Locks the health of a destination; `None` if the destination is disabled or deleted.

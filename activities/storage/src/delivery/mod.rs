@@ -13,6 +13,7 @@ pub mod leases;
 pub mod operators;
 pub mod overdue;
 pub mod retry_after;
+pub mod slots;
 pub mod sweep;
 pub mod unsettled;
 pub mod user_lanes;

@@ -42,14 +42,14 @@ pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Res
     hold_back(write, finish.lane(), retry_after, &health)
 }
 
-/// Holds back the lane's deliveries if a `Retry-After` is in force. Runs before a delivery is picked. The lane is
-/// locked.
-pub fn apply(write: &mut Write<'_>, lane: LaneKey, row: &LaneRow, health: &Health) -> Result<(), Error> {
+/// Holds back the lane's deliveries if a `Retry-After` is in force; returns whether it is. Runs before a delivery is
+/// picked. The lane is locked.
+pub fn apply(write: &mut Write<'_>, lane: LaneKey, row: &LaneRow, health: &Health) -> Result<bool, Error> {
     let retry_after = row.retry_after_received_at.zip(row.retry_after_until);
     let retry_after = retry_after.map(|(received_at, until)| RetryAfter { received_at, until });
     match retry_after.filter(|retry_after| health.holds(*retry_after, write.now)) {
-        Some(retry_after) => hold_back(write, lane, retry_after, health),
-        None => Ok(()),
+        Some(retry_after) => hold_back(write, lane, retry_after, health).map(|()| true),
+        None => Ok(false),
     }
 }
 

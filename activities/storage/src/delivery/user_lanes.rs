@@ -9,9 +9,8 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::lanes::Finish;
-use crate::events::deliveries::{DeliveryRow, UNCLEAR};
-use crate::settings::destinations;
-use domain::{DestinationId, Environment, Timestamp, UserId};
+use crate::events::deliveries::UNCLEAR;
+use domain::{DeliveryId, DestinationId, Environment, Timestamp, UserId};
 
 /// A user at a destination, in an environment.
 #[derive(Clone, Copy)]
@@ -38,6 +37,7 @@ row! {
     struct About {
         user_id: Option<UserId>,
         user_revision: Option<i64>,
+        environment: Option<Environment>,
     }
 }
 
@@ -158,30 +158,51 @@ impl UserState {
     }
 }
 
-/// Notes that the destination acknowledged the state that a delivery carried, if it gets requests user by user. The
-/// acknowledged revision never decreases.
-pub fn acknowledge(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
-    state_of(write, delivery)?.map_or(Ok(()), |state| state.run(write, ACKNOWLEDGE))
-}
-
-/// Lowers the newest sent revision after its delivery became dead, if the destination surely did not get it. The new
-/// value is the highest revision between the acknowledged one and this one that was delivered, or sent without a clear
-/// refusal; else the acknowledged one.
-pub fn forget_sent(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<(), Error> {
-    state_of(write, delivery)?.map_or(Ok(()), |state| state.run(write, FORGET_SENT))
-}
-
-const ABOUT: Sql = statement!("SELECT user_id, user_revision FROM events WHERE id = ?");
-
-/// The state of a user that a delivery carried; `None` if it carried none, or if its destination does not get requests
-/// user by user.
-fn state_of(write: &mut Write<'_>, delivery: &DeliveryRow) -> Result<Option<UserState>, Error> {
-    let destination = delivery.destination_id;
-    if !destinations::find(write.connection, destination)?.is_some_and(|found| found.per_user) {
-        return Ok(None);
+impl UserState {
+    /// Notes that the destination acknowledged the state. The acknowledged revision never decreases.
+    pub fn acknowledge(self, write: &mut Write<'_>) -> Result<(), Error> {
+        self.run(write, ACKNOWLEDGE)
     }
-    let about: Option<About> = sql(ABOUT).bind(delivery.event_id).first(write.connection)?;
-    let Some(About { user_id: Some(user), user_revision: Some(revision) }) = about else { return Ok(None) };
-    let lane = delivery.environment.map(|environment| UserLane { destination, user, environment });
-    Ok(lane.map(|lane| UserState { lane, revision }))
+
+    /// Lowers the newest sent revision after the delivery of the state became dead, if the destination surely did not get
+    /// it. The new value is the highest revision between the acknowledged one and this one that was delivered, or sent
+    /// without a clear refusal; else the acknowledged one.
+    pub fn forget_sent(self, write: &mut Write<'_>) -> Result<(), Error> {
+        self.run(write, FORGET_SENT)
+    }
+}
+
+const ABOUT: Sql = statement! {hot "deliveries_id", "
+    SELECT e.user_id, e.user_revision, y.environment
+    FROM deliveries y
+    JOIN events e ON e.id = y.event_id
+    JOIN destinations d ON d.id = y.destination_id AND d.per_user AND d.deleted_at IS NULL
+    WHERE y.id = ?
+"};
+
+/// The state of a user that a delivery carried, which is fetched later.
+pub struct StateAhead {
+    destination: DestinationId,
+    about: Ahead<'static, About>,
+}
+
+/// Reads the state of a user that a delivery carried.
+pub fn state_ahead(
+    write: &mut Write<'_>,
+    destination: DestinationId,
+    delivery: DeliveryId,
+) -> Result<StateAhead, Error> {
+    Ok(StateAhead { destination, about: sql(ABOUT).bind(delivery).ahead(write.connection)? })
+}
+
+impl StateAhead {
+    /// The state; `None` if the delivery carried none, or if its destination does not get requests user by user.
+    pub fn fetch(self, write: &mut Write<'_>) -> Result<Option<UserState>, Error> {
+        let about = self.about.first(write.connection)?;
+        let Some(About { user_id: Some(user), user_revision: Some(revision), environment }) = about else {
+            return Ok(None);
+        };
+        let lane = environment.map(|environment| UserLane { destination: self.destination, user, environment });
+        Ok(lane.map(|lane| UserState { lane, revision }))
+    }
 }

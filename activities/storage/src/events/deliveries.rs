@@ -137,6 +137,18 @@ pub fn find_ahead(connection: &mut AnyConnection, id: DeliveryId) -> Result<Ahea
     sql(FIND).bind(id).ahead(connection)
 }
 
+const LOCK_PENDING: Sql = statement! {hot "deliveries_id", "
+    SELECT seq AS value
+    FROM deliveries
+    WHERE id = ? AND status = 'pending'
+    FOR NO KEY UPDATE
+"};
+
+/// Locks a delivery until the end of the transaction, if it is pending. Its row is fetched later.
+pub fn lock_pending_ahead(write: &mut Write<'_>, id: DeliveryId) -> Result<Ahead<'static, Number>, Error> {
+    sql(LOCK_PENDING).bind(id).ahead(write.connection)
+}
+
 const RELEASE: Sql = statement! {"
     UPDATE deliveries
     SET status = 'pending', next_due_at = ?, last_error = NULL

@@ -6,7 +6,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, row, sql};
 use domain::{CollapseKey, DestinationId, Lane};
 
 row! {
@@ -28,8 +28,25 @@ const OPEN: Sql = statement! {hot "deliveries_pending", "
 
 /// The open lanes of a purchase, of enabled destinations.
 pub fn open(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Lane>, Error> {
-    let lanes: Vec<OpenLane> = sql(OPEN).bind(key).all(connection)?;
-    let lane =
-        |row: OpenLane| Lane { destination_id: row.destination_id, last_seq: row.last_seq, failing: row.failing > 0 };
-    Ok(lanes.into_iter().map(lane).collect())
+    open_ahead(connection, key)?.fetch(connection)
+}
+
+/// Like [`open`], and the lanes are fetched later.
+pub fn open_ahead(connection: &mut AnyConnection, key: CollapseKey) -> Result<OpenLanes, Error> {
+    sql(OPEN).bind(key).ahead(connection).map(OpenLanes)
+}
+
+/// The open lanes of a purchase, which are fetched later.
+pub struct OpenLanes(Ahead<'static, OpenLane>);
+
+impl OpenLanes {
+    /// The lanes.
+    pub fn fetch(self, connection: &mut AnyConnection) -> Result<Vec<Lane>, Error> {
+        let lane = |row: OpenLane| Lane {
+            destination_id: row.destination_id,
+            last_seq: row.last_seq,
+            failing: row.failing > 0,
+        };
+        Ok(self.0.all(connection)?.into_iter().map(lane).collect())
+    }
 }

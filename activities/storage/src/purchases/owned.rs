@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, row, sql};
 use crate::settings::listing::Listings;
 use domain::catalogue::ProductRef;
 use domain::user::OwnedPurchase;
@@ -44,20 +44,37 @@ const OWNED: Sql = statement! {hot "purchases_user", "
 
 /// All purchases of a user as they are stored, in the order of their keys.
 pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<OwnedPurchase>, Error> {
-    let rows: Vec<OwnedRow> = sql(OWNED).bind(user).all(connection)?;
-    let mut listings = Listings::of(app);
-    let mut owned = Vec::with_capacity(rows.len());
-    for row in rows {
-        owned.push(OwnedPurchase {
-            collapse_key: row.collapse_key,
-            platform_id: row.platform_id,
-            platform_type: row.platform_type,
-            environment: row.purchase.environment(row.environment),
-            is_replaced: row.real_at.is_some(),
-            product_ref: row.product_ref,
-            listing: listings.find(connection, &row.purchase)?,
-            purchase: row.purchase,
-        });
+    owned_ahead(connection, user)?.fetch(connection, &mut Listings::of(app))
+}
+
+/// Like [`owned`], and the purchases are fetched later.
+pub fn owned_ahead(connection: &mut AnyConnection, user: UserId) -> Result<OwnedAhead, Error> {
+    sql(OWNED).bind(user).ahead(connection).map(OwnedAhead)
+}
+
+/// The purchases of a user, which are fetched later.
+pub struct OwnedAhead(Ahead<'static, OwnedRow>);
+
+impl OwnedAhead {
+    /// The purchases with their listings, in the order of their keys.
+    pub fn fetch(self, connection: &mut AnyConnection, listings: &mut Listings) -> Result<Vec<OwnedPurchase>, Error> {
+        let rows = self.0.all(connection)?;
+        for row in &rows {
+            listings.read_ahead(connection, &row.purchase)?;
+        }
+        let mut owned = Vec::with_capacity(rows.len());
+        for row in rows {
+            owned.push(OwnedPurchase {
+                collapse_key: row.collapse_key,
+                platform_id: row.platform_id,
+                platform_type: row.platform_type,
+                environment: row.purchase.environment(row.environment),
+                is_replaced: row.real_at.is_some(),
+                product_ref: row.product_ref,
+                listing: listings.find(connection, &row.purchase)?,
+                purchase: row.purchase,
+            });
+        }
+        Ok(owned)
     }
-    Ok(owned)
 }

@@ -96,27 +96,43 @@ const ORIGIN_OF_NOTIFICATION: Sql = statement! {"
 
 /// The app and platform of a purchase, by its row or else by its notifications.
 pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<Origin>, Error> {
+    origin_ahead(connection, key)?.fetch(connection)
+}
+
+/// Like [`origin`], and the rows are fetched later.
+pub fn origin_ahead(connection: &mut AnyConnection, key: CollapseKey) -> Result<Origins, Error> {
     let of_purchase = sql(ORIGIN_OF_PURCHASE).bind(key).ahead(connection)?;
     let of_notification = sql(ORIGIN_OF_NOTIFICATION).bind(key).ahead(connection)?;
-    if let Some(origin) = of_purchase.first(connection)? {
-        return Ok(Some(origin));
+    Ok(Origins { of_purchase, of_notification })
+}
+
+/// The app and platform of a purchase by its row, and by its notifications.
+pub struct Origins {
+    of_purchase: Ahead<'static, Origin>,
+    of_notification: Ahead<'static, Origin>,
+}
+
+impl Origins {
+    /// That of the row, or else of the notifications.
+    pub fn fetch(self, connection: &mut AnyConnection) -> Result<Option<Origin>, Error> {
+        if let Some(origin) = self.of_purchase.first(connection)? {
+            return Ok(Some(origin));
+        }
+        self.of_notification.first(connection)
     }
-    of_notification.first(connection)
 }
 
 const LOCK_APP: Sql = statement!("SELECT created_at AS value FROM apps WHERE id = ? FOR SHARE");
 const LOCK_PLATFORM: Sql = statement!("SELECT created_at AS value FROM platforms WHERE id = ? FOR SHARE");
 
-/// Like [`origin`], and locks the app and the platform (shared) until the end of the transaction. So a change of a
+/// Reads [`origin`] again, and locks the app and the platform (shared) until the end of the transaction. So a change of a
 /// setting or of the catalogue comes before this record and is seen by it, or after it and finds what the record wrote.
-pub fn lock_origin(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<Origin>, Error> {
-    let Some(origin) = origin(write.connection, key)? else { return Ok(None) };
-    if !write.connection.is_shared() {
-        return Ok(Some(origin));
+pub fn lock_origin(write: &mut Write<'_>, key: CollapseKey, seen: &Origin) -> Result<Origins, Error> {
+    if write.connection.is_shared() {
+        sql(LOCK_APP).bind(seen.app_id).later(write.connection)?;
+        sql(LOCK_PLATFORM).bind(seen.platform_id).later(write.connection)?;
     }
-    sql(LOCK_APP).bind(origin.app_id).later(write.connection)?;
-    sql(LOCK_PLATFORM).bind(origin.platform_id).later(write.connection)?;
-    self::origin(write.connection, key)
+    origin_ahead(write.connection, key)
 }
 
 const CUSTOMER: Sql = statement! {hot "notifications_of_key", "
@@ -241,7 +257,12 @@ fn lock_in_order(write: &mut Write<'_>, lock: Cow<'static, str>, values: &[Value
 const LOCK: Sql = statement!("{SELECT} FOR UPDATE");
 
 fn find_locked(write: &mut Write<'_>, key: CollapseKey) -> Result<Option<PurchaseRow>, Error> {
-    sql(LOCK).bind(key).first(write.connection)
+    lock_ahead(write, key)?.first(write.connection)
+}
+
+/// Locks the row until the end of the transaction, if there is one. It is fetched later.
+pub fn lock_ahead(write: &mut Write<'_>, key: CollapseKey) -> Result<Ahead<'static, PurchaseRow>, Error> {
+    sql(LOCK).bind(key).ahead(write.connection)
 }
 
 const INSERT: Sql = statement! {"

@@ -91,15 +91,25 @@ const REALIZE: Sql = statement! {hot "replacements_new", "
     RETURNING old_key AS value
 "};
 
-/// Notes that a purchase is known to be real: the purchases that it replaced count as replaced from now on, and are
-/// rechecked.
-pub fn realize(write: &mut Write<'_>, new: CollapseKey) -> Result<(), Error> {
-    let mut replaced: Vec<CollapseKey> = sql(REALIZE).bind(write.now).bind(new).values(write.connection)?;
-    replaced.sort_unstable();
-    for old in replaced {
-        purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [old.into()])?;
+/// Notes that a purchase is known to be real: the purchases that it replaced count as replaced from now on.
+pub fn realize_ahead(write: &mut Write<'_>, new: CollapseKey) -> Result<Realized, Error> {
+    sql(REALIZE).bind(write.now).bind(new).value_ahead(write.connection).map(Realized)
+}
+
+/// The purchases that count as replaced from now on, which are fetched later.
+#[must_use]
+pub struct Realized(Ahead<'static, Single<CollapseKey>>);
+
+impl Realized {
+    /// Rechecks them.
+    pub fn recheck(self, write: &mut Write<'_>) -> Result<(), Error> {
+        let mut replaced = self.0.values(write.connection)?;
+        replaced.sort_unstable();
+        for old in replaced {
+            purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [old.into()])?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 const LOCK_LINK_OF: Sql = statement!("{LINK} FOR SHARE");
@@ -115,8 +125,8 @@ impl Replacement {
 }
 
 /// Like [`find`], and locks the link until the end of the transaction. If the new purchase becomes real before
-/// this record, it is seen here; if after it, [`realize`] finds the purchase's row. The user must be locked, and the
-/// purchase must not be locked yet: `realize` locks in that order.
+/// this record, it is seen here; if after it, [`Realized`] finds the purchase's row. The user must be locked, and the
+/// purchase must not be locked yet: it locks in that order.
 pub fn lock(write: &mut Write<'_>, old: CollapseKey) -> Result<Replacement, Error> {
     sql(LOCK_LINK_OF).bind(old).value_ahead(write.connection).map(Replacement)
 }
@@ -136,6 +146,10 @@ const REPLACED_BY: Sql = statement! {hot "replacements_new", "
 "};
 
 /// The purchase that this one replaced; of several, the one that was linked last.
-pub fn replaced(connection: &mut AnyConnection, new: CollapseKey) -> Result<Option<Purchase>, Error> {
-    sql(REPLACED_BY).bind(new).value(connection)
+/// It is fetched later.
+pub fn replaced_ahead(
+    connection: &mut AnyConnection,
+    new: CollapseKey,
+) -> Result<Ahead<'static, Single<Purchase>>, Error> {
+    sql(REPLACED_BY).bind(new).value_ahead(connection)
 }

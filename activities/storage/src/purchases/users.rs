@@ -6,7 +6,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, Single, Statement, row, sql};
 use crate::db::writer::Write;
 use crate::purchases::purchase::{Origin, PurchaseRow};
 use domain::{AppId, UserId};
@@ -41,34 +41,29 @@ pub struct Customer<'a> {
 }
 
 impl Customer<'_> {
-    /// Finds the customer's user or creates one, and locks it until the end of the transaction.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the customer became another user meanwhile: the transaction is run again.
-    pub fn lock(&self, write: &mut Write<'_>) -> Result<UserRow, Error> {
-        let id = self.find_or_create(write)?;
-        let user = sql(LOCK).bind(id).ahead(write.connection)?;
-        let is_shared = write.connection.is_shared();
-        let present = if is_shared { self.store_user().find(write.connection)? } else { Some(id) };
-        let user = user.first(write.connection)?.ok_or(Error::Missing { what: "user" })?;
-        if present != Some(id) {
-            return Err(Error::unavailable(Raced));
+    /// Finds the customer's user before it is locked; if there is none yet, the one that is to be created.
+    pub fn find(&self, write: &mut Write<'_>) -> Result<FoundUser, Error> {
+        let store_user = self.store_user();
+        let may_be_named = self.app_user_id.is_some() && self.row.is_none_or(|row| row.app_user_id.is_none());
+        let known = store_user.find_ahead(write.connection)?;
+        let named = if may_be_named { Some(self.receipt().find_named_ahead(write.connection)?) } else { None };
+        if let Some(id) = known.value(write.connection)? {
+            return Ok(FoundUser { id, is_known: true });
         }
-        Ok(user)
+        // An admin may have named the user of this receipt before the store's id of its customer was known: both are
+        // the same person.
+        let named = named.map_or(Ok(None), |named| named.value(write.connection))?;
+        Ok(FoundUser { id: named.unwrap_or_else(|| store_user.anonymous()), is_known: false })
     }
 
-    fn find_or_create(&self, write: &mut Write<'_>) -> Result<UserId, Error> {
+    /// Locks the user until the end of the transaction, and creates it if there is none. It is fetched later.
+    pub fn lock_ahead(&self, write: &mut Write<'_>, found: FoundUser) -> Result<LockedUser, Error> {
         let store_user = self.store_user();
-        if let Some(known) = store_user.find(write.connection)? {
-            return Ok(known);
+        if !found.is_known {
+            store_user.insert(write, found.id)?;
         }
-        let id = match self.named_by_receipt(write)? {
-            // An admin named the user of this receipt before the store's id of its customer was known: both are the
-            // same person.
-            Some(named) => named,
-            None => store_user.anonymous(),
-        };
-        store_user.assign(write, id)
+        let user = sql(LOCK).bind(found.id).ahead(write.connection)?;
+        Ok(LockedUser { id: found.id, user, present: store_user.find_ahead(write.connection)? })
     }
 
     /// The customer's key: the store's id of the customer, else the receipt.
@@ -86,13 +81,35 @@ impl Customer<'_> {
     fn store_user_named(&self, app_user_id: String) -> StoreUser {
         StoreUser { app_id: self.origin.app_id, store: self.origin.store.clone(), app_user_id }
     }
+}
 
-    fn named_by_receipt(&self, write: &mut Write<'_>) -> Result<Option<UserId>, Error> {
-        if self.app_user_id.is_none() || self.row.is_some_and(|row| row.app_user_id.is_some()) {
-            return Ok(None);
+/// The user of a customer, before it is locked.
+#[derive(Clone, Copy)]
+pub struct FoundUser {
+    id: UserId,
+    /// Whether it is assigned to the customer already.
+    is_known: bool,
+}
+
+/// A locked user, which is fetched later.
+pub struct LockedUser {
+    id: UserId,
+    user: Ahead<'static, UserRow>,
+    /// The user of the customer by the time of the lock.
+    present: Ahead<'static, Single<UserId>>,
+}
+
+impl LockedUser {
+    /// The user.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the customer became another user meanwhile: the transaction is run again.
+    pub fn fetch(self, write: &mut Write<'_>) -> Result<UserRow, Error> {
+        let user = self.user.first(write.connection)?.ok_or(Error::Missing { what: "user" })?;
+        if self.present.value(write.connection)? != Some(self.id) {
+            return Err(Error::unavailable(Raced));
         }
-        let Some(owner) = self.receipt().find(write.connection)? else { return Ok(None) };
-        Ok(is_named(write.connection, owner)?.then_some(owner))
+        Ok(user)
     }
 }
 
@@ -103,6 +120,13 @@ const FIND_STORE_USER: Sql = statement! {"
     SELECT user_id AS value
     FROM store_users
     WHERE app_id = ? AND store = ? AND app_user_id = ?
+"};
+
+const FIND_NAMED: Sql = statement! {"
+    SELECT s.user_id AS value
+    FROM store_users s
+    JOIN users u ON u.id = s.user_id
+    WHERE s.app_id = ? AND s.store = ? AND s.app_user_id = ? AND u.external_id IS NOT NULL
 "};
 
 const INSERT: Sql = statement! {"
@@ -120,24 +144,32 @@ const INSERT_STORE_USER: Sql = statement! {"
 impl StoreUser {
     /// The user that the customer is.
     pub fn find(&self, connection: &mut AnyConnection) -> Result<Option<UserId>, Error> {
-        sql(FIND_STORE_USER)
-            .bind(self.app_id)
-            .bind(self.store.as_str())
-            .bind(self.app_user_id.as_str())
-            .value(connection)
+        self.find_ahead(connection)?.value(connection)
+    }
+
+    fn find_ahead(&self, connection: &mut AnyConnection) -> Result<Ahead<'static, Single<UserId>>, Error> {
+        self.of(FIND_STORE_USER).value_ahead(connection)
+    }
+
+    /// The user that the customer is, if that user has an id of their own.
+    fn find_named_ahead(&self, connection: &mut AnyConnection) -> Result<Ahead<'static, Single<UserId>>, Error> {
+        self.of(FIND_NAMED).value_ahead(connection)
+    }
+
+    fn of(&self, text: Sql) -> Statement<'static> {
+        sql(text).bind(self.app_id).bind(self.store.clone()).bind(self.app_user_id.clone())
     }
 
     /// Assigns a user to the customer, unless one is assigned already; creates the user if there is none with this id.
     /// Returns the assigned user.
     pub fn assign(&self, write: &mut Write<'_>, user: UserId) -> Result<UserId, Error> {
-        sql(INSERT).bind(user).bind(self.app_id).bind(write.now).later(write.connection)?;
-        sql(INSERT_STORE_USER)
-            .bind(self.app_id)
-            .bind(self.store.as_str())
-            .bind(self.app_user_id.as_str())
-            .bind(user)
-            .later(write.connection)?;
+        self.insert(write, user)?;
         self.find(write.connection)?.ok_or_else(|| Error::unavailable(Raced))
+    }
+
+    fn insert(&self, write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
+        sql(INSERT).bind(user).bind(self.app_id).bind(write.now).later(write.connection)?;
+        self.of(INSERT_STORE_USER).bind(user).later(write.connection)
     }
 
     /// The id of an anonymous user, computed from this key.
@@ -174,12 +206,6 @@ pub fn raise_revision(write: &mut Write<'_>, user: &UserRow) -> Result<i64, Erro
     let revision = user.revision.saturating_add(1);
     sql(SET_REVISION).bind(revision).bind(user.id).later(write.connection)?;
     Ok(revision)
-}
-
-const FIND_NAMED: Sql = statement!("SELECT revision AS value FROM users WHERE id = ? AND external_id IS NOT NULL");
-
-fn is_named(connection: &mut AnyConnection, id: UserId) -> Result<bool, Error> {
-    Ok(sql(FIND_NAMED).bind(id).value::<i64>(connection)?.is_some())
 }
 
 /// The rows that were read before the lock have changed.

@@ -3,7 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{clean, json_columns, row, sql};
+use crate::db::statement::{Ahead, Single, clean, json_columns, row, sql};
 use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
 use domain::event::listed_price;
 use domain::{AppId, Purchase};
@@ -26,12 +26,27 @@ json_columns!(Vec<Price>);
 pub struct Listings {
     app: AppId,
     read: HashMap<String, Option<Listing>>,
+    running: HashMap<String, ListingAhead>,
 }
 
 impl Listings {
     /// Reads the listings of this app.
     pub fn of(app: AppId) -> Self {
-        Self { app, read: HashMap::new() }
+        Self { app, read: HashMap::new(), running: HashMap::new() }
+    }
+
+    /// Reads the listings of a purchase's product, which [`Self::find`] fetches; on SQLite nothing is read here.
+    pub fn read_ahead(&mut self, connection: &mut AnyConnection, purchase: &Purchase) -> Result<(), Error> {
+        if !connection.is_shared() {
+            return Ok(());
+        }
+        for sku in [ProductRef::Term, ProductRef::Parent].into_iter().filter_map(|by| purchase.sku(by)) {
+            if !self.read.contains_key(sku) && !self.running.contains_key(sku) {
+                let running = ListingAhead::read(connection, self.app, sku)?;
+                self.running.insert(sku.to_owned(), running);
+            }
+        }
+        Ok(())
     }
 
     /// The listing of a purchase's product: by the SKU of its term, else by its parent's. A product that is not listed
@@ -40,7 +55,10 @@ impl Listings {
         for by in [ProductRef::Term, ProductRef::Parent] {
             let Some(sku) = purchase.sku(by) else { continue };
             if !self.read.contains_key(sku) {
-                let listing = of_sku(connection, self.app, sku)?;
+                let listing = match self.running.remove(sku) {
+                    Some(running) => running.fetch(connection)?,
+                    None => of_sku(connection, self.app, sku)?,
+                };
                 self.read.insert(sku.to_owned(), listing);
             }
             if let Some(Some(listing)) = self.read.get(sku) {
@@ -63,11 +81,28 @@ const ENTITLEMENTS: Sql = statement! {"
 
 /// The listing of a SKU; `None` when the catalogue has none.
 pub fn of_sku(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<Option<Listing>, Error> {
-    let sku = &clean(sku);
-    let rows = sql(ENTITLEMENTS).bind(app).bind(sku.as_ref()).ahead::<EntitlementRow>(connection)?;
-    let Some(prices) = sql(PRICES).bind(app).bind(sku.as_ref()).value(connection)? else { return Ok(None) };
-    let rows = rows.all(connection)?;
-    Ok(Some(Listing { entitlements: rows.into_iter().map(EntitlementRow::entitlement).collect(), prices }))
+    ListingAhead::read(connection, app, sku)?.fetch(connection)
+}
+
+/// The listing of a SKU, which is fetched later.
+struct ListingAhead {
+    prices: Ahead<'static, Single<Vec<Price>>>,
+    entitlements: Ahead<'static, EntitlementRow>,
+}
+
+impl ListingAhead {
+    fn read(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<Self, Error> {
+        let sku = clean(sku).into_owned();
+        let prices = sql(PRICES).bind(app).bind(sku.clone()).value_ahead(connection)?;
+        let entitlements = sql(ENTITLEMENTS).bind(app).bind(sku).ahead(connection)?;
+        Ok(Self { prices, entitlements })
+    }
+
+    fn fetch(self, connection: &mut AnyConnection) -> Result<Option<Listing>, Error> {
+        let Some(prices) = self.prices.value(connection)? else { return Ok(None) };
+        let rows = self.entitlements.all(connection)?;
+        Ok(Some(Listing { entitlements: rows.into_iter().map(EntitlementRow::entitlement).collect(), prices }))
+    }
 }
 
 impl EntitlementRow {

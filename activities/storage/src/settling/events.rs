@@ -9,7 +9,7 @@ use crate::db::fault;
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
-use crate::purchases::owned::{UserPurchases, owned};
+use crate::purchases::owned::UserPurchases;
 use crate::purchases::users;
 use crate::settling::payments::Booking;
 use crate::settling::revision::{Announcement, Carried};
@@ -72,7 +72,7 @@ fn announce_user_events(
     let Announcement { settling, destinations, .. } = *announcement;
     let user = settling.owner.ok_or(Error::Missing { what: "user" })?;
     let user_revision = users::raise_revision(write, user)?;
-    let mut owned = owned(write.connection, settling.origin.app_id, user.id)?;
+    let mut owned = announcement.owned.clone();
     if fault::is_planted("record.stale_user") {
         owned.retain(|one| one.collapse_key != settling.record.collapse_key);
     }

@@ -1,9 +1,10 @@
 //! Loads what a settling needs to know of a purchase, as of one moment.
 
+use crate::db::clock::Now;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{Ahead, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::order::{Order, Settled};
 use crate::db::writer::{Faults, JobKind, Write};
@@ -47,8 +48,8 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             connection.at_one_moment(|connection| {
-                let now = connection.now(clock)?;
-                load(connection, key, &LoadRequest { through, limit, now })
+                let now = connection.now_ahead(clock)?;
+                load(connection, key, LoadRequest { through, limit, now })
             })
         })
         .await
@@ -65,7 +66,7 @@ impl Store {
             if purchase::origin(write.connection, key)?.is_some() {
                 purchase::lock(write, key)?;
             }
-            load(write.connection, key, &LoadRequest { through, limit, now: write.now })
+            load(write.connection, key, LoadRequest { through, limit, now: Now::Known(write.now) })
         };
         self.writer.write_ordered(JobKind::Record(NO_FAULTS), order, work).await
     }
@@ -79,18 +80,19 @@ const NO_FAULTS: Faults =
 struct LoadRequest {
     through: i64,
     limit: i64,
-    now: Timestamp,
+    now: Now,
 }
 
-fn load(connection: &mut AnyConnection, key: CollapseKey, request: &LoadRequest) -> Result<Loaded, Error> {
-    let now = request.now;
+fn load(connection: &mut AnyConnection, key: CollapseKey, request: LoadRequest) -> Result<Loaded, Error> {
     let row = purchase::find_ahead(connection, key)?;
     let open = sql(OPEN).bind(key).bind(request.limit.saturating_add(1)).ahead::<OpenRow>(connection)?;
     let replacement = replacements::find(connection, key)?;
-    let origin = purchase::origin(connection, key)?;
-    let (row, open) = (row.first(connection)?, open.all(connection)?);
-    let waits_through = row.as_ref().and_then(|row| row.waits_through).unwrap_or(0);
-    let extent = extent(connection, key, request.through, waits_through)?;
+    let extent = extent_ahead(connection, key, request.through)?;
+    let lanes = lanes::open_ahead(connection, key)?;
+    let origin = purchase::origin_ahead(connection, key)?;
+    let now = request.now.fetch(connection)?;
+    let (row, open, origin) = (row.first(connection)?, open.all(connection)?, origin.fetch(connection)?);
+    let extent = extent.first(connection)?.unwrap_or_default();
     let limit = usize::try_from(request.limit).unwrap_or(0);
     let max_wait = origin.as_ref().and_then(|origin| origin.max_wait);
     let held_until = row.as_ref().and_then(|row| row.held_until).filter(|until| *until > now);
@@ -115,7 +117,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: &LoadRequest)
         held: held_until.map(|until| until.since(now).max(Duration::from_millis(1))),
         due: row.and_then(|row| row.next_wake_at).is_some_and(|at| at <= now),
         is_replaced: replacement.fetch(connection)?,
-        lanes: lanes::open(connection, key)?,
+        lanes: lanes.fetch(connection)?,
         now,
     })
 }
@@ -130,25 +132,23 @@ const OPEN: Sql = statement! {hot "notifications_of_key", "
 "};
 
 const EXTENT: Sql = statement! {"
-    SELECT MIN(CASE WHEN seq > ? THEN accepted_at END) AS oldest_at, MAX(seq) AS newest_seq,
-        CASE WHEN MIN(CASE WHEN seq > ? THEN due_at - accepted_at END) <= 0 THEN MIN(due_at)
-        ELSE MAX(CASE WHEN seq > ? THEN due_at END) END AS quiet_at,
-        MAX(CASE WHEN seq > ? THEN due_at END) AS due_at
-    FROM notifications
-    WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
+    SELECT MIN(CASE WHEN n.seq > w.seq THEN n.accepted_at END) AS oldest_at, MAX(n.seq) AS newest_seq,
+        CASE WHEN MIN(CASE WHEN n.seq > w.seq AND n.seq > ? THEN n.due_at - n.accepted_at END) <= 0 THEN MIN(n.due_at)
+        ELSE MAX(CASE WHEN n.seq > w.seq AND n.seq > ? THEN n.due_at END) END AS quiet_at,
+        MAX(CASE WHEN n.seq > w.seq THEN n.due_at END) AS due_at
+    FROM notifications n
+    CROSS JOIN (SELECT COALESCE(MAX(waits_through), 0) AS seq FROM purchases WHERE collapse_key = ?) w
+    WHERE n.collapse_key = ? AND n.outcome IS NULL AND n.waiting_topic_id IS NULL
 "};
 
 /// When the oldest open notification was accepted, and when the window ends. Each further notification restarts the
 /// window: it ends at the latest `due_at` of the notifications above `through`. One that is settled at once (`due_at`
 /// is not after `accepted_at`) ends the window for all. Notifications up to `waits_through` had their window and wait
 /// for something else. They do not count, so that they do not cut the window of a new one short.
-fn extent(connection: &mut AnyConnection, key: CollapseKey, through: i64, waits_through: i64) -> Result<Extent, Error> {
-    let extent = sql(EXTENT)
-        .bind(waits_through)
-        .bind(through.max(waits_through))
-        .bind(through.max(waits_through))
-        .bind(waits_through)
-        .bind(key)
-        .first(connection)?;
-    Ok(extent.unwrap_or_default())
+fn extent_ahead(
+    connection: &mut AnyConnection,
+    key: CollapseKey,
+    through: i64,
+) -> Result<Ahead<'static, Extent>, Error> {
+    sql(EXTENT).bind(through).bind(through).bind(key).bind(key).ahead(connection)
 }

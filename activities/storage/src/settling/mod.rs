@@ -1,6 +1,7 @@
 //! Settling a purchase: what a decision needs to know, and its record in one transaction.
 
 pub mod events;
+pub mod facts;
 pub mod load;
 pub mod owners;
 pub mod payments;

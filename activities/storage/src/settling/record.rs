@@ -10,19 +10,19 @@ use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::secrets::sha256;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{clean, sql};
+use crate::db::statement::{Ahead, Number, Single, clean, sql};
 use crate::db::store::Store;
 use crate::db::writer::order::{Order, Settled};
 use crate::db::writer::{Faults, JobKind, Write};
 use crate::events::{alarms, deliveries, lanes};
 use crate::inbox::notifications;
-use crate::purchases::owned::owned;
+use crate::purchases::owned::owned_ahead;
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::replacements;
 use crate::purchases::users::{Customer, Raced, UserRow};
-use crate::settings::destinations;
 use crate::settings::listing::{Listings, usd_rate};
-use crate::settling::payments::Booking;
+use crate::settling::facts::Facts;
+use crate::settling::payments::{Booking, Ledger};
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use crate::settling::revision::{Announcement, Description, Settling};
 use crate::settling::{events, owners, succession};
@@ -55,18 +55,27 @@ impl Store {
 fn record_once(write: &mut Write<'_>, record: &Record, installation: Installation) -> Result<Recorded, Error> {
     let key = record.collapse_key;
     let seen = purchase::find_ahead(write.connection, key)?;
-    let origin = purchase::lock_origin(write, key)?.ok_or(Error::Missing { what: "purchase" })?;
+    let named = newest_customer_ahead(write, record)?;
+    let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
     let seen = seen.first(write.connection)?;
-    let app_user_id = app_user_id(write, record, seen.as_ref())?;
+    let named = named.map_or(Ok(None), |named| named.value(write.connection))?;
+    let app_user_id = named.or_else(|| seen.as_ref().and_then(|row| row.app_user_id.clone()));
     let customer = Customer { origin: &origin, row: seen.as_ref(), app_user_id: app_user_id.as_deref() };
     let is_owned = record.settles() || seen.as_ref().is_some_and(|row| row.user_id.is_some());
-    let owner = if is_owned { Some(customer.lock(write)?) } else { None };
+    let user = if is_owned { Some(customer.find(write)?) } else { None };
+    // The server runs these in order, and only the first one that is fetched waits for them.
+    let locked = purchase::lock_origin(write, key, &origin)?;
+    let owner = user.map(|user| customer.lock_ahead(write, user)).transpose()?;
     let replacement = replacements::lock(write, key)?;
     if seen.is_none() {
         purchase::insert(write, key, &origin)?;
     }
-    let row = purchase::lock(write, key)?;
+    let row = purchase::lock_ahead(write, key)?;
+    let mut facts = Facts::read(write, record, &origin)?;
+    let origin = locked.fetch(write.connection)?.ok_or(Error::Missing { what: "purchase" })?;
+    let owner = owner.map(|owner| owner.fetch(write)).transpose()?;
     let is_replaced = replacement.fetch(write.connection)?;
+    let row = row.first(write.connection)?.ok_or(Error::Missing { what: "purchase" })?;
     if row.settling == record.settling && row.fingerprint == fingerprint(&record.seqs) {
         let lanes = open_lanes(write, key)?;
         return Ok(Recorded::Done { revision: row.revision, state: row.state, lanes, prompt: BTreeSet::new() });
@@ -76,7 +85,7 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
         return Ok(Recorded::Moved);
     }
     let is_next = row.settling + 1 == record.settling && row.revision == record.revision;
-    if !is_next || is_replaced != record.is_replaced || !are_open(write, record)? {
+    if !is_next || is_replaced != record.is_replaced || !are_open(write, record, facts.open.take())? {
         return Ok(Recorded::Moved);
     }
     if seen.is_some_and(|seen| (seen.user_id, seen.app_user_id) != (row.user_id, row.app_user_id.clone())) {
@@ -96,18 +105,20 @@ fn record_once(write: &mut Write<'_>, record: &Record, installation: Installatio
     if succession::find_successor(write, &settling)? {
         return Ok(Recorded::Moved);
     }
-    announce_change(write, &mut settling)?;
-    succession::succeed(write, &mut settling)?;
-    settling.write(write, &row)
+    announce_change(write, &mut settling, &mut facts.listings)?;
+    if succession::succeed(write, &mut settling)? {
+        facts.replaced = replacements::replaced_ahead(write.connection, key)?;
+    }
+    settling.write(write, &row, facts)
 }
 
 /// Announces a beginning as a change of plan if it is one beside another subscription of the user. The user is locked,
 /// so that their other purchases do not change meanwhile.
-fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<(), Error> {
+fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>, listings: &mut Listings) -> Result<(), Error> {
     let (origin, decision) = (settling.origin, &settling.record.decision);
     let may_change = settling.begins() && !decision.purchase.is_one_time_purchase();
     let Some(owner) = settling.owner.filter(|_| may_change) else { return Ok(()) };
-    let others = owned(write.connection, origin.app_id, owner.id)?;
+    let others = owned_ahead(write.connection, owner.id)?.fetch(write.connection, listings)?;
     let bought = OwnedPurchase {
         collapse_key: settling.record.collapse_key,
         platform_id: origin.platform_id,
@@ -115,7 +126,7 @@ fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result
         environment: settling.environment(),
         is_replaced: settling.record.is_replaced,
         product_ref: origin.product_ref,
-        listing: Listings::of(origin.app_id).find(write.connection, &decision.purchase)?,
+        listing: listings.find(write.connection, &decision.purchase)?,
         purchase: decision.purchase.clone(),
     };
     settling.record.to_mut().decision = user::announce_change(decision.clone(), &bought, &others);
@@ -132,6 +143,13 @@ struct Comparison<'a> {
     booking: Booking,
 }
 
+/// What a decision is compared by.
+struct Compared<'a> {
+    listings: &'a mut Listings,
+    replaced: Ahead<'static, Single<Purchase>>,
+    ledger: Ledger,
+}
+
 const UPDATE: Sql = statement! {"
     UPDATE purchases
     SET revision = ?, state = ?, environment = ?, purchase = ?, digest = ?, term_sku = ?, product_id = ?,
@@ -144,12 +162,14 @@ const UPDATE: Sql = statement! {"
 "};
 
 impl Settling<'_> {
-    fn write(&self, write: &mut Write<'_>, row: &PurchaseRow) -> Result<Recorded, Error> {
+    fn write(&self, write: &mut Write<'_>, row: &PurchaseRow, facts: Facts) -> Result<Recorded, Error> {
         let record = &*self.record;
-        if record.is_real {
-            replacements::realize(write, record.collapse_key)?;
+        let Facts { mut listings, replaced, ledger, destinations, epoch, open: _ } = facts;
+        let destinations = destinations.all(write.connection)?;
+        if let Some(epoch) = epoch {
+            write.remember_epoch(epoch)?;
         }
-        let found = self.compare(write, row)?;
+        let found = self.compare(write, row, Compared { listings: &mut listings, replaced, ledger })?;
         self.update(write, &found)?;
         for outcome in [Outcome::Settled, Outcome::NoChange, Outcome::Unknown, Outcome::Abandoned] {
             found.end(write, record, outcome)?;
@@ -157,7 +177,13 @@ impl Settling<'_> {
         self.note_waits(write, row)?;
         note_lag(write, record)?;
         self.alarm(write, row)?;
-        let destinations = destinations::of_app(write.connection, self.origin.app_id)?;
+        let realized =
+            if record.is_real { Some(replacements::realize_ahead(write, record.collapse_key)?) } else { None };
+        let owned = match self.owner {
+            Some(owner) if !record.decision.transitions.is_empty() => Some(owned_ahead(write.connection, owner.id)?),
+            _ => None,
+        };
+        realized.map_or(Ok(()), |realized| realized.recheck(write))?;
         let mut carried = None;
         if found.changed {
             let announcement = Announcement {
@@ -167,6 +193,7 @@ impl Settling<'_> {
                 coalesced: i64::try_from(found.seqs(record, Outcome::Settled).len()).unwrap_or(i64::MAX),
                 description: &found.description,
                 destinations: &destinations,
+                owned: owned.map_or_else(|| Ok(Vec::new()), |owned| owned.fetch(write.connection, &mut listings))?,
             };
             carried = events::announce(write, &announcement, &found.booking)?;
         }
@@ -195,15 +222,20 @@ impl Settling<'_> {
 
     /// Compares the decision with what was announced before. A purchase that was never announced and about which
     /// nothing is known is unchanged.
-    fn compare<'r>(&self, write: &mut Write<'_>, row: &'r PurchaseRow) -> Result<Comparison<'r>, Error> {
+    fn compare<'r>(
+        &self,
+        write: &mut Write<'_>,
+        row: &'r PurchaseRow,
+        with: Compared<'_>,
+    ) -> Result<Comparison<'r>, Error> {
         let after = &self.record.decision.purchase;
-        let listing = Listings::of(self.origin.app_id).find(write.connection, after)?;
+        let listing = with.listings.find(write.connection, after)?;
         let usd_rate = usd_rate(write.connection, self.origin.app_id, after, &listing)?;
-        let replaced = replacements::replaced(write.connection, self.record.collapse_key)?;
+        let replaced = with.replaced.value(write.connection)?;
         let replaced_sku = replaced.as_ref().and_then(|old| old.sku(self.origin.product_ref));
         let described = RecordSource { replaced_sku, usd_rate, ..self.described(after, &listing) };
         let mut description = Description { data: event::data(described), details: Details::of(described) };
-        let booking = Booking::of(write, self, &mut description)?;
+        let booking = Booking::of(write, self, with.ledger, &mut description)?;
         let digest = event::state_digest(&description.data);
         let is_new = if row.digest.is_empty() {
             let (nothing, unlisted) = (Purchase::default(), Listing::default());
@@ -323,18 +355,20 @@ const NEWEST_CUSTOMER: Sql = statement! {"
     LIMIT 1
 "};
 
-/// The store's id of the customer: that of the newest settled notification with one, else the known one. Abandoned
+/// The store's id of the customer in the newest settled notification with one; else the known one counts. Abandoned
 /// notifications, whose receipts the store does not accept, are left out unless the store answered.
-fn app_user_id(write: &mut Write<'_>, record: &Record, seen: Option<&PurchaseRow>) -> Result<Option<String>, Error> {
-    let known = seen.and_then(|row| row.app_user_id.clone());
+fn newest_customer_ahead(
+    write: &mut Write<'_>,
+    record: &Record,
+) -> Result<Option<Ahead<'static, Single<String>>>, Error> {
     let is_believed = |outcome: &Outcome| record.is_answer || *outcome != Outcome::Abandoned;
     let settled = record.decision.outcomes.iter().filter(|(_, outcome)| is_believed(outcome));
     let seqs: Vec<i64> = settled.map(|(seq, _)| *seq).collect();
     if seqs.is_empty() {
-        return Ok(known);
+        return Ok(None);
     }
-    let named = sql(NEWEST_CUSTOMER).uncached().bind_list(seqs).bind(record.collapse_key).value(write.connection)?;
-    Ok(named.or(known))
+    let newest = sql(NEWEST_CUSTOMER).uncached().bind_list(seqs).bind(record.collapse_key);
+    newest.value_ahead(write.connection).map(Some)
 }
 
 fn open_lanes(write: &mut Write<'_>, key: CollapseKey) -> Result<Vec<Lane>, Error> {
@@ -352,23 +386,11 @@ fn fingerprint(seqs: &[i64]) -> String {
     sha256(&text.join(","))
 }
 
-const COUNT_OPEN: Sql = statement! {"
-    SELECT COUNT(*) AS value
-    FROM notifications
-    WHERE seq IN (?*) AND collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
-"};
-
 /// Whether every notification that the decision saw is still open: an admin may have discarded some.
-fn are_open(write: &mut Write<'_>, record: &Record) -> Result<bool, Error> {
-    if record.seqs.is_empty() {
-        return Ok(true);
-    }
-    let open: Option<i64> = sql(COUNT_OPEN)
-        .uncached()
-        .bind_list(record.seqs.iter().copied())
-        .bind(record.collapse_key)
-        .value(write.connection)?;
-    Ok(open.is_some_and(|open| usize::try_from(open) == Ok(record.seqs.len())))
+fn are_open(write: &mut Write<'_>, record: &Record, open: Option<Ahead<'static, Number>>) -> Result<bool, Error> {
+    let Some(open) = open else { return Ok(true) };
+    let open = open.first(write.connection)?.map_or(0, |open| open.value);
+    Ok(usize::try_from(open) == Ok(record.seqs.len()))
 }
 
 const NOTE_LAG: Sql = statement! {"

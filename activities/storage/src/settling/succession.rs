@@ -61,11 +61,11 @@ pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<
 }
 
 /// Announces a change of plan if the settled receipt succeeds another one and its own beginning was not announced
-/// before. Links the two and rechecks the other one.
-pub fn succeed(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<(), Error> {
+/// before. Links the two and rechecks the other one. Returns whether it does.
+pub fn succeed(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<bool, Error> {
     let (key, new) = (settling.record.collapse_key, &settling.record.decision.purchase);
     let is_first = (settling.begins() || new.is_beginning_unannounced()) && !new.is_one_time_purchase();
-    let Some(owner) = settling.owner.filter(|_| settling.record.is_real && is_first) else { return Ok(()) };
+    let Some(owner) = settling.owner.filter(|_| settling.record.is_real && is_first) else { return Ok(false) };
     let is_successor = match replacements::is_inferred(write.connection, key)? {
         Some(is_inferred) => is_inferred,
         None => {
@@ -77,7 +77,7 @@ pub fn succeed(write: &mut Write<'_>, settling: &mut Settling<'_>) -> Result<(),
     if is_successor {
         settling.record.to_mut().decision = user::announce_succession(settling.record.decision.clone());
     }
-    Ok(())
+    Ok(is_successor)
 }
 
 /// Raises an alarm when a purchase is first recorded as replaced while no link names its successor.

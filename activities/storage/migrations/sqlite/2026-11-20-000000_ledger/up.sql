@@ -93,8 +93,8 @@ CREATE TABLE destinations (
 );
 CREATE UNIQUE INDEX destinations_name ON destinations (app_id, name) WHERE deleted_at IS NULL;
 
--- The health of a destination. Written by failures and by the first success after them; by every claim only where a
--- rate or the concurrency is counted.
+-- The health of a destination. Written by failures and by the first success after them; by every claim only where it has
+-- a rate.
 CREATE TABLE health (
     destination_id TEXT NOT NULL PRIMARY KEY REFERENCES destinations (id),
     -- Failures in a row, each of another purchase than the one before.

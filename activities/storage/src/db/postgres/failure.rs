@@ -12,6 +12,12 @@ pub fn of(error: &tokio_postgres::Error) -> Error {
     Error::DatabaseError(kind(cause.code()), Box::new(Refusal(cause.clone())))
 }
 
+/// The error of a `COMMIT` that rolled back.
+pub fn rolled_back() -> Error {
+    let text = "the transaction was rolled back: a statement of it was refused".to_owned();
+    Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(text))
+}
+
 /// Whether the server refused a statement, and the session goes on.
 pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|cause| cause.parsed_severity() == Some(Severity::Error))

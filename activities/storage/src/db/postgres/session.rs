@@ -25,6 +25,15 @@ pub enum Request {
     Query(Query),
 }
 
+/// The statement that begins a transaction.
+const BEGIN: &str = "BEGIN";
+
+impl Request {
+    fn is_batch(&self, statement: &str) -> bool {
+        matches!(self, Self::Batch(batch) if batch == statement)
+    }
+}
+
 /// The server's answer to a request.
 #[derive(Default)]
 pub struct Answer {
@@ -52,6 +61,9 @@ pub struct Session {
     fetched: HashMap<Ticket, Vec<PgRow>>,
     last_ticket: u64,
     is_undone: bool,
+    /// Whether the server refused a request of the open transaction: it answers a `COMMIT` as if it had committed, but
+    /// rolls back.
+    is_aborted: bool,
 }
 
 type Sent<'s> = Pin<Box<MaybeDone<Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send + 's>>>>>;
@@ -66,6 +78,7 @@ impl Session {
             fetched: HashMap::new(),
             last_ticket: 0,
             is_undone: false,
+            is_aborted: false,
         }
     }
 
@@ -74,7 +87,7 @@ impl Session {
         self.client.is_closed()
     }
 
-    /// Whether the last request was sent with others of which the server refused one: then a `COMMIT` rolled back.
+    /// Whether the last request, if it was a `COMMIT`, rolled back: the server refused a request of its transaction.
     pub const fn is_undone(&self) -> bool {
         self.is_undone
     }
@@ -113,13 +126,21 @@ impl Session {
         self.send(Some(request)).await
     }
 
-    /// Like [`Self::answer`] for a `ROLLBACK`, which succeeds whatever happened before it.
+    /// Like [`Self::answer`] for a `ROLLBACK`, which succeeds whatever happened before it. What waits to be sent in the
+    /// transaction or savepoint is never sent.
     pub async fn roll_back(&mut self, statement: &str) -> QueryResult<()> {
-        self.queue.push(Entry { request: Request::Batch(statement.to_owned()), ticket: None });
-        let queue = mem::take(&mut self.queue);
         self.fetched.clear();
+        let beginning = statement.strip_prefix("ROLLBACK TO ").unwrap_or(BEGIN);
+        if let Some(place) = self.queue.iter().rposition(|entry| entry.request.is_batch(beginning)) {
+            self.queue.truncate(place);
+            return Ok(());
+        }
+        self.queue.clear();
+        let queue = [Entry { request: Request::Batch(statement.to_owned()), ticket: None }];
         let answers = self.exchange(&queue).await;
-        answers.into_iter().next_back().map_or(Ok(()), |last| last.map(drop).map_err(|error| failure::of(&error)))
+        answers.into_iter().try_for_each(|answer| answer.map(drop)).map_err(|error| failure::of(&error))?;
+        self.is_aborted = false;
+        Ok(())
     }
 
     async fn send(&mut self, last: Option<Request>) -> QueryResult<Answer> {
@@ -132,11 +153,19 @@ impl Session {
             let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
+                    self.is_aborted = failure::is_refusal(&error);
                     self.is_undone = index + 1 < queue.len() && failure::is_refusal(&error);
                     let first = refused.filter(|_| failure::is_aftermath(&error));
                     return Err(failure::of(&first.unwrap_or(error)));
                 }
             };
+            if entry.request.is_batch(BEGIN) {
+                self.is_aborted = false;
+            }
+            if entry.request.is_batch("COMMIT") && self.is_aborted {
+                (self.is_aborted, self.is_undone) = (false, true);
+                return Err(failure::rolled_back());
+            }
             match entry.ticket {
                 Some(ticket) => drop(self.fetched.insert(ticket, answer.rows)),
                 None => newest = answer,

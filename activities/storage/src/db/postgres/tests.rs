@@ -1,14 +1,16 @@
-//! Which servers are reached, by a server that speaks the beginning of the protocol and then refuses every user.
+//! Which servers are reached, by a server that speaks the beginning of the protocol and then refuses every user; and
+//! what is sent in transactions, to one that lets everybody in.
 
 use super::PostgresConnection;
-use diesel::Connection;
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::{Connection, QueryResult};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A refusal with the message `reached`.
 const REFUSAL: &[u8] = b"E\0\0\0\x23SFATAL\0VFATAL\0C28000\0Mreached\0\0";
@@ -178,4 +180,80 @@ fn the_next_host_is_tried_after_a_closed_port_and_a_silent_one() {
 async fn a_connection_may_be_dropped_in_an_async_context() {
     let runtime = tokio::task::spawn_blocking(super::OwnRuntime::new).await.unwrap().unwrap();
     drop(runtime);
+}
+
+/// The server's message that it waits for a request.
+const READY: &[u8] = b"Z\0\0\0\x05I";
+
+/// A connection to a server that runs nothing and refuses requests that begin with `WRONG`; and the requests that it
+/// received.
+fn connection() -> (PostgresConnection, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, received) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let requests = Arc::clone(&received);
+    std::thread::spawn(move || serve(listener.accept()?.0, &requests));
+    let connection =
+        PostgresConnection::establish(&format!("postgres://u@127.0.0.1:{port}/db?sslmode=disable")).unwrap();
+    received.lock().unwrap().clear();
+    (connection, received)
+}
+
+fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let rest = |length: [u8; 4]| vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap() - length.len()];
+    stream.read_exact(&mut rest(length))?;
+    stream.write_all(b"R\0\0\0\x08\0\0\0\0")?;
+    stream.write_all(READY)?;
+    loop {
+        stream.read_exact(&mut [0; 1])?;
+        stream.read_exact(&mut length)?;
+        let mut request = rest(length);
+        stream.read_exact(&mut request)?;
+        let request = String::from_utf8(request).unwrap().trim_end_matches('\0').to_owned();
+        let is_wrong = request.starts_with("WRONG");
+        requests.lock().unwrap().push(request);
+        stream.write_all(if is_wrong { b"E\0\0\0\x1cSERROR\0VERROR\0C42601\0M\0\0" } else { b"C\0\0\0\x08SET\0" })?;
+        stream.write_all(READY)?;
+    }
+}
+
+fn begin(connection: &mut PostgresConnection) -> QueryResult<()> {
+    connection.defer_next();
+    AnsiTransactionManager::begin_transaction(connection)
+}
+
+#[test]
+fn a_commit_of_an_aborted_transaction_is_an_error() {
+    let (mut connection, received) = connection();
+    begin(&mut connection).unwrap();
+    connection.batch_execute("WRONG").unwrap_err();
+    AnsiTransactionManager::commit_transaction(&mut connection).unwrap_err();
+    assert!(connection.is_undone());
+    connection.batch_execute("WRONG").unwrap_err();
+    begin(&mut connection).unwrap();
+    connection.batch_execute("RIGHT").unwrap();
+    AnsiTransactionManager::commit_transaction(&mut connection).unwrap();
+    assert!(received.lock().unwrap().ends_with(&["BEGIN", "RIGHT", "COMMIT"].map(str::to_owned)));
+}
+
+#[test]
+fn a_rollback_sends_nothing_that_waited() {
+    let (mut connection, received) = connection();
+    let later = |connection: &mut PostgresConnection| {
+        connection.defer_next();
+        connection.batch_execute("LATER").unwrap();
+    };
+    begin(&mut connection).unwrap();
+    later(&mut connection);
+    AnsiTransactionManager::rollback_transaction(&mut connection).unwrap();
+    assert_eq!(*received.lock().unwrap(), [""; 0], "the server knows nothing of the transaction");
+    begin(&mut connection).unwrap();
+    connection.batch_execute("FIRST").unwrap();
+    begin(&mut connection).unwrap();
+    later(&mut connection);
+    AnsiTransactionManager::rollback_transaction(&mut connection).unwrap();
+    later(&mut connection);
+    AnsiTransactionManager::rollback_transaction(&mut connection).unwrap();
+    assert_eq!(*received.lock().unwrap(), ["BEGIN", "FIRST", "ROLLBACK"]);
 }

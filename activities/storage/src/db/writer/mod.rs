@@ -9,16 +9,16 @@
 use crate::db::checkpoint::Checkpoints;
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
-use crate::db::epoch;
+use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::{Error, chain};
 use crate::db::fault;
 use crate::db::statement::Statement;
-use domain::Timestamp;
+use domain::{DestinationId, Timestamp};
 use job::{Batch, Job, Work};
 use order::{Order, Settled};
 pub use purpose::{Faults, JobKind};
 use std::any::{Any, TypeId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -54,6 +54,11 @@ pub struct Write<'c> {
     pub now: Timestamp,
     /// When the transaction had begun, by the monotonic clock of this process; a little before `now`.
     pub began: Instant,
+    /// Whether the job is the first one that is run by itself in the transaction.
+    pub is_first: bool,
+    /// For each destination of which the transaction holds slots, the first one that its next claim may take; see
+    /// `delivery::slots`.
+    pub slots: BTreeMap<DestinationId, i64>,
     /// The epoch, once it was read in the transaction.
     epoch: Option<i64>,
     last: Vec<Last>,
@@ -75,6 +80,18 @@ impl Write<'_> {
         let epoch = epoch::read(self.connection)?;
         self.epoch = Some(epoch);
         Ok(epoch)
+    }
+
+    /// Reads the epoch with the next statement whose result is needed; `None` if it is known. [`Self::remember_epoch`]
+    /// fetches it.
+    pub fn epoch_ahead(&mut self) -> Result<Option<EpochAhead>, Error> {
+        if self.epoch.is_some() { Ok(None) } else { epoch::read_ahead(self.connection).map(Some) }
+    }
+
+    /// Remembers the epoch that was read ahead.
+    pub fn remember_epoch(&mut self, ahead: EpochAhead) -> Result<(), Error> {
+        self.epoch = Some(ahead.fetch(self.connection)?);
+        Ok(())
     }
 
     /// Raises the epoch; returns the new one.
@@ -188,6 +205,18 @@ fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
         tracing::error!("the storage's writer panicked: its transaction is rolled back, and its connection replaced");
         Error::unavailable(Panicked)
     })
+}
+
+/// A job that is not the first one of its transaction must be run in the next one: it would wait for a lock, while the
+/// transaction holds others that it must not hold then.
+#[derive(Debug, thiserror::Error)]
+#[error("the job is run in the next transaction")]
+pub struct NextTransaction;
+
+impl NextTransaction {
+    fn is_cause(error: &Error) -> bool {
+        matches!(error, Error::Unavailable(cause) if cause.is::<Self>())
+    }
 }
 
 struct Thread {
@@ -373,7 +402,8 @@ fn run(
     connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();
     let now = connection.now(clock)?;
-    let mut write = Write { connection, now, began, epoch: None, last: Vec::new() };
+    let (slots, last) = (BTreeMap::new(), Vec::new());
+    let mut write = Write { connection, now, began, is_first: true, slots, epoch: None, last };
     let batch = jobs.iter().find_map(|job| batch(job.as_ref()));
     let is_in_batch = |job: &dyn Job| batch.is_some() && self::batch(job) == batch;
     let is_together = write_together(&mut write, jobs, is_in_batch)?;
@@ -388,7 +418,15 @@ fn run(
             break;
         }
         let last = write.last.len();
-        let error = run_one(&mut write, job.as_mut(), alone).map_err(|error| Undone { index: Some(index), error })?;
+        let error = match run_one(&mut write, job.as_mut(), alone) {
+            Err(error) if !write.is_first && NextTransaction::is_cause(&error) => {
+                write.connection.roll_back().map_err(Error::of_query)?;
+                write.last.truncate(last);
+                break;
+            }
+            result => result.map_err(|error| Undone { index: Some(index), error })?,
+        };
+        write.is_first = false;
         if error.is_some() {
             write.last.truncate(last);
         }

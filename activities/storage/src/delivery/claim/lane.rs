@@ -7,6 +7,7 @@ use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health::HealthRow;
 use crate::delivery::lanes::{Claim, Claimed, Idle, LaneKey};
+use crate::delivery::slots::Slot;
 use crate::delivery::user_lanes::UserLane;
 use crate::events::deliveries;
 use crate::settings::destinations::{Destination, DestinationRow};
@@ -29,6 +30,10 @@ pub struct Lane<'a> {
     /// requests user by user, or if the purchase has no user.
     pub user: Option<UserLane>,
     pub start: Start,
+    /// The slot of the destination, if the claim took one.
+    pub slot: Option<Slot>,
+    /// Number of requests to the destination that are in flight, counted after the slot was taken.
+    pub in_flight: i64,
 }
 
 /// When a request may start.
@@ -86,11 +91,11 @@ const LOCK_FREE: Sql = statement! {hot "sqlite_autoindex_lanes or lanes_pkey", "
     FOR UPDATE SKIP LOCKED
 "};
 
-/// Locks a lane; `None` if another process has it locked. A claim must not wait for that lock: transactions with
-/// several lanes and the health of their destination could deadlock.
-pub fn lock_free(write: &mut Write<'_>, lane: LaneKey) -> Result<Option<LaneRow>, Error> {
+/// Locks a lane; there is no row if another process has it locked. It is fetched later. A claim must not wait for that
+/// lock: transactions with several lanes and the health of their destination could deadlock.
+pub fn lock_free_ahead(write: &mut Write<'_>, lane: LaneKey) -> Result<Ahead<'static, LaneRow>, Error> {
     sql(INSERT).bind(lane.key).bind(lane.destination).later(write.connection)?;
-    sql(LOCK_FREE).bind(lane.destination).bind(lane.key).first(write.connection)
+    sql(LOCK_FREE).bind(lane.destination).bind(lane.key).ahead(write.connection)
 }
 
 /// A destination that does not exist has no lane.

@@ -9,11 +9,12 @@ use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::delivery::lanes::{Claim, Claimed, Idle, Mode};
+use crate::delivery::slots::{self, SLOTS};
 use crate::delivery::user_lanes::{self, UserLane};
 use crate::events::deliveries;
 use crate::settings::destinations;
 use domain::health::{Slot, slot, wait_until};
-use domain::{Environment, UserId};
+use domain::{DestinationId, Environment, UserId};
 use std::time::Duration;
 
 /// Maximum wait before a lane is claimed again while a request about its user is in flight for another purchase: most
@@ -32,29 +33,25 @@ row! {
 pub const SENT_ENVIRONMENT: &str =
     "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
-/// Sets when a request for this lane may start, or returns why it may not start now. Locks the user, then the
-/// destination's health. Only its user holds back a probe. The destination is read again under the lock of its health,
-/// which a change of the destination takes too: so the newest settings apply.
+/// Sets when a request for this lane may start, or returns why it may not start now. Locks the user; where the slot of
+/// the claim does not keep the limits, takes all slots, and reads the destination again. Only its user holds back a
+/// probe.
 pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
     if let Some(claimed) = user(write, lane)? {
         return Ok(Some(claimed));
     }
-    let mut in_flight = None;
-    if write.connection.is_shared() {
-        let health = health::lock_ahead(write, lane.claim.destination)?;
-        let found = destinations::find_ahead(write.connection, lane.claim.destination)?;
-        in_flight = Some(self::in_flight(write, lane)?);
-        lane.health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
-        let found = found.first(write.connection)?.filter(|found| found.enabled);
-        let Some(found) = found else { return closed(write, lane.claim).map(Some) };
-        lane.destination = found.clone().destination();
-        lane.found = found;
+    if write.connection.is_shared() && !is_far(lane) {
+        if lane.slot.is_some() {
+            return Err(slots::outrun());
+        }
+        slots::take_all(write, lane.claim.destination)?;
+        if !renew(write, lane)? {
+            return closed(write, lane.claim).map(Some);
+        }
     }
     let is_probe = lane.claim.mode == Mode::Probe;
     let blocked_for = lane.health.health.blocked_for(write.now);
-    let in_flight = in_flight.map_or_else(|| self::in_flight(write, lane), Ok)?.first(write.connection)?;
-    let is_full = in_flight.is_some_and(|live| live.value >= lane.destination.concurrency);
-    let busy_for = is_full.then_some(BUSY);
+    let busy_for = (lane.in_flight >= lane.destination.concurrency).then_some(BUSY);
     if let (false, Some(wait)) = (is_probe, blocked_for.or(busy_for)) {
         return lane.owed(write, wait).map(Some);
     }
@@ -65,6 +62,26 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claime
         Slot::Later { wait } => return lane.owed(write, wait).map(Some),
     }
     Ok(None)
+}
+
+/// Whether one more request keeps to the limits, whatever other processes claim meanwhile.
+fn is_far(lane: &Lane<'_>) -> bool {
+    let is_below = lane.in_flight.saturating_add(SLOTS) <= lane.destination.concurrency;
+    lane.slot.is_some() && is_below && lane.destination.rate.is_none()
+}
+
+/// Reads the destination and its health again, and counts the requests in flight; returns whether it is enabled.
+fn renew(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<bool, Error> {
+    let id = lane.claim.destination;
+    let health = health::find_ahead(write.connection, id)?;
+    let found = destinations::find_ahead(write.connection, id)?;
+    let in_flight = in_flight_ahead(write, id)?;
+    lane.health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
+    lane.in_flight = in_flight.first(write.connection)?.map_or(0, |live| live.value);
+    let Some(found) = found.first(write.connection)?.filter(|found| found.enabled) else { return Ok(false) };
+    lane.destination = found.clone().destination();
+    lane.found = found;
+    Ok(true)
 }
 
 const OWNER: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases", "
@@ -113,7 +130,7 @@ const IN_FLIGHT: Sql = statement! {hot "lanes_leased", "
     WHERE destination_id = ? AND lease_token IS NOT NULL AND lease_until > ?
 "};
 
-/// Number of requests to the destination that are in flight.
-fn in_flight(write: &mut Write<'_>, lane: &Lane<'_>) -> Result<Ahead<'static, Number>, Error> {
-    sql(IN_FLIGHT).bind(lane.claim.destination).bind(write.now).ahead(write.connection)
+/// Counts the requests to a destination that are in flight. The number is fetched later.
+pub fn in_flight_ahead(write: &mut Write<'_>, id: DestinationId) -> Result<Ahead<'static, Number>, Error> {
+    sql(IN_FLIGHT).bind(id).bind(write.now).ahead(write.connection)
 }

@@ -1,7 +1,7 @@
 //! Claiming a lane: pick the deliveries that are due, check the destination's limits, freeze the bodies, lease the
 //! lane.
 //!
-//! Locks the lane, then its user, then the destination's health. A claim does not wait for a lane or a user that
+//! Locks the lane, then its user, and takes a slot of the destination or all of them (`delivery/slots.rs`). A claim does not wait for a lane or a user that
 //! another process has locked, because that process is working on it.
 
 pub mod lane;
@@ -17,20 +17,25 @@ use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::delivery::lanes::{Attempt, Batch, Claim, Claimed, Idle, Mode};
 use crate::delivery::operators::OperatorEvents;
-use crate::delivery::{health, retry_after, user_lanes};
+use crate::delivery::{health, retry_after, slots, user_lanes};
 use crate::events::deliveries::{self, DeliveryRow};
 use crate::settings::destinations;
 use domain::health::wait_until;
 use lane::{BUSY, Lane, Start, closed, live_lease};
-use pick::{due_at, next};
+use pick::{Heads, due_at, next};
 use render::{Frozen, State, Tries};
 
 /// Leases a lane for one request.
 pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<Claimed, Error> {
+    // The slot comes first: a change of the destination is seen by what is read after it, or waits.
+    let slot = slots::take_ahead(write, claim.destination)?;
     let found = destinations::find_ahead(write.connection, claim.destination)?;
     let health = health::find_ahead(write.connection, claim.destination)?;
-    let locked = lane::lock_free(write, claim.lane())?;
-    let found = found.first(write.connection)?;
+    let in_flight = limits::in_flight_ahead(write, claim.destination)?;
+    let locked = lane::lock_free_ahead(write, claim.lane())?;
+    let mut heads = Some(pick::heads(write.connection, claim.lane())?);
+    let (found, locked) = (found.first(write.connection)?, locked.first(write.connection)?);
+    let slot = slot.map_or(Ok(None), |slot| slot.fetch(write))?;
     if found.is_none() {
         // Ends deliveries that were recorded while the destination was being deleted.
         deliveries::end_deleted_lane(write, claim.key, claim.destination)?;
@@ -43,9 +48,10 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         return Ok(Claimed::Idle(Idle::Leased { wait: wait_until(until, write.now) }));
     }
     let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
-    if claim.mode != Mode::Probe {
-        retry_after::apply(write, claim.lane(), &row, &health.health)?;
+    if claim.mode != Mode::Probe && retry_after::apply(write, claim.lane(), &row, &health.health)? {
+        heads = None;
     }
+    let in_flight = in_flight.first(write.connection)?.map_or(0, |live| live.value);
     let mut lane = Lane {
         claim,
         destination: found.clone().destination(),
@@ -54,11 +60,14 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         health,
         user: None,
         start: Start::default(),
+        slot,
+        in_flight,
     };
     if lane.found.per_user {
         pick::supersede_profiles(write, claim)?;
+        heads = None;
     }
-    let mut head = match lane.head(write)? {
+    let head = match lane.head(write, heads)? {
         Ok(head) => head,
         Err(claimed) => return Ok(claimed),
     };
@@ -66,30 +75,37 @@ pub fn claim(write: &mut Write<'_>, secrets: &Secrets, claim: &Claim) -> Result<
         return Ok(claimed);
     }
     pick::supersede(write, claim)?;
-    loop {
-        let frozen = match render::batch(write, &lane, head)? {
-            Ok(frozen) => frozen,
-            Err(OperatorEvents { events, owing }) => return Ok(Claimed::Undeliverable { events, owing }),
-        };
-        if !frozen.is_empty() {
-            return lane.lease(write, secrets, frozen);
-        }
-        head = match lane.head(write)? {
-            Ok(head) => head,
-            Err(claimed) => return Ok(claimed),
-        };
-    }
+    lane.freeze(write, secrets, head)
 }
 
 impl Lane<'_> {
-    /// The next delivery, if one may be sent now, or why none may.
-    fn head(&self, write: &mut Write<'_>) -> Result<Result<DeliveryRow, Claimed>, Error> {
+    /// Freezes the bodies of the next deliveries, beginning with this one, and leases the lane for them.
+    fn freeze(&self, write: &mut Write<'_>, secrets: &Secrets, mut head: DeliveryRow) -> Result<Claimed, Error> {
+        loop {
+            let frozen = match render::batch(write, self, head)? {
+                Ok(frozen) => frozen,
+                Err(OperatorEvents { events, owing }) => return Ok(Claimed::Undeliverable { events, owing }),
+            };
+            if !frozen.is_empty() {
+                return self.lease(write, secrets, frozen);
+            }
+            head = match self.head(write, None)? {
+                Ok(head) => head,
+                Err(claimed) => return Ok(claimed),
+            };
+        }
+    }
+
+    /// The next delivery, if one may be sent now, or why none may. `heads` are the first ones of the lane's tracks, if
+    /// they were read already.
+    fn head(&self, write: &mut Write<'_>, heads: Option<Heads>) -> Result<Result<DeliveryRow, Claimed>, Error> {
         let (claim, health) = (self.claim, &self.health.health);
         if claim.mode == Mode::Probe {
             let newest = pick::newest(write.connection, claim.lane())?;
             return newest.map_or_else(|| closed(write, claim).map(Err), |head| Ok(Ok(head)));
         }
-        let head = match next(write.connection, claim.lane(), health)? {
+        let heads = heads.map_or_else(|| pick::heads(write.connection, claim.lane()), Ok)?;
+        let head = match heads.next(write.connection, health)? {
             Some(head) => head,
             // A record may commit between two statements. So a lane is closed by the number that was the newest before
             // it was seen empty: the run claims again for a newer one.
@@ -116,6 +132,9 @@ impl Lane<'_> {
     fn lease(&self, write: &mut Write<'_>, secrets: &Secrets, frozen: Vec<Frozen>) -> Result<Claimed, Error> {
         let claim = self.claim;
         let lease_until = write.now.plus(claim.lease);
+        if let Some(slot) = self.slot {
+            slot.fill(write);
+        }
         let mut attempts = Vec::with_capacity(frozen.len());
         for one in frozen {
             if let State::New(state) = one.state {
@@ -167,12 +186,16 @@ const BEGIN: Sql = statement! {"
 const FREEZE: Sql = statement! {"
     UPDATE deliveries
     SET attempts = ?, body = ?, environment = ?, revenue = COALESCE(revenue, ?), first_tried_at = ?, tried_at = ?
-    WHERE id = ? AND status = 'pending'
+    WHERE id = ?
 "};
 
 /// Begins an attempt. If the last attempt ended before its request was sent, its row is used again.
 fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt, Error> {
-    let Frozen { row, body, environment, revenue, state, tries } = frozen;
+    let Frozen { row, body, environment, revenue, state, pending, tries } = frozen;
+    if pending.first(write.connection)?.is_none() {
+        // The destination was deleted after the delivery was picked. The next claim will end its deliveries.
+        return Err(Error::unavailable(AlreadyFinished));
+    }
     let tries = tries.first(write.connection)?.unwrap_or(Tries { counted: 0, refused: 0, reusable: 0 });
     let begun = if tries.reusable > 0 { row.attempts } else { row.attempts + 1 };
     sql(BEGIN)
@@ -183,7 +206,7 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         .bind(write.now)
         .later(write.connection)?;
     let first_tried_at = row.first_tried_at.unwrap_or(write.now);
-    let changed = sql(FREEZE)
+    sql(FREEZE)
         .bind(begun)
         .bind(body.as_str())
         .bind(environment)
@@ -191,11 +214,7 @@ fn begin(write: &mut Write<'_>, claim: &Claim, frozen: Frozen) -> Result<Attempt
         .bind(first_tried_at)
         .bind(write.now)
         .bind(row.id)
-        .run(write.connection)?;
-    if changed == 0 {
-        // The destination was deleted after the delivery was picked. The next claim will end its deliveries.
-        return Err(Error::unavailable(AlreadyFinished));
-    }
+        .later(write.connection)?;
     Ok(Attempt {
         delivery_id: row.id,
         event_id: row.event_id,

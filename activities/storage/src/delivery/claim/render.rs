@@ -6,13 +6,13 @@ use super::pick;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
+use crate::db::statement::{Ahead, Number, Single, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::delivery::lanes::{Mode, Rendered, Sibling, Unsent};
 use crate::delivery::operators::OperatorEvents;
 use crate::delivery::user_lanes::{UserLane, UserState};
-use crate::events::deliveries::DeliveryRow;
+use crate::events::deliveries::{self, DeliveryRow};
 use crate::events::status::DeliveryStatus;
 use crate::purchases::users;
 use crate::settling::payments;
@@ -35,6 +35,8 @@ pub struct Frozen {
     pub revenue: Option<String>,
     /// Whether it carries a state of its user, and whether the destination may have a newer one.
     pub state: State,
+    /// A row if it is pending. It is locked then, so that nobody ends it before it is leased.
+    pub pending: Ahead<'static, Number>,
     /// Its attempts so far.
     pub tries: Ahead<'static, Tries>,
 }
@@ -54,7 +56,6 @@ pub enum State {
 row! {
     /// An event, with its purchase, platform and users as they are now.
     struct EventRow {
-        seq: i64,
         created_at: Timestamp,
         occurred_at: Option<Timestamp>,
         body: String,
@@ -127,6 +128,7 @@ pub fn batch(
     let removes = lane.destination.profile == Some(Attributes::Extended);
     let mut frozen = Vec::with_capacity(rows.len());
     for row in rows {
+        let pending = deliveries::lock_pending_ahead(write, row.id)?;
         let tries = tries(write, &row)?;
         match body(write, lane, &row)? {
             Prepared::Body(body, environment, revenue) => {
@@ -138,7 +140,7 @@ pub fn batch(
                     }
                     continue;
                 }
-                frozen.push(Frozen { row, body, environment, revenue, state, tries });
+                frozen.push(Frozen { row, body, environment, revenue, state, pending, tries });
             }
             Prepared::PutAside => {}
             Prepared::Undeliverable(operator_events) => return Ok(Err(operator_events)),
@@ -265,7 +267,7 @@ fn with_state(mut body: Value, state: Option<Value>) -> Value {
 }
 
 const FACTS: Sql = statement! {hot "events_id", "
-    SELECT e.seq, e.created_at, e.occurred_at, e.body, e.state_apart, e.profile, e.views, e.user_id,
+    SELECT e.created_at, e.occurred_at, e.body, e.state_apart, e.profile, e.views, e.user_id,
         e.user_revision, p.user_id AS owner_id, p.first_user_id, u.external_id AS event_external_id,
         o.external_id AS owner_external_id, f.store, f.environment
     FROM events e
@@ -284,13 +286,16 @@ fn unsent(
 ) -> Result<(Unsent, Option<UserId>), Error> {
     let (is_state, is_profile) = (row.event_type == PURCHASE_UPDATED, row.event_type == PROFILE_UPDATED);
     let siblings = if is_state || is_profile { None } else { Some(siblings(connection, row)?) };
+    let next = if is_state || is_profile { None } else { Some(next_state_ahead(connection, row)?) };
     let facts: Option<EventRow> = sql(FACTS).bind(row.event_id).first(connection)?;
     let facts = facts.ok_or(Error::Missing { what: "event" })?;
     let body = json(&facts.body)?;
-    let data = match (is_state, is_profile) {
-        (true, _) => data(&body),
-        (_, true) => Value::Null,
-        _ => state_data(connection, row, facts.seq)?,
+    let data = match next {
+        None if is_state => data(&body),
+        None => Value::Null,
+        Some(next) => {
+            next.value(connection)?.map(|state| json(&state)).transpose()?.map_or(Value::Null, |body| data(&body))
+        }
     };
     let environments = if is_profile {
         Environments::of_profile(&body, facts.environment)
@@ -329,16 +334,18 @@ fn unsent(
 const NEXT_STATE: Sql = statement! {hot "events_of_key", "
     SELECT body AS value
     FROM events
-    WHERE collapse_key = ? AND event_type = 'purchase.updated' AND seq > ?
+    WHERE collapse_key = ? AND event_type = 'purchase.updated' AND seq > (SELECT seq FROM events WHERE id = ?)
     ORDER BY seq
     LIMIT 1
 "};
 
-/// The `data` of the purchase in the revision of an event: that of the next `purchase.updated`, which was recorded
+/// The body that shows the purchase in the revision of an event: that of the next `purchase.updated`, which was recorded
 /// after the other events of the revision.
-fn state_data(connection: &mut AnyConnection, row: &DeliveryRow, seq: i64) -> Result<Value, Error> {
-    let state: Option<String> = sql(NEXT_STATE).bind(row.collapse_key).bind(seq).value(connection)?;
-    Ok(state.map(|state| json(&state)).transpose()?.map_or(Value::Null, |body| data(&body)))
+fn next_state_ahead(
+    connection: &mut AnyConnection,
+    row: &DeliveryRow,
+) -> Result<Ahead<'static, Single<String>>, Error> {
+    sql(NEXT_STATE).bind(row.collapse_key).bind(row.event_id).value_ahead(connection)
 }
 
 fn data(body: &Value) -> Value {

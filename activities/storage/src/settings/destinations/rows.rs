@@ -83,6 +83,11 @@ pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Destinat
     sql(OF_APP).bind(app).all(connection)
 }
 
+/// Like [`of_app`], and the destinations are fetched later.
+pub fn of_app_ahead(connection: &mut AnyConnection, app: AppId) -> Result<Ahead<'static, Destination>, Error> {
+    sql(OF_APP).bind(app).ahead(connection)
+}
+
 /// A destination that was not deleted.
 pub fn require(connection: &mut AnyConnection, id: DestinationId) -> Result<DestinationRow, Error> {
     find(connection, id)?.ok_or(Error::Missing { what: "destination" })

@@ -4,6 +4,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
+use crate::purchases::purchase::Origin;
 use domain::payment::{self, EntryKind, LedgerEntry, Sale, SaleKind, UnknownPrice};
 use domain::{AppId, CollapseKey, EventId, Timestamp};
 use rust_decimal::Decimal;
@@ -50,8 +51,20 @@ const ENTRIES: Sql = statement! {"
 "};
 
 /// The ledger of a purchase, as it is stored: the entries of each payment in their order.
-pub fn entries(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<EntryRow>, Error> {
+fn entries(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<EntryRow>, Error> {
     sql(ENTRIES).bind(key).all(connection)
+}
+
+/// The ledger of a purchase, and the lines of sales reports about its receipt. Both are fetched later.
+pub struct Ledger {
+    pub entries: Ahead<'static, EntryRow>,
+    pub sales: Ahead<'static, SaleRow>,
+}
+
+/// Reads the ledger of a purchase of this origin.
+pub fn ledger_ahead(connection: &mut AnyConnection, key: CollapseKey, origin: &Origin) -> Result<Ledger, Error> {
+    let entries = sql(ENTRIES).bind(key).ahead(connection)?;
+    Ok(Ledger { entries, sales: sales_ahead(connection, origin.app_id, &origin.receipt_id)? })
 }
 
 /// The ledger of a purchase, as `domain` needs it: the entries of each payment in their order.
@@ -74,12 +87,8 @@ pub fn sales_of(connection: &mut AnyConnection, app: AppId, receipt_id: &str) ->
 }
 
 /// Like [`sales_of`], and the rows are fetched later.
-pub fn sales_ahead<'r>(
-    connection: &mut AnyConnection,
-    app: AppId,
-    receipt_id: &'r str,
-) -> Result<Ahead<'r, SaleRow>, Error> {
-    sql(SALES_OF_RECEIPT).bind(app).bind(receipt_id).ahead(connection)
+fn sales_ahead(connection: &mut AnyConnection, app: AppId, receipt_id: &str) -> Result<Ahead<'static, SaleRow>, Error> {
+    sql(SALES_OF_RECEIPT).bind(app).bind(receipt_id.to_owned()).ahead(connection)
 }
 
 const FIND_PAYMENT_EVENTS: Sql = statement! {"

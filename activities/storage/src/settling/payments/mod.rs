@@ -8,7 +8,7 @@ mod ledger;
 mod paid;
 
 pub use earned::{Earned, changes, earned, is_implied};
-pub use ledger::{SaleRow, booked, sales_of};
+pub use ledger::{Ledger, SaleRow, booked, ledger_ahead, sales_of};
 pub use paid::paid_by;
 
 use crate::db::error::Error;
@@ -22,7 +22,7 @@ use domain::catalogue::PriceSource;
 use domain::event::REVENUE_ADJUSTED;
 use domain::payment::{self, Adjustment, EntryKind, LedgerEntry, Payment, Sale, UnknownPrice};
 use domain::{EventId, Purchase, Timestamp};
-use ledger::{EntryRow, entries, payment_events};
+use ledger::{EntryRow, payment_events};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -67,10 +67,14 @@ stored! {
 impl Booking {
     /// Computes the entries that a settling adds. If a sales report has the price of the newest payment, the record and
     /// its events get that price.
-    pub fn of(write: &mut Write<'_>, settling: &Settling<'_>, description: &mut Description) -> Result<Self, Error> {
+    pub fn of(
+        write: &mut Write<'_>,
+        settling: &Settling<'_>,
+        ledger: Ledger,
+        description: &mut Description,
+    ) -> Result<Self, Error> {
         let (key, purchase) = (settling.record.collapse_key, &settling.record.decision.purchase);
-        let sales = ledger::sales_ahead(write.connection, settling.origin.app_id, &settling.origin.receipt_id)?;
-        let entries = entries(write.connection, key)?;
+        let entries = ledger.entries.all(write.connection)?;
         let unconfirmed = unconfirmed(&entries);
         let mut booked: Vec<LedgerEntry> = entries.into_iter().map(EntryRow::booked).collect();
         let numbers: BTreeSet<i64> = booked.iter().map(|entry| entry.number).collect();
@@ -83,7 +87,7 @@ impl Booking {
             new.into_iter().map(|payment| PricedPayment::listed(payment, data).confirmed_by(purchase, now)).collect();
         let already = booked.len();
         booked.extend(payments.iter().map(|paid| paid.booked(now)));
-        let sales: Vec<Sale> = sales.all(write.connection)?.into_iter().map(SaleRow::sale).collect();
+        let sales: Vec<Sale> = ledger.sales.all(write.connection)?.into_iter().map(SaleRow::sale).collect();
         let reach = payment::reach(purchase);
         let charges = payment::charges(&booked, &sales, reach);
         let charge = |number: i64| charges.get(&number).filter(|charge| charge.usd.is_some());

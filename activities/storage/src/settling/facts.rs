@@ -1,0 +1,53 @@
+//! What a record reads beside the rows that it locks. Everything is read under these locks and in one round trip, before
+//! the record writes anything that it reads.
+
+use crate::db::epoch::EpochAhead;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Ahead, Number, Single, sql};
+use crate::db::writer::Write;
+use crate::purchases::purchase::Origin;
+use crate::purchases::replacements;
+use crate::settings::destinations::{self, Destination};
+use crate::settings::listing::Listings;
+use crate::settling::payments::{self, Ledger};
+use domain::Purchase;
+use domain::settling::Record;
+
+/// What a record reads, which is fetched later.
+pub struct Facts {
+    /// Number of the notifications that the decision saw and that are still open.
+    pub open: Option<Ahead<'static, Number>>,
+    /// The listings of the app, with that of the purchase.
+    pub listings: Listings,
+    /// The purchase that this one replaced.
+    pub replaced: Ahead<'static, Single<Purchase>>,
+    /// The ledger of the purchase.
+    pub ledger: Ledger,
+    /// The destinations of the app.
+    pub destinations: Ahead<'static, Destination>,
+    /// The epoch, if the record needs it and it is not known yet.
+    pub epoch: Option<EpochAhead>,
+}
+
+const COUNT_OPEN: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM notifications
+    WHERE seq IN (?*) AND collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
+"};
+
+impl Facts {
+    /// Reads the facts for a record of a purchase of this origin.
+    pub fn read(write: &mut Write<'_>, record: &Record, origin: &Origin) -> Result<Self, Error> {
+        let (key, purchase) = (record.collapse_key, &record.decision.purchase);
+        let open = sql(COUNT_OPEN).uncached().bind_list(record.seqs.iter().copied()).bind(key);
+        let open = if record.seqs.is_empty() { None } else { Some(open.ahead(write.connection)?) };
+        let mut listings = Listings::of(origin.app_id);
+        listings.read_ahead(write.connection, purchase)?;
+        let replaced = replacements::replaced_ahead(write.connection, key)?;
+        let ledger = payments::ledger_ahead(write.connection, key, origin)?;
+        let destinations = destinations::of_app_ahead(write.connection, origin.app_id)?;
+        let epoch = if record.decision.transitions.is_empty() { None } else { write.epoch_ahead()? };
+        Ok(Self { open, listings, replaced, ledger, destinations, epoch })
+    }
+}
