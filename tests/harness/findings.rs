@@ -64,10 +64,18 @@ impl World {
     pub(super) async fn check_unhelped(&self) -> Result<(), String> {
         let logs = self.installation.logs();
         let found: BTreeSet<Finding> = logs.lines().filter_map(Finding::read).collect();
-        if let Some(because) = self.sweep_helps {
-            println!("the sweep may help ({because}); it signalled {} times", found.len());
-            return Ok(());
+        let count = found.len();
+        let lost = self.lost_wake_up(found).await;
+        let Some(because) = self.sweep_helps else { return lost.map_or(Ok(()), Err) };
+        println!("the sweep may help ({because}); it signalled {count} times");
+        if let Some(lost) = lost {
+            println!("{lost}");
         }
+        Ok(())
+    }
+
+    /// The first of these signals that was needed, with the runs of its workflow.
+    async fn lost_wake_up(&self, found: BTreeSet<Finding>) -> Option<String> {
         for finding in found {
             let needed = match finding.why.as_str() {
                 UNSETTLED => self.was_unattended(&finding).await,
@@ -77,10 +85,10 @@ impl World {
             if needed {
                 let runs = self.runs_of(&finding.workflow).await;
                 let seen: Vec<_> = runs.iter().map(|run| runs::summary(run)).collect();
-                return Err(format!("a lost wake-up: the sweep had to help, {finding:?}; the runs: {seen:#?}"));
+                return Some(format!("a lost wake-up: the sweep had to help, {finding:?}; the runs: {seen:#?}"));
             }
         }
-        Ok(())
+        None
     }
 
     async fn runs_of(&self, workflow: &str) -> Vec<Vec<HistoryEvent>> {

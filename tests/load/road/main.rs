@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use subject::{Installed, Other, Subject, Variant};
+use system_tests::contract;
 use system_tests::process::Backend;
 
 /// As in settle, so that the floor has the same allocator.
@@ -118,6 +119,9 @@ async fn main() {
 }
 
 async fn measure(options: &Options) {
+    if options.other_program.is_some() {
+        contract::leave_out_for_another_build();
+    }
     let installed = installed(options);
     let rounds = rounds(options, &installed).await;
     let watched = Duration::from_secs(options.watched_seconds);
