@@ -46,6 +46,15 @@ const MAX_TRIES: usize = 4;
 /// answered. It is enough to find one failing job among [`MAX_GROUP_JOBS`].
 const MAX_UNDONE: usize = 16;
 
+/// The slots that a transaction holds of a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldSlots {
+    /// The first one that the next claim of the transaction may take.
+    pub first: i64,
+    /// Number of leases that the transaction has in it.
+    pub leases: i64,
+}
+
 /// The context of a job: the transaction's connection, and the time of its group.
 pub struct Write<'c> {
     /// The connection, in a transaction.
@@ -56,9 +65,8 @@ pub struct Write<'c> {
     pub began: Instant,
     /// Whether the job is the first one that is run by itself in the transaction.
     pub is_first: bool,
-    /// For each destination of which the transaction holds slots, the first one that its next claim may take; see
-    /// `delivery::slots`.
-    pub slots: BTreeMap<DestinationId, i64>,
+    /// The slots that the transaction holds of each destination; see `delivery::slots`.
+    pub slots: BTreeMap<DestinationId, HeldSlots>,
     /// The epoch, once it was read in the transaction.
     epoch: Option<i64>,
     last: Vec<Last>,

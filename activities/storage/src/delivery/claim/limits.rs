@@ -9,7 +9,7 @@ use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::health;
 use crate::delivery::lanes::{Claim, Claimed, Idle, Mode};
-use crate::delivery::slots::{self, SLOTS};
+use crate::delivery::slots;
 use crate::delivery::user_lanes::{self, UserLane};
 use crate::events::deliveries;
 use crate::settings::destinations;
@@ -33,20 +33,28 @@ row! {
 pub const SENT_ENVIRONMENT: &str =
     "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
-/// Sets when a request for this lane may start, or returns why it may not start now. Locks the user; where the slot of
-/// the claim does not keep the limits, takes all slots, and reads the destination again. Only its user holds back a
-/// probe.
+/// Sets when a request for this lane may start, or returns why it may not start now. Locks the user. Without a slot, waits
+/// for one; near the limits, takes all of them; then reads the destination again. Only its user holds back a probe.
 pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claimed>, Error> {
     if let Some(claimed) = user(write, lane)? {
         return Ok(Some(claimed));
     }
     if write.connection.is_shared() && !is_far(lane) {
+        let id = lane.claim.destination;
+        let keeps_limits =
+            slots::is_far(lane.in_flight, lane.destination.concurrency) && lane.destination.rate.is_none();
         if lane.slot.is_some() {
             return Err(slots::outrun());
+        } else if keeps_limits && !slots::has_all(write, id) {
+            lane.slot = Some(slots::wait(write, id)?);
+        } else {
+            slots::take_all(write, id)?;
         }
-        slots::take_all(write, lane.claim.destination)?;
         if !renew(write, lane)? {
             return closed(write, lane.claim).map(Some);
+        }
+        if lane.slot.is_some() && !is_far(lane) {
+            return Err(slots::outrun());
         }
     }
     let is_probe = lane.claim.mode == Mode::Probe;
@@ -66,8 +74,8 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>) -> Result<Option<Claime
 
 /// Whether one more request keeps to the limits, whatever other processes claim meanwhile.
 fn is_far(lane: &Lane<'_>) -> bool {
-    let is_below = lane.in_flight.saturating_add(SLOTS) <= lane.destination.concurrency;
-    lane.slot.is_some() && is_below && lane.destination.rate.is_none()
+    let is_far = slots::is_far(lane.in_flight, lane.destination.concurrency);
+    lane.slot.is_some() && is_far && lane.destination.rate.is_none()
 }
 
 /// Reads the destination and its health again, and counts the requests in flight; returns whether it is enabled.

@@ -1,8 +1,8 @@
 //! Claiming a lane: pick the deliveries that are due, check the destination's limits, freeze the bodies, lease the
 //! lane.
 //!
-//! Locks the lane, then its user, and takes a slot of the destination or all of them (`delivery/slots.rs`). A claim does not wait for a lane or a user that
-//! another process has locked, because that process is working on it.
+//! Locks the lane, then its user, and takes a slot of the destination or all of them (`delivery/slots.rs`). A claim does
+//! not wait for a lane or a user that another process has locked, because that process is working on it.
 
 pub mod lane;
 pub mod limits;
@@ -133,7 +133,7 @@ impl Lane<'_> {
         let claim = self.claim;
         let lease_until = write.now.plus(claim.lease);
         if let Some(slot) = self.slot {
-            slot.fill(write);
+            slot.fill(write, self.destination.concurrency);
         }
         let mut attempts = Vec::with_capacity(frozen.len());
         for one in frozen {
