@@ -14,18 +14,20 @@ use crate::db::error::{Error, chain};
 use crate::db::fault;
 use crate::db::statement::Statement;
 use domain::{DestinationId, Timestamp};
+pub use failures::NextTransaction;
+use failures::{Stopped, catch};
 use job::{Batch, Job, Work};
 use order::{Order, Settled};
 pub use purpose::{Faults, JobKind};
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+mod failures;
 mod job;
 pub mod order;
 mod purpose;
@@ -193,37 +195,6 @@ impl Writer {
         let queue = if self.queues.len() == 1 { 0 } else { job.kind().thread(settled) };
         let queue = self.queues.get(queue).ok_or_else(|| Error::unavailable(Stopped))?;
         queue.send(job).await.map_err(|_| Error::unavailable(Stopped))
-    }
-}
-
-/// The writer's thread ended, which only a bug can cause.
-#[derive(Debug, thiserror::Error)]
-#[error("the writer has stopped")]
-struct Stopped;
-
-/// The writer panicked, which only a bug can cause. What it wrote is rolled back.
-#[derive(Debug, thiserror::Error)]
-#[error("the writer panicked")]
-struct Panicked;
-
-/// Runs a part of the writer's work. A panic, which its hook has printed, becomes an error; the connection must not be
-/// used again.
-fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
-        tracing::error!("the storage's writer panicked: its transaction is rolled back, and its connection replaced");
-        Error::unavailable(Panicked)
-    })
-}
-
-/// A job that is not the first one of its transaction must be run in the next one: it would wait for a lock, while the
-/// transaction holds others that it must not hold then.
-#[derive(Debug, thiserror::Error)]
-#[error("the job is run in the next transaction")]
-pub struct NextTransaction;
-
-impl NextTransaction {
-    fn is_cause(error: &Error) -> bool {
-        matches!(error, Error::Unavailable(cause) if cause.is::<Self>())
     }
 }
 
