@@ -8,10 +8,12 @@ use domain::{
     DestinationId, Environment, Notification, NotificationKind, SettlingContext, Timestamp, UnknownReceipts,
     Verification,
 };
+use futures::poll;
 use protocols::destinations::{Allowed, webhook};
 use protocols::http::Rules;
 use serde_json::json;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use storage::{
     Claimed, Config, Database, Filter, Key, Limits, NewDestination, NewNotification, NewPlatform, Platform, Record,
@@ -175,15 +177,18 @@ fn merged_drain_results_keep_the_soonest_time() {
     assert_eq!(sooner(None, None), None);
 }
 
-/// The order of writes is certain: the other run's claim, the drain's claim (which finds the user busy), the end of the
-/// other run's request. Storage writes one destination's jobs in their order, and `join!` polls the futures in theirs.
+/// The other run has claimed its lane before the drain begins. Its request ends before or after the drain's claim.
 #[tokio::test]
 async fn a_lane_is_attempted_after_a_short_request_of_its_user() {
     let world = World::start("short").await;
     let (round, [one, other]) = (world.round(), world.keys);
     let claim = world.claim(one);
-    let (first, drained) =
-        futures::join!(attempt(&world.context, &claim), drain(&world.context, &round, vec![other], 1));
+    let mut first = pin!(attempt(&world.context, &claim));
+    assert!(poll!(first.as_mut()).is_pending());
+    let store = &world.context.store;
+    let claimed = async { while !store.holds_lease(one, world.destination, &claim.token).await.unwrap() {} };
+    tokio::time::timeout(SOON, claimed).await.expect("the other run has claimed its lane");
+    let (first, drained) = futures::join!(first, drain(&world.context, &round, vec![other], 1));
     assert!(matches!(first, Ok(AttemptResult::Completed(_))), "{first:?}");
     let drained = drained.unwrap();
     assert!(drained.attempts > 0 && drained.busy_for.is_none(), "it waits for the other purchase: {drained:?}");
