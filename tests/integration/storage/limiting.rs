@@ -10,6 +10,7 @@ use storage::{
     Claim, Claimed, DeliveryFilter, Destination, DestinationNeed, DestinationPatch, EndpointSignal, Idle, LaneState,
     Limits, Mode, NewDestination, Page, Rendered, Store, Unsent, Verdict,
 };
+use system_tests::wait;
 use system_tests::world::SOON;
 
 const TEN_MINUTES_MS: i64 = 600_000;
@@ -85,6 +86,41 @@ story! {
                 assert!(matches!(claimed, Ok(Claimed::Send(_))), "it waits for another transaction: {claimed:?}");
             }
             other.run("COMMIT");
+        }
+    }
+}
+
+/// The advisory lock of a destination's first slot; the others follow.
+fn first_slot(of: DestinationId) -> i64 {
+    let (high, low) = of.uuid().as_u64_pair();
+    (high ^ low).cast_signed() & !15
+}
+
+/// The advisory lock that a session waits for.
+const WAITED_FOR: &str = "SELECT ((classid::bigint << 32) | objid::bigint)::text AS value FROM pg_locks
+    WHERE locktype = 'advisory' AND NOT granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+story! {
+    async fn a_claim_without_a_free_slot_waits_for_one_of_them(world: World) {
+        let hook = limited(&world, Limits::default()).await;
+        let receipts = purchases(&world, 1).await;
+        if world.is_postgres() {
+            let (mut other, first) = (world.raw(), first_slot(hook));
+            other.run(&format!("SELECT pg_advisory_lock(slot) FROM generate_series({first}, {first} + 15) slot"));
+            let claim = world.claim(world.key(&receipts[0]), hook, "token");
+            let release = async {
+                world.wait_for_locks(1).await;
+                let slot = other.texts(WAITED_FOR).remove(0);
+                other.run(&format!("SELECT pg_advisory_unlock({slot})"));
+                wait::until(SOON, "the slot", async || match other.texts(WAITED_FOR) {
+                    waits if waits.contains(&slot) => Err(slot.clone()),
+                    waits => Ok(waits),
+                })
+                .await
+            };
+            let (claimed, waits) = futures::join!(claim, release);
+            assert!(matches!(claimed, Claimed::Send(_)) && waits.is_empty(), "it waits for {waits:?} too: {claimed:?}");
         }
     }
 }

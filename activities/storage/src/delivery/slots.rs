@@ -8,9 +8,10 @@
 //!
 //! A claim that is nearer to the concurrency, and each one at a destination with a rate, takes all slots. Then no other
 //! lease is uncommitted, and its count is exact. A claim that finds no free slot, because somebody has all of them, waits
-//! for one only: if it took all of them too, it would stand before the next claim in the same way, without end. Whoever locks the health of the destination
-//! takes all of them first: a change of the destination, also of its concurrency, comes before a claim and is seen by
-//! it, or comes after it.
+//! for one only: if it took all of them too, it would stand before the next claim in the same way, without end.
+//!
+//! Whoever locks the health of the destination takes all of them first: a change of the destination, also of its
+//! concurrency, comes before a claim and is seen by it, or comes after it.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};

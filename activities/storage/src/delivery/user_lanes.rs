@@ -156,9 +156,7 @@ impl UserState {
         let UserLane { destination, user, environment } = self.lane;
         sql(text).bind(destination).bind(user).bind(environment).bind(self.revision).later(write.connection)
     }
-}
 
-impl UserState {
     /// Notes that the destination acknowledged the state. The acknowledged revision never decreases.
     pub fn acknowledge(self, write: &mut Write<'_>) -> Result<(), Error> {
         self.run(write, ACKNOWLEDGE)
