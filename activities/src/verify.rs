@@ -151,10 +151,10 @@ impl Query<'_> {
         }
     }
 
-    /// Schedules the next query and returns its time. The purchase's run waits for it; if that run is lost, the sweep
-    /// starts another.
+    /// Schedules the next query and returns its time. The purchase's run waits for it; if that run is lost, or somebody
+    /// requested a recheck meanwhile, the sweep signals one.
     async fn later(&self, wait: Duration, why: &str) -> Result<Verified, Error> {
-        self.context.store.schedule_query(self.key, wait).await?;
+        self.context.store.schedule_query(self.key, self.known.settling, wait).await?;
         Ok(Verified { verification: None, next_query_in: wait, why: Some(why.to_owned()) })
     }
 

@@ -1,5 +1,6 @@
 //! `storage-load` measures how many purchases a second the storage calls of one worker and of two get through on a
-//! PostgreSQL that is a millisecond away: load, record, claim and finish, for one notification and one webhook each.
+//! PostgreSQL whose round trips take a millisecond more: load, record, claim and finish, for one notification and one
+//! webhook each.
 //!
 //! ```sh
 //! cargo build --release && target/release/storage-load
@@ -38,9 +39,9 @@ struct Options {
     /// Purchases that a worker settles at once.
     #[arg(long, default_value_t = 100)]
     at_once: usize,
-    /// How long everything takes each way, in milliseconds.
-    #[arg(long, default_value_t = 1)]
-    each_way: u64,
+    /// How long a round trip takes more by the proxy, in microseconds.
+    #[arg(long, default_value_t = 1_000)]
+    round_trip: u64,
     /// Webhooks of each purchase.
     #[arg(long, default_value_t = 1)]
     webhooks: usize,
@@ -50,7 +51,7 @@ struct Options {
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let url = tokio::task::spawn_blocking(postgres::database).await??;
-    let (distance, far) = Distance::before_url(&url, Duration::from_millis(options.each_way))?;
+    let (distance, far) = Distance::before_url(&url, Duration::from_micros(options.round_trip / 2))?;
     let near = open(&url).await?;
     let (platform, webhooks) = installation(&near, options.webhooks).await?;
     let workers = [open(&far).await?, open(&far).await?];

@@ -126,6 +126,23 @@ story! {
 }
 
 story! {
+    async fn a_refusal_with_a_slot_waits_for_no_other_slot(world: World) {
+        let hook = limited(&world, Limits::default()).await;
+        let receipts = purchases(&world, 1).await;
+        let (mut other, last) = (world.raw(), first_slot(hook) + 15);
+        if world.is_postgres() {
+            other.run(&format!("SELECT pg_advisory_lock({last})"));
+        }
+        let mut refusing = claim(world.key(&receipts[0]), hook, "a");
+        refusing.render = Arc::new(|_, _| Rendered::Refuse { why: "no address".to_owned() });
+        let claimed = world.store.claim(refusing).await.unwrap();
+        assert!(!matches!(claimed, Claimed::Send(_)), "{claimed:?}");
+        let events = world.raw().number("SELECT COUNT(*) AS value FROM events WHERE event_type = 'destination.exhausted'");
+        assert_eq!(events, 1);
+    }
+}
+
+story! {
     async fn claims_at_once_keep_to_a_limit_that_was_far(world: World) {
         let hook = limited(&world, Limits { concurrency: 20, ..Limits::default() }).await;
         let receipts = purchases(&world, 70).await;

@@ -122,7 +122,7 @@ story! {
         world.notify("m1", "r1", 1).await;
         world.pass(200_000);
         assert_eq!(world.store.due(10).await.unwrap().len(), 1);
-        world.store.schedule_query(key, Duration::from_secs(60)).await.unwrap();
+        world.schedule_query(key, Duration::from_secs(60)).await;
         assert_eq!(world.store.due(10).await.unwrap(), []);
         let view = world.store.notifications_of("m1").await.unwrap().remove(0);
         assert_eq!(view.waiting_for, Some(storage::WaitingFor::Verification));
@@ -137,6 +137,23 @@ story! {
         let loaded = world.load(key).await;
         assert!(loaded.due && loaded.notifications.len() == 2);
         world.done(record(key, &loaded)).await;
+        assert_eq!(world.store.due(10).await.unwrap(), []);
+    }
+}
+
+story! {
+    async fn a_recheck_during_a_query_is_not_put_off(world: World) {
+        let key = world.key("r1");
+        world.notify("m1", "r1", 1).await;
+        world.settle(key).await;
+        let settling = world.load(key).await.settling;
+        world.pass(1_000);
+        let secret = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..PlatformPatch::default() };
+        world.store.update_platform(world.platform.id, secret).await.unwrap();
+        assert_eq!(world.store.due(10).await.unwrap().len(), 1);
+        world.store.schedule_query(key, settling, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(world.store.due(10).await.unwrap().len(), 1, "the query was with the old secret");
+        world.schedule_query(key, Duration::from_secs(60)).await;
         assert_eq!(world.store.due(10).await.unwrap(), []);
     }
 }

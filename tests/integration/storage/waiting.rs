@@ -179,7 +179,7 @@ story! {
         let queried = world.key("asked");
         world.notify("m2", "asked", 1).await;
         world.pass(200_000);
-        world.store.schedule_query(queried, Duration::from_secs(1)).await.unwrap();
+        world.schedule_query(queried, Duration::from_secs(1)).await;
         world.pass(62_000);
         let found = world.store.due(10).await.unwrap();
         assert!(found.contains(&Due { collapse_key: queried, why: "wake" }), "{found:?}");

@@ -241,7 +241,7 @@ story! {
         let woken = world.swept(quota).await;
         assert_eq!(woken.len(), 10);
         for key in &woken {
-            world.store.schedule_query(*key, Duration::from_secs(5)).await.unwrap();
+            world.schedule_query(*key, Duration::from_secs(5)).await;
         }
         for seconds in [0, 5, 50] {
             world.pass(seconds * 1_000);
@@ -265,7 +265,7 @@ story! {
         let quota = Quota { per_store: 10, unfollowed: 10, others: 1_000 };
         let woken = world.swept(quota).await;
         for key in &woken {
-            world.store.schedule_query(*key, Duration::from_secs(600)).await.unwrap();
+            world.schedule_query(*key, Duration::from_secs(600)).await;
         }
         let next = world.swept(quota).await;
         assert!(next.len() == 10 && next.iter().all(|key| !woken.contains(key)), "{next:?}");
@@ -306,7 +306,7 @@ story! {
         world.notify("m1", "r1", 1).await;
         let key = world.key("r1");
         world.pass(MISSED_MS);
-        world.store.schedule_query(key, std::time::Duration::from_secs(3_600)).await.unwrap();
+        world.schedule_query(key, std::time::Duration::from_secs(3_600)).await;
         let indexed = || {
             world.raw().number("SELECT COUNT(*) AS value FROM notifications WHERE outcome IS NULL AND waits_since IS NULL")
         };

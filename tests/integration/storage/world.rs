@@ -263,6 +263,12 @@ impl World {
         self.store.load(key, i64::MAX, 500).await.unwrap()
     }
 
+    /// Notes, as the purchase stands, that the store is queried again about it.
+    pub async fn schedule_query(&self, key: CollapseKey, delay: Duration) {
+        let settling = self.load(key).await.settling;
+        self.store.schedule_query(key, settling, delay).await.unwrap();
+    }
+
     /// Settles the open notifications of a purchase, which makes a new revision.
     pub async fn settle(&self, key: CollapseKey) -> (i64, Vec<Lane>) {
         let loaded = self.load(key).await;

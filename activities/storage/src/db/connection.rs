@@ -60,6 +60,12 @@ impl AnyConnection {
         ))
     }
 
+    /// Lets PostgreSQL plan each statement once, for any values. For statements that find rows by a purchase, a user or a
+    /// lane: it would plan some of them for each run, which costs more than running them.
+    pub fn plan_for_any_values(&mut self) -> QueryResult<()> {
+        if self.is_shared() { self.batch_execute("SET plan_cache_mode = force_generic_plan") } else { Ok(()) }
+    }
+
     /// Whether several processes may write at the same time.
     pub const fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_))

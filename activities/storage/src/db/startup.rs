@@ -48,7 +48,6 @@ fn open(config: Config) -> Result<Store, Error> {
     let mut connection = connect(&config.database)?;
     let clock = config.clock;
     let installation = connection.prepare(|connection| installation(connection, &secrets, clock))?;
-    connection.prepare_to_write().map_err(Error::of_query)?;
     let readers = Readers::new(config.database.clone(), lock.map(Arc::new));
     let writer = Writer::start(&config.database, connection, clock)?;
     Ok(Store { writer, readers, secrets, installation, clock })

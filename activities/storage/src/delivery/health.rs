@@ -208,7 +208,12 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
     if is_announced(write, id)? {
         return Ok(OperatorEvents::default());
     }
-    lock(write, id)?;
+    if slots::has_some(write, id) {
+        // The row alone: with a slot, it must not wait for the others.
+        sql(LOCK).bind(id).one::<HealthRow>(write.connection, "destination")?;
+    } else {
+        lock(write, id)?;
+    }
     let Some(destination) = destinations::find(write.connection, id)? else { return Ok(OperatorEvents::default()) };
     if is_announced(write, id)? {
         return Ok(OperatorEvents::default());

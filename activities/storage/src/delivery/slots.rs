@@ -108,6 +108,11 @@ pub fn has_all(write: &Write<'_>, destination: DestinationId) -> bool {
     write.slots.get(&destination) == Some(&ALL)
 }
 
+/// Whether the transaction holds slots, but not all of them.
+pub fn has_some(write: &Write<'_>, destination: DestinationId) -> bool {
+    write.slots.get(&destination).is_some_and(|held| *held != ALL)
+}
+
 /// Waits for a slot, because somebody else has all of them.
 ///
 /// # Errors
@@ -136,7 +141,7 @@ pub fn take_all(write: &mut Write<'_>, destination: DestinationId) -> Result<(),
     if !write.connection.is_shared() {
         return Ok(());
     }
-    if !write.is_first && write.slots.get(&destination).is_some_and(|held| *held != ALL) {
+    if !write.is_first && has_some(write, destination) {
         return Err(Error::unavailable(NextTransaction));
     }
     // They are taken again if the transaction has them: a job that took them may have been rolled back.

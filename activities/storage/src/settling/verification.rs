@@ -30,6 +30,8 @@ pub struct StoreQuery {
     pub receipt_id: String,
     /// What to do if the store does not know the receipt.
     pub unknown_receipts: UnknownReceipts,
+    /// The number of the settling before this query, which a recheck raises.
+    pub settling: i64,
     /// The platform's shared secret.
     pub secret: SecretString,
     /// The stored form of the secret, to detect whether the platform has another one by now.
@@ -76,7 +78,7 @@ const SCHEDULE: Sql = statement! {"
         waits_through = COALESCE((SELECT MAX(n.seq) FROM notifications n
         WHERE n.collapse_key = purchases.collapse_key AND n.outcome IS NULL
         AND n.waiting_topic_id IS NULL AND n.due_at <= ?), waits_through)
-    WHERE collapse_key = ?
+    WHERE collapse_key = ? AND settling = ?
     RETURNING waits_through AS value
 "};
 
@@ -106,6 +108,7 @@ impl Store {
                 store: origin.store,
                 environment: origin.environment,
                 unknown_receipts: origin.unknown_receipts,
+                settling: row.map_or(0, |row| row.settling),
                 app_user_id,
                 receipt_id: origin.receipt_id,
             }))
@@ -125,14 +128,15 @@ impl Store {
     }
 
     /// Notes that the store is queried again about a purchase after `delay`. The run waits for that by itself, so the
-    /// purchase counts as woken; a minute later the sweep finds it, in case the run was lost.
-    pub async fn schedule_query(&self, key: CollapseKey, delay: Duration) -> Result<(), Error> {
+    /// purchase counts as woken; a minute later the sweep finds it, in case the run was lost. A recheck that was requested
+    /// since the settling of this number stays, and the sweep finds it at once.
+    pub async fn schedule_query(&self, key: CollapseKey, settling: i64, delay: Duration) -> Result<(), Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
             let at = write.now.plus(delay);
-            let schedule = sql(SCHEDULE).bind(at).bind(at).bind(at.plus(LOST)).bind(write.now).bind(key);
+            let schedule = sql(SCHEDULE).bind(at).bind(at).bind(at.plus(LOST)).bind(write.now).bind(key).bind(settling);
             let through: Option<Option<i64>> = schedule.value(write.connection)?;
-            notifications::wait(write, key, through.flatten())
+            through.map_or(Ok(()), |through| notifications::wait(write, key, through))
         })
         .await
     }

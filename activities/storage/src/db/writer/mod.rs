@@ -13,11 +13,13 @@ use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::{Error, chain};
 use crate::db::fault;
 use crate::db::statement::Statement;
+use diesel::QueryResult;
 use domain::{DestinationId, Timestamp};
 pub use failures::NextTransaction;
 use failures::{Stopped, catch};
 use job::{Batch, Job, Work};
 use order::{Order, Settled};
+use purpose::Purpose;
 pub use purpose::{Faults, JobKind};
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,14 +136,16 @@ impl Writer {
     /// Starts the threads, the first one on a connection that is set up already. The others connect for their first
     /// jobs.
     pub fn start(database: &Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
-        let threads = if connection.is_shared() { purpose::threads() } else { 1 };
+        let threads = if connection.is_shared() { purpose::threads() } else { vec![Purpose::Admin] };
         let mut connection = Some(connection);
-        let mut queues = Vec::with_capacity(threads);
-        for _ in 0..threads {
+        let mut queues = Vec::with_capacity(threads.len());
+        for purpose in threads {
             let (queue, jobs) = mpsc::channel(MAX_QUEUED_JOBS);
+            let connection = connection.take().map(|connection| prepared(connection, purpose)).transpose();
             let state = Thread {
                 database: database.clone(),
-                connection: connection.take(),
+                purpose,
+                connection: connection.map_err(Error::of_query)?,
                 clock,
                 checkpoints: Checkpoints::start(database)?,
                 transaction: MAX_TRANSACTION_TIME,
@@ -200,6 +204,7 @@ impl Writer {
 
 struct Thread {
     database: Database,
+    purpose: Purpose,
     connection: Option<AnyConnection>,
     clock: fn() -> Timestamp,
     checkpoints: Option<Checkpoints>,
@@ -297,9 +302,8 @@ impl Thread {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
-                let mut connection = AnyConnection::to(&self.database).map_err(Error::unavailable)?;
-                connection.prepare_to_write().map_err(Error::unavailable)?;
-                connection
+                let connection = AnyConnection::to(&self.database).map_err(Error::unavailable)?;
+                prepared(connection, self.purpose).map_err(Error::unavailable)?
             }
         };
         Ok(self.connection.insert(connection))
@@ -351,6 +355,15 @@ impl Thread {
             }
         }
     }
+}
+
+/// A connection for jobs of this purpose.
+fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<AnyConnection> {
+    connection.prepare_to_write()?;
+    if purpose.is_by_key() {
+        connection.plan_for_any_values()?;
+    }
+    Ok(connection)
 }
 
 /// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:

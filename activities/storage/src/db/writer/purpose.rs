@@ -37,16 +37,25 @@ const THREADS: [(Purpose, usize); 4] =
 
 /// What a job is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub enum Purpose {
     Accept,
     Record,
     Lanes,
+    /// Anything else, and everything on SQLite.
     Admin,
 }
 
-/// Number of threads on PostgreSQL.
-pub fn threads() -> usize {
-    THREADS.iter().map(|(_, threads)| threads).sum()
+impl Purpose {
+    /// Whether its statements find rows by a purchase, a user or a lane, so that a plan for any values is a good one. The
+    /// others also read pages of tables.
+    pub const fn is_by_key(self) -> bool {
+        !matches!(self, Self::Admin)
+    }
+}
+
+/// The purpose of each thread on PostgreSQL.
+pub fn threads() -> Vec<Purpose> {
+    THREADS.iter().flat_map(|(purpose, threads)| std::iter::repeat_n(*purpose, *threads)).collect()
 }
 
 impl JobKind {
@@ -107,6 +116,6 @@ mod tests {
             threads(JobKind::Other),
         ];
         assert_eq!(all.iter().map(BTreeSet::len).collect::<Vec<_>>(), [1, 4, 4, 1]);
-        assert_eq!(all.iter().flatten().collect::<BTreeSet<_>>().len(), super::threads());
+        assert_eq!(all.iter().flatten().collect::<BTreeSet<_>>().len(), super::threads().len());
     }
 }

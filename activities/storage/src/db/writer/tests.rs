@@ -2,6 +2,7 @@
 
 use super::job::Reply;
 use super::order::Order;
+use super::purpose::Purpose;
 use super::{Batch, Job, JobKind, MAX_GROUP_JOBS, MAX_TRANSACTION_TIME, MAX_UNDONE, Thread, Work, Write};
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
@@ -24,6 +25,7 @@ fn thread(name: &str) -> (Thread, PathBuf) {
     (
         Thread {
             database,
+            purpose: Purpose::Admin,
             connection: Some(connection),
             clock: Timestamp::default,
             checkpoints: None,
@@ -143,6 +145,7 @@ fn a_database_that_refuses_everything_is_tried_a_few_times() {
 fn without_a_server_nobody_waits_for_the_others_turns() {
     let database = Database::Postgres("postgres://nobody@127.0.0.1:1/none".to_owned());
     let mut thread = Thread {
+        purpose: Purpose::Admin,
         database,
         connection: None,
         clock: Timestamp::default,
