@@ -65,8 +65,15 @@ pub async fn open(plan: Plan, installed: &Installed) -> Value {
         println!("{late}");
     }
     let with = watch(subject.temporal(), plan.watched).await;
+    let mut all = vec![report("open windows", plan.count, [&before, &with])];
+    if let Subject::Settle(world) = &mut subject {
+        // Without what the sending of all these notifications left in caches.
+        world.kill9();
+        let with = restarted(world, plan.watched).await;
+        all.push(report("open windows, after a restart", plan.count, [&before, &with]));
+    }
     subject.finish().await;
-    report("open windows", plan.count, &[before, with])
+    Value::Array(all)
 }
 
 /// Writes sleeping purchases to storage, watches, and prints.
@@ -80,7 +87,7 @@ pub async fn sleeping(plan: Plan, installed: &Installed) -> Value {
     rows::multiply(world.installation.database(), template, plan.count);
     let with = restarted(&mut world, plan.watched).await;
     world.finish().await;
-    report("sleeping purchases", plan.count, &[before, with])
+    report("sleeping purchases", plan.count, [&before, &with])
 }
 
 async fn restarted(world: &mut World, watched: Duration) -> Watched {
@@ -114,7 +121,7 @@ async fn sweeps(temporal: &Temporal) -> Vec<f64> {
     started.zip(completed).map(|(from, to)| to.saturating_sub(from).as_secs_f64() * 1000.0).collect()
 }
 
-fn report(what: &str, count: usize, [before, with]: &[Watched; 2]) -> Value {
+fn report(what: &str, count: usize, [before, with]: [&Watched; 2]) -> Value {
     println!("\n{count} {what}:");
     println!("{:<12}{:>14}{:>14}{:>18}{:>18}", "process", "MB without", "MB with", "CPU ms/s without", "CPU ms/s with");
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]

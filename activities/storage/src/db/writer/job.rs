@@ -114,3 +114,17 @@ fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<T>, error: Option<Err
     };
     drop(to.send(result));
 }
+
+/// Answers jobs with their results, or with their errors.
+pub fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {
+    for (job, error) in jobs.iter_mut().zip(errors) {
+        job.answer(error);
+    }
+}
+
+/// Answers jobs with one error.
+pub fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
+    for job in jobs {
+        job.answer(Some(error.clone()));
+    }
+}

@@ -17,10 +17,11 @@ use diesel::QueryResult;
 use domain::{DestinationId, Timestamp};
 pub use failures::NextTransaction;
 use failures::{Stopped, catch};
-use job::{Batch, Job, Work};
+use job::{Batch, Job, Work, answer, answer_all};
 use order::{Order, Settled};
 use purpose::Purpose;
 pub use purpose::{Faults, JobKind};
+use queue::Queue;
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ mod failures;
 mod job;
 pub mod order;
 mod purpose;
+mod queue;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +46,8 @@ const MAX_GROUP_JOBS: usize = 1024;
 const MAX_GROUP_ITEMS: usize = 4096;
 /// After this time a transaction starts no further job; the rest of its group is run in the next transaction.
 const MAX_TRANSACTION_TIME: Duration = Duration::from_millis(250);
+/// The same while an urgent job waits, counted from the first job that is run by itself.
+const MAX_TIME_BEFORE_URGENT: Duration = Duration::from_millis(10);
 /// Maximum number of tries of a job that is run alone.
 const MAX_TRIES: usize = 4;
 /// Maximum number of transactions of a group that are rolled back one after the other; then the rest of the group is
@@ -149,10 +153,11 @@ impl Writer {
                 clock,
                 checkpoints: Checkpoints::start(database)?,
                 transaction: MAX_TRANSACTION_TIME,
+                queue: Queue::new(jobs),
             };
             thread::Builder::new()
                 .name("storage-writer".to_owned())
-                .spawn(move || state.work(jobs))
+                .spawn(move || state.work())
                 .map_err(Error::unavailable)?;
             queues.push(queue);
         }
@@ -210,6 +215,14 @@ struct Thread {
     checkpoints: Option<Checkpoints>,
     /// After this time a transaction starts no further job.
     transaction: Duration,
+    queue: Queue,
+}
+
+/// What ends a transaction before its group, and the clock.
+struct Limits<'t> {
+    clock: fn() -> Timestamp,
+    transaction: Duration,
+    queue: &'t mut Queue,
 }
 
 /// How a transaction ended, for all the jobs in it.
@@ -238,15 +251,8 @@ impl From<Error> for Undone {
 }
 
 impl Thread {
-    fn work(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
-        while let Some(first) = jobs.blocking_recv() {
-            let mut group = vec![first];
-            let mut items = group[0].items();
-            while group.len() < MAX_GROUP_JOBS && items < MAX_GROUP_ITEMS {
-                let Ok(job) = jobs.try_recv() else { break };
-                items += job.items();
-                group.push(job);
-            }
+    fn work(mut self) {
+        while let Some(mut group) = self.queue.group() {
             if let Err(panicked) = catch(|| self.write_group(&mut group)) {
                 self.connection = None;
                 answer_all(&mut group, &panicked);
@@ -254,7 +260,7 @@ impl Thread {
         }
     }
 
-    fn write_group(&mut self, group: &mut [Box<dyn Job>]) {
+    fn write_group(&mut self, group: &mut Vec<Box<dyn Job>>) {
         if let Err(error) = sort(group, self.connection.as_mut()) {
             tracing::debug!(error = chain(&error), "a group of jobs is in no order: a deadlock rolls it back");
         }
@@ -264,11 +270,17 @@ impl Thread {
         }
     }
 
-    /// Runs a group in as many transactions as it needs, and answers all its jobs. After a rolled back transaction the
-    /// next one has the jobs before the one that failed, or half of them where that is not known, and then again more.
-    fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
-        let (mut length, mut undone, mut tries) = (group.len(), 0, 0);
+    /// Runs a group in as many transactions as it needs, and answers all its jobs; urgent jobs that come meanwhile are in
+    /// the next transaction. After a rolled back transaction the next one has the jobs before the one that failed, or half
+    /// of them where that is not known, and then again more; urgent jobs would stand before the one that failed, and wait.
+    fn commit_group(&mut self, group: &mut Vec<Box<dyn Job>>) {
+        let (mut length, mut undone, mut tries, mut has_failed) = (group.len(), 0, 0, false);
         while !group.is_empty() {
+            if !has_failed {
+                let urgent = self.queue.take_urgent();
+                length = length.saturating_add(urgent.len());
+                group.splice(..0, urgent);
+            }
             length = length.clamp(1, group.len());
             let (done, errors) = match self.transact(&mut group[..length]) {
                 TransactionResult::Committed(errors) => {
@@ -279,7 +291,7 @@ impl Thread {
                     return answer_all(group, &error);
                 }
                 TransactionResult::Undone(Undone { index, error }) => {
-                    undone += 1;
+                    (undone, has_failed) = (undone + 1, true);
                     tries += usize::from(length == 1);
                     if undone >= MAX_UNDONE {
                         return answer_all(group, &error);
@@ -291,14 +303,14 @@ impl Thread {
                     (1, vec![Some(error)])
                 }
             };
-            let (first, rest) = group.split_at_mut(done);
-            answer(first, errors);
-            (group, length, tries) = (rest, length.saturating_mul(2), 0);
+            answer(&mut group[..done], errors);
+            group.drain(..done);
+            (length, tries) = (length.saturating_mul(2), 0);
         }
     }
 
     /// The open connection, or a new one.
-    fn connect(&mut self) -> Result<&mut AnyConnection, Error> {
+    fn connect(&mut self) -> Result<(&mut AnyConnection, Limits<'_>), Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
@@ -306,17 +318,18 @@ impl Thread {
                 prepared(connection, self.purpose).map_err(Error::unavailable)?
             }
         };
-        Ok(self.connection.insert(connection))
+        let limits = Limits { clock: self.clock, transaction: self.transaction, queue: &mut self.queue };
+        Ok((self.connection.insert(connection), limits))
     }
 
     /// Runs as many of these jobs in one transaction as its time allows.
     fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> TransactionResult {
-        let (clock, transaction) = (self.clock, self.transaction);
-        let connection = match self.connect() {
-            Ok(connection) => connection,
+        let clock = self.clock;
+        let (connection, limits) = match self.connect() {
+            Ok(connected) => connected,
             Err(error) => return TransactionResult::Unreachable(error),
         };
-        let errors = match catch(|| run(connection, jobs, clock, transaction)) {
+        let errors = match catch(|| run(connection, jobs, limits)) {
             Ok(Ok(errors)) => errors,
             Err(panicked) => {
                 self.connection = None;
@@ -383,17 +396,16 @@ fn sort(group: &mut [Box<dyn Job>], connection: Option<&mut AnyConnection>) -> R
     Ok(())
 }
 
-/// Begins a transaction and runs jobs in it: those with items together, the others until `transaction` is over. Returns
+/// Begins a transaction and runs jobs in it: those with items together, the others until a limit is reached. Returns
 /// the errors of the jobs that were run, which are the first ones.
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],
-    clock: fn() -> Timestamp,
-    transaction: Duration,
+    limits: Limits<'_>,
 ) -> Result<Vec<Option<Error>>, Undone> {
     connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();
-    let now = connection.now(clock)?;
+    let now = connection.now(limits.clock)?;
     let (slots, last) = (BTreeMap::new(), Vec::new());
     let mut write = Write { connection, now, began, is_first: true, slots, epoch: None, last };
     let batch = jobs.iter().find_map(|job| batch(job.as_ref()));
@@ -401,12 +413,17 @@ fn run(
     let is_together = write_together(&mut write, jobs, is_in_batch)?;
     let mut errors = Vec::with_capacity(jobs.len());
     let alone = jobs.len() == 1;
+    let began_alone = Instant::now();
     for (index, job) in jobs.iter_mut().enumerate() {
         if is_together && is_in_batch(job.as_ref()) {
             errors.push(None);
             continue;
         }
-        if !errors.is_empty() && began.elapsed() > transaction {
+        if !errors.is_empty() && began.elapsed() > limits.transaction {
+            break;
+        }
+        // One at least is run in each transaction, however many urgent ones there are.
+        if !write.is_first && began_alone.elapsed() > MAX_TIME_BEFORE_URGENT && limits.queue.has_urgent() {
             break;
         }
         let last = write.last.len();
@@ -474,18 +491,6 @@ fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Opti
         Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| None),
         Err(error @ Error::Unavailable(_)) => Err(error),
         Err(error) => write.connection.roll_back().map_err(Error::of_query).map(|()| Some(error)),
-    }
-}
-
-fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {
-    for (job, error) in jobs.iter_mut().zip(errors) {
-        job.answer(error);
-    }
-}
-
-fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
-    for job in jobs {
-        job.answer(Some(error.clone()));
     }
 }
 

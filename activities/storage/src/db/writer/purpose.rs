@@ -67,6 +67,12 @@ impl JobKind {
         }
     }
 
+    /// Whether it does not wait for the jobs that came before it. A store waits for its answer, and repeats it at most a
+    /// few times.
+    pub const fn is_urgent(self) -> bool {
+        matches!(self, Self::Accept(_) | Self::Check)
+    }
+
     /// The index of the thread that runs jobs of this kind on PostgreSQL. Of a purpose with several, each has the jobs
     /// of certain purchases: so two jobs of one purchase do not wait for each other's locks.
     pub fn thread(self, settled: Option<CollapseKey>) -> usize {
