@@ -120,7 +120,8 @@ fn generic_plan(connection: &mut PgConnection, text: &str) -> Vec<String> {
     let values = if values.is_empty() { values } else { format!("({values})") };
     let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE a_statement AS {}", numbered(text));
     connection.batch_execute(&prepare).expect(text);
-    let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN EXECUTE a_statement{values}")).load(connection).expect(text);
+    let lines: Vec<Line> =
+        diesel::sql_query(format!("EXPLAIN EXECUTE a_statement{values}")).load(connection).expect(text);
     connection.batch_execute("DEALLOCATE a_statement; RESET plan_cache_mode").unwrap();
     lines.into_iter().map(|line| line.text).collect()
 }
