@@ -2,6 +2,7 @@
 
 use crate::db::error::Error;
 use crate::db::writer::order::Order;
+use crate::db::writer::queue::Queued;
 use crate::db::writer::{JobKind, Stopped, Write};
 use std::any::Any;
 use tokio::sync::oneshot;
@@ -18,6 +19,16 @@ pub trait Job: Any + Send {
     fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error>;
     /// Answers the caller with the result of `run`, or with `error`.
     fn answer(&mut self, error: Option<Error>);
+}
+
+impl Queued for Box<dyn Job> {
+    fn is_urgent(&self) -> bool {
+        self.kind().is_urgent()
+    }
+
+    fn size(&self) -> usize {
+        self.items()
+    }
 }
 
 /// A job that is run by itself.

@@ -13,7 +13,6 @@ use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::{Error, chain};
 use crate::db::fault;
 use crate::db::statement::Statement;
-use diesel::QueryResult;
 use domain::{DestinationId, Timestamp};
 pub use failures::NextTransaction;
 use failures::{Stopped, catch};
@@ -40,18 +39,14 @@ mod tests;
 
 /// Maximum number of queued jobs; further callers wait until there is room.
 const MAX_QUEUED_JOBS: usize = 4096;
-/// Maximum number of jobs in a group.
-const MAX_GROUP_JOBS: usize = 1024;
-/// A group with this many items takes no further job.
-const MAX_GROUP_ITEMS: usize = 4096;
 /// After this time a transaction starts no further job; the rest of its group is run in the next transaction.
 const MAX_TRANSACTION_TIME: Duration = Duration::from_millis(250);
-/// The same while an urgent job waits, counted from the first job that is run by itself.
+/// After this time, counted from the first job that is run by itself, it starts none while an urgent job waits.
 const MAX_TIME_BEFORE_URGENT: Duration = Duration::from_millis(10);
 /// Maximum number of tries of a job that is run alone.
 const MAX_TRIES: usize = 4;
 /// Maximum number of transactions of a group that are rolled back one after the other; then the rest of the group is
-/// answered. It is enough to find one failing job among [`MAX_GROUP_JOBS`].
+/// answered. It is enough to find one failing job among [`queue::MAX_GROUP_JOBS`].
 const MAX_UNDONE: usize = 16;
 
 /// The slots that a transaction holds of a destination.
@@ -145,7 +140,7 @@ impl Writer {
         let mut queues = Vec::with_capacity(threads.len());
         for purpose in threads {
             let (queue, jobs) = mpsc::channel(MAX_QUEUED_JOBS);
-            let connection = connection.take().map(|connection| prepared(connection, purpose)).transpose();
+            let connection = connection.take().map(|connection| purpose.prepare(connection)).transpose();
             let state = Thread {
                 database: database.clone(),
                 purpose,
@@ -153,6 +148,7 @@ impl Writer {
                 clock,
                 checkpoints: Checkpoints::start(database)?,
                 transaction: MAX_TRANSACTION_TIME,
+                before_urgent: MAX_TIME_BEFORE_URGENT,
                 queue: Queue::new(jobs),
             };
             thread::Builder::new()
@@ -215,14 +211,17 @@ struct Thread {
     checkpoints: Option<Checkpoints>,
     /// After this time a transaction starts no further job.
     transaction: Duration,
-    queue: Queue,
+    /// After this time it starts none while an urgent job waits.
+    before_urgent: Duration,
+    queue: Queue<Box<dyn Job>>,
 }
 
 /// What ends a transaction before its group, and the clock.
 struct Limits<'t> {
     clock: fn() -> Timestamp,
     transaction: Duration,
-    queue: &'t mut Queue,
+    before_urgent: Duration,
+    queue: &'t mut Queue<Box<dyn Job>>,
 }
 
 /// How a transaction ended, for all the jobs in it.
@@ -315,10 +314,11 @@ impl Thread {
             Some(connection) => connection,
             None => {
                 let connection = AnyConnection::to(&self.database).map_err(Error::unavailable)?;
-                prepared(connection, self.purpose).map_err(Error::unavailable)?
+                self.purpose.prepare(connection).map_err(Error::unavailable)?
             }
         };
-        let limits = Limits { clock: self.clock, transaction: self.transaction, queue: &mut self.queue };
+        let (transaction, before_urgent) = (self.transaction, self.before_urgent);
+        let limits = Limits { clock: self.clock, transaction, before_urgent, queue: &mut self.queue };
         Ok((self.connection.insert(connection), limits))
     }
 
@@ -370,15 +370,6 @@ impl Thread {
     }
 }
 
-/// A connection for jobs of this purpose.
-fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<AnyConnection> {
-    connection.prepare_to_write()?;
-    if purpose.is_by_key() {
-        connection.plan_for_any_values()?;
-    }
-    Ok(connection)
-}
-
 /// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
 /// destinations by their ids, for settlings users by theirs. Users are only read for several settlings, and where other processes write too.
 ///
@@ -423,7 +414,7 @@ fn run(
             break;
         }
         // One at least is run in each transaction, however many urgent ones there are.
-        if !write.is_first && began_alone.elapsed() > MAX_TIME_BEFORE_URGENT && limits.queue.has_urgent() {
+        if !write.is_first && began_alone.elapsed() >= limits.before_urgent && limits.queue.has_urgent() {
             break;
         }
         let last = write.last.len();

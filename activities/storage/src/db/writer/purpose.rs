@@ -2,6 +2,8 @@
 //! for one of another purpose, whose statement may wait for a lock or for the server. On SQLite, which one transaction
 //! writes at a time, one thread has all jobs.
 
+use crate::db::connection::AnyConnection;
+use diesel::QueryResult;
 use domain::{CollapseKey, DestinationId};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -48,8 +50,17 @@ pub enum Purpose {
 impl Purpose {
     /// Whether its statements find rows by a purchase, a user or a lane, so that a plan for any values is a good one. The
     /// others also read pages of tables.
-    pub const fn is_by_key(self) -> bool {
+    const fn is_by_key(self) -> bool {
         !matches!(self, Self::Admin)
+    }
+
+    /// Sets up a connection for its jobs.
+    pub fn prepare(self, mut connection: AnyConnection) -> QueryResult<AnyConnection> {
+        connection.prepare_to_write()?;
+        if self.is_by_key() {
+            connection.plan_for_any_values()?;
+        }
+        Ok(connection)
     }
 }
 

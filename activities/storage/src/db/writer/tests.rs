@@ -3,10 +3,8 @@
 use super::job::Reply;
 use super::order::Order;
 use super::purpose::{Faults, Purpose};
-use super::queue::Queue;
-use super::{
-    Batch, Job, JobKind, MAX_GROUP_JOBS, MAX_TIME_BEFORE_URGENT, MAX_TRANSACTION_TIME, MAX_UNDONE, Thread, Work, Write,
-};
+use super::queue::{MAX_GROUP_JOBS, Queue};
+use super::{Batch, Job, JobKind, MAX_TIME_BEFORE_URGENT, MAX_TRANSACTION_TIME, MAX_UNDONE, Thread, Work, Write};
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -19,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// A queue in which nothing comes.
-fn no_queue() -> Queue {
+fn no_queue() -> Queue<Box<dyn Job>> {
     Queue::new(mpsc::channel(1).1)
 }
 
@@ -38,6 +36,7 @@ fn thread(name: &str) -> (Thread, PathBuf) {
             clock: Timestamp::default,
             checkpoints: None,
             transaction: MAX_TRANSACTION_TIME,
+            before_urgent: MAX_TIME_BEFORE_URGENT,
             queue: no_queue(),
         },
         path,
@@ -113,15 +112,13 @@ fn accepting() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
     (Box::new(Work { kind, order: None, work, result: None, reply: Some(reply) }), answer)
 }
 
-/// A job that takes a long time, in which an urgent job comes and then another one.
-#[expect(clippy::disallowed_methods, reason = "time in which the transaction gets too long")]
+/// A job while which an urgent job comes and then another one.
 fn meanwhile(queue: mpsc::Sender<Box<dyn Job>>, [urgent, other]: [Box<dyn Job>; 2]) -> Box<dyn Job> {
     let mut coming = Some([urgent, other]);
     let work = move |_: &mut Write<'_>| {
         for job in coming.take().into_iter().flatten() {
             queue.try_send(job).map_err(|_| passing())?;
         }
-        std::thread::sleep(MAX_TIME_BEFORE_URGENT * 2);
         Ok(())
     };
     Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: None })
@@ -133,7 +130,7 @@ fn what_is_accepted_waits_for_one_transaction_of_a_group() {
     let (mut thread, path) = thread("urgent");
     thread.clock = || Timestamp::from_millis(TICKS.fetch_add(1, Ordering::Relaxed));
     let (queue, jobs) = mpsc::channel(9);
-    thread.queue = Queue::new(jobs);
+    (thread.queue, thread.before_urgent) = (Queue::new(jobs), Duration::ZERO);
     let ((urgent, urgents), (other, others), (rest, rests)) = (accepting(), stamping(), stamping());
     thread.commit_group(&mut vec![meanwhile(queue.clone(), [urgent, other]), rest]);
     drop(queue);
@@ -198,6 +195,7 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
         clock: Timestamp::default,
         checkpoints: None,
         transaction: MAX_TRANSACTION_TIME,
+        before_urgent: MAX_TIME_BEFORE_URGENT,
         queue: no_queue(),
     };
     let (job, mut answer) = job(1, 0, passing());
