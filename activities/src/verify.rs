@@ -151,11 +151,16 @@ impl Query<'_> {
         }
     }
 
-    /// Schedules the next query and returns its time. The purchase's run waits for it; if that run is lost, or somebody
-    /// requested a recheck meanwhile, the sweep signals one.
+    /// Schedules the next query and returns its time. The purchase's run waits for it; if that run is lost, the sweep
+    /// starts another. If somebody requested a recheck meanwhile, the next query is soon: it may be with other settings.
     async fn later(&self, wait: Duration, why: &str) -> Result<Verified, Error> {
-        self.context.store.schedule_query(self.key, self.known.settling, wait).await?;
-        Ok(Verified { verification: None, next_query_in: wait, why: Some(why.to_owned()) })
+        let (store, settling) = (&self.context.store, self.known.settling);
+        let (next_query_in, why) = if store.schedule_query(self.key, settling, wait).await? {
+            (wait, why)
+        } else {
+            (self.spread(FIRST_RETRY).min(wait), "another query was requested meanwhile")
+        };
+        Ok(Verified { verification: None, next_query_in, why: Some(why.to_owned()) })
     }
 
     fn spread(&self, wait: Duration) -> Duration {

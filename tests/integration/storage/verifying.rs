@@ -151,8 +151,9 @@ story! {
         let secret = PlatformPatch { shared_secret: Some(Some(SecretString::from("new"))), ..PlatformPatch::default() };
         world.store.update_platform(world.platform.id, secret).await.unwrap();
         assert_eq!(world.store.due(10).await.unwrap().len(), 1);
-        world.store.schedule_query(key, settling, Duration::from_secs(60)).await.unwrap();
-        assert_eq!(world.store.due(10).await.unwrap().len(), 1, "the query was with the old secret");
+        let noted = world.store.schedule_query(key, settling, Duration::from_secs(60)).await.unwrap();
+        assert!(!noted, "the query was with the old secret");
+        assert_eq!(world.store.due(10).await.unwrap().len(), 1);
         world.schedule_query(key, Duration::from_secs(60)).await;
         assert_eq!(world.store.due(10).await.unwrap(), []);
     }

@@ -266,7 +266,7 @@ impl World {
     /// Notes, as the purchase stands, that the store is queried again about it.
     pub async fn schedule_query(&self, key: CollapseKey, delay: Duration) {
         let settling = self.load(key).await.settling;
-        self.store.schedule_query(key, settling, delay).await.unwrap();
+        assert!(self.store.schedule_query(key, settling, delay).await.unwrap(), "it was requested before");
     }
 
     /// Settles the open notifications of a purchase, which makes a new revision.

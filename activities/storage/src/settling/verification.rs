@@ -96,8 +96,9 @@ impl Store {
     pub async fn store_query(&self, key: CollapseKey) -> Result<Option<StoreQuery>, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
-            let Some(origin) = purchase::origin(connection, key)? else { return Ok(None) };
+            // Before the settings: what changes after it raises the number.
             let row = purchase::find(connection, key)?;
+            let Some(origin) = purchase::origin(connection, key)? else { return Ok(None) };
             let Some(app_user_id) = origin.customer(connection, key, row.as_ref())? else { return Ok(None) };
             let sealed: Option<Option<String>> = sql(SHARED_SECRET).bind(origin.platform_id).value(connection)?;
             let Some(sealed) = sealed.flatten() else { return Ok(None) };
@@ -128,15 +129,17 @@ impl Store {
     }
 
     /// Notes that the store is queried again about a purchase after `delay`. The run waits for that by itself, so the
-    /// purchase counts as woken; a minute later the sweep finds it, in case the run was lost. A recheck that was requested
-    /// since the settling of this number stays, and the sweep finds it at once.
-    pub async fn schedule_query(&self, key: CollapseKey, settling: i64, delay: Duration) -> Result<(), Error> {
+    /// purchase counts as woken; a minute later the sweep finds it, in case the run was lost. Returns whether it was noted:
+    /// not if a recheck was requested since the settling of this number.
+    pub async fn schedule_query(&self, key: CollapseKey, settling: i64, delay: Duration) -> Result<bool, Error> {
         self.write(move |write| {
             purchase::lock(write, key)?;
             let at = write.now.plus(delay);
             let schedule = sql(SCHEDULE).bind(at).bind(at).bind(at.plus(LOST)).bind(write.now).bind(key).bind(settling);
             let through: Option<Option<i64>> = schedule.value(write.connection)?;
-            through.map_or(Ok(()), |through| notifications::wait(write, key, through))
+            let Some(through) = through else { return Ok(false) };
+            notifications::wait(write, key, through)?;
+            Ok(true)
         })
         .await
     }

@@ -2,7 +2,6 @@
 
 use crate::db::error::Error;
 use crate::db::writer::order::Order;
-use crate::db::writer::queue::Queued;
 use crate::db::writer::{JobKind, Stopped, Write};
 use std::any::Any;
 use tokio::sync::oneshot;
@@ -19,16 +18,6 @@ pub trait Job: Any + Send {
     fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error>;
     /// Answers the caller with the result of `run`, or with `error`.
     fn answer(&mut self, error: Option<Error>);
-}
-
-impl Queued for Box<dyn Job> {
-    fn is_urgent(&self) -> bool {
-        self.kind().is_urgent()
-    }
-
-    fn size(&self) -> usize {
-        self.items()
-    }
 }
 
 /// A job that is run by itself.
@@ -124,18 +113,4 @@ fn reply<T>(to: &mut Option<Reply<T>>, result: &mut Option<T>, error: Option<Err
         None => result.take().ok_or_else(|| Error::unavailable(Stopped)),
     };
     drop(to.send(result));
-}
-
-/// Answers jobs with their results, or with their errors.
-pub fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {
-    for (job, error) in jobs.iter_mut().zip(errors) {
-        job.answer(error);
-    }
-}
-
-/// Answers jobs with one error.
-pub fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
-    for job in jobs {
-        job.answer(Some(error.clone()));
-    }
 }

@@ -13,14 +13,14 @@ use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::{Error, chain};
 use crate::db::fault;
 use crate::db::statement::Statement;
+use diesel::QueryResult;
 use domain::{DestinationId, Timestamp};
 pub use failures::NextTransaction;
 use failures::{Stopped, catch};
-use job::{Batch, Job, Work, answer, answer_all};
+use job::{Batch, Job, Work};
 use order::{Order, Settled};
 use purpose::Purpose;
 pub use purpose::{Faults, JobKind};
-use queue::Queue;
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,20 +33,21 @@ mod failures;
 mod job;
 pub mod order;
 mod purpose;
-mod queue;
 #[cfg(test)]
 mod tests;
 
 /// Maximum number of queued jobs; further callers wait until there is room.
 const MAX_QUEUED_JOBS: usize = 4096;
+/// Maximum number of jobs in a group.
+const MAX_GROUP_JOBS: usize = 1024;
+/// A group with this many items takes no further job.
+const MAX_GROUP_ITEMS: usize = 4096;
 /// After this time a transaction starts no further job; the rest of its group is run in the next transaction.
 const MAX_TRANSACTION_TIME: Duration = Duration::from_millis(250);
-/// After this time, counted from the first job that is run by itself, it starts none while an urgent job waits.
-const MAX_TIME_BEFORE_URGENT: Duration = Duration::from_millis(10);
 /// Maximum number of tries of a job that is run alone.
 const MAX_TRIES: usize = 4;
 /// Maximum number of transactions of a group that are rolled back one after the other; then the rest of the group is
-/// answered. It is enough to find one failing job among [`queue::MAX_GROUP_JOBS`].
+/// answered. It is enough to find one failing job among [`MAX_GROUP_JOBS`].
 const MAX_UNDONE: usize = 16;
 
 /// The slots that a transaction holds of a destination.
@@ -140,7 +141,7 @@ impl Writer {
         let mut queues = Vec::with_capacity(threads.len());
         for purpose in threads {
             let (queue, jobs) = mpsc::channel(MAX_QUEUED_JOBS);
-            let connection = connection.take().map(|connection| purpose.prepare(connection)).transpose();
+            let connection = connection.take().map(|connection| prepared(connection, purpose)).transpose();
             let state = Thread {
                 database: database.clone(),
                 purpose,
@@ -148,12 +149,10 @@ impl Writer {
                 clock,
                 checkpoints: Checkpoints::start(database)?,
                 transaction: MAX_TRANSACTION_TIME,
-                before_urgent: MAX_TIME_BEFORE_URGENT,
-                queue: Queue::new(jobs),
             };
             thread::Builder::new()
                 .name("storage-writer".to_owned())
-                .spawn(move || state.work())
+                .spawn(move || state.work(jobs))
                 .map_err(Error::unavailable)?;
             queues.push(queue);
         }
@@ -211,17 +210,6 @@ struct Thread {
     checkpoints: Option<Checkpoints>,
     /// After this time a transaction starts no further job.
     transaction: Duration,
-    /// After this time it starts none while an urgent job waits.
-    before_urgent: Duration,
-    queue: Queue<Box<dyn Job>>,
-}
-
-/// What ends a transaction before its group, and the clock.
-struct Limits<'t> {
-    clock: fn() -> Timestamp,
-    transaction: Duration,
-    before_urgent: Duration,
-    queue: &'t mut Queue<Box<dyn Job>>,
 }
 
 /// How a transaction ended, for all the jobs in it.
@@ -250,8 +238,15 @@ impl From<Error> for Undone {
 }
 
 impl Thread {
-    fn work(mut self) {
-        while let Some(mut group) = self.queue.group() {
+    fn work(mut self, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let mut group = vec![first];
+            let mut items = group[0].items();
+            while group.len() < MAX_GROUP_JOBS && items < MAX_GROUP_ITEMS {
+                let Ok(job) = jobs.try_recv() else { break };
+                items += job.items();
+                group.push(job);
+            }
             if let Err(panicked) = catch(|| self.write_group(&mut group)) {
                 self.connection = None;
                 answer_all(&mut group, &panicked);
@@ -259,7 +254,7 @@ impl Thread {
         }
     }
 
-    fn write_group(&mut self, group: &mut Vec<Box<dyn Job>>) {
+    fn write_group(&mut self, group: &mut [Box<dyn Job>]) {
         if let Err(error) = sort(group, self.connection.as_mut()) {
             tracing::debug!(error = chain(&error), "a group of jobs is in no order: a deadlock rolls it back");
         }
@@ -269,17 +264,11 @@ impl Thread {
         }
     }
 
-    /// Runs a group in as many transactions as it needs, and answers all its jobs; urgent jobs that come meanwhile are in
-    /// the next transaction. After a rolled back transaction the next one has the jobs before the one that failed, or half
-    /// of them where that is not known, and then again more; urgent jobs would stand before the one that failed, and wait.
-    fn commit_group(&mut self, group: &mut Vec<Box<dyn Job>>) {
-        let (mut length, mut undone, mut tries, mut has_failed) = (group.len(), 0, 0, false);
+    /// Runs a group in as many transactions as it needs, and answers all its jobs. After a rolled back transaction the
+    /// next one has the jobs before the one that failed, or half of them where that is not known, and then again more.
+    fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
+        let (mut length, mut undone, mut tries) = (group.len(), 0, 0);
         while !group.is_empty() {
-            if !has_failed {
-                let urgent = self.queue.take_urgent();
-                length = length.saturating_add(urgent.len());
-                group.splice(..0, urgent);
-            }
             length = length.clamp(1, group.len());
             let (done, errors) = match self.transact(&mut group[..length]) {
                 TransactionResult::Committed(errors) => {
@@ -290,7 +279,7 @@ impl Thread {
                     return answer_all(group, &error);
                 }
                 TransactionResult::Undone(Undone { index, error }) => {
-                    (undone, has_failed) = (undone + 1, true);
+                    undone += 1;
                     tries += usize::from(length == 1);
                     if undone >= MAX_UNDONE {
                         return answer_all(group, &error);
@@ -302,34 +291,32 @@ impl Thread {
                     (1, vec![Some(error)])
                 }
             };
-            answer(&mut group[..done], errors);
-            group.drain(..done);
-            (length, tries) = (length.saturating_mul(2), 0);
+            let (first, rest) = group.split_at_mut(done);
+            answer(first, errors);
+            (group, length, tries) = (rest, length.saturating_mul(2), 0);
         }
     }
 
     /// The open connection, or a new one.
-    fn connect(&mut self) -> Result<(&mut AnyConnection, Limits<'_>), Error> {
+    fn connect(&mut self) -> Result<&mut AnyConnection, Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
                 let connection = AnyConnection::to(&self.database).map_err(Error::unavailable)?;
-                self.purpose.prepare(connection).map_err(Error::unavailable)?
+                prepared(connection, self.purpose).map_err(Error::unavailable)?
             }
         };
-        let (transaction, before_urgent) = (self.transaction, self.before_urgent);
-        let limits = Limits { clock: self.clock, transaction, before_urgent, queue: &mut self.queue };
-        Ok((self.connection.insert(connection), limits))
+        Ok(self.connection.insert(connection))
     }
 
     /// Runs as many of these jobs in one transaction as its time allows.
     fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> TransactionResult {
-        let clock = self.clock;
-        let (connection, limits) = match self.connect() {
-            Ok(connected) => connected,
+        let (clock, transaction) = (self.clock, self.transaction);
+        let connection = match self.connect() {
+            Ok(connection) => connection,
             Err(error) => return TransactionResult::Unreachable(error),
         };
-        let errors = match catch(|| run(connection, jobs, limits)) {
+        let errors = match catch(|| run(connection, jobs, clock, transaction)) {
             Ok(Ok(errors)) => errors,
             Err(panicked) => {
                 self.connection = None;
@@ -370,6 +357,15 @@ impl Thread {
     }
 }
 
+/// A connection for jobs of this purpose.
+fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<AnyConnection> {
+    connection.prepare_to_write()?;
+    if purpose.is_by_key() {
+        connection.plan_for_any_values()?;
+    }
+    Ok(connection)
+}
+
 /// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
 /// destinations by their ids, for settlings users by theirs. Users are only read for several settlings, and where other processes write too.
 ///
@@ -387,16 +383,17 @@ fn sort(group: &mut [Box<dyn Job>], connection: Option<&mut AnyConnection>) -> R
     Ok(())
 }
 
-/// Begins a transaction and runs jobs in it: those with items together, the others until a limit is reached. Returns
+/// Begins a transaction and runs jobs in it: those with items together, the others until `transaction` is over. Returns
 /// the errors of the jobs that were run, which are the first ones.
 fn run(
     connection: &mut AnyConnection,
     jobs: &mut [Box<dyn Job>],
-    limits: Limits<'_>,
+    clock: fn() -> Timestamp,
+    transaction: Duration,
 ) -> Result<Vec<Option<Error>>, Undone> {
     connection.begin().map_err(Error::of_query)?;
     let began = Instant::now();
-    let now = connection.now(limits.clock)?;
+    let now = connection.now(clock)?;
     let (slots, last) = (BTreeMap::new(), Vec::new());
     let mut write = Write { connection, now, began, is_first: true, slots, epoch: None, last };
     let batch = jobs.iter().find_map(|job| batch(job.as_ref()));
@@ -404,17 +401,12 @@ fn run(
     let is_together = write_together(&mut write, jobs, is_in_batch)?;
     let mut errors = Vec::with_capacity(jobs.len());
     let alone = jobs.len() == 1;
-    let began_alone = Instant::now();
     for (index, job) in jobs.iter_mut().enumerate() {
         if is_together && is_in_batch(job.as_ref()) {
             errors.push(None);
             continue;
         }
-        if !errors.is_empty() && began.elapsed() > limits.transaction {
-            break;
-        }
-        // One at least is run in each transaction, however many urgent ones there are.
-        if !write.is_first && began_alone.elapsed() >= limits.before_urgent && limits.queue.has_urgent() {
+        if !errors.is_empty() && began.elapsed() > transaction {
             break;
         }
         let last = write.last.len();
@@ -482,6 +474,18 @@ fn run_one(write: &mut Write<'_>, job: &mut dyn Job, alone: bool) -> Result<Opti
         Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| None),
         Err(error @ Error::Unavailable(_)) => Err(error),
         Err(error) => write.connection.roll_back().map_err(Error::of_query).map(|()| Some(error)),
+    }
+}
+
+fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {
+    for (job, error) in jobs.iter_mut().zip(errors) {
+        job.answer(error);
+    }
+}
+
+fn answer_all(jobs: &mut [Box<dyn Job>], error: &Error) {
+    for job in jobs {
+        job.answer(Some(error.clone()));
     }
 }
 

@@ -2,8 +2,6 @@
 //! for one of another purpose, whose statement may wait for a lock or for the server. On SQLite, which one transaction
 //! writes at a time, one thread has all jobs.
 
-use crate::db::connection::AnyConnection;
-use diesel::QueryResult;
 use domain::{CollapseKey, DestinationId};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -50,17 +48,8 @@ pub enum Purpose {
 impl Purpose {
     /// Whether its statements find rows by a purchase, a user or a lane, so that a plan for any values is a good one. The
     /// others also read pages of tables.
-    const fn is_by_key(self) -> bool {
+    pub const fn is_by_key(self) -> bool {
         !matches!(self, Self::Admin)
-    }
-
-    /// Sets up a connection for its jobs.
-    pub fn prepare(self, mut connection: AnyConnection) -> QueryResult<AnyConnection> {
-        connection.prepare_to_write()?;
-        if self.is_by_key() {
-            connection.plan_for_any_values()?;
-        }
-        Ok(connection)
     }
 }
 
@@ -76,12 +65,6 @@ impl JobKind {
             Self::Accept(faults) | Self::Record(faults) => Some(faults),
             Self::Check | Self::Lane(..) | Self::Other => None,
         }
-    }
-
-    /// Whether it does not wait for the jobs that came before it. A store waits for its answer, and repeats it at most a
-    /// few times.
-    pub const fn is_urgent(self) -> bool {
-        matches!(self, Self::Accept(_) | Self::Check)
     }
 
     /// The index of the thread that runs jobs of this kind on PostgreSQL. Of a purpose with several, each has the jobs

@@ -2,9 +2,8 @@
 
 use super::job::Reply;
 use super::order::Order;
-use super::purpose::{Faults, Purpose};
-use super::queue::{MAX_GROUP_JOBS, Queue};
-use super::{Batch, Job, JobKind, MAX_TIME_BEFORE_URGENT, MAX_TRANSACTION_TIME, MAX_UNDONE, Thread, Work, Write};
+use super::purpose::Purpose;
+use super::{Batch, Job, JobKind, MAX_GROUP_JOBS, MAX_TRANSACTION_TIME, MAX_UNDONE, Thread, Work, Write};
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -15,11 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-
-/// A queue in which nothing comes.
-fn no_queue() -> Queue<Box<dyn Job>> {
-    Queue::new(mpsc::channel(1).1)
-}
 
 /// The thread's state, with a connection to a file with a table `t`, and the file's path.
 fn thread(name: &str) -> (Thread, PathBuf) {
@@ -36,8 +30,6 @@ fn thread(name: &str) -> (Thread, PathBuf) {
             clock: Timestamp::default,
             checkpoints: None,
             transaction: MAX_TRANSACTION_TIME,
-            before_urgent: MAX_TIME_BEFORE_URGENT,
-            queue: no_queue(),
         },
         path,
     )
@@ -83,7 +75,7 @@ fn trouble_that_passes_costs_nobody_his_write() {
     thread.commit_group(&mut group);
     let (after, answer) = job(4, 0, passing());
     answers.push(answer);
-    thread.commit_group(&mut vec![after]);
+    thread.commit_group(&mut [after]);
     for (answer, expected) in answers.iter_mut().zip(1..) {
         assert_eq!(answer.try_recv().unwrap().unwrap(), expected);
     }
@@ -104,42 +96,6 @@ fn a_job_past_the_time_limit_gets_the_next_transaction() {
     drop(std::fs::remove_file(path));
 }
 
-/// A job that accepts, and returns the time of its transaction.
-fn accepting() -> (Box<dyn Job>, oneshot::Receiver<Result<i64, Error>>) {
-    let (reply, answer) = oneshot::channel();
-    let work = |write: &mut Write<'_>| Ok(write.now.millis_since(Timestamp::default()));
-    let kind = JobKind::Accept(Faults { before_commit: "", after_commit: "", early_answer: None });
-    (Box::new(Work { kind, order: None, work, result: None, reply: Some(reply) }), answer)
-}
-
-/// A job while which an urgent job comes and then another one.
-fn meanwhile(queue: mpsc::Sender<Box<dyn Job>>, [urgent, other]: [Box<dyn Job>; 2]) -> Box<dyn Job> {
-    let mut coming = Some([urgent, other]);
-    let work = move |_: &mut Write<'_>| {
-        for job in coming.take().into_iter().flatten() {
-            queue.try_send(job).map_err(|_| passing())?;
-        }
-        Ok(())
-    };
-    Box::new(Work { kind: JobKind::Other, order: None, work, result: None, reply: None })
-}
-
-#[test]
-fn what_is_accepted_waits_for_one_transaction_of_a_group() {
-    static TICKS: AtomicI64 = AtomicI64::new(0);
-    let (mut thread, path) = thread("urgent");
-    thread.clock = || Timestamp::from_millis(TICKS.fetch_add(1, Ordering::Relaxed));
-    let (queue, jobs) = mpsc::channel(9);
-    (thread.queue, thread.before_urgent) = (Queue::new(jobs), Duration::ZERO);
-    let ((urgent, urgents), (other, others), (rest, rests)) = (accepting(), stamping(), stamping());
-    thread.commit_group(&mut vec![meanwhile(queue.clone(), [urgent, other]), rest]);
-    drop(queue);
-    thread.work();
-    let times = [urgents, rests, others].map(|answer| answer.blocking_recv().unwrap().unwrap());
-    assert_eq!(times, [1, 1, 2], "the urgent one with the rest of the group, the other one in a group of its own");
-    drop(std::fs::remove_file(path));
-}
-
 #[test]
 fn what_fails_for_good_undoes_itself_alone() {
     let (mut thread, path) = thread("alone");
@@ -149,7 +105,7 @@ fn what_fails_for_good_undoes_itself_alone() {
     thread.commit_group(&mut group);
     let (single, answer) = job(4, 9, missing);
     answers.push(answer);
-    thread.commit_group(&mut vec![single]);
+    thread.commit_group(&mut [single]);
     let succeeded: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
     assert_eq!(succeeded, [true, false, true, false]);
     assert_eq!(stored(&path), [1, 3]);
@@ -195,11 +151,9 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
         clock: Timestamp::default,
         checkpoints: None,
         transaction: MAX_TRANSACTION_TIME,
-        before_urgent: MAX_TIME_BEFORE_URGENT,
-        queue: no_queue(),
     };
     let (job, mut answer) = job(1, 0, passing());
-    thread.commit_group(&mut vec![job]);
+    thread.commit_group(&mut [job]);
     assert!(matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_))));
 }
 
@@ -238,7 +192,7 @@ fn items_are_written_in_one_go_unless_one_cannot_be_stored() {
         let (mut thread, path) = thread("batch");
         let ((first, mut a), (other, mut b), (second, mut c)) =
             (batch(&[1, 2]), job(9, 0, passing()), batch(&[3, last]));
-        thread.commit_group(&mut vec![first, other, second]);
+        thread.commit_group(&mut [first, other, second]);
         assert_eq!([a.try_recv().unwrap().ok(), c.try_recv().unwrap().ok()], expected);
         assert_eq!(b.try_recv().unwrap().unwrap(), 9);
         assert_eq!(stored(&path), left);
@@ -278,7 +232,7 @@ fn a_job_that_panics_fails_alone() {
     thread.commit_group(&mut group);
     let (after, answer) = job(4, 0, passing());
     answers.push(answer);
-    thread.commit_group(&mut vec![after]);
+    thread.commit_group(&mut [after]);
     let succeeded: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
     assert_eq!(succeeded, [true, false, true, true]);
     assert_eq!(stored(&path), [1, 3, 4]);
@@ -312,16 +266,15 @@ impl Job for Broken {
 
 #[test]
 fn a_thread_outlives_a_panic_and_answers_all_its_callers() {
-    let (mut thread, path) = thread("outlives");
+    let (thread, path) = thread("outlives");
     let (queue, jobs) = mpsc::channel(9);
-    thread.queue = Queue::new(jobs);
     let (reply, broken) = oneshot::channel();
     let (beside, mut besides) = job(1, 0, passing());
     let first: Box<dyn Job> = Box::new(Broken(Some(reply)));
     for job in [first, beside] {
         queue.blocking_send(job).unwrap();
     }
-    let working = std::thread::spawn(move || thread.work());
+    let working = std::thread::spawn(move || thread.work(jobs));
     assert!(matches!(broken.blocking_recv().unwrap(), Err(Error::Unavailable(_))));
     let (after, answer) = job(2, 0, passing());
     assert!(queue.blocking_send(after).is_ok(), "the thread lives on");
