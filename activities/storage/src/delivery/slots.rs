@@ -11,7 +11,8 @@
 //! for one only: if it took all of them too, it would stand before the next claim in the same way, without end.
 //!
 //! Whoever locks the health of the destination takes all of them first: a change of the destination, also of its
-//! concurrency, comes before a claim and is seen by it, or comes after it.
+//! concurrency, comes before a claim and is seen by it, or comes after it. Only a claim that notifies operators of a dead
+//! delivery locks the health with the slot that it has.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};

@@ -133,8 +133,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the threads, the first one on a connection that is set up already. The others connect for their first
-    /// jobs.
+    /// Starts the threads, the first one on a connection that is open already. The others connect for their first jobs.
     pub fn start(database: &Database, connection: AnyConnection, clock: fn() -> Timestamp) -> Result<Self, Error> {
         let threads = if connection.is_shared() { purpose::threads() } else { vec![Purpose::Admin] };
         let mut connection = Some(connection);
