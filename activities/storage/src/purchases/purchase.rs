@@ -86,11 +86,13 @@ const ORIGIN_OF_PURCHASE: Sql = statement! {"
     WHERE o.collapse_key = ?
 "};
 
-const ORIGIN_OF_NOTIFICATION: Sql = statement! {"
+// Before the first record there are few notifications. Once there is a row of the purchase, none is read, however many
+// there are. With `seq + 0` no plan walks all notifications in the order of their numbers.
+const ORIGIN_OF_NOTIFICATION: Sql = statement! {hot "notifications_of_key", "
     {ORIGIN} notifications o
     JOIN platforms f ON f.id = o.platform_id
-    WHERE o.collapse_key = ?
-    ORDER BY o.seq
+    WHERE o.collapse_key = ? AND (SELECT p.revision FROM purchases p WHERE p.collapse_key = ?) IS NULL
+    ORDER BY o.seq + 0
     LIMIT 1
 "};
 
@@ -102,7 +104,7 @@ pub fn origin(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option
 /// Like [`origin`], and the rows are fetched later.
 pub fn origin_ahead(connection: &mut AnyConnection, key: CollapseKey) -> Result<Origins, Error> {
     let of_purchase = sql(ORIGIN_OF_PURCHASE).bind(key).ahead(connection)?;
-    let of_notification = sql(ORIGIN_OF_NOTIFICATION).bind(key).ahead(connection)?;
+    let of_notification = sql(ORIGIN_OF_NOTIFICATION).bind(key).bind(key).ahead(connection)?;
     Ok(Origins { of_purchase, of_notification })
 }
 
